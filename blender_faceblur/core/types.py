@@ -1,0 +1,174 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The words of the core: what a detector finds, what a track is, what reaches a mask.
+
+Pixel coordinates are those of the picture as Blender's strip shows it (after rotation metadata),
+x to the right, y down, the outer corner of the first pixel at (0, 0). Frames are source frames counted from 0;
+ranges are half-open.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from enum import Enum
+from fractions import Fraction
+
+Box = tuple[float, float, float, float]
+"""x1, y1, x2, y2 in pixels."""
+
+
+class FaceBlurError(Exception):
+    """Something the user must be told in one line; its text is that line."""
+
+
+class Evidence(str, Enum):
+    """Why a track has a sample at a frame, strongest first."""
+
+    DETECTED = "detected"
+    FLOW = "flow"
+    INTERPOLATED = "interpolated"
+    HELD = "held"
+
+
+@dataclass(frozen=True, slots=True)
+class Detection:
+    """One face that one detector found in one source frame.
+
+    `box` runs about from brow to chin. `landmarks` are (x, y) in the order right eye, left eye, nose tip,
+    right and left mouth corner (the person's right, so seen on the left), or None.
+    """
+
+    box: Box
+    confidence: float
+    detector: str
+    landmarks: tuple[tuple[float, float], ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ellipse:
+    """Centre, semi-axes and clockwise turn (radians, as seen on the screen) of a face."""
+
+    cx: float
+    cy: float
+    rx: float
+    ry: float
+    angle: float = 0.0
+
+    def scaled(self, factor: float) -> Ellipse:
+        return Ellipse(self.cx, self.cy, self.rx * factor, self.ry * factor, self.angle)
+
+    def grown(self, margin_px: float) -> Ellipse:
+        return Ellipse(self.cx, self.cy, self.rx + margin_px, self.ry + margin_px, self.angle)
+
+    def support(self, direction: float) -> float:
+        """How far the ellipse reaches in a direction (radians, clockwise from +x): max of p . (cos, sin).
+
+        A convex shape lies inside another exactly when its support is nowhere larger.
+        """
+        c, s = math.cos(direction), math.sin(direction)
+        ca, sa = math.cos(self.angle), math.sin(self.angle)
+        along, across = c * ca + s * sa, -c * sa + s * ca
+        return self.cx * c + self.cy * s + math.hypot(self.rx * along, self.ry * across)
+
+    @classmethod
+    def inscribed(cls, box: Box, angle: float = 0.0) -> Ellipse:
+        x1, y1, x2, y2 = box
+        return cls((x1 + x2) / 2, (y1 + y2) / 2, (x2 - x1) / 2, (y2 - y1) / 2, angle)
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """Where a track's face is at one source frame: the face itself, before the safety expansion."""
+
+    source_frame: int
+    ellipse: Ellipse
+    evidence: Evidence
+    confidence: float
+
+
+@dataclass(slots=True)
+class Track:
+    """One identity that the editor sees. `samples` are sorted by frame; frames may be missing (a gap)."""
+
+    name: str
+    samples: list[Sample]
+
+    def spans(self) -> list[tuple[int, int]]:
+        """The half-open frame ranges in which the track has samples."""
+        spans: list[tuple[int, int]] = []
+        for sample in self.samples:
+            if spans and spans[-1][1] == sample.source_frame:
+                spans[-1] = (spans[-1][0], sample.source_frame + 1)
+            else:
+                spans.append((sample.source_frame, sample.source_frame + 1))
+        return spans
+
+
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    """Something that may be a face but was too weak to cover, or a place the editor should look at."""
+
+    start: int
+    stop: int
+    box: Box
+    confidence: float
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Shot:
+    """Frames between two cuts; `gradual` where the shot begins inside a slow transition."""
+
+    start: int
+    stop: int
+    gradual: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SourceInfo:
+    """What was analysed. `frame_count` and `frame_rate` are the strip's, `width` and `height` those shown by it."""
+
+    file_name: str
+    kind: str  # "movie" or "image"
+    width: int
+    height: int
+    frame_count: int
+    frame_rate: Fraction
+    fingerprint: str
+    """SHA-256 over the file's size and samples of its content, hexadecimal."""
+    pixel_aspect: Fraction = Fraction(1)
+    variable_rate: bool = False
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Keyframe:
+    """An ellipse (safety expansion included) that is written as a shape key."""
+
+    source_frame: int
+    ellipse: Ellipse
+
+
+@dataclass(frozen=True, slots=True)
+class ModelUse:
+    """A detector as it was run: enough to repeat the analysis."""
+
+    name: str
+    sha256: str
+    input_long_side: int
+    threshold: float
+
+
+@dataclass(slots=True)
+class TrackDocument:
+    """What the machine decided about one source (later also what the editor did)."""
+
+    source: SourceInfo
+    preset: str
+    expansion: float
+    models: list[ModelUse]
+    shots: list[Shot]
+    tracks: list[Track]
+    doubts: list[Doubt]
+    notes: list[str] = field(default_factory=list)
+    """Sentences for the user: what was done with less than was asked, what to look at."""
