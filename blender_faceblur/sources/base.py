@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What every source of frames offers, what identifies its file, and how pictures are told from films."""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..core.types import FaceBlurError, SourceInfo
+
+Picture = NDArray[np.uint8]
+"""Height x width x 3, BGR; height x width where grey was asked for."""
+
+_WHOLE_BYTES = 8 << 20
+_END_BYTES = 1 << 20
+_SAMPLE_BYTES = 64 << 10
+_SAMPLES = 16
+
+
+class FrameSource(ABC):
+    """A film or a picture, seen through the eyes of the strip that Blender makes of it."""
+
+    info: SourceInfo
+
+    @abstractmethod
+    def frames(
+        self, start: int = 0, stop: int | None = None, size: tuple[int, int] | None = None, grey: bool = False
+    ) -> Iterator[tuple[int, Picture]]:
+        """Yield (source_frame, picture) for the strip's frames start..stop, half-open, counted from 0.
+
+        The picture is the one that Blender shows at that frame, scaled to `size` (width, height) if given, BGR
+        or, with `grey`, only its brightness. Do not write into it: a frame that repeats a picture yields the same
+        array again. `stop` may lie beyond `info.frame_count` (another version of Blender may count a frame more);
+        the last picture is held there, as Blender does. Each call reads for itself, so several may run side by
+        side, also in several processes. Raises FaceBlurError where the file cannot be read as Blender reads it.
+        """
+
+    def notes(self) -> list[str]:
+        """Sentences about what only showed while frames were read, such as damaged pictures."""
+        return []
+
+    def close(self) -> None:
+        """Let go of the file; a source that holds nothing has nothing to do."""
+        return None
+
+    def __enter__(self) -> FrameSource:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def fingerprint(path: Path) -> str:
+    """Identify a file's content: hexadecimal SHA-256 over its size and its bytes, or samples of them.
+
+    Up to 8 MiB every byte counts. Beyond that the first and last MiB and 16 evenly spaced samples of 64 KiB do,
+    so a film of 100 GB takes as long as one of 10 MB. It finds a file that was exchanged or encoded anew; it is
+    no proof against somebody who alters a few bytes on purpose. Raises FaceBlurError if the file cannot be read.
+    """
+    digest = hashlib.sha256()
+    try:
+        with path.open("rb") as file:
+            size = file.seek(0, 2)
+            digest.update(size.to_bytes(8, "big"))
+            if size <= _WHOLE_BYTES:
+                pieces = [(0, size)]
+            else:
+                room = size - 2 * _END_BYTES - _SAMPLE_BYTES
+                pieces = [(0, _END_BYTES)]
+                pieces += [(_END_BYTES + room * part // (_SAMPLES - 1), _SAMPLE_BYTES) for part in range(_SAMPLES)]
+                pieces.append((size - _END_BYTES, _END_BYTES))
+            for offset, length in pieces:
+                file.seek(offset)
+                digest.update(file.read(length))
+    except OSError as error:
+        raise FaceBlurError(f"{path.name}: cannot be read ({error.strerror})") from None
+    return digest.hexdigest()
+
+
+def sniff(head: bytes, name: str) -> Literal["image", "movie"]:
+    """Tell from a file's first bytes (64 are enough) whether Blender must load it as a picture or as a film.
+
+    Raises FaceBlurError for pictures in a form that cannot be analysed as Blender shows them.
+    """
+    starts = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+    if head.startswith(starts) or (head[:4] == b"RIFF" and head[8:12] == b"WEBP"):
+        return "image"
+    if head[:2] == b"BM" and head[6:10] == b"\0\0\0\0":
+        return "image"
+    refused = {
+        b"\x76\x2f\x31\x01": "OpenEXR",
+        b"\0\0\0\x0cjP  ": "JPEG 2000",
+        b"\xff\x4f\xff\x51": "JPEG 2000",
+        b"\x0a\x05\x01\x08": "PCX",
+        b"8BPS": "Photoshop",
+        b"#?RADIANCE": "Radiance HDR",
+        b"SDPX": "DPX",
+        b"XPDS": "DPX",
+        b"\x80\x2a\x5f\xd7": "Cineon",
+    }
+    for start, form in refused.items():
+        if head.startswith(start):
+            raise FaceBlurError(f"{name}: {form} pictures are not supported; convert it to PNG, TIFF or JPEG")
+    if head[4:8] == b"ftyp" and head[8:12] in (b"heic", b"heix", b"mif1", b"msf1", b"avif", b"avis", b"hevc"):
+        raise FaceBlurError(f"{name}: HEIC and AVIF pictures are not supported; convert it to PNG, TIFF or JPEG")
+    return "movie"

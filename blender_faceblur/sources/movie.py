@@ -1,0 +1,450 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Films: decoded with PyAV, each strip frame matched to the picture that Blender's own reader shows there.
+
+The rules (which stream, how long, at what rate, which picture for which frame, how turned) are those of Blender's
+source/blender/imbuf/movie/intern/movie_read.cc, versions 5.0 to 5.2; tests/blender compares them with renders.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..core.types import FaceBlurError, SourceInfo
+from .base import FrameSource, Picture, fingerprint
+
+if TYPE_CHECKING:
+    import av
+    import av.container
+
+_NO_TIME = -(1 << 63)
+"""AV_NOPTS_VALUE: what Blender takes as the time of a picture that has none."""
+
+_SURVEY_BYTES = 256 << 20
+"""How much of a film is read (not decoded) on opening, to learn which pictures its strip shows."""
+
+_SEEK_MARGINS_S = (0.5, 4.0, 20.0)
+"""How far before the wanted time to look for a key picture, one after another, before reading from the start."""
+
+_INDIRECT_FORMATS = frozenset({"concat", "hls", "applehttp", "dash", "imf", "sdp", "rtsp", "tty", "lavfi"})
+"""Texts that name other files or are drawn as text: not films, though FFmpeg would open them."""
+
+_PQ, _HLG = 16, 18
+_BT2020, _P3_DCI, _P3_DISPLAY = 9, 11, 12
+_AREA = 0x20
+_BICUBIC_WITH_FULL_CHROMA = 0x4 | 0x2000 | 0x40000
+"""swscale flags (libswscale/swscale.h): SWS_AREA; SWS_BICUBIC | SWS_FULL_CHR_H_INT | SWS_ACCURATE_RND."""
+
+
+@dataclass(slots=True)
+class _Decoded:
+    time: int
+    """In the stream's time base: the picture's own time, else that of the packet which released it."""
+    frame: av.VideoFrame
+
+
+class MovieSource(FrameSource):
+    """A film's first video stream, frame by frame as a movie strip shows it."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._damaged: set[int] = set()
+        self._ended_at: int | None = None
+        with self._open() as container:
+            stream = _find_stream(container, path.name)
+            self._stream_index: int = stream.index
+            self._time_base = Fraction(stream.time_base)
+            self._start = stream.start_time or 0
+            rate = stream.guessed_rate
+            if not rate or rate <= 0:
+                raise FaceBlurError(f"{path.name}: the film has no frame rate, Blender cannot show it")
+            self._rate = Fraction(rate)
+            self._count = _count_frames(container, stream, self._rate)
+            if self._count < 1:
+                raise FaceBlurError(f"{path.name}: the film says no length or has no frame, Blender cannot show it")
+            if self._start < 0:
+                raise FaceBlurError(f"{path.name}: the film begins before time zero, Blender cannot show its start")
+            self._needs_first_packet = False
+            first = self._decode_first(container, stream)
+            self._format = first.format.name
+            self._coded_size = (first.width, first.height)
+            self._rotation = _find_rotation(container, first)
+            pixel_aspect = Fraction(stream.sample_aspect_ratio or 1)
+            warnings = _list_losses(first, self._rotation)
+            warnings += _list_streams(container, stream)
+        self._check_end()
+        variable, surveyed = self._survey()
+        turned = self._rotation in (90, 270)
+        width, height = self._coded_size[::-1] if turned else self._coded_size
+        self.info = SourceInfo(
+            file_name=path.name,
+            kind="movie",
+            width=width,
+            height=height,
+            frame_count=self._count,
+            frame_rate=self._rate,
+            fingerprint=fingerprint(path),
+            pixel_aspect=1 / pixel_aspect if turned else pixel_aspect,
+            variable_rate=variable,
+            warnings=tuple(warnings + surveyed),
+        )
+
+    def frames(
+        self, start: int = 0, stop: int | None = None, size: tuple[int, int] | None = None, grey: bool = False
+    ) -> Iterator[tuple[int, Picture]]:
+        stop = self._count if stop is None else stop
+        convert = _Converter(self._coded_size, self._format, self._rotation, size, grey, self._path.name)
+        decoded = self._decode_from(self._find_time(start))
+        # Blender keeps the latest picture and the one before it, and reads on while the latest is too early.
+        latest: _Decoded | None = None
+        before: _Decoded | None = None
+        ended = False
+        shown: av.VideoFrame | None = None
+        picture: Picture | None = None
+        for source_frame in range(start, stop):
+            wanted = self._find_time(source_frame)
+            while not ended and (latest is None or latest.time < wanted):
+                before = latest or before
+                latest = next(decoded, None)
+                if latest is None:
+                    ended = True
+                    self._ended_at = source_frame
+            if latest is None or (latest.time != wanted and before is not None and before.time <= wanted):
+                chosen = before
+            else:
+                chosen = latest
+            if chosen is None:
+                raise FaceBlurError(f"{self._path.name}: no picture can be decoded at frame {source_frame}")
+            if picture is None or shown is not chosen.frame:
+                shown, picture = chosen.frame, convert(chosen.frame)
+            yield source_frame, picture
+
+    def notes(self) -> list[str]:
+        notes = []
+        if self._damaged:
+            notes.append(
+                f"{len(self._damaged)} damaged parts could not be decoded; Blender shows a neighbouring picture "
+                "there, and perhaps another one when playback starts in the middle: look at the result"
+            )
+        if self._ended_at is not None and self._ended_at < self._count:
+            notes.append(f"the pictures end before frame {self._ended_at}; the last one is held from there on")
+        return notes
+
+    def _find_time(self, source_frame: int) -> int:
+        """The time that Blender looks for at a strip frame: round() of doubles, halves away from zero."""
+        steps = 1.0 / float(self._rate * self._time_base)
+        return _round_half_away(source_frame * steps) + self._start
+
+    def _open(self) -> av.container.InputContainer:
+        import av
+        import av.logging
+
+        av.logging.set_level(av.logging.PANIC)
+        try:
+            # A film may not make FFmpeg open anything but itself.
+            container = av.open(str(self._path), options={"protocol_whitelist": "file"})
+        except PermissionError:
+            raise FaceBlurError(f"{self._path.name}: no permission to read it") from None
+        except (av.error.FFmpegError, OSError, ValueError):
+            raise FaceBlurError(f"{self._path.name}: not a film or picture that can be read") from None
+        if _INDIRECT_FORMATS & set(container.format.name.split(",")):
+            form = container.format.long_name
+            container.close()
+            raise FaceBlurError(f"{self._path.name}: not a film but a text or list ({form})")
+        return container
+
+    def _decode(self, container: Any, only_after_key: bool = False) -> Iterator[_Decoded]:
+        """Decode in output order, passing over what is damaged, as Blender does.
+
+        With `only_after_key` nothing comes before the first key picture: pictures that lean on ones which a jump
+        has skipped would be wrong. Ends silently if there is none.
+        """
+        import av
+
+        stream = container.streams[self._stream_index]
+        context = stream.codec_context
+        context.thread_count = 1
+        key_packet = key_picture = not only_after_key
+        packets = container.demux(stream)
+        while True:
+            try:
+                packet = next(packets)
+            except StopIteration:
+                return
+            except av.error.FFmpegError:
+                # Blender stops at a packet which cannot be read and holds the last picture.
+                self._damaged.add(-1)
+                return
+            if not key_packet:
+                if not packet.is_keyframe:
+                    continue
+                key_packet = True
+            try:
+                frames = packet.decode()
+            except av.error.FFmpegError:
+                self._damaged.add(packet.dts if packet.dts is not None else packet.pos or 0)
+                continue
+            for frame in frames:
+                key_picture = key_picture or bool(frame.key_frame)
+                if not key_picture:
+                    continue
+                time = frame.pts if frame.pts is not None else frame.dts
+                yield _Decoded(_NO_TIME if time is None else time, frame)
+
+    def _decode_first(self, container: Any, stream: Any) -> av.VideoFrame:
+        for decoded in self._decode(container):
+            self._has_times = decoded.frame.pts is not None
+            return decoded.frame
+        raise FaceBlurError(f"{self._path.name}: no picture of the film can be decoded")
+
+    def _decode_from(self, wanted: int) -> Iterator[_Decoded]:
+        """Decode from a key picture at or before a time, or from the start if no such is found nearby."""
+        import av
+
+        if wanted > self._start and self._has_times:
+            for margin in _SEEK_MARGINS_S:
+                target = wanted - round(margin / self._time_base)
+                if target <= self._start:
+                    break
+                with self._open() as container:
+                    try:
+                        container.seek(target, stream=container.streams[self._stream_index])
+                    except av.error.FFmpegError:
+                        break
+                    decoded = self._decode(container, only_after_key=True)
+                    first = next(decoded, None)
+                    if first is not None and first.time <= wanted:
+                        yield first
+                        yield from decoded
+                        return
+        with self._open() as container:
+            yield from self._decode(container)
+
+    def _check_end(self) -> None:
+        """Refuse a film whose last frames Blender cannot reach.
+
+        Behind the end of the pictures Blender jumps back to a key picture; finding none it shows memory that was
+        never written (seen in 5.0.1 and 5.2.2 with an MP4 cut off): what appears there cannot be analysed.
+        """
+        import av
+
+        last = self._find_time(self._count - 1)
+        target = max(last - round(3 / (self._rate * self._time_base)), 0)
+        if target <= self._start:
+            return
+        damaged = set(self._damaged)
+        with self._open() as container:
+            try:
+                container.seek(target, stream=container.streams[self._stream_index])
+            except av.error.FFmpegError:
+                return
+            if next(self._decode(container), None) is None:
+                raise FaceBlurError(
+                    f"{self._path.name}: the film is cut off, its last pictures cannot be read; repair it or cut it first"
+                )
+        self._damaged = damaged
+
+    def _survey(self) -> tuple[bool, list[str]]:
+        """Read the packets' times, without decoding: does the strip step through the pictures one by one?
+
+        Returns whether the rate varies, and warnings. A very large film is judged by its beginning.
+        """
+        import av
+
+        times, seen, whole = [], 0, True
+        with self._open() as container:
+            stream = container.streams[self._stream_index]
+            packets = container.demux(stream)
+            while True:
+                try:
+                    packet = next(packets)
+                except (StopIteration, av.error.FFmpegError):
+                    break
+                if packet.size and not packet.is_discard:
+                    time = packet.pts if packet.pts is not None else packet.dts
+                    if time is not None:
+                        times.append(time)
+                seen += packet.size
+                if seen > _SURVEY_BYTES:
+                    whole = False
+                    break
+            header_rates = (stream.average_rate, stream.guessed_rate)
+        if not times:
+            return False, []
+        known = np.unique(np.asarray(times, np.int64))
+        if not whole:
+            # Reordered pictures near the point where reading stopped may be missing.
+            known = known[: max(1, len(known) - 64)]
+        steps = 1.0 / float(self._rate * self._time_base)
+        reach = self._count
+        if not whole:
+            reach = min(reach, int((int(known[-1]) - self._start) / steps))
+        wanted = np.floor(np.arange(reach) * steps + 0.5).astype(np.int64) + self._start
+        shown = np.maximum(np.searchsorted(known, wanted, side="right") - 1, 0)
+        return self._judge(shown, len(known), whole, header_rates)
+
+    def _judge(
+        self, shown: NDArray[np.int64], pictures: int, whole: bool, rates: tuple[Fraction | None, Fraction | None]
+    ) -> tuple[bool, list[str]]:
+        """Turn the index of the picture shown at each strip frame into (rate varies, warnings)."""
+        warnings = []
+        first_last = int(np.searchsorted(shown, pictures - 1)) if whole else len(shown)
+        steps = np.diff(shown[: first_last + 1])
+        variable = bool(np.any(steps != 1))
+        if whole:
+            skipped = pictures - len(np.unique(shown))
+            behind = pictures - 1 - int(shown[-1]) if len(shown) else pictures
+            held = len(shown) - 1 - first_last
+            if behind > 0:
+                warnings.append(
+                    f"Blender's strip ends {behind} picture{'s' * (behind > 1)} before the film does "
+                    f"({len(shown)} frames for {pictures} pictures)"
+                )
+            if skipped - behind > 0:
+                warnings.append(f"{skipped - behind} of {pictures} pictures are never shown at the strip's constant rate")
+            if held > 0:
+                warnings.append(f"the last picture is held for {held} frame{'s' * (held > 1)} at the strip's end")
+        elif rates[0] and rates[1] and abs(1 - rates[0] / rates[1]) > Fraction(1, 1000):
+            variable = True
+        if variable:
+            warnings.insert(0, f"variable frame rate: becomes a constant {_say_rate(self._rate)} frames per second")
+        return variable, warnings
+
+
+class _Converter:
+    """Turns decoded frames into pictures: BGR or grey, the asked size, the way up that Blender shows."""
+
+    def __init__(
+        self,
+        coded_size: tuple[int, int],
+        form: str,
+        rotation: int,
+        size: tuple[int, int] | None,
+        grey: bool,
+        name: str,
+    ) -> None:
+        import cv2
+        from av.video.reformatter import VideoReformatter
+
+        self._coded_size, self._form, self._name = coded_size, form, name
+        self._layout = "gray" if grey else "bgr24"
+        shown_size = size or (coded_size[::-1] if rotation in (90, 270) else coded_size)
+        self._size = shown_size[::-1] if rotation in (90, 270) else shown_size
+        self._flags = _BICUBIC_WITH_FULL_CHROMA if self._size == coded_size else _AREA
+        # One for each source: its scaling tables are made once.
+        self._reformatter = VideoReformatter()
+        # Blender counts clockwise (ffmpeg_get_video_rotation).
+        turns = {90: cv2.ROTATE_90_CLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_COUNTERCLOCKWISE}
+        self._turn = turns.get(rotation)
+        self._rotate = cv2.rotate
+
+    def __call__(self, frame: av.VideoFrame) -> Picture:
+        if (frame.width, frame.height) != self._coded_size or frame.format.name != self._form:
+            raise FaceBlurError(f"{self._name}: the picture's size or format changes on the way, Blender cannot show that")
+        scaled = self._reformatter.reformat(
+            frame, self._size[0], self._size[1], self._layout, interpolation=self._flags, threads=1
+        )
+        picture: Picture = scaled.to_ndarray()
+        if int(frame.color_trc) == _PQ and picture.ndim == 3:
+            picture = _make_pq_table()[picture]
+        if self._turn is not None:
+            picture = self._rotate(picture, self._turn)
+        return picture
+
+
+def _find_stream(container: Any, name: str) -> Any:
+    """The stream that Blender shows: the first video, be it a cover picture."""
+    import av
+
+    if not container.streams.video:
+        kinds = {stream.type for stream in container.streams}
+        raise FaceBlurError(f"{name}: holds only sound" if "audio" in kinds else f"{name}: holds no film")
+    stream = container.streams.video[0]
+    if stream.codec_context is None:
+        raise FaceBlurError(f"{name}: no decoder for the film's codec")
+    if av.stream.Disposition.attached_pic in stream.disposition:
+        raise FaceBlurError(f"{name}: its first video stream is a cover picture, which Blender would show for the film")
+    return stream
+
+
+def _count_frames(container: Any, stream: Any, rate: Fraction) -> int:
+    """The strip's length (ffmpeg_frame_count_get in Blender's movie_read.cc)."""
+    fps = float(rate)
+    if stream.duration is not None:
+        return _round_half_away(stream.duration * float(stream.time_base) * fps)
+    if container.duration is not None:
+        starts = [float((s.start_time or 0) * s.time_base) for s in (stream, *container.streams.audio[:1])]
+        late = max(starts[0] - (starts[1] if len(starts) > 1 else 0.0), 0.0)
+        return _round_half_away((container.duration / 1e6 - late) * fps)
+    return int(stream.frames)
+
+
+def _round_half_away(value: float) -> int:
+    return math.floor(value + 0.5) if value >= 0 else -math.floor(0.5 - value)
+
+
+def _find_rotation(container: Any, frame: av.VideoFrame) -> int:
+    """Degrees clockwise, 0 <= angle < 360. Blender obeys only what the container says, not the video stream."""
+    if not {"mov", "mp4", "matroska"} & set(container.format.name.split(",")):
+        return 0
+    return int(-frame.rotation % 360)
+
+
+def _list_losses(frame: av.VideoFrame, rotation: int) -> list[str]:
+    """What of the film an 8-bit BT.709 H.264 file would not keep, and what Blender does not show as players do."""
+    warnings = []
+    form = frame.format
+    bits = max(component.bits for component in form.components)
+    if int(frame.color_trc) in (_PQ, _HLG):
+        curve = "PQ" if int(frame.color_trc) == _PQ else "HLG"
+        warnings.append(f"HDR ({curve}): brightness beyond the standard range is not kept in an 8-bit H.264 film")
+    if int(frame.color_primaries) in (_BT2020, _P3_DCI, _P3_DISPLAY):
+        warnings.append("wide-gamut colours: what lies outside BT.709 is not kept in an 8-bit H.264 film")
+    if bits > 8:
+        warnings.append(f"{bits}-bit colour is not kept in an 8-bit H.264 film")
+    if form.name.startswith(("yuva", "rgba", "bgra", "argb", "abgr", "gbrap", "ya")):
+        warnings.append("transparency is not kept in an H.264 film")
+    if not form.is_rgb and len(form.components) >= 3 and form.chroma_width(64) == 64:
+        warnings.append("full colour resolution (4:4:4) is not kept in an ordinary H.264 film")
+    elif not form.is_rgb and len(form.components) >= 3 and form.chroma_height(64) == 64:
+        warnings.append("colour resolution 4:2:2 becomes 4:2:0 in an ordinary H.264 film")
+    if frame.interlaced_frame:
+        warnings.append("interlaced film: Blender shows and writes both fields woven into one picture")
+    if rotation not in (0, 90, 180, 270):
+        warnings.append(f"the file asks for a turn by {rotation} degrees, which Blender does not show")
+    return warnings
+
+
+def _list_streams(container: Any, stream: Any) -> list[str]:
+    import av
+
+    others = [
+        other
+        for other in container.streams.video
+        if other.index != stream.index and av.stream.Disposition.attached_pic not in other.disposition
+    ]
+    return [f"the file holds {len(others) + 1} video streams: only the first is shown and blurred"] if others else []
+
+
+def _say_rate(rate: Fraction) -> str:
+    return f"{float(rate):.3f}".rstrip("0").rstrip(".")
+
+
+def _make_pq_table() -> NDArray[np.uint8]:
+    """From 8-bit PQ code values (SMPTE ST 2084) to sRGB with white at 203 cd/m2, brighter cut off.
+
+    A detector sees next to nothing in PQ's own grey. (ITU-R BT.2408 gives 203 cd/m2 for white.)
+    """
+    code = np.arange(256) / 255
+    root = code ** (1 / 78.84375)
+    nits = 10000 * (np.maximum(root - 0.8359375, 0) / (18.8515625 - 18.6875 * root)) ** (1 / 0.1593017578125)
+    linear = np.clip(nits / 203, 0, 1)
+    encoded = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
+    return np.round(255 * encoded).astype(np.uint8)
