@@ -24,7 +24,7 @@ Flow = Callable[[Picture, Picture, list[Array]], list[Array | None]]
 _MATCH_OVERLAP = 0.25
 _NEAR_SIZES, _NEAR_RATIO = 0.75, 1.7
 _SAME_PLACE = 0.5
-_LONE_CARRY_S, _CARRY_S = 0.2, 1.25
+_LONE_CARRY_S, _WEAK_CARRY_S, _CARRY_S = 0.2, 0.4, 1.25
 _BACKWARD_S = 1.0
 _COAST_S = 0.6
 _PROVEN_HITS, _PROVEN_WEAK_HITS = 3, 8
@@ -79,6 +79,7 @@ class Follower:
         self._strong = strong
         self._flow = flow
         self._lone_carry = max(3, round(_LONE_CARRY_S * frame_rate))
+        self._weak_carry = max(3, round(_WEAK_CARRY_S * frame_rate))
         self._carry = max(4, round(_CARRY_S * frame_rate))
         self._coast = max(3, round(_COAST_S * frame_rate))
         self._backward = max(3, round(_BACKWARD_S * frame_rate))
@@ -200,10 +201,9 @@ class Follower:
 
     def _carry_on(self, chain: _Chain, box: Array | None, record: FrameRecord) -> None:
         chain.drift = 0.8 * chain.drift
-        limit = self._carry if chain.proven else self._lone_carry
         found_here = [r.box for r in record.rows if r.voices]
         covered = bool(found_here) and bool(overlaps(chain.box[None], np.array(found_here)).max() > _SAME_PLACE)
-        if box is None or record.source_frame - chain.last_found > limit or covered:
+        if box is None or record.source_frame - chain.last_found > self._limit(chain) or covered:
             chain.carried = False
             return
         chain.box = box
@@ -211,8 +211,14 @@ class Follower:
         record.rows.append(Row(chain.number, box, chain.confidence, None, 0))
 
     def _lives(self, chain: _Chain, source_frame: int) -> bool:
-        limit = self._carry if chain.carried else self._coast
-        return source_frame - chain.last_found <= (limit if chain.proven else self._lone_carry)
+        limit = self._limit(chain)
+        return source_frame - chain.last_found <= (limit if chain.carried else min(limit, self._coast))
+
+    def _limit(self, chain: _Chain) -> int:
+        """For how many frames a chain is carried without being found: the surer it is a face, the longer."""
+        if not chain.proven:
+            return self._lone_carry
+        return self._carry if chain.strong_hits > 1 else self._weak_carry
 
     def _is_proven(self, chain: _Chain) -> bool:
         return (chain.strong_hits > 0 and chain.hits >= _PROVEN_HITS) or chain.hits >= _PROVEN_WEAK_HITS
@@ -225,7 +231,8 @@ class Follower:
             return
         box = next(r.box for r in self._ring[at][1].rows if r.chain == chain.number)
         confidence = chain.confidence
-        for i in range(at, max(0, at - self._backward), -1):
+        steps = self._backward if chain.strong_hits > 1 else self._weak_carry
+        for i in range(at, max(0, at - steps), -1):
             if self._ring[i][1].cut:
                 return
             followed = self._flow(self._ring[i][0], self._ring[i - 1][0], [box])[0]

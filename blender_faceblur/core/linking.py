@@ -6,14 +6,13 @@ from __future__ import annotations
 import itertools
 from array import array
 from bisect import bisect_right
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .following import FrameRecord
-from .geometry import Array, centre_of, overlaps, shares_of_smaller, size_of
+from .geometry import Array, areas, centre_of, overlaps, shares_of_smaller, size_of
 from .smoothing import fill_rolls, smooth_ellipses
 from .types import Doubt, Ellipse, Evidence, Sample, Track
 
@@ -21,7 +20,8 @@ _SAME_FACE = 0.4
 _JOIN_GAP_S = 1.0
 _JOIN_SIZES, _JOIN_RATIO = 0.8, 1.8
 _HOLD_S, _LEAVING_S = 0.25, 1.0
-_SURE, _SUSTAINED_HITS = 0.72, 8
+_SURE, _SUSTAINED_HITS, _SUSTAINED_SHARE = 0.72, 8, 0.4
+_SUSTAINED_CONFIDENCE, _SUSTAINED_PER_SIZE = 0.24, 0.2
 _PICTURE_WEAK = 0.35
 _GROWTH_PER_S, _MOST_GROWTH = 0.3, 0.2
 _UNSEEN_DOUBT_S = 0.7
@@ -143,7 +143,7 @@ def link_tracks(
     linked = Linked()
     kept = []
     for path in paths:
-        reason = _find_weakness(path, strong, single=frame_count == 1)
+        reason = _find_weakness(path, strong, frame_size, single=frame_count == 1)
         if reason:
             linked.doubts.append(_to_doubt(path, path.frames[0], path.frames[-1] + 1, reason, frame_count))
         if not reason or cover_doubts:
@@ -235,14 +235,24 @@ def _join_fragments(paths: list[_Path], cuts: list[int], frame_rate: float) -> l
     return sorted(done + open_paths, key=lambda p: (p.frames[0], p.boxes[0, 0]))
 
 
-def _find_weakness(path: _Path, strong: float, single: bool) -> str:
+def _find_weakness(path: _Path, strong: float, frame_size: tuple[int, int], single: bool) -> str:
     """Why a path is too weak to be covered; empty when it isn't."""
     found = path.found()
     confidence = path.confidence[found]
     strong_hits = int(((confidence >= strong) | (path.voices[found] > 1)).sum())
     if single and confidence.max() >= _PICTURE_WEAK:
         return ""
-    if strong_hits >= 2 or confidence.max() >= _SURE or len(confidence) >= _SUSTAINED_HITS:
+    if strong_hits >= 2 or confidence.max() >= _SURE:
+        return ""
+    seen = path.frames[found]
+    sizes = np.sqrt(areas(path.boxes[found]))
+    # Small faces are often only found weakly; a large one that never is found well is mostly foliage or cloth.
+    enough = _SUSTAINED_CONFIDENCE + _SUSTAINED_PER_SIZE * float(np.median(sizes)) / min(frame_size)
+    if (
+        len(seen) >= _SUSTAINED_HITS
+        and len(seen) >= _SUSTAINED_SHARE * (seen[-1] - seen[0] + 1)
+        and float(confidence.mean()) >= enough
+    ):
         return ""
     frames = f"{len(confidence)} frame{'s' if len(confidence) > 1 else ''}"
     return f"found weakly in {frames} only"
@@ -373,10 +383,3 @@ def _grow_unseen(boxes: Array, found: NDArray[np.bool_], frame_rate: float) -> A
     growth = np.minimum(_GROWTH_PER_S * away, _MOST_GROWTH)[:, None]
     half = (boxes[:, 2:] - boxes[:, :2]) / 2 * growth
     return np.concatenate([boxes[:, :2] - half, boxes[:, 2:] + half], axis=1)
-
-
-def read_records(rows: Iterable[tuple[int, FrameRecord]], table: RowTable) -> RowTable:
-    """Fill a table from (segment, record) pairs."""
-    for segment, record in rows:
-        table.add(segment, record)
-    return table

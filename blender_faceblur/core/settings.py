@@ -37,14 +37,14 @@ class Preset:
 PRESETS = (
     Preset(
         "fast",
-        (DetectorUse("yunet-n", 960, 0.25),),
+        (DetectorUse("yunet_n", 960, 0.25),),
         (DetectorUse("centerface", 640, 0.25),),
         strong=0.5,
         note="The fast preset uses one detector: dark and defocused faces may be missed. Balanced finds more.",
     ),
     Preset(
         "balanced",
-        (DetectorUse("centerface", 640, 0.25), DetectorUse("yunet-n", 960, 0.25)),
+        (DetectorUse("centerface", 640, 0.25), DetectorUse("yunet_n", 960, 0.25)),
         (DetectorUse("centerface", 640, 0.25), DetectorUse("centerface", 960, 0.25)),
         strong=0.5,
     ),
@@ -53,8 +53,8 @@ PRESETS = (
         (
             DetectorUse("centerface", 960, 0.2),
             DetectorUse("centerface", 480, 0.2),
-            DetectorUse("yunet-n", 1280, 0.2),
-            DetectorUse("yunet-n", 640, 0.2),
+            DetectorUse("yunet_n", 1280, 0.2),
+            DetectorUse("yunet_n", 640, 0.2),
         ),
         (DetectorUse("centerface", 1280, 0.2), DetectorUse("centerface", 960, 0.2), DetectorUse("centerface", 480, 0.2)),
         strong=0.4,

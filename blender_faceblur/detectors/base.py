@@ -16,11 +16,10 @@ from ..core.types import Detection
 class FaceDetector(ABC):
     """Finds faces in one picture.
 
-    `model_file` is the name of the weights in models.toml. The constructor loads them (FaceBlurError when it cannot).
+    `name` is also that of its weights in models.toml. The constructor loads them (FaceBlurError when it cannot).
     """
 
     name: ClassVar[str]
-    model_file: ClassVar[str]
 
     @abstractmethod
     def __init__(self, model: Path, threshold: float) -> None: ...

@@ -24,7 +24,6 @@ _OVERLAP = 0.3
 
 class CenterFace(FaceDetector):
     name = "centerface"
-    model_file = "centerface.onnx"
 
     def __init__(self, model: Path, threshold: float) -> None:
         self._session = open_session(model, _INPUT)

@@ -22,8 +22,7 @@ _OVERLAP = 0.3
 
 
 class YuNet(FaceDetector):
-    name = "yunet-n"
-    model_file = "yunet_n_640_640.onnx"
+    name = "yunet_n"
 
     def __init__(self, model: Path, threshold: float) -> None:
         self._session = open_session(model, _INPUT)

@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Start a worker process, read its lines without blocking for ever, and end it."""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import subprocess
+import sys
+import threading
+from collections import deque
+from pathlib import Path
+from typing import IO
+
+from ..core.types import FaceBlurError
+from .protocol import LONGEST_LINE
+
+_CHILD = Path(__file__).resolve().with_name("child.py")
+_LAST_LINES = 12
+_QUEUED_LINES = 512
+
+
+class WorkerProcess:
+    """A child with a request on its stdin. `lines` holds what it says, and None after its last line."""
+
+    def __init__(self, request_line: str, python: str | None = None, script: Path = _CHILD) -> None:
+        """Raises FaceBlurError when the process cannot be started."""
+        hidden = getattr(subprocess, "CREATE_NO_WINDOW", 0)
+        try:
+            self._process = subprocess.Popen(
+                [python or sys.executable, "-I", str(script)],
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, creationflags=hidden,
+            )
+        except OSError as error:
+            raise FaceBlurError(f"The analysis process cannot be started: {error}") from error
+        self.lines: queue.Queue[str | None] = queue.Queue(_QUEUED_LINES)
+        self._stopped = threading.Event()
+        self._last: deque[str] = deque(maxlen=_LAST_LINES)
+        assert self._process.stdin and self._process.stdout and self._process.stderr
+        self._readers = [
+            threading.Thread(target=self._read_messages, args=(self._process.stdout,), daemon=True),
+            threading.Thread(target=self._read_errors, args=(self._process.stderr,), daemon=True),
+        ]
+        for reader in self._readers:
+            reader.start()
+        # If the child has died already, its end of output and its exit code tell the rest.
+        with contextlib.suppress(OSError):
+            self._process.stdin.write(request_line.encode())
+            self._process.stdin.flush()
+
+    def _read_messages(self, stream: IO[bytes]) -> None:
+        while not self._stopped.is_set():
+            line = stream.readline(LONGEST_LINE + 2)
+            if not line:
+                break
+            self._put(line.decode("utf-8", "replace"))
+        self._put(None)
+
+    def _put(self, line: str | None) -> None:
+        while not self._stopped.is_set():
+            try:
+                self.lines.put(line, timeout=0.5)
+                return
+            except queue.Full:
+                continue
+
+    def _read_errors(self, stream: IO[bytes]) -> None:
+        while line := stream.readline(4096):
+            self._last.append(line.decode("utf-8", "replace").rstrip())
+
+    def end_story(self) -> str:
+        """How a process whose output has ended came to its end: exit code and its last words, one line."""
+        try:
+            code = self._process.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            return "it closed its output but did not end"
+        self._readers[1].join(timeout=2)
+        words = " | ".join(line for line in self._last if line.strip())
+        how = f"exit code {code}" if code >= 0 else f"killed by signal {-code}"
+        return f"{how}; its last words: {words[-600:]}" if words else how
+
+    def ended_well(self) -> bool:
+        """Wait for the end of a process that has said its last message; whether its exit code is 0."""
+        try:
+            return self._process.wait(timeout=20) == 0
+        except subprocess.TimeoutExpired:
+            return False
+
+    def last_words(self) -> str:
+        return " | ".join(line for line in self._last if line.strip())[-600:]
+
+    def kill(self) -> None:
+        """End the process and wait for it. Its own children end too: their stdin closes with it."""
+        self._stopped.set()
+        if self._process.poll() is None:
+            self._process.kill()
+        self._process.wait()
+        for reader in self._readers:
+            reader.join(timeout=2)
+        for stream in (self._process.stdin, self._process.stdout, self._process.stderr):
+            if stream is not None:
+                # Unsent bytes of a request to a dead child: nobody will read them.
+                with contextlib.suppress(OSError):
+                    stream.close()

@@ -1,0 +1,194 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the processes of an analysis say to each other: one JSON object per line, checked on arrival.
+
+Request lines go to a child's stdin, which then stays open: when it closes, the child ends. Messages come on stdout.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict, dataclass, fields
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+
+import numpy as np
+
+from ..core.following import FrameRecord, Row
+
+PROTOCOL = 1
+LONGEST_LINE = 4 << 20
+_LONGEST_LIST = 100_000
+
+
+class ProtocolError(Exception):
+    """A line that is not a message of this protocol."""
+
+
+@dataclass(frozen=True, slots=True)
+class AnalysisRequest:
+    """Analyse `source` and write the tracks document to `output`.
+
+    `sys_path` are the folders in which the child finds packages; `processes` 0 leaves their number to the child.
+    """
+
+    source: str
+    output: str
+    preset: str
+    expansion: float
+    sys_path: list[str]
+    processes: int = 0
+    protocol: int = PROTOCOL
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentRequest:
+    """Look at frames `start`..`stop` of `source` with the detectors of a preset and report each."""
+
+    source: str
+    fingerprint: str
+    preset: str
+    start: int
+    stop: int
+    sys_path: list[str]
+    protocol: int = PROTOCOL
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """The child runs, has read its request and opened the source."""
+
+    frames: int
+    protocol: int = PROTOCOL
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """`stage` is "detect" or "link"; `fps` counts source frames per second since the start."""
+
+    stage: str
+    done: int
+    total: int
+    fps: float
+
+
+@dataclass(frozen=True, slots=True)
+class Warned:
+    """A sentence for the user; the work goes on."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """The document lies whole at `output`."""
+
+    output: str
+    frames: int
+    tracks: int
+    doubts: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorMessage:
+    """The work has failed; nothing was written."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A segment process has reported all of its frames; `notes` are what the source had to say."""
+
+    frames: int
+    notes: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Nothing arrived in the time that the caller of `run_job` wanted to wait."""
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """A record of one frame from a segment process: rows of chain, box, confidence, roll, voices."""
+
+    frame: int
+    cut: bool
+    mixed: bool
+    rows: list[list[float]]
+    joins: list[list[int]]
+
+
+Message = Started | Progress | Warned | Result | ErrorMessage | Waiting
+"""What `run_job` yields."""
+
+_KINDS: dict[str, type] = {
+    "analyse": AnalysisRequest, "segment": SegmentRequest, "started": Started, "progress": Progress,
+    "warning": Warned, "result": Result, "error": ErrorMessage, "finished": Finished, "frame": Frame,
+}
+_NAMES = {kind: name for name, kind in _KINDS.items()}
+
+M = TypeVar("M")
+
+
+def to_line(message: Any) -> str:
+    """One line, line feed included."""
+    return json.dumps({"type": _NAMES[type(message)], **asdict(message)}, separators=(",", ":"), allow_nan=False) + "\n"
+
+
+def parse_line(line: str, allowed: tuple[type[M], ...]) -> M:
+    """The message that a line holds. ProtocolError when it is not whole, of a kind not allowed, or ill-typed."""
+    if len(line) > LONGEST_LINE:
+        raise ProtocolError("a line is too long")
+    try:
+        content = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise ProtocolError(f"not JSON: {line[:80]!r}") from error
+    if not isinstance(content, dict):
+        raise ProtocolError(f"not an object: {line[:80]!r}")
+    kind = _KINDS.get(str(content.pop("type", None)))
+    if kind is None or kind not in allowed:
+        raise ProtocolError(f"unexpected message: {line[:80]!r}")
+    hints = get_type_hints(kind)
+    for field in fields(kind):
+        if field.name not in content and field.name != "processes":
+            raise ProtocolError(f"{_NAMES[kind]}: '{field.name}' is missing")
+    for name, value in content.items():
+        if name not in hints or not _fits(value, hints[name]):
+            raise ProtocolError(f"{_NAMES[kind]}: '{name}' is wrong")
+    if content.get("protocol", PROTOCOL) != PROTOCOL:
+        raise ProtocolError(f"protocol {content['protocol']} instead of {PROTOCOL}")
+    return kind(**content)  # type: ignore[no-any-return]
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    if get_origin(hint) is list:
+        inner = get_args(hint)[0]
+        return type(value) is list and len(value) <= _LONGEST_LIST and all(_fits(v, inner) for v in value)
+    if hint is float:
+        return type(value) in (int, float) and math.isfinite(value)
+    if hint is int:
+        return type(value) is int and abs(value) < 1 << 53
+    return type(value) is hint
+
+
+def from_record(record: FrameRecord) -> Frame:
+    rows = []
+    for row in record.rows:
+        numbers = [row.chain, *(round(v, 2) for v in row.box.tolist()), round(row.confidence, 3)]
+        rows.append([*numbers, *([] if row.roll is None else [round(row.roll, 3)]), row.voices])
+    return Frame(record.source_frame, record.cut, record.mixed, rows, [list(pair) for pair in record.joins])
+
+
+def to_record(frame: Frame) -> FrameRecord:
+    """Raises ProtocolError where a row does not have the right length."""
+    rows = []
+    for numbers in frame.rows:
+        if len(numbers) not in (7, 8) or numbers[0] < 0 or not (numbers[1] < numbers[3] and numbers[2] < numbers[4]):
+            raise ProtocolError("frame: a row is wrong")
+        roll = float(numbers[6]) if len(numbers) == 8 else None
+        rows.append(Row(int(numbers[0]), np.array(numbers[1:5], float), float(numbers[5]), roll, int(numbers[-1])))
+    if any(len(pair) != 2 for pair in frame.joins):
+        raise ProtocolError("frame: a join is wrong")
+    return FrameRecord(frame.frame, frame.cut, frame.mixed, rows, [(a, b) for a, b in frame.joins])

@@ -1,0 +1,200 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What worker processes do: one leads an analysis, its own children look at a segment of frames each."""
+
+from __future__ import annotations
+
+import os
+import queue
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TextIO
+
+from ..core.analysis import analyse_frames, build_document, decode_size, split_range
+from ..core.document import write_document
+from ..core.following import Follower
+from ..core.linking import RowTable, Segment
+from ..core.settings import EXPANSIONS, DetectorUse, choose_detectors, find_preset
+from ..core.types import FaceBlurError, ModelUse, SourceInfo
+from ..detectors import DETECTORS, find_detector
+from ..paths import find_model, list_models
+from ..sources import open_source
+from .process import WorkerProcess
+from .protocol import (
+    AnalysisRequest,
+    ErrorMessage,
+    Finished,
+    Frame,
+    Progress,
+    ProtocolError,
+    Result,
+    SegmentRequest,
+    Started,
+    Warned,
+    from_record,
+    parse_line,
+    to_line,
+    to_record,
+)
+
+_MOST_PROCESSES = 2
+_TELL_S = 0.3
+_SEGMENT_SILENCE_S = 240.0
+
+Tell = Callable[[Any], None]
+
+
+def serve(line: str, messages: TextIO) -> int:
+    """Do what a request line asks; the exit code. Every foreseen failure is told as an ErrorMessage."""
+
+    def tell(message: Any) -> None:
+        messages.write(to_line(message))
+        messages.flush()
+
+    try:
+        request = parse_line(line, (AnalysisRequest, SegmentRequest))
+        if isinstance(request, SegmentRequest):
+            _look_at_segment(request, tell)
+        else:
+            _lead(request, tell)
+    except (FaceBlurError, ProtocolError) as error:
+        tell(ErrorMessage(str(error)))
+        return 1
+    except MemoryError:
+        tell(ErrorMessage("There is not enough memory for the analysis."))
+        return 1
+    return 0
+
+
+def _available() -> tuple[set[str], list[str]]:
+    """Detectors whose weights are there and right, and why the others are not."""
+    names, reasons = set(), []
+    for detector in DETECTORS:
+        try:
+            find_model(detector.name)
+            names.add(detector.name)
+        except FaceBlurError as error:
+            reasons.append(str(error))
+    return names, reasons
+
+
+def _look_at_segment(request: SegmentRequest, tell: Tell) -> None:
+    preset = find_preset(request.preset)
+    uses, _ = choose_detectors(preset, _available()[0])
+    with open_source(Path(request.source)) as source:
+        info = source.info
+        if info.fingerprint != request.fingerprint:
+            raise FaceBlurError(f"{info.file_name} has changed since the analysis began.")
+        detectors = [(find_detector(u.detector)(find_model(u.detector), u.threshold), u) for u in uses]
+        frame_size = (info.width, info.height)
+        tell(Started(request.stop - request.start))
+        frames = source.frames(request.start, request.stop, decode_size(frame_size, uses))
+        count = 0
+        for record in analyse_frames(frames, frame_size, float(info.frame_rate), detectors, preset.strong):
+            tell(from_record(record))
+            count += 1
+        tell(Finished(count, source.notes()))
+
+
+def _lead(request: AnalysisRequest, tell: Tell) -> None:
+    began = time.monotonic()
+    preset = find_preset(request.preset)
+    if not EXPANSIONS[0] <= request.expansion <= EXPANSIONS[1]:
+        raise FaceBlurError(f"The expansion must lie between {EXPANSIONS[0]} and {EXPANSIONS[1]}.")
+    available, reasons = _available()
+    uses, notes = choose_detectors(preset, available)
+    if any(use.detector not in available for use in preset.detectors):
+        notes += reasons
+    with open_source(Path(request.source)) as source:
+        info = source.info
+    tell(Started(info.frame_count))
+    for text in (*notes, *info.warnings):
+        tell(Warned(text))
+    rate = float(info.frame_rate)
+    own = split_range(info.frame_count, rate, request.processes or min(os.cpu_count() or 1, _MOST_PROCESSES))
+    table = RowTable(own)
+    said = _run_segments(request, info, own, rate, table, tell)
+    for text in said:
+        tell(Warned(text))
+    tell(Progress("link", 0, 1, 0.0))
+    document = build_document(table, info, preset, request.expansion, _model_uses(uses, info), [*notes, *said])
+    try:
+        write_document(document, Path(request.output))
+    except OSError as error:
+        raise FaceBlurError(f"The tracks cannot be written to {request.output}: {error.strerror}.") from error
+    seconds = time.monotonic() - began
+    tell(Result(request.output, info.frame_count, len(document.tracks), len(document.doubts), seconds))
+
+
+def _model_uses(uses: tuple[DetectorUse, ...], info: SourceInfo) -> list[ModelUse]:
+    models = list_models()
+    longest = max(info.width, info.height)
+    return [
+        ModelUse(u.detector, models[u.detector].sha256, min(u.long_side, longest), u.threshold) for u in uses
+    ]
+
+
+def _run_segments(
+    request: AnalysisRequest, info: SourceInfo, own: list[Segment], rate: float, table: RowTable, tell: Tell
+) -> list[str]:
+    """Fill the table from one process per segment; what their sources had to say. FaceBlurError if any fails."""
+    reach = Follower.reach_frames(rate)
+    looked = [Segment(max(0, s.start - reach), min(info.frame_count, s.stop + reach)) for s in own]
+    processes: list[WorkerProcess] = []
+    try:
+        for segment in looked:
+            processes.append(WorkerProcess(to_line(SegmentRequest(
+                request.source, info.fingerprint, request.preset, segment.start, segment.stop, request.sys_path))))
+        return _collect(processes, looked, info.frame_count, table, tell)
+    finally:
+        for process in processes:
+            process.kill()
+
+
+def _collect(
+    processes: list[WorkerProcess], looked: list[Segment], frame_count: int, table: RowTable, tell: Tell
+) -> list[str]:
+    notes: dict[str, None] = {}
+    running = set(range(len(processes)))
+    began = told = time.monotonic()
+    heard = [began] * len(processes)
+    share = frame_count / sum(s.stop - s.start for s in looked)
+    seen = 0
+    while running:
+        idle = True
+        for i in sorted(running):
+            try:
+                line = processes[i].lines.get_nowait()
+            except queue.Empty:
+                if time.monotonic() - heard[i] > _SEGMENT_SILENCE_S:
+                    words = processes[i].last_words()
+                    raise FaceBlurError(f"Analysis process {i + 1} has stopped responding. {words}") from None
+                continue
+            idle = False
+            heard[i] = time.monotonic()
+            if line is None:
+                raise FaceBlurError(f"Analysis process {i + 1} has died ({processes[i].end_story()}).")
+            message = parse_line(line, (Started, Frame, Finished, ErrorMessage))
+            if isinstance(message, ErrorMessage):
+                raise FaceBlurError(message.text)
+            if isinstance(message, Frame):
+                seen += 1
+                try:
+                    table.add(i, to_record(message))
+                except ValueError as error:
+                    raise FaceBlurError(f"Analysis process {i + 1} reported frames wrongly: {error}.") from error
+            elif isinstance(message, Finished):
+                running.discard(i)
+                notes.update(dict.fromkeys(message.notes))
+        now = time.monotonic()
+        if now - told >= _TELL_S or not running:
+            told = now
+            done = min(frame_count, int(seen * share)) if running else frame_count
+            tell(Progress("detect", done, frame_count, done / max(now - began, 1e-6)))
+        if idle:
+            time.sleep(0.005)
+    if table.missing():
+        raise FaceBlurError(f"{table.missing()} of {frame_count} frames were not analysed; nothing was written.")
+    return list(notes)
+
+
