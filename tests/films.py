@@ -80,7 +80,7 @@ def write_film(
     step = 1 / Fraction(rate) / base
     stamps = list(ticks) if ticks is not None else [first_tick + round(index * step) for index in range(len(numbers))]
     with av.open(str(path), "w", container_options=dict(container_options or {})) as container:
-        stream = container.add_stream(codec, rate=Fraction(rate), options=dict(options or {}))
+        stream: Any = container.add_stream(codec, rate=Fraction(rate), options=dict(options or {}))
         stream.width, stream.height, stream.pix_fmt = *size, pixel_format
         stream.codec_context.time_base = base
         stream.time_base = base
@@ -90,11 +90,11 @@ def write_film(
             setattr(stream.codec_context, name, value)
         if rotation is not None:
             stream.set_display_rotation(rotation)
-        second = None
+        second: Any = None
         if duplicate_stream:
             second = container.add_stream(codec, rate=Fraction(rate))
             second.width, second.height, second.pix_fmt = *size, "yuv420p"
-        voice = container.add_stream("aac", rate=48000) if sound else None
+        voice: Any = container.add_stream("aac", rate=48000) if sound else None
         for number, stamp in zip(numbers, stamps, strict=True):
             frame = av.VideoFrame.from_ndarray(draw_number(number, size), "bgr24")
             frame.pts, frame.time_base = stamp, base

@@ -28,6 +28,12 @@ class FrameSource(ABC):
     """A film or a picture, seen through the eyes of the strip that Blender makes of it."""
 
     info: SourceInfo
+    upright_turn: int = 0
+    """Degrees clockwise (0, 90, 180, 270) by which the pictures must be turned for people to stand upright.
+
+    Blender ignores the orientation tag of a picture, so its faces may lie on their side: detect them in turned
+    pictures and turn what was found back.
+    """
 
     @abstractmethod
     def frames(
@@ -91,7 +97,7 @@ def sniff(head: bytes, name: str) -> Literal["image", "movie"]:
 
     Raises FaceBlurError for pictures in a form that cannot be analysed as Blender shows them.
     """
-    starts = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+    starts = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"II*\0", b"MM\0*")
     if head.startswith(starts) or (head[:4] == b"RIFF" and head[8:12] == b"WEBP"):
         return "image"
     if head[:2] == b"BM" and head[6:10] == b"\0\0\0\0":
@@ -102,6 +108,8 @@ def sniff(head: bytes, name: str) -> Literal["image", "movie"]:
         b"\xff\x4f\xff\x51": "JPEG 2000",
         b"\x0a\x05\x01\x08": "PCX",
         b"8BPS": "Photoshop",
+        b"II+\0": "BigTIFF",
+        b"MM\0+": "BigTIFF",
         b"#?RADIANCE": "Radiance HDR",
         b"SDPX": "DPX",
         b"XPDS": "DPX",

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,14 +31,25 @@ _NO_TIME = -(1 << 63)
 _SURVEY_BYTES = 256 << 20
 """How much of a film is read (not decoded) on opening, to learn which pictures its strip shows."""
 
+_ENTRIES_CHECKED = 256
+"""How many of an MP4's last pictures are looked at to see whether the file holds them."""
+
 _SEEK_MARGINS_S = (0.5, 4.0, 20.0)
 """How far before the wanted time to look for a key picture, one after another, before reading from the start."""
 
 _INDIRECT_FORMATS = frozenset({"concat", "hls", "applehttp", "dash", "imf", "sdp", "rtsp", "tty", "lavfi"})
 """Texts that name other files or are drawn as text: not films, though FFmpeg would open them."""
 
+_GENERATE_TIMES = 0x1
+_TIMES_JUMP = 0x200
+"""AVFMT_FLAG_GENPTS, AVFMT_TS_DISCONT (libavformat/avformat.h)."""
+
+_HIGHEST_RATE = 1000
+"""A transport stream of variable rate counts as 90000 frames a second in Blender: nobody can edit that."""
+
 _PQ, _HLG = 16, 18
 _BT2020, _P3_DCI, _P3_DISPLAY = 9, 11, 12
+_ALPHA_LOST = "transparency is not kept in an H.264 film"
 _AREA = 0x20
 _BICUBIC_WITH_FULL_CHROMA = 0x4 | 0x2000 | 0x40000
 """swscale flags (libswscale/swscale.h): SWS_AREA; SWS_BICUBIC | SWS_FULL_CHR_H_INT | SWS_ACCURATE_RND."""
@@ -65,21 +77,33 @@ class MovieSource(FrameSource):
             rate = stream.guessed_rate
             if not rate or rate <= 0:
                 raise FaceBlurError(f"{path.name}: the film has no frame rate, Blender cannot show it")
+            if rate > _HIGHEST_RATE:
+                raise FaceBlurError(f"{path.name}: its times make no sense ({float(rate):.0f} frames per second)")
             self._rate = Fraction(rate)
             self._count = _count_frames(container, stream, self._rate)
             if self._count < 1:
                 raise FaceBlurError(f"{path.name}: the film says no length or has no frame, Blender cannot show it")
             if self._start < 0:
                 raise FaceBlurError(f"{path.name}: the film begins before time zero, Blender cannot show its start")
-            self._needs_first_packet = False
-            first = self._decode_first(container, stream)
+            first = self._decode_first(container)
             self._format = first.format.name
             self._coded_size = (first.width, first.height)
             self._rotation = _find_rotation(container, first)
+            if self._rotation % 90 and max(component.bits for component in first.format.components) > 8:
+                # Blender 5.0 and 5.2 never write the picture then and show unwritten memory.
+                raise FaceBlurError(f"{path.name}: asks for a turn by {self._rotation} degrees, Blender cannot show it")
             pixel_aspect = Fraction(stream.sample_aspect_ratio or 1)
             warnings = _list_losses(first, self._rotation)
+            if stream.metadata.get("alpha_mode") == "1":
+                warnings.append(_ALPHA_LOST)
             warnings += _list_streams(container, stream)
+        late = next((f for f in range(self._count) if self._find_time(f) >= self._first_time), self._count)
+        if late:
+            warnings.append(
+                f"the first picture that can be decoded is held for {late} frame{'s' * (late > 1)} at the start"
+            )
         self._check_end()
+        self._damaged.clear()
         variable, surveyed = self._survey()
         turned = self._rotation in (90, 270)
         width, height = self._coded_size[::-1] if turned else self._coded_size
@@ -133,7 +157,7 @@ class MovieSource(FrameSource):
                 f"{len(self._damaged)} damaged parts could not be decoded; Blender shows a neighbouring picture "
                 "there, and perhaps another one when playback starts in the middle: look at the result"
             )
-        if self._ended_at is not None and self._ended_at < self._count:
+        if not self._surveyed_whole and self._ended_at is not None and self._ended_at < self._count:
             notes.append(f"the pictures end before frame {self._ended_at}; the last one is held from there on")
         return notes
 
@@ -141,6 +165,11 @@ class MovieSource(FrameSource):
         """The time that Blender looks for at a strip frame: round() of doubles, halves away from zero."""
         steps = 1.0 / float(self._rate * self._time_base)
         return _round_half_away(source_frame * steps) + self._start
+
+    def _find_seek_time(self, source_frame: int) -> int:
+        """Where Blender jumps to before it reads on to a strip frame (ffmpeg_get_seek_pts)."""
+        steps = 1.0 / float(self._rate * self._time_base)
+        return max(int(self._find_time(source_frame) - steps * 3), 0)
 
     def _open(self) -> av.container.InputContainer:
         import av
@@ -154,6 +183,8 @@ class MovieSource(FrameSource):
             raise FaceBlurError(f"{self._path.name}: no permission to read it") from None
         except (av.error.FFmpegError, OSError, ValueError):
             raise FaceBlurError(f"{self._path.name}: not a film or picture that can be read") from None
+        # PyAV asks for invented times where a packet has none; Blender takes the packet's decoding time then.
+        container.flags = int(container.flags) & ~_GENERATE_TIMES
         if _INDIRECT_FORMATS & set(container.format.name.split(",")):
             form = container.format.long_name
             container.close()
@@ -179,9 +210,9 @@ class MovieSource(FrameSource):
             except StopIteration:
                 return
             except av.error.FFmpegError:
-                # Blender stops at a packet which cannot be read and holds the last picture.
-                self._damaged.add(-1)
-                return
+                raise FaceBlurError(
+                    f"{self._path.name}: the file cannot be read to its end; repair it or cut it first"
+                ) from None
             if not key_packet:
                 if not packet.is_keyframe:
                     continue
@@ -198,9 +229,9 @@ class MovieSource(FrameSource):
                 time = frame.pts if frame.pts is not None else frame.dts
                 yield _Decoded(_NO_TIME if time is None else time, frame)
 
-    def _decode_first(self, container: Any, stream: Any) -> av.VideoFrame:
+    def _decode_first(self, container: Any) -> av.VideoFrame:
         for decoded in self._decode(container):
-            self._has_times = decoded.frame.pts is not None
+            self._first_time = decoded.time
             return decoded.frame
         raise FaceBlurError(f"{self._path.name}: no picture of the film can be decoded")
 
@@ -208,7 +239,7 @@ class MovieSource(FrameSource):
         """Decode from a key picture at or before a time, or from the start if no such is found nearby."""
         import av
 
-        if wanted > self._start and self._has_times:
+        if wanted > self._start:
             for margin in _SEEK_MARGINS_S:
                 target = wanted - round(margin / self._time_base)
                 if target <= self._start:
@@ -220,11 +251,19 @@ class MovieSource(FrameSource):
                         break
                     decoded = self._decode(container, only_after_key=True)
                     first = next(decoded, None)
-                    if first is not None and first.time <= wanted:
+                    # In an MPEG program stream a picture without a time of its own gets a wrong one after a jump.
+                    timed = first is not None and first.frame.pts is not None
+                    jumps = int(container.format.flags) & _TIMES_JUMP
+                    if first is not None and first.time <= wanted and (timed or not jumps):
                         yield first
                         yield from decoded
                         return
         with self._open() as container:
+            if not int(container.format.flags) & _TIMES_JUMP:
+                # Blender begins with a jump to three frames before the start, never before zero: films which begin
+                # earlier lose pictures by it.
+                with suppress(av.error.FFmpegError):
+                    container.seek(self._find_seek_time(0), stream=container.streams[self._stream_index])
             yield from self._decode(container)
 
     def _check_end(self) -> None:
@@ -235,21 +274,25 @@ class MovieSource(FrameSource):
         """
         import av
 
-        last = self._find_time(self._count - 1)
-        target = max(last - round(3 / (self._rate * self._time_base)), 0)
-        if target <= self._start:
-            return
-        damaged = set(self._damaged)
+        cut_off = FaceBlurError(f"{self._path.name}: the film is cut off and its end unreadable; repair it first")
+        target = self._find_seek_time(self._count - 1)
         with self._open() as container:
+            stream: Any = container.streams[self._stream_index]
+            if "mp4" in container.format.name.split(","):
+                # An MP4 lists where every picture lies, also those which are gone.
+                entries = stream.index_entries
+                last = range(max(0, len(entries) - _ENTRIES_CHECKED), len(entries))
+                if any(entries[place].pos + entries[place].size > self._path.stat().st_size for place in last):
+                    raise cut_off
+            if int(container.format.flags) & _TIMES_JUMP or target <= self._start:
+                # Where times jump, Blender goes back frame by frame until it meets a key picture.
+                return
             try:
-                container.seek(target, stream=container.streams[self._stream_index])
+                container.seek(target, stream=stream)
             except av.error.FFmpegError:
                 return
             if next(self._decode(container), None) is None:
-                raise FaceBlurError(
-                    f"{self._path.name}: the film is cut off, its last pictures cannot be read; repair it or cut it first"
-                )
-        self._damaged = damaged
+                raise cut_off
 
     def _survey(self) -> tuple[bool, list[str]]:
         """Read the packets' times, without decoding: does the strip step through the pictures one by one?
@@ -258,31 +301,41 @@ class MovieSource(FrameSource):
         """
         import av
 
-        times, seen, whole = [], 0, True
+        times: list[tuple[int | None, int | None]] = []
+        seen, whole = 0, True
         with self._open() as container:
-            stream = container.streams[self._stream_index]
+            stream: Any = container.streams[self._stream_index]
             packets = container.demux(stream)
             while True:
                 try:
                     packet = next(packets)
-                except (StopIteration, av.error.FFmpegError):
+                except StopIteration:
                     break
+                except av.error.FFmpegError:
+                    raise FaceBlurError(
+                        f"{self._path.name}: the file cannot be read to its end; repair it or cut it first"
+                    ) from None
                 if packet.size and not packet.is_discard:
-                    time = packet.pts if packet.pts is not None else packet.dts
-                    if time is not None:
-                        times.append(time)
+                    times.append((packet.pts, packet.dts))
                 seen += packet.size
                 if seen > _SURVEY_BYTES:
                     whole = False
                     break
             header_rates = (stream.average_rate, stream.guessed_rate)
-        if not times:
+            delay = stream.codec_context.reorder_depth
+        self._surveyed_whole = whole
+        untimed = any(shown_at is None for shown_at, _ in times)
+        usable = [time for time in ((pair[1] if untimed else pair[0]) for pair in times) if time is not None]
+        if not usable:
             return False, []
-        known = np.unique(np.asarray(times, np.int64))
+        known = np.unique(np.asarray(usable, np.int64))
         if not whole:
             # Reordered pictures near the point where reading stopped may be missing.
             known = known[: max(1, len(known) - 64)]
         steps = 1.0 / float(self._rate * self._time_base)
+        if untimed:
+            # A picture then counts from the packet that made the decoder release it (AVI with B-frames).
+            known = known + round(delay * steps)
         reach = self._count
         if not whole:
             reach = min(reach, int((int(known[-1]) - self._start) / steps))
@@ -296,7 +349,8 @@ class MovieSource(FrameSource):
         """Turn the index of the picture shown at each strip frame into (rate varies, warnings)."""
         warnings = []
         first_last = int(np.searchsorted(shown, pictures - 1)) if whole else len(shown)
-        steps = np.diff(shown[: first_last + 1])
+        first_move = int(np.searchsorted(shown, 0, side="right")) - 1
+        steps = np.diff(shown[max(first_move, 0) : first_last + 1])
         variable = bool(np.any(steps != 1))
         if whole:
             skipped = pictures - len(np.unique(shown))
@@ -308,9 +362,9 @@ class MovieSource(FrameSource):
                     f"({len(shown)} frames for {pictures} pictures)"
                 )
             if skipped - behind > 0:
-                warnings.append(f"{skipped - behind} of {pictures} pictures are never shown at the strip's constant rate")
+                warnings.append(f"{skipped - behind} of {pictures} pictures are never shown at a constant rate")
             if held > 0:
-                warnings.append(f"the last picture is held for {held} frame{'s' * (held > 1)} at the strip's end")
+                warnings.append(f"at the strip's end the last picture is held for {held} frame{'s' * (held > 1)}")
         elif rates[0] and rates[1] and abs(1 - rates[0] / rates[1]) > Fraction(1, 1000):
             variable = True
         if variable:
@@ -347,31 +401,34 @@ class _Converter:
 
     def __call__(self, frame: av.VideoFrame) -> Picture:
         if (frame.width, frame.height) != self._coded_size or frame.format.name != self._form:
-            raise FaceBlurError(f"{self._name}: the picture's size or format changes on the way, Blender cannot show that")
+            raise FaceBlurError(f"{self._name}: the picture's size or format changes midway, Blender cannot show that")
         scaled = self._reformatter.reformat(
             frame, self._size[0], self._size[1], self._layout, interpolation=self._flags, threads=1
         )
-        picture: Picture = scaled.to_ndarray()
+        picture: Any = scaled.to_ndarray()
         if int(frame.color_trc) == _PQ and picture.ndim == 3:
             picture = _make_pq_table()[picture]
         if self._turn is not None:
             picture = self._rotate(picture, self._turn)
-        return picture
+        return cast(Picture, picture)
 
 
 def _find_stream(container: Any, name: str) -> Any:
-    """The stream that Blender shows: the first video, be it a cover picture."""
-    import av
-
-    if not container.streams.video:
-        kinds = {stream.type for stream in container.streams}
-        raise FaceBlurError(f"{name}: holds only sound" if "audio" in kinds else f"{name}: holds no film")
-    stream = container.streams.video[0]
-    if stream.codec_context is None:
+    """The stream that Blender shows: the first video."""
+    videos = container.streams.video
+    if all(_is_cover(stream) for stream in videos):
+        raise FaceBlurError(f"{name}: holds only sound" if container.streams.audio else f"{name}: holds no film")
+    if videos[0].codec_context is None:
         raise FaceBlurError(f"{name}: no decoder for the film's codec")
-    if av.stream.Disposition.attached_pic in stream.disposition:
-        raise FaceBlurError(f"{name}: its first video stream is a cover picture, which Blender would show for the film")
-    return stream
+    if _is_cover(videos[0]):
+        raise FaceBlurError(f"{name}: a cover picture comes before the film, which Blender may show in its place")
+    return videos[0]
+
+
+def _is_cover(stream: Any) -> bool:
+    import av.stream
+
+    return av.stream.Disposition.attached_pic in stream.disposition
 
 
 def _count_frames(container: Any, stream: Any, rate: Fraction) -> int:
@@ -410,7 +467,7 @@ def _list_losses(frame: av.VideoFrame, rotation: int) -> list[str]:
     if bits > 8:
         warnings.append(f"{bits}-bit colour is not kept in an 8-bit H.264 film")
     if form.name.startswith(("yuva", "rgba", "bgra", "argb", "abgr", "gbrap", "ya")):
-        warnings.append("transparency is not kept in an H.264 film")
+        warnings.append(_ALPHA_LOST)
     if not form.is_rgb and len(form.components) >= 3 and form.chroma_width(64) == 64:
         warnings.append("full colour resolution (4:4:4) is not kept in an ordinary H.264 film")
     elif not form.is_rgb and len(form.components) >= 3 and form.chroma_height(64) == 64:
@@ -423,13 +480,7 @@ def _list_losses(frame: av.VideoFrame, rotation: int) -> list[str]:
 
 
 def _list_streams(container: Any, stream: Any) -> list[str]:
-    import av
-
-    others = [
-        other
-        for other in container.streams.video
-        if other.index != stream.index and av.stream.Disposition.attached_pic not in other.disposition
-    ]
+    others = [other for other in container.streams.video if other.index != stream.index and not _is_cover(other)]
     return [f"the file holds {len(others) + 1} video streams: only the first is shown and blurred"] if others else []
 
 
@@ -447,4 +498,5 @@ def _make_pq_table() -> NDArray[np.uint8]:
     nits = 10000 * (np.maximum(root - 0.8359375, 0) / (18.8515625 - 18.6875 * root)) ** (1 / 0.1593017578125)
     linear = np.clip(nits / 203, 0, 1)
     encoded = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
-    return np.round(255 * encoded).astype(np.uint8)
+    table: NDArray[np.uint8] = np.round(255 * encoded).astype(np.uint8)
+    return table

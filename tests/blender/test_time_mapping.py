@@ -1,0 +1,370 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The picture analysed for a strip frame is the picture Blender renders there: same number, same pixels."""
+
+from __future__ import annotations
+
+import random
+import shutil
+import struct
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from blender_faceblur.core.types import FaceBlurError
+from blender_faceblur.sources import open_source
+from tests.films import SIZE, draw_number, patch_edit_list, read_number, write_film
+
+bpy: Any = pytest.importorskip("bpy")
+
+B_FRAMES = {"g": "12", "bf": "3"}
+OPEN_GOP = {"x264-params": "open-gop=1:keyint=12:min-keyint=12:scenecut=0:bframes=3"}
+FAST_VP9 = {"g": "12", "cpu-used": "8", "deadline": "realtime"}
+QUIET_HEVC = {"x265-params": "log-level=none:keyint=12:min-keyint=12:open-gop=1"}
+
+
+def add_strip(path: Path, kind: str = "movie") -> Any:
+    bpy.ops.wm.read_factory_settings(use_empty=True)
+    scene = bpy.context.scene
+    bpy.context.workspace.sequencer_scene = scene
+    strips = scene.sequence_editor_create().strips
+    add = strips.new_movie if kind == "movie" else strips.new_image
+    strip = add("film", str(path), 1, 1)
+    element = strip.elements[0]
+    scene.render.resolution_x, scene.render.resolution_y = element.orig_width, element.orig_height
+    scene.render.resolution_percentage = 100
+    scene.view_settings.view_transform = "Standard"
+    scene.render.image_settings.file_format = "PNG"
+    scene.render.image_settings.color_mode = "RGB"
+    return strip
+
+
+def render(folder: Path, start: int, stop: int) -> list[np.ndarray]:
+    """Render strip frames start..stop (half-open, from 0) of the strip that begins at scene frame 1."""
+    import cv2
+
+    scene = bpy.context.scene
+    shutil.rmtree(folder, ignore_errors=True)
+    scene.frame_start, scene.frame_end = start + 1, stop
+    scene.render.filepath = str(folder) + "/"
+    bpy.ops.render.render(animation=True)
+    return [cv2.imread(str(file)) for file in sorted(folder.glob("*.png"))]
+
+
+def assert_same(path: Path, tmp_path: Path, length_differs: bool = False) -> list[int | None]:
+    """Compare a source with Blender's strip and render, from the start and from the middle; return the numbers."""
+    strip = add_strip(path)
+    with open_source(path) as source:
+        info = source.info
+        element = strip.elements[0]
+        assert (info.width, info.height) == (element.orig_width, element.orig_height)
+        assert float(info.frame_rate) == pytest.approx(element.orig_fps, rel=1e-6)
+        length = strip.frame_duration
+        assert abs(length - info.frame_count) <= (1 if length_differs else 0)
+        rendered = render(tmp_path / "shown", 0, length)
+        analysed = [picture for _, picture in source.frames(stop=length)]
+        assert len(rendered) == len(analysed) == length
+        numbers = [read_number(picture) for picture in analysed]
+        assert numbers == [read_number(picture) for picture in rendered]
+        for ours, theirs in zip(analysed, rendered, strict=True):
+            assert ours.shape == theirs.shape
+            assert np.abs(ours.astype(int) - theirs).mean() < 2
+        middle = length * 2 // 3
+        if middle:
+            later = render(tmp_path / "later", middle, length)
+            assert [read_number(picture) for picture in later] == numbers[middle:]
+    return numbers
+
+
+@pytest.mark.parametrize("rate", ["25", "30000/1001", "24000/1001", "60000/1001", "50", "10", "25/2", "120000/1001"])
+def test_constant_rate(rate: str, tmp_path: Path) -> None:
+    path = write_film(tmp_path / "film.mp4", range(40), rate=Fraction(rate), options=B_FRAMES)
+    assert assert_same(path, tmp_path) == list(range(40))
+
+
+FORMS: dict[str, dict[str, Any]] = {
+    "h264.mkv": {"rate": Fraction(30000, 1001), "options": B_FRAMES},
+    "open_gop.mp4": {"options": OPEN_GOP},
+    "intra_only.mp4": {"options": {"g": "1"}},
+    "negative_offsets.mp4": {"options": B_FRAMES, "container_options": {"movflags": "negative_cts_offsets"}},
+    "no_edit_list.mp4": {"options": B_FRAMES, "container_options": {"use_editlist": "0"}},
+    "fragmented.mp4": {"options": B_FRAMES, "container_options": {"movflags": "frag_keyframe+empty_moov"}},
+    "sound.mp4": {"options": B_FRAMES, "sound": True},
+    "sound.mov": {"options": B_FRAMES, "sound": True, "rate": Fraction(30000, 1001)},
+    "mpeg4.mp4": {"codec": "mpeg4", "options": {"g": "12"}, "context": {"max_b_frames": 2}},
+    "mjpeg.avi": {"codec": "mjpeg", "pixel_format": "yuvj420p"},
+    "mpeg4.avi": {"codec": "mpeg4", "options": {"g": "12"}},
+    "vp9.webm": {"codec": "libvpx-vp9", "options": FAST_VP9, "rate": 30},
+    "vp8.webm": {"codec": "libvpx", "options": FAST_VP9, "rate": 30},
+    "prores.mov": {"codec": "prores_ks", "pixel_format": "yuv422p10le", "rate": 24},
+    "hevc.mkv": {"codec": "libx265", "options": QUIET_HEVC},
+    "hevc10.mp4": {"codec": "libx265", "options": QUIET_HEVC, "pixel_format": "yuv420p10le"},
+    "ffv1.mkv": {"codec": "ffv1"},
+    "wmv2.wmv": {"codec": "wmv2"},
+    "h264.flv": {"options": B_FRAMES},
+    "h264.ts": {"options": B_FRAMES},
+    "open_gop.ts": {"options": OPEN_GOP},
+    "sound.ts": {"options": B_FRAMES, "sound": True},
+    "mpeg2.ts": {"codec": "mpeg2video", "options": {"g": "12"}, "context": {"max_b_frames": 2}},
+    "two_hours_in.ts": {"options": B_FRAMES, "first_tick": 2 * 3600 * 25},
+    "late.mp4": {"options": B_FRAMES, "first_tick": 20},
+    "late_sound.mp4": {"options": B_FRAMES, "first_tick": 20, "sound": True},
+    "late.mkv": {"options": B_FRAMES, "first_tick": 20},
+    "two_streams.mp4": {"duplicate_stream": True},
+}
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_forms(name: str, tmp_path: Path) -> None:
+    path = write_film(tmp_path / name, range(40), **FORMS[name])
+    assert assert_same(path, tmp_path) == list(range(40))
+
+
+def test_length_with_sound_may_differ_by_one(tmp_path: Path) -> None:
+    """Blender 5.0 takes the sound's priming off a Matroska film's length, 5.2 does not."""
+    path = write_film(tmp_path / "film.mkv", range(40), rate=30, sound=True, options=B_FRAMES)
+    numbers = assert_same(path, tmp_path, length_differs=True)
+    assert numbers == list(range(40 if bpy.app.version >= (5, 2) else 39))
+
+
+def test_late_pictures_of_avi_with_b_frames(tmp_path: Path) -> None:
+    """AVI stores no times: Blender shows such a film as many pictures late as the decoder holds back."""
+    path = write_film(tmp_path / "film.avi", range(40), options=B_FRAMES)
+    numbers = assert_same(path, tmp_path)
+    assert numbers == [0, 0, *range(38)]
+    with open_source(path) as source:
+        assert any("held for 2 frames at the start" in warning for warning in source.info.warnings)
+        assert any("ends 2 pictures before the film" in warning for warning in source.info.warnings)
+
+
+def test_strip_shorter_than_the_film(tmp_path: Path) -> None:
+    path = write_film(
+        tmp_path / "film.mpg",
+        range(45),
+        codec="mpeg2video",
+        options={"g": "12"},
+        context={"max_b_frames": 2},
+    )
+    numbers = assert_same(path, tmp_path)
+    assert numbers == list(range(len(numbers))) and len(numbers) < 45
+    with open_source(path) as source:
+        assert any("before the film does" in warning for warning in source.info.warnings)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_very_short(count: int, tmp_path: Path) -> None:
+    path = write_film(tmp_path / "film.mp4", range(5, 5 + count))
+    assert assert_same(path, tmp_path) == list(range(5, 5 + count))
+
+
+def make_dropped(count: int) -> list[int]:
+    return [tick * 100 for tick in range(count) if tick % 5 != 3]
+
+
+def make_phone(count: int) -> list[int]:
+    chance, ticks = random.Random(1), [0]
+    while len(ticks) < count:
+        ticks.append(ticks[-1] + max(30, round(chance.gauss(100, 25))))
+    return ticks
+
+
+def make_wild(count: int) -> list[int]:
+    chance, ticks = random.Random(3), [0]
+    while len(ticks) < count:
+        ticks.append(ticks[-1] + chance.choice((33, 50, 100, 100, 150, 300, 1500)))
+    return ticks
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mkv"])
+@pytest.mark.parametrize("make", [make_dropped, make_phone, make_wild])
+def test_variable_rate(make: Callable[[int], list[int]], suffix: str, tmp_path: Path) -> None:
+    ticks = make(70)
+    path = write_film(
+        tmp_path / f"film.{suffix}",
+        range(len(ticks)),
+        rate=30,
+        time_base=Fraction(1, 3000),
+        ticks=ticks,
+        options=B_FRAMES,
+    )
+    numbers = assert_same(path, tmp_path)
+    assert len(set(numbers)) > 20
+    with open_source(path) as source:
+        assert source.info.variable_rate
+        assert source.info.warnings[0].startswith("variable frame rate")
+
+
+@pytest.mark.parametrize("skipped", [0, 5, 7, 13])
+def test_edit_list(skipped: int, tmp_path: Path) -> None:
+    """An edit that begins within a group of pictures; the edit's length stays, so the last picture is held."""
+    path = write_film(tmp_path / "film.mp4", range(40), options=B_FRAMES)
+    data = path.read_bytes()
+    at = data.index(b"elst")
+    first = struct.unpack_from(">i", data, at + 16)[0]
+    patch_edit_list(path, first + skipped * 512)
+    numbers = assert_same(path, tmp_path)
+    assert numbers == [*range(skipped, 40), *([39] * skipped)]
+
+
+def copy_packets(source: Path, target: Path, keep: Callable[[int], bool]) -> Path:
+    """Cut a film without encoding it anew, as `-c copy` does."""
+    import av
+
+    with av.open(str(source)) as old, av.open(str(target), "w") as new:
+        stream = old.streams.video[0]
+        copy = new.add_stream_from_template(stream)
+        for number, packet in enumerate(packet for packet in old.demux(stream) if packet.dts is not None):
+            if keep(number):
+                packet.stream = copy
+                new.mux(packet)
+    return target
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mkv", "ts"])
+def test_start_between_key_pictures(suffix: str, tmp_path: Path) -> None:
+    whole = write_film(tmp_path / "whole.mp4", range(60), options=B_FRAMES)
+    path = copy_packets(whole, tmp_path / f"film.{suffix}", lambda number: number >= 5)
+    numbers = assert_same(path, tmp_path)
+    assert numbers[-1] == 59
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mkv", "avi"])
+def test_hole_in_the_middle(suffix: str, tmp_path: Path) -> None:
+    form: dict[str, Any] = (
+        {"codec": "mjpeg", "pixel_format": "yuvj420p"} if suffix == "avi" else {"options": {"g": "12", "bf": "0"}}
+    )
+    whole = write_film(tmp_path / f"whole.{suffix}", range(60), **form)
+    path = copy_packets(whole, tmp_path / f"film.{suffix}", lambda number: not 14 <= number < 24)
+    numbers = assert_same(path, tmp_path)
+    assert numbers[:14] == list(range(14)) and numbers[-1] == 59
+
+
+@pytest.mark.parametrize("name", ["film.mkv", "film.ts", "film.webm", "film.avi"])
+def test_cut_off(name: str, tmp_path: Path) -> None:
+    """What is left is shown and analysed alike; the last picture is held."""
+    forms: dict[str, dict[str, Any]] = {
+        "film.webm": {"codec": "libvpx-vp9", "options": FAST_VP9},
+        "film.avi": {"codec": "mjpeg", "pixel_format": "yuvj420p"},
+    }
+    path = write_film(tmp_path / name, range(60), **forms.get(name, {"options": B_FRAMES}))
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) * 2 // 3])
+    numbers = assert_same(path, tmp_path)
+    assert numbers[:15] == list(range(15)) and 59 not in numbers
+
+
+def test_cut_off_mp4_is_refused(tmp_path: Path) -> None:
+    """Behind the last readable key picture Blender shows memory that nobody wrote (5.0.1, 5.2.2)."""
+    path = write_film(tmp_path / "film.mp4", range(60), options=B_FRAMES, container_options={"movflags": "faststart"})
+    data = path.read_bytes()
+    for part in (60, 90, 99):
+        path.write_bytes(data[: len(data) * part // 100])
+        with pytest.raises(FaceBlurError, match="cut off"):
+            open_source(path)
+
+
+def test_damaged_in_the_middle(tmp_path: Path) -> None:
+    path = write_film(tmp_path / "film.mp4", range(60), options=B_FRAMES)
+    data = bytearray(path.read_bytes())
+    middle = len(data) // 2
+    for place in range(middle, middle + 400):
+        data[place] = data[place] * 7 + place & 255
+    path.write_bytes(data)
+    strip = add_strip(path)
+    rendered = render(tmp_path / "shown", 0, strip.frame_duration)
+    with open_source(path) as source:
+        analysed = [picture for _, picture in source.frames()]
+        assert [read_number(picture) for picture in analysed] == [read_number(picture) for picture in rendered]
+        assert any("damaged" in note for note in source.notes())
+
+
+@pytest.mark.parametrize(
+    ("turn", "pixel_format"),
+    [(turn, form) for turn in (90, 180, -90, 30) for form in ("yuv420p", "yuv420p10le")],
+)
+def test_rotation(turn: int, pixel_format: str, tmp_path: Path) -> None:
+    deep = pixel_format != "yuv420p"
+    path = write_film(
+        tmp_path / "film.mp4",
+        range(5),
+        rotation=turn,
+        codec="libx265" if deep else "libx264",
+        options=QUIET_HEVC if deep else B_FRAMES,
+        pixel_format=pixel_format,
+    )
+    if deep and turn == 30:
+        with pytest.raises(FaceBlurError, match="degrees"):
+            open_source(path)
+        return
+    assert_same(path, tmp_path)
+    with open_source(path) as source:
+        shown = SIZE if turn in (180, 30) else SIZE[::-1]
+        assert (source.info.width, source.info.height) == shown
+        assert any("turn by" in warning for warning in source.info.warnings) == (turn == 30)
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        {"size": (150, 90)},
+        {"size": (151, 91), "pixel_format": "yuv444p"},
+        {"pixel_aspect": Fraction(4, 3)},
+        {"pixel_format": "yuvj420p"},
+        {"pixel_format": "gray"},
+        {"context": {"colorspace": 1, "color_primaries": 1, "color_trc": 1}},
+        {"size": (1282, 722), "context": {"colorspace": 1}},
+        {"size": (1282, 722)},
+    ],
+)
+def test_geometry_and_colour(form: dict[str, Any], tmp_path: Path) -> None:
+    """Odd sizes and coded padding, pixels that are not square (not stretched), ranges and matrices."""
+    path = write_film(tmp_path / "film.mp4", range(4), **form)
+    assert assert_same(path, tmp_path) == list(range(4))
+
+
+def write_exif(orientation: int) -> bytes:
+    """An EXIF block (a little TIFF file) that holds only an orientation."""
+    return b"II*\0" + struct.pack("<IHHHIHHI", 8, 1, 0x0112, 3, 1, orientation, 0, 0)
+
+
+def write_picture(path: Path, orientation: int) -> Path:
+    import cv2
+
+    kind = path.suffix
+    data = cv2.imencode(kind, draw_number(178))[1].tobytes()
+    exif = write_exif(orientation)
+    if kind == ".jpg":
+        block = b"Exif\0\0" + exif
+        data = data[:2] + b"\xff\xe1" + struct.pack(">H", len(block) + 2) + block + data[2:]
+    elif kind == ".tif":
+        place = struct.unpack_from("<I", data, 4)[0]
+        count = struct.unpack_from("<H", data, place)[0]
+        entries = [data[place + 2 + 12 * n : place + 14 + 12 * n] for n in range(count)]
+        entries = [entry for entry in entries if entry[:2] != b"\x12\x01"]
+        entries.append(struct.pack("<HHIHH", 0x0112, 3, 1, orientation, 0))
+        directory = (
+            struct.pack("<H", len(entries)) + b"".join(sorted(entries, key=lambda entry: entry[1::-1])) + bytes(4)
+        )
+        data += bytes(len(data) % 2)
+        data = data[:4] + struct.pack("<I", len(data)) + data[8:] + directory
+    path.write_bytes(data)
+    return path
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".tif", ".png", ".bmp", ".webp"])
+@pytest.mark.parametrize("orientation", [1, 6, 8])
+def test_pictures(suffix: str, orientation: int, tmp_path: Path) -> None:
+    """Blender ignores orientation tags; so does the analysis, and says how to turn the picture upright."""
+    path = write_picture(tmp_path / f"picture{suffix}", orientation)
+    strip = add_strip(path, "image")
+    (rendered,) = render(tmp_path / "shown", 0, 1)
+    with open_source(path) as source:
+        ((frame, analysed),) = source.frames()
+        assert frame == 0 and source.info.kind == "image" and source.info.frame_count == strip.frame_duration == 1
+        assert analysed.shape == rendered.shape
+        assert np.abs(analysed.astype(int) - rendered).mean() < 2
+        tagged = suffix in (".jpg", ".tif")
+        assert source.upright_turn == ({1: 0, 6: 90, 8: 270}[orientation] if tagged else 0)

@@ -1,0 +1,319 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Sources without Blender: exact jumps, sizes, memory, what is refused and what is warned of."""
+
+from __future__ import annotations
+
+import os
+import struct
+import subprocess
+import sys
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from blender_faceblur.core.types import FaceBlurError
+from blender_faceblur.sources import fingerprint, open_source
+from tests.films import SIZE, draw_number, read_number, write_film
+
+B_FRAMES = {"g": "12", "bf": "3"}
+QUIET_HEVC = {"x265-params": "log-level=none:keyint=12:min-keyint=12:open-gop=1"}
+
+FILMS: dict[str, dict[str, Any]] = {
+    "b_frames.mp4": {"options": B_FRAMES},
+    "open_gop.mp4": {"options": {"x264-params": "open-gop=1:keyint=12:min-keyint=12:scenecut=0:bframes=3"}},
+    "open_gop.ts": {"options": {"x264-params": "open-gop=1:keyint=12:min-keyint=12:scenecut=0:bframes=3"}},
+    "intra_refresh.mp4": {"options": {"x264-params": "intra-refresh=1:keyint=20:scenecut=0"}},
+    "hevc.mkv": {"codec": "libx265", "options": QUIET_HEVC},
+    "mpeg2.mpg": {"codec": "mpeg2video", "options": {"g": "12"}, "context": {"max_b_frames": 2}},
+    "b_frames.avi": {"options": B_FRAMES},
+    "late.mkv": {"options": B_FRAMES, "first_tick": 20},
+    "variable.mp4": {
+        "options": B_FRAMES,
+        "rate": 30,
+        "time_base": Fraction(1, 3000),
+        "ticks": [tick * 100 + tick * tick % 70 for tick in range(60)],
+    },
+}
+
+
+@pytest.mark.parametrize("name", FILMS)
+def test_starting_anywhere_equals_the_tail(name: str, tmp_path: Path) -> None:
+    path = write_film(tmp_path / name, range(60), **FILMS[name])
+    with open_source(path) as source:
+        whole = [picture for _, picture in source.frames()]
+        assert len(whole) == source.info.frame_count
+        for start in (*range(0, len(whole), 7), len(whole) - 1):
+            stop = min(start + 4, len(whole))
+            part = list(source.frames(start, stop))
+            assert [frame for frame, _ in part] == list(range(start, stop))
+            for frame, picture in part:
+                assert np.array_equal(picture, whole[frame])
+
+
+def test_far_jumps_do_not_read_from_the_start(tmp_path: Path) -> None:
+    path = write_film(tmp_path / "long.mp4", (n % 256 for n in range(1500)), options={"g": "25", "bf": "2"})
+    with open_source(path) as source:
+        decoded: list[int] = []
+        original = source._decode  # type: ignore[attr-defined]
+
+        def count(*arguments: Any, **named: Any) -> Any:
+            for item in original(*arguments, **named):
+                decoded.append(item.time)
+                yield item
+
+        source._decode = count  # type: ignore[attr-defined]
+        ((frame, picture),) = source.frames(1400, 1401)
+        assert frame == 1400 and read_number(picture) == 1400 % 256
+        assert len(decoded) < 60
+
+
+def test_shared_clip_starts_anywhere() -> None:
+    folder = os.environ.get("FACEBLUR_MEDIA")
+    if not folder:
+        pytest.skip("FACEBLUR_MEDIA does not name the folder of the shared clips")
+    with open_source(Path(folder) / "hamilton.mp4") as source:
+        assert (source.info.width, source.info.height, source.info.frame_count) == (640, 360, 275)
+        assert source.info.frame_rate == Fraction(2997, 100)
+        small = [picture for _, picture in source.frames(size=(160, 90))]
+        for start in (31, 148, 260):
+            for frame, picture in source.frames(start, start + 3, size=(160, 90)):
+                assert np.array_equal(picture, small[frame])
+
+
+def test_frames_beyond_the_count_hold_the_last_picture(tmp_path: Path) -> None:
+    path = write_film(tmp_path / "film.mp4", range(10))
+    with open_source(path) as source:
+        assert [read_number(picture) for _, picture in source.frames(8, 13)] == [8, 9, 9, 9, 9]
+
+
+def test_sizes_and_grey(tmp_path: Path) -> None:
+    path = write_film(tmp_path / "film.mp4", [178], size=(640, 384))
+    turned = write_film(tmp_path / "turned.mp4", [178], size=(640, 384), rotation=90)
+    with open_source(path) as source:
+        picture = next(source.frames())[1]
+        assert picture.shape == (384, 640, 3) and picture.dtype == np.uint8
+        assert np.abs(picture.astype(int) - draw_number(178, (640, 384))).mean() < 4
+        small = next(source.frames(size=(160, 96)))[1]
+        assert small.shape == (96, 160, 3) and read_number(small) == 178
+        grey = next(source.frames(size=(160, 96), grey=True))[1]
+        assert grey.shape == (96, 160)
+        assert abs(float(grey[5, 5]) - float(small[5, 5].mean())) < 4
+    with open_source(turned) as source:
+        assert (source.info.width, source.info.height) == (384, 640)
+        assert next(source.frames(size=(96, 160)))[1].shape == (160, 96, 3)
+
+
+def test_scaling_down_averages_instead_of_picking(tmp_path: Path) -> None:
+    """Fine stripes become grey: a picture that was picked pixel by pixel would show stripes of its own."""
+    import av
+
+    path = tmp_path / "stripes.mkv"
+    with av.open(str(path), "w") as container:
+        stream: Any = container.add_stream("ffv1", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 960, 540, "yuv420p"
+        stripes = np.zeros((540, 960, 3), np.uint8)
+        stripes[:, ::2] = 255
+        container.mux(stream.encode(av.VideoFrame.from_ndarray(stripes, "bgr24")))
+        container.mux(stream.encode(None))
+    with open_source(path) as source:
+        small = next(source.frames(size=(240, 135)))[1]
+    assert float(small.std()) < 12 and abs(float(small.mean()) - 127) < 12
+
+
+WARNED: dict[str, tuple[dict[str, Any], str]] = {
+    "ten.mp4": ({"codec": "libx265", "pixel_format": "yuv420p10le", "options": QUIET_HEVC}, "10-bit"),
+    "prores.mov": ({"codec": "prores_ks", "pixel_format": "yuv422p10le"}, "4:2:2"),
+    "full.mkv": ({"codec": "ffv1", "pixel_format": "yuv444p"}, "4:4:4"),
+    "alpha.mov": ({"codec": "qtrle", "pixel_format": "argb"}, "transparency"),
+    "pq.mp4": (
+        {
+            "codec": "libx265",
+            "pixel_format": "yuv420p10le",
+            "options": QUIET_HEVC,
+            "context": {"color_primaries": 9, "color_trc": 16, "colorspace": 9},
+        },
+        "HDR (PQ)",
+    ),
+    "hlg.mp4": (
+        {
+            "codec": "libx265",
+            "pixel_format": "yuv420p10le",
+            "options": QUIET_HEVC,
+            "context": {"color_primaries": 9, "color_trc": 18, "colorspace": 9},
+        },
+        "HDR (HLG)",
+    ),
+    "wide.mp4": ({"context": {"color_primaries": 9}}, "wide-gamut"),
+    "interlaced.mkv": ({"options": {"x264-params": "tff=1"}}, "interlaced"),
+    "two.mp4": ({"duplicate_stream": True}, "2 video streams"),
+    "turned.mp4": ({"rotation": 30}, "turn by"),
+}
+
+
+@pytest.mark.parametrize("name", WARNED)
+def test_warnings(name: str, tmp_path: Path) -> None:
+    form, words = WARNED[name]
+    with open_source(write_film(tmp_path / name, range(4), **form)) as source:
+        assert any(words in warning for warning in source.info.warnings)
+        assert read_number(next(source.frames())[1]) == 0
+
+
+def test_plain_film_has_no_warnings(tmp_path: Path) -> None:
+    with open_source(write_film(tmp_path / "film.mp4", range(30), options=B_FRAMES, sound=True)) as source:
+        assert source.info.warnings == ()
+        assert not source.info.variable_rate
+        assert len(list(source.frames())) == 30 and source.notes() == []
+
+
+def test_pixel_aspect(tmp_path: Path) -> None:
+    with open_source(write_film(tmp_path / "film.mp4", range(2), pixel_aspect=Fraction(4, 3))) as source:
+        assert (source.info.width, source.info.height, source.info.pixel_aspect) == (*SIZE, Fraction(4, 3))
+
+
+@pytest.mark.parametrize("name", ['it\'s a "film" 100%.mp4', "фильм — 映画 ü.mp4", "%03d.mp4", "a:b.mp4", "-i.mp4"])
+def test_names_are_data(name: str, tmp_path: Path) -> None:
+    if os.name == "nt" and set(name) & set('":'):
+        pytest.skip("Windows forbids such names")
+    write_film(tmp_path / "plain.mp4", range(3)).rename(tmp_path / name)
+    with open_source(tmp_path / name) as source:
+        assert source.info.file_name == name
+        assert [read_number(picture) for _, picture in source.frames()] == [0, 1, 2]
+
+
+def write_sound(path: Path) -> None:
+    import av
+
+    with av.open(str(path), "w") as container:
+        stream: Any = container.add_stream("aac", rate=48000)
+        for start in range(0, 48000, 1024):
+            frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
+            frame.pts, frame.sample_rate, frame.time_base = start, 48000, Fraction(1, 48000)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+
+
+def write_no_frames(path: Path) -> None:
+    """A film whose headers are there and whose pictures are not."""
+    write_film(path, range(3), container_options={"movflags": "empty_moov+frag_keyframe"})
+    data = path.read_bytes()
+    path.write_bytes(data[: data.index(b"moof") - 4])
+
+
+def write_cut_head(path: Path) -> None:
+    """An MP4 cut off before its index, which comes last."""
+    data = write_film(path, range(30)).read_bytes()
+    path.write_bytes(data[: data.index(b"moov") - 10])
+
+
+def write_playlist(path: Path) -> None:
+    write_film(path.with_name("other.mp4"), range(3))
+    path.write_text("ffconcat version 1.0\nfile other.mp4\n")
+
+
+def write_hls(path: Path) -> None:
+    write_film(path.with_name("other.ts"), range(30))
+    path.write_text("#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXTINF:1.2,\nother.ts\n#EXT-X-ENDLIST\n")
+
+
+REFUSED: dict[str, tuple[Any, str]] = {
+    "missing.mp4": (lambda path: None, "no such file"),
+    "empty.mp4": (lambda path: path.write_bytes(b""), "empty"),
+    "folder.mp4": (lambda path: path.mkdir(), "folder"),
+    "text.mp4": (lambda path: path.write_text("Dear diary, there is no film in here.\n" * 50), "not a film"),
+    "zeros.mp4": (lambda path: path.write_bytes(bytes(5000)), "not a film"),
+    "sound.m4a": (write_sound, "only sound"),
+    "no_frames.mp4": (write_no_frames, ""),
+    "cut.mp4": (write_cut_head, "not a film"),
+    "list.mp4": (write_playlist, ""),
+    "list.m3u8": (write_hls, ""),
+    "raw.h264": (lambda path: write_film(path, range(5)), "no length"),
+    "cut.jpg": (lambda path: path.write_bytes(b"\xff\xd8\xff\xe0" + bytes(50)), "damaged"),
+    "deep.exr": (lambda path: path.write_bytes(b"\x76\x2f\x31\x01" + bytes(90)), "OpenEXR"),
+    "phone.heic": (lambda path: path.write_bytes(b"\0\0\0\x18ftypheic" + bytes(90)), "HEIC"),
+    "animated.webp": (lambda path: path.write_bytes(b"RIFF\0\0\0\0WEBPVP8X\x0a\0\0\0\x02" + bytes(90)), "animated"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_refused_in_one_line(name: str, tmp_path: Path) -> None:
+    make, words = REFUSED[name]
+    make(tmp_path / name)
+    with pytest.raises(FaceBlurError) as caught:
+        open_source(tmp_path / name)
+    message = str(caught.value)
+    assert name in message and words in message and "\n" not in message
+
+
+@pytest.mark.skipif(os.name == "nt" or getattr(os, "geteuid", lambda: 0)() == 0, reason="permissions do not bind here")
+def test_no_permission(tmp_path: Path) -> None:
+    path = write_film(tmp_path / "film.mp4", range(3))
+    path.chmod(0)
+    with pytest.raises(FaceBlurError, match="cannot be read"):
+        open_source(path)
+
+
+def test_size_that_changes_midway_is_refused(tmp_path: Path) -> None:
+    small = write_film(tmp_path / "small.ts", range(20)).read_bytes()
+    large = write_film(tmp_path / "large.ts", range(20), size=(320, 192), first_tick=20).read_bytes()
+    (tmp_path / "both.ts").write_bytes(small + large)
+    with open_source(tmp_path / "both.ts") as source, pytest.raises(FaceBlurError, match="changes midway"):
+        list(source.frames(stop=40))
+
+
+def test_pictures(tmp_path: Path) -> None:
+    import cv2
+
+    deep = draw_number(178).astype(np.uint16) * 257
+    (tmp_path / "deep.png").write_bytes(cv2.imencode(".png", deep)[1].tobytes())
+    clear = np.dstack([draw_number(178), np.zeros(SIZE[::-1], np.uint8)])
+    (tmp_path / "clear.png").write_bytes(cv2.imencode(".png", clear)[1].tobytes())
+    (tmp_path / "wrong_name.mp4").write_bytes(cv2.imencode(".jpg", draw_number(178))[1].tobytes())
+    for name, words in (("deep.png", "8 bits"), ("clear.png", "transparency"), ("wrong_name.mp4", "")):
+        with open_source(tmp_path / name) as source:
+            assert (source.info.kind, source.info.frame_count) == ("image", 1)
+            assert (source.info.width, source.info.height) == SIZE
+            assert any(words in warning for warning in source.info.warnings) or not words
+            ((frame, picture),) = source.frames(size=(80, 48))
+            assert frame == 0 and picture.shape == (48, 80, 3) and read_number(picture) == 178
+
+
+def test_orientation_tag_of_png_and_webp(tmp_path: Path) -> None:
+    import zlib
+
+    import cv2
+
+    exif = b"MM\0*" + struct.pack(">IHHHIHHI", 8, 1, 0x0112, 3, 1, 3, 0, 0)
+    png = cv2.imencode(".png", draw_number(178))[1].tobytes()
+    chunk = b"eXIf" + exif
+    chunk = struct.pack(">I", len(exif)) + chunk + struct.pack(">I", zlib.crc32(chunk))
+    (tmp_path / "tagged.png").write_bytes(png[:33] + chunk + png[33:])
+    with open_source(tmp_path / "tagged.png") as source:
+        assert source.upright_turn == 180
+        assert read_number(next(source.frames())[1]) == 178
+        assert any("orientation" in warning for warning in source.info.warnings)
+
+
+def test_fingerprint_of_small_and_large_files(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"abc")
+    first = fingerprint(path)
+    path.write_bytes(b"abd")
+    assert fingerprint(path) != first and len(first) == 64
+    with path.open("wb") as file:
+        file.truncate(40 << 30)
+    large = fingerprint(path)
+    for place in (0, (40 << 30) - 1):
+        with path.open("r+b") as file:
+            file.seek(place)
+            file.write(b"x")
+        assert fingerprint(path) != large
+        large = fingerprint(path)
+
+
+def test_import_is_light() -> None:
+    code = "import sys, blender_faceblur.sources; print(sorted({'cv2', 'av', 'bpy'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
