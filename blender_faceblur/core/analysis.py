@@ -74,7 +74,7 @@ def analyse_frames(
     """
     import cv2
 
-    flow_size = fit_size(frame_size, _FLOW_LONG_SIDE)
+    flow_size = fit_size(frame_size, min(_FLOW_LONG_SIDE, max(use.long_side for _, use in detectors)))
     # The same detector at the same size twice would add nothing.
     distinct = list({(use.detector, detector_size(frame_size, use.long_side)): d for d, use in detectors}.items())
     to_flow = np.tile(np.array(flow_size) / np.array(frame_size), 2)
@@ -95,7 +95,7 @@ def analyse_frames(
             for size in sorted({size for (_, size), _ in distinct} | {flow_size}, reverse=True):
                 if size not in scaled:
                     # From the smallest that is large enough: INTER_AREA takes time by the pixel it reads.
-                    nearest = min(s for s in scaled if s[0] >= size[0])
+                    nearest = min((s for s in scaled if s[0] >= size[0]), default=max(scaled))
                     scaled[size] = np.asarray(cv2.resize(scaled[nearest], size, interpolation=cv2.INTER_AREA), np.uint8)
             detections: list[Detection] = []
             for (_, size), detector in distinct:

@@ -17,8 +17,10 @@ def _bell(sigma: float) -> Array:
     return bell / bell.sum()
 
 
-def _averaged(values: Array, bell: Array) -> Array:
-    padded = np.pad(values, len(bell) // 2, mode="edge")
+def _averaged(values: Array, bell: Array, keep_trend: bool = False) -> Array:
+    """`keep_trend` lets a steady motion go on beyond both ends, so that they do not lag behind it."""
+    reach = len(bell) // 2
+    padded = np.pad(values, reach, mode="reflect", reflect_type="odd") if keep_trend else np.pad(values, reach, "edge")
     return sliding_window_view(padded, len(bell)) @ bell
 
 
@@ -56,10 +58,10 @@ def smooth_ellipses(boxes: Array, rolls: Array, frame_rate: float) -> Array:
         return raw
     bell = _bell(_PLACE_S * frame_rate)
     smooth = raw.copy()
-    smooth[:, 0] = _averaged(raw[:, 0], bell)
-    smooth[:, 1] = _averaged(raw[:, 1], bell)
-    smooth[:, 2] = _averaged(raw[:, 2], bell)
-    smooth[:, 3] = _averaged(raw[:, 3], bell)
+    for i in range(4):
+        smooth[:, i] = _averaged(raw[:, i], bell, keep_trend=True)
+    # A trend that goes on beyond an end can point below zero.
+    smooth[:, 2:4] = np.maximum(smooth[:, 2:4], raw[:, 2:4] / 2)
     # How much each frame lacks, as one margin for both semi-axes, raised smoothly over its neighbours.
     margin = _raised(grow_to_contain(smooth, raw)[:, 2] - smooth[:, 2], bell)
     smooth[:, 2] += margin

@@ -1,0 +1,174 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""From pictures to a document with a detector that knows the truth; flow, merging and presets on the way."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from blender_faceblur.core.analysis import (
+    analyse_frames,
+    build_document,
+    decode_size,
+    detector_size,
+    fit_size,
+    split_range,
+)
+from blender_faceblur.core.flow import follow_boxes
+from blender_faceblur.core.linking import RowTable, Segment
+from blender_faceblur.core.merging import merge_detections
+from blender_faceblur.core.settings import PRESETS, DetectorUse, choose_detectors, find_preset
+from blender_faceblur.core.types import Detection, Evidence, FaceBlurError, SourceInfo
+
+SIZE = (640, 360)
+COUNT = 60
+
+
+def make_texture(height: int, width: int, seed: int) -> np.ndarray:
+    import cv2
+
+    noise = np.random.default_rng(seed).uniform(0, 255, (height // 4 + 1, width // 4 + 1)).astype(np.float32)
+    return np.clip(cv2.resize(noise, (width, height), interpolation=cv2.INTER_CUBIC), 0, 255).astype(np.uint8)
+
+
+GROUND, FACE = make_texture(360, 640, 1), make_texture(64, 48, 2)
+
+
+def face_box(frame: int) -> tuple[int, int, int, int]:
+    x, y = 100 + 5 * frame, 120 + frame
+    return x, y, x + 48, y + 64
+
+
+def make_frame(frame: int) -> np.ndarray:
+    grey = GROUND.copy()
+    x1, y1, x2, y2 = face_box(frame)
+    grey[y1:y2, x1:x2] = FACE
+    return np.repeat(grey[..., None], 3, axis=2)
+
+
+def make_frames(count: int = COUNT) -> Iterator[tuple[int, np.ndarray]]:
+    for frame in range(count):
+        yield frame, make_frame(frame)
+
+
+class Oracle:
+    """Finds the face in the frames given to it in order, except in those it is told to miss."""
+
+    def __init__(self, missed: range) -> None:
+        self._frame = -1
+        self._missed = missed
+
+    def detect(self, image_bgr: np.ndarray) -> list[Detection]:
+        self._frame += 1
+        if self._frame in self._missed:
+            return []
+        x, y = image_bgr.shape[1] / SIZE[0], image_bgr.shape[0] / SIZE[1]
+        x1, y1, x2, y2 = face_box(self._frame)
+        return [Detection((x1 * x, y1 * y, x2 * x, y2 * y), 0.9, "oracle")]
+
+
+def test_a_missed_face_is_followed_in_the_pictures() -> None:
+    records = list(analyse_frames(make_frames(), SIZE, 25, [(Oracle(range(20, 40)), DetectorUse("oracle", 640, 0.2))], 0.5))
+    assert [r.source_frame for r in records] == list(range(COUNT))
+    table = RowTable([Segment(0, COUNT)])
+    for record in records:
+        table.add(0, record)
+    source = SourceInfo("film.mp4", "movie", *SIZE, COUNT, Fraction(25), "0" * 64)
+    document = build_document(table, source, find_preset("balanced"), 1.4, [], ["said"])
+    assert document.notes == ["said"] and [(s.start, s.stop) for s in document.shots] == [(0, COUNT)]
+    track, = document.tracks
+    assert track.spans() == [(0, COUNT)]
+    for sample in track.samples:
+        x1, y1, x2, y2 = face_box(sample.source_frame)
+        assert abs(sample.ellipse.cx - (x1 + x2) / 2) < 3 and abs(sample.ellipse.cy - (y1 + y2) / 2) < 3
+        assert sample.ellipse.rx >= 23 and sample.ellipse.ry >= 31
+    assert track.samples[30].evidence is Evidence.FLOW
+
+
+def test_boxes_come_in_the_sources_pixels() -> None:
+    import cv2
+
+    frames = ((i, np.asarray(cv2.resize(f, (320, 192), interpolation=cv2.INTER_AREA))) for i, f in make_frames(12))
+    use = DetectorUse("oracle", 320, 0.2)
+    records = list(analyse_frames(frames, SIZE, 25, [(Oracle(range(0)), use)], 0.5))
+    np.testing.assert_allclose(records[5].rows[0].box, face_box(5), atol=1)
+
+
+def test_repeated_pictures_are_looked_at_once() -> None:
+    picture = make_frame(0)
+    oracle = Oracle(range(0))
+    records = list(analyse_frames(
+        ((i, picture) for i in range(8)), SIZE, 25, [(oracle, DetectorUse("oracle", 640, 0.2))], 0.5))
+    assert oracle._frame == 0
+    assert all(len(r.rows) == 1 for r in records)
+
+
+def test_flow_follows_motion_and_size_and_refuses_other_pictures() -> None:
+    import cv2
+
+    picture = make_texture(240, 320, 3)
+    moved = cv2.warpAffine(picture, np.array([[1.03, 0, 4.0], [0, 1.03, -3.0]]), (320, 240))
+    box = np.array([100.0, 80, 150, 140])
+    followed, = follow_boxes(picture, np.asarray(moved), [box])
+    assert followed is not None
+    np.testing.assert_allclose(followed, box * 1.03 + np.array([4, -3, 4, -3]), atol=1)
+    assert follow_boxes(picture, make_texture(240, 320, 4), [box]) == [None]
+    assert follow_boxes(picture, picture, [np.array([-200.0, -200, -100, -100])]) == [None]
+
+
+def test_detections_of_one_face_become_one_hit() -> None:
+    hits = merge_detections([
+        Detection((100, 100, 150, 165), 0.9, "one", ((110, 120), (140, 120), (125, 135), (112, 150), (138, 150))),
+        Detection((102, 98, 152, 163), 0.6, "two"),
+        Detection((110, 110, 140, 150), 0.3, "two"),
+        Detection((400, 100, 450, 165), 0.4, "one"),
+    ])
+    assert [h.voices for h in hits] == [2, 1]
+    assert hits[0].confidence == 0.9 and hits[0].roll == pytest.approx(0)
+    assert 100 <= hits[0].box[0] <= 102
+    assert hits[1].roll is None
+
+
+def test_a_part_found_by_one_extends_the_face_found_by_the_other() -> None:
+    hit, = merge_detections([
+        Detection((100, 100, 140, 150), 0.9, "one"), Detection((90, 95, 170, 160), 0.5, "two")])
+    assert tuple(hit.box) == (90, 95, 170, 160)
+    assert merge_detections([]) == []
+
+
+def test_small_faces_in_a_huge_box_stay_apart() -> None:
+    hits = merge_detections([
+        Detection((100, 100, 120, 125), 0.8, "one"), Detection((150, 100, 170, 125), 0.8, "one"),
+        Detection((50, 50, 250, 250), 0.3, "two")])
+    assert len(hits) == 3
+
+
+def test_pictures_are_never_enlarged() -> None:
+    assert fit_size((320, 240), 640) == (320, 240)
+    assert fit_size((1080, 1920), 640) == (360, 640)
+    assert detector_size((1920, 1080), 960) == (960, 544)
+    assert detector_size((320, 240), 960) == (320, 240)
+    assert decode_size((1920, 1080), find_preset("balanced").detectors) == (960, 544)
+
+
+@pytest.mark.parametrize(("count", "processes", "parts"), [(1, 2, 1), (150, 2, 1), (300, 2, 2), (10_000, 3, 3)])
+def test_segments_cover_all_frames(count: int, processes: int, parts: int) -> None:
+    segments = split_range(count, 25, processes)
+    assert len(segments) == parts
+    assert [f for s in segments for f in range(s.start, s.stop)] == list(range(count))
+
+
+def test_what_is_lost_without_yunet_is_said() -> None:
+    for preset in PRESETS:
+        uses, notes = choose_detectors(preset, {"centerface"})
+        assert {u.detector for u in uses} == {"centerface"}
+        assert any("YuNet" in note for note in notes)
+    uses, notes = choose_detectors(find_preset("balanced"), {"centerface", "yunet_n"})
+    assert [(u.detector, u.long_side) for u in uses] == [("centerface", 640), ("yunet_n", 960)] and not notes
+    with pytest.raises(FaceBlurError):
+        choose_detectors(find_preset("balanced"), set())
+    with pytest.raises(FaceBlurError, match="fast, balanced, thorough"):
+        find_preset("slow")

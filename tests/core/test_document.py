@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The tracks document survives writing and reading, and a stranger's file is refused where it is wrong."""
+
+from __future__ import annotations
+
+import json
+import time
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from blender_faceblur.core.document import from_json, read_document, to_json, write_document
+from blender_faceblur.core.types import (
+    Doubt,
+    Ellipse,
+    Evidence,
+    FaceBlurError,
+    ModelUse,
+    Sample,
+    Shot,
+    SourceInfo,
+    Track,
+    TrackDocument,
+)
+
+
+def make_document(frames: int = 30) -> TrackDocument:
+    source = SourceInfo("Zwölf \"Äpfel\".mp4", "movie", 1920, 1080, frames, Fraction(30000, 1001), "ab" * 32,
+                        Fraction(16, 15), True, ("a warning",))
+    samples = [
+        Sample(f, Ellipse(100.123 + f, -7.5, 20.001, 31.5, -0.25), list(Evidence)[f % 4], 0.5)
+        for f in range(frames) if f % 10
+    ]
+    return TrackDocument(
+        source, "balanced", 1.4, [ModelUse("centerface", "0" * 64, 640, 0.25)], [Shot(0, 10), Shot(10, frames, True)],
+        [Track("Face 01", samples)], [Doubt(3, 9, (1.0, 2.0, 30.5, 40.0), 0.31, "found weakly")], ["a note"])
+
+
+def test_reading_gives_back_what_was_written(tmp_path: Path) -> None:
+    document = make_document()
+    write_document(document, tmp_path / "tracks.json")
+    read = read_document(tmp_path / "tracks.json")
+    assert [p.name for p in tmp_path.iterdir()] == ["tracks.json"]
+    assert (read.source, read.models, read.shots, read.doubts, read.notes) == (
+        document.source, document.models, document.shots, document.doubts, document.notes)
+    assert read.tracks[0].spans() == document.tracks[0].spans()
+    for one, two in zip(read.tracks[0].samples, document.tracks[0].samples, strict=True):
+        assert one.evidence is two.evidence
+        assert one.ellipse.cx == pytest.approx(two.ellipse.cx, abs=0.0051)
+        assert 0 <= one.ellipse.rx - two.ellipse.rx < 0.0101
+        assert one.ellipse.angle == pytest.approx(two.ellipse.angle, abs=6e-5)
+
+
+def test_a_hundred_thousand_samples_stay_small_and_quick() -> None:
+    document = make_document(110_000)
+    began = time.process_time()
+    text = to_json(document)
+    from_json(text)
+    assert time.process_time() - began < 5
+    assert len(text) < 40 * 100_000
+
+
+def change(path: str, value: Any) -> str:
+    """The document's JSON with one place changed; the path's parts are keys and indices."""
+    content = json.loads(to_json(make_document()))
+    *parts, last = path.split("/")
+    place: Any = content
+    for part in parts:
+        place = place[int(part)] if part.isdigit() else place[part]
+    key = int(last) if last.isdigit() else last
+    if value is KeyError:
+        del place[key]
+    else:
+        place[key] = value
+    return json.dumps(content)
+
+
+@pytest.mark.parametrize(("path", "value"), [
+    ("schema", "other"), ("version", 2), ("version", "1"), ("expansion", 0.2), ("expansion", True),
+    ("expansion", float("nan")), ("expansion", float("inf")), ("source", []), ("source/width", 0),
+    ("source/width", 10.5), ("source/frame_count", 10**9), ("source/frame_rate", [0, 1]), ("source/frame_rate", [1]),
+    ("source/kind", "folder"), ("source/file_name", 7), ("source/warnings", [1]), ("tracks", {}),
+    ("tracks/0/name", "x" * 5000), ("tracks/0/cx", []), ("tracks/0/cx/0", 1.5), ("tracks/0/cx/0", True),
+    ("tracks/0/cx/0", 10**30), ("tracks/0/rx/0", 0), ("tracks/0/rx/3", -4), ("tracks/0/evidence", "d"),
+    ("tracks/0/evidence", "x" * 27), ("tracks/0/confidence/0", 1001), ("tracks/0/spans", [[0, 9]]),
+    ("tracks/0/spans/0", [5, 5]), ("tracks/0/spans/1", [0, 9]), ("tracks/0/spans/2", [21, 31]),
+    ("tracks/0/spans/0", [-1, 8]), ("shots/0", [0, 99, False]), ("shots/0", [0, 10]), ("doubts/0/box", [1, 2]),
+    ("doubts/0/confidence", 2), ("doubts/0/start", 29), ("notes", KeyError), ("tracks/0/ry", KeyError),
+])
+def test_what_is_wrong_is_refused(path: str, value: Any) -> None:
+    with pytest.raises(FaceBlurError):
+        from_json(change(path, value))
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", "[" * 100_000, '{"schema": "faceblur-tracks"}'])
+def test_what_is_no_document_is_refused(text: str) -> None:
+    with pytest.raises(FaceBlurError):
+        from_json(text)
+
+
+def test_an_unreadable_file_is_one_clear_line(tmp_path: Path) -> None:
+    (tmp_path / "bad.json").write_bytes(b"\xff\xfe\x00")
+    for name in ("bad.json", "absent.json"):
+        with pytest.raises(FaceBlurError) as caught:
+            read_document(tmp_path / name)
+        assert name in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_failing_to_write_leaves_the_old_document(tmp_path: Path) -> None:
+    path = tmp_path / "tracks.json"
+    path.write_text("old")
+    broken = make_document()
+    broken.tracks[0].samples[0] = Sample(1, Ellipse(float("nan"), 0, 1, 1), Evidence.DETECTED, 1)
+    with pytest.raises(ValueError):
+        write_document(broken, path)
+    assert path.read_text() == "old" and len(list(tmp_path.iterdir())) == 1

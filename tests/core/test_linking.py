@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Rows become tracks: ends held, gaps filled, segments joined, cuts kept, weak ones told."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from blender_faceblur.core.following import FrameRecord, Row
+from blender_faceblur.core.linking import Linked, RowTable, Segment, link_tracks
+from blender_faceblur.core.types import Evidence
+
+SIZE = (1280, 720)
+RATE = 25.0
+
+
+def make_row(chain: int, box: tuple[float, float, float, float], confidence: float = 0.9, voices: int = 1) -> Row:
+    return Row(chain, np.array(box, float), confidence, 0.0, voices)
+
+
+def link(
+    rows: dict[int, list[Row]], count: int, cuts: tuple[int, ...] = (), cover_doubts: bool = False,
+    joins: dict[int, list[tuple[int, int]]] | None = None,
+) -> Linked:
+    table = RowTable([Segment(0, count)])
+    for frame in range(count):
+        table.add(0, FrameRecord(frame, frame in cuts, False, rows.get(frame, []), (joins or {}).get(frame, [])))
+    assert table.missing() == 0
+    return link_tracks(table, count, SIZE, RATE, 0.5, cover_doubts)
+
+
+def test_a_track_is_held_at_both_ends() -> None:
+    linked = link({f: [make_row(0, (600, 300, 650, 365))] for f in range(40, 60)}, 100)
+    assert len(linked.tracks) == 1
+    track = linked.tracks[0]
+    assert track.name == "Face 01"
+    start, stop = track.spans()[0]
+    assert 33 <= start <= 36 and 64 <= stop <= 67
+    held = [s for s in track.samples if s.evidence is Evidence.HELD]
+    assert len(held) == (40 - start) + (stop - 60)
+    assert all(s.ellipse.rx >= 25 and s.ellipse.ry >= 32.5 for s in track.samples)
+
+
+def test_a_gap_is_filled_between_its_ends() -> None:
+    rows = {f: [make_row(0, (600 + f, 300, 650 + f, 365))] for f in (*range(20), *range(30, 50))}
+    track = link(rows, 60).tracks[0]
+    middle = track.samples[25]
+    assert middle.source_frame == 25 and middle.evidence is Evidence.INTERPOLATED
+    assert middle.ellipse.cx == pytest.approx(650, abs=1)
+
+
+def test_fragments_of_one_face_become_one_track() -> None:
+    rows = {f: [make_row(0, (600, 300, 650, 365))] for f in range(20)}
+    rows |= {f: [make_row(1, (605, 302, 655, 367))] for f in range(32, 50)}
+    linked = link(rows, 60)
+    assert len(linked.tracks) == 1 and len(linked.tracks[0].spans()) == 1
+
+
+def test_nothing_crosses_a_cut() -> None:
+    rows = {f: [make_row(0, (600, 300, 650, 365))] for f in range(20)}
+    rows |= {f: [make_row(1, (600, 300, 650, 365))] for f in range(20, 40)}
+    linked = link(rows, 60, cuts=(20,))
+    assert [t.spans() for t in linked.tracks] == [[(0, 20)], [(20, linked.tracks[1].spans()[0][1])]]
+    lone = link({f: [make_row(0, (600, 300, 650, 365))] for f in range(20)}, 60, cuts=(22,))
+    assert lone.tracks[0].spans() == [(0, 22)]
+
+
+def test_a_face_that_leaves_is_covered_until_it_is_gone() -> None:
+    rows = {f: [make_row(0, (1150 + 4 * f, 300, 1200 + 4 * f, 365))] for f in range(20)}
+    last = link(rows, 90).tracks[0].samples[-1]
+    assert last.ellipse.cx - last.ellipse.rx > SIZE[0]
+
+
+def test_weak_hits_become_doubts_that_thorough_covers() -> None:
+    rows = {f: [make_row(0, (600, 300, 650, 365), 0.3)] for f in (10, 11)}
+    careful = link(rows, 40)
+    assert not careful.tracks
+    assert [(d.start, d.stop) for d in careful.doubts] == [(10, 12)]
+    assert "weakly" in careful.doubts[0].reason
+    thorough = link(rows, 40, cover_doubts=True)
+    assert len(thorough.tracks) == 1 and thorough.doubts
+
+
+def test_many_weak_hits_are_a_face() -> None:
+    assert link({f: [make_row(0, (600, 300, 650, 365), 0.32)] for f in range(10, 22)}, 40).tracks
+
+
+def test_two_detectors_that_agree_are_a_face() -> None:
+    assert link({f: [make_row(0, (600, 300, 650, 365), 0.35, voices=2)] for f in (10, 11)}, 40).tracks
+
+
+def test_a_picture_needs_no_second_frame() -> None:
+    assert link({0: [make_row(0, (600, 300, 650, 365), 0.4)]}, 1).tracks
+    assert not link({0: [make_row(0, (600, 300, 650, 365), 0.26)]}, 1).tracks
+
+
+def test_faces_that_cross_stay_two_tracks() -> None:
+    rows = {
+        f: [make_row(0, (200 + 10 * f, 300, 250 + 10 * f, 365)), make_row(1, (700 - 10 * f, 300, 750 - 10 * f, 365))]
+        for f in range(50)
+    }
+    linked = link(rows, 50, joins={25: [(0, 1)]})
+    assert len(linked.tracks) == 2
+    assert all(len(t.samples) == 50 for t in linked.tracks)
+
+
+def test_chains_of_neighbouring_segments_are_joined() -> None:
+    table = RowTable([Segment(0, 50), Segment(50, 100)])
+    for frame in range(70):
+        table.add(0, FrameRecord(frame, False, False, [make_row(3, (600 + frame, 300, 650 + frame, 365))]))
+    for frame in range(30, 100):
+        table.add(1, FrameRecord(frame, False, False, [make_row(0, (601 + frame, 300, 651 + frame, 365))]))
+    assert table.missing() == 0
+    linked = link_tracks(table, 100, SIZE, RATE, 0.5, False)
+    assert len(linked.tracks) == 1
+    assert linked.tracks[0].spans() == [(0, 100)]
+
+
+def test_what_only_the_neighbour_saw_is_kept_where_it_owns() -> None:
+    table = RowTable([Segment(0, 50), Segment(50, 100)])
+    for frame in range(70):
+        rows = [make_row(0, (600, 300, 650, 365))] if frame >= 55 else []
+        table.add(0, FrameRecord(frame, False, False, rows))
+    for frame in range(30, 100):
+        table.add(1, FrameRecord(frame, False, False, []))
+    assert not link_tracks(table, 100, SIZE, RATE, 0.5, False).tracks
+
+
+def test_frames_must_come_in_order_and_all() -> None:
+    table = RowTable([Segment(0, 10)])
+    table.add(0, FrameRecord(0, False, False))
+    with pytest.raises(ValueError, match="was due"):
+        table.add(0, FrameRecord(2, False, False))
+    assert table.missing() == 9
+
+
+def test_following_without_finding_is_told() -> None:
+    rows = {f: [make_row(0, (600, 300, 650, 365), voices=int(f < 20 or f >= 60))] for f in range(80)}
+    doubts = link(rows, 80).doubts
+    assert [(d.start, d.stop) for d in doubts] == [(20, 60)]

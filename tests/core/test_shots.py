@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Cuts are found where the picture changes at once; flashes and pans are no cuts, dissolves are told."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from blender_faceblur.core.shots import CutFinder, find_shots
+from blender_faceblur.core.types import Shot
+
+
+def make_picture(seed: int) -> NDArray[np.float64]:
+    """Blobs of light on a dark ground, 36 x 64 x 3."""
+    random = np.random.default_rng(seed)
+    coarse = random.uniform(0, 255, (6, 8, 3))
+    return np.kron(coarse, np.ones((6, 8, 1)))
+
+
+def look(pictures: list[NDArray[np.float64]]) -> tuple[list[int], list[int]]:
+    finder = CutFinder(25)
+    seen = [finder.look(np.clip(p, 0, 255).astype(np.uint8)) for p in pictures]
+    return [i for i, (cut, _) in enumerate(seen) if cut], [i for i, (_, mixed) in enumerate(seen) if mixed]
+
+
+def shake(picture: NDArray[np.float64], count: int, seed: int) -> list[NDArray[np.float64]]:
+    random = np.random.default_rng(seed)
+    return [picture + random.normal(0, 3, picture.shape) for _ in range(count)]
+
+
+def test_a_cut_is_found_on_its_frame() -> None:
+    cuts, mixed = look(shake(make_picture(1), 30, 0) + shake(make_picture(2), 30, 0))
+    assert cuts == [30] and not mixed
+
+
+def test_a_flash_is_no_cut() -> None:
+    pictures = shake(make_picture(1), 30, 0)
+    pictures[12] = pictures[12] * 0.5 + 120
+    assert look(pictures)[0] == []
+
+
+def test_a_pan_is_no_cut_and_no_dissolve() -> None:
+    wide = np.concatenate([make_picture(1), make_picture(2), make_picture(3)], axis=1)
+    cuts, mixed = look([wide[:, 2 * i:2 * i + 64] for i in range(60)])
+    assert not cuts and not mixed
+
+
+def test_a_dissolve_is_told() -> None:
+    one, two = make_picture(1), make_picture(2)
+    pictures = [one] * 30 + [one * (1 - i / 20) + two * i / 20 for i in range(20)] + [two] * 30
+    cuts, mixed = look(pictures)
+    assert not cuts and mixed
+    shots = find_shots(len(pictures), cuts, mixed, 20)
+    assert [s.gradual for s in shots] == [False, True]
+    assert 30 <= shots[1].start <= 50
+
+
+def test_shots_cover_all_frames() -> None:
+    assert find_shots(100, [40, 70], [], 20) == [Shot(0, 40), Shot(40, 70), Shot(70, 100)]
+    assert find_shots(1, [], [], 20) == [Shot(0, 1)]

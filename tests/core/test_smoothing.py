@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Smoothing calms the path and never uncovers what was found."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from blender_faceblur.core.geometry import ellipses_in_boxes, grow_to_contain, roll_from_landmarks, supports
+from blender_faceblur.core.smoothing import fill_rolls, smooth_ellipses
+
+DIRECTIONS = np.linspace(0, 2 * np.pi, 180, endpoint=False)
+
+
+def make_boxes(seed: int, count: int = 200) -> tuple[np.ndarray, np.ndarray]:
+    random = np.random.default_rng(seed)
+    t = np.arange(count) / 25
+    centre = np.stack([500 + 200 * np.sin(t), 300 + 50 * np.cos(2 * t)], axis=1) + random.normal(0, 3, (count, 2))
+    half = np.stack([30 + 8 * np.sin(t), 40 + 9 * np.cos(t)], axis=1) * random.uniform(0.9, 1.1, (count, 2))
+    return np.concatenate([centre - half, centre + half], axis=1), random.uniform(-1.2, 1.2) * np.sin(t)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_smooth_ellipses_contain_the_found_ones(seed: int) -> None:
+    boxes, rolls = make_boxes(seed)
+    smooth = smooth_ellipses(boxes, rolls, 25)
+    raw = ellipses_in_boxes(boxes, rolls)
+    assert (supports(smooth, DIRECTIONS) >= supports(raw, DIRECTIONS) - 0.02).all()
+
+
+def test_smoothing_calms_a_shaking_path() -> None:
+    boxes, rolls = make_boxes(1)
+    shake = np.abs(np.diff(ellipses_in_boxes(boxes, rolls)[:, :4], n=2, axis=0)).mean()
+    left = np.abs(np.diff(smooth_ellipses(boxes, rolls, 25)[:, :4], n=2, axis=0)).mean()
+    assert left < shake / 5
+
+
+def test_upright_face_fills_its_box_and_leaning_one_covers_most_of_it() -> None:
+    box = np.array([[100.0, 100.0, 160.0, 180.0]])
+    np.testing.assert_allclose(ellipses_in_boxes(box, np.zeros(1)), [[130, 140, 30, 40, 0]])
+    leaning = ellipses_in_boxes(box, np.array([1.0]))
+    inner = np.array([[130, 140, 27, 36, 0.0]])
+    assert (supports(leaning, DIRECTIONS) >= supports(inner, DIRECTIONS) - 0.02).all()
+
+
+def test_growth_is_enough_and_not_wasteful() -> None:
+    inner, outer = np.array([[10.0, 5.0, 20.0, 26.0, 0.3]]), np.array([[8.0, 5.0, 22.0, 22.0, 0.0]])
+    grown = grow_to_contain(outer, inner)
+    spare = supports(grown, DIRECTIONS) - supports(inner, DIRECTIONS)
+    assert spare.min() >= -1e-3
+    assert spare.min() < 0.5
+    np.testing.assert_array_equal(grow_to_contain(grown, inner)[:, :2], outer[:, :2])
+
+
+def test_roll_turns_clockwise_on_the_screen() -> None:
+    upright = np.array([(-10, -10), (10, -10), (0, 0), (-8, 10), (8, 10)], float)
+    for angle in (0.0, 0.4, -0.7, 1.5):
+        turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
+        marks = tuple((float(x), float(y)) for x, y in upright @ turn)
+        assert roll_from_landmarks(marks) == pytest.approx(angle, abs=1e-6)
+
+
+def test_unknown_rolls_are_filled_between_known_ones() -> None:
+    rolls = np.full(100, np.nan)
+    rolls[:20], rolls[80:] = 0.0, 0.6
+    filled = fill_rolls(rolls, np.ones(100), 10)
+    assert np.isfinite(filled).all()
+    assert filled[5] == pytest.approx(0, abs=0.05) and filled[95] == pytest.approx(0.6, abs=0.05)
+    assert 0.2 < filled[50] < 0.4
+    np.testing.assert_array_equal(fill_rolls(np.full(3, np.nan), np.ones(3), 10), np.zeros(3))

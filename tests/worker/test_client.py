@@ -1,0 +1,216 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A job ends in a result or in one clear error, whatever the child does; and no process is left behind."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from blender_faceblur.core.document import read_document
+from blender_faceblur.core.linking import RowTable, Segment
+from blender_faceblur.core.types import FaceBlurError
+from blender_faceblur.paths import find_model
+from blender_faceblur.worker import child, work
+from blender_faceblur.worker.client import build_request, run_job
+from blender_faceblur.worker.process import WorkerProcess
+from blender_faceblur.worker.protocol import (
+    AnalysisRequest,
+    ErrorMessage,
+    Finished,
+    Frame,
+    Message,
+    Progress,
+    Result,
+    Started,
+    Waiting,
+    to_line,
+)
+
+STARTED = 'print(\'{"type":"started","frames":3,"protocol":1}\', flush=True)'
+
+
+def run_fake(tmp_path: Path, body: str, **options: float) -> list[Message]:
+    """Run a job whose child is a small script; it has read its request."""
+    script = tmp_path / "fake.py"
+    script.write_text("import sys, time, os\nsys.stdin.buffer.readline()\n" + body)
+    request = AnalysisRequest("in.mp4", str(tmp_path / "out.json"), "balanced", 1.4, [])
+    return list(run_job(request, script=script, **options))
+
+
+@pytest.mark.parametrize(("body", "words"), [
+    ("sys.exit(0)", "ended without a result"),
+    (STARTED + "\nsys.exit('the disk is on fire')", "the disk is on fire"),
+    (STARTED + "\nos.abort()", "ended without a result"),
+    ("print('hello')", "no message"),
+    (STARTED + "\nprint('{\"type\":\"progress\"}')", "missing"),
+    ("sys.stdout.buffer.write(b'\\xff\\xfe\\n')", "no message"),
+    ("import not_a_module", "not_a_module"),
+    (STARTED + '\nprint(\'{"type":"error","text":"no such file"}\')\nsys.exit(1)', "no such file"),
+    (STARTED + '\nprint(\'{"type":"result","output":"elsewhere","frames":1,"tracks":1,"doubts":0,"seconds":1}\')',
+     "failed after its result"),
+    ('print(\'{"type":"frame","frame":1,"cut":false,"mixed":false,"rows":[],"joins":[]}\')', "unexpected"),
+])
+def test_a_failing_child_is_one_clear_error(tmp_path: Path, body: str, words: str) -> None:
+    *_, last = run_fake(tmp_path, body)
+    assert isinstance(last, ErrorMessage)
+    assert words in last.text and "\n" not in last.text
+
+
+def test_a_child_that_hangs_is_given_up(tmp_path: Path) -> None:
+    began = time.monotonic()
+    messages = run_fake(tmp_path, "time.sleep(60)", start_timeout_s=0.5)
+    assert isinstance(messages[-1], ErrorMessage) and "said nothing" in messages[-1].text
+    messages = run_fake(tmp_path, STARTED + "\ntime.sleep(60)", silence_timeout_s=0.5)
+    assert isinstance(messages[0], Started) and isinstance(messages[-1], ErrorMessage)
+    assert time.monotonic() - began < 10
+
+
+def test_a_result_without_its_file_is_an_error(tmp_path: Path) -> None:
+    output = tmp_path / "out.json"
+    result = to_line(Result(str(output), 1, 1, 0, 1.0))
+    assert isinstance(run_fake(tmp_path, f"sys.stdout.write({result!r})")[-1], ErrorMessage)
+    output.write_text("{}")
+    assert isinstance(run_fake(tmp_path, f"sys.stdout.write({result!r})")[-1], Result)
+    assert isinstance(run_fake(tmp_path, f"sys.stdout.write({result!r})\nsys.exit(1)")[-1], ErrorMessage)
+
+
+def test_an_interpreter_that_is_not_there(tmp_path: Path) -> None:
+    request = AnalysisRequest("in.mp4", str(tmp_path / "out.json"), "balanced", 1.4, [])
+    message, = run_job(request, python=str(tmp_path / "no python"))
+    assert isinstance(message, ErrorMessage) and "cannot be started" in message.text
+
+
+def test_a_timer_is_never_kept_waiting(tmp_path: Path) -> None:
+    messages = run_fake(tmp_path, "time.sleep(0.4)\nsys.exit('done')", wait_s=0.05)
+    assert sum(isinstance(m, Waiting) for m in messages) >= 3
+    assert isinstance(messages[-1], ErrorMessage)
+
+
+def test_closing_the_job_ends_the_child(tmp_path: Path) -> None:
+    script = tmp_path / "fake.py"
+    beat = tmp_path / "beat"
+    script.write_text(f"{STARTED}\nimport time\nwhile True:\n    open({str(beat)!r}, 'a').write('x')\n    time.sleep(.02)\n")
+    job = run_job(AnalysisRequest("in.mp4", "out.json", "balanced", 1.4, []), script=script)
+    assert isinstance(next(job), Started)
+    time.sleep(0.1)
+    job.close()
+    size = beat.stat().st_size
+    time.sleep(0.2)
+    assert beat.stat().st_size == size
+
+
+def test_a_child_ends_when_its_parent_closes_stdin() -> None:
+    """This is how segment processes end when the process that leads them is killed."""
+    process = subprocess.Popen(
+        [sys.executable, "-I", child.__file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    out, err = process.communicate(b"no request\n", timeout=20)
+    assert process.returncode == 2 and out == b"" and b"not a request" in err
+
+
+class Said:
+    """Stands for a WorkerProcess that has said these lines."""
+
+    def __init__(self, lines: list[str | None]) -> None:
+        import queue
+
+        self.lines: queue.Queue[str | None] = queue.Queue()
+        for line in lines:
+            self.lines.put(line)
+
+    def end_story(self) -> str:
+        return "exit code 9"
+
+
+def collect(lines: list[str | None], count: int) -> RowTable:
+    table = RowTable([Segment(0, count)])
+    work._collect([Said(lines)], [Segment(0, count)], count, table, lambda message: None)  # type: ignore[list-item]
+    return table
+
+
+def test_partial_reports_are_never_taken_as_whole() -> None:
+    frames = [to_line(Frame(i, False, False, [], [])) for i in range(5)]
+    assert collect([*frames, to_line(Finished(5, []))], 5).missing() == 0
+    with pytest.raises(FaceBlurError, match="2 of 5 frames"):
+        collect([*frames[:3], to_line(Finished(3, []))], 5)
+    with pytest.raises(FaceBlurError, match="exit code 9"):
+        collect([*frames[:3], None], 5)
+    with pytest.raises(FaceBlurError, match="was due"):
+        collect([frames[0], frames[2], to_line(Finished(2, []))], 5)
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Half the astronaut's picture, gliding: 200 frames, 256 x 256."""
+    data = pytest.importorskip("skimage.data")
+    import av
+
+    path = tmp_path_factory.mktemp("film") / "gläser 'n' \"more\".mp4"
+    picture = data.astronaut()
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=25)
+        stream.width = stream.height = 256
+        stream.pix_fmt = "yuv420p"
+        for i in range(200):
+            part = np.ascontiguousarray(picture[20:276, 60 + i // 4:316 + i // 4])
+            frame = av.VideoFrame.from_ndarray(part, format="rgb24")
+            frame.pts = i
+            frame.time_base = Fraction(1, 25)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    return path
+
+
+def need_models() -> None:
+    try:
+        find_model("centerface")
+    except FaceBlurError as error:
+        pytest.skip(str(error))
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_film_is_analysed_whole(film: Path, tmp_path: Path, processes: int) -> None:
+    need_models()
+    messages = list(run_job(build_request(film, tmp_path / "tracks.json", "fast", processes=processes)))
+    assert isinstance(messages[0], Started) and messages[0].frames == 200
+    assert isinstance(messages[-1], Result), messages[-1]
+    assert any(isinstance(m, Progress) and m.done == m.total == 200 for m in messages)
+    document = read_document(tmp_path / "tracks.json")
+    track, = document.tracks
+    assert track.spans() == [(0, 200)]
+    for sample in track.samples[::10]:
+        assert abs(sample.ellipse.cx - (222 - 60 - sample.source_frame / 4)) < 12
+        assert abs(sample.ellipse.cy - (118 - 20)) < 10
+
+
+def test_no_film_is_one_clear_error(tmp_path: Path) -> None:
+    need_models()
+    (tmp_path / "text.mp4").write_text("not a film at all")
+    for name in ("absent.mp4", "text.mp4"):
+        *_, last = run_job(build_request(tmp_path / name, tmp_path / "tracks.json"))
+        assert isinstance(last, ErrorMessage) and name in last.text and "\n" not in last.text
+    assert not (tmp_path / "tracks.json").exists()
+
+
+def test_a_killed_segment_fails_the_job(film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    need_models()
+    started: list[WorkerProcess] = []
+
+    class Dying(WorkerProcess):
+        def __init__(self, line: str) -> None:
+            super().__init__(line)
+            started.append(self)
+            if len(started) == 2:
+                self._process.kill()
+
+    monkeypatch.setattr(work, "WorkerProcess", Dying)
+    request = build_request(film, tmp_path / "tracks.json", "fast", processes=2)
+    with pytest.raises(FaceBlurError, match=r"process 2 has died|process 2 has stopped"):
+        work._lead(request, lambda message: None)
+    assert not (tmp_path / "tracks.json").exists()
+    assert all(p._process.poll() is not None for p in started)
