@@ -91,7 +91,7 @@ def draw_mask(keyed: Keyed, frame: int, width: int, height: int) -> NDArray[np.u
             (1 - t) ** 3 * a[i] + 3 * t * (1 - t) ** 2 * b[i] + 3 * t**2 * (1 - t) * c[i] + t**3 * d[i]
             for i in range(4)
         ])
-        cv2.fillPoly(mask, [np.round(curve * _SUBPIXEL).astype(np.int32)], 1, shift=4)
+        cv2.fillPoly(mask, [np.round(curve * _SUBPIXEL).astype(np.int32)], [1], shift=4)
     return mask
 
 
@@ -100,7 +100,7 @@ def draw_face(box: Box, scale: float, width: int, height: int) -> NDArray[np.uin
     mask = np.zeros((height, width), np.uint8)
     x1, y1, x2, y2 = (value * _SUBPIXEL for value in box)
     centre = round((x1 + x2) / 2), round((y1 + y2) / 2)
-    cv2.ellipse(mask, centre, (round((x2 - x1) / 2 * scale), round((y2 - y1) / 2 * scale)), 0, 0, 360, 1, -1, shift=4)
+    cv2.ellipse(mask, centre, (round((x2 - x1) / 2 * scale), round((y2 - y1) / 2 * scale)), 0, 0, 360, [1], -1, shift=4)
     return mask
 
 

@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -58,14 +59,14 @@ def split_range(frame_count: int, frame_rate: float, processes: int) -> list[Seg
     least = max(_LEAST_SEGMENT_FRAMES, round(_LEAST_SEGMENT_S * frame_rate))
     parts = max(1, min(processes, frame_count // least))
     edges = [frame_count * i // parts for i in range(parts + 1)]
-    return [Segment(a, b) for a, b in zip(edges[:-1], edges[1:], strict=True)]
+    return [Segment(a, b) for a, b in itertools.pairwise(edges)]
 
 
 def analyse_frames(
     frames: Iterable[tuple[int, NDArray[np.uint8]]],
     frame_size: tuple[int, int],
     frame_rate: float,
-    detectors: list[tuple[Detector, DetectorUse]],
+    detectors: Sequence[tuple[Detector, DetectorUse]],
     strong: float,
 ) -> Iterator[FrameRecord]:
     """Detect and follow over consecutive pictures (BGR, as large as `decode_size` says); records in order.

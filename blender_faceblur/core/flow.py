@@ -42,8 +42,9 @@ def follow_boxes(before: NDArray[np.uint8], after: NDArray[np.uint8], boxes: lis
     if not any(len(grid) >= _LEAST_POINTS for grid in grids):
         return [None] * len(boxes)
     start = np.concatenate(grids)[:, None]
-    there, found, _ = cv2.calcOpticalFlowPyrLK(before, after, start, None, winSize=_WINDOW, maxLevel=_LEVELS)
-    back, found_back, _ = cv2.calcOpticalFlowPyrLK(after, before, there, None, winSize=_WINDOW, maxLevel=_LEVELS)
+    ends = np.empty_like(start)
+    there, found, _ = cv2.calcOpticalFlowPyrLK(before, after, start, ends.copy(), winSize=_WINDOW, maxLevel=_LEVELS)
+    back, found_back, _ = cv2.calcOpticalFlowPyrLK(after, before, there, ends, winSize=_WINDOW, maxLevel=_LEVELS)
     error = np.linalg.norm((back - start)[:, 0], axis=1)
     good = (found[:, 0] == 1) & (found_back[:, 0] == 1) & (error <= _ERROR_PX)
     followed: list[Array | None] = []

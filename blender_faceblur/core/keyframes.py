@@ -28,7 +28,7 @@ _BETWEEN = 0.04
 
 
 def find_tolerance_px(ellipses: Array) -> Array:
-    """How far the mask may lie outside tracked ellipses (N x 5, without expansion): 8 % of the face's height or 3 px."""
+    """How far the mask may lie outside tracked ellipses (N x 5, without expansion): 8 % of the height or 3 px."""
     return np.maximum(TOLERANCE_SHARE * 2 * np.maximum(ellipses[:, 2], ellipses[:, 3]), TOLERANCE_PX)
 
 

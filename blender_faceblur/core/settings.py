@@ -56,7 +56,11 @@ PRESETS = (
             DetectorUse("yunet_n", 1280, 0.2),
             DetectorUse("yunet_n", 640, 0.2),
         ),
-        (DetectorUse("centerface", 1280, 0.2), DetectorUse("centerface", 960, 0.2), DetectorUse("centerface", 480, 0.2)),
+        (
+            DetectorUse("centerface", 1280, 0.2),
+            DetectorUse("centerface", 960, 0.2),
+            DetectorUse("centerface", 480, 0.2),
+        ),
         strong=0.4,
         cover_doubts=True,
     ),

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import deque
 
 import numpy as np
@@ -83,6 +84,6 @@ def find_shots(frame_count: int, cuts: list[int], mixing: list[int], window_fram
     edges = [0, *sorted(starts), frame_count]
     return [
         Shot(start, stop, starts.get(start, False))
-        for start, stop in zip(edges[:-1], edges[1:], strict=True)
+        for start, stop in itertools.pairwise(edges)
         if stop > start
     ]

@@ -19,7 +19,7 @@ def main() -> int:
     messages = os.fdopen(os.dup(1), "w", encoding="utf-8", newline="\n")
     os.dup2(2, 1)
     # Not sys.stdin: a thread that waits in its buffer aborts Python 3.11 at exit.
-    requests = open(0, "rb", buffering=0, closefd=False)
+    requests = FileIO(0, "rb", closefd=False)
     line = requests.readline().decode("utf-8")
     try:
         paths = json.loads(line)["sys_path"]

@@ -90,7 +90,7 @@ def _follow(
             yield ErrorMessage(f"The analysis process has ended without a result ({process.end_story()}).")
             return
         try:
-            message = parse_line(line, _FROM_CHILD)
+            message: Message = parse_line(line, _FROM_CHILD)  # type: ignore[assignment]
         except ProtocolError as error:
             yield ErrorMessage(f"The analysis process sent something that is no message: {error}.")
             return

@@ -151,7 +151,7 @@ def parse_line(line: str, allowed: tuple[type[M], ...]) -> M:
     if kind is None or kind not in allowed:
         raise ProtocolError(f"unexpected message: {line[:80]!r}")
     hints = get_type_hints(kind)
-    for field in fields(kind):
+    for field in fields(kind):  # type: ignore[arg-type]
         if field.name not in content and field.name != "processes":
             raise ProtocolError(f"{_NAMES[kind]}: '{field.name}' is missing")
     for name, value in content.items():

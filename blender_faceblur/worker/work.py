@@ -52,10 +52,10 @@ def serve(line: str, messages: TextIO) -> int:
         messages.flush()
 
     try:
-        request = parse_line(line, (AnalysisRequest, SegmentRequest))
+        request: object = parse_line(line, (AnalysisRequest, SegmentRequest))
         if isinstance(request, SegmentRequest):
             _look_at_segment(request, tell)
-        else:
+        elif isinstance(request, AnalysisRequest):
             _lead(request, tell)
     except (FaceBlurError, ProtocolError) as error:
         tell(ErrorMessage(str(error)))

@@ -71,7 +71,8 @@ class Oracle:
 
 
 def test_a_missed_face_is_followed_in_the_pictures() -> None:
-    records = list(analyse_frames(make_frames(), SIZE, 25, [(Oracle(range(20, 40)), DetectorUse("oracle", 640, 0.2))], 0.5))
+    use = DetectorUse("oracle", 640, 0.2)
+    records = list(analyse_frames(make_frames(), SIZE, 25, [(Oracle(range(20, 40)), use)], 0.5))
     assert [r.source_frame for r in records] == list(range(COUNT))
     table = RowTable([Segment(0, COUNT)])
     for record in records:

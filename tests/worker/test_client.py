@@ -95,7 +95,8 @@ def test_a_timer_is_never_kept_waiting(tmp_path: Path) -> None:
 def test_closing_the_job_ends_the_child(tmp_path: Path) -> None:
     script = tmp_path / "fake.py"
     beat = tmp_path / "beat"
-    script.write_text(f"{STARTED}\nimport time\nwhile True:\n    open({str(beat)!r}, 'a').write('x')\n    time.sleep(.02)\n")
+    loop = f"while True:\n    open({str(beat)!r}, 'a').write('x')\n    time.sleep(.02)\n"
+    script.write_text(f"{STARTED}\nimport time\n{loop}")
     job = run_job(AnalysisRequest("in.mp4", "out.json", "balanced", 1.4, []), script=script)
     assert isinstance(next(job), Started)
     time.sleep(0.1)
