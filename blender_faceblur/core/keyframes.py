@@ -9,6 +9,7 @@ in a direction u is c . u + |A^T u|, with centre c and matrix A both linear in t
 from __future__ import annotations
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from .geometry import Array
@@ -25,6 +26,7 @@ _BEZIER_EXCESS = 3e-4
 # tolerance of each other can be larger by about 4 % of the tolerance.
 _ANGLES = np.linspace(0, np.pi, 12, endpoint=False)
 _BETWEEN = 0.04
+_TURN_FRAMES = 6
 
 
 def find_tolerance_px(ellipses: Array) -> Array:
@@ -64,10 +66,32 @@ def _simplify_span(samples: list[Sample], expansion: float, frame_size: tuple[in
     inner = reach + _BETWEEN * tolerance[:, None]
     outer = reach * (1 - _BEZIER_EXCESS) + (1 - _BETWEEN) * tolerance[:, None]
     outer[_is_outside(faces, tolerance, frame_size)] = np.inf
-    maps = _maps(keyed)
     centres = faces[:, 0:1] * np.cos(_ANGLES) + faces[:, 1:2] * np.sin(_ANGLES)
-    chosen = _choose(maps, centres, inner, outer)
-    return [Keyframe(samples[i].source_frame, Ellipse(*keyed[i].tolist())) for i in chosen]
+    best: tuple[list[int], Array] | None = None
+    for candidate in (keyed, _lead_out(keyed, tolerance)):
+        chosen = _choose(_maps(candidate), centres, inner, outer)
+        if best is None or len(chosen) < len(best[0]):
+            best = chosen, candidate
+    assert best is not None
+    return [Keyframe(samples[i].source_frame, Ellipse(*best[1][i].tolist())) for i in best[0]]
+
+
+def _lead_out(ellipses: Array, tolerance: Array) -> Array:
+    """Ellipses moved and sized a little beyond their turns, where straight lines between keys would cut inside.
+
+    The difference to the mean over some frames points out of the curve; at most 0.3 of the tolerance is taken.
+    """
+    out = ellipses.copy()
+    if len(ellipses) < 2 * _TURN_FRAMES:
+        return out
+    bell = np.exp(-0.5 * (np.arange(-_TURN_FRAMES, _TURN_FRAMES + 1) / (_TURN_FRAMES / 2)) ** 2)
+    padded = np.pad(ellipses[:, :4], ((_TURN_FRAMES, _TURN_FRAMES), (0, 0)), mode="reflect", reflect_type="odd")
+    mean = sliding_window_view(padded, len(bell), axis=0) @ (bell / bell.sum())
+    for columns, share in ((slice(0, 2), 0.3), (slice(2, 4), 0.15)):
+        step = ellipses[:, columns] - mean[:, columns]
+        length = np.maximum(np.hypot(step[:, 0], step[:, 1]), 1e-9)
+        out[:, columns] += step * np.minimum(1, share * tolerance / length)[:, None]
+    return out
 
 
 def _reach(ellipses: Array) -> Array:
