@@ -108,6 +108,8 @@ def open_session(path: Path, input_name: str) -> Any:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
+    # Patterns keep a block for each size of picture.
+    options.enable_mem_pattern = False
     options.log_severity_level = 3
     try:
         model = relax_shapes(path.read_bytes(), input_name)

@@ -37,7 +37,6 @@ from .protocol import (
     to_record,
 )
 
-_MOST_PROCESSES = 2
 _TELL_S = 0.3
 _SEGMENT_SILENCE_S = 240.0
 
@@ -85,7 +84,10 @@ def _look_at_segment(request: SegmentRequest, tell: Tell) -> None:
         info = source.info
         if info.fingerprint != request.fingerprint:
             raise FaceBlurError(f"{info.file_name} has changed since the analysis began.")
-        detectors = [(find_detector(u.detector)(find_model(u.detector), u.threshold), u) for u in uses]
+        # One session for all sizes of a detector: each keeps the memory of its largest picture.
+        sessions = {
+            (u.detector, u.threshold): find_detector(u.detector)(find_model(u.detector), u.threshold) for u in uses}
+        detectors = [(sessions[u.detector, u.threshold], u) for u in uses]
         frame_size = (info.width, info.height)
         tell(Started(request.stop - request.start))
         frames = source.frames(request.start, request.stop, decode_size(frame_size, uses))
@@ -111,7 +113,7 @@ def _lead(request: AnalysisRequest, tell: Tell) -> None:
     for text in (*notes, *info.warnings):
         tell(Warned(text))
     rate = float(info.frame_rate)
-    own = split_range(info.frame_count, rate, request.processes or min(os.cpu_count() or 1, _MOST_PROCESSES))
+    own = split_range(info.frame_count, rate, request.processes or min(os.cpu_count() or 1, preset.most_processes))
     table = RowTable(own)
     said = _run_segments(request, info, own, rate, table, tell)
     for text in said:
