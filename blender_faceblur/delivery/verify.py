@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Opens a result again and compares it with what was rendered and with the source's sound."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from ..core.types import FaceBlurError
+from .container import name_codec
+from .remux import find_start
+
+STEP_TOLERANCE_S = Fraction(2, 1000)
+"""Matroska keeps times in milliseconds: two of them may be half a one off each."""
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What a film must be; width and height in stored pixels."""
+
+    frames: int
+    frame_rate: Fraction
+    width: int
+    height: int
+    pixel_aspect: Fraction = Fraction(1)
+
+
+@dataclass(frozen=True, slots=True)
+class Sound:
+    """A sound stream: its codec, the hash and number of its packets, the first one's time after the video's start."""
+
+    codec: str
+    sha256: str
+    packets: int
+    offset_s: Fraction
+
+
+def verify_film(result: Path, source: Path, expected: Expected, reencode_audio: bool) -> None:
+    """Raise FaceBlurError unless every picture is there, at its time, in its size, and the sound is the source's.
+
+    Pictures are counted and timed packet by packet and the first one is decoded; sound packets are compared by hash.
+    """
+    import av
+
+    try:
+        with av.open(str(result)) as container:
+            problem = _check_pictures(container, expected)
+    except (av.error.FFmpegError, OSError) as error:
+        problem = str(error)
+    problem = problem or _check_sound(read_sound(result), read_sound(source), reencode_audio)
+    if problem:
+        raise FaceBlurError(f"The result for {source.name} failed its check: {problem}.")
+
+
+def count_pictures(path: Path) -> int:
+    """How many whole picture packets the first video stream holds; 0 where the file cannot be read to its end."""
+    import av
+
+    try:
+        with av.open(str(path)) as container:
+            return sum(1 for packet in container.demux(video=0) if packet.size and not packet.is_corrupt)
+    except (av.error.FFmpegError, OSError, IndexError):
+        return 0
+
+
+def read_sound(path: Path) -> list[Sound]:
+    """All sound streams of a file, read packet by packet."""
+    import av
+
+    with av.open(str(path), options={"protocol_whitelist": "file"}) as container:
+        start = find_start(container)
+        streams = list(container.streams.audio)
+        digests = {stream.index: hashlib.sha256() for stream in streams}
+        counts = dict.fromkeys(digests, 0)
+        firsts: dict[int, Fraction] = {}
+        for packet in container.demux(streams) if streams else ():
+            if not packet.size or packet.is_discard:
+                continue
+            index = packet.stream.index
+            digests[index].update(_strip_adts(bytes(packet), packet.stream))
+            counts[index] += 1
+            if index not in firsts:
+                firsts[index] = (packet.pts or 0) * Fraction(packet.time_base) - start
+        return [Sound(name_codec(stream), digests[stream.index].hexdigest(), counts[stream.index],
+                      firsts.get(stream.index, Fraction(0))) for stream in streams]
+
+
+def _strip_adts(data: bytes, stream: Any) -> bytes:
+    """The AAC frame without the header that transport streams repeat before each (ISO/IEC 13818-7, 6.2)."""
+    if name_codec(stream) == "aac" and len(data) > 7 and data[0] == 0xFF and data[1] & 0xF6 == 0xF0:
+        length = (data[3] & 3) << 11 | data[4] << 3 | data[5] >> 5
+        if length == len(data):
+            return data[7 if data[1] & 1 else 9:]
+    return data
+
+
+def _check_pictures(container: Any, expected: Expected) -> str:
+    stream = container.streams.video[0]
+    time_base = Fraction(stream.time_base)
+    times = sorted(packet.pts for packet in container.demux(stream) if packet.size and not packet.is_corrupt)
+    if len(times) != expected.frames:
+        return f"{len(times)} pictures instead of {expected.frames}"
+    for index, time in enumerate(times):
+        if abs((time - times[0]) * time_base - index / expected.frame_rate) > STEP_TOLERANCE_S:
+            return f"picture {index} is not at its time"
+    size = (stream.codec_context.width, stream.codec_context.height)
+    if size != (expected.width, expected.height):
+        return f"{size[0]} x {size[1]} pixels instead of {expected.width} x {expected.height}"
+    aspect = Fraction(stream.sample_aspect_ratio or 1) or Fraction(1)
+    if abs(aspect / expected.pixel_aspect - 1) > Fraction(1, 1000):
+        return f"its pixels have the shape {aspect} instead of {expected.pixel_aspect}"
+    container.seek(0)
+    if next(container.decode(stream), None) is None:
+        return "its first picture cannot be decoded"
+    return ""
+
+
+def _check_sound(result: list[Sound], source: list[Sound], reencode_audio: bool) -> str:
+    if len(result) != len(source):
+        return f"{len(result)} sound streams instead of {len(source)}"
+    for number, (ours, theirs) in enumerate(zip(result, source, strict=True), 1):
+        if reencode_audio and ours.codec != theirs.codec:
+            continue
+        if (ours.sha256, ours.packets) != (theirs.sha256, theirs.packets):
+            return f"sound stream {number} is not the source's, packet for packet"
+        if theirs.packets and abs(ours.offset_s - theirs.offset_s) > STEP_TOLERANCE_S:
+            return f"sound stream {number} is {float(ours.offset_s - theirs.offset_s):+.3f} s out of step"
+    return ""

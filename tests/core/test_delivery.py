@@ -1,0 +1,233 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The sound that leaves is the sound that came, packet for packet and in step; nothing else comes along."""
+
+from __future__ import annotations
+
+import os
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+
+from blender_faceblur.core.types import FaceBlurError
+from blender_faceblur.delivery.container import choose_container, list_sound
+from blender_faceblur.delivery.picture import finish_picture, read_picture_record
+from blender_faceblur.delivery.record import find_frames, make_record, read_film_record
+from blender_faceblur.delivery.remux import remux_film, time_pictures
+from blender_faceblur.delivery.verify import Expected, count_pictures, read_sound, verify_film
+
+NTSC = Fraction(30000, 1001)
+
+
+def write_film(path: Path, *, frames: int = 12, rate: Fraction = NTSC, sound: tuple[str, ...] = ("aac",),
+               video: str = "libx264", start_s: float = 0.0, languages: tuple[str, ...] = (), subtitle: bool = False,
+               aspect: Fraction = Fraction(1)) -> None:
+    """A small film whose video begins `start_s` after its sound; with B-frames where the codec has them."""
+    with av.open(str(path), "w") as container:
+        container.metadata["title"] = "holiday of Jane Doe"
+        container.metadata["location"] = "+48.1+11.5/"
+        stream: Any = container.add_stream(video, rate=rate)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        if aspect != 1:
+            stream.codec_context.sample_aspect_ratio = aspect
+        # MPEG-4 knows no finer unit than 1/65535 s.
+        unit = Fraction(1, 90000) if start_s else 1 / rate
+        tones: list[Any] = [container.add_stream(codec, rate=48000, layout="mono") for codec in sound]
+        for tone, language in zip(tones, languages, strict=False):
+            tone.metadata["language"] = language
+        stream.codec_context.time_base = unit
+        for tone in tones:
+            for packet in encode_tone(tone, frames / rate + Fraction(start_s)):
+                container.mux(packet)
+        for index in range(frames):
+            picture = av.VideoFrame.from_ndarray(np.full((48, 64, 3), 10 * index % 255, np.uint8), format="rgb24")
+            picture = picture.reformat(format="yuv420p")
+            picture.pts, picture.time_base = round((index / rate + Fraction(start_s)) / unit), unit
+            container.mux(stream.encode(picture))
+        container.mux(stream.encode(None))
+
+
+def encode_tone(stream: Any, seconds: Fraction) -> list[Any]:
+    count = round(seconds * 48000)
+    wave = (8000 * np.sin(np.arange(count) / 20)).astype(np.int16)[None]
+    frame = av.AudioFrame.from_ndarray(wave, format="s16", layout="mono")
+    frame.sample_rate, frame.pts, frame.time_base = 48000, 0, Fraction(1, 48000)
+    return [*stream.encode(frame), *stream.encode(None)]
+
+
+def render(path: Path, frames: int = 12, rate: Fraction = NTSC, size: tuple[int, int] = (64, 48),
+           aspect: Fraction = Fraction(1)) -> None:
+    """What Blender's child leaves: pictures alone in Matroska, with B-frames."""
+    with av.open(str(path), "w") as container:
+        stream: Any = container.add_stream("libx264", rate=rate, options={"bf": "2"})
+        stream.width, stream.height, stream.pix_fmt = *size, "yuv420p"
+        if aspect != 1:
+            stream.codec_context.sample_aspect_ratio = aspect
+        for index in range(frames):
+            noise = np.random.default_rng(index).integers(0, 255, (size[1], size[0], 3), np.uint8)
+            picture = av.VideoFrame.from_ndarray(noise, format="rgb24").reformat(format="yuv420p")
+            picture.pts, picture.time_base = index, 1 / rate
+            container.mux(stream.encode(picture))
+        container.mux(stream.encode(None))
+
+
+def deliver(source: Path, folder: Path, *, frames: int = 12, rate: Fraction = NTSC, size: tuple[int, int] = (64, 48),
+            wanted: Path | None = None, reencode: bool = False, aspect: Fraction = Fraction(1)) -> tuple[Path, list[str]]:
+    container, said = choose_container(source, list_sound(source), "h264", wanted, reencode)
+    pictures, result = folder / "pictures.mkv", folder / f"result{container.suffix}"
+    render(pictures, frames, rate, size, aspect)
+    said += remux_film(pictures, source, result, container, frame_rate=rate, record="faceblur:1:test",
+                       reencode_audio=reencode)
+    verify_film(result, source, Expected(frames, rate, *size, aspect), reencode)
+    return result, said
+
+
+@pytest.mark.parametrize(("name", "video", "sound", "suffix"), [
+    ("a.mp4", "libx264", ("aac",), ".mp4"),
+    ("a.mov", "libx264", ("pcm_s16le",), ".mov"),
+    ("a.mkv", "libx264", ("flac", "ac3"), ".mkv"),
+    ("a.webm", "libvpx", ("libopus",), ".mkv"),
+    ("a.avi", "mpeg4", ("pcm_s16le",), ".mkv"),
+    ("a.ts", "libx264", ("aac",), ".mkv"),
+    ("a.mp4", "libx264", (), ".mp4"),
+])
+def test_sound_is_kept(tmp_path: Path, name: str, video: str, sound: tuple[str, ...], suffix: str) -> None:
+    source = tmp_path / name
+    write_film(source, sound=sound, video=video)
+    result, said = deliver(source, tmp_path)
+    assert result.suffix == suffix
+    assert bool(said) == (suffix != source.suffix)
+    assert [stream.sha256 for stream in read_sound(result)] == [stream.sha256 for stream in read_sound(source)]
+    assert [stream.packets > 0 for stream in read_sound(result)] == [True] * len(sound)
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.ts"])
+def test_late_video_stays_late(tmp_path: Path, name: str) -> None:
+    source = tmp_path / name
+    write_film(source, start_s=0.85)
+    assert float(read_sound(source)[0].offset_s) == pytest.approx(-0.85, abs=0.05)
+    result, _ = deliver(source, tmp_path)
+    assert abs(read_sound(result)[0].offset_s - read_sound(source)[0].offset_s) <= Fraction(2, 1000)
+
+
+def test_only_language_comes_along(tmp_path: Path) -> None:
+    source = tmp_path / "a.mp4"
+    write_film(source, sound=("aac", "aac"), languages=("deu", "fra"))
+    result, _ = deliver(source, tmp_path)
+    with av.open(str(result)) as container:
+        assert [stream.metadata.get("language") for stream in container.streams.audio] == ["deu", "fra"]
+        assert container.metadata["comment"] == "faceblur:1:test"
+        everything = str(container.metadata) + "".join(str(stream.metadata) for stream in container.streams)
+    assert "Jane" not in everything and "48.1" not in everything
+    assert b"Jane" not in result.read_bytes()
+
+
+def test_pixel_aspect_is_kept(tmp_path: Path) -> None:
+    source = tmp_path / "a.mp4"
+    write_film(source, aspect=Fraction(4, 3))
+    deliver(source, tmp_path, aspect=Fraction(4, 3))
+
+
+@pytest.mark.parametrize("rate", [Fraction(24000, 1001), Fraction(25), Fraction(60000, 1001), Fraction(25, 2)])
+def test_rate_is_kept(tmp_path: Path, rate: Fraction) -> None:
+    source = tmp_path / "a.mp4"
+    write_film(source, rate=rate)
+    result, _ = deliver(source, tmp_path, rate=rate)
+    with av.open(str(result)) as container:
+        assert Fraction(container.streams.video[0].guessed_rate) == rate
+
+
+def test_foreign_sound_stops_unless_asked(tmp_path: Path) -> None:
+    source = tmp_path / "a.mkv"
+    write_film(source, sound=("pcm_s16le",))
+    with pytest.raises(FaceBlurError, match="cannot hold pcm_s16le sound as it is"):
+        deliver(source, tmp_path, wanted=tmp_path / "b.mp4")
+    result, _ = deliver(source, tmp_path, wanted=tmp_path / "b.mp4", reencode=True)
+    assert list_sound(result) == ["aac"]
+
+
+def test_unkeepable_sound_is_refused() -> None:
+    with pytest.raises(FaceBlurError, match="--reencode-audio"):
+        choose_container(Path("a.mov"), ["qdm2"], "h264", None, False)
+    with pytest.raises(FaceBlurError, match="can be written as"):
+        choose_container(Path("a.mov"), [], "h264", Path("b.webm"), False)
+
+
+def test_verify_finds_what_is_wrong(tmp_path: Path) -> None:
+    source, other = tmp_path / "a.mp4", tmp_path / "b.mp4"
+    write_film(source)
+    write_film(other, sound=("aac",), frames=20)
+    result, _ = deliver(source, tmp_path)
+    for expected, words in ((Expected(13, NTSC, 64, 48), "12 pictures instead of 13"),
+                            (Expected(12, Fraction(25), 64, 48), "not at its time"),
+                            (Expected(12, NTSC, 64, 50), "64 x 48 pixels"),
+                            (Expected(12, NTSC, 64, 48, Fraction(4, 3)), "shape")):
+        with pytest.raises(FaceBlurError, match=words):
+            verify_film(result, source, expected, False)
+    with pytest.raises(FaceBlurError, match="not the source's"):
+        verify_film(result, other, Expected(12, NTSC, 64, 48), False)
+    cut = tmp_path / "cut.mp4"
+    cut.write_bytes(result.read_bytes()[:-200])
+    with pytest.raises(FaceBlurError, match="failed its check"):
+        verify_film(cut, source, Expected(12, NTSC, 64, 48), False)
+    silent = tmp_path / "silent.mp4"
+    write_film(silent, sound=())
+    result, _ = deliver(silent, tmp_path)
+    cut.write_bytes(result.read_bytes()[:-200])
+    assert count_pictures(result) == 12 and count_pictures(cut) == 11
+
+
+def test_times_come_from_order() -> None:
+    packets = [(0, -67), (100, -33), (33, 0), (67, 33), (133, 67)]
+    assert time_pictures(packets, NTSC, Fraction(1, 1000)) == [(0, -1), (3, 0), (1, 1), (2, 2), (4, 3)]
+    with pytest.raises(FaceBlurError, match="missing or double"):
+        time_pictures([(0, 0), (33, 33), (100, 100)], NTSC, Fraction(1, 1000))
+
+
+def test_record_belongs_to_source_and_settings(tmp_path: Path) -> None:
+    record = make_record("ab", {"effect": "mosaic"}, 12)
+    assert find_frames(record, "ab", {"effect": "mosaic"}) == 12
+    assert find_frames(record, "ab", {"effect": "solid"}) is None
+    assert find_frames(record, "ac", {"effect": "mosaic"}) is None
+    assert find_frames("holiday", "ab", {"effect": "mosaic"}) is None
+    film = tmp_path / "a.mkv"
+    write_film(film)
+    assert read_film_record(film) == ""
+    assert read_film_record(tmp_path / "none.mkv") == ""
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.tif", "a.webp", "a.bmp"])
+def test_picture_carries_the_record_and_nothing_else(tmp_path: Path, name: str) -> None:
+    import cv2
+
+    picture = np.random.default_rng(1).integers(0, 255, (40, 60, 3), np.uint8)
+    path = tmp_path / name
+    assert cv2.imwrite(str(path), picture)
+    before = cv2.imread(str(path))
+    if name == "a.jpg":
+        data = path.read_bytes()
+        path.write_bytes(data[:2] + b"\xff\xe1\x00\x0aGPS 48.1" + b"\xff\xfe\x00\x06Jane" + data[2:])
+    if name == "a.png":
+        data = path.read_bytes()
+        path.write_bytes(data[:33] + b"\x00\x00\x00\x09tEXtFile\x00Jane\x00\x00\x00\x00" + data[33:])
+    record = make_record("ab", {}, 1)
+    finish_picture(path, record)
+    assert read_picture_record(path) == record
+    assert np.array_equal(cv2.imread(str(path)), before)
+    assert b"Jane" not in path.read_bytes() and b"GPS" not in path.read_bytes()
+
+
+def test_real_film_with_late_video(tmp_path: Path) -> None:
+    media = os.environ.get("FACEBLUR_MEDIA")
+    if not media:
+        pytest.skip("FACEBLUR_MEDIA does not name the folder of clips")
+    source = Path(media) / "hamilton.mp4"
+    result, said = deliver(source, tmp_path, frames=275)
+    assert said == [] and result.suffix == ".mp4"
+    with av.open(str(result)) as container:
+        video, sound = container.streams.video[0], container.streams.audio[0]
+        assert float(video.start_time * video.time_base - sound.start_time * sound.time_base) == pytest.approx(
+            10214 / 11988 - 353 / 44100, abs=0.001)
