@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Run one Blender job described by a JSON file: build the project, save it, render it.
+
+Started as a module under the bpy wheel or as a script inside the Blender application, always in a process of its own.
+Messages are lines on standard output that begin with `@faceblur ` and hold one JSON object; all other lines are
+Blender's own.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import traceback
+from pathlib import Path
+from typing import Any
+
+if __package__ in (None, ""):  # run as a script by the Blender application
+    sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+    __package__ = "blender_faceblur.blender"
+
+PREFIX = "@faceblur "
+
+
+def send(**message: object) -> None:
+    sys.stdout.write(f"\n{PREFIX}{json.dumps(message)}\n")
+    sys.stdout.flush()
+
+
+def main(job_path: Path) -> int:
+    """Run the job; 0 when it was done, else an error message has been sent."""
+    from ..core.types import FaceBlurError
+
+    try:
+        run(json.loads(job_path.read_text(encoding="utf-8")))
+    except FaceBlurError as error:
+        send(type="error", text=str(error))
+        return 1
+    except Exception as error:
+        traceback.print_exc()
+        send(type="error", text=f"Blender could not do its part: {error}")
+        return 1
+    return 0
+
+
+def run(job: dict[str, Any]) -> None:
+    """Do what the job says (keys: source, tracks, effect, render, save_blend); sends progress and the result."""
+    import bpy
+
+    from ..core.document import read_document
+    from ..core.keyframes import opacity_spans
+    from .compositing import EffectSettings
+    from .project import build_project
+    from .render import RenderSettings, render_film, render_still
+
+    document = read_document(Path(job["tracks"]))
+    effect = EffectSettings(**job["effect"]) if job["effect"] is not None else None
+    scene = build_project(Path(job["source"]), document, effect)
+    if job.get("save_blend"):
+        save_project(Path(job["save_blend"]))
+    asked = job.get("render")
+    if asked:
+        settings = RenderSettings(Path(asked["output"]), asked["codec"], asked["quality"])
+        if document.source.kind == "image":
+            strip = scene.sequence_editor.strips[0]
+            picture = bpy.data.images.load(strip.directory + strip.elements[0].filename)
+            channels, depth = find_channels(picture)
+            render_still(scene, settings, channels, depth)
+        else:
+            total = scene.frame_end - scene.frame_start + 1
+            spans = [span for track in document.tracks if track.samples for span in opacity_spans(track)]
+            render_film(
+                scene, settings, spans, lambda done: send(type="progress", stage="render", done=done, total=total)
+            )
+        if not settings.output.is_file():
+            from ..core.types import FaceBlurError
+
+            raise FaceBlurError("Blender rendered without an error, but there is no file.")
+    source = document.source
+    send(
+        type="result",
+        output=asked["output"] if asked else None,
+        frames=source.frame_count,
+        width=source.width,
+        height=source.height,
+        frame_rate=[source.frame_rate.numerator, source.frame_rate.denominator],
+    )
+
+
+def find_channels(picture: Any) -> tuple[str, int]:
+    """How to write a picture so that it keeps its channels (BW, RGB, RGBA) and its bits (8 or 16)."""
+    per_channel = picture.depth // max(picture.channels, 1)
+    name = "RGBA" if picture.depth in (32, 64, 128) else "BW" if picture.depth in (8, 16) else "RGB"
+    return name, 16 if per_channel > 8 or picture.is_float else 8
+
+
+def save_project(path: Path) -> None:
+    """Save this Blender's file at `path`, with the footage's path made relative where it can be."""
+    import bpy
+
+    part = path.with_name(path.name + ".part.blend")
+    try:
+        bpy.ops.wm.save_as_mainfile(filepath=str(part), check_existing=False, compress=True, relative_remap=True)
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+if __name__ == "__main__":
+    arguments = sys.argv[sys.argv.index("--") + 1:] if "--" in sys.argv else sys.argv[1:]
+    sys.exit(main(Path(arguments[0])))

@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Build compositor node trees in few words: sockets in, sockets out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import bpy
+
+Operand = bpy.types.NodeSocket | float
+
+
+def new_group(name: str) -> bpy.types.NodeTree:
+    return bpy.data.node_groups.new(name, "CompositorNodeTree")
+
+
+def add_input(tree: bpy.types.NodeTree, name: str, kind: str, default: object = None, description: str = "") -> None:
+    """Add an input to a group's interface; `kind` is Color, Float or Int."""
+    socket = tree.interface.new_socket(name, in_out="INPUT", socket_type=f"NodeSocket{kind}", description=description)
+    if default is not None:
+        socket.default_value = default
+
+
+def add_output(tree: bpy.types.NodeTree, name: str, kind: str) -> None:
+    tree.interface.new_socket(name, in_out="OUTPUT", socket_type=f"NodeSocket{kind}")
+
+
+def add_node(tree: bpy.types.NodeTree, kind: str, column: int, **inputs: object) -> bpy.types.Node:
+    """A node of type `kind`, laid out in `column`, with its inputs (by name) linked from sockets or set to values."""
+    node = tree.nodes.new(kind)
+    rows = sum(1 for other in tree.nodes if other != node and round(other.location.x / 220) == column)
+    node.location = (column * 220, -rows * 220)
+    for name, value in inputs.items():
+        put(tree, node.inputs[name.replace("_", " ")], value)
+    return node
+
+
+def put(tree: bpy.types.NodeTree, target: bpy.types.NodeSocket, value: object) -> None:
+    """Link a socket, or set a value."""
+    if isinstance(value, bpy.types.NodeSocket):
+        tree.links.new(value, target)
+    else:
+        target.default_value = value
+
+
+def make_maths(tree: bpy.types.NodeTree, column: int) -> Callable[..., bpy.types.NodeSocket]:
+    """A function `maths(operation, a, b=None)` that adds a Math node and gives its output."""
+
+    def maths(operation: str, *operands: Operand) -> bpy.types.NodeSocket:
+        node = add_node(tree, "ShaderNodeMath", column)
+        node.operation = operation
+        node.hide = True
+        for target, value in zip(node.inputs, operands):
+            put(tree, target, value)
+        return node.outputs[0]
+
+    return maths
+
+
+def split(tree: bpy.types.NodeTree, vector: bpy.types.NodeSocket, column: int) -> tuple[bpy.types.NodeSocket, ...]:
+    node = add_node(tree, "ShaderNodeSeparateXYZ", column)
+    node.hide = True
+    tree.links.new(vector, node.inputs[0])
+    return node.outputs[0], node.outputs[1]
+
+
+def add_mix(
+    tree: bpy.types.NodeTree, column: int, factor: Operand, low: object, high: object
+) -> bpy.types.NodeSocket:
+    """`low` where `factor` is 0, `high` where it is 1."""
+    node = add_node(tree, "ShaderNodeMix", column)
+    node.data_type = "RGBA"
+    node.clamp_factor = True
+    by_identifier = {socket.identifier: socket for socket in node.inputs}
+    put(tree, by_identifier["Factor_Float"], factor)
+    put(tree, by_identifier["A_Color"], low)
+    put(tree, by_identifier["B_Color"], high)
+    return next(socket for socket in node.outputs if socket.identifier == "Result_Color")

@@ -1,0 +1,173 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Render a covered project so that everything but the faces stays as it was."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import bpy
+
+from ..core.types import FaceBlurError
+from .context import borrow_sequencer
+from .project import FIRST_FRAME
+from .strips import find_modifier
+
+QUALITIES = {"lossless": "LOSSLESS", "high": "PERC_LOSSLESS", "medium": "HIGH", "low": "MEDIUM"}
+"""Quality as asked -> Blender's constant rate factor. "high" is visually lossless (CRF 17 in H.264)."""
+
+CODECS = {"h264": "H264", "h265": "H265", "av1": "AV1", "ffv1": "FFV1"}
+
+STILL_FORMATS = {
+    ".jpg": "JPEG",
+    ".jpeg": "JPEG",
+    ".png": "PNG",
+    ".tif": "TIFF",
+    ".tiff": "TIFF",
+    ".webp": "WEBP",
+    ".bmp": "BMP",
+}
+_JPEG_QUALITY = {"lossless": 100, "high": 97, "medium": 92, "low": 85}
+
+
+@dataclass(frozen=True, slots=True)
+class RenderSettings:
+    """Where to and how. A film goes to a Matroska file without sound, a picture to the format of its suffix."""
+
+    output: Path
+    codec: str = "h264"
+    quality: str = "high"
+
+
+def render_film(
+    scene: bpy.types.Scene,
+    settings: RenderSettings,
+    faces: Sequence[tuple[int, int]],
+    progress: Callable[[int], None],
+) -> None:
+    """Render the scene's whole range. `faces` are the half-open source frame ranges that have one.
+
+    Elsewhere the modifier is muted for the time of this render, which spares its whole cost; the scene is as it was
+    afterwards. `progress` gets the number of frames done.
+    """
+    if settings.codec not in CODECS or settings.quality not in QUALITIES:
+        raise FaceBlurError(f"'{settings.codec}' at '{settings.quality}' quality cannot be rendered.")
+    render = scene.render
+    image = render.image_settings
+    image.media_type = "VIDEO"
+    image.file_format = "FFMPEG"
+    image.color_mode = "RGB"
+    image.color_depth = "8"
+    film = render.ffmpeg
+    film.format = "MKV"
+    film.codec = CODECS[settings.codec]
+    film.constant_rate_factor = QUALITIES[settings.quality]
+    film.ffmpeg_preset = "GOOD"
+    film.audio_codec = "NONE"
+    film.use_autosplit = False
+    _set_output(scene, settings.output)
+    count = scene.frame_end - scene.frame_start + 1
+
+    def count_frames(*_: object) -> None:
+        count_frames.done += 1  # type: ignore[attr-defined]
+        progress(count_frames.done)  # type: ignore[attr-defined]
+
+    count_frames.done = 0  # type: ignore[attr-defined]
+    bpy.app.handlers.render_write.append(count_frames)
+    resting = _rest_where_no_face_is(scene, faces)
+    try:
+        with borrow_sequencer(scene):
+            bpy.ops.sequencer.refresh_all()
+            outcome = bpy.ops.render.render(animation=True, scene=scene.name)
+    finally:
+        bpy.app.handlers.render_write.remove(count_frames)
+        for strip, path in resting:
+            _remove_curve(scene, path)
+            find_modifier(strip).mute = False
+    done = count_frames.done  # type: ignore[attr-defined]
+    if outcome != {"FINISHED"} or done != count:
+        raise FaceBlurError(f"Blender ended its render after {done} of {count} frames.")
+
+
+def render_still(scene: bpy.types.Scene, settings: RenderSettings, channels: str, depth: int) -> None:
+    """Render the scene's first frame. `channels` is BW, RGB or RGBA; `depth` is in bits, 8 or 16."""
+    suffix = settings.output.suffix.lower()
+    if suffix not in STILL_FORMATS:
+        raise FaceBlurError(f"Pictures of the kind '{suffix}' cannot be written.")
+    image = scene.render.image_settings
+    image.media_type = "IMAGE"
+    image.file_format = STILL_FORMATS[suffix]
+    image.color_mode = channels
+    if suffix in (".png", ".tif", ".tiff"):
+        image.color_depth = str(depth)
+    image.quality = _JPEG_QUALITY[settings.quality]
+    image.compression = 15
+    scene.render.film_transparent = True
+    _set_output(scene, settings.output)
+    scene.frame_set(FIRST_FRAME)
+    with borrow_sequencer(scene):
+        bpy.ops.sequencer.refresh_all()
+        bpy.ops.render.render(write_still=True, scene=scene.name)
+
+
+def _set_output(scene: bpy.types.Scene, output: Path) -> None:
+    render = scene.render
+    # A GPU is not always there, and without OpenGL's libraries Blender ends at once when asked for one (5.2).
+    render.compositor_device = "CPU"
+    render.use_file_extension = False
+    render.use_overwrite = True
+    render.use_placeholder = False
+    render.use_stamp = False
+    render.use_border = False
+    render.dither_intensity = 0.0
+    for name in ("use_stamp_date", "use_stamp_time", "use_stamp_render_time", "use_stamp_frame", "use_stamp_scene",
+                 "use_stamp_filename", "use_stamp_camera", "use_stamp_hostname", "use_stamp_memory"):
+        setattr(render, name, False)
+    render.metadata_input = "SCENE"
+    # Blender reads '#' in a path as digits of the frame number, and '//' as the folder of the .blend file.
+    if "#" in str(output):
+        raise FaceBlurError(f"Blender cannot write to a path with '#' in it: {output}")
+    render.filepath = str(output)
+
+
+def _rest_where_no_face_is(
+    scene: bpy.types.Scene, faces: Sequence[tuple[int, int]]
+) -> list[tuple[bpy.types.Strip, str]]:
+    """Key the mute of our modifiers, with a frame to spare on either side of every range; gives what was keyed."""
+    keyed = []
+    for strip in scene.sequence_editor.strips:
+        modifier = find_modifier(strip)
+        if modifier is None or modifier.mute:
+            continue
+        path = modifier.path_from_id("mute")
+        changes = {scene.frame_start - 1: True}
+        for start, stop in _widen(faces, 1):
+            changes[FIRST_FRAME + start] = False
+            changes[FIRST_FRAME + stop] = True
+        for frame, mute in changes.items():
+            modifier.mute = mute
+            scene.keyframe_insert(path, frame=frame)
+        modifier.mute = False
+        keyed.append((strip, path))
+    return keyed
+
+
+def _widen(ranges: Sequence[tuple[int, int]], by: int) -> list[tuple[int, int]]:
+    """Sorted ranges, each longer by `by` at both ends, those that meet joined."""
+    wide: list[tuple[int, int]] = []
+    for start, stop in sorted((start - by, stop + by) for start, stop in ranges):
+        if wide and start <= wide[-1][1]:
+            wide[-1] = (wide[-1][0], max(wide[-1][1], stop))
+        else:
+            wide.append((start, stop))
+    return wide
+
+
+def _remove_curve(scene: bpy.types.Scene, path: str) -> None:
+    animation = scene.animation_data
+    for layer in animation.action.layers:
+        for strip in layer.strips:
+            bag = strip.channelbag(animation.action_slot)
+            for curve in [curve for curve in bag.fcurves if curve.data_path == path]:
+                bag.fcurves.remove(curve)
