@@ -21,7 +21,10 @@ MODELS_VARIABLE = "FACEBLUR_MODELS"
 
 @dataclass(frozen=True, slots=True)
 class ModelFile:
-    """An entry of models.toml. Exactly one of `wheel`, `package` and `url` is set; `member` goes with the first two."""
+    """An entry of models.toml; no preset works without a `required` one.
+
+    Exactly one of `wheel`, `package` and `url` is set; `member` goes with the first two.
+    """
 
     name: str
     file: str
@@ -29,6 +32,7 @@ class ModelFile:
     sha256: str
     licence: str
     origin: str
+    required: bool
     presets: tuple[str, ...]
     wheel: str | None = None
     wheel_sha256: str | None = None
@@ -73,7 +77,7 @@ def find_model(name: str) -> Path:
             wrong.append(candidate)
     if wrong:
         raise FaceBlurError(f"{wrong[0]} is not the expected file (size or SHA-256 differ); it is not used.")
-    raise FaceBlurError(f"{model.file} is missing: run `python3 build.py models`, or set {MODELS_VARIABLE} to its folder.")
+    raise FaceBlurError(f"{model.file} is missing: run `build.py models` or set {MODELS_VARIABLE} to its folder.")
 
 
 def is_right_file(path: Path, model: ModelFile) -> bool:

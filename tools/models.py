@@ -24,8 +24,6 @@ from blender_faceblur.core.types import FaceBlurError
 CONNECT_TIMEOUT_S = 15
 DOWNLOAD_TIMEOUT_S = 900
 
-PRESETS = ("fast", "balanced", "thorough")
-
 
 def fetch_models(names: Iterable[str], say: Callable[[str], None]) -> dict[str, str]:
     """Put the named weights into the models folder; returns name -> reason for those that could not be had.
@@ -55,10 +53,10 @@ def describe_missing(name: str, reason: str) -> str:
     model = paths.list_models()[name]
     if not model.presets:
         consequence = "no preset needs it"
-    elif set(model.presets) == set(PRESETS):
+    elif model.required:
         consequence = "no preset works without it"
     else:
-        consequence = f"{' and '.join(model.presets)} work with less"
+        consequence = f"the presets {', '.join(model.presets)} work with less: more faces may be missed"
     return f"{model.file} is missing ({reason}); {consequence}."
 
 
@@ -154,7 +152,7 @@ def main(arguments: list[str] | None = None) -> int:
     missing = fetch_models(names, lambda line: print(line, file=sys.stderr, flush=True))
     for name, reason in missing.items():
         print(describe_missing(name, reason), file=sys.stderr)
-    needed = [name for name in missing if set(paths.list_models()[name].presets) == set(PRESETS)]
+    needed = [name for name in missing if paths.list_models()[name].required]
     return 1 if needed or (options.names and missing) else 0
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Chooses a container that holds the blurred picture and the source's sound, without ever changing either in silence."""
+"""Chooses a container that holds the blurred picture and the source's sound; changes neither in silence."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from ..core.types import FaceBlurError
 
 _MP4_SOUND = frozenset({"aac", "mp3", "ac3", "eac3", "alac", "opus", "flac"})
 _MOV_SOUND = frozenset({"aac", "mp3", "ac3", "eac3", "alac", "pcm_s16le", "pcm_s16be", "pcm_s24le", "pcm_s24be",
-                        "pcm_s32le", "pcm_s32be", "pcm_f32le", "pcm_f32be", "pcm_u8", "pcm_s8", "pcm_alaw", "pcm_mulaw"})
+                        "pcm_s32le", "pcm_s32be", "pcm_f32le", "pcm_f32be", "pcm_u8", "pcm_s8", "pcm_alaw",
+                        "pcm_mulaw"})
 # What FFmpeg's Matroska muxer has codec identifiers for; G.711 and the like would go in as ACM, which few players read.
 _MKV_SOUND = frozenset({"aac", "mp2", "mp3", "ac3", "eac3", "alac", "opus", "flac", "vorbis", "dts", "truehd", "mlp",
                         "tta", "wavpack", "pcm_s16le", "pcm_s16be", "pcm_s24le", "pcm_s24be", "pcm_s32le",

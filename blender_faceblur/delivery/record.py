@@ -39,7 +39,7 @@ def read_film_record(path: Path) -> str:
             tags = {key.lower(): value for key, value in container.metadata.items()}
     except (av.error.FFmpegError, OSError):
         return ""
-    return tags.get("comment", "")
+    return str(tags.get("comment", ""))
 
 
 def _hash(fingerprint: str, settings: Mapping[str, str | int | float | bool]) -> str:

@@ -75,7 +75,8 @@ def render(path: Path, frames: int = 12, rate: Fraction = NTSC, size: tuple[int,
 
 
 def deliver(source: Path, folder: Path, *, frames: int = 12, rate: Fraction = NTSC, size: tuple[int, int] = (64, 48),
-            wanted: Path | None = None, reencode: bool = False, aspect: Fraction = Fraction(1)) -> tuple[Path, list[str]]:
+            wanted: Path | None = None, reencode: bool = False,
+            aspect: Fraction = Fraction(1)) -> tuple[Path, list[str]]:
     container, said = choose_container(source, list_sound(source), "h264", wanted, reencode)
     pictures, result = folder / "pictures.mkv", folder / f"result{container.suffix}"
     render(pictures, frames, rate, size, aspect)

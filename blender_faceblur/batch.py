@@ -1,0 +1,325 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""From files to blurred files: plans where each goes, then analyses, renders, delivers and checks one after another."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from .core.document import read_document, write_document
+from .core.settings import DEFAULT_EXPANSION
+from .core.types import FaceBlurError, SourceInfo
+from .delivery.container import Container, choose_container, list_sound
+from .delivery.picture import finish_picture, read_picture_record, verify_picture
+from .delivery.record import find_frames, make_record, read_film_record
+from .delivery.remux import remux_film
+from .delivery.verify import Expected, verify_film
+from .progress import Outcome, Reporter
+from .rendering import Tell, run_blender_job
+from .sources import open_source
+from .worker.client import build_request, run_job
+from .worker.protocol import ErrorMessage, Progress, Result, Warned
+from .workplace import Workplace, replace_file
+
+OWN_MARK = ".blurred"
+"""Stands before the ending of our outputs; folders are searched without them."""
+
+FILM_ENDINGS = frozenset({".mp4", ".m4v", ".mov", ".mkv", ".avi", ".webm", ".mts", ".m2ts", ".ts", ".mpg", ".mpeg",
+                          ".wmv", ".flv", ".3gp", ".ogv", ".mxf", ".gif"})
+PICTURE_ENDINGS = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp"})
+
+SPARE_BYTES = 32 << 20
+"""With less than this free no output is begun."""
+
+RECORD_VERSION = 1
+"""Counts up when the same source and settings give another result, so that --resume does it anew."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What is asked for every file; `codec` and `quality` are those of blender/render.py."""
+
+    preset: str = "balanced"
+    expansion: float = DEFAULT_EXPANSION
+    effect: str = "mosaic"
+    color: str = "000000"
+    samples_across: float = 6.0
+    codec: str = "h264"
+    quality: str = "high"
+    render: bool = True
+    overwrite: bool = False
+    resume: bool = False
+    reencode_audio: bool = False
+    blender: Path | None = None
+
+    def shape(self) -> dict[str, str | int | float | bool]:
+        """The part of the settings that shapes the output."""
+        return {"version": RECORD_VERSION, "preset": self.preset, "expansion": self.expansion, "effect": self.effect,
+                "color": self.color, "samples_across": self.samples_across, "codec": self.codec,
+                "quality": self.quality, "reencode_audio": self.reencode_audio}
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One input and where its results go. `output` without an ending of its own gets the container's."""
+
+    source: Path
+    output: Path
+    choose_ending: bool = True
+    save_blend: Path | None = None
+    save_tracks: Path | None = None
+
+
+Analyse = Callable[[Path, Path, Settings, Reporter], None]
+Render = Callable[[dict[str, Any], Path, Path | None, Tell, Callable[[str], None]], dict[str, Any]]
+
+
+def plan_jobs(inputs: Iterable[Path], output: Path | None, recursive: bool, save_blend: Path | None = None,
+              save_tracks: Path | None = None) -> list[Job]:
+    """One job for each input, and for each film and picture in an input that is a folder, in order, none twice.
+
+    `output` is a folder if it is one, if its name has no ending, or if there are several inputs; `save_blend` and
+    `save_tracks` likewise. Raises FaceBlurError when the options don't fit the inputs.
+    """
+    found: dict[Path, Path] = {}
+    for entry in inputs:
+        if entry.is_dir():
+            for path in _list_folder(entry, recursive, output):
+                found.setdefault(path, path.relative_to(entry).parent)
+        else:
+            found.setdefault(entry, Path())
+    given = list(inputs)
+    single = len(given) == 1 and not given[0].is_dir()
+    for name, place in (("--output", output), ("--save-blend", save_blend), ("--save-tracks", save_tracks)):
+        if place is not None and not single and place.is_file():
+            raise FaceBlurError(f"{name} {place} is a file, but there are several inputs: name a folder.")
+
+    def place_beside(folder: Path | None, source: Path, under: Path, ending: str) -> Path | None:
+        if folder is None:
+            return None
+        if single and folder.suffix and not folder.is_dir():
+            return folder
+        return folder / under / (source.stem + ending)
+
+    jobs = []
+    for source, under in found.items():
+        blend = place_beside(save_blend, source, under, ".blend")
+        tracks = place_beside(save_tracks, source, under, ".tracks.json")
+        if output is not None and single and output.suffix and not output.is_dir():
+            jobs.append(Job(source, output, False, blend, tracks))
+        else:
+            folder = source.parent if output is None else output / under
+            jobs.append(Job(source, folder / f"{source.stem}{OWN_MARK}{source.suffix}", True, blend, tracks))
+    return jobs
+
+
+def run_batch(jobs: list[Job], settings: Settings, reporter: Reporter, analyse: Analyse | None = None,
+              render: Render = run_blender_job) -> list[Outcome]:
+    """Do the jobs one after another; one that fails does not stop the others. The outcomes are in the jobs' order.
+
+    Whatever happens, a file under its final name is whole, and no earlier file is replaced unless `overwrite`.
+    """
+    outcomes: list[Outcome] = []
+    taken: dict[Path, Path] = {}
+    with Workplace() as workplace:
+        for number, job in enumerate(jobs, 1):
+            reporter.start(job.source, number, len(jobs))
+            outcome = Outcome(job.source, "failed")
+            began = time.monotonic()
+            try:
+                _do_job(job, settings, reporter, workplace, taken, outcome, analyse or run_analysis, render)
+            except FaceBlurError as error:
+                outcome.status, outcome.reason = "failed", str(error)
+            except OSError as error:
+                outcome.status = "failed"
+                outcome.reason = f"{error.strerror or error}" + (f": {error.filename}" if error.filename else "")
+            if outcome.status == "failed":
+                outcome.output = None
+            outcome.seconds = time.monotonic() - began
+            reporter.finish(outcome)
+            outcomes.append(outcome)
+    reporter.summarize(outcomes)
+    return outcomes
+
+
+def run_analysis(source: Path, tracks: Path, settings: Settings, reporter: Reporter) -> None:
+    """Analyse a source in processes of its own and leave the tracks document at `tracks`. Raises FaceBlurError."""
+    for message in run_job(build_request(source, tracks, settings.preset, settings.expansion)):
+        match message:
+            case Progress():
+                reporter.tell(message.stage, message.done, message.total)
+            case Warned():
+                reporter.warn(message.text)
+            case ErrorMessage():
+                raise FaceBlurError(message.text)
+            case Result():
+                return
+    raise FaceBlurError("The analysis ended without a result.")
+
+
+def _do_job(job: Job, settings: Settings, reporter: Reporter, workplace: Workplace, taken: dict[Path, Path],
+            outcome: Outcome, analyse: Analyse, render: Render) -> None:
+    with open_source(job.source) as source:
+        info = source.info
+    job, container, said = _settle_output(job, info, settings)
+    for place in (job.output if settings.render else None, job.save_blend, job.save_tracks):
+        if place is not None:
+            _claim(place, job.source, taken)
+    if settings.resume and settings.render and _is_finished(job, info, settings):
+        outcome.status, outcome.reason, outcome.output = "skipped", f"{job.output} is complete.", job.output
+        return
+    for place in (job.output if settings.render else None, job.save_blend, job.save_tracks):
+        if place is not None:
+            _check_place(place, settings.overwrite)
+    for text in said:
+        reporter.warn(text)
+        outcome.warnings.append(text)
+    part = workplace.make_part_folder(job.output) if settings.render else workplace.folder
+    try:
+        _blur(job, info, container, settings, reporter, workplace.folder, part, outcome, analyse, render)
+    except (FaceBlurError, OSError) as error:
+        if shutil.disk_usage(part).free < SPARE_BYTES:
+            raise FaceBlurError(f"The disk of {job.output.parent} is full; nothing was written. ({error})") from error
+        if shutil.disk_usage(workplace.folder).free < SPARE_BYTES:
+            raise FaceBlurError(f"The disk of {workplace.folder.parent} is full; nothing was written. ({error})") \
+                from error
+        raise
+    finally:
+        if settings.render:
+            workplace.remove_part_folder(part)
+
+
+def _blur(job: Job, info: SourceInfo, container: Container | None, settings: Settings, reporter: Reporter,
+          folder: Path, part: Path, outcome: Outcome, analyse: Analyse, render: Render) -> None:
+    tracks = folder / "tracks.json"
+    analyse(job.source, tracks, settings, reporter)
+    document = read_document(tracks)
+    if document.source.fingerprint != info.fingerprint:
+        raise FaceBlurError(f"{job.source.name} has changed while it was being analysed.")
+
+    def warn(text: str) -> None:
+        if text not in outcome.warnings:
+            outcome.warnings.append(text)
+            reporter.warn(text)
+
+    for text in (*document.source.warnings, *document.notes):
+        warn(text)
+    outcome.faces, outcome.doubts, outcome.frames = len(document.tracks), len(document.doubts), info.frame_count
+    pictures = part / ("pictures.mkv" if container else f"picture{job.output.suffix.lower()}")
+    if settings.render or job.save_blend:
+        result = render(_describe_job(job, tracks, pictures, settings), folder, settings.blender, reporter.tell, warn)
+        if (result["width"], result["height"], result["frames"]) != (info.width, info.height, info.frame_count):
+            raise FaceBlurError(f"Blender rendered {result['frames']} frames of {result['width']} x "
+                                f"{result['height']} instead of {info.frame_count} of {info.width} x {info.height}.")
+    if settings.render:
+        record = make_record(info.fingerprint, settings.shape(), info.frame_count)
+        if container is None:
+            finish_picture(pictures, record)
+            verify_picture(pictures, info.width, info.height)
+            finished = pictures
+        else:
+            finished = part / f"result{container.suffix}"
+            for text in remux_film(pictures, job.source, finished, container, frame_rate=info.frame_rate,
+                                   record=record, reencode_audio=settings.reencode_audio):
+                warn(text)
+            verify_film(finished, job.source, _expect(info), settings.reencode_audio)
+        replace_file(finished, job.output)
+        outcome.output = job.output
+    if job.save_tracks:
+        job.save_tracks.parent.mkdir(parents=True, exist_ok=True)
+        write_document(document, job.save_tracks)
+    outcome.status = "done"
+
+
+def _describe_job(job: Job, tracks: Path, pictures: Path, settings: Settings) -> dict[str, Any]:
+    return {
+        "source": str(job.source.resolve()), "tracks": str(tracks),
+        "effect": {"kind": settings.effect, "color": settings.color, "samples_across": settings.samples_across},
+        "render": {"output": str(pictures.resolve()), "codec": settings.codec, "quality": settings.quality}
+        if settings.render else None,
+        "save_blend": str(job.save_blend.resolve()) if job.save_blend else None,
+    }
+
+
+def _settle_output(job: Job, info: SourceInfo, settings: Settings) -> tuple[Job, Container | None, list[str]]:
+    if info.kind == "image":
+        if job.output.suffix.lower() not in PICTURE_ENDINGS or (
+                not job.choose_ending and _picture_format(job.output) != _picture_format(job.source)):
+            if job.choose_ending:
+                raise FaceBlurError(f"{job.source.name}: a picture needs an ending that says its format.")
+            raise FaceBlurError(f"{job.output.name}: a picture keeps its format; name it {job.source.suffix}.")
+        return job, None, []
+    wanted = None if job.choose_ending else job.output
+    container, said = choose_container(job.source, list_sound(job.source), settings.codec, wanted,
+                                       settings.reencode_audio)
+    if job.choose_ending and job.output.suffix.lower() != container.suffix:
+        job = replace(job, output=job.output.with_suffix(container.suffix))
+    return job, container, said
+
+
+def _picture_format(path: Path) -> str:
+    return {".jpeg": ".jpg", ".tiff": ".tif"}.get(path.suffix.lower(), path.suffix.lower())
+
+
+def _claim(place: Path, source: Path, taken: dict[Path, Path]) -> None:
+    key = place.resolve()
+    if key == source.resolve() or (place.exists() and place.samefile(source)):
+        raise FaceBlurError(f"{place} is the input itself; name another output.")
+    if key in taken:
+        raise FaceBlurError(f"{place} is already the output of {taken[key]}; name another.")
+    taken[key] = source
+
+
+def _check_place(place: Path, overwrite: bool) -> None:
+    """Make the folder, and refuse a place where nothing can or may be written, before hours are spent."""
+    if place.is_dir():
+        raise FaceBlurError(f"{place} is a folder.")
+    if place.exists() and not overwrite:
+        raise FaceBlurError(f"{place} exists; --overwrite replaces it.")
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        free = shutil.disk_usage(place.parent).free
+    except OSError as error:
+        raise FaceBlurError(f"Nothing can be written into {place.parent}: {error.strerror}.") from error
+    if free < SPARE_BYTES:
+        raise FaceBlurError(f"The disk of {place.parent} is full ({free / 1e6:.0f} MB free); nothing was written.")
+
+
+def _is_finished(job: Job, info: SourceInfo, settings: Settings) -> bool:
+    """Whether the output is ours, of this very source and these settings, and whole: its frames are counted again."""
+    if not job.output.is_file():
+        return False
+    film = info.kind == "movie"
+    record = read_film_record(job.output) if film else read_picture_record(job.output)
+    if find_frames(record, info.fingerprint, settings.shape()) != info.frame_count:
+        return False
+    try:
+        if film:
+            verify_film(job.output, job.source, _expect(info), settings.reencode_audio)
+        else:
+            verify_picture(job.output, info.width, info.height)
+    except FaceBlurError:
+        return False
+    # What was asked for beside it must be there too.
+    return all(place is None or place.is_file() for place in (job.save_blend, job.save_tracks))
+
+
+def _expect(info: SourceInfo) -> Expected:
+    return Expected(info.frame_count, info.frame_rate, info.width, info.height, info.pixel_aspect)
+
+
+def _list_folder(folder: Path, recursive: bool, output: Path | None) -> list[Path]:
+    """Films and pictures in a folder, sorted, without our own outputs and what lies in the output folder."""
+    own = output.resolve() if output is not None and output.is_dir() else None
+    paths = []
+    for path in sorted(folder.rglob("*") if recursive else folder.iterdir()):
+        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
+        if hidden or path.stem.endswith(OWN_MARK) or path.suffix.lower() not in FILM_ENDINGS | PICTURE_ENDINGS:
+            continue
+        if path.is_file() and not (own is not None and own != folder.resolve() and own in path.resolve().parents):
+            paths.append(path)
+    return paths

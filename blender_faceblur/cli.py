@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The command line: `build.py blur INPUT...`."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import signal
+import sys
+from pathlib import Path
+from types import FrameType
+
+from .batch import Settings, plan_jobs, run_batch
+from .core.settings import PRESETS
+from .core.types import FaceBlurError
+from .progress import choose_reporter
+from .rendering import check_blender
+
+ALL_WELL, SOME_FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
+EFFECTS = ("mosaic", "blur", "solid")
+CODECS = ("h264", "h265", "ffv1")
+QUALITIES = ("lossless", "high", "medium", "low")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="build.py blur", description="Cover the faces in films and pictures with Blender, and keep the rest.",
+        epilog="Exit codes: 0 all well, 1 some inputs failed, 2 wrong usage, 130 interrupted.")
+    parser.add_argument("inputs", nargs="+", type=Path, metavar="INPUT", help="film, picture or folder")
+    parser.add_argument("-o", "--output", type=Path, metavar="FILE|FOLDER",
+                        help="default: NAME.blurred.EXT beside the input")
+    parser.add_argument("-r", "--recursive", action="store_true", help="folders below folders too, structure kept")
+    parser.add_argument("--preset", choices=[preset.name for preset in PRESETS], default="balanced")
+    parser.add_argument("--effect", choices=EFFECTS, default="mosaic")
+    parser.add_argument("--color", type=_parse_color, default="000000", metavar="RRGGBB", help="of --effect solid")
+    parser.add_argument("--codec", choices=CODECS, default="h264", help="of films (default h264)")
+    parser.add_argument("--quality", choices=QUALITIES, default="high", help="default high: no visible loss")
+    parser.add_argument("--save-blend", type=Path, metavar="FILE|FOLDER", help="the project with editable masks")
+    parser.add_argument("--save-tracks", type=Path, metavar="FILE|FOLDER", help="what was found, as JSON")
+    parser.add_argument("--no-render", action="store_true", help="analyse (and save) only")
+    parser.add_argument("--overwrite", action="store_true", help="replace outputs that exist")
+    parser.add_argument("--resume", action="store_true", help="skip outputs that are complete, go on with the rest")
+    parser.add_argument("--reencode-audio", action="store_true",
+                        help="encode sound anew where it cannot be kept as it is")
+    parser.add_argument("--blender", type=Path, metavar="PATH", help="an installed Blender 5 to render with")
+    parser.add_argument("--quiet", action="store_true", help="say only what failed")
+    parser.add_argument("--json", action="store_true", help="progress as JSON lines on standard output")
+    return parser
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; its exit code."""
+    options = build_parser().parse_args(arguments)
+    # Being asked to end is the same as Ctrl-C: children end, unfinished files go.
+    signal.signal(signal.SIGTERM, _interrupt)
+    settings = Settings(
+        preset=options.preset, effect=options.effect, color=options.color, codec=options.codec,
+        quality=options.quality, render=not options.no_render, overwrite=options.overwrite, resume=options.resume,
+        reencode_audio=options.reencode_audio, blender=options.blender.resolve() if options.blender else None)
+    try:
+        if settings.blender is not None:
+            check_blender(settings.blender)
+        jobs = plan_jobs(options.inputs, options.output, options.recursive, options.save_blend, options.save_tracks)
+        if not jobs:
+            raise FaceBlurError("There are no films or pictures in the inputs.")
+    except FaceBlurError as error:
+        print(error, file=sys.stderr)
+        return USAGE
+    try:
+        outcomes = run_batch(jobs, settings, choose_reporter(options.quiet, options.json))
+    except FaceBlurError as error:
+        print(error, file=sys.stderr)
+        return SOME_FAILED
+    except KeyboardInterrupt:
+        print("\nInterrupted; unfinished files were removed.", file=sys.stderr)
+        return INTERRUPTED
+    return SOME_FAILED if any(outcome.status == "failed" for outcome in outcomes) else ALL_WELL
+
+
+def _parse_color(text: str) -> str:
+    if not re.fullmatch(r"#?[0-9A-Fa-f]{6}", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a colour like FF8000")
+    return text.removeprefix("#").upper()
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    sys.exit(main())

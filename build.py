@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The front door of a checkout: makes the environment when it is missing, then hands over. For Python 3.8 and later."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent
+sys.path.insert(0, str(ROOT))
+
+from tools import environment  # noqa: E402
+
+COMMANDS = {
+    "blur": ("blender_faceblur.cli", "blur the faces in films and pictures"),
+    "test": ("tools.check", "run all checks and tests, as CI does"),
+    "lint": ("tools.lint", "run the style and type checks"),
+    "models": ("tools.models", "fetch the detectors' weights"),
+    "demo": ("tools.demo", "make a short film of a real face and blur it"),
+    "bench": ("benchmarks.", "measure: bench speed CLIP, bench accuracy FOLDER"),
+}
+BENCHMARKS = ("accuracy", "speed")
+NEED_TEST_PACKAGES = ("test", "lint", "demo")
+NEED_WEIGHTS = ("blur", "test", "demo", "bench")
+
+
+def main() -> int:
+    """Run one command; its exit code."""
+    if len(sys.argv) < 2 or sys.argv[1] not in COMMANDS:
+        print("usage: python3 build.py COMMAND ...   (COMMAND --help says more)", file=sys.stderr)
+        for name, (_, words) in COMMANDS.items():
+            print(f"  {name:8}{words}", file=sys.stderr)
+        return 0 if sys.argv[1:] in (["-h"], ["--help"]) else 2
+    command, arguments = sys.argv[1], sys.argv[2:]
+    module = COMMANDS[command][0]
+    if command == "bench":
+        if not arguments or arguments[0] not in BENCHMARKS:
+            print(f"usage: python3 build.py bench {{{','.join(BENCHMARKS)}}} ...", file=sys.stderr)
+            return 2
+        module += arguments.pop(0)
+    try:
+        python = environment.ensure_environment(ROOT, with_bpy=not _names_blender(arguments),
+                                                with_tests=command in NEED_TEST_PACKAGES)
+        if command in NEED_WEIGHTS and not {"-h", "--help"} & set(arguments):
+            fetched = subprocess.call(environment.build_command(python, "tools.models", ["--presets"]),
+                                      env=environment.build_variables(ROOT))
+            if fetched != 0:
+                return fetched
+    except environment.EnvironmentProblem as problem:
+        print(problem, file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return _hand_over(environment.build_command(python, module, arguments))
+
+
+def _names_blender(arguments: list[str]) -> bool:
+    return any(argument == "--blender" or argument.startswith("--blender=") for argument in arguments)
+
+
+def _hand_over(command: list[str]) -> int:
+    variables = environment.build_variables(ROOT)
+    if os.name == "posix":
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os.execve(command[0], command, variables)
+    # Windows has no exec that keeps the console: wait, and leave Ctrl-C to the child, which gets it too.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    return subprocess.call(command, env=variables)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,191 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Makes the pinned environment below the checkout, once, and finds a Python for it. Runs on Python 3.8 and later."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+BPY_VERSIONS = ((3, 11), (3, 13))
+"""Pythons for which PyPI has a Blender 5 module that we pin."""
+
+PLAIN_VERSIONS = ((3, 11), (3, 12), (3, 13), (3, 14))
+"""Pythons that do when Blender is an application of its own."""
+
+SIZES = {"py311": "0.5 GB to download, 1.5 GB on disk", "py313": "0.6 GB to download, 1.7 GB on disk",
+         "blender": "0.2 GB to download, 0.5 GB on disk"}
+
+INSTALL_HINT = ("Python 3.11 or 3.13 is needed, or uv (https://docs.astral.sh/uv/) to fetch it, "
+                "or an installed Blender 5: build.py blur --blender PATH with Python 3.11 to 3.14.")
+
+
+class EnvironmentProblem(Exception):
+    """No environment can be made; the text is one line for the user."""
+
+
+def ensure_environment(root: Path, with_bpy: bool = True, with_tests: bool = False) -> Path:
+    """The Python of a complete environment that fits the lock files; made anew where it is missing or broken.
+
+    Raises EnvironmentProblem when no fitting Python is there or a package cannot be had.
+    """
+    version, interpreter = _find_interpreter(BPY_VERSIONS if with_bpy else PLAIN_VERSIONS)
+    lock = "py{}{}".format(*version) if with_bpy else "blender"
+    folder = root / ".env" / _name_environment(root, lock, version)
+    python = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+    complete, tested = folder / "complete", folder / "complete-test"
+    if with_tests and not with_bpy:
+        raise EnvironmentProblem("The tests need the bpy module: leave --blender away.")
+    if _works(python, complete, tested if with_tests else complete):
+        return python
+    folder.parent.mkdir(exist_ok=True)
+    with _hold_lock(folder.parent / (folder.name + ".lock")):
+        if not _works(python, complete, complete):
+            _say("Making the environment in {} (Python {}.{}; about {}) ...".format(
+                folder.relative_to(root), version[0], version[1], SIZES[lock]))
+            _remove(folder)
+            _make_environment(folder, interpreter, version)
+            _install(python, root / "requirements" / (lock + ".txt"))
+            complete.write_text("whole\n", encoding="utf-8")
+        if with_tests and not tested.is_file():
+            _say("Adding what the tests need (about 0.1 GB) ...")
+            _install(python, root / "requirements" / (lock + "-test.txt"))
+            tested.write_text("whole\n", encoding="utf-8")
+    return python
+
+
+def ensure_tool(root: Path, name: str) -> Path:
+    """The Python of an environment for a foreign program pinned in requirements/NAME.txt, on this Python."""
+    lock = root / "requirements" / (name + ".txt")
+    folder = root / ".env" / "{}-py{}{}-{}".format(name, sys.version_info[0], sys.version_info[1], _hash([lock]))
+    python = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+    complete = folder / "complete"
+    if not _works(python, complete, complete):
+        folder.parent.mkdir(exist_ok=True)
+        with _hold_lock(folder.parent / (folder.name + ".lock")):
+            _say("Making an environment for {} ...".format(name))
+            _remove(folder)
+            _make_environment(folder, [sys.executable], sys.version_info[:2])
+            _install(python, lock)
+            complete.write_text("whole\n", encoding="utf-8")
+    return python
+
+
+def build_command(python: Path, module: str, arguments: list[str]) -> list[str]:
+    """Run a module of the checkout; -P keeps the current folder, which is the user's, out of the module search."""
+    return [str(python), "-P", "-m", module, *arguments]
+
+
+def build_variables(root: Path) -> dict[str, str]:
+    """The variables for a module of the checkout."""
+    variables = dict(os.environ)
+    variables.update({"PYTHONPATH": str(root), "PYTHONNOUSERSITE": "1", "PYTHONUTF8": "1"})
+    variables.pop("PYTHONHOME", None)
+    return variables
+
+
+def _find_interpreter(versions: tuple[tuple[int, int], ...]) -> tuple[tuple[int, int], list[str]]:
+    """The version chosen and the command that makes an environment: a Python, or uv where there is none."""
+    current = sys.version_info[:2]
+    if current in versions and sys.implementation.name == "cpython":
+        return current, [sys.executable]
+    for version in versions:
+        name = "{}.{}".format(*version)
+        for candidate in (["python" + name], ["py", "-" + name]):
+            if shutil.which(candidate[0]) and _ask_version(candidate) == version:
+                return version, candidate
+    uv = shutil.which("uv")
+    if uv:
+        return versions[0], [uv, "venv", "--quiet", "--seed", "--python", "{}.{}".format(*versions[0])]
+    raise EnvironmentProblem("This is Python {}.{}. {}".format(current[0], current[1], INSTALL_HINT))
+
+
+def _ask_version(command: list[str]) -> tuple[int, int] | None:
+    question = "import sys; print(sys.version_info[0], sys.version_info[1])"
+    try:
+        answer = subprocess.run([*command, "-c", question], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+                                check=False, timeout=60)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    words = answer.stdout.split()
+    return (int(words[0]), int(words[1])) if answer.returncode == 0 and len(words) == 2 else None
+
+
+def _name_environment(root: Path, lock: str, version: tuple[int, int]) -> str:
+    locks = [path for path in (root / "requirements" / (lock + end) for end in (".txt", "-test.txt")) if path.is_file()]
+    return "{}-{}".format(lock if lock.startswith("py") else "{}-py{}{}".format(lock, *version), _hash(locks))
+
+
+def _hash(files: list[Path]) -> str:
+    digest = hashlib.sha256(platform.machine().encode())
+    for path in files:
+        # Git may write other line ends on Windows; they change nothing in what is installed.
+        digest.update(path.read_text(encoding="utf-8").encode())
+    return digest.hexdigest()[:12]
+
+
+def _works(python: Path, *markers: Path) -> bool:
+    """Whether an environment was made to its end and its Python still starts (the one below may be gone)."""
+    return all(marker.is_file() for marker in markers) and _ask_version([str(python)]) is not None
+
+
+def _make_environment(folder: Path, interpreter: list[str], version: tuple[int, int]) -> None:
+    command = interpreter if len(interpreter) > 2 else [*interpreter, "-m", "venv"]
+    done = subprocess.run([*command, str(folder)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+    if done.returncode != 0:
+        lines = done.stdout.decode(errors="replace").strip().splitlines() or ["no reason given"]
+        raise EnvironmentProblem("Python {}.{} could not make an environment ({}). On Debian and Ubuntu: "
+                                 "install python3-venv.".format(version[0], version[1], lines[-1]))
+
+
+def _install(python: Path, lock: Path) -> None:
+    command = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input",
+               "--require-hashes", "--only-binary=:all:", "--requirement", str(lock)]
+    done = subprocess.run(command, capture_output=True, check=False)
+    if done.returncode != 0:
+        lines = done.stderr.decode(errors="replace").splitlines()
+        errors = [line for line in lines if "error" in line.lower()] or lines or ["no reason given"]
+        raise EnvironmentProblem("pip could not install {}: {}".format(lock.name, errors[0]))
+
+
+def _remove(folder: Path) -> None:
+    if folder.exists():
+        try:
+            shutil.rmtree(str(folder))
+        except OSError as error:
+            raise EnvironmentProblem(f"The incomplete environment {folder} cannot be removed: {error}") from error
+
+
+@contextlib.contextmanager
+def _hold_lock(path: Path) -> Iterator[None]:
+    """Hold a lock that the system releases when this process ends, so that two first runs don't mix."""
+    try:
+        stream = open(str(path), "a+b")  # noqa: SIM115
+    except OSError as error:
+        raise EnvironmentProblem("The checkout cannot be written to: {}".format(error)) from error
+    with stream:
+        if sys.platform == "win32":
+            import msvcrt
+
+            stream.seek(0)
+            while True:
+                try:
+                    msvcrt.locking(stream.fileno(), msvcrt.LK_LOCK, 1)
+                    break
+                except OSError:
+                    continue
+        else:
+            import fcntl
+
+            fcntl.flock(stream, fcntl.LOCK_EX)
+        yield
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
