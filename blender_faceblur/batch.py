@@ -32,7 +32,7 @@ FILM_ENDINGS = frozenset({".mp4", ".m4v", ".mov", ".mkv", ".avi", ".webm", ".mts
                           ".wmv", ".flv", ".3gp", ".ogv", ".mxf", ".gif"})
 PICTURE_ENDINGS = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp"})
 
-SPARE_BYTES = 32 << 20
+SPARE_BYTES = 4 << 20
 """With less than this free no output is begun."""
 
 RECORD_VERSION = 1

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import signal
 import sys
@@ -51,6 +52,9 @@ def build_parser() -> argparse.ArgumentParser:
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; its exit code."""
     options = build_parser().parse_args(arguments)
+    # onnxruntime from 1.29 on sends usage data to Microsoft and leaves an identifier behind unless this is set
+    # before it is loaded (its Privacy.md); the worker processes inherit it.
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     # Being asked to end is the same as Ctrl-C: children end, unfinished files go.
     signal.signal(signal.SIGTERM, _interrupt)
     settings = Settings(

@@ -85,7 +85,9 @@ def build_command(python: Path, module: str, arguments: list[str]) -> list[str]:
 def build_variables(root: Path) -> dict[str, str]:
     """The variables for a module of the checkout."""
     variables = dict(os.environ)
-    variables.update({"PYTHONPATH": str(root), "PYTHONNOUSERSITE": "1", "PYTHONUTF8": "1"})
+    # onnxruntime from 1.29 on sends usage data otherwise, should somebody install one into the environment.
+    variables.update({"PYTHONPATH": str(root), "PYTHONNOUSERSITE": "1", "PYTHONUTF8": "1",
+                      "ORT_DISABLE_TELEMETRY": "1"})
     variables.pop("PYTHONHOME", None)
     return variables
 

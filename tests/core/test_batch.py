@@ -1,0 +1,242 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Many files in, whole files out: whatever fails fails alone, in one line, and leaves nothing half-written."""
+
+from __future__ import annotations
+
+import errno
+import subprocess
+import sys
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from blender_faceblur.batch import Analyse, Job, Settings, plan_jobs, run_batch
+from blender_faceblur.core.document import write_document
+from blender_faceblur.core.types import FaceBlurError, TrackDocument
+from blender_faceblur.progress import Outcome, Reporter
+from blender_faceblur.rendering import Tell
+from blender_faceblur.sources import open_source
+from blender_faceblur.workplace import Workplace, remove_leftovers
+from tests.core.test_delivery import render as render_pictures
+from tests.core.test_delivery import write_film
+
+RATE = Fraction(25)
+
+
+@pytest.fixture(autouse=True)
+def private_temp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Each test has its own folder for temporary files, which must be empty again at its end."""
+    folder = tmp_path / "system temp"
+    folder.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(folder))
+    yield folder
+    assert [path for path in folder.rglob("*") if path.is_file()] == []
+
+
+def analyse(source: Path, tracks: Path, settings: Settings, reporter: Reporter) -> None:
+    with open_source(source) as opened:
+        write_document(TrackDocument(opened.info, settings.preset, settings.expansion, [], [], [], []), tracks)
+
+
+def render(job: dict[str, Any], folder: Path, blender: Path | None, tell: Tell, warn: Any) -> dict[str, Any]:
+    """Stands in for Blender: pictures of the right number, rate and size."""
+    with open_source(Path(job["source"])) as source:
+        info = source.info
+    if job["render"]:
+        output = Path(job["render"]["output"])
+        if info.kind == "image":
+            output.write_bytes(Path(job["source"]).read_bytes())
+        else:
+            render_pictures(output, info.frame_count, info.frame_rate, (info.width, info.height))
+    if job["save_blend"]:
+        Path(job["save_blend"]).write_bytes(b"BLENDER")
+    tell("render", info.frame_count, info.frame_count)
+    return {"frames": info.frame_count, "width": info.width, "height": info.height}
+
+
+def run(jobs: list[Job], settings: Settings | None = None, analyse: Analyse = analyse,
+        render: Any = render) -> list[Outcome]:
+    return run_batch(jobs, settings or Settings(), Reporter(), analyse, render)
+
+
+def write_picture(path: Path) -> None:
+    import cv2
+    import numpy as np
+
+    path.write_bytes(cv2.imencode(path.suffix, np.full((40, 60, 3), 99, np.uint8))[1].tobytes())
+
+
+def list_names(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if "system temp" not in str(path))
+
+
+def test_film_and_picture(tmp_path: Path) -> None:
+    write_film(tmp_path / "a film's “name”.mp4", rate=RATE)
+    write_picture(tmp_path / "ü.png")
+    outcomes = run(plan_jobs([tmp_path / "a film's “name”.mp4", tmp_path / "ü.png"], None, False))
+    assert [(outcome.status, outcome.reason) for outcome in outcomes] == [("done", "")] * 2
+    assert list_names(tmp_path) == ["a film's “name”.blurred.mp4", "a film's “name”.mp4", "ü.blurred.png", "ü.png"]
+
+
+def test_one_failure_leaves_the_others_alone(tmp_path: Path) -> None:
+    write_film(tmp_path / "good.mp4", rate=RATE)
+    (tmp_path / "text.mp4").write_text("not a film")
+    (tmp_path / "empty.mp4").write_bytes(b"")
+    inputs = [tmp_path / name for name in ("text.mp4", "empty.mp4", "missing.mp4", "good.mp4")]
+    outcomes = run(plan_jobs(inputs, None, False))
+    assert [outcome.status for outcome in outcomes] == ["failed", "failed", "failed", "done"]
+    assert all(outcome.reason and "\n" not in outcome.reason for outcome in outcomes[:3])
+    assert list_names(tmp_path) == ["empty.mp4", "good.blurred.mp4", "good.mp4", "text.mp4"]
+
+
+def test_existing_output_needs_overwrite(tmp_path: Path) -> None:
+    write_film(tmp_path / "a.mp4", rate=RATE)
+    (tmp_path / "a.blurred.mp4").write_bytes(b"earlier")
+    jobs = plan_jobs([tmp_path / "a.mp4"], None, False)
+    assert "--overwrite" in run(jobs)[0].reason
+    assert (tmp_path / "a.blurred.mp4").read_bytes() == b"earlier"
+    assert run(jobs, Settings(overwrite=True))[0].status == "done"
+    assert (tmp_path / "a.blurred.mp4").read_bytes() != b"earlier"
+
+
+def test_failed_render_keeps_the_earlier_output(tmp_path: Path) -> None:
+    def fail(job: dict[str, Any], *rest: Any) -> dict[str, Any]:
+        Path(job["render"]["output"]).write_bytes(b"half")
+        raise FaceBlurError("Blender ended without a result")
+
+    write_film(tmp_path / "a.mp4", rate=RATE)
+    (tmp_path / "a.blurred.mp4").write_bytes(b"earlier")
+    outcome = run(plan_jobs([tmp_path / "a.mp4"], None, False), Settings(overwrite=True), render=fail)[0]
+    assert (outcome.status, outcome.reason) == ("failed", "Blender ended without a result")
+    assert (tmp_path / "a.blurred.mp4").read_bytes() == b"earlier"
+    assert list_names(tmp_path) == ["a.blurred.mp4", "a.mp4"]
+
+
+@pytest.mark.parametrize("lack", [{"frames": 11}, {"width": 66}])
+def test_incomplete_render_is_no_output(tmp_path: Path, lack: dict[str, int]) -> None:
+    write_film(tmp_path / "a.mp4", rate=RATE)
+    outcome = run(plan_jobs([tmp_path / "a.mp4"], None, False), render=lambda *call: {**render(*call), **lack})[0]
+    assert outcome.status == "failed" and "instead of" in outcome.reason
+    assert list_names(tmp_path) == ["a.mp4"]
+
+
+def test_missing_pictures_are_noticed(tmp_path: Path) -> None:
+    def lose(job: dict[str, Any], *rest: Any) -> dict[str, Any]:
+        render_pictures(Path(job["render"]["output"]), 11, RATE)
+        return {"frames": 12, "width": 64, "height": 48}
+
+    write_film(tmp_path / "a.mp4", rate=RATE)
+    outcome = run(plan_jobs([tmp_path / "a.mp4"], None, False), render=lose)[0]
+    assert "11 pictures instead of 12" in outcome.reason
+    assert list_names(tmp_path) == ["a.mp4"]
+
+
+def test_resume_skips_only_what_is_whole_and_the_same(tmp_path: Path) -> None:
+    write_film(tmp_path / "a.mp4", rate=RATE)
+    write_picture(tmp_path / "b.jpg")
+    jobs = plan_jobs([tmp_path / "a.mp4", tmp_path / "b.jpg"], None, False)
+    run(jobs)
+    again = Settings(resume=True)
+    assert [outcome.status for outcome in run(jobs, again)] == ["skipped", "skipped"]
+    assert "exists" in run(jobs, Settings(resume=True, effect="solid"))[0].reason
+    output = tmp_path / "a.blurred.mp4"
+    whole = output.read_bytes()
+    output.write_bytes(whole[:-300])
+    assert run(jobs, again)[0].status == "failed"
+    assert run(jobs, Settings(resume=True, overwrite=True))[0].status == "done"
+    write_film(tmp_path / "a.mp4", rate=RATE, frames=13)
+    assert run(jobs, again)[0].status == "failed"
+
+
+def test_output_must_not_be_the_input(tmp_path: Path) -> None:
+    film = tmp_path / "a.mp4"
+    write_film(film, rate=RATE)
+    before = film.read_bytes()
+    assert "input itself" in run(plan_jobs([film], film, False), Settings(overwrite=True))[0].reason
+    (tmp_path / "link.mp4").hardlink_to(film)
+    assert "input itself" in run(plan_jobs([film], tmp_path / "link.mp4", False), Settings(overwrite=True))[0].reason
+    assert film.read_bytes() == before
+
+
+def test_two_inputs_never_share_an_output(tmp_path: Path) -> None:
+    for name in ("a.webm", "a.avi"):
+        write_film(tmp_path / name, rate=RATE, video="libvpx" if name == "a.webm" else "mpeg4", sound=())
+    outcomes = run(plan_jobs([tmp_path / "a.webm", tmp_path / "a.avi"], None, False), Settings(overwrite=True))
+    assert [outcome.status for outcome in outcomes] == ["done", "failed"]
+    assert "already the output" in outcomes[1].reason
+
+
+def test_folders(tmp_path: Path) -> None:
+    source = tmp_path / "in"
+    (source / "day 1").mkdir(parents=True)
+    for name in ("a.mp4", "a.blurred.mp4", "note.txt", ".hidden.mp4", "day 1/b.mp4"):
+        (source / name).write_bytes(b"")
+    names = [(job.source.relative_to(source).as_posix(), job.output.relative_to(tmp_path).as_posix())
+             for job in plan_jobs([source], tmp_path / "out", True)]
+    assert names == [("a.mp4", "out/a.blurred.mp4"), ("day 1/b.mp4", "out/day 1/b.blurred.mp4")]
+    assert [job.source.name for job in plan_jobs([source], None, False)] == ["a.mp4"]
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(FaceBlurError, match="name a folder"):
+        plan_jobs([source], tmp_path / "file", False)
+
+
+def test_only_saving(tmp_path: Path) -> None:
+    write_film(tmp_path / "a.mp4", rate=RATE)
+    jobs = plan_jobs([tmp_path / "a.mp4"], None, False, tmp_path / "a.blend", tmp_path / "new" / "a.json")
+    assert run(jobs, Settings(render=False))[0].status == "done"
+    assert list_names(tmp_path) == ["a.blend", "a.mp4", "new", "new/a.json"]
+
+
+def test_source_changed_meanwhile(tmp_path: Path) -> None:
+    def change(source: Path, tracks: Path, settings: Settings, reporter: Reporter) -> None:
+        write_film(source, rate=RATE, frames=9)
+        analyse(source, tracks, settings, reporter)
+
+    write_film(tmp_path / "a.mp4", rate=RATE)
+    assert "has changed" in run(plan_jobs([tmp_path / "a.mp4"], None, False), analyse=change)[0].reason
+
+
+def test_place_that_cannot_be_written(tmp_path: Path) -> None:
+    write_film(tmp_path / "a.mp4", rate=RATE)
+    (tmp_path / "file").write_bytes(b"")
+    outcome = run(plan_jobs([tmp_path / "a.mp4"], tmp_path / "file" / "b.mp4", False))[0]
+    assert outcome.status == "failed" and "Nothing can be written" in outcome.reason
+
+
+def test_full_disk_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fill(*call: Any) -> dict[str, Any]:
+        monkeypatch.setattr("shutil.disk_usage", lambda path: type("Usage", (), {"free": 0}))
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    write_film(tmp_path / "a.mp4", rate=RATE)
+    outcome = run(plan_jobs([tmp_path / "a.mp4"], None, False), render=fill)[0]
+    assert "is full; nothing was written" in outcome.reason
+    assert list_names(tmp_path) == ["a.mp4"]
+
+
+def test_interrupt_removes_what_was_begun(tmp_path: Path) -> None:
+    def interrupt(job: dict[str, Any], *rest: Any) -> dict[str, Any]:
+        Path(job["render"]["output"]).write_bytes(b"half")
+        raise KeyboardInterrupt
+
+    write_film(tmp_path / "a.mp4", rate=RATE)
+    with pytest.raises(KeyboardInterrupt):
+        run(plan_jobs([tmp_path / "a.mp4"], None, False), render=interrupt)
+    assert list_names(tmp_path) == ["a.mp4"]
+
+
+def test_leftovers_of_a_crash_are_removed_and_of_the_living_not(tmp_path: Path, private_temp: Path) -> None:
+    code = ("import os, sys, tempfile\nfrom pathlib import Path\nfrom blender_faceblur.workplace import Workplace\n"
+            "tempfile.tempdir = sys.argv[1]\nplace = Workplace().__enter__()\n"
+            "part = place.make_part_folder(Path(sys.argv[2]) / 'a.mp4')\n(part / 'half.mkv').write_bytes(b'half')\n"
+            "print(place.folder, flush=True)\nos._exit(1)")
+    subprocess.run([sys.executable, "-c", code, str(private_temp), str(tmp_path)], check=False,
+                   cwd=Path(__file__).parents[2])
+    assert any(name.startswith(".faceblur-") for name in list_names(tmp_path))
+    with Workplace() as alive:
+        assert not any(name.startswith(".faceblur-") for name in list_names(tmp_path))
+        assert remove_leftovers(alive.folder.parent) == 0
+        assert alive.folder.is_dir()
+    assert not alive.folder.exists()

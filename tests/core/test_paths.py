@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Weights are found where they may be, and nothing but the expected bytes is ever handed out."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+import pytest
+
+from blender_faceblur import paths
+from blender_faceblur.core.types import FaceBlurError
+
+CONTENT = b"weights"
+
+
+@pytest.fixture
+def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path]:
+    """(models folder, folder named by the variable) of an installation that knows one model, "net"."""
+    installed, given = tmp_path / "package" / "models", tmp_path / "given"
+    installed.mkdir(parents=True)
+    given.mkdir()
+    (installed / "models.toml").write_text(
+        f'[[model]]\nname = "net"\nfile = "net.onnx"\nbytes = {len(CONTENT)}\n'
+        f'sha256 = "{hashlib.sha256(CONTENT).hexdigest()}"\nlicence = "MIT"\norigin = "here"\nrequired = true\n'
+        'presets = ["fast"]\nurl = "https://localhost/net.onnx"\n', encoding="utf-8")
+    monkeypatch.setattr(paths, "PACKAGE_FOLDER", tmp_path / "package")
+    monkeypatch.setenv(paths.MODELS_VARIABLE, str(given))
+    paths.list_models.cache_clear()
+    yield installed, given
+    paths.list_models.cache_clear()
+
+
+def test_models_folder_comes_first(folders: tuple[Path, Path]) -> None:
+    for folder in folders:
+        (folder / "net.onnx").write_bytes(CONTENT)
+    assert paths.find_model("net") == folders[0] / "net.onnx"
+    (folders[0] / "net.onnx").unlink()
+    assert paths.find_model("net") == folders[1] / "net.onnx"
+
+
+def test_wrong_bytes_are_refused(folders: tuple[Path, Path]) -> None:
+    (folders[0] / "net.onnx").write_bytes(b"weightz")
+    with pytest.raises(FaceBlurError, match="not the expected file"):
+        paths.find_model("net")
+    (folders[1] / "net.onnx").write_bytes(CONTENT)
+    assert paths.find_model("net") == folders[1] / "net.onnx"
+
+
+def test_a_file_exchanged_later_is_noticed(folders: tuple[Path, Path]) -> None:
+    path = folders[0] / "net.onnx"
+    path.write_bytes(CONTENT)
+    paths.find_model("net")
+    path.write_bytes(b"weightz")
+    os.utime(path, ns=(1, 1))
+    with pytest.raises(FaceBlurError):
+        paths.find_model("net")
+
+
+def test_missing_and_unknown(folders: tuple[Path, Path]) -> None:
+    with pytest.raises(FaceBlurError, match="build.py models"):
+        paths.find_model("net")
+    with pytest.raises(FaceBlurError, match="no model named"):
+        paths.find_model("other")
+
+
+def test_catalogue_is_whole() -> None:
+    models = paths.list_models()
+    assert {"centerface", "yunet_n"} <= models.keys()
+    assert [name for name, model in models.items() if model.required] == ["centerface"]
+    for model in models.values():
+        assert len(model.sha256) == 64 and model.bytes > 0 and model.licence and model.origin
+        assert sum(source is not None for source in (model.wheel, model.package, model.url)) == 1
+        assert bool(model.member) == (model.url is None)
+        assert bool(model.wheel_sha256) == (model.wheel is not None)
+        assert model.url is None or model.url.startswith("https://")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="folders have no modes on Windows")
+def test_temporary_folder_is_private(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    folder = paths.temporary_folder()
+    assert folder.stat().st_mode & 0o777 == 0o700
+    folder.chmod(0o755)
+    with pytest.raises(FaceBlurError, match="open to others"):
+        paths.temporary_folder()
