@@ -73,7 +73,8 @@ def write_program(path: Path, code: str) -> Path:
     return path
 
 
-RESULT = "print('\\n@faceblur ' + '{\"type\":\"result\",\"frames\":3,\"width\":4,\"height\":5,\"frame_rate\":[25,1]}')\n"
+RESULT = ("print('\\n@faceblur ' + '{\"type\":\"result\",\"frames\":3,\"width\":4,\"height\":5,'"
+          "'\"frame_rate\":[25,1]}')\n")
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="the stand-in is a shell script")

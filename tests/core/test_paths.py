@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ CONTENT = b"weights"
 
 
 @pytest.fixture
-def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path]:
+def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Path, Path]]:
     """(models folder, folder named by the variable) of an installation that knows one model, "net"."""
     installed, given = tmp_path / "package" / "models", tmp_path / "given"
     installed.mkdir(parents=True)
@@ -59,7 +60,7 @@ def test_a_file_exchanged_later_is_noticed(folders: tuple[Path, Path]) -> None:
 
 
 def test_missing_and_unknown(folders: tuple[Path, Path]) -> None:
-    with pytest.raises(FaceBlurError, match="build.py models"):
+    with pytest.raises(FaceBlurError, match=r"build\.py models"):
         paths.find_model("net")
     with pytest.raises(FaceBlurError, match="no model named"):
         paths.find_model("other")

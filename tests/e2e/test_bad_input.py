@@ -100,7 +100,8 @@ def test_full_disk(tmp_path: Path) -> None:
     disk = tmp_path / "disk"
     disk.mkdir()
     small = ("unshare", "--user", "--map-root-user", "--mount", "sh", "-c",
-             'mount -t tmpfs -o size=6m none "$0" && "$@"; code=$?; echo "left: $(ls -A "$0")" >&2; exit $code', str(disk))
+             'mount -t tmpfs -o size=6m none "$0" && "$@"; code=$?; echo "left: $(ls -A "$0")" >&2; exit $code',
+             str(disk))
     if shutil.which("unshare") is None or subprocess.run([*small, "true"], check=False,
                                                          capture_output=True).returncode != 0:
         pytest.skip("mount namespaces are not allowed here")
