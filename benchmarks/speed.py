@@ -124,7 +124,7 @@ def main(arguments: list[str] | None = None) -> int:
         settings = Settings(preset=options.preset, blender=options.blender, overwrite=True)
         measure("decode alone, one thread", count, lambda: decode(options.clip))
         measure(f"analysis ({options.preset}), decode included", count,
-                lambda: run_analysis(options.clip, tracks, settings, Reporter()))
+                lambda: run_analysis(options.clip, tracks, settings, lambda *_: None, print))
         cover_every_frame(tracks, everywhere, nowhere)
 
         def render(document: Path, effect: dict[str, Any] | None) -> None:

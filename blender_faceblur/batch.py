@@ -74,8 +74,9 @@ class Job:
     save_tracks: Path | None = None
 
 
-Analyse = Callable[[Path, Path, Settings, Reporter], None]
-Render = Callable[[dict[str, Any], Path, Path | None, Tell, Callable[[str], None]], dict[str, Any]]
+Warn = Callable[[str], None]
+Analyse = Callable[[Path, Path, Settings, Tell, Warn], None]
+Render = Callable[[dict[str, Any], Path, Path | None, Tell, Warn], dict[str, Any]]
 
 
 def plan_jobs(inputs: Iterable[Path], output: Path | None, recursive: bool, save_blend: Path | None = None,
@@ -146,14 +147,14 @@ def run_batch(jobs: list[Job], settings: Settings, reporter: Reporter, analyse: 
     return outcomes
 
 
-def run_analysis(source: Path, tracks: Path, settings: Settings, reporter: Reporter) -> None:
+def run_analysis(source: Path, tracks: Path, settings: Settings, tell: Tell, warn: Warn) -> None:
     """Analyse a source in processes of its own and leave the tracks document at `tracks`. Raises FaceBlurError."""
     for message in run_job(build_request(source, tracks, settings.preset, settings.expansion)):
         match message:
             case Progress():
-                reporter.tell(message.stage, message.done, message.total)
+                tell(message.stage, message.done, message.total)
             case Warned():
-                reporter.warn(message.text)
+                warn(message.text)
             case ErrorMessage():
                 raise FaceBlurError(message.text)
             case Result():
@@ -195,16 +196,16 @@ def _do_job(job: Job, settings: Settings, reporter: Reporter, workplace: Workpla
 
 def _blur(job: Job, info: SourceInfo, container: Container | None, settings: Settings, reporter: Reporter,
           folder: Path, part: Path, outcome: Outcome, analyse: Analyse, render: Render) -> None:
-    tracks = folder / "tracks.json"
-    analyse(job.source, tracks, settings, reporter)
-    document = read_document(tracks)
-    if document.source.fingerprint != info.fingerprint:
-        raise FaceBlurError(f"{job.source.name} has changed while it was being analysed.")
-
     def warn(text: str) -> None:
         if text not in outcome.warnings:
             outcome.warnings.append(text)
             reporter.warn(text)
+
+    tracks = folder / "tracks.json"
+    analyse(job.source, tracks, settings, reporter.tell, warn)
+    document = read_document(tracks)
+    if document.source.fingerprint != info.fingerprint:
+        raise FaceBlurError(f"{job.source.name} has changed while it was being analysed.")
 
     for text in (*document.source.warnings, *document.notes):
         warn(text)

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from blender_faceblur.batch import Analyse, Job, Settings, plan_jobs, run_batch
+from blender_faceblur.batch import Analyse, Job, Settings, Warn, plan_jobs, run_batch
 from blender_faceblur.core.document import write_document
 from blender_faceblur.core.types import FaceBlurError, TrackDocument
 from blender_faceblur.progress import Outcome, Reporter
@@ -36,7 +36,7 @@ def private_temp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pa
     assert [path for path in folder.rglob("*") if path.is_file()] == []
 
 
-def analyse(source: Path, tracks: Path, settings: Settings, reporter: Reporter) -> None:
+def analyse(source: Path, tracks: Path, settings: Settings, tell: Tell, warn: Warn) -> None:
     with open_source(source) as opened:
         write_document(TrackDocument(opened.info, settings.preset, settings.expansion, [], [], [], []), tracks)
 
@@ -191,9 +191,9 @@ def test_only_saving(tmp_path: Path) -> None:
 
 
 def test_source_changed_meanwhile(tmp_path: Path) -> None:
-    def change(source: Path, tracks: Path, settings: Settings, reporter: Reporter) -> None:
+    def change(source: Path, tracks: Path, settings: Settings, tell: Tell, warn: Warn) -> None:
         write_film(source, rate=RATE, frames=9)
-        analyse(source, tracks, settings, reporter)
+        analyse(source, tracks, settings, tell, warn)
 
     write_film(tmp_path / "a.mp4", rate=RATE)
     assert "has changed" in run(plan_jobs([tmp_path / "a.mp4"], None, False), analyse=change)[0].reason
