@@ -125,7 +125,8 @@ def _download(model: paths.ModelFile, part: Path) -> None:
         with urllib.request.urlopen(request, timeout=CONNECT_TIMEOUT_S) as answer:
             part.write_bytes(answer.read(model.bytes + 1))
     except OSError as error:
-        raise FaceBlurError(f"{model.url.split('/')[2]} cannot be reached: {getattr(error, 'reason', error)}") from error
+        host = model.url.split("/")[2]
+        raise FaceBlurError(f"{host} cannot be reached: {getattr(error, 'reason', error)}") from error
 
 
 def _install(part: Path, target: Path) -> None:
