@@ -53,6 +53,12 @@ def find_grid(picture: tuple[int, int], face_px: float, samples_across: float) -
     return max(2, math.floor(picture[0] / block_px / 2) * 2), max(2, math.floor(picture[1] / block_px / 2) * 2)
 
 
+def find_halvings(picture: tuple[int, int], columns: int, rows: int) -> int:
+    """How often to halve on the way to a grid: from at most three quarters of the picture's size downwards."""
+    ratio = min(picture[0] / columns, picture[1] / rows)
+    return max(0, math.floor(math.log2(0.75 * ratio)))
+
+
 def to_linear(color: str) -> tuple[float, float, float, float]:
     """RRGGBB (sRGB) as scene-linear RGBA."""
     if len(color) != 6 or any(c not in "0123456789abcdefABCDEF" for c in color):
@@ -83,9 +89,9 @@ def build_strip_group(
     nodes.put(tree, place.inputs["Mask"], source.outputs["Mask"])
     place.inputs["Unit"].default_value = unit_px
     cover = nodes.add_node(tree, "CompositorNodeGroup", 1)
-    cover.node_tree = effect.ensure_group()
-    nodes.put(tree, cover.inputs["Image"], source.outputs["Image"])
     columns, rows = find_grid(picture, face_px, settings.samples_across)
+    cover.node_tree = effect.ensure_group(find_halvings(picture, columns, rows))
+    nodes.put(tree, cover.inputs["Image"], source.outputs["Image"])
     values = {"Columns": columns, "Rows": rows, "Color": to_linear(settings.color)}
     for socket in cover.inputs:
         if socket.name in values:
@@ -97,7 +103,7 @@ def build_strip_group(
 
 
 def ensure_picture_space() -> bpy.types.NodeTree:
-    """The group that lays the mask's raster over the picture: Image, Mask, Unit in; Shown (0 covered .. 1 shown) out.
+    """The group that lays the mask's raster over the picture: Image, Mask, Unit in; Shown (black covered, white shown) out.
 
     With footage scaled by S, turned by R and moved by t, the mask arrives with the linear part A = S^-1 R^-1 and the
     location -A t. Image Info gives of A only its columns' lengths and the first one's direction; with k = sx/sy the
@@ -112,7 +118,7 @@ def ensure_picture_space() -> bpy.types.NodeTree:
     nodes.add_input(tree, "Image", "Color")
     nodes.add_input(tree, "Mask", "Color")
     nodes.add_input(tree, "Unit", "Float", 1.0, "Pixels of the picture in one unit of mask coordinates")
-    nodes.add_output(tree, "Shown", "Float")
+    nodes.add_output(tree, "Shown", "Color")
     source = nodes.add_node(tree, "NodeGroupInput", 0)
     picture = nodes.add_node(tree, "CompositorNodeImageInfo", 1, Image=source.outputs["Image"])
     raster = nodes.add_node(tree, "CompositorNodeImageInfo", 1, Image=source.outputs["Mask"])
@@ -197,8 +203,8 @@ def ensure_picture_space() -> bpy.types.NodeTree:
         maths("GREATER_THAN", maths("MULTIPLY", raster_width, unit), maths("SUBTRACT", width, 1.0)),
         maths("GREATER_THAN", maths("MULTIPLY", raster_height, unit), maths("SUBTRACT", height, 1.0)),
     )
-    level = nodes.add_node(tree, "CompositorNodeRGBToBW", 9, Image=turned.outputs[0])
-    maths = nodes.make_maths(tree, 9)
+    # The mask where it reaches over the whole picture, else nothing shown; an unlinked input would be white.
+    chosen = nodes.add_node(tree, "CompositorNodeSwitch", 9, Switch=reaches, Off=(0.0, 0.0, 0.0, 1.0), On=turned.outputs[0])
     result = nodes.add_node(tree, "NodeGroupOutput", 10)
-    nodes.put(tree, result.inputs["Shown"], maths("MULTIPLY", level.outputs[0], reaches))
+    nodes.put(tree, result.inputs["Shown"], chosen.outputs[0])
     return tree

@@ -9,8 +9,7 @@ import bpy
 
 from .. import nodes
 
-HALVINGS = 5
-"""How often the picture is halved on its way down: up to 2^6 source pixels a sample are averaged without a gap."""
+GRID_INPUTS = ("Columns", "Rows")
 
 
 class Effect(ABC):
@@ -18,32 +17,36 @@ class Effect(ABC):
 
     name: str
     label: str
+    samples = True
+    """Whether the effect is made of samples of the picture."""
 
-    def ensure_group(self) -> bpy.types.NodeTree:
+    def ensure_group(self, halvings: int) -> bpy.types.NodeTree:
         """The effect's node group: the one in the file, with the editor's changes, or a new one.
 
-        Inputs: Image, and any of Columns, Rows (samples over the whole picture) and Color. Output: Image.
+        Inputs: Image, and any of Columns, Rows (samples over the whole picture) and Color. Output: Image. `halvings` is
+        how often the picture is halved on its way to the samples; an effect without samples has one group for all.
         """
-        name = f"Face Blur {self.label}"
+        mark = f"{self.name} {halvings}" if self.samples else self.name
+        name = f"Face Blur {self.label}" + (f" 1/{2**halvings}" if self.samples else "")
         tree = bpy.data.node_groups.get(name)
-        if tree is None or tree.get("faceblur") != self.name:
+        if tree is None or tree.get("faceblur") != mark:
             tree = nodes.new_group(name)
-            tree["faceblur"] = self.name
+            tree["faceblur"] = mark
             nodes.add_input(tree, "Image", "Color")
-            self.build(tree)
+            self.build(tree, halvings)
         return tree
 
     @abstractmethod
-    def build(self, tree: bpy.types.NodeTree) -> None:
+    def build(self, tree: bpy.types.NodeTree, halvings: int) -> None:
         """Fill a new group whose only input so far is Image."""
 
 
 def add_grid_inputs(tree: bpy.types.NodeTree) -> None:
-    nodes.add_input(tree, "Columns", "Float", 48.0, "Samples over the whole width of the picture; fewer hide more")
-    nodes.add_input(tree, "Rows", "Float", 28.0, "Samples over the whole height of the picture; fewer hide more")
+    for name, side, count in zip(GRID_INPUTS, ("width", "height"), (48.0, 28.0)):
+        nodes.add_input(tree, name, "Float", count, f"Samples over the whole {side} of the picture; fewer hide more")
 
 
-def add_reduction(tree: bpy.types.NodeTree, source: bpy.types.Node) -> bpy.types.NodeSocket:
+def add_reduction(tree: bpy.types.NodeTree, source: bpy.types.Node, halvings: int) -> bpy.types.NodeSocket:
     """The picture as Columns x Rows samples, each the mean of its area.
 
     Bilinear sampling at exactly half the size is the mean of 2 x 2 pixels, so the picture is first brought to a power
@@ -52,43 +55,34 @@ def add_reduction(tree: bpy.types.NodeTree, source: bpy.types.Node) -> bpy.types
     """
     image = source.outputs["Image"]
     maths = nodes.make_maths(tree, 1)
-    for step in range(HALVINGS, -1, -1):
-        column = 2 + HALVINGS - step
-        if step == HALVINGS:
-            scaled = nodes.add_node(
-                tree,
-                "CompositorNodeScale",
-                column,
-                Image=image,
-                Type="Absolute",
-                X=maths("MULTIPLY", source.outputs["Columns"], 2.0**step),
-                Y=maths("MULTIPLY", source.outputs["Rows"], 2.0**step),
-            )
-        else:
-            scaled = nodes.add_node(tree, "CompositorNodeScale", column, Image=image, X=0.5, Y=0.5)
-        for extension in ("Extension X", "Extension Y"):
-            scaled.inputs[extension].default_value = "Extend"
-        image = nodes.add_node(tree, "CompositorNodeExposure", column, Image=scaled.outputs[0]).outputs[0]
+    for step in range(halvings + 1):
+        scaled = nodes.add_node(tree, "CompositorNodeScale", 2 + step, Image=image, X=0.5, Y=0.5)
+        if step == 0:
+            scaled.inputs["Type"].default_value = "Absolute"
+            for name, grid in zip(("X", "Y"), GRID_INPUTS):
+                # Blender rounds sizes up: a hair above a whole number would add a column, and shift every halving.
+                size = maths("MULTIPLY", source.outputs[grid], 2.0**halvings)
+                nodes.put(tree, scaled.inputs[name], maths("SUBTRACT", size, 0.01))
+        extend(scaled)
+        image = nodes.add_node(tree, "CompositorNodeExposure", 2 + step, Image=scaled.outputs[0]).outputs[0]
     return image
+
+
+def extend(node: bpy.types.Node) -> None:
+    """Let the picture's rim go on outside, where a scaled picture would mix with nothing."""
+    for extension in ("Extension X", "Extension Y"):
+        node.inputs[extension].default_value = "Extend"
 
 
 def add_enlargement(
     tree: bpy.types.NodeTree, source: bpy.types.Node, image: bpy.types.NodeSocket, interpolation: str
 ) -> bpy.types.NodeSocket:
     """`image` at the size of the source's picture."""
-    column = 4 + HALVINGS
-    info = nodes.add_node(tree, "CompositorNodeImageInfo", column - 1, Image=source.outputs["Image"])
-    width, height = nodes.split(tree, info.outputs["Resolution"], column - 1)
+    column = 1 + round(image.node.location.x / 220)
+    info = nodes.add_node(tree, "CompositorNodeImageInfo", 1, Image=source.outputs["Image"])
+    width, height = nodes.split(tree, info.outputs["Resolution"], 1)
     enlarged = nodes.add_node(
-        tree,
-        "CompositorNodeScale",
-        column,
-        Image=image,
-        Type="Absolute",
-        X=width,
-        Y=height,
-        Interpolation=interpolation,
+        tree, "CompositorNodeScale", column, Image=image, X=width, Y=height, Type="Absolute", Interpolation=interpolation
     )
-    for extension in ("Extension X", "Extension Y"):
-        enlarged.inputs[extension].default_value = "Extend"
+    extend(enlarged)
     return enlarged.outputs[0]

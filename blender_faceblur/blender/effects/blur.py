@@ -6,17 +6,23 @@ from __future__ import annotations
 import bpy
 
 from .. import nodes
-from .base import Effect, add_enlargement, add_grid_inputs, add_reduction
+from .base import Effect, add_enlargement, add_grid_inputs, add_reduction, extend
 
 
 class Blur(Effect):
     name = "blur"
     label = "Blur"
 
-    def build(self, tree: bpy.types.NodeTree) -> None:
+    def build(self, tree: bpy.types.NodeTree, halvings: int) -> None:
         add_grid_inputs(tree)
         nodes.add_output(tree, "Image", "Color")
         source = nodes.add_node(tree, "NodeGroupInput", 0)
-        result = nodes.add_node(tree, "NodeGroupOutput", 11)
-        samples = add_reduction(tree, source)
-        nodes.put(tree, result.inputs["Image"], add_enlargement(tree, source, samples, "Bicubic"))
+        samples = add_reduction(tree, source, halvings)
+        result = nodes.add_node(tree, "NodeGroupOutput", halvings + 6)
+        # Bicubic over a whole picture is slow; from eight points a sample on, straight lines look the same.
+        smooth = nodes.add_node(
+            tree, "CompositorNodeScale", halvings + 3, Image=samples, X=8.0, Y=8.0, Interpolation="Bicubic"
+        )
+        extend(smooth)
+        real = nodes.add_node(tree, "CompositorNodeExposure", halvings + 4, Image=smooth.outputs[0])
+        nodes.put(tree, result.inputs["Image"], add_enlargement(tree, source, real.outputs[0], "Bilinear"))

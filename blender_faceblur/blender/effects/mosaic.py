@@ -13,10 +13,10 @@ class Mosaic(Effect):
     name = "mosaic"
     label = "Mosaic"
 
-    def build(self, tree: bpy.types.NodeTree) -> None:
+    def build(self, tree: bpy.types.NodeTree, halvings: int) -> None:
         add_grid_inputs(tree)
         nodes.add_output(tree, "Image", "Color")
         source = nodes.add_node(tree, "NodeGroupInput", 0)
-        result = nodes.add_node(tree, "NodeGroupOutput", 11)
-        samples = add_reduction(tree, source)
+        samples = add_reduction(tree, source, halvings)
+        result = nodes.add_node(tree, "NodeGroupOutput", halvings + 4)
         nodes.put(tree, result.inputs["Image"], add_enlargement(tree, source, samples, "Nearest"))

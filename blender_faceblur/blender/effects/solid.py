@@ -12,8 +12,9 @@ from .base import Effect
 class Solid(Effect):
     name = "solid"
     label = "Solid"
+    samples = False
 
-    def build(self, tree: bpy.types.NodeTree) -> None:
+    def build(self, tree: bpy.types.NodeTree, halvings: int) -> None:
         nodes.add_input(tree, "Color", "Color", (0.0, 0.0, 0.0, 1.0))
         nodes.add_output(tree, "Image", "Color")
         source = nodes.add_node(tree, "NodeGroupInput", 0)
