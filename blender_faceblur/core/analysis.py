@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol
 
@@ -68,13 +69,19 @@ def analyse_frames(
     frame_rate: float,
     detectors: Sequence[tuple[Detector, DetectorUse]],
     strong: float,
+    upright_turn: int = 0,
 ) -> Iterator[FrameRecord]:
     """Detect and follow over consecutive pictures (BGR, as large as `decode_size` says); records in order.
 
-    A record comes about a second after its picture. Boxes are in pixels of `frame_size`.
+    A record comes about a second after its picture. Boxes are in pixels of `frame_size`. `upright_turn`: degrees
+    clockwise (0, 90, 180, 270) by which the pictures are turned for the detectors; what they find is turned back.
     """
     import cv2
 
+    stored_size = frame_size
+    if upright_turn in (90, 270):
+        frame_size = frame_size[1], frame_size[0]
+    turn = {90: cv2.ROTATE_90_CLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_COUNTERCLOCKWISE}.get(upright_turn)
     flow_size = fit_size(frame_size, min(_FLOW_LONG_SIDE, max(use.long_side for _, use in detectors)))
     # The same detector at the same size twice would add nothing.
     distinct = list({(use.detector, detector_size(frame_size, use.long_side)): d for d, use in detectors}.items())
@@ -92,7 +99,8 @@ def analyse_frames(
         # Where a film repeats a picture its source yields the same array again.
         if picture is not last:
             last = picture
-            scaled = {(picture.shape[1], picture.shape[0]): picture}
+            upright = picture if turn is None else np.asarray(cv2.rotate(picture, turn), np.uint8)
+            scaled = {(upright.shape[1], upright.shape[0]): upright}
             for size in sorted({size for (_, size), _ in distinct} | {flow_size}, reverse=True):
                 if size not in scaled:
                     # From the smallest that is large enough: INTER_AREA takes time by the pixel it reads.
@@ -106,8 +114,25 @@ def analyse_frames(
             thumbnail = np.asarray(cv2.resize(scaled[flow_size], THUMBNAIL, interpolation=cv2.INTER_AREA), np.uint8)
             grey = np.asarray(cv2.cvtColor(scaled[flow_size], cv2.COLOR_BGR2GRAY), np.uint8)
         cut, mixed = cuts.look(thumbnail)
-        yield from follower.step(source_frame, hits, grey, cut, mixed)
-    yield from follower.finish()
+        for record in follower.step(source_frame, hits, grey, cut, mixed):
+            yield _turn_back(record, upright_turn, stored_size)
+    for record in follower.finish():
+        yield _turn_back(record, upright_turn, stored_size)
+
+
+def _turn_back(record: FrameRecord, upright_turn: int, stored_size: tuple[int, int]) -> FrameRecord:
+    """The record with its rows where they lie in the picture as it is stored."""
+    if upright_turn:
+        width, height = stored_size
+        for row in record.rows:
+            x1, y1, x2, y2 = row.box
+            row.box = np.array({
+                90: (y1, height - x2, y2, height - x1),
+                180: (width - x2, height - y2, width - x1, height - y1),
+                270: (width - y2, x1, width - y1, x2),
+            }[upright_turn])
+            row.roll = None if row.roll is None else row.roll - math.radians(upright_turn)
+    return record
 
 
 def _scale_detections(detections: list[Detection], x: float, y: float) -> list[Detection]:

@@ -62,20 +62,23 @@ def roll_from_landmarks(landmarks: tuple[tuple[float, float], ...]) -> float:
 def ellipses_in_boxes(boxes: Array, rolls: Array) -> Array:
     """Ellipses (N x 5: cx, cy, rx, ry, angle) of faces in axis-parallel boxes (N x 4) with rolls (N, radians).
 
-    An upright face fills its box. The box of a face that leans by 30 degrees or more says little about its shape,
-    so its ellipse has a face's usual aspect and the box's area; in between it is a mixture.
+    An upright face fills its box, and so does one that lies on its side. The box of a face that leans by 30 degrees
+    or more from both says little about its shape, so its ellipse has a face's usual aspect and the box's area; in
+    between it is a mixture.
     """
     half_w = (boxes[:, 2] - boxes[:, 0]) / 2
     half_h = (boxes[:, 3] - boxes[:, 1]) / 2
     cos2, sin2 = np.cos(rolls) ** 2, np.sin(rolls) ** 2
     spread = np.sqrt((cos2 + FACE_ASPECT**2 * sin2) * (sin2 + FACE_ASPECT**2 * cos2))
     short = np.sqrt(half_w * half_h / spread)
-    lean = np.clip((np.arccos(np.clip(np.abs(np.cos(rolls)), 0, 1)) - _FLAT) / (_STEEP - _FLAT), 0, 1)
+    lies = np.abs(np.sin(rolls)) > np.abs(np.cos(rolls))
+    nearest = np.maximum(np.abs(np.sin(rolls)), np.abs(np.cos(rolls)))
+    lean = np.clip((np.arccos(np.clip(nearest, 0, 1)) - _FLAT) / (_STEEP - _FLAT), 0, 1)
     out = np.stack([
         (boxes[:, 0] + boxes[:, 2]) / 2,
         (boxes[:, 1] + boxes[:, 3]) / 2,
-        (1 - lean) * half_w + lean * short,
-        (1 - lean) * half_h + lean * short * FACE_ASPECT,
+        (1 - lean) * np.where(lies, half_h, half_w) + lean * short,
+        (1 - lean) * np.where(lies, half_w, half_h) + lean * short * FACE_ASPECT,
         rolls,
     ], axis=1)
     upright = np.stack([out[:, 0], out[:, 1], 0.9 * half_w, 0.9 * half_h, np.zeros(len(out))], axis=1)

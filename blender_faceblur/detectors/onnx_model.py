@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -103,6 +104,8 @@ def open_session(path: Path, input_name: str) -> Any:
 
     Raises FaceBlurError when the file cannot be read as a model.
     """
+    # onnxruntime from 1.29 on sends usage data unless this is set before it loads.
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     import onnxruntime
 
     options = onnxruntime.SessionOptions()

@@ -6,7 +6,7 @@ from __future__ import annotations
 import queue
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 from ..core.settings import DEFAULT_EXPANSION
@@ -47,7 +47,7 @@ def run_job(
     script: Path | None = None,
     start_timeout_s: float = _START_S,
     silence_timeout_s: float = _SILENCE_S,
-) -> Iterator[Message]:
+) -> Generator[Message, None, None]:
     """Messages of one analysis; the last one is a Result or an ErrorMessage, and always comes.
 
     With `wait_s` it yields Waiting whenever nothing has arrived for that long, so that a timer never blocks.

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import queue
 import subprocess
 import sys
@@ -30,6 +31,8 @@ class WorkerProcess:
             self._process = subprocess.Popen(
                 [python or sys.executable, "-I", str(script)],
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, creationflags=hidden,
+                # OpenCV warns of pictures that are damaged; what the user must know is said in our own words.
+                env={**os.environ, "OPENCV_LOG_LEVEL": "SILENT"},
             )
         except OSError as error:
             raise FaceBlurError(f"The analysis process cannot be started: {error}") from error

@@ -92,7 +92,8 @@ def _look_at_segment(request: SegmentRequest, tell: Tell) -> None:
         tell(Started(request.stop - request.start))
         frames = source.frames(request.start, request.stop, decode_size(frame_size, uses))
         count = 0
-        for record in analyse_frames(frames, frame_size, float(info.frame_rate), detectors, preset.strong):
+        rate = float(info.frame_rate)
+        for record in analyse_frames(frames, frame_size, rate, detectors, preset.strong, source.upright_turn):
             tell(from_record(record))
             count += 1
         tell(Finished(count, source.notes()))

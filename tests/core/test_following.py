@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
-from blender_faceblur.core.following import Follower, FrameRecord
+from blender_faceblur.core.following import Flow, Follower, FrameRecord
 from blender_faceblur.core.merging import Hit
 
 RATE = 25.0
@@ -27,7 +29,8 @@ def lose_all(before: np.ndarray, after: np.ndarray, boxes: list[np.ndarray]) -> 
 
 
 def follow(
-    found: dict[int, float], count: int, flow=move_along, cut: int = -1, box=box_at
+    found: dict[int, float], count: int, flow: Flow = move_along, cut: int = -1,
+    box: Callable[[int], np.ndarray] = box_at,
 ) -> dict[int, list]:
     """Rows by frame for a face found with the given confidence at the given frames."""
     follower = Follower(RATE, 0.5, flow)

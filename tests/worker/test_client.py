@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+import struct
 import subprocess
 import sys
 import time
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -35,7 +37,7 @@ from blender_faceblur.worker.protocol import (
 STARTED = 'print(\'{"type":"started","frames":3,"protocol":1}\', flush=True)'
 
 
-def run_fake(tmp_path: Path, body: str, **options: float) -> list[Message]:
+def run_fake(tmp_path: Path, body: str, **options: Any) -> list[Message]:
     """Run a job whose child is a small script; it has read its request."""
     script = tmp_path / "fake.py"
     script.write_text("import sys, time, os\nsys.stdin.buffer.readline()\n" + body)
@@ -187,6 +189,44 @@ def test_a_film_is_analysed_whole(film: Path, tmp_path: Path, processes: int) ->
     for sample in track.samples[::10]:
         assert abs(sample.ellipse.cx - (222 - 60 - sample.source_frame / 4)) < 12
         assert abs(sample.ellipse.cy - (118 - 20)) < 10
+
+
+def write_oriented(path: Path, upright: np.ndarray, orientation: int) -> None:
+    """A JPEG whose EXIF tag says how to turn its pixels to see `upright` (RGB)."""
+    import cv2
+
+    turns = {3: 2, 6: 1, 8: 3}
+    stored = np.ascontiguousarray(np.rot90(upright, turns[orientation])[..., ::-1])
+    good, data = cv2.imencode(".jpg", stored)
+    assert good
+    tiff = struct.pack("<2sHIHHHIHHI", b"II", 42, 8, 1, 0x0112, 3, 1, orientation, 0, 0)
+    segment = b"Exif\0\0" + tiff
+    jpeg = data.tobytes()
+    path.write_bytes(jpeg[:2] + b"\xff\xe1" + struct.pack(">H", len(segment) + 2) + segment + jpeg[2:])
+
+
+@pytest.mark.parametrize(("orientation", "place", "lies"), [
+    (3, (512 - 222, 480 - 118), False), (6, (118, 512 - 222), True), (8, (480 - 118, 222), True)])
+def test_a_picture_with_an_orientation_tag_is_looked_at_upright(
+    tmp_path: Path, orientation: int, place: tuple[float, float], lies: bool
+) -> None:
+    need_models()
+    data = pytest.importorskip("skimage.data")
+    import cv2
+
+    picture = data.astronaut()[:480]
+    write_oriented(tmp_path / "astronaut.jpg", picture, orientation)
+    # What a viewer that obeys the tag makes of the file is the upright picture.
+    obeyed = np.asarray(cv2.imread(str(tmp_path / "astronaut.jpg")))[..., ::-1]
+    assert obeyed.shape == picture.shape and np.abs(obeyed.astype(int) - picture).mean() < 5
+    *_, last = run_job(build_request(tmp_path / "astronaut.jpg", tmp_path / "tracks.json"))
+    assert isinstance(last, Result), last
+    sample = read_document(tmp_path / "tracks.json").tracks[0].samples[0]
+    assert abs(sample.ellipse.cx - place[0]) < 12 and abs(sample.ellipse.cy - place[1]) < 12
+    # The face is higher than wide, and lies on its side in the stored pixels.
+    assert sample.ellipse.ry > 1.1 * sample.ellipse.rx
+    assert (abs(np.sin(sample.ellipse.angle)) > 0.9) == lies
+    assert sample.confidence > 0.7
 
 
 def test_no_film_is_one_clear_error(tmp_path: Path) -> None:
