@@ -1,0 +1,244 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The cover stays on the face through every edit of the strip: rendered, and measured against the uncovered render."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+bpy = pytest.importorskip("bpy")
+
+from blender_faceblur.blender.compositing import EffectSettings  # noqa: E402
+from blender_faceblur.blender.context import borrow_sequencer  # noqa: E402
+from blender_faceblur.blender.project import build_project  # noqa: E402
+from blender_faceblur.blender.strips import find_modifier  # noqa: E402
+
+from . import disks  # noqa: E402
+
+Edit = Callable[[Any, Any, Any], None]
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return disks.write_film(tmp_path_factory.mktemp("film") / "disk.mp4")
+
+
+def _build(film: Path) -> tuple[Any, Any, Any]:
+    scene = build_project(film, disks.build_document(film.name), EffectSettings("solid", disks.COVER))
+    footage = next(strip for strip in scene.sequence_editor.strips if strip.type == "MOVIE")
+    return scene, footage, find_modifier(footage).input_mask_strip
+
+
+def _select(scene: Any, *strips: Any) -> None:
+    for strip in scene.sequence_editor.strips_all:
+        strip.select = strip in strips
+    scene.sequence_editor.active_strip = strips[0]
+
+
+def _operate(scene: Any, operator: Any, **options: Any) -> None:
+    with borrow_sequencer(scene):
+        assert operator(**options) == {"FINISHED"}
+
+
+def _check(scene: Any, frames: list[int], folder: Path, scale: float = 1.0) -> None:
+    """At each frame the disk is in sight without the cover, and with it nothing of it, the cover being centred on it.
+
+    The mask is 1.4 times the disk and at most 3 pixels larger.
+    """
+    modifiers = [m for s in scene.sequence_editor.strips_all for m in s.modifiers if m.type == "COMPOSITOR"]
+    for frame in frames:
+        for modifier in modifiers:
+            modifier.mute = True
+        bare = disks.see(disks.render_frame(scene, frame, folder / "bare.png"))
+        for modifier in modifiers:
+            modifier.mute = False
+        covered = disks.see(disks.render_frame(scene, frame, folder / "covered.png"))
+        assert bare.disk > 150 and bare.cover == 0, f"frame {frame}: there is no disk to cover: {bare}"
+        assert covered.disk == 0, f"frame {frame}: {covered.disk} of {bare.disk} pixels uncovered"
+        assert 1.8 < covered.cover / bare.disk < 2.6, f"frame {frame}: {covered} over {bare}"
+        assert math.dist(covered.cover_centre, bare.disk_centre) < 2.5 * scale, f"frame {frame}: {covered} over {bare}"
+
+
+def move(scene: Any, footage: Any, mask: Any) -> None:
+    _select(scene, footage, mask)
+    for strip in (mask, footage):
+        strip.frame_start += 30
+
+
+def cut_and_move_right_half(scene: Any, footage: Any, mask: Any) -> None:
+    _select(scene, footage, mask)
+    _operate(scene, bpy.ops.sequencer.split, frame=20, type="SOFT", side="RIGHT")
+    for strip in [s for s in scene.sequence_editor.strips if s.frame_final_start >= 20]:
+        strip.frame_start += 30
+
+
+def trim(scene: Any, footage: Any, mask: Any) -> None:
+    for strip in (mask, footage):
+        strip.frame_offset_start = 8
+        strip.frame_offset_end = 6
+
+
+def copy_and_delete_original(scene: Any, footage: Any, mask: Any) -> None:
+    _select(scene, footage, mask)
+    _operate(scene, bpy.ops.sequencer.duplicate)
+    copies = [strip for strip in scene.sequence_editor.strips if strip not in (footage, mask)]
+    assert len(copies) == 2
+    for strip in sorted(copies, key=lambda s: -s.channel):
+        strip.channel += 4
+        strip.frame_start += 60
+    for strip in (footage, mask):
+        scene.sequence_editor.strips.remove(strip)
+
+
+def scale(scene: Any, footage: Any, mask: Any) -> None:
+    footage.transform.scale_x = footage.transform.scale_y = 0.6
+
+
+def enlarge(scene: Any, footage: Any, mask: Any) -> None:
+    footage.transform.scale_x = footage.transform.scale_y = 1.5
+    footage.transform.offset_x = 40
+
+
+def stretch(scene: Any, footage: Any, mask: Any) -> None:
+    footage.transform.scale_x, footage.transform.scale_y = 0.9, 0.5
+
+
+def offset(scene: Any, footage: Any, mask: Any) -> None:
+    footage.transform.offset_x, footage.transform.offset_y = 31, -22
+
+
+def rotate(scene: Any, footage: Any, mask: Any) -> None:
+    footage.transform.rotation = 0.4
+
+
+def turn_upside_down(scene: Any, footage: Any, mask: Any) -> None:
+    footage.transform.rotation = math.pi
+
+
+def turn_by_90_and_stretch(scene: Any, footage: Any, mask: Any) -> None:
+    footage.transform.rotation = math.pi / 2
+    footage.transform.scale_x, footage.transform.scale_y = 0.5, 0.7
+
+
+def stretch_turn_and_offset(scene: Any, footage: Any, mask: Any) -> None:
+    footage.transform.rotation = -0.9
+    footage.transform.scale_x, footage.transform.scale_y = 0.7, 0.45
+    footage.transform.offset_x, footage.transform.offset_y = 15, 10
+
+
+def flip_horizontally(scene: Any, footage: Any, mask: Any) -> None:
+    footage.use_flip_x = True
+
+
+def flip_and_turn(scene: Any, footage: Any, mask: Any) -> None:
+    footage.use_flip_x = footage.use_flip_y = True
+    footage.transform.rotation = 0.3
+
+
+def crop(scene: Any, footage: Any, mask: Any) -> None:
+    footage.crop.min_x, footage.crop.max_y, footage.crop.max_x = 20, 15, 10
+
+
+def animate(scene: Any, footage: Any, mask: Any) -> None:
+    for frame, size, angle in ((1, 1.0, 0.0), (40, 0.5, 0.8)):
+        footage.transform.scale_x = footage.transform.scale_y = size
+        footage.transform.rotation = angle
+        for name in ("scale_x", "scale_y", "rotation"):
+            footage.transform.keyframe_insert(name, frame=frame)
+
+
+def shrink_the_canvas(scene: Any, footage: Any, mask: Any) -> None:
+    scene.render.resolution_x, scene.render.resolution_y = 240, 135
+    footage.transform.scale_x = footage.transform.scale_y = 0.75
+
+
+def enlarge_the_canvas(scene: Any, footage: Any, mask: Any) -> None:
+    scene.render.resolution_x, scene.render.resolution_y = 640, 360
+
+
+SPACE: list[Edit] = [
+    scale, enlarge, stretch, offset, rotate, turn_upside_down, turn_by_90_and_stretch, stretch_turn_and_offset,
+    flip_horizontally, flip_and_turn, crop, animate, shrink_the_canvas, enlarge_the_canvas,
+]  # fmt: skip
+
+
+def test_covers_as_built(film: Path, tmp_path: Path) -> None:
+    scene, _, _ = _build(film)
+    _check(scene, [1, 2, 14, 40], tmp_path)
+
+
+@pytest.mark.parametrize("edit", SPACE, ids=lambda edit: edit.__name__)
+def test_follows_in_space(edit: Edit, film: Path, tmp_path: Path) -> None:
+    scene, footage, mask = _build(film)
+    edit(scene, footage, mask)
+    _check(scene, [9, 20, 27], tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("edit", "frames"),
+    [
+        (move, [31, 45, 70]),
+        (cut_and_move_right_half, [3, 19, 50, 69]),
+        (trim, [9, 20, 34]),
+        (copy_and_delete_original, [61, 75, 100]),
+    ],
+    ids=lambda value: value.__name__ if callable(value) else "",
+)
+def test_follows_in_time(edit: Edit, frames: list[int], film: Path, tmp_path: Path) -> None:
+    scene, footage, mask = _build(film)
+    edit(scene, footage, mask)
+    _check(scene, frames, tmp_path)
+
+
+@pytest.mark.parametrize(("speed", "length"), [(50, 80), (200, 20)])
+def test_follows_another_speed(speed: int, length: int, film: Path, tmp_path: Path) -> None:
+    scene, footage, mask = _build(film)
+    _select(scene, footage, mask)
+    _operate(scene, bpy.ops.sequencer.retiming_segment_speed_set, speed=speed)
+    assert footage.frame_final_duration == mask.frame_final_duration == length
+    # Half speed shows each picture twice while the mask goes on: half a frame is half of 5 pixels.
+    _check(scene, [1, 2, 11, length - 4], tmp_path, scale=1.5)
+
+
+def test_follows_in_reverse(film: Path, tmp_path: Path) -> None:
+    scene, footage, mask = _build(film)
+    for strip in (footage, mask):
+        strip.use_reverse_frames = True
+    _check(scene, [1, 15, 40], tmp_path)
+
+
+def test_follows_a_cut_strip_whose_halves_are_changed_apart(film: Path, tmp_path: Path) -> None:
+    scene, footage, mask = _build(film)
+    cut_and_move_right_half(scene, footage, mask)
+    halves = sorted((s for s in scene.sequence_editor.strips if s.type == "MOVIE"), key=lambda s: s.frame_final_start)
+    halves[0].transform.scale_x = halves[0].transform.scale_y = 0.5
+    halves[1].transform.rotation = 0.5
+    _check(scene, [3, 19, 52, 69], tmp_path)
+
+
+def test_follows_footage_of_another_shape_than_the_canvas(tmp_path: Path) -> None:
+    film = disks.write_film(tmp_path / "tall.mp4", (200, 300))
+    document = disks.build_document(film.name, (200, 300), range(26))
+    scene = build_project(film, document, EffectSettings("solid", disks.COVER))
+    _check(scene, [1, 12, 20], tmp_path)
+    scene.render.resolution_x, scene.render.resolution_y = 400, 600
+    _check(scene, [2, 13], tmp_path)
+
+
+def test_covers_everything_when_the_canvas_takes_another_shape(film: Path, tmp_path: Path) -> None:
+    scene, _, _ = _build(film)
+    scene.render.resolution_x, scene.render.resolution_y = 240, 400
+    sight = disks.see(disks.render_frame(scene, 10, tmp_path / "narrow.png"))
+    assert sight.disk == 0 and sight.cover == 240 * disks.HEIGHT
+
+
+def test_follows_after_saving_and_opening(film: Path, tmp_path: Path) -> None:
+    _build(film)
+    path = tmp_path / "project.blend"
+    bpy.ops.wm.save_as_mainfile(filepath=str(path))
+    bpy.ops.wm.open_mainfile(filepath=str(path))
+    _check(bpy.context.scene, [1, 17, 40], tmp_path)
