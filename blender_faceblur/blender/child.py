@@ -35,7 +35,7 @@ def main(job_path: Path) -> int:
     except FaceBlurError as error:
         send(type="error", text=str(error))
         return 1
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - the process ends here; whoever started it is told
         traceback.print_exc()
         send(type="error", text=f"Blender could not do its part: {error}")
         return 1
@@ -43,7 +43,10 @@ def main(job_path: Path) -> int:
 
 
 def run(job: dict[str, Any]) -> None:
-    """Do what the job says (keys: source, tracks, effect, render, save_blend); sends progress and the result."""
+    """Do what the job says (keys: source, tracks, effect, render, save_blend); sends progress and the result.
+
+    For measuring, `effect` may be None (footage as it is), and `pass` true: a modifier that hands the picture on.
+    """
     import bpy
 
     from ..core.document import read_document
@@ -55,6 +58,8 @@ def run(job: dict[str, Any]) -> None:
     document = read_document(Path(job["tracks"]))
     effect = EffectSettings(**job["effect"]) if job["effect"] is not None else None
     scene = build_project(Path(job["source"]), document, effect)
+    if job.get("pass"):
+        replace_by_pass(scene.sequence_editor.strips[0])
     if job.get("save_blend"):
         save_project(Path(job["save_blend"]))
     asked = job.get("render")
@@ -84,6 +89,25 @@ def run(job: dict[str, Any]) -> None:
         height=source.height,
         frame_rate=[source.frame_rate.numerator, source.frame_rate.denominator],
     )
+
+
+def replace_by_pass(strip: Any) -> None:
+    """Let the strip's modifier hand its picture on untouched, to measure what a modifier costs by itself."""
+    from . import nodes
+    from .compositing import MARK
+    from .strips import find_modifier
+
+    tree = nodes.new_group("Face Blur: nothing")
+    tree[MARK] = "strip"
+    for name in ("Image", "Mask"):
+        nodes.add_input(tree, name, "Color")
+    nodes.add_output(tree, "Image", "Color")
+    source = nodes.add_node(tree, "NodeGroupInput", 0)
+    result = nodes.add_node(tree, "NodeGroupOutput", 1)
+    nodes.put(tree, result.inputs["Image"], source.outputs["Image"])
+    modifier = find_modifier(strip)
+    if modifier is not None:
+        modifier.node_group = tree
 
 
 def find_channels(picture: Any) -> tuple[str, int]:

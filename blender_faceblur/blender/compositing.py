@@ -54,9 +54,13 @@ def find_grid(picture: tuple[int, int], face_px: float, samples_across: float) -
 
 
 def find_halvings(picture: tuple[int, int], columns: int, rows: int) -> int:
-    """How often to halve on the way to a grid: from at most three quarters of the picture's size downwards."""
+    """How often to halve on the way to a grid, starting from the picture's size or less.
+
+    The first step down samples with gaps where it is more than a half; samples of many pixels can spare some, which
+    is quicker, and start from three quarters at most.
+    """
     ratio = min(picture[0] / columns, picture[1] / rows)
-    return max(0, math.floor(math.log2(0.75 * ratio)))
+    return max(0, math.floor(math.log2(ratio if ratio < 16 else 0.75 * ratio)))
 
 
 def to_linear(color: str) -> tuple[float, float, float, float]:
@@ -103,7 +107,7 @@ def build_strip_group(
 
 
 def ensure_picture_space() -> bpy.types.NodeTree:
-    """The group that lays the mask's raster over the picture: Image, Mask, Unit in; Shown (black covered, white shown) out.
+    """The group that lays the mask's raster over the picture: Image, Mask and Unit in, Shown out (white, or black: covered).
 
     With footage scaled by S, turned by R and moved by t, the mask arrives with the linear part A = S^-1 R^-1 and the
     location -A t. Image Info gives of A only its columns' lengths and the first one's direction; with k = sx/sy the
@@ -204,7 +208,8 @@ def ensure_picture_space() -> bpy.types.NodeTree:
         maths("GREATER_THAN", maths("MULTIPLY", raster_height, unit), maths("SUBTRACT", height, 1.0)),
     )
     # The mask where it reaches over the whole picture, else nothing shown; an unlinked input would be white.
-    chosen = nodes.add_node(tree, "CompositorNodeSwitch", 9, Switch=reaches, Off=(0.0, 0.0, 0.0, 1.0), On=turned.outputs[0])
+    chosen = nodes.add_node(tree, "CompositorNodeSwitch", 9, Switch=reaches, On=turned.outputs[0])
+    chosen.inputs["Off"].default_value = (0.0, 0.0, 0.0, 1.0)
     result = nodes.add_node(tree, "NodeGroupOutput", 10)
     nodes.put(tree, result.inputs["Shown"], chosen.outputs[0])
     return tree

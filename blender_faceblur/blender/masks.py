@@ -98,6 +98,8 @@ def _remove_layer(mask: bpy.types.Mask, name: str) -> None:
         for curve in [curve for curve in curves if curve.data_path == path]:
             curves.remove(curve)
     mask.layers.remove(layer)
+    # Removing from Python does not tell the depsgraph, which then animates freed memory (Blender 5.0.1, 5.2.3).
+    mask.update_tag()
 
 
 def _channelbags(mask: bpy.types.Mask) -> Iterator[bpy.types.ActionChannelbagFCurves]:

@@ -4,10 +4,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import bpy
 
-Operand = bpy.types.NodeSocket | float
+if TYPE_CHECKING:
+    Operand = Any
+    """A socket to link, or a value to set."""
 
 
 def new_group(name: str) -> bpy.types.NodeTree:
@@ -50,7 +53,7 @@ def make_maths(tree: bpy.types.NodeTree, column: int) -> Callable[..., bpy.types
         node = add_node(tree, "ShaderNodeMath", column)
         node.operation = operation
         node.hide = True
-        for target, value in zip(node.inputs, operands):
+        for target, value in zip(node.inputs, operands, strict=False):
             put(tree, target, value)
         return node.outputs[0]
 

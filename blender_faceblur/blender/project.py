@@ -52,6 +52,7 @@ def set_format(scene: bpy.types.Scene, source: SourceInfo) -> None:
     scene.view_settings.view_transform = "Standard"
     scene.view_settings.look = "None"
     scene.view_settings.exposure, scene.view_settings.gamma = 0.0, 1.0
+    scene.render.dither_intensity = 0.0
     scene.render.use_sequencer = True
     scene.render.use_compositing = False
 

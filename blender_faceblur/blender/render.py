@@ -82,9 +82,9 @@ def render_film(
             outcome = bpy.ops.render.render(animation=True, scene=scene.name)
     finally:
         bpy.app.handlers.render_write.remove(count_frames)
-        for strip, path in resting:
+        for modifier, path in resting:
             _remove_curve(scene, path)
-            find_modifier(strip).mute = False
+            modifier.mute = False
     done = count_frames.done  # type: ignore[attr-defined]
     if outcome != {"FINISHED"} or done != count:
         raise FaceBlurError(f"Blender ended its render after {done} of {count} frames.")
@@ -120,10 +120,9 @@ def _set_output(scene: bpy.types.Scene, output: Path) -> None:
     render.use_placeholder = False
     render.use_stamp = False
     render.use_border = False
-    render.dither_intensity = 0.0
-    for name in ("use_stamp_date", "use_stamp_time", "use_stamp_render_time", "use_stamp_frame", "use_stamp_scene",
-                 "use_stamp_filename", "use_stamp_camera", "use_stamp_hostname", "use_stamp_memory"):
-        setattr(render, name, False)
+    for stamp in render.bl_rna.properties:
+        if stamp.identifier.startswith("use_stamp_"):
+            setattr(render, stamp.identifier, False)
     render.metadata_input = "SCENE"
     # Blender reads '#' in a path as digits of the frame number, and '//' as the folder of the .blend file.
     if "#" in str(output):
@@ -133,7 +132,7 @@ def _set_output(scene: bpy.types.Scene, output: Path) -> None:
 
 def _rest_where_no_face_is(
     scene: bpy.types.Scene, faces: Sequence[tuple[int, int]]
-) -> list[tuple[bpy.types.Strip, str]]:
+) -> list[tuple[bpy.types.StripModifier, str]]:
     """Key the mute of our modifiers, with a frame to spare on either side of every range; gives what was keyed."""
     keyed = []
     for strip in scene.sequence_editor.strips:
@@ -149,7 +148,7 @@ def _rest_where_no_face_is(
             modifier.mute = mute
             scene.keyframe_insert(path, frame=frame)
         modifier.mute = False
-        keyed.append((strip, path))
+        keyed.append((modifier, path))
     return keyed
 
 

@@ -76,9 +76,18 @@ def render_frame(scene: Any, frame: int, path: Path) -> NDArray[np.uint8]:
 
 def see(picture: NDArray[np.uint8]) -> Sight:
     rgb = picture.astype(int)
-    return Sight(
-        *(int(mask.sum()) for mask in (_is_disk(rgb), _is_cover(rgb))), _centre(_is_disk(rgb)), _centre(_is_cover(rgb))
-    )
+    disk, cover = _is_disk(rgb), _is_cover(rgb)
+    return Sight(int(disk.sum()), int(cover.sum()), _centre(disk), _centre(cover))
+
+
+def find_cover(scene: Any) -> tuple[Any, Any]:
+    """The film's strip and our modifier on it."""
+    from blender_faceblur.blender.strips import find_modifier
+
+    footage = next(strip for strip in scene.sequence_editor.strips if strip.type == "MOVIE")
+    modifier = find_modifier(footage)
+    assert modifier is not None
+    return footage, modifier
 
 
 def _is_disk(rgb: NDArray[Any]) -> NDArray[np.bool_]:

@@ -15,7 +15,6 @@ bpy = pytest.importorskip("bpy")
 from blender_faceblur.blender.compositing import EffectSettings  # noqa: E402
 from blender_faceblur.blender.context import borrow_sequencer  # noqa: E402
 from blender_faceblur.blender.project import build_project  # noqa: E402
-from blender_faceblur.blender.strips import find_modifier  # noqa: E402
 
 from . import disks  # noqa: E402
 
@@ -29,8 +28,8 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def _build(film: Path) -> tuple[Any, Any, Any]:
     scene = build_project(film, disks.build_document(film.name), EffectSettings("solid", disks.COVER))
-    footage = next(strip for strip in scene.sequence_editor.strips if strip.type == "MOVIE")
-    return scene, footage, find_modifier(footage).input_mask_strip
+    footage, modifier = disks.find_cover(scene)
+    return scene, footage, modifier.input_mask_strip
 
 
 def _select(scene: Any, *strips: Any) -> None:

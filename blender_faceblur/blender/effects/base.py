@@ -42,7 +42,7 @@ class Effect(ABC):
 
 
 def add_grid_inputs(tree: bpy.types.NodeTree) -> None:
-    for name, side, count in zip(GRID_INPUTS, ("width", "height"), (48.0, 28.0)):
+    for name, side, count in zip(GRID_INPUTS, ("width", "height"), (48.0, 28.0), strict=True):
         nodes.add_input(tree, name, "Float", count, f"Samples over the whole {side} of the picture; fewer hide more")
 
 
@@ -59,7 +59,7 @@ def add_reduction(tree: bpy.types.NodeTree, source: bpy.types.Node, halvings: in
         scaled = nodes.add_node(tree, "CompositorNodeScale", 2 + step, Image=image, X=0.5, Y=0.5)
         if step == 0:
             scaled.inputs["Type"].default_value = "Absolute"
-            for name, grid in zip(("X", "Y"), GRID_INPUTS):
+            for name, grid in zip(("X", "Y"), GRID_INPUTS, strict=True):
                 # Blender rounds sizes up: a hair above a whole number would add a column, and shift every halving.
                 size = maths("MULTIPLY", source.outputs[grid], 2.0**halvings)
                 nodes.put(tree, scaled.inputs[name], maths("SUBTRACT", size, 0.01))
@@ -81,8 +81,8 @@ def add_enlargement(
     column = 1 + round(image.node.location.x / 220)
     info = nodes.add_node(tree, "CompositorNodeImageInfo", 1, Image=source.outputs["Image"])
     width, height = nodes.split(tree, info.outputs["Resolution"], 1)
-    enlarged = nodes.add_node(
-        tree, "CompositorNodeScale", column, Image=image, X=width, Y=height, Type="Absolute", Interpolation=interpolation
-    )
+    enlarged = nodes.add_node(tree, "CompositorNodeScale", column, Image=image, X=width, Y=height)
+    enlarged.inputs["Type"].default_value = "Absolute"
+    enlarged.inputs["Interpolation"].default_value = interpolation
     extend(enlarged)
     return enlarged.outputs[0]
