@@ -7,8 +7,14 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from .geometry import Array, ellipses_in_boxes, grow_to_contain
+from .sparse import Bounds, choose_keys, find_centres, find_reaches, lead_out
 
-_PLACE_S, _ROLL_S = 0.1, 0.25
+_PLACE_S, _ROLL_S = 0.06, 0.25
+_CALM_S = 0.25
+_ROOM_SHARE, _ROOM_PX = 0.25, 2.0
+"""How far the sparse path may lie beyond the smooth one: a part of the face's height, at least some pixels."""
+_USED_ROOM = 0.3
+_SLACK = 1e-3
 
 
 def _bell(sigma: float) -> Array:
@@ -51,19 +57,43 @@ def fill_rolls(rolls: Array, confidence: Array, frame_rate: float) -> Array:
 def smooth_ellipses(boxes: Array, rolls: Array, frame_rate: float) -> Array:
     """Ellipses (N x 5: cx, cy, rx, ry, angle) for consecutive frames' boxes (N x 4) and filled rolls (N).
 
-    Each contains the ellipse in its own frame's box.
+    Each contains the ellipse in its own frame's box. They move evenly between as few frames as that allows: an editor
+    is to correct keys, not noise.
     """
     raw = ellipses_in_boxes(boxes, rolls)
     if len(raw) < 3:
         return raw
+    # An ellipse turned by half a turn is the same; its way there is not.
+    raw[:, 4] = np.unwrap(raw[:, 4], period=np.pi)
+    smooth = _smooth_tightly(raw, frame_rate)
+    room = np.maximum(_ROOM_SHARE * 2 * np.maximum(smooth[:, 2], smooth[:, 3]), _ROOM_PX)
+    candidates = []
+    for path in (smooth, _calm(smooth, _bell(_CALM_S * frame_rate))):
+        for used in (0.0, _USED_ROOM):
+            wider = path.copy()
+            wider[:, 2:4] += used * room[:, None]
+            candidates += [grow_to_contain(wider, raw), grow_to_contain(lead_out(wider, room), raw)]
+    bounds = Bounds(
+        find_centres(raw), find_reaches(raw) * (1 - _SLACK),
+        find_centres(smooth), find_reaches(smooth) + room[:, None])
+    frames, keys = choose_keys(candidates, bounds)
+    at = np.arange(len(raw))
+    even = np.stack([np.interp(at, frames, keys[:, i]) for i in range(5)], axis=1)
+    return grow_to_contain(even, raw)
+
+
+def _smooth_tightly(raw: Array, frame_rate: float) -> Array:
     bell = _bell(_PLACE_S * frame_rate)
-    smooth = raw.copy()
-    for i in range(4):
-        smooth[:, i] = _averaged(raw[:, i], bell, keep_trend=True)
-    # A trend that goes on beyond an end can point below zero.
-    smooth[:, 2:4] = np.maximum(smooth[:, 2:4], raw[:, 2:4] / 2)
+    smooth = _calm(raw, bell)
+    smooth[:, 4] = raw[:, 4]
     # How much each frame lacks, as one margin for both semi-axes, raised smoothly over its neighbours.
     margin = _raised(grow_to_contain(smooth, raw)[:, 2] - smooth[:, 2], bell)
-    smooth[:, 2] += margin
-    smooth[:, 3] += margin
+    smooth[:, 2:4] += margin[:, None]
     return grow_to_contain(smooth, raw)
+
+
+def _calm(ellipses: Array, bell: Array) -> Array:
+    calm = np.stack([_averaged(ellipses[:, i], bell, keep_trend=True) for i in range(5)], axis=1)
+    # A trend that goes on beyond an end can point below zero.
+    calm[:, 2:4] = np.maximum(calm[:, 2:4], ellipses[:, 2:4] / 2)
+    return calm

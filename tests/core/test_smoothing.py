@@ -35,9 +35,20 @@ def test_smoothing_calms_a_shaking_path() -> None:
     assert left < shake / 5
 
 
+def test_a_shaking_path_becomes_few_straight_stretches_close_to_it() -> None:
+    boxes, rolls = make_boxes(1, 500)
+    raw, smooth = ellipses_in_boxes(boxes, rolls), smooth_ellipses(boxes, rolls, 25)
+    turns = np.abs(np.diff(smooth[:, :2], n=2, axis=0)).max(axis=1) > 0.02
+    assert 10 < turns.sum() < 60
+    growth = np.sqrt(np.prod(smooth[:, 2:4], axis=1) / np.prod(raw[:, 2:4], axis=1))
+    assert np.median(growth) < 1.45 and growth.max() < 1.8
+
+
 def test_upright_face_fills_its_box_and_leaning_one_covers_most_of_it() -> None:
     box = np.array([[100.0, 100.0, 160.0, 180.0]])
     np.testing.assert_allclose(ellipses_in_boxes(box, np.zeros(1)), [[130, 140, 30, 40, 0]])
+    lying = ellipses_in_boxes(box, np.array([np.pi / 2]))
+    np.testing.assert_allclose(lying, [[130, 140, 40, 30, np.pi / 2]])
     leaning = ellipses_in_boxes(box, np.array([1.0]))
     inner = np.array([[130, 140, 27, 36, 0.0]])
     assert (supports(leaning, DIRECTIONS) >= supports(inner, DIRECTIONS) - 0.02).all()

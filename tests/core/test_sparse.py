@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Chosen keys keep to their bounds at every frame, take the farthest way and fall back where none is left."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from blender_faceblur.core.sparse import Bounds, choose_keys, find_centres, find_reaches
+
+
+def make_path(count: int) -> np.ndarray:
+    t = np.arange(count) / 25
+    columns = 300 + 90 * np.sin(t), 200 + 40 * np.cos(1.7 * t), 30 + 5 * np.sin(t), 40 + 5 * np.cos(t), 0 * t
+    return np.stack(columns, axis=1)
+
+
+def make_bounds(path: np.ndarray, room: float) -> Bounds:
+    centres, reaches = find_centres(path), find_reaches(path)
+    return Bounds(centres, reaches, centres, reaches + room)
+
+
+def wider(path: np.ndarray, by: float) -> np.ndarray:
+    return path + np.array([0, 0, by, by, 0])
+
+
+@pytest.mark.parametrize("room", [0.5, 3.0, 12.0])
+def test_keys_keep_to_the_bounds(room: float) -> None:
+    path = make_path(400)
+    frames, keys = choose_keys([wider(path, room / 2), wider(path, 0.2 * room)], make_bounds(path, room))
+    assert frames[0] == 0 and frames[-1] == 399 and len(frames) == len(keys) and (np.diff(frames) > 0).all()
+    at = np.arange(400)
+    # Nothing leans here, so the drawn shape is the ellipse of the mean parameters.
+    between = np.stack([np.interp(at, frames, keys[:, i]) for i in range(5)], axis=1)
+    excess = find_reaches(between) - find_reaches(path)
+    off = np.abs(find_centres(between) - find_centres(path))
+    assert (excess - off).min() >= -1e-9 and (excess + off).max() <= room + 1e-9
+
+
+def test_more_room_or_more_candidates_need_fewer_keys() -> None:
+    path = make_path(400)
+    counts = [len(choose_keys([wider(path, room / 2)], make_bounds(path, room))[0]) for room in (1, 4, 16)]
+    assert counts[0] > counts[1] > counts[2]
+    two = choose_keys([wider(path, 2), wider(path, 1)], make_bounds(path, 4))[0]
+    assert len(two) <= counts[1]
+
+
+def test_the_first_candidate_is_the_way_out() -> None:
+    """Where nothing stays within the outer bound, every frame is keyed, and the inner bound is kept."""
+    path = make_path(30)
+    frames, keys = choose_keys([wider(path, 9), wider(path, 20)], make_bounds(path, 4))
+    assert frames == list(range(30))
+    np.testing.assert_allclose(keys, wider(path, 9))
+
+
+def test_one_and_two_frames() -> None:
+    for count in (1, 2):
+        path = make_path(count)
+        frames, keys = choose_keys([wider(path, 1)], make_bounds(path, 2))
+        assert frames == list(range(count)) and keys.shape == (count, 5)
