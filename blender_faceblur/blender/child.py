@@ -45,7 +45,7 @@ def main(job_path: Path) -> int:
 def run(job: dict[str, Any]) -> None:
     """Do what the job says (keys: source, tracks, effect, render, save_blend); sends progress and the result.
 
-    For measuring, `effect` may be None (footage as it is), and `pass` true: a modifier that hands the picture on.
+    For measuring, `effect` may be None (footage as it is), and `measure` "pass": a modifier that hands the picture on.
     """
     import bpy
 
@@ -58,7 +58,7 @@ def run(job: dict[str, Any]) -> None:
     document = read_document(Path(job["tracks"]))
     effect = EffectSettings(**job["effect"]) if job["effect"] is not None else None
     scene = build_project(Path(job["source"]), document, effect)
-    if job.get("pass"):
+    if job.get("measure") == "pass":
         replace_by_pass(scene.sequence_editor.strips[0])
     if job.get("save_blend"):
         save_project(Path(job["save_blend"]))
