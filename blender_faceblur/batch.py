@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import shutil
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,13 +15,15 @@ from .core.document import read_document, write_document
 from .core.settings import DEFAULT_EXPANSION
 from .core.types import FaceBlurError, SourceInfo
 from .delivery.container import Container, choose_container, list_sound
-from .delivery.picture import finish_picture, read_picture_record, verify_picture
+from .delivery.encode import LOSSLESS_CODEC, encode_pictures, needs_encoding
+from .delivery.picture import finish_picture, read_picture_record, read_profile, verify_picture
 from .delivery.record import find_frames, make_record, read_film_record
 from .delivery.remux import remux_film
 from .delivery.verify import Expected, verify_film
 from .progress import Outcome, Reporter
 from .rendering import Tell, run_blender_job
 from .sources import open_source
+from .sources.image import find_orientation
 from .worker.client import build_request, run_job
 from .worker.protocol import ErrorMessage, Progress, Result, Warned
 from .workplace import Workplace, replace_file
@@ -99,12 +102,16 @@ def plan_jobs(inputs: Iterable[Path], output: Path | None, recursive: bool, save
         if place is not None and not single and place.is_file():
             raise FaceBlurError(f"{name} {place} is a file, but there are several inputs: name a folder.")
 
+    names = Counter(under / source.stem for source, under in found.items())
+
     def place_beside(folder: Path | None, source: Path, under: Path, ending: str) -> Path | None:
         if folder is None:
             return None
         if single and folder.suffix and not folder.is_dir():
             return folder
-        return folder / under / (source.stem + ending)
+        # A phone's film and picture of one moment share their name but for the ending.
+        alone = names[under / source.stem] == 1
+        return folder / under / ((source.stem if alone else source.name) + ending)
 
     jobs = []
     for source, under in found.items():
@@ -211,21 +218,36 @@ def _blur(job: Job, info: SourceInfo, container: Container | None, settings: Set
         warn(text)
     outcome.faces, outcome.doubts, outcome.frames = len(document.tracks), len(document.doubts), info.frame_count
     pictures = part / ("pictures.mkv" if container else f"picture{job.output.suffix.lower()}")
+    again = container is not None and needs_encoding(settings.codec, info.width, info.height)
+    codec = LOSSLESS_CODEC if again else settings.codec
+    if again and settings.render:
+        warn(f"The size {info.width} x {info.height} is odd: written with colours at full resolution (4:4:4), which "
+             "some players do not show.")
     if settings.render or job.save_blend:
-        result = render(_describe_job(job, tracks, pictures, settings), folder, settings.blender, reporter.tell, warn)
+        description = _describe_job(job, tracks, pictures, codec, settings)
+        result = render(description, folder, settings.blender, reporter.tell, warn)
         if (result["width"], result["height"], result["frames"]) != (info.width, info.height, info.frame_count):
             raise FaceBlurError(f"Blender rendered {result['frames']} frames of {result['width']} x "
                                 f"{result['height']} instead of {info.frame_count} of {info.width} x {info.height}.")
     if settings.render:
         record = make_record(info.fingerprint, settings.shape(), info.frame_count)
         if container is None:
-            finish_picture(pictures, record)
+            tag = find_orientation(job.source.read_bytes())
+            finish_picture(pictures, record, tag[2] if tag else 1, read_profile(job.source))
             verify_picture(pictures, info.width, info.height)
             finished = pictures
         else:
+            if again:
+                encoded = part / "encoded.mkv"
+                encode_pictures(pictures, encoded, codec=settings.codec, quality=settings.quality,
+                                frame_rate=info.frame_rate,
+                                progress=lambda done: reporter.tell("encode", done, info.frame_count))
+                pictures.unlink()
+                pictures = encoded
             finished = part / f"result{container.suffix}"
             for text in remux_film(pictures, job.source, finished, container, frame_rate=info.frame_rate,
-                                   record=record, reencode_audio=settings.reencode_audio):
+                                   pixel_aspect=info.pixel_aspect, record=record,
+                                   reencode_audio=settings.reencode_audio):
                 warn(text)
             verify_film(finished, job.source, _expect(info), settings.reencode_audio)
         replace_file(finished, job.output)
@@ -236,11 +258,11 @@ def _blur(job: Job, info: SourceInfo, container: Container | None, settings: Set
     outcome.status = "done"
 
 
-def _describe_job(job: Job, tracks: Path, pictures: Path, settings: Settings) -> dict[str, Any]:
+def _describe_job(job: Job, tracks: Path, pictures: Path, codec: str, settings: Settings) -> dict[str, Any]:
     return {
         "source": str(job.source.resolve()), "tracks": str(tracks),
         "effect": {"kind": settings.effect, "color": settings.color, "samples_across": settings.samples_across},
-        "render": {"output": str(pictures.resolve()), "codec": settings.codec, "quality": settings.quality}
+        "render": {"output": str(pictures.resolve()), "codec": codec, "quality": settings.quality}
         if settings.render else None,
         "save_blend": str(job.save_blend.resolve()) if job.save_blend else None,
     }
@@ -254,6 +276,9 @@ def _settle_output(job: Job, info: SourceInfo, settings: Settings) -> tuple[Job,
                 raise FaceBlurError(f"{job.source.name}: a picture needs an ending that says its format.")
             raise FaceBlurError(f"{job.output.name}: a picture keeps its format; name it {job.source.suffix}.")
         return job, None, []
+    if settings.codec == "ffv1" and info.pixel_aspect != 1:
+        raise FaceBlurError(f"{job.source.name}: its pixels are not square, which cannot be kept with ffv1; use "
+                            "--codec h264 --quality lossless.")
     wanted = None if job.choose_ending else job.output
     container, said = choose_container(job.source, list_sound(job.source), settings.codec, wanted,
                                        settings.reencode_audio)

@@ -60,7 +60,9 @@ class Reporter:
         """Frames per second and seconds left, or None when it is too early to say something again."""
         now = time.monotonic()
         if stage != self._stage:
-            self._stage, self._since, self._shown = stage, now, 0.0
+            self._stage, self._since = stage, now
+            # The first word of a stage has no speed yet.
+            self._shown = now
         if now - self._shown < interval_s and done < total:
             return None
         self._shown = now

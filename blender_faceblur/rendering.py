@@ -99,7 +99,7 @@ def _follow(process: subprocess.Popen[bytes], tell: Tell, warn: Callable[[str], 
         elif message["type"] == "warning":
             warn(str(message["text"]))
         elif message["type"] == "error":
-            problem = str(message["text"])
+            problem = " ".join(str(message["text"]).split())
         elif message["type"] == "result":
             result = message
     code = process.wait()

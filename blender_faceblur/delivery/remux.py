@@ -19,13 +19,13 @@ _AAC_LAYOUTS = {1: "mono", 2: "stereo", 3: "3.0", 4: "4.0", 5: "5.0", 6: "5.1", 
 
 
 def remux_film(pictures: Path, source: Path, output: Path, container: Container, *, frame_rate: Fraction,
-               record: str, reencode_audio: bool) -> list[str]:
+               pixel_aspect: Fraction, record: str, reencode_audio: bool) -> list[str]:
     """Write `output`: every picture packet of `pictures`, every sound packet of `source`; returns what was left out.
 
     Pictures are timed anew, picture n at n / frame_rate after the time at which the source's video begins, so sound
-    and picture stay in step. Of the metadata only the language and role of sound streams are kept. Sound that the
-    container cannot hold is encoded anew when `reencode_audio`. Raises FaceBlurError when a file cannot be read or
-    written.
+    and picture stay in step; what begins first begins at 0, as a recording of a broadcast may not. Of the metadata
+    only the language and role of sound streams are kept. Sound that the container cannot hold is encoded anew when
+    `reencode_audio`. Raises FaceBlurError when a file cannot be read or written.
     """
     import av
 
@@ -37,9 +37,11 @@ def remux_film(pictures: Path, source: Path, output: Path, container: Container,
             options = {"movflags": "+faststart"} if container.format in ("mp4", "mov") else {}
             result = files.enter_context(av.open(str(output), "w", format=container.format, options=options))
             result.metadata["comment"] = record
-            tracks = [_plan_pictures(rendered, original, result, frame_rate)]
+            blank = find_blank(original)
+            start = find_start(original) - blank
+            tracks = [_plan_pictures(rendered, result, frame_rate, pixel_aspect, start)]
             for stream in original.streams.audio:
-                tracks.append(_plan_sound(stream, source, result, container, reencode_audio))
+                tracks.append(_plan_sound(stream, source, result, container, reencode_audio, blank))
             for packet in _merge(tracks):
                 result.mux(packet)
             return _list_dropped(original)
@@ -52,6 +54,13 @@ def find_start(container: Any) -> Fraction:
     """The time, in seconds, at which the film's first video stream begins."""
     stream = container.streams.video[0]
     return (stream.start_time or 0) * Fraction(stream.time_base)
+
+
+def find_blank(container: Any) -> Fraction:
+    """The seconds before anything is seen or heard; 0 also where something begins before time zero."""
+    streams = [container.streams.video[0], *container.streams.audio]
+    starts = [stream.start_time * Fraction(stream.time_base) for stream in streams if stream.start_time is not None]
+    return max(min(starts, default=Fraction(0)), Fraction(0))
 
 
 def time_pictures(packets: list[tuple[int, int]], frame_rate: Fraction, time_base: Fraction) -> list[tuple[int, int]]:
@@ -69,7 +78,8 @@ def time_pictures(packets: list[tuple[int, int]], frame_rate: Fraction, time_bas
     return [(index, position - delay) for position, index in enumerate(shown)]
 
 
-def _plan_pictures(rendered: Any, original: Any, result: Any, frame_rate: Fraction) -> Iterator[tuple[Fraction, Any]]:
+def _plan_pictures(rendered: Any, result: Any, frame_rate: Fraction, pixel_aspect: Fraction,
+                   start: Fraction) -> Iterator[tuple[Fraction, Any]]:
     stream = rendered.streams.video[0]
     time_base = Fraction(stream.time_base)
     # The times are needed before the first packet is written, the pictures are not: so read the file twice.
@@ -77,9 +87,27 @@ def _plan_pictures(rendered: Any, original: Any, result: Any, frame_rate: Fracti
                           frame_rate, time_base)
     rendered.seek(0)
     target = result.add_stream_from_template(stream)
+    shape = _plan_shape(stream, target, pixel_aspect)
     unit = _find_unit(frame_rate)
     target.time_base = unit
-    return _walk_pictures(rendered, stream, target, times, find_start(original), frame_rate, unit)
+    return _walk_pictures(rendered, stream, target, shape, times, start, frame_rate, unit)
+
+
+def _plan_shape(stream: Any, target: Any, pixel_aspect: Fraction) -> Any:
+    """A filter that writes the pixels' shape into the pictures' own headers, None where it is there; tells the target.
+
+    Blender renders with square pixels: with others its strips are stretched, and the mask with them.
+    """
+    from av.bitstream import BitStreamFilterContext
+
+    shaper = {"h264": "h264_metadata", "hevc": "hevc_metadata"}.get(name_codec(stream))
+    if shaper is None or pixel_aspect == (stream.sample_aspect_ratio or 1):
+        return None
+    shape = f"sample_aspect_ratio={pixel_aspect.numerator}/{pixel_aspect.denominator}"
+    written = BitStreamFilterContext(f"{shaper}={shape}", stream, target)
+    # MP4 and MOV say it too; the filter has just told the target the old one.
+    target.codec_context.sample_aspect_ratio = pixel_aspect
+    return written
 
 
 def _find_unit(frame_rate: Fraction) -> Fraction:
@@ -90,11 +118,14 @@ def _find_unit(frame_rate: Fraction) -> Fraction:
     return Fraction(1, ticks)
 
 
-def _walk_pictures(rendered: Any, stream: Any, target: Any, times: list[tuple[int, int]], start: Fraction,
+def _walk_pictures(rendered: Any, stream: Any, target: Any, shape: Any, times: list[tuple[int, int]], start: Fraction,
                    frame_rate: Fraction, unit: Fraction) -> Iterator[tuple[Fraction, Any]]:
     offset = round(start / unit)
     frame = 1 / frame_rate / unit
     packets = (packet for packet in rendered.demux(stream) if packet.pts is not None)
+    if shape is not None:
+        # One packet in, one packet out: these filters hold nothing back.
+        packets = (shaped for packet in packets for shaped in shape.filter(packet))
     for packet, (pts, dts) in zip(packets, times, strict=True):
         packet.stream, packet.time_base = target, unit
         packet.pts, packet.dts = offset + round(pts * frame), offset + round(dts * frame)
@@ -103,11 +134,11 @@ def _walk_pictures(rendered: Any, stream: Any, target: Any, times: list[tuple[in
 
 
 def _plan_sound(stream: Any, source: Path, result: Any, container: Container,
-                reencode_audio: bool) -> Iterator[tuple[Fraction, Any]]:
+                reencode_audio: bool, blank: Fraction) -> Iterator[tuple[Fraction, Any]]:
     """Each sound stream is read through a container of its own, so that no stream waits in memory for another."""
     if name_codec(stream) in container.sound:
         target = result.add_stream_from_template(stream)
-        walk = _walk_packets(source, stream.index, target, container)
+        walk = _walk_packets(source, stream.index, target, container, blank)
     elif reencode_audio and stream.codec_context is not None:
         channels = stream.codec_context.channels
         if channels not in _AAC_LAYOUTS:
@@ -115,7 +146,7 @@ def _plan_sound(stream: Any, source: Path, result: Any, container: Container,
         rate = stream.codec_context.sample_rate
         target = result.add_stream("aac", rate=rate if rate in _AAC_RATES else 48000, layout=_AAC_LAYOUTS[channels])
         target.codec_context.bit_rate = AAC_BIT_RATE
-        walk = _walk_encoded(source, stream.index, target)
+        walk = _walk_encoded(source, stream.index, target, blank)
     else:
         raise FaceBlurError(f"The {name_codec(stream)} sound of {source.name} cannot be kept as it is.")
     language = stream.metadata.get("language")
@@ -125,20 +156,24 @@ def _plan_sound(stream: Any, source: Path, result: Any, container: Container,
     return walk
 
 
-def _walk_packets(source: Path, index: int, target: Any, container: Container) -> Iterator[tuple[Fraction, Any]]:
+def _walk_packets(source: Path, index: int, target: Any, container: Container,
+                  blank: Fraction) -> Iterator[tuple[Fraction, Any]]:
     import av
 
     with av.open(str(source), options={"protocol_whitelist": "file"}) as original:
         stream = original.streams[index]
+        early = round(blank / stream.time_base)
         for packet in original.demux(stream):
             # Only MP4 and MOV have edit lists, which say that a packet before the start must not be heard.
             if packet.size and not (packet.is_discard and container.format == "matroska"):
                 time = (packet.dts if packet.dts is not None else packet.pts or 0) * Fraction(packet.time_base)
+                packet.pts = None if packet.pts is None else packet.pts - early
+                packet.dts = None if packet.dts is None else packet.dts - early
                 packet.stream = target
-                yield time, packet
+                yield time - blank, packet
 
 
-def _walk_encoded(source: Path, index: int, target: Any) -> Iterator[tuple[Fraction, Any]]:
+def _walk_encoded(source: Path, index: int, target: Any, blank: Fraction) -> Iterator[tuple[Fraction, Any]]:
     import av
 
     with av.open(str(source), options={"protocol_whitelist": "file"}) as original:
@@ -146,6 +181,8 @@ def _walk_encoded(source: Path, index: int, target: Any) -> Iterator[tuple[Fract
         resampler = av.AudioResampler("fltp", target.codec_context.layout.name, target.codec_context.sample_rate)
         time_base = Fraction(1, target.codec_context.sample_rate)
         for frame in _chain_none(original.decode(stream)):
+            if frame is not None and frame.pts is not None:
+                frame.pts -= round(blank / frame.time_base)
             for piece in resampler.resample(frame):
                 for packet in target.encode(piece):
                     yield (packet.dts or 0) * time_base, packet

@@ -113,9 +113,11 @@ def _check_pictures(container: Any, expected: Expected) -> str:
     if abs(aspect / expected.pixel_aspect - 1) > Fraction(1, 1000):
         return f"its pixels have the shape {aspect} instead of {expected.pixel_aspect}"
     container.seek(0)
-    if next(container.decode(stream), None) is None:
+    first = next(container.decode(stream), None)
+    if first is None:
         return "its first picture cannot be decoded"
-    return ""
+    # Blender has already turned the pictures.
+    return "it asks players to turn it" if first.rotation else ""
 
 
 def _check_sound(result: list[Sound], source: list[Sound], reencode_audio: bool) -> str:

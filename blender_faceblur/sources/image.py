@@ -32,12 +32,13 @@ class ImageSource(FrameSource):
         if _is_animated(data):
             raise FaceBlurError(f"{path.name}: an animated picture, Blender shows one frame at most; make it a film")
         warnings = []
-        tag = _find_orientation(data)
+        tag = find_orientation(data)
         if tag is not None:
             at, layout, orientation = tag
             if orientation != 1:
                 self.upright_turn = _UPRIGHT_TURNS.get(orientation, 0)
-                warnings.append("Blender ignores the orientation tag: the picture is written as its pixels lie")
+                warnings.append("Blender ignores the orientation tag and shows the picture as its pixels lie; "
+                                "the output keeps the tag")
             if data.startswith((b"II", b"MM")):
                 # OpenCV turns TIFF pictures even when told not to (seen in 4.11 and 4.14).
                 struct.pack_into(layout, data, at, 1)
@@ -83,7 +84,7 @@ def _is_animated(data: bytearray) -> bool:
     return data[8:12] == b"WEBP" and data[12:16] == b"VP8X" and bool(data[20] & 0x02)
 
 
-def _find_orientation(data: bytearray) -> tuple[int, str, int] | None:
+def find_orientation(data: bytes | bytearray) -> tuple[int, str, int] | None:
     """Where the orientation tag's value lies, how it is packed (struct), and its value; None if there is none.
 
     TIFF 6.0 section 2 describes the directory, which EXIF embeds in JPEG (APP1), PNG (eXIf) and WebP (EXIF).

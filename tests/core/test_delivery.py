@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import struct
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,12 @@ import pytest
 
 from blender_faceblur.core.types import FaceBlurError
 from blender_faceblur.delivery.container import choose_container, list_sound
-from blender_faceblur.delivery.picture import finish_picture, read_picture_record
+from blender_faceblur.delivery.encode import encode_pictures, needs_encoding
+from blender_faceblur.delivery.picture import finish_picture, read_picture_record, read_profile, verify_picture
 from blender_faceblur.delivery.record import find_frames, make_record, read_film_record
 from blender_faceblur.delivery.remux import remux_film, time_pictures
 from blender_faceblur.delivery.verify import Expected, count_pictures, read_sound, verify_film
+from blender_faceblur.sources.image import find_orientation
 
 NTSC = Fraction(30000, 1001)
 
@@ -80,8 +83,8 @@ def deliver(source: Path, folder: Path, *, frames: int = 12, rate: Fraction = NT
     container, said = choose_container(source, list_sound(source), "h264", wanted, reencode)
     pictures, result = folder / "pictures.mkv", folder / f"result{container.suffix}"
     render(pictures, frames, rate, size, aspect)
-    said += remux_film(pictures, source, result, container, frame_rate=rate, record="faceblur:1:test",
-                       reencode_audio=reencode)
+    said += remux_film(pictures, source, result, container, frame_rate=rate, pixel_aspect=aspect,
+                       record="faceblur:1:test", reencode_audio=reencode)
     verify_film(result, source, Expected(frames, rate, *size, aspect), reencode)
     return result, said
 
@@ -126,10 +129,62 @@ def test_only_language_comes_along(tmp_path: Path) -> None:
     assert b"Jane" not in result.read_bytes()
 
 
-def test_pixel_aspect_is_kept(tmp_path: Path) -> None:
-    source = tmp_path / "a.mp4"
-    write_film(source, aspect=Fraction(4, 3))
-    deliver(source, tmp_path, aspect=Fraction(4, 3))
+@pytest.mark.parametrize("name", ["a.mp4", "a.mov", "a.mkv"])
+def test_pixel_aspect_is_kept(tmp_path: Path, name: str) -> None:
+    source = tmp_path / name
+    write_film(source, aspect=Fraction(16, 15))
+    result, _ = deliver(source, tmp_path, aspect=Fraction(16, 15))
+    with av.open(str(result)) as container:
+        picture = next(container.decode(video=0))
+        assert container.streams.video[0].sample_aspect_ratio == Fraction(16, 15)
+        # In the pictures' own headers too: some players look nowhere else.
+        assert container.streams.video[0].codec_context.sample_aspect_ratio == Fraction(16, 15)
+        assert (picture.width, picture.height) == (64, 48)
+
+
+def test_what_begins_late_begins_at_zero(tmp_path: Path) -> None:
+    """A transport stream's clock runs from anywhere; its film does not begin with hours of nothing."""
+    early, source = tmp_path / "a.mp4", tmp_path / "a.ts"
+    write_film(early, start_s=0.4)
+    with av.open(str(early)) as container, av.open(str(source), "w") as late:
+        targets = {stream.index: late.add_stream_from_template(stream) for stream in container.streams}
+        for packet in container.demux():
+            if packet.size:
+                packet.stream = targets[packet.stream.index]
+                hour = round(3600 / packet.time_base)
+                packet.pts, packet.dts = packet.pts + hour, packet.dts + hour
+                late.mux(packet)
+    with av.open(str(source)) as container:
+        assert container.start_time > 3_000_000_000
+    result, _ = deliver(source, tmp_path)
+    with av.open(str(result)) as container:
+        assert container.start_time == 0 and container.duration < 1_000_000
+    assert abs(read_sound(result)[0].offset_s - read_sound(source)[0].offset_s) <= Fraction(2, 1000)
+
+
+@pytest.mark.parametrize("codec", ["h264", "h265"])
+def test_odd_sizes_are_encoded_anew(tmp_path: Path, codec: str) -> None:
+    assert needs_encoding(codec, 65, 48) and needs_encoding(codec, 64, 49) and not needs_encoding(codec, 64, 48)
+    assert not needs_encoding("ffv1", 65, 49)
+    rendered, encoded = tmp_path / "rendered.mkv", tmp_path / "encoded.mkv"
+    with av.open(str(rendered), "w") as container:
+        stream: Any = container.add_stream("ffv1", rate=NTSC)
+        stream.width, stream.height, stream.pix_fmt = 65, 49, "bgr0"
+        for index in range(5):
+            ramp = np.linspace([20 + index, 0, 200], [220, 250 - index, 30], 65).round().astype(np.uint8)
+            picture = av.VideoFrame.from_ndarray(np.repeat(ramp[None], 49, axis=0), format="rgb24")
+            picture.pts = index
+            container.mux(stream.encode(picture.reformat(format="bgr0")))
+        container.mux(stream.encode(None))
+    done: list[int] = []
+    encode_pictures(rendered, encoded, codec=codec, quality="high", frame_rate=NTSC, progress=done.append)
+    assert done == [1, 2, 3, 4, 5]
+    with av.open(str(rendered)) as ours, av.open(str(encoded)) as theirs:
+        assert theirs.streams.video[0].guessed_rate == NTSC
+        for before, after in zip(ours.decode(video=0), theirs.decode(video=0), strict=True):
+            assert (after.width, after.height, int(after.colorspace)) == (65, 49, 1)
+            difference = before.to_ndarray(format="rgb24").astype(float) - after.to_ndarray(format="rgb24")
+            assert abs(difference.mean()) < 0.5 and np.abs(difference).mean() < 1.5
 
 
 @pytest.mark.parametrize("rate", [Fraction(24000, 1001), Fraction(25), Fraction(60000, 1001), Fraction(25, 2)])
@@ -214,11 +269,40 @@ def test_picture_carries_the_record_and_nothing_else(tmp_path: Path, name: str) 
     if name == "a.png":
         data = path.read_bytes()
         path.write_bytes(data[:33] + b"\x00\x00\x00\x09tEXtFile\x00Jane\x00\x00\x00\x00" + data[33:])
+    if name == "a.tif":
+        data = path.read_bytes()
+        directory = struct.unpack_from("<I", data, 4)[0]
+        count = struct.unpack_from("<H", data, directory)[0]
+        entries = data[directory + 2:directory + 2 + 12 * count] + struct.pack("<HHII", 0x8298, 2, 9, len(data))
+        path.write_bytes(data[:4] + struct.pack("<I", len(data) + 10) + data[8:] + b"Jane Doe\0\0" +
+                         struct.pack("<H", count + 1) + entries + b"\0\0\0\0")
     record = make_record("ab", {}, 1)
     finish_picture(path, record)
     assert read_picture_record(path) == record
     assert np.array_equal(cv2.imread(str(path)), before)
     assert b"Jane" not in path.read_bytes() and b"GPS" not in path.read_bytes()
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.tif", "a.webp"])
+@pytest.mark.parametrize("channels", [3, 4])
+def test_picture_keeps_its_way_up_and_its_profile(tmp_path: Path, name: str, channels: int) -> None:
+    import cv2
+
+    path = tmp_path / name
+    assert cv2.imwrite(str(path), np.random.default_rng(1).integers(0, 255, (40, 61, channels), np.uint8))
+    unchanged = cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION
+    before = cv2.imread(str(path), unchanged)
+    # Longer than a JPEG segment; only what read_profile looks at is real.
+    profile = bytes(16) + b"RGB XYZ " + bytes(12) + b"acsp" + np.random.default_rng(2).bytes(70_001)
+    finish_picture(path, make_record("ab", {}, 1), 8, profile)
+    assert read_profile(path) == profile
+    tag = find_orientation(path.read_bytes())
+    assert tag is not None and tag[2] == 8
+    verify_picture(path, 61, 40)
+    if name == "a.tif":
+        # OpenCV turns TIFF pictures whatever it is told, or fails at it.
+        finish_picture(path, make_record("ab", {}, 1))
+    assert np.array_equal(cv2.imread(str(path), unchanged), before)
 
 
 def test_real_film_with_late_video(tmp_path: Path) -> None:

@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Encodes pictures that Blender rendered without loss, where its own encoder cannot write what is wanted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from ..core.types import FaceBlurError
+
+LOSSLESS_CODEC = "ffv1"
+"""What Blender is asked for instead; it takes any size."""
+
+_RATE_FACTORS = {"lossless": 0, "high": 17, "medium": 20, "low": 23}
+"""The constant rate factors that Blender uses for its H.264 and H.265 at these qualities (blender/render.py)."""
+
+_ENCODERS = {"h264": "libx264", "h265": "libx265"}
+_BT709, _LIMITED = 1, 1
+"""AVCOL_SPC_BT709 and its primaries and curve, AVCOL_RANGE_MPEG (libavutil/pixfmt.h): what Blender's films say."""
+
+
+def needs_encoding(codec: str, width: int, height: int) -> bool:
+    """Whether Blender must render without loss first.
+
+    Its H.264 and H.265 have colours at half the resolution, which an odd size cannot have: it refuses them
+    (5.0.1, 5.2.2).
+    """
+    return codec in _ENCODERS and bool(width % 2 or height % 2)
+
+
+def encode_pictures(rendered: Path, output: Path, *, codec: str, quality: str, frame_rate: Fraction,
+                    progress: Callable[[int], None]) -> None:
+    """Write the pictures of `rendered` (FFV1) into a Matroska file in `codec`, with colours at full resolution.
+
+    `progress` gets the number of pictures done. Raises FaceBlurError when a file cannot be read or written.
+    """
+    import av
+
+    try:
+        with av.open(str(rendered)) as source, av.open(str(output), "w", format="matroska") as result:
+            stream = source.streams.video[0]
+            target: Any = result.add_stream(_ENCODERS[codec], rate=frame_rate, options=_choose_options(codec, quality))
+            context = target.codec_context
+            target.width, target.height = stream.codec_context.width, stream.codec_context.height
+            target.pix_fmt = "yuv444p"
+            context.time_base = 1 / frame_rate
+            context.colorspace = context.color_primaries = context.color_trc = _BT709
+            context.color_range = _LIMITED
+            for done, frame in enumerate(source.decode(stream), 1):
+                picture = frame.reformat(format="yuv444p", dst_colorspace=_BT709, dst_color_range=_LIMITED)
+                picture.pts, picture.time_base = done - 1, 1 / frame_rate
+                result.mux(target.encode(picture))
+                progress(done)
+            result.mux(target.encode(None))
+    except (av.error.FFmpegError, OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise FaceBlurError(f"The rendered pictures cannot be encoded as {codec}: {reason}.") from error
+
+
+def _choose_options(codec: str, quality: str) -> dict[str, str]:
+    options = {"crf": str(_RATE_FACTORS[quality]), "preset": "medium"}
+    if codec == "h264":
+        # x264 makes colours coarser by this much when they come at full resolution.
+        options["x264-params"] = "chroma-qp-offset=-6"
+    if codec == "h265":
+        # x265 writes to the terminal by itself.
+        options["x265-params"] = "log-level=error" + (":lossless=1" if quality == "lossless" else "")
+    return options
