@@ -9,11 +9,11 @@ from numpy.lib.stride_tricks import sliding_window_view
 from .geometry import Array, ellipses_in_boxes, grow_to_contain
 from .sparse import Bounds, choose_keys, find_centres, find_reaches, lead_out
 
-_PLACE_S, _ROLL_S = 0.06, 0.25
+_PLACE_S, _ROLL_S = 0.05, 0.25
 _CALM_S = 0.25
 _ROOM_SHARE, _ROOM_PX = 0.25, 2.0
 """How far the sparse path may lie beyond the smooth one: a part of the face's height, at least some pixels."""
-_USED_ROOM = 0.3
+_USED_ROOM = 0.5
 _SLACK = 1e-3
 
 
@@ -67,12 +67,12 @@ def smooth_ellipses(boxes: Array, rolls: Array, frame_rate: float) -> Array:
     raw[:, 4] = np.unwrap(raw[:, 4], period=np.pi)
     smooth = _smooth_tightly(raw, frame_rate)
     room = np.maximum(_ROOM_SHARE * 2 * np.maximum(smooth[:, 2], smooth[:, 3]), _ROOM_PX)
-    candidates = []
-    for path in (smooth, _calm(smooth, _bell(_CALM_S * frame_rate))):
-        for used in (0.0, _USED_ROOM):
-            wider = path.copy()
-            wider[:, 2:4] += used * room[:, None]
-            candidates += [grow_to_contain(wider, raw), grow_to_contain(lead_out(wider, room), raw)]
+    calm = _calm(smooth, _bell(_CALM_S * frame_rate))
+    wider = np.zeros_like(smooth)
+    wider[:, 2:4] = _USED_ROOM * room[:, None]
+    # Tight where the face moves as lines do, wide and led out of its turns where it does not.
+    candidates = [smooth] + [
+        grow_to_contain(lead_out(path, room), raw) for path in (smooth, smooth + wider, calm + wider)]
     bounds = Bounds(
         find_centres(raw), find_reaches(raw) * (1 - _SLACK),
         find_centres(smooth), find_reaches(smooth) + room[:, None])
