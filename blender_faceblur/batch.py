@@ -7,12 +7,13 @@ import shutil
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from .core.document import read_document, write_document
-from .core.settings import DEFAULT_EXPANSION
+from .core.settings import DEFAULT_EXPANSION, find_preset
 from .core.types import FaceBlurError, SourceInfo
 from .delivery.container import Container, choose_container, list_sound
 from .delivery.encode import LOSSLESS_CODEC, encode_pictures, needs_encoding
@@ -20,6 +21,7 @@ from .delivery.picture import finish_picture, read_picture_record, read_profile,
 from .delivery.record import find_frames, make_record, read_film_record
 from .delivery.remux import remux_film
 from .delivery.verify import Expected, verify_film
+from .paths import find_model, list_models
 from .progress import Outcome, Reporter
 from .rendering import Tell, run_blender_job
 from .sources import open_source
@@ -61,9 +63,10 @@ class Settings:
 
     def shape(self) -> dict[str, str | int | float | bool]:
         """The part of the settings that shapes the output."""
-        return {"version": RECORD_VERSION, "preset": self.preset, "expansion": self.expansion, "effect": self.effect,
-                "color": self.color, "samples_across": self.samples_across, "codec": self.codec,
-                "quality": self.quality, "reencode_audio": self.reencode_audio}
+        return {"version": RECORD_VERSION, "preset": self.preset, "detectors": list_weights(self.preset),
+                "expansion": self.expansion, "effect": self.effect, "color": self.color,
+                "samples_across": self.samples_across, "codec": self.codec, "quality": self.quality,
+                "reencode_audio": self.reencode_audio}
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +144,9 @@ def run_batch(jobs: list[Job], settings: Settings, reporter: Reporter, analyse: 
             try:
                 _do_job(job, settings, reporter, workplace, taken, outcome, analyse or run_analysis, render)
             except FaceBlurError as error:
-                outcome.status, outcome.reason = "failed", str(error)
+                # The reporter says which file it is.
+                reason = str(error).removeprefix(f"{job.source}: ").removeprefix(f"{job.source.name}: ")
+                outcome.status, outcome.reason = "failed", reason
             except OSError as error:
                 outcome.status = "failed"
                 outcome.reason = f"{error.strerror or error}" + (f": {error.filename}" if error.filename else "")
@@ -152,6 +157,17 @@ def run_batch(jobs: list[Job], settings: Settings, reporter: Reporter, analyse: 
             outcomes.append(outcome)
     reporter.summarize(outcomes)
     return outcomes
+
+
+def list_weights(preset: str) -> str:
+    """The weights that the preset would use and that are there: an output made with fewer is not the same."""
+    chosen = find_preset(preset)
+    there = []
+    for name in sorted({use.detector for use in (*chosen.detectors, *chosen.without_yunet)}):
+        with suppress(FaceBlurError):
+            find_model(name)
+            there.append(f"{name} {list_models()[name].sha256}")
+    return ", ".join(there)
 
 
 def run_analysis(source: Path, tracks: Path, settings: Settings, tell: Tell, warn: Warn) -> None:
@@ -171,6 +187,9 @@ def run_analysis(source: Path, tracks: Path, settings: Settings, tell: Tell, war
 
 def _do_job(job: Job, settings: Settings, reporter: Reporter, workplace: Workplace, taken: dict[Path, Path],
             outcome: Outcome, analyse: Analyse, render: Render) -> None:
+    for name in (job.source.resolve(), job.output.resolve()):
+        if any(0xD800 <= ord(sign) <= 0xDFFF for sign in str(name)):
+            raise FaceBlurError(f"{job.source}: its path is no UTF-8 text, which Blender cannot open; rename it.")
     with open_source(job.source) as source:
         info = source.info
     job, container, said = _settle_output(job, info, settings)
@@ -187,8 +206,9 @@ def _do_job(job: Job, settings: Settings, reporter: Reporter, workplace: Workpla
         reporter.warn(text)
         outcome.warnings.append(text)
     part = workplace.make_part_folder(job.output) if settings.render else workplace.folder
+    project = workplace.name_part(job.save_blend, ".blend") if job.save_blend else None
     try:
-        _blur(job, info, container, settings, reporter, workplace.folder, part, outcome, analyse, render)
+        _blur(job, info, container, settings, reporter, workplace.folder, part, project, outcome, analyse, render)
     except (FaceBlurError, OSError) as error:
         if shutil.disk_usage(part).free < SPARE_BYTES:
             raise FaceBlurError(f"The disk of {job.output.parent} is full; nothing was written. ({error})") from error
@@ -198,11 +218,13 @@ def _do_job(job: Job, settings: Settings, reporter: Reporter, workplace: Workpla
         raise
     finally:
         if settings.render:
-            workplace.remove_part_folder(part)
+            workplace.remove_part(part)
+        if project is not None:
+            workplace.remove_part(project)
 
 
 def _blur(job: Job, info: SourceInfo, container: Container | None, settings: Settings, reporter: Reporter,
-          folder: Path, part: Path, outcome: Outcome, analyse: Analyse, render: Render) -> None:
+          folder: Path, part: Path, project: Path | None, outcome: Outcome, analyse: Analyse, render: Render) -> None:
     def warn(text: str) -> None:
         if text not in outcome.warnings:
             outcome.warnings.append(text)
@@ -217,14 +239,16 @@ def _blur(job: Job, info: SourceInfo, container: Container | None, settings: Set
     for text in (*document.source.warnings, *document.notes):
         warn(text)
     outcome.faces, outcome.doubts, outcome.frames = len(document.tracks), len(document.doubts), info.frame_count
-    pictures = part / ("pictures.mkv" if container else f"picture{job.output.suffix.lower()}")
+    # In a path Blender takes '#' for digits of the frame number.
+    plain = folder if "#" in str(part.resolve()) else part
+    pictures = plain / ("pictures.mkv" if container else f"picture{job.output.suffix.lower()}")
     again = container is not None and needs_encoding(settings.codec, info.width, info.height)
     codec = LOSSLESS_CODEC if again else settings.codec
     if again and settings.render:
         warn(f"The size {info.width} x {info.height} is odd: written with colours at full resolution (4:4:4), which "
              "some players do not show.")
-    if settings.render or job.save_blend:
-        description = _describe_job(job, tracks, pictures, codec, settings)
+    if settings.render or project:
+        description = _describe_job(job, tracks, pictures, project, codec, settings)
         result = render(description, folder, settings.blender, reporter.tell, warn)
         if (result["width"], result["height"], result["frames"]) != (info.width, info.height, info.frame_count):
             raise FaceBlurError(f"Blender rendered {result['frames']} frames of {result['width']} x "
@@ -235,10 +259,11 @@ def _blur(job: Job, info: SourceInfo, container: Container | None, settings: Set
             tag = find_orientation(job.source.read_bytes())
             finish_picture(pictures, record, tag[2] if tag else 1, read_profile(job.source))
             verify_picture(pictures, info.width, info.height)
-            finished = pictures
+            finished = part / pictures.name
+            shutil.move(pictures, finished)
         else:
             if again:
-                encoded = part / "encoded.mkv"
+                encoded = pictures.with_name("encoded.mkv")
                 encode_pictures(pictures, encoded, codec=settings.codec, quality=settings.quality,
                                 frame_rate=info.frame_rate,
                                 progress=lambda done: reporter.tell("encode", done, info.frame_count))
@@ -250,21 +275,25 @@ def _blur(job: Job, info: SourceInfo, container: Container | None, settings: Set
                                    reencode_audio=settings.reencode_audio):
                 warn(text)
             verify_film(finished, job.source, _expect(info), settings.reencode_audio)
+            pictures.unlink()
         replace_file(finished, job.output)
         outcome.output = job.output
+    if project and job.save_blend:
+        replace_file(project, job.save_blend)
     if job.save_tracks:
         job.save_tracks.parent.mkdir(parents=True, exist_ok=True)
         write_document(document, job.save_tracks)
     outcome.status = "done"
 
 
-def _describe_job(job: Job, tracks: Path, pictures: Path, codec: str, settings: Settings) -> dict[str, Any]:
+def _describe_job(job: Job, tracks: Path, pictures: Path, project: Path | None, codec: str,
+                  settings: Settings) -> dict[str, Any]:
     return {
         "source": str(job.source.resolve()), "tracks": str(tracks),
         "effect": {"kind": settings.effect, "color": settings.color, "samples_across": settings.samples_across},
         "render": {"output": str(pictures.resolve()), "codec": codec, "quality": settings.quality}
         if settings.render else None,
-        "save_blend": str(job.save_blend.resolve()) if job.save_blend else None,
+        "save_blend": str(project.resolve()) if project else None,
     }
 
 

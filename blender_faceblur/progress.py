@@ -51,10 +51,15 @@ class Reporter:
     def finish(self, outcome: Outcome) -> None:
         """The current input is finished."""
         if outcome.status == "failed":
-            print(f"{outcome.source}: {outcome.reason}", file=self.stream, flush=True)
+            self._print(f"{outcome.source}: {outcome.reason}")
 
     def summarize(self, outcomes: list[Outcome]) -> None:
         """All is finished."""
+
+    def _print(self, text: str) -> None:
+        # A file's name may hold line ends and orders to the terminal.
+        shown = "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in text)
+        print(shown, file=self.stream, flush=True)
 
     def _measure(self, stage: str, done: int, total: int, interval_s: float) -> tuple[float, float] | None:
         """Frames per second and seconds left, or None when it is too early to say something again."""
@@ -107,9 +112,6 @@ class LineReporter(Reporter):
                     self._print(f"  FAILED {outcome.source}: {outcome.reason}")
         if counts["done"]:
             self._print("Look at the result before you give it away: no detector finds every face.")
-
-    def _print(self, text: str) -> None:
-        print(text, file=self.stream, flush=True)
 
 
 class TerminalReporter(LineReporter):

@@ -21,9 +21,9 @@ _LOCK, _PARTS = "lock", "parts.json"
 
 
 class Workplace:
-    """A private (0700) folder of this process, and hidden part folders beside the outputs; a context manager.
+    """A private (0700) folder of this process, and hidden parts beside the outputs; a context manager.
 
-    The part folders lie on the outputs' file systems, so that a finished file moves into place in one step. All are
+    The parts lie on the outputs' file systems, so that a finished file moves into place in one step. All are
     removed at the end. A lock held while the process lives tells the next run which folders a dead one left.
     """
 
@@ -47,26 +47,34 @@ class Workplace:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
                  trace: TracebackType | None) -> None:
         for part in self._parts:
-            shutil.rmtree(part, ignore_errors=True)
+            _remove(part)
         if self._lock is not None:
             self._lock.close()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def make_part_folder(self, beside: Path) -> Path:
         """A private folder in the folder of `beside`. Raises FaceBlurError where nothing can be written."""
-        part = beside.parent / f"{_PART_PREFIX}{secrets.token_hex(8)}"
-        # Written down before it is made: a crash in between leaves a name, not a folder that nobody knows.
-        self._parts.append(part)
+        part = self.name_part(beside, "")
         try:
-            (self.folder / _PARTS).write_text(json.dumps([str(path.resolve()) for path in self._parts]),
-                                              encoding="utf-8")
             part.mkdir(mode=0o700)
         except OSError as error:
             raise FaceBlurError(f"Nothing can be written into {beside.parent}: {error.strerror}.") from error
         return part
 
-    def remove_part_folder(self, part: Path) -> None:
-        shutil.rmtree(part, ignore_errors=True)
+    def name_part(self, beside: Path, ending: str) -> Path:
+        """A name for a file that is made in the folder of `beside`, since it must lie as deep as the finished one."""
+        part = beside.parent / f"{_PART_PREFIX}{secrets.token_hex(8)}{ending}"
+        # Written down before it is made: a crash in between leaves a name, not a part that nobody knows.
+        self._parts.append(part)
+        try:
+            (self.folder / _PARTS).write_text(json.dumps([str(path.resolve()) for path in self._parts]),
+                                              encoding="utf-8")
+        except OSError as error:
+            raise FaceBlurError(f"{self.folder} cannot be written to: {error.strerror}.") from error
+        return part
+
+    def remove_part(self, part: Path) -> None:
+        _remove(part)
         self._parts.remove(part)
 
 
@@ -82,11 +90,21 @@ def remove_leftovers(root: Path) -> int:
         if lock is None:
             continue
         for part in _read_parts(folder):
-            shutil.rmtree(part, ignore_errors=True)
+            _remove(part)
         lock.close()
         shutil.rmtree(folder, ignore_errors=True)
         count += 1
     return count
+
+
+def _remove(part: Path) -> None:
+    if part.is_dir() and not part.is_symlink():
+        shutil.rmtree(part, ignore_errors=True)
+        return
+    # Blender saves under a longer name first.
+    for path in (part, *part.parent.glob(f"{part.name}.*")):
+        with suppress(OSError):
+            path.unlink()
 
 
 def _read_parts(folder: Path) -> list[Path]:

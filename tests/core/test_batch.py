@@ -81,6 +81,31 @@ def test_film_and_picture(tmp_path: Path) -> None:
     assert list_names(tmp_path) == ["a film's “name”.blurred.mp4", "a film's “name”.mp4", "ü.blurred.png", "ü.png"]
 
 
+def test_folder_that_blender_would_misread(tmp_path: Path) -> None:
+    """Blender reads '#' in a path as digits of the frame number, so it must never be given such a path to write to."""
+    def look(job: dict[str, Any], *rest: Any) -> dict[str, Any]:
+        assert "#" not in job["render"]["output"]
+        return render(job, *rest)
+
+    folder = tmp_path / "take #2"
+    folder.mkdir()
+    write_film(folder / "#1.mp4", rate=RATE)
+    write_picture(folder / "#1.png")
+    outcomes = run(plan_jobs([folder / "#1.mp4", folder / "#1.png"], None, False), render=look)
+    assert [(outcome.status, outcome.reason) for outcome in outcomes] == [("done", "")] * 2
+    assert list_names(folder) == ["#1.blurred.mp4", "#1.blurred.png", "#1.mp4", "#1.png"]
+
+
+@pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="names are text there")
+def test_name_that_is_no_text(tmp_path: Path) -> None:
+    import os
+
+    path = tmp_path / os.fsdecode(b"bad\xff.mp4")
+    write_film(tmp_path / "a.mp4", rate=RATE)
+    (tmp_path / "a.mp4").rename(path)
+    assert "rename it" in run(plan_jobs([path], None, False))[0].reason
+
+
 def test_one_failure_leaves_the_others_alone(tmp_path: Path) -> None:
     write_film(tmp_path / "good.mp4", rate=RATE)
     (tmp_path / "text.mp4").write_text("not a film")
@@ -105,14 +130,18 @@ def test_existing_output_needs_overwrite(tmp_path: Path) -> None:
 def test_failed_render_keeps_the_earlier_output(tmp_path: Path) -> None:
     def fail(job: dict[str, Any], *rest: Any) -> dict[str, Any]:
         Path(job["render"]["output"]).write_bytes(b"half")
+        Path(job["save_blend"]).write_bytes(b"BLENDER")
         raise FaceBlurError("Blender ended without a result")
 
     write_film(tmp_path / "a.mp4", rate=RATE)
-    (tmp_path / "a.blurred.mp4").write_bytes(b"earlier")
-    outcome = run(plan_jobs([tmp_path / "a.mp4"], None, False), Settings(overwrite=True), render=fail)[0]
+    for name in ("a.blurred.mp4", "a.blend"):
+        (tmp_path / name).write_bytes(b"earlier")
+    jobs = plan_jobs([tmp_path / "a.mp4"], None, False, tmp_path / "a.blend")
+    outcome = run(jobs, Settings(overwrite=True), render=fail)[0]
     assert (outcome.status, outcome.reason) == ("failed", "Blender ended without a result")
-    assert (tmp_path / "a.blurred.mp4").read_bytes() == b"earlier"
-    assert list_names(tmp_path) == ["a.blurred.mp4", "a.mp4"]
+    for name in ("a.blurred.mp4", "a.blend"):
+        assert (tmp_path / name).read_bytes() == b"earlier"
+    assert list_names(tmp_path) == ["a.blend", "a.blurred.mp4", "a.mp4"]
 
 
 @pytest.mark.parametrize("lack", [{"frames": 11}, {"width": 66}])
@@ -149,6 +178,34 @@ def test_resume_skips_only_what_is_whole_and_the_same(tmp_path: Path) -> None:
     assert run(jobs, Settings(resume=True, overwrite=True))[0].status == "done"
     write_film(tmp_path / "a.mp4", rate=RATE, frames=13)
     assert run(jobs, again)[0].status == "failed"
+
+
+def test_resume_does_anew_what_was_made_with_fewer_detectors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def find(name: str) -> Path:
+        if name not in there:
+            raise FaceBlurError("missing")
+        return tmp_path / name
+
+    there = {"centerface"}
+    monkeypatch.setattr("blender_faceblur.batch.find_model", find)
+    write_picture(tmp_path / "b.jpg")
+    jobs = plan_jobs([tmp_path / "b.jpg"], None, False)
+    assert run(jobs)[0].status == "done"
+    again = Settings(resume=True, overwrite=True)
+    assert run(jobs, again)[0].status == "skipped"
+    there.add("yunet_n")
+    assert run(jobs, again)[0].status == "done"
+    assert run(jobs, again)[0].status == "skipped"
+
+
+def test_one_name_for_film_and_picture(tmp_path: Path) -> None:
+    """A phone writes IMG_1.mov and IMG_1.jpg for one moment; what is saved beside them must not collide."""
+    write_film(tmp_path / "IMG_1.mov", rate=RATE)
+    write_picture(tmp_path / "IMG_1.jpg")
+    saved = tmp_path / "tracks"
+    outcomes = run(plan_jobs([tmp_path], None, False, None, saved))
+    assert [outcome.status for outcome in outcomes] == ["done", "done"]
+    assert list_names(saved) == ["IMG_1.jpg.tracks.json", "IMG_1.mov.tracks.json"]
 
 
 def test_output_must_not_be_the_input(tmp_path: Path) -> None:
