@@ -13,6 +13,9 @@ from numpy.typing import NDArray
 from ..core.types import Detection
 
 
+_MOST_SIZES = 4
+
+
 class FaceDetector(ABC):
     """Finds faces in one picture.
 
@@ -32,15 +35,30 @@ class FaceDetector(ABC):
         """
 
 
-def pad_to_stride(image: NDArray[np.uint8], stride: int) -> NDArray[np.uint8]:
-    """`image` with black added at the right and at the bottom until both sides are multiples of `stride`."""
-    height, width = image.shape[:2]
-    down, right = -height % stride, -width % stride
-    if not down and not right:
-        return image
-    padded = np.zeros((height + down, width + right, 3), np.uint8)
-    padded[:height, :width] = image
-    return padded
+class BlobMaker:
+    """Makes a network's input of pictures: 1 x 3 x H x W, float32, levels and order of colours as they are.
+
+    Black is added at the right and at the bottom until both sides are multiples of `stride`. The array is used again
+    for the next picture of the same size: fresh memory of that size costs more than filling it.
+    """
+
+    def __init__(self, stride: int) -> None:
+        self._stride = stride
+        self._blobs: dict[tuple[int, int], NDArray[np.float32]] = {}
+
+    def make(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
+        import cv2
+
+        height, width = image.shape[:2]
+        if (height, width) not in self._blobs:
+            if len(self._blobs) >= _MOST_SIZES:
+                self._blobs.clear()
+            padded = height + -height % self._stride, width + -width % self._stride
+            self._blobs[height, width] = np.zeros((1, 3, *padded), np.float32)
+        blob = self._blobs[height, width]
+        for i in range(3):
+            blob[0, i, :height, :width] = cv2.extractChannel(image, i)
+        return blob
 
 
 def keep_best(boxes: NDArray[np.float32], scores: NDArray[np.float32], overlap: float) -> list[int]:

