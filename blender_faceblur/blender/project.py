@@ -66,6 +66,9 @@ def add_footage(scene: bpy.types.Scene, path: Path, source: SourceInfo) -> bpy.t
         strip.frame_final_duration = source.frame_count
     else:
         strip = strips.new_movie(name, str(path), 1, FIRST_FRAME, fit_method="ORIGINAL")
+        if strip.frame_final_duration < source.frame_count:
+            # Blender 5.0 counts a Matroska film with AAC sound one frame short: its last picture is held.
+            strip.frame_final_duration = source.frame_count
     element = strip.elements[0]
     shown = (element.orig_width, element.orig_height)
     if 0 in shown and source.kind == "image":
