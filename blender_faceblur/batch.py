@@ -104,6 +104,9 @@ def plan_jobs(inputs: Iterable[Path], output: Path | None, recursive: bool, save
     for name, place in (("--output", output), ("--save-blend", save_blend), ("--save-tracks", save_tracks)):
         if place is not None and not single and place.is_file():
             raise FaceBlurError(f"{name} {place} is a file, but there are several inputs: name a folder.")
+    if output is not None and not single and output.suffix.lower() in FILM_ENDINGS | PICTURE_ENDINGS and \
+            not output.is_dir():
+        raise FaceBlurError(f"--output {output} is a file's name, but there are several inputs: name a folder.")
 
     names = Counter(under / source.stem for source, under in found.items())
 

@@ -238,6 +238,8 @@ def test_folders(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(FaceBlurError, match="name a folder"):
         plan_jobs([source], tmp_path / "file", False)
+    with pytest.raises(FaceBlurError, match="name a folder"):
+        plan_jobs([source], tmp_path / "new.mp4", False)
 
 
 def test_only_saving(tmp_path: Path) -> None:
