@@ -98,7 +98,8 @@ def render_still(scene: bpy.types.Scene, settings: RenderSettings, channels: str
     image = scene.render.image_settings
     image.media_type = "IMAGE"
     image.file_format = STILL_FORMATS[suffix]
-    image.color_mode = channels
+    # A JPEG of four channels is one for print (CMYK), which Blender shows and writes as RGB.
+    image.color_mode = "RGB" if channels == "RGBA" and suffix in (".jpg", ".jpeg") else channels
     if suffix in (".png", ".tif", ".tiff"):
         image.color_depth = str(depth)
     image.quality = _JPEG_QUALITY[settings.quality]
