@@ -52,21 +52,24 @@ def run(job: dict[str, Any]) -> None:
     from ..core.document import read_document
     from ..core.keyframes import opacity_spans
     from .compositing import EffectSettings
-    from .project import build_project
+    from .project import add_sound, build_project
     from .render import RenderSettings, render_film, render_still
 
     document = read_document(Path(job["tracks"]))
     effect = EffectSettings(**job["effect"]) if job["effect"] is not None else None
     scene = build_project(Path(job["source"]), document, effect)
     if job.get("measure") == "pass":
-        replace_by_pass(scene.sequence_editor.strips[0])
+        replace_by_pass(scene)
     if job.get("save_blend"):
+        left_out = add_sound(scene, Path(job["source"])) if document.source.kind == "movie" else None
+        if left_out:
+            send(type="warning", text=left_out)
         save_project(Path(job["save_blend"]))
     asked = job.get("render")
     if asked:
         settings = RenderSettings(Path(asked["output"]), asked["codec"], asked["quality"])
         if document.source.kind == "image":
-            strip = scene.sequence_editor.strips[0]
+            strip = next(strip for strip in scene.sequence_editor.strips if strip.type == "IMAGE")
             picture = bpy.data.images.load(strip.directory + strip.elements[0].filename)
             channels, depth = find_channels(picture)
             render_still(scene, settings, channels, depth)
@@ -91,8 +94,8 @@ def run(job: dict[str, Any]) -> None:
     )
 
 
-def replace_by_pass(strip: Any) -> None:
-    """Let the strip's modifier hand its picture on untouched, to measure what a modifier costs by itself."""
+def replace_by_pass(scene: Any) -> None:
+    """Let our modifiers hand their picture on untouched, to measure what a modifier costs by itself."""
     from . import nodes
     from .compositing import MARK
     from .strips import find_modifier
@@ -105,9 +108,9 @@ def replace_by_pass(strip: Any) -> None:
     source = nodes.add_node(tree, "NodeGroupInput", 0)
     result = nodes.add_node(tree, "NodeGroupOutput", 1)
     nodes.put(tree, result.inputs["Image"], source.outputs["Image"])
-    modifier = find_modifier(strip)
-    if modifier is not None:
-        modifier.node_group = tree
+    for modifier in map(find_modifier, scene.sequence_editor.strips):
+        if modifier is not None:
+            modifier.node_group = tree
 
 
 def find_channels(picture: Any) -> tuple[str, int]:

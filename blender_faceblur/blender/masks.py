@@ -24,6 +24,9 @@ from .compositing import MARK
 from .context import borrow_area
 
 PICTURE_LAYER = "Picture"
+FEATHER_SHARE = 0.08
+"""Width of the soft edge, in the shorter half axis of the covering ellipse. All of it lies outside that ellipse."""
+
 _CORNERS = ((1.0, 0.0), (0.0, 1.0), (-1.0, 0.0), (0.0, -1.0))
 
 
@@ -162,7 +165,7 @@ def _select(points: bpy.types.MaskSplinePoints, selected: bool) -> None:
 def place_points(
     points: bpy.types.MaskSplinePoints, ellipse: Ellipse, size: tuple[int, int], unit_px: float
 ) -> None:
-    """Put four Bezier points on an ellipse given in pixels of a picture of `size` (width, height)."""
+    """Put four Bezier points on an ellipse given in pixels of a picture of `size` (width, height), feathered."""
     cos, sin = math.cos(ellipse.angle), math.sin(ellipse.angle)
 
     def place(u: float, v: float) -> tuple[float, float]:
@@ -174,6 +177,7 @@ def place_points(
         point.co = place(u, v)
         point.handle_left = place(u + v * HANDLE, v - u * HANDLE)
         point.handle_right = place(u - v * HANDLE, v + u * HANDLE)
+        point.weight = FEATHER_SHARE * min(ellipse.rx, ellipse.ry) / unit_px
 
 
 def _key_opacity(mask: bpy.types.Mask, layer: bpy.types.MaskLayer, track: Track) -> None:

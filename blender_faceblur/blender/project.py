@@ -24,7 +24,7 @@ def build_project(path: Path, document: TrackDocument, effect: EffectSettings | 
 
     The scene has the source's size, rate and length, and the view transform that keeps its colours.
     """
-    bpy.ops.wm.read_factory_settings(use_empty=True)
+    bpy.ops.wm.read_factory_settings(app_template="Video_Editing")
     scene = bpy.context.scene
     source = document.source
     scene.name = path.stem[:63]
@@ -55,6 +55,8 @@ def set_format(scene: bpy.types.Scene, source: SourceInfo) -> None:
     scene.render.dither_intensity = 0.0
     scene.render.use_sequencer = True
     scene.render.use_compositing = False
+    # A GPU is not always there, and without OpenGL's libraries Blender ends at once when asked for one (5.2).
+    scene.render.compositor_device = "CPU"
 
 
 def add_footage(scene: bpy.types.Scene, path: Path, source: SourceInfo) -> bpy.types.Strip:
@@ -88,3 +90,23 @@ def find_largest_face_px(document: TrackDocument) -> float:
     """
     floor = LEAST_FACE_SHARE * document.source.height
     return max([floor, *(2 * s.ellipse.rx for track in document.tracks for s in track.samples)])
+
+
+def add_sound(scene: bpy.types.Scene, path: Path) -> str | None:
+    """Lay a film's sound below its picture; a sentence for the user when there is sound that was left out.
+
+    Blender's Python starts a sound at its own beginning, whenever that was in the film, so sound that does not run as
+    long as the picture is left to the editor.
+    """
+    strips = scene.sequence_editor.strips
+    footage = next(strip for strip in strips if strip.type == "MOVIE")
+    sound = strips.new_sound(f"{footage.name} sound", str(path), 1 + max(s.channel for s in strips), FIRST_FRAME)
+    silent, data = sound.sound.channels == "INVALID", sound.sound
+    if not silent and abs(sound.frame_final_duration - footage.frame_final_duration) <= 2:
+        for strip in sorted(strips, key=lambda s: -s.channel):
+            strip.channel += 1
+        sound.channel = 1
+        return None
+    strips.remove(sound)
+    bpy.data.sounds.remove(data)
+    return None if silent else f"The sound of {path.name} is not in the project: it does not start with the picture."

@@ -114,7 +114,6 @@ def render_still(scene: bpy.types.Scene, settings: RenderSettings, channels: str
 
 def _set_output(scene: bpy.types.Scene, output: Path) -> None:
     render = scene.render
-    # A GPU is not always there, and without OpenGL's libraries Blender ends at once when asked for one (5.2).
     render.compositor_device = "CPU"
     render.use_file_extension = False
     render.use_overwrite = True

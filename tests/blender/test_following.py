@@ -46,7 +46,7 @@ def _operate(scene: Any, operator: Any, **options: Any) -> None:
 def _check(scene: Any, frames: list[int], folder: Path, scale: float = 1.0) -> None:
     """At each frame the disk is in sight without the cover, and with it nothing of it, the cover being centred on it.
 
-    The mask is 1.4 times the disk and at most 3 pixels larger.
+    The mask is 1.4 times the disk and at most 3 pixels larger, with a soft edge of 2 pixels.
     """
     modifiers = [m for s in scene.sequence_editor.strips_all for m in s.modifiers if m.type == "COMPOSITOR"]
     for frame in frames:
@@ -58,7 +58,7 @@ def _check(scene: Any, frames: list[int], folder: Path, scale: float = 1.0) -> N
         covered = disks.see(disks.render_frame(scene, frame, folder / "covered.png"))
         assert bare.disk > 150 and bare.cover == 0, f"frame {frame}: there is no disk to cover: {bare}"
         assert covered.disk == 0, f"frame {frame}: {covered.disk} of {bare.disk} pixels uncovered"
-        assert 1.8 < covered.cover / bare.disk < 2.6, f"frame {frame}: {covered} over {bare}"
+        assert 1.8 < covered.cover / bare.disk < 2.9, f"frame {frame}: {covered} over {bare}"
         assert math.dist(covered.cover_centre, bare.disk_centre) < 2.5 * scale, f"frame {frame}: {covered} over {bare}"
 
 

@@ -97,6 +97,18 @@ def _remove_layer(mask: Any, name: str) -> None:
     mask.update_tag()
 
 
+def test_the_edge_is_soft_outside_the_ellipse_only(film: Path, tmp_path: Path) -> None:
+    document = disks.build_document(film.name)
+    document.tracks[0].samples[:] = [
+        Sample(f, Ellipse(160, 90, 50, 50), Evidence.DETECTED, 1.0) for f in range(disks.FRAMES)
+    ]
+    picture = disks.render_frame(_build(film, document), 2, tmp_path / "soft.png").astype(int)
+    blue = picture[90, 160:, 2]
+    assert blue[:70].min() >= 254, "70 = 1.4 x 50 pixels from the middle are covered whole"
+    edge = blue[70:90]
+    assert edge[-1] == pytest.approx(90, abs=4) and ((edge > 110) & (edge < 240)).sum() >= 3
+
+
 BREAKS = {
     "mask strip deleted": lambda scene, mask: _delete_mask_strip(scene),
     "no layers left": lambda scene, mask: mask.layers.clear(),
