@@ -142,16 +142,20 @@ def link_tracks(
     paths = _join_fragments(paths, cuts, frame_rate)
     linked = Linked()
     kept = []
+    weak: set[int] = set()
     for path in paths:
         reason = _find_weakness(path, strong, frame_size, single=frame_count == 1)
         if reason:
+            weak |= path.numbers
             linked.doubts.append(_to_doubt(path, path.frames[0], path.frames[-1] + 1, reason, frame_count))
         if not reason or cover_doubts:
             kept.append(path)
     for path in _drop_contained(kept):
         samples = []
+        # What may be no face is not followed on its way out of the picture: its motion says as little as its size.
+        leaving_s = _HOLD_S if path.numbers <= weak else _LEAVING_S
         for part in _split_at_cuts(path, cuts):
-            samples += _to_samples(part, cuts, frame_count, frame_size, frame_rate)
+            samples += _to_samples(part, cuts, frame_count, frame_size, frame_rate, leaving_s)
         if samples:
             linked.doubts += _find_unseen(samples, frame_rate)
             linked.tracks.append(Track("", samples))
@@ -310,7 +314,7 @@ def _split_at_cuts(path: _Path, cuts: list[int]) -> list[_Path]:
 
 
 def _to_samples(
-    path: _Path, cuts: list[int], frame_count: int, frame_size: tuple[int, int], frame_rate: float
+    path: _Path, cuts: list[int], frame_count: int, frame_size: tuple[int, int], frame_rate: float, leaving_s: float
 ) -> list[Sample]:
     """The path with its gaps filled, its ends held and its way smoothed, within its shot."""
     first, last = int(path.frames[0]), int(path.frames[-1])
@@ -324,8 +328,8 @@ def _to_samples(
     evidence[path.frames - first] = np.where(path.found(), _DETECTED, _FLOW)
     rolls = np.full(len(frames), np.nan)
     rolls[path.frames - first] = path.rolls
-    before = _extend(boxes[::-1], min(first - begin, frame_count), frame_size, frame_rate)[::-1]
-    after = _extend(boxes, min(end - last - 1, frame_count), frame_size, frame_rate)
+    before = _extend(boxes[::-1], min(first - begin, frame_count), frame_size, frame_rate, leaving_s)[::-1]
+    after = _extend(boxes, min(end - last - 1, frame_count), frame_size, frame_rate, leaving_s)
     boxes = np.concatenate([before, boxes, after])
     frames = np.arange(first - len(before), last + 1 + len(after))
     evidence = np.pad(evidence, (len(before), len(after)), constant_values=_HELD)
@@ -341,11 +345,11 @@ def _to_samples(
     ]
 
 
-def _extend(boxes: Array, room: int, frame_size: tuple[int, int], frame_rate: float) -> Array:
+def _extend(boxes: Array, room: int, frame_size: tuple[int, int], frame_rate: float, leaving_s: float) -> Array:
     """Boxes that hold the end of a path for at most `room` frames (K x 4).
 
     A face in the open stays where its motion dies out. One that touches the picture's edge and moves outward goes
-    on until its box with a third more on each side has left the picture.
+    on until its box with a third more on each side has left the picture, for at most `leaving_s`.
     """
     hold = max(3, round(_HOLD_S * frame_rate))
     tail = boxes[-max(3, round(0.2 * frame_rate)):]
@@ -360,7 +364,7 @@ def _extend(boxes: Array, room: int, frame_size: tuple[int, int], frame_rate: fl
         if outward:
             margin = (box[2:] - box[:2]) / 3
             gone = (box[2:] + margin < 0).any() or (box[:2] - margin > np.array(frame_size)).any()
-            if gone or step >= max(hold, round(_LEAVING_S * frame_rate)):
+            if gone or step >= max(hold, round(leaving_s * frame_rate)):
                 break
             box = box + np.tile(speed, 2)
         elif step >= hold:

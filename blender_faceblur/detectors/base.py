@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from ..core.types import Detection
 
-
 _MOST_SIZES = 4
 
 

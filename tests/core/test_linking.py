@@ -82,6 +82,14 @@ def test_weak_hits_become_doubts_that_thorough_covers() -> None:
     assert len(thorough.tracks) == 1 and thorough.doubts
 
 
+def test_a_doubt_is_not_followed_out_of_the_picture() -> None:
+    last = {}
+    for confidence in (0.9, 0.3):
+        rows = {f: [make_row(0, (1100 + 4 * f, 300, 1220 + 4 * f, 460), confidence)] for f in range(5, 10)}
+        last[confidence] = link(rows, 60, cover_doubts=True).tracks[0].samples[-1].source_frame
+    assert last[0.9] > 20 and 13 <= last[0.3] <= 17
+
+
 def test_many_weak_hits_are_a_face() -> None:
     assert link({f: [make_row(0, (600, 300, 650, 365), 0.32)] for f in range(10, 22)}, 40).tracks
 
