@@ -85,7 +85,7 @@ def test_weak_hits_become_doubts_that_thorough_covers() -> None:
 def test_a_doubt_is_not_followed_out_of_the_picture() -> None:
     last = {}
     for confidence in (0.9, 0.3):
-        rows = {f: [make_row(0, (1100 + 4 * f, 300, 1220 + 4 * f, 460), confidence)] for f in range(5, 10)}
+        rows = {f: [make_row(0, (1120 + 4 * f, 300, 1240 + 4 * f, 460), confidence)] for f in range(5, 10)}
         last[confidence] = link(rows, 60, cover_doubts=True).tracks[0].samples[-1].source_frame
     assert last[0.9] > 20 and 13 <= last[0.3] <= 17
 
