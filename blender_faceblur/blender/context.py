@@ -21,7 +21,8 @@ def borrow_area(kind: str, scene: bpy.types.Scene) -> Iterator[bpy.types.Space]:
     if not windows:
         raise FaceBlurError("Blender has no window to work in; start it with a factory or saved layout.")
     window = bpy.context.window or windows[0]
-    area = max(window.screen.areas, key=lambda a: a.width * a.height)
+    # One that is of this type already saves the others a flicker.
+    area = max(window.screen.areas, key=lambda a: (a.type == kind, a.width * a.height))
     shown_scene, shown_kind = window.scene, area.ui_type
     window.scene = scene
     area.type = kind

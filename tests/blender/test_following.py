@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -208,6 +208,71 @@ def test_follows_in_reverse(film: Path, tmp_path: Path) -> None:
     for strip in (footage, mask):
         strip.use_reverse_frames = True
     _check(scene, [1, 15, 40], tmp_path)
+
+
+@pytest.fixture
+def extension() -> Iterator[None]:
+    import blender_faceblur
+
+    bpy.ops.wm.read_factory_settings(use_empty=True)
+    blender_faceblur.register()
+    yield
+    blender_faceblur.unregister()
+    assert not [h for h in bpy.app.handlers.render_init if h.__module__.startswith("blender_faceblur")]
+
+
+def reverse_footage_alone(scene: Any, footage: Any, mask: Any) -> None:
+    footage.use_reverse_frames = True
+
+
+def move_footage_alone(scene: Any, footage: Any, mask: Any) -> None:
+    footage.frame_start += 17
+
+
+def trim_footage_alone(scene: Any, footage: Any, mask: Any) -> None:
+    footage.frame_offset_start = 5
+
+
+def retime_footage_alone(scene: Any, footage: Any, mask: Any) -> None:
+    _select(scene, footage)
+    _operate(scene, bpy.ops.sequencer.retiming_segment_speed_set, speed=200)
+
+
+def retime_move_and_trim_footage_alone(scene: Any, footage: Any, mask: Any) -> None:
+    _select(scene, footage)
+    _operate(scene, bpy.ops.sequencer.retiming_segment_speed_set, speed=50)
+    footage.frame_start += 9
+    footage.frame_offset_start = 10
+
+
+@pytest.mark.parametrize(
+    ("edit", "frames"),
+    [
+        (reverse_footage_alone, [1, 15, 40]),
+        (move_footage_alone, [18, 30, 57]),
+        (trim_footage_alone, [6, 30, 40]),
+        (retime_footage_alone, [1, 9, 17]),
+        (retime_move_and_trim_footage_alone, [21, 40, 85]),
+    ],
+    ids=lambda value: value.__name__ if callable(value) else "",
+)
+def test_the_extension_brings_the_mask_after_footage_edited_alone(
+    edit: Edit, frames: list[int], film: Path, tmp_path: Path, extension: None
+) -> None:
+    scene, footage, mask = _build(film)
+    edit(scene, footage, mask)
+    _check(scene, frames, tmp_path, scale=1.5)
+
+
+def test_the_extension_covers_whole_what_cannot_follow(film: Path, tmp_path: Path, extension: None) -> None:
+    scene, footage, _ = _build(film)
+    _select(scene, footage)
+    _operate(scene, bpy.ops.sequencer.retiming_segment_speed_set, speed=100)
+    _operate(scene, bpy.ops.sequencer.retiming_key_add, timeline_frame=20)
+    footage.retiming_keys[1].timeline_frame = 30
+    assert len(footage.retiming_keys) > 2
+    sight = disks.see(disks.render_frame(scene, 10, tmp_path / "whole.png"))
+    assert sight.disk == 0 and sight.cover == disks.WIDTH * disks.HEIGHT
 
 
 def test_follows_a_cut_strip_whose_halves_are_changed_apart(film: Path, tmp_path: Path) -> None:
