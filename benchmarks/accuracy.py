@@ -155,7 +155,7 @@ def main() -> None:
     parser.add_argument("clips", nargs="*", help="only these")
     parser.add_argument("--preset", default="balanced")
     parser.add_argument("--leave-out", nargs="*", default=["bedroom.mp4"], help="not in the total")
-    given = parser.parse_args()
+    given = parser.parse_intermixed_args()
     truth = json.loads((given.folder / "faces.json").read_text(encoding="utf-8"))
     total = Score()
     for name in given.clips or sorted(truth):
