@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """How fast it is, beside what it is built on and beside deface, in one run: build.py bench speed CLIP.
 
+Everything is measured --rounds times, in turn, and the median told with the slowest and the fastest.
 With --make-from FOLDER the clip is made first: 1080p, 300 frames, out of three clips in that folder.
 """
 
@@ -9,11 +10,15 @@ from __future__ import annotations
 import argparse
 import os
 import platform
+import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -21,7 +26,7 @@ from typing import Any
 from blender_faceblur.batch import Settings, plan_jobs, run_analysis, run_batch
 from blender_faceblur.core.document import read_document, write_document
 from blender_faceblur.core.types import Ellipse, Evidence, FaceBlurError, Sample, Track
-from blender_faceblur.progress import Reporter
+from blender_faceblur.progress import Outcome, Reporter
 from blender_faceblur.rendering import check_blender, run_blender_job
 from blender_faceblur.sources import open_source
 from tools.environment import build_variables, ensure_tool
@@ -50,17 +55,81 @@ def make_clip(folder: Path, clip: Path) -> None:
         container.mux(target.encode(None))
 
 
-def measure(name: str, frames: int, work: Callable[[], None]) -> float:
-    """Run the work and print its frames per second."""
-    began = time.perf_counter()
-    try:
-        work()
-    except FaceBlurError as error:
-        print(f"{name:52} not measured: {error}", flush=True)
-        return 0.0
-    rate = frames / (time.perf_counter() - began)
-    print(f"{name:52} {rate:8.1f} fps {1000 / rate:8.1f} ms", flush=True)
-    return rate
+@dataclass(slots=True)
+class Row:
+    """One thing to measure; `seconds` holds the rounds done, `problem` why there are no more."""
+
+    name: str
+    work: Callable[[], None]
+    rounds: int
+    seconds: list[float] = field(default_factory=list)
+    problem: str = ""
+
+
+def measure(rows: list[Row], frames: int) -> None:
+    """Do each row's work as often as it says, all rows in turn so that noise spreads; then print the medians."""
+    for number in range(max(row.rounds for row in rows)):
+        for row in rows:
+            if number >= row.rounds or row.problem:
+                continue
+            print(f"\r  round {number + 1}: {row.name}".ljust(79), end="", file=sys.stderr, flush=True)
+            began = time.perf_counter()
+            try:
+                row.work()
+            except FaceBlurError as error:
+                row.problem = str(error)
+            else:
+                row.seconds.append(time.perf_counter() - began)
+    print("\r".ljust(80) + "\r", end="", file=sys.stderr)
+    print(f"{'median (slowest to fastest)':52} {'fps':>7} {'ms a frame':>12}")
+    for row in rows:
+        if row.problem:
+            print(f"{row.name:52} not measured: {row.problem}")
+            continue
+        rates = sorted(frames / seconds for seconds in row.seconds)
+        middle = statistics.median(rates)
+        print(f"{row.name:52} {middle:7.1f} {1000 / middle:12.1f}   ({rates[0]:.1f} to {rates[-1]:.1f})")
+
+
+class MemoryWatch:
+    """The highest memory (proportional set size, bytes) of this process's descendants, watched by a thread; Linux."""
+
+    def __init__(self) -> None:
+        self.peak = 0
+        self._end = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> MemoryWatch:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._end.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        while not self._end.wait(0.2):
+            self.peak = max(self.peak, sum(_read_pss(process) for process in _list_descendants(os.getpid())))
+
+
+def _list_descendants(root: int) -> list[int]:
+    parents: dict[int, int] = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with suppress(OSError):
+                parents[int(entry.name)] = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+    found = [root]
+    for parent in found:
+        found += [child for child, its in parents.items() if its == parent]
+    return found[1:]
+
+
+def _read_pss(process: int) -> int:
+    with suppress(OSError):
+        for line in Path(f"/proc/{process}/smaps_rollup").read_text().splitlines():
+            if line.startswith("Pss:"):
+                return int(line.split()[1]) * 1024
+    return 0
 
 
 def decode(clip: Path) -> None:
@@ -109,6 +178,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--preset", default="balanced")
     parser.add_argument("--blender", type=Path)
     parser.add_argument("--no-deface", action="store_true", help="deface takes minutes at 1080p")
+    parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args(arguments)
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     if options.make_from and not options.clip.exists():
@@ -122,45 +192,65 @@ def main(arguments: list[str] | None = None) -> int:
         folder = Path(name)
         tracks, everywhere, nowhere = (folder / f"{which}.json" for which in ("found", "everywhere", "nowhere"))
         settings = Settings(preset=options.preset, blender=options.blender, overwrite=True)
-        measure("decode alone, one thread", count, lambda: decode(options.clip))
-        measure(f"analysis ({options.preset}), decode included", count,
-                lambda: run_analysis(options.clip, tracks, settings, lambda *_: None, print))
+
+        def analyse() -> None:
+            run_analysis(options.clip, tracks, settings, lambda *_: None, lambda _: None)
+
+        with MemoryWatch() as memory:
+            analyse()
         cover_every_frame(tracks, everywhere, nowhere)
 
-        def render(document: Path, effect: dict[str, Any] | None) -> None:
+        def render(document: Path, kind: str | None, measured: str | None = None) -> Callable[[], None]:
+            effect = None if kind is None else {"kind": kind, "color": "000000", "samples_across": 6.0}
             job = {"source": str(options.clip.resolve()), "tracks": str(document), "effect": effect,
-                   "render": {"output": str(folder / "out.mkv"), "codec": "h264", "quality": "high"},
-                   "save_blend": None}
-            run_blender_job(job, folder, options.blender, lambda *_: None, print)
+                   "measure": measured, "save_blend": None,
+                   "render": {"output": str(folder / "out.mkv"), "codec": "h264", "quality": "high"}}
 
-        mosaic = {"kind": "mosaic", "color": "000000", "samples_across": 6}
-        measure("Blender's plain render, start included", count, lambda: render(nowhere, None))
-        measure("render, no face in any frame", count, lambda: render(nowhere, mosaic))
-        measure("a modifier that only passes the picture", count, lambda: render(everywhere, {"kind": "pass"}))
-        for kind in ("mosaic", "blur", "solid"):
-            measure(f"render, a face in every frame, {kind}", count,
-                    lambda kind=kind: render(everywhere, {**mosaic, "kind": kind}))  # type: ignore[misc]
-        jobs = plan_jobs([options.clip], folder / f"result{options.clip.suffix}", False)
+            def work() -> None:
+                run_blender_job(job, folder, options.blender, lambda *_: None, lambda _: None)
+
+            return work
 
         def blur() -> None:
-            outcome = run_batch(jobs, settings, Reporter())[0]
+            jobs = plan_jobs([options.clip], folder / f"result{options.clip.suffix}", False)
+            outcome = run_batch(jobs, settings, Quiet())[0]
             if outcome.status != "done":
                 raise FaceBlurError(outcome.reason)
 
-        measure("end to end", count, blur)
+        rounds = options.rounds
+        rows = [
+            Row("decode alone, one thread", lambda: decode(options.clip), rounds),
+            Row(f"analysis ({options.preset}), decode included", analyse, rounds),
+            Row("Blender's plain render, start included", render(nowhere, None), rounds),
+            Row("render, no face in any frame", render(nowhere, "mosaic"), rounds),
+            Row("a modifier in every frame that passes the picture", render(everywhere, "mosaic", "pass"), rounds),
+            *(Row(f"render, a face in every frame, {kind}", render(everywhere, kind), rounds)
+              for kind in ("mosaic", "blur", "solid")),
+            Row(f"end to end ({options.preset})", blur, rounds),
+        ]
         if not options.no_deface:
-            python = ensure_tool(ROOT, "deface")
-            command = [str(python), "-c", "from deface.deface import main; main()", str(options.clip.resolve()),
-                       "--output", str(folder / "deface.mp4")]
-
-            def deface() -> None:
-                done = subprocess.run(command, capture_output=True, text=True, errors="replace", cwd=folder,
-                                      env=build_variables(ROOT), check=False)
-                if done.returncode != 0 or not (folder / "deface.mp4").is_file():
-                    raise FaceBlurError((done.stderr.strip().splitlines() or ["no reason given"])[-1])
-
-            measure("deface 1.5.0, its defaults", count, deface)
+            rows.append(Row("deface 1.5.0, its defaults, once", lambda: run_deface(options.clip, folder), 1))
+        measure(rows, count)
+        if sys.platform == "linux":
+            print(f"{'memory of all analysis processes at most (PSS)':52} {memory.peak / 1e6:7.0f} MB")
     return 0
+
+
+class Quiet(Reporter):
+    """Failures are told in the table."""
+
+    def finish(self, outcome: Outcome) -> None:
+        return None
+
+
+def run_deface(clip: Path, folder: Path) -> None:
+    python = ensure_tool(ROOT, "deface")
+    command = [str(python), "-c", "from deface.deface import main; main()", str(clip.resolve()),
+               "--output", str(folder / "deface.mp4")]
+    done = subprocess.run(command, capture_output=True, text=True, errors="replace", cwd=folder,
+                          env=build_variables(ROOT), check=False)
+    if done.returncode != 0 or not (folder / "deface.mp4").is_file():
+        raise FaceBlurError((done.stderr.strip().splitlines() or ["no reason given"])[-1])
 
 
 if __name__ == "__main__":
