@@ -66,8 +66,8 @@ class Reporter:
         now = time.monotonic()
         if stage != self._stage:
             self._stage, self._since = stage, now
-            # The first word of a stage has no speed yet.
-            self._shown = now
+            # The first word of a stage has no speed yet: a log can wait for the next.
+            self._shown = now if interval_s == PLAIN_INTERVAL_S else 0.0
         if now - self._shown < interval_s and done < total:
             return None
         self._shown = now
