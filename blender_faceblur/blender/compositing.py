@@ -107,7 +107,7 @@ def build_strip_group(
 
 
 def ensure_picture_space() -> bpy.types.NodeTree:
-    """The group that lays the mask's raster over the picture: Image, Mask and Unit in, Shown out (white, or black: covered).
+    """The group that lays the mask over the picture: Image, Mask and Unit in, Shown out (white shown, black covered).
 
     With footage scaled by S, turned by R and moved by t, the mask arrives with the linear part A = S^-1 R^-1 and the
     location -A t. Image Info gives of A only its columns' lengths and the first one's direction; with k = sx/sy the
