@@ -73,11 +73,17 @@ def to_linear(color: str) -> tuple[float, float, float, float]:
 
 
 def build_strip_group(
-    name: str, picture: tuple[int, int], unit_px: float, face_px: float, settings: EffectSettings
+    name: str,
+    picture: tuple[int, int],
+    unit_px: float,
+    face_px: float,
+    settings: EffectSettings,
+    has_alpha: bool = False,
 ) -> bpy.types.NodeTree:
     """The group of one strip: it holds the numbers, and calls the shared groups that an editor can open and change.
 
-    `face_px` is the width of the largest face, without the safety expansion.
+    `face_px` is the width of the largest face, without the safety expansion. `has_alpha` keeps the picture's alpha
+    where it is shown, which films have no use for.
     """
     effect = find_effect(settings.kind)
     tree = nodes.new_group(name)
@@ -101,9 +107,32 @@ def build_strip_group(
         if socket.name in values:
             socket.default_value = values[socket.name]
     shown = nodes.add_mix(tree, 2, place.outputs["Shown"], cover.outputs["Image"], source.outputs["Image"])
-    result = nodes.add_node(tree, "NodeGroupOutput", 3)
+    if has_alpha:
+        shown = _mix_alpha(tree, shown, place.outputs["Shown"], cover.outputs["Image"], source.outputs["Image"])
+    result = nodes.add_node(tree, "NodeGroupOutput", 6)
     nodes.put(tree, result.inputs["Image"], shown)
     return tree
+
+
+def _mix_alpha(
+    tree: bpy.types.NodeTree,
+    mixed: bpy.types.NodeSocket,
+    shown: bpy.types.NodeSocket,
+    covered: bpy.types.NodeSocket,
+    image: bpy.types.NodeSocket,
+) -> bpy.types.NodeSocket:
+    """`mixed` with the alpha of the picture where it is shown; the Mix node takes that of its first colour."""
+    level = nodes.add_node(tree, "CompositorNodeRGBToBW", 3, Image=shown)
+    alphas = []
+    for color in (covered, image):
+        separated = nodes.add_node(tree, "CompositorNodeSeparateColor", 3, Image=color)
+        alphas.append(separated.outputs["Alpha"])
+    maths = nodes.make_maths(tree, 4)
+    difference = maths("SUBTRACT", alphas[1], alphas[0])
+    alpha = maths("ADD", alphas[0], maths("MULTIPLY", difference, level.outputs[0]))
+    replaced = nodes.add_node(tree, "CompositorNodeSetAlpha", 5, Image=mixed, Alpha=alpha)
+    replaced.inputs["Type"].default_value = "Replace Alpha"
+    return replaced.outputs[0]
 
 
 def ensure_picture_space() -> bpy.types.NodeTree:

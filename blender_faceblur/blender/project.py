@@ -15,6 +15,8 @@ from .strips import cover_strip
 FIRST_FRAME = 1
 """The timeline frame that shows source frame 0."""
 
+CACHE_MB = 256
+
 LEAST_FACE_SHARE = 1 / 8
 """Of the picture's height: the effect is never finer than a face of this width needs."""
 
@@ -25,6 +27,8 @@ def build_project(path: Path, document: TrackDocument, effect: EffectSettings | 
     The scene has the source's size, rate and length, and the view transform that keeps its colours.
     """
     bpy.ops.wm.read_factory_settings(app_template="Video_Editing")
+    # Blender keeps frames in memory until this is full, several GB by default, though none is shown twice.
+    bpy.context.preferences.system.memory_cache_limit = CACHE_MB
     scene = bpy.context.scene
     source = document.source
     scene.name = path.stem[:63]
@@ -34,7 +38,8 @@ def build_project(path: Path, document: TrackDocument, effect: EffectSettings | 
         size = (source.width, source.height)
         unit_px = find_mask_unit_px(size, size)
         mask = write_mask(f"{strip.name} faces", document, unit_px)
-        group = build_strip_group(f"Face Blur: {strip.name}", size, unit_px, find_largest_face_px(document), effect)
+        name, face_px = f"Face Blur: {strip.name}", find_largest_face_px(document)
+        group = build_strip_group(name, size, unit_px, face_px, effect, has_alpha=source.kind == "image")
         cover_strip(scene, strip, mask, group)
     return scene
 

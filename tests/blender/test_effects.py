@@ -170,3 +170,27 @@ def test_nothing_that_protects_is_animated(tmp_path: Path) -> None:
     scene: Any = build_project(_write(tmp_path, size), _document(size, 40), EffectSettings("mosaic"))
     assert scene.animation_data is None
     assert all(group.animation_data is None for group in bpy.data.node_groups)
+
+
+@pytest.mark.parametrize("effect", ["mosaic", "solid"])
+def test_a_picture_keeps_its_transparency_where_no_face_is(effect: str, tmp_path: Path) -> None:
+    import cv2
+
+    from blender_faceblur.blender.render import RenderSettings, render_still
+
+    size = (320, 240)
+    path = _write(tmp_path, size)
+    alpha = np.tile(np.linspace(0, 255, size[0]).astype(np.uint8), (size[1], 1))
+    cv2.imwrite(str(path), np.dstack([cv2.imread(str(path)), alpha]))
+    document = _document(size, 40)
+    scene = build_project(path, document, EffectSettings(effect, "00FF00"))
+    render_still(scene, RenderSettings(tmp_path / "out.png"), "RGBA", 8)
+    result = cv2.imread(str(tmp_path / "out.png"), cv2.IMREAD_UNCHANGED)
+    assert result.shape == (240, 320, 4)
+    face = document.tracks[0].samples[0].ellipse
+    y, x = np.mgrid[0:240, 0:320]
+    outside = np.hypot(x - face.cx, y - face.cy) > 60
+    outside[:2, -2:] = False  # the corner that Blender 5.0.1 leaves out of every mask
+    assert np.abs(result[..., 3].astype(int) - alpha)[outside].max() <= 1
+    if effect == "solid":
+        assert result[int(face.cy), int(face.cx)].tolist() == [0, 255, 0, 255]
