@@ -73,7 +73,7 @@ def test_far_jumps_do_not_read_from_the_start(tmp_path: Path) -> None:
 def test_shared_clip_starts_anywhere() -> None:
     folder = os.environ.get("FACEBLUR_MEDIA")
     if not folder:
-        pytest.skip("FACEBLUR_MEDIA does not name the folder of the shared clips")
+        pytest.skip("FACEBLUR_MEDIA does not name the folder of clips")
     with open_source(Path(folder) / "hamilton.mp4") as source:
         assert (source.info.width, source.info.height, source.info.frame_count) == (640, 360, 275)
         assert source.info.frame_rate == Fraction(2997, 100)
