@@ -14,7 +14,7 @@ import bpy
 from bpy.app.handlers import persistent
 
 from .compositing import MARK
-from .context import borrow_sequencer, refresh_sequencer
+from .context import borrow_selection, refresh_sequencer
 from .strips import find_modifier
 
 _TIMES = ("frame_start", "frame_offset_start", "frame_offset_end", "use_reverse_frames")
@@ -81,17 +81,9 @@ def _find_pairs(scene: bpy.types.Scene) -> Iterator[tuple[Any, Any, Any]]:
 
 def _copy_speed(scene: bpy.types.Scene, footage: bpy.types.Strip, mask_strip: bpy.types.Strip) -> bool:
     """Give the Mask strip the one speed of its footage; False where that did not work."""
-    with borrow_sequencer(scene):
-        chosen = [strip for strip in scene.sequence_editor.strips_all if strip.select]
-        active = scene.sequence_editor.active_strip
-        for strip in scene.sequence_editor.strips_all:
-            strip.select = strip == mask_strip
-        scene.sequence_editor.active_strip = mask_strip
+    with borrow_selection(scene, mask_strip):
         bpy.ops.sequencer.retiming_reset()
         if mask_strip.frame_duration != footage.frame_duration:
             speed = 100 * mask_strip.frame_duration / footage.frame_duration
             bpy.ops.sequencer.retiming_segment_speed_set(speed=speed)
-        for strip in scene.sequence_editor.strips_all:
-            strip.select = strip in chosen
-        scene.sequence_editor.active_strip = active
     return abs(mask_strip.frame_duration - footage.frame_duration) <= 1

@@ -51,6 +51,7 @@ def run(job: dict[str, Any]) -> None:
 
     from ..core.document import read_document
     from ..core.keyframes import opacity_spans
+    from ..core.types import FaceBlurError
     from .compositing import EffectSettings
     from .project import add_sound, build_project
     from .render import RenderSettings, render_film, render_still
@@ -80,8 +81,6 @@ def run(job: dict[str, Any]) -> None:
                 scene, settings, spans, lambda done: send(type="progress", stage="render", done=done, total=total)
             )
         if not settings.output.is_file():
-            from ..core.types import FaceBlurError
-
             raise FaceBlurError("Blender rendered without an error, but there is no file.")
     source = document.source
     send(
@@ -97,14 +96,10 @@ def run(job: dict[str, Any]) -> None:
 def replace_by_pass(scene: Any) -> None:
     """Let our modifiers hand their picture on untouched, to measure what a modifier costs by itself."""
     from . import nodes
-    from .compositing import MARK
+    from .compositing import new_strip_group
     from .strips import find_modifier
 
-    tree = nodes.new_group("Face Blur: nothing")
-    tree[MARK] = "strip"
-    for name in ("Image", "Mask"):
-        nodes.add_input(tree, name, "Color")
-    nodes.add_output(tree, "Image", "Color")
+    tree = new_strip_group("Face Blur: nothing")
     source = nodes.add_node(tree, "NodeGroupInput", 0)
     result = nodes.add_node(tree, "NodeGroupOutput", 1)
     nodes.put(tree, result.inputs["Image"], source.outputs["Image"])

@@ -72,6 +72,17 @@ def to_linear(color: str) -> tuple[float, float, float, float]:
     return red, green, blue, 1.0
 
 
+def new_strip_group(name: str) -> bpy.types.NodeTree:
+    """A group of ours with the interface that a Compositor modifier asks for, and nothing in it."""
+    tree = nodes.new_group(name)
+    tree[MARK] = "strip"
+    # Blender 5.0 finds the first two inputs by these names, later versions by order and type.
+    nodes.add_input(tree, "Image", "Color", description="The strip's picture")
+    nodes.add_input(tree, "Mask", "Color", description="1 where the picture may be shown, 0 where it is covered")
+    nodes.add_output(tree, "Image", "Color")
+    return tree
+
+
 def build_strip_group(
     name: str,
     picture: tuple[int, int],
@@ -86,12 +97,7 @@ def build_strip_group(
     where it is shown, which films have no use for.
     """
     effect = find_effect(settings.kind)
-    tree = nodes.new_group(name)
-    tree[MARK] = "strip"
-    # Blender 5.0 finds the first two inputs by these names, later versions by order and type.
-    nodes.add_input(tree, "Image", "Color", description="The strip's picture")
-    nodes.add_input(tree, "Mask", "Color", description="1 where the picture may be shown, 0 where it is covered")
-    nodes.add_output(tree, "Image", "Color")
+    tree = new_strip_group(name)
     source = nodes.add_node(tree, "NodeGroupInput", 0)
     place = nodes.add_node(tree, "CompositorNodeGroup", 1)
     place.node_tree = ensure_picture_space()

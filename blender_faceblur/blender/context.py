@@ -49,6 +49,23 @@ def borrow_sequencer(scene: bpy.types.Scene) -> Iterator[None]:
         workspace.sequencer_scene = shown or scene
 
 
+@contextmanager
+def borrow_selection(scene: bpy.types.Scene, *strips: bpy.types.Strip) -> Iterator[None]:
+    """The context of the sequencer's operators with `strips` selected, the first of them active."""
+    editor = scene.sequence_editor
+    with borrow_sequencer(scene):
+        chosen, active = [strip for strip in editor.strips_all if strip.select], editor.active_strip
+        for strip in editor.strips_all:
+            strip.select = strip in strips
+        editor.active_strip = strips[0]
+        try:
+            yield
+        finally:
+            for strip in editor.strips_all:
+                strip.select = strip in chosen
+            editor.active_strip = active
+
+
 def refresh_sequencer(scene: bpy.types.Scene) -> None:
     """Drop the sequencer's cached frames: it keeps showing, and rendering, masks as they were before an edit."""
     with borrow_sequencer(scene):

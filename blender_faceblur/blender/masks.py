@@ -22,6 +22,7 @@ from ..core.keyframes import HANDLE, opacity_spans, simplify
 from ..core.types import Ellipse, Keyframe, Track, TrackDocument
 from .compositing import MARK
 from .context import borrow_area
+from .curves import find_curves, remove_curves
 
 PICTURE_LAYER = "Picture"
 FEATHER_SHARE = 0.08
@@ -95,25 +96,11 @@ def _add_layer(mask: bpy.types.Mask, name: str) -> bpy.types.MaskLayer:
 
 def _remove_layer(mask: bpy.types.Mask, name: str) -> None:
     layer = mask.layers[name]
-    path = layer.path_from_id("alpha")
     # A curve left behind would switch the next layer of that name.
-    for curves in _channelbags(mask):
-        for curve in [curve for curve in curves if curve.data_path == path]:
-            curves.remove(curve)
+    remove_curves(mask, layer.path_from_id("alpha"))
     mask.layers.remove(layer)
     # Removing from Python does not tell the depsgraph, which then animates freed memory (Blender 5.0.1, 5.2.3).
     mask.update_tag()
-
-
-def _channelbags(mask: bpy.types.Mask) -> Iterator[bpy.types.ActionChannelbagFCurves]:
-    animation = mask.animation_data
-    if animation is None or animation.action is None:
-        return
-    for layer in animation.action.layers:
-        for strip in layer.strips:
-            bag = strip.channelbag(animation.action_slot)
-            if bag is not None:
-                yield bag.fcurves
 
 
 def _move_first(mask: bpy.types.Mask) -> None:
@@ -195,9 +182,7 @@ def _key_opacity(mask: bpy.types.Mask, layer: bpy.types.MaskLayer, track: Track)
     for frame, alpha in frames:
         layer.alpha = alpha
         mask.keyframe_insert(path, frame=frame)
-    for curves in _channelbags(mask):
-        curve = curves.find(path)
-        if curve is not None:
-            for key in curve.keyframe_points:
-                key.interpolation = "CONSTANT"
+    for _, curve in find_curves(mask, path):
+        for key in curve.keyframe_points:
+            key.interpolation = "CONSTANT"
     layer.alpha = 1.0

@@ -11,6 +11,7 @@ import bpy
 
 from ..core.types import FaceBlurError
 from .context import borrow_sequencer
+from .curves import remove_curves
 from .project import FIRST_FRAME
 from .strips import find_modifier
 
@@ -83,7 +84,7 @@ def render_film(
     finally:
         bpy.app.handlers.render_write.remove(count_frames)
         for modifier, path in resting:
-            _remove_curve(scene, path)
+            remove_curves(scene, path)
             modifier.mute = False
     done = count_frames.done  # type: ignore[attr-defined]
     if outcome != {"FINISHED"} or done != count:
@@ -161,12 +162,3 @@ def _widen(ranges: Sequence[tuple[int, int]], by: int) -> list[tuple[int, int]]:
         else:
             wide.append((start, stop))
     return wide
-
-
-def _remove_curve(scene: bpy.types.Scene, path: str) -> None:
-    animation = scene.animation_data
-    for layer in animation.action.layers:
-        for strip in layer.strips:
-            bag = strip.channelbag(animation.action_slot)
-            for curve in [curve for curve in bag.fcurves if curve.data_path == path]:
-                bag.fcurves.remove(curve)

@@ -7,7 +7,7 @@ import bpy
 
 from ..core.types import FaceBlurError
 from .compositing import MARK
-from .context import borrow_sequencer
+from .context import borrow_selection, borrow_sequencer
 
 MODIFIER_NAME = "Face Blur"
 
@@ -64,13 +64,8 @@ def _add_mask_strip(scene: bpy.types.Scene, strip: bpy.types.Strip, mask: bpy.ty
     if mask_strip.frame_final_duration != strip.frame_final_duration:
         mask_strip.frame_final_duration = strip.frame_final_duration
     mask_strip.channel = channel
-    with borrow_sequencer(scene):
-        selected = [other for other in editor.strips_all if other.select]
-        for other in editor.strips_all:
-            other.select = other in (strip, mask_strip)
+    with borrow_selection(scene, strip, mask_strip):
         bpy.ops.sequencer.connect()
-        for other in editor.strips_all:
-            other.select = other in selected
     return mask_strip
 
 
