@@ -208,8 +208,8 @@ def _fraction(content: dict[str, Any], key: str) -> Fraction:
 
 def _to_source(content: dict[str, Any]) -> SourceInfo:
     kind = _text(content, "kind")
-    if kind not in ("movie", "image"):
-        raise _wrong("kind", "is neither movie nor image")
+    if kind not in ("movie", "image", "sequence"):
+        raise _wrong("kind", "is neither movie nor image nor sequence")
     return SourceInfo(
         _text(content, "file_name"), kind, _whole(content, "width", 1, _MOST_SIDE),
         _whole(content, "height", 1, _MOST_SIDE), _whole(content, "frame_count", 1, _MOST_FRAMES),

@@ -129,13 +129,15 @@ class SourceInfo:
     """What was analysed. `frame_count` and `frame_rate` are the strip's, `width` and `height` those shown by it."""
 
     file_name: str
-    kind: str  # "movie" or "image"
+    """Of a sequence the first picture's."""
+    kind: str
+    """"movie", "image" (one picture, however long it is shown) or "sequence" (pictures, one frame each)."""
     width: int
     height: int
     frame_count: int
     frame_rate: Fraction
     fingerprint: str
-    """SHA-256 over the file's size and samples of its content, hexadecimal."""
+    """SHA-256 over the size and samples of the content, hexadecimal; of a sequence over all of its files."""
     pixel_aspect: Fraction = Fraction(1)
     variable_rate: bool = False
     warnings: tuple[str, ...] = ()

@@ -3,29 +3,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from fractions import Fraction
 from pathlib import Path
 
 from ..core.types import FaceBlurError
 from .base import FrameSource, fingerprint, sniff
 from .image import ImageSource
 from .movie import MovieSource
+from .sequence import SequenceSource, check_names
 
-__all__ = ["FrameSource", "ImageSource", "MovieSource", "fingerprint", "open_source"]
+__all__ = ["FrameSource", "ImageSource", "MovieSource", "SequenceSource", "fingerprint", "open_source"]
 
 
-def open_source(path: Path) -> FrameSource:
-    """Open a film or a picture; its content decides which, not its name.
+def open_source(path: Path, files: Sequence[str] = (), frame_rate: Fraction | None = None) -> FrameSource:
+    """Open a film or a picture, or with `files` the sequence of these pictures in the folder `path`.
 
+    A file's content decides what it is, not its name. One name alone is the same as that picture. `frame_rate` is
+    that of a sequence, which has none of its own; films and single pictures do not take it.
     Raises FaceBlurError, in one line, for whatever Blender could not show or would show unpredictably.
     """
     path = Path(path).absolute()
+    if len(files) > 1:
+        return SequenceSource(path, files, frame_rate)
+    check_names(files)
+    path = path.joinpath(*files)
     try:
         if path.is_dir():
             raise FaceBlurError(f"{path.name}: is a folder, not a film or a picture")
         size = path.stat().st_size
         with path.open("rb") as file:
             head = file.read(64)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise FaceBlurError(f"{path}: no such file") from None
     except OSError as error:
         raise FaceBlurError(f"{path.name}: cannot be read ({error.strerror})") from None
@@ -33,4 +42,6 @@ def open_source(path: Path) -> FrameSource:
         raise FaceBlurError(f"{path.name}: the file is empty")
     if sniff(head, path.name) == "image":
         return ImageSource(path)
+    if files:
+        raise FaceBlurError(f"{path.name}: not a picture that can be read")
     return MovieSource(path)

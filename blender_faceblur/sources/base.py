@@ -6,6 +6,7 @@ from __future__ import annotations
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Literal
@@ -18,14 +19,8 @@ from ..core.types import FaceBlurError, SourceInfo
 Picture = NDArray[np.uint8]
 """Height x width x 3, BGR; height x width where grey was asked for."""
 
-_WHOLE_BYTES = 8 << 20
-_END_BYTES = 1 << 20
-_SAMPLE_BYTES = 64 << 10
-_SAMPLES = 16
-
-
 class FrameSource(ABC):
-    """A film or a picture, seen through the eyes of the strip that Blender makes of it."""
+    """A film, a picture or a sequence of pictures, seen through the eyes of the strip that Blender makes of it."""
 
     info: SourceInfo
     upright_turn: int = 0
@@ -65,6 +60,19 @@ class FrameSource(ABC):
         self.close()
 
 
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How much of a file tells it from others: all of a small one, else both ends and evenly spaced samples."""
+
+    whole_bytes: int
+    end_bytes: int
+    sample_bytes: int
+    samples: int
+
+
+_FILM = Sampling(whole_bytes=8 << 20, end_bytes=1 << 20, sample_bytes=64 << 10, samples=16)
+
+
 def fingerprint(path: Path) -> str:
     """Identify a file's content: hexadecimal SHA-256 over its size and its bytes, or samples of them.
 
@@ -72,24 +80,35 @@ def fingerprint(path: Path) -> str:
     so a film of 100 GB takes as long as one of 10 MB. It finds a file that was exchanged or encoded anew; it is
     no proof against somebody who alters a few bytes on purpose. Raises FaceBlurError if the file cannot be read.
     """
+    return sample_file(path, _FILM)[0].hex()
+
+
+def sample_file(path: Path, sampling: Sampling) -> tuple[bytes, bytes]:
+    """SHA-256 over a file's size and samples, and the file's first bytes. Raises FaceBlurError."""
     digest = hashlib.sha256()
+    head = b""
     try:
         with path.open("rb") as file:
             size = file.seek(0, 2)
             digest.update(size.to_bytes(8, "big"))
-            if size <= _WHOLE_BYTES:
+            if size <= sampling.whole_bytes:
                 pieces = [(0, size)]
             else:
-                room = size - 2 * _END_BYTES - _SAMPLE_BYTES
-                pieces = [(0, _END_BYTES)]
-                pieces += [(_END_BYTES + room * part // (_SAMPLES - 1), _SAMPLE_BYTES) for part in range(_SAMPLES)]
-                pieces.append((size - _END_BYTES, _END_BYTES))
+                end, sample, count = sampling.end_bytes, sampling.sample_bytes, sampling.samples
+                room = size - 2 * end - sample
+                pieces = [(0, end)]
+                pieces += [(end + room * part // (count - 1), sample) for part in range(count)]
+                pieces.append((size - end, end))
             for offset, length in pieces:
                 file.seek(offset)
-                digest.update(file.read(length))
+                piece = file.read(length)
+                digest.update(piece)
+                head = head or piece
+    except FileNotFoundError:
+        raise FaceBlurError(f"{path.name}: no such file in {path.parent}") from None
     except OSError as error:
         raise FaceBlurError(f"{path.name}: cannot be read ({error.strerror})") from None
-    return digest.hexdigest()
+    return digest.digest(), head
 
 
 def sniff(head: bytes, name: str) -> Literal["image", "movie"]:

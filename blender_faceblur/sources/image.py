@@ -7,7 +7,7 @@ import struct
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -23,68 +23,99 @@ class ImageSource(FrameSource):
     """One picture, one frame."""
 
     def __init__(self, path: Path) -> None:
-        import cv2
-
-        try:
-            data = bytearray(path.read_bytes())
-        except OSError as error:
-            raise FaceBlurError(f"{path.name}: cannot be read ({error.strerror})") from None
-        if _is_animated(data):
-            raise FaceBlurError(f"{path.name}: an animated picture, Blender shows one frame at most; make it a film")
-        warnings = []
-        tag = find_orientation(data)
-        if tag is not None:
-            at, layout, orientation = tag
-            if orientation != 1:
-                self.upright_turn = _UPRIGHT_TURNS.get(orientation, 0)
-                warnings.append("Blender ignores the orientation tag and shows the picture as its pixels lie; "
-                                "the output keeps the tag")
-            if data.startswith((b"II", b"MM")):
-                # OpenCV turns TIFF pictures even when told not to (seen in 4.11 and 4.14).
-                struct.pack_into(layout, data, at, 1)
-        stored = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-        if stored is None:
-            raise FaceBlurError(f"{path.name}: the picture is damaged or of an unknown kind")
-        if stored.dtype != np.uint8:
-            warnings.append("more than 8 bits a colour: kept only if the output is written with as many")
-        if stored.ndim == 3 and stored.shape[2] == 4:
-            warnings.append("transparency: kept only if the output is written with it")
-        if data.startswith((b"II", b"MM")) and _has_second_page(data):
-            warnings.append("only the first of several pages is shown and written")
-        # Colours below transparent places are looked at too: hiding them is not certain in every output.
-        flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
-        picture: Any = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
-        self._picture: Picture = picture
+        data = read_data(path)
+        self._picture, self.upright_turn = decode_picture(data, path.name)
         self.info = SourceInfo(
             file_name=path.name,
             kind="image",
-            width=picture.shape[1],
-            height=picture.shape[0],
+            width=self._picture.shape[1],
+            height=self._picture.shape[0],
             frame_count=1,
             frame_rate=Fraction(25),
             fingerprint=fingerprint(path),
-            warnings=tuple(warnings),
+            warnings=tuple(list_losses(data)),
         )
 
     def frames(
         self, start: int = 0, stop: int | None = None, size: tuple[int, int] | None = None, grey: bool = False
     ) -> Iterator[tuple[int, Picture]]:
-        import cv2
-
-        picture: Any = cv2.cvtColor(self._picture, cv2.COLOR_BGR2GRAY) if grey else self._picture
-        if size is not None and size != (self.info.width, self.info.height):
-            picture = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+        picture = scale_picture(self._picture, size, grey)
         for source_frame in range(start, 1 if stop is None else stop):
             yield source_frame, picture
 
 
-def _is_animated(data: bytearray) -> bool:
+def read_data(path: Path) -> bytes:
+    """A picture file's bytes. Raises FaceBlurError."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise FaceBlurError(f"{path.name}: no such file in {path.parent}") from None
+    except OSError as error:
+        raise FaceBlurError(f"{path.name}: cannot be read ({error.strerror})") from None
+
+
+def decode_picture(data: bytes, name: str) -> tuple[Picture, int]:
+    """The picture that Blender shows of a file's bytes, and how to turn it upright (`FrameSource.upright_turn`).
+
+    Raises FaceBlurError, beginning with `name`, where Blender shows nothing or not all of it.
+    """
+    import cv2
+
+    if _is_animated(data):
+        raise FaceBlurError(f"{name}: an animated picture, Blender shows one frame at most; make it a film")
+    # Colours below transparent places are looked at too: hiding them is not certain in every output.
+    flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+    tag = find_orientation(data)
+    if tag is not None and data.startswith((b"II", b"MM")):
+        # OpenCV turns TIFF pictures even when told not to (seen in 4.11 and 4.14).
+        changed = bytearray(data)
+        struct.pack_into(tag[1], changed, tag[0], 1)
+        data = bytes(changed)
+    picture: Any = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    if picture is None:
+        raise FaceBlurError(f"{name}: the picture is damaged or of an unknown kind")
+    return picture, 0 if tag is None else _UPRIGHT_TURNS.get(tag[2], 0)
+
+
+def list_losses(data: bytes, keeps_tag: bool = True) -> list[str]:
+    """What of a picture Blender does not show or an ordinary output would not keep, in sentences.
+
+    `keeps_tag`: whether the output will carry the orientation tag.
+    """
+    import cv2
+
+    warnings = []
+    tag = find_orientation(data)
+    if tag is not None and tag[2] != 1:
+        warnings.append("Blender ignores the orientation tag and shows the picture as its pixels lie"
+                        + ("; the output keeps the tag" if keeps_tag else ""))
+    stored: Any = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    if stored is not None and stored.dtype != np.uint8:
+        warnings.append("more than 8 bits a colour: kept only if the output is written with as many")
+    if stored is not None and stored.ndim == 3 and stored.shape[2] == 4:
+        warnings.append("transparency: kept only if the output is written with it")
+    if data.startswith((b"II", b"MM")) and _has_second_page(data):
+        warnings.append("only the first of several pages is shown and written")
+    return warnings
+
+
+def scale_picture(picture: Picture, size: tuple[int, int] | None, grey: bool) -> Picture:
+    """The picture as `FrameSource.frames` is asked for it."""
+    import cv2
+
+    changed: Any = cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY) if grey else picture
+    if size is not None and size != (picture.shape[1], picture.shape[0]):
+        changed = cv2.resize(changed, size, interpolation=cv2.INTER_AREA)
+    return cast(Picture, changed)
+
+
+def _is_animated(data: bytes) -> bool:
     if data.startswith(b"\x89PNG"):
         return b"acTL" in data[: data.find(b"IDAT")]
     return data[8:12] == b"WEBP" and data[12:16] == b"VP8X" and bool(data[20] & 0x02)
 
 
-def find_orientation(data: bytes | bytearray) -> tuple[int, str, int] | None:
+def find_orientation(data: bytes) -> tuple[int, str, int] | None:
     """Where the orientation tag's value lies, how it is packed (struct), and its value; None if there is none.
 
     TIFF 6.0 section 2 describes the directory, which EXIF embeds in JPEG (APP1), PNG (eXIf) and WebP (EXIF).
@@ -113,7 +144,7 @@ def find_orientation(data: bytes | bytearray) -> tuple[int, str, int] | None:
     return None
 
 
-def _has_second_page(data: bytearray) -> bool:
+def _has_second_page(data: bytes) -> bool:
     order = "<" if data.startswith(b"II") else ">"
     try:
         directory = struct.unpack_from(order + "I", data, 4)[0]

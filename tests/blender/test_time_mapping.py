@@ -335,11 +335,11 @@ def write_exif(orientation: int) -> bytes:
     return b"II*\0" + struct.pack("<IHHHIHHI", 8, 1, 0x0112, 3, 1, orientation, 0, 0)
 
 
-def write_picture(path: Path, orientation: int) -> Path:
+def write_picture(path: Path, orientation: int, number: int = 178) -> Path:
     import cv2
 
     kind = path.suffix
-    data: bytes = cv2.imencode(kind, draw_number(178))[1].tobytes()
+    data: bytes = cv2.imencode(kind, draw_number(number))[1].tobytes()
     exif = write_exif(orientation)
     if kind == ".jpg":
         block = b"Exif\0\0" + exif
@@ -375,3 +375,52 @@ def test_pictures(suffix: str, orientation: int, tmp_path: Path) -> None:
         assert np.abs(analysed.astype(int) - rendered).mean() < 2
         tagged = suffix in (".jpg", ".tif")
         assert source.upright_turn == ({1: 0, 6: 90, 8: 270}[orientation] if tagged else 0)
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".tif"])
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_image_sequence(suffix: str, orientation: int, tmp_path: Path) -> None:
+    """Strip frame i of an image strip shows its element i, also a name that comes again and one before its turn."""
+    numbers = [178, 20, 91, 20, 20, 240, 3]
+    names = [f"Bild {place} ü{suffix}" for place in (5, 1, 2, 1, 1, 4, 3)]
+    for name, number in zip(names, numbers, strict=True):
+        write_picture(tmp_path / name, orientation, number)
+    strip = add_strip(tmp_path / names[0], "image")
+    for name in names[1:]:
+        strip.elements.append(name)
+    assert [element.filename for element in strip.elements] == names
+    length = count_frames(strip)
+    rendered = render(tmp_path / "shown", 0, length)
+    with open_source(tmp_path, names) as source:
+        analysed = [picture for _, picture in source.frames()]
+        assert source.info.frame_count == length == len(rendered)
+        tagged = suffix in (".jpg", ".tif")
+        assert source.upright_turn == ({1: 0, 6: 90}[orientation] if tagged else 0)
+    assert [read_number(picture) for picture in analysed] == numbers
+    assert [read_number(picture) for picture in rendered] == numbers
+    for ours, theirs in zip(analysed, rendered, strict=True):
+        assert ours.shape == theirs.shape
+        assert np.abs(ours.astype(int) - theirs).mean() < 2
+    later = render(tmp_path / "later", 4, length)
+    assert [read_number(picture) for picture in later] == numbers[4:]
+
+
+def test_deep_image_sequence(tmp_path: Path) -> None:
+    """16 bits a colour, with and without transparency."""
+    import cv2
+
+    names = []
+    for number in (178, 20, 91):
+        names.append(f"{number}.png")
+        deep = draw_number(number).astype(np.uint16) * 257
+        if number == 20:
+            deep = np.dstack([deep, np.full(SIZE[::-1], 65535, np.uint16)])
+        (tmp_path / names[-1]).write_bytes(cv2.imencode(".png", deep)[1].tobytes())
+    strip = add_strip(tmp_path / names[0], "image")
+    for name in names[1:]:
+        strip.elements.append(name)
+    rendered = render(tmp_path / "shown", 0, 3)
+    with open_source(tmp_path, names) as source:
+        for (_, ours), theirs in zip(source.frames(), rendered, strict=True):
+            assert ours.shape == theirs.shape
+            assert np.abs(ours.astype(int) - theirs).mean() < 2

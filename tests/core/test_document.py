@@ -53,6 +53,11 @@ def test_reading_gives_back_what_was_written(tmp_path: Path) -> None:
         assert one.ellipse.angle == pytest.approx(two.ellipse.angle, abs=6e-5)
 
 
+@pytest.mark.parametrize("kind", ["movie", "image", "sequence"])
+def test_every_kind_of_source_is_read(kind: str) -> None:
+    assert from_json(change("source/kind", kind)).source.kind == kind
+
+
 def test_a_hundred_thousand_samples_stay_small_and_quick() -> None:
     document = make_document(110_000)
     began = time.process_time()

@@ -7,6 +7,7 @@ import os
 import struct
 import subprocess
 import sys
+import time
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -294,6 +295,163 @@ def test_orientation_tag_of_png_and_webp(tmp_path: Path) -> None:
         assert source.upright_turn == 180
         assert read_number(next(source.frames())[1]) == 178
         assert any("orientation" in warning for warning in source.info.warnings)
+
+
+def write_pictures(folder: Path, numbers: list[int], suffix: str = ".png") -> list[str]:
+    """One picture for each number; the names in order."""
+    import cv2
+
+    folder.mkdir(exist_ok=True)
+    names = [f"picture {place:03}{suffix}" for place in range(len(numbers))]
+    for name, number in zip(names, numbers, strict=True):
+        (folder / name).write_bytes(cv2.imencode(suffix, draw_number(number))[1].tobytes())
+    return names
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".tif", ".bmp", ".webp"])
+def test_a_sequence_is_its_pictures_one_by_one(suffix: str, tmp_path: Path) -> None:
+    numbers = [7, 200, 33, 90, 120]
+    names = write_pictures(tmp_path, numbers, suffix)
+    with open_source(tmp_path, names, Fraction(24)) as source:
+        info = source.info
+        assert (info.kind, info.frame_count, info.frame_rate, info.file_name) == ("sequence", 5, 24, names[0])
+        assert (info.width, info.height) == SIZE and info.warnings == ()
+        whole = list(source.frames())
+        assert [frame for frame, _ in whole] == list(range(5))
+        for name, (_, picture) in zip(names, whole, strict=True):
+            with open_source(tmp_path / name) as alone:
+                assert np.array_equal(picture, next(alone.frames())[1])
+        assert [read_number(picture) for _, picture in source.frames(3, 7)] == [90, 120, 120, 120]
+        ((_, small),) = source.frames(1, 2, size=(80, 48))
+        ((_, grey),) = source.frames(1, 2, size=(80, 48), grey=True)
+        assert small.shape == (48, 80, 3) and read_number(small) == 200 and grey.shape == (48, 80)
+
+
+def test_one_name_is_the_single_picture(tmp_path: Path) -> None:
+    (name,) = write_pictures(tmp_path, [178])
+    with open_source(tmp_path, [name], Fraction(24)) as source, open_source(tmp_path / name) as alone:
+        assert source.info == alone.info and source.info.kind == "image"
+        assert np.array_equal(next(source.frames())[1], next(alone.frames())[1])
+    write_film(tmp_path / "film.mp4", range(3))
+    with pytest.raises(FaceBlurError, match=r"film\.mp4: not a picture"):
+        open_source(tmp_path, ["film.mp4"])
+
+
+def test_a_picture_that_comes_again_is_the_same_array(tmp_path: Path) -> None:
+    """The analysis looks at it once."""
+    names = write_pictures(tmp_path, [7, 200])
+    order = [names[0], names[0], names[1], names[0]]
+    with open_source(tmp_path, order) as source:
+        pictures = [picture for _, picture in source.frames()]
+        assert [read_number(picture) for picture in pictures] == [7, 7, 200, 7]
+        assert pictures[0] is pictures[1]
+
+
+def test_a_sequence_is_read_one_picture_at_a_time(tmp_path: Path) -> None:
+    import tracemalloc
+
+    names = write_pictures(tmp_path, list(range(60)))
+    with open_source(tmp_path, names) as source:
+        tracemalloc.start()
+        frames = source.frames()
+        next(frames)
+        early = tracemalloc.get_traced_memory()[0]
+        for _ in frames:
+            pass
+        assert tracemalloc.get_traced_memory()[1] - early < 8 * SIZE[0] * SIZE[1] * 3
+        tracemalloc.stop()
+
+
+def write_larger(path: Path) -> None:
+    import cv2
+
+    path.write_bytes(cv2.imencode(".png", draw_number(5, (320, 192)))[1].tobytes())
+
+
+def write_turned(path: Path) -> None:
+    import cv2
+
+    block = b"Exif\0\0MM\0*" + struct.pack(">IHHHIHHI", 8, 1, 0x0112, 3, 1, 6, 0, 0)
+    data = cv2.imencode(".jpg", draw_number(5))[1].tobytes()
+    path.write_bytes(data[:2] + b"\xff\xe1" + struct.pack(">H", len(block) + 2) + block + data[2:])
+
+
+SPOILED: dict[str, tuple[Any, str]] = {
+    "missing": (lambda path: path.unlink(), "no such file"),
+    "empty": (lambda path: path.write_bytes(b""), "empty"),
+    "text": (lambda path: path.write_text("no picture"), "not a picture"),
+    "deep": (lambda path: path.write_bytes(b"\x76\x2f\x31\x01" + bytes(90)), "OpenEXR"),
+    "folder": (lambda path: (path.unlink(), path.mkdir()), "cannot be read"),
+    "cut off": (lambda path: path.write_bytes(path.read_bytes()[:-100]), "damaged"),
+    "larger": (write_larger, "320 x 192"),
+    "turned": (write_turned, "orientation tag"),
+}
+
+
+@pytest.mark.parametrize("how", SPOILED)
+def test_no_picture_of_a_sequence_is_passed_over(how: str, tmp_path: Path) -> None:
+    names = write_pictures(tmp_path, list(range(9)))
+    spoil, words = SPOILED[how]
+    spoil(tmp_path / names[6])
+    with pytest.raises(FaceBlurError) as caught, open_source(tmp_path, names) as source:
+        list(source.frames())
+    message = str(caught.value)
+    assert message.startswith(names[6]) and words in message and "\n" not in message
+
+
+@pytest.mark.parametrize(
+    "name", ["", ".", "..", "../a.png", "a/b.png", "/etc/passwd", "..\\a.png", "C:\\a.png", "a\0.png"]
+)
+def test_names_that_leave_the_folder_are_refused(name: str, tmp_path: Path) -> None:
+    names = write_pictures(tmp_path / "inside", [1, 2])
+    write_pictures(tmp_path, [3])
+    for files in ([name], [*names, name]):
+        with pytest.raises(FaceBlurError, match="not the name of a picture"):
+            open_source(tmp_path / "inside", files)
+
+
+def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(FaceBlurError, match="no such folder"):
+        open_source(tmp_path / "gone", ["a.png", "b.png"])
+
+
+def test_a_sequence_of_odd_names_in_an_odd_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "Bilder 100% — 映画 'n' more"
+    names = write_pictures(folder, [1, 2])
+    odd = ["%03d…ü.png", "-i 'x'.png"]
+    for name, new in zip(names, odd, strict=True):
+        (folder / name).rename(folder / new)
+    with open_source(folder, odd) as source:
+        assert [read_number(picture) for _, picture in source.frames()] == [1, 2]
+
+
+def test_fingerprint_of_a_sequence(tmp_path: Path) -> None:
+    names = write_pictures(tmp_path, list(range(30)), ".bmp")
+    before = open_source(tmp_path, names).info.fingerprint
+    assert open_source(tmp_path, names, Fraction(50)).info.fingerprint == before and len(before) == 64
+    assert open_source(tmp_path, names[:-1]).info.fingerprint != before
+    assert open_source(tmp_path, [names[1], names[0], *names[2:]]).info.fingerprint != before
+    for name, number in ((names[0], 99), (names[17], 99), (names[-1], 99)):
+        path = tmp_path / name
+        kept, size = path.read_bytes(), path.stat().st_size
+        write_pictures(tmp_path / "other", [number], ".bmp")
+        (tmp_path / "other" / "picture 000.bmp").replace(path)
+        assert path.stat().st_size == size
+        assert open_source(tmp_path, names).info.fingerprint != before
+        path.write_bytes(kept)
+    assert open_source(tmp_path, names).info.fingerprint == before
+
+
+def test_many_pictures_open_quickly(tmp_path: Path) -> None:
+    names = [f"{number:05}.png" for number in range(2000)]
+    write_pictures(tmp_path, [5])
+    data = (tmp_path / "picture 000.png").read_bytes()
+    for name in names:
+        (tmp_path / name).write_bytes(data + bytes(200_000))
+    began = time.process_time()
+    with open_source(tmp_path, names) as source:
+        assert source.info.frame_count == 2000
+    assert time.process_time() - began < 2
 
 
 def test_fingerprint_of_small_and_large_files(tmp_path: Path) -> None:

@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Image sequences: a folder and the names of its pictures, one for each frame, as Blender's image strip holds them."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
+from pathlib import Path
+
+from ..core.types import FaceBlurError, SourceInfo
+from .base import FrameSource, Picture, Sampling, sample_file, sniff
+from .image import decode_picture, list_losses, read_data, scale_picture
+
+_PICTURE = Sampling(whole_bytes=64 << 10, end_bytes=16 << 10, sample_bytes=4 << 10, samples=6)
+"""Of each picture: at most 72 KiB, so that ten thousand take seconds."""
+
+
+class SequenceSource(FrameSource):
+    """Pictures of one size, one frame each; a name may come again. Only the one that is shown is in memory."""
+
+    def __init__(self, folder: Path, files: Sequence[str], frame_rate: Fraction | None = None) -> None:
+        """`files` are names inside of `folder`, in the strip's order; the rate, 25 unless given, is the scene's.
+
+        Looks into every file, but decodes only the first: that another one is damaged or of another size shows,
+        as a FaceBlurError, when its frame is read.
+        """
+        check_names(files)
+        if not folder.is_dir():
+            raise FaceBlurError(f"{folder}: no such folder")
+        self._folder = folder
+        self._files = list(files)
+        digest = hashlib.sha256(len(files).to_bytes(8, "big"))
+        known: dict[str, bytes] = {}
+        for name in files:
+            if name not in known:
+                known[name], head = sample_file(folder / name, _PICTURE)
+                if not head:
+                    raise FaceBlurError(f"{name}: the file is empty")
+                if sniff(head, name) != "image":
+                    raise FaceBlurError(f"{name}: not a picture that can be read")
+            digest.update(known[name])
+        data = read_data(folder / files[0])
+        first, self.upright_turn = decode_picture(data, files[0])
+        self._size = (first.shape[1], first.shape[0])
+        self.info = SourceInfo(
+            file_name=files[0],
+            kind="sequence",
+            width=first.shape[1],
+            height=first.shape[0],
+            frame_count=len(files),
+            frame_rate=Fraction(25) if frame_rate is None else frame_rate,
+            fingerprint=digest.hexdigest(),
+            warnings=tuple(list_losses(data, keeps_tag=False)),
+        )
+
+    def frames(
+        self, start: int = 0, stop: int | None = None, size: tuple[int, int] | None = None, grey: bool = False
+    ) -> Iterator[tuple[int, Picture]]:
+        last = len(self._files) - 1
+        shown: str | None = None
+        for source_frame in range(start, last + 1 if stop is None else stop):
+            name = self._files[min(source_frame, last)]
+            if name != shown:
+                picture = scale_picture(self._read(name), size, grey)
+                shown = name
+            yield source_frame, picture
+
+    def _read(self, name: str) -> Picture:
+        picture, turn = decode_picture(read_data(self._folder / name), name)
+        first = self._files[0]
+        if (picture.shape[1], picture.shape[0]) != self._size:
+            raise FaceBlurError(
+                f"{name}: has {picture.shape[1]} x {picture.shape[0]} pixels, but {first}, the first of the sequence, "
+                f"{self._size[0]} x {self._size[1]}; give all of them one size or use strips of their own")
+        if turn != self.upright_turn:
+            # Following a face from one to the other would look for it in the wrong place.
+            raise FaceBlurError(
+                f"{name}: its orientation tag says to turn it otherwise than {first}, the first of the sequence; "
+                "turn the pictures or use strips of their own")
+        return picture
+
+
+def check_names(files: Sequence[str]) -> None:
+    """Refuse whatever does not name a file directly inside of a folder. Raises FaceBlurError."""
+    for name in files:
+        # Blender turns backslashes into slashes on every system, and Windows takes what is before a colon for a drive.
+        if name in ("", ".", "..") or set(name) & {"/", "\\", "\0"} or (os.name == "nt" and ":" in name):
+            raise FaceBlurError(f"{name[:80]!r} is not the name of a picture in a folder")
