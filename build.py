@@ -20,11 +20,12 @@ COMMANDS = {
     "lint": ("tools.lint", "run the style and type checks"),
     "models": ("tools.models", "fetch the detectors' weights"),
     "demo": ("tools.demo", "make a short film of a real face and blur it"),
+    "package": ("tools.package", "build the extension's zips for Blender"),
     "bench": ("benchmarks.", "measure: bench speed CLIP, bench accuracy FOLDER"),
 }
 BENCHMARKS = ("accuracy", "speed")
 NEED_TEST_PACKAGES = ("test", "lint", "demo")
-NEED_WEIGHTS = ("blur", "test", "demo", "bench")
+NEED_WEIGHTS = ("blur", "test", "demo", "bench", "package")
 
 
 def main() -> int:

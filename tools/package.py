@@ -1,0 +1,252 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Builds the extension's zips, one per platform and Python, with Blender's own builder, and opens them again to check.
+
+Run as `python -m tools.package` in the environment that build.py makes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import hashlib
+import importlib.util
+import itertools
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import tomllib
+import zipfile
+from collections.abc import Callable
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from blender_faceblur import paths
+from blender_faceblur.core.types import FaceBlurError
+
+from .lint import ROOT
+from .models import describe_missing, preset_models
+from .wheels import PLATFORMS, PYTHONS, Target, check_wheels, fetch_wheels, read_pins
+
+LOCK = ROOT / "requirements" / "extension.txt"
+CACHE = ROOT / ".env" / "wheels"
+MANIFEST = "blender_manifest.toml"
+
+LARGEST_BYTES = 200_000_000
+"""What Blender's extension site is said to take."""
+
+BLENDER_VERSIONS = {"3.11": ("5.0.0", "5.1.0"), "3.13": ("5.1.0", None), "3.14": ("5.1.0", None)}
+"""Python -> the first Blender that has it inside, and the first that no longer has (None: not known yet)."""
+
+STAMP_S = 1577836800
+"""The time of every file in a zip, 2020-01-01 UTC."""
+
+OUR_ROOTS = ("blender_faceblur", "tools", "tests", "benchmarks")
+"""Names that exist in a checkout and not in an installed extension."""
+
+BUILD_TIMEOUT_S = 600
+
+
+def build_package(target: Target, output: Path, say: Callable[[str], None]) -> Path:
+    """The checked zip of one platform and Python in the folder `output`, which is made; an older one is replaced.
+
+    The same inputs give the same bytes on one machine. Raises FaceBlurError when a wheel or required weights are
+    missing or wrong, when Blender's builder refuses, and when the zip is not what it should be.
+    """
+    pins = read_pins(LOCK, target)
+    wheels = fetch_wheels(pins, target, CACHE, say)
+    weights = _find_weights(say)
+    manifest = tomllib.loads((ROOT / MANIFEST).read_text(encoding="utf-8"))
+    name = f"{manifest['id']}-{manifest['version']}-{target}.zip"
+    output.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=output, prefix=".building-") as scratch_name:
+        stage = Path(scratch_name) / "stage"
+        shutil.copytree(ROOT / "blender_faceblur", stage, ignore=shutil.ignore_patterns("__pycache__"))
+        for folder, files in (("models", [ROOT / "models" / "models.toml", *weights]), ("wheels", wheels),
+                              (".", [ROOT / "LICENSE"])):
+            (stage / folder).mkdir(exist_ok=True)
+            for file in files:
+                shutil.copyfile(file, stage / folder / file.name)
+        (stage / MANIFEST).write_text(_fill_manifest(manifest, target, stage), encoding="utf-8", newline="\n")
+        # What else would differ from one build to the next: Blender's builder takes over time and mode.
+        for path in stage.rglob("*"):
+            path.chmod(0o755 if path.is_dir() else 0o644)
+            os.utime(path, (STAMP_S, STAMP_S))
+        part = Path(scratch_name) / name
+        _run_builder("build", "--source-dir", str(stage), "--output-filepath", str(part))
+        check_package(part)
+        _run_builder("validate", str(part))
+        part.replace(output / name)
+    return output / name
+
+
+def check_package(path: Path) -> None:
+    """Open a zip and raise FaceBlurError, which names what is wrong, unless it is complete and holds nothing else.
+
+    The wheels are compared with the lock of this checkout, the weights with the models.toml inside.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            problems = _find_problems(path, archive)
+    except (zipfile.BadZipFile, KeyError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise FaceBlurError(f"{path.name} is not an extension of ours: {error}") from error
+    if problems:
+        raise FaceBlurError(f"{path.name} is not right: {'; '.join(problems)}.")
+
+
+def read_target(name: str) -> Target:
+    """The platform and Python that a zip's file name says. Raises FaceBlurError when it says none of ours."""
+    match = re.fullmatch(r"[a-z_]+-[0-9.]+-([a-z]+-[a-z0-9]+)-py(\d)(\d+)\.zip", name)
+    target = Target(match[1], f"{match[2]}.{match[3]}") if match else None
+    if target is None or target.platform not in PLATFORMS or target.python not in PYTHONS:
+        raise FaceBlurError(f"{name} does not name a platform and Python of ours.")
+    return target
+
+
+def _find_weights(say: Callable[[str], None]) -> list[Path]:
+    weights = []
+    for name in preset_models():
+        model = paths.list_models()[name]
+        file = paths.models_folder() / model.file
+        if file.is_file() and paths.is_right_file(file, model):
+            weights.append(file)
+        elif model.required:
+            raise FaceBlurError(describe_missing(name, "run build.py models"))
+        else:
+            say(f"WARNING: this package will find fewer faces. {describe_missing(name, 'run build.py models')}")
+    return weights
+
+
+def _fill_manifest(template: dict[str, Any], target: Target, stage: Path) -> str:
+    """The manifest's text: Blender wants plain values first and tables last."""
+    first, after_last = BLENDER_VERSIONS[target.python]
+    files = sorted(path.relative_to(stage).as_posix() for path in stage.rglob("*") if path.is_file())
+    wheels = [f"./{file}" for file in files if file.startswith("wheels/")]
+    manifest = {**template, "blender_version_min": first, **({"blender_version_max": after_last} if after_last else {}),
+                "platforms": [target.platform], "wheels": wheels}
+    # The builder takes files in the order of the file system unless they are listed; it adds manifest and wheels.
+    manifest["build"] = {"paths": [file for file in files if not file.startswith("wheels/")]}
+    lines = ["# SPDX-License-Identifier: GPL-3.0-or-later"]
+    lines += [f"{key} = {_to_toml(value)}" for key, value in manifest.items() if not isinstance(value, dict)]
+    for key, table in manifest.items():
+        if isinstance(table, dict):
+            lines += ["", f"[{key}]", *(f"{name} = {_to_toml(value)}" for name, value in table.items())]
+    return "\n".join(lines) + "\n"
+
+
+def _to_toml(value: str | list[str]) -> str:
+    if isinstance(value, list):
+        return "[" + "".join(f"\n  {_to_toml(item)}," for item in value) + "\n]" if value else "[]"
+    # A TOML basic string may hold every escape that JSON writes.
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _run_builder(command: str, *arguments: str) -> None:
+    # Finding the module does not load it: that would start Blender in this process.
+    spec = importlib.util.find_spec("bpy")
+    places = list(spec.submodule_search_locations or []) if spec else []
+    tools = [path for place in places for path in Path(place).glob("*/scripts/addons_core/bl_pkg/cli/blender_ext.py")]
+    if len(tools) != 1:
+        raise FaceBlurError("Blender's extension builder is missing in the environment: its bpy module carries none.")
+    tags = tools[0].parents[3] / "modules" / "_bpy_internal" / "extensions" / "tags.py"
+    # A zip stores local times.
+    done = subprocess.run([sys.executable, "-I", "-B", str(tools[0]), command, "--valid-tags", str(tags), *arguments],
+                          capture_output=True, text=True, errors="replace", timeout=BUILD_TIMEOUT_S, check=False,
+                          env={**os.environ, "TZ": "UTC0"})
+    output = [line.strip() for line in (done.stdout + done.stderr).splitlines() if line.strip()]
+    if done.returncode != 0:
+        raise FaceBlurError(f"Blender's builder refuses the package ({command}): {' '.join(output)}")
+
+
+def _find_problems(path: Path, archive: zipfile.ZipFile) -> list[str]:
+    target = read_target(path.name)
+    problems = []
+    entries = archive.infolist()
+    names = [entry.filename for entry in entries]
+    manifest = tomllib.loads(archive.read(MANIFEST).decode())
+    if path.name != f"{manifest['id']}-{manifest['version']}-{target}.zip":
+        problems.append(f"the manifest is that of {manifest['id']} {manifest['version']}")
+    if manifest["platforms"] != [target.platform]:
+        problems.append(f"the manifest is for {', '.join(manifest['platforms'])}")
+    versions = (manifest["blender_version_min"], manifest.get("blender_version_max"))
+    if versions != BLENDER_VERSIONS[target.python]:
+        problems.append(f"the manifest's Blender versions are {versions}, not those with Python {target.python}")
+
+    wheels = [name for name in names if name.endswith(".whl")]
+    listed = [name.removeprefix("./") for name in manifest["wheels"]]
+    problems += [f"{name} is in the zip and not in the manifest" for name in wheels if name not in listed]
+    problems += [f"{name} is in the manifest and not in the zip" for name in listed if name not in wheels]
+    with_streams = [(PurePosixPath(name).name, archive.open(name)) for name in wheels]
+    try:
+        check_wheels(with_streams, read_pins(LOCK, target), target)
+    except FaceBlurError as error:
+        problems.append(str(error))
+    finally:
+        for _, stream in with_streams:
+            stream.close()
+
+    weights = {}
+    for model in tomllib.loads(archive.read("models/models.toml").decode())["model"]:
+        file = f"models/{model['file']}"
+        if file in names:
+            weights[file] = model
+            if hashlib.sha256(archive.read(file)).hexdigest() != model["sha256"]:
+                problems.append(f"{file} is not the file that models.toml lists")
+        elif model["required"]:
+            problems.append(f"{file} is missing")
+    known = {MANIFEST, "LICENSE", "models/models.toml", *wheels, *weights}
+    modules = [name for name in names if name.endswith(".py") and not name.startswith(("wheels/", "models/"))]
+    problems += [f"{name} does not belong there" for name in names if name not in known and name not in modules]
+    problems += [f"{name} is missing" for name in ("LICENSE", "__init__.py") if name not in names]
+    problems += [f"{name} is there twice" for name, same in itertools.groupby(sorted(names)) if len(list(same)) > 1]
+    for name in modules:
+        problems += [f"{name} imports {root}, which is not installed" for root in _list_roots(archive.read(name))
+                     if root in OUR_ROOTS]
+
+    problems += [f"{entry.filename} has another mode or time" for entry in entries
+                 if entry.date_time != (2020, 1, 1, 0, 0, 0) or (entry.create_system == 3 and
+                                                                 entry.external_attr >> 16 != 0o100644)]
+    size = path.stat().st_size
+    if size >= LARGEST_BYTES:
+        problems.append(f"it has {size / 1e6:.0f} MB, and {LARGEST_BYTES / 1e6:.0f} are too many")
+    return problems
+
+
+def _list_roots(source: bytes) -> set[str]:
+    """The first names of all absolute imports in a module."""
+    roots = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            roots |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and not node.level and node.module:
+            roots.add(node.module.split(".")[0])
+    return roots
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Build the packages asked for; 0 when all of them are whole."""
+    parser = argparse.ArgumentParser(prog="build.py package", description="Build the extension for Blender.")
+    parser.add_argument("--platform", action="append", choices=list(PLATFORMS), help="default: all; may be repeated")
+    parser.add_argument("--python", action="append", choices=PYTHONS,
+                        help="the Python inside Blender (5.0: 3.11, from 5.1 on: 3.13); default: all; may be repeated")
+    parser.add_argument("--output", type=Path, default=ROOT / "dist", metavar="FOLDER", help="default: dist")
+    options = parser.parse_args(arguments)
+    try:
+        for platform, python in itertools.product(options.platform or PLATFORMS, options.python or PYTHONS):
+            package = build_package(Target(platform, python), options.output, _say)
+            print(f"{package}  {package.stat().st_size / 1e6:.1f} MB", flush=True)
+    except FaceBlurError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
