@@ -198,7 +198,7 @@ def _find_problems(path: Path, archive: zipfile.ZipFile) -> list[str]:
         elif model["required"]:
             problems.append(f"{file} is missing")
     known = {MANIFEST, "LICENSE", "models/models.toml", *wheels, *weights}
-    modules = [name for name in names if name.endswith(".py") and not name.startswith(("wheels/", "models/"))]
+    modules = [name for name in names if re.fullmatch(r"(?!wheels/|models/)(\w+/)*\w+\.py", name)]
     problems += [f"{name} does not belong there" for name in names if name not in known and name not in modules]
     problems += [f"{name} is missing" for name in ("LICENSE", "__init__.py") if name not in names]
     problems += [f"{name} is there twice" for name, same in itertools.groupby(sorted(names)) if len(list(same)) > 1]

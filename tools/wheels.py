@@ -152,7 +152,12 @@ def check_wheels(wheels: Iterable[tuple[str, Path | IO[bytes]]], pins: list[Pin]
         seen[package] = name
         if not wheel_tags & tags:
             problems.append(f"{name} does not fit {target}")
-        for module in _list_modules(content):
+        try:
+            brought = _list_modules(content)
+        except zipfile.BadZipFile as error:
+            problems.append(f"{name} cannot be opened: {error}")
+            continue
+        for module in brought:
             if module in modules:
                 problems.append(f"{name} and {modules[module]} both provide {module}")
             if module in BLENDERS_MODULES:
