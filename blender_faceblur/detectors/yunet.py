@@ -6,32 +6,26 @@ Model: Wu et al., "YuNet: A Tiny Millisecond-level Face Detector" (2023), github
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 from numpy.typing import NDArray
 
 from ..core.types import Detection
-from .base import BlobMaker, FaceDetector, to_detections
-from .onnx_model import open_session
+from .base import to_detections
+from .onnx_model import OnnxDetector
 
-_INPUT = "input"
 _STRIDES = (8, 16, 32)
 _OUTPUTS = [f"{kind}_{stride}" for stride in _STRIDES for kind in ("cls", "obj", "bbox", "kps")]
 _OVERLAP = 0.3
 
 
-class YuNet(FaceDetector):
+class YuNet(OnnxDetector):
     name = "yunet_n"
-
-    def __init__(self, model: Path, threshold: float) -> None:
-        self._session = open_session(model, _INPUT)
-        self._blobs = BlobMaker(_STRIDES[-1])
-        self._threshold = threshold
+    input_name = "input"
+    stride = _STRIDES[-1]
 
     def detect(self, image_bgr: NDArray[np.uint8]) -> list[Detection]:
         blob = self._blobs.make(image_bgr)
-        outputs = self._session.run(_OUTPUTS, {_INPUT: blob})
+        outputs = self._session.run(_OUTPUTS, {self.input_name: blob})
         boxes, scores, landmarks = [], [], []
         for level, stride in enumerate(_STRIDES):
             classes, objects, shape, points = (part[0] for part in outputs[4 * level:4 * level + 4])

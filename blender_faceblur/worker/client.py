@@ -6,7 +6,8 @@ from __future__ import annotations
 import queue
 import sys
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
+from fractions import Fraction
 from pathlib import Path
 
 from ..core.settings import DEFAULT_EXPANSION
@@ -16,9 +17,12 @@ from .protocol import (
     AnalysisRequest,
     ErrorMessage,
     Message,
+    ProbeRequest,
     Progress,
     ProtocolError,
+    Providers,
     Result,
+    Running,
     Started,
     Waiting,
     Warned,
@@ -27,16 +31,51 @@ from .protocol import (
 )
 
 _START_S, _SILENCE_S = 120.0, 300.0
-_FROM_CHILD = (Started, Progress, Warned, Result, ErrorMessage)
+_FROM_CHILD = (Started, Running, Progress, Warned, Result, ErrorMessage)
 
 
 def build_request(
-    source: Path, output: Path, preset: str = "balanced", expansion: float = DEFAULT_EXPANSION, processes: int = 0
+    source: Path, output: Path, preset: str = "balanced", expansion: float = DEFAULT_EXPANSION, processes: int = 0,
+    *, files: Sequence[str] = (), provider: str = "auto", frame_rate: Fraction | None = None,
 ) -> AnalysisRequest:
-    """A request whose process finds packages where this one does."""
+    """A request whose process finds packages where this one does.
+
+    With `files` the source is the sequence of these pictures in the folder `source`; `frame_rate` is the rate at
+    which it is shown. `provider` is "auto" (a GPU where onnxruntime has one) or "cpu".
+    """
+    rate = [] if frame_rate is None else [frame_rate.numerator, frame_rate.denominator]
+    return AnalysisRequest(str(source.resolve()), str(output.resolve()), preset, expansion, _list_folders(), processes,
+                           list(files), rate, provider)
+
+
+def probe_providers(
+    timeout_s: float = 60.0, *, python: str | None = None, script: Path | None = None
+) -> list[str]:
+    """onnxruntime's names of the providers that an analysis could use, found out in a process of its own.
+
+    So a Blender that asks never loads onnxruntime itself. FaceBlurError when there is no answer.
+    """
+    process = WorkerProcess(to_line(ProbeRequest(_list_folders())), python, *([script] if script else []))
+    try:
+        line = process.lines.get(timeout=timeout_s)
+        if line is None:
+            raise FaceBlurError(f"The detectors' providers cannot be found out ({process.end_story()}).")
+        answer = parse_line(line, (Providers, ErrorMessage))
+    except queue.Empty:
+        raise FaceBlurError(f"The process that looks for providers has said nothing for {timeout_s:.0f} s.") from None
+    except ProtocolError as error:
+        raise FaceBlurError(f"The process that looks for providers sent no answer: {error}.") from error
+    finally:
+        process.kill()
+    if isinstance(answer, ErrorMessage):
+        raise FaceBlurError(answer.text)
+    assert isinstance(answer, Providers)
+    return answer.names
+
+
+def _list_folders() -> list[str]:
     # Empty entries stand for the current folder, which is not the child's to import from.
-    return AnalysisRequest(
-        str(source.resolve()), str(output.resolve()), preset, expansion, [p for p in sys.path if p], processes)
+    return [folder for folder in sys.path if folder]
 
 
 def run_job(

@@ -29,7 +29,9 @@ class WorkerProcess:
         hidden = getattr(subprocess, "CREATE_NO_WINDOW", 0)
         try:
             self._process = subprocess.Popen(
-                [python or sys.executable, "-I", str(script)],
+                # -B: nothing is written beside the code. -S: packages come from the request's folders, in their
+                # order, so that what an extension brings is not hidden by what another Python has of that name.
+                [python or sys.executable, "-I", "-S", "-B", str(script)],
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, creationflags=hidden,
                 # OpenCV warns of pictures that are damaged; what the user must know is said in our own words.
                 env={**os.environ, "OPENCV_LOG_LEVEL": "SILENT"},
@@ -46,10 +48,15 @@ class WorkerProcess:
         ]
         for reader in self._readers:
             reader.start()
+        # Thousands of names do not fit into a pipe, and a child that never reads may not keep a window waiting.
+        self._writer = threading.Thread(target=self._write, args=(self._process.stdin, request_line), daemon=True)
+        self._writer.start()
+
+    def _write(self, stream: IO[bytes], request_line: str) -> None:
         # If the child has died already, its end of output and its exit code tell the rest.
         with contextlib.suppress(OSError):
-            self._process.stdin.write(request_line.encode())
-            self._process.stdin.flush()
+            stream.write(request_line.encode())
+            stream.flush()
 
     def _read_messages(self, stream: IO[bytes]) -> None:
         while not self._stopped.is_set():
@@ -99,8 +106,8 @@ class WorkerProcess:
         if self._process.poll() is None:
             self._process.kill()
         self._process.wait()
-        for reader in self._readers:
-            reader.join(timeout=2)
+        for thread in (self._writer, *self._readers):
+            thread.join(timeout=2)
         for stream in (self._process.stdin, self._process.stdout, self._process.stderr):
             if stream is not None:
                 # Unsent bytes of a request to a dead child: nobody will read them.

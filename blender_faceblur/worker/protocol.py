@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, Field, asdict, dataclass, field, fields
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 import numpy as np
@@ -17,6 +17,8 @@ from ..core.following import FrameRecord, Row
 
 PROTOCOL = 1
 LONGEST_LINE = 4 << 20
+LONGEST_REQUEST = 64 << 20
+"""Characters. A request may carry the names of a hundred thousand pictures."""
 _LONGEST_LIST = 100_000
 
 
@@ -29,6 +31,8 @@ class AnalysisRequest:
     """Analyse `source` and write the tracks document to `output`.
 
     `sys_path` are the folders in which the child finds packages; `processes` 0 leaves their number to the child.
+    With `files` the source is the sequence of these pictures in the folder `source`, shown at `frame_rate`
+    (numerator and denominator, or nothing: 25). `provider` is "auto" (a GPU where onnxruntime has one) or "cpu".
     """
 
     source: str
@@ -37,6 +41,9 @@ class AnalysisRequest:
     expansion: float
     sys_path: list[str]
     processes: int = 0
+    files: list[str] = field(default_factory=list)
+    frame_rate: list[int] = field(default_factory=list)
+    provider: str = "auto"
     protocol: int = PROTOCOL
 
 
@@ -50,7 +57,25 @@ class SegmentRequest:
     start: int
     stop: int
     sys_path: list[str]
+    files: list[str] = field(default_factory=list)
+    frame_rate: list[int] = field(default_factory=list)
+    provider: str = "auto"
     protocol: int = PROTOCOL
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeRequest:
+    """Say which of onnxruntime's providers there are."""
+
+    sys_path: list[str]
+    protocol: int = PROTOCOL
+
+
+@dataclass(frozen=True, slots=True)
+class Providers:
+    """The answer to a ProbeRequest: onnxruntime's own names."""
+
+    names: list[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +84,13 @@ class Started:
 
     frames: int
     protocol: int = PROTOCOL
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """What the detectors run on, for people: "CPU", "CUDA", "DirectML", "CoreML"."""
+
+    provider: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,14 +152,16 @@ class Frame:
     joins: list[list[int]]
 
 
-Message = Started | Progress | Warned | Result | ErrorMessage | Waiting
+Message = Started | Running | Progress | Warned | Result | ErrorMessage | Waiting
 """What `run_job` yields."""
 
 _KINDS: dict[str, type] = {
-    "analyse": AnalysisRequest, "segment": SegmentRequest, "started": Started, "progress": Progress,
-    "warning": Warned, "result": Result, "error": ErrorMessage, "finished": Finished, "frame": Frame,
+    "analyse": AnalysisRequest, "segment": SegmentRequest, "probe": ProbeRequest, "started": Started,
+    "running": Running, "progress": Progress, "warning": Warned, "result": Result, "error": ErrorMessage,
+    "finished": Finished, "frame": Frame, "providers": Providers,
 }
 _NAMES = {kind: name for name, kind in _KINDS.items()}
+_REQUESTS = (AnalysisRequest, SegmentRequest, ProbeRequest)
 
 M = TypeVar("M")
 
@@ -139,7 +173,7 @@ def to_line(message: Any) -> str:
 
 def parse_line(line: str, allowed: tuple[type[M], ...]) -> M:
     """The message that a line holds. ProtocolError when it is not whole, of a kind not allowed, or ill-typed."""
-    if len(line) > LONGEST_LINE:
+    if len(line) > (LONGEST_REQUEST if set(allowed) & set(_REQUESTS) else LONGEST_LINE):
         raise ProtocolError("a line is too long")
     try:
         content = json.loads(line)
@@ -151,15 +185,20 @@ def parse_line(line: str, allowed: tuple[type[M], ...]) -> M:
     if kind is None or kind not in allowed:
         raise ProtocolError(f"unexpected message: {line[:80]!r}")
     hints = get_type_hints(kind)
-    for field in fields(kind):  # type: ignore[arg-type]
-        if field.name not in content and field.name != "processes":
-            raise ProtocolError(f"{_NAMES[kind]}: '{field.name}' is missing")
+    for part in fields(kind):  # type: ignore[arg-type]
+        if part.name not in content and not _may_be_missing(part):
+            raise ProtocolError(f"{_NAMES[kind]}: '{part.name}' is missing")
     for name, value in content.items():
         if name not in hints or not _fits(value, hints[name]):
             raise ProtocolError(f"{_NAMES[kind]}: '{name}' is wrong")
     if content.get("protocol", PROTOCOL) != PROTOCOL:
         raise ProtocolError(f"protocol {content['protocol']} instead of {PROTOCOL}")
     return kind(**content)  # type: ignore[no-any-return]
+
+
+def _may_be_missing(part: Field[Any]) -> bool:
+    has_default = part.default is not MISSING or part.default_factory is not MISSING
+    return has_default and part.name != "protocol"
 
 
 def _fits(value: Any, hint: Any) -> bool:

@@ -5,8 +5,10 @@ from __future__ import annotations
 
 import os
 import queue
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -16,18 +18,22 @@ from ..core.following import Follower
 from ..core.linking import RowTable, Segment
 from ..core.settings import EXPANSIONS, DetectorUse, choose_detectors, find_preset
 from ..core.types import FaceBlurError, ModelUse, SourceInfo
-from ..detectors import DETECTORS, find_detector
+from ..detectors import DETECTORS, FaceDetector, find_detector
+from ..detectors.providers import CPU, MOST_GPU_PROCESSES, choose_providers, list_available
 from ..paths import find_model, list_models
-from ..sources import open_source
+from ..sources import FrameSource, open_source
 from .process import WorkerProcess
 from .protocol import (
     AnalysisRequest,
     ErrorMessage,
     Finished,
     Frame,
+    ProbeRequest,
     Progress,
     ProtocolError,
+    Providers,
     Result,
+    Running,
     SegmentRequest,
     Started,
     Warned,
@@ -51,11 +57,13 @@ def serve(line: str, messages: TextIO) -> int:
         messages.flush()
 
     try:
-        request: object = parse_line(line, (AnalysisRequest, SegmentRequest))
+        request: object = parse_line(line, (AnalysisRequest, SegmentRequest, ProbeRequest))
         if isinstance(request, SegmentRequest):
             _look_at_segment(request, tell)
         elif isinstance(request, AnalysisRequest):
             _lead(request, tell)
+        elif isinstance(request, ProbeRequest):
+            tell(Providers(list_available()))
     except (FaceBlurError, ProtocolError) as error:
         tell(ErrorMessage(str(error)))
         return 1
@@ -77,26 +85,45 @@ def _available() -> tuple[set[str], list[str]]:
     return names, reasons
 
 
+def _open(request: AnalysisRequest | SegmentRequest) -> FrameSource:
+    rate = request.frame_rate
+    if rate and (len(rate) != 2 or min(rate) < 1):
+        raise FaceBlurError("The frame rate is not a fraction above zero.")
+    return open_source(Path(request.source), request.files, Fraction(*rate) if rate else None)
+
+
 def _look_at_segment(request: SegmentRequest, tell: Tell) -> None:
     preset = find_preset(request.preset)
     uses, _ = choose_detectors(preset, _available()[0])
-    with open_source(Path(request.source)) as source:
+    with _open(request) as source:
         info = source.info
         if info.fingerprint != request.fingerprint:
             raise FaceBlurError(f"{info.file_name} has changed since the analysis began.")
         # One session for all sizes of a detector: each keeps the memory of its largest picture.
-        sessions = {
-            (u.detector, u.threshold): find_detector(u.detector)(find_model(u.detector), u.threshold) for u in uses}
+        sessions = {(u.detector, u.threshold): find_detector(u.detector)(
+            find_model(u.detector), u.threshold, request.provider) for u in uses}
         detectors = [(sessions[u.detector, u.threshold], u) for u in uses]
         frame_size = (info.width, info.height)
         tell(Started(request.stop - request.start))
+        warned = _warn_newly(sessions.values(), 0, tell)
+        tell(Running(" and ".join(sorted({detector.provider for detector in sessions.values()}))))
         frames = source.frames(request.start, request.stop, decode_size(frame_size, uses))
         count = 0
         rate = float(info.frame_rate)
         for record in analyse_frames(frames, frame_size, rate, detectors, preset.strong, source.upright_turn):
             tell(from_record(record))
             count += 1
+            warned = _warn_newly(sessions.values(), warned, tell)
         tell(Finished(count, source.notes()))
+
+
+def _warn_newly(detectors: Iterable[FaceDetector], known: int, tell: Tell) -> int:
+    """Tell what the detectors have noted since there were `known` notes; how many there are now."""
+    notes = [note for detector in detectors for note in detector.notes]
+    if len(notes) > known:
+        for text in dict.fromkeys(notes):
+            tell(Warned(text))
+    return len(notes)
 
 
 def _lead(request: AnalysisRequest, tell: Tell) -> None:
@@ -108,13 +135,15 @@ def _lead(request: AnalysisRequest, tell: Tell) -> None:
     uses, notes = choose_detectors(preset, available)
     if any(use.detector not in available for use in preset.detectors):
         notes += reasons
-    with open_source(Path(request.source)) as source:
+    providers = choose_providers(list_available(), request.provider, sys.platform)
+    with _open(request) as source:
         info = source.info
     tell(Started(info.frame_count))
     for text in (*notes, *info.warnings):
         tell(Warned(text))
     rate = float(info.frame_rate)
-    own = split_range(info.frame_count, rate, request.processes or min(os.cpu_count() or 1, preset.most_processes))
+    most = preset.most_processes if providers[0] == CPU else min(MOST_GPU_PROCESSES, preset.most_processes)
+    own = split_range(info.frame_count, rate, request.processes or min(os.cpu_count() or 1, most))
     table = RowTable(own)
     said = _run_segments(request, info, own, rate, table, tell)
     for text in said:
@@ -147,7 +176,8 @@ def _run_segments(
     try:
         for segment in looked:
             processes.append(WorkerProcess(to_line(SegmentRequest(
-                request.source, info.fingerprint, request.preset, segment.start, segment.stop, request.sys_path))))
+                request.source, info.fingerprint, request.preset, segment.start, segment.stop, request.sys_path,
+                request.files, request.frame_rate, request.provider))))
         return _collect(processes, looked, info.frame_count, table, tell)
     finally:
         for process in processes:
@@ -158,6 +188,8 @@ def _collect(
     processes: list[WorkerProcess], looked: list[Segment], frame_count: int, table: RowTable, tell: Tell
 ) -> list[str]:
     notes: dict[str, None] = {}
+    warned: set[str] = set()
+    providers: dict[int, str] = {}
     running = set(range(len(processes)))
     began = told = time.monotonic()
     heard = [began] * len(processes)
@@ -177,7 +209,7 @@ def _collect(
             heard[i] = time.monotonic()
             if line is None:
                 raise FaceBlurError(f"Analysis process {i + 1} has died ({processes[i].end_story()}).")
-            message = parse_line(line, (Started, Frame, Finished, ErrorMessage))
+            message = parse_line(line, (Started, Running, Warned, Frame, Finished, ErrorMessage))
             if isinstance(message, ErrorMessage):
                 raise FaceBlurError(message.text)
             if isinstance(message, Frame):
@@ -186,6 +218,13 @@ def _collect(
                     table.add(i, to_record(message))
                 except ValueError as error:
                     raise FaceBlurError(f"Analysis process {i + 1} reported frames wrongly: {error}.") from error
+            elif isinstance(message, Warned) and message.text not in warned:
+                warned.add(message.text)
+                tell(message)
+            elif isinstance(message, Running):
+                providers[i] = message.provider
+                if len(providers) == len(processes):
+                    tell(Running(" and ".join(sorted(set(providers.values())))))
             elif isinstance(message, Finished):
                 running.discard(i)
                 notes.update(dict.fromkeys(message.notes))

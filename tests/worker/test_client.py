@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import shutil
 import struct
 import subprocess
 import sys
@@ -17,9 +18,9 @@ import pytest
 from blender_faceblur.core.document import read_document
 from blender_faceblur.core.linking import RowTable, Segment
 from blender_faceblur.core.types import FaceBlurError
-from blender_faceblur.paths import find_model
+from blender_faceblur.paths import find_model, models_folder
 from blender_faceblur.worker import child, work
-from blender_faceblur.worker.client import build_request, run_job
+from blender_faceblur.worker.client import build_request, probe_providers, run_job
 from blender_faceblur.worker.process import WorkerProcess
 from blender_faceblur.worker.protocol import (
     AnalysisRequest,
@@ -29,8 +30,11 @@ from blender_faceblur.worker.protocol import (
     Message,
     Progress,
     Result,
+    Running,
+    SegmentRequest,
     Started,
     Waiting,
+    Warned,
     to_line,
 )
 
@@ -53,6 +57,7 @@ def run_fake(tmp_path: Path, body: str, **options: Any) -> list[Message]:
     (STARTED + "\nprint('{\"type\":\"progress\"}')", "missing"),
     ("sys.stdout.buffer.write(b'\\xff\\xfe\\n')", "no message"),
     ("import not_a_module", "not_a_module"),
+    (STARTED + '\nprint(\'{"type":"running","provider":"CPU"}\')\nsys.exit("gone")', "gone"),
     (STARTED + '\nprint(\'{"type":"error","text":"no such file"}\')\nsys.exit(1)', "no such file"),
     (STARTED + '\nprint(\'{"type":"result","output":"elsewhere","frames":1,"tracks":1,"doubts":0,"seconds":1}\')',
      "failed after its result"),
@@ -147,6 +152,48 @@ def test_partial_reports_are_never_taken_as_whole() -> None:
         collect([frames[0], frames[2], to_line(Finished(2, []))], 5)
 
 
+def test_what_segments_run_on_is_told_once() -> None:
+    def say(provider: str, warning: str) -> Said:
+        frame, end = Frame(0, False, False, [], []), Finished(1, [])
+        return Said([to_line(part) for part in (Started(1), Warned(warning), Running(provider), frame, end)])
+
+    told: list[Any] = []
+    parts = [Segment(0, 1), Segment(1, 2)]
+    second = say("CPU", "no memory left")
+    second.lines.queue[3] = to_line(Frame(1, False, False, [], []))
+    work._collect([say("CUDA", "no memory left"), second], parts, 2, RowTable(parts), told.append)  # type: ignore[list-item]
+    assert [m for m in told if isinstance(m, Warned)] == [Warned("no memory left")]
+    assert [m for m in told if isinstance(m, Running)] == [Running("CPU and CUDA")]
+
+
+class Idle:
+    """Stands for a detector whose GPU gave up while it looked at the second picture."""
+
+    provider = "CUDA"
+
+    def __init__(self, *given: Any) -> None:
+        self.given, self.notes, self.pictures = given, list[str](), 0
+
+    def detect(self, picture: np.ndarray) -> list[Any]:
+        self.pictures += 1
+        if self.pictures == 2:
+            self.notes.append("CUDA is gone")
+        return []
+
+
+def test_a_gpu_that_gives_up_midway_is_told(film: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    need_models()
+    monkeypatch.setattr(work, "find_detector", lambda name: Idle)
+    from blender_faceblur.sources import open_source
+
+    told: list[Any] = []
+    request = SegmentRequest(str(film), open_source(film).info.fingerprint, "fast", 0, 60, [], [], [], "cpu")
+    work._look_at_segment(request, told.append)
+    assert told[1] == Running("CUDA")
+    assert [m for m in told if isinstance(m, Warned)] == [Warned("CUDA is gone")]
+    assert sum(isinstance(m, Frame) for m in told) == 60
+
+
 @pytest.fixture(scope="module")
 def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Half the astronaut's picture, gliding: 200 frames, 256 x 256."""
@@ -183,6 +230,7 @@ def test_a_film_is_analysed_whole(film: Path, tmp_path: Path, processes: int) ->
     assert isinstance(messages[0], Started) and messages[0].frames == 200
     assert isinstance(messages[-1], Result), messages[-1]
     assert any(isinstance(m, Progress) and m.done == m.total == 200 for m in messages)
+    assert sum(isinstance(m, Running) for m in messages) == 1
     document = read_document(tmp_path / "tracks.json")
     track, = document.tracks
     assert track.spans() == [(0, 200)]
@@ -255,3 +303,137 @@ def test_a_killed_segment_fails_the_job(film: Path, tmp_path: Path, monkeypatch:
         work._lead(request, lambda message: None)
     assert not (tmp_path / "tracks.json").exists()
     assert all(p._process.poll() is not None for p in started)
+
+
+def write_glide(folder: Path, count: int) -> list[str]:
+    """The film's pictures as files of their own."""
+    data = pytest.importorskip("skimage.data")
+    import cv2
+
+    folder.mkdir(parents=True)
+    names = [f"Bild ü {number}.jpg" for number in range(count)]
+    for i, name in enumerate(names):
+        part = np.ascontiguousarray(data.astronaut()[20:276, 60 + i // 4:316 + i // 4, ::-1])
+        (folder / name).write_bytes(cv2.imencode(".jpg", part)[1].tobytes())
+    return names
+
+
+def test_a_sequence_is_analysed_whole(tmp_path: Path) -> None:
+    need_models()
+    names = write_glide(tmp_path / "pictures", 200)
+    request = build_request(tmp_path / "pictures", tmp_path / "tracks.json", "fast", processes=2, files=names,
+                            provider="cpu", frame_rate=Fraction(24))
+    messages = list(run_job(request))
+    assert isinstance(messages[-1], Result), messages[-1]
+    assert [m for m in messages if isinstance(m, Running)] == [Running("CPU")]
+    document = read_document(tmp_path / "tracks.json")
+    source = document.source
+    assert (source.kind, source.frame_count, source.frame_rate, source.file_name) == ("sequence", 200, 24, names[0])
+    track, = document.tracks
+    assert track.spans() == [(0, 200)]
+    for sample in track.samples[::10]:
+        assert abs(sample.ellipse.cx - (222 - 60 - sample.source_frame / 4)) < 12
+        assert abs(sample.ellipse.cy - (118 - 20)) < 10
+
+
+def test_a_gap_in_a_sequence_is_one_clear_error(tmp_path: Path) -> None:
+    need_models()
+    names = write_glide(tmp_path / "pictures", 60)
+    (tmp_path / "pictures" / names[40]).write_bytes(b"\xff\xd8\xff\xe0 not much of a picture")
+    request = build_request(tmp_path / "pictures", tmp_path / "tracks.json", "fast", files=names)
+    *_, last = run_job(request)
+    assert isinstance(last, ErrorMessage) and names[40] in last.text and not (tmp_path / "tracks.json").exists()
+
+
+@pytest.mark.parametrize(("change", "words"), [
+    ({"provider": "quantum"}, "quantum"), ({"frame_rate": [24]}, "frame rate"), ({"frame_rate": [24, 0]}, "frame rate"),
+    ({"files": ["../a.png", "b.png"]}, "name of a picture")])
+def test_a_request_that_makes_no_sense_is_refused(tmp_path: Path, change: dict[str, Any], words: str) -> None:
+    need_models()
+    request = AnalysisRequest(str(tmp_path), str(tmp_path / "out.json"), "fast", 1.4, sys.path[1:], **change)
+    *_, last = run_job(request)
+    assert isinstance(last, ErrorMessage) and words in last.text
+
+
+def test_twenty_thousand_names_arrive(tmp_path: Path) -> None:
+    """Also at a child that begins to read late: nobody waits for it."""
+    names = [f"{number:06} {'ü' * 100}.png" for number in range(20_000)]
+    script = tmp_path / "fake.py"
+    script.write_text(
+        "import sys, time, json\ntime.sleep(1)\nrequest = json.loads(sys.stdin.buffer.readline())\n"
+        "print(json.dumps({'type': 'error', 'text': f\"{len(request['files'])} {request['files'][-1]}\"}))\n")
+    request = AnalysisRequest("in", str(tmp_path / "out.json"), "fast", 1.4, [], files=names)
+    began = time.monotonic()
+    job = run_job(request, 0.05, script=script)
+    assert isinstance(next(job), Waiting) and time.monotonic() - began < 0.8
+    *_, last = job
+    assert last == ErrorMessage(f"20000 {names[-1]}")
+    need_models()
+    (tmp_path / "pictures").mkdir()
+    *_, last = run_job(AnalysisRequest(
+        str(tmp_path / "pictures"), str(tmp_path / "out.json"), "fast", 1.4, [p for p in sys.path if p], files=names))
+    assert isinstance(last, ErrorMessage) and names[0] in last.text
+
+
+def test_a_child_that_never_reads_can_be_ended(tmp_path: Path) -> None:
+    script = tmp_path / "fake.py"
+    script.write_text("import time\ntime.sleep(60)\n")
+    request = AnalysisRequest("in", str(tmp_path / "out.json"), "fast", 1.4, [], files=["x" * 200] * 20_000)
+    began = time.monotonic()
+    *_, last = run_job(request, script=script, start_timeout_s=0.5)
+    assert isinstance(last, ErrorMessage) and time.monotonic() - began < 5
+
+
+def test_providers_are_found_out_in_another_process() -> None:
+    assert "CPUExecutionProvider" in probe_providers()
+
+
+@pytest.mark.parametrize(("body", "words"), [
+    ("sys.exit('no onnxruntime here')", "no onnxruntime here"), ("print('hello')", "no answer"),
+    ("time.sleep(60)", "said nothing"), ('print(\'{"type":"error","text":"it broke"}\')', "it broke")])
+def test_a_failing_probe_is_one_clear_error(tmp_path: Path, body: str, words: str) -> None:
+    script = tmp_path / "fake.py"
+    script.write_text("import sys, time\nsys.stdin.buffer.readline()\n" + body)
+    with pytest.raises(FaceBlurError, match=words):
+        probe_providers(1.0, script=script)
+
+
+RUN_ELSEWHERE = """
+import importlib, sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+client = importlib.import_module("ext.user_default.faceblur.worker.client")
+source, output = Path(sys.argv[2]), Path(sys.argv[3])
+*_, last = client.run_job(client.build_request(source, output, "fast", processes=1))
+print(type(last).__name__, getattr(last, "text", ""))
+print(client.probe_providers())
+"""
+
+
+def list_files(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
+
+
+def test_it_works_installed_under_another_name(film: Path, tmp_path: Path) -> None:
+    """As an extension lies in a user's folder: another name, the weights inside, a package of that name elsewhere."""
+    need_models()
+    user = tmp_path / "extensions of 'Zoë'"
+    installed = user / "ext" / "user_default" / "faceblur"
+    package = Path(child.__file__).parents[1]
+    shutil.copytree(package, installed, ignore=shutil.ignore_patterns("__pycache__"))
+    (installed / "models").mkdir()
+    for path in (models_folder() / "models.toml", find_model("centerface")):
+        shutil.copy(path, installed / "models")
+    for name in ("faceblur", "blender_faceblur"):
+        (user / name).mkdir()
+        (user / name / "__init__.py").write_text("raise RuntimeError('the wrong package')")
+    before = list_files(user)
+    outputs = tmp_path / "outputs"
+    outputs.mkdir()
+    done = subprocess.run(
+        [sys.executable, "-B", "-c", RUN_ELSEWHERE, str(user), str(film), str(outputs / "tracks.json")],
+        capture_output=True, text=True, cwd=outputs, timeout=60, check=False)
+    assert done.stdout.splitlines()[:1] == ["Result "], done.stdout + done.stderr
+    assert "CPUExecutionProvider" in done.stdout
+    assert list_files(user) == before and list_files(outputs) == ["tracks.json"]
+    assert read_document(outputs / "tracks.json").source.frame_count == 200

@@ -12,13 +12,17 @@ import pytest
 from blender_faceblur.core.following import FrameRecord, Row
 from blender_faceblur.worker.protocol import (
     LONGEST_LINE,
+    LONGEST_REQUEST,
     AnalysisRequest,
     ErrorMessage,
     Finished,
     Frame,
+    ProbeRequest,
     Progress,
     ProtocolError,
+    Providers,
     Result,
+    Running,
     SegmentRequest,
     Started,
     Warned,
@@ -30,7 +34,10 @@ from blender_faceblur.worker.protocol import (
 
 MESSAGES = [
     AnalysisRequest("/a/ä \"b\".mp4", "/tmp/x.json", "balanced", 1.4, ["/p"], 2),
+    AnalysisRequest("/a", "/x", "fast", 1.4, [], files=["1 ü.png", "2.png"], frame_rate=[30000, 1001], provider="cpu"),
     SegmentRequest("C:\\film.mp4", "ab", "fast", 0, 10, []),
+    SegmentRequest("/a", "ab", "fast", 0, 10, [], ["1.png", "2.png"], [24, 1], "cpu"),
+    ProbeRequest(["/p"]), Providers(["CPUExecutionProvider"]), Running("CUDA"),
     Started(3), Progress("detect", 1, 2, 3.5), Warned("one\ntwo"), Result("/x", 1, 2, 3, 4.5), ErrorMessage("no"),
     Finished(9, ["a"]), Frame(3, True, False, [[1, 2.5, 3, 4, 5, 0.5, 1]], [[1, 2]]),
 ]
@@ -49,7 +56,7 @@ def test_messages_survive(message: Any) -> None:
     '{"type":"started","frames":3,"protocol":1,"more":1}', '{"type":"started","frames":3.0,"protocol":1}',
     '{"type":"progress","stage":"detect","done":1,"total":2,"fps":NaN}', '{"type":["started"]}',
     '{"type":"result","output":"x","frames":1,"tracks":1,"doubts":1,"seconds":1}', "[" * 50_000,
-    '{"type":"started","frames":99999999999999999999,"protocol":1}',
+    '{"type":"started","frames":99999999999999999999,"protocol":1}', '{"type":"started","frames":3}',
 ])
 def test_what_is_no_message_is_refused(line: str) -> None:
     with pytest.raises(ProtocolError):
@@ -59,6 +66,27 @@ def test_what_is_no_message_is_refused(line: str) -> None:
 def test_a_line_without_end_is_refused() -> None:
     with pytest.raises(ProtocolError, match="too long"):
         parse_line(json.dumps({"type": "warning", "text": "x" * LONGEST_LINE}), (Warned,))
+    with pytest.raises(ProtocolError, match="too long"):
+        parse_line(" " * LONGEST_REQUEST + "{}", (AnalysisRequest,))
+
+
+def test_a_request_of_before_is_understood() -> None:
+    """Fields that came later have a default; what is missing is never the protocol's number."""
+    old = {"type": "analyse", "source": "a", "output": "b", "preset": "fast", "expansion": 1.4, "sys_path": [],
+           "protocol": 1}
+    request = parse_line(json.dumps(old), (AnalysisRequest,))
+    assert (request.files, request.frame_rate, request.provider, request.processes) == ([], [], "auto", 0)
+    for change in ({"files": "1.png"}, {"files": [1]}, {"frame_rate": [24.5]}, {"provider": 1}):
+        with pytest.raises(ProtocolError):
+            parse_line(json.dumps(old | change), (AnalysisRequest,))
+
+
+def test_thousands_of_names_fit() -> None:
+    names = [f"Aufnahme \u6620\u753b {number:08} {'x' * 180}.png" for number in range(20_000)]
+    request = AnalysisRequest("/a", "/x", "fast", 1.4, [], files=names)
+    line = to_line(request)
+    assert len(line) > LONGEST_LINE
+    assert parse_line(line, (AnalysisRequest, SegmentRequest)) == request
 
 
 def test_records_survive() -> None:

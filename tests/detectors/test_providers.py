@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A GPU's provider is chosen where it is installed, and given up with a word to the user where it fails.
+
+Made-up lists of providers and a made-up onnxruntime: no GPU was measured, and none is needed here.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from blender_faceblur.core.types import FaceBlurError
+from blender_faceblur.detectors import find_detector
+from blender_faceblur.detectors.onnx_model import OnnxSession
+from blender_faceblur.detectors.providers import choose_providers, label_provider
+from blender_faceblur.paths import find_model
+
+CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
+DML, COREML = "DmlExecutionProvider", "CoreMLExecutionProvider"
+TENSORRT, AZURE, OPENVINO = "TensorrtExecutionProvider", "AzureExecutionProvider", "OpenVINOExecutionProvider"
+
+
+@pytest.mark.parametrize(("available", "platform", "chosen"), [
+    ([AZURE, CPU], "linux", (CPU,)),
+    ([CPU], "darwin", (CPU,)),
+    ([], "linux", (CPU,)),
+    ([TENSORRT, CUDA, CPU], "linux", (CUDA, CPU)),
+    ([TENSORRT, CUDA, CPU], "win32", (CUDA, CPU)),
+    ([DML, CPU], "win32", (DML, CPU)),
+    ([DML, CUDA, CPU], "win32", (CUDA, CPU)),
+    ([COREML, AZURE, CPU], "darwin", (COREML, CPU)),
+    ([OPENVINO, CPU], "linux", (CPU,)),
+    ([TENSORRT, CPU], "linux", (CPU,)),
+    ([DML, COREML, CPU], "linux", (CPU,)),
+    ([CUDA, DML, CPU], "darwin", (CPU,)),
+    ([CUDA, DML, COREML, CPU], "freebsd14", (CPU,)),
+])
+def test_a_gpu_is_chosen_where_it_belongs(available: list[str], platform: str, chosen: tuple[str, ...]) -> None:
+    assert choose_providers(available, "auto", platform) == chosen
+    assert choose_providers(available, "cpu", platform) == (CPU,)
+
+
+def test_an_unknown_wish_is_refused() -> None:
+    with pytest.raises(FaceBlurError, match="TensorRT"):
+        choose_providers([CPU], "TensorRT", "linux")
+
+
+def test_people_read_words() -> None:
+    assert [label_provider(name) for name in (CPU, CUDA, DML, COREML)] == ["CPU", "CUDA", "DirectML", "CoreML"]
+    assert label_provider("NewExecutionProvider") == "New"
+
+
+class Failure(Exception):
+    """Like onnxruntime's errors, which have no base of their own."""
+
+
+class FakeRuntime:
+    """An onnxruntime with a CUDA provider that does as it is told."""
+
+    def __init__(self, gpu: str) -> None:
+        """`gpu`: "works", "absent" (left out silently), "idle" (given nothing), "raises", "fails later"."""
+        self.gpu = gpu
+        self.opened: list[list[str]] = []
+        self.capi = SimpleNamespace(onnxruntime_pybind11_state=SimpleNamespace(Fail=Failure))
+
+    def get_available_providers(self) -> list[str]:
+        return [TENSORRT, CUDA, AZURE, CPU]
+
+    class SessionOptions:
+        def add_session_config_entry(self, key: str, value: str) -> None:
+            pass
+
+    def InferenceSession(
+        self, model: bytes, options: Any, providers: list[str], enable_fallback: int
+    ) -> Any:
+        assert enable_fallback == 0
+        self.opened.append(providers)
+        if providers[0] == CUDA and self.gpu == "raises":
+            raise Failure("no kernel image\nfor this device")
+        used = [CPU] if self.gpu == "absent" else providers
+        nodes = CPU if self.gpu == "idle" else used[0]
+
+        def run(outputs: list[str], inputs: dict[str, Any]) -> list[str]:
+            if providers[0] == CUDA and self.gpu == "fails later":
+                raise Failure("out of memory")
+            return [providers[0]]
+
+        return SimpleNamespace(get_providers=lambda: used, run=run, get_provider_graph_assignment_info=lambda: [
+            SimpleNamespace(ep_name=nodes), SimpleNamespace(ep_name=CPU)])
+
+
+def open_fake(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, gpu: str, wanted: str
+) -> tuple[FakeRuntime, OnnxSession]:
+    runtime = FakeRuntime(gpu)
+    monkeypatch.setitem(sys.modules, "onnxruntime", runtime)  # type: ignore[arg-type]
+    monkeypatch.setattr(sys, "platform", "linux")
+    (tmp_path / "model.onnx").write_bytes(b"")
+    return runtime, OnnxSession(tmp_path / "model.onnx", "input", wanted)
+
+
+def test_a_gpu_that_works_is_used_without_a_word(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    runtime, session = open_fake(monkeypatch, tmp_path, "works", "auto")
+    assert runtime.opened == [[CUDA, CPU]]
+    assert session.run([], {}) == [CUDA]
+    assert (session.provider, session.notes) == ("CUDA", [])
+
+
+def test_the_cpu_alone_is_asked_for_when_wanted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    runtime, session = open_fake(monkeypatch, tmp_path, "works", "cpu")
+    assert runtime.opened == [[CPU]]
+    assert (session.provider, session.notes) == ("CPU", [])
+
+
+@pytest.mark.parametrize(("gpu", "reason"), [
+    ("absent", "could not load"), ("idle", "no part"), ("raises", "no kernel image")])
+def test_a_gpu_that_cannot_be_used_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, gpu: str,
+                                           reason: str) -> None:
+    runtime, session = open_fake(monkeypatch, tmp_path, gpu, "auto")
+    assert runtime.opened == [[CUDA, CPU], [CPU]]
+    assert session.provider == "CPU" and session.run([], {}) == [CPU]
+    note, = session.notes
+    assert note.startswith("CUDA is installed but cannot be used") and reason in note and "\n" not in note
+    assert "CPU instead" in note
+
+
+def test_a_gpu_that_fails_midway_loses_no_picture(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    _, session = open_fake(monkeypatch, tmp_path, "fails later", "auto")
+    assert (session.provider, session.notes) == ("CUDA", [])
+    assert session.run([], {}) == [CPU]
+    assert session.provider == "CPU" and "out of memory" in session.notes[0]
+    assert session.run([], {}) == [CPU] and len(session.notes) == 1
+
+
+def test_an_error_of_the_cpu_is_not_hidden(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    _, session = open_fake(monkeypatch, tmp_path, "works", "cpu")
+
+    def fail(outputs: list[str], inputs: dict[str, Any]) -> None:
+        raise Failure("broken")
+
+    session._session.run = fail
+    with pytest.raises(Failure):
+        session.run([], {})
+
+
+def test_the_real_runtime_says_where_its_nodes_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A provider that is on the list but takes no node is found out: Azure's, which runs no network itself."""
+    onnxruntime = pytest.importorskip("onnxruntime")
+    if AZURE not in onnxruntime.get_available_providers():
+        pytest.skip("this onnxruntime has no provider but the CPU's")
+    try:
+        path = find_model("centerface")
+    except FaceBlurError as error:
+        pytest.skip(str(error))
+    monkeypatch.setattr("blender_faceblur.detectors.onnx_model.choose_providers", lambda *_: (AZURE, CPU))
+    detector = find_detector("centerface")(path, 0.3)
+    assert detector.provider == "CPU" and "no part" in detector.notes[0]
+    assert detector.detect(np.zeros((96, 160, 3), np.uint8)) == []
