@@ -52,9 +52,12 @@ def label_provider(name: str) -> str:
 
 
 def list_available() -> list[str]:
-    """What the installed onnxruntime says it could use; loads it."""
+    """What the installed onnxruntime says it could use; loads it. FaceBlurError when it cannot be loaded."""
     # onnxruntime from 1.29 on sends usage data unless this is set before it loads.
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
-    import onnxruntime
-
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise FaceBlurError(f"onnxruntime cannot be loaded ({error}): install the extension, or what the checkout "
+                            "needs, again.") from error
     return list(onnxruntime.get_available_providers())

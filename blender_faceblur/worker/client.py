@@ -12,6 +12,7 @@ from pathlib import Path
 
 from ..core.settings import DEFAULT_EXPANSION
 from ..core.types import FaceBlurError
+from ..detectors.providers import choose_providers, label_provider
 from .process import WorkerProcess
 from .protocol import (
     AnalysisRequest,
@@ -71,6 +72,11 @@ def probe_providers(
         raise FaceBlurError(answer.text)
     assert isinstance(answer, Providers)
     return answer.names
+
+
+def describe_provider(available: Sequence[str], wanted: str = "auto") -> str:
+    """The word for people ("CPU", "CUDA", ...) for what an analysis would ask for, of what `probe_providers` found."""
+    return label_provider(choose_providers(available, wanted, sys.platform)[0])
 
 
 def _list_folders() -> list[str]:

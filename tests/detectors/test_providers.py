@@ -17,7 +17,7 @@ import pytest
 from blender_faceblur.core.types import FaceBlurError
 from blender_faceblur.detectors import find_detector
 from blender_faceblur.detectors.onnx_model import OnnxSession
-from blender_faceblur.detectors.providers import choose_providers, label_provider
+from blender_faceblur.detectors.providers import choose_providers, label_provider, list_available
 from blender_faceblur.paths import find_model
 
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
@@ -48,6 +48,12 @@ def test_a_gpu_is_chosen_where_it_belongs(available: list[str], platform: str, c
 def test_an_unknown_wish_is_refused() -> None:
     with pytest.raises(FaceBlurError, match="TensorRT"):
         choose_providers([CPU], "TensorRT", "linux")
+
+
+def test_no_onnxruntime_is_one_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(FaceBlurError, match="onnxruntime cannot be loaded"):
+        list_available()
 
 
 def test_people_read_words() -> None:

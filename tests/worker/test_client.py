@@ -20,7 +20,7 @@ from blender_faceblur.core.linking import RowTable, Segment
 from blender_faceblur.core.types import FaceBlurError
 from blender_faceblur.paths import find_model, models_folder
 from blender_faceblur.worker import child, work
-from blender_faceblur.worker.client import build_request, probe_providers, run_job
+from blender_faceblur.worker.client import build_request, describe_provider, probe_providers, run_job
 from blender_faceblur.worker.process import WorkerProcess
 from blender_faceblur.worker.protocol import (
     AnalysisRequest,
@@ -385,7 +385,15 @@ def test_a_child_that_never_reads_can_be_ended(tmp_path: Path) -> None:
 
 
 def test_providers_are_found_out_in_another_process() -> None:
-    assert "CPUExecutionProvider" in probe_providers()
+    names = probe_providers()
+    assert "CPUExecutionProvider" in names
+    assert describe_provider(names, "cpu") == "CPU"
+
+
+def test_the_provider_that_would_be_used_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "platform", "win32")
+    names = ["DmlExecutionProvider", "CPUExecutionProvider"]
+    assert (describe_provider(names), describe_provider(names, "cpu")) == ("DirectML", "CPU")
 
 
 @pytest.mark.parametrize(("body", "words"), [
