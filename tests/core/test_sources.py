@@ -10,6 +10,7 @@ import sys
 import time
 from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ import pytest
 
 from blender_faceblur.core.types import FaceBlurError
 from blender_faceblur.sources import fingerprint, open_source
+from blender_faceblur.sources.sequence import check_names
 from tests.films import SIZE, draw_number, read_number, write_film
 
 B_FRAMES = {"g": "12", "bf": "3"}
@@ -408,6 +410,14 @@ def test_names_that_leave_the_folder_are_refused(name: str, tmp_path: Path) -> N
     for files in ([name], [*names, name]):
         with pytest.raises(FaceBlurError, match="not the name of a picture"):
             open_source(tmp_path / "inside", files)
+
+
+def test_drives_are_refused_on_windows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("blender_faceblur.sources.sequence.os", SimpleNamespace(name="nt"))
+    with pytest.raises(FaceBlurError, match="not the name of a picture"):
+        check_names(["C:a.png"])
+    monkeypatch.setattr("blender_faceblur.sources.sequence.os", SimpleNamespace(name="posix"))
+    check_names(["12:30:00.png", "a..b.png", "..png"])
 
 
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
