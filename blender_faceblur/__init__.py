@@ -4,13 +4,13 @@
 
 def register() -> None:
     """Called by Blender when the extension is switched on."""
-    from .blender.alignment import register_handlers
+    from .blender import registration
 
-    register_handlers()
+    registration.register()
 
 
 def unregister() -> None:
     """Called by Blender when the extension is switched off."""
-    from .blender.alignment import unregister_handlers
+    from .blender import registration
 
-    unregister_handlers()
+    registration.unregister()

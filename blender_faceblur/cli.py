@@ -23,17 +23,15 @@ CODECS = ("h264", "h265", "ffv1")
 QUALITIES = ("lossless", "high", "medium", "low")
 
 
-def build_parser() -> argparse.ArgumentParser:
+def build_parser(program: str = "build.py blur") -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="build.py blur", description="Cover the faces in films and pictures with Blender, and keep the rest.",
+        prog=program, description="Cover the faces in films and pictures with Blender, and keep the rest.",
         epilog="Exit codes: 0 all well, 1 some inputs failed, 2 wrong usage, 130 interrupted.")
     parser.add_argument("inputs", nargs="+", type=Path, metavar="INPUT", help="film, picture or folder")
     parser.add_argument("-o", "--output", type=Path, metavar="FILE|FOLDER",
                         help="default: NAME.blurred.EXT beside the input")
     parser.add_argument("-r", "--recursive", action="store_true", help="folders below folders too, structure kept")
-    parser.add_argument("--preset", choices=[preset.name for preset in PRESETS], default="balanced")
-    parser.add_argument("--effect", choices=EFFECTS, default="mosaic")
-    parser.add_argument("--color", type=_parse_color, default="000000", metavar="RRGGBB", help="of --effect solid")
+    add_look_options(parser)
     parser.add_argument("--codec", choices=CODECS, default="h264", help="of films (default h264)")
     parser.add_argument("--quality", choices=QUALITIES, default="high", help="default high: no visible loss")
     parser.add_argument("--save-blend", type=Path, metavar="FILE|FOLDER", help="the project with editable masks")
@@ -44,23 +42,36 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--reencode-audio", action="store_true",
                         help="encode sound anew where it cannot be kept as it is")
     parser.add_argument("--blender", type=Path, metavar="PATH", help="an installed Blender 5 to render with")
-    parser.add_argument("--quiet", action="store_true", help="say only what failed")
-    parser.add_argument("--json", action="store_true", help="progress as JSON lines on standard output")
     return parser
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run the command line; its exit code."""
-    options = build_parser().parse_args(arguments)
+def add_look_options(parser: argparse.ArgumentParser) -> None:
+    """The options that mean the same for files and for the strips of a project."""
+    parser.add_argument("--preset", choices=[preset.name for preset in PRESETS], default="balanced")
+    parser.add_argument("--effect", choices=EFFECTS, default="mosaic")
+    parser.add_argument("--color", type=_parse_color, default="000000", metavar="RRGGBB", help="of --effect solid")
+    parser.add_argument("--quiet", action="store_true", help="say only what failed")
+    parser.add_argument("--json", action="store_true", help="progress as JSON lines on standard output")
+
+
+def prepare_process() -> None:
+    """Set up this process for a command: nothing is sent to anybody, and it can be asked to end."""
     # onnxruntime from 1.29 on sends usage data to Microsoft and leaves an identifier behind unless this is set
     # before it is loaded (its Privacy.md); the worker processes inherit it.
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"
-    # Being asked to end is the same as Ctrl-C: children end, unfinished files go.
+    # Being asked to end is the same as Ctrl-C (which Blender keeps from Python): children end, unfinished files go.
     signal.signal(signal.SIGTERM, _interrupt)
+    signal.signal(signal.SIGINT, _interrupt)
+
+
+def main(arguments: list[str] | None = None, program: str = "build.py blur", blender: Path | None = None) -> int:
+    """Run the command line; its exit code. `blender` is the application to render with where none is named."""
+    options = build_parser(program).parse_args(arguments)
+    prepare_process()
     settings = Settings(
         preset=options.preset, effect=options.effect, color=options.color, codec=options.codec,
         quality=options.quality, render=not options.no_render, overwrite=options.overwrite, resume=options.resume,
-        reencode_audio=options.reencode_audio, blender=options.blender.resolve() if options.blender else None)
+        reencode_audio=options.reencode_audio, blender=options.blender.resolve() if options.blender else blender)
     try:
         if settings.blender is not None:
             check_blender(settings.blender)

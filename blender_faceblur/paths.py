@@ -77,7 +77,8 @@ def find_model(name: str) -> Path:
             wrong.append(candidate)
     if wrong:
         raise FaceBlurError(f"{wrong[0]} is not the expected file (size or SHA-256 differ); it is not used.")
-    raise FaceBlurError(f"{model.file} is missing: run `build.py models` or set {MODELS_VARIABLE} to its folder.")
+    raise FaceBlurError(f"{model.file} is missing: in a checkout run `build.py models`, else install the extension "
+                        f"again; or set {MODELS_VARIABLE} to a folder that holds it.")
 
 
 def is_right_file(path: Path, model: ModelFile) -> bool:
@@ -86,15 +87,31 @@ def is_right_file(path: Path, model: ModelFile) -> bool:
     return status.st_size == model.bytes and _hash_file(path, status.st_size, status.st_mtime_ns) == model.sha256
 
 
+_user_folders: list[Path] = []
+
+
+def set_user_folder(folder: Path | None) -> None:
+    """Name the only folder that an installed extension may write into; None outside of one."""
+    _user_folders[:] = [folder] if folder is not None else []
+
+
+def user_folder() -> Path | None:
+    """The folder set by `set_user_folder`."""
+    return _user_folders[0] if _user_folders else None
+
+
 def temporary_folder() -> Path:
     """The folder for this user's job folders, made private (0700 where the system has such modes).
+
+    In an installed extension it lies in the folder that Blender gives it, else in the system's temporary folder.
 
     Raises FaceBlurError when somebody else owns a folder of that name.
     """
     user = str(os.getuid()) if hasattr(os, "getuid") else os.environ.get("USERNAME", "user")
-    folder = Path(tempfile.gettempdir()) / f"faceblur-{user}"
+    own = user_folder()
+    folder = own / "jobs" if own is not None else Path(tempfile.gettempdir()) / f"faceblur-{user}"
     try:
-        folder.mkdir(mode=0o700, exist_ok=True)
+        folder.mkdir(mode=0o700, parents=own is not None, exist_ok=True)
     except OSError as error:
         raise FaceBlurError(f"The temporary folder {folder} cannot be made: {error.strerror}.") from error
     if hasattr(os, "getuid"):

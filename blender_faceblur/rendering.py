@@ -55,7 +55,7 @@ def run_blender_job(job: dict[str, Any], folder: Path, blender: Path | None, tel
     description = folder / "job.json"
     description.write_text(json.dumps(job), encoding="utf-8")
     if blender is None:
-        command = [sys.executable, "-m", "blender_faceblur.blender.child", str(description)]
+        command = [sys.executable, "-m", f"{PACKAGE_FOLDER.name}.blender.child", str(description)]
     else:
         child = PACKAGE_FOLDER / "blender" / "child.py"
         command = [str(blender), "-b", "--factory-startup", "--python-exit-code", "1", "--python", str(child), "--",

@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 if __package__ in (None, ""):  # run as a script by the Blender application
-    sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-    __package__ = "blender_faceblur.blender"
+    package = Path(__file__).resolve().parents[1]
+    sys.path.insert(0, str(package.parent))
+    __package__ = f"{package.name}.blender"
 
 PREFIX = "@faceblur "
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import bpy
 
@@ -21,8 +22,9 @@ def borrow_area(kind: str, scene: bpy.types.Scene) -> Iterator[bpy.types.Space]:
     if not windows:
         raise FaceBlurError("Blender has no window to work in; start it with a factory or saved layout.")
     window = bpy.context.window or windows[0]
-    # One that is of this type already saves the others a flicker.
-    area = max(window.screen.areas, key=lambda a: (a.type == kind, a.width * a.height))
+    # One that is of this type already saves the others a flicker; of the sequencer's, the timeline.
+    area = max(window.screen.areas, key=lambda a: (
+        a.type == kind, getattr(a.spaces.active, "view_type", "") == "SEQUENCER", a.width * a.height))
     shown_scene, shown_kind = window.scene, area.ui_type
     window.scene = scene
     area.type = kind
@@ -43,8 +45,12 @@ def borrow_sequencer(scene: bpy.types.Scene) -> Iterator[None]:
     workspace.sequencer_scene = scene
     try:
         with borrow_area("SEQUENCE_EDITOR", scene) as space:
+            shown_view = space.view_type
             space.view_type = "SEQUENCER"
-            yield
+            try:
+                yield
+            finally:
+                space.view_type = shown_view
     finally:
         workspace.sequencer_scene = shown or scene
 
@@ -54,7 +60,9 @@ def borrow_selection(scene: bpy.types.Scene, *strips: bpy.types.Strip) -> Iterat
     """The context of the sequencer's operators with `strips` selected, the first of them active."""
     editor = scene.sequence_editor
     with borrow_sequencer(scene):
-        chosen, active = [strip for strip in editor.strips_all if strip.select], editor.active_strip
+        # Names, as the operators may remove strips; connected strips are chosen with their handles.
+        chosen = {strip.name for strip in editor.strips_all if strip.select}
+        active = editor.active_strip.name if editor.active_strip else None
         for strip in editor.strips_all:
             strip.select = strip in strips
         editor.active_strip = strips[0]
@@ -62,11 +70,27 @@ def borrow_selection(scene: bpy.types.Scene, *strips: bpy.types.Strip) -> Iterat
             yield
         finally:
             for strip in editor.strips_all:
-                strip.select = strip in chosen
-            editor.active_strip = active
+                strip.select = strip.name in chosen
+            editor.active_strip = editor.strips_all.get(active) if active else None
 
 
 def refresh_sequencer(scene: bpy.types.Scene) -> None:
     """Drop the sequencer's cached frames: it keeps showing, and rendering, masks as they were before an edit."""
     with borrow_sequencer(scene):
         bpy.ops.sequencer.refresh_all()
+
+
+def refresh_shown_sequencers() -> None:
+    """Drop the cached frames of every sequencer that is on the screen."""
+    for window in bpy.context.window_manager.windows:
+        for area in window.screen.areas:
+            if area.type == "SEQUENCE_EDITOR" and window.workspace.sequencer_scene is not None:
+                with bpy.context.temp_override(window=window, area=area):
+                    bpy.ops.sequencer.refresh_all()
+                break
+
+
+def find_sequencer_scene(context: bpy.types.Context) -> Any:
+    """The scene whose strips the sequencer shows, None when it shows none."""
+    scene = getattr(context.workspace, "sequencer_scene", None) or context.scene
+    return scene if scene is not None and scene.sequence_editor is not None else None

@@ -7,19 +7,25 @@ picture layer is hidden or gone, or no layer is left (Blender 5.0.1 and 5.2), an
 without harm to the others.
 
 Keys are in source frames: mask frame 0 is the first frame of the source.
+
+What Blender gives no place for lies in a custom property of the mask, `MARK`: which layers are ours, which keys they
+were written with, what a list shows of them, and the order of all layers when last looked at.
 """
 
 from __future__ import annotations
 
+import bisect
 import math
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from typing import Any
 
 import bpy
 
-from ..core.document import to_json
+from ..core.document import from_json, to_json
 from ..core.keyframes import HANDLE, opacity_spans, simplify
-from ..core.types import Ellipse, Keyframe, Track, TrackDocument
+from ..core.matching import follows
+from ..core.types import Ellipse, Evidence, FaceBlurError, Keyframe, Track, TrackDocument
 from .compositing import MARK
 from .context import borrow_area
 from .curves import find_curves, remove_curves
@@ -27,6 +33,12 @@ from .curves import find_curves, remove_curves
 PICTURE_LAYER = "Picture"
 FEATHER_SHARE = 0.08
 """Width of the soft edge, in the shorter half axis of the covering ellipse. All of it lies outside that ellipse."""
+
+CORRECTED = " (corrected)"
+"""Ends the name of a layer that was ours until somebody changed it."""
+
+_SEEN_PX = 0.05
+"""A point is where we put it within this many pixels of the picture: mask coordinates are single precision."""
 
 _CORNERS = ((1.0, 0.0), (0.0, 1.0), (-1.0, 0.0), (0.0, -1.0))
 
@@ -36,12 +48,17 @@ def write_mask(
 ) -> bpy.types.Mask:
     """A mask holding the document's tracks; an existing `mask` of ours is rewritten.
 
-    Layers that we did not make stay as they are. Shape keys cannot be read from Python, so a change made by hand to
-    one of *our* layers is replaced with it.
+    Layers that we did not make stay as they are, and so do layers of ours that somebody changed: they go on covering
+    beside the new ones. A face that was switched off stays off only where its new track is nowhere but on the old one.
     """
+    off: list[Track] = []
     if mask is None:
         mask = bpy.data.masks.new(name)
         mask.use_fake_user = True
+    else:
+        off = _find_switched_off(mask)
+        for kept in find_corrected_layers(mask):
+            _keep_layer(mask, kept)
     mask.frame_start, mask.frame_end = 0, max(document.source.frame_count, 1)
     for old in find_own_layers(mask):
         _remove_layer(mask, old)
@@ -59,7 +76,25 @@ def write_mask(
         for layer, track, keys in written:
             _key_shapes(scene, layer, keys, size, unit_px)
             _key_opacity(mask, layer, track)
-    mask[MARK] = {"layers": [picture.name, *(layer.name for layer, _, _ in written)], "unit_px": unit_px}
+            layer.hide_render = any(follows(track, old) for old in off)
+    mask[MARK] = {
+        "layers": [picture.name, *(layer.name for layer, _, _ in written)],
+        "unit_px": unit_px,
+        "size": size,
+        "fingerprint": document.source.fingerprint,
+        "preset": document.preset,
+        "doubts": len(document.doubts),
+        "notes": [*document.source.warnings, *document.notes],
+        "order": [layer.name for layer in mask.layers],
+        "faces": {
+            layer.name: {
+                "spans": [frame for span in track.spans() for frame in span],
+                "evidence": [sum(s.evidence is evidence for s in track.samples) for evidence in Evidence],
+                "keys": [number for key in keys for number in (float(key.source_frame), *_to_numbers(key.ellipse))],
+            }
+            for layer, track, keys in written
+        },
+    }
     _store_document(mask, document)
     return mask
 
@@ -70,9 +105,124 @@ def find_own_layers(mask: bpy.types.Mask) -> list[str]:
     return [name for name in mark["layers"] if name in mask.layers] if mark is not None else []
 
 
+def adopt_layers(mask: bpy.types.Mask) -> list[str]:
+    """Make layers that were added by hand cover what they surround; their names.
+
+    Blender adds a layer that would show what it surrounds. Each is adopted once: what an editor sets afterwards
+    stays. A renamed layer is known again by its place.
+    """
+    mark = mask[MARK]
+    before, now = list(mark["order"]), [layer.name for layer in mask.layers]
+    if before == now:
+        return []
+    if len(before) == len(now):
+        for old, new in zip(before, now, strict=True):
+            if old != new and old not in now and new not in before:
+                _rename(mark, old, new)
+                before[before.index(old)] = new
+    added = [name for name in now if name not in before]
+    for name in added:
+        mask.layers[name].invert, mask.layers[name].blend = True, "MUL"
+    mark["order"] = now
+    return added
+
+
+def find_corrected_layers(mask: bpy.types.Mask) -> list[str]:
+    """Names of layers of ours that no longer are what we wrote: a point, a key, the opacity or the blending differs.
+
+    Shape keys cannot be read from Python, so the mask is evaluated at every frame and compared.
+    """
+    mark = mask[MARK]
+    faces = [name for name in find_own_layers(mask) if name in mark["faces"]]
+    written = {name: _Written(mark["faces"][name], tuple(mark["size"]), mark["unit_px"]) for name in faces}
+    corrected = {
+        name for name in faces
+        if not mask.layers[name].invert or mask.layers[name].blend != "MUL" or len(mask.layers[name].splines) != 1
+        or len(mask.layers[name].splines[0].points) != len(_CORNERS)
+    }
+    with _keying_scene(mask) as scene:
+        for frame in range(mask.frame_start, mask.frame_end):
+            scene.frame_set(frame)
+            for name in faces:
+                if name not in corrected and written[name].differs(mask.layers[name], frame):
+                    corrected.add(name)
+    return [name for name in faces if name in corrected]
+
+
+class _Written:
+    """What we wrote into one layer, at any frame."""
+
+    def __init__(self, face: Any, size: tuple[int, int], unit_px: float) -> None:
+        numbers, spans = list(face["keys"]), list(face["spans"])
+        self._frames = [round(f) for f in numbers[::6]]
+        self._points = [
+            [c for place in _find_points(Ellipse(*numbers[i + 1:i + 6]), size, unit_px) for c in place]
+            for i in range(0, len(numbers), 6)
+        ]
+        self._spans = list(zip(spans[::2], spans[1::2], strict=True))
+        self._least = _SEEN_PX / unit_px
+
+    def differs(self, layer: bpy.types.MaskLayer, frame: int) -> bool:
+        opaque = any(start <= frame < stop for start, stop in self._spans)
+        if (layer.alpha > 0.5) != opaque or (opaque and layer.alpha < 1.0):
+            return True
+        if not opaque:
+            return False
+        right = bisect.bisect_left(self._frames, frame)
+        last = len(self._frames) - 1
+        a, b = self._points[max(right - 1, 0)], self._points[min(right, last)]
+        if self._frames[min(right, last)] == frame or right == 0:
+            expected = b
+        elif right > last:
+            expected = a
+        else:
+            part = (frame - self._frames[right - 1]) / (self._frames[right] - self._frames[right - 1])
+            expected = [p + part * (q - p) for p, q in zip(a, b, strict=True)]
+        seen = (c for point in layer.splines[0].points
+                for place in (point.co, point.handle_left, point.handle_right) for c in place)
+        return any(abs(p - q) > self._least for p, q in zip(seen, expected, strict=True))
+
+
 def find_document_text(mask: bpy.types.Mask) -> bpy.types.Text | None:
     """The text data-block that holds the tracks document (JSON) of a mask of ours."""
     return mask.get(MARK + "_tracks")
+
+
+def read_document(mask: bpy.types.Mask) -> TrackDocument:
+    """The tracks document of a mask of ours. FaceBlurError where it is gone or damaged."""
+    text = find_document_text(mask)
+    if text is None:
+        raise FaceBlurError(f"The mask '{mask.name}' has lost its tracks document; detect its faces again.")
+    return from_json(text.as_string())
+
+
+def _find_switched_off(mask: bpy.types.Mask) -> list[Track]:
+    """The tracks of our layers that somebody switched off."""
+    names = {name for name in find_own_layers(mask) if mask.layers[name].hide_render} - {PICTURE_LAYER}
+    if not names:
+        return []
+    spans = {name: list(mask[MARK]["faces"][name]["spans"]) for name in names if name in mask[MARK]["faces"]}
+    with suppress(FaceBlurError):
+        # By their frames, as layers may have been renamed.
+        return [track for track in read_document(mask).tracks
+                if [frame for span in track.spans() for frame in span] in spans.values()]
+    return []
+
+
+def _keep_layer(mask: bpy.types.Mask, name: str) -> None:
+    """Leave a layer of ours to the editor who changed it."""
+    mark = mask[MARK]
+    mark["layers"] = [own for own in mark["layers"] if own != name]
+    del mark["faces"][name]
+    if not name.endswith(CORRECTED):
+        mask.layers[name].name = f"{name}{CORRECTED}"
+
+
+def _rename(mark: Any, old: str, new: str) -> None:
+    mark["layers"] = [new if name == old else name for name in mark["layers"]]
+    if old in mark["faces"]:
+        mark["faces"][new] = mark["faces"][old].to_dict()
+        del mark["faces"][old]
 
 
 def _store_document(mask: bpy.types.Mask, document: TrackDocument) -> None:
@@ -153,6 +303,16 @@ def place_points(
     points: bpy.types.MaskSplinePoints, ellipse: Ellipse, size: tuple[int, int], unit_px: float
 ) -> None:
     """Put four Bezier points on an ellipse given in pixels of a picture of `size` (width, height), feathered."""
+    numbers = _find_points(ellipse, size, unit_px)
+    for point, place, left, right in zip(points, numbers[::3], numbers[1::3], numbers[2::3], strict=True):
+        point.co = place
+        point.handle_left = left
+        point.handle_right = right
+        point.weight = FEATHER_SHARE * min(ellipse.rx, ellipse.ry) / unit_px
+
+
+def _find_points(ellipse: Ellipse, size: tuple[int, int], unit_px: float) -> list[tuple[float, float]]:
+    """Place, left handle and right handle of each of the four points, in mask coordinates."""
     cos, sin = math.cos(ellipse.angle), math.sin(ellipse.angle)
 
     def place(u: float, v: float) -> tuple[float, float]:
@@ -160,11 +320,14 @@ def place_points(
         x, y = ellipse.cx + x * cos - y * sin, ellipse.cy + x * sin + y * cos
         return 0.5 + (x - size[0] / 2) / unit_px, 0.5 - (y - size[1] / 2) / unit_px
 
-    for point, (u, v) in zip(points, _CORNERS, strict=True):
-        point.co = place(u, v)
-        point.handle_left = place(u + v * HANDLE, v - u * HANDLE)
-        point.handle_right = place(u - v * HANDLE, v + u * HANDLE)
-        point.weight = FEATHER_SHARE * min(ellipse.rx, ellipse.ry) / unit_px
+    return [
+        place(*corner) for u, v in _CORNERS
+        for corner in ((u, v), (u + v * HANDLE, v - u * HANDLE), (u - v * HANDLE, v + u * HANDLE))
+    ]
+
+
+def _to_numbers(ellipse: Ellipse) -> tuple[float, float, float, float, float]:
+    return ellipse.cx, ellipse.cy, ellipse.rx, ellipse.ry, ellipse.angle
 
 
 def _key_opacity(mask: bpy.types.Mask, layer: bpy.types.MaskLayer, track: Track) -> None:

@@ -8,17 +8,13 @@ from pathlib import Path
 import bpy
 
 from ..core.types import FaceBlurError, SourceInfo, TrackDocument
-from .compositing import EffectSettings, build_strip_group, find_mask_unit_px
-from .masks import write_mask
-from .strips import cover_strip
+from .compositing import EffectSettings
+from .cover import cover_footage
 
 FIRST_FRAME = 1
 """The timeline frame that shows source frame 0."""
 
 CACHE_MB = 256
-
-LEAST_FACE_SHARE = 1 / 8
-"""Of the picture's height: the effect is never finer than a face of this width needs."""
 
 
 def build_project(path: Path, document: TrackDocument, effect: EffectSettings | None) -> bpy.types.Scene:
@@ -35,12 +31,7 @@ def build_project(path: Path, document: TrackDocument, effect: EffectSettings | 
     set_format(scene, source)
     strip = add_footage(scene, path, source)
     if effect is not None:
-        size = (source.width, source.height)
-        unit_px = find_mask_unit_px(size, size)
-        mask = write_mask(f"{strip.name} faces", document, unit_px)
-        name, face_px = f"Face Blur: {strip.name}", find_largest_face_px(document)
-        group = build_strip_group(name, size, unit_px, face_px, effect, has_alpha=source.kind == "image")
-        cover_strip(scene, strip, mask, group)
+        cover_footage(scene, strip, document, effect)
     return scene
 
 
@@ -85,16 +76,6 @@ def add_footage(scene: bpy.types.Scene, path: Path, source: SourceInfo) -> bpy.t
             f"Blender shows {path.name} as {shown[0]}x{shown[1]}, but {source.width}x{source.height} was analysed."
         )
     return strip
-
-
-def find_largest_face_px(document: TrackDocument) -> float:
-    """Width of the widest face of the document, without the safety expansion, and at least `LEAST_FACE_SHARE`.
-
-    The floor keeps the effect strong over a face that an editor adds later, and over the whole picture when the file
-    covers all of it because its mask is gone.
-    """
-    floor = LEAST_FACE_SHARE * document.source.height
-    return max([floor, *(2 * s.ellipse.rx for track in document.tracks for s in track.samples)])
 
 
 def add_sound(scene: bpy.types.Scene, path: Path) -> str | None:

@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Put a mask over a strip of footage, and find what we put there."""
+"""Put a mask over a strip of footage, find what we put there, keep it in the footage's time, and take it away."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
 
 import bpy
 
@@ -25,6 +28,8 @@ def cover_strip(
         modifier = _add_modifier(scene, strip)
     mask_strip = modifier.input_mask_strip
     if mask_strip is None or mask_strip.mask != mask:
+        if mask_strip is not None:
+            remove_strip(scene, mask_strip)
         mask_strip = _add_mask_strip(scene, strip, mask)
     old_group = modifier.node_group
     modifier.node_group = group
@@ -58,15 +63,83 @@ def _add_mask_strip(scene: bpy.types.Scene, strip: bpy.types.Strip, mask: bpy.ty
     channel = _find_free_channel(editor, strip)
     mask_strip = editor.strips.new_mask(f"{strip.name} faces", mask, channel, round(strip.frame_start))
     mask_strip.mute = True
-    mask_strip.use_reverse_frames = strip.use_reverse_frames
-    mask_strip.frame_offset_start = strip.frame_offset_start
-    mask_strip.frame_offset_end = strip.frame_offset_end
+    if _differ_in_speed(scene, strip, mask_strip):
+        _copy_speed(scene, strip, mask_strip)
+    _copy_times(strip, mask_strip)
     if mask_strip.frame_final_duration != strip.frame_final_duration:
         mask_strip.frame_final_duration = strip.frame_final_duration
     mask_strip.channel = channel
     with borrow_selection(scene, strip, mask_strip):
         bpy.ops.sequencer.connect()
     return mask_strip
+
+
+def find_pairs(scene: bpy.types.Scene) -> Iterator[tuple[Any, Any, Any]]:
+    """Footage, our modifier on it, and its Mask strip, for all covered strips whose mask is there."""
+    if scene.sequence_editor is None:
+        return
+    for footage in scene.sequence_editor.strips_all:
+        modifier = find_modifier(footage) if hasattr(footage, "modifiers") else None
+        if modifier is not None and modifier.input_mask_strip is not None:
+            mask = modifier.input_mask_strip.mask
+            if mask is not None and MARK in mask:
+                yield footage, modifier, modifier.input_mask_strip
+
+
+def align_mask_strip(
+    scene: bpy.types.Scene, footage: bpy.types.Strip, mask_strip: bpy.types.Strip, with_speed: bool = True
+) -> bool:
+    """Give a Mask strip the time of its footage; False where it cannot follow the footage's speed.
+
+    Changes of speed take operators, which are no business of a handler that runs while an editor drags: `with_speed`
+    False leaves them for later.
+    """
+    # Speed keys of a Mask strip cannot be read, so whether it has the same ones is not to be known.
+    several_speeds = len(getattr(footage, "retiming_keys", ())) > 2
+    if several_speeds or _differ_in_speed(scene, footage, mask_strip):
+        if not with_speed:
+            return True
+        if several_speeds or not _copy_speed(scene, footage, mask_strip):
+            return False
+    _copy_times(footage, mask_strip)
+    return True
+
+
+def remove_strip(scene: bpy.types.Scene, strip: bpy.types.Strip) -> None:
+    """Remove a strip. By the operator: `strips.remove` leaves modifiers pointing at freed memory (Blender 5.0.1)."""
+    locked, strip.lock = strip.lock, False
+    with borrow_selection(scene, strip):
+        if bpy.ops.sequencer.delete() != {"FINISHED"}:
+            strip.lock = locked
+
+
+_TIMES = ("frame_start", "frame_offset_start", "frame_offset_end", "use_reverse_frames")
+
+
+def _copy_times(footage: bpy.types.Strip, mask_strip: bpy.types.Strip) -> None:
+    for name in _TIMES:
+        if getattr(mask_strip, name) != getattr(footage, name):
+            setattr(mask_strip, name, getattr(footage, name))
+
+
+def _differ_in_speed(scene: bpy.types.Scene, footage: bpy.types.Strip, mask_strip: bpy.types.Strip) -> bool:
+    """Whether they last differently long, by speed keys or by a film's rate that is not the scene's."""
+    apart = abs(footage.frame_duration - mask_strip.frame_duration)
+    if apart != 1 or len(getattr(footage, "retiming_keys", ())) > 0:
+        return apart > 0
+    # Blender 5.0 counts some films one frame short, at any rate.
+    rate = scene.render.fps / scene.render.fps_base
+    return footage.type == "MOVIE" and abs(footage.fps - rate) > 1e-3 * rate
+
+
+def _copy_speed(scene: bpy.types.Scene, footage: bpy.types.Strip, mask_strip: bpy.types.Strip) -> bool:
+    """Give the Mask strip the one speed of its footage; False where that did not work."""
+    with borrow_selection(scene, mask_strip):
+        bpy.ops.sequencer.retiming_reset()
+        if _differ_in_speed(scene, footage, mask_strip):
+            speed = 100 * mask_strip.frame_duration / footage.frame_duration
+            bpy.ops.sequencer.retiming_segment_speed_set(speed=speed)
+    return not _differ_in_speed(scene, footage, mask_strip)
 
 
 def _find_free_channel(editor: bpy.types.SequenceEditor, strip: bpy.types.Strip) -> int:

@@ -21,8 +21,9 @@ from blender_faceblur.blender.compositing import (  # noqa: E402
     find_mask_unit_px,
     to_linear,
 )
+from blender_faceblur.blender.cover import find_largest_face_px  # noqa: E402
 from blender_faceblur.blender.masks import PICTURE_LAYER  # noqa: E402
-from blender_faceblur.blender.project import build_project, find_largest_face_px  # noqa: E402
+from blender_faceblur.blender.project import build_project  # noqa: E402
 from blender_faceblur.core.types import (  # noqa: E402
     Ellipse,
     Evidence,

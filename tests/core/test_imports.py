@@ -22,7 +22,7 @@ ALLOWED = {
     "sources": {"sources", "core"},
     "delivery": {"delivery", "core"},
     "worker": {"worker", "core", "detectors", "sources", "delivery", "paths"},
-    "blender": {"blender", "worker", "core", "paths"},
+    "blender": {"blender", "worker", "core", "paths", "batch", "cli", "progress", "storage", "workplace"},
 }
 
 

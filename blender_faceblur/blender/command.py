@@ -1,0 +1,182 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""`blender -b --command faceblur`: the command line inside Blender, over files or over the strips of a project."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import bpy
+
+from .. import cli
+from ..core.types import FaceBlurError
+from ..progress import Outcome, Reporter, choose_reporter
+from .alignment import align_mask_strips
+from .compositing import EffectSettings
+from .context import borrow_sequencer
+from .detection import DetectionSettings, Found, Step, cover_found, detect
+from .footage import KINDS
+
+PROGRAM = "blender -b --command faceblur"
+
+_handles: list[Any] = []
+
+
+def register_command() -> None:
+    _handles.append(bpy.utils.register_cli_command("faceblur", run))
+
+
+def unregister_command() -> None:
+    while _handles:
+        bpy.utils.unregister_cli_command(_handles.pop())
+
+
+def run(arguments: list[str]) -> int:
+    """Run the command; its exit code. With --strips it works on the project that Blender has opened."""
+    try:
+        if any(argument == "--strips" for argument in arguments):
+            return blur_strips(arguments)
+        blender = Path(bpy.app.binary_path) if bpy.app.binary_path else None
+        return cli.main(arguments, PROGRAM, blender)
+    except SystemExit as end:
+        # How argparse ends after --help and wrong usage; Blender would take it for a crash of ours.
+        return end.code if isinstance(end.code, int) else cli.USAGE
+
+
+def build_strips_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="blender -b PROJECT.blend --command faceblur", description="Cover the faces in strips of a project, and "
+        "save it.", epilog="Exit codes: 0 all well, 1 something failed, 2 wrong usage, 130 interrupted.")
+    parser.add_argument("--strips", nargs="*", required=True, metavar="NAME", help="all movie and image strips where "
+                        "none is named")
+    parser.add_argument("--render", action="store_true", help="render the project with its own settings as well")
+    cli.add_look_options(parser)
+    return parser
+
+
+def blur_strips(arguments: list[str]) -> int:
+    """Detect, cover, save and perhaps render. Nothing is saved or rendered unless every strip could be covered."""
+    options = build_strips_parser().parse_args(arguments)
+    cli.prepare_process()
+    reporter = choose_reporter(options.quiet, options.json)
+    try:
+        scene = _find_scene()
+        names = _choose_strips(scene, options.strips)
+    except FaceBlurError as error:
+        print(error, file=sys.stderr)
+        return cli.USAGE
+    effect = EffectSettings(options.effect, options.color)
+    try:
+        if not _detect_and_cover(scene, names, DetectionSettings(options.preset), effect, reporter):
+            print("Nothing was saved.", file=sys.stderr)
+            return cli.SOME_FAILED
+        _save()
+        if options.render:
+            render_project(scene, reporter)
+    except FaceBlurError as error:
+        print(error, file=sys.stderr)
+        return cli.SOME_FAILED
+    except KeyboardInterrupt:
+        print("\nInterrupted.", file=sys.stderr)
+        return cli.INTERRUPTED
+    return cli.ALL_WELL
+
+
+def render_project(scene: bpy.types.Scene, reporter: Reporter) -> None:
+    """Render the scene's range to where its settings say. Raises FaceBlurError unless every frame was written."""
+    problems = align_mask_strips(scene)
+    for problem in problems:
+        reporter.warn(problem)
+    total = len(range(scene.frame_start, scene.frame_end + 1, scene.frame_step))
+    # Without a screen a graphics card is not always there, and Blender ends at once where it asks for one in vain.
+    device, scene.render.compositor_device = scene.render.compositor_device, "CPU"
+    written = 0
+
+    def count(*_: object) -> None:
+        nonlocal written
+        written += 1
+        reporter.tell("render", written, total)
+
+    bpy.app.handlers.render_write.append(count)
+    try:
+        with borrow_sequencer(scene):
+            outcome = bpy.ops.render.render(animation=True, scene=scene.name)
+    except RuntimeError as error:
+        raise FaceBlurError(f"Blender could not render: {error}") from error
+    finally:
+        bpy.app.handlers.render_write.remove(count)
+        scene.render.compositor_device = device
+    if outcome != {"FINISHED"} or written != total:
+        raise FaceBlurError(f"Blender ended its render after {written} of {total} frames.")
+
+
+def _detect_and_cover(scene: bpy.types.Scene, names: list[str], settings: DetectionSettings, effect: EffectSettings,
+                      reporter: Reporter) -> bool:
+    """Whether every strip was covered."""
+    began = time.monotonic()
+    current = 0
+    job = detect(scene, names, settings)
+    results: list[Found] = []
+    while True:
+        try:
+            step = next(job)
+        except StopIteration as stop:
+            results = stop.value
+            break
+        if isinstance(step, Step):
+            if step.number != current:
+                current = step.number
+                reporter.start(Path(step.strip), step.number, step.count)
+            reporter.tell(step.stage, step.done, step.total)
+    problems = cover_found(scene, results, effect)
+    outcomes = []
+    for found in results:
+        for note in found.notes:
+            reporter.warn(note)
+        outcome = Outcome(found.footage.path, "failed", reason=found.problem)
+        if found.document is not None:
+            outcome = Outcome(found.footage.path, "done", faces=len(found.document.tracks),
+                              doubts=len(found.document.doubts), frames=found.document.source.frame_count,
+                              seconds=time.monotonic() - began, warnings=found.notes)
+        reporter.finish(outcome)
+        outcomes.append(outcome)
+    for problem in problems:
+        if problem not in (found.problem for found in results):
+            print(problem, file=sys.stderr)
+    reporter.summarize(outcomes)
+    return not problems
+
+
+def _find_scene() -> bpy.types.Scene:
+    if not bpy.data.filepath:
+        raise FaceBlurError("--strips needs a project: blender -b PROJECT.blend --command faceblur --strips")
+    scene = getattr(bpy.context.workspace, "sequencer_scene", None) or bpy.context.scene
+    if scene.sequence_editor is None:
+        with_strips = [scene for scene in bpy.data.scenes if scene.sequence_editor is not None]
+        if len(with_strips) != 1:
+            raise FaceBlurError(f"{bpy.data.filepath}: its scene has no strips.")
+        scene = with_strips[0]
+    return scene
+
+
+def _choose_strips(scene: bpy.types.Scene, wanted: list[str]) -> list[str]:
+    there = {strip.name: strip for strip in scene.sequence_editor.strips_all}
+    for name in wanted:
+        if name not in there:
+            raise FaceBlurError(f"There is no strip named '{name}'; there are: {', '.join(there) or 'none'}.")
+        if there[name].type not in KINDS:
+            raise FaceBlurError(f"'{name}' is no movie or image strip.")
+    names = wanted or [name for name, strip in there.items() if strip.type in KINDS]
+    if not names:
+        raise FaceBlurError(f"{bpy.data.filepath}: there are no movie or image strips.")
+    return names
+
+
+def _save() -> None:
+    try:
+        bpy.ops.wm.save_mainfile()
+    except RuntimeError as error:
+        raise FaceBlurError(f"{bpy.data.filepath} could not be saved: {str(error).strip()}") from error

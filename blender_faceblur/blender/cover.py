@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Cover the faces of a strip, change how, and take the cover away: what the panel, the command and the job do."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any
+
+import bpy
+
+from ..core.types import FaceBlurError, TrackDocument
+from .compositing import MARK, EffectSettings, build_strip_group, find_mask_unit_px
+from .footage import Footage, find_footage
+from .masks import find_document_text, read_document, write_mask
+from .strips import cover_strip, find_modifier, remove_strip
+
+LEAST_FACE_SHARE = 1 / 8
+"""Of the picture's height: the effect is never finer than a face of this width needs."""
+
+EFFECT_MARK = "faceblur_effect"
+
+
+def cover_footage(
+    scene: bpy.types.Scene, strip: bpy.types.Strip, document: TrackDocument, effect: EffectSettings
+) -> bpy.types.Mask:
+    """Cover the document's faces in `strip`. Strips of one source share one mask: a correction is made once.
+
+    Whatever lay on the strip from an earlier time is replaced; layers that an editor added or changed stay.
+    """
+    source = document.source
+    size = (source.width, source.height)
+    unit_px = find_mask_unit_px(size, (scene.render.resolution_x, scene.render.resolution_y))
+    mask = write_mask(f"{strip.name} faces", document, unit_px, _find_mask(strip, document, unit_px))
+    put_cover(scene, strip, mask, effect, document)
+    return mask
+
+
+def put_cover(
+    scene: bpy.types.Scene, strip: bpy.types.Strip, mask: bpy.types.Mask, effect: EffectSettings,
+    document: TrackDocument | None = None,
+) -> None:
+    """Cover `strip` with `effect` where a mask of ours says; the mask is left as it is."""
+    document = document or read_document(mask)
+    size = (document.source.width, document.source.height)
+    group = build_strip_group(f"Face Blur: {strip.name}", size, mask[MARK]["unit_px"], find_largest_face_px(document),
+                              effect, has_alpha=document.source.kind != "movie")
+    group[EFFECT_MARK] = {"kind": effect.kind, "color": effect.color, "samples_across": effect.samples_across}
+    cover_strip(scene, strip, mask, group)
+
+
+def uncover(scene: bpy.types.Scene, strip: bpy.types.Strip) -> None:
+    """Take our modifier, Mask strip and node group off a strip, and the mask when nothing else shows it."""
+    modifier = find_modifier(strip)
+    if modifier is None:
+        return
+    group, mask_strip = modifier.node_group, modifier.input_mask_strip
+    mask = find_mask(strip)
+    # Removing a modifier does not count the group's user down (Blender 5.0.1, 5.2).
+    modifier.node_group = None
+    strip.modifiers.remove(modifier)
+    if mask_strip is not None:
+        remove_strip(scene, mask_strip)
+    if not group.users:
+        bpy.data.node_groups.remove(group)
+    # Nor does deleting a Mask strip count the mask's down.
+    if mask is not None and not any(other.type == "MASK" and other.mask == mask for other in _list_strips()):
+        text = find_document_text(mask)
+        bpy.data.masks.remove(mask)
+        if text is not None:
+            bpy.data.texts.remove(text)
+
+
+def find_mask(strip: bpy.types.Strip | None) -> Any:
+    """The mask of ours that covers a strip; None where there is none, also when it was lost."""
+    modifier = find_modifier(strip) if strip is not None and hasattr(strip, "modifiers") else None
+    mask_strip = modifier.input_mask_strip if modifier is not None else None
+    mask = mask_strip.mask if mask_strip is not None else None
+    return mask if mask is not None and MARK in mask else None
+
+
+def find_masks_of(fingerprint: str) -> list[bpy.types.Mask]:
+    """The masks of ours that were made from one source."""
+    return [mask for mask in bpy.data.masks if MARK in mask and mask[MARK]["fingerprint"] == fingerprint]
+
+
+def find_mask_of_footage(footage: Footage) -> bpy.types.Mask | None:
+    """The mask that covers another strip, of any scene, which shows the same files."""
+    for strip in _list_strips():
+        mask = find_mask(strip)
+        if mask is not None:
+            with suppress(FaceBlurError):
+                if find_footage(strip) == footage:
+                    return mask
+    return None
+
+
+def _list_strips() -> Iterator[bpy.types.Strip]:
+    """The strips of all scenes, those inside of meta strips as well."""
+    for scene in bpy.data.scenes:
+        if scene.sequence_editor is not None:
+            yield from scene.sequence_editor.strips_all
+
+
+def read_effect(strip: bpy.types.Strip) -> EffectSettings | None:
+    """The settings that a strip's cover was made with; None where it has none."""
+    modifier = find_modifier(strip)
+    if modifier is None or EFFECT_MARK not in modifier.node_group:
+        return None
+    return EffectSettings(**modifier.node_group[EFFECT_MARK].to_dict())
+
+
+def find_largest_face_px(document: TrackDocument) -> float:
+    """Width of the widest face of the document, without the safety expansion, and at least `LEAST_FACE_SHARE`.
+
+    The floor keeps the effect strong over a face that an editor adds later, and over the whole picture when the file
+    covers all of it because its mask is gone.
+    """
+    floor = LEAST_FACE_SHARE * document.source.height
+    return max([floor, *(2 * s.ellipse.rx for track in document.tracks for s in track.samples)])
+
+
+def _find_mask(strip: bpy.types.Strip, document: TrackDocument, unit_px: float) -> bpy.types.Mask | None:
+    """The mask to write into: one of the same source that fits the canvas, the strip's own first."""
+    own = find_mask(strip)
+    fitting = [mask for mask in find_masks_of(document.source.fingerprint)
+               if math.isclose(mask[MARK]["unit_px"], unit_px, rel_tol=1e-6)]
+    return own if own in fitting else next(iter(fitting), None)

@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Detect the faces of strips and cover them: one generator for the window's timer and for the command's plain loop.
+
+It holds names only. While it runs an editor may undo, or delete and rename strips; what is gone when the work is done
+is told, and nothing is touched before all of it is done.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+
+import bpy
+
+from ..core.document import read_document
+from ..core.settings import DEFAULT_EXPANSION
+from ..core.types import FaceBlurError, TrackDocument
+from ..worker.client import build_request, run_job
+from ..worker.protocol import ErrorMessage, Progress, Running, Waiting, Warned
+from ..workplace import Workplace
+from .compositing import EffectSettings
+from .cover import cover_footage, put_cover
+from .footage import Footage, check_document, find_footage, find_rate
+
+
+@dataclass(frozen=True, slots=True)
+class DetectionSettings:
+    """What is asked of an analysis; see core/settings.py. `provider` is "auto" or "cpu"."""
+
+    preset: str = "balanced"
+    expansion: float = DEFAULT_EXPANSION
+    provider: str = "auto"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """How far a detection is: `share` 0..1 of everything, seconds left (None as long as it is not known)."""
+
+    strip: str
+    number: int
+    count: int
+    stage: str
+    done: int
+    total: int
+    share: float
+    left_s: float | None
+
+
+@dataclass(slots=True)
+class Found:
+    """What came of the strips of one source: its tracks, or why there are none."""
+
+    footage: Footage
+    strips: list[str]
+    frames: int
+    document: TrackDocument | None = None
+    problem: str = ""
+    notes: list[str] = field(default_factory=list)
+    provider: str = ""
+
+
+def list_sources(scene: bpy.types.Scene, strips: Sequence[str]) -> list[Found]:
+    """The sources of the strips of those names, each once; those that cannot be analysed have a problem."""
+    found: dict[Footage, Found] = {}
+    for name in strips:
+        strip = scene.sequence_editor.strips_all[name]
+        try:
+            footage = find_footage(strip)
+        except FaceBlurError as error:
+            found[Footage(Path(name), (name,))] = Found(Footage(Path(name)), [name], 0, problem=str(error))
+            continue
+        found.setdefault(footage, Found(footage, [], strip.frame_duration)).strips.append(name)
+    return list(found.values())
+
+
+def detect(scene: bpy.types.Scene, strips: Sequence[str], settings: DetectionSettings,
+           wait_s: float | None = None) -> Generator[Step | None, None, list[Found]]:
+    """Analyse the strips of those names; returns what was found, and touches nothing.
+
+    With `wait_s` it yields None whenever nothing has happened for that long. Closing it ends all processes.
+    """
+    sources = list_sources(scene, strips)
+    rate = Fraction(find_rate(scene)).limit_denominator(1001)
+    del scene
+    todo = [found for found in sources if not found.problem]
+    everything = max(sum(found.frames for found in todo), 1)
+    before, began = 0, time.monotonic()
+    with Workplace() as workplace:
+        for number, found in enumerate(todo, 1):
+            tracks = workplace.folder / f"tracks-{number}.json"
+            request = build_request(found.footage.path, tracks, settings.preset, settings.expansion,
+                                    files=found.footage.files, provider=settings.provider, frame_rate=rate)
+            for message in run_job(request, wait_s):
+                match message:
+                    case Waiting():
+                        yield None
+                    case Progress():
+                        part = message.done / message.total if message.stage == "detect" and message.total else 1.0
+                        share = (before + part * found.frames) / everything
+                        past = time.monotonic() - began
+                        yield Step(found.strips[0], number, len(todo), message.stage, message.done, message.total,
+                                   share, past / share * (1 - share) if share > 0.01 else None)
+                    case Running():
+                        found.provider = message.provider
+                    case Warned():
+                        found.notes.append(message.text)
+                    case ErrorMessage():
+                        found.problem = f"{found.footage.name}: {message.text.removeprefix(found.footage.name + ': ')}"
+            if not found.problem:
+                try:
+                    found.document = read_document(tracks)
+                except FaceBlurError as error:
+                    found.problem = str(error)
+            before += found.frames
+    return sources
+
+
+def cover_found(scene: bpy.types.Scene, results: Sequence[Found], effect: EffectSettings) -> list[str]:
+    """Cover what was found in the strips that are still there; sentences about what could not be."""
+    problems = []
+    for found in results:
+        if found.document is None:
+            problems.append(found.problem)
+            continue
+        mask = None
+        for name in found.strips:
+            strip = scene.sequence_editor.strips_all.get(name) if scene.sequence_editor is not None else None
+            try:
+                if strip is None:
+                    raise FaceBlurError(f"The strip '{name}' is gone: it is not covered.")
+                if find_footage(strip) != found.footage:
+                    raise FaceBlurError(f"The strip '{name}' shows another file now: it is not covered.")
+                check_document(scene, strip, found.document)
+                if mask is None:
+                    mask = cover_footage(scene, strip, found.document, effect)
+                else:
+                    put_cover(scene, strip, mask, effect, found.document)
+            except FaceBlurError as error:
+                problems.append(str(error))
+    return problems

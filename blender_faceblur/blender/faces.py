@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The faces of a mask as a list shows them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import bpy
+
+from ..core.types import Evidence
+from .compositing import MARK
+from .masks import CORRECTED, PICTURE_LAYER
+
+_GUESSED = (Evidence.INTERPOLATED, Evidence.HELD)
+
+
+@dataclass(frozen=True, slots=True)
+class Face:
+    """A layer that covers something. `spans` are half-open source frame ranges; empty for what was made by hand."""
+
+    name: str
+    spans: list[tuple[int, int]]
+    evidence: dict[Evidence, int]
+
+    @property
+    def frames(self) -> int:
+        return sum(stop - start for start, stop in self.spans)
+
+
+def list_faces(mask: bpy.types.Mask) -> list[Face]:
+    return [read_face(mask, layer.name) for layer in mask.layers if is_face(mask, layer.name)]
+
+
+def is_face(mask: bpy.types.Mask, name: str) -> bool:
+    """Whether a layer is one that covers a place: all but the first, which shows the picture."""
+    return name != PICTURE_LAYER or PICTURE_LAYER not in mask[MARK]["layers"]
+
+
+def read_face(mask: bpy.types.Mask, name: str) -> Face:
+    known = mask[MARK]["faces"].get(name)
+    if known is None:
+        return Face(name, [], {})
+    spans = list(known["spans"])
+    return Face(name, list(zip(spans[::2], spans[1::2], strict=True)),
+                dict(zip(Evidence, known["evidence"], strict=True)))
+
+
+def describe_origin(face: Face) -> str:
+    """How a face was found, in one line."""
+    if not face.spans:
+        return "corrected by hand" if face.name.endswith(CORRECTED) else "added by hand"
+    count = max(face.frames, 1)
+    guessed = sum(face.evidence[evidence] for evidence in _GUESSED)
+    parts = ((face.evidence[Evidence.DETECTED], "detected"), (face.evidence[Evidence.FLOW], "followed"),
+             (guessed, "guessed"))
+    return ", ".join(f"{100 * part / count:.0f} % {word}" for part, word in parts if part)

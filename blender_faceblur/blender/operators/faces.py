@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Go to a face, and switch all faces of a strip on or off."""
+
+from __future__ import annotations
+
+import bpy
+from bpy.props import EnumProperty, StringProperty
+
+from ..context import find_sequencer_scene
+from ..cover import find_mask
+from ..faces import list_faces
+from ..footage import find_timeline_frame
+from .selection import find_active_footage, refuse
+
+
+class FACEBLUR_OT_go_to_face(bpy.types.Operator):
+    """Go to the frame in which this face is first seen"""
+
+    bl_idname = "faceblur.go_to_face"
+    bl_label = "Go to Face"
+    bl_options = {"REGISTER", "UNDO"}
+
+    layer: StringProperty(name="Face", description="Name of the mask layer; the active one where it is empty")
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        return find_mask(find_active_footage(context)) is not None or refuse(cls, "Select a strip that is covered")
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        scene, strip = find_sequencer_scene(context), find_active_footage(context)
+        mask = find_mask(strip)
+        active = mask.layers.active
+        name = self.layer or (active.name if active is not None else "")
+        face = next((face for face in list_faces(mask) if face.name == name), None)
+        if face is None or not face.spans:
+            self.report({"WARNING"}, f"When '{name}' is first seen is not known: it was made or changed by hand")
+            return {"CANCELLED"}
+        frame = find_timeline_frame(strip, face.spans, mask.frame_end - mask.frame_start)
+        if frame is None:
+            self.report({"WARNING"}, f"'{name}' is only in parts of the film that this strip does not show")
+            return {"CANCELLED"}
+        mask.layers.active = mask.layers[name]
+        scene.frame_set(frame)
+        return {"FINISHED"}
+
+
+class FACEBLUR_OT_switch_faces(bpy.types.Operator):
+    """Switch the cover of all faces of the active strip on or off"""
+
+    bl_idname = "faceblur.switch_faces"
+    bl_label = "Switch All Faces"
+    bl_options = {"REGISTER", "UNDO"}
+
+    action: EnumProperty(name="Action", items=[
+        ("ON", "All On", "Cover all faces"), ("OFF", "All Off", "Cover no face"),
+        ("INVERT", "Invert", "Cover those that are not covered, and no others")])
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        return FACEBLUR_OT_go_to_face.poll(context) or refuse(cls, "Select a strip that is covered")
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        mask = find_mask(find_active_footage(context))
+        for face in list_faces(mask):
+            layer = mask.layers[face.name]
+            layer.hide_render = self.action == "OFF" if self.action != "INVERT" else not layer.hide_render
+        mask.update_tag()
+        off = sum(mask.layers[face.name].hide_render for face in list_faces(mask))
+        self.report({"WARNING" if off else "INFO"}, f"{off} of {len(list_faces(mask))} faces show uncovered")
+        return {"FINISHED"}

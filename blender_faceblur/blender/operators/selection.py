@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which strips an operator works on, and why it cannot."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import bpy
+
+from ..context import find_sequencer_scene
+from ..footage import KINDS
+from ..running import STATE
+from ..strips import find_modifier
+
+BUSY = "Faces are being detected; press ESC over the window to end that"
+
+
+def list_selected(context: bpy.types.Context) -> list[bpy.types.Strip]:
+    """The selected movie and image strips of the sequencer's scene, the active one first."""
+    scene = find_sequencer_scene(context)
+    if scene is None:
+        return []
+    strips: Sequence[bpy.types.Strip] | None = getattr(context, "selected_strips", None)
+    if strips is None:
+        strips = [strip for strip in scene.sequence_editor.strips if strip.select]
+    active = scene.sequence_editor.active_strip
+    return sorted((strip for strip in strips if strip.type in KINDS), key=lambda strip: strip != active)
+
+
+def list_selected_covered(context: bpy.types.Context) -> list[bpy.types.Strip]:
+    return [strip for strip in list_selected(context) if find_modifier(strip) is not None]
+
+
+def find_active_footage(context: bpy.types.Context) -> Any:
+    """The active strip if it is footage, else the footage that belongs to an active Mask strip, else None."""
+    scene = find_sequencer_scene(context)
+    active = scene.sequence_editor.active_strip if scene is not None else None
+    if active is None or active.type in KINDS:
+        return active
+    for strip in scene.sequence_editor.strips_all if active.type == "MASK" else ():
+        modifier = find_modifier(strip) if strip.type in KINDS else None
+        if modifier is not None and modifier.input_mask_strip == active:
+            return strip
+    return None
+
+
+def refuse(operator: type[bpy.types.Operator], reason: str) -> bool:
+    """Say why a button is grey; False, for `poll` to return."""
+    operator.poll_message_set(reason)
+    return False
+
+
+def is_busy(operator: type[bpy.types.Operator]) -> bool:
+    return STATE.active and not refuse(operator, BUSY)

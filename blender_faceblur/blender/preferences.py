@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The add-on's preferences: what a new project begins with, where detectors run, what is stored, whose weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import bpy
+from bpy.props import EnumProperty, FloatProperty
+
+from ..core.settings import DEFAULT_EXPANSION, EXPANSIONS, PRESETS
+from ..core.types import FaceBlurError
+from ..paths import find_model, list_models, user_folder
+
+ROOT_PACKAGE = __package__.rpartition(".")[0]
+
+_PRESET_TEXTS = {
+    "fast": "One detector. Dark and blurred faces may be missed",
+    "balanced": "Two detectors, on every frame",
+    "thorough": "More looks at every frame, and covers what is only perhaps a face. Slow",
+}
+PRESET_ITEMS = [(preset.name, preset.name.capitalize(), _PRESET_TEXTS[preset.name]) for preset in PRESETS]
+EFFECT_ITEMS = [
+    ("mosaic", "Mosaic", "Blocks, each the mean of what it hides"),
+    ("blur", "Blur", "Smooth, drawn from as few samples as the mosaic, so that nothing more can be got back"),
+    ("solid", "Solid", "One colour; nothing of the face remains"),
+]
+SAMPLES_TEXT = "How many blocks remain across the widest face of a strip. Fewer hide more"
+EXPANSION_TEXT = "How much larger than the face the cover is. More covers hair, ears and quick movements"
+
+
+class FACEBLUR_AP_preferences(bpy.types.AddonPreferences):
+    bl_idname = ROOT_PACKAGE
+
+    preset: EnumProperty(name="Preset", items=PRESET_ITEMS, default="balanced",
+                         description="How carefully new projects look for faces")
+    effect: EnumProperty(name="Effect", items=EFFECT_ITEMS, default="mosaic",
+                         description="What covers the faces of new projects")
+    samples_across: FloatProperty(name="Samples per Face", default=6.0, min=2.0, max=16.0, description=SAMPLES_TEXT)
+    expansion: FloatProperty(name="Size", default=DEFAULT_EXPANSION, min=EXPANSIONS[0], max=EXPANSIONS[1],
+                             description=EXPANSION_TEXT)
+    provider: EnumProperty(
+        name="Run Detectors on",
+        items=[("auto", "Fastest", "The graphics card where an ONNX Runtime for it is installed, else the processor"),
+               ("cpu", "Processor", "Always the processor")],
+        default="auto", description="Where the detectors run")
+
+    def draw(self, context: bpy.types.Context) -> None:
+        layout = self.layout
+        layout.use_property_split = True
+        defaults = layout.column(heading="New Projects")
+        for name in ("preset", "effect", "samples_across", "expansion"):
+            defaults.prop(self, name)
+        layout.separator()
+        layout.prop(self, "provider")
+        row = layout.row()
+        row.label(text=f"There are: {', '.join(_providers)}" if _providers else "")
+        row.operator("faceblur.list_providers")
+        layout.separator()
+        self._draw_folder(layout)
+        layout.separator()
+        self._draw_models(layout)
+
+    def _draw_folder(self, layout: bpy.types.UILayout) -> None:
+        folder = user_folder()
+        row = layout.row()
+        row.label(text=f"Stored: {measure_folder(folder) / 1e6:.1f} MB in {folder}" if folder else
+                  "Stored: nothing (not installed as an extension)")
+        row.operator("faceblur.forget_analyses")
+
+    def _draw_models(self, layout: bpy.types.UILayout) -> None:
+        box = layout.box()
+        box.label(text="Weights of the Detectors")
+        for model in list_models().values():
+            if not model.presets:
+                continue
+            try:
+                find_model(model.name)
+                state, icon = f"{model.bytes / 1e6:.1f} MB", "CHECKMARK"
+            except FaceBlurError:
+                state, icon = "missing: the presets find less", "ERROR"
+            row = box.row()
+            row.label(text=f"{model.name}: {model.licence}, {state}", icon=icon)
+            row.operator("wm.url_open", text="Source", icon="URL").url = model.origin
+
+
+_providers: list[str] = []
+
+
+def find_preferences() -> FACEBLUR_AP_preferences | None:
+    """The preferences; None where the package runs without being an add-on."""
+    addon = bpy.context.preferences.addons.get(ROOT_PACKAGE)
+    return addon.preferences if addon is not None else None
+
+
+def show_providers(names: list[str]) -> None:
+    _providers[:] = names
+
+
+def measure_folder(folder: Path | None) -> int:
+    """Bytes of all files in a folder."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) if folder is not None else 0

@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Everything that Blender must be told when the extension is switched on, and told again when it goes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import bpy
+
+from ..paths import set_user_folder
+from . import alignment, settings
+from .command import register_command, unregister_command
+from .operators import cover, detect, faces, storage
+from .preferences import ROOT_PACKAGE, FACEBLUR_AP_preferences
+from .ui import menu, panels
+
+_CLASSES = (
+    FACEBLUR_AP_preferences,
+    settings.FACEBLUR_PG_settings,
+    detect.FACEBLUR_OT_detect,
+    detect.FACEBLUR_OT_cancel,
+    cover.FACEBLUR_OT_apply,
+    cover.FACEBLUR_OT_remove,
+    faces.FACEBLUR_OT_go_to_face,
+    faces.FACEBLUR_OT_switch_faces,
+    storage.FACEBLUR_OT_forget_analyses,
+    storage.FACEBLUR_OT_list_providers,
+    panels.FACEBLUR_UL_faces,
+    panels.FACEBLUR_PT_main,
+    panels.FACEBLUR_PT_faces,
+    panels.FACEBLUR_PT_messages,
+    menu.FACEBLUR_MT_strip,
+)
+
+
+def register() -> None:
+    set_user_folder(_find_user_folder())
+    for item in _CLASSES:
+        bpy.utils.register_class(item)
+    settings.add_to_scenes()
+    alignment.register_handlers()
+    menu.add_menu()
+    menu.add_keys()
+    register_command()
+
+
+def unregister() -> None:
+    unregister_command()
+    menu.remove_keys()
+    menu.remove_menu()
+    alignment.unregister_handlers()
+    settings.remove_from_scenes()
+    for item in reversed(_CLASSES):
+        bpy.utils.unregister_class(item)
+    set_user_folder(None)
+
+
+def _find_user_folder() -> Path | None:
+    """The folder that Blender gives an installed extension; None in a checkout."""
+    try:
+        return Path(bpy.utils.extension_path_user(ROOT_PACKAGE))
+    except ValueError:
+        return None

@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the panel shows of the detection that runs in this Blender, and of the one that ran last. Never saved."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import bpy
+
+from ..progress import describe_time
+from .detection import Step
+
+
+@dataclass(slots=True)
+class State:
+    """`step` is None before the first word of the analysis; `provider` is what the last detector ran on."""
+
+    active: bool = False
+    cancelled: bool = False
+    step: Step | None = None
+    provider: str = ""
+    problems: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+STATE = State()
+
+
+def describe_step(step: Step | None) -> str:
+    if step is None:
+        return "Starting"
+    which = f"{step.strip} ({step.number} of {step.count})" if step.count > 1 else step.strip
+    if step.stage != "detect":
+        return f"{which}: joining what was found"
+    left = f", {describe_time(step.left_s)} left" if step.left_s is not None else ""
+    return f"{which}: {step.done} of {step.total} frames{left}"
+
+
+def redraw() -> None:
+    """Have every sequencer on the screen drawn again."""
+    for window in bpy.context.window_manager.windows:
+        for area in window.screen.areas:
+            if area.type == "SEQUENCE_EDITOR":
+                area.tag_redraw()

@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The settings of a scene, saved with it; what was never set is as the preferences say."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import bpy
+from bpy.props import EnumProperty, FloatProperty, FloatVectorProperty, PointerProperty
+
+from ..core.settings import DEFAULT_EXPANSION, EXPANSIONS
+from .compositing import EffectSettings
+from .detection import DetectionSettings
+from .preferences import EFFECT_ITEMS, EXPANSION_TEXT, PRESET_ITEMS, SAMPLES_TEXT, find_preferences
+
+
+def _as_preferred(name: str, items: list[tuple[str, str, str]] | None = None) -> Callable[[Any, Any, bool], Any]:
+    def read(_: object, value: Any, is_set: bool) -> Any:
+        preferences = find_preferences()
+        if is_set or preferences is None:
+            return value
+        preferred = getattr(preferences, name)
+        return [item[0] for item in items].index(preferred) if items else preferred
+
+    return read
+
+
+class FACEBLUR_PG_settings(bpy.types.PropertyGroup):
+    preset: EnumProperty(name="Preset", items=PRESET_ITEMS, default="balanced",
+                         get_transform=_as_preferred("preset", PRESET_ITEMS),
+                         description="How carefully to look for faces")
+    effect: EnumProperty(name="Effect", items=EFFECT_ITEMS, default="mosaic",
+                         get_transform=_as_preferred("effect", EFFECT_ITEMS), description="What covers the faces")
+    samples_across: FloatProperty(name="Samples per Face", default=6.0, min=2.0, max=16.0,
+                                  get_transform=_as_preferred("samples_across"), description=SAMPLES_TEXT)
+    color: FloatVectorProperty(name="Color", subtype="COLOR_GAMMA", size=3, min=0.0, max=1.0,
+                               description="The colour that covers the faces")
+    expansion: FloatProperty(name="Size", default=DEFAULT_EXPANSION, min=EXPANSIONS[0], max=EXPANSIONS[1],
+                             get_transform=_as_preferred("expansion"),
+                             description=f"{EXPANSION_TEXT}. Used when faces are detected")
+
+
+def read_effect_settings(scene: bpy.types.Scene) -> EffectSettings:
+    settings = scene.faceblur
+    color = "".join(f"{round(channel * 255):02X}" for channel in settings.color)
+    return EffectSettings(settings.effect, color, round(settings.samples_across, 3))
+
+
+def read_detection_settings(scene: bpy.types.Scene) -> DetectionSettings:
+    settings, preferences = scene.faceblur, find_preferences()
+    return DetectionSettings(settings.preset, round(settings.expansion, 3),
+                             preferences.provider if preferences is not None else "auto")
+
+
+def add_to_scenes() -> None:
+    bpy.types.Scene.faceblur = PointerProperty(type=FACEBLUR_PG_settings, name="Face Blur")
+
+
+def remove_from_scenes() -> None:
+    del bpy.types.Scene.faceblur
