@@ -1,18 +1,24 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The zips that these tests open and install, each built once."""
+"""The zips that these tests open and install, each built once; a machine, a film and the application for them."""
 
 from __future__ import annotations
 
 import functools
+import os
+import re
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
 
 from tools import package
-from tools.wheels import Target
+from tools.film import make_film
+from tools.wheels import PYTHONS, Target
+
+from .machine import Machine
 
 Build = Callable[[str, str], Path]
 
@@ -31,3 +37,36 @@ def build(tmp_path_factory: pytest.TempPathFactory) -> Build:
         return folder / f"faceblur-0.1.0-{Target(platform, python)}.zip"
 
     return build_once
+
+
+@pytest.fixture(scope="session")
+def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("film") / "steady.mp4"
+    make_film(path, width=640, height=360, frame_rate=Fraction(25), seconds=0.6, scene="steady")
+    return path
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Machine:
+    return Machine(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def blender() -> Iterator[str]:
+    application = os.environ.get("BLENDER")
+    if not application:
+        pytest.skip("BLENDER names no application")
+    yield application
+
+
+@pytest.fixture(scope="session")
+def blenders_python(blender: str) -> str:
+    """The Python inside the application, as 3.13."""
+    done = subprocess.run([blender, "-b", "--factory-startup", "--python-expr",
+                           "import sys; print('PYTHON', *sys.version_info[:2], sep='.')"],
+                          capture_output=True, text=True, check=True, stdin=subprocess.DEVNULL)
+    version = re.search(r"PYTHON\.(\d+\.\d+)", done.stdout)
+    assert version, done.stdout
+    if version[1] not in PYTHONS:
+        pytest.skip(f"no package is made for Python {version[1]}")
+    return version[1]

@@ -2,7 +2,8 @@
 """Installs, runs, upgrades and removes zips of ours with Blender's own operators, and writes down what it saw.
 
 Run in a process with the bpy module, or by `blender -b --python`, each with an empty user folder. The last argument
-is a JSON file: zip, newer (a second version), film, output (the tracks to write), report (what test_install.py reads).
+is a JSON file: zip, newer (a second version), film, output (a folder for tracks.json and blurred.mp4), report (what
+test_install.py reads).
 """
 
 from __future__ import annotations
@@ -27,11 +28,11 @@ LIBRARIES = ("av", "cv2", "flatbuffers", "google.protobuf", "onnxruntime")
 """What only the extension brings; an application on the system's Python may have loaded a packaging of its own."""
 
 
-def watch(resources: Path) -> tuple[list[str], list[str]]:
-    """Two lists that fill: addresses that this process's Python asks for, files it writes in neither folder of ours."""
+def watch(*folders: Path) -> tuple[list[str], list[str]]:
+    """Two lists that fill: addresses that this process's Python asks for, files it writes elsewhere than here."""
     asked: list[str] = []
     written: list[str] = []
-    allowed = (str(resources), tempfile.gettempdir(), os.devnull)
+    allowed = (*map(str, folders), tempfile.gettempdir(), os.devnull)
 
     def hear(event: str, arguments: tuple[Any, ...]) -> None:
         if event in ("socket.connect", "socket.getaddrinfo"):
@@ -59,14 +60,17 @@ def describe_blender() -> dict[str, Any]:
         "types": list(structures),
         "properties": {name: len(structure.bl_rna.properties) for name, structure in structures.items()
                        if hasattr(structure, "bl_rna")},
-        "draws": {name: [f"{function.__module__}.{function.__name__}" for function in functions]
-                  for name, structure in structures.items()
-                  if (functions := getattr(getattr(structure, "draw", None), "_draw_funcs", None))},
+        # A menu that had anything appended keeps its own function in a list, and a keymap that was asked for stays.
+        "draws": {name: added for name, structure in structures.items()
+                  if (added := [f"{function.__module__}.{function.__name__}"
+                                for function in getattr(getattr(structure, "draw", None), "_draw_funcs", [])
+                                if not function.__module__.startswith("bl_ui.")])},
         "handlers": {name: [f"{function.__module__}.{function.__name__}" for function in functions]
                      for name in dir(bpy.app.handlers)
                      if isinstance(functions := getattr(bpy.app.handlers, name), list)},
         "keys": {f"{configuration.name}/{keymap.name}": sorted(item.idname for item in keymap.keymap_items)
-                 for configuration in configurations for keymap in configuration.keymaps},
+                 for configuration in configurations for keymap in configuration.keymaps
+                 if len(keymap.keymap_items)},
         "operators": [name for name in dir(bpy.ops.faceblur) if not name.startswith("_")],
     }
 
@@ -85,18 +89,18 @@ def walk_modules() -> Iterator[str]:
         yield module.name
 
 
-def analyse(film: str, output: str) -> str:
+def analyse(film: Path, output: Path) -> str:
     """Detect faces in a film, in the extension's worker process; the text of the last message."""
     client = importlib.import_module(f"{ADDON}.worker.client")
-    *_, last = client.run_job(client.build_request(Path(film), Path(output), "fast"))
+    *_, last = client.run_job(client.build_request(film, output, "fast"))
     return f"{type(last).__name__} {getattr(last, 'text', '')}".strip()
 
 
 def run(given: dict[str, str]) -> dict[str, Any]:
     resources = Path(os.environ["BLENDER_USER_RESOURCES"])
-    extensions = resources / "extensions"
+    extensions, output = resources / "extensions", Path(given["output"])
     seen: dict[str, Any] = {"files": {}, "states": {}, "python": sysconfig.get_python_version()}
-    seen["asked"], seen["written"] = watch(resources)
+    seen["asked"], seen["written"] = watch(resources, output)
 
     def note(step: str) -> None:
         seen["files"][step] = list_files(resources)
@@ -120,7 +124,9 @@ def run(given: dict[str, str]) -> dict[str, Any]:
     seen["libraries"] = {name: importlib.import_module(name).__file__ for name in LIBRARIES}
     seen["packages"] = str(packages)
     seen["modules"] = list(walk_modules())
-    seen["analysis"] = analyse(given["film"], given["output"])
+    seen["analysis"] = analyse(Path(given["film"]), output / "tracks.json")
+    command = importlib.import_module(f"{ADDON}.blender.command")
+    seen["command"] = command.run([given["film"], "-o", str(output / "blurred.mp4"), "--preset", "fast", "--quiet"])
     seen["warnings"] = list_warnings()
     note("used")
 

@@ -4,85 +4,21 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import subprocess
 import sys
 import zipfile
-from collections.abc import Iterator
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-import pytest
-
-from blender_faceblur import paths
-from tools.film import make_film
-from tools.wheels import PYTHONS
-
 from .conftest import Build
+from .machine import FOREIGN, HOST, RUNNING, Machine, find_complaints
 
-HOST = {"linux": "linux-x64", "win32": "windows-x64", "darwin": "macos-arm64"}[sys.platform]
-FOREIGN = "windows-x64" if HOST != "windows-x64" else "linux-x64"
-RUNNING = f"{sys.version_info[0]}.{sys.version_info[1]}"
 SCRIPT = Path(__file__).with_name("installing.py")
 
 BLENDERS_FILES = re.compile(
     r"config(/userpref\.blend)?|extensions(/\.cache(/compat\.dat)?|/\.local(/lib(/python[0-9.]+(/site-packages)?)?)?"
     r"|/\.user(/user_default)?|/user_default(/\.blender_ext(/cache)?)?)?")
 """What Blender makes in an empty user folder, and leaves, for any extension with wheels."""
-
-BLENDERS_HOME = re.compile(r"\.cache(/(thumbnails|mesa_shader_cache)(/.*)?)?")
-
-COMPLAINT = re.compile("warning|error|traceback|violation|failed", re.IGNORECASE)
-BLENDERS_COMPLAINTS = ("Could not get a list of mounted file-systems", "extensions/blender_org'")
-"""From a system without /proc/mounts; from `extension remove` where the online repository was never fetched."""
-
-
-def find_complaints(done: subprocess.CompletedProcess[str]) -> list[str]:
-    return [line for line in (done.stdout + done.stderr).splitlines()
-            if COMPLAINT.search(line) and not any(known in line for known in BLENDERS_COMPLAINTS)]
-
-
-class Machine:
-    """A user with an empty home, temporary folder and Blender user folder."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folders = {name: folder / name for name in ("home", "temporary", "resources")}
-        for path in self.folders.values():
-            path.mkdir()
-        temporary = str(self.folders["temporary"])
-        self.variables = {
-            **{name: value for name, value in os.environ.items()
-               if name != paths.MODELS_VARIABLE and not name.startswith(("PYTHON", "ORT_"))},
-            "HOME": str(self.folders["home"]), "USERPROFILE": str(self.folders["home"]), "TMPDIR": temporary,
-            "TEMP": temporary, "TMP": temporary, "BLENDER_USER_RESOURCES": str(self.folders["resources"]),
-            # Nothing on this machine answers: a use of the network shows as an error.
-            **{name: "http://127.0.0.1:9" for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY")},
-        }
-
-    def run(self, command: list[str]) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(command, env=self.variables, capture_output=True, text=True, errors="replace",
-                              stdin=subprocess.DEVNULL, timeout=300, check=False, cwd=self.folders["resources"].parent)
-
-    def list_outside(self) -> list[str]:
-        """Files in the home and the temporary folder, but for Blender's own."""
-        home, temporary = self.folders["home"], self.folders["temporary"]
-        return [str(path) for path in sorted([*home.rglob("*"), *temporary.rglob("*")])
-                if not BLENDERS_HOME.fullmatch(path.relative_to(home).as_posix() if home in path.parents else "-")]
-
-
-@pytest.fixture(scope="module")
-def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("film") / "steady.mp4"
-    make_film(path, width=640, height=360, frame_rate=Fraction(25), seconds=0.6, scene="steady")
-    return path
-
-
-@pytest.fixture
-def machine(tmp_path: Path) -> Machine:
-    return Machine(tmp_path)
-
 
 def make_newer(path: Path, folder: Path) -> Path:
     """The same package as version 0.1.1, with a file more and one less."""
@@ -100,13 +36,27 @@ def make_newer(path: Path, folder: Path) -> Path:
 
 def live_through(machine: Machine, command: list[str], path: Path, film: Path, tmp_path: Path) -> dict[str, Any]:
     given = {"zip": str(path), "newer": str(make_newer(path, tmp_path)), "film": str(film),
-             "output": str(tmp_path / "tracks.json"), "report": str(tmp_path / "report.json")}
+             "output": str(tmp_path / "output"), "report": str(tmp_path / "report.json")}
+    (tmp_path / "output").mkdir()
     (tmp_path / "given.json").write_text(json.dumps(given), encoding="utf-8")
     done = machine.run([*command, str(tmp_path / "given.json")])
     assert done.returncode == 0, done.stdout + done.stderr
     assert find_complaints(done) == []
     seen: dict[str, Any] = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))
     return seen
+
+
+def find_changes(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
+    """What differs between two descriptions of Blender, one line each."""
+    changes = []
+    for kind, old in before.items():
+        new = after[kind]
+        if isinstance(old, dict):
+            changes += [f"{kind} {name}: {old.get(name)} -> {new.get(name)}" for name in sorted({*old, *new})
+                        if old.get(name) != new.get(name)]
+        elif old != new:
+            changes.append(f"{kind}: less {sorted(set(old) - set(new))}, more {sorted(set(new) - set(old))}")
+    return changes
 
 
 def check_life(seen: dict[str, Any], path: Path, tmp_path: Path) -> None:
@@ -122,18 +72,20 @@ def check_life(seen: dict[str, Any], path: Path, tmp_path: Path) -> None:
         assert used in Path(file).parents, f"{name} is not the extension's: {file}"
     assert "bl_ext.user_default.faceblur.worker.client" in seen["modules"]
     assert seen["analysis"] == "Result"
-    found = json.loads((tmp_path / "tracks.json").read_text(encoding="utf-8"))
+    found = json.loads((tmp_path / "output" / "tracks.json").read_text(encoding="utf-8"))
     assert found["tracks"], "the face in the film was not found"
+    assert seen["command"] == 0 and (tmp_path / "output" / "blurred.mp4").is_file()
     assert seen["warnings"] == []
     assert (seen["asked"], seen["written"]) == ([], [])
 
-    assert states["enabled"] != states["installed"], "registering changed nothing that can be seen"
-    assert states["installed"] == states["empty"]
-    assert states["disabled"] == states["installed"]
-    assert states["enabled again"] == states["enabled"]
+    registered = find_changes(states["installed"], states["enabled"])
+    assert any(change.startswith("handlers") for change in registered), registered
+    assert find_changes(states["empty"], states["installed"]) == []
+    assert find_changes(states["installed"], states["disabled"]) == []
+    assert find_changes(states["enabled"], states["enabled again"]) == []
     assert seen["enabled after the upgrade"]
-    assert states["upgraded"] == states["enabled"]
-    assert states["removed"] == states["installed"]
+    assert find_changes(states["enabled"], states["upgraded"]) == []
+    assert find_changes(states["installed"], states["removed"]) == []
     assert seen["modules left"] == []
     assert any(name.endswith("faceblur/kept.txt") for name in files["kept"])
     assert [name for name in files["removed"] if not BLENDERS_FILES.fullmatch(name)] == []
@@ -144,27 +96,6 @@ def test_life_in_the_module(machine: Machine, build: Build, film: Path, tmp_path
     seen = live_through(machine, [sys.executable, "-I", str(SCRIPT)], path, film, tmp_path)
     check_life(seen, path, tmp_path)
     assert machine.list_outside() == []
-
-
-@pytest.fixture(scope="module")
-def blender() -> Iterator[str]:
-    application = os.environ.get("BLENDER")
-    if not application:
-        pytest.skip("BLENDER names no application")
-    yield application
-
-
-@pytest.fixture(scope="module")
-def blenders_python(blender: str) -> str:
-    """The Python inside the application, as 3.13."""
-    done = subprocess.run([blender, "-b", "--factory-startup", "--python-expr",
-                           "import sys; print('PYTHON', *sys.version_info[:2], sep='.')"],
-                          capture_output=True, text=True, check=True, stdin=subprocess.DEVNULL)
-    version = re.search(r"PYTHON\.(\d+\.\d+)", done.stdout)
-    assert version, done.stdout
-    if version[1] not in PYTHONS:
-        pytest.skip(f"no package is made for Python {version[1]}")
-    return version[1]
 
 
 def test_life_in_the_application(machine: Machine, blender: str, blenders_python: str, build: Build, film: Path,
