@@ -100,6 +100,12 @@ def user_folder() -> Path | None:
     return _user_folders[0] if _user_folders else None
 
 
+def stored_analyses() -> Path | None:
+    """The folder in which an installed extension keeps analyses; None outside of one, where nothing is kept."""
+    own = user_folder()
+    return own / "analyses" if own is not None else None
+
+
 def temporary_folder() -> Path:
     """The folder for this user's job folders, made private (0700 where the system has such modes).
 

@@ -14,10 +14,13 @@ from bpy.app.handlers import persistent
 from .compositing import MARK
 from .context import refresh_sequencer, refresh_shown_sequencers
 from .masks import adopt_layers
-from .strips import align_mask_strip, find_pairs
+from .strips import align_mask_strip, find_pairs, is_out_of_speed
 
 _REFRESH_AFTER_S = 0.15
 """While a point is dragged a mask changes with every move of the mouse."""
+
+_ALIGN_AFTER_S = 0.5
+_OWN_OPERATORS = ("FACEBLUR_OT_detect",)
 
 
 def align_mask_strips(scene: bpy.types.Scene, with_speed: bool = True) -> list[str]:
@@ -33,6 +36,12 @@ def align_mask_strips(scene: bpy.types.Scene, with_speed: bool = True) -> list[s
     return problems
 
 
+def list_out_of_speed(scene: bpy.types.Scene) -> list[str]:
+    """Names of footage whose speed its mask does not have."""
+    return [footage.name for footage, _, mask_strip in find_pairs(scene)
+            if is_out_of_speed(scene, footage, mask_strip)]
+
+
 def register_handlers() -> None:
     bpy.app.handlers.depsgraph_update_post.append(_follow_edit)
     bpy.app.handlers.render_init.append(_prepare_render)
@@ -41,8 +50,9 @@ def register_handlers() -> None:
 def unregister_handlers() -> None:
     bpy.app.handlers.depsgraph_update_post.remove(_follow_edit)
     bpy.app.handlers.render_init.remove(_prepare_render)
-    if bpy.app.timers.is_registered(_refresh):
-        bpy.app.timers.unregister(_refresh)
+    for timer in (_refresh, _align_at_rest):
+        if bpy.app.timers.is_registered(timer):
+            bpy.app.timers.unregister(timer)
 
 
 @persistent
@@ -53,13 +63,31 @@ def _follow_edit(scene: bpy.types.Scene, depsgraph: bpy.types.Depsgraph) -> None
     changed = [mask for mask in changed if MARK in mask]
     for mask in changed:
         adopt_layers(mask)
-    # A refresh takes an operator, which may not run in here. In background only a render shows anything.
-    if changed and not bpy.app.background and not bpy.app.timers.is_registered(_refresh):
+    if bpy.app.background:
+        # Only a render shows anything, and it prepares itself.
+        return
+    # A refresh takes an operator, which may not run in here, and so does a change of speed.
+    if changed and not bpy.app.timers.is_registered(_refresh):
         bpy.app.timers.register(_refresh, first_interval=_REFRESH_AFTER_S)
+    if list_out_of_speed(scene) and not bpy.app.timers.is_registered(_align_at_rest):
+        bpy.app.timers.register(_align_at_rest, first_interval=_ALIGN_AFTER_S)
 
 
 def _refresh() -> None:
     refresh_shown_sequencers()
+
+
+def _align_at_rest() -> float | None:
+    """Let Mask strips follow changed speeds once no tool of the editor's is in the middle of something."""
+    for window in bpy.context.window_manager.windows:
+        if any(operator.bl_idname not in _OWN_OPERATORS for operator in window.modal_operators):
+            return _ALIGN_AFTER_S
+    for scene in bpy.data.scenes:
+        if list_out_of_speed(scene):
+            for problem in align_mask_strips(scene):
+                print(f"Face Blur: {problem}")
+    refresh_shown_sequencers()
+    return None
 
 
 @persistent

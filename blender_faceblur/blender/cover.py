@@ -19,7 +19,8 @@ from .strips import cover_strip, find_modifier, remove_strip
 LEAST_FACE_SHARE = 1 / 8
 """Of the picture's height: the effect is never finer than a face of this width needs."""
 
-EFFECT_MARK = "faceblur_effect"
+EFFECT_MARK, MASK_MARK = "faceblur_effect", "faceblur_mask"
+"""Custom properties of a strip's node group: the settings it was made with, and the mask it belongs to."""
 
 
 def cover_footage(
@@ -46,6 +47,7 @@ def put_cover(
     size = (document.source.width, document.source.height)
     group = build_strip_group(f"Face Blur: {strip.name}", size, mask[MARK]["unit_px"], find_largest_face_px(document),
                               effect, has_alpha=document.source.kind != "movie")
+    group[MASK_MARK] = mask
     group[EFFECT_MARK] = {"kind": effect.kind, "color": effect.color, "samples_across": effect.samples_across}
     cover_strip(scene, strip, mask, group)
 
@@ -83,6 +85,13 @@ def find_mask(strip: bpy.types.Strip | None) -> Any:
 def find_masks_of(fingerprint: str) -> list[bpy.types.Mask]:
     """The masks of ours that were made from one source."""
     return [mask for mask in bpy.data.masks if MARK in mask and mask[MARK]["fingerprint"] == fingerprint]
+
+
+def find_lost_mask(strip: bpy.types.Strip) -> bpy.types.Mask | None:
+    """The mask that belongs to a strip's cover whose Mask strip is gone."""
+    modifier = find_modifier(strip)
+    mask = modifier.node_group.get(MASK_MARK) if modifier is not None else None
+    return mask if mask is not None and MARK in mask else None
 
 
 def find_mask_of_footage(footage: Footage) -> bpy.types.Mask | None:

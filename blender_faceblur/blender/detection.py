@@ -18,9 +18,11 @@ import bpy
 from ..core.document import read_document
 from ..core.settings import DEFAULT_EXPANSION
 from ..core.types import FaceBlurError, TrackDocument
+from ..paths import stored_analyses
 from ..worker.client import build_request, run_job
 from ..worker.protocol import ErrorMessage, Progress, Running, Waiting, Warned
 from ..workplace import Workplace
+from .alignment import align_mask_strips
 from .compositing import EffectSettings
 from .cover import cover_footage, put_cover
 from .footage import Footage, check_document, find_footage, find_rate
@@ -92,7 +94,8 @@ def detect(scene: bpy.types.Scene, strips: Sequence[str], settings: DetectionSet
         for number, found in enumerate(todo, 1):
             tracks = workplace.folder / f"tracks-{number}.json"
             request = build_request(found.footage.path, tracks, settings.preset, settings.expansion,
-                                    files=found.footage.files, provider=settings.provider, frame_rate=rate)
+                                    files=found.footage.files, provider=settings.provider, frame_rate=rate,
+                                    storage=stored_analyses())
             for message in run_job(request, wait_s):
                 match message:
                     case Waiting():
@@ -140,4 +143,4 @@ def cover_found(scene: bpy.types.Scene, results: Sequence[Found], effect: Effect
                     put_cover(scene, strip, mask, effect, found.document)
             except FaceBlurError as error:
                 problems.append(str(error))
-    return problems
+    return problems + align_mask_strips(scene)

@@ -10,7 +10,8 @@ from bpy.props import EnumProperty, FloatProperty
 
 from ..core.settings import DEFAULT_EXPANSION, EXPANSIONS, PRESETS
 from ..core.types import FaceBlurError
-from ..paths import find_model, list_models, user_folder
+from ..paths import find_model, list_models, stored_analyses
+from .running import STATE
 
 ROOT_PACKAGE = __package__.rpartition(".")[0]
 
@@ -54,15 +55,15 @@ class FACEBLUR_AP_preferences(bpy.types.AddonPreferences):
         layout.separator()
         layout.prop(self, "provider")
         row = layout.row()
-        row.label(text=f"There are: {', '.join(_providers)}" if _providers else "")
-        row.operator("faceblur.list_providers")
+        row.label(text=f"They run on: {STATE.provider}" if STATE.provider else "")
+        row.operator("faceblur.find_provider")
         layout.separator()
         self._draw_folder(layout)
         layout.separator()
         self._draw_models(layout)
 
     def _draw_folder(self, layout: bpy.types.UILayout) -> None:
-        folder = user_folder()
+        folder = stored_analyses()
         row = layout.row()
         row.label(text=f"Stored: {measure_folder(folder) / 1e6:.1f} MB in {folder}" if folder else
                   "Stored: nothing (not installed as an extension)")
@@ -84,19 +85,12 @@ class FACEBLUR_AP_preferences(bpy.types.AddonPreferences):
             row.operator("wm.url_open", text="Source", icon="URL").url = model.origin
 
 
-_providers: list[str] = []
-
-
 def find_preferences() -> FACEBLUR_AP_preferences | None:
     """The preferences; None where the package runs without being an add-on."""
     addon = bpy.context.preferences.addons.get(ROOT_PACKAGE)
     return addon.preferences if addon is not None else None
 
 
-def show_providers(names: list[str]) -> None:
-    _providers[:] = names
-
-
 def measure_folder(folder: Path | None) -> int:
-    """Bytes of all files in a folder."""
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) if folder is not None else 0
+    """Bytes of all files in a folder, which need not be there."""
+    return sum(path.stat().st_size for path in folder.glob("*") if path.is_file()) if folder is not None else 0

@@ -24,7 +24,7 @@ _CLASSES = (
     faces.FACEBLUR_OT_go_to_face,
     faces.FACEBLUR_OT_switch_faces,
     storage.FACEBLUR_OT_forget_analyses,
-    storage.FACEBLUR_OT_list_providers,
+    storage.FACEBLUR_OT_find_provider,
     panels.FACEBLUR_UL_faces,
     panels.FACEBLUR_PT_main,
     panels.FACEBLUR_PT_faces,

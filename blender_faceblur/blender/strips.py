@@ -44,8 +44,8 @@ def cover_strip(
     return mask_strip
 
 
-def find_modifier(strip: bpy.types.Strip) -> bpy.types.StripModifier | None:
-    """Our modifier on a strip, known by its node group."""
+def find_modifier(strip: bpy.types.Strip) -> Any:
+    """Our modifier on a strip, known by its node group; None where there is none."""
     for modifier in strip.modifiers:
         if modifier.type == "COMPOSITOR" and modifier.node_group and modifier.node_group.get(MARK) == "strip":
             return modifier
@@ -94,15 +94,23 @@ def align_mask_strip(
     Changes of speed take operators, which are no business of a handler that runs while an editor drags: `with_speed`
     False leaves them for later.
     """
-    # Speed keys of a Mask strip cannot be read, so whether it has the same ones is not to be known.
-    several_speeds = len(getattr(footage, "retiming_keys", ())) > 2
-    if several_speeds or _differ_in_speed(scene, footage, mask_strip):
+    if is_out_of_speed(scene, footage, mask_strip):
         if not with_speed:
             return True
-        if several_speeds or not _copy_speed(scene, footage, mask_strip):
+        if _has_several_speeds(footage) or not _copy_speed(scene, footage, mask_strip):
             return False
     _copy_times(footage, mask_strip)
     return True
+
+
+def is_out_of_speed(scene: bpy.types.Scene, footage: bpy.types.Strip, mask_strip: bpy.types.Strip) -> bool:
+    """Whether a Mask strip runs at another speed than its footage, or nobody can know."""
+    return _has_several_speeds(footage) or _differ_in_speed(scene, footage, mask_strip)
+
+
+def _has_several_speeds(footage: bpy.types.Strip) -> bool:
+    # Speed keys of a Mask strip cannot be read, so whether it has the same ones is not to be known.
+    return len(getattr(footage, "retiming_keys", ())) > 2
 
 
 def remove_strip(scene: bpy.types.Scene, strip: bpy.types.Strip) -> None:

@@ -38,6 +38,7 @@ _FROM_CHILD = (Started, Running, Progress, Warned, Result, ErrorMessage)
 def build_request(
     source: Path, output: Path, preset: str = "balanced", expansion: float = DEFAULT_EXPANSION, processes: int = 0,
     *, files: Sequence[str] = (), provider: str = "auto", frame_rate: Fraction | None = None,
+    storage: Path | None = None,
 ) -> AnalysisRequest:
     """A request whose process finds packages where this one does.
 
@@ -46,7 +47,7 @@ def build_request(
     """
     rate = [] if frame_rate is None else [frame_rate.numerator, frame_rate.denominator]
     return AnalysisRequest(str(source.resolve()), str(output.resolve()), preset, expansion, _list_folders(), processes,
-                           list(files), rate, provider)
+                           list(files), rate, provider, storage=str(storage) if storage is not None else "")
 
 
 def probe_providers(

@@ -33,6 +33,7 @@ class AnalysisRequest:
     `sys_path` are the folders in which the child finds packages; `processes` 0 leaves their number to the child.
     With `files` the source is the sequence of these pictures in the folder `source`, shown at `frame_rate`
     (numerator and denominator, or nothing: 25). `provider` is "auto" (a GPU where onnxruntime has one) or "cpu".
+    `storage` is the folder in which analyses are kept for the next time, or nothing.
     """
 
     source: str
@@ -44,6 +45,7 @@ class AnalysisRequest:
     files: list[str] = field(default_factory=list)
     frame_rate: list[int] = field(default_factory=list)
     provider: str = "auto"
+    storage: str = ""
     protocol: int = PROTOCOL
 
 

@@ -8,6 +8,7 @@ import queue
 import sys
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import asdict
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, TextIO
@@ -17,11 +18,12 @@ from ..core.document import write_document
 from ..core.following import Follower
 from ..core.linking import RowTable, Segment
 from ..core.settings import EXPANSIONS, DetectorUse, choose_detectors, find_preset
-from ..core.types import FaceBlurError, ModelUse, SourceInfo
+from ..core.types import FaceBlurError, ModelUse, SourceInfo, TrackDocument
 from ..detectors import DETECTORS, FaceDetector, find_detector
 from ..detectors.providers import CPU, MOST_GPU_PROCESSES, choose_providers, list_available
 from ..paths import find_model, list_models
 from ..sources import FrameSource, open_source
+from ..storage import name_stored, read_stored, store
 from .process import WorkerProcess
 from .protocol import (
     AnalysisRequest,
@@ -141,6 +143,13 @@ def _lead(request: AnalysisRequest, tell: Tell) -> None:
     tell(Started(info.frame_count))
     for text in (*notes, *info.warnings):
         tell(Warned(text))
+    uses_of_models = _model_uses(uses, info)
+    stored = _find_stored(request, info, providers[0], uses_of_models)
+    if stored is not None:
+        found = read_stored(stored, info)
+        if found is not None:
+            _deliver(found, request, tell, began)
+            return
     rate = float(info.frame_rate)
     most = preset.most_processes if providers[0] == CPU else min(MOST_GPU_PROCESSES, preset.most_processes)
     own = split_range(info.frame_count, rate, request.processes or min(os.cpu_count() or 1, most))
@@ -149,13 +158,28 @@ def _lead(request: AnalysisRequest, tell: Tell) -> None:
     for text in said:
         tell(Warned(text))
     tell(Progress("link", 0, 1, 0.0))
-    document = build_document(table, info, preset, request.expansion, _model_uses(uses, info), [*notes, *said])
+    document = build_document(table, info, preset, request.expansion, uses_of_models, [*notes, *said])
+    _deliver(document, request, tell, began)
+    if stored is not None:
+        store(stored, Path(request.output))
+
+
+def _deliver(document: TrackDocument, request: AnalysisRequest, tell: Tell, began: float) -> None:
     try:
         write_document(document, Path(request.output))
     except OSError as error:
         raise FaceBlurError(f"The tracks cannot be written to {request.output}: {error.strerror}.") from error
     seconds = time.monotonic() - began
-    tell(Result(request.output, info.frame_count, len(document.tracks), len(document.doubts), seconds))
+    tell(Result(request.output, document.source.frame_count, len(document.tracks), len(document.doubts), seconds))
+
+
+def _find_stored(request: AnalysisRequest, info: SourceInfo, provider: str, models: list[ModelUse]) -> Path | None:
+    """Where the analysis of this source with all that shapes it is kept; None where nothing may be kept."""
+    if not request.storage:
+        return None
+    shape = [info.fingerprint, info.kind, str(info.frame_rate), info.frame_count, request.preset, request.expansion,
+             provider, [asdict(model) for model in models]]
+    return name_stored(Path(request.storage), shape)
 
 
 def _model_uses(uses: tuple[DetectorUse, ...], info: SourceInfo) -> list[ModelUse]:

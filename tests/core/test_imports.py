@@ -21,7 +21,7 @@ ALLOWED = {
     "detectors": {"detectors", "core", "paths"},
     "sources": {"sources", "core"},
     "delivery": {"delivery", "core"},
-    "worker": {"worker", "core", "detectors", "sources", "delivery", "paths"},
+    "worker": {"worker", "core", "detectors", "sources", "delivery", "paths", "storage"},
     "blender": {"blender", "worker", "core", "paths", "batch", "cli", "progress", "storage", "workplace"},
 }
 

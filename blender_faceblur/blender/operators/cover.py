@@ -6,8 +6,9 @@ from __future__ import annotations
 import bpy
 
 from ...core.types import FaceBlurError
+from ..alignment import align_mask_strips
 from ..context import find_sequencer_scene, refresh_shown_sequencers
-from ..cover import find_mask, find_mask_of_footage, put_cover, uncover
+from ..cover import find_lost_mask, find_mask, find_mask_of_footage, put_cover, uncover
 from ..footage import find_footage
 from ..running import STATE
 from ..settings import read_effect_settings
@@ -33,13 +34,14 @@ class FACEBLUR_OT_apply(bpy.types.Operator):
         problems, done = [], 0
         for strip in list_selected(context):
             try:
-                mask = find_mask(strip) or find_mask_of_footage(find_footage(strip))
+                mask = find_mask(strip) or find_lost_mask(strip) or find_mask_of_footage(find_footage(strip))
                 if mask is None:
                     raise FaceBlurError(f"'{strip.name}': its faces have not been detected yet.")
                 put_cover(scene, strip, mask, effect)
                 done += 1
             except FaceBlurError as error:
                 problems.append(str(error))
+        problems += align_mask_strips(scene)
         STATE.problems = problems
         for problem in problems:
             self.report({"ERROR"}, problem)

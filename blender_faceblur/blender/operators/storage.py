@@ -6,10 +6,11 @@ from __future__ import annotations
 import bpy
 
 from ...core.types import FaceBlurError
-from ...paths import user_folder
-from ...storage import forget_analyses
-from ...worker.client import probe_providers
-from ..preferences import show_providers
+from ...paths import stored_analyses
+from ...storage import forget_all
+from ...worker.client import describe_provider, probe_providers
+from ..preferences import find_preferences
+from ..running import STATE
 from .selection import is_busy, refuse
 
 
@@ -24,27 +25,27 @@ class FACEBLUR_OT_forget_analyses(bpy.types.Operator):
     def poll(cls, context: bpy.types.Context) -> bool:
         if is_busy(cls):
             return False
-        return user_folder() is not None or refuse(cls, "Nothing is stored")
+        return stored_analyses() is not None or refuse(cls, "Nothing is stored")
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        folder = user_folder()
-        count = forget_analyses(folder) if folder is not None else 0
+        count = forget_all(stored_analyses())
         self.report({"INFO"}, f"{count} analyses forgotten")
         return {"FINISHED"}
 
 
-class FACEBLUR_OT_list_providers(bpy.types.Operator):
+class FACEBLUR_OT_find_provider(bpy.types.Operator):
     """Ask ONNX Runtime, in a process of its own, where the detectors can run"""
 
-    bl_idname = "faceblur.list_providers"
+    bl_idname = "faceblur.find_provider"
     bl_label = "Find"
     bl_options = {"INTERNAL"}
 
     def execute(self, context: bpy.types.Context) -> set[str]:
+        preferences = find_preferences()
         try:
-            names = probe_providers()
+            provider = describe_provider(probe_providers(), preferences.provider if preferences else "auto")
         except FaceBlurError as error:
             self.report({"ERROR"}, str(error))
             return {"CANCELLED"}
-        show_providers([name.removesuffix("ExecutionProvider") for name in names])
+        STATE.provider = provider
         return {"FINISHED"}

@@ -27,7 +27,8 @@ class FACEBLUR_UL_faces(bpy.types.UIList):
                   item: bpy.types.MaskLayer, icon: int, active_data: object, active_property: str) -> None:
         face = read_face(data, item.name)
         row = layout.row(align=True)
-        row.prop(item, "hide_render", text="", invert_checkbox=True)
+        row.prop(item, "hide_render", text="", icon="CHECKBOX_DEHLT" if item.hide_render else "CHECKBOX_HLT",
+                 emboss=False)
         row.prop(item, "name", text="", emboss=False)
         scene = find_sequencer_scene(context)
         right = row.row(align=True)

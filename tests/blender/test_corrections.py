@@ -1,0 +1,213 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What an editor did to a mask stays: layers added, moved, renamed, switched off; and is recognised as a change."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+bpy = pytest.importorskip("bpy")
+
+from blender_faceblur.blender.compositing import MARK, EffectSettings, find_mask_unit_px  # noqa: E402
+from blender_faceblur.blender.curves import find_curves  # noqa: E402
+from blender_faceblur.blender.faces import describe_origin, list_faces  # noqa: E402
+from blender_faceblur.blender.masks import (  # noqa: E402
+    PICTURE_LAYER,
+    _keying_scene,
+    adopt_layers,
+    find_corrected_layers,
+    write_mask,
+)
+from blender_faceblur.blender.project import build_project  # noqa: E402
+from blender_faceblur.core.types import Ellipse, Evidence, Sample, Track, TrackDocument  # noqa: E402
+
+from . import disks  # noqa: E402
+
+SIZE = (disks.WIDTH, disks.HEIGHT)
+UNIT_PX = find_mask_unit_px(SIZE, SIZE)
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return disks.write_film(tmp_path_factory.mktemp("film") / "disk.mp4")
+
+
+def make_document(name: str, bend: float = 0.0) -> TrackDocument:
+    """The disk's track, and a second face that stands still, with a bend in its way so that it has keys."""
+    document = disks.build_document(name)
+    document.tracks.append(Track("Face 02", [
+        Sample(f, Ellipse(40 + bend * abs(f - 20), 150, 12, 15), Evidence.DETECTED, 1.0) for f in range(5, 35)]))
+    return document
+
+
+@pytest.fixture
+def mask(film: Path) -> Any:
+    scene = build_project(film, make_document(film.name, 3.0), EffectSettings("solid", disks.COVER))
+    return disks.find_cover(scene)[1].input_mask_strip.mask
+
+
+def move_key(mask: Any, name: str, frame: int, far: float) -> None:
+    """As in the mask editor: move a shape at a frame and insert a key."""
+    with _keying_scene(mask) as scene:
+        points = mask.layers[name].splines[0].points
+        for point in points:
+            point.select = True
+        scene.frame_set(frame)
+        for point in points:
+            point.co = (point.co[0] + far, point.co[1])
+            point.handle_left = (point.handle_left[0] + far, point.handle_left[1])
+            point.handle_right = (point.handle_right[0] + far, point.handle_right[1])
+        bpy.ops.mask.shape_key_insert()
+        for point in points:
+            point.select = False
+
+
+def test_an_untouched_mask_has_no_corrections(mask: Any) -> None:
+    assert find_corrected_layers(mask) == []
+
+
+def test_it_is_still_untouched_after_saving_and_opening(mask: Any, tmp_path: Path) -> None:
+    name = mask.name
+    bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "a.blend"))
+    bpy.ops.wm.open_mainfile(filepath=str(tmp_path / "a.blend"))
+    assert find_corrected_layers(bpy.data.masks[name]) == []
+
+
+def move_one_point(mask: Any) -> None:
+    with _keying_scene(mask) as scene:
+        point = mask.layers["Face 02"].splines[0].points[2]
+        point.select = True
+        scene.frame_set(17)
+        point.co = (point.co[0] - 1 / UNIT_PX, point.co[1])
+        bpy.ops.mask.shape_key_insert()
+        point.select = False
+
+
+def bump_one_frame(mask: Any) -> None:
+    for frame, far in ((25, 0.0), (27, 0.0), (26, 3 / UNIT_PX)):
+        move_key(mask, "Face 02", frame, far)
+
+
+def clear_key(mask: Any) -> None:
+    with _keying_scene(mask) as scene:
+        for point in mask.layers["Face 02"].splines[0].points:
+            point.select = True
+        scene.frame_set(20)
+        bpy.ops.mask.shape_key_clear()
+
+
+def lengthen(mask: Any) -> None:
+    path = mask.layers["Face 02"].path_from_id("alpha")
+    for _, curve in find_curves(mask, path):
+        curve.keyframe_points[-1].co[0] += 3
+
+
+def thin(mask: Any) -> None:
+    path = mask.layers["Face 02"].path_from_id("alpha")
+    for _, curve in find_curves(mask, path):
+        for key in curve.keyframe_points:
+            key.co[1] *= 0.9
+
+
+def show(mask: Any) -> None:
+    mask.layers["Face 02"].invert = False
+
+
+def add_spline(mask: Any) -> None:
+    mask.layers["Face 02"].splines.new().points.add(2)
+
+
+CHANGES: dict[str, Callable[[Any], None]] = {
+    "one point by one pixel": move_one_point, "one frame only": bump_one_frame, "a key cleared": clear_key,
+    "opacity three frames longer": lengthen, "opacity 90 %": thin, "polarity": show, "another spline": add_spline,
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_change_is_recognised(change: str, mask: Any) -> None:
+    CHANGES[change](mask)
+    assert find_corrected_layers(mask) == ["Face 02"]
+
+
+def test_a_corrected_layer_stays_beside_the_new_ones(mask: Any, film: Path) -> None:
+    move_key(mask, "Face 02", 26, 9 / UNIT_PX)
+    write_mask("again", make_document(film.name, 3.0), UNIT_PX, mask)
+    assert [layer.name for layer in mask.layers] == [PICTURE_LAYER, "Face 02 (corrected)", "Face 01", "Face 02"]
+    assert describe_origin(list_faces(mask)[0]) == "corrected by hand"
+    write_mask("and again", make_document(film.name, 3.0), UNIT_PX, mask)
+    assert [layer.name for layer in mask.layers] == [PICTURE_LAYER, "Face 02 (corrected)", "Face 01", "Face 02"]
+
+
+def test_a_layer_added_by_hand_covers_once_it_is_adopted(mask: Any, film: Path, tmp_path: Path) -> None:
+    scene = bpy.context.scene
+    layer = mask.layers.new(name="Plate")
+    spline = layer.splines.new()
+    spline.points.add(3)
+    spline.use_cyclic = True
+    for point, place in zip(spline.points, ((0.8, 0.3), (0.9, 0.3), (0.9, 0.4), (0.8, 0.4)), strict=True):
+        point.co = point.handle_left = point.handle_right = place
+    before = disks.see(disks.render_frame(scene, 3, tmp_path / "before.png"))
+    assert adopt_layers(mask) == ["Plate"] and (layer.invert, layer.blend) == (True, "MUL")
+    after = disks.see(disks.render_frame(scene, 3, tmp_path / "after.png"))
+    assert after.cover - before.cover == pytest.approx(32 * 32, rel=0.1)
+    assert [describe_origin(face) for face in list_faces(mask)][-1] == "added by hand"
+
+
+def test_what_an_editor_sets_afterwards_stays(mask: Any) -> None:
+    mask.layers.new(name="Never blur here")
+    adopt_layers(mask)
+    layer = mask.layers["Never blur here"]
+    layer.invert, layer.blend = False, "MERGE_ADD"
+    assert adopt_layers(mask) == [] and not layer.invert
+
+
+def test_a_renamed_layer_is_still_ours(mask: Any, film: Path) -> None:
+    mask.layers["Face 02"].name = "Anna"
+    assert adopt_layers(mask) == []
+    assert [(face.name, face.frames) for face in list_faces(mask)] == [("Face 01", 40), ("Anna", 30)]
+    assert find_corrected_layers(mask) == []
+    write_mask("again", make_document(film.name, 3.0), UNIT_PX, mask)
+    assert [layer.name for layer in mask.layers] == [PICTURE_LAYER, "Face 01", "Face 02"]
+
+
+def test_a_deleted_and_an_added_layer_are_not_a_renamed_one(mask: Any) -> None:
+    mask.layers.remove(mask.layers["Face 01"])
+    mask.update_tag()
+    mask.layers.new(name="New")
+    assert adopt_layers(mask) == ["New"] and mask.layers["New"].invert
+    assert [face.name for face in list_faces(mask) if face.spans] == ["Face 02"]
+
+
+def test_a_face_stays_off_only_where_its_track_is_the_same(mask: Any, film: Path) -> None:
+    mask.layers["Face 02"].hide_render = True
+    write_mask("again", make_document(film.name, 3.0), UNIT_PX, mask)
+    assert [layer.hide_render for layer in mask.layers] == [False, False, True]
+    longer = make_document(film.name, 3.0)
+    last = longer.tracks[1].samples[-1]
+    longer.tracks[1].samples.append(Sample(35, last.ellipse, Evidence.HELD, 1.0))
+    write_mask("again", longer, UNIT_PX, mask)
+    assert [layer.hide_render for layer in mask.layers] == [False, False, False]
+
+
+def test_an_edit_of_a_mask_reaches_the_next_render(mask: Any, tmp_path: Path) -> None:
+    """Adopted and shown in the next still and animation render, with the handlers that the extension registers."""
+    from blender_faceblur.blender import alignment
+
+    scene = bpy.context.scene
+    alignment.register_handlers()
+    try:
+        assert disks.see(disks.render_frame(scene, 3, tmp_path / "before.png")).disk == 0
+        layer = mask.layers.new(name="By hand")
+        for name in ("Face 01", "Face 02"):
+            mask.layers[name].hide_render = True
+        scene.render.filepath = str(tmp_path / "after.png")
+        bpy.ops.render.render(write_still=True, scene=scene.name)
+        assert layer.invert and "By hand" in mask[MARK]["order"]
+        import cv2
+
+        assert disks.see(cv2.imread(str(tmp_path / "after.png"))[..., ::-1]).disk > 900
+    finally:
+        alignment.unregister_handlers()

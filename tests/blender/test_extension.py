@@ -1,0 +1,308 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The extension as Blender sees it: registered and gone without a trace, its operators, panel and keys."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+bpy = pytest.importorskip("bpy")
+
+import blender_faceblur  # noqa: E402
+from blender_faceblur.blender import detection  # noqa: E402
+from blender_faceblur.blender.cover import find_mask, read_effect  # noqa: E402
+from blender_faceblur.blender.faces import list_faces  # noqa: E402
+from blender_faceblur.blender.operators.selection import list_selected  # noqa: E402
+from blender_faceblur.blender.preferences import FACEBLUR_AP_preferences  # noqa: E402
+from blender_faceblur.blender.running import STATE  # noqa: E402
+from blender_faceblur.blender.settings import FACEBLUR_PG_settings  # noqa: E402
+from blender_faceblur.blender.ui.menu import KEYS  # noqa: E402
+from blender_faceblur.core.document import write_document  # noqa: E402
+from blender_faceblur.core.types import Evidence, Sample, Track  # noqa: E402
+from blender_faceblur.worker.protocol import (  # noqa: E402
+    AnalysisRequest,
+    ErrorMessage,
+    Message,
+    Progress,
+    Result,
+    Running,
+    Waiting,
+)
+
+from . import disks  # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return disks.write_film(tmp_path_factory.mktemp("film") / "disk.mp4")
+
+
+@pytest.fixture
+def extension() -> Iterator[None]:
+    bpy.ops.wm.read_factory_settings(app_template="Video_Editing")
+    blender_faceblur.register()
+    yield
+    blender_faceblur.unregister()
+    STATE.problems, STATE.notes = [], []
+
+
+@pytest.fixture
+def scene(extension: None, film: Path) -> Any:
+    scene = bpy.context.workspace.sequencer_scene or bpy.context.scene
+    scene.render.resolution_x, scene.render.resolution_y = disks.WIDTH, disks.HEIGHT
+    scene.render.fps = 24
+    strip = scene.sequence_editor_create().strips.new_movie("disk", str(film), 1, 1)
+    scene.sequence_editor.active_strip = strip
+    scene.faceblur.effect, scene.faceblur.color = "solid", (0.0, 0.0, 1.0)
+    return scene
+
+
+@pytest.fixture
+def analyses(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[AnalysisRequest]]:
+    """The worker's place is taken by one that finds the disk at once; gives the requests it got."""
+    requests: list[AnalysisRequest] = []
+
+    def answer(request: AnalysisRequest, wait_s: float | None = None) -> Iterator[Message]:
+        requests.append(request)
+        yield Waiting() if wait_s is not None else Progress("detect", 0, disks.FRAMES, 0.0)
+        yield Running("CPU")
+        yield Progress("detect", 20, disks.FRAMES, 10.0)
+        name = Path(request.source).name
+        if name.startswith("broken"):
+            yield ErrorMessage(f"{name}: is no film that can be read")
+            return
+        write_document(disks.build_document(name), Path(request.output))
+        yield Result(request.output, disks.FRAMES, 1, 0, 1.0)
+
+    monkeypatch.setattr(detection, "run_job", answer)
+    yield requests
+
+
+def list_everything() -> dict[str, list[str]]:
+    """What an add-on can leave behind in Blender."""
+    handlers = {name: [f.__module__ for f in getattr(bpy.app.handlers, name)] for name in dir(bpy.app.handlers)
+                if isinstance(getattr(bpy.app.handlers, name), list)}
+    return {
+        "types": [name for name in dir(bpy.types) if "faceblur" in name.lower()],
+        "operators": [name for name in dir(bpy.ops) if "faceblur" in name],
+        "scene": [name for name in dir(bpy.types.Scene) if "faceblur" in name],
+        "menu": [f.__module__ for f in bpy.types.SEQUENCER_MT_strip._dyn_ui_initialize() if "faceblur" in f.__module__],
+        "keys": [item.idname for keymap in bpy.context.window_manager.keyconfigs.addon.keymaps
+                 for item in keymap.keymap_items],
+        **{f"handlers {name}": modules for name, modules in handlers.items()},
+    }
+
+
+def test_it_comes_and_goes_without_a_trace() -> None:
+    bpy.ops.wm.read_factory_settings(app_template="Video_Editing")
+    before = list_everything()
+    for _ in range(2):
+        blender_faceblur.register()
+        there = list_everything()
+        assert "FACEBLUR_PT_main" in there["types"] and there["scene"] == ["faceblur"] and there["menu"]
+        blender_faceblur.unregister()
+        assert list_everything() == before
+
+
+def test_the_keys_collide_with_nothing() -> None:
+    """Read from the tables that Blender makes its own keymaps of."""
+    path = Path(bpy.utils.system_resource("SCRIPTS")) / "presets" / "keyconfig" / "keymap_data" / "blender_default.py"
+    if not path.is_file():
+        found = list(Path(bpy.__file__).parent.rglob("blender_default.py"))
+        assert found, "Blender's default keymap is not where it was"
+        path = found[0]
+    spec = importlib.util.spec_from_file_location("blender_default", path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    used = set()
+    for _, _, content in module.generate_keymaps(module.Params(select_mouse="LEFT")):
+        for item in content["items"]:
+            event = item[1]
+            if all(event.get(name) for name in ("shift", "ctrl", "alt")):
+                used.add(event["type"])
+    assert used, "the walk must see such keys"
+    assert not used & {key for _, key in KEYS}
+
+
+@pytest.mark.usefixtures("analyses")
+def test_detecting_covers_the_selected_strips(scene: Any, tmp_path: Path) -> None:
+    assert bpy.ops.faceblur.detect() == {"FINISHED"}
+    strip = scene.sequence_editor.strips["disk"]
+    assert [(face.name, face.frames) for face in list_faces(find_mask(strip))] == [("Face 01", disks.FRAMES)]
+    assert STATE.provider == "CPU" and not STATE.active
+    assert disks.see(disks.render_frame(scene, 9, tmp_path / "a.png")).disk == 0
+
+
+def test_one_source_is_analysed_once(scene: Any, analyses: list[AnalysisRequest], film: Path) -> None:
+    scene.sequence_editor.strips.new_movie("again", str(film), 2, 20)
+    assert len(list_selected(bpy.context)) == 2
+    bpy.ops.faceblur.detect()
+    assert len(analyses) == 1
+    strips = scene.sequence_editor.strips
+    assert find_mask(strips["disk"]) == find_mask(strips["again"]) is not None
+
+
+@pytest.mark.usefixtures("analyses")
+def test_what_fails_is_named_and_the_others_are_covered(scene: Any, film: Path, tmp_path: Path) -> None:
+    broken = tmp_path / "broken.mp4"
+    broken.write_bytes(film.read_bytes())
+    scene.sequence_editor.strips.new_movie("broken", str(broken), 2, 1)
+    with pytest.raises(RuntimeError, match=r"broken\.mp4: is no film"):
+        bpy.ops.faceblur.detect()
+    assert STATE.problems == ["broken.mp4: is no film that can be read"]
+    assert find_mask(scene.sequence_editor.strips["disk"]) is not None
+    assert find_mask(scene.sequence_editor.strips["broken"]) is None
+
+
+def test_a_cancelled_detection_changes_nothing(scene: Any, analyses: list[AnalysisRequest]) -> None:
+    job = detection.detect(scene, ["disk"], detection.DetectionSettings(), 0.0)
+    next(job)
+    job.close()
+    assert len(analyses) == 1 and not bpy.data.masks
+    assert len(scene.sequence_editor.strips) == 1
+
+
+@pytest.mark.usefixtures("analyses")
+@pytest.mark.parametrize("change", ["deleted", "renamed", "relinked", "scene emptied"])
+def test_strips_that_went_meanwhile_are_told(change: str, scene: Any, film: Path, tmp_path: Path) -> None:
+    job = detection.detect(scene, ["disk"], detection.DetectionSettings(), 0.0)
+    next(job)
+    strip = scene.sequence_editor.strips["disk"]
+    if change == "deleted":
+        scene.sequence_editor.strips.remove(strip)
+    elif change == "renamed":
+        strip.name = "other"
+    elif change == "relinked":
+        other = tmp_path / "other.mp4"
+        other.write_bytes(film.read_bytes())
+        strip.filepath = str(other)
+    else:
+        scene.sequence_editor_clear()
+    while True:
+        try:
+            next(job)
+        except StopIteration as stop:
+            found = stop.value
+            break
+    problems = detection.cover_found(scene, found, detection.EffectSettings())
+    assert len(problems) == 1 and "not covered" in problems[0]
+    assert not bpy.data.masks
+
+
+@pytest.mark.usefixtures("analyses")
+def test_update_puts_the_settings_on(scene: Any) -> None:
+    bpy.ops.faceblur.detect()
+    strip = scene.sequence_editor.strips["disk"]
+    scene.faceblur.color = (1.0, 0.5, 0.0)
+    assert bpy.ops.faceblur.apply() == {"FINISHED"}
+    effect = read_effect(strip)
+    assert effect is not None and (effect.kind, effect.color) == ("solid", "FF8000")
+
+
+def test_applying_needs_a_detection(scene: Any) -> None:
+    with pytest.raises(RuntimeError, match="have not been detected"):
+        bpy.ops.faceblur.apply()
+    assert not len(scene.sequence_editor.strips["disk"].modifiers)
+
+
+@pytest.mark.usefixtures("analyses")
+def test_faces_are_switched_and_found(scene: Any, tmp_path: Path) -> None:
+    bpy.ops.faceblur.detect()
+    mask = find_mask(scene.sequence_editor.strips["disk"])
+    bpy.ops.faceblur.switch_faces(action="OFF")
+    assert disks.see(disks.render_frame(scene, 9, tmp_path / "off.png")).disk > 900
+    bpy.ops.faceblur.switch_faces(action="INVERT")
+    assert not mask.layers["Face 01"].hide_render
+    assert disks.see(disks.render_frame(scene, 9, tmp_path / "on.png")).disk == 0
+    scene.frame_set(30)
+    bpy.ops.faceblur.go_to_face(layer="Face 01")
+    assert scene.frame_current == 1
+
+
+@pytest.mark.usefixtures("analyses")
+def test_remove_leaves_the_strip_as_it_was(scene: Any) -> None:
+    bpy.ops.faceblur.detect()
+    bpy.ops.faceblur.remove()
+    assert len(scene.sequence_editor.strips) == 1 and not bpy.data.masks
+    assert not bpy.ops.faceblur.remove.poll()
+
+
+def test_buttons_that_cannot_work_say_why(scene: Any) -> None:
+    scene.sequence_editor.strips["disk"].select = False
+    for operator in (bpy.ops.faceblur.detect, bpy.ops.faceblur.apply, bpy.ops.faceblur.remove):
+        assert not operator.poll()
+        with pytest.raises(RuntimeError, match=r"[Ss]elect a"):
+            operator()
+
+
+def test_every_button_has_a_tooltip_and_every_field_a_description(extension: None) -> None:
+    for name in dir(bpy.ops.faceblur):
+        properties = getattr(bpy.ops.faceblur, name).get_rna_type()
+        assert len(properties.description) > 15, name
+    for group in (FACEBLUR_PG_settings, FACEBLUR_AP_preferences):
+        for field in group.bl_rna.properties:
+            if field.identifier not in ("rna_type", "name", "bl_idname"):
+                assert len(field.description) > 10, field.identifier
+
+
+@pytest.mark.usefixtures("analyses")
+def test_settings_and_covers_are_saved_with_the_project(scene: Any, tmp_path: Path) -> None:
+    scene.faceblur.preset = "thorough"
+    bpy.ops.faceblur.detect()
+    bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "kept.blend"))
+    bpy.ops.wm.open_mainfile(filepath=str(tmp_path / "kept.blend"))
+    scene = bpy.context.workspace.sequencer_scene or bpy.context.scene
+    assert scene.faceblur.preset == "thorough" and scene.faceblur.effect == "solid"
+    mask = find_mask(scene.sequence_editor.strips["disk"])
+    assert mask is not None and len(list_faces(mask)) == 1
+    assert disks.see(disks.render_frame(scene, 9, tmp_path / "a.png")).disk == 0
+
+
+def test_an_image_sequence_is_asked_for_with_its_names_and_rate(
+    scene: Any, analyses: list[AnalysisRequest], tmp_path: Path,
+) -> None:
+    import cv2
+    import numpy as np
+
+    for number in range(3):
+        cv2.imwrite(str(tmp_path / f"p{number}.png"), np.full((disks.HEIGHT, disks.WIDTH, 3), 60 * number, np.uint8))
+    strips = scene.sequence_editor.strips
+    pictures = strips.new_image("pictures", str(tmp_path / "p0.png"), 3, 1)
+    for number in (1, 2):
+        pictures.elements.append(f"p{number}.png")
+    scene.sequence_editor.active_strip = pictures
+    strips["disk"].select = False
+    with pytest.raises(RuntimeError, match="Blender counts 3 frames, but 40"):
+        # The stand-in for the worker always answers with the disk's document.
+        bpy.ops.faceblur.detect()
+    assert analyses[0].files == ["p0.png", "p1.png", "p2.png"] and analyses[0].frame_rate == [24, 1]
+    assert Path(analyses[0].source) == tmp_path
+
+
+def test_a_still_that_is_shown_long_is_covered_as_long(scene: Any, tmp_path: Path) -> None:
+    import cv2
+    import numpy as np
+
+    picture = np.full((disks.HEIGHT, disks.WIDTH, 3), 90, np.uint8)
+    cv2.circle(picture, (60, 60), disks.RADIUS, (235, 235, 235), -1)
+    cv2.imwrite(str(tmp_path / "still.png"), picture)
+    strips = scene.sequence_editor.strips
+    strips.remove(strips["disk"])
+    still = strips.new_image("still", str(tmp_path / "still.png"), 1, 1)
+    still.frame_final_duration = 50
+    document = disks.build_document("still.png")
+    object.__setattr__(document.source, "kind", "image")
+    object.__setattr__(document.source, "frame_count", 1)
+    first = document.tracks[0].samples[0]
+    document.tracks = [Track("Face 01", [Sample(0, first.ellipse, Evidence.DETECTED, 1.0)])]
+    found = detection.list_sources(scene, ["still"])
+    found[0].document = document
+    assert detection.cover_found(scene, found, detection.EffectSettings("solid", disks.COVER)) == []
+    for frame in (1, 25, 50):
+        sight = disks.see(disks.render_frame(scene, frame, tmp_path / "a.png"))
+        assert sight.disk == 0 and sight.cover > 1200

@@ -1,0 +1,31 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A switched-off face stays off only where nobody else can be meant."""
+
+from __future__ import annotations
+
+from blender_faceblur.core.matching import follows
+from blender_faceblur.core.types import Ellipse, Evidence, Sample, Track
+
+
+def make_track(frames: range, shift: float = 0.0) -> Track:
+    return Track("a", [Sample(f, Ellipse(100 + 3 * f + shift, 50, 20, 26), Evidence.DETECTED, 1.0) for f in frames])
+
+
+def test_the_same_track_follows() -> None:
+    assert follows(make_track(range(5, 30)), make_track(range(5, 30)))
+    assert follows(make_track(range(8, 20), 4.0), make_track(range(5, 30)))
+
+
+def test_one_frame_more_does_not() -> None:
+    assert not follows(make_track(range(5, 31)), make_track(range(5, 30)))
+
+
+def test_one_frame_elsewhere_does_not() -> None:
+    track = make_track(range(5, 30))
+    track.samples[12] = Sample(17, Ellipse(20, 50, 20, 26), Evidence.DETECTED, 1.0)
+    assert not follows(track, make_track(range(5, 30)))
+    assert not follows(make_track(range(5, 30), 12.0), make_track(range(5, 30)))
+
+
+def test_an_empty_track_does_not() -> None:
+    assert not follows(Track("a", []), make_track(range(5)))

@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A stored analysis is used for exactly the source and settings that it was made of, and never where it is damaged."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from blender_faceblur import storage
+from blender_faceblur.core.document import read_document
+from blender_faceblur.worker.client import build_request, run_job
+from blender_faceblur.worker.protocol import ErrorMessage, Message, Progress, Result
+
+from .. import films
+
+
+def analyse(film: Path, folder: Path, preset: str = "fast", expansion: float = 1.4) -> tuple[list[Message], str]:
+    output = film.with_name("tracks.json")
+    messages = list(run_job(build_request(film, output, preset, expansion, storage=folder)))
+    assert isinstance(messages[-1], Result), messages
+    return messages, output.read_text(encoding="utf-8")
+
+
+def was_looked_at(messages: list[Message]) -> bool:
+    return any(isinstance(message, Progress) for message in messages)
+
+
+def test_the_second_time_nothing_is_looked_at(tmp_path: Path) -> None:
+    film = films.write_film(tmp_path / "a.mp4", range(12))
+    folder = tmp_path / "kept" / "analyses"
+    first, text = analyse(film, folder)
+    second, again = analyse(film, folder)
+    assert was_looked_at(first) and not was_looked_at(second)
+    assert text == again
+
+
+@pytest.mark.parametrize("change", ["expansion", "preset", "content", "damage", "forgotten"])
+def test_anything_else_is_looked_at_anew(change: str, tmp_path: Path) -> None:
+    film = films.write_film(tmp_path / "a.mp4", range(12))
+    folder = tmp_path / "analyses"
+    analyse(film, folder)
+    if change == "content":
+        films.write_film(film, range(20, 32))
+    elif change == "damage":
+        for path in folder.glob("*.json"):
+            path.write_text(path.read_text(encoding="utf-8")[:-40], encoding="utf-8")
+    elif change == "forgotten":
+        assert storage.forget_all(folder) == 1
+    messages, _ = analyse(film, folder, "balanced" if change == "preset" else "fast",
+                          1.5 if change == "expansion" else 1.4)
+    assert was_looked_at(messages)
+    assert read_document(tmp_path / "tracks.json").expansion == (1.5 if change == "expansion" else 1.4)
+
+
+def test_a_folder_that_cannot_be_written_loses_nothing(tmp_path: Path) -> None:
+    film = films.write_film(tmp_path / "a.mp4", range(12))
+    (tmp_path / "analyses").write_text("a file where the folder should be")
+    messages, _ = analyse(film, tmp_path / "analyses")
+    assert not any(isinstance(message, ErrorMessage) for message in messages)
+
+
+def test_the_oldest_go_when_there_are_too_many(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import os
+
+    monkeypatch.setattr(storage, "MOST_BYTES", 25)
+    tracks = tmp_path / "tracks.json"
+    tracks.write_text("x" * 10)
+    names = [storage.name_stored(tmp_path / "kept", [number]) for number in range(3)]
+    for age, path in enumerate(names):
+        storage.store(path, tracks)
+        os.utime(path, (age, age)) if path.exists() else None
+    storage.store(storage.name_stored(tmp_path / "kept", ["new"]), tracks)
+    assert [path.exists() for path in names] == [False, False, True]
+    assert storage.forget_all(tmp_path / "kept") == 2
