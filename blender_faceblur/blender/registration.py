@@ -6,9 +6,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import bpy
+from bpy.app.handlers import persistent
 
 from ..paths import set_user_folder
-from . import alignment, settings
+from . import alignment, running, settings
 from .command import register_command, unregister_command
 from .operators import cover, detect, faces, storage
 from .preferences import ROOT_PACKAGE, FACEBLUR_AP_preferences
@@ -38,6 +39,7 @@ def register() -> None:
     for item in _CLASSES:
         bpy.utils.register_class(item)
     settings.add_to_scenes()
+    bpy.app.handlers.load_pre.append(_stop_before_load)
     alignment.register_handlers()
     menu.add_menu()
     menu.add_keys()
@@ -45,14 +47,22 @@ def register() -> None:
 
 
 def unregister() -> None:
+    running.stop()
     unregister_command()
     menu.remove_keys()
     menu.remove_menu()
     alignment.unregister_handlers()
+    bpy.app.handlers.load_pre.remove(_stop_before_load)
     settings.remove_from_scenes()
     for item in reversed(_CLASSES):
         bpy.utils.unregister_class(item)
     set_user_folder(None)
+
+
+@persistent
+def _stop_before_load(*_: object) -> None:
+    """What was detected belongs to the project that is about to be closed."""
+    running.stop()
 
 
 def _find_user_folder() -> Path | None:

@@ -3,27 +3,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from dataclasses import dataclass, field
 
 import bpy
 
 from ..progress import describe_time
-from .detection import Step
+from .detection import Found, Step
 
 
 @dataclass(slots=True)
 class State:
     """`step` is None before the first word of the analysis; `provider` is what the last detector ran on."""
 
-    active: bool = False
-    cancelled: bool = False
+    job: Generator[Step | None, None, list[Found]] | None = None
     step: Step | None = None
     provider: str = ""
     problems: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
 
+    @property
+    def active(self) -> bool:
+        return self.job is not None
+
+
 STATE = State()
+
+
+def stop() -> None:
+    """End the detection that runs, with all its processes; its operator finds out at its next tick."""
+    if STATE.job is not None:
+        STATE.job.close()
+    STATE.job, STATE.step = None, None
 
 
 def describe_step(step: Step | None) -> str:

@@ -4,14 +4,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator
 
 import bpy
 
 from ...core.types import FaceBlurError
 from ..context import find_sequencer_scene, refresh_shown_sequencers
-from ..detection import Found, Step, cover_found, detect
-from ..running import STATE, describe_step, redraw
+from ..detection import Found, cover_found, detect
+from ..running import STATE, describe_step, redraw, stop
 from ..settings import read_detection_settings, read_effect_settings
 from .selection import is_busy, list_selected, refuse
 
@@ -25,7 +24,6 @@ class FACEBLUR_OT_detect(bpy.types.Operator):
     bl_label = "Detect Faces"
     bl_options = {"REGISTER", "UNDO"}
 
-    _job: Generator[Step | None, None, list[Found]] | None = None
     _timer: bpy.types.Timer | None = None
     _scene = ""
 
@@ -46,23 +44,22 @@ class FACEBLUR_OT_detect(bpy.types.Operator):
 
     def modal(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
         if event.type == "ESC" and event.value == "PRESS":
-            STATE.cancelled = True
+            stop()
         elif event.type != "TIMER":
             return {"PASS_THROUGH"}
-        if STATE.cancelled:
+        if STATE.job is None:
             self.cancel(context)
             self.report({"INFO"}, "Detection cancelled; nothing was changed")
             return {"CANCELLED"}
         until = time.monotonic() + _LONGEST_TICK_S
-        assert self._job is not None
         try:
-            while (step := next(self._job)) is not None:
+            while (step := next(STATE.job)) is not None:
                 STATE.step = step
                 if time.monotonic() > until:
                     break
-        except StopIteration as stop:
+        except StopIteration as end:
             self._end(context)
-            return self._finish(context, stop.value)
+            return self._finish(context, end.value)
         except FaceBlurError as error:
             self.cancel(context)
             return self._fail([str(error)])
@@ -76,13 +73,13 @@ class FACEBLUR_OT_detect(bpy.types.Operator):
     def execute(self, context: bpy.types.Context) -> set[str]:
         """Without a window: everything at once."""
         self._begin(context, wait_s=None)
-        assert self._job is not None
+        assert STATE.job is not None
         try:
             while True:
                 try:
-                    next(self._job)
-                except StopIteration as stop:
-                    return self._finish(context, stop.value)
+                    next(STATE.job)
+                except StopIteration as end:
+                    return self._finish(context, end.value)
         except FaceBlurError as error:
             return self._fail([str(error)])
         finally:
@@ -96,18 +93,14 @@ class FACEBLUR_OT_detect(bpy.types.Operator):
         scene = find_sequencer_scene(context)
         self._scene = scene.name
         names = [strip.name for strip in list_selected(context)]
-        self._job = detect(scene, names, read_detection_settings(scene), wait_s)
-        STATE.active, STATE.cancelled, STATE.step = True, False, None
+        STATE.job = detect(scene, names, read_detection_settings(scene), wait_s)
         STATE.problems, STATE.notes = [], []
 
     def _end(self, context: bpy.types.Context) -> None:
-        if self._job is not None:
-            self._job.close()
-            self._job = None
+        stop()
         if self._timer is not None:
             context.window_manager.event_timer_remove(self._timer)
             self._timer = None
-        STATE.active, STATE.step = False, None
         if context.workspace is not None:
             context.workspace.status_text_set(None)
         redraw()
@@ -149,7 +142,7 @@ class FACEBLUR_OT_cancel(bpy.types.Operator):
         return STATE.active or refuse(cls, "No detection is running")
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        STATE.cancelled = True
+        stop()
         return {"FINISHED"}
 
 
