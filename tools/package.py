@@ -35,6 +35,9 @@ LOCK = ROOT / "requirements" / "extension.txt"
 CACHE = ROOT / ".env" / "wheels"
 MANIFEST = "blender_manifest.toml"
 
+NEEDED = ("LICENSE", "models/models.toml", "models/LICENCES.txt")
+"""Files that go along beside the code."""
+
 LARGEST_BYTES = 200_000_000
 """What Blender's extension site is said to take."""
 
@@ -65,11 +68,12 @@ def build_package(target: Target, output: Path, say: Callable[[str], None]) -> P
     with tempfile.TemporaryDirectory(dir=output, prefix=".building-") as scratch_name:
         stage = Path(scratch_name) / "stage"
         shutil.copytree(ROOT / "blender_faceblur", stage, ignore=shutil.ignore_patterns("__pycache__"))
-        for folder, files in (("models", [ROOT / "models" / "models.toml", *weights]), ("wheels", wheels),
-                              (".", [ROOT / "LICENSE"])):
+        for folder, files in (("models", weights), ("wheels", wheels)):
             (stage / folder).mkdir(exist_ok=True)
             for file in files:
                 shutil.copyfile(file, stage / folder / file.name)
+        for name_inside in NEEDED:
+            shutil.copyfile(ROOT / name_inside, stage / name_inside)
         (stage / MANIFEST).write_text(_fill_manifest(manifest, target, stage), encoding="utf-8", newline="\n")
         # What else would differ from one build to the next: Blender's builder takes over time and mode.
         for path in stage.rglob("*"):
@@ -197,10 +201,10 @@ def _find_problems(path: Path, archive: zipfile.ZipFile) -> list[str]:
                 problems.append(f"{file} is not the file that models.toml lists")
         elif model["required"]:
             problems.append(f"{file} is missing")
-    known = {MANIFEST, "LICENSE", "models/models.toml", *wheels, *weights}
+    known = {MANIFEST, *NEEDED, *wheels, *weights}
     modules = [name for name in names if re.fullmatch(r"(?!wheels/|models/)(\w+/)*\w+\.py", name)]
     problems += [f"{name} does not belong there" for name in names if name not in known and name not in modules]
-    problems += [f"{name} is missing" for name in ("LICENSE", "__init__.py") if name not in names]
+    problems += [f"{name} is missing" for name in (*NEEDED, "__init__.py") if name not in names]
     problems += [f"{name} is there twice" for name, same in itertools.groupby(sorted(names)) if len(list(same)) > 1]
     for name in modules:
         problems += [f"{name} imports {root}, which is not installed" for root in _list_roots(archive.read(name))

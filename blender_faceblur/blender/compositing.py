@@ -103,7 +103,7 @@ def build_strip_group(
     place.node_tree = ensure_picture_space()
     nodes.put(tree, place.inputs["Image"], source.outputs["Image"])
     nodes.put(tree, place.inputs["Mask"], source.outputs["Mask"])
-    place.inputs["Unit"].default_value = unit_px
+    place.inputs["Unit"].default_value = unit_px / max(picture)
     cover = nodes.add_node(tree, "CompositorNodeGroup", 1)
     columns, rows = find_grid(picture, face_px, settings.samples_across)
     cover.node_tree = effect.ensure_group(find_halvings(picture, columns, rows))
@@ -150,13 +150,13 @@ def ensure_picture_space() -> bpy.types.NodeTree:
     which of the two roots it is.
     """
     tree = bpy.data.node_groups.get(PICTURE_SPACE)
-    if tree is not None and tree.get(MARK) == "picture space 1":
+    if tree is not None and tree.get(MARK) == "picture space 2":
         return tree
     tree = nodes.new_group(PICTURE_SPACE)
-    tree[MARK] = "picture space 1"
+    tree[MARK] = "picture space 2"
     nodes.add_input(tree, "Image", "Color")
     nodes.add_input(tree, "Mask", "Color")
-    nodes.add_input(tree, "Unit", "Float", 1.0, "Pixels of the picture in one unit of mask coordinates")
+    nodes.add_input(tree, "Unit", "Float", 1.0, "One unit of mask coordinates, in longer sides of the picture")
     nodes.add_output(tree, "Shown", "Color")
     source = nodes.add_node(tree, "NodeGroupInput", 0)
     picture = nodes.add_node(tree, "CompositorNodeImageInfo", 1, Image=source.outputs["Image"])
@@ -213,7 +213,9 @@ def ensure_picture_space() -> bpy.types.NodeTree:
     )
     sy = maths("DIVIDE", sx, k)
     turn = maths("ARCTAN2", maths("MULTIPLY", maths("MULTIPLY", b, sy), -1.0), maths("MULTIPLY", a, sx))
-    unit = maths("DIVIDE", source.outputs["Unit"], maths("MAXIMUM", raster_width, raster_height))
+    # Relative to the picture that is there: in a preview it may be a proxy of half the size.
+    unit_px = maths("MULTIPLY", source.outputs["Unit"], maths("MAXIMUM", width, height))
+    unit = maths("DIVIDE", unit_px, maths("MAXIMUM", raster_width, raster_height))
 
     maths = nodes.make_maths(tree, 6)
     centred = nodes.add_node(
