@@ -8,11 +8,13 @@ sequencer still holds frames with the old one, and a layer that Blender adds cov
 
 from __future__ import annotations
 
+import threading
+
 import bpy
 from bpy.app.handlers import persistent
 
 from .compositing import MARK
-from .context import refresh_sequencer, refresh_shown_sequencers
+from .context import refresh_shown_sequencers
 from .masks import adopt_layers
 from .strips import align_mask_strip, find_pairs, is_out_of_speed
 
@@ -95,8 +97,15 @@ def _prepare_render(scene: bpy.types.Scene, _: object = None) -> None:
     for mask in bpy.data.masks:
         if MARK in mask:
             adopt_layers(mask)
-    for problem in align_mask_strips(scene):
+    # From the window a render runs in a thread of its own, in which Blender crashes when the window's areas are touched
+    # (5.2.2) as operators ask for.
+    with_operators = threading.current_thread() is threading.main_thread()
+    problems = align_mask_strips(scene, with_speed=with_operators)
+    for footage, modifier, mask_strip in list(find_pairs(scene)):
+        if not with_operators and is_out_of_speed(scene, footage, mask_strip):
+            modifier.input_mask_strip = None
+            problems.append(f"The strip '{footage.name}' is covered whole: its mask does not follow its speed yet.")
+        # The sequencer renders frames that it has cached, with the masks of then.
+        mask_strip.invalidate_cache("RAW")
+    for problem in problems:
         print(f"Face Blur: {problem}")
-    # The sequencer renders frames that it has cached, with the masks of then.
-    if next(find_pairs(scene), None) is not None:
-        refresh_sequencer(scene)
