@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A hand at mouse and keyboard and an eye on the screen, for the scripts that run beside Blender: xdotool and import.
+
+Standard library only: it runs in the Python of whatever system Blender's window is on.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+Box = Sequence[int]
+"""Left, top, width, height in pixels of the screen."""
+
+State = dict[str, Any]
+"""What watcher.py tells."""
+
+
+class Missed(Exception):
+    """What should have been seen was not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A part of the screen: RGB bytes in rows."""
+
+    width: int
+    height: int
+    pixels: bytes
+
+    def cut(self, box: Box) -> bytes:
+        left, top, width, height = box
+        return b"".join(self.pixels[3 * (row * self.width + left):3 * (row * self.width + left + width)]
+                        for row in range(top, top + height))
+
+
+class Hand:
+    """Acts and looks; `clicks` and `keys` count what was done."""
+
+    def __init__(self, state: Path, pictures: Path) -> None:
+        self._state, self._pictures = state, pictures
+        self.clicks = self.keys = 0
+
+    def look(self) -> State:
+        """What Blender shows now: told after this was called."""
+        before = self._read().get("told", 0)
+        until = time.monotonic() + 20
+        while time.monotonic() < until:
+            state = self._read()
+            # The first may have been begun before.
+            if state.get("told", 0) >= before + 2:
+                return state
+            time.sleep(0.02)
+        self.photograph("stuck")
+        raise Missed("Blender's window has not moved for 20 s; see stuck.png")
+
+    def _read(self) -> State:
+        try:
+            state: State = json.loads(self._state.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return {}
+        return state
+
+    def wait(self, what: str, seen: Callable[[State], Any], seconds: float = 20.0) -> State:
+        """Wait until `seen`; a picture of what was there instead is left as missed.png."""
+        until = time.monotonic() + seconds
+        while True:
+            state = self.look()
+            if seen(state):
+                return state
+            if time.monotonic() > until:
+                self.photograph("missed")
+                raise Missed(f"not seen within {seconds:.0f} s: {what}; see missed.png")
+
+    def wait_for_window(self, seconds: float = 60.0) -> None:
+        """Wait for the first word of the watcher."""
+        until = time.monotonic() + seconds
+        while not self._state.exists():
+            if time.monotonic() > until:
+                self.photograph("missed")
+                raise Missed(f"Blender has not shown a window within {seconds:.0f} s")
+            time.sleep(0.1)
+
+    def check(self, holds: object, what: str) -> None:
+        if not holds:
+            self.photograph("missed")
+            raise Missed(f"{what}; see missed.png")
+
+    def move(self, x: float, y: float) -> None:
+        """Two moves: Blender takes what is under the mouse from the second."""
+        for shift in (2, 0):
+            self._act("mousemove", str(max(0, round(x) - shift)), str(round(y)))
+            time.sleep(0.05)
+
+    def click(self, x: float, y: float) -> None:
+        self.move(x, y)
+        time.sleep(0.08)
+        self._act("click", "1")
+        self.clicks += 1
+        time.sleep(0.12)
+
+    def drag(self, x: float, y: float, to_x: float, to_y: float) -> None:
+        self.move(x, y)
+        self._act("mousedown", "1")
+        for part in range(1, 6):
+            self._act("mousemove", str(round(x + (to_x - x) * part / 5)), str(round(y + (to_y - y) * part / 5)))
+            time.sleep(0.05)
+        self._act("mouseup", "1")
+        self.clicks += 1
+        time.sleep(0.12)
+
+    def scroll(self, x: float, y: float, notches: int) -> None:
+        """The wheel; positive is down."""
+        self.move(x, y)
+        self._act("click", "--repeat", str(abs(notches)), "--delay", "30", "5" if notches > 0 else "4")
+        time.sleep(0.3)
+
+    def press(self, *keys: str) -> None:
+        for key in keys:
+            self._act("key", key)
+            self.keys += 1
+            time.sleep(0.15)
+
+    def write(self, text: str) -> None:
+        self._act("type", "--delay", "12", text)
+        self.keys += len(text)
+        time.sleep(0.15)
+
+    def photograph(self, name: str) -> None:
+        """The whole screen as NAME.png."""
+        subprocess.run(["import", "-silent", "-window", "root", str(self._pictures / f"{name}.png")], check=True,
+                       timeout=30)
+
+    def see(self, box: Box) -> Picture:
+        """A part of the screen, now."""
+        left, top, width, height = box
+        done = subprocess.run(["import", "-silent", "-window", "root", "-crop", f"{width}x{height}+{left}+{top}",
+                               "+repage", "-depth", "8", "ppm:-"], check=True, capture_output=True, timeout=30)
+        kind, size, depth, pixels = done.stdout.split(b"\n", 3)
+        columns, rows = map(int, size.split())
+        if (kind, depth, len(pixels)) != (b"P6", b"255", 3 * columns * rows):
+            raise Missed("the screen's picture cannot be read")
+        return Picture(columns, rows, pixels)
+
+    def _act(self, *arguments: str) -> None:
+        subprocess.run(["xdotool", *arguments], check=True, timeout=30)
+
+
+def find_difference(one: Picture, other: Picture, box: Box) -> float:
+    """Mean difference of the channels (0 to 255) in a box of two pictures of one size."""
+    a, b = one.cut(box), other.cut(box)
+    return sum(abs(p - q) for p, q in zip(a, b, strict=True)) / max(len(a), 1)
+
+
+def find_mean(picture: Picture, box: Box) -> float:
+    """Mean of the channels (0 to 255) in a box."""
+    values = picture.cut(box)
+    return sum(values) / max(len(values), 1)

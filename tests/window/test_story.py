@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""An editor's way through the extension in Blender's real window, by mouse and keyboard; see story.py.
+
+$BLENDER_WINDOW names a program: `PROGRAM drive SCRIPT ARGS...` opens Blender with ARGS on a screen, runs SCRIPT beside
+it with DISPLAY set, xdotool and import at hand, ends Blender when SCRIPT ends, and exits as SCRIPT did.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from tests.package.test_install import HOST
+from tools import package
+from tools.film import FaceTruth, make_film
+from tools.wheels import PYTHONS, Target
+
+ROOT = Path(__file__).resolve().parents[2]
+WATCHER = Path(__file__).with_name("watcher.py")
+WIDTH, HEIGHT = 1280, 720
+RANGE = [47, 56]
+"""Timeline frames, the last one included; the film begins at frame 1."""
+
+COMPLAINT = re.compile(r"Traceback|Error:|\bMISSED\b|WARNING|Segmentation")
+BLENDERS_COMPLAINTS = ("Could not get a list of mounted file-systems",)
+"""From a system without /proc/mounts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """Blender with the extension installed, and the film to be worked on."""
+
+    program: str
+    resources: Path
+    film: Path
+    truth: list[list[FaceTruth]]
+
+    def tell(self, story: str, folder: Path, seconds: float, **more: Any) -> tuple[dict[str, Any], str]:
+        """Run a story; what it was given, and all that Blender and the story wrote."""
+        pictures = Path(os.environ.get("FACEBLUR_PICTURES", folder / "pictures"))
+        pictures.mkdir(parents=True, exist_ok=True)
+        given = {
+            "story": story, "state": str(folder / "state.json"), "pictures": str(pictures), "folder": str(folder),
+            "film": str(self.film), "size": [WIDTH, HEIGHT], "range": RANGE, "output": str(folder / "rendered.mp4"),
+            "faces": [[{"x": face.ellipse.cx, "y": face.ellipse.cy, "rx": face.ellipse.rx, "ry": face.ellipse.ry,
+                        "visible": face.visible} for face in faces] for faces in self.truth], **more}
+        (folder / "given.json").write_text(json.dumps(given), encoding="utf-8")
+        script = folder / "script"
+        story_command = f"python3 -B -m tests.window.story '{folder / 'given.json'}'"
+        script.write_text(f"#!/bin/sh\ncd '{ROOT}' && exec {story_command}\n", encoding="utf-8")
+        script.chmod(0o755)
+        command = [self.program, "drive", str(script), "--python-exit-code", "1", "--python", str(WATCHER),
+                   "--", given["state"], given["output"]]
+        variables = {name: value for name, value in os.environ.items() if name != "FACEBLUR_MODELS"}
+        variables["BLENDER_USER_RESOURCES"] = str(self.resources)
+        with open(folder / "log.txt", "w+", encoding="utf-8") as log:
+            done = subprocess.run(command, env=variables, stdout=log, stderr=subprocess.STDOUT, cwd=folder,
+                                  stdin=subprocess.DEVNULL, timeout=seconds, check=False)
+        text = (folder / "log.txt").read_text(encoding="utf-8", errors="replace")
+        assert done.returncode == 0, f"{text}\nPictures are in {pictures}"
+        print(text)
+        return given, text
+
+
+def find_complaints(text: str) -> list[str]:
+    return [line for line in text.splitlines()
+            if COMPLAINT.search(line) and not any(known in line for known in BLENDERS_COMPLAINTS)]
+
+
+@pytest.fixture(scope="module")
+def program() -> Iterator[str]:
+    program = os.environ.get("BLENDER_WINDOW")
+    if not program:
+        pytest.skip("BLENDER_WINDOW names no program that shows Blender's window")
+    yield program
+
+
+@pytest.fixture(scope="module")
+def desk(program: str, tmp_path_factory: pytest.TempPathFactory) -> Desk:
+    folder = tmp_path_factory.mktemp("desk")
+    resources = folder / "resources"
+    resources.mkdir()
+
+    def run(*arguments: str) -> str:
+        done = subprocess.run([program, "run", "-b", *arguments], capture_output=True, text=True, timeout=300,
+                              stdin=subprocess.DEVNULL, env={**os.environ, "BLENDER_USER_RESOURCES": str(resources)},
+                              check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    version = re.search(r"PYTHON\.(\d+\.\d+)", run("--factory-startup", "--python-expr",
+                                                   "import sys; print('PYTHON', *sys.version_info[:2], sep='.')"))
+    assert version
+    if version[1] not in PYTHONS:
+        pytest.skip(f"no package is made for Python {version[1]}")
+    path = package.build_package(Target(HOST, version[1]), folder, lambda text: print(text, file=sys.stderr))
+    run("--command", "extension", "install-file", "-r", "user_default", "-e", str(path))
+    film = folder / "astronaut.mp4"
+    # The rate of a new project, as Blender 5.2.2 puts a popup about another one in the way of the mouse.
+    truth = make_film(film, width=WIDTH, height=HEIGHT, frame_rate=Fraction(24), seconds=4)
+    return Desk(program, resources, film, truth)
+
+
+def read_film(path: Path) -> list[NDArray[np.uint8]]:
+    import av
+
+    with av.open(str(path)) as film:
+        return [frame.to_ndarray(format="rgb24") for frame in film.decode(video=0)]
+
+
+def test_first_film(desk: Desk, tmp_path: Path) -> None:
+    given, text = desk.tell("first film", tmp_path, 240)
+    assert find_complaints(text) == []
+    pictures = read_film(Path(given["output"]))
+    assert len(pictures) == RANGE[1] - RANGE[0] + 1
+    uncovered = []
+    for frame, picture in zip(range(RANGE[0], RANGE[1] + 1), pictures, strict=True):
+        height, width = picture.shape[:2]
+        y, x = (np.mgrid[0:height, 0:width] + 0.5) * WIDTH / width
+        for face in desk.truth[frame - 1]:
+            ellipse = face.ellipse
+            cos, sin, right, down = np.cos(ellipse.angle), np.sin(ellipse.angle), x - ellipse.cx, y - ellipse.cy
+            along, across = right * cos + down * sin, down * cos - right * sin
+            inside = (along / ellipse.rx) ** 2 + (across / ellipse.ry) ** 2 <= 1
+            if face.visible > 0.5:
+                uncovered.append(1 - float((picture[inside].max(axis=1) < 40).mean()))
+    assert len(uncovered) > 10
+    assert max(uncovered) < 0.1, f"up to {max(uncovered):.0%} of a face can be seen in the rendered film"

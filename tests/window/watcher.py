@@ -1,0 +1,159 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Tells what Blender shows, in a JSON file that is written anew many times a second; it does no step of a story.
+
+Given to Blender by --python; the last two arguments are the file and where a new project renders to. Places are pixels
+of the screen, counted from its top left.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import bpy
+from bpy.app.handlers import persistent
+
+ADDON = "bl_ext.user_default.faceblur"
+EVERY_S = 0.05
+
+_counts = {"told": 0, "loaded": 0}
+
+
+def set_up(output: str) -> None:
+    """What stands before a story begins: one window, as nothing manages several, no questions, a film as output."""
+    preferences = bpy.context.preferences
+    preferences.view.show_splash = False
+    preferences.view.use_save_prompt = False
+    preferences.view.filebrowser_display_type = "SCREEN"
+    preferences.view.preferences_display_type = "SCREEN"
+    preferences.view.render_display_type = "NONE"
+    preferences.filepaths.use_auto_save_temporary_files = False
+
+    @persistent
+    def prepare(_: object, __: object = None) -> None:
+        _counts["loaded"] += 1
+        if not bpy.data.filepath:
+            for scene in bpy.data.scenes:
+                _render_to(scene, output)
+
+    bpy.app.handlers.load_post.append(prepare)
+
+
+def _render_to(scene: bpy.types.Scene, output: str) -> None:
+    scene.render.filepath = output
+    scene.render.use_file_extension = False
+    scene.render.image_settings.media_type = "VIDEO"
+    scene.render.ffmpeg.format = "MPEG4"
+    scene.render.ffmpeg.codec = "H264"
+    scene.render.ffmpeg.constant_rate_factor = "HIGH"
+    scene.render.ffmpeg.ffmpeg_preset = "REALTIME"
+
+
+def describe() -> dict[str, Any]:
+    _counts["told"] += 1
+    window = bpy.context.window_manager.windows[0]
+    scene = getattr(window.workspace, "sequencer_scene", None) or window.scene
+    return {
+        **_counts,
+        "file": bpy.data.filepath,
+        "workspace": window.workspace.name,
+        "areas": [_describe_area(window, area) for area in window.screen.areas],
+        "scene": scene.name,
+        "frame": scene.frame_current,
+        "range": [scene.frame_start, scene.frame_end],
+        "picture": _find_picture(window, scene),
+        "strips": list(_list_strips(window, scene)),
+        "masks": [_describe_mask(mask) for mask in bpy.data.masks],
+        "groups": sorted(group.name for group in bpy.data.node_groups),
+        "texts": sorted(text.name for text in bpy.data.texts),
+        "rendering": bpy.app.is_job_running("RENDER"),
+        "addon": _describe_addon(scene),
+    }
+
+
+def _describe_area(window: bpy.types.Window, area: bpy.types.Area) -> dict[str, Any]:
+    space = area.spaces.active
+    shown = {region.type: region for region in area.regions if min(region.width, region.height) > 1}
+    return {
+        "type": area.type,
+        "view": getattr(space, "view_type", getattr(space, "mode", "")),
+        "box": _to_box(window, area),
+        "regions": {kind: _to_box(window, region) for kind, region in shown.items()},
+        "tab": shown["UI"].active_panel_category if "UI" in shown else "",
+        "mask": space.mask.name if area.type == "IMAGE_EDITOR" and space.mask else "",
+    }
+
+
+def _to_box(window: bpy.types.Window, part: Any) -> list[int]:
+    """Left, top, width, height."""
+    return [part.x, window.height - part.y - part.height, part.width, part.height]
+
+
+def _find_region(window: bpy.types.Window, view: str, kind: str) -> Any:
+    return next((region for area in window.screen.areas
+                 if area.type == "SEQUENCE_EDITOR" and area.spaces.active.view_type == view
+                 for region in area.regions if region.type == kind), None)
+
+
+def _to_screen(window: bpy.types.Window, region: Any, x: float, y: float) -> tuple[int, int]:
+    x, y = region.view2d.view_to_region(x, y, clip=False)
+    return round(region.x + x), round(window.height - region.y - y)
+
+
+def _find_picture(window: bpy.types.Window, scene: bpy.types.Scene) -> list[int] | None:
+    """Where the preview shows the canvas."""
+    region = _find_region(window, "PREVIEW", "PREVIEW")
+    if region is None:
+        return None
+    half = [scene.render.resolution_x / 2, scene.render.resolution_y / 2]
+    left, top = _to_screen(window, region, -half[0], half[1])
+    right, bottom = _to_screen(window, region, half[0], -half[1])
+    return [left, top, right - left, bottom - top]
+
+
+def _list_strips(window: bpy.types.Window, scene: bpy.types.Scene) -> Iterator[dict[str, Any]]:
+    editor = scene.sequence_editor
+    timeline = _find_region(window, "SEQUENCER", "WINDOW")
+    if editor is None or timeline is None:
+        return
+    for strip in editor.strips_all:
+        first, last = strip.left_handle, strip.right_handle
+        left, top = _to_screen(window, timeline, first, strip.channel + 0.9)
+        right, bottom = _to_screen(window, timeline, last, strip.channel + 0.1)
+        yield {"name": strip.name, "type": strip.type, "frames": [first, last],
+               "box": [left, top, right - left, bottom - top], "selected": strip.select,
+               "active": strip == editor.active_strip, "connections": [other.name for other in strip.connections],
+               "modifiers": [modifier.name for modifier in getattr(strip, "modifiers", ())]}
+
+
+def _describe_mask(mask: bpy.types.Mask) -> dict[str, Any]:
+    return {"name": mask.name, "layers": [
+        {"name": layer.name, "off": layer.hide_render, "invert": layer.invert, "blend": layer.blend,
+         "alpha": layer.alpha, "points": [list(point.co) for spline in layer.splines for point in spline.points]}
+        for layer in mask.layers]}
+
+
+def _describe_addon(scene: bpy.types.Scene) -> dict[str, Any] | None:
+    running = sys.modules.get(f"{ADDON}.blender.running")
+    if running is None:
+        return None
+    state = running.STATE
+    return {"active": state.active, "share": state.step.share if state.step is not None else None,
+            "problems": list(state.problems), "notes": list(state.notes), "effect": scene.faceblur.effect}
+
+
+def _tell(path: Path) -> float:
+    part = path.with_suffix(".part")
+    part.write_text(json.dumps(describe()), encoding="utf-8")
+    os.replace(part, path)
+    return EVERY_S
+
+
+if __name__ == "__main__":
+    set_up(sys.argv[-1])
+    report = Path(sys.argv[-2])
+    bpy.app.timers.register(lambda: _tell(report), first_interval=EVERY_S, persistent=True)
