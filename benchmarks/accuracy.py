@@ -1,175 +1,232 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How many annotated faces the final masks cover: python -m benchmarks.accuracy FOLDER [--preset NAME] [CLIP...].
+"""How many faces are covered, how long one is not, and what is covered needlessly: build.py bench accuracy [FOLDER].
 
-FOLDER holds clips and faces.json (clip -> frame -> `faces`, `hard`, `ignore`, lists of x1, y1, x2, y2 in pixels).
-A face counts as covered when at least 90 % of the ellipse in its box lies in the masks, which are drawn from the
-keyframes (safety expansion included) as Blender draws them. Area outside is what lies in no ellipse of 2.2 times a box.
+FOLDER holds clips and faces.json. Clips that a dense run in benchmarks/truth belongs to are scored against that too.
+Without FOLDER the synthetic films are made and measured. --degraded adds worse versions of the clips. Each kind has a
+total of its own: they are never added up. docs/measuring.md says what the columns mean.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
+import platform
 import sys
 import tempfile
-import time
-from bisect import bisect_right
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from statistics import median
 
+import av
 import cv2
 import numpy as np
-from numpy.typing import NDArray
+import onnxruntime
 
-from blender_faceblur.core.document import read_document
-from blender_faceblur.core.keyframes import HANDLE, opacity_spans, simplify
-from blender_faceblur.core.types import Box, Ellipse, Keyframe, TrackDocument
-from blender_faceblur.worker.client import build_request, run_job
-from blender_faceblur.worker.protocol import ErrorMessage
+from blender_faceblur.core.settings import PRESETS
+from blender_faceblur.core.types import FaceBlurError
 
-COVERED, ALLOWED = 0.9, 2.2
-_SUBPIXEL = 16
-_POINTS = np.array([
-    (1, 0), (1, HANDLE), (HANDLE, 1), (0, 1), (-HANDLE, 1), (-1, HANDLE),
-    (-1, 0), (-1, -HANDLE), (-HANDLE, -1), (0, -1), (HANDLE, -1), (1, -HANDLE),
-])
+from .annotations import Truth, find_dense, read_sparse
+from .covers import DEFACE, Cover, DefaceCover, TracksCover, find_cover
+from .degraded import VERSIONS, write_version
+from .pictures import save_misses, save_worst_excess
+from .scoring import HEADINGS, Score, score_cover
+from .synthetic import FILMS, write_synthetic
 
-Keyed = list[tuple[list[tuple[int, int]], list[Keyframe]]]
+REAL, DENSE, SYNTHETIC = "real clips, some frames", "real clips, dense runs", "synthetic films, every frame"
+NOT_MEASURED = ("sunglasses (no free clip was found)", "crowds of more than ten faces", "films of more than a minute")
 
 
-@dataclass
-class Score:
-    """Counts over annotated frames; areas in pixels, keys per minute of each track of two seconds or more."""
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One film to run everything on, and what to compare it with; `group` says into which total each truth goes."""
 
-    clear: int = 0
-    clear_covered: int = 0
-    hard: int = 0
-    hard_covered: int = 0
-    outside: int = 0
-    area: int = 0
-    tracks: int = 0
-    doubts: int = 0
-    keys_per_minute: list[float] = field(default_factory=list)
-    missed: list[str] = field(default_factory=list)
-
-    def add(self, other: Score) -> None:
-        for name in self.__dataclass_fields__:
-            setattr(self, name, getattr(self, name) + getattr(other, name))
-
-    def line(self) -> str:
-        share = 100 * self.clear_covered / self.clear if self.clear else 100
-        keys = f"{median(self.keys_per_minute):.0f}" if self.keys_per_minute else "-"
-        return (
-            f"clear {self.clear_covered}/{self.clear} ({share:.1f} %)  hard {self.hard_covered}/{self.hard}  "
-            f"outside {100 * self.outside / max(self.area, 1):.2f} %  tracks {self.tracks}  doubts {self.doubts}  "
-            f"keys/min {keys}")
+    name: str
+    clip: Path
+    truths: list[tuple[str, Truth]]
+    counted: bool = True
 
 
-def draw_points(ellipse: Ellipse) -> NDArray[np.float64]:
-    """The twelve points and handles of a mask spline."""
-    c, s = np.cos(ellipse.angle), np.sin(ellipse.angle)
-    return _POINTS * (ellipse.rx, ellipse.ry) @ np.array([[c, s], [-s, c]]) + (ellipse.cx, ellipse.cy)
+@dataclass(slots=True)
+class Table:
+    """Scores by group, then by program, then by the truth's name."""
+
+    scores: dict[str, dict[str, dict[str, Score]]] = field(default_factory=dict)
+    left_out: set[str] = field(default_factory=set)
+
+    def add(self, group: str, program: str, name: str, score: Score, counted: bool) -> None:
+        self.scores.setdefault(group, {}).setdefault(program, {})[name] = score
+        if not counted:
+            self.left_out.add(name)
+
+    def find_total(self, group: str, program: str) -> Score:
+        total = Score()
+        for name, score in self.scores[group][program].items():
+            if name not in self.left_out:
+                total.add(score)
+        return total
+
+    def print(self) -> None:
+        for group, programs in self.scores.items():
+            rows: list[tuple[str, ...]] = [("", "program", *HEADINGS)]
+            for name in dict.fromkeys(name for scores in programs.values() for name in scores):
+                rows += [(name, program, *scores[name].columns())
+                         for program, scores in programs.items() if name in scores]
+            without = sorted(name for name in self.left_out if any(name in scores for scores in programs.values()))
+            label = f"all but {', '.join(without)}" if without else "all"
+            rows += [(label, program, *self.find_total(group, program).columns()) for program in programs]
+            print(f"\n{group}")
+            _print_rows(rows)
+
+    def to_json(self) -> dict[str, object]:
+        return {
+            group: {
+                program: {"total": self.find_total(group, program).to_json(),
+                          "clips": {name: score.to_json() for name, score in scores.items()}}
+                for program, scores in programs.items()}
+            for group, programs in self.scores.items()}
 
 
-def draw_mask(keyed: Keyed, frame: int, width: int, height: int) -> NDArray[np.uint8]:
-    """What is covered at a frame (height x width, 0 or 1): points move linearly between keys."""
-    mask = np.zeros((height, width), np.uint8)
-    t = np.linspace(0, 1, 16, endpoint=False)[:, None]
-    for spans, keys in keyed:
-        if not any(start <= frame < stop for start, stop in spans):
-            continue
-        at = bisect_right([key.source_frame for key in keys], frame) - 1
-        points = draw_points(keys[at].ellipse)
-        if keys[at].source_frame != frame:
-            later = keys[at + 1]
-            part = (frame - keys[at].source_frame) / (later.source_frame - keys[at].source_frame)
-            points = (1 - part) * points + part * draw_points(later.ellipse)
-        a, b, c = points[0::3], points[1::3], points[2::3]
-        d = np.roll(a, -1, axis=0)
-        curve = np.concatenate([
-            (1 - t) ** 3 * a[i] + 3 * t * (1 - t) ** 2 * b[i] + 3 * t**2 * (1 - t) * c[i] + t**3 * d[i]
-            for i in range(4)
-        ])
-        cv2.fillPoly(mask, [np.round(curve * _SUBPIXEL).astype(np.int32)], [1], shift=4)
-    return mask
+def _print_rows(rows: list[tuple[str, ...]]) -> None:
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    before = ""
+    for row in rows:
+        name = "" if row[0] == before else row[0]
+        before = row[0]
+        cells = [name.ljust(widths[0]), row[1].ljust(widths[1])]
+        cells += [text.rjust(width) for text, width in zip(row[2:], widths[2:], strict=True)]
+        print("  ".join(cells).rstrip())
 
 
-def draw_face(box: Box, scale: float, width: int, height: int) -> NDArray[np.uint8]:
-    """The ellipse in a box, scaled about its centre."""
-    mask = np.zeros((height, width), np.uint8)
-    x1, y1, x2, y2 = (value * _SUBPIXEL for value in box)
-    centre = round((x1 + x2) / 2), round((y1 + y2) / 2)
-    cv2.ellipse(mask, centre, (round((x2 - x1) / 2 * scale), round((y2 - y1) / 2 * scale)), 0, 0, 360, [1], -1, shift=4)
-    return mask
+def list_real(folder: Path, names: list[str], left_out: list[str]) -> list[Case]:
+    """The clips of a folder; those without faces in faces.json are measured where they are named or dense."""
+    sparse = read_sparse(folder / "faces.json")
+    cases = []
+    for name in names or sorted(sparse):
+        clip = folder / name
+        if not clip.is_file():
+            raise FaceBlurError(f"{clip}: no such file")
+        truths = [(REAL, sparse[name])] if name in sparse else []
+        truths += [(DENSE, truth) for truth in find_dense(clip)]
+        cases.append(Case(name, clip, truths, name not in left_out))
+    return cases
 
 
-def score_document(document: TrackDocument, truth: dict[str, dict[str, list[Box]]]) -> Score:
-    """Compare the masks that a document leads to with the annotated frames of its clip."""
-    width, height = document.source.width, document.source.height
-    score = Score(tracks=len(document.tracks), doubts=len(document.doubts))
-    keyed: Keyed = []
-    for track in document.tracks:
-        keys = simplify(track, document.expansion, (width, height))
-        keyed.append((opacity_spans(track), keys))
-        minutes = len(track.samples) / float(document.source.frame_rate) / 60
-        if minutes * 60 >= 2:
-            score.keys_per_minute.append(len(keys) / minutes)
-    for text, kinds in truth.items():
-        mask = draw_mask(keyed, int(text), width, height)
-        allowed = np.zeros_like(mask)
-        for boxes in kinds.values():
-            for box in boxes:
-                allowed |= draw_face(box, ALLOWED, width, height)
-        for kind in ("faces", "hard"):
-            for box in kinds[kind]:
-                face = draw_face(box, 1, width, height)
-                share = float((face & mask).sum()) / max(int(face.sum()), 1)
-                covered = share >= COVERED
-                if kind == "faces":
-                    score.clear += 1
-                    score.clear_covered += covered
-                else:
-                    score.hard += 1
-                    score.hard_covered += covered
-                if not covered:
-                    score.missed.append(f"{kind} {text}: {[round(v) for v in box]} covered {share:.2f}")
-        score.outside += int((mask & (1 - allowed)).sum())
-        score.area += mask.size
-    return score
+def list_cases(options: argparse.Namespace, place: Path) -> Iterator[Case]:
+    """Everything that is to be measured; made films lie in `place` until the next one is asked for."""
+    if options.folder is None:
+        for name in options.clips or FILMS:
+            path = place / "synthetic.mkv"
+            yield Case(name, path, [(SYNTHETIC, write_synthetic(name, path))])
+        return
+    cases = list_real(options.folder, options.clips, options.leave_out)
+    yield from cases if "none" in options.versions else ()
+    for version in (version for version in VERSIONS if version in options.versions):
+        for case in cases:
+            if not case.truths:
+                continue
+            path = place / f"{version}.mkv"
+            moved = write_version(case.clip, [truth for _, truth in case.truths], version, path)
+            groups = [f"{group}, {version}" for group, _ in case.truths]
+            yield Case(f"{case.name}, {version}", path, list(zip(groups, moved, strict=True)), case.counted)
 
 
-def analyse(clip: Path, preset: str) -> TrackDocument:
-    """Run the real job; SystemExit with its error when it fails."""
-    with tempfile.TemporaryDirectory() as folder:
-        output = Path(folder) / "tracks.json"
-        for message in run_job(build_request(clip, output, preset)):
-            if isinstance(message, ErrorMessage):
-                sys.exit(f"{clip.name}: {message.text}")
-        return read_document(output)
+def describe_machine() -> list[str]:
+    """What the figures depend on, beside what runs at the same time."""
+    model = platform.processor() or platform.machine()
+    cpu = Path("/proc/cpuinfo")
+    if cpu.is_file():
+        names = [line.partition(":")[2].strip() for line in cpu.read_text().splitlines() if "model name" in line]
+        model = names[0] if names else model
+    return [
+        f"{model}, {os.cpu_count()} cores, {platform.platform()}",
+        f"Python {platform.python_version()}, numpy {np.__version__}, opencv {cv2.__version__}, "
+        f"onnxruntime {onnxruntime.__version__}, av {av.__version__}",
+    ]
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("clips", nargs="*", help="only these")
-    parser.add_argument("--preset", default="balanced")
-    parser.add_argument("--leave-out", nargs="*", default=["bedroom.mp4"], help="not in the total")
-    given = parser.parse_intermixed_args()
-    truth = json.loads((given.folder / "faces.json").read_text(encoding="utf-8"))
-    total = Score()
-    for name in given.clips or sorted(truth):
-        began = time.monotonic()
-        document = analyse(given.folder / name, given.preset)
-        rate = document.source.frame_count / (time.monotonic() - began)
-        score = score_document(document, truth.get(name, {}))
-        print(f"{name}: {score.line()}  {rate:.1f} fps", flush=True)
-        for line in score.missed:
-            print(f"    missed {line}")
-        if name not in given.leave_out:
-            total.add(score)
-    print(f"all but {', '.join(given.leave_out) or 'none'}: {total.line()}")
+def measure(options: argparse.Namespace, table: Table) -> list[str]:
+    """Run every program on every case; the weights that were used."""
+    weights: dict[str, None] = {}
+    with tempfile.TemporaryDirectory(prefix="faceblur-bench-") as place:
+        for case in list_cases(options, Path(place)):
+            for program in options.preset:
+                try:
+                    cover = find_cover(case.clip, program)
+                except FaceBlurError as error:
+                    print(f"{case.name}: {program} is not measured: {error}", file=sys.stderr)
+                    continue
+                if isinstance(cover, TracksCover):
+                    weights.update(dict.fromkeys(f"{use.name} {use.sha256[:16]}" for use in cover.document.models))
+                _score(case, program, cover, options, table)
+                by_number = cover.count_by_number() if isinstance(cover, DefaceCover) else None
+                if by_number is not None:
+                    _score(case, f"{DEFACE}, by number", by_number, options, table)
+    return list(weights)
+
+
+def _score(case: Case, program: str, cover: Cover, options: argparse.Namespace, table: Table) -> None:
+    for note in cover.notes:
+        print(f"{case.name}, {program}: {note}", flush=True)
+    for group, truth in case.truths:
+        score = score_cover(cover, truth)
+        table.add(group, program, truth.name, score, case.counted)
+        headed = " ".join(f"{name} {value}" for name, value in zip(HEADINGS, score.columns(), strict=True))
+        print(f"{truth.name}, {program}: {headed}", flush=True)
+        if score.not_shown:
+            print(f"    {score.not_shown} annotated faces lie in frames that its result does not show")
+        for miss in score.misses[:options.misses]:
+            print(f"    missed: {miss.words()}")
+        if len(score.misses) > options.misses:
+            print(f"    and {len(score.misses) - options.misses} more misses")
+        if options.pictures is not None:
+            options.pictures.mkdir(parents=True, exist_ok=True)
+            save_misses(case.clip, truth, cover, score, options.pictures, program)
+            save_worst_excess(case.clip, truth, cover, options.pictures, program)
+
+
+def parse(arguments: list[str] | None) -> argparse.Namespace:
+    programs = [preset.name for preset in PRESETS] + [DEFACE]
+    parser = argparse.ArgumentParser(prog="build.py bench accuracy", description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, nargs="?", help="clips with faces.json; none: the synthetic films")
+    parser.add_argument("--clips", nargs="+", default=[], metavar="NAME", help="only these clips or synthetic films")
+    parser.add_argument("--preset", nargs="+", default=programs, choices=programs, metavar="NAME",
+                        help=f"what to measure, all by default: {', '.join(programs)}")
+    parser.add_argument("--degraded", nargs="*", choices=VERSIONS, metavar="VERSION",
+                        help=f"worse versions too, all or some: {', '.join(VERSIONS)}")
+    parser.add_argument("--only-degraded", action="store_true", help="with --degraded: not the clips themselves")
+    parser.add_argument("--leave-out", nargs="*", default=["bedroom.mp4"], metavar="NAME",
+                        help="clips that are not in the total (bedroom.mp4, whose faces are blurred already)")
+    parser.add_argument("--misses", type=int, default=12, metavar="N", help="misses to print for each clip (12)")
+    parser.add_argument("--pictures", type=Path, metavar="FOLDER", help="write pictures of misses and needless cover")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all of it as JSON")
+    options = parser.parse_args(arguments)
+    versions = [] if options.degraded is None else options.degraded or list(VERSIONS)
+    options.versions = versions if options.only_degraded else ["none", *versions]
+    return options
+
+
+def main(arguments: list[str] | None = None) -> int:
+    options = parse(arguments)
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+    table = Table()
+    try:
+        machine = describe_machine()
+        print("\n".join(machine), flush=True)
+        weights = measure(options, table)
+    except FaceBlurError as error:
+        print(error, file=sys.stderr)
+        return 1
+    table.print()
+    print(f"\nweights: {', '.join(weights) or 'none'}; deface 1.5.0 brings its own")
+    for what in NOT_MEASURED:
+        print(f"{what}: not measured")
+    if options.json is not None:
+        content = {"machine": machine, "weights": weights, "not_measured": NOT_MEASURED, "groups": table.to_json()}
+        options.json.write_text(json.dumps(content, indent=1), encoding="utf-8")
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -7,7 +7,7 @@ Eileen Collins, NASA, public domain. The picture comes with the scikit-image whe
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
@@ -44,7 +44,7 @@ class FaceTruth:
 
 
 @dataclass(frozen=True, slots=True)
-class _Placement:
+class Placement:
     """A face in one frame: centre and face height as fractions of the picture's height (x from the middle), roll."""
 
     face: int
@@ -55,75 +55,75 @@ class _Placement:
 
 
 @dataclass(frozen=True, slots=True)
-class _Bar:
-    """An upright pillar in front of the faces; x as in _Placement."""
+class Bar:
+    """An upright pillar in front of the faces; x as in Placement."""
 
     x: float
     width: float
 
 
 @dataclass(frozen=True, slots=True)
-class _Picture:
+class Picture:
     """What a scene shows at one time, faces from back to front, and which background."""
 
-    faces: list[_Placement]
-    bars: list[_Bar]
+    faces: list[Placement]
+    bars: list[Bar]
     background: int = 0
 
 
-Scene = Callable[[float, float], _Picture]
+Scene = Callable[[float, float], Picture]
 """(time as a fraction of the film, half the picture's width as a fraction of its height) -> what is shown."""
 
 
-def _show_demo(t: float, half: float) -> _Picture:
+def _show_demo(t: float, half: float) -> Picture:
     walk = -half - 0.35 + (2 * half + 0.7) * t
-    faces = [_Placement(0, walk, 0.5 + 0.08 * math.sin(9 * t), 0.22 + 0.16 * math.sin(math.pi * t) ** 2,
+    faces = [Placement(0, walk, 0.5 + 0.08 * math.sin(9 * t), 0.22 + 0.16 * math.sin(math.pi * t) ** 2,
                         0.5 * math.sin(7 * t))]
     if 0.3 <= t < 0.85:
         drop = (t - 0.3) / 0.55
-        faces.insert(0, _Placement(1, 0.55 * half * math.cos(5 * t), -0.2 + 1.4 * drop, 0.16, 0.25 * math.cos(8 * t)))
-    return _Picture(faces, [_Bar(0.45 * half, 0.10)])
+        faces.insert(0, Placement(1, 0.55 * half * math.cos(5 * t), -0.2 + 1.4 * drop, 0.16, 0.25 * math.cos(8 * t)))
+    return Picture(faces, [Bar(0.45 * half, 0.10)])
 
 
-def _show_steady(t: float, half: float) -> _Picture:
-    return _Picture([_Placement(0, 0.1 * math.sin(6 * t), 0.5 + 0.05 * math.cos(6 * t), 0.35)], [])
+def _show_steady(t: float, half: float) -> Picture:
+    return Picture([Placement(0, 0.1 * math.sin(6 * t), 0.5 + 0.05 * math.cos(6 * t), 0.35)], [])
 
 
-def _show_passing(t: float, half: float) -> _Picture:
+def _show_passing(t: float, half: float) -> Picture:
     """Nobody, then a face enters left and leaves right, then nobody."""
     if not 0.15 <= t < 0.85:
-        return _Picture([], [])
+        return Picture([], [])
     part = (t - 0.15) / 0.7
-    return _Picture([_Placement(0, (half + 0.25) * (2 * part - 1), 0.45 + 0.1 * part, 0.3)], [])
+    return Picture([Placement(0, (half + 0.25) * (2 * part - 1), 0.45 + 0.1 * part, 0.3)], [])
 
 
-def _show_turning(t: float, half: float) -> _Picture:
-    return _Picture([_Placement(0, 0.15 * math.sin(4 * t), 0.5, 0.4, 0.6 * math.sin(2 * math.pi * t))], [])
+def _show_turning(t: float, half: float) -> Picture:
+    return Picture([Placement(0, 0.15 * math.sin(4 * t), 0.5, 0.4, 0.6 * math.sin(2 * math.pi * t))], [])
 
 
-def _show_occluded(t: float, half: float) -> _Picture:
-    return _Picture([_Placement(0, half * (1.2 * t - 0.6), 0.5, 0.3)], [_Bar(0.0, 0.22)])
+def _show_occluded(t: float, half: float) -> Picture:
+    return Picture([Placement(0, half * (1.2 * t - 0.6), 0.5, 0.3)], [Bar(0.0, 0.22)])
 
 
-def _show_crossing(t: float, half: float) -> _Picture:
-    return _Picture([_Placement(1, 0.6 * half * (1 - 2 * t), 0.42, 0.2, 0.1),
-                     _Placement(0, 0.6 * half * (2 * t - 1), 0.52, 0.28, -0.1)], [])
+def _show_crossing(t: float, half: float) -> Picture:
+    return Picture([Placement(1, 0.6 * half * (1 - 2 * t), 0.42, 0.2, 0.1),
+                     Placement(0, 0.6 * half * (2 * t - 1), 0.52, 0.28, -0.1)], [])
 
 
-def _show_crowd(t: float, half: float) -> _Picture:
-    faces = [_Placement(i, half * (0.75 - 0.5 * (i % 4)) + 0.04 * math.sin(6 * t + i), 0.3 + 0.4 * (i // 4), 0.13,
+def _show_crowd(t: float, half: float) -> Picture:
+    faces = [Placement(i, half * (0.75 - 0.5 * (i % 4)) + 0.04 * math.sin(6 * t + i), 0.3 + 0.4 * (i // 4), 0.13,
                         0.2 * math.sin(5 * t + 2 * i)) for i in range(8)]
-    return _Picture(faces, [])
+    return Picture(faces, [])
 
 
-def _show_cut(t: float, half: float) -> _Picture:
+def _show_cut(t: float, half: float) -> Picture:
     if t < 0.5:
-        return _Picture([_Placement(0, -0.4 * half + 0.1 * t, 0.45, 0.3)], [], 0)
-    return _Picture([_Placement(0, 0.45 * half, 0.55 + 0.1 * t, 0.24, 0.2)], [], 1)
+        return Picture([Placement(0, -0.4 * half + 0.1 * t, 0.45, 0.3)], [], 0)
+    return Picture([Placement(0, 0.45 * half, 0.55 + 0.1 * t, 0.24, 0.2)], [], 1)
 
 
-def _show_nobody(t: float, half: float) -> _Picture:
-    return _Picture([], [_Bar(half * (2 * t - 1), 0.2)])
+def _show_nobody(t: float, half: float) -> Picture:
+    return Picture([], [Bar(half * (2 * t - 1), 0.2)])
 
 
 SCENES: dict[str, Scene] = {
@@ -139,12 +139,20 @@ def make_film(path: Path, *, width: int, height: int, frame_rate: Fraction, seco
 
     Width and height are even. The container follows the file's ending.
     """
+    frame_count = max(1, round(seconds * frame_rate))
+    drawn = (draw_frame(index / frame_count, width, height, scene) for index in range(frame_count))
+    return write_film(path, drawn, width=width, height=height, frame_rate=frame_rate, frame_count=frame_count,
+                      sound=sound)
+
+
+def write_film(path: Path, drawn: Iterable[tuple[NDArray[np.uint8], list[FaceTruth]]], *, width: int, height: int,
+               frame_rate: Fraction, frame_count: int, sound: bool = False, crf: int = 12) -> list[list[FaceTruth]]:
+    """Write pictures (height x width x 3, BGR) as H.264 and return what was drawn with them; `crf` up to 51 (worst)."""
     import av
 
-    frame_count = max(1, round(seconds * frame_rate))
     truths = []
     with av.open(str(path), "w") as container:
-        video: Any = container.add_stream("libx264", rate=frame_rate, options={"crf": "12", "preset": "veryfast"})
+        video: Any = container.add_stream("libx264", rate=frame_rate, options={"crf": str(crf), "preset": "veryfast"})
         video.width, video.height, video.pix_fmt = width, height, "yuv420p"
         video.codec_context.color_primaries = video.codec_context.color_trc = video.codec_context.colorspace = 1
         video.codec_context.color_range = 1
@@ -153,8 +161,7 @@ def make_film(path: Path, *, width: int, height: int, frame_rate: Fraction, seco
             for samples in _make_tone(frame_count / frame_rate):
                 container.mux(tone.encode(samples))
             container.mux(tone.encode(None))
-        for index in range(frame_count):
-            image, faces = draw_frame(index / frame_count, width, height, scene)
+        for index, (image, faces) in enumerate(drawn):
             frame = av.VideoFrame.from_ndarray(image, format="bgr24")
             frame = frame.reformat(format="yuv420p", src_colorspace="ITU709", dst_colorspace="ITU709",
                                    dst_color_range="MPEG")
@@ -167,7 +174,11 @@ def make_film(path: Path, *, width: int, height: int, frame_rate: Fraction, seco
 
 def draw_frame(t: float, width: int, height: int, scene: str) -> tuple[NDArray[np.uint8], list[FaceTruth]]:
     """One picture (height x width x 3, BGR) of the scene at the time t (0 to 1), and the faces seen in it."""
-    picture = SCENES[scene](t, width / height / 2)
+    return draw_picture(SCENES[scene](t, width / height / 2), t, width, height)
+
+
+def draw_picture(picture: Picture, t: float, width: int, height: int) -> tuple[NDArray[np.uint8], list[FaceTruth]]:
+    """The picture (height x width x 3, BGR), its background panned by the time t (0 to 1), and the faces seen."""
     image = _draw_background(width, height, t, picture.background)
     shapes: list[tuple[int, Ellipse, NDArray[np.bool_]]] = []
     for placement in picture.faces:
@@ -188,7 +199,7 @@ def draw_frame(t: float, width: int, height: int, scene: str) -> tuple[NDArray[n
     return image, faces
 
 
-def _paste_face(image: NDArray[np.uint8], placement: _Placement) -> tuple[Ellipse, NDArray[np.bool_]]:
+def _paste_face(image: NDArray[np.uint8], placement: Placement) -> tuple[Ellipse, NDArray[np.bool_]]:
     """Draw the head; returns the face's ellipse in the picture and the pixels (bool) that the head hides."""
     import cv2
 
@@ -202,11 +213,28 @@ def _paste_face(image: NDArray[np.uint8], placement: _Placement) -> tuple[Ellips
     # cv2 puts pixel centres at whole numbers, we put them at halves; the patch may be a reduced one.
     reduced = linear * factor
     matrix = np.hstack([reduced, (offset + reduced @ np.array([0.5, 0.5]) - 0.5)[:, None]])
-    warped = cv2.warpAffine(patch, matrix, (width, height), flags=cv2.INTER_LINEAR)
-    alpha = cv2.warpAffine(matte, matrix, (width, height), flags=cv2.INTER_LINEAR)[..., None]
-    image[:] = np.rint(warped * alpha + image * (1 - alpha)).astype(np.uint8)
     ellipse = Ellipse(centre[0], centre[1], face.rx * scale, face.ry * scale, face.angle + turn)
-    return ellipse, alpha[..., 0] > 0.5
+    cover = np.zeros((height, width), np.bool_)
+    # Nothing of the head lies farther from the face's middle than this.
+    rows, columns = _find_window(centre, (ASTRONAUT_HEAD.ry + 40) * scale + 2, width, height)
+    if rows.start == rows.stop or columns.start == columns.stop:
+        return ellipse, cover
+    matrix[:, 2] -= (columns.start, rows.start)
+    size = columns.stop - columns.start, rows.stop - rows.start
+    warped = cv2.warpAffine(patch, matrix, size, flags=cv2.INTER_LINEAR)
+    alpha = cv2.warpAffine(matte, matrix, size, flags=cv2.INTER_LINEAR)[..., None]
+    image[rows, columns] = np.rint(warped * alpha + image[rows, columns] * (1 - alpha)).astype(np.uint8)
+    cover[rows, columns] = alpha[..., 0] > 0.5
+    return ellipse, cover
+
+
+def _find_window(centre: tuple[float, float], reach: float, width: int, height: int) -> tuple[slice, slice]:
+    """The rows and columns of the picture within a reach of a point; empty ones where it lies too far outside."""
+    def cut(middle: float, most: int) -> slice:
+        start = min(max(math.floor(middle - reach), 0), most)
+        return slice(start, min(max(math.ceil(middle + reach), start), most))
+
+    return cut(centre[1], height), cut(centre[0], width)
 
 
 @cache
@@ -256,10 +284,13 @@ def _make_plate(width: int, height: int, which: int) -> NDArray[np.uint8]:
 
 
 def _rasterize(ellipse: Ellipse, width: int, height: int) -> NDArray[np.bool_]:
-    y, x = np.mgrid[0:height, 0:width] + 0.5
+    mask = np.zeros((height, width), np.bool_)
+    rows, columns = _find_window((ellipse.cx, ellipse.cy), max(ellipse.rx, ellipse.ry) + 1, width, height)
+    y, x = np.mgrid[rows, columns] + 0.5
     along = (x - ellipse.cx) * math.cos(ellipse.angle) + (y - ellipse.cy) * math.sin(ellipse.angle)
     across = (y - ellipse.cy) * math.cos(ellipse.angle) - (x - ellipse.cx) * math.sin(ellipse.angle)
-    return (along / ellipse.rx) ** 2 + (across / ellipse.ry) ** 2 <= 1
+    mask[rows, columns] = (along / ellipse.rx) ** 2 + (across / ellipse.ry) ** 2 <= 1
+    return mask
 
 
 def _make_tone(seconds: Fraction) -> list[Any]:

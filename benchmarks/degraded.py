@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Worse versions of a clip, made when they are measured: dark, blurred, halved, rolled, hard-compressed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from blender_faceblur.core.types import Ellipse
+from blender_faceblur.sources import open_source
+from tools.film import FaceTruth, write_film
+
+from .annotations import Face, Truth
+
+Picture = NDArray[np.uint8]
+
+ROLL_DEG = 25.0
+_CRF, _HARD_CRF = 12, 40
+
+
+def darken(picture: Picture, seed: int) -> Picture:
+    """A quarter of the light (in the encoded values) and noise of 8 levels, as from a sensor without light."""
+    noise = np.random.default_rng(seed).normal(0, 8, picture.shape).astype(np.float32)
+    return np.clip(picture * np.float32(0.25) + noise, 0, 255).astype(np.uint8)
+
+
+def blur(picture: Picture, seed: int) -> Picture:
+    """Out of focus: a Gaussian of 1/240 of the picture's height (3 px at 720 lines)."""
+    return np.asarray(cv2.GaussianBlur(picture, (0, 0), picture.shape[0] / 240), np.uint8)
+
+
+def _keep(picture: Picture, seed: int) -> Picture:
+    return picture
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """How pictures change; `scale` and `roll_deg` (clockwise) move what is in them."""
+
+    change: Callable[[Picture, int], Picture] = _keep
+    scale: float = 1.0
+    roll_deg: float = 0.0
+    crf: int = _CRF
+
+
+VERSIONS = {
+    "dark": Version(darken),
+    "blurred": Version(blur),
+    "halved": Version(scale=0.5),
+    "rolled": Version(roll_deg=ROLL_DEG),
+    "compressed": Version(crf=_HARD_CRF),
+}
+
+
+def write_version(clip: Path, truth: list[Truth], name: str, path: Path) -> list[Truth]:
+    """Write a version of a clip and return where its faces are then. FaceBlurError when the clip cannot be read."""
+    version = VERSIONS[name]
+    with open_source(clip) as source:
+        info = source.info
+        size, matrix = find_placement(info.width, info.height, version)
+
+        def change() -> Iterator[tuple[Picture, list[FaceTruth]]]:
+            for frame, picture in source.frames(0, info.frame_count, (info.width, info.height)):
+                moved = picture
+                if version.roll_deg:
+                    moved = cv2.warpAffine(picture, matrix, size, flags=cv2.INTER_LINEAR)
+                elif version.scale != 1:
+                    moved = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+                moved = moved[:size[1], :size[0]]
+                yield version.change(np.asarray(moved, np.uint8), frame), []
+
+        write_film(path, change(), width=size[0], height=size[1], frame_rate=info.frame_rate,
+                   frame_count=info.frame_count, crf=version.crf)
+    return [
+        Truth(f"{one.name}, {name}", {
+            frame: [Face(face.kind, move_ellipse(face.ellipse, matrix), face.who) for face in faces]
+            for frame, faces in one.frames.items()}, one.dense, one.people)
+        for one in truth
+    ]
+
+
+def find_placement(width: int, height: int, version: Version) -> tuple[tuple[int, int], NDArray[np.float64]]:
+    """The new size (even numbers) and the 2 x 3 matrix that takes old pixel coordinates to new ones.
+
+    A rolled picture lies whole on a larger black ground, so that nobody is cut off. The matrix counts as cv2 does up
+    to half a pixel of `scale` - 1, which is below what boxes are drawn to.
+    """
+    turn = math.radians(version.roll_deg)
+    c, s = math.cos(turn), math.sin(turn)
+    wide = (width * abs(c) + height * abs(s)) * version.scale
+    high = (width * abs(s) + height * abs(c)) * version.scale
+    size = (2 * math.ceil(wide / 2), 2 * math.ceil(high / 2)) if version.roll_deg else (
+        2 * int(wide / 2), 2 * int(high / 2))
+    linear = version.scale * np.array([[c, -s], [s, c]])
+    offset = np.zeros(2) if not version.roll_deg else (
+        np.array(size) / 2 - linear @ np.array([width / 2, height / 2]))
+    return size, np.hstack([linear, offset[:, None]])
+
+
+def move_ellipse(ellipse: Ellipse, matrix: NDArray[np.float64]) -> Ellipse:
+    """An ellipse after a turn, a scaling and a shift."""
+    centre = matrix[:, :2] @ (ellipse.cx, ellipse.cy) + matrix[:, 2]
+    scale = math.hypot(matrix[0, 0], matrix[1, 0])
+    turn = math.atan2(matrix[1, 0], matrix[0, 0])
+    return Ellipse(float(centre[0]), float(centre[1]), ellipse.rx * scale, ellipse.ry * scale, ellipse.angle + turn)
