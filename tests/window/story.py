@@ -2,13 +2,14 @@
 """Stories of an editor at Blender's window: run beside it, with the mouse, the keyboard and the screen alone.
 
 `python3 -m tests.window.story GIVEN`, in the Python of whatever system Blender is on. GIVEN is a JSON file with the
-story's name, `state` (what watcher.py writes), `pictures` (a folder), `film`, its `size` and `faces` (per frame: middle,
-radii and visible share of each face), and a `folder` to work in.
+story's name, `state` (what watcher.py writes), `pictures` (a folder), `film`, its `size` and `faces` (per frame:
+middle, radii and visible share of each face), and a `folder` to work in.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -18,13 +19,12 @@ from typing import Any
 from .hand import Box, Hand, Missed, Picture, State, find_difference, find_mean
 
 PLACES = {
-    "tab": (-13, 188), "detect": (186, 99), "cancel": (186, 99), "effect": (245, 155), "update": (105, 204),
-    "remove": (280, 204), "face": (100, 273), "switch": (36, 273), "go": (291, 273),
+    "tab": (-13, 188), "detect": (186, 99), "cancel": (186, 99), "effect": (245, 129), "update": (105, 178),
+    "remove": (280, 178), "face": (100, 247), "switch": (36, 247), "go": (291, 247),
 }
-"""Places in the tab from the sidebar's top left (negative: from its right), seen at Blender's default scale.
-
-Those below Detect are where they are once a detection has run.
-"""
+"""Places in the tab from the sidebar's top left (negative: from its right), seen at Blender's default scale."""
+PROVIDER_LINE, BELOW_PROVIDER = 26, 110
+"""The line that names where detectors ran, and from where on it moves all else down once one has run."""
 RENDER_MENU, RENDER_ANIMATION = (125, 14), (175, 59)
 ROW = 21
 """Height of a row in the list of faces."""
@@ -48,7 +48,8 @@ class Story:
         """A new project for editing films, with one in it, selected, and the tab open."""
         hand = self.hand
         hand.wait_for_window()
-        self.new_project()
+        if hand.look()["workspace"] != "Video Editing" or hand.look()["strips"]:
+            self.new_project()
         self.add_film(film or self.film)
         box = _find_strip(hand.look(), "MOVIE")["box"]
         hand.click(box[0] + box[2] / 2, box[1] + 8)
@@ -126,8 +127,11 @@ class Story:
         return box
 
     def find_place(self, name: str, row: int = 0) -> tuple[int, int]:
-        left, top, width, _ = self.find_region("SEQUENCER", "UI")
+        state = self.hand.look()
+        left, top, width, _ = _find_area(state, "SEQUENCER")["regions"]["UI"]
         x, y = PLACES[name]
+        if name != "tab" and y > BELOW_PROVIDER and state["addon"]["provider"]:
+            y += PROVIDER_LINE
         return left + (x if x >= 0 else width + x), top + y + ROW * row
 
     def click(self, name: str, row: int = 0) -> None:
@@ -164,6 +168,12 @@ class Story:
         """The first layer of the mask is no face."""
         self.hand.wait(f"face {row + 1} is switched {'off' if off else 'on'}",
                        lambda s: s["masks"][0]["layers"][row + 1]["off"] == off, 5)
+
+    def wait_for_no_workers(self, seconds: float = 10.0) -> None:
+        until = time.monotonic() + seconds
+        while _list_workers():
+            self.hand.check(time.monotonic() < until, f"processes were left behind: {_list_workers()}")
+            time.sleep(0.2)
 
     def detect(self) -> None:
         self.click("detect")
@@ -272,7 +282,83 @@ def tell_first_film(story: Story) -> None:
     hand.photograph("opened")
 
 
-STORIES: dict[str, Callable[[Story], None]] = {"first film": tell_first_film}
+def tell_what_goes_wrong(story: Story) -> None:
+    """A detection that is cancelled, one whose project is closed, one during which things are undone; a broken film."""
+    hand = story.hand
+    story.begin()
+    before = hand.look()
+    bar = [300, 880, 1000, 18]
+    story.detect()
+    hand.wait("progress", lambda s: (s["addon"]["share"] or 0) > 0.02, 60)
+    hand.check(_list_workers(), "detection runs in processes of its own")
+    hand.move(*story.find_region("SEQUENCER", "WINDOW")[:2])
+    nothing = hand.see(bar)
+    hand.press("Escape")
+    state = hand.wait("ESC ends the detection", lambda s: not s["addon"]["active"], 5)
+    time.sleep(0.5)
+    hand.photograph("cancelled")
+    told = hand.see(bar)
+    hand.check(find_difference(nothing, told, [0, 0, told.width, told.height]) > 3, "the lower edge says that it ended")
+    for part in ("strips", "masks", "groups", "texts"):
+        hand.check(state[part] == before[part], f"after ESC: {part} {state[part]}, not {before[part]}")
+    story.wait_for_no_workers()
+
+    story.detect()
+    hand.wait("progress", lambda s: (s["addon"]["share"] or 0) > 0.02, 60)
+    story.new_project()
+    hand.wait("the detection has ended with its project", lambda s: not s["addon"]["active"] and not s["masks"], 5)
+    story.wait_for_no_workers()
+
+    story.begin()
+    story.detect()
+    hand.wait("progress", lambda s: (s["addon"]["share"] or 0) > 0.02, 60)
+    left, top, width, height = story.find_region("SEQUENCER", "WINDOW")
+    hand.move(left + width / 2, top + height / 2)
+    hand.press("ctrl+z")
+    state = hand.wait("the detection ends by itself", lambda s: not s["addon"]["active"], 120)
+    hand.check(_is_covered(state) or state["addon"]["problems"],
+               "after an undo the strip is neither covered nor is said why not")
+    hand.press("ctrl+z")
+    hand.wait("one undo takes all of the cover away", lambda s: not s["masks"], 10)
+    story.wait_for_no_workers()
+
+    broken = story.folder / "broken.mp4"
+    content = story.film.read_bytes()
+    broken.write_bytes(content)
+    story.begin(broken)
+    broken.write_bytes(content[:len(content) // 3])
+    story.click("detect")
+    state = hand.wait("a problem", lambda s: s["addon"]["problems"], 30)
+    hand.check(broken.name in state["addon"]["problems"][0], f"it names the film: {state['addon']['problems']}")
+    time.sleep(0.7)
+    hand.photograph("broken")
+    # Ends Blender's popup.
+    hand.press("Escape")
+    hand.move(left + width / 2, top + height / 2)
+    hand.press("alt+a")
+    hand.wait("nothing is selected", lambda s: not any(strip["selected"] for strip in s["strips"]), 5)
+    hand.move(*story.find_place("detect"))
+    time.sleep(1.5)
+    hand.photograph("tooltip-nothing-selected")
+
+
+STORIES: dict[str, Callable[[Story], None]] = {
+    "first film": tell_first_film, "what goes wrong": tell_what_goes_wrong,
+}
+
+
+def _list_workers() -> list[str]:
+    """Processes of the extension that this Blender started."""
+    resources, found = os.environ["BLENDER_USER_RESOURCES"], []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            command = (folder / "cmdline").read_text(errors="replace")
+        except OSError:
+            # It has ended meanwhile.
+            continue
+        if resources in command and "child.py" in command:
+            found.append(command)
+    return found
 
 
 def _find_area(state: State, view: str) -> dict[str, Any]:
