@@ -21,10 +21,12 @@ COMMANDS = {
     "models": ("tools.models", "fetch the detectors' weights"),
     "demo": ("tools.demo", "make a short film of a real face and blur it"),
     "package": ("tools.package", "build the extension's zips for Blender"),
-    "bench": ("benchmarks.", "measure: bench speed CLIP, bench accuracy FOLDER"),
+    "bench": ("benchmarks.", "measure: bench speed CLIP, bench accuracy [FOLDER]"),
 }
 BENCHMARKS = ("accuracy", "speed")
-NEED_TEST_PACKAGES = ("test", "lint", "demo")
+ON_REQUEST = ("five",)
+"""Presets whose weights and packages are fetched only when they are named."""
+NEED_TEST_PACKAGES = ("test", "lint", "demo", "bench accuracy")
 NEED_WEIGHTS = ("blur", "test", "demo", "bench", "package")
 
 
@@ -36,17 +38,19 @@ def main() -> int:
             print(f"  {name:8}{words}", file=sys.stderr)
         return 0 if sys.argv[1:] in (["-h"], ["--help"]) else 2
     command, arguments = sys.argv[1], sys.argv[2:]
-    module = COMMANDS[command][0]
+    module, name = COMMANDS[command][0], command
     if command == "bench":
         if not arguments or arguments[0] not in BENCHMARKS:
             print(f"usage: python3 build.py bench {{{','.join(BENCHMARKS)}}} ...", file=sys.stderr)
             return 2
+        name += " " + arguments[0]
         module += arguments.pop(0)
     try:
+        asked = _list_asked_presets(command, arguments)
         python = environment.ensure_environment(ROOT, with_bpy=not _names_blender(arguments),
-                                                with_tests=command in NEED_TEST_PACKAGES)
+                                                with_tests=name in NEED_TEST_PACKAGES, with_mediapipe=bool(asked))
         if command in NEED_WEIGHTS and not {"-h", "--help"} & set(arguments):
-            fetched = subprocess.call(environment.build_command(python, "tools.models", ["--presets"]),
+            fetched = subprocess.call(environment.build_command(python, "tools.models", ["--presets", *asked]),
                                       env=environment.build_variables(ROOT))
             if fetched != 0:
                 return fetched
@@ -56,6 +60,11 @@ def main() -> int:
     except KeyboardInterrupt:
         return 130
     return _hand_over(environment.build_command(python, module, arguments))
+
+
+def _list_asked_presets(command: str, arguments: list[str]) -> list[str]:
+    """The presets on request whose weights and packages this command needs."""
+    return [name for name in ON_REQUEST if command == "test" or {name, "--preset=" + name} & set(arguments)]
 
 
 def _names_blender(arguments: list[str]) -> bool:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import os
 import tempfile
 import tomllib
@@ -61,7 +62,7 @@ def list_models() -> dict[str, ModelFile]:
 
 
 def find_model(name: str) -> Path:
-    """The verified weights file of that name: from the models folder, else from $FACEBLUR_MODELS.
+    """The verified weights file of that name: from the models folder, $FACEBLUR_MODELS or the package that has it.
 
     Raises FaceBlurError when no such file is there, or none with the right size and SHA-256.
     """
@@ -69,8 +70,7 @@ def find_model(name: str) -> Path:
     if model is None:
         raise FaceBlurError(f"There is no model named {name!r} in models.toml.")
     wrong = []
-    for folder in _weight_folders():
-        candidate = folder / model.file
+    for candidate in (*(folder / model.file for folder in _weight_folders()), *list_packaged(model)):
         if candidate.is_file():
             if is_right_file(candidate, model):
                 return candidate
@@ -79,6 +79,14 @@ def find_model(name: str) -> Path:
         raise FaceBlurError(f"{wrong[0]} is not the expected file (size or SHA-256 differ); it is not used.")
     raise FaceBlurError(f"{model.file} is missing: in a checkout run `build.py models`, else install the extension "
                         f"again; or set {MODELS_VARIABLE} to a folder that holds it.")
+
+
+def list_packaged(model: ModelFile) -> list[Path]:
+    """The files that an installed package may carry the weights in; the package is not loaded."""
+    if model.package is None or model.member is None:
+        return []
+    spec = importlib.util.find_spec(model.package)
+    return [Path(place) / model.member for place in (spec.submodule_search_locations or [])] if spec else []
 
 
 def is_right_file(path: Path, model: ModelFile) -> bool:

@@ -31,10 +31,12 @@ class EnvironmentProblem(Exception):
     """No environment can be made; the text is one line for the user."""
 
 
-def ensure_environment(root: Path, with_bpy: bool = True, with_tests: bool = False) -> Path:
+def ensure_environment(root: Path, with_bpy: bool = True, with_tests: bool = False,
+                       with_mediapipe: bool = False) -> Path:
     """The Python of a complete environment that fits the lock files; made anew where it is missing or broken.
 
-    Raises EnvironmentProblem when no fitting Python is there or a package cannot be had.
+    What cannot be had of `with_mediapipe` is said, and left away. Raises EnvironmentProblem when no fitting Python is
+    there or another package cannot be had.
     """
     version, interpreter = _find_interpreter(BPY_VERSIONS if with_bpy else PLAIN_VERSIONS)
     lock = "py{}{}".format(*version) if with_bpy else "blender"
@@ -44,6 +46,8 @@ def ensure_environment(root: Path, with_bpy: bool = True, with_tests: bool = Fal
     if with_tests and not with_bpy:
         raise EnvironmentProblem("The tests need the bpy module: leave --blender away.")
     if _works(python, complete, tested if with_tests else complete):
+        if with_mediapipe:
+            _ensure_mediapipe(root, folder, python)
         return python
     folder.parent.mkdir(exist_ok=True)
     with _hold_lock(folder.parent / (folder.name + ".lock")):
@@ -58,7 +62,27 @@ def ensure_environment(root: Path, with_bpy: bool = True, with_tests: bool = Fal
             _say("Adding what the tests need (about 0.1 GB) ...")
             _install(python, root / "requirements" / (lock + "-test.txt"))
             tested.write_text("whole\n", encoding="utf-8")
+    if with_mediapipe:
+        _ensure_mediapipe(root, folder, python)
     return python
+
+
+def _ensure_mediapipe(root: Path, folder: Path, python: Path) -> None:
+    """Add mediapipe without what it asks for; where that fails it is said, since its detectors are optional."""
+    lock = root / "requirements" / "mediapipe.txt"
+    added = folder / "complete-mediapipe-{}".format(_hash([lock]))
+    if added.is_file():
+        return
+    with _hold_lock(folder.parent / (folder.name + ".lock")):
+        if added.is_file():
+            return
+        _say("Adding mediapipe for the BlazeFace detectors (12 MB to download) ...")
+        try:
+            _install(python, lock, "--no-deps")
+        except EnvironmentProblem as problem:
+            _say("{} The BlazeFace detectors are left out.".format(problem))
+            return
+        added.write_text("whole\n", encoding="utf-8")
 
 
 def ensure_tool(root: Path, name: str) -> Path:
@@ -147,9 +171,9 @@ def _make_environment(folder: Path, interpreter: list[str], version: tuple[int, 
                                  "install python3-venv.".format(version[0], version[1], lines[-1]))
 
 
-def _install(python: Path, lock: Path) -> None:
+def _install(python: Path, lock: Path, *options: str) -> None:
     command = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input",
-               "--require-hashes", "--only-binary=:all:", "--requirement", str(lock)]
+               "--require-hashes", "--only-binary=:all:", *options, "--requirement", str(lock)]
     done = subprocess.run(command, capture_output=True, check=False)
     if done.returncode != 0:
         lines = done.stderr.decode(errors="replace").splitlines()

@@ -7,7 +7,6 @@ Run as `python -m tools.models [NAME...]` in the environment that build.py makes
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import os
 import shutil
 import subprocess
@@ -15,10 +14,11 @@ import sys
 import tempfile
 import urllib.request
 import zipfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 
 from blender_faceblur import paths
+from blender_faceblur.core.settings import PRESETS
 from blender_faceblur.core.types import FaceBlurError
 
 CONNECT_TIMEOUT_S = 15
@@ -34,7 +34,8 @@ def fetch_models(names: Iterable[str], say: Callable[[str], None]) -> dict[str, 
     for name in names:
         model = paths.list_models()[name]
         target = paths.models_folder() / model.file
-        if target.is_file() and paths.is_right_file(target, model):
+        places = (target, *paths.list_packaged(model))
+        if any(place.is_file() and paths.is_right_file(place, model) for place in places):
             continue
         try:
             _fetch_model(model, target, say)
@@ -43,9 +44,10 @@ def fetch_models(names: Iterable[str], say: Callable[[str], None]) -> dict[str, 
     return missing
 
 
-def preset_models() -> list[str]:
-    """The names of the weights that some preset runs."""
-    return [model.name for model in paths.list_models().values() if model.presets]
+def preset_models(asked: Collection[str] = ()) -> list[str]:
+    """The names of the weights that some preset runs; of those run on request only those `asked` for by name."""
+    wanted = {preset.name for preset in PRESETS if not preset.on_request or preset.name in asked}
+    return [model.name for model in paths.list_models().values() if wanted & set(model.presets)]
 
 
 def describe_missing(name: str, reason: str) -> str:
@@ -110,9 +112,7 @@ def _extract(wheel: Path, model: paths.ModelFile, part: Path) -> None:
 
 def _copy_from_package(model: paths.ModelFile, part: Path) -> None:
     assert model.package is not None and model.member is not None
-    spec = importlib.util.find_spec(model.package)
-    places = list(spec.submodule_search_locations or []) if spec else []
-    source = next((Path(place) / model.member for place in places if (Path(place) / model.member).is_file()), None)
+    source = next((place for place in paths.list_packaged(model) if place.is_file()), None)
     if source is None:
         raise FaceBlurError(f"the installed package {model.package} does not carry it")
     shutil.copyfile(source, part)
@@ -144,12 +144,13 @@ def main(arguments: list[str] | None = None) -> int:
     """Fetch the weights named, or all; 0 when every preset has at least one detector and what was named is there."""
     parser = argparse.ArgumentParser(prog="build.py models", description="Fetch the detectors' weights.")
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of: {', '.join(paths.list_models())}")
-    parser.add_argument("--presets", action="store_true", help="only those that some preset runs")
+    parser.add_argument("--presets", nargs="*", metavar="PRESET",
+                        help="only those that some preset runs; of those run on request, only those named here")
     options = parser.parse_args(arguments)
     unknown = [name for name in options.names if name not in paths.list_models()]
     if unknown:
         parser.error(f"unknown model: {', '.join(unknown)}")
-    names = options.names or (preset_models() if options.presets else list(paths.list_models()))
+    names = options.names or (list(paths.list_models()) if options.presets is None else preset_models(options.presets))
     missing = fetch_models(names, lambda line: print(line, file=sys.stderr, flush=True))
     for name, reason in missing.items():
         print(describe_missing(name, reason), file=sys.stderr)

@@ -15,12 +15,7 @@ from .running import STATE
 
 ROOT_PACKAGE = __package__.rpartition(".")[0]
 
-_PRESET_TEXTS = {
-    "fast": "One detector. Dark and blurred faces may be missed",
-    "balanced": "Two detectors, on every frame",
-    "thorough": "More looks at every frame, and covers what is only perhaps a face. Slow",
-}
-PRESET_ITEMS = [(preset.name, preset.name.capitalize(), _PRESET_TEXTS[preset.name]) for preset in PRESETS]
+PRESET_ITEMS = [(preset.name, preset.name.capitalize(), preset.meaning) for preset in PRESETS]
 EFFECT_ITEMS = [
     ("mosaic", "Mosaic", "Blocks, each the mean of what it hides"),
     ("blur", "Blur", "Smooth, drawn from as few samples as the mosaic, so that nothing more can be got back"),

@@ -15,47 +15,70 @@ EXPANSIONS = (1.0, 3.0)
 
 @dataclass(frozen=True, slots=True)
 class DetectorUse:
-    """A detector by name, the long side of its picture (never larger than the source's own), its threshold."""
+    """A detector by name, the long side of its picture (never larger than the source's own), its threshold.
+
+    `turns` are degrees by which the picture is turned clockwise, one pass each, for faces that do not stand upright.
+    With `tiles` = n above 1 it sees n x n overlapping parts of the picture, each enlarged n times, for tiny faces;
+    that takes the time of n x n pictures and the memory of one.
+    """
 
     detector: str
     long_side: int
     threshold: float
+    each_look: int = 1
+    """It runs at every so manyth look only, and at those that something called for."""
+    turns: tuple[int, ...] = (0,)
+    tiles: int = 1
 
 
 @dataclass(frozen=True, slots=True)
 class Preset:
     """`strong` is the confidence from which a hit can begin a track; weaker hits only continue or support one.
 
-    `most_processes` keeps all of them together below 700 MB (measured at 1080p: 185 MB each, 258 MB for thorough).
+    `meaning` is for people. `most_processes` keeps all of them together below 700 MB (measured at 1080p: 185 MB each,
+    258 MB for thorough). Without YuNet's weights `without_yunet` runs; where that is empty, any detector may be
+    missing. What a preset needs `on_request` is fetched only for those who ask for it.
     """
 
     name: str
+    meaning: str
     detectors: tuple[DetectorUse, ...]
     without_yunet: tuple[DetectorUse, ...]
     strong: float
     most_processes: int
     cover_doubts: bool = False
+    on_request: bool = False
     note: str = ""
+    look_every_s: float = 0.0
+    """The detectors look at least so often; 0: at every frame."""
 
+
+LYING = (90, 180, 270, 35, -35)
+"""Turns for faces that lie, stand on their heads or lean more than detectors stand: about 30 degrees."""
 
 PRESETS = (
     Preset(
         "fast",
-        (DetectorUse("yunet_n", 960, 0.25),),
-        (DetectorUse("centerface", 640, 0.25),),
+        "One detector. Dark and blurred faces may be missed",
+        (DetectorUse("yunet_n", 640, 0.25),),
+        (DetectorUse("centerface", 640, 0.25, each_look=2),),
         strong=0.5,
         most_processes=3,
+        look_every_s=0.125,
         note="The fast preset uses one detector: dark and defocused faces may be missed. Balanced finds more.",
     ),
     Preset(
         "balanced",
-        (DetectorUse("centerface", 640, 0.25), DetectorUse("yunet_n", 960, 0.25)),
-        (DetectorUse("centerface", 640, 0.25), DetectorUse("centerface", 960, 0.25)),
+        "Two detectors at every third frame and where faces move much; followed in between",
+        (DetectorUse("centerface", 640, 0.25, each_look=2), DetectorUse("yunet_n", 960, 0.25)),
+        (DetectorUse("centerface", 640, 0.25), DetectorUse("centerface", 960, 0.25, each_look=2)),
         strong=0.5,
         most_processes=3,
+        look_every_s=0.125,
     ),
     Preset(
         "thorough",
+        "More looks at every frame, and covers what is only perhaps a face. Slow",
         (
             DetectorUse("centerface", 960, 0.2),
             DetectorUse("centerface", 480, 0.2),
@@ -71,6 +94,24 @@ PRESETS = (
         most_processes=2,
         cover_doubts=True,
     ),
+    Preset(
+        "five",
+        "The popular recipe: five detectors on every frame. Very slow, and covers much that is no face",
+        (
+            DetectorUse("ssd_res10", 640, 0.25),
+            DetectorUse("blazeface_short", 1280, 0.2),
+            DetectorUse("blazeface_full", 1280, 0.2),
+            DetectorUse("yunet_n", 1280, 0.3),
+            DetectorUse("haar_frontal", 1280, 0.0),
+            DetectorUse("haar_profile", 1280, 0.0),
+        ),
+        (),
+        strong=0.4,
+        most_processes=2,
+        cover_doubts=True,
+        on_request=True,
+        note="The five preset is the popular recipe. The thorough preset finds more, in less time.",
+    ),
 )
 
 
@@ -81,16 +122,28 @@ def find_preset(name: str) -> Preset:
     raise FaceBlurError(f"There is no preset '{name}'; there are {', '.join(p.name for p in PRESETS)}.")
 
 
+def list_detectors(preset: Preset) -> list[str]:
+    """The names of all detectors that the preset may run, each once, in its order."""
+    return list(dict.fromkeys(use.detector for use in (*preset.detectors, *preset.without_yunet)))
+
+
 def choose_detectors(preset: Preset, available: Collection[str]) -> tuple[tuple[DetectorUse, ...], list[str]]:
-    """The detectors to run out of those whose weights are there, and sentences that tell the user what is lost.
+    """The detectors to run out of those that are there, and sentences that tell the user what is lost.
 
     Raises FaceBlurError when the preset cannot be run at all.
     """
     notes = [preset.note] if preset.note else []
     if all(use.detector in available for use in preset.detectors):
         return preset.detectors, notes
+    if not preset.without_yunet:
+        uses = tuple(use for use in preset.detectors if use.detector in available)
+        if not uses:
+            raise FaceBlurError(f"None of the detectors of the preset '{preset.name}' is there.")
+        missing = dict.fromkeys(use.detector for use in preset.detectors if use.detector not in available)
+        notes.append(f"The preset '{preset.name}' ran without {', '.join(missing)}: faces may be missed.")
+        return uses, notes
     if all(use.detector in available for use in preset.without_yunet):
-        sizes = " and ".join(str(use.long_side) for use in preset.without_yunet)
+        sizes = " and ".join(str(use.long_side) for use in preset.without_yunet if use.turns == (0,) and use.tiles == 1)
         notes.append(
             f"The weights of the YuNet detector are not there: CenterFace ran alone, at {sizes} pixels. "
             "Large profiles and half-hidden faces may be missed."

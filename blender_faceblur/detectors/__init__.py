@@ -4,10 +4,14 @@
 from __future__ import annotations
 
 from .base import FaceDetector
+from .blazeface import BlazeFaceFull, BlazeFaceShort
 from .centerface import CenterFace
-from .yunet import YuNet
+from .haar import HaarFrontal, HaarFrontalAlt2, HaarProfile
+from .ssd import SsdRes10
+from .yunet import YuNet, YuNet2023
 
-DETECTORS: tuple[type[FaceDetector], ...] = (CenterFace, YuNet)
+DETECTORS: tuple[type[FaceDetector], ...] = (
+    CenterFace, YuNet, YuNet2023, BlazeFaceShort, BlazeFaceFull, SsdRes10, HaarFrontal, HaarFrontalAlt2, HaarProfile)
 
 
 def find_detector(name: str) -> type[FaceDetector]:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
@@ -23,6 +24,16 @@ class FaceDetector(ABC):
     """
 
     name: ClassVar[str]
+    further_weights: ClassVar[tuple[str, ...]] = ()
+    """Names in models.toml of what it needs besides."""
+    gives_landmarks: ClassVar[bool] = True
+    only_profiles: ClassVar[bool] = False
+    """It does not look for faces that are seen from the front."""
+
+    @classmethod
+    def find_problem(cls) -> str:
+        """One sentence that says why it cannot run with the packages installed here; empty where it can."""
+        return ""
 
     @abstractmethod
     def __init__(self, model: Path, threshold: float, provider: str = "auto") -> None: ...
@@ -41,8 +52,39 @@ class FaceDetector(ABC):
     def detect(self, image_bgr: NDArray[np.uint8]) -> list[Detection]:
         """Faces with at least the threshold's confidence, in pixels of `image_bgr` (H x W x 3, uint8), best first.
 
-        Boxes may reach past the picture's edge.
+        Boxes may reach past the picture's edge. They run about from brow to chin, and a confidence is roughly the
+        share of right boxes among those that get it, so that boxes and confidences of different detectors can be
+        averaged.
         """
+
+    def close(self) -> None:  # noqa: B027 (most have nothing to give back)
+        """Give back what it holds; afterwards it finds nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class BoxShape:
+    """How a detector's own boxes become boxes from brow to chin, in shares of their width and height.
+
+    The centre moves by `right` (positive: to the right on the screen) and `down`; the sides are multiplied by
+    `width` and `height`. All figures in this package are medians over right boxes of at least 0.25 confidence on 161
+    annotated frames of 8 real clips (287 clear faces).
+    """
+
+    right: float
+    down: float
+    width: float
+    height: float
+
+    def fit(self, boxes: NDArray[np.float32], rolls: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
+        """Boxes (N x 4) of that shape; with `rolls` (N, radians clockwise) they lean with the faces."""
+        angle = np.zeros(len(boxes), np.float32) if rolls is None else rolls
+        c, s = np.cos(angle), np.sin(angle)
+        size = boxes[:, 2:] - boxes[:, :2]
+        across, along = self.right * size[:, 0], self.down * size[:, 1]
+        centre = (boxes[:, :2] + boxes[:, 2:]) / 2 + np.stack([across * c - along * s, across * s + along * c], axis=1)
+        rx, ry = self.width * size[:, 0] / 2, self.height * size[:, 1] / 2
+        half = np.stack([np.hypot(rx * c, ry * s), np.hypot(rx * s, ry * c)], axis=1)
+        return np.concatenate([centre - half, centre + half], axis=1).astype(np.float32)
 
 
 class BlobMaker:
@@ -88,16 +130,16 @@ def keep_best(boxes: NDArray[np.float32], scores: NDArray[np.float32], overlap: 
 
 
 def to_detections(
-    boxes: NDArray[np.float32], scores: NDArray[np.float32], landmarks: NDArray[np.float32], detector: str,
+    boxes: NDArray[np.float32], scores: NDArray[np.float32], landmarks: NDArray[np.float32] | None, detector: str,
     overlap: float,
 ) -> list[Detection]:
-    """Suppress doubles; `landmarks` is N x 5 x 2 in the order of `Detection.landmarks`."""
+    """Suppress doubles; `landmarks` is N x 5 x 2 in the order of `Detection.landmarks`, or None."""
     return [
         Detection(
             tuple(boxes[i].tolist()),
             min(1.0, float(scores[i])),
             detector,
-            tuple((float(x), float(y)) for x, y in landmarks[i]),
+            None if landmarks is None else tuple((float(x), float(y)) for x, y in landmarks[i]),
         )
         for i in keep_best(boxes, scores, overlap)
     ]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""YuNet-n: an anchor-free detector of 76 k weights; finds large profiles and half-hidden faces quickly.
+"""YuNet: an anchor-free detector of 76 k weights; finds large profiles and half-hidden faces quickly.
 
 Model: Wu et al., "YuNet: A Tiny Millisecond-level Face Detector" (2023), github.com/ShiqiYu/libfacedetection.train.
 """
@@ -45,3 +45,9 @@ class YuNet(OnnxDetector):
             return []
         return to_detections(
             np.concatenate(boxes), np.concatenate(scores), np.concatenate(landmarks), self.name, _OVERLAP)
+
+
+class YuNet2023(YuNet):
+    """The smaller network (54 k weights) that OpenCV's model zoo spreads as "2023mar"; the same outputs."""
+
+    name = "yunet_2023mar"

@@ -8,6 +8,7 @@ import queue
 import sys
 import time
 from collections.abc import Callable, Iterable
+from contextlib import ExitStack, closing
 from dataclasses import asdict
 from fractions import Fraction
 from pathlib import Path
@@ -17,9 +18,10 @@ from ..core.analysis import analyse_frames, build_document, decode_size, split_r
 from ..core.document import write_document
 from ..core.following import Follower
 from ..core.linking import RowTable, Segment
-from ..core.settings import EXPANSIONS, DetectorUse, choose_detectors, find_preset
+from ..core.settings import EXPANSIONS, DetectorUse, Preset, choose_detectors, find_preset, list_detectors
 from ..core.types import FaceBlurError, ModelUse, SourceInfo, TrackDocument
-from ..detectors import DETECTORS, FaceDetector, find_detector
+from ..detectors import FaceDetector, find_detector
+from ..detectors.looks import combine_looks
 from ..detectors.providers import CPU, MOST_GPU_PROCESSES, choose_providers, list_available
 from ..paths import find_model, list_models
 from ..sources import FrameSource, open_source
@@ -75,16 +77,23 @@ def serve(line: str, messages: TextIO) -> int:
     return 0
 
 
-def _available() -> tuple[set[str], list[str]]:
-    """Detectors whose weights are there and right, and why the others are not."""
+def _available(preset: Preset) -> tuple[set[str], list[str]]:
+    """The preset's detectors whose weights and packages are there and right, and why the others are not."""
     names, reasons = set(), []
-    for detector in DETECTORS:
+    for name in list_detectors(preset):
+        kind = find_detector(name)
         try:
-            find_model(detector.name)
-            names.add(detector.name)
+            for weights in (name, *kind.further_weights):
+                find_model(weights)
         except FaceBlurError as error:
             reasons.append(str(error))
-    return names, reasons
+            continue
+        problem = kind.find_problem()
+        if problem:
+            reasons.append(problem)
+        else:
+            names.add(name)
+    return names, list(dict.fromkeys(reasons))
 
 
 def _open(request: AnalysisRequest | SegmentRequest) -> FrameSource:
@@ -96,16 +105,16 @@ def _open(request: AnalysisRequest | SegmentRequest) -> FrameSource:
 
 def _look_at_segment(request: SegmentRequest, tell: Tell) -> None:
     preset = find_preset(request.preset)
-    uses, _ = choose_detectors(preset, _available()[0])
-    with _open(request) as source:
+    uses, _ = choose_detectors(preset, _available(preset)[0])
+    with _open(request) as source, ExitStack() as opened:
         info = source.info
         if info.fingerprint != request.fingerprint:
             raise FaceBlurError(f"{info.file_name} has changed since the analysis began.")
-        # One session for all sizes of a detector: each keeps the memory of its largest picture.
-        sessions = {(u.detector, u.threshold): find_detector(u.detector)(
-            find_model(u.detector), u.threshold, request.provider) for u in uses}
-        detectors = [(sessions[u.detector, u.threshold], u) for u in uses]
         frame_size = (info.width, info.height)
+        # One session for all sizes of a detector: each keeps the memory of its largest picture.
+        sessions = {(u.detector, u.threshold): opened.enter_context(closing(find_detector(u.detector)(
+            find_model(u.detector), u.threshold, request.provider))) for u in uses}
+        detectors = combine_looks([(sessions[u.detector, u.threshold], u) for u in uses], frame_size)
         tell(Started(request.stop - request.start))
         warned = _warn_newly(sessions.values(), 0, tell)
         tell(Running(" and ".join(sorted({detector.provider for detector in sessions.values()}))))
@@ -133,10 +142,9 @@ def _lead(request: AnalysisRequest, tell: Tell) -> None:
     preset = find_preset(request.preset)
     if not EXPANSIONS[0] <= request.expansion <= EXPANSIONS[1]:
         raise FaceBlurError(f"The expansion must lie between {EXPANSIONS[0]} and {EXPANSIONS[1]}.")
-    available, reasons = _available()
+    available, reasons = _available(preset)
     uses, notes = choose_detectors(preset, available)
-    if any(use.detector not in available for use in preset.detectors):
-        notes += reasons
+    notes += reasons
     providers = choose_providers(list_available(), request.provider, sys.platform)
     with _open(request) as source:
         info = source.info
@@ -144,7 +152,7 @@ def _lead(request: AnalysisRequest, tell: Tell) -> None:
     for text in (*notes, *info.warnings):
         tell(Warned(text))
     uses_of_models = _model_uses(uses, info)
-    stored = _find_stored(request, info, providers[0], uses_of_models)
+    stored = _find_stored(request, info, providers[0], uses, uses_of_models)
     if stored is not None:
         found = read_stored(stored, info)
         if found is not None:
@@ -173,12 +181,14 @@ def _deliver(document: TrackDocument, request: AnalysisRequest, tell: Tell, bega
     tell(Result(request.output, document.source.frame_count, len(document.tracks), len(document.doubts), seconds))
 
 
-def _find_stored(request: AnalysisRequest, info: SourceInfo, provider: str, models: list[ModelUse]) -> Path | None:
+def _find_stored(
+    request: AnalysisRequest, info: SourceInfo, provider: str, uses: tuple[DetectorUse, ...], models: list[ModelUse]
+) -> Path | None:
     """Where the analysis of this source with all that shapes it is kept; None where nothing may be kept."""
     if not request.storage:
         return None
     shape = [info.fingerprint, info.kind, str(info.frame_rate), info.frame_count, request.preset, request.expansion,
-             provider, [asdict(model) for model in models]]
+             provider, [asdict(model) for model in models], [asdict(use) for use in uses]]
     return name_stored(Path(request.storage), shape)
 
 

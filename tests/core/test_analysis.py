@@ -14,6 +14,7 @@ from blender_faceblur.core.analysis import (
     build_document,
     decode_size,
     detector_size,
+    find_stride,
     fit_size,
     split_range,
 )
@@ -163,7 +164,7 @@ def test_segments_cover_all_frames(count: int, processes: int, parts: int) -> No
 
 
 def test_what_is_lost_without_yunet_is_said() -> None:
-    for preset in PRESETS:
+    for preset in (preset for preset in PRESETS if preset.without_yunet):
         uses, notes = choose_detectors(preset, {"centerface"})
         assert {u.detector for u in uses} == {"centerface"}
         assert any("YuNet" in note for note in notes)
@@ -173,3 +174,54 @@ def test_what_is_lost_without_yunet_is_said() -> None:
         choose_detectors(find_preset("balanced"), set())
     with pytest.raises(FaceBlurError, match="fast, balanced, thorough"):
         find_preset("slow")
+
+
+class Seer:
+    """Finds the face in every picture, by looking, and counts its looks."""
+
+    def __init__(self) -> None:
+        self.looks: list[int] = []
+
+    def detect(self, image_bgr: np.ndarray) -> list[Detection]:
+        errors = {f: float(np.abs(image_bgr[::8, ::8].astype(int) - make_frame(f)[::8, ::8]).mean())
+                  for f in range(COUNT)}
+        frame = min(errors, key=errors.__getitem__)
+        self.looks.append(frame)
+        return [Detection(face_box(frame), 0.9, "seer")]
+
+
+def test_between_looks_a_face_is_followed() -> None:
+    every, seldom = Seer(), Seer()
+    uses = [(every, DetectorUse("every", 640, 0.2)), (seldom, DetectorUse("seldom", 640, 0.2, each_look=2))]
+    records = list(analyse_frames(make_frames(), SIZE, 25, uses, 0.5, stride=3))
+    assert set(range(0, COUNT, 3)) <= set(every.looks) and len(every.looks) < 0.8 * COUNT
+    assert set(range(0, COUNT, 6)) <= set(seldom.looks) and len(seldom.looks) < len(every.looks)
+    assert [r.source_frame for r in records if r.looked] == sorted(set(seldom.looks) & set(every.looks))
+    for record in records:
+        np.testing.assert_allclose(record.rows[0].box, face_box(record.source_frame), atol=2)
+
+
+def test_a_face_that_moves_far_is_looked_for_at_once() -> None:
+    """5 pixels a frame are a quarter of this face's size after three frames, and never while it stands still."""
+    still, moving = Seer(), Seer()
+    use = DetectorUse("seer", 640, 0.2)
+    list(analyse_frames(((i, make_frame(0)) for i in range(40)), SIZE, 25, [(still, use)], 0.5, stride=20))
+    list(analyse_frames(make_frames(40), SIZE, 25, [(moving, use)], 0.5, stride=20))
+    assert len(still.looks) == 2 and len(moving.looks) >= 10
+
+
+def test_after_a_cut_all_detectors_look() -> None:
+    def frames() -> Iterator[tuple[int, np.ndarray]]:
+        for frame in range(40):
+            yield frame, make_frame(frame) if frame < 19 else 255 - make_frame(frame)[:, ::-1]
+
+    seldom = Seer()
+    use = DetectorUse("seldom", 640, 0.2, each_look=2)
+    records = list(analyse_frames(frames(), SIZE, 25, [(seldom, use)], 0.5, stride=9))
+    assert [r.source_frame for r in records if r.cut] == [19]
+    assert next(r for r in records if r.source_frame == 19).looked
+
+
+def test_looks_come_by_time_not_by_frames() -> None:
+    assert [find_stride(0.125, rate) for rate in (10, 15, 23.976, 25, 30, 60)] == [1, 1, 3, 3, 3, 7]
+    assert find_stride(0.0, 60) == 1

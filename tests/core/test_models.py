@@ -51,6 +51,26 @@ def test_given_folder_is_taken_and_bad_one_refused(folder: Path, tmp_path: Path,
     assert sorted(path.name for path in folder.iterdir()) == ["models.toml", "net.onnx"]
 
 
+def test_weights_of_a_preset_on_request_are_fetched_only_when_it_is_named() -> None:
+    everyday, with_five = set(models.preset_models()), set(models.preset_models(["five"]))
+    assert everyday == {"centerface", "yunet_n"}
+    assert with_five - everyday == {"ssd_res10", "ssd_res10_graph", "blazeface_short", "blazeface_full",
+                                    "haar_frontal", "haar_profile"}
+
+
+def test_what_a_package_carries_is_used_from_there(folder: Path, tmp_path: Path,
+                                                   monkeypatch: pytest.MonkeyPatch) -> None:
+    make_catalogue(folder, package="carrier", member="data/net.onnx")
+    (tmp_path / "carrier" / "data").mkdir(parents=True)
+    (tmp_path / "carrier" / "__init__.py").write_text("raise ImportError", encoding="utf-8")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(paths.FaceBlurError, match="missing"):
+        paths.find_model("net")
+    (tmp_path / "carrier" / "data" / "net.onnx").write_bytes(CONTENT)
+    assert paths.find_model("net") == tmp_path / "carrier" / "data" / "net.onnx"
+    assert models.fetch_models(["net"], lambda text: None) == {} and not (folder / "net.onnx").exists()
+
+
 def test_unreachable_address_is_one_line(folder: Path) -> None:
     make_catalogue(folder, url="https://localhost:9/net.onnx")
     missing = models.fetch_models(["net"], lambda text: None)

@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""MediaPipe's BlazeFace, short range (selfies) and full range, by its Tasks API. The package is optional.
+
+Model: Bazarevsky et al., "BlazeFace: Sub-millisecond Neural Face Detection on Mobile GPUs", arXiv:1907.05047.
+
+Only one version of the package is used. When a detector is made, mediapipe 0.10.35 and 1.2.2 look up
+play.googleapis.com, to send usage data (seen with strace; nothing in their Python interface switches it off);
+0.10.32 and earlier cannot run the full-range file. 0.10.33 can, and neither opened a socket nor wrote a file (strace,
+Linux; its Windows and macOS libraries hold no HTTP client either).
+"""
+
+from __future__ import annotations
+
+import sys
+import types
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..core.types import Detection, FaceBlurError
+from .base import BoxShape, FaceDetector, to_detections
+
+VERSION = "0.10.33"
+"""Of the package mediapipe; see requirements/mediapipe.txt."""
+
+_OVERLAP = 0.3
+_CORNERS = 0.35
+"""MediaPipe has one point for the mouth; its corners are put so far to each side, in distances of the eyes."""
+
+
+class BlazeFace(FaceDetector):
+    """Confidences are the network's own; half of the boxes at 0.33 were right, nearly all from 0.5 on.
+
+    MediaPipe itself brings pictures to 128 (short range) or 192 (full range) pixels, with their aspect kept.
+    """
+
+    shape: BoxShape
+
+    @classmethod
+    def find_problem(cls) -> str:
+        try:
+            _load_mediapipe()
+        except FaceBlurError as error:
+            return str(error)
+        return ""
+
+    def __init__(self, model: Path, threshold: float, provider: str = "auto") -> None:
+        self._mediapipe = _load_mediapipe()
+        self._notes: list[str] = []
+        vision = self._mediapipe
+        try:
+            # As bytes: paths in other than plain letters fail on Windows.
+            base = vision.BaseOptions(model_asset_buffer=model.read_bytes())
+            self._detector: Any = vision.FaceDetector.create_from_options(
+                vision.FaceDetectorOptions(base_options=base, min_detection_confidence=threshold))
+        except (OSError, RuntimeError, ValueError) as error:
+            raise FaceBlurError(f"Cannot read the face detector {model.name}: {_first_line(error)}") from error
+        self._threshold = threshold
+
+    @property
+    def notes(self) -> list[str]:
+        return self._notes
+
+    def close(self) -> None:
+        # Left to the interpreter's end it comes too late for MediaPipe's own threads, which then complain.
+        if self._detector is not None:
+            self._detector.close()
+            self._detector = None
+
+    def detect(self, image_bgr: NDArray[np.uint8]) -> list[Detection]:
+        import cv2
+
+        if self._detector is None:
+            return []
+        vision = self._mediapipe
+        picture = vision.Image(image_format=vision.ImageFormat.SRGB, data=cv2.cvtColor(image_bgr, cv2.COLOR_BGR2RGB))
+        try:
+            found = [d for d in self._detector.detect(picture).detections
+                     if d.categories[0].score >= self._threshold and len(d.keypoints) >= 4]
+        except (RuntimeError, ValueError) as error:
+            self.close()
+            self._notes.append(f"The detector {self.name} has failed ({_first_line(error)}): from there on it was "
+                               "left out, and the others ran on.")
+            return []
+        if not found:
+            return []
+        height, width = image_bgr.shape[:2]
+        boxes = np.array([_corners_of(d.bounding_box) for d in found], np.float32)
+        scores = np.array([d.categories[0].score for d in found], np.float32)
+        points = np.array([[(p.x * width, p.y * height) for p in d.keypoints[:4]] for d in found], np.float32)
+        landmarks = _to_landmarks(points)
+        down = points[:, 3] - (points[:, 0] + points[:, 1]) / 2
+        return to_detections(self.shape.fit(boxes, np.arctan2(-down[:, 0], down[:, 1])), scores, landmarks, self.name,
+                             _OVERLAP)
+
+
+class BlazeFaceShort(BlazeFace):
+    name = "blazeface_short"
+    shape = BoxShape(right=0.0, down=-0.10, width=0.93, height=1.16)
+
+
+class BlazeFaceFull(BlazeFace):
+    name = "blazeface_full"
+    shape = BoxShape(right=0.0, down=-0.05, width=0.90, height=1.22)
+
+
+def _to_landmarks(points: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Right eye, left eye, nose tip, mouth (N x 4 x 2) as our five points."""
+    aside = _CORNERS * (points[:, 1] - points[:, 0])
+    mouth = points[:, 3]
+    return np.stack([points[:, 0], points[:, 1], points[:, 2], mouth - aside, mouth + aside], axis=1)
+
+
+def _corners_of(box: Any) -> tuple[float, float, float, float]:
+    return box.origin_x, box.origin_y, box.origin_x + box.width, box.origin_y + box.height
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or ["no reason given"])[0][:200]
+
+
+def _load_mediapipe() -> Any:
+    """The names of MediaPipe that are used here; FaceBlurError in one line when they cannot be had."""
+    how = f"in a checkout, build.py adds mediapipe {VERSION} when a preset asks for it"
+    try:
+        version = metadata.version("mediapipe")
+    except metadata.PackageNotFoundError:
+        raise FaceBlurError(f"The package mediapipe is not installed: BlazeFace is left out ({how}).") from None
+    if version != VERSION:
+        raise FaceBlurError(f"mediapipe {version} is not used, {VERSION} would be: later ones send usage data, earlier "
+                            "ones lack a detector. BlazeFace is left out ({how}).")
+    # Its drawing aids import matplotlib, which would write a font cache into the user's folder; nothing here draws.
+    stand_ins = {name: types.ModuleType(name) for name in ("matplotlib", "matplotlib.pyplot")}
+    if "matplotlib" in sys.modules:
+        stand_ins.clear()
+    sys.modules.update(stand_ins)
+    try:
+        from mediapipe.tasks.python.core.base_options import BaseOptions
+        from mediapipe.tasks.python.vision.core.image import Image, ImageFormat
+        from mediapipe.tasks.python.vision.face_detector import FaceDetector as Detector
+        from mediapipe.tasks.python.vision.face_detector import FaceDetectorOptions
+    except (ImportError, OSError, AttributeError, RuntimeError) as error:
+        raise FaceBlurError(f"mediapipe {version} cannot be loaded ({_first_line(error)}): BlazeFace is left "
+                            "out.") from error
+    finally:
+        for name, module in stand_ins.items():
+            if sys.modules.get(name) is module:
+                del sys.modules[name]
+    return types.SimpleNamespace(BaseOptions=BaseOptions, Image=Image, ImageFormat=ImageFormat, FaceDetector=Detector,
+                                 FaceDetectorOptions=FaceDetectorOptions)

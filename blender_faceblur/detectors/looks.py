@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Look at one picture in several ways with one detector: turned, for faces that lie, and in parts, for tiny ones."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..core.analysis import detector_size
+from ..core.settings import DetectorUse
+from ..core.types import Box, Detection
+from .base import FaceDetector, keep_best
+
+_OVERLAP = 0.4
+_SHARED = 0.125
+_NEAR_EDGE_PX = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """`turns` are degrees by which the picture is turned clockwise before the detector sees it, one pass each.
+
+    With `tiles` = n above 1 it sees n x n overlapping parts, each enlarged n times (so about as large as the picture).
+    """
+
+    detector: FaceDetector
+    turns: tuple[int, ...] = (0,)
+    tiles: int = 1
+
+
+class ManyLooks:
+    """What several looks at pictures of one size find together, in the picture's own pixels, doubles suppressed."""
+
+    def __init__(self, looks: Sequence[Look]) -> None:
+        self._looks = tuple(looks)
+
+    def detect(self, image_bgr: NDArray[np.uint8]) -> list[Detection]:
+        """As `FaceDetector.detect`; boxes of turned passes lie around the leaning face, landmarks are turned back."""
+        found = [d for look in self._looks for d in _look(image_bgr, look)]
+        if len(self._looks) == 1 and self._looks[0].turns == (0,) and self._looks[0].tiles == 1:
+            return found
+        boxes = np.array([d.box for d in found], np.float32).reshape(-1, 4)
+        return [found[i] for i in keep_best(boxes, np.array([d.confidence for d in found], np.float32), _OVERLAP)]
+
+
+def combine_looks(
+    used: Sequence[tuple[FaceDetector, DetectorUse]], frame_size: tuple[int, int]
+) -> list[tuple[ManyLooks, DetectorUse]]:
+    """One for each detector and size of picture, whatever turns and tiles it is used with; order is kept.
+
+    Large sizes become the same where a source is small; the same look twice, which adds nothing, is done once. All
+    of them run as often as the most frequent.
+    """
+    looks: dict[tuple[str, tuple[int, int]], dict[tuple[tuple[int, ...], int], Look]] = {}
+    uses: dict[tuple[str, tuple[int, int]], DetectorUse] = {}
+    for detector, use in used:
+        key = use.detector, detector_size(frame_size, use.long_side)
+        uses[key] = min(uses.get(key, use), use, key=lambda one: one.each_look)
+        looks.setdefault(key, {})[use.turns, use.tiles] = Look(detector, use.turns, use.tiles)
+    return [(ManyLooks(list(looks[key].values())), use) for key, use in uses.items()]
+
+
+def _look(picture: NDArray[np.uint8], look: Look) -> Iterator[Detection]:
+    if look.tiles == 1:
+        for turn in look.turns:
+            yield from _turned(picture, look.detector, turn)
+        return
+    import cv2
+
+    height, width = picture.shape[:2]
+    for top, bottom in split_side(height, look.tiles):
+        for left, right in split_side(width, look.tiles):
+            size = (right - left) * look.tiles, (bottom - top) * look.tiles
+            part = np.asarray(cv2.resize(picture[top:bottom, left:right], size, interpolation=cv2.INTER_LINEAR))
+            for turn in look.turns:
+                for d in _turned(part, look.detector, turn):
+                    placed = _place(d, look.tiles, left, top)
+                    if not _is_cut(placed.box, (left, top, right, bottom), (width, height)):
+                        yield placed
+
+
+def split_side(length: int, parts: int) -> list[tuple[int, int]]:
+    """Half-open ranges that cover 0..length and overlap by a quarter of a share: what one cuts the next has whole."""
+    share = length / parts
+    return [(max(0, math.floor(i * share - _SHARED * share)), min(length, math.ceil((i + 1) * share + _SHARED * share)))
+            for i in range(parts)]
+
+
+def _is_cut(box: Box, part: tuple[int, int, int, int], size: tuple[int, int]) -> bool:
+    """Whether the box ends at an edge of the part that is not the picture's: its neighbour sees that face whole."""
+    return ((part[0] > 0 and box[0] <= part[0] + _NEAR_EDGE_PX) or (part[1] > 0 and box[1] <= part[1] + _NEAR_EDGE_PX)
+            or (part[2] < size[0] and box[2] >= part[2] - _NEAR_EDGE_PX)
+            or (part[3] < size[1] and box[3] >= part[3] - _NEAR_EDGE_PX))
+
+
+def _place(d: Detection, enlarged: int, left: int, top: int) -> Detection:
+    x1, y1, x2, y2 = (value / enlarged for value in d.box)
+    marks = None if d.landmarks is None else tuple((x / enlarged + left, y / enlarged + top) for x, y in d.landmarks)
+    return Detection((x1 + left, y1 + top, x2 + left, y2 + top), d.confidence, d.detector, marks)
+
+
+def _turned(picture: NDArray[np.uint8], detector: FaceDetector, turn_deg: int) -> list[Detection]:
+    """What the detector finds in the picture turned clockwise, where it lies in the picture as it is."""
+    if turn_deg % 360 == 0:
+        return detector.detect(picture)
+    import cv2
+
+    height, width = picture.shape[:2]
+    # OpenCV counts angles anticlockwise.
+    forth = cv2.getRotationMatrix2D((width / 2, height / 2), -turn_deg, 1.0)
+    c, s = abs(forth[0, 0]), abs(forth[0, 1])
+    # All of the picture stays in sight, black around it.
+    size = math.ceil(width * c + height * s - 1e-6), math.ceil(width * s + height * c - 1e-6)
+    forth[:, 2] += (size[0] - width) / 2, (size[1] - height) / 2
+    quarter = {90: cv2.ROTATE_90_CLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_COUNTERCLOCKWISE}
+    if turn_deg % 360 in quarter:
+        seen = cv2.rotate(picture, quarter[turn_deg % 360])
+    else:
+        # OpenCV puts pixel centres at whole numbers, we put corners there.
+        shifted = forth.copy()
+        shifted[:, 2] += forth[:, :2] @ (0.5, 0.5) - 0.5
+        seen = cv2.warpAffine(picture, shifted, size, flags=cv2.INTER_LINEAR)
+    back = cv2.invertAffineTransform(forth)
+    return [_turn_back(d, back, math.radians(turn_deg)) for d in detector.detect(np.asarray(seen, np.uint8))]
+
+
+def _turn_back(d: Detection, back: NDArray[np.float64], turn: float) -> Detection:
+    x1, y1, x2, y2 = d.box
+    cx, cy = back @ ((x1 + x2) / 2, (y1 + y2) / 2, 1)
+    # The box of the ellipse in the box as it was found, which now leans.
+    half_x = math.hypot((x2 - x1) / 2 * math.cos(turn), (y2 - y1) / 2 * math.sin(turn))
+    half_y = math.hypot((x2 - x1) / 2 * math.sin(turn), (y2 - y1) / 2 * math.cos(turn))
+    marks = None
+    if d.landmarks is not None:
+        marks = tuple((float(x), float(y)) for x, y in (back @ (px, py, 1) for px, py in d.landmarks))
+    return Detection((float(cx) - half_x, float(cy) - half_y, float(cx) + half_x, float(cy) + half_y), d.confidence,
+                     d.detector, marks)

@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is optional in the environment is added once, and never keeps the rest from working."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from tools import environment
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def add_mediapipe(folder: Path) -> None:
+    environment._ensure_mediapipe(ROOT, folder, Path(sys.executable))
+
+
+def test_mediapipe_that_cannot_be_had_is_said_and_left_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+                                                            capsys: pytest.CaptureFixture[str]) -> None:
+    def refuse(python: Path, lock: Path, *options: str) -> None:
+        raise environment.EnvironmentProblem("pip could not install mediapipe.txt: no matching distribution")
+
+    monkeypatch.setattr(environment, "_install", refuse)
+    add_mediapipe(tmp_path / "env")
+    assert "left out" in capsys.readouterr().err.splitlines()[-1]
+    assert not list(tmp_path.glob("env/complete*"))
+
+
+def test_mediapipe_is_added_once_without_what_it_asks_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[tuple[str, ...]] = []
+    monkeypatch.setattr(environment, "_install", lambda python, lock, *options: calls.append((lock.name, *options)))
+    (tmp_path / "env").mkdir()
+    add_mediapipe(tmp_path / "env")
+    add_mediapipe(tmp_path / "env")
+    assert calls == [("mediapipe.txt", "--no-deps")]

@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Presets: what they run is known, what they lack is said, and what few ask for is fetched on request only."""
+
+from __future__ import annotations
+
+import pytest
+
+from blender_faceblur import paths
+from blender_faceblur.core.settings import DEFAULT_EXPANSION, PRESETS, choose_detectors, find_preset, list_detectors
+from blender_faceblur.core.types import FaceBlurError
+from blender_faceblur.detectors import find_detector
+
+
+@pytest.mark.parametrize("preset", PRESETS, ids=lambda preset: preset.name)
+def test_every_detector_of_a_preset_is_known_and_listed_with_its_weights(preset: object) -> None:
+    assert preset in PRESETS
+    for use in (*preset.detectors, *preset.without_yunet):  # type: ignore[attr-defined]
+        kind = find_detector(use.detector)
+        for name in (use.detector, *kind.further_weights):
+            assert preset.name in paths.list_models()[name].presets, name  # type: ignore[attr-defined]
+        assert 0 <= use.threshold < 1 and use.tiles >= 1 and use.turns
+        assert kind.gives_landmarks or use.turns == (0,), "without landmarks nobody knows how a face leans"
+
+
+def test_weights_name_only_presets_that_run_them() -> None:
+    needed = {(name, preset.name) for preset in PRESETS for kind in map(find_detector, list_detectors(preset))
+              for name in (kind.name, *kind.further_weights)}
+    assert {(model.name, preset) for model in paths.list_models().values() for preset in model.presets} == needed
+
+
+def test_five_is_the_popular_recipe() -> None:
+    five = find_preset("five")
+    assert {use.detector: use.threshold for use in five.detectors if use.detector.startswith(("ssd", "blaze"))} == {
+        "ssd_res10": 0.25, "blazeface_short": 0.2, "blazeface_full": 0.2}
+    assert {"yunet_n", "haar_frontal", "haar_profile"} < set(list_detectors(five)) and DEFAULT_EXPANSION == 1.4
+    assert five.cover_doubts and five.on_request
+
+
+def test_five_runs_without_what_is_missing_and_says_so() -> None:
+    five = find_preset("five")
+    uses, notes = choose_detectors(five, {"yunet_n", "haar_frontal", "haar_profile", "ssd_res10"})
+    assert {use.detector for use in uses} == {"yunet_n", "haar_frontal", "haar_profile", "ssd_res10"}
+    assert any("without blazeface_short, blazeface_full" in note for note in notes)
+    assert len(choose_detectors(five, set(list_detectors(five)))[1]) == len(notes) - 1
+    with pytest.raises(FaceBlurError, match="None of the detectors"):
+        choose_detectors(five, {"centerface"})
+
+
+def test_every_preset_has_words_for_people() -> None:
+    assert all(preset.meaning and "\n" not in preset.meaning for preset in PRESETS)
