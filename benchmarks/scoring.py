@@ -55,6 +55,8 @@ class Score:
     tracks: int | None = None
     doubts: int | None = None
     keys_per_minute: list[float] = field(default_factory=list)
+    sizes: list[float] = field(default_factory=list)
+    """How many times as large as the face its track's mask is (square root of the areas' ratio), dense truth only."""
     frames: int = 0
     seconds: float = 0.0
     misses: list[Miss] = field(default_factory=list)
@@ -62,7 +64,7 @@ class Score:
     def add(self, other: Score) -> None:
         """Take another clip's counts in; of runs the longest is kept, misses stay with their clip."""
         for name in ("clear", "clear_covered", "hard", "hard_covered", "not_shown", "outside", "area", "frames",
-                     "seconds", "keys_per_minute"):
+                     "seconds", "keys_per_minute", "sizes"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
         for name in ("switches", "tracks", "doubts"):
             setattr(self, name, _combine(getattr(self, name), getattr(other, name), lambda a, b: a + b))
@@ -80,13 +82,15 @@ class Score:
             "-" if self.doubts is None else str(self.doubts),
             "-" if self.switches is None else str(self.switches),
             f"{median(self.keys_per_minute):.0f}" if self.keys_per_minute else "-",
+            f"{median(self.sizes):.2f}" if self.sizes else "-",
             f"{self.frames / self.seconds:.1f}" if self.seconds else "-",
         ]
 
     def to_json(self) -> dict[str, object]:
         content: dict[str, object] = {
-            name: getattr(self, name) for name in self.__slots__ if name not in ("misses", "keys_per_minute")}
+            name: getattr(self, name) for name in self.__dataclass_fields__ if name not in ("misses", "keys_per_minute", "sizes")}
         content["keys_per_minute"] = median(self.keys_per_minute) if self.keys_per_minute else None
+        content["size"] = median(self.sizes) if self.sizes else None
         content["misses"] = [
             {"frame": m.frame, "kind": m.face.kind, "who": m.face.who, "covered": round(m.share, 3),
              "ellipse": [round(v, 3) for v in (m.face.ellipse.cx, m.face.ellipse.cy, m.face.ellipse.rx,
@@ -94,7 +98,7 @@ class Score:
         return content
 
 
-HEADINGS = ("clear", "%", "hard", "run", "out %", "tracks", "doubts", "switch", "keys/min", "fps")
+HEADINGS = ("clear", "%", "hard", "run", "out %", "tracks", "doubts", "switch", "keys/min", "size", "fps")
 
 
 def score_cover(cover: Cover, truth: Truth) -> Score:
@@ -122,7 +126,10 @@ def score_cover(cover: Cover, truth: Truth) -> Score:
             _count(score, face, share, frame)
             if face.kind == CLEAR:
                 covered.setdefault(face.who, []).append(share >= COVERED)
-        for who, track in match_tracks(cover.list_faces(frame), [face for face in faces if face.who]).items():
+        tracks, people = cover.list_faces(frame), {face.who: face.ellipse for face in faces if face.who}
+        for who, track in match_tracks(tracks, people).items():
+            shown = dict(tracks)[track]
+            score.sizes.append(float(np.sqrt(shown.rx * shown.ry / (people[who].rx * people[who].ry))))
             switches += last_track.get(who, track) != track
             last_track[who] = track
         score.outside += int((mask & (1 - allowed)).sum())
@@ -164,15 +171,14 @@ def find_longest_run(covered: list[bool]) -> int:
     return longest
 
 
-def match_tracks(tracks: list[tuple[str, Ellipse]], faces: list[Face]) -> dict[int, str]:
+def match_tracks(tracks: list[tuple[str, Ellipse]], people: dict[int, Ellipse]) -> dict[int, str]:
     """The track of each person: pairs whose centres lie in each other's ellipses, the nearest first, each once."""
     pairs = []
     for name, ellipse in tracks:
-        for face in faces:
-            away = max(_distance(face.ellipse.cx, face.ellipse.cy, ellipse),
-                       _distance(ellipse.cx, ellipse.cy, face.ellipse))
+        for who, face in people.items():
+            away = max(_distance(face.cx, face.cy, ellipse), _distance(ellipse.cx, ellipse.cy, face))
             if away <= 1:
-                pairs.append((away, face.who, name))
+                pairs.append((away, who, name))
     matched: dict[int, str] = {}
     for _, who, name in sorted(pairs):
         if who not in matched and name not in matched.values():

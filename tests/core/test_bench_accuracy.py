@@ -39,7 +39,7 @@ def test_counts_covered_faces_runs_and_area() -> None:
     score = score_cover(cover, truth)
     assert (score.clear, score.clear_covered, score.hard, score.hard_covered) == (60, 53, 60, 0)
     assert score.longest_run == 7 and score.switches == 0 and score.outside == 0
-    assert score.area == 60 * WIDTH * HEIGHT
+    assert score.area == 60 * WIDTH * HEIGHT and score.sizes[0] == pytest.approx(1.1, abs=0.1)
     assert {miss.frame for miss in score.misses if miss.face.kind == CLEAR} == set(range(10, 17))
 
 
