@@ -69,9 +69,23 @@ def _add_mask_strip(scene: bpy.types.Scene, strip: bpy.types.Strip, mask: bpy.ty
     if mask_strip.frame_final_duration != strip.frame_final_duration:
         mask_strip.frame_final_duration = strip.frame_final_duration
     mask_strip.channel = channel
-    with borrow_selection(scene, strip, mask_strip):
+    # Connecting ends what was connected before: a film's sound must come along.
+    with borrow_selection(scene, strip, mask_strip, *_list_connected(scene, strip)):
         bpy.ops.sequencer.connect()
     return mask_strip
+
+
+def _list_connected(scene: bpy.types.Scene, strip: bpy.types.Strip) -> list[bpy.types.Strip]:
+    """The strips that are connected to one, as far as Blender tells."""
+    if hasattr(strip, "connections"):
+        return list(strip.connections)
+    # Blender 5.0 tells nobody. A film is added together with its sound, which lies as the film does.
+    return [
+        other for other in scene.sequence_editor.strips
+        if strip.type == "MOVIE" and other.type == "SOUND" and other.sound is not None
+        and bpy.path.abspath(other.sound.filepath) == bpy.path.abspath(strip.filepath)
+        and (other.frame_start, other.frame_final_start) == (strip.frame_start, strip.frame_final_start)
+    ]
 
 
 def find_pairs(scene: bpy.types.Scene) -> Iterator[tuple[Any, Any, Any]]:

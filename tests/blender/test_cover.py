@@ -92,6 +92,24 @@ def test_removing_leaves_nothing(scene: Any, film: Path) -> None:
     assert not [strip for strip in scene.sequence_editor.strips if len(strip.modifiers)]
 
 
+def test_a_film_stays_connected_to_its_sound(scene: Any, film: Path, tmp_path: Path) -> None:
+    from .. import films
+
+    talkie = films.write_film(tmp_path / "talkie.mp4", range(40), rate=24, size=(disks.WIDTH, disks.HEIGHT), sound=True)
+    strips = scene.sequence_editor.strips
+    picture, sound = strips.new_movie("talkie", str(talkie), 5, 1), strips.new_sound("sound", str(talkie), 4, 1)
+    with borrow_selection(scene, picture, sound):
+        bpy.ops.sequencer.connect()
+    cover_footage(scene, picture, disks.build_document(talkie.name), EFFECT)
+    mask_strip = find_modifier(picture).input_mask_strip
+    if hasattr(picture, "connections"):
+        assert set(sound.connections) == {picture, mask_strip} and set(mask_strip.connections) == {picture, sound}
+    uncover(scene, picture)
+    if hasattr(picture, "connections"):
+        assert list(sound.connections) == [picture]
+    assert strips.get("sound") == sound and strips.get("talkie") == picture
+
+
 def test_a_retimed_and_reversed_strip_can_be_covered(scene: Any, film: Path, tmp_path: Path) -> None:
     strip = find(scene, "second")
     strip.frame_offset_start = strip.frame_offset_end = 0
