@@ -88,7 +88,8 @@ class Score:
 
     def to_json(self) -> dict[str, object]:
         content: dict[str, object] = {
-            name: getattr(self, name) for name in self.__dataclass_fields__ if name not in ("misses", "keys_per_minute", "sizes")}
+            name: getattr(self, name) for name in self.__dataclass_fields__
+            if name not in ("misses", "keys_per_minute", "sizes")}
         content["keys_per_minute"] = median(self.keys_per_minute) if self.keys_per_minute else None
         content["size"] = median(self.sizes) if self.sizes else None
         content["misses"] = [
