@@ -55,6 +55,11 @@ def decode_size(frame_size: tuple[int, int], uses: Iterable[DetectorUse]) -> tup
     return max(detector_size(frame_size, use.long_side) for use in uses)
 
 
+def find_stride(look_every_s: float, frame_rate: float) -> int:
+    """Every how manyth frame is looked at by the detectors, at least."""
+    return max(1, int(look_every_s * frame_rate + 0.1))
+
+
 def split_range(frame_count: int, frame_rate: float, processes: int) -> list[Segment]:
     """Equal parts of 0..frame_count, fewer than `processes` when they would be too short to be worth a process."""
     least = max(_LEAST_SEGMENT_FRAMES, round(_LEAST_SEGMENT_S * frame_rate))
@@ -70,11 +75,14 @@ def analyse_frames(
     detectors: Sequence[tuple[Detector, DetectorUse]],
     strong: float,
     upright_turn: int = 0,
+    stride: int = 1,
 ) -> Iterator[FrameRecord]:
     """Detect and follow over consecutive pictures (BGR, as large as `decode_size` says); records in order.
 
     A record comes about a second after its picture. Boxes are in pixels of `frame_size`. `upright_turn`: degrees
     clockwise (0, 90, 180, 270) by which the pictures are turned for the detectors; what they find is turned back.
+    The detectors look at the first frame, at each that is a multiple of `stride`, after cuts, and where a face can no
+    longer be followed surely; between these, faces are followed.
     """
     import cv2
 
@@ -85,42 +93,64 @@ def analyse_frames(
     # A detector's own size where there is one: scaling once more would take as long as following.
     flow_size = detector_size(frame_size, min(_FLOW_LONG_SIDE, max(use.long_side for _, use in detectors)))
     # The same detector at the same size twice would add nothing.
-    distinct = list({(use.detector, detector_size(frame_size, use.long_side)): d for d, use in detectors}.items())
+    distinct = list({(use.detector, detector_size(frame_size, use.long_side)): (detector, use)
+                     for detector, use in detectors}.items())
     to_flow = np.tile(np.array(flow_size) / np.array(frame_size), 2)
 
     def flow(before: NDArray[np.uint8], after: NDArray[np.uint8], boxes: list[Array]) -> list[Array | None]:
         followed = follow_boxes(before, after, [box * to_flow for box in boxes])
         return [None if box is None else box / to_flow for box in followed]
 
-    follower = Follower(frame_rate, strong, flow)
+    follower = Follower(frame_rate, strong, flow, stride)
     cuts = CutFinder(frame_rate)
     last: NDArray[np.uint8] | None = None
-    hits: list[Hit] = []
+    scaled: dict[tuple[int, int], NDArray[np.uint8]] = {}
+    detections: dict[int, list[Detection]] = {}
+
+    def look(number: int = 0) -> list[Hit]:
+        """Run on the frame at hand the detectors whose turn it is at that look (0: all), each once."""
+        for i, ((_, size), (detector, use)) in enumerate(distinct):
+            if i not in detections and number % use.each_look == 0:
+                found = detector.detect(_scale_to(scaled, size))
+                detections[i] = _scale_detections(found, frame_size[0] / size[0], frame_size[1] / size[1])
+        return merge_detections([one for found in detections.values() for one in found])
+
     for source_frame, picture in frames:
         # Where a film repeats a picture its source yields the same array again.
+        first = last is None
         if picture is not last:
-            last = picture
+            last, detections = picture, {}
             upright = picture if turn is None else np.asarray(cv2.rotate(picture, turn), np.uint8)
             scaled = {(upright.shape[1], upright.shape[0]): upright}
-            for size in sorted({size for (_, size), _ in distinct} | {flow_size}, reverse=True):
-                if size not in scaled:
-                    # From the smallest that is large enough: scaling takes time by the pixel it reads.
-                    nearest = min((s for s in scaled if s[0] >= size[0]), default=max(scaled))
-                    scaled[size] = _reduce(scaled[nearest], size)
-            detections: list[Detection] = []
-            for (_, size), detector in distinct:
-                detections += _scale_detections(
-                    detector.detect(scaled[size]), frame_size[0] / size[0], frame_size[1] / size[1])
-            hits = merge_detections(detections)
+            small = _scale_to(scaled, flow_size)
             # By way of a quarter of its size, which OpenCV makes quickly.
             quarter = max(flow_size[0] // 4, THUMBNAIL[0]), max(flow_size[1] // 4, THUMBNAIL[1])
-            thumbnail = _reduce(_reduce(scaled[flow_size], quarter), THUMBNAIL)
-            grey = np.asarray(cv2.cvtColor(scaled[flow_size], cv2.COLOR_BGR2GRAY), np.uint8)
+            thumbnail = _reduce(_reduce(small, quarter), THUMBNAIL)
+            grey = np.asarray(cv2.cvtColor(small, cv2.COLOR_BGR2GRAY), np.uint8)
         cut, mixed = cuts.look(thumbnail)
-        for record in follower.step(source_frame, hits, grey, cut, mixed):
+        hits = None
+        if first or cut:
+            hits = look()
+        elif source_frame % stride == 0:
+            # Whole multiples, so that two processes decide alike about the frames that both of them see.
+            hits = look(source_frame // stride)
+        elif detections:
+            hits = look(1)
+        done = follower.step(source_frame, hits, grey, cut, mixed, look)
+        follower.newest.looked = len(detections) == len(distinct)
+        for record in done:
             yield _turn_back(record, upright_turn, stored_size)
     for record in follower.finish():
         yield _turn_back(record, upright_turn, stored_size)
+
+
+def _scale_to(scaled: dict[tuple[int, int], NDArray[np.uint8]], size: tuple[int, int]) -> NDArray[np.uint8]:
+    """A picture at `size`, kept with the others: made from the smallest that is large enough."""
+    if size not in scaled:
+        # Scaling takes time by the pixel it reads.
+        nearest = min((s for s in scaled if s[0] >= size[0]), default=max(scaled))
+        scaled[size] = _reduce(scaled[nearest], size)
+    return scaled[size]
 
 
 def _reduce(picture: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:

@@ -7,6 +7,7 @@ where they were first found. What comes out is numbers only, so that nothing lat
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -24,6 +25,8 @@ Flow = Callable[[Picture, Picture, list[Array]], list[Array | None]]
 _MATCH_OVERLAP = 0.25
 _NEAR_SIZES, _NEAR_RATIO = 0.75, 1.7
 _SAME_PLACE = 0.5
+_FAR_SIZES = 0.25
+"""Of the face's size: how far flow may carry it before it is looked for."""
 _LONE_CARRY_S, _WEAK_CARRY_S, _CARRY_S = 0.2, 0.4, 1.25
 _BACKWARD_S = 1.0
 _COAST_S = 0.6
@@ -51,6 +54,8 @@ class FrameRecord:
     rows: list[Row] = field(default_factory=list)
     joins: list[tuple[int, int]] = field(default_factory=list)
     """Chains that met here, earlier one first: probably the same face."""
+    looked: bool = True
+    """Whether all detectors were run."""
 
 
 @dataclass(slots=True)
@@ -60,6 +65,7 @@ class _Chain:
     first_frame: int
     last_found: int
     confidence: float
+    found_at: tuple[float, float]
     drift: Array = field(default_factory=lambda: np.zeros(2))
     hits: int = 1
     strong_hits: int = 0
@@ -74,15 +80,20 @@ class _Chain:
 class Follower:
     """Takes frames in order by `step`, gives records back about a second later, the rest by `finish`."""
 
-    def __init__(self, frame_rate: float, strong: float, flow: Flow) -> None:
-        """`strong` is the confidence from which one hit alone is believed."""
+    def __init__(self, frame_rate: float, strong: float, flow: Flow, stride: int = 1) -> None:
+        """`strong` is the confidence from which one hit alone is believed; every `stride`th frame has hits at least."""
         self._strong = strong
         self._flow = flow
-        self._lone_carry = max(3, round(_LONE_CARRY_S * frame_rate))
+        self._lone_carry = max(3, round(_LONE_CARRY_S * frame_rate), 2 * stride)
         self._weak_carry = max(3, round(_WEAK_CARRY_S * frame_rate))
         self._carry = max(4, round(_CARRY_S * frame_rate))
         self._coast = max(3, round(_COAST_S * frame_rate))
         self._backward = max(3, round(_BACKWARD_S * frame_rate))
+        self._stride = stride
+        # Hits in neighbouring frames say the same thing again: what counts is for how long there were some.
+        self._proven_hits = max(2, math.ceil(_PROVEN_HITS / stride))
+        self._proven_weak_hits = max(3, math.ceil(_PROVEN_WEAK_HITS / stride))
+        self._delay = self._backward + self._proven_weak_hits * stride
         self._ring: deque[tuple[Picture, FrameRecord]] = deque()
         self._chains: list[_Chain] = []
         self._count = 0
@@ -92,22 +103,41 @@ class Follower:
         """How many frames before and after a range must be seen for its records to be as if all were seen."""
         return max(4, round(_CARRY_S * frame_rate)) + 1
 
-    def step(self, source_frame: int, hits: list[Hit], picture: Picture, cut: bool, mixed: bool) -> list[FrameRecord]:
-        """Take the next frame. `picture` is kept for a second and handed to the flow."""
+    @property
+    def newest(self) -> FrameRecord:
+        """The record of the frame that was taken last."""
+        return self._ring[-1][1]
+
+    def step(
+        self, source_frame: int, hits: list[Hit] | None, picture: Picture, cut: bool, mixed: bool,
+        look: Callable[[], list[Hit]] | None = None,
+    ) -> list[FrameRecord]:
+        """Take the next frame. `picture` is kept for a second and handed to the flow.
+
+        `hits` is None where nobody looked for faces; where flow then loses one, `look` is asked for them after all.
+        """
         if cut:
             self._chains.clear()
         record = FrameRecord(source_frame, cut, mixed)
         self._ring.append((picture, record))
+        followed: dict[int, Array | None] | None = None
+        if hits is None:
+            followed = self._follow(self._chains)
+            if look is not None and any(c.strong_hits and self._is_doubtful(c, followed[c.number])
+                                        for c in self._chains if c.carried):
+                hits = look()
+        record.looked = hits is not None
+        hits = hits or []
         free = self._match(record, hits, [c.predicted() for c in self._chains], self._chains, list(range(len(hits))))
         lost = [c for c in self._chains if c.last_found != source_frame]
         if lost:
-            followed = self._follow(lost)
-            kept = [(c, b) for c, b in zip(lost, followed, strict=True) if b is not None]
+            places = self._follow(lost) if followed is None else followed
+            kept = [(c, b) for c in lost if (b := places[c.number]) is not None]
             free = self._match(record, hits, [b for _, b in kept], [c for c, _ in kept], free)
             free = self._match_near(record, hits, [c for c in lost if c.last_found != source_frame], free)
-            for chain, box in zip(lost, followed, strict=True):
+            for chain in lost:
                 if chain.last_found != source_frame:
-                    self._carry_on(chain, box, record)
+                    self._carry_on(chain, places[chain.number], record)
         for i in free:
             self._begin(record, hits[i])
         self._chains = [c for c in self._chains if self._lives(c, source_frame)]
@@ -116,7 +146,7 @@ class Follower:
                 chain.proven = True
                 self._carry_back(chain)
         done = []
-        while len(self._ring) > self._backward + _PROVEN_WEAK_HITS:
+        while len(self._ring) > self._delay:
             done.append(self._ring.popleft()[1])
         return done
 
@@ -126,13 +156,21 @@ class Follower:
         self._chains.clear()
         return records
 
-    def _follow(self, chains: list[_Chain]) -> list[Array | None]:
-        """Flow from the frame before; waiting chains are where they were and are not followed."""
+    def _follow(self, chains: list[_Chain]) -> dict[int, Array | None]:
+        """Boxes by chain number, from the frame before; waiting chains are where they were and are not followed."""
         moving = [c for c in chains if c.carried]
-        if not moving or len(self._ring) < 2:
-            return [None] * len(chains)
-        boxes = iter(self._flow(self._ring[-2][0], self._ring[-1][0], [c.box for c in moving]))
-        return [next(boxes) if c.carried else None for c in chains]
+        places: dict[int, Array | None] = dict.fromkeys((c.number for c in chains), None)
+        if moving and len(self._ring) > 1:
+            boxes = self._flow(self._ring[-2][0], self._ring[-1][0], [c.box for c in moving])
+            places.update(zip((c.number for c in moving), boxes, strict=True))
+        return places
+
+    def _is_doubtful(self, chain: _Chain, followed: Array | None) -> bool:
+        """Whether flow lost a face, or carried it so far that it should be found again before it goes on."""
+        if followed is None:
+            return True
+        way = np.subtract(centre_of(followed), chain.found_at)
+        return bool(np.hypot(*way) > _FAR_SIZES * size_of(followed))
 
     def _match(
         self, record: FrameRecord, hits: list[Hit], places: list[Array], chains: list[_Chain], free: list[int]
@@ -171,12 +209,13 @@ class Follower:
         return free
 
     def _found(self, chain: _Chain, hit: Hit, record: FrameRecord) -> None:
-        if chain.carried and record.source_frame - chain.last_found <= 2:
+        if chain.carried and record.source_frame - chain.last_found <= 1 + self._stride:
             step = np.array(centre_of(hit.box)) - np.array(centre_of(chain.box))
             chain.drift = 0.5 * chain.drift + 0.5 * step
         else:
             chain.drift = np.zeros(2)
         chain.box = hit.box
+        chain.found_at = centre_of(hit.box)
         chain.last_found = record.source_frame
         chain.hits += 1
         chain.strong_hits += self._is_strong(hit)
@@ -193,19 +232,21 @@ class Follower:
             smaller = size_of(hit.box) < max(size_of(record.rows[int(i)].box) for i in [inside.argmax()])
             if smaller and inside.max() > 0.9 and not self._is_strong(hit):
                 return
-        chain = _Chain(self._count, hit.box, record.source_frame, record.source_frame, hit.confidence)
+        chain = _Chain(self._count, hit.box, record.source_frame, record.source_frame, hit.confidence,
+                       centre_of(hit.box))
         chain.strong_hits = int(self._is_strong(hit))
         self._count += 1
         self._chains.append(chain)
         record.rows.append(Row(chain.number, hit.box, hit.confidence, hit.roll, hit.voices))
 
     def _carry_on(self, chain: _Chain, box: Array | None, record: FrameRecord) -> None:
-        chain.drift = 0.8 * chain.drift
         found_here = [r.box for r in record.rows if r.voices]
         covered = bool(found_here) and bool(overlaps(chain.box[None], np.array(found_here)).max() > _SAME_PLACE)
         if box is None or record.source_frame - chain.last_found > self._limit(chain) or covered:
             chain.carried = False
+            chain.drift = 0.8 * chain.drift
             return
+        chain.drift = 0.5 * chain.drift + 0.5 * (np.array(centre_of(box)) - np.array(centre_of(chain.box)))
         chain.box = box
         chain.confidence *= 0.97
         record.rows.append(Row(chain.number, box, chain.confidence, None, 0))
@@ -221,7 +262,7 @@ class Follower:
         return self._carry if chain.strong_hits > 1 else self._weak_carry
 
     def _is_proven(self, chain: _Chain) -> bool:
-        return (chain.strong_hits > 0 and chain.hits >= _PROVEN_HITS) or chain.hits >= _PROVEN_WEAK_HITS
+        return chain.hits >= (self._proven_hits if chain.strong_hits else self._proven_weak_hits)
 
     def _carry_back(self, chain: _Chain) -> None:
         """From the chain's first frame towards earlier ones, until flow fails, a cut comes or another chain is met."""

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from array import array
 from bisect import bisect_right
 from dataclasses import dataclass, field
@@ -20,7 +21,7 @@ _SAME_FACE = 0.4
 _JOIN_GAP_S = 1.0
 _JOIN_SIZES, _JOIN_RATIO = 0.8, 1.8
 _HOLD_S, _LEAVING_S = 0.25, 1.0
-_SURE, _SUSTAINED_HITS, _SUSTAINED_SHARE = 0.72, 8, 0.4
+_SURE, _SUSTAINED_HITS, _LEAST_HITS, _SUSTAINED_SHARE = 0.72, 8, 3, 0.4
 _SUSTAINED_CONFIDENCE, _SUSTAINED_PER_SIZE = 0.24, 0.2
 _PICTURE_WEAK = 0.35
 _GROWTH_PER_S, _MOST_GROWTH = 0.3, 0.2
@@ -46,6 +47,8 @@ class RowTable:
         self.segments = segments
         self.cuts: set[int] = set()
         self.mixing: set[int] = set()
+        self.looked: set[int] = set()
+        """Frames in which the detectors were run."""
         self.joins: list[tuple[int, int]] = []
         self._frames = array("i")
         self._chains = array("q")
@@ -63,6 +66,8 @@ class RowTable:
                 self.cuts.add(record.source_frame)
             if record.mixed:
                 self.mixing.add(record.source_frame)
+            if record.looked:
+                self.looked.add(record.source_frame)
         for row in record.rows:
             self._frames.append(record.source_frame)
             self._chains.append(self._global(segment, row.chain))
@@ -141,10 +146,11 @@ def link_tracks(
     paths = _join_met(paths, table.joins)
     paths = _join_fragments(paths, cuts, frame_rate)
     linked = Linked()
+    looked = np.array(sorted(table.looked))
     kept = []
     weak: set[int] = set()
     for path in paths:
-        reason = _find_weakness(path, strong, frame_size, single=frame_count == 1)
+        reason = _find_weakness(path, strong, frame_size, looked, single=frame_count == 1)
         if reason:
             weak |= path.numbers
             linked.doubts.append(_to_doubt(path, path.frames[0], path.frames[-1] + 1, reason, frame_count))
@@ -239,8 +245,10 @@ def _join_fragments(paths: list[_Path], cuts: list[int], frame_rate: float) -> l
     return sorted(done + open_paths, key=lambda p: (p.frames[0], p.boxes[0, 0]))
 
 
-def _find_weakness(path: _Path, strong: float, frame_size: tuple[int, int], single: bool) -> str:
-    """Why a path is too weak to be covered; empty when it isn't."""
+def _find_weakness(
+    path: _Path, strong: float, frame_size: tuple[int, int], looked: NDArray[np.int_], single: bool
+) -> str:
+    """Why a path is too weak to be covered; empty when it isn't. `looked`: the frames with detections, sorted."""
     found = path.found()
     confidence = path.confidence[found]
     strong_hits = int(((confidence >= strong) | (path.voices[found] > 1)).sum())
@@ -252,9 +260,12 @@ def _find_weakness(path: _Path, strong: float, frame_size: tuple[int, int], sing
     sizes = np.sqrt(areas(path.boxes[found]))
     # Small faces are often only found weakly; a large one that never is found well is mostly foliage or cloth.
     enough = _SUSTAINED_CONFIDENCE + _SUSTAINED_PER_SIZE * float(np.median(sizes)) / min(frame_size)
+    chances = int(np.searchsorted(looked, seen[-1], "right") - np.searchsorted(looked, seen[0]))
+    span = int(seen[-1] - seen[0]) + 1
+    # Where only some frames were looked at, fewer hits stand for as long a time.
     if (
-        len(seen) >= _SUSTAINED_HITS
-        and len(seen) >= _SUSTAINED_SHARE * (seen[-1] - seen[0] + 1)
+        len(seen) >= max(_LEAST_HITS, math.ceil(_SUSTAINED_HITS * chances / span))
+        and len(seen) >= _SUSTAINED_SHARE * chances
         and float(confidence.mean()) >= enough
     ):
         return ""

@@ -152,6 +152,7 @@ class Frame:
     mixed: bool
     rows: list[list[float]]
     joins: list[list[int]]
+    looked: bool
 
 
 Message = Started | Running | Progress | Warned | Result | ErrorMessage | Waiting
@@ -219,7 +220,8 @@ def from_record(record: FrameRecord) -> Frame:
     for row in record.rows:
         numbers = [row.chain, *(round(v, 2) for v in row.box.tolist()), round(row.confidence, 3)]
         rows.append([*numbers, *([] if row.roll is None else [round(row.roll, 3)]), row.voices])
-    return Frame(record.source_frame, record.cut, record.mixed, rows, [list(pair) for pair in record.joins])
+    return Frame(record.source_frame, record.cut, record.mixed, rows, [list(pair) for pair in record.joins],
+                 record.looked)
 
 
 def to_record(frame: Frame) -> FrameRecord:
@@ -232,4 +234,5 @@ def to_record(frame: Frame) -> FrameRecord:
         rows.append(Row(int(numbers[0]), np.array(numbers[1:5], float), float(numbers[5]), roll, int(numbers[-1])))
     if any(len(pair) != 2 for pair in frame.joins):
         raise ProtocolError("frame: a join is wrong")
-    return FrameRecord(frame.frame, frame.cut, frame.mixed, rows, [(a, b) for a, b in frame.joins])
+    return FrameRecord(frame.frame, frame.cut, frame.mixed, rows, [(a, b) for a, b in frame.joins],
+                       frame.looked)

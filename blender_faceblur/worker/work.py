@@ -14,7 +14,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any, TextIO
 
-from ..core.analysis import analyse_frames, build_document, decode_size, split_range
+from ..core.analysis import analyse_frames, build_document, decode_size, find_stride, split_range
 from ..core.document import write_document
 from ..core.following import Follower
 from ..core.linking import RowTable, Segment
@@ -121,7 +121,8 @@ def _look_at_segment(request: SegmentRequest, tell: Tell) -> None:
         frames = source.frames(request.start, request.stop, decode_size(frame_size, uses))
         count = 0
         rate = float(info.frame_rate)
-        for record in analyse_frames(frames, frame_size, rate, detectors, preset.strong, source.upright_turn):
+        stride = find_stride(preset.look_every_s, rate)
+        for record in analyse_frames(frames, frame_size, rate, detectors, preset.strong, source.upright_turn, stride):
             tell(from_record(record))
             count += 1
             warned = _warn_newly(sessions.values(), warned, tell)

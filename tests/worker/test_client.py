@@ -18,6 +18,7 @@ import pytest
 from blender_faceblur.core.document import read_document
 from blender_faceblur.core.linking import RowTable, Segment
 from blender_faceblur.core.types import FaceBlurError
+from blender_faceblur.detectors.base import FaceDetector
 from blender_faceblur.paths import find_model, models_folder
 from blender_faceblur.worker import child, work
 from blender_faceblur.worker.client import build_request, describe_provider, probe_providers, run_job
@@ -142,7 +143,7 @@ def collect(lines: list[str | None], count: int) -> RowTable:
 
 
 def test_partial_reports_are_never_taken_as_whole() -> None:
-    frames = [to_line(Frame(i, False, False, [], [])) for i in range(5)]
+    frames = [to_line(Frame(i, False, False, [], [], True)) for i in range(5)]
     assert collect([*frames, to_line(Finished(5, []))], 5).missing() == 0
     with pytest.raises(FaceBlurError, match="2 of 5 frames"):
         collect([*frames[:3], to_line(Finished(3, []))], 5)
@@ -154,27 +155,28 @@ def test_partial_reports_are_never_taken_as_whole() -> None:
 
 def test_what_segments_run_on_is_told_once() -> None:
     def say(provider: str, warning: str) -> Said:
-        frame, end = Frame(0, False, False, [], []), Finished(1, [])
+        frame, end = Frame(0, False, False, [], [], True), Finished(1, [])
         return Said([to_line(part) for part in (Started(1), Warned(warning), Running(provider), frame, end)])
 
     told: list[Any] = []
     parts = [Segment(0, 1), Segment(1, 2)]
     second = say("CPU", "no memory left")
-    second.lines.queue[3] = to_line(Frame(1, False, False, [], []))
+    second.lines.queue[3] = to_line(Frame(1, False, False, [], [], True))
     work._collect([say("CUDA", "no memory left"), second], parts, 2, RowTable(parts), told.append)  # type: ignore[list-item]
     assert [m for m in told if isinstance(m, Warned)] == [Warned("no memory left")]
     assert [m for m in told if isinstance(m, Running)] == [Running("CPU and CUDA")]
 
 
-class Idle:
+class Idle(FaceDetector):
     """Stands for a detector whose GPU gave up while it looked at the second picture."""
 
     provider = "CUDA"
+    notes: Any = None
 
     def __init__(self, *given: Any) -> None:
-        self.given, self.notes, self.pictures = given, list[str](), 0
+        self.notes, self.pictures = list[str](), 0
 
-    def detect(self, picture: np.ndarray) -> list[Any]:
+    def detect(self, image_bgr: np.ndarray) -> list[Any]:
         self.pictures += 1
         if self.pictures == 2:
             self.notes.append("CUDA is gone")

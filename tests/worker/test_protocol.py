@@ -39,7 +39,7 @@ MESSAGES = [
     SegmentRequest("/a", "ab", "fast", 0, 10, [], ["1.png", "2.png"], [24, 1], "cpu"),
     ProbeRequest(["/p"]), Providers(["CPUExecutionProvider"]), Running("CUDA"),
     Started(3), Progress("detect", 1, 2, 3.5), Warned("one\ntwo"), Result("/x", 1, 2, 3, 4.5), ErrorMessage("no"),
-    Finished(9, ["a"]), Frame(3, True, False, [[1, 2.5, 3, 4, 5, 0.5, 1]], [[1, 2]]),
+    Finished(9, ["a"]), Frame(3, True, False, [[1, 2.5, 3, 4, 5, 0.5, 1]], [[1, 2]], False),
 ]
 
 
@@ -102,4 +102,4 @@ def test_records_survive() -> None:
 @pytest.mark.parametrize("row", [[1, 2], [1, 5, 5, 4, 9, 0.5, 1], [-1, 1, 1, 2, 2, 0.5, 1], [1] * 9])
 def test_wrong_rows_are_refused(row: list[float]) -> None:
     with pytest.raises(ProtocolError):
-        to_record(Frame(0, False, False, [row], []))
+        to_record(Frame(0, False, False, [row], [], True))
