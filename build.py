@@ -46,7 +46,7 @@ def main() -> int:
         name += " " + arguments[0]
         module += arguments.pop(0)
     try:
-        asked = _list_asked_presets(command, arguments)
+        asked = _list_asked_presets(name, arguments)
         python = environment.ensure_environment(ROOT, with_bpy=not _names_blender(arguments),
                                                 with_tests=name in NEED_TEST_PACKAGES, with_mediapipe=bool(asked))
         if command in NEED_WEIGHTS and not {"-h", "--help"} & set(arguments):
@@ -64,7 +64,9 @@ def main() -> int:
 
 def _list_asked_presets(command: str, arguments: list[str]) -> list[str]:
     """The presets on request whose weights and packages this command needs."""
-    return [name for name in ON_REQUEST if command == "test" or {name, "--preset=" + name} & set(arguments)]
+    # Accuracy is measured with every preset unless some are named.
+    every = command == "test" or (command == "bench accuracy" and "--preset" not in arguments)
+    return [name for name in ON_REQUEST if every or {name, "--preset=" + name} & set(arguments)]
 
 
 def _names_blender(arguments: list[str]) -> bool:

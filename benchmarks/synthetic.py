@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from tools.film import SCENES, FaceTruth, Picture, Placement, Scene, draw_picture, write_film
 
 from .annotations import CLEAR, HARD, IGNORE, Face, Truth
-from .degraded import darken
+from .degraded import darken_much
 
 FRAME_RATE = Fraction(25)
 SIZES_PX = (12, 16, 24, 32, 64, 128, 256, 480)
@@ -101,7 +101,7 @@ FILMS: dict[str, Film] = {
     "behind a pillar": Film(SCENES["occluded"], 2.4),
     **{f"in and out {edge}": Film(_visit(x, y), 2.4)
        for edge, x, y in (("left", -1, 0), ("right", 1, 0), ("top", 0, -1), ("bottom", 0, 1))},
-    "dark with noise": Film(_walk(0.2), 2.0, change=darken),
+    "dark with noise": Film(_walk(0.2), 2.0, change=darken_much),
     "hard-compressed": Film(_walk(0.12), 2.0, crf=45),
     "cut": Film(_cut, 2.0),
     "cross-fade": Film(_change_places, 2.0, fade=(0.35, 0.65)),

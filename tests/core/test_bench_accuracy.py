@@ -149,7 +149,7 @@ def test_degraded_faces_stay_where_the_truth_says(tmp_path: Path, name: str) -> 
         assert worse.info.frame_count == source.info.frame_count
     face, its = few.frames[5][0].ellipse, moved.frames[5][0].ellipse
     before, after = mean_inside(pictures[5], face.scaled(0.8)), mean_inside(changed[5], its.scaled(0.8))
-    assert after == pytest.approx(before * (0.25 if name == "dark" else 1), abs=6)
+    assert after == pytest.approx(before * {"dark": 0.4, "darker": 0.25}.get(name, 1), abs=6)
 
 
 def mean_inside(picture: np.ndarray, ellipse: Ellipse) -> float:
