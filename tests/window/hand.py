@@ -105,20 +105,18 @@ class Hand:
         time.sleep(0.12)
 
     def drag(self, x: float, y: float, to_x: float, to_y: float) -> None:
+        """Slowly: a border between areas is taken only after the mouse has rested on it."""
         self.move(x, y)
+        time.sleep(0.4)
         self._act("mousedown", "1")
-        for part in range(1, 6):
-            self._act("mousemove", str(round(x + (to_x - x) * part / 5)), str(round(y + (to_y - y) * part / 5)))
+        time.sleep(0.3)
+        for part in range(1, 11):
+            self._act("mousemove", str(round(x + (to_x - x) * part / 10)), str(round(y + (to_y - y) * part / 10)))
             time.sleep(0.05)
+        time.sleep(0.2)
         self._act("mouseup", "1")
         self.clicks += 1
-        time.sleep(0.12)
-
-    def scroll(self, x: float, y: float, notches: int) -> None:
-        """The wheel; positive is down."""
-        self.move(x, y)
-        self._act("click", "--repeat", str(abs(notches)), "--delay", "30", "5" if notches > 0 else "4")
-        time.sleep(0.3)
+        time.sleep(0.5)
 
     def press(self, *keys: str) -> None:
         for key in keys:

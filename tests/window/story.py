@@ -26,6 +26,10 @@ PLACES = {
 PROVIDER_LINE, BELOW_PROVIDER = 26, 110
 """The line that names where detectors ran, and from where on it moves all else down once one has run."""
 RENDER_MENU, RENDER_ANIMATION = (125, 14), (175, 59)
+EDIT_MENU, PREFERENCES, ADDONS = (79, 14), (132, 283), (40, 255)
+EDITOR_MENU, IMAGE_EDITOR, EDITOR_MODE, MASK_MENU = (27, 41), (77, 120), (83, 41), (549, 41)
+MASK_TAB, ADD_LAYER = (665, 126), (630, 128)
+"""Places in the window, which has 1600 x 900 pixels; those of the Image editor once it is 680 wide."""
 ROW = 21
 """Height of a row in the list of faces."""
 
@@ -122,6 +126,30 @@ class Story:
         self.hand.wait("the tab Face Blur", lambda s: _find_area(s, "SEQUENCER")["tab"] == "Face Blur")
         time.sleep(0.3)
 
+    def open_mask(self, film: Path) -> None:
+        """Show the mask, over its film, in an Image editor in the place of the file browser, made wider."""
+        hand = self.hand
+        for place in (EDITOR_MENU, IMAGE_EDITOR):
+            hand.click(*place)
+            time.sleep(0.5)
+        state = hand.wait("the Image editor", lambda s: _has_editor(s, "IMAGE_EDITOR"), 5)
+        left, top, width, height = next(a for a in state["areas"] if a["type"] == "IMAGE_EDITOR")["box"]
+        hand.drag(left + width + 1, top + height / 2, 680, top + height / 2)
+        hand.click(*EDITOR_MODE)
+        time.sleep(0.5)
+        hand.press("m")
+        hand.wait("the mode Mask", lambda s: any(a["view"] == "MASK" for a in s["areas"]), 5)
+        hand.click(*MASK_MENU)
+        time.sleep(0.8)
+        hand.press("Down", "Return")
+        hand.wait("the mask in the Image editor", lambda s: any(a["mask"] for a in s["areas"]), 5)
+        hand.move(350, 300)
+        hand.press("alt+o")
+        self.choose_file(film)
+        hand.move(350, 300)
+        hand.press("Home")
+        time.sleep(0.5)
+
     def find_region(self, view: str, kind: str) -> Box:
         box: Box = _find_area(self.hand.look(), view)["regions"][kind]
         return box
@@ -168,6 +196,14 @@ class Story:
         """The first layer of the mask is no face."""
         self.hand.wait(f"face {row + 1} is switched {'off' if off else 'on'}",
                        lambda s: s["masks"][0]["layers"][row + 1]["off"] == off, 5)
+
+    def choose_solid(self) -> None:
+        """Black covers, applied."""
+        self.click("effect")
+        time.sleep(0.4)
+        self.hand.press("s")
+        self.hand.wait("the effect is Solid", lambda s: s["addon"]["effect"] == "solid", 5)
+        self.click("update")
 
     def wait_for_no_workers(self, seconds: float = 10.0) -> None:
         until = time.monotonic() + seconds
@@ -243,11 +279,7 @@ def tell_first_film(story: Story) -> None:
     start = next(i for i, seen in enumerate(story.faces) if seen) + _find_strip(hand.look(), "MOVIE")["frames"][0]
     hand.check(abs(first - start) <= 6, f"the first face is seen from frame {start} on, not {first}")
 
-    story.click("effect")
-    time.sleep(0.4)
-    hand.press("s")
-    hand.wait("the effect is Solid", lambda s: s["addon"]["effect"] == "solid", 5)
-    story.click("update")
+    story.choose_solid()
     story.go_to_frame(51)
     black = story.see_preview()
     for place in places:
@@ -342,9 +374,93 @@ def tell_what_goes_wrong(story: Story) -> None:
     hand.photograph("tooltip-nothing-selected")
 
 
+def tell_corrections(story: Story) -> None:
+    """A look at the preferences; then a mask that is changed, and a layer that is drawn, show at once."""
+    hand = story.hand
+    story.begin()
+    hand.click(*EDIT_MENU)
+    time.sleep(0.5)
+    hand.click(*PREFERENCES)
+    state = hand.wait("the preferences", lambda s: _has_editor(s, "PREFERENCES"), 10)
+    hand.click(*ADDONS)
+    time.sleep(0.8)
+    left, top, _, _ = state["areas"][0]["regions"]["WINDOW"]
+    hand.click(left + 350, top + 18)
+    hand.write("face blur")
+    hand.press("Return")
+    time.sleep(0.5)
+    hand.click(left + 22, top + 54)
+    hand.move(left + 600, top + 800)
+    time.sleep(1.0)
+    hand.photograph("preferences")
+    # The button Back to Previous.
+    hand.click(335, 14)
+    hand.wait("the sequencer is back", lambda s: _has_editor(s, "SEQUENCE_EDITOR"), 10)
+
+    story.detect()
+    hand.wait("the strip is covered", lambda s: not s["addon"]["active"] and _is_covered(s), 120)
+    story.go_to_frame(2)
+    story.open_mask(story.film)
+    hand.photograph("mask")
+
+    story.choose_solid()
+    story.go_to_frame(20)
+    before = story.see_preview()
+    whole = [0, 0, before.width, before.height]
+    hand.move(350, 300)
+    hand.press("a", "g")
+    for x in (370, 400, 410):
+        hand.move(x, 300)
+    hand.click(410, 300)
+    time.sleep(0.3)
+    hand.press("i")
+    after = story.see_preview()
+    hand.check(find_difference(before, after, whole) > 1.0, "the preview shows a mask that was moved and keyed")
+    hand.photograph("moved")
+    hand.move(350, 300)
+    hand.press("ctrl+z", "ctrl+z")
+    hand.check(find_difference(before, story.see_preview(), whole) < 0.5, "after two undos the preview is as before")
+
+    hand.move(350, 300)
+    hand.press("n")
+    hand.wait("the Image editor's sidebar", lambda s: any(
+        a["type"] == "IMAGE_EDITOR" and "UI" in a["regions"] for a in s["areas"]), 5)
+    time.sleep(0.4)
+    hand.click(*MASK_TAB)
+    hand.wait("the tab Mask", lambda s: any(a["type"] == "IMAGE_EDITOR" and a["tab"] == "Mask" for a in s["areas"]), 5)
+    time.sleep(0.4)
+    count = len(hand.look()["masks"][0]["layers"])
+    hand.click(*ADD_LAYER)
+    hand.wait("a layer that covers what it surrounds", lambda s: len(s["masks"][0]["layers"]) > count and
+              s["masks"][0]["layers"][-1]["invert"] and s["masks"][0]["layers"][-1]["blend"] == "MUL", 5)
+    hand.move(120, 300)
+    hand.press("shift+a")
+    time.sleep(0.5)
+    hand.press("c")
+    hand.wait("a circle in the layer", lambda s: s["masks"][0]["layers"][-1]["points"], 5)
+    # It comes at the 2D cursor, in a corner of the picture.
+    hand.move(120, 300)
+    hand.press("g")
+    for x, y in ((150, 270), (200, 220), (230, 180)):
+        hand.move(x, y)
+    hand.click(230, 180)
+    after = story.see_preview()
+    hand.photograph("layer")
+    points = hand.look()["masks"][0]["layers"][-1]["points"]
+    # Mask coordinates: 0 to 1 along the longer side, the shorter in the middle, y up.
+    x = sum(point[0] for point in points) / len(points) * after.width
+    y = after.height / 2 - (sum(point[1] for point in points) / len(points) - 0.5) * after.width
+    spot = [round(x) - 5, round(y) - 5, 10, 10]
+    hand.check(find_mean(before, spot) > BLACK and find_mean(after, spot) < BLACK, "a drawn layer covers at once")
+
+
 STORIES: dict[str, Callable[[Story], None]] = {
-    "first film": tell_first_film, "what goes wrong": tell_what_goes_wrong,
+    "first film": tell_first_film, "what goes wrong": tell_what_goes_wrong, "corrections": tell_corrections,
 }
+
+
+def _has_editor(state: State, kind: str) -> bool:
+    return any(area["type"] == kind for area in state["areas"])
 
 
 def _list_workers() -> list[str]:

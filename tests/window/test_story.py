@@ -149,3 +149,7 @@ def test_first_film(desk: Desk, tmp_path: Path) -> None:
 
 def test_what_goes_wrong(desk: Desk, tmp_path: Path) -> None:
     desk.tell("what goes wrong", film(tmp_path / "turning.mp4", "turning"), tmp_path, 300)
+
+
+def test_corrections(desk: Desk, tmp_path: Path) -> None:
+    desk.tell("corrections", film(tmp_path / "turning.mp4", "turning"), tmp_path, 300)
