@@ -26,6 +26,7 @@ from ..detectors.providers import CPU, MOST_GPU_PROCESSES, choose_providers, lis
 from ..paths import find_model, list_models
 from ..sources import FrameSource, open_source
 from ..storage import name_stored, read_stored, store
+from .checkpoint import Checkpoint, split_known
 from .process import WorkerProcess
 from .protocol import (
     AnalysisRequest,
@@ -162,8 +163,16 @@ def _lead(request: AnalysisRequest, tell: Tell) -> None:
     rate = float(info.frame_rate)
     most = preset.most_processes if providers[0] == CPU else min(MOST_GPU_PROCESSES, preset.most_processes)
     own = split_range(info.frame_count, rate, request.processes or min(os.cpu_count() or 1, most))
-    table = RowTable(own)
-    said = _run_segments(request, info, own, rate, table, tell)
+    checkpoint = Checkpoint(stored.with_suffix(".checkpoint")) if stored is not None else None
+    parts = split_known(own, checkpoint.read() if checkpoint is not None else [])
+    table = RowTable([part for part, _ in parts])
+    if checkpoint is not None:
+        checkpoint.begin(parts)
+    try:
+        said = _run_segments(request, info, parts, rate, table, checkpoint, tell)
+    finally:
+        if checkpoint is not None:
+            checkpoint.end(finished=not table.missing())
     for text in said:
         tell(Warned(text))
     tell(Progress("link", 0, 1, 0.0))
@@ -202,34 +211,40 @@ def _model_uses(uses: tuple[DetectorUse, ...], info: SourceInfo) -> list[ModelUs
 
 
 def _run_segments(
-    request: AnalysisRequest, info: SourceInfo, own: list[Segment], rate: float, table: RowTable, tell: Tell
+    request: AnalysisRequest, info: SourceInfo, parts: list[tuple[Segment, list[Frame]]], rate: float,
+    table: RowTable, checkpoint: Checkpoint | None, tell: Tell,
 ) -> list[str]:
-    """Fill the table from one process per segment; what their sources had to say. FaceBlurError if any fails."""
+    """Fill the table: with what is known, and from one process for each other part. What their sources had to say.
+
+    Raises FaceBlurError if any fails.
+    """
     reach = Follower.reach_frames(rate)
-    looked = [Segment(max(0, s.start - reach), min(info.frame_count, s.stop + reach)) for s in own]
-    processes: list[WorkerProcess] = []
+    processes: dict[int, WorkerProcess] = {}
     try:
-        for segment in looked:
-            processes.append(WorkerProcess(to_line(SegmentRequest(
-                request.source, info.fingerprint, request.preset, segment.start, segment.stop, request.sys_path,
-                request.files, request.frame_rate, request.provider))))
-        return _collect(processes, looked, info.frame_count, table, tell)
+        for number, (part, frames) in enumerate(parts):
+            for frame in frames:
+                table.add(number, to_record(frame))
+            if not frames:
+                start, stop = max(0, part.start - reach), min(info.frame_count, part.stop + reach)
+                processes[number] = WorkerProcess(to_line(SegmentRequest(
+                    request.source, info.fingerprint, request.preset, start, stop, request.sys_path, request.files,
+                    request.frame_rate, request.provider)))
+        return _collect(processes, info.frame_count, table, checkpoint, tell)
     finally:
-        for process in processes:
+        for process in processes.values():
             process.kill()
 
 
 def _collect(
-    processes: list[WorkerProcess], looked: list[Segment], frame_count: int, table: RowTable, tell: Tell
+    processes: dict[int, WorkerProcess], frame_count: int, table: RowTable, checkpoint: Checkpoint | None, tell: Tell
 ) -> list[str]:
     notes: dict[str, None] = {}
     warned: set[str] = set()
     providers: dict[int, str] = {}
-    running = set(range(len(processes)))
+    running = set(processes)
     began = told = time.monotonic()
-    heard = [began] * len(processes)
-    share = frame_count / sum(s.stop - s.start for s in looked)
-    seen = 0
+    heard = dict.fromkeys(processes, began)
+    before = frame_count - table.missing()
     while running:
         idle = True
         for i in sorted(running):
@@ -248,7 +263,8 @@ def _collect(
             if isinstance(message, ErrorMessage):
                 raise FaceBlurError(message.text)
             if isinstance(message, Frame):
-                seen += 1
+                if checkpoint is not None:
+                    checkpoint.add(i, message)
                 try:
                     table.add(i, to_record(message))
                 except ValueError as error:
@@ -266,8 +282,8 @@ def _collect(
         now = time.monotonic()
         if now - told >= _TELL_S or not running:
             told = now
-            done = min(frame_count, int(seen * share)) if running else frame_count
-            tell(Progress("detect", done, frame_count, done / max(now - began, 1e-6)))
+            done = frame_count - table.missing()
+            tell(Progress("detect", done, frame_count, (done - before) / max(now - began, 1e-6)))
         if idle:
             time.sleep(0.005)
     if table.missing():

@@ -138,7 +138,7 @@ class Said:
 
 def collect(lines: list[str | None], count: int) -> RowTable:
     table = RowTable([Segment(0, count)])
-    work._collect([Said(lines)], [Segment(0, count)], count, table, lambda message: None)  # type: ignore[list-item]
+    work._collect({0: Said(lines)}, count, table, None, lambda message: None)  # type: ignore[dict-item]
     return table
 
 
@@ -162,7 +162,8 @@ def test_what_segments_run_on_is_told_once() -> None:
     parts = [Segment(0, 1), Segment(1, 2)]
     second = say("CPU", "no memory left")
     second.lines.queue[3] = to_line(Frame(1, False, False, [], [], True))
-    work._collect([say("CUDA", "no memory left"), second], parts, 2, RowTable(parts), told.append)  # type: ignore[list-item]
+    said = {0: say("CUDA", "no memory left"), 1: second}
+    work._collect(said, 2, RowTable(parts), None, told.append)  # type: ignore[arg-type]
     assert [m for m in told if isinstance(m, Warned)] == [Warned("no memory left")]
     assert [m for m in told if isinstance(m, Running)] == [Running("CPU and CUDA")]
 

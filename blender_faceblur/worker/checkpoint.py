@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What an analysis has seen so far, kept on the disk, so that one which was stopped or crashed goes on from there."""
+
+from __future__ import annotations
+
+import json
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import IO, Any
+
+from ..core.linking import Segment
+from .protocol import Frame, ProtocolError, parse_line, to_line, to_record
+
+_FLUSH_S = 2.0
+
+
+class Checkpoint:
+    """A file of lines: a part of the film with its range, then frames of any part as they come.
+
+    Where it cannot be written, the analysis goes on without: nothing is lost but the chance to resume.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._stream: IO[str] | None = None
+        self._flushed = 0.0
+
+    def read(self) -> list[tuple[Segment, list[Frame]]]:
+        """The parts of which frames are known, cut where these end; the frames of each in order."""
+        parts: list[tuple[Segment, list[Frame]]] = []
+        with suppress(OSError, ValueError, ProtocolError, LookupError, TypeError), \
+                open(self._path, encoding="utf-8") as stream:
+            # What comes after a line that is damaged, or was not written to its end, is seen anew.
+            for line in stream:
+                content = json.loads(line)
+                if "part" in content:
+                    parts.append((Segment(int(content["part"][0]), int(content["part"][1])), []))
+                else:
+                    frame = parse_line(json.dumps(content["frame"]), (Frame,))
+                    to_record(frame)
+                    parts[int(content["of"])][1].append(frame)
+        known = []
+        for part, frames in parts:
+            owned = [frame.frame for frame in frames if part.start <= frame.frame < part.stop]
+            if owned and owned == list(range(part.start, part.start + len(owned))):
+                known.append((Segment(part.start, part.start + len(owned)), frames))
+        return sorted(known, key=lambda one: one[0].start)
+
+    def begin(self, parts: list[tuple[Segment, list[Frame]]]) -> None:
+        """Write anew: the parts of the film and what is known of each."""
+        part_file = self._path.with_suffix(".part")
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._stream = open(part_file, "w", encoding="utf-8")  # noqa: SIM115 (closed by `end`)
+            for part, _ in parts:
+                self._write({"part": [part.start, part.stop]})
+            for number, (_, frames) in enumerate(parts):
+                for frame in frames:
+                    self.add(number, frame)
+            self._stream.flush()
+            part_file.replace(self._path)
+        except OSError:
+            self._give_up()
+
+    def add(self, part: int, frame: Frame) -> None:
+        """Keep a frame of the part of that number."""
+        if self._stream is not None:
+            self._write({"of": part, "frame": json.loads(to_line(frame))})
+
+    def end(self, finished: bool) -> None:
+        """Close the file; what is finished needs none."""
+        self._give_up()
+        if finished:
+            with suppress(OSError):
+                self._path.unlink(missing_ok=True)
+
+    def _write(self, content: dict[str, Any]) -> None:
+        assert self._stream is not None
+        try:
+            self._stream.write(json.dumps(content, separators=(",", ":")) + "\n")
+            if time.monotonic() - self._flushed > _FLUSH_S:
+                self._stream.flush()
+                self._flushed = time.monotonic()
+        except OSError:
+            self._give_up()
+
+    def _give_up(self) -> None:
+        if self._stream is not None:
+            with suppress(OSError):
+                self._stream.close()
+            self._stream = None
+
+
+def split_known(own: list[Segment], known: list[tuple[Segment, list[Frame]]]) -> list[tuple[Segment, list[Frame]]]:
+    """The parts of a film, in order: the known ones as they are, and what of `own` lies between them, still unknown."""
+    parts = list(known)
+    for segment in own:
+        start = segment.start
+        for part, _ in known:
+            if part.stop <= start or part.start >= segment.stop:
+                continue
+            if part.start > start:
+                parts.append((Segment(start, part.start), []))
+            start = max(start, part.stop)
+        if start < segment.stop:
+            parts.append((Segment(start, segment.stop), []))
+    return sorted(parts, key=lambda one: one[0].start)

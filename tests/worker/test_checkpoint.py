@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""An analysis that was stopped goes on where it was, finds the same, and is misled by no damaged file."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+
+from blender_faceblur.core.document import read_document
+from blender_faceblur.core.linking import Segment
+from blender_faceblur.core.types import FaceBlurError, Sample, TrackDocument
+from blender_faceblur.paths import find_model
+from blender_faceblur.worker.checkpoint import Checkpoint, split_known
+from blender_faceblur.worker.client import build_request, run_job
+from blender_faceblur.worker.protocol import Frame, Progress, Result, to_line
+
+
+def make_frames(start: int, stop: int) -> list[Frame]:
+    return [Frame(f, False, False, [[0, 1.0, 2.0, 30.0, 40.0, 0.5, 1]], [], True) for f in range(start, stop)]
+
+
+def write(path: Path, parts: list[tuple[Segment, list[Frame]]]) -> None:
+    checkpoint = Checkpoint(path)
+    checkpoint.begin([(part, []) for part, _ in parts])
+    for number, (_, frames) in enumerate(parts):
+        for frame in frames:
+            checkpoint.add(number, frame)
+    checkpoint.end(finished=False)
+
+
+def test_what_was_seen_comes_back(tmp_path: Path) -> None:
+    path = tmp_path / "a" / "b.checkpoint"
+    parts = [(Segment(0, 50), make_frames(0, 20)), (Segment(50, 100), make_frames(45, 63)),
+             (Segment(100, 120), make_frames(95, 100))]
+    write(path, parts)
+    known = Checkpoint(path).read()
+    assert [part for part, _ in known] == [Segment(0, 20), Segment(50, 63)]
+    assert known[1][1] == make_frames(45, 63)
+    # Another number of processes this time.
+    assert [(part.start, part.stop, len(frames)) for part, frames in split_known([Segment(0, 120)], known)] == [
+        (0, 20, 20), (20, 50, 0), (50, 63, 18), (63, 120, 0)]
+    assert [part for part, _ in split_known([Segment(0, 60), Segment(60, 120)], [])] == [
+        Segment(0, 60), Segment(60, 120)]
+
+
+@pytest.mark.parametrize("damage", ["cut", "foreign", "empty", "order", "box", "none"])
+def test_damage_costs_only_what_it_touches(damage: str, tmp_path: Path) -> None:
+    path = tmp_path / "b.checkpoint"
+    write(path, [(Segment(0, 50), make_frames(0, 20))])
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    if damage == "cut":
+        path.write_text("".join(lines)[:-25], encoding="utf-8")
+    elif damage == "foreign":
+        path.write_bytes(b"\xff\xfe\x00 nothing of ours")
+    elif damage == "empty":
+        path.write_text("")
+    elif damage == "order":
+        path.write_text("".join([lines[0], *lines[5:]]), encoding="utf-8")
+    elif damage == "box":
+        path.write_text("".join(lines[:11]) + lines[11].replace("30.0", "-9.0") + "".join(lines[12:]), encoding="utf-8")
+    known = [(part.stop, len(frames)) for part, frames in Checkpoint(path).read()]
+    assert known == {"cut": [(19, 19)], "box": [(10, 10)], "none": [(20, 20)]}.get(damage, [])
+
+
+def test_a_place_that_cannot_be_written_stops_nothing(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    write(tmp_path / "file" / "b.checkpoint", [(Segment(0, 50), make_frames(0, 20))])
+    assert Checkpoint(tmp_path / "file" / "b.checkpoint").read() == []
+
+
+def test_a_stopped_analysis_goes_on(tmp_path: Path) -> None:
+    try:
+        find_model("centerface")
+    except FaceBlurError as error:
+        pytest.skip(str(error))
+    pytest.importorskip("skimage")
+    from tools.film import make_film
+
+    film = tmp_path / "film.mp4"
+    make_film(film, width=320, height=180, frame_rate=Fraction(25), seconds=36)
+    output, folder = tmp_path / "tracks.json", tmp_path / "kept"
+    request = build_request(film, output, "fast", storage=folder, processes=2)
+    job = run_job(request)
+    stopped_at = 0
+    for message in job:
+        if isinstance(message, Progress) and message.done > 400:
+            stopped_at = message.done
+            break
+    # As when the process is killed: closing ends all of them at once.
+    job.close()
+    assert stopped_at and not output.exists() and len(list(folder.glob("*.checkpoint"))) == 1
+    messages = list(run_job(request))
+    done = [m.done for m in messages if isinstance(m, Progress) and m.stage == "detect"]
+    assert isinstance(messages[-1], Result) and done[0] > 250, "it began where the other one stopped, or near"
+    assert not list(folder.glob("*.checkpoint")) and len(list(folder.glob("*.json"))) == 1
+    resumed = read_document(output)
+    fresh = list(run_job(build_request(film, output, "fast", processes=2)))
+    assert isinstance(fresh[-1], Result)
+    found, again = list_samples(resumed), list_samples(read_document(output))
+    assert len(found) > 900
+    for one, other in ((found, again), (again, found)):
+        # Where one process ends and another begins lies elsewhere now: ends of tracks may be held otherwise there.
+        apart = [s for s in one if not any(
+            s.source_frame == o.source_frame and abs(s.ellipse.cx - o.ellipse.cx) < 0.5 * o.ellipse.rx
+            and abs(s.ellipse.cy - o.ellipse.cy) < 0.5 * o.ellipse.ry for o in other)]
+        assert len(apart) < 0.02 * len(one)
+
+
+def list_samples(document: TrackDocument) -> list[Sample]:
+    return [sample for track in document.tracks for sample in track.samples]
+
+
+def test_lines_are_small() -> None:
+    """An hour of film with two faces a frame must not fill a disk."""
+    assert len(to_line(make_frames(0, 1)[0])) < 200
