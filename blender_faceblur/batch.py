@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 import time
 from collections import Counter
@@ -21,7 +22,7 @@ from .delivery.picture import finish_picture, read_picture_record, read_profile,
 from .delivery.record import find_frames, make_record, read_film_record
 from .delivery.remux import remux_film
 from .delivery.verify import Expected, verify_film
-from .paths import find_model, list_models
+from .paths import find_model, list_models, unfinished_analyses
 from .progress import Outcome, Reporter
 from .rendering import Tell, run_blender_job
 from .sources import open_source
@@ -40,7 +41,10 @@ PICTURE_ENDINGS = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", "
 SPARE_BYTES = 4 << 20
 """With less than this free no output is begun."""
 
-RECORD_VERSION = 1
+_KEPT_S = 30 * 86400.0
+"""For how long an analysis waits to be gone on with."""
+
+RECORD_VERSION = 2
 """Counts up when the same source and settings give another result, so that --resume does it anew."""
 
 
@@ -139,13 +143,15 @@ def run_batch(jobs: list[Job], settings: Settings, reporter: Reporter, analyse: 
     """
     outcomes: list[Outcome] = []
     taken: dict[Path, Path] = {}
+    _forget_abandoned()
     with Workplace() as workplace:
         for number, job in enumerate(jobs, 1):
             reporter.start(job.source, number, len(jobs))
             outcome = Outcome(job.source, "failed")
             began = time.monotonic()
             try:
-                _do_job(job, settings, reporter, workplace, taken, outcome, analyse or run_analysis, render)
+                _do_job(job, settings, reporter, workplace, taken, outcome, analyse or _run_resumable_analysis,
+                        render)
             except FaceBlurError as error:
                 # The reporter says which file it is.
                 reason = str(error).removeprefix(f"{job.source}: ").removeprefix(f"{job.source.name}: ")
@@ -173,9 +179,13 @@ def list_weights(preset: str) -> str:
     return ", ".join(there)
 
 
-def run_analysis(source: Path, tracks: Path, settings: Settings, tell: Tell, warn: Warn) -> None:
-    """Analyse a source in processes of its own and leave the tracks document at `tracks`. Raises FaceBlurError."""
-    for message in run_job(build_request(source, tracks, settings.preset, settings.expansion)):
+def run_analysis(source: Path, tracks: Path, settings: Settings, tell: Tell, warn: Warn,
+                 storage: Path | None = None) -> None:
+    """Analyse a source in processes of its own and leave the tracks document at `tracks`. Raises FaceBlurError.
+
+    With `storage` (a folder) it goes on with what an earlier analysis of the same source and settings left there.
+    """
+    for message in run_job(build_request(source, tracks, settings.preset, settings.expansion, storage=storage)):
         match message:
             case Progress():
                 tell(message.stage, message.done, message.total)
@@ -186,6 +196,23 @@ def run_analysis(source: Path, tracks: Path, settings: Settings, tell: Tell, war
             case Result():
                 return
     raise FaceBlurError("The analysis ended without a result.")
+
+
+def _run_resumable_analysis(source: Path, tracks: Path, settings: Settings, tell: Tell, warn: Warn) -> None:
+    run_analysis(source, tracks, settings, tell, warn, _find_unfinished(source))
+
+
+def _find_unfinished(source: Path) -> Path:
+    """Where the analysis of a source is kept until its output is finished."""
+    return unfinished_analyses() / hashlib.sha256(str(source.resolve()).encode()).hexdigest()[:32]
+
+
+def _forget_abandoned() -> None:
+    """Remove analyses that nobody went on with."""
+    for folder in unfinished_analyses().glob("*"):
+        with suppress(OSError):
+            if time.time() - folder.stat().st_mtime > _KEPT_S:
+                shutil.rmtree(folder)
 
 
 def _do_job(job: Job, settings: Settings, reporter: Reporter, workplace: Workplace, taken: dict[Path, Path],
@@ -286,6 +313,7 @@ def _blur(job: Job, info: SourceInfo, container: Container | None, settings: Set
     if job.save_tracks:
         job.save_tracks.parent.mkdir(parents=True, exist_ok=True)
         write_document(document, job.save_tracks)
+    shutil.rmtree(_find_unfinished(job.source), ignore_errors=True)
     outcome.status = "done"
 
 

@@ -114,6 +114,11 @@ def stored_analyses() -> Path | None:
     return own / "analyses" if own is not None else None
 
 
+def unfinished_analyses() -> Path:
+    """The folder for what unfinished analyses have seen: the extension's own, or `.cache` in a checkout."""
+    return (user_folder() or PACKAGE_FOLDER.parent / ".cache") / "unfinished"
+
+
 def temporary_folder() -> Path:
     """The folder for this user's job folders, made private (0700 where the system has such modes).
 

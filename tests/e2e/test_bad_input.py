@@ -17,6 +17,7 @@ import pytest
 
 from blender_faceblur import paths
 from blender_faceblur.core.types import FaceBlurError
+from blender_faceblur.progress import Reporter
 from tests.core.test_delivery import write_film
 from tools.film import make_film
 
@@ -163,3 +164,35 @@ def test_killed_and_interrupted(tmp_path: Path, stage: str, act: Callable[[subpr
     assert sorted(path.name for path in tmp_path.iterdir()) == ["long.mp4", "out.mp4", "temp"]
     assert list_files(tmp_path / "temp") == []
     assert "Traceback" not in errors
+
+
+def test_an_interrupted_analysis_is_gone_on_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second run begins where the first was stopped; a finished film leaves nothing behind."""
+    from blender_faceblur import batch
+
+    monkeypatch.setattr(batch, "unfinished_analyses", lambda: tmp_path / "unfinished")
+    source = tmp_path / "long.mp4"
+    make_film(source, width=320, height=180, frame_rate=Fraction(25), seconds=36)
+    jobs = batch.plan_jobs([source], tmp_path / "out.mp4", False)
+    settings = batch.Settings(preset="fast", render=False)
+    seen: list[tuple[str, int]] = []
+
+    class Stopping(Reporter):
+        def tell(self, stage: str, done: int, total: int) -> None:
+            seen.append((stage, done))
+            if done > 400:
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        batch.run_batch(jobs, settings, Stopping())
+    stopped_at = seen[-1][1]
+    assert len(list((tmp_path / "unfinished").rglob("*.checkpoint"))) == 1
+
+    class Noting(Reporter):
+        def tell(self, stage: str, done: int, total: int) -> None:
+            seen.append((stage, done))
+
+    seen.clear()
+    assert batch.run_batch(jobs, settings, Noting())[0].status == "done"
+    assert seen[0][0] == "detect" and seen[0][1] > 0.5 * stopped_at
+    assert not list((tmp_path / "unfinished").rglob("*"))
