@@ -19,8 +19,8 @@ from typing import Any
 from .hand import Box, Hand, Missed, Picture, State, find_difference, find_mean
 
 PLACES = {
-    "tab": (-13, 188), "detect": (186, 99), "cancel": (186, 99), "effect": (245, 129), "update": (105, 178),
-    "remove": (280, 178), "face": (100, 247), "switch": (36, 247), "go": (291, 247),
+    "tab": (-13, 188), "preset": (245, 47), "detect": (186, 99), "effect": (245, 129), "update": (105, 178),
+    "switch": (36, 247), "go": (291, 247),
 }
 """Places in the tab from the sidebar's top left (negative: from its right), seen at Blender's default scale."""
 PROVIDER_LINE, BELOW_PROVIDER = 26, 110
@@ -165,17 +165,18 @@ class Story:
     def click(self, name: str, row: int = 0) -> None:
         self.hand.click(*self.find_place(name, row))
 
-    def go_to_frame(self, frame: int) -> None:
-        """Put the playhead there, by a click into the ruler."""
+    def go_to_frame(self, frame: int) -> State:
+        """Put the playhead there, by a click into the ruler; what was told when it was there."""
         state = self.hand.look()
         strip = state["strips"][0]
         left, _, width, _ = strip["box"]
         first, last = strip["frames"]
         top = _find_area(state, "SEQUENCER")["regions"]["WINDOW"][1]
         self.hand.click(left + (frame - first + 0.3) * width / (last - first), top + 12)
-        self.hand.wait(f"frame {frame}", lambda s: s["frame"] == frame)
+        there = self.hand.wait(f"frame {frame}", lambda s: s["frame"] == frame)
         # The preview is drawn later than the number changes.
         time.sleep(0.5)
+        return there
 
     def see_preview(self) -> Picture:
         """The canvas as the preview shows it, with the mouse out of the way."""
@@ -196,6 +197,13 @@ class Story:
         """The first layer of the mask is no face."""
         self.hand.wait(f"face {row + 1} is switched {'off' if off else 'on'}",
                        lambda s: s["masks"][0]["layers"][row + 1]["off"] == off, 5)
+
+    def choose_thorough(self) -> None:
+        """The slowest preset: time to do something meanwhile."""
+        self.click("preset")
+        time.sleep(0.4)
+        self.hand.press("t")
+        self.hand.wait("the preset Thorough", lambda s: s["addon"]["preset"] == "thorough", 5)
 
     def choose_solid(self) -> None:
         """Black covers, applied."""
@@ -229,18 +237,17 @@ def tell_first_film(story: Story) -> None:
 
     before = hand.look()
     story.detect()
-    hand.wait("progress", lambda s: (s["addon"]["share"] or 0) > 0.05, 60)
-    time.sleep(0.6)
+    hand.wait("progress", lambda s: (s["addon"]["share"] or 0) > 0.02, 60)
+    there = story.go_to_frame(55)
+    hand.check(there["addon"]["active"], "the detection had ended before the playhead was moved")
     hand.photograph("detecting")
-    story.go_to_frame(31)
-    state = hand.look()
-    hand.check(state["addon"]["active"], "the detection had ended before the playhead was moved")
     story.go_to_frame(51)
     state = hand.wait("the detection is done", lambda s: not s["addon"]["active"], 120)
     time.sleep(0.5)
     hand.photograph("detected")
     faces = [layer["name"] for layer in state["masks"][0]["layers"]][1:]
     hand.check(len(faces) >= 2 and _is_covered(state), f"faces found: {faces}")
+    hand.check(len(_find_strip(state, "SOUND")["connections"]) == 2, "the sound is connected to film and mask")
 
     hand.press("ctrl+z")
     state = hand.wait("one undo takes all of the cover away", lambda s: not s["masks"], 10)
@@ -256,10 +263,12 @@ def tell_first_film(story: Story) -> None:
     hand.check(places, "the film shows a face at frame 51")
     for place in places:
         hand.check(find_difference(bare, covered, place) > OTHER, f"the face at {place} is covered in the preview")
-    hand.photograph("list")
+    hand.photograph("faces")
 
-    shown = set()
+    shown: set[str] = set()
     for row in range(len(faces)):
+        if len(shown) == len(places):
+            break
         story.click("switch", row)
         story.wait_for_switch(row, True)
         now = story.see_preview()
@@ -318,6 +327,7 @@ def tell_what_goes_wrong(story: Story) -> None:
     """A detection that is cancelled, one whose project is closed, one during which things are undone; a broken film."""
     hand = story.hand
     story.begin()
+    story.choose_thorough()
     before = hand.look()
     bar = [300, 880, 1000, 18]
     story.detect()

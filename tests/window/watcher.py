@@ -143,7 +143,8 @@ def _describe_addon(scene: bpy.types.Scene) -> dict[str, Any] | None:
         return None
     state = running.STATE
     return {"active": state.active, "share": state.step.share if state.step is not None else None,
-            "problems": list(state.problems), "provider": state.provider, "effect": scene.faceblur.effect}
+            "problems": list(state.problems), "provider": state.provider, "preset": scene.faceblur.preset,
+            "effect": scene.faceblur.effect}
 
 
 def _tell(path: Path) -> float:
