@@ -15,7 +15,9 @@ from .running import STATE
 
 ROOT_PACKAGE = __package__.rpartition(".")[0]
 
-PRESET_ITEMS = [(preset.name, preset.name.capitalize(), preset.meaning) for preset in PRESETS]
+# What the others need does not come along with the extension.
+_PRESETS = [preset for preset in PRESETS if not preset.on_request]
+PRESET_ITEMS = [(preset.name, preset.name.capitalize(), preset.meaning) for preset in _PRESETS]
 EFFECT_ITEMS = [
     ("mosaic", "Mosaic", "Blocks, each the mean of what it hides"),
     ("blur", "Blur", "Smooth, drawn from as few samples as the mosaic, so that nothing more can be got back"),
@@ -68,7 +70,7 @@ class FACEBLUR_AP_preferences(bpy.types.AddonPreferences):
         box = layout.box()
         box.label(text="Weights of the Detectors")
         for model in list_models().values():
-            if not model.presets:
+            if not {preset.name for preset in _PRESETS} & set(model.presets):
                 continue
             try:
                 find_model(model.name)
