@@ -8,7 +8,7 @@ import pytest
 
 from blender_faceblur.core.following import FrameRecord, Row
 from blender_faceblur.core.linking import Linked, RowTable, Segment, link_tracks
-from blender_faceblur.core.types import Evidence
+from blender_faceblur.core.types import Ellipse, Evidence
 
 SIZE = (1280, 720)
 RATE = 25.0
@@ -101,6 +101,17 @@ def test_two_detectors_that_agree_are_a_face() -> None:
 def test_a_picture_needs_no_second_frame() -> None:
     assert link({0: [make_row(0, (600, 300, 650, 365), 0.4)]}, 1).tracks
     assert not link({0: [make_row(0, (600, 300, 650, 365), 0.26)]}, 1).tracks
+
+
+def test_a_fast_face_is_covered_along_its_way() -> None:
+    def middle(step: int) -> Ellipse:
+        rows = {f: [make_row(0, (100 + step * f, 300, 150 + step * f, 365))] for f in range(30)}
+        return link(rows, 30).tracks[0].samples[15].ellipse
+
+    slow, fast = middle(2), middle(30)
+    assert slow.rx < 26.5
+    # Half a frame's way lies before and behind it while the shutter is open.
+    assert fast.rx >= 25 + 0.4 * 30 and fast.ry < 1.1 * slow.ry
 
 
 def test_faces_that_cross_stay_two_tracks() -> None:
