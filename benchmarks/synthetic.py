@@ -27,7 +27,7 @@ SIZES_PX = (12, 16, 24, 32, 64, 128, 256, 480)
 LARGEST_PX = 700
 ROLLS_DEG = (30, 60, 90, 135, 180)
 _CLEAR_FROM, _HARD_FROM = 0.5, 0.1
-_SHUTTER_STEPS = 8
+_SHUTTER_STEPS = 24
 
 Drawn = tuple[NDArray[np.uint8], list[FaceTruth]]
 
