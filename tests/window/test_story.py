@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -74,11 +75,17 @@ class Desk:
                    "--", given["state"], given["output"]]
         variables = {name: value for name, value in os.environ.items() if name != "FACEBLUR_MODELS"}
         variables["BLENDER_USER_RESOURCES"] = str(self.resources)
-        with open(folder / "log.txt", "w+", encoding="utf-8") as log:
-            done = subprocess.run(command, env=variables, stdout=log, stderr=subprocess.STDOUT, cwd=folder,
-                                  stdin=subprocess.DEVNULL, timeout=seconds, check=False)
+        with open(folder / "log.txt", "w", encoding="utf-8") as log:
+            process = subprocess.Popen(command, env=variables, stdout=log, stderr=subprocess.STDOUT, cwd=folder,
+                                       stdin=subprocess.DEVNULL, start_new_session=True)
+            try:
+                code = process.wait(seconds)
+            except subprocess.TimeoutExpired:
+                # All that it has started: Blender and its screen too.
+                os.killpg(process.pid, signal.SIGKILL)
+                code = process.wait()
         text = (folder / "log.txt").read_text(encoding="utf-8", errors="replace")
-        assert done.returncode == 0, f"{text}\nPictures are in {pictures}"
+        assert code == 0, f"{text}\nPictures are in {pictures}"
         print(text)
         assert find_complaints(text) == []
         return given
