@@ -181,8 +181,13 @@ def describe_progress(stage: str, done: int, total: int, rate: float, left_s: fl
 
 def describe_faces(outcome: Outcome) -> str:
     """How many faces were covered and how many places were too doubtful for it."""
-    faces = f"{outcome.faces} face{'s' * (outcome.faces != 1)} covered"
-    return faces + (f", {outcome.doubts} doubt{'s' * (outcome.doubts != 1)} to look at" if outcome.doubts else "")
+    faces = f"{count(outcome.faces, 'face')} covered"
+    return faces + (f", {count(outcome.doubts, 'doubt')} to look at" if outcome.doubts else "")
+
+
+def count(number: int, word: str) -> str:
+    """"1 face", "2 faces"."""
+    return f"{number} {word}{'s' * (number != 1)}"
 
 
 def describe_time(seconds: float) -> str:

@@ -51,8 +51,8 @@ def store(path: Path, tracks: Path) -> None:
 
 
 def forget_all(folder: Path | None) -> int:
-    """Remove all stored analyses; how many there were."""
-    files = list(folder.glob("*.json")) if folder is not None else []
+    """Remove all stored analyses, unfinished ones too; how many there were."""
+    files = [path for path in folder.glob("*") if path.suffix in (".json", ".checkpoint")] if folder is not None else []
     for path in files:
         path.unlink(missing_ok=True)
     return len(files)

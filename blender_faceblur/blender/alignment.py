@@ -76,6 +76,10 @@ def _follow_edit(scene: bpy.types.Scene, depsgraph: bpy.types.Depsgraph) -> None
 
 
 def _refresh() -> None:
+    for scene in bpy.data.scenes:
+        for _, _, mask_strip in find_pairs(scene):
+            # Also where no sequencer is on the screen now.
+            mask_strip.invalidate_cache("RAW")
     refresh_shown_sequencers()
 
 

@@ -33,7 +33,8 @@ def cover_footage(
     source = document.source
     size = (source.width, source.height)
     unit_px = find_mask_unit_px(size, (scene.render.resolution_x, scene.render.resolution_y))
-    mask = write_mask(f"{strip.name} faces", document, unit_px, _find_mask(strip, document, unit_px))
+    mask = write_mask(f"{strip.name} faces", document, unit_px, _find_mask(strip, document, unit_px),
+                      first_frame=round(strip.frame_start))
     put_cover(scene, strip, mask, effect, document)
     return mask
 

@@ -81,5 +81,15 @@ def find_timeline_frame(strip: bpy.types.Strip, spans: list[tuple[int, int]], fr
     return first
 
 
+def find_source_frame(strip: bpy.types.Strip, timeline_frame: int, frame_count: int) -> int | None:
+    """The source frame that a strip with one speed shows at a timeline frame; None where it shows nothing."""
+    if not strip.frame_final_start <= timeline_frame < strip.frame_final_end:
+        return None
+    place = timeline_frame - strip.frame_start
+    if strip.use_reverse_frames:
+        place = strip.frame_duration - 1 - place
+    return min(max(int(place * frame_count / max(strip.frame_duration, 1)), 0), frame_count - 1)
+
+
 def _find_absolute(strip: bpy.types.Strip, path: str) -> Path:
     return Path(bpy.path.abspath(path, library=strip.id_data.library))

@@ -6,7 +6,8 @@ everything. Every face is an inverted layer multiplied onto that. So the file co
 picture layer is hidden or gone, or no layer is left (Blender 5.0.1 and 5.2), and a face's layer is deleted or hidden
 without harm to the others.
 
-Keys are in source frames: mask frame 0 is the first frame of the source.
+Keys are in mask frames: `mask.frame_start` is the first frame of the source. A new mask starts where its strip does, as
+Blender's mask editor and Dope Sheet work at the scene's frame; where the strip goes later changes nothing.
 
 What Blender gives no place for lies in a custom property of the mask, `MARK`: which layers are ours, which keys they
 were written with, what a list shows of them, and the order of all layers when last looked at.
@@ -44,9 +45,9 @@ _CORNERS = ((1.0, 0.0), (0.0, 1.0), (-1.0, 0.0), (0.0, -1.0))
 
 
 def write_mask(
-    name: str, document: TrackDocument, unit_px: float, mask: bpy.types.Mask | None = None
+    name: str, document: TrackDocument, unit_px: float, mask: bpy.types.Mask | None = None, first_frame: int = 0
 ) -> bpy.types.Mask:
-    """A mask holding the document's tracks; an existing `mask` of ours is rewritten.
+    """A mask holding the document's tracks, from `first_frame` on; an existing `mask` of ours is rewritten in its time.
 
     Layers that we did not make stay as they are, and so do layers of ours that somebody changed: they go on covering
     beside the new ones. A face that was switched off stays off only where its new track is nowhere but on the old one.
@@ -55,11 +56,13 @@ def write_mask(
     if mask is None:
         mask = bpy.data.masks.new(name)
         mask.use_fake_user = True
+        mask.frame_start = max(first_frame, 0)
     else:
         off = _find_switched_off(mask)
         for kept in find_corrected_layers(mask):
             _keep_layer(mask, kept)
-    mask.frame_start, mask.frame_end = 0, max(document.source.frame_count, 1)
+    first = mask.frame_start
+    mask.frame_end = first + max(document.source.frame_count, 1)
     for old in find_own_layers(mask):
         _remove_layer(mask, old)
     size = (document.source.width, document.source.height)
@@ -74,7 +77,7 @@ def write_mask(
             if track.samples
         ]
         for layer, track, keys in written:
-            _key_shapes(scene, layer, keys, size, unit_px)
+            _key_shapes(scene, layer, keys, size, unit_px, first)
             _key_opacity(mask, layer, track)
             layer.hide_render = any(follows(track, old) for old in off)
     mask[MARK] = {
@@ -96,6 +99,9 @@ def write_mask(
         },
     }
     _store_document(mask, document)
+    if written:
+        # Not the picture's layer: what is drawn goes into the active one.
+        mask.layers.active = written[0][0]
     return mask
 
 
@@ -144,7 +150,7 @@ def find_corrected_layers(mask: bpy.types.Mask) -> list[str]:
         for frame in range(mask.frame_start, mask.frame_end):
             scene.frame_set(frame)
             for name in faces:
-                if name not in corrected and written[name].differs(mask.layers[name], frame):
+                if name not in corrected and written[name].differs(mask.layers[name], frame - mask.frame_start):
                     corrected.add(name)
     return [name for name in faces if name in corrected]
 
@@ -163,6 +169,7 @@ class _Written:
         self._least = _SEEN_PX / unit_px
 
     def differs(self, layer: bpy.types.MaskLayer, frame: int) -> bool:
+        """Whether the layer, as it is evaluated now, is not what was written for that source frame."""
         opaque = any(start <= frame < stop for start, stop in self._spans)
         if (layer.alpha > 0.5) != opaque or (opaque and layer.alpha < 1.0):
             return True
@@ -282,13 +289,14 @@ def _key_shapes(
     keys: Sequence[Keyframe],
     size: tuple[int, int],
     unit_px: float,
+    first: int,
 ) -> None:
     points = layer.splines[0].points
     # `shape_key_insert` keys every layer with a selected point, and refuses where nothing is selected.
     _select(points, True)
     for key in keys:
         # Set first: moving in time afterwards would put the points back (Blender 5.0.1).
-        scene.frame_set(key.source_frame)
+        scene.frame_set(first + key.source_frame)
         place_points(points, key.ellipse, size, unit_px)
         bpy.ops.mask.shape_key_insert()
     _select(points, False)
@@ -339,12 +347,12 @@ def _key_opacity(mask: bpy.types.Mask, layer: bpy.types.MaskLayer, track: Track)
     for start, stop in spans:
         # Half a frame early: a retimed strip shows the next picture from there on.
         frames += [(max(start - 0.5, 0.0), 1.0), (float(stop), 0.0)]
-    if frames[-1][0] >= mask.frame_end:
+    if mask.frame_start + frames[-1][0] >= mask.frame_end:
         # To the last frame: nothing after it to uncover, and a held last frame stays covered.
         frames.pop()
     for frame, alpha in frames:
         layer.alpha = alpha
-        mask.keyframe_insert(path, frame=frame)
+        mask.keyframe_insert(path, frame=mask.frame_start + frame)
     for _, curve in find_curves(mask, path):
         for key in curve.keyframe_points:
             key.interpolation = "CONSTANT"

@@ -46,7 +46,8 @@ class FACEBLUR_AP_preferences(bpy.types.AddonPreferences):
     def draw(self, context: bpy.types.Context) -> None:
         layout = self.layout
         layout.use_property_split = True
-        defaults = layout.column(heading="New Projects")
+        layout.label(text="New projects begin with")
+        defaults = layout.column()
         for name in ("preset", "effect", "samples_across", "expansion"):
             defaults.prop(self, name)
         layout.separator()
@@ -62,7 +63,7 @@ class FACEBLUR_AP_preferences(bpy.types.AddonPreferences):
     def _draw_folder(self, layout: bpy.types.UILayout) -> None:
         folder = stored_analyses()
         row = layout.row()
-        row.label(text=f"Stored: {measure_folder(folder) / 1e6:.1f} MB in {folder}" if folder else
+        row.label(text=f"Stored: {measure_folder(folder) / 1e3:.0f} kB in {folder}" if folder else
                   "Stored: nothing (not installed as an extension)")
         row.operator("faceblur.forget_analyses")
 

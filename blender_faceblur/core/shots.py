@@ -18,6 +18,10 @@ THUMBNAIL = (64, 36)
 # a false one takes the bridge away from under a face that a flash hid.
 _CUT_LEVELS, _CUT_RATIO = 16.0, 2.5
 _CUT_LIKENESS = 0.6
+# Dark and dull pictures differ by fewer levels: the limit falls with their contrast (standard deviation, levels).
+_USUAL_CONTRAST, _LEAST_SHARE = 40.0, 0.3
+# What is black in both pictures, as the bars beside a film are, says nothing about either.
+_BLACK_LEVEL, _LEAST_SEEN = 10.0, 0.25
 _USUAL_FRAMES = 12
 _MIX_LEVELS, _MIX_REST = 20.0, 0.2
 
@@ -37,12 +41,18 @@ class CutFinder:
         cut = False
         if self._thumbnails:
             before = self._thumbnails[-1]
-            change = float(np.abs(now - before).mean())
+            seen = np.maximum(now, before).max(axis=2) > _BLACK_LEVEL
+            if seen.mean() < _LEAST_SEEN:
+                seen[:] = True
+            one, two = before[seen], now[seen]
+            change = float(np.abs(two - one).mean())
             usual = float(np.median(self._usual)) if self._usual else 0.0
+            contrast = (float(one.mean(axis=1).std()) + float(two.mean(axis=1).std())) / 2
+            share = min(1.0, max(_LEAST_SHARE, contrast / _USUAL_CONTRAST))
             cut = (
-                change > _CUT_LEVELS
+                change > _CUT_LEVELS * share
                 and change > _CUT_RATIO * usual
-                and _likeness(now, before) < _CUT_LIKENESS
+                and _likeness(one, two) < _CUT_LIKENESS
             )
             self._usual.append(change)
         if cut:
@@ -61,8 +71,8 @@ class CutFinder:
 
 
 def _likeness(first: NDArray[np.float32], second: NDArray[np.float32]) -> float:
-    """Correlation of two pictures' brightness, -1..1: a flash or a fade changes it little, another picture a lot."""
-    one, two = first.mean(axis=2).ravel(), second.mean(axis=2).ravel()
+    """Correlation of the brightness of pixels (N x 3), -1..1: a flash or a fade changes it little, a cut a lot."""
+    one, two = first.mean(axis=1), second.mean(axis=1)
     one, two = one - one.mean(), two - two.mean()
     return float(one @ two) / max(float(np.sqrt((one @ one) * (two @ two))), 1e-6)
 

@@ -158,6 +158,7 @@ def _lead(request: AnalysisRequest, tell: Tell) -> None:
     if stored is not None:
         found = read_stored(stored, info)
         if found is not None:
+            tell(Warned("This source was analysed before with the same settings; that analysis was taken."))
             _deliver(found, request, tell, began)
             return
     rate = float(info.frame_rate)

@@ -55,7 +55,7 @@ def move_key(mask: Any, name: str, frame: int, far: float) -> None:
         points = mask.layers[name].splines[0].points
         for point in points:
             point.select = True
-        scene.frame_set(frame)
+        scene.frame_set(mask.frame_start + frame)
         for point in points:
             point.co = (point.co[0] + far, point.co[1])
             point.handle_left = (point.handle_left[0] + far, point.handle_left[1])
@@ -63,6 +63,17 @@ def move_key(mask: Any, name: str, frame: int, far: float) -> None:
         bpy.ops.mask.shape_key_insert()
         for point in points:
             point.select = False
+
+
+def test_a_key_set_at_the_scenes_frame_shows_at_that_frame(film: Path, tmp_path: Path) -> None:
+    """What an editor sees at a frame of the timeline is what the mask editor keys there."""
+    scene = build_project(film, make_document(film.name), EffectSettings("solid", disks.COVER))
+    mask = disks.find_cover(scene)[1].input_mask_strip.mask
+    for frame in (11, 13):
+        move_key(mask, "Face 01", frame - mask.frame_start, 0.0)
+    move_key(mask, "Face 01", 12 - mask.frame_start, 0.5)
+    seen = [disks.see(disks.render_frame(scene, frame, tmp_path / "a.png")).disk > 900 for frame in (11, 12, 13)]
+    assert seen == [False, True, False]
 
 
 def test_an_untouched_mask_has_no_corrections(mask: Any) -> None:
@@ -80,7 +91,7 @@ def move_one_point(mask: Any) -> None:
     with _keying_scene(mask) as scene:
         point = mask.layers["Face 02"].splines[0].points[2]
         point.select = True
-        scene.frame_set(17)
+        scene.frame_set(mask.frame_start + 17)
         point.co = (point.co[0] - 1 / UNIT_PX, point.co[1])
         bpy.ops.mask.shape_key_insert()
         point.select = False
@@ -95,7 +106,7 @@ def clear_key(mask: Any) -> None:
     with _keying_scene(mask) as scene:
         for point in mask.layers["Face 02"].splines[0].points:
             point.select = True
-        scene.frame_set(20)
+        scene.frame_set(mask.frame_start + 20)
         bpy.ops.mask.shape_key_clear()
 
 

@@ -23,8 +23,6 @@ PLACES = {
     "switch": (36, 247), "go": (291, 247),
 }
 """Places in the tab from the sidebar's top left (negative: from its right), seen at Blender's default scale."""
-PROVIDER_LINE, BELOW_PROVIDER = 26, 110
-"""The line that names where detectors ran, and from where on it moves all else down once one has run."""
 RENDER_MENU, RENDER_ANIMATION = (125, 14), (175, 59)
 EDIT_MENU, PREFERENCES, ADDONS = (79, 14), (132, 283), (40, 255)
 EDITOR_MENU, IMAGE_EDITOR, EDITOR_MODE, MASK_MENU = (27, 41), (77, 120), (83, 41), (549, 41)
@@ -49,15 +47,12 @@ class Story:
         self.given = given
 
     def begin(self, film: Path | None = None) -> None:
-        """A new project for editing films, with one in it, selected, and the tab open."""
+        """A new project for editing films, with one in it and the tab open."""
         hand = self.hand
         hand.wait_for_window()
         if hand.look()["workspace"] != "Video Editing" or hand.look()["strips"]:
             self.new_project()
         self.add_film(film or self.film)
-        box = _find_strip(hand.look(), "MOVIE")["box"]
-        hand.click(box[0] + box[2] / 2, box[1] + 8)
-        hand.wait("the film's strip is the active one", lambda s: _find_strip(s, "MOVIE")["active"])
         self.open_tab()
 
     def new_project(self) -> None:
@@ -158,8 +153,6 @@ class Story:
         state = self.hand.look()
         left, top, width, _ = _find_area(state, "SEQUENCER")["regions"]["UI"]
         x, y = PLACES[name]
-        if name != "tab" and y > BELOW_PROVIDER and state["addon"]["provider"]:
-            y += PROVIDER_LINE
         return left + (x if x >= 0 else width + x), top + y + ROW * row
 
     def click(self, name: str, row: int = 0) -> None:

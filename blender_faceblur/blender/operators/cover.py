@@ -6,6 +6,7 @@ from __future__ import annotations
 import bpy
 
 from ...core.types import FaceBlurError
+from ...progress import count
 from ..alignment import align_mask_strips
 from ..context import find_sequencer_scene, refresh_shown_sequencers
 from ..cover import find_lost_mask, find_mask, find_mask_of_footage, put_cover, uncover
@@ -49,7 +50,7 @@ class FACEBLUR_OT_apply(bpy.types.Operator):
             return {"CANCELLED"}
         if not bpy.app.background:
             refresh_shown_sequencers()
-        self.report({"INFO"}, f"{done} strips are covered with these settings")
+        self.report({"INFO"}, f"{count(done, 'strip')} covered with these settings")
         return {"FINISHED"}
 
 
@@ -74,5 +75,5 @@ class FACEBLUR_OT_remove(bpy.types.Operator):
             uncover(scene, scene.sequence_editor.strips_all[name])
         if not bpy.app.background:
             refresh_shown_sequencers()
-        self.report({"WARNING"}, f"{len(names)} strips are no longer covered: their faces show")
+        self.report({"WARNING"}, f"{count(len(names), 'strip')} no longer covered: the faces show")
         return {"FINISHED"}

@@ -8,6 +8,7 @@ import time
 import bpy
 
 from ...core.types import FaceBlurError
+from ...progress import count
 from ..context import find_sequencer_scene, refresh_shown_sequencers
 from ..detection import Found, cover_found, detect
 from ..running import STATE, describe_step, redraw, stop
@@ -120,7 +121,8 @@ class FACEBLUR_OT_detect(bpy.types.Operator):
             if not documents:
                 return {"CANCELLED"}
         faces, doubts = sum(len(d.tracks) for d in documents), sum(len(d.doubts) for d in documents)
-        self.report({"INFO"}, f"{faces} faces covered, {doubts} doubtful places left uncovered: look at the result")
+        self.report({"INFO"}, f"{count(faces, 'face')} covered, {count(doubts, 'doubtful place')} left uncovered: look "
+                    "at the result")
         return {"FINISHED"}
 
     def _fail(self, problems: list[str]) -> set[str]:

@@ -33,16 +33,19 @@ def list_selected_covered(context: bpy.types.Context) -> list[bpy.types.Strip]:
 
 
 def find_active_footage(context: bpy.types.Context) -> Any:
-    """The active strip if it is footage, else the footage that belongs to an active Mask strip, else None."""
+    """The active strip if it is footage, else the footage of an active Mask strip, else the first selected footage.
+
+    The last is what counts after Add > Movie, where the sound is active. None where there is none.
+    """
     scene = find_sequencer_scene(context)
     active = scene.sequence_editor.active_strip if scene is not None else None
-    if active is None or active.type in KINDS:
+    if active is not None and active.type in KINDS:
         return active
-    for strip in scene.sequence_editor.strips_all if active.type == "MASK" else ():
+    for strip in scene.sequence_editor.strips_all if active is not None and active.type == "MASK" else ():
         modifier = find_modifier(strip) if strip.type in KINDS else None
         if modifier is not None and modifier.input_mask_strip == active:
             return strip
-    return None
+    return next(iter(list_selected(context)), None)
 
 
 def refuse(operator: type[bpy.types.Operator], reason: str) -> bool:

@@ -28,8 +28,8 @@ class FACEBLUR_OT_forget_analyses(bpy.types.Operator):
         return stored_analyses() is not None or refuse(cls, "Nothing is stored")
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        count = forget_all(stored_analyses())
-        self.report({"INFO"}, f"{count} analyses forgotten")
+        forgotten = forget_all(stored_analyses())
+        self.report({"INFO"}, f"{forgotten} stored files forgotten")
         return {"FINISHED"}
 
 
@@ -37,7 +37,7 @@ class FACEBLUR_OT_find_provider(bpy.types.Operator):
     """Ask ONNX Runtime, in a process of its own, where the detectors can run"""
 
     bl_idname = "faceblur.find_provider"
-    bl_label = "Find"
+    bl_label = "Find Out"
     bl_options = {"INTERNAL"}
 
     def execute(self, context: bpy.types.Context) -> set[str]:

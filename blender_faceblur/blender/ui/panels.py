@@ -8,12 +8,12 @@ from collections.abc import Iterable
 
 import bpy
 
-from ...progress import describe_time
+from ...progress import count, describe_time
 from ..compositing import MARK
 from ..context import find_sequencer_scene
 from ..cover import find_mask, read_effect
 from ..faces import describe_origin, is_face, list_faces, read_face
-from ..footage import find_rate
+from ..footage import find_rate, find_source_frame
 from ..operators.selection import find_active_footage
 from ..running import STATE, describe_step
 from ..settings import read_effect_settings
@@ -27,8 +27,8 @@ class FACEBLUR_UL_faces(bpy.types.UIList):
                   item: bpy.types.MaskLayer, icon: int, active_data: object, active_property: str) -> None:
         face = read_face(data, item.name)
         row = layout.row(align=True)
-        row.prop(item, "hide_render", text="", icon="CHECKBOX_DEHLT" if item.hide_render else "CHECKBOX_HLT",
-                 emboss=False)
+        # Blender itself goes one icon back, to the empty box, where the property is true.
+        row.prop(item, "hide_render", text="", icon="CHECKBOX_HLT", emboss=False)
         row.prop(item, "name", text="", emboss=False)
         scene = find_sequencer_scene(context)
         right = row.row(align=True)
@@ -58,24 +58,24 @@ class FACEBLUR_PT_main(_Tab, bpy.types.Panel):
         if scene is None:
             layout.label(text="Add a film to the sequencer", icon="INFO")
             return
-        if STATE.active:
-            step = STATE.step
-            layout.progress(factor=step.share if step is not None else 0.0, text=f"{100 * step.share:.0f} %"
-                            if step is not None else "Starting")
-            _write(layout, context, describe_step(step))
-            layout.operator("faceblur.cancel", icon="X")
-            return
         settings = scene.faceblur
         column = layout.column()
         column.use_property_split = True
         column.use_property_decorate = False
+        column.enabled = not STATE.active
         column.prop(settings, "preset")
         column.prop(settings, "expansion")
         row = layout.row()
         row.scale_y = 1.4
+        if STATE.active:
+            # In the button's place, so that a double click on it does nothing.
+            step = STATE.step
+            row.progress(factor=step.share if step is not None else 0.0,
+                         text=f"{100 * step.share:.0f} %" if step is not None else "Starting")
+            _write(layout, context, describe_step(step))
+            layout.operator("faceblur.cancel", icon="X")
+            return
         row.operator("faceblur.detect", icon="VIEWZOOM")
-        if STATE.provider:
-            layout.label(text=f"Detectors ran on: {STATE.provider}")
         column = layout.column()
         column.use_property_split = True
         column.use_property_decorate = False
@@ -108,14 +108,17 @@ class FACEBLUR_PT_faces(_Tab, bpy.types.Panel):
         if mask is None:
             return
         row = layout.row()
-        row.template_list("FACEBLUR_UL_faces", "", mask, "layers", mask, "active_layer_index", rows=4)
+        row.template_list("FACEBLUR_UL_faces", "", mask, "layers", mask, "active_layer_index", rows=3)
         side = row.column(align=True)
         for action, icon in (("ON", "CHECKBOX_HLT"), ("OFF", "CHECKBOX_DEHLT"), ("INVERT", "ARROW_LEFTRIGHT")):
             side.operator("faceblur.switch_faces", text="", icon=icon).action = action
         faces = list_faces(mask)
         off = sum(mask.layers[face.name].hide_render for face in faces)
-        layout.label(text=f"{len(faces)} faces" + (f", {off} switched off: they show" if off else ""),
+        layout.label(text=count(len(faces), "face") + (f", {off} switched off: they show" if off else ""),
                      icon="ERROR" if off else "NONE")
+        if mask[MARK]["doubts"]:
+            _write(layout, context, f"{count(mask[MARK]['doubts'], 'doubtful place')} left uncovered. The preset "
+                   "Thorough covers them", "QUESTION")
         active = mask.layers.active
         if active is not None and is_face(mask, active.name):
             face = read_face(mask, active.name)
@@ -125,9 +128,11 @@ class FACEBLUR_PT_faces(_Tab, bpy.types.Panel):
                 parts = f" in {len(face.spans)} parts" if len(face.spans) > 1 else ""
                 box.label(text=f"Source frames {face.spans[0][0]} to {face.spans[-1][1] - 1}{parts}")
             _write(box, context, describe_origin(face))
-        if mask[MARK]["doubts"]:
-            _write(layout, context, f"{mask[MARK]['doubts']} doubtful places were left uncovered. The preset Thorough "
-                   "covers them", "QUESTION")
+        frame = find_source_frame(strip, scene.frame_current, mask.frame_end - mask.frame_start)
+        if frame is not None and mask.frame_start + frame != scene.frame_current:
+            _write(layout, context, f"In the Mask editor this picture is frame {mask.frame_start + frame}", "INFO")
+        if STATE.provider:
+            layout.label(text=f"Detectors ran on: {STATE.provider}")
 
 
 class FACEBLUR_PT_messages(_Tab, bpy.types.Panel):
