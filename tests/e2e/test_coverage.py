@@ -95,7 +95,7 @@ def test_outside_the_mask_the_picture_is_unchanged(effect: str, tmp_path: Path) 
     for before, after, mark in zip(_read(film), _read(output), _read(marked), strict=True):
         rows, columns = np.nonzero(_find_cover(mark))
         outside = np.ones((HEIGHT, WIDTH), bool)
-        outside[rows.min() - 6:rows.max() + 7, columns.min() - 6:columns.max() + 7] = False
+        outside[max(rows.min() - 6, 0):rows.max() + 7, max(columns.min() - 6, 0):columns.max() + 7] = False
         assert 10 * np.log10(255**2 / np.mean((before.astype(float) - after)[outside] ** 2)) > 40
         inside = _find_cover(mark)
         assert np.abs(before.astype(float) - after)[inside].mean() > 5, "the face is not changed"
