@@ -12,6 +12,7 @@ from .types import Detection
 
 _SAME_OVERLAP = 0.4
 _SAME_SHARE, _SAME_AREA_RATIO = 0.7, 3.0
+_AGREED_OVERLAP, _STRONGER = 0.6, 0.8
 
 
 @dataclass(slots=True)
@@ -28,8 +29,9 @@ def merge_detections(detections: list[Detection]) -> list[Hit]:
     """Group detections of one frame that show the same face, surest first.
 
     Two belong together when their boxes overlap by 0.4, or the smaller lies in one of at most three times its area.
-    Boxes that agree are averaged by confidence. A box that only contains, or lies in, the best one extends it:
-    nothing that a detector took for the face is lost.
+    Boxes that agree are averaged by confidence. A box that only contains, or lies in, the best one extends it, and so
+    does one that lies beside it (overlaps by less than 0.6) with at least 0.8 of its confidence: nothing that a
+    detector took for the face is lost.
     """
     if not detections:
         return []
@@ -46,9 +48,11 @@ def merge_detections(detections: list[Detection]) -> list[Hit]:
             continue
         group = np.nonzero(same[best] & free)[0]
         free[group] = False
-        agreeing = group[overlap[best, group] >= _SAME_OVERLAP]
-        box = np.average(boxes[agreeing], axis=0, weights=confidence[agreeing])
-        apart = group[overlap[best, group] < _SAME_OVERLAP]
+        needed = np.where(confidence[group] >= _STRONGER * confidence[best], _AGREED_OVERLAP, _SAME_OVERLAP)
+        agrees = overlap[best, group] >= needed
+        agreeing, apart = group[agrees], group[~agrees]
+        # A best one without confidence (a threshold of 0) still has its place.
+        box = np.average(boxes[agreeing], axis=0, weights=np.maximum(confidence[agreeing], 1e-6))
         if len(apart):
             box[:2] = np.minimum(box[:2], boxes[apart, :2].min(axis=0))
             box[2:] = np.maximum(box[2:], boxes[apart, 2:].max(axis=0))

@@ -19,7 +19,8 @@ class DetectorUse:
 
     `turns` are degrees by which the picture is turned clockwise, one pass each, for faces that do not stand upright.
     With `tiles` = n above 1 it sees n x n overlapping parts of the picture, each enlarged n times, for tiny faces;
-    that takes the time of n x n pictures and the memory of one.
+    that takes the time of n x n pictures and the memory of one. Faces larger than `largest`, a share of the picture's
+    long side, are left to the other uses: turned and enlarged pictures show many more things that look like faces.
     """
 
     detector: str
@@ -29,6 +30,7 @@ class DetectorUse:
     """It runs at every so manyth look only, and at those that something called for."""
     turns: tuple[int, ...] = (0,)
     tiles: int = 1
+    largest: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,12 +80,16 @@ PRESETS = (
     ),
     Preset(
         "thorough",
-        "More looks at every frame, and covers what is only perhaps a face. Slow",
+        "More looks at every frame, also turned and enlarged; covers what is only perhaps a face. Slow",
         (
             DetectorUse("centerface", 960, 0.2),
             DetectorUse("centerface", 480, 0.2),
             DetectorUse("yunet_n", 1280, 0.2),
             DetectorUse("yunet_n", 640, 0.2),
+            DetectorUse("yunet_n", 320, 0.4),
+            # From about 50 pixels in 1280 on, upright looks find leaning faces too.
+            DetectorUse("yunet_n", 960, 0.5, each_look=2, turns=LYING, largest=0.04),
+            DetectorUse("yunet_n", 960, 0.5, each_look=2, tiles=2, largest=0.03),
         ),
         (
             DetectorUse("centerface", 1280, 0.2),

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..core.analysis import detector_size
+from ..core.geometry import size_of
 from ..core.settings import DetectorUse
 from ..core.types import Box, Detection
 from .base import FaceDetector, keep_best
@@ -25,11 +26,13 @@ class Look:
     """`turns` are degrees by which the picture is turned clockwise before the detector sees it, one pass each.
 
     With `tiles` = n above 1 it sees n x n overlapping parts, each enlarged n times (so about as large as the picture).
+    What is larger than `largest`, a share of the picture's long side, is left out.
     """
 
     detector: FaceDetector
     turns: tuple[int, ...] = (0,)
     tiles: int = 1
+    largest: float = 1.0
 
 
 class ManyLooks:
@@ -40,7 +43,9 @@ class ManyLooks:
 
     def detect(self, image_bgr: NDArray[np.uint8]) -> list[Detection]:
         """As `FaceDetector.detect`; boxes of turned passes lie around the leaning face, landmarks are turned back."""
-        found = [d for look in self._looks for d in _look(image_bgr, look)]
+        most = max(image_bgr.shape[:2])
+        found = [d for look in self._looks for d in _look(image_bgr, look)
+                 if look.largest >= 1 or size_of(d.box) <= look.largest * most]
         if len(self._looks) == 1 and self._looks[0].turns == (0,) and self._looks[0].tiles == 1:
             return found
         boxes = np.array([d.box for d in found], np.float32).reshape(-1, 4)
@@ -55,12 +60,13 @@ def combine_looks(
     Large sizes become the same where a source is small; the same look twice, which adds nothing, is done once. All
     of them run as often as the most frequent.
     """
-    looks: dict[tuple[str, tuple[int, int]], dict[tuple[tuple[int, ...], int], Look]] = {}
+    looks: dict[tuple[str, tuple[int, int]], dict[object, Look]] = {}
     uses: dict[tuple[str, tuple[int, int]], DetectorUse] = {}
     for detector, use in used:
         key = use.detector, detector_size(frame_size, use.long_side)
         uses[key] = min(uses.get(key, use), use, key=lambda one: one.each_look)
-        looks.setdefault(key, {})[use.turns, use.tiles] = Look(detector, use.turns, use.tiles)
+        way = use.turns, use.tiles, use.largest, use.threshold
+        looks.setdefault(key, {})[way] = Look(detector, use.turns, use.tiles, use.largest)
     return [(ManyLooks(list(looks[key].values())), use) for key, use in uses.items()]
 
 

@@ -77,6 +77,12 @@ def test_tiles_see_the_picture_enlarged_and_whole(x: int, y: int) -> None:
     assert len(red.sizes) == 4 and max(red.sizes)[0] <= 160 * 1.25 + 2
 
 
+def test_larger_faces_than_asked_for_are_left_out() -> None:
+    picture = paint(200, 100, 60, 40, 20)
+    assert len(ManyLooks([Look(FindsRed(), (90,), 1, 0.11)]).detect(picture)) == 1
+    assert ManyLooks([Look(FindsRed(), (90,), 1, 0.09)]).detect(picture) == []
+
+
 def test_parts_cover_the_side_and_overlap() -> None:
     for length, parts in ((100, 2), (101, 3), (7, 2)):
         ranges = split_side(length, parts)
