@@ -8,7 +8,7 @@ import shutil
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -185,16 +185,19 @@ def run_analysis(source: Path, tracks: Path, settings: Settings, tell: Tell, war
 
     With `storage` (a folder) it goes on with what an earlier analysis of the same source and settings left there.
     """
-    for message in run_job(build_request(source, tracks, settings.preset, settings.expansion, storage=storage)):
-        match message:
-            case Progress():
-                tell(message.stage, message.done, message.total)
-            case Warned():
-                warn(message.text)
-            case ErrorMessage():
-                raise FaceBlurError(message.text)
-            case Result():
-                return
+    request = build_request(source, tracks, settings.preset, settings.expansion, storage=storage)
+    # Closed at once when this is left by an exception: its processes must not go on beside whatever comes next.
+    with closing(run_job(request)) as messages:
+        for message in messages:
+            match message:
+                case Progress():
+                    tell(message.stage, message.done, message.total)
+                case Warned():
+                    warn(message.text)
+                case ErrorMessage():
+                    raise FaceBlurError(message.text)
+                case Result():
+                    return
     raise FaceBlurError("The analysis ended without a result.")
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -96,22 +97,24 @@ def detect(scene: bpy.types.Scene, strips: Sequence[str], settings: DetectionSet
             request = build_request(found.footage.path, tracks, settings.preset, settings.expansion,
                                     files=found.footage.files, provider=settings.provider, frame_rate=rate,
                                     storage=stored_analyses())
-            for message in run_job(request, wait_s):
-                match message:
-                    case Waiting():
-                        yield None
-                    case Progress():
-                        part = message.done / message.total if message.stage == "detect" and message.total else 1.0
-                        share = (before + part * found.frames) / everything
-                        past = time.monotonic() - began
-                        yield Step(found.strips[0], number, len(todo), message.stage, message.done, message.total,
-                                   share, past / share * (1 - share) if share > 0.01 else None)
-                    case Running():
-                        found.provider = message.provider
-                    case Warned():
-                        found.notes.append(message.text)
-                    case ErrorMessage():
-                        found.problem = f"{found.footage.name}: {message.text.removeprefix(found.footage.name + ': ')}"
+            with closing(run_job(request, wait_s)) as messages:
+                for message in messages:
+                    match message:
+                        case Waiting():
+                            yield None
+                        case Progress():
+                            part = message.done / message.total if message.stage == "detect" and message.total else 1.0
+                            share = (before + part * found.frames) / everything
+                            past = time.monotonic() - began
+                            yield Step(found.strips[0], number, len(todo), message.stage, message.done, message.total,
+                                       share, past / share * (1 - share) if share > 0.01 else None)
+                        case Running():
+                            found.provider = message.provider
+                        case Warned():
+                            found.notes.append(message.text)
+                        case ErrorMessage():
+                            text = message.text.removeprefix(f"{found.footage.name}: ")
+                            found.problem = f"{found.footage.name}: {text}"
             if not found.problem:
                 try:
                     found.document = read_document(tracks)

@@ -98,6 +98,9 @@ class RowTable:
             segment = number % len(self.segments)
             own = self.segments[segment]
             rows = numbers[part].astype(float)
+            if not (rows[:, 6] > 0).any():
+                # Carried back from frames that this process was stopped before it told: who goes on finds it there.
+                continue
             at = frames[part].astype(int)
             paths.append(_Path({number}, at, rows[:, :4], rows[:, 4], rows[:, 5], rows[:, 6],
                                (at >= own.start) & (at < own.stop)))

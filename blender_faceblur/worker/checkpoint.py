@@ -12,7 +12,7 @@ from typing import IO, Any
 from ..core.linking import Segment
 from .protocol import Frame, ProtocolError, parse_line, to_line, to_record
 
-_FLUSH_S = 2.0
+_FLUSH_S = 1.0
 
 
 class Checkpoint:
@@ -54,10 +54,10 @@ class Checkpoint:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._stream = open(part_file, "w", encoding="utf-8")  # noqa: SIM115 (closed by `end`)
             for part, _ in parts:
-                self._write({"part": [part.start, part.stop]})
+                _write(self._stream, {"part": [part.start, part.stop]})
             for number, (_, frames) in enumerate(parts):
                 for frame in frames:
-                    self.add(number, frame)
+                    _write(self._stream, {"of": number, "frame": json.loads(to_line(frame))})
             self._stream.flush()
             part_file.replace(self._path)
         except OSError:
@@ -65,8 +65,15 @@ class Checkpoint:
 
     def add(self, part: int, frame: Frame) -> None:
         """Keep a frame of the part of that number."""
-        if self._stream is not None:
-            self._write({"of": part, "frame": json.loads(to_line(frame))})
+        if self._stream is None:
+            return
+        try:
+            _write(self._stream, {"of": part, "frame": json.loads(to_line(frame))})
+            if time.monotonic() - self._flushed > _FLUSH_S:
+                self._stream.flush()
+                self._flushed = time.monotonic()
+        except OSError:
+            self._give_up()
 
     def end(self, finished: bool) -> None:
         """Close the file; what is finished needs none."""
@@ -75,21 +82,15 @@ class Checkpoint:
             with suppress(OSError):
                 self._path.unlink(missing_ok=True)
 
-    def _write(self, content: dict[str, Any]) -> None:
-        assert self._stream is not None
-        try:
-            self._stream.write(json.dumps(content, separators=(",", ":")) + "\n")
-            if time.monotonic() - self._flushed > _FLUSH_S:
-                self._stream.flush()
-                self._flushed = time.monotonic()
-        except OSError:
-            self._give_up()
-
     def _give_up(self) -> None:
         if self._stream is not None:
             with suppress(OSError):
                 self._stream.close()
             self._stream = None
+
+
+def _write(stream: IO[str], content: dict[str, Any]) -> None:
+    stream.write(json.dumps(content, separators=(",", ":")) + "\n")
 
 
 def split_known(own: list[Segment], known: list[tuple[Segment, list[Frame]]]) -> list[tuple[Segment, list[Frame]]]:

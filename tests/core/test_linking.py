@@ -124,6 +124,14 @@ def test_faces_that_cross_stay_two_tracks() -> None:
     assert all(len(t.samples) == 50 for t in linked.tracks)
 
 
+def test_what_a_stopped_process_only_carried_back_is_no_track() -> None:
+    """Its finding lies in frames that were never told."""
+    rows = {f: [make_row(0, (600, 300, 650, 365), 0.9, voices=0)] for f in range(20, 30)}
+    rows |= {f: [*rows.get(f, []), make_row(1, (200, 300, 250, 365))] for f in range(30)}
+    linked = link(rows, 30)
+    assert [round(track.samples[0].ellipse.cx) for track in linked.tracks] == [225]
+
+
 def test_chains_of_neighbouring_segments_are_joined() -> None:
     table = RowTable([Segment(0, 50), Segment(50, 100)])
     for frame in range(70):
