@@ -26,13 +26,15 @@ class Look:
     """`turns` are degrees by which the picture is turned clockwise before the detector sees it, one pass each.
 
     With `tiles` = n above 1 it sees n x n overlapping parts, each enlarged n times (so about as large as the picture).
-    What is larger than `largest`, a share of the picture's long side, is left out.
+    What is larger than `largest`, a share of the picture's long side, is left out, and so is what has less confidence
+    than `threshold`: one detector serves several looks.
     """
 
     detector: FaceDetector
     turns: tuple[int, ...] = (0,)
     tiles: int = 1
     largest: float = 1.0
+    threshold: float = 0.0
 
 
 class ManyLooks:
@@ -45,7 +47,7 @@ class ManyLooks:
         """As `FaceDetector.detect`; boxes of turned passes lie around the leaning face, landmarks are turned back."""
         most = max(image_bgr.shape[:2])
         found = [d for look in self._looks for d in _look(image_bgr, look)
-                 if look.largest >= 1 or size_of(d.box) <= look.largest * most]
+                 if d.confidence >= look.threshold and (look.largest >= 1 or size_of(d.box) <= look.largest * most)]
         if len(self._looks) == 1 and self._looks[0].turns == (0,) and self._looks[0].tiles == 1:
             return found
         boxes = np.array([d.box for d in found], np.float32).reshape(-1, 4)
@@ -57,8 +59,8 @@ def combine_looks(
 ) -> list[tuple[ManyLooks, DetectorUse]]:
     """One for each detector and size of picture, whatever turns and tiles it is used with; order is kept.
 
-    Large sizes become the same where a source is small; the same look twice, which adds nothing, is done once. All
-    of them run as often as the most frequent.
+    Each detector was opened with the least of its thresholds. Large sizes become the same where a source is small; the
+    same look twice, which adds nothing, is done once. All of them run as often as the most frequent.
     """
     looks: dict[tuple[str, tuple[int, int]], dict[object, Look]] = {}
     uses: dict[tuple[str, tuple[int, int]], DetectorUse] = {}
@@ -66,7 +68,7 @@ def combine_looks(
         key = use.detector, detector_size(frame_size, use.long_side)
         uses[key] = min(uses.get(key, use), use, key=lambda one: one.each_look)
         way = use.turns, use.tiles, use.largest, use.threshold
-        looks.setdefault(key, {})[way] = Look(detector, use.turns, use.tiles, use.largest)
+        looks.setdefault(key, {})[way] = Look(detector, use.turns, use.tiles, use.largest, use.threshold)
     return [(ManyLooks(list(looks[key].values())), use) for key, use in uses.items()]
 
 

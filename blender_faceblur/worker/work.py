@@ -112,10 +112,11 @@ def _look_at_segment(request: SegmentRequest, tell: Tell) -> None:
         if info.fingerprint != request.fingerprint:
             raise FaceBlurError(f"{info.file_name} has changed since the analysis began.")
         frame_size = (info.width, info.height)
-        # One session for all sizes of a detector: each keeps the memory of its largest picture.
-        sessions = {(u.detector, u.threshold): opened.enter_context(closing(find_detector(u.detector)(
-            find_model(u.detector), u.threshold, request.provider))) for u in uses}
-        detectors = combine_looks([(sessions[u.detector, u.threshold], u) for u in uses], frame_size)
+        # One session for all uses of a detector: each keeps the memory of its largest picture.
+        least = {u.detector: min(other.threshold for other in uses if other.detector == u.detector) for u in uses}
+        sessions = {name: opened.enter_context(closing(find_detector(name)(
+            find_model(name), threshold, request.provider))) for name, threshold in least.items()}
+        detectors = combine_looks([(sessions[u.detector], u) for u in uses], frame_size)
         tell(Started(request.stop - request.start))
         warned = _warn_newly(sessions.values(), 0, tell)
         tell(Running(" and ".join(sorted({detector.provider for detector in sessions.values()}))))

@@ -83,6 +83,14 @@ def test_larger_faces_than_asked_for_are_left_out() -> None:
     assert ManyLooks([Look(FindsRed(), (90,), 1, 0.09)]).detect(picture) == []
 
 
+def test_each_look_has_its_own_threshold() -> None:
+    red = FindsRed()
+    used: list[tuple[FaceDetector, DetectorUse]] = [
+        (red, DetectorUse("red", 640, 0.2)), (red, DetectorUse("red", 320, 0.95))]
+    low, high = (look.detect(paint(200, 100, 60, 40, 20)) for look, _ in combine_looks(used, (1280, 720)))
+    assert len(low) == 1 and high == []
+
+
 def test_parts_cover_the_side_and_overlap() -> None:
     for length, parts in ((100, 2), (101, 3), (7, 2)):
         ranges = split_side(length, parts)
