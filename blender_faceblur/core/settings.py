@@ -37,9 +37,10 @@ class DetectorUse:
 class Preset:
     """`strong` is the confidence from which a hit can begin a track; weaker hits only continue or support one.
 
-    `meaning` is for people. `most_processes` keeps all of them together below 700 MB (measured at 1080p: 185 MB each,
-    258 MB for thorough). Without YuNet's weights `without_yunet` runs; where that is empty, any detector may be
-    missing. What a preset needs `on_request` is fetched only for those who ask for it.
+    `meaning` is for people. `most_processes` bounds the memory of all of them together (measured with two at 1080p,
+    with the one that leads: balanced 550 MB, thorough 740 MB; five alone at 720p 620 MB). Without YuNet's weights
+    `without_yunet` runs; where that is empty, any detector may be missing. What a preset needs `on_request` is fetched
+    only for those who ask for it.
     """
 
     name: str
