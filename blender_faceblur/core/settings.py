@@ -118,7 +118,7 @@ PRESETS = (
         most_processes=1,
         cover_doubts=True,
         on_request=True,
-        note="The five preset is the popular recipe. The thorough preset finds more, in less time.",
+        note="The five preset is the popular recipe. Thorough is quicker and covers less that is no face.",
     ),
 )
 
