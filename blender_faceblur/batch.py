@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from .core.document import read_document, write_document
-from .core.settings import DEFAULT_EXPANSION, find_preset
+from .core.settings import DEFAULT_EXPANSION, find_preset, list_detectors
 from .core.types import FaceBlurError, SourceInfo
 from .delivery.container import Container, choose_container, list_sound
 from .delivery.encode import LOSSLESS_CODEC, encode_pictures, needs_encoding
@@ -170,9 +170,8 @@ def run_batch(jobs: list[Job], settings: Settings, reporter: Reporter, analyse: 
 
 def list_weights(preset: str) -> str:
     """The weights that the preset would use and that are there: an output made with fewer is not the same."""
-    chosen = find_preset(preset)
     there = []
-    for name in sorted({use.detector for use in (*chosen.detectors, *chosen.without_yunet)}):
+    for name in sorted(list_detectors(find_preset(preset))):
         with suppress(FaceBlurError):
             find_model(name)
             there.append(f"{name} {list_models()[name].sha256}")

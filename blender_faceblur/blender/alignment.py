@@ -38,10 +38,9 @@ def align_mask_strips(scene: bpy.types.Scene, with_speed: bool = True) -> list[s
     return problems
 
 
-def list_out_of_speed(scene: bpy.types.Scene) -> list[str]:
-    """Names of footage whose speed its mask does not have."""
-    return [footage.name for footage, _, mask_strip in find_pairs(scene)
-            if is_out_of_speed(scene, footage, mask_strip)]
+def _has_other_speeds(scene: bpy.types.Scene) -> bool:
+    """Whether some footage has a speed that its mask does not have."""
+    return any(is_out_of_speed(scene, footage, mask_strip) for footage, _, mask_strip in find_pairs(scene))
 
 
 def register_handlers() -> None:
@@ -71,7 +70,7 @@ def _follow_edit(scene: bpy.types.Scene, depsgraph: bpy.types.Depsgraph) -> None
     # A refresh takes an operator, which may not run in here, and so does a change of speed.
     if changed and not bpy.app.timers.is_registered(_refresh):
         bpy.app.timers.register(_refresh, first_interval=_REFRESH_AFTER_S)
-    if list_out_of_speed(scene) and not bpy.app.timers.is_registered(_align_at_rest):
+    if not bpy.app.timers.is_registered(_align_at_rest) and _has_other_speeds(scene):
         bpy.app.timers.register(_align_at_rest, first_interval=_ALIGN_AFTER_S)
 
 
@@ -89,7 +88,7 @@ def _align_at_rest() -> float | None:
         if any(operator.bl_idname not in _OWN_OPERATORS for operator in window.modal_operators):
             return _ALIGN_AFTER_S
     for scene in bpy.data.scenes:
-        if list_out_of_speed(scene):
+        if _has_other_speeds(scene):
             for problem in align_mask_strips(scene):
                 print(f"Face Blur: {problem}")
     refresh_shown_sequencers()

@@ -16,9 +16,10 @@ from ..core.types import FaceBlurError
 from ..progress import Outcome, Reporter, choose_reporter
 from .alignment import align_mask_strips
 from .compositing import EffectSettings
-from .context import borrow_sequencer
+from .context import find_sequencer_scene
 from .detection import DetectionSettings, Found, Step, cover_found, detect
 from .footage import KINDS
+from .render import render_animation
 
 PROGRAM = "blender -b --command faceblur"
 
@@ -37,7 +38,7 @@ def unregister_command() -> None:
 def run(arguments: list[str]) -> int:
     """Run the command; its exit code. With --strips it works on the project that Blender has opened."""
     try:
-        if any(argument == "--strips" for argument in arguments):
+        if "--strips" in arguments:
             return blur_strips(arguments)
         blender = Path(bpy.app.binary_path) if bpy.app.binary_path else None
         return cli.main(arguments, PROGRAM, blender)
@@ -93,24 +94,12 @@ def render_project(scene: bpy.types.Scene, reporter: Reporter) -> None:
     total = len(range(scene.frame_start, scene.frame_end + 1, scene.frame_step))
     # Without a screen a graphics card is not always there, and Blender ends at once where it asks for one in vain.
     device, scene.render.compositor_device = scene.render.compositor_device, "CPU"
-    written = 0
-
-    def count(*_: object) -> None:
-        nonlocal written
-        written += 1
-        reporter.tell("render", written, total)
-
-    bpy.app.handlers.render_write.append(count)
     try:
-        with borrow_sequencer(scene):
-            outcome = bpy.ops.render.render(animation=True, scene=scene.name)
+        render_animation(scene, lambda written: reporter.tell("render", written, total))
     except RuntimeError as error:
         raise FaceBlurError(f"Blender could not render: {error}") from error
     finally:
-        bpy.app.handlers.render_write.remove(count)
         scene.render.compositor_device = device
-    if outcome != {"FINISHED"} or written != total:
-        raise FaceBlurError(f"Blender ended its render after {written} of {total} frames.")
 
 
 def _detect_and_cover(scene: bpy.types.Scene, names: list[str], settings: DetectionSettings, effect: EffectSettings,
@@ -153,8 +142,8 @@ def _detect_and_cover(scene: bpy.types.Scene, names: list[str], settings: Detect
 def _find_scene() -> bpy.types.Scene:
     if not bpy.data.filepath:
         raise FaceBlurError("--strips needs a project: blender -b PROJECT.blend --command faceblur --strips")
-    scene = getattr(bpy.context.workspace, "sequencer_scene", None) or bpy.context.scene
-    if scene.sequence_editor is None:
+    scene = find_sequencer_scene(bpy.context)
+    if scene is None:
         with_strips = [scene for scene in bpy.data.scenes if scene.sequence_editor is not None]
         if len(with_strips) != 1:
             raise FaceBlurError(f"{bpy.data.filepath}: its scene has no strips.")

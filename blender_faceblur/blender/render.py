@@ -68,27 +68,37 @@ def render_film(
     film.audio_codec = "NONE"
     film.use_autosplit = False
     _set_output(scene, settings.output)
-    count = scene.frame_end - scene.frame_start + 1
-
-    def count_frames(*_: object) -> None:
-        count_frames.done += 1  # type: ignore[attr-defined]
-        progress(count_frames.done)  # type: ignore[attr-defined]
-
-    count_frames.done = 0  # type: ignore[attr-defined]
-    bpy.app.handlers.render_write.append(count_frames)
     resting = _rest_where_no_face_is(scene, faces)
+    try:
+        render_animation(scene, progress)
+    finally:
+        for modifier, path in resting:
+            remove_curves(scene, path)
+            modifier.mute = False
+
+
+def render_animation(scene: bpy.types.Scene, progress: Callable[[int], None]) -> None:
+    """Render the scene's range with the settings it has; `progress` gets the number of frames written.
+
+    Raises FaceBlurError unless every frame was written.
+    """
+    total = len(range(scene.frame_start, scene.frame_end + 1, scene.frame_step))
+    written = 0
+
+    def count_frame(*_: object) -> None:
+        nonlocal written
+        written += 1
+        progress(written)
+
+    bpy.app.handlers.render_write.append(count_frame)
     try:
         with borrow_sequencer(scene):
             bpy.ops.sequencer.refresh_all()
             outcome = bpy.ops.render.render(animation=True, scene=scene.name)
     finally:
-        bpy.app.handlers.render_write.remove(count_frames)
-        for modifier, path in resting:
-            remove_curves(scene, path)
-            modifier.mute = False
-    done = count_frames.done  # type: ignore[attr-defined]
-    if outcome != {"FINISHED"} or done != count:
-        raise FaceBlurError(f"Blender ended its render after {done} of {count} frames.")
+        bpy.app.handlers.render_write.remove(count_frame)
+    if outcome != {"FINISHED"} or written != total:
+        raise FaceBlurError(f"Blender ended its render after {written} of {total} frames.")
 
 
 def render_still(scene: bpy.types.Scene, settings: RenderSettings, channels: str, depth: int) -> None:
