@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from .flow import follow_boxes
 from .following import Follower, FrameRecord
 from .geometry import Array
-from .linking import RowTable, Segment, link_tracks
+from .linking import link_tracks
 from .merging import Hit, merge_detections
+from .rows import RowTable, Segment
 from .settings import DetectorUse, Preset
 from .shots import THUMBNAIL, CutFinder, find_shots
 from .types import Detection, Doubt, ModelUse, SourceInfo, TrackDocument

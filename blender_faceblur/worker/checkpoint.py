@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
-from ..core.linking import Segment
+from ..core.rows import Segment
 from .protocol import Frame, ProtocolError, parse_line, to_line, to_record
 
 _FLUSH_S = 1.0

@@ -17,7 +17,7 @@ from typing import Any, TextIO
 from ..core.analysis import analyse_frames, build_document, decode_size, find_stride, split_range
 from ..core.document import write_document
 from ..core.following import Follower
-from ..core.linking import RowTable, Segment
+from ..core.rows import RowTable, Segment
 from ..core.settings import EXPANSIONS, DetectorUse, Preset, choose_detectors, find_preset, list_detectors
 from ..core.types import FaceBlurError, ModelUse, SourceInfo, TrackDocument
 from ..detectors import FaceDetector, find_detector

@@ -19,8 +19,8 @@ from blender_faceblur.core.analysis import (
     split_range,
 )
 from blender_faceblur.core.flow import follow_boxes
-from blender_faceblur.core.linking import RowTable, Segment
 from blender_faceblur.core.merging import merge_detections
+from blender_faceblur.core.rows import RowTable, Segment
 from blender_faceblur.core.settings import PRESETS, DetectorUse, choose_detectors, find_preset
 from blender_faceblur.core.types import Detection, Evidence, FaceBlurError, SourceInfo
 

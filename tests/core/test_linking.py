@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from blender_faceblur.core.following import FrameRecord, Row
-from blender_faceblur.core.linking import Linked, RowTable, Segment, link_tracks
+from blender_faceblur.core.linking import Linked, link_tracks
+from blender_faceblur.core.rows import RowTable, Segment
 from blender_faceblur.core.types import Ellipse, Evidence
 
 SIZE = (1280, 720)

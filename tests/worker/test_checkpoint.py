@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from blender_faceblur.core.document import read_document
-from blender_faceblur.core.linking import Segment
+from blender_faceblur.core.rows import Segment
 from blender_faceblur.core.types import FaceBlurError, Sample, TrackDocument
 from blender_faceblur.paths import find_model
 from blender_faceblur.worker.checkpoint import Checkpoint, split_known

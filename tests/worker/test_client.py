@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from blender_faceblur.core.document import read_document
-from blender_faceblur.core.linking import RowTable, Segment
+from blender_faceblur.core.rows import RowTable, Segment
 from blender_faceblur.core.types import FaceBlurError
 from blender_faceblur.detectors.base import FaceDetector
 from blender_faceblur.paths import find_model, models_folder
