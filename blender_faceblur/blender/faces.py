@@ -42,7 +42,7 @@ def read_face(mask: bpy.types.Mask, name: str) -> Face:
         return Face(name, [], {})
     spans = list(known["spans"])
     return Face(name, list(zip(spans[::2], spans[1::2], strict=True)),
-                dict(zip(Evidence, known["evidence"], strict=True)))
+                dict(zip(Evidence, known["evidence"], strict=False)))
 
 
 def describe_origin(face: Face) -> str:
@@ -50,7 +50,7 @@ def describe_origin(face: Face) -> str:
     if not face.spans:
         return "corrected by hand" if face.name.endswith(CORRECTED) else "added by hand"
     count = max(face.frames, 1)
-    guessed = sum(face.evidence[evidence] for evidence in _GUESSED)
-    parts = ((face.evidence[Evidence.DETECTED], "detected"), (face.evidence[Evidence.FLOW], "followed"),
-             (guessed, "guessed"))
+    counts = {evidence: face.evidence.get(evidence, 0) for evidence in Evidence}
+    parts = ((counts[Evidence.LOCKED], "set by hand"), (counts[Evidence.DETECTED], "detected"),
+             (counts[Evidence.FLOW], "followed"), (sum(counts[evidence] for evidence in _GUESSED), "guessed"))
     return ", ".join(f"{100 * part / count:.0f} % {word}" for part, word in parts if part)

@@ -91,7 +91,7 @@ def write_mask(
         "order": [layer.name for layer in mask.layers],
         "faces": {
             layer.name: {
-                "spans": [frame for span in track.spans() for frame in span],
+                "spans": [frame for span in track.covered_spans() for frame in span],
                 "evidence": [sum(s.evidence is evidence for s in track.samples) for evidence in Evidence],
                 "keys": [number for key in keys for number in (float(key.source_frame), *_to_numbers(key.ellipse))],
             }
@@ -212,7 +212,7 @@ def _find_switched_off(mask: bpy.types.Mask) -> list[Track]:
     with suppress(FaceBlurError):
         # By their frames, as layers may have been renamed.
         return [track for track in read_document(mask).tracks
-                if [frame for span in track.spans() for frame in span] in spans.values()]
+                if [frame for span in track.covered_spans() for frame in span] in spans.values()]
     return []
 
 
@@ -342,7 +342,7 @@ def _key_opacity(mask: bpy.types.Mask, layer: bpy.types.MaskLayer, track: Track)
     path = layer.path_from_id("alpha")
     spans = opacity_spans(track)
     frames: list[tuple[float, float]] = []
-    if spans[0][0] > 0:
+    if not spans or spans[0][0] > 0:
         frames.append((0.0, 0.0))
     for start, stop in spans:
         # Half a frame early: a retimed strip shows the next picture from there on.

@@ -203,4 +203,5 @@ def build_document(
         for shot in shots if shot.gradual
     ]
     doubts = sorted(linked.doubts + gradual, key=lambda d: (d.start, d.stop))
-    return TrackDocument(source, preset.name, expansion, models, shots, linked.tracks, doubts, list(notes))
+    return TrackDocument(
+        source, preset.name, expansion, models, shots, linked.tracks, doubts, list(notes), linked.aside)

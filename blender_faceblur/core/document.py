@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The tracks document as JSON: written compactly, read as data from a stranger.
 
-Version 1: an object with `schema` "faceblur-tracks". A track has `spans` ([start, stop] half-open) and one column per
+Version 2: an object with `schema` "faceblur-tracks". A track has `spans` ([start, stop] half-open) and one column per
 value over all frames of its spans: `cx`, `cy`, `rx`, `ry` in hundredths of a pixel, `angle` in ten-thousandths of a
-radian, `confidence` in thousandths, `evidence` a letter per frame (d detected, f flow, i interpolated, h held).
+radian, `confidence` in thousandths, `evidence` a letter per frame (d detected, f flow, i interpolated, h held,
+l locked), and where they are not as usual `kind`, `locked`, `off` (ranges like spans) and `aside`. Version 1 had none
+of these four, nor the document's own `aside` and `reviewed`; it is read.
 """
 
 from __future__ import annotations
@@ -31,9 +33,11 @@ from .types import (
     TrackDocument,
 )
 
-SCHEMA, VERSION = "faceblur-tracks", 1
+SCHEMA, VERSION = "faceblur-tracks", 2
+OLDEST = 1
 
-_LETTERS = {Evidence.DETECTED: "d", Evidence.FLOW: "f", Evidence.INTERPOLATED: "i", Evidence.HELD: "h"}
+_LETTERS = {Evidence.DETECTED: "d", Evidence.FLOW: "f", Evidence.INTERPOLATED: "i", Evidence.HELD: "h",
+            Evidence.LOCKED: "l"}
 _EVIDENCE = {letter: evidence for evidence, letter in _LETTERS.items()}
 _MOST_BYTES = 1 << 29
 _MOST_FRAMES, _MOST_ENTRIES, _MOST_SIDE = 10_000_000, 100_000, 65_536
@@ -64,10 +68,12 @@ def to_json(document: TrackDocument) -> str:
         "tracks": [_from_track(track) for track in document.tracks],
         "doubts": [
             {"start": d.start, "stop": d.stop, "box": [round(v, 2) for v in d.box],
-             "confidence": round(d.confidence, 3), "reason": d.reason}
+             "confidence": round(d.confidence, 3), "reason": d.reason, "track": d.track}
             for d in document.doubts
         ],
         "notes": list(document.notes),
+        "aside": [_from_track(track) for track in document.aside],
+        "reviewed": list(document.reviewed),
     }
     return json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
@@ -78,6 +84,10 @@ def _from_fraction(value: Fraction) -> list[int]:
 
 def _from_track(track: Track) -> dict[str, Any]:
     ellipses = [s.ellipse for s in track.samples]
+    unusual = {
+        "kind": track.kind if track.kind != "face" else None, "locked": track.locked or None,
+        "off": [list(span) for span in track.off] or None, "aside": track.aside or None,
+    }
     return {
         "name": track.name,
         "spans": [list(span) for span in track.spans()],
@@ -89,6 +99,7 @@ def _from_track(track: Track) -> dict[str, Any]:
         "angle": [round(e.angle * 10_000) for e in ellipses],
         "confidence": [round(s.confidence * 1000) for s in track.samples],
         "evidence": "".join(_LETTERS[s.evidence] for s in track.samples),
+        **{name: value for name, value in unusual.items() if value is not None},
     }
 
 
@@ -100,14 +111,18 @@ def from_json(text: str) -> TrackDocument:
         raise FaceBlurError(f"This is not a tracks document: {str(error)[:200]}") from error
     if not isinstance(content, dict) or content.get("schema") != SCHEMA:
         raise FaceBlurError(f"This is not a tracks document: its schema is not '{SCHEMA}'.")
-    if content.get("version") != VERSION:
-        raise FaceBlurError(
-            f"The tracks document has version {str(content.get('version'))[:20]}; this program reads {VERSION}.")
+    version = content.get("version")
+    if type(version) is not int or not OLDEST <= version <= VERSION:
+        raise FaceBlurError(f"The tracks document has version {str(version)[:20]}; this program reads {OLDEST} to "
+                            f"{VERSION}.")
+    if version < VERSION:
+        content |= {"aside": [], "reviewed": []}
     source = _to_source(_item(content, "source", dict))
     frames = source.frame_count
     expansion = _number(content, "expansion", EXPANSIONS[0], EXPANSIONS[1])
     tracks = [_to_track(t, frames) for t in _entries(content, "tracks", dict)]
-    if sum(len(t.samples) for t in tracks) > _MOST_SAMPLES:
+    aside = [_to_track(t, frames) for t in _entries(content, "aside", dict)]
+    if sum(len(t.samples) for t in (*tracks, *aside)) > _MOST_SAMPLES:
         raise _wrong("tracks", "too many samples")
     return TrackDocument(
         source,
@@ -122,6 +137,8 @@ def from_json(text: str) -> TrackDocument:
         tracks,
         [_to_doubt(d, frames) for d in _entries(content, "doubts", dict)],
         [_checked_text(n, "notes") for n in _entries(content, "notes", str)],
+        aside,
+        [_checked_text(key, "reviewed") for key in _entries(content, "reviewed", str)],
     )
 
 
@@ -237,18 +254,12 @@ def _to_doubt(content: dict[str, Any], frames: int) -> Doubt:
     if len(values) != 4:
         raise _wrong("box", "is not four numbers")
     box: Box = tuple(_checked(v, "box", -_FAR_PX, _FAR_PX, False) for v in values)
-    return Doubt(start, stop, box, _number(content, "confidence", 0, 1), _text(content, "reason"))
+    return Doubt(start, stop, box, _number(content, "confidence", 0, 1), _text(content, "reason"),
+                 _text(content, "track") if "track" in content else "")
 
 
 def _to_track(content: dict[str, Any], frame_count: int) -> Track:
-    frames: list[int] = []
-    for span in _entries(content, "spans", list):
-        if len(span) != 2:
-            raise _wrong("spans", "holds something that is not [start, stop]")
-        start, stop = _to_range(span, "spans", frame_count)
-        if frames and start <= frames[-1]:
-            raise _wrong("spans", "is not in order")
-        frames.extend(range(start, stop))
+    frames = [frame for span in _to_ranges(content, "spans", frame_count) for frame in range(*span)]
     columns = [
         _column(content, "cx", len(frames), -_FAR_PX * 100, _FAR_PX * 100),
         _column(content, "cy", len(frames), -_FAR_PX * 100, _FAR_PX * 100),
@@ -260,10 +271,27 @@ def _to_track(content: dict[str, Any], frame_count: int) -> Track:
     letters = _item(content, "evidence", str)
     if len(letters) != len(frames) or not set(letters) <= set(_EVIDENCE):
         raise _wrong("evidence", "does not fit the spans")
+    kind = _text(content, "kind") if "kind" in content else "face"
+    if kind not in ("face", "region"):
+        raise _wrong("kind", "is neither face nor region")
     return Track(_text(content, "name"), [
         Sample(frame, Ellipse(cx / 100, cy / 100, rx / 100, ry / 100, angle / 10_000), _EVIDENCE[letter], sure / 1000)
         for frame, cx, cy, rx, ry, angle, sure, letter in zip(frames, *columns, letters, strict=True)
-    ])
+    ], kind, _item(content, "locked", bool) if "locked" in content else False,
+        _to_ranges(content, "off", frame_count) if "off" in content else [],
+        _text(content, "aside") if "aside" in content else "")
+
+
+def _to_ranges(content: dict[str, Any], key: str, frame_count: int) -> list[tuple[int, int]]:
+    ranges: list[tuple[int, int]] = []
+    for pair in _entries(content, key, list):
+        if len(pair) != 2:
+            raise _wrong(key, "holds something that is not [start, stop]")
+        start, stop = _to_range(pair, key, frame_count)
+        if ranges and start < ranges[-1][1]:
+            raise _wrong(key, "is not in order")
+        ranges.append((start, stop))
+    return ranges
 
 
 def _column(content: dict[str, Any], key: str, count: int, low: int, high: int) -> list[int]:

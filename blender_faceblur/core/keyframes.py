@@ -46,7 +46,7 @@ def simplify(track: Track, expansion: float, frame_size: tuple[int, int]) -> lis
 
 def opacity_spans(track: Track) -> list[tuple[int, int]]:
     """The half-open frame ranges in which the track's mask is opaque; everywhere else it is fully transparent."""
-    return track.spans()
+    return track.covered_spans()
 
 
 def _simplify_span(samples: list[Sample], expansion: float, frame_size: tuple[int, int]) -> list[Keyframe]:

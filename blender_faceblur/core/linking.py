@@ -30,6 +30,7 @@ _INSIDE = 0.85
 class Linked:
     tracks: list[Track] = field(default_factory=list)
     doubts: list[Doubt] = field(default_factory=list)
+    aside: list[Track] = field(default_factory=list)
 
 
 def link_tracks(

@@ -28,6 +28,8 @@ class Evidence(str, Enum):
     FLOW = "flow"
     INTERPOLATED = "interpolated"
     HELD = "held"
+    LOCKED = "locked"
+    """The editor put it there: a key that no later run moves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +94,27 @@ class Track:
 
     name: str
     samples: list[Sample]
+    kind: str = "face"
+    """"face", or "region" for what an editor drew: a number plate, a sign."""
+    locked: bool = False
+    """No later run changes it."""
+    off: list[tuple[int, int]] = field(default_factory=list)
+    """Half-open frame ranges, in order and apart, in which the editor shows what the track covers elsewhere."""
+    aside: str = ""
+    """Why the machine does not cover it, a sentence; empty for a track that is covered."""
+
+    def covered_spans(self) -> list[tuple[int, int]]:
+        """The half-open frame ranges in which the track is covered: its spans without those that are off."""
+        spans = []
+        for start, stop in self.spans():
+            shown = start
+            for off_start, off_stop in self.off:
+                if shown < min(off_start, stop):
+                    spans.append((shown, min(off_start, stop)))
+                shown = max(shown, min(off_stop, stop))
+            if shown < stop:
+                spans.append((shown, stop))
+        return spans
 
     def spans(self) -> list[tuple[int, int]]:
         """The half-open frame ranges in which the track has samples."""
@@ -113,6 +136,8 @@ class Doubt:
     box: Box
     confidence: float
     reason: str
+    track: str = ""
+    """The name of the track that it is about, covered or set aside; empty where there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +188,7 @@ class ModelUse:
 
 @dataclass(slots=True)
 class TrackDocument:
-    """What the machine decided about one source (later also what the editor did)."""
+    """What the machine and the editor decided about one source."""
 
     source: SourceInfo
     preset: str
@@ -174,3 +199,7 @@ class TrackDocument:
     doubts: list[Doubt]
     notes: list[str] = field(default_factory=list)
     """Sentences for the user: what was done with less than was asked, what to look at."""
+    aside: list[Track] = field(default_factory=list)
+    """Tracks that are not covered, being too weak; an editor can bring each back."""
+    reviewed: list[str] = field(default_factory=list)
+    """Keys (see `review`) of the doubtful places that an editor has judged."""

@@ -35,7 +35,8 @@ def make_document(frames: int = 30) -> TrackDocument:
     ]
     return TrackDocument(
         source, "balanced", 1.4, [ModelUse("centerface", "0" * 64, 640, 0.25)], [Shot(0, 10), Shot(10, frames, True)],
-        [Track("Face 01", samples)], [Doubt(3, 9, (1.0, 2.0, 30.5, 40.0), 0.31, "found weakly")], ["a note"])
+        [Track("Face 01", samples)], [Doubt(3, 9, (1.0, 2.0, 30.5, 40.0), 0.31, "found weakly", "Perhaps 01")],
+        ["a note"], [Track("Perhaps 01", samples[:3], "region", True, [(2, 3)], "found weakly")], ["a key"])
 
 
 def test_reading_gives_back_what_was_written(tmp_path: Path) -> None:
@@ -46,6 +47,8 @@ def test_reading_gives_back_what_was_written(tmp_path: Path) -> None:
     assert (read.source, read.models, read.shots, read.doubts, read.notes) == (
         document.source, document.models, document.shots, document.doubts, document.notes)
     assert read.tracks[0].spans() == document.tracks[0].spans()
+    assert (read.reviewed, read.aside[0].kind, read.aside[0].locked, read.aside[0].off, read.aside[0].aside) == (
+        ["a key"], "region", True, [(2, 3)], "found weakly")
     for one, two in zip(read.tracks[0].samples, document.tracks[0].samples, strict=True):
         assert one.evidence is two.evidence
         assert one.ellipse.cx == pytest.approx(two.ellipse.cx, abs=0.0051)
@@ -83,7 +86,9 @@ def change(path: str, value: Any) -> str:
 
 
 @pytest.mark.parametrize(("path", "value"), [
-    ("schema", "other"), ("version", 2), ("version", "1"), ("expansion", 0.2), ("expansion", True),
+    ("schema", "other"), ("version", 3), ("version", True), ("aside", 1), ("reviewed", [1]), ("aside/0/aside", 2),
+    ("aside/0/kind", "plate"), ("aside/0/off", [[3, 2]]), ("aside/0/off", [[2, 4], [3, 5]]), ("aside/0/locked", 1),
+    ("version", "1"), ("expansion", 0.2), ("expansion", True),
     ("expansion", float("nan")), ("expansion", float("inf")), ("source", []), ("source/width", 0),
     ("source/width", 10.5), ("source/frame_count", 10**9), ("source/frame_rate", [0, 1]), ("source/frame_rate", [1]),
     ("source/kind", "folder"), ("source/file_name", 7), ("source/warnings", [1]), ("tracks", {}),
@@ -121,3 +126,19 @@ def test_failing_to_write_leaves_the_old_document(tmp_path: Path) -> None:
     with pytest.raises(ValueError):
         write_document(broken, path)
     assert path.read_text() == "old" and len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_document_of_the_first_version_is_read() -> None:
+    content = json.loads(to_json(make_document()))
+    content["version"] = 1
+    del content["aside"], content["reviewed"], content["doubts"][0]["track"]
+    read = from_json(json.dumps(content))
+    assert (read.aside, read.reviewed, read.doubts[0].track) == ([], [], "")
+    assert (read.tracks[0].kind, read.tracks[0].locked, read.tracks[0].off) == ("face", False, [])
+
+
+def test_what_is_off_is_not_covered() -> None:
+    track = make_document().tracks[0]
+    assert track.spans() == [(1, 10), (11, 20), (21, 30)]
+    track.off = [(0, 3), (9, 12), (15, 16), (21, 30)]
+    assert track.covered_spans() == [(3, 9), (12, 15), (16, 20)]
