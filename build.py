@@ -66,6 +66,8 @@ def _list_asked_presets(command: str, arguments: list[str]) -> list[str]:
     """The presets on request whose weights and packages this command needs."""
     # Accuracy is measured with every preset unless some are named.
     every = command == "test" or (command == "bench accuracy" and "--preset" not in arguments)
+    # Detectors that are named one by one may be of those that only such a preset needs.
+    every = every or any(argument.split("=")[0] == "--detectors" for argument in arguments)
     return [name for name in ON_REQUEST if every or {name, "--preset=" + name} & set(arguments)]
 
 

@@ -12,8 +12,9 @@ from pathlib import Path
 from types import FrameType
 
 from .batch import Settings, plan_jobs, run_batch
-from .core.settings import PRESETS
+from .core.settings import DEFAULT_EXPANSION, EXPANSIONS, PRESETS, find_preset, list_detectors, name_ensemble
 from .core.types import FaceBlurError
+from .paths import find_model
 from .progress import choose_reporter
 from .rendering import check_blender
 
@@ -47,7 +48,12 @@ def build_parser(program: str = "build.py blur") -> argparse.ArgumentParser:
 
 def add_look_options(parser: argparse.ArgumentParser) -> None:
     """The options that mean the same for files and for the strips of a project."""
-    parser.add_argument("--preset", choices=[preset.name for preset in PRESETS], default="balanced")
+    choice = parser.add_mutually_exclusive_group()
+    choice.add_argument("--preset", choices=[preset.name for preset in PRESETS], default="balanced")
+    choice.add_argument("--detectors", dest="preset", type=_parse_ensemble, metavar="NAME[@SIDE][:THRESHOLD],...",
+                        help="detectors of your own choice, at every frame, instead of a preset")
+    parser.add_argument("--expansion", type=_parse_expansion, default=DEFAULT_EXPANSION, metavar="FACTOR",
+                        help=f"how much larger than the face the cover is, default {DEFAULT_EXPANSION}")
     parser.add_argument("--effect", choices=EFFECTS, default="mosaic")
     parser.add_argument("--color", type=_parse_color, default="000000", metavar="RRGGBB", help="of --effect solid")
     parser.add_argument("--quiet", action="store_true", help="say only what failed")
@@ -69,8 +75,8 @@ def main(arguments: list[str] | None = None, program: str = "build.py blur", ble
     options = build_parser(program).parse_args(arguments)
     prepare_process()
     settings = Settings(
-        preset=options.preset, effect=options.effect, color=options.color, codec=options.codec,
-        quality=options.quality, render=not options.no_render, overwrite=options.overwrite, resume=options.resume,
+        preset=options.preset, expansion=options.expansion, effect=options.effect, color=options.color,
+        codec=options.codec, quality=options.quality, render=not options.no_render, overwrite=options.overwrite, resume=options.resume,
         reencode_audio=options.reencode_audio, blender=options.blender.resolve() if options.blender else blender)
     try:
         if settings.blender is not None:
@@ -90,6 +96,26 @@ def main(arguments: list[str] | None = None, program: str = "build.py blur", ble
         print("\nInterrupted; unfinished files were removed.", file=sys.stderr)
         return INTERRUPTED
     return SOME_FAILED if any(outcome.status == "failed" for outcome in outcomes) else ALL_WELL
+
+
+def _parse_ensemble(text: str) -> str:
+    try:
+        preset = name_ensemble(text.split(","))
+        for name in list_detectors(find_preset(preset)):
+            find_model(name)
+    except FaceBlurError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+    return preset
+
+
+def _parse_expansion(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not EXPANSIONS[0] <= value <= EXPANSIONS[1]:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from {EXPANSIONS[0]} to {EXPANSIONS[1]}")
+    return value
 
 
 def _parse_color(text: str) -> str:

@@ -71,7 +71,7 @@ def blur_strips(arguments: list[str]) -> int:
         return cli.USAGE
     effect = EffectSettings(options.effect, options.color)
     try:
-        if not _detect_and_cover(scene, names, DetectionSettings(options.preset), effect, reporter):
+        if not _detect_and_cover(scene, names, DetectionSettings(options.preset, options.expansion), effect, reporter):
             print("Nothing was saved.", file=sys.stderr)
             return cli.SOME_FAILED
         _save()

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 from dataclasses import dataclass
 
@@ -123,11 +124,45 @@ PRESETS = (
 )
 
 
+_OWN = "own:"
+"""Begins the name of a preset that a user puts together."""
+
+_USE = re.compile(r"(?P<name>[a-z][a-z0-9_]{0,40})(@(?P<side>[0-9]{2,4}))?(:(?P<threshold>0(\.[0-9]{1,4})?))?")
+_USUAL_SIDE, _SIDES = 960, (96, 4096)
+
+
 def find_preset(name: str) -> Preset:
+    """The preset of that name, also one that `name_ensemble` has named. Raises FaceBlurError where there is none."""
     for preset in PRESETS:
         if preset.name == name:
             return preset
-    raise FaceBlurError(f"There is no preset '{name}'; there are {', '.join(p.name for p in PRESETS)}.")
+    if not name.startswith(_OWN):
+        raise FaceBlurError(f"There is no preset '{name[:80]}'; there are {', '.join(p.name for p in PRESETS)}.")
+    uses = tuple(_build_use(specification) for specification in name.removeprefix(_OWN).split("+"))
+    if len({(use.detector, use.long_side) for use in uses}) != len(uses):
+        raise FaceBlurError("A detector is named twice at the same size.")
+    return Preset(name, "Detectors of your own choice at every frame", uses, (), strong=0.5,
+                  most_processes=2 if len(uses) < 3 else 1)
+
+
+def name_ensemble(specifications: Collection[str]) -> str:
+    """The name of the preset that runs these detectors at every frame. Raises FaceBlurError.
+
+    Each is NAME[@SIDE][:THRESHOLD]: the long side of its picture in pixels, and the least confidence.
+    """
+    return find_preset(_OWN + "+".join(specifications)).name
+
+
+def _build_use(specification: str) -> DetectorUse:
+    part = _USE.fullmatch(specification)
+    if part is None:
+        raise FaceBlurError(f"'{specification[:80]}' is no detector: NAME, NAME@SIDE or NAME@SIDE:THRESHOLD.")
+    known = [use for preset in PRESETS for use in preset.detectors if use.detector == part["name"]]
+    side = int(part["side"] or _USUAL_SIDE)
+    if not _SIDES[0] <= side <= _SIDES[1]:
+        raise FaceBlurError(f"The size of {part['name']} must lie between {_SIDES[0]} and {_SIDES[1]}.")
+    usual = known[0].threshold if known else 0.25
+    return DetectorUse(part["name"], side, float(part["threshold"]) if part["threshold"] else usual)
 
 
 def list_detectors(preset: Preset) -> list[str]:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from ..core.types import FaceBlurError
 from .base import FaceDetector
 from .blazeface import BlazeFaceFull, BlazeFaceShort
 from .centerface import CenterFace
@@ -15,5 +16,8 @@ DETECTORS: tuple[type[FaceDetector], ...] = (
 
 
 def find_detector(name: str) -> type[FaceDetector]:
-    """The detector of that name; KeyError when there is none."""
-    return {detector.name: detector for detector in DETECTORS}[name]
+    """The detector of that name. Raises FaceBlurError when there is none."""
+    for detector in DETECTORS:
+        if detector.name == name:
+            return detector
+    raise FaceBlurError(f"There is no detector '{name}'; there are {', '.join(d.name for d in DETECTORS)}.")

@@ -6,7 +6,14 @@ from __future__ import annotations
 import pytest
 
 from blender_faceblur import paths
-from blender_faceblur.core.settings import DEFAULT_EXPANSION, PRESETS, choose_detectors, find_preset, list_detectors
+from blender_faceblur.core.settings import (
+    DEFAULT_EXPANSION,
+    PRESETS,
+    choose_detectors,
+    find_preset,
+    list_detectors,
+    name_ensemble,
+)
 from blender_faceblur.core.types import FaceBlurError
 from blender_faceblur.detectors import find_detector
 
@@ -48,3 +55,19 @@ def test_five_runs_without_what_is_missing_and_says_so() -> None:
 
 def test_every_preset_has_words_for_people() -> None:
     assert all(preset.meaning and "\n" not in preset.meaning for preset in PRESETS)
+
+
+def test_any_detectors_make_an_ensemble() -> None:
+    name = name_ensemble(["haar_frontal@640", "yunet_n:0.4", "centerface"])
+    assert [(use.detector, use.long_side, use.threshold) for use in find_preset(name).detectors] == [
+        ("haar_frontal", 640, 0.0), ("yunet_n", 960, 0.4), ("centerface", 960, 0.25)]
+    assert find_preset(name).look_every_s == 0, "they run at every frame"
+    assert list_detectors(find_preset(name_ensemble(["centerface"]))) == ["centerface"]
+
+
+@pytest.mark.parametrize("wrong", [
+    [], [""], ["centerface", ""], ["centerface@9"], ["centerface@9999"], ["centerface:2"], ["centerface:-1"],
+    ["../../x"], ["Centerface"], ["centerface", "centerface"], ["centerface\n"], ["centerface@640:0.3:0.4"]])
+def test_ensembles_that_mean_nothing_are_refused(wrong: list[str]) -> None:
+    with pytest.raises(FaceBlurError):
+        name_ensemble(wrong)

@@ -71,7 +71,7 @@ def test_names_are_unique() -> None:
     names = [kind.name for kind in DETECTORS]
     assert len(set(names)) == len(names)
     assert [find_detector(name) for name in names] == list(DETECTORS)
-    with pytest.raises(KeyError):
+    with pytest.raises(FaceBlurError, match="no detector 'none'"):
         find_detector("none")
 
 
