@@ -76,8 +76,9 @@ def main(arguments: list[str] | None = None, program: str = "build.py blur", ble
     prepare_process()
     settings = Settings(
         preset=options.preset, expansion=options.expansion, effect=options.effect, color=options.color,
-        codec=options.codec, quality=options.quality, render=not options.no_render, overwrite=options.overwrite, resume=options.resume,
-        reencode_audio=options.reencode_audio, blender=options.blender.resolve() if options.blender else blender)
+        codec=options.codec, quality=options.quality, render=not options.no_render, overwrite=options.overwrite,
+        resume=options.resume, reencode_audio=options.reencode_audio,
+        blender=options.blender.resolve() if options.blender else blender)
     try:
         if settings.blender is not None:
             check_blender(settings.blender)
