@@ -108,6 +108,8 @@ def build_strip_group(
     columns, rows = find_grid(picture, face_px, settings.samples_across)
     cover.node_tree = effect.ensure_group(find_halvings(picture, columns, rows))
     nodes.put(tree, cover.inputs["Image"], source.outputs["Image"])
+    if "Shown" in cover.inputs:
+        nodes.put(tree, cover.inputs["Shown"], place.outputs["Shown"])
     values = {"Columns": columns, "Rows": rows, "Color": to_linear(settings.color)}
     for socket in cover.inputs:
         if socket.name in values:

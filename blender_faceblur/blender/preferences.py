@@ -22,6 +22,7 @@ EFFECT_ITEMS = [
     ("mosaic", "Mosaic", "Blocks, each the mean of what it hides"),
     ("blur", "Blur", "Smooth, drawn from as few samples as the mosaic, so that nothing more can be got back"),
     ("solid", "Solid", "One colour; nothing of the face remains"),
+    ("erase", "Erase", "Filled from what surrounds it; nothing of the face remains"),
 ]
 SAMPLES_TEXT = "How many blocks remain across the widest face of a strip. Fewer hide more"
 EXPANSION_TEXT = "How much larger than the face the cover is. More covers hair, ears and quick movements"

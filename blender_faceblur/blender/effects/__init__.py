@@ -6,10 +6,11 @@ from __future__ import annotations
 from ...core.types import FaceBlurError
 from .base import Effect
 from .blur import Blur
+from .erase import Erase
 from .mosaic import Mosaic
 from .solid import Solid
 
-EFFECTS: tuple[Effect, ...] = (Mosaic(), Blur(), Solid())
+EFFECTS: tuple[Effect, ...] = (Mosaic(), Blur(), Solid(), Erase())
 
 
 def find_effect(name: str) -> Effect:

@@ -46,14 +46,16 @@ def add_grid_inputs(tree: bpy.types.NodeTree) -> None:
         nodes.add_input(tree, name, "Float", count, f"Samples over the whole {side} of the picture; fewer hide more")
 
 
-def add_reduction(tree: bpy.types.NodeTree, source: bpy.types.Node, halvings: int) -> bpy.types.NodeSocket:
-    """The picture as Columns x Rows samples, each the mean of its area.
+def add_reduction(
+    tree: bpy.types.NodeTree, source: bpy.types.Node, halvings: int, image: bpy.types.NodeSocket | None = None
+) -> bpy.types.NodeSocket:
+    """The picture, or another `image` of its size, as Columns x Rows samples, each the mean of its area.
 
     Bilinear sampling at exactly half the size is the mean of 2 x 2 pixels, so the picture is first brought to a power
     of two times the grid and then halved. Scaling is lazy in Blender's compositor: an operation on pixels (Exposure,
     by nothing) between two scalings makes each of them real.
     """
-    image = source.outputs["Image"]
+    image = image or source.outputs["Image"]
     maths = nodes.make_maths(tree, 1)
     for step in range(halvings + 1):
         scaled = nodes.add_node(tree, "CompositorNodeScale", 2 + step, Image=image, X=0.5, Y=0.5)
@@ -75,11 +77,11 @@ def extend(node: bpy.types.Node) -> None:
 
 
 def add_enlargement(
-    tree: bpy.types.NodeTree, source: bpy.types.Node, image: bpy.types.NodeSocket, interpolation: str
+    tree: bpy.types.NodeTree, pattern: bpy.types.NodeSocket, image: bpy.types.NodeSocket, interpolation: str
 ) -> bpy.types.NodeSocket:
-    """`image` at the size of the source's picture."""
+    """`image` at the size of the picture `pattern`."""
     column = 1 + round(image.node.location.x / 220)
-    info = nodes.add_node(tree, "CompositorNodeImageInfo", 1, Image=source.outputs["Image"])
+    info = nodes.add_node(tree, "CompositorNodeImageInfo", 1, Image=pattern)
     width, height = nodes.split(tree, info.outputs["Resolution"], 1)
     enlarged = nodes.add_node(tree, "CompositorNodeScale", column, Image=image, X=width, Y=height)
     enlarged.inputs["Type"].default_value = "Absolute"

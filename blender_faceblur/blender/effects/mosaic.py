@@ -19,4 +19,4 @@ class Mosaic(Effect):
         source = nodes.add_node(tree, "NodeGroupInput", 0)
         samples = add_reduction(tree, source, halvings)
         result = nodes.add_node(tree, "NodeGroupOutput", halvings + 4)
-        nodes.put(tree, result.inputs["Image"], add_enlargement(tree, source, samples, "Nearest"))
+        nodes.put(tree, result.inputs["Image"], add_enlargement(tree, source.outputs["Image"], samples, "Nearest"))
