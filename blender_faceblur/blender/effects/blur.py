@@ -25,4 +25,5 @@ class Blur(Effect):
         )
         extend(smooth)
         real = nodes.add_node(tree, "CompositorNodeExposure", halvings + 4, Image=smooth.outputs[0])
-        nodes.put(tree, result.inputs["Image"], add_enlargement(tree, source.outputs["Image"], real.outputs[0], "Bilinear"))
+        enlarged = add_enlargement(tree, source.outputs["Image"], real.outputs[0], "Bilinear")
+        nodes.put(tree, result.inputs["Image"], enlarged)
