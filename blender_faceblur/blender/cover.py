@@ -19,6 +19,9 @@ from .strips import cover_strip, find_modifier, remove_strip
 LEAST_FACE_SHARE = 1 / 8
 """Of the picture's height: the effect is never finer than a face of this width needs."""
 
+MUST_BE_COVERED = "faceblur_must_be_covered"
+"""Custom property of a strip: it was covered once, or an editor wants it covered."""
+
 EFFECT_MARK, MASK_MARK = "faceblur_effect", "faceblur_mask"
 """Custom properties of a strip's node group: the settings it was made with, and the mask it belongs to."""
 
@@ -51,10 +54,13 @@ def put_cover(
     group[MASK_MARK] = mask
     group[EFFECT_MARK] = {"kind": effect.kind, "color": effect.color, "samples_across": effect.samples_across}
     cover_strip(scene, strip, mask, group)
+    strip[MUST_BE_COVERED] = True
 
 
 def uncover(scene: bpy.types.Scene, strip: bpy.types.Strip) -> None:
     """Take our modifier, Mask strip and node group off a strip, and the mask when nothing else shows it."""
+    if MUST_BE_COVERED in strip:
+        del strip[MUST_BE_COVERED]
     modifier = find_modifier(strip)
     if modifier is None:
         return

@@ -44,6 +44,12 @@ class FACEBLUR_AP_preferences(bpy.types.AddonPreferences):
                ("cpu", "Processor", "Always the processor")],
         default="auto", description="Where the detectors run")
 
+    unreviewed: EnumProperty(
+        name="Doubtful Places",
+        items=[("accept", "May Be Rendered", "Films with doubtful places that nobody has looked at are rendered"),
+               ("refuse", "Must Be Reviewed", "Strips with doubtful places that nobody has looked at are kept back")],
+        default="accept", description="What is done about doubtful places when a film is rendered")
+
     def draw(self, context: bpy.types.Context) -> None:
         layout = self.layout
         layout.use_property_split = True
@@ -52,6 +58,7 @@ class FACEBLUR_AP_preferences(bpy.types.AddonPreferences):
         for name in ("preset", "effect", "samples_across", "expansion"):
             defaults.prop(self, name)
         layout.separator()
+        layout.prop(self, "unreviewed")
         layout.prop(self, "provider")
         row = layout.row()
         row.label(text=f"They run on: {STATE.provider}" if STATE.provider else "")

@@ -9,7 +9,7 @@ import bpy
 from bpy.app.handlers import persistent
 
 from ..paths import set_user_folder
-from . import alignment, running, settings
+from . import alignment, guard, running, settings
 from .command import register_command, unregister_command
 from .operators import cover, detect, faces, storage
 from .preferences import ROOT_PACKAGE, FACEBLUR_AP_preferences
@@ -41,6 +41,7 @@ def register() -> None:
     settings.add_to_scenes()
     bpy.app.handlers.load_pre.append(_stop_before_load)
     alignment.register_handlers()
+    guard.register_handlers()
     menu.add_menu()
     menu.add_keys()
     register_command()
@@ -51,6 +52,7 @@ def unregister() -> None:
     unregister_command()
     menu.remove_keys()
     menu.remove_menu()
+    guard.unregister_handlers()
     alignment.unregister_handlers()
     bpy.app.handlers.load_pre.remove(_stop_before_load)
     settings.remove_from_scenes()

@@ -135,11 +135,11 @@ def remove_strip(scene: bpy.types.Scene, strip: bpy.types.Strip) -> None:
             strip.lock = locked
 
 
-_TIMES = ("frame_start", "frame_offset_start", "frame_offset_end", "use_reverse_frames")
+TIMES = ("frame_start", "frame_offset_start", "frame_offset_end", "use_reverse_frames")
 
 
 def _copy_times(footage: bpy.types.Strip, mask_strip: bpy.types.Strip) -> None:
-    for name in _TIMES:
+    for name in TIMES:
         if getattr(mask_strip, name) != getattr(footage, name):
             setattr(mask_strip, name, getattr(footage, name))
 

@@ -11,9 +11,18 @@ from ..core.types import FaceBlurError
 from .base import FrameSource, fingerprint, sniff
 from .image import ImageSource
 from .movie import MovieSource
-from .sequence import SequenceSource, check_names
+from .sequence import SequenceSource, check_names, fingerprint_files
 
-__all__ = ["FrameSource", "ImageSource", "MovieSource", "SequenceSource", "fingerprint", "open_source"]
+__all__ = ["FrameSource", "ImageSource", "MovieSource", "SequenceSource", "find_fingerprint", "fingerprint",
+           "open_source"]
+
+
+def find_fingerprint(path: Path, files: Sequence[str] = ()) -> str:
+    """What identifies the content of a film or a picture, or of the pictures `files` in a folder.
+
+    The same as `open_source(...).info.fingerprint`, without looking at pictures. Raises FaceBlurError.
+    """
+    return fingerprint_files(path, files) if len(files) > 1 else fingerprint(path.joinpath(*files))
 
 
 def open_source(path: Path, files: Sequence[str] = (), frame_rate: Fraction | None = None) -> FrameSource:

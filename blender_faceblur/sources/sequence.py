@@ -17,6 +17,21 @@ _PICTURE = Sampling(whole_bytes=64 << 10, end_bytes=16 << 10, sample_bytes=4 << 
 """Of each picture: at most 72 KiB, so that ten thousand take seconds."""
 
 
+def fingerprint_files(folder: Path, files: Sequence[str]) -> str:
+    """Identify the pictures of a sequence by their content, in their order. Raises FaceBlurError for no pictures."""
+    digest = hashlib.sha256(len(files).to_bytes(8, "big"))
+    known: dict[str, bytes] = {}
+    for name in files:
+        if name not in known:
+            known[name], head = sample_file(folder / name, _PICTURE)
+            if not head:
+                raise FaceBlurError(f"{name}: the file is empty")
+            if sniff(head, name) != "image":
+                raise FaceBlurError(f"{name}: not a picture that can be read")
+        digest.update(known[name])
+    return digest.hexdigest()
+
+
 class SequenceSource(FrameSource):
     """Pictures of one size, one frame each; a name may come again. Only the one that is shown is in memory."""
 
@@ -31,16 +46,7 @@ class SequenceSource(FrameSource):
             raise FaceBlurError(f"{folder}: no such folder")
         self._folder = folder
         self._files = list(files)
-        digest = hashlib.sha256(len(files).to_bytes(8, "big"))
-        known: dict[str, bytes] = {}
-        for name in files:
-            if name not in known:
-                known[name], head = sample_file(folder / name, _PICTURE)
-                if not head:
-                    raise FaceBlurError(f"{name}: the file is empty")
-                if sniff(head, name) != "image":
-                    raise FaceBlurError(f"{name}: not a picture that can be read")
-            digest.update(known[name])
+        identity = fingerprint_files(folder, files)
         data = read_data(folder / files[0])
         first, self.upright_turn = decode_picture(data, files[0])
         self._size = (first.shape[1], first.shape[0])
@@ -51,7 +57,7 @@ class SequenceSource(FrameSource):
             height=first.shape[0],
             frame_count=len(files),
             frame_rate=Fraction(25) if frame_rate is None else frame_rate,
-            fingerprint=digest.hexdigest(),
+            fingerprint=identity,
             warnings=tuple(list_losses(data, keeps_tag=False)),
         )
 

@@ -22,7 +22,7 @@ ALLOWED = {
     "sources": {"sources", "core"},
     "delivery": {"delivery", "core"},
     "worker": {"worker", "core", "detectors", "sources", "delivery", "paths", "storage"},
-    "blender": {"blender", "worker", "core", "paths", "batch", "cli", "progress", "storage", "workplace"},
+    "blender": {"blender", "worker", "sources", "core", "paths", "batch", "cli", "progress", "storage", "workplace"},
 }
 
 

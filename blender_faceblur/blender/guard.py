@@ -1,0 +1,294 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Find out, before anything is rendered, where faces would show; and cover those strips whole while it is rendered.
+
+A handler cannot end a render (what it raises is only printed), but what it sets on a strip is in every frame that
+follows, previewed before or not: a strip that is multiplied by zero is black (measured in Blender 5.0.1 and 5.2.2).
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+
+import bpy
+from bpy.app.handlers import persistent
+
+from ..core.types import FaceBlurError
+from ..progress import count
+from ..sources import find_fingerprint
+from .compositing import MARK, PICTURE_SPACE, EffectSettings
+from .cover import (
+    MUST_BE_COVERED,
+    find_lost_mask,
+    find_mask,
+    find_mask_of_footage,
+    find_masks_of,
+    put_cover,
+    read_effect,
+)
+from .curves import find_curves
+from .footage import KINDS, find_footage
+from .masks import read_document
+from .preferences import find_preferences
+from .running import STATE
+from .strips import TIMES, align_mask_strip, find_modifier, is_out_of_speed
+
+_HELD = "faceblur_held"
+"""Custom property of a strip that is black while a render runs: how bright it was, and which curves were muted."""
+
+UNCOVERED = 3
+"""Exit code of a Blender without a window that rendered strips black because faces would have shown in them."""
+
+_NEUTRAL = {"color_multiply": 1.0, "blend_alpha": 1.0, "use_flip_x": False, "use_flip_y": False}
+_NEUTRAL_TRANSFORM = {"offset_x": 0.0, "offset_y": 0.0, "scale_x": 1.0, "scale_y": 1.0, "rotation": 0.0}
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Something that is wrong with the cover of a strip.
+
+    `shows` says that faces would be seen; otherwise more is covered than is wanted, or somebody has to look.
+    """
+
+    scene: str
+    strip: str
+    text: str
+    shows: bool
+    repair: bool = False
+    """Whether `repair_strip` can put it right."""
+
+
+def check_scene(scene: bpy.types.Scene, with_doubts: bool = False) -> list[Fault]:
+    """What is wrong with the covers of all strips that a render of the scene can show, scenes within it included.
+
+    With `with_doubts` places that nobody has looked at count as faces that show.
+    """
+    faults: list[Fault] = []
+    for owner, strip in _list_rendered(scene):
+        faults += check_strip(owner, strip, with_doubts)
+    return faults
+
+
+def check_strip(scene: bpy.types.Scene, strip: bpy.types.Strip, with_doubts: bool = False) -> list[Fault]:
+    """What is wrong with the cover of one strip; nothing for a strip that was never covered nor asked to be."""
+    faults: list[Fault] = []
+
+    def find(text: str, shows: bool = True, repair: bool = True) -> None:
+        faults.append(Fault(scene.name, strip.name, text, shows, repair))
+
+    modifier = find_modifier(strip)
+    if modifier is None:
+        if strip.get(MUST_BE_COVERED):
+            find("It has no cover.", repair=_find_mask_for(strip) is not None)
+        return faults
+    if modifier.mute or not modifier.enable:
+        find("Its cover is switched off.")
+    for name in ("mute", "enable"):
+        if _find_animation(scene, modifier.path_from_id(name)):
+            find(f"Its cover's '{name}' is animated.", repair=False)
+    broken = _find_broken_group(modifier.node_group)
+    if broken:
+        find(broken)
+    mask_strip, mask = modifier.input_mask_strip, find_mask(strip)
+    if modifier.input_mask_type != "STRIP" or modifier.mask_time != "ABSOLUTE":
+        find("Its cover takes the mask in another way than from its Mask strip.")
+    elif mask is None:
+        find("Its mask is lost: the whole picture is covered.", shows=False)
+    else:
+        _check_mask(scene, strip, mask_strip, mask, find)
+        with suppress(FaceBlurError):
+            document = read_document(mask)
+            left = len(document.doubts) - len(document.reviewed)
+            if with_doubts and left > 0:
+                have = "has" if left == 1 else "have"
+                find(f"{count(left, 'doubtful place')} {have} not been reviewed.", repair=False)
+    return faults
+
+
+def _check_mask(scene: bpy.types.Scene, strip: bpy.types.Strip, mask_strip: bpy.types.Strip, mask: bpy.types.Mask,
+                find: Callable[..., None]) -> None:
+    wrong = [layer.name for number, layer in enumerate(mask.layers)
+             if not layer.invert or layer.blend != ("MERGE_ADD" if number == 0 else "MUL")]
+    if wrong:
+        find(f"The mask's layer '{wrong[0]}' shows what it should cover: its blending or inversion was changed.")
+    if is_out_of_speed(scene, strip, mask_strip):
+        find("Its mask does not have its speed.")
+    elif any(getattr(strip, name) != getattr(mask_strip, name) for name in TIMES):
+        find("Its mask does not lie where it lies in time.")
+    if list(_list_changes(scene, mask_strip)):
+        find("Its Mask strip was moved, scaled, or changed in its look.")
+    try:
+        footage = find_footage(strip)
+        if find_fingerprint(footage.path, footage.files) != mask[MARK]["fingerprint"]:
+            find("It shows another file than the one that was analysed.", repair=False)
+    except FaceBlurError as error:
+        find(str(error), repair=False)
+
+
+def repair_strip(scene: bpy.types.Scene, strip: bpy.types.Strip, effect: EffectSettings) -> list[Fault]:
+    """Put right what can be, with `effect` where the strip's own is lost; what is left."""
+    modifier, mask = find_modifier(strip), _find_mask_for(strip)
+    if mask is None:
+        return check_strip(scene, strip)
+    for number, layer in enumerate(mask.layers):
+        layer.invert, layer.blend = True, "MERGE_ADD" if number == 0 else "MUL"
+    mask.update_tag()
+    mask_strip = modifier.input_mask_strip if modifier is not None else None
+    if mask_strip is not None:
+        for name, value in list(_list_changes(scene, mask_strip)):
+            setattr(mask_strip.transform if name in _NEUTRAL_TRANSFORM else mask_strip, name, value)
+    put_cover(scene, strip, mask, read_effect(strip) or effect)
+    align_mask_strip(scene, strip, find_modifier(strip).input_mask_strip)
+    return check_strip(scene, strip)
+
+
+def hold_back(scene: bpy.types.Scene, with_doubts: bool = False) -> list[Fault]:
+    """Make every strip black in which faces would show, until `let_go`; the faults for which that was done.
+
+    It only sets what is there, so that a render's own thread may call it.
+    """
+    faults = [fault for fault in check_scene(scene, with_doubts) if fault.shows]
+    for name, owner in {(fault.strip, fault.scene) for fault in faults}:
+        own = bpy.data.scenes[owner]
+        _blacken(own, own.sequence_editor.strips_all[name])
+    return faults
+
+
+def let_go() -> None:
+    """Give the strips that were held back their look again."""
+    for scene in bpy.data.scenes:
+        for strip in scene.sequence_editor.strips_all if scene.sequence_editor is not None else ():
+            if _HELD in strip:
+                strip.color_multiply, *muted = strip[_HELD]
+                for curve, was_muted in zip(_list_curves(scene, strip), muted, strict=False):
+                    curve.mute = bool(was_muted)
+                del strip[_HELD]
+
+
+def _blacken(scene: bpy.types.Scene, strip: bpy.types.Strip) -> None:
+    curves = _list_curves(scene, strip)
+    if _HELD not in strip:
+        strip[_HELD] = [strip.color_multiply, *(float(curve.mute) for curve in curves)]
+    for curve in curves:
+        curve.mute = True
+    strip.color_multiply = 0.0
+
+
+def _list_curves(scene: bpy.types.Scene, strip: bpy.types.Strip) -> list[bpy.types.FCurve]:
+    """What animates the brightness of a strip, drivers too."""
+    return _find_animation(scene, strip.path_from_id("color_multiply"))
+
+
+def _find_animation(scene: bpy.types.Scene, path: str) -> list[bpy.types.FCurve]:
+    drivers = scene.animation_data.drivers if scene.animation_data is not None else ()
+    return [curve for _, curve in find_curves(scene, path)] + [d for d in drivers if d.data_path == path]
+
+
+def _list_rendered(scene: bpy.types.Scene) -> Iterator[tuple[bpy.types.Scene, bpy.types.Strip]]:
+    """Footage that a render of the scene shows, with its scene; that of scenes that are strips of it too."""
+    todo, seen = [scene], set()
+    while todo:
+        owner = todo.pop()
+        if owner.name in seen or owner.sequence_editor is None:
+            continue
+        seen.add(owner.name)
+        strips = list(owner.sequence_editor.strips_all)
+        inputs = {getattr(getattr(strip, name, None), "name", None) for strip in strips for name in ("input_1", "input_2")}
+        for strip in strips:
+            # A muted strip is rendered all the same where an effect strip works on it.
+            if strip.mute and strip.name not in inputs:
+                continue
+            if strip.type == "SCENE" and strip.scene is not None:
+                todo.append(strip.scene)
+            elif strip.type in KINDS:
+                yield owner, strip
+
+
+def _find_broken_group(group: bpy.types.NodeTree) -> str:
+    """Why the node group of a cover does not do what we made it for; empty where it does."""
+    if any(node.bl_idname == "CompositorNodeViewer" for node in group.nodes):
+        return "Its node group has a Viewer node, which replaces the covered picture in the preview."
+    links = [(link.to_node.name, link.from_node.name) for link in group.links if link.is_valid and not link.is_muted]
+    reached = {node.name for node in group.nodes if node.bl_idname == "NodeGroupOutput"}
+    todo = list(reached)
+    while todo:
+        here = todo.pop()
+        fresh = {source for target, source in links if target == here} - reached
+        reached |= fresh
+        todo += fresh
+    nodes = [group.nodes[name] for name in reached]
+    if any(node.mute for node in nodes):
+        return "A node of its node group is switched off."
+    trees = [getattr(node, "node_tree", None) for node in nodes if node.bl_idname == "CompositorNodeGroup"]
+    if None in trees or len(trees) < 2 or not any(tree.name.startswith(PICTURE_SPACE) for tree in trees):
+        return "Its node group has lost what covers the faces."
+    return ""
+
+
+def _list_changes(scene: bpy.types.Scene, mask_strip: bpy.types.Strip) -> Iterator[tuple[str, float | bool]]:
+    """What of a Mask strip is not as we made it and would change where it covers; each with its proper value."""
+    for owner, neutral in ((mask_strip, _NEUTRAL), (mask_strip.transform, _NEUTRAL_TRANSFORM)):
+        for name, value in neutral.items():
+            if getattr(owner, name) != value or _find_animation(scene, owner.path_from_id(name)):
+                yield name, value
+
+
+def _find_mask_for(strip: bpy.types.Strip) -> bpy.types.Mask | None:
+    """The mask that a strip has, had, or could share."""
+    mask = find_mask(strip) or find_lost_mask(strip)
+    if mask is None:
+        with suppress(FaceBlurError):
+            footage = find_footage(strip)
+            made = find_masks_of(find_fingerprint(footage.path, footage.files))
+            mask = find_mask_of_footage(footage) or next(iter(made), None)
+    return mask
+
+
+def register_handlers() -> None:
+    """After those that prepare a render: what they put right is no fault."""
+    bpy.app.handlers.render_init.append(_guard_render)
+    for handlers in (bpy.app.handlers.render_complete, bpy.app.handlers.render_cancel, bpy.app.handlers.load_post):
+        handlers.append(_end_guard)
+
+
+def unregister_handlers() -> None:
+    bpy.app.handlers.render_init.remove(_guard_render)
+    for handlers in (bpy.app.handlers.render_complete, bpy.app.handlers.render_cancel, bpy.app.handlers.load_post):
+        handlers.remove(_end_guard)
+    let_go()
+
+
+def asks_for_review() -> bool:
+    """Whether doubtful places that nobody has looked at keep a film from being rendered."""
+    preferences = find_preferences()
+    return preferences is not None and preferences.unreviewed == "refuse"
+
+
+@persistent
+def _guard_render(scene: bpy.types.Scene, _: object = None) -> None:
+    faults = hold_back(scene, asks_for_review())
+    if not faults:
+        return
+    STATE.problems = [f"Rendered black: '{fault.strip}'. {fault.text}" for fault in faults]
+    for problem in STATE.problems:
+        print(f"Face Blur: {problem}", file=sys.stderr)
+    # Blender as a module has a program around it, which has a say in how it ends.
+    if bpy.app.background and not getattr(bpy.app, "module", False):
+        atexit.unregister(_leave_with_error)
+        atexit.register(_leave_with_error)
+
+
+@persistent
+def _end_guard(*_: object) -> None:
+    let_go()
+
+
+def _leave_with_error() -> None:
+    # Nothing else that Python could do at this point changes how Blender ends.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(UNCOVERED)

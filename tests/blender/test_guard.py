@@ -1,0 +1,210 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the guard finds; and a strip whose faces would show is black in what is rendered, previewed before or not."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+bpy = pytest.importorskip("bpy")
+
+from blender_faceblur.blender import alignment, guard  # noqa: E402
+from blender_faceblur.blender.compositing import EffectSettings  # noqa: E402
+from blender_faceblur.blender.cover import uncover  # noqa: E402
+from blender_faceblur.blender.project import build_project  # noqa: E402
+from blender_faceblur.blender.render import render_animation  # noqa: E402
+from blender_faceblur.blender.strips import find_modifier  # noqa: E402
+from blender_faceblur.sources import find_fingerprint  # noqa: E402
+
+from . import disks  # noqa: E402
+
+EFFECT = EffectSettings("solid", disks.COVER)
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return disks.write_film(tmp_path_factory.mktemp("film") / "disk.mp4")
+
+
+@pytest.fixture
+def project(film: Path, tmp_path: Path) -> Iterator[tuple[Any, Any]]:
+    own = shutil.copy(film, tmp_path / "film.mp4")
+    document = disks.build_document("film.mp4")
+    document.source = type(document.source)(**{
+        **{name: getattr(document.source, name) for name in document.source.__dataclass_fields__},
+        "fingerprint": find_fingerprint(Path(own))})
+    scene = build_project(Path(own), document, EFFECT)
+    alignment.register_handlers()
+    guard.register_handlers()
+    yield scene, disks.find_cover(scene)[0]
+    guard.unregister_handlers()
+    alignment.unregister_handlers()
+
+
+def _delete_mask_strip(scene: Any, strip: Any) -> None:
+    from blender_faceblur.blender.strips import remove_strip
+
+    remove_strip(scene, find_modifier(strip).input_mask_strip)
+
+
+def _remove_modifier(scene: Any, strip: Any) -> None:
+    modifier = find_modifier(strip)
+    modifier.node_group = None
+    strip.modifiers.remove(modifier)
+
+
+def _delete_group(scene: Any, strip: Any) -> None:
+    bpy.data.node_groups.remove(find_modifier(strip).node_group)
+
+
+def _animate(scene: Any, strip: Any) -> None:
+    modifier = find_modifier(strip)
+    modifier.mute = True
+    scene.keyframe_insert(modifier.path_from_id("mute"), frame=1)
+
+
+def _unlink(scene: Any, strip: Any) -> None:
+    tree = find_modifier(strip).node_group
+    output = next(node for node in tree.nodes if node.bl_idname == "NodeGroupOutput")
+    source = next(node for node in tree.nodes if node.bl_idname == "NodeGroupInput")
+    tree.links.new(source.outputs["Image"], output.inputs["Image"])
+
+
+def _mute_node(scene: Any, strip: Any) -> None:
+    for node in find_modifier(strip).node_group.nodes:
+        if node.bl_idname == "ShaderNodeMix":
+            node.mute = True
+
+
+def _show_by_layer(scene: Any, strip: Any) -> None:
+    mask = find_modifier(strip).input_mask_strip.mask
+    mask.layers[-1].invert = False
+    mask.layers[-1].blend = "ADD"
+    mask.update_tag()
+
+
+def _shift(scene: Any, strip: Any) -> None:
+    find_modifier(strip).input_mask_strip.transform.offset_x = 90
+
+
+def _shift_animated(scene: Any, strip: Any) -> None:
+    transform = find_modifier(strip).input_mask_strip.transform
+    transform.keyframe_insert("offset_x", frame=1)
+    transform.offset_x = 300
+    transform.keyframe_insert("offset_x", frame=2)
+
+
+def _replace_file(scene: Any, strip: Any) -> None:
+    path = Path(bpy.path.abspath(strip.filepath))
+    path.write_bytes(path.read_bytes() + b"more")
+
+
+def _relink(scene: Any, strip: Any) -> None:
+    path = Path(bpy.path.abspath(strip.filepath))
+    other = disks.write_film(path.with_name("other.mp4"), (disks.WIDTH, disks.HEIGHT + 2))
+    strip.filepath = str(other)
+
+
+BREAKS: list[tuple[Callable[[Any, Any], None], bool]] = [
+    (lambda scene, strip: setattr(find_modifier(strip), "enable", False), True),
+    (lambda scene, strip: setattr(find_modifier(strip), "mute", True), True),
+    (_animate, False),
+    (_remove_modifier, True),
+    (_delete_group, True),
+    (_unlink, True),
+    (_mute_node, True),
+    (lambda scene, strip: find_modifier(strip).node_group.nodes.new("CompositorNodeViewer"), True),
+    (lambda scene, strip: setattr(find_modifier(strip), "input_mask_type", "ID"), True),
+    (_show_by_layer, True),
+    (_shift, True),
+    (_shift_animated, False),
+    (_replace_file, False),
+    (_relink, False),
+]
+NAMES = ["off in render", "muted", "mute animated", "modifier removed", "group deleted", "group unlinked", "node muted",
+         "viewer", "mask by id", "layer shows", "mask shifted", "mask shift animated", "file replaced", "file relinked"]
+
+
+@pytest.mark.parametrize(("break_it", "repaired"), BREAKS, ids=NAMES)
+def test_what_is_broken_is_found_rendered_black_and_put_right(
+    break_it: Callable[[Any, Any], None], repaired: bool, project: tuple[Any, Any], tmp_path: Path
+) -> None:
+    scene, strip = project
+    assert guard.check_scene(scene) == []
+    assert disks.see(disks.render_frame(scene, 10, tmp_path / "before.png")).disk == 0
+    break_it(scene, strip)
+    faults = guard.check_scene(scene)
+    assert faults and faults[0].shows and faults[0].strip == strip.name and "  " not in faults[0].text
+    shown = disks.render_frame(scene, 10, tmp_path / "broken.png")
+    # Black, or the blue of a cover that still is there: nothing of the film.
+    assert shown[..., :2].max() <= 2, "it was rendered"
+    assert strip.color_multiply == 1.0, "it stays black"
+    left = guard.repair_strip(scene, strip, EFFECT)
+    assert (left == []) == repaired, left
+    if repaired:
+        seen = disks.see(disks.render_frame(scene, 10, tmp_path / "after.png"))
+        assert seen.disk == 0 and seen.cover > 100
+
+
+def test_an_animation_is_black_in_every_frame(project: tuple[Any, Any], tmp_path: Path) -> None:
+    scene, strip = project
+    strip.color_multiply = 0.9
+    strip.keyframe_insert("color_multiply", frame=1)
+    strip.keyframe_insert("color_multiply", frame=9)
+    find_modifier(strip).enable = False
+    scene.frame_end = 8
+    scene.render.filepath = str(tmp_path / "f")
+    scene.render.image_settings.media_type = "IMAGE"
+    scene.render.image_settings.file_format = "PNG"
+    scene.render.compositor_device = "CPU"
+    render_animation(scene, lambda written: None)
+    import cv2
+
+    pictures = [cv2.imread(str(path)) for path in sorted(tmp_path.glob("f*.png"))]
+    assert len(pictures) == 8 and max(int(picture.max()) for picture in pictures) <= 2
+    scene.frame_set(5)
+    assert strip.color_multiply == pytest.approx(0.9), "its animation is switched off"
+
+
+def test_what_may_be_shown_is_no_fault(project: tuple[Any, Any], tmp_path: Path) -> None:
+    scene, strip = project
+    mask = find_modifier(strip).input_mask_strip.mask
+    mask.layers[-1].hide_render = True
+    assert guard.check_scene(scene) == [], "an editor may switch a face off"
+    _delete_mask_strip(scene, strip)
+    faults = guard.check_scene(scene)
+    assert [fault.shows for fault in faults] == [False], "without its mask the whole picture is covered"
+    assert guard.repair_strip(scene, strip, EFFECT) == []
+    uncover(scene, strip)
+    assert guard.check_scene(scene) == [], "it was uncovered on purpose"
+    strip[guard.MUST_BE_COVERED] = True
+    assert [fault.text for fault in guard.check_scene(scene)] == ["It has no cover."]
+    strip.mute = True
+    assert guard.check_scene(scene) == [], "nobody sees it"
+
+
+def test_scenes_in_scenes_are_looked_at(project: tuple[Any, Any]) -> None:
+    scene, strip = project
+    outer = bpy.data.scenes.new("outer")
+    inner = outer.sequence_editor_create().strips.new_scene("inner", scene, 1, 1)
+    assert guard.check_scene(outer) == []
+    find_modifier(strip).mute = True
+    assert [fault.scene for fault in guard.check_scene(outer)] == [scene.name]
+    inner.mute = True
+    assert guard.check_scene(outer) == []
+    bpy.data.scenes.remove(outer)
+
+
+def test_doubts_count_where_that_is_asked_for(film: Path, tmp_path: Path) -> None:
+    from blender_faceblur.core.types import Doubt
+
+    document = disks.build_document(film.name)
+    document.doubts.append(Doubt(3, 9, (1.0, 2.0, 30.5, 40.0), 0.31, "found weakly"))
+    scene = build_project(film, document, EFFECT)
+    doubts = [fault.text for fault in guard.check_scene(scene, with_doubts=True)]
+    assert [text for text in doubts if "doubtful" in text] == ["1 doubtful place has not been reviewed."]
+    assert not any("doubtful" in fault.text for fault in guard.check_scene(scene))
