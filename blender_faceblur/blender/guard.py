@@ -197,10 +197,10 @@ def _list_rendered(scene: bpy.types.Scene) -> Iterator[tuple[bpy.types.Scene, bp
             continue
         seen.add(owner.name)
         strips = list(owner.sequence_editor.strips_all)
-        inputs = {getattr(getattr(strip, name, None), "name", None) for strip in strips for name in ("input_1", "input_2")}
+        inputs = [getattr(strip, name, None) for strip in strips for name in ("input_1", "input_2")]
         for strip in strips:
             # A muted strip is rendered all the same where an effect strip works on it.
-            if strip.mute and strip.name not in inputs:
+            if strip.mute and strip not in inputs:
                 continue
             if strip.type == "SCENE" and strip.scene is not None:
                 todo.append(strip.scene)
@@ -224,7 +224,8 @@ def _find_broken_group(group: bpy.types.NodeTree) -> str:
     if any(node.mute for node in nodes):
         return "A node of its node group is switched off."
     trees = [getattr(node, "node_tree", None) for node in nodes if node.bl_idname == "CompositorNodeGroup"]
-    if None in trees or len(trees) < 2 or not any(tree.name.startswith(PICTURE_SPACE) for tree in trees):
+    names = [tree.name for tree in trees if tree is not None]
+    if len(names) < max(len(trees), 2) or not any(name.startswith(PICTURE_SPACE) for name in names):
         return "Its node group has lost what covers the faces."
     return ""
 

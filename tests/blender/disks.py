@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -12,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from blender_faceblur.core.types import Ellipse, Evidence, Sample, SourceInfo, Track, TrackDocument
+from blender_faceblur.sources import find_fingerprint
 
 WIDTH, HEIGHT, FRAMES, RADIUS = 320, 180, 40, 20
 COVER = "0000FF"
@@ -40,8 +43,8 @@ def write_film(path: Path, size: tuple[int, int] = (WIDTH, HEIGHT)) -> Path:
     return path
 
 
-def build_document(name: str, size: tuple[int, int] = (WIDTH, HEIGHT), frames: range = range(FRAMES)) -> TrackDocument:
-    source = SourceInfo(name, "movie", *size, FRAMES, Fraction(24), "0" * 64)
+def build_document(film: Path, size: tuple[int, int] = (WIDTH, HEIGHT), frames: range = range(FRAMES)) -> TrackDocument:
+    source = SourceInfo(film.name, "movie", *size, FRAMES, Fraction(24), find_fingerprint(film))
     samples = [Sample(f, Ellipse(*place_disk(f), RADIUS, RADIUS), Evidence.DETECTED, 1.0) for f in frames]
     return TrackDocument(source, "balanced", 1.4, [], [], [Track("Face 01", samples)], [])
 
@@ -72,6 +75,19 @@ def render_frame(scene: Any, frame: int, path: Path) -> NDArray[np.uint8]:
     scene.render.filepath = str(path)
     bpy.ops.render.render(write_still=True, scene=scene.name)
     return np.ascontiguousarray(cv2.imread(str(path))[..., ::-1])
+
+
+@contextmanager
+def without_guard() -> Iterator[None]:
+    """Lets a render show what the guard would have made black."""
+    import bpy
+
+    handlers = bpy.app.handlers.render_init
+    guards = [handler for handler in handlers if handler.__module__.endswith(".guard")]
+    for handler in guards:
+        handlers.remove(handler)
+    yield
+    handlers.extend(guards)
 
 
 def see(picture: NDArray[np.uint8]) -> Sight:

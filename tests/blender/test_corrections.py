@@ -35,9 +35,9 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return disks.write_film(tmp_path_factory.mktemp("film") / "disk.mp4")
 
 
-def make_document(name: str, bend: float = 0.0) -> TrackDocument:
+def make_document(film: Path, bend: float = 0.0) -> TrackDocument:
     """The disk's track, and a second face that stands still, with a bend in its way so that it has keys."""
-    document = disks.build_document(name)
+    document = disks.build_document(film)
     document.tracks.append(Track("Face 02", [
         Sample(f, Ellipse(40 + bend * abs(f - 20), 150, 12, 15), Evidence.DETECTED, 1.0) for f in range(5, 35)]))
     return document
@@ -45,7 +45,7 @@ def make_document(name: str, bend: float = 0.0) -> TrackDocument:
 
 @pytest.fixture
 def mask(film: Path) -> Any:
-    scene = build_project(film, make_document(film.name, 3.0), EffectSettings("solid", disks.COVER))
+    scene = build_project(film, make_document(film, 3.0), EffectSettings("solid", disks.COVER))
     return disks.find_cover(scene)[1].input_mask_strip.mask
 
 
@@ -67,7 +67,7 @@ def move_key(mask: Any, name: str, frame: int, far: float) -> None:
 
 def test_a_key_set_at_the_scenes_frame_shows_at_that_frame(film: Path, tmp_path: Path) -> None:
     """What an editor sees at a frame of the timeline is what the mask editor keys there."""
-    scene = build_project(film, make_document(film.name), EffectSettings("solid", disks.COVER))
+    scene = build_project(film, make_document(film), EffectSettings("solid", disks.COVER))
     mask = disks.find_cover(scene)[1].input_mask_strip.mask
     for frame in (11, 13):
         move_key(mask, "Face 01", frame - mask.frame_start, 0.0)
@@ -145,10 +145,10 @@ def test_a_change_is_recognised(change: str, mask: Any) -> None:
 
 def test_a_corrected_layer_stays_beside_the_new_ones(mask: Any, film: Path) -> None:
     move_key(mask, "Face 02", 26, 9 / UNIT_PX)
-    write_mask("again", make_document(film.name, 3.0), UNIT_PX, mask)
+    write_mask("again", make_document(film, 3.0), UNIT_PX, mask)
     assert [layer.name for layer in mask.layers] == [PICTURE_LAYER, "Face 02 (corrected)", "Face 01", "Face 02"]
     assert describe_origin(list_faces(mask)[0]) == "corrected by hand"
-    write_mask("and again", make_document(film.name, 3.0), UNIT_PX, mask)
+    write_mask("and again", make_document(film, 3.0), UNIT_PX, mask)
     assert [layer.name for layer in mask.layers] == [PICTURE_LAYER, "Face 02 (corrected)", "Face 01", "Face 02"]
 
 
@@ -180,7 +180,7 @@ def test_a_renamed_layer_is_still_ours(mask: Any, film: Path) -> None:
     assert adopt_layers(mask) == []
     assert [(face.name, face.frames) for face in list_faces(mask)] == [("Face 01", 40), ("Anna", 30)]
     assert find_corrected_layers(mask) == []
-    write_mask("again", make_document(film.name, 3.0), UNIT_PX, mask)
+    write_mask("again", make_document(film, 3.0), UNIT_PX, mask)
     assert [layer.name for layer in mask.layers] == [PICTURE_LAYER, "Face 01", "Face 02"]
 
 
@@ -194,9 +194,9 @@ def test_a_deleted_and_an_added_layer_are_not_a_renamed_one(mask: Any) -> None:
 
 def test_a_face_stays_off_only_where_its_track_is_the_same(mask: Any, film: Path) -> None:
     mask.layers["Face 02"].hide_render = True
-    write_mask("again", make_document(film.name, 3.0), UNIT_PX, mask)
+    write_mask("again", make_document(film, 3.0), UNIT_PX, mask)
     assert [layer.hide_render for layer in mask.layers] == [False, False, True]
-    longer = make_document(film.name, 3.0)
+    longer = make_document(film, 3.0)
     last = longer.tracks[1].samples[-1]
     longer.tracks[1].samples.append(Sample(35, last.ellipse, Evidence.HELD, 1.0))
     write_mask("again", longer, UNIT_PX, mask)

@@ -63,7 +63,7 @@ def assert_covered(scene: Any, frames: range | list[int], folder: Path) -> None:
 
 
 def test_strips_of_one_source_share_a_mask(scene: Any, film: Path, tmp_path: Path) -> None:
-    document = disks.build_document(film.name)
+    document = disks.build_document(film)
     mask = cover_footage(scene, find(scene, "first"), document, EFFECT)
     assert cover_footage(scene, find(scene, "second"), document, EFFECT) == mask
     assert len(bpy.data.masks) == 1 and find_mask(find(scene, "second")) == mask
@@ -71,7 +71,7 @@ def test_strips_of_one_source_share_a_mask(scene: Any, film: Path, tmp_path: Pat
 
 
 def test_removing_one_leaves_the_other_covered(scene: Any, film: Path, tmp_path: Path) -> None:
-    document = disks.build_document(film.name)
+    document = disks.build_document(film)
     for name in ("first", "second"):
         cover_footage(scene, find(scene, name), document, EFFECT)
     uncover(scene, find(scene, "first"))
@@ -83,7 +83,7 @@ def test_removing_one_leaves_the_other_covered(scene: Any, film: Path, tmp_path:
 def test_removing_leaves_nothing(scene: Any, film: Path) -> None:
     before = [(s.name, s.channel, s.frame_final_start, s.frame_final_end) for s in scene.sequence_editor.strips]
     for name in ("first", "second"):
-        cover_footage(scene, find(scene, name), disks.build_document(film.name), EFFECT)
+        cover_footage(scene, find(scene, name), disks.build_document(film), EFFECT)
     for name in ("first", "second"):
         uncover(scene, find(scene, name))
     assert before == [(s.name, s.channel, s.frame_final_start, s.frame_final_end) for s in scene.sequence_editor.strips]
@@ -100,7 +100,7 @@ def test_a_film_stays_connected_to_its_sound(scene: Any, film: Path, tmp_path: P
     picture, sound = strips.new_movie("talkie", str(talkie), 5, 1), strips.new_sound("sound", str(talkie), 4, 1)
     with borrow_selection(scene, picture, sound):
         bpy.ops.sequencer.connect()
-    cover_footage(scene, picture, disks.build_document(talkie.name), EFFECT)
+    cover_footage(scene, picture, disks.build_document(talkie), EFFECT)
     mask_strip = find_modifier(picture).input_mask_strip
     if hasattr(picture, "connections"):
         assert set(sound.connections) == {picture, mask_strip} and set(mask_strip.connections) == {picture, sound}
@@ -117,7 +117,7 @@ def test_a_retimed_and_reversed_strip_can_be_covered(scene: Any, film: Path, tmp
         bpy.ops.sequencer.retiming_segment_speed_set(speed=80.0)
     strip.use_reverse_frames = True
     assert strip.frame_duration == 50
-    cover_footage(scene, strip, disks.build_document(film.name), EFFECT)
+    cover_footage(scene, strip, disks.build_document(film), EFFECT)
     assert_covered(scene, list(range(61, 111, 7)), tmp_path)
 
 
@@ -127,7 +127,7 @@ def test_several_speeds_are_covered_whole(scene: Any, film: Path, tmp_path: Path
         bpy.ops.sequencer.retiming_segment_speed_set(speed=100)
         bpy.ops.sequencer.retiming_key_add(timeline_frame=20)
     strip.retiming_keys[1].timeline_frame = 30
-    cover_footage(scene, strip, disks.build_document(film.name), EFFECT)
+    cover_footage(scene, strip, disks.build_document(film), EFFECT)
     assert "covered whole" in align_mask_strips(scene)[0]
     sight = disks.see(disks.render_frame(scene, 10, tmp_path / "whole.png"))
     assert sight.disk == 0 and sight.cover == disks.WIDTH * disks.HEIGHT
@@ -135,7 +135,7 @@ def test_several_speeds_are_covered_whole(scene: Any, film: Path, tmp_path: Path
 
 def test_changed_settings_are_put_on_without_touching_the_mask(scene: Any, film: Path, tmp_path: Path) -> None:
     strip = find(scene, "first")
-    mask = cover_footage(scene, strip, disks.build_document(film.name), EFFECT)
+    mask = cover_footage(scene, strip, disks.build_document(film), EFFECT)
     own = mask.layers.new(name="By hand")
     # Adding from Python does not say that the mask changed, and the next render crashes (Blender 5.0.1).
     mask.update_tag()
@@ -150,7 +150,7 @@ def test_changed_settings_are_put_on_without_touching_the_mask(scene: Any, film:
 
 def test_a_lost_mask_strip_is_brought_back(scene: Any, film: Path, tmp_path: Path) -> None:
     strip = find(scene, "first")
-    mask = cover_footage(scene, strip, disks.build_document(film.name), EFFECT)
+    mask = cover_footage(scene, strip, disks.build_document(film), EFFECT)
     remove_strip(scene, find_modifier(strip).input_mask_strip)
     assert find_mask(strip) is None and find_lost_mask(strip) == mask
     put_cover(scene, strip, mask, EFFECT)
@@ -160,7 +160,7 @@ def test_a_lost_mask_strip_is_brought_back(scene: Any, film: Path, tmp_path: Pat
 
 def test_a_switched_off_modifier_is_switched_on(scene: Any, film: Path, tmp_path: Path) -> None:
     strip = find(scene, "first")
-    mask = cover_footage(scene, strip, disks.build_document(film.name), EFFECT)
+    mask = cover_footage(scene, strip, disks.build_document(film), EFFECT)
     find_modifier(strip).mute = True
     find_modifier(strip).enable = False
     put_cover(scene, strip, mask, EFFECT)
@@ -168,7 +168,7 @@ def test_a_switched_off_modifier_is_switched_on(scene: Any, film: Path, tmp_path
 
 
 def test_a_canvas_of_another_shape_gets_a_mask_of_its_own(scene: Any, film: Path) -> None:
-    document = disks.build_document(film.name)
+    document = disks.build_document(film)
     mask = cover_footage(scene, find(scene, "first"), document, EFFECT)
     scene.render.resolution_x, scene.render.resolution_y = 180, 320
     again = cover_footage(scene, find(scene, "first"), document, EFFECT)
@@ -177,16 +177,16 @@ def test_a_canvas_of_another_shape_gets_a_mask_of_its_own(scene: Any, film: Path
 
 
 def test_another_strip_of_the_same_files_finds_the_mask(scene: Any, film: Path) -> None:
-    mask = cover_footage(scene, find(scene, "first"), disks.build_document(film.name), EFFECT)
+    mask = cover_footage(scene, find(scene, "first"), disks.build_document(film), EFFECT)
     assert find_mask_of_footage(find_footage(find(scene, "second"))) == mask
 
 
 def test_what_was_analysed_must_be_what_is_shown(scene: Any, film: Path) -> None:
     strip = find(scene, "first")
-    check_document(scene, strip, disks.build_document(film.name))
+    check_document(scene, strip, disks.build_document(film))
     with pytest.raises(FaceBlurError, match="320 x 180, but 640 x 360"):
-        check_document(scene, strip, disks.build_document(film.name, (640, 360)))
-    wrong = disks.build_document(film.name)
+        check_document(scene, strip, disks.build_document(film, (640, 360)))
+    wrong = disks.build_document(film)
     object.__setattr__(wrong.source, "frame_count", 55)
     with pytest.raises(FaceBlurError, match="counts 40 frames, but 55"):
         check_document(scene, strip, wrong)

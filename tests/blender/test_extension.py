@@ -75,7 +75,7 @@ def analyses(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[AnalysisRequest]]
         if name.startswith("broken"):
             yield ErrorMessage(f"{name}: is no film that can be read")
             return
-        write_document(disks.build_document(name), Path(request.output))
+        write_document(disks.build_document(Path(request.source, *request.files[:1])), Path(request.output))
         yield Result(request.output, disks.FRAMES, 1, 0, 1.0)
 
     monkeypatch.setattr(detection, "run_job", answer)
@@ -295,7 +295,7 @@ def test_a_still_that_is_shown_long_is_covered_as_long(scene: Any, tmp_path: Pat
     strips.remove(strips["disk"])
     still = strips.new_image("still", str(tmp_path / "still.png"), 1, 1)
     still.frame_final_duration = 50
-    document = disks.build_document("still.png")
+    document = disks.build_document(tmp_path / "still.png")
     object.__setattr__(document.source, "kind", "image")
     object.__setattr__(document.source, "frame_count", 1)
     first = document.tracks[0].samples[0]

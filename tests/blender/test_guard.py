@@ -18,7 +18,6 @@ from blender_faceblur.blender.cover import uncover  # noqa: E402
 from blender_faceblur.blender.project import build_project  # noqa: E402
 from blender_faceblur.blender.render import render_animation  # noqa: E402
 from blender_faceblur.blender.strips import find_modifier  # noqa: E402
-from blender_faceblur.sources import find_fingerprint  # noqa: E402
 
 from . import disks  # noqa: E402
 
@@ -33,11 +32,7 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def project(film: Path, tmp_path: Path) -> Iterator[tuple[Any, Any]]:
     own = shutil.copy(film, tmp_path / "film.mp4")
-    document = disks.build_document("film.mp4")
-    document.source = type(document.source)(**{
-        **{name: getattr(document.source, name) for name in document.source.__dataclass_fields__},
-        "fingerprint": find_fingerprint(Path(own))})
-    scene = build_project(Path(own), document, EFFECT)
+    scene = build_project(Path(own), disks.build_document(Path(own)), EFFECT)
     alignment.register_handlers()
     guard.register_handlers()
     yield scene, disks.find_cover(scene)[0]
@@ -202,7 +197,7 @@ def test_scenes_in_scenes_are_looked_at(project: tuple[Any, Any]) -> None:
 def test_doubts_count_where_that_is_asked_for(film: Path, tmp_path: Path) -> None:
     from blender_faceblur.core.types import Doubt
 
-    document = disks.build_document(film.name)
+    document = disks.build_document(film)
     document.doubts.append(Doubt(3, 9, (1.0, 2.0, 30.5, 40.0), 0.31, "found weakly"))
     scene = build_project(film, document, EFFECT)
     doubts = [fault.text for fault in guard.check_scene(scene, with_doubts=True)]

@@ -45,21 +45,21 @@ def _cover(scene: Any, frame: int, folder: Path) -> int:
 
 
 def test_opacity_begins_and_ends_with_the_track(film: Path, tmp_path: Path) -> None:
-    document = disks.build_document(film.name, frames=range(10, 20))
-    document.tracks[0].samples += disks.build_document(film.name, frames=range(30, 34)).tracks[0].samples
+    document = disks.build_document(film, frames=range(10, 20))
+    document.tracks[0].samples += disks.build_document(film, frames=range(30, 34)).tracks[0].samples
     scene = _build(film, document)
     covered = [frame - 1 for frame in range(1, 41) if _cover(scene, frame, tmp_path) > CORNER_PX]
     assert covered == [*range(10, 20), *range(30, 34)]
 
 
 def test_a_film_without_faces_is_shown(film: Path, tmp_path: Path) -> None:
-    document = disks.build_document(film.name)
+    document = disks.build_document(film)
     document.tracks.clear()
     assert _cover(_build(film, document), 5, tmp_path) <= CORNER_PX
 
 
 def test_faces_that_overlap_leave_no_hole(film: Path, tmp_path: Path) -> None:
-    document = disks.build_document(film.name)
+    document = disks.build_document(film)
     second = [
         Sample(s.source_frame, Ellipse(s.ellipse.cx + 15, s.ellipse.cy, 20, 20), s.evidence, s.confidence)
         for s in document.tracks[0].samples
@@ -72,7 +72,7 @@ def test_faces_that_overlap_leave_no_hole(film: Path, tmp_path: Path) -> None:
 
 
 def test_a_turned_ellipse_turns_the_way_it_says(film: Path, tmp_path: Path) -> None:
-    document = disks.build_document(film.name)
+    document = disks.build_document(film)
     samples = [Sample(f, Ellipse(160, 90, 60, 12, 0.5), Evidence.DETECTED, 1.0) for f in range(disks.FRAMES)]
     document.tracks = [Track("Face 01", samples)]
     picture = disks.render_frame(_build(film, document), 3, tmp_path / "turned.png").astype(int)
@@ -98,7 +98,7 @@ def _remove_layer(mask: Any, name: str) -> None:
 
 
 def test_the_edge_is_soft_outside_the_ellipse_only(film: Path, tmp_path: Path) -> None:
-    document = disks.build_document(film.name)
+    document = disks.build_document(film)
     document.tracks[0].samples[:] = [
         Sample(f, Ellipse(160, 90, 50, 50), Evidence.DETECTED, 1.0) for f in range(disks.FRAMES)
     ]
@@ -119,20 +119,20 @@ BREAKS = {
 
 @pytest.mark.parametrize("name", BREAKS)
 def test_the_file_covers_everything_when(name: str, film: Path, tmp_path: Path) -> None:
-    scene = _build(film, disks.build_document(film.name))
+    scene = _build(film, disks.build_document(film))
     BREAKS[name](scene, _mask_of(scene))
     assert _cover(scene, 7, tmp_path) == disks.WIDTH * disks.HEIGHT
 
 
 def test_a_mask_strip_that_ends_early_goes_on_covering(film: Path, tmp_path: Path) -> None:
-    scene = _build(film, disks.build_document(film.name))
+    scene = _build(film, disks.build_document(film))
     mask_strip = next(s for s in scene.sequence_editor.strips if s.type == "MASK")
     mask_strip.frame_offset_end = 20
     assert _cover(scene, 35, tmp_path) > 0
 
 
 def test_deleting_one_face_leaves_the_others_covered(film: Path, tmp_path: Path) -> None:
-    document = disks.build_document(film.name)
+    document = disks.build_document(film)
     far = [Sample(f, Ellipse(40, 150, 15, 15), Evidence.DETECTED, 1.0) for f in range(disks.FRAMES)]
     document.tracks.append(Track("Face 02", far))
     scene = _build(film, document)
@@ -143,7 +143,7 @@ def test_deleting_one_face_leaves_the_others_covered(film: Path, tmp_path: Path)
 
 
 def test_writing_again_replaces_our_layers_and_nothing_else(film: Path, tmp_path: Path) -> None:
-    scene = _build(film, disks.build_document(film.name))
+    scene = _build(film, disks.build_document(film))
     mask = _mask_of(scene)
     own = mask.layers.new(name="The editor's")
     own.invert, own.blend = True, "MUL"
@@ -154,7 +154,7 @@ def test_writing_again_replaces_our_layers_and_nothing_else(film: Path, tmp_path
     spline.use_cyclic = True
     footage, modifier = disks.find_cover(scene)
     mask_strip = modifier.input_mask_strip
-    document = disks.build_document(film.name, frames=range(20, 25))
+    document = disks.build_document(film, frames=range(20, 25))
     document.tracks[0].name = "Face 07"
     unit_px = find_mask_unit_px(SIZE, SIZE)
     assert write_mask("another name", document, unit_px, mask) == mask
@@ -169,18 +169,18 @@ def test_writing_again_replaces_our_layers_and_nothing_else(film: Path, tmp_path
 
 
 def test_writing_again_restores_a_deleted_picture_layer_in_its_place(film: Path, tmp_path: Path) -> None:
-    scene = _build(film, disks.build_document(film.name))
+    scene = _build(film, disks.build_document(film))
     mask = _mask_of(scene)
     mask.layers.new(name="The editor's")
     _remove_layer(mask, PICTURE_LAYER)
-    write_mask("again", disks.build_document(film.name), find_mask_unit_px(SIZE, SIZE), mask)
+    write_mask("again", disks.build_document(film), find_mask_unit_px(SIZE, SIZE), mask)
     assert mask.layers[0].name == PICTURE_LAYER
     sight = disks.see(disks.render_frame(scene, 12, tmp_path / "restored.png"))
     assert sight.disk == 0 and 0 < sight.cover < 4000
 
 
 def test_the_document_is_kept_in_the_file(film: Path, tmp_path: Path) -> None:
-    document = disks.build_document(film.name)
+    document = disks.build_document(film)
     _build(film, document)
     bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "kept.blend"))
     bpy.ops.wm.open_mainfile(filepath=str(tmp_path / "kept.blend"))
@@ -191,7 +191,7 @@ def test_the_document_is_kept_in_the_file(film: Path, tmp_path: Path) -> None:
 
 
 def test_the_mask_strip_is_muted_connected_and_above(film: Path) -> None:
-    scene = _build(film, disks.build_document(film.name))
+    scene = _build(film, disks.build_document(film))
     footage, modifier = disks.find_cover(scene)
     mask_strip = modifier.input_mask_strip
     assert mask_strip.mute and mask_strip.channel > footage.channel

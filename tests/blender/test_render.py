@@ -49,8 +49,8 @@ def _render(scene: Any, document: TrackDocument, output: Path) -> list[NDArray[n
 
 
 def test_every_frame_with_a_face_is_covered_and_every_other_is_as_it_was(film: Path, tmp_path: Path) -> None:
-    document = disks.build_document(film.name, frames=range(6, 14))
-    document.tracks[0].samples += disks.build_document(film.name, frames=range(16, 31)).tracks[0].samples
+    document = disks.build_document(film, frames=range(6, 14))
+    document.tracks[0].samples += disks.build_document(film, frames=range(16, 31)).tracks[0].samples
     pictures = _render(build_project(film, document, EFFECT), document, tmp_path / "out.mkv")
     assert len(pictures) == disks.FRAMES
     covered = [number for number, picture in enumerate(pictures) if disks.see(picture).cover > 100]
@@ -69,7 +69,7 @@ def test_every_frame_with_a_face_is_covered_and_every_other_is_as_it_was(film: P
 
 
 def test_the_project_is_as_it_was_after_the_render(film: Path, tmp_path: Path) -> None:
-    document = disks.build_document(film.name, frames=range(6, 14))
+    document = disks.build_document(film, frames=range(6, 14))
     scene = build_project(film, document, EFFECT)
     _render(scene, document, tmp_path / "out.mkv")
     assert not disks.find_cover(scene)[1].mute
@@ -79,14 +79,14 @@ def test_the_project_is_as_it_was_after_the_render(film: Path, tmp_path: Path) -
 
 
 def test_a_mask_changed_after_frames_were_shown_is_in_the_render(film: Path, tmp_path: Path) -> None:
-    wrong = disks.build_document(film.name)
+    wrong = disks.build_document(film)
     for sample in list(wrong.tracks[0].samples):
         wrong.tracks[0].samples[sample.source_frame] = type(sample)(
             sample.source_frame, type(sample.ellipse)(20, 160, 10, 10), sample.evidence, sample.confidence
         )
     scene = build_project(film, wrong, EFFECT)
     assert disks.see(_render(scene, wrong, tmp_path / "wrong.mkv")[10]).disk > 1000
-    right = disks.build_document(film.name)
+    right = disks.build_document(film)
     mask = disks.find_cover(scene)[1].input_mask_strip.mask
     write_mask("", right, find_mask_unit_px(SIZE, SIZE), mask)
     assert all(disks.see(picture).disk == 0 for picture in _render(scene, right, tmp_path / "right.mkv"))
@@ -115,7 +115,7 @@ def test_a_job_saves_renders_and_tells(film: Path, tmp_path: Path, capfd: pytest
     job = _write_job(
         tmp_path,
         film,
-        disks.build_document(film.name),
+        disks.build_document(film),
         save_blend=str(blend),
         render={"output": str(output), "codec": "h264", "quality": "high"},
     )
@@ -134,21 +134,21 @@ def test_a_job_saves_renders_and_tells(film: Path, tmp_path: Path, capfd: pytest
 def test_a_job_on_another_size_than_was_analysed_is_refused(
     film: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    document = disks.build_document(film.name, (disks.HEIGHT, disks.WIDTH))
+    document = disks.build_document(film, (disks.HEIGHT, disks.WIDTH))
     assert child.main(_write_job(tmp_path, film, document)) == 1
     message = _messages(capfd.readouterr().out)[-1]
     assert message["type"] == "error" and "320x180" in message["text"]
 
 
 def test_an_unknown_codec_is_refused(film: Path, tmp_path: Path) -> None:
-    document = disks.build_document(film.name)
+    document = disks.build_document(film)
     with pytest.raises(FaceBlurError, match="'mp3'"):
         render_film(build_project(film, document, EFFECT), RenderSettings(tmp_path / "x.mkv", "mp3"), [], print)
 
 
 @pytest.mark.parametrize("rate", [Fraction(24), Fraction(30000, 1001), Fraction(25, 2), Fraction(2997, 100)])
 def test_the_scene_has_the_rate_of_the_source(rate: Fraction, film: Path) -> None:
-    document = disks.build_document(film.name)
+    document = disks.build_document(film)
     document.source = type(document.source)(
         **{name: getattr(document.source, name) for name in document.source.__slots__} | {"frame_rate": rate}
     )
