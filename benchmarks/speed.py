@@ -3,6 +3,7 @@
 
 Everything is measured --rounds times, in turn, and the median told with the slowest and the fastest.
 With --make-from FOLDER the clip is made first: 1080p, 300 frames, out of three clips in that folder.
+The analysis is also measured on the clip played --repeat times: what it costs to start is shared by a longer film.
 """
 
 from __future__ import annotations
@@ -18,8 +19,9 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +57,27 @@ def make_clip(folder: Path, clip: Path) -> None:
         container.mux(target.encode(None))
 
 
+def repeat_clip(clip: Path, times: int, longer: Path) -> None:
+    """Write the clip's picture so many times in a row, as it is encoded."""
+    import av
+
+    with av.open(str(longer), "w") as target:
+        stream: Any = None
+        begin = 0
+        for _ in range(times):
+            with av.open(str(clip)) as source:
+                video = source.streams.video[0]
+                stream = stream or target.add_stream_from_template(video)
+                for packet in source.demux(video):
+                    if packet.dts is None or packet.pts is None:
+                        continue
+                    packet.pts += begin
+                    packet.dts += begin
+                    packet.stream = stream
+                    target.mux(packet)
+                begin += video.duration
+
+
 @dataclass(slots=True)
 class Row:
     """One thing to measure; `seconds` holds the rounds done, `problem` why there are no more."""
@@ -62,11 +85,12 @@ class Row:
     name: str
     work: Callable[[], None]
     rounds: int
+    frames: int
     seconds: list[float] = field(default_factory=list)
     problem: str = ""
 
 
-def measure(rows: list[Row], frames: int) -> None:
+def measure(rows: list[Row]) -> None:
     """Do each row's work as often as it says, all rows in turn so that noise spreads; then print the medians."""
     for number in range(max(row.rounds for row in rows)):
         for row in rows:
@@ -86,7 +110,7 @@ def measure(rows: list[Row], frames: int) -> None:
         if row.problem:
             print(f"{row.name:52} not measured: {row.problem}")
             continue
-        rates = sorted(frames / seconds for seconds in row.seconds)
+        rates = sorted(row.frames / seconds for seconds in row.seconds)
         middle = statistics.median(rates)
         print(f"{row.name:52} {middle:7.1f} {1000 / middle:12.1f}   ({rates[0]:.1f} to {rates[-1]:.1f})")
 
@@ -176,6 +200,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("clip", type=Path)
     parser.add_argument("--make-from", type=Path, metavar="FOLDER")
     parser.add_argument("--preset", default="balanced")
+    parser.add_argument("--repeat", type=int, default=6, metavar="TIMES")
+    parser.add_argument("--analysis-only", action="store_true", help="leave the renders and deface out")
     parser.add_argument("--blender", type=Path)
     parser.add_argument("--no-deface", action="store_true", help="deface takes minutes at 1080p")
     parser.add_argument("--rounds", type=int, default=3)
@@ -193,8 +219,11 @@ def main(arguments: list[str] | None = None) -> int:
         tracks, everywhere, nowhere = (folder / f"{which}.json" for which in ("found", "everywhere", "nowhere"))
         settings = Settings(preset=options.preset, blender=options.blender, overwrite=True)
 
-        def analyse() -> None:
-            run_analysis(options.clip, tracks, settings, lambda *_: None, lambda _: None)
+        longer = folder / f"longer{options.clip.suffix}"
+        repeat_clip(options.clip, options.repeat, longer)
+
+        def analyse(film: Path = options.clip, preset: str = options.preset) -> None:
+            run_analysis(film, tracks, replace(settings, preset=preset), lambda *_: None, lambda _: None)
 
         with MemoryWatch() as memory:
             analyse()
@@ -219,18 +248,24 @@ def main(arguments: list[str] | None = None) -> int:
 
         rounds = options.rounds
         rows = [
-            Row("decode alone, one thread", lambda: decode(options.clip), rounds),
-            Row(f"analysis ({options.preset}), decode included", analyse, rounds),
-            Row("Blender's plain render, start included", render(nowhere, None), rounds),
-            Row("render, no face in any frame", render(nowhere, "mosaic"), rounds),
-            Row("a modifier in every frame that passes the picture", render(everywhere, "mosaic", "pass"), rounds),
-            *(Row(f"render, a face in every frame, {kind}", render(everywhere, kind), rounds)
-              for kind in ("mosaic", "blur", "solid")),
-            Row(f"end to end ({options.preset})", blur, rounds),
+            Row("decode alone, one thread", lambda: decode(options.clip), rounds, count),
+            Row(f"analysis ({options.preset}), decode included", analyse, rounds, count),
+            *(Row(f"analysis ({preset}) of {options.repeat} times the clip", partial(analyse, longer, preset), rounds,
+                  count * options.repeat) for preset in dict.fromkeys(("fast", options.preset))),
         ]
-        if not options.no_deface:
-            rows.append(Row("deface 1.5.0, its defaults, once", lambda: run_deface(options.clip, folder), 1))
-        measure(rows, count)
+        if not options.analysis_only:
+            rows += [
+                Row("Blender's plain render, start included", render(nowhere, None), rounds, count),
+                Row("render, no face in any frame", render(nowhere, "mosaic"), rounds, count),
+                Row("a modifier in every frame that passes the picture", render(everywhere, "mosaic", "pass"), rounds,
+                    count),
+                *(Row(f"render, a face in every frame, {kind}", render(everywhere, kind), rounds, count)
+                  for kind in ("mosaic", "blur", "solid")),
+                Row(f"end to end ({options.preset})", blur, rounds, count),
+            ]
+        if not options.no_deface and not options.analysis_only:
+            rows.append(Row("deface 1.5.0, its defaults, once", lambda: run_deface(options.clip, folder), 1, count))
+        measure(rows)
         if sys.platform == "linux":
             print(f"{'memory of all analysis processes at most (PSS)':52} {memory.peak / 1e6:7.0f} MB")
     return 0

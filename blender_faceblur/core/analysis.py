@@ -83,7 +83,7 @@ def analyse_frames(
     A record comes about a second after its picture. Boxes are in pixels of `frame_size`. `upright_turn`: degrees
     clockwise (0, 90, 180, 270) by which the pictures are turned for the detectors; what they find is turned back.
     The detectors look at the first frame, at each that is a multiple of `stride`, after cuts, and where a face can no
-    longer be followed surely; between these, faces are followed.
+    longer be followed surely (until one finds it); between these, faces are followed.
     """
     import cv2
 
@@ -116,6 +116,11 @@ def analyse_frames(
                 detections[i] = _scale_detections(found, frame_size[0] / size[0], frame_size[1] / size[1])
         return merge_detections([one for found in detections.values() for one in found])
 
+    def looks() -> Iterator[list[Hit]]:
+        """First with the detectors that look most often, then with all."""
+        yield look(1)
+        yield look()
+
     for source_frame, picture in frames:
         # Where a film repeats a picture its source yields the same array again.
         first = last is None
@@ -137,7 +142,7 @@ def analyse_frames(
             hits = look(source_frame // stride)
         elif detections:
             hits = look(1)
-        done = follower.step(source_frame, hits, grey, cut, mixed, look)
+        done = follower.step(source_frame, hits, grey, cut, mixed, looks)
         follower.newest.looked = len(detections) == len(distinct)
         for record in done:
             yield _turn_back(record, upright_turn, stored_size)

@@ -22,12 +22,14 @@ _EVIDENCE = (Evidence.DETECTED, Evidence.FLOW, Evidence.INTERPOLATED, Evidence.H
 _DETECTED, _FLOW, _INTERPOLATED, _HELD = range(4)
 
 
-def split_at_cuts(path: FacePath, cuts: list[int]) -> list[FacePath]:
+def split_at_gaps(path: FacePath, cuts: list[int], longest: int) -> list[FacePath]:
+    """The path's parts between cuts, and between gaps of more than `longest` frames: there it is nowhere."""
     shot = np.searchsorted(cuts, path.frames, side="right")
+    apart = (np.diff(shot) > 0) | (np.diff(path.frames) > longest + 1)
     return [
         FacePath(path.numbers, path.frames[p], path.boxes[p], path.confidence[p], path.rolls[p], path.voices[p],
                  path.owned[p])
-        for p in np.split(np.arange(len(shot)), np.nonzero(np.diff(shot))[0] + 1)
+        for p in np.split(np.arange(len(shot)), np.nonzero(apart)[0] + 1)
     ]
 
 

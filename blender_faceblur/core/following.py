@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -110,11 +110,12 @@ class Follower:
 
     def step(
         self, source_frame: int, hits: list[Hit] | None, picture: Picture, cut: bool, mixed: bool,
-        look: Callable[[], list[Hit]] | None = None,
+        looks: Callable[[], Iterable[list[Hit]]] | None = None,
     ) -> list[FrameRecord]:
         """Take the next frame. `picture` is kept for a second and handed to the flow.
 
-        `hits` is None where nobody looked for faces; where flow then loses one, `look` is asked for them after all.
+        `hits` is None where nobody looked for faces; where flow then loses one, `looks` are taken after all, until one
+        finds it: each gives all that was found so far.
         """
         if cut:
             self._chains.clear()
@@ -123,9 +124,12 @@ class Follower:
         followed: dict[int, Array | None] | None = None
         if hits is None:
             followed = self._follow(self._chains)
-            if look is not None and any(c.strong_hits and self._is_doubtful(c, followed[c.number])
-                                        for c in self._chains if c.carried):
-                hits = look()
+            sought = [c for c in self._chains
+                      if c.carried and c.strong_hits and self._is_doubtful(c, followed[c.number])]
+            for seen in looks() if looks is not None and sought else ():
+                hits = seen
+                if all(self._is_among(hits, c, followed[c.number]) for c in sought):
+                    break
         record.looked = hits is not None
         hits = hits or []
         free = self._match(record, hits, [c.predicted() for c in self._chains], self._chains, list(range(len(hits))))
@@ -171,6 +175,12 @@ class Follower:
             return True
         way = np.subtract(centre_of(followed), chain.found_at)
         return bool(np.hypot(*way) > _FAR_SIZES * size_of(followed))
+
+    def _is_among(self, hits: list[Hit], chain: _Chain, followed: Array | None) -> bool:
+        """Whether a face that was sought is surely one of the hits."""
+        sure = [hit.box for hit in hits if self._is_strong(hit)]
+        place = chain.predicted() if followed is None else followed
+        return bool(sure) and bool(overlaps(place[None], np.array(sure)).max() >= _SAME_PLACE)
 
     def _match(
         self, record: FrameRecord, hits: list[Hit], places: list[Array], chains: list[_Chain], free: list[int]

@@ -11,18 +11,22 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from .filling import HOLD_S, LEAVING_S, fill_path, split_at_cuts
-from .geometry import areas, centre_of, overlaps, shares_of_smaller, size_of
+from .doubts import find_doubts
+from .filling import HOLD_S, LEAVING_S, fill_path, split_at_gaps
+from .geometry import Array, areas, centre_of, overlaps, shares_of_smaller, size_of
 from .rows import FacePath, RowTable
-from .types import Doubt, Evidence, Sample, Track
+from .types import Doubt, Sample, Track
 
 _SAME_FACE = 0.4
 _JOIN_GAP_S = 1.0
 _JOIN_SIZES, _JOIN_RATIO = 0.8, 1.8
+_HIDDEN_S, _HIDDEN_SIZES, _HIDDEN_RATIO = 3.0, 0.6, 1.4
+"""For how long a face may be hidden, how far from where its speed takes it, and how much larger, it comes back."""
 _SURE, _SUSTAINED_HITS, _LEAST_HITS, _SUSTAINED_SHARE = 0.72, 8, 3, 0.4
 _SUSTAINED_CONFIDENCE, _SUSTAINED_PER_SIZE = 0.24, 0.2
 _PICTURE_WEAK = 0.35
-_UNSEEN_DOUBT_S = 0.7
+_LIKELY_SIZE = 0.12
+"""Of the picture's shorter side."""
 _INSIDE = 0.85
 
 
@@ -42,30 +46,34 @@ def link_tracks(
     paths = _join_segments(table.chains())
     paths = _join_met(paths, table.joins)
     paths = _join_fragments(paths, cuts, frame_rate)
-    linked = Linked()
     looked = np.array(sorted(table.looked))
-    kept = []
-    weak: set[int] = set()
-    for path in paths:
-        reason = _find_weakness(path, strong, frame_size, looked, single=frame_count == 1)
-        if reason:
-            weak |= path.numbers
-            linked.doubts.append(_to_doubt(path, path.frames[0], path.frames[-1] + 1, reason, frame_count))
-        if not reason or cover_doubts:
-            kept.append(path)
-    for path in _drop_contained(kept):
-        samples = []
+    several = any((path.voices > 1).any() for path in paths)
+    covered: list[tuple[Track, FacePath, str]] = []
+    aside: list[tuple[Track, FacePath, str]] = []
+    reasons = [_find_weakness(path, strong, frame_size, looked, single=frame_count == 1) for path in paths]
+    hidden = [bool(reason) and not (cover_doubts and _is_likely(path, strong, frame_size))
+             for path, reason in zip(paths, reasons, strict=True)]
+    for path, reason, left_out in _drop_contained(list(zip(paths, reasons, hidden, strict=True))):
+        samples: list[Sample] = []
         # What may be no face is not followed on its way out of the picture: its motion says as little as its size.
-        leaving_s = HOLD_S if path.numbers <= weak else LEAVING_S
-        for part in split_at_cuts(path, cuts):
-            samples += fill_path(part, cuts, frame_count, frame_size, frame_rate, leaving_s)
+        leaving_s = HOLD_S if reason else LEAVING_S
+        for part in split_at_gaps(path, cuts, round(_JOIN_GAP_S * frame_rate)):
+            filled = fill_path(part, cuts, frame_count, frame_size, frame_rate, leaving_s)
+            samples += [s for s in filled if not samples or s.source_frame > samples[-1].source_frame]
         if samples:
-            linked.doubts += _find_unseen(samples, frame_rate)
-            linked.tracks.append(Track("", samples))
-    linked.tracks.sort(key=lambda t: (t.samples[0].source_frame, t.samples[0].ellipse.cx))
-    digits = max(2, len(str(len(linked.tracks))))
-    for number, track in enumerate(linked.tracks, 1):
-        track.name = f"Face {number:0{digits}}"
+            track = Track("", samples, aside=reason if left_out else "")
+            (aside if left_out else covered).append((track, path, reason))
+    linked = Linked()
+    for tracks, word in ((covered, "Face"), (aside, "Perhaps")):
+        tracks.sort(key=lambda t: (t[0].samples[0].source_frame, t[0].samples[0].ellipse.cx))
+        digits = max(2, len(str(len(tracks))))
+        for number, (track, path, reason) in enumerate(tracks, 1):
+            track.name = f"{word} {number:0{digits}}"
+            if reason:
+                linked.doubts.append(_to_doubt(track.name, path, reason, frame_count))
+            else:
+                linked.doubts += find_doubts(track, path, cuts, frame_count, frame_size, frame_rate, several)
+    linked.tracks, linked.aside = [track for track, *_ in covered], [track for track, *_ in aside]
     linked.doubts.sort(key=lambda d: d.start)
     return linked
 
@@ -118,28 +126,48 @@ def _join_met(paths: list[FacePath], joins: list[tuple[int, int]]) -> list[FaceP
 
 
 def _join_fragments(paths: list[FacePath], cuts: list[int], frame_rate: float) -> list[FacePath]:
-    """Join a path that ends with one that begins soon after, near by and of like size, in the same shot."""
-    gap = max(2, round(_JOIN_GAP_S * frame_rate))
+    """Join a path that ends with one that begins soon after, near by and of like size, in the same shot.
+
+    After a second it must come where its speed would have taken it, or where it was, and closer in place and size.
+    """
+    soon, latest = max(2, round(_JOIN_GAP_S * frame_rate)), max(2, round(_HIDDEN_S * frame_rate))
     open_paths: list[FacePath] = []
     done: list[FacePath] = []
     for path in paths:
         start = int(path.frames[0])
-        done += [p for p in open_paths if start - p.frames[-1] > gap]
-        open_paths = [p for p in open_paths if start - p.frames[-1] <= gap]
-        best: tuple[float, int] | None = None
+        done += [p for p in open_paths if start - p.frames[-1] > latest]
+        open_paths = [p for p in open_paths if start - p.frames[-1] <= latest]
+        best: tuple[bool, float, int] | None = None
         for i, earlier in enumerate(open_paths):
             last = int(earlier.frames[-1])
             if last >= start or bisect_right(cuts, last) != bisect_right(cuts, start):
                 continue
             size, new_size = size_of(earlier.boxes[-1]), size_of(path.boxes[0])
-            distance = float(np.hypot(*np.subtract(centre_of(path.boxes[0]), centre_of(earlier.boxes[-1])))) / size
-            if distance <= _JOIN_SIZES and 1 / _JOIN_RATIO <= new_size / size <= _JOIN_RATIO:
-                best = min(best or (distance, i), (distance, i))
+            ratio = max(new_size / size, size / new_size)
+            away = np.subtract(centre_of(path.boxes[0]), centre_of(earlier.boxes[-1]))
+            long = start - last > soon
+            distance = float(np.hypot(*away)) / size
+            if long:
+                way = _find_speed(earlier, frame_rate) * (start - last)
+                distance = min(distance, float(np.hypot(*(away - way))) / size)
+            if distance <= (_HIDDEN_SIZES if long else _JOIN_SIZES) and ratio <= (
+                    _HIDDEN_RATIO if long else _JOIN_RATIO):
+                best = min(best or (long, distance, i), (long, distance, i))
         if best is None:
             open_paths.append(path)
         else:
-            open_paths[best[1]] = open_paths[best[1]].joined(path)
+            open_paths[best[2]] = open_paths[best[2]].joined(path)
     return sorted(done + open_paths, key=lambda p: (p.frames[0], p.boxes[0, 0]))
+
+
+def _find_speed(path: FacePath, frame_rate: float) -> Array:
+    """Pixels a frame (2,) in a path's last half second."""
+    tail = path.frames > path.frames[-1] - max(2, round(0.5 * frame_rate))
+    if tail.sum() < 2:
+        return np.zeros(2)
+    centres = (path.boxes[tail, :2] + path.boxes[tail, 2:]) / 2
+    frames = path.frames[tail]
+    return np.asarray((centres[-1] - centres[0]) / (frames[-1] - frames[0]))
 
 
 def _find_weakness(
@@ -170,43 +198,35 @@ def _find_weakness(
     return f"found weakly in {frames} only"
 
 
-def _to_doubt(path: FacePath, start: int, stop: int, reason: str, frame_count: int) -> Doubt:
+def _is_likely(path: FacePath, strong: float, frame_size: tuple[int, int]) -> bool:
+    """Whether a weak path is covered where doubts are: a large thing that nothing ever took for a face surely is none.
+
+    Small faces are often found weakly; cloth and foliage are found weakly as large faces.
+    """
+    found = path.found()
+    size = float(np.median(np.sqrt(areas(path.boxes[found]))))
+    return bool(size < _LIKELY_SIZE * min(frame_size) or path.voices.max() > 1
+                or path.confidence[found].max() >= strong)
+
+
+def _to_doubt(name: str, path: FacePath, reason: str, frame_count: int) -> Doubt:
     low, high = path.boxes[:, :2].min(axis=0), path.boxes[:, 2:].max(axis=0)
     return Doubt(
-        max(0, int(start)), min(frame_count, int(stop)), (*low.tolist(), *high.tolist()),
-        float(path.confidence[path.found()].max()), reason)
+        max(0, int(path.frames[0])), min(frame_count, int(path.frames[-1]) + 1), (*low.tolist(), *high.tolist()),
+        float(path.confidence[path.found()].max()), reason, name)
 
 
-def _find_unseen(samples: list[Sample], frame_rate: float) -> list[Doubt]:
-    """Long stretches that were covered without the face being found: the editor should look."""
-    doubts = []
-    for evident, run in itertools.groupby(samples, key=lambda s: s.evidence is Evidence.DETECTED):
-        stretch = list(run)
-        if evident or len(stretch) < _UNSEEN_DOUBT_S * frame_rate:
-            continue
-        low_x = min(s.ellipse.cx - s.ellipse.rx for s in stretch)
-        low_y = min(s.ellipse.cy - s.ellipse.ry for s in stretch)
-        high_x = max(s.ellipse.cx + s.ellipse.rx for s in stretch)
-        high_y = max(s.ellipse.cy + s.ellipse.ry for s in stretch)
-        doubts.append(Doubt(
-            stretch[0].source_frame, stretch[-1].source_frame + 1, (low_x, low_y, high_x, high_y),
-            min(s.confidence for s in stretch), "covered by following only, not found again in these frames"))
-    return doubts
-
-
-def _drop_contained(paths: list[FacePath]) -> list[FacePath]:
-    """Without the paths that lie in another path's boxes in all of their frames."""
-    kept: list[FacePath] = []
-    for path in sorted(paths, key=lambda p: -len(p.frames)):
-        for other in kept:
+def _drop_contained(paths: list[tuple[FacePath, str, bool]]) -> list[tuple[FacePath, str, bool]]:
+    """Without those that lie in the boxes of a covered one (the bool says which isn't) in all of their frames."""
+    kept: list[tuple[FacePath, str, bool]] = []
+    for path, reason, left_out in sorted(paths, key=lambda p: (p[2], -len(p[0].frames))):
+        for other, _, also_left_out in kept:
             common, one, two = np.intersect1d(path.frames, other.frames, return_indices=True)
-            if len(common) < len(path.frames):
+            if also_left_out or len(common) < len(path.frames):
                 continue
             share = np.diagonal(shares_of_smaller(path.boxes[one], other.boxes[two]))
-            wider = np.prod(other.boxes[two, 2:] - other.boxes[two, :2], axis=1)
-            own = np.prod(path.boxes[one, 2:] - path.boxes[one, :2], axis=1)
-            if (share >= _INSIDE).all() and (own <= wider).all():
+            if (share >= _INSIDE).all() and (areas(path.boxes[one]) <= areas(other.boxes[two])).all():
                 break
         else:
-            kept.append(path)
+            kept.append((path, reason, left_out))
     return kept

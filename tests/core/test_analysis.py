@@ -177,17 +177,18 @@ def test_what_is_lost_without_yunet_is_said() -> None:
 
 
 class Seer:
-    """Finds the face in every picture, by looking, and counts its looks."""
+    """Finds the face in every picture, by looking, and counts its looks; a blind one finds none."""
 
-    def __init__(self) -> None:
+    def __init__(self, blind: bool = False) -> None:
         self.looks: list[int] = []
+        self._blind = blind
 
     def detect(self, image_bgr: np.ndarray) -> list[Detection]:
         errors = {f: float(np.abs(image_bgr[::8, ::8].astype(int) - make_frame(f)[::8, ::8]).mean())
                   for f in range(COUNT)}
         frame = min(errors, key=errors.__getitem__)
         self.looks.append(frame)
-        return [Detection(face_box(frame), 0.9, "seer")]
+        return [] if self._blind else [Detection(face_box(frame), 0.9, "seer")]
 
 
 def test_between_looks_a_face_is_followed() -> None:
@@ -208,6 +209,16 @@ def test_a_face_that_moves_far_is_looked_for_at_once() -> None:
     list(analyse_frames(((i, make_frame(0)) for i in range(40)), SIZE, 25, [(still, use)], 0.5, stride=20))
     list(analyse_frames(make_frames(40), SIZE, 25, [(moving, use)], 0.5, stride=20))
     assert len(still.looks) == 2 and len(moving.looks) >= 10
+
+
+def test_where_one_detector_finds_the_face_again_the_others_are_not_asked() -> None:
+    seldom, blind = Seer(), Seer(blind=True)
+    uses = [(Seer(), DetectorUse("often", 640, 0.2)), (seldom, DetectorUse("seldom", 640, 0.2, each_look=2))]
+    list(analyse_frames(make_frames(40), SIZE, 25, uses, 0.5, stride=20))
+    seldom_at_first = list(seldom.looks)
+    uses = [(blind, DetectorUse("often", 640, 0.2)), (seldom, DetectorUse("seldom", 640, 0.2, each_look=2))]
+    list(analyse_frames(make_frames(40), SIZE, 25, uses, 0.5, stride=20))
+    assert seldom_at_first == [0] and len(seldom.looks) >= 10
 
 
 def test_after_a_cut_all_detectors_look() -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from blender_faceblur.core.doubts import BEGINS, ENDS, FAST, ONE_VOICE
 from blender_faceblur.core.following import FrameRecord, Row
 from blender_faceblur.core.linking import Linked, link_tracks
 from blender_faceblur.core.rows import RowTable, Segment
@@ -58,6 +59,19 @@ def test_fragments_of_one_face_become_one_track() -> None:
     assert len(linked.tracks) == 1 and len(linked.tracks[0].spans()) == 1
 
 
+def test_a_face_that_was_hidden_comes_back_as_the_same() -> None:
+    def hide(frames: int, shift: float) -> Linked:
+        rows = {f: [make_row(0, (300 + 2 * f, 300, 350 + 2 * f, 365))] for f in range(30)}
+        at = 30 + frames
+        rows |= {f: [make_row(1, (300 + 2 * f + shift, 300, 350 + 2 * f + shift, 365))] for f in range(at, at + 30)}
+        return link(rows, at + 40)
+
+    # Behind something it is covered for as long as a face may be followed without being found, not all the time.
+    (track,) = hide(50, 0).tracks
+    assert len(track.spans()) == 2
+    assert len(hide(50, 90).tracks) == 2 and len(hide(90, 0).tracks) == 2
+
+
 def test_nothing_crosses_a_cut() -> None:
     rows = {f: [make_row(0, (600, 300, 650, 365))] for f in range(20)}
     rows |= {f: [make_row(1, (600, 300, 650, 365))] for f in range(20, 40)}
@@ -78,15 +92,35 @@ def test_weak_hits_become_doubts_that_thorough_covers() -> None:
     careful = link(rows, 40)
     assert not careful.tracks
     assert [(d.start, d.stop) for d in careful.doubts] == [(10, 12)]
-    assert "weakly" in careful.doubts[0].reason
+    assert "weakly" in careful.doubts[0].reason and careful.doubts[0].track == "Perhaps 01"
+    # Nothing is thrown away: an editor can bring the track back.
+    (aside,) = careful.aside
+    assert aside.name == "Perhaps 01" and "weakly" in aside.aside
+    assert {10, 11} <= {sample.source_frame for sample in aside.samples}
     thorough = link(rows, 40, cover_doubts=True)
-    assert len(thorough.tracks) == 1 and thorough.doubts
+    assert len(thorough.tracks) == 1 and thorough.doubts[0].track == "Face 01" and not thorough.aside
+
+
+def test_thorough_leaves_out_what_is_large_and_weak() -> None:
+    def look(confidence: float, voices: int) -> Linked:
+        rows = {f: [make_row(0, (600, 300, 720, 460), confidence, voices)] for f in (10, 11)}
+        return link(rows, 40, cover_doubts=True)
+
+    assert look(0.3, 1).aside and not look(0.3, 1).tracks
+    assert look(0.3, 2).tracks and look(0.6, 1).tracks
+
+
+def test_a_weak_path_does_not_take_a_sure_one_with_it() -> None:
+    rows = {f: [make_row(0, (500, 200, 800, 600), 0.26)] for f in range(5)}
+    rows |= {f: [*rows.get(f, []), make_row(1, (600, 300, 650, 365))] for f in range(1, 4)}
+    linked = link(rows, 40)
+    assert [track.name for track in linked.tracks] == ["Face 01"] and len(linked.aside) == 1
 
 
 def test_a_doubt_is_not_followed_out_of_the_picture() -> None:
     last = {}
     for confidence in (0.9, 0.3):
-        rows = {f: [make_row(0, (1120 + 4 * f, 300, 1240 + 4 * f, 460), confidence)] for f in range(5, 10)}
+        rows = {f: [make_row(0, (1190 + 4 * f, 300, 1240 + 4 * f, 360), confidence)] for f in range(5, 10)}
         last[confidence] = link(rows, 60, cover_doubts=True).tracks[0].samples[-1].source_frame
     assert last[0.9] > 20 and 13 <= last[0.3] <= 17
 
@@ -166,4 +200,31 @@ def test_frames_must_come_in_order_and_all() -> None:
 def test_following_without_finding_is_told() -> None:
     rows = {f: [make_row(0, (600, 300, 650, 365), voices=int(f < 20 or f >= 60))] for f in range(80)}
     doubts = link(rows, 80).doubts
-    assert [(d.start, d.stop) for d in doubts] == [(20, 60)]
+    assert [(d.start, d.stop, d.track) for d in doubts] == [(20, 60, "Face 01")]
+
+
+def list_reasons(linked: Linked) -> list[tuple[str, str]]:
+    return [(doubt.track, doubt.reason) for doubt in linked.doubts]
+
+
+def test_a_track_that_begins_or_ends_in_the_middle_is_told() -> None:
+    rows = {f: [make_row(0, (600, 300, 650, 365))] for f in range(30, 60)}
+    assert list_reasons(link(rows, 100)) == [("Face 01", BEGINS), ("Face 01", ENDS)]
+    assert list_reasons(link(rows, 100, cuts=(26, 63))) == []
+    leaving = {f: [make_row(0, (1150 + 4 * f, 300, 1200 + 4 * f, 365))] for f in range(20)}
+    assert list_reasons(link(leaving, 90)) == []
+
+
+def test_fast_motion_is_told() -> None:
+    rows = {f: [make_row(0, (100 + 30 * max(0, min(f - 10, 10)), 300, 150 + 30 * max(0, min(f - 10, 10)), 365))]
+            for f in range(30)}
+    linked = link(rows, 30)
+    assert list_reasons(linked) == [("Face 01", FAST)]
+    assert 8 <= linked.doubts[0].start <= 12 and 18 <= linked.doubts[0].stop <= 24
+
+
+def test_a_large_face_that_one_detector_of_several_finds_is_told() -> None:
+    rows = {f: [make_row(0, (100, 100, 350, 400))] for f in range(30)}
+    assert list_reasons(link(rows, 30)) == []
+    rows = {f: [*row, make_row(1, (800, 100, 850, 165), voices=2)] for f, row in rows.items()}
+    assert list_reasons(link(rows, 30)) == [("Face 01", ONE_VOICE)]
