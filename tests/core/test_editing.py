@@ -1,0 +1,183 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What an editor does to tracks, and what of it survives a new analysis."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from fractions import Fraction
+
+import pytest
+
+from blender_faceblur.core import editing
+from blender_faceblur.core.types import (
+    Doubt,
+    Ellipse,
+    Evidence,
+    FaceBlurError,
+    Sample,
+    SourceInfo,
+    Track,
+    TrackDocument,
+)
+
+
+def make_track(name: str, frames: Iterable[int], x: float = 100.0, step: float = 0.0) -> Track:
+    return Track(name, [Sample(f, Ellipse(x + step * f, 100, 20, 25), Evidence.DETECTED, 0.9) for f in frames])
+
+
+def make_document(*tracks: Track) -> TrackDocument:
+    source = SourceInfo("film.mp4", "movie", 640, 360, 100, Fraction(25), "0" * 64)
+    return TrackDocument(source, "balanced", 1.4, [], [], list(tracks), [])
+
+
+def at(track: Track, frame: int) -> Ellipse:
+    sample = editing.sample_at(track, frame)
+    assert sample is not None
+    return sample.ellipse
+
+
+def test_a_key_takes_its_neighbours_along_and_is_locked() -> None:
+    track = make_track("Face 01", range(50))
+    editing.set_key(track, 20, Ellipse(140, 100, 40, 25), reach=10)
+    assert editing.locked_frames(track) == [20]
+    assert at(track, 20) == Ellipse(140, 100, 40, 25)
+    assert at(track, 15).cx == pytest.approx(120) and at(track, 25).cx == pytest.approx(120)
+    assert at(track, 15).rx == pytest.approx(20 * 2**0.5)
+    assert at(track, 10) == at(track, 30) == Ellipse(100, 100, 20, 25)
+
+
+def test_a_key_leaves_other_keys_and_what_lies_beyond_them() -> None:
+    track = make_track("Face 01", range(50))
+    editing.set_key(track, 24, Ellipse(110, 100, 20, 25), reach=3)
+    before = list(track.samples)
+    editing.set_key(track, 20, Ellipse(140, 100, 20, 25), reach=10)
+    assert [s for s in track.samples if s.source_frame >= 24] == [s for s in before if s.source_frame >= 24]
+    assert at(track, 22).cx == pytest.approx(100 + (110 - 100) / 3 + 20)
+    editing.clear_key(track, 24)
+    assert editing.locked_frames(track) == [20] and at(track, 24).cx == 110
+    with pytest.raises(FaceBlurError, match="no locked key"):
+        editing.clear_key(track, 24)
+
+
+def test_a_key_beyond_the_end_fills_the_way_there() -> None:
+    track = make_track("Face 01", range(10))
+    editing.set_key(track, 15, Ellipse(160, 100, 20, 25), reach=10)
+    assert track.spans() == [(0, 16)]
+    assert 120 < at(track, 12).cx < 145
+    editing.set_key(track, 60, Ellipse(160, 100, 20, 25), reach=10)
+    assert track.spans() == [(0, 16), (60, 61)]
+    with pytest.raises(FaceBlurError, match="size"):
+        editing.set_key(track, 60, Ellipse(160, 100, 0, 25), reach=10)
+
+
+def test_ends_are_held_and_cut() -> None:
+    track = make_track("Face 01", range(10, 20))
+    editing.extend(track, 25)
+    editing.extend(track, 5)
+    assert track.spans() == [(5, 26)] and track.samples[0].evidence is Evidence.HELD
+    with pytest.raises(FaceBlurError, match="from frame 5 to 25"):
+        editing.extend(track, 12)
+    editing.trim(track, 8, 22)
+    assert track.spans() == [(8, 22)]
+    with pytest.raises(FaceBlurError, match="Nothing"):
+        editing.trim(track, 30, 40)
+
+
+def test_split_and_merge_are_each_others_opposite() -> None:
+    document = make_document(make_track("Face 01", range(50)), make_track("Face 02", range(50), 400))
+    one, other = editing.split(document, "Face 01", 20)
+    assert (one.spans(), other.spans(), other.name) == ([(0, 20)], [(20, 50)], "Face 03")
+    merged = editing.merge(document, ["Face 03", "Face 01"])
+    assert merged.name == "Face 01" and merged.spans() == [(0, 50)] and len(document.tracks) == 2
+    with pytest.raises(FaceBlurError, match="two places in frame 0"):
+        editing.merge(document, ["Face 01", "Face 02"])
+    with pytest.raises(FaceBlurError, match="between"):
+        editing.split(document, "Face 01", 0)
+    with pytest.raises(FaceBlurError, match="no covered track 'Face 09'"):
+        editing.split(document, "Face 09", 5)
+
+
+def test_merging_shows_only_what_was_off_in_all() -> None:
+    one, other = make_track("Face 01", range(20)), make_track("Face 02", range(10, 30))
+    one.off, other.off = [(5, 15)], [(12, 25)]
+    merged = editing.merge(make_document(one, other), ["Face 01", "Face 02"])
+    assert merged.off == [(5, 10), (12, 15), (20, 25)]
+
+
+def test_deleted_tracks_can_be_brought_back() -> None:
+    document = make_document(make_track("Face 01", range(10)))
+    document.aside.append(Track("Perhaps 01", make_track("", range(5)).samples, aside="found weakly"))
+    document.doubts.append(Doubt(0, 5, (0, 0, 1, 1), 0.3, "found weakly", "Perhaps 01"))
+    editing.delete(document, "Face 01")
+    assert not document.tracks and document.aside[-1].aside == editing.DELETED
+    assert editing.bring_back(document, "Face 01").aside == ""
+    assert editing.bring_back(document, "Perhaps 01").name == document.doubts[0].track == "Face 02"
+    assert [track.name for track in document.tracks] == ["Face 01", "Face 02"] and not document.aside
+
+
+def test_ranges_are_switched() -> None:
+    track = make_track("Face 01", range(50))
+    editing.switch(track, 10, 20, on=False)
+    editing.switch(track, 15, 30, on=False)
+    editing.switch(track, 12, 14, on=True)
+    assert track.off == [(10, 12), (14, 30)]
+    assert track.covered_spans() == [(0, 10), (12, 14), (30, 50)]
+
+
+def test_new_tracks_get_free_names() -> None:
+    document = make_document(make_track("Face 02", range(3)))
+    assert editing.add_track(document, make_track("", range(3)).samples).name == "Face 03"
+    assert editing.add_track(document, make_track("", range(3)).samples, "region").name == "Region 01"
+    with pytest.raises(FaceBlurError, match="already"):
+        editing.add_track(document, make_track("", range(3)).samples, name="Face 03")
+
+
+def test_a_region_never_to_blur_takes_only_what_stays_in_it() -> None:
+    poster, passer = make_track("Face 01", range(50), 300), make_track("Face 02", range(50), 100, 8)
+    document = make_document(poster, passer)
+    assert editing.never_blur(document, Ellipse(300, 100, 40, 50), 0, 100, "Poster") == ["Face 01"]
+    assert [t.name for t in document.tracks] == ["Face 02"]
+    assert "Poster" in next(t for t in document.aside if t.name == "Face 01").aside
+
+
+def analyse_again(old: TrackDocument, *tracks: Track, start: int = 20, stop: int = 60) -> TrackDocument:
+    return editing.merge_analysis(old, make_document(*tracks), start, stop)
+
+
+def test_a_new_analysis_changes_only_its_range() -> None:
+    old = make_document(make_track("Anna", range(100)))
+    merged = analyse_again(old, make_track("Face 01", range(100), 104))
+    (anna,) = merged.tracks
+    assert anna.name == "Anna" and anna.spans() == [(0, 100)]
+    assert at(anna, 19).cx == at(anna, 60).cx == 100 and at(anna, 20).cx == at(anna, 59).cx == 104
+
+
+def test_a_new_analysis_keeps_every_correction() -> None:
+    anna, region, locked = make_track("Anna", range(100)), make_track("Region 01", range(100), 300), make_track(
+        "Bert", range(100), 500)
+    region.kind, locked.locked, anna.off = "region", True, [(30, 40)]
+    editing.set_key(anna, 50, Ellipse(110, 100, 30, 30), reach=5)
+    old = make_document(anna, region, locked)
+    old.reviewed = ["judged"]
+    merged = analyse_again(old, make_track("Face 01", range(100), 104), make_track("Face 02", range(100), 505))
+    assert [t.name for t in merged.tracks] == ["Anna", "Region 01", "Bert"] and merged.reviewed == ["judged"]
+    kept = editing.find_track(merged, "Anna")
+    assert at(kept, 50) == Ellipse(110, 100, 30, 30) and editing.locked_frames(kept) == [50] and kept.off == [(30, 40)]
+    assert editing.find_track(merged, "Region 01").samples == region.samples
+    assert editing.find_track(merged, "Bert").samples == locked.samples
+
+
+def test_what_a_new_analysis_no_longer_finds_is_kept_aside() -> None:
+    old = make_document(make_track("Face 01", range(25, 40)), make_track("Face 02", range(10, 40), 300))
+    merged = analyse_again(old, make_track("Face 01", range(30, 50), 500))
+    assert [t.spans() for t in merged.tracks] == [[(10, 20)], [(30, 50)]]
+    assert len({t.name for t in merged.tracks}) == 2
+    (aside,) = merged.aside
+    assert aside.spans() == [(25, 40)] and "not found again" in aside.aside
+
+
+def test_deleted_tracks_do_not_come_back_by_themselves() -> None:
+    old = make_document(make_track("Face 01", range(100)))
+    editing.delete(old, "Face 01")
+    merged = analyse_again(old, make_track("Face 01", range(100)))
+    assert not merged.tracks and [t.aside for t in merged.aside] == [editing.DELETED]
