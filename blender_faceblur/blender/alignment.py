@@ -9,12 +9,14 @@ sequencer still holds frames with the old one, and a layer that Blender adds cov
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 
 import bpy
 from bpy.app.handlers import persistent
 
 from .compositing import MARK
 from .context import refresh_shown_sequencers
+from .editing import forget_known, touch, watch
 from .masks import adopt_layers
 from .strips import align_mask_strip, find_pairs, is_out_of_speed
 
@@ -46,14 +48,30 @@ def _has_other_speeds(scene: bpy.types.Scene) -> bool:
 def register_handlers() -> None:
     bpy.app.handlers.depsgraph_update_post.append(_follow_edit)
     bpy.app.handlers.render_init.append(_prepare_render)
+    for handlers in _list_rewinding():
+        handlers.append(_rewind)
+    watch(True)
 
 
 def unregister_handlers() -> None:
     bpy.app.handlers.depsgraph_update_post.remove(_follow_edit)
     bpy.app.handlers.render_init.remove(_prepare_render)
+    for handlers in _list_rewinding():
+        handlers.remove(_rewind)
+    watch(False)
     for timer in (_refresh, _align_at_rest):
         if bpy.app.timers.is_registered(timer):
             bpy.app.timers.unregister(timer)
+
+
+def _list_rewinding() -> tuple[list[Callable[..., None]], ...]:
+    handlers = bpy.app.handlers
+    return handlers.load_post, handlers.undo_post, handlers.redo_post
+
+
+@persistent
+def _rewind(*_: object) -> None:
+    forget_known()
 
 
 @persistent
@@ -64,6 +82,7 @@ def _follow_edit(scene: bpy.types.Scene, depsgraph: bpy.types.Depsgraph) -> None
     changed = [mask for mask in changed if MARK in mask]
     for mask in changed:
         adopt_layers(mask)
+        touch(mask)
     if bpy.app.background:
         # Only a render shows anything, and it prepares itself.
         return

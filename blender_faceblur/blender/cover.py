@@ -10,8 +10,10 @@ from typing import Any
 
 import bpy
 
+from ..core.editing import merge_analysis
 from ..core.types import FaceBlurError, TrackDocument
 from .compositing import MARK, EffectSettings, build_strip_group, find_mask_unit_px
+from .editing import settle, take_in
 from .footage import Footage, find_footage
 from .masks import find_document_text, read_document, write_mask
 from .strips import cover_strip, find_modifier, remove_strip
@@ -31,13 +33,17 @@ def cover_footage(
 ) -> bpy.types.Mask:
     """Cover the document's faces in `strip`. Strips of one source share one mask: a correction is made once.
 
-    Whatever lay on the strip from an earlier time is replaced; layers that an editor added or changed stay.
+    Whatever lay on the strip from an earlier time is replaced, but what an editor did to it stays: see
+    `editing.merge_analysis`.
     """
     source = document.source
     size = (source.width, source.height)
     unit_px = find_mask_unit_px(size, (scene.render.resolution_x, scene.render.resolution_y))
-    mask = write_mask(f"{strip.name} faces", document, unit_px, _find_mask(strip, document, unit_px),
-                      first_frame=round(strip.frame_start))
+    mask = _find_mask(strip, document, unit_px)
+    if mask is not None and find_document_text(mask) is not None:
+        document = merge_analysis(take_in(mask), document, 0, source.frame_count)
+    mask = write_mask(f"{strip.name} faces", document, unit_px, mask, first_frame=round(strip.frame_start))
+    settle(mask)
     put_cover(scene, strip, mask, effect, document)
     return mask
 

@@ -9,18 +9,23 @@ import bpy
 
 from ..core.types import Evidence
 from .compositing import MARK
-from .masks import CORRECTED, PICTURE_LAYER
+from .masks import PICTURE_LAYER
 
 _GUESSED = (Evidence.INTERPOLATED, Evidence.HELD)
 
 
 @dataclass(frozen=True, slots=True)
 class Face:
-    """A layer that covers something. `spans` are half-open source frame ranges; empty for what was made by hand."""
+    """A layer that covers something. `spans` are half-open source frame ranges; empty for what was made by hand.
+
+    `track` is the track's name in the document, empty where it has none; `freehand` says that an editor drew it anew.
+    """
 
     name: str
     spans: list[tuple[int, int]]
     evidence: dict[Evidence, int]
+    track: str = ""
+    freehand: bool = False
 
     @property
     def frames(self) -> int:
@@ -42,13 +47,14 @@ def read_face(mask: bpy.types.Mask, name: str) -> Face:
         return Face(name, [], {})
     spans = list(known["spans"])
     return Face(name, list(zip(spans[::2], spans[1::2], strict=True)),
-                dict(zip(Evidence, known["evidence"], strict=False)))
+                dict(zip(Evidence, known["evidence"], strict=False)), known.get("track", name),
+                bool(known.get("freehand")))
 
 
 def describe_origin(face: Face) -> str:
     """How a face was found, in one line."""
-    if not face.spans:
-        return "corrected by hand" if face.name.endswith(CORRECTED) else "added by hand"
+    if not face.spans or face.freehand:
+        return "drawn by hand" if face.freehand else "added by hand"
     count = max(face.frames, 1)
     counts = {evidence: face.evidence.get(evidence, 0) for evidence in Evidence}
     parts = ((counts[Evidence.LOCKED], "set by hand"), (counts[Evidence.DETECTED], "detected"),

@@ -15,9 +15,8 @@ were written with, what a list shows of them, and the order of all layers when l
 
 from __future__ import annotations
 
-import bisect
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -35,13 +34,7 @@ PICTURE_LAYER = "Picture"
 FEATHER_SHARE = 0.08
 """Width of the soft edge, in the shorter half axis of the covering ellipse. All of it lies outside that ellipse."""
 
-CORRECTED = " (corrected)"
-"""Ends the name of a layer that was ours until somebody changed it."""
-
-_SEEN_PX = 0.05
-"""A point is where we put it within this many pixels of the picture: mask coordinates are single precision."""
-
-_CORNERS = ((1.0, 0.0), (0.0, 1.0), (-1.0, 0.0), (0.0, -1.0))
+CORNERS = ((1.0, 0.0), (0.0, 1.0), (-1.0, 0.0), (0.0, -1.0))
 
 
 def write_mask(
@@ -49,60 +42,95 @@ def write_mask(
 ) -> bpy.types.Mask:
     """A mask holding the document's tracks, from `first_frame` on; an existing `mask` of ours is rewritten in its time.
 
-    Layers that we did not make stay as they are, and so do layers of ours that somebody changed: they go on covering
-    beside the new ones. A face that was switched off stays off only where its new track is nowhere but on the old one.
+    Layers that we did not make stay as they are, and so do those that an editor drew anew: the document has them as
+    locked tracks of the same name. A face that was switched off stays off only where its new track is nowhere but on
+    the old one.
     """
     off: list[Track] = []
     if mask is None:
         mask = bpy.data.masks.new(name)
         mask.use_fake_user = True
         mask.frame_start = max(first_frame, 0)
+        mask[MARK] = {"layers": [], "faces": {}, "order": []}
     else:
         off = _find_switched_off(mask)
-        for kept in find_corrected_layers(mask):
-            _keep_layer(mask, kept)
-    first = mask.frame_start
-    mask.frame_end = first + max(document.source.frame_count, 1)
-    for old in find_own_layers(mask):
-        _remove_layer(mask, old)
-    size = (document.source.width, document.source.height)
-    with _keying_scene(mask) as scene:
+    mask.frame_end = mask.frame_start + max(document.source.frame_count, 1)
+    mask[MARK].update({
+        "unit_px": unit_px,
+        "size": (document.source.width, document.source.height),
+        "fingerprint": document.source.fingerprint,
+        "preset": document.preset,
+        "notes": [*document.source.warnings, *document.notes],
+    })
+    with open_keying_scene(mask) as scene:
+        if PICTURE_LAYER in find_own_layers(mask):
+            _remove_layer(mask, PICTURE_LAYER)
         picture = mask.layers.new(name=PICTURE_LAYER)
         picture.invert, picture.blend = True, "MERGE_ADD"
         _move_first(mask)
-        # All points before the first key: adding some to a layer that has keys is slow.
-        written = [
-            (_add_layer(mask, track.name), track, simplify(track, document.expansion, size))
-            for track in document.tracks
-            if track.samples
-        ]
-        for layer, track, keys in written:
-            _key_shapes(scene, layer, keys, size, unit_px, first)
-            _key_opacity(mask, layer, track)
-            layer.hide_render = any(follows(track, old) for old in off)
-    mask[MARK] = {
-        "layers": [picture.name, *(layer.name for layer, _, _ in written)],
-        "unit_px": unit_px,
-        "size": size,
-        "fingerprint": document.source.fingerprint,
-        "preset": document.preset,
-        "doubts": len(document.doubts),
-        "notes": [*document.source.warnings, *document.notes],
-        "order": [layer.name for layer in mask.layers],
-        "faces": {
-            layer.name: {
-                "spans": [frame for span in track.covered_spans() for frame in span],
-                "evidence": [sum(s.evidence is evidence for s in track.samples) for evidence in Evidence],
-                "keys": [number for key in keys for number in (float(key.source_frame), *_to_numbers(key.ellipse))],
-            }
-            for layer, track, keys in written
-        },
-    }
-    _store_document(mask, document)
-    if written:
+        mask[MARK]["layers"] = [picture.name, *(own for own in mask[MARK]["layers"] if own != picture.name)]
+        _rewrite(scene, mask, document, {track.name for track in document.tracks} | set(mask[MARK]["faces"].keys()))
+    for track in document.tracks:
+        layer = find_layer(mask, track.name)
+        if layer and off:
+            mask.layers[layer].hide_render = any(follows(track, old) for old in off)
+    store_document(mask, document)
+    faces = [own for own in find_own_layers(mask) if own != PICTURE_LAYER]
+    if faces:
         # Not the picture's layer: what is drawn goes into the active one.
-        mask.layers.active = written[0][0]
+        mask.layers.active = mask.layers[faces[0]]
     return mask
+
+
+def rewrite_layers(mask: bpy.types.Mask, document: TrackDocument, names: Collection[str]) -> None:
+    """Write the layers of the tracks of those names anew, remove those that have none now, and store the document."""
+    active = mask.layers.active.name if mask.layers.active is not None else ""
+    with open_keying_scene(mask) as scene:
+        _rewrite(scene, mask, document, set(names))
+    store_document(mask, document)
+    if active in mask.layers:
+        mask.layers.active = mask.layers[active]
+
+
+def _rewrite(scene: bpy.types.Scene, mask: bpy.types.Mask, document: TrackDocument, names: set[str]) -> None:
+    mark = mask[MARK]
+    size, unit_px, first = tuple(mark["size"]), mark["unit_px"], mask.frame_start
+    hidden: dict[str, tuple[str, bool]] = {}
+    for name in names:
+        layer = find_layer(mask, name)
+        if layer and not mark["faces"][layer].get("freehand"):
+            hidden[name] = layer, mask.layers[layer].hide_render
+            forget_layer(mask, layer)
+            _remove_layer(mask, layer)
+    # All points before the first key: adding some to a layer that has keys is slow.
+    written = [
+        (_add_layer(mask, hidden.get(track.name, (track.name, False))[0]), track,
+         simplify(track, document.expansion, size))
+        for track in document.tracks
+        if track.name in names and track.samples and not find_layer(mask, track.name)
+    ]
+    for layer, track, keys in written:
+        _key_shapes(scene, layer, keys, size, unit_px, first)
+        _key_opacity(mask, layer, track)
+        layer.hide_render = hidden.get(track.name, ("", False))[1]
+        mark["faces"][layer.name] = {
+            "track": track.name,
+            "spans": [frame for span in track.covered_spans() for frame in span],
+            "evidence": [sum(s.evidence is evidence for s in track.samples) for evidence in Evidence],
+            "locked": [s.source_frame for s in track.samples if s.evidence is Evidence.LOCKED],
+            "keys": [number for key in keys for number in (float(key.source_frame), *_to_numbers(key.ellipse))],
+        }
+    mark["layers"] = [*mark["layers"], *(layer.name for layer, _, _ in written)]
+    mark["order"] = [layer.name for layer in mask.layers]
+    mask.update_tag()
+
+
+def find_layer(mask: bpy.types.Mask, track: str) -> str:
+    """The name of the layer that covers a track; empty where there is none."""
+    faces = mask[MARK]["faces"]
+    # Nearly always the track's own name.
+    candidates = [track, *faces.keys()] if track in faces else list(faces.keys())
+    return next((name for name in candidates if faces[name].get("track", name) == track and name in mask.layers), "")
 
 
 def find_own_layers(mask: bpy.types.Mask) -> list[str]:
@@ -133,63 +161,6 @@ def adopt_layers(mask: bpy.types.Mask) -> list[str]:
     return added
 
 
-def find_corrected_layers(mask: bpy.types.Mask) -> list[str]:
-    """Names of layers of ours that no longer are what we wrote: a point, a key, the opacity or the blending differs.
-
-    Shape keys cannot be read from Python, so the mask is evaluated at every frame and compared.
-    """
-    mark = mask[MARK]
-    faces = [name for name in find_own_layers(mask) if name in mark["faces"]]
-    written = {name: _Written(mark["faces"][name], tuple(mark["size"]), mark["unit_px"]) for name in faces}
-    corrected = {
-        name for name in faces
-        if not mask.layers[name].invert or mask.layers[name].blend != "MUL" or len(mask.layers[name].splines) != 1
-        or len(mask.layers[name].splines[0].points) != len(_CORNERS)
-    }
-    with _keying_scene(mask) as scene:
-        for frame in range(mask.frame_start, mask.frame_end):
-            scene.frame_set(frame)
-            for name in faces:
-                if name not in corrected and written[name].differs(mask.layers[name], frame - mask.frame_start):
-                    corrected.add(name)
-    return [name for name in faces if name in corrected]
-
-
-class _Written:
-    """What we wrote into one layer, at any frame."""
-
-    def __init__(self, face: Any, size: tuple[int, int], unit_px: float) -> None:
-        numbers, spans = list(face["keys"]), list(face["spans"])
-        self._frames = [round(f) for f in numbers[::6]]
-        self._points = [
-            [c for place in _find_points(Ellipse(*numbers[i + 1:i + 6]), size, unit_px) for c in place]
-            for i in range(0, len(numbers), 6)
-        ]
-        self._spans = list(zip(spans[::2], spans[1::2], strict=True))
-        self._least = _SEEN_PX / unit_px
-
-    def differs(self, layer: bpy.types.MaskLayer, frame: int) -> bool:
-        """Whether the layer, as it is evaluated now, is not what was written for that source frame."""
-        opaque = any(start <= frame < stop for start, stop in self._spans)
-        if (layer.alpha > 0.5) != opaque or (opaque and layer.alpha < 1.0):
-            return True
-        if not opaque:
-            return False
-        right = bisect.bisect_left(self._frames, frame)
-        last = len(self._frames) - 1
-        a, b = self._points[max(right - 1, 0)], self._points[min(right, last)]
-        if self._frames[min(right, last)] == frame or right == 0:
-            expected = b
-        elif right > last:
-            expected = a
-        else:
-            part = (frame - self._frames[right - 1]) / (self._frames[right] - self._frames[right - 1])
-            expected = [p + part * (q - p) for p, q in zip(a, b, strict=True)]
-        seen = (c for point in layer.splines[0].points
-                for place in (point.co, point.handle_left, point.handle_right) for c in place)
-        return any(abs(p - q) > self._least for p, q in zip(seen, expected, strict=True))
-
-
 def find_document_text(mask: bpy.types.Mask) -> bpy.types.Text | None:
     """The text data-block that holds the tracks document (JSON) of a mask of ours."""
     return mask.get(MARK + "_tracks")
@@ -205,24 +176,19 @@ def read_document(mask: bpy.types.Mask) -> TrackDocument:
 
 def _find_switched_off(mask: bpy.types.Mask) -> list[Track]:
     """The tracks of our layers that somebody switched off."""
-    names = {name for name in find_own_layers(mask) if mask.layers[name].hide_render} - {PICTURE_LAYER}
-    if not names:
-        return []
-    spans = {name: list(mask[MARK]["faces"][name]["spans"]) for name in names if name in mask[MARK]["faces"]}
+    faces = mask[MARK]["faces"]
+    names = {faces[name].get("track", name) for name in find_own_layers(mask)
+             if name in faces and mask.layers[name].hide_render}
     with suppress(FaceBlurError):
-        # By their frames, as layers may have been renamed.
-        return [track for track in read_document(mask).tracks
-                if [frame for span in track.covered_spans() for frame in span] in spans.values()]
+        return [track for track in read_document(mask).tracks if track.name in names] if names else []
     return []
 
 
-def _keep_layer(mask: bpy.types.Mask, name: str) -> None:
-    """Leave a layer of ours to the editor who changed it."""
+def forget_layer(mask: bpy.types.Mask, name: str) -> None:
+    """A layer is no longer ours, or there no longer."""
     mark = mask[MARK]
     mark["layers"] = [own for own in mark["layers"] if own != name]
     del mark["faces"][name]
-    if not name.endswith(CORRECTED):
-        mask.layers[name].name = f"{name}{CORRECTED}"
 
 
 def _rename(mark: Any, old: str, new: str) -> None:
@@ -232,7 +198,10 @@ def _rename(mark: Any, old: str, new: str) -> None:
         del mark["faces"][old]
 
 
-def _store_document(mask: bpy.types.Mask, document: TrackDocument) -> None:
+def store_document(mask: bpy.types.Mask, document: TrackDocument) -> None:
+    """Keep the document in the mask's text data-block."""
+    mask[MARK]["doubts"] = len(document.doubts)
+    mask[MARK]["reviewed"] = len(document.reviewed)
     text = find_document_text(mask)
     if text is None:
         text = bpy.data.texts.new(f"{mask.name} tracks.json")
@@ -245,7 +214,7 @@ def _add_layer(mask: bpy.types.Mask, name: str) -> bpy.types.MaskLayer:
     layer.invert, layer.blend = True, "MUL"
     spline = layer.splines.new()
     spline.use_cyclic = True
-    spline.points.add(len(_CORNERS) - 1)
+    spline.points.add(len(CORNERS) - 1)
     for point in spline.points:
         point.handle_left_type = point.handle_right_type = "FREE"
     return layer
@@ -268,7 +237,7 @@ def _move_first(mask: bpy.types.Mask) -> None:
 
 
 @contextmanager
-def _keying_scene(mask: bpy.types.Mask) -> Iterator[bpy.types.Scene]:
+def open_keying_scene(mask: bpy.types.Mask) -> Iterator[bpy.types.Scene]:
     """An empty scene, cheap to step through, shown in an area where the mask's operators work."""
     scene = bpy.data.scenes.new("Face Blur keying")
     try:
@@ -311,7 +280,7 @@ def place_points(
     points: bpy.types.MaskSplinePoints, ellipse: Ellipse, size: tuple[int, int], unit_px: float
 ) -> None:
     """Put four Bezier points on an ellipse given in pixels of a picture of `size` (width, height), feathered."""
-    numbers = _find_points(ellipse, size, unit_px)
+    numbers = find_points(ellipse, size, unit_px)
     for point, place, left, right in zip(points, numbers[::3], numbers[1::3], numbers[2::3], strict=True):
         point.co = place
         point.handle_left = left
@@ -319,7 +288,7 @@ def place_points(
         point.weight = FEATHER_SHARE * min(ellipse.rx, ellipse.ry) / unit_px
 
 
-def _find_points(ellipse: Ellipse, size: tuple[int, int], unit_px: float) -> list[tuple[float, float]]:
+def find_points(ellipse: Ellipse, size: tuple[int, int], unit_px: float) -> list[tuple[float, float]]:
     """Place, left handle and right handle of each of the four points, in mask coordinates."""
     cos, sin = math.cos(ellipse.angle), math.sin(ellipse.angle)
 
@@ -329,7 +298,7 @@ def _find_points(ellipse: Ellipse, size: tuple[int, int], unit_px: float) -> lis
         return 0.5 + (x - size[0] / 2) / unit_px, 0.5 - (y - size[1] / 2) / unit_px
 
     return [
-        place(*corner) for u, v in _CORNERS
+        place(*corner) for u, v in CORNERS
         for corner in ((u, v), (u + v * HANDLE, v - u * HANDLE), (u - v * HANDLE, v + u * HANDLE))
     ]
 

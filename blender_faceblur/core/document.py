@@ -93,9 +93,9 @@ def _from_track(track: Track) -> dict[str, Any]:
         "spans": [list(span) for span in track.spans()],
         "cx": [round(e.cx * 100) for e in ellipses],
         "cy": [round(e.cy * 100) for e in ellipses],
-        # Rounded up: reading back must not uncover anything.
-        "rx": [math.ceil(e.rx * 100) for e in ellipses],
-        "ry": [math.ceil(e.ry * 100) for e in ellipses],
+        # Rounded up: reading back must not uncover anything. What was read is written as it was.
+        "rx": [math.ceil(round(e.rx * 100, 4)) for e in ellipses],
+        "ry": [math.ceil(round(e.ry * 100, 4)) for e in ellipses],
         "angle": [round(e.angle * 10_000) for e in ellipses],
         "confidence": [round(s.confidence * 1000) for s in track.samples],
         "evidence": "".join(_LETTERS[s.evidence] for s in track.samples),
@@ -272,7 +272,7 @@ def _to_track(content: dict[str, Any], frame_count: int) -> Track:
     if len(letters) != len(frames) or not set(letters) <= set(_EVIDENCE):
         raise _wrong("evidence", "does not fit the spans")
     kind = _text(content, "kind") if "kind" in content else "face"
-    if kind not in ("face", "region"):
+    if kind not in ("face", "region", "never"):
         raise _wrong("kind", "is neither face nor region")
     return Track(_text(content, "name"), [
         Sample(frame, Ellipse(cx / 100, cy / 100, rx / 100, ry / 100, angle / 10_000), _EVIDENCE[letter], sure / 1000)

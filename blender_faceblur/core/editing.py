@@ -202,6 +202,14 @@ def bring_back(document: TrackDocument, name: str) -> Track:
     return track
 
 
+def rename(document: TrackDocument, old: str, new: str) -> None:
+    """Give a track another name; what speaks of it follows."""
+    if any(track.name == new for track in (*document.tracks, *document.aside)):
+        raise FaceBlurError(f"There is a track '{new}' already.")
+    find_track(document, old).name = new
+    document.doubts = [replace(d, track=new) if d.track == old else d for d in document.doubts]
+
+
 def switch(track: Track, start: int, stop: int, on: bool) -> None:
     """Cover the track in frames start..stop, or show what it covers there."""
     frames = {frame for first, last in track.off for frame in range(first, last)}

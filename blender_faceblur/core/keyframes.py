@@ -8,13 +8,14 @@ from numpy.typing import NDArray
 
 from .geometry import Array
 from .sparse import Bounds, choose_keys, find_centres, find_reaches, lead_out
-from .types import Ellipse, Keyframe, Sample, Track
+from .types import Ellipse, Evidence, Keyframe, Sample, Track
 
 HANDLE = 0.5523
 """Length of a Bezier handle for a quarter of a unit circle; with it the curve is nowhere inside the circle and
 nowhere more than 0.03 % outside."""
 
 TOLERANCE_SHARE, TOLERANCE_PX = 0.08, 3.0
+_LOCKED_PX = 0.5
 
 _BEZIER_EXCESS = 3e-4
 # Between two compared directions the difference of two ellipses that lie within the tolerance of each other can be
@@ -34,7 +35,8 @@ def simplify(track: Track, expansion: float, frame_size: tuple[int, int]) -> lis
 
     At every frame of every span of the track the mask contains `sample.ellipse.scaled(expansion)`, and reaches at most
     `find_tolerance_px` beyond it; the latter is not asked where the ellipse is wholly outside the picture of
-    `frame_size` (width, height). Each span has a key on its first and on its last frame.
+    `frame_size` (width, height). Each span has a key on its first and on its last frame, and what an editor has locked
+    is met within half a pixel.
     """
     keys: list[Keyframe] = []
     at = 0
@@ -54,6 +56,7 @@ def _simplify_span(samples: list[Sample], expansion: float, frame_size: tuple[in
     # An ellipse turned by half a turn is the same; the points that Blender moves are not.
     faces[:, 4] = np.unwrap(faces[:, 4], period=np.pi)
     tolerance = find_tolerance_px(faces)
+    tolerance[[s.evidence is Evidence.LOCKED for s in samples]] = _LOCKED_PX
     faces[:, 2:4] *= expansion
     reaches = find_reaches(faces)
     inner = reaches + _BETWEEN * tolerance[:, None]

@@ -95,7 +95,7 @@ class Track:
     name: str
     samples: list[Sample]
     kind: str = "face"
-    """"face", or "region" for what an editor drew: a number plate, a sign."""
+    """"face", "region" for what an editor drew (a number plate, a sign), or "never": a place that is never blurred."""
     locked: bool = False
     """No later run changes it."""
     off: list[tuple[int, int]] = field(default_factory=list)

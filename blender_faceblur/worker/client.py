@@ -11,12 +11,13 @@ from fractions import Fraction
 from pathlib import Path
 
 from ..core.settings import DEFAULT_EXPANSION
-from ..core.types import FaceBlurError
+from ..core.types import Ellipse, FaceBlurError
 from ..detectors.providers import choose_providers, label_provider
 from .process import WorkerProcess
 from .protocol import (
     AnalysisRequest,
     ErrorMessage,
+    FollowRequest,
     Message,
     ProbeRequest,
     Progress,
@@ -48,6 +49,17 @@ def build_request(
     rate = [] if frame_rate is None else [frame_rate.numerator, frame_rate.denominator]
     return AnalysisRequest(str(source.resolve()), str(output.resolve()), preset, expansion, _list_folders(), processes,
                            list(files), rate, provider, storage=str(storage) if storage is not None else "")
+
+
+def build_follow_request(
+    source: Path, output: Path, fingerprint: str, keys: dict[int, Ellipse], start: int, stop: int,
+    cuts: Sequence[int], *, files: Sequence[str] = (), frame_rate: Fraction | None = None,
+) -> FollowRequest:
+    """A request to follow one place from its keys; see `core.refollow.follow_keys`."""
+    rate = [] if frame_rate is None else [frame_rate.numerator, frame_rate.denominator]
+    numbers = [[float(frame), e.cx, e.cy, e.rx, e.ry, e.angle] for frame, e in keys.items()]
+    return FollowRequest(str(source.resolve()), str(output.resolve()), fingerprint, numbers, start, stop, list(cuts),
+                         _list_folders(), list(files), rate)
 
 
 def probe_providers(
@@ -86,7 +98,7 @@ def _list_folders() -> list[str]:
 
 
 def run_job(
-    request: AnalysisRequest,
+    request: AnalysisRequest | FollowRequest,
     wait_s: float | None = None,
     *,
     python: str | None = None,
@@ -94,7 +106,7 @@ def run_job(
     start_timeout_s: float = _START_S,
     silence_timeout_s: float = _SILENCE_S,
 ) -> Generator[Message, None, None]:
-    """Messages of one analysis; the last one is a Result or an ErrorMessage, and always comes.
+    """Messages of an analysis, or of following one place; the last is a Result or an ErrorMessage, and always comes.
 
     With `wait_s` it yields Waiting whenever nothing has arrived for that long, so that a timer never blocks.
     Closing the generator (or dropping it) ends all processes. `python` is the interpreter to use (this one's by
@@ -112,7 +124,7 @@ def run_job(
 
 
 def _follow(
-    process: WorkerProcess, request: AnalysisRequest, wait_s: float | None, start_timeout_s: float,
+    process: WorkerProcess, request: AnalysisRequest | FollowRequest, wait_s: float | None, start_timeout_s: float,
     silence_timeout_s: float,
 ) -> Iterator[Message]:
     started = False

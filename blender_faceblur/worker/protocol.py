@@ -66,6 +66,26 @@ class SegmentRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class FollowRequest:
+    """Follow one place in frames `start`..`stop` from its `keys` and write a document with that one track to `output`.
+
+    A key is frame, cx, cy, rx, ry and angle of the face; `cuts` are first frames of shots.
+    """
+
+    source: str
+    output: str
+    fingerprint: str
+    keys: list[list[float]]
+    start: int
+    stop: int
+    cuts: list[int]
+    sys_path: list[str]
+    files: list[str] = field(default_factory=list)
+    frame_rate: list[int] = field(default_factory=list)
+    protocol: int = PROTOCOL
+
+
+@dataclass(frozen=True, slots=True)
 class ProbeRequest:
     """Say which of onnxruntime's providers there are."""
 
@@ -97,7 +117,7 @@ class Running:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """`stage` is "detect" or "link"; `fps` counts source frames per second since the start."""
+    """`stage` is "detect", "link" or "follow"; `fps` counts source frames per second since the start."""
 
     stage: str
     done: int
@@ -159,12 +179,13 @@ Message = Started | Running | Progress | Warned | Result | ErrorMessage | Waitin
 """What `run_job` yields."""
 
 _KINDS: dict[str, type] = {
-    "analyse": AnalysisRequest, "segment": SegmentRequest, "probe": ProbeRequest, "started": Started,
+    "analyse": AnalysisRequest, "segment": SegmentRequest, "probe": ProbeRequest, "follow": FollowRequest,
+    "started": Started,
     "running": Running, "progress": Progress, "warning": Warned, "result": Result, "error": ErrorMessage,
     "finished": Finished, "frame": Frame, "providers": Providers,
 }
 _NAMES = {kind: name for name, kind in _KINDS.items()}
-_REQUESTS = (AnalysisRequest, SegmentRequest, ProbeRequest)
+_REQUESTS = (AnalysisRequest, SegmentRequest, ProbeRequest, FollowRequest)
 
 M = TypeVar("M")
 

@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack, closing
 from dataclasses import asdict
-from fractions import Fraction
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -24,14 +23,16 @@ from ..detectors import FaceDetector, find_detector
 from ..detectors.looks import combine_looks
 from ..detectors.providers import CPU, MOST_GPU_PROCESSES, choose_providers, list_available
 from ..paths import find_model, list_models
-from ..sources import FrameSource, open_source
 from ..storage import name_stored, read_stored, store
 from .checkpoint import Checkpoint, split_known
+from .follow import follow
+from .opening import open_requested
 from .process import WorkerProcess
 from .protocol import (
     AnalysisRequest,
     ErrorMessage,
     Finished,
+    FollowRequest,
     Frame,
     ProbeRequest,
     Progress,
@@ -62,11 +63,13 @@ def serve(line: str, messages: TextIO) -> int:
         messages.flush()
 
     try:
-        request: object = parse_line(line, (AnalysisRequest, SegmentRequest, ProbeRequest))
+        request: object = parse_line(line, (AnalysisRequest, SegmentRequest, ProbeRequest, FollowRequest))
         if isinstance(request, SegmentRequest):
             _look_at_segment(request, tell)
         elif isinstance(request, AnalysisRequest):
             _lead(request, tell)
+        elif isinstance(request, FollowRequest):
+            follow(request, tell)
         elif isinstance(request, ProbeRequest):
             tell(Providers(list_available()))
     except (FaceBlurError, ProtocolError) as error:
@@ -97,17 +100,10 @@ def _available(preset: Preset) -> tuple[set[str], list[str]]:
     return names, list(dict.fromkeys(reasons))
 
 
-def _open(request: AnalysisRequest | SegmentRequest) -> FrameSource:
-    rate = request.frame_rate
-    if rate and (len(rate) != 2 or min(rate) < 1):
-        raise FaceBlurError("The frame rate is not a fraction above zero.")
-    return open_source(Path(request.source), request.files, Fraction(*rate) if rate else None)
-
-
 def _look_at_segment(request: SegmentRequest, tell: Tell) -> None:
     preset = find_preset(request.preset)
     uses, _ = choose_detectors(preset, _available(preset)[0])
-    with _open(request) as source, ExitStack() as opened:
+    with open_requested(request) as source, ExitStack() as opened:
         info = source.info
         if info.fingerprint != request.fingerprint:
             raise FaceBlurError(f"{info.file_name} has changed since the analysis began.")
@@ -149,7 +145,7 @@ def _lead(request: AnalysisRequest, tell: Tell) -> None:
     uses, notes = choose_detectors(preset, available)
     notes += reasons
     providers = choose_providers(list_available(), request.provider, sys.platform)
-    with _open(request) as source:
+    with open_requested(request) as source:
         info = source.info
     tell(Started(info.frame_count))
     for text in (*notes, *info.warnings):

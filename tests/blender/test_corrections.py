@@ -13,15 +13,17 @@ bpy = pytest.importorskip("bpy")
 
 from blender_faceblur.blender.compositing import MARK, EffectSettings, find_mask_unit_px  # noqa: E402
 from blender_faceblur.blender.curves import find_curves  # noqa: E402
+from blender_faceblur.blender.editing import list_corrected, take_in  # noqa: E402
 from blender_faceblur.blender.faces import describe_origin, list_faces  # noqa: E402
 from blender_faceblur.blender.masks import (  # noqa: E402
     PICTURE_LAYER,
-    _keying_scene,
     adopt_layers,
-    find_corrected_layers,
+    open_keying_scene,
+    read_document,
     write_mask,
 )
 from blender_faceblur.blender.project import build_project  # noqa: E402
+from blender_faceblur.core.editing import find_track, locked_frames, merge_analysis, sample_at  # noqa: E402
 from blender_faceblur.core.types import Ellipse, Evidence, Sample, Track, TrackDocument  # noqa: E402
 
 from . import disks  # noqa: E402
@@ -51,7 +53,7 @@ def mask(film: Path) -> Any:
 
 def move_key(mask: Any, name: str, frame: int, far: float) -> None:
     """As in the mask editor: move a shape at a frame and insert a key."""
-    with _keying_scene(mask) as scene:
+    with open_keying_scene(mask) as scene:
         points = mask.layers[name].splines[0].points
         for point in points:
             point.select = True
@@ -77,18 +79,18 @@ def test_a_key_set_at_the_scenes_frame_shows_at_that_frame(film: Path, tmp_path:
 
 
 def test_an_untouched_mask_has_no_corrections(mask: Any) -> None:
-    assert find_corrected_layers(mask) == []
+    assert list_corrected(mask) == []
 
 
 def test_it_is_still_untouched_after_saving_and_opening(mask: Any, tmp_path: Path) -> None:
     name = mask.name
     bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "a.blend"))
     bpy.ops.wm.open_mainfile(filepath=str(tmp_path / "a.blend"))
-    assert find_corrected_layers(bpy.data.masks[name]) == []
+    assert list_corrected(bpy.data.masks[name]) == []
 
 
 def move_one_point(mask: Any) -> None:
-    with _keying_scene(mask) as scene:
+    with open_keying_scene(mask) as scene:
         point = mask.layers["Face 02"].splines[0].points[2]
         point.select = True
         scene.frame_set(mask.frame_start + 17)
@@ -103,7 +105,7 @@ def bump_one_frame(mask: Any) -> None:
 
 
 def clear_key(mask: Any) -> None:
-    with _keying_scene(mask) as scene:
+    with open_keying_scene(mask) as scene:
         for point in mask.layers["Face 02"].splines[0].points:
             point.select = True
         scene.frame_set(mask.frame_start + 20)
@@ -140,16 +142,57 @@ CHANGES: dict[str, Callable[[Any], None]] = {
 @pytest.mark.parametrize("change", CHANGES)
 def test_a_change_is_recognised(change: str, mask: Any) -> None:
     CHANGES[change](mask)
-    assert find_corrected_layers(mask) == ["Face 02"]
+    assert list_corrected(mask) == ["Face 02"]
 
 
-def test_a_corrected_layer_stays_beside_the_new_ones(mask: Any, film: Path) -> None:
-    move_key(mask, "Face 02", 26, 9 / UNIT_PX)
-    write_mask("again", make_document(film, 3.0), UNIT_PX, mask)
-    assert [layer.name for layer in mask.layers] == [PICTURE_LAYER, "Face 02 (corrected)", "Face 01", "Face 02"]
-    assert describe_origin(list_faces(mask)[0]) == "corrected by hand"
-    write_mask("and again", make_document(film, 3.0), UNIT_PX, mask)
-    assert [layer.name for layer in mask.layers] == [PICTURE_LAYER, "Face 02 (corrected)", "Face 01", "Face 02"]
+def analyse_again(mask: Any, film: Path) -> None:
+    document = make_document(film, 3.0)
+    write_mask("again", merge_analysis(take_in(mask), document, 0, disks.FRAMES), UNIT_PX, mask)
+
+
+def test_a_moved_key_becomes_locked_keys_that_stay(mask: Any, film: Path) -> None:
+    before = sample_at(read_document(mask).tracks[1], 26)
+    bump_one_frame(mask)
+    document = take_in(mask)
+    track = find_track(document, "Face 02")
+    assert before is not None and locked_frames(track) == [26]
+    moved = sample_at(track, 26)
+    assert moved is not None and moved.ellipse.cx - before.ellipse.cx == pytest.approx(3 / 1.0, abs=1.5)
+    for _ in range(2):
+        # Written anew it is known, and a new analysis does not move it.
+        assert list_corrected(mask) == []
+        analyse_again(mask, film)
+        again = sample_at(find_track(read_document(mask), "Face 02"), 26)
+        assert again is not None and again.evidence is Evidence.LOCKED
+        assert again.ellipse.cx == pytest.approx(moved.ellipse.cx, abs=0.02)
+        assert again.ellipse.rx == pytest.approx(moved.ellipse.rx, abs=0.02)
+    assert [layer.name for layer in mask.layers] == [PICTURE_LAYER, "Face 01", "Face 02"]
+
+
+def test_opacity_set_by_hand_is_taken_in(mask: Any) -> None:
+    lengthen(mask)
+    assert find_track(take_in(mask), "Face 02").covered_spans() == [(5, 38)]
+    path = mask.layers["Face 02"].path_from_id("alpha")
+    for _, curve in find_curves(mask, path):
+        curve.keyframe_points[1].co[0] += 4
+    assert find_track(take_in(mask), "Face 02").covered_spans() == [(9, 38)]
+
+
+def test_what_is_no_ellipse_is_left_to_the_editor(mask: Any, film: Path) -> None:
+    add_spline(mask)
+    assert find_track(take_in(mask), "Face 02").locked
+    assert list_corrected(mask) == [] and describe_origin(list_faces(mask)[1]) == "drawn by hand"
+    analyse_again(mask, film)
+    assert len(mask.layers["Face 02"].splines) == 2
+    assert [layer.name for layer in mask.layers][1:] == ["Face 02", "Face 01"]
+
+
+def test_a_deleted_layer_stays_deleted(mask: Any, film: Path) -> None:
+    mask.layers.remove(mask.layers["Face 02"])
+    mask.update_tag()
+    analyse_again(mask, film)
+    assert [layer.name for layer in mask.layers] == [PICTURE_LAYER, "Face 01"]
+    assert [track.aside for track in read_document(mask).aside] == ["deleted by the editor"]
 
 
 def test_a_layer_added_by_hand_covers_once_it_is_adopted(mask: Any, film: Path, tmp_path: Path) -> None:
@@ -179,9 +222,10 @@ def test_a_renamed_layer_is_still_ours(mask: Any, film: Path) -> None:
     mask.layers["Face 02"].name = "Anna"
     assert adopt_layers(mask) == []
     assert [(face.name, face.frames) for face in list_faces(mask)] == [("Face 01", 40), ("Anna", 30)]
-    assert find_corrected_layers(mask) == []
-    write_mask("again", make_document(film, 3.0), UNIT_PX, mask)
-    assert [layer.name for layer in mask.layers] == [PICTURE_LAYER, "Face 01", "Face 02"]
+    assert list_corrected(mask) == []
+    analyse_again(mask, film)
+    assert [layer.name for layer in mask.layers] == [PICTURE_LAYER, "Face 01", "Anna"]
+    assert [track.name for track in read_document(mask).tracks] == ["Face 01", "Anna"]
 
 
 def test_a_deleted_and_an_added_layer_are_not_a_renamed_one(mask: Any) -> None:

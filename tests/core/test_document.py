@@ -30,7 +30,7 @@ def make_document(frames: int = 30) -> TrackDocument:
     source = SourceInfo("Zwölf \"Äpfel\".mp4", "movie", 1920, 1080, frames, Fraction(30000, 1001), "ab" * 32,
                         Fraction(16, 15), True, ("a warning",))
     samples = [
-        Sample(f, Ellipse(100.123 + f, -7.5, 20.001, 31.5, -0.25), list(Evidence)[f % 4], 0.5)
+        Sample(f, Ellipse(100.123 + f, -7.5, 20.001 + 0.37 * f, 31.5, -0.25), list(Evidence)[f % 4], 0.5)
         for f in range(frames) if f % 10
     ]
     return TrackDocument(
@@ -54,6 +54,11 @@ def test_reading_gives_back_what_was_written(tmp_path: Path) -> None:
         assert one.ellipse.cx == pytest.approx(two.ellipse.cx, abs=0.0051)
         assert 0 <= one.ellipse.rx - two.ellipse.rx < 0.0101
         assert one.ellipse.angle == pytest.approx(two.ellipse.angle, abs=6e-5)
+
+
+def test_writing_what_was_read_changes_nothing() -> None:
+    text = to_json(make_document(1000))
+    assert to_json(from_json(text)) == text
 
 
 @pytest.mark.parametrize("kind", ["movie", "image", "sequence"])

@@ -1,0 +1,288 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The way by which tracks are changed in a project: what an editor did with Blender's own tools comes in first.
+
+Shape keys cannot be read from Python, so a mask that was touched is evaluated at every frame and compared with what was
+written. What differs becomes locked keys of the track; what is no ellipse any more stays as it was drawn, and its track
+is locked.
+"""
+
+from __future__ import annotations
+
+import bisect
+from collections.abc import Callable, Collection
+from typing import Any
+
+import bpy
+import numpy as np
+
+from ..core import editing
+from ..core.keyframes import HANDLE
+from ..core.types import Ellipse, Evidence, FaceBlurError, Sample, Track, TrackDocument
+from .compositing import MARK
+from .masks import (
+    CORNERS,
+    PICTURE_LAYER,
+    adopt_layers,
+    find_layer,
+    find_own_layers,
+    find_points,
+    forget_layer,
+    open_keying_scene,
+    read_document,
+    rewrite_layers,
+    store_document,
+)
+
+_SEEN_PX = 0.05
+"""A point is where we put it within this many pixels of the picture: mask coordinates are single precision."""
+
+_ELLIPSE_PX, _ELLIPSE_SHARE = 0.5, 0.01
+"""How far points may lie beside an ellipse that is drawn through them, at least and of its size."""
+
+_KNOWN: set[str] = set()
+"""Masks that nobody has touched since they were last compared or written."""
+
+_WRITING: set[str] = set()
+_watch = {"on": False}
+
+
+def watch(on: bool) -> None:
+    """Say whether somebody calls `touch` for every change; otherwise masks are compared each time."""
+    _watch["on"] = on
+    _KNOWN.clear()
+
+
+def change_tracks(mask: bpy.types.Mask, change: Callable[[TrackDocument], Collection[str]]) -> TrackDocument:
+    """Change the tracks of a mask of ours. `change` gets the document and returns the names of the tracks that it has
+    changed, added or removed; only their layers are written.
+
+    Raises FaceBlurError, with nothing changed, where `change` does or the document is lost.
+    """
+    document = take_in(mask)
+    names = set(change(document))
+    rewrite_layers(mask, document, names)
+    settle(mask)
+    return document
+
+
+def settle(mask: bpy.types.Mask) -> None:
+    """The mask is as we wrote it: let Blender tell of that now, and take it for no change of somebody else's."""
+    _WRITING.add(mask.name)
+    bpy.context.view_layer.update()
+    _WRITING.discard(mask.name)
+    _KNOWN.add(mask.name)
+    refresh_masks([mask.name])
+
+
+def touch(mask: bpy.types.Mask) -> None:
+    """Somebody has changed the mask; unless it was us, it is compared before it is next written."""
+    if mask.name not in _WRITING:
+        _KNOWN.discard(mask.name)
+
+
+def forget_known(*_: object) -> None:
+    """After a file was opened, or something undone, nothing is known of the masks."""
+    _KNOWN.clear()
+
+
+def refresh_masks(names: Collection[str]) -> None:
+    """Drop what the sequencer has cached of the strips that show these masks."""
+    for scene in bpy.data.scenes:
+        for strip in scene.sequence_editor.strips_all if scene.sequence_editor is not None else ():
+            if strip.type == "MASK" and strip.mask is not None and strip.mask.name in names:
+                strip.invalidate_cache("RAW")
+
+
+def take_in(mask: bpy.types.Mask) -> TrackDocument:
+    """The document with everything in it that an editor did to the mask by other means; stored where it changed."""
+    # What was set from Python is told of only now.
+    bpy.context.view_layer.update()
+    document = read_document(mask)
+    if _watch["on"] and mask.name in _KNOWN:
+        return document
+    adopt_layers(mask)
+    changed = _take_in_names(mask, document)
+    rewritten: set[str] = set()
+    for layer, found in _compare(mask).items():
+        track = editing.find_track(document, mask[MARK]["faces"][layer]["track"])
+        changed = True
+        if found is None:
+            track.locked = True
+            mask[MARK]["faces"][layer]["freehand"] = True
+        else:
+            _put_found(track, found, document.expansion)
+            rewritten.add(track.name)
+    if rewritten:
+        rewrite_layers(mask, document, rewritten)
+    elif changed:
+        store_document(mask, document)
+    settle(mask)
+    return document
+
+
+def list_corrected(mask: bpy.types.Mask) -> list[str]:
+    """The names of the layers of ours that no longer are what was written."""
+    adopt_layers(mask)
+    return list(_compare(mask))
+
+
+def _take_in_names(mask: bpy.types.Mask, document: TrackDocument) -> bool:
+    """Layers that were renamed or deleted; whether there were any."""
+    faces = mask[MARK]["faces"]
+    changed = False
+    for layer in list(faces.keys()):
+        name = faces[layer].get("track", layer)
+        known = any(track.name == name for track in document.tracks)
+        if layer not in mask.layers or not known:
+            if known:
+                editing.delete(document, name)
+            forget_layer(mask, layer)
+        elif layer != name and all(layer != t.name for t in (*document.tracks, *document.aside)):
+            editing.rename(document, name, layer)
+            faces[layer]["track"] = layer
+        else:
+            continue
+        changed = True
+    return changed
+
+
+_Found = dict[int, Ellipse | None]
+"""By source frame: the cover as it is now, None where it is transparent."""
+
+
+def _compare(mask: bpy.types.Mask) -> dict[str, _Found | None]:
+    """By layer of ours that is not as written: the frames that differ; None where the layer is no ellipse any more."""
+    mark = mask[MARK]
+    size, unit_px = tuple(mark["size"]), mark["unit_px"]
+    written = {name: _Written(mark["faces"][name], size, unit_px) for name in find_own_layers(mask)
+               if name in mark["faces"] and not mark["faces"][name].get("freehand")}
+    found: dict[str, _Found | None] = {
+        name: None for name in written
+        if not mask.layers[name].invert or mask.layers[name].blend != "MUL" or len(mask.layers[name].splines) != 1
+        or len(mask.layers[name].splines[0].points) != len(CORNERS)
+    }
+    watched = [(name, mask.layers[name], known) for name, known in written.items() if name not in found]
+    if not watched:
+        return found
+    with open_keying_scene(mask) as scene:
+        for frame in range(mask.frame_start, mask.frame_end):
+            scene.frame_set(frame)
+            for name, layer, known in watched:
+                place = frame - mask.frame_start
+                if found.get(name, {}) is None or not known.differs(layer, place):
+                    continue
+                if layer.alpha <= 0:
+                    seen: Ellipse | None = None
+                else:
+                    seen = _fit_ellipse(layer, size, unit_px) if layer.alpha >= 1 else None
+                    if seen is None:
+                        found[name] = None
+                        continue
+                at = found.setdefault(name, {})
+                assert at is not None
+                at[place] = seen
+    return found
+
+
+def _fit_ellipse(layer: bpy.types.MaskLayer, size: tuple[int, int], unit_px: float) -> Ellipse | None:
+    """The ellipse that a layer's four points describe, in pixels of the picture; None where they describe none.
+
+    Opposite points end conjugate diameters, whose handles are as long as in our own; every such shape is an ellipse.
+    """
+    numbers = [[point.co, point.handle_left, point.handle_right] for point in layer.splines[0].points]
+    places = np.array([[list(place) for place in point] for point in numbers])
+    places = (places - 0.5) * unit_px * [1, -1] + np.array(size) / 2
+    corners = places[:, 0]
+    centre = corners.mean(axis=0)
+    u, v = (corners[0] - corners[2]) / 2, (corners[1] - corners[3]) / 2
+    axes, lengths, _ = np.linalg.svd(np.stack([u, v], axis=1))
+    if lengths[1] <= 0:
+        return None
+    c, s = axes[:, 0]
+    x, y = centre.tolist()
+    turned = Ellipse(x, y, float(lengths[0]), float(lengths[1]), float(np.arctan2(s, c)))
+    expected = np.array([
+        [centre + cu * u + cv * v for cu, cv in ((a, b), (a + b * HANDLE, b - a * HANDLE),
+                                                 (a - b * HANDLE, b + a * HANDLE))]
+        for a, b in CORNERS])
+    beside = float(np.abs(places - expected).max())
+    if beside > max(_ELLIPSE_PX, _ELLIPSE_SHARE * float(lengths[1])):
+        return None
+    # The first axis is the one that lies flatter, as in the ellipses of faces.
+    if abs(s) > abs(c):
+        turned = Ellipse(turned.cx, turned.cy, turned.ry, turned.rx, turned.angle - np.pi / 2)
+    angle = (turned.angle + np.pi / 2) % np.pi - np.pi / 2
+    return Ellipse(turned.cx, turned.cy, turned.rx + beside, turned.ry + beside, float(angle))
+
+
+def _put_found(track: Track, found: _Found, expansion: float) -> None:
+    """What was found at frames of a layer becomes the track's: locked samples, and frames that are off."""
+    gone = [frame for frame, ellipse in found.items() if ellipse is None]
+    shown = {frame: ellipse for frame, ellipse in found.items() if ellipse is not None}
+    known = {s.source_frame: s for s in track.samples}
+    for frame, ellipse in shown.items():
+        known[frame] = Sample(frame, ellipse.scaled(1 / expansion), Evidence.LOCKED, 1.0)
+    track.samples = [known[frame] for frame in sorted(known)]
+    off = {frame for start, stop in track.off for frame in range(start, stop)}
+    track.off = editing.join_frames((off | set(gone)) - set(shown))
+
+
+class _Written:
+    """What we wrote into one layer, at any frame."""
+
+    def __init__(self, face: Any, size: tuple[int, int], unit_px: float) -> None:
+        numbers, spans = list(face["keys"]), list(face["spans"])
+        self._frames = [round(f) for f in numbers[::6]]
+        self._points = [
+            [c for place in find_points(Ellipse(*numbers[i + 1:i + 6]), size, unit_px) for c in place]
+            for i in range(0, len(numbers), 6)
+        ]
+        self._spans = list(zip(spans[::2], spans[1::2], strict=True))
+        self._least = _SEEN_PX / unit_px
+
+    def differs(self, layer: bpy.types.MaskLayer, frame: int) -> bool:
+        """Whether the layer, as it is evaluated now, is not what was written for that source frame."""
+        opaque = any(start <= frame < stop for start, stop in self._spans)
+        if (layer.alpha > 0.5) != opaque or (opaque and layer.alpha < 1.0):
+            return True
+        if not opaque:
+            return False
+        right = bisect.bisect_left(self._frames, frame)
+        last = len(self._frames) - 1
+        a, b = self._points[max(right - 1, 0)], self._points[min(right, last)]
+        if self._frames[min(right, last)] == frame or right == 0:
+            expected = b
+        elif right > last:
+            expected = a
+        else:
+            part = (frame - self._frames[right - 1]) / (self._frames[right] - self._frames[right - 1])
+            expected = [p + part * (q - p) for p, q in zip(a, b, strict=True)]
+        seen = (c for point in layer.splines[0].points
+                for place in (point.co, point.handle_left, point.handle_right) for c in place)
+        return any(abs(p - q) > self._least for p, q in zip(seen, expected, strict=True))
+
+
+def cover_at(mask: bpy.types.Mask, layer: str, source_frame: int) -> Ellipse | None:
+    """The ellipse with which a layer of ours covers at a frame, in pixels of the picture; None where it does not."""
+    face = mask[MARK]["faces"].get(layer)
+    if face is None:
+        return None
+    spans, numbers = list(face["spans"]), list(face["keys"])
+    if not any(start <= source_frame < stop for start, stop in zip(spans[::2], spans[1::2], strict=True)):
+        return None
+    frames = numbers[::6]
+    right = min(bisect.bisect_left(frames, source_frame), len(frames) - 1)
+    left = max(right - 1, 0) if frames[right] > source_frame else right
+    one, other = numbers[6 * left + 1:6 * left + 6], numbers[6 * right + 1:6 * right + 6]
+    part = (source_frame - frames[left]) / (frames[right] - frames[left]) if right != left else 0.0
+    return Ellipse(*(a + part * (b - a) for a, b in zip(one, other, strict=True)))
+
+
+def check_freehand(mask: bpy.types.Mask, names: Collection[str]) -> None:
+    """Raise FaceBlurError where one of the tracks was drawn by hand: only Blender's tools can change it."""
+    for name in names:
+        layer = find_layer(mask, name)
+        if layer and mask[MARK]["faces"][layer].get("freehand"):
+            raise FaceBlurError(f"'{name}' was drawn by hand; change it in the Mask editor.")
+        if not layer and name in mask.layers and name != PICTURE_LAYER:
+            raise FaceBlurError(f"The layer '{name}' is not one of Face Blur's; change it in the Mask editor.")
