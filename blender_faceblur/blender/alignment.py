@@ -17,7 +17,7 @@ from bpy.app.handlers import persistent
 from .compositing import MARK
 from .context import refresh_shown_sequencers
 from .editing import forget_known, touch, watch
-from .masks import adopt_layers
+from .masks import WRITING, adopt_layers
 from .strips import align_mask_strip, find_pairs, is_out_of_speed
 
 _REFRESH_AFTER_S = 0.15
@@ -79,7 +79,7 @@ def _follow_edit(scene: bpy.types.Scene, depsgraph: bpy.types.Depsgraph) -> None
     """Runs after every edit, and not when only the frame changes."""
     align_mask_strips(scene, with_speed=False)
     changed = [update.id.original for update in depsgraph.updates if isinstance(update.id, bpy.types.Mask)]
-    changed = [mask for mask in changed if MARK in mask]
+    changed = [mask for mask in changed if MARK in mask and mask.name not in WRITING]
     for mask in changed:
         adopt_layers(mask)
         touch(mask)

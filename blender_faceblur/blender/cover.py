@@ -29,19 +29,24 @@ EFFECT_MARK, MASK_MARK = "faceblur_effect", "faceblur_mask"
 
 
 def cover_footage(
-    scene: bpy.types.Scene, strip: bpy.types.Strip, document: TrackDocument, effect: EffectSettings
+    scene: bpy.types.Scene, strip: bpy.types.Strip, document: TrackDocument, effect: EffectSettings,
+    span: tuple[int, int] | None = None,
 ) -> bpy.types.Mask:
     """Cover the document's faces in `strip`. Strips of one source share one mask: a correction is made once.
 
     Whatever lay on the strip from an earlier time is replaced, but what an editor did to it stays: see
-    `editing.merge_analysis`.
+    `editing.merge_analysis`. `span`: the half-open source frames of which alone the document speaks. Raises
+    FaceBlurError where nothing is known of the others.
     """
     source = document.source
     size = (source.width, source.height)
     unit_px = find_mask_unit_px(size, (scene.render.resolution_x, scene.render.resolution_y))
     mask = _find_mask(strip, document, unit_px)
+    start, stop = span or (0, source.frame_count)
     if mask is not None and find_document_text(mask) is not None:
-        document = merge_analysis(take_in(mask), document, 0, source.frame_count)
+        document = merge_analysis(take_in(mask), document, start, stop)
+    elif span is not None:
+        raise FaceBlurError(f"'{strip.name}': detect all of it first, then a range of it.")
     mask = write_mask(f"{strip.name} faces", document, unit_px, mask, first_frame=round(strip.frame_start))
     settle(mask)
     put_cover(scene, strip, mask, effect, document)

@@ -25,8 +25,9 @@ from ..worker.protocol import ErrorMessage, Progress, Running, Waiting, Warned
 from ..workplace import Workplace
 from .alignment import align_mask_strips
 from .compositing import EffectSettings
-from .cover import cover_footage, put_cover
-from .footage import Footage, check_document, find_footage, find_rate
+from .cover import cover_footage, find_mask, put_cover
+from .footage import Footage, check_document, find_footage, find_rate, find_shown
+from .running import Step
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,20 +39,6 @@ class DetectionSettings:
     provider: str = "auto"
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
-    """How far a detection is: `share` 0..1 of everything, seconds left (None as long as it is not known)."""
-
-    strip: str
-    number: int
-    count: int
-    stage: str
-    done: int
-    total: int
-    share: float
-    left_s: float | None
-
-
 @dataclass(slots=True)
 class Found:
     """What came of the strips of one source: its tracks, or why there are none."""
@@ -59,6 +46,8 @@ class Found:
     footage: Footage
     strips: list[str]
     frames: int
+    range: tuple[int, int] | None = None
+    """Half-open source frames where only some were asked for."""
     document: TrackDocument | None = None
     problem: str = ""
     notes: list[str] = field(default_factory=list)
@@ -80,12 +69,41 @@ def list_sources(scene: bpy.types.Scene, strips: Sequence[str]) -> list[Found]:
 
 
 def detect(scene: bpy.types.Scene, strips: Sequence[str], settings: DetectionSettings,
-           wait_s: float | None = None) -> Generator[Step | None, None, list[Found]]:
+           wait_s: float | None = None, in_range: bool = False) -> Generator[Step | None, None, list[Found]]:
     """Analyse the strips of those names; returns what was found, and touches nothing.
 
-    With `wait_s` it yields None whenever nothing has happened for that long. Closing it ends all processes.
+    With `in_range` only what they show in the scene's preview range. With `wait_s` it yields None whenever nothing has
+    happened for that long. Closing it ends all processes. Raises FaceBlurError where there is no such range.
     """
     sources = list_sources(scene, strips)
+    if in_range:
+        _limit(scene, sources)
+    return _detect(scene, sources, settings, wait_s)
+
+
+def _limit(scene: bpy.types.Scene, sources: list[Found]) -> None:
+    """Ask only for the frames that lie in the preview range."""
+    if not scene.use_preview_range:
+        raise FaceBlurError("Set a preview range in the timeline first (key P).")
+    for found in sources:
+        spans = [find_shown(scene.sequence_editor.strips_all[name], scene.frame_preview_start,
+                            scene.frame_preview_end + 1, _count_frames(scene, name)) for name in found.strips]
+        shown = [span for span in spans if span is not None]
+        if not found.problem and not shown:
+            found.problem = f"'{found.strips[0]}' shows nothing in the preview range."
+        elif shown:
+            found.range = min(start for start, _ in shown), max(stop for _, stop in shown)
+            found.frames = found.range[1] - found.range[0]
+
+
+def _count_frames(scene: bpy.types.Scene, name: str) -> int:
+    strip = scene.sequence_editor.strips_all[name]
+    mask = find_mask(strip)
+    return mask.frame_end - mask.frame_start if mask is not None else max(strip.frame_duration, 1)
+
+
+def _detect(scene: bpy.types.Scene, sources: list[Found], settings: DetectionSettings,
+            wait_s: float | None) -> Generator[Step | None, None, list[Found]]:
     rate = Fraction(find_rate(scene)).limit_denominator(1001)
     del scene
     todo = [found for found in sources if not found.problem]
@@ -96,7 +114,7 @@ def detect(scene: bpy.types.Scene, strips: Sequence[str], settings: DetectionSet
             tracks = workplace.folder / f"tracks-{number}.json"
             request = build_request(found.footage.path, tracks, settings.preset, settings.expansion,
                                     files=found.footage.files, provider=settings.provider, frame_rate=rate,
-                                    storage=stored_analyses())
+                                    storage=stored_analyses(), span=found.range)
             with closing(run_job(request, wait_s)) as messages:
                 for message in messages:
                     match message:
@@ -141,7 +159,7 @@ def cover_found(scene: bpy.types.Scene, results: Sequence[Found], effect: Effect
                     raise FaceBlurError(f"The strip '{name}' shows another file now: it is not covered.")
                 check_document(scene, strip, found.document)
                 if mask is None:
-                    mask = cover_footage(scene, strip, found.document, effect)
+                    mask = cover_footage(scene, strip, found.document, effect, found.range)
                 else:
                     put_cover(scene, strip, mask, effect, found.document)
             except FaceBlurError as error:

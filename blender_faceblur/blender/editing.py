@@ -22,6 +22,7 @@ from .compositing import MARK
 from .masks import (
     CORNERS,
     PICTURE_LAYER,
+    WRITING,
     adopt_layers,
     find_layer,
     find_own_layers,
@@ -42,7 +43,6 @@ _ELLIPSE_PX, _ELLIPSE_SHARE = 0.5, 0.01
 _KNOWN: set[str] = set()
 """Masks that nobody has touched since they were last compared or written."""
 
-_WRITING: set[str] = set()
 _watch = {"on": False}
 
 
@@ -67,16 +67,16 @@ def change_tracks(mask: bpy.types.Mask, change: Callable[[TrackDocument], Collec
 
 def settle(mask: bpy.types.Mask) -> None:
     """The mask is as we wrote it: let Blender tell of that now, and take it for no change of somebody else's."""
-    _WRITING.add(mask.name)
+    WRITING.add(mask.name)
     bpy.context.view_layer.update()
-    _WRITING.discard(mask.name)
+    WRITING.discard(mask.name)
     _KNOWN.add(mask.name)
     refresh_masks([mask.name])
 
 
 def touch(mask: bpy.types.Mask) -> None:
     """Somebody has changed the mask; unless it was us, it is compared before it is next written."""
-    if mask.name not in _WRITING:
+    if mask.name not in WRITING:
         _KNOWN.discard(mask.name)
 
 

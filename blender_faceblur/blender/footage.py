@@ -81,6 +81,16 @@ def find_timeline_frame(strip: bpy.types.Strip, spans: list[tuple[int, int]], fr
     return first
 
 
+def find_shown(
+    strip: bpy.types.Strip, first: int, stop: int, frame_count: int
+) -> tuple[int, int] | None:
+    """The half-open source frames that a strip with one speed shows in timeline frames first..stop; None for none."""
+    first, last = max(first, int(strip.frame_final_start)), min(stop, int(strip.frame_final_end)) - 1
+    ends = [find_source_frame(strip, frame, frame_count) for frame in (first, last)] if first <= last else []
+    frames = [frame for frame in ends if frame is not None]
+    return (min(frames), max(frames) + 1) if frames else None
+
+
 def find_source_frame(strip: bpy.types.Strip, timeline_frame: int, frame_count: int) -> int | None:
     """The source frame that a strip with one speed shows at a timeline frame; None where it shows nothing."""
     if not strip.frame_final_start <= timeline_frame < strip.frame_final_end:

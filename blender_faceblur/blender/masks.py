@@ -34,6 +34,9 @@ PICTURE_LAYER = "Picture"
 FEATHER_SHARE = 0.08
 """Width of the soft edge, in the shorter half axis of the covering ellipse. All of it lies outside that ellipse."""
 
+WRITING: set[str] = set()
+"""Masks that we are changing: what Blender tells of them is no edit of somebody else's."""
+
 CORNERS = ((1.0, 0.0), (0.0, 1.0), (-1.0, 0.0), (0.0, -1.0))
 
 
@@ -62,7 +65,7 @@ def write_mask(
         "preset": document.preset,
         "notes": [*document.source.warnings, *document.notes],
     })
-    with open_keying_scene(mask) as scene:
+    with _write(mask), open_keying_scene(mask) as scene:
         if PICTURE_LAYER in find_own_layers(mask):
             _remove_layer(mask, PICTURE_LAYER)
         picture = mask.layers.new(name=PICTURE_LAYER)
@@ -85,7 +88,7 @@ def write_mask(
 def rewrite_layers(mask: bpy.types.Mask, document: TrackDocument, names: Collection[str]) -> None:
     """Write the layers of the tracks of those names anew, remove those that have none now, and store the document."""
     active = mask.layers.active.name if mask.layers.active is not None else ""
-    with open_keying_scene(mask) as scene:
+    with _write(mask), open_keying_scene(mask) as scene:
         _rewrite(scene, mask, document, set(names))
     store_document(mask, document)
     if active in mask.layers:
@@ -123,6 +126,15 @@ def _rewrite(scene: bpy.types.Scene, mask: bpy.types.Mask, document: TrackDocume
     mark["layers"] = [*mark["layers"], *(layer.name for layer, _, _ in written)]
     mark["order"] = [layer.name for layer in mask.layers]
     mask.update_tag()
+
+
+@contextmanager
+def _write(mask: bpy.types.Mask) -> Iterator[None]:
+    WRITING.add(mask.name)
+    try:
+        yield
+    finally:
+        WRITING.discard(mask.name)
 
 
 def find_layer(mask: bpy.types.Mask, track: str) -> str:

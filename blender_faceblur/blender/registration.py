@@ -11,7 +11,7 @@ from bpy.app.handlers import persistent
 from ..paths import set_user_folder
 from . import alignment, guard, running, settings
 from .command import register_command, unregister_command
-from .operators import cover, detect, faces, storage
+from .operators import cover, detect, faces, storage, tracks
 from .preferences import ROOT_PACKAGE, FACEBLUR_AP_preferences
 from .ui import menu, panels
 
@@ -24,6 +24,7 @@ _CLASSES = (
     cover.FACEBLUR_OT_remove,
     faces.FACEBLUR_OT_go_to_face,
     faces.FACEBLUR_OT_switch_faces,
+    *tracks.CLASSES,
     storage.FACEBLUR_OT_forget_analyses,
     storage.FACEBLUR_OT_find_provider,
     panels.FACEBLUR_UL_faces,

@@ -1,22 +1,36 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the panel shows of the detection that runs in this Blender, and of the one that ran last. Never saved."""
+"""What the panel shows of the work that runs in this Blender, and of what ran last. Never saved."""
 
 from __future__ import annotations
 
 from collections.abc import Generator
 from dataclasses import dataclass, field
+from typing import Any
 
 import bpy
 
 from ..progress import describe_time
-from .detection import Found, Step
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """How far a job is: `share` 0..1 of everything, seconds left (None as long as it is not known)."""
+
+    strip: str
+    number: int
+    count: int
+    stage: str
+    done: int
+    total: int
+    share: float
+    left_s: float | None
 
 
 @dataclass(slots=True)
 class State:
-    """`step` is None before the first word of the analysis; `provider` is what the last detector ran on."""
+    """`step` is None before the first word of the job; `provider` is what the last detector ran on."""
 
-    job: Generator[Step | None, None, list[Found]] | None = None
+    job: Generator[Step | None, None, Any] | None = None
     step: Step | None = None
     provider: str = ""
     problems: list[str] = field(default_factory=list)
@@ -29,10 +43,11 @@ class State:
 
 
 STATE = State()
+_STAGES = {"follow": "following, "}
 
 
 def stop() -> None:
-    """End the detection that runs, with all its processes; its operator finds out at its next tick."""
+    """End the job that runs, with all its processes; its operator finds out at its next tick."""
     if STATE.job is not None:
         STATE.job.close()
     STATE.job, STATE.step = None, None
@@ -42,10 +57,10 @@ def describe_step(step: Step | None) -> str:
     if step is None:
         return "Starting"
     which = f"{step.strip} ({step.number} of {step.count})" if step.count > 1 else step.strip
-    if step.stage != "detect":
+    if step.stage == "link":
         return f"{which}: joining what was found"
     left = f", {describe_time(step.left_s)} left" if step.left_s is not None else ""
-    return f"{which}: {step.done} of {step.total} frames{left}"
+    return f"{which}: {_STAGES.get(step.stage, '')}{step.done} of {step.total} frames{left}"
 
 
 def redraw() -> None:

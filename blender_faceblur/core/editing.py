@@ -311,13 +311,20 @@ def merge_analysis(old: TrackDocument, new: TrackDocument, start: int, stop: int
     merged = replace(
         new, tracks=[], aside=[t for t in old.aside if _stays_aside(t, start, stop)],
         doubts=[d for d in old.doubts if d.stop <= start or d.start >= stop], reviewed=list(old.reviewed))
+    if stop - start < new.source.frame_count:
+        merged.preset, merged.expansion, merged.shots = old.preset, old.expansion, old.shots
+        merged.models = old.models + [model for model in new.models if model not in old.models]
+        merged.notes = list(dict.fromkeys([*old.notes, *new.notes]))
+    size = old.expansion / merged.expansion
     fresh = [replace(t, samples=[s for s in t.samples if start <= s.source_frame < stop]) for t in new.tracks]
     deleted = [t for t in old.aside if t.aside == DELETED]
     fresh = [t for t in fresh if t.samples and not any(follows(t, gone) for gone in deleted)]
     names: dict[str, str] = {}
     lost: list[Track] = []
     for track in old.tracks:
-        whole = replace(track, samples=[s for s in track.samples if _stays(track, s, start, stop)])
+        # What an editor has set is a cover: it stays as large as it is.
+        whole = replace(track, samples=[replace(s, ellipse=s.ellipse.scaled(size)) if size != 1 else s
+                                        for s in track.samples if _stays(track, s, start, stop)])
         for partner in fresh:
             if partner.name in names or not _goes_on(partner, track):
                 continue

@@ -39,16 +39,18 @@ _FROM_CHILD = (Started, Running, Progress, Warned, Result, ErrorMessage)
 def build_request(
     source: Path, output: Path, preset: str = "balanced", expansion: float = DEFAULT_EXPANSION, processes: int = 0,
     *, files: Sequence[str] = (), provider: str = "auto", frame_rate: Fraction | None = None,
-    storage: Path | None = None,
+    storage: Path | None = None, span: tuple[int, int] | None = None,
 ) -> AnalysisRequest:
     """A request whose process finds packages where this one does.
 
     With `files` the source is the sequence of these pictures in the folder `source`; `frame_rate` is the rate at
-    which it is shown. `provider` is "auto" (a GPU where onnxruntime has one) or "cpu".
+    which it is shown. With `span` only those source frames, half-open, are analysed. `provider` is "auto" (a GPU where
+    onnxruntime has one) or "cpu".
     """
     rate = [] if frame_rate is None else [frame_rate.numerator, frame_rate.denominator]
     return AnalysisRequest(str(source.resolve()), str(output.resolve()), preset, expansion, _list_folders(), processes,
-                           list(files), rate, provider, storage=str(storage) if storage is not None else "")
+                           list(files), rate, provider, storage=str(storage) if storage is not None else "",
+                           span=list(span or ()))
 
 
 def build_follow_request(

@@ -33,7 +33,8 @@ class AnalysisRequest:
     `sys_path` are the folders in which the child finds packages; `processes` 0 leaves their number to the child.
     With `files` the source is the sequence of these pictures in the folder `source`, shown at `frame_rate`
     (numerator and denominator, or nothing: 25). `provider` is "auto" (a GPU where onnxruntime has one) or "cpu".
-    `storage` is the folder in which analyses are kept for the next time, or nothing.
+    `storage` is the folder in which analyses are kept for the next time, or nothing. `span` are the first frame and the
+    one after the last where not all are to be analysed.
     """
 
     source: str
@@ -46,6 +47,7 @@ class AnalysisRequest:
     frame_rate: list[int] = field(default_factory=list)
     provider: str = "auto"
     storage: str = ""
+    span: list[int] = field(default_factory=list)
     protocol: int = PROTOCOL
 
 

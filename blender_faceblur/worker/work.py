@@ -147,7 +147,8 @@ def _lead(request: AnalysisRequest, tell: Tell) -> None:
     providers = choose_providers(list_available(), request.provider, sys.platform)
     with open_requested(request) as source:
         info = source.info
-    tell(Started(info.frame_count))
+    first, stop = _find_span(request, info)
+    tell(Started(stop - first))
     for text in (*notes, *info.warnings):
         tell(Warned(text))
     uses_of_models = _model_uses(uses, info)
@@ -160,7 +161,8 @@ def _lead(request: AnalysisRequest, tell: Tell) -> None:
             return
     rate = float(info.frame_rate)
     most = preset.most_processes if providers[0] == CPU else min(MOST_GPU_PROCESSES, preset.most_processes)
-    own = split_range(info.frame_count, rate, request.processes or min(os.cpu_count() or 1, most))
+    own = [Segment(first + part.start, first + part.stop)
+           for part in split_range(stop - first, rate, request.processes or min(os.cpu_count() or 1, most))]
     checkpoint = Checkpoint(stored.with_suffix(".checkpoint")) if stored is not None else None
     parts = split_known(own, checkpoint.read() if checkpoint is not None else [])
     table = RowTable([part for part, _ in parts])
@@ -180,6 +182,14 @@ def _lead(request: AnalysisRequest, tell: Tell) -> None:
         store(stored, Path(request.output))
 
 
+def _find_span(request: AnalysisRequest, info: SourceInfo) -> tuple[int, int]:
+    if not request.span:
+        return 0, info.frame_count
+    if len(request.span) != 2 or not 0 <= request.span[0] < request.span[1] <= info.frame_count:
+        raise FaceBlurError("The frames that are to be analysed are not in the film.")
+    return request.span[0], request.span[1]
+
+
 def _deliver(document: TrackDocument, request: AnalysisRequest, tell: Tell, began: float) -> None:
     try:
         write_document(document, Path(request.output))
@@ -196,7 +206,7 @@ def _find_stored(
     if not request.storage:
         return None
     shape = [info.fingerprint, info.kind, str(info.frame_rate), info.frame_count, request.preset, request.expansion,
-             provider, [asdict(model) for model in models], [asdict(use) for use in uses]]
+             request.span, provider, [asdict(model) for model in models], [asdict(use) for use in uses]]
     return name_stored(Path(request.storage), shape)
 
 
@@ -227,7 +237,8 @@ def _run_segments(
                 processes[number] = WorkerProcess(to_line(SegmentRequest(
                     request.source, info.fingerprint, request.preset, start, stop, request.sys_path, request.files,
                     request.frame_rate, request.provider)))
-        return _collect(processes, info.frame_count, table, checkpoint, tell)
+        wanted = sum(part.stop - part.start for part, _ in parts)
+        return _collect(processes, wanted, table, checkpoint, tell)
     finally:
         for process in processes.values():
             process.kill()

@@ -167,6 +167,18 @@ def test_a_new_analysis_keeps_every_correction() -> None:
     assert editing.find_track(merged, "Bert").samples == locked.samples
 
 
+def test_a_range_keeps_the_size_of_covers_and_a_whole_analysis_that_of_keys() -> None:
+    anna = make_track("Anna", range(100))
+    editing.set_key(anna, 50, Ellipse(110, 100, 30, 30), reach=5)
+    old, new = make_document(anna), make_document(make_track("Face 01", range(100), 104))
+    new.expansion, new.preset, new.notes = 2.0, "thorough", ["said"]
+    ranged = editing.merge_analysis(old, new, 20, 60)
+    assert (ranged.expansion, ranged.preset, ranged.notes) == (1.4, "balanced", ["said"])
+    whole = editing.merge_analysis(old, new, 0, 100)
+    assert (whole.expansion, whole.preset) == (2.0, "thorough")
+    assert at(whole.tracks[0], 50).rx * 2.0 == pytest.approx(30 * 1.4) and at(whole.tracks[0], 51).rx == 20
+
+
 def test_what_a_new_analysis_no_longer_finds_is_kept_aside() -> None:
     old = make_document(make_track("Face 01", range(25, 40)), make_track("Face 02", range(10, 40), 300))
     merged = analyse_again(old, make_track("Face 01", range(30, 50), 500))

@@ -1,0 +1,191 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The operators with which an editor corrects a face: what they cover, rendered, and what they say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+bpy = pytest.importorskip("bpy")
+
+import blender_faceblur  # noqa: E402
+from blender_faceblur.blender.compositing import EffectSettings  # noqa: E402
+from blender_faceblur.blender.cover import cover_footage, find_mask  # noqa: E402
+from blender_faceblur.blender.editing import change_tracks, cover_at, list_corrected  # noqa: E402
+from blender_faceblur.blender.masks import read_document  # noqa: E402
+from blender_faceblur.blender.operators.tracks import find_target, set_cover  # noqa: E402
+from blender_faceblur.core.editing import find_track, locked_frames  # noqa: E402
+from blender_faceblur.core.types import Ellipse, Evidence, Sample, Track  # noqa: E402
+
+from . import disks  # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return disks.write_film(tmp_path_factory.mktemp("film") / "disk.mp4")
+
+
+@pytest.fixture
+def scene(film: Path) -> Iterator[Any]:
+    """The film from frame 1 on, covered: the disk is Face 01, Face 02 stands below it in frames 5 to 34."""
+    bpy.ops.wm.read_factory_settings(app_template="Video_Editing")
+    blender_faceblur.register()
+    scene = bpy.context.workspace.sequencer_scene or bpy.context.scene
+    scene.render.resolution_x, scene.render.resolution_y = disks.WIDTH, disks.HEIGHT
+    scene.render.fps = 24
+    strip = scene.sequence_editor_create().strips.new_movie("disk", str(film), 1, 1)
+    scene.sequence_editor.active_strip = strip
+    document = disks.build_document(film)
+    document.tracks.append(Track("Face 02", [
+        Sample(f, Ellipse(40, 150, 12, 15), Evidence.DETECTED, 1.0) for f in range(5, 35)]))
+    cover_footage(scene, strip, document, EffectSettings("solid", disks.COVER))
+    yield scene
+    blender_faceblur.unregister()
+
+
+def choose(scene: Any, name: str, source_frame: int) -> Any:
+    mask = find_mask(scene.sequence_editor.active_strip)
+    mask.layers.active = mask.layers[name]
+    scene.frame_set(1 + source_frame)
+    return mask
+
+
+def see(scene: Any, source_frame: int, folder: Path) -> disks.Sight:
+    return disks.see(disks.render_frame(scene, 1 + source_frame, folder / "seen.png"))
+
+
+def spans(mask: Any, name: str) -> list[tuple[int, int]]:
+    return find_track(read_document(mask), name).covered_spans()
+
+
+def test_a_cover_is_put_where_an_editor_wants_it(scene: Any, tmp_path: Path) -> None:
+    mask = choose(scene, "Face 01", 20)
+    before = cover_at(mask, "Face 01", 20)
+    assert before is not None
+    set_cover(find_target(bpy.context), Ellipse(before.cx + 100, before.cy, before.rx, before.ry))
+    assert locked_frames(find_track(read_document(mask), "Face 01")) == [20]
+    moved = cover_at(mask, "Face 01", 20)
+    assert moved is not None and moved.cx == pytest.approx(before.cx + 100, abs=0.6)
+    assert see(scene, 20, tmp_path).disk > 900
+    # Half a second away it is where it was.
+    assert see(scene, 5, tmp_path).disk == 0 and see(scene, 35, tmp_path).disk == 0
+    assert list_corrected(mask) == []
+
+
+def test_only_the_changed_layer_is_written(scene: Any) -> None:
+    mask = choose(scene, "Face 01", 20)
+    other = mask.layers["Face 02"].as_pointer()
+    set_cover(find_target(bpy.context), Ellipse(100, 100, 30, 30))
+    assert mask.layers["Face 02"].as_pointer() == other and mask.layers.active.name == "Face 01"
+
+
+def test_a_face_that_is_off_stays_off_when_it_is_corrected(scene: Any) -> None:
+    mask = choose(scene, "Face 01", 20)
+    mask.layers["Face 01"].hide_render = True
+    set_cover(find_target(bpy.context), Ellipse(100, 100, 30, 30))
+    assert mask.layers["Face 01"].hide_render
+
+
+def test_ends_are_set_at_the_playhead(scene: Any, tmp_path: Path) -> None:
+    mask = choose(scene, "Face 01", 10)
+    assert bpy.ops.faceblur.begin_here() == {"FINISHED"}
+    scene.frame_set(1 + 30)
+    assert bpy.ops.faceblur.end_here() == {"FINISHED"}
+    assert spans(mask, "Face 01") == [(10, 31)]
+    assert [see(scene, frame, tmp_path).disk > 900 for frame in (9, 10, 30, 31)] == [True, False, False, True]
+    choose(scene, "Face 02", 38)
+    bpy.ops.faceblur.end_here()
+    assert spans(mask, "Face 02") == [(5, 39)]
+
+
+def test_faces_are_split_merged_deleted_and_brought_back(scene: Any, tmp_path: Path) -> None:
+    mask = choose(scene, "Face 01", 20)
+    bpy.ops.faceblur.split_face()
+    assert spans(mask, "Face 01") == [(0, 20)] and spans(mask, "Face 03") == [(20, 40)]
+    choose(scene, "Face 03", 25)
+    bpy.ops.faceblur.delete_face()
+    assert see(scene, 25, tmp_path).disk > 900 and see(scene, 15, tmp_path).disk == 0
+    bpy.ops.faceblur.bring_back(name="Face 03")
+    choose(scene, "Face 01", 10)
+    bpy.ops.faceblur.merge_faces(other="Face 03")
+    assert spans(mask, "Face 01") == [(0, 40)] and see(scene, 25, tmp_path).disk == 0
+    with pytest.raises(RuntimeError, match="two places in frame 5"):
+        bpy.ops.faceblur.merge_faces(other="Face 02")
+    with pytest.raises(RuntimeError, match="no track 'Nobody' aside"):
+        bpy.ops.faceblur.bring_back(name="Nobody")
+
+
+def test_a_face_is_off_for_a_time(scene: Any, tmp_path: Path) -> None:
+    mask = choose(scene, "Face 01", 20)
+    bpy.ops.faceblur.switch_face(action="OFF", where="FRAME")
+    assert spans(mask, "Face 01") == [(0, 20), (21, 40)]
+    assert [see(scene, frame, tmp_path).disk > 900 for frame in (19, 20, 21)] == [False, True, False]
+    with pytest.raises(RuntimeError, match="preview range"):
+        bpy.ops.faceblur.switch_face(action="OFF", where="RANGE")
+    scene.use_preview_range, scene.frame_preview_start, scene.frame_preview_end = True, 5, 9
+    bpy.ops.faceblur.switch_face(action="OFF", where="RANGE")
+    assert spans(mask, "Face 01") == [(0, 4), (9, 20), (21, 40)]
+    bpy.ops.faceblur.switch_face(action="ON", where="FILM")
+    assert spans(mask, "Face 01") == [(0, 40)]
+
+
+def test_keys_are_freed_and_faces_locked(scene: Any) -> None:
+    mask = choose(scene, "Face 01", 20)
+    set_cover(find_target(bpy.context), Ellipse(100, 100, 30, 30))
+    bpy.ops.faceblur.clear_key()
+    assert locked_frames(find_track(read_document(mask), "Face 01")) == []
+    with pytest.raises(RuntimeError, match="no locked key"):
+        bpy.ops.faceblur.clear_key()
+    bpy.ops.faceblur.lock_face()
+    assert find_track(read_document(mask), "Face 01").locked
+    bpy.ops.faceblur.lock_face()
+    assert not find_track(read_document(mask), "Face 01").locked
+
+
+def test_what_was_changed_with_blenders_tools_comes_in_first(scene: Any) -> None:
+    mask = choose(scene, "Face 01", 20)
+    mask.layers["Face 02"].name = "Anna"
+    bpy.context.view_layer.update()
+    mask.layers.remove(mask.layers["Face 01"])
+    mask.update_tag()
+    choose(scene, "Anna", 20)
+    bpy.ops.faceblur.end_here()
+    document = read_document(mask)
+    assert [track.name for track in document.tracks] == ["Anna"] and spans(mask, "Anna") == [(5, 21)]
+    assert [track.name for track in document.aside] == ["Face 01"]
+
+
+def test_a_drawn_layer_is_refused_with_a_reason(scene: Any) -> None:
+    mask = choose(scene, "Face 02", 20)
+    mask.layers["Face 02"].splines.new().points.add(2)
+    with pytest.raises(RuntimeError, match="drawn by hand"):
+        bpy.ops.faceblur.end_here()
+        choose(scene, "Face 02", 20)
+        bpy.ops.faceblur.begin_here()
+    assert len(mask.layers["Face 02"].splines) == 2
+
+
+def test_it_says_why_it_cannot(scene: Any) -> None:
+    choose(scene, "Face 01", 20)
+    scene.frame_set(500)
+    with pytest.raises(RuntimeError, match="poll"):
+        bpy.ops.faceblur.split_face()
+    choose(scene, "Picture", 20)
+    with pytest.raises(RuntimeError, match="poll"):
+        bpy.ops.faceblur.split_face()
+
+
+def test_a_change_that_fails_changes_nothing(scene: Any) -> None:
+    mask = choose(scene, "Face 01", 20)
+    before = read_document(mask)
+
+    def fail(document: Any) -> list[str]:
+        document.tracks.clear()
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        change_tracks(mask, fail)
+    assert read_document(mask) == before
