@@ -19,7 +19,7 @@ from .progress import choose_reporter
 from .rendering import check_blender
 
 ALL_WELL, SOME_FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
-EFFECTS = ("mosaic", "blur", "solid", "erase")
+EFFECTS = ("mosaic", "blur", "solid", "erase", "gaussian")
 CODECS = ("h264", "h265", "ffv1")
 QUALITIES = ("lossless", "high", "medium", "low")
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from pathlib import Path
 
 import bpy
 
@@ -20,17 +21,28 @@ from . import nodes
 from .effects import find_effect
 
 PICTURE_SPACE = "Face Blur Picture Space"
+INVERSE = "Face Blur Inverse"
 MARK = "faceblur"
 """Custom property on the data-blocks that we made."""
 
 
+_LEAST_SHOWN = 0.01
+"""Of a picture: with less of it outside of all covers, a mask that is turned round is taken to be lost."""
+
+
 @dataclass(frozen=True, slots=True)
 class EffectSettings:
-    """What covers the faces. `samples_across` is how many samples remain across the largest face; `color` is RRGGBB."""
+    """What covers the faces. `samples_across` is how many samples remain across the largest face; `color` is RRGGBB.
+
+    `image` is the sticker: the name of a picture in the file, or else a path; where it is lost `color` remains. With
+    `inverse` everything but the faces is covered.
+    """
 
     kind: str = "mosaic"
     color: str = "000000"
     samples_across: float = 6.0
+    image: str = ""
+    inverse: bool = False
 
 
 def find_mask_unit_px(picture: tuple[int, int], canvas: tuple[int, int]) -> float:
@@ -104,19 +116,29 @@ def build_strip_group(
     nodes.put(tree, place.inputs["Image"], source.outputs["Image"])
     nodes.put(tree, place.inputs["Mask"], source.outputs["Mask"])
     place.inputs["Unit"].default_value = unit_px / max(picture)
+    visible = place.outputs["Shown"]
+    if settings.inverse:
+        turned = nodes.add_node(tree, "CompositorNodeGroup", 1)
+        turned.node_tree = ensure_inverse()
+        nodes.put(tree, turned.inputs["Shown"], visible)
+        visible = turned.outputs["Shown"]
     cover = nodes.add_node(tree, "CompositorNodeGroup", 1)
-    columns, rows = find_grid(picture, face_px, settings.samples_across)
+    columns, rows = find_grid(picture, face_px, effect.samples_across or settings.samples_across)
     cover.node_tree = effect.ensure_group(find_halvings(picture, columns, rows))
     nodes.put(tree, cover.inputs["Image"], source.outputs["Image"])
     if "Shown" in cover.inputs:
-        nodes.put(tree, cover.inputs["Shown"], place.outputs["Shown"])
+        nodes.put(tree, cover.inputs["Shown"], visible)
+    if "Sticker" in cover.inputs:
+        sticker = nodes.add_node(tree, "CompositorNodeImage", 0)
+        sticker.image = find_sticker(settings.image)
+        nodes.put(tree, cover.inputs["Sticker"], sticker.outputs["Image"])
     values = {"Columns": columns, "Rows": rows, "Color": to_linear(settings.color)}
     for socket in cover.inputs:
         if socket.name in values:
             socket.default_value = values[socket.name]
-    shown = nodes.add_mix(tree, 2, place.outputs["Shown"], cover.outputs["Image"], source.outputs["Image"])
+    shown = nodes.add_mix(tree, 2, visible, cover.outputs["Image"], source.outputs["Image"])
     if has_alpha:
-        shown = _mix_alpha(tree, shown, place.outputs["Shown"], cover.outputs["Image"], source.outputs["Image"])
+        shown = _mix_alpha(tree, shown, visible, cover.outputs["Image"], source.outputs["Image"])
     result = nodes.add_node(tree, "NodeGroupOutput", 6)
     nodes.put(tree, result.inputs["Image"], shown)
     return tree
@@ -141,6 +163,41 @@ def _mix_alpha(
     replaced = nodes.add_node(tree, "CompositorNodeSetAlpha", 5, Image=mixed, Alpha=alpha)
     replaced.inputs["Type"].default_value = "Replace Alpha"
     return replaced.outputs[0]
+
+
+def find_sticker(name: str) -> bpy.types.Image | None:
+    """The picture of that name in the file, or the one at that path, which is put into the file; None where lost."""
+    image = bpy.data.images.get(name)
+    if image is None and name and Path(name).is_file():
+        image = bpy.data.images.load(name, check_existing=True)
+        if image.packed_file is None:
+            image.pack()
+    return image
+
+
+def ensure_inverse() -> bpy.types.NodeTree:
+    """The group that turns the mask round: Shown in, Shown out, which shows the faces and nothing else.
+
+    A mask that is lost is black all over, as no mask of ours can be otherwise: then nothing is shown. The soft edge of
+    a cover, which lies outside of it, is covered but for its innermost eighth.
+    """
+    tree = bpy.data.node_groups.get(INVERSE)
+    if tree is not None and tree.get(MARK) == "inverse 1":
+        return tree
+    tree = nodes.new_group(INVERSE)
+    tree[MARK] = "inverse 1"
+    nodes.add_input(tree, "Shown", "Color", (0.0, 0.0, 0.0, 1.0), "1 where no face is, 0 where one is")
+    nodes.add_output(tree, "Shown", "Color")
+    source = nodes.add_node(tree, "NodeGroupInput", 0)
+    level = nodes.add_node(tree, "CompositorNodeRGBToBW", 1, Image=source.outputs["Shown"])
+    levels = nodes.add_node(tree, "CompositorNodeLevels", 1, Image=source.outputs["Shown"])
+    maths = nodes.make_maths(tree, 2)
+    there = maths("GREATER_THAN", levels.outputs["Mean"], _LEAST_SHOWN)
+    face = maths("SUBTRACT", 1.0, maths("MINIMUM", maths("MULTIPLY", level.outputs[0], 8.0), 1.0))
+    shown = maths("MULTIPLY", face, there)
+    result = nodes.add_node(tree, "NodeGroupOutput", 3)
+    nodes.put(tree, result.inputs["Shown"], shown)
+    return tree
 
 
 def ensure_picture_space() -> bpy.types.NodeTree:

@@ -4,9 +4,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import bpy
-from bpy.props import EnumProperty, FloatProperty
+from bpy.props import EnumProperty, FloatProperty, FloatVectorProperty
 
 from ..core.settings import DEFAULT_EXPANSION, EXPANSIONS, PRESETS
 from ..core.types import FaceBlurError
@@ -23,9 +24,28 @@ EFFECT_ITEMS = [
     ("blur", "Blur", "Smooth, drawn from as few samples as the mosaic, so that nothing more can be got back"),
     ("solid", "Solid", "One colour; nothing of the face remains"),
     ("erase", "Erase", "Filled from what surrounds it; nothing of the face remains"),
+    ("gaussian", "Gaussian (weak)", "A soft blur for its look only: it can be sharpened again. Use Blur to protect"),
+    ("image", "Image", "A picture of your own over each face, on one colour; nothing of the face remains"),
 ]
 SAMPLES_TEXT = "How many blocks remain across the widest face of a strip. Fewer hide more"
 EXPANSION_TEXT = "How much larger than the face the cover is. More covers hair, ears and quick movements"
+
+_COLORS = {
+    "detected": ((0.25, 0.85, 0.35, 1.0), "A face where it was detected"),
+    "followed": ((0.95, 0.9, 0.25, 1.0), "A face that was followed from where it was detected"),
+    "guessed": ((1.0, 0.6, 0.1, 1.0), "A face between or beyond where it was seen"),
+    "doubtful": ((1.0, 0.2, 0.15, 1.0), "A doubtful place that nobody has looked at"),
+    "locked": ((0.3, 0.65, 1.0, 1.0), "A face that was placed by hand"),
+    "off": ((0.65, 0.65, 0.65, 1.0), "A face that is switched off: it shows"),
+    "uncovered": ((1.0, 0.1, 0.8, 1.0), "A strip whose faces show, or that was not analysed"),
+}
+"""Of the drawings over preview and timeline."""
+
+
+def _color(name: str) -> Any:
+    default, description = _COLORS[name]
+    return FloatVectorProperty(name=name.capitalize(), subtype="COLOR_GAMMA", size=4, min=0.0, max=1.0,
+                               default=default, description=description)
 
 
 class FACEBLUR_AP_preferences(bpy.types.AddonPreferences):
@@ -49,6 +69,13 @@ class FACEBLUR_AP_preferences(bpy.types.AddonPreferences):
         items=[("accept", "May Be Rendered", "Films with doubtful places that nobody has looked at are rendered"),
                ("refuse", "Must Be Reviewed", "Strips with doubtful places that nobody has looked at are kept back")],
         default="accept", description="What is done about doubtful places when a film is rendered")
+    color_detected: _color("detected")
+    color_followed: _color("followed")
+    color_guessed: _color("guessed")
+    color_doubtful: _color("doubtful")
+    color_locked: _color("locked")
+    color_off: _color("off")
+    color_uncovered: _color("uncovered")
 
     def draw(self, context: bpy.types.Context) -> None:
         layout = self.layout
@@ -63,6 +90,11 @@ class FACEBLUR_AP_preferences(bpy.types.AddonPreferences):
         row = layout.row()
         row.label(text=f"They run on: {STATE.provider}" if STATE.provider else "")
         row.operator("faceblur.find_provider")
+        layout.separator()
+        layout.label(text="Colors over Preview and Timeline")
+        colors = layout.column()
+        for name in _COLORS:
+            colors.prop(self, f"color_{name}")
         layout.separator()
         self._draw_folder(layout)
         layout.separator()
@@ -95,6 +127,14 @@ def find_preferences() -> FACEBLUR_AP_preferences | None:
     """The preferences; None where the package runs without being an add-on."""
     addon = bpy.context.preferences.addons.get(ROOT_PACKAGE)
     return addon.preferences if addon is not None else None
+
+
+def find_colors() -> dict[str, tuple[float, float, float, float]]:
+    """The colours of the drawings over preview and timeline, by name."""
+    preferences = find_preferences()
+    if preferences is None:
+        return {name: color for name, (color, _) in _COLORS.items()}
+    return {name: tuple(getattr(preferences, f"color_{name}")) for name in _COLORS}
 
 
 def measure_folder(folder: Path | None) -> int:

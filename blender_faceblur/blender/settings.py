@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import bpy
-from bpy.props import EnumProperty, FloatProperty, FloatVectorProperty, PointerProperty
+from bpy.props import BoolProperty, EnumProperty, FloatProperty, FloatVectorProperty, PointerProperty
 
 from ..core.settings import DEFAULT_EXPANSION, EXPANSIONS
 from .compositing import EffectSettings
@@ -27,6 +27,8 @@ def _as_preferred(name: str, items: list[tuple[str, str, str]] | None = None) ->
 
 
 class FACEBLUR_PG_settings(bpy.types.PropertyGroup):
+    show_handles: BoolProperty(name="Handles", default=True, description=(
+        "Show the active face's cover in the preview with handles, to drag, resize and turn it"))
     preset: EnumProperty(name="Preset", items=PRESET_ITEMS, default="balanced",
                          get_transform=_as_preferred("preset", PRESET_ITEMS),
                          description="How carefully to look for faces")
@@ -36,15 +38,23 @@ class FACEBLUR_PG_settings(bpy.types.PropertyGroup):
                                   get_transform=_as_preferred("samples_across"), description=SAMPLES_TEXT)
     color: FloatVectorProperty(name="Color", subtype="COLOR_GAMMA", size=3, min=0.0, max=1.0,
                                description="The colour that covers the faces")
+    image: PointerProperty(name="Image", type=bpy.types.Image,
+                           description="The picture that covers the faces; where it is lost, the colour does")
+    inverse: BoolProperty(name="Inverse", description="Cover everything but the faces")
     expansion: FloatProperty(name="Size", default=DEFAULT_EXPANSION, min=EXPANSIONS[0], max=EXPANSIONS[1],
                              get_transform=_as_preferred("expansion"),
                              description=f"{EXPANSION_TEXT}. Used when faces are detected")
+    show_overlay: BoolProperty(name="Faces", default=True,
+                               description="Show the outline of each face's cover in the preview")
+    show_coverage: BoolProperty(name="Coverage", default=True,
+                                description="Show along each strip in the timeline how its faces are covered")
 
 
 def read_effect_settings(scene: bpy.types.Scene) -> EffectSettings:
     settings = scene.faceblur
     color = "".join(f"{round(channel * 255):02X}" for channel in settings.color)
-    return EffectSettings(settings.effect, color, round(settings.samples_across, 3))
+    image = settings.image.name if settings.image is not None else ""
+    return EffectSettings(settings.effect, color, round(settings.samples_across, 3), image, settings.inverse)
 
 
 def read_detection_settings(scene: bpy.types.Scene) -> DetectionSettings:

@@ -7,10 +7,12 @@ from ...core.types import FaceBlurError
 from .base import Effect
 from .blur import Blur
 from .erase import Erase
+from .gaussian import Gaussian
+from .image import Image
 from .mosaic import Mosaic
 from .solid import Solid
 
-EFFECTS: tuple[Effect, ...] = (Mosaic(), Blur(), Solid(), Erase())
+EFFECTS: tuple[Effect, ...] = (Mosaic(), Blur(), Solid(), Erase(), Gaussian(), Image())
 
 
 def find_effect(name: str) -> Effect:

@@ -20,11 +20,15 @@ class Effect(ABC):
     samples = True
     """Whether the effect is made of samples of the picture."""
 
+    samples_across: float | None = None
+    """Samples across the largest face where that is the effect's own business; None where an editor says."""
+
     def ensure_group(self, halvings: int) -> bpy.types.NodeTree:
         """The effect's node group: the one in the file, with the editor's changes, or a new one.
 
-        Inputs: Image, and any of Columns, Rows (samples over the whole picture) and Color. Output: Image. `halvings` is
-        how often the picture is halved on its way to the samples; an effect without samples has one group for all.
+        Inputs: Image, and any of Columns, Rows (samples over the whole picture), Shown (the mask over the picture),
+        Color and Sticker. Output: Image. `halvings` is how often the picture is halved on its way to the samples; an
+        effect without samples has one group for all.
         """
         mark = f"{self.name} {halvings}" if self.samples else self.name
         name = f"Face Blur {self.label}" + (f" 1/{2**halvings}" if self.samples else "")
@@ -47,9 +51,12 @@ def add_grid_inputs(tree: bpy.types.NodeTree) -> None:
 
 
 def add_reduction(
-    tree: bpy.types.NodeTree, source: bpy.types.Node, halvings: int, image: bpy.types.NodeSocket | None = None
+    tree: bpy.types.NodeTree, source: bpy.types.Node, halvings: int, image: bpy.types.NodeSocket | None = None,
+    finer: int = 0,
 ) -> bpy.types.NodeSocket:
     """The picture, or another `image` of its size, as Columns x Rows samples, each the mean of its area.
+
+    With `finer`, which is at most `halvings`, it stops where there are still 2**finer times as many in a row.
 
     Bilinear sampling at exactly half the size is the mean of 2 x 2 pixels, so the picture is first brought to a power
     of two times the grid and then halved. Scaling is lazy in Blender's compositor: an operation on pixels (Exposure,
@@ -57,7 +64,7 @@ def add_reduction(
     """
     image = image or source.outputs["Image"]
     maths = nodes.make_maths(tree, 1)
-    for step in range(halvings + 1):
+    for step in range(halvings - finer + 1):
         scaled = nodes.add_node(tree, "CompositorNodeScale", 2 + step, Image=image, X=0.5, Y=0.5)
         if step == 0:
             scaled.inputs["Type"].default_value = "Absolute"

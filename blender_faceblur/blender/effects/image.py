@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Image: a picture of the editor's over each face, on one colour; where the picture is lost the colour remains."""
+
+from __future__ import annotations
+
+import math
+
+import bpy
+
+from .. import nodes
+from .base import Effect, add_enlargement, add_grid_inputs, add_reduction
+
+_WINDOWS = (3, 5, 8, 12, 18, 26)
+"""Reaches, in samples, within which a cover is looked for: a small face beside a large one is measured alone."""
+
+_ALONE = 1.03
+"""A cover is all within a window when the next one holds no more than this times as much of it."""
+
+_SHARE = 0.92
+"""Of the circle as large as the cover, what the picture's diameter is: it fits into an ellipse."""
+
+
+class Image(Effect):
+    """Where a cover lies and how large it is comes out of the mask itself, so nothing has to be keyed.
+
+    Around each point the covered samples are summed, and their places: the mean of those is the middle of the cover,
+    their number its area. Covers that touch, or lie nearer to each other than they are wide, share one picture; what
+    it leaves of them is of one colour.
+    """
+
+    name = "image"
+    label = "Image"
+    samples_across = 12.0
+
+    def build(self, tree: bpy.types.NodeTree, halvings: int) -> None:
+        add_grid_inputs(tree)
+        nodes.add_input(tree, "Shown", "Color", description="1 where the picture may be shown, 0 where a cover lies")
+        nodes.add_input(tree, "Color", "Color", (0.0, 0.0, 0.0, 1.0), "Covers what the sticker leaves")
+        nodes.add_input(tree, "Sticker", "Color", (0.0, 0.0, 0.0, 0.0), "The picture that is laid over each cover")
+        nodes.add_output(tree, "Image", "Color")
+        source = nodes.add_node(tree, "NodeGroupInput", 0)
+        shown = add_reduction(tree, source, halvings, source.outputs["Shown"])
+        column = halvings + 4
+        placed = _add_places(tree, source, shown, column)
+        column += 8
+        enlarged = add_enlargement(tree, source.outputs["Image"], placed, "Bilinear")
+        field = nodes.add_node(tree, "CompositorNodeSeparateColor", column, Image=enlarged)
+        here = nodes.add_node(tree, "CompositorNodeImageCoordinates", column, Image=source.outputs["Image"])
+        sticker = nodes.add_node(tree, "CompositorNodeImageInfo", column, Image=source.outputs["Sticker"])
+        maths = nodes.make_maths(tree, column + 1)
+        sides = nodes.split(tree, sticker.outputs["Resolution"], column)
+        longer = maths("MAXIMUM", *sides)
+        across = []
+        for here_, middle, count, side in zip(nodes.split(tree, here.outputs["Normalized"], column),
+                                              (field.outputs["Red"], field.outputs["Green"]),
+                                              (source.outputs["Columns"], source.outputs["Rows"]), sides, strict=True):
+            # In samples from the middle of the cover, in diameters, in the picture's own width or height.
+            away = maths("MULTIPLY", maths("SUBTRACT", here_, middle), count)
+            share = maths("MULTIPLY", maths("DIVIDE", away, field.outputs["Blue"]), maths("DIVIDE", longer, side))
+            across.append(maths("ADD", share, 0.5))
+        place = nodes.add_node(tree, "ShaderNodeCombineXYZ", column + 2, X=across[0], Y=across[1], Z=1.0)
+        laid = nodes.add_node(tree, "CompositorNodeMapUV", column + 3, Image=source.outputs["Sticker"],
+                              UV=place.outputs[0])
+        over = nodes.add_node(tree, "CompositorNodeAlphaOver", column + 4, Background=source.outputs["Color"],
+                              Foreground=laid.outputs[0])
+        result = nodes.add_node(tree, "NodeGroupOutput", column + 5)
+        nodes.put(tree, result.inputs["Image"], over.outputs[0])
+
+
+def _add_places(
+    tree: bpy.types.NodeTree, source: bpy.types.Node, shown: bpy.types.NodeSocket, column: int
+) -> bpy.types.NodeSocket:
+    """At each sample, of the cover around it: the middle (red, green: 0..1 of the picture), the diameter (blue)."""
+    maths = nodes.make_maths(tree, column)
+    level = nodes.add_node(tree, "CompositorNodeRGBToBW", column, Image=shown)
+    covered = maths("SUBTRACT", 1.0, level.outputs[0])
+    here = nodes.add_node(tree, "CompositorNodeImageCoordinates", column, Image=shown)
+    x, y = nodes.split(tree, here.outputs["Normalized"], column)
+    # What lies at the rim would go on outside for a blur, and be counted over and over.
+    for place, count in ((x, source.outputs["Columns"]), (y, source.outputs["Rows"])):
+        away = maths("ABSOLUTE", maths("SUBTRACT", place, 0.5))
+        inside = maths("LESS_THAN", away, maths("SUBTRACT", 0.5, maths("DIVIDE", 0.75, count)))
+        covered = maths("MULTIPLY", covered, inside)
+    weighed = nodes.add_node(tree, "CompositorNodeCombineColor", column + 1, Red=maths("MULTIPLY", x, covered),
+                             Green=maths("MULTIPLY", y, covered), Blue=covered)
+    areas, places = [], []
+    for reach in _WINDOWS:
+        mean = nodes.add_node(tree, "CompositorNodeBlur", column + 2, Image=weighed.outputs[0])
+        mean.inputs["Type"].default_value = "Flat"
+        mean.inputs["Size"].default_value = (reach, reach)
+        part = nodes.add_node(tree, "CompositorNodeSeparateColor", column + 3, Image=mean.outputs[0])
+        maths = nodes.make_maths(tree, column + 4)
+        area = maths("MULTIPLY", part.outputs["Blue"], float((2 * reach + 1) ** 2))
+        diameter = maths("MULTIPLY", maths("SQRT", area), _SHARE * 2 / math.sqrt(math.pi))
+        middle = [maths("DIVIDE", part.outputs[name], part.outputs["Blue"]) for name in ("Red", "Green")]
+        place = nodes.add_node(tree, "CompositorNodeCombineColor", column + 5, Red=middle[0], Green=middle[1],
+                               Blue=diameter)
+        areas.append(area)
+        places.append(place.outputs[0])
+    maths = nodes.make_maths(tree, column + 6)
+    chosen = places[-1]
+    for number in reversed(range(len(_WINDOWS) - 1)):
+        alone = maths("LESS_THAN", areas[number + 1], maths("MULTIPLY", areas[number], _ALONE))
+        chosen = nodes.add_mix(tree, column + 7, alone, chosen, places[number])
+    return chosen
