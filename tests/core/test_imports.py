@@ -19,9 +19,10 @@ HEAVY = ("cv2", "onnxruntime", "av", "mediapipe", "bpy")
 ALLOWED = {
     "core": {"core"},
     "detectors": {"detectors", "core", "paths"},
+    "recognition": {"recognition", "detectors", "core", "paths"},
     "sources": {"sources", "core"},
     "delivery": {"delivery", "core"},
-    "worker": {"worker", "core", "detectors", "sources", "delivery", "paths", "storage"},
+    "worker": {"worker", "core", "detectors", "recognition", "sources", "delivery", "paths", "storage"},
     "blender": {"blender", "worker", "sources", "core", "paths", "batch", "cli", "progress", "storage", "workplace"},
 }
 

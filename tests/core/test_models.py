@@ -102,3 +102,15 @@ def test_haar_files_come_from_the_installed_wheel(tmp_path: Path, monkeypatch: p
     model = paths.list_models()["haar_profile"]
     models._copy_from_package(model, part)
     assert paths.is_right_file(part, model)
+
+
+def test_a_recogniser_is_made_of_its_package(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_catalogue(folder, tarball="https://localhost:9/net.tgz", needed_for="recognising people",
+                   tarball_sha256=hashlib.sha256(b"package").hexdigest())
+    missing = models.fetch_models(["net"], lambda text: None)
+    assert "recognising people does not work" in models.describe_missing("net", missing["net"])
+    monkeypatch.setattr(models, "_download", lambda url, most, part: part.write_bytes(b"another"))
+    assert "package's SHA-256" in models.fetch_models(["net"], lambda text: None)["net"]
+    monkeypatch.setattr(models, "_download", lambda url, most, part: part.write_bytes(b"package"))
+    monkeypatch.setattr(models.dlib_net, "convert_package", lambda path: CONTENT)
+    assert models.fetch_models(["net"], lambda text: None) == {} and (folder / "net.onnx").read_bytes() == CONTENT
