@@ -23,6 +23,7 @@ from typing import Any
 import bpy
 
 from ..core.document import from_json, to_json
+from ..core.editing import copy_document
 from ..core.keyframes import HANDLE, opacity_spans, simplify
 from ..core.matching import follows
 from ..core.types import Ellipse, Evidence, FaceBlurError, Keyframe, Track, TrackDocument
@@ -173,6 +174,10 @@ def adopt_layers(mask: bpy.types.Mask) -> list[str]:
     return added
 
 
+_read: dict[str, tuple[str, TrackDocument]] = {}
+"""The document that was read last, by the mask's name, with its text."""
+
+
 def find_document_text(mask: bpy.types.Mask) -> bpy.types.Text | None:
     """The text data-block that holds the tracks document (JSON) of a mask of ours."""
     return mask.get(MARK + "_tracks")
@@ -183,7 +188,13 @@ def read_document(mask: bpy.types.Mask) -> TrackDocument:
     text = find_document_text(mask)
     if text is None:
         raise FaceBlurError(f"The mask '{mask.name}' has lost its tracks document; detect its faces again.")
-    return from_json(text.as_string())
+    content = text.as_string()
+    known = _read.get(mask.name)
+    if known is None or known[0] != content:
+        # A long film's takes a second to read.
+        _read.clear()
+        known = _read[mask.name] = content, from_json(content)
+    return copy_document(known[1])
 
 
 def _find_switched_off(mask: bpy.types.Mask) -> list[Track]:

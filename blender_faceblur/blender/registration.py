@@ -9,11 +9,12 @@ import bpy
 from bpy.app.handlers import persistent
 
 from ..paths import set_user_folder
-from . import alignment, guard, running, settings
+from . import alignment, edit_masks, guard, running, settings
 from .command import register_command, unregister_command
-from .operators import cover, detect, faces, storage, tracks
+from .operators import cover, detect, draw, faces, follow, storage, tracks
+from .operators import edit_masks as edit_masks_operators
 from .preferences import ROOT_PACKAGE, FACEBLUR_AP_preferences
-from .ui import menu, panels
+from .ui import coverage, gizmo, knowledge, masks, menu, overlay, panels
 
 _CLASSES = (
     FACEBLUR_AP_preferences,
@@ -25,12 +26,20 @@ _CLASSES = (
     faces.FACEBLUR_OT_go_to_face,
     faces.FACEBLUR_OT_switch_faces,
     *tracks.CLASSES,
+    *follow.CLASSES,
+    *draw.CLASSES,
+    edit_masks_operators.FACEBLUR_OT_edit_masks,
+    edit_masks_operators.FACEBLUR_OT_back_from_masks,
     storage.FACEBLUR_OT_forget_analyses,
     storage.FACEBLUR_OT_find_provider,
     panels.FACEBLUR_UL_faces,
     panels.FACEBLUR_PT_main,
     panels.FACEBLUR_PT_faces,
     panels.FACEBLUR_PT_messages,
+    masks.FACEBLUR_PT_masks,
+    masks.FACEBLUR_PT_edited_mask,
+    overlay.FACEBLUR_PT_overlays,
+    *gizmo.CLASSES,
     menu.FACEBLUR_MT_strip,
 )
 
@@ -43,6 +52,11 @@ def register() -> None:
     bpy.app.handlers.load_pre.append(_stop_before_load)
     alignment.register_handlers()
     guard.register_handlers()
+    knowledge.register_handlers()
+    overlay.add_overlay()
+    coverage.add_coverage()
+    edit_masks.register_handlers()
+    masks.add_to_header()
     menu.add_menu()
     menu.add_keys()
     register_command()
@@ -53,6 +67,11 @@ def unregister() -> None:
     unregister_command()
     menu.remove_keys()
     menu.remove_menu()
+    masks.remove_from_header()
+    edit_masks.unregister_handlers()
+    coverage.remove_coverage()
+    overlay.remove_overlay()
+    knowledge.unregister_handlers()
     guard.unregister_handlers()
     alignment.unregister_handlers()
     bpy.app.handlers.load_pre.remove(_stop_before_load)

@@ -23,6 +23,18 @@ _SAME_CENTRES = 0.6
 _INSIDE_SHARE = 0.8
 
 
+def copy_document(document: TrackDocument) -> TrackDocument:
+    """A document that can be changed without changing this one; samples, which nobody changes, are shared."""
+
+    def copy(tracks: list[Track]) -> list[Track]:
+        return [replace(track, samples=list(track.samples), off=list(track.off)) for track in tracks]
+
+    return replace(
+        document, models=list(document.models), shots=list(document.shots), tracks=copy(document.tracks),
+        doubts=list(document.doubts), notes=list(document.notes), aside=copy(document.aside),
+        reviewed=list(document.reviewed))
+
+
 def find_track(document: TrackDocument, name: str) -> Track:
     """The covered track of that name."""
     for track in document.tracks:

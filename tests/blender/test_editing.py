@@ -189,3 +189,61 @@ def test_a_change_that_fails_changes_nothing(scene: Any) -> None:
     with pytest.raises(ZeroDivisionError):
         change_tracks(mask, fail)
     assert read_document(mask) == before
+
+
+def test_a_face_is_followed_from_its_key(scene: Any, tmp_path: Path) -> None:
+    """The disk moves; a track that stands still is put on it in one frame and followed to both ends of the film."""
+    mask = choose(scene, "Face 02", 20)
+    set_cover(find_target(bpy.context), Ellipse(*disks.place_disk(20), 28, 28))
+    choose(scene, "Face 01", 20)
+    bpy.ops.faceblur.delete_face()
+    assert see(scene, 33, tmp_path).disk > 300
+    choose(scene, "Face 02", 20)
+    assert bpy.ops.faceblur.follow() == {"FINISHED"}
+    (start, stop), = spans(mask, "Face 02")
+    assert start <= 2 and stop >= 38
+    for frame in (5, 20, 33):
+        assert see(scene, frame, tmp_path).disk == 0
+
+
+def test_a_region_is_drawn_and_followed(scene: Any, tmp_path: Path) -> None:
+    mask = choose(scene, "Face 01", 12)
+    bpy.ops.faceblur.delete_face()
+    x, y = disks.place_disk(12)
+    scene.frame_set(13)
+    assert bpy.ops.faceblur.add(kind="REGION", box=(x - 24, y - 24, x + 24, y + 24)) == {"FINISHED"}
+    track = find_track(read_document(mask), "Region 01")
+    assert track.kind == "region" and locked_frames(track) == [12] and mask.layers.active.name == "Region 01"
+    for frame in (3, 12, 30):
+        assert see(scene, frame, tmp_path).disk == 0
+
+
+def test_a_region_is_covered_here_only_or_until_told(scene: Any, tmp_path: Path) -> None:
+    mask = choose(scene, "Face 01", 12)
+    bpy.ops.faceblur.delete_face()
+    x, y = disks.place_disk(12)
+    scene.frame_set(13)
+    box = (x - 24, y - 24, x + 24, y + 24)
+    bpy.ops.faceblur.add(kind="FACE", extent="FRAME", box=box)
+    assert [see(scene, frame, tmp_path).disk == 0 for frame in (11, 12, 13)] == [False, True, False]
+    scene.frame_set(13)
+    bpy.ops.faceblur.add(kind="REGION", extent="HOLD", box=box)
+    assert spans(mask, "Region 01") == [(12, 40)]
+    scene.frame_set(26)
+    bpy.ops.faceblur.end_here()
+    assert spans(mask, "Region 01") == [(12, 26)]
+
+
+def test_what_stays_in_a_poster_is_not_covered(scene: Any) -> None:
+    mask = choose(scene, "Face 01", 12)
+    bpy.ops.faceblur.add(kind="NEVER", box=(10, 120, 70, 179))
+    assert [track.name for track in read_document(mask).tracks] == ["Face 01"] and "Face 02" not in mask.layers
+
+
+def test_a_step_follows_one_frame_and_goes_there(scene: Any) -> None:
+    mask = choose(scene, "Face 01", 20)
+    bpy.ops.faceblur.end_here()
+    bpy.ops.faceblur.follow_step(direction="FORWARD")
+    assert scene.frame_current == 22 and spans(mask, "Face 01") == [(0, 22)]
+    bpy.ops.faceblur.follow_step(direction="BACKWARD")
+    assert scene.frame_current == 21

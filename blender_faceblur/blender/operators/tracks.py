@@ -16,7 +16,7 @@ from ...progress import count
 from ..compositing import MARK
 from ..context import find_sequencer_scene, refresh_shown_sequencers
 from ..cover import find_mask
-from ..editing import change_tracks, check_freehand
+from ..editing import change_tracks, check_freehand, take_in
 from ..faces import is_face, read_face
 from ..footage import find_shown, find_source_frame
 from .selection import find_active_footage, is_busy, refuse
@@ -40,8 +40,11 @@ class Target:
         return float(self.scene.render.fps / self.scene.render.fps_base)
 
 
-def find_target(context: bpy.types.Context, with_face: bool = True) -> Target:
-    """What the active strip, its active face and the playhead say. Raises FaceBlurError with what is missing."""
+def find_target(context: bpy.types.Context, with_face: bool = True, settled: bool = True) -> Target:
+    """What the active strip, its active face and the playhead say. Raises FaceBlurError with what is missing.
+
+    What was changed by other tools is taken in first, faces that were renamed too, unless it need not be `settled`.
+    """
     strip = find_active_footage(context)
     mask = find_mask(strip)
     if mask is None:
@@ -50,6 +53,8 @@ def find_target(context: bpy.types.Context, with_face: bool = True) -> Target:
     frame = find_source_frame(strip, scene.frame_current, mask.frame_end - mask.frame_start)
     if frame is None:
         raise FaceBlurError("The playhead is not on the strip")
+    if settled:
+        take_in(mask)
     layer = mask.layers.active
     if layer is None or not is_face(mask, layer.name) or layer.name not in mask[MARK]["faces"]:
         if with_face:
@@ -93,7 +98,7 @@ class _OnFace:
         if is_busy(operator):
             return False
         try:
-            find_target(context)
+            find_target(context, settled=False)
         except FaceBlurError as error:
             return refuse(operator, str(error))
         return True
@@ -175,7 +180,7 @@ class FACEBLUR_OT_split_face(_OnFace, bpy.types.Operator):
 def _list_others(operator: Any, context: bpy.types.Context | None) -> list[tuple[str, str, str]]:
     # Blender keeps no reference to these strings.
     try:
-        target = find_target(context or bpy.context)
+        target = find_target(context or bpy.context, settled=False)
     except FaceBlurError:
         _others[:] = [("", "None", "")]
         return _others
