@@ -1,0 +1,194 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the drawings over preview and timeline know of masks: read when one has changed, and not while drawing.
+
+How a mask covers is read at once, as that is quick. Why it does lies in its tracks document, which is read a moment
+later by a timer; until then the drawings show the rest.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from dataclasses import dataclass, field
+from typing import Any
+
+import bpy
+import numpy as np
+from bpy.app.handlers import persistent
+
+from ...core.glance import Code, Codes, Overview, read_overview
+from ..compositing import MARK
+from ..masks import find_document_text
+from ..running import redraw
+
+_READ_AFTER_S = 0.2
+
+Numbers = tuple[float, float, float, float, float]
+"""cx, cy, rx, ry, angle of an ellipse in pixels of the source."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cover:
+    """A layer of ours, as it was written."""
+
+    layer: str
+    track: str
+    freehand: bool
+    spans: list[int]
+    """Flat: start, stop, start, stop; half-open source frames in which it is opaque."""
+    locked: list[int]
+    frames: list[float]
+    keys: list[Numbers]
+
+    def is_opaque(self, source_frame: int) -> bool:
+        return bisect_right(self.spans, source_frame) % 2 == 1
+
+    def find_ellipse(self, source_frame: int) -> Numbers:
+        """As Blender moves it: straight between keys, held before and after them."""
+        right = min(bisect_left(self.frames, source_frame), len(self.frames) - 1)
+        left = max(right - 1, 0)
+        if self.frames[right] <= source_frame or left == right:
+            return self.keys[right]
+        part = max((source_frame - self.frames[left]) / (self.frames[right] - self.frames[left]), 0.0)
+        one, other = self.keys[left], self.keys[right]
+        return (one[0] + part * (other[0] - one[0]), one[1] + part * (other[1] - one[1]),
+                one[2] + part * (other[2] - one[2]), one[3] + part * (other[3] - one[3]),
+                one[4] + part * (other[4] - one[4]))
+
+
+@dataclass(slots=True)
+class Known:
+    """One mask."""
+
+    stamp: object
+    covers: list[Cover]
+    overview: Overview | None = None
+    codes: dict[tuple[frozenset[str], str], tuple[Codes, Codes]] = field(default_factory=dict)
+
+    def find_codes(self, off: frozenset[str], only: str = "") -> tuple[Codes, Codes] | None:
+        """See `Overview.find_codes` and `find_doubtful`; None while the document has not been read."""
+        if self.overview is None:
+            return None
+        if (off, only) not in self.codes:
+            if len(self.codes) > 8:
+                self.codes.clear()
+            self.codes[off, only] = self.overview.find_codes(off, only), self.overview.find_doubtful(off, only)
+        return self.codes[off, only]
+
+
+_KNOWN: dict[int, Known] = {}
+_READ: dict[int, tuple[int, Overview | None]] = {}
+"""By mask: a hash of the document's text, and what it said."""
+
+_UNREAD: set[int] = set()
+
+
+def look_at(mask: bpy.types.Mask) -> Known:
+    """What is known of a mask of ours."""
+    key, stamp = mask.session_uid, _find_stamp(mask)
+    known = _KNOWN.get(key)
+    if known is None or known.stamp != stamp:
+        known = _KNOWN[key] = Known(stamp, _read_covers(mask), _READ.get(key, (0, None))[1])
+        _UNREAD.add(key)
+        if not bpy.app.timers.is_registered(_read_documents):
+            bpy.app.timers.register(_read_documents, first_interval=_READ_AFTER_S)
+    return known
+
+
+def read_document(mask: bpy.types.Mask) -> None:
+    """Read now what the timer would read."""
+    known, key = look_at(mask), mask.session_uid
+    text = find_document_text(mask)
+    content = text.as_string() if text is not None else ""
+    if _READ.get(key, (0, None))[0] != hash(content):
+        _READ[key] = hash(content), read_overview(content)
+    known.overview = _READ[key][1]
+    known.codes.clear()
+    _UNREAD.discard(key)
+
+
+def find_switched_off(mask: bpy.types.Mask, known: Known) -> frozenset[str]:
+    """The names of the tracks whose layer is hidden."""
+    layers = mask.layers
+    return frozenset(cover.track for cover in known.covers
+                     if (layer := layers.get(cover.layer)) is None or layer.hide_render)
+
+
+def find_code(known: Known, cover: Cover, source_frame: int, hidden: bool) -> Code:
+    """How a layer covers at a frame."""
+    glance = known.overview.tracks.get(cover.track) if known.overview is not None else None
+    place = glance.find_place(source_frame) if glance is not None else None
+    if glance is None or known.overview is None:
+        if not cover.is_opaque(source_frame):
+            return Code.NOTHING
+        return Code.OFF if hidden else Code.DETECTED
+    if place is None:
+        return Code.NOTHING
+    if hidden or glance.is_off(source_frame):
+        return Code.OFF
+    if any(doubt.track == cover.track for doubt in known.overview.find_doubts(source_frame)):
+        return Code.DOUBTFUL
+    return Code.LOCKED if glance.locked else Code(int(glance.codes[place]))
+
+
+def register_handlers() -> None:
+    bpy.app.handlers.depsgraph_update_post.append(_notice)
+    for handlers in _list_rewinding():
+        handlers.append(_forget)
+
+
+def unregister_handlers() -> None:
+    bpy.app.handlers.depsgraph_update_post.remove(_notice)
+    for handlers in _list_rewinding():
+        handlers.remove(_forget)
+    if bpy.app.timers.is_registered(_read_documents):
+        bpy.app.timers.unregister(_read_documents)
+    for kept in (_KNOWN, _READ, _UNREAD):
+        kept.clear()
+
+
+def _list_rewinding() -> tuple[list[Any], ...]:
+    handlers = bpy.app.handlers
+    return handlers.load_post, handlers.undo_post, handlers.redo_post
+
+
+@persistent
+def _notice(_: bpy.types.Scene, depsgraph: bpy.types.Depsgraph) -> None:
+    for update in depsgraph.updates:
+        if isinstance(update.id, bpy.types.Mask):
+            _KNOWN.pop(update.id.original.session_uid, None)
+
+
+@persistent
+def _forget(*_: object) -> None:
+    _KNOWN.clear()
+    present = {mask.session_uid for mask in bpy.data.masks}
+    for key in set(_READ) - present:
+        del _READ[key]
+
+
+def _read_documents() -> None:
+    todo = set(_UNREAD)
+    _UNREAD.clear()
+    for mask in bpy.data.masks:
+        if mask.session_uid in todo and MARK in mask:
+            read_document(mask)
+    redraw()
+
+
+def _find_stamp(mask: bpy.types.Mask) -> object:
+    """Differs where layers were written by something of which Blender did not tell."""
+    mark = mask[MARK]
+    return mask.frame_start, mask.frame_end, tuple(
+        (name, len(face["keys"]), len(face["spans"])) for name, face in mark["faces"].items())
+
+
+def _read_covers(mask: bpy.types.Mask) -> list[Cover]:
+    covers = []
+    for layer, face in mask[MARK]["faces"].items():
+        table = np.asarray(face["keys"], np.float64).reshape(-1, 6)
+        if not len(table):
+            continue
+        covers.append(Cover(layer, face.get("track", layer), bool(face.get("freehand")),
+                            [int(edge) for edge in face["spans"]], [int(frame) for frame in face.get("locked", ())],
+                            table[:, 0].tolist(), [tuple(row) for row in table[:, 1:].tolist()]))
+    return covers

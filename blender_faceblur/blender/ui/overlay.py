@@ -1,0 +1,298 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Each face's outline over the preview, with its name and state, and frames around strips whose faces show.
+
+Only drawn: nothing of the project is changed, and no render shows it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import bpy
+import numpy as np
+
+from ...core.editing import DELETED, NEVER
+from ...core.glance import Code
+from ..compositing import MARK
+from ..context import find_sequencer_scene
+from ..cover import MUST_BE_COVERED, find_lost_mask, find_mask
+from ..footage import KINDS, find_source_frame
+from ..operators.selection import find_active_footage
+from ..preferences import find_colors
+from ..projection import (
+    Array,
+    Projection,
+    RegionProjection,
+    find_outlines,
+    find_projection,
+    find_region_projection,
+)
+from ..strips import find_modifier
+from .knowledge import Cover, Known, find_code, find_switched_off, look_at
+
+COUNT = 48
+"""Points of an outline."""
+
+_DOT = np.stack([np.cos(np.linspace(0, 2 * np.pi, 8, endpoint=False)),
+                 np.sin(np.linspace(0, 2 * np.pi, 8, endpoint=False))], axis=1)
+_WORDS = {Code.OFF: "off", Code.LOCKED: "locked", Code.FOLLOWED: "", Code.DETECTED: "", Code.GUESSED: "guessed",
+          Code.DOUBTFUL: "doubtful"}
+KEPT_CLEAR = "kept clear"
+"""Begins the reason for which a person whom the editor keeps clear is not covered."""
+
+_OPAQUE = (".mp4", ".m4v", ".avi", ".mpg", ".mpeg", ".mts", ".m2ts", ".ts", ".jpg", ".jpeg")
+"""Ends of the names of files without an alpha channel."""
+
+Color = tuple[float, float, float, float]
+
+
+@dataclass(slots=True)
+class Drawing:
+    """Closed lines in pixels of the region, and words at places."""
+
+    thin: list[tuple[Array, Color]] = field(default_factory=list)
+    thick: list[tuple[Array, Color]] = field(default_factory=list)
+    words: list[tuple[str, tuple[float, float], Color]] = field(default_factory=list)
+    """Each with the middle of its lower edge."""
+
+
+class FACEBLUR_PT_overlays(bpy.types.Panel):
+    bl_label = "Face Blur"
+    bl_space_type = "SEQUENCE_EDITOR"
+    bl_region_type = "HEADER"
+    bl_parent_id = "SEQUENCER_PT_overlay"
+
+    def draw(self, context: bpy.types.Context) -> None:
+        scene = find_sequencer_scene(context)
+        if scene is None:
+            return
+        column = self.layout.column(align=True)
+        column.active = context.space_data.show_overlays
+        column.prop(scene.faceblur, "show_overlay")
+        column.prop(scene.faceblur, "show_coverage")
+
+
+_handles: list[Any] = []
+
+
+def add_overlay() -> None:
+    _handles.append(bpy.types.SpaceSequenceEditor.draw_handler_add(draw, (), "PREVIEW", "POST_PIXEL"))
+
+
+def remove_overlay() -> None:
+    bpy.types.SpaceSequenceEditor.draw_handler_remove(_handles.pop(), "PREVIEW")
+
+
+def draw() -> None:
+    """Called by Blender for each preview that it draws."""
+    context = bpy.context
+    scene, space = find_sequencer_scene(context), context.space_data
+    if scene is None or not scene.faceblur.show_overlay or not space.show_overlays or space.display_mode != "IMAGE":
+        return
+    drawing = compose(context, scene, context.region, space.display_channel)
+    _put_lines(drawing)
+    _put_words(drawing, context.preferences.system.ui_scale)
+
+
+def compose(context: bpy.types.Context, scene: bpy.types.Scene, region: bpy.types.Region, channel: int) -> Drawing:
+    """What is to be drawn over a preview that shows strips up to a `channel` (0 for all)."""
+    drawing, active = Drawing(), find_active_footage(context)
+    region_projection = find_region_projection(region)
+    unit, colors = context.preferences.system.ui_scale, find_colors()
+    is_used = any(MARK in mask for mask in bpy.data.masks)
+    for strip in list_shown(scene, channel):
+        projection = find_projection(scene, strip)
+        fault = find_fault(strip)
+        if fault and (is_used or strip.get(MUST_BE_COVERED)):
+            corners = region_projection.project(np.array(projection.picture_outline()))
+            drawing.thick.append((corners, colors["uncovered"]))
+            place = (float(corners[:, 0].mean()), float(corners[:, 1].max()) - 24 * unit)
+            drawing.words.append((f"{strip.name}: {fault}", place, colors["uncovered"]))
+        mask = find_mask(strip)
+        if mask is None:
+            continue
+        frame = find_source_frame(strip, scene.frame_current, max(mask.frame_end - mask.frame_start, 1))
+        if frame is None:
+            continue
+        known, chosen = look_at(mask), mask.layers.active if strip == active else None
+        off = find_switched_off(mask, known)
+        faces = [(cover, find_code(known, cover, frame, cover.track in off)) for cover in known.covers]
+        faces = [(cover, code) for cover, code in faces if code is not Code.NOTHING]
+        if faces:
+            numbers = np.array([cover.find_ellipse(frame) for cover, _ in faces])
+            outlines = region_projection.project(projection.project(find_outlines(numbers, COUNT)))
+            for (cover, code), outline in zip(faces, outlines, strict=True):
+                _add_face(drawing, cover, code, outline, colors[code.name.lower()], chosen, unit)
+                if cover.locked:
+                    _add_dots(drawing, cover, frame, outline, colors["locked"], unit,
+                              chosen is not None and chosen.name == cover.layer and (projection, region_projection))
+        _add_aside(drawing, known, frame, projection, region_projection, colors, unit)
+    return drawing
+
+
+def list_shown(scene: bpy.types.Scene, channel: int = 0) -> list[bpy.types.Strip]:
+    """Footage that the preview shows at the scene's frame, from below, in meta strips too.
+
+    What lies below a film that fills the canvas is not seen.
+    """
+    editor = scene.sequence_editor
+    shown: list[bpy.types.Strip] = []
+    for strip in sorted(_list_present(editor.strips, editor.channels, scene.frame_current), key=_find_height):
+        if channel > 0 and _find_height(strip)[0] > channel:
+            continue
+        if _hides(scene, strip):
+            shown.clear()
+        shown.append(strip)
+    return shown
+
+
+def _list_present(strips: Any, channels: Any, frame: int) -> Iterator[bpy.types.Strip]:
+    """Footage at a frame that is not muted; found without a look at each strip, as films are cut into many."""
+    starts, ends = np.empty(len(strips), np.int32), np.empty(len(strips), np.int32)
+    strips.foreach_get("frame_final_start", starts)
+    strips.foreach_get("frame_final_end", ends)
+    for number in np.flatnonzero((starts <= frame) & (frame < ends)).tolist():
+        strip = strips[number]
+        if strip.mute or channels[strip.channel].mute:
+            continue
+        if strip.type == "META":
+            yield from _list_present(strip.strips, strip.channels, frame)
+        elif strip.type in KINDS:
+            yield strip
+
+
+def _find_height(strip: bpy.types.Strip) -> tuple[int, ...]:
+    """The channels of the meta strips around a strip, and its own."""
+    parent = strip.parent_meta()
+    return (*_find_height(parent), strip.channel) if parent is not None else (strip.channel,)
+
+
+def _hides(scene: bpy.types.Scene, strip: bpy.types.Strip) -> bool:
+    """Whether nothing below a strip is seen, for certain."""
+    name = strip.filepath if strip.type == "MOVIE" else strip.elements[0].filename if len(strip.elements) else ""
+    if (not name.lower().endswith(_OPAQUE) or strip.blend_type not in ("REPLACE", "ALPHA_OVER")
+            or strip.blend_alpha < 1 or strip.parent_meta() is not None):
+        return False
+    projection = find_projection(scene, strip)
+    half = scene.render.resolution_x / 2, scene.render.resolution_y / 2
+    aspect = scene.render.pixel_aspect_x / scene.render.pixel_aspect_y
+    left, top, right, bottom = projection.shown
+    corners = [projection.to_source(x * half[0] * aspect, y * half[1]) for x in (-1, 1) for y in (-1, 1)]
+    return all(left - 0.5 <= x <= right + 0.5 and top - 0.5 <= y <= bottom + 0.5 for x, y in corners)
+
+
+def find_fault(strip: bpy.types.Strip) -> str:
+    """Why faces of a strip show, or all of it is covered, as far as a quick look tells; empty where all is well."""
+    modifier = find_modifier(strip)
+    if modifier is None:
+        return "its cover is gone, faces show" if strip.get(MUST_BE_COVERED) else "not analysed, faces show"
+    if modifier.mute or not modifier.enable:
+        return "its cover is switched off, faces show"
+    if not getattr(modifier, "show_preview", True):
+        return "its cover is not shown in the preview"
+    if find_mask(strip) is None:
+        return "its mask is lost, all is covered" if find_lost_mask(strip) else "all is covered"
+    return ""
+
+
+def _add_face(drawing: Drawing, cover: Cover, code: Code, outline: Array, color: Color,
+              chosen: bpy.types.MaskLayer | None, unit: float) -> None:
+    is_active = chosen is not None and chosen.name == cover.layer
+    if not cover.freehand:
+        (drawing.thick if is_active else drawing.thin).extend(
+            (part, color) for part in (_cut(outline) if code is Code.OFF else [_close(outline)]))
+    word = "drawn by hand" if cover.freehand else _WORDS[code]
+    words = (f"{cover.layer}: {word}" if word else cover.layer, _find_label(outline, unit), color)
+    drawing.words.insert(0 if is_active else len(drawing.words), words)
+
+
+def _add_dots(drawing: Drawing, cover: Cover, frame: int, outline: Array, color: Color, unit: float,
+              around: Any) -> None:
+    """A dot in the middle of a face at a locked key; of the active face small ones at the keys before and after."""
+    if frame in cover.locked:
+        drawing.thick.append((_close(outline.mean(axis=0) + 2.5 * unit * _DOT), color))
+    if around:
+        projection, region_projection = around
+        near = [max((key for key in cover.locked if key < frame), default=None),
+                min((key for key in cover.locked if key > frame), default=None)]
+        for key in near:
+            if key is not None:
+                place = np.array(projection.to_canvas(*cover.find_ellipse(key)[:2]))
+                drawing.thin.append((_close(region_projection.project(place) + 2.0 * unit * _DOT), color))
+
+
+def _add_aside(drawing: Drawing, known: Known, frame: int, projection: Projection,
+               region_projection: RegionProjection, colors: dict[str, Color], unit: float) -> None:
+    """What may be a face and is not covered, and what is never to be."""
+    for track in known.overview.aside if known.overview is not None else ():
+        at = track.find_place(frame)
+        if at is None or track.ellipses is None or track.aside == DELETED:
+            continue
+        points = find_outlines(track.ellipses[at:at + 1], COUNT)
+        outline = region_projection.project(projection.project(points))[0]
+        chosen = track.kind == NEVER or track.aside.startswith(KEPT_CLEAR)
+        color = colors["off" if chosen else "doubtful"]
+        drawing.thin.extend((part, color) for part in _cut(outline))
+        word = track.aside if chosen else "not covered"
+        drawing.words.append((f"{track.name}: {word}", _find_label(outline, unit), color))
+
+
+def _find_label(outline: Array, unit: float) -> tuple[float, float]:
+    """Above it, in the middle."""
+    return float(outline[:, 0].mean()), float(outline[:, 1].max()) + 5 * unit
+
+
+def _close(points: Array) -> Array:
+    return np.concatenate([points, points[:1]])
+
+
+def _cut(points: Array) -> list[Array]:
+    """Dashes."""
+    return [points[start:start + 3] for start in range(0, len(points), 4)]
+
+
+def _put_lines(drawing: Drawing) -> None:
+    import gpu
+    from gpu_extras.batch import batch_for_shader
+
+    shader = gpu.shader.from_builtin("POLYLINE_FLAT_COLOR")
+    shader.bind()
+    shader.uniform_float("viewportSize", gpu.state.viewport_get()[2:])
+    gpu.state.blend_set("ALPHA")
+    unit = bpy.context.preferences.system.ui_scale
+    for lines, width in ((drawing.thin, 1.5), (drawing.thick, 3.0)):
+        if not lines:
+            continue
+        points = np.concatenate([np.repeat(line, 2, axis=0)[1:-1] for line, _ in lines]).astype(np.float32)
+        counts = [2 * len(line) - 2 for line, _ in lines]
+        colors = np.repeat(np.array([color for _, color in lines], np.float32), counts, axis=0)
+        shade = np.broadcast_to(np.array((0, 0, 0, 0.45), np.float32), colors.shape)
+        # A dark rim keeps a line visible on any picture.
+        for tone, more in ((np.ascontiguousarray(shade), 2.0), (colors, 0.0)):
+            shader.uniform_float("lineWidth", (width + more) * unit)
+            batch_for_shader(shader, "LINES", {"pos": points, "color": tone}).draw(shader)
+    gpu.state.blend_set("NONE")
+
+
+def _put_words(drawing: Drawing, unit: float) -> None:
+    """Words that would lie on others move up, or are left out; the active face's come first."""
+    import blf
+
+    font, taken = 0, list[tuple[float, float, float, float]]()
+    blf.size(font, 12 * unit)
+    blf.enable(font, blf.SHADOW)
+    blf.shadow(font, 5, 0.0, 0.0, 0.0, 0.9)
+    for text, (x, y), color in drawing.words:
+        width, height = blf.dimensions(font, text)[0], 14 * unit
+        left = x - width / 2
+        for low in (y, y + height, y + 2 * height):
+            box = left, low, left + width, low + height
+            if not any(box[0] < o[2] and o[0] < box[2] and box[1] < o[3] and o[1] < box[3] for o in taken):
+                taken.append(box)
+                blf.color(font, *color)
+                blf.position(font, left, low, 0)
+                blf.draw(font, text)
+                break
+    blf.disable(font, blf.SHADOW)

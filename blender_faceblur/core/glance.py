@@ -1,0 +1,169 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a drawing needs of a tracks document, read without making its samples: eight times as fast.
+
+What is wrong in the document is told by `document.from_json`; here it is no document at all.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection
+from dataclasses import dataclass
+from enum import IntEnum
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .types import Doubt
+
+Codes = NDArray[np.uint8]
+
+
+class Code(IntEnum):
+    """How a face, or all faces of a frame, is covered: the worst is the highest."""
+
+    NOTHING = 0
+    OFF = 1
+    LOCKED = 2
+    DETECTED = 3
+    FOLLOWED = 4
+    GUESSED = 5
+    DOUBTFUL = 6
+
+
+_LETTERS = {"l": Code.LOCKED, "d": Code.DETECTED, "f": Code.FOLLOWED, "i": Code.GUESSED, "h": Code.GUESSED}
+_TABLE = np.zeros(256, np.uint8)
+for _letter, _code in _LETTERS.items():
+    _TABLE[ord(_letter)] = _code
+
+
+@dataclass(frozen=True, slots=True)
+class Glance:
+    """A track. `spans` and `off` are flat: start, stop, start, stop; half-open."""
+
+    name: str
+    kind: str
+    locked: bool
+    spans: list[int]
+    off: list[int]
+    codes: Codes
+    """One for each frame of the spans."""
+    aside: str = ""
+    """Why it is not covered, see `Track.aside`."""
+    ellipses: NDArray[np.float64] | None = None
+    """Of a track that is set aside: N x 5 (cx, cy, rx, ry, angle), one for each frame of the spans."""
+
+    def find_place(self, source_frame: int) -> int | None:
+        """Where a frame stands in `codes`; None where the track has no sample."""
+        at = 0
+        for start, stop in zip(self.spans[::2], self.spans[1::2], strict=True):
+            if start <= source_frame < stop:
+                return at + source_frame - start
+            at += stop - start
+        return None
+
+    def is_off(self, source_frame: int) -> bool:
+        return any(start <= source_frame < stop for start, stop in zip(self.off[::2], self.off[1::2], strict=True))
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """All that is drawn of a document."""
+
+    frame_count: int
+    expansion: float
+    tracks: dict[str, Glance]
+    aside: list[Glance]
+    doubts: list[Doubt]
+    """Those that nobody has judged."""
+
+    def find_codes(self, off: Collection[str] = (), only: str = "") -> Codes:
+        """The worst code of each source frame, over all tracks or `only` one; `off` are names of those switched off.
+
+        Doubts are left out: see `find_doubtful`.
+        """
+        codes = np.zeros(self.frame_count, np.uint8)
+        for track in self.tracks.values():
+            if only and track.name != only:
+                continue
+            own = np.zeros(self.frame_count, np.uint8)
+            at = 0
+            for start, stop in zip(track.spans[::2], track.spans[1::2], strict=True):
+                own[start:stop] = Code.OFF if track.name in off else track.codes[at:at + stop - start]
+                at += stop - start
+            for start, stop in zip(track.off[::2], track.off[1::2], strict=True):
+                own[start:stop][own[start:stop] > 0] = Code.OFF
+            np.maximum(codes, own, out=codes)
+        return codes
+
+    def find_doubtful(self, off: Collection[str] = (), only: str = "") -> Codes:
+        """`Code.DOUBTFUL` where something is doubtful, of all tracks or `only` one, else nothing; by source frame."""
+        codes = np.zeros(self.frame_count, np.uint8)
+        for doubt in self.doubts:
+            if doubt.track not in off and (not only or doubt.track == only):
+                codes[doubt.start:doubt.stop] = Code.DOUBTFUL
+        return codes
+
+    def find_doubts(self, source_frame: int) -> list[Doubt]:
+        return [doubt for doubt in self.doubts if doubt.start <= source_frame < doubt.stop]
+
+
+def read_overview(text: str) -> Overview | None:
+    """What is drawn of the tracks document (JSON) `text`; None where it is damaged."""
+    try:
+        content = json.loads(text)
+        count, expansion = int(content["source"]["frame_count"]), float(content["expansion"])
+        if not 0 < count <= 10_000_000:
+            return None
+        tracks = [_read_track(track, count) for track in content["tracks"]]
+        aside = [_read_track(track, count, expansion) for track in content.get("aside", ())]
+        doubts = [_read_doubt(doubt) for doubt in content["doubts"]]
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError):
+        return None
+    return Overview(count, expansion, {track.name: track for track in tracks}, aside, doubts)
+
+
+def find_worst(codes: Codes, starts: NDArray[np.intp], stops: NDArray[np.intp]) -> Codes:
+    """The worst code in each of the half-open frame ranges, which lie in `codes`; of an empty one that of its start."""
+    edges = np.stack([starts, np.maximum(stops, starts + 1)], axis=1).ravel()
+    # The last range may end with the codes, where no range may begin.
+    worst: Codes = np.maximum.reduceat(np.append(codes, np.uint8(0)), edges)[::2]
+    return worst
+
+
+def find_runs(codes: Codes) -> list[tuple[int, int, int]]:
+    """Start, stop and code of each run of one code."""
+    edges = [0, *(np.flatnonzero(np.diff(codes)) + 1).tolist(), len(codes)]
+    return [(start, stop, int(codes[start])) for start, stop in pairwise(edges) if stop > start]
+
+
+def _read_track(content: dict[str, Any], count: int, expansion: float | None = None) -> Glance:
+    spans, off = _read_ranges(content["spans"], count), _read_ranges(content.get("off", ()), count)
+    codes = _TABLE[np.frombuffer(content["evidence"].encode("latin-1"), np.uint8)]
+    if len(codes) != sum(spans[1::2]) - sum(spans[::2]):
+        raise ValueError("evidence")
+    ellipses = None
+    if expansion is not None:
+        columns = [np.array(content[name], np.float64) for name in ("cx", "cy", "rx", "ry", "angle")]
+        # What is never blurred is drawn as it is.
+        grown = 0.01 * (expansion if content.get("kind") != "never" else 1.0)
+        ellipses = np.stack(columns, axis=1) * [0.01, 0.01, grown, grown, 1e-4]
+        if ellipses.shape != (len(codes), 5):
+            raise ValueError("columns")
+    return Glance(str(content["name"]), str(content.get("kind", "face")), bool(content.get("locked", False)), spans,
+                  off, codes, str(content.get("aside", "")), ellipses)
+
+
+def _read_ranges(pairs: list[list[int]], count: int) -> list[int]:
+    edges = [int(edge) for start, stop in pairs for edge in (start, stop)]
+    if any(one > other for one, other in pairwise([0, *edges, count])):
+        raise ValueError("ranges")
+    return edges
+
+
+def _read_doubt(content: dict[str, Any]) -> Doubt:
+    left, top, right, bottom = (float(number) for number in content["box"])
+    return Doubt(max(int(content["start"]), 0), int(content["stop"]), (left, top, right, bottom),
+                 float(content["confidence"]), str(content["reason"]), str(content.get("track", "")))
