@@ -1,0 +1,164 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The queue of doubtful places: its order, what counts as judged, and that judgements outlast a new analysis."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from fractions import Fraction
+
+import pytest
+
+from blender_faceblur.core import doubts, editing, review
+from blender_faceblur.core.document import from_json, to_json
+from blender_faceblur.core.types import (
+    Doubt,
+    Ellipse,
+    Evidence,
+    FaceBlurError,
+    Sample,
+    Shot,
+    SourceInfo,
+    Track,
+    TrackDocument,
+)
+
+WEAK = "found weakly in 3 frames only"
+
+
+def make_track(name: str, frames: range, x: float = 300.0, size: float = 60.0) -> Track:
+    return Track(name, [Sample(f, Ellipse(x, 200, size, size), Evidence.DETECTED, 0.8) for f in frames])
+
+
+def doubt_about(track: Track, reason: str, start: int, stop: int, confidence: float = 0.5) -> Doubt:
+    own = [s for s in track.samples if start <= s.source_frame < stop]
+    return replace(doubts.tell_samples(track.name, own, reason), confidence=confidence)
+
+
+@pytest.fixture
+def document() -> TrackDocument:
+    one, two, small = (make_track("Face 01", range(10, 60)), make_track("Face 02", range(100, 190), 100.0),
+                       make_track("Face 03", range(20, 120), 500.0, 8.0))
+    weak = make_track("Perhaps 01", range(70, 73), 400.0)
+    weak.aside = WEAK
+    source = SourceInfo("a.mp4", "movie", 640, 480, 200, Fraction(25), "0" * 64)
+    return TrackDocument(source, "balanced", 1.4, [], [Shot(0, 95), Shot(95, 200)], [one, two, small], [
+        doubt_about(one, doubts.FAST, 20, 30),
+        doubt_about(one, doubts.ENDS, 55, 60),
+        doubt_about(weak, WEAK, 70, 73),
+        doubt_about(two, doubts.BEGINS, 100, 105),
+        doubt_about(two, doubts.ONE_VOICE, 100, 190),
+        doubt_about(small, doubts.ENDS, 115, 120),
+    ], aside=[weak])
+
+
+def find(document: TrackDocument, kind: str, track: str) -> review.Doubtful:
+    return next(d for d in review.list_doubts(document) if d.key.startswith(kind) and d.track == track)
+
+
+def test_what_may_show_comes_before_what_is_covered(document: TrackDocument) -> None:
+    order = [(d.key.split()[0], d.track) for d in review.list_doubts(document)]
+    assert order[0] in (("ends", "Face 01"), ("begins", "Face 02"))
+    assert order[-1] == ("lone", "Face 02")
+    assert order.index(("weak", "Perhaps 01")) < order.index(("lone", "Face 02"))
+    assert order.index(("ends", "Face 03")) > order.index(("ends", "Face 01")), "a small face shows less"
+
+
+def test_one_is_sent_where_the_face_may_show(document: TrackDocument) -> None:
+    assert find(document, "ends", "Face 01").frame == 60
+    begins = find(document, "begins", "Face 02")
+    assert begins.frame == 99
+    assert begins.sentence.startswith("'Face 02' begins 5 frames after a cut.")
+    assert find(document, "weak", "Perhaps 01").sentence == (
+        "'Perhaps 01' found weakly in 3 frames only, and is not covered. Is it a face?")
+
+
+def test_judgements_are_kept_and_may_change(document: TrackDocument) -> None:
+    ends = find(document, "ends", "Face 01")
+    review.judge(document, ends.key, "fine")
+    assert review.count_left(document) == 5
+    again = from_json(to_json(document))
+    assert find(again, "ends", "Face 01").verdict == "fine"
+    review.judge(again, ends.key, "fixed")
+    assert again.reviewed == [f"{ends.key}=fixed"]
+
+
+@pytest.mark.parametrize("line", ["ends 1-2 3,4,5,6", "", "nonsense=fine", "ends 1-2 3,4,5,6=perhaps", "=" * 300])
+def test_lines_that_say_nothing_judge_nothing(document: TrackDocument, line: str) -> None:
+    document.reviewed = [line]
+    assert review.count_left(document) == 6
+    if "=" not in line:
+        with pytest.raises(FaceBlurError):
+            review.judge(document, line, "nonsense")
+
+
+@pytest.mark.parametrize(("shift", "later", "kept"), [(0, 0, True), (6, 1, True), (200, 0, False), (0, 40, False)])
+def test_a_new_analysis_asks_again_only_where_something_is_new(
+    document: TrackDocument, shift: float, later: int, kept: bool
+) -> None:
+    review.judge(document, find(document, "ends", "Face 01").key, "fine")
+    old = document.doubts[1]
+    x1, y1, x2, y2 = old.box
+    moved = replace(old, start=old.start + later, stop=old.stop + later, box=(x1 + shift, y1, x2 + shift, y2),
+                    track="Face 02")
+    document.doubts[1] = moved
+    assert (review.count_left(document) == 5) is kept
+    document.doubts[1] = replace(moved, reason=doubts.BEGINS)
+    assert review.count_left(document) == 6, "of another kind"
+
+
+def test_what_an_editor_decided_elsewhere_is_not_asked(document: TrackDocument) -> None:
+    editing.switch(editing.find_track(document, "Face 01"), 50, 70, False)
+    assert find(document, "ends", "Face 01").verdict == "off"
+    assert find(document, "fast", "Face 01").verdict == "", "only where all of it is off"
+    editing.delete(document, "Face 02")
+    assert find(document, "begins", "Face 02").verdict == "left"
+    assert review.count_left(document) == 3
+
+
+def test_what_is_no_longer_covered_is_asked_about(document: TrackDocument) -> None:
+    """An analysis that no longer finds a face sets its track aside without a doubt."""
+    lost = document.tracks.pop(0)
+    lost.name, lost.aside = "Perhaps 02", "not found again by the new analysis"
+    document.aside.append(lost)
+    document.doubts = [d for d in document.doubts if d.track != "Face 01"]
+    asked = find(document, "lost", "Perhaps 02")
+    assert not asked.covered and asked.risk > 0.4 and (asked.start, asked.stop) == (10, 60)
+
+
+def test_bringing_a_track_back_keeps_its_doubt(document: TrackDocument) -> None:
+    weak = find(document, "weak", "Perhaps 01")
+    name = editing.bring_back(document, weak.track).name
+    review.judge(document, weak.key, "covered")
+    again = find(document, "weak", name)
+    assert again.covered and again.verdict == "covered"
+
+
+def test_a_whole_track_is_switched_off_where_all_of_it_is_in_doubt(document: TrackDocument) -> None:
+    assert find(document, "lone", "Face 02").off_frames == (100, 190)
+    assert find(document, "fast", "Face 01").off_frames == (20, 30)
+
+
+def test_only_what_is_shown_is_counted(document: TrackDocument) -> None:
+    assert review.count_left(document, (0, 65)) == 2
+    assert review.count_left(document, (60, 70)) == 0
+
+
+def test_a_correction_in_its_frames_fixes_a_place(document: TrackDocument) -> None:
+    fast = find(document, "fast", "Face 01")
+    assert not review.is_fixed(document, fast)
+    editing.set_key(editing.find_track(document, "Face 01"), 24, Ellipse(310, 200, 60, 60), 5)
+    assert review.is_fixed(document, fast)
+
+
+def test_a_doubt_whose_track_was_merged_is_about_the_one_that_is_there(document: TrackDocument) -> None:
+    document.doubts[0] = replace(document.doubts[0], track="Face 99")
+    assert find(document, "fast", "Face 01").covered
+
+
+def test_the_clearest_frame_is_large_sure_and_whole() -> None:
+    samples = [Sample(0, Ellipse(300, 200, 20, 20), Evidence.DETECTED, 0.9),
+               Sample(1, Ellipse(300, 200, 60, 60), Evidence.DETECTED, 0.8),
+               Sample(2, Ellipse(300, 200, 80, 80), Evidence.FLOW, 0.8),
+               Sample(3, Ellipse(300, 200, 62, 62), Evidence.DETECTED, 0.3),
+               Sample(4, Ellipse(0, 200, 80, 80), Evidence.DETECTED, 0.9)]
+    assert review.find_clearest(samples, (640, 480)).source_frame == 1
