@@ -11,12 +11,13 @@ from fractions import Fraction
 from pathlib import Path
 
 from ..core.settings import DEFAULT_EXPANSION
-from ..core.types import Ellipse, FaceBlurError
+from ..core.types import Box, Ellipse, FaceBlurError
 from ..detectors.providers import choose_providers, label_provider
 from .process import WorkerProcess
 from .protocol import (
     AnalysisRequest,
     ErrorMessage,
+    Finished,
     FollowRequest,
     Message,
     ProbeRequest,
@@ -26,6 +27,8 @@ from .protocol import (
     Result,
     Running,
     Started,
+    Thumbnail,
+    ThumbnailsRequest,
     Waiting,
     Warned,
     parse_line,
@@ -33,7 +36,7 @@ from .protocol import (
 )
 
 _START_S, _SILENCE_S = 120.0, 300.0
-_FROM_CHILD = (Started, Running, Progress, Warned, Result, ErrorMessage)
+_FROM_CHILD = (Started, Running, Progress, Warned, Result, Verified, ErrorMessage)
 
 
 def build_request(
@@ -62,6 +65,67 @@ def build_follow_request(
     numbers = [[float(frame), e.cx, e.cy, e.rx, e.ry, e.angle] for frame, e in keys.items()]
     return FollowRequest(str(source.resolve()), str(output.resolve()), fingerprint, numbers, start, stop, list(cuts),
                          _list_folders(), list(files), rate)
+
+
+def build_thumbnails_request(
+    source: Path, fingerprint: str, faces: Sequence[tuple[int, Box]], side: int, *, files: Sequence[str] = (),
+    frame_rate: Fraction | None = None,
+) -> ThumbnailsRequest:
+    """A request for small square pictures of faces, each given by its source frame and its box."""
+    rate = [] if frame_rate is None else [frame_rate.numerator, frame_rate.denominator]
+    return ThumbnailsRequest(str(source.resolve()), fingerprint, [[float(frame), *box] for frame, box in faces], side,
+                             _list_folders(), list(files), rate)
+
+
+def run_thumbnails(
+    request: ThumbnailsRequest, wait_s: float | None = None, *, python: str | None = None, script: Path | None = None,
+    silence_timeout_s: float = _START_S,
+) -> Generator[Thumbnail | Waiting, None, None]:
+    """The pictures, as they are made; raises FaceBlurError where they cannot be. With `wait_s` see `run_job`."""
+    process = WorkerProcess(to_line(request), python, *([script] if script else []))
+    heard = time.monotonic()
+    try:
+        while True:
+            left = heard + silence_timeout_s - time.monotonic()
+            try:
+                line = process.lines.get(timeout=max(left if wait_s is None else min(left, wait_s), 0))
+            except queue.Empty:
+                if time.monotonic() - heard > silence_timeout_s:
+                    raise FaceBlurError(
+                        f"The process that makes thumbnails has said nothing for {silence_timeout_s:.0f} s.") from None
+                if wait_s is not None:
+                    yield Waiting()
+                continue
+            heard = time.monotonic()
+            if line is None:
+                raise FaceBlurError(f"The process that makes thumbnails has ended early ({process.end_story()}).")
+            try:
+                message = parse_line(line, (Started, Thumbnail, Finished, ErrorMessage))
+            except ProtocolError as error:
+                raise FaceBlurError(f"The process that makes thumbnails sent no message: {error}.") from error
+            if isinstance(message, ErrorMessage):
+                raise FaceBlurError(message.text)
+            if isinstance(message, Finished):
+                return
+            if isinstance(message, Thumbnail):
+                yield message
+    finally:
+        process.kill()
+
+
+def build_verify_request(
+    source: Path, film: Path, tracks: Path, output: Path, samples_across: float = 6.0, every: int = 3, *,
+    shown: Sequence[tuple[int, int, int]] = (), place: Sequence[float] = (), files: Sequence[str] = (),
+    frame_rate: Fraction | None = None, provider: str = "auto",
+) -> VerifyRequest:
+    """A request to compare a finished film with its source; see `protocol.VerifyRequest`.
+
+    `run_job` runs it; the last message is a Verified, whose `output` `core.verifying.from_json` reads.
+    """
+    rate = [] if frame_rate is None else [frame_rate.numerator, frame_rate.denominator]
+    return VerifyRequest(str(source.resolve()), str(film.resolve()), str(tracks.resolve()), str(output.resolve()),
+                         _list_folders(), samples_across, every, [list(run) for run in shown], list(place),
+                         list(files), rate, provider)
 
 
 def probe_providers(
@@ -100,7 +164,7 @@ def _list_folders() -> list[str]:
 
 
 def run_job(
-    request: AnalysisRequest | FollowRequest,
+    request: AnalysisRequest | FollowRequest | VerifyRequest,
     wait_s: float | None = None,
     *,
     python: str | None = None,
@@ -126,7 +190,7 @@ def run_job(
 
 
 def _follow(
-    process: WorkerProcess, request: AnalysisRequest | FollowRequest, wait_s: float | None, start_timeout_s: float,
+    process: WorkerProcess, request: AnalysisRequest | FollowRequest | VerifyRequest, wait_s: float | None, start_timeout_s: float,
     silence_timeout_s: float,
 ) -> Iterator[Message]:
     started = False
@@ -154,12 +218,12 @@ def _follow(
         except ProtocolError as error:
             yield ErrorMessage(f"The analysis process sent something that is no message: {error}.")
             return
-        if isinstance(message, Result) and not (
+        if isinstance(message, Result | Verified) and not (
             process.ended_well() and message.output == request.output and Path(message.output).is_file()
         ):
             yield ErrorMessage(f"The analysis process failed after its result ({process.end_story()}).")
             return
         started = started or isinstance(message, Started)
         yield message
-        if isinstance(message, Result | ErrorMessage):
+        if isinstance(message, Result | Verified | ErrorMessage):
             return

@@ -88,10 +88,48 @@ class FollowRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class VerifyRequest:
+    """Compare the finished `film` with its `source` and the tracks document at `tracks`; the result goes to `output`.
+
+    `every`: the detectors look at each frame of the film that is a multiple of it. `samples_across` is the effect's.
+    `shown` says which source frames the film shows, runs of [film frame, source frame, length]; nothing: all, in
+    order. `place` is the 2 x 3 matrix, row by row, from the source's pixels to the film's; nothing: the same pixels.
+    """
+
+    source: str
+    film: str
+    tracks: str
+    output: str
+    sys_path: list[str]
+    samples_across: float = 6.0
+    every: int = 3
+    shown: list[list[int]] = field(default_factory=list)
+    place: list[float] = field(default_factory=list)
+    files: list[str] = field(default_factory=list)
+    frame_rate: list[int] = field(default_factory=list)
+    provider: str = "auto"
+    protocol: int = PROTOCOL
+
+
+@dataclass(frozen=True, slots=True)
 class ProbeRequest:
     """Say which of onnxruntime's providers there are."""
 
     sys_path: list[str]
+    protocol: int = PROTOCOL
+
+
+@dataclass(frozen=True, slots=True)
+class ThumbnailsRequest:
+    """Cut a picture of `side` x `side` pixels around each of `faces` (frame and the box x1, y1, x2, y2) and tell it."""
+
+    source: str
+    fingerprint: str
+    faces: list[list[float]]
+    side: int
+    sys_path: list[str]
+    files: list[str] = field(default_factory=list)
+    frame_rate: list[int] = field(default_factory=list)
     protocol: int = PROTOCOL
 
 
@@ -119,7 +157,7 @@ class Running:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """`stage` is "detect", "link" or "follow"; `fps` counts source frames per second since the start."""
+    """`stage` is "detect", "link", "follow" or "verify"; `fps` counts source frames per second since the start."""
 
     stage: str
     done: int
@@ -146,6 +184,17 @@ class Result:
 
 
 @dataclass(frozen=True, slots=True)
+class Verified:
+    """The verification (see `core.verifying`) lies whole at `output`."""
+
+    output: str
+    frames: int
+    leaks: int
+    doubts: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class ErrorMessage:
     """The work has failed; nothing was written."""
 
@@ -153,8 +202,17 @@ class ErrorMessage:
 
 
 @dataclass(frozen=True, slots=True)
+class Thumbnail:
+    """The picture of the face of that number in the request: RGB, a byte each, rows from the top, in base64."""
+
+    number: int
+    side: int
+    pixels: str
+
+
+@dataclass(frozen=True, slots=True)
 class Finished:
-    """A segment process has reported all of its frames; `notes` are what the source had to say."""
+    """A process has told all of its frames, or pictures; `notes` are what the source had to say."""
 
     frames: int
     notes: list[str]
@@ -177,17 +235,18 @@ class Frame:
     looked: bool
 
 
-Message = Started | Running | Progress | Warned | Result | ErrorMessage | Waiting
-"""What `run_job` yields."""
+Message = Started | Running | Progress | Warned | Result | Verified | ErrorMessage | Waiting
+"""What `run_job` yields; a verification ends with a Verified where others have a Result."""
 
 _KINDS: dict[str, type] = {
     "analyse": AnalysisRequest, "segment": SegmentRequest, "probe": ProbeRequest, "follow": FollowRequest,
-    "started": Started,
+    "verify": VerifyRequest, "started": Started, "verified": Verified,
+    "thumbnails": ThumbnailsRequest, "thumbnail": Thumbnail,
     "running": Running, "progress": Progress, "warning": Warned, "result": Result, "error": ErrorMessage,
     "finished": Finished, "frame": Frame, "providers": Providers,
 }
 _NAMES = {kind: name for name, kind in _KINDS.items()}
-_REQUESTS = (AnalysisRequest, SegmentRequest, ProbeRequest, FollowRequest)
+_REQUESTS = (AnalysisRequest, SegmentRequest, ProbeRequest, FollowRequest, ThumbnailsRequest)
 
 M = TypeVar("M")
 

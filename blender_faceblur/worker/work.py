@@ -25,6 +25,7 @@ from ..detectors.providers import CPU, MOST_GPU_PROCESSES, choose_providers, lis
 from ..paths import find_model, list_models
 from ..storage import name_stored, read_stored, store
 from .checkpoint import Checkpoint, split_known
+from .ensemble import list_usable
 from .follow import follow
 from .opening import open_requested
 from .process import WorkerProcess
@@ -42,12 +43,15 @@ from .protocol import (
     Running,
     SegmentRequest,
     Started,
+    ThumbnailsRequest,
     Warned,
     from_record,
     parse_line,
     to_line,
     to_record,
 )
+from .verify import verify
+from .thumbnails import cut_faces
 
 _TELL_S = 0.3
 _SEGMENT_SILENCE_S = 240.0
@@ -63,13 +67,18 @@ def serve(line: str, messages: TextIO) -> int:
         messages.flush()
 
     try:
-        request: object = parse_line(line, (AnalysisRequest, SegmentRequest, ProbeRequest, FollowRequest))
+        request: object = parse_line(line, (
+            AnalysisRequest, SegmentRequest, ProbeRequest, FollowRequest, ThumbnailsRequest))
         if isinstance(request, SegmentRequest):
             _look_at_segment(request, tell)
         elif isinstance(request, AnalysisRequest):
             _lead(request, tell)
         elif isinstance(request, FollowRequest):
             follow(request, tell)
+        elif isinstance(request, ThumbnailsRequest):
+            cut_faces(request, tell)
+        elif isinstance(request, VerifyRequest):
+            verify(request, tell)
         elif isinstance(request, ProbeRequest):
             tell(Providers(list_available()))
     except (FaceBlurError, ProtocolError) as error:
@@ -81,28 +90,9 @@ def serve(line: str, messages: TextIO) -> int:
     return 0
 
 
-def _available(preset: Preset) -> tuple[set[str], list[str]]:
-    """The preset's detectors whose weights and packages are there and right, and why the others are not."""
-    names, reasons = set(), []
-    for name in list_detectors(preset):
-        kind = find_detector(name)
-        try:
-            for weights in (name, *kind.further_weights):
-                find_model(weights)
-        except FaceBlurError as error:
-            reasons.append(str(error))
-            continue
-        problem = kind.find_problem()
-        if problem:
-            reasons.append(problem)
-        else:
-            names.add(name)
-    return names, list(dict.fromkeys(reasons))
-
-
 def _look_at_segment(request: SegmentRequest, tell: Tell) -> None:
     preset = find_preset(request.preset)
-    uses, _ = choose_detectors(preset, _available(preset)[0])
+    uses, _ = choose_detectors(preset, list_usable(preset)[0])
     with open_requested(request) as source, ExitStack() as opened:
         info = source.info
         if info.fingerprint != request.fingerprint:
@@ -141,7 +131,7 @@ def _lead(request: AnalysisRequest, tell: Tell) -> None:
     preset = find_preset(request.preset)
     if not EXPANSIONS[0] <= request.expansion <= EXPANSIONS[1]:
         raise FaceBlurError(f"The expansion must lie between {EXPANSIONS[0]} and {EXPANSIONS[1]}.")
-    available, reasons = _available(preset)
+    available, reasons = list_usable(preset)
     uses, notes = choose_detectors(preset, available)
     notes += reasons
     providers = choose_providers(list_available(), request.provider, sys.platform)

@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Cut small pictures of faces out of a source; they are told, and written nowhere."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..core.types import Box, FaceBlurError
+from .opening import open_requested
+from .protocol import Finished, Started, Thumbnail, ThumbnailsRequest
+
+_AROUND = 1.4
+"""Side of the square that is cut out, in the longer side of the face's box."""
+
+_MOST_SIDE = 512
+
+
+def cut_faces(request: ThumbnailsRequest, tell: Callable[[Any], None]) -> None:
+    """Do what the request asks and tell each picture, in the order of their frames. Raises FaceBlurError."""
+    if not 1 <= request.side <= _MOST_SIDE or any(len(face) != 5 for face in request.faces):
+        raise FaceBlurError("These are no faces of which pictures could be made.")
+    with open_requested(request, request.fingerprint) as source:
+        count = source.info.frame_count
+        wanted = sorted((int(face[0]), number) for number, face in enumerate(request.faces) if 0 <= face[0] < count)
+        tell(Started(len(wanted)))
+        for frame, group in groupby(wanted, key=lambda pair: pair[0]):
+            _, picture = next(iter(source.frames(frame, frame + 1)))
+            for _, number in group:
+                x1, y1, x2, y2 = request.faces[number][1:]
+                seen = cut_square(picture, (x1, y1, x2, y2), request.side)
+                tell(Thumbnail(number, request.side, base64.b64encode(seen.tobytes()).decode("ascii")))
+        tell(Finished(len(wanted), source.notes()))
+
+
+def cut_square(picture: NDArray[np.uint8], box: Box, side: int) -> NDArray[np.uint8]:
+    """What is around a box of a BGR picture, as `side` x `side` x 3 RGB; beyond the picture its edge goes on."""
+    import cv2
+
+    height, width = picture.shape[:2]
+    reach = min(max(box[2] - box[0], box[3] - box[1], 4.0) * _AROUND, max(width, height)) / 2
+    x, y = (min(max((low + high) / 2, 0.0), most) for low, high, most in (
+        (box[0], box[2], width), (box[1], box[3], height)))
+    columns, rows = (np.clip(np.arange(round(at - reach), max(round(at + reach), round(at - reach) + 1)), 0, most - 1)
+                     for at, most in ((x, width), (y, height)))
+    square = picture[rows[:, None], columns, ::-1]
+    shrinks = len(columns) > side
+    return np.asarray(cv2.resize(square, (side, side), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR),
+                      np.uint8)
