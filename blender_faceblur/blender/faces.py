@@ -26,6 +26,10 @@ class Face:
     evidence: dict[Evidence, int]
     track: str = ""
     freehand: bool = False
+    clearest: int = 0
+    """The source frame in which the face is seen best."""
+    size: float = 0.0
+    """Of its cover there, in pixels, as the side of a square."""
 
     @property
     def frames(self) -> int:
@@ -48,7 +52,8 @@ def read_face(mask: bpy.types.Mask, name: str) -> Face:
     spans = list(known["spans"])
     return Face(name, list(zip(spans[::2], spans[1::2], strict=True)),
                 dict(zip(Evidence, known["evidence"], strict=False)), known.get("track", name),
-                bool(known.get("freehand")))
+                bool(known.get("freehand")), int(known.get("clearest", spans[0] if spans else 0)),
+                float(known.get("size", 0.0)))
 
 
 def describe_origin(face: Face) -> str:

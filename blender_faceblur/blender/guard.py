@@ -32,7 +32,6 @@ from .cover import (
 )
 from .curves import find_curves
 from .footage import KINDS, find_footage
-from .masks import read_document
 from .preferences import find_preferences
 from .running import STATE
 from .strips import TIMES, align_mask_strip, find_modifier, is_out_of_speed
@@ -100,12 +99,10 @@ def check_strip(scene: bpy.types.Scene, strip: bpy.types.Strip, with_doubts: boo
         find("Its mask is lost: the whole picture is covered.", shows=False)
     else:
         _check_mask(scene, strip, mask_strip, mask, find)
-        with suppress(FaceBlurError):
-            document = read_document(mask)
-            left = len(document.doubts) - len(document.reviewed)
-            if with_doubts and left > 0:
-                have = "has" if left == 1 else "have"
-                find(f"{count(left, 'doubtful place')} {have} not been reviewed.", repair=False)
+        left = int(mask[MARK].get("doubts", 0))
+        if with_doubts and left > 0:
+            have = "has" if left == 1 else "have"
+            find(f"{count(left, 'doubtful place')} {have} not been reviewed.", repair=False)
     return faults
 
 

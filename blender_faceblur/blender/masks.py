@@ -26,6 +26,7 @@ from ..core.document import from_json, to_json
 from ..core.editing import copy_document
 from ..core.keyframes import HANDLE, opacity_spans, simplify
 from ..core.matching import follows
+from ..core.review import count_left, find_clearest
 from ..core.types import Ellipse, Evidence, FaceBlurError, Keyframe, Track, TrackDocument
 from .compositing import MARK
 from .context import borrow_area
@@ -114,6 +115,7 @@ def _rewrite(scene: bpy.types.Scene, mask: bpy.types.Mask, document: TrackDocume
         if track.name in names and track.samples and not find_layer(mask, track.name)
     ]
     for layer, track, keys in written:
+        clearest = find_clearest(track.samples, size)
         _key_shapes(scene, layer, keys, size, unit_px, first)
         _key_opacity(mask, layer, track)
         layer.hide_render = hidden.get(track.name, ("", False))[1]
@@ -121,6 +123,8 @@ def _rewrite(scene: bpy.types.Scene, mask: bpy.types.Mask, document: TrackDocume
             "track": track.name,
             "spans": [frame for span in track.covered_spans() for frame in span],
             "evidence": [sum(s.evidence is evidence for s in track.samples) for evidence in Evidence],
+            "clearest": clearest.source_frame,
+            "size": math.sqrt(clearest.ellipse.rx * clearest.ellipse.ry) * 2 * document.expansion,
             "locked": [s.source_frame for s in track.samples if s.evidence is Evidence.LOCKED],
             "keys": [number for key in keys for number in (float(key.source_frame), *_to_numbers(key.ellipse))],
         }
@@ -223,8 +227,7 @@ def _rename(mark: Any, old: str, new: str) -> None:
 
 def store_document(mask: bpy.types.Mask, document: TrackDocument) -> None:
     """Keep the document in the mask's text data-block."""
-    mask[MARK]["doubts"] = len(document.doubts)
-    mask[MARK]["reviewed"] = len(document.reviewed)
+    mask[MARK]["doubts"] = count_left(document)
     text = find_document_text(mask)
     if text is None:
         text = bpy.data.texts.new(f"{mask.name} tracks.json")

@@ -13,8 +13,11 @@ from . import alignment, edit_masks, guard, running, settings
 from .command import register_command, unregister_command
 from .operators import cover, detect, draw, faces, follow, storage, tracks
 from .operators import edit_masks as edit_masks_operators
+from .operators import export as export_operators
+from .operators import guard as guard_operators
 from .preferences import ROOT_PACKAGE, FACEBLUR_AP_preferences
-from .ui import coverage, gizmo, knowledge, masks, menu, overlay, panels
+from .ui import correct, coverage, gizmo, knowledge, masks, menu, overlay, panels
+from .ui import guard as guard_panel
 
 _CLASSES = (
     FACEBLUR_AP_preferences,
@@ -24,12 +27,14 @@ _CLASSES = (
     cover.FACEBLUR_OT_apply,
     cover.FACEBLUR_OT_remove,
     faces.FACEBLUR_OT_go_to_face,
+    faces.FACEBLUR_OT_go_to_frame,
     faces.FACEBLUR_OT_switch_faces,
     *tracks.CLASSES,
     *follow.CLASSES,
     *draw.CLASSES,
     edit_masks_operators.FACEBLUR_OT_edit_masks,
     edit_masks_operators.FACEBLUR_OT_back_from_masks,
+    export_operators.FACEBLUR_OT_export_covered,
     storage.FACEBLUR_OT_forget_analyses,
     storage.FACEBLUR_OT_find_provider,
     panels.FACEBLUR_UL_faces,
@@ -37,9 +42,12 @@ _CLASSES = (
     panels.FACEBLUR_PT_faces,
     panels.FACEBLUR_PT_messages,
     masks.FACEBLUR_PT_masks,
-    masks.FACEBLUR_PT_edited_mask,
     overlay.FACEBLUR_PT_overlays,
+    *correct.CLASSES,
+    *guard_operators.CLASSES,
+    *guard_panel.CLASSES,
     *gizmo.CLASSES,
+    menu.FACEBLUR_MT_correct,
     menu.FACEBLUR_MT_strip,
 )
 
@@ -56,7 +64,7 @@ def register() -> None:
     overlay.add_overlay()
     coverage.add_coverage()
     edit_masks.register_handlers()
-    masks.add_to_header()
+    masks.add_buttons()
     menu.add_menu()
     menu.add_keys()
     register_command()
@@ -67,7 +75,7 @@ def unregister() -> None:
     unregister_command()
     menu.remove_keys()
     menu.remove_menu()
-    masks.remove_from_header()
+    masks.remove_buttons()
     edit_masks.unregister_handlers()
     coverage.remove_coverage()
     overlay.remove_overlay()

@@ -35,7 +35,8 @@ class State:
     provider: str = ""
     problems: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-
+    faults: list[Any] = field(default_factory=list)
+    """What the guard found when it was last asked (`guard.Fault`)."""
 
     @property
     def active(self) -> bool:

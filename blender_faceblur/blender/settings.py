@@ -27,6 +27,18 @@ def _as_preferred(name: str, items: list[tuple[str, str, str]] | None = None) ->
 
 
 class FACEBLUR_PG_settings(bpy.types.PropertyGroup):
+    list_sort: EnumProperty(name="Sort By", default="TIME", description="In which order the faces are listed", items=[
+        ("TIME", "Time", "The first seen first", "SORTTIME", 0), ("DOUBT", "Doubt", "The most doubtful first",
+                                                                  "QUESTION", 1),
+        ("SIZE", "Size", "The largest first", "FULLSCREEN_ENTER", 2), ("NAME", "Name", "By name", "SORTALPHA", 3)])
+    list_filter: EnumProperty(name="Show", default="ALL", description="Which faces are listed", items=[
+        ("ALL", "All", "All faces", "FILTER", 0), ("DOUBTFUL", "Doubtful", "Those with doubtful places", "QUESTION", 1),
+        ("OFF", "Off", "Those that are switched off", "CHECKBOX_DEHLT", 2),
+        ("LOCKED", "Locked", "Those with locked keys", "LOCKED", 3)])
+    extent: EnumProperty(name="Extent", description="For how long what is added is covered", items=[
+        ("FOLLOW", "Follow It", "It is followed forwards and backwards until it leaves or the shot ends"),
+        ("FRAME", "Here Only", "In this frame only"),
+        ("HOLD", "Until I Say Stop", "It stays where it is to the end of the film, or until End Here")])
     show_handles: BoolProperty(name="Handles", default=True, description=(
         "Show the active face's cover in the preview with handles, to drag, resize and turn it"))
     preset: EnumProperty(name="Preset", items=PRESET_ITEMS, default="balanced",

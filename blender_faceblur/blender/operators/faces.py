@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import bpy
-from bpy.props import EnumProperty, StringProperty
+from bpy.props import BoolProperty, EnumProperty, IntProperty, StringProperty
 
 from ..context import find_sequencer_scene
 from ..cover import find_mask
@@ -14,13 +14,14 @@ from .selection import find_active_footage, refuse
 
 
 class FACEBLUR_OT_go_to_face(bpy.types.Operator):
-    """Go to the frame in which this face is first seen"""
+    """Go to the frame in which this face is first seen, or seen best"""
 
     bl_idname = "faceblur.go_to_face"
     bl_label = "Go to Face"
     bl_options = {"REGISTER", "UNDO"}
 
     layer: StringProperty(name="Face", description="Name of the mask layer; the active one where it is empty")
+    clearest: BoolProperty(name="Clearest", description="Go to the frame in which the face is seen best")
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
@@ -35,12 +36,40 @@ class FACEBLUR_OT_go_to_face(bpy.types.Operator):
         if face is None or not face.spans:
             self.report({"WARNING"}, f"When '{name}' is first seen is not known: it was made or changed by hand")
             return {"CANCELLED"}
-        frame = find_timeline_frame(strip, face.spans, mask.frame_end - mask.frame_start)
+        length = mask.frame_end - mask.frame_start
+        frame = find_timeline_frame(strip, [(face.clearest, face.clearest + 1)], length) if self.clearest else None
+        if frame is None:
+            frame = find_timeline_frame(strip, face.spans, length)
         if frame is None:
             self.report({"WARNING"}, f"'{name}' is only in parts of the film that this strip does not show")
             return {"CANCELLED"}
         mask.layers.active = mask.layers[name]
         scene.frame_set(frame)
+        return {"FINISHED"}
+
+
+class FACEBLUR_OT_go_to_frame(bpy.types.Operator):
+    """Go to this frame of the active strip's source"""
+
+    bl_idname = "faceblur.go_to_frame"
+    bl_label = "Go to Frame"
+    bl_options = {"REGISTER", "UNDO"}
+
+    source_frame: IntProperty(name="Source Frame", min=0, description="Counted from 0")
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        return FACEBLUR_OT_go_to_face.poll(context) or refuse(cls, "Select a strip that is covered")
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        strip = find_active_footage(context)
+        mask = find_mask(strip)
+        frame = find_timeline_frame(strip, [(self.source_frame, self.source_frame + 1)],
+                                    mask.frame_end - mask.frame_start)
+        if frame is None:
+            self.report({"WARNING"}, "This strip does not show that frame")
+            return {"CANCELLED"}
+        find_sequencer_scene(context).frame_set(frame)
         return {"FINISHED"}
 
 

@@ -53,7 +53,8 @@ class FACEBLUR_OT_set_cover(bpy.types.Operator):
     def execute(self, context: bpy.types.Context) -> set[str]:
         try:
             target = find_target(context)
-            set_cover(target, Ellipse(self.center[0], self.center[1], self.radii[0], self.radii[1], self.angle), self.track)
+            (x, y), (rx, ry) = self.center, self.radii
+            set_cover(target, Ellipse(x, y, rx, ry, self.angle), self.track)
         except FaceBlurError as error:
             self.report({"ERROR"}, str(error))
             return {"CANCELLED"}

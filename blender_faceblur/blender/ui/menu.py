@@ -5,8 +5,13 @@ from __future__ import annotations
 
 import bpy
 
-KEYS = (("faceblur.detect", "D"), ("faceblur.apply", "A"))
+KEYS: tuple[tuple[str, str, dict[str, str]], ...] = (
+    ("faceblur.detect", "D", {}), ("faceblur.apply", "A", {}), ("wm.call_menu_pie", "F", {"name": "FACEBLUR_MT_pie"}),
+    ("faceblur.follow", "T", {"direction": "BOTH"}), ("faceblur.add", "B", {"kind": "FACE"}),
+)
 """Each with Shift, Ctrl and Alt together, which Blender's own keymaps leave free in the sequencer."""
+
+_KEYMAPS = ("Sequencer", "Preview")
 
 _keys: list[tuple[bpy.types.KeyMap, bpy.types.KeyMapItem]] = []
 
@@ -20,8 +25,26 @@ class FACEBLUR_MT_strip(bpy.types.Menu):
         layout.operator("faceblur.apply", text="Apply Face Blur Settings")
         layout.operator("faceblur.remove", text="Remove Face Blur")
         layout.separator()
+        layout.menu("FACEBLUR_MT_correct")
+        layout.operator("faceblur.check", text="Check Before Rendering")
+        layout.operator("faceblur.render")
+        layout.operator("faceblur.must_be_covered")
+        layout.separator()
         layout.operator("faceblur.go_to_face")
         layout.operator_menu_enum("faceblur.switch_faces", "action")
+
+
+class FACEBLUR_MT_correct(bpy.types.Menu):
+    bl_label = "Correct Face"
+
+    def draw(self, context: bpy.types.Context) -> None:
+        layout = self.layout
+        for name in ("follow", "begin_here", "end_here", "split_face", "merge_faces", "clear_key", "lock_face",
+                     "delete_face"):
+            layout.operator(f"faceblur.{name}")
+        layout.menu("FACEBLUR_MT_switch_off")
+        layout.menu("FACEBLUR_MT_switch_on")
+        layout.operator_menu_enum("faceblur.add", "kind", text="Add")
 
 
 def add_menu() -> None:
@@ -37,9 +60,13 @@ def add_keys() -> None:
     if keyconfig is None:
         # Without a window there are no keys.
         return
-    keymap = keyconfig.keymaps.new(name="Sequencer", space_type="SEQUENCE_EDITOR")
-    for operator, key in KEYS:
-        _keys.append((keymap, keymap.keymap_items.new(operator, key, "PRESS", shift=True, ctrl=True, alt=True)))
+    for name in _KEYMAPS:
+        keymap = keyconfig.keymaps.new(name=name, space_type="SEQUENCE_EDITOR")
+        for operator, key, options in KEYS:
+            item = keymap.keymap_items.new(operator, key, "PRESS", shift=True, ctrl=True, alt=True)
+            for option, value in options.items():
+                setattr(item.properties, option, value)
+            _keys.append((keymap, item))
 
 
 def remove_keys() -> None:

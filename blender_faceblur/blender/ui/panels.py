@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 import textwrap
 from collections.abc import Iterable
 
@@ -18,6 +19,7 @@ from ..operators.selection import find_active_footage
 from ..running import STATE, describe_step
 from ..settings import read_effect_settings
 from ..strips import find_modifier
+from .knowledge import look_at
 
 
 class FACEBLUR_UL_faces(bpy.types.UIList):
@@ -33,23 +35,71 @@ class FACEBLUR_UL_faces(bpy.types.UIList):
         scene = find_sequencer_scene(context)
         right = row.row(align=True)
         right.alignment = "RIGHT"
+        known = look_at(data)
+        if known.overview is not None and face.track:
+            if any(doubt.track == face.track for doubt in known.overview.doubts):
+                right.label(text="", icon="QUESTION")
+            glance = known.overview.tracks.get(face.track)
+            if glance is not None and glance.locked:
+                right.label(text="", icon="LOCKED")
         right.label(text=_describe_duration(face.frames / find_rate(scene)) if face.spans else "by hand")
-        right.operator("faceblur.go_to_face", text="", icon="FRAME_NEXT", emboss=False).layer = item.name
+        first = right.operator("faceblur.go_to_face", text="", icon="REW", emboss=False)
+        first.layer, first.clearest = item.name, False
+        clearest = right.operator("faceblur.go_to_face", text="", icon="VIEWZOOM", emboss=False)
+        clearest.layer, clearest.clearest = item.name, True
 
     def filter_items(self, context: bpy.types.Context, data: bpy.types.Mask, name: str) -> tuple[list[int], list[int]]:
-        shown = self.bitflag_filter_item
+        shown, settings = self.bitflag_filter_item, find_sequencer_scene(context).faceblur
         wanted = self.filter_name.lower()
-        return [shown if is_face(data, layer.name) and wanted in layer.name.lower() else 0
-                for layer in data.layers], []
+        layers = list(data.layers)
+        doubts = _count_doubts(data)
+        flags = [shown if is_face(data, layer.name) and wanted in layer.name.lower()
+                 and _is_wanted(data, layer, settings.list_filter, doubts) else 0 for layer in layers]
+        keys = [(index, _find_rank(data, layer, settings.list_sort, doubts)) for index, layer in enumerate(layers)]
+        return flags, bpy.types.UI_UL_list.sort_items_helper(keys, lambda pair: pair[1])
 
 
-class _Tab:
+def _count_doubts(mask: bpy.types.Mask) -> dict[str, int]:
+    """By track, how many of its doubtful places nobody has judged."""
+    overview = look_at(mask).overview
+    counts: dict[str, int] = {}
+    for doubt in overview.doubts if overview is not None else ():
+        counts[doubt.track] = counts.get(doubt.track, 0) + 1
+    return counts
+
+
+def _is_wanted(mask: bpy.types.Mask, layer: bpy.types.MaskLayer, wanted: str, doubts: dict[str, int]) -> bool:
+    face = read_face(mask, layer.name)
+    if wanted == "OFF":
+        return bool(layer.hide_render)
+    if wanted == "DOUBTFUL":
+        return face.track in doubts
+    if wanted == "LOCKED":
+        known = mask[MARK]["faces"].get(layer.name)
+        return known is not None and bool(len(known.get("locked", ())))
+    return True
+
+
+def _find_rank(mask: bpy.types.Mask, layer: bpy.types.MaskLayer, by: str, doubts: dict[str, int]) -> tuple[float, str]:
+    face = read_face(mask, layer.name)
+    if by == "DOUBT":
+        return -doubts.get(face.track, 0), layer.name
+    if by == "SIZE":
+        return -face.size, layer.name
+    if by == "TIME":
+        return (face.spans[0][0] if face.spans else math.inf), layer.name
+    return 0.0, layer.name
+
+
+class Tab:
+    """Where all panels of the tab lie."""
+
     bl_space_type = "SEQUENCE_EDITOR"
     bl_region_type = "UI"
     bl_category = "Face Blur"
 
 
-class FACEBLUR_PT_main(_Tab, bpy.types.Panel):
+class FACEBLUR_PT_main(Tab, bpy.types.Panel):
     bl_label = "Face Blur"
 
     def draw(self, context: bpy.types.Context) -> None:
@@ -72,7 +122,7 @@ class FACEBLUR_PT_main(_Tab, bpy.types.Panel):
             step = STATE.step
             row.progress(factor=step.share if step is not None else 0.0,
                          text=f"{100 * step.share:.0f} %" if step is not None else "Starting")
-            _write(layout, context, describe_step(step))
+            write_lines(layout, context, describe_step(step))
             layout.operator("faceblur.cancel", icon="X")
             return
         row.operator("faceblur.detect", icon="VIEWZOOM")
@@ -91,9 +141,10 @@ class FACEBLUR_PT_main(_Tab, bpy.types.Panel):
         row.operator("faceblur.remove", icon="TRASH")
 
 
-class FACEBLUR_PT_faces(_Tab, bpy.types.Panel):
+class FACEBLUR_PT_faces(Tab, bpy.types.Panel):
     bl_label = "Faces"
     bl_parent_id = "FACEBLUR_PT_main"
+    bl_order = 1
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
@@ -103,43 +154,48 @@ class FACEBLUR_PT_faces(_Tab, bpy.types.Panel):
         layout = self.layout
         scene, strip = find_sequencer_scene(context), find_active_footage(context)
         for text in _find_faults(scene, strip):
-            _write(layout, context, text, "ERROR")
+            write_lines(layout, context, text, "ERROR")
         mask = find_mask(strip)
         if mask is None:
             return
         row = layout.row()
         row.template_list("FACEBLUR_UL_faces", "", mask, "layers", mask, "active_layer_index", rows=3)
         side = row.column(align=True)
+        side.prop(scene.faceblur, "list_sort", text="", icon_only=True)
+        side.prop(scene.faceblur, "list_filter", text="", icon_only=True)
         for action, icon in (("ON", "CHECKBOX_HLT"), ("OFF", "CHECKBOX_DEHLT"), ("INVERT", "ARROW_LEFTRIGHT")):
             side.operator("faceblur.switch_faces", text="", icon=icon).action = action
         faces = list_faces(mask)
         off = sum(mask.layers[face.name].hide_render for face in faces)
         layout.label(text=count(len(faces), "face") + (f", {off} switched off: they show" if off else ""),
                      icon="ERROR" if off else "NONE")
-        if mask[MARK]["doubts"]:
-            _write(layout, context, f"{count(mask[MARK]['doubts'], 'doubtful place')} left uncovered. The preset "
-                   "Thorough covers them", "QUESTION")
         active = mask.layers.active
         if active is not None and is_face(mask, active.name):
             face = read_face(mask, active.name)
             box = layout.box().column(align=True)
-            box.label(text=active.name)
+            row = box.row(align=True)
+            row.label(text=active.name)
+            overview = look_at(mask).overview
+            glance = overview.tracks.get(face.track) if overview is not None else None
+            if glance is not None:
+                row.operator("faceblur.lock_face", text="", icon="LOCKED" if glance.locked else "UNLOCKED")
             if face.spans:
                 parts = f" in {len(face.spans)} parts" if len(face.spans) > 1 else ""
                 box.label(text=f"Source frames {face.spans[0][0]} to {face.spans[-1][1] - 1}{parts}")
-            _write(box, context, describe_origin(face))
+            write_lines(box, context, describe_origin(face))
         frame = find_source_frame(strip, scene.frame_current, mask.frame_end - mask.frame_start)
         if frame is not None and mask.frame_start + frame != scene.frame_current:
-            _write(layout, context, f"In the Mask editor this picture is frame {mask.frame_start + frame}", "INFO")
+            write_lines(layout, context, f"In the Mask editor this picture is frame {mask.frame_start + frame}", "INFO")
         if STATE.provider:
             layout.label(text=f"Detectors ran on: {STATE.provider}")
 
 
-class FACEBLUR_PT_messages(_Tab, bpy.types.Panel):
+class FACEBLUR_PT_messages(Tab, bpy.types.Panel):
     """What failed and why, and what the editor must know about a source."""
 
     bl_label = "Messages"
     bl_parent_id = "FACEBLUR_PT_main"
+    bl_order = 9
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
@@ -147,9 +203,9 @@ class FACEBLUR_PT_messages(_Tab, bpy.types.Panel):
 
     def draw(self, context: bpy.types.Context) -> None:
         for problem in STATE.problems:
-            _write(self.layout, context, problem, "ERROR")
+            write_lines(self.layout, context, problem, "ERROR")
         for note in _list_notes(context):
-            _write(self.layout, context, note, "INFO")
+            write_lines(self.layout, context, note, "INFO")
 
 
 def _find_faults(scene: bpy.types.Scene, strip: bpy.types.Strip) -> list[str]:
@@ -177,8 +233,8 @@ def _describe_duration(seconds: float) -> str:
     return f"{seconds:.1f} s" if seconds < 60 else describe_time(seconds)
 
 
-def _write(layout: bpy.types.UILayout, context: bpy.types.Context, text: str, icon: str = "NONE") -> None:
-    """Text in as many lines as the sidebar's width asks for."""
+def write_lines(layout: bpy.types.UILayout, context: bpy.types.Context, text: str, icon: str = "NONE") -> None:
+    """Write text in as many lines as the sidebar's width asks for."""
     width = (context.region.width if context.region is not None else 300) / context.preferences.system.ui_scale
     column = layout.column(align=True)
     for number, line in enumerate(_wrap(text, max(int(width / 7.5) - 4, 16))):
