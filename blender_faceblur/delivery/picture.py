@@ -88,6 +88,29 @@ def read_picture_record(path: Path) -> str:
     return match[1].decode("ascii") if match else ""
 
 
+def list_notes(path: Path) -> list[str]:
+    """What a picture says beside its pixels that `finish_picture` does not put there: names of chunks, segments, tags.
+
+    Raises FaceBlurError or struct.error where the file is not whole.
+    """
+    data = path.read_bytes()
+    own = [_make_exif(orientation) for orientation in range(2, 9)]
+    if data.startswith(_PNG_START):
+        return [chunk[4:8].decode("ascii", "replace") for chunk in _split_png(data, path) if chunk[4:8] in _PNG_FOREIGN
+                and chunk[8:-4] not in own and not re.fullmatch(rb"Comment\0" + _RECORD, chunk[8:-4])]
+    if data.startswith(b"\xff\xd8"):
+        exif = [b"Exif\0\0" + body for body in own]
+        return [{0xE1: "EXIF or XMP", 0xED: "IPTC"}.get(segment[1], "comment") for segment in _split_jpeg(data, path)[0]
+                if segment[1] in (0xE1, 0xED, 0xFE) and segment[4:] not in exif
+                and not re.fullmatch(_RECORD, segment[4:])]
+    if data.startswith((b"II*\0", b"MM\0*")):
+        return [f"tag {tag}" for tag, *_ in _read_directory(data)[1] if tag in _TIFF_FOREIGN]
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return [name.decode("ascii", "replace").strip() for name, body in _split_webp(data, path)
+                if name in (b"EXIF", b"XMP ") and body not in own]
+    return []
+
+
 def verify_picture(path: Path, width: int, height: int) -> None:
     """Raise FaceBlurError unless the file is a whole picture of that size."""
     import cv2

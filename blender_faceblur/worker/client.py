@@ -29,6 +29,8 @@ from .protocol import (
     Started,
     Thumbnail,
     ThumbnailsRequest,
+    Verified,
+    VerifyRequest,
     Waiting,
     Warned,
     parse_line,
@@ -190,8 +192,8 @@ def run_job(
 
 
 def _follow(
-    process: WorkerProcess, request: AnalysisRequest | FollowRequest | VerifyRequest, wait_s: float | None, start_timeout_s: float,
-    silence_timeout_s: float,
+    process: WorkerProcess, request: AnalysisRequest | FollowRequest | VerifyRequest, wait_s: float | None,
+    start_timeout_s: float, silence_timeout_s: float,
 ) -> Iterator[Message]:
     started = False
     heard = time.monotonic()

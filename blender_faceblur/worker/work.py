@@ -17,7 +17,7 @@ from ..core.analysis import analyse_frames, build_document, decode_size, find_st
 from ..core.document import write_document
 from ..core.following import Follower
 from ..core.rows import RowTable, Segment
-from ..core.settings import EXPANSIONS, DetectorUse, Preset, choose_detectors, find_preset, list_detectors
+from ..core.settings import EXPANSIONS, DetectorUse, choose_detectors, find_preset
 from ..core.types import FaceBlurError, ModelUse, SourceInfo, TrackDocument
 from ..detectors import FaceDetector, find_detector
 from ..detectors.looks import combine_looks
@@ -44,14 +44,15 @@ from .protocol import (
     SegmentRequest,
     Started,
     ThumbnailsRequest,
+    VerifyRequest,
     Warned,
     from_record,
     parse_line,
     to_line,
     to_record,
 )
-from .verify import verify
 from .thumbnails import cut_faces
+from .verify import verify
 
 _TELL_S = 0.3
 _SEGMENT_SILENCE_S = 240.0
@@ -68,7 +69,7 @@ def serve(line: str, messages: TextIO) -> int:
 
     try:
         request: object = parse_line(line, (
-            AnalysisRequest, SegmentRequest, ProbeRequest, FollowRequest, ThumbnailsRequest))
+            AnalysisRequest, SegmentRequest, ProbeRequest, FollowRequest, ThumbnailsRequest, VerifyRequest))
         if isinstance(request, SegmentRequest):
             _look_at_segment(request, tell)
         elif isinstance(request, AnalysisRequest):

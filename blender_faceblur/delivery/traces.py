@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Looks in a finished film or picture for what its source must not have left there: place, device, people, pictures."""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from ..core.types import FaceBlurError
+from .picture import list_notes
+
+_RECORD = re.compile(r"faceblur:1:[0-9a-f]{64}:[0-9]{1,9}")
+
+_OWN_FILM_KEYS = frozenset({"encoder", "major_brand", "minor_version", "compatible_brands", "handler_name", "vendor_id",
+                            "language", "duration", "number_of_bytes", "number_of_frames", "bps"})
+"""What muxers write of themselves; `handler_name` and `encoder` only with the words below."""
+
+_OWN_WORDS = re.compile(r"(Lavf|Lavc|VideoHandler\Z|SoundHandler\Z|\Z)")
+
+
+def find_traces(film: Path) -> list[str]:
+    """Sentences about metadata, further streams, chapters and pictures in a finished film; see `delivery.remux`.
+
+    Names what is there without repeating it. Raises FaceBlurError where the file cannot be read.
+    """
+    import av
+
+    found = []
+    try:
+        with av.open(str(film), options={"protocol_whitelist": "file"}) as container:
+            foreign = set(_list_foreign(container.metadata, True))
+            for stream in container.streams:
+                foreign |= set(_list_foreign(stream.metadata, False))
+            if foreign:
+                found.append(f"It carries metadata: {', '.join(sorted(foreign))}.")
+            others = [stream.type for stream in container.streams if stream.type not in ("video", "audio")]
+            if others:
+                found.append(f"It carries {len(others)} further streams ({', '.join(sorted(map(str, set(others))))}).")
+            if len(container.streams.video) > 1:
+                found.append("It carries a further video stream, or a cover picture or thumbnail.")
+            if container.chapters():
+                found.append("It carries chapters.")
+    except (av.error.FFmpegError, OSError) as error:
+        raise FaceBlurError(f"{film.name} cannot be opened: {error}") from error
+    return found
+
+
+def _list_foreign(metadata: Any, whole: bool) -> Iterator[str]:
+    for key, value in metadata.items():
+        name = key.lower()
+        if name == "comment" and whole and _RECORD.fullmatch(value):
+            continue
+        words = name not in ("handler_name", "encoder") or _OWN_WORDS.match(value)
+        if name not in _OWN_FILM_KEYS or not words:
+            yield "".join(sign for sign in key if sign.isprintable())[:40]
+
+
+def find_picture_traces(picture: Path) -> list[str]:
+    """Sentences about metadata in a finished picture; see `delivery.picture`. Raises FaceBlurError."""
+    try:
+        notes = list_notes(picture)
+    except (struct.error, OSError) as error:
+        raise FaceBlurError(f"{picture.name} cannot be read: {error}") from error
+    return [f"It carries metadata: {', '.join(notes)}."] if notes else []
