@@ -17,9 +17,11 @@ from ..progress import Outcome, Reporter, choose_reporter
 from .alignment import align_mask_strips
 from .compositing import EffectSettings
 from .context import find_sequencer_scene
-from .detection import DetectionSettings, Found, Step, cover_found, detect
+from .detection import DetectionSettings, Found, cover_found, detect
 from .footage import KINDS
+from .guard import asks_for_review, check_scene
 from .render import render_animation
+from .running import Step
 
 PROGRAM = "blender -b --command faceblur"
 
@@ -87,10 +89,16 @@ def blur_strips(arguments: list[str]) -> int:
 
 
 def render_project(scene: bpy.types.Scene, reporter: Reporter) -> None:
-    """Render the scene's range to where its settings say. Raises FaceBlurError unless every frame was written."""
-    problems = align_mask_strips(scene)
-    for problem in problems:
+    """Render the scene's range to where its settings say.
+
+    Raises FaceBlurError unless every frame was written, and before anything is rendered where a face would show.
+    """
+    for problem in align_mask_strips(scene):
         reporter.warn(problem)
+    faults = [fault for fault in check_scene(scene, asks_for_review()) if fault.shows]
+    if faults:
+        raise FaceBlurError("Nothing was rendered, as faces would show. " + " ".join(
+            f"'{fault.strip}': {fault.text}" for fault in faults))
     total = len(range(scene.frame_start, scene.frame_end + 1, scene.frame_step))
     # Without a screen a graphics card is not always there, and Blender ends at once where it asks for one in vain.
     device, scene.render.compositor_device = scene.render.compositor_device, "CPU"

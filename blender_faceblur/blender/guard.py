@@ -31,7 +31,7 @@ from .cover import (
     read_effect,
 )
 from .curves import find_curves
-from .footage import KINDS, find_footage
+from .footage import KINDS, Footage, find_footage
 from .preferences import find_preferences
 from .running import STATE
 from .strips import TIMES, align_mask_strip, find_modifier, is_out_of_speed
@@ -120,7 +120,7 @@ def _check_mask(scene: bpy.types.Scene, strip: bpy.types.Strip, mask_strip: bpy.
         find("Its Mask strip was moved, scaled, or changed in its look.")
     try:
         footage = find_footage(strip)
-        if find_fingerprint(footage.path, footage.files) != mask[MARK]["fingerprint"]:
+        if _identify(footage) != mask[MARK]["fingerprint"]:
             find("It shows another file than the one that was analysed.", repair=False)
     except FaceBlurError as error:
         find(str(error), repair=False)
@@ -235,13 +235,29 @@ def _list_changes(scene: bpy.types.Scene, mask_strip: bpy.types.Strip) -> Iterat
                 yield name, value
 
 
+def _identify(footage: Footage) -> str:
+    """The fingerprint of what a strip shows; a file is read again only when its size or time has changed."""
+    try:
+        stamp = tuple((stat.st_size, stat.st_mtime_ns) for name in footage.files or ("",)
+                      for stat in ((footage.path / name).stat(),))
+    except OSError as error:
+        raise FaceBlurError(f"{footage.name} cannot be read ({error.strerror}).") from error
+    known = _IDENTITIES.get(footage)
+    if known is None or known[0] != stamp:
+        known = _IDENTITIES[footage] = stamp, find_fingerprint(footage.path, footage.files)
+    return known[1]
+
+
+_IDENTITIES: dict[Footage, tuple[tuple[tuple[int, int], ...], str]] = {}
+
+
 def _find_mask_for(strip: bpy.types.Strip) -> bpy.types.Mask | None:
     """The mask that a strip has, had, or could share."""
     mask = find_mask(strip) or find_lost_mask(strip)
     if mask is None:
         with suppress(FaceBlurError):
             footage = find_footage(strip)
-            made = find_masks_of(find_fingerprint(footage.path, footage.files))
+            made = find_masks_of(_identify(footage))
             mask = find_mask_of_footage(footage) or next(iter(made), None)
     return mask
 

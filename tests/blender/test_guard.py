@@ -203,3 +203,61 @@ def test_doubts_count_where_that_is_asked_for(film: Path, tmp_path: Path) -> Non
     doubts = [fault.text for fault in guard.check_scene(scene, with_doubts=True)]
     assert [text for text in doubts if "doubtful" in text] == ["1 doubtful place has not been reviewed."]
     assert not any("doubtful" in fault.text for fault in guard.check_scene(scene))
+
+
+def test_the_command_renders_nothing_in_which_faces_would_show(project: tuple[Any, Any], tmp_path: Path) -> None:
+    from blender_faceblur.blender.command import render_project
+    from blender_faceblur.core.types import FaceBlurError
+    from blender_faceblur.progress import Reporter
+
+    scene, strip = project
+    find_modifier(strip).mute = True
+    scene.render.filepath = str(tmp_path / "out" / "frame")
+    with pytest.raises(FaceBlurError, match="'film': Its cover is switched off"):
+        render_project(scene, Reporter())
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_operators_check_repair_and_refuse_to_render(project: tuple[Any, Any], tmp_path: Path) -> None:
+    import blender_faceblur
+    from blender_faceblur.blender.running import STATE
+
+    scene, strip = project
+    guard.unregister_handlers()
+    alignment.unregister_handlers()
+    blender_faceblur.register()
+    try:
+        assert bpy.ops.faceblur.check() == {"FINISHED"} and STATE.faults == []
+        find_modifier(strip).mute = True
+        bpy.ops.faceblur.check()
+        assert [(fault.strip, fault.text) for fault in STATE.faults] == [("film", "Its cover is switched off.")]
+        scene.render.filepath = str(tmp_path / "out" / "frame")
+        with pytest.raises(RuntimeError, match=r"Not rendered: 'film'[.] Its cover is switched off"):
+            bpy.ops.faceblur.render()
+        assert not (tmp_path / "out").exists()
+        bpy.ops.faceblur.go_to_fault(strip="film")
+        assert scene.sequence_editor.active_strip == strip
+        bpy.ops.faceblur.repair(strip="film")
+        assert STATE.faults == [] and not find_modifier(strip).mute
+        scene.frame_end = scene.frame_start + 1
+        assert bpy.ops.faceblur.render() == {"FINISHED"} and len(list((tmp_path / "out").iterdir())) == 1
+    finally:
+        blender_faceblur.unregister()
+        alignment.register_handlers()
+        guard.register_handlers()
+
+
+def test_a_strip_can_be_marked_before_it_is_detected(project: tuple[Any, Any]) -> None:
+    import blender_faceblur
+
+    scene, strip = project
+    uncover(scene, strip)
+    blender_faceblur.register()
+    try:
+        strip.select = True
+        bpy.ops.faceblur.must_be_covered()
+        assert [fault.text for fault in guard.check_scene(scene)] == ["It has no cover."]
+        bpy.ops.faceblur.must_be_covered()
+        assert guard.check_scene(scene) == []
+    finally:
+        blender_faceblur.unregister()
