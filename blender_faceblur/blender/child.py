@@ -46,6 +46,9 @@ def main(job_path: Path) -> int:
 def run(job: dict[str, Any]) -> None:
     """Do what the job says (keys: source, tracks, effect, render, save_blend); sends progress and the result.
 
+    With `project` it renders the footage of a strip of that, see `export.open_footage`; with `replace` as well it makes
+    a project without covers, see `export.finish_copy`.
+
     For measuring, `effect` may be None (footage as it is), and `measure` "pass": a modifier that hands the picture on.
     """
     import bpy
@@ -54,12 +57,16 @@ def run(job: dict[str, Any]) -> None:
     from ..core.keyframes import opacity_spans
     from ..core.types import FaceBlurError
     from .compositing import EffectSettings
+    from .export import open_footage
     from .project import add_sound, build_project
     from .render import RenderSettings, render_film, render_still
 
+    if "replace" in job:
+        finish_project(job)
+        return
     document = read_document(Path(job["tracks"]))
     effect = EffectSettings(**job["effect"]) if job["effect"] is not None else None
-    scene = build_project(Path(job["source"]), document, effect)
+    scene = open_footage(job, document) if "project" in job else build_project(Path(job["source"]), document, effect)
     if job.get("measure") == "pass":
         replace_by_pass(scene)
     if job.get("save_blend"):
@@ -78,6 +85,9 @@ def run(job: dict[str, Any]) -> None:
         else:
             total = scene.frame_end - scene.frame_start + 1
             spans = [span for track in document.tracks if track.samples for span in opacity_spans(track)]
+            if "project" in job or (effect is not None and effect.inverse):
+                # What an editor has drawn or changed is in no document; and all but the faces is in every frame.
+                spans = [(0, total)]
             render_film(
                 scene, settings, spans, lambda done: send(type="progress", stage="render", done=done, total=total)
             )
@@ -92,6 +102,17 @@ def run(job: dict[str, Any]) -> None:
         height=source.height,
         frame_rate=[source.frame_rate.numerator, source.frame_rate.denominator],
     )
+
+
+def finish_project(job: dict[str, Any]) -> None:
+    from .export import finish_copy
+
+    scene, notes = finish_copy(job)
+    for note in notes:
+        send(type="warning", text=note)
+    render = scene.render
+    send(type="result", output=job["save"], frames=scene.frame_end - scene.frame_start + 1,
+         width=render.resolution_x, height=render.resolution_y, frame_rate=[render.fps, render.fps_base])
 
 
 def replace_by_pass(scene: Any) -> None:

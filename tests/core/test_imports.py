@@ -23,7 +23,8 @@ ALLOWED = {
     "sources": {"sources", "core"},
     "delivery": {"delivery", "core"},
     "worker": {"worker", "core", "detectors", "recognition", "sources", "delivery", "paths", "storage"},
-    "blender": {"blender", "worker", "sources", "core", "paths", "batch", "cli", "progress", "storage", "workplace"},
+    "blender": {"blender", "worker", "sources", "core", "paths", "batch", "cli", "progress", "rendering", "storage",
+                "workplace"},
 }
 
 

@@ -1,0 +1,251 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Exported footage: what the copy of a project shows where nothing of ours is left, and what is refused."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+bpy = pytest.importorskip("bpy")
+import av  # noqa: E402
+
+import blender_faceblur  # noqa: E402
+from blender_faceblur.blender.compositing import MARK, EffectSettings  # noqa: E402
+from blender_faceblur.blender.context import borrow_selection  # noqa: E402
+from blender_faceblur.blender.cover import MUST_BE_COVERED, cover_footage  # noqa: E402
+from blender_faceblur.blender.export import Exported, export_covered  # noqa: E402
+from blender_faceblur.blender.masks import read_document  # noqa: E402
+from blender_faceblur.blender.strips import find_modifier  # noqa: E402
+from blender_faceblur.core.types import FaceBlurError  # noqa: E402
+from blender_faceblur.delivery.verify import read_sound  # noqa: E402
+
+from . import disks  # noqa: E402
+
+
+def _add_sound(film: Path, output: Path) -> Path:
+    """The film's packets with a tone beside them."""
+    with av.open(str(film)) as source, av.open(str(output), "w") as target:
+        picture = target.add_stream_from_template(source.streams.video[0])
+        sound: Any = target.add_stream("aac", rate=48000, layout="mono")
+        for packet in source.demux(video=0):
+            if packet.dts is not None:
+                packet.stream = picture
+                target.mux(packet)
+        length = round(48000 * disks.FRAMES / 24)
+        tone = (0.3 * np.sin(np.arange(length) * 2 * np.pi * 440 / 48000)).astype(np.float32)
+        for start in range(0, length, 1024):
+            frame = av.AudioFrame.from_ndarray(tone[None, start:start + 1024], format="fltp", layout="mono")
+            frame.sample_rate, frame.pts, frame.time_base = 48000, start, Fraction(1, 48000)
+            target.mux(sound.encode(frame))
+        target.mux(sound.encode(None))
+    return output
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("film")
+    return _add_sound(disks.write_film(folder / "silent.mp4"), folder / "disk.mp4")
+
+
+@pytest.fixture
+def scene(film: Path) -> Iterator[Any]:
+    """The film at frame 11, eight frames cut off its beginning, covered, with its sound."""
+    bpy.ops.wm.read_factory_settings(app_template="Video_Editing")
+    scene = bpy.context.workspace.sequencer_scene or bpy.context.scene
+    scene.render.resolution_x, scene.render.resolution_y = disks.WIDTH, disks.HEIGHT
+    scene.render.fps, scene.render.fps_base = 24, 1.0
+    scene.view_settings.view_transform = "Standard"
+    scene.frame_start, scene.frame_end = 1, 60
+    strips = scene.sequence_editor_create().strips
+    strip = strips.new_movie("disk", str(film), 2, 11)
+    strip.frame_offset_start = 8
+    strips.new_sound("tone", str(film), 1, 11)
+    cover_footage(scene, strip, disks.build_document(film), EffectSettings("solid", disks.COVER))
+    yield scene
+
+
+def _save(folder: Path) -> Path:
+    project = folder / "my film.blend"
+    bpy.ops.wm.save_as_mainfile(filepath=str(project))
+    return project
+
+
+def _export(folder: Path, **options: Any) -> Exported:
+    job = export_covered(folder, **options)
+    while True:
+        try:
+            next(job)
+        except StopIteration as end:
+            result: Exported = end.value
+            return result
+
+
+def _check_nothing_of_ours_is_left() -> None:
+    strips = [strip for scene in bpy.data.scenes if scene.sequence_editor for strip in scene.sequence_editor.strips_all]
+    assert not [strip.name for strip in strips if strip.type == "MASK" or MUST_BE_COVERED in strip]
+    assert not [strip.name for strip in strips if strip.type == "MOVIE" and len(strip.modifiers)]
+    for kind in ("masks", "node_groups", "texts"):
+        assert not list(getattr(bpy.data, kind)), kind
+
+
+def test_the_copy_shows_no_face_and_needs_nothing_of_ours(scene: Any, film: Path, tmp_path: Path) -> None:
+    project = _save(tmp_path)
+    before = project.read_bytes()
+    data = hashlib.sha256(film.read_bytes()).digest()
+    exported = _export(tmp_path / "out")
+    assert exported.notes == []
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["disk.covered.mp4", "my film.covered.blend"]
+    assert project.read_bytes() == before and hashlib.sha256(film.read_bytes()).digest() == data
+    assert find_modifier(bpy.context.scene.sequence_editor.strips["disk"]) is not None, "the open project was changed"
+    assert read_sound(exported.films[0]) == read_sound(film)
+
+    bpy.ops.wm.open_mainfile(filepath=str(exported.project))
+    _check_nothing_of_ours_is_left()
+    assert not any("disk.mp4" in path for path in bpy.utils.blend_paths(absolute=True))
+    scene = bpy.context.scene
+    strips = scene.sequence_editor.strips
+    assert sorted(strip.name for strip in strips) == ["disk", "tone"]
+    assert strips["disk"].filepath == "//disk.covered.mp4" == strips["tone"].sound.filepath
+    assert strips["tone"].sound.channels == "MONO"
+    assert (strips["disk"].frame_start, strips["disk"].frame_offset_start) == (11, 8)
+    for frame in (19, 20, 35, 49, 50):
+        sight = disks.see(disks.render_frame(scene, frame, tmp_path / "x.png"))
+        assert sight.disk == 0 and sight.cover > 800, frame
+        x, y = disks.place_disk(frame - 11)
+        assert np.hypot(sight.cover_centre[0] - x, sight.cover_centre[1] - y) < 2, frame
+
+
+def test_what_an_editor_changed_is_in_the_film(scene: Any, tmp_path: Path) -> None:
+    """A layer drawn by hand over the top left corner, in no document."""
+    mask = bpy.data.masks[0]
+    layer = mask.layers.new(name="mine")
+    layer.invert, layer.blend = True, "MUL"
+    spline = layer.splines.new()
+    spline.use_cyclic = True
+    spline.points.add(3)
+    for point, place in zip(spline.points, ((0, 0.6), (0.2, 0.6), (0.2, 0.8), (0, 0.8)), strict=True):
+        point.co = point.handle_left = point.handle_right = place
+    mask.update_tag()
+    _save(tmp_path)
+    exported = _export(tmp_path / "out")
+    with av.open(str(exported.films[0])) as container:
+        for number, frame in enumerate(container.decode(video=0)):
+            picture = frame.to_ndarray(format="rgb24")
+            assert disks.see(picture).disk == 0, number
+            assert picture[10, 20, 2] > 150 and picture[10, 20, 0] < 90, number
+
+
+def test_strips_that_share_a_cover_share_a_film(scene: Any, tmp_path: Path) -> None:
+    strips = scene.sequence_editor.strips
+    with borrow_selection(scene, strips["disk"], *(strip for strip in strips if strip.type == "MASK")):
+        bpy.ops.sequencer.split(frame=30, side="RIGHT", ignore_selection=False)
+    halves = [strip.name for strip in strips if strip.type == "MOVIE"]
+    assert len(halves) == 2
+    # One of them goes into a meta strip, out of the operators' reach.
+    second = strips[halves[1]]
+    with borrow_selection(scene, second, find_modifier(second).input_mask_strip):
+        bpy.ops.sequencer.meta_make()
+    _save(tmp_path)
+    exported = _export(tmp_path / "out")
+    assert [path.name for path in exported.films] == ["disk.covered.mp4"]
+    bpy.ops.wm.open_mainfile(filepath=str(exported.project))
+    _check_nothing_of_ours_is_left()
+    for frame in (22, 29, 30, 31, 45):
+        sight = disks.see(disks.render_frame(bpy.context.scene, frame, tmp_path / "x.png"))
+        assert sight.disk == 0 and sight.cover > 800, frame
+
+
+def test_a_strip_without_a_cover_is_told(scene: Any, film: Path, tmp_path: Path) -> None:
+    scene.sequence_editor.strips.new_movie("bare", str(film), 8, 11)
+    _save(tmp_path)
+    exported = _export(tmp_path / "out")
+    assert len(exported.notes) == 1 and exported.notes[0].startswith("disk.mp4 is still in the copy")
+
+
+def test_a_picture_is_exported_as_well(tmp_path: Path) -> None:
+    import cv2
+
+    from blender_faceblur.core.types import SourceInfo
+    from blender_faceblur.sources import find_fingerprint
+
+    picture = np.full((disks.HEIGHT, disks.WIDTH, 3), 90, np.uint8)
+    cv2.circle(picture, (60, 60), disks.RADIUS, (235, 235, 235), -1)
+    path = tmp_path / "still.png"
+    cv2.imwrite(str(path), picture)
+    bpy.ops.wm.read_factory_settings(app_template="Video_Editing")
+    scene = bpy.context.workspace.sequencer_scene or bpy.context.scene
+    scene.render.resolution_x, scene.render.resolution_y = disks.WIDTH, disks.HEIGHT
+    scene.view_settings.view_transform = "Standard"
+    strip = scene.sequence_editor_create().strips.new_image("still", str(path), 2, 1)
+    document = disks.build_document(path, frames=range(1))
+    document.source = SourceInfo("still.png", "image", disks.WIDTH, disks.HEIGHT, 1, Fraction(24),
+                                 find_fingerprint(path))
+    cover_footage(scene, strip, document, EffectSettings("solid", disks.COVER))
+    exported = _export(tmp_path / "out")
+    assert exported.project.name == "Untitled.covered.blend"
+    bpy.ops.wm.open_mainfile(filepath=str(exported.project))
+    assert bpy.context.scene.sequence_editor.strips["still"].elements[0].filename == "still.covered.png"
+    sight = disks.see(disks.render_frame(bpy.context.scene, 1, tmp_path / "x.png"))
+    assert sight.disk == 0 and sight.cover > 800
+
+
+def test_what_would_show_a_face_is_refused(scene: Any, tmp_path: Path) -> None:
+    find_modifier(scene.sequence_editor.strips["disk"]).mute = True
+    with pytest.raises(FaceBlurError, match="'disk' would show faces: Its cover is switched off"):
+        _export(tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_without_covers_there_is_nothing_to_do(tmp_path: Path) -> None:
+    bpy.ops.wm.read_factory_settings(app_template="Video_Editing")
+    with pytest.raises(FaceBlurError, match="no covered strip"):
+        _export(tmp_path / "out")
+
+
+def test_nothing_is_overwritten_unless_that_is_asked_for(scene: Any, tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+    folder.mkdir()
+    (folder / "disk.covered.mov").write_text("precious")
+    with pytest.raises(FaceBlurError, match=r"disk\.covered\.mov exists already"):
+        _export(folder)
+    assert [path.name for path in folder.iterdir()] == ["disk.covered.mov"]
+
+
+def test_an_export_that_is_ended_leaves_nothing(scene: Any, tmp_path: Path) -> None:
+    job = export_covered(tmp_path / "out")
+    for step in job:
+        if step is not None and step.done > 1:
+            break
+    job.close()
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_film_that_fails_ends_the_export(scene: Any, film: Path, tmp_path: Path) -> None:
+    document = read_document(bpy.data.masks[0])
+    document.source = type(document.source)(
+        **{name: getattr(document.source, name) for name in document.source.__slots__} | {"width": 300})
+    from blender_faceblur.blender.masks import store_document
+
+    store_document(bpy.data.masks[0], document)
+    with pytest.raises(FaceBlurError, match=r"disk\.mp4: "):
+        _export(tmp_path / "out")
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_the_operator_works_without_a_window(scene: Any, tmp_path: Path) -> None:
+    project = _save(tmp_path)
+    blender_faceblur.register()
+    try:
+        assert bpy.ops.faceblur.export_covered() == {"FINISHED"}
+        with pytest.raises(RuntimeError, match="exists already"):
+            bpy.ops.faceblur.export_covered()
+    finally:
+        blender_faceblur.unregister()
+    assert (tmp_path / "my film covered" / "my film.covered.blend").is_file()
+    assert MARK in bpy.data.masks[0] and Path(bpy.data.filepath) == project
