@@ -7,9 +7,10 @@ coordinates want it: the canvas's shape may be another than the footage's. What 
 the only thing in Blender that reads every kind of footage; it can be looked at and not be rendered, as nothing in it is
 covered.
 
-Everything about it lies in the file. A watch compares that with what is on the screen, so that undo, a closed
-workspace, a deleted scene, or a project that was saved in the middle all end in the same way: what was changed is taken
-in, and scene and workspace are gone.
+Everything about it lies in the file. A watch compares that with what is on the screen, so that a closed workspace, a
+deleted scene, or a project that was saved in the middle all end in the same way: what was changed is taken in, and scene
+and workspace are gone. After undo and redo it only brings the screen after the data: what is changed then without a step
+of its own, the next undo leaves as it is (Blender 5.0.1, 5.2.2).
 """
 
 from __future__ import annotations
@@ -29,18 +30,22 @@ from .project import set_format
 
 NAME = "Face Blur Masks"
 
-_MASK, _HOME, _WORKSPACE = "faceblur_edited_mask", "faceblur_home_scene", "faceblur_home_workspace"
-"""Custom properties of the helper scene: the mask, the editor's scene, and the name of the editor's workspace; the
-helper workspace has the last one too."""
+_MASK, _HOME = "faceblur_edited_mask", "faceblur_home_scene"
+"""Custom properties of the helper scene: the mask, and the editor's scene."""
 
-_ARRANGED = "faceblur_arranged"
-"""Custom property of the helper workspace: whether its editors are in place."""
+_WORKSPACE, _ARRANGED = "faceblur_home_workspace", "faceblur_arranged"
+"""Custom properties of the helper workspace: the name of the editor's, and whether its own editors are in place."""
+
+_DRAGGING = ("TRANSFORM_", "MASK_", "ACTION_", "ANIM_")
+"""Beginnings of the names of tools in the middle of which nothing is changed."""
 
 _EVERY_S, _SOON_S = 0.3, 0.05
 _TIMELINE_SHARE = 0.3
 """Of the window's height, for the Dope Sheet."""
 
-_shown: dict[str, Any] = {"frame": None, "patience": 0}
+_shown: dict[str, Any] = {"frame": None, "patience": 0, "rewound": False}
+"""The frame that the Image editor shows, for how many looks the workspace may be late, and whether the data have just
+come from undo or redo."""
 
 
 def find_helper() -> Any:
@@ -142,7 +147,7 @@ def _duplicate_workspace(window: bpy.types.Window, helper: bpy.types.Scene) -> N
         bpy.ops.workspace.duplicate()
     workspace = next(workspace for workspace in bpy.data.workspaces if workspace.name not in before)
     workspace.name = NAME
-    workspace[_WORKSPACE] = helper[_WORKSPACE] = home.name
+    workspace[_WORKSPACE] = home.name
     workspace[_ARRANGED] = False
     workspace.sequencer_scene = helper
     _shown["frame"], _shown["patience"] = None, 30
@@ -171,33 +176,55 @@ def _watch() -> float | None:
     if helper is None and workspace is None:
         return None
     windows = list(bpy.context.window_manager.windows)
-    if bpy.app.is_job_running("RENDER") or any(window.modal_operators for window in windows):
+    dragging = (tool.bl_idname.startswith(_DRAGGING) for window in windows for tool in window.modal_operators)
+    if bpy.app.is_job_running("RENDER") or any(dragging):
         return _EVERY_S
     window = next((window for window in windows if window.workspace == workspace), None)
     if helper is None:
-        # Deleted, or its beginning was undone.
-        if window is not None:
-            _show_home_workspace(window, workspace)
-        else:
-            # The operator deletes the workspace that its window shows, whatever it is told.
-            bpy.data.batch_remove([*workspace.screens, workspace])
-        return _EVERY_S
-    if window is None and workspace is not None and not workspace[_ARRANGED] and _shown["patience"] > 0:
+        _remove_workspace(workspace, window)
+    elif window is None and workspace is not None and not workspace[_ARRANGED] and _shown["patience"] > 0:
         # Blender changes workspaces a moment after it was told to.
         _shown["patience"] -= 1
         return _SOON_S
-    if window is None or window.scene != helper:
-        # Left by other means than ours.
-        try:
-            close_masks()
-        except FaceBlurError as error:
-            print(f"Face Blur: {error}")
-        return _EVERY_S
-    if not workspace[_ARRANGED]:
+    elif window is None or window.scene != helper:
+        if _shown["rewound"]:
+            _show_again(helper, workspace, window or windows[0])
+        else:
+            _close_unasked(windows[0])
+    elif not workspace[_ARRANGED]:
         workspace[_ARRANGED] = _arrange(window, helper)
         return _SOON_S
-    show_frame()
+    else:
+        show_frame()
+    _shown["rewound"] = False
     return _EVERY_S
+
+
+def _remove_workspace(workspace: bpy.types.WorkSpace, window: bpy.types.Window | None) -> None:
+    if window is not None:
+        _show_home_workspace(window, workspace)
+    else:
+        # The operator deletes the workspace that its window shows, whatever it is told.
+        bpy.data.batch_remove([*workspace.screens, workspace])
+
+
+def _show_again(helper: bpy.types.Scene, workspace: Any, window: bpy.types.Window) -> None:
+    """The way back was undone, or the way there done again."""
+    if workspace is None:
+        _duplicate_workspace(window, helper)
+    elif window.workspace != workspace:
+        window.workspace = workspace
+    window.scene = helper
+
+
+def _close_unasked(window: bpy.types.Window) -> None:
+    """Left by other means than ours."""
+    try:
+        close_masks()
+    except FaceBlurError as error:
+        print(f"Face Blur: {error}")
+    with bpy.context.temp_override(window=window):
+        bpy.ops.ed.undo_push(message="Back to the Film")
 
 
 def _arrange(window: bpy.types.Window, helper: bpy.types.Scene) -> bool:
@@ -260,23 +287,20 @@ def show_frame() -> None:
 
 def register_handlers() -> None:
     bpy.app.handlers.frame_change_post.append(_follow_frame)
-    for handlers in _list_rewinding():
-        handlers.append(_look_again)
+    bpy.app.handlers.load_post.append(_look_again)
+    bpy.app.handlers.undo_post.append(_show_rewound)
+    bpy.app.handlers.redo_post.append(_show_rewound)
     start_watch()
 
 
 def unregister_handlers() -> None:
     bpy.app.handlers.frame_change_post.remove(_follow_frame)
-    for handlers in _list_rewinding():
-        handlers.remove(_look_again)
+    bpy.app.handlers.load_post.remove(_look_again)
+    bpy.app.handlers.undo_post.remove(_show_rewound)
+    bpy.app.handlers.redo_post.remove(_show_rewound)
     for timer in (_watch, show_frame):
         if bpy.app.timers.is_registered(timer):
             bpy.app.timers.unregister(timer)
-
-
-def _list_rewinding() -> tuple[list[Any], ...]:
-    handlers = bpy.app.handlers
-    return handlers.load_post, handlers.undo_post, handlers.redo_post
 
 
 @persistent
@@ -291,3 +315,9 @@ def _look_again(*_: object) -> None:
     _shown["frame"] = None
     if find_helper() is not None or _find_workspace() is not None:
         start_watch()
+
+
+@persistent
+def _show_rewound(*_: object) -> None:
+    _shown["rewound"] = True
+    _look_again()
