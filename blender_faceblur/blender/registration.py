@@ -9,15 +9,18 @@ import bpy
 from bpy.app.handlers import persistent
 
 from ..paths import set_user_folder
-from . import alignment, edit_masks, guard, running, settings
+from . import alignment, edit_masks, guard, review, running, settings, thumbnails
 from .command import register_command, unregister_command
 from .operators import cover, detect, draw, faces, follow, storage, tracks
 from .operators import edit_masks as edit_masks_operators
 from .operators import export as export_operators
 from .operators import guard as guard_operators
+from .operators import review as review_operators
+from .operators import thumbnails as thumbnails_operators
 from .preferences import ROOT_PACKAGE, FACEBLUR_AP_preferences
 from .ui import correct, coverage, gizmo, knowledge, masks, menu, overlay, panels
 from .ui import guard as guard_panel
+from .ui import review as review_panel
 
 _CLASSES = (
     FACEBLUR_AP_preferences,
@@ -45,6 +48,9 @@ _CLASSES = (
     overlay.FACEBLUR_PT_overlays,
     *correct.CLASSES,
     *guard_operators.CLASSES,
+    *review_operators.CLASSES,
+    *thumbnails_operators.CLASSES,
+    review_panel.FACEBLUR_PT_review,
     *guard_panel.CLASSES,
     *gizmo.CLASSES,
     menu.FACEBLUR_MT_correct,
@@ -61,6 +67,8 @@ def register() -> None:
     alignment.register_handlers()
     guard.register_handlers()
     knowledge.register_handlers()
+    review.register_handlers()
+    thumbnails.register_handlers()
     overlay.add_overlay()
     coverage.add_coverage()
     edit_masks.register_handlers()
@@ -79,6 +87,8 @@ def unregister() -> None:
     edit_masks.unregister_handlers()
     coverage.remove_coverage()
     overlay.remove_overlay()
+    thumbnails.unregister_handlers()
+    review.unregister_handlers()
     knowledge.unregister_handlers()
     guard.unregister_handlers()
     alignment.unregister_handlers()
