@@ -1,0 +1,325 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""An editor goes through the doubtful places of a project; and small pictures show the right faces."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+bpy = pytest.importorskip("bpy")
+
+from blender_faceblur.blender import registration, review, thumbnails  # noqa: E402
+from blender_faceblur.blender.compositing import MARK, EffectSettings, find_mask_unit_px  # noqa: E402
+from blender_faceblur.blender.cover import put_cover  # noqa: E402
+from blender_faceblur.blender.editing import change_tracks  # noqa: E402
+from blender_faceblur.blender.masks import read_document, store_document, write_mask  # noqa: E402
+from blender_faceblur.blender.project import build_project  # noqa: E402
+from blender_faceblur.core import doubts, editing  # noqa: E402
+from blender_faceblur.core.review import count_left, list_doubts  # noqa: E402
+from blender_faceblur.core.types import Ellipse, Evidence, Sample, Track, TrackDocument  # noqa: E402
+
+from . import disks  # noqa: E402
+
+EFFECT = EffectSettings("solid", disks.COVER)
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return disks.write_film(tmp_path_factory.mktemp("film") / "disk.mp4")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def registered() -> Iterator[None]:
+    registration.register()
+    yield
+    registration.unregister()
+
+
+def build_document(film: Path) -> TrackDocument:
+    """The disk's track, another one beside it, one that was left out; a doubt about each and one more."""
+    document = disks.build_document(film)
+    disk = document.tracks[0]
+    still = Track("Face 02", [
+        Sample(f, Ellipse(40.0, 150.0, 12.0, 15.0), Evidence.DETECTED, 0.9) for f in range(5, 30)])
+    weak = Track("Perhaps 01", [
+        Sample(f, Ellipse(280.0, 20.0, 10.0, 10.0), Evidence.DETECTED, 0.3) for f in range(12, 16)],
+        aside="found weakly in 4 frames only")
+    document.tracks.append(still)
+    document.aside.append(weak)
+    document.doubts = [
+        doubts.tell_samples("Face 01", disk.samples[20:30], doubts.FAST),
+        doubts.tell_samples("Face 02", still.samples[-5:], doubts.ENDS),
+        doubts.tell_samples("Face 02", still.samples, doubts.ONE_VOICE),
+        doubts.tell_samples("Perhaps 01", weak.samples, weak.aside),
+    ]
+    return document
+
+
+@pytest.fixture
+def project(film: Path) -> Iterator[tuple[Any, Any, Any]]:
+    """Scene, strip and mask; the strip is active."""
+    scene = build_project(film, build_document(film), EFFECT)
+    bpy.context.workspace.sequencer_scene = scene
+    strip, modifier = disks.find_cover(scene)
+    scene.sequence_editor.active_strip = strip
+    yield scene, strip, modifier.input_mask_strip.mask
+    thumbnails.forget()
+
+
+def kinds(mask: Any) -> list[str]:
+    return [place.key.split()[0] for place in review.read_queue(mask).places]
+
+
+def current(mask: Any) -> str:
+    place = review.find_current(mask)
+    return place.key.split()[0] if place is not None else ""
+
+
+def verdicts(mask: Any) -> dict[str, str]:
+    return {place.key.split()[0]: place.verdict for place in list_doubts(read_document(mask))}
+
+
+def test_next_goes_through_them_riskiest_first(project: tuple[Any, Any, Any]) -> None:
+    scene, strip, mask = project
+    order = kinds(mask)
+    assert order[0] == "ends" and order[-1] == "lone"
+    seen = []
+    for _ in range(5):
+        assert bpy.ops.faceblur.review_next() == {"FINISHED"}
+        seen.append(current(mask))
+    assert seen == [*order, order[0]]
+    assert scene.frame_current == strip.frame_final_start + 30, "the frame after the face's last"
+    assert mask.layers.active.name == "Face 02"
+    bpy.ops.faceblur.review_next()
+    assert bpy.ops.faceblur.review_previous() == {"FINISHED"} and current(mask) == "ends"
+    assert not bpy.ops.faceblur.review_previous.poll()
+
+
+def test_each_judgement_is_kept_and_leads_on(project: tuple[Any, Any, Any]) -> None:
+    scene, _, mask = project
+    assert not bpy.ops.faceblur.review_fine.poll(), "nothing is looked at yet"
+    bpy.ops.faceblur.review_next()
+    layers = [layer.name for layer in mask.layers]
+    assert bpy.ops.faceblur.review_fine() == {"FINISHED"}
+    assert verdicts(mask)["ends"] == "fine" and current(mask) == kinds(mask)[1]
+    assert mask[MARK]["doubts"] == 3 == review.count_left(scene) == count_left(read_document(mask))
+    for _ in range(3):
+        bpy.ops.faceblur.review_fine()
+    assert set(verdicts(mask).values()) == {"fine"} and review.count_left(scene) == 0
+    assert not bpy.ops.faceblur.review_next.poll()
+    assert [layer.name for layer in mask.layers] == layers
+    assert bpy.ops.faceblur.review_previous() == {"FINISHED"}, "one may change one's mind"
+
+
+def look_at(mask: Any, kind: str) -> None:
+    for _ in range(6):
+        bpy.ops.faceblur.review_next()
+        if current(mask) == kind:
+            return
+    raise AssertionError(kind)
+
+
+def test_off_shows_the_frames_in_doubt(project: tuple[Any, Any, Any]) -> None:
+    _, _, mask = project
+    look_at(mask, "fast")
+    assert bpy.ops.faceblur.review_off() == {"FINISHED"}
+    assert editing.find_track(read_document(mask), "Face 01").off == [(20, 30)]
+    assert list(mask[MARK]["faces"]["Face 01"]["spans"]) == [0, 20, 30, 40]
+    assert verdicts(mask)["fast"] == "off"
+
+
+def test_off_shows_all_of_a_track_that_is_in_doubt_itself(project: tuple[Any, Any, Any]) -> None:
+    scene, _, mask = project
+    look_at(mask, "lone")
+    bpy.ops.faceblur.review_off()
+    assert editing.find_track(read_document(mask), "Face 02").off == [(5, 30)]
+    assert verdicts(mask)["ends"] == "off", "the other doubt about it is settled with it"
+    assert review.count_left(scene) == 2
+
+
+def test_cover_brings_a_track_back(project: tuple[Any, Any, Any]) -> None:
+    _, _, mask = project
+    look_at(mask, "weak")
+    assert not bpy.ops.faceblur.review_off.poll() and not bpy.ops.faceblur.review_fix.poll()
+    assert bpy.ops.faceblur.review_cover() == {"FINISHED"}
+    assert mask.layers.active.name == "Face 03" and read_document(mask).aside == []
+    assert verdicts(mask)["weak"] == "covered"
+    assert not bpy.ops.faceblur.review_cover.poll() and bpy.ops.faceblur.review_off.poll()
+
+
+def test_what_was_corrected_is_fixed(project: tuple[Any, Any, Any]) -> None:
+    scene, strip, mask = project
+    look_at(mask, "fast")
+    scene.faceblur.show_handles = False
+    scene.frame_set(1)
+    assert bpy.ops.faceblur.review_fix() == {"FINISHED"}
+    assert scene.frame_current == strip.frame_final_start + 24 and scene.faceblur.show_handles
+
+    def correct(document: TrackDocument) -> list[str]:
+        editing.set_key(editing.find_track(document, "Face 01"), 24, Ellipse(180, 84, 22, 22), 5)
+        return ["Face 01"]
+
+    change_tracks(mask, correct)
+    assert current(mask) == "fast"
+    bpy.ops.faceblur.review_fine()
+    assert verdicts(mask)["fast"] == "fixed"
+    assert editing.locked_frames(editing.find_track(read_document(mask), "Face 01")) == [24]
+
+
+def test_a_face_renamed_meanwhile_is_found(project: tuple[Any, Any, Any]) -> None:
+    _, _, mask = project
+    look_at(mask, "fast")
+    mask.layers["Face 01"].name = "Mother"
+    assert bpy.ops.faceblur.review_off() == {"FINISHED"}
+    assert editing.find_track(read_document(mask), "Mother").off == [(20, 30)]
+
+
+def test_a_judgement_never_undoes_what_was_written_meanwhile(project: tuple[Any, Any, Any]) -> None:
+    """The document that is known may be an old one: nobody tells of a text that changes."""
+    _, _, mask = project
+    look_at(mask, "fast")
+    document = read_document(mask)
+    editing.find_track(document, "Face 02").locked = True
+    store_document(mask, document)
+    bpy.ops.faceblur.review_fine()
+    assert editing.find_track(read_document(mask), "Face 02").locked and verdicts(mask)["fast"] == "fine"
+
+
+def test_when_one_strip_is_done_the_next_is_looked_at(project: tuple[Any, Any, Any], tmp_path: Path) -> None:
+    scene, strip, _ = project
+    other = disks.write_film(tmp_path / "other.mp4", (disks.WIDTH, disks.HEIGHT + 2))
+    second = scene.sequence_editor.strips.new_movie("second", str(other), 5, 200)
+    document = build_document(other)
+    document.doubts, document.aside = document.doubts[:1], []
+    size = (disks.WIDTH, disks.HEIGHT + 2)
+    own = write_mask("second", document, find_mask_unit_px(size, (disks.WIDTH, disks.HEIGHT)), first_frame=200)
+    put_cover(scene, second, own, EFFECT)
+    scene.sequence_editor.active_strip = strip
+    assert review.count_left(scene) == 5
+    bpy.ops.faceblur.review_next()
+    for _ in range(4):
+        bpy.ops.faceblur.review_fine()
+    assert scene.sequence_editor.active_strip.name == "second" and second.select and not strip.select
+    assert current(own) == "fast" and 200 <= scene.frame_current < 240
+    bpy.ops.faceblur.review_fine()
+    assert review.count_left(scene) == 0 and not bpy.ops.faceblur.review_next.poll()
+
+
+def test_what_is_cut_away_is_not_asked_about(project: tuple[Any, Any, Any]) -> None:
+    scene, strip, mask = project
+    strip.frame_final_duration = 18
+    assert [place.key.split()[0] for place in review.list_places(strip, mask)] == ["weak", "lone"]
+    assert review.count_left(scene) == 2
+
+
+def test_a_damaged_document_stops_nothing(project: tuple[Any, Any, Any]) -> None:
+    scene, _, mask = project
+    mask[MARK + "_tracks"].from_string("{}")
+    bpy.context.view_layer.update()
+    review._FRESH.clear()
+    assert review.read_queue(mask).places == [] and review.count_left(scene) == 0
+    assert not bpy.ops.faceblur.review_next.poll()
+    assert thumbnails.find_icon(mask, "Face 01") == 0
+
+
+def test_judgements_are_saved(project: tuple[Any, Any, Any], tmp_path: Path) -> None:
+    _, _, mask = project
+    name = mask.name
+    look_at(mask, "fast")
+    bpy.ops.faceblur.review_fine()
+    bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "a.blend"))
+    bpy.ops.wm.open_mainfile(filepath=str(tmp_path / "a.blend"))
+    assert verdicts(bpy.data.masks[name])["fast"] == "fine"
+
+
+def test_the_queue_is_quick_to_draw(project: tuple[Any, Any, Any]) -> None:
+    """500 doubts; one look at what a panel asks for takes less than 10 ms."""
+    scene, strip, mask = project
+    document = read_document(mask)
+    document.aside = []
+    disk = document.tracks[0]
+    document.doubts = [doubts.tell_samples("Face 01", disk.samples[n % 30:n % 30 + 3], f"moves fast {n}")
+                       for n in range(500)]
+    store_document(mask, document)
+    review._FRESH.clear()
+    assert len(review.list_places(strip, mask)) == 500
+    began = time.process_time()
+    for _ in range(10):
+        review.count_left(scene)
+        review.list_places(strip, mask)
+        review.find_current(mask)
+        review.find_next(scene, strip)
+    assert (time.process_time() - began) / 10 < 0.01
+
+
+def test_pictures_are_made_of_each_track_and_follow_it(project: tuple[Any, Any, Any]) -> None:
+    _, _, mask = project
+    assert thumbnails.list_missing(mask) == ["Face 01", "Face 02", "Perhaps 01"]
+    assert bpy.ops.faceblur.make_thumbnails() == {"FINISHED"}
+    assert thumbnails.list_missing(mask) == []
+    portraits = thumbnails._STORE.portraits[mask[MARK]["fingerprint"]]
+    assert len(portraits) == 3
+    preview = thumbnails._STORE.previews[next(name for name in thumbnails._STORE.previews if _is_of_disk(name))]
+    middle = 4 * (64 * 128 + 64)
+    assert min(preview.image_pixels_float[middle:middle + 3]) > 0.85, "the disk is white"
+    assert max(preview.image_pixels_float[:3]) < 0.5, "what is around it is grey"
+
+    def swap(document: TrackDocument) -> list[str]:
+        editing.rename(document, "Face 01", "Anna")
+        editing.rename(document, "Face 02", "Face 01")
+        return ["Face 01", "Face 02", "Anna"]
+
+    before = thumbnails._match(mask)
+    change_tracks(mask, swap)
+    after = thumbnails._match(mask)
+    assert after["Anna"] is before["Face 01"] and after["Face 01"] is before["Face 02"]
+    assert bpy.ops.faceblur.make_thumbnails() == {"FINISHED"} and len(portraits) == 3
+
+
+def _is_of_disk(name: str) -> bool:
+    _, frame, x, y = name.split()
+    return all(abs(a - b) < 2 for a, b in zip(disks.place_disk(int(frame)), (float(x), float(y)), strict=True))
+
+
+def test_another_face_at_another_place_gets_no_picture(project: tuple[Any, Any, Any]) -> None:
+    _, _, mask = project
+    bpy.ops.faceblur.make_thumbnails()
+
+    def move(document: TrackDocument) -> list[str]:
+        track = editing.find_track(document, "Face 02")
+        track.samples = [Sample(s.source_frame, Ellipse(200, 20, 12, 15), s.evidence, 0.9) for s in track.samples]
+        return ["Face 02"]
+
+    change_tracks(mask, move)
+    assert thumbnails.list_missing(mask) == ["Face 02"]
+
+
+def test_pictures_are_forgotten_and_never_saved(project: tuple[Any, Any, Any], tmp_path: Path) -> None:
+    _, _, mask = project
+    bpy.ops.faceblur.make_thumbnails()
+    images = set(bpy.data.images.keys())
+    size = save(tmp_path / "with.blend")
+    assert bpy.ops.faceblur.forget_thumbnails() == {"FINISHED"}
+    assert thumbnails._STORE.previews is None and len(thumbnails.list_missing(mask)) == 3
+    assert set(bpy.data.images.keys()) == images and abs(size - save(tmp_path / "without.blend")) < 3000
+    bpy.ops.faceblur.make_thumbnails()
+    bpy.ops.wm.open_mainfile(filepath=str(tmp_path / "with.blend"))
+    assert thumbnails._STORE.previews is None and not thumbnails._STORE.portraits
+
+
+def save(path: Path) -> int:
+    bpy.ops.wm.save_as_mainfile(filepath=str(path), compress=False)
+    return path.stat().st_size
+
+
+def test_a_film_that_was_exchanged_gives_no_pictures(project: tuple[Any, Any, Any], tmp_path: Path) -> None:
+    """They would be of other people."""
+    _, strip, mask = project
+    strip.filepath = str(disks.write_film(tmp_path / "b.mp4", (disks.WIDTH, disks.HEIGHT + 2)))
+    with pytest.raises(RuntimeError, match="has changed"):
+        bpy.ops.faceblur.make_thumbnails()
+    assert len(thumbnails.list_missing(mask)) == 3
