@@ -21,6 +21,7 @@ COMMANDS = {
     "models": ("tools.models", "fetch the detectors' weights"),
     "demo": ("tools.demo", "make a short film of a real face and blur it"),
     "package": ("tools.package", "build the extension's zips for Blender"),
+    "library": ("tools.library", "build a .blend file of the effects, for projects without the extension"),
     "bench": ("benchmarks.", "measure: bench speed CLIP, bench accuracy [FOLDER]"),
 }
 BENCHMARKS = ("accuracy", "speed")

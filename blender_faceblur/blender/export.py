@@ -215,7 +215,8 @@ class _Work(Reporter):
 
     def _make(self) -> None:
         for number, film in enumerate(self._films, 1):
-            self._now = Step(film.output.stem.removesuffix(OWN_MARK), number, len(self._films), 0, film.document.source.frame_count)
+            name, total = film.output.stem.removesuffix(OWN_MARK), film.document.source.frame_count
+            self._now = Step(name, number, len(self._films), 0, total)
             # One by one: the first that fails ends all.
             outcome = run_batch([Job(film.source, film.output)], self._settings, self, self._give_document(film),
                                 self._render(film))[0]

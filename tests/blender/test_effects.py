@@ -347,3 +347,37 @@ def test_inverse_shows_nothing_where_the_mask_is_lost(lost: str, tmp_path: Path)
     with disks.without_guard():
         shown = disks.render_frame(scene, 1, tmp_path / "out.png").astype(int)
     assert np.abs(shown - (0, 0, 255))[2:, :-2].max() <= 1
+
+
+@pytest.mark.parametrize("name", ["Face Blur: Mosaic", "Face Blur: Solid", "Face Blur: Erase"])
+def test_an_effect_of_the_library_covers_without_the_extension(name: str, tmp_path: Path) -> None:
+    from blender_faceblur.blender.masks import write_mask
+    from blender_faceblur.blender.strips import cover_strip, find_modifier
+    from tools.library import build_library
+
+    library = tmp_path / "library.blend"
+    build_library(library)
+    film = disks.write_film(tmp_path / "disk.mp4")
+    size = (disks.WIDTH, disks.HEIGHT)
+    document = disks.build_document(film)
+    scene = build_project(film, document, None)
+    with bpy.data.libraries.load(str(library), assets_only=True) as (there, wanted):
+        assert len(there.node_groups) == 6
+        wanted.node_groups = [name]
+    group = wanted.node_groups[0]
+    inputs = [item for item in group.interface.items_tree if item.in_out == "INPUT"]
+    assert group.asset_data.description and all(item.description for item in inputs)
+    effect = next(node for node in group.nodes if getattr(node, "node_tree", None) and "Mask" not in node.inputs)
+    inputs = [item for item in effect.node_tree.interface.items_tree if item.in_out == "INPUT"]
+    assert all(item.description for item in inputs)
+    if "Columns" in effect.inputs:
+        effect.inputs["Columns"].default_value, effect.inputs["Rows"].default_value = 2, 2
+    strip = scene.sequence_editor.strips[0]
+    mask = write_mask("by hand", document, find_mask_unit_px(size, size))
+    cover_strip(scene, strip, mask, group)
+    assert find_modifier(strip) is None, "what is used by hand is none of the extension's business"
+    for frame in (1, 20, 40):
+        assert disks.see(disks.render_frame(scene, frame, tmp_path / "x.png")).disk == 0
+    bpy.data.masks[0].layers[PICTURE_LAYER].hide_render = True
+    bare = disks.render_frame(scene, 20, tmp_path / "x.png")
+    assert np.ptp(bare[10:-10, 10:-10].reshape(-1, 3), axis=0).max() < 60, "a lost mask covers all"

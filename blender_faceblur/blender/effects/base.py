@@ -36,7 +36,7 @@ class Effect(ABC):
         if tree is None or tree.get("faceblur") != mark:
             tree = nodes.new_group(name)
             tree["faceblur"] = mark
-            nodes.add_input(tree, "Image", "Color")
+            nodes.add_input(tree, "Image", "Color", description="The picture whose faces are to be covered")
             self.build(tree, halvings)
         return tree
 

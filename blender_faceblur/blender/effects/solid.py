@@ -15,7 +15,7 @@ class Solid(Effect):
     samples = False
 
     def build(self, tree: bpy.types.NodeTree, halvings: int) -> None:
-        nodes.add_input(tree, "Color", "Color", (0.0, 0.0, 0.0, 1.0))
+        nodes.add_input(tree, "Color", "Color", (0.0, 0.0, 0.0, 1.0), "What every face is covered with")
         nodes.add_output(tree, "Image", "Color")
         source = nodes.add_node(tree, "NodeGroupInput", 0)
         result = nodes.add_node(tree, "NodeGroupOutput", 1)

@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Builds a .blend file of the effects, for projects that are to cover something without the extension.
+
+Run as `python -m tools.library` in the environment that build.py makes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from .lint import ROOT
+
+PICTURE = (1920, 1080)
+FACE_PX = 135.0
+"""What the groups' numbers are made for until somebody sets others: faces an eighth as wide as such a picture is high.
+"""
+
+MEANINGS = {
+    "mosaic": "Blocks, each the mean of what it hides",
+    "blur": "Smooth, drawn from as few samples as the mosaic, so that nothing more can be got back",
+    "solid": "One colour; nothing of the face remains",
+    "erase": "Filled from what surrounds it; nothing of the face remains",
+    "gaussian": "A soft blur for its look only. Weak: it can be sharpened again",
+    "image": "A picture of your own over each cover, on one colour; nothing of the face remains",
+}
+"""Of each effect, for the asset browser."""
+
+
+def build_library(output: Path) -> None:
+    """Write a file that holds, of each effect, one node group for the Compositor modifier of a strip, as an asset.
+
+    Its numbers stand on the node of the effect in it: Blender 5.0 gives further inputs of such a group the value 0.
+    """
+    import bpy
+
+    from blender_faceblur.blender.compositing import MARK, EffectSettings, build_strip_group
+    from blender_faceblur.blender.effects import EFFECTS
+
+    bpy.ops.wm.read_factory_settings(use_empty=True)
+    groups = set()
+    for effect in EFFECTS:
+        name = f"Face Blur: {effect.label}"
+        tree = build_strip_group(name, PICTURE, max(PICTURE), FACE_PX, EffectSettings(effect.name))
+        # Only those that the extension has put on a strip are its own.
+        del tree[MARK]
+        tree.asset_mark()
+        tree.asset_data.description = MEANINGS[effect.name]
+        tree.asset_data.author = "Face Blur"
+        tree.asset_data.license = "GPL-3.0-or-later"
+        tree.asset_data.tags.new("Face Blur")
+        groups.add(tree)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    bpy.data.libraries.write(str(output), groups, fake_user=True, compress=True)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Build the library; 0 when it is there."""
+    parser = argparse.ArgumentParser(prog="build.py library", description="Build a .blend file of the effects.")
+    parser.add_argument("--output", type=Path, default=ROOT / "dist" / "faceblur_effects.blend", metavar="FILE",
+                        help="default: dist/faceblur_effects.blend")
+    options = parser.parse_args(arguments)
+    build_library(options.output.resolve())
+    print(f"{options.output}  {options.output.stat().st_size / 1e3:.0f} kB", flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
