@@ -15,7 +15,8 @@ from typing import Any
 
 from .core.document import read_document, write_document
 from .core.settings import DEFAULT_EXPANSION, find_preset, list_detectors
-from .core.types import FaceBlurError, SourceInfo
+from .core.types import FaceBlurError, SourceInfo, TrackDocument
+from .core.verifying import Verification, from_json
 from .delivery.container import Container, choose_container, list_sound
 from .delivery.encode import LOSSLESS_CODEC, encode_pictures, needs_encoding
 from .delivery.picture import finish_picture, read_picture_record, read_profile, verify_picture
@@ -24,11 +25,12 @@ from .delivery.remux import remux_film
 from .delivery.verify import Expected, verify_film
 from .paths import find_model, list_models, unfinished_analyses
 from .progress import Outcome, Reporter
-from .rendering import Tell, run_blender_job
+from .rendering import Tell, check_blender, run_blender_job
+from .report import collect_report, describe_finding, draw_faces, write_report
 from .sources import open_source
 from .sources.image import find_orientation
-from .worker.client import build_request, run_job
-from .worker.protocol import ErrorMessage, Progress, Result, Warned
+from .worker.client import build_request, build_verify_request, run_job
+from .worker.protocol import ErrorMessage, Progress, Result, Verified, Warned
 from .workplace import Workplace, replace_file
 
 OWN_MARK = ".blurred"
@@ -40,6 +42,8 @@ PICTURE_ENDINGS = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", "
 
 SPARE_BYTES = 4 << 20
 """With less than this free no output is begun."""
+
+_FEW_SAMPLES = 3.0
 
 _KEPT_S = 30 * 86400.0
 """For how long an analysis waits to be gone on with."""
@@ -64,6 +68,8 @@ class Settings:
     resume: bool = False
     reencode_audio: bool = False
     blender: Path | None = None
+    verify_every: int = 0
+    """Verify outputs, with the detectors at every so manyth frame; 0: don't."""
 
     def shape(self) -> dict[str, str | int | float | bool]:
         """The part of the settings that shapes the output."""
@@ -82,19 +88,22 @@ class Job:
     choose_ending: bool = True
     save_blend: Path | None = None
     save_tracks: Path | None = None
+    report: Path | None = None
 
 
 Warn = Callable[[str], None]
 Analyse = Callable[[Path, Path, Settings, Tell, Warn], None]
 Render = Callable[[dict[str, Any], Path, Path | None, Tell, Warn], dict[str, Any]]
+Verify = Callable[[Path, Path, Path, Settings, Tell, Warn], Verification]
+"""(source, output, tracks document, ...)"""
 
 
 def plan_jobs(inputs: Iterable[Path], output: Path | None, recursive: bool, save_blend: Path | None = None,
-              save_tracks: Path | None = None) -> list[Job]:
+              save_tracks: Path | None = None, report: Path | None = None) -> list[Job]:
     """One job for each input, and for each film and picture in an input that is a folder, in order, none twice.
 
-    `output` is a folder if it is one, if its name has no ending, or if there are several inputs; `save_blend` and
-    `save_tracks` likewise. Raises FaceBlurError when the options don't fit the inputs.
+    `output` is a folder if it is one, if its name has no ending, or if there are several inputs; `save_blend`,
+    `save_tracks` and `report` likewise. Raises FaceBlurError when the options don't fit the inputs.
     """
     found: dict[Path, Path] = {}
     for entry in inputs:
@@ -105,7 +114,8 @@ def plan_jobs(inputs: Iterable[Path], output: Path | None, recursive: bool, save
             found.setdefault(entry, Path())
     given = list(inputs)
     single = len(given) == 1 and not given[0].is_dir()
-    for name, place in (("--output", output), ("--save-blend", save_blend), ("--save-tracks", save_tracks)):
+    for name, place in (("--output", output), ("--save-blend", save_blend), ("--save-tracks", save_tracks),
+                        ("--report", report)):
         if place is not None and not single and place.is_file():
             raise FaceBlurError(f"{name} {place} is a file, but there are several inputs: name a folder.")
     if output is not None and not single and output.suffix.lower() in FILM_ENDINGS | PICTURE_ENDINGS and \
@@ -127,16 +137,17 @@ def plan_jobs(inputs: Iterable[Path], output: Path | None, recursive: bool, save
     for source, under in found.items():
         blend = place_beside(save_blend, source, under, ".blend")
         tracks = place_beside(save_tracks, source, under, ".tracks.json")
+        told = place_beside(report, source, under, ".report.html")
         if output is not None and single and output.suffix and not output.is_dir():
-            jobs.append(Job(source, output, False, blend, tracks))
+            jobs.append(Job(source, output, False, blend, tracks, told))
         else:
             folder = source.parent if output is None else output / under
-            jobs.append(Job(source, folder / f"{source.stem}{OWN_MARK}{source.suffix}", True, blend, tracks))
+            jobs.append(Job(source, folder / f"{source.stem}{OWN_MARK}{source.suffix}", True, blend, tracks, told))
     return jobs
 
 
 def run_batch(jobs: list[Job], settings: Settings, reporter: Reporter, analyse: Analyse | None = None,
-              render: Render = run_blender_job) -> list[Outcome]:
+              render: Render = run_blender_job, verify: Verify | None = None) -> list[Outcome]:
     """Do the jobs one after another; one that fails does not stop the others. The outcomes are in the jobs' order.
 
     Whatever happens, a file under its final name is whole, and no earlier file is replaced unless `overwrite`.
@@ -151,7 +162,7 @@ def run_batch(jobs: list[Job], settings: Settings, reporter: Reporter, analyse: 
             began = time.monotonic()
             try:
                 _do_job(job, settings, reporter, workplace, taken, outcome, analyse or _run_resumable_analysis,
-                        render)
+                        render, verify or run_verification)
             except FaceBlurError as error:
                 # The reporter says which file it is.
                 reason = str(error).removeprefix(f"{job.source}: ").removeprefix(f"{job.source.name}: ")
@@ -200,6 +211,28 @@ def run_analysis(source: Path, tracks: Path, settings: Settings, tell: Tell, war
     raise FaceBlurError("The analysis ended without a result.")
 
 
+def run_verification(source: Path, output: Path, tracks: Path, settings: Settings, tell: Tell, warn: Warn,
+                     ) -> Verification:
+    """Compare an output with its source in a process of its own. Raises FaceBlurError where that cannot be done."""
+    with Workplace() as workplace:
+        place = workplace.folder / "verification.json"
+        # Effects that are made of no samples leave nothing of a face: nearly all of its detail must be gone.
+        samples = settings.samples_across if settings.effect in ("mosaic", "blur", "gaussian") else _FEW_SAMPLES
+        request = build_verify_request(source, output, tracks, place, samples, settings.verify_every or 1)
+        with closing(run_job(request)) as messages:
+            for message in messages:
+                match message:
+                    case Progress():
+                        tell(message.stage, message.done, message.total)
+                    case Warned():
+                        warn(message.text)
+                    case ErrorMessage():
+                        raise FaceBlurError(f"The verification failed: {message.text}")
+                    case Verified():
+                        return from_json(place.read_text(encoding="utf-8"))
+    raise FaceBlurError("The verification ended without a result.")
+
+
 def _run_resumable_analysis(source: Path, tracks: Path, settings: Settings, tell: Tell, warn: Warn) -> None:
     run_analysis(source, tracks, settings, tell, warn, _find_unfinished(source))
 
@@ -218,20 +251,23 @@ def _forget_abandoned() -> None:
 
 
 def _do_job(job: Job, settings: Settings, reporter: Reporter, workplace: Workplace, taken: dict[Path, Path],
-            outcome: Outcome, analyse: Analyse, render: Render) -> None:
+            outcome: Outcome, analyse: Analyse, render: Render, verify: Verify) -> None:
     for name in (job.source.resolve(), job.output.resolve()):
         if any(0xD800 <= ord(sign) <= 0xDFFF for sign in str(name)):
             raise FaceBlurError(f"{job.source}: its path is no UTF-8 text, which Blender cannot open; rename it.")
     with open_source(job.source) as source:
         info = source.info
     job, container, said = _settle_output(job, info, settings)
-    for place in (job.output if settings.render else None, job.save_blend, job.save_tracks):
+    places = (job.output if settings.render else None, job.save_blend, job.save_tracks, job.report)
+    for place in places:
         if place is not None:
             _claim(place, job.source, taken)
     if settings.resume and settings.render and _is_finished(job, info, settings):
+        if settings.verify_every or job.report is not None:
+            _verify_finished(job, settings, reporter, workplace.folder, outcome, analyse, verify)
         outcome.status, outcome.reason, outcome.output = "skipped", f"{job.output} is complete.", job.output
         return
-    for place in (job.output if settings.render else None, job.save_blend, job.save_tracks):
+    for place in places:
         if place is not None:
             _check_place(place, settings.overwrite)
     for text in said:
@@ -240,7 +276,8 @@ def _do_job(job: Job, settings: Settings, reporter: Reporter, workplace: Workpla
     part = workplace.make_part_folder(job.output) if settings.render else workplace.folder
     project = workplace.name_part(job.save_blend, ".blend") if job.save_blend else None
     try:
-        _blur(job, info, container, settings, reporter, workplace.folder, part, project, outcome, analyse, render)
+        _blur(job, info, container, settings, reporter, workplace.folder, part, project, outcome, analyse, render,
+              verify)
     except (FaceBlurError, OSError) as error:
         if shutil.disk_usage(part).free < SPARE_BYTES:
             raise FaceBlurError(f"The disk of {job.output.parent} is full; nothing was written. ({error})") from error
@@ -256,7 +293,8 @@ def _do_job(job: Job, settings: Settings, reporter: Reporter, workplace: Workpla
 
 
 def _blur(job: Job, info: SourceInfo, container: Container | None, settings: Settings, reporter: Reporter,
-          folder: Path, part: Path, project: Path | None, outcome: Outcome, analyse: Analyse, render: Render) -> None:
+          folder: Path, part: Path, project: Path | None, outcome: Outcome, analyse: Analyse, render: Render,
+          verify: Verify) -> None:
     def warn(text: str) -> None:
         if text not in outcome.warnings:
             outcome.warnings.append(text)
@@ -268,6 +306,7 @@ def _blur(job: Job, info: SourceInfo, container: Container | None, settings: Set
     if document.source.fingerprint != info.fingerprint:
         raise FaceBlurError(f"{job.source.name} has changed while it was being analysed.")
 
+    verification: Verification | None = None
     for text in (*document.source.warnings, *document.notes):
         warn(text)
     outcome.faces, outcome.doubts, outcome.frames = len(document.tracks), len(document.doubts), info.frame_count
@@ -308,6 +347,8 @@ def _blur(job: Job, info: SourceInfo, container: Container | None, settings: Set
                 warn(text)
             verify_film(finished, job.source, _expect(info), settings.reencode_audio)
             pictures.unlink()
+        if settings.verify_every:
+            verification = _verify(job, finished, tracks, settings, reporter, outcome, warn, verify)
         replace_file(finished, job.output)
         outcome.output = job.output
     if project and job.save_blend:
@@ -315,8 +356,59 @@ def _blur(job: Job, info: SourceInfo, container: Container | None, settings: Set
     if job.save_tracks:
         job.save_tracks.parent.mkdir(parents=True, exist_ok=True)
         write_document(document, job.save_tracks)
+    _report(job, job.output if settings.render else None, document, settings, verification, outcome)
     shutil.rmtree(_find_unfinished(job.source), ignore_errors=True)
     outcome.status = "done"
+
+
+def _verify(job: Job, finished: Path, tracks: Path, settings: Settings, reporter: Reporter, outcome: Outcome,
+            warn: Warn, verify: Verify) -> Verification:
+    """Verify what will be the job's output, and note in the outcome what was found."""
+    verification = verify(job.source, finished, tracks, settings, reporter.tell, warn)
+    # It has not got its name yet.
+    verification.film = job.output.name
+    outcome.verified = verification.passed
+    found = *verification.leaks, *verification.doubts
+    outcome.findings = [*(f"problem: {text}" for text in verification.problems),
+                        *(f"{one.kind}: {describe_finding(one)}" for one in found)]
+    return verification
+
+
+def verify_one(job: Job, tracks: Path, settings: Settings, reporter: Reporter, outcome: Outcome) -> None:
+    """Verify an output that is there already against the tracks document it was made with; report if asked.
+
+    Raises FaceBlurError where it cannot be verified.
+    """
+    document = read_document(tracks)
+    if job.report is not None:
+        _claim(job.report, job.source, {place.resolve(): place for place in (job.output, tracks)})
+    verification = _verify(job, job.output, tracks, settings, reporter, outcome, reporter.warn, run_verification)
+    outcome.status, outcome.output = "done", job.output
+    outcome.faces, outcome.doubts, outcome.frames = len(document.tracks), len(document.doubts), verification.frames
+    _report(job, job.output, document, settings, verification, outcome)
+
+
+def _verify_finished(job: Job, settings: Settings, reporter: Reporter, folder: Path, outcome: Outcome,
+                     analyse: Analyse, verify: Verify) -> None:
+    """Verify and report on an output of an earlier run: what it covers is found out anew."""
+    tracks = folder / "tracks.json"
+    analyse(job.source, tracks, settings, reporter.tell, reporter.warn)
+    document = read_document(tracks)
+    verification = _verify(job, job.output, tracks, settings, reporter, outcome, reporter.warn, verify) \
+        if settings.verify_every else None
+    _report(job, job.output, document, settings, verification, outcome)
+    shutil.rmtree(_find_unfinished(job.source), ignore_errors=True)
+
+
+def _report(job: Job, output: Path | None, document: TrackDocument, settings: Settings,
+            verification: Verification | None, outcome: Outcome) -> None:
+    if job.report is None:
+        return
+    faces = verification.faces if verification is not None else draw_faces(job.source, document)
+    shown = {key: value for key, value in settings.shape().items() if key not in ("version", "detectors")}
+    write_report(collect_report(job.source, output, document, shown, verification, faces, notes=outcome.warnings,
+                                blender=check_blender(settings.blender) if settings.blender is not None else ""),
+                 job.report)
 
 
 def _describe_job(job: Job, tracks: Path, pictures: Path, project: Path | None, codec: str,

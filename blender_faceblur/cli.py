@@ -8,18 +8,23 @@ import os
 import re
 import signal
 import sys
+import time
 from pathlib import Path
 from types import FrameType
 
-from .batch import Settings, plan_jobs, run_batch
+from .batch import Job, Settings, plan_jobs, run_batch, verify_one
 from .core.settings import DEFAULT_EXPANSION, EXPANSIONS, PRESETS, find_preset, list_detectors, name_ensemble
 from .core.types import FaceBlurError
 from .paths import find_model
-from .progress import choose_reporter
+from .progress import Outcome, choose_reporter
 from .rendering import check_blender
+from .report import ENDINGS
 
-ALL_WELL, SOME_FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
+ALL_WELL, SOME_FAILED, USAGE, LEAKED, INTERRUPTED = 0, 1, 2, 3, 130
 EFFECTS = ("mosaic", "blur", "solid", "erase", "gaussian")
+EVERY = 3
+"""How often a verification looks for faces that nobody expected, in frames."""
+
 CODECS = ("h264", "h265", "ffv1")
 QUALITIES = ("lossless", "high", "medium", "low")
 
@@ -27,7 +32,8 @@ QUALITIES = ("lossless", "high", "medium", "low")
 def build_parser(program: str = "build.py blur") -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=program, description="Cover the faces in films and pictures with Blender, and keep the rest.",
-        epilog="Exit codes: 0 all well, 1 some inputs failed, 2 wrong usage, 130 interrupted.")
+        epilog="Exit codes: 0 all well, 1 some inputs failed, 2 wrong usage, 3 a verified output leaks, 130 "
+        f"interrupted. `{program} verify SOURCE OUTPUT --tracks FILE` verifies an output that is there.")
     parser.add_argument("inputs", nargs="+", type=Path, metavar="INPUT", help="film, picture or folder")
     parser.add_argument("-o", "--output", type=Path, metavar="FILE|FOLDER",
                         help="default: NAME.blurred.EXT beside the input")
@@ -37,12 +43,38 @@ def build_parser(program: str = "build.py blur") -> argparse.ArgumentParser:
     parser.add_argument("--quality", choices=QUALITIES, default="high", help="default high: no visible loss")
     parser.add_argument("--save-blend", type=Path, metavar="FILE|FOLDER", help="the project with editable masks")
     parser.add_argument("--save-tracks", type=Path, metavar="FILE|FOLDER", help="what was found, as JSON")
+    add_verify_options(parser)
     parser.add_argument("--no-render", action="store_true", help="analyse (and save) only")
     parser.add_argument("--overwrite", action="store_true", help="replace outputs that exist")
     parser.add_argument("--resume", action="store_true", help="skip outputs that are complete, go on with the rest")
     parser.add_argument("--reencode-audio", action="store_true",
                         help="encode sound anew where it cannot be kept as it is")
     parser.add_argument("--blender", type=Path, metavar="PATH", help="an installed Blender 5 to render with")
+    return parser
+
+
+def add_verify_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--verify", action="store_true",
+                        help="compare the output with the source, and look in it for uncovered faces")
+    parser.add_argument("--verify-every", type=_parse_every, default=EVERY, metavar="N",
+                        help=f"look for uncovered faces in every Nth frame (default {EVERY}; 1: all)")
+    parser.add_argument("--report", type=Path, metavar="FILE|FOLDER",
+                        help="what was covered, corrected and verified, as .html or .json")
+
+
+def build_verify_parser(program: str) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=f"{program} verify", description="Compare a covered film or picture with its source.",
+        epilog="Exit codes: 0 nothing leaked, 1 it could not be verified, 2 wrong usage, 3 something leaked.")
+    parser.add_argument("source", type=Path, metavar="SOURCE")
+    parser.add_argument("film", type=Path, metavar="OUTPUT")
+    parser.add_argument("--tracks", type=Path, required=True, metavar="FILE", help="what --save-tracks wrote")
+    parser.add_argument("--verify-every", type=_parse_every, default=EVERY, metavar="N",
+                        help=f"look for uncovered faces in every Nth frame (default {EVERY}; 1: all)")
+    parser.add_argument("--report", type=Path, metavar="FILE", help="as .html or .json")
+    parser.add_argument("--effect", choices=EFFECTS, default="mosaic")
+    parser.add_argument("--quiet", action="store_true", help="say only what is wrong")
+    parser.add_argument("--json", action="store_true", help="progress as JSON lines on standard output")
     return parser
 
 
@@ -72,17 +104,24 @@ def prepare_process() -> None:
 
 def main(arguments: list[str] | None = None, program: str = "build.py blur", blender: Path | None = None) -> int:
     """Run the command line; its exit code. `blender` is the application to render with where none is named."""
-    options = build_parser(program).parse_args(arguments)
+    given = sys.argv[1:] if arguments is None else arguments
+    if given[:1] == ["verify"] and not Path("verify").exists():
+        return verify_output(given[1:], program)
+    options = build_parser(program).parse_args(given)
     prepare_process()
     settings = Settings(
         preset=options.preset, expansion=options.expansion, effect=options.effect, color=options.color,
         codec=options.codec, quality=options.quality, render=not options.no_render, overwrite=options.overwrite,
         resume=options.resume, reencode_audio=options.reencode_audio,
+        verify_every=options.verify_every if options.verify else 0,
         blender=options.blender.resolve() if options.blender else blender)
     try:
         if settings.blender is not None:
             check_blender(settings.blender)
-        jobs = plan_jobs(options.inputs, options.output, options.recursive, options.save_blend, options.save_tracks)
+        jobs = plan_jobs(options.inputs, options.output, options.recursive, options.save_blend, options.save_tracks,
+                         options.report)
+        if options.report is not None and options.report.suffix and options.report.suffix.lower() not in ENDINGS:
+            raise FaceBlurError(f"--report {options.report}: a report is written as {' or '.join(ENDINGS)}.")
         if not jobs:
             raise FaceBlurError("There are no films or pictures in the inputs.")
     except FaceBlurError as error:
@@ -96,7 +135,39 @@ def main(arguments: list[str] | None = None, program: str = "build.py blur", ble
     except KeyboardInterrupt:
         print("\nInterrupted; unfinished files were removed.", file=sys.stderr)
         return INTERRUPTED
+    return _find_code(outcomes)
+
+
+def verify_output(arguments: list[str], program: str) -> int:
+    """Verify one output that is there already; the exit code."""
+    options = build_verify_parser(program).parse_args(arguments)
+    prepare_process()
+    reporter = choose_reporter(options.quiet, options.json)
+    outcome = Outcome(options.source, "failed")
+    reporter.start(options.source, 1, 1)
+    began = time.monotonic()
+    try:
+        verify_one(Job(options.source, options.film, report=options.report), options.tracks,
+                   Settings(effect=options.effect, verify_every=options.verify_every), reporter, outcome)
+    except FaceBlurError as error:
+        outcome.reason = str(error)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    outcome.seconds = time.monotonic() - began
+    reporter.finish(outcome)
+    return _find_code([outcome])
+
+
+def _find_code(outcomes: list[Outcome]) -> int:
+    if any(outcome.verified is False for outcome in outcomes):
+        return LEAKED
     return SOME_FAILED if any(outcome.status == "failed" for outcome in outcomes) else ALL_WELL
+
+
+def _parse_every(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 1000:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of frames from 1 to 1000")
+    return int(text)
 
 
 def _parse_ensemble(text: str) -> str:

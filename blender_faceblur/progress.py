@@ -28,6 +28,10 @@ class Outcome:
     frames: int = 0
     seconds: float = 0.0
     warnings: list[str] = field(default_factory=list)
+    verified: bool | None = None
+    """Whether nothing leaked; None where the output was not verified."""
+    findings: list[str] = field(default_factory=list)
+    """What the verification found, a line each, leaks first."""
 
 
 class Reporter:
@@ -52,6 +56,8 @@ class Reporter:
         """The current input is finished."""
         if outcome.status == "failed":
             self._print(f"{outcome.source}: {outcome.reason}")
+        if outcome.verified is False:
+            self._print(f"{outcome.source}: NOT PASSED: {'; '.join(outcome.findings)}")
 
     def summarize(self, outcomes: list[Outcome]) -> None:
         """All is finished."""
@@ -98,6 +104,10 @@ class LineReporter(Reporter):
         else:
             where = f" -> {outcome.output}" if outcome.output else ""
             self._print(f"  done in {describe_time(outcome.seconds)}: {describe_faces(outcome)}{where}")
+        if outcome.verified is not None:
+            self._print("  verified: nothing leaked" if outcome.verified else "  NOT PASSED: something leaked")
+            for line in outcome.findings:
+                self._print(f"    {line}")
 
     def summarize(self, outcomes: list[Outcome]) -> None:
         counts = {status: sum(outcome.status == status for outcome in outcomes)
@@ -110,6 +120,8 @@ class LineReporter(Reporter):
             for outcome in outcomes:
                 if outcome.status == "failed":
                     self._print(f"  FAILED {outcome.source}: {outcome.reason}")
+                if outcome.verified is False:
+                    self._print(f"  NOT PASSED {outcome.source}")
         if counts["done"]:
             self._print("Look at the result before you give it away: no detector finds every face.")
 
@@ -153,7 +165,8 @@ class JsonReporter(Reporter):
     def finish(self, outcome: Outcome) -> None:
         self._send("finish", source=str(outcome.source), status=outcome.status, reason=outcome.reason,
                    output=str(outcome.output) if outcome.output else None, faces=outcome.faces,
-                   doubts=outcome.doubts, frames=outcome.frames, seconds=round(outcome.seconds, 2))
+                   doubts=outcome.doubts, frames=outcome.frames, seconds=round(outcome.seconds, 2),
+                   verified=outcome.verified, findings=outcome.findings)
 
     def summarize(self, outcomes: list[Outcome]) -> None:
         self._send("summary", **{status: sum(outcome.status == status for outcome in outcomes)

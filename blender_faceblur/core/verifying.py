@@ -140,6 +140,8 @@ class Verification:
     kept: list[Finding]
     problems: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    faces: dict[str, bytes] = field(default_factory=dict)
+    """By track, an obscured JPEG of the source's face for a report; see `obscuring.draw_face`."""
     seconds: float = 0.0
 
     @property
@@ -452,6 +454,7 @@ def to_json(verification: Verification) -> str:
     content = asdict(verification)
     for finding in _walk_findings(content):
         finding["picture"] = base64.b64encode(finding["picture"]).decode("ascii")
+    content["faces"] = {name: base64.b64encode(data).decode("ascii") for name, data in verification.faces.items()}
     return json.dumps({"schema": SCHEMA, "version": VERSION, "passed": verification.passed, **content},
                       ensure_ascii=False, allow_nan=False)
 
@@ -468,6 +471,8 @@ def from_json(text: str) -> Verification:
             finding["box"] = tuple(float(value) for value in finding["box"])
         for name in ("leaks", "doubts", "kept"):
             content[name] = [Finding(**finding) for finding in content[name]]
+        content["faces"] = {str(name): base64.b64decode(data, validate=True)
+                            for name, data in content["faces"].items()}
         content["models"] = [ModelUse(**model) for model in content["models"]]
         return Verification(**content)
     except (ValueError, TypeError, KeyError, AttributeError, binascii.Error, RecursionError) as error:

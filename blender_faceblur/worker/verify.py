@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..core.analysis import detector_size
 from ..core.document import read_document
 from ..core.geometry import Array, overlaps
 from ..core.merging import merge_detections
-from ..core.review import list_doubts
+from ..core.obscuring import Picture, draw_face, draw_place
+from ..core.review import find_clearest, list_doubts
 from ..core.settings import DetectorUse, choose_detectors, find_preset
 from ..core.types import Box, Detection, Ellipse, FaceBlurError, ModelUse, SourceInfo, TrackDocument
 from ..core.verifying import (
@@ -57,9 +57,6 @@ _AHEAD = 60
 
 _SAME = 0.4
 _FIND_BLOCKS = 4.0
-_CROP_FACES, _CROP_PX, _OBSCURED = 3.0, 320, 5
-
-Picture = NDArray[np.uint8]
 
 
 def verify(request: VerifyRequest, tell: Callable[[Any], None]) -> None:
@@ -115,6 +112,11 @@ def _compare(request: VerifyRequest, document: TrackDocument, source: FrameSourc
     watch = StepWatch(document.expansion)
     matrix = fit_matrix(request.place) if request.place else None
     originals = _Originals(source)
+    clearest: dict[int, list[tuple[str, Ellipse]]] = {}
+    for track in (track for track in document.tracks if track.samples):
+        sample = find_clearest(track.samples, (source.info.width, source.info.height))
+        clearest.setdefault(sample.source_frame, []).append((track.name, sample.ellipse))
+    faces: dict[str, bytes] = {}
     again = False
     began = told = time.monotonic()
     looked = frames = 0
@@ -124,6 +126,8 @@ def _compare(request: VerifyRequest, document: TrackDocument, source: FrameSourc
         picture = shown_picture if matrix is None else _lay_back(shown_picture, matrix, original.shape)
         grey, other = (np.asarray(cv2.cvtColor(p, cv2.COLOR_BGR2GRAY), np.uint8) for p in (original, picture))
         here = places.get(source_frame, [])
+        for name, ellipse in clearest.get(source_frame, []):
+            faces[name] = draw_face(original, ellipse)
         watch.look(frame, grey, other, here)
         leaking = []
         for place in here:
@@ -148,7 +152,7 @@ def _compare(request: VerifyRequest, document: TrackDocument, source: FrameSourc
     return Verification(
         film.info.file_name, source.info.file_name, frames, float(frames / film.info.frame_rate), sound,
         judge.compared, judge.flat, looked, request.every, weak, [], leaks, doubts, list_kept(document), watch.tell(),
-        list(dict.fromkeys([*film.notes(), *source.notes()])))
+        list(dict.fromkeys([*film.notes(), *source.notes()])), faces)
 
 
 def _walk(film: FrameSource, shown: list[list[int]]) -> Iterator[tuple[int, int, Picture]]:
@@ -273,30 +277,6 @@ def _find(looks: _Looks, source: Picture, film: Picture, picture: Picture, place
 def _box_of(ellipse: Ellipse) -> Box:
     reach = max(ellipse.rx, ellipse.ry)
     return ellipse.cx - reach, ellipse.cy - reach, ellipse.cx + reach, ellipse.cy + reach
-
-
-def draw_place(picture: Picture, box: Box) -> bytes:
-    """A JPEG of a place and what is around it, the face itself obscured and framed in red."""
-    import cv2
-
-    height, width = picture.shape[:2]
-    x1, y1, x2, y2 = (round(value) for value in box)
-    reach = round(_CROP_FACES / 2 * max(x2 - x1, y2 - y1, 24))
-    cx, cy = (x1 + x2) // 2, (y1 + y2) // 2
-    left, top, right, bottom = max(0, cx - reach), max(0, cy - reach), min(width, cx + reach), min(height, cy + reach)
-    if right - left < 2 or bottom - top < 2:
-        return b""
-    crop = picture[top:bottom, left:right].copy()
-    x1, x2 = max(x1 - left, 0), min(x2 - left, crop.shape[1])
-    y1, y2 = max(y1 - top, 0), min(y2 - top, crop.shape[0])
-    if x2 > x1 and y2 > y1:
-        small = cv2.resize(crop[y1:y2, x1:x2], (_OBSCURED, _OBSCURED), interpolation=cv2.INTER_AREA)
-        crop[y1:y2, x1:x2] = cv2.resize(small, (x2 - x1, y2 - y1), interpolation=cv2.INTER_NEAREST)
-        cv2.rectangle(crop, (x1, y1), (x2 - 1, y2 - 1), (40, 40, 230), max(1, crop.shape[0] // 120))
-    scale = min(1.0, _CROP_PX / max(crop.shape[:2]))
-    if scale < 1:
-        crop = np.asarray(cv2.resize(crop, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), np.uint8)
-    return bytes(cv2.imencode(".jpg", crop, [cv2.IMWRITE_JPEG_QUALITY, 80])[1])
 
 
 def _write(text: str, path: Path) -> None:
