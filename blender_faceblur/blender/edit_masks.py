@@ -8,9 +8,9 @@ the only thing in Blender that reads every kind of footage; it can be looked at 
 covered.
 
 Everything about it lies in the file. A watch compares that with what is on the screen, so that a closed workspace, a
-deleted scene, or a project that was saved in the middle all end in the same way: what was changed is taken in, and scene
-and workspace are gone. After undo and redo it only brings the screen after the data: what is changed then without a step
-of its own, the next undo leaves as it is (Blender 5.0.1, 5.2.2).
+deleted scene, or a project that was saved in the middle all end in the same way: what was changed is taken in, and
+scene and workspace are gone. After undo and redo it only brings the screen after the data: what is changed then without
+a step of its own, the next undo leaves as it is (Blender 5.0.1, 5.2.2).
 """
 
 from __future__ import annotations

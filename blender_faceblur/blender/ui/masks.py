@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The buttons that lead to a mask and back: in the sequencer's tab, in its menu, and over the mask in the Image editor."""
+"""The buttons that lead to a mask and back: in the sequencer's tab and menu, and in the Image editor over the mask."""
 
 from __future__ import annotations
+
+from typing import ClassVar
 
 import bpy
 
@@ -15,7 +17,7 @@ class FACEBLUR_PT_masks(bpy.types.Panel):
     bl_region_type = "UI"
     bl_category = "Face Blur"
     bl_parent_id = "FACEBLUR_PT_main"
-    bl_options = {"HIDE_HEADER"}
+    bl_options: ClassVar = {"HIDE_HEADER"}
 
     def draw(self, context: bpy.types.Context) -> None:
         if find_helper() is not None:
