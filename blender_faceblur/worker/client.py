@@ -16,7 +16,10 @@ from ..detectors.providers import choose_providers, label_provider
 from .process import WorkerProcess
 from .protocol import (
     AnalysisRequest,
+    Embedded,
+    EmbedRequest,
     ErrorMessage,
+    FaceView,
     Finished,
     FollowRequest,
     Message,
@@ -24,6 +27,7 @@ from .protocol import (
     Progress,
     ProtocolError,
     Providers,
+    ReferenceRequest,
     Result,
     Running,
     Started,
@@ -38,7 +42,9 @@ from .protocol import (
 )
 
 _START_S, _SILENCE_S = 120.0, 300.0
-_FROM_CHILD = (Started, Running, Progress, Warned, Result, Verified, ErrorMessage)
+_FROM_CHILD = (Started, Running, Progress, Warned, FaceView, Embedded, Result, Verified, ErrorMessage)
+
+Request = AnalysisRequest | FollowRequest | EmbedRequest | ReferenceRequest | VerifyRequest
 
 
 def build_request(
@@ -130,6 +136,19 @@ def build_verify_request(
                          list(files), rate, provider)
 
 
+def build_embed_request(
+    source: Path, tracks: Path, fingerprint: str, *, files: Sequence[str] = (), frame_rate: Fraction | None = None,
+) -> EmbedRequest:
+    """A request to look at the faces of a tracks document that lies at `tracks`; see `worker.embedding`."""
+    rate = [] if frame_rate is None else [frame_rate.numerator, frame_rate.denominator]
+    return EmbedRequest(str(source.resolve()), str(tracks.resolve()), fingerprint, _list_folders(), list(files), rate)
+
+
+def build_reference_request(pictures: Sequence[Path]) -> ReferenceRequest:
+    """A request to look at the one face in each of these picture files."""
+    return ReferenceRequest([str(picture.resolve()) for picture in pictures], _list_folders())
+
+
 def probe_providers(
     timeout_s: float = 60.0, *, python: str | None = None, script: Path | None = None
 ) -> list[str]:
@@ -166,7 +185,7 @@ def _list_folders() -> list[str]:
 
 
 def run_job(
-    request: AnalysisRequest | FollowRequest | VerifyRequest,
+    request: Request,
     wait_s: float | None = None,
     *,
     python: str | None = None,
@@ -174,7 +193,8 @@ def run_job(
     start_timeout_s: float = _START_S,
     silence_timeout_s: float = _SILENCE_S,
 ) -> Generator[Message, None, None]:
-    """Messages of an analysis, or of following one place; the last is a Result or an ErrorMessage, and always comes.
+    """Messages of what a process was asked for; the last is a Result, Verified, Embedded or ErrorMessage, and always
+    comes.
 
     With `wait_s` it yields Waiting whenever nothing has arrived for that long, so that a timer never blocks.
     Closing the generator (or dropping it) ends all processes. `python` is the interpreter to use (this one's by
@@ -192,7 +212,7 @@ def run_job(
 
 
 def _follow(
-    process: WorkerProcess, request: AnalysisRequest | FollowRequest | VerifyRequest, wait_s: float | None,
+    process: WorkerProcess, request: Request, wait_s: float | None,
     start_timeout_s: float, silence_timeout_s: float,
 ) -> Iterator[Message]:
     started = False
@@ -221,11 +241,12 @@ def _follow(
             yield ErrorMessage(f"The analysis process sent something that is no message: {error}.")
             return
         if isinstance(message, Result | Verified) and not (
-            process.ended_well() and message.output == request.output and Path(message.output).is_file()
+            process.ended_well() and message.output == getattr(request, "output", None)
+            and Path(message.output).is_file()
         ):
             yield ErrorMessage(f"The analysis process failed after its result ({process.end_story()}).")
             return
         started = started or isinstance(message, Started)
         yield message
-        if isinstance(message, Result | Verified | ErrorMessage):
+        if isinstance(message, Result | Verified | Embedded | ErrorMessage):
             return

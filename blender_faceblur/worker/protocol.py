@@ -112,6 +112,28 @@ class VerifyRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class EmbedRequest:
+    """Look at the faces of the tracks document `tracks` in the pictures of `source`, each track's best ones."""
+
+    source: str
+    tracks: str
+    fingerprint: str
+    sys_path: list[str]
+    files: list[str] = field(default_factory=list)
+    frame_rate: list[int] = field(default_factory=list)
+    protocol: int = PROTOCOL
+
+
+@dataclass(frozen=True, slots=True)
+class ReferenceRequest:
+    """Look at the one face that each of these picture files shows."""
+
+    pictures: list[str]
+    sys_path: list[str]
+    protocol: int = PROTOCOL
+
+
+@dataclass(frozen=True, slots=True)
 class ProbeRequest:
     """Say which of onnxruntime's providers there are."""
 
@@ -157,7 +179,8 @@ class Running:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """`stage` is "detect", "link", "follow" or "verify"; `fps` counts source frames per second since the start."""
+    """`stage` is "detect", "link", "follow", "recognise" or "verify"; `fps` counts source frames a second since the
+    start."""
 
     stage: str
     done: int
@@ -170,6 +193,28 @@ class Warned:
     """A sentence for the user; the work goes on."""
 
     text: str
+
+
+@dataclass(frozen=True, slots=True)
+class FaceView:
+    """One look at a face: of a track at a frame, or in a picture file (then `track` is its path, and the frame 0).
+
+    `vector` says who it is: it may only be kept in memory. See `core.likeness.View`.
+    """
+
+    track: str
+    frame: int
+    quality: float
+    vector: list[float]
+
+
+@dataclass(frozen=True, slots=True)
+class Embedded:
+    """All looks were told; `recogniser` is whose vectors they are."""
+
+    recogniser: str
+    views: int
+    seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,18 +280,20 @@ class Frame:
     looked: bool
 
 
-Message = Started | Running | Progress | Warned | Result | Verified | ErrorMessage | Waiting
-"""What `run_job` yields; a verification ends with a Verified where others have a Result."""
+Message = Started | Running | Progress | Warned | FaceView | Result | Verified | Embedded | ErrorMessage | Waiting
+"""What `run_job` yields; a verification ends with a Verified, looks with an Embedded, where others have a Result."""
 
 _KINDS: dict[str, type] = {
     "analyse": AnalysisRequest, "segment": SegmentRequest, "probe": ProbeRequest, "follow": FollowRequest,
+    "embed": EmbedRequest, "references": ReferenceRequest, "view": FaceView, "embedded": Embedded,
     "verify": VerifyRequest, "started": Started, "verified": Verified,
     "thumbnails": ThumbnailsRequest, "thumbnail": Thumbnail,
     "running": Running, "progress": Progress, "warning": Warned, "result": Result, "error": ErrorMessage,
     "finished": Finished, "frame": Frame, "providers": Providers,
 }
 _NAMES = {kind: name for name, kind in _KINDS.items()}
-_REQUESTS = (AnalysisRequest, SegmentRequest, ProbeRequest, FollowRequest, ThumbnailsRequest)
+_REQUESTS = (AnalysisRequest, SegmentRequest, ProbeRequest, FollowRequest, EmbedRequest, ReferenceRequest,
+             ThumbnailsRequest)
 
 M = TypeVar("M")
 

@@ -25,12 +25,14 @@ from ..detectors.providers import CPU, MOST_GPU_PROCESSES, choose_providers, lis
 from ..paths import find_model, list_models
 from ..storage import name_stored, read_stored, store
 from .checkpoint import Checkpoint, split_known
+from .embedding import embed_pictures, embed_tracks
 from .ensemble import list_usable
 from .follow import follow
 from .opening import open_requested
 from .process import WorkerProcess
 from .protocol import (
     AnalysisRequest,
+    EmbedRequest,
     ErrorMessage,
     Finished,
     FollowRequest,
@@ -39,6 +41,7 @@ from .protocol import (
     Progress,
     ProtocolError,
     Providers,
+    ReferenceRequest,
     Result,
     Running,
     SegmentRequest,
@@ -69,13 +72,18 @@ def serve(line: str, messages: TextIO) -> int:
 
     try:
         request: object = parse_line(line, (
-            AnalysisRequest, SegmentRequest, ProbeRequest, FollowRequest, ThumbnailsRequest, VerifyRequest))
+            AnalysisRequest, SegmentRequest, ProbeRequest, FollowRequest, EmbedRequest, ReferenceRequest,
+            ThumbnailsRequest, VerifyRequest))
         if isinstance(request, SegmentRequest):
             _look_at_segment(request, tell)
         elif isinstance(request, AnalysisRequest):
             _lead(request, tell)
         elif isinstance(request, FollowRequest):
             follow(request, tell)
+        elif isinstance(request, EmbedRequest):
+            embed_tracks(request, tell)
+        elif isinstance(request, ReferenceRequest):
+            embed_pictures(request, tell)
         elif isinstance(request, ThumbnailsRequest):
             cut_faces(request, tell)
         elif isinstance(request, VerifyRequest):

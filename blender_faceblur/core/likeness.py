@@ -1,0 +1,212 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How alike faces are, what that says (measured on strangers), and which tracks show the same person.
+
+A face's vector comes from dlib's recognition network (`recognition.dlib_resnet`); distances are Euclidean. Vectors say
+who somebody is: they stay in memory.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from bisect import bisect_right
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .geometry import Array
+from .types import Ellipse, Track
+
+Vector = NDArray[np.float32]
+
+RECOGNIZER = "dlib_resnet"
+"""The recogniser that the tables belong to; no other one's vectors may be judged by them."""
+
+STRANGERS: tuple[tuple[float, float], ...] = (
+    (0.40, 1.0e-5), (0.42, 1.5e-5), (0.44, 2.5e-5), (0.46, 6.0e-5), (0.48, 1.6e-4), (0.50, 4.0e-4), (0.52, 1.1e-3),
+    (0.54, 2.9e-3), (0.56, 6.6e-3), (0.58, 1.5e-2), (0.60, 3.1e-2), (0.65, 0.12), (0.70, 0.28), (0.80, 0.75))
+"""How many of all pairs of different people are less than a distance apart; docs/people.md says how it was measured.
+What lies below the first row was not measured: it counts as that row."""
+
+SAME: tuple[tuple[float, float], ...] = ((0.40, 0.22), (0.45, 0.11), (0.50, 0.03), (0.55, 0.02))
+"""How many pairs of photographs of one person are more than a distance apart (166 pairs; none beyond 0.6)."""
+
+USABLE, GOOD = 0.12, 0.35
+"""Below the first a view says nothing; from the second on it also says who somebody is not."""
+
+SAME_GROUP, NEVER_SAME = 0.52, 0.72
+"""Mean distance up to which tracks are suggested as one person's, and beyond which no two of them may be."""
+
+_BEST_VIEWS = 6
+_DOUBLE = 0.3
+_APART_FRAMES = 2
+
+Key = TypeVar("Key", bound=Hashable)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class View:
+    """One look at a track's face: its vector (128 numbers) and how much it counts, 0 to 1 (see `rate_view`)."""
+
+    source_frame: int
+    vector: Vector
+    quality: float
+
+
+def rate_view(
+    landmarks: Sequence[Sequence[float]], side_px: float, confidence: float, detail: float
+) -> float:
+    """How well a face can be told from others, 0 to 1: large, surely found, seen from the front, sharp.
+
+    `side_px` is the face's width in pixels of the source; `detail` is what `worker.embedding.find_detail` measures.
+    Landmarks as in `Detection`.
+    """
+    right, left, nose, right_mouth, left_mouth = (np.array(point, float) for point in landmarks)
+    eyes, mouth = (right + left) / 2, (right_mouth + left_mouth) / 2
+    tall = float(np.hypot(*(mouth - eyes)))
+    wide = float(np.hypot(*(left - right)))
+    if tall < 1e-6 or wide < 1e-6:
+        return 0.0
+    # In a face from the front the nose lies between the eyes, which are about as far apart as from the mouth.
+    aside = abs(float(np.dot(nose - eyes, (left - right) / wide))) / (wide / 2)
+    front = float(np.clip(1.3 - aside, 0, 1)) * float(np.clip(wide / tall / 0.75, 0, 1))
+    return float(min(1.0, side_px / 40) * min(1.0, max(confidence, 0.0)) * front * np.clip(detail / 0.45, 0, 1))
+
+
+def find_rate(distance: float, references: int = 1) -> float:
+    """How often a stranger comes as near as that to one of so many references: 0 to 1, at least the least measured."""
+    distances = [row[0] for row in STRANGERS]
+    logs = [math.log(row[1]) for row in STRANGERS]
+    return min(1.0, references * math.exp(float(np.interp(distance, distances, logs))))
+
+
+def find_threshold(rate: float, references: int = 1) -> float:
+    """The distance below which at most that share of strangers comes to one of so many references.
+
+    0, which nothing is below, where so small a share has not been measured.
+    """
+    wanted = rate / max(references, 1)
+    if wanted < STRANGERS[0][1]:
+        return 0.0
+    logs = [math.log(row[1]) for row in STRANGERS]
+    return float(np.interp(math.log(wanted), logs, [row[0] for row in STRANGERS]))
+
+
+def count_distinct(vectors: Sequence[Vector]) -> int:
+    """How many chances these references give a stranger: those that are nearly the same count once."""
+    kept: list[Vector] = []
+    for vector in vectors:
+        if all(float(np.linalg.norm(vector - other)) > _DOUBLE for other in kept):
+            kept.append(vector)
+    return len(kept)
+
+
+def measure_distances(views: Sequence[View], references: Sequence[Vector]) -> Array:
+    """The distance of each view (N) to the nearest reference; infinite without any."""
+    if not views or not len(references):
+        return np.full(len(views), np.inf)
+    vectors = np.stack([view.vector for view in views]).astype(float)
+    others = np.stack(list(references)).astype(float)
+    return np.asarray(np.linalg.norm(vectors[:, None] - others[None], axis=2).min(axis=1))
+
+
+def find_median(distances: Array, views: Sequence[View]) -> float:
+    """The median of the views' distances, the best views counted most (by the square of their quality)."""
+    if not len(distances):
+        return math.inf
+    order = np.argsort(distances, kind="stable")
+    weights = np.array([views[i].quality for i in order]) ** 2
+    half = weights.sum() / 2
+    return float(distances[order[min(int(np.searchsorted(np.cumsum(weights), half)), len(order) - 1)]])
+
+
+def choose_best(views: Iterable[View], most: int = _BEST_VIEWS) -> list[View]:
+    """The usable views that count most, best first."""
+    return sorted((v for v in views if v.quality >= USABLE), key=lambda v: -v.quality)[:most]
+
+
+def find_apart(tracks: Iterable[Track]) -> set[tuple[str, str]]:
+    """Pairs of names of tracks that cannot be one person: they are seen at two places in the same frames."""
+    apart = set()
+    ordered = sorted((t for t in tracks if t.samples), key=lambda t: t.samples[0].source_frame)
+    for one, other in itertools.combinations(ordered, 2):
+        if other.samples[0].source_frame > one.samples[-1].source_frame:
+            continue
+        places = {s.source_frame: s.ellipse for s in one.samples}
+        count = 0
+        for sample in other.samples:
+            place = places.get(sample.source_frame)
+            if place is not None and _lie_apart(place, sample.ellipse):
+                count += 1
+                if count > _APART_FRAMES:
+                    apart.add((one.name, other.name))
+                    break
+    return apart
+
+
+def _lie_apart(one: Ellipse, other: Ellipse) -> bool:
+    """Whether two ellipses in one frame are two faces; a face may be followed twice."""
+    return math.hypot(one.cx - other.cx, one.cy - other.cy) > 0.5 * (min(one.rx, one.ry) + min(other.rx, other.ry))
+
+
+def group_tracks(
+    views: Mapping[Key, Sequence[View]], apart: Collection[tuple[Key, Key]] = (), limit: float = SAME_GROUP
+) -> list[list[Key]]:
+    """Suggest which tracks show one person, the largest group first; a track that was not seen well stays alone.
+
+    Average linkage of the tracks' best views, up to `limit`. Two tracks that are `apart`, or further from each other
+    than `NEVER_SAME`, never come into one group.
+    """
+    keys = list(views)
+    best = [choose_best(views[key]) for key in keys]
+    count = len(keys)
+    distance = np.full((count, count), np.inf)
+    for i, j in itertools.combinations(range(count), 2):
+        if best[i] and best[j]:
+            one, other = (np.stack([v.vector for v in part]).astype(float) for part in (best[i], best[j]))
+            weights = np.outer([v.quality for v in best[i]], [v.quality for v in best[j]])
+            apart_by = np.linalg.norm(one[:, None] - other[None], axis=2)
+            distance[i, j] = distance[j, i] = float((apart_by * weights).sum() / weights.sum())
+    forbidden = distance > NEVER_SAME
+    place = {key: number for number, key in enumerate(keys)}
+    for first, second in apart:
+        if first in place and second in place:
+            forbidden[place[first], place[second]] = forbidden[place[second], place[first]] = True
+    distance[forbidden] = np.inf
+    groups: list[list[int]] = [[i] for i in range(count)]
+    alive = np.ones(count, bool)
+    while count > 1:
+        i, j = (int(v) for v in np.unravel_index(np.argmin(distance), distance.shape))
+        if not distance[i, j] <= limit:
+            break
+        one_size, other_size = len(groups[i]), len(groups[j])
+        # An infinite distance of any two stays infinite: no mean may join what cannot be one.
+        joined = (one_size * distance[i] + other_size * distance[j]) / (one_size + other_size)
+        groups[i] += groups[j]
+        alive[j] = False
+        distance[i], distance[:, i] = joined, joined
+        distance[j], distance[:, j] = np.inf, np.inf
+        distance[i, i] = np.inf
+    found = [sorted(groups[i]) for i in range(count) if alive[i]]
+    return [[keys[k] for k in group] for group in sorted(found, key=lambda g: (-len(g), g[0]))]
+
+
+def describe_rate(rate: float) -> str:
+    """A share of strangers in words: "1 in 2 000", rounded to one digit."""
+    if rate <= STRANGERS[0][1]:
+        return f"fewer than 1 in {_round_to_one_digit(1 / STRANGERS[0][1])}"
+    return f"about 1 in {_round_to_one_digit(1 / rate)}"
+
+
+def _round_to_one_digit(value: float) -> str:
+    digits = max(len(str(int(value))) - 1, 0)
+    return f"{round(value / 10**digits) * 10**digits:,}".replace(",", " ")
+
+
+def find_view_at(views: Sequence[View], source_frame: int) -> View | None:
+    """The last view at or before a frame; views are sorted by frame."""
+    at = bisect_right(views, source_frame, key=lambda v: v.source_frame)
+    return views[at - 1] if at else None

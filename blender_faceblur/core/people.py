@@ -1,0 +1,435 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Whom to cover: people, what is decided about each track, and what becomes of the tracks of those who stay clear.
+
+To keep a face clear takes certainty along the track; to cover it takes none. A track whose person stays clear lies
+aside, for the reason `KEPT` and the person's name: what covers, checks and lists tracks leaves it alone, and a new
+analysis covers it again until it is decided anew.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from enum import Enum
+
+import numpy as np
+
+from .doubts import tell_samples
+from .editing import bring_back, find_free_name
+from .geometry import Array
+from .likeness import (
+    GOOD,
+    USABLE,
+    Vector,
+    View,
+    count_distinct,
+    describe_rate,
+    find_apart,
+    find_median,
+    find_rate,
+    find_threshold,
+    measure_distances,
+)
+from .types import Doubt, Track, TrackDocument
+
+KEPT = "kept clear: "
+"""Begins the reason for which a track is aside whose person stays clear; the person's name follows."""
+
+NOBODY_OF = "none of those to be blurred"
+"""Stands for a name where all stay clear but some."""
+
+SOMEBODY_ELSE = "may be somebody else than before: covered"
+NOT_RECOGNISED = "not recognised here: covered"
+WEAK = "kept clear on weak evidence"
+LOOK_ALIKE = "looks like two people: covered"
+TWICE = "looks like somebody who is elsewhere in the picture: covered"
+UNSEEN = "never seen well enough to say who it is: covered"
+REASONS = (SOMEBODY_ELSE, NOT_RECOGNISED, WEAK, LOOK_ALIKE, TWICE, UNSEEN)
+"""Every reason of a doubt about people."""
+
+USUAL_RATE = 1e-3
+"""Of strangers who look like somebody who stays clear at every look: what `People.stranger_rate` is unless said."""
+
+RATES = (1e-2, 1e-3, 1e-4)
+
+_LEAST_VIEWS, _WELL_SEEN = 4, 8
+_VIEW_SLACK, _WORST_SLACK, _RIVAL_MARGIN = 0.06, 0.09, 0.06
+_OTHER = 0.64
+"""From there on a good view shows somebody else: 1 in 200 of one person's photographs lie so far apart, or fewer."""
+_STRANGER, _STRANGER_MEDIAN = 0.66, 0.7
+_NEAR = 0.62
+"""Within it somebody who is to be blurred is recognised: covering takes no certainty."""
+_REACH_S, _END_S = 3.0, 1.5
+
+
+class Mode(str, Enum):
+    BLUR = "blur"
+    KEEP = "keep"
+
+
+@dataclass(slots=True)
+class Person:
+    """Somebody with a name; `references` are vectors of faces known to be theirs, only ever in memory."""
+
+    name: str
+    mode: Mode
+    references: list[Vector] = field(default_factory=list, repr=False)
+
+
+@dataclass(slots=True)
+class People:
+    """Who is known. With `others_clear` all others stay clear (blur only these), else they are covered (keep these)."""
+
+    persons: list[Person] = field(default_factory=list)
+    others_clear: bool = False
+    stranger_rate: float = USUAL_RATE
+
+    def find(self, name: str) -> Person | None:
+        return next((person for person in self.persons if person.name == name), None)
+
+
+@dataclass(slots=True)
+class Decision:
+    """What is to become of a track: it stays clear in the frames `clear` (half-open, in order), and is covered else.
+
+    `person` is who it shows, as far as one can say, empty for nobody known; `why` is a sentence about the evidence.
+    """
+
+    track: str
+    person: str = ""
+    clear: list[tuple[int, int]] = field(default_factory=list)
+    views: int = 0
+    agreeing: int = 0
+    distance: float = math.inf
+    rate: float = 1.0
+    why: str = ""
+    by_editor: bool = False
+    doubts: list[Doubt] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class _Run:
+    """Looks at a track that follow each other and that nothing says show two people."""
+
+    views: list[View]
+    distances: Array
+
+
+def decide_tracks(
+    document: TrackDocument, views: Mapping[str, Sequence[View]], people: People,
+    assigned: Mapping[str, str] | None = None,
+) -> list[Decision]:
+    """What becomes of each covered track, in the document's order. `views` are by track name, sorted by frame.
+
+    `assigned` are tracks of which an editor has said whose they are: that counts more than any likeness, but where such
+    a track goes over to somebody else it is covered all the same. Regions and what is never blurred are left alone.
+    """
+    rate = float(document.source.frame_rate)
+    tracks = [track for track in document.tracks if track.kind == "face"]
+    decisions = {}
+    for track in tracks:
+        seen = [view for view in views.get(track.name, ()) if view.quality >= USABLE]
+        name = (assigned or {}).get(track.name, "")
+        if name:
+            decisions[track.name] = _follow_editor(track, seen, people, name, rate)
+        else:
+            single = document.source.frame_count == 1
+            decisions[track.name] = _decide(track, seen, people, rate, single)
+    _settle_doubles(decisions, tracks)
+    return list(decisions.values())
+
+
+def _follow_editor(track: Track, seen: list[View], people: People, name: str, rate: float) -> Decision:
+    person = people.find(name)
+    decision = Decision(track.name, name, views=len(seen), by_editor=True, why="said by the editor")
+    keep = person.mode is Mode.KEEP if person is not None else people.others_clear
+    if not keep:
+        return decision
+    decision.clear = track.spans()
+    if person is not None and person.references:
+        distances = measure_distances(seen, person.references)
+        others = [v.source_frame for v, d in zip(seen, distances, strict=True) if v.quality >= GOOD and d >= _OTHER]
+        agreeing = [v.source_frame for v, d in zip(seen, distances, strict=True) if d < _OTHER]
+        decision.agreeing, decision.distance = len(agreeing), find_median(distances, seen)
+        for other in others:
+            # From the last look before that shows the person to the first one after.
+            start = max((f + 1 for f in agreeing if f < other), default=track.samples[0].source_frame)
+            stop = min((f for f in agreeing if f > other), default=track.samples[-1].source_frame + 1)
+            decision.clear = _without(decision.clear, start, stop)
+            decision.doubts += _tell(track, start, stop, SOMEBODY_ELSE)
+        decision.doubts = list(dict.fromkeys(decision.doubts))
+    return decision
+
+
+def _decide(track: Track, seen: list[View], people: People, rate: float, single: bool) -> Decision:
+    decision = Decision(track.name, views=len(seen))
+    start, stop = track.samples[0].source_frame, track.samples[-1].source_frame + 1
+    good = [view for view in seen if view.quality >= GOOD]
+    if len(good) < (1 if single else _LEAST_VIEWS):
+        decision.why = f"seen well {len(good)} times"
+        decision.doubts = _tell(track, start, stop, UNSEEN)
+        decision.person = _find_nearest(seen, people)
+        return decision
+    keep = [p for p in people.persons if p.mode is Mode.KEEP and p.references]
+    blur = [p for p in people.persons if p.mode is Mode.BLUR and p.references]
+    # A stranger has as many chances as there are faces that one could be taken for.
+    chances = count_distinct([vector for person in keep for vector in person.references])
+    limit = find_threshold(people.stranger_rate / (10 if single else 1), chances)
+    for person in keep:
+        found = _match(track, seen, person, blur, limit, rate, chances, single)
+        if decision.clear:
+            better = bool(found.clear) and found.distance < decision.distance
+        else:
+            better = bool(found.clear or (found.doubts and not decision.doubts))
+        decision = found if better else decision
+    if not decision.clear and people.others_clear:
+        decision = _clear_stranger(track, seen, blur, rate, single, decision)
+    if not decision.clear and not decision.person:
+        decision.person = _find_nearest(seen, people)
+        decision.why = decision.why or "looks like nobody known"
+    return decision
+
+
+def _match(
+    track: Track, seen: list[View], person: Person, blur: list[Person], limit: float, rate: float, chances: int,
+    single: bool,
+) -> Decision:
+    """Whether, and where, a track surely shows a person who stays clear."""
+    decision = Decision(track.name, views=len(seen))
+    distances = measure_distances(seen, person.references)
+    decision.distance = find_median(distances, seen)
+    used: list[tuple[View, float]] = []
+    others = [v.source_frame for v, d in zip(seen, distances, strict=True) if v.quality >= GOOD and d >= _OTHER]
+    for run in _split_runs(seen, distances, _OTHER):
+        problem = _weigh(run, limit, single)
+        rivals = [p for p in blur if find_median(measure_distances(run.views, p.references), run.views)
+                  < find_median(run.distances, run.views) + _RIVAL_MARGIN]
+        if not problem and rivals:
+            decision.person = ""
+            decision.why = f"looks like {person.name} and like {rivals[0].name}"
+            decision.doubts += _tell(track, run.views[0].source_frame, run.views[-1].source_frame + 1, LOOK_ALIKE)
+            continue
+        if problem:
+            continue
+        own = [v.source_frame for v, d in zip(run.views, run.distances, strict=True) if d <= limit + _VIEW_SLACK]
+        decision.clear += _find_clear(track, own, others, rate)
+        used += list(zip(run.views, run.distances.tolist(), strict=True))
+    if not decision.clear:
+        return decision
+    decision.clear.sort()
+    decision.person = person.name
+    decision.distance = find_median(np.array([d for _, d in used]), [v for v, _ in used])
+    decision.agreeing = sum(d <= limit + _VIEW_SLACK for _, d in used)
+    decision.rate = find_rate(decision.distance, chances)
+    decision.why = (f"{decision.agreeing} of {len(seen)} looks, typically {decision.distance:.2f} apart; of strangers "
+                    f"{describe_rate(decision.rate)} looks so much alike")
+    decision.doubts += _tell_covered(track, decision.clear, seen, distances)
+    if decision.agreeing < _WELL_SEEN or decision.distance > limit - 0.03:
+        start, stop = decision.clear[0][0], decision.clear[-1][1]
+        decision.doubts += _tell(track, start, stop, WEAK)
+    return decision
+
+
+def _clear_stranger(track: Track, seen: list[View], blur: list[Person], rate: float, single: bool,
+                    decided: Decision) -> Decision:
+    """Whether, and where, a track surely shows none of those who are to be blurred."""
+    references = [vector for person in blur for vector in person.references]
+    if not references:
+        return decided
+    distances = measure_distances(seen, references)
+    good = [(v, d) for v, d in zip(seen, distances, strict=True) if v.quality >= GOOD]
+    median = find_median(np.array([d for _, d in good]), [v for v, _ in good])
+    decision = Decision(track.name, views=len(seen), distance=median)
+    if median < _STRANGER_MEDIAN:
+        decision.person = _find_nearest(seen, People(blur))
+        decision.why = f"not surely another than {decision.person or 'one who is to be blurred'}"
+        if median > _NEAR:
+            decision.doubts = _tell(track, track.samples[0].source_frame, track.samples[-1].source_frame + 1,
+                                    LOOK_ALIKE)
+        return decision
+    sure = [v.source_frame for v, d in good if d >= _STRANGER]
+    near = [v.source_frame for v, d in zip(seen, distances, strict=True) if d < _NEAR]
+    if len(sure) < (1 if single else _LEAST_VIEWS):
+        return decision
+    decision.clear = _find_clear(track, sure, near, rate)
+    if decision.clear:
+        decision.person, decision.agreeing = NOBODY_OF, len(sure)
+        decision.why = f"{len(sure)} of {len(seen)} looks show another, typically {median:.2f} apart"
+        decision.doubts = _tell_covered(track, decision.clear, seen, -distances)
+        if len(sure) < _WELL_SEEN:
+            decision.doubts += _tell(track, decision.clear[0][0], decision.clear[-1][1], WEAK)
+    return decision
+
+
+def _split_runs(seen: list[View], distances: Array, other: float) -> list[_Run]:
+    """The looks between those that surely show somebody else."""
+    runs: list[_Run] = []
+    kept: list[int] = []
+    for i in range(len(seen) + 1):
+        if i < len(seen) and not (seen[i].quality >= GOOD and distances[i] >= other):
+            kept.append(i)
+        elif kept:
+            runs.append(_Run([seen[k] for k in kept], distances[kept]))
+            kept = []
+    return runs
+
+
+def _weigh(run: _Run, limit: float, single: bool) -> str:
+    """Why a run of looks does not surely show the person; empty where it does."""
+    good = [i for i in range(len(run.views)) if run.views[i].quality >= GOOD]
+    if len(good) < (1 if single else _LEAST_VIEWS):
+        return "seen too seldom"
+    if find_median(run.distances, run.views) > limit:
+        return "too far apart"
+    best = sorted(good, key=lambda i: -run.views[i].quality)[:max(2, (len(good) + 1) // 2)]
+    if run.distances[best].max() > limit + _WORST_SLACK:
+        return "the best looks do not agree"
+    return ""
+
+
+def _find_clear(track: Track, own: list[int], blocked: list[int], rate: float) -> list[tuple[int, int]]:
+    """Where a track stays clear: between looks (`own`) that follow each other closely, and a little beyond the ends.
+
+    Never across a gap of the track, nor towards a look in `blocked` beyond the last one of our own.
+    """
+    reach, end = round(_REACH_S * rate), round(_END_S * rate)
+    clear: list[tuple[int, int]] = []
+    for start, stop in track.spans():
+        mine = [f for f in own if start <= f < stop]
+        if not mine:
+            continue
+        # A look on either side of the span's ends bounds nothing; one within it does.
+        not_mine = [f for f in blocked if start <= f < stop]
+        chains = [[mine[0]]]
+        for frame in mine[1:]:
+            if frame - chains[-1][-1] <= reach and not any(chains[-1][-1] < f < frame for f in not_mine):
+                chains[-1].append(frame)
+            else:
+                chains.append([frame])
+        for number, chain in enumerate(chains):
+            before = [f for f in not_mine if f < chain[0]]
+            after = [f for f in not_mine if f > chain[-1]]
+            lowest = chains[number - 1][-1] + 1 if number else start
+            highest = chains[number + 1][0] if number + 1 < len(chains) else stop
+            low = chain[0] if before and max(before) >= lowest - 1 else max(lowest, chain[0] - end)
+            high = chain[-1] + 1 if after and min(after) <= highest else min(highest, chain[-1] + 1 + end)
+            if clear and clear[-1][1] >= low:
+                clear[-1] = (clear[-1][0], high)
+            else:
+                clear.append((low, high))
+    return clear
+
+
+def _tell_covered(track: Track, clear: list[tuple[int, int]], seen: list[View], distances: Array) -> list[Doubt]:
+    """Doubts about the frames of a kept track in which it is covered."""
+    doubts = []
+    for start, stop in track.spans():
+        for low, high in _subtract((start, stop), clear):
+            other = any(low <= v.source_frame < high and v.quality >= GOOD and d >= _OTHER
+                        for v, d in zip(seen, distances, strict=True))
+            doubts += _tell(track, low, high, SOMEBODY_ELSE if other else NOT_RECOGNISED)
+    return doubts
+
+
+def _subtract(span: tuple[int, int], ranges: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    left = [span]
+    for start, stop in ranges:
+        left = _without(left, start, stop)
+    return left
+
+
+def _without(ranges: list[tuple[int, int]], start: int, stop: int) -> list[tuple[int, int]]:
+    """The ranges without start..stop."""
+    left = []
+    for low, high in ranges:
+        left += [(low, min(high, start)), (max(low, stop), high)] if start < high and stop > low else [(low, high)]
+    return [(low, high) for low, high in left if low < high]
+
+
+def _tell(track: Track, start: int, stop: int, reason: str) -> list[Doubt]:
+    samples = [s for s in track.samples if start <= s.source_frame < stop]
+    return [tell_samples(track.name, samples, reason)] if samples else []
+
+
+def _find_nearest(seen: list[View], people: People) -> str:
+    """Who a track looks like most, though not surely enough to stay clear for it; empty for nobody."""
+    near = [(find_median(measure_distances(seen, p.references), seen), p.name) for p in people.persons if p.references]
+    near = [pair for pair in near if pair[0] < _NEAR]
+    return min(near)[1] if near else ""
+
+
+def _settle_doubles(decisions: dict[str, Decision], tracks: list[Track]) -> None:
+    """Nobody is at two places at once: of two tracks of one person both are covered, unless one is much surer."""
+    kept = [t for t in tracks if decisions[t.name].clear and decisions[t.name].person != NOBODY_OF
+            and not decisions[t.name].by_editor]
+    clear = {t.name: decisions[t.name] for t in kept}
+    for one, other in find_apart(kept):
+        a, b = clear[one], clear[other]
+        if a.person != b.person or not a.clear or not b.clear:
+            continue
+        for mine, their in ((a, b), (b, a)):
+            if mine.distance > their.distance - 2 * _RIVAL_MARGIN:
+                mine.doubts = _tell(next(t for t in kept if t.name == mine.track), mine.clear[0][0],
+                                    mine.clear[-1][1], TWICE)
+    for decision in clear.values():
+        if any(doubt.reason == TWICE for doubt in decision.doubts):
+            decision.clear, decision.why = [], f"{decision.person} is at two places at once"
+
+
+def apply_decisions(document: TrackDocument, decisions: Sequence[Decision], people: People) -> None:
+    """Set aside what stays clear, split tracks where that changes, and say so in the doubts and notes.
+
+    What an earlier call did must be undone first (`cover_everybody`).
+    """
+    for decision in decisions:
+        track = next((t for t in document.tracks if t.name == decision.track), None)
+        if track is None:
+            continue
+        document.doubts += decision.doubts
+        kept = [s for s in track.samples if any(a <= s.source_frame < b for a, b in decision.clear)]
+        if not kept:
+            continue
+        reason = KEPT + decision.person
+        if len(kept) == len(track.samples):
+            document.tracks.remove(track)
+            track.aside = reason
+            document.aside.append(track)
+            continue
+        frames = {s.source_frame for s in kept}
+        name = find_free_name(document, "Face")
+        document.aside.append(replace(track, name=name, samples=kept, aside=reason, off=[]))
+        track.samples = [s for s in track.samples if s.source_frame not in frames]
+        document.doubts = [replace(d, track=name) if d.track == track.name and d.reason == WEAK else d
+                           for d in document.doubts]
+    document.doubts.sort(key=lambda d: d.start)
+    document.notes += describe_decisions(decisions, people)
+
+
+def cover_everybody(document: TrackDocument) -> None:
+    """Cover again all that `apply_decisions` has set aside; its doubts and notes go."""
+    for name in [track.name for track in document.aside if find_kept(track)]:
+        bring_back(document, name)
+    document.tracks.sort(key=lambda t: t.samples[0].source_frame)
+    document.doubts = [doubt for doubt in document.doubts if doubt.reason not in REASONS]
+    document.notes = [note for note in document.notes if not note.startswith((_CLEAR_NOTE, _MODE_NOTE))]
+
+
+def find_kept(track: Track) -> str:
+    """Who stays clear in a track that is aside; empty where it is aside for another reason."""
+    return track.aside.removeprefix(KEPT) if track.aside.startswith(KEPT) else ""
+
+
+_CLEAR_NOTE, _MODE_NOTE = "Kept clear: ", "People: "
+
+
+def describe_decisions(decisions: Sequence[Decision], people: People) -> list[str]:
+    """For the report: who was kept clear, in which track, and on what evidence."""
+    names = ", ".join(person.name for person in people.persons
+                      if (person.mode is Mode.BLUR) == people.others_clear) or "nobody"
+    notes = [_MODE_NOTE + (f"only {names} and whoever might be {names} is covered." if people.others_clear else
+                           f"all are covered but {names} where that is sure.")]
+    for decision in decisions:
+        if decision.clear:
+            notes.append(f"{_CLEAR_NOTE}{decision.person} in {decision.track} ({decision.why}).")
+    return notes

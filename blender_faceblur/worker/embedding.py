@@ -1,0 +1,246 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Look at the faces of tracks, or of reference pictures, so that people can be told apart.
+
+What is found is told and never written anywhere.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..core.analysis import fit_size
+from ..core.document import read_document
+from ..core.geometry import size_of
+from ..core.likeness import RECOGNIZER, USABLE, rate_view
+from ..core.types import Detection, Ellipse, Evidence, FaceBlurError, Sample, Track
+from ..detectors import FaceDetector, find_detector
+from ..paths import find_model
+from ..recognition import Recognizer, find_recognizer
+from ..sources import open_source
+from .opening import open_requested
+from .protocol import Embedded, EmbedRequest, FaceView, Progress, ReferenceRequest, Started, Warned
+
+Picture = NDArray[np.uint8]
+
+EVERY_S, LEAST_LOOKS = 1.0, 6
+"""A track is looked at so often, and at least so many times where it has the frames."""
+
+_LONG_SIDE, _PICTURE_SIDE = 1920, 960
+_FACE_PX, _ROOM = 96, 2.0
+"""In the part that the landmarks' detector sees: the face's width, and the part's by the face's."""
+
+_THRESHOLD = 0.3
+_STRAIGHT = math.radians(15)
+_SHARE = {Evidence.DETECTED: 1.0, Evidence.LOCKED: 0.9, Evidence.FLOW: 0.7, Evidence.INTERPOLATED: 0.4,
+          Evidence.HELD: 0.1}
+_NEARLY = 0.8
+_OUTSTANDING = 2.0
+"""How many times larger than any other the face of a reference picture must be."""
+
+_DETAIL_PX, _RIM_PX, _DARK = 50, 5, 4.0
+_TELL_S = 0.3
+
+Tell = Callable[[Any], None]
+
+
+def choose_looks(tracks: Iterable[Track], frame_rate: float) -> dict[int, list[tuple[str, Sample]]]:
+    """The frames to look at, in order, and which tracks in each: the best of every second, few where many share one."""
+    chosen: dict[int, list[tuple[str, Sample]]] = {}
+    frames: list[int] = []
+    for track in sorted(tracks, key=lambda t: -len(t.samples)):
+        step = max(1, min(round(EVERY_S * frame_rate), len(track.samples) // LEAST_LOOKS))
+        for cell in _split_cells(track, step):
+            scores = {s.source_frame: _score(s) for s in cell}
+            best = max(scores.values())
+            first, last = cell[0].source_frame, cell[-1].source_frame
+            shared = [f for f in frames[bisect_left(frames, first):bisect_right(frames, last)]
+                      if scores.get(f, 0) >= _NEARLY * best]
+            frame = max(shared or scores, key=lambda f: scores[f])
+            if frame not in chosen:
+                frames.insert(bisect_left(frames, frame), frame)
+            chosen.setdefault(frame, []).append((track.name, next(s for s in cell if s.source_frame == frame)))
+    return {frame: chosen[frame] for frame in frames}
+
+
+def _split_cells(track: Track, step: int) -> list[list[Sample]]:
+    """The track's samples in cells of `step` frames, the same ones for all tracks; none goes over a gap."""
+    cells: list[list[Sample]] = []
+    for sample in track.samples:
+        last = cells[-1][-1].source_frame if cells else -2
+        if sample.source_frame == last + 1 and sample.source_frame // step == last // step:
+            cells[-1].append(sample)
+        else:
+            cells.append([sample])
+    return cells
+
+
+def _score(sample: Sample) -> float:
+    return _SHARE[sample.evidence] * (0.2 + sample.confidence) * min(sample.ellipse.rx, 40.0)
+
+
+def embed_tracks(request: EmbedRequest, tell: Tell) -> None:
+    """Do what the request asks and tell it. Raises FaceBlurError."""
+    began = time.process_time()
+    told = time.monotonic()
+    document = read_document(Path(request.tracks))
+    faces = [track for track in document.tracks if track.kind == "face"]
+    looks = choose_looks(faces, float(document.source.frame_rate))
+    views = done = 0
+    with open_requested(request, request.fingerprint) as source:
+        info = source.info
+        if any(frame >= info.frame_count for frame in looks):
+            raise FaceBlurError("The tracks do not belong to this film.")
+        total = sum(map(len, looks.values()))
+        tell(Started(total))
+        if looks:
+            eye = Eye()
+        size = fit_size((info.width, info.height), _LONG_SIDE)
+        scale = size[0] / info.width
+        for frame, there in looks.items():
+            _, picture = next(iter(source.frames(frame, frame + 1, size)))
+            for name, sample in there:
+                found = eye.look(picture, sample.ellipse, scale)
+                done += 1
+                if found is not None:
+                    quality, vector = found
+                    views += 1
+                    tell(FaceView(name, frame, round(quality, 3), _to_numbers(vector)))
+            if time.monotonic() - told > _TELL_S:
+                told = time.monotonic()
+                tell(Progress("recognise", done, total, 0.0))
+    tell(Embedded(RECOGNIZER, views, time.process_time() - began))
+
+
+def embed_pictures(request: ReferenceRequest, tell: Tell) -> None:
+    """Tell a look at the face in each picture, and which pictures cannot be used and why."""
+    began = time.process_time()
+    tell(Started(len(request.pictures)))
+    eye = Eye()
+    views = 0
+    for number, name in enumerate(request.pictures, 1):
+        try:
+            quality, vector = eye.look_at_picture(Path(name))
+        except FaceBlurError as error:
+            tell(Warned(str(error)))
+            continue
+        views += 1
+        tell(FaceView(name, 0, round(quality, 3), _to_numbers(vector)))
+        tell(Progress("recognise", number, len(request.pictures), 0.0))
+    tell(Embedded(RECOGNIZER, views, time.process_time() - began))
+
+
+def _to_numbers(vector: NDArray[np.float32]) -> list[float]:
+    return [round(float(value), 5) for value in vector]
+
+
+class Eye:
+    """A detector that gives landmarks, and the recogniser."""
+
+    def __init__(self) -> None:
+        """Raises FaceBlurError where the weights are not there."""
+        self._recognizer: Recognizer = find_recognizer(RECOGNIZER)(find_model(RECOGNIZER))
+        self._detector = _open_detector()
+
+    def look(self, picture: Picture, face: Ellipse, scale: float = 1.0) -> tuple[float, NDArray[np.float32]] | None:
+        """Quality and vector of the face at an ellipse, whose pixels are `scale` of the picture's; None for no face."""
+        part, middle, factor = _cut(picture, face, scale)
+        if part is None:
+            return None
+        away = [(math.hypot((d.box[0] + d.box[2]) / 2 - middle[0], (d.box[1] + d.box[3]) / 2 - middle[1]), d)
+                for d in self._detector.detect(part) if d.landmarks is not None]
+        near = [(distance, d) for distance, d in away
+                if distance < 0.5 * _FACE_PX and 0.5 < size_of(d.box) / (1.1 * _FACE_PX) < 2]
+        if not near:
+            return None
+        found = min(near, key=lambda pair: pair[0])[1]
+        return self._embed(part, found, (found.box[2] - found.box[0]) / factor)
+
+    def look_at_picture(self, path: Path) -> tuple[float, NDArray[np.float32]]:
+        """Quality and vector of the one face in a picture file. FaceBlurError where there is none, or several."""
+        import cv2
+
+        with open_source(path) as source:
+            if source.info.kind != "image":
+                raise FaceBlurError(f"{path.name}: a reference must be a picture.")
+            _, picture = next(iter(source.frames(0, 1)))
+            turn = {90: cv2.ROTATE_90_CLOCKWISE, 180: cv2.ROTATE_180,
+                    270: cv2.ROTATE_90_COUNTERCLOCKWISE}.get(source.upright_turn)
+            upright = picture if turn is None else np.asarray(cv2.rotate(picture, turn), np.uint8)
+        scale = _PICTURE_SIDE / max(upright.shape[:2])
+        size = max(1, round(upright.shape[1] * scale)), max(1, round(upright.shape[0] * scale))
+        seen = np.asarray(cv2.resize(upright, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR),
+                          np.uint8)
+        faces = sorted((d for d in self._detector.detect(seen) if d.confidence > 0.5), key=lambda d: -size_of(d.box))
+        if not faces:
+            raise FaceBlurError(f"{path.name}: no face was found in it; it is not used as a reference.")
+        if len(faces) > 1 and size_of(faces[0].box) ** 2 < _OUTSTANDING * size_of(faces[1].box) ** 2:
+            raise FaceBlurError(f"{path.name}: it shows several faces; cut it to one to use it as a reference.")
+        x1, y1, x2, y2 = (v / scale for v in faces[0].box)
+        found = self.look(upright, Ellipse((x1 + x2) / 2, (y1 + y2) / 2, (x2 - x1) / 2, (y2 - y1) / 2))
+        if found is None or found[0] < USABLE:
+            raise FaceBlurError(f"{path.name}: its face is too small, blurred or turned away for a reference.")
+        return found
+
+    def _embed(self, part: Picture, found: Detection, side_px: float) -> tuple[float, NDArray[np.float32]] | None:
+        assert found.landmarks is not None
+        try:
+            aligned = self._recognizer.align(part, found.landmarks)
+        except ValueError:
+            return None
+        quality = rate_view(found.landmarks, side_px, found.confidence, find_detail(aligned))
+        return (quality, self._recognizer.embed(aligned)) if quality > 0 else None
+
+
+def _open_detector() -> FaceDetector:
+    problem: FaceBlurError | None = None
+    for name in ("yunet_n", "centerface"):
+        try:
+            return find_detector(name)(find_model(name), _THRESHOLD, "cpu")
+        except FaceBlurError as error:
+            problem = problem or error
+    assert problem is not None
+    raise problem
+
+
+def _cut(picture: Picture, face: Ellipse, scale: float) -> tuple[Picture | None, tuple[float, float], float]:
+    """The part around a face, upright and as large as the detector likes it; where its middle is in it; its scale.
+
+    The last is pixels of the part by pixels of the source.
+    """
+    import cv2
+
+    height, width = picture.shape[:2]
+    half = _ROOM * max(face.rx, 0.8 * face.ry) * scale
+    cx, cy = face.cx * scale, face.cy * scale
+    x1, y1 = max(0, math.floor(cx - half)), max(0, math.floor(cy - half))
+    x2, y2 = min(width, math.ceil(cx + half)), min(height, math.ceil(cy + half))
+    if x2 - x1 < 8 or y2 - y1 < 8:
+        return None, (0.0, 0.0), 1.0
+    factor = _FACE_PX / (2 * max(face.rx, 0.8 * face.ry) * scale)
+    size = max(1, round((x2 - x1) * factor)), max(1, round((y2 - y1) * factor))
+    part = cv2.resize(picture[y1:y2, x1:x2], size, interpolation=cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR)
+    middle = (cx - x1) * factor, (cy - y1) * factor
+    if abs(math.remainder(face.angle, 2 * math.pi)) > _STRAIGHT:
+        turn = cv2.getRotationMatrix2D(middle, math.degrees(face.angle), 1.0)
+        part = cv2.warpAffine(part, turn, size, flags=cv2.INTER_LINEAR)
+    return np.asarray(part, np.uint8), middle, factor * scale
+
+
+def find_detail(aligned: Picture) -> float:
+    """How sharp an aligned face is: its second differences by its contrast, at a third of its size.
+
+    Sharp faces 32 pixels wide have 0.45 and more, those blurred by a twentieth of their width 0.2 (80 portraits).
+    """
+    import cv2
+
+    grey = cv2.cvtColor(cv2.resize(aligned, (_DETAIL_PX, _DETAIL_PX), interpolation=cv2.INTER_AREA), cv2.COLOR_BGR2GRAY)
+    inner = grey[_RIM_PX:-_RIM_PX, _RIM_PX:-_RIM_PX].astype(np.float32)
+    return float(cv2.Laplacian(inner, cv2.CV_32F).std() / (inner.std() + _DARK))
