@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The review of a project: which doubtful place an editor looks at, where the next is, and what is left.
 
-Documents are read when they have changed, not while drawing. The place that is looked at is never saved; judgements
-lie in the documents.
+Documents are read when they have changed, not while drawing. Judgements lie in the documents, the place that is looked
+at in the mask: undoing leads back to both, and so does opening the project again.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from bpy.app.handlers import persistent
 from ..core.document import from_json
 from ..core.review import SECONDS_EACH, Doubtful, is_shown, judge, list_doubts
 from ..core.types import FaceBlurError, TrackDocument
+from .compositing import MARK
 from .cover import find_mask
 from .footage import KINDS, find_shown, find_timeline_frame
 from .masks import find_document_text, find_layer, store_document
@@ -61,8 +62,8 @@ _QUEUES: dict[int, Queue] = {}
 _FRESH: set[int] = set()
 """Masks of which nothing says that they have changed since their queue was read."""
 
-_CURRENT: dict[int, str] = {}
-"""By mask: the key of the place that is looked at."""
+_CURRENT = "looked_at"
+"""In the mask's `MARK`: the key of the place that is looked at."""
 
 
 def read_queue(mask: bpy.types.Mask) -> Queue:
@@ -88,7 +89,7 @@ def _read(content: str) -> Queue:
 
 def find_current(mask: bpy.types.Mask) -> Doubtful | None:
     """The place of a mask that is looked at."""
-    key = _CURRENT.get(mask.session_uid)
+    key = mask[MARK].get(_CURRENT)
     return next((place for place in read_queue(mask).places if place.key == key), None) if key else None
 
 
@@ -142,7 +143,7 @@ def find_next(scene: bpy.types.Scene, strip: bpy.types.Strip) -> tuple[bpy.types
         places = list_places(other, mask)
         here = _find_place(mask, places) + 1 if other == strip else 0
         for place in places[here:] + places[:here]:
-            if not place.verdict and place.key != (_CURRENT.get(mask.session_uid) if other == strip else None):
+            if not place.verdict and (other != strip or place.key != mask[MARK].get(_CURRENT)):
                 return other, place
     current = find_current(find_mask(strip)) if at >= 0 else None
     return (strip, current) if current is not None and not current.verdict else None
@@ -156,7 +157,7 @@ def find_previous(strip: bpy.types.Strip, mask: bpy.types.Mask) -> Doubtful | No
 
 
 def _find_place(mask: bpy.types.Mask, places: list[Doubtful]) -> int:
-    key = _CURRENT.get(mask.session_uid)
+    key = mask[MARK].get(_CURRENT)
     return next((number for number, place in enumerate(places) if place.key == key), -1)
 
 
@@ -178,7 +179,7 @@ def go_to(scene: bpy.types.Scene, strip: bpy.types.Strip, place: Doubtful) -> No
     if layer:
         mask.layers.active = mask.layers[layer]
     scene.frame_set(frame)
-    _CURRENT[mask.session_uid] = place.key
+    mask[MARK][_CURRENT] = place.key
     PACE.begin()
 
 
@@ -205,7 +206,7 @@ def _notice_change(*_: object) -> None:
 
 @persistent
 def _forget_project(*_: object) -> None:
-    for kept in (_QUEUES, _FRESH, _CURRENT):
+    for kept in (_QUEUES, _FRESH):
         kept.clear()
 
 

@@ -18,6 +18,7 @@ from blender_faceblur.blender.cover import put_cover  # noqa: E402
 from blender_faceblur.blender.editing import change_tracks  # noqa: E402
 from blender_faceblur.blender.masks import read_document, store_document, write_mask  # noqa: E402
 from blender_faceblur.blender.project import build_project  # noqa: E402
+from blender_faceblur.blender.ui.review import find_mark  # noqa: E402
 from blender_faceblur.core import doubts, editing  # noqa: E402
 from blender_faceblur.core.review import count_left, list_doubts  # noqa: E402
 from blender_faceblur.core.types import Ellipse, Evidence, Sample, Track, TrackDocument  # noqa: E402
@@ -323,3 +324,13 @@ def test_a_film_that_was_exchanged_gives_no_pictures(project: tuple[Any, Any, An
     with pytest.raises(RuntimeError, match="has changed"):
         bpy.ops.faceblur.make_thumbnails()
     assert len(thumbnails.list_missing(mask)) == 3
+
+
+def test_where_a_track_has_ended_the_place_is_marked(project: tuple[Any, Any, Any]) -> None:
+    scene, strip, mask = project
+    look_at(mask, "ends")
+    assert find_mark(scene, strip) == (28.0, 135.0, 52.0, 165.0)
+    scene.frame_set(scene.frame_current - 1)
+    assert find_mark(scene, strip) is None, "there its cover is"
+    look_at(mask, "fast")
+    assert find_mark(scene, strip) is None

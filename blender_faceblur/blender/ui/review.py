@@ -1,17 +1,26 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The panel with which an editor goes through the doubtful places."""
+"""The panel with which an editor goes through the doubtful places, and the mark where to look in the preview."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import bpy
+import numpy as np
 
 from ...core.review import VERDICTS, estimate_left
+from ...core.types import Box
 from ...progress import count, describe_time
 from ..context import find_sequencer_scene
 from ..cover import find_mask
+from ..footage import find_source_frame
 from ..operators.selection import find_active_footage
+from ..projection import Array, find_projection, find_region_projection
 from ..review import PACE, count_left, find_current, list_places
 from .panels import Tab, write_lines
+
+_CORNER = 0.25
+"""Length of each line, in the box's side."""
 
 
 class FACEBLUR_PT_review(Tab, bpy.types.Panel):
@@ -33,6 +42,17 @@ class FACEBLUR_PT_review(Tab, bpy.types.Panel):
         else:
             layout.label(text="All doubtful places are judged" if places else "No doubtful places", icon="CHECKMARK")
         place = find_current(mask)
+        # What has as many lines as it needs comes last: a button stays under the mouse that clicks it again and again.
+        column = layout.column(align=True)
+        row = column.row(align=True)
+        row.operator("faceblur.review_previous", text="Previous", icon="TRIA_LEFT")
+        row.operator("faceblur.review_next", text="Next" if place is not None else "Begin", icon="TRIA_RIGHT")
+        row = column.row(align=True)
+        row.operator("faceblur.review_fine", icon="CHECKMARK")
+        row.operator("faceblur.review_fix", icon="GREASEPENCIL")
+        row = column.row(align=True)
+        row.operator("faceblur.review_off", icon="HIDE_OFF")
+        row.operator("faceblur.review_cover", icon="HIDE_ON")
         if place is not None:
             box = layout.box().column(align=True)
             number = next((n for n, other in enumerate(places, 1) if other.key == place.key), 0)
@@ -43,16 +63,60 @@ class FACEBLUR_PT_review(Tab, bpy.types.Panel):
             write_lines(box, context, place.sentence)
             box.label(text=f"Source frames {place.start} to {place.stop - 1}" if place.stop - place.start > 1
                       else f"Source frame {place.start}")
-        row = layout.row(align=True)
-        row.operator("faceblur.review_previous", text="Previous", icon="TRIA_LEFT")
-        row.operator("faceblur.review_next", text="Next" if place is not None else "Begin", icon="TRIA_RIGHT")
-        if place is None:
-            return
-        column = layout.column(align=True)
-        row = column.row(align=True)
-        row.scale_y = 1.2
-        row.operator("faceblur.review_fine", icon="CHECKMARK")
-        row.operator("faceblur.review_fix", icon="GREASEPENCIL")
-        row = column.row(align=True)
-        row.operator("faceblur.review_off", icon="HIDE_OFF")
-        row.operator("faceblur.review_cover", icon="HIDE_ON")
+
+
+_handles: list[Any] = []
+
+
+def add_mark() -> None:
+    _handles.append(bpy.types.SpaceSequenceEditor.draw_handler_add(_draw_mark, (), "PREVIEW", "POST_PIXEL"))
+
+
+def remove_mark() -> None:
+    bpy.types.SpaceSequenceEditor.draw_handler_remove(_handles.pop(), "PREVIEW")
+
+
+def find_mark(scene: bpy.types.Scene, strip: bpy.types.Strip) -> Box | None:
+    """The box, in pixels of the source, of the place that is looked at, if the playhead is where it has no cover.
+
+    Just before a track begins and just after it has ended nothing else says where to look.
+    """
+    mask = find_mask(strip)
+    place = find_current(mask) if mask is not None else None
+    if place is None or not place.covered:
+        return None
+    frame = find_source_frame(strip, scene.frame_current, max(mask.frame_end - mask.frame_start, 1))
+    return place.box if frame in (place.start - 1, place.stop) and frame == place.frame else None
+
+
+def _draw_mark() -> None:
+    """Called by Blender for each preview that it draws."""
+    context = bpy.context
+    scene, space = find_sequencer_scene(context), context.space_data
+    if scene is None or not scene.faceblur.show_overlay or not space.show_overlays or space.display_mode != "IMAGE":
+        return
+    strip = find_active_footage(context)
+    box = find_mark(scene, strip) if strip is not None else None
+    if box is not None:
+        corners = np.array([(box[0], box[1]), (box[2], box[1]), (box[2], box[3]), (box[0], box[3])])
+        projection = find_projection(scene, strip)
+        _put_corners(find_region_projection(context.region).project(projection.project(corners)),
+                     context.preferences.system.ui_scale)
+
+
+def _put_corners(corners: Array, unit: float) -> None:
+    """Draw the corners of a box, four points in pixels of the region."""
+    import gpu
+    from gpu_extras.batch import batch_for_shader
+
+    ends = [corners + _CORNER * (np.roll(corners, step, axis=0) - corners) for step in (1, -1)]
+    points = np.stack([corners, ends[0], corners, ends[1]], axis=1).reshape(-1, 2).astype(np.float32)
+    shader = gpu.shader.from_builtin("POLYLINE_UNIFORM_COLOR")
+    shader.bind()
+    shader.uniform_float("viewportSize", gpu.state.viewport_get()[2:])
+    gpu.state.blend_set("ALPHA")
+    for color, width in (((0.0, 0.0, 0.0, 0.6), 5.0), ((1.0, 1.0, 1.0, 1.0), 2.5)):
+        shader.uniform_float("lineWidth", width * unit)
+        shader.uniform_float("color", color)
+        batch_for_shader(shader, "LINES", {"pos": points}).draw(shader)
+    gpu.state.blend_set("NONE")
