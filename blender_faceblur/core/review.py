@@ -157,8 +157,12 @@ def _to_doubtful(
             reason, risk = f"begins {after} frame{'s' if after > 1 else ''} after a cut", 0.9
     elif own and kind.name in _WHOLE:
         frame = find_clearest(own, size).source_frame
+    key = _make_key(kind.name, doubt)
+    verdict = judged.find(key, kind.name, doubt)
     if track is not None and not covered:
         reason += ", and is not covered"
+    # What was covered in the review stays where it stands in it.
+    if track is not None and (not covered or verdict == "covered"):
         risk = max(kind.risk, 0.25 + 0.6 * doubt.confidence)
     elif kind.name == "unseen":
         risk += 0.2 * min((doubt.stop - doubt.start) / (10 * float(source.frame_rate)), 1.0)
@@ -167,8 +171,6 @@ def _to_doubtful(
     off_frames = (doubt.start, doubt.stop)
     if own and track is not None and kind.name in _WHOLE:
         off_frames = track.samples[0].source_frame, track.samples[-1].source_frame + 1
-    key = _make_key(kind.name, doubt)
-    verdict = judged.find(key, kind.name, doubt)
     if not verdict and track is not None:
         verdict = _find_decided(track, covered, own)
     return Doubtful(

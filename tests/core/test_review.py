@@ -127,10 +127,12 @@ def test_what_is_no_longer_covered_is_asked_about(document: TrackDocument) -> No
 
 def test_bringing_a_track_back_keeps_its_doubt(document: TrackDocument) -> None:
     weak = find(document, "weak", "Perhaps 01")
+    order = [d.key for d in review.list_doubts(document)]
     name = editing.bring_back(document, weak.track).name
     review.judge(document, weak.key, "covered")
     again = find(document, "weak", name)
     assert again.covered and again.verdict == "covered"
+    assert [d.key for d in review.list_doubts(document)] == order
 
 
 def test_a_whole_track_is_switched_off_where_all_of_it_is_in_doubt(document: TrackDocument) -> None:
