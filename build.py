@@ -22,9 +22,9 @@ COMMANDS = {
     "demo": ("tools.demo", "make a short film of a real face and blur it"),
     "package": ("tools.package", "build the extension's zips for Blender"),
     "library": ("tools.library", "build a .blend file of the effects, for projects without the extension"),
-    "bench": ("benchmarks.", "measure: bench speed CLIP, bench accuracy [FOLDER]"),
+    "bench": ("benchmarks.", "measure: bench speed CLIP, bench accuracy [FOLDER], bench strength FOLDER"),
 }
-BENCHMARKS = ("accuracy", "speed")
+BENCHMARKS = ("accuracy", "speed", "strength")
 ON_REQUEST = ("five",)
 """Presets whose weights and packages are fetched only when they are named."""
 NEED_TEST_PACKAGES = ("test", "lint", "demo", "bench accuracy")
@@ -65,8 +65,8 @@ def main() -> int:
 
 def _list_asked_presets(command: str, arguments: list[str]) -> list[str]:
     """The presets on request whose weights and packages this command needs."""
-    # Accuracy is measured with every preset unless some are named.
-    every = command == "test" or (command == "bench accuracy" and "--preset" not in arguments)
+    # Strength is measured with every detector, accuracy with every preset unless some are named.
+    every = command in ("test", "bench strength") or (command == "bench accuracy" and "--preset" not in arguments)
     # Detectors that are named one by one may be of those that only such a preset needs.
     every = every or any(argument.split("=")[0] == "--detectors" for argument in arguments)
     return [name for name in ON_REQUEST if every or {name, "--preset=" + name} & set(arguments)]

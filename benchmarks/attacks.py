@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What somebody may do to a covered face before comparing it: sharpen, undo the blur, add up the frames of a shot."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from .obscuring import draw_cover, imitate, to_levels, to_linear
+from .portraits import FACE_PX, TILE_PX, Picture
+
+_NOISE = 0.01
+"""Of the signal's power, for Wiener's filter."""
+_STEPS = 4
+"""Positions of the moving face within a block, across and down: 16 frames."""
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """An effect and its samples across a face; `samples` is 0 where the effect has none of the face."""
+
+    kind: str
+    samples: int
+
+    @property
+    def block_px(self) -> float:
+        return FACE_PX / self.samples
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.samples}" if self.samples else self.kind
+
+
+Attack = Callable[[Picture, Setting], Picture]
+"""A covered tile, or the summed frames of a shot, and the setting -> what is compared."""
+
+
+def keep_plain(covered: Picture, setting: Setting) -> Picture:
+    return covered
+
+
+def sharpen(covered: Picture, setting: Setting) -> Picture:
+    """Unsharp mask: three times the difference to a Gaussian of half a block."""
+    soft = cv2.GaussianBlur(covered, (0, 0), setting.block_px / 2).astype(np.float32)
+    return _lay_in(covered, np.clip(covered + 2 * (covered - soft), 0, 255).astype(np.uint8))
+
+
+def deconvolve(covered: Picture, setting: Setting) -> Picture:
+    """Smooth curves through a mosaic's blocks, then Wiener's filter against what the effect does to a point."""
+    picture = covered
+    if setting.kind == "mosaic":
+        count = TILE_PX // FACE_PX * setting.samples
+        blocks = cv2.resize(covered, (count, count), interpolation=cv2.INTER_AREA)
+        picture = np.asarray(cv2.resize(blocks, (TILE_PX, TILE_PX), interpolation=cv2.INTER_CUBIC), np.uint8)
+    # The standard deviations, in blocks, of a box (0.29) with what is laid through it; 0.58 more for B-splines.
+    spread = 0.45 if setting.kind == "mosaic" else 0.65
+    return _lay_in(covered, _filter(picture, spread * setting.block_px))
+
+
+def sum_shot(bare: Picture, covered: Picture, setting: Setting) -> Picture:
+    """Of a tile as it was and as it is covered: the frames of a shot, laid over each other with the face in one place.
+
+    The face moves by parts of a block under the fixed grid.
+    """
+    linear = to_linear(bare)
+    total = np.zeros_like(linear)
+    # In whole pixels, so that moving it there and back blurs nothing.
+    steps = [round(i * setting.block_px / _STEPS) for i in range(_STEPS)]
+    for dy in steps:
+        for dx in steps:
+            moved = np.roll(linear, (dy, dx), (0, 1))
+            total += np.roll(imitate(moved, setting.kind, setting.samples), (-dy, -dx), (0, 1))
+    return _lay_in(covered, to_levels(total / len(steps) ** 2))
+
+
+def deconvolve_sum(summed: Picture, setting: Setting) -> Picture:
+    """Wiener's filter, as `deconvolve`, for what `sum_shot` gives."""
+    # Two boxes, or a box and B-splines.
+    spread = 0.41 if setting.kind == "mosaic" else 0.71
+    return _lay_in(summed, _filter(summed, spread * setting.block_px))
+
+
+ATTACKS: dict[str, Attack] = {
+    "plain": keep_plain,
+    "sharpened": sharpen,
+    "deconvolved": deconvolve,
+}
+ON_SHOTS: dict[str, Attack] = {
+    "16 frames": keep_plain,
+    "16 frames, deconvolved": deconvolve_sum,
+}
+
+
+def list_values(tile: Picture, setting: Setting) -> NDArray[np.float32]:
+    """The mean of each block that lies under the cover as a whole, brightness and contrast taken out.
+
+    It is what can be compared without any knowledge of faces.
+    """
+    count = TILE_PX // FACE_PX * (setting.samples or 6)
+    blocks = cv2.resize(tile, (count, count), interpolation=cv2.INTER_AREA).astype(np.float32)
+    inside = cv2.resize(_COVER.astype(np.float32), (count, count), interpolation=cv2.INTER_AREA) > 0.99
+    values = blocks[inside]
+    values = values - values.mean(axis=0)
+    return np.asarray((values / max(float(np.linalg.norm(values)), 1e-6)).ravel(), np.float32)
+
+
+_COVER = draw_cover()
+
+
+def show_only_covered(tile: Picture) -> Picture:
+    """Grey where no cover is, so that only what lies under it can be compared."""
+    return np.where(_COVER[..., None], tile, np.uint8(128))
+
+
+def _lay_in(covered: Picture, inside: Picture) -> Picture:
+    return np.where(_COVER[..., None], inside, covered)
+
+
+def _filter(picture: Picture, spread_px: float) -> Picture:
+    """Wiener's filter against a Gaussian of that standard deviation."""
+    down, across = np.fft.fftfreq(TILE_PX)[:, None], np.fft.fftfreq(TILE_PX)[None]
+    response = np.exp(-2 * (np.pi * spread_px) ** 2 * (down**2 + across**2))
+    gain = (response / (response**2 + _NOISE) * (1 + _NOISE)).astype(np.float32)[..., None]
+    sharp = [cv2.dft(cv2.dft(np.float32(cv2.extractChannel(picture, i)), flags=cv2.DFT_COMPLEX_OUTPUT) * gain,
+                     flags=cv2.DFT_INVERSE | cv2.DFT_REAL_OUTPUT | cv2.DFT_SCALE) for i in range(3)]
+    return np.clip(np.dstack(sharp), 0, 255).astype(np.uint8)
