@@ -22,7 +22,6 @@ from blender_faceblur.blender import guard  # noqa: E402
 from blender_faceblur.blender.compositing import EffectSettings  # noqa: E402
 from blender_faceblur.blender.context import borrow_selection  # noqa: E402
 from blender_faceblur.blender.project import build_project  # noqa: E402
-from blender_faceblur.blender.strips import find_modifier  # noqa: E402
 
 from . import disks  # noqa: E402
 from .test_following import _check as check_covered  # noqa: E402
