@@ -13,7 +13,15 @@ from pathlib import Path
 from types import FrameType
 
 from .batch import Job, Settings, plan_jobs, run_batch, verify_one
-from .core.settings import DEFAULT_EXPANSION, EXPANSIONS, PRESETS, find_preset, list_detectors, name_ensemble
+from .core.settings import (
+    DEFAULT_EXPANSION,
+    EXPANSIONS,
+    HEAD_EXPANSION,
+    PRESETS,
+    find_preset,
+    list_detectors,
+    name_ensemble,
+)
 from .core.types import FaceBlurError
 from .paths import find_model
 from .progress import Outcome, choose_reporter
@@ -72,6 +80,8 @@ def build_verify_parser(program: str) -> argparse.ArgumentParser:
     parser.add_argument("--verify-every", type=_parse_every, default=EVERY, metavar="N",
                         help=f"look for uncovered faces in every Nth frame (default {EVERY}; 1: all)")
     parser.add_argument("--report", type=Path, metavar="FILE", help="as .html or .json")
+    parser.add_argument("--head", dest="expansion", action="store_const", const=HEAD_EXPANSION,
+                        help=f"cover ears and hair as well: the same as --expansion {HEAD_EXPANSION}")
     parser.add_argument("--effect", choices=EFFECTS, default="mosaic")
     parser.add_argument("--quiet", action="store_true", help="say only what is wrong")
     parser.add_argument("--json", action="store_true", help="progress as JSON lines on standard output")

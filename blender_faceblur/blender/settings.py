@@ -9,7 +9,7 @@ from typing import Any
 import bpy
 from bpy.props import BoolProperty, EnumProperty, FloatProperty, FloatVectorProperty, PointerProperty
 
-from ..core.settings import DEFAULT_EXPANSION, EXPANSIONS
+from ..core.settings import DEFAULT_EXPANSION, EXPANSIONS, HEAD_EXPANSION
 from .compositing import EffectSettings
 from .detection import DetectionSettings
 from .preferences import EFFECT_ITEMS, EXPANSION_TEXT, PRESET_ITEMS, SAMPLES_TEXT, find_preferences
@@ -50,6 +50,8 @@ class FACEBLUR_PG_settings(bpy.types.PropertyGroup):
                                   get_transform=_as_preferred("samples_across"), description=SAMPLES_TEXT)
     color: FloatVectorProperty(name="Color", subtype="COLOR_GAMMA", size=3, min=0.0, max=1.0,
                                description="The colour that covers the faces")
+    whole_head: BoolProperty(name="Whole Head", description=(
+        "Cover ears and hair as well. Used when faces are detected; long hair needs a larger Size"))
     image: PointerProperty(name="Image", type=bpy.types.Image,
                            description="The picture that covers the faces; where it is lost, the colour does")
     inverse: BoolProperty(name="Inverse", description="Cover everything but the faces")
@@ -71,7 +73,8 @@ def read_effect_settings(scene: bpy.types.Scene) -> EffectSettings:
 
 def read_detection_settings(scene: bpy.types.Scene) -> DetectionSettings:
     settings, preferences = scene.faceblur, find_preferences()
-    return DetectionSettings(settings.preset, round(settings.expansion, 3),
+    expansion = max(settings.expansion, HEAD_EXPANSION) if settings.whole_head else settings.expansion
+    return DetectionSettings(settings.preset, round(expansion, 3),
                              preferences.provider if preferences is not None else "auto")
 
 

@@ -13,6 +13,9 @@ DEFAULT_EXPANSION = 1.4
 EXPANSIONS = (1.0, 3.0)
 """Least and greatest safety expansion that is taken."""
 
+HEAD_EXPANSION = 1.8
+"""The expansion that also covers ears and short hair, as seen on real clips; long hair is longer."""
+
 
 @dataclass(frozen=True, slots=True)
 class DetectorUse:

@@ -381,3 +381,13 @@ def test_an_effect_of_the_library_covers_without_the_extension(name: str, tmp_pa
     bpy.data.masks[0].layers[PICTURE_LAYER].hide_render = True
     bare = disks.render_frame(scene, 20, tmp_path / "x.png")
     assert np.ptp(bare[10:-10, 10:-10].reshape(-1, 3), axis=0).max() < 60, "a lost mask covers all"
+
+
+@pytest.mark.parametrize(("size", "whole_head", "expected"), [(1.4, False, 1.4), (1.4, True, 1.8), (2.5, True, 2.5)])
+def test_the_whole_head_is_a_larger_cover(size: float, whole_head: bool, expected: float) -> None:
+    from types import SimpleNamespace
+
+    from blender_faceblur.blender.settings import read_detection_settings
+
+    scene: Any = SimpleNamespace(faceblur=SimpleNamespace(preset="fast", expansion=size, whole_head=whole_head))
+    assert read_detection_settings(scene).expansion == expected
