@@ -9,7 +9,6 @@ sequencer still holds frames with the old one, and a layer that Blender adds cov
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
 
 import bpy
 from bpy.app.handlers import persistent
@@ -48,29 +47,22 @@ def _has_other_speeds(scene: bpy.types.Scene) -> bool:
 def register_handlers() -> None:
     bpy.app.handlers.depsgraph_update_post.append(_follow_edit)
     bpy.app.handlers.render_init.append(_prepare_render)
-    for handlers in _list_rewinding():
-        handlers.append(_rewind)
+    bpy.app.handlers.load_post.append(_forget)
     watch(True)
 
 
 def unregister_handlers() -> None:
     bpy.app.handlers.depsgraph_update_post.remove(_follow_edit)
     bpy.app.handlers.render_init.remove(_prepare_render)
-    for handlers in _list_rewinding():
-        handlers.remove(_rewind)
+    bpy.app.handlers.load_post.remove(_forget)
     watch(False)
     for timer in (_refresh, _align_at_rest):
         if bpy.app.timers.is_registered(timer):
             bpy.app.timers.unregister(timer)
 
 
-def _list_rewinding() -> tuple[list[Callable[..., None]], ...]:
-    handlers = bpy.app.handlers
-    return handlers.load_post, handlers.undo_post, handlers.redo_post
-
-
 @persistent
-def _rewind(*_: object) -> None:
+def _forget(*_: object) -> None:
     forget_known()
 
 

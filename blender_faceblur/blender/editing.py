@@ -9,6 +9,7 @@ is locked.
 from __future__ import annotations
 
 import bisect
+import time
 from collections.abc import Callable, Collection
 from typing import Any
 
@@ -19,12 +20,14 @@ from ..core import editing
 from ..core.keyframes import HANDLE
 from ..core.types import Ellipse, Evidence, FaceBlurError, Sample, Track, TrackDocument
 from .compositing import MARK
+from .curves import find_curves
 from .masks import (
     CORNERS,
     PICTURE_LAYER,
     WRITING,
     adopt_layers,
     find_layer,
+    find_opacity_keys,
     find_own_layers,
     find_points,
     forget_layer,
@@ -41,7 +44,10 @@ _ELLIPSE_PX, _ELLIPSE_SHARE = 0.5, 0.01
 """How far points may lie beside an ellipse that is drawn through them, at least and of its size."""
 
 _KNOWN: set[str] = set()
-"""Masks that nobody has touched since they were last compared or written."""
+"""Which writings of masks, by the serial in their mark, nobody has touched since. Undoing leads back to an earlier one.
+"""
+
+_SERIAL = "serial"
 
 _watch = {"on": False}
 
@@ -70,18 +76,19 @@ def settle(mask: bpy.types.Mask) -> None:
     WRITING.add(mask.name)
     bpy.context.view_layer.update()
     WRITING.discard(mask.name)
-    _KNOWN.add(mask.name)
+    mask[MARK][_SERIAL] = f"{time.time_ns():x}"
+    _KNOWN.add(mask[MARK][_SERIAL])
     refresh_masks([mask.name])
 
 
 def touch(mask: bpy.types.Mask) -> None:
     """Somebody has changed the mask; unless it was us, it is compared before it is next written."""
     if mask.name not in WRITING:
-        _KNOWN.discard(mask.name)
+        _KNOWN.discard(mask[MARK].get(_SERIAL, ""))
 
 
 def forget_known(*_: object) -> None:
-    """After a file was opened, or something undone, nothing is known of the masks."""
+    """After a file was opened nothing is known of its masks."""
     _KNOWN.clear()
 
 
@@ -98,7 +105,7 @@ def take_in(mask: bpy.types.Mask) -> TrackDocument:
     # What was set from Python is told of only now.
     bpy.context.view_layer.update()
     document = read_document(mask)
-    if _watch["on"] and mask.name in _KNOWN:
+    if _watch["on"] and mask[MARK].get(_SERIAL, "") in _KNOWN:
         return document
     adopt_layers(mask)
     changed = _take_in_names(mask, document)
@@ -161,15 +168,28 @@ def _compare(mask: bpy.types.Mask) -> dict[str, _Found | None]:
         if not mask.layers[name].invert or mask.layers[name].blend != "MUL" or len(mask.layers[name].splines) != 1
         or len(mask.layers[name].splines[0].points) != len(CORNERS)
     }
-    watched = [(name, mask.layers[name], known) for name, known in written.items() if name not in found]
+    watched = {name: mask.layers[name] for name in written if name not in found}
     if not watched:
         return found
+    # Where the opacity is keyed as it was written, a layer has to be looked at only where it covers.
+    everywhere = [name for name, layer in watched.items() if not written[name].has_own_opacity(mask, layer)]
+    begins: dict[int, list[str]] = {}
+    for name in watched:
+        for start, stop in [(0, mask.frame_end - mask.frame_start)] if name in everywhere else written[name].spans:
+            begins.setdefault(start, []).append(name)
+            begins.setdefault(~stop, []).append(name)
+    looked: dict[str, None] = {}
     with open_keying_scene(mask) as scene:
-        for frame in range(mask.frame_start, mask.frame_end):
-            scene.frame_set(frame)
-            for name, layer, known in watched:
-                place = frame - mask.frame_start
-                if found.get(name, {}) is None or not known.differs(layer, place):
+        for frame in range(mask.frame_end - mask.frame_start):
+            for name in begins.get(~frame, ()):
+                looked.pop(name, None)
+            looked.update(dict.fromkeys(begins.get(frame, ())))
+            if not looked:
+                continue
+            scene.frame_set(mask.frame_start + frame)
+            for name in looked:
+                layer = watched[name]
+                if found.get(name, {}) is None or not written[name].differs(layer, frame):
                     continue
                 if layer.alpha <= 0:
                     seen: Ellipse | None = None
@@ -180,7 +200,7 @@ def _compare(mask: bpy.types.Mask) -> dict[str, _Found | None]:
                         continue
                 at = found.setdefault(name, {})
                 assert at is not None
-                at[place] = seen
+                at[frame] = seen
     return found
 
 
@@ -233,33 +253,42 @@ class _Written:
     def __init__(self, face: Any, size: tuple[int, int], unit_px: float) -> None:
         numbers, spans = list(face["keys"]), list(face["spans"])
         self._frames = [round(f) for f in numbers[::6]]
-        self._points = [
-            [c for place in find_points(Ellipse(*numbers[i + 1:i + 6]), size, unit_px) for c in place]
-            for i in range(0, len(numbers), 6)
-        ]
-        self._spans = list(zip(spans[::2], spans[1::2], strict=True))
+        self._points = np.array([find_points(Ellipse(*numbers[i + 1:i + 6]), size, unit_px)
+                                 for i in range(0, len(numbers), 6)]).reshape(-1, len(CORNERS), 3, 2)
+        self.spans = list(zip(spans[::2], spans[1::2], strict=True))
         self._least = _SEEN_PX / unit_px
+        self._seen = np.zeros((3, len(CORNERS), 2), np.float32)
+
+    def has_own_opacity(self, mask: bpy.types.Mask, layer: bpy.types.MaskLayer) -> bool:
+        """Whether the layer's opacity is keyed just as it was written."""
+        path = layer.path_from_id("alpha")
+        curves = [curve for _, curve in find_curves(mask, path)]
+        driven = mask.animation_data is not None and any(d.data_path == path for d in mask.animation_data.drivers)
+        if len(curves) != 1 or driven or curves[0].mute or curves[0].modifiers:
+            return False
+        keys = [(key.co[0], key.co[1]) for key in curves[0].keyframe_points]
+        return (all(key.interpolation == "CONSTANT" for key in curves[0].keyframe_points)
+                and keys == find_opacity_keys(mask, self.spans))
 
     def differs(self, layer: bpy.types.MaskLayer, frame: int) -> bool:
         """Whether the layer, as it is evaluated now, is not what was written for that source frame."""
-        opaque = any(start <= frame < stop for start, stop in self._spans)
-        if (layer.alpha > 0.5) != opaque or (opaque and layer.alpha < 1.0):
+        opaque = any(start <= frame < stop for start, stop in self.spans)
+        alpha = layer.alpha
+        if (alpha > 0.5) != opaque or (opaque and alpha < 1.0):
             return True
         if not opaque:
             return False
-        right = bisect.bisect_left(self._frames, frame)
-        last = len(self._frames) - 1
-        a, b = self._points[max(right - 1, 0)], self._points[min(right, last)]
-        if self._frames[min(right, last)] == frame or right == 0:
-            expected = b
-        elif right > last:
-            expected = a
-        else:
-            part = (frame - self._frames[right - 1]) / (self._frames[right] - self._frames[right - 1])
-            expected = [p + part * (q - p) for p, q in zip(a, b, strict=True)]
-        seen = (c for point in layer.splines[0].points
-                for place in (point.co, point.handle_left, point.handle_right) for c in place)
-        return any(abs(p - q) > self._least for p, q in zip(seen, expected, strict=True))
+        right = min(bisect.bisect_left(self._frames, frame), len(self._frames) - 1)
+        left = max(right - 1, 0) if self._frames[right] > frame else right
+        expected = self._points[right]
+        if left != right:
+            part = (frame - self._frames[left]) / (self._frames[right] - self._frames[left])
+            expected = self._points[left] + part * (expected - self._points[left])
+        points, seen = layer.splines[0].points, self._seen
+        for place, name in enumerate(("co", "handle_left", "handle_right")):
+            flat = seen[place].reshape(-1)
+            points.foreach_get(name, flat)
+        return bool(np.abs(seen.transpose(1, 0, 2) - expected).max() > self._least)
 
 
 def cover_at(mask: bpy.types.Mask, layer: str, source_frame: int) -> Ellipse | None:

@@ -333,9 +333,8 @@ def _to_numbers(ellipse: Ellipse) -> tuple[float, float, float, float, float]:
     return ellipse.cx, ellipse.cy, ellipse.rx, ellipse.ry, ellipse.angle
 
 
-def _key_opacity(mask: bpy.types.Mask, layer: bpy.types.MaskLayer, track: Track) -> None:
-    path = layer.path_from_id("alpha")
-    spans = opacity_spans(track)
+def find_opacity_keys(mask: bpy.types.Mask, spans: Sequence[tuple[int, int]]) -> list[tuple[float, float]]:
+    """Frame and value of each key of the opacity of a layer that covers in these half-open source frames."""
     frames: list[tuple[float, float]] = []
     if not spans or spans[0][0] > 0:
         frames.append((0.0, 0.0))
@@ -345,9 +344,14 @@ def _key_opacity(mask: bpy.types.Mask, layer: bpy.types.MaskLayer, track: Track)
     if mask.frame_start + frames[-1][0] >= mask.frame_end:
         # To the last frame: nothing after it to uncover, and a held last frame stays covered.
         frames.pop()
-    for frame, alpha in frames:
+    return [(mask.frame_start + frame, alpha) for frame, alpha in frames]
+
+
+def _key_opacity(mask: bpy.types.Mask, layer: bpy.types.MaskLayer, track: Track) -> None:
+    path = layer.path_from_id("alpha")
+    for frame, alpha in find_opacity_keys(mask, opacity_spans(track)):
         layer.alpha = alpha
-        mask.keyframe_insert(path, frame=mask.frame_start + frame)
+        mask.keyframe_insert(path, frame=frame)
     for _, curve in find_curves(mask, path):
         for key in curve.keyframe_points:
             key.interpolation = "CONSTANT"

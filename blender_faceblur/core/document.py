@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import os
 import tempfile
 from fractions import Fraction
@@ -46,6 +47,9 @@ _FAR_PX = 1_000_000
 _LONGEST_TEXT = 2_000
 
 
+_LINE = 200
+
+
 def to_json(document: TrackDocument) -> str:
     """The document as one line of JSON."""
     source = document.source
@@ -65,32 +69,46 @@ def to_json(document: TrackDocument) -> str:
             for m in document.models
         ],
         "shots": [[s.start, s.stop, s.gradual] for s in document.shots],
-        "tracks": [_from_track(track) for track in document.tracks],
         "doubts": [
             {"start": d.start, "stop": d.stop, "box": [round(v, 2) for v in d.box],
              "confidence": round(d.confidence, 3), "reason": d.reason, "track": d.track}
             for d in document.doubts
         ],
         "notes": list(document.notes),
-        "aside": [_from_track(track) for track in document.aside],
         "reviewed": list(document.reviewed),
     }
+    tracks = (f'"{key}":[' + ",\n".join(map(_from_track, own)) + "]"
+              for key, own in (("tracks", document.tracks), ("aside", document.aside)))
+    return _dump(content)[:-1] + ",\n" + ",\n".join(tracks) + "}"
+
+
+def _dump(content: object) -> str:
     return json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
+def _dump_whole(numbers: list[int]) -> str:
+    # In lines: the time that Blender takes to store one grows with the square of its length.
+    parts = (numbers[at:at + _LINE] for at in range(0, len(numbers), _LINE))
+    return "[" + ",\n".join(",".join(map(str, part)) for part in parts) + "]"
 
 
 def _from_fraction(value: Fraction) -> list[int]:
     return [value.numerator, value.denominator]
 
 
-def _from_track(track: Track) -> dict[str, Any]:
+def _from_track(track: Track) -> str:
     ellipses = [s.ellipse for s in track.samples]
     unusual = {
         "kind": track.kind if track.kind != "face" else None, "locked": track.locked or None,
         "off": [list(span) for span in track.off] or None, "aside": track.aside or None,
     }
-    return {
+    text = _dump({
         "name": track.name,
         "spans": [list(span) for span in track.spans()],
+        "evidence": "".join(_LETTERS[s.evidence] for s in track.samples),
+        **{name: value for name, value in unusual.items() if value is not None},
+    })
+    numbers = {
         "cx": [round(e.cx * 100) for e in ellipses],
         "cy": [round(e.cy * 100) for e in ellipses],
         # Rounded up: reading back must not uncover anything. What was read is written as it was.
@@ -98,9 +116,8 @@ def _from_track(track: Track) -> dict[str, Any]:
         "ry": [math.ceil(round(e.ry * 100, 4)) for e in ellipses],
         "angle": [round(e.angle * 10_000) for e in ellipses],
         "confidence": [round(s.confidence * 1000) for s in track.samples],
-        "evidence": "".join(_LETTERS[s.evidence] for s in track.samples),
-        **{name: value for name, value in unusual.items() if value is not None},
     }
+    return text[:-1] + "".join(f',\n"{name}":{_dump_whole(values)}' for name, values in numbers.items()) + "}"
 
 
 def from_json(text: str) -> TrackDocument:
