@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import json
 import math
-import re
 import os
 import tempfile
 from fractions import Fraction
