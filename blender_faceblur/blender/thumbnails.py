@@ -32,8 +32,7 @@ from .review import read_queue
 from .running import STATE, redraw
 
 _SIDE, _ICON_SIDE = 128, 32
-_TICK_S = 0.2
-_MOST_A_TICK = 4
+_TICK_S, _MOST_A_TICK = 0.1, 2
 _SAME_PLACE = 0.5
 """Of the mean half axis: how far a track may be from where a picture of it was made."""
 
@@ -100,7 +99,8 @@ def start(scene: bpy.types.Scene, strip: bpy.types.Strip) -> int:
             pass
     else:
         _STORE.job = job
-        bpy.app.timers.register(_tick, first_interval=_TICK_S)
+        if not bpy.app.timers.is_registered(_tick):
+            bpy.app.timers.register(_tick, first_interval=_TICK_S)
     return len(missing)
 
 
@@ -156,6 +156,9 @@ def _tick() -> float | None:
     except FaceBlurError as error:
         _STORE.job = None
         STATE.problems = [f"No thumbnails: {error}"]
+    except BaseException:
+        stop()
+        raise
     if made or _STORE.job is None:
         redraw()
     return _TICK_S if _STORE.job is not None else None
