@@ -120,6 +120,7 @@ def test_front_door_without_a_command() -> None:
     assert all(name in done.stderr for name in ("blur", "test", "lint", "models", "demo", "bench"))
 
 
-@pytest.mark.parametrize(("arguments", "expansion"), [([], 1.4), (["--head"], 1.8), (["--head", "--expansion", "2"], 2)])
+@pytest.mark.parametrize(("arguments", "expansion"),
+                         [([], 1.4), (["--head"], 1.8), (["--head", "--expansion", "2"], 2)])
 def test_the_whole_head_is_a_larger_cover(arguments: list[str], expansion: float) -> None:
     assert cli.build_parser().parse_args(["a.mp4", *arguments]).expansion == expansion
