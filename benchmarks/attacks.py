@@ -101,18 +101,20 @@ def list_values(tile: Picture, setting: Setting) -> NDArray[np.float32]:
     """
     count = TILE_PX // FACE_PX * (setting.samples or 6)
     blocks = cv2.resize(tile, (count, count), interpolation=cv2.INTER_AREA).astype(np.float32)
-    inside = cv2.resize(_COVER.astype(np.float32), (count, count), interpolation=cv2.INTER_AREA) > 0.99
+    inside = cv2.resize(_UNDER.astype(np.float32), (count, count), interpolation=cv2.INTER_AREA) > 0.999
     values = blocks[inside]
     values = values - values.mean(axis=0)
     return np.asarray((values / max(float(np.linalg.norm(values)), 1e-6)).ravel(), np.float32)
 
 
 _COVER = draw_cover()
+_UNDER = cv2.erode(_COVER.astype(np.uint8), np.ones((7, 7))).astype(bool)
+"""Without its rim, whose pixels the surroundings share."""
 
 
 def show_only_covered(tile: Picture) -> Picture:
     """Grey where no cover is, so that only what lies under it can be compared."""
-    return np.where(_COVER[..., None], tile, np.uint8(128))
+    return np.where(_UNDER[..., None], tile, np.uint8(128))
 
 
 def _lay_in(covered: Picture, inside: Picture) -> Picture:

@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What bench strength computes for moving shots is what Blender's node groups render."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+bpy = pytest.importorskip("bpy")
+cv2 = pytest.importorskip("cv2")
+
+from benchmarks.obscuring import (  # noqa: E402
+    COLUMNS,
+    ROWS,
+    draw_cover,
+    imitate,
+    render_tiles,
+    to_levels,
+    to_linear,
+)
+from benchmarks.portraits import TILE_PX  # noqa: E402
+
+
+@pytest.mark.parametrize(("kind", "samples"), [("mosaic", 5), ("mosaic", 6), ("blur", 6)])
+def test_the_computed_effect_is_the_rendered_one(kind: str, samples: int, tmp_path: Path) -> None:
+    rng = np.random.default_rng(4)
+    tiles = [np.asarray(cv2.resize(rng.integers(0, 256, (12, 12, 3), np.uint8), (TILE_PX, TILE_PX),
+                                   interpolation=cv2.INTER_CUBIC), np.uint8) for _ in range(3)]
+    # One more than a sheet holds: the next one is shown too.
+    many = tiles + [tiles[0]] * (COLUMNS * ROWS - 2)
+    rendered = render_tiles(many, kind, samples, tmp_path)
+    assert len(rendered) == len(many) and (rendered[-1] == rendered[0]).all()
+    inside = cv2.erode(draw_cover().astype(np.uint8), np.ones((7, 7))).astype(bool)
+    outside = ~cv2.dilate(draw_cover().astype(np.uint8), np.ones((25, 25))).astype(bool)
+    for tile, found in zip(tiles, rendered, strict=False):
+        apart = np.abs(to_levels(imitate(to_linear(tile), kind, samples)).astype(int) - found)[inside]
+        assert apart.mean() < 0.5 and np.percentile(apart, 98) <= 2
+        assert np.abs(tile.astype(int) - found)[outside].max() <= 1
