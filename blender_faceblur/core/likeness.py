@@ -152,6 +152,32 @@ def _lie_apart(one: Ellipse, other: Ellipse) -> bool:
     return math.hypot(one.cx - other.cx, one.cy - other.cy) > 0.5 * (min(one.rx, one.ry) + min(other.rx, other.ry))
 
 
+def assign_looks(
+    tracks: Sequence[Track], looks: Sequence[tuple[int, Sequence[float]]]
+) -> Iterable[tuple[str, int]]:
+    """Which look (source frame and box) shows which track's face: names and places in `looks`, those in order.
+
+    A look belongs to the track whose face its middle lies deepest in; to none where it lies in none, or is not about
+    as large.
+    """
+    there: dict[int, list[tuple[str, Ellipse]]] = {}
+    wanted = {frame for frame, _ in looks}
+    for track in tracks:
+        for sample in track.samples:
+            if sample.source_frame in wanted and track.kind == "face":
+                there.setdefault(sample.source_frame, []).append((track.name, sample.ellipse))
+    for number, (frame, (x1, y1, x2, y2)) in enumerate(looks):
+        cx, cy, size = (x1 + x2) / 2, (y1 + y2) / 2, math.sqrt(max((x2 - x1) * (y2 - y1), 1e-9))
+        depths = []
+        for name, face in there.get(frame, ()):
+            depth = math.hypot((cx - face.cx) / face.rx, (cy - face.cy) / face.ry)
+            ratio = size / (2 * math.sqrt(face.rx * face.ry))
+            if depth < 0.6 and 0.5 < ratio < 2:
+                depths.append((depth, name))
+        if depths:
+            yield min(depths)[1], number
+
+
 def group_tracks(
     views: Mapping[Key, Sequence[View]], apart: Collection[tuple[Key, Key]] = (), limit: float = SAME_GROUP
 ) -> list[list[Key]]:

@@ -50,18 +50,18 @@ Request = AnalysisRequest | FollowRequest | EmbedRequest | ReferenceRequest | Ve
 def build_request(
     source: Path, output: Path, preset: str = "balanced", expansion: float = DEFAULT_EXPANSION, processes: int = 0,
     *, files: Sequence[str] = (), provider: str = "auto", frame_rate: Fraction | None = None,
-    storage: Path | None = None, span: tuple[int, int] | None = None,
+    storage: Path | None = None, span: tuple[int, int] | None = None, recognise: bool = False,
 ) -> AnalysisRequest:
     """A request whose process finds packages where this one does.
 
     With `files` the source is the sequence of these pictures in the folder `source`; `frame_rate` is the rate at
     which it is shown. With `span` only those source frames, half-open, are analysed. `provider` is "auto" (a GPU where
-    onnxruntime has one) or "cpu".
+    onnxruntime has one) or "cpu". With `recognise` looks at the tracks' faces are told before the result.
     """
     rate = [] if frame_rate is None else [frame_rate.numerator, frame_rate.denominator]
     return AnalysisRequest(str(source.resolve()), str(output.resolve()), preset, expansion, _list_folders(), processes,
                            list(files), rate, provider, storage=str(storage) if storage is not None else "",
-                           span=list(span or ()))
+                           span=list(span or ()), recognise=recognise)
 
 
 def build_follow_request(
@@ -248,5 +248,6 @@ def _follow(
             return
         started = started or isinstance(message, Started)
         yield message
-        if isinstance(message, Result | Verified | Embedded | ErrorMessage):
+        asked_to_look = isinstance(request, EmbedRequest | ReferenceRequest)
+        if isinstance(message, Result | Verified | ErrorMessage) or (asked_to_look and isinstance(message, Embedded)):
             return

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import time
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from ..core.types import Detection, Ellipse, Evidence, FaceBlurError, Sample, Tr
 from ..detectors import FaceDetector, find_detector
 from ..paths import find_model
 from ..recognition import Recognizer, find_recognizer
-from ..sources import open_source
+from ..sources import FrameSource, open_source
 from .opening import open_requested
 from .protocol import Embedded, EmbedRequest, FaceView, Progress, ReferenceRequest, Started, Warned
 
@@ -42,6 +42,8 @@ _STRAIGHT = math.radians(15)
 _SHARE = {Evidence.DETECTED: 1.0, Evidence.LOCKED: 0.9, Evidence.FLOW: 0.7, Evidence.INTERPOLATED: 0.4,
           Evidence.HELD: 0.1}
 _NEARLY = 0.8
+_READ_OVER = 150
+"""Frames. To jump takes reading from a key picture before, which in most films lies farther away."""
 _OUTSTANDING = 2.0
 """How many times larger than any other the face of a reference picture must be."""
 
@@ -104,9 +106,8 @@ def embed_tracks(request: EmbedRequest, tell: Tell) -> None:
             eye = Eye()
         size = fit_size((info.width, info.height), _LONG_SIDE)
         scale = size[0] / info.width
-        for frame, there in looks.items():
-            _, picture = next(iter(source.frames(frame, frame + 1, size)))
-            for name, sample in there:
+        for frame, picture in _read(source, list(looks), size):
+            for name, sample in looks[frame]:
                 found = eye.look(picture, sample.ellipse, scale)
                 done += 1
                 if found is not None:
@@ -117,6 +118,19 @@ def embed_tracks(request: EmbedRequest, tell: Tell) -> None:
                 told = time.monotonic()
                 tell(Progress("recognise", done, total, 0.0))
     tell(Embedded(RECOGNIZER, views, time.process_time() - began))
+
+
+def _read(source: FrameSource, frames: list[int], size: tuple[int, int]) -> Iterator[tuple[int, Picture]]:
+    """These frames (sorted) of a source; what lies between two that are close is read over."""
+    start = 0
+    for at in range(1, len(frames) + 1):
+        if at < len(frames) and frames[at] - frames[at - 1] <= _READ_OVER:
+            continue
+        wanted = set(frames[start:at])
+        for frame, picture in source.frames(frames[start], frames[at - 1] + 1, size):
+            if frame in wanted:
+                yield frame, picture
+        start = at
 
 
 def embed_pictures(request: ReferenceRequest, tell: Tell) -> None:

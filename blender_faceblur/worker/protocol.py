@@ -34,7 +34,8 @@ class AnalysisRequest:
     With `files` the source is the sequence of these pictures in the folder `source`, shown at `frame_rate`
     (numerator and denominator, or nothing: 25). `provider` is "auto" (a GPU where onnxruntime has one) or "cpu".
     `storage` is the folder in which analyses are kept for the next time, or nothing. `span` are the first frame and the
-    one after the last where not all are to be analysed.
+    one after the last where not all are to be analysed. With `recognise` looks at the tracks' faces are told before the
+    result, if all of the film was looked at now: an Embedded after them says so.
     """
 
     source: str
@@ -48,6 +49,7 @@ class AnalysisRequest:
     provider: str = "auto"
     storage: str = ""
     span: list[int] = field(default_factory=list)
+    recognise: bool = False
     protocol: int = PROTOCOL
 
 
@@ -64,6 +66,7 @@ class SegmentRequest:
     files: list[str] = field(default_factory=list)
     frame_rate: list[int] = field(default_factory=list)
     provider: str = "auto"
+    recognise: bool = False
     protocol: int = PROTOCOL
 
 
@@ -196,6 +199,16 @@ class Warned:
 
 
 @dataclass(frozen=True, slots=True)
+class FaceSeen:
+    """A look at a face while its film is analysed, before there are tracks: its box, and as in `FaceView`."""
+
+    frame: int
+    box: list[float]
+    quality: float
+    vector: list[float]
+
+
+@dataclass(frozen=True, slots=True)
 class FaceView:
     """One look at a face: of a track at a frame, or in a picture file (then `track` is its path, and the frame 0).
 
@@ -286,6 +299,7 @@ Message = Started | Running | Progress | Warned | FaceView | Result | Verified |
 _KINDS: dict[str, type] = {
     "analyse": AnalysisRequest, "segment": SegmentRequest, "probe": ProbeRequest, "follow": FollowRequest,
     "embed": EmbedRequest, "references": ReferenceRequest, "view": FaceView, "embedded": Embedded,
+    "seen": FaceSeen,
     "verify": VerifyRequest, "started": Started, "verified": Verified,
     "thumbnails": ThumbnailsRequest, "thumbnail": Thumbnail,
     "running": Running, "progress": Progress, "warning": Warned, "result": Result, "error": ErrorMessage,

@@ -7,15 +7,16 @@ import os
 import queue
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TextIO
 
-from ..core.analysis import analyse_frames, build_document, decode_size, find_stride, split_range
+from ..core.analysis import Detector, analyse_frames, build_document, decode_size, find_stride, split_range
 from ..core.document import write_document
 from ..core.following import Follower
+from ..core.likeness import RECOGNIZER, assign_looks
 from ..core.rows import RowTable, Segment
 from ..core.settings import EXPANSIONS, DetectorUse, choose_detectors, find_preset
 from ..core.types import FaceBlurError, ModelUse, SourceInfo, TrackDocument
@@ -32,8 +33,11 @@ from .opening import open_requested
 from .process import WorkerProcess
 from .protocol import (
     AnalysisRequest,
+    Embedded,
     EmbedRequest,
     ErrorMessage,
+    FaceSeen,
+    FaceView,
     Finished,
     FollowRequest,
     Frame,
@@ -56,6 +60,7 @@ from .protocol import (
 )
 from .thumbnails import cut_faces
 from .verify import verify
+from .watching import Watch
 
 _TELL_S = 0.3
 _SEGMENT_SILENCE_S = 240.0
@@ -118,8 +123,12 @@ def _look_at_segment(request: SegmentRequest, tell: Tell) -> None:
         frames = source.frames(request.start, request.stop, decode_size(frame_size, uses))
         count = 0
         rate = float(info.frame_rate)
+        seeing: Sequence[tuple[Detector, DetectorUse]] = detectors
+        if request.recognise and not source.upright_turn:
+            watch = Watch(frame_size, rate, tell)
+            frames, seeing = watch.follow(frames), watch.join(detectors)
         stride = find_stride(preset.look_every_s, rate)
-        for record in analyse_frames(frames, frame_size, rate, detectors, preset.strong, source.upright_turn, stride):
+        for record in analyse_frames(frames, frame_size, rate, seeing, preset.strong, source.upright_turn, stride):
             tell(from_record(record))
             count += 1
             warned = _warn_newly(sessions.values(), warned, tell)
@@ -167,8 +176,9 @@ def _lead(request: AnalysisRequest, tell: Tell) -> None:
     table = RowTable([part for part, _ in parts])
     if checkpoint is not None:
         checkpoint.begin(parts)
+    seen: list[FaceSeen] = []
     try:
-        said = _run_segments(request, info, parts, rate, table, checkpoint, tell)
+        said = _run_segments(request, info, parts, rate, table, checkpoint, tell, seen)
     finally:
         if checkpoint is not None:
             checkpoint.end(finished=not table.missing())
@@ -176,9 +186,20 @@ def _lead(request: AnalysisRequest, tell: Tell) -> None:
         tell(Warned(text))
     tell(Progress("link", 0, 1, 0.0))
     document = build_document(table, info, preset, request.expansion, uses_of_models, [*notes, *said])
+    if request.recognise and seen and not any(known for _, known in parts):
+        _tell_views(document, seen, tell)
     _deliver(document, request, tell, began)
     if stored is not None:
         store(stored, Path(request.output))
+
+
+def _tell_views(document: TrackDocument, seen: list[FaceSeen], tell: Tell) -> None:
+    """Tell the looks at faces that tracks were made of, and that these are all."""
+    count = 0
+    for name, look in assign_looks(document.tracks, [(s.frame, s.box) for s in seen]):
+        count += 1
+        tell(FaceView(name, seen[look].frame, seen[look].quality, seen[look].vector))
+    tell(Embedded(RECOGNIZER, count, 0.0))
 
 
 def _find_span(request: AnalysisRequest, info: SourceInfo) -> tuple[int, int]:
@@ -219,9 +240,11 @@ def _model_uses(uses: tuple[DetectorUse, ...], info: SourceInfo) -> list[ModelUs
 
 def _run_segments(
     request: AnalysisRequest, info: SourceInfo, parts: list[tuple[Segment, list[Frame]]], rate: float,
-    table: RowTable, checkpoint: Checkpoint | None, tell: Tell,
+    table: RowTable, checkpoint: Checkpoint | None, tell: Tell, seen: list[FaceSeen],
 ) -> list[str]:
     """Fill the table: with what is known, and from one process for each other part. What their sources had to say.
+
+    Looks at faces are added to `seen`.
 
     Raises FaceBlurError if any fails.
     """
@@ -235,16 +258,17 @@ def _run_segments(
                 start, stop = max(0, part.start - reach), min(info.frame_count, part.stop + reach)
                 processes[number] = WorkerProcess(to_line(SegmentRequest(
                     request.source, info.fingerprint, request.preset, start, stop, request.sys_path, request.files,
-                    request.frame_rate, request.provider)))
+                    request.frame_rate, request.provider, request.recognise)))
         wanted = sum(part.stop - part.start for part, _ in parts)
-        return _collect(processes, wanted, table, checkpoint, tell)
+        return _collect(processes, wanted, table, checkpoint, tell, seen)
     finally:
         for process in processes.values():
             process.kill()
 
 
 def _collect(
-    processes: dict[int, WorkerProcess], frame_count: int, table: RowTable, checkpoint: Checkpoint | None, tell: Tell
+    processes: dict[int, WorkerProcess], frame_count: int, table: RowTable, checkpoint: Checkpoint | None, tell: Tell,
+    seen: list[FaceSeen],
 ) -> list[str]:
     notes: dict[str, None] = {}
     warned: set[str] = set()
@@ -267,7 +291,7 @@ def _collect(
             heard[i] = time.monotonic()
             if line is None:
                 raise FaceBlurError(f"Analysis process {i + 1} has died ({processes[i].end_story()}).")
-            message = parse_line(line, (Started, Running, Warned, Frame, Finished, ErrorMessage))
+            message = parse_line(line, (Started, Running, Warned, Frame, FaceSeen, Finished, ErrorMessage))
             if isinstance(message, ErrorMessage):
                 raise FaceBlurError(message.text)
             if isinstance(message, Frame):
@@ -277,6 +301,8 @@ def _collect(
                     table.add(i, to_record(message))
                 except ValueError as error:
                     raise FaceBlurError(f"Analysis process {i + 1} reported frames wrongly: {error}.") from error
+            elif isinstance(message, FaceSeen):
+                seen.append(message)
             elif isinstance(message, Warned) and message.text not in warned:
                 warned.add(message.text)
                 tell(message)

@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Look at faces while a film is analysed: its pictures are there then, and the detectors' landmarks too.
+
+Decoding a film once more only to recognise people would cost as much as a good part of its analysis.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..core.analysis import Detector
+from ..core.geometry import centre_of, size_of
+from ..core.likeness import RECOGNIZER, USABLE, rate_view
+from ..core.settings import DetectorUse
+from ..core.types import Box, Detection
+from ..detectors import find_detector
+from ..paths import find_model
+from ..recognition import Recognizer, find_recognizer
+from .embedding import find_detail
+from .protocol import FaceSeen
+
+Picture = NDArray[np.uint8]
+
+_SOON_S, _OFTEN_S, _SELDOM_S = 2.4, 0.35, 1.2
+"""A face is looked at often when it is new, then seldom."""
+
+_LEAST_CONFIDENCE = 0.4
+_LOST_S = 0.5
+_SAME_SIZES, _SAME_RATIO = 0.7, 1.6
+
+
+@dataclass(slots=True)
+class _Face:
+    """One face that the detector finds again and again, with the best look of the time since the last that counted."""
+
+    born: int
+    last: int
+    box: Box
+    told: int
+    best: FaceSeen | None = None
+    quality: float = 0.0
+    aligned: Picture | None = field(default=None, repr=False)
+
+
+class Watch:
+    """Stands between the source, the detectors and the analysis, and tells looks at faces as they come."""
+
+    def __init__(
+        self, frame_size: tuple[int, int], frame_rate: float, tell: Callable[[FaceSeen], None]
+    ) -> None:
+        """Boxes are told in pixels of `frame_size`. FaceBlurError where the recogniser's weights are not there."""
+        self._recognizer: Recognizer = find_recognizer(RECOGNIZER)(find_model(RECOGNIZER))
+        self._size, self._rate, self._tell = frame_size, frame_rate, tell
+        self._frame = 0
+        self._faces: list[_Face] = []
+
+    def follow(self, frames: Iterable[tuple[int, Picture]]) -> Iterator[tuple[int, Picture]]:
+        """The same pictures, their numbers noted."""
+        for self._frame, picture in frames:
+            yield self._frame, picture
+        for face in self._faces:
+            self._close(face)
+        self._faces.clear()
+
+    def join(self, detectors: Sequence[tuple[Detector, DetectorUse]]) -> list[tuple[Detector, DetectorUse]]:
+        """The same detectors; what the one that looks most often, and at the largest pictures, finds is looked at."""
+        able = [use for _, use in detectors if find_detector(use.detector).gives_landmarks]
+        chosen = min(able, key=lambda use: (use.each_look, -use.long_side), default=None)
+        return [(_Watched(detector, self._see) if use is chosen else detector, use) for detector, use in detectors]
+
+    def _see(self, picture: Picture, found: list[Detection]) -> None:
+        height, width = picture.shape[:2]
+        x, y = self._size[0] / width, self._size[1] / height
+        self._faces = [face for face in self._faces if self._is_there(face)]
+        taken: set[int] = set()
+        for d in found:
+            if d.landmarks is None or d.confidence < _LEAST_CONFIDENCE:
+                continue
+            box = (d.box[0] * x, d.box[1] * y, d.box[2] * x, d.box[3] * y)
+            face = self._find_face(box, taken)
+            taken.add(id(face))
+            face.last, face.box = self._frame, box
+            self._look(face, picture, d, x)
+            age = (self._frame - face.born) / self._rate
+            if self._frame - face.told >= (_OFTEN_S if age < _SOON_S else _SELDOM_S) * self._rate:
+                self._close(face)
+
+    def _is_there(self, face: _Face) -> bool:
+        if self._frame - face.last <= _LOST_S * self._rate:
+            return True
+        self._close(face)
+        return False
+
+    def _find_face(self, box: Box, taken: set[int]) -> _Face:
+        centre, size = centre_of(box), size_of(box)
+        best: tuple[float, _Face] | None = None
+        for face in self._faces:
+            other, ratio = centre_of(face.box), size_of(face.box) / size
+            away = float(np.hypot(centre[0] - other[0], centre[1] - other[1])) / size
+            if id(face) not in taken and away < _SAME_SIZES and 1 / _SAME_RATIO < ratio < _SAME_RATIO and (
+                    best is None or away < best[0]):
+                best = away, face
+        if best is not None:
+            return best[1]
+        face = _Face(self._frame, self._frame, box, self._frame)
+        self._faces.append(face)
+        return face
+
+    def _look(self, face: _Face, picture: Picture, found: Detection, scale: float) -> None:
+        assert found.landmarks is not None
+        side = (found.box[2] - found.box[0]) * scale
+        # How sharp it is shows only when it has been cut out: at best it is.
+        if rate_view(found.landmarks, side, found.confidence, 1.0) <= face.quality:
+            return
+        try:
+            aligned = self._recognizer.align(picture, found.landmarks)
+        except ValueError:
+            return
+        quality = rate_view(found.landmarks, side, found.confidence, find_detail(aligned))
+        if quality > max(face.quality, USABLE):
+            face.quality, face.aligned = quality, aligned
+            face.best = FaceSeen(self._frame, [round(v, 1) for v in face.box], round(quality, 3), [])
+
+    def _close(self, face: _Face) -> None:
+        """Tell the best look since the last, if there was any."""
+        if face.best is not None and face.aligned is not None:
+            vector = [round(float(v), 5) for v in self._recognizer.embed(face.aligned)]
+            self._tell(FaceSeen(face.best.frame, face.best.box, face.best.quality, vector))
+        face.told, face.best, face.quality, face.aligned = self._frame, None, 0.0, None
+
+
+class _Watched:
+    """A detector whose finds are shown to somebody else too."""
+
+    def __init__(self, detector: Detector, see: Callable[[Picture, list[Detection]], None]) -> None:
+        self._detector, self._see = detector, see
+
+    def detect(self, image_bgr: Picture) -> list[Detection]:
+        found = self._detector.detect(image_bgr)
+        self._see(image_bgr, found)
+        return found
