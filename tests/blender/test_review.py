@@ -18,6 +18,7 @@ from blender_faceblur.blender.cover import put_cover  # noqa: E402
 from blender_faceblur.blender.editing import change_tracks  # noqa: E402
 from blender_faceblur.blender.masks import read_document, store_document, write_mask  # noqa: E402
 from blender_faceblur.blender.project import build_project  # noqa: E402
+from blender_faceblur.blender.running import STATE  # noqa: E402
 from blender_faceblur.blender.ui.review import find_mark  # noqa: E402
 from blender_faceblur.core import doubts, editing  # noqa: E402
 from blender_faceblur.core.review import count_left, list_doubts  # noqa: E402
@@ -334,3 +335,36 @@ def test_where_a_track_has_ended_the_place_is_marked(project: tuple[Any, Any, An
     assert find_mark(scene, strip) is None, "there its cover is"
     look_at(mask, "fast")
     assert find_mark(scene, strip) is None
+
+
+def run_ticks() -> None:
+    """As Blender's timer does in a window."""
+    until = time.monotonic() + 60
+    while thumbnails._tick() is not None:
+        assert time.monotonic() < until
+        time.sleep(0.01)
+
+
+def test_a_timer_makes_the_pictures_in_a_window(project: tuple[Any, Any, Any]) -> None:
+    scene, strip, mask = project
+    thumbnails._STORE.job = thumbnails._make(scene, strip, mask, thumbnails.list_missing(mask), 0.0)
+    assert not bpy.ops.faceblur.make_thumbnails.poll()
+    run_ticks()
+    assert thumbnails.list_missing(mask) == [] and not thumbnails.is_running()
+
+
+def test_what_goes_wrong_meanwhile_is_told(project: tuple[Any, Any, Any], tmp_path: Path) -> None:
+    scene, strip, mask = project
+    strip.filepath = str(disks.write_film(tmp_path / "b.mp4", (disks.WIDTH, disks.HEIGHT + 2)))
+    thumbnails._STORE.job = thumbnails._make(scene, strip, mask, thumbnails.list_missing(mask), 0.0)
+    run_ticks()
+    assert "has changed" in STATE.problems[0] and not thumbnails.is_running()
+    STATE.problems = []
+
+
+def test_forgetting_ends_what_is_being_made(project: tuple[Any, Any, Any]) -> None:
+    scene, strip, mask = project
+    thumbnails._STORE.job = thumbnails._make(scene, strip, mask, thumbnails.list_missing(mask), 0.0)
+    thumbnails._tick()
+    thumbnails.forget()
+    assert thumbnails._tick() is None and thumbnails._STORE.portraits == {}
