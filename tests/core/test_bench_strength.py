@@ -28,7 +28,7 @@ from benchmarks.portraits import (  # noqa: E402
 )
 from benchmarks.strength import Result, count_hits, find_bound  # noqa: E402
 
-POINTS = np.array(find_middle()) + [(-14, -12), (14, -12), (0, 3), (-11, 18), (11, 18)]
+POINTS = np.array([(-14, -12), (14, -12), (0, 3), (-11, 18), (11, 18)], np.float64) + find_middle()
 
 
 def draw_tile(seed: int, fine: float = 3) -> Picture:
