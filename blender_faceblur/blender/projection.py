@@ -36,10 +36,16 @@ class Projection:
     """What of the source is not cropped away, in its pixels."""
 
     def to_canvas(self, x_px: float, y_px: float) -> tuple[float, float]:
-        return _apply(self.matrix, x_px, y_px)
+        (a, b, c), (d, e, f), _ = self.matrix.tolist()
+        return a * x_px + b * y_px + c, d * x_px + e * y_px + f
 
     def to_source(self, x: float, y: float) -> tuple[float, float]:
-        return _apply(np.linalg.inv(self.matrix), x, y)
+        """The middle of a strip that is scaled to nothing, wherever the point is."""
+        (a, b, c), (d, e, f), _ = self.matrix.tolist()
+        area = a * e - b * d
+        if area == 0:
+            return self.size[0] / 2, self.size[1] / 2
+        return (e * (x - c) - b * (y - f)) / area, (a * (y - f) - d * (x - c)) / area
 
     def project(self, points_px: Array) -> Array:
         """Source points (... x 2) on the canvas (... x 2)."""
@@ -58,7 +64,8 @@ class Projection:
     @property
     def scale(self) -> float:
         """Canvas pixels to a source pixel, the mean of both directions."""
-        return math.sqrt(abs(float(np.linalg.det(self.matrix[:2, :2]))))
+        (a, b, _), (d, e, _), _ = self.matrix.tolist()
+        return math.sqrt(abs(a * e - b * d))
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,8 +150,3 @@ def _find_matrix(strip: bpy.types.Strip, size: tuple[int, int]) -> Array:
 def _from_middle(canvas: tuple[int, int]) -> Array:
     """From canvas pixels from the middle (y up) to those from the upper left corner (y down)."""
     return np.array([[1.0, 0.0, canvas[0] / 2], [0.0, -1.0, canvas[1] / 2], [0.0, 0.0, 1.0]])
-
-
-def _apply(matrix: Array, x: float, y: float) -> tuple[float, float]:
-    column = matrix @ (x, y, 1.0)
-    return float(column[0]), float(column[1])

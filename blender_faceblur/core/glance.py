@@ -10,13 +10,15 @@ import json
 from collections.abc import Collection
 from dataclasses import dataclass
 from enum import IntEnum
+from fractions import Fraction
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .types import Doubt
+from .review import list_doubts
+from .types import Doubt, SourceInfo, TrackDocument
 
 Codes = NDArray[np.uint8]
 
@@ -106,8 +108,9 @@ class Overview:
                 codes[doubt.start:doubt.stop] = Code.DOUBTFUL
         return codes
 
-    def find_doubts(self, source_frame: int) -> list[Doubt]:
-        return [doubt for doubt in self.doubts if doubt.start <= source_frame < doubt.stop]
+    def list_doubtful(self, source_frame: int) -> set[str]:
+        """The names of the tracks of which something is doubtful at a frame."""
+        return {doubt.track for doubt in self.doubts if doubt.start <= source_frame < doubt.stop}
 
 
 def read_overview(text: str) -> Overview | None:
@@ -119,8 +122,9 @@ def read_overview(text: str) -> Overview | None:
             return None
         tracks = [_read_track(track, count) for track in content["tracks"]]
         aside = [_read_track(track, count, expansion) for track in content.get("aside", ())]
-        doubts = [_read_doubt(doubt) for doubt in content["doubts"]]
-    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError):
+        doubts = _find_open(content["source"], [_read_doubt(doubt) for doubt in content["doubts"]],
+                            [str(line) for line in content.get("reviewed", ())])
+    except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError):
         return None
     return Overview(count, expansion, {track.name: track for track in tracks}, aside, doubts)
 
@@ -135,8 +139,10 @@ def find_worst(codes: Codes, starts: NDArray[np.intp], stops: NDArray[np.intp]) 
 
 def find_runs(codes: Codes) -> list[tuple[int, int, int]]:
     """Start, stop and code of each run of one code."""
-    edges = [0, *(np.flatnonzero(np.diff(codes)) + 1).tolist(), len(codes)]
-    return [(start, stop, int(codes[start])) for start, stop in pairwise(edges) if stop > start]
+    if not len(codes):
+        return []
+    starts = np.flatnonzero(np.concatenate([[True], codes[1:] != codes[:-1]]))
+    return list(zip(starts.tolist(), [*starts[1:].tolist(), len(codes)], codes[starts].tolist(), strict=True))
 
 
 def _read_track(content: dict[str, Any], count: int, expansion: float | None = None) -> Glance:
@@ -167,3 +173,12 @@ def _read_doubt(content: dict[str, Any]) -> Doubt:
     left, top, right, bottom = (float(number) for number in content["box"])
     return Doubt(max(int(content["start"]), 0), int(content["stop"]), (left, top, right, bottom),
                  float(content["confidence"]), str(content["reason"]), str(content.get("track", "")))
+
+
+def _find_open(source: dict[str, Any], doubts: list[Doubt], reviewed: list[str]) -> list[Doubt]:
+    """The doubts that nobody has judged."""
+    info = SourceInfo("", "movie", int(source["width"]), int(source["height"]), int(source["frame_count"]),
+                      Fraction(*source["frame_rate"]), "")
+    judged = list_doubts(TrackDocument(info, "", 1.0, [], [], [], doubts, reviewed=reviewed))
+    places = {(doubtful.start, doubtful.stop, doubtful.box) for doubtful in judged if not doubtful.verdict}
+    return [doubt for doubt in doubts if (doubt.start, doubt.stop, doubt.box) in places]

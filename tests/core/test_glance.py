@@ -11,6 +11,7 @@ import pytest
 
 from blender_faceblur.core.document import to_json
 from blender_faceblur.core.glance import Code, Overview, find_runs, find_worst, read_overview
+from blender_faceblur.core.review import judge, list_doubts
 from blender_faceblur.core.types import Doubt, Ellipse, Evidence, Sample, SourceInfo, Track, TrackDocument
 
 LETTERS = {"d": Evidence.DETECTED, "f": Evidence.FLOW, "i": Evidence.INTERPOLATED, "h": Evidence.HELD,
@@ -51,6 +52,11 @@ def test_the_worst_of_each_frame(document: TrackDocument) -> None:
     assert show(overview.find_doubtful()) == "........??.....??..."
     assert show(overview.find_doubtful(only="Face 02")) == "........??.........."
     assert show(overview.find_doubtful(off={"Face 02"})) == "...............??..."
+
+
+def test_a_judged_doubt_is_none(document: TrackDocument) -> None:
+    judge(document, next(doubtful.key for doubtful in list_doubts(document) if doubtful.start == 8), "fine")
+    assert show(read(document).find_doubtful()) == "...............??..."
 
 
 def test_what_is_set_aside_has_its_place(document: TrackDocument) -> None:

@@ -21,7 +21,7 @@ from ..footage import KINDS
 from ..operators.selection import find_active_footage
 from ..preferences import find_colors
 from ..projection import RegionProjection, find_region_projection
-from .knowledge import find_switched_off, look_at
+from .knowledge import find_switched_off, find_unit, look_at
 from .overlay import Color, find_fault
 
 UNCOVERED = 100
@@ -62,7 +62,7 @@ def compose(context: bpy.types.Context, scene: bpy.types.Scene,
             region: bpy.types.Region) -> list[tuple[Rectangle, Color]]:
     """The rectangles of all bands that a timeline shows."""
     editor, view = scene.sequence_editor, find_region_projection(region)
-    unit, colors = context.preferences.system.ui_scale, find_colors()
+    unit, colors = find_unit(context), find_colors()
     active, is_used = find_active_footage(context), any(MARK in mask for mask in bpy.data.masks)
     drawn: list[tuple[Rectangle, Color]] = []
     for strip in _list_in_view(editor.meta_stack[-1].strips if editor.meta_stack else editor.strips, region, view):

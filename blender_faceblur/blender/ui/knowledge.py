@@ -98,8 +98,8 @@ def read_document(mask: bpy.types.Mask) -> None:
     """Read now what the timer would read."""
     known, key = look_at(mask), mask.session_uid
     text = find_document_text(mask)
-    content = text.as_string() if text is not None else ""
-    if _READ.get(key, (0, None))[0] != hash(content):
+    content = text.as_string().replace("\n", "") if text is not None else ""
+    if key not in _READ or _READ[key][0] != hash(content):
         _READ[key] = hash(content), read_overview(content)
     known.overview = _READ[key][1]
     known.codes.clear()
@@ -107,17 +107,16 @@ def read_document(mask: bpy.types.Mask) -> None:
 
 
 def find_switched_off(mask: bpy.types.Mask, known: Known) -> frozenset[str]:
-    """The names of the tracks whose layer is hidden."""
-    layers = mask.layers
-    return frozenset(cover.track for cover in known.covers
-                     if (layer := layers.get(cover.layer)) is None or layer.hide_render)
+    """The names of the tracks whose layer is hidden, or gone."""
+    shown = {layer.name for layer in mask.layers if not layer.hide_render}
+    return frozenset(cover.track for cover in known.covers if cover.layer not in shown)
 
 
-def find_code(known: Known, cover: Cover, source_frame: int, hidden: bool) -> Code:
-    """How a layer covers at a frame."""
+def find_code(known: Known, cover: Cover, source_frame: int, hidden: bool, doubtful: bool) -> Code:
+    """How a layer covers at a frame, `hidden` or not, and `doubtful` there or not."""
     glance = known.overview.tracks.get(cover.track) if known.overview is not None else None
     place = glance.find_place(source_frame) if glance is not None else None
-    if glance is None or known.overview is None:
+    if glance is None:
         if not cover.is_opaque(source_frame):
             return Code.NOTHING
         return Code.OFF if hidden else Code.DETECTED
@@ -125,9 +124,15 @@ def find_code(known: Known, cover: Cover, source_frame: int, hidden: bool) -> Co
         return Code.NOTHING
     if hidden or glance.is_off(source_frame):
         return Code.OFF
-    if any(doubt.track == cover.track for doubt in known.overview.find_doubts(source_frame)):
+    if doubtful:
         return Code.DOUBTFUL
     return Code.LOCKED if glance.locked else Code(int(glance.codes[place]))
+
+
+def find_unit(context: bpy.types.Context) -> float:
+    """Pixels of the screen to one of the interface."""
+    # Blender without a window has 0.
+    return float(context.preferences.system.ui_scale) or 1.0
 
 
 def register_handlers() -> None:

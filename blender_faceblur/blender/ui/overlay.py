@@ -30,7 +30,7 @@ from ..projection import (
     find_region_projection,
 )
 from ..strips import find_modifier
-from .knowledge import Cover, Known, find_code, find_switched_off, look_at
+from .knowledge import Cover, Known, find_code, find_switched_off, find_unit, look_at
 
 COUNT = 48
 """Points of an outline."""
@@ -55,7 +55,7 @@ class Drawing:
     thin: list[tuple[Array, Color]] = field(default_factory=list)
     thick: list[tuple[Array, Color]] = field(default_factory=list)
     words: list[tuple[str, tuple[float, float], Color]] = field(default_factory=list)
-    """Each with the middle of its lower edge."""
+    """Each with the middle of its lower edge, the most important first."""
 
 
 class FACEBLUR_PT_overlays(bpy.types.Panel):
@@ -75,6 +75,7 @@ class FACEBLUR_PT_overlays(bpy.types.Panel):
 
 
 _handles: list[Any] = []
+_WIDTHS: dict[tuple[str, float], float] = {}
 
 
 def add_overlay() -> None:
@@ -93,22 +94,22 @@ def draw() -> None:
         return
     drawing = compose(context, scene, context.region, space.display_channel)
     _put_lines(drawing)
-    _put_words(drawing, context.preferences.system.ui_scale)
+    _put_words(drawing, (context.region.width, context.region.height), find_unit(context))
 
 
 def compose(context: bpy.types.Context, scene: bpy.types.Scene, region: bpy.types.Region, channel: int) -> Drawing:
     """What is to be drawn over a preview that shows strips up to a `channel` (0 for all)."""
     drawing, active = Drawing(), find_active_footage(context)
     region_projection = find_region_projection(region)
-    unit, colors = context.preferences.system.ui_scale, find_colors()
+    unit, colors = find_unit(context), find_colors()
     is_used = any(MARK in mask for mask in bpy.data.masks)
     for strip in list_shown(scene, channel):
         projection = find_projection(scene, strip)
         fault = find_fault(strip)
         if fault and (is_used or strip.get(MUST_BE_COVERED)):
             corners = region_projection.project(np.array(projection.picture_outline()))
-            drawing.thick.append((corners, colors["uncovered"]))
-            place = (float(corners[:, 0].mean()), float(corners[:, 1].max()) - 24 * unit)
+            drawing.thick.append((_close(corners), colors["uncovered"]))
+            place = (float(corners[:, 0].mean()), float(corners[:, 1].max()) - 22 * unit)
             drawing.words.append((f"{strip.name}: {fault}", place, colors["uncovered"]))
         mask = find_mask(strip)
         if mask is None:
@@ -118,7 +119,9 @@ def compose(context: bpy.types.Context, scene: bpy.types.Scene, region: bpy.type
             continue
         known, chosen = look_at(mask), mask.layers.active if strip == active else None
         off = find_switched_off(mask, known)
-        faces = [(cover, find_code(known, cover, frame, cover.track in off)) for cover in known.covers]
+        doubtful = known.overview.list_doubtful(frame) if known.overview is not None else set()
+        faces = [(cover, find_code(known, cover, frame, cover.track in off, cover.track in doubtful))
+                 for cover in known.covers]
         faces = [(cover, code) for cover, code in faces if code is not Code.NOTHING]
         if faces:
             numbers = np.array([cover.find_ellipse(frame) for cover, _ in faces])
@@ -187,7 +190,7 @@ def find_fault(strip: bpy.types.Strip) -> str:
     """Why faces of a strip show, or all of it is covered, as far as a quick look tells; empty where all is well."""
     modifier = find_modifier(strip)
     if modifier is None:
-        return "its cover is gone, faces show" if strip.get(MUST_BE_COVERED) else "not analysed, faces show"
+        return "its cover is gone, faces show" if strip.get(MUST_BE_COVERED) else "not analysed, faces would show"
     if modifier.mute or not modifier.enable:
         return "its cover is switched off, faces show"
     if not getattr(modifier, "show_preview", True):
@@ -261,7 +264,7 @@ def _put_lines(drawing: Drawing) -> None:
     shader.bind()
     shader.uniform_float("viewportSize", gpu.state.viewport_get()[2:])
     gpu.state.blend_set("ALPHA")
-    unit = bpy.context.preferences.system.ui_scale
+    unit = find_unit(bpy.context)
     for lines, width in ((drawing.thin, 1.5), (drawing.thick, 3.0)):
         if not lines:
             continue
@@ -276,23 +279,39 @@ def _put_lines(drawing: Drawing) -> None:
     gpu.state.blend_set("NONE")
 
 
-def _put_words(drawing: Drawing, unit: float) -> None:
-    """Words that would lie on others move up, or are left out; the active face's come first."""
+def _put_words(drawing: Drawing, size: tuple[int, int], unit: float) -> None:
+    """Within a region of that size. Words that would lie on others move up, or are left out."""
     import blf
+    import gpu
+    from gpu_extras.batch import batch_for_shader
 
-    font, taken = 0, list[tuple[float, float, float, float]]()
+    font = 0
     blf.size(font, 12 * unit)
-    blf.enable(font, blf.SHADOW)
-    blf.shadow(font, 5, 0.0, 0.0, 0.0, 0.9)
+    if len(_WIDTHS) > 1000:
+        _WIDTHS.clear()
+    placed: list[tuple[str, tuple[float, float, float, float], Color]] = []
     for text, (x, y), color in drawing.words:
-        width, height = blf.dimensions(font, text)[0], 14 * unit
-        left = x - width / 2
-        for low in (y, y + height, y + 2 * height):
+        width, height = _WIDTHS.get((text, unit), 0.0), 17 * unit
+        if not width:
+            width = _WIDTHS[text, unit] = blf.dimensions(font, text)[0] + 8 * unit
+        left = min(max(x - width / 2, 0), max(size[0] - width, 0))
+        for lines in range(3):
+            low = min(max(y + lines * height, 0), size[1] - height)
             box = left, low, left + width, low + height
-            if not any(box[0] < o[2] and o[0] < box[2] and box[1] < o[3] and o[1] < box[3] for o in taken):
-                taken.append(box)
-                blf.color(font, *color)
-                blf.position(font, left, low, 0)
-                blf.draw(font, text)
+            if not any(box[0] < o[2] and o[0] < box[2] and box[1] < o[3] and o[1] < box[3] for _, o, _ in placed):
+                placed.append((text, box, color))
                 break
-    blf.disable(font, blf.SHADOW)
+    if not placed:
+        return
+    boxes = np.array([box for _, box, _ in placed], np.float32)
+    points = np.ascontiguousarray(boxes[:, [0, 1, 2, 1, 2, 3, 0, 1, 2, 3, 0, 3]].reshape(-1, 2))
+    shader = gpu.shader.from_builtin("UNIFORM_COLOR")
+    shader.bind()
+    shader.uniform_float("color", (0.0, 0.0, 0.0, 0.6))
+    gpu.state.blend_set("ALPHA")
+    batch_for_shader(shader, "TRIS", {"pos": points}).draw(shader)
+    for text, box, color in placed:
+        blf.color(font, *color)
+        blf.position(font, box[0] + 4 * unit, box[1] + 4.5 * unit, 0)
+        blf.draw(font, text)
+    gpu.state.blend_set("NONE")

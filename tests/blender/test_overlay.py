@@ -1,0 +1,290 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is drawn over preview and timeline, as far as it can be known without a window."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+bpy = pytest.importorskip("bpy")
+
+import blender_faceblur  # noqa: E402
+from blender_faceblur.blender.compositing import EffectSettings  # noqa: E402
+from blender_faceblur.blender.context import borrow_selection  # noqa: E402
+from blender_faceblur.blender.cover import cover_footage, find_mask, uncover  # noqa: E402
+from blender_faceblur.blender.editing import change_tracks, cover_at  # noqa: E402
+from blender_faceblur.blender.preferences import find_colors  # noqa: E402
+from blender_faceblur.blender.projection import find_region_projection  # noqa: E402
+from blender_faceblur.blender.strips import find_modifier  # noqa: E402
+from blender_faceblur.blender.ui import coverage, knowledge, overlay  # noqa: E402
+from blender_faceblur.core import editing  # noqa: E402
+from blender_faceblur.core.glance import Code  # noqa: E402
+from blender_faceblur.core.types import Doubt, Ellipse, Evidence, Sample, Track, TrackDocument  # noqa: E402
+
+from . import disks  # noqa: E402
+
+EFFECT = EffectSettings("solid", disks.COVER)
+
+
+def make_region(width: int, left: float, bottom: float, right: float, top: float, height: int = 300) -> Any:
+    """A region that shows a part of its view."""
+    wide, high = (right - left) / width, (top - bottom) / height
+    view = SimpleNamespace(region_to_view=lambda x, y: (left + x * wide, bottom + y * high))
+    return SimpleNamespace(width=width, height=height, view2d=view)
+
+
+PREVIEW = make_region(320, -160, -90, 160, 90, 180)
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return disks.write_film(tmp_path_factory.mktemp("film") / "disk.mp4")
+
+
+@pytest.fixture
+def scene(film: Path) -> Iterator[Any]:
+    bpy.ops.wm.read_factory_settings(app_template="Video_Editing")
+    blender_faceblur.register()
+    scene = bpy.context.workspace.sequencer_scene or bpy.context.scene
+    scene.render.resolution_x, scene.render.resolution_y = disks.WIDTH, disks.HEIGHT
+    scene.render.fps, scene.render.fps_base = 24, 1.0
+    strip = scene.sequence_editor_create().strips.new_movie("disk", str(film), 1, 1)
+    cover_footage(scene, strip, make_document(film), EFFECT)
+    scene.sequence_editor.active_strip = strip
+    scene.frame_set(11)
+    yield scene
+    blender_faceblur.unregister()
+
+
+def make_document(film: Path) -> TrackDocument:
+    document = disks.build_document(film)
+    samples = [Sample(f, Ellipse(250, 120, 20, 25), evidence, 0.8) for f, evidence in
+               [*((f, Evidence.FLOW) for f in range(5, 20)), *((f, Evidence.INTERPOLATED) for f in range(20, 30))]]
+    document.tracks.append(Track("Face 02", samples))
+    document.aside.append(Track("Perhaps 01", samples[:10], aside="found too weakly"))
+    document.doubts.append(Doubt(25, 28, (0.0, 0.0, 50.0, 50.0), 0.5, "found weakly", "Face 02"))
+    return document
+
+
+def find_strip(scene: Any, name: str = "disk") -> Any:
+    return scene.sequence_editor.strips_all[name]
+
+
+def draw(scene: Any, channel: int = 0) -> Any:
+    for mask in bpy.data.masks:
+        knowledge.read_document(mask)
+    return overlay.compose(bpy.context, scene, PREVIEW, channel)
+
+
+def list_words(drawing: Any) -> set[str]:
+    return {text for text, _, _ in drawing.words}
+
+
+def get_color(drawing: Any, name: str) -> str:
+    color = next(color for text, _, color in drawing.words if text.startswith(name))
+    return next(key for key, value in find_colors().items() if value == color)
+
+
+def test_each_face_has_its_outline(scene: Any) -> None:
+    drawing = draw(scene)
+    assert list_words(drawing) == {"Face 01", "Face 02", "Perhaps 01: not covered"}
+    assert [get_color(drawing, name) for name in ("Face 01", "Face 02", "Perhaps")] == [
+        "detected", "followed", "doubtful"]
+    (active, _), = drawing.thick
+    # The region shows one canvas pixel as one, the canvas in its middle.
+    ellipse = cover_at(find_mask(find_strip(scene)), "Face 01", 10)
+    assert ellipse is not None
+    assert active.mean(axis=0) == pytest.approx((ellipse.cx, disks.HEIGHT - ellipse.cy), rel=0.02)
+    assert np.ptp(active[:, 0]) == pytest.approx(2 * ellipse.rx, rel=0.02)
+
+
+@pytest.mark.parametrize("frame", [0, 7, 13, 24, 29, 39])
+def test_an_outline_lies_where_the_layer_does(scene: Any, frame: int) -> None:
+    mask = find_mask(find_strip(scene))
+    for cover in knowledge.look_at(mask).covers:
+        expected = cover_at(mask, cover.layer, frame)
+        assert cover.is_opaque(frame) == (expected is not None)
+        if expected is not None:
+            assert cover.find_ellipse(frame) == pytest.approx(
+                (expected.cx, expected.cy, expected.rx, expected.ry, expected.angle))
+
+
+@pytest.mark.parametrize(("frame", "word", "color"), [
+    (3, None, None), (12, "", "followed"), (23, ": guessed", "guessed"), (26, ": doubtful", "doubtful"),
+])
+def test_the_state_of_a_face(scene: Any, frame: int, word: str | None, color: str | None) -> None:
+    scene.frame_set(frame + 1)
+    drawing = draw(scene)
+    assert ("Face 02" + word in list_words(drawing)) if word is not None else "Face 02" not in str(drawing.words)
+    if color is not None:
+        assert get_color(drawing, "Face 02") == color
+
+
+def test_a_face_that_is_switched_off_is_dashed(scene: Any) -> None:
+    find_mask(find_strip(scene)).layers["Face 02"].hide_render = True
+    drawing = draw(scene)
+    assert "Face 02: off" in list_words(drawing) and get_color(drawing, "Face 02") == "off"
+    assert len(drawing.thin) > 10
+
+
+def test_a_change_of_the_tracks_is_noticed(scene: Any) -> None:
+    mask = find_mask(find_strip(scene))
+    before = draw(scene).thick[0][0].mean(axis=0)
+
+    def move(document: TrackDocument) -> list[str]:
+        editing.set_key(editing.find_track(document, "Face 01"), 10, Ellipse(200, 100, 30, 30), 12)
+        editing.switch(editing.find_track(document, "Face 02"), 8, 15, on=False)
+        return ["Face 01", "Face 02"]
+
+    change_tracks(mask, move)
+    drawing = draw(scene)
+    assert {"Face 01: locked", "Face 02: off"} <= list_words(drawing)
+    assert np.abs(drawing.thick[0][0].mean(axis=0) - before).max() > 20
+    # The dot of the locked key.
+    dot = drawing.thick[-1][0]
+    assert dot.mean(axis=0) == pytest.approx((200, disks.HEIGHT - 100), abs=2) and np.ptp(dot[:, 0]) < 10
+
+
+def test_an_uncovered_strip_is_framed_where_others_are_covered(scene: Any, film: Path) -> None:
+    other = scene.sequence_editor.strips.new_movie("other", str(film), 5, 1)
+    other.transform.scale_x = other.transform.scale_y = 0.5
+    drawing = draw(scene)
+    assert "other: not analysed, faces would show" in list_words(drawing)
+    frame, = (line for line, color in drawing.thick if color == find_colors()["uncovered"])
+    assert frame.min(axis=0) == pytest.approx((80, 45)) and frame.max(axis=0) == pytest.approx((240, 135))
+    other.mute = True
+    assert "other" not in str(draw(scene).words)
+
+
+def test_nothing_is_framed_in_a_project_without_covers(scene: Any) -> None:
+    uncover(scene, find_strip(scene))
+    drawing = draw(scene)
+    assert not drawing.thin and not drawing.thick and not drawing.words
+
+
+def test_a_lost_cover_is_told(scene: Any) -> None:
+    strip = find_strip(scene)
+    find_modifier(strip).mute = True
+    assert "disk: its cover is switched off, faces show" in list_words(draw(scene))
+    strip.modifiers.remove(find_modifier(strip))
+    assert "disk: its cover is gone, faces show" in list_words(draw(scene))
+
+
+def test_what_lies_under_a_film_is_not_drawn(scene: Any, film: Path) -> None:
+    above = scene.sequence_editor.strips.new_movie("above", str(film), 5, 1)
+    assert [strip.name for strip in overlay.list_shown(scene)] == ["above"]
+    assert [strip.name for strip in overlay.list_shown(scene, 3)] == ["disk"]
+    above.transform.offset_x = 3
+    assert [strip.name for strip in overlay.list_shown(scene)] == ["disk", "above"]
+    above.transform.offset_x = 0
+    above.blend_alpha = 0.5
+    assert [strip.name for strip in overlay.list_shown(scene)] == ["disk", "above"]
+    scene.sequence_editor.channels[5].mute = True
+    assert [strip.name for strip in overlay.list_shown(scene)] == ["disk"]
+
+
+def test_faces_in_a_meta_strip(scene: Any) -> None:
+    with borrow_selection(scene, find_strip(scene), *(s for s in scene.sequence_editor.strips if s.type == "MASK")):
+        bpy.ops.sequencer.meta_make()
+    meta = next(strip for strip in scene.sequence_editor.strips if strip.type == "META")
+    before = draw(scene).thin[0][0]
+    meta.transform.offset_x = 20
+    after = draw(scene).thin[0][0]
+    assert (after - before)[:, 0] == pytest.approx(20) and (after - before)[:, 1] == pytest.approx(0)
+
+
+def test_masks_may_vanish(scene: Any) -> None:
+    draw(scene)
+    bpy.data.masks.remove(find_mask(find_strip(scene)))
+    assert "all is covered" in str(draw(scene).words)
+    bpy.data.texts.remove(bpy.data.texts[0])
+    draw(scene)
+
+
+def test_a_lost_document_leaves_the_outlines(scene: Any) -> None:
+    bpy.data.texts.remove(bpy.data.texts[0])
+    drawing = draw(scene)
+    assert {"Face 01", "Face 02"} <= list_words(drawing)
+
+
+def show(strip: Any, width: int, left: float, right: float, alone: bool = False) -> str:
+    knowledge.read_document(find_mask(strip))
+    found = coverage.find_columns(strip, find_region_projection(make_region(width, left, 0, right, 5)), width, alone,
+                                  True)
+    assert found is not None
+    first, codes, doubts = found
+    return " " * first + "".join("?" if doubt else ".oLDFG"[code] for code, doubt in zip(codes, doubts, strict=True))
+
+
+FACE_02 = "." * 5 + "F" * 15 + "G" * 5 + "???" + "GG" + "." * 10
+
+
+def choose_second(strip: Any) -> None:
+    mask = find_mask(strip)
+    mask.layers.active = mask.layers["Face 02"]
+
+
+def test_a_band_tells_how_each_frame_is_covered(scene: Any) -> None:
+    strip = find_strip(scene)
+    assert show(strip, 44, -1, 43) == "  " + "D" * 5 + "F" * 15 + "G" * 5 + "???" + "GG" + "D" * 10
+    choose_second(strip)
+    assert show(strip, 44, -1, 43, alone=True) == "  " + FACE_02
+
+
+def test_a_pixel_shows_the_worst_of_its_frames(scene: Any) -> None:
+    strip = find_strip(scene)
+    choose_second(strip)
+    assert show(strip, 10, 1, 41, alone=True) == ".FFFFG?G.."
+    # Three pixels a frame, scrolled.
+    assert show(strip, 24, 23, 31, alone=True) == "".join(3 * code for code in FACE_02[22:30])
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_a_band_follows_trims_and_reverse(scene: Any, reverse: bool) -> None:
+    strip = find_strip(scene)
+    choose_second(strip)
+    strip.use_reverse_frames = reverse
+    strip.frame_offset_start, strip.frame_offset_end = 8, 3
+    expected = (FACE_02[::-1] if reverse else FACE_02)[8:-3]
+    assert show(strip, 40, 1, 41, alone=True) == " " * 8 + expected
+
+
+def test_a_band_follows_speed(scene: Any) -> None:
+    strip = find_strip(scene)
+    choose_second(strip)
+    with borrow_selection(scene, strip):
+        bpy.ops.sequencer.retiming_segment_speed_set(speed=50.0)
+    assert strip.frame_duration == 80
+    assert show(strip, 80, 1, 81, alone=True) == "".join(2 * code for code in FACE_02)
+
+
+def test_the_band_of_an_uncovered_strip_is_hatched(scene: Any, film: Path) -> None:
+    scene.sequence_editor.strips.new_movie("other", str(film), 5, 1)
+    knowledge.read_document(find_mask(find_strip(scene)))
+    region = make_region(400, 1, 0, 41, 6)
+    rectangles = coverage.compose(bpy.context, scene, region)
+    colors = find_colors()
+    hatched = [box for box, color in rectangles if color == colors["uncovered"]]
+    assert len(hatched) == 34 and all(250 < box[1] < box[3] < 300 for box in hatched)
+    assert {colors["detected"], colors["followed"], colors["guessed"], colors["doubtful"]} <= {c for _, c in rectangles}
+    uncover(scene, find_strip(scene))
+    assert coverage.compose(bpy.context, scene, region) == []
+
+
+def test_handlers_come_and_go() -> None:
+    for _ in range(2):
+        overlay.add_overlay()
+        coverage.add_coverage()
+        coverage.remove_coverage()
+        overlay.remove_overlay()
+    with pytest.raises(IndexError):
+        overlay.remove_overlay()
+
+
+def test_codes_have_colours() -> None:
+    assert {code.name.lower() for code in Code} - {"nothing"} < set(find_colors())
