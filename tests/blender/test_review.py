@@ -327,13 +327,17 @@ def test_a_film_that_was_exchanged_gives_no_pictures(project: tuple[Any, Any, An
     assert len(thumbnails.list_missing(mask)) == 3
 
 
-def test_where_a_track_has_ended_the_place_is_marked(project: tuple[Any, Any, Any]) -> None:
+def test_where_nothing_is_covered_the_place_is_marked(project: tuple[Any, Any, Any]) -> None:
     scene, strip, mask = project
     look_at(mask, "ends")
     assert find_mark(scene, strip) == (28.0, 135.0, 52.0, 165.0)
     scene.frame_set(scene.frame_current - 1)
     assert find_mark(scene, strip) is None, "there its cover is"
     look_at(mask, "fast")
+    assert find_mark(scene, strip) is None
+    look_at(mask, "weak")
+    assert find_mark(scene, strip) == (270.0, 10.0, 290.0, 30.0), "it was left out"
+    scene.frame_set(scene.frame_current + 10)
     assert find_mark(scene, strip) is None
 
 

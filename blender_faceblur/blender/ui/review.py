@@ -79,14 +79,15 @@ def remove_mark() -> None:
 def find_mark(scene: bpy.types.Scene, strip: bpy.types.Strip) -> Box | None:
     """The box, in pixels of the source, of the place that is looked at, if the playhead is where it has no cover.
 
-    Just before a track begins and just after it has ended nothing else says where to look.
+    Of a covered track the handles say where to look, but not just before it begins and just after it has ended.
     """
     mask = find_mask(strip)
     place = find_current(mask) if mask is not None else None
-    if place is None or not place.covered:
+    if place is None:
         return None
     frame = find_source_frame(strip, scene.frame_current, max(mask.frame_end - mask.frame_start, 1))
-    return place.box if frame in (place.start - 1, place.stop) and frame == place.frame else None
+    inside = frame is not None and place.start <= frame < place.stop
+    return place.box if (frame == place.frame and not inside if place.covered else inside) else None
 
 
 def _draw_mark() -> None:
