@@ -11,7 +11,7 @@ from bpy.app.handlers import persistent
 from ..paths import set_user_folder
 from . import alignment, edit_masks, guard, review, running, settings, thumbnails
 from .command import register_command, unregister_command
-from .operators import cover, detect, draw, faces, follow, storage, tracks
+from .operators import cover, detect, draw, faces, follow, storage, tracks, verify
 from .operators import edit_masks as edit_masks_operators
 from .operators import export as export_operators
 from .operators import guard as guard_operators
@@ -48,6 +48,7 @@ _CLASSES = (
     overlay.FACEBLUR_PT_overlays,
     *correct.CLASSES,
     *guard_operators.CLASSES,
+    *verify.CLASSES,
     *review_operators.CLASSES,
     *thumbnails_operators.CLASSES,
     review_panel.FACEBLUR_PT_review,

@@ -37,6 +37,8 @@ class State:
     notes: list[str] = field(default_factory=list)
     faults: list[Any] = field(default_factory=list)
     """What the guard found when it was last asked (`guard.Fault`)."""
+    verified: Any = None
+    """What came of the film that was verified last (`verifying.Verified`)."""
 
     @property
     def active(self) -> bool:
@@ -44,7 +46,7 @@ class State:
 
 
 STATE = State()
-_STAGES = {"follow": "following, "}
+_STAGES = {"follow": "following, ", "verify": "verifying, "}
 
 
 def stop() -> None:

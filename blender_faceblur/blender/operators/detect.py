@@ -3,16 +3,20 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import bpy
 from bpy.props import BoolProperty
 
+from ...core.types import FaceBlurError
 from ...progress import count
+from .. import thumbnails
 from ..context import find_sequencer_scene, refresh_shown_sequencers
 from ..detection import Found, cover_found, detect
 from ..running import STATE, stop
 from ..settings import read_detection_settings, read_effect_settings
 from .job import Job, JobOperator
-from .selection import is_busy, list_selected, refuse
+from .selection import find_active_footage, is_busy, list_selected, refuse
 
 
 class FACEBLUR_OT_detect(JobOperator, bpy.types.Operator):
@@ -50,6 +54,9 @@ class FACEBLUR_OT_detect(JobOperator, bpy.types.Operator):
         STATE.notes = list(dict.fromkeys(note for found in result for note in found.notes))
         if not bpy.app.background:
             refresh_shown_sequencers()
+            with suppress(FaceBlurError):
+                # Pictures for the list; without them it works as well.
+                thumbnails.start(scene, find_active_footage(context))
         documents = [found.document for found in result if found.document is not None]
         if not documents:
             return "", problems

@@ -5,9 +5,12 @@ from __future__ import annotations
 
 import bpy
 
+from ...progress import count
 from ..context import find_sequencer_scene
 from ..running import STATE
 from .panels import Tab, write_lines
+
+_MOST_LISTED = 20
 
 
 class FACEBLUR_PT_guard(Tab, bpy.types.Panel):
@@ -36,4 +39,35 @@ class FACEBLUR_PT_guard(Tab, bpy.types.Panel):
         layout.operator("faceblur.render", icon="RENDER_ANIMATION")
 
 
-CLASSES = (FACEBLUR_PT_guard,)
+class FACEBLUR_PT_verify(Tab, bpy.types.Panel):
+    bl_label = "After Rendering"
+    bl_parent_id = "FACEBLUR_PT_main"
+    bl_options = {"DEFAULT_CLOSED"}  # noqa: RUF012  (Blender's way)
+    bl_order = 7
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        return find_sequencer_scene(context) is not None
+
+    def draw(self, context: bpy.types.Context) -> None:
+        layout = self.layout
+        layout.operator("faceblur.verify", icon="CHECKMARK")
+        verified = STATE.verified
+        if verified is not None:
+            found = list(verified.list_findings())
+            write_lines(layout, context, f"{verified.film.name}: {count(verified.leaks, 'face')} uncovered, "
+                        f"{count(len(found) - verified.leaks, 'doubtful place')}",
+                        "ERROR" if verified.leaks or verified.problems else "CHECKMARK")
+            for text in verified.problems:
+                write_lines(layout, context, text, "ERROR")
+            for frame, strip, leaks, finding in found[:_MOST_LISTED]:
+                row = layout.row(align=True)
+                what = f"{100 * finding.share:.0f} % shows" if finding.share else finding.reason
+                row.label(text=f"{finding.track or 'Face'}, frame {frame}: {what}",
+                          icon="ERROR" if leaks else "QUESTION")
+                go = row.operator("faceblur.go_to_finding", text="", icon="VIEWZOOM")
+                go.frame, go.strip = frame, strip
+        layout.operator("faceblur.report", icon="TEXT")
+
+
+CLASSES = (FACEBLUR_PT_guard, FACEBLUR_PT_verify)

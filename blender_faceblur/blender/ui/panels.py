@@ -19,6 +19,7 @@ from ..operators.selection import find_active_footage
 from ..running import STATE, describe_step
 from ..settings import read_effect_settings
 from ..strips import find_modifier
+from ..thumbnails import find_icon
 from .knowledge import look_at
 
 
@@ -29,6 +30,9 @@ class FACEBLUR_UL_faces(bpy.types.UIList):
                   item: bpy.types.MaskLayer, icon: int, active_data: object, active_property: str) -> None:
         face = read_face(data, item.name)
         row = layout.row(align=True)
+        picture = find_icon(data, face.track) if face.track else 0
+        if picture:
+            row.label(text="", icon_value=picture)
         # Blender itself goes one icon back, to the empty box, where the property is true.
         row.prop(item, "hide_render", text="", icon="CHECKBOX_HLT", emboss=False)
         row.prop(item, "name", text="", emboss=False)
@@ -161,6 +165,7 @@ class FACEBLUR_PT_faces(Tab, bpy.types.Panel):
         row = layout.row()
         row.template_list("FACEBLUR_UL_faces", "", mask, "layers", mask, "active_layer_index", rows=3)
         side = row.column(align=True)
+        side.operator("faceblur.make_thumbnails", text="", icon="IMAGE_DATA")
         side.prop(scene.faceblur, "list_sort", text="", icon_only=True)
         side.prop(scene.faceblur, "list_filter", text="", icon_only=True)
         for action, icon in (("ON", "CHECKBOX_HLT"), ("OFF", "CHECKBOX_DEHLT"), ("INVERT", "ARROW_LEFTRIGHT")):

@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A film rendered from the sequencer is compared with its source, wherever the strip lies and however it is scaled."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+bpy = pytest.importorskip("bpy")
+
+import blender_faceblur  # noqa: E402
+from blender_faceblur.blender.compositing import EffectSettings  # noqa: E402
+from blender_faceblur.blender.cover import cover_footage, find_mask  # noqa: E402
+from blender_faceblur.blender.running import STATE  # noqa: E402
+from blender_faceblur.blender.strips import find_modifier  # noqa: E402
+
+from . import disks  # noqa: E402
+
+LENGTH = 24
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return disks.write_film(tmp_path_factory.mktemp("film") / "disk.mp4")
+
+
+@pytest.fixture
+def scene(film: Path, tmp_path: Path) -> Iterator[Any]:
+    """The film from frame 11 on, its first frames cut off, at 150 % and moved; 24 frames of it are the film."""
+    bpy.ops.wm.read_factory_settings(app_template="Video_Editing")
+    blender_faceblur.register()
+    scene = bpy.context.workspace.sequencer_scene or bpy.context.scene
+    scene.render.resolution_x, scene.render.resolution_y, scene.render.fps = disks.WIDTH, disks.HEIGHT, 24
+    strip = scene.sequence_editor_create().strips.new_movie("disk", str(film), 1, 6, fit_method="ORIGINAL")
+    strip.frame_offset_start = 5
+    strip.transform.scale_x = strip.transform.scale_y = 1.5
+    strip.transform.offset_x, strip.transform.offset_y = 20, -10
+    scene.sequence_editor.active_strip = strip
+    scene.frame_start, scene.frame_end = 11, 10 + LENGTH
+    scene.render.compositor_device = "CPU"
+    scene.render.filepath = str(tmp_path / "out-")
+    cover_footage(scene, strip, disks.build_document(film), EffectSettings("solid", disks.COVER))
+    yield scene
+    STATE.verified, STATE.problems = None, []
+    blender_faceblur.unregister()
+
+
+def test_a_covered_film_passes(scene: Any) -> None:
+    bpy.ops.render.render(animation=True, scene=scene.name)
+    assert bpy.ops.faceblur.verify() == {"FINISHED"}
+    assert STATE.verified.leaks == 0 and STATE.verified.problems == []
+    (_, verification), = STATE.verified.parts
+    assert verification.compared == LENGTH
+
+
+def test_a_frame_without_cover_is_found_and_gone_to(scene: Any, tmp_path: Path) -> None:
+    strip = scene.sequence_editor.strips["disk"]
+    modifier = find_modifier(strip)
+    scene.render.filepath = str(tmp_path / "bare-")
+    with disks.without_guard():
+        modifier.mute = True
+        bpy.ops.render.render(animation=True, scene=scene.name)
+    modifier.mute = False
+    with pytest.raises(RuntimeError, match="uncovered in bare-"):
+        bpy.ops.faceblur.verify()
+    frame, name, leak, finding = next(STATE.verified.list_findings())
+    assert leak and name == "disk" and finding.frames >= 0.8 * LENGTH and 11 <= frame < 11 + LENGTH
+    scene.frame_set(1)
+    bpy.ops.faceblur.go_to_finding(frame=frame, strip=name)
+    assert scene.frame_current == frame
+
+
+def test_a_face_that_was_switched_off_is_no_leak(scene: Any) -> None:
+    find_mask(scene.sequence_editor.strips["disk"]).layers["Face 01"].hide_render = True
+    bpy.ops.render.render(animation=True, scene=scene.name)
+    assert bpy.ops.faceblur.verify() == {"FINISHED"} and STATE.verified.leaks == 0
+
+
+def test_a_film_that_is_not_there_is_named(scene: Any) -> None:
+    with pytest.raises(RuntimeError, match="render the film first"):
+        bpy.ops.faceblur.verify()
+
+
+def test_a_report_is_written(scene: Any, tmp_path: Path) -> None:
+    bpy.ops.render.render(animation=True, scene=scene.name)
+    bpy.ops.faceblur.verify()
+    for name in ("report.html", "report.json"):
+        assert bpy.ops.faceblur.report(filepath=str(tmp_path / name)) == {"FINISHED"}
+    content = json.loads((tmp_path / "report.json").read_text())
+    assert content["faces"][0]["name"] == "Face 01" and content["verification"]["leaks"] == []
+    assert "Face 01" in (tmp_path / "report.html").read_text()
