@@ -356,7 +356,9 @@ def _blur(job: Job, info: SourceInfo, container: Container | None, settings: Set
     if job.save_tracks:
         job.save_tracks.parent.mkdir(parents=True, exist_ok=True)
         write_document(document, job.save_tracks)
-    _report(job, job.output if settings.render else None, document, settings, verification, outcome)
+    output = job.output if settings.render else None
+    _report(job, output, document, _tell_settings(settings), verification, outcome,
+            check_blender(settings.blender) if settings.blender is not None else "")
     shutil.rmtree(_find_unfinished(job.source), ignore_errors=True)
     outcome.status = "done"
 
@@ -385,7 +387,7 @@ def verify_one(job: Job, tracks: Path, settings: Settings, reporter: Reporter, o
     verification = _verify(job, job.output, tracks, settings, reporter, outcome, reporter.warn, run_verification)
     outcome.status, outcome.output = "done", job.output
     outcome.faces, outcome.doubts, outcome.frames = len(document.tracks), len(document.doubts), verification.frames
-    _report(job, job.output, document, settings, verification, outcome)
+    _report(job, job.output, document, {"effect": settings.effect}, verification, outcome)
 
 
 def _verify_finished(job: Job, settings: Settings, reporter: Reporter, folder: Path, outcome: Outcome,
@@ -396,19 +398,21 @@ def _verify_finished(job: Job, settings: Settings, reporter: Reporter, folder: P
     document = read_document(tracks)
     verification = _verify(job, job.output, tracks, settings, reporter, outcome, reporter.warn, verify) \
         if settings.verify_every else None
-    _report(job, job.output, document, settings, verification, outcome)
+    _report(job, job.output, document, _tell_settings(settings), verification, outcome)
     shutil.rmtree(_find_unfinished(job.source), ignore_errors=True)
 
 
-def _report(job: Job, output: Path | None, document: TrackDocument, settings: Settings,
-            verification: Verification | None, outcome: Outcome) -> None:
+def _tell_settings(settings: Settings) -> dict[str, Any]:
+    return {key: value for key, value in settings.shape().items() if key not in ("version", "detectors")}
+
+
+def _report(job: Job, output: Path | None, document: TrackDocument, settings: dict[str, Any],
+            verification: Verification | None, outcome: Outcome, blender: str = "") -> None:
     if job.report is None:
         return
     faces = verification.faces if verification is not None else draw_faces(job.source, document)
-    shown = {key: value for key, value in settings.shape().items() if key not in ("version", "detectors")}
-    write_report(collect_report(job.source, output, document, shown, verification, faces, notes=outcome.warnings,
-                                blender=check_blender(settings.blender) if settings.blender is not None else ""),
-                 job.report)
+    write_report(collect_report(job.source, output, document, settings, verification, faces, notes=outcome.warnings,
+                                blender=blender), job.report)
 
 
 def _describe_job(job: Job, tracks: Path, pictures: Path, project: Path | None, codec: str,

@@ -1,0 +1,197 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A finished film of the astronaut is verified in a process of its own: leaks are found in their frames, none invented.
+
+Faces and their places are known; covers are drawn here, so that no detector has a say in what is expected.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from blender_faceblur.core import editing
+from blender_faceblur.core.document import read_document, write_document
+from blender_faceblur.core.types import Ellipse, Evidence, Sample, Track, TrackDocument
+from blender_faceblur.core.verifying import Verification, from_json
+from blender_faceblur.sources import open_source
+from blender_faceblur.worker.client import build_verify_request, run_job
+from blender_faceblur.worker.protocol import ErrorMessage, Progress, Verified
+from tools.film import FaceTruth, draw_frame, write_film
+
+pytest.importorskip("skimage", reason="scikit-image has the astronaut")
+
+SIZE = (320, 180)
+RATE = Fraction(12)
+FRAMES = 18
+EXPANSION = 1.4
+
+Shows = Callable[[int, int], bool]
+"""(frame, face) -> whether that face is left uncovered there."""
+
+
+def make_scene(folder: Path, scene: str) -> tuple[Path, Path, list[list[FaceTruth]]]:
+    """A film, and a tracks document that knows its faces."""
+    film = folder / f"{scene}.mp4"
+    drawn = (draw_frame(frame / FRAMES, *SIZE, scene) for frame in range(FRAMES))
+    truth = write_film(film, drawn, width=SIZE[0], height=SIZE[1], frame_rate=RATE, frame_count=FRAMES)
+    samples: dict[int, list[Sample]] = {}
+    for frame, faces in enumerate(truth):
+        for face in faces:
+            samples.setdefault(face.face, []).append(Sample(frame, face.ellipse, Evidence.DETECTED, 0.9))
+    with open_source(film) as source:
+        document = TrackDocument(source.info, "balanced", EXPANSION, [], [],
+                                 [Track(f"Face {n:02}", own) for n, own in sorted(samples.items())], [])
+    tracks = folder / "tracks.json"
+    write_document(document, tracks)
+    return film, tracks, truth
+
+
+def obscure(picture: NDArray[np.uint8], face: Ellipse) -> NDArray[np.uint8]:
+    import cv2
+
+    block = 2 * face.rx / 6
+    height, width = picture.shape[:2]
+    small = cv2.resize(picture, (round(width / block), round(height / block)), interpolation=cv2.INTER_AREA)
+    whole = cv2.resize(small, (width, height), interpolation=cv2.INTER_NEAREST)
+    inside = np.zeros((height, width), np.uint8)
+    cv2.ellipse(inside, (round(face.cx), round(face.cy)),
+                (round(EXPANSION * face.rx), round(EXPANSION * face.ry)), np.degrees(face.angle), 0, 360, 1, -1)
+    return np.where(inside[..., None] > 0, whole, picture).astype(np.uint8)
+
+
+def cover(film: Path, output: Path, truth: list[list[FaceTruth]], shows: Shows = lambda frame, face: False,
+          crf: int = 17, late: int = 0) -> Path:
+    """The covered film; with `late` its pictures come so many frames too late."""
+    with open_source(film) as source:
+        pictures = [np.array(picture) for _, picture in source.frames()]
+
+    def draw() -> Iterator[tuple[NDArray[np.uint8], list[FaceTruth]]]:
+        for frame in range(len(pictures)):
+            shown = max(frame - late, 0)
+            picture = pictures[shown]
+            for face in truth[shown]:
+                if not shows(frame, face.face):
+                    picture = obscure(picture, face.ellipse)
+            yield picture, []
+
+    write_film(output, draw(), width=SIZE[0], height=SIZE[1], frame_rate=RATE, frame_count=len(pictures), crf=crf)
+    return output
+
+
+def verify(film: Path, output: Path, tracks: Path, every: int = 3, **more: Any) -> Verification:
+    told = tracks.with_name("verification.json")
+    messages = list(run_job(build_verify_request(film, output, tracks, told, every=every, **more)))
+    assert isinstance(messages[-1], Verified), messages[-1]
+    assert any(isinstance(message, Progress) and message.done == message.total for message in messages)
+    verification = from_json(told.read_text(encoding="utf-8"))
+    assert messages[-1].leaks == len(verification.leaks)
+    return verification
+
+
+def tell_leaks(verification: Verification) -> list[tuple[str, int, int]]:
+    return [(leak.track, leak.start, leak.stop) for leak in verification.leaks]
+
+
+@pytest.mark.parametrize("scene", ["crossing", "crowd"])
+def test_a_covered_film_has_no_leak_and_an_uncovered_stretch_is_found(scene: str, tmp_path: Path) -> None:
+    film, tracks, truth = make_scene(tmp_path, scene)
+    covered = verify(film, cover(film, tmp_path / "covered.mp4", truth), tracks)
+    assert covered.passed and covered.doubts == [] and covered.flat == 0
+    assert (covered.frames, covered.looked, covered.sound_streams) == (FRAMES, FRAMES // 3, 0)
+    assert covered.compared > 20 and {"Face 00", "Face 01"} <= set(covered.faces)
+
+    leaking = verify(film, cover(film, tmp_path / "leaking.mp4", truth,
+                                 lambda frame, face: face == 0 and frame in (8, 9)), tracks)
+    assert tell_leaks(leaking) == [("Face 00", 8, 10)] and leaking.leaks[0].share > 0.6
+    assert leaking.leaks[0].picture.startswith(b"\xff\xd8") and leaking.problems == []
+
+
+def test_low_quality_hides_no_leak(tmp_path: Path) -> None:
+    film, tracks, truth = make_scene(tmp_path, "steady")
+    output = cover(film, tmp_path / "out.mp4", truth, lambda frame, face: frame == 5, crf=28)
+    assert tell_leaks(verify(film, output, tracks, 18)) == [("Face 00", 5, 6)]
+
+
+def test_a_face_that_nobody_expected_is_found(tmp_path: Path) -> None:
+    film, tracks, truth = make_scene(tmp_path, "crossing")
+    document = read_document(tracks)
+    left_out = document.tracks.pop(0)
+    write_document(document, tracks)
+    output = cover(film, tmp_path / "out.mp4", truth, lambda frame, face: face == 0)
+    # Before the two faces meet and after: while one hides the other there is nothing to find.
+    verification = verify(film, output, tracks)
+    assert {leak.track for leak in verification.leaks} == {""} and verification.leaks[0].reason.startswith("a face")
+    where = left_out.samples[verification.leaks[0].worst].ellipse
+    x1, y1, x2, y2 = verification.leaks[0].box
+    assert x1 < where.cx < x2 and y1 < where.cy < y2
+    assert min(leak.start for leak in verification.leaks) <= 3
+
+    left_out.aside = editing.DELETED
+    write_document(replace(document, aside=[left_out]), tracks)
+    chosen = verify(film, output, tracks)
+    assert chosen.leaks == [] and [one.track for one in chosen.kept] == [left_out.name]
+
+
+def test_a_track_that_is_off_is_kept_there_only(tmp_path: Path) -> None:
+    film, tracks, truth = make_scene(tmp_path, "steady")
+    document = read_document(tracks)
+    document.tracks[0].off = [(4, 8)]
+    write_document(document, tracks)
+    output = cover(film, tmp_path / "out.mp4", truth, lambda frame, face: 4 <= frame < 10)
+    verification = verify(film, output, tracks, 6)
+    assert tell_leaks(verification) == [("Face 00", 8, 10)]
+    assert [(one.start, one.stop) for one in verification.kept] == [(4, 8)]
+
+
+def test_a_film_out_of_step_or_cut_short_is_a_problem(tmp_path: Path) -> None:
+    film, tracks, truth = make_scene(tmp_path, "demo")
+    late = verify(film, cover(film, tmp_path / "late.mp4", truth, late=1), tracks, 18)
+    assert any("not in step" in problem for problem in late.problems) and not late.passed
+    short = tmp_path / "short.mp4"
+    drawn = (draw_frame(frame / FRAMES, *SIZE, "demo") for frame in range(FRAMES - 2))
+    write_film(short, drawn, width=SIZE[0], height=SIZE[1], frame_rate=RATE, frame_count=FRAMES - 2, sound=True)
+    problems = verify(film, short, tracks, 18).problems
+    assert any("16 pictures instead of 18" in problem for problem in problems)
+
+
+def test_a_timeline_shows_a_part_of_the_source_scaled(tmp_path: Path) -> None:
+    import cv2
+
+    film, tracks, truth = make_scene(tmp_path, "steady")
+    covered = cover(film, tmp_path / "covered.mp4", truth, lambda frame, face: frame in (10, 11))
+    with open_source(covered) as source:
+        pictures = [np.asarray(cv2.resize(picture, (480, 270)), np.uint8) for _, picture in source.frames(6, 14)]
+    nothing = [np.zeros((270, 480, 3), np.uint8)] * 2
+    shown = tmp_path / "timeline.mp4"
+    write_film(shown, ((picture, []) for picture in [*nothing, *pictures]), width=480, height=270, frame_rate=RATE,
+               frame_count=10, crf=17)
+    verification = verify(film, shown, tracks, 18, shown=[(2, 6, 8)], place=(1.5, 0.0, 0.0, 0.0, 1.5, 0.0))
+    assert tell_leaks(verification) == [("Face 00", 6, 8)] and verification.compared == 8
+    assert verification.problems == []
+
+
+def test_another_source_is_refused(tmp_path: Path) -> None:
+    film, tracks, truth = make_scene(tmp_path, "steady")
+    other = cover(film, tmp_path / "other.mp4", truth)
+    *_, last = run_job(build_verify_request(other, film, tracks, tmp_path / "v.json"))
+    assert isinstance(last, ErrorMessage) and "has changed" in last.text
+
+
+@pytest.mark.skipif("FACEBLUR_MEDIA" not in os.environ, reason="FACEBLUR_MEDIA does not name the annotated clips")
+def test_nothing_covered_on_a_real_clip_is_all_leaks(tmp_path: Path) -> None:
+    """The clip verified against itself, with one known face expected."""
+    clip = Path(os.environ["FACEBLUR_MEDIA"]) / "head-pose-face-detection-female.mp4"
+    with open_source(clip) as source:
+        info = source.info
+    face = Track("Face 01", [Sample(0, Ellipse(info.width / 2, info.height / 2, 40, 50), Evidence.DETECTED, 1.0)])
+    tracks = tmp_path / "tracks.json"
+    write_document(TrackDocument(info, "balanced", EXPANSION, [], [], [face], []), tracks)
+    assert ("Face 01", 0, 1) in tell_leaks(verify(clip, clip, tracks, 1000))
