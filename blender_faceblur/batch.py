@@ -25,12 +25,13 @@ from .delivery.remux import remux_film
 from .delivery.verify import Expected, verify_film
 from .paths import find_model, list_models, unfinished_analyses
 from .progress import Outcome, Reporter
+from .recognising import Recognition
 from .rendering import Tell, check_blender, run_blender_job
 from .report import collect_report, describe_finding, draw_faces, write_report
 from .sources import open_source
 from .sources.image import find_orientation
 from .worker.client import build_request, build_verify_request, run_job
-from .worker.protocol import ErrorMessage, Progress, Result, Verified, Warned
+from .worker.protocol import Embedded, ErrorMessage, FaceView, Progress, Result, Verified, Warned
 from .workplace import Workplace, replace_file
 
 OWN_MARK = ".blurred"
@@ -70,13 +71,15 @@ class Settings:
     blender: Path | None = None
     verify_every: int = 0
     """Verify outputs, with the detectors at every so manyth frame; 0: don't."""
+    people: Recognition | None = None
+    """Who is covered and who stays clear; nothing: all are covered."""
 
     def shape(self) -> dict[str, str | int | float | bool]:
         """The part of the settings that shapes the output."""
         return {"version": RECORD_VERSION, "preset": self.preset, "detectors": list_weights(self.preset),
                 "expansion": self.expansion, "effect": self.effect, "color": self.color,
                 "samples_across": self.samples_across, "codec": self.codec, "quality": self.quality,
-                "reencode_audio": self.reencode_audio}
+                "reencode_audio": self.reencode_audio, **({"people": self.people.digest} if self.people else {})}
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,13 +198,18 @@ def run_analysis(source: Path, tracks: Path, settings: Settings, tell: Tell, war
 
     With `storage` (a folder) it goes on with what an earlier analysis of the same source and settings left there.
     """
-    request = build_request(source, tracks, settings.preset, settings.expansion, storage=storage)
+    request = build_request(source, tracks, settings.preset, settings.expansion, storage=storage,
+                            recognise=settings.people is not None)
     # Closed at once when this is left by an exception: its processes must not go on beside whatever comes next.
     with closing(run_job(request)) as messages:
         for message in messages:
             match message:
                 case Progress():
                     tell(message.stage, message.done, message.total)
+                case FaceView() if settings.people is not None:
+                    settings.people.take(message)
+                case Embedded() if settings.people is not None:
+                    settings.people.end()
                 case Warned():
                     warn(message.text)
                 case ErrorMessage():
@@ -301,10 +309,14 @@ def _blur(job: Job, info: SourceInfo, container: Container | None, settings: Set
             reporter.warn(text)
 
     tracks = folder / "tracks.json"
+    if settings.people is not None:
+        settings.people.begin()
     analyse(job.source, tracks, settings, reporter.tell, warn)
     document = read_document(tracks)
     if document.source.fingerprint != info.fingerprint:
         raise FaceBlurError(f"{job.source.name} has changed while it was being analysed.")
+    if settings.people is not None:
+        settings.people.settle(job.source, tracks, document, reporter.tell, warn)
 
     verification: Verification | None = None
     for text in (*document.source.warnings, *document.notes):

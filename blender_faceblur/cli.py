@@ -9,6 +9,7 @@ import re
 import signal
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 
@@ -25,6 +26,7 @@ from .core.settings import (
 from .core.types import FaceBlurError
 from .paths import find_model
 from .progress import Outcome, choose_reporter
+from .recognising import Choice, open_recognition
 from .rendering import check_blender
 from .report import ENDINGS
 
@@ -52,6 +54,7 @@ def build_parser(program: str = "build.py blur") -> argparse.ArgumentParser:
     parser.add_argument("--save-blend", type=Path, metavar="FILE|FOLDER", help="the project with editable masks")
     parser.add_argument("--save-tracks", type=Path, metavar="FILE|FOLDER", help="what was found, as JSON")
     add_verify_options(parser)
+    add_people_options(parser)
     parser.add_argument("--no-render", action="store_true", help="analyse (and save) only")
     parser.add_argument("--overwrite", action="store_true", help="replace outputs that exist")
     parser.add_argument("--resume", action="store_true", help="skip outputs that are complete, go on with the rest")
@@ -68,6 +71,18 @@ def add_verify_options(parser: argparse.ArgumentParser) -> None:
                         help=f"look for uncovered faces in every Nth frame (default {EVERY}; 1: all)")
     parser.add_argument("--report", type=Path, metavar="FILE|FOLDER",
                         help="what was covered, corrected and verified, as .html or .json")
+
+
+def add_people_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("people", "Pictures of people lie in FOLDER, a sub-folder or file name is the "
+                                      "person's name. To stay clear a face must surely be recognised, or surely be "
+                                      "another's; all others are covered.")
+    choice = group.add_mutually_exclusive_group()
+    choice.add_argument("--keep", type=Path, metavar="FOLDER", help="keep these people clear, cover all others")
+    choice.add_argument("--blur-only", type=Path, metavar="FOLDER",
+                        help="cover these people and whoever may be one of them")
+    group.add_argument("--people", type=Path, metavar="FILE",
+                       help="keep names and decisions in this file, and follow it the next time (JSON, no faces)")
 
 
 def build_verify_parser(program: str) -> argparse.ArgumentParser:
@@ -134,11 +149,19 @@ def main(arguments: list[str] | None = None, program: str = "build.py blur", ble
             raise FaceBlurError(f"--report {options.report}: a report is written as {' or '.join(ENDINGS)}.")
         if not jobs:
             raise FaceBlurError("There are no films or pictures in the inputs.")
+        folder = options.keep or options.blur_only
+        if folder is not None or options.people is not None:
+            others_clear = options.blur_only is not None if folder is not None else None
+            settings = replace(settings, people=open_recognition(
+                Choice(folder, others_clear, options.people), lambda stage, done, total: None,
+                lambda text: print(text, file=sys.stderr)))
     except FaceBlurError as error:
         print(error, file=sys.stderr)
         return USAGE
     try:
         outcomes = run_batch(jobs, settings, choose_reporter(options.quiet, options.json))
+        if settings.people is not None:
+            settings.people.save()
     except FaceBlurError as error:
         print(error, file=sys.stderr)
         return SOME_FAILED

@@ -268,7 +268,7 @@ def _run_segments(
 
 def _collect(
     processes: dict[int, WorkerProcess], frame_count: int, table: RowTable, checkpoint: Checkpoint | None, tell: Tell,
-    seen: list[FaceSeen],
+    seen: list[FaceSeen] | None = None,
 ) -> list[str]:
     notes: dict[str, None] = {}
     warned: set[str] = set()
@@ -302,7 +302,8 @@ def _collect(
                 except ValueError as error:
                     raise FaceBlurError(f"Analysis process {i + 1} reported frames wrongly: {error}.") from error
             elif isinstance(message, FaceSeen):
-                seen.append(message)
+                if seen is not None:
+                    seen.append(message)
             elif isinstance(message, Warned) and message.text not in warned:
                 warned.add(message.text)
                 tell(message)
