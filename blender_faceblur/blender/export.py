@@ -27,6 +27,7 @@ from ..rendering import run_blender_job
 from ..workplace import Workplace, replace_file
 from .compositing import MARK
 from .cover import MUST_BE_COVERED, find_lost_mask, find_mask
+from .edit_masks import find_helper
 from .footage import find_footage
 from .guard import asks_for_review, check_strip
 from .masks import find_document_text, read_document
@@ -340,6 +341,10 @@ def _show(strip: bpy.types.Strip, film: Path, folder: str) -> None:
 
 def _remove_covers() -> None:
     """Take modifiers, Mask strips, masks, what was found, and node groups of ours out of the file."""
+    helper = find_helper()
+    if helper is not None:
+        # A mask was being edited, over the bare footage.
+        bpy.data.scenes.remove(helper)
     masks = [mask for mask in bpy.data.masks if MARK in mask]
     for scene in bpy.data.scenes:
         if scene.sequence_editor is None:

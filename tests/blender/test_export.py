@@ -16,9 +16,11 @@ bpy = pytest.importorskip("bpy")
 import av  # noqa: E402
 
 import blender_faceblur  # noqa: E402
+from blender_faceblur.blender.alignment import align_mask_strips  # noqa: E402
 from blender_faceblur.blender.compositing import MARK, EffectSettings  # noqa: E402
 from blender_faceblur.blender.context import borrow_selection  # noqa: E402
 from blender_faceblur.blender.cover import MUST_BE_COVERED, cover_footage  # noqa: E402
+from blender_faceblur.blender.edit_masks import open_masks  # noqa: E402
 from blender_faceblur.blender.export import Exported, export_covered  # noqa: E402
 from blender_faceblur.blender.masks import read_document  # noqa: E402
 from blender_faceblur.blender.strips import find_modifier  # noqa: E402
@@ -159,6 +161,33 @@ def test_strips_that_share_a_cover_share_a_film(scene: Any, tmp_path: Path) -> N
     for frame in (22, 29, 30, 31, 45):
         sight = disks.see(disks.render_frame(bpy.context.scene, frame, tmp_path / "x.png"))
         assert sight.disk == 0 and sight.cover > 800, frame
+
+
+def test_a_strip_of_several_speeds_covers_no_more_than_its_faces(scene: Any, tmp_path: Path) -> None:
+    """In the project it is covered whole, as a Mask strip cannot follow; a film needs no Mask strip."""
+    strip = scene.sequence_editor.strips["disk"]
+    with borrow_selection(scene, strip):
+        bpy.ops.sequencer.retiming_segment_speed_set(speed=100)
+        bpy.ops.sequencer.retiming_key_add(timeline_frame=30)
+    strip.retiming_keys[1].timeline_frame = 45
+    assert "covered whole" in align_mask_strips(scene)[0]
+    length = strip.frame_final_duration
+    exported = _export(tmp_path / "out")
+    bpy.ops.wm.open_mainfile(filepath=str(exported.project))
+    _check_nothing_of_ours_is_left()
+    strip = bpy.context.scene.sequence_editor.strips["disk"]
+    assert strip.frame_final_duration == length and len(strip.retiming_keys) > 2
+    for frame in range(strip.frame_final_start, strip.frame_final_end, 6):
+        sight = disks.see(disks.render_frame(bpy.context.scene, frame, tmp_path / "x.png"))
+        assert sight.disk == 0 and 800 < sight.cover < 6000, frame
+
+
+def test_the_bare_footage_under_an_edited_mask_does_not_go_along(scene: Any, tmp_path: Path) -> None:
+    open_masks(scene, scene.sequence_editor.strips["disk"], None)
+    exported = _export(tmp_path / "out")
+    assert exported.notes == []
+    bpy.ops.wm.open_mainfile(filepath=str(exported.project))
+    assert [scene.name for scene in bpy.data.scenes if scene.sequence_editor is not None] == ["Edit"]
 
 
 def test_a_strip_without_a_cover_is_told(scene: Any, film: Path, tmp_path: Path) -> None:
