@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import bpy
 from bpy.app.handlers import persistent
 
+from ..core.review import count_left
 from ..core.types import FaceBlurError
 from ..progress import count
 from ..sources import find_fingerprint
@@ -32,7 +33,9 @@ from .cover import (
 )
 from .curves import find_curves
 from .footage import KINDS, Footage, find_footage
+from .masks import read_document
 from .preferences import find_preferences
+from .review import find_span
 from .running import STATE
 from .strips import TIMES, align_mask_strip, find_modifier, is_out_of_speed
 
@@ -99,11 +102,20 @@ def check_strip(scene: bpy.types.Scene, strip: bpy.types.Strip, with_doubts: boo
         find("Its mask is lost: the whole picture is covered.", shows=False)
     else:
         _check_mask(scene, strip, mask_strip, mask, find)
-        left = int(mask[MARK].get("doubts", 0))
-        if with_doubts and left > 0:
-            have = "has" if left == 1 else "have"
-            find(f"{count(left, 'doubtful place')} {have} not been reviewed.", repair=False)
+        if with_doubts:
+            _check_review(strip, mask, find)
     return faults
+
+
+def _check_review(strip: bpy.types.Strip, mask: bpy.types.Mask, find: Callable[..., None]) -> None:
+    try:
+        left = count_left(read_document(mask), find_span(strip, mask))
+    except FaceBlurError as error:
+        find(str(error), repair=False)
+        return
+    if left > 0:
+        have = "has" if left == 1 else "have"
+        find(f"{count(left, 'doubtful place')} {have} not been reviewed.", repair=False)
 
 
 def _check_mask(scene: bpy.types.Scene, strip: bpy.types.Strip, mask_strip: bpy.types.Strip, mask: bpy.types.Mask,

@@ -69,7 +69,7 @@ def to_json(document: TrackDocument) -> str:
         ],
         "shots": [[s.start, s.stop, s.gradual] for s in document.shots],
         "doubts": [
-            {"start": d.start, "stop": d.stop, "box": [round(v, 2) for v in d.box],
+            {"start": d.start, "stop": d.stop, "box": [round(float(v), 2) for v in d.box],
              "confidence": round(d.confidence, 3), "reason": d.reason, "track": d.track}
             for d in document.doubts
         ],
