@@ -18,7 +18,7 @@ from .operators import guard as guard_operators
 from .operators import review as review_operators
 from .operators import thumbnails as thumbnails_operators
 from .preferences import ROOT_PACKAGE, FACEBLUR_AP_preferences
-from .ui import correct, coverage, gizmo, knowledge, masks, menu, overlay, panels
+from .ui import behind, correct, coverage, gizmo, knowledge, masks, menu, overlay, panels
 from .ui import guard as guard_panel
 from .ui import review as review_panel
 
@@ -45,6 +45,7 @@ _CLASSES = (
     panels.FACEBLUR_PT_faces,
     panels.FACEBLUR_PT_messages,
     masks.FACEBLUR_PT_masks,
+    behind.FACEBLUR_OT_see_behind,
     overlay.FACEBLUR_PT_overlays,
     *correct.CLASSES,
     *guard_operators.CLASSES,
@@ -68,6 +69,7 @@ def register() -> None:
     alignment.register_handlers()
     guard.register_handlers()
     knowledge.register_handlers()
+    behind.register_handlers()
     review.register_handlers()
     thumbnails.register_handlers()
     overlay.add_overlay()
@@ -92,6 +94,7 @@ def unregister() -> None:
     overlay.remove_overlay()
     thumbnails.unregister_handlers()
     review.unregister_handlers()
+    behind.unregister_handlers()
     knowledge.unregister_handlers()
     guard.unregister_handlers()
     alignment.unregister_handlers()

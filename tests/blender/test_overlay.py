@@ -21,7 +21,7 @@ from blender_faceblur.blender.editing import change_tracks, cover_at  # noqa: E4
 from blender_faceblur.blender.preferences import find_colors  # noqa: E402
 from blender_faceblur.blender.projection import find_region_projection  # noqa: E402
 from blender_faceblur.blender.strips import find_modifier  # noqa: E402
-from blender_faceblur.blender.ui import coverage, knowledge, overlay  # noqa: E402
+from blender_faceblur.blender.ui import behind, coverage, knowledge, overlay  # noqa: E402
 from blender_faceblur.core import editing  # noqa: E402
 from blender_faceblur.core.glance import Code  # noqa: E402
 from blender_faceblur.core.types import Doubt, Ellipse, Evidence, Sample, Track, TrackDocument  # noqa: E402
@@ -274,6 +274,48 @@ def test_the_band_of_an_uncovered_strip_is_hatched(scene: Any, film: Path) -> No
     assert {colors["detected"], colors["followed"], colors["guessed"], colors["doubtful"]} <= {c for _, c in rectangles}
     uncover(scene, find_strip(scene))
     assert coverage.compose(bpy.context, scene, region) == []
+
+
+def test_see_behind_shows_the_source_where_faces_are_covered(scene: Any) -> None:
+    assert draw(scene).looks == []
+    bpy.ops.faceblur.see_behind()
+    drawing = draw(scene)
+    look, = drawing.looks
+    assert Path(look.path).name == "disk.mp4" and (look.number, look.size) == (10, (disks.WIDTH, disks.HEIGHT))
+    assert len(look.places) == 2
+    # The region shows the canvas, and the film fills that.
+    assert look.places == pytest.approx(look.parts * (disks.WIDTH, disks.HEIGHT))
+    outline = drawing.thick[0][0]
+    assert (look.places[0].max(axis=0) >= outline.max(axis=0)).all()
+    assert (look.places[0].min(axis=0) <= outline.min(axis=0)).all()
+    find_mask(find_strip(scene)).layers["Face 02"].hide_render = True
+    assert len(draw(scene).looks[0].places) == 1
+    assert any("renders stay covered" in text for text in list_words(drawing))
+    bpy.ops.faceblur.see_behind()
+    assert draw(scene).looks == []
+
+
+def test_see_behind_stays_within_what_is_shown(scene: Any) -> None:
+    bpy.ops.faceblur.see_behind()
+    find_strip(scene).crop.min_x = 105
+    look, = draw(scene).looks
+    assert look.places[..., 0].min() == pytest.approx(105)
+    bpy.ops.faceblur.see_behind()
+
+
+def test_see_behind_leaves_the_project_and_its_renders_alone(scene: Any, tmp_path: Path) -> None:
+    before = [(m.name, m.mute, m.enable, m.input_mask_strip) for m in find_strip(scene).modifiers]
+    bpy.ops.faceblur.see_behind()
+    behind.want(draw(scene).looks[0].path)
+    behind.load_wanted()
+    assert [image.name for image in bpy.data.images if image.source == "MOVIE"] == ["Behind covers: disk.mp4"]
+    assert before == [(m.name, m.mute, m.enable, m.input_mask_strip) for m in find_strip(scene).modifiers]
+    assert disks.see(disks.render_frame(scene, 11, tmp_path / "frame.png")).disk == 0
+    bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "project.blend"), copy=True)
+    with bpy.data.libraries.load(str(tmp_path / "project.blend")) as (there, _):
+        assert not [name for name in there.images if "disk" in name]
+    bpy.ops.faceblur.see_behind()
+    assert not [image for image in bpy.data.images if image.source == "MOVIE"]
 
 
 def test_handlers_come_and_go() -> None:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Each face's outline over the preview, with its name and state, and frames around strips whose faces show.
 
-Only drawn: nothing of the project is changed, and no render shows it.
+Only drawn, as is what `behind` shows: nothing of the project is changed, and no render shows it.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from ..projection import (
     find_region_projection,
 )
 from ..strips import find_modifier
+from .behind import STATE, Look, draw_looks, find_look
 from .knowledge import Cover, Known, find_code, find_switched_off, find_unit, look_at
 
 COUNT = 48
@@ -50,8 +51,9 @@ Color = tuple[float, float, float, float]
 
 @dataclass(slots=True)
 class Drawing:
-    """Closed lines in pixels of the region, and words at places."""
+    """Closed lines in pixels of the region, words at places, and what is seen behind covers."""
 
+    looks: list[Look] = field(default_factory=list)
     thin: list[tuple[Array, Color]] = field(default_factory=list)
     thick: list[tuple[Array, Color]] = field(default_factory=list)
     words: list[tuple[str, tuple[float, float], Color]] = field(default_factory=list)
@@ -72,6 +74,7 @@ class FACEBLUR_PT_overlays(bpy.types.Panel):
         column.active = context.space_data.show_overlays
         column.prop(scene.faceblur, "show_overlay")
         column.prop(scene.faceblur, "show_coverage")
+        column.operator("faceblur.see_behind", depress=STATE.on)
 
 
 _handles: list[Any] = []
@@ -93,6 +96,7 @@ def draw() -> None:
     if scene is None or not scene.faceblur.show_overlay or not space.show_overlays or space.display_mode != "IMAGE":
         return
     drawing = compose(context, scene, context.region, space.display_channel)
+    draw_looks(drawing.looks)
     _put_lines(drawing)
     _put_words(drawing, (context.region.width, context.region.height), find_unit(context))
 
@@ -126,12 +130,19 @@ def compose(context: bpy.types.Context, scene: bpy.types.Scene, region: bpy.type
         if faces:
             numbers = np.array([cover.find_ellipse(frame) for cover, _ in faces])
             outlines = region_projection.project(projection.project(find_outlines(numbers, COUNT)))
+            covered = numbers[[code is not Code.OFF for _, code in faces]]
+            if STATE.on and len(covered):
+                look = find_look(strip, frame, covered, projection, region_projection)
+                drawing.looks += [look] if look is not None else []
             for (cover, code), outline in zip(faces, outlines, strict=True):
                 _add_face(drawing, cover, code, outline, colors[code.name.lower()], chosen, unit)
                 if cover.locked:
                     _add_dots(drawing, cover, frame, outline, colors["locked"], unit,
                               chosen is not None and chosen.name == cover.layer and (projection, region_projection))
         _add_aside(drawing, known, frame, projection, region_projection, colors, unit)
+    if STATE.on:
+        drawing.words.insert(0, ("Covers are seen through here; renders stay covered",
+                                 (region.width / 2, region.height - 70 * unit), colors["uncovered"]))
     return drawing
 
 
