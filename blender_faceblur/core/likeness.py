@@ -17,6 +17,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from .featureless import FEATURELESS
 from .geometry import Array
 from .types import Ellipse, Track
 
@@ -40,6 +41,9 @@ USABLE, GOOD = 0.12, 0.35
 SAME_GROUP, NEVER_SAME = 0.52, 0.72
 """Mean distance up to which tracks are suggested as one person's, and beyond which no two of them may be."""
 
+_NOTHING, _SOMETHING = 0.44, 0.54
+"""How far from a face in which nothing can be told one must be to count at all, and wholly."""
+
 _BEST_VIEWS = 6
 _DOUBLE = 0.3
 _APART_FRAMES = 2
@@ -49,7 +53,7 @@ Key = TypeVar("Key", bound=Hashable)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class View:
-    """One look at a track's face: its vector (128 numbers) and how much it counts, 0 to 1 (see `rate_view`)."""
+    """One look at a track's face: its vector (128 numbers), and how much it counts: `rate_view` by `find_clarity`."""
 
     source_frame: int
     vector: Vector
@@ -74,6 +78,12 @@ def rate_view(
     aside = abs(float(np.dot(nose - eyes, (left - right) / wide))) / (wide / 2)
     front = float(np.clip(1.3 - aside, 0, 1)) * float(np.clip(wide / tall / 0.75, 0, 1))
     return float(min(1.0, side_px / 40) * min(1.0, max(confidence, 0.0)) * front * np.clip(detail / 0.45, 0, 1))
+
+
+def find_clarity(vector: Vector) -> float:
+    """Whether a vector tells anybody from anybody, 0 to 1; see `featureless`."""
+    away = float(np.linalg.norm(np.asarray(vector, float) - np.array(FEATURELESS)))
+    return float(np.clip((away - _NOTHING) / (_SOMETHING - _NOTHING), 0, 1))
 
 
 def find_rate(distance: float, references: int = 1) -> float:

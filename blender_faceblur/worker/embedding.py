@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from ..core.analysis import fit_size
 from ..core.document import read_document
 from ..core.geometry import size_of
-from ..core.likeness import RECOGNIZER, USABLE, rate_view
+from ..core.likeness import RECOGNIZER, USABLE, find_clarity, rate_view
 from ..core.types import Detection, Ellipse, Evidence, FaceBlurError, Sample, Track
 from ..detectors import FaceDetector, find_detector
 from ..paths import find_model
@@ -210,7 +210,10 @@ class Eye:
         except ValueError:
             return None
         quality = rate_view(found.landmarks, side_px, found.confidence, find_detail(aligned))
-        return (quality, self._recognizer.embed(aligned)) if quality > 0 else None
+        if quality <= 0:
+            return None
+        vector = self._recognizer.embed(aligned)
+        return quality * find_clarity(vector), vector
 
 
 def _open_detector() -> FaceDetector:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ..core.analysis import Detector
 from ..core.geometry import centre_of, size_of
-from ..core.likeness import RECOGNIZER, USABLE, rate_view
+from ..core.likeness import RECOGNIZER, USABLE, find_clarity, rate_view
 from ..core.settings import DetectorUse
 from ..core.types import Box, Detection
 from ..detectors import find_detector
@@ -128,8 +128,9 @@ class Watch:
     def _close(self, face: _Face) -> None:
         """Tell the best look since the last, if there was any."""
         if face.best is not None and face.aligned is not None:
-            vector = [round(float(v), 5) for v in self._recognizer.embed(face.aligned)]
-            self._tell(FaceSeen(face.best.frame, face.best.box, face.best.quality, vector))
+            vector = self._recognizer.embed(face.aligned)
+            quality = round(face.best.quality * find_clarity(vector), 3)
+            self._tell(FaceSeen(face.best.frame, face.best.box, quality, [round(float(v), 5) for v in vector]))
         face.told, face.best, face.quality, face.aligned = self._frame, None, 0.0, None
 
 
