@@ -309,14 +309,9 @@ def _blur(job: Job, info: SourceInfo, container: Container | None, settings: Set
             reporter.warn(text)
 
     tracks = folder / "tracks.json"
-    if settings.people is not None:
-        settings.people.begin()
-    analyse(job.source, tracks, settings, reporter.tell, warn)
-    document = read_document(tracks)
+    document = _find_tracks(job.source, tracks, settings, reporter, warn, analyse)
     if document.source.fingerprint != info.fingerprint:
         raise FaceBlurError(f"{job.source.name} has changed while it was being analysed.")
-    if settings.people is not None:
-        settings.people.settle(job.source, tracks, document, reporter.tell, warn)
 
     verification: Verification | None = None
     for text in (*document.source.warnings, *document.notes):
@@ -375,6 +370,18 @@ def _blur(job: Job, info: SourceInfo, container: Container | None, settings: Set
     outcome.status = "done"
 
 
+def _find_tracks(source: Path, tracks: Path, settings: Settings, reporter: Reporter, warn: Warn,
+                 analyse: Analyse) -> TrackDocument:
+    """Analyse a source, and decide who stays clear; the document lies at `tracks`."""
+    if settings.people is not None:
+        settings.people.begin()
+    analyse(source, tracks, settings, reporter.tell, warn)
+    document = read_document(tracks)
+    if settings.people is not None:
+        settings.people.settle(source, tracks, document, reporter.tell, warn)
+    return document
+
+
 def _verify(job: Job, finished: Path, tracks: Path, settings: Settings, reporter: Reporter, outcome: Outcome,
             warn: Warn, verify: Verify) -> Verification:
     """Verify what will be the job's output, and note in the outcome what was found."""
@@ -406,8 +413,7 @@ def _verify_finished(job: Job, settings: Settings, reporter: Reporter, folder: P
                      analyse: Analyse, verify: Verify) -> None:
     """Verify and report on an output of an earlier run: what it covers is found out anew."""
     tracks = folder / "tracks.json"
-    analyse(job.source, tracks, settings, reporter.tell, reporter.warn)
-    document = read_document(tracks)
+    document = _find_tracks(job.source, tracks, settings, reporter, reporter.warn, analyse)
     verification = _verify(job, job.output, tracks, settings, reporter, outcome, reporter.warn, verify) \
         if settings.verify_every else None
     _report(job, job.output, document, _tell_settings(settings), verification, outcome)

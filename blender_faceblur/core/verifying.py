@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from .editing import DELETED, NEVER
 from .geometry import Array
+from .people import KEPT as KEPT_CLEAR
 from .types import Box, Ellipse, FaceBlurError, ModelUse, TrackDocument
 
 Grey = NDArray[np.uint8]
@@ -176,7 +177,7 @@ def list_places(document: TrackDocument, is_reviewed: Callable[[str], bool] = la
 
 def is_chosen(aside: str, kind: str = "face") -> bool:
     """Whether an editor set a track aside, and not the machine."""
-    return kind == NEVER or aside == DELETED or aside.startswith("in the region")
+    return kind == NEVER or aside == DELETED or aside.startswith((KEPT_CLEAR, "in the region"))
 
 
 def list_kept(document: TrackDocument) -> list[Finding]:

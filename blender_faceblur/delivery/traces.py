@@ -48,6 +48,25 @@ def find_traces(film: Path) -> list[str]:
     return found
 
 
+def find_carried(film: Path, source: Path) -> list[str]:
+    """Sentences about metadata that a film made of several sources has from one of them, word for word.
+
+    What programs write of themselves counts as their own. Raises FaceBlurError where a file cannot be read.
+    """
+    import av
+
+    tags: list[set[tuple[str, str]]] = []
+    for path in (film, source):
+        try:
+            with av.open(str(path), options={"protocol_whitelist": "file"}) as container:
+                tags.append({(key.lower(), value) for metadata in (container.metadata, *(
+                    stream.metadata for stream in container.streams)) for key, value in metadata.items()})
+        except (av.error.FFmpegError, OSError) as error:
+            raise FaceBlurError(f"{path.name} cannot be opened: {error}") from error
+    carried = sorted({key for key, value in tags[0] & tags[1] if key not in _OWN_FILM_KEYS and value})
+    return [f"It carries metadata of {source.name}: {', '.join(carried)}."] if carried else []
+
+
 def _list_foreign(metadata: Any, whole: bool) -> Iterator[str]:
     for key, value in metadata.items():
         name = key.lower()

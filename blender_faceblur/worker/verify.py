@@ -39,7 +39,7 @@ from ..core.verifying import (
     to_json,
 )
 from ..delivery.picture import verify_picture
-from ..delivery.traces import find_picture_traces, find_traces
+from ..delivery.traces import find_carried, find_picture_traces, find_traces
 from ..delivery.verify import Expected, read_sound, verify_film
 from ..detectors import find_detector
 from ..detectors.looks import ManyLooks, combine_looks
@@ -76,7 +76,7 @@ def verify(request: VerifyRequest, tell: Callable[[Any], None]) -> None:
         looks, models, notes = _open_detectors(opened, size, source.upright_turn, request.provider, tell)
         for text in notes:
             tell(Warned(text))
-        problems = [] if request.shown or request.place else _check_file(Path(request.film), source.info, request)
+        problems = _check_file(film.info, source.info, request)
         verification = _compare(request, document, source, film, looks, tell)
     verification.models, verification.seconds = models, time.monotonic() - began
     verification.problems[:0] = problems
@@ -86,8 +86,12 @@ def verify(request: VerifyRequest, tell: Callable[[Any], None]) -> None:
                   verification.seconds))
 
 
-def _check_file(film: Path, info: SourceInfo, request: VerifyRequest) -> list[str]:
-    """What is wrong with the file as a copy of its source: frames, duration, sound, and what it carries over."""
+def _check_file(made: SourceInfo, info: SourceInfo, request: VerifyRequest) -> list[str]:
+    """What is wrong with the film's file as a copy of its source: frames, duration, sound, and what it carries over."""
+    film = Path(request.film)
+    if request.shown or request.place:
+        # A timeline has a length, sound and perhaps words of its own.
+        return find_carried(film, Path(request.source)) if made.kind == info.kind == "movie" else []
     problems = []
     try:
         if info.kind == "image":

@@ -17,7 +17,7 @@ from blender_faceblur.delivery.container import CONTAINERS
 from blender_faceblur.delivery.picture import finish_picture
 from blender_faceblur.delivery.record import make_record
 from blender_faceblur.delivery.remux import remux_film
-from blender_faceblur.delivery.traces import find_picture_traces, find_traces
+from blender_faceblur.delivery.traces import find_carried, find_picture_traces, find_traces
 from tests.core.test_delivery import render, write_film
 
 RECORD = make_record("f" * 64, {}, 12)
@@ -50,6 +50,10 @@ def test_what_comes_along_is_named(tmp_path: Path) -> None:
     assert len(find_traces(rich)) == 2 and "further video" in find_traces(rich)[1]
     with pytest.raises(FaceBlurError):
         find_traces(tmp_path / "nowhere.mp4")
+    assert find_carried(rich, film) == []
+    other = tmp_path / "other.mp4"
+    write_film(other, sound=())
+    assert find_carried(other, film)[0].startswith("It carries metadata of film.mp4: location")
 
 
 @pytest.mark.parametrize("ending", [".jpg", ".png", ".webp", ".tif", ".bmp"])

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from blender_faceblur.core import editing, verifying
+from blender_faceblur.core import editing, people, verifying
 from blender_faceblur.core.types import (
     Box,
     Ellipse,
@@ -129,6 +129,7 @@ def test_what_an_editor_shows_is_kept_and_what_the_machine_left_is_not() -> None
         [make_track("Face 01", 0, 10, off=[(4, 6)])],
         [make_track("Perhaps 01", 0, 3, aside="found weakly in 3 frames only"),
          make_track("Face 02", 2, 5, aside=editing.DELETED),
+         make_track("Face 03", 7, 9, aside=people.KEPT + "Ann"),
          make_track("Poster", 0, 2, kind=editing.NEVER, aside="never blurred")])
     places = verifying.list_places(document)
     assert [place.kept for place in places[3]] == ["", editing.DELETED]
@@ -137,10 +138,10 @@ def test_what_an_editor_shows_is_kept_and_what_the_machine_left_is_not() -> None
     assert {place.track for place in verifying.list_places(document, {"Perhaps 01"}.__contains__)[0]} == {
         "Face 01", "Poster", "Perhaps 01"}
     assert [(one.track, one.start, one.stop) for one in verifying.list_kept(document)] == [
-        ("Poster", 0, 2), ("Face 02", 2, 5), ("Face 01", 4, 6)]
+        ("Poster", 0, 2), ("Face 02", 2, 5), ("Face 01", 4, 6), ("Face 03", 7, 9)]
     box = verifying.surround(FACE)
     assert verifying.find_kept(places[4], box) == "switched off"
-    assert verifying.find_kept(places[7], box) == ""
+    assert verifying.find_kept(places[9], box) == ""
 
 
 def judge_faces(shares: dict[int, float]) -> tuple[list[Finding], list[Finding]]:
