@@ -85,6 +85,7 @@ def run(job: dict[str, Any]) -> None:
         else:
             total = scene.frame_end - scene.frame_start + 1
             spans = [span for track in document.tracks if track.samples for span in opacity_spans(track)]
+            spans += document.unseen_spans()
             if "project" in job or (effect is not None and effect.inverse):
                 # What an editor has drawn or changed is in no document; and all but the faces is in every frame.
                 spans = [(0, total)]

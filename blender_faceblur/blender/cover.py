@@ -35,8 +35,8 @@ def cover_footage(
     """Cover the document's faces in `strip`. Strips of one source share one mask: a correction is made once.
 
     Whatever lay on the strip from an earlier time is replaced, but what an editor did to it stays: see
-    `editing.merge_analysis`. `span`: the half-open source frames of which alone the document speaks. Raises
-    FaceBlurError where nothing is known of the others.
+    `editing.merge_analysis`. `span`: the half-open source frames of which alone the document speaks; all others are
+    covered whole where nothing is known of them.
     """
     source = document.source
     size = (source.width, source.height)
@@ -45,8 +45,6 @@ def cover_footage(
     start, stop = span or (0, source.frame_count)
     if mask is not None and find_document_text(mask) is not None:
         document = merge_analysis(take_in(mask), document, start, stop)
-    elif span is not None:
-        raise FaceBlurError(f"'{strip.name}': detect all of it first, then a range of it.")
     mask = write_mask(f"{strip.name} faces", document, unit_px, mask, first_frame=round(strip.frame_start))
     settle(mask)
     put_cover(scene, strip, mask, effect, document)

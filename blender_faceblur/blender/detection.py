@@ -29,6 +29,10 @@ from .cover import cover_footage, find_mask, put_cover
 from .footage import Footage, check_document, find_footage, find_rate, find_shown
 from .running import Step
 
+_FAR = 1 << 30
+_MARGIN_S, _WORTH = 2.0, 0.9
+"""A strip that shows less than this share of its file is analysed there only, and so much before and after it."""
+
 
 @dataclass(frozen=True, slots=True)
 class DetectionSettings:
@@ -76,28 +80,34 @@ def detect(scene: bpy.types.Scene, strips: Sequence[str], settings: DetectionSet
     happened for that long. Closing it ends all processes. Raises FaceBlurError where there is no such range.
     """
     sources = list_sources(scene, strips)
-    if in_range:
-        _limit(scene, sources)
+    if in_range and not scene.use_preview_range:
+        raise FaceBlurError("Set a preview range in the timeline first (key P).")
+    _limit(scene, sources, in_range)
     return _detect(scene, sources, settings, wait_s)
 
 
-def _limit(scene: bpy.types.Scene, sources: list[Found]) -> None:
-    """Ask only for the frames that lie in the preview range."""
-    if not scene.use_preview_range:
-        raise FaceBlurError("Set a preview range in the timeline first (key P).")
+def _limit(scene: bpy.types.Scene, sources: list[Found], in_range: bool) -> None:
+    """Ask only for the frames that the strips show, those in the preview range where that is wanted."""
+    first, stop = (scene.frame_preview_start, scene.frame_preview_end + 1) if in_range else (-_FAR, _FAR)
+    margin = 0 if in_range else round(_MARGIN_S * find_rate(scene))
     for found in sources:
-        spans = [find_shown(scene.sequence_editor.strips_all[name], scene.frame_preview_start,
-                            scene.frame_preview_end + 1, _count_frames(scene, name)) for name in found.strips]
+        if found.problem:
+            continue
+        strips = [scene.sequence_editor.strips_all[name] for name in found.strips]
+        total = max(_count_frames(strip) for strip in strips)
+        spans = [find_shown(strip, first, stop, total) for strip in strips]
         shown = [span for span in spans if span is not None]
-        if not found.problem and not shown:
-            found.problem = f"'{found.strips[0]}' shows nothing in the preview range."
-        elif shown:
-            found.range = min(start for start, _ in shown), max(stop for _, stop in shown)
-            found.frames = found.range[1] - found.range[0]
+        if not shown:
+            found.problem = f"'{found.strips[0]}' shows nothing{' in the preview range' if in_range else ''}."
+            continue
+        begin, end = max(min(a for a, _ in shown) - margin, 0), min(max(b for _, b in shown) + margin, total)
+        # A strip with several speeds shows what only Blender knows.
+        if in_range or (end - begin < _WORTH * total and not any(len(strip.retiming_keys) for strip in strips)):
+            found.range = begin, end
+            found.frames = end - begin
 
 
-def _count_frames(scene: bpy.types.Scene, name: str) -> int:
-    strip = scene.sequence_editor.strips_all[name]
+def _count_frames(strip: bpy.types.Strip) -> int:
     mask = find_mask(strip)
     return mask.frame_end - mask.frame_start if mask is not None else max(strip.frame_duration, 1)
 

@@ -32,7 +32,7 @@ from .cover import (
     read_effect,
 )
 from .curves import find_curves
-from .footage import KINDS, Footage, find_footage
+from .footage import KINDS, Footage, find_footage, find_shown
 from .masks import read_document
 from .preferences import find_preferences
 from .review import find_span
@@ -102,9 +102,20 @@ def check_strip(scene: bpy.types.Scene, strip: bpy.types.Strip, with_doubts: boo
         find("Its mask is lost: the whole picture is covered.", shows=False)
     else:
         _check_mask(scene, strip, mask_strip, mask, find)
+        if has_unseen(strip, mask):
+            find("What it shows was not all analysed: the rest is covered whole. Detect again.", shows=False,
+                 repair=False)
         if with_doubts:
             _check_review(strip, mask, find)
     return faults
+
+
+def has_unseen(strip: bpy.types.Strip, mask: bpy.types.Mask) -> bool:
+    """Whether a strip shows source frames in which nobody has looked for faces."""
+    analysed, length = list(mask[MARK].get("analysed", ())), mask.frame_end - mask.frame_start
+    shown = find_shown(strip, int(strip.frame_final_start), int(strip.frame_final_end), length)
+    spans = list(zip(analysed[::2], analysed[1::2], strict=True))
+    return bool(spans) and shown is not None and not any(a <= shown[0] and shown[1] <= b for a, b in spans)
 
 
 def _check_review(strip: bpy.types.Strip, mask: bpy.types.Mask, find: Callable[..., None]) -> None:
@@ -120,8 +131,9 @@ def _check_review(strip: bpy.types.Strip, mask: bpy.types.Mask, find: Callable[.
 
 def _check_mask(scene: bpy.types.Scene, strip: bpy.types.Strip, mask_strip: bpy.types.Strip, mask: bpy.types.Mask,
                 find: Callable[..., None]) -> None:
+    limited = bool(len(mask[MARK].get("analysed", ())))
     wrong = [layer.name for number, layer in enumerate(mask.layers)
-             if not layer.invert or layer.blend != ("MERGE_ADD" if number == 0 else "MUL")]
+             if layer.invert == (limited and number == 0) or layer.blend != ("MERGE_ADD" if number == 0 else "MUL")]
     if wrong:
         find(f"The mask's layer '{wrong[0]}' shows what it should cover: its blending or inversion was changed.")
     if is_out_of_speed(scene, strip, mask_strip):
@@ -144,7 +156,8 @@ def repair_strip(scene: bpy.types.Scene, strip: bpy.types.Strip, effect: EffectS
     if mask is None:
         return check_strip(scene, strip)
     for number, layer in enumerate(mask.layers):
-        layer.invert, layer.blend = True, "MERGE_ADD" if number == 0 else "MUL"
+        limited = bool(len(mask[MARK].get("analysed", ())))
+        layer.invert, layer.blend = not (limited and number == 0), "MERGE_ADD" if number == 0 else "MUL"
     mask.update_tag()
     mask_strip = modifier.input_mask_strip if modifier is not None else None
     if mask_strip is not None:

@@ -66,6 +66,7 @@ def write_mask(
         "fingerprint": document.source.fingerprint,
         "preset": document.preset,
         "notes": [*document.source.warnings, *document.notes],
+        "analysed": [edge for span in document.analysed for edge in span],
     })
     with _write(mask), open_keying_scene(mask) as scene:
         if PICTURE_LAYER in find_own_layers(mask):
@@ -74,6 +75,8 @@ def write_mask(
         picture.invert, picture.blend = True, "MERGE_ADD"
         _move_first(mask)
         mask[MARK]["layers"] = [picture.name, *(own for own in mask[MARK]["layers"] if own != picture.name)]
+        if document.analysed:
+            _show_only(mask, picture, document.analysed)
         _rewrite(scene, mask, document, {track.name for track in document.tracks} | set(mask[MARK]["faces"].keys()))
     for track in document.tracks:
         layer = find_layer(mask, track.name)
@@ -117,7 +120,7 @@ def _rewrite(scene: bpy.types.Scene, mask: bpy.types.Mask, document: TrackDocume
     for layer, track, keys in written:
         clearest = find_clearest(track.samples, size)
         _key_shapes(scene, layer, keys, size, unit_px, first)
-        _key_opacity(mask, layer, track)
+        _key_opacity(mask, layer, opacity_spans(track))
         layer.hide_render = hidden.get(track.name, ("", False))[1]
         mark["faces"][layer.name] = {
             "track": track.name,
@@ -333,6 +336,21 @@ def _to_numbers(ellipse: Ellipse) -> tuple[float, float, float, float, float]:
     return ellipse.cx, ellipse.cy, ellipse.rx, ellipse.ry, ellipse.angle
 
 
+def _show_only(mask: bpy.types.Mask, picture: bpy.types.MaskLayer, spans: Sequence[tuple[int, int]]) -> None:
+    """Let the layer that shows the picture show nothing outside of these frames, in which nobody has looked.
+
+    A layer without opacity shows all where it is inverted (Blender 5.0.1, 5.2): this one is not, and holds the picture.
+    """
+    picture.invert = False
+    spline = picture.splines.new()
+    spline.use_cyclic = True
+    spline.points.add(3)
+    for point, place in zip(spline.points, ((-1.0, -1.0), (2.0, -1.0), (2.0, 2.0), (-1.0, 2.0)), strict=True):
+        point.handle_left_type = point.handle_right_type = "VECTOR"
+        point.co = place
+    _key_opacity(mask, picture, spans)
+
+
 def find_opacity_keys(mask: bpy.types.Mask, spans: Sequence[tuple[int, int]]) -> list[tuple[float, float]]:
     """Frame and value of each key of the opacity of a layer that covers in these half-open source frames."""
     frames: list[tuple[float, float]] = []
@@ -347,9 +365,9 @@ def find_opacity_keys(mask: bpy.types.Mask, spans: Sequence[tuple[int, int]]) ->
     return [(mask.frame_start + frame, alpha) for frame, alpha in frames]
 
 
-def _key_opacity(mask: bpy.types.Mask, layer: bpy.types.MaskLayer, track: Track) -> None:
+def _key_opacity(mask: bpy.types.Mask, layer: bpy.types.MaskLayer, spans: Sequence[tuple[int, int]]) -> None:
     path = layer.path_from_id("alpha")
-    for frame, alpha in find_opacity_keys(mask, opacity_spans(track)):
+    for frame, alpha in find_opacity_keys(mask, spans):
         layer.alpha = alpha
         mask.keyframe_insert(path, frame=frame)
     for _, curve in find_curves(mask, path):

@@ -5,7 +5,8 @@ Version 2: an object with `schema` "faceblur-tracks". A track has `spans` ([star
 value over all frames of its spans: `cx`, `cy`, `rx`, `ry` in hundredths of a pixel, `angle` in ten-thousandths of a
 radian, `confidence` in thousandths, `evidence` a letter per frame (d detected, f flow, i interpolated, h held,
 l locked), and where they are not as usual `kind`, `locked`, `off` (ranges like spans) and `aside`. Version 1 had none
-of these four, nor the document's own `aside` and `reviewed`; it is read.
+of these four, nor the document's own `aside` and `reviewed`; it is read. Where not all was looked at the document has
+`analysed` (ranges).
 """
 
 from __future__ import annotations
@@ -75,6 +76,7 @@ def to_json(document: TrackDocument) -> str:
         ],
         "notes": list(document.notes),
         "reviewed": list(document.reviewed),
+        **({"analysed": [list(span) for span in document.analysed]} if document.analysed else {}),
     }
     tracks = (f'"{key}":[' + ",\n".join(map(_from_track, own)) + "]"
               for key, own in (("tracks", document.tracks), ("aside", document.aside)))
@@ -155,6 +157,7 @@ def from_json(text: str) -> TrackDocument:
         [_checked_text(n, "notes") for n in _entries(content, "notes", str)],
         aside,
         [_checked_text(key, "reviewed") for key in _entries(content, "reviewed", str)],
+        _to_ranges(content, "analysed", frames) if "analysed" in content else [],
     )
 
 

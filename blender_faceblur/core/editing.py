@@ -32,7 +32,7 @@ def copy_document(document: TrackDocument) -> TrackDocument:
     return replace(
         document, models=list(document.models), shots=list(document.shots), tracks=copy(document.tracks),
         doubts=list(document.doubts), notes=list(document.notes), aside=copy(document.aside),
-        reviewed=list(document.reviewed))
+        reviewed=list(document.reviewed), analysed=list(document.analysed))
 
 
 def find_track(document: TrackDocument, name: str) -> Track:
@@ -323,7 +323,9 @@ def merge_analysis(old: TrackDocument, new: TrackDocument, start: int, stop: int
     merged = replace(
         new, tracks=[], aside=[t for t in old.aside if _stays_aside(t, start, stop)],
         doubts=[d for d in old.doubts if d.stop <= start or d.start >= stop], reviewed=list(old.reviewed))
-    if stop - start < new.source.frame_count:
+    merged.analysed = _join_analysed(old, start, stop)
+    if any(not start <= frame < stop for span in old.analysed or [(0, new.source.frame_count)]
+           for frame in (span[0], span[1] - 1)):
         merged.preset, merged.expansion, merged.shots = old.preset, old.expansion, old.shots
         merged.models = old.models + [model for model in new.models if model not in old.models]
         merged.notes = list(dict.fromkeys([*old.notes, *new.notes]))
@@ -362,6 +364,19 @@ def merge_analysis(old: TrackDocument, new: TrackDocument, start: int, stop: int
     merged.tracks.sort(key=lambda t: t.samples[0].source_frame)
     set_never_aside(merged)
     return merged
+
+
+def _join_analysed(old: TrackDocument, start: int, stop: int) -> list[tuple[int, int]]:
+    """What has been looked at, with start..stop; empty for everything."""
+    if not old.analysed:
+        return []
+    joined: list[tuple[int, int]] = []
+    for span in sorted([*old.analysed, (start, stop)]):
+        if joined and span[0] <= joined[-1][1]:
+            joined[-1] = joined[-1][0], max(joined[-1][1], span[1])
+        else:
+            joined.append(span)
+    return [] if joined == [(0, old.source.frame_count)] else joined
 
 
 def _stays(track: Track, sample: Sample, start: int, stop: int) -> bool:

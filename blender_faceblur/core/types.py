@@ -203,3 +203,11 @@ class TrackDocument:
     """Tracks that are not covered, being too weak; an editor can bring each back."""
     reviewed: list[str] = field(default_factory=list)
     """Keys (see `review`) of the doubtful places that an editor has judged."""
+    analysed: list[tuple[int, int]] = field(default_factory=list)
+    """Half-open frame ranges, in order and apart, outside of which nobody has looked for faces; empty: none."""
+
+    def unseen_spans(self) -> list[tuple[int, int]]:
+        """The half-open frame ranges in which nobody has looked for faces: they must be covered whole."""
+        edges = [0, *(edge for span in self.analysed for edge in span), self.source.frame_count]
+        spans = list(zip(edges[::2], edges[1::2], strict=True)) if self.analysed else []
+        return [(start, stop) for start, stop in spans if start < stop]

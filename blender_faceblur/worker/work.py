@@ -186,6 +186,8 @@ def _lead(request: AnalysisRequest, tell: Tell) -> None:
         tell(Warned(text))
     tell(Progress("link", 0, 1, 0.0))
     document = build_document(table, info, preset, request.expansion, uses_of_models, [*notes, *said])
+    if request.span:
+        document.analysed = [(first, stop)]
     if request.recognise and seen and not any(known for _, known in parts):
         _tell_views(document, seen, tell)
     _deliver(document, request, tell, began)

@@ -212,3 +212,19 @@ def test_the_first_appearance_in_a_reversed_strip(scene: Any) -> None:
     strip = find(scene, "first")
     strip.use_reverse_frames = True
     assert find_timeline_frame(strip, [(7, 9)], disks.FRAMES) == 1 + 40 - 9
+
+
+def test_what_was_not_analysed_is_covered_whole(scene: Any, film: Path, tmp_path: Path) -> None:
+    strip = find(scene, "first")
+    document = disks.build_document(film, frames=range(10, 20))
+    document.analysed = [(10, 20)]
+    cover_footage(scene, strip, document, EFFECT, (10, 20))
+    first = int(strip.frame_start)
+    for frame, whole in ((9, True), (10, False), (19, False), (20, True)):
+        sight = disks.see(disks.render_frame(scene, first + frame, tmp_path / "seen.png"))
+        assert sight.disk == 0 and (sight.cover == disks.WIDTH * disks.HEIGHT) == whole, frame
+    cover_footage(scene, strip, disks.build_document(film, frames=range(20, 40)), EFFECT, (20, 40))
+    assert_covered(scene, [first + 15, first + 20, first + 39], tmp_path)
+    assert disks.see(disks.render_frame(scene, first + 5, tmp_path / "seen.png")).cover == disks.WIDTH * disks.HEIGHT
+    cover_footage(scene, strip, disks.build_document(film), EFFECT)
+    assert_covered(scene, [first + 5, first + 39], tmp_path)

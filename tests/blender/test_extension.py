@@ -306,3 +306,23 @@ def test_a_still_that_is_shown_long_is_covered_as_long(scene: Any, tmp_path: Pat
     for frame in (1, 25, 50):
         sight = disks.see(disks.render_frame(scene, frame, tmp_path / "a.png"))
         assert sight.disk == 0 and sight.cover > 1200
+
+
+@pytest.mark.usefixtures("analyses")
+def test_only_what_a_strip_shows_is_analysed(scene: Any, analyses: list[AnalysisRequest]) -> None:
+    strip = scene.sequence_editor.strips["disk"]
+    strip.frame_start -= 500
+    scene.render.fps = 1
+    strip.frame_offset_start, strip.frame_offset_end = 10, 20
+    bpy.ops.faceblur.detect()
+    assert analyses[-1].span == [8, 22]
+    strip.frame_offset_start = strip.frame_offset_end = 0
+    bpy.ops.faceblur.detect()
+    assert analyses[-1].span == []
+    scene.use_preview_range = True
+    scene.frame_preview_start, scene.frame_preview_end = int(strip.frame_start) + 5, int(strip.frame_start) + 9
+    bpy.ops.faceblur.detect(in_range=True)
+    assert analyses[-1].span == [5, 10]
+    scene.frame_preview_start = scene.frame_preview_end = 5000
+    with pytest.raises(RuntimeError, match="shows nothing in the preview range"):
+        bpy.ops.faceblur.detect(in_range=True)

@@ -57,8 +57,10 @@ def test_reading_gives_back_what_was_written(tmp_path: Path) -> None:
 
 
 def test_writing_what_was_read_changes_nothing() -> None:
-    text = to_json(make_document(1000))
-    assert to_json(from_json(text)) == text
+    document = make_document(1000)
+    document.analysed = [(10, 900)]
+    text = to_json(document)
+    assert to_json(from_json(text)) == text and from_json(text).analysed == [(10, 900)]
 
 
 @pytest.mark.parametrize("kind", ["movie", "image", "sequence"])
@@ -92,6 +94,7 @@ def change(path: str, value: Any) -> str:
 
 @pytest.mark.parametrize(("path", "value"), [
     ("schema", "other"), ("version", 3), ("version", True), ("aside", 1), ("reviewed", [1]), ("aside/0/aside", 2),
+    ("analysed", [[3, 2]]), ("analysed", 1),
     ("aside/0/kind", "plate"), ("aside/0/off", [[3, 2]]), ("aside/0/off", [[2, 4], [3, 5]]), ("aside/0/locked", 1),
     ("version", "1"), ("expansion", 0.2), ("expansion", True),
     ("expansion", float("nan")), ("expansion", float("inf")), ("source", []), ("source/width", 0),

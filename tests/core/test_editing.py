@@ -193,3 +193,23 @@ def test_deleted_tracks_do_not_come_back_by_themselves() -> None:
     editing.delete(old, "Face 01")
     merged = analyse_again(old, make_track("Face 01", range(100)))
     assert not merged.tracks and [t.aside for t in merged.aside] == [editing.DELETED]
+
+
+def test_what_was_not_looked_at_is_known() -> None:
+    old, new = make_document(make_track("Face 01", range(20, 40))), make_document(make_track("Face 01", range(40, 60)))
+    old.analysed = [(20, 40)]
+    assert old.unseen_spans() == [(0, 20), (40, 100)] and make_document().unseen_spans() == []
+    merged = editing.merge_analysis(old, new, 40, 60)
+    assert merged.analysed == [(20, 60)] and merged.unseen_spans() == [(0, 20), (60, 100)]
+    assert [track.spans() for track in merged.tracks] == [[(20, 60)]]
+    assert editing.merge_analysis(old, new, 70, 90).analysed == [(20, 40), (70, 90)]
+    assert editing.merge_analysis(old, new, 0, 100).analysed == []
+    whole = make_document(make_track("Face 01", range(100)))
+    assert editing.merge_analysis(whole, new, 40, 60).analysed == []
+
+
+def test_a_new_analysis_of_all_that_was_analysed_sets_the_size() -> None:
+    old, new = make_document(make_track("Face 01", range(20, 40))), make_document(make_track("Face 01", range(20, 40)))
+    old.analysed, new.expansion = [(20, 40)], 2.0
+    assert editing.merge_analysis(old, new, 20, 40).expansion == 2.0
+    assert editing.merge_analysis(old, new, 25, 40).expansion == 1.4

@@ -15,6 +15,7 @@ from ..context import find_sequencer_scene
 from ..cover import find_mask, read_effect
 from ..faces import describe_origin, is_face, list_faces, read_face
 from ..footage import find_rate, find_source_frame
+from ..guard import has_unseen
 from ..operators.selection import find_active_footage
 from ..running import STATE, describe_step
 from ..settings import read_effect_settings
@@ -30,11 +31,11 @@ class FACEBLUR_UL_faces(bpy.types.UIList):
                   item: bpy.types.MaskLayer, icon: int, active_data: object, active_property: str) -> None:
         face = read_face(data, item.name)
         row = layout.row(align=True)
+        # Blender itself goes one icon back, to the empty box, where the property is true.
+        row.prop(item, "hide_render", text="", icon="CHECKBOX_HLT", emboss=False)
         picture = find_icon(data, face.track) if face.track else 0
         if picture:
             row.label(text="", icon_value=picture)
-        # Blender itself goes one icon back, to the empty box, where the property is true.
-        row.prop(item, "hide_render", text="", icon="CHECKBOX_HLT", emboss=False)
         row.prop(item, "name", text="", emboss=False)
         scene = find_sequencer_scene(context)
         right = row.row(align=True)
@@ -223,6 +224,8 @@ def _find_faults(scene: bpy.types.Scene, strip: bpy.types.Strip) -> list[str]:
         faults.append("The modifier is switched off: faces show. Update switches it on")
     if find_mask(strip) is None:
         faults.append("The mask is lost: the whole picture is covered. Update brings it back")
+    elif has_unseen(strip, find_mask(strip)):
+        faults.append("Not all that it shows was analysed: the rest is covered whole. Detect again")
     if read_effect(strip) != read_effect_settings(scene):
         faults.append("These settings are not applied yet")
     return faults
