@@ -11,7 +11,7 @@ from bpy.app.handlers import persistent
 from ..paths import set_user_folder
 from . import alignment, edit_masks, guard, review, running, settings, thumbnails
 from .command import register_command, unregister_command
-from .operators import cover, detect, draw, faces, follow, storage, tracks, verify
+from .operators import cover, detect, draw, faces, follow, rendered, storage, tracks, verify
 from .operators import edit_masks as edit_masks_operators
 from .operators import export as export_operators
 from .operators import guard as guard_operators
@@ -37,6 +37,7 @@ _CLASSES = (
     *draw.CLASSES,
     edit_masks_operators.FACEBLUR_OT_edit_masks,
     edit_masks_operators.FACEBLUR_OT_back_from_masks,
+    rendered.FACEBLUR_OT_render_to_footage,
     export_operators.FACEBLUR_OT_export_covered,
     storage.FACEBLUR_OT_forget_analyses,
     storage.FACEBLUR_OT_find_provider,

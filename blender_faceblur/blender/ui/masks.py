@@ -7,7 +7,9 @@ from typing import ClassVar
 
 import bpy
 
+from ..context import find_sequencer_scene
 from ..edit_masks import find_helper
+from ..footage import KINDS
 from .menu import FACEBLUR_MT_strip
 
 
@@ -22,8 +24,12 @@ class FACEBLUR_PT_masks(bpy.types.Panel):
     def draw(self, context: bpy.types.Context) -> None:
         if find_helper() is not None:
             self.layout.operator("faceblur.back_from_masks", icon="LOOP_BACK")
-        else:
-            self.layout.operator("faceblur.edit_masks", icon="MOD_MASK")
+            return
+        self.layout.operator("faceblur.edit_masks", icon="MOD_MASK")
+        scene = find_sequencer_scene(context)
+        active = scene.sequence_editor.active_strip if scene is not None else None
+        if active is not None and active.type not in (*KINDS, "SOUND", "MASK"):
+            self.layout.operator("faceblur.render_to_footage", icon="RENDER_ANIMATION")
 
 
 def add_buttons() -> None:
@@ -45,3 +51,4 @@ def _draw_menu(self: bpy.types.Menu, context: bpy.types.Context) -> None:
     self.layout.separator()
     self.layout.operator("faceblur.edit_masks", icon="MOD_MASK")
     self.layout.operator("faceblur.back_from_masks", icon="LOOP_BACK")
+    self.layout.operator("faceblur.render_to_footage", icon="RENDER_ANIMATION")

@@ -1,0 +1,170 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a strip shows becomes footage: the same pictures in its place, and the cover fits them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+bpy = pytest.importorskip("bpy")
+
+import blender_faceblur  # noqa: E402
+from blender_faceblur.blender import guard  # noqa: E402
+from blender_faceblur.blender.context import borrow_selection  # noqa: E402
+from blender_faceblur.blender.project import build_project  # noqa: E402
+from blender_faceblur.blender.rendered import FOLDER, ask, put_in_place, render_alone  # noqa: E402
+from blender_faceblur.core.types import FaceBlurError  # noqa: E402
+
+from . import disks  # noqa: E402
+from .test_disturbances import _flip as flip  # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return disks.write_film(tmp_path_factory.mktemp("film") / "disk.mp4")
+
+
+@pytest.fixture
+def extension() -> Iterator[None]:
+    bpy.ops.wm.read_factory_settings(use_empty=True)
+    blender_faceblur.register()
+    yield
+    blender_faceblur.unregister()
+
+
+@pytest.fixture
+def project(film: Path, tmp_path: Path) -> tuple[Any, Any]:
+    """Uncovered footage in a short scene of a saved project."""
+    scene = build_project(film, disks.build_document(film), None)
+    strip = scene.sequence_editor.strips[0]
+    strip.frame_final_duration = 8
+    bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "project.blend"))
+    return scene, strip
+
+
+def _make_meta(scene: Any, *strips: Any) -> Any:
+    with borrow_selection(scene, *strips):
+        assert bpy.ops.sequencer.meta_make() == {"FINISHED"}
+    return next(strip for strip in scene.sequence_editor.strips if strip.type == "META")
+
+
+def meta(scene: Any, strip: Any) -> tuple[Any, Any]:
+    made = _make_meta(scene, strip)
+    made.frame_start += 5
+    return scene, made
+
+
+def transparent_meta(scene: Any, strip: Any) -> tuple[Any, Any]:
+    made = _make_meta(scene, strip)
+    made.transform.scale_x = made.transform.scale_y = 0.7
+    made.transform.rotation = 0.3
+    return scene, made
+
+
+def slow_effect(scene: Any, strip: Any) -> tuple[Any, Any]:
+    effect = scene.sequence_editor.strips.new_effect("slow", "SPEED", 6, 1, length=8, input1=strip)
+    effect.speed_control, effect.speed_factor = "MULTIPLY", 0.5
+    return scene, effect
+
+
+def flipped(scene: Any, strip: Any) -> tuple[Any, Any]:
+    flip(scene, strip)
+    return scene, strip
+
+
+def scene_strip(scene: Any, strip: Any) -> tuple[Any, Any]:
+    outer = bpy.data.scenes.new("outer")
+    outer.render.resolution_x, outer.render.resolution_y = disks.WIDTH, disks.HEIGHT
+    outer.view_settings.view_transform = "Standard"
+    scene.frame_end = 8
+    shown = outer.sequence_editor_create().strips.new_scene("inner", scene, 1, 1)
+    shown.scene_input = "SEQUENCER"
+    shown.transform.offset_x = 10
+    bpy.context.window.scene = outer
+    return outer, shown
+
+
+def _render(scene: Any, strip: Any) -> Any:
+    asked = ask(scene, strip)
+    job = render_alone(asked)
+    shares = []
+    while True:
+        try:
+            shares.append(next(job))
+        except StopIteration as end:
+            assert shares[-1] == 1.0
+            return put_in_place(scene, asked, end.value)
+
+
+@pytest.mark.parametrize("edit", [meta, transparent_meta, slow_effect, flipped, scene_strip],
+                         ids=lambda edit: edit.__name__)
+def test_the_same_is_seen(edit: Callable[[Any, Any], tuple[Any, Any]], project: tuple[Any, Any],
+                          tmp_path: Path) -> None:
+    scene, strip = edit(*project)
+    bpy.ops.wm.save_mainfile()
+    start = int(strip.frame_final_start)
+    before = [disks.see(disks.render_frame(scene, frame, tmp_path / "seen.png")) for frame in range(start, start + 8)]
+    assert len({sight.disk_centre for sight in before}) > 3
+    new = _render(scene, strip)
+    assert new.type == ("MOVIE" if edit in (meta, slow_effect, flipped) else "IMAGE")
+    after = [disks.see(disks.render_frame(scene, frame, tmp_path / "seen.png")) for frame in range(start, start + 8)]
+    for one, other in zip(before, after, strict=True):
+        assert other.disk == pytest.approx(one.disk, rel=0.03)
+        assert other.disk_centre == pytest.approx(one.disk_centre, abs=0.3)
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == [], "a part was left behind"
+
+
+def test_it_is_black_until_it_is_covered(extension: None, film: Path, tmp_path: Path) -> None:
+    scene = build_project(film, disks.build_document(film), None)
+    strip = scene.sequence_editor.strips[0]
+    strip.frame_final_duration = 4
+    made = _make_meta(scene, strip)
+    scene.sequence_editor.active_strip = made
+    bpy.context.workspace.sequencer_scene = scene
+    assert not bpy.ops.faceblur.render_to_footage.poll()
+    bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "project.blend"))
+    assert bpy.ops.faceblur.render_to_footage() == {"FINISHED"}
+    new = scene.sequence_editor.active_strip
+    assert new.type == "MOVIE" and [fault.strip for fault in guard.check_scene(scene)] == [new.name]
+    assert disks.see(disks.render_frame(scene, 2, tmp_path / "seen.png")).disk == 0
+
+
+def test_a_second_one_replaces_nothing(project: tuple[Any, Any], tmp_path: Path) -> None:
+    scene, strip = meta(*project)
+    bpy.ops.wm.save_mainfile()
+    names = {ask(scene, strip).output.name}
+    (tmp_path / FOLDER).mkdir()
+    for _ in range(2):
+        (tmp_path / FOLDER / f"{ask(scene, strip).output.name}.mp4").touch()
+        names.add(ask(scene, strip).output.name)
+    assert len(names) == 3
+
+
+def test_what_cannot_be_rendered_is_refused(project: tuple[Any, Any]) -> None:
+    scene, strip = project
+    made = _make_meta(scene, strip)
+    with pytest.raises(FaceBlurError, match="in a meta strip"):
+        ask(scene, strip)
+    asked = ask(scene, made)
+    made.frame_start += 1
+    with pytest.raises(FaceBlurError, match="changed meanwhile"):
+        put_in_place(scene, asked, Path("film.mp4"))
+    bpy.ops.wm.read_homefile(use_empty=True)
+    scene = bpy.context.scene
+    colour = scene.sequence_editor_create().strips.new_effect("c", "COLOR", 1, 1, length=4)
+    with pytest.raises(FaceBlurError, match="Save the project"):
+        ask(scene, colour)
+
+
+def test_closing_it_leaves_nothing(project: tuple[Any, Any], tmp_path: Path) -> None:
+    scene, strip = meta(*project)
+    bpy.ops.wm.save_mainfile()
+    before = sorted(path.name for path in tmp_path.iterdir())
+    job = render_alone(ask(scene, strip), wait=False)
+    assert next(job) is None
+    job.close()
+    assert sorted(path.name for path in tmp_path.iterdir() if path.name != FOLDER) == before
+    assert list((tmp_path / FOLDER).iterdir()) == []
