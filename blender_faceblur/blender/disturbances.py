@@ -34,7 +34,7 @@ def find_disturbances(scene: bpy.types.Scene, strip: bpy.types.Strip) -> list[tu
 def find_moving_modifiers(strip: bpy.types.Strip) -> list[bpy.types.StripModifier]:
     """The modifiers before our cover that can move the picture: what was analysed is the picture of the file."""
     cover = find_modifier(strip)
-    found = []
+    found: list[bpy.types.StripModifier] = []
     for modifier in strip.modifiers:
         if modifier == cover:
             return found
