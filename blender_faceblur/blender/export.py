@@ -224,9 +224,9 @@ class _Work(Reporter):
             if outcome.status != "done" or outcome.output is None:
                 raise FaceBlurError(f"{film.source.name}: {outcome.reason}")
             film.output = outcome.output
-        replaced = [{"scene": scene, "strip": strip, "film": str(film.output.resolve())}
+        replaced = [{"scene": scene, "strip": strip, "film": film.output.name}
                     for film in self._films for scene, strip in film.strips]
-        sources = [{"source": str(film.source), "film": str(film.output.resolve())} for film in self._films]
+        sources = [{"source": str(film.source), "film": film.output.name} for film in self._films]
         self._now = Step(self._finished.name, len(self._films), len(self._films), 0, 0)
         job = {"project": str(self._copy.resolve()), "save": str(self._finished.resolve()), "replace": replaced,
                "sources": sources}
@@ -273,22 +273,22 @@ def finish_copy(job: dict[str, Any]) -> tuple[bpy.types.Scene, list[str]]:
     """Let the strips of the copy show the films, take everything of ours out of it, and save it.
 
     A scene of it, and sentences for the user. Keys of the job: project, save, replace (of each strip: scene, strip,
-    film), sources (of each film: source, film). Raises FaceBlurError unless all of it could be done.
+    film), sources (of each film: source, film); films are names of files beside the project. Raises FaceBlurError
+    unless all of it could be done.
     """
     data = _open(job["project"])
-    folder = str(Path(job["save"]).parent)
     strips = [(data.scenes[one["scene"]], data.scenes[one["scene"]].sequence_editor.strips_all[one["strip"]].name,
                one["film"]) for one in job["replace"]]
     _remove_covers()
     for scene, name, film in strips:
-        _show(scene.sequence_editor.strips_all[name], Path(film), folder)
+        _show(scene.sequence_editor.strips_all[name], film)
     films = {_find_real(one["source"]): one["film"] for one in reversed(job["sources"])}
     for sound in data.sounds:
         film = films.get(_find_real(bpy.path.abspath(sound.filepath, library=sound.library)))
         if film is not None and sound.packed_file is None:
-            sound.filepath = bpy.path.relpath(film, start=folder)
-    bare = {_find_real(bpy.path.abspath(strip.filepath)) for scene in data.scenes if scene.sequence_editor is not None
-            for strip in scene.sequence_editor.strips_all if strip.type == "MOVIE"}
+            sound.filepath = f"//{film}"
+    bare = {_find_real(bpy.path.abspath(path)) for scene in data.scenes if scene.sequence_editor is not None
+            for strip in scene.sequence_editor.strips_all for path in _list_shown(strip)}
     still: set[str] = set()
 
     def visit(owner: bpy.types.ID, path: str, _: object) -> str | None:
@@ -297,7 +297,7 @@ def finish_copy(job: dict[str, Any]) -> tuple[bpy.types.Scene, list[str]]:
             return None
         # A sound strip keeps the path that it was made with, beside that of its sound.
         if isinstance(owner, bpy.types.Scene) and real not in bare:
-            return bpy.path.relpath(films[real], start=folder)
+            return f"//{films[real]}"
         still.add(real)
         return None
 
@@ -326,16 +326,22 @@ def _find_real(path: str) -> str:
         return path
 
 
-def _show(strip: bpy.types.Strip, film: Path, folder: str) -> None:
-    """Let a strip show another file of the same size and length; everything else about it stays."""
+def _list_shown(strip: bpy.types.Strip) -> list[str]:
+    if strip.type == "MOVIE":
+        return [strip.filepath]
+    return [strip.directory + element.filename for element in strip.elements] if strip.type == "IMAGE" else []
+
+
+def _show(strip: bpy.types.Strip, film: str) -> None:
+    """Let a strip show a file beside the project, of the same size and length; everything else about it stays."""
     space = strip.colorspace_settings.name
     # A proxy is a small film of the old file.
     strip.use_proxy = False
     if strip.type == "MOVIE":
-        strip.filepath = bpy.path.relpath(str(film), start=folder)
+        strip.filepath = f"//{film}"
     else:
-        strip.directory = bpy.path.relpath(str(film.parent), start=folder) + "/"
-        strip.elements[0].filename = film.name
+        strip.directory = "//"
+        strip.elements[0].filename = film
     strip.colorspace_settings.name = space
 
 

@@ -216,9 +216,12 @@ def test_a_picture_is_exported_as_well(tmp_path: Path) -> None:
     document.source = SourceInfo("still.png", "image", disks.WIDTH, disks.HEIGHT, 1, Fraction(24),
                                  find_fingerprint(path))
     cover_footage(scene, strip, document, EffectSettings("solid", disks.COVER))
+    scene.sequence_editor.strips.new_image("bare", str(path), 9, 100)
     exported = _export(tmp_path / "out")
     assert exported.project.name == "Untitled.covered.blend"
+    assert len(exported.notes) == 1 and exported.notes[0].startswith("still.png is still in the copy")
     bpy.ops.wm.open_mainfile(filepath=str(exported.project))
+    assert bpy.context.scene.sequence_editor.strips["bare"].elements[0].filename == "still.png"
     assert bpy.context.scene.sequence_editor.strips["still"].elements[0].filename == "still.covered.png"
     sight = disks.see(disks.render_frame(bpy.context.scene, 1, tmp_path / "x.png"))
     assert sight.disk == 0 and sight.cover > 800
