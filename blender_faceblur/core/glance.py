@@ -33,6 +33,8 @@ class Code(IntEnum):
     FOLLOWED = 4
     GUESSED = 5
     DOUBTFUL = 6
+    UNSEEN = 7
+    """Nobody has looked for faces."""
 
 
 _LETTERS = {"l": Code.LOCKED, "d": Code.DETECTED, "f": Code.FOLLOWED, "i": Code.GUESSED, "h": Code.GUESSED}
@@ -80,6 +82,8 @@ class Overview:
     aside: list[Glance]
     doubts: list[Doubt]
     """Those that nobody has judged."""
+    analysed: list[int]
+    """Flat as `Glance.spans`: outside of it nobody has looked for faces; empty: looked everywhere."""
 
     def find_codes(self, off: Collection[str] = (), only: str = "") -> Codes:
         """The worst code of each source frame, over all tracks or `only` one; `off` are names of those switched off.
@@ -98,6 +102,10 @@ class Overview:
             for start, stop in zip(track.off[::2], track.off[1::2], strict=True):
                 own[start:stop][own[start:stop] > 0] = Code.OFF
             np.maximum(codes, own, out=codes)
+        if self.analysed and not only:
+            edges = [0, *self.analysed, self.frame_count]
+            for start, stop in zip(edges[::2], edges[1::2], strict=True):
+                codes[start:stop] = Code.UNSEEN
         return codes
 
     def find_doubtful(self, off: Collection[str] = (), only: str = "") -> Codes:
@@ -124,9 +132,10 @@ def read_overview(text: str) -> Overview | None:
         aside = [_read_track(track, count, expansion) for track in content.get("aside", ())]
         doubts = _find_open(content["source"], [_read_doubt(doubt) for doubt in content["doubts"]],
                             [str(line) for line in content.get("reviewed", ())])
+        analysed = _read_ranges(content.get("analysed", ()), count)
     except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError):
         return None
-    return Overview(count, expansion, {track.name: track for track in tracks}, aside, doubts)
+    return Overview(count, expansion, {track.name: track for track in tracks}, aside, doubts, analysed)
 
 
 def find_worst(codes: Codes, starts: NDArray[np.intp], stops: NDArray[np.intp]) -> Codes:

@@ -175,6 +175,17 @@ def test_a_lost_cover_is_told(scene: Any) -> None:
     assert "disk: its cover is gone, faces show" in list_words(draw(scene))
 
 
+def test_where_nobody_looked_all_is_covered(scene: Any, film: Path) -> None:
+    strip, document = find_strip(scene), make_document(film)
+    uncover(scene, strip)
+    document.analysed = [(5, 30)]
+    cover_footage(scene, strip, document, EFFECT)
+    assert "disk: not analysed here" not in str(draw(scene).words)
+    scene.frame_set(33)
+    assert "disk: not analysed here, all is covered" in list_words(draw(scene))
+    assert show(strip, 40, 1, 41) == "#" * 5 + "F" * 15 + "G" * 5 + "???" + "GG" + "#" * 10
+
+
 def test_what_lies_under_a_film_is_not_drawn(scene: Any, film: Path) -> None:
     above = scene.sequence_editor.strips.new_movie("above", str(film), 5, 1)
     assert [strip.name for strip in overlay.list_shown(scene)] == ["above"]
@@ -218,7 +229,7 @@ def show(strip: Any, width: int, left: float, right: float, alone: bool = False)
                                   True)
     assert found is not None
     first, codes, doubts = found
-    return " " * first + "".join("?" if doubt else ".oLDFG"[code] for code, doubt in zip(codes, doubts, strict=True))
+    return " " * first + "".join("?" if doubt else ".oLDFG?#"[code] for code, doubt in zip(codes, doubts, strict=True))
 
 
 FACE_02 = "." * 5 + "F" * 15 + "G" * 5 + "???" + "GG" + "." * 10
@@ -329,4 +340,4 @@ def test_handlers_come_and_go() -> None:
 
 
 def test_codes_have_colours() -> None:
-    assert {code.name.lower() for code in Code} - {"nothing"} < set(find_colors())
+    assert {code.name.lower() for code in Code} - {"nothing", "unseen"} < set(find_colors())

@@ -40,7 +40,7 @@ def read(document: TrackDocument) -> Overview:
 
 
 def show(codes: np.ndarray) -> str:
-    return "".join(".olDFG?"[code] for code in codes)
+    return "".join(".olDFG?#"[code] for code in codes)
 
 
 def test_the_worst_of_each_frame(document: TrackDocument) -> None:
@@ -52,6 +52,12 @@ def test_the_worst_of_each_frame(document: TrackDocument) -> None:
     assert show(overview.find_doubtful()) == "........??.....??..."
     assert show(overview.find_doubtful(only="Face 02")) == "........??.........."
     assert show(overview.find_doubtful(off={"Face 02"})) == "...............??..."
+
+
+def test_where_nobody_looked(document: TrackDocument) -> None:
+    document.analysed = [(3, 6), (7, 18)]
+    assert show(read(document).find_codes()) == "###DFF#GDGl.......##"
+    assert show(read(document).find_codes(only="Face 01")) == "..DDFFDG.Gl........."
 
 
 def test_a_judged_doubt_is_none(document: TrackDocument) -> None:

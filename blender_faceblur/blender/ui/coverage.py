@@ -24,9 +24,6 @@ from ..projection import RegionProjection, find_region_projection
 from .knowledge import find_switched_off, find_unit, look_at
 from .overlay import Color, find_fault
 
-UNCOVERED = 100
-"""Beside the codes of `Code`: faces of the strip show, or nobody knows."""
-
 _HATCH_PX = 6
 _LEAST_STRIP_PX = 9
 _BODY = (0.06, 0.94)
@@ -105,7 +102,7 @@ def find_columns(strip: bpy.types.Strip, view: RegionProjection, width: int, alo
     if fault or mask is None:
         if alone or not (is_used or strip.get(MUST_BE_COVERED)):
             return None
-        return first, np.full(stop - first, UNCOVERED, np.uint8), nothing
+        return first, np.full(stop - first, Code.UNSEEN, np.uint8), nothing
     known = look_at(mask)
     active = mask.layers.active
     only = next((cover.track for cover in known.covers if active is not None and cover.layer == active.name), "")
@@ -137,7 +134,7 @@ def _list_rectangles(first: int, codes: Codes, doubtful: Codes, low: float, high
                      colors: dict[str, Color]) -> list[tuple[Rectangle, Color]]:
     drawn: list[tuple[Rectangle, Color]] = [((first, low, first + len(codes), high), (0.0, 0.0, 0.0, 0.55))]
     for start, stop, code in find_runs(codes):
-        if code == UNCOVERED:
+        if code == Code.UNSEEN:
             drawn += [((x, low, min(x + _HATCH_PX, first + stop), high), colors["uncovered"])
                       for x in range(first + start, first + stop, 2 * _HATCH_PX)]
         elif code != Code.NOTHING:

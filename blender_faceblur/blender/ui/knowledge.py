@@ -61,8 +61,13 @@ class Known:
 
     stamp: object
     covers: list[Cover]
+    analysed: list[int]
+    """Flat as `Cover.spans`: outside of it nobody has looked for faces; empty: looked everywhere."""
     overview: Overview | None = None
     codes: dict[tuple[frozenset[str], str], tuple[Codes, Codes]] = field(default_factory=dict)
+
+    def is_unseen(self, source_frame: int) -> bool:
+        return bool(self.analysed) and bisect_right(self.analysed, source_frame) % 2 == 0
 
     def find_codes(self, off: frozenset[str], only: str = "") -> tuple[Codes, Codes] | None:
         """See `Overview.find_codes` and `find_doubtful`; None while the document has not been read."""
@@ -87,7 +92,8 @@ def look_at(mask: bpy.types.Mask) -> Known:
     key, stamp = mask.session_uid, _find_stamp(mask)
     known = _KNOWN.get(key)
     if known is None or known.stamp != stamp:
-        known = _KNOWN[key] = Known(stamp, _read_covers(mask), _READ.get(key, (0, None))[1])
+        known = _KNOWN[key] = Known(stamp, _read_covers(mask), list(mask[MARK].get("analysed", ())),
+                                    _READ.get(key, (0, None))[1])
         _UNREAD.add(key)
         if not bpy.app.timers.is_registered(_read_documents):
             bpy.app.timers.register(_read_documents, first_interval=_READ_AFTER_S)

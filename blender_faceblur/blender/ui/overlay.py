@@ -36,6 +36,12 @@ from .knowledge import Cover, Known, find_code, find_switched_off, find_unit, lo
 COUNT = 48
 """Points of an outline."""
 
+_MANY = 20
+"""From so many faces on, outlines have half as many."""
+
+_LEAST_NAMED_PX = 16
+"""How wide an outline is that has its name, unless its face is the active one."""
+
 _DOT = np.stack([np.cos(np.linspace(0, 2 * np.pi, 8, endpoint=False)),
                  np.sin(np.linspace(0, 2 * np.pi, 8, endpoint=False))], axis=1)
 _WORDS = {Code.OFF: "off", Code.LOCKED: "locked", Code.FOLLOWED: "", Code.DETECTED: "", Code.GUESSED: "guessed",
@@ -109,19 +115,20 @@ def compose(context: bpy.types.Context, scene: bpy.types.Scene, region: bpy.type
     is_used = any(MARK in mask for mask in bpy.data.masks)
     for strip in list_shown(scene, channel):
         projection = find_projection(scene, strip)
-        fault = find_fault(strip)
+        mask, fault = find_mask(strip), find_fault(strip)
+        known = look_at(mask) if mask is not None else None
+        length = mask.frame_end - mask.frame_start if mask is not None else 1
+        frame = find_source_frame(strip, scene.frame_current, max(length, 1))
+        if not fault and known is not None and frame is not None and known.is_unseen(frame):
+            fault = "not analysed here, all is covered"
         if fault and (is_used or strip.get(MUST_BE_COVERED)):
             corners = region_projection.project(np.array(projection.picture_outline()))
             drawing.thick.append((_close(corners), colors["uncovered"]))
             place = (float(corners[:, 0].mean()), float(corners[:, 1].max()) - 22 * unit)
             drawing.words.append((f"{strip.name}: {fault}", place, colors["uncovered"]))
-        mask = find_mask(strip)
-        if mask is None:
+        if known is None or frame is None:
             continue
-        frame = find_source_frame(strip, scene.frame_current, max(mask.frame_end - mask.frame_start, 1))
-        if frame is None:
-            continue
-        known, chosen = look_at(mask), mask.layers.active if strip == active else None
+        chosen = mask.layers.active if strip == active else None
         off = find_switched_off(mask, known)
         doubtful = known.overview.list_doubtful(frame) if known.overview is not None else set()
         faces = [(cover, find_code(known, cover, frame, cover.track in off, cover.track in doubtful))
@@ -129,7 +136,8 @@ def compose(context: bpy.types.Context, scene: bpy.types.Scene, region: bpy.type
         faces = [(cover, code) for cover, code in faces if code is not Code.NOTHING]
         if faces:
             numbers = np.array([cover.find_ellipse(frame) for cover, _ in faces])
-            outlines = region_projection.project(projection.project(find_outlines(numbers, COUNT)))
+            points = COUNT if len(faces) <= _MANY else COUNT // 2
+            outlines = region_projection.project(projection.project(find_outlines(numbers, points)))
             covered = numbers[[code is not Code.OFF for _, code in faces]]
             if STATE.on and len(covered):
                 look = find_look(strip, frame, covered, projection, region_projection)
@@ -142,7 +150,7 @@ def compose(context: bpy.types.Context, scene: bpy.types.Scene, region: bpy.type
         _add_aside(drawing, known, frame, projection, region_projection, colors, unit)
     if STATE.on:
         drawing.words.insert(0, ("Covers are seen through here; renders stay covered",
-                                 (region.width / 2, region.height - 70 * unit), colors["uncovered"]))
+                                 (region.width / 2, 10 * unit), colors["uncovered"]))
     return drawing
 
 
@@ -218,8 +226,9 @@ def _add_face(drawing: Drawing, cover: Cover, code: Code, outline: Array, color:
         (drawing.thick if is_active else drawing.thin).extend(
             (part, color) for part in (_cut(outline) if code is Code.OFF else [_close(outline)]))
     word = "drawn by hand" if cover.freehand else _WORDS[code]
-    words = (f"{cover.layer}: {word}" if word else cover.layer, _find_label(outline, unit), color)
-    drawing.words.insert(0 if is_active else len(drawing.words), words)
+    if is_active or float(outline[:, 0].max() - outline[:, 0].min()) > _LEAST_NAMED_PX * unit:
+        words = (f"{cover.layer}: {word}" if word else cover.layer, _find_label(outline, unit), color)
+        drawing.words.insert(0 if is_active else len(drawing.words), words)
 
 
 def _add_dots(drawing: Drawing, cover: Cover, frame: int, outline: Array, color: Color, unit: float,
@@ -279,15 +288,21 @@ def _put_lines(drawing: Drawing) -> None:
     for lines, width in ((drawing.thin, 1.5), (drawing.thick, 3.0)):
         if not lines:
             continue
-        points = np.concatenate([np.repeat(line, 2, axis=0)[1:-1] for line, _ in lines]).astype(np.float32)
-        counts = [2 * len(line) - 2 for line, _ in lines]
-        colors = np.repeat(np.array([color for _, color in lines], np.float32), counts, axis=0)
-        shade = np.broadcast_to(np.array((0, 0, 0, 0.45), np.float32), colors.shape)
+        counts = np.array([len(line) for line, _ in lines])
+        places = np.concatenate([line for line, _ in lines]).astype(np.float32)
+        # Each point begins a piece of a line, but for the last of each.
+        begins = np.delete(np.arange(len(places)), np.cumsum(counts) - 1)
+        points = places[np.stack([begins, begins + 1], axis=1).ravel()]
+        colors = np.repeat(np.array([color for _, color in lines], np.float32), 2 * (counts - 1), axis=0)
+        shade = np.full(colors.shape, (0.0, 0.0, 0.0, 0.45), np.float32)
         # A dark rim keeps a line visible on any picture.
-        for tone, more in ((np.ascontiguousarray(shade), 2.0), (colors, 0.0)):
+        for tone, more in ((shade, 2.0), (colors, 0.0)):
             shader.uniform_float("lineWidth", (width + more) * unit)
             batch_for_shader(shader, "LINES", {"pos": points, "color": tone}).draw(shader)
     gpu.state.blend_set("NONE")
+
+
+_Label = tuple[str, tuple[float, float, float, float], Color]
 
 
 def _put_words(drawing: Drawing, size: tuple[int, int], unit: float) -> None:
@@ -300,7 +315,7 @@ def _put_words(drawing: Drawing, size: tuple[int, int], unit: float) -> None:
     blf.size(font, 12 * unit)
     if len(_WIDTHS) > 1000:
         _WIDTHS.clear()
-    placed: list[tuple[str, tuple[float, float, float, float], Color]] = []
+    placed: list[_Label] = []
     for text, (x, y), color in drawing.words:
         width, height = _WIDTHS.get((text, unit), 0.0), 17 * unit
         if not width:
@@ -309,7 +324,7 @@ def _put_words(drawing: Drawing, size: tuple[int, int], unit: float) -> None:
         for lines in range(3):
             low = min(max(y + lines * height, 0), size[1] - height)
             box = left, low, left + width, low + height
-            if not any(box[0] < o[2] and o[0] < box[2] and box[1] < o[3] and o[1] < box[3] for _, o, _ in placed):
+            if _is_free(box, placed):
                 placed.append((text, box, color))
                 break
     if not placed:
@@ -326,3 +341,11 @@ def _put_words(drawing: Drawing, size: tuple[int, int], unit: float) -> None:
         blf.position(font, box[0] + 4 * unit, box[1] + 4.5 * unit, 0)
         blf.draw(font, text)
     gpu.state.blend_set("NONE")
+
+
+def _is_free(box: tuple[float, float, float, float], placed: list[_Label]) -> bool:
+    left, low, right, high = box
+    for _, other, _ in placed:
+        if left < other[2] and other[0] < right and low < other[3] and other[1] < high:
+            return False
+    return True
