@@ -15,6 +15,10 @@ from .portraits import FACE_PX, TILE_PX, Picture
 
 _NOISE = 0.01
 """Of the signal's power, for Wiener's filter."""
+_SPREADS = {"mosaic": 0.45, "blur": 0.65, "gaussian": 1.0}
+"""Standard deviations of what one picture does to a point, in blocks: a box has 0.29, B-splines 0.58."""
+_SHOT_SPREADS = {"mosaic": 0.41, "blur": 0.71}
+"""The same of the sum of a shot's frames: two boxes, or a box and B-splines and where they begin."""
 _STEPS = 4
 """Positions of the moving face within a block, across and down: 16 frames."""
 
@@ -29,6 +33,11 @@ class Setting:
     @property
     def block_px(self) -> float:
         return FACE_PX / self.samples
+
+    @property
+    def can_be_computed(self) -> bool:
+        """Whether `imitate` knows it."""
+        return self.kind in ("mosaic", "blur")
 
     def __str__(self) -> str:
         return f"{self.kind} {self.samples}" if self.samples else self.kind
@@ -55,9 +64,7 @@ def deconvolve(covered: Picture, setting: Setting) -> Picture:
         count = TILE_PX // FACE_PX * setting.samples
         blocks = cv2.resize(covered, (count, count), interpolation=cv2.INTER_AREA)
         picture = np.asarray(cv2.resize(blocks, (TILE_PX, TILE_PX), interpolation=cv2.INTER_CUBIC), np.uint8)
-    # The standard deviations, in blocks, of a box (0.29) with what is laid through it; 0.58 more for B-splines.
-    spread = 0.45 if setting.kind == "mosaic" else 0.65
-    return _lay_in(covered, _filter(picture, spread * setting.block_px))
+    return _lay_in(covered, _filter(picture, _SPREADS[setting.kind] * setting.block_px))
 
 
 def sum_shot(bare: Picture, covered: Picture, setting: Setting) -> Picture:
@@ -78,9 +85,7 @@ def sum_shot(bare: Picture, covered: Picture, setting: Setting) -> Picture:
 
 def deconvolve_sum(summed: Picture, setting: Setting) -> Picture:
     """Wiener's filter, as `deconvolve`, for what `sum_shot` gives."""
-    # Two boxes, or a box and B-splines.
-    spread = 0.41 if setting.kind == "mosaic" else 0.71
-    return _lay_in(summed, _filter(summed, spread * setting.block_px))
+    return _lay_in(summed, _filter(summed, _SHOT_SPREADS[setting.kind] * setting.block_px))
 
 
 ATTACKS: dict[str, Attack] = {

@@ -1,20 +1,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Portraits for bench strength: read from a folder, laid out alike, photographed again, and gathered from git clones.
-
-`python -m benchmarks.portraits CLONES FOLDER` makes a folder of people of whom there are two different photographs.
-CLONES holds three clones from github.com: voteview/member_photos, Reform-to/congress-photos (both official portraits
-of members of the United States Congress, in the public domain) and unitedstates/congress-legislators, which says who is
-who.
-"""
+"""Portraits for bench strength: read from a folder, laid out alike, photographed again, gathered from git clones."""
 
 from __future__ import annotations
 
-import argparse
 import csv
 import io
 import re
 import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -153,7 +145,12 @@ def compare_photographs(a: Tile, b: Tile) -> float:
 
 
 def gather(clones: Path, folder: Path) -> int:
-    """Write two different photographs of each person into `folder`; how many people that are."""
+    """Write two different photographs of each person into `folder`; how many people that are.
+
+    `clones` holds three clones from github.com: voteview/member_photos and Reform-to/congress-photos (both official
+    portraits of members of the United States Congress, in the public domain) and unitedstates/congress-legislators,
+    which says who is who. FaceBlurError when one is missing or cannot be read.
+    """
     photos, directory, people = (_find_clone(clones, name) for name in
                                  ("member_photos", "congress-photos", "congress-legislators"))
     numbers: dict[str, int] = {}
@@ -199,23 +196,7 @@ def _find_clone(clones: Path, name: str) -> Path:
 
 
 def _git(repository: Path, *arguments: str) -> bytes:
-    return subprocess.run(["git", "-C", str(repository), *arguments], check=True, capture_output=True).stdout
-
-
-def main() -> int:
-    assert __doc__ is not None
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.portraits", description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("clones", type=Path)
-    parser.add_argument("folder", type=Path)
-    options = parser.parse_args()
-    try:
-        print(f"{gather(options.clones, options.folder)} people with two photographs each in {options.folder}")
-    except FaceBlurError as error:
-        print(error, file=sys.stderr)
-        return 1
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    done = subprocess.run(["git", "-C", str(repository), *arguments], check=False, capture_output=True)
+    if done.returncode != 0:
+        raise FaceBlurError(f"{repository} cannot be read: {done.stderr.decode(errors='replace').strip()}")
+    return done.stdout

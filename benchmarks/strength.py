@@ -2,7 +2,7 @@
 """How well a covered face can still be found and recognised: build.py bench strength FOLDER.
 
 FOLDER holds portraits: a picture for each person, or a folder for each with two different photographs; at least 100
-people. `python -m benchmarks.portraits` makes one. docs/strength.md says what is measured and what came out.
+people. docs/strength.md says where to get them, what is measured and what came out.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ from tools.models import fetch_models
 from .accuracy import describe_machine
 from .attacks import ATTACKS, ON_SHOTS, Setting, list_values, show_only_covered, sum_shot
 from .obscuring import draw_cover, imitate, render_tiles, to_levels, to_linear
-from .portraits import FACE_HEIGHT, FACE_PX, Picture, Tile, find_middle, photograph_again, read_people
+from .portraits import FACE_HEIGHT, FACE_PX, Picture, Tile, find_middle, gather, photograph_again, read_people
 
 SAMPLES = (2, 3, 4, 5, 6, 8, 12, 16)
-SETTINGS = (*(Setting(kind, samples) for kind in ("mosaic", "blur") for samples in SAMPLES), Setting("erase", 0),
-            Setting("solid", 0))
+SETTINGS = (*(Setting(kind, samples) for kind in ("mosaic", "blur") for samples in SAMPLES),
+            *(Setting("gaussian", samples) for samples in (4, 6, 8)), Setting("erase", 0), Setting("solid", 0))
 ANOTHER, SAME = "another photograph", "the same photograph, taken again"
 FEW = ("deconvolved", "16 frames, deconvolved")
 """What is tried where the attacker owns the very photograph."""
@@ -107,8 +107,10 @@ class Side:
     tiles: list[Tile]
     covered: list[Picture] = field(default_factory=list)
 
-    def embed(self, recognizer: Recognizer, pictures: Iterable[Picture]) -> NDArray[np.float32]:
-        return np.array([recognizer.embed(recognizer.align(picture, tile.landmarks))
+    def embed(self, recognizer: Recognizer, pictures: Iterable[Picture],
+              usual: NDArray[np.float64] | None = None) -> NDArray[np.float32]:
+        """`usual` are landmarks for all of them: nobody sees those of a covered face, and they would tell who it is."""
+        return np.array([recognizer.embed(recognizer.align(picture, tile.landmarks if usual is None else usual))
                          for picture, tile in zip(pictures, self.tiles, strict=True)])
 
 
@@ -127,6 +129,7 @@ class Bench:
         self._pairs[SAME] = Side(again), Side(firsts[:_OWNED])
         self._clear = {probes: gallery.embed(recognizer, (tile.picture for tile in gallery.tiles))
                        for probes, (_, gallery) in self._pairs.items()}
+        self._usual = np.mean([tile.landmarks for tile in firsts], axis=0)
         self._detectors = list_detectors()
 
     def close(self) -> None:
@@ -143,7 +146,7 @@ class Bench:
             return row
         self._cover(setting)
         row.found = self._find(self._looked_at().covered)
-        if setting.samples:
+        if setting.can_be_computed:
             row.imitation = self._check_imitation(setting)
         for probes, (side, gallery) in self._pairs.items():
             values = [np.array([list_values(picture, setting) for picture in one.covered]) for one in (side, gallery)]
@@ -161,18 +164,19 @@ class Bench:
         """
         sides = self._pairs[probes]
         shots: list[list[Picture]] = []
-        if setting.samples:
+        if setting.can_be_computed:
             shots = [[sum_shot(tile.picture, picture, setting)
                       for tile, picture in zip(side.tiles, side.covered, strict=True)] for side in sides]
         for attack, change in (ATTACKS | ON_SHOTS).items():
             wanted = ("plain",) if not setting.samples else FEW if probes == SAME else (*ATTACKS, *ON_SHOTS)
-            if attack not in wanted:
+            if attack not in wanted or (attack in ON_SHOTS and not shots):
                 continue
             pictures = shots if attack in ON_SHOTS else [side.covered for side in sides]
             changed = [[change(picture, setting) for picture in part] for part in pictures]
             if probes == SAME:
                 changed = [[show_only_covered(picture) for picture in part] for part in changed]
-            yield attack, [side.embed(self._recognizer, part) for side, part in zip(sides, changed, strict=True)]
+            yield attack, [side.embed(self._recognizer, part, self._usual)
+                           for side, part in zip(sides, changed, strict=True)]
 
     def _cover(self, setting: Setting) -> None:
         for side in (side for pair in self._pairs.values() for side in pair):
@@ -264,6 +268,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="build.py bench strength", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="portraits: pictures, or a folder for each person")
+    parser.add_argument("--gather", type=Path, metavar="CLONES", help="first fill FOLDER out of git clones in CLONES")
     parser.add_argument("--people", type=int, default=1000, metavar="N", help="no more people than this")
     parser.add_argument("--settings", nargs="+", metavar="EFFECT[:SAMPLES]", help="only these, as in mosaic:6 solid")
     parser.add_argument("--recogniser", default="dlib_resnet", metavar="NAME", help="dlib_resnet or sface")
@@ -284,6 +289,8 @@ def measure(options: argparse.Namespace) -> list[str]:
     if missing:
         raise FaceBlurError(f"Nothing can be recognised: {missing[options.recogniser]}")
     kind = find_recognizer(options.recogniser)
+    if options.gather is not None:
+        print(f"{gather(options.gather, options.folder)} people with two photographs each in {options.folder}")
     people = list(read_people(options.folder, options.people).values())
     if len(people) < LEAST_PEOPLE:
         raise FaceBlurError(f"{options.folder}: faces of {len(people)} people were found; {LEAST_PEOPLE} are needed.")
