@@ -167,11 +167,11 @@ def put_in_place(scene: bpy.types.Scene, asked: Asked, made: Path) -> bpy.types.
     name = f"{strip.name} rendered"
     if made.is_dir():
         files = sorted(path.name for path in made.iterdir())
-        new = strips.new_image(name, str(made / files[0]), channel, asked.start, fit_method="ORIGINAL")
+        new = strips.new_image(name, _find_path(made / files[0]), channel, asked.start, fit_method="ORIGINAL")
         for file in files[1:]:
             new.elements.append(file)
     else:
-        new = strips.new_movie(name, str(made), channel, asked.start, fit_method="ORIGINAL")
+        new = strips.new_movie(name, _find_path(made), channel, asked.start, fit_method="ORIGINAL")
     new.channel = channel
     new.blend_type = strip.blend_type
     new[ORIGINAL], new[MUST_BE_COVERED] = strip.name, True
@@ -183,6 +183,11 @@ def put_in_place(scene: bpy.types.Scene, asked: Asked, made: Path) -> bpy.types.
         other.select = other == new
     scene.sequence_editor.active_strip = new
     return new
+
+
+def _find_path(path: Path) -> str:
+    """Relative to the project, beside which it lies."""
+    return str(bpy.path.relpath(str(path)))
 
 
 def _render(job: dict[str, Any]) -> None:
