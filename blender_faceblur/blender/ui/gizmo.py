@@ -176,7 +176,8 @@ def _settle_later(matrix: Matrix, frame: int, track: str, projection: Projection
         far = max(abs(a - b) for a, b in ((before.cx, cover.cx), (before.cy, cover.cy), (before.rx, cover.rx),
                                           (before.ry, cover.ry), (before.rx * before.angle, before.rx * cover.angle)))
         if far > _SAME_PX:
-            bpy.ops.faceblur.set_cover("EXEC_DEFAULT", center=(cover.cx, cover.cy), radii=(cover.rx, cover.ry),
+            # True: a step of undo, which operators called from Python are not by themselves.
+            bpy.ops.faceblur.set_cover("EXEC_DEFAULT", True, center=(cover.cx, cover.cy), radii=(cover.rx, cover.ry),
                                        angle=cover.angle, track=track)
 
     bpy.app.timers.register(settle, first_interval=0.0)
