@@ -57,7 +57,7 @@ def run(job: dict[str, Any]) -> None:
     from ..core.keyframes import opacity_spans
     from ..core.types import FaceBlurError
     from .compositing import EffectSettings
-    from .export import open_footage
+    from .export import open_footage, render_pictures
     from .project import add_sound, build_project
     from .render import RenderSettings, render_film, render_still
 
@@ -77,22 +77,27 @@ def run(job: dict[str, Any]) -> None:
     asked = job.get("render")
     if asked:
         settings = RenderSettings(Path(asked["output"]), asked["codec"], asked["quality"])
-        if document.source.kind == "image":
+        total = scene.frame_end - scene.frame_start + 1
+
+        def tell(done: int) -> None:
+            send(type="progress", stage="render", done=done, total=total)
+
+        if document.source.kind != "movie":
             strip = next(strip for strip in scene.sequence_editor.strips if strip.type == "IMAGE")
             picture = bpy.data.images.load(strip.directory + strip.elements[0].filename)
             channels, depth = find_channels(picture)
-            render_still(scene, settings, channels, depth)
+            if "files" in job:
+                render_pictures(scene, job["files"], settings, channels, depth, tell)
+            else:
+                render_still(scene, settings, channels, depth)
         else:
-            total = scene.frame_end - scene.frame_start + 1
             spans = [span for track in document.tracks if track.samples for span in opacity_spans(track)]
             spans += document.unseen_spans()
             if "project" in job or (effect is not None and effect.inverse):
                 # What an editor has drawn or changed is in no document; and all but the faces is in every frame.
                 spans = [(0, total)]
-            render_film(
-                scene, settings, spans, lambda done: send(type="progress", stage="render", done=done, total=total)
-            )
-        if not settings.output.is_file():
+            render_film(scene, settings, spans, tell)
+        if not settings.output.exists():
             raise FaceBlurError("Blender rendered without an error, but there is no file.")
     source = document.source
     send(

@@ -28,10 +28,11 @@ from ..workplace import Workplace, replace_file
 from .compositing import MARK
 from .cover import MUST_BE_COVERED, find_lost_mask, find_mask
 from .edit_masks import find_helper
-from .footage import find_footage
+from .footage import Footage, find_footage
 from .guard import asks_for_review, check_strip
 from .masks import find_document_text, read_document
-from .project import CACHE_MB, add_footage, set_format
+from .project import CACHE_MB, FIRST_FRAME, add_footage, set_format
+from .render import RenderSettings, render_still
 from .strips import cover_strip, find_modifier, remove_strip
 
 OWN_MARK = ".covered"
@@ -62,9 +63,10 @@ class Exported:
 
 @dataclass(slots=True)
 class _Film:
-    """A film to be made, and the strips (scene, name) that show it."""
+    """A film to be made, and the strips (scene, name) that show it. Of a sequence `files` are the pictures' names."""
 
     source: Path
+    files: tuple[str, ...]
     document: TrackDocument
     strips: list[tuple[str, str]]
     output: Path
@@ -85,7 +87,7 @@ def export_covered(folder: Path, overwrite: bool = False, quality: str = "high",
     with Workplace() as workplace:
         copy, finished = (workplace.name_part(project, ".blend") for _ in range(2))
         _save_copy(copy)
-        work = _Work(films, copy, finished, settings, workplace.folder)
+        work = _Work(films, copy, finished, settings, workplace)
         with closing(work.run(wait)) as steps:
             yield from steps
         replace_file(finished, project)
@@ -94,7 +96,7 @@ def export_covered(folder: Path, overwrite: bool = False, quality: str = "high",
 
 def _plan(folder: Path) -> list[_Film]:
     """The films to be made: one for all strips that show the same file under the same cover."""
-    films: dict[tuple[Path, str, str], _Film] = {}
+    films: dict[tuple[Footage, str, str], _Film] = {}
     taken: set[str] = set()
     for scene in bpy.data.scenes:
         for strip in scene.sequence_editor.strips_all if scene.sequence_editor is not None else ():
@@ -107,14 +109,14 @@ def _plan(folder: Path) -> list[_Film]:
                 if fault.shows:
                     raise FaceBlurError(f"'{strip.name}' would show faces: {fault.text}")
             footage = find_footage(strip)
-            if footage.files:
-                raise FaceBlurError(f"'{strip.name}' is a sequence of pictures: make a film of it first.")
+            if len(set(footage.files)) != len(footage.files):
+                raise FaceBlurError(f"'{strip.name}' shows a picture several times, which cannot be exported.")
             mask = find_mask(strip) or find_lost_mask(strip)
             if modifier is None or mask is None:
                 raise FaceBlurError(f"'{strip.name}' has lost its mask: detect its faces again.")
-            key = footage.path, modifier.node_group.name, mask.name
+            key = footage, modifier.node_group.name, mask.name
             if key not in films:
-                films[key] = _Film(footage.path, read_document(mask), [],
+                films[key] = _Film(footage.path, footage.files, read_document(mask), [],
                                    _name_output(folder, footage.path, taken))
             films[key].strips.append((scene.name, strip.name))
     if not films:
@@ -141,7 +143,8 @@ def _check_places(project: Path, films: list[_Film], overwrite: bool) -> None:
     if bpy.data.filepath and project.exists() and project.samefile(bpy.data.filepath):
         raise FaceBlurError("This project is an export itself; name another folder.")
     # Which ending a film gets depends on its sound.
-    names = [project.name, *(f"{glob.escape(film.output.stem)}.*" for film in films)]
+    names = [project.name, *(glob.escape(film.output.name if film.files else film.output.stem) +
+                             ("" if film.files else ".*") for film in films)]
     there = [path for name in names for path in sorted(project.parent.glob(name))]
     if there and not overwrite:
         raise FaceBlurError(f"{there[0]} exists already; name another folder.")
@@ -166,11 +169,12 @@ class _Stopped(Exception):
 class _Work(Reporter):
     """The part that knows no bpy, in a thread: the batch renders, brings sound and picture together and checks."""
 
-    def __init__(self, films: list[_Film], copy: Path, finished: Path, settings: Settings, folder: Path) -> None:
+    def __init__(self, films: list[_Film], copy: Path, finished: Path, settings: Settings,
+                 workplace: Workplace) -> None:
         super().__init__()
         self.notes: list[str] = []
         self._films, self._copy, self._finished = films, copy, finished
-        self._settings, self._folder = settings, folder
+        self._settings, self._workplace = settings, workplace
         self._told: queue.Queue[Step | None] = queue.Queue()
         self._stopped = threading.Event()
         self._now = Step("", 0, len(films), 0, 0)
@@ -219,6 +223,9 @@ class _Work(Reporter):
             name, total = film.output.stem.removesuffix(OWN_MARK), film.document.source.frame_count
             self._now = Step(name, number, len(self._films), 0, total)
             # One by one: the first that fails ends all.
+            if film.files:
+                self._make_pictures(film)
+                continue
             outcome = run_batch([Job(film.source, film.output)], self._settings, self, self._give_document(film),
                                 self._render(film))[0]
             if outcome.status != "done" or outcome.output is None:
@@ -226,11 +233,28 @@ class _Work(Reporter):
             film.output = outcome.output
         replaced = [{"scene": scene, "strip": strip, "film": film.output.name}
                     for film in self._films for scene, strip in film.strips]
-        sources = [{"source": str(film.source), "film": film.output.name} for film in self._films]
+        sources = [{"source": str(film.source / film.files[0] if film.files else film.source), "film": film.output.name}
+                   for film in self._films]
         self._now = Step(self._finished.name, len(self._films), len(self._films), 0, 0)
         job = {"project": str(self._copy.resolve()), "save": str(self._finished.resolve()), "replace": replaced,
                "sources": sources}
-        run_blender_job(job, self._folder, self._settings.blender, self.tell, self.warn)
+        run_blender_job(job, self._workplace.folder, self._settings.blender, self.tell, self.warn)
+
+    def _make_pictures(self, film: _Film) -> None:
+        """The pictures of a sequence, under their own names, in a folder."""
+        folder = self._workplace.folder
+        part = self._workplace.make_part_folder(film.output)
+        write_document(film.document, folder / "tracks.json")
+        job = {"source": str(film.source), "files": film.files, "tracks": str(folder / "tracks.json"), "effect": None,
+               "render": {"output": str(part.resolve()), "codec": self._settings.codec,
+                          "quality": self._settings.quality}}
+        self._render(film)(job, folder, self._settings.blender, self.tell, self.warn)
+        try:
+            film.output.mkdir(exist_ok=True)
+        except OSError as error:
+            raise FaceBlurError(f"{film.output} cannot be made: {error.strerror}.") from error
+        for name in film.files:
+            replace_file(part / name, film.output / name)
 
     def _give_document(self, film: _Film) -> Callable[..., None]:
         def write(source: Path, tracks: Path, *_: object) -> None:
@@ -262,11 +286,28 @@ def open_footage(job: dict[str, Any], document: TrackDocument) -> bpy.types.Scen
     group = modifier.node_group
     scene = bpy.data.scenes.new("Face Blur Export")
     set_format(scene, document.source)
-    footage = add_footage(scene, Path(job["source"]), document.source)
+    if "files" in job:
+        first, *others = job["files"]
+        footage = scene.sequence_editor_create().strips.new_image(
+            "Pictures", str(Path(job["source"]) / first), 1, FIRST_FRAME, fit_method="ORIGINAL")
+        for name in others:
+            footage.elements.append(name)
+    else:
+        footage = add_footage(scene, Path(job["source"]), document.source)
     # What the film is said to hold stays with the strip: its numbers pass through as they are.
     footage.colorspace_settings.name = "sRGB"
     cover_strip(scene, footage, mask, group)
     return scene
+
+
+def render_pictures(scene: bpy.types.Scene, files: list[str], settings: RenderSettings, channels: str, depth: int,
+                    progress: Callable[[int], None]) -> None:
+    """Render frame for frame into pictures of those names in the folder `settings.output`; see `render_still`."""
+    for number, name in enumerate(files):
+        render_still(scene, replace(settings, output=settings.output / name), channels, depth, FIRST_FRAME + number)
+        if not (settings.output / name).is_file():
+            raise FaceBlurError(f"Blender rendered {name} without an error, but there is no file.")
+        progress(number + 1)
 
 
 def finish_copy(job: dict[str, Any]) -> tuple[bpy.types.Scene, list[str]]:
@@ -339,6 +380,8 @@ def _show(strip: bpy.types.Strip, film: str) -> None:
     strip.use_proxy = False
     if strip.type == "MOVIE":
         strip.filepath = f"//{film}"
+    elif len(strip.elements) > 1:
+        strip.directory = f"//{film}/"
     else:
         strip.directory = "//"
         strip.elements[0].filename = film

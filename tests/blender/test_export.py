@@ -24,7 +24,15 @@ from blender_faceblur.blender.edit_masks import open_masks  # noqa: E402
 from blender_faceblur.blender.export import Exported, export_covered  # noqa: E402
 from blender_faceblur.blender.masks import read_document  # noqa: E402
 from blender_faceblur.blender.strips import find_modifier  # noqa: E402
-from blender_faceblur.core.types import FaceBlurError  # noqa: E402
+from blender_faceblur.core.types import (  # noqa: E402
+    Ellipse,
+    Evidence,
+    FaceBlurError,
+    Sample,
+    SourceInfo,
+    Track,
+    TrackDocument,
+)
 from blender_faceblur.delivery.verify import read_sound  # noqa: E402
 
 from . import disks  # noqa: E402
@@ -200,7 +208,6 @@ def test_a_strip_without_a_cover_is_told(scene: Any, film: Path, tmp_path: Path)
 def test_a_picture_is_exported_as_well(tmp_path: Path) -> None:
     import cv2
 
-    from blender_faceblur.core.types import SourceInfo
     from blender_faceblur.sources import find_fingerprint
 
     picture = np.full((disks.HEIGHT, disks.WIDTH, 3), 90, np.uint8)
@@ -225,6 +232,45 @@ def test_a_picture_is_exported_as_well(tmp_path: Path) -> None:
     assert bpy.context.scene.sequence_editor.strips["still"].elements[0].filename == "still.covered.png"
     sight = disks.see(disks.render_frame(bpy.context.scene, 1, tmp_path / "x.png"))
     assert sight.disk == 0 and sight.cover > 800
+
+
+def test_a_sequence_of_pictures_is_exported_as_one(tmp_path: Path) -> None:
+    import cv2
+
+    from blender_faceblur.sources.sequence import fingerprint_files
+
+    folder = tmp_path / "shots"
+    folder.mkdir()
+    y, x = np.mgrid[0:disks.HEIGHT, 0:disks.WIDTH] + 0.5
+    names = [f"b{number}.png" for number in (7, 3, 12)]
+    for number, name in enumerate(names):
+        cx, cy = disks.place_disk(10 * number)
+        grey = np.where((x - cx) ** 2 + (y - cy) ** 2 < disks.RADIUS**2, 235, 90).astype(np.uint8)
+        cv2.imwrite(str(folder / name), np.repeat(grey[..., None], 3, 2))
+    bpy.ops.wm.read_factory_settings(app_template="Video_Editing")
+    scene = bpy.context.workspace.sequencer_scene or bpy.context.scene
+    scene.render.resolution_x, scene.render.resolution_y = disks.WIDTH, disks.HEIGHT
+    scene.view_settings.view_transform = "Standard"
+    strip = scene.sequence_editor_create().strips.new_image("shots", str(folder / names[0]), 2, 5)
+    for name in names[1:]:
+        strip.elements.append(name)
+    source = SourceInfo(names[0], "sequence", disks.WIDTH, disks.HEIGHT, 3, Fraction(24),
+                        fingerprint_files(folder, names))
+    samples = [Sample(n, Ellipse(*disks.place_disk(10 * n), disks.RADIUS, disks.RADIUS), Evidence.DETECTED, 1.0)
+               for n in range(3)]
+    document = TrackDocument(source, "balanced", 1.4, [], [], [Track("Face 01", samples)], [])
+    cover_footage(scene, strip, document, EffectSettings("solid", disks.COVER))
+    exported = _export(tmp_path / "out")
+    assert sorted(path.name for path in (tmp_path / "out" / "shots.covered").iterdir()) == sorted(names)
+    with pytest.raises(FaceBlurError, match="exists already"):
+        _export(tmp_path / "out")
+    bpy.ops.wm.open_mainfile(filepath=str(exported.project))
+    strip = bpy.context.scene.sequence_editor.strips["shots"]
+    assert [element.filename for element in strip.elements] == names
+    for number in range(3):
+        sight = disks.see(disks.render_frame(bpy.context.scene, 5 + number, tmp_path / "x.png"))
+        place = disks.place_disk(10 * number)
+        assert sight.disk == 0 and np.hypot(sight.cover_centre[0] - place[0], sight.cover_centre[1] - place[1]) < 2
 
 
 def test_what_would_show_a_face_is_refused(scene: Any, tmp_path: Path) -> None:
