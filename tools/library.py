@@ -14,18 +14,7 @@ from .lint import ROOT
 
 PICTURE = (1920, 1080)
 FACE_PX = 135.0
-"""What the groups' numbers are made for until somebody sets others: faces an eighth as wide as such a picture is high.
-"""
-
-MEANINGS = {
-    "mosaic": "Blocks, each the mean of what it hides",
-    "blur": "Smooth, drawn from as few samples as the mosaic, so that nothing more can be got back",
-    "solid": "One colour; nothing of the face remains",
-    "erase": "Filled from what surrounds it; nothing of the face remains",
-    "gaussian": "A soft blur for its look only. Weak: it can be sharpened again",
-    "image": "A picture of your own over each cover, on one colour; nothing of the face remains",
-}
-"""Of each effect, for the asset browser."""
+"""What the groups' numbers are made for until somebody sets others: faces as wide as an eighth of the height."""
 
 
 def build_library(output: Path) -> None:
@@ -37,8 +26,10 @@ def build_library(output: Path) -> None:
 
     from blender_faceblur.blender.compositing import MARK, EffectSettings, build_strip_group
     from blender_faceblur.blender.effects import EFFECTS
+    from blender_faceblur.blender.preferences import EFFECT_ITEMS
 
     bpy.ops.wm.read_factory_settings(use_empty=True)
+    meanings = {name: meaning for name, _, meaning in EFFECT_ITEMS}
     groups = set()
     for effect in EFFECTS:
         name = f"Face Blur: {effect.label}"
@@ -46,7 +37,7 @@ def build_library(output: Path) -> None:
         # Only those that the extension has put on a strip are its own.
         del tree[MARK]
         tree.asset_mark()
-        tree.asset_data.description = MEANINGS[effect.name]
+        tree.asset_data.description = meanings[effect.name]
         tree.asset_data.author = "Face Blur"
         tree.asset_data.license = "GPL-3.0-or-later"
         tree.asset_data.tags.new("Face Blur")
