@@ -22,9 +22,10 @@ COMMANDS = {
     "demo": ("tools.demo", "make a short film of a real face and blur it"),
     "package": ("tools.package", "build the extension's zips for Blender"),
     "library": ("tools.library", "build a .blend file of the effects, for projects without the extension"),
-    "bench": ("benchmarks.", "measure: bench speed CLIP, bench accuracy [FOLDER], bench strength FOLDER"),
+    "bench": ("benchmarks.", "measure: bench speed CLIP, bench accuracy [FOLDER], bench strength FOLDER, "
+              "bench identity FOLDER"),
 }
-BENCHMARKS = ("accuracy", "speed", "strength")
+BENCHMARKS = ("accuracy", "identity", "speed", "strength")
 ON_REQUEST = ("five",)
 """Presets whose weights and packages are fetched only when they are named."""
 NEED_TEST_PACKAGES = ("test", "lint", "demo", "bench accuracy")

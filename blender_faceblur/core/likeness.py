@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import itertools
 import math
-from bisect import bisect_right
 from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
@@ -38,13 +37,13 @@ SAME: tuple[tuple[float, float], ...] = ((0.40, 0.22), (0.45, 0.11), (0.50, 0.03
 USABLE, GOOD = 0.12, 0.35
 """Below the first a view says nothing; from the second on it also says who somebody is not."""
 
-SAME_GROUP, NEVER_SAME = 0.52, 0.72
+SAME_GROUP, NEVER_SAME = 0.58, 0.72
 """Mean distance up to which tracks are suggested as one person's, and beyond which no two of them may be."""
 
 _NOTHING, _SOMETHING = 0.44, 0.54
 """How far from a face in which nothing can be told one must be to count at all, and wholly."""
 
-_BEST_VIEWS = 6
+_BEST_VIEWS, _LEAST_GROUPED = 6, 2
 _DOUBLE = 0.3
 _APART_FRAMES = 2
 
@@ -133,9 +132,9 @@ def find_median(distances: Array, views: Sequence[View]) -> float:
     return float(distances[order[min(int(np.searchsorted(np.cumsum(weights), half)), len(order) - 1)]])
 
 
-def choose_best(views: Iterable[View], most: int = _BEST_VIEWS) -> list[View]:
-    """The usable views that count most, best first."""
-    return sorted((v for v in views if v.quality >= USABLE), key=lambda v: -v.quality)[:most]
+def choose_best(views: Iterable[View], most: int = _BEST_VIEWS, least: float = USABLE) -> list[View]:
+    """The views of at least the quality `least` that count most, best first."""
+    return sorted((v for v in views if v.quality >= least), key=lambda v: -v.quality)[:most]
 
 
 def find_apart(tracks: Iterable[Track]) -> set[tuple[str, str]]:
@@ -197,7 +196,9 @@ def group_tracks(
     than `NEVER_SAME`, never come into one group.
     """
     keys = list(views)
-    best = [choose_best(views[key]) for key in keys]
+    # Poor views are near to anybody's.
+    best = [choose_best(views[key], least=GOOD) for key in keys]
+    best = [looks if len(looks) >= _LEAST_GROUPED else [] for looks in best]
     count = len(keys)
     distance = np.full((count, count), np.inf)
     for i, j in itertools.combinations(range(count), 2):
@@ -240,9 +241,3 @@ def describe_rate(rate: float) -> str:
 def _round_to_one_digit(value: float) -> str:
     digits = max(len(str(int(value))) - 1, 0)
     return f"{round(value / 10**digits) * 10**digits:,}".replace(",", " ")
-
-
-def find_view_at(views: Sequence[View], source_frame: int) -> View | None:
-    """The last view at or before a frame; views are sorted by frame."""
-    at = bisect_right(views, source_frame, key=lambda v: v.source_frame)
-    return views[at - 1] if at else None

@@ -200,17 +200,18 @@ def _match(
     distances = measure_distances(seen, person.references)
     decision.distance = find_median(distances, seen)
     used: list[tuple[View, float]] = []
-    others = [v.source_frame for v, d in zip(seen, distances, strict=True) if v.quality >= GOOD and d >= _OTHER]
-    for run in _split_runs(seen, distances, _OTHER):
-        problem = _weigh(run, limit, single)
+    other = min(_OTHER, limit + _WORST_SLACK)
+    others = [v.source_frame for v, d in zip(seen, distances, strict=True) if v.quality >= GOOD and d >= other]
+    well_seen = sum(view.quality >= GOOD for view in seen)
+    for run in _split_runs(seen, distances, other):
+        if not _weigh(run, limit, well_seen, single):
+            continue
         rivals = [p for p in blur if find_median(measure_distances(run.views, p.references), run.views)
                   < find_median(run.distances, run.views) + _RIVAL_MARGIN]
-        if not problem and rivals:
+        if rivals:
             decision.person = ""
             decision.why = f"looks like {person.name} and like {rivals[0].name}"
             decision.doubts += _tell(track, run.views[0].source_frame, run.views[-1].source_frame + 1, LOOK_ALIKE)
-            continue
-        if problem:
             continue
         own = [v.source_frame for v, d in zip(run.views, run.distances, strict=True) if d <= limit + _VIEW_SLACK]
         decision.clear += _find_clear(track, own, others, rate)
@@ -224,7 +225,7 @@ def _match(
     decision.rate = find_rate(decision.distance, chances)
     decision.why = (f"{decision.agreeing} of {len(seen)} looks, typically {decision.distance:.2f} apart; of strangers "
                     f"{describe_rate(decision.rate)} looks so much alike")
-    decision.doubts += _tell_covered(track, decision.clear, seen, distances)
+    decision.doubts += _tell_covered(track, decision.clear, others)
     if decision.agreeing < _WELL_SEEN or decision.distance > limit - 0.03:
         start, stop = decision.clear[0][0], decision.clear[-1][1]
         decision.doubts += _tell(track, start, stop, WEAK)
@@ -256,7 +257,7 @@ def _clear_stranger(track: Track, seen: list[View], blur: list[Person], rate: fl
     if decision.clear:
         decision.person, decision.agreeing = NOBODY_OF, len(sure)
         decision.why = f"{len(sure)} of {len(seen)} looks show another, typically {median:.2f} apart"
-        decision.doubts = _tell_covered(track, decision.clear, seen, -distances)
+        decision.doubts = _tell_covered(track, decision.clear, near)
         if len(sure) < _WELL_SEEN:
             decision.doubts += _tell(track, decision.clear[0][0], decision.clear[-1][1], WEAK)
     return decision
@@ -275,17 +276,15 @@ def _split_runs(seen: list[View], distances: Array, other: float) -> list[_Run]:
     return runs
 
 
-def _weigh(run: _Run, limit: float, single: bool) -> str:
-    """Why a run of looks does not surely show the person; empty where it does."""
-    good = [i for i in range(len(run.views)) if run.views[i].quality >= GOOD]
-    if len(good) < (1 if single else _LEAST_VIEWS):
-        return "seen too seldom"
-    if find_median(run.distances, run.views) > limit:
-        return "too far apart"
-    best = sorted(good, key=lambda i: -run.views[i].quality)[:max(2, (len(good) + 1) // 2)]
-    if run.distances[best].max() > limit + _WORST_SLACK:
-        return "the best looks do not agree"
-    return ""
+def _weigh(run: _Run, limit: float, well_seen: int, single: bool) -> bool:
+    """Whether a run of looks surely shows the person. No good look in it is far from the references.
+
+    `well_seen` is how often the track was seen well: a run that is the lesser part of it must be longer, since one that
+    is short enough lies near to anybody by chance.
+    """
+    good = sum(view.quality >= GOOD for view in run.views)
+    needed = 1 if single else _LEAST_VIEWS if good >= well_seen / 2 else _WELL_SEEN
+    return good >= needed and find_median(run.distances, run.views) <= limit
 
 
 def _find_clear(track: Track, own: list[int], blocked: list[int], rate: float) -> list[tuple[int, int]]:
@@ -321,13 +320,12 @@ def _find_clear(track: Track, own: list[int], blocked: list[int], rate: float) -
     return clear
 
 
-def _tell_covered(track: Track, clear: list[tuple[int, int]], seen: list[View], distances: Array) -> list[Doubt]:
-    """Doubts about the frames of a kept track in which it is covered."""
+def _tell_covered(track: Track, clear: list[tuple[int, int]], others: list[int]) -> list[Doubt]:
+    """Doubts about the frames of a kept track in which it is covered; `others`: looks that show somebody else."""
     doubts = []
     for start, stop in track.spans():
         for low, high in _subtract((start, stop), clear):
-            other = any(low <= v.source_frame < high and v.quality >= GOOD and d >= _OTHER
-                        for v, d in zip(seen, distances, strict=True))
+            other = any(low <= frame < high for frame in others)
             doubts += _tell(track, low, high, SOMEBODY_ELSE if other else NOT_RECOGNISED)
     return doubts
 

@@ -25,7 +25,7 @@ from .protocol import FaceSeen
 
 Picture = NDArray[np.uint8]
 
-_SOON_S, _OFTEN_S, _SELDOM_S = 2.4, 0.35, 1.2
+_SOON_S, _OFTEN_S, _SELDOM_S = 1.2, 0.2, 1.0
 """A face is looked at often when it is new, then seldom."""
 
 _LEAST_CONFIDENCE = 0.4

@@ -197,11 +197,12 @@ def _lead(request: AnalysisRequest, tell: Tell) -> None:
 
 def _tell_views(document: TrackDocument, seen: list[FaceSeen], tell: Tell) -> None:
     """Tell the looks at faces that tracks were made of, and that these are all."""
-    count = 0
-    for name, look in assign_looks(document.tracks, [(s.frame, s.box) for s in seen]):
-        count += 1
-        tell(FaceView(name, seen[look].frame, seen[look].quality, seen[look].vector))
-    tell(Embedded(RECOGNIZER, count, 0.0))
+    # Two processes look at the frames around their border.
+    looks = {(name, seen[at].frame): seen[at]
+             for name, at in assign_looks(document.tracks, [(s.frame, s.box) for s in seen])}
+    for (name, frame), look in looks.items():
+        tell(FaceView(name, frame, look.quality, look.vector))
+    tell(Embedded(RECOGNIZER, len(looks), 0.0))
 
 
 def _find_span(request: AnalysisRequest, info: SourceInfo) -> tuple[int, int]:

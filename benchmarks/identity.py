@@ -1,0 +1,427 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Whether the right people stay clear: build.py bench identity [FOLDER] [--portraits FOLDER].
+
+FOLDER holds clips of which benchmarks/truth/people says who is where: each person in turn is kept clear, and blurred
+alone, in all clips, known by the best looks at one of their tracks. With --portraits (a picture or a folder of pictures
+for each of many people) how far apart strangers and photographs of one person are is measured, and films are made in
+which strangers move side by side and one gives way to another. docs/people.md says what the figures mean.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from blender_faceblur.core.document import read_document
+from blender_faceblur.core.likeness import GOOD, STRANGERS, Vector, View, choose_best, find_apart, group_tracks
+from blender_faceblur.core.people import Mode, People, Person, decide_tracks
+from blender_faceblur.core.types import Ellipse, FaceBlurError, Track, TrackDocument
+from blender_faceblur.detectors import find_detector
+from blender_faceblur.paths import find_model
+from blender_faceblur.recognising import collect_views, list_references
+from blender_faceblur.worker.client import build_request, run_job
+from blender_faceblur.worker.embedding import Eye
+from blender_faceblur.worker.protocol import ErrorMessage, FaceView
+
+from .accuracy import describe_machine
+from .mixing import CELLS, FRAMES, Portrait, find_cell, read_portrait, write_mixed
+
+TRUTH = Path(__file__).resolve().parent / "truth" / "people" / "clips.json"
+
+_REFERENCES = 3
+_LEAST_SHARE = 0.8
+_DISTANCES = tuple(row[0] for row in STRANGERS)
+_BLURS = (None, (48, 20), (24, 20), (16, 20))
+"""How portraits are made worse: the face's width in pixels, and its width by the blur's sigma."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where somebody's face is: frames (half-open) and a box for its middle."""
+
+    who: str
+    start: int
+    stop: int
+    box: tuple[float, float, float, float]
+
+    def holds(self, frame: int, face: Ellipse) -> bool:
+        x1, y1, x2, y2 = self.box
+        return self.start <= frame < self.stop and x1 <= face.cx <= x2 and y1 <= face.cy <= y2
+
+
+@dataclass(slots=True)
+class Watched:
+    """A film that was analysed with looks, and who is who: the person of every track in every frame."""
+
+    name: str
+    document: TrackDocument
+    views: dict[str, list[View]]
+    who: dict[str, dict[int, str]] = field(default_factory=dict)
+
+    def find_person(self, track: str) -> str:
+        """Who a track shows in most of its frames; empty for nobody known, or where it is several."""
+        people = list(self.who[track].values())
+        best = max(set(people), key=people.count, default="")
+        return best if best and people.count(best) >= _LEAST_SHARE * len(people) else ""
+
+
+@dataclass(slots=True)
+class Count:
+    """What was decided: frames and tracks of those who may be seen, and of those who may not."""
+
+    own_tracks: int = 0
+    own_clear: int = 0
+    own_frames: int = 0
+    own_clear_frames: int = 0
+    other_tracks: int = 0
+    other_clear: int = 0
+    other_frames: int = 0
+    other_clear_frames: int = 0
+    wrong: list[str] = field(default_factory=list)
+
+    def add(self, film: Watched, track: Track, clear: Sequence[tuple[int, int]], mine: Sequence[str],
+            label: str) -> None:
+        """`mine` are those who may be seen; frames of nobody known count as others'."""
+        shown = {frame for start, stop in clear for frame in range(start, stop)}
+        people = film.who[track.name]
+        own = [f for f, who in people.items() if who in mine]
+        others = [f for f, who in people.items() if who not in mine]
+        wrongly = [f for f in others if f in shown]
+        self.own_tracks += bool(own)
+        self.own_clear += bool(own) and sum(f in shown for f in own) > len(own) / 2
+        self.own_frames += len(own)
+        self.own_clear_frames += sum(f in shown for f in own)
+        self.other_tracks += bool(others)
+        self.other_clear += bool(wrongly)
+        self.other_frames += len(others)
+        self.other_clear_frames += len(wrongly)
+        if wrongly:
+            self.wrong.append(f"{film.name} {track.name}, frames {wrongly[0]} to {wrongly[-1]} ({len(wrongly)}), "
+                              f"{people[wrongly[0]] or 'nobody known'}: {label}")
+
+    def describe(self) -> str:
+        return (f"right ones clear: {self.own_clear} of {self.own_tracks} tracks, {self.own_clear_frames} of "
+                f"{self.own_frames} frames; others clear: {self.other_clear} of {self.other_tracks} tracks, "
+                f"{self.other_clear_frames} of {self.other_frames} frames")
+
+
+def find_bound(wrong: int, of: int) -> float:
+    """The upper end of the exact one-sided 95 % interval of a share (Clopper and Pearson 1934), by bisection."""
+    if wrong >= of:
+        return 1.0
+    low, high = wrong / of, 1.0
+    for _ in range(60):
+        middle = (low + high) / 2
+        term = (1 - middle) ** of
+        total = term
+        for k in range(1, wrong + 1):
+            term *= (of - k + 1) / k * middle / (1 - middle)
+            total += term
+        low, high = (middle, high) if total > 0.05 else (low, middle)
+    return high
+
+
+def read_truth(path: Path = TRUTH) -> dict[str, tuple[str, list[Place]]]:
+    """By clip: its SHA-256 and who is where. Raises FaceBlurError when the file is wrong."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return {clip["clip"]: (clip["sha256"], [
+            Place(person["who"], start, stop, (x1, y1, x2, y2))
+            for person in clip["people"] for start, stop, x1, y1, x2, y2 in person["places"]])
+            for clip in content["clips"]}
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise FaceBlurError(f"{path} cannot be read: {error!r}") from error
+
+
+def watch(clip: Path, name: str) -> Watched:
+    """Analyse a film as the command does, looks at faces included."""
+    with tempfile.TemporaryDirectory(prefix="faceblur-bench-") as place:
+        tracks = Path(place) / "tracks.json"
+        seen = []
+        for message in run_job(build_request(clip, tracks, recognise=True)):
+            if isinstance(message, ErrorMessage):
+                raise FaceBlurError(message.text)
+            if isinstance(message, FaceView):
+                seen.append(message)
+        return Watched(name, read_document(tracks), collect_views(seen))
+
+
+def name_people(film: Watched, places: Sequence[Place]) -> None:
+    """Say who is in each frame of each track."""
+    for track in film.document.tracks:
+        film.who[track.name] = {
+            s.source_frame: next((p.who for p in places if p.holds(s.source_frame, s.ellipse)), "")
+            for s in track.samples}
+
+
+def measure_clips(folder: Path) -> bool:
+    """Print what is decided in the clips of a folder; whether nobody was shown who was to be covered."""
+    films = []
+    for name, (sha256, places) in read_truth().items():
+        clip = folder / name
+        if not clip.is_file():
+            print(f"{name}: not there, not measured")
+        elif hashlib.sha256(clip.read_bytes()).hexdigest() != sha256:
+            print(f"{name}: another file than the annotated one, not measured")
+        else:
+            film = watch(clip, name)
+            name_people(film, places)
+            films.append(film)
+            good = sum(len(choose_best(views)) > 0 for views in film.views.values())
+            print(f"{name}: {len(film.document.tracks)} tracks, {sum(map(len, film.views.values()))} looks; "
+                  f"{good} tracks were seen usably", flush=True)
+    people = sorted({who for film in films for track in film.who.values() for who in track.values() if who})
+    again, same, blur = Count(), Count(), Count()
+    known = 0
+    for person in people:
+        source = _find_source(films, person)
+        if source is None:
+            print(f"{person}: never seen well enough to be a reference")
+            continue
+        known += 1
+        film_at, track_at = source
+        best = choose_best(films[film_at].views[track_at], _REFERENCES)
+        for mode, others_clear in ((Mode.KEEP, False), (Mode.BLUR, True)):
+            asked = People([Person(person, mode, [view.vector for view in best])], others_clear)
+            for number, film in enumerate(films):
+                tracks = {track.name: track for track in film.document.tracks}
+                for decision in decide_tracks(film.document, film.views, asked):
+                    track = tracks[decision.track]
+                    if mode is Mode.BLUR:
+                        blur.add(film, track, decision.clear, [p for p in (*people, "") if p != person],
+                                 f"only {person} is to be blurred; {decision.why}")
+                    elif (number, track.name) == source:
+                        if not decision.clear:
+                            print(f"{person}: not kept in {film.name} {track.name}: {decision.why}; looks "
+                                  f"{_describe_looks(film.views.get(track.name, ()))}")
+                        same.add(film, track, decision.clear, [person], f"{person} is kept; {decision.why}")
+                    else:
+                        again.add(film, track, decision.clear, [person], f"{person} is kept; {decision.why}")
+    print(f"\nclips: {len(films)} films, {len(people)} people, {known} of them kept in turn by {_REFERENCES} looks of "
+          "one track")
+    print(f"keep, the track of the references: {same.describe()}")
+    print(f"keep, all other tracks: {again.describe()}")
+    print(f"blur only: {blur.describe()}")
+    for count in (same, again, blur):
+        for text in count.wrong:
+            print(f"  WRONG: {text}")
+    _measure_groups(films)
+    return not (again.wrong or same.wrong or blur.wrong)
+
+
+def _describe_looks(views: Sequence[View]) -> str:
+    return " ".join(f"{view.source_frame}:{view.quality:.2f}" for view in views)
+
+
+def _find_source(films: list[Watched], person: str) -> tuple[int, str] | None:
+    """The film and track in which somebody is seen best."""
+    best: tuple[float, int, str] | None = None
+    for number, film in enumerate(films):
+        for track, views in film.views.items():
+            looks = [view for view in choose_best(views, _REFERENCES)
+                     if film.who[track].get(view.source_frame) == person]
+            score = sum(view.quality for view in looks)
+            if len(looks) == _REFERENCES and (best is None or score > best[0]):
+                best = score, number, track
+    return None if best is None or best[0] < _REFERENCES * GOOD else (best[1], best[2])
+
+
+def _measure_groups(films: list[Watched]) -> None:
+    views = {(number, track): looks for number, film in enumerate(films) for track, looks in film.views.items()
+             if choose_best(looks)}
+    apart = {((number, one), (number, other)) for number, film in enumerate(films)
+             for one, other in find_apart(film.document.tracks)}
+    who = {key: films[key[0]].find_person(key[1]) for key in views}
+    groups = group_tracks(views, apart)
+    joined = right = missed = nobody = 0
+    group_of = {key: number for number, group in enumerate(groups) for key in group}
+    keys = list(views)
+    for i, one in enumerate(keys):
+        for other in keys[i + 1:]:
+            together = group_of[one] == group_of[other]
+            if not who[one] or not who[other]:
+                nobody += together
+                continue
+            joined += together
+            right += together and who[one] == who[other]
+            missed += not together and who[one] == who[other]
+    print(f"groups: {len(keys)} tracks in {len(groups)} groups; of {joined} pairs put together {right} are one "
+          f"person's; of {right + missed} pairs of one person {right} were put together; {nobody} pairs with nobody "
+          "known")
+
+
+def measure_portraits(folder: Path, most: int) -> None:
+    """Print how far apart strangers, and photographs of one person, are."""
+    eye, detector = Eye(), _open_detector()
+    sharp: list[Vector] = []
+    again: list[tuple[int, Vector]] = []
+    worse: dict[tuple[int, int], list[Vector]] = {blur: [] for blur in _BLURS if blur}
+    rng = np.random.default_rng(0)
+    for name, files in list(list_references(folder).items())[:most]:
+        vectors = []
+        for file in files[:2]:
+            portrait = read_portrait(name, file, detector)
+            vector = _embed(eye, portrait) if portrait is not None else None
+            if portrait is not None and vector is not None:
+                vectors.append(vector)
+                if len(vectors) == 1:
+                    for blur in worse:
+                        poor = _embed(eye, _make_worse(portrait, blur, rng))
+                        worse[blur] += [] if poor is None else [poor]
+        if vectors:
+            sharp.append(vectors[0])
+            again += [(len(sharp) - 1, vector) for vector in vectors[1:]]
+    own = np.stack(sharp)
+    apart = np.linalg.norm(own[:, None] - own[None], axis=2)
+    pairs = apart[np.triu_indices(len(own), 1)]
+    print(f"\nportraits: {len(own)} people, {len(pairs)} pairs of strangers, {len(again)} second photographs")
+    poor_apart = {blur: np.linalg.norm(np.stack(vectors)[:, None] - own[None], axis=2)
+                  for blur, vectors in worse.items() if vectors}
+    same = np.array([float(np.linalg.norm(vector - own[i])) for i, vector in again])
+    print("distance  strangers nearer  95 % up to  worst of reduced and blurred  one person's farther")
+    for distance in _DISTANCES:
+        near = apart < distance
+        np.fill_diagonal(near, False)
+        poor = max(float((values < distance).sum() - (np.sort(values, axis=1)[:, 0] < distance).sum())
+                   / values.size for values in poor_apart.values())
+        farther = f"{(same > distance).mean():.4f}" if len(same) else "-"
+        print(f"{distance:8.2f}  {(pairs < distance).mean():16.2e}  {_bound_pairs(near, rng):10.2e}  {poor:28.2e}  "
+              f"{farther:>20}")
+
+
+def _bound_pairs(near: NDArray[np.bool_], rng: np.random.Generator) -> float:
+    """The 97.5th percentile of the share over 200 samples of the people, drawn with replacement: pairs share people."""
+    shares = []
+    for _ in range(200):
+        weights = np.bincount(rng.integers(0, len(near), len(near)), minlength=len(near)).astype(float)
+        shares.append(weights @ (near @ weights) / (weights.sum() ** 2 - (weights**2).sum()))
+    return float(np.quantile(shares, 0.975))
+
+
+def _make_worse(portrait: Portrait, blur: tuple[int, int], rng: np.random.Generator) -> Portrait:
+    width, share = blur
+    scale = width / (portrait.box[2] - portrait.box[0])
+    small = cv2.resize(portrait.picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    small = cv2.GaussianBlur(small, (0, 0), width / share)
+    noisy = np.clip(small + rng.normal(0, 4, small.shape), 0, 255).astype(np.uint8)
+    x1, y1, x2, y2 = (value * scale for value in portrait.box)
+    return Portrait(portrait.name, noisy, (x1, y1, x2, y2))
+
+
+def _embed(eye: Eye, portrait: Portrait) -> Vector | None:
+    found = eye.look(portrait.picture, Ellipse.inscribed(portrait.box))
+    return None if found is None else found[1]
+
+
+def _open_detector() -> Any:
+    return find_detector("yunet_n")(find_model("yunet_n"), 0.5, "cpu")
+
+
+def measure_mixed(folder: Path, films: int, known: int) -> bool:
+    """Print what is decided in films made of portraits; whether nobody was shown who was to be covered."""
+    detector, eye = _open_detector(), Eye()
+    references: dict[str, Vector] = {}
+    faces: list[Portrait] = []
+    for name, files in list_references(folder).items():
+        portrait = read_portrait(name, files[0], detector)
+        if portrait is None:
+            continue
+        faces.append(portrait)
+        if len(files) > 1 and len(references) < known:
+            second = read_portrait(name, files[1], detector)
+            vector = _embed(eye, second) if second is not None else None
+            if vector is not None:
+                references[name] = vector
+        if len(faces) == films * (CELLS + 1):
+            break
+    count, blur = Count(), Count()
+    strangers: set[str] = set()
+    trials = kept_trials = switched = 0
+    with tempfile.TemporaryDirectory(prefix="faceblur-bench-") as place:
+        for number in range(len(faces) // (CELLS + 1)):
+            cast = faces[number * (CELLS + 1):(number + 1) * (CELLS + 1)]
+            clip = Path(place) / "mixed.mp4"
+            cells = write_mixed(clip, cast[:CELLS], cast[CELLS], number)
+            film = watch(clip, f"film {number + 1}")
+            for track in film.document.tracks:
+                film.who[track.name] = {}
+                for sample in track.samples:
+                    cell = cells[find_cell(sample.ellipse.cx, sample.ellipse.cy)]
+                    film.who[track.name][sample.source_frame] = next(
+                        who for start, stop, who in cell if start <= sample.source_frame < stop)
+            switched += sum(len(set(who.values())) > 1 for who in film.who.values())
+            tracks = {track.name: track for track in film.document.tracks}
+            for person, reference in references.items():
+                for decision in decide_tracks(film.document, film.views, People([
+                        Person(person, Mode.KEEP, [reference])])):
+                    count.add(film, tracks[decision.track], decision.clear, [person], f"{person} is kept")
+                    theirs = set(film.who[decision.track].values())
+                    if person not in theirs:
+                        strangers |= theirs
+                        trials += 1
+                        kept_trials += bool(decision.clear)
+                for decision in decide_tracks(film.document, film.views, People([
+                        Person(person, Mode.BLUR, [reference])], True)):
+                    blur.add(film, tracks[decision.track], decision.clear,
+                             [p.name for p in cast if p.name != person], f"only {person} is to be blurred")
+            print(f"film {number + 1}: {len(tracks)} tracks, {sum(map(len, film.views.values()))} looks", flush=True)
+    print(f"\nmixed films: {len(faces) // (CELLS + 1)} of {FRAMES} frames, {len(strangers)} strangers, "
+          f"{len(references)} people kept in turn, each by one other photograph; {switched} tracks go over to "
+          "another")
+    print(f"keep: {count.describe()}")
+    print(f"  strangers' tracks kept clear: {kept_trials} of {trials} trials, 95 % up to "
+          f"{find_bound(kept_trials, trials):.1e} if trials were independent, up to "
+          f"{find_bound(min(kept_trials, len(strangers)), len(strangers)):.1e} if only strangers are")
+    print(f"blur only: {blur.describe()}")
+    for text in (*count.wrong, *blur.wrong):
+        print(f"  WRONG: {text}")
+    return not (count.wrong or blur.wrong)
+
+
+def parse(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="build.py bench identity", description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, nargs="?", help="annotated clips")
+    parser.add_argument("--portraits", type=Path, metavar="FOLDER", help="pictures of many people")
+    parser.add_argument("--people", type=int, default=2000, metavar="N", help="at most so many portraits (2000)")
+    parser.add_argument("--films", type=int, default=20, metavar="N", help="so many mixed films (20; 0: none)")
+    parser.add_argument("--known", type=int, default=60, metavar="N", help="so many people kept in turn in them (60)")
+    options = parser.parse_args(arguments)
+    if options.folder is None and options.portraits is None:
+        parser.error("name a folder of clips, or portraits")
+    return options
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the measurement; 1 where somebody was shown who was to be covered."""
+    options = parse(arguments)
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+    well = True
+    try:
+        print("\n".join(describe_machine()), flush=True)
+        if options.folder is not None:
+            well &= measure_clips(options.folder)
+        if options.portraits is not None:
+            measure_portraits(options.portraits, options.people)
+            if options.films:
+                well &= measure_mixed(options.portraits, options.films, options.known)
+    except FaceBlurError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0 if well else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Decisions about people are kept and read as data; folders of pictures name people."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from blender_faceblur.core.people import Decision, Mode
+from blender_faceblur.core.people_file import EDITOR, Assignment, Decisions, read_decisions, write_decisions
+from blender_faceblur.core.types import FaceBlurError
+from blender_faceblur.recognising import Choice, list_references, open_recognition
+
+from .test_people import make_document, make_track
+
+FULL = Decisions(True, "/people", {"Ann": Mode.KEEP, "Bé": Mode.BLUR}, [
+    Assignment("ab" * 32, "film.mp4", "Face 01", 3, 100.0, 99.5, "Ann", EDITOR, ((0, 5), (7, 9)), "said")])
+
+
+def test_what_is_written_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "people.json"
+    write_decisions(FULL, path)
+    assert read_decisions(path) == FULL
+    assert [file.name for file in tmp_path.iterdir()] == ["people.json"]
+
+
+@pytest.mark.parametrize(("key", "value"), [
+    ("schema", "other"), ("version", 2), ("others", "perhaps"), ("references", 5),
+    ("people", [{"name": "", "mode": "keep"}]), ("people", [{"name": "A", "mode": "shoot"}]),
+    ("people", [{"name": "A", "mode": "keep"}] * 2), ("tracks", [[]]),
+    ("tracks", [{"at": [0.5, 1, 1]}]), ("tracks", {"a": 1}), ("others", "x" * 3000)])
+def test_what_is_wrong_is_refused(key: str, value: Any, tmp_path: Path) -> None:
+    path = tmp_path / "people.json"
+    write_decisions(FULL, path)
+    path.write_text(json.dumps(json.loads(path.read_text()) | {key: value}))
+    with pytest.raises(FaceBlurError):
+        read_decisions(path)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", "null", "[" * 5000])
+def test_what_is_no_file_of_people_is_refused(text: str, tmp_path: Path) -> None:
+    (tmp_path / "people.json").write_text(text)
+    with pytest.raises(FaceBlurError):
+        read_decisions(tmp_path / "people.json")
+
+
+def test_the_editors_word_finds_its_track_by_place() -> None:
+    """Also after another analysis has named the tracks otherwise; another source's never counts."""
+    document = make_document(make_track("Face 07", 0, 50), make_track("Face 08", 0, 50, 300))
+    assert FULL.find_assigned(document) == {"Face 07": "Ann"}
+    document.source = make_document().source
+    other = Decisions(tracks=[Assignment("cd" * 32, "film.mp4", "Face 07", 3, 100, 100, "Ann", EDITOR)])
+    machine = Decisions(tracks=[Assignment("ab" * 32, "film.mp4", "Face 07", 3, 100, 100, "Ann")])
+    assert other.find_assigned(document) == machine.find_assigned(document) == {}
+
+
+def test_a_new_decision_takes_the_place_of_the_old() -> None:
+    document = make_document(make_track("Face 01", 0, 50), make_track("Face 02", 0, 50, 300))
+    tracks = {track.name: track for track in document.tracks}
+    decisions = Decisions(tracks=list(FULL.tracks))
+    for person in ("Bo", "Cy"):
+        decisions.remember(document, tracks, [Decision("Face 01", "Ann", by_editor=True),
+                                              Decision("Face 02", person, [(0, 50)])])
+    assert [(t.track, t.person, t.by) for t in decisions.tracks] == [("Face 01", "Ann", EDITOR),
+                                                                     ("Face 02", "Cy", "machine")]
+
+
+def test_folders_and_files_name_people(tmp_path: Path) -> None:
+    for name in ("Ann.jpg", "Ann 2.JPG", "Ann_3.png", "Bo (1).jpeg", "42.png", "notes.txt", ".hidden.jpg"):
+        (tmp_path / name).touch()
+    (tmp_path / "Cy Young").mkdir()
+    for name in ("a.jpg", "b.webp", "c.txt"):
+        (tmp_path / "Cy Young" / name).touch()
+    found = {name: len(paths) for name, paths in list_references(tmp_path).items()}
+    assert found == {"Ann": 3, "Bo": 1, "42": 1, "Cy Young": 2}
+
+
+def test_folders_without_pictures_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(FaceBlurError, match="no pictures"):
+        list_references(tmp_path)
+    with pytest.raises(FaceBlurError, match="cannot be read"):
+        list_references(tmp_path / "missing")
+
+
+def nothing(*_: object) -> None:
+    pass
+
+
+def test_without_a_file_there_must_be_pictures(tmp_path: Path) -> None:
+    with pytest.raises(FaceBlurError, match="--keep or --blur-only"):
+        open_recognition(Choice(None, None, tmp_path / "people.json"), nothing, nothing)
+
+
+def test_a_file_of_the_other_mode_is_refused(tmp_path: Path) -> None:
+    write_decisions(FULL, tmp_path / "people.json")
+    with pytest.raises(FaceBlurError, match="--blur-only"):
+        open_recognition(Choice(tmp_path, False, tmp_path / "people.json"), nothing, nothing)

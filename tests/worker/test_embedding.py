@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Looks at faces: which frames, and with the real recogniser while a film is analysed and afterwards."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from blender_faceblur.core.document import read_document
+from blender_faceblur.core.likeness import RECOGNIZER, View
+from blender_faceblur.core.people import find_kept
+from blender_faceblur.core.types import Ellipse, Evidence, FaceBlurError, Sample, Track
+from blender_faceblur.paths import find_model
+from blender_faceblur.recognising import Choice, collect_views, open_recognition
+from blender_faceblur.worker.client import build_embed_request, build_request, run_job
+from blender_faceblur.worker.embedding import LEAST_LOOKS, choose_looks, find_detail
+from blender_faceblur.worker.protocol import Embedded, ErrorMessage, FaceView, Result
+
+
+def make_track(name: str, frames: range, best: int = -1, x: float = 100.0) -> Track:
+    return Track(name, [Sample(f, Ellipse(x, 100, 20, 25), Evidence.DETECTED, 0.99 if f == best else 0.6)
+                        for f in frames])
+
+
+def test_every_second_is_looked_at_where_the_face_is_best() -> None:
+    looks = choose_looks([make_track("a", range(250), best=60)], 25.0)
+    assert list(looks) == sorted(looks) and 60 in looks and len(looks) == 10
+    assert all(any(start <= f < start + 25 for f in looks) for start in range(0, 250, 25))
+
+
+def test_short_tracks_are_looked_at_often_and_long_ones_share_frames() -> None:
+    assert len(choose_looks([make_track("a", range(30))], 25.0)) >= LEAST_LOOKS
+    looks = choose_looks([make_track("a", range(250), 60), make_track("b", range(3, 250), x=300)], 25.0)
+    assert sum(map(len, looks.values())) >= 20 and len(looks) <= 12
+
+
+def test_each_side_of_a_gap_is_looked_at() -> None:
+    track = make_track("a", range(100))
+    track.samples = [s for s in track.samples if not 40 <= s.source_frame < 98]
+    assert any(f >= 98 for f in choose_looks([track], 25.0))
+
+
+def test_blur_takes_detail_away() -> None:
+    import cv2
+
+    sharp = np.random.default_rng(0).integers(0, 255, (150, 150, 3)).astype(np.uint8)
+    assert find_detail(sharp) > 2 * find_detail(np.asarray(cv2.GaussianBlur(sharp, (0, 0), 8), np.uint8))
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two seconds of a face."""
+    try:
+        find_model(RECOGNIZER)
+        find_model("centerface")
+    except FaceBlurError as error:
+        pytest.skip(str(error))
+    from tools.film import Picture, Placement, draw_picture, write_film
+
+    def show(t: float, half: float) -> Picture:
+        return Picture([Placement(0, 0.3 * t - 0.15, 0.5, 0.35)], [])
+
+    path = tmp_path_factory.mktemp("film") / "face.mp4"
+    write_film(path, (draw_picture(show(n / 50, 0.9), n / 50, 640, 360) for n in range(50)), width=640, height=360,
+               frame_rate=Fraction(25), frame_count=50, crf=18)
+    return path
+
+
+@pytest.fixture(scope="module")
+def looked(film: Path) -> tuple[Path, list[View]]:
+    """The tracks document, and the looks that came with it."""
+    tracks = film.with_name("tracks.json")
+    messages = list(run_job(build_request(film, tracks, recognise=True)))
+    assert isinstance(messages[-1], Result), messages[-1]
+    assert isinstance(messages[-2], Embedded) or any(isinstance(m, Embedded) for m in messages)
+    views = collect_views(m for m in messages if isinstance(m, FaceView))
+    (track,) = read_document(tracks).tracks
+    return tracks, views[track.name]
+
+
+def test_faces_are_looked_at_while_they_are_found(looked: tuple[Path, list[View]]) -> None:
+    _, views = looked
+    assert len(views) >= 4
+    assert max(float(np.linalg.norm(a.vector - b.vector)) for a in views for b in views) < 0.35
+    assert min(view.quality for view in views) > 0.35
+
+
+def test_a_later_look_sees_the_same_person(film: Path, looked: tuple[Path, list[View]]) -> None:
+    tracks, before = looked
+    messages = list(run_job(build_embed_request(film, tracks, read_document(tracks).source.fingerprint)))
+    assert isinstance(messages[-1], Embedded), messages[-1]
+    (views,) = collect_views(m for m in messages if isinstance(m, FaceView)).values()
+    assert len(views) >= 4
+    assert max(float(np.linalg.norm(a.vector - b.vector)) for a in views for b in before) < 0.4
+
+
+def test_another_film_is_refused(film: Path, looked: tuple[Path, list[View]]) -> None:
+    *_, last = run_job(build_embed_request(film, looked[0], "0" * 64))
+    assert isinstance(last, ErrorMessage) and "changed" in last.text
+
+
+def test_a_person_of_a_picture_stays_clear(film: Path, looked: tuple[Path, list[View]], tmp_path: Path) -> None:
+    """From a folder of references to the document; pictures without a face are named and not used."""
+    import cv2
+
+    from blender_faceblur.sources import open_source
+
+    people = tmp_path / "people"
+    people.mkdir()
+    with open_source(film) as source:
+        cv2.imwrite(str(people / "Eileen.png"), next(iter(source.frames(10, 11)))[1])
+    cv2.imwrite(str(people / "Wall.png"), np.full((200, 200, 3), 128, np.uint8))
+    said: list[str] = []
+    recognition = open_recognition(Choice(people, False, tmp_path / "people.json"), lambda *_: None, said.append)
+    assert any("Wall" in text for text in said)
+    document = read_document(looked[0])
+    recognition.settle(film, looked[0], document, lambda *_: None, said.append)
+    assert [find_kept(track) for track in read_document(looked[0]).aside] == ["Eileen"] and not document.tracks
+    recognition.save()
+    assert "Eileen" in (tmp_path / "people.json").read_text() and len((tmp_path / "people.json").read_text()) < 2000
