@@ -18,7 +18,7 @@ from bpy.app.handlers import persistent
 from ...core.types import FaceBlurError
 from ..footage import Footage, find_footage
 from ..masks import FEATHER_SHARE
-from ..projection import Array, Projection, RegionProjection, find_outlines
+from ..projection import Array, Projection, find_outlines
 from ..running import redraw
 
 COUNT = 48
@@ -27,7 +27,7 @@ _MOST_IMAGES = 6
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """Faces of one source at one frame: N fans of `COUNT` points (N x `COUNT` x 2), in the region and in the picture.
+    """Faces of one source at one frame: N rings of `COUNT` points (N x `COUNT` x 2), on the canvas and in the picture.
 
     In the picture, places are parts of its width and height from its lower left corner.
     """
@@ -70,8 +70,7 @@ class FACEBLUR_OT_see_behind(bpy.types.Operator):
         return {"FINISHED"}
 
 
-def find_look(strip: bpy.types.Strip, source_frame: int, ellipses: Array, projection: Projection,
-              region_projection: RegionProjection) -> Look | None:
+def find_look(strip: bpy.types.Strip, source_frame: int, ellipses: Array, projection: Projection) -> Look | None:
     """What is to be seen behind covers (N x 5: cx, cy, rx, ry, angle in pixels of the source); None where it cannot."""
     try:
         path, number = _find_picture(find_footage(strip), source_frame)
@@ -84,7 +83,7 @@ def find_look(strip: bpy.types.Strip, source_frame: int, ellipses: Array, projec
     points = np.clip(find_outlines(wide, COUNT), (left, top), (right, bottom))
     width, height = projection.size
     parts = points * (1 / width, -1 / height) + (0.0, 1.0)
-    return Look(path, number, projection.size, region_projection.project(projection.project(points)), parts)
+    return Look(path, number, projection.size, projection.project(points), parts)
 
 
 def draw_looks(looks: list[Look]) -> None:
@@ -105,7 +104,8 @@ def draw_looks(looks: list[Look]) -> None:
         shader = gpu.shader.from_builtin("IMAGE_SCENE_LINEAR_TO_REC709_SRGB")
         shader.bind()
         shader.uniform_sampler("image", gpu.texture.from_image(image))
-        batch_for_shader(shader, "TRIS", {"pos": _fan(look.places), "texCoord": _fan(look.parts)}).draw(shader)
+        points = {"pos": make_fans(look.places), "texCoord": make_fans(look.parts)}
+        batch_for_shader(shader, "TRIS", points).draw(shader)
 
 
 def forget(*_: object) -> None:
@@ -182,7 +182,7 @@ def _remove(name: str) -> None:
         bpy.data.images.remove(image)
 
 
-def _fan(points: Array) -> Array:
+def make_fans(points: Array) -> Array:
     """Triangles (M x 2) from the middle of each of N rings of points (N x K x 2)."""
     middle = np.broadcast_to(points.mean(axis=1, keepdims=True), points.shape)
     corners = np.stack([middle, points, np.roll(points, -1, axis=1)], axis=2)

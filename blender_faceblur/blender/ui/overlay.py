@@ -30,7 +30,7 @@ from ..projection import (
     find_region_projection,
 )
 from ..strips import find_modifier
-from .behind import STATE, Look, draw_looks, find_look
+from .behind import STATE, Look, draw_looks, find_look, make_fans
 from .knowledge import Cover, Known, find_code, find_switched_off, find_unit, look_at
 
 COUNT = 48
@@ -42,8 +42,8 @@ _MANY = 20
 _LEAST_NAMED_PX = 16
 """How wide an outline is that has its name, unless its face is the active one."""
 
-_DOT = np.stack([np.cos(np.linspace(0, 2 * np.pi, 8, endpoint=False)),
-                 np.sin(np.linspace(0, 2 * np.pi, 8, endpoint=False))], axis=1)
+_DOT = np.stack([np.cos(np.linspace(0, 2 * np.pi, 12, endpoint=False)),
+                 np.sin(np.linspace(0, 2 * np.pi, 12, endpoint=False))], axis=1)
 _WORDS = {Code.OFF: "off", Code.LOCKED: "locked", Code.FOLLOWED: "", Code.DETECTED: "", Code.GUESSED: "guessed",
           Code.DOUBTFUL: "doubtful"}
 KEPT_CLEAR = "kept clear"
@@ -57,11 +57,12 @@ Color = tuple[float, float, float, float]
 
 @dataclass(slots=True)
 class Drawing:
-    """Closed lines in pixels of the region, words at places, and what is seen behind covers."""
+    """Lines in pixels of the region, dots and words at places."""
 
-    looks: list[Look] = field(default_factory=list)
     thin: list[tuple[Array, Color]] = field(default_factory=list)
     thick: list[tuple[Array, Color]] = field(default_factory=list)
+    dots: list[tuple[Array, float, Color]] = field(default_factory=list)
+    """Middle and radius of each."""
     words: list[tuple[str, tuple[float, float], Color]] = field(default_factory=list)
     """Each with the middle of its lower edge, the most important first."""
 
@@ -88,23 +89,57 @@ _WIDTHS: dict[tuple[str, float], float] = {}
 
 
 def add_overlay() -> None:
-    _handles.append(bpy.types.SpaceSequenceEditor.draw_handler_add(draw, (), "PREVIEW", "POST_PIXEL"))
+    # What is seen behind covers lies under Blender's gizmos.
+    for function, stage in ((draw, "POST_PIXEL"), (draw_behind, "POST_VIEW")):
+        _handles.append(bpy.types.SpaceSequenceEditor.draw_handler_add(function, (), "PREVIEW", stage))
 
 
 def remove_overlay() -> None:
-    bpy.types.SpaceSequenceEditor.draw_handler_remove(_handles.pop(), "PREVIEW")
+    while _handles:
+        bpy.types.SpaceSequenceEditor.draw_handler_remove(_handles.pop(), "PREVIEW")
 
 
 def draw() -> None:
     """Called by Blender for each preview that it draws."""
     context = bpy.context
-    scene, space = find_sequencer_scene(context), context.space_data
-    if scene is None or not scene.faceblur.show_overlay or not space.show_overlays or space.display_mode != "IMAGE":
+    scene = _find_shown_scene(context)
+    if scene is None:
         return
-    drawing = compose(context, scene, context.region, space.display_channel)
-    draw_looks(drawing.looks)
+    drawing, unit = compose(context, scene, context.region, context.space_data.display_channel), find_unit(context)
     _put_lines(drawing)
-    _put_words(drawing, (context.region.width, context.region.height), find_unit(context))
+    _put_dots(drawing)
+    _put_words(drawing, (context.region.width, context.region.height), unit)
+
+
+def draw_behind() -> None:
+    """Called by Blender for each preview that it draws, before its gizmos."""
+    scene = _find_shown_scene(bpy.context) if STATE.on else None
+    if scene is not None:
+        draw_looks(compose_looks(scene, bpy.context.space_data.display_channel))
+
+
+def _find_shown_scene(context: bpy.types.Context) -> bpy.types.Scene | None:
+    """The scene over whose preview is to be drawn."""
+    scene, space = find_sequencer_scene(context), context.space_data
+    if scene is None or not space.show_overlays or space.display_mode != "IMAGE":
+        return None
+    return scene if scene.faceblur.show_overlay or STATE.on else None
+
+
+def compose_looks(scene: bpy.types.Scene, channel: int) -> list[Look]:
+    """What is seen behind the covers of a preview that shows strips up to a `channel` (0 for all)."""
+    looks = []
+    for strip in list_shown(scene, channel):
+        mask = find_mask(strip)
+        frame = _find_frame(scene, strip, mask)
+        if mask is None or frame is None:
+            continue
+        covers = [cover for cover, code in _list_faces(mask, look_at(mask), frame) if code is not Code.OFF]
+        if covers:
+            ellipses = np.array([cover.find_ellipse(frame) for cover in covers])
+            look = find_look(strip, frame, ellipses, find_projection(scene, strip))
+            looks += [look] if look is not None else []
+    return looks
 
 
 def compose(context: bpy.types.Context, scene: bpy.types.Scene, region: bpy.types.Region, channel: int) -> Drawing:
@@ -117,8 +152,7 @@ def compose(context: bpy.types.Context, scene: bpy.types.Scene, region: bpy.type
         projection = find_projection(scene, strip)
         mask, fault = find_mask(strip), find_fault(strip)
         known = look_at(mask) if mask is not None else None
-        length = mask.frame_end - mask.frame_start if mask is not None else 1
-        frame = find_source_frame(strip, scene.frame_current, max(length, 1))
+        frame = _find_frame(scene, strip, mask)
         if not fault and known is not None and frame is not None and known.is_unseen(frame):
             fault = "not analysed here, all is covered"
         if fault and (is_used or strip.get(MUST_BE_COVERED)):
@@ -129,19 +163,11 @@ def compose(context: bpy.types.Context, scene: bpy.types.Scene, region: bpy.type
         if known is None or frame is None:
             continue
         chosen = mask.layers.active if strip == active else None
-        off = find_switched_off(mask, known)
-        doubtful = known.overview.list_doubtful(frame) if known.overview is not None else set()
-        faces = [(cover, find_code(known, cover, frame, cover.track in off, cover.track in doubtful))
-                 for cover in known.covers]
-        faces = [(cover, code) for cover, code in faces if code is not Code.NOTHING]
+        faces = _list_faces(mask, known, frame)
         if faces:
             numbers = np.array([cover.find_ellipse(frame) for cover, _ in faces])
             points = COUNT if len(faces) <= _MANY else COUNT // 2
             outlines = region_projection.project(projection.project(find_outlines(numbers, points)))
-            covered = numbers[[code is not Code.OFF for _, code in faces]]
-            if STATE.on and len(covered):
-                look = find_look(strip, frame, covered, projection, region_projection)
-                drawing.looks += [look] if look is not None else []
             for (cover, code), outline in zip(faces, outlines, strict=True):
                 _add_face(drawing, cover, code, outline, colors[code.name.lower()], chosen, unit)
                 if cover.locked:
@@ -152,6 +178,21 @@ def compose(context: bpy.types.Context, scene: bpy.types.Scene, region: bpy.type
         drawing.words.insert(0, ("Covers are seen through here; renders stay covered",
                                  (region.width / 2, 10 * unit), colors["uncovered"]))
     return drawing
+
+
+def _find_frame(scene: bpy.types.Scene, strip: bpy.types.Strip, mask: bpy.types.Mask | None) -> int | None:
+    """The source frame that is shown now."""
+    length = mask.frame_end - mask.frame_start if mask is not None else 1
+    return find_source_frame(strip, scene.frame_current, max(length, 1))
+
+
+def _list_faces(mask: bpy.types.Mask, known: Known, frame: int) -> list[tuple[Cover, Code]]:
+    """The faces that are there at a source frame, and how they are covered."""
+    off = find_switched_off(mask, known)
+    doubtful = known.overview.list_doubtful(frame) if known.overview is not None else set()
+    faces = ((cover, find_code(known, cover, frame, cover.track in off, cover.track in doubtful))
+             for cover in known.covers)
+    return [(cover, code) for cover, code in faces if code is not Code.NOTHING]
 
 
 def list_shown(scene: bpy.types.Scene, channel: int = 0) -> list[bpy.types.Strip]:
@@ -235,7 +276,7 @@ def _add_dots(drawing: Drawing, cover: Cover, frame: int, outline: Array, color:
               around: Any) -> None:
     """A dot in the middle of a face at a locked key; of the active face small ones at the keys before and after."""
     if frame in cover.locked:
-        drawing.thick.append((_close(outline.mean(axis=0) + 2.5 * unit * _DOT), color))
+        drawing.dots.append((outline.mean(axis=0), 4.0 * unit, color))
     if around:
         projection, region_projection = around
         near = [max((key for key in cover.locked if key < frame), default=None),
@@ -243,7 +284,7 @@ def _add_dots(drawing: Drawing, cover: Cover, frame: int, outline: Array, color:
         for key in near:
             if key is not None:
                 place = np.array(projection.to_canvas(*cover.find_ellipse(key)[:2]))
-                drawing.thin.append((_close(region_projection.project(place) + 2.0 * unit * _DOT), color))
+                drawing.dots.append((region_projection.project(place), 2.5 * unit, color))
 
 
 def _add_aside(drawing: Drawing, known: Known, frame: int, projection: Projection,
@@ -299,6 +340,24 @@ def _put_lines(drawing: Drawing) -> None:
         for tone, more in ((shade, 2.0), (colors, 0.0)):
             shader.uniform_float("lineWidth", (width + more) * unit)
             batch_for_shader(shader, "LINES", {"pos": points, "color": tone}).draw(shader)
+    gpu.state.blend_set("NONE")
+
+
+def _put_dots(drawing: Drawing) -> None:
+    import gpu
+    from gpu_extras.batch import batch_for_shader
+
+    if not drawing.dots:
+        return
+    # Each on a dark one that is a little larger.
+    rings = [place + (radius + more) * _DOT for place, radius, _ in drawing.dots for more in (1.5, 0.0)]
+    colors = [tone for _, _, color in drawing.dots for tone in ((0.0, 0.0, 0.0, 0.6), color)]
+    shader = gpu.shader.from_builtin("FLAT_COLOR")
+    gpu.state.blend_set("ALPHA")
+    batch_for_shader(shader, "TRIS", {
+        "pos": make_fans(np.array(rings)),
+        "color": np.repeat(np.array(colors, np.float32), 3 * len(_DOT), axis=0),
+    }).draw(shader)
     gpu.state.blend_set("NONE")
 
 
