@@ -123,6 +123,7 @@ def _compare(request: VerifyRequest, document: TrackDocument, source: FrameSourc
     faces: dict[str, bytes] = {}
     again = False
     began = told = time.monotonic()
+    tell(Progress("verify", 0, film.info.frame_count, 0.0))
     looked = frames = 0
     for frame, source_frame, shown_picture in _walk(film, request.shown):
         frames += 1
