@@ -6,6 +6,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import asdict, fields
 from typing import Any
 
 import bpy
@@ -14,6 +15,7 @@ from ..core.editing import merge_analysis
 from ..core.types import FaceBlurError, TrackDocument
 from .compositing import MARK, EffectSettings, build_strip_group, find_mask_unit_px
 from .editing import settle, take_in
+from .effects import EFFECTS
 from .footage import Footage, find_footage
 from .masks import find_document_text, read_document, write_mask
 from .strips import cover_strip, find_modifier, remove_strip
@@ -61,7 +63,7 @@ def put_cover(
     group = build_strip_group(f"Face Blur: {strip.name}", size, mask[MARK]["unit_px"], find_largest_face_px(document),
                               effect, has_alpha=document.source.kind != "movie")
     group[MASK_MARK] = mask
-    group[EFFECT_MARK] = {"kind": effect.kind, "color": effect.color, "samples_across": effect.samples_across}
+    group[EFFECT_MARK] = asdict(effect)
     cover_strip(scene, strip, mask, group)
     strip[MUST_BE_COVERED] = True
 
@@ -133,7 +135,12 @@ def read_effect(strip: bpy.types.Strip) -> EffectSettings | None:
     modifier = find_modifier(strip)
     if modifier is None or EFFECT_MARK not in modifier.node_group:
         return None
-    return EffectSettings(**modifier.node_group[EFFECT_MARK].to_dict())
+    told = modifier.node_group[EFFECT_MARK].to_dict()
+    # A file may come from anybody, and from another version.
+    kinds = {field.name: type(getattr(EffectSettings(), field.name)) for field in fields(EffectSettings)}
+    kept = {name: kind(told[name]) for name, kind in kinds.items()
+            if isinstance(told.get(name), (str,) if kind is str else (bool, int, float))}
+    return EffectSettings(**kept) if any(kept.get("kind") == known.name for known in EFFECTS) else None
 
 
 def find_largest_face_px(document: TrackDocument) -> float:

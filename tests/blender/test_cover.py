@@ -14,6 +14,7 @@ from blender_faceblur.blender.alignment import align_mask_strips  # noqa: E402
 from blender_faceblur.blender.compositing import MARK, EffectSettings  # noqa: E402
 from blender_faceblur.blender.context import borrow_selection  # noqa: E402
 from blender_faceblur.blender.cover import (  # noqa: E402
+    EFFECT_MARK,
     cover_footage,
     find_lost_mask,
     find_mask,
@@ -228,3 +229,15 @@ def test_what_was_not_analysed_is_covered_whole(scene: Any, film: Path, tmp_path
     assert disks.see(disks.render_frame(scene, first + 5, tmp_path / "seen.png")).cover == disks.WIDTH * disks.HEIGHT
     cover_footage(scene, strip, disks.build_document(film), EFFECT)
     assert_covered(scene, [first + 5, first + 39], tmp_path)
+
+
+def test_the_effect_of_a_cover_is_read_as_it_was_set_and_as_data(scene: Any, film: Path) -> None:
+    strip = find(scene, "first")
+    effect = EffectSettings("mosaic", "102030", 5.0, "sticker.png", True)
+    cover_footage(scene, strip, disks.build_document(film), effect)
+    assert read_effect(strip) == effect
+    group = find_modifier(strip).node_group
+    group[EFFECT_MARK] = {"kind": "blur", "samples_across": "many", "sudden": 1}
+    assert read_effect(strip) == EffectSettings("blur")
+    group[EFFECT_MARK] = {"kind": "__import__"}
+    assert read_effect(strip) is None

@@ -37,6 +37,7 @@ class FACEBLUR_PT_guard(Tab, bpy.types.Panel):
             write_lines(box, context, fault.text)
         layout.operator("faceblur.must_be_covered", icon="LOCKED")
         layout.operator("faceblur.render", icon="RENDER_ANIMATION")
+        layout.operator("faceblur.export_covered", icon="EXPORT")
 
 
 class FACEBLUR_PT_verify(Tab, bpy.types.Panel):

@@ -119,7 +119,9 @@ class FACEBLUR_PT_main(Tab, bpy.types.Panel):
         column.use_property_decorate = False
         column.enabled = not STATE.active
         column.prop(settings, "preset")
-        column.prop(settings, "expansion")
+        row = column.row(align=True)
+        row.prop(settings, "expansion")
+        row.prop(settings, "whole_head", text="", icon="USER")
         row = layout.row()
         row.scale_y = 1.4
         if STATE.active:
@@ -134,10 +136,14 @@ class FACEBLUR_PT_main(Tab, bpy.types.Panel):
         column = layout.column()
         column.use_property_split = True
         column.use_property_decorate = False
-        column.prop(settings, "effect")
-        if settings.effect == "solid":
+        row = column.row(align=True)
+        row.prop(settings, "effect")
+        row.prop(settings, "inverse", text="", icon="ARROW_LEFTRIGHT")
+        if settings.effect == "image":
+            column.template_ID(settings, "image", open="image.open")
+        if settings.effect in ("solid", "image"):
             column.prop(settings, "color")
-        else:
+        elif settings.effect != "erase":
             column.prop(settings, "samples_across")
         strip = find_active_footage(context)
         covered = strip is not None and find_modifier(strip) is not None
