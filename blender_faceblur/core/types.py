@@ -32,9 +32,13 @@ class Evidence(str, Enum):
     """The editor put it there: a key that no later run moves."""
 
 
+FACE, PLATE = "face", "plate"
+"""What a detector can find."""
+
+
 @dataclass(frozen=True, slots=True)
 class Detection:
-    """One face that one detector found in one source frame.
+    """One face, or thing of another class (`kind`), that one detector found in one source frame.
 
     `box` runs about from brow to chin. `landmarks` are (x, y) in the order right eye, left eye, nose tip,
     right and left mouth corner (the person's right, so seen on the left), or None.
@@ -44,6 +48,7 @@ class Detection:
     confidence: float
     detector: str
     landmarks: tuple[tuple[float, float], ...] | None = None
+    kind: str = FACE
 
 
 @dataclass(frozen=True, slots=True)

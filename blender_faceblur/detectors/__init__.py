@@ -8,6 +8,7 @@ from .base import FaceDetector
 from .blazeface import BlazeFaceFull, BlazeFaceShort
 from .centerface import CenterFace
 from .haar import HaarFrontal, HaarFrontalAlt2, HaarProfile
+from .lpd_yunet import LpdYuNet
 from .ssd import SsdRes10
 from .yunet import YuNet, YuNet2023
 
@@ -15,9 +16,13 @@ DETECTORS: tuple[type[FaceDetector], ...] = (
     CenterFace, YuNet, YuNet2023, BlazeFaceShort, BlazeFaceFull, SsdRes10, HaarFrontal, HaarFrontalAlt2, HaarProfile)
 
 
+OTHER_DETECTORS: tuple[type[FaceDetector], ...] = (LpdYuNet,)
+"""They find other things than faces, in a run of their own."""
+
+
 def find_detector(name: str) -> type[FaceDetector]:
     """The detector of that name. Raises FaceBlurError when there is none."""
-    for detector in DETECTORS:
+    for detector in (*DETECTORS, *OTHER_DETECTORS):
         if detector.name == name:
             return detector
     raise FaceBlurError(f"There is no detector '{name}'; there are {', '.join(d.name for d in DETECTORS)}.")

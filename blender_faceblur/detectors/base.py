@@ -11,7 +11,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ..core.types import Detection
+from ..core.types import FACE, Detection
 
 _MOST_SIZES = 4
 
@@ -27,6 +27,8 @@ class FaceDetector(ABC):
     further_weights: ClassVar[tuple[str, ...]] = ()
     """Names in models.toml of what it needs besides."""
     gives_landmarks: ClassVar[bool] = True
+    finds: ClassVar[str] = FACE
+    """The class of what it finds."""
     only_profiles: ClassVar[bool] = False
     """It does not look for faces that are seen from the front."""
 

@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""LPD-YuNet: number plates by their four corners; trained with Chinese plates, so others may be missed.
+
+Model: Dong Xu, github.com/opencv/opencv_zoo, models/license_plate_detection_yunet ("the model is trained with Chinese
+license plates, so the detection results of other license plates with this model may be limited"). Priors, variance and
+score are those of its demonstration. Not measured here: its weights could not be had when this was written.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..core.types import PLATE, Detection, FaceBlurError
+from .base import BlobMaker, FaceDetector, keep_best
+
+_STRIDES = (8, 16, 32, 64)
+_SIDES = ((10, 16, 24), (32, 48), (64, 96), (128, 192, 256))
+_VARIANCE = 0.1
+_CORNERS = (4, 6, 10, 12)
+_OVERLAP = 0.3
+
+
+class LpdYuNet(FaceDetector):
+    """Its confidence is the network's own; OpenCV's demonstration takes what has at least 0.9."""
+
+    name = "lpd_yunet"
+    gives_landmarks = False
+    finds = PLATE
+
+    def __init__(self, model: Path, threshold: float, provider: str = "auto") -> None:
+        import cv2
+
+        try:
+            self._network = cv2.dnn.readNetFromONNX(str(model))
+        except cv2.error as error:
+            raise FaceBlurError(f"Cannot read the detector of number plates {model.name}: {error.err}") from error
+        self._blobs = BlobMaker(_STRIDES[-1])
+        self._threshold = threshold
+
+    def detect(self, image_bgr: NDArray[np.uint8]) -> list[Detection]:
+        blob = self._blobs.make(image_bgr)
+        self._network.setInput(blob)
+        places, classes, overlaps = (np.asarray(part, np.float32).reshape(-1, part.shape[-1])
+                                     for part in self._network.forward(["loc", "conf", "iou"]))
+        return decode(places, classes, overlaps, (blob.shape[3], blob.shape[2]), self._threshold)
+
+
+def build_priors(size: tuple[int, int]) -> NDArray[np.float32]:
+    """Centres and sides (N x 3, pixels) of the places that the network rates in a picture of a size (width, height)."""
+    parts = []
+    for stride, sides in zip(_STRIDES, _SIDES, strict=True):
+        rows, columns = np.mgrid[0:size[1] // stride, 0:size[0] // stride]
+        centres = np.stack([(columns.ravel() + 0.5) * stride, (rows.ravel() + 0.5) * stride], axis=1)
+        part = np.concatenate([np.repeat(centres, len(sides), axis=0),
+                               np.tile(np.array(sides, float), len(centres))[:, None]], axis=1)
+        parts.append(part)
+    return np.concatenate(parts).astype(np.float32)
+
+
+def decode(
+    places: NDArray[np.float32], classes: NDArray[np.float32], overlaps: NDArray[np.float32], size: tuple[int, int],
+    threshold: float,
+) -> list[Detection]:
+    """Plates from the network's outputs (N x 14, N x 2, N x 1) for a picture of a size whose sides are multiples of 64.
+
+    A box lies around the plate's four corners. Raises FaceBlurError where the outputs do not fit the picture.
+    """
+    priors = build_priors(size)
+    if len(priors) != len(places):
+        raise FaceBlurError("The detector of number plates gives other places than expected: its weights are another "
+                            "version's.")
+    scores = np.sqrt(np.clip(classes[:, 1], 0, 1) * np.clip(overlaps[:, 0], 0, 1))
+    hit = np.nonzero(scores >= threshold)[0]
+    if not len(hit):
+        return []
+    prior = priors[hit]
+    corners = np.stack([prior[:, :2] + places[hit, at:at + 2] * _VARIANCE * prior[:, 2:] for at in _CORNERS], axis=1)
+    boxes = np.concatenate([corners.min(axis=1), corners.max(axis=1)], axis=1)
+    return [Detection(tuple(boxes[i].tolist()), min(1.0, float(scores[hit][i])), LpdYuNet.name, None, PLATE)
+            for i in keep_best(boxes, scores[hit], _OVERLAP)]
