@@ -188,6 +188,39 @@ def test_where_nobody_looked_all_is_covered(scene: Any, film: Path) -> None:
     assert show(strip, 40, 1, 41) == "#" * 5 + "F" * 15 + "G" * 5 + "???" + "GG" + "#" * 10
 
 
+@pytest.mark.parametrize("frame", [4, 15, 31])
+def test_what_was_drawn_is_where_blender_has_it(scene: Any, frame: int) -> None:
+    mask = find_mask(find_strip(scene))
+    scene.frame_set(1 + frame)
+    line, = overlay.find_drawn_lines(mask, mask.layers["Face 01"])
+    ellipse = cover_at(mask, "Face 01", frame)
+    assert ellipse is not None
+    assert line[:-1].mean(axis=0) == pytest.approx((ellipse.cx, ellipse.cy), abs=0.1)
+    assert np.ptp(line, axis=0) == pytest.approx((2 * ellipse.rx, 2 * ellipse.ry), abs=0.3)
+
+
+def test_a_layer_drawn_by_hand_has_its_outline(scene: Any) -> None:
+    mask = find_mask(find_strip(scene))
+    layer = mask.layers.new(name="Sign")
+    spline = layer.splines.new()
+    spline.use_cyclic = True
+    spline.points.add(3)
+    for point, place in zip(spline.points, ((0.4, 0.4), (0.6, 0.4), (0.6, 0.6), (0.4, 0.6)), strict=True):
+        point.handle_left_type = point.handle_right_type = "VECTOR"
+        point.co = place
+    mask.update_tag()
+    bpy.context.view_layer.update()
+    drawing = draw(scene)
+    assert "Sign: drawn by hand" in list_words(drawing)
+    line = next(line for line, color in drawing.thin if color == find_colors()["locked"])
+    assert line.min(axis=0) == pytest.approx((128, 58), abs=1) and line.max(axis=0) == pytest.approx((192, 122), abs=1)
+    # Elsewhere in time Blender does not say where it is.
+    find_strip(scene).frame_start = 3
+    drawing = draw(scene)
+    assert "Sign: drawn by hand" in list_words(drawing)
+    assert find_colors()["locked"] not in [color for _, color in drawing.thin]
+
+
 def test_what_lies_under_a_film_is_not_drawn(scene: Any, film: Path) -> None:
     above = scene.sequence_editor.strips.new_movie("above", str(film), 5, 1)
     assert [strip.name for strip in overlay.list_shown(scene)] == ["above"]

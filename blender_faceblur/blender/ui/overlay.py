@@ -18,6 +18,7 @@ from ...core.glance import Code
 from ..compositing import MARK
 from ..context import find_sequencer_scene
 from ..cover import MUST_BE_COVERED, find_lost_mask, find_mask
+from ..faces import is_face
 from ..footage import KINDS, find_source_frame
 from ..operators.selection import find_active_footage
 from ..preferences import find_colors
@@ -173,6 +174,8 @@ def compose(context: bpy.types.Context, scene: bpy.types.Scene, region: bpy.type
                 if cover.locked:
                     _add_dots(drawing, cover, frame, outline, colors["locked"], unit,
                               chosen is not None and chosen.name == cover.layer and (projection, region_projection))
+        _add_drawn(drawing, mask, known, scene.frame_current - mask.frame_start == frame,
+                   projection, region_projection, colors["locked"], unit)
         _add_aside(drawing, known, frame, projection, region_projection, colors, unit)
     if STATE.on:
         drawing.words.insert(0, ("Covers are seen through here; renders stay covered",
@@ -192,7 +195,7 @@ def _list_faces(mask: bpy.types.Mask, known: Known, frame: int) -> list[tuple[Co
     doubtful = known.overview.list_doubtful(frame) if known.overview is not None else set()
     faces = ((cover, find_code(known, cover, frame, cover.track in off, cover.track in doubtful))
              for cover in known.covers)
-    return [(cover, code) for cover, code in faces if code is not Code.NOTHING]
+    return [(cover, code) for cover, code in faces if code is not Code.NOTHING and not cover.freehand]
 
 
 def list_shown(scene: bpy.types.Scene, channel: int = 0) -> list[bpy.types.Strip]:
@@ -260,13 +263,43 @@ def find_fault(strip: bpy.types.Strip) -> str:
     return ""
 
 
+def _add_drawn(drawing: Drawing, mask: bpy.types.Mask, known: Known, is_there: bool,
+               projection: Projection, region_projection: RegionProjection, color: Color, unit: float) -> None:
+    """Layers that somebody drew. Blender tells where they are at the scene's frame alone: `is_there` says whether that
+    is the frame that is shown; otherwise they are only named, in a corner.
+    """
+    own = {cover.layer for cover in known.covers if not cover.freehand}
+    drawn = [layer for layer in mask.layers if layer.name not in own and layer.splines and not layer.hide_render
+             and is_face(mask, layer.name) and layer.alpha > 0]
+    for number, layer in enumerate(drawn):
+        lines = find_drawn_lines(mask, layer) if is_there else []
+        outlines = [region_projection.project(projection.project(line)) for line in lines]
+        drawing.thin.extend((outline, color) for outline in outlines)
+        place = _find_label(np.concatenate(outlines), unit) if outlines else (0.0, (40 + 18 * number) * unit)
+        drawing.words.append((f"{layer.name}: drawn by hand", place, color))
+
+
+def find_drawn_lines(mask: bpy.types.Mask, layer: bpy.types.MaskLayer) -> list[Array]:
+    """The curves of a layer as they are now, closed, in pixels of the source, each N x 2."""
+    width, height = mask[MARK]["size"]
+    unit_px, parts = mask[MARK]["unit_px"], np.linspace(0, 1, 9)[:-1]
+    weights = np.stack([(1 - parts)**3, 3 * parts * (1 - parts)**2, 3 * parts**2 * (1 - parts), parts**3])
+    lines = []
+    for spline in layer.splines:
+        knots = np.array([[point.co, point.handle_right, point.handle_left] for point in spline.points], np.float64)
+        after = np.roll(knots, -1, axis=0)
+        pieces = np.stack([knots[:, 0], knots[:, 1], after[:, 2], after[:, 0]])
+        line = np.einsum("kp,knc->npc", weights, pieces).reshape(-1, 2)
+        lines.append(_close((line - 0.5) * (unit_px, -unit_px) + (width / 2, height / 2)))
+    return lines
+
+
 def _add_face(drawing: Drawing, cover: Cover, code: Code, outline: Array, color: Color,
               chosen: bpy.types.MaskLayer | None, unit: float) -> None:
     is_active = chosen is not None and chosen.name == cover.layer
-    if not cover.freehand:
-        (drawing.thick if is_active else drawing.thin).extend(
-            (part, color) for part in (_cut(outline) if code is Code.OFF else [_close(outline)]))
-    word = "drawn by hand" if cover.freehand else _WORDS[code]
+    (drawing.thick if is_active else drawing.thin).extend(
+        (part, color) for part in (_cut(outline) if code is Code.OFF else [_close(outline)]))
+    word = _WORDS[code]
     if is_active or float(outline[:, 0].max() - outline[:, 0].min()) > _LEAST_NAMED_PX * unit:
         words = (f"{cover.layer}: {word}" if word else cover.layer, _find_label(outline, unit), color)
         drawing.words.insert(0 if is_active else len(drawing.words), words)
