@@ -9,21 +9,24 @@ import bpy
 from bpy.app.handlers import persistent
 
 from ..paths import set_user_folder
-from . import alignment, edit_masks, guard, review, running, settings, thumbnails
+from . import alignment, edit_masks, guard, people, review, running, settings, thumbnails
 from .command import register_command, unregister_command
 from .operators import cover, detect, draw, faces, follow, rendered, storage, tracks, verify
 from .operators import edit_masks as edit_masks_operators
 from .operators import export as export_operators
 from .operators import guard as guard_operators
+from .operators import people as people_operators
 from .operators import review as review_operators
 from .operators import thumbnails as thumbnails_operators
 from .preferences import ROOT_PACKAGE, FACEBLUR_AP_preferences
 from .ui import behind, correct, coverage, gizmo, knowledge, masks, menu, overlay, panels
 from .ui import guard as guard_panel
+from .ui import people as people_panel
 from .ui import review as review_panel
 
 _CLASSES = (
     FACEBLUR_AP_preferences,
+    *people.GROUPS,
     settings.FACEBLUR_PG_settings,
     detect.FACEBLUR_OT_detect,
     detect.FACEBLUR_OT_cancel,
@@ -53,6 +56,8 @@ _CLASSES = (
     *verify.CLASSES,
     *review_operators.CLASSES,
     *thumbnails_operators.CLASSES,
+    *people_operators.CLASSES,
+    *people_panel.CLASSES,
     review_panel.FACEBLUR_PT_review,
     *guard_panel.CLASSES,
     *gizmo.CLASSES,
@@ -73,6 +78,7 @@ def register() -> None:
     behind.register_handlers()
     review.register_handlers()
     thumbnails.register_handlers()
+    people.register_handlers()
     overlay.add_overlay()
     coverage.add_coverage()
     review_panel.add_mark()
@@ -93,6 +99,7 @@ def unregister() -> None:
     review_panel.remove_mark()
     coverage.remove_coverage()
     overlay.remove_overlay()
+    people.unregister_handlers()
     thumbnails.unregister_handlers()
     review.unregister_handlers()
     behind.unregister_handlers()

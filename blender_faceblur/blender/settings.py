@@ -12,6 +12,7 @@ from bpy.props import BoolProperty, EnumProperty, FloatProperty, FloatVectorProp
 from ..core.settings import DEFAULT_EXPANSION, EXPANSIONS, HEAD_EXPANSION
 from .compositing import EffectSettings
 from .detection import DetectionSettings
+from .people import FACEBLUR_PG_people
 from .preferences import EFFECT_ITEMS, EXPANSION_TEXT, PRESET_ITEMS, SAMPLES_TEXT, find_preferences
 
 
@@ -27,6 +28,7 @@ def _as_preferred(name: str, items: list[tuple[str, str, str]] | None = None) ->
 
 
 class FACEBLUR_PG_settings(bpy.types.PropertyGroup):
+    people: PointerProperty(type=FACEBLUR_PG_people, name="People", description="Who is seen, and whom to blur")
     list_sort: EnumProperty(name="Sort By", default="TIME", description="In which order the faces are listed", items=[
         ("TIME", "Time", "The first seen first", "SORTTIME", 0), ("DOUBT", "Doubt", "The most doubtful first",
                                                                   "QUESTION", 1),

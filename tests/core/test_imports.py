@@ -23,8 +23,8 @@ ALLOWED = {
     "sources": {"sources", "core"},
     "delivery": {"delivery", "core"},
     "worker": {"worker", "core", "detectors", "recognition", "sources", "delivery", "paths", "storage"},
-    "blender": {"blender", "worker", "sources", "core", "paths", "batch", "cli", "progress", "rendering", "report",
-                "storage", "workplace"},
+    "blender": {"blender", "worker", "sources", "core", "paths", "batch", "cli", "progress", "recognising",
+                "rendering", "report", "storage", "workplace"},
 }
 
 

@@ -1,0 +1,713 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The people of a scene: who is on its covered strips, what an editor said of them, and what is decided.
+
+What faces look like (vectors) is only ever in this process's memory. The scene keeps names, and whose each track is, by
+a place in a source: after tracks were renamed, split or found anew it speaks of the track that is there.
+"""
+
+from __future__ import annotations
+
+import math
+import secrets
+import time
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import bpy
+import numpy as np
+from bpy.app.handlers import persistent
+from bpy.props import (
+    BoolProperty,
+    CollectionProperty,
+    EnumProperty,
+    FloatProperty,
+    IntProperty,
+    StringProperty,
+)
+
+from ..core.document import write_document
+from ..core.editing import copy_document, sample_at
+from ..core.likeness import (
+    GOOD,
+    RECOGNIZER,
+    SAME_GROUP,
+    Vector,
+    View,
+    assign_looks,
+    choose_best,
+    find_apart,
+    find_median,
+    group_tracks,
+    measure_distances,
+)
+from ..core.people import (
+    RATES,
+    USUAL_RATE,
+    Mode,
+    People,
+    Person,
+    apply_decisions,
+    cover_everybody,
+    decide_tracks,
+    find_kept,
+)
+from ..core.types import Box, FaceBlurError, Sample, Track, TrackDocument
+from ..paths import find_model
+from ..worker.client import Request, build_embed_request, build_reference_request, run_job
+from ..worker.protocol import ErrorMessage, FaceView, Progress, Waiting, Warned
+from ..workplace import Workplace
+from . import thumbnails
+from .compositing import MARK
+from .cover import find_mask
+from .editing import change_tracks, take_in
+from .footage import Footage, find_footage
+from .masks import find_layer
+from .review import list_covered, read_queue
+from .running import STATE, Step, redraw
+
+MACHINE, SPLIT, EDITOR = "machine", "split", "editor"
+"""Who said whose a face is: a suggestion; an editor who said only whose it is not; an editor."""
+
+ALL, ONLY, KEEP = "ALL", "ONLY", "KEEP"
+MODES = [
+    (ALL, "Blur All", "Everybody is blurred"),
+    (ONLY, "Blur Only These", "Those with a tick are blurred, and all of whom it is not sure that they are others"),
+    (KEEP, "Keep These Clear", "Those with a tick stay clear where that is sure; all others are blurred"),
+]
+RATE_ITEMS = [
+    (f"{round(1 / rate)}", f"1 stranger in {round(1 / rate):,}".replace(",", " "),
+     "How often somebody else who is seen as well would be kept clear by mistake, as measured on strangers")
+    for rate in RATES]
+
+_NEW_REFERENCES, _PER_TRACK = 4, 6
+_AT_PLACE = 0.7
+"""How far from the middle of a face, in its half axes, a place may be that speaks of it."""
+
+_TICK_S = 0.5
+
+
+def _say_whose(item: Any, context: bpy.types.Context | None) -> None:
+    """Who names a person, or ticks one, says whose the face is that stands for that person in the list."""
+    people = item.id_data.faceblur.people
+    first = next((face for face in people.faces if face.person == item.uid), None)
+    if first is not None:
+        first.by = EDITOR
+
+
+def _settle_name(item: Any, context: bpy.types.Context | None) -> None:
+    people = item.id_data.faceblur.people
+    free = _find_free_name({person.name for person in people.persons if person.uid != item.uid}, item.name.strip())
+    if item.name != free:
+        # Which calls this again.
+        item.name = free
+        return
+    _say_whose(item, context)
+
+
+class FACEBLUR_PG_person(bpy.types.PropertyGroup):
+    """`uid` is never used again; `references` are the numbers, by which memory has them, of vectors from pictures."""
+
+    uid: IntProperty(options={"HIDDEN"})
+    name: StringProperty(name="Name", description="Who this is", maxlen=200, update=_settle_name)
+    chosen: BoolProperty(name="Chosen", update=_say_whose, description=(
+        "One of those whom the mode speaks of. A tick says that the face shown here is this person's"))
+    references: StringProperty(options={"HIDDEN"})
+
+
+class FACEBLUR_PG_person_face(bpy.types.PropertyGroup):
+    """Whose the track is that has its face at a place of a source; `track` was its name, only to be shown."""
+
+    fingerprint: StringProperty(options={"HIDDEN"})
+    track: StringProperty(options={"HIDDEN"})
+    frame: IntProperty(options={"HIDDEN"})
+    x: FloatProperty(options={"HIDDEN"})
+    y: FloatProperty(options={"HIDDEN"})
+    person: IntProperty(options={"HIDDEN"})
+    by: StringProperty(default=MACHINE, options={"HIDDEN"})
+    picked: BoolProperty(name="Picked", description="What the buttons below work on; drag over several to pick them")
+
+
+class FACEBLUR_PG_people(bpy.types.PropertyGroup):
+    persons: CollectionProperty(type=FACEBLUR_PG_person)
+    faces: CollectionProperty(type=FACEBLUR_PG_person_face)
+    active_person: IntProperty(name="Person")
+    active_face: IntProperty(name="Face")
+    mode: EnumProperty(name="Mode", items=MODES, description="Whom to blur")
+    stranger_rate: EnumProperty(name="Mistakes", items=RATE_ITEMS, default=f"{round(1 / USUAL_RATE)}",
+                                description="How often a stranger may be taken for somebody who stays clear")
+
+
+GROUPS = (FACEBLUR_PG_person, FACEBLUR_PG_person_face, FACEBLUR_PG_people)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Look:
+    """One look at a face, and where in its picture it was."""
+
+    box: Box
+    view: View
+
+
+@dataclass(slots=True)
+class Memory:
+    """All that says what faces look like. Never written anywhere. `looks` and `tracks` (what was looked at) are by
+    source, by its fingerprint; `references` by number."""
+
+    looks: dict[str, list[Look]] = field(default_factory=dict)
+    tracks: dict[str, list[Track]] = field(default_factory=dict)
+    references: dict[str, Vector] = field(default_factory=dict)
+    reasons: dict[tuple[str, str], str] = field(default_factory=dict)
+    """On what evidence it was last decided about a track."""
+    weights: str | None = None
+    """Why nobody can be recognised; empty where it is possible, None before the first look for the weights."""
+
+
+MEMORY = Memory()
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What is to be looked at: of one source, the tracks of a document."""
+
+    mask: str
+    name: str
+    footage: Footage
+    fingerprint: str
+    document: TrackDocument
+
+
+@dataclass(slots=True)
+class Seen:
+    """What came of it; `looks` are by job, those at picture files by path."""
+
+    looks: list[tuple[Job, list[Look]]] = field(default_factory=list)
+    pictures: dict[str, Vector] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+
+
+def find_weights_problem(again: bool = False) -> str:
+    """Why nobody can be recognised: the weights are not there. Empty where they are. Quick but for the first time."""
+    if MEMORY.weights is None or again:
+        try:
+            find_model(RECOGNIZER)
+            MEMORY.weights = ""
+        except FaceBlurError as error:
+            MEMORY.weights = str(error)
+    return MEMORY.weights
+
+
+def check_weights() -> None:
+    """Raise FaceBlurError where nobody can be recognised."""
+    if find_weights_problem(again=True):
+        raise FaceBlurError(f"Nobody can be recognised, everybody stays blurred. {MEMORY.weights}")
+
+
+def list_masks(scene: bpy.types.Scene) -> list[tuple[Any, Any]]:
+    """The covered strips of a scene with their masks, each mask once."""
+    found: dict[str, tuple[Any, Any]] = {}
+    for strip, mask in list_covered(scene):
+        found.setdefault(mask.name, (strip, mask))
+    return list(found.values())
+
+
+def _read_all(mask: bpy.types.Mask) -> TrackDocument:
+    """The document of a mask as if everybody were covered, with what was done by other tools. Nothing is changed."""
+    document = copy_document(take_in(mask))
+    cover_everybody(document)
+    return document
+
+
+def list_jobs(scene: bpy.types.Scene, strips: Iterable[str] = ()) -> list[Job]:
+    """What to look at: every source once, of the covered strips of those names, or of all. Raises FaceBlurError."""
+    check_weights()
+    names = set(strips)
+    jobs: dict[str, Job] = {}
+    for strip, mask in list_covered(scene):
+        fingerprint = mask[MARK]["fingerprint"]
+        if (not names or strip.name in names) and fingerprint not in jobs:
+            jobs[fingerprint] = Job(mask.name, strip.name, find_footage(strip), fingerprint, _read_all(mask))
+    if not jobs:
+        raise FaceBlurError("No strip is covered: Detect Faces first.")
+    return list(jobs.values())
+
+
+def make_job_here(strip: bpy.types.Strip, mask: bpy.types.Mask, track: str, source_frame: int) -> Job:
+    """To look at one track in one frame. Raises FaceBlurError."""
+    check_weights()
+    document = _read_all(mask)
+    found = next((t for t in document.tracks if t.name == track), None)
+    sample = sample_at(found, source_frame) if found is not None else None
+    if sample is None:
+        raise FaceBlurError(f"'{track}' is nowhere in this frame; go to one in which it is seen well.")
+    document.tracks, document.aside = [Track(track, [sample])], []
+    return Job(mask.name, strip.name, find_footage(strip), mask[MARK]["fingerprint"], document)
+
+
+def look_at(jobs: Sequence[Job], pictures: Sequence[Path], rate: float,
+            wait_s: float | None = None) -> Generator[Step | None, None, Seen]:
+    """Look at faces in processes of their own. With `wait_s` it yields None meanwhile; closing it ends them.
+
+    `rate`: frames a second at which picture sequences are shown. Raises FaceBlurError.
+    """
+    seen, began = Seen(), time.monotonic()
+    count = len(jobs) + bool(pictures)
+    with Workplace() as workplace:
+        for number, job in enumerate(jobs):
+            path = workplace.folder / f"tracks-{number}.json"
+            write_document(job.document, path)
+            request = build_embed_request(job.footage.path, path, job.fingerprint, files=job.footage.files,
+                                          frame_rate=Fraction(rate).limit_denominator(1001))
+            found = yield from _run(request, wait_s, job.name, number, count, began, seen)
+            seen.looks.append((job, list(_place_looks(job, found))))
+            path.unlink()
+        if pictures:
+            found = yield from _run(build_reference_request(pictures), wait_s, "Pictures", len(jobs), count, began,
+                                    seen)
+            seen.pictures = {view.track: np.array(view.vector, np.float32) for view in found}
+    return seen
+
+
+def _run(request: Request, wait_s: float | None, name: str, number: int, count: int, began: float,
+         seen: Seen) -> Generator[Step | None, None, list[FaceView]]:
+    views = []
+    with closing(run_job(request, wait_s)) as messages:
+        for message in messages:
+            match message:
+                case Waiting():
+                    yield None
+                case FaceView():
+                    views.append(message)
+                case Progress():
+                    share = (number + message.done / max(message.total, 1)) / count
+                    past = time.monotonic() - began
+                    yield Step(name, number + 1, count, message.stage, message.done, message.total, share,
+                               past / share * (1 - share) if share > 0.05 else None)
+                case Warned():
+                    seen.warnings.append(message.text)
+                case ErrorMessage():
+                    raise FaceBlurError(message.text)
+    return views
+
+
+def _place_looks(job: Job, views: Iterable[FaceView]) -> Iterator[Look]:
+    tracks = {track.name: track for track in job.document.tracks}
+    for view in sorted(views, key=lambda v: v.frame):
+        sample = sample_at(tracks[view.track], view.frame) if view.track in tracks else None
+        if sample is not None:
+            face = sample.ellipse
+            yield Look((face.cx - face.rx, face.cy - face.ry, face.cx + face.rx, face.cy + face.ry),
+                       View(view.frame, np.array(view.vector, np.float32), view.quality))
+
+
+def take_looks(seen: Seen) -> None:
+    """Remember what whole sources showed."""
+    for job, looks in seen.looks:
+        MEMORY.looks[job.fingerprint] = looks
+        MEMORY.tracks[job.fingerprint] = [track for track in job.document.tracks if track.kind == "face"]
+
+
+def find_views(document: TrackDocument) -> dict[str, list[View]]:
+    """The looks in memory at the tracks of a document in which everybody is covered, by track, in order."""
+    looks = MEMORY.looks.get(document.source.fingerprint, [])
+    views: dict[str, list[View]] = {track.name: [] for track in document.tracks if track.kind == "face"}
+    for name, number in assign_looks(document.tracks, [(look.view.source_frame, look.box) for look in looks]):
+        views[name].append(looks[number].view)
+    return views
+
+
+def has_looks(scene: bpy.types.Scene) -> bool:
+    """Whether any source of the scene's strips was looked at since Blender was started or the project opened."""
+    return any(mask[MARK]["fingerprint"] in MEMORY.looks for _, mask in list_masks(scene))
+
+
+def find_face_track(face: Any, tracks: Iterable[Track]) -> Track | None:
+    """The track that a face of the scene speaks of."""
+    best: tuple[float, Track] | None = None
+    for track in tracks:
+        sample = sample_at(track, face.frame) if track.kind == "face" else None
+        if sample is not None:
+            away = math.hypot((face.x - sample.ellipse.cx) / sample.ellipse.rx,
+                              (face.y - sample.ellipse.cy) / sample.ellipse.ry)
+            if away < _AT_PLACE and (best is None or away < best[0]):
+                best = away, track
+    return best[1] if best is not None else None
+
+
+def find_person(people: Any, uid: int) -> Any:
+    return next((person for person in people.persons if person.uid == uid), None)
+
+
+def add_person(people: Any, name: str = "") -> Any:
+    """A new person, under a free name."""
+    taken = {person.name for person in people.persons}
+    person = people.persons.add()
+    # Never one that an undone person had: memory may still know that one.
+    person.uid = secrets.randbits(31)
+    person.name = _find_free_name(taken, name)
+    return person
+
+
+def _find_free_name(taken: set[str], wanted: str) -> str:
+    if wanted and wanted not in taken:
+        return wanted
+    number = 2 if wanted else 1
+    while (name := f"{wanted or 'Person'} {number:02}") in taken:
+        number += 1
+    return name
+
+
+def add_face(people: Any, fingerprint: str, track: Track, person: int, by: str, at: Sample | None = None) -> Any:
+    """Say whose a track is."""
+    sample = at or track.samples[len(track.samples) // 2]
+    face = people.faces.add()
+    face.fingerprint, face.track, face.frame = fingerprint, track.name, sample.source_frame
+    face.x, face.y = sample.ellipse.cx, sample.ellipse.cy
+    face.person, face.by = person, by
+    return face
+
+
+def say(scene: bpy.types.Scene, faces: Sequence[int], uid: int, by: str = EDITOR) -> None:
+    """An editor says that the scene's faces of those numbers are somebody's. People without a face go."""
+    people = scene.faceblur.people
+    for number in faces:
+        face = people.faces[number]
+        face.person, face.by, face.picked = uid, by, False
+    remove_empty(people)
+
+
+def say_track(scene: bpy.types.Scene, mask: bpy.types.Mask, track: str, uid: int, source_frame: int = -1) -> None:
+    """An editor says whose a track is, in the list or not. Raises FaceBlurError where there is no such track."""
+    people, document = scene.faceblur.people, _read_all(mask)
+    found = next((t for t in document.tracks if t.name == track and t.kind == "face"), None)
+    if found is None:
+        raise FaceBlurError(f"'{track}' is no face.")
+    fingerprint = mask[MARK]["fingerprint"]
+    known = [number for number, face in enumerate(people.faces)
+             if face.fingerprint == fingerprint and find_face_track(face, document.tracks) is found]
+    if not known:
+        add_face(people, fingerprint, found, uid, EDITOR, sample_at(found, source_frame))
+    say(scene, known, uid)
+
+
+def remove_empty(people: Any) -> None:
+    """Let go of people who have neither a face nor a reference."""
+    used = {face.person for face in people.faces}
+    for number in reversed(range(len(people.persons))):
+        if people.persons[number].uid not in used and not people.persons[number].references:
+            people.persons.remove(number)
+    people.active_person = min(people.active_person, max(len(people.persons) - 1, 0))
+
+
+def add_reference(person: Any, vector: Vector) -> None:
+    """A face that is known to be somebody's. Undoing leads back to before: the scene says which ones count."""
+    number = f"{secrets.randbits(40):x}"
+    MEMORY.references[number] = vector
+    person.references = f"{person.references},{number}" if person.references else number
+
+
+def find_references(person: Any) -> list[Vector]:
+    """The vectors of a person's reference pictures that are in memory."""
+    return [MEMORY.references[number] for number in person.references.split(",") if number in MEMORY.references]
+
+
+@dataclass(slots=True)
+class Cast:
+    """What is known of a scene's sources; keys are fingerprint and track."""
+
+    documents: dict[str, TrackDocument]
+    views: dict[tuple[str, str], list[View]]
+    faces: dict[tuple[str, str], list[int]]
+    """The numbers, in the scene's list, of what was said of a track: by an editor, or else what is suggested."""
+
+
+def read_cast(scene: bpy.types.Scene) -> Cast:
+    """What the masks, the scene and memory say together. Raises FaceBlurError where a document is lost."""
+    cast = Cast({}, {}, {})
+    for _, mask in list_masks(scene):
+        fingerprint = mask[MARK]["fingerprint"]
+        if fingerprint in cast.documents:
+            continue
+        document = cast.documents[fingerprint] = _read_all(mask)
+        cast.views.update({(fingerprint, name): views for name, views in find_views(document).items()})
+    for number, face in enumerate(scene.faceblur.people.faces):
+        if face.fingerprint not in cast.documents:
+            continue
+        track = find_face_track(face, cast.documents[face.fingerprint].tracks)
+        if track is None:
+            continue
+        face.track = track.name
+        cast.faces.setdefault((face.fingerprint, track.name), []).append(number)
+    for key, numbers in cast.faces.items():
+        cast.faces[key] = [n for n in numbers if scene.faceblur.people.faces[n].by != MACHINE] or numbers
+    return cast
+
+
+def propose(scene: bpy.types.Scene) -> int:
+    """Suggest whose each well seen track is; what an editor said stays. How many people there are. FaceBlurError."""
+    people, cast = scene.faceblur.people, read_cast(scene)
+    said = {key: people.faces[numbers[0]].person for key, numbers in cast.faces.items()
+            if people.faces[numbers[0]].by != MACHINE}
+    seen = {key: views for key, views in cast.views.items() if any(view.quality >= GOOD for view in views)}
+    apart = [((fingerprint, one), (fingerprint, other)) for fingerprint, document in cast.documents.items()
+             for one, other in find_apart(t for t in document.tracks if t.kind == "face")]
+    apart += [(one, other) for one in said for other in said if one < other and said[one] != said[other]]
+    for number in reversed(range(len(people.faces))):
+        if people.faces[number].by == MACHINE and people.faces[number].fingerprint in MEMORY.looks:
+            people.faces.remove(number)
+    remove_empty(people)
+    for group in group_tracks(seen, apart):
+        uid = next((said[key] for key in group if key in said), 0)
+        person = find_person(people, uid) or _find_alike(people, [v for key in group for v in seen[key]])
+        ordered = sorted((key for key in group if key not in said), key=lambda k: -choose_best(seen[k])[0].quality)
+        if ordered and person is None:
+            person = add_person(people)
+        for fingerprint, name in ordered:
+            track = next(t for t in cast.documents[fingerprint].tracks if t.name == name)
+            clearest = choose_best(seen[fingerprint, name])[0].source_frame
+            add_face(people, fingerprint, track, person.uid, MACHINE, sample_at(track, clearest))
+    remove_empty(people)
+    return len(people.persons)
+
+
+def _find_alike(people: Any, views: list[View]) -> Any:
+    """The person whose reference pictures are most like these looks; None for nobody."""
+    near = [(find_median(measure_distances(views, references), views), number)
+            for number, person in enumerate(people.persons) if (references := find_references(person))]
+    distance, number = min(near, default=(math.inf, -1))
+    return people.persons[number] if distance <= SAME_GROUP else None
+
+
+def _choose_references(views: Sequence[View], most: int) -> list[Vector]:
+    """The vectors of the best looks that show the same as the very best: a track may go over to somebody else."""
+    best = choose_best(views, most)
+    return [view.vector for view in best if float(np.linalg.norm(view.vector - best[0].vector)) <= SAME_GROUP]
+
+
+def gather_people(scene: bpy.types.Scene, cast: Cast) -> tuple[People, dict[tuple[str, str], str]]:
+    """What the scene's list and mode mean for deciding, and of which tracks it is said whose they are.
+
+    Whoever is to stay clear is recognised by what an editor has said alone, whoever is to be blurred by everything; a
+    track that is listed as somebody's who is to be blurred is blurred. Raises FaceBlurError where nobody can be told.
+    """
+    settings = scene.faceblur.people
+    only = settings.mode == ONLY
+    people = People(others_clear=only, stranger_rate=1 / float(settings.stranger_rate))
+    assigned: dict[tuple[str, str], str] = {}
+    if not any(person.chosen for person in settings.persons):
+        raise FaceBlurError(f"Tick who is to {'be blurred' if only else 'stay clear'} first.")
+    for person in settings.persons:
+        clear = person.chosen != only
+        own = [key for key, numbers in cast.faces.items() if _belongs(settings, numbers, person.uid, clear)]
+        references = find_references(person)
+        for key in own:
+            most = _NEW_REFERENCES if clear else _PER_TRACK
+            references += _choose_references(cast.views.get(key, []), most)
+        if only and person.chosen and not references:
+            raise FaceBlurError(f"Nothing in memory shows what {person.name} looks like, so others cannot be told from "
+                                f"{person.name}: Recognise Faces again, or add pictures.")
+        if only and clear and not own:
+            # By what is only suggested nobody stays clear.
+            continue
+        people.persons.append(Person(person.name, Mode.KEEP if clear else Mode.BLUR, references))
+        assigned.update(dict.fromkeys(own, person.name))
+    return people, assigned
+
+
+def _belongs(settings: Any, numbers: Sequence[int], uid: int, clear: bool) -> bool:
+    """Whether a track of which those faces speak is somebody's; of several people's it is theirs who is blurred."""
+    faces = [settings.faces[number] for number in numbers]
+    if clear:
+        return all(face.person == uid and face.by == EDITOR for face in faces)
+    return any(face.person == uid for face in faces)
+
+
+def check_looked_at(cast: Cast) -> None:
+    """Raise FaceBlurError where a track is, anywhere, where nobody has looked for who it is."""
+    for fingerprint, document in cast.documents.items():
+        if fingerprint not in MEMORY.looks:
+            raise FaceBlurError("What faces look like is not kept in the project: Recognise Faces again.")
+        known: dict[int, list[Sample]] = {}
+        for track in MEMORY.tracks[fingerprint]:
+            for sample in track.samples:
+                known.setdefault(sample.source_frame, []).append(sample)
+        for track in document.tracks:
+            if track.kind != "face":
+                continue
+            for sample in track.samples:
+                if not any(_is_near(sample, other) for other in known.get(sample.source_frame, ())):
+                    raise FaceBlurError(f"'{track.name}' has changed since faces were recognised: Recognise Faces "
+                                        "again.")
+
+
+def _is_near(one: Sample, other: Sample) -> bool:
+    if one is other:
+        return True
+    return math.hypot(one.ellipse.cx - other.ellipse.cx, one.ellipse.cy - other.ellipse.cy) < other.ellipse.rx
+
+
+@dataclass(slots=True)
+class Applied:
+    """What was decided: tracks that stay clear, of how many people, of how many tracks, and new doubts."""
+
+    clear: int = 0
+    people: set[str] = field(default_factory=set)
+    tracks: int = 0
+    doubts: int = 0
+
+
+def apply_people(scene: bpy.types.Scene) -> Applied:
+    """Cover everybody but those who surely stay clear. Raises FaceBlurError, with nothing changed."""
+    masks = list_masks(scene)
+    if not masks:
+        raise FaceBlurError("No strip is covered: Detect Faces first.")
+    people: People | None = None
+    assigned: dict[tuple[str, str], str] = {}
+    if scene.faceblur.people.mode != ALL:
+        cast = read_cast(scene)
+        check_looked_at(cast)
+        people, assigned = gather_people(scene, cast)
+    applied = Applied()
+    for _, mask in masks:
+        _apply_to(mask, people, assigned, applied)
+    return applied
+
+
+def _apply_to(mask: bpy.types.Mask, people: People | None, assigned: dict[tuple[str, str], str],
+              applied: Applied) -> None:
+    fingerprint = mask[MARK]["fingerprint"]
+
+    def change(document: TrackDocument) -> set[str]:
+        before = {track.name: copy for track, copy in zip(document.tracks, copy_document(document).tracks, strict=True)}
+        cover_everybody(document)
+        names = {track.name for track in document.tracks}
+        applied.tracks += sum(track.kind == "face" for track in document.tracks)
+        if people is not None:
+            here = {track: person for (source, track), person in assigned.items() if source == fingerprint}
+            decisions = [decision for decision in decide_tracks(document, find_views(document), people, here)
+                         if not _is_freehand(mask, decision.track)]
+            apply_decisions(document, decisions, people)
+            for decision in decisions:
+                MEMORY.reasons[fingerprint, decision.track] = decision.why
+                applied.clear += bool(decision.clear)
+                applied.doubts += len(decision.doubts)
+                if decision.clear:
+                    applied.people.add(decision.person)
+        after = {track.name: track for track in document.tracks}
+        return {name for name in names | set(before) | set(after) if before.get(name) != after.get(name)}
+
+    document = change_tracks(mask, change)
+    mask[MARK]["notes"] = [*document.source.warnings, *document.notes]
+
+
+def _is_freehand(mask: bpy.types.Mask, track: str) -> bool:
+    layer = find_layer(mask, track)
+    return bool(layer and mask[MARK]["faces"][layer].get("freehand"))
+
+
+@dataclass(slots=True)
+class Shown:
+    """A face of the scene's list as it is drawn: where it is now, and who stays clear in it."""
+
+    mask: str = ""
+    track: str = ""
+    kept: str = ""
+
+
+_shown: dict[int, tuple[object, list[Shown]]] = {}
+
+
+def find_shown_faces(scene: bpy.types.Scene) -> list[Shown]:
+    """For each face of the scene's list what to show of it. Quick: found anew only when something has changed."""
+    faces = scene.faceblur.people.faces
+    masks = {mask[MARK]["fingerprint"]: mask for mask in bpy.data.masks if MARK in mask}
+    stamp = ([(face.fingerprint, face.frame, face.x, face.y) for face in faces],
+             [(mask.name, read_queue(mask).stamp) for mask in masks.values()])
+    known = _shown.get(scene.session_uid)
+    if known is None or known[0] != stamp:
+        known = _shown[scene.session_uid] = stamp, [_find_shown(face, masks.get(face.fingerprint)) for face in faces]
+    return known[1]
+
+
+def _find_shown(face: Any, mask: bpy.types.Mask | None) -> Shown:
+    document = read_queue(mask).document if mask is not None else None
+    if mask is None or document is None:
+        return Shown()
+    track = find_face_track(face, [*(track for track in document.aside if find_kept(track)), *document.tracks])
+    return Shown(mask.name, track.name, find_kept(track)) if track is not None else Shown()
+
+
+def count_unlisted(scene: bpy.types.Scene) -> int:
+    """How many faces are nobody's in the list: they were never seen well enough."""
+    shown = {(item.mask, item.track) for item in find_shown_faces(scene)}
+    count = 0
+    for _, mask in list_masks(scene):
+        document = read_queue(mask).document
+        for track in [*document.tracks, *document.aside] if document is not None else ():
+            counts = track.kind == "face" and (not track.aside or bool(find_kept(track)))
+            count += counts and (mask.name, track.name) not in shown
+    return count
+
+
+def forget(scene: bpy.types.Scene | None = None) -> int:
+    """Let go of everything that says what faces look like, and of a scene's list; how many vectors there were."""
+    count = sum(map(len, MEMORY.looks.values())) + len(MEMORY.references)
+    for kept in (MEMORY.looks, MEMORY.tracks, MEMORY.references, MEMORY.reasons):
+        kept.clear()
+    if scene is not None:
+        people = scene.faceblur.people
+        people.persons.clear()
+        people.faces.clear()
+        people.active_person = people.active_face = 0
+        people.mode = ALL
+    return count
+
+
+_wanted: list[str] = []
+"""Scenes whose faces' pictures are still to be made."""
+
+
+def make_thumbnails(scene: bpy.types.Scene) -> None:
+    """Have pictures made of the faces of all covered strips, one strip after the other."""
+    _wanted[:] = [strip.name for strip, mask in list_masks(scene) if thumbnails.list_missing(mask)]
+    _wanted.insert(0, scene.name)
+    if not bpy.app.timers.is_registered(_make_next):
+        bpy.app.timers.register(_make_next)
+
+
+def _make_next() -> float | None:
+    scene = bpy.data.scenes.get(_wanted[0]) if len(_wanted) > 1 else None
+    if scene is None or scene.sequence_editor is None:
+        _wanted.clear()
+        return None
+    if not thumbnails.is_running():
+        strip = scene.sequence_editor.strips_all.get(_wanted.pop(1))
+        if strip is not None and find_mask(strip) is not None:
+            try:
+                thumbnails.start(scene, strip)
+            except FaceBlurError as error:
+                STATE.problems = [f"No thumbnails: {error}"]
+        redraw()
+    return _TICK_S
+
+
+@persistent
+def _forget_project(*_: object) -> None:
+    forget()
+    _wanted.clear()
+    _shown.clear()
+
+
+def register_handlers() -> None:
+    bpy.app.handlers.load_pre.append(_forget_project)
+
+
+def unregister_handlers() -> None:
+    bpy.app.handlers.load_pre.remove(_forget_project)
+    if bpy.app.timers.is_registered(_make_next):
+        bpy.app.timers.unregister(_make_next)
+    forget()
+    MEMORY.weights = None

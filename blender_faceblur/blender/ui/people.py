@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The panel in which an editor says who is who, and whom to blur."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import bpy
+
+from ...progress import count
+from ..context import find_sequencer_scene
+from ..cover import find_mask
+from ..faces import read_face
+from ..operators.people import list_picked
+from ..operators.selection import find_active_footage
+from ..people import (
+    EDITOR,
+    KEEP,
+    MEMORY,
+    ONLY,
+    SPLIT,
+    Shown,
+    count_unlisted,
+    find_shown_faces,
+    find_weights_problem,
+    has_looks,
+)
+from ..running import STATE
+from ..thumbnails import find_icon
+from .panels import Tab, write_lines
+
+
+class FACEBLUR_UL_people(bpy.types.UIList):
+    """The people of a scene."""
+
+    def draw_item(self, context: bpy.types.Context, layout: bpy.types.UILayout, data: Any, item: Any, icon: int,
+                  active_data: object, active_property: str) -> None:
+        scene = find_sequencer_scene(context)
+        shown = [face for face, of in zip(find_shown_faces(scene), data.faces, strict=True) if of.person == item.uid]
+        row = layout.row(align=True)
+        tick = row.row(align=True)
+        tick.active = data.mode in (ONLY, KEEP)
+        tick.prop(item, "chosen", text="")
+        _put_picture(row, shown[0] if shown else None, "USER")
+        row.prop(item, "name", text="", emboss=False)
+        right = row.row(align=True)
+        right.alignment = "RIGHT"
+        kept = sum(bool(face.kept) for face in shown)
+        faces = count(len(shown), "face") if shown else "pictures"
+        right.label(text=f"{kept} of {len(shown)} clear" if kept else faces, icon="HIDE_OFF" if kept else "HIDE_ON")
+
+
+class FACEBLUR_UL_person_faces(bpy.types.UIList):
+    """The faces of the active person."""
+
+    def draw_item(self, context: bpy.types.Context, layout: bpy.types.UILayout, data: Any, item: Any, icon: int,
+                  active_data: object, active_property: str, index: int) -> None:
+        shown = find_shown_faces(find_sequencer_scene(context))[index]
+        row = layout.row(align=True)
+        row.prop(item, "picked", text="")
+        _put_picture(row, shown, "QUESTION")
+        row.label(text=shown.track or f"{item.track} (gone)")
+        right = row.row(align=True)
+        right.alignment = "RIGHT"
+        right.label(text={EDITOR: "said", SPLIT: "apart"}.get(item.by, "suggested"),
+                    icon="HIDE_OFF" if shown.kept else "HIDE_ON")
+        right.operator("faceblur.go_to_person_face", text="", icon="VIEWZOOM", emboss=False).number = index
+
+    def filter_items(self, context: bpy.types.Context, data: Any, name: str) -> tuple[list[int], list[int]]:
+        uid = _find_active(data)
+        return [self.bitflag_filter_item if face.person == uid else 0 for face in data.faces], []
+
+
+class FACEBLUR_PT_people(Tab, bpy.types.Panel):
+    bl_label = "People"
+    bl_parent_id = "FACEBLUR_PT_main"
+    bl_order = 5
+    bl_options: ClassVar = {"DEFAULT_CLOSED"}
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        return find_sequencer_scene(context) is not None
+
+    def draw(self, context: bpy.types.Context) -> None:
+        layout, scene = self.layout, find_sequencer_scene(context)
+        people = scene.faceblur.people
+        problem = find_weights_problem()
+        if problem:
+            write_lines(layout, context, f"Nobody can be recognised: all faces stay blurred. {problem}", "ERROR")
+        layout.operator("faceblur.recognise_faces", icon="COMMUNITY")
+        layout.prop(people, "mode", text="")
+        if people.mode == KEEP:
+            column = layout.column(align=True)
+            column.prop(people, "stranger_rate", text="")
+            column.label(text="would be kept clear by mistake, at most")
+        row = layout.row()
+        row.template_list("FACEBLUR_UL_people", "", people, "persons", people, "active_person", rows=3)
+        side = row.column(align=True)
+        side.operator("faceblur.add_people", text="", icon="FILE_IMAGE")
+        side.operator_menu_enum("faceblur.add_person_here", "person", text="", icon="EYEDROPPER")
+        side.operator("faceblur.remove_person", text="", icon="REMOVE")
+        row = layout.row()
+        row.scale_y = 1.4
+        row.operator("faceblur.apply_people", icon="CHECKMARK")
+        uid = _find_active(people)
+        if uid and any(face.person == uid for face in people.faces):
+            self._draw_faces(context, scene, people)
+        self._draw_active(context, people)
+        unlisted = count_unlisted(scene) if len(people.faces) else 0
+        if unlisted:
+            write_lines(layout, context, f"{count(unlisted, 'more face')} not seen well enough to say whose: blurred",
+                        "INFO")
+        if len(people.persons) and not has_looks(scene) and not STATE.active:
+            write_lines(layout, context, "What faces look like is not saved: Recognise Faces before applying", "INFO")
+        layout.operator("faceblur.forget_people", icon="TRASH")
+
+    def _draw_faces(self, context: bpy.types.Context, scene: bpy.types.Scene, people: Any) -> None:
+        box = self.layout.box()
+        picked = len(list_picked(scene))
+        row = box.row()
+        row.label(text=f"Faces of {people.persons[people.active_person].name}")
+        row.operator("faceblur.pick_faces", text="", icon="CHECKBOX_HLT")
+        box.template_list("FACEBLUR_UL_person_faces", "", people, "faces", people, "active_face", rows=3)
+        row = box.row(align=True)
+        row.operator_menu_enum("faceblur.this_is", "person", text=f"{count(picked, 'Face')}: This Is" if picked
+                               else "This Is")
+        row.operator("faceblur.not_this_person")
+        if 0 <= people.active_face < len(people.faces):
+            face = people.faces[people.active_face]
+            why = MEMORY.reasons.get((face.fingerprint, face.track), "")
+            if why and face.person == _find_active(people):
+                write_lines(box, context, f"{face.track}: {why}")
+
+    def _draw_active(self, context: bpy.types.Context, people: Any) -> None:
+        """Whose the active face of the list Faces is."""
+        mask = find_mask(find_active_footage(context))
+        layer = mask.layers.active if mask is not None else None
+        track = read_face(mask, layer.name).track if layer is not None else ""
+        if not track:
+            return
+        scene = find_sequencer_scene(context)
+        uid = next((face.person for face, shown in zip(people.faces, find_shown_faces(scene), strict=True)
+                    if shown.mask == mask.name and shown.track == track), 0)
+        name = next((person.name for person in people.persons if person.uid == uid), "nobody known")
+        row = self.layout.row()
+        row.label(text=f"{track}: {name}")
+        row.operator_menu_enum("faceblur.say_who", "person", text="This Is")
+
+
+def _find_active(people: Any) -> int:
+    return people.persons[people.active_person].uid if 0 <= people.active_person < len(people.persons) else 0
+
+
+def _put_picture(row: bpy.types.UILayout, shown: Shown | None, otherwise: str) -> None:
+    mask = bpy.data.masks.get(shown.mask) if shown is not None and shown.mask else None
+    picture = find_icon(mask, shown.track) if mask is not None and shown is not None else 0
+    if picture:
+        row.label(text="", icon_value=picture)
+    else:
+        row.label(text="", icon=otherwise)
+
+
+CLASSES = (FACEBLUR_UL_people, FACEBLUR_UL_person_faces, FACEBLUR_PT_people)
