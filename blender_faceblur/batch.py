@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from .core import plates
 from .core.document import read_document, write_document
 from .core.settings import DEFAULT_EXPANSION, find_preset, list_detectors
 from .core.types import FaceBlurError, SourceInfo, TrackDocument
@@ -71,6 +72,8 @@ class Settings:
     blender: Path | None = None
     verify_every: int = 0
     """Verify outputs, with the detectors at every so manyth frame; 0: don't."""
+    plates: bool = False
+    """Number plates are looked for too."""
     people: Recognition | None = None
     """Who is covered and who stays clear; nothing: all are covered."""
 
@@ -79,7 +82,8 @@ class Settings:
         return {"version": RECORD_VERSION, "preset": self.preset, "detectors": list_weights(self.preset),
                 "expansion": self.expansion, "effect": self.effect, "color": self.color,
                 "samples_across": self.samples_across, "codec": self.codec, "quality": self.quality,
-                "reencode_audio": self.reencode_audio, **({"people": self.people.digest} if self.people else {})}
+                "reencode_audio": self.reencode_audio, **({"people": self.people.digest} if self.people else {}),
+                **({"plates": list_weights(plates.PRESET)} if self.plates else {})}
 
 
 @dataclass(frozen=True, slots=True)
@@ -377,6 +381,11 @@ def _find_tracks(source: Path, tracks: Path, settings: Settings, reporter: Repor
         settings.people.begin()
     analyse(source, tracks, settings, reporter.tell, warn)
     document = read_document(tracks)
+    if settings.plates:
+        found = tracks.with_name("plates.json")
+        analyse(source, found, replace(settings, preset=plates.PRESET, people=None), reporter.tell, warn)
+        plates.add_regions(document, read_document(found))
+        write_document(document, tracks)
     if settings.people is not None:
         settings.people.settle(source, tracks, document, reporter.tell, warn)
     return document

@@ -14,6 +14,7 @@ from pathlib import Path
 from types import FrameType
 
 from .batch import Job, Settings, plan_jobs, run_batch, verify_one
+from .core.plates import PRESET as PLATES
 from .core.settings import (
     DEFAULT_EXPANSION,
     EXPANSIONS,
@@ -77,6 +78,8 @@ def add_people_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("people", "Pictures of people lie in FOLDER, a sub-folder or file name is the "
                                       "person's name. To stay clear a face must surely be recognised, or surely be "
                                       "another's; all others are covered.")
+    parser.add_argument("--plates", action="store_true", help="cover number plates too, in a second look at the film "
+                        "(the detector knows Chinese plates best)")
     choice = group.add_mutually_exclusive_group()
     choice.add_argument("--keep", type=Path, metavar="FOLDER", help="keep these people clear, cover all others")
     choice.add_argument("--blur-only", type=Path, metavar="FOLDER",
@@ -137,7 +140,7 @@ def main(arguments: list[str] | None = None, program: str = "build.py blur", ble
     settings = Settings(
         preset=options.preset, expansion=options.expansion, effect=options.effect, color=options.color,
         codec=options.codec, quality=options.quality, render=not options.no_render, overwrite=options.overwrite,
-        resume=options.resume, reencode_audio=options.reencode_audio,
+        resume=options.resume, reencode_audio=options.reencode_audio, plates=options.plates,
         verify_every=options.verify_every if options.verify else 0,
         blender=options.blender.resolve() if options.blender else blender)
     try:
@@ -149,6 +152,9 @@ def main(arguments: list[str] | None = None, program: str = "build.py blur", ble
             raise FaceBlurError(f"--report {options.report}: a report is written as {' or '.join(ENDINGS)}.")
         if not jobs:
             raise FaceBlurError("There are no films or pictures in the inputs.")
+        if options.plates:
+            for name in list_detectors(find_preset(PLATES)):
+                find_model(name)
         folder = options.keep or options.blur_only
         if folder is not None or options.people is not None:
             others_clear = options.blur_only is not None if folder is not None else None

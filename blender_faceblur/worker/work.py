@@ -17,9 +17,10 @@ from ..core.analysis import Detector, analyse_frames, build_document, decode_siz
 from ..core.document import write_document
 from ..core.following import Follower
 from ..core.likeness import RECOGNIZER, assign_looks
+from ..core.plates import make_regions
 from ..core.rows import RowTable, Segment
 from ..core.settings import EXPANSIONS, DetectorUse, choose_detectors, find_preset
-from ..core.types import FaceBlurError, ModelUse, SourceInfo, TrackDocument
+from ..core.types import PLATE, FaceBlurError, ModelUse, SourceInfo, TrackDocument
 from ..detectors import FaceDetector, find_detector
 from ..detectors.looks import combine_looks
 from ..detectors.providers import CPU, MOST_GPU_PROCESSES, choose_providers, list_available
@@ -152,6 +153,9 @@ def _lead(request: AnalysisRequest, tell: Tell) -> None:
     available, reasons = list_usable(preset)
     uses, notes = choose_detectors(preset, available)
     notes += reasons
+    kinds = {find_detector(use.detector).finds for use in uses}
+    if len(kinds) > 1:
+        raise FaceBlurError("Faces and number plates are looked for in runs of their own.")
     providers = choose_providers(list_available(), request.provider, sys.platform)
     with open_requested(request) as source:
         info = source.info
@@ -186,6 +190,8 @@ def _lead(request: AnalysisRequest, tell: Tell) -> None:
         tell(Warned(text))
     tell(Progress("link", 0, 1, 0.0))
     document = build_document(table, info, preset, request.expansion, uses_of_models, [*notes, *said])
+    if kinds == {PLATE}:
+        make_regions(document)
     if request.span:
         document.analysed = [(first, stop)]
     if request.recognise and seen and not any(known for _, known in parts):

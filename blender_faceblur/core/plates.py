@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Number plates are found like faces; afterwards their tracks are regions."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+from .types import TrackDocument
+
+PRESET = "own:lpd_yunet@1280:0.6"
+"""The name of the preset that looks for them (see `settings.find_preset`)."""
+
+NOTE = ("Number plates: the detector was trained with Chinese plates, so others may be missed; look at every frame "
+        "that shows a vehicle.")
+
+
+def make_regions(document: TrackDocument) -> None:
+    """Make regions of the tracks of an analysis that looked for plates, large enough for the corners of a plate."""
+    names = {}
+    for track in (*document.tracks, *document.aside):
+        names[track.name] = track.name.replace("Face", "Plate").replace("Perhaps", "Perhaps plate")
+        track.name, track.kind = names[track.name], "region"
+        # The least ellipse around a box is that much larger than the one inside it.
+        track.samples = [replace(s, ellipse=s.ellipse.scaled(math.sqrt(2))) for s in track.samples]
+    document.doubts = [replace(d, track=names.get(d.track, d.track)) for d in document.doubts]
+    document.notes.append(NOTE)
+
+
+def add_regions(document: TrackDocument, plates: TrackDocument) -> None:
+    """Put the regions of another analysis of the same source into a document."""
+    taken = {track.name for track in (*document.tracks, *document.aside)}
+    for tracks, others in ((document.tracks, plates.tracks), (document.aside, plates.aside)):
+        tracks += [track for track in others if track.name not in taken]
+    document.doubts = sorted([*document.doubts, *(d for d in plates.doubts if d.track)], key=lambda d: d.start)
+    document.models += plates.models
+    document.notes += [note for note in plates.notes if note not in document.notes]

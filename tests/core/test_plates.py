@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a run for number plates finds are regions, which join those of the faces."""
+
+from __future__ import annotations
+
+from blender_faceblur.core.plates import NOTE, PRESET, add_regions, make_regions
+from blender_faceblur.core.settings import find_preset
+from blender_faceblur.core.types import Doubt
+
+from .test_people import make_document, make_track
+
+
+def test_the_preset_is_one() -> None:
+    assert [use.detector for use in find_preset(PRESET).detectors] == ["lpd_yunet"]
+
+
+def test_tracks_become_regions_around_the_plates_corners() -> None:
+    document = make_document(make_track("Face 01", 0, 5))
+    document.aside = [make_track("Perhaps 01", 0, 5)]
+    document.doubts = [Doubt(0, 5, (0, 0, 1, 1), 0.5, "weak", "Perhaps 01")]
+    make_regions(document)
+    (plate,), (perhaps,) = document.tracks, document.aside
+    assert (plate.name, plate.kind, perhaps.name, perhaps.kind) == ("Plate 01", "region", "Perhaps plate 01", "region")
+    ellipse = plate.samples[0].ellipse
+    # The box was 80 to 120 and 75 to 125: its corner lies on the ellipse.
+    assert abs((20 / ellipse.rx) ** 2 + (25 / ellipse.ry) ** 2 - 1) < 1e-9
+    assert document.doubts[0].track == "Perhaps plate 01" and document.notes == [NOTE]
+
+
+def test_plates_join_the_faces() -> None:
+    faces, plates = make_document(make_track("Face 01", 0, 5)), make_document(make_track("Face 01", 2, 5))
+    make_regions(plates)
+    add_regions(faces, plates)
+    assert [track.name for track in faces.tracks] == ["Face 01", "Plate 01"] and NOTE in faces.notes
