@@ -57,7 +57,10 @@ def borrow_sequencer(scene: bpy.types.Scene) -> Iterator[None]:
 
 @contextmanager
 def borrow_selection(scene: bpy.types.Scene, *strips: bpy.types.Strip) -> Iterator[None]:
-    """The context of the sequencer's operators with `strips` selected, the first of them active."""
+    """The context of the sequencer's operators with `strips` selected, the first of them active.
+
+    They see only the strips of the meta strip that is open, so that of `strips` is opened for the moment.
+    """
     editor = scene.sequence_editor
     with borrow_sequencer(scene):
         # Names, as the operators may remove strips; connected strips are chosen with their handles.
@@ -65,10 +68,13 @@ def borrow_selection(scene: bpy.types.Scene, *strips: bpy.types.Strip) -> Iterat
         active = editor.active_strip.name if editor.active_strip else None
         for strip in editor.strips_all:
             strip.select = strip in strips
+        opened = editor.meta_stack[-1] if editor.meta_stack else None
+        editor.display_stack(strips[0].parent_meta())
         editor.active_strip = strips[0]
         try:
             yield
         finally:
+            editor.display_stack(opened)
             for strip in editor.strips_all:
                 strip.select = strip.name in chosen
             editor.active_strip = editor.strips_all.get(active) if active else None

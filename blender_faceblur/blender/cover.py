@@ -14,11 +14,12 @@ import bpy
 from ..core.editing import merge_analysis
 from ..core.types import FaceBlurError, TrackDocument
 from .compositing import MARK, EffectSettings, build_strip_group, find_mask_unit_px
+from .disturbances import put_cover_first
 from .editing import settle, take_in
 from .effects import EFFECTS
 from .footage import Footage, find_footage
 from .masks import find_document_text, read_document, write_mask
-from .strips import cover_strip, find_modifier, remove_strip
+from .strips import cover_strip, find_modifier, remove_strip, remove_unused_group
 
 LEAST_FACE_SHARE = 1 / 8
 """Of the picture's height: the effect is never finer than a face of this width needs."""
@@ -62,9 +63,12 @@ def put_cover(
     size = (document.source.width, document.source.height)
     group = build_strip_group(f"Face Blur: {strip.name}", size, mask[MARK]["unit_px"], find_largest_face_px(document),
                               effect, has_alpha=document.source.kind != "movie")
+    # Blender does not count all users of it, and would not save one that seems to have none.
+    group.use_fake_user = True
     group[MASK_MARK] = mask
     group[EFFECT_MARK] = asdict(effect)
     cover_strip(scene, strip, mask, group)
+    put_cover_first(scene, strip)
     strip[MUST_BE_COVERED] = True
 
 
@@ -82,8 +86,7 @@ def uncover(scene: bpy.types.Scene, strip: bpy.types.Strip) -> None:
     strip.modifiers.remove(modifier)
     if mask_strip is not None:
         remove_strip(scene, mask_strip)
-    if not group.users:
-        bpy.data.node_groups.remove(group)
+    remove_unused_group(group)
     # Nor does deleting a Mask strip count the mask's down.
     if mask is not None and not any(other.type == "MASK" and other.mask == mask for other in _list_strips()):
         text = find_document_text(mask)

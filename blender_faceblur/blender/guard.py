@@ -32,6 +32,7 @@ from .cover import (
     read_effect,
 )
 from .curves import find_curves
+from .disturbances import find_disturbances
 from .footage import KINDS, Footage, find_footage, find_shown
 from .masks import read_document
 from .preferences import find_preferences
@@ -95,6 +96,8 @@ def check_strip(scene: bpy.types.Scene, strip: bpy.types.Strip, with_doubts: boo
     broken = _find_broken_group(modifier.node_group)
     if broken:
         find(broken)
+    for text, repair in find_disturbances(scene, strip):
+        find(text, repair=repair)
     mask_strip, mask = modifier.input_mask_strip, find_mask(strip)
     if modifier.input_mask_type != "STRIP" or modifier.mask_time != "ABSOLUTE":
         find("Its cover takes the mask in another way than from its Mask strip.")

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 import bpy
@@ -27,8 +27,10 @@ def cover_strip(
     if modifier is None:
         modifier = _add_modifier(scene, strip)
     mask_strip = modifier.input_mask_strip
-    if mask_strip is None or mask_strip.mask != mask:
-        if mask_strip is not None:
+    # Two strips share one where only the footage was copied, or the modifier: it cannot lie where both do.
+    shared = any(other_mask == mask_strip and footage != strip for footage, _, other_mask in find_pairs(scene))
+    if mask_strip is None or mask_strip.mask != mask or shared:
+        if mask_strip is not None and not shared:
             remove_strip(scene, mask_strip)
         mask_strip = _add_mask_strip(scene, strip, mask)
     old_group = modifier.node_group
@@ -39,9 +41,22 @@ def cover_strip(
     modifier.mask_time = "ABSOLUTE"
     modifier.mute = False
     modifier.enable = True
-    if old_group is not None and old_group != group and old_group.get(MARK) == "strip" and not old_group.users:
-        bpy.data.node_groups.remove(old_group)
+    if old_group is not None and old_group != group and old_group.get(MARK) == "strip":
+        remove_unused_group(old_group)
     return mask_strip
+
+
+def remove_unused_group(group: bpy.types.NodeTree) -> None:
+    """Remove a strip's node group unless another strip has it as well.
+
+    Blender does not count users of modifiers: after a cut or a copy both strips have the group, and it has one user
+    (5.0.1, 5.2.3).
+    """
+    strips = (strip for scene in bpy.data.scenes if scene.sequence_editor is not None
+              for strip in scene.sequence_editor.strips_all if hasattr(strip, "modifiers"))
+    if not any(modifier.type == "COMPOSITOR" and modifier.node_group == group
+               for strip in strips for modifier in strip.modifiers):
+        bpy.data.node_groups.remove(group)
 
 
 def find_modifier(strip: bpy.types.Strip) -> Any:
@@ -59,9 +74,10 @@ def _add_modifier(scene: bpy.types.Scene, strip: bpy.types.Strip) -> bpy.types.S
 
 
 def _add_mask_strip(scene: bpy.types.Scene, strip: bpy.types.Strip, mask: bpy.types.Mask) -> bpy.types.Strip:
-    editor = scene.sequence_editor
-    channel = _find_free_channel(editor, strip)
-    mask_strip = editor.strips.new_mask(f"{strip.name} faces", mask, channel, round(strip.frame_start))
+    # In the same meta strip, which they are moved with.
+    strips = (strip.parent_meta() or scene.sequence_editor).strips
+    channel = _find_free_channel(strips, strip)
+    mask_strip = strips.new_mask(f"{strip.name} faces", mask, channel, round(strip.frame_start))
     mask_strip.mute = True
     if _differ_in_speed(scene, strip, mask_strip):
         _copy_speed(scene, strip, mask_strip)
@@ -81,7 +97,7 @@ def _list_connected(scene: bpy.types.Scene, strip: bpy.types.Strip) -> list[bpy.
         return list(strip.connections)
     # Blender 5.0 tells nobody. A film is added together with its sound, which lies as the film does.
     return [
-        other for other in scene.sequence_editor.strips
+        other for other in (strip.parent_meta() or scene.sequence_editor).strips
         if strip.type == "MOVIE" and other.type == "SOUND" and other.sound is not None
         and bpy.path.abspath(other.sound.filepath) == bpy.path.abspath(strip.filepath)
         and (other.frame_start, other.frame_final_start) == (strip.frame_start, strip.frame_final_start)
@@ -123,8 +139,10 @@ def is_out_of_speed(scene: bpy.types.Scene, footage: bpy.types.Strip, mask_strip
 
 
 def _has_several_speeds(footage: bpy.types.Strip) -> bool:
-    # Speed keys of a Mask strip cannot be read, so whether it has the same ones is not to be known.
-    return len(getattr(footage, "retiming_keys", ())) > 2
+    # Speed keys of a Mask strip cannot be read, so whether it has the same ones is not to be known. And a film whose
+    # first or last pictures are left out is shorter without being quicker.
+    left_out = any(getattr(footage, name, 0) for name in ("animation_offset_start", "animation_offset_end"))
+    return left_out or len(getattr(footage, "retiming_keys", ())) > 2
 
 
 def remove_strip(scene: bpy.types.Scene, strip: bpy.types.Strip) -> None:
@@ -135,7 +153,7 @@ def remove_strip(scene: bpy.types.Scene, strip: bpy.types.Strip) -> None:
             strip.lock = locked
 
 
-TIMES = ("frame_start", "frame_offset_start", "frame_offset_end", "use_reverse_frames")
+TIMES = ("frame_start", "frame_offset_start", "frame_offset_end", "use_reverse_frames", "strobe")
 
 
 def _copy_times(footage: bpy.types.Strip, mask_strip: bpy.types.Strip) -> None:
@@ -164,10 +182,10 @@ def _copy_speed(scene: bpy.types.Scene, footage: bpy.types.Strip, mask_strip: bp
     return not _differ_in_speed(scene, footage, mask_strip)
 
 
-def _find_free_channel(editor: bpy.types.SequenceEditor, strip: bpy.types.Strip) -> int:
+def _find_free_channel(strips: Collection[bpy.types.Strip], strip: bpy.types.Strip) -> int:
     """The first channel above `strip` that is free as long as it lasts."""
     for channel in range(strip.channel + 1, 129):
-        taken = (other for other in editor.strips if other.channel == channel)
+        taken = (other for other in strips if other.channel == channel)
         if not any(
             other.frame_final_start < strip.frame_final_end and other.frame_final_end > strip.frame_final_start
             for other in taken

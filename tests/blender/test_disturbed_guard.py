@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Where a cover would miss, the guard renders black; what can follow follows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+bpy = pytest.importorskip("bpy")
+
+import blender_faceblur  # noqa: E402
+from blender_faceblur.blender import guard  # noqa: E402
+from blender_faceblur.blender.project import build_project  # noqa: E402
+
+from . import disks  # noqa: E402
+from .test_disturbances import (  # noqa: E402
+    EFFECT,
+    _flip,
+    _operate,
+    slow_effect,
+    slow_effect_on_a_meta,
+    slow_meta,
+    slow_scene,
+)
+from .test_following import _check as check_covered  # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return disks.write_film(tmp_path_factory.mktemp("film") / "disk.mp4")
+
+
+@pytest.fixture(autouse=True)
+def extension() -> Iterator[None]:
+    bpy.ops.wm.read_factory_settings(use_empty=True)
+    blender_faceblur.register()
+    yield
+    blender_faceblur.unregister()
+
+
+def _build(film: Path, frames: range = range(disks.FRAMES)) -> tuple[Any, Any, Any]:
+    scene = build_project(film, disks.build_document(film, frames=frames), EFFECT)
+    footage, modifier = disks.find_cover(scene)
+    return scene, footage, modifier.input_mask_strip
+
+
+@pytest.mark.parametrize("edit", [slow_meta, slow_effect, slow_effect_on_a_meta, slow_scene],
+                         ids=lambda edit: edit.__name__)
+def test_times_between_frames_are_black(edit: Callable[[Any, Any, Any], Any], film: Path, tmp_path: Path) -> None:
+    outer = edit(*_build(film, range(10, disks.FRAMES)))
+    assert disks.see(disks.render_frame(outer, 20, tmp_path / "seen.png")).disk == 0
+
+
+def test_a_modifier_before_the_cover_is_black_until_it_is_put_right(film: Path, tmp_path: Path) -> None:
+    scene, footage, _ = _build(film)
+    _flip(scene, footage)
+    _operate(scene, bpy.ops.sequencer.strip_modifier_move, footage, name="Flip", direction="UP")
+    assert disks.see(disks.render_frame(scene, 5, tmp_path / "seen.png")).disk == 0
+    assert [fault.repair for fault in guard.check_scene(scene)] == [True]
+    assert guard.repair_strip(scene, footage, EFFECT) == []
+    seen = disks.see(disks.render_frame(scene, 5, tmp_path / "seen.png"))
+    assert seen.disk == 0 and 1000 < seen.cover < 4000
+
+
+def test_the_mask_follows_a_strobe(film: Path, tmp_path: Path) -> None:
+    scene, footage, _ = _build(film)
+    footage.strobe = 6
+    check_covered(scene, [1, 4, 6, 12, 17, 30], tmp_path)
+    assert guard.check_scene(scene) == []
+
+
+@pytest.mark.parametrize("name", ["animation_offset_start", "animation_offset_end"])
+def test_pictures_left_out_of_the_film_cover_it_whole(name: str, film: Path, tmp_path: Path) -> None:
+    scene, footage, _ = _build(film)
+    setattr(footage, name, 8)
+    for frame in (10, 20, 28):
+        assert disks.see(disks.render_frame(scene, frame, tmp_path / "seen.png")).disk == 0

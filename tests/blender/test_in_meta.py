@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Footage that is covered inside of a meta strip: its Mask strip lies there too, and moves with it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+bpy = pytest.importorskip("bpy")
+
+import blender_faceblur  # noqa: E402
+from blender_faceblur.blender import guard  # noqa: E402
+from blender_faceblur.blender.compositing import EffectSettings  # noqa: E402
+from blender_faceblur.blender.context import borrow_selection  # noqa: E402
+from blender_faceblur.blender.cover import cover_footage, uncover  # noqa: E402
+from blender_faceblur.blender.project import build_project  # noqa: E402
+from blender_faceblur.blender.strips import find_modifier  # noqa: E402
+
+from . import disks  # noqa: E402
+from .test_following import _check as check_covered  # noqa: E402
+
+EFFECT = EffectSettings("solid", disks.COVER)
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return disks.write_film(tmp_path_factory.mktemp("film") / "disk.mp4")
+
+
+@pytest.fixture
+def extension() -> Iterator[None]:
+    bpy.ops.wm.read_factory_settings(use_empty=True)
+    blender_faceblur.register()
+    yield
+    blender_faceblur.unregister()
+
+
+def _operate(scene: Any, operator: Any, *strips: Any, **options: Any) -> None:
+    with borrow_selection(scene, *strips):
+        assert operator(**options) == {"FINISHED"}
+
+
+def _build(film: Path) -> tuple[Any, Any, Any]:
+    scene = build_project(film, disks.build_document(film), None)
+    strip = scene.sequence_editor.strips[0]
+    _operate(scene, bpy.ops.sequencer.meta_make, strip)
+    return scene, scene.sequence_editor.strips[0], strip
+
+
+@pytest.mark.parametrize("speed", [100, 200])
+def test_the_mask_strip_moves_with_the_meta_strip(speed: int, film: Path, tmp_path: Path) -> None:
+    scene, meta, strip = _build(film)
+    _operate(scene, bpy.ops.sequencer.retiming_segment_speed_set, strip, speed=speed)
+    cover_footage(scene, strip, disks.build_document(film), EFFECT)
+    assert len(scene.sequence_editor.strips) == 1 and len(scene.sequence_editor.meta_stack) == 0
+    assert {other.name for other in meta.strips} == {strip.name, find_modifier(strip).input_mask_strip.name}
+    meta.frame_start += 25
+    first = int(strip.frame_final_start)
+    check_covered(scene, [first, first + 9, first + 15], tmp_path)
+
+
+def test_a_meta_strip_that_is_open_stays_open(film: Path) -> None:
+    scene, meta, strip = _build(film)
+    scene.sequence_editor.display_stack(meta)
+    cover_footage(scene, strip, disks.build_document(film), EFFECT)
+    assert [opened.name for opened in scene.sequence_editor.meta_stack] == [meta.name]
+
+
+def test_uncovering_leaves_nothing(film: Path) -> None:
+    scene, meta, strip = _build(film)
+    cover_footage(scene, strip, disks.build_document(film), EFFECT)
+    uncover(scene, strip)
+    assert [other.name for other in meta.strips] == [strip.name] and not bpy.data.masks
+
+
+def test_a_lost_mask_strip_is_put_back_there(film: Path, tmp_path: Path, extension: None) -> None:
+    scene, meta, strip = _build(film)
+    cover_footage(scene, strip, disks.build_document(film), EFFECT)
+    meta.strips.remove(find_modifier(strip).input_mask_strip)
+    find_modifier(strip).input_mask_strip = None
+    assert guard.repair_strip(scene, strip, EFFECT) == []
+    assert len(meta.strips) == 2
+    check_covered(scene, [1, 20, 40], tmp_path)

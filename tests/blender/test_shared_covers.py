@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Strips that came of one by cutting and copying: what is done to one leaves the cover of the other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+bpy = pytest.importorskip("bpy")
+
+import blender_faceblur  # noqa: E402
+from blender_faceblur.blender import guard  # noqa: E402
+from blender_faceblur.blender.compositing import EffectSettings  # noqa: E402
+from blender_faceblur.blender.context import borrow_selection  # noqa: E402
+from blender_faceblur.blender.cover import find_mask, put_cover, uncover  # noqa: E402
+from blender_faceblur.blender.project import build_project  # noqa: E402
+
+from . import disks  # noqa: E402
+from .test_following import _check as check_covered  # noqa: E402
+
+EFFECT = EffectSettings("solid", disks.COVER)
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return disks.write_film(tmp_path_factory.mktemp("film") / "disk.mp4")
+
+
+@pytest.fixture
+def extension() -> Iterator[None]:
+    bpy.ops.wm.read_factory_settings(use_empty=True)
+    blender_faceblur.register()
+    yield
+    blender_faceblur.unregister()
+
+
+def _operate(scene: Any, operator: Any, *strips: Any, **options: Any) -> None:
+    with borrow_selection(scene, *strips):
+        assert operator(**options) == {"FINISHED"}
+
+
+@pytest.mark.parametrize("change", ["update", "remove"])
+def test_one_half_of_a_cut_strip_is_changed(change: str, film: Path, tmp_path: Path) -> None:
+    """Both have one node group, which Blender counts as having one user, and would not save with none."""
+    scene = build_project(film, disks.build_document(film), EFFECT)
+    footage, modifier = disks.find_cover(scene)
+    _operate(scene, bpy.ops.sequencer.split, footage, modifier.input_mask_strip, frame=20, type="SOFT", side="RIGHT")
+    if change == "update":
+        put_cover(scene, footage, find_mask(footage), EFFECT)
+    else:
+        uncover(scene, footage)
+    path = tmp_path / "project.blend"
+    bpy.ops.wm.save_as_mainfile(filepath=str(path))
+    bpy.ops.wm.open_mainfile(filepath=str(path))
+    check_covered(bpy.context.scene, [21, 30, 40], tmp_path)
+    if change == "update":
+        check_covered(bpy.context.scene, [1, 19], tmp_path)
+    else:
+        assert disks.see(disks.render_frame(bpy.context.scene, 10, tmp_path / "bare.png")).disk > 1000
+
+
+def test_nothing_is_left_once_both_are_uncovered(film: Path) -> None:
+    scene = build_project(film, disks.build_document(film), EFFECT)
+    footage, modifier = disks.find_cover(scene)
+    _operate(scene, bpy.ops.sequencer.duplicate, footage, modifier.input_mask_strip)
+    for strip in [strip for strip in scene.sequence_editor.strips if strip.type == "MOVIE"]:
+        uncover(scene, strip)
+    assert not [group.name for group in bpy.data.node_groups if group.name.startswith("Face Blur: ")]
+    assert not bpy.data.masks
+
+
+def test_footage_that_shares_a_mask_strip_gets_its_own(film: Path, tmp_path: Path, extension: None) -> None:
+    """As when the footage alone was copied: one Mask strip cannot lie where both do."""
+    scene = build_project(film, disks.build_document(film), EFFECT)
+    footage, modifier = disks.find_cover(scene)
+    _operate(scene, bpy.ops.sequencer.disconnect, footage, modifier.input_mask_strip)
+    _operate(scene, bpy.ops.sequencer.duplicate, footage)
+    copy = next(s for s in scene.sequence_editor.strips if s.type == "MOVIE" and s != footage)
+    copy.channel = 8
+    copy.frame_start += 60
+    for frame in (20, 80):
+        assert disks.see(disks.render_frame(scene, frame, tmp_path / "seen.png")).disk == 0
+    for fault in guard.check_scene(scene):
+        guard.repair_strip(scene, scene.sequence_editor.strips_all[fault.strip], EFFECT)
+    assert guard.check_scene(scene) == []
+    check_covered(scene, [1, 20, 40, 61, 80, 100], tmp_path)
