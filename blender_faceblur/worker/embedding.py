@@ -20,7 +20,7 @@ from ..core.analysis import fit_size
 from ..core.document import read_document
 from ..core.geometry import size_of
 from ..core.likeness import RECOGNIZER, USABLE, find_clarity, rate_view
-from ..core.types import Detection, Ellipse, Evidence, FaceBlurError, Sample, Track
+from ..core.types import Box, Detection, Ellipse, Evidence, FaceBlurError, Sample, Track
 from ..detectors import FaceDetector, find_detector
 from ..paths import find_model
 from ..recognition import Recognizer, find_recognizer
@@ -33,7 +33,8 @@ Picture = NDArray[np.uint8]
 EVERY_S, LEAST_LOOKS = 1.0, 6
 """A track is looked at so often, and at least so many times where it has the frames."""
 
-_LONG_SIDE, _PICTURE_SIDE = 1920, 960
+_LONG_SIDE, _PICTURE_SIDES = 1920, (960, 480, 240)
+_RIM, _SURE = 0.2, 0.6
 _FACE_PX, _ROOM = 96, 2.0
 """In the part that the landmarks' detector sees: the face's width, and the part's by the face's."""
 
@@ -188,17 +189,25 @@ class Eye:
             turn = {90: cv2.ROTATE_90_CLOCKWISE, 180: cv2.ROTATE_180,
                     270: cv2.ROTATE_90_COUNTERCLOCKWISE}.get(source.upright_turn)
             upright = picture if turn is None else np.asarray(cv2.rotate(picture, turn), np.uint8)
-        scale = _PICTURE_SIDE / max(upright.shape[:2])
-        size = max(1, round(upright.shape[1] * scale)), max(1, round(upright.shape[0] * scale))
-        seen = np.asarray(cv2.resize(upright, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR),
-                          np.uint8)
-        faces = sorted((d for d in self._detector.detect(seen) if d.confidence > 0.5), key=lambda d: -size_of(d.box))
+        # A face that fills its picture is only found with something around it.
+        rim = round(_RIM * max(upright.shape[:2]))
+        framed = cv2.copyMakeBorder(upright, rim, rim, rim, rim, cv2.BORDER_CONSTANT, value=(127, 127, 127))
+        upright = np.asarray(framed, np.uint8)
+        faces: list[Box] = []
+        for side in _PICTURE_SIDES:
+            scale = side / max(upright.shape[:2])
+            size = max(1, round(upright.shape[1] * scale)), max(1, round(upright.shape[0] * scale))
+            seen = cv2.resize(upright, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
+            found_now = [d.box for d in self._detector.detect(np.asarray(seen, np.uint8)) if d.confidence > _SURE]
+            faces = sorted(((x1 / scale, y1 / scale, x2 / scale, y2 / scale) for x1, y1, x2, y2 in found_now),
+                           key=lambda box: -size_of(box))
+            if faces:
+                break
         if not faces:
             raise FaceBlurError(f"{path.name}: no face was found in it; it is not used as a reference.")
-        if len(faces) > 1 and size_of(faces[0].box) ** 2 < _OUTSTANDING * size_of(faces[1].box) ** 2:
+        if len(faces) > 1 and size_of(faces[0]) ** 2 < _OUTSTANDING * size_of(faces[1]) ** 2:
             raise FaceBlurError(f"{path.name}: it shows several faces; cut it to one to use it as a reference.")
-        x1, y1, x2, y2 = (v / scale for v in faces[0].box)
-        found = self.look(upright, Ellipse((x1 + x2) / 2, (y1 + y2) / 2, (x2 - x1) / 2, (y2 - y1) / 2))
+        found = self.look(upright, Ellipse.inscribed(faces[0]))
         if found is None or found[0] < USABLE:
             raise FaceBlurError(f"{path.name}: its face is too small, blurred or turned away for a reference.")
         return found
