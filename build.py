@@ -54,6 +54,10 @@ def main() -> int:
         if command in NEED_WEIGHTS and not {"-h", "--help"} & set(arguments):
             fetched = subprocess.call(environment.build_command(python, "tools.models", ["--presets", *asked]),
                                       env=environment.build_variables(ROOT))
+            models = _list_asked_models(name, arguments)
+            if fetched == 0 and models:
+                fetched = subprocess.call(environment.build_command(python, "tools.models", models),
+                                          env=environment.build_variables(ROOT))
             if fetched != 0:
                 return fetched
     except environment.EnvironmentProblem as problem:
@@ -71,6 +75,13 @@ def _list_asked_presets(command: str, arguments: list[str]) -> list[str]:
     # Detectors that are named one by one may be of those that only such a preset needs.
     every = every or any(argument.split("=")[0] == "--detectors" for argument in arguments)
     return [name for name in ON_REQUEST if every or {name, "--preset=" + name} & set(arguments)]
+
+
+def _list_asked_models(command: str, arguments: list[str]) -> list[str]:
+    """The weights of no preset that this command cannot do without."""
+    options = {argument.split("=")[0] for argument in arguments}
+    people = command == "bench identity" or (command == "blur" and options & {"--keep", "--blur-only", "--people"})
+    return ["dlib_resnet"] * bool(people) + ["lpd_yunet"] * (command == "blur" and "--plates" in options)
 
 
 def _names_blender(arguments: list[str]) -> bool:
