@@ -1,0 +1,533 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""People in a project: suggested, named, kept clear or blurred; seen in renders of three disks with made-up faces."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+bpy = pytest.importorskip("bpy")
+
+import blender_faceblur  # noqa: E402
+from blender_faceblur.blender import people  # noqa: E402
+from blender_faceblur.blender.compositing import EffectSettings  # noqa: E402
+from blender_faceblur.blender.cover import cover_footage, find_mask  # noqa: E402
+from blender_faceblur.blender.editing import change_tracks  # noqa: E402
+from blender_faceblur.blender.masks import read_document  # noqa: E402
+from blender_faceblur.blender.review import list_places  # noqa: E402
+from blender_faceblur.blender.running import STATE  # noqa: E402
+from blender_faceblur.core import editing  # noqa: E402
+from blender_faceblur.core.document import read_document as read_file  # noqa: E402
+from blender_faceblur.core.people import SOMEBODY_ELSE, UNSEEN, find_kept  # noqa: E402
+from blender_faceblur.core.types import (  # noqa: E402
+    Ellipse,
+    Evidence,
+    FaceBlurError,
+    Sample,
+    SourceInfo,
+    Track,
+    TrackDocument,
+)
+from blender_faceblur.sources import find_fingerprint  # noqa: E402
+from blender_faceblur.worker.protocol import (  # noqa: E402
+    Embedded,
+    EmbedRequest,
+    ErrorMessage,
+    FaceView,
+    Message,
+    Progress,
+    ReferenceRequest,
+    Started,
+    Waiting,
+    Warned,
+)
+
+from . import disks  # noqa: E402
+
+PLACES = (60.0, 160.0, 260.0)
+Y = 90.0
+ANNA, BEN, CLARA = range(3)
+Who = Callable[[int, int], int]
+
+
+def make_vector(who: int, noise: int = 0) -> list[float]:
+    """128 numbers; two people are 0.9 apart, two looks at one 0.1."""
+    vector = np.random.default_rng(noise).normal(size=128)
+    vector *= 0.07 / np.linalg.norm(vector)
+    vector[who] += 0.64
+    return [round(float(v), 5) for v in vector]
+
+
+class Stand:
+    """In the place of the processes that look at faces. `who` says who is at a place in a frame."""
+
+    def __init__(self) -> None:
+        self.requests: list[Any] = []
+        self.who: Who = lambda place, frame: place
+        self.quality: dict[int, float] = {}
+
+    def answer(self, request: Any, wait_s: float | None = None) -> Iterator[Message]:
+        self.requests.append(request)
+        yield Waiting() if wait_s is not None else Progress("recognise", 0, 1, 0.0)
+        yield Started(1)
+        if isinstance(request, ReferenceRequest):
+            for name in request.pictures:
+                stem = Path(name).parent.name if Path(name).stem.isdigit() else Path(name).stem
+                if stem == "nobody":
+                    yield Warned("nobody.png: no face was found in it; it is not used as a reference.")
+                else:
+                    yield FaceView(name, 0, 0.9, make_vector(["Anna", "Ben", "Clara"].index(stem), 7))
+        else:
+            assert isinstance(request, EmbedRequest)
+            for track in read_file(Path(request.tracks)).tracks:
+                for sample in track.samples[::4] if len(track.samples) > 4 else track.samples:
+                    place = int(np.argmin([abs(x - sample.ellipse.cx) for x in PLACES]))
+                    yield FaceView(track.name, sample.source_frame, self.quality.get(place, 0.8),
+                                   make_vector(self.who(place, sample.source_frame), sample.source_frame))
+        yield Embedded("dlib_resnet", 1, 0.1)
+
+
+def write_film(path: Path, grey: int = 90) -> Path:
+    import av
+
+    y, x = np.mgrid[0:disks.HEIGHT, 0:disks.WIDTH] + 0.5
+    picture = np.full((disks.HEIGHT, disks.WIDTH), grey, np.uint8)
+    for cx in PLACES:
+        picture[(x - cx) ** 2 + (y - Y) ** 2 < disks.RADIUS**2] = 235
+    with av.open(str(path), "w") as film:
+        stream = film.add_stream("libx264", rate=24)
+        stream.width, stream.height, stream.pix_fmt = disks.WIDTH, disks.HEIGHT, "yuv420p"
+        for _ in range(disks.FRAMES):
+            frame = av.VideoFrame.from_ndarray(np.repeat(picture[..., None], 3, 2), format="rgb24")
+            for packet in stream.encode(frame):
+                film.mux(packet)
+        for packet in stream.encode():
+            film.mux(packet)
+    return path
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_film(tmp_path_factory.mktemp("film") / "three.mp4")
+
+
+@pytest.fixture
+def stand(monkeypatch: pytest.MonkeyPatch) -> Stand:
+    stand = Stand()
+    monkeypatch.setattr(people, "run_job", stand.answer)
+    monkeypatch.setattr(people, "find_model", Path)
+    return stand
+
+
+@pytest.fixture
+def scene(film: Path, stand: Stand) -> Iterator[Any]:
+    bpy.ops.wm.read_factory_settings(app_template="Video_Editing")
+    blender_faceblur.register()
+    scene = find_scene()
+    scene.render.resolution_x, scene.render.resolution_y = disks.WIDTH, disks.HEIGHT
+    scene.render.fps = 24
+    scene.sequence_editor_create()
+    add_strip(scene, film, "three", 1)
+    yield scene
+    blender_faceblur.unregister()
+    STATE.problems, STATE.notes = [], []
+
+
+def find_scene() -> Any:
+    return bpy.context.workspace.sequencer_scene or bpy.context.scene
+
+
+def add_strip(scene: Any, film: Path, name: str, channel: int) -> Any:
+    strip = scene.sequence_editor.strips.new_movie(name, str(film), channel, 1)
+    scene.sequence_editor.active_strip = strip
+    source = SourceInfo(film.name, "movie", disks.WIDTH, disks.HEIGHT, disks.FRAMES, Fraction(24),
+                        find_fingerprint(film))
+    tracks = [Track(f"Face 0{number}", [Sample(f, Ellipse(x, Y, disks.RADIUS, disks.RADIUS), Evidence.DETECTED, 1.0)
+                                        for f in range(disks.FRAMES)]) for number, x in enumerate(PLACES, 1)]
+    document = TrackDocument(source, "balanced", 1.2, [], [], tracks, [])
+    cover_footage(scene, strip, document, EffectSettings("solid", disks.COVER))
+    return strip
+
+
+def see(scene: Any, frame: int, folder: Path) -> list[bool]:
+    """Which of the disks show."""
+    picture = disks.render_frame(scene, frame, folder / "seen.png").astype(int)
+    shown = []
+    for x in PLACES:
+        part = picture[int(Y) - 14:int(Y) + 14, int(x) - 14:int(x) + 14]
+        share = float((part.min(axis=2) > 165).mean())
+        assert share in (0.0, 1.0), f"a face is shown in part: {share}"
+        shown.append(share == 1.0)
+    return shown
+
+
+def find_own(name: str) -> Any:
+    return next(person for person in find_scene().faceblur.people.persons if person.name == name)
+
+
+def list_faces_of(name: str) -> list[tuple[str, str]]:
+    uid = find_own(name).uid
+    return [(face.track, face.by) for face in find_scene().faceblur.people.faces if face.person == uid]
+
+
+def choose(scene: Any, place: int, mode: str) -> None:
+    """Tick the person whose face is at a place."""
+    settings = scene.faceblur.people
+    face = next(f for f in settings.faces if abs(f.x - PLACES[place]) < 1)
+    people.find_person(settings, face.person).chosen = True
+    settings.mode = mode
+
+
+def pick(scene: Any, *places: int) -> None:
+    for face in scene.faceblur.people.faces:
+        face.picked = any(abs(face.x - PLACES[place]) < 1 for place in places)
+
+
+def test_people_are_suggested_and_all_stay_covered(scene: Any, tmp_path: Path) -> None:
+    assert bpy.ops.faceblur.recognise_faces() == {"FINISHED"}
+    assert [person.name for person in scene.faceblur.people.persons] == ["Person 01", "Person 02", "Person 03"]
+    assert [list_faces_of(f"Person 0{n}") for n in (1, 2, 3)] == [[(f"Face 0{n}", "machine")] for n in (1, 2, 3)]
+    assert see(scene, 9, tmp_path) == [False, False, False]
+    # A second look finds the same people.
+    bpy.ops.faceblur.recognise_faces()
+    assert len(scene.faceblur.people.persons) == len(scene.faceblur.people.faces) == 3
+
+
+def test_one_of_three_is_kept_clear_and_undo_leads_back(scene: Any, tmp_path: Path) -> None:
+    bpy.ops.faceblur.recognise_faces()
+    choose(scene, BEN, people.KEEP)
+    bpy.ops.ed.undo_push(message="before")
+    assert bpy.ops.faceblur.apply_people() == {"FINISHED"}
+    bpy.ops.ed.undo_push(message="Apply People")
+    for frame in (1, 20, 40):
+        assert see(scene, frame, tmp_path) == [False, True, False]
+    document = read_document(find_mask(scene.sequence_editor.strips["three"]))
+    assert [(track.name, find_kept(track)) for track in document.aside] == [("Face 02", "Person 02")]
+    assert any("Kept clear: Person 02 in Face 02" in note for note in document.notes)
+    bpy.ops.ed.undo()
+    assert see(find_scene(), 20, tmp_path) == [False, False, False]
+    bpy.ops.ed.redo()
+    assert see(find_scene(), 20, tmp_path) == [False, True, False]
+    find_scene().faceblur.people.mode = people.ALL
+    bpy.ops.faceblur.apply_people()
+    assert see(find_scene(), 20, tmp_path) == [False, False, False]
+
+
+def test_only_one_of_three_is_blurred(scene: Any, tmp_path: Path) -> None:
+    bpy.ops.faceblur.recognise_faces()
+    choose(scene, CLARA, people.ONLY)
+    bpy.ops.faceblur.apply_people()
+    assert see(scene, 20, tmp_path) == [True, True, False]
+
+
+@pytest.mark.parametrize("mode", [people.KEEP, people.ONLY])
+def test_who_was_never_seen_well_stays_covered(mode: str, scene: Any, stand: Stand, tmp_path: Path) -> None:
+    stand.quality = {ANNA: 0.2}
+    bpy.ops.faceblur.recognise_faces()
+    assert people.count_unlisted(scene) == 1 and len(scene.faceblur.people.faces) == 2
+    choose(scene, CLARA, mode)
+    bpy.ops.faceblur.apply_people()
+    assert see(scene, 20, tmp_path) == [False, mode == people.ONLY, mode == people.KEEP]
+    strip = scene.sequence_editor.strips["three"]
+    assert [p.track for p in list_places(strip, find_mask(strip)) if UNSEEN in p.sentence] == ["Face 01"]
+
+
+@pytest.mark.parametrize("known", ["by the editor", "by a picture"])
+def test_a_track_that_goes_over_to_somebody_else_is_covered_there(
+    known: str, scene: Any, stand: Stand, tmp_path: Path,
+) -> None:
+    stand.who = lambda place, frame: 4 if place == BEN and frame >= 20 else place
+    if known == "by a picture":
+        (tmp_path / "Ben.png").touch()
+        bpy.ops.faceblur.add_people(directory=str(tmp_path))
+    bpy.ops.faceblur.recognise_faces()
+    choose(scene, BEN, people.KEEP)
+    bpy.ops.faceblur.apply_people()
+    assert see(scene, 10, tmp_path) == [False, True, False]
+    for frame in (22, 30, 40):
+        assert see(scene, frame, tmp_path) == [False, False, False]
+    strip = scene.sequence_editor.strips["three"]
+    assert any(SOMEBODY_ELSE in place.sentence for place in list_places(strip, find_mask(strip)))
+    # What was cut apart is decided anew, and covered as a whole.
+    bpy.ops.faceblur.apply_people()
+    assert see(scene, 10, tmp_path) == [False, True, False] and not see(scene, 30, tmp_path)[BEN]
+    scene.faceblur.people.mode = people.ALL
+    bpy.ops.faceblur.apply_people()
+    assert not any(see(scene, 10, tmp_path) + see(scene, 30, tmp_path))
+
+
+def test_by_what_is_only_suggested_nobody_stays_clear(scene: Any, stand: Stand, tmp_path: Path) -> None:
+    """Two strangers in one suggested group: who was ticked by the shown face is kept, the other is not."""
+    bpy.ops.faceblur.recognise_faces()
+    settings = scene.faceblur.people
+    clara = next(face for face in settings.faces if abs(face.x - PLACES[CLARA]) < 1)
+    clara.person = settings.faces[0].person
+    settings.persons[0].chosen = True
+    settings.mode = people.KEEP
+    bpy.ops.faceblur.apply_people()
+    assert see(scene, 20, tmp_path) == [True, False, False]
+
+
+def test_a_wrong_group_is_corrected(scene: Any, stand: Stand, tmp_path: Path) -> None:
+    stand.who = lambda place, frame: ANNA if place == CLARA else place
+    mask = find_mask(scene.sequence_editor.strips["three"])
+
+    def apart(document: TrackDocument) -> list[str]:
+        # Not in the same frames, else they could not be one person.
+        for track, frames in ((document.tracks[0], range(20)), (document.tracks[2], range(20, 40))):
+            track.samples = [s for s in track.samples if s.source_frame in frames]
+        return ["Face 01", "Face 03"]
+
+    change_tracks(mask, apart)
+    bpy.ops.faceblur.recognise_faces()
+    assert sorted(list_faces_of("Person 01")) == [("Face 01", "machine"), ("Face 03", "machine")]
+    pick(scene, CLARA)
+    assert bpy.ops.faceblur.not_this_person() == {"FINISHED"}
+    assert list_faces_of("Person 01") == [("Face 01", "split")] and list_faces_of("Person 03") == [("Face 03", "split")]
+    # A later look does not join them again.
+    bpy.ops.faceblur.recognise_faces()
+    assert list_faces_of("Person 01") == [("Face 01", "split")] and list_faces_of("Person 03") == [("Face 03", "split")]
+    choose(scene, ANNA, people.KEEP)
+    bpy.ops.faceblur.apply_people()
+    assert see(scene, 10, tmp_path)[ANNA] and not see(scene, 30, tmp_path)[CLARA]
+    # Both at once are somebody's.
+    pick(scene, ANNA, CLARA)
+    bpy.ops.faceblur.this_is(person=str(find_own("Person 01").uid))
+    assert sorted(list_faces_of("Person 01")) == [("Face 01", "editor"), ("Face 03", "editor")]
+    assert [person.name for person in scene.faceblur.people.persons] == ["Person 01", "Person 02"]
+    bpy.ops.faceblur.apply_people()
+    assert see(scene, 10, tmp_path)[ANNA] and see(scene, 30, tmp_path)[CLARA]
+
+
+def test_a_track_of_which_two_things_are_said_is_blurred(scene: Any, tmp_path: Path) -> None:
+    bpy.ops.faceblur.recognise_faces()
+    settings = scene.faceblur.people
+    choose(scene, BEN, people.KEEP)
+    document = read_document(find_mask(scene.sequence_editor.strips["three"]))
+    people.add_face(settings, settings.faces[0].fingerprint, document.tracks[1], find_own("Person 01").uid,
+                    people.EDITOR)
+    bpy.ops.faceblur.apply_people()
+    assert see(scene, 20, tmp_path) == [False, False, False]
+
+
+def test_names_stay_unique_and_are_kept(scene: Any) -> None:
+    bpy.ops.faceblur.recognise_faces()
+    persons = scene.faceblur.people.persons
+    persons[0].name = "Anna"
+    persons[1].name = "Anna"
+    persons[2].name = " "
+    assert [person.name for person in persons] == ["Anna", "Anna 02", "Person 01"]
+    # Who names a person says that the shown face is theirs.
+    assert list_faces_of("Anna") == [("Face 01", "editor")]
+    bpy.ops.faceblur.recognise_faces()
+    assert list_faces_of("Anna") == [("Face 01", "editor")] and list_faces_of("Anna 02") == [("Face 02", "editor")]
+
+
+def test_pictures_say_who_people_are(scene: Any, stand: Stand, tmp_path: Path) -> None:
+    folder = tmp_path / "people"
+    (folder / "Ben").mkdir(parents=True)
+    for name in ("Ben/1.png", "Ben/2.png", "Clara.png", "nobody.png"):
+        (folder / name).touch()
+    with pytest.raises(RuntimeError, match="no face was found"):
+        bpy.ops.faceblur.add_people(directory=str(folder))
+    persons = scene.faceblur.people.persons
+    assert [(p.name, p.chosen, len(people.find_references(p))) for p in persons] == [
+        ("Ben", True, 2), ("Clara", True, 1)]
+    assert len(stand.requests[0].pictures) == 4
+    bpy.ops.faceblur.recognise_faces()
+    assert list_faces_of("Ben") == [("Face 02", "machine")] and list_faces_of("Clara") == [("Face 03", "machine")]
+    scene.faceblur.people.mode = people.KEEP
+    bpy.ops.faceblur.apply_people()
+    assert see(scene, 20, tmp_path) == [False, True, True]
+
+
+def test_chosen_files_only(scene: Any, tmp_path: Path) -> None:
+    for name in ("Anna.png", "Ben 2.png"):
+        (tmp_path / name).touch()
+    bpy.ops.faceblur.add_people(directory=str(tmp_path), files=[{"name": "Anna.png"}])
+    assert [person.name for person in scene.faceblur.people.persons] == ["Anna"]
+    with pytest.raises(RuntimeError, match="is no picture"):
+        bpy.ops.faceblur.add_people(directory=str(tmp_path), files=[{"name": "film.mp4"}])
+
+
+def test_a_reference_that_was_undone_counts_no_more(scene: Any, tmp_path: Path) -> None:
+    (tmp_path / "Ben.png").touch()
+    bpy.ops.faceblur.recognise_faces()
+    bpy.ops.ed.undo_push(message="before")
+    bpy.ops.faceblur.add_people(directory=str(tmp_path))
+    bpy.ops.ed.undo_push(message="Add People")
+    assert len(people.find_references(find_own("Ben"))) == 1
+    bpy.ops.ed.undo()
+    persons = find_scene().faceblur.people.persons
+    assert all(not people.find_references(person) for person in persons)
+    with pytest.raises(RuntimeError, match="Tick who"):
+        find_scene().faceblur.people.mode = people.KEEP
+        bpy.ops.faceblur.apply_people()
+
+
+def test_a_person_is_added_from_the_face_in_this_frame(scene: Any, stand: Stand, tmp_path: Path) -> None:
+    strip = scene.sequence_editor.strips["three"]
+    mask = find_mask(strip)
+    mask.layers.active = mask.layers["Face 03"]
+    scene.frame_set(12)
+    bpy.ops.faceblur.add_person_here(person="NEW")
+    assert list_faces_of("Person 01") == [("Face 03", "editor")] and find_own("Person 01").chosen
+    assert len(people.find_references(find_own("Person 01"))) == 1
+    bpy.ops.faceblur.recognise_faces()
+    scene.faceblur.people.mode = people.KEEP
+    bpy.ops.faceblur.apply_people()
+    assert see(scene, 20, tmp_path) == [False, False, True]
+    stand.quality = {ANNA: 0.05}
+    mask.layers.active = mask.layers["Face 01"]
+    with pytest.raises(RuntimeError, match="too small, blurred or turned away"):
+        bpy.ops.faceblur.add_person_here(person="NEW")
+
+
+def test_people_are_the_same_over_several_sources(scene: Any, tmp_path: Path) -> None:
+    other = write_film(tmp_path / "other.mp4", grey=60)
+    add_strip(scene, other, "other", 5).mute = False
+    scene.sequence_editor.strips["three"].mute = False
+    bpy.ops.faceblur.recognise_faces()
+    assert [len(list_faces_of(f"Person 0{n}")) for n in (1, 2, 3)] == [2, 2, 2]
+    choose(scene, BEN, people.KEEP)
+    bpy.ops.faceblur.apply_people()
+    kept = [[find_kept(track) for track in read_document(find_mask(scene.sequence_editor.strips[name])).aside]
+            for name in ("three", "other")]
+    # In one source an editor has said it, in the other it is recognised.
+    assert kept == [["Person 02"], ["Person 02"]]
+
+
+def test_nothing_of_how_faces_look_is_saved(scene: Any, tmp_path: Path) -> None:
+    (tmp_path / "Clara.png").touch()
+    bpy.ops.faceblur.recognise_faces()
+    bpy.ops.faceblur.add_people(directory=str(tmp_path))
+    choose(scene, BEN, people.KEEP)
+    bpy.ops.faceblur.apply_people()
+    vectors = [look.view.vector for looks in people.MEMORY.looks.values() for look in looks]
+    vectors += list(people.MEMORY.references.values())
+    assert len(vectors) == 31
+    path = tmp_path / "saved.blend"
+    bpy.ops.wm.save_as_mainfile(filepath=str(path), compress=False)
+    content = path.read_bytes()
+    assert b"Person 02" in content and b"Clara.png" not in content
+    for vector in vectors:
+        for kind in (np.float32, np.float64):
+            for at in range(0, 128, 8):
+                assert vector[at:at + 4].astype(kind).tobytes() not in content
+        assert str(round(float(vector[5]), 5)).encode() not in content
+    bpy.ops.wm.open_mainfile(filepath=str(path))
+    assert not people.MEMORY.looks and not people.MEMORY.references
+    scene = find_scene()
+    assert [person.name for person in scene.faceblur.people.persons] == ["Clara", "Person 01", "Person 02"]
+    # What was decided is still so; to decide anew takes another look, and Clara's picture.
+    assert see(scene, 20, tmp_path) == [False, True, True]
+    with pytest.raises(RuntimeError, match="not kept in the project"):
+        bpy.ops.faceblur.apply_people()
+    bpy.ops.faceblur.recognise_faces()
+    bpy.ops.faceblur.apply_people()
+    assert see(scene, 20, tmp_path) == [False, True, False]
+
+
+@pytest.mark.parametrize("cover", [True, False])
+def test_everything_is_forgotten(cover: bool, scene: Any, tmp_path: Path) -> None:
+    bpy.ops.faceblur.recognise_faces()
+    choose(scene, BEN, people.KEEP)
+    bpy.ops.faceblur.apply_people()
+    bpy.ops.faceblur.forget_people(cover=cover)
+    assert not people.MEMORY.looks and not people.MEMORY.tracks and not people.MEMORY.references
+    assert not people.MEMORY.reasons
+    assert not scene.faceblur.people.persons and not scene.faceblur.people.faces
+    assert see(scene, 20, tmp_path) == [False, not cover, False]
+
+
+def test_what_has_changed_must_be_looked_at_again(scene: Any, tmp_path: Path) -> None:
+    bpy.ops.faceblur.recognise_faces()
+    choose(scene, BEN, people.KEEP)
+    mask = find_mask(scene.sequence_editor.strips["three"])
+
+    def move(document: TrackDocument) -> list[str]:
+        track = editing.find_track(document, "Face 02")
+        track.samples = [s if s.source_frame < 30 else Sample(s.source_frame, Ellipse(160, 150, 20, 20), s.evidence, 1)
+                         for s in track.samples]
+        return ["Face 02"]
+
+    change_tracks(mask, move)
+    with pytest.raises(RuntimeError, match="'Face 02' has changed since"):
+        bpy.ops.faceblur.apply_people()
+    assert not read_document(mask).aside
+
+
+def test_a_renamed_face_is_still_theirs(scene: Any, tmp_path: Path) -> None:
+    bpy.ops.faceblur.recognise_faces()
+    choose(scene, BEN, people.KEEP)
+    find_mask(scene.sequence_editor.strips["three"]).layers["Face 02"].name = "The man"
+    bpy.ops.faceblur.apply_people()
+    assert see(scene, 20, tmp_path) == [False, True, False]
+    assert list_faces_of("Person 02") == [("The man", "editor")]
+
+
+def test_what_was_drawn_by_hand_stays_covered(scene: Any, tmp_path: Path) -> None:
+    bpy.ops.faceblur.recognise_faces()
+    choose(scene, BEN, people.KEEP)
+    mask = find_mask(scene.sequence_editor.strips["three"])
+    mask.layers["Face 02"].splines.new()
+    mask.update_tag()
+    bpy.ops.faceblur.apply_people()
+    assert see(scene, 20, tmp_path) == [False, False, False]
+    assert not read_document(mask).aside
+
+
+def test_without_weights_all_stay_covered(scene: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def missing(name: str) -> Path:
+        raise FaceBlurError(f"{name} is missing: in a checkout run `build.py models`.")
+
+    monkeypatch.setattr(people, "find_model", missing)
+    people.MEMORY.weights = None
+    with pytest.raises(RuntimeError, match="recogniser are missing"):
+        bpy.ops.faceblur.recognise_faces()
+    assert "build.py models" in people.find_weights_problem()
+    with pytest.raises(FaceBlurError, match=r"everybody stays blurred.*build\.py models"):
+        people.list_jobs(scene)
+    assert see(scene, 20, tmp_path) == [False, False, False]
+
+
+def test_cancelled_or_failed_looking_changes_nothing(scene: Any, stand: Stand, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = people.look_at(people.list_jobs(scene), (), 24.0, 0.0)
+    next(job)
+    job.close()
+    monkeypatch.setattr(people, "run_job", lambda request, wait_s: iter([ErrorMessage("three.mp4 is broken")]))
+    with pytest.raises(RuntimeError, match=r"three\.mp4 is broken"):
+        bpy.ops.faceblur.recognise_faces()
+    assert not people.MEMORY.looks and not scene.faceblur.people.persons
+
+
+def test_nobody_is_kept_by_a_mode_alone(scene: Any, tmp_path: Path) -> None:
+    bpy.ops.faceblur.recognise_faces()
+    for mode in (people.KEEP, people.ONLY):
+        scene.faceblur.people.mode = mode
+        with pytest.raises(RuntimeError, match="Tick who"):
+            bpy.ops.faceblur.apply_people()
+    assert see(scene, 20, tmp_path) == [False, False, False]
+
+
+def test_a_scene_from_a_stranger_does_no_harm(scene: Any, tmp_path: Path) -> None:
+    settings = scene.faceblur.people
+    bpy.ops.faceblur.recognise_faces()
+    for uid, references in ((1, "a,b,,c"), (1, "../x"), (-5, "")):
+        person = settings.persons.add()
+        person.uid, person.references = uid, references
+    face = settings.faces.add()
+    face.fingerprint, face.frame, face.x, face.person, face.by = "none", -9, float("nan"), 77, "whoever"
+    face = settings.faces.add()
+    face.fingerprint, face.frame, face.x = settings.faces[0].fingerprint, 1 << 30, 1e30
+    settings.active_person = settings.active_face = 900
+    choose(scene, BEN, people.KEEP)
+    bpy.ops.faceblur.recognise_faces()
+    bpy.ops.faceblur.apply_people()
+    assert see(scene, 20, tmp_path) == [False, True, False]
+    assert not bpy.ops.faceblur.this_is.poll()
