@@ -81,6 +81,18 @@ def test_a_covered_face_does_not(kind: str, strength: float, noise: float) -> No
     assert not shown.leaks and shown.share < 0.12
 
 
+def test_what_noise_nearly_hides_is_a_doubt_and_not_covered() -> None:
+    """Coding noise may be about as large as the detail of a faint face."""
+    source = draw_scene(12.0)
+    shown = measure(source, add_noise(source, 2.0))
+    assert shown.doubtful and not shown.leaks and not shown.flat
+    judge = Judge()
+    judge.add_face(0, Place("Face 01", FACE), shown, lambda: b"")
+    leaks, doubts, _ = judge.finish()
+    assert leaks == [] and doubts[0].reason.startswith("perhaps not covered")
+    assert not measure(source, add_noise(cover(source, "mosaic"), 2.0)).doubtful
+
+
 def test_changed_brightness_uncovers_nothing_and_covers_nothing() -> None:
     source = draw_scene()
     assert measure(source, (source.astype(int) * 0.9 + 12).astype(np.uint8)).share > 0.9

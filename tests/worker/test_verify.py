@@ -100,7 +100,7 @@ def tell_leaks(verification: Verification) -> list[tuple[str, int, int]]:
     return [(leak.track, leak.start, leak.stop) for leak in verification.leaks]
 
 
-@pytest.mark.parametrize("scene", ["crossing", "demo"])
+@pytest.mark.parametrize("scene", ["crossing", "crowd"])
 def test_a_covered_film_has_no_leak_and_an_uncovered_stretch_is_found(scene: str, tmp_path: Path) -> None:
     film, tracks, truth = make_scene(tmp_path, scene)
     covered = verify(film, cover(film, tmp_path / "covered.mp4", truth), tracks)
