@@ -247,7 +247,7 @@ def describe(rows: list[Row]) -> list[str]:
                   f"{people} people. Chance: rank-1 {100 / people:.1f} % (guessing stays within {bounds[0]}), "
                   f"verification 1.0 % (within {bounds[1]}).", ""]
         columns = list(dict.fromkeys(
-            (r.gallery, r.attack) for row in rows if row.setting for r in row.results if r.probes == probes))
+            (r.gallery, r.attack) for row in rows for r in row.results if r.probes == probes))
         columns.sort(key=lambda column: column[0])
         head = ["cover", *(f"{attack}, {gallery} gallery" for gallery, attack in columns), "at chance"]
         body = []

@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The verdict on an effect: what was measured decides, and between two measurements the weaker cover."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from blender_faceblur.core.strength import PEOPLE, judge
+from blender_faceblur.core.types import FaceBlurError
+
+TABLES = Path(__file__).resolve().parents[2] / "docs" / "strength.md"
+ONE_PICTURE = {"plain", "sharpened", "deconvolved", "values of the blocks"}
+
+
+def read_table(title: str) -> list[dict[str, str]]:
+    """The rows of a table of docs/strength.md by heading."""
+    part = TABLES.read_text(encoding="utf-8").split(f"### {title}\n")[1].split("\n###")[0]
+    rows = [[cell.strip() for cell in line.strip("|\n").split("|")] for line in part.splitlines() if line[:1] == "|"]
+    return [dict(zip(rows[0], row, strict=True)) for row in rows[2:]]
+
+
+ANOTHER = {row["cover"]: row for row in read_table("Recognised: another photograph")}
+SAME = {row["cover"]: row for row in read_table("Recognised: the same photograph, taken again")}
+MADE_OF_SAMPLES = [name for name in ANOTHER if name[-1].isdigit()]
+
+
+def find_most(row: dict[str, str], of_shots: bool) -> float:
+    """The highest rank-1 in a row, of single pictures or of shots."""
+    return max((float(text.partition("/")[0]) for column, text in row.items()
+                if "gallery" in column and text and (column.partition(",")[0] not in ONE_PICTURE) is of_shots),
+               default=0.0)
+
+
+@pytest.mark.parametrize("name", MADE_OF_SAMPLES)
+def test_what_is_said_stands_in_the_table(name: str) -> None:
+    kind, _, samples = name.partition(" ")
+    verdict = judge(kind, float(samples))
+    assert not verdict.is_strong and f"At {samples} samples" in verdict.reason
+    assert "no" in (ANOTHER[name]["at chance"], SAME[name]["at chance"]), "nothing in the tables makes it weak"
+    if ANOTHER[name]["at chance"] == "yes":
+        own = max(find_most(SAME[name], of_shots) for of_shots in (True, False))
+        assert f"{own:.0f} of 100 people" in verdict.reason and "very same photograph" in verdict.reason
+        return
+    assert f"up to {find_most(ANOTHER[name], False):.0f} of 100 people" in verdict.reason
+    shot = find_most(ANOTHER[name], True)
+    assert (f"{shot:.0f} from a moving shot" in verdict.reason) is (shot > 0)
+
+
+def test_only_what_leaves_nothing_of_the_face_is_strong() -> None:
+    for name in ANOTHER.keys() - {"nothing", *MADE_OF_SAMPLES}:
+        assert ANOTHER[name]["at chance"] == "yes" and judge(name, 6).is_strong
+
+
+def test_the_table_is_of_so_many_people() -> None:
+    assert f"{PEOPLE} people. Chance" in TABLES.read_text(encoding="utf-8")
+
+
+def test_between_two_measurements_the_weaker_decides() -> None:
+    assert judge("mosaic", 6.5) == judge("mosaic", 7.9) == judge("mosaic", 8)
+    assert judge("mosaic", 40) == judge("mosaic", 16)
+    assert re.search(r"At 2 samples", judge("mosaic", 1).reason)
+
+
+def test_what_holds_nothing_of_the_face_is_strong_at_any_setting() -> None:
+    for kind in ("solid", "erase", "image"):
+        assert judge(kind, 2) == judge(kind, 16) and judge(kind, 6).is_strong
+
+
+def test_an_effect_that_nobody_measured_is_refused() -> None:
+    with pytest.raises(FaceBlurError, match="no measurement of the effect 'pixels'"):
+        judge("pixels", 6)
