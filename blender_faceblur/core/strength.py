@@ -55,10 +55,12 @@ _MEASURED: dict[str, dict[int, _Leak]] = {
         6: _Leak(12.7, 9.3, 98.0),
         8: _Leak(17.3, 25.3, 100.0),
         12: _Leak(39.3, 46.0, 100.0),
+        16: _Leak(72.7, 80.7, 100.0),
     },
     "gaussian": {
         4: _Leak(4.0, None, 21.0),
         6: _Leak(6.7, None, 51.0),
+        8: _Leak(10.0, None, 92.0),
     },
 }
 
