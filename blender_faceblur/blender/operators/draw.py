@@ -60,7 +60,10 @@ class FACEBLUR_OT_add(JobOperator, bpy.types.Operator):
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
         if any(self.box):
-            return self._go(context, event)
+            done = self._go(context, event)
+            if "RUNNING_MODAL" in done:
+                context.window_manager.modal_handler_add(self)
+            return done
         if _find_preview(context) is None:
             self.report({"ERROR"}, "Open a preview of the sequencer to draw in")
             return {"CANCELLED"}
@@ -113,7 +116,7 @@ class FACEBLUR_OT_add(JobOperator, bpy.types.Operator):
     def _go(self, context: bpy.types.Context, event: bpy.types.Event | None) -> set[str]:
         if self.extent == "FOLLOW" and self.kind != "NEVER":
             self._drawn = True
-            return JobOperator.execute(self, context) if event is None else JobOperator.invoke(self, context, event)
+            return JobOperator.execute(self, context) if event is None else self.go_on(context)
         try:
             target = find_target(context, with_face=False)
             said = _add_still(target, self._find_face(target), self.kind, self.extent)

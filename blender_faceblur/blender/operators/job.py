@@ -36,10 +36,16 @@ class JobOperator:
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
         operator: Any = self
+        done = self.go_on(context)
+        if "RUNNING_MODAL" in done:
+            context.window_manager.modal_handler_add(operator)
+        return done
+
+    def go_on(self, context: bpy.types.Context) -> set[str]:
+        """Begin the job in an operator that is modal already: Blender crashes (5.2.2) where one is made so twice."""
         if not self._start(context, 0.0):
             return {"CANCELLED"}
         self._timer = context.window_manager.event_timer_add(_TICK_S, window=context.window)
-        context.window_manager.modal_handler_add(operator)
         _show_status(context)
         return {"RUNNING_MODAL"}
 
