@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from blender_faceblur.core.document import read_document
 from blender_faceblur.core.likeness import GOOD, STRANGERS, Vector, View, choose_best, find_apart, group_tracks
-from blender_faceblur.core.people import Mode, People, Person, decide_tracks
+from blender_faceblur.core.people import RATES, USUAL_RATE, Mode, People, Person, decide_tracks
 from blender_faceblur.core.types import Ellipse, FaceBlurError, Track, TrackDocument
 from blender_faceblur.detectors import find_detector
 from blender_faceblur.paths import find_model
@@ -346,9 +346,10 @@ def measure_mixed(folder: Path, films: int, known: int) -> bool:
                 references[name] = vector
         if len(faces) == films * (CELLS + 1):
             break
-    count, blur = Count(), Count()
+    counts, blur = {rate: Count() for rate in RATES}, Count()
     strangers: set[str] = set()
-    trials = kept_trials = switched = 0
+    kept = dict.fromkeys(RATES, 0)
+    trials = switched = 0
     with tempfile.TemporaryDirectory(prefix="faceblur-bench-") as place:
         for number in range(len(faces) // (CELLS + 1)):
             cast = faces[number * (CELLS + 1):(number + 1) * (CELLS + 1)]
@@ -364,14 +365,15 @@ def measure_mixed(folder: Path, films: int, known: int) -> bool:
             switched += sum(len(set(who.values())) > 1 for who in film.who.values())
             tracks = {track.name: track for track in film.document.tracks}
             for person, reference in references.items():
-                for decision in decide_tracks(film.document, film.views, People([
-                        Person(person, Mode.KEEP, [reference])])):
-                    count.add(film, tracks[decision.track], decision.clear, [person], f"{person} is kept")
-                    theirs = set(film.who[decision.track].values())
-                    if person not in theirs:
-                        strangers |= theirs
-                        trials += 1
-                        kept_trials += bool(decision.clear)
+                for rate, count in counts.items():
+                    for decision in decide_tracks(film.document, film.views, People([
+                            Person(person, Mode.KEEP, [reference])], False, rate)):
+                        count.add(film, tracks[decision.track], decision.clear, [person], f"{person} is kept")
+                        theirs = set(film.who[decision.track].values())
+                        if person not in theirs:
+                            strangers |= theirs
+                            trials += rate == RATES[0]
+                            kept[rate] += bool(decision.clear)
                 for decision in decide_tracks(film.document, film.views, People([
                         Person(person, Mode.BLUR, [reference])], True)):
                     blur.add(film, tracks[decision.track], decision.clear,
@@ -380,14 +382,18 @@ def measure_mixed(folder: Path, films: int, known: int) -> bool:
     print(f"\nmixed films: {len(faces) // (CELLS + 1)} of {FRAMES} frames, {len(strangers)} strangers, "
           f"{len(references)} people kept in turn, each by one other photograph; {switched} tracks go over to "
           "another")
-    print(f"keep: {count.describe()}")
-    print(f"  strangers' tracks kept clear: {kept_trials} of {trials} trials, 95 % up to "
-          f"{find_bound(kept_trials, trials):.1e} if trials were independent, up to "
-          f"{find_bound(min(kept_trials, len(strangers)), len(strangers)):.1e} if only strangers are")
+    for rate, count in counts.items():
+        usual = " (usual)" if rate == USUAL_RATE else ""
+        print(f"keep, 1 stranger in {1 / rate:.0f}{usual}: {count.describe()}")
+        print(f"  strangers' tracks kept clear: {kept[rate]} of {trials} trials ({kept[rate] / max(trials, 1):.1e}), "
+              f"95 % up to {find_bound(kept[rate], trials):.1e} if trials were independent, up to "
+              f"{find_bound(min(kept[rate], len(strangers)), len(strangers)):.1e} if only strangers are")
+        for text in count.wrong:
+            print(f"  WRONG: {text}")
     print(f"blur only: {blur.describe()}")
-    for text in (*count.wrong, *blur.wrong):
+    for text in blur.wrong:
         print(f"  WRONG: {text}")
-    return not (count.wrong or blur.wrong)
+    return not (counts[USUAL_RATE].wrong or blur.wrong)
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:

@@ -14,6 +14,7 @@ from pathlib import Path
 from types import FrameType
 
 from .batch import Job, Settings, plan_jobs, run_batch, verify_one
+from .core.people import RATES, USUAL_RATE
 from .core.plates import PRESET as PLATES
 from .core.settings import (
     DEFAULT_EXPANSION,
@@ -84,6 +85,9 @@ def add_people_options(parser: argparse.ArgumentParser) -> None:
     choice.add_argument("--keep", type=Path, metavar="FOLDER", help="keep these people clear, cover all others")
     choice.add_argument("--blur-only", type=Path, metavar="FOLDER",
                         help="cover these people and whoever may be one of them")
+    group.add_argument("--mistakes", type=int, choices=[round(1 / rate) for rate in RATES],
+                       default=round(1 / USUAL_RATE), metavar="N", help="a person may be seen in 1 stranger of N: "
+                       f"{', '.join(str(round(1 / rate)) for rate in RATES)} (default {round(1 / USUAL_RATE)})")
     group.add_argument("--people", type=Path, metavar="FILE",
                        help="keep names and decisions in this file, and follow it the next time (JSON, no faces)")
 
@@ -159,7 +163,7 @@ def main(arguments: list[str] | None = None, program: str = "build.py blur", ble
         if folder is not None or options.people is not None:
             others_clear = options.blur_only is not None if folder is not None else None
             settings = replace(settings, people=open_recognition(
-                Choice(folder, others_clear, options.people), lambda stage, done, total: None,
+                Choice(folder, others_clear, options.people, 1 / options.mistakes), lambda stage, done, total: None,
                 lambda text: print(text, file=sys.stderr)))
     except FaceBlurError as error:
         print(error, file=sys.stderr)

@@ -18,7 +18,7 @@ import numpy as np
 
 from .core.document import write_document
 from .core.likeness import RECOGNIZER, View
-from .core.people import Decision, Mode, People, Person, apply_decisions, decide_tracks
+from .core.people import USUAL_RATE, Decision, Mode, People, Person, apply_decisions, decide_tracks
 from .core.people_file import Decisions, read_decisions, write_decisions
 from .core.types import FaceBlurError, TrackDocument
 from .paths import find_model
@@ -43,6 +43,7 @@ class Choice:
     folder: Path | None
     others_clear: bool | None
     file: Path | None
+    stranger_rate: float = USUAL_RATE
 
 
 def list_references(folder: Path) -> dict[str, list[Path]]:
@@ -148,7 +149,7 @@ def open_recognition(choice: Choice, tell: Tell, warn: Warn) -> Recognition:
     notes: list[str] = []
     seen = _look(build_reference_request([path for paths in pictures.values() for path in paths]), tell, notes.append)
     vectors = {Path(look.track): np.array(look.vector, np.float32) for look in seen}
-    people = People(others_clear=decisions.others_clear)
+    people = People([], decisions.others_clear, choice.stranger_rate)
     for name, mode in decisions.modes.items():
         references = [vectors[path.resolve()] for path in pictures.get(name, ()) if path.resolve() in vectors]
         people.persons.append(Person(name, mode, references))

@@ -43,6 +43,9 @@ SAME_GROUP, NEVER_SAME = 0.58, 0.72
 _NOTHING, _SOMETHING = 0.44, 0.54
 """How far from a face in which nothing can be told one must be to count at all, and wholly."""
 
+MOST_REFERENCES = 8
+"""More would make the limit so strict that the person is recognised less often."""
+
 _BEST_VIEWS, _LEAST_GROUPED = 6, 2
 _DOUBLE = 0.3
 _APART_FRAMES = 2
@@ -104,13 +107,16 @@ def find_threshold(rate: float, references: int = 1) -> float:
     return float(np.interp(math.log(wanted), logs, [row[0] for row in STRANGERS]))
 
 
-def count_distinct(vectors: Sequence[Vector]) -> int:
-    """How many chances these references give a stranger: those that are nearly the same count once."""
-    kept: list[Vector] = []
-    for vector in vectors:
-        if all(float(np.linalg.norm(vector - other)) > _DOUBLE for other in kept):
-            kept.append(vector)
-    return len(kept)
+def choose_references(vectors: Sequence[Vector], most: int = MOST_REFERENCES) -> list[Vector]:
+    """The references that differ most, none nearly the same as another: each gives a stranger one more chance."""
+    kept: list[Vector] = list(vectors[:1])
+    while kept and len(kept) < most:
+        away = np.stack([np.linalg.norm(np.stack(list(vectors)) - other, axis=1) for other in kept]).min(axis=0)
+        farthest = int(np.argmax(away))
+        if away[farthest] <= _DOUBLE:
+            break
+        kept.append(vectors[farthest])
+    return kept
 
 
 def measure_distances(views: Sequence[View], references: Sequence[Vector]) -> Array:

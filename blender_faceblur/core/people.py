@@ -23,7 +23,7 @@ from .likeness import (
     USABLE,
     Vector,
     View,
-    count_distinct,
+    choose_references,
     describe_rate,
     find_apart,
     find_median,
@@ -48,8 +48,8 @@ UNSEEN = "never seen well enough to say who it is: covered"
 REASONS = (SOMEBODY_ELSE, NOT_RECOGNISED, WEAK, LOOK_ALIKE, TWICE, UNSEEN)
 """Every reason of a doubt about people."""
 
-USUAL_RATE = 1e-3
-"""Of strangers who look like somebody who stays clear at every look: what `People.stranger_rate` is unless said."""
+USUAL_RATE = 1e-4
+"""How many strangers look like a person at every look: what `People.stranger_rate` is unless said."""
 
 RATES = (1e-2, 1e-3, 1e-4)
 
@@ -173,11 +173,8 @@ def _decide(track: Track, seen: list[View], people: People, rate: float, single:
         return decision
     keep = [p for p in people.persons if p.mode is Mode.KEEP and p.references]
     blur = [p for p in people.persons if p.mode is Mode.BLUR and p.references]
-    # A stranger has as many chances as there are faces that one could be taken for.
-    chances = count_distinct([vector for person in keep for vector in person.references])
-    limit = find_threshold(people.stranger_rate / (10 if single else 1), chances)
     for person in keep:
-        found = _match(track, seen, person, blur, limit, rate, chances, single)
+        found = _match(track, seen, person, blur, people.stranger_rate, rate, single)
         if decision.clear:
             better = bool(found.clear) and found.distance < decision.distance
         else:
@@ -192,12 +189,13 @@ def _decide(track: Track, seen: list[View], people: People, rate: float, single:
 
 
 def _match(
-    track: Track, seen: list[View], person: Person, blur: list[Person], limit: float, rate: float, chances: int,
-    single: bool,
+    track: Track, seen: list[View], person: Person, blur: list[Person], stranger_rate: float, rate: float, single: bool,
 ) -> Decision:
     """Whether, and where, a track surely shows a person who stays clear."""
     decision = Decision(track.name, views=len(seen))
-    distances = measure_distances(seen, person.references)
+    references = choose_references(person.references)
+    limit = find_threshold(stranger_rate, len(references))
+    distances = measure_distances(seen, references)
     decision.distance = find_median(distances, seen)
     used: list[tuple[View, float]] = []
     other = min(_OTHER, limit + _WORST_SLACK)
@@ -222,7 +220,7 @@ def _match(
     decision.person = person.name
     decision.distance = find_median(np.array([d for _, d in used]), [v for v, _ in used])
     decision.agreeing = sum(d <= limit + _VIEW_SLACK for _, d in used)
-    decision.rate = find_rate(decision.distance, chances)
+    decision.rate = find_rate(decision.distance, len(references))
     decision.why = (f"{decision.agreeing} of {len(seen)} looks, typically {decision.distance:.2f} apart; of strangers "
                     f"{describe_rate(decision.rate)} looks so much alike")
     decision.doubts += _tell_covered(track, decision.clear, others)
