@@ -114,6 +114,14 @@ def test_an_edge_along_the_blocks_shows_nobody(edge: int) -> None:
     assert measure(source, add_noise(source, 1.0)).leaks
 
 
+def test_a_flat_sign_shows_by_its_rim() -> None:
+    sign = np.full((120, 160), 60, np.uint8)
+    cv2.ellipse(sign, (80, 60), (22, 28), 0, 0, 360, 190, -1)
+    assert measure(sign, add_noise(sign, 1.0)).leaks
+    for kind in ("mosaic", "blur", "solid"):
+        assert not measure(sign, add_noise(cover(sign, kind), 1.0)).leaks
+
+
 def test_flat_dark_faces_are_no_false_alarm() -> None:
     dark = np.full((120, 160), 17, np.uint8)
     for film in (dark, add_noise(dark, 0.5), cover(dark, "mosaic")):
