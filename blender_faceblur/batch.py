@@ -60,7 +60,7 @@ class Settings:
 
     preset: str = "balanced"
     expansion: float = DEFAULT_EXPANSION
-    effect: str = "mosaic"
+    effect: str = "solid"
     color: str = "000000"
     samples_across: float = 6.0
     codec: str = "h264"

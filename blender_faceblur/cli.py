@@ -102,7 +102,7 @@ def build_verify_parser(program: str) -> argparse.ArgumentParser:
     parser.add_argument("--verify-every", type=_parse_every, default=EVERY, metavar="N",
                         help=f"look for uncovered faces in every Nth frame (default {EVERY}; 1: all)")
     parser.add_argument("--report", type=Path, metavar="FILE", help="as .html or .json")
-    parser.add_argument("--effect", choices=EFFECTS, default="mosaic")
+    parser.add_argument("--effect", choices=EFFECTS, default="solid")
     parser.add_argument("--quiet", action="store_true", help="say only what is wrong")
     parser.add_argument("--json", action="store_true", help="progress as JSON lines on standard output")
     return parser
@@ -118,7 +118,7 @@ def add_look_options(parser: argparse.ArgumentParser) -> None:
                         help=f"how much larger than the face the cover is, default {DEFAULT_EXPANSION}")
     parser.add_argument("--head", dest="expansion", action="store_const", const=HEAD_EXPANSION,
                         help=f"cover ears and hair as well: the same as --expansion {HEAD_EXPANSION}")
-    parser.add_argument("--effect", choices=EFFECTS, default="mosaic")
+    parser.add_argument("--effect", choices=EFFECTS, default="solid")
     parser.add_argument("--color", type=_parse_color, default="000000", metavar="RRGGBB", help="of --effect solid")
     parser.add_argument("--quiet", action="store_true", help="say only what failed")
     parser.add_argument("--json", action="store_true", help="progress as JSON lines on standard output")

@@ -35,6 +35,9 @@ LOCK = ROOT / "requirements" / "extension.txt"
 CACHE = ROOT / ".env" / "wheels"
 MANIFEST = "blender_manifest.toml"
 
+RECOGNISER = "dlib_resnet"
+"""Weights that no preset runs and that are in a package all the same."""
+
 NEEDED = ("LICENSE", "models/models.toml", "models/LICENCES.txt")
 """Files that go along beside the code."""
 
@@ -112,7 +115,7 @@ def read_target(name: str) -> Target:
 
 def _find_weights(say: Callable[[str], None]) -> list[Path]:
     weights = []
-    for name in preset_models():
+    for name in (*preset_models(), RECOGNISER):
         model = paths.list_models()[name]
         file = paths.models_folder() / model.file
         if file.is_file() and paths.is_right_file(file, model):
@@ -120,7 +123,8 @@ def _find_weights(say: Callable[[str], None]) -> list[Path]:
         elif model.required:
             raise FaceBlurError(describe_missing(name, "run build.py models"))
         else:
-            say(f"WARNING: this package will find fewer faces. {describe_missing(name, 'run build.py models')}")
+            lacks = "recognise nobody" if name == RECOGNISER else "find fewer faces"
+            say(f"WARNING: this package will {lacks}. {describe_missing(name, 'run build.py models')}")
     return weights
 
 

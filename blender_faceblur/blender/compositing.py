@@ -38,7 +38,7 @@ class EffectSettings:
     `inverse` everything but the faces is covered.
     """
 
-    kind: str = "mosaic"
+    kind: str = "solid"
     color: str = "000000"
     samples_across: float = 6.0
     image: str = ""

@@ -20,9 +20,9 @@ ROOT_PACKAGE = __package__.rpartition(".")[0]
 _PRESETS = [preset for preset in PRESETS if not preset.on_request]
 PRESET_ITEMS = [(preset.name, preset.name.capitalize(), preset.meaning) for preset in _PRESETS]
 EFFECT_ITEMS = [
-    ("mosaic", "Mosaic", "Blocks, each the mean of what it hides"),
-    ("blur", "Blur", "Smooth, drawn from as few samples as the mosaic, so that nothing more can be got back"),
     ("solid", "Solid", "One colour; nothing of the face remains"),
+    ("mosaic", "Mosaic", "Blocks, each the mean of what it hides. Who has photographs to compare can recognise some"),
+    ("blur", "Blur", "Smooth, drawn from as few samples as the mosaic; stronger than that where faces move"),
     ("erase", "Erase", "Filled from what surrounds it; nothing of the face remains"),
     ("gaussian", "Gaussian (weak)", "A soft blur for its look only: it can be sharpened again. Use Blur to protect"),
     ("image", "Image", "A picture of your own over each face, on one colour; nothing of the face remains"),
@@ -53,7 +53,7 @@ class FACEBLUR_AP_preferences(bpy.types.AddonPreferences):
 
     preset: EnumProperty(name="Preset", items=PRESET_ITEMS, default="balanced",
                          description="How carefully new projects look for faces")
-    effect: EnumProperty(name="Effect", items=EFFECT_ITEMS, default="mosaic",
+    effect: EnumProperty(name="Effect", items=EFFECT_ITEMS, default="solid",
                          description="What covers the faces of new projects")
     samples_across: FloatProperty(name="Samples per Face", default=6.0, min=2.0, max=16.0, description=SAMPLES_TEXT)
     expansion: FloatProperty(name="Size", default=DEFAULT_EXPANSION, min=EXPANSIONS[0], max=EXPANSIONS[1],

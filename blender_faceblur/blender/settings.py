@@ -46,7 +46,7 @@ class FACEBLUR_PG_settings(bpy.types.PropertyGroup):
     preset: EnumProperty(name="Preset", items=PRESET_ITEMS, default="balanced",
                          get_transform=_as_preferred("preset", PRESET_ITEMS),
                          description="How carefully to look for faces")
-    effect: EnumProperty(name="Effect", items=EFFECT_ITEMS, default="mosaic",
+    effect: EnumProperty(name="Effect", items=EFFECT_ITEMS, default="solid",
                          get_transform=_as_preferred("effect", EFFECT_ITEMS), description="What covers the faces")
     samples_across: FloatProperty(name="Samples per Face", default=6.0, min=2.0, max=16.0,
                                   get_transform=_as_preferred("samples_across"), description=SAMPLES_TEXT)

@@ -170,7 +170,7 @@ def test_resume_skips_only_what_is_whole_and_the_same(tmp_path: Path) -> None:
     run(jobs)
     again = Settings(resume=True)
     assert [outcome.status for outcome in run(jobs, again)] == ["skipped", "skipped"]
-    assert "exists" in run(jobs, Settings(resume=True, effect="solid"))[0].reason
+    assert "exists" in run(jobs, Settings(resume=True, effect="mosaic"))[0].reason
     output = tmp_path / "a.blurred.mp4"
     whole = output.read_bytes()
     output.write_bytes(whole[:-300])

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 
 import bpy
 
+from ...core.strength import judge
 from ...progress import count, describe_time
 from ..compositing import MARK
 from ..context import find_sequencer_scene
@@ -145,6 +146,7 @@ class FACEBLUR_PT_main(Tab, bpy.types.Panel):
             column.prop(settings, "color")
         elif settings.effect != "erase":
             column.prop(settings, "samples_across")
+        _draw_verdict(layout, context, settings)
         strip = find_active_footage(context)
         covered = strip is not None and find_modifier(strip) is not None
         row = layout.row(align=True)
@@ -218,6 +220,15 @@ class FACEBLUR_PT_messages(Tab, bpy.types.Panel):
             write_lines(self.layout, context, problem, "ERROR")
         for note in _list_notes(context):
             write_lines(self.layout, context, note, "INFO")
+
+
+def _draw_verdict(layout: bpy.types.UILayout, context: bpy.types.Context, settings: bpy.types.PropertyGroup) -> None:
+    """How strong the effect is, as it was measured."""
+    verdict = judge(settings.effect, settings.samples_across)
+    if verdict.is_strong:
+        layout.label(text="Strong: nothing of the face is left", icon="CHECKMARK")
+    else:
+        write_lines(layout, context, f"Weak. {verdict.reason}", "ERROR")
 
 
 def _find_faults(scene: bpy.types.Scene, strip: bpy.types.Strip) -> list[str]:
