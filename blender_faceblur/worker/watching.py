@@ -29,6 +29,7 @@ _SOON_S, _OFTEN_S, _SELDOM_S = 1.2, 0.2, 1.0
 """A face is looked at often when it is new, then seldom."""
 
 _LEAST_CONFIDENCE = 0.4
+_BETTER = 1.1
 _LOST_S = 0.5
 _SAME_SIZES, _SAME_RATIO = 0.7, 1.6
 
@@ -114,7 +115,7 @@ class Watch:
         assert found.landmarks is not None
         side = (found.box[2] - found.box[0]) * scale
         # How sharp it is shows only when it has been cut out: at best it is.
-        if rate_view(found.landmarks, side, found.confidence, 1.0) <= face.quality:
+        if rate_view(found.landmarks, side, found.confidence, 1.0) <= _BETTER * face.quality:
             return
         try:
             aligned = self._recognizer.align(picture, found.landmarks)
