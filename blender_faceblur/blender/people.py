@@ -455,6 +455,7 @@ def propose(scene: bpy.types.Scene) -> int:
     apart = [((fingerprint, one), (fingerprint, other)) for fingerprint, document in cast.documents.items()
              for one, other in find_apart(t for t in document.tracks if t.kind == "face")]
     apart += [(one, other) for one in said for other in said if one < other and said[one] != said[other]]
+    active = people.persons[people.active_person].uid if people.active_person < len(people.persons) else 0
     for number in reversed(range(len(people.faces))):
         if people.faces[number].by == MACHINE and people.faces[number].fingerprint in MEMORY.looks:
             people.faces.remove(number)
@@ -470,6 +471,7 @@ def propose(scene: bpy.types.Scene) -> int:
             clearest = choose_best(seen[fingerprint, name])[0].source_frame
             add_face(people, fingerprint, track, person.uid, MACHINE, sample_at(track, clearest))
     remove_empty(people)
+    people.active_person = next((n for n, person in enumerate(people.persons) if person.uid == active), 0)
     return len(people.persons)
 
 

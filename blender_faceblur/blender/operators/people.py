@@ -162,6 +162,8 @@ class FACEBLUR_OT_add_people(_PeopleJob, bpy.types.Operator):
 
     directory: StringProperty(name="Folder", subtype="DIR_PATH", options={"SKIP_SAVE"},
                               description="Of the pictures, or of the people's folders")
+    filename: StringProperty(name="File", subtype="FILE_NAME", options={"SKIP_SAVE", "HIDDEN"},
+                             description="A picture; empty: all that are chosen, or lie in the folder")
     files: CollectionProperty(type=bpy.types.OperatorFileListElement, options={"SKIP_SAVE"},
                               description="Pictures; none: all that lie in the folder")
     _pictures: dict[str, list[Path]] | None = None
@@ -174,6 +176,8 @@ class FACEBLUR_OT_add_people(_PeopleJob, bpy.types.Operator):
         return _is_ready(cls, context, covered=False)
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        # Blender would write the project's name there.
+        self.filename = ""
         context.window_manager.fileselect_add(self)
         return {"RUNNING_MODAL"}
 

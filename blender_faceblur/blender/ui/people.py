@@ -30,6 +30,10 @@ from ..thumbnails import find_icon
 from .panels import Tab, write_lines
 
 
+_PICTURE_SCALE = 2.0
+"""Of the pictures in the list of people, in rows."""
+
+
 class FACEBLUR_UL_people(bpy.types.UIList):
     """The people of a scene."""
 
@@ -41,7 +45,7 @@ class FACEBLUR_UL_people(bpy.types.UIList):
         tick = row.row(align=True)
         tick.active = data.mode in (ONLY, KEEP)
         tick.prop(item, "chosen", text="")
-        _put_picture(row, shown[0] if shown else None, "USER")
+        _put_picture(row, shown[0] if shown else None, "USER", _PICTURE_SCALE)
         row.prop(item, "name", text="", emboss=False)
         right = row.row(align=True)
         right.alignment = "RIGHT"
@@ -143,7 +147,7 @@ class FACEBLUR_PT_people(Tab, bpy.types.Panel):
                     if shown.mask == mask.name and shown.track == track), 0)
         name = next((person.name for person in people.persons if person.uid == uid), "nobody known")
         row = self.layout.row()
-        row.label(text=f"{track}: {name}")
+        row.label(text=f"{track} is {name}")
         row.operator_menu_enum("faceblur.say_who", "person", text="This Is")
 
 
@@ -151,10 +155,12 @@ def _find_active(people: Any) -> int:
     return people.persons[people.active_person].uid if 0 <= people.active_person < len(people.persons) else 0
 
 
-def _put_picture(row: bpy.types.UILayout, shown: Shown | None, otherwise: str) -> None:
+def _put_picture(row: bpy.types.UILayout, shown: Shown | None, otherwise: str, scale: float = 1.0) -> None:
     mask = bpy.data.masks.get(shown.mask) if shown is not None and shown.mask else None
     picture = find_icon(mask, shown.track) if mask is not None and shown is not None else 0
-    if picture:
+    if picture and scale > 1:
+        row.template_icon(icon_value=picture, scale=scale)
+    elif picture:
         row.label(text="", icon_value=picture)
     else:
         row.label(text="", icon=otherwise)
