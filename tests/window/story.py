@@ -19,8 +19,8 @@ from typing import Any
 from .hand import Box, Hand, Missed, Picture, State, find_difference, find_mean
 
 PLACES = {
-    "tab": (-13, 188), "preset": (245, 47), "detect": (186, 99), "effect": (245, 129), "update": (105, 178),
-    "switch": (36, 247), "go": (291, 247),
+    "tab": (-13, 188), "preset": (245, 47), "detect": (186, 99), "effect": (245, 129), "update": (105, 199),
+    "switch": (36, 302), "go": (266, 302),
 }
 """Places in the tab from the sidebar's top left (negative: from its right), seen at Blender's default scale."""
 RENDER_MENU, RENDER_ANIMATION = (125, 14), (175, 59)
@@ -119,7 +119,7 @@ class Story:
         time.sleep(0.3)
         self.click("tab")
         self.hand.wait("the tab Face Blur", lambda s: _find_area(s, "SEQUENCER")["tab"] == "Face Blur")
-        time.sleep(0.3)
+        time.sleep(1.0)
 
     def open_mask(self, film: Path) -> None:
         """Show the mask, over its film, in an Image editor in the place of the file browser, made wider."""
@@ -186,6 +186,28 @@ class Story:
                  round(scale * 1.2 * face["rx"]), round(scale * 1.2 * face["ry"])]
                 for face in self.faces[frame - first] if face["visible"] > 0.9]
 
+    def find_cover(self, layer: str) -> tuple[int, int]:
+        """Where on the screen the middle of a layer's cover is at the playhead."""
+        state = self.hand.look()
+        points = next(told for told in state["masks"][0]["layers"] if told["name"] == layer)["points"]
+        left, top, width, height = state["picture"]
+        # Mask coordinates: 0 to 1 along the longer side, the shorter in the middle, y up.
+        x = sum(point[0] for point in points) / len(points) * width
+        y = height / 2 - (sum(point[1] for point in points) / len(points) - 0.5) * width
+        return round(left + x), round(top + y)
+
+    def choose_from_pie(self, direction: str) -> None:
+        """Open Face Blur's pie menu over the preview and choose what lies in that direction."""
+        left, top, width, height = self.hand.look()["picture"]
+        x, y = left + round(0.82 * width), top + height // 3
+        self.hand.move(x, y)
+        # What was done before may still be drawn.
+        time.sleep(1.5)
+        self.hand.press("ctrl+alt+shift+f")
+        time.sleep(1.5)
+        self.hand.click(x + (90 if "east" in direction else -90), y + (-50 if "north" in direction else 50))
+        time.sleep(0.6)
+
     def wait_for_switch(self, row: int, off: bool) -> None:
         """The first layer of the mask is no face."""
         self.hand.wait(f"face {row + 1} is switched {'off' if off else 'on'}",
@@ -204,6 +226,7 @@ class Story:
         time.sleep(0.4)
         self.hand.press("s")
         self.hand.wait("the effect is Solid", lambda s: s["addon"]["effect"] == "solid", 5)
+        time.sleep(0.6)
         self.click("update")
 
     def wait_for_no_workers(self, seconds: float = 10.0) -> None:
@@ -459,8 +482,71 @@ def tell_corrections(story: Story) -> None:
     hand.check(find_mean(before, spot) > BLACK and find_mean(after, spot) < BLACK, "a drawn layer covers at once")
 
 
+def tell_desk(story: Story) -> None:
+    """A cover that is dragged, undone and followed; a region that is drawn; a face that is off in one frame."""
+    hand = story.hand
+    story.begin()
+    story.detect()
+    hand.wait("the strip is covered", lambda s: not s["addon"]["active"] and _is_covered(s), 120)
+    story.go_to_frame(51)
+    story.choose_solid()
+    before = story.see_preview()
+    state = hand.look()
+    layer = state["masks"][0]["active"]
+    x, y = story.find_cover(layer)
+    hand.photograph("outlines")
+    hand.drag(x, y, x + 70, y + 30)
+    hand.wait("a locked key", lambda s: s["masks"][0]["faces"][layer]["locked"] == [50], 10)
+    time.sleep(0.5)
+    hand.photograph("dragged")
+    now = story.find_cover(layer)
+    hand.check(abs(now[0] - x - 70) < 6 and abs(now[1] - y - 30) < 6, f"the cover lies where it was dragged to: {now}")
+    hand.move(x + 200, y + 150)
+    hand.press("ctrl+z")
+    hand.wait("one undo takes the drag back", lambda s: s["masks"][0]["faces"][layer]["locked"] == [], 10)
+    hand.check(find_difference(before, story.see_preview(), [0, 0, before.width, before.height]) < SAME,
+               "after the undo the preview is as before")
+    hand.move(x + 200, y + 150)
+    hand.press("ctrl+shift+z")
+    hand.wait("redo brings the key back", lambda s: s["masks"][0]["faces"][layer]["locked"] == [50], 10)
+    hand.press("ctrl+z")
+    hand.wait("and undo takes it", lambda s: s["masks"][0]["faces"][layer]["locked"] == [], 10)
+
+    story.choose_from_pie("north east")
+    left, top, width, height = hand.look()["picture"]
+    box = [left + round(part * size) for part, size in ((0.8, width), (0.6, height), (0.9, width), (0.75, height))]
+    box[1::2] = [value - left + top for value in box[1::2]]
+    hand.drag(*box)
+    hand.wait("the region is followed",
+              lambda s: "Region 01" in s["masks"][0]["faces"] and not s["addon"]["active"], 60)
+    time.sleep(0.5)
+    hand.photograph("region")
+    corners = [box[0] - left + 3, box[1] - top + 3, box[2] - box[0] - 6, box[3] - box[1] - 6]
+    hand.check(find_mean(story.see_preview(), corners) < BLACK, "all of the box is covered")
+    faces = hand.look()["masks"][0]["faces"]
+    hand.check(faces["Region 01"]["spans"][1] - faces["Region 01"]["spans"][0] > 20, "it was followed through its shot")
+
+    story.choose_from_pie("north west")
+    hand.wait("the region is off in this frame", lambda s: len(s["masks"][0]["faces"]["Region 01"]["spans"]) == 4, 10)
+    hand.check(find_mean(story.see_preview(), corners) > BLACK, "what is under it shows")
+    hand.move(x + 200, y + 150)
+    hand.press("ctrl+z")
+    hand.wait("undo covers it again", lambda s: len(s["masks"][0]["faces"]["Region 01"]["spans"]) == 2, 10)
+
+    hand.press("ctrl+s")
+    project = story.folder / "desk.blend"
+    story.choose_file(project)
+    hand.wait("the project is saved", lambda s: s["file"] == str(project))
+    loaded = hand.look()["loaded"]
+    hand.press("ctrl+o")
+    story.choose_file(project)
+    state = hand.wait("the project is opened again", lambda s: s["loaded"] > loaded and _is_covered(s), 30)
+    hand.check(state["masks"][0]["faces"] == faces, "faces and keys are as they were saved")
+
+
 STORIES: dict[str, Callable[[Story], None]] = {
     "first film": tell_first_film, "what goes wrong": tell_what_goes_wrong, "corrections": tell_corrections,
+    "desk": tell_desk,
 }
 
 

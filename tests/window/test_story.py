@@ -160,3 +160,7 @@ def test_what_goes_wrong(desk: Desk, tmp_path: Path) -> None:
 
 def test_corrections(desk: Desk, tmp_path: Path) -> None:
     desk.tell("corrections", film(tmp_path / "turning.mp4", "turning"), tmp_path, 300)
+
+
+def test_desk(desk: Desk, tmp_path: Path) -> None:
+    desk.tell("desk", film(tmp_path / "astronaut.mp4", "demo"), tmp_path, 300)

@@ -131,7 +131,11 @@ def _list_strips(window: bpy.types.Window, scene: bpy.types.Scene) -> Iterator[d
 
 
 def _describe_mask(mask: bpy.types.Mask) -> dict[str, Any]:
-    return {"name": mask.name, "layers": [
+    faces = mask["faceblur"]["faces"] if "faceblur" in mask else {}
+    told = {layer: {"spans": list(face["spans"]), "locked": list(face["locked"]), "evidence": list(face["evidence"])}
+            for layer, face in faces.items()}
+    active = mask.layers.active
+    return {"name": mask.name, "faces": told, "active": active.name if active is not None else "", "layers": [
         {"name": layer.name, "off": layer.hide_render, "invert": layer.invert, "blend": layer.blend,
          "alpha": layer.alpha, "points": [list(point.co) for spline in layer.splines for point in spline.points]}
         for layer in mask.layers]}
