@@ -24,7 +24,7 @@ from ..core.editing import sample_at
 from ..core.review import find_clearest
 from ..core.types import Box, Ellipse, FaceBlurError, Track
 from ..worker.client import build_thumbnails_request, run_thumbnails
-from ..worker.protocol import Thumbnail, Waiting
+from ..worker.protocol import Thumbnail, ThumbnailsRequest, Waiting
 from .compositing import MARK
 from .cover import find_mask
 from .footage import find_footage, find_rate
@@ -127,14 +127,18 @@ def forget() -> int:
 def _make(
     scene: bpy.types.Scene, strip: bpy.types.Strip, mask: bpy.types.Mask, names: list[str], wait_s: float | None
 ) -> Generator[bool, None, None]:
-    """Yields whether a picture was made. Nothing of Blender's is held while it runs."""
+    """A job that yields whether a picture was made. All that it needs of Blender's is read now: an undo may take it."""
     fingerprint, footage = mask[MARK]["fingerprint"], find_footage(strip)
-    rate = Fraction(find_rate(scene)).limit_denominator(1001)
     faces = _find_faces(mask, names)
-    del scene, strip, mask
     request = build_thumbnails_request(
         footage.path, fingerprint, [(frame, _to_box(ellipse)) for frame, ellipse in faces], _SIDE,
-        files=footage.files, frame_rate=rate)
+        files=footage.files, frame_rate=Fraction(find_rate(scene)).limit_denominator(1001))
+    return _run(request, fingerprint, faces, wait_s)
+
+
+def _run(
+    request: ThumbnailsRequest, fingerprint: str, faces: list[tuple[int, Ellipse]], wait_s: float | None
+) -> Generator[bool, None, None]:
     for message in run_thumbnails(request, wait_s):
         if isinstance(message, Waiting):
             yield False

@@ -8,6 +8,7 @@ import bpy
 from ..context import find_sequencer_scene
 from ..cover import find_mask
 from ..operators.selection import find_active_footage
+from . import behind
 from .knowledge import look_at
 from .panels import Tab, write_lines
 
@@ -50,7 +51,9 @@ class FACEBLUR_PT_correct(Tab, bpy.types.Panel):
             add.kind, add.extent = kind, settings.extent
         column.operator("faceblur.add", text="Never Blur Here", icon="CANCEL").kind = "NEVER"
         layout.operator("faceblur.detect", text="Detect in Preview Range", icon="PREVIEW_RANGE").in_range = True
-        layout.prop(settings, "show_handles")
+        row = layout.row(align=True)
+        row.prop(settings, "show_handles", toggle=True, icon="GIZMO")
+        row.operator("faceblur.see_behind", text="See Behind", depress=behind.STATE.on, icon="HIDE_OFF")
 
 
 class FACEBLUR_PT_left_out(Tab, bpy.types.Panel):
