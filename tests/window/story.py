@@ -19,8 +19,8 @@ from typing import Any
 from .hand import Box, Hand, Missed, Picture, State, find_difference, find_mean
 
 PLACES = {
-    "tab": (-13, 188), "preset": (245, 47), "detect": (186, 99), "effect": (245, 129), "update": (105, 199),
-    "switch": (36, 302), "go": (266, 302),
+    "tab": (-13, 188), "preset": (245, 47), "detect": (186, 99), "effect": (245, 129), "update": (105, 202),
+    "switch": (36, 307), "go": (252, 307),
 }
 """Places in the tab from the sidebar's top left (negative: from its right), seen at Blender's default scale."""
 RENDER_MENU, RENDER_ANIMATION = (125, 14), (175, 59)
