@@ -9,12 +9,15 @@ from typing import Any
 
 import pytest
 
-from blender_faceblur.core.people import Decision, Mode
+from blender_faceblur.cli import USAGE, main
+from blender_faceblur.core.document import read_document
+from blender_faceblur.core.people import Decision, Mode, find_kept
 from blender_faceblur.core.people_file import EDITOR, Assignment, Decisions, read_decisions, write_decisions
 from blender_faceblur.core.types import FaceBlurError
-from blender_faceblur.recognising import Choice, list_references, open_recognition
+from blender_faceblur.recognising import Choice, Recognition, list_references, open_recognition
+from blender_faceblur.worker.protocol import FaceView
 
-from .test_people import make_document, make_track
+from .test_people import keep, looks, make_document, make_track
 
 FULL = Decisions(True, "/people", {"Ann": Mode.KEEP, "Bé": Mode.BLUR}, [
     Assignment("ab" * 32, "film.mp4", "Face 01", 3, 100.0, 99.5, "Ann", EDITOR, ((0, 5), (7, 9)), "said")])
@@ -98,3 +101,37 @@ def test_a_file_of_the_other_mode_is_refused(tmp_path: Path) -> None:
     write_decisions(FULL, tmp_path / "people.json")
     with pytest.raises(FaceBlurError, match="--blur-only"):
         open_recognition(Choice(tmp_path, False, tmp_path / "people.json"), nothing, nothing)
+
+
+def test_what_was_seen_during_the_analysis_is_enough(tmp_path: Path) -> None:
+    """No process is started; the document that lies there is the decided one, the file of decisions holds no vector."""
+    document = make_document(make_track("Face 01", 0, 250), make_track("Face 02", 0, 250, 300))
+    recognition = Recognition(keep(1), Decisions(modes={"P1": Mode.KEEP}), tmp_path / "people.json", "digest")
+    recognition.begin()
+    for number, name in ((1, "Face 01"), (2, "Face 02")):
+        for view in looks(5, 250, number):
+            recognition.take(FaceView(name, view.source_frame, view.quality, view.vector.tolist()))
+    recognition.end()
+    recognition.settle(tmp_path / "no film.mp4", tmp_path / "tracks.json", document, nothing, nothing)
+    recognition.save()
+    written = read_document(tmp_path / "tracks.json")
+    assert [t.name for t in written.tracks] == ["Face 02"] and [find_kept(t) for t in written.aside] == ["P1"]
+    assert [(t.track, t.person, t.clear) for t in read_decisions(tmp_path / "people.json").tracks] == [
+        ("Face 01", "P1", ((0, 250),)), ("Face 02", "", ())]
+    for file in tmp_path.iterdir():
+        assert "vector" not in file.read_text()
+    recognition.begin()
+    with pytest.raises(FaceBlurError):
+        recognition.settle(tmp_path / "no film.mp4", tmp_path / "tracks.json", document, nothing, nothing)
+
+
+def test_the_command_refuses_what_cannot_be(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "film.mp4").touch()
+    film = str(tmp_path / "film.mp4")
+    assert main([film, "--people", str(tmp_path / "people.json")]) == USAGE
+    assert main([film, "--keep", str(tmp_path / "nobody")]) == USAGE
+    assert "--keep or --blur-only" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main([film, "--keep", "a", "--blur-only", "b"])
+    with pytest.raises(SystemExit):
+        main([film, "--keep", "a", "--mistakes", "7"])
