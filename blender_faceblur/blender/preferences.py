@@ -106,6 +106,7 @@ class FACEBLUR_AP_preferences(bpy.types.AddonPreferences):
         row.label(text=f"Stored: {measure_folder(folder) / 1e3:.0f} kB in {folder}" if folder else
                   "Stored: nothing (not installed as an extension)")
         row.operator("faceblur.forget_analyses")
+        row.operator("faceblur.forget_thumbnails")
 
     def _draw_models(self, layout: bpy.types.UILayout) -> None:
         box = layout.box()

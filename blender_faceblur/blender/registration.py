@@ -62,6 +62,7 @@ _CLASSES = (
     *guard_panel.CLASSES,
     *gizmo.CLASSES,
     menu.FACEBLUR_MT_correct,
+    menu.FACEBLUR_MT_review,
     menu.FACEBLUR_MT_strip,
 )
 

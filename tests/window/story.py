@@ -544,9 +544,46 @@ def tell_desk(story: Story) -> None:
     hand.check(state["masks"][0]["faces"] == faces, "faces and keys are as they were saved")
 
 
+def tell_review(story: Story) -> None:
+    """From one doubtful place to the next: one is fine, one is switched off, one that was left out is covered."""
+    hand = story.hand
+    story.begin()
+    story.detect()
+    state = hand.wait("the strip is covered", lambda s: not s["addon"]["active"] and _is_covered(s), 120)
+    left = state["masks"][0]["left"]
+    hand.check(left > 2, f"the film has doubtful places: {left}")
+    x, y, width, height = story.find_region("PREVIEW", "PREVIEW")
+    hand.move(x + 0.8 * width, y + 0.5 * height)
+    frames = {hand.look()["frame"]}
+    hand.press("ctrl+alt+shift+n")
+    time.sleep(1.5)
+    hand.photograph("review")
+    frames.add(hand.look()["frame"])
+    hand.press("ctrl+alt+shift+i")
+    hand.wait("one place less", lambda s: s["masks"][0]["left"] == left - 1, 10)
+    time.sleep(1.0)
+    frames.add(hand.look()["frame"])
+    hand.check(len(frames) > 1, "the review leads to where the places are")
+    hand.press("ctrl+alt+shift+o")
+    state = hand.wait("a second one less", lambda s: s["masks"][0]["left"] <= left - 2, 10)
+    now = state["masks"][0]["left"]
+    hand.press("ctrl+z")
+    hand.wait("undo brings it back", lambda s: s["masks"][0]["left"] > now, 10)
+    hand.press("ctrl+s")
+    project = story.folder / "review.blend"
+    story.choose_file(project)
+    hand.wait("the project is saved", lambda s: s["file"] == str(project))
+    told = hand.look()["masks"][0]["left"]
+    loaded = hand.look()["loaded"]
+    hand.press("ctrl+o")
+    story.choose_file(project)
+    state = hand.wait("the project is opened again", lambda s: s["loaded"] > loaded and _is_covered(s), 30)
+    hand.check(state["masks"][0]["left"] == told, "what was judged is kept with the project")
+
+
 STORIES: dict[str, Callable[[Story], None]] = {
     "first film": tell_first_film, "what goes wrong": tell_what_goes_wrong, "corrections": tell_corrections,
-    "desk": tell_desk,
+    "desk": tell_desk, "review": tell_review,
 }
 
 

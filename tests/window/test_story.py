@@ -164,3 +164,7 @@ def test_corrections(desk: Desk, tmp_path: Path) -> None:
 
 def test_desk(desk: Desk, tmp_path: Path) -> None:
     desk.tell("desk", film(tmp_path / "astronaut.mp4", "demo"), tmp_path, 300)
+
+
+def test_review(desk: Desk, tmp_path: Path) -> None:
+    desk.tell("review", film(tmp_path / "astronaut.mp4", "demo"), tmp_path, 300)

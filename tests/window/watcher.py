@@ -135,7 +135,9 @@ def _describe_mask(mask: bpy.types.Mask) -> dict[str, Any]:
     told = {layer: {"spans": list(face["spans"]), "locked": list(face["locked"]), "evidence": list(face["evidence"])}
             for layer, face in faces.items()}
     active = mask.layers.active
-    return {"name": mask.name, "faces": told, "active": active.name if active is not None else "", "layers": [
+    left = mask["faceblur"].get("doubts", 0) if "faceblur" in mask else 0
+    name = active.name if active is not None else ""
+    return {"name": mask.name, "faces": told, "left": left, "active": name, "layers": [
         {"name": layer.name, "off": layer.hide_render, "invert": layer.invert, "blend": layer.blend,
          "alpha": layer.alpha, "points": [list(point.co) for spline in layer.splines for point in spline.points]}
         for layer in mask.layers]}

@@ -8,6 +8,8 @@ import bpy
 KEYS: tuple[tuple[str, str, dict[str, str]], ...] = (
     ("faceblur.detect", "D", {}), ("faceblur.apply", "A", {}), ("wm.call_menu_pie", "F", {"name": "FACEBLUR_MT_pie"}),
     ("faceblur.follow", "T", {"direction": "BOTH"}), ("faceblur.add", "B", {"kind": "FACE"}),
+    ("faceblur.review_next", "N", {}), ("faceblur.review_previous", "P", {}), ("faceblur.review_fine", "I", {}),
+    ("faceblur.review_off", "O", {}), ("faceblur.review_cover", "Y", {}), ("faceblur.review_fix", "X", {}),
 )
 """Each with Shift, Ctrl and Alt together, which Blender's own keymaps leave free in the sequencer."""
 
@@ -26,6 +28,7 @@ class FACEBLUR_MT_strip(bpy.types.Menu):
         layout.operator("faceblur.remove", text="Remove Face Blur")
         layout.separator()
         layout.menu("FACEBLUR_MT_correct")
+        layout.menu("FACEBLUR_MT_review")
         layout.operator("faceblur.check", text="Check Before Rendering")
         layout.operator("faceblur.render")
         layout.operator("faceblur.must_be_covered")
@@ -35,6 +38,14 @@ class FACEBLUR_MT_strip(bpy.types.Menu):
         layout.separator()
         layout.operator("faceblur.go_to_face")
         layout.operator_menu_enum("faceblur.switch_faces", "action")
+
+
+class FACEBLUR_MT_review(bpy.types.Menu):
+    bl_label = "Review"
+
+    def draw(self, context: bpy.types.Context) -> None:
+        for name in ("next", "previous", "fine", "fix", "off", "cover"):
+            self.layout.operator(f"faceblur.review_{name}")
 
 
 class FACEBLUR_MT_correct(bpy.types.Menu):
