@@ -116,8 +116,9 @@ def unregister() -> None:
 
 @persistent
 def _stop_before_load(*_: object) -> None:
-    """What was detected belongs to the project that is about to be closed."""
+    """What was detected, checked and verified belongs to the project that is about to be closed."""
     running.stop()
+    running.STATE.faults, running.STATE.verified = [], None
 
 
 def _find_user_folder() -> Path | None:
