@@ -41,6 +41,7 @@ from ..core.likeness import (
     choose_best,
     find_apart,
     find_median,
+    find_threshold,
     group_tracks,
     measure_distances,
 )
@@ -341,6 +342,11 @@ def find_person(people: Any, uid: int) -> Any:
     return next((person for person in people.persons if person.uid == uid), None)
 
 
+def show_person(people: Any, uid: int) -> None:
+    """Make a person the active one of the list."""
+    people.active_person = next((n for n, person in enumerate(people.persons) if person.uid == uid), 0)
+
+
 def add_person(people: Any, name: str = "") -> Any:
     """A new person, under a free name."""
     taken = {person.name for person in people.persons}
@@ -471,7 +477,7 @@ def propose(scene: bpy.types.Scene) -> int:
             clearest = choose_best(seen[fingerprint, name])[0].source_frame
             add_face(people, fingerprint, track, person.uid, MACHINE, sample_at(track, clearest))
     remove_empty(people)
-    people.active_person = next((n for n, person in enumerate(people.persons) if person.uid == active), 0)
+    show_person(people, active)
     return len(people.persons)
 
 
@@ -484,9 +490,9 @@ def _find_alike(people: Any, views: list[View]) -> Any:
 
 
 def _choose_references(views: Sequence[View], most: int) -> list[Vector]:
-    """The vectors of the best looks that show the same as the very best: a track may go over to somebody else."""
-    best = choose_best(views, most)
-    return [view.vector for view in best if float(np.linalg.norm(view.vector - best[0].vector)) <= SAME_GROUP]
+    """The vectors of the best looks that surely show the same as the very best: a track may go over to somebody else."""
+    best, limit = choose_best(views, most), find_threshold(USUAL_RATE)
+    return [view.vector for view in best if float(np.linalg.norm(view.vector - best[0].vector)) <= limit]
 
 
 def gather_people(scene: bpy.types.Scene, cast: Cast) -> tuple[People, dict[tuple[str, str], str]]:

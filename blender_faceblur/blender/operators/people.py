@@ -35,8 +35,6 @@ def _is_ready(operator: Any, context: bpy.types.Context, covered: bool = True) -
     scene = find_sequencer_scene(context)
     if scene is None or (covered and next(list_covered(scene), None) is None):
         return refuse(operator, "No strip is covered: Detect Faces first")
-    if people.find_weights_problem():
-        return refuse(operator, "The weights of the recogniser are missing; see the panel People")
     return True
 
 
@@ -147,7 +145,10 @@ class FACEBLUR_OT_add_person_here(_PeopleJob, bpy.types.Operator):
         person = _find_or_add(scene, self.person)
         person.chosen = True
         people.add_reference(person, looks[0].view.vector)
-        people.say_track(scene, mask, track, person.uid, frame)
+        uid = person.uid
+        people.say_track(scene, mask, track, uid, frame)
+        people.show_person(scene.faceblur.people, uid)
+        person = people.find_person(scene.faceblur.people, uid)
         if not bpy.app.background:
             people.make_thumbnails(scene)
         return f"'{track}' is {person.name}"
@@ -221,6 +222,7 @@ class FACEBLUR_OT_add_people(_PeopleJob, bpy.types.Operator):
                 people.add_reference(person, vector)
         if not names:
             raise FaceBlurError("Nobody was added: no picture can be used. " + " ".join(result.warnings))
+        people.show_person(settings, person.uid)
         if people.has_looks(scene):
             people.propose(scene)
         return f"Added: {', '.join(names)}"
@@ -262,8 +264,8 @@ class FACEBLUR_OT_this_is(_OnFaces, bpy.types.Operator):
         scene = find_sequencer_scene(context)
         picked = list_picked(scene)
         person = _find_or_add(scene, self.person)
-        name = person.name
-        people.say(scene, picked, person.uid)
+        name, uid = person.name, person.uid
+        people.say(scene, picked, uid)
         redraw()
         self.report({"INFO"}, f"{count(len(picked), 'face')}: {name}")
         return {"FINISHED"}

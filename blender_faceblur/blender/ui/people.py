@@ -29,7 +29,6 @@ from ..running import STATE
 from ..thumbnails import find_icon
 from .panels import Tab, write_lines
 
-
 _PICTURE_SCALE = 2.0
 """Of the pictures in the list of people, in rows."""
 
@@ -63,7 +62,9 @@ class FACEBLUR_UL_person_faces(bpy.types.UIList):
         row = layout.row(align=True)
         row.prop(item, "picked", text="")
         _put_picture(row, shown, "QUESTION")
-        row.label(text=shown.track or f"{item.track} (gone)")
+        several = any(face.fingerprint != item.fingerprint for face in data.faces)
+        of = f", {shown.mask.removesuffix(' faces')}" if several else ""
+        row.label(text=f"{shown.track}{of}" if shown.track else f"{item.track} (gone)")
         right = row.row(align=True)
         right.alignment = "RIGHT"
         right.label(text={EDITOR: "said", SPLIT: "apart"}.get(item.by, "suggested"),
