@@ -30,7 +30,7 @@ from bpy.props import (
 )
 
 from ..core.document import write_document
-from ..core.editing import copy_document, sample_at
+from ..core.editing import copy_document, merge, rename, sample_at
 from ..core.likeness import (
     GOOD,
     RECOGNIZER,
@@ -163,6 +163,8 @@ class Memory:
     references: dict[str, Vector] = field(default_factory=dict)
     reasons: dict[tuple[str, str], str] = field(default_factory=dict)
     """On what evidence it was last decided about a track."""
+    pieces: dict[tuple[str, str], str] = field(default_factory=dict)
+    """Tracks that deciding has cut from others: the name of the other, by source and name."""
     weights: str | None = None
     """Why nobody can be recognised; empty where it is possible, None before the first look for the weights."""
 
@@ -218,8 +220,26 @@ def list_masks(scene: bpy.types.Scene) -> list[tuple[Any, Any]]:
 def _read_all(mask: bpy.types.Mask) -> TrackDocument:
     """The document of a mask as if everybody were covered, with what was done by other tools. Nothing is changed."""
     document = copy_document(take_in(mask))
-    cover_everybody(document)
+    _cover_everybody(document)
     return document
+
+
+def _cover_everybody(document: TrackDocument) -> None:
+    """Cover all, and put together again what deciding has cut apart."""
+    cover_everybody(document)
+    fingerprint = document.source.fingerprint
+    looked_at = {track.name: track for track in MEMORY.tracks.get(fingerprint, ())}
+    for (source, name), whole in MEMORY.pieces.items():
+        tracks = [track for track in document.tracks if track.name in (name, whole)]
+        if source != fingerprint or len(tracks) != 2 or whole not in looked_at:
+            continue
+        samples = [sample for track in tracks for sample in track.samples]
+        # Nothing that an editor has changed meanwhile, nor another track of that name.
+        if len({sample.source_frame for sample in samples}) == len(samples) and all(
+                sample_at(looked_at[whole], sample.source_frame) == sample for sample in samples):
+            merged = merge(document, [name, whole])
+            if merged.name != whole:
+                rename(document, merged.name, whole)
 
 
 def list_jobs(scene: bpy.types.Scene, strips: Iterable[str] = ()) -> list[Job]:
@@ -490,7 +510,7 @@ def _find_alike(people: Any, views: list[View]) -> Any:
 
 
 def _choose_references(views: Sequence[View], most: int) -> list[Vector]:
-    """The vectors of the best looks that surely show the same as the very best: a track may go over to somebody else."""
+    """The vectors of the best looks that surely show who the very best does: a track may go over to somebody else."""
     best, limit = choose_best(views, most), find_threshold(USUAL_RATE)
     return [view.vector for view in best if float(np.linalg.norm(view.vector - best[0].vector)) <= limit]
 
@@ -590,14 +610,20 @@ def _apply_to(mask: bpy.types.Mask, people: People | None, assigned: dict[tuple[
 
     def change(document: TrackDocument) -> set[str]:
         before = {track.name: copy for track, copy in zip(document.tracks, copy_document(document).tracks, strict=True)}
-        cover_everybody(document)
+        _cover_everybody(document)
         names = {track.name for track in document.tracks}
         applied.tracks += sum(track.kind == "face" for track in document.tracks)
         if people is not None:
+            covered = copy_document(document).tracks
             here = {track: person for (source, track), person in assigned.items() if source == fingerprint}
             decisions = [decision for decision in decide_tracks(document, find_views(document), people, here)
                          if not _is_freehand(mask, decision.track)]
             apply_decisions(document, decisions, people)
+            for track in document.aside:
+                if find_kept(track) and track.name not in names:
+                    first = track.samples[0]
+                    MEMORY.pieces[fingerprint, track.name] = next(
+                        other.name for other in covered if sample_at(other, first.source_frame) is first)
             for decision in decisions:
                 MEMORY.reasons[fingerprint, decision.track] = decision.why
                 applied.clear += bool(decision.clear)
@@ -663,7 +689,7 @@ def count_unlisted(scene: bpy.types.Scene) -> int:
 def forget(scene: bpy.types.Scene | None = None) -> int:
     """Let go of everything that says what faces look like, and of a scene's list; how many vectors there were."""
     count = sum(map(len, MEMORY.looks.values())) + len(MEMORY.references)
-    for kept in (MEMORY.looks, MEMORY.tracks, MEMORY.references, MEMORY.reasons):
+    for kept in (MEMORY.looks, MEMORY.tracks, MEMORY.references, MEMORY.reasons, MEMORY.pieces):
         kept.clear()
     if scene is not None:
         people = scene.faceblur.people

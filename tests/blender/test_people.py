@@ -253,11 +253,22 @@ def test_a_track_that_goes_over_to_somebody_else_is_covered_there(
         assert see(scene, frame, tmp_path) == [False, False, False]
     strip = scene.sequence_editor.strips["three"]
     assert any(SOMEBODY_ELSE in place.sentence for place in list_places(strip, find_mask(strip)))
-    # What was cut apart is decided anew, and covered as a whole.
+    # Decided anew it is the same again, and what was cut apart comes together.
+    def list_names() -> tuple[list[str], list[str]]:
+        document = read_document(find_mask(strip))
+        return sorted(track.name for track in document.tracks), [track.name for track in document.aside]
+
+    once = list_names()
+    assert once == (["Face 01", "Face 02", "Face 03"], ["Face 04"])
     bpy.ops.faceblur.apply_people()
+    assert list_names() == once
+    bpy.ops.faceblur.recognise_faces()
+    bpy.ops.faceblur.apply_people()
+    assert list_names() == once
     assert see(scene, 10, tmp_path) == [False, True, False] and not see(scene, 30, tmp_path)[BEN]
     scene.faceblur.people.mode = people.ALL
     bpy.ops.faceblur.apply_people()
+    assert list_names() == (["Face 01", "Face 02", "Face 03"], [])
     assert not any(see(scene, 10, tmp_path) + see(scene, 30, tmp_path))
 
 
