@@ -70,8 +70,9 @@ from .masks import find_layer
 from .review import list_covered, read_queue
 from .running import STATE, Step, redraw
 
-MACHINE, SPLIT, EDITOR = "machine", "split", "editor"
-"""Who said whose a face is: a suggestion; an editor who said only whose it is not; an editor."""
+MACHINE, SPLIT, TICKED, EDITOR = "machine", "split", "ticked", "editor"
+"""Who said whose a face is: a suggestion; an editor who named its person, or said whose it is not; one who ticked the
+person that it stands for in the list; one who said that it is this person."""
 
 ALL, ONLY, KEEP = "ALL", "ONLY", "KEEP"
 MODES = [
@@ -91,12 +92,15 @@ _AT_PLACE = 0.7
 _TICK_S = 0.5
 
 
-def _say_whose(item: Any, context: bpy.types.Context | None) -> None:
-    """Who names a person, or ticks one, says whose the face is that stands for that person in the list."""
-    people = item.id_data.faceblur.people
-    first = next((face for face in people.faces if face.person == item.uid), None)
-    if first is not None:
-        first.by = EDITOR
+def _find_first(person: Any) -> Any:
+    """The face that stands for a person in the list; None where there is none."""
+    return next((face for face in person.id_data.faceblur.people.faces if face.person == person.uid), None)
+
+
+def _take_tick(item: Any, context: bpy.types.Context | None) -> None:
+    first = _find_first(item)
+    if first is not None and first.by != EDITOR:
+        first.by = TICKED if item.chosen else SPLIT
 
 
 def _settle_name(item: Any, context: bpy.types.Context | None) -> None:
@@ -106,7 +110,10 @@ def _settle_name(item: Any, context: bpy.types.Context | None) -> None:
         # Which calls this again.
         item.name = free
         return
-    _say_whose(item, context)
+    first = _find_first(item)
+    if first is not None and first.by == MACHINE:
+        # A name is no word about likeness; but the next look must not give it to somebody else.
+        first.by = SPLIT
 
 
 class FACEBLUR_PG_person(bpy.types.PropertyGroup):
@@ -114,7 +121,7 @@ class FACEBLUR_PG_person(bpy.types.PropertyGroup):
 
     uid: IntProperty(options={"HIDDEN"})
     name: StringProperty(name="Name", description="Who this is", maxlen=200, update=_settle_name)
-    chosen: BoolProperty(name="Chosen", update=_say_whose, description=(
+    chosen: BoolProperty(name="Chosen", update=_take_tick, description=(
         "One of those whom the mode speaks of. A tick says that the face shown here is this person's"))
     references: StringProperty(options={"HIDDEN"})
 
@@ -549,7 +556,8 @@ def _belongs(settings: Any, numbers: Sequence[int], uid: int, clear: bool) -> bo
     """Whether a track of which those faces speak is somebody's; of several people's it is theirs who is blurred."""
     faces = [settings.faces[number] for number in numbers]
     if clear:
-        return all(face.person == uid and face.by == EDITOR for face in faces)
+        sure = (EDITOR, TICKED) if settings.mode == KEEP else (EDITOR,)
+        return all(face.person == uid and face.by in sure for face in faces)
     return any(face.person == uid for face in faces)
 
 

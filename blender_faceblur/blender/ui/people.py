@@ -18,7 +18,7 @@ from ..people import (
     KEEP,
     MEMORY,
     ONLY,
-    SPLIT,
+    TICKED,
     Shown,
     count_unlisted,
     find_shown_faces,
@@ -67,7 +67,7 @@ class FACEBLUR_UL_person_faces(bpy.types.UIList):
         row.label(text=f"{shown.track}{of}" if shown.track else f"{item.track} (gone)")
         right = row.row(align=True)
         right.alignment = "RIGHT"
-        right.label(text={EDITOR: "said", SPLIT: "apart"}.get(item.by, "suggested"),
+        right.label(text="said" if item.by in (EDITOR, TICKED) else "suggested",
                     icon="HIDE_OFF" if shown.kept else "HIDE_ON")
         right.operator("faceblur.go_to_person_face", text="", icon="VIEWZOOM", emboss=False).number = index
 
