@@ -46,7 +46,7 @@ class State:
 
 
 STATE = State()
-_STAGES = {"follow": "following, ", "verify": "verifying, "}
+_STAGES = {"follow": "following, ", "verify": "verifying, ", "recognise": "recognising, "}
 
 
 def stop() -> None:

@@ -147,6 +147,8 @@ def _follow_editor(track: Track, seen: list[View], people: People, name: str, ra
     if not keep:
         return decision
     decision.clear = track.spans()
+    if not seen and track.samples:
+        decision.doubts = _tell(track, track.samples[0].source_frame, track.samples[-1].source_frame + 1, WEAK)
     if person is not None and person.references:
         distances = measure_distances(seen, person.references)
         others = [v.source_frame for v, d in zip(seen, distances, strict=True) if v.quality >= GOOD and d >= _OTHER]

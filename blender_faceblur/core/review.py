@@ -16,6 +16,7 @@ from statistics import median
 
 from .doubts import tell_samples
 from .editing import DELETED, NEVER, sample_at
+from .people import KEPT
 from .types import Box, Doubt, Ellipse, Evidence, FaceBlurError, Sample, Track, TrackDocument
 
 VERDICTS = {"fine": "Is fine", "fixed": "Fixed", "off": "Switched off", "covered": "Covered", "left": "Left uncovered"}
@@ -214,8 +215,8 @@ def _find_untold(document: TrackDocument) -> list[Doubt]:
 
 
 def _is_editors(track: Track) -> bool:
-    """Whether an editor has set a track aside, and not the machine."""
-    return track.aside == DELETED or track.kind == NEVER or track.aside.startswith("in the region")
+    """Whether an editor has set a track aside, and not the machine; people who stay clear are doubtful where told."""
+    return track.aside == DELETED or track.kind == NEVER or track.aside.startswith(("in the region", KEPT))
 
 
 def _frames_after_cut(document: TrackDocument, frame: int) -> int:

@@ -72,8 +72,9 @@ def test_catalogue_is_whole() -> None:
     assert [name for name, model in models.items() if model.required] == ["centerface"]
     for model in models.values():
         assert len(model.sha256) == 64 and model.bytes > 0 and model.licence and model.origin
-        assert sum(source is not None for source in (model.wheel, model.package, model.url)) == 1
-        assert bool(model.member) == (model.url is None)
+        assert sum(source is not None for source in (model.wheel, model.package, model.url, model.tarball)) == 1
+        assert bool(model.member) == (model.wheel is not None or model.package is not None)
+        assert bool(model.tarball_sha256) == (model.tarball is not None)
         assert bool(model.wheel_sha256) == (model.wheel is not None)
         assert model.url is None or model.url.startswith("https://")
 
