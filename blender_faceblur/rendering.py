@@ -45,6 +45,17 @@ def check_blender(blender: Path) -> str:
     return match[0].strip()
 
 
+def borrow_no_settings(folder: Path) -> dict[str, str]:
+    """Environment variables for a Blender that begins without the user's settings, in a private `folder`.
+
+    With factory settings no extension is on; one that shares the user's folder then removes the packages that the
+    extensions of the Blender that started it are using (5.2.2).
+    """
+    resources = folder / "blender"
+    resources.mkdir(exist_ok=True)
+    return {"BLENDER_USER_RESOURCES": str(resources)}
+
+
 def run_blender_job(job: dict[str, Any], folder: Path, blender: Path | None, tell: Tell,
                     warn: Callable[[str], None]) -> dict[str, Any]:
     """Run the job in Blender and return its result message; see blender/child.py for the keys of both.
@@ -60,7 +71,8 @@ def run_blender_job(job: dict[str, Any], folder: Path, blender: Path | None, tel
         child = PACKAGE_FOLDER / "blender" / "child.py"
         command = [str(blender), "-b", "--factory-startup", "--python-exit-code", "1", "--python", str(child), "--",
                    str(description)]
-    variables = {**os.environ, "PYTHONPATH": str(PACKAGE_FOLDER.parent), "PYTHONSAFEPATH": "1", "PYTHONUTF8": "1"}
+    variables = {**os.environ, **borrow_no_settings(folder), "PYTHONPATH": str(PACKAGE_FOLDER.parent),
+                 "PYTHONSAFEPATH": "1", "PYTHONUTF8": "1"}
     if sys.platform == "linux":
         variables.update(_GLIBC_VARIABLES)
     try:

@@ -11,6 +11,7 @@ This file is also that Blender's script: started as a module under the bpy wheel
 from __future__ import annotations
 
 import json
+import os
 import queue
 import subprocess
 import sys
@@ -29,6 +30,7 @@ import bpy
 
 from ..core.types import FaceBlurError
 from ..paths import PACKAGE_FOLDER
+from ..rendering import borrow_no_settings
 from ..workplace import Workplace
 from .child import PREFIX, send
 from .context import borrow_sequencer
@@ -114,7 +116,8 @@ def _start(job: Path) -> subprocess.Popen[str]:
                    "--", str(job)]
     try:
         return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                                text=True, encoding="utf-8", errors="replace", cwd=PACKAGE_FOLDER.parent)
+                                text=True, encoding="utf-8", errors="replace", cwd=PACKAGE_FOLDER.parent,
+                                env={**os.environ, **borrow_no_settings(job.parent)})
     except OSError as error:
         raise FaceBlurError(f"Blender cannot be started: {error.strerror}.") from error
 

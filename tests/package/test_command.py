@@ -53,6 +53,16 @@ def test_film_is_blurred(installed: Machine, blender: str, film: Path, tmp_path:
     assert installed.list_outside() == []
 
 
+def test_a_blender_that_was_started_leaves_the_packages_of_the_extension(
+    installed: Machine, blender: str, film: Path, tmp_path: Path
+) -> None:
+    """What comes after rendering in the same command needs them still."""
+    source = Path(shutil.copy(film, tmp_path / "film.mp4"))
+    done = installed.run([blender, "-b", "--command", "faceblur", str(source), "--preset", "fast", "--verify"])
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "verified: nothing leaked" in done.stdout + done.stderr
+
+
 def test_exit_codes(installed: Machine, blender: str, tmp_path: Path) -> None:
     command = [blender, "-b", "--command", "faceblur"]
     assert installed.run([*command, "--no-such-option"]).returncode == 2
