@@ -51,7 +51,7 @@ def borrow_no_settings(folder: Path) -> dict[str, str]:
     With factory settings no extension is on; one that shares the user's folder then removes the packages that the
     extensions of the Blender that started it are using (5.2.2).
     """
-    resources = folder / "blender"
+    resources = folder / "blender-settings"
     resources.mkdir(exist_ok=True)
     return {"BLENDER_USER_RESOURCES": str(resources)}
 
