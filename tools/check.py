@@ -9,22 +9,51 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
+import xml.etree.ElementTree as ET
+from pathlib import Path
 
 from .lint import ROOT, lint
 
+_LINES_SHOWN = 25
+
 
 def check(arguments: list[str]) -> int:
-    """0 when all of it passed; everything runs even when something before it failed."""
-    failed = 0
-    if not arguments:
-        failed |= lint()
-    print("== tests", flush=True)
-    failed |= subprocess.call([sys.executable, "-m", "pytest", *(arguments or ["tests"])], cwd=ROOT)
-    blender = os.environ.get("BLENDER")
-    if blender and not arguments:
-        print(f"== tests inside {blender}", flush=True)
-        failed |= subprocess.call([sys.executable, str(ROOT / "tests" / "run_in_blender.py"), blender], cwd=ROOT)
+    """0 when all of it passed; everything runs even when something before it failed, and what failed stands last."""
+    if arguments:
+        return subprocess.call([sys.executable, "-m", "pytest", *arguments], cwd=ROOT)
+    failed = ["lint"] if lint() else []
+    with tempfile.TemporaryDirectory() as folder:
+        report = Path(folder, "tests.xml")
+        print("== tests", flush=True)
+        command = [sys.executable, "-m", "pytest", "--junitxml", str(report), "tests"]
+        if subprocess.call(command, cwd=ROOT):
+            failed.append("tests" + _tell_failures(report))
+        blender = os.environ.get("BLENDER")
+        if blender:
+            report = Path(folder, "application.xml")
+            print(f"== tests inside {blender}", flush=True)
+            command = [sys.executable, str(ROOT / "tests" / "run_in_blender.py"), blender,
+                       "--junitxml", str(report), str(ROOT / "tests" / "blender")]
+            if subprocess.call(command, cwd=ROOT):
+                failed.append(f"tests inside {blender}" + _tell_failures(report))
+    for told in failed:
+        print(f"== FAILED: {told}", flush=True)
     return 1 if failed else 0
+
+
+def _tell_failures(report: Path) -> str:
+    """What pytest wrote of the tests that failed, each with the end of its traceback."""
+    try:
+        cases = list(ET.parse(report).iter("testcase"))
+    except (OSError, ET.ParseError) as problem:
+        return f", and pytest left no report of them: {problem}"
+    told = ""
+    for case in cases:
+        for failure in (*case.findall("failure"), *case.findall("error")):
+            lines = (failure.text or failure.get("message") or "").rstrip().splitlines()
+            told += f"\n-- {case.get('classname')}::{case.get('name')}\n" + "\n".join(lines[-_LINES_SHOWN:])
+    return told
 
 
 if __name__ == "__main__":
