@@ -103,6 +103,12 @@ def find_mask(strip: bpy.types.Strip | None) -> Any:
     return mask if mask is not None and MARK in mask else None
 
 
+def has_foreign_mask(strip: bpy.types.Strip) -> bool:
+    """Whether the Mask strip of a strip's cover is there and has no mask of ours: without any, faces show."""
+    modifier = find_modifier(strip)
+    return modifier is not None and modifier.input_mask_strip is not None and find_mask(strip) is None
+
+
 def find_masks_of(fingerprint: str) -> list[bpy.types.Mask]:
     """The masks of ours that were made from one source."""
     return [mask for mask in bpy.data.masks if MARK in mask and mask[MARK]["fingerprint"] == fingerprint]

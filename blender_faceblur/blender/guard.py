@@ -28,6 +28,7 @@ from .cover import (
     find_mask,
     find_mask_of_footage,
     find_masks_of,
+    has_foreign_mask,
     put_cover,
     read_effect,
 )
@@ -101,6 +102,8 @@ def check_strip(scene: bpy.types.Scene, strip: bpy.types.Strip, with_doubts: boo
     mask_strip, mask = modifier.input_mask_strip, find_mask(strip)
     if modifier.input_mask_type != "STRIP" or modifier.mask_time != "ABSOLUTE":
         find("Its cover takes the mask in another way than from its Mask strip.")
+    elif has_foreign_mask(strip):
+        find("Its Mask strip has lost its mask.", repair=_find_mask_for(strip) is not None)
     elif mask is None:
         find("Its mask is lost: the whole picture is covered.", shows=False)
     else:
@@ -139,6 +142,9 @@ def _check_mask(scene: bpy.types.Scene, strip: bpy.types.Strip, mask_strip: bpy.
              if layer.invert == (limited and number == 0) or layer.blend != ("MERGE_ADD" if number == 0 else "MUL")]
     if wrong:
         find(f"The mask's layer '{wrong[0]}' shows what it should cover: its blending or inversion was changed.")
+    if not mask.layers or mask.layers[0].hide_render:
+        find("The first layer of its mask is hidden or gone: the whole picture is covered.", shows=False,
+             repair=len(mask.layers) > 0)
     if is_out_of_speed(scene, strip, mask_strip):
         find("Its mask does not have its speed.")
     elif any(getattr(strip, name) != getattr(mask_strip, name) for name in TIMES):
@@ -161,6 +167,8 @@ def repair_strip(scene: bpy.types.Scene, strip: bpy.types.Strip, effect: EffectS
     for number, layer in enumerate(mask.layers):
         limited = bool(len(mask[MARK].get("analysed", ())))
         layer.invert, layer.blend = not (limited and number == 0), "MERGE_ADD" if number == 0 else "MUL"
+        if number == 0:
+            layer.hide_render = False
     mask.update_tag()
     mask_strip = modifier.input_mask_strip if modifier is not None else None
     if mask_strip is not None:

@@ -17,7 +17,7 @@ from ...core.editing import DELETED, NEVER
 from ...core.glance import Code
 from ..compositing import MARK
 from ..context import find_sequencer_scene
-from ..cover import MUST_BE_COVERED, find_lost_mask, find_mask
+from ..cover import MUST_BE_COVERED, find_lost_mask, find_mask, has_foreign_mask
 from ..faces import is_face
 from ..footage import KINDS, find_source_frame
 from ..operators.selection import find_active_footage
@@ -258,6 +258,8 @@ def find_fault(strip: bpy.types.Strip) -> str:
         return "its cover is switched off, faces show"
     if not getattr(modifier, "show_preview", True):
         return "its cover is not shown in the preview"
+    if has_foreign_mask(strip):
+        return "its mask is gone, faces show"
     if find_mask(strip) is None:
         return "its mask is lost, all is covered" if find_lost_mask(strip) else "all is covered"
     return ""

@@ -13,7 +13,7 @@ from ...core.strength import judge
 from ...progress import count, describe_time
 from ..compositing import MARK
 from ..context import find_sequencer_scene
-from ..cover import find_mask, read_effect
+from ..cover import find_mask, has_foreign_mask, read_effect
 from ..faces import describe_origin, is_face, list_faces, read_face
 from ..footage import find_rate, find_source_frame
 from ..guard import has_unseen
@@ -239,7 +239,9 @@ def _find_faults(scene: bpy.types.Scene, strip: bpy.types.Strip) -> list[str]:
     faults = []
     if modifier.mute or not modifier.enable:
         faults.append("The modifier is switched off: faces show. Update switches it on")
-    if find_mask(strip) is None:
+    if has_foreign_mask(strip):
+        faults.append("The mask is gone: faces show. Detect again")
+    elif find_mask(strip) is None:
         faults.append("The mask is lost: the whole picture is covered. Update brings it back")
     elif has_unseen(strip, find_mask(strip)):
         faults.append("Not all that it shows was analysed: the rest is covered whole. Detect again")
