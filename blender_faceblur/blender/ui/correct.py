@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import bpy
 
+from ...core.glance import Glance
+from ...core.people import KEPT
 from ..context import find_sequencer_scene
 from ..cover import find_mask
 from ..operators.selection import find_active_footage
@@ -66,21 +68,25 @@ class FACEBLUR_PT_left_out(Tab, bpy.types.Panel):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        mask = find_mask(find_active_footage(context))
-        overview = look_at(mask).overview if mask is not None else None
-        return overview is not None and bool(overview.aside)
+        return bool(_list_left_out(context))
 
     def draw(self, context: bpy.types.Context) -> None:
-        overview = look_at(find_mask(find_active_footage(context))).overview
-        assert overview is not None
-        for glance in overview.aside[:_MOST_LEFT_OUT]:
+        left_out = _list_left_out(context)
+        for glance in left_out[:_MOST_LEFT_OUT]:
             row = self.layout.row(align=True)
             row.label(text=f"{glance.name}: {glance.aside}")
             if glance.kind != "never":
                 row.operator("faceblur.bring_back", text="", icon="LOOP_BACK").name = glance.name
             row.operator("faceblur.go_to_frame", text="", icon="VIEWZOOM").source_frame = glance.spans[0]
-        if len(overview.aside) > _MOST_LEFT_OUT:
-            write_lines(self.layout, context, f"and {len(overview.aside) - _MOST_LEFT_OUT} more: see Review")
+        if len(left_out) > _MOST_LEFT_OUT:
+            write_lines(self.layout, context, f"and {len(left_out) - _MOST_LEFT_OUT} more: see Review")
+
+
+def _list_left_out(context: bpy.types.Context) -> list[Glance]:
+    """People who stay clear are listed under People."""
+    mask = find_mask(find_active_footage(context))
+    overview = look_at(mask).overview if mask is not None else None
+    return [glance for glance in overview.aside if not glance.aside.startswith(KEPT)] if overview is not None else []
 
 
 class _Switch:
