@@ -1,0 +1,316 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A table of faults: what is delivered of a project that is broken, with the extension and without, and what is told.
+
+docs/project.md has the same table, which is read here. Each row is rendered as a still and as an animation; frames
+that were previewed before the project broke, and are in Blender's memory, and others.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+bpy = pytest.importorskip("bpy")
+
+import blender_faceblur  # noqa: E402
+from blender_faceblur.blender import guard  # noqa: E402
+from blender_faceblur.blender.compositing import EffectSettings  # noqa: E402
+from blender_faceblur.blender.project import build_project  # noqa: E402
+from blender_faceblur.blender.strips import find_modifier, remove_strip  # noqa: E402
+
+from . import disks  # noqa: E402
+
+ROOT = Path(__file__).resolve().parents[2]
+EFFECT = EffectSettings("solid", disks.COVER)
+PREVIEWED = (10, 11)
+RANGE = (9, 14)
+"""Of the animation, the last one included: two frames of it were previewed."""
+
+COVERED, WHOLE, BLACK, FACE = "the face is covered", "all is covered", "black", "**the face shows**"
+NOTHING = "nothing"
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """A row: what breaks, what is delivered with the extension and without, and what the extension tells."""
+
+    name: str
+    break_it: Callable[[Any, Any], None]
+    held: str
+    plain: str
+    told: str
+    repaired: bool = True
+    """Whether the button Repair puts it right, so that the face is covered again."""
+
+
+def _find_mask_strip(strip: Any) -> Any:
+    return find_modifier(strip).input_mask_strip
+
+
+def switch_off(scene: Any, strip: Any) -> None:
+    find_modifier(strip).enable = False
+
+
+def mute(scene: Any, strip: Any) -> None:
+    find_modifier(strip).mute = True
+
+
+def remove_modifier(scene: Any, strip: Any) -> None:
+    modifier = find_modifier(strip)
+    modifier.node_group = None
+    strip.modifiers.remove(modifier)
+
+
+def delete_group(scene: Any, strip: Any) -> None:
+    bpy.data.node_groups.remove(find_modifier(strip).node_group)
+
+
+def delete_mask(scene: Any, strip: Any) -> None:
+    bpy.data.masks.remove(_find_mask_strip(strip).mask)
+
+
+def delete_mask_strip(scene: Any, strip: Any) -> None:
+    remove_strip(scene, _find_mask_strip(strip))
+
+
+def cut_mask_strip(scene: Any, strip: Any) -> None:
+    _find_mask_strip(strip).frame_final_duration = 6
+
+
+def shorten_mask(scene: Any, strip: Any) -> None:
+    _find_mask_strip(strip).mask.frame_end = 4
+    _find_mask_strip(strip).mask.update_tag()
+
+
+def hide_picture_layer(scene: Any, strip: Any) -> None:
+    mask = _find_mask_strip(strip).mask
+    mask.layers[0].hide_render = True
+    mask.update_tag()
+
+
+def turn_layer_round(scene: Any, strip: Any) -> None:
+    mask = _find_mask_strip(strip).mask
+    mask.layers[1].invert = False
+    mask.update_tag()
+
+
+def move_alone(scene: Any, strip: Any) -> None:
+    strip.frame_start += 8
+
+
+def relink(scene: Any, strip: Any) -> None:
+    path = Path(bpy.path.abspath(strip.filepath))
+    strip.filepath = str(path.with_name("elsewhere.mp4"))
+
+
+def disable(scene: Any, strip: Any) -> None:
+    """The file is whole: what fails is the extension."""
+    if hasattr(bpy.types, "FACEBLUR_PT_main"):
+        blender_faceblur.unregister()
+
+
+FAULTS = [
+    Fault("modifier switched off in render", switch_off, BLACK, FACE, "Its cover is switched off."),
+    Fault("modifier muted", mute, BLACK, FACE, "Its cover is switched off."),
+    Fault("modifier removed", remove_modifier, BLACK, FACE, "It has no cover."),
+    Fault("node group deleted", delete_group, BLACK, FACE, "It has no cover."),
+    Fault("mask deleted", delete_mask, BLACK, FACE, "Its Mask strip has lost its mask.", repaired=False),
+    Fault("a face's layer turned round", turn_layer_round, WHOLE, FACE,
+          "The mask's layer 'Face 01' shows what it should cover: its blending or inversion was changed."),
+    Fault("footage linked to another file", relink, BLACK, FACE,
+          "It shows another file than the one that was analysed.", repaired=False),
+    Fault("footage moved without its Mask strip", move_alone, COVERED, FACE, NOTHING),
+    Fault("Mask strip cut short", cut_mask_strip, COVERED, COVERED, NOTHING),
+    Fault("mask shorter than the film", shorten_mask, COVERED, COVERED, NOTHING),
+    Fault("Mask strip deleted", delete_mask_strip, WHOLE, WHOLE, "Its mask is lost: the whole picture is covered."),
+    Fault("layer \"Picture\" hidden in render", hide_picture_layer, WHOLE, WHOLE,
+          "The first layer of its mask is hidden or gone: the whole picture is covered."),
+    Fault("extension disabled", disable, COVERED, COVERED, NOTHING),
+]
+
+
+@pytest.fixture(scope="module")
+def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the film, and one whose face is elsewhere."""
+    folder = tmp_path_factory.mktemp("films")
+    disks.write_film(folder / "disk.mp4")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(disks, "place_disk", lambda frame: (260.0 - 5 * frame, 120.0))
+        disks.write_film(folder / "elsewhere.mp4")
+    return folder
+
+
+@pytest.fixture
+def build(films: Path, tmp_path: Path) -> Iterator[Callable[[], tuple[Any, Any]]]:
+    """Builds the covered project; the extension is disabled afterwards if it is not yet."""
+    def build() -> tuple[Any, Any]:
+        for film in films.iterdir():
+            shutil.copy(film, tmp_path)
+        film = tmp_path / "disk.mp4"
+        scene = build_project(film, disks.build_document(film), EFFECT)
+        scene.frame_start, scene.frame_end = RANGE
+        # Pictures are written as it wants them.
+        disks.render_frame(scene, RANGE[0], tmp_path / "first.png")
+        return scene, disks.find_cover(scene)[0]
+
+    yield build
+    disable(None, None)
+
+
+def deliver(scene: Any, folder: Path) -> set[str]:
+    """What a still of a previewed frame, one of another frame, and an animation show, as Blender renders by itself."""
+    pictures = [_render_still(scene, frame, folder) for frame in (PREVIEWED[0], 30)]
+    frames = folder / "frames"
+    scene.render.filepath = str(frames / "f")
+    bpy.ops.render.render(animation=True, scene=scene.name)
+    written = sorted(frames.iterdir())
+    assert len(written) == RANGE[1] - RANGE[0] + 1
+    pictures += [_read(path) for path in written]
+    shutil.rmtree(frames)
+    return {tell(picture) for picture in pictures}
+
+
+def _render_still(scene: Any, frame: int, folder: Path) -> Any:
+    """Unlike `disks.render_frame` without forgetting what was previewed."""
+    scene.frame_set(frame)
+    scene.render.filepath = str(folder / "still.png")
+    bpy.ops.render.render(write_still=True, scene=scene.name)
+    return _read(folder / "still.png")
+
+
+def _read(path: Path) -> Any:
+    import cv2
+
+    return cv2.imread(str(path))[..., ::-1]
+
+
+def tell(picture: Any) -> str:
+    seen = disks.see(picture)
+    if seen.disk:
+        return FACE
+    if seen.cover > 0.95 * disks.WIDTH * disks.HEIGHT:
+        return WHOLE
+    # A cover that still is there keeps its blue.
+    return BLACK if picture[..., :2].max() <= 2 else COVERED
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
+def test_with_the_extension_no_face_is_delivered(
+    fault: Fault, build: Callable[[], tuple[Any, Any]], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    scene, strip = build()
+    blender_faceblur.register()
+    assert {tell(_render_still(scene, frame, tmp_path)) for frame in PREVIEWED} == {COVERED}
+    capfd.readouterr()
+    fault.break_it(scene, strip)
+    # As a window does after each edit.
+    bpy.context.view_layer.update()
+    faults = [found.text for found in guard.check_scene(scene)]
+    assert deliver(scene, tmp_path) == {fault.held}
+    said = capfd.readouterr().err
+    if fault.held == BLACK:
+        assert f"Face Blur: Rendered black: 'disk'. {fault.told}\n" in said
+    assert faults == ([fault.told] if fault.told != NOTHING else [])
+    if fault.told != NOTHING:
+        assert (guard.repair_strip(scene, strip, EFFECT) == []) == fault.repaired
+        if fault.repaired:
+            assert deliver(scene, tmp_path) == {COVERED}
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
+def test_what_a_blender_without_the_extension_delivers(
+    fault: Fault, build: Callable[[], tuple[Any, Any]], tmp_path: Path
+) -> None:
+    scene, strip = build()
+    assert {tell(_render_still(scene, frame, tmp_path)) for frame in PREVIEWED} == {COVERED}
+    fault.break_it(scene, strip)
+    # Where the project was broken frames may be delivered as they were previewed.
+    assert deliver(scene, tmp_path) <= {fault.plain, COVERED}
+    bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "broken.blend"))
+    bpy.ops.wm.open_mainfile(filepath=str(tmp_path / "broken.blend"))
+    assert deliver(bpy.context.scene, tmp_path) == {fault.plain}
+
+
+END_EARLY = """
+import os, signal, sys
+root, how, extension, project, folder = sys.argv[-5:]
+sys.path.insert(0, root)
+import bpy
+if extension == "with":
+    import blender_faceblur
+    blender_faceblur.register()
+bpy.ops.wm.open_mainfile(filepath=project)
+scene = bpy.context.scene
+scene.render.filepath = os.path.join(folder, "f")
+written = []
+def act(*_):
+    written.append(scene.frame_current)
+    if len(written) == 3:
+        print("ENDS NOW", flush=True)
+        if how == "cancelled":
+            os.kill(os.getpid(), signal.SIGINT)
+        elif how == "killed":
+            os.kill(os.getpid(), signal.SIGKILL)
+        elif how == "aborted":
+            os.abort()
+if how == "full":
+    os.symlink("/dev/full", os.path.join(folder, f"f{scene.frame_start + 3:04}.png"))
+bpy.app.handlers.render_write.append(act)
+bpy.ops.render.render(animation=True, scene=scene.name)
+print("GOES ON", flush=True)
+"""
+
+ENDS = {
+    "render cancelled half way": "cancelled",
+    "disk full": "full",
+    "Blender killed": "killed",
+    "graphics card lost (simulated: Blender aborts)": "aborted",
+}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="ends processes by signals")
+@pytest.mark.parametrize("extension", ["with", "without"])
+@pytest.mark.parametrize("name", ENDS)
+def test_a_render_that_ends_early_leaves_no_face(
+    name: str, extension: str, build: Callable[[], tuple[Any, Any]], tmp_path: Path
+) -> None:
+    """With the extension of a project that would show the face, without it of a whole one."""
+    how = ENDS[name]
+    if how == "cancelled" and getattr(bpy.app, "module", False):
+        pytest.skip("only the application can be asked to cancel a render without a window")
+    if how == "full" and not Path("/dev/full").exists():
+        pytest.skip("there is no /dev/full")
+    scene, strip = build()
+    if extension == "with":
+        switch_off(scene, strip)
+    project, folder, script = tmp_path / "project.blend", tmp_path / "frames", tmp_path / "end_early.py"
+    folder.mkdir()
+    script.write_text(END_EARLY, encoding="utf-8")
+    bpy.ops.wm.save_as_mainfile(filepath=str(project))
+    command = [sys.executable, str(script)] if getattr(bpy.app, "module", False) else [
+        bpy.app.binary_path, "-b", "--factory-startup", "--python", str(script), "--"]
+    done = subprocess.run([*command, str(ROOT), how, extension, str(project), str(folder)], capture_output=True,
+                          text=True, timeout=120, check=False)
+    said = done.stdout + done.stderr
+    assert "ENDS NOW" in said and ("GOES ON" in said) == (how in ("cancelled", "full")), said
+    written = [path for path in sorted(folder.iterdir()) if path.stat().st_size > 0 and not path.is_symlink()]
+    assert len(written) == (RANGE[1] - RANGE[0] if how == "full" else 3), said
+    assert {tell(_read(path)) for path in written} == {BLACK if extension == "with" else COVERED}
+    if extension == "with":
+        assert "Rendered black: 'disk'. Its cover is switched off." in said
+
+
+def test_the_manual_has_this_table() -> None:
+    lines = (ROOT / "docs" / "project.md").read_text(encoding="utf-8").split("## What is delivered", 1)[1].splitlines()
+    rows = [tuple(cell.strip() for cell in line.strip("|").split("|")) for line in lines if line.startswith("|")]
+    first = next(number for number, row in enumerate(rows) if set(row[0]) == {"-"}) + 1
+    told = rows[first:first + len(FAULTS)]
+    assert told == [(fault.name, fault.held, fault.plain, fault.told) for fault in FAULTS]
+    assert [row[0] for row in rows[first + len(FAULTS):]] == list(ENDS)
