@@ -20,6 +20,7 @@ from .context import find_sequencer_scene
 from .detection import DetectionSettings, Found, cover_found, detect
 from .footage import KINDS
 from .guard import asks_for_review, check_scene
+from .people import apply_known
 from .render import render_animation
 from .running import Step
 
@@ -57,6 +58,7 @@ def build_strips_parser() -> argparse.ArgumentParser:
                         "none is named")
     parser.add_argument("--render", action="store_true", help="render the project with its own settings as well")
     cli.add_look_options(parser)
+    cli.add_people_options(parser)
     return parser
 
 
@@ -68,15 +70,23 @@ def blur_strips(arguments: list[str]) -> int:
     try:
         scene = _find_scene()
         names = _choose_strips(scene, options.strips)
+        if options.plates:
+            cli.check_plates()
+        recognition = cli.open_people(options)
     except FaceBlurError as error:
         print(error, file=sys.stderr)
         return cli.USAGE
     effect = EffectSettings(options.effect, options.color)
     try:
-        if not _detect_and_cover(scene, names, DetectionSettings(options.preset, options.expansion), effect, reporter):
+        settings = DetectionSettings(options.preset, options.expansion, plates=options.plates)
+        if not _detect_and_cover(scene, names, settings, effect, reporter):
             print("Nothing was saved.", file=sys.stderr)
             return cli.SOME_FAILED
+        if recognition is not None:
+            apply_known(scene, names, recognition, reporter.tell)
         _save()
+        if recognition is not None:
+            recognition.save()
         if options.render:
             render_project(scene, reporter)
     except FaceBlurError as error:
@@ -108,6 +118,18 @@ def render_project(scene: bpy.types.Scene, reporter: Reporter) -> None:
         raise FaceBlurError(f"Blender could not render: {error}") from error
     finally:
         scene.render.compositor_device = device
+    if scene.render.image_settings.media_type == "IMAGE" and not scene.render.use_multiview:
+        _check_pictures(scene)
+
+
+def _check_pictures(scene: bpy.types.Scene) -> None:
+    """Blender says that it has saved a picture for which the disk had no room (5.0.1, 5.2.2)."""
+    written = {Path(bpy.path.abspath(scene.render.frame_path(frame=frame)))
+               for frame in range(scene.frame_start, scene.frame_end + 1, scene.frame_step)}
+    empty = sorted(path.name for path in written if not path.is_file() or not path.stat().st_size)
+    if empty:
+        raise FaceBlurError(f"{len(empty)} of the rendered pictures are missing or empty, the first is {empty[0]}: "
+                            "is the disk full?")
 
 
 def _detect_and_cover(scene: bpy.types.Scene, names: list[str], settings: DetectionSettings, effect: EffectSettings,

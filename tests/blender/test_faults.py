@@ -21,9 +21,12 @@ bpy = pytest.importorskip("bpy")
 
 import blender_faceblur  # noqa: E402
 from blender_faceblur.blender import guard  # noqa: E402
+from blender_faceblur.blender.command import render_project  # noqa: E402
 from blender_faceblur.blender.compositing import EffectSettings  # noqa: E402
 from blender_faceblur.blender.project import build_project  # noqa: E402
 from blender_faceblur.blender.strips import find_modifier, remove_strip  # noqa: E402
+from blender_faceblur.core.types import FaceBlurError  # noqa: E402
+from blender_faceblur.progress import Reporter  # noqa: E402
 
 from . import disks  # noqa: E402
 
@@ -305,6 +308,18 @@ def test_a_render_that_ends_early_leaves_no_face(
     assert {tell(_read(path)) for path in written} == {BLACK if extension == "with" else COVERED}
     if extension == "with":
         assert "Rendered black: 'disk'. Its cover is switched off." in said
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
+def test_the_command_tells_that_the_disk_is_full(build: Callable[[], tuple[Any, Any]], tmp_path: Path) -> None:
+    scene, _ = build()
+    (tmp_path / "out").mkdir()
+    scene.render.filepath = str(tmp_path / "out" / "f")
+    render_project(scene, Reporter())
+    (tmp_path / "out" / "f0012.png").unlink()
+    (tmp_path / "out" / "f0012.png").symlink_to("/dev/full")
+    with pytest.raises(FaceBlurError, match=r"1 of the rendered pictures .* f0012[.]png"):
+        render_project(scene, Reporter())
 
 
 def test_the_manual_has_this_table() -> None:
