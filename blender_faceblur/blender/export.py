@@ -33,23 +33,13 @@ from .guard import asks_for_review, check_strip
 from .masks import find_document_text, read_document
 from .project import CACHE_MB, FIRST_FRAME, add_footage, set_format
 from .render import RenderSettings, render_still
+from .running import Step
 from .strips import cover_strip, find_modifier, remove_strip
 
 OWN_MARK = ".covered"
 """Stands before the ending of what is exported."""
 
 _LONGEST_END_S = 10.0
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """How far an export is: the film that is being made, which of how many it is, and frames of it."""
-
-    film: str
-    number: int
-    count: int
-    done: int
-    total: int
 
 
 @dataclass(slots=True)
@@ -73,11 +63,12 @@ class _Film:
 
 
 def export_covered(folder: Path, overwrite: bool = False, quality: str = "high",
-                   wait: bool = True) -> Generator[Step | None, None, Exported]:
+                   wait_s: float | None = None) -> Generator[Step | None, None, Exported]:
     """Make a film of each covered source, and a copy of the project that shows the films, in `folder`.
 
-    Yields how far it is, and without `wait` None whenever nothing is new. Closing the generator ends it, with nothing
-    left behind but films that are whole. Raises FaceBlurError where faces would show, or a part cannot be done.
+    Yields how far it is, and with `wait_s` None whenever nothing has happened for that long. Closing the generator ends
+    it, with nothing left behind but films that are whole. Raises FaceBlurError where faces would show, or a part cannot
+    be done.
     """
     films = _plan(folder)
     project = folder / f"{Path(bpy.data.filepath).stem or 'Untitled'}{OWN_MARK}.blend"
@@ -88,7 +79,7 @@ def export_covered(folder: Path, overwrite: bool = False, quality: str = "high",
         copy, finished = (workplace.name_part(project, ".blend") for _ in range(2))
         _save_copy(copy)
         work = _Work(films, copy, finished, settings, workplace)
-        with closing(work.run(wait)) as steps:
+        with closing(work.run(wait_s)) as steps:
             yield from steps
         replace_file(finished, project)
     return Exported(project, [film.output for film in films], list(dict.fromkeys(work.notes)))
@@ -177,16 +168,16 @@ class _Work(Reporter):
         self._settings, self._workplace = settings, workplace
         self._told: queue.Queue[Step | None] = queue.Queue()
         self._stopped = threading.Event()
-        self._now = Step("", 0, len(films), 0, 0)
+        self._now = Step("", 1, len(films), "export", 0, 0, 0.0, None)
         self._problem: BaseException | None = None
 
-    def run(self, wait: bool) -> Generator[Step | None, None, None]:
+    def run(self, wait_s: float | None) -> Generator[Step | None, None, None]:
         thread = threading.Thread(target=self._work, daemon=True)
         thread.start()
         try:
             while True:
                 try:
-                    step = self._told.get(block=wait)
+                    step = self._told.get(timeout=wait_s)
                 except queue.Empty:
                     yield None
                     continue
@@ -203,7 +194,8 @@ class _Work(Reporter):
     def tell(self, stage: str, done: int, total: int) -> None:
         if self._stopped.is_set():
             raise _Stopped
-        self._told.put(replace(self._now, done=done, total=total))
+        share = (self._now.number - 1 + (done / total if total else 0.0)) / max(self._now.count, 1)
+        self._told.put(replace(self._now, done=done, total=total, share=share))
 
     def warn(self, text: str) -> None:
         self.notes.append(text)
@@ -221,7 +213,7 @@ class _Work(Reporter):
     def _make(self) -> None:
         for number, film in enumerate(self._films, 1):
             name, total = film.output.stem.removesuffix(OWN_MARK), film.document.source.frame_count
-            self._now = Step(name, number, len(self._films), 0, total)
+            self._now = replace(self._now, strip=name, number=number, total=total)
             # One by one: the first that fails ends all.
             if film.files:
                 self._make_pictures(film)
@@ -235,7 +227,7 @@ class _Work(Reporter):
                     for film in self._films for scene, strip in film.strips]
         sources = [{"source": str(film.source / film.files[0] if film.files else film.source), "film": film.output.name}
                    for film in self._films]
-        self._now = Step(self._finished.name, len(self._films), len(self._films), 0, 0)
+        self._now = replace(self._now, strip=self._finished.name, total=0)
         job = {"project": str(self._copy.resolve()), "save": str(self._finished.resolve()), "replace": replaced,
                "sources": sources}
         run_blender_job(job, self._workplace.folder, self._settings.blender, self.tell, self.warn)

@@ -37,6 +37,7 @@ from .context import borrow_sequencer
 from .cover import MUST_BE_COVERED
 from .curves import find_curves
 from .render import render_animation
+from .running import Step
 
 FOLDER = "Face Blur rendered"
 """Beside the project."""
@@ -77,8 +78,8 @@ def ask(scene: bpy.types.Scene, strip: bpy.types.Strip) -> Asked:
     return Asked(scene.name, strip.name, start, stop, folder / next(name for name in names if name not in taken))
 
 
-def render_alone(asked: Asked, wait: bool = True) -> Generator[float | None, None, Path]:
-    """Render it in a Blender of its own; yields the share that is done and, unless it waits, None in between.
+def render_alone(asked: Asked, wait_s: float | None = None) -> Generator[Step | None, None, Path]:
+    """Render it in a Blender of its own; yields how far that is and, with `wait_s`, None when nothing is new so long.
 
     Gives the film, or the folder of the pictures. Closing it ends that Blender, and nothing is left. FaceBlurError
     where it fails.
@@ -94,7 +95,7 @@ def render_alone(asked: Asked, wait: bool = True) -> Generator[float | None, Non
                                    "start": asked.start, "stop": asked.stop, "folder": str(part)}), encoding="utf-8")
         process = _start(job)
         try:
-            yield from _follow(process, asked.stop - asked.start, wait)
+            yield from _follow(process, asked, wait_s)
         finally:
             if process.poll() is None:
                 process.kill()
@@ -122,7 +123,7 @@ def _start(job: Path) -> subprocess.Popen[str]:
         raise FaceBlurError(f"Blender cannot be started: {error.strerror}.") from error
 
 
-def _follow(process: subprocess.Popen[str], total: int, wait: bool) -> Generator[float | None, None, None]:
+def _follow(process: subprocess.Popen[str], asked: Asked, wait_s: float | None) -> Generator[Step | None, None, None]:
     lines: queue.Queue[str | None] = queue.Queue()
 
     def read() -> None:
@@ -135,7 +136,7 @@ def _follow(process: subprocess.Popen[str], total: int, wait: bool) -> Generator
     problem, last = "", ""
     while True:
         try:
-            line = lines.get(block=wait)
+            line = lines.get(timeout=wait_s)
         except queue.Empty:
             yield None
             continue
@@ -148,7 +149,8 @@ def _follow(process: subprocess.Popen[str], total: int, wait: bool) -> Generator
         if message["type"] == "error":
             problem = message["text"]
         else:
-            yield message["done"] / total
+            done, total = message["done"], asked.stop - asked.start
+            yield Step(asked.strip, 1, 1, "render", done, total, done / total, None)
     if process.wait() != 0:
         raise FaceBlurError(problem or f"Blender ended without a result; it last said: {last[:200]}")
 

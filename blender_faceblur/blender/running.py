@@ -46,7 +46,8 @@ class State:
 
 
 STATE = State()
-_STAGES = {"follow": "following, ", "verify": "verifying, ", "recognise": "recognising, "}
+_STAGES = {"follow": "following, ", "verify": "verifying, ", "recognise": "recognising, ", "render": "rendering, ",
+           "export": "exporting, "}
 
 
 def stop() -> None:
@@ -62,6 +63,8 @@ def describe_step(step: Step | None) -> str:
     which = f"{step.strip} ({step.number} of {step.count})" if step.count > 1 else step.strip
     if step.stage == "link":
         return f"{which}: joining what was found"
+    if not step.total:
+        return f"{which}: {_STAGES.get(step.stage, '').removesuffix(', ')}"
     left = f", {describe_time(step.left_s)} left" if step.left_s is not None else ""
     return f"{which}: {_STAGES.get(step.stage, '')}{step.done} of {step.total} frames{left}"
 

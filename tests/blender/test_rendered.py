@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,6 @@ import pytest
 
 bpy = pytest.importorskip("bpy")
 
-import blender_faceblur  # noqa: E402
 from blender_faceblur.blender import guard  # noqa: E402
 from blender_faceblur.blender.context import borrow_selection  # noqa: E402
 from blender_faceblur.blender.project import build_project  # noqa: E402
@@ -20,19 +19,6 @@ from blender_faceblur.core.types import FaceBlurError  # noqa: E402
 
 from . import disks  # noqa: E402
 from .test_disturbances import _flip as flip  # noqa: E402
-
-
-@pytest.fixture(scope="module")
-def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return disks.write_film(tmp_path_factory.mktemp("film") / "disk.mp4")
-
-
-@pytest.fixture
-def extension() -> Iterator[None]:
-    bpy.ops.wm.read_factory_settings(use_empty=True)
-    blender_faceblur.register()
-    yield
-    blender_faceblur.unregister()
 
 
 @pytest.fixture
@@ -93,7 +79,9 @@ def _render(scene: Any, strip: Any) -> Any:
     shares = []
     while True:
         try:
-            shares.append(next(job))
+            step = next(job)
+            assert step is not None
+            shares.append(step.share)
         except StopIteration as end:
             assert shares[-1] == 1.0
             return put_in_place(scene, asked, end.value)
@@ -163,7 +151,7 @@ def test_closing_it_leaves_nothing(project: tuple[Any, Any], tmp_path: Path) -> 
     scene, strip = meta(*project)
     bpy.ops.wm.save_mainfile()
     before = sorted(path.name for path in tmp_path.iterdir())
-    job = render_alone(ask(scene, strip), wait=False)
+    job = render_alone(ask(scene, strip), wait_s=0.0)
     assert next(job) is None
     job.close()
     assert sorted(path.name for path in tmp_path.iterdir() if path.name != FOLDER) == before

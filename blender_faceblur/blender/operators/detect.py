@@ -73,7 +73,7 @@ class FACEBLUR_OT_cancel(bpy.types.Operator):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        return STATE.active or refuse(cls, "No detection is running")
+        return STATE.active or refuse(cls, "Nothing is running")
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         stop()

@@ -129,7 +129,9 @@ class FACEBLUR_OT_render(bpy.types.Operator):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        return FACEBLUR_OT_repair.poll(context) or refuse(cls, "Faces are being detected, or there are no strips")
+        if is_busy(cls):
+            return False
+        return find_sequencer_scene(context) is not None or refuse(cls, "There are no strips")
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         scene = find_sequencer_scene(context)

@@ -23,6 +23,8 @@ class JobOperator:
 
     bl_options = {"REGISTER", "UNDO"}
     cancelled = "Cancelled; nothing was changed"
+    level = "INFO"
+    """How what was done is reported."""
 
     _timer: bpy.types.Timer | None = None
 
@@ -126,7 +128,7 @@ class JobOperator:
             self._fail(problems)
         if not said:
             return {"CANCELLED"}
-        operator.report({"INFO"}, said)
+        operator.report({self.level}, said)
         return {"FINISHED"}
 
     def _fail(self, problems: list[str]) -> set[str]:

@@ -13,7 +13,7 @@ from ..footage import KINDS
 from ..running import STATE
 from ..strips import find_modifier
 
-BUSY = "Faces are being detected; press ESC over the window to end that"
+BUSY = "Face Blur is at work; press ESC over the window to end that"
 
 
 def list_selected(context: bpy.types.Context) -> list[bpy.types.Strip]:

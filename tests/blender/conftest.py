@@ -1,0 +1,30 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What several tests of the Blender layer begin with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from . import disks
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return disks.write_film(tmp_path_factory.mktemp("film") / "disk.mp4")
+
+
+@pytest.fixture
+def extension() -> Iterator[None]:
+    """Registered, in an empty file."""
+    import bpy
+
+    import blender_faceblur
+
+    bpy.ops.wm.read_factory_settings(use_empty=True)
+    blender_faceblur.register()
+    yield
+    blender_faceblur.unregister()
+    assert not [h for h in bpy.app.handlers.render_init if h.__module__.startswith("blender_faceblur")]
