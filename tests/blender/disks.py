@@ -90,6 +90,14 @@ def without_guard() -> Iterator[None]:
     handlers.extend(guards)
 
 
+def operate(scene: Any, operator: Any, *strips: Any, **options: Any) -> None:
+    """Run an operator of the sequencer on these strips."""
+    from blender_faceblur.blender.context import borrow_selection
+
+    with borrow_selection(scene, *strips):
+        assert operator(**options) == {"FINISHED"}
+
+
 def see(picture: NDArray[np.uint8]) -> Sight:
     rgb = picture.astype(int)
     disk, cover = _is_disk(rgb), _is_cover(rgb)

@@ -32,11 +32,6 @@ SIZE = (disks.WIDTH, disks.HEIGHT)
 UNIT_PX = find_mask_unit_px(SIZE, SIZE)
 
 
-@pytest.fixture(scope="module")
-def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return disks.write_film(tmp_path_factory.mktemp("film") / "disk.mp4")
-
-
 def make_document(film: Path, bend: float = 0.0) -> TrackDocument:
     """The disk's track, and a second face that stands still, with a bend in its way so that it has keys."""
     document = disks.build_document(film)

@@ -32,11 +32,6 @@ from . import disks  # noqa: E402
 EFFECT = EffectSettings("solid", disks.COVER)
 
 
-@pytest.fixture(scope="module")
-def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return disks.write_film(tmp_path_factory.mktemp("film") / "disk.mp4")
-
-
 @pytest.fixture
 def scene(film: Path) -> Any:
     """A project of the editor's own with the film in it twice: at once, and 60 frames later, trimmed."""

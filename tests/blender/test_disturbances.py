@@ -13,7 +13,7 @@ bpy = pytest.importorskip("bpy")
 
 from blender_faceblur.blender import nodes  # noqa: E402
 from blender_faceblur.blender.compositing import EffectSettings  # noqa: E402
-from blender_faceblur.blender.context import borrow_selection, borrow_sequencer  # noqa: E402
+from blender_faceblur.blender.context import borrow_sequencer  # noqa: E402
 from blender_faceblur.blender.cover import cover_footage  # noqa: E402
 from blender_faceblur.blender.disturbances import (  # noqa: E402
     find_disturbances,
@@ -27,22 +27,12 @@ from . import disks  # noqa: E402
 EFFECT = EffectSettings("solid", disks.COVER)
 
 
-@pytest.fixture(scope="module")
-def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return disks.write_film(tmp_path_factory.mktemp("film") / "disk.mp4")
-
-
 @pytest.fixture
 def project(film: Path) -> tuple[Any, Any, Any]:
     """A face that is there from source frame 10 on."""
     scene = build_project(film, disks.build_document(film, frames=range(10, disks.FRAMES)), EFFECT)
     footage, modifier = disks.find_cover(scene)
     return scene, footage, modifier.input_mask_strip
-
-
-def _operate(scene: Any, operator: Any, *strips: Any, **options: Any) -> None:
-    with borrow_selection(scene, *strips):
-        assert operator(**options) == {"FINISHED"}
 
 
 def _flip(scene: Any, strip: Any) -> Any:
@@ -79,7 +69,7 @@ def test_a_modifier_moved_before_the_cover_is_found(project: tuple[Any, Any, Any
     scene, strip, _ = project
     _flip(scene, strip)
     assert find_disturbances(scene, strip) == []
-    _operate(scene, bpy.ops.sequencer.strip_modifier_move, strip, name="Flip", direction="UP")
+    disks.operate(scene, bpy.ops.sequencer.strip_modifier_move, strip, name="Flip", direction="UP")
     assert disks.see(disks.render_frame(scene, 12, tmp_path / "seen.png")).disk > 1000
     assert [helps for _, helps in find_disturbances(scene, strip)] == [True]
     put_cover_first(scene, strip)
@@ -91,18 +81,18 @@ def test_colours_may_be_changed_before_the_cover(project: tuple[Any, Any, Any]) 
     scene, strip, _ = project
     with borrow_sequencer(scene):
         strip.modifiers.new("Bright", "BRIGHT_CONTRAST")
-    _operate(scene, bpy.ops.sequencer.strip_modifier_move, strip, name="Bright", direction="UP")
+    disks.operate(scene, bpy.ops.sequencer.strip_modifier_move, strip, name="Bright", direction="UP")
     assert find_disturbances(scene, strip) == []
 
 
 def _make_meta(scene: Any, *strips: Any) -> Any:
-    _operate(scene, bpy.ops.sequencer.meta_make, *strips)
+    disks.operate(scene, bpy.ops.sequencer.meta_make, *strips)
     return next(strip for strip in scene.sequence_editor.strips if strip.type == "META")
 
 
 def slow_meta(scene: Any, footage: Any, mask: Any) -> Any:
     meta = _make_meta(scene, footage, mask)
-    _operate(scene, bpy.ops.sequencer.retiming_segment_speed_set, meta, speed=50)
+    disks.operate(scene, bpy.ops.sequencer.retiming_segment_speed_set, meta, speed=50)
     return scene
 
 
@@ -123,7 +113,7 @@ def slow_scene(scene: Any, footage: Any, mask: Any) -> Any:
     shown = outer.sequence_editor_create().strips.new_scene("inner", scene, 1, 1)
     shown.scene_input = "SEQUENCER"
     bpy.context.window.scene = outer
-    _operate(outer, bpy.ops.sequencer.retiming_segment_speed_set, shown, speed=50)
+    disks.operate(outer, bpy.ops.sequencer.retiming_segment_speed_set, shown, speed=50)
     return outer
 
 

@@ -19,7 +19,6 @@ from . import disks  # noqa: E402
 from .test_disturbances import (  # noqa: E402
     EFFECT,
     _flip,
-    _operate,
     slow_effect,
     slow_effect_on_a_meta,
     slow_meta,
@@ -57,7 +56,7 @@ def test_times_between_frames_are_black(edit: Callable[[Any, Any, Any], Any], fi
 def test_a_modifier_before_the_cover_is_black_until_it_is_put_right(film: Path, tmp_path: Path) -> None:
     scene, footage, _ = _build(film)
     _flip(scene, footage)
-    _operate(scene, bpy.ops.sequencer.strip_modifier_move, footage, name="Flip", direction="UP")
+    disks.operate(scene, bpy.ops.sequencer.strip_modifier_move, footage, name="Flip", direction="UP")
     assert disks.see(disks.render_frame(scene, 5, tmp_path / "seen.png")).disk == 0
     assert [fault.repair for fault in guard.check_scene(scene)] == [True]
     assert guard.repair_strip(scene, footage, EFFECT) == []

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,6 @@ import pytest
 
 bpy = pytest.importorskip("bpy")
 
-import blender_faceblur  # noqa: E402
 from blender_faceblur.blender.compositing import EffectSettings  # noqa: E402
 from blender_faceblur.blender.cover import cover_footage  # noqa: E402
 from blender_faceblur.blender.edit_masks import close_masks, find_helper, open_masks  # noqa: E402
@@ -26,19 +24,6 @@ from . import disks  # noqa: E402
 from .test_corrections import move_key  # noqa: E402
 
 CANVASES = [(disks.WIDTH, disks.HEIGHT), (180, 320), (400, 200)]
-
-
-@pytest.fixture(scope="module")
-def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return disks.write_film(tmp_path_factory.mktemp("film") / "disk.mp4")
-
-
-@pytest.fixture
-def extension() -> Iterator[None]:
-    bpy.ops.wm.read_factory_settings(use_empty=True)
-    blender_faceblur.register()
-    yield
-    blender_faceblur.unregister()
 
 
 def _build(film: Path, canvas: tuple[int, int] = CANVASES[0]) -> tuple[Any, Any, Any]:

@@ -36,11 +36,6 @@ from blender_faceblur.worker.protocol import (  # noqa: E402
 from . import disks  # noqa: E402
 
 
-@pytest.fixture(scope="module")
-def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return disks.write_film(tmp_path_factory.mktemp("film") / "disk.mp4")
-
-
 @pytest.fixture
 def extension() -> Iterator[None]:
     bpy.ops.wm.read_factory_settings(app_template="Video_Editing")

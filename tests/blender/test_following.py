@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +19,6 @@ from blender_faceblur.blender.project import build_project  # noqa: E402
 from . import disks  # noqa: E402
 
 Edit = Callable[[Any, Any, Any], None]
-
-
-@pytest.fixture(scope="module")
-def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return disks.write_film(tmp_path_factory.mktemp("film") / "disk.mp4")
 
 
 def _build(film: Path) -> tuple[Any, Any, Any]:
@@ -209,17 +204,6 @@ def test_follows_in_reverse(film: Path, tmp_path: Path) -> None:
     for strip in (footage, mask):
         strip.use_reverse_frames = True
     _check(scene, [1, 15, 40], tmp_path)
-
-
-@pytest.fixture
-def extension() -> Iterator[None]:
-    import blender_faceblur
-
-    bpy.ops.wm.read_factory_settings(use_empty=True)
-    blender_faceblur.register()
-    yield
-    blender_faceblur.unregister()
-    assert not [h for h in bpy.app.handlers.render_init if h.__module__.startswith("blender_faceblur")]
 
 
 def reverse_footage_alone(scene: Any, footage: Any, mask: Any) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,6 @@ import pytest
 
 bpy = pytest.importorskip("bpy")
 
-import blender_faceblur  # noqa: E402
 from blender_faceblur.blender import guard  # noqa: E402
 from blender_faceblur.blender.compositing import EffectSettings  # noqa: E402
 from blender_faceblur.blender.context import borrow_selection  # noqa: E402
@@ -31,33 +30,15 @@ Frames = list[int]
 ROOT = Path(__file__).resolve().parents[2]
 
 
-@pytest.fixture(scope="module")
-def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return disks.write_film(tmp_path_factory.mktemp("film") / "disk.mp4")
-
-
-@pytest.fixture
-def extension() -> Iterator[None]:
-    bpy.ops.wm.read_factory_settings(use_empty=True)
-    blender_faceblur.register()
-    yield
-    blender_faceblur.unregister()
-
-
 def _build(film: Path) -> tuple[Any, Any, Any]:
     scene = build_project(film, disks.build_document(film), EFFECT)
     footage, modifier = disks.find_cover(scene)
     return scene, footage, modifier.input_mask_strip
 
 
-def _operate(scene: Any, operator: Any, *strips: Any, **options: Any) -> None:
-    with borrow_selection(scene, *strips):
-        assert operator(**options) == {"FINISHED"}
-
-
 def _make_meta(scene: Any, *strips: Any) -> Any:
     before = {strip.name for strip in scene.sequence_editor.strips}
-    _operate(scene, bpy.ops.sequencer.meta_make, *strips)
+    disks.operate(scene, bpy.ops.sequencer.meta_make, *strips)
     return next(s for s in scene.sequence_editor.strips if s.type == "META" and s.name not in before)
 
 
@@ -65,20 +46,20 @@ def close_a_gap(scene: Any, footage: Any, mask: Any) -> Frames:
     for strip in (mask, footage):
         strip.frame_start += 30
     scene.frame_set(1)
-    _operate(scene, bpy.ops.sequencer.gap_remove, footage, all=True)
+    disks.operate(scene, bpy.ops.sequencer.gap_remove, footage, all=True)
     return [1, 20, 40]
 
 
 def open_a_gap(scene: Any, footage: Any, mask: Any) -> Frames:
     scene.frame_set(1)
-    _operate(scene, bpy.ops.sequencer.gap_insert, footage, frames=12)
+    disks.operate(scene, bpy.ops.sequencer.gap_insert, footage, frames=12)
     return [13, 30, 50]
 
 
 def slip(scene: Any, footage: Any, mask: Any) -> Frames:
     for strip in (mask, footage):
         strip.frame_offset_start = strip.frame_offset_end = 6
-    _operate(scene, bpy.ops.sequencer.slip, footage, mask, offset=4)
+    disks.operate(scene, bpy.ops.sequencer.slip, footage, mask, offset=4)
     return [7, 20, 34]
 
 
@@ -99,7 +80,7 @@ def put_in_a_meta_strip_that_is_changed(scene: Any, footage: Any, mask: Any) -> 
 def take_out_of_a_meta_strip(scene: Any, footage: Any, mask: Any) -> Frames:
     meta = _make_meta(scene, footage, mask)
     meta.frame_start += 25
-    _operate(scene, bpy.ops.sequencer.meta_separate, meta)
+    disks.operate(scene, bpy.ops.sequencer.meta_separate, meta)
     return [26, 40, 65]
 
 
@@ -112,7 +93,7 @@ def put_in_two_meta_strips(scene: Any, footage: Any, mask: Any) -> Frames:
 
 def cut_a_meta_strip(scene: Any, footage: Any, mask: Any) -> Frames:
     meta = _make_meta(scene, footage, mask)
-    _operate(scene, bpy.ops.sequencer.split, meta, frame=20, type="SOFT", side="RIGHT")
+    disks.operate(scene, bpy.ops.sequencer.split, meta, frame=20, type="SOFT", side="RIGHT")
     for strip in list(scene.sequence_editor.strips):
         if strip.frame_final_start >= 20:
             strip.frame_start += 30
@@ -121,7 +102,7 @@ def cut_a_meta_strip(scene: Any, footage: Any, mask: Any) -> Frames:
 
 def copy_a_meta_strip(scene: Any, footage: Any, mask: Any) -> Frames:
     meta = _make_meta(scene, footage, mask)
-    _operate(scene, bpy.ops.sequencer.duplicate, meta)
+    disks.operate(scene, bpy.ops.sequencer.duplicate, meta)
     copy = next(strip for strip in scene.sequence_editor.strips if strip != meta)
     copy.frame_start += 60
     scene.sequence_editor.strips.remove(meta)
@@ -135,7 +116,7 @@ def change_the_frame_rate(scene: Any, footage: Any, mask: Any) -> Frames:
 
 def change_the_frame_rate_and_reload(scene: Any, footage: Any, mask: Any) -> Frames:
     scene.render.fps = 30
-    _operate(scene, bpy.ops.sequencer.reload, footage, mask, adjust_length=True)
+    disks.operate(scene, bpy.ops.sequencer.reload, footage, mask, adjust_length=True)
     return [1, 20, 40]
 
 
@@ -154,12 +135,12 @@ def test_the_file_holds_by_itself(edit: Callable[[Any, Any, Any], Frames], film:
 
 def slip_footage_alone(scene: Any, footage: Any, mask: Any) -> Frames:
     footage.frame_offset_start = footage.frame_offset_end = 6
-    _operate(scene, bpy.ops.sequencer.slip, footage, offset=4)
+    disks.operate(scene, bpy.ops.sequencer.slip, footage, offset=4)
     return [7, 20, 34]
 
 
 def disconnect_and_move(scene: Any, footage: Any, mask: Any) -> Frames:
-    _operate(scene, bpy.ops.sequencer.disconnect, footage, mask)
+    disks.operate(scene, bpy.ops.sequencer.disconnect, footage, mask)
     footage.frame_start += 20
     return [21, 40, 60]
 
@@ -199,7 +180,7 @@ def test_pasted_into_another_scene(
 ) -> None:
     """Blender 5.0.1 loses the modifier's node group on the way: the strip says itself that it must be covered."""
     scene, footage, mask = _build(film)
-    _operate(scene, bpy.ops.sequencer.copy, *((footage, mask) if with_mask else (footage,)))
+    disks.operate(scene, bpy.ops.sequencer.copy, *((footage, mask) if with_mask else (footage,)))
     other = bpy.data.scenes.new("other")
     other.sequence_editor_create()
     other.render.resolution_x, other.render.resolution_y = size
@@ -229,7 +210,7 @@ def test_a_modifier_copied_to_another_film(film: Path, tmp_path: Path, extension
     scene, footage, _ = _build(film)
     monkeypatch.setattr(disks, "place_disk", lambda frame: (260.0 - 5 * frame, 120.0))
     other = scene.sequence_editor.strips.new_movie("other", str(disks.write_film(tmp_path / "other.mp4")), 5, 1)
-    _operate(scene, bpy.ops.sequencer.strip_modifier_copy, footage, other)
+    disks.operate(scene, bpy.ops.sequencer.strip_modifier_copy, footage, other)
     assert [fault.strip for fault in guard.check_scene(scene)] == ["other"]
     footage.mute = True
     assert disks.see(disks.render_frame(scene, 20, tmp_path / "seen.png")).disk == 0

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +10,8 @@ import pytest
 
 bpy = pytest.importorskip("bpy")
 
-import blender_faceblur  # noqa: E402
 from blender_faceblur.blender import guard  # noqa: E402
 from blender_faceblur.blender.compositing import EffectSettings  # noqa: E402
-from blender_faceblur.blender.context import borrow_selection  # noqa: E402
 from blender_faceblur.blender.cover import cover_footage, uncover  # noqa: E402
 from blender_faceblur.blender.project import build_project  # noqa: E402
 from blender_faceblur.blender.strips import find_modifier  # noqa: E402
@@ -25,35 +22,17 @@ from .test_following import _check as check_covered  # noqa: E402
 EFFECT = EffectSettings("solid", disks.COVER)
 
 
-@pytest.fixture(scope="module")
-def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return disks.write_film(tmp_path_factory.mktemp("film") / "disk.mp4")
-
-
-@pytest.fixture
-def extension() -> Iterator[None]:
-    bpy.ops.wm.read_factory_settings(use_empty=True)
-    blender_faceblur.register()
-    yield
-    blender_faceblur.unregister()
-
-
-def _operate(scene: Any, operator: Any, *strips: Any, **options: Any) -> None:
-    with borrow_selection(scene, *strips):
-        assert operator(**options) == {"FINISHED"}
-
-
 def _build(film: Path) -> tuple[Any, Any, Any]:
     scene = build_project(film, disks.build_document(film), None)
     strip = scene.sequence_editor.strips[0]
-    _operate(scene, bpy.ops.sequencer.meta_make, strip)
+    disks.operate(scene, bpy.ops.sequencer.meta_make, strip)
     return scene, scene.sequence_editor.strips[0], strip
 
 
 @pytest.mark.parametrize("speed", [100, 200])
 def test_the_mask_strip_moves_with_the_meta_strip(speed: int, film: Path, tmp_path: Path) -> None:
     scene, meta, strip = _build(film)
-    _operate(scene, bpy.ops.sequencer.retiming_segment_speed_set, strip, speed=speed)
+    disks.operate(scene, bpy.ops.sequencer.retiming_segment_speed_set, strip, speed=speed)
     cover_footage(scene, strip, disks.build_document(film), EFFECT)
     assert len(scene.sequence_editor.strips) == 1 and len(scene.sequence_editor.meta_stack) == 0
     assert {other.name for other in meta.strips} == {strip.name, find_modifier(strip).input_mask_strip.name}

@@ -27,11 +27,6 @@ CORNER_PX = 1
 EFFECT = EffectSettings("solid", disks.COVER)
 
 
-@pytest.fixture(scope="module")
-def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return disks.write_film(tmp_path_factory.mktemp("film") / "disk.mp4")
-
-
 def _build(film: Path, document: TrackDocument) -> Any:
     return build_project(film, document, EFFECT)
 

@@ -28,11 +28,6 @@ FRAME = 17
 """The timeline's; the disk lies near the picture's middle then."""
 
 
-@pytest.fixture(scope="module")
-def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return disks.write_film(tmp_path_factory.mktemp("film") / "disk.mp4")
-
-
 @pytest.fixture
 def scene(film: Path) -> Any:
     bpy.ops.wm.read_factory_settings(app_template="Video_Editing")

@@ -29,11 +29,6 @@ EFFECT = EffectSettings("solid", disks.COVER)
 SIZE = (disks.WIDTH, disks.HEIGHT)
 
 
-@pytest.fixture(scope="module")
-def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return disks.write_film(tmp_path_factory.mktemp("film") / "disk.mp4")
-
-
 def _spans(document: TrackDocument) -> list[tuple[int, int]]:
     return [span for track in document.tracks for span in track.spans()]
 

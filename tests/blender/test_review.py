@@ -29,11 +29,6 @@ from . import disks  # noqa: E402
 EFFECT = EffectSettings("solid", disks.COVER)
 
 
-@pytest.fixture(scope="module")
-def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return disks.write_film(tmp_path_factory.mktemp("film") / "disk.mp4")
-
-
 @pytest.fixture(scope="module", autouse=True)
 def registered() -> Iterator[None]:
     registration.register()

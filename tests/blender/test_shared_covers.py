@@ -3,18 +3,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 bpy = pytest.importorskip("bpy")
 
-import blender_faceblur  # noqa: E402
 from blender_faceblur.blender import guard  # noqa: E402
 from blender_faceblur.blender.compositing import EffectSettings  # noqa: E402
-from blender_faceblur.blender.context import borrow_selection  # noqa: E402
 from blender_faceblur.blender.cover import find_mask, put_cover, uncover  # noqa: E402
 from blender_faceblur.blender.project import build_project  # noqa: E402
 
@@ -24,30 +20,13 @@ from .test_following import _check as check_covered  # noqa: E402
 EFFECT = EffectSettings("solid", disks.COVER)
 
 
-@pytest.fixture(scope="module")
-def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return disks.write_film(tmp_path_factory.mktemp("film") / "disk.mp4")
-
-
-@pytest.fixture
-def extension() -> Iterator[None]:
-    bpy.ops.wm.read_factory_settings(use_empty=True)
-    blender_faceblur.register()
-    yield
-    blender_faceblur.unregister()
-
-
-def _operate(scene: Any, operator: Any, *strips: Any, **options: Any) -> None:
-    with borrow_selection(scene, *strips):
-        assert operator(**options) == {"FINISHED"}
-
-
 @pytest.mark.parametrize("change", ["update", "remove"])
 def test_one_half_of_a_cut_strip_is_changed(change: str, film: Path, tmp_path: Path) -> None:
     """Both have one node group, which Blender counts as having one user, and would not save with none."""
     scene = build_project(film, disks.build_document(film), EFFECT)
     footage, modifier = disks.find_cover(scene)
-    _operate(scene, bpy.ops.sequencer.split, footage, modifier.input_mask_strip, frame=20, type="SOFT", side="RIGHT")
+    disks.operate(scene, bpy.ops.sequencer.split, footage, modifier.input_mask_strip, frame=20, type="SOFT",
+                  side="RIGHT")
     if change == "update":
         put_cover(scene, footage, find_mask(footage), EFFECT)
     else:
@@ -65,7 +44,7 @@ def test_one_half_of_a_cut_strip_is_changed(change: str, film: Path, tmp_path: P
 def test_nothing_is_left_once_both_are_uncovered(film: Path) -> None:
     scene = build_project(film, disks.build_document(film), EFFECT)
     footage, modifier = disks.find_cover(scene)
-    _operate(scene, bpy.ops.sequencer.duplicate, footage, modifier.input_mask_strip)
+    disks.operate(scene, bpy.ops.sequencer.duplicate, footage, modifier.input_mask_strip)
     for strip in [strip for strip in scene.sequence_editor.strips if strip.type == "MOVIE"]:
         uncover(scene, strip)
     assert not [group.name for group in bpy.data.node_groups if group.name.startswith("Face Blur: ")]
@@ -76,8 +55,8 @@ def test_footage_that_shares_a_mask_strip_gets_its_own(film: Path, tmp_path: Pat
     """As when the footage alone was copied: one Mask strip cannot lie where both do."""
     scene = build_project(film, disks.build_document(film), EFFECT)
     footage, modifier = disks.find_cover(scene)
-    _operate(scene, bpy.ops.sequencer.disconnect, footage, modifier.input_mask_strip)
-    _operate(scene, bpy.ops.sequencer.duplicate, footage)
+    disks.operate(scene, bpy.ops.sequencer.disconnect, footage, modifier.input_mask_strip)
+    disks.operate(scene, bpy.ops.sequencer.duplicate, footage)
     copy = next(s for s in scene.sequence_editor.strips if s.type == "MOVIE" and s != footage)
     copy.channel = 8
     copy.frame_start += 60
