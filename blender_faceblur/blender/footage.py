@@ -62,6 +62,13 @@ def find_rate(scene: bpy.types.Scene) -> float:
     return float(scene.render.fps / scene.render.fps_base)
 
 
+def find_preview_range(scene: bpy.types.Scene) -> tuple[int, int]:
+    """The half-open frames of the timeline's preview range. Raises FaceBlurError where none is set."""
+    if not scene.use_preview_range:
+        raise FaceBlurError("Set a preview range in the timeline first (key P).")
+    return scene.frame_preview_start, scene.frame_preview_end + 1
+
+
 def find_timeline_frame(strip: bpy.types.Strip, spans: list[tuple[int, int]], frame_count: int) -> int | None:
     """The first timeline frame at which the strip shows a source frame of the half-open `spans`; None if none.
 

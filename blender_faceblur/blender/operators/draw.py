@@ -16,15 +16,15 @@ from ..following import Place, find_shot, follow_place, mark_place
 from ..masks import read_document
 from ..projection import find_projection, find_region_projection
 from .job import Job, JobOperator
-from .selection import is_busy, refuse
-from .tracks import Target, apply_change, find_target
+from .tracks import Target, apply_change, find_target, has_target
 
 _LEAST_PX = 4.0
 _HINT = "Draw a box over it in the preview: press, drag, release   ESC: cancel"
 
 
 class FACEBLUR_OT_add(JobOperator, bpy.types.Operator):
-    """Draw a box in the preview over something that is to be covered, or never to be. ESC cancels"""
+    """Draw a box in the preview over something of the active strip that is to be covered, or never to be. ESC cancels
+    """
 
     bl_idname = "faceblur.add"
     bl_label = "Add"
@@ -50,13 +50,7 @@ class FACEBLUR_OT_add(JobOperator, bpy.types.Operator):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        if is_busy(cls):
-            return False
-        try:
-            find_target(context, with_face=False, settled=False)
-        except FaceBlurError as error:
-            return refuse(cls, str(error))
-        return True
+        return has_target(cls, context, with_face=False)
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
         if any(self.box):

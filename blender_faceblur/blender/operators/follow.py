@@ -6,14 +6,14 @@ from __future__ import annotations
 import bpy
 from bpy.props import EnumProperty
 
-from ...core.types import FaceBlurError, Sample
+from ...core.types import Sample
 from ..context import find_sequencer_scene, refresh_shown_sequencers
 from ..cover import find_mask
 from ..following import Place, find_place, follow_place, take_followed
 from ..footage import find_timeline_frame
 from .job import Job, JobOperator
-from .selection import find_active_footage, is_busy, refuse
-from .tracks import find_target
+from .selection import find_active_footage
+from .tracks import find_target, has_target
 
 DIRECTIONS = [
     ("BOTH", "Both Ways", "From its locked keys through the whole shot"),
@@ -32,14 +32,7 @@ class _Follow(JobOperator):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        operator: type[bpy.types.Operator] = cls  # type: ignore[assignment]
-        if is_busy(operator):
-            return False
-        try:
-            find_target(context, settled=False)
-        except FaceBlurError as error:
-            return refuse(operator, str(error))
-        return True
+        return has_target(cls, context)
 
     def begin(self, context: bpy.types.Context, wait_s: float | None) -> Job:
         target = find_target(context)

@@ -38,7 +38,7 @@ class _Review:
     @classmethod
     def find_hindrance(cls, context: bpy.types.Context, mask: bpy.types.Mask) -> str:
         """Why it cannot be done; empty where it can."""
-        return "" if find_current(mask) is not None else "Go to a doubtful place first, with Next"
+        raise NotImplementedError
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         operator: Any = self
@@ -54,6 +54,19 @@ class _Review:
     def work(self, scene: bpy.types.Scene, strip: bpy.types.Strip, mask: bpy.types.Mask) -> str:
         """Do it; what to say of it. Raises FaceBlurError."""
         raise NotImplementedError
+
+
+class _OnPlace(_Review):
+    """An operator that works on the place that is looked at, where `find_fault` finds nothing against it."""
+
+    @classmethod
+    def find_hindrance(cls, context: bpy.types.Context, mask: bpy.types.Mask) -> str:
+        place = find_current(mask)
+        return "Go to a doubtful place first, with Next" if place is None else cls.find_fault(place)
+
+    @classmethod
+    def find_fault(cls, place: Doubtful) -> str:
+        return ""
 
 
 class FACEBLUR_OT_review_next(_Review, bpy.types.Operator):
@@ -94,7 +107,7 @@ class FACEBLUR_OT_review_previous(_Review, bpy.types.Operator):
         return place.sentence
 
 
-class FACEBLUR_OT_review_fine(_Review, bpy.types.Operator):
+class FACEBLUR_OT_review_fine(_OnPlace, bpy.types.Operator):
     """This place is right as it is now, corrected or not. Goes on to the next"""
 
     bl_idname = "faceblur.review_fine"
@@ -108,20 +121,15 @@ class FACEBLUR_OT_review_fine(_Review, bpy.types.Operator):
         return _go_on(scene, strip)
 
 
-class FACEBLUR_OT_review_fix(_Review, bpy.types.Operator):
+class FACEBLUR_OT_review_fix(_OnPlace, bpy.types.Operator):
     """Work on this place: go to its frame, with its face active and its handles shown. Is Fine ends that"""
 
     bl_idname = "faceblur.review_fix"
     bl_label = "Fix"
 
     @classmethod
-    def find_hindrance(cls, context: bpy.types.Context, mask: bpy.types.Mask) -> str:
-        place = find_current(mask)
-        if place is None:
-            return super().find_hindrance(context, mask)
-        if place.track and not place.covered:
-            return "It is not covered; Cover covers it"
-        return ""
+    def find_fault(cls, place: Doubtful) -> str:
+        return "It is not covered; Cover covers it" if place.track and not place.covered else ""
 
     def work(self, scene: bpy.types.Scene, strip: bpy.types.Strip, mask: bpy.types.Mask) -> str:
         place = _find_current(mask)
@@ -132,17 +140,14 @@ class FACEBLUR_OT_review_fix(_Review, bpy.types.Operator):
         return "Draw a box over the face that is missing, then Is Fine"
 
 
-class FACEBLUR_OT_review_off(_Review, bpy.types.Operator):
+class FACEBLUR_OT_review_off(_OnPlace, bpy.types.Operator):
     """This is nothing that has to be covered: it shows in the frames that are in doubt. Goes on to the next"""
 
     bl_idname = "faceblur.review_off"
     bl_label = "Switch Off"
 
     @classmethod
-    def find_hindrance(cls, context: bpy.types.Context, mask: bpy.types.Mask) -> str:
-        place = find_current(mask)
-        if place is None:
-            return super().find_hindrance(context, mask)
+    def find_fault(cls, place: Doubtful) -> str:
         return "" if place.covered else "It is not covered; if that is right, it is fine"
 
     def work(self, scene: bpy.types.Scene, strip: bpy.types.Strip, mask: bpy.types.Mask) -> str:
@@ -160,17 +165,14 @@ class FACEBLUR_OT_review_off(_Review, bpy.types.Operator):
         return f"'{place.track}' shows in {count(stop - start, 'frame')}. {_go_on(scene, strip)}"
 
 
-class FACEBLUR_OT_review_cover(_Review, bpy.types.Operator):
+class FACEBLUR_OT_review_cover(_OnPlace, bpy.types.Operator):
     """Cover this track, which was left uncovered"""
 
     bl_idname = "faceblur.review_cover"
     bl_label = "Cover"
 
     @classmethod
-    def find_hindrance(cls, context: bpy.types.Context, mask: bpy.types.Mask) -> str:
-        place = find_current(mask)
-        if place is None:
-            return super().find_hindrance(context, mask)
+    def find_fault(cls, place: Doubtful) -> str:
         if not place.track:
             return "Nothing was followed here; draw a box over the face"
         return "It is covered" if place.covered else ""

@@ -18,7 +18,7 @@ from ..context import find_sequencer_scene, refresh_shown_sequencers
 from ..cover import find_mask
 from ..editing import change_tracks, check_freehand, take_in
 from ..faces import is_face, read_face
-from ..footage import find_shown, find_source_frame
+from ..footage import find_preview_range, find_shown, find_source_frame
 from .selection import find_active_footage, is_busy, refuse
 
 REACH_S = 0.5
@@ -63,6 +63,17 @@ def find_target(context: bpy.types.Context, with_face: bool = True, settled: boo
     return Target(scene, strip, mask, read_face(mask, layer.name).track, frame)
 
 
+def has_target(operator: Any, context: bpy.types.Context, with_face: bool = True) -> bool:
+    """For `poll`: whether `find_target` finds something to work on; says what is missing."""
+    if is_busy(operator):
+        return False
+    try:
+        find_target(context, with_face, settled=False)
+    except FaceBlurError as error:
+        return refuse(operator, str(error))
+    return True
+
+
 def apply_change(
     target: Target, change: Callable[[TrackDocument], Collection[str]], touched: Collection[str] = ()
 ) -> TrackDocument:
@@ -94,14 +105,7 @@ class _OnFace:
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        operator: Any = cls
-        if is_busy(operator):
-            return False
-        try:
-            find_target(context, settled=False)
-        except FaceBlurError as error:
-            return refuse(operator, str(error))
-        return True
+        return has_target(cls, context)
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         operator: Any = self
@@ -289,16 +293,14 @@ class FACEBLUR_OT_switch_face(_OnFace, bpy.types.Operator):
 
 def find_range(target: Target, length: int) -> tuple[int, int]:
     """The source frames of the strip that lie in the timeline's preview range. Raises FaceBlurError where none do."""
-    if not target.scene.use_preview_range:
-        raise FaceBlurError("Set a preview range in the timeline first (key P)")
-    shown = find_shown(target.strip, target.scene.frame_preview_start, target.scene.frame_preview_end + 1, length)
+    shown = find_shown(target.strip, *find_preview_range(target.scene), length)
     if shown is None:
         raise FaceBlurError("The preview range does not meet the strip")
     return shown
 
 
 class FACEBLUR_OT_bring_back(bpy.types.Operator):
-    """Cover a face that was left out: found only weakly, or deleted"""
+    """Cover a face of the active strip that was left out: found only weakly, or deleted"""
 
     bl_idname = "faceblur.bring_back"
     bl_label = "Bring Back"

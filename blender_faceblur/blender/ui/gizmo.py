@@ -17,8 +17,8 @@ from ..cover import find_mask
 from ..editing import cover_at
 from ..faces import is_face
 from ..footage import find_source_frame
-from ..operators.selection import find_active_footage, is_busy, refuse
-from ..operators.tracks import find_target, set_cover
+from ..operators.selection import find_active_footage
+from ..operators.tracks import find_target, has_target, set_cover
 from ..projection import Projection, RegionProjection, find_projection, find_region_projection
 from ..running import STATE
 
@@ -42,13 +42,7 @@ class FACEBLUR_OT_set_cover(bpy.types.Operator):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        if is_busy(cls):
-            return False
-        try:
-            find_target(context, settled=False)
-        except FaceBlurError as error:
-            return refuse(cls, str(error))
-        return True
+        return has_target(cls, context)
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         try:
