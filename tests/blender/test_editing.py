@@ -23,11 +23,6 @@ from blender_faceblur.core.types import Ellipse, Evidence, Sample, Track  # noqa
 from . import disks  # noqa: E402
 
 
-@pytest.fixture(scope="module")
-def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return disks.write_film(tmp_path_factory.mktemp("film") / "disk.mp4")
-
-
 @pytest.fixture
 def scene(film: Path) -> Iterator[Any]:
     """The film from frame 1 on, covered: the disk is Face 01, Face 02 stands below it in frames 5 to 34."""
@@ -87,6 +82,24 @@ def test_a_face_that_is_off_stays_off_when_it_is_corrected(scene: Any) -> None:
     mask.layers["Face 01"].hide_render = True
     set_cover(find_target(bpy.context), Ellipse(100, 100, 30, 30))
     assert mask.layers["Face 01"].hide_render
+
+
+def test_all_faces_of_the_selected_strips_are_switched(scene: Any, tmp_path: Path) -> None:
+    small = disks.write_film(tmp_path / "small.mp4", (240, 140))
+    other = scene.sequence_editor.strips.new_movie("small", str(small), 5, 1)
+    cover_footage(scene, other, disks.build_document(small, (240, 140)), EffectSettings("solid", disks.COVER))
+    one, two = find_mask(scene.sequence_editor.strips["disk"]), find_mask(other)
+
+    def list_off() -> list[str]:
+        return [f"{mask.name} {layer.name}" for mask in (one, two) for layer in mask.layers if layer.hide_render]
+
+    for strip in scene.sequence_editor.strips:
+        strip.select = strip.type == "MOVIE"
+    bpy.ops.faceblur.switch_faces(action="OFF")
+    assert list_off() == [f"{one.name} Face 01", f"{one.name} Face 02", f"{two.name} Face 01"]
+    other.select = False
+    bpy.ops.faceblur.switch_faces(action="ON")
+    assert list_off() == [f"{two.name} Face 01"]
 
 
 def test_ends_are_set_at_the_playhead(scene: Any, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from ..context import find_sequencer_scene
 from ..cover import find_mask
 from ..faces import list_faces
 from ..footage import find_timeline_frame
-from .selection import find_active_footage, refuse
+from .selection import find_active_footage, list_selected_covered, refuse
 
 
 class FACEBLUR_OT_go_to_face(bpy.types.Operator):
@@ -74,7 +74,7 @@ class FACEBLUR_OT_go_to_frame(bpy.types.Operator):
 
 
 class FACEBLUR_OT_switch_faces(bpy.types.Operator):
-    """Switch the cover of all faces of the active strip on or off"""
+    """Switch the covers of all faces of the selected strips on or off"""
 
     bl_idname = "faceblur.switch_faces"
     bl_label = "Switch All Faces"
@@ -89,11 +89,15 @@ class FACEBLUR_OT_switch_faces(bpy.types.Operator):
         return FACEBLUR_OT_go_to_face.poll(context) or refuse(cls, "Select a strip that is covered")
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        mask = find_mask(find_active_footage(context))
-        for face in list_faces(mask):
-            layer = mask.layers[face.name]
-            layer.hide_render = self.action == "OFF" if self.action != "INVERT" else not layer.hide_render
-        mask.update_tag()
-        off = sum(mask.layers[face.name].hide_render for face in list_faces(mask))
-        self.report({"WARNING" if off else "INFO"}, f"{off} of {len(list_faces(mask))} faces show uncovered")
+        strips = [find_active_footage(context), *list_selected_covered(context)]
+        # Strips that came of one by cutting have one mask.
+        masks = {mask.name: mask for mask in map(find_mask, strips) if mask is not None}
+        off = total = 0
+        for mask in masks.values():
+            for face in list_faces(mask):
+                layer = mask.layers[face.name]
+                layer.hide_render = self.action == "OFF" if self.action != "INVERT" else not layer.hide_render
+                off, total = off + layer.hide_render, total + 1
+            mask.update_tag()
+        self.report({"WARNING" if off else "INFO"}, f"{off} of {total} faces show uncovered")
         return {"FINISHED"}
