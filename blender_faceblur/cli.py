@@ -15,7 +15,7 @@ from types import FrameType
 
 from .batch import Job, Settings, plan_jobs, run_batch, verify_one
 from .core.people import RATES, USUAL_RATE
-from .core.plates import PRESET as PLATES
+from .core.plates import list_weights as list_plate_weights
 from .core.settings import (
     DEFAULT_EXPANSION,
     EXPANSIONS,
@@ -26,9 +26,9 @@ from .core.settings import (
     name_ensemble,
 )
 from .core.types import FaceBlurError
-from .paths import find_model
+from .paths import check_models
 from .progress import Outcome, choose_reporter
-from .recognising import Choice, open_recognition
+from .recognising import Choice, Recognition, open_recognition
 from .rendering import check_blender
 from .report import ENDINGS
 
@@ -157,14 +157,8 @@ def main(arguments: list[str] | None = None, program: str = "build.py blur", ble
         if not jobs:
             raise FaceBlurError("There are no films or pictures in the inputs.")
         if options.plates:
-            for name in list_detectors(find_preset(PLATES)):
-                find_model(name)
-        folder = options.keep or options.blur_only
-        if folder is not None or options.people is not None:
-            others_clear = options.blur_only is not None if folder is not None else None
-            settings = replace(settings, people=open_recognition(
-                Choice(folder, others_clear, options.people, 1 / options.mistakes), lambda stage, done, total: None,
-                lambda text: print(text, file=sys.stderr)))
+            check_models(list_plate_weights())
+        settings = replace(settings, people=open_people(options))
     except FaceBlurError as error:
         print(error, file=sys.stderr)
         return USAGE
@@ -179,6 +173,16 @@ def main(arguments: list[str] | None = None, program: str = "build.py blur", ble
         print("\nInterrupted; unfinished files were removed.", file=sys.stderr)
         return INTERRUPTED
     return _find_code(outcomes)
+
+
+def open_people(options: argparse.Namespace) -> Recognition | None:
+    """What the options about people ask for; None where they ask for nothing. Raises FaceBlurError."""
+    folder = options.keep or options.blur_only
+    if folder is None and options.people is None:
+        return None
+    others_clear = options.blur_only is not None if folder is not None else None
+    return open_recognition(Choice(folder, others_clear, options.people, 1 / options.mistakes),
+                            lambda stage, done, total: None, lambda text: print(text, file=sys.stderr))
 
 
 def verify_output(arguments: list[str], program: str) -> int:
@@ -216,8 +220,7 @@ def _parse_every(text: str) -> int:
 def _parse_ensemble(text: str) -> str:
     try:
         preset = name_ensemble(text.split(","))
-        for name in list_detectors(find_preset(preset)):
-            find_model(name)
+        check_models(list_detectors(find_preset(preset)))
     except FaceBlurError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
     return preset

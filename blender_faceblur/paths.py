@@ -8,6 +8,7 @@ import importlib.util
 import os
 import tempfile
 import tomllib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -85,6 +86,12 @@ def find_model(name: str) -> Path:
                         f"again; or set {MODELS_VARIABLE} to a folder that holds it.")
 
 
+def check_models(names: Iterable[str]) -> None:
+    """Raise FaceBlurError where the weights of one of those names are not there."""
+    for name in names:
+        find_model(name)
+
+
 def list_packaged(model: ModelFile) -> list[Path]:
     """The files that an installed package may carry the weights in; the package is not loaded."""
     if model.package is None or model.member is None:
@@ -97,6 +104,14 @@ def is_right_file(path: Path, model: ModelFile) -> bool:
     """Whether the file has the size and SHA-256 of the entry. Hashed once per process and file state."""
     status = path.stat()
     return status.st_size == model.bytes and _hash_file(path, status.st_size, status.st_mtime_ns) == model.sha256
+
+
+def find_page(name: str) -> Path:
+    """A page of the guide: as HTML in an installed extension, as Markdown in a checkout. FaceBlurError without one."""
+    for page in (PACKAGE_FOLDER / "docs" / f"{name}.html", PACKAGE_FOLDER.parent / "docs" / f"{name}.md"):
+        if page.is_file():
+            return page
+    raise FaceBlurError(f"The page '{name}' of the guide is missing: the installation is incomplete.")
 
 
 _user_folders: list[Path] = []
@@ -116,6 +131,12 @@ def stored_analyses() -> Path | None:
     """The folder in which an installed extension keeps analyses; None outside of one, where nothing is kept."""
     own = user_folder()
     return own / "analyses" if own is not None else None
+
+
+def stored_looks() -> Path | None:
+    """The folder in which an installed extension keeps what faces look like, where the editor asks for it."""
+    own = user_folder()
+    return own / "faces" if own is not None else None
 
 
 def unfinished_analyses() -> Path:

@@ -19,7 +19,7 @@ import numpy as np
 from .core.document import write_document
 from .core.likeness import RECOGNIZER, View
 from .core.people import USUAL_RATE, Decision, Mode, People, Person, apply_decisions, decide_tracks
-from .core.people_file import Decisions, read_decisions, write_decisions
+from .core.people_file import EDITOR, Decisions, read_decisions, write_decisions
 from .core.types import FaceBlurError, TrackDocument
 from .paths import find_model
 from .worker.client import Request, build_embed_request, build_reference_request, run_job
@@ -140,14 +140,17 @@ def open_recognition(choice: Choice, tell: Tell, warn: Warn) -> Recognition:
     find_model(RECOGNIZER)
     if choice.folder is not None:
         decisions.references = str(choice.folder.resolve())
-    if not decisions.references:
+    # What an editor has said of films needs no pictures.
+    is_said = any(entry.by == EDITOR for entry in decisions.tracks)
+    if not decisions.references and not is_said:
         raise FaceBlurError(f"{choice.file} names no folder of reference pictures: give it with --keep or --blur-only.")
-    pictures = list_references(Path(decisions.references))
+    pictures = list_references(Path(decisions.references)) if decisions.references else {}
     usual = Mode.BLUR if decisions.others_clear else Mode.KEEP
     for name in pictures:
         decisions.modes.setdefault(name, usual)
     notes: list[str] = []
-    seen = _look(build_reference_request([path for paths in pictures.values() for path in paths]), tell, notes.append)
+    files = [path for paths in pictures.values() for path in paths]
+    seen = _look(build_reference_request(files), tell, notes.append) if files else []
     vectors = {Path(look.track): np.array(look.vector, np.float32) for look in seen}
     people = People([], decisions.others_clear, choice.stranger_rate)
     for name, mode in decisions.modes.items():
@@ -155,17 +158,19 @@ def open_recognition(choice: Choice, tell: Tell, warn: Warn) -> Recognition:
         people.persons.append(Person(name, mode, references))
         if references:
             continue
-        if mode is Mode.BLUR:
+        if mode is Mode.BLUR and decisions.others_clear:
             raise FaceBlurError(f"{name} cannot be recognised: no picture of {name} can be used, so others cannot be "
                                 f"told from {name}. {' '.join(notes)}")
-        notes.append(f"No picture of {name} can be used: {name} is covered like everybody else.")
-    if not any(person.references for person in people.persons):
+        if mode is Mode.KEEP:
+            notes.append(f"No picture of {name} can be used: {name} is covered like everybody else"
+                         f"{', but where you said who it is' if is_said else ''}.")
+    if not any(person.references for person in people.persons) and not is_said:
         raise FaceBlurError(f"Nobody can be recognised by the pictures in {decisions.references}. {' '.join(notes)}")
     for text in notes:
         warn(text)
     shape = [decisions.others_clear, people.stranger_rate, {name: mode.value for name, mode in decisions.modes.items()},
-             sorted(hashlib.sha256(path.read_bytes()).hexdigest() for paths in pictures.values() for path in paths),
-             [[t.fingerprint, t.frame, t.x, t.y, t.person] for t in decisions.tracks if t.by == "editor"]]
+             sorted(hashlib.sha256(path.read_bytes()).hexdigest() for path in files),
+             [[t.fingerprint, t.frame, t.x, t.y, t.person] for t in decisions.tracks if t.by == EDITOR]]
     digest = hashlib.sha256(json.dumps(shape, sort_keys=True).encode()).hexdigest()
     return Recognition(people, decisions, choice.file, digest, notes)
 

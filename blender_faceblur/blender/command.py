@@ -12,7 +12,9 @@ from typing import Any
 import bpy
 
 from .. import cli
+from ..core.plates import list_weights
 from ..core.types import FaceBlurError
+from ..paths import check_models
 from ..progress import Outcome, Reporter, choose_reporter
 from .alignment import align_mask_strips
 from .compositing import EffectSettings
@@ -71,7 +73,7 @@ def blur_strips(arguments: list[str]) -> int:
         scene = _find_scene()
         names = _choose_strips(scene, options.strips)
         if options.plates:
-            cli.check_plates()
+            check_models(list_weights())
         recognition = cli.open_people(options)
     except FaceBlurError as error:
         print(error, file=sys.stderr)

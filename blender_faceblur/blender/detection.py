@@ -16,17 +16,18 @@ from pathlib import Path
 
 import bpy
 
+from ..core import plates
 from ..core.document import read_document
 from ..core.settings import DEFAULT_EXPANSION
 from ..core.types import FaceBlurError, TrackDocument
-from ..paths import stored_analyses
+from ..paths import check_models, stored_analyses
 from ..worker.client import build_request, run_job
 from ..worker.protocol import ErrorMessage, Progress, Running, Waiting, Warned
 from ..workplace import Workplace
 from .alignment import align_mask_strips
 from .compositing import EffectSettings
 from .cover import cover_footage, find_mask, put_cover
-from .footage import Footage, check_document, find_footage, find_rate, find_shown
+from .footage import Footage, check_document, find_footage, find_preview_range, find_rate, find_shown
 from .running import Step
 
 _FAR = 1 << 30
@@ -41,6 +42,8 @@ class DetectionSettings:
     preset: str = "balanced"
     expansion: float = DEFAULT_EXPANSION
     provider: str = "auto"
+    plates: bool = False
+    """Number plates are looked for too, in a second look at each film."""
 
 
 @dataclass(slots=True)
@@ -77,18 +80,19 @@ def detect(scene: bpy.types.Scene, strips: Sequence[str], settings: DetectionSet
     """Analyse the strips of those names; returns what was found, and touches nothing.
 
     With `in_range` only what they show in the scene's preview range. With `wait_s` it yields None whenever nothing has
-    happened for that long. Closing it ends all processes. Raises FaceBlurError where there is no such range.
+    happened for that long. Closing it ends all processes. Raises FaceBlurError where there is no such range, or number
+    plates cannot be looked for.
     """
+    if settings.plates:
+        check_models(plates.list_weights())
     sources = list_sources(scene, strips)
-    if in_range and not scene.use_preview_range:
-        raise FaceBlurError("Set a preview range in the timeline first (key P).")
     _limit(scene, sources, in_range)
     return _detect(scene, sources, settings, wait_s)
 
 
 def _limit(scene: bpy.types.Scene, sources: list[Found], in_range: bool) -> None:
     """Ask only for the frames that the strips show, those in the preview range where that is wanted."""
-    first, stop = (scene.frame_preview_start, scene.frame_preview_end + 1) if in_range else (-_FAR, _FAR)
+    first, stop = find_preview_range(scene) if in_range else (-_FAR, _FAR)
     margin = 0 if in_range else round(_MARGIN_S * find_rate(scene))
     for found in sources:
         if found.problem:
@@ -118,38 +122,54 @@ def _detect(scene: bpy.types.Scene, sources: list[Found], settings: DetectionSet
     del scene
     todo = [found for found in sources if not found.problem]
     everything = max(sum(found.frames for found in todo), 1)
+    presets = [settings.preset, *([plates.PRESET] if settings.plates else [])]
     before, began = 0, time.monotonic()
     with Workplace() as workplace:
         for number, found in enumerate(todo, 1):
-            tracks = workplace.folder / f"tracks-{number}.json"
-            request = build_request(found.footage.path, tracks, settings.preset, settings.expansion,
-                                    files=found.footage.files, provider=settings.provider, frame_rate=rate,
-                                    storage=stored_analyses(), span=found.range)
-            with closing(run_job(request, wait_s)) as messages:
-                for message in messages:
-                    match message:
-                        case Waiting():
-                            yield None
-                        case Progress():
-                            part = message.done / message.total if message.stage == "detect" and message.total else 1.0
-                            share = (before + part * found.frames) / everything
-                            past = time.monotonic() - began
-                            yield Step(found.strips[0], number, len(todo), message.stage, message.done, message.total,
-                                       share, past / share * (1 - share) if share > 0.01 else None)
-                        case Running():
-                            found.provider = message.provider
-                        case Warned():
-                            found.notes.append(message.text)
-                        case ErrorMessage():
-                            text = message.text.removeprefix(f"{found.footage.name}: ")
-                            found.problem = f"{found.footage.name}: {text}"
-            if not found.problem:
-                try:
-                    found.document = read_document(tracks)
-                except FaceBlurError as error:
-                    found.problem = str(error)
+            for turn, preset in enumerate(presets):
+                tracks = workplace.folder / f"tracks-{number}-{turn}.json"
+                request = build_request(found.footage.path, tracks, preset, settings.expansion,
+                                        files=found.footage.files, provider=settings.provider, frame_rate=rate,
+                                        storage=stored_analyses(), span=found.range)
+                with closing(run_job(request, wait_s)) as messages:
+                    for message in messages:
+                        match message:
+                            case Waiting():
+                                yield None
+                            case Progress():
+                                seeing = message.stage == "detect" and message.total > 0
+                                part = turn + (message.done / message.total if seeing else 1.0)
+                                share = (before + part / len(presets) * found.frames) / everything
+                                past = time.monotonic() - began
+                                yield Step(found.strips[0], number, len(todo), message.stage, message.done,
+                                           message.total, share, past / share * (1 - share) if share > 0.01 else None)
+                            case Running():
+                                found.provider = message.provider
+                            case Warned():
+                                found.notes.append(message.text)
+                            case ErrorMessage():
+                                text = message.text.removeprefix(f"{found.footage.name}: ")
+                                found.problem = f"{found.footage.name}: {text}"
+                _take(found, tracks)
+                if found.problem:
+                    break
             before += found.frames
     return sources
+
+
+def _take(found: Found, tracks: Path) -> None:
+    """Read what an analysis has written; number plates come to what was found before."""
+    if not found.problem:
+        try:
+            document = read_document(tracks)
+        except FaceBlurError as error:
+            found.problem = str(error)
+    if found.problem:
+        found.document = None
+    elif found.document is None:
+        found.document = document
+    else:
+        plates.add_regions(found.document, document)
 
 
 def cover_found(scene: bpy.types.Scene, results: Sequence[Found], effect: EffectSettings) -> list[str]:

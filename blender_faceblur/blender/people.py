@@ -1,16 +1,18 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The people of a scene: who is on its covered strips, what an editor said of them, and what is decided.
 
-What faces look like (vectors) is only ever in this process's memory. The scene keeps names, and whose each track is, by
+What faces look like (vectors) is only ever in this process's memory, and in a folder of the user's where the
+preferences say so. The scene keeps names, and whose each track is, by
 a place in a source: after tracks were renamed, split or found anew it speaks of the track that is there.
 """
 
 from __future__ import annotations
 
+import colorsys
 import math
 import secrets
 import time
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -25,6 +27,7 @@ from bpy.props import (
     CollectionProperty,
     EnumProperty,
     FloatProperty,
+    FloatVectorProperty,
     IntProperty,
     StringProperty,
 )
@@ -45,6 +48,7 @@ from ..core.likeness import (
     group_tracks,
     measure_distances,
 )
+from ..core.looks_file import forget_looks, read_looks, write_looks
 from ..core.people import (
     RATES,
     USUAL_RATE,
@@ -56,8 +60,13 @@ from ..core.people import (
     decide_tracks,
     find_kept,
 )
-from ..core.types import Box, FaceBlurError, Sample, Track, TrackDocument
-from ..paths import find_model
+from ..core.people_file import EDITOR as SAID
+from ..core.people_file import MACHINE as GUESSED
+from ..core.people_file import Assignment, Decisions, read_decisions, write_decisions
+from ..core.review import find_clearest
+from ..core.types import Box, Ellipse, FaceBlurError, Sample, Track, TrackDocument
+from ..paths import find_model, list_models, stored_looks
+from ..recognising import Recognition
 from ..worker.client import Request, build_embed_request, build_reference_request, run_job
 from ..worker.protocol import ErrorMessage, FaceView, Progress, Waiting, Warned
 from ..workplace import Workplace
@@ -65,8 +74,9 @@ from . import thumbnails
 from .compositing import MARK
 from .cover import find_mask
 from .editing import change_tracks, take_in
-from .footage import Footage, find_footage
+from .footage import Footage, find_footage, find_rate
 from .masks import find_layer
+from .preferences import find_preferences
 from .review import list_covered, read_queue
 from .running import STATE, Step, redraw
 
@@ -90,6 +100,13 @@ _AT_PLACE = 0.7
 """How far from the middle of a face, in its half axes, a place may be that speaks of it."""
 
 _TICK_S = 0.5
+
+_MOST_PICTURES, _APART_S = 12, 0.5
+"""Of one person in the sheet; two of one track are at least so far apart."""
+
+_HUES = [step / 12 for step in range(12)]
+
+Color = tuple[float, float, float, float]
 
 
 def _find_first(person: Any) -> Any:
@@ -116,6 +133,11 @@ def _settle_name(item: Any, context: bpy.types.Context | None) -> None:
         first.by = SPLIT
 
 
+def _take_sheet(people: Any, context: bpy.types.Context | None) -> None:
+    if people.show_sheet and not bpy.app.background:
+        make_thumbnails(people.id_data)
+
+
 class FACEBLUR_PG_person(bpy.types.PropertyGroup):
     """`uid` is never used again; `references` are the numbers, by which memory has them, of vectors from pictures."""
 
@@ -123,6 +145,8 @@ class FACEBLUR_PG_person(bpy.types.PropertyGroup):
     name: StringProperty(name="Name", description="Who this is", maxlen=200, update=_settle_name)
     chosen: BoolProperty(name="Chosen", update=_take_tick, description=(
         "One of those whom the mode speaks of. A tick says that the face shown here is this person's"))
+    color: FloatVectorProperty(name="Color", subtype="COLOR_GAMMA", size=3, min=0.0, max=1.0, default=(1.0, 0.35, 0.35),
+                               description="Of this person's outlines over the preview, with Color by Person")
     references: StringProperty(options={"HIDDEN"})
 
 
@@ -142,9 +166,13 @@ class FACEBLUR_PG_person_face(bpy.types.PropertyGroup):
 class FACEBLUR_PG_people(bpy.types.PropertyGroup):
     persons: CollectionProperty(type=FACEBLUR_PG_person)
     faces: CollectionProperty(type=FACEBLUR_PG_person_face)
-    active_person: IntProperty(name="Person")
+    active_person: IntProperty(name="Person", update=_take_sheet)
     active_face: IntProperty(name="Face")
     mode: EnumProperty(name="Mode", items=MODES, description="Whom to blur")
+    color_by_person: BoolProperty(name="Color by Person", description=(
+        "Outlines over the preview have the colour of whose face it is, where that is known"))
+    show_sheet: BoolProperty(name="Show Pictures", update=_take_sheet, description=(
+        "Show this person's clearest faces, over all strips. The pictures are in memory only, and never saved"))
     stranger_rate: EnumProperty(name="Mistakes", items=RATE_ITEMS, default=f"{round(1 / USUAL_RATE)}",
                                 description="How often a stranger may be taken for somebody who stays clear")
 
@@ -174,6 +202,10 @@ class Memory:
     """Tracks that deciding has cut from others: the name of the other, by source and name."""
     weights: str | None = None
     """Why nobody can be recognised; empty where it is possible, None before the first look for the weights."""
+    asked: set[str] = field(default_factory=set)
+    """Sources for which was looked in the user's folder."""
+    folder: str = ""
+    """Where pictures of people were last taken from."""
 
 
 MEMORY = Memory()
@@ -332,15 +364,47 @@ def _place_looks(job: Job, views: Iterable[FaceView]) -> Iterator[Look]:
 
 
 def take_looks(seen: Seen) -> None:
-    """Remember what whole sources showed."""
+    """Remember what whole sources showed; in the user's folder too where the preferences say so.
+
+    What cannot be kept there is told among the warnings.
+    """
+    folder = _find_folder()
     for job, looks in seen.looks:
         MEMORY.looks[job.fingerprint] = looks
         MEMORY.tracks[job.fingerprint] = [track for track in job.document.tracks if track.kind == "face"]
+        if folder is not None:
+            try:
+                write_looks(folder, job.document, [(look.box, look.view) for look in looks], _name_model())
+            except FaceBlurError as error:
+                seen.warnings.append(str(error))
+
+
+def _find_folder() -> Path | None:
+    """Where what faces look like is kept; None where it is not."""
+    preferences = find_preferences()
+    return stored_looks() if preferences is not None and preferences.keep_looks else None
+
+
+def _name_model() -> str:
+    return f"{RECOGNIZER} {list_models()[RECOGNIZER].sha256}"
+
+
+def knows(fingerprint: str) -> bool:
+    """Whether memory has the looks at a source; for the first time, from the user's folder."""
+    if fingerprint not in MEMORY.looks and fingerprint not in MEMORY.asked:
+        MEMORY.asked.add(fingerprint)
+        folder = _find_folder()
+        kept = read_looks(folder, fingerprint, _name_model()) if folder is not None else None
+        if kept is not None:
+            document, looks = kept
+            MEMORY.looks[fingerprint] = [Look(box, view) for box, view in looks]
+            MEMORY.tracks[fingerprint] = [track for track in document.tracks if track.kind == "face"]
+    return fingerprint in MEMORY.looks
 
 
 def find_views(document: TrackDocument) -> dict[str, list[View]]:
     """The looks in memory at the tracks of a document in which everybody is covered, by track, in order."""
-    looks = MEMORY.looks.get(document.source.fingerprint, [])
+    looks = MEMORY.looks[document.source.fingerprint] if knows(document.source.fingerprint) else []
     views: dict[str, list[View]] = {track.name: [] for track in document.tracks if track.kind == "face"}
     for name, number in assign_looks(document.tracks, [(look.view.source_frame, look.box) for look in looks]):
         views[name].append(looks[number].view)
@@ -349,7 +413,7 @@ def find_views(document: TrackDocument) -> dict[str, list[View]]:
 
 def has_looks(scene: bpy.types.Scene) -> bool:
     """Whether any source of the scene's strips was looked at since Blender was started or the project opened."""
-    return any(mask[MARK]["fingerprint"] in MEMORY.looks for _, mask in list_masks(scene))
+    return any(knows(mask[MARK]["fingerprint"]) for _, mask in list_masks(scene))
 
 
 def find_face_track(face: Any, tracks: Iterable[Track]) -> Track | None:
@@ -377,7 +441,11 @@ def show_person(people: Any, uid: int) -> None:
 def add_person(people: Any, name: str = "") -> Any:
     """A new person, under a free name."""
     taken = {person.name for person in people.persons}
+    hues = [colorsys.rgb_to_hsv(*person.color)[0] for person in people.persons]
+    # As far as can be from the nearest of the others'.
+    hue = max(_HUES, key=lambda h: min((min(abs(h - o), 1 - abs(h - o)) for o in hues), default=0.0))
     person = people.persons.add()
+    person.color = colorsys.hsv_to_rgb(hue, 0.65, 1.0)
     # Never one that an undone person had: memory may still know that one.
     person.uid = secrets.randbits(31)
     person.name = _find_free_name(taken, name)
@@ -490,7 +558,7 @@ def propose(scene: bpy.types.Scene) -> int:
     apart += [(one, other) for one in said for other in said if one < other and said[one] != said[other]]
     active = people.persons[people.active_person].uid if people.active_person < len(people.persons) else 0
     for number in reversed(range(len(people.faces))):
-        if people.faces[number].by == MACHINE and people.faces[number].fingerprint in MEMORY.looks:
+        if people.faces[number].by == MACHINE and knows(people.faces[number].fingerprint):
             people.faces.remove(number)
     remove_empty(people)
     for group in group_tracks(seen, apart):
@@ -564,7 +632,7 @@ def _belongs(settings: Any, numbers: Sequence[int], uid: int, clear: bool) -> bo
 def check_looked_at(cast: Cast) -> None:
     """Raise FaceBlurError where a track is, anywhere, where nobody has looked for who it is."""
     for fingerprint, document in cast.documents.items():
-        if fingerprint not in MEMORY.looks:
+        if not knows(fingerprint):
             raise FaceBlurError("What faces look like is not kept in the project: Recognise Faces again.")
         known: dict[int, list[Sample]] = {}
         for track in MEMORY.tracks[fingerprint]:
@@ -612,8 +680,31 @@ def apply_people(scene: bpy.types.Scene) -> Applied:
     return applied
 
 
+def apply_known(scene: bpy.types.Scene, strips: Iterable[str], recognition: Recognition,
+                tell: Callable[[str, int, int], None]) -> Applied:
+    """Decide about the covered strips of those names with people who are known from pictures or a file.
+
+    Looks at their faces first, in processes of their own. Raises FaceBlurError, with all of them still covered.
+    """
+    jobs = list_jobs(scene, strips)
+    looking = look_at(jobs, (), find_rate(scene))
+    while True:
+        try:
+            step = next(looking)
+        except StopIteration as end:
+            take_looks(end.value)
+            break
+        if step is not None:
+            tell(step.stage, step.done, step.total)
+    applied = Applied()
+    for job in jobs:
+        _apply_to(bpy.data.masks[job.mask], recognition.people, {}, applied, recognition.decisions)
+    return applied
+
+
 def _apply_to(mask: bpy.types.Mask, people: People | None, assigned: dict[tuple[str, str], str],
-              applied: Applied) -> None:
+              applied: Applied, file: Decisions | None = None) -> None:
+    """Decide about a mask's tracks, with what an editor has said: `assigned`, or in a file, which is told of it."""
     fingerprint = mask[MARK]["fingerprint"]
 
     def change(document: TrackDocument) -> set[str]:
@@ -624,8 +715,12 @@ def _apply_to(mask: bpy.types.Mask, people: People | None, assigned: dict[tuple[
         if people is not None:
             covered = copy_document(document).tracks
             here = {track: person for (source, track), person in assigned.items() if source == fingerprint}
+            if file is not None:
+                here = file.find_assigned(document)
             decisions = [decision for decision in decide_tracks(document, find_views(document), people, here)
                          if not _is_freehand(mask, decision.track)]
+            if file is not None:
+                file.remember(document, {track.name: track for track in document.tracks}, decisions)
             apply_decisions(document, decisions, people)
             for track in document.aside:
                 if find_kept(track) and track.name not in names:
@@ -659,6 +754,76 @@ class Shown:
     kept: str = ""
 
 
+def write_file(scene: bpy.types.Scene, path: Path) -> int:
+    """Write who is who, and who stays clear, as the command's --people does; how many faces. Raises FaceBlurError."""
+    people = scene.faceblur.people
+    only = people.mode == ONLY
+    decisions = Decisions(only, MEMORY.folder, {
+        person.name: Mode.BLUR if person.chosen == only else Mode.KEEP for person in people.persons})
+    names = {person.uid: person.name for person in people.persons}
+    files = {mask[MARK]["fingerprint"]: read_queue(mask).document for _, mask in list_masks(scene)}
+    sure = (EDITOR,) if only else (EDITOR, TICKED)
+    for face, shown in zip(people.faces, find_shown_faces(scene), strict=True):
+        document = files.get(face.fingerprint)
+        if document is None or face.person not in names:
+            continue
+        kept = next((track for track in document.aside if shown.kept and track.name == shown.track), None)
+        decisions.tracks.append(Assignment(
+            face.fingerprint, document.source.file_name, shown.track or face.track, face.frame, round(face.x, 1),
+            round(face.y, 1), names[face.person], SAID if face.by in sure else GUESSED,
+            tuple(kept.spans()) if kept is not None else (), MEMORY.reasons.get((face.fingerprint, shown.track), "")))
+    # Of two words about one track the last one counts: that it is somebody who is to be blurred.
+    decisions.tracks.sort(key=lambda entry: decisions.modes[entry.person] is Mode.BLUR)
+    write_decisions(decisions, path)
+    return len(decisions.tracks)
+
+
+def read_file(scene: bpy.types.Scene, path: Path) -> tuple[int, list[str]]:
+    """Take over such a file, from here or the command: mode and ticks, and of this scene's sources whose each face is.
+
+    An editor's word in it takes the place of what was said of that face; a guess only that of another guess. Returns
+    how many faces it was, and who in it has none here. Raises FaceBlurError.
+    """
+    people, decisions = scene.faceblur.people, read_decisions(path)
+    tracks = {}
+    for _, mask in list_masks(scene):
+        document = read_queue(mask).document
+        if document is not None:
+            tracks[document.source.fingerprint] = [*document.tracks, *filter(find_kept, document.aside)]
+    found = [(entry, track) for entry in decisions.tracks if entry.person and entry.fingerprint in tracks
+             and (track := find_face_track(entry, tracks[entry.fingerprint])) is not None]
+    people.mode = ONLY if decisions.others_clear else KEEP
+    MEMORY.folder = decisions.references
+    uids = {person.name: person.uid for person in people.persons}
+    for name in dict.fromkeys(entry.person for entry, _ in found):
+        if name not in uids:
+            uids[name] = add_person(people, name).uid
+    asked = Mode.BLUR if decisions.others_clear else Mode.KEEP
+    chosen = {uids[name] for name, mode in decisions.modes.items() if mode is asked and name in uids}
+    for person in people.persons:
+        first = _find_first(person)
+        by = first.by if first is not None else ""
+        person.chosen = person.uid in chosen
+        if first is not None:
+            # The tick comes from the file: it says nothing of the face that is shown here.
+            first.by = by
+    taken = 0
+    for entry, track in found:
+        own = [number for number, face in enumerate(people.faces) if face.fingerprint == entry.fingerprint
+               and find_face_track(face, tracks[entry.fingerprint]) is track]
+        if entry.by != SAID and any(people.faces[number].by != MACHINE for number in own):
+            continue
+        for number in reversed(own):
+            people.faces.remove(number)
+        face = people.faces.add()
+        face.fingerprint, face.track, face.frame = entry.fingerprint, track.name, entry.frame
+        face.x, face.y, face.person = entry.x, entry.y, uids[entry.person]
+        face.by = EDITOR if entry.by == SAID else MACHINE
+        taken += 1
+    remove_empty(people)
+    return taken, [name for name in decisions.modes if name not in {person.name for person in people.persons}]
+
+
 _shown: dict[int, tuple[object, list[Shown]]] = {}
 
 
@@ -682,6 +847,70 @@ def _find_shown(face: Any, mask: bpy.types.Mask | None) -> Shown:
     return Shown(mask.name, track.name, find_kept(track)) if track is not None else Shown()
 
 
+def find_outline_colors(scene: bpy.types.Scene) -> dict[str, dict[str, Color]]:
+    """By mask and track, the colour of whose face it is; nothing where outlines are not to show people."""
+    people = scene.faceblur.people
+    if not people.color_by_person:
+        return {}
+    own = {person.uid: (*person.color, 1.0) for person in people.persons}
+    colors: dict[str, dict[str, Color]] = {}
+    for face, shown in zip(people.faces, find_shown_faces(scene), strict=True):
+        if shown.track and face.person in own:
+            colors.setdefault(shown.mask, {})[shown.track] = own[face.person]
+    return colors
+
+
+@dataclass(frozen=True, slots=True)
+class Pictured:
+    """A place in a source that shows a person clearly; `face` is its number in the scene's list."""
+
+    face: int
+    mask: str
+    fingerprint: str
+    frame: int
+    ellipse: Ellipse
+
+
+@dataclass(frozen=True, slots=True)
+class _Sheet:
+    """What was found, and for what."""
+
+    shown: list[Shown]
+    persons: list[int]
+    pictures: list[Pictured]
+
+
+_sheets: dict[int, _Sheet] = {}
+
+
+def find_sheet(scene: bpy.types.Scene, uid: int) -> list[Pictured]:
+    """The clearest faces of a person over all strips, in the list's order; found anew only when that has changed."""
+    shown, persons = find_shown_faces(scene), [uid, *(face.person for face in scene.faceblur.people.faces)]
+    known = _sheets.get(scene.session_uid)
+    # The list of what is shown is a new one whenever anything in it has changed.
+    if known is None or known.shown is not shown or known.persons != persons:
+        own = [number for number, item in enumerate(shown) if persons[number + 1] == uid and item.track]
+        own = own[:_MOST_PICTURES]
+        each = _MOST_PICTURES // max(len(own), 1)
+        known = _sheets[scene.session_uid] = _Sheet(shown, persons, [
+            pictured for number in own for pictured in _find_pictured(number, shown[number], each)])
+    return known.pictures
+
+
+def _find_pictured(number: int, shown: Shown, most: int) -> Iterator[Pictured]:
+    """The clearest sample of each of so many parts of a track."""
+    mask = bpy.data.masks.get(shown.mask)
+    document = read_queue(mask).document if mask is not None else None
+    if document is None:
+        return
+    source = document.source
+    samples = next(t.samples for t in (*document.aside, *document.tracks) if t.name == shown.track)
+    step = max(1, math.ceil(len(samples) / most), round(_APART_S * float(source.frame_rate)))
+    for start in range(0, len(samples), step):
+        sample = find_clearest(samples[start:start + step], (source.width, source.height))
+        yield Pictured(number, shown.mask, source.fingerprint, sample.source_frame, sample.ellipse)
+
+
 def count_unlisted(scene: bpy.types.Scene) -> int:
     """How many faces are nobody's in the list: they were never seen well enough."""
     shown = {(item.mask, item.track) for item in find_shown_faces(scene)}
@@ -694,11 +923,19 @@ def count_unlisted(scene: bpy.types.Scene) -> int:
     return count
 
 
+def forget_everything(scene: bpy.types.Scene | None) -> int:
+    """As `forget`, and in the user's folder as well, of all projects. Raises FaceBlurError where something stays there.
+    """
+    forget_looks(stored_looks())
+    return forget(scene)
+
+
 def forget(scene: bpy.types.Scene | None = None) -> int:
-    """Let go of everything that says what faces look like, and of a scene's list; how many vectors there were."""
+    """Let go of everything in memory that says what faces look like, and of a scene's list; how many vectors it was."""
     count = sum(map(len, MEMORY.looks.values())) + len(MEMORY.references)
-    for kept in (MEMORY.looks, MEMORY.tracks, MEMORY.references, MEMORY.reasons, MEMORY.pieces):
+    for kept in (MEMORY.looks, MEMORY.tracks, MEMORY.references, MEMORY.reasons, MEMORY.pieces, MEMORY.asked):
         kept.clear()
+    MEMORY.folder = ""
     if scene is not None:
         people = scene.faceblur.people
         people.persons.clear()
@@ -714,10 +951,21 @@ _wanted: list[str] = []
 
 def make_thumbnails(scene: bpy.types.Scene) -> None:
     """Have pictures made of the faces of all covered strips, one strip after the other."""
-    _wanted[:] = [strip.name for strip, mask in list_masks(scene) if thumbnails.list_missing(mask)]
+    sheet = _list_sheet(scene)
+    _wanted[:] = [strip.name for strip, mask in list_masks(scene)
+                  if thumbnails.list_missing(mask) or any(p.mask == mask.name for p in sheet)]
     _wanted.insert(0, scene.name)
     if not bpy.app.timers.is_registered(_make_next):
         bpy.app.timers.register(_make_next)
+
+
+def _list_sheet(scene: bpy.types.Scene) -> list[Pictured]:
+    """The places of the sheet that is shown of which there is no picture."""
+    people = scene.faceblur.people
+    if not people.show_sheet or not 0 <= people.active_person < len(people.persons):
+        return []
+    return [p for p in find_sheet(scene, people.persons[people.active_person].uid)
+            if thumbnails.find_picture(p.fingerprint, p.frame, p.ellipse) is None]
 
 
 def _make_next() -> float | None:
@@ -727,9 +975,11 @@ def _make_next() -> float | None:
         return None
     if not thumbnails.is_running():
         strip = scene.sequence_editor.strips_all.get(_wanted.pop(1))
-        if strip is not None and find_mask(strip) is not None:
+        mask = find_mask(strip)
+        if mask is not None:
             try:
-                thumbnails.start(scene, strip)
+                thumbnails.start(scene, strip, [(p.frame, p.ellipse) for p in _list_sheet(scene)
+                                                if p.mask == mask.name])
             except FaceBlurError as error:
                 STATE.problems = [f"No thumbnails: {error}"]
         redraw()
@@ -741,6 +991,7 @@ def _forget_project(*_: object) -> None:
     forget()
     _wanted.clear()
     _shown.clear()
+    _sheets.clear()
 
 
 def register_handlers() -> None:

@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import bpy
-from bpy.props import EnumProperty, FloatProperty, FloatVectorProperty
+from bpy.props import BoolProperty, EnumProperty, FloatProperty, FloatVectorProperty
 
+from ..core.looks_file import forget_looks
 from ..core.settings import DEFAULT_EXPANSION, EXPANSIONS, PRESETS
 from ..core.types import FaceBlurError
-from ..paths import find_model, list_models, stored_analyses
+from ..paths import find_model, list_models, stored_analyses, stored_looks
 from .running import STATE
 
 ROOT_PACKAGE = __package__.rpartition(".")[0]
@@ -48,6 +49,11 @@ def _color(name: str) -> Any:
                                default=default, description=description)
 
 
+def _settle_keeping(self: Any, context: bpy.types.Context | None) -> None:
+    if not self.keep_looks:
+        forget_looks(stored_looks())
+
+
 class FACEBLUR_AP_preferences(bpy.types.AddonPreferences):
     bl_idname = ROOT_PACKAGE
 
@@ -69,6 +75,9 @@ class FACEBLUR_AP_preferences(bpy.types.AddonPreferences):
         items=[("accept", "May Be Rendered", "Films with doubtful places that nobody has looked at are rendered"),
                ("refuse", "Must Be Reviewed", "Strips with doubtful places that nobody has looked at are kept back")],
         default="accept", description="What is done about doubtful places when a film is rendered")
+    keep_looks: BoolProperty(name="Remember Faces", update=_settle_keeping, description=(
+        "Keep the numbers by which people are recognised in a folder of yours, so that a project need not look at its "
+        "faces again after it was opened. They say who somebody is. Switching this off deletes them"))
     color_detected: _color("detected")
     color_followed: _color("followed")
     color_guessed: _color("guessed")
@@ -80,7 +89,9 @@ class FACEBLUR_AP_preferences(bpy.types.AddonPreferences):
     def draw(self, context: bpy.types.Context) -> None:
         layout = self.layout
         layout.use_property_split = True
-        layout.label(text="New projects begin with")
+        row = layout.row()
+        row.label(text="New projects begin with")
+        row.operator("faceblur.guide", icon="HELP")
         defaults = layout.column()
         for name in ("preset", "effect", "samples_across", "expansion"):
             defaults.prop(self, name)
@@ -107,6 +118,11 @@ class FACEBLUR_AP_preferences(bpy.types.AddonPreferences):
                   "Stored: nothing (not installed as an extension)")
         row.operator("faceblur.forget_analyses")
         row.operator("faceblur.forget_thumbnails")
+        layout.prop(self, "keep_looks")
+        if self.keep_looks:
+            folder = stored_looks()
+            layout.label(text=f"How people look: {measure_folder(folder) / 1e3:.0f} kB in {folder}" if folder else
+                         "How people look: not kept (not installed as an extension)")
 
     def _draw_models(self, layout: bpy.types.UILayout) -> None:
         box = layout.box()

@@ -28,6 +28,8 @@ def _as_preferred(name: str, items: list[tuple[str, str, str]] | None = None) ->
 
 
 class FACEBLUR_PG_settings(bpy.types.PropertyGroup):
+    find_plates: BoolProperty(name="Number Plates", description=(
+        "Look for number plates too, in a second look at each film. Trained with Chinese plates: others may be missed"))
     people: PointerProperty(type=FACEBLUR_PG_people, name="People", description="Who is seen, and whom to blur")
     list_sort: EnumProperty(name="Sort By", default="TIME", description="In which order the faces are listed", items=[
         ("TIME", "Time", "The first seen first", "SORTTIME", 0), ("DOUBT", "Doubt", "The most doubtful first",
@@ -77,7 +79,7 @@ def read_detection_settings(scene: bpy.types.Scene) -> DetectionSettings:
     settings, preferences = scene.faceblur, find_preferences()
     expansion = max(settings.expansion, HEAD_EXPANSION) if settings.whole_head else settings.expansion
     return DetectionSettings(settings.preset, round(expansion, 3),
-                             preferences.provider if preferences is not None else "auto")
+                             preferences.provider if preferences is not None else "auto", settings.find_plates)
 
 
 def add_to_scenes() -> None:

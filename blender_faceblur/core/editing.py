@@ -340,7 +340,8 @@ def merge_analysis(old: TrackDocument, new: TrackDocument, start: int, stop: int
         whole = replace(track, samples=[replace(s, ellipse=s.ellipse.scaled(size)) if size != 1 else s
                                         for s in track.samples if _stays(track, s, start, stop)])
         for partner in fresh:
-            if partner.name in names or not _goes_on(partner, track):
+            # A number plate is no face that goes on.
+            if partner.name in names or partner.kind != "face" == track.kind or not _goes_on(partner, track):
                 continue
             free = track.kind == "face" and not track.locked
             if free or all(sample_at(track, s.source_frame) is not None for s in partner.samples):
@@ -353,7 +354,7 @@ def merge_analysis(old: TrackDocument, new: TrackDocument, start: int, stop: int
             lost.append(replace(track, aside="not found again by the new analysis"))
     for track in fresh:
         if track.name not in names:
-            names[track.name] = add_track(merged, track.samples).name
+            names[track.name] = add_track(merged, track.samples, track.kind).name
     for track in (*lost, *new.aside):
         names[track.name] = find_free_name(merged, "Perhaps")
         merged.aside.append(replace(track, name=names[track.name]))

@@ -6,6 +6,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
+from .settings import find_preset, list_detectors
 from .types import TrackDocument
 
 PRESET = "own:lpd_yunet@1280:0.6"
@@ -13,6 +14,11 @@ PRESET = "own:lpd_yunet@1280:0.6"
 
 NOTE = ("Number plates: the detector was trained with Chinese plates, so others may be missed; look at every frame "
         "that shows a vehicle.")
+
+
+def list_weights() -> list[str]:
+    """The names of the models that looking for plates takes."""
+    return list_detectors(find_preset(PRESET))
 
 
 def make_regions(document: TrackDocument) -> None:

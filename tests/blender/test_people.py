@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,16 +16,27 @@ import pytest
 bpy = pytest.importorskip("bpy")
 
 import blender_faceblur  # noqa: E402
-from blender_faceblur.blender import people  # noqa: E402
+from blender_faceblur.blender import people, thumbnails  # noqa: E402
 from blender_faceblur.blender.compositing import EffectSettings  # noqa: E402
 from blender_faceblur.blender.cover import cover_footage, find_mask  # noqa: E402
 from blender_faceblur.blender.editing import change_tracks  # noqa: E402
 from blender_faceblur.blender.masks import read_document  # noqa: E402
 from blender_faceblur.blender.review import list_places  # noqa: E402
 from blender_faceblur.blender.running import STATE  # noqa: E402
+from blender_faceblur.blender.ui import correct, knowledge, overlay  # noqa: E402
 from blender_faceblur.core import editing  # noqa: E402
 from blender_faceblur.core.document import read_document as read_file  # noqa: E402
-from blender_faceblur.core.people import SOMEBODY_ELSE, UNSEEN, find_kept  # noqa: E402
+from blender_faceblur.core.likeness import View  # noqa: E402
+from blender_faceblur.core.looks_file import ENDING, read_looks  # noqa: E402
+from blender_faceblur.core.people import SOMEBODY_ELSE, UNSEEN, Mode, People, Person, find_kept  # noqa: E402
+from blender_faceblur.core.people_file import (  # noqa: E402
+    EDITOR,
+    MACHINE,
+    Assignment,
+    Decisions,
+    read_decisions,
+    write_decisions,
+)
 from blender_faceblur.core.types import (  # noqa: E402
     Ellipse,
     Evidence,
@@ -33,6 +46,7 @@ from blender_faceblur.core.types import (  # noqa: E402
     Track,
     TrackDocument,
 )
+from blender_faceblur.recognising import Recognition  # noqa: E402
 from blender_faceblur.sources import find_fingerprint  # noqa: E402
 from blender_faceblur.worker.protocol import (  # noqa: E402
     Embedded,
@@ -581,3 +595,198 @@ def test_a_scene_from_a_stranger_does_no_harm(scene: Any, tmp_path: Path) -> Non
     bpy.ops.faceblur.apply_people()
     assert see(scene, 20, tmp_path) == [False, True, False]
     assert not bpy.ops.faceblur.this_is.poll()
+
+
+def test_several_faces_of_several_people_are_one_step_of_undo(scene: Any) -> None:
+    bpy.ops.faceblur.recognise_faces()
+    pick(scene, BEN, CLARA)
+    bpy.ops.ed.undo_push(message="before")
+    anna = find_own("Person 01").uid
+    assert bpy.ops.faceblur.this_is("EXEC_DEFAULT", True, person=str(anna)) == {"FINISHED"}
+    assert sorted(list_faces_of("Person 01")) == [("Face 01", "machine"), ("Face 02", "editor"), ("Face 03", "editor")]
+    assert not any(face.picked for face in scene.faceblur.people.faces)
+    bpy.ops.ed.undo()
+    assert [list_faces_of(f"Person 0{n}") for n in (1, 2, 3)] == [[(f"Face 0{n}", "machine")] for n in (1, 2, 3)]
+
+
+def test_people_have_colours_of_their_own(scene: Any, tmp_path: Path) -> None:
+    bpy.ops.faceblur.recognise_faces()
+    colors = [tuple(person.color) for person in scene.faceblur.people.persons]
+    assert min(max(abs(a - b) for a, b in zip(one, other, strict=True))
+               for one in colors for other in colors if one is not other) > 0.3
+    assert people.find_outline_colors(scene) == {}
+    choose(scene, BEN, people.KEEP)
+    bpy.ops.faceblur.apply_people()
+    scene.faceblur.people.color_by_person = True
+    mask = find_mask(scene.sequence_editor.strips["three"])
+    theirs = people.find_outline_colors(scene)[mask.name]
+    assert [theirs[f"Face 0{n}"][:3] for n in (1, 2, 3)] == colors
+    knowledge.read_document(mask)
+    region = SimpleNamespace(width=320, height=180, view2d=SimpleNamespace(
+        region_to_view=lambda x, y: (x - 160, y - 90)))
+    drawn = overlay.compose(bpy.context, scene, region, 0)
+    assert {color[:3] for _, color in (*drawn.thin, *drawn.thick)} == set(colors), "of the one who stays clear too"
+
+
+def test_a_sheet_shows_the_clearest_faces_of_all_strips(scene: Any, tmp_path: Path) -> None:
+    other = write_film(tmp_path / "other.mp4", grey=60)
+    add_strip(scene, other, "other", 5).mute = False
+    scene.sequence_editor.strips["three"].mute = False
+    bpy.ops.faceblur.recognise_faces()
+    ben = find_own("Person 02").uid
+    sheet = people.find_sheet(scene, ben)
+    faces = scene.faceblur.people.faces
+    assert len(sheet) > 2 and len({p.fingerprint for p in sheet}) == 2
+    assert all(faces[p.face].person == ben and abs(p.ellipse.cx - PLACES[BEN]) < 1 for p in sheet)
+    assert people.find_sheet(scene, ben) is sheet, "found anew only when something has changed"
+    strip = scene.sequence_editor.strips["other"]
+    own = [p for p in sheet if p.mask == find_mask(strip).name]
+    thumbnails.start(scene, strip, [(p.frame, p.ellipse) for p in own])
+    assert all(thumbnails.find_picture(p.fingerprint, p.frame, p.ellipse) for p in own)
+    assert bpy.ops.faceblur.go_to_person_face(number=own[1].face, source_frame=own[1].frame) == {"FINISHED"}
+    assert (scene.sequence_editor.active_strip.name, scene.frame_current) == ("other", own[1].frame + 1)
+    pick(scene, BEN)
+    bpy.ops.faceblur.this_is(person=str(find_own("Person 01").uid))
+    assert people.find_sheet(scene, ben) == []
+    thumbnails.forget()
+
+
+def test_a_file_of_people_is_written_and_taken_over(scene: Any, tmp_path: Path) -> None:
+    bpy.ops.faceblur.recognise_faces()
+    find_own("Person 02").name = "Ben"
+    choose(scene, BEN, people.KEEP)
+    pick(scene, CLARA)
+    bpy.ops.faceblur.this_is(person="NEW")
+    bpy.ops.faceblur.apply_people()
+    assert bpy.ops.faceblur.save_people(filepath=str(tmp_path / "who")) == {"FINISHED"}
+    decisions = read_decisions(tmp_path / "who.json")
+    assert not decisions.others_clear
+    assert {t.track: (t.person, t.by, t.clear) for t in decisions.tracks} == {
+        "Face 01": ("Person 01", MACHINE, ()), "Face 02": ("Ben", EDITOR, ((0, disks.FRAMES),)),
+        "Face 03": ("Person 02", EDITOR, ())}
+    assert decisions.modes == {"Person 01": Mode.BLUR, "Ben": Mode.KEEP, "Person 02": Mode.BLUR}
+    # The command understands it: an editor's word keeps Ben clear, nothing else does.
+    document = read_document(find_mask(scene.sequence_editor.strips["three"]))
+    assert Decisions(tracks=decisions.tracks).find_assigned(document) == {"Face 03": "Person 02"}
+
+    bpy.ops.faceblur.forget_people(cover=True)
+    assert see(scene, 20, tmp_path) == [False, False, False]
+    assert bpy.ops.faceblur.load_people(filepath=str(tmp_path / "who.json")) == {"FINISHED"}
+    assert scene.faceblur.people.mode == people.KEEP
+    assert {p.name: p.chosen for p in scene.faceblur.people.persons} == {
+        "Person 01": False, "Ben": True, "Person 02": False}
+    assert list_faces_of("Ben") == [("Face 02", "editor")] and list_faces_of("Person 01") == [("Face 01", "machine")]
+    assert see(scene, 20, tmp_path) == [False, False, False], "until it is applied"
+    bpy.ops.faceblur.recognise_faces()
+    bpy.ops.faceblur.apply_people()
+    assert see(scene, 20, tmp_path) == [False, True, False]
+
+
+def test_a_file_of_people_does_not_say_what_it_does_not_know(scene: Any, tmp_path: Path) -> None:
+    """A tick in it is no word about the face that this project shows for that person, and a guess stays a guess."""
+    bpy.ops.faceblur.recognise_faces()
+    fingerprint = scene.faceblur.people.faces[0].fingerprint
+    write_decisions(Decisions(False, "", {"Person 01": Mode.KEEP, "Somebody": Mode.KEEP, "Zoe": Mode.KEEP}, [
+        Assignment(fingerprint, "three.mp4", "x", 3, PLACES[BEN], Y, "Somebody", MACHINE),
+        Assignment(fingerprint, "three.mp4", "x", 3, 300.0, 20.0, "Nowhere", EDITOR),
+        Assignment("cd" * 32, "other.mp4", "x", 3, PLACES[ANNA], Y, "Elsewhere", EDITOR)]), tmp_path / "a.json")
+    assert people.read_file(scene, tmp_path / "a.json") == (1, ["Zoe"])
+    assert [p.name for p in scene.faceblur.people.persons] == ["Person 01", "Person 03", "Somebody"]
+    assert list_faces_of("Person 01") == [("Face 01", "machine")]
+    assert list_faces_of("Somebody") == [("Face 02", "machine")]
+    bpy.ops.faceblur.apply_people()
+    assert see(scene, 20, tmp_path) == [False, False, False]
+    (tmp_path / "b.json").write_text(json.dumps({"schema": "faceblur-people"}))
+    with pytest.raises(RuntimeError, match=r"b\.json is no file of people"):
+        bpy.ops.faceblur.load_people(filepath=str(tmp_path / "b.json"))
+    with pytest.raises(RuntimeError, match="Name a file"):
+        bpy.ops.faceblur.load_people(filepath="")
+
+
+def test_of_two_words_in_a_file_the_one_that_blurs_counts(scene: Any, tmp_path: Path) -> None:
+    bpy.ops.faceblur.recognise_faces()
+    choose(scene, BEN, people.KEEP)
+    settings = scene.faceblur.people
+    document = read_document(find_mask(scene.sequence_editor.strips["three"]))
+    people.add_face(settings, settings.faces[0].fingerprint, document.tracks[1], find_own("Person 01").uid,
+                    people.EDITOR)
+    settings.faces.move(len(settings.faces) - 1, 0)
+    people.write_file(scene, tmp_path / "a.json")
+    assert read_decisions(tmp_path / "a.json").find_assigned(document)["Face 02"] == "Person 01"
+
+
+@pytest.fixture
+def folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """Where what faces look like would be kept, as the preferences want it."""
+    monkeypatch.setattr(people, "stored_looks", lambda: tmp_path / "own" / "faces")
+    return tmp_path / "own" / "faces"
+
+
+def test_what_faces_look_like_is_kept_only_where_the_editor_asks_for_it(
+    scene: Any, stand: Stand, folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
+) -> None:
+    bpy.ops.faceblur.recognise_faces()
+    assert not folder.exists()
+    monkeypatch.setattr(people, "find_preferences", lambda: SimpleNamespace(keep_looks=True))
+    bpy.ops.faceblur.recognise_faces()
+    (file,) = folder.iterdir()
+    assert file.stat().st_mode & 0o077 == 0
+    choose(scene, BEN, people.KEEP)
+    path = tmp_path / "saved.blend"
+    bpy.ops.wm.save_as_mainfile(filepath=str(path), compress=False)
+    numbers = json.loads(file.read_text())["looks"][0][6]
+    assert str(numbers[5]).encode() not in path.read_bytes()
+    bpy.ops.wm.open_mainfile(filepath=str(path))
+    asked = len(stand.requests)
+    scene = find_scene()
+    # Opened again it knows them without another look.
+    assert not people.MEMORY.looks and people.has_looks(scene)
+    bpy.ops.faceblur.apply_people()
+    assert see(scene, 20, tmp_path) == [False, True, False] and len(stand.requests) == asked
+    bpy.ops.faceblur.forget_people(cover=False)
+    assert not folder.exists() and not people.has_looks(scene)
+
+
+def test_what_is_kept_is_read_as_data(scene: Any, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(people, "find_preferences", lambda: SimpleNamespace(keep_looks=True))
+    bpy.ops.faceblur.recognise_faces()
+    (file,) = folder.iterdir()
+    fingerprint, model, text = file.name.removesuffix(ENDING), people._name_model(), file.read_text()
+    document, looks = read_looks(folder, fingerprint, model) or pytest.fail("it cannot be read")
+    assert [track.name for track in document.tracks] == ["Face 01", "Face 02", "Face 03"]
+    assert all(isinstance(view, View) and view.vector.shape == (128,) for _, view in looks) and len(looks) == 30
+    assert read_looks(folder, fingerprint, "another") is None and read_looks(folder, "../x", model) is None
+    content = json.loads(text)
+    for key, value in (("schema", "x"), ("version", 2), ("tracks", "{}"), ("looks", 5), ("looks", [[0] * 7]),
+                       ("looks", [[0, 0, 0, 0, 0, 1, [1e99] * 128]])):
+        file.write_text(json.dumps(content | {key: value}))
+        assert read_looks(folder, fingerprint, model) is None, key
+    people.forget()
+    assert not people.has_looks(scene)
+
+
+def test_the_command_decides_about_strips(scene: Any, tmp_path: Path) -> None:
+    """By pictures, by an editor's word in a file, and what was decided is written down."""
+    mask = find_mask(scene.sequence_editor.strips["three"])
+    fingerprint = read_document(mask).source.fingerprint
+    ben = Person("Ben", Mode.KEEP, [np.array(make_vector(BEN, 7), np.float32)])
+    decisions = Decisions(False, "", {"Ben": Mode.KEEP, "Clara": Mode.KEEP}, [
+        Assignment(fingerprint, "three.mp4", "x", 3, PLACES[CLARA], Y, "Clara", EDITOR)])
+    recognition = Recognition(People([ben, Person("Clara", Mode.KEEP)]), decisions, tmp_path / "people.json", "")
+    told: list[str] = []
+    applied = people.apply_known(scene, ["three"], recognition, lambda stage, done, total: told.append(stage))
+    assert applied.people == {"Ben", "Clara"} and "recognise" in told
+    assert see(scene, 20, tmp_path) == [False, True, True]
+    assert [(t.track, t.person, t.by) for t in decisions.tracks] == [
+        ("x", "Clara", EDITOR), ("Face 01", "", MACHINE), ("Face 02", "Ben", MACHINE)]
+
+
+def test_who_stays_clear_is_not_left_out(scene: Any) -> None:
+    bpy.ops.faceblur.recognise_faces()
+    choose(scene, BEN, people.KEEP)
+    bpy.ops.faceblur.apply_people()
+    mask = find_mask(scene.sequence_editor.strips["three"])
+    knowledge.read_document(mask)
+    overview = knowledge.look_at(mask).overview
+    assert overview is not None and [glance.name for glance in overview.aside] == ["Face 02"]
+    assert not correct.FACEBLUR_PT_left_out.poll(bpy.context)

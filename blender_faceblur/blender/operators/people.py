@@ -179,6 +179,8 @@ class FACEBLUR_OT_add_people(_PeopleJob, bpy.types.Operator):
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
         # Blender would write the project's name there.
         self.filename = ""
+        if people.MEMORY.folder:
+            self.directory = people.MEMORY.folder
         context.window_manager.fileselect_add(self)
         return {"RUNNING_MODAL"}
 
@@ -222,6 +224,7 @@ class FACEBLUR_OT_add_people(_PeopleJob, bpy.types.Operator):
                 people.add_reference(person, vector)
         if not names:
             raise FaceBlurError("Nobody was added: no picture can be used. " + " ".join(result.warnings))
+        people.MEMORY.folder = str(Path(bpy.path.abspath(self.directory)).resolve())
         people.show_person(settings, person.uid)
         if people.has_looks(scene):
             people.propose(scene)
@@ -381,6 +384,8 @@ class FACEBLUR_OT_go_to_person_face(bpy.types.Operator):
     bl_options = {"REGISTER", "UNDO"}
 
     number: IntProperty(name="Face", description="Its place in the scene's list")
+    source_frame: IntProperty(name="Source Frame", default=-1, options={"SKIP_SAVE"},
+                              description="Where in its film to go instead; below 0: where the face is seen best")
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         scene = find_sequencer_scene(context)
@@ -391,7 +396,8 @@ class FACEBLUR_OT_go_to_person_face(bpy.types.Operator):
         for strip, mask in list_covered(scene):
             if mask[MARK]["fingerprint"] != face.fingerprint:
                 continue
-            frame = find_timeline_frame(strip, [(face.frame, face.frame + 1)], mask.frame_end - mask.frame_start)
+            wanted = self.source_frame if self.source_frame >= 0 else face.frame
+            frame = find_timeline_frame(strip, [(wanted, wanted + 1)], mask.frame_end - mask.frame_start)
             if frame is not None:
                 scene.sequence_editor.active_strip = strip
                 scene.frame_set(frame)
@@ -435,12 +441,81 @@ class FACEBLUR_OT_apply_people(bpy.types.Operator):
         return {"FINISHED"}
 
 
+class _PeopleFile:
+    """A file of who is who and who stays clear, the same as the command's option --people."""
+
+    bl_options = {"REGISTER", "UNDO"}
+
+    filepath: StringProperty(name="File", subtype="FILE_PATH", options={"SKIP_SAVE"},
+                             description="A JSON file of people: names and places, no faces")
+    filter_glob: StringProperty(default="*.json", options={"HIDDEN"}, description="Which files are listed")
+    check_existing: BoolProperty(default=True, options={"HIDDEN"}, description="Ask before a file is replaced")
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        return _is_ready(cls, context)
+
+    def find_path(self) -> Path:
+        """Raises FaceBlurError where none is named."""
+        path = Path(bpy.path.abspath(self.filepath))
+        if not self.filepath or path.is_dir():
+            raise FaceBlurError("Name a file.")
+        return path.with_name(f"{path.name}.json") if path.suffix.lower() != ".json" else path
+
+
+class FACEBLUR_OT_save_people(_PeopleFile, bpy.types.Operator):
+    """Write who is who, and who stays clear, to a file for other projects and for the command's --people. It holds
+    names and places, and nothing of what faces look like"""
+
+    bl_idname = "faceblur.save_people"
+    bl_label = "Save People"
+    bl_options = {"REGISTER"}
+
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        self.filepath = bpy.path.ensure_ext(bpy.data.filepath.removesuffix(".blend") or "people", ".people.json")
+        context.window_manager.fileselect_add(self)
+        return {"RUNNING_MODAL"}
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        try:
+            path = self.find_path()
+            written = people.write_file(find_sequencer_scene(context), path)
+        except FaceBlurError as error:
+            self.report({"ERROR"}, str(error))
+            return {"CANCELLED"}
+        self.report({"INFO"}, f"{count(written, 'face')} written to {path.name}")
+        return {"FINISHED"}
+
+
+class FACEBLUR_OT_load_people(_PeopleFile, bpy.types.Operator):
+    """Take over names, ticks and whose each face is from such a file, as far as it speaks of films of this scene.
+    Nothing changes in the picture until you apply it"""
+
+    bl_idname = "faceblur.load_people"
+    bl_label = "Load People"
+
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        context.window_manager.fileselect_add(self)
+        return {"RUNNING_MODAL"}
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        try:
+            taken, missing = people.read_file(find_sequencer_scene(context), self.find_path())
+        except FaceBlurError as error:
+            self.report({"ERROR"}, str(error))
+            return {"CANCELLED"}
+        redraw()
+        more = f"; no face here of {', '.join(missing[:5])}: add pictures of them" if missing else ""
+        self.report({"INFO"}, f"{count(taken, 'face')} taken over{more}")
+        return {"FINISHED"}
+
+
 class FACEBLUR_OT_forget_people(bpy.types.Operator):
-    """Forget what faces look like, all names, and whose each face is. What was applied stays as it is, unless you want
-    everybody covered again"""
+    """Forget what faces look like, in memory and in your folder, all names, and whose each face is. What was applied
+    stays as it is, unless you want everybody covered again"""
 
     bl_idname = "faceblur.forget_people"
-    bl_label = "Forget All"
+    bl_label = "Forget Everything"
     bl_options = {"REGISTER", "UNDO"}
 
     cover: BoolProperty(name="Cover Everybody Again", default=True, options={"SKIP_SAVE"}, description=(
@@ -456,7 +531,7 @@ class FACEBLUR_OT_forget_people(bpy.types.Operator):
     def execute(self, context: bpy.types.Context) -> set[str]:
         scene = find_sequencer_scene(context)
         try:
-            forgotten = people.forget(scene)
+            forgotten = people.forget_everything(scene)
             if self.cover and scene is not None and people.list_masks(scene):
                 people.apply_people(scene)
         except FaceBlurError as error:
@@ -473,5 +548,6 @@ class FACEBLUR_OT_forget_people(bpy.types.Operator):
 CLASSES = (
     FACEBLUR_OT_recognise_faces, FACEBLUR_OT_add_person_here, FACEBLUR_OT_add_people, FACEBLUR_OT_this_is,
     FACEBLUR_OT_not_this_person, FACEBLUR_OT_say_who, FACEBLUR_OT_pick_faces, FACEBLUR_OT_remove_person,
-    FACEBLUR_OT_go_to_person_face, FACEBLUR_OT_apply_people, FACEBLUR_OT_forget_people,
+    FACEBLUR_OT_go_to_person_face, FACEBLUR_OT_apply_people, FACEBLUR_OT_save_people, FACEBLUR_OT_load_people,
+    FACEBLUR_OT_forget_people,
 )

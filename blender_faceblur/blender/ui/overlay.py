@@ -21,6 +21,7 @@ from ..cover import MUST_BE_COVERED, find_lost_mask, find_mask, has_foreign_mask
 from ..faces import is_face
 from ..footage import KINDS, find_source_frame
 from ..operators.selection import find_active_footage
+from ..people import find_outline_colors
 from ..preferences import find_colors
 from ..projection import (
     Array,
@@ -146,7 +147,7 @@ def compose_looks(scene: bpy.types.Scene, channel: int) -> list[Look]:
 def compose(context: bpy.types.Context, scene: bpy.types.Scene, region: bpy.types.Region, channel: int) -> Drawing:
     """What is to be drawn over a preview that shows strips up to a `channel` (0 for all)."""
     drawing, active = Drawing(), find_active_footage(context)
-    region_projection = find_region_projection(region)
+    region_projection, of_people = find_region_projection(region), find_outline_colors(scene)
     unit, colors = find_unit(context), find_colors()
     is_used = any(MARK in mask for mask in bpy.data.masks)
     for strip in list_shown(scene, channel):
@@ -164,19 +165,21 @@ def compose(context: bpy.types.Context, scene: bpy.types.Scene, region: bpy.type
         if known is None or frame is None:
             continue
         chosen = mask.layers.active if strip == active else None
+        theirs = of_people.get(mask.name, {})
         faces = _list_faces(mask, known, frame)
         if faces:
             numbers = np.array([cover.find_ellipse(frame) for cover, _ in faces])
             points = COUNT if len(faces) <= _MANY else COUNT // 2
             outlines = region_projection.project(projection.project(find_outlines(numbers, points)))
             for (cover, code), outline in zip(faces, outlines, strict=True):
-                _add_face(drawing, cover, code, outline, colors[code.name.lower()], chosen, unit)
+                _add_face(drawing, cover, code, outline, theirs.get(cover.track, colors[code.name.lower()]), chosen,
+                          unit)
                 if cover.locked:
                     _add_dots(drawing, cover, frame, outline, colors["locked"], unit,
                               chosen is not None and chosen.name == cover.layer and (projection, region_projection))
         _add_drawn(drawing, mask, known, scene.frame_current - mask.frame_start == frame,
                    projection, region_projection, colors["locked"], unit)
-        _add_aside(drawing, known, frame, projection, region_projection, colors, unit)
+        _add_aside(drawing, known, frame, projection, region_projection, colors, theirs, unit)
     if STATE.on:
         drawing.words.insert(0, ("Covers are seen through here; renders stay covered",
                                  (region.width / 2, 10 * unit), colors["uncovered"]))
@@ -323,8 +326,9 @@ def _add_dots(drawing: Drawing, cover: Cover, frame: int, outline: Array, color:
 
 
 def _add_aside(drawing: Drawing, known: Known, frame: int, projection: Projection,
-               region_projection: RegionProjection, colors: dict[str, Color], unit: float) -> None:
-    """What may be a face and is not covered, and what is never to be."""
+               region_projection: RegionProjection, colors: dict[str, Color], of_people: dict[str, Color],
+               unit: float) -> None:
+    """What may be a face and is not covered, and what is never to be; people's faces by track in their own colour."""
     for track in known.overview.aside if known.overview is not None else ():
         at = track.find_place(frame)
         if at is None or track.ellipses is None or track.aside == DELETED:
@@ -332,7 +336,7 @@ def _add_aside(drawing: Drawing, known: Known, frame: int, projection: Projectio
         points = find_outlines(track.ellipses[at:at + 1], COUNT)
         outline = region_projection.project(projection.project(points))[0]
         chosen = track.kind == NEVER or track.aside.startswith(KEPT_CLEAR)
-        color = colors["off" if chosen else "doubtful"]
+        color = of_people.get(track.name, colors["off" if chosen else "doubtful"])
         drawing.thin.extend((part, color) for part in _cut(outline))
         word = track.aside if chosen else "not covered"
         drawing.words.append((f"{track.name}: {word}", _find_label(outline, unit), color))

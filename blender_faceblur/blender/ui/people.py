@@ -21,16 +21,20 @@ from ..people import (
     TICKED,
     Shown,
     count_unlisted,
+    find_sheet,
     find_shown_faces,
     find_weights_problem,
     has_looks,
 )
 from ..running import STATE
-from ..thumbnails import find_icon
+from ..thumbnails import find_icon, find_picture
 from .panels import Tab, write_lines
 
 _PICTURE_SCALE = 2.0
 """Of the pictures in the list of people, in rows."""
+
+_COLOR_WIDTH, _SHEET_SCALE, _SHEET_WIDTH_PX = 0.6, 3.5, 78
+"""Of a person's colour; of the pictures in the sheet, and how wide one is with what is around it."""
 
 
 class FACEBLUR_UL_people(bpy.types.UIList):
@@ -45,6 +49,9 @@ class FACEBLUR_UL_people(bpy.types.UIList):
         tick.active = data.mode in (ONLY, KEEP)
         tick.prop(item, "chosen", text="")
         _put_picture(row, shown[0] if shown else None, "USER", _PICTURE_SCALE)
+        color = row.row(align=True)
+        color.ui_units_x = _COLOR_WIDTH
+        color.prop(item, "color", text="")
         row.prop(item, "name", text="", emboss=False)
         right = row.row(align=True)
         right.alignment = "RIGHT"
@@ -78,6 +85,7 @@ class FACEBLUR_UL_person_faces(bpy.types.UIList):
 
 class FACEBLUR_PT_people(Tab, bpy.types.Panel):
     bl_label = "People"
+    guide = "people"
     bl_parent_id = "FACEBLUR_PT_main"
     bl_order = 5
     bl_options: ClassVar = {"DEFAULT_CLOSED"}
@@ -104,6 +112,7 @@ class FACEBLUR_PT_people(Tab, bpy.types.Panel):
         side.operator("faceblur.add_people", text="", icon="FILE_IMAGE")
         side.operator_menu_enum("faceblur.add_person_here", "person", text="", icon="EYEDROPPER")
         side.operator("faceblur.remove_person", text="", icon="REMOVE")
+        side.menu("FACEBLUR_MT_people", text="", icon="DOWNARROW_HLT")
         row = layout.row()
         row.scale_y = 1.4
         row.operator("faceblur.apply_people", icon="CHECKMARK")
@@ -124,7 +133,10 @@ class FACEBLUR_PT_people(Tab, bpy.types.Panel):
         picked = len(list_picked(scene))
         row = box.row()
         row.label(text=f"Faces of {people.persons[people.active_person].name}")
+        row.prop(people, "show_sheet", text="", icon="IMAGE_DATA")
         row.operator("faceblur.pick_faces", text="", icon="CHECKBOX_HLT")
+        if people.show_sheet:
+            _draw_sheet(box, context, scene, _find_active(people))
         box.template_list("FACEBLUR_UL_person_faces", "", people, "faces", people, "active_face", rows=3)
         row = box.row(align=True)
         row.operator_menu_enum("faceblur.this_is", "person", text=f"{count(picked, 'Face')}: This Is" if picked
@@ -152,6 +164,19 @@ class FACEBLUR_PT_people(Tab, bpy.types.Panel):
         row.operator_menu_enum("faceblur.say_who", "person", text="This Is")
 
 
+def _draw_sheet(layout: bpy.types.UILayout, context: bpy.types.Context, scene: bpy.types.Scene, uid: int) -> None:
+    """A person's clearest faces, as many side by side as there is room for; below each what goes there."""
+    width = (context.region.width if context.region is not None else 300) / context.preferences.system.ui_scale
+    grid = layout.grid_flow(row_major=True, columns=max(2, int((width - 40) / _SHEET_WIDTH_PX)), align=True)
+    for pictured in find_sheet(scene, uid):
+        column = grid.column(align=True)
+        picture = find_picture(pictured.fingerprint, pictured.frame, pictured.ellipse)
+        if picture is not None:
+            column.template_icon(icon_value=picture.icon, scale=_SHEET_SCALE)
+        go = column.operator("faceblur.go_to_person_face", text=f"{pictured.frame}")
+        go.number, go.source_frame = pictured.face, pictured.frame
+
+
 def _find_active(people: Any) -> int:
     return people.persons[people.active_person].uid if 0 <= people.active_person < len(people.persons) else 0
 
@@ -167,4 +192,15 @@ def _put_picture(row: bpy.types.UILayout, shown: Shown | None, otherwise: str, s
         row.label(text="", icon=otherwise)
 
 
-CLASSES = (FACEBLUR_UL_people, FACEBLUR_UL_person_faces, FACEBLUR_PT_people)
+class FACEBLUR_MT_people(bpy.types.Menu):
+    bl_label = "People"
+
+    def draw(self, context: bpy.types.Context) -> None:
+        layout = self.layout
+        layout.prop(find_sequencer_scene(context).faceblur.people, "color_by_person")
+        layout.separator()
+        layout.operator("faceblur.load_people", icon="IMPORT")
+        layout.operator("faceblur.save_people", icon="EXPORT")
+
+
+CLASSES = (FACEBLUR_UL_people, FACEBLUR_UL_person_faces, FACEBLUR_PT_people, FACEBLUR_MT_people)

@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is looked for: faces always, number plates where that is asked for and their weights are there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+bpy = pytest.importorskip("bpy")
+
+import blender_faceblur  # noqa: E402
+from blender_faceblur.blender import detection  # noqa: E402
+from blender_faceblur.blender.cover import find_mask  # noqa: E402
+from blender_faceblur.blender.masks import read_document  # noqa: E402
+from blender_faceblur.blender.running import STATE  # noqa: E402
+from blender_faceblur.blender.ui import classes  # noqa: E402
+from blender_faceblur.core import plates  # noqa: E402
+from blender_faceblur.core.document import write_document  # noqa: E402
+from blender_faceblur.core.types import Ellipse, Evidence, FaceBlurError, Sample, Track  # noqa: E402
+from blender_faceblur.worker.protocol import AnalysisRequest, ErrorMessage, Message, Progress, Result  # noqa: E402
+
+from . import disks  # noqa: E402
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """In the worker's place: a disk is a face, and beside it is a plate. Gives the presets that were asked for."""
+    presets: list[str] = []
+
+    def answer(request: AnalysisRequest, wait_s: float | None = None) -> Iterator[Message]:
+        presets.append(request.preset)
+        yield Progress("detect", 1, 2, 1.0)
+        document = disks.build_document(Path(request.source))
+        if request.preset == plates.PRESET:
+            if "broken" in presets:
+                yield ErrorMessage("out of memory")
+                return
+            document.tracks = [Track("Face 01", [Sample(f, Ellipse(250, 120, 30, 10), Evidence.DETECTED, 0.9)
+                                                 for f in range(5, 20)])]
+            plates.make_regions(document)
+        write_document(document, Path(request.output))
+        yield Result(request.output, disks.FRAMES, 1, 0, 1.0)
+
+    monkeypatch.setattr(detection, "run_job", answer)
+    monkeypatch.setattr(detection, "check_models", lambda names: None)
+    yield presets
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Iterator[Any]:
+    bpy.ops.wm.read_factory_settings(app_template="Video_Editing")
+    blender_faceblur.register()
+    scene = bpy.context.workspace.sequencer_scene or bpy.context.scene
+    scene.render.resolution_x, scene.render.resolution_y = disks.WIDTH, disks.HEIGHT
+    scene.render.fps = 24
+    path = disks.write_film(tmp_path / "disk.mp4")
+    strip = scene.sequence_editor_create().strips.new_movie("disk", str(path), 1, 1)
+    scene.sequence_editor.active_strip = strip
+    yield scene
+    blender_faceblur.unregister()
+    STATE.problems, STATE.notes = [], []
+
+
+def list_tracks(scene: Any) -> list[tuple[str, str]]:
+    document = read_document(find_mask(scene.sequence_editor.strips["disk"]))
+    return [(track.name, track.kind) for track in document.tracks]
+
+
+def test_plates_are_looked_for_only_where_that_is_asked_for(scene: Any, asked: list[str]) -> None:
+    assert bpy.ops.faceblur.detect() == {"FINISHED"}
+    assert asked == ["balanced"] and list_tracks(scene) == [("Face 01", "face")]
+    scene.faceblur.find_plates = True
+    assert bpy.ops.faceblur.detect() == {"FINISHED"}
+    assert asked == ["balanced", "balanced", plates.PRESET]
+    assert list_tracks(scene) == [("Face 01", "face"), ("Region 01", "region")]
+    notes = find_mask(scene.sequence_editor.strips["disk"])["faceblur"]["notes"]
+    assert any("Chinese plates" in note for note in notes)
+    # Found again they do not double.
+    bpy.ops.faceblur.detect()
+    assert list_tracks(scene) == [("Face 01", "face"), ("Region 01", "region")]
+
+
+def test_where_plates_fail_nothing_seems_to_be_done(scene: Any, asked: list[str]) -> None:
+    scene.faceblur.find_plates = True
+    asked.append("broken")
+    with pytest.raises(RuntimeError, match="out of memory"):
+        bpy.ops.faceblur.detect()
+    assert find_mask(scene.sequence_editor.strips["disk"]) is None
+
+
+def test_without_weights_plates_are_refused_and_faces_are_not(
+    scene: Any, asked: list[str], monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def missing(names: list[str]) -> None:
+        raise FaceBlurError(f"{names[0]} is missing")
+
+    monkeypatch.setattr(classes, "check_models", missing)
+    monkeypatch.setattr(detection, "check_models", missing)
+    assert classes.find_plates_problem() == "lpd_yunet is missing"
+    scene.faceblur.find_plates = True
+    with pytest.raises(RuntimeError, match="lpd_yunet is missing"):
+        bpy.ops.faceblur.detect()
+    assert asked == []
+    scene.faceblur.find_plates = False
+    assert bpy.ops.faceblur.detect() == {"FINISHED"}
