@@ -27,6 +27,7 @@ from typing import Any
 from blender_faceblur import paths
 from blender_faceblur.core.types import FaceBlurError
 
+from .guide import build_guide, list_files
 from .lint import ROOT
 from .models import describe_missing, preset_models
 from .wheels import PLATFORMS, PYTHONS, Target, check_wheels, fetch_wheels, read_pins
@@ -40,6 +41,9 @@ RECOGNISER = "dlib_resnet"
 
 NEEDED = ("LICENSE", "models/models.toml", "models/LICENCES.txt")
 """Files that go along beside the code."""
+
+GUIDE = "docs"
+"""The folder of the guide's pages, see `guide`."""
 
 LARGEST_BYTES = 200_000_000
 """What Blender's extension site is said to take."""
@@ -75,6 +79,7 @@ def build_package(target: Target, output: Path, say: Callable[[str], None]) -> P
             (stage / folder).mkdir(exist_ok=True)
             for file in files:
                 shutil.copyfile(file, stage / folder / file.name)
+        build_guide(stage / GUIDE)
         for name_inside in NEEDED:
             shutil.copyfile(ROOT / name_inside, stage / name_inside)
         (stage / MANIFEST).write_text(_fill_manifest(manifest, target, stage), encoding="utf-8", newline="\n")
@@ -205,10 +210,11 @@ def _find_problems(path: Path, archive: zipfile.ZipFile) -> list[str]:
                 problems.append(f"{file} is not the file that models.toml lists")
         elif model["required"]:
             problems.append(f"{file} is missing")
-    known = {MANIFEST, *NEEDED, *wheels, *weights}
-    modules = [name for name in names if re.fullmatch(r"(?!wheels/|models/)(\w+/)*\w+\.py", name)]
+    pages = [f"{GUIDE}/{name}" for name in list_files()]
+    known = {MANIFEST, *NEEDED, *wheels, *weights, *pages}
+    modules = [name for name in names if re.fullmatch(r"(?!wheels/|models/|docs/)(\w+/)*\w+\.py", name)]
     problems += [f"{name} does not belong there" for name in names if name not in known and name not in modules]
-    problems += [f"{name} is missing" for name in (*NEEDED, "__init__.py") if name not in names]
+    problems += [f"{name} is missing" for name in (*NEEDED, *pages, "__init__.py") if name not in names]
     problems += [f"{name} is there twice" for name, same in itertools.groupby(sorted(names)) if len(list(same)) > 1]
     for name in modules:
         problems += [f"{name} imports {root}, which is not installed" for root in _list_roots(archive.read(name))

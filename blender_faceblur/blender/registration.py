@@ -11,7 +11,7 @@ from bpy.app.handlers import persistent
 from ..paths import set_user_folder
 from . import alignment, edit_masks, guard, people, review, running, settings, thumbnails
 from .command import register_command, unregister_command
-from .operators import cover, detect, draw, faces, follow, rendered, storage, tracks, verify
+from .operators import cover, detect, draw, faces, follow, guide, rendered, storage, tracks, verify
 from .operators import edit_masks as edit_masks_operators
 from .operators import export as export_operators
 from .operators import guard as guard_operators
@@ -19,7 +19,7 @@ from .operators import people as people_operators
 from .operators import review as review_operators
 from .operators import thumbnails as thumbnails_operators
 from .preferences import ROOT_PACKAGE, FACEBLUR_AP_preferences
-from .ui import behind, correct, coverage, gizmo, knowledge, masks, menu, overlay, panels
+from .ui import behind, classes, correct, coverage, gizmo, knowledge, masks, menu, overlay, panels
 from .ui import guard as guard_panel
 from .ui import people as people_panel
 from .ui import review as review_panel
@@ -42,6 +42,7 @@ _CLASSES = (
     edit_masks_operators.FACEBLUR_OT_back_from_masks,
     rendered.FACEBLUR_OT_render_to_footage,
     export_operators.FACEBLUR_OT_export_covered,
+    guide.FACEBLUR_OT_guide,
     storage.FACEBLUR_OT_forget_analyses,
     storage.FACEBLUR_OT_find_provider,
     panels.FACEBLUR_UL_faces,
@@ -58,6 +59,7 @@ _CLASSES = (
     *thumbnails_operators.CLASSES,
     *people_operators.CLASSES,
     *people_panel.CLASSES,
+    classes.FACEBLUR_PT_classes,
     review_panel.FACEBLUR_PT_review,
     *guard_panel.CLASSES,
     *gizmo.CLASSES,

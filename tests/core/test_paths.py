@@ -87,3 +87,16 @@ def test_temporary_folder_is_private(tmp_path: Path, monkeypatch: pytest.MonkeyP
     folder.chmod(0o755)
     with pytest.raises(FaceBlurError, match="open to others"):
         paths.temporary_folder()
+
+
+def test_a_page_of_the_guide_is_the_installed_one_if_there_is_one(folders: tuple[Path, Path]) -> None:
+    checkout = folders[0].parents[1] / "docs" / "editing.md"
+    checkout.parent.mkdir()
+    checkout.touch()
+    assert paths.find_page("editing") == checkout
+    installed = folders[0].parent / "docs" / "editing.html"
+    installed.parent.mkdir()
+    installed.touch()
+    assert paths.find_page("editing") == installed
+    with pytest.raises(FaceBlurError, match="The page 'people' of the guide is missing"):
+        paths.find_page("people")

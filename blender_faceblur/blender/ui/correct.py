@@ -19,6 +19,7 @@ _MOST_LEFT_OUT = 30
 
 class FACEBLUR_PT_correct(Tab, bpy.types.Panel):
     bl_label = "Correct"
+    guide = "editing#correct"
     bl_parent_id = "FACEBLUR_PT_main"
     bl_order = 2
 

@@ -15,6 +15,7 @@ _MOST_LISTED = 20
 
 class FACEBLUR_PT_guard(Tab, bpy.types.Panel):
     bl_label = "Before Rendering"
+    guide = "editing#before-and-after-rendering"
     bl_parent_id = "FACEBLUR_PT_main"
     bl_order = 6
 
@@ -42,6 +43,7 @@ class FACEBLUR_PT_guard(Tab, bpy.types.Panel):
 
 class FACEBLUR_PT_verify(Tab, bpy.types.Panel):
     bl_label = "After Rendering"
+    guide = "verifying"
     bl_parent_id = "FACEBLUR_PT_main"
     bl_options = {"DEFAULT_CLOSED"}  # noqa: RUF012  (Blender's way)
     bl_order = 7

@@ -38,6 +38,8 @@ class FACEBLUR_MT_strip(bpy.types.Menu):
         layout.separator()
         layout.operator("faceblur.go_to_face")
         layout.operator_menu_enum("faceblur.switch_faces", "action")
+        layout.separator()
+        layout.operator("faceblur.guide", icon="HELP")
 
 
 class FACEBLUR_MT_review(bpy.types.Menu):

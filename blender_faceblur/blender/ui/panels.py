@@ -6,6 +6,7 @@ from __future__ import annotations
 import math
 import textwrap
 from collections.abc import Iterable
+from typing import Any
 
 import bpy
 
@@ -103,10 +104,18 @@ class Tab:
     bl_space_type = "SEQUENCE_EDITOR"
     bl_region_type = "UI"
     bl_category = "Face Blur"
+    guide = ""
+    """The page of the guide that says more, and after # its heading."""
+
+    def draw_header_preset(self, context: bpy.types.Context) -> None:
+        panel: Any = self
+        if self.guide:
+            panel.layout.operator("faceblur.guide", text="", icon="QUESTION", emboss=False).page = self.guide
 
 
 class FACEBLUR_PT_main(Tab, bpy.types.Panel):
     bl_label = "Face Blur"
+    guide = "editing"
 
     def draw(self, context: bpy.types.Context) -> None:
         layout = self.layout

@@ -25,6 +25,7 @@ _CORNER = 0.25
 
 class FACEBLUR_PT_review(Tab, bpy.types.Panel):
     bl_label = "Review"
+    guide = "editing#review"
     bl_parent_id = "FACEBLUR_PT_main"
     bl_order = 3
 
