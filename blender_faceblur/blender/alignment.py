@@ -85,16 +85,22 @@ def _follow_edit(scene: bpy.types.Scene, depsgraph: bpy.types.Depsgraph) -> None
         bpy.app.timers.register(_align_at_rest, first_interval=_ALIGN_AFTER_S)
 
 
-def _refresh() -> None:
+def _refresh() -> float | None:
+    if bpy.app.is_job_running("RENDER"):
+        # Blender refuses meanwhile (5.2.2).
+        return _REFRESH_AFTER_S
     for scene in bpy.data.scenes:
         for _, _, mask_strip in find_pairs(scene):
             # Also where no sequencer is on the screen now.
             mask_strip.invalidate_cache("RAW")
     refresh_shown_sequencers()
+    return None
 
 
 def _align_at_rest() -> float | None:
     """Let Mask strips follow changed speeds once no tool of the editor's is in the middle of something."""
+    if bpy.app.is_job_running("RENDER"):
+        return _ALIGN_AFTER_S
     for window in bpy.context.window_manager.windows:
         if any(operator.bl_idname not in _OWN_OPERATORS for operator in window.modal_operators):
             return _ALIGN_AFTER_S

@@ -26,6 +26,7 @@ PLACES = {
 RENDER_MENU, RENDER_ANIMATION = (125, 14), (175, 59)
 EDIT_MENU, PREFERENCES, ADDONS = (79, 14), (132, 283), (40, 255)
 EDITOR_MENU, IMAGE_EDITOR, EDITOR_MODE, MASK_MENU = (27, 41), (77, 120), (83, 41), (549, 41)
+PYTHON_CONSOLE = (496, 120)
 MASK_TAB, ADD_LAYER = (665, 126), (630, 128)
 """Places in the window, which has 1600 x 900 pixels; those of the Image editor once it is 680 wide."""
 ROW = 21
@@ -480,6 +481,35 @@ def tell_corrections(story: Story) -> None:
     y = after.height / 2 - (sum(point[1] for point in points) / len(points) - 0.5) * after.width
     spot = [round(x) - 5, round(y) - 5, 10, 10]
     hand.check(find_mean(before, spot) > BLACK and find_mean(after, spot) < BLACK, "a drawn layer covers at once")
+    _cancel_a_broken_render(story)
+
+
+def _cancel_a_broken_render(story: Story) -> None:
+    """The cover switched off in renders, by Python; then Blender's own Render Animation, and Escape half way."""
+    hand = story.hand
+    for place in (EDITOR_MENU, PYTHON_CONSOLE):
+        hand.click(*place)
+        time.sleep(0.5)
+    hand.wait("the Python console", lambda s: _has_editor(s, "CONSOLE"), 5)
+    hand.move(350, 300)
+    time.sleep(0.5)
+    for line in ("s = C.workspace.sequencer_scene",
+                 "[setattr(m, 'enable', False) for t in s.sequence_editor.strips for m in getattr(t, 'modifiers', ())]",
+                 f"s.render.filepath = '{story.folder}/frames/f'; s.render.use_file_extension = True",
+                 "i = s.render.image_settings; i.media_type = 'IMAGE'; i.file_format = 'PNG'"):
+        hand.write(line)
+        hand.press("Return")
+    hand.click(*RENDER_MENU)
+    time.sleep(0.4)
+    hand.click(*RENDER_ANIMATION)
+    hand.wait("the render begins", lambda s: s["rendering"], 20)
+    hand.wait("some frames", lambda s: len(list(story.folder.glob("frames/*.png"))) > 3, 60)
+    hand.press("Escape")
+    state = hand.wait("Escape ends the render", lambda s: not s["rendering"], 20)
+    problems = state["addon"]["problems"]
+    hand.check(problems and problems[0].endswith("Its cover is switched off."), f"the guard tells: {problems}")
+    time.sleep(1.0)
+    hand.photograph("rendered-black")
 
 
 def tell_desk(story: Story) -> None:
