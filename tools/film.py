@@ -30,6 +30,14 @@ ASTRONAUT_HEAD = Ellipse(225.0, 112.0, 86.0, 108.0, 0.0)
 
 SAMPLE_RATE = 48000
 
+STRANGERS: dict[int, tuple[tuple[tuple[float, float], ...], tuple[tuple[float, float], ...]]] = {
+    10: (((-0.26, -0.40), (0.01, 0.36), (-0.15, -0.14)), ((0.08, -0.43), (-0.01, 0.12), (0.10, 0.29))),
+    12: (((-0.22, 0.12), (0.06, -0.31), (0.18, 0.52)), ((-0.02, -0.36), (0.06, -0.16), (0.14, 0.06))),
+    14: (((0.12, 0.23), (-0.46, -0.44), (0.45, -0.45)), ((-0.66, -0.01), (-0.31, 0.17), (0.68, 0.26))),
+}
+"""Faces whose features are moved so far that a recogniser takes them for other people (0.9 apart, where 0.6 is usual
+for strangers): how far, in half axes of the face, sideways and down, at three heights of its left half."""
+
 
 @dataclass(frozen=True, slots=True)
 class FaceTruth:
@@ -122,6 +130,13 @@ def _show_cut(t: float, half: float) -> Picture:
     return Picture([Placement(0, 0.45 * half, 0.55 + 0.1 * t, 0.24, 0.2)], [], 1)
 
 
+def _show_people(t: float, half: float) -> Picture:
+    """Three different people who stay where they are."""
+    faces = [Placement(face, 0.62 * half * at + 0.03 * math.sin(6 * t + at), 0.45 + 0.03 * math.cos(5 * t + at), 0.3,
+                       0.1 * math.sin(4 * t + at)) for face, at in zip(STRANGERS, (-1, 0, 1), strict=True)]
+    return Picture(faces, [])
+
+
 def _show_nobody(t: float, half: float) -> Picture:
     return Picture([], [Bar(half * (2 * t - 1), 0.2)])
 
@@ -129,7 +144,7 @@ def _show_nobody(t: float, half: float) -> Picture:
 SCENES: dict[str, Scene] = {
     "demo": _show_demo, "steady": _show_steady, "passing": _show_passing, "turning": _show_turning,
     "occluded": _show_occluded, "crossing": _show_crossing, "crowd": _show_crowd, "cut": _show_cut,
-    "nobody": _show_nobody,
+    "people": _show_people, "nobody": _show_nobody,
 }
 
 
@@ -244,6 +259,8 @@ def _load_head(face: int, halvings: int) -> tuple[NDArray[np.uint8], NDArray[np.
     import skimage.data
 
     patch = np.ascontiguousarray(skimage.data.astronaut()[..., ::-1])
+    if face in STRANGERS:
+        patch = _make_stranger(patch, face)
     y, x = np.mgrid[0:512, 0:512] + 0.5
     head = ASTRONAUT_HEAD
     distance = np.hypot((x - head.cx) / head.rx, (y - head.cy) / head.ry)
@@ -257,6 +274,24 @@ def _load_head(face: int, halvings: int) -> tuple[NDArray[np.uint8], NDArray[np.
         patch = cv2.resize(patch, (side, side), interpolation=cv2.INTER_AREA)
         matte = cv2.resize(matte, (side, side), interpolation=cv2.INTER_AREA)
     return patch, matte, 512 / side
+
+
+def _make_stranger(patch: NDArray[np.uint8], face: int) -> NDArray[np.uint8]:
+    """The astronaut with somebody else's features."""
+    import cv2
+
+    y, x = (np.mgrid[0:512, 0:512]).astype(np.float32)
+    across, down = (x - ASTRONAUT_FACE.cx) / ASTRONAUT_FACE.rx, (y - ASTRONAUT_FACE.cy) / ASTRONAUT_FACE.ry
+    columns, rows = (np.clip((across + 1) / 2, 0, 1) * 3, np.clip((down + 1) / 2, 0, 1) * 2)
+    fade = np.clip(1.9 - np.hypot(across, down), 0, 1)
+    moved = []
+    for half, sign in zip(STRANGERS[face], (-1, 1), strict=True):
+        left = np.array(half, np.float32)
+        grid = np.hstack([left, sign * left[:, ::-1]])
+        moved.append(cv2.GaussianBlur(cv2.remap(grid, columns, rows, cv2.INTER_LINEAR), (0, 0), 6) * fade)
+    found = cv2.remap(patch, x + moved[0] * ASTRONAUT_FACE.rx, y + moved[1] * ASTRONAUT_FACE.ry, cv2.INTER_LINEAR,
+                      borderMode=cv2.BORDER_REFLECT)
+    return np.asarray(found, np.uint8)
 
 
 def _mirror(face: Ellipse) -> Ellipse:

@@ -18,7 +18,7 @@ from .panels import Tab, write_lines
 class FACEBLUR_PT_classes(Tab, bpy.types.Panel):
     bl_label = "Look For"
     bl_parent_id = "FACEBLUR_PT_main"
-    bl_order = 6
+    bl_order = 8
     bl_options: ClassVar = {"DEFAULT_CLOSED"}
 
     @classmethod
