@@ -23,6 +23,8 @@ from .types import Detection, Doubt, ModelUse, SourceInfo, TrackDocument
 
 _FLOW_LONG_SIDE = 640
 _STRIDE = 32
+_DARK, _BRIGHT, _MOST_GAIN = 90.0, 220.0, 8.0
+"""Levels of the brightest hundredth of a picture: below which it is dark, and what it is made."""
 _GRADUAL_S = 0.8
 _LEAST_SEGMENT_S, _LEAST_SEGMENT_FRAMES = 4.0, 96
 
@@ -112,7 +114,7 @@ def analyse_frames(
         """Run on the frame at hand the detectors whose turn it is at that look (0: all), each once."""
         for i, ((_, size), (detector, use)) in enumerate(distinct):
             if i not in detections and number % use.each_look == 0:
-                found = detector.detect(_scale_to(scaled, size))
+                found = detector.detect(brighten(_scale_to(scaled, size), thumbnail))
                 detections[i] = _scale_detections(found, frame_size[0] / size[0], frame_size[1] / size[1])
         return merge_detections([one for found in detections.values() for one in found])
 
@@ -132,7 +134,7 @@ def analyse_frames(
             # By way of a quarter of its size, which OpenCV makes quickly.
             quarter = max(flow_size[0] // 4, THUMBNAIL[0]), max(flow_size[1] // 4, THUMBNAIL[1])
             thumbnail = _reduce(_reduce(small, quarter), THUMBNAIL)
-            grey = np.asarray(cv2.cvtColor(small, cv2.COLOR_BGR2GRAY), np.uint8)
+            grey = np.asarray(cv2.cvtColor(brighten(small, thumbnail), cv2.COLOR_BGR2GRAY), np.uint8)
         cut, mixed = cuts.look(thumbnail)
         hits = None
         if first or cut:
@@ -166,6 +168,21 @@ def _reduce(picture: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uin
     smooth = picture.shape[1] < 2 * size[0] and picture.shape[0] < 2 * size[1]
     reduced = cv2.resize(picture, size, interpolation=cv2.INTER_LINEAR if smooth else cv2.INTER_AREA)
     return np.asarray(reduced, np.uint8)
+
+
+def brighten(picture: NDArray[np.uint8], thumbnail: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The picture as detectors should see it: a very dark one has its levels stretched and its noise smoothed.
+
+    Noise is averaged out in the thumbnail, which therefore says how dark it is.
+    """
+    import cv2
+
+    low, high = np.percentile(thumbnail, (1, 99))
+    if high >= _DARK:
+        return picture
+    gain = min(_MOST_GAIN, _BRIGHT / max(high - low, 1.0))
+    stretched = np.clip((np.arange(256) - low) * gain, 0, 255).astype(np.uint8)
+    return np.asarray(cv2.LUT(cv2.GaussianBlur(picture, (0, 0), 1.0), stretched), np.uint8)
 
 
 def _turn_back(record: FrameRecord, upright_turn: int, stored_size: tuple[int, int]) -> FrameRecord:

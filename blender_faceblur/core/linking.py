@@ -22,7 +22,7 @@ _JOIN_GAP_S = 1.0
 _JOIN_SIZES, _JOIN_RATIO = 0.8, 1.8
 _HIDDEN_S, _HIDDEN_SIZES, _HIDDEN_RATIO = 3.0, 0.6, 1.4
 """For how long a face may be hidden, how far from where its speed takes it, and how much larger, it comes back."""
-_SURE, _SUSTAINED_HITS, _LEAST_HITS, _SUSTAINED_SHARE = 0.72, 8, 3, 0.4
+_SURE, _SUSTAINED_HITS, _LEAST_HITS, _SUSTAINED_SHARE = 0.72, 6, 3, 0.4
 _SUSTAINED_CONFIDENCE, _SUSTAINED_PER_SIZE = 0.24, 0.2
 _PICTURE_WEAK = 0.35
 _LIKELY_SIZE = 0.12

@@ -236,3 +236,26 @@ def test_after_a_cut_all_detectors_look() -> None:
 def test_looks_come_by_time_not_by_frames() -> None:
     assert [find_stride(0.125, rate) for rate in (10, 15, 23.976, 25, 30, 60)] == [1, 1, 3, 3, 3, 7]
     assert find_stride(0.0, 60) == 1
+
+
+def test_dark_pictures_are_stretched_and_smoothed_for_the_detectors() -> None:
+    light = make_frame(0)
+    noise = np.random.default_rng(1).normal(0, 6, light.shape)
+    dark = np.clip(light * 0.2 + noise, 0, 255).astype(np.uint8)
+
+    class Watcher:
+        def __init__(self) -> None:
+            self.seen: list[np.ndarray] = []
+
+        def detect(self, image_bgr: np.ndarray) -> list[Detection]:
+            self.seen.append(image_bgr.copy())
+            return []
+
+    watcher, use = Watcher(), DetectorUse("oracle", 640, 0.2)
+    list(analyse_frames(enumerate([light, dark]), SIZE, 25, [(watcher, use)], 0.5))
+    as_it_was, stretched = watcher.seen
+    np.testing.assert_array_equal(as_it_was, light)
+    contrast, before = stretched.astype(float).std(), dark.astype(float).std()
+    assert contrast > 2 * before
+    grain = float(np.abs(np.diff(stretched.astype(float), axis=1)).mean()) / contrast
+    assert grain < 0.7 * float(np.abs(np.diff(dark.astype(float), axis=1)).mean()) / before
