@@ -173,13 +173,17 @@ def _compare(mask: bpy.types.Mask) -> dict[str, _Found | None]:
         return found
     # Where the opacity is keyed as it was written, a layer has to be looked at only where it covers.
     everywhere = [name for name, layer in watched.items() if not written[name].has_own_opacity(mask, layer)]
-    begins: dict[int, list[str]] = {}
-    for name in watched:
-        for start, stop in [(0, mask.frame_end - mask.frame_start)] if name in everywhere else written[name].spans:
-            begins.setdefault(start, []).append(name)
-            begins.setdefault(~stop, []).append(name)
     looked: dict[str, None] = {}
     with open_keying_scene(mask) as scene:
+        straight = [name for name, layer in watched.items() if name not in everywhere and _is_straight(layer)]
+        same = _list_same(scene, mask, {name: written[name] for name in straight})
+        begins: dict[int, list[str]] = {}
+        for name in watched:
+            if name in same:
+                continue
+            for start, stop in [(0, mask.frame_end - mask.frame_start)] if name in everywhere else written[name].spans:
+                begins.setdefault(start, []).append(name)
+                begins.setdefault(~stop, []).append(name)
         for frame in range(mask.frame_end - mask.frame_start):
             for name in begins.get(~frame, ()):
                 looked.pop(name, None)
@@ -202,6 +206,56 @@ def _compare(mask: bpy.types.Mask) -> dict[str, _Found | None]:
                 assert at is not None
                 at[frame] = seen
     return found
+
+
+def _is_straight(layer: bpy.types.MaskLayer) -> bool:
+    """Whether all of a layer's points move straight from one of its shape keys to the next."""
+    return all(point.handle_left_type == point.handle_right_type == "FREE" and point.parent.id is None
+               for point in layer.splines[0].points)
+
+
+def _list_same(scene: bpy.types.Scene, mask: bpy.types.Mask, written: dict[str, _Written]) -> set[str]:
+    """The names of the layers that are as written wherever they cover: they are so where either has a key or an end,
+    and between these both move straight.
+
+    Blender lists no shape keys; its own jump from key to key leads to each of the active layer's (5.0.1, 5.2.3).
+    """
+    active, first, end = mask.layers.active, mask.frame_start, mask.frame_end
+    # Something to arrive at after the last key: Blender prints where there is none.
+    scene["end"] = 0.0
+    scene.keyframe_insert('["end"]', frame=end)
+    same = set()
+    WRITING.add(mask.name)
+    try:
+        for name, own in written.items():
+            mask.layers.active = mask.layers[name]
+            if not _has_moved(scene, mask.layers[name], own, first, end):
+                same.add(name)
+    finally:
+        WRITING.discard(mask.name)
+    mask.layers.active = active
+    bpy.data.actions.remove(scene.animation_data.action)
+    return same
+
+
+def _has_moved(scene: bpy.types.Scene, layer: bpy.types.MaskLayer, own: _Written, first: int, end: int) -> bool:
+    """Whether the active layer differs at a key or an end of a span; also where that cannot be told."""
+    scene.frame_current = first - 1
+    left = own.list_bends()
+    while True:
+        if bpy.ops.screen.keyframe_jump(next=True) != {"FINISHED"}:
+            return True
+        if scene.frame_current >= end:
+            break
+        bpy.context.view_layer.update()
+        left.discard(scene.frame_current - first)
+        if own.differs(layer, scene.frame_current - first):
+            return True
+    for frame in left:
+        scene.frame_set(first + frame)
+        if own.differs(layer, frame):
+            return True
+    return False
 
 
 def _fit_ellipse(layer: bpy.types.MaskLayer, size: tuple[int, int], unit_px: float) -> Ellipse | None:
@@ -258,6 +312,11 @@ class _Written:
         self.spans = list(zip(spans[::2], spans[1::2], strict=True))
         self._least = _SEEN_PX / unit_px
         self._seen = np.zeros((3, len(CORNERS), 2), np.float32)
+
+    def list_bends(self) -> set[int]:
+        """The frames where it covers that have a key, and the first and last of each span."""
+        keys = {frame for frame in self._frames if any(start <= frame < stop for start, stop in self.spans)}
+        return keys | {frame for start, stop in self.spans for frame in (start, stop - 1)}
 
     def has_own_opacity(self, mask: bpy.types.Mask, layer: bpy.types.MaskLayer) -> bool:
         """Whether the layer's opacity is keyed just as it was written."""

@@ -84,6 +84,27 @@ def test_it_is_still_untouched_after_saving_and_opening(mask: Any, tmp_path: Pat
     assert list_corrected(bpy.data.masks[name]) == []
 
 
+def test_only_frames_with_keys_are_looked_at(mask: Any) -> None:
+    """A film of 20 minutes has 30000 others."""
+    seen: list[int] = []
+    actions = len(bpy.data.actions)
+
+    def note(scene: Any, _: Any = None) -> None:
+        seen.append(scene.frame_current)
+
+    bpy.app.handlers.frame_change_post.append(note)
+    bpy.app.handlers.depsgraph_update_post.append(note)
+    try:
+        assert list_corrected(mask) == []
+    finally:
+        bpy.app.handlers.frame_change_post.remove(note)
+        bpy.app.handlers.depsgraph_update_post.remove(note)
+    keys = {mask.frame_start + round(frame) for face in mask[MARK]["faces"].values()
+            for frame in list(face["keys"])[::6]}
+    assert len(set(seen) - keys) < 6 and len(keys) < 15
+    assert len(bpy.data.actions) == actions
+
+
 def move_one_point(mask: Any) -> None:
     with open_keying_scene(mask) as scene:
         point = mask.layers["Face 02"].splines[0].points[2]
