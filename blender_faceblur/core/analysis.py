@@ -18,7 +18,7 @@ from .linking import link_tracks
 from .merging import Hit, merge_detections
 from .rows import RowTable, Segment
 from .settings import DetectorUse, Preset
-from .shots import THUMBNAIL, CutFinder, find_shots
+from .shots import THUMBNAIL, CutFinder, drop_hasty, find_shots
 from .types import Detection, Doubt, ModelUse, SourceInfo, TrackDocument
 
 _FLOW_LONG_SIDE = 640
@@ -215,7 +215,7 @@ def build_document(
     """Everything that follows from the records; takes seconds for an hour of film and no pictures."""
     rate = float(source.frame_rate)
     window = max(3, round(_GRADUAL_S * rate))
-    shots = find_shots(source.frame_count, sorted(table.cuts), sorted(table.mixing), window)
+    shots = find_shots(source.frame_count, drop_hasty(table.cuts, rate), sorted(table.mixing), window)
     linked = link_tracks(
         table, source.frame_count, (source.width, source.height), rate, preset.strong, preset.cover_doubts)
     whole = (0.0, 0.0, float(source.width), float(source.height))

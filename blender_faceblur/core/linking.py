@@ -15,6 +15,7 @@ from .doubts import find_doubts
 from .filling import HOLD_S, LEAVING_S, fill_path, split_at_gaps
 from .geometry import Array, areas, centre_of, overlaps, shares_of_smaller, size_of
 from .rows import FacePath, RowTable
+from .shots import drop_hasty
 from .types import Doubt, Sample, Track
 
 _SAME_FACE = 0.4
@@ -42,7 +43,7 @@ def link_tracks(
     cover_doubts: bool,
 ) -> Linked:
     """Tracks over frames 0..frame_count and doubts from all rows. `strong`: see `settings.Preset`."""
-    cuts = sorted(table.cuts)
+    cuts = drop_hasty(table.cuts, frame_rate)
     paths = _join_segments(table.chains())
     paths = _join_met(paths, table.joins)
     paths = _join_fragments(paths, cuts, frame_rate)

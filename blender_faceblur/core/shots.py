@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import itertools
 from collections import deque
+from collections.abc import Iterable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +25,7 @@ _USUAL_CONTRAST, _LEAST_SHARE = 40.0, 0.3
 _BLACK_LEVEL, _LEAST_SEEN = 10.0, 0.25
 _USUAL_FRAMES = 12
 _MIX_LEVELS, _MIX_REST = 20.0, 0.2
+_HASTY_S = 0.15
 
 
 class CutFinder:
@@ -75,6 +77,18 @@ def _likeness(first: NDArray[np.float32], second: NDArray[np.float32]) -> float:
     one, two = first.mean(axis=1), second.mean(axis=1)
     one, two = one - one.mean(), two - two.mean()
     return float(one @ two) / max(float(np.sqrt((one @ one) * (two @ two))), 1e-6)
+
+
+def drop_hasty(cuts: Iterable[int], frame_rate: float) -> list[int]:
+    """The cuts without those that follow each other within moments, sorted.
+
+    Nobody cuts like that; a large thing that moves fast through a dark picture looks like it. Where it was a flash
+    after all, faces are only covered for a moment longer.
+    """
+    found = sorted(cuts)
+    apart = max(2, round(_HASTY_S * frame_rate))
+    return [cut for i, cut in enumerate(found)
+            if (i == 0 or cut - found[i - 1] > apart) and (i + 1 == len(found) or found[i + 1] - cut > apart)]
 
 
 def find_shots(frame_count: int, cuts: list[int], mixing: list[int], window_frames: int) -> list[Shot]:

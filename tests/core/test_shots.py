@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from blender_faceblur.core.shots import CutFinder, find_shots
+from blender_faceblur.core.shots import CutFinder, drop_hasty, find_shots
 from blender_faceblur.core.types import Shot
 
 
@@ -58,3 +58,9 @@ def test_a_dissolve_is_told() -> None:
 def test_shots_cover_all_frames() -> None:
     assert find_shots(100, [40, 70], [], 20) == [Shot(0, 40), Shot(40, 70), Shot(70, 100)]
     assert find_shots(1, [], [], 20) == [Shot(0, 1)]
+
+
+def test_cuts_in_quick_succession_are_none() -> None:
+    assert drop_hasty({20, 45, 46, 47, 48, 82, 116, 118}, 30) == [20, 82]
+    assert drop_hasty([10, 16], 30) == [10, 16]
+    assert drop_hasty([], 25) == []
