@@ -46,6 +46,8 @@ _KINDS = (
     _Kind("mixed", "gradual transition", 0.6, "Does a face show that fades in or out?"),
     _Kind("unseen", "covered by following only", 0.55, "Is the cover still on the face?"),
     _Kind("fast", "moves fast", 0.5, "Does the cover keep up with the face?"),
+    _Kind("jumps", "jumps for a moment", 0.5, "Is the cover on the face throughout?"),
+    _Kind("disagree", "found by one detector only", 0.45, "Is it the face here, and all of it?"),
     _Kind(_LOST, "not found again", 0.7, "Is it a face?"),
     _Kind("lone", "large, and found by one", 0.2, "Is it a face?"),
     _Kind(_WEAK, "found weakly", 0.1, "Is it a face?"),

@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from blender_faceblur.core.doubts import BEGINS, ENDS, FAST, ONE_VOICE
+from blender_faceblur.core.doubts import BEGINS, DISAGREE, ENDS, FAST, JUMPS, ONE_VOICE
 from blender_faceblur.core.following import FrameRecord, Row
 from blender_faceblur.core.linking import Linked, link_tracks
 from blender_faceblur.core.rows import RowTable, Segment
@@ -228,3 +228,22 @@ def test_a_large_face_that_one_detector_of_several_finds_is_told() -> None:
     assert list_reasons(link(rows, 30)) == []
     rows = {f: [*row, make_row(1, (800, 100, 850, 165), voices=2)] for f, row in rows.items()}
     assert list_reasons(link(rows, 30)) == [("Face 01", ONE_VOICE)]
+
+
+@pytest.mark.parametrize("other", [(620, 300, 670, 365), (585, 280, 665, 385)])
+def test_a_face_that_jumps_for_a_frame_is_told(other: tuple[float, float, float, float]) -> None:
+    rows = {f: [make_row(0, (600, 300, 650, 365))] for f in range(30)}
+    rows[15] = [make_row(0, other)]
+    linked = link(rows, 30)
+    assert list_reasons(linked) == [("Face 01", JUMPS)]
+    assert (linked.doubts[0].start, linked.doubts[0].stop) == (14, 17)
+    assert list_reasons(link(rows, 30, cuts=(16,))) == []
+
+
+def test_a_stretch_in_which_one_detector_alone_finds_a_face_is_told() -> None:
+    rows = {f: [make_row(0, (600, 300, 650, 365), voices=1 if 30 <= f < 45 else 2)] for f in range(80)}
+    linked = link(rows, 80)
+    assert [(d.track, d.reason, d.start, d.stop) for d in linked.doubts] == [("Face 01", DISAGREE, 30, 45)]
+    for lonely in (range(30, 40), range(20, 70)):
+        rows = {f: [make_row(0, (600, 300, 650, 365), voices=1 if f in lonely else 2)] for f in range(80)}
+        assert list_reasons(link(rows, 80)) == []

@@ -164,3 +164,11 @@ def test_the_clearest_frame_is_large_sure_and_whole() -> None:
                Sample(3, Ellipse(300, 200, 62, 62), Evidence.DETECTED, 0.3),
                Sample(4, Ellipse(0, 200, 80, 80), Evidence.DETECTED, 0.9)]
     assert review.find_clearest(samples, (640, 480)).source_frame == 1
+
+
+@pytest.mark.parametrize("reason", [doubts.UNSEEN, doubts.BEGINS, doubts.ENDS, doubts.ONE_VOICE, doubts.FAST,
+                                    doubts.DISAGREE, doubts.JUMPS])
+def test_every_reason_has_a_question_of_its_own(reason: str, document: TrackDocument) -> None:
+    document.doubts = [doubt_about(document.tracks[0], reason, 20, 30)]
+    place, = (d for d in review.list_doubts(document) if d.covered)
+    assert place.sentence.endswith("?") and not place.key.startswith("other ") and place.risk > 0
