@@ -121,6 +121,11 @@ class Find:
         """The confidence of the second surest detector, 0 where only one found it."""
         return sorted(value for _, value in self.confidences)[-2] if len(self.confidences) > 1 else 0.0
 
+    @property
+    def hints(self) -> bool:
+        """Whether it can be told as a doubt, if not as a leak."""
+        return _is_found(self, _HINT_BOTH, _HINT_ALONE)
+
 
 @dataclass(slots=True)
 class Finding:
@@ -419,7 +424,7 @@ class Judge:
             chain.kept = chain.kept or kept
             if _rank(find) > best:
                 chain.worst = frame
-                if _is_found(find, _HINT_BOTH, _HINT_ALONE):
+                if find.hints:
                     chain.picture = draw(find.box)
             curious = curious or (not kept and _is_found(find, _BOTH, _ALONE))
         return curious
@@ -449,7 +454,7 @@ class Judge:
         sure = [look for look, _, find, _ in chain.hits if _is_found(find, _BOTH, _ALONE)]
         if _has_neighbours(sure) or (sure and self._single):
             return LEAK
-        hints = [look for look, _, find, _ in chain.hits if _is_found(find, _HINT_BOTH, _HINT_ALONE)]
+        hints = [look for look, _, find, _ in chain.hits if find.hints]
         return DOUBT if sure or _has_neighbours(hints) or (hints and self._single) else ""
 
 

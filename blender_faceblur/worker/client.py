@@ -124,7 +124,7 @@ def run_thumbnails(
 def build_verify_request(
     source: Path, film: Path, tracks: Path, output: Path, samples_across: float = 6.0, every: int = 3, *,
     shown: Sequence[tuple[int, int, int]] = (), place: Sequence[float] = (), files: Sequence[str] = (),
-    frame_rate: Fraction | None = None, provider: str = "auto",
+    frame_rate: Fraction | None = None, provider: str = "auto", processes: int = 0,
 ) -> VerifyRequest:
     """A request to compare a finished film with its source; see `protocol.VerifyRequest`.
 
@@ -133,7 +133,7 @@ def build_verify_request(
     rate = [] if frame_rate is None else [frame_rate.numerator, frame_rate.denominator]
     return VerifyRequest(str(source.resolve()), str(film.resolve()), str(tracks.resolve()), str(output.resolve()),
                          _list_folders(), samples_across, every, [list(run) for run in shown], list(place),
-                         list(files), rate, provider)
+                         list(files), rate, provider, processes)
 
 
 def build_embed_request(

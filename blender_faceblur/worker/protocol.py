@@ -97,6 +97,8 @@ class VerifyRequest:
     `every`: the detectors look at each frame of the film that is a multiple of it. `samples_across` is the effect's.
     `shown` says which source frames the film shows, runs of [film frame, source frame, length]; nothing: all, in
     order. `place` is the 2 x 3 matrix, row by row, from the source's pixels to the film's; nothing: the same pixels.
+    `processes` 0 leaves their number to the child. With `part`, the first frame of the film and the one after the last,
+    only what is seen in these frames is written to `output`.
     """
 
     source: str
@@ -111,6 +113,8 @@ class VerifyRequest:
     files: list[str] = field(default_factory=list)
     frame_rate: list[int] = field(default_factory=list)
     provider: str = "auto"
+    processes: int = 0
+    part: list[int] = field(default_factory=list)
     protocol: int = PROTOCOL
 
 
@@ -307,7 +311,7 @@ _KINDS: dict[str, type] = {
 }
 _NAMES = {kind: name for name, kind in _KINDS.items()}
 _REQUESTS = (AnalysisRequest, SegmentRequest, ProbeRequest, FollowRequest, EmbedRequest, ReferenceRequest,
-             ThumbnailsRequest)
+             ThumbnailsRequest, VerifyRequest)
 
 M = TypeVar("M")
 

@@ -17,13 +17,15 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from blender_faceblur.core import editing
+from blender_faceblur.core import analysis, editing
 from blender_faceblur.core.document import read_document, write_document
-from blender_faceblur.core.types import Ellipse, Evidence, Sample, Track, TrackDocument
-from blender_faceblur.core.verifying import Verification, from_json
+from blender_faceblur.core.types import Ellipse, Evidence, FaceBlurError, Sample, Track, TrackDocument
+from blender_faceblur.core.verifying import Find, Place, Shown, Verification, from_json
 from blender_faceblur.sources import open_source
 from blender_faceblur.worker.client import build_verify_request, run_job
-from blender_faceblur.worker.protocol import ErrorMessage, Progress, Verified
+from blender_faceblur.worker.compare import Seen, from_text, to_text
+from blender_faceblur.worker.protocol import ErrorMessage, Progress, Running, Verified
+from blender_faceblur.worker.verify import verify as verify_film
 from tools.film import FaceTruth, draw_frame, write_film
 
 pytest.importorskip("skimage", reason="scikit-image has the astronaut")
@@ -176,6 +178,45 @@ def test_a_timeline_shows_a_part_of_the_source_scaled(tmp_path: Path) -> None:
     verification = verify(film, shown, tracks, 18, shown=[(2, 6, 8)], place=(1.5, 0.0, 0.0, 0.0, 1.5, 0.0))
     assert tell_leaks(verification) == [("Face 00", 6, 8)] and verification.compared == 8
     assert verification.problems == []
+
+
+@pytest.mark.parametrize("late", [0, 1])
+def test_the_number_of_processes_makes_no_difference(
+    late: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A leak and a face that nobody expected lie across the borders, and pictures that come late, on a timeline."""
+    monkeypatch.setattr(analysis, "_LEAST_SEGMENT_S", 0.1)
+    monkeypatch.setattr(analysis, "_LEAST_SEGMENT_FRAMES", 2)
+    film, tracks, truth = make_scene(tmp_path, "crossing")
+    document = read_document(tracks)
+    document.tracks.pop(0)
+    write_document(document, tracks)
+    output = cover(film, tmp_path / "out.mp4", truth, lambda frame, face: face == 0 or 4 < frame < 9, late=late)
+    more: dict[str, Any] = {"shown": [(2, 0, 7), (11, 9, 6)], "place": (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)} if late else {}
+    found = []
+    for processes in (1, 3):
+        told: list[Any] = []
+        verify_film(build_verify_request(film, output, tracks, tmp_path / "v.json", every=2, processes=processes,
+                                         **more), told.append)
+        found.append(from_json((tmp_path / "v.json").read_text(encoding="utf-8")))
+        found[-1].seconds = 0.0
+        assert [type(message) for message in told].count(Running) == 1
+    assert found[0] == found[1]
+    assert found[0].frames == (13 if late else FRAMES)
+    assert {leak.track for leak in found[0].leaks} == (set() if late else {"", "Face 01"})
+    assert any("not in step" in text for text in found[0].problems) == bool(late)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["crossing.mp4", "out.mp4", "tracks.json", "v.json"]
+
+
+def test_what_a_process_writes_is_read_again() -> None:
+    face = Place("Face 01", Ellipse(1 / 3, 2.0, 3.0, 4.0, 0.1))
+    find = Find((1.5, 2.0, 1 / 7, 4.0), (("yunet_n", 0.3),))
+    seen = Seen(7, True, False, 3, 1, [(face, Shown(0.5, 1.0, 0.1), b"picture")], [(find, Shown(1, 1), "kept", b"")],
+                {"Face 01": b"face"})
+    assert from_text(to_text(seen)) == seen and from_text(to_text(Seen(8))) == Seen(8)
+    for line in ("", "[]", "{}", "[1,2,3,4,5,6,7,8]"):
+        with pytest.raises(FaceBlurError):
+            from_text(line)
 
 
 def test_another_source_is_refused(tmp_path: Path) -> None:

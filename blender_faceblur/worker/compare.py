@@ -1,0 +1,259 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Look at a part of a finished film beside its source: what one process of a verification sees, frame by frame.
+
+A frame's `Seen` depends on no other part, so that films are judged the same however many processes look at them.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from collections.abc import Iterator
+from dataclasses import astuple, dataclass, field
+from functools import partial
+
+import numpy as np
+
+from ..core.analysis import detector_size
+from ..core.geometry import Array, overlaps
+from ..core.merging import merge_detections
+from ..core.obscuring import Picture, draw_face, draw_place
+from ..core.review import find_clearest, list_doubts
+from ..core.settings import DetectorUse
+from ..core.types import Box, Detection, Ellipse, FaceBlurError, TrackDocument
+from ..core.verifying import (
+    Find,
+    Judge,
+    Place,
+    Shown,
+    StepWatch,
+    find_block_px,
+    find_kept,
+    fit_matrix,
+    is_on,
+    list_places,
+    measure_shown,
+)
+from ..detectors.looks import ManyLooks
+from ..sources import FrameSource
+from .protocol import VerifyRequest
+
+_AHEAD = 60
+"""Frames that are rather read over than jumped over."""
+
+_SAME = 0.4
+_FIND_BLOCKS = 4.0
+
+
+@dataclass(slots=True)
+class Seen:
+    """What was seen in one frame of the film. `faces` are those that are not clearly covered, and `finds` all that was
+    found by looking for others, None where nobody looked; each with a picture or nothing. `clearest`: pictures of the
+    source's faces by track.
+    """
+
+    frame: int
+    late: bool = False
+    foreign: bool = False
+    covered: int = 0
+    flat: int = 0
+    """Of those that are covered."""
+    faces: list[tuple[Place, Shown, bytes]] = field(default_factory=list)
+    finds: list[tuple[Find, Shown, str, bytes]] | None = None
+    clearest: dict[str, bytes] = field(default_factory=dict)
+
+
+def to_text(seen: Seen) -> str:
+    """One line of JSON, line feed included."""
+    faces = [[place.track, astuple(place.ellipse), astuple(shown), _encode(picture)]
+             for place, shown, picture in seen.faces]
+    finds = None if seen.finds is None else [[find.box, find.confidences, astuple(shown), kept, _encode(picture)]
+                                             for find, shown, kept, picture in seen.finds]
+    clearest = {name: _encode(picture) for name, picture in seen.clearest.items()}
+    return json.dumps([seen.frame, seen.late, seen.foreign, seen.covered, seen.flat, faces, finds, clearest],
+                      separators=(",", ":"), allow_nan=False) + "\n"
+
+
+def from_text(line: str) -> Seen:
+    """What `to_text` wrote. Raises FaceBlurError."""
+    try:
+        frame, late, foreign, covered, flat, faces, finds, clearest = json.loads(line)
+        return Seen(
+            frame, late, foreign, covered, flat,
+            [(Place(track, Ellipse(*ellipse)), Shown(*shown), base64.b64decode(picture, validate=True))
+             for track, ellipse, shown, picture in faces],
+            None if finds is None else [
+                (Find(tuple(box), tuple((name, value) for name, value in confidences)), Shown(*shown), kept,
+                 base64.b64decode(picture, validate=True)) for box, confidences, shown, kept, picture in finds],
+            {name: base64.b64decode(picture, validate=True) for name, picture in clearest.items()})
+    except (ValueError, TypeError, AttributeError, binascii.Error) as error:
+        raise FaceBlurError(f"A process of the verification has written something else: {error}.") from error
+
+
+def _encode(picture: bytes) -> str:
+    return base64.b64encode(picture).decode("ascii")
+
+
+def compare(request: VerifyRequest, document: TrackDocument, source: FrameSource, film: FrameSource, looks: Looks,
+            start: int, stop: int) -> Iterator[Seen]:
+    """What is seen in each frame start..stop of the film that shows the source, in order."""
+    import cv2
+
+    chosen = {doubt.track for doubt in list_doubts(document) if doubt.verdict and not doubt.covered}
+    places = list_places(document, chosen.__contains__)
+    block_px = find_block_px(document, request.samples_across)
+    # Of the part: it knows which pictures may be wanted, and when to look twice.
+    judge = Judge(single=film.info.frame_count == 1)
+    watch = StepWatch(document.expansion)
+    matrix = fit_matrix(request.place) if request.place else None
+    originals = _Originals(source)
+    clearest: dict[int, list[tuple[str, Ellipse]]] = {}
+    for track in (track for track in document.tracks if track.samples):
+        sample = find_clearest(track.samples, (source.info.width, source.info.height))
+        clearest.setdefault(sample.source_frame, []).append((track.name, sample.ellipse))
+    shown_frames = find_shown_frames(request.shown, film.info.frame_count)
+    own = [frame for frame in shown_frames if start <= frame < stop]
+    # Frames are compared with those before them.
+    before = max((frame for frame in shown_frames if frame < start), default=start)
+    first = min(shown_frames, default=0) // request.every
+    again = False
+    for frame, shown_picture in film.frames(before, own[-1] + 1) if own else ():
+        source_frame = shown_frames.get(frame)
+        if source_frame is None:
+            continue
+        original = originals.read(source_frame)
+        picture = shown_picture if matrix is None else _lay_back(shown_picture, matrix, original.shape)
+        grey, other = (np.asarray(cv2.cvtColor(p, cv2.COLOR_BGR2GRAY), np.uint8) for p in (original, picture))
+        here = places.get(source_frame, [])
+        watch.look(frame, grey, other, here)
+        if frame < start:
+            continue
+        seen = Seen(frame, watch.late[-1:] == [frame], watch.foreign[-1:] == [frame])
+        for name, ellipse in clearest.get(source_frame, []):
+            seen.clearest[name] = draw_face(original, ellipse)
+        leaking = []
+        for place in here:
+            if not place.kept:
+                smaller = 2 * min(place.ellipse.rx, place.ellipse.ry)
+                shown = measure_shown(grey, other, place.ellipse, max(block_px, smaller / request.samples_across))
+                if shown is None:
+                    continue
+                if not shown.leaks and not shown.doubtful:
+                    seen.covered += 1
+                    seen.flat += shown.flat
+                    continue
+                drawn: list[bytes] = []
+                judge.add_face(frame, place, shown, partial(_keep, drawn, picture, _box_of(place.ellipse)))
+                seen.faces.append((place, shown, drawn[0] if drawn else b""))
+                leaking += [place] if shown.leaks else []
+        if frame % request.every == 0 or again:
+            finds = _find(looks, frame // request.every - first, grey, other, picture, here, leaking)
+            again = judge.add_look(frame, finds, lambda box: b"") and frame % request.every == 0
+            seen.finds = [(find, shown, kept, draw_place(picture, find.box) if find.hints else b"")
+                          for find, shown, kept in finds]
+        yield seen
+
+
+def _keep(drawn: list[bytes], picture: Picture, box: Box) -> bytes:
+    drawn.append(draw_place(picture, box))
+    return drawn[0]
+
+
+def find_shown_frames(shown: list[list[int]], frame_count: int) -> dict[int, int]:
+    """The film's frames that show the source, and which source frame. Raises FaceBlurError for what is not there."""
+    if not shown:
+        return {frame: frame for frame in range(frame_count)}
+    for run in shown:
+        if len(run) != 3 or min(run) < 0 or run[0] + run[2] > frame_count:
+            raise FaceBlurError("The frames that the film is said to show are not in it.")
+    return dict(sorted((run[0] + i, run[1] + i) for run in shown for i in range(run[2])))
+
+
+class _Originals:
+    """The source's pictures, cheapest when asked for in order."""
+
+    def __init__(self, source: FrameSource) -> None:
+        self._source = source
+        self._frames: Iterator[tuple[int, Picture]] = iter(())
+        self._at = -1 - _AHEAD
+        self._picture: Picture | None = None
+
+    def read(self, source_frame: int) -> Picture:
+        if not self._at <= source_frame <= self._at + _AHEAD:
+            count = self._source.info.frame_count
+            if source_frame >= count:
+                raise FaceBlurError(f"{self._source.info.file_name} has no frame {source_frame}.")
+            self._frames = self._source.frames(source_frame, count)
+            self._picture = None
+        while self._picture is None or self._at < source_frame:
+            self._at, self._picture = next(self._frames)
+        return self._picture
+
+
+def _lay_back(picture: Picture, matrix: Array, shape: tuple[int, ...]) -> Picture:
+    """The film's picture where the source's lies, in the source's pixels."""
+    import cv2
+
+    # OpenCV puts pixel centres at whole numbers, we put corners there.
+    shifted = matrix.copy()
+    shifted[:, 2] += matrix[:, :2] @ (0.5, 0.5) - 0.5
+    return np.asarray(cv2.warpAffine(picture, shifted, (shape[1], shape[0]),
+                                     flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP), np.uint8)
+
+
+class Looks:
+    """The detectors, with the sizes of picture that each wants, for upright pictures."""
+
+    def __init__(self, looks: list[tuple[ManyLooks, DetectorUse]], upright_turn: int) -> None:
+        self._looks, self._turn = looks, upright_turn
+
+    def detect(self, picture: Picture, number: int) -> list[Detection]:
+        """All that is found, not merged, in the picture's own pixels. Some detectors rest in looks of odd numbers."""
+        import cv2
+
+        turn = {90: cv2.ROTATE_90_CLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_COUNTERCLOCKWISE}.get(self._turn)
+        upright = picture if turn is None else np.asarray(cv2.rotate(picture, turn), np.uint8)
+        frame_size = upright.shape[1], upright.shape[0]
+        found = []
+        for looks, use in self._looks:
+            if number % use.each_look:
+                continue
+            size = detector_size(frame_size, use.long_side)
+            small = upright if size == frame_size else np.asarray(
+                cv2.resize(upright, size, interpolation=cv2.INTER_AREA), np.uint8)
+            x, y = frame_size[0] / size[0], frame_size[1] / size[1]
+            found += [Detection(self._turn_back((d.box[0] * x, d.box[1] * y, d.box[2] * x, d.box[3] * y), picture),
+                                d.confidence, d.detector) for d in looks.detect(small)]
+        return found
+
+    def _turn_back(self, box: Box, picture: Picture) -> Box:
+        height, width = picture.shape[:2]
+        x1, y1, x2, y2 = box
+        return {90: (y1, height - x2, y2, height - x1), 180: (width - x2, height - y2, width - x1, height - y1),
+                270: (width - y2, x1, width - y1, x2)}.get(self._turn, box)
+
+
+def _find(looks: Looks, number: int, source: Picture, film: Picture, picture: Picture, places: list[Place],
+          leaking: list[Place]) -> list[tuple[Find, Shown, str]]:
+    """What the detectors find in the film's picture over pixels that show the source (both grey), but on `leaking`."""
+    detections = looks.detect(picture, number)
+    boxes = np.array([d.box for d in detections], float).reshape(-1, 4)
+    finds = []
+    for hit in merge_detections(detections):
+        same = overlaps(hit.box[None], boxes)[0] >= _SAME
+        best: dict[str, float] = {}
+        for detection, here in zip(detections, same, strict=True):
+            if here:
+                best[detection.detector] = max(best.get(detection.detector, 0.0), detection.confidence)
+        box: Box = tuple(hit.box.tolist())
+        ellipse = Ellipse.inscribed(box)
+        shown = measure_shown(source, film, ellipse, 2 * min(ellipse.rx, ellipse.ry) / _FIND_BLOCKS)
+        if shown is not None and best and shown.leaks and not is_on(leaking, box):
+            finds.append((Find(box, tuple(best.items())), shown, find_kept(places, box)))
+    return finds
+
+
+def _box_of(ellipse: Ellipse) -> Box:
+    reach = max(ellipse.rx, ellipse.ry)
+    return ellipse.cx - reach, ellipse.cy - reach, ellipse.cx + reach, ellipse.cy + reach
