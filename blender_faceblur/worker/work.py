@@ -26,6 +26,7 @@ from ..detectors.looks import combine_looks
 from ..detectors.providers import CPU, MOST_GPU_PROCESSES, choose_providers, list_available
 from ..paths import find_model, list_models
 from ..storage import name_stored, read_stored, store
+from .appearance import Appearance
 from .checkpoint import Checkpoint, split_known
 from .embedding import embed_pictures, embed_tracks
 from .ensemble import list_usable
@@ -189,7 +190,9 @@ def _lead(request: AnalysisRequest, tell: Tell) -> None:
     for text in said:
         tell(Warned(text))
     tell(Progress("link", 0, 1, 0.0))
-    document = build_document(table, info, preset, request.expansion, uses_of_models, [*notes, *said])
+    with Appearance(request) as appearance:
+        document = build_document(
+            table, info, preset, request.expansion, uses_of_models, [*notes, *said], appearance.are_alike)
     if kinds == {PLATE}:
         make_regions(document)
     if request.span:
