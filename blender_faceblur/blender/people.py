@@ -138,6 +138,16 @@ def _take_sheet(people: Any, context: bpy.types.Context | None) -> None:
         make_thumbnails(people.id_data)
 
 
+def _settle_person(people: Any, context: bpy.types.Context | None) -> None:
+    """Of the person who is active now a face is the active one too, so that the buttons have something to work on."""
+    if 0 <= people.active_person < len(people.persons):
+        uid = people.persons[people.active_person].uid
+        own = [number for number, face in enumerate(people.faces) if face.person == uid]
+        if own and people.active_face not in own:
+            people.active_face = own[0]
+    _take_sheet(people, context)
+
+
 class FACEBLUR_PG_person(bpy.types.PropertyGroup):
     """`uid` is never used again; `references` are the numbers, by which memory has them, of vectors from pictures."""
 
@@ -166,7 +176,7 @@ class FACEBLUR_PG_person_face(bpy.types.PropertyGroup):
 class FACEBLUR_PG_people(bpy.types.PropertyGroup):
     persons: CollectionProperty(type=FACEBLUR_PG_person)
     faces: CollectionProperty(type=FACEBLUR_PG_person_face)
-    active_person: IntProperty(name="Person", update=_take_sheet)
+    active_person: IntProperty(name="Person", update=_settle_person)
     active_face: IntProperty(name="Face")
     mode: EnumProperty(name="Mode", items=MODES, description="Whom to blur")
     color_by_person: BoolProperty(name="Color by Person", description=(

@@ -597,6 +597,14 @@ def test_a_scene_from_a_stranger_does_no_harm(scene: Any, tmp_path: Path) -> Non
     assert not bpy.ops.faceblur.this_is.poll()
 
 
+def test_a_chosen_person_has_an_active_face(scene: Any) -> None:
+    bpy.ops.faceblur.recognise_faces()
+    people.show_person(scene.faceblur.people, find_own("Person 03").uid)
+    assert bpy.ops.faceblur.not_this_person.poll() and bpy.ops.faceblur.this_is(
+        person=str(find_own("Person 01").uid)) == {"FINISHED"}
+    assert list_faces_of("Person 01") == [("Face 01", "machine"), ("Face 03", "editor")]
+
+
 def test_several_faces_of_several_people_are_one_step_of_undo(scene: Any) -> None:
     bpy.ops.faceblur.recognise_faces()
     pick(scene, BEN, CLARA)
