@@ -67,7 +67,8 @@ def collect_report(source: Path, output: Path | None, document: TrackDocument, s
         "coverage": {evidence.value: totals.get(evidence.value, 0) for evidence in Evidence},
         "corrections": _list_corrections(document),
         "doubts": [{"start": d.start, "stop": d.stop, "track": d.track, "sentence": d.sentence,
-                    "risk": round(d.risk, 3), "judged": VERDICTS.get(d.verdict, "") if d.verdict else ""}
+                    "risk": round(d.risk, 3), "judged": VERDICTS.get(d.verdict, "") if d.verdict else "",
+                    "reviewer": d.reviewer}
                    for d in doubts],
         "doubts_judged": sum(bool(d.verdict) for d in doubts),
         "doubts_left": sum(not d.verdict for d in doubts),
@@ -233,7 +234,8 @@ def to_html(content: Mapping[str, Any]) -> str:
         "<h2>Corrections</h2>", _show_corrections(content["corrections"]),
         f"<h2>Doubtful places: {content['doubts_judged']} judged, {content['doubts_left']} left</h2>",
         _table([(_say_range(d["start"], d["stop"]) + (f", {d['track']}" if d["track"] else ""),
-                 d["sentence"] + (f" Judged: {d['judged']}." if d["judged"] else " Not judged."))
+                 d["sentence"] + (f" Judged: {d['judged']} (by {d['reviewer'] or 'somebody not named'})."
+                                  if d["judged"] else " Not judged."))
                 for d in content["doubts"]]),
     ]
     if content["notes"]:

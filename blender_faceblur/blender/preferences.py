@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import bpy
-from bpy.props import BoolProperty, EnumProperty, FloatProperty, FloatVectorProperty
+from bpy.props import BoolProperty, EnumProperty, FloatProperty, FloatVectorProperty, StringProperty
 
 from ..core.looks_file import forget_looks
 from ..core.settings import DEFAULT_EXPANSION, EXPANSIONS, PRESETS
@@ -78,6 +78,9 @@ class FACEBLUR_AP_preferences(bpy.types.AddonPreferences):
     keep_looks: BoolProperty(name="Remember Faces", update=_settle_keeping, description=(
         "Keep the numbers by which people are recognised in a folder of yours, so that a project need not look at its "
         "faces again after it was opened. They say who somebody is. Switching this off deletes them"))
+    reviewer: StringProperty(name="Reviewer", maxlen=60, description=(
+        "Who looks at doubtful places in this Blender. The name is kept in the project with each judgement, and "
+        "stands in reports"))
     color_detected: _color("detected")
     color_followed: _color("followed")
     color_guessed: _color("guessed")
@@ -97,6 +100,7 @@ class FACEBLUR_AP_preferences(bpy.types.AddonPreferences):
             defaults.prop(self, name)
         layout.separator()
         layout.prop(self, "unreviewed")
+        layout.prop(self, "reviewer")
         layout.prop(self, "provider")
         row = layout.row()
         row.label(text=f"They run on: {STATE.provider}" if STATE.provider else "")
@@ -144,6 +148,12 @@ def find_preferences() -> FACEBLUR_AP_preferences | None:
     """The preferences; None where the package runs without being an add-on."""
     addon = bpy.context.preferences.addons.get(ROOT_PACKAGE)
     return addon.preferences if addon is not None else None
+
+
+def find_reviewer() -> str:
+    """Who looks at doubtful places in this Blender; empty where nobody is named."""
+    preferences = find_preferences()
+    return str(preferences.reviewer) if preferences is not None else ""
 
 
 def find_colors() -> dict[str, tuple[float, float, float, float]]:

@@ -22,6 +22,7 @@ from .compositing import MARK
 from .cover import find_mask
 from .footage import KINDS, find_shown, find_timeline_frame
 from .masks import find_document_text, find_layer, store_document
+from .preferences import find_reviewer
 
 _LONGEST_S, _REMEMBERED = 60.0, 20
 """What took longer than that was no look at one place; and how many of the last looks count."""
@@ -190,7 +191,7 @@ def keep_judgement(mask: bpy.types.Mask, key: str, verdict: str) -> None:
     queue = read_queue(mask)
     if queue.document is None:
         raise FaceBlurError(f"The mask '{mask.name}' has lost its tracks document; detect its faces again.")
-    judge(queue.document, key, verdict)
+    judge(queue.document, key, verdict, find_reviewer())
     store_document(mask, queue.document)
     queue.places = list_doubts(queue.document)
     text = find_document_text(mask)

@@ -2,8 +2,9 @@
 """The review queue: the doubtful places of a document, riskiest first, and what an editor has judged of them.
 
 A judgement is a line in `TrackDocument.reviewed`: `KIND START-STOP X1,Y1,X2,Y2=VERDICT`, as in
-`ends 115-120 310,80,370,160=fine`; frames and pixels are whole numbers of the source. It names no track, as tracks are
-renamed and found anew: a doubt of another analysis is judged where it is of the same kind at the same place.
+`ends 115-120 310,80,370,160=fine`; frames and pixels are whole numbers of the source. ` by NAME` follows where whoever
+judged is named. It names no track, as tracks are renamed and found anew: a doubt of another analysis is judged where it
+is of the same kind at the same place.
 """
 
 from __future__ import annotations
@@ -60,7 +61,8 @@ _LARGE = 0.2
 _SOON_S = 0.6
 _SAME_TIME, _SAME_PLACE = 0.5, 0.4
 
-_LINE = re.compile(r"([a-z]{1,16}) (\d{1,9})-(\d{1,9}) (-?\d{1,9}),(-?\d{1,9}),(-?\d{1,9}),(-?\d{1,9})=([a-z]{1,16})")
+_LINE = re.compile(r"([a-z]{1,16}) (\d{1,9})-(\d{1,9}) (-?\d{1,9}),(-?\d{1,9}),(-?\d{1,9}),(-?\d{1,9})=([a-z]{1,16})"
+                   r"(?: by (.{1,60}))?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +70,8 @@ class Doubtful:
     """A doubtful place. Ranges are half-open source frames; `risk` 0..1 weighs what would show by how likely it is.
 
     `frame` is where to look; `track` the name of the track, covered or aside, or empty; `off_frames` what switching it
-    off switches off. `verdict` is one of `VERDICTS`, empty where nobody has judged.
+    off switches off. `verdict` is one of `VERDICTS`, empty where nobody has judged; `reviewer` who has, empty where
+    that is not known.
     """
 
     key: str
@@ -82,6 +85,7 @@ class Doubtful:
     covered: bool
     off_frames: tuple[int, int]
     verdict: str
+    reviewer: str = ""
 
 
 def list_doubts(document: TrackDocument) -> list[Doubtful]:
@@ -108,11 +112,13 @@ def is_shown(doubtful: Doubtful, shown: tuple[int, int] | None) -> bool:
     return shown is None or (doubtful.start < shown[1] and doubtful.stop > shown[0])
 
 
-def judge(document: TrackDocument, key: str, verdict: str) -> None:
-    """Keep what an editor thinks of a place. Raises FaceBlurError for what is no key or no verdict."""
+def judge(document: TrackDocument, key: str, verdict: str, reviewer: str = "") -> None:
+    """Keep what an editor, who need not be named, thinks of a place. FaceBlurError for what is no key or no verdict."""
     if verdict not in VERDICTS or _LINE.fullmatch(f"{key}={verdict}") is None:
         raise FaceBlurError("There is no such doubtful place.")
-    document.reviewed = [line for line in document.reviewed if line.rpartition("=")[0] != key] + [f"{key}={verdict}"]
+    name = "".join(sign for sign in reviewer if sign.isprintable()).strip()[:60]
+    line = f"{key}={verdict}" + (f" by {name}" if name else "")
+    document.reviewed = [other for other in document.reviewed if other.partition("=")[0] != key] + [line]
 
 
 def is_fixed(document: TrackDocument, doubtful: Doubtful) -> bool:
@@ -161,7 +167,7 @@ def _to_doubtful(
     elif own and kind.name in _WHOLE:
         frame = find_clearest(own, size).source_frame
     key = _make_key(kind.name, doubt)
-    verdict = judged.find(key, kind.name, doubt)
+    verdict, reviewer = judged.find(key, kind.name, doubt)
     if track is not None and not covered:
         reason += ", and is not covered"
     # What was covered in the review stays where it stands in it.
@@ -179,7 +185,7 @@ def _to_doubtful(
     return Doubtful(
         key, doubt.start, doubt.stop, doubt.box, f"{_tell_who(track)} {reason}. {kind.question}",
         risk * (0.5 + 0.5 * min(share, 1.0)), frame, track.name if track is not None else "", covered, off_frames,
-        verdict)
+        verdict, reviewer)
 
 
 def _tell_who(track: Track | None) -> str:
@@ -247,26 +253,28 @@ class _Judged:
     """The judgements of a document, as they were written and by kind."""
 
     def __init__(self, lines: list[str]) -> None:
-        self._exact: dict[str, str] = {}
-        self._kinds: dict[str, list[tuple[int, int, Box, str]]] = {}
+        self._exact: dict[str, tuple[str, str]] = {}
+        self._kinds: dict[str, list[tuple[int, int, Box, tuple[str, str]]]] = {}
         for line in lines:
             match = _LINE.fullmatch(line)
             if match is None or match[8] not in VERDICTS:
                 continue
             x1, y1, x2, y2 = (float(match[number]) for number in range(4, 8))
-            self._exact[line.rpartition("=")[0]] = match[8]
-            self._kinds.setdefault(match[1], []).append((int(match[2]), int(match[3]), (x1, y1, x2, y2), match[8]))
+            told = match[8], match[9] or ""
+            self._exact[line.partition("=")[0]] = told
+            self._kinds.setdefault(match[1], []).append((int(match[2]), int(match[3]), (x1, y1, x2, y2), told))
 
-    def find(self, key: str, kind: str, doubt: Doubt) -> str:
-        """The verdict on a doubt, or on one of the same kind at the same place; empty where there is none."""
+    def find(self, key: str, kind: str, doubt: Doubt) -> tuple[str, str]:
+        """The verdict on a doubt, or on one of the same kind at the same place, and whose; empty where there is none.
+        """
         if key in self._exact:
             return self._exact[key]
-        for start, stop, box, verdict in self._kinds.get(kind, ()):
+        for start, stop, box, told in self._kinds.get(kind, ()):
             common = min(stop, doubt.stop) - max(start, doubt.start)
             if common >= _SAME_TIME * max(stop - start, doubt.stop - doubt.start) and common > 0 and (
                     _find_overlap(box, doubt.box) >= _SAME_PLACE):
-                return verdict
-        return ""
+                return told
+        return "", ""
 
 
 def _find_overlap(one: Box, other: Box) -> float:

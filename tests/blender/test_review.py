@@ -12,11 +12,12 @@ import pytest
 
 bpy = pytest.importorskip("bpy")
 
-from blender_faceblur.blender import registration, review, thumbnails  # noqa: E402
+from blender_faceblur.blender import preferences, registration, review, thumbnails  # noqa: E402
 from blender_faceblur.blender.compositing import MARK, EffectSettings, find_mask_unit_px  # noqa: E402
 from blender_faceblur.blender.cover import put_cover  # noqa: E402
 from blender_faceblur.blender.editing import change_tracks  # noqa: E402
 from blender_faceblur.blender.masks import read_document, store_document, write_mask  # noqa: E402
+from blender_faceblur.blender.operators import review as review_operators  # noqa: E402
 from blender_faceblur.blender.project import build_project  # noqa: E402
 from blender_faceblur.blender.running import STATE  # noqa: E402
 from blender_faceblur.blender.ui.review import find_mark  # noqa: E402
@@ -165,6 +166,22 @@ def test_what_was_corrected_is_fixed(project: tuple[Any, Any, Any]) -> None:
     bpy.ops.faceblur.review_fine()
     assert verdicts(mask)["fast"] == "fixed"
     assert editing.locked_frames(editing.find_track(read_document(mask), "Face 01")) == [24]
+
+
+def test_judgements_bear_the_name_that_the_preferences_have(
+    project: tuple[Any, Any, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without an add-on there are no preferences."""
+    assert preferences.find_reviewer() == ""
+    for module in (review, review_operators):
+        monkeypatch.setattr(module, "find_reviewer", lambda: "Ann")
+    _, _, mask = project
+    for kind, operator in (("ends", bpy.ops.faceblur.review_fine), ("fast", bpy.ops.faceblur.review_off),
+                           ("weak", bpy.ops.faceblur.review_cover)):
+        look_at(mask, kind)
+        assert operator() == {"FINISHED"}
+    told = {place.key.split()[0]: place.reviewer for place in list_doubts(read_document(mask))}
+    assert told == {"ends": "Ann", "fast": "Ann", "weak": "Ann", "lone": ""}
 
 
 def test_a_face_renamed_meanwhile_is_found(project: tuple[Any, Any, Any]) -> None:

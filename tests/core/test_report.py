@@ -20,6 +20,7 @@ from blender_faceblur.batch import Settings, plan_jobs, run_batch
 from blender_faceblur.core import editing
 from blender_faceblur.core.document import write_document
 from blender_faceblur.core.obscuring import draw_face, draw_place
+from blender_faceblur.core.review import judge, list_doubts
 from blender_faceblur.core.types import Doubt, Ellipse, Evidence, FaceBlurError, ModelUse, Sample, Track, TrackDocument
 from blender_faceblur.core.verifying import LEAK, Finding, Verification
 from blender_faceblur.progress import Outcome, Reporter
@@ -109,6 +110,18 @@ def test_without_verification_the_report_says_so(tmp_path: Path) -> None:
     content = collect_report(source, None, document, {}, faces=draw_faces(source, document))
     assert content["output"] is None and content["verification"] is None
     assert "was not verified" in to_html(content) and to_html(content).count("data:image/jpeg") == 2
+
+
+def test_the_report_says_who_judged(tmp_path: Path) -> None:
+    source = tmp_path / "a.mp4"
+    write_film(source, rate=Fraction(25))
+    document = make_document(source)
+    (place,) = list_doubts(document)
+    for reviewer, said in (("Ann <b>", "Ann &lt;b&gt;"), ("", "somebody not named")):
+        judge(document, place.key, "fine", reviewer)
+        content = collect_report(source, None, document, {})
+        assert content["doubts"][0]["reviewer"] == reviewer
+        assert f"Judged: Is fine (by {said})." in to_html(content)
 
 
 def test_pictures_of_faces_are_blocks() -> None:

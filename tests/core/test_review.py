@@ -82,6 +82,18 @@ def test_judgements_are_kept_and_may_change(document: TrackDocument) -> None:
     assert again.reviewed == [f"{ends.key}=fixed"]
 
 
+def test_who_judged_is_kept(document: TrackDocument) -> None:
+    ends, begins = find(document, "ends", "Face 01"), find(document, "begins", "Face 02")
+    review.judge(document, ends.key, "fine", "Ann=\nOh by Beå ")
+    review.judge(document, begins.key, "off")
+    again = from_json(to_json(document))
+    assert [(find(again, *of).verdict, find(again, *of).reviewer) for of in (
+        ("ends", "Face 01"), ("begins", "Face 02"), ("fast", "Face 01"))] == [
+        ("fine", "Ann=Oh by Beå"), ("off", ""), ("", "")]
+    review.judge(again, ends.key, "fixed", "x" * 99)
+    assert again.reviewed == [f"{begins.key}=off", f"{ends.key}=fixed by {'x' * 60}"]
+
+
 @pytest.mark.parametrize("line", ["ends 1-2 3,4,5,6", "", "nonsense=fine", "ends 1-2 3,4,5,6=perhaps", "=" * 300])
 def test_lines_that_say_nothing_judge_nothing(document: TrackDocument, line: str) -> None:
     document.reviewed = [line]

@@ -15,6 +15,7 @@ from ..context import find_sequencer_scene, refresh_shown_sequencers
 from ..cover import find_mask
 from ..editing import change_tracks, check_freehand
 from ..masks import find_layer
+from ..preferences import find_reviewer
 from ..review import PACE, count_left, find_current, find_next, find_previous, go_to, keep_judgement, read_queue
 from .selection import find_active_footage, is_busy, refuse
 
@@ -157,7 +158,7 @@ class FACEBLUR_OT_review_off(_OnPlace, bpy.types.Operator):
             name = _find_again(document, place).track
             check_freehand(mask, [name])
             editing.switch(editing.find_track(document, name), *place.off_frames, False)
-            judge(document, place.key, "off")
+            judge(document, place.key, "off", find_reviewer())
             return [name]
 
         _change(mask, change)
@@ -183,7 +184,7 @@ class FACEBLUR_OT_review_cover(_OnPlace, bpy.types.Operator):
 
         def change(document: TrackDocument) -> list[str]:
             names.append(editing.bring_back(document, _find_again(document, place).track).name)
-            judge(document, place.key, "covered")
+            judge(document, place.key, "covered", find_reviewer())
             return names
 
         _change(mask, change)

@@ -60,7 +60,8 @@ class FACEBLUR_PT_review(Tab, bpy.types.Panel):
             row = box.row()
             row.label(text=f"{number} of {len(places)} in this strip" if number else "Not in this strip")
             if place.verdict:
-                row.label(text=VERDICTS[place.verdict], icon="CHECKMARK")
+                row.label(text=VERDICTS[place.verdict] + (f", by {place.reviewer}" if place.reviewer else ""),
+                          icon="CHECKMARK")
             write_lines(box, context, place.sentence)
             box.label(text=f"Source frames {place.start} to {place.stop - 1}" if place.stop - place.start > 1
                       else f"Source frame {place.start}")
