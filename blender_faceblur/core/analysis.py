@@ -23,8 +23,8 @@ from .types import Detection, Doubt, ModelUse, SourceInfo, TrackDocument
 
 _FLOW_LONG_SIDE = 640
 _STRIDE = 32
-_DARK, _BRIGHT, _MOST_GAIN = 90.0, 220.0, 8.0
-"""Levels of the brightest hundredth of a picture: below which it is dark, and what it is made."""
+_DARK, _FADE, _BRIGHT, _MOST_GAIN = 90.0, 20.0, 220.0, 8.0
+"""Levels of the brightest hundredth of a picture: below which it is dark, how far below fully so; what it is made."""
 _GRADUAL_S = 0.8
 _LEAST_SEGMENT_S, _LEAST_SEGMENT_FRAMES = 4.0, 96
 
@@ -114,7 +114,7 @@ def analyse_frames(
         """Run on the frame at hand the detectors whose turn it is at that look (0: all), each once."""
         for i, ((_, size), (detector, use)) in enumerate(distinct):
             if i not in detections and number % use.each_look == 0:
-                found = detector.detect(brighten(_scale_to(scaled, size), thumbnail))
+                found = detector.detect(_brighten(_scale_to(scaled, size), stretch))
                 detections[i] = _scale_detections(found, frame_size[0] / size[0], frame_size[1] / size[1])
         return merge_detections([one for found in detections.values() for one in found])
 
@@ -134,7 +134,8 @@ def analyse_frames(
             # By way of a quarter of its size, which OpenCV makes quickly.
             quarter = max(flow_size[0] // 4, THUMBNAIL[0]), max(flow_size[1] // 4, THUMBNAIL[1])
             thumbnail = _reduce(_reduce(small, quarter), THUMBNAIL)
-            grey = np.asarray(cv2.cvtColor(brighten(small, thumbnail), cv2.COLOR_BGR2GRAY), np.uint8)
+            stretch = _find_stretch(thumbnail)
+            grey = np.asarray(cv2.cvtColor(_brighten(small, stretch), cv2.COLOR_BGR2GRAY), np.uint8)
         cut, mixed = cuts.look(thumbnail)
         hits = None
         if first or cut:
@@ -170,19 +171,24 @@ def _reduce(picture: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uin
     return np.asarray(reduced, np.uint8)
 
 
-def brighten(picture: NDArray[np.uint8], thumbnail: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The picture as detectors should see it: a very dark one has its levels stretched and its noise smoothed.
+def _find_stretch(thumbnail: NDArray[np.uint8]) -> NDArray[np.uint8] | None:
+    """New levels (256) for a very dark picture; None for any other. The thumbnail has no noise left."""
+    if np.count_nonzero(thumbnail >= _DARK) > 0.01 * thumbnail.size:
+        return None
+    low, high = np.percentile(thumbnail, (1, 99))
+    most = min(_MOST_GAIN, _BRIGHT / max(high - low, 1.0))
+    # Without a step in a fade, which would look like motion to those that follow.
+    gain = 1 + (most - 1) * min(1.0, (_DARK - high) / _FADE)
+    return np.clip((np.arange(256) - low) * gain, 0, 255).astype(np.uint8)
 
-    Noise is averaged out in the thumbnail, which therefore says how dark it is.
-    """
+
+def _brighten(picture: NDArray[np.uint8], stretch: NDArray[np.uint8] | None) -> NDArray[np.uint8]:
+    """The picture as detectors should see it: a dark one with its levels stretched and its noise smoothed."""
     import cv2
 
-    low, high = np.percentile(thumbnail, (1, 99))
-    if high >= _DARK:
+    if stretch is None:
         return picture
-    gain = min(_MOST_GAIN, _BRIGHT / max(high - low, 1.0))
-    stretched = np.clip((np.arange(256) - low) * gain, 0, 255).astype(np.uint8)
-    return np.asarray(cv2.LUT(cv2.GaussianBlur(picture, (0, 0), 1.0), stretched), np.uint8)
+    return np.asarray(cv2.LUT(cv2.GaussianBlur(picture, (0, 0), 1.0), stretch), np.uint8)
 
 
 def _turn_back(record: FrameRecord, upright_turn: int, stored_size: tuple[int, int]) -> FrameRecord:
