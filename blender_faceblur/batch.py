@@ -15,6 +15,7 @@ from typing import Any
 
 from .core import plates
 from .core.document import read_document, write_document
+from .core.people import KEPT
 from .core.settings import DEFAULT_EXPANSION, find_preset, list_detectors
 from .core.types import FaceBlurError, SourceInfo, TrackDocument
 from .core.verifying import Verification, from_json
@@ -61,6 +62,7 @@ class Settings:
     preset: str = "balanced"
     expansion: float = DEFAULT_EXPANSION
     effect: str = "solid"
+    """Empty where it is not known, of an output that is there already."""
     color: str = "000000"
     samples_across: float = 6.0
     codec: str = "h264"
@@ -76,6 +78,10 @@ class Settings:
     """Number plates are looked for too."""
     people: Recognition | None = None
     """Who is covered and who stays clear; nothing: all are covered."""
+    image: Path | None = None
+    """The picture of the effect image."""
+    inverse: bool = False
+    """Everything is covered but the faces, or those of `people` who stay clear."""
 
     def shape(self) -> dict[str, str | int | float | bool]:
         """The part of the settings that shapes the output."""
@@ -83,7 +89,9 @@ class Settings:
                 "expansion": self.expansion, "effect": self.effect, "color": self.color,
                 "samples_across": self.samples_across, "codec": self.codec, "quality": self.quality,
                 "reencode_audio": self.reencode_audio, **({"people": self.people.digest} if self.people else {}),
-                **({"plates": list_weights(plates.PRESET)} if self.plates else {})}
+                **({"plates": list_weights(plates.PRESET)} if self.plates else {}),
+                **({"image": hashlib.sha256(self.image.read_bytes()).hexdigest()} if self.image else {}),
+                **({"inverse": True} if self.inverse else {})}
 
 
 @dataclass(frozen=True, slots=True)
@@ -330,7 +338,13 @@ def _blur(job: Job, info: SourceInfo, container: Container | None, settings: Set
         warn(f"The size {info.width} x {info.height} is odd: written with colours at full resolution (4:4:4), which "
              "some players do not show.")
     if settings.render or project:
-        description = _describe_job(job, tracks, pictures, project, codec, settings)
+        shown = tracks
+        if settings.inverse:
+            warn("Everything is covered but the faces" + (" of those who stay clear." if settings.people else "."))
+            if settings.people is not None:
+                shown = folder / "shown.json"
+                write_document(_take_kept(document), shown)
+        description = _describe_job(job, shown, pictures, project, codec, settings)
         result = render(description, folder, settings.blender, reporter.tell, warn)
         if (result["width"], result["height"], result["frames"]) != (info.width, info.height, info.frame_count):
             raise FaceBlurError(f"Blender rendered {result['frames']} frames of {result['width']} x "
@@ -415,7 +429,7 @@ def verify_one(job: Job, tracks: Path, settings: Settings, reporter: Reporter, o
     verification = _verify(job, job.output, tracks, settings, reporter, outcome, reporter.warn, run_verification)
     outcome.status, outcome.output = "done", job.output
     outcome.faces, outcome.doubts, outcome.frames = len(document.tracks), len(document.doubts), verification.frames
-    _report(job, job.output, document, {"effect": settings.effect}, verification, outcome)
+    _report(job, job.output, document, {"effect": settings.effect or "not told"}, verification, outcome)
 
 
 def _verify_finished(job: Job, settings: Settings, reporter: Reporter, folder: Path, outcome: Outcome,
@@ -427,6 +441,12 @@ def _verify_finished(job: Job, settings: Settings, reporter: Reporter, folder: P
         if settings.verify_every else None
     _report(job, job.output, document, _tell_settings(settings), verification, outcome)
     shutil.rmtree(_find_unfinished(job.source), ignore_errors=True)
+
+
+def _take_kept(document: TrackDocument) -> TrackDocument:
+    """The document of those who stay clear alone, whose faces an inverse cover leaves out."""
+    kept = [replace(track, aside="") for track in document.aside if track.aside.startswith(KEPT)]
+    return replace(document, tracks=kept, doubts=[], aside=[])
 
 
 def _tell_settings(settings: Settings) -> dict[str, Any]:
@@ -446,7 +466,8 @@ def _describe_job(job: Job, tracks: Path, pictures: Path, project: Path | None, 
                   settings: Settings) -> dict[str, Any]:
     return {
         "source": str(job.source.resolve()), "tracks": str(tracks),
-        "effect": {"kind": settings.effect, "color": settings.color, "samples_across": settings.samples_across},
+        "effect": {"kind": settings.effect, "color": settings.color, "samples_across": settings.samples_across,
+                   "image": str(settings.image or ""), "inverse": settings.inverse},
         "render": {"output": str(pictures.resolve()), "codec": codec, "quality": settings.quality}
         if settings.render else None,
         "save_blend": str(project.resolve()) if project else None,

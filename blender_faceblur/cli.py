@@ -31,9 +31,10 @@ from .progress import Outcome, choose_reporter
 from .recognising import Choice, Recognition, open_recognition
 from .rendering import check_blender
 from .report import ENDINGS
+from .sources import open_source
 
 ALL_WELL, SOME_FAILED, USAGE, LEAKED, INTERRUPTED = 0, 1, 2, 3, 130
-EFFECTS = ("mosaic", "blur", "solid", "erase", "gaussian")
+EFFECTS = ("mosaic", "blur", "solid", "erase", "gaussian", "image")
 EVERY = 3
 """How often a verification looks for faces that nobody expected, in frames."""
 
@@ -102,7 +103,7 @@ def build_verify_parser(program: str) -> argparse.ArgumentParser:
     parser.add_argument("--verify-every", type=_parse_every, default=EVERY, metavar="N",
                         help=f"look for uncovered faces in every Nth frame (default {EVERY}; 1: all)")
     parser.add_argument("--report", type=Path, metavar="FILE", help="as .html or .json")
-    parser.add_argument("--effect", choices=EFFECTS, default="solid")
+    parser.add_argument("--effect", choices=EFFECTS, help="what it was covered with, for the report")
     parser.add_argument("--quiet", action="store_true", help="say only what is wrong")
     parser.add_argument("--json", action="store_true", help="progress as JSON lines on standard output")
     return parser
@@ -119,7 +120,11 @@ def add_look_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--head", dest="expansion", action="store_const", const=HEAD_EXPANSION,
                         help=f"cover ears and hair as well: the same as --expansion {HEAD_EXPANSION}")
     parser.add_argument("--effect", choices=EFFECTS, default="solid")
-    parser.add_argument("--color", type=_parse_color, default="000000", metavar="RRGGBB", help="of --effect solid")
+    parser.add_argument("--color", type=_parse_color, default="000000", metavar="RRGGBB",
+                        help="of --effect solid, and around the picture of --effect image")
+    parser.add_argument("--image", type=Path, metavar="FILE", help="the picture of --effect image, over each face")
+    parser.add_argument("--inverse", action="store_true", help="cover everything but the faces: all that are found, or "
+                        "with --keep those of the people who stay clear")
     parser.add_argument("--quiet", action="store_true", help="say only what failed")
     parser.add_argument("--json", action="store_true", help="progress as JSON lines on standard output")
 
@@ -145,7 +150,7 @@ def main(arguments: list[str] | None = None, program: str = "build.py blur", ble
         preset=options.preset, expansion=options.expansion, effect=options.effect, color=options.color,
         codec=options.codec, quality=options.quality, render=not options.no_render, overwrite=options.overwrite,
         resume=options.resume, reencode_audio=options.reencode_audio, plates=options.plates,
-        verify_every=options.verify_every if options.verify else 0,
+        verify_every=options.verify_every if options.verify else 0, inverse=options.inverse,
         blender=options.blender.resolve() if options.blender else blender)
     try:
         if settings.blender is not None:
@@ -156,6 +161,9 @@ def main(arguments: list[str] | None = None, program: str = "build.py blur", ble
             raise FaceBlurError(f"--report {options.report}: a report is written as {' or '.join(ENDINGS)}.")
         if not jobs:
             raise FaceBlurError("There are no films or pictures in the inputs.")
+        if options.inverse and options.verify:
+            raise FaceBlurError("--verify looks for faces that show; with --inverse they are meant to.")
+        settings = replace(settings, image=find_image(options))
         if options.plates:
             check_models(list_plate_weights())
         settings = replace(settings, people=open_people(options))
@@ -173,6 +181,21 @@ def main(arguments: list[str] | None = None, program: str = "build.py blur", ble
         print("\nInterrupted; unfinished files were removed.", file=sys.stderr)
         return INTERRUPTED
     return _find_code(outcomes)
+
+
+def find_image(options: argparse.Namespace) -> Path | None:
+    """The picture of --effect image, None with another effect. FaceBlurError where options about looks don't fit."""
+    if options.inverse and (options.blur_only is not None or options.plates):
+        raise FaceBlurError("With --inverse everything is covered but faces: --blur-only and --plates name what is.")
+    if (options.effect == "image") != (options.image is not None):
+        raise FaceBlurError("--effect image needs --image FILE, and --image needs --effect image.")
+    if options.image is None:
+        return None
+    with open_source(options.image) as source:
+        if source.info.kind != "image":
+            raise FaceBlurError(f"{options.image} is no picture.")
+    path: Path = options.image.resolve()
+    return path
 
 
 def open_people(options: argparse.Namespace) -> Recognition | None:
@@ -195,7 +218,7 @@ def verify_output(arguments: list[str], program: str) -> int:
     began = time.monotonic()
     try:
         verify_one(Job(options.source, options.film, report=options.report), options.tracks,
-                   Settings(effect=options.effect, verify_every=options.verify_every), reporter, outcome)
+                   Settings(effect=options.effect or "", verify_every=options.verify_every), reporter, outcome)
     except FaceBlurError as error:
         outcome.reason = str(error)
     except KeyboardInterrupt:

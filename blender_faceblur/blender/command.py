@@ -74,11 +74,15 @@ def blur_strips(arguments: list[str]) -> int:
         names = _choose_strips(scene, options.strips)
         if options.plates:
             check_models(list_weights())
+        image = cli.find_image(options)
         recognition = cli.open_people(options)
+        if options.inverse and recognition is not None:
+            raise FaceBlurError("With --inverse all faces of a project's strips are shown: --keep and --people do not "
+                                "go with it here.")
     except FaceBlurError as error:
         print(error, file=sys.stderr)
         return cli.USAGE
-    effect = EffectSettings(options.effect, options.color)
+    effect = EffectSettings(options.effect, options.color, image=str(image or ""), inverse=options.inverse)
     try:
         settings = DetectionSettings(options.preset, options.expansion, plates=options.plates)
         if not _detect_and_cover(scene, names, settings, effect, reporter):

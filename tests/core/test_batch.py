@@ -7,6 +7,7 @@ import errno
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,9 @@ from typing import Any
 import pytest
 
 from blender_faceblur.batch import Analyse, Job, Settings, Warn, plan_jobs, run_batch
-from blender_faceblur.core.document import write_document
-from blender_faceblur.core.types import FaceBlurError, TrackDocument
+from blender_faceblur.core.document import read_document, write_document
+from blender_faceblur.core.people import KEPT
+from blender_faceblur.core.types import Ellipse, Evidence, FaceBlurError, Sample, Track, TrackDocument
 from blender_faceblur.progress import Outcome, Reporter
 from blender_faceblur.rendering import Tell
 from blender_faceblur.sources import open_source
@@ -104,6 +106,39 @@ def test_name_that_is_no_text(tmp_path: Path) -> None:
     write_film(tmp_path / "a.mp4", rate=RATE)
     (tmp_path / "a.mp4").rename(path)
     assert "rename it" in run(plan_jobs([path], None, False))[0].reason
+
+
+def test_inverse_leaves_out_only_those_who_stay_clear(tmp_path: Path) -> None:
+    """All that the cover is made of are their faces; the tracks that are saved are those that were decided."""
+    def find(source: Path, tracks: Path, settings: Settings, tell: Tell, warn: Any) -> None:
+        with open_source(source) as opened:
+            one, other = (Track(name, [Sample(0, Ellipse(30, 20, 5, 5), Evidence.DETECTED, 1.0)], aside=aside)
+                          for name, aside in (("Face 01", ""), ("Face 02", f"{KEPT}Ann")))
+            write_document(TrackDocument(opened.info, settings.preset, 1.4, [], [], [one], [], aside=[other]), tracks)
+
+    class Nobody:
+        digest = "ab"
+
+        def begin(self) -> None: ...
+
+        def settle(self, *_: Any) -> None: ...
+
+    jobs: list[dict[str, Any]] = []
+
+    def look(job: dict[str, Any], *rest: Any) -> dict[str, Any]:
+        jobs.append(job | {"faces": [track.name for track in read_document(Path(job["tracks"])).tracks]})
+        return render(job, *rest)
+
+    write_film(tmp_path / "a.mp4", rate=RATE)
+    people: Any = Nobody()
+    for settings in (Settings(inverse=True), Settings(inverse=True, people=people), Settings(people=people)):
+        (outcome,) = run(plan_jobs([tmp_path / "a.mp4"], None, False, None, tmp_path / "saved.json"),
+                         replace(settings, overwrite=True), find, look)
+        assert outcome.status == "done"
+        assert any("Everything is" in text for text in outcome.warnings) == settings.inverse
+        assert [track.name for track in read_document(tmp_path / "saved.json").tracks] == ["Face 01"]
+    assert [(job["faces"], job["effect"]["inverse"]) for job in jobs] == [
+        (["Face 01"], True), (["Face 02"], True), (["Face 01"], False)]
 
 
 def test_one_failure_leaves_the_others_alone(tmp_path: Path) -> None:

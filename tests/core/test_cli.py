@@ -7,6 +7,7 @@ import io
 import json
 import subprocess
 import sys
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from blender_faceblur import cli
 from blender_faceblur.core.types import FaceBlurError
 from blender_faceblur.progress import JsonReporter, LineReporter, Outcome, Reporter, describe_progress, describe_time
 from blender_faceblur.rendering import check_blender, run_blender_job
+from tests.core.test_batch import write_film
 
 
 @pytest.mark.parametrize("arguments", [[], ["--effect", "magic", "a"], ["--color", "red", "a"]])
@@ -118,6 +120,22 @@ def test_front_door_without_a_command() -> None:
     done = subprocess.run([sys.executable, str(root / "build.py")], capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert all(name in done.stderr for name in ("blur", "test", "lint", "models", "demo", "bench"))
+
+
+@pytest.mark.parametrize(("arguments", "words"), [
+    (["--effect", "image"], "needs --image FILE"), (["--image", "{film}"], "needs --effect image"),
+    (["--effect", "image", "--image", "no such.png"], "no such.png"),
+    (["--effect", "image", "--image", "{film}"], "is no picture"),
+    (["--inverse", "--verify"], "meant to"), (["--inverse", "--plates"], "name what is"),
+    (["--inverse", "--blur-only", "people"], "name what is"),
+])
+def test_looks_that_do_not_fit_are_refused(arguments: list[str], words: str, tmp_path: Path,
+                                           capsys: pytest.CaptureFixture[str]) -> None:
+    film = tmp_path / "a.mp4"
+    write_film(film, rate=Fraction(25))
+    assert cli.main([str(film), *(argument.format(film=film) for argument in arguments)]) == cli.USAGE
+    assert words in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == [film]
 
 
 @pytest.mark.parametrize(("arguments", "expansion"),

@@ -101,6 +101,23 @@ def test_outside_the_mask_the_picture_is_unchanged(effect: str, tmp_path: Path) 
         assert np.abs(before.astype(float) - after)[inside].mean() > 5, "the face is not changed"
 
 
+def test_a_picture_covers_faces_and_inverse_covers_all_else(tmp_path: Path) -> None:
+    import cv2
+
+    film, sticker = tmp_path / "film.mp4", tmp_path / "green.png"
+    truth = make_film(film, width=WIDTH, height=HEIGHT, frame_rate=Fraction(24), seconds=0.5, scene="steady")
+    sticker.write_bytes(cv2.imencode(".png", np.full((40, 40, 3), COVER, np.uint8))[1].tobytes())
+    _blur(film, tmp_path / "stickers.mp4", "--effect", "image", "--image", str(sticker), "--color", "00FF00")
+    shares, covered = _measure(tmp_path / "stickers.mp4", truth)
+    assert max(shares) <= 0.1 and covered < 0.4
+    _blur(film, tmp_path / "inverse.mp4", "--inverse", "--color", "00FF00")
+    for before, after, faces in zip(_read(film), _read(tmp_path / "inverse.mp4"), truth, strict=True):
+        (face,) = (face.ellipse for face in faces)
+        inside = _inside(face)
+        assert np.abs(before.astype(float) - after)[inside].mean() < 4, "the face shows"
+        assert _find_cover(after)[~_inside(face.scaled(3))].mean() > 0.99, "all else is covered"
+
+
 @pytest.mark.skipif("BLENDER" not in os.environ, reason="BLENDER does not name a Blender application")
 def test_a_blender_application_renders_it_as_well(tmp_path: Path) -> None:
     film, output = tmp_path / "film.mp4", tmp_path / "out.mp4"
