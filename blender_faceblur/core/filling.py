@@ -56,7 +56,7 @@ def fill_path(
     confidence = np.pad(confidence, (len(before), len(after)), mode="edge")
     rolls = np.pad(rolls, (len(before), len(after)), constant_values=np.nan)
     boxes = _grow_moving(_grow_unseen(boxes, evidence == _DETECTED, frame_rate))
-    ellipses = smooth_ellipses(boxes, fill_rolls(rolls, confidence, frame_rate), frame_rate)
+    ellipses = smooth_ellipses(boxes, fill_rolls(rolls, confidence, frame_rate), frame_size, frame_rate)
     return [
         Sample(frame, Ellipse(*ellipse), _EVIDENCE[kind], sure)
         for frame, ellipse, kind, sure in zip(

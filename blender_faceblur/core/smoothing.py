@@ -11,8 +11,9 @@ from .sparse import Bounds, choose_keys, find_centres, find_reaches, lead_out
 
 _PLACE_S, _ROLL_S = 0.05, 0.25
 _CALM_S = 0.25
-_ROOM_SHARE, _ROOM_PX = 0.25, 2.0
-"""How far the sparse path may lie beyond the smooth one: a part of the face's height, at least some pixels."""
+_ROOM_SHARE, _ROOM_PX, _MOST_ROOM = 0.25, 2.0, 0.03
+"""How far the sparse path may lie beyond the smooth one: a part of the face's height, at least some pixels, at most a
+part of the picture's shorter side: what a large face is given too much is a large part of the picture."""
 _USED_ROOM = 0.5
 _SLACK = 1e-3
 
@@ -54,7 +55,7 @@ def fill_rolls(rolls: Array, confidence: Array, frame_rate: float) -> Array:
     return np.interp(np.arange(len(rolls)), at, angle)
 
 
-def smooth_ellipses(boxes: Array, rolls: Array, frame_rate: float) -> Array:
+def smooth_ellipses(boxes: Array, rolls: Array, frame_size: tuple[int, int], frame_rate: float) -> Array:
     """Ellipses (N x 5: cx, cy, rx, ry, angle) for consecutive frames' boxes (N x 4) and filled rolls (N).
 
     Each contains the ellipse in its own frame's box. They move evenly between as few frames as that allows: an editor
@@ -66,7 +67,8 @@ def smooth_ellipses(boxes: Array, rolls: Array, frame_rate: float) -> Array:
     # An ellipse turned by half a turn is the same; its way there is not.
     raw[:, 4] = np.unwrap(raw[:, 4], period=np.pi)
     smooth = _smooth_tightly(raw, frame_rate)
-    room = np.maximum(_ROOM_SHARE * 2 * np.maximum(smooth[:, 2], smooth[:, 3]), _ROOM_PX)
+    height = 2 * np.maximum(smooth[:, 2], smooth[:, 3])
+    room = np.maximum(np.minimum(_ROOM_SHARE * height, _MOST_ROOM * min(frame_size)), _ROOM_PX)
     calm = _calm(smooth, _bell(_CALM_S * frame_rate))
     wider = np.zeros_like(smooth)
     wider[:, 2:4] = _USED_ROOM * room[:, None]

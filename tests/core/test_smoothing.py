@@ -23,7 +23,7 @@ def make_boxes(seed: int, count: int = 200) -> tuple[np.ndarray, np.ndarray]:
 @pytest.mark.parametrize("seed", range(5))
 def test_smooth_ellipses_contain_the_found_ones(seed: int) -> None:
     boxes, rolls = make_boxes(seed)
-    smooth = smooth_ellipses(boxes, rolls, 25)
+    smooth = smooth_ellipses(boxes, rolls, (1280, 720), 25)
     raw = ellipses_in_boxes(boxes, rolls)
     assert (supports(smooth, DIRECTIONS) >= supports(raw, DIRECTIONS) - 0.02).all()
 
@@ -31,13 +31,13 @@ def test_smooth_ellipses_contain_the_found_ones(seed: int) -> None:
 def test_smoothing_calms_a_shaking_path() -> None:
     boxes, rolls = make_boxes(1)
     shake = np.abs(np.diff(ellipses_in_boxes(boxes, rolls)[:, :4], n=2, axis=0)).mean()
-    left = np.abs(np.diff(smooth_ellipses(boxes, rolls, 25)[:, :4], n=2, axis=0)).mean()
+    left = np.abs(np.diff(smooth_ellipses(boxes, rolls, (1280, 720), 25)[:, :4], n=2, axis=0)).mean()
     assert left < shake / 5
 
 
 def test_a_shaking_path_becomes_few_straight_stretches_close_to_it() -> None:
     boxes, rolls = make_boxes(1, 500)
-    raw, smooth = ellipses_in_boxes(boxes, rolls), smooth_ellipses(boxes, rolls, 25)
+    raw, smooth = ellipses_in_boxes(boxes, rolls), smooth_ellipses(boxes, rolls, (1280, 720), 25)
     turns = np.abs(np.diff(smooth[:, :2], n=2, axis=0)).max(axis=1) > 0.02
     assert 10 < turns.sum() < 60
     growth = np.sqrt(np.prod(smooth[:, 2:4], axis=1) / np.prod(raw[:, 2:4], axis=1))
