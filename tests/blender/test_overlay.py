@@ -369,3 +369,16 @@ def test_handlers_come_and_go() -> None:
 
 def test_codes_have_colours() -> None:
     assert {code.name.lower() for code in Code} - {"nothing", "unseen"} < set(find_colors())
+
+
+def test_lines_become_ribbons_with_a_rim() -> None:
+    line, loop = np.array([[0.0, 0.0], [10.0, 0.0], [20.0, 0.0]]), np.array([[50.0, 50.0], [60.0, 50.0]])
+    points, colors, corners = overlay.find_ribbons([(line, (1, 0, 0, 1), 4.0), (loop, (0, 1, 0, 1), 2.0)])
+    assert points[:4].tolist() == [[0, -3.25], [0, -2], [0, 2], [0, 3.25]]
+    assert points[-4:, 1].tolist() == [50 - 2.25, 49, 51, 50 + 2.25]
+    assert colors[1].tolist() == [1, 0, 0, 1] and colors[-2].tolist() == [0, 1, 0, 1] and colors[0, 3] < 0.5
+    # Two pieces and one, and nothing from one line to the next.
+    assert len(corners) == 3 * 6 and all(len({int(corner) // 12 for corner in three}) == 1 for three in corners)
+    one, two = points[corners[:, 1]] - points[corners[:, 0]], points[corners[:, 2]] - points[corners[:, 0]]
+    areas = np.abs(one[:, 0] * two[:, 1] - one[:, 1] * two[:, 0]) / 2
+    assert areas.sum() == pytest.approx(20 * 6.5 + 10 * 4.5)

@@ -12,6 +12,7 @@ from typing import Any
 
 import bpy
 import numpy as np
+from numpy.typing import NDArray
 
 from ...core.editing import DELETED, NEVER
 from ...core.glance import Code
@@ -41,13 +42,20 @@ COUNT = 48
 _MANY = 20
 """From so many faces on, outlines have half as many."""
 
-_LEAST_NAMED_PX = 16
-"""How wide an outline is that has its name, unless its face is the active one."""
+_LEAST_NAMED_PX, _ABOVE_PX = 16, 5
+"""How wide an outline is that has its name, unless its face is the active one; and how far above it that is."""
 
 _DOT = np.stack([np.cos(np.linspace(0, 2 * np.pi, 12, endpoint=False)),
                  np.sin(np.linspace(0, 2 * np.pi, 12, endpoint=False))], axis=1)
 _WORDS = {Code.OFF: "off", Code.LOCKED: "locked", Code.FOLLOWED: "", Code.DETECTED: "", Code.GUESSED: "guessed",
           Code.DOUBTFUL: "doubtful"}
+_RIM, _RIM_PX = (0.0, 0.0, 0.0, 0.45), 1.25
+"""What a line turns into at its sides."""
+
+_BANDS = np.array([corner for side in range(3) for corner in (side, side + 1, side + 4, side + 1, side + 5, side + 4)],
+                  np.int32)
+"""The corners of the triangles between four points across a line and the next four."""
+
 KEPT_CLEAR = "kept clear"
 """Begins the reason for which a person whom the editor keeps clear is not covered."""
 
@@ -108,7 +116,7 @@ def draw() -> None:
     if scene is None:
         return
     drawing, unit = compose(context, scene, context.region, context.space_data.display_channel), find_unit(context)
-    _put_lines(drawing)
+    _put_lines(drawing, unit)
     _put_dots(drawing)
     _put_words(drawing, (context.region.width, context.region.height), unit)
 
@@ -171,12 +179,18 @@ def compose(context: bpy.types.Context, scene: bpy.types.Scene, region: bpy.type
             numbers = np.array([cover.find_ellipse(frame) for cover, _ in faces])
             points = COUNT if len(faces) <= _MANY else COUNT // 2
             outlines = region_projection.project(projection.project(find_outlines(numbers, points)))
-            for (cover, code), outline in zip(faces, outlines, strict=True):
-                _add_face(drawing, cover, code, outline, theirs.get(cover.track, colors[code.name.lower()]), chosen,
-                          unit)
+            middles, tops = outlines.mean(axis=1), outlines.max(axis=1)
+            labels = np.stack([middles[:, 0], tops[:, 1] + _ABOVE_PX * unit], axis=1).tolist()
+            wide = (tops[:, 0] - outlines[:, :, 0].min(axis=1) > _LEAST_NAMED_PX * unit).tolist()
+            closed = np.concatenate([outlines, outlines[:, :1]], axis=1)
+            for number, (cover, code) in enumerate(faces):
+                is_active = chosen is not None and chosen.name == cover.layer
+                label = labels[number] if is_active or wide[number] else None
+                _add_face(drawing, cover, code, closed[number], theirs.get(cover.track, colors[code.name.lower()]),
+                          is_active, label)
                 if cover.locked:
-                    _add_dots(drawing, cover, frame, outline, colors["locked"], unit,
-                              chosen is not None and chosen.name == cover.layer and (projection, region_projection))
+                    _add_dots(drawing, cover, frame, middles[number], colors["locked"], unit,
+                              is_active and (projection, region_projection))
         _add_drawn(drawing, mask, known, scene.frame_current - mask.frame_start == frame,
                    projection, region_projection, colors["locked"], unit)
         _add_aside(drawing, known, frame, projection, region_projection, colors, theirs, unit)
@@ -299,22 +313,25 @@ def find_drawn_lines(mask: bpy.types.Mask, layer: bpy.types.MaskLayer) -> list[A
     return lines
 
 
-def _add_face(drawing: Drawing, cover: Cover, code: Code, outline: Array, color: Color,
-              chosen: bpy.types.MaskLayer | None, unit: float) -> None:
-    is_active = chosen is not None and chosen.name == cover.layer
-    (drawing.thick if is_active else drawing.thin).extend(
-        (part, color) for part in (_cut(outline) if code is Code.OFF else [_close(outline)]))
-    word = _WORDS[code]
-    if is_active or float(outline[:, 0].max() - outline[:, 0].min()) > _LEAST_NAMED_PX * unit:
-        words = (f"{cover.layer}: {word}" if word else cover.layer, _find_label(outline, unit), color)
+def _add_face(drawing: Drawing, cover: Cover, code: Code, outline: Array, color: Color, is_active: bool,
+              label: tuple[float, float] | None) -> None:
+    """`outline` is closed; `label` is where its name goes, if it has room for it."""
+    lines = drawing.thick if is_active else drawing.thin
+    if code is Code.OFF:
+        lines.extend((part, color) for part in _cut(outline[:-1]))
+    else:
+        lines.append((outline, color))
+    if label is not None:
+        word = _WORDS[code]
+        words = f"{cover.layer}: {word}" if word else cover.layer, label, color
         drawing.words.insert(0 if is_active else len(drawing.words), words)
 
 
-def _add_dots(drawing: Drawing, cover: Cover, frame: int, outline: Array, color: Color, unit: float,
+def _add_dots(drawing: Drawing, cover: Cover, frame: int, middle: Array, color: Color, unit: float,
               around: Any) -> None:
     """A dot in the middle of a face at a locked key; of the active face small ones at the keys before and after."""
     if frame in cover.locked:
-        drawing.dots.append((outline.mean(axis=0), 4.0 * unit, color))
+        drawing.dots.append((middle, 4.0 * unit, color))
     if around:
         projection, region_projection = around
         near = [max((key for key in cover.locked if key < frame), default=None),
@@ -344,7 +361,7 @@ def _add_aside(drawing: Drawing, known: Known, frame: int, projection: Projectio
 
 def _find_label(outline: Array, unit: float) -> tuple[float, float]:
     """Above it, in the middle."""
-    return float(outline[:, 0].mean()), float(outline[:, 1].max()) + 5 * unit
+    return float(outline[:, 0].mean()), float(outline[:, 1].max()) + _ABOVE_PX * unit
 
 
 def _close(points: Array) -> Array:
@@ -356,30 +373,47 @@ def _cut(points: Array) -> list[Array]:
     return [points[start:start + 3] for start in range(0, len(points), 4)]
 
 
-def _put_lines(drawing: Drawing) -> None:
+def _put_lines(drawing: Drawing, unit: float) -> None:
     import gpu
     from gpu_extras.batch import batch_for_shader
 
-    shader = gpu.shader.from_builtin("POLYLINE_FLAT_COLOR")
-    shader.bind()
-    shader.uniform_float("viewportSize", gpu.state.viewport_get()[2:])
+    lines = [(line, color, width * unit) for lines, width in ((drawing.thin, 1.5), (drawing.thick, 3.0))
+             for line, color in lines]
+    if not lines:
+        return
+    points, colors, corners = find_ribbons(lines)
+    shader = gpu.shader.from_builtin("SMOOTH_COLOR")
     gpu.state.blend_set("ALPHA")
-    unit = find_unit(bpy.context)
-    for lines, width in ((drawing.thin, 1.5), (drawing.thick, 3.0)):
-        if not lines:
-            continue
-        counts = np.array([len(line) for line, _ in lines])
-        places = np.concatenate([line for line, _ in lines]).astype(np.float32)
-        # Each point begins a piece of a line, but for the last of each.
-        begins = np.delete(np.arange(len(places)), np.cumsum(counts) - 1)
-        points = places[np.stack([begins, begins + 1], axis=1).ravel()]
-        colors = np.repeat(np.array([color for _, color in lines], np.float32), 2 * (counts - 1), axis=0)
-        shade = np.full(colors.shape, (0.0, 0.0, 0.0, 0.45), np.float32)
-        # A dark rim keeps a line visible on any picture.
-        for tone, more in ((shade, 2.0), (colors, 0.0)):
-            shader.uniform_float("lineWidth", (width + more) * unit)
-            batch_for_shader(shader, "LINES", {"pos": points, "color": tone}).draw(shader)
+    batch_for_shader(shader, "TRIS", {"pos": points, "color": colors}, indices=corners).draw(shader)
     gpu.state.blend_set("NONE")
+
+
+def find_ribbons(lines: list[tuple[Array, Color, float]]) -> tuple[NDArray[np.float32], NDArray[np.float32],
+                                                                   NDArray[np.int32]]:
+    """Triangles for lines (points, colour, width), with a dark rim that keeps them visible on any picture.
+
+    Points N x 2, their colours N x 4, which points make a triangle M x 3. Blender's own shader for wide lines makes
+    points of each piece on its own, four times as many.
+    """
+    counts = [len(line) for line, _, _ in lines]
+    places, ends = np.concatenate([line for line, _, _ in lines]), np.cumsum(counts) - 1
+    steps = np.diff(places, axis=0)
+    steps /= np.maximum(np.hypot(steps[:, 0], steps[:, 1]), 1e-6)[:, None]
+    steps[ends[:-1]] = 0
+    along = np.zeros_like(places)
+    along[:-1] += steps
+    along[1:] += steps
+    along /= np.maximum(np.hypot(along[:, 0], along[:, 1]), 1e-6)[:, None]
+    half = np.repeat([width / 2 for _, _, width in lines], counts)[:, None]
+    reach = np.concatenate([-half - _RIM_PX, -half, half, half + _RIM_PX], axis=1)
+    across = np.stack([-along[:, 1], along[:, 0]], axis=1)
+    points = places[:, None] + across[:, None] * reach[:, :, None]
+    colors = np.empty((len(places), 4, 4), np.float32)
+    colors[:, 1:3] = np.repeat(np.array([color for _, color, _ in lines], np.float32), counts, axis=0)[:, None]
+    colors[:, ::3] = _RIM
+    begins = np.delete(np.arange(len(places), dtype=np.int32), ends)
+    corners = (4 * begins[:, None] + _BANDS).reshape(-1, 3)
+    return points.reshape(-1, 2).astype(np.float32), colors.reshape(-1, 4), corners
 
 
 def _put_dots(drawing: Drawing) -> None:
@@ -434,8 +468,11 @@ def _put_words(drawing: Drawing, size: tuple[int, int], unit: float) -> None:
     shader.uniform_float("color", (0.0, 0.0, 0.0, 0.6))
     gpu.state.blend_set("ALPHA")
     batch_for_shader(shader, "TRIS", {"pos": points}).draw(shader)
+    shown: Color | None = None
     for text, box, color in placed:
-        blf.color(font, *color)
+        if color != shown:
+            shown = color
+            blf.color(font, *color)
         blf.position(font, box[0] + 4 * unit, box[1] + 4.5 * unit, 0)
         blf.draw(font, text)
     gpu.state.blend_set("NONE")
