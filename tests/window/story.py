@@ -21,6 +21,9 @@ from .hand import Box, Hand, Missed, Picture, State, find_difference, find_mean
 PLACES = {
     "tab": (-13, 188), "preset": (245, 47), "detect": (186, 99), "effect": (245, 129), "update": (105, 202),
     "switch": (36, 307), "go": (252, 307),
+    "heading": (60, 274), "recognise": (180, 383), "mode": (180, 409), "person": (200, 440),
+    "from this frame": (330, 455), "apply people": (187, 637), "this is": (97, 745), "face": (38, 659),
+    "not this person": (256, 745), "verify": (180, 435),
 }
 """Places in the tab from the sidebar's top left (negative: from its right), seen at Blender's default scale."""
 RENDER_MENU, RENDER_ANIMATION = (125, 14), (175, 59)
@@ -31,6 +34,8 @@ MASK_TAB, ADD_LAYER = (665, 126), (630, 128)
 """Places in the window, which has 1600 x 900 pixels; those of the Image editor once it is 680 wide."""
 ROW = 21
 """Height of a row in the list of faces."""
+ROWS = {"heading": 26, "person": 42}
+"""Of other rows."""
 
 SAME, OTHER = 4.0, 9.0
 """Mean differences of two looks at a face: below the first nothing changed; above the second it is covered."""
@@ -154,7 +159,7 @@ class Story:
         state = self.hand.look()
         left, top, width, _ = _find_area(state, "SEQUENCER")["regions"]["UI"]
         x, y = PLACES[name]
-        return left + (x if x >= 0 else width + x), top + y + ROW * row
+        return left + (x if x >= 0 else width + x), top + y + ROWS.get(name, ROW) * row
 
     def click(self, name: str, row: int = 0) -> None:
         self.hand.click(*self.find_place(name, row))
@@ -213,6 +218,67 @@ class Story:
         """The first layer of the mask is no face."""
         self.hand.wait(f"face {row + 1} is switched {'off' if off else 'on'}",
                        lambda s: s["masks"][0]["layers"][row + 1]["off"] == off, 5)
+
+    def widen_timeline(self) -> None:
+        """The timeline as large as the window, or back."""
+        left, top, width, height = self.find_region("SEQUENCER", "WINDOW")
+        count = len(self.hand.look()["areas"])
+        self.hand.move(left + width / 2, top + height / 2)
+        self.hand.press("ctrl+space")
+        self.hand.wait("another size of the timeline", lambda s: len(s["areas"]) != count, 5)
+        time.sleep(0.8)
+
+    def activate_person(self, row: int) -> None:
+        """A click is lost where the panel is drawn anew just then, as it is when pictures come."""
+        for _ in range(4):
+            self.click("person", row)
+            time.sleep(1.0)
+            if self.hand.look()["people"]["active"] == row:
+                return
+        self.hand.check(False, f"person {row + 1} is the active one")
+
+    def choose_person(self, button: str, number: int) -> None:
+        """From the menu of a button: the person in that place, 0 for a new one."""
+        self.click(button)
+        time.sleep(0.6)
+        self.hand.press(*["Down"] * (number + 1), "Return")
+
+    def point_at_timeline(self) -> None:
+        left, top, width, height = self.find_region("SEQUENCER", "WINDOW")
+        self.hand.move(left + width / 2, top + height / 2)
+
+    def check_people(self, bare: Picture, places: list[Box], clear: list[bool]) -> None:
+        """Which faces the preview shows as the film does; the others are black."""
+        now = self.see_preview()
+        for place, shows in zip(places, clear, strict=True):
+            self.hand.check(find_difference(bare, now, place) < SAME if shows else find_mean(now, place) < BLACK,
+                            f"the face at {place} {'is covered' if shows else 'shows'}")
+
+    def render(self) -> None:
+        """The given range, by Blender's own menu."""
+        self.go_to_frame(self.given["range"][0])
+        self.hand.press("ctrl+Home")
+        self.go_to_frame(self.given["range"][1])
+        self.hand.press("ctrl+End")
+        self.hand.wait("the range to render", lambda s: s["range"] == self.given["range"], 5)
+        # X takes Ctrl+F12 for itself.
+        self.hand.click(*RENDER_MENU)
+        time.sleep(0.4)
+        self.hand.click(*RENDER_ANIMATION)
+        self.hand.wait("the render begins", lambda s: s["rendering"], 20)
+        self.hand.wait("the render ends", lambda s: not s["rendering"], 120)
+        self.hand.check(Path(self.given["output"]).stat().st_size > 1000, "the film was rendered")
+
+    def save_and_open(self, name: str) -> State:
+        """Save the project under a name and open it again."""
+        self.hand.press("ctrl+s")
+        project = self.folder / f"{name}.blend"
+        self.choose_file(project)
+        self.hand.wait("the project is saved", lambda s: s["file"] == str(project))
+        loaded = self.hand.look()["loaded"]
+        self.hand.press("ctrl+o")
+        self.choose_file(project)
+        return self.hand.wait("the project is opened again", lambda s: s["loaded"] > loaded and _is_covered(s), 30)
 
     def choose_thorough(self) -> None:
         """The slowest preset: time to do something meanwhile."""
@@ -313,28 +379,9 @@ def tell_first_film(story: Story) -> None:
     for place in places:
         hand.check(find_mean(black, place) < BLACK, f"the face at {place} is black after Update")
 
-    story.go_to_frame(story.given["range"][0])
-    hand.press("ctrl+Home")
-    story.go_to_frame(story.given["range"][1])
-    hand.press("ctrl+End")
-    hand.wait("the range to render", lambda s: s["range"] == story.given["range"], 5)
-    # X takes Ctrl+F12 for itself.
-    hand.click(*RENDER_MENU)
-    time.sleep(0.4)
-    hand.click(*RENDER_ANIMATION)
-    hand.wait("the render begins", lambda s: s["rendering"], 20)
-    hand.wait("the render ends", lambda s: not s["rendering"], 120)
-    hand.check(Path(story.given["output"]).stat().st_size > 1000, "the film was rendered")
-
+    story.render()
     story.go_to_frame(51)
-    hand.press("ctrl+s")
-    project = story.folder / "project.blend"
-    story.choose_file(project)
-    hand.wait("the project is saved", lambda s: s["file"] == str(project))
-    loaded = hand.look()["loaded"]
-    hand.press("ctrl+o")
-    story.choose_file(project)
-    state = hand.wait("the project is opened again", lambda s: s["loaded"] > loaded and _is_covered(s), 30)
+    state = story.save_and_open("project")
     hand.check([layer["name"] for layer in state["masks"][0]["layers"]][1:] == faces, "the list is there again")
     time.sleep(1.0)
     for place in places:
@@ -563,14 +610,7 @@ def tell_desk(story: Story) -> None:
     hand.press("ctrl+z")
     hand.wait("undo covers it again", lambda s: len(s["masks"][0]["faces"]["Region 01"]["spans"]) == 2, 10)
 
-    hand.press("ctrl+s")
-    project = story.folder / "desk.blend"
-    story.choose_file(project)
-    hand.wait("the project is saved", lambda s: s["file"] == str(project))
-    loaded = hand.look()["loaded"]
-    hand.press("ctrl+o")
-    story.choose_file(project)
-    state = hand.wait("the project is opened again", lambda s: s["loaded"] > loaded and _is_covered(s), 30)
+    state = story.save_and_open("desk")
     hand.check(state["masks"][0]["faces"] == faces, "faces and keys are as they were saved")
 
 
@@ -599,21 +639,97 @@ def tell_review(story: Story) -> None:
     now = state["masks"][0]["left"]
     hand.press("ctrl+z")
     hand.wait("undo brings it back", lambda s: s["masks"][0]["left"] > now, 10)
-    hand.press("ctrl+s")
-    project = story.folder / "review.blend"
-    story.choose_file(project)
-    hand.wait("the project is saved", lambda s: s["file"] == str(project))
     told = hand.look()["masks"][0]["left"]
-    loaded = hand.look()["loaded"]
-    hand.press("ctrl+o")
-    story.choose_file(project)
-    state = hand.wait("the project is opened again", lambda s: s["loaded"] > loaded and _is_covered(s), 30)
+    state = story.save_and_open("review")
     hand.check(state["masks"][0]["left"] == told, "what was judged is kept with the project")
+
+
+def tell_people(story: Story) -> None:
+    """Three people, of whom one stays clear: known by a face in a frame, a wrong group put right; saved, rendered."""
+    hand = story.hand
+    story.begin()
+    story.go_to_frame(51)
+    bare = story.see_preview()
+    places = story.find_faces(51, bare)
+    hand.check(len(places) == 3, f"the film shows three faces: {places}")
+    story.detect()
+    hand.wait("the strip is covered", lambda s: not s["addon"]["active"] and _is_covered(s), 120)
+    story.widen_timeline()
+    # Faces, Correct and Review are closed, People is opened.
+    for row in range(4):
+        story.click("heading", row)
+        time.sleep(0.5)
+    story.click("recognise")
+    hand.wait("three people are suggested", lambda s: _list_people(s) == [
+        ["Person 01", ["Face 01", "machine"]], ["Person 02", ["Face 02", "machine"]],
+        ["Person 03", ["Face 03", "machine"]]], 60)
+    time.sleep(2)
+
+    story.choose_person("from this frame", 1)
+    hand.wait("a reference from the face in this frame", lambda s: not s["addon"]["active"] and
+              s["people"]["persons"][0]["references"] == 1 and s["people"]["persons"][0]["chosen"], 60)
+    story.activate_person(2)
+    story.choose_person("this is", 1)
+    wrong = [["Person 01", ["Face 01", "editor"], ["Face 03", "editor"]], ["Person 02", ["Face 02", "machine"]]]
+    hand.wait("a wrong group", lambda s: _list_people(s) == wrong, 5)
+    time.sleep(0.5)
+    hand.photograph("wrong-group")
+    story.activate_person(0)
+    # The list is a row shorter.
+    x, y = story.find_place("face", 1)
+    hand.click(x, y - ROW)
+    time.sleep(0.4)
+    x, y = story.find_place("not this person")
+    hand.click(x, y - ROW)
+    right = [["Person 01", ["Face 01", "editor"]], ["Person 02", ["Face 02", "machine"]],
+             ["Person 03", ["Face 03", "split"]]]
+    hand.wait("the wrong one is apart", lambda s: _list_people(s) == right, 5)
+    story.point_at_timeline()
+    hand.press("ctrl+z")
+    hand.wait("one undo joins them", lambda s: _list_people(s) == wrong, 10)
+    hand.press("ctrl+shift+z")
+    hand.wait("redo parts them", lambda s: _list_people(s) == right, 10)
+
+    story.click("mode")
+    time.sleep(0.6)
+    hand.press("k")
+    hand.wait("the mode", lambda s: s["people"]["mode"] == "KEEP", 5)
+    time.sleep(0.6)
+    hand.photograph("people")
+    story.click("apply people")
+    hand.wait("the first face is kept clear", lambda s: list(s["masks"][0]["faces"]) == ["Face 02", "Face 03"], 10)
+    story.widen_timeline()
+    story.check_people(bare, places, [True, False, False])
+    story.point_at_timeline()
+    hand.press("ctrl+z")
+    hand.wait("undo covers it", lambda s: len(s["masks"][0]["faces"]) == 3, 10)
+    story.check_people(bare, places, [False, False, False])
+    story.point_at_timeline()
+    hand.press("ctrl+shift+z")
+    hand.wait("redo shows it", lambda s: len(s["masks"][0]["faces"]) == 2, 10)
+    story.check_people(bare, places, [True, False, False])
+
+    story.save_and_open("people")
+    state = hand.wait("names and faces are there again", lambda s: _is_covered(s) and _list_people(s) == right, 10)
+    hand.check(state["people"]["persons"][0]["chosen"], "and who stays clear")
+    story.check_people(bare, places, [True, False, False])
+    hand.photograph("one-clear")
+    story.render()
+    story.widen_timeline()
+    # People and Before Rendering are closed, After Rendering is opened.
+    for row in range(3, 6):
+        story.click("heading", row)
+        time.sleep(0.5)
+    story.click("verify")
+    state = hand.wait("the render is verified", lambda s: s["addon"]["leaks"] is not None, 60)
+    hand.check(state["addon"]["leaks"] == 0 and not state["addon"]["problems"], f"it leaks: {state['addon']}")
+    time.sleep(0.5)
+    hand.photograph("verified")
 
 
 STORIES: dict[str, Callable[[Story], None]] = {
     "first film": tell_first_film, "what goes wrong": tell_what_goes_wrong, "corrections": tell_corrections,
-    "desk": tell_desk, "review": tell_review,
+    "desk": tell_desk, "review": tell_review, "people": tell_people,
 }
 
 
@@ -633,6 +749,11 @@ def _list_workers() -> list[str]:
         if resources in command and "child.py" in command:
             found.append(command)
     return found
+
+
+def _list_people(state: State) -> list[list[Any]]:
+    """Of each person the name, and the faces with who said so."""
+    return [[person["name"], *sorted(person["faces"])] for person in state["people"]["persons"]]
 
 
 def _find_area(state: State, view: str) -> dict[str, Any]:

@@ -72,6 +72,7 @@ def describe() -> dict[str, Any]:
         "texts": sorted(text.name for text in bpy.data.texts),
         "rendering": bpy.app.is_job_running("RENDER"),
         "addon": _describe_addon(scene),
+        "people": _describe_people(scene),
     }
 
 
@@ -148,9 +149,20 @@ def _describe_addon(scene: bpy.types.Scene) -> dict[str, Any] | None:
     if running is None:
         return None
     state = running.STATE
+    verified = state.verified
     return {"active": state.active, "share": state.step.share if state.step is not None else None,
             "problems": list(state.problems), "provider": state.provider, "preset": scene.faceblur.preset,
-            "effect": scene.faceblur.effect}
+            "effect": scene.faceblur.effect, "leaks": verified.leaks if verified is not None else None}
+
+
+def _describe_people(scene: bpy.types.Scene) -> dict[str, Any] | None:
+    if not hasattr(scene, "faceblur"):
+        return None
+    people = scene.faceblur.people
+    return {"mode": people.mode, "active": people.active_person, "persons": [
+        {"name": person.name, "chosen": person.chosen, "references": len(person.references.split(",")) if
+         person.references else 0, "faces": [[face.track, face.by] for face in people.faces
+                                             if face.person == person.uid]} for person in people.persons]}
 
 
 def _tell(path: Path) -> float:
