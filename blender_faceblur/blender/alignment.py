@@ -16,7 +16,7 @@ from bpy.app.handlers import persistent
 from .compositing import MARK
 from .context import refresh_shown_sequencers
 from .editing import forget_known, touch, watch
-from .masks import WRITING, adopt_layers
+from .masks import WRITING, adopt_layers, hold_frames
 from .strips import align_mask_strip, find_pairs, is_out_of_speed
 
 _REFRESH_AFTER_S = 0.15
@@ -73,6 +73,7 @@ def _follow_edit(scene: bpy.types.Scene, depsgraph: bpy.types.Depsgraph) -> None
     changed = [update.id.original for update in depsgraph.updates if isinstance(update.id, bpy.types.Mask)]
     changed = [mask for mask in changed if MARK in mask and mask.name not in WRITING]
     for mask in changed:
+        hold_frames(mask)
         adopt_layers(mask)
         touch(mask)
     if bpy.app.background:
@@ -116,6 +117,7 @@ def _align_at_rest() -> float | None:
 def _prepare_render(scene: bpy.types.Scene, _: object = None) -> None:
     for mask in bpy.data.masks:
         if MARK in mask:
+            hold_frames(mask)
             adopt_layers(mask)
     # From the window a render runs in a thread of its own, in which Blender crashes when the window's areas are touched
     # (5.2.2) as operators ask for.

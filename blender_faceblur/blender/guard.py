@@ -8,6 +8,7 @@ follows, previewed before or not: a strip that is multiplied by zero is black (m
 from __future__ import annotations
 
 import atexit
+import math
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -139,9 +140,10 @@ def _check_mask(scene: bpy.types.Scene, strip: bpy.types.Strip, mask_strip: bpy.
                 find: Callable[..., None]) -> None:
     limited = bool(len(mask[MARK].get("analysed", ())))
     wrong = [layer.name for number, layer in enumerate(mask.layers)
-             if layer.invert == (limited and number == 0) or layer.blend != ("MERGE_ADD" if number == 0 else "MUL")]
+             if layer.invert == (limited and number == 0) or layer.blend != ("MERGE_ADD" if number == 0 else "MUL")
+             or not all(spline.use_fill for spline in layer.splines)]
     if wrong:
-        find(f"The mask's layer '{wrong[0]}' shows what it should cover: its blending or inversion was changed.")
+        find(f"The mask's layer '{wrong[0]}' shows what it should cover: its blending, inversion or fill was changed.")
     if not mask.layers or mask.layers[0].hide_render:
         find("The first layer of its mask is hidden or gone: the whole picture is covered.", shows=False,
              repair=len(mask.layers) > 0)
@@ -149,8 +151,10 @@ def _check_mask(scene: bpy.types.Scene, strip: bpy.types.Strip, mask_strip: bpy.
         find("Its mask does not have its speed.")
     elif any(getattr(strip, name) != getattr(mask_strip, name) for name in TIMES):
         find("Its mask does not lie where it lies in time.")
-    if list(_list_changes(scene, mask_strip)):
+    if list(_list_changes(scene, mask_strip)) or len(mask_strip.modifiers):
         find("Its Mask strip was moved, scaled, or changed in its look.")
+    if not _has_unit(find_modifier(strip).node_group, mask):
+        find("Its node group lays the mask over the picture in another size.")
     try:
         footage = find_footage(strip)
         if _identify(footage) != mask[MARK]["fingerprint"]:
@@ -169,9 +173,17 @@ def repair_strip(scene: bpy.types.Scene, strip: bpy.types.Strip, effect: EffectS
         layer.invert, layer.blend = not (limited and number == 0), "MERGE_ADD" if number == 0 else "MUL"
         if number == 0:
             layer.hide_render = False
+        for spline in layer.splines:
+            spline.use_fill = True
     mask.update_tag()
+    for tree in _list_groups(modifier.node_group) if modifier is not None else ():
+        if _find_broken_part(tree):
+            # It stays in the file, and another one is made.
+            del tree[MARK]
+            tree.name = f"{tree.name} (changed)"
     mask_strip = modifier.input_mask_strip if modifier is not None else None
     if mask_strip is not None:
+        mask_strip.modifiers.clear()
         for name, value in list(_list_changes(scene, mask_strip)):
             setattr(mask_strip.transform if name in _NEUTRAL_TRANSFORM else mask_strip, name, value)
     put_cover(scene, strip, mask, read_effect(strip) or effect)
@@ -245,6 +257,39 @@ def _find_broken_group(group: bpy.types.NodeTree) -> str:
     """Why the node group of a cover does not do what we made it for; empty where it does."""
     if any(node.bl_idname == "CompositorNodeViewer" for node in group.nodes):
         return "Its node group has a Viewer node, which replaces the covered picture in the preview."
+    trees = _list_groups(group)
+    if len(trees) < 2 or not any(tree.name.startswith(PICTURE_SPACE) for tree in trees):
+        return "Its node group has lost what covers the faces."
+    return _find_broken_part(group)
+
+
+def _find_broken_part(group: bpy.types.NodeTree) -> str:
+    """Why a group, or one that it calls, does not do what it should; empty where nothing is seen."""
+    nodes = _list_reached(group)
+    if any(node.mute for node in nodes):
+        return f"A node of '{group.name}' is switched off."
+    if any(node.bl_idname == "CompositorNodeGroup" and node.node_tree is None for node in nodes):
+        return f"'{group.name}' has lost a group that it calls."
+    if _hands_on(group):
+        return f"'{group.name}' hands on what it gets."
+    return next((text for text in map(_find_broken_part, _list_groups(group)) if text), "")
+
+
+def _hands_on(group: bpy.types.NodeTree) -> bool:
+    """Whether a group's output is one of its inputs as it is, other than a colour."""
+    into = {link.to_socket: link.from_socket for link in group.links if link.is_valid and not link.is_muted}
+    ends = [node.inputs[0] for node in group.nodes if node.bl_idname == "NodeGroupOutput" and len(node.inputs)]
+    for end in ends:
+        source = into.get(end)
+        while source is not None and source.node.bl_idname == "NodeReroute":
+            source = into.get(source.node.inputs[0])
+        if source is not None and source.node.bl_idname == "NodeGroupInput" and source.name != "Color":
+            return True
+    return False
+
+
+def _list_reached(group: bpy.types.NodeTree) -> list[bpy.types.Node]:
+    """The nodes that a group's output depends on, itself included."""
     links = [(link.to_node.name, link.from_node.name) for link in group.links if link.is_valid and not link.is_muted]
     reached = {node.name for node in group.nodes if node.bl_idname == "NodeGroupOutput"}
     todo = list(reached)
@@ -253,14 +298,21 @@ def _find_broken_group(group: bpy.types.NodeTree) -> str:
         fresh = {source for target, source in links if target == here} - reached
         reached |= fresh
         todo += fresh
-    nodes = [group.nodes[name] for name in reached]
-    if any(node.mute for node in nodes):
-        return "A node of its node group is switched off."
-    trees = [getattr(node, "node_tree", None) for node in nodes if node.bl_idname == "CompositorNodeGroup"]
-    names = [tree.name for tree in trees if tree is not None]
-    if len(names) < max(len(trees), 2) or not any(name.startswith(PICTURE_SPACE) for name in names):
-        return "Its node group has lost what covers the faces."
-    return ""
+    return [group.nodes[name] for name in reached]
+
+
+def _list_groups(group: bpy.types.NodeTree) -> list[bpy.types.NodeTree]:
+    """The groups that a group's output depends on."""
+    trees = [getattr(node, "node_tree", None) for node in _list_reached(group)]
+    return [tree for tree in trees if tree is not None]
+
+
+def _has_unit(group: bpy.types.NodeTree, mask: bpy.types.Mask) -> bool:
+    """Whether a strip's node group takes the mask's coordinates for what they are."""
+    unit = mask[MARK]["unit_px"] / max(mask[MARK]["size"])
+    places = [node.inputs["Unit"] for node in _list_reached(group)
+              if node.bl_idname == "CompositorNodeGroup" and "Unit" in node.inputs]
+    return all(not place.is_linked and math.isclose(place.default_value, unit, rel_tol=1e-5) for place in places)
 
 
 def _list_changes(scene: bpy.types.Scene, mask_strip: bpy.types.Strip) -> Iterator[tuple[str, float | bool]]:

@@ -67,6 +67,7 @@ def write_mask(
         "preset": document.preset,
         "notes": [*document.source.warnings, *document.notes],
         "analysed": [edge for span in document.analysed for edge in span],
+        "frames": (mask.frame_start, mask.frame_end),
     })
     with _write(mask), open_keying_scene(mask) as scene:
         if PICTURE_LAYER in find_own_layers(mask):
@@ -88,6 +89,14 @@ def write_mask(
         # Not the picture's layer: what is drawn goes into the active one.
         mask.layers.active = mask.layers[faces[0]]
     return mask
+
+
+def hold_frames(mask: bpy.types.Mask) -> None:
+    """Give a mask its first and last frame again: with others its keys come too early or too late."""
+    frames = mask[MARK].get("frames")
+    if frames is not None and (mask.frame_start, mask.frame_end) != tuple(frames):
+        mask.frame_start, mask.frame_end = frames
+        mask.update_tag()
 
 
 def rewrite_layers(mask: bpy.types.Mask, document: TrackDocument, names: Collection[str]) -> None:

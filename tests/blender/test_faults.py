@@ -23,6 +23,7 @@ import blender_faceblur  # noqa: E402
 from blender_faceblur.blender import guard  # noqa: E402
 from blender_faceblur.blender.command import render_project  # noqa: E402
 from blender_faceblur.blender.compositing import EffectSettings  # noqa: E402
+from blender_faceblur.blender.context import borrow_sequencer  # noqa: E402
 from blender_faceblur.blender.project import build_project  # noqa: E402
 from blender_faceblur.blender.strips import find_modifier, remove_strip  # noqa: E402
 from blender_faceblur.core.types import FaceBlurError  # noqa: E402
@@ -104,6 +105,36 @@ def turn_layer_round(scene: Any, strip: Any) -> None:
     mask.update_tag()
 
 
+def empty_layer(scene: Any, strip: Any) -> None:
+    mask = _find_mask_strip(strip).mask
+    mask.layers[1].splines[0].use_fill = False
+    mask.update_tag()
+
+
+def move_mask_frames(scene: Any, strip: Any) -> None:
+    mask = _find_mask_strip(strip).mask
+    mask.frame_start, mask.frame_end = mask.frame_start + 10, mask.frame_end + 10
+    mask.update_tag()
+
+
+def brighten_mask_strip(scene: Any, strip: Any) -> None:
+    with borrow_sequencer(scene):
+        _find_mask_strip(strip).modifiers.new("Bright", "BRIGHT_CONTRAST").bright = 100
+
+
+def change_unit(scene: Any, strip: Any) -> None:
+    for node in find_modifier(strip).node_group.nodes:
+        if "Unit" in node.inputs:
+            node.inputs["Unit"].default_value *= 1.5
+
+
+def pass_on(scene: Any, strip: Any) -> None:
+    tree = bpy.data.node_groups["Face Blur Solid"]
+    source, result = (next(node for node in tree.nodes if node.bl_idname == f"NodeGroup{kind}")
+                      for kind in ("Input", "Output"))
+    tree.links.new(source.outputs["Image"], result.inputs[0])
+
+
 def move_alone(scene: Any, strip: Any) -> None:
     strip.frame_start += 8
 
@@ -126,7 +157,15 @@ FAULTS = [
     Fault("node group deleted", delete_group, BLACK, FACE, "It has no cover."),
     Fault("mask deleted", delete_mask, BLACK, FACE, "Its Mask strip has lost its mask.", repaired=False),
     Fault("a face's layer turned round", turn_layer_round, WHOLE, FACE,
-          "The mask's layer 'Face 01' shows what it should cover: its blending or inversion was changed."),
+          "The mask's layer 'Face 01' shows what it should cover: its blending, inversion or fill was changed."),
+    Fault("a face's layer no longer filled", empty_layer, BLACK, FACE,
+          "The mask's layer 'Face 01' shows what it should cover: its blending, inversion or fill was changed."),
+    Fault("first and last frame of the mask changed", move_mask_frames, COVERED, FACE, NOTHING),
+    Fault("a modifier on the Mask strip", brighten_mask_strip, BLACK, FACE,
+          "Its Mask strip was moved, scaled, or changed in its look."),
+    Fault("the number Unit in the node group changed", change_unit, BLACK, FACE,
+          "Its node group lays the mask over the picture in another size."),
+    Fault("the effect's group hands the picture on", pass_on, BLACK, FACE, "'Face Blur Solid' hands on what it gets."),
     Fault("footage linked to another file", relink, BLACK, FACE,
           "It shows another file than the one that was analysed.", repaired=False),
     Fault("footage moved without its Mask strip", move_alone, COVERED, FACE, NOTHING),
@@ -168,7 +207,10 @@ def build(films: Path, tmp_path: Path) -> Iterator[Callable[[], tuple[Any, Any]]
 
 
 def deliver(scene: Any, folder: Path) -> set[str]:
-    """What a still of a previewed frame, one of another frame, and an animation show, as Blender renders by itself."""
+    """What a still of a previewed frame, one of another frame, and an animation show, as Blender renders by itself.
+
+    A face that shows in one of them shows.
+    """
     pictures = [_render_still(scene, frame, folder) for frame in (PREVIEWED[0], 30)]
     frames = folder / "frames"
     scene.render.filepath = str(frames / "f")
@@ -177,7 +219,8 @@ def deliver(scene: Any, folder: Path) -> set[str]:
     assert len(written) == RANGE[1] - RANGE[0] + 1
     pictures += [_read(path) for path in written]
     shutil.rmtree(frames)
-    return {tell(picture) for picture in pictures}
+    told = {tell(picture) for picture in pictures}
+    return {FACE} if FACE in told else told
 
 
 def _render_still(scene: Any, frame: int, folder: Path) -> Any:

@@ -65,6 +65,11 @@ def _mute_node(scene: Any, strip: Any) -> None:
             node.mute = True
 
 
+def _mute_inner_nodes(scene: Any, strip: Any) -> None:
+    for node in bpy.data.node_groups["Face Blur Picture Space"].nodes:
+        node.mute = node.bl_idname == "ShaderNodeMath"
+
+
 def _shift(scene: Any, strip: Any) -> None:
     find_modifier(strip).input_mask_strip.transform.offset_x = 90
 
@@ -85,13 +90,14 @@ BREAKS: list[tuple[Callable[[Any, Any], None], bool]] = [
     (_animate, False),
     (_unlink, True),
     (_mute_node, True),
+    (_mute_inner_nodes, True),
     (lambda scene, strip: find_modifier(strip).node_group.nodes.new("CompositorNodeViewer"), True),
     (lambda scene, strip: setattr(find_modifier(strip), "input_mask_type", "ID"), True),
     (_shift, True),
     (_shift_animated, False),
     (_replace_file, False),
 ]
-NAMES = ["mute animated", "group unlinked", "node muted", "viewer", "mask by id", "mask shifted",
+NAMES = ["mute animated", "group unlinked", "node muted", "inner nodes muted", "viewer", "mask by id", "mask shifted",
          "mask shift animated", "file replaced"]
 
 
