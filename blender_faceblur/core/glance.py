@@ -7,6 +7,7 @@ What is wrong in the document is told by `document.from_json`; here it is no doc
 from __future__ import annotations
 
 import json
+from bisect import bisect_right
 from collections.abc import Collection
 from dataclasses import dataclass
 from enum import IntEnum
@@ -69,7 +70,7 @@ class Glance:
         return None
 
     def is_off(self, source_frame: int) -> bool:
-        return any(start <= source_frame < stop for start, stop in zip(self.off[::2], self.off[1::2], strict=True))
+        return bisect_right(self.off, source_frame) % 2 == 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,6 +52,8 @@ _WORDS = {Code.OFF: "off", Code.LOCKED: "locked", Code.FOLLOWED: "", Code.DETECT
 _RIM, _RIM_PX = (0.0, 0.0, 0.0, 0.45), 1.25
 """What a line turns into at its sides."""
 
+_LEAST_STEP_PX = 1e-6
+
 _BANDS = np.array([corner for side in range(3) for corner in (side, side + 1, side + 4, side + 1, side + 5, side + 4)],
                   np.int32)
 """The corners of the triangles between four points across a line and the next four."""
@@ -396,24 +398,25 @@ def find_ribbons(lines: list[tuple[Array, Color, float]]) -> tuple[NDArray[np.fl
     points of each piece on its own, four times as many.
     """
     counts = [len(line) for line, _, _ in lines]
-    places, ends = np.concatenate([line for line, _, _ in lines]), np.cumsum(counts) - 1
-    steps = np.diff(places, axis=0)
-    steps /= np.maximum(np.hypot(steps[:, 0], steps[:, 1]), 1e-6)[:, None]
+    # Points of the plane as complex numbers: one turned by a right angle is i times it.
+    places = np.concatenate([line for line, _, _ in lines]).astype(np.float32).view(np.complex64).ravel()
+    ends = np.cumsum(counts) - 1
+    steps = np.diff(places)
+    steps /= np.maximum(np.abs(steps), _LEAST_STEP_PX)
     steps[ends[:-1]] = 0
-    along = np.zeros_like(places)
-    along[:-1] += steps
-    along[1:] += steps
-    along /= np.maximum(np.hypot(along[:, 0], along[:, 1]), 1e-6)[:, None]
-    half = np.repeat([width / 2 for _, _, width in lines], counts)[:, None]
-    reach = np.concatenate([-half - _RIM_PX, -half, half, half + _RIM_PX], axis=1)
-    across = np.stack([-along[:, 1], along[:, 0]], axis=1)
-    points = places[:, None] + across[:, None] * reach[:, :, None]
-    colors = np.empty((len(places), 4, 4), np.float32)
-    colors[:, 1:3] = np.repeat(np.array([color for _, color, _ in lines], np.float32), counts, axis=0)[:, None]
+    across = np.zeros_like(places)
+    across[:-1] += steps
+    across[1:] += steps
+    across *= 1j / np.maximum(np.abs(across), _LEAST_STEP_PX)
+    reach = np.array([(-width / 2 - _RIM_PX, -width / 2, width / 2, width / 2 + _RIM_PX) for _, _, width in lines],
+                     np.float32)
+    points = places[:, None] + across[:, None] * reach.repeat(counts, axis=0)
+    colors = np.empty((len(lines), 4, 4), np.float32)
+    colors[:, 1:3] = np.array([color for _, color, _ in lines], np.float32)[:, None]
     colors[:, ::3] = _RIM
     begins = np.delete(np.arange(len(places), dtype=np.int32), ends)
     corners = (4 * begins[:, None] + _BANDS).reshape(-1, 3)
-    return points.reshape(-1, 2).astype(np.float32), colors.reshape(-1, 4), corners
+    return points.view(np.float32).reshape(-1, 2), colors.repeat(counts, axis=0).reshape(-1, 4), corners
 
 
 def _put_dots(drawing: Drawing) -> None:
