@@ -92,6 +92,8 @@ def check_strip(scene: bpy.types.Scene, strip: bpy.types.Strip, with_doubts: boo
         return faults
     if modifier.mute or not modifier.enable:
         find("Its cover is switched off.")
+    if not getattr(modifier, "show_preview", True):
+        find("Its cover is not in the preview, nor in what View > Sequence Render makes of it.", shows=False)
     for name in ("mute", "enable"):
         if _find_animation(scene, modifier.path_from_id(name)):
             find(f"Its cover's '{name}' is animated.", repair=False)
@@ -187,7 +189,10 @@ def repair_strip(scene: bpy.types.Scene, strip: bpy.types.Strip, effect: EffectS
         for name, value in list(_list_changes(scene, mask_strip)):
             setattr(mask_strip.transform if name in _NEUTRAL_TRANSFORM else mask_strip, name, value)
     put_cover(scene, strip, mask, read_effect(strip) or effect)
-    align_mask_strip(scene, strip, find_modifier(strip).input_mask_strip)
+    modifier = find_modifier(strip)
+    align_mask_strip(scene, strip, modifier.input_mask_strip)
+    if hasattr(modifier, "show_preview"):
+        modifier.show_preview = True
     return check_strip(scene, strip)
 
 

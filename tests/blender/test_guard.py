@@ -159,6 +159,16 @@ def test_what_may_be_shown_is_no_fault(project: tuple[Any, Any], tmp_path: Path)
     assert guard.check_scene(scene) == [], "nobody sees it"
 
 
+def test_a_cover_that_the_preview_lacks_is_told(project: tuple[Any, Any]) -> None:
+    scene, strip = project
+    modifier = find_modifier(strip)
+    if not hasattr(modifier, "show_preview"):
+        pytest.skip("from Blender 5.2 on")
+    modifier.show_preview = False
+    assert [(fault.shows, "preview" in fault.text) for fault in guard.check_scene(scene)] == [(False, True)]
+    assert guard.repair_strip(scene, strip, EFFECT) == [] and modifier.show_preview
+
+
 def test_scenes_in_scenes_are_looked_at(project: tuple[Any, Any]) -> None:
     scene, strip = project
     outer = bpy.data.scenes.new("outer")
