@@ -13,7 +13,7 @@ from ..cover import MUST_BE_COVERED
 from ..guard import asks_for_review, check_scene, repair_strip
 from ..running import STATE
 from ..settings import read_effect_settings
-from .selection import is_busy, list_selected, refuse
+from .selection import has_strips, list_selected, refuse
 
 
 class FACEBLUR_OT_check(bpy.types.Operator):
@@ -71,9 +71,7 @@ class FACEBLUR_OT_repair(bpy.types.Operator):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        if is_busy(cls):
-            return False
-        return find_sequencer_scene(context) is not None or refuse(cls, "There are no strips")
+        return has_strips(cls, context)
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         scene = find_sequencer_scene(context)
@@ -129,9 +127,7 @@ class FACEBLUR_OT_render(bpy.types.Operator):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        if is_busy(cls):
-            return False
-        return find_sequencer_scene(context) is not None or refuse(cls, "There are no strips")
+        return has_strips(cls, context)
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         scene = find_sequencer_scene(context)

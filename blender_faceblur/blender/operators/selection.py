@@ -56,3 +56,10 @@ def refuse(operator: type[bpy.types.Operator], reason: str) -> bool:
 
 def is_busy(operator: type[bpy.types.Operator]) -> bool:
     return STATE.active and not refuse(operator, BUSY)
+
+
+def has_strips(operator: type[bpy.types.Operator], context: bpy.types.Context) -> bool:
+    """For `poll`: whether nothing runs, and there is a sequencer's scene."""
+    if is_busy(operator):
+        return False
+    return find_sequencer_scene(context) is not None or refuse(operator, "There are no strips")

@@ -18,7 +18,7 @@ from ..footage import find_footage
 from ..running import STATE
 from ..verifying import Verified, find_film, list_parts, verify_film
 from .job import Job, JobOperator
-from .selection import find_active_footage, is_busy, refuse
+from .selection import find_active_footage, has_strips, refuse
 
 
 class FACEBLUR_OT_verify(JobOperator, bpy.types.Operator):
@@ -34,9 +34,7 @@ class FACEBLUR_OT_verify(JobOperator, bpy.types.Operator):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        if is_busy(cls):
-            return False
-        return find_sequencer_scene(context) is not None or refuse(cls, "There are no strips")
+        return has_strips(cls, context)
 
     def begin(self, context: bpy.types.Context, wait_s: float | None) -> Job:
         scene = find_sequencer_scene(context)
