@@ -18,6 +18,7 @@ from dataclasses import dataclass
 import bpy
 from bpy.app.handlers import persistent
 
+from ..core.people import KEPT
 from ..core.review import count_left
 from ..core.types import FaceBlurError
 from ..progress import count
@@ -114,6 +115,7 @@ def check_strip(scene: bpy.types.Scene, strip: bpy.types.Strip, with_doubts: boo
         if has_unseen(strip, mask):
             find("What it shows was not all analysed: the rest is covered whole. Detect again.", shows=False,
                  repair=False)
+        _check_inverse(strip, mask, find)
         if with_doubts:
             _check_review(strip, mask, find)
     return faults
@@ -125,6 +127,19 @@ def has_unseen(strip: bpy.types.Strip, mask: bpy.types.Mask) -> bool:
     shown = find_shown(strip, int(strip.frame_final_start), int(strip.frame_final_end), length)
     spans = list(zip(analysed[::2], analysed[1::2], strict=True))
     return bool(spans) and shown is not None and not any(a <= shown[0] and shown[1] <= b for a, b in spans)
+
+
+def _check_inverse(strip: bpy.types.Strip, mask: bpy.types.Mask, find: Callable[..., None]) -> None:
+    effect = read_effect(strip)
+    if effect is None or not effect.inverse:
+        return
+    try:
+        kept = any(track.aside.startswith(KEPT) for track in read_document(mask).aside)
+    except FaceBlurError as error:
+        find(str(error), repair=False)
+        return
+    if kept:
+        find("Inverse shows who is covered otherwise, and covers the people who stay clear.", repair=False)
 
 
 def _check_review(strip: bpy.types.Strip, mask: bpy.types.Mask, find: Callable[..., None]) -> None:

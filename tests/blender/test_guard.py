@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from blender_faceblur.blender.cover import uncover  # noqa: E402
 from blender_faceblur.blender.project import build_project  # noqa: E402
 from blender_faceblur.blender.render import render_animation  # noqa: E402
 from blender_faceblur.blender.strips import find_modifier  # noqa: E402
+from blender_faceblur.core.people import KEPT  # noqa: E402
 
 from . import disks  # noqa: E402
 
@@ -157,6 +159,15 @@ def test_what_may_be_shown_is_no_fault(project: tuple[Any, Any], tmp_path: Path)
     assert [fault.text for fault in guard.check_scene(scene)] == ["It has no cover."]
     strip.mute = True
     assert guard.check_scene(scene) == [], "nobody sees it"
+
+
+def test_inverse_and_people_who_stay_clear_do_not_go_together(film: Path) -> None:
+    document = disks.build_document(film)
+    scene = build_project(film, document, replace(EFFECT, inverse=True))
+    assert guard.check_scene(scene) == []
+    document.aside.append(replace(document.tracks[0], name="Face 02", aside=f"{KEPT}Ann"))
+    scene = build_project(film, document, replace(EFFECT, inverse=True))
+    assert [(fault.shows, fault.text[:13]) for fault in guard.check_scene(scene)] == [(True, "Inverse shows")]
 
 
 def test_a_cover_that_the_preview_lacks_is_told(project: tuple[Any, Any]) -> None:
