@@ -389,5 +389,6 @@ def test_the_whole_head_is_a_larger_cover(size: float, whole_head: bool, expecte
 
     from blender_faceblur.blender.settings import read_detection_settings
 
-    scene: Any = SimpleNamespace(faceblur=SimpleNamespace(preset="fast", expansion=size, whole_head=whole_head))
+    scene: Any = SimpleNamespace(faceblur=SimpleNamespace(preset="fast", expansion=size, whole_head=whole_head,
+                                                          find_plates=False))
     assert read_detection_settings(scene).expansion == expected
