@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import time
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from ..detectors import FaceDetector, find_detector
 from ..paths import find_model
 from ..recognition import Recognizer, find_recognizer
 from ..sources import FrameSource, open_source
+from .change import SIDE, Change, Small
 from .opening import open_requested
 from .protocol import Embedded, EmbedRequest, FaceView, Progress, ReferenceRequest, Started, Warned
 
@@ -47,6 +48,9 @@ _READ_OVER = 150
 """Frames. To jump takes reading from a key picture before, which in most films lies farther away."""
 _OUTSTANDING = 2.0
 """How many times larger than any other the face of a reference picture must be."""
+
+_LATER_S = 0.12
+"""How long after a face has changed it is looked at: a cross-fade is over then."""
 
 _DETAIL_PX, _RIM_PX, _DARK = 50, 5, 4.0
 _TELL_S = 0.3
@@ -107,10 +111,11 @@ def embed_tracks(request: EmbedRequest, tell: Tell) -> None:
             eye = Eye()
         size = fit_size((info.width, info.height), _LONG_SIDE)
         scale = size[0] / info.width
+        watch = _Watch(faces, float(info.frame_rate), scale)
         for frame, picture in _read(source, list(looks), size):
-            for name, sample in looks[frame]:
+            done += len(looks.get(frame, ()))
+            for name, sample in watch.add_changed(frame, picture, looks.get(frame, [])):
                 found = eye.look(picture, sample.ellipse, scale)
-                done += 1
                 if found is not None:
                     quality, vector = found
                     views += 1
@@ -121,16 +126,55 @@ def embed_tracks(request: EmbedRequest, tell: Tell) -> None:
     tell(Embedded(RECOGNIZER, views, time.process_time() - began))
 
 
+class _Watch:
+    """Adds looks at faces that have changed, a moment after they did."""
+
+    def __init__(self, tracks: Sequence[Track], frame_rate: float, scale: float) -> None:
+        self._scale, self._after = scale, round(_LATER_S * frame_rate)
+        self._changes = {track.name: Change(frame_rate) for track in tracks}
+        self._due: dict[str, int] = {}
+        self._there: dict[int, list[tuple[str, Sample]]] = {}
+        for track in tracks:
+            for sample in track.samples:
+                self._there.setdefault(sample.source_frame, []).append((track.name, sample))
+
+    def add_changed(
+        self, frame: int, picture: Picture, planned: list[tuple[str, Sample]]
+    ) -> list[tuple[str, Sample]]:
+        """What to look at in a frame: what is planned, and faces that have changed."""
+        names = {name for name, _ in planned}
+        wanted = list(planned)
+        for name, sample in self._there.get(frame, ()):
+            small = _reduce(picture, sample.ellipse, self._scale)
+            if small is not None and self._changes[name].see(frame, small):
+                self._due.setdefault(name, frame + self._after)
+            if self._due.get(name, frame + 1) <= frame:
+                del self._due[name]
+                wanted += [] if name in names else [(name, sample)]
+        return wanted
+
+
+def _reduce(picture: Picture, face: Ellipse, scale: float) -> Small | None:
+    """A face as `Change` compares it; None where too little of it is in the picture."""
+    import cv2
+
+    height, width = picture.shape[:2]
+    half = max(face.rx, 0.8 * face.ry)
+    x1, y1, x2, y2 = (round(edge * scale) for edge in (face.cx - half, face.cy - half, face.cx + half, face.cy + half))
+    part = picture[max(y1, 0):min(y2, height), max(x1, 0):min(x2, width)]
+    if min(part.shape[:2]) < 8:
+        return None
+    small = cv2.resize(part, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
+    return np.asarray(cv2.cvtColor(small, cv2.COLOR_BGR2GRAY), np.uint8)
+
+
 def _read(source: FrameSource, frames: list[int], size: tuple[int, int]) -> Iterator[tuple[int, Picture]]:
-    """These frames (sorted) of a source; what lies between two that are close is read over."""
+    """These frames (sorted) of a source, and what lies between two that are close."""
     start = 0
     for at in range(1, len(frames) + 1):
         if at < len(frames) and frames[at] - frames[at - 1] <= _READ_OVER:
             continue
-        wanted = set(frames[start:at])
-        for frame, picture in source.frames(frames[start], frames[at - 1] + 1, size):
-            if frame in wanted:
-                yield frame, picture
+        yield from source.frames(frames[start], frames[at - 1] + 1, size)
         start = at
 
 

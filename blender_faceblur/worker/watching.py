@@ -20,6 +20,8 @@ from ..core.types import Box, Detection
 from ..detectors import find_detector
 from ..paths import find_model
 from ..recognition import Recognizer, find_recognizer
+from ..recognition.alignment import cut_aligned
+from .change import SIDE, Change
 from .embedding import find_detail
 from .protocol import FaceSeen
 
@@ -42,9 +44,12 @@ class _Face:
     last: int
     box: Box
     told: int
+    change: Change
     best: FaceSeen | None = None
     quality: float = 0.0
     aligned: Picture | None = field(default=None, repr=False)
+    due: int | None = None
+    """When it is to be looked at out of turn, since it has changed."""
 
 
 class Watch:
@@ -85,10 +90,27 @@ class Watch:
             face = self._find_face(box, taken)
             taken.add(id(face))
             face.last, face.box = self._frame, box
+            if self._has_changed(face, picture, d):
+                # The best until now shows somebody else, perhaps.
+                if self._frame - face.told >= _OFTEN_S * self._rate:
+                    self._close(face)
+                face.best, face.quality, face.aligned = None, 0.0, None
+                face.due = face.due or self._frame + round(_OFTEN_S * self._rate)
             self._look(face, picture, d, x)
             age = (self._frame - face.born) / self._rate
-            if self._frame - face.told >= (_OFTEN_S if age < _SOON_S else _SELDOM_S) * self._rate:
+            is_due = face.due is not None and self._frame >= face.due
+            if is_due or self._frame - face.told >= (_OFTEN_S if age < _SOON_S else _SELDOM_S) * self._rate:
                 self._close(face)
+                face.due = None
+
+    def _has_changed(self, face: _Face, picture: Picture, found: Detection) -> bool:
+        assert found.landmarks is not None
+        template = np.asarray(self._recognizer.template, np.float64) * (SIDE / self._recognizer.side)
+        try:
+            small = cut_aligned(picture, found.landmarks, template, SIDE)
+        except ValueError:
+            return False
+        return face.change.see(self._frame, small.mean(axis=2).astype(np.uint8))
 
     def _is_there(self, face: _Face) -> bool:
         if self._frame - face.last <= _LOST_S * self._rate:
@@ -107,7 +129,7 @@ class Watch:
                 best = away, face
         if best is not None:
             return best[1]
-        face = _Face(self._frame, self._frame, box, self._frame)
+        face = _Face(self._frame, self._frame, box, self._frame, Change(self._rate))
         self._faces.append(face)
         return face
 
