@@ -353,6 +353,12 @@ def test_where_nothing_is_covered_the_place_is_marked(project: tuple[Any, Any, A
     assert find_mark(scene, strip) is None
 
 
+def begin_pictures(scene: Any, strip: Any, mask: Any) -> None:
+    """As `start` does in a window."""
+    faces = thumbnails._find_faces(mask, thumbnails.list_missing(mask))
+    thumbnails._STORE.job = thumbnails._make(scene, strip, mask, faces, 0.0)
+
+
 def run_ticks() -> None:
     """As Blender's timer does in a window."""
     until = time.monotonic() + 60
@@ -363,7 +369,7 @@ def run_ticks() -> None:
 
 def test_a_timer_makes_the_pictures_in_a_window(project: tuple[Any, Any, Any]) -> None:
     scene, strip, mask = project
-    thumbnails._STORE.job = thumbnails._make(scene, strip, mask, thumbnails.list_missing(mask), 0.0)
+    begin_pictures(scene, strip, mask)
     assert not bpy.ops.faceblur.make_thumbnails.poll()
     run_ticks()
     assert thumbnails.list_missing(mask) == [] and not thumbnails.is_running()
@@ -372,7 +378,7 @@ def test_a_timer_makes_the_pictures_in_a_window(project: tuple[Any, Any, Any]) -
 def test_what_goes_wrong_meanwhile_is_told(project: tuple[Any, Any, Any], tmp_path: Path) -> None:
     scene, strip, mask = project
     strip.filepath = str(disks.write_film(tmp_path / "b.mp4", (disks.WIDTH, disks.HEIGHT + 2)))
-    thumbnails._STORE.job = thumbnails._make(scene, strip, mask, thumbnails.list_missing(mask), 0.0)
+    begin_pictures(scene, strip, mask)
     run_ticks()
     assert "has changed" in STATE.problems[0] and not thumbnails.is_running()
     STATE.problems = []
@@ -380,7 +386,7 @@ def test_what_goes_wrong_meanwhile_is_told(project: tuple[Any, Any, Any], tmp_pa
 
 def test_forgetting_ends_what_is_being_made(project: tuple[Any, Any, Any]) -> None:
     scene, strip, mask = project
-    thumbnails._STORE.job = thumbnails._make(scene, strip, mask, thumbnails.list_missing(mask), 0.0)
+    begin_pictures(scene, strip, mask)
     thumbnails._tick()
     thumbnails.forget()
     assert thumbnails._tick() is None and thumbnails._STORE.portraits == {}
