@@ -46,6 +46,10 @@ from .strips import TIMES, align_mask_strip, find_modifier, is_out_of_speed
 _HELD = "faceblur_held"
 """Custom property of a strip that is black while a render runs: how bright it was, and which curves were muted."""
 
+_TELL_AFTER_S = 0.5
+_UNTOLD: list[str] = []
+"""What was rendered black and has not been told in the window."""
+
 UNCOVERED = 3
 """Exit code of a Blender without a window that rendered strips black because faces would have shown in them."""
 
@@ -372,12 +376,16 @@ def _find_mask_for(strip: bpy.types.Strip) -> bpy.types.Mask | None:
 
 def register_handlers() -> None:
     """After those that prepare a render: what they put right is no fault."""
+    if not bpy.app.background:
+        bpy.app.timers.register(_tell_held, first_interval=_TELL_AFTER_S, persistent=True)
     bpy.app.handlers.render_init.append(_guard_render)
     for handlers in (bpy.app.handlers.render_complete, bpy.app.handlers.render_cancel, bpy.app.handlers.load_post):
         handlers.append(_end_guard)
 
 
 def unregister_handlers() -> None:
+    if bpy.app.timers.is_registered(_tell_held):
+        bpy.app.timers.unregister(_tell_held)
     bpy.app.handlers.render_init.remove(_guard_render)
     for handlers in (bpy.app.handlers.render_complete, bpy.app.handlers.render_cancel, bpy.app.handlers.load_post):
         handlers.remove(_end_guard)
@@ -396,12 +404,28 @@ def _guard_render(scene: bpy.types.Scene, _: object = None) -> None:
     if not faults:
         return
     STATE.problems = [f"Rendered black: '{fault.strip}'. {fault.text}" for fault in faults]
+    _UNTOLD[:] = STATE.problems
     for problem in STATE.problems:
         print(f"Face Blur: {problem}", file=sys.stderr)
     # Blender as a module has a program around it, which has a say in how it ends.
     if bpy.app.background and not getattr(bpy.app, "module", False):
         atexit.unregister(_leave_with_error)
         atexit.register(_leave_with_error)
+
+
+def _tell_held() -> float:
+    """Say in the window what was rendered black, once the render is over: its own thread may not."""
+    if _UNTOLD and not bpy.app.is_job_running("RENDER"):
+        texts, manager = _UNTOLD.copy(), bpy.context.window_manager
+        _UNTOLD.clear()
+
+        def draw(menu: bpy.types.Menu, _: bpy.types.Context) -> None:
+            for text in texts:
+                menu.layout.label(text=text)
+
+        with bpy.context.temp_override(window=manager.windows[0]):
+            manager.popup_menu(draw, title="Face Blur", icon="ERROR")
+    return _TELL_AFTER_S
 
 
 @persistent
