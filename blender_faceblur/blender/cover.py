@@ -27,6 +27,9 @@ LEAST_FACE_SHARE = 1 / 8
 MUST_BE_COVERED = "faceblur_must_be_covered"
 """Custom property of a strip: it was covered once, or an editor wants it covered."""
 
+LEFT_BARE = "faceblur_left_bare"
+"""Custom property of a strip whose cover was taken away on purpose."""
+
 EFFECT_MARK, MASK_MARK = "faceblur_effect", "faceblur_mask"
 """Custom properties of a strip's node group: the settings it was made with, and the mask it belongs to."""
 
@@ -70,12 +73,13 @@ def put_cover(
     cover_strip(scene, strip, mask, group)
     put_cover_first(scene, strip)
     strip[MUST_BE_COVERED] = True
+    strip.pop(LEFT_BARE, None)
 
 
 def uncover(scene: bpy.types.Scene, strip: bpy.types.Strip) -> None:
     """Take our modifier, Mask strip and node group off a strip, and the mask when nothing else shows it."""
-    if MUST_BE_COVERED in strip:
-        del strip[MUST_BE_COVERED]
+    strip.pop(MUST_BE_COVERED, None)
+    strip[LEFT_BARE] = True
     modifier = find_modifier(strip)
     if modifier is None:
         return

@@ -25,6 +25,7 @@ from ..progress import count
 from ..sources import find_fingerprint
 from .compositing import MARK, PICTURE_SPACE, EffectSettings
 from .cover import (
+    LEFT_BARE,
     MUST_BE_COVERED,
     find_lost_mask,
     find_mask,
@@ -94,6 +95,8 @@ def check_strip(scene: bpy.types.Scene, strip: bpy.types.Strip, with_doubts: boo
     if modifier is None:
         if strip.get(MUST_BE_COVERED):
             find("It has no cover.", repair=_find_mask_for(strip) is not None)
+        elif not strip.get(LEFT_BARE) and _is_analysed(strip):
+            find("Its file was analysed, but it has no cover.")
         return faults
     if modifier.mute or not modifier.enable:
         find("Its cover is switched off.")
@@ -361,6 +364,16 @@ def _identify(footage: Footage) -> str:
 
 
 _IDENTITIES: dict[Footage, tuple[tuple[tuple[int, int], ...], str]] = {}
+
+
+def _is_analysed(strip: bpy.types.Strip) -> bool:
+    """Whether there is a mask for what a strip shows: it was deleted and added again, perhaps."""
+    size = strip.elements[0].orig_width, strip.elements[0].orig_height
+    if not any(MARK in mask and (tuple(mask[MARK]["size"]) == size or 0 in size) for mask in bpy.data.masks):
+        return False
+    with suppress(FaceBlurError):
+        return bool(find_masks_of(_identify(find_footage(strip))))
+    return False
 
 
 def _find_mask_for(strip: bpy.types.Strip) -> bpy.types.Mask | None:

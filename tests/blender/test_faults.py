@@ -72,6 +72,13 @@ def remove_modifier(scene: Any, strip: Any) -> None:
     strip.modifiers.remove(modifier)
 
 
+def add_again(scene: Any, strip: Any) -> None:
+    path = strip.filepath
+    remove_strip(scene, _find_mask_strip(strip))
+    remove_strip(scene, strip)
+    scene.sequence_editor.strips.new_movie("disk", path, 1, 1)
+
+
 def delete_group(scene: Any, strip: Any) -> None:
     bpy.data.node_groups.remove(find_modifier(strip).node_group)
 
@@ -154,6 +161,7 @@ FAULTS = [
     Fault("modifier switched off in render", switch_off, BLACK, FACE, "Its cover is switched off."),
     Fault("modifier muted", mute, BLACK, FACE, "Its cover is switched off."),
     Fault("modifier removed", remove_modifier, BLACK, FACE, "It has no cover."),
+    Fault("strip deleted and added again", add_again, BLACK, FACE, "Its file was analysed, but it has no cover."),
     Fault("node group deleted", delete_group, BLACK, FACE, "It has no cover."),
     Fault("mask deleted", delete_mask, BLACK, FACE, "Its Mask strip has lost its mask.", repaired=False),
     Fault("a face's layer turned round", turn_layer_round, WHOLE, FACE,
@@ -265,6 +273,7 @@ def test_with_the_extension_no_face_is_delivered(
         assert f"Face Blur: Rendered black: 'disk'. {fault.told}\n" in said
     assert faults == ([fault.told] if fault.told != NOTHING else [])
     if fault.told != NOTHING:
+        strip = scene.sequence_editor.strips_all["disk"]
         assert (guard.repair_strip(scene, strip, EFFECT) == []) == fault.repaired
         if fault.repaired:
             assert deliver(scene, tmp_path) == {COVERED}
