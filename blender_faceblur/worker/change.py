@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import deque
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 SIDE = 24
@@ -43,7 +44,15 @@ class Change:
 
 
 def _compare(one: Small, other: Small) -> float:
-    """The best correlation of the middle of one in the other, -1 to 1: boxes of faces jump by a little."""
-    import cv2
+    """The best correlation of the middle of one in the other, -1 to 1: boxes of faces jump by a little.
 
-    return float(cv2.matchTemplate(other, one[_SHIFT:-_SHIFT, _SHIFT:-_SHIFT], cv2.TM_CCOEFF_NORMED).max())
+    By NumPy: OpenCV's matchTemplate takes 0.1 s at its first call.
+    """
+    inner = one[_SHIFT:-_SHIFT, _SHIFT:-_SHIFT].astype(np.float32).ravel()
+    places = sliding_window_view(other.astype(np.float32), (SIDE - 2 * _SHIFT, SIDE - 2 * _SHIFT))
+    parts = places.reshape(-1, inner.size)
+    inner = inner - inner.mean()
+    parts = parts - parts.mean(axis=1, keepdims=True)
+    # One grey all over is like nothing.
+    lengths = np.maximum(np.linalg.norm(parts, axis=1) * np.linalg.norm(inner), 1e-6)
+    return float((parts @ inner / lengths).max())

@@ -20,7 +20,7 @@ from ..core.types import Box, Detection
 from ..detectors import find_detector
 from ..paths import find_model
 from ..recognition import Recognizer, find_recognizer
-from ..recognition.alignment import cut_aligned
+from ..recognition.alignment import find_similarity
 from .change import SIDE, Change
 from .embedding import find_detail
 from .protocol import FaceSeen
@@ -34,6 +34,7 @@ _LEAST_CONFIDENCE = 0.4
 _BETTER = 1.1
 _LOST_S = 0.5
 _SAME_SIZES, _SAME_RATIO = 0.7, 1.6
+_THIN_PX = 40
 
 
 @dataclass(slots=True)
@@ -60,6 +61,7 @@ class Watch:
     ) -> None:
         """Boxes are told in pixels of `frame_size`. FaceBlurError where the recogniser's weights are not there."""
         self._recognizer: Recognizer = find_recognizer(RECOGNIZER)(find_model(RECOGNIZER))
+        self._template = np.asarray(self._recognizer.template, np.float64) * (SIDE / self._recognizer.side)
         self._size, self._rate, self._tell = frame_size, frame_rate, tell
         self._frame = 0
         self._faces: list[_Face] = []
@@ -104,13 +106,23 @@ class Watch:
                 face.due = None
 
     def _has_changed(self, face: _Face, picture: Picture, found: Detection) -> bool:
+        import cv2
+
         assert found.landmarks is not None
-        template = np.asarray(self._recognizer.template, np.float64) * (SIDE / self._recognizer.side)
+        x1, y1, x2, y2 = found.box
+        around = 0.2 * (x2 - x1)
+        left, top = max(0, int(x1 - around)), max(0, int(y1 - around))
+        # A large face is thinned out: to reduce it by area would take longer than all the rest.
+        thin = max(1, int((x2 - x1) / _THIN_PX))
+        part = picture[top:max(int(y2 + around), 0):thin, left:max(int(x2 + around), 0):thin]
+        if not part.size:
+            return False
         try:
-            small = cut_aligned(picture, found.landmarks, template, SIDE)
+            turn = find_similarity((np.array(found.landmarks) - (left, top)) / thin, self._template)
         except ValueError:
             return False
-        return face.change.see(self._frame, small.mean(axis=2).astype(np.uint8))
+        small = cv2.warpAffine(part[..., 1], turn, (SIDE, SIDE), borderMode=cv2.BORDER_REPLICATE)
+        return face.change.see(self._frame, np.asarray(small, np.uint8))
 
     def _is_there(self, face: _Face) -> bool:
         if self._frame - face.last <= _LOST_S * self._rate:
