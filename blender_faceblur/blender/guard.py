@@ -18,6 +18,7 @@ from dataclasses import dataclass
 import bpy
 from bpy.app.handlers import persistent
 
+from ..core.document import from_json
 from ..core.people import KEPT
 from ..core.review import count_left
 from ..core.types import FaceBlurError
@@ -27,6 +28,7 @@ from .compositing import MARK, PICTURE_SPACE, EffectSettings
 from .cover import (
     LEFT_BARE,
     MUST_BE_COVERED,
+    cover_footage,
     find_lost_mask,
     find_mask,
     find_mask_of_footage,
@@ -114,7 +116,8 @@ def check_strip(scene: bpy.types.Scene, strip: bpy.types.Strip, with_doubts: boo
     if modifier.input_mask_type != "STRIP" or modifier.mask_time != "ABSOLUTE":
         find("Its cover takes the mask in another way than from its Mask strip.")
     elif has_foreign_mask(strip):
-        find("Its Mask strip has lost its mask.", repair=_find_mask_for(strip) is not None)
+        find("Its Mask strip has lost its mask.",
+             repair=_find_mask_for(strip) is not None or _find_tracks(strip) is not None)
     elif mask is None:
         find("Its mask is lost: the whole picture is covered.", shows=False)
     else:
@@ -191,7 +194,11 @@ def repair_strip(scene: bpy.types.Scene, strip: bpy.types.Strip, effect: EffectS
     """Put right what can be, with `effect` where the strip's own is lost; what is left."""
     modifier, mask = find_modifier(strip), _find_mask_for(strip)
     if mask is None:
-        return check_strip(scene, strip)
+        text = _find_tracks(strip)
+        if text is None:
+            return check_strip(scene, strip)
+        mask = cover_footage(scene, strip, from_json(text.as_string()), read_effect(strip) or effect)
+        bpy.data.texts.remove(text)
     for number, layer in enumerate(mask.layers):
         limited = bool(len(mask[MARK].get("analysed", ())))
         layer.invert, layer.blend = not (limited and number == 0), "MERGE_ADD" if number == 0 else "MUL"
@@ -385,6 +392,19 @@ def _find_mask_for(strip: bpy.types.Strip) -> bpy.types.Mask | None:
             made = find_masks_of(_identify(footage))
             mask = find_mask_of_footage(footage) or next(iter(made), None)
     return mask
+
+
+def _find_tracks(strip: bpy.types.Strip) -> bpy.types.Text | None:
+    """The text with the tracks of what a strip shows, which outlives its mask."""
+    with suppress(FaceBlurError):
+        fingerprint = _identify(find_footage(strip))
+        for text in bpy.data.texts:
+            content = text.as_string()
+            if fingerprint in content and content.startswith("{"):
+                with suppress(FaceBlurError):
+                    if from_json(content).source.fingerprint == fingerprint:
+                        return text
+    return None
 
 
 def register_handlers() -> None:

@@ -163,7 +163,7 @@ FAULTS = [
     Fault("modifier removed", remove_modifier, BLACK, FACE, "It has no cover."),
     Fault("strip deleted and added again", add_again, BLACK, FACE, "Its file was analysed, but it has no cover."),
     Fault("node group deleted", delete_group, BLACK, FACE, "It has no cover."),
-    Fault("mask deleted", delete_mask, BLACK, FACE, "Its Mask strip has lost its mask.", repaired=False),
+    Fault("mask deleted", delete_mask, BLACK, FACE, "Its Mask strip has lost its mask."),
     Fault("a face's layer turned round", turn_layer_round, WHOLE, FACE,
           "The mask's layer 'Face 01' shows what it should cover: its blending, inversion or fill was changed."),
     Fault("a face's layer no longer filled", empty_layer, BLACK, FACE,

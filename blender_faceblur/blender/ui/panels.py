@@ -249,7 +249,7 @@ def _find_faults(scene: bpy.types.Scene, strip: bpy.types.Strip) -> list[str]:
     if modifier.mute or not modifier.enable:
         faults.append("The modifier is switched off: faces show. Update switches it on")
     if has_foreign_mask(strip):
-        faults.append("The mask is gone: faces show. Detect again")
+        faults.append("The mask is gone: faces show. Check, then Repair")
     elif find_mask(strip) is None:
         faults.append("The mask is lost: the whole picture is covered. Update brings it back")
     elif has_unseen(strip, find_mask(strip)):
