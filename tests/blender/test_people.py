@@ -594,6 +594,7 @@ def test_a_scene_from_a_stranger_does_no_harm(scene: Any, tmp_path: Path) -> Non
     bpy.ops.faceblur.recognise_faces()
     bpy.ops.faceblur.apply_people()
     assert see(scene, 20, tmp_path) == [False, True, False]
+    settings.active_face = 900
     assert not bpy.ops.faceblur.this_is.poll()
 
 

@@ -23,7 +23,7 @@ PLACES = {
     "switch": (36, 307), "go": (252, 307),
     "heading": (60, 274), "recognise": (180, 383), "mode": (180, 409), "person": (200, 440),
     "from this frame": (330, 455), "apply people": (187, 637), "this is": (97, 745), "face": (38, 659),
-    "not this person": (256, 745), "verify": (180, 435),
+    "not this person": (256, 745), "pictures": (296, 671), "verify": (180, 435),
 }
 """Places in the tab from the sidebar's top left (negative: from its right), seen at Blender's default scale."""
 RENDER_MENU, RENDER_ANIMATION = (125, 14), (175, 59)
@@ -695,6 +695,9 @@ def tell_people(story: Story) -> None:
     hand.press("k")
     hand.wait("the mode", lambda s: s["people"]["mode"] == "KEEP", 5)
     time.sleep(0.6)
+    story.click("pictures")
+    hand.wait("a sheet of pictures", lambda s: s["people"]["sheet"], 5)
+    time.sleep(2.5)
     hand.photograph("people")
     story.click("apply people")
     hand.wait("the first face is kept clear", lambda s: list(s["masks"][0]["faces"]) == ["Face 02", "Face 03"], 10)

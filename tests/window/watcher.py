@@ -159,7 +159,7 @@ def _describe_people(scene: bpy.types.Scene) -> dict[str, Any] | None:
     if not hasattr(scene, "faceblur"):
         return None
     people = scene.faceblur.people
-    return {"mode": people.mode, "active": people.active_person, "persons": [
+    return {"mode": people.mode, "active": people.active_person, "sheet": people.show_sheet, "persons": [
         {"name": person.name, "chosen": person.chosen, "references": len(person.references.split(",")) if
          person.references else 0, "faces": [[face.track, face.by] for face in people.faces
                                              if face.person == person.uid]} for person in people.persons]}
