@@ -15,7 +15,7 @@ from .. import cli
 from ..core.plates import list_weights
 from ..core.types import FaceBlurError
 from ..paths import check_models
-from ..progress import Outcome, Reporter, choose_reporter
+from ..progress import Outcome, Reporter, choose_reporter, count
 from .alignment import align_mask_strips
 from .compositing import EffectSettings
 from .context import find_sequencer_scene
@@ -89,7 +89,9 @@ def blur_strips(arguments: list[str]) -> int:
             print("Nothing was saved.", file=sys.stderr)
             return cli.SOME_FAILED
         if recognition is not None:
-            apply_known(scene, names, recognition, reporter.tell)
+            applied = apply_known(scene, names, recognition, reporter.tell)
+            if not (options.quiet or options.json):
+                print(f"{applied.clear} of {count(applied.tracks, 'face')} stay clear", flush=True)
         _save()
         if recognition is not None:
             recognition.save()

@@ -697,6 +697,7 @@ def tell_people(story: Story) -> None:
     time.sleep(0.6)
     story.click("pictures")
     hand.wait("a sheet of pictures", lambda s: s["people"]["sheet"], 5)
+    story.point_at_timeline()
     time.sleep(2.5)
     hand.photograph("people")
     story.click("apply people")

@@ -472,7 +472,8 @@ class FACEBLUR_OT_save_people(_PeopleFile, bpy.types.Operator):
     bl_options = {"REGISTER"}
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
-        self.filepath = bpy.path.ensure_ext(bpy.data.filepath.removesuffix(".blend") or "people", ".people.json")
+        project = bpy.data.filepath.removesuffix(".blend")
+        self.filepath = f"{project}.people.json" if project else "people.json"
         context.window_manager.fileselect_add(self)
         return {"RUNNING_MODAL"}
 

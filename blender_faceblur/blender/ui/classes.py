@@ -20,6 +20,7 @@ class FACEBLUR_PT_classes(Tab, bpy.types.Panel):
     bl_parent_id = "FACEBLUR_PT_main"
     bl_order = 8
     bl_options: ClassVar = {"DEFAULT_CLOSED"}
+    guide = "people#number-plates"
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
