@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from blender_faceblur import recognising
 from blender_faceblur.cli import USAGE, main
 from blender_faceblur.core.document import read_document
 from blender_faceblur.core.people import Decision, Mode, find_kept
@@ -135,3 +136,33 @@ def test_the_command_refuses_what_cannot_be(tmp_path: Path, capsys: pytest.Captu
         main([film, "--keep", "a", "--blur-only", "b"])
     with pytest.raises(SystemExit):
         main([film, "--keep", "a", "--mistakes", "7"])
+
+
+def test_an_editors_word_needs_no_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file from Blender's window; those who are to be blurred must be known by pictures where others stay clear."""
+    monkeypatch.setattr(recognising, "find_model", Path)
+    path = tmp_path / "people.json"
+    said: list[str] = []
+    word = Assignment("ab" * 32, "film.mp4", "Face 01", 3, 100.0, 99.5, "Ann", EDITOR)
+    modes = {"Ann": Mode.KEEP, "Bo": Mode.BLUR}
+    write_decisions(Decisions(False, "", modes, [word]), path)
+    recognition = open_recognition(Choice(None, None, path), nothing, said.append)
+    document = make_document(make_track("Face 07", 0, 250), make_track("Face 08", 0, 250, 300))
+    recognition.end()
+    recognition.settle(tmp_path / "no film.mp4", tmp_path / "tracks.json", document, nothing, nothing)
+    assert [find_kept(t) for t in document.aside] == ["Ann"] and [t.name for t in document.tracks] == ["Face 08"]
+    assert len(said) == 1 and "but where you said who it is" in said[0]
+    write_decisions(Decisions(True, "", modes, [word]), path)
+    with pytest.raises(FaceBlurError, match="others cannot be told from Bo"):
+        open_recognition(Choice(None, None, path), nothing, nothing)
+    write_decisions(Decisions(False, "", modes, []), path)
+    with pytest.raises(FaceBlurError, match="names no folder"):
+        open_recognition(Choice(None, None, path), nothing, nothing)
+
+
+def test_halves_of_characters_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "people.json"
+    write_decisions(FULL, path)
+    path.write_text(path.read_text().replace("Ann", "\\ud800"))
+    with pytest.raises(FaceBlurError, match="damaged"):
+        read_decisions(path)
