@@ -84,6 +84,9 @@ MACHINE, SPLIT, TICKED, EDITOR = "machine", "split", "ticked", "editor"
 """Who said whose a face is: a suggestion; an editor who named its person, or said whose it is not; one who ticked the
 person that it stands for in the list; one who said that it is this person."""
 
+NOBODY = 0
+"""In the place of a person's `uid`: a face of nobody known, as it was never seen well enough."""
+
 ALL, ONLY, KEEP = "ALL", "ONLY", "KEEP"
 MODES = [
     (ALL, "Blur All", "Everybody is blurred"),
@@ -145,6 +148,7 @@ def _settle_person(people: Any, context: bpy.types.Context | None) -> None:
         own = [number for number, face in enumerate(people.faces) if face.person == uid]
         if own and people.active_face not in own:
             people.active_face = own[0]
+        people.show_unlisted = False
     _take_sheet(people, context)
 
 
@@ -168,7 +172,7 @@ class FACEBLUR_PG_person_face(bpy.types.PropertyGroup):
     frame: IntProperty(options={"HIDDEN"})
     x: FloatProperty(options={"HIDDEN"})
     y: FloatProperty(options={"HIDDEN"})
-    person: IntProperty(options={"HIDDEN"})
+    person: IntProperty(options={"HIDDEN"}, description="Its `uid`; 0: nobody known")
     by: StringProperty(default=MACHINE, options={"HIDDEN"})
     picked: BoolProperty(name="Picked", description="What the buttons below work on; drag over several to pick them")
 
@@ -181,6 +185,8 @@ class FACEBLUR_PG_people(bpy.types.PropertyGroup):
     mode: EnumProperty(name="Mode", items=MODES, description="Whom to blur")
     color_by_person: BoolProperty(name="Color by Person", description=(
         "Outlines over the preview have the colour of whose face it is, where that is known"))
+    show_unlisted: BoolProperty(name="Show Them", update=_take_sheet, description=(
+        "List the faces that were never seen well enough, to say whose they are"))
     show_sheet: BoolProperty(name="Show Pictures", update=_take_sheet, description=(
         "Show this person's clearest faces, over all strips. The pictures are in memory only, and never saved"))
     stranger_rate: EnumProperty(name="Mistakes", items=RATE_ITEMS, default=f"{round(1 / USUAL_RATE)}",
@@ -443,6 +449,14 @@ def find_person(people: Any, uid: int) -> Any:
     return next((person for person in people.persons if person.uid == uid), None)
 
 
+def find_listed(people: Any) -> int:
+    """Whose faces are listed: the `uid` of the active person, NOBODY for those of nobody known; -1 for none at all."""
+    if people.show_unlisted:
+        return NOBODY
+    active = people.active_person
+    return int(people.persons[active].uid) if 0 <= active < len(people.persons) else -1
+
+
 def show_person(people: Any, uid: int) -> None:
     """Make a person the active one of the list."""
     people.active_person = next((n for n, person in enumerate(people.persons) if person.uid == uid), 0)
@@ -581,6 +595,13 @@ def propose(scene: bpy.types.Scene) -> int:
             track = next(t for t in cast.documents[fingerprint].tracks if t.name == name)
             clearest = choose_best(seen[fingerprint, name])[0].source_frame
             add_face(people, fingerprint, track, person.uid, MACHINE, sample_at(track, clearest))
+    for fingerprint, name in cast.views:
+        # So that several of them can be picked at once.
+        if (fingerprint, name) not in seen and (fingerprint, name) not in said and knows(fingerprint):
+            document = cast.documents[fingerprint]
+            track = next(t for t in document.tracks if t.name == name)
+            size = document.source.width, document.source.height
+            add_face(people, fingerprint, track, NOBODY, MACHINE, find_clearest(track.samples, size))
     remove_empty(people)
     show_person(people, active)
     return len(people.persons)
@@ -923,7 +944,8 @@ def _find_pictured(number: int, shown: Shown, most: int) -> Iterator[Pictured]:
 
 def count_unlisted(scene: bpy.types.Scene) -> int:
     """How many faces are nobody's in the list: they were never seen well enough."""
-    shown = {(item.mask, item.track) for item in find_shown_faces(scene)}
+    shown = {(item.mask, item.track) for face, item in zip(scene.faceblur.people.faces, find_shown_faces(scene),
+                                                           strict=True) if face.person != NOBODY}
     count = 0
     for _, mask in list_masks(scene):
         document = read_queue(mask).document
@@ -972,9 +994,9 @@ def make_thumbnails(scene: bpy.types.Scene) -> None:
 def _list_sheet(scene: bpy.types.Scene) -> list[Pictured]:
     """The places of the sheet that is shown of which there is no picture."""
     people = scene.faceblur.people
-    if not people.show_sheet or not 0 <= people.active_person < len(people.persons):
+    if not people.show_sheet:
         return []
-    return [p for p in find_sheet(scene, people.persons[people.active_person].uid)
+    return [p for p in find_sheet(scene, find_listed(people))
             if thumbnails.find_picture(p.fingerprint, p.frame, p.ellipse) is None]
 
 

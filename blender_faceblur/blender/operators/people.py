@@ -250,9 +250,9 @@ def list_picked(scene: bpy.types.Scene) -> list[int]:
     settings = scene.faceblur.people
     picked = [number for number, face in enumerate(settings.faces) if face.picked]
     at = settings.active_face
-    if picked or not 0 <= at < len(settings.faces) or not 0 <= settings.active_person < len(settings.persons):
+    if picked or not 0 <= at < len(settings.faces):
         return picked
-    return [at] if settings.faces[at].person == settings.persons[settings.active_person].uid else []
+    return [at] if settings.faces[at].person == people.find_listed(settings) else []
 
 
 class FACEBLUR_OT_this_is(_OnFaces, bpy.types.Operator):
@@ -283,7 +283,7 @@ class FACEBLUR_OT_not_this_person(_OnFaces, bpy.types.Operator):
     def execute(self, context: bpy.types.Context) -> set[str]:
         scene = find_sequencer_scene(context)
         settings, picked = scene.faceblur.people, list_picked(scene)
-        old = {settings.faces[number].person for number in picked}
+        old = {settings.faces[number].person for number in picked} - {people.NOBODY}
         person = people.add_person(settings)
         people.say(scene, picked, person.uid, people.SPLIT)
         for uid in old:
@@ -342,7 +342,7 @@ class FACEBLUR_OT_pick_faces(bpy.types.Operator):
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         settings = find_sequencer_scene(context).faceblur.people
-        uid = settings.persons[settings.active_person].uid if len(settings.persons) > settings.active_person else 0
+        uid = people.find_listed(settings)
         own = [face for face in settings.faces if face.person == uid]
         wanted = not all(face.picked for face in own)
         for face in settings.faces:

@@ -17,10 +17,12 @@ from ..people import (
     EDITOR,
     KEEP,
     MEMORY,
+    NOBODY,
     ONLY,
     TICKED,
     Shown,
     count_unlisted,
+    find_listed,
     find_sheet,
     find_shown_faces,
     find_weights_problem,
@@ -79,7 +81,7 @@ class FACEBLUR_UL_person_faces(bpy.types.UIList):
         right.operator("faceblur.go_to_person_face", text="", icon="VIEWZOOM", emboss=False).number = index
 
     def filter_items(self, context: bpy.types.Context, data: Any, name: str) -> tuple[list[int], list[int]]:
-        uid = _find_active(data)
+        uid = find_listed(data)
         return [self.bitflag_filter_item if face.person == uid else 0 for face in data.faces], []
 
 
@@ -116,14 +118,16 @@ class FACEBLUR_PT_people(Tab, bpy.types.Panel):
         row = layout.row()
         row.scale_y = 1.4
         row.operator("faceblur.apply_people", icon="CHECKMARK")
-        uid = _find_active(people)
-        if uid and any(face.person == uid for face in people.faces):
+        uid = find_listed(people)
+        if any(face.person == uid for face in people.faces):
             self._draw_faces(context, scene, people)
         self._draw_active(context, people)
         unlisted = count_unlisted(scene) if len(people.faces) else 0
         if unlisted:
             write_lines(layout, context, f"{count(unlisted, 'more face')} not seen well enough to say whose: blurred",
                         "INFO")
+        if unlisted or people.show_unlisted:
+            layout.prop(people, "show_unlisted", toggle=True)
         if len(people.persons) and not has_looks(scene) and not STATE.active:
             write_lines(layout, context, "What faces look like is not saved: Recognise Faces before applying", "INFO")
         layout.operator("faceblur.forget_people", icon="TRASH")
@@ -132,11 +136,13 @@ class FACEBLUR_PT_people(Tab, bpy.types.Panel):
         box = self.layout.box()
         picked = len(list_picked(scene))
         row = box.row()
-        row.label(text=f"Faces of {people.persons[people.active_person].name}")
+        uid = find_listed(people)
+        row.label(text="Faces of Nobody Known" if uid == NOBODY else
+                  f"Faces of {people.persons[people.active_person].name}")
         row.prop(people, "show_sheet", text="", icon="IMAGE_DATA")
         row.operator("faceblur.pick_faces", text="", icon="CHECKBOX_HLT")
         if people.show_sheet:
-            _draw_sheet(box, context, scene, _find_active(people))
+            _draw_sheet(box, context, scene, uid)
         box.template_list("FACEBLUR_UL_person_faces", "", people, "faces", people, "active_face", rows=3)
         row = box.row(align=True)
         row.operator_menu_enum("faceblur.this_is", "person", text=f"{count(picked, 'Face')}: This Is" if picked
@@ -145,7 +151,7 @@ class FACEBLUR_PT_people(Tab, bpy.types.Panel):
         if 0 <= people.active_face < len(people.faces):
             face = people.faces[people.active_face]
             why = MEMORY.reasons.get((face.fingerprint, face.track), "")
-            if why and face.person == _find_active(people):
+            if why and face.person == uid:
                 write_lines(box, context, f"{face.track}: {why}")
 
     def _draw_active(self, context: bpy.types.Context, people: Any) -> None:
@@ -175,10 +181,6 @@ def _draw_sheet(layout: bpy.types.UILayout, context: bpy.types.Context, scene: b
             column.template_icon(icon_value=picture.icon, scale=_SHEET_SCALE)
         go = column.operator("faceblur.go_to_person_face", text=f"{pictured.frame}")
         go.number, go.source_frame = pictured.face, pictured.frame
-
-
-def _find_active(people: Any) -> int:
-    return people.persons[people.active_person].uid if 0 <= people.active_person < len(people.persons) else 0
 
 
 def _put_picture(row: bpy.types.UILayout, shown: Shown | None, otherwise: str, scale: float = 1.0) -> None:
