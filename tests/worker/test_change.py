@@ -18,7 +18,7 @@ from blender_faceblur.paths import find_model
 from blender_faceblur.recognising import collect_views
 from blender_faceblur.worker.change import SIDE, Change
 from blender_faceblur.worker.client import build_embed_request, build_request, run_job
-from blender_faceblur.worker.protocol import FaceView, Result
+from blender_faceblur.worker.protocol import FaceView, Message, Result
 
 VISIT = range(50, 56)
 """Half a second of another person."""
@@ -63,11 +63,18 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.mark.parametrize("later", [False, True], ids=["while it is analysed", "later"])
-def test_a_short_visit_is_seen_and_covered(later: bool, film: Path, tmp_path: Path) -> None:
-    tracks = tmp_path / "tracks.json"
-    messages = list(run_job(build_request(film, tracks, recognise=not later)))
+@pytest.fixture(scope="module")
+def analysed(film: Path) -> tuple[Path, list[Message]]:
+    """The tracks document, and what was told while it was made."""
+    tracks = film.with_name("tracks.json")
+    messages = list(run_job(build_request(film, tracks, recognise=True)))
     assert isinstance(messages[-1], Result), messages[-1]
+    return tracks, messages
+
+
+@pytest.mark.parametrize("later", [False, True], ids=["while it is analysed", "later"])
+def test_a_short_visit_is_seen_and_covered(later: bool, film: Path, analysed: tuple[Path, list[Message]]) -> None:
+    tracks, messages = analysed
     document = read_document(tracks)
     if later:
         messages = list(run_job(build_embed_request(film, tracks, document.source.fingerprint)))
