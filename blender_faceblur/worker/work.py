@@ -78,25 +78,8 @@ def serve(line: str, messages: TextIO) -> int:
         messages.flush()
 
     try:
-        request: object = parse_line(line, (
-            AnalysisRequest, SegmentRequest, ProbeRequest, FollowRequest, EmbedRequest, ReferenceRequest,
-            ThumbnailsRequest, VerifyRequest))
-        if isinstance(request, SegmentRequest):
-            _look_at_segment(request, tell)
-        elif isinstance(request, AnalysisRequest):
-            _lead(request, tell)
-        elif isinstance(request, FollowRequest):
-            follow(request, tell)
-        elif isinstance(request, EmbedRequest):
-            embed_tracks(request, tell)
-        elif isinstance(request, ReferenceRequest):
-            embed_pictures(request, tell)
-        elif isinstance(request, ThumbnailsRequest):
-            cut_faces(request, tell)
-        elif isinstance(request, VerifyRequest):
-            verify(request, tell)
-        elif isinstance(request, ProbeRequest):
-            tell(Providers(list_available()))
+        request: object = parse_line(line, tuple(_WORK))
+        _WORK[type(request)](request, tell)
     except (FaceBlurError, ProtocolError) as error:
         tell(ErrorMessage(str(error)))
         return 1
@@ -338,3 +321,17 @@ def _collect(
     return list(notes)
 
 
+def _probe(request: ProbeRequest, tell: Tell) -> None:
+    tell(Providers(list_available()))
+
+
+_WORK: dict[type, Callable[[Any, Tell], None]] = {
+    AnalysisRequest: _lead,
+    SegmentRequest: _look_at_segment,
+    ProbeRequest: _probe,
+    FollowRequest: follow,
+    EmbedRequest: embed_tracks,
+    ReferenceRequest: embed_pictures,
+    ThumbnailsRequest: cut_faces,
+    VerifyRequest: verify,
+}

@@ -13,7 +13,7 @@ from ..cover import MUST_BE_COVERED
 from ..guard import asks_for_review, check_scene, repair_strip
 from ..running import STATE
 from ..settings import read_effect_settings
-from .selection import has_strips, list_selected, refuse
+from .selection import find_named, has_strips, list_selected, refuse
 
 
 class FACEBLUR_OT_check(bpy.types.Operator):
@@ -48,9 +48,8 @@ class FACEBLUR_OT_go_to_fault(bpy.types.Operator):
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         scene = find_sequencer_scene(context)
-        strip = scene.sequence_editor.strips_all.get(self.strip) if scene is not None else None
+        strip = find_named(self, scene, self.strip)
         if strip is None:
-            self.report({"ERROR"}, f"The strip '{self.strip}' is not in this scene")
             return {"CANCELLED"}
         for other in scene.sequence_editor.strips_all:
             other.select = other == strip

@@ -48,6 +48,14 @@ def find_active_footage(context: bpy.types.Context) -> Any:
     return next(iter(list_selected(context)), None)
 
 
+def find_named(operator: bpy.types.Operator, scene: bpy.types.Scene | None, name: str) -> Any:
+    """The strip of that name; None where it is gone, which is told."""
+    strip = scene.sequence_editor.strips_all.get(name) if scene is not None else None
+    if strip is None:
+        operator.report({"ERROR"}, f"The strip '{name}' is gone")
+    return strip
+
+
 def refuse(operator: type[bpy.types.Operator], reason: str) -> bool:
     """Say why a button is grey; False, for `poll` to return."""
     operator.poll_message_set(reason)

@@ -18,7 +18,7 @@ from ..footage import find_footage
 from ..running import STATE
 from ..verifying import Verified, find_film, list_parts, verify_film
 from .job import Job, JobOperator
-from .selection import find_active_footage, has_strips, refuse
+from .selection import find_active_footage, find_named, has_strips, refuse
 
 
 class FACEBLUR_OT_verify(JobOperator, bpy.types.Operator):
@@ -66,9 +66,8 @@ class FACEBLUR_OT_go_to_finding(bpy.types.Operator):
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         scene = find_sequencer_scene(context)
-        strip = scene.sequence_editor.strips_all.get(self.strip) if scene is not None else None
+        strip = find_named(self, scene, self.strip)
         if strip is None:
-            self.report({"ERROR"}, f"The strip '{self.strip}' is gone")
             return {"CANCELLED"}
         scene.sequence_editor.active_strip = strip
         scene.frame_set(self.frame)
