@@ -61,6 +61,8 @@ _STRANGER, _STRANGER_MEDIAN = 0.66, 0.7
 _NEAR = 0.62
 """Within it somebody who is to be blurred is recognised: covering takes no certainty."""
 _REACH_S, _END_S = 3.0, 1.5
+_FADE_S = 0.12
+"""Before a track has gone over to somebody else a look may recognise the person in whom the other begins to show."""
 
 
 class Mode(str, Enum):
@@ -156,8 +158,9 @@ def _follow_editor(track: Track, seen: list[View], people: People, name: str, ra
         decision.agreeing, decision.distance = len(agreeing), find_median(distances, seen)
         for other in others:
             # From the last look before that shows the person to the first one after.
-            start = max((f + 1 for f in agreeing if f < other), default=track.samples[0].source_frame)
-            stop = min((f for f in agreeing if f > other), default=track.samples[-1].source_frame + 1)
+            fade = round(_FADE_S * rate)
+            start = max((f + 1 - fade for f in agreeing if f < other), default=track.samples[0].source_frame)
+            stop = min((f + fade for f in agreeing if f > other), default=track.samples[-1].source_frame + 1)
             decision.clear = _without(decision.clear, start, stop)
             decision.doubts += _tell(track, start, stop, SOMEBODY_ELSE)
         decision.doubts = list(dict.fromkeys(decision.doubts))
@@ -290,9 +293,9 @@ def _weigh(run: _Run, limit: float, well_seen: int, single: bool) -> bool:
 def _find_clear(track: Track, own: list[int], blocked: list[int], rate: float) -> list[tuple[int, int]]:
     """Where a track stays clear: between looks (`own`) that follow each other closely, and a little beyond the ends.
 
-    Never across a gap of the track, nor towards a look in `blocked` beyond the last one of our own.
+    Never across a gap of the track, nor towards a look in `blocked` beyond the last one of our own, or quite to it.
     """
-    reach, end = round(_REACH_S * rate), round(_END_S * rate)
+    reach, end, fade = (round(seconds * rate) for seconds in (_REACH_S, _END_S, _FADE_S))
     clear: list[tuple[int, int]] = []
     for start, stop in track.spans():
         mine = [f for f in own if start <= f < stop]
@@ -311,8 +314,10 @@ def _find_clear(track: Track, own: list[int], blocked: list[int], rate: float) -
             after = [f for f in not_mine if f > chain[-1]]
             lowest = chains[number - 1][-1] + 1 if number else start
             highest = chains[number + 1][0] if number + 1 < len(chains) else stop
-            low = chain[0] if before and max(before) >= lowest - 1 else max(lowest, chain[0] - end)
-            high = chain[-1] + 1 if after and min(after) <= highest else min(highest, chain[-1] + 1 + end)
+            low = chain[0] + fade if before and max(before) >= lowest - 1 else max(lowest, chain[0] - end)
+            high = chain[-1] + 1 - fade if after and min(after) <= highest else min(highest, chain[-1] + 1 + end)
+            if low >= high:
+                continue
             if clear and clear[-1][1] >= low:
                 clear[-1] = (clear[-1][0], high)
             else:

@@ -199,15 +199,15 @@ def test_an_identity_switch_is_covered() -> None:
     document = make_document(make_track("Face 01", 0, 500))
     views = {"Face 01": looks(0, 250, 1) + looks(250, 500, 2)}
     (decision,) = decide_tracks(document, views, keep(1))
-    assert decision.clear == [(0, 226)]
-    assert [(d.start, d.stop, d.reason) for d in decision.doubts] == [(226, 500, SOMEBODY_ELSE)]
+    assert decision.clear == [(0, 223)]
+    assert [(d.start, d.stop, d.reason) for d in decision.doubts] == [(223, 500, SOMEBODY_ELSE)]
 
 
 def test_a_short_visit_of_somebody_else_is_covered() -> None:
     document = make_document(make_track("Face 01", 0, 500))
     views = {"Face 01": [*looks(0, 250, 1), look(250, face(2)), *looks(275, 500, 1)]}
     (decision,) = decide_tracks(document, views, keep(1))
-    assert decision.clear == [(0, 226), (275, 500)]
+    assert decision.clear == [(0, 223), (278, 500)]
 
 
 def test_long_without_being_recognised_is_covered() -> None:
@@ -266,14 +266,14 @@ def test_blur_only_leaves_those_clear_who_are_surely_others() -> None:
 def test_blur_only_covers_a_track_that_goes_over_to_its_person() -> None:
     views = {"Face 01": looks(0, 250, 2) + looks(250, 500, 1)}
     (decision,) = decide_tracks(make_document(make_track("Face 01", 0, 500)), views, only_blur(1))
-    assert all(stop <= 226 for _, stop in decision.clear), decision.clear
+    assert all(stop <= 223 for _, stop in decision.clear), decision.clear
 
 
 def test_what_the_editor_says_counts_but_not_for_somebody_else() -> None:
     document = make_document(make_track("Face 01", 0, 500))
     views = {"Face 01": looks(0, 250, 1, 0.58, 0.5) + looks(250, 500, 2)}
     (decision,) = decide_tracks(document, views, keep(1), {"Face 01": "P1"})
-    assert decision.by_editor and decision.clear == [(0, 226)]
+    assert decision.by_editor and decision.clear == [(0, 223)]
     (decision,) = decide_tracks(document, {}, only_blur(1), {"Face 01": "B"})
     assert decision.by_editor and not decision.clear
 
@@ -298,8 +298,8 @@ def test_decisions_become_tracks_that_are_aside_and_back() -> None:
     views = {"Face 01": looks(0, 250, 1) + looks(250, 500, 3), "Face 02": looks(5, 250, 2)}
     covered = {(t.samples[0].ellipse.cx, s.source_frame) for t in document.tracks for s in t.samples}
     apply_decisions(document, decide_tracks(document, views, people), people)
-    assert [(t.name, t.spans()) for t in document.tracks] == [("Face 01", [(226, 500)])]
-    assert {find_kept(t): t.spans() for t in document.aside} == {"P1": [(0, 226)], "P2": [(0, 250)]}
+    assert [(t.name, t.spans()) for t in document.tracks] == [("Face 01", [(223, 500)])]
+    assert {find_kept(t): t.spans() for t in document.aside} == {"P1": [(0, 223)], "P2": [(0, 250)]}
     assert all(t.aside.startswith(KEPT) for t in document.aside)
     assert len({t.name for t in (*document.tracks, *document.aside)}) == 3
     notes = "\n".join(document.notes)
