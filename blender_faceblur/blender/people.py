@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The people of a scene: who is on its covered strips, what an editor said of them, and what is decided.
 
-What faces look like (vectors) is only ever in this process's memory, and in a folder of the user's where the
-preferences say so. The scene keeps names, and whose each track is, by
-a place in a source: after tracks were renamed, split or found anew it speaks of the track that is there.
+The scene keeps names, and whose each track is, by a place in a source: after tracks were renamed, split or found anew
+it speaks of the track that is there. What faces look like is not in it; see `looking`.
 """
 
 from __future__ import annotations
@@ -11,11 +10,8 @@ from __future__ import annotations
 import colorsys
 import math
 import secrets
-import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -32,15 +28,12 @@ from bpy.props import (
     StringProperty,
 )
 
-from ..core.document import write_document
-from ..core.editing import copy_document, merge, rename, sample_at
+from ..core.editing import copy_document, sample_at
 from ..core.likeness import (
     GOOD,
-    RECOGNIZER,
     SAME_GROUP,
     Vector,
     View,
-    assign_looks,
     choose_best,
     find_apart,
     find_median,
@@ -48,7 +41,7 @@ from ..core.likeness import (
     group_tracks,
     measure_distances,
 )
-from ..core.looks_file import forget_looks, read_looks, write_looks
+from ..core.looks_file import forget_looks
 from ..core.people import (
     RATES,
     USUAL_RATE,
@@ -56,7 +49,6 @@ from ..core.people import (
     People,
     Person,
     apply_decisions,
-    cover_everybody,
     decide_tracks,
     find_kept,
 )
@@ -64,21 +56,28 @@ from ..core.people_file import EDITOR as SAID
 from ..core.people_file import MACHINE as GUESSED
 from ..core.people_file import Assignment, Decisions, read_decisions, write_decisions
 from ..core.review import find_clearest
-from ..core.types import Box, Ellipse, FaceBlurError, Sample, Track, TrackDocument
-from ..paths import find_model, list_models, stored_looks
+from ..core.types import Ellipse, FaceBlurError, Sample, Track, TrackDocument
+from ..paths import stored_looks
 from ..recognising import Recognition
-from ..worker.client import Request, build_embed_request, build_reference_request, run_job
-from ..worker.protocol import ErrorMessage, FaceView, Progress, Waiting, Warned
-from ..workplace import Workplace
 from . import thumbnails
 from .compositing import MARK
 from .cover import find_mask
-from .editing import change_tracks, take_in
-from .footage import Footage, find_footage, find_rate
+from .editing import change_tracks
+from .footage import find_rate
+from .looking import (
+    MEMORY,
+    cover_as_found,
+    find_views,
+    knows,
+    list_jobs,
+    list_masks,
+    look_at,
+    read_as_covered,
+    take_looks,
+)
 from .masks import find_layer
-from .preferences import find_preferences
-from .review import list_covered, read_queue
-from .running import STATE, Step, redraw
+from .review import read_queue
+from .running import STATE, redraw
 
 MACHINE, SPLIT, TICKED, EDITOR = "machine", "split", "ticked", "editor"
 """Who said whose a face is: a suggestion; an editor who named its person, or said whose it is not; one who ticked the
@@ -196,242 +195,6 @@ class FACEBLUR_PG_people(bpy.types.PropertyGroup):
 GROUPS = (FACEBLUR_PG_person, FACEBLUR_PG_person_face, FACEBLUR_PG_people)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Look:
-    """One look at a face, and where in its picture it was."""
-
-    box: Box
-    view: View
-
-
-@dataclass(slots=True)
-class Memory:
-    """All that says what faces look like. Never written anywhere. `looks` and `tracks` (what was looked at) are by
-    source, by its fingerprint; `references` by number."""
-
-    looks: dict[str, list[Look]] = field(default_factory=dict)
-    tracks: dict[str, list[Track]] = field(default_factory=dict)
-    references: dict[str, Vector] = field(default_factory=dict)
-    reasons: dict[tuple[str, str], str] = field(default_factory=dict)
-    """On what evidence it was last decided about a track."""
-    pieces: dict[tuple[str, str], str] = field(default_factory=dict)
-    """Tracks that deciding has cut from others: the name of the other, by source and name."""
-    weights: str | None = None
-    """Why nobody can be recognised; empty where it is possible, None before the first look for the weights."""
-    asked: set[str] = field(default_factory=set)
-    """Sources for which was looked in the user's folder."""
-    folder: str = ""
-    """Where pictures of people were last taken from."""
-
-
-MEMORY = Memory()
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """What is to be looked at: of one source, the tracks of a document."""
-
-    mask: str
-    name: str
-    footage: Footage
-    fingerprint: str
-    document: TrackDocument
-
-
-@dataclass(slots=True)
-class Seen:
-    """What came of it; `looks` are by job, those at picture files by path."""
-
-    looks: list[tuple[Job, list[Look]]] = field(default_factory=list)
-    pictures: dict[str, Vector] = field(default_factory=dict)
-    warnings: list[str] = field(default_factory=list)
-
-
-def find_weights_problem(again: bool = False) -> str:
-    """Why nobody can be recognised: the weights are not there. Empty where they are. Quick but for the first time."""
-    if MEMORY.weights is None or again:
-        try:
-            find_model(RECOGNIZER)
-            MEMORY.weights = ""
-        except FaceBlurError as error:
-            MEMORY.weights = str(error)
-    return MEMORY.weights
-
-
-def check_weights() -> None:
-    """Raise FaceBlurError where nobody can be recognised."""
-    if find_weights_problem(again=True):
-        raise FaceBlurError(f"Nobody can be recognised, everybody stays blurred. {MEMORY.weights}")
-
-
-def list_masks(scene: bpy.types.Scene) -> list[tuple[Any, Any]]:
-    """The covered strips of a scene with their masks, each mask once."""
-    found: dict[str, tuple[Any, Any]] = {}
-    for strip, mask in list_covered(scene):
-        found.setdefault(mask.name, (strip, mask))
-    return list(found.values())
-
-
-def _read_all(mask: bpy.types.Mask) -> TrackDocument:
-    """The document of a mask as if everybody were covered, with what was done by other tools. Nothing is changed."""
-    document = copy_document(take_in(mask))
-    _cover_everybody(document)
-    return document
-
-
-def _cover_everybody(document: TrackDocument) -> None:
-    """Cover all, and put together again what deciding has cut apart."""
-    cover_everybody(document)
-    fingerprint = document.source.fingerprint
-    looked_at = {track.name: track for track in MEMORY.tracks.get(fingerprint, ())}
-    for (source, name), whole in MEMORY.pieces.items():
-        tracks = [track for track in document.tracks if track.name in (name, whole)]
-        if source != fingerprint or len(tracks) != 2 or whole not in looked_at:
-            continue
-        samples = [sample for track in tracks for sample in track.samples]
-        # Nothing that an editor has changed meanwhile, nor another track of that name.
-        if len({sample.source_frame for sample in samples}) == len(samples) and all(
-                sample_at(looked_at[whole], sample.source_frame) == sample for sample in samples):
-            merged = merge(document, [name, whole])
-            if merged.name != whole:
-                rename(document, merged.name, whole)
-
-
-def list_jobs(scene: bpy.types.Scene, strips: Iterable[str] = ()) -> list[Job]:
-    """What to look at: every source once, of the covered strips of those names, or of all. Raises FaceBlurError."""
-    check_weights()
-    names = set(strips)
-    jobs: dict[str, Job] = {}
-    for strip, mask in list_covered(scene):
-        fingerprint = mask[MARK]["fingerprint"]
-        if (not names or strip.name in names) and fingerprint not in jobs:
-            jobs[fingerprint] = Job(mask.name, strip.name, find_footage(strip), fingerprint, _read_all(mask))
-    if not jobs:
-        raise FaceBlurError("No strip is covered: Detect Faces first.")
-    return list(jobs.values())
-
-
-def make_job_here(strip: bpy.types.Strip, mask: bpy.types.Mask, track: str, source_frame: int) -> Job:
-    """To look at one track in one frame. Raises FaceBlurError."""
-    check_weights()
-    document = _read_all(mask)
-    found = next((t for t in document.tracks if t.name == track), None)
-    sample = sample_at(found, source_frame) if found is not None else None
-    if sample is None:
-        raise FaceBlurError(f"'{track}' is nowhere in this frame; go to one in which it is seen well.")
-    document.tracks, document.aside = [Track(track, [sample])], []
-    return Job(mask.name, strip.name, find_footage(strip), mask[MARK]["fingerprint"], document)
-
-
-def look_at(jobs: Sequence[Job], pictures: Sequence[Path], rate: float,
-            wait_s: float | None = None) -> Generator[Step | None, None, Seen]:
-    """Look at faces in processes of their own. With `wait_s` it yields None meanwhile; closing it ends them.
-
-    `rate`: frames a second at which picture sequences are shown. Raises FaceBlurError.
-    """
-    seen, began = Seen(), time.monotonic()
-    count = len(jobs) + bool(pictures)
-    with Workplace() as workplace:
-        for number, job in enumerate(jobs):
-            path = workplace.folder / f"tracks-{number}.json"
-            write_document(job.document, path)
-            request = build_embed_request(job.footage.path, path, job.fingerprint, files=job.footage.files,
-                                          frame_rate=Fraction(rate).limit_denominator(1001))
-            found = yield from _run(request, wait_s, job.name, number, count, began, seen)
-            seen.looks.append((job, list(_place_looks(job, found))))
-            path.unlink()
-        if pictures:
-            found = yield from _run(build_reference_request(pictures), wait_s, "Pictures", len(jobs), count, began,
-                                    seen)
-            seen.pictures = {view.track: np.array(view.vector, np.float32) for view in found}
-    return seen
-
-
-def _run(request: Request, wait_s: float | None, name: str, number: int, count: int, began: float,
-         seen: Seen) -> Generator[Step | None, None, list[FaceView]]:
-    views = []
-    with closing(run_job(request, wait_s)) as messages:
-        for message in messages:
-            match message:
-                case Waiting():
-                    yield None
-                case FaceView():
-                    views.append(message)
-                case Progress():
-                    share = (number + message.done / max(message.total, 1)) / count
-                    past = time.monotonic() - began
-                    yield Step(name, number + 1, count, message.stage, message.done, message.total, share,
-                               past / share * (1 - share) if share > 0.05 else None)
-                case Warned():
-                    seen.warnings.append(message.text)
-                case ErrorMessage():
-                    raise FaceBlurError(message.text)
-    return views
-
-
-def _place_looks(job: Job, views: Iterable[FaceView]) -> Iterator[Look]:
-    tracks = {track.name: track for track in job.document.tracks}
-    for view in sorted(views, key=lambda v: v.frame):
-        sample = sample_at(tracks[view.track], view.frame) if view.track in tracks else None
-        if sample is not None:
-            face = sample.ellipse
-            yield Look((face.cx - face.rx, face.cy - face.ry, face.cx + face.rx, face.cy + face.ry),
-                       View(view.frame, np.array(view.vector, np.float32), view.quality))
-
-
-def take_looks(seen: Seen) -> None:
-    """Remember what whole sources showed; in the user's folder too where the preferences say so.
-
-    What cannot be kept there is told among the warnings.
-    """
-    folder = _find_folder()
-    for job, looks in seen.looks:
-        MEMORY.looks[job.fingerprint] = looks
-        MEMORY.tracks[job.fingerprint] = [track for track in job.document.tracks if track.kind == "face"]
-        if folder is not None:
-            try:
-                write_looks(folder, job.document, [(look.box, look.view) for look in looks], _name_model())
-            except FaceBlurError as error:
-                seen.warnings.append(str(error))
-
-
-def _find_folder() -> Path | None:
-    """Where what faces look like is kept; None where it is not."""
-    preferences = find_preferences()
-    return stored_looks() if preferences is not None and preferences.keep_looks else None
-
-
-def _name_model() -> str:
-    return f"{RECOGNIZER} {list_models()[RECOGNIZER].sha256}"
-
-
-def knows(fingerprint: str) -> bool:
-    """Whether memory has the looks at a source; for the first time, from the user's folder."""
-    if fingerprint not in MEMORY.looks and fingerprint not in MEMORY.asked:
-        MEMORY.asked.add(fingerprint)
-        folder = _find_folder()
-        kept = read_looks(folder, fingerprint, _name_model()) if folder is not None else None
-        if kept is not None:
-            document, looks = kept
-            MEMORY.looks[fingerprint] = [Look(box, view) for box, view in looks]
-            MEMORY.tracks[fingerprint] = [track for track in document.tracks if track.kind == "face"]
-    return fingerprint in MEMORY.looks
-
-
-def find_views(document: TrackDocument) -> dict[str, list[View]]:
-    """The looks in memory at the tracks of a document in which everybody is covered, by track, in order."""
-    looks = MEMORY.looks[document.source.fingerprint] if knows(document.source.fingerprint) else []
-    views: dict[str, list[View]] = {track.name: [] for track in document.tracks if track.kind == "face"}
-    for name, number in assign_looks(document.tracks, [(look.view.source_frame, look.box) for look in looks]):
-        views[name].append(looks[number].view)
-    return views
-
-
-def has_looks(scene: bpy.types.Scene) -> bool:
-    """Whether any source of the scene's strips was looked at since Blender was started or the project opened."""
-    return any(knows(mask[MARK]["fingerprint"]) for _, mask in list_masks(scene))
-
-
 def find_face_track(face: Any, tracks: Iterable[Track]) -> Track | None:
     """The track that a face of the scene speaks of."""
     best: tuple[float, Track] | None = None
@@ -506,7 +269,7 @@ def say(scene: bpy.types.Scene, faces: Sequence[int], uid: int, by: str = EDITOR
 
 def say_track(scene: bpy.types.Scene, mask: bpy.types.Mask, track: str, uid: int, source_frame: int = -1) -> None:
     """An editor says whose a track is, in the list or not. Raises FaceBlurError where there is no such track."""
-    people, document = scene.faceblur.people, _read_all(mask)
+    people, document = scene.faceblur.people, read_as_covered(mask)
     found = next((t for t in document.tracks if t.name == track and t.kind == "face"), None)
     if found is None:
         raise FaceBlurError(f"'{track}' is no face.")
@@ -556,7 +319,7 @@ def read_cast(scene: bpy.types.Scene) -> Cast:
         fingerprint = mask[MARK]["fingerprint"]
         if fingerprint in cast.documents:
             continue
-        document = cast.documents[fingerprint] = _read_all(mask)
+        document = cast.documents[fingerprint] = read_as_covered(mask)
         cast.views.update({(fingerprint, name): views for name, views in find_views(document).items()})
     for number, face in enumerate(scene.faceblur.people.faces):
         if face.fingerprint not in cast.documents:
@@ -740,7 +503,7 @@ def _apply_to(mask: bpy.types.Mask, people: People | None, assigned: dict[tuple[
 
     def change(document: TrackDocument) -> set[str]:
         before = {track.name: copy for track, copy in zip(document.tracks, copy_document(document).tracks, strict=True)}
-        _cover_everybody(document)
+        cover_as_found(document)
         names = {track.name for track in document.tracks}
         applied.tracks += sum(track.kind == "face" for track in document.tracks)
         if people is not None:

@@ -16,7 +16,7 @@ import pytest
 bpy = pytest.importorskip("bpy")
 
 import blender_faceblur  # noqa: E402
-from blender_faceblur.blender import people, thumbnails  # noqa: E402
+from blender_faceblur.blender import looking, people, thumbnails  # noqa: E402
 from blender_faceblur.blender.compositing import EffectSettings  # noqa: E402
 from blender_faceblur.blender.cover import cover_footage, find_mask  # noqa: E402
 from blender_faceblur.blender.editing import change_tracks  # noqa: E402
@@ -139,8 +139,8 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def stand(monkeypatch: pytest.MonkeyPatch) -> Stand:
     stand = Stand()
-    monkeypatch.setattr(people, "run_job", stand.answer)
-    monkeypatch.setattr(people, "find_model", Path)
+    monkeypatch.setattr(looking, "run_job", stand.answer)
+    monkeypatch.setattr(looking, "find_model", Path)
     return stand
 
 
@@ -456,8 +456,8 @@ def test_nothing_of_how_faces_look_is_saved(scene: Any, tmp_path: Path) -> None:
     bpy.ops.faceblur.add_people(directory=str(tmp_path))
     choose(scene, BEN, people.KEEP)
     bpy.ops.faceblur.apply_people()
-    vectors = [look.view.vector for looks in people.MEMORY.looks.values() for look in looks]
-    vectors += list(people.MEMORY.references.values())
+    vectors = [look.view.vector for looks in looking.MEMORY.looks.values() for look in looks]
+    vectors += list(looking.MEMORY.references.values())
     assert len(vectors) == 31
     path = tmp_path / "saved.blend"
     bpy.ops.wm.save_as_mainfile(filepath=str(path), compress=False)
@@ -469,7 +469,7 @@ def test_nothing_of_how_faces_look_is_saved(scene: Any, tmp_path: Path) -> None:
                 assert vector[at:at + 4].astype(kind).tobytes() not in content
         assert str(round(float(vector[5]), 5)).encode() not in content
     bpy.ops.wm.open_mainfile(filepath=str(path))
-    assert not people.MEMORY.looks and not people.MEMORY.references
+    assert not looking.MEMORY.looks and not looking.MEMORY.references
     scene = find_scene()
     assert [person.name for person in scene.faceblur.people.persons] == ["Clara", "Person 01", "Person 02"]
     # What was decided is still so; to decide anew takes another look, and Clara's picture.
@@ -487,8 +487,8 @@ def test_everything_is_forgotten(cover: bool, scene: Any, tmp_path: Path) -> Non
     choose(scene, BEN, people.KEEP)
     bpy.ops.faceblur.apply_people()
     bpy.ops.faceblur.forget_people(cover=cover)
-    assert not people.MEMORY.looks and not people.MEMORY.tracks and not people.MEMORY.references
-    assert not people.MEMORY.reasons
+    assert not looking.MEMORY.looks and not looking.MEMORY.tracks and not looking.MEMORY.references
+    assert not looking.MEMORY.reasons
     assert not scene.faceblur.people.persons and not scene.faceblur.people.faces
     assert see(scene, 20, tmp_path) == [False, not cover, False]
 
@@ -549,26 +549,26 @@ def test_without_weights_all_stay_covered(scene: Any, monkeypatch: pytest.Monkey
     def missing(name: str) -> Path:
         raise FaceBlurError(f"{name} is missing: in a checkout run `build.py models`.")
 
-    monkeypatch.setattr(people, "find_model", missing)
-    people.MEMORY.weights = None
-    assert "build.py models" in people.find_weights_problem()
+    monkeypatch.setattr(looking, "find_model", missing)
+    looking.MEMORY.weights = None
+    assert "build.py models" in looking.find_weights_problem()
     for operator in (bpy.ops.faceblur.recognise_faces, bpy.ops.faceblur.add_people, bpy.ops.faceblur.add_person_here):
         with pytest.raises(RuntimeError, match=r"everybody stays blurred.*build\.py models"):
             operator()
     assert see(scene, 20, tmp_path) == [False, False, False]
     # Found as soon as they are there.
-    monkeypatch.setattr(people, "find_model", Path)
-    assert bpy.ops.faceblur.recognise_faces() == {"FINISHED"} and not people.find_weights_problem()
+    monkeypatch.setattr(looking, "find_model", Path)
+    assert bpy.ops.faceblur.recognise_faces() == {"FINISHED"} and not looking.find_weights_problem()
 
 
 def test_cancelled_or_failed_looking_changes_nothing(scene: Any, stand: Stand, monkeypatch: pytest.MonkeyPatch) -> None:
-    job = people.look_at(people.list_jobs(scene), (), 24.0, 0.0)
+    job = looking.look_at(looking.list_jobs(scene), (), 24.0, 0.0)
     next(job)
     job.close()
-    monkeypatch.setattr(people, "run_job", lambda request, wait_s: iter([ErrorMessage("three.mp4 is broken")]))
+    monkeypatch.setattr(looking, "run_job", lambda request, wait_s: iter([ErrorMessage("three.mp4 is broken")]))
     with pytest.raises(RuntimeError, match=r"three\.mp4 is broken"):
         bpy.ops.faceblur.recognise_faces()
-    assert not people.MEMORY.looks and not scene.faceblur.people.persons
+    assert not looking.MEMORY.looks and not scene.faceblur.people.persons
 
 
 def test_nobody_is_kept_by_a_mode_alone(scene: Any, tmp_path: Path) -> None:
@@ -748,7 +748,8 @@ def test_of_two_words_in_a_file_the_one_that_blurs_counts(scene: Any, tmp_path: 
 @pytest.fixture
 def folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """Where what faces look like would be kept, as the preferences want it."""
-    monkeypatch.setattr(people, "stored_looks", lambda: tmp_path / "own" / "faces")
+    for module in (looking, people):
+        monkeypatch.setattr(module, "stored_looks", lambda: tmp_path / "own" / "faces")
     return tmp_path / "own" / "faces"
 
 
@@ -757,7 +758,7 @@ def test_what_faces_look_like_is_kept_only_where_the_editor_asks_for_it(
 ) -> None:
     bpy.ops.faceblur.recognise_faces()
     assert not folder.exists()
-    monkeypatch.setattr(people, "find_preferences", lambda: SimpleNamespace(keep_looks=True))
+    monkeypatch.setattr(looking, "find_preferences", lambda: SimpleNamespace(keep_looks=True))
     bpy.ops.faceblur.recognise_faces()
     (file,) = folder.iterdir()
     assert file.stat().st_mode & 0o077 == 0
@@ -770,18 +771,18 @@ def test_what_faces_look_like_is_kept_only_where_the_editor_asks_for_it(
     asked = len(stand.requests)
     scene = find_scene()
     # Opened again it knows them without another look.
-    assert not people.MEMORY.looks and people.has_looks(scene)
+    assert not looking.MEMORY.looks and looking.has_looks(scene)
     bpy.ops.faceblur.apply_people()
     assert see(scene, 20, tmp_path) == [False, True, False] and len(stand.requests) == asked
     bpy.ops.faceblur.forget_people(cover=False)
-    assert not folder.exists() and not people.has_looks(scene)
+    assert not folder.exists() and not looking.has_looks(scene)
 
 
 def test_what_is_kept_is_read_as_data(scene: Any, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(people, "find_preferences", lambda: SimpleNamespace(keep_looks=True))
+    monkeypatch.setattr(looking, "find_preferences", lambda: SimpleNamespace(keep_looks=True))
     bpy.ops.faceblur.recognise_faces()
     (file,) = folder.iterdir()
-    fingerprint, model, text = file.name.removesuffix(ENDING), people._name_model(), file.read_text()
+    fingerprint, model, text = file.name.removesuffix(ENDING), looking._name_model(), file.read_text()
     document, looks = read_looks(folder, fingerprint, model) or pytest.fail("it cannot be read")
     assert [track.name for track in document.tracks] == ["Face 01", "Face 02", "Face 03"]
     assert all(isinstance(view, View) and view.vector.shape == (128,) for _, view in looks) and len(looks) == 30
@@ -792,7 +793,7 @@ def test_what_is_kept_is_read_as_data(scene: Any, folder: Path, monkeypatch: pyt
         file.write_text(json.dumps(content | {key: value}))
         assert read_looks(folder, fingerprint, model) is None, key
     people.forget()
-    assert not people.has_looks(scene)
+    assert not looking.has_looks(scene)
 
 
 def test_the_command_decides_about_strips(scene: Any, tmp_path: Path) -> None:

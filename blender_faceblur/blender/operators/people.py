@@ -13,12 +13,12 @@ from ...core.likeness import USABLE
 from ...core.types import FaceBlurError
 from ...progress import count
 from ...recognising import REFERENCE_ENDINGS, list_references
-from .. import people, thumbnails
+from .. import looking, people, thumbnails
 from ..compositing import MARK
 from ..context import find_sequencer_scene, refresh_shown_sequencers
 from ..footage import find_rate, find_timeline_frame
+from ..looking import Seen
 from ..masks import find_layer
-from ..people import Seen
 from ..review import list_covered
 from ..running import STATE, redraw
 from .job import Job, JobOperator
@@ -94,10 +94,10 @@ class FACEBLUR_OT_recognise_faces(_PeopleJob, bpy.types.Operator):
         names = [strip.name for strip in list_selected_covered(context)] if self.selected else []
         if self.selected and not names:
             raise FaceBlurError("Select a strip that is covered.")
-        return people.look_at(people.list_jobs(scene, names), (), find_rate(scene), wait_s)
+        return looking.look_at(looking.list_jobs(scene, names), (), find_rate(scene), wait_s)
 
     def take(self, scene: bpy.types.Scene, result: Seen) -> str:
-        people.take_looks(result)
+        looking.take_looks(result)
         found = people.propose(scene)
         if not bpy.app.background:
             people.make_thumbnails(scene)
@@ -131,8 +131,8 @@ class FACEBLUR_OT_add_person_here(_PeopleJob, bpy.types.Operator):
         target = find_target(context)
         self._scene = target.scene.name
         self._place = target.mask.name, target.track, target.source_frame
-        job = people.make_job_here(target.strip, target.mask, target.track, target.source_frame)
-        return people.look_at([job], (), find_rate(target.scene), wait_s)
+        job = looking.make_job_here(target.strip, target.mask, target.track, target.source_frame)
+        return looking.look_at([job], (), find_rate(target.scene), wait_s)
 
     def take(self, scene: bpy.types.Scene, result: Seen) -> str:
         name, track, frame = self._place
@@ -179,8 +179,8 @@ class FACEBLUR_OT_add_people(_PeopleJob, bpy.types.Operator):
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
         # Blender would write the project's name there.
         self.filename = ""
-        if people.MEMORY.folder:
-            self.directory = people.MEMORY.folder
+        if looking.MEMORY.folder:
+            self.directory = looking.MEMORY.folder
         context.window_manager.fileselect_add(self)
         return {"RUNNING_MODAL"}
 
@@ -202,11 +202,11 @@ class FACEBLUR_OT_add_people(_PeopleJob, bpy.types.Operator):
         return {name: paths for name, paths in found.items() if paths}
 
     def begin(self, context: bpy.types.Context, wait_s: float | None) -> Job:
-        people.check_weights()
+        looking.check_weights()
         scene = find_sequencer_scene(context)
         self._scene = scene.name
         self._pictures = self._list_pictures()
-        return people.look_at((), [path for paths in self._pictures.values() for path in paths], find_rate(scene),
+        return looking.look_at((), [path for paths in self._pictures.values() for path in paths], find_rate(scene),
                               wait_s)
 
     def take(self, scene: bpy.types.Scene, result: Seen) -> str:
@@ -224,9 +224,9 @@ class FACEBLUR_OT_add_people(_PeopleJob, bpy.types.Operator):
                 people.add_reference(person, vector)
         if not names:
             raise FaceBlurError("Nobody was added: no picture can be used. " + " ".join(result.warnings))
-        people.MEMORY.folder = str(Path(bpy.path.abspath(self.directory)).resolve())
+        looking.MEMORY.folder = str(Path(bpy.path.abspath(self.directory)).resolve())
         people.show_person(settings, person.uid)
-        if people.has_looks(scene):
+        if looking.has_looks(scene):
             people.propose(scene)
         return f"Added: {', '.join(names)}"
 
@@ -533,7 +533,7 @@ class FACEBLUR_OT_forget_people(bpy.types.Operator):
         scene = find_sequencer_scene(context)
         try:
             forgotten = people.forget_everything(scene)
-            if self.cover and scene is not None and people.list_masks(scene):
+            if self.cover and scene is not None and looking.list_masks(scene):
                 people.apply_people(scene)
         except FaceBlurError as error:
             self.report({"ERROR"}, str(error))

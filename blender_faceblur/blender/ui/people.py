@@ -11,12 +11,12 @@ from ...progress import count
 from ..context import find_sequencer_scene
 from ..cover import find_mask
 from ..faces import read_face
+from ..looking import MEMORY, find_weights_problem, has_looks
 from ..operators.people import list_picked
 from ..operators.selection import find_active_footage
 from ..people import (
     EDITOR,
     KEEP,
-    MEMORY,
     NOBODY,
     ONLY,
     TICKED,
@@ -25,8 +25,6 @@ from ..people import (
     find_listed,
     find_sheet,
     find_shown_faces,
-    find_weights_problem,
-    has_looks,
 )
 from ..running import STATE
 from ..thumbnails import find_icon, find_picture
