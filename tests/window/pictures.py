@@ -12,7 +12,7 @@ from pathlib import Path
 from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[2]
-NAMES = ("panel", "detecting", "faces", "mask", "preferences", "outlines", "dragged", "region")
+NAMES = ("panel", "detecting", "faces", "mask", "preferences", "outlines", "dragged", "region", "review", "people")
 MOST_BYTES = 250_000
 
 
