@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from .flow import follow_boxes
 from .following import Follower, FrameRecord
 from .geometry import Array
-from .linking import Alike, link_tracks
+from .linking import link_tracks
 from .merging import Hit, merge_detections
 from .rows import RowTable, Segment
 from .settings import DetectorUse, Preset
@@ -216,15 +216,14 @@ def _scale_detections(detections: list[Detection], x: float, y: float) -> list[D
 
 
 def build_document(
-    table: RowTable, source: SourceInfo, preset: Preset, expansion: float, models: list[ModelUse], notes: list[str],
-    alike: Alike | None = None,
+    table: RowTable, source: SourceInfo, preset: Preset, expansion: float, models: list[ModelUse], notes: list[str]
 ) -> TrackDocument:
-    """Everything that follows from the records; takes seconds for an hour of film. Only `alike` looks at pictures."""
+    """Everything that follows from the records; takes seconds for an hour of film and no pictures."""
     rate = float(source.frame_rate)
     window = max(3, round(_GRADUAL_S * rate))
     shots = find_shots(source.frame_count, drop_hasty(table.cuts, rate), sorted(table.mixing), window)
     linked = link_tracks(
-        table, source.frame_count, (source.width, source.height), rate, preset.strong, preset.cover_doubts, alike)
+        table, source.frame_count, (source.width, source.height), rate, preset.strong, preset.cover_doubts)
     whole = (0.0, 0.0, float(source.width), float(source.height))
     gradual = [
         Doubt(max(0, shot.start - window), min(source.frame_count, shot.start + window), whole, 0.0,

@@ -6,7 +6,6 @@ from __future__ import annotations
 import itertools
 import math
 from bisect import bisect_right
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -17,7 +16,7 @@ from .filling import HOLD_S, LEAVING_S, fill_path, split_at_gaps
 from .geometry import Array, areas, centre_of, overlaps, shares_of_smaller, size_of
 from .rows import FacePath, RowTable
 from .shots import drop_hasty
-from .types import Box, Doubt, Sample, Track
+from .types import Doubt, Sample, Track
 
 _SAME_FACE = 0.4
 _JOIN_GAP_S = 1.0
@@ -31,12 +30,6 @@ _LIKELY_SIZE = 0.12
 """Of the picture's shorter side."""
 _INSIDE = 0.85
 
-Place = tuple[int, Box]
-"""Frame and box of a face."""
-
-Alike = Callable[[Place, Place], bool]
-"""Whether two places look as if they showed one person."""
-
 
 @dataclass(slots=True)
 class Linked:
@@ -47,16 +40,13 @@ class Linked:
 
 def link_tracks(
     table: RowTable, frame_count: int, frame_size: tuple[int, int], frame_rate: float, strong: float,
-    cover_doubts: bool, alike: Alike | None = None,
+    cover_doubts: bool,
 ) -> Linked:
-    """Tracks over frames 0..frame_count and doubts from all rows. `strong`: see `settings.Preset`.
-
-    With `alike` a face that was hidden for more than a moment is linked again only where it looks the same.
-    """
+    """Tracks over frames 0..frame_count and doubts from all rows. `strong`: see `settings.Preset`."""
     cuts = drop_hasty(table.cuts, frame_rate)
     paths = _join_segments(table.chains())
     paths = _join_met(paths, table.joins)
-    paths = _join_fragments(paths, cuts, frame_rate, alike)
+    paths = _join_fragments(paths, cuts, frame_rate)
     looked = np.array(sorted(table.looked))
     several = any((path.voices > 1).any() for path in paths)
     covered: list[tuple[Track, FacePath, str]] = []
@@ -137,13 +127,10 @@ def _join_met(paths: list[FacePath], joins: list[tuple[int, int]]) -> list[FaceP
     return sorted(unique.values(), key=lambda p: (p.frames[0], p.boxes[0, 0]))
 
 
-def _join_fragments(
-    paths: list[FacePath], cuts: list[int], frame_rate: float, alike: Alike | None
-) -> list[FacePath]:
+def _join_fragments(paths: list[FacePath], cuts: list[int], frame_rate: float) -> list[FacePath]:
     """Join a path that ends with one that begins soon after, near by and of like size, in the same shot.
 
-    After a second it must come where its speed would have taken it, or where it was, closer in place and size, and
-    look the same.
+    After a second it must come where its speed would have taken it, or where it was, and closer in place and size.
     """
     soon, latest = max(2, round(_JOIN_GAP_S * frame_rate)), max(2, round(_HIDDEN_S * frame_rate))
     open_paths: list[FacePath] = []
@@ -168,19 +155,11 @@ def _join_fragments(
             if distance <= (_HIDDEN_SIZES if long else _JOIN_SIZES) and ratio <= (
                     _HIDDEN_RATIO if long else _JOIN_RATIO):
                 best = min(best or (long, distance, i), (long, distance, i))
-        if best is None or (best[0] and alike is not None and not alike(
-                _find_place(open_paths[best[2]], -1), _find_place(path, 0))):
+        if best is None:
             open_paths.append(path)
         else:
             open_paths[best[2]] = open_paths[best[2]].joined(path)
     return sorted(done + open_paths, key=lambda p: (p.frames[0], p.boxes[0, 0]))
-
-
-def _find_place(path: FacePath, which: int) -> Place:
-    """The first (0) or the last (-1) place where the face was found."""
-    at = np.nonzero(path.found())[0][which]
-    x1, y1, x2, y2 = path.boxes[at].tolist()
-    return int(path.frames[at]), (x1, y1, x2, y2)
 
 
 def _find_speed(path: FacePath, frame_rate: float) -> Array:

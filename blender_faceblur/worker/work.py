@@ -26,7 +26,6 @@ from ..detectors.looks import combine_looks
 from ..detectors.providers import CPU, MOST_GPU_PROCESSES, choose_providers, list_available
 from ..paths import find_model, list_models
 from ..storage import name_stored, read_stored, store
-from .appearance import Appearance
 from .checkpoint import Checkpoint, split_known
 from .embedding import embed_pictures, embed_tracks
 from .ensemble import list_usable
@@ -173,9 +172,7 @@ def _lead(request: AnalysisRequest, tell: Tell) -> None:
     for text in said:
         tell(Warned(text))
     tell(Progress("link", 0, 1, 0.0))
-    with Appearance(request) as appearance:
-        document = build_document(
-            table, info, preset, request.expansion, uses_of_models, [*notes, *said], appearance.are_alike)
+    document = build_document(table, info, preset, request.expansion, uses_of_models, [*notes, *said])
     if kinds == {PLATE}:
         make_regions(document)
     if request.span:
