@@ -1,15 +1,30 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which detectors of a preset can run here."""
+"""The detectors of a preset that can run here: which they are, opened, and in how many processes."""
 
 from __future__ import annotations
 
-from ..core.settings import Preset, list_detectors
-from ..core.types import FaceBlurError
-from ..detectors import find_detector
-from ..paths import find_model
+import os
+from collections.abc import Iterable
+from contextlib import ExitStack, closing
+
+from ..core.settings import DetectorUse, Preset, choose_detectors, list_detectors
+from ..core.types import FaceBlurError, ModelUse, SourceInfo
+from ..detectors import FaceDetector, find_detector
+from ..detectors.providers import CPU, MOST_GPU_PROCESSES
+from ..paths import find_model, list_models
 
 
-def list_usable(preset: Preset) -> tuple[set[str], list[str]]:
+def choose_usable(preset: Preset) -> tuple[tuple[DetectorUse, ...], list[str]]:
+    """The detectors to run out of those that can, and sentences about what is lost and why.
+
+    Raises FaceBlurError when the preset cannot be run at all.
+    """
+    usable, reasons = _list_usable(preset)
+    uses, notes = choose_detectors(preset, usable)
+    return uses, [*notes, *reasons]
+
+
+def _list_usable(preset: Preset) -> tuple[set[str], list[str]]:
     """The preset's detectors whose weights and packages are there and right, and why the others are not."""
     names, reasons = set(), []
     for name in list_detectors(preset):
@@ -26,3 +41,28 @@ def list_usable(preset: Preset) -> tuple[set[str], list[str]]:
         else:
             names.add(name)
     return names, list(dict.fromkeys(reasons))
+
+
+def open_sessions(opened: ExitStack, uses: Iterable[DetectorUse], provider: str) -> dict[str, FaceDetector]:
+    """One session for all uses of a detector, at the least of their thresholds; `opened` closes them.
+
+    Each keeps the memory of its largest picture.
+    """
+    least: dict[str, float] = {}
+    for use in uses:
+        least[use.detector] = min(use.threshold, least.get(use.detector, use.threshold))
+    return {name: opened.enter_context(closing(find_detector(name)(find_model(name), threshold, provider)))
+            for name, threshold in least.items()}
+
+
+def list_used(uses: Iterable[DetectorUse], info: SourceInfo) -> list[ModelUse]:
+    """The weights behind these uses, as a document names them."""
+    models = list_models()
+    longest = max(info.width, info.height)
+    return [ModelUse(u.detector, models[u.detector].sha256, min(u.long_side, longest), u.threshold) for u in uses]
+
+
+def count_processes(preset: Preset, provider: str, wanted: int) -> int:
+    """How many processes share a film: as many as wanted, or with 0 what the machine and its memory are good for."""
+    most = preset.most_processes if provider == CPU else min(MOST_GPU_PROCESSES, preset.most_processes)
+    return wanted or min(os.cpu_count() or 1, most)

@@ -9,16 +9,19 @@ import queue
 import subprocess
 import sys
 import threading
+import time
 from collections import deque
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from ..core.types import FaceBlurError
-from .protocol import LONGEST_LINE
+from .protocol import LONGEST_LINE, ErrorMessage, Finished, Running, parse_line
 
 _CHILD = Path(__file__).resolve().with_name("child.py")
 _LAST_LINES = 12
 _QUEUED_LINES = 512
+_SILENCE_S = 240.0
 
 
 class WorkerProcess:
@@ -113,3 +116,42 @@ class WorkerProcess:
                 # Unsent bytes of a request to a dead child: nobody will read them.
                 with contextlib.suppress(OSError):
                     stream.close()
+
+
+def listen(
+    processes: Mapping[int, WorkerProcess], name: str, kinds: tuple[type, ...]
+) -> Iterator[tuple[int, Any]]:
+    """What processes that share a work say, and which said it, until each has finished.
+
+    Messages are of these `kinds` or Finished, or one Running for all once every process has told what it runs on.
+    Raises FaceBlurError when one fails, ends early or says nothing for long; `name` is what such a process is called.
+    """
+    providers: dict[int, str] = {}
+    running = set(processes)
+    heard = dict.fromkeys(processes, time.monotonic())
+    while running:
+        idle = True
+        for i in sorted(running):
+            try:
+                line = processes[i].lines.get_nowait()
+            except queue.Empty:
+                if time.monotonic() - heard[i] > _SILENCE_S:
+                    raise FaceBlurError(
+                        f"{name} {i + 1} has stopped responding. {processes[i].last_words()}") from None
+                continue
+            idle, heard[i] = False, time.monotonic()
+            if line is None:
+                raise FaceBlurError(f"{name} {i + 1} has died ({processes[i].end_story()}).")
+            message: Any = parse_line(line, (*kinds, Running, Finished, ErrorMessage))
+            if isinstance(message, ErrorMessage):
+                raise FaceBlurError(message.text)
+            if isinstance(message, Finished):
+                running.discard(i)
+            if isinstance(message, Running):
+                providers[i] = message.provider
+                if len(providers) < len(processes):
+                    continue
+                message = Running(" and ".join(sorted(set(providers.values()))))
+            yield i, message
+        if idle:
+            time.sleep(0.005)

@@ -5,35 +5,31 @@ from __future__ import annotations
 
 import itertools
 import os
-import queue
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, closing
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ..core.analysis import split_range
 from ..core.document import read_document
-from ..core.settings import DetectorUse, choose_detectors, find_preset
-from ..core.types import FaceBlurError, ModelUse, SourceInfo, TrackDocument
+from ..core.settings import DetectorUse, find_preset
+from ..core.types import FaceBlurError, SourceInfo, TrackDocument
 from ..core.verifying import Judge, StepWatch, Verification, list_kept, to_json
 from ..delivery.picture import verify_picture
 from ..delivery.traces import find_carried, find_picture_traces, find_traces
 from ..delivery.verify import Expected, read_sound, verify_film
-from ..detectors import find_detector
 from ..detectors.looks import combine_looks
-from ..detectors.providers import CPU, MOST_GPU_PROCESSES, choose_providers, list_available
-from ..paths import find_model, list_models
+from ..detectors.providers import choose_providers, list_available
 from ..sources import FrameSource, open_source
 from .compare import Looks, Seen, compare, find_shown_frames, from_text, to_text
-from .ensemble import list_usable
+from .ensemble import choose_usable, count_processes, list_used, open_sessions
 from .opening import open_requested
-from .process import WorkerProcess
+from .process import WorkerProcess, listen
 from .protocol import (
-    ErrorMessage,
     Finished,
     Progress,
     Running,
@@ -41,14 +37,12 @@ from .protocol import (
     Verified,
     VerifyRequest,
     Warned,
-    parse_line,
     to_line,
 )
 
 PRESET = "thorough"
 
 _TELL_S = 0.3
-_SILENCE_S = 240.0
 
 Tell = Callable[[Any], None]
 
@@ -62,7 +56,7 @@ def verify(request: VerifyRequest, tell: Tell) -> None:
         _verify_part(request, tell)
         return
     document = read_document(Path(request.tracks))
-    uses, notes = _choose_detectors()
+    uses, notes = choose_usable(find_preset(PRESET))
     with ExitStack() as opened:
         source, film = (opened.enter_context(one) for one in _open_both(request, document))
         info, made = source.info, film.info
@@ -95,7 +89,7 @@ def verify(request: VerifyRequest, tell: Tell) -> None:
     verification = Verification(
         made.file_name, info.file_name, verdict.frames, float(verdict.frames / made.frame_rate),
         len(read_sound(Path(request.film))) if made.kind == "movie" else 0, verdict.judge.compared, verdict.judge.flat,
-        verdict.looked, request.every, weak, _tell_models(uses, info), leaks, doubts, list_kept(document),
+        verdict.looked, request.every, weak, list_used(uses, info), leaks, doubts, list_kept(document),
         [*problems, *verdict.steps.tell()], list(dict.fromkeys([*notes, *said])), verdict.faces,
         time.monotonic() - began)
     _write(to_json(verification), Path(request.output))
@@ -106,7 +100,7 @@ def _verify_part(request: VerifyRequest, tell: Tell) -> None:
     """Write what was seen in one part to the request's output, a line a frame."""
     start, stop = request.part
     document = read_document(Path(request.tracks))
-    uses, _ = _choose_detectors()
+    uses, _ = choose_usable(find_preset(PRESET))
     with ExitStack() as opened:
         source, film = (opened.enter_context(one) for one in _open_both(request, document))
         looks = _open_looks(opened, uses, source, request.provider, tell)
@@ -179,11 +173,9 @@ def _split(request: VerifyRequest, made: SourceInfo) -> list[tuple[int, int]]:
     """Half-open parts of the film's frames for one process each; looks at every so manyth frame begin with a part."""
     frames = find_shown_frames(request.shown, made.frame_count)
     first, stop = min(frames, default=0), max(frames, default=-1) + 1
-    most = find_preset(PRESET).most_processes
-    if choose_providers(list_available(), request.provider, sys.platform)[0] != CPU:
-        most = min(most, MOST_GPU_PROCESSES)
-    processes = request.processes or min(os.cpu_count() or 1, most)
-    parts = split_range(stop - first, float(made.frame_rate), processes)
+    provider = choose_providers(list_available(), request.provider, sys.platform)[0]
+    parts = split_range(stop - first, float(made.frame_rate),
+                        count_processes(find_preset(PRESET), provider, request.processes))
     edges = [first + part.start for part in parts[1:]]
     edges = [first, *(edge - edge % request.every for edge in edges), stop]
     return [part for part in itertools.pairwise(edges) if part[0] < part[1]] or [(first, stop)]
@@ -193,48 +185,20 @@ def _run_parts(requests: list[VerifyRequest], told: _Pace) -> list[str]:
     """Have every part looked at by a process of its own; what their files had to say. FaceBlurError if any fails."""
     processes = [WorkerProcess(to_line(request)) for request in requests]
     try:
-        return _follow_parts(processes, told)
+        notes: dict[str, None] = {}
+        done = [0] * len(processes)
+        for i, message in listen(dict(enumerate(processes)), "Verification process", (Progress,)):
+            if isinstance(message, Running):
+                told.tell(message)
+                continue
+            done[i] = message.done if isinstance(message, Progress) else message.frames
+            told.count(sum(done))
+            if isinstance(message, Finished):
+                notes.update(dict.fromkeys(message.notes))
+        return list(notes)
     finally:
         for process in processes:
             process.kill()
-
-
-def _follow_parts(processes: list[WorkerProcess], told: _Pace) -> list[str]:
-    notes: dict[str, None] = {}
-    done = [0] * len(processes)
-    providers: dict[int, str] = {}
-    running = set(range(len(processes)))
-    heard = dict.fromkeys(running, time.monotonic())
-    while running:
-        idle = True
-        for i in sorted(running):
-            try:
-                line = processes[i].lines.get_nowait()
-            except queue.Empty:
-                if time.monotonic() - heard[i] > _SILENCE_S:
-                    raise FaceBlurError(f"Verification process {i + 1} has stopped responding. "
-                                        f"{processes[i].last_words()}") from None
-                continue
-            idle, heard[i] = False, time.monotonic()
-            if line is None:
-                raise FaceBlurError(f"Verification process {i + 1} has died ({processes[i].end_story()}).")
-            message: Running | Progress | Finished | ErrorMessage = parse_line(
-                line, (Running, Progress, Finished, ErrorMessage))  # type: ignore[assignment]
-            if isinstance(message, ErrorMessage):
-                raise FaceBlurError(message.text)
-            if isinstance(message, Running):
-                providers[i] = message.provider
-                if len(providers) == len(processes):
-                    told.tell(Running(" and ".join(sorted(set(providers.values())))))
-            else:
-                done[i] = message.done if isinstance(message, Progress) else message.frames
-                told.count(sum(done))
-            if isinstance(message, Finished):
-                running.discard(i)
-                notes.update(dict.fromkeys(message.notes))
-        if idle:
-            time.sleep(0.02)
-    return list(notes)
 
 
 def _check_file(made: SourceInfo, info: SourceInfo, request: VerifyRequest) -> list[str]:
@@ -256,30 +220,14 @@ def _check_file(made: SourceInfo, info: SourceInfo, request: VerifyRequest) -> l
     return problems + (find_picture_traces(film) if info.kind == "image" else find_traces(film))
 
 
-def _choose_detectors() -> tuple[tuple[DetectorUse, ...], list[str]]:
-    """The detectors that look for others, and sentences about what is missing."""
-    preset = find_preset(PRESET)
-    usable, reasons = list_usable(preset)
-    uses, notes = choose_detectors(preset, usable)
-    return uses, [*notes, *reasons]
-
-
-def _open_looks(opened: ExitStack, uses: Iterable[DetectorUse], source: FrameSource, provider: str,
-                tell: Tell) -> Looks:
-    uses = list(uses)
-    least = {u.detector: min(other.threshold for other in uses if other.detector == u.detector) for u in uses}
-    sessions = {name: opened.enter_context(closing(find_detector(name)(find_model(name), threshold, provider)))
-                for name, threshold in least.items()}
+def _open_looks(
+    opened: ExitStack, uses: Sequence[DetectorUse], source: FrameSource, provider: str, tell: Tell
+) -> Looks:
+    sessions = open_sessions(opened, uses, provider)
     tell(Running(" and ".join(sorted({session.provider for session in sessions.values()}))))
     size = source.info.width, source.info.height
     upright = size[::-1] if source.upright_turn in (90, 270) else size
     return Looks(combine_looks([(sessions[u.detector], u) for u in uses], upright), source.upright_turn)
-
-
-def _tell_models(uses: Iterable[DetectorUse], info: SourceInfo) -> list[ModelUse]:
-    models = list_models()
-    return [ModelUse(u.detector, models[u.detector].sha256, min(u.long_side, max(info.width, info.height)), u.threshold)
-            for u in uses]
 
 
 def _write(text: str, path: Path) -> None:

@@ -3,12 +3,10 @@
 
 from __future__ import annotations
 
-import os
-import queue
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TextIO
@@ -19,19 +17,18 @@ from ..core.following import Follower
 from ..core.likeness import RECOGNIZER, assign_looks
 from ..core.plates import make_regions
 from ..core.rows import RowTable, Segment
-from ..core.settings import EXPANSIONS, DetectorUse, choose_detectors, find_preset
+from ..core.settings import EXPANSIONS, DetectorUse, find_preset
 from ..core.types import PLATE, FaceBlurError, ModelUse, SourceInfo, TrackDocument
 from ..detectors import FaceDetector, find_detector
 from ..detectors.looks import combine_looks
-from ..detectors.providers import CPU, MOST_GPU_PROCESSES, choose_providers, list_available
-from ..paths import find_model, list_models
+from ..detectors.providers import choose_providers, list_available
 from ..storage import name_stored, read_stored, store
 from .checkpoint import Checkpoint, split_known
 from .embedding import embed_pictures, embed_tracks
-from .ensemble import list_usable
+from .ensemble import choose_usable, count_processes, list_used, open_sessions
 from .follow import follow
 from .opening import open_requested
-from .process import WorkerProcess
+from .process import WorkerProcess, listen
 from .protocol import (
     AnalysisRequest,
     Embedded,
@@ -64,7 +61,6 @@ from .verify import verify
 from .watching import Watch
 
 _TELL_S = 0.3
-_SEGMENT_SILENCE_S = 240.0
 
 Tell = Callable[[Any], None]
 
@@ -90,16 +86,13 @@ def serve(line: str, messages: TextIO) -> int:
 
 def _look_at_segment(request: SegmentRequest, tell: Tell) -> None:
     preset = find_preset(request.preset)
-    uses, _ = choose_detectors(preset, list_usable(preset)[0])
+    uses, _ = choose_usable(preset)
     with open_requested(request) as source, ExitStack() as opened:
         info = source.info
         if info.fingerprint != request.fingerprint:
             raise FaceBlurError(f"{info.file_name} has changed since the analysis began.")
         frame_size = (info.width, info.height)
-        # One session for all uses of a detector: each keeps the memory of its largest picture.
-        least = {u.detector: min(other.threshold for other in uses if other.detector == u.detector) for u in uses}
-        sessions = {name: opened.enter_context(closing(find_detector(name)(
-            find_model(name), threshold, request.provider))) for name, threshold in least.items()}
+        sessions = open_sessions(opened, uses, request.provider)
         detectors = combine_looks([(sessions[u.detector], u) for u in uses], frame_size)
         tell(Started(request.stop - request.start))
         warned = _warn_newly(sessions.values(), 0, tell)
@@ -133,9 +126,7 @@ def _lead(request: AnalysisRequest, tell: Tell) -> None:
     preset = find_preset(request.preset)
     if not EXPANSIONS[0] <= request.expansion <= EXPANSIONS[1]:
         raise FaceBlurError(f"The expansion must lie between {EXPANSIONS[0]} and {EXPANSIONS[1]}.")
-    available, reasons = list_usable(preset)
-    uses, notes = choose_detectors(preset, available)
-    notes += reasons
+    uses, notes = choose_usable(preset)
     kinds = {find_detector(use.detector).finds for use in uses}
     if len(kinds) > 1:
         raise FaceBlurError("Faces and number plates are looked for in runs of their own.")
@@ -146,8 +137,8 @@ def _lead(request: AnalysisRequest, tell: Tell) -> None:
     tell(Started(stop - first))
     for text in (*notes, *info.warnings):
         tell(Warned(text))
-    uses_of_models = _model_uses(uses, info)
-    stored = _find_stored(request, info, providers[0], uses, uses_of_models)
+    models = list_used(uses, info)
+    stored = _find_stored(request, info, providers[0], uses, models)
     if stored is not None:
         found = read_stored(stored, info)
         if found is not None:
@@ -155,9 +146,8 @@ def _lead(request: AnalysisRequest, tell: Tell) -> None:
             _deliver(found, request, tell, began)
             return
     rate = float(info.frame_rate)
-    most = preset.most_processes if providers[0] == CPU else min(MOST_GPU_PROCESSES, preset.most_processes)
     own = [Segment(first + part.start, first + part.stop)
-           for part in split_range(stop - first, rate, request.processes or min(os.cpu_count() or 1, most))]
+           for part in split_range(stop - first, rate, count_processes(preset, providers[0], request.processes))]
     checkpoint = Checkpoint(stored.with_suffix(".checkpoint")) if stored is not None else None
     parts = split_known(own, checkpoint.read() if checkpoint is not None else [])
     table = RowTable([part for part, _ in parts])
@@ -172,7 +162,7 @@ def _lead(request: AnalysisRequest, tell: Tell) -> None:
     for text in said:
         tell(Warned(text))
     tell(Progress("link", 0, 1, 0.0))
-    document = build_document(table, info, preset, request.expansion, uses_of_models, [*notes, *said])
+    document = build_document(table, info, preset, request.expansion, models, [*notes, *said])
     if kinds == {PLATE}:
         make_regions(document)
     if request.span:
@@ -222,14 +212,6 @@ def _find_stored(
     return name_stored(Path(request.storage), shape)
 
 
-def _model_uses(uses: tuple[DetectorUse, ...], info: SourceInfo) -> list[ModelUse]:
-    models = list_models()
-    longest = max(info.width, info.height)
-    return [
-        ModelUse(u.detector, models[u.detector].sha256, min(u.long_side, longest), u.threshold) for u in uses
-    ]
-
-
 def _run_segments(
     request: AnalysisRequest, info: SourceInfo, parts: list[tuple[Segment, list[Frame]]], rate: float,
     table: RowTable, checkpoint: Checkpoint | None, tell: Tell, seen: list[FaceSeen],
@@ -264,55 +246,35 @@ def _collect(
 ) -> list[str]:
     notes: dict[str, None] = {}
     warned: set[str] = set()
-    providers: dict[int, str] = {}
-    running = set(processes)
     began = told = time.monotonic()
-    heard = dict.fromkeys(processes, began)
     before = frame_count - table.missing()
-    while running:
-        idle = True
-        for i in sorted(running):
+
+    def tell_progress() -> None:
+        done = frame_count - table.missing()
+        tell(Progress("detect", done, frame_count, (done - before) / max(time.monotonic() - began, 1e-6)))
+
+    for i, message in listen(processes, "Analysis process", (Started, Warned, Frame, FaceSeen)):
+        if isinstance(message, Frame):
+            if checkpoint is not None:
+                checkpoint.add(i, message)
             try:
-                line = processes[i].lines.get_nowait()
-            except queue.Empty:
-                if time.monotonic() - heard[i] > _SEGMENT_SILENCE_S:
-                    words = processes[i].last_words()
-                    raise FaceBlurError(f"Analysis process {i + 1} has stopped responding. {words}") from None
-                continue
-            idle = False
-            heard[i] = time.monotonic()
-            if line is None:
-                raise FaceBlurError(f"Analysis process {i + 1} has died ({processes[i].end_story()}).")
-            message = parse_line(line, (Started, Running, Warned, Frame, FaceSeen, Finished, ErrorMessage))
-            if isinstance(message, ErrorMessage):
-                raise FaceBlurError(message.text)
-            if isinstance(message, Frame):
-                if checkpoint is not None:
-                    checkpoint.add(i, message)
-                try:
-                    table.add(i, to_record(message))
-                except ValueError as error:
-                    raise FaceBlurError(f"Analysis process {i + 1} reported frames wrongly: {error}.") from error
-            elif isinstance(message, FaceSeen):
-                if seen is not None:
-                    seen.append(message)
-            elif isinstance(message, Warned) and message.text not in warned:
-                warned.add(message.text)
-                tell(message)
-            elif isinstance(message, Running):
-                providers[i] = message.provider
-                if len(providers) == len(processes):
-                    tell(Running(" and ".join(sorted(set(providers.values())))))
-            elif isinstance(message, Finished):
-                running.discard(i)
-                notes.update(dict.fromkeys(message.notes))
-        now = time.monotonic()
-        if now - told >= _TELL_S or not running:
-            told = now
-            done = frame_count - table.missing()
-            tell(Progress("detect", done, frame_count, (done - before) / max(now - began, 1e-6)))
-        if idle:
-            time.sleep(0.005)
+                table.add(i, to_record(message))
+            except ValueError as error:
+                raise FaceBlurError(f"Analysis process {i + 1} reported frames wrongly: {error}.") from error
+        elif isinstance(message, FaceSeen):
+            if seen is not None:
+                seen.append(message)
+        elif isinstance(message, Warned) and message.text not in warned:
+            warned.add(message.text)
+            tell(message)
+        elif isinstance(message, Running):
+            tell(message)
+        elif isinstance(message, Finished):
+            notes.update(dict.fromkeys(message.notes))
+        if time.monotonic() - told >= _TELL_S:
+            told = time.monotonic()
+            tell_progress()
+    tell_progress()
     if table.missing():
         raise FaceBlurError(f"{table.missing()} of {frame_count} frames were not analysed; nothing was written.")
     return list(notes)

@@ -20,9 +20,9 @@ from blender_faceblur.core.rows import RowTable, Segment
 from blender_faceblur.core.types import FaceBlurError
 from blender_faceblur.detectors.base import FaceDetector
 from blender_faceblur.paths import find_model, models_folder
-from blender_faceblur.worker import child, work
+from blender_faceblur.worker import child, ensemble, process, work
 from blender_faceblur.worker.client import build_request, describe_provider, probe_providers, run_job
-from blender_faceblur.worker.process import WorkerProcess
+from blender_faceblur.worker.process import WorkerProcess, listen
 from blender_faceblur.worker.protocol import (
     AnalysisRequest,
     ErrorMessage,
@@ -30,6 +30,7 @@ from blender_faceblur.worker.protocol import (
     Frame,
     Message,
     Progress,
+    ProtocolError,
     Result,
     Running,
     SegmentRequest,
@@ -135,6 +136,9 @@ class Said:
     def end_story(self) -> str:
         return "exit code 9"
 
+    def last_words(self) -> str:
+        return "I am tired."
+
 
 def collect(lines: list[str | None], count: int) -> RowTable:
     table = RowTable([Segment(0, count)])
@@ -147,13 +151,33 @@ def test_partial_reports_are_never_taken_as_whole() -> None:
     assert collect([*frames, to_line(Finished(5, []))], 5).missing() == 0
     with pytest.raises(FaceBlurError, match="2 of 5 frames"):
         collect([*frames[:3], to_line(Finished(3, []))], 5)
-    with pytest.raises(FaceBlurError, match="exit code 9"):
-        collect([*frames[:3], None], 5)
     with pytest.raises(FaceBlurError, match="was due"):
         collect([frames[0], frames[2], to_line(Finished(2, []))], 5)
 
 
-def test_what_segments_run_on_is_told_once() -> None:
+def hear(*lines: list[str | None]) -> list[tuple[int, Any]]:
+    """What is heard of processes that have said these lines."""
+    processes: Any = {number: Said(own) for number, own in enumerate(lines)}
+    return list(listen(processes, "Verification process", (Progress,)))
+
+
+def test_processes_are_heard_until_each_has_finished(monkeypatch: pytest.MonkeyPatch) -> None:
+    half, end, cpu, cuda = Progress("verify", 1, 2, 0.0), Finished(2, []), Running("CPU"), Running("CUDA")
+    told = hear([to_line(cuda), to_line(half), to_line(end)], [to_line(cpu), to_line(end)])
+    assert sorted(i for i, message in told if message == end) == [0, 1] and (0, half) in told
+    assert [m for _, m in told if isinstance(m, Running)] == [Running("CPU and CUDA")]
+    with pytest.raises(FaceBlurError, match=r"Verification process 2 has died \(exit code 9\)"):
+        hear([to_line(end)], [to_line(half), None])
+    with pytest.raises(FaceBlurError, match=r"^no such file$"):
+        hear([to_line(ErrorMessage("no such file"))])
+    with pytest.raises(ProtocolError, match="unexpected"):
+        hear([to_line(Warned("of another work"))])
+    monkeypatch.setattr(process, "_SILENCE_S", 0.02)
+    with pytest.raises(FaceBlurError, match=r"Verification process 1 has stopped responding. I am tired\."):
+        hear([to_line(half)])
+
+
+def test_what_segments_say_of_themselves_is_told_once() -> None:
     def say(provider: str, warning: str) -> Said:
         frame, end = Frame(0, False, False, [], [], True), Finished(1, [])
         return Said([to_line(part) for part in (Started(1), Warned(warning), Running(provider), frame, end)])
@@ -186,7 +210,7 @@ class Idle(FaceDetector):
 
 def test_a_gpu_that_gives_up_midway_is_told(film: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     need_models()
-    monkeypatch.setattr(work, "find_detector", lambda name: Idle)
+    monkeypatch.setattr(ensemble, "find_detector", lambda name: Idle)
     from blender_faceblur.sources import open_source
 
     told: list[Any] = []
