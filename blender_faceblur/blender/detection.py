@@ -7,9 +7,7 @@ is told, and nothing is touched before all of it is done.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Generator, Sequence
-from contextlib import closing
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -21,14 +19,14 @@ from ..core.document import read_document
 from ..core.settings import DEFAULT_EXPANSION
 from ..core.types import FaceBlurError, TrackDocument
 from ..paths import check_models, stored_analyses
-from ..worker.client import build_request, run_job
-from ..worker.protocol import ErrorMessage, Progress, Running, Waiting, Warned
+from ..worker.client import build_request
+from ..worker.protocol import Message, Running, Warned
 from ..workplace import Workplace
 from .alignment import align_mask_strips
 from .compositing import EffectSettings
 from .cover import cover_footage, find_mask, put_cover
 from .footage import Footage, check_document, find_footage, find_preview_range, find_rate, find_shown
-from .running import Step
+from .running import Course, Step
 
 _FAR = 1 << 30
 _MARGIN_S, _WORTH = 2.0, 0.9
@@ -59,6 +57,13 @@ class Found:
     problem: str = ""
     notes: list[str] = field(default_factory=list)
     provider: str = ""
+
+    def hear(self, message: Message) -> None:
+        """Keep what an analysis says of itself."""
+        if isinstance(message, Running):
+            self.provider = message.provider
+        elif isinstance(message, Warned):
+            self.notes.append(message.text)
 
 
 def list_sources(scene: bpy.types.Scene, strips: Sequence[str]) -> list[Found]:
@@ -123,7 +128,7 @@ def _detect(scene: bpy.types.Scene, sources: list[Found], settings: DetectionSet
     todo = [found for found in sources if not found.problem]
     everything = max(sum(found.frames for found in todo), 1)
     presets = [settings.preset, *([plates.PRESET] if settings.plates else [])]
-    before, began = 0, time.monotonic()
+    before, course = 0, Course(len(todo), wait_s)
     with Workplace() as workplace:
         for number, found in enumerate(todo, 1):
             for turn, preset in enumerate(presets):
@@ -131,25 +136,11 @@ def _detect(scene: bpy.types.Scene, sources: list[Found], settings: DetectionSet
                 request = build_request(found.footage.path, tracks, preset, settings.expansion,
                                         files=found.footage.files, provider=settings.provider, frame_rate=rate,
                                         storage=stored_analyses(), span=found.range)
-                with closing(run_job(request, wait_s)) as messages:
-                    for message in messages:
-                        match message:
-                            case Waiting():
-                                yield None
-                            case Progress():
-                                seeing = message.stage == "detect" and message.total > 0
-                                part = turn + (message.done / message.total if seeing else 1.0)
-                                share = (before + part / len(presets) * found.frames) / everything
-                                past = time.monotonic() - began
-                                yield Step(found.strips[0], number, len(todo), message.stage, message.done,
-                                           message.total, share, past / share * (1 - share) if share > 0.01 else None)
-                            case Running():
-                                found.provider = message.provider
-                            case Warned():
-                                found.notes.append(message.text)
-                            case ErrorMessage():
-                                text = message.text.removeprefix(f"{found.footage.name}: ")
-                                found.problem = f"{found.footage.name}: {text}"
+                first, last = ((before + part / len(presets) * found.frames) / everything for part in (turn, turn + 1))
+                try:
+                    yield from course.run(request, found.strips[0], number, found.hear, (first, last))
+                except FaceBlurError as error:
+                    found.problem = f"{found.footage.name}: {str(error).removeprefix(f'{found.footage.name}: ')}"
                 _take(found, tracks)
                 if found.problem:
                     break

@@ -3,9 +3,7 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Generator
-from contextlib import closing
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -14,14 +12,13 @@ import bpy
 from ..core import editing
 from ..core.document import read_document as read_file
 from ..core.types import Ellipse, Evidence, FaceBlurError, Sample, TrackDocument
-from ..worker.client import build_follow_request, run_job
-from ..worker.protocol import ErrorMessage, Progress, Waiting
+from ..worker.client import build_follow_request
 from ..workplace import Workplace
 from .compositing import MARK
 from .editing import change_tracks, check_freehand
 from .footage import Footage, find_footage, find_rate
 from .masks import read_document
-from .running import Step
+from .running import Course, Step
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,24 +86,12 @@ def find_shot(document: TrackDocument, source_frame: int) -> tuple[int, int]:
 
 def follow_place(place: Place, wait_s: float | None = None) -> Generator[Step | None, None, list[Sample]]:
     """The samples that following leads to, those of the keys left out. With `wait_s` it yields None meanwhile."""
-    began = time.monotonic()
     with Workplace() as workplace:
         output = workplace.folder / "followed.json"
         request = build_follow_request(
             place.footage.path, output, place.fingerprint, place.keys, place.start, place.stop, place.cuts,
             files=place.footage.files, frame_rate=place.rate)
-        with closing(run_job(request, wait_s)) as messages:
-            for message in messages:
-                match message:
-                    case Waiting():
-                        yield None
-                    case Progress():
-                        share = message.done / max(message.total, 1)
-                        past = time.monotonic() - began
-                        yield Step(place.track, 1, 1, "follow", message.done, message.total, share,
-                                   past / share * (1 - share) if share > 0.05 else None)
-                    case ErrorMessage():
-                        raise FaceBlurError(message.text)
+        yield from Course(1, wait_s).run(request, place.track)
         (track,) = read_file(output).tracks
     return [sample for sample in track.samples if sample.source_frame not in place.keys]
 

@@ -4,12 +4,9 @@
 They are only ever in this process's memory, and in a folder of the user's where the preferences say so.
 """
 
-
 from __future__ import annotations
 
-import time
 from collections.abc import Generator, Iterable, Iterator, Sequence
-from contextlib import closing
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -20,27 +17,20 @@ import numpy as np
 
 from ..core.document import write_document
 from ..core.editing import copy_document, merge, rename, sample_at
-from ..core.likeness import (
-    RECOGNIZER,
-    Vector,
-    View,
-    assign_looks,
-)
+from ..core.likeness import RECOGNIZER, Vector, View, assign_looks
 from ..core.looks_file import read_looks, write_looks
-from ..core.people import (
-    cover_everybody,
-)
+from ..core.people import cover_everybody
 from ..core.types import Box, FaceBlurError, Track, TrackDocument
 from ..paths import find_model, list_models, stored_looks
-from ..worker.client import Request, build_embed_request, build_reference_request, run_job
-from ..worker.protocol import ErrorMessage, FaceView, Progress, Waiting, Warned
+from ..worker.client import Request, build_embed_request, build_reference_request
+from ..worker.protocol import FaceView, Message, Warned
 from ..workplace import Workplace
 from .compositing import MARK
 from .editing import take_in
 from .footage import Footage, find_footage
 from .preferences import find_preferences
 from .review import list_covered
-from .running import Step
+from .running import Course, Step
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -176,43 +166,33 @@ def look_at(jobs: Sequence[Job], pictures: Sequence[Path], rate: float,
 
     `rate`: frames a second at which picture sequences are shown. Raises FaceBlurError.
     """
-    seen, began = Seen(), time.monotonic()
-    count = len(jobs) + bool(pictures)
+    seen, course = Seen(), Course(len(jobs) + bool(pictures), wait_s)
     with Workplace() as workplace:
-        for number, job in enumerate(jobs):
+        for number, job in enumerate(jobs, 1):
             path = workplace.folder / f"tracks-{number}.json"
             write_document(job.document, path)
             request = build_embed_request(job.footage.path, path, job.fingerprint, files=job.footage.files,
                                           frame_rate=Fraction(rate).limit_denominator(1001))
-            found = yield from _run(request, wait_s, job.name, number, count, began, seen)
+            found = yield from _run(course, request, job.name, number, seen)
             seen.looks.append((job, list(_place_looks(job, found))))
             path.unlink()
         if pictures:
-            found = yield from _run(build_reference_request(pictures), wait_s, "Pictures", len(jobs), count, began,
-                                    seen)
+            found = yield from _run(course, build_reference_request(pictures), "Pictures", len(jobs) + 1, seen)
             seen.pictures = {view.track: np.array(view.vector, np.float32) for view in found}
     return seen
 
 
-def _run(request: Request, wait_s: float | None, name: str, number: int, count: int, began: float,
+def _run(course: Course, request: Request, name: str, number: int,
          seen: Seen) -> Generator[Step | None, None, list[FaceView]]:
     views = []
-    with closing(run_job(request, wait_s)) as messages:
-        for message in messages:
-            match message:
-                case Waiting():
-                    yield None
-                case FaceView():
-                    views.append(message)
-                case Progress():
-                    share = (number + message.done / max(message.total, 1)) / count
-                    past = time.monotonic() - began
-                    yield Step(name, number + 1, count, message.stage, message.done, message.total, share,
-                               past / share * (1 - share) if share > 0.05 else None)
-                case Warned():
-                    seen.warnings.append(message.text)
-                case ErrorMessage():
-                    raise FaceBlurError(message.text)
+
+    def hear(message: Message) -> None:
+        if isinstance(message, FaceView):
+            views.append(message)
+        elif isinstance(message, Warned):
+            seen.warnings.append(message.text)
+
+    yield from course.run(request, name, number, hear)
     return views
 
 

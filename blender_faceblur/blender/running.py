@@ -1,15 +1,23 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the panel shows of the work that runs in this Blender, and of what ran last. Never saved."""
+"""Work that runs in processes of its own, and what the panel shows of it and of what ran last. Never saved."""
 
 from __future__ import annotations
 
-from collections.abc import Generator
+import time
+from collections.abc import Callable, Generator
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
 
 import bpy
 
+from ..core.types import FaceBlurError
 from ..progress import describe_time
+from ..worker.client import Request, run_job
+from ..worker.protocol import ErrorMessage, Message, Progress, Waiting
+
+_TELLING = 0.02
+"""The share of a work that must be done before the rest's time is told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +51,40 @@ class State:
     @property
     def active(self) -> bool:
         return self.job is not None
+
+
+class Course:
+    """A work of one or several requests in processes of their own, one after the other, and how far it is."""
+
+    def __init__(self, count: int, wait_s: float | None) -> None:
+        """`count` is the number of requests; `wait_s` see `run_job`."""
+        self._count, self._wait_s, self._began = count, wait_s, time.monotonic()
+
+    def run(
+        self, request: Request, strip: str, number: int = 1, hear: Callable[[Message], None] | None = None,
+        span: tuple[float, float] | None = None,
+    ) -> Generator[Step | None, None, None]:
+        """Yield the steps of the request of this number (from 1), and None whenever nothing happens for `wait_s`.
+
+        What else is said is heard by `hear`. `span` are the shares of the work (0..1) that are done before and after
+        it; without, all requests count alike. Raises FaceBlurError with what went wrong. Closing ends all processes.
+        """
+        first, last = span or ((number - 1) / self._count, number / self._count)
+        with closing(run_job(request, self._wait_s)) as messages:
+            for message in messages:
+                match message:
+                    case Waiting():
+                        yield None
+                    case Progress():
+                        part = 1.0 if message.stage == "link" else message.done / max(message.total, 1)
+                        share = first + part * (last - first)
+                        past = time.monotonic() - self._began
+                        yield Step(strip, number, self._count, message.stage, message.done, message.total, share,
+                                   past / share * (1 - share) if share > _TELLING else None)
+                    case ErrorMessage():
+                        raise FaceBlurError(message.text)
+                    case _ if hear is not None:
+                        hear(message)
 
 
 STATE = State()

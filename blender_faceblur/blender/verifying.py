@@ -3,9 +3,7 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Generator, Iterator
-from contextlib import closing
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -16,15 +14,14 @@ import numpy as np
 from ..core.document import write_document
 from ..core.types import FaceBlurError, TrackDocument
 from ..core.verifying import Finding, Verification, from_json
-from ..worker.client import build_verify_request, run_job
-from ..worker.protocol import ErrorMessage, Progress, Waiting
+from ..worker.client import build_verify_request
 from ..workplace import Workplace
 from .cover import find_mask, read_effect
 from .editing import take_in
 from .faces import list_faces
 from .footage import KINDS, Footage, find_footage, find_rate, find_source_frame
 from .projection import find_projection
-from .running import Step
+from .running import Course, Step
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +113,7 @@ def verify_film(
     film: Path, first_frame: int, parts: list[Part], wait_s: float | None = None, every: int = 3
 ) -> Generator[Step | None, None, Verified]:
     """Compare the film with each part's source. With `wait_s` it yields None meanwhile; closing ends all processes."""
-    verified, began = Verified(film, first_frame), time.monotonic()
+    verified, course = Verified(film, first_frame), Course(len(parts), wait_s)
     with Workplace() as workplace:
         for number, part in enumerate(parts, 1):
             tracks, output = (workplace.folder / f"{what}-{number}.json" for what in ("tracks", "verified"))
@@ -124,17 +121,6 @@ def verify_film(
             request = build_verify_request(
                 part.footage.path, film, tracks, output, part.samples_across, every, shown=part.shown,
                 place=part.place, files=part.footage.files, frame_rate=part.rate)
-            with closing(run_job(request, wait_s)) as messages:
-                for message in messages:
-                    match message:
-                        case Waiting():
-                            yield None
-                        case Progress():
-                            share = (number - 1 + message.done / max(message.total, 1)) / len(parts)
-                            past = time.monotonic() - began
-                            yield Step(part.strip, number, len(parts), "verify", message.done, message.total, share,
-                                       past / share * (1 - share) if share > 0.02 else None)
-                        case ErrorMessage():
-                            raise FaceBlurError(message.text)
+            yield from course.run(request, part.strip, number)
             verified.parts.append((part, from_json(output.read_text(encoding="utf-8"))))
     return verified

@@ -12,7 +12,7 @@ import pytest
 bpy = pytest.importorskip("bpy")
 
 import blender_faceblur  # noqa: E402
-from blender_faceblur.blender import detection  # noqa: E402
+from blender_faceblur.blender import detection, running  # noqa: E402
 from blender_faceblur.blender.cover import find_mask  # noqa: E402
 from blender_faceblur.blender.masks import read_document  # noqa: E402
 from blender_faceblur.blender.running import STATE  # noqa: E402
@@ -44,7 +44,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
         write_document(document, Path(request.output))
         yield Result(request.output, disks.FRAMES, 1, 0, 1.0)
 
-    monkeypatch.setattr(detection, "run_job", answer)
+    monkeypatch.setattr(running, "run_job", answer)
     monkeypatch.setattr(detection, "check_models", lambda names: None)
     yield presets
 

@@ -13,7 +13,7 @@ import pytest
 bpy = pytest.importorskip("bpy")
 
 import blender_faceblur  # noqa: E402
-from blender_faceblur.blender import detection  # noqa: E402
+from blender_faceblur.blender import detection, running  # noqa: E402
 from blender_faceblur.blender.cover import find_mask, read_effect  # noqa: E402
 from blender_faceblur.blender.faces import list_faces  # noqa: E402
 from blender_faceblur.blender.operators.selection import list_selected  # noqa: E402
@@ -73,7 +73,7 @@ def analyses(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[AnalysisRequest]]
         write_document(disks.build_document(Path(request.source, *request.files[:1])), Path(request.output))
         yield Result(request.output, disks.FRAMES, 1, 0, 1.0)
 
-    monkeypatch.setattr(detection, "run_job", answer)
+    monkeypatch.setattr(running, "run_job", answer)
     yield requests
 
 

@@ -16,7 +16,7 @@ import pytest
 bpy = pytest.importorskip("bpy")
 
 import blender_faceblur  # noqa: E402
-from blender_faceblur.blender import looking, people, thumbnails  # noqa: E402
+from blender_faceblur.blender import looking, people, running, thumbnails  # noqa: E402
 from blender_faceblur.blender.compositing import EffectSettings  # noqa: E402
 from blender_faceblur.blender.cover import cover_footage, find_mask  # noqa: E402
 from blender_faceblur.blender.editing import change_tracks  # noqa: E402
@@ -139,7 +139,7 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def stand(monkeypatch: pytest.MonkeyPatch) -> Stand:
     stand = Stand()
-    monkeypatch.setattr(looking, "run_job", stand.answer)
+    monkeypatch.setattr(running, "run_job", stand.answer)
     monkeypatch.setattr(looking, "find_model", Path)
     return stand
 
@@ -565,7 +565,8 @@ def test_cancelled_or_failed_looking_changes_nothing(scene: Any, stand: Stand, m
     job = looking.look_at(looking.list_jobs(scene), (), 24.0, 0.0)
     next(job)
     job.close()
-    monkeypatch.setattr(looking, "run_job", lambda request, wait_s: iter([ErrorMessage("three.mp4 is broken")]))
+    broken = ErrorMessage("three.mp4 is broken")
+    monkeypatch.setattr(running, "run_job", lambda request, wait_s: (message for message in [broken]))
     with pytest.raises(RuntimeError, match=r"three\.mp4 is broken"):
         bpy.ops.faceblur.recognise_faces()
     assert not looking.MEMORY.looks and not scene.faceblur.people.persons
