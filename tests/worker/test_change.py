@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -11,14 +10,14 @@ import pytest
 from numpy.typing import NDArray
 
 from blender_faceblur.core.document import read_document
-from blender_faceblur.core.likeness import RECOGNIZER, View
+from blender_faceblur.core.likeness import View
 from blender_faceblur.core.people import Mode, People, Person, decide_tracks
-from blender_faceblur.core.types import FaceBlurError
-from blender_faceblur.paths import find_model
 from blender_faceblur.recognising import collect_views
 from blender_faceblur.worker.change import SIDE, Change
-from blender_faceblur.worker.client import build_embed_request, build_request, run_job
-from blender_faceblur.worker.protocol import FaceView, Message, Result
+from blender_faceblur.worker.client import build_embed_request, run_job
+from blender_faceblur.worker.protocol import FaceView, Message
+
+from .faces import analyse, write_face
 
 VISIT = range(50, 56)
 """Half a second of another person."""
@@ -48,28 +47,16 @@ def test_a_face_that_changes_slowly_does_not_change() -> None:
 
 @pytest.fixture(scope="module")
 def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    try:
-        find_model(RECOGNIZER)
-        find_model("centerface")
-    except FaceBlurError as error:
-        pytest.skip(str(error))
-    from tools.film import STRANGERS, Picture, Placement, draw_picture, write_film
+    from tools.film import STRANGERS
 
     one, _, other = STRANGERS
-    path = tmp_path_factory.mktemp("film") / "visit.mp4"
-    drawn = (draw_picture(Picture([Placement(other if n in VISIT else one, 0.002 * n - 0.1, 0.5, 0.35)], []),
-                          n / 100, 640, 360) for n in range(100))
-    write_film(path, drawn, width=640, height=360, frame_rate=Fraction(12), frame_count=100, crf=18)
-    return path
+    return write_face(tmp_path_factory.mktemp("film") / "visit.mp4", 100, 12,
+                      lambda n: (other if n in VISIT else one, 0.002 * n - 0.1))
 
 
 @pytest.fixture(scope="module")
 def analysed(film: Path) -> tuple[Path, list[Message]]:
-    """The tracks document, and what was told while it was made."""
-    tracks = film.with_name("tracks.json")
-    messages = list(run_job(build_request(film, tracks, recognise=True)))
-    assert isinstance(messages[-1], Result), messages[-1]
-    return tracks, messages
+    return analyse(film)
 
 
 @pytest.mark.parametrize("later", [False, True], ids=["while it is analysed", "later"])

@@ -3,21 +3,21 @@
 
 from __future__ import annotations
 
-from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from blender_faceblur.core.document import read_document
-from blender_faceblur.core.likeness import RECOGNIZER, View
+from blender_faceblur.core.likeness import View
 from blender_faceblur.core.people import find_kept
-from blender_faceblur.core.types import Ellipse, Evidence, FaceBlurError, Sample, Track
-from blender_faceblur.paths import find_model
+from blender_faceblur.core.types import Ellipse, Evidence, Sample, Track
 from blender_faceblur.recognising import Choice, collect_views, open_recognition
-from blender_faceblur.worker.client import build_embed_request, build_request, run_job
+from blender_faceblur.worker.client import build_embed_request, run_job
 from blender_faceblur.worker.embedding import LEAST_LOOKS, choose_looks, find_detail
-from blender_faceblur.worker.protocol import Embedded, ErrorMessage, FaceView, Result
+from blender_faceblur.worker.protocol import Embedded, ErrorMessage, FaceView
+
+from .faces import analyse, write_face
 
 
 def make_track(name: str, frames: range, best: int = -1, x: float = 100.0) -> Track:
@@ -53,29 +53,14 @@ def test_blur_takes_detail_away() -> None:
 @pytest.fixture(scope="module")
 def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two seconds of a face."""
-    try:
-        find_model(RECOGNIZER)
-        find_model("centerface")
-    except FaceBlurError as error:
-        pytest.skip(str(error))
-    from tools.film import Picture, Placement, draw_picture, write_film
-
-    def show(t: float, half: float) -> Picture:
-        return Picture([Placement(0, 0.3 * t - 0.15, 0.5, 0.35)], [])
-
-    path = tmp_path_factory.mktemp("film") / "face.mp4"
-    write_film(path, (draw_picture(show(n / 50, 0.9), n / 50, 640, 360) for n in range(50)), width=640, height=360,
-               frame_rate=Fraction(25), frame_count=50, crf=18)
-    return path
+    return write_face(tmp_path_factory.mktemp("film") / "face.mp4", 50, 25, lambda n: (0, 0.006 * n - 0.15))
 
 
 @pytest.fixture(scope="module")
 def looked(film: Path) -> tuple[Path, list[View]]:
     """The tracks document, and the looks that came with it."""
-    tracks = film.with_name("tracks.json")
-    messages = list(run_job(build_request(film, tracks, recognise=True)))
-    assert isinstance(messages[-1], Result), messages[-1]
-    assert isinstance(messages[-2], Embedded) or any(isinstance(m, Embedded) for m in messages)
+    tracks, messages = analyse(film)
+    assert any(isinstance(m, Embedded) for m in messages)
     views = collect_views(m for m in messages if isinstance(m, FaceView))
     (track,) = read_document(tracks).tracks
     return tracks, views[track.name]
