@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -73,6 +74,34 @@ def scene_strip(scene: Any, strip: Any) -> tuple[Any, Any]:
     return outer, shown
 
 
+def camera_scene(scene: Any, strip: Any) -> tuple[Any, Any]:
+    """A glowing disk before a camera, rendered by Cycles, which needs no graphics card."""
+    three = bpy.data.scenes.new("three")
+    three.render.engine = "CYCLES"
+    three.cycles.samples, three.cycles.use_denoising = 1, False
+    three.view_settings.view_transform = "Standard"
+    three.render.resolution_x, three.render.resolution_y = disks.WIDTH, disks.HEIGHT
+    angles = [2 * math.pi * step / 32 for step in range(32)]
+    mesh = bpy.data.meshes.new("disk")
+    mesh.from_pydata([(math.cos(a), math.sin(a), 0.0) for a in angles], [], [list(range(32))])
+    glow = bpy.data.materials.new("glow")
+    shader = next(node for node in glow.node_tree.nodes if node.type == "BSDF_PRINCIPLED")
+    shader.inputs["Emission Color"].default_value = (1.0, 1.0, 1.0, 1.0)
+    shader.inputs["Emission Strength"].default_value = 1.0
+    mesh.materials.append(glow)
+    disk, camera = bpy.data.objects.new("disk", mesh), bpy.data.objects.new("camera", bpy.data.cameras.new("camera"))
+    for thing in (disk, camera):
+        three.collection.objects.link(thing)
+    camera.location.z, three.camera = 12.0, camera
+    for frame, x in ((1, -2.0), (8, 2.0)):
+        disk.location.x = x
+        disk.keyframe_insert("location", frame=frame)
+    shown = scene.sequence_editor.strips.new_scene("three", three, 5, 1)
+    shown.scene_input = "CAMERA"
+    shown.frame_final_duration = 8
+    return scene, shown
+
+
 def _render(scene: Any, strip: Any) -> Any:
     asked = ask(scene, strip)
     job = render_alone(asked)
@@ -87,7 +116,7 @@ def _render(scene: Any, strip: Any) -> Any:
             return put_in_place(scene, asked, end.value)
 
 
-@pytest.mark.parametrize("edit", [meta, transparent_meta, slow_effect, flipped, scene_strip],
+@pytest.mark.parametrize("edit", [meta, transparent_meta, slow_effect, flipped, scene_strip, camera_scene],
                          ids=lambda edit: edit.__name__)
 def test_the_same_is_seen(edit: Callable[[Any, Any], tuple[Any, Any]], project: tuple[Any, Any],
                           tmp_path: Path) -> None:
@@ -97,7 +126,7 @@ def test_the_same_is_seen(edit: Callable[[Any, Any], tuple[Any, Any]], project: 
     before = [disks.see(disks.render_frame(scene, frame, tmp_path / "seen.png")) for frame in range(start, start + 8)]
     assert len({sight.disk_centre for sight in before}) > 3
     new = _render(scene, strip)
-    assert new.type == ("MOVIE" if edit in (meta, slow_effect, flipped) else "IMAGE")
+    assert new.type == ("MOVIE" if edit in (meta, slow_effect, flipped, camera_scene) else "IMAGE")
     after = [disks.see(disks.render_frame(scene, frame, tmp_path / "seen.png")) for frame in range(start, start + 8)]
     for one, other in zip(before, after, strict=True):
         assert other.disk == pytest.approx(one.disk, rel=0.03)
