@@ -106,7 +106,8 @@ def _list_connected(scene: bpy.types.Scene, strip: bpy.types.Strip) -> list[bpy.
 
 def find_pairs(scene: bpy.types.Scene) -> Iterator[tuple[Any, Any, Any]]:
     """Footage, our modifier on it, and its Mask strip, for all covered strips whose mask is there."""
-    if scene.sequence_editor is None:
+    # Handlers ask after every edit, also in files of a thousand strips with modifiers in which nothing is ours.
+    if scene.sequence_editor is None or not any(MARK in mask for mask in bpy.data.masks):
         return
     for footage in scene.sequence_editor.strips_all:
         modifier = find_modifier(footage) if hasattr(footage, "modifiers") else None

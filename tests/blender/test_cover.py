@@ -10,6 +10,7 @@ import pytest
 
 bpy = pytest.importorskip("bpy")
 
+from blender_faceblur.blender import strips  # noqa: E402
 from blender_faceblur.blender.alignment import align_mask_strips  # noqa: E402
 from blender_faceblur.blender.compositing import MARK, EffectSettings  # noqa: E402
 from blender_faceblur.blender.context import borrow_selection  # noqa: E402
@@ -236,3 +237,20 @@ def test_the_effect_of_a_cover_is_read_as_it_was_set_and_as_data(scene: Any, fil
     assert read_effect(strip) == EffectSettings("blur")
     group[EFFECT_MARK] = {"kind": "__import__"}
     assert read_effect(strip) is None
+
+
+def test_in_a_file_without_our_masks_no_strip_is_looked_at(
+    scene: Any, film: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Handlers look for covered strips after every edit."""
+    looked: list[str] = []
+
+    def look(strip: Any) -> Any:
+        looked.append(strip.name)
+        return find_modifier(strip)
+
+    monkeypatch.setattr(strips, "find_modifier", look)
+    bpy.data.masks.new("somebody's")
+    assert align_mask_strips(scene) == [] and not looked
+    cover_footage(scene, find(scene, "first"), disks.build_document(film), EFFECT)
+    assert align_mask_strips(scene) == [] and {"first", "second"} <= set(looked)
