@@ -25,8 +25,8 @@ MODELS_VARIABLE = "FACEBLUR_MODELS"
 class ModelFile:
     """An entry of models.toml; no preset works without a `required` one.
 
-    Exactly one of `wheel`, `package`, `tarball` and `url` is set; `member` goes with the first two, and `second_url`, an
-    address of the same file, may go with `url`.
+    Exactly one of `wheel`, `package`, `tarball` and `url` is set; `member` goes with the first two, and `second_url`,
+    an address of the same file, may go with `url`.
     """
 
     name: str
