@@ -11,6 +11,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from .appearance import describe
+from .brightening import Averager, brighten, find_stretch
 from .flow import follow_boxes
 from .following import Follower, FrameRecord
 from .geometry import Array
@@ -23,9 +25,8 @@ from .types import Detection, Doubt, ModelUse, SourceInfo, TrackDocument
 
 _FLOW_LONG_SIDE = 640
 _STRIDE = 32
-_DARK, _FADE, _BRIGHT, _MOST_GAIN = 90.0, 20.0, 220.0, 8.0
-"""Levels of the brightest hundredth of a picture: below which it is dark, how far below fully so; what it is made."""
 _GRADUAL_S = 0.8
+_DESCRIBE_S = 0.5
 _LEAST_SEGMENT_S, _LEAST_SEGMENT_FRAMES = 4.0, 96
 
 
@@ -104,17 +105,22 @@ def analyse_frames(
         followed = follow_boxes(before, after, [box * to_flow for box in boxes])
         return [None if box is None else box / to_flow for box in followed]
 
+    describe_every = stride * max(1, round(_DESCRIBE_S * frame_rate / stride))
     follower = Follower(frame_rate, strong, flow, stride)
     cuts = CutFinder(frame_rate)
     last: NDArray[np.uint8] | None = None
     scaled: dict[tuple[int, int], NDArray[np.uint8]] = {}
+    bright: dict[tuple[int, int], NDArray[np.uint8]] = {}
+    averager = Averager()
     detections: dict[int, list[Detection]] = {}
 
     def look(number: int = 0) -> list[Hit]:
         """Run on the frame at hand the detectors whose turn it is at that look (0: all), each once."""
+        if stretch is not None and not bright:
+            bright[max(scaled)] = brighten(averager.average(), stretch)
         for i, ((_, size), (detector, use)) in enumerate(distinct):
             if i not in detections and number % use.each_look == 0:
-                found = detector.detect(_brighten(_scale_to(scaled, size), stretch))
+                found = detector.detect(_scale_to(bright or scaled, size))
                 detections[i] = _scale_detections(found, frame_size[0] / size[0], frame_size[1] / size[1])
         return merge_detections([one for found in detections.values() for one in found])
 
@@ -125,18 +131,23 @@ def analyse_frames(
 
     for source_frame, picture in frames:
         # Where a film repeats a picture its source yields the same array again.
-        first = last is None
-        if picture is not last:
-            last, detections = picture, {}
+        first, fresh = last is None, picture is not last
+        if fresh:
+            last, detections, bright = picture, {}, {}
             upright = picture if turn is None else np.asarray(cv2.rotate(picture, turn), np.uint8)
             scaled = {(upright.shape[1], upright.shape[0]): upright}
             small = _scale_to(scaled, flow_size)
             # By way of a quarter of its size, which OpenCV makes quickly.
             quarter = max(flow_size[0] // 4, THUMBNAIL[0]), max(flow_size[1] // 4, THUMBNAIL[1])
             thumbnail = _reduce(_reduce(small, quarter), THUMBNAIL)
-            stretch = _find_stretch(thumbnail)
-            grey = np.asarray(cv2.cvtColor(_brighten(small, stretch), cv2.COLOR_BGR2GRAY), np.uint8)
+            stretch = find_stretch(thumbnail)
+            seen = small if stretch is None else brighten(small, stretch)
+            grey = np.asarray(cv2.cvtColor(seen, cv2.COLOR_BGR2GRAY), np.uint8)
         cut, mixed = cuts.look(thumbnail)
+        if cut or stretch is None:
+            averager.clear()
+        if fresh and stretch is not None:
+            averager.take(upright)
         hits = None
         if first or cut:
             hits = look()
@@ -145,6 +156,9 @@ def analyse_frames(
             hits = look(source_frame // stride)
         elif detections:
             hits = look(1)
+        if hits and source_frame % describe_every == 0:
+            for hit in hits:
+                hit.look = describe(small, hit.box * to_flow)
         done = follower.step(source_frame, hits, grey, cut, mixed, looks)
         follower.newest.looked = len(detections) == len(distinct)
         for record in done:
@@ -169,26 +183,6 @@ def _reduce(picture: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uin
     smooth = picture.shape[1] < 2 * size[0] and picture.shape[0] < 2 * size[1]
     reduced = cv2.resize(picture, size, interpolation=cv2.INTER_LINEAR if smooth else cv2.INTER_AREA)
     return np.asarray(reduced, np.uint8)
-
-
-def _find_stretch(thumbnail: NDArray[np.uint8]) -> NDArray[np.uint8] | None:
-    """New levels (256) for a very dark picture; None for any other. The thumbnail has no noise left."""
-    if np.count_nonzero(thumbnail >= _DARK) > 0.01 * thumbnail.size:
-        return None
-    low, high = np.percentile(thumbnail, (1, 99))
-    most = min(_MOST_GAIN, _BRIGHT / max(high - low, 1.0))
-    # Without a step in a fade, which would look like motion to those that follow.
-    gain = 1 + (most - 1) * min(1.0, (_DARK - high) / _FADE)
-    return np.clip((np.arange(256) - low) * gain, 0, 255).astype(np.uint8)
-
-
-def _brighten(picture: NDArray[np.uint8], stretch: NDArray[np.uint8] | None) -> NDArray[np.uint8]:
-    """The picture as detectors should see it: a dark one with its levels stretched and its noise smoothed."""
-    import cv2
-
-    if stretch is None:
-        return picture
-    return np.asarray(cv2.LUT(cv2.GaussianBlur(picture, (0, 0), 1.0), stretch), np.uint8)
 
 
 def _turn_back(record: FrameRecord, upright_turn: int, stored_size: tuple[int, int]) -> FrameRecord:

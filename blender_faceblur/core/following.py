@@ -35,13 +35,17 @@ _PROVEN_HITS, _PROVEN_WEAK_HITS = 3, 8
 
 @dataclass(slots=True)
 class Row:
-    """A chain's box (4,) at one frame: found (then with voices > 0) or carried there by flow (voices 0)."""
+    """A chain's box (4,) at one frame: found (then with voices > 0) or carried there by flow (voices 0).
+
+    `look`: see `merging.Hit`.
+    """
 
     chain: int
     box: Array
     confidence: float
     roll: float | None
     voices: int
+    look: bytes = b""
 
 
 @dataclass(slots=True)
@@ -231,7 +235,7 @@ class Follower:
         chain.strong_hits += self._is_strong(hit)
         chain.carried = True
         chain.confidence = hit.confidence
-        record.rows.append(Row(chain.number, hit.box, hit.confidence, hit.roll, hit.voices))
+        record.rows.append(Row(chain.number, hit.box, hit.confidence, hit.roll, hit.voices, hit.look))
 
     def _is_strong(self, hit: Hit) -> bool:
         return hit.confidence >= self._strong or hit.voices > 1
@@ -247,7 +251,7 @@ class Follower:
         chain.strong_hits = int(self._is_strong(hit))
         self._count += 1
         self._chains.append(chain)
-        record.rows.append(Row(chain.number, hit.box, hit.confidence, hit.roll, hit.voices))
+        record.rows.append(Row(chain.number, hit.box, hit.confidence, hit.roll, hit.voices, hit.look))
 
     def _carry_on(self, chain: _Chain, box: Array | None, record: FrameRecord) -> None:
         found_here = [r.box for r in record.rows if r.voices]

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from .appearance import are_alike
 from .doubts import find_doubts
 from .filling import HOLD_S, LEAVING_S, fill_path, split_at_gaps
 from .geometry import Array, areas, centre_of, overlaps, shares_of_smaller, size_of
@@ -130,7 +131,8 @@ def _join_met(paths: list[FacePath], joins: list[tuple[int, int]]) -> list[FaceP
 def _join_fragments(paths: list[FacePath], cuts: list[int], frame_rate: float) -> list[FacePath]:
     """Join a path that ends with one that begins soon after, near by and of like size, in the same shot.
 
-    After a second it must come where its speed would have taken it, or where it was, and closer in place and size.
+    After a second it must come where its speed would have taken it, or where it was, closer in place and size, and
+    look alike.
     """
     soon, latest = max(2, round(_JOIN_GAP_S * frame_rate)), max(2, round(_HIDDEN_S * frame_rate))
     open_paths: list[FacePath] = []
@@ -150,6 +152,8 @@ def _join_fragments(paths: list[FacePath], cuts: list[int], frame_rate: float) -
             long = start - last > soon
             distance = float(np.hypot(*away)) / size
             if long:
+                if earlier.looks and path.looks and not are_alike(earlier.looks[-1][1], path.looks[0][1]):
+                    continue
                 way = _find_speed(earlier, frame_rate) * (start - last)
                 distance = min(distance, float(np.hypot(*(away - way))) / size)
             if distance <= (_HIDDEN_SIZES if long else _JOIN_SIZES) and ratio <= (

@@ -17,12 +17,16 @@ _AGREED_OVERLAP, _STRONGER = 0.6, 0.8
 
 @dataclass(slots=True)
 class Hit:
-    """A face found in one frame: `box` (4,) in pixels, `roll` in radians or None, `voices` different detectors."""
+    """A face found in one frame: `box` (4,) in pixels, `roll` in radians or None, `voices` different detectors.
+
+    `look`: what `appearance.describe` says of it, empty where that was not asked.
+    """
 
     box: Array
     confidence: float
     roll: float | None
     voices: int
+    look: bytes = b""
 
 
 def merge_detections(detections: list[Detection]) -> list[Hit]:

@@ -4,13 +4,16 @@
 from __future__ import annotations
 
 from array import array
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .following import FrameRecord
 from .geometry import Array
+
+Look = tuple[int, bytes]
+"""A frame, and what `appearance.describe` says of the face there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +37,7 @@ class RowTable:
         self._frames = array("i")
         self._chains = array("q")
         self._numbers = array("f")
+        self._looks: dict[int, list[Look]] = {}
         self._seen = [0] * len(segments)
 
     def add(self, segment: int, record: FrameRecord) -> None:
@@ -54,6 +58,9 @@ class RowTable:
             self._chains.append(self._global(segment, row.chain))
             roll = float("nan") if row.roll is None else row.roll
             self._numbers.extend((*row.box.tolist(), row.confidence, roll, row.voices))
+            if row.look and own.start <= record.source_frame < own.stop:
+                looks = self._looks.setdefault(self._chains[-1], [])
+                looks[1:] = [(record.source_frame, row.look)]
         for first, second in record.joins:
             self.joins.append((self._global(segment, first), self._global(segment, second)))
 
@@ -82,13 +89,16 @@ class RowTable:
                 continue
             at = frames[part].astype(int)
             paths.append(FacePath({number}, at, rows[:, :4], rows[:, 4], rows[:, 5], rows[:, 6],
-                               (at >= own.start) & (at < own.stop)))
+                               (at >= own.start) & (at < own.stop), self._looks.get(number, [])))
         return sorted(paths, key=lambda p: (p.frames[0], p.boxes[0, 0]))
 
 
 @dataclass(slots=True)
 class FacePath:
-    """Rows of one face, sorted by frame, one per frame. `owned`: seen by the process that owns the frame."""
+    """Rows of one face, sorted by frame, one per frame. `owned`: seen by the process that owns the frame.
+
+    `looks`: the first and the last one, as far as there are any.
+    """
 
     numbers: set[int]
     frames: NDArray[np.int_]
@@ -97,6 +107,7 @@ class FacePath:
     rolls: Array
     voices: Array
     owned: NDArray[np.bool_]
+    looks: list[Look] = field(default_factory=list)
 
     def joined(self, other: FacePath) -> FacePath:
         """Both together; where both have a frame the owned row wins, then the found one, then the surer one."""
@@ -106,9 +117,11 @@ class FacePath:
         confidence = np.concatenate([self.confidence, other.confidence])
         order = np.lexsort((-confidence, voices == 0, ~owned, frames))
         keep = order[np.concatenate([[True], np.diff(frames[order]) > 0])]
+        looks = sorted(self.looks + other.looks)
         return FacePath(
             self.numbers | other.numbers, frames[keep], np.concatenate([self.boxes, other.boxes])[keep],
-            confidence[keep], np.concatenate([self.rolls, other.rolls])[keep], voices[keep], owned[keep])
+            confidence[keep], np.concatenate([self.rolls, other.rolls])[keep], voices[keep], owned[keep],
+            looks[:1] + looks[1:][-1:])
 
     def found(self) -> NDArray[np.bool_]:
         return self.voices > 0

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from dataclasses import MISSING, Field, asdict, dataclass, field, fields
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 import numpy as np
 
+from ..core.appearance import LENGTH
 from ..core.following import FrameRecord, Row
 
 PROTOCOL = 1
@@ -20,6 +22,7 @@ LONGEST_LINE = 4 << 20
 LONGEST_REQUEST = 64 << 20
 """Characters. A request may carry the names of a hundred thousand pictures."""
 _LONGEST_LIST = 100_000
+_LOOK = re.compile(f"[0-9a-f]{{{2 * LENGTH}}}")
 
 
 class ProtocolError(Exception):
@@ -295,6 +298,8 @@ class Frame:
     rows: list[list[float]]
     joins: list[list[int]]
     looked: bool
+    looks: list[str] = field(default_factory=list)
+    """A row's each, in hexadecimal digits and empty where it has none; none at all where no row has one."""
 
 
 Message = Started | Running | Progress | Warned | FaceView | Result | Verified | Embedded | ErrorMessage | Waiting
@@ -367,18 +372,24 @@ def from_record(record: FrameRecord) -> Frame:
     for row in record.rows:
         numbers = [row.chain, *(round(v, 2) for v in row.box.tolist()), round(row.confidence, 3)]
         rows.append([*numbers, *([] if row.roll is None else [round(row.roll, 3)]), row.voices])
+    looks = [row.look.hex() for row in record.rows]
     return Frame(record.source_frame, record.cut, record.mixed, rows, [list(pair) for pair in record.joins],
-                 record.looked)
+                 record.looked, looks if any(looks) else [])
 
 
 def to_record(frame: Frame) -> FrameRecord:
-    """Raises ProtocolError where a row does not have the right length."""
+    """Raises ProtocolError where a row or a look does not have the right length."""
     rows = []
-    for numbers in frame.rows:
+    if frame.looks and len(frame.looks) != len(frame.rows):
+        raise ProtocolError("frame: looks without rows")
+    for numbers, look in zip(frame.rows, frame.looks or [""] * len(frame.rows), strict=True):
         if len(numbers) not in (7, 8) or numbers[0] < 0 or not (numbers[1] < numbers[3] and numbers[2] < numbers[4]):
             raise ProtocolError("frame: a row is wrong")
+        if look and _LOOK.fullmatch(look) is None:
+            raise ProtocolError("frame: a look is wrong")
         roll = float(numbers[6]) if len(numbers) == 8 else None
-        rows.append(Row(int(numbers[0]), np.array(numbers[1:5], float), float(numbers[5]), roll, int(numbers[-1])))
+        rows.append(Row(int(numbers[0]), np.array(numbers[1:5], float), float(numbers[5]), roll, int(numbers[-1]),
+                        bytes.fromhex(look)))
     if any(len(pair) != 2 for pair in frame.joins):
         raise ProtocolError("frame: a join is wrong")
     return FrameRecord(frame.frame, frame.cut, frame.mixed, rows, [(a, b) for a, b in frame.joins],

@@ -6,6 +6,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from blender_faceblur.core.appearance import describe
 from blender_faceblur.core.doubts import BEGINS, DISAGREE, ENDS, FAST, JUMPS, ONE_VOICE
 from blender_faceblur.core.following import FrameRecord, Row
 from blender_faceblur.core.linking import Linked, link_tracks
@@ -60,16 +61,20 @@ def test_fragments_of_one_face_become_one_track() -> None:
 
 
 def test_a_face_that_was_hidden_comes_back_as_the_same() -> None:
-    def hide(frames: int, shift: float) -> Linked:
+    def hide(frames: int, shift: float, looks: tuple[bytes, bytes] = (b"", b"")) -> Linked:
         rows = {f: [make_row(0, (300 + 2 * f, 300, 350 + 2 * f, 365))] for f in range(30)}
         at = 30 + frames
         rows |= {f: [make_row(1, (300 + 2 * f + shift, 300, 350 + 2 * f + shift, 365))] for f in range(at, at + 30)}
+        rows[20][0].look, rows[at + 20][0].look = looks
         return link(rows, at + 40)
 
     # Behind something it is covered for as long as a face may be followed without being found, not all the time.
     (track,) = hide(50, 0).tracks
     assert len(track.spans()) == 2
     assert len(hide(50, 90).tracks) == 2 and len(hide(90, 0).tracks) == 2
+    red, blue = (describe(np.full((200, 200, 3), colour, np.uint8), np.array([50, 50, 100, 120.]))
+                 for colour in ((30, 30, 200), (200, 60, 30)))
+    assert len(hide(50, 0, (red, red)).tracks) == 1 and len(hide(50, 0, (red, blue)).tracks) == 2
 
 
 def test_nothing_crosses_a_cut() -> None:

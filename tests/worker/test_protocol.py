@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from blender_faceblur.core.appearance import LENGTH
 from blender_faceblur.core.following import FrameRecord, Row
 from blender_faceblur.worker.protocol import (
     LONGEST_LINE,
@@ -93,12 +94,14 @@ def test_thousands_of_names_fit() -> None:
 
 
 def test_records_survive() -> None:
-    rows = [Row(4, np.array([1.25, -2, 30, 40]), 0.5, 0.125, 2), Row(5, np.array([1.0, 2, 3, 4]), 0.25, None, 0)]
+    rows = [Row(4, np.array([1.25, -2, 30, 40]), 0.5, 0.125, 2, bytes(range(LENGTH))),
+            Row(5, np.array([1.0, 2, 3, 4]), 0.25, None, 0)]
     record = FrameRecord(7, True, False, rows, [(1, 2)])
     read = to_record(parse_line(to_line(from_record(record)), (Frame,)))
     assert (read.source_frame, read.cut, read.mixed, read.joins) == (7, True, False, [(1, 2)])
     for one, two in zip(read.rows, rows, strict=True):
-        assert (one.chain, one.confidence, one.roll, one.voices) == (two.chain, two.confidence, two.roll, two.voices)
+        assert (one.chain, one.confidence, one.roll, one.voices, one.look) == (
+            two.chain, two.confidence, two.roll, two.voices, two.look)
         np.testing.assert_allclose(one.box, two.box)
 
 
@@ -106,3 +109,9 @@ def test_records_survive() -> None:
 def test_wrong_rows_are_refused(row: list[float]) -> None:
     with pytest.raises(ProtocolError):
         to_record(Frame(0, False, False, [row], [], True))
+
+
+@pytest.mark.parametrize("looks", [["", ""], ["ab"], ["xy" * LENGTH]])
+def test_wrong_looks_are_refused(looks: list[str]) -> None:
+    with pytest.raises(ProtocolError, match="look"):
+        to_record(Frame(0, False, False, [[1, 1, 1, 2, 2, 0.5, 1]], [], True, looks))
