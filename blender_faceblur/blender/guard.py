@@ -88,6 +88,15 @@ def check_scene(scene: bpy.types.Scene, with_doubts: bool = False) -> list[Fault
 
 def check_strip(scene: bpy.types.Scene, strip: bpy.types.Strip, with_doubts: bool = False) -> list[Fault]:
     """What is wrong with the cover of one strip; nothing for a strip that was never covered nor asked to be."""
+    try:
+        return _list_faults(scene, strip, with_doubts)
+    except Exception as error:  # noqa: BLE001  (one that nobody has thought of may not show a face either)
+        # What a handler raises is only printed, and the render goes on.
+        told = " ".join(f"{type(error).__name__}: {error}".split())
+        return [Fault(scene.name, strip.name, f"What this file says of its cover is damaged ({told}).", shows=True)]
+
+
+def _list_faults(scene: bpy.types.Scene, strip: bpy.types.Strip, with_doubts: bool) -> list[Fault]:
     faults: list[Fault] = []
 
     def find(text: str, shows: bool = True, repair: bool = True) -> None:
@@ -168,7 +177,8 @@ def _check_mask(scene: bpy.types.Scene, strip: bpy.types.Strip, mask_strip: bpy.
     limited = bool(len(mask[MARK].get("analysed", ())))
     wrong = [layer.name for number, layer in enumerate(mask.layers)
              if layer.invert == (limited and number == 0) or layer.blend != ("MERGE_ADD" if number == 0 else "MUL")
-             or not all(spline.use_fill for spline in layer.splines)]
+             or not all(spline.use_fill for spline in layer.splines)
+             or not (_is_drawn(mask, layer) or all(spline.use_cyclic for spline in layer.splines))]
     if wrong:
         find(f"The mask's layer '{wrong[0]}' shows what it should cover: its blending, inversion or fill was changed.")
     if not mask.layers or mask.layers[0].hide_render:
@@ -190,6 +200,12 @@ def _check_mask(scene: bpy.types.Scene, strip: bpy.types.Strip, mask_strip: bpy.
         find(str(error), repair=False)
 
 
+def _is_drawn(mask: bpy.types.Mask, layer: bpy.types.MaskLayer) -> bool:
+    """Whether an editor has drawn a layer, or its shape: splines may be open on purpose."""
+    face = mask[MARK]["faces"].get(layer.name)
+    return face is None or bool(face.get("freehand"))
+
+
 def repair_strip(scene: bpy.types.Scene, strip: bpy.types.Strip, effect: EffectSettings) -> list[Fault]:
     """Put right what can be, with `effect` where the strip's own is lost; what is left."""
     modifier, mask = find_modifier(strip), _find_mask_for(strip)
@@ -206,6 +222,7 @@ def repair_strip(scene: bpy.types.Scene, strip: bpy.types.Strip, effect: EffectS
             layer.hide_render = False
         for spline in layer.splines:
             spline.use_fill = True
+            spline.use_cyclic = spline.use_cyclic or not _is_drawn(mask, layer)
     mask.update_tag()
     for tree in _list_groups(modifier.node_group) if modifier is not None else ():
         if _find_broken_part(tree):

@@ -14,7 +14,7 @@ import pytest
 bpy = pytest.importorskip("bpy")
 
 from blender_faceblur.blender import alignment, guard  # noqa: E402
-from blender_faceblur.blender.compositing import EffectSettings  # noqa: E402
+from blender_faceblur.blender.compositing import MARK, EffectSettings  # noqa: E402
 from blender_faceblur.blender.cover import uncover  # noqa: E402
 from blender_faceblur.blender.project import build_project  # noqa: E402
 from blender_faceblur.blender.render import render_animation  # noqa: E402
@@ -178,6 +178,34 @@ def test_a_cover_that_the_preview_lacks_is_told(project: tuple[Any, Any]) -> Non
     modifier.show_preview = False
     assert [(fault.shows, "preview" in fault.text) for fault in guard.check_scene(scene)] == [(False, True)]
     assert guard.repair_strip(scene, strip, EFFECT) == [] and modifier.show_preview
+
+
+@pytest.mark.parametrize(("key", "value"), [("fingerprint", None), ("size", "x"), ("analysed", [1, 2, 3]), ("", "x")])
+def test_what_cannot_be_checked_is_black(key: str, value: object, project: tuple[Any, Any], tmp_path: Path) -> None:
+    """Whatever a file of a stranger's, or of another version, says of its covers."""
+    scene, strip = project
+    find_modifier(strip).mute = True
+    mask = find_modifier(strip).input_mask_strip.mask
+    if not key:
+        mask[MARK] = value
+    elif value is None:
+        del mask[MARK][key]
+    else:
+        mask[MARK][key] = value
+    assert disks.see(disks.render_frame(scene, 20, tmp_path / "seen.png")).disk == 0
+    assert [fault.shows for fault in guard.check_scene(scene) if "damaged" in fault.text] == [True]
+
+
+def test_an_outline_of_ours_that_was_opened_is_found(project: tuple[Any, Any]) -> None:
+    """Open, it lacks a quarter."""
+    scene, strip = project
+    mask = find_modifier(strip).input_mask_strip.mask
+    mask.layers["Face 01"].splines[0].use_cyclic = False
+    assert ["fill was changed" in fault.text for fault in guard.check_scene(scene) if fault.shows] == [True]
+    assert guard.repair_strip(scene, strip, EFFECT) == [] and mask.layers["Face 01"].splines[0].use_cyclic
+    mask.layers["Face 01"].splines[0].use_cyclic = False
+    mask[MARK]["faces"]["Face 01"]["freehand"] = True
+    assert guard.check_scene(scene) == []
 
 
 def test_scenes_in_scenes_are_looked_at(project: tuple[Any, Any]) -> None:
