@@ -3,6 +3,9 @@
 
 A handler cannot end a render (what it raises is only printed), but what it sets on a strip is in every frame that
 follows, previewed before or not: a strip that is multiplied by zero is black (measured in Blender 5.0.1 and 5.2.2).
+
+What the preview's View menu renders (Render Still Preview, Render Sequence Preview) calls no handler of renders. Its
+operator is seen among the window's, which is looked for in every turn of the window's loop and before every frame.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ import atexit
 import math
 import os
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -53,6 +57,11 @@ _TELL_AFTER_S = 0.5
 _UNTOLD: list[str] = []
 """What was rendered black and has not been told in the window."""
 
+_PREVIEWED: list[bool] = []
+"""Holds something while what the preview shows is rendered."""
+
+_PREVIEW_LOCK = threading.Lock()
+
 UNCOVERED = 3
 """Exit code of a Blender without a window that rendered strips black because faces would have shown in them."""
 
@@ -73,6 +82,9 @@ class Fault:
     shows: bool
     repair: bool = False
     """Whether `repair_strip` can put it right."""
+
+    in_preview: bool = False
+    """Whether faces would be seen in the preview alone, and in what is rendered of it."""
 
 
 def check_scene(scene: bpy.types.Scene, with_doubts: bool = False) -> list[Fault]:
@@ -99,8 +111,8 @@ def check_strip(scene: bpy.types.Scene, strip: bpy.types.Strip, with_doubts: boo
 def _list_faults(scene: bpy.types.Scene, strip: bpy.types.Strip, with_doubts: bool) -> list[Fault]:
     faults: list[Fault] = []
 
-    def find(text: str, shows: bool = True, repair: bool = True) -> None:
-        faults.append(Fault(scene.name, strip.name, text, shows, repair))
+    def find(text: str, shows: bool = True, repair: bool = True, in_preview: bool = False) -> None:
+        faults.append(Fault(scene.name, strip.name, text, shows, repair, in_preview))
 
     modifier = find_modifier(strip)
     if modifier is None:
@@ -112,7 +124,7 @@ def _list_faults(scene: bpy.types.Scene, strip: bpy.types.Strip, with_doubts: bo
     if modifier.mute or not modifier.enable:
         find("Its cover is switched off.")
     if not getattr(modifier, "show_preview", True):
-        find("Its cover is not in the preview, nor in what View > Sequence Render makes of it.", shows=False)
+        find("Its cover is not in the preview.", shows=False, in_preview=True)
     for name in ("mute", "enable"):
         if _find_animation(scene, modifier.path_from_id(name)):
             find(f"Its cover's '{name}' is animated.", repair=False)
@@ -242,12 +254,12 @@ def repair_strip(scene: bpy.types.Scene, strip: bpy.types.Strip, effect: EffectS
     return check_strip(scene, strip)
 
 
-def hold_back(scene: bpy.types.Scene, with_doubts: bool = False) -> list[Fault]:
+def hold_back(scene: bpy.types.Scene, with_doubts: bool = False, of_preview: bool = False) -> list[Fault]:
     """Make every strip black in which faces would show, until `let_go`; the faults for which that was done.
 
-    It only sets what is there, so that a render's own thread may call it.
+    With `of_preview` the preview is rendered. It only sets what is there, so that a render's own thread may call it.
     """
-    faults = [fault for fault in check_scene(scene, with_doubts) if fault.shows]
+    faults = [fault for fault in check_scene(scene, with_doubts) if fault.shows or (of_preview and fault.in_preview)]
     for name, owner in {(fault.strip, fault.scene) for fault in faults}:
         own = bpy.data.scenes[owner]
         _blacken(own, own.sequence_editor.strips_all[name])
@@ -428,14 +440,19 @@ def register_handlers() -> None:
     """After those that prepare a render: what they put right is no fault."""
     if not bpy.app.background:
         bpy.app.timers.register(_tell_held, first_interval=_TELL_AFTER_S, persistent=True)
+        bpy.app.timers.register(_guard_preview, first_interval=0.0, persistent=True)
+        bpy.app.handlers.frame_change_pre.append(_guard_preview)
     bpy.app.handlers.render_init.append(_guard_render)
     for handlers in (bpy.app.handlers.render_complete, bpy.app.handlers.render_cancel, bpy.app.handlers.load_post):
         handlers.append(_end_guard)
 
 
 def unregister_handlers() -> None:
-    if bpy.app.timers.is_registered(_tell_held):
-        bpy.app.timers.unregister(_tell_held)
+    for timer in (_tell_held, _guard_preview):
+        if bpy.app.timers.is_registered(timer):
+            bpy.app.timers.unregister(timer)
+    if _guard_preview in bpy.app.handlers.frame_change_pre:
+        bpy.app.handlers.frame_change_pre.remove(_guard_preview)
     bpy.app.handlers.render_init.remove(_guard_render)
     for handlers in (bpy.app.handlers.render_complete, bpy.app.handlers.render_cancel, bpy.app.handlers.load_post):
         handlers.remove(_end_guard)
@@ -451,16 +468,48 @@ def asks_for_review() -> bool:
 @persistent
 def _guard_render(scene: bpy.types.Scene, _: object = None) -> None:
     faults = hold_back(scene, asks_for_review())
+    _note(faults)
+    if not faults:
+        return
+    # Blender as a module has a program around it, which has a say in how it ends.
+    if bpy.app.background and not getattr(bpy.app, "module", False):
+        atexit.unregister(_leave_with_error)
+        atexit.register(_leave_with_error)
+
+
+@persistent
+def _guard_preview(*_: object) -> float:
+    """A timer that is always due, and a handler before each frame: that of an animation is in its job's thread."""
+    rendered = _is_preview_rendered()
+    # The job waits where the window's thread has begun to hold back.
+    with _PREVIEW_LOCK:
+        if rendered and not _PREVIEWED:
+            shown = {window.workspace.sequencer_scene for window in bpy.context.window_manager.windows} - {None}
+            _PREVIEWED.append(rendered)
+            _note([fault for scene in shown for fault in hold_back(scene, asks_for_review(), of_preview=True)])
+        elif _PREVIEWED and not rendered:
+            _PREVIEWED.clear()
+            let_go()
+    return 0.0
+
+
+def _is_preview_rendered() -> bool:
+    for window in bpy.context.window_manager.windows:
+        for operator in window.modal_operators:
+            if operator.bl_idname == "RENDER_OT_opengl" and operator.properties.sequencer:
+                # That of an animation stays after its job until the next event, which may be long after.
+                return not operator.properties.animation or bpy.app.is_job_running("RENDER")
+    return False
+
+
+def _note(faults: list[Fault]) -> None:
+    """Keep what is rendered black, to be told."""
     if not faults:
         return
     STATE.problems = [f"Rendered black: '{fault.strip}'. {fault.text}" for fault in faults]
     _UNTOLD[:] = STATE.problems
     for problem in STATE.problems:
         print(f"Face Blur: {problem}", file=sys.stderr)
-    # Blender as a module has a program around it, which has a say in how it ends.
-    if bpy.app.background and not getattr(bpy.app, "module", False):
-        atexit.unregister(_leave_with_error)
-        atexit.register(_leave_with_error)
 
 
 def _tell_held() -> float:

@@ -176,7 +176,10 @@ def test_a_cover_that_the_preview_lacks_is_told(project: tuple[Any, Any]) -> Non
     if not hasattr(modifier, "show_preview"):
         pytest.skip("from Blender 5.2 on")
     modifier.show_preview = False
-    assert [(fault.shows, "preview" in fault.text) for fault in guard.check_scene(scene)] == [(False, True)]
+    assert [(fault.shows, fault.in_preview) for fault in guard.check_scene(scene)] == [(False, True)]
+    assert guard.hold_back(scene) == [] and strip.color_multiply == 1.0
+    assert guard.hold_back(scene, of_preview=True) and strip.color_multiply == 0.0
+    guard.let_go()
     assert guard.repair_strip(scene, strip, EFFECT) == [] and modifier.show_preview
 
 

@@ -557,6 +557,21 @@ def _cancel_a_broken_render(story: Story) -> None:
     hand.check(problems and problems[0].endswith("Its cover is switched off."), f"the guard tells: {problems}")
     time.sleep(1.0)
     hand.photograph("rendered-black")
+    # What the View menu renders is the preview, which the cover is taken from here.
+    hand.press("Escape")
+    hand.move(350, 300)
+    for line in ("m = [m for t in s.sequence_editor.strips for m in getattr(t, 'modifiers', ())][0]",
+                 "m.enable = True; m.show_preview = False",
+                 f"s.frame_end = s.frame_start + 9; s.render.filepath = '{story.folder}/previewed/f'",
+                 "a = next(a for a in C.screen.areas if a.type == 'SEQUENCE_EDITOR')",
+                 "c = C.temp_override(area=a, region=a.regions[-1]); c.__enter__(); "
+                 "bpy.ops.render.opengl('INVOKE_DEFAULT', animation=True, sequencer=True)"):
+        hand.write(line)
+        hand.press("Return")
+    hand.wait("the preview is rendered", lambda s: len(list(story.folder.glob("previewed/*.png"))) == 10, 30)
+    state = hand.wait("and it is over", lambda s: not s["rendering"], 20)
+    problems = state["addon"]["problems"]
+    hand.check(problems and problems[0].endswith("Its cover is not in the preview."), f"the guard tells: {problems}")
 
 
 def tell_desk(story: Story) -> None:

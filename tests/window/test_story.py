@@ -173,6 +173,8 @@ def test_corrections(desk: Desk, tmp_path: Path) -> None:
     # The render was cancelled; one that was being written then is none.
     whole = [frame for frame in frames if frame is not None]
     assert 3 < len(whole) < len(turning.truth) and max(int(frame.max()) for frame in whole) <= 2
+    previewed = [cv2.imread(str(path)) for path in sorted(tmp_path.glob("previewed/*.png"))]
+    assert len(previewed) == 10 and max(int(frame.max()) for frame in previewed) <= 2
 
 
 def test_desk(desk: Desk, tmp_path: Path) -> None:
