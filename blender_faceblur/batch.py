@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import shutil
 import time
 from collections import Counter
@@ -17,7 +18,7 @@ from .core import plates
 from .core.document import read_document, write_document
 from .core.people import KEPT
 from .core.settings import DEFAULT_EXPANSION, find_preset, list_detectors
-from .core.types import FaceBlurError, SourceInfo, TrackDocument
+from .core.types import Ellipse, FaceBlurError, Sample, SourceInfo, TrackDocument
 from .core.verifying import Verification, from_json
 from .delivery.container import Container, choose_container, list_sound
 from .delivery.encode import LOSSLESS_CODEC, encode_pictures, needs_encoding
@@ -444,9 +445,23 @@ def _verify_finished(job: Job, settings: Settings, reporter: Reporter, folder: P
 
 
 def _take_kept(document: TrackDocument) -> TrackDocument:
-    """The document of those who stay clear alone, whose faces an inverse cover leaves out."""
-    kept = [replace(track, aside="") for track in document.aside if track.aside.startswith(KEPT)]
-    return replace(document, tracks=kept, doubts=[], aside=[])
+    """The document of those who stay clear alone, whose faces an inverse cover leaves out.
+
+    Not in frames in which somebody else's cover meets theirs: what is left out shows whatever lies there.
+    """
+    others: dict[int, list[Ellipse]] = {}
+    for sample in (sample for track in document.tracks for sample in track.samples):
+        others.setdefault(sample.source_frame, []).append(sample.ellipse)
+
+    def is_alone(sample: Sample) -> bool:
+        one = sample.ellipse
+        return all(math.hypot(one.cx - other.cx, one.cy - other.cy)
+                   > document.expansion * (max(one.rx, one.ry) + max(other.rx, other.ry))
+                   for other in others.get(sample.source_frame, ()))
+
+    kept = [replace(track, aside="", samples=list(filter(is_alone, track.samples)))
+            for track in document.aside if track.aside.startswith(KEPT)]
+    return replace(document, tracks=[track for track in kept if track.samples], doubts=[], aside=[])
 
 
 def _tell_settings(settings: Settings) -> dict[str, Any]:

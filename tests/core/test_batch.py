@@ -112,8 +112,10 @@ def test_inverse_leaves_out_only_those_who_stay_clear(tmp_path: Path) -> None:
     """All that the cover is made of are their faces; the tracks that are saved are those that were decided."""
     def find(source: Path, tracks: Path, settings: Settings, tell: Tell, warn: Any) -> None:
         with open_source(source) as opened:
-            one, other = (Track(name, [Sample(0, Ellipse(30, 20, 5, 5), Evidence.DETECTED, 1.0)], aside=aside)
-                          for name, aside in (("Face 01", ""), ("Face 02", f"{KEPT}Ann")))
+            # In frame 0 they are apart; in frame 1 a part of Face 01 would be seen beside Ann.
+            one, other = (Track(name, [Sample(frame, Ellipse(x, 20, 5, 5), Evidence.DETECTED, 1.0)
+                                       for frame, x in enumerate(places)], aside=aside)
+                          for name, aside, places in (("Face 01", "", (80, 42)), ("Face 02", f"{KEPT}Ann", (30, 30))))
             write_document(TrackDocument(opened.info, settings.preset, 1.4, [], [], [one], [], aside=[other]), tracks)
 
     class Nobody:
@@ -126,7 +128,8 @@ def test_inverse_leaves_out_only_those_who_stay_clear(tmp_path: Path) -> None:
     jobs: list[dict[str, Any]] = []
 
     def look(job: dict[str, Any], *rest: Any) -> dict[str, Any]:
-        jobs.append(job | {"faces": [track.name for track in read_document(Path(job["tracks"])).tracks]})
+        jobs.append(job | {"faces": {track.name: len(track.samples)
+                                     for track in read_document(Path(job["tracks"])).tracks}})
         return render(job, *rest)
 
     write_film(tmp_path / "a.mp4", rate=RATE)
@@ -138,7 +141,7 @@ def test_inverse_leaves_out_only_those_who_stay_clear(tmp_path: Path) -> None:
         assert any("Everything is" in text for text in outcome.warnings) == settings.inverse
         assert [track.name for track in read_document(tmp_path / "saved.json").tracks] == ["Face 01"]
     assert [(job["faces"], job["effect"]["inverse"]) for job in jobs] == [
-        (["Face 01"], True), (["Face 02"], True), (["Face 01"], False)]
+        ({"Face 01": 2}, True), ({"Face 02": 1}, True), ({"Face 01": 2}, False)]
 
 
 def test_one_failure_leaves_the_others_alone(tmp_path: Path) -> None:
