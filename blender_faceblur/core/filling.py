@@ -34,9 +34,10 @@ def split_at_gaps(path: FacePath, cuts: list[int], longest: int) -> list[FacePat
 
 
 def fill_path(
-    path: FacePath, cuts: list[int], frame_count: int, frame_size: tuple[int, int], frame_rate: float, leaving_s: float
+    path: FacePath, cuts: list[int], frame_count: int, frame_size: tuple[int, int], frame_rate: float, leaving_s: float,
+    margin: float = 0.0,
 ) -> list[Sample]:
-    """The path with its gaps filled, its ends held and its way smoothed, within its shot."""
+    """The path with its gaps filled, its ends held, `margin` pixels added and its way smoothed, within its shot."""
     first, last = int(path.frames[0]), int(path.frames[-1])
     shot = bisect_right(cuts, first)
     begin = max(0, cuts[shot - 1] if shot else 0)
@@ -56,6 +57,7 @@ def fill_path(
     confidence = np.pad(confidence, (len(before), len(after)), mode="edge")
     rolls = np.pad(rolls, (len(before), len(after)), constant_values=np.nan)
     boxes = _grow_moving(_grow_unseen(boxes, evidence == _DETECTED, frame_rate))
+    boxes += margin * np.array([-1.0, -1.0, 1.0, 1.0])
     ellipses = smooth_ellipses(boxes, fill_rolls(rolls, confidence, frame_rate), frame_size, frame_rate)
     return [
         Sample(frame, Ellipse(*ellipse), _EVIDENCE[kind], sure)

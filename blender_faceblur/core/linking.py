@@ -30,6 +30,9 @@ _PICTURE_WEAK = 0.35
 _LIKELY_SIZE = 0.12
 """Of the picture's shorter side."""
 _INSIDE = 0.85
+_MARGIN, _LEAST_MARGIN_PX = 1 / 960, 1.0
+"""Of the picture's longer side, on each side of a face where doubts are covered: the place of a face of a few pixels is
+that unsure."""
 
 
 @dataclass(slots=True)
@@ -50,6 +53,7 @@ def link_tracks(
     paths = _join_fragments(paths, cuts, frame_rate)
     looked = np.array(sorted(table.looked))
     several = any((path.voices > 1).any() for path in paths)
+    margin = max(_LEAST_MARGIN_PX, _MARGIN * max(frame_size)) if cover_doubts else 0.0
     covered: list[tuple[Track, FacePath, str]] = []
     aside: list[tuple[Track, FacePath, str]] = []
     reasons = [_find_weakness(path, strong, frame_size, looked, single=frame_count == 1) for path in paths]
@@ -60,7 +64,7 @@ def link_tracks(
         # What may be no face is not followed on its way out of the picture: its motion says as little as its size.
         leaving_s = HOLD_S if reason else LEAVING_S
         for part in split_at_gaps(path, cuts, round(_JOIN_GAP_S * frame_rate)):
-            filled = fill_path(part, cuts, frame_count, frame_size, frame_rate, leaving_s)
+            filled = fill_path(part, cuts, frame_count, frame_size, frame_rate, leaving_s, margin)
             samples += [s for s in filled if not samples or s.source_frame > samples[-1].source_frame]
         if samples:
             track = Track("", samples, aside=reason if left_out else "")

@@ -252,3 +252,10 @@ def test_a_stretch_in_which_one_detector_alone_finds_a_face_is_told() -> None:
     for lonely in (range(30, 40), range(20, 70)):
         rows = {f: [make_row(0, (600, 300, 650, 365), voices=1 if f in lonely else 2)] for f in range(80)}
         assert list_reasons(link(rows, 80)) == []
+
+
+def test_tiny_faces_get_a_margin_where_doubts_are_covered() -> None:
+    rows = {f: [make_row(0, (600, 300, 612, 314))] for f in range(20)}
+    (plain,), (sure,) = (link(rows, 20, cover_doubts=doubts).tracks for doubts in (False, True))
+    wider = [b.ellipse.rx - a.ellipse.rx for a, b in zip(plain.samples, sure.samples, strict=True)]
+    assert all(1 <= w < 2.5 for w in wider)
