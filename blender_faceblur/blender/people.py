@@ -721,8 +721,9 @@ def count_unlisted(scene: bpy.types.Scene) -> int:
 def forget_everything(scene: bpy.types.Scene | None) -> int:
     """As `forget`, and in the user's folder as well, of all projects. Raises FaceBlurError where something stays there.
     """
+    count = forget(scene)
     forget_looks(stored_looks())
-    return forget(scene)
+    return count
 
 
 def forget(scene: bpy.types.Scene | None = None) -> int:

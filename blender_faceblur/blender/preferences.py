@@ -51,7 +51,11 @@ def _color(name: str) -> Any:
 
 def _settle_keeping(self: Any, context: bpy.types.Context | None) -> None:
     if not self.keep_looks:
-        forget_looks(stored_looks())
+        try:
+            forget_looks(stored_looks())
+        except FaceBlurError as error:
+            # What is raised here is only printed.
+            STATE.problems = [str(error)]
 
 
 class FACEBLUR_AP_preferences(bpy.types.AddonPreferences):

@@ -16,7 +16,7 @@ import pytest
 bpy = pytest.importorskip("bpy")
 
 import blender_faceblur  # noqa: E402
-from blender_faceblur.blender import looking, people, running, thumbnails  # noqa: E402
+from blender_faceblur.blender import looking, people, preferences, running, thumbnails  # noqa: E402
 from blender_faceblur.blender.compositing import EffectSettings  # noqa: E402
 from blender_faceblur.blender.cover import cover_footage, find_mask  # noqa: E402
 from blender_faceblur.blender.editing import change_tracks  # noqa: E402
@@ -491,6 +491,22 @@ def test_everything_is_forgotten(cover: bool, scene: Any, tmp_path: Path) -> Non
     assert not looking.MEMORY.reasons
     assert not scene.faceblur.people.persons and not scene.faceblur.people.faces
     assert see(scene, 20, tmp_path) == [False, not cover, False]
+
+
+def test_what_cannot_be_deleted_is_told_and_the_rest_is_forgotten(
+    scene: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(folder: object) -> int:
+        raise FaceBlurError("the folder still holds what faces look like")
+
+    bpy.ops.faceblur.recognise_faces()
+    monkeypatch.setattr(people, "forget_looks", fail)
+    monkeypatch.setattr(preferences, "forget_looks", fail)
+    with pytest.raises(RuntimeError, match="still holds"):
+        bpy.ops.faceblur.forget_people(cover=False)
+    assert not looking.MEMORY.looks and not scene.faceblur.people.faces
+    preferences._settle_keeping(SimpleNamespace(keep_looks=False), None)
+    assert STATE.problems == ["the folder still holds what faces look like"]
 
 
 def test_what_has_changed_must_be_looked_at_again(scene: Any, tmp_path: Path) -> None:

@@ -531,6 +531,7 @@ class FACEBLUR_OT_forget_people(bpy.types.Operator):
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         scene = find_sequencer_scene(context)
+        thumbnails.forget()
         try:
             forgotten = people.forget_everything(scene)
             if self.cover and scene is not None and looking.list_masks(scene):
@@ -538,7 +539,6 @@ class FACEBLUR_OT_forget_people(bpy.types.Operator):
         except FaceBlurError as error:
             self.report({"ERROR"}, str(error))
             return {"CANCELLED"}
-        thumbnails.forget()
         if not bpy.app.background:
             refresh_shown_sequencers()
         redraw()
