@@ -79,6 +79,8 @@ def list_parts(scene: bpy.types.Scene) -> list[Part]:
 
 def _find_part(scene: bpy.types.Scene, strip: bpy.types.Strip) -> Part:
     mask, effect = find_mask(strip), read_effect(strip)
+    if effect is not None and effect.inverse:
+        raise FaceBlurError(f"'{strip.name}' shows faces, as its cover is inverse: that cannot be verified.")
     document = take_in(mask)
     hidden = {face.track for face in list_faces(mask) if face.track and mask.layers[face.name].hide_render}
     for track in document.tracks:

@@ -68,6 +68,13 @@ def test_a_covered_film_passes(scene: Any) -> None:
     assert verification.compared == LENGTH
 
 
+def test_faces_that_are_meant_to_show_are_no_leaks(scene: Any, film: Path) -> None:
+    cover_footage(scene, scene.sequence_editor.strips["disk"], disks.build_document(film),
+                  EffectSettings("solid", disks.COVER, inverse=True))
+    with pytest.raises(RuntimeError, match="'disk' shows faces, as its cover is inverse"):
+        bpy.ops.faceblur.verify(film=str(film))
+
+
 def test_a_frame_without_cover_is_found_and_gone_to(scene: Any, tmp_path: Path) -> None:
     strip = scene.sequence_editor.strips["disk"]
     modifier = find_modifier(strip)
