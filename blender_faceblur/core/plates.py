@@ -6,11 +6,11 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from .settings import find_preset, list_detectors
+from .settings import PLATES, list_detectors
 from .types import TrackDocument
 
-PRESET = "own:lpd_yunet@1280:0.6"
-"""The name of the preset that looks for them (see `settings.find_preset`)."""
+PRESET = PLATES.name
+"""The name of the preset that looks for them."""
 
 NOTE = ("Number plates: the detector was trained with Chinese plates, so others may be missed; look at every frame "
         "that shows a vehicle.")
@@ -18,7 +18,7 @@ NOTE = ("Number plates: the detector was trained with Chinese plates, so others 
 
 def list_weights() -> list[str]:
     """The names of the models that looking for plates takes."""
-    return list_detectors(find_preset(PRESET))
+    return list_detectors(PLATES)
 
 
 def make_regions(document: TrackDocument) -> None:

@@ -3,48 +3,41 @@
 
 Model: Dong Xu, github.com/opencv/opencv_zoo, models/license_plate_detection_yunet ("the model is trained with Chinese
 license plates, so the detection results of other license plates with this model may be limited"). Priors, variance and
-score are those of its demonstration. Not measured here: its weights could not be had when this was written.
+score are those of its demonstration.
 """
 
 from __future__ import annotations
-
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..core.types import PLATE, Detection, FaceBlurError
-from .base import BlobMaker, FaceDetector, keep_best
+from .base import keep_best
+from .onnx_model import OnnxDetector
 
 _STRIDES = (8, 16, 32, 64)
 _SIDES = ((10, 16, 24), (32, 48), (64, 96), (128, 192, 256))
 _VARIANCE = 0.1
 _CORNERS = (4, 6, 10, 12)
 _OVERLAP = 0.3
+_WIDEST_PX = 320
+"""The width of the pictures it was made for. What it takes for a plate in larger ones and is wider is a wall, a bonnet
+or the road: of what had 0.4 or more in 176 annotated pictures of 480 to 1920 pixels, 704 of 820 wrong boxes and 54 of
+808 right ones. Large plates are found in smaller pictures."""
 
 
-class LpdYuNet(FaceDetector):
+class LpdYuNet(OnnxDetector):
     """Its confidence is the network's own; OpenCV's demonstration takes what has at least 0.9."""
 
     name = "lpd_yunet"
+    input_name = "input"
+    stride = _STRIDES[-1]
     gives_landmarks = False
     finds = PLATE
 
-    def __init__(self, model: Path, threshold: float, provider: str = "auto") -> None:
-        import cv2
-
-        try:
-            self._network = cv2.dnn.readNetFromONNX(str(model))
-        except cv2.error as error:
-            raise FaceBlurError(f"Cannot read the detector of number plates {model.name}: {error.err}") from error
-        self._blobs = BlobMaker(_STRIDES[-1])
-        self._threshold = threshold
-
     def detect(self, image_bgr: NDArray[np.uint8]) -> list[Detection]:
         blob = self._blobs.make(image_bgr)
-        self._network.setInput(blob)
-        places, classes, overlaps = (np.asarray(part, np.float32).reshape(-1, part.shape[-1])
-                                     for part in self._network.forward(["loc", "conf", "iou"]))
+        places, classes, overlaps = self._session.run(["loc", "conf", "iou"], {self.input_name: blob})
         return decode(places, classes, overlaps, (blob.shape[3], blob.shape[2]), self._threshold)
 
 
@@ -66,7 +59,8 @@ def decode(
 ) -> list[Detection]:
     """Plates from the network's outputs (N x 14, N x 2, N x 1) for a picture of a size whose sides are multiples of 64.
 
-    A box lies around the plate's four corners. Raises FaceBlurError where the outputs do not fit the picture.
+    A box lies around the plate's four corners, and is at most as wide as the pictures that the network was made for.
+    Raises FaceBlurError where the outputs do not fit the picture.
     """
     priors = build_priors(size)
     if len(priors) != len(places):
@@ -79,5 +73,7 @@ def decode(
     prior = priors[hit]
     corners = np.stack([prior[:, :2] + places[hit, at:at + 2] * _VARIANCE * prior[:, 2:] for at in _CORNERS], axis=1)
     boxes = np.concatenate([corners.min(axis=1), corners.max(axis=1)], axis=1)
-    return [Detection(tuple(boxes[i].tolist()), min(1.0, float(scores[hit][i])), LpdYuNet.name, None, PLATE)
-            for i in keep_best(boxes, scores[hit], _OVERLAP)]
+    right = boxes[:, 2] - boxes[:, 0] <= _WIDEST_PX
+    boxes, sure = boxes[right], scores[hit][right]
+    return [Detection(tuple(boxes[i].tolist()), min(1.0, float(sure[i])), LpdYuNet.name, None, PLATE)
+            for i in keep_best(boxes, sure, _OVERLAP)]

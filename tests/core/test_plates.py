@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from blender_faceblur.core.plates import NOTE, PRESET, add_regions, make_regions
+from blender_faceblur.core.plates import NOTE, PRESET, add_regions, list_weights, make_regions
 from blender_faceblur.core.settings import find_preset
 from blender_faceblur.core.types import Doubt
 
@@ -11,7 +11,7 @@ from .test_people import make_document, make_track
 
 
 def test_the_preset_is_one() -> None:
-    assert [use.detector for use in find_preset(PRESET).detectors] == ["lpd_yunet"]
+    assert {use.detector for use in find_preset(PRESET).detectors} == set(list_weights()) == {"lpd_yunet"}
 
 
 def test_tracks_become_regions_around_the_plates_corners() -> None:
