@@ -93,7 +93,7 @@ def check_scene(scene: bpy.types.Scene, with_doubts: bool = False) -> list[Fault
     With `with_doubts` places that nobody has looked at count as faces that show.
     """
     faults: list[Fault] = []
-    for owner, strip in _list_rendered(scene):
+    for owner, strip in list_rendered(scene):
         faults += check_strip(owner, strip, with_doubts)
     return faults
 
@@ -296,7 +296,7 @@ def _find_animation(scene: bpy.types.Scene, path: str) -> list[bpy.types.FCurve]
     return [curve for _, curve in find_curves(scene, path)] + [d for d in drivers if d.data_path == path]
 
 
-def _list_rendered(scene: bpy.types.Scene) -> Iterator[tuple[bpy.types.Scene, bpy.types.Strip]]:
+def list_rendered(scene: bpy.types.Scene) -> Iterator[tuple[bpy.types.Scene, bpy.types.Strip]]:
     """Footage that a render of the scene shows, with its scene; that of scenes that are strips of it too."""
     todo, seen = [scene], set()
     while todo:

@@ -20,6 +20,7 @@ from .cover import find_mask, read_effect
 from .editing import take_in
 from .faces import list_faces
 from .footage import KINDS, Footage, find_footage, find_rate, find_source_frame
+from .guard import list_rendered
 from .projection import find_projection
 from .running import Course, Step
 
@@ -75,6 +76,13 @@ def list_parts(scene: bpy.types.Scene) -> list[Part]:
     if not parts:
         raise FaceBlurError("The film shows no strip that is covered.")
     return parts
+
+
+def list_unverified(scene: bpy.types.Scene) -> list[str]:
+    """Sentences about what the scene's film shows that is compared with nothing: covered footage of other scenes."""
+    others = {owner.name for owner, strip in list_rendered(scene) if owner != scene and find_mask(strip) is not None}
+    return [f"Not verified: what is seen of the scene '{name}'. Render and verify that scene by itself."
+            for name in sorted(others)]
 
 
 def _find_part(scene: bpy.types.Scene, strip: bpy.types.Strip) -> Part:

@@ -17,6 +17,7 @@ from blender_faceblur.blender.compositing import EffectSettings  # noqa: E402
 from blender_faceblur.blender.cover import cover_footage, find_mask  # noqa: E402
 from blender_faceblur.blender.running import STATE  # noqa: E402
 from blender_faceblur.blender.strips import find_modifier  # noqa: E402
+from blender_faceblur.blender.verifying import list_unverified  # noqa: E402
 from blender_faceblur.core.types import FaceBlurError  # noqa: E402
 from blender_faceblur.worker.client import probe_providers  # noqa: E402
 
@@ -73,6 +74,13 @@ def test_faces_that_are_meant_to_show_are_no_leaks(scene: Any, film: Path) -> No
                   EffectSettings("solid", disks.COVER, inverse=True))
     with pytest.raises(RuntimeError, match="'disk' shows faces, as its cover is inverse"):
         bpy.ops.faceblur.verify(film=str(film))
+
+
+def test_covered_footage_of_other_scenes_is_told(scene: Any, film: Path) -> None:
+    assert list_unverified(scene) == []
+    outer = bpy.data.scenes.new("outer")
+    outer.sequence_editor_create().strips.new_scene("inner", scene, 1, 1)
+    assert [scene.name in text for text in list_unverified(outer)] == [True]
 
 
 def test_a_frame_without_cover_is_found_and_gone_to(scene: Any, tmp_path: Path) -> None:

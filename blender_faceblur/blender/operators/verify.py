@@ -16,7 +16,7 @@ from ..cover import find_mask, read_effect
 from ..editing import take_in
 from ..footage import find_footage
 from ..running import STATE
-from ..verifying import Verified, find_film, list_parts, verify_film
+from ..verifying import Verified, find_film, list_parts, list_unverified, verify_film
 from .job import Job, JobOperator
 from .selection import find_active_footage, find_named, has_strips, refuse
 
@@ -32,6 +32,8 @@ class FACEBLUR_OT_verify(JobOperator, bpy.types.Operator):
     film: StringProperty(name="Film", subtype="FILE_PATH", options={"SKIP_SAVE"},
                          description="The finished film; empty: where this scene's settings render to")
 
+    _unverified: tuple[str, ...] = ()
+
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
         return has_strips(cls, context)
@@ -42,16 +44,18 @@ class FACEBLUR_OT_verify(JobOperator, bpy.types.Operator):
         if not film.is_file():
             raise FaceBlurError(f"{film} is not there: render the film first.")
         STATE.verified = None
+        self._unverified = tuple(list_unverified(scene))
         return verify_film(film, scene.frame_start, list_parts(scene), wait_s)
 
     def finish(self, context: bpy.types.Context, result: Verified) -> tuple[str, list[str]]:
         STATE.verified = result
+        problems = [*result.problems, *self._unverified]
         doubts = sum(not leak for _, _, leak, _ in result.list_findings())
         if not result.leaks:
             said = f"Every expected face is covered in {result.film.name}; {count(doubts, 'doubtful place')}"
-            return said, result.problems
+            return said, problems
         return "Look at what leaked", [f"{count(result.leaks, 'face')} uncovered in {result.film.name}",
-                                       *result.problems]
+                                       *problems]
 
 
 class FACEBLUR_OT_go_to_finding(bpy.types.Operator):
