@@ -15,7 +15,7 @@ import bpy
 import numpy as np
 from numpy.typing import NDArray
 
-from ..core.types import Box, Ellipse
+from ..core.types import Box
 from .compositing import MARK
 from .cover import find_mask
 
@@ -50,11 +50,6 @@ class Projection:
     def project(self, points_px: Array) -> Array:
         """Source points (... x 2) on the canvas (... x 2)."""
         return points_px @ self.matrix[:2, :2].T + self.matrix[:2, 2]
-
-    def ellipse_outline(self, ellipse: Ellipse, count: int = 48) -> list[tuple[float, float]]:
-        """`count` points around an ellipse of the source, on the canvas."""
-        numbers = np.array([[ellipse.cx, ellipse.cy, ellipse.rx, ellipse.ry, ellipse.angle]])
-        return [(float(x), float(y)) for x, y in self.project(find_outlines(numbers, count))[0]]
 
     def picture_outline(self) -> list[tuple[float, float]]:
         """The four corners of what is shown of the source, on the canvas."""

@@ -55,17 +55,6 @@ def verify_film(result: Path, source: Path, expected: Expected, reencode_audio: 
         raise FaceBlurError(f"The result for {source.name} failed its check: {problem}.")
 
 
-def count_pictures(path: Path) -> int:
-    """How many whole picture packets the first video stream holds; 0 where the file cannot be read to its end."""
-    import av
-
-    try:
-        with av.open(str(path)) as container:
-            return sum(1 for packet in container.demux(video=0) if packet.size and not packet.is_corrupt)
-    except (av.error.FFmpegError, OSError, IndexError):
-        return 0
-
-
 def read_sound(path: Path) -> list[Sound]:
     """All sound streams of a file, read packet by packet."""
     import av

@@ -16,6 +16,7 @@ bpy = pytest.importorskip("bpy")
 from blender_faceblur.blender.context import borrow_selection  # noqa: E402
 from blender_faceblur.blender.projection import (  # noqa: E402
     RegionProjection,
+    find_outlines,
     find_projection,
     find_region_projection,
 )
@@ -140,7 +141,8 @@ def test_an_outline_is_the_projected_ellipse(scene: Any) -> None:
     turn(strip)
     projection = find_projection(scene, strip)
     ellipse = Ellipse(100, 80, 30, 15, 0.4)
-    for x, y in projection.ellipse_outline(ellipse, 16):
+    numbers = np.array([[ellipse.cx, ellipse.cy, ellipse.rx, ellipse.ry, ellipse.angle]])
+    for x, y in projection.project(find_outlines(numbers, 16))[0].tolist():
         right, down = np.array(projection.to_source(x, y)) - (ellipse.cx, ellipse.cy)
         along = right * math.cos(0.4) + down * math.sin(0.4)
         across = down * math.cos(0.4) - right * math.sin(0.4)

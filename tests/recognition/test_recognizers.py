@@ -10,10 +10,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from blender_faceblur import recognition
 from blender_faceblur.core.types import FaceBlurError
 from blender_faceblur.paths import find_model
-from blender_faceblur.recognition import RECOGNIZERS, Recognizer, find_recognizer, open_recognizer
+from blender_faceblur.recognition import RECOGNIZERS, Recognizer, find_recognizer
 
 Picture = NDArray[np.uint8]
 FACE = np.array([(198.0, 112.0), (242.0, 106.0), (225.0, 137.0), (208.0, 158.0), (245.0, 153.0)])
@@ -70,15 +69,6 @@ def test_distances_of_many_are_those_of_each(recognizer: Recognizer) -> None:
     table = recognizer.distance(many[:, None], many[None])
     assert table.shape == (4, 4) and np.allclose(np.diag(table), 0, atol=1e-5)
     assert table[1, 2] == pytest.approx(recognizer.distance(many[1], many[2]))
-
-
-def test_without_any_weights_it_is_said_how_to_get_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(name: str) -> Any:
-        raise FaceBlurError(f"{name} is missing: run build.py models")
-
-    monkeypatch.setattr(recognition, "find_model", refuse)
-    with pytest.raises(FaceBlurError, match=r"cannot be recognised: dlib_resnet is missing: run"):
-        open_recognizer()
 
 
 def test_a_file_that_is_no_network_is_refused(tmp_path: Any) -> None:
