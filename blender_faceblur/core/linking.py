@@ -24,7 +24,7 @@ _JOIN_GAP_S = 1.0
 _JOIN_SIZES, _JOIN_RATIO = 0.8, 1.8
 _HIDDEN_S, _HIDDEN_SIZES, _HIDDEN_RATIO = 3.0, 0.6, 1.4
 """For how long a face may be hidden, how far from where its speed takes it, and how much larger, it comes back."""
-_SURE, _SUSTAINED_HITS, _LEAST_HITS, _SUSTAINED_SHARE = 0.72, 6, 3, 0.4
+_SURE, _SUSTAINED_HITS, _LEAST_HITS, _SUSTAINED_SHARE = 0.72, 6, 3, 0.5
 _SUSTAINED_CONFIDENCE, _SUSTAINED_PER_SIZE = 0.24, 0.2
 _PICTURE_WEAK = 0.35
 _LIKELY_SIZE = 0.12
@@ -195,12 +195,12 @@ def _find_weakness(
     sizes = np.sqrt(areas(path.boxes[found]))
     # Small faces are often only found weakly; a large one that never is found well is mostly foliage or cloth.
     enough = _SUSTAINED_CONFIDENCE + _SUSTAINED_PER_SIZE * float(np.median(sizes)) / min(frame_size)
-    chances = int(np.searchsorted(looked, seen[-1], "right") - np.searchsorted(looked, seen[0]))
+    chances = looked[np.searchsorted(looked, seen[0]):np.searchsorted(looked, seen[-1], "right")]
     span = int(seen[-1] - seen[0]) + 1
     # Where only some frames were looked at, fewer hits stand for as long a time.
     if (
-        len(seen) >= max(_LEAST_HITS, math.ceil(_SUSTAINED_HITS * chances / span))
-        and len(seen) >= _SUSTAINED_SHARE * chances
+        len(seen) >= max(_LEAST_HITS, math.ceil(_SUSTAINED_HITS * len(chances) / span))
+        and np.isin(chances, seen).sum() >= _SUSTAINED_SHARE * len(chances)
         and float(confidence.mean()) >= enough
     ):
         return ""
