@@ -22,6 +22,7 @@ from .rows import RowTable, Segment
 from .settings import DetectorUse, Preset
 from .shots import THUMBNAIL, CutFinder, drop_hasty, find_shots
 from .types import Detection, Doubt, ModelUse, SourceInfo, TrackDocument
+from .windows import detect_in_windows, find_windows
 
 _FLOW_LONG_SIDE = 640
 _STRIDE = 32
@@ -85,8 +86,8 @@ def analyse_frames(
 
     A record comes about a second after its picture. Boxes are in pixels of `frame_size`. `upright_turn`: degrees
     clockwise (0, 90, 180, 270) by which the pictures are turned for the detectors; what they find is turned back.
-    The detectors look at the first frame, at each that is a multiple of `stride`, after cuts, and where a face can no
-    longer be followed surely (until one finds it); between these, faces are followed.
+    The detectors look at the first frame, at each that is a multiple of `stride`, and after cuts; between these, faces
+    are followed. Where one can no longer be followed surely it is looked for round the place where it should be.
     """
     import cv2
 
@@ -113,27 +114,34 @@ def analyse_frames(
     bright: dict[tuple[int, int], NDArray[np.uint8]] = {}
     averager = Averager()
     detections: dict[int, list[Detection]] = {}
+    near: dict[int, list[Detection]] = {}
 
-    def look(number: int = 0) -> list[Hit]:
-        """Run on the frame at hand the detectors whose turn it is at that look (0: all), each once."""
+    def look(number: int = 0, places: Sequence[Array] = ()) -> list[Hit]:
+        """Run on the frame at hand the detectors whose turn it is at that look (0: all), each once.
+
+        With `places` (boxes) they look only round these, where that takes less time.
+        """
         if stretch is not None and not bright:
             bright[max(scaled)] = brighten(averager.average(), stretch)
         for i, ((_, size), (detector, use)) in enumerate(distinct):
-            if i not in detections and number % use.each_look == 0:
-                found = detector.detect(_scale_to(bright or scaled, size))
-                detections[i] = _scale_detections(found, frame_size[0] / size[0], frame_size[1] / size[1])
-        return merge_detections([one for found in detections.values() for one in found])
+            if i in detections or i in near or number % use.each_look:
+                continue
+            shown, scale = _scale_to(bright or scaled, size), np.array(size) / np.array(frame_size)
+            windows = find_windows([place * np.tile(scale, 2) for place in places], size)
+            found = detect_in_windows(detector.detect, shown, windows) if windows else detector.detect(shown)
+            (near if windows else detections)[i] = _scale_detections(found, *(1 / scale).tolist())
+        return merge_detections([one for found in (*detections.values(), *near.values()) for one in found])
 
-    def looks() -> Iterator[list[Hit]]:
+    def looks(places: Sequence[Array]) -> Iterator[list[Hit]]:
         """First with the detectors that look most often, then with all."""
-        yield look(1)
-        yield look()
+        yield look(1, places)
+        yield look(0, places)
 
     for source_frame, picture in frames:
         # Where a film repeats a picture its source yields the same array again.
         first, fresh = last is None, picture is not last
         if fresh:
-            last, detections, bright = picture, {}, {}
+            last, detections, near, bright = picture, {}, {}, {}
             upright = picture if turn is None else np.asarray(cv2.rotate(picture, turn), np.uint8)
             scaled = {(upright.shape[1], upright.shape[0]): upright}
             small = _scale_to(scaled, flow_size)

@@ -114,12 +114,12 @@ class Follower:
 
     def step(
         self, source_frame: int, hits: list[Hit] | None, picture: Picture, cut: bool, mixed: bool,
-        looks: Callable[[], Iterable[list[Hit]]] | None = None,
+        looks: Callable[[list[Array]], Iterable[list[Hit]]] | None = None,
     ) -> list[FrameRecord]:
         """Take the next frame. `picture` is kept for a second and handed to the flow.
 
-        `hits` is None where nobody looked for faces; where flow then loses one, `looks` are taken after all, until one
-        finds it: each gives all that was found so far.
+        `hits` is None where nobody looked for faces; where flow then loses one, `looks` are taken after all at the
+        places where it should be, until one finds it: each gives all that was found so far.
         """
         if cut:
             self._chains.clear()
@@ -130,22 +130,23 @@ class Follower:
             followed = self._follow(self._chains)
             sought = [c for c in self._chains
                       if c.carried and c.strong_hits and self._is_doubtful(c, followed[c.number])]
-            for seen in looks() if looks is not None and sought else ():
+            places = [c.predicted() if (box := followed[c.number]) is None else box for c in sought]
+            for seen in looks(places) if looks is not None and sought else ():
                 hits = seen
-                if all(self._is_among(hits, c, followed[c.number]) for c in sought):
+                if all(self._is_among(hits, place) for place in places):
                     break
         record.looked = hits is not None
         hits = hits or []
         free = self._match(record, hits, [c.predicted() for c in self._chains], self._chains, list(range(len(hits))))
         lost = [c for c in self._chains if c.last_found != source_frame]
         if lost:
-            places = self._follow(lost) if followed is None else followed
-            kept = [(c, b) for c in lost if (b := places[c.number]) is not None]
+            carried = self._follow(lost) if followed is None else followed
+            kept = [(c, b) for c in lost if (b := carried[c.number]) is not None]
             free = self._match(record, hits, [b for _, b in kept], [c for c, _ in kept], free)
             free = self._match_near(record, hits, [c for c in lost if c.last_found != source_frame], free)
             for chain in lost:
                 if chain.last_found != source_frame:
-                    self._carry_on(chain, places[chain.number], record)
+                    self._carry_on(chain, carried[chain.number], record)
         for i in free:
             self._begin(record, hits[i])
         self._chains = [c for c in self._chains if self._lives(c, source_frame)]
@@ -180,10 +181,9 @@ class Follower:
         way = np.subtract(centre_of(followed), chain.found_at)
         return bool(np.hypot(*way) > _FAR_SIZES * size_of(followed))
 
-    def _is_among(self, hits: list[Hit], chain: _Chain, followed: Array | None) -> bool:
-        """Whether a face that was sought is surely one of the hits."""
+    def _is_among(self, hits: list[Hit], place: Array) -> bool:
+        """Whether a face that was sought at a place is surely one of the hits."""
         sure = [hit.box for hit in hits if self._is_strong(hit)]
-        place = chain.predicted() if followed is None else followed
         return bool(sure) and bool(overlaps(place[None], np.array(sure)).max() >= _SAME_PLACE)
 
     def _match(

@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Faces that are known are looked for in small parts of the picture."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from blender_faceblur.core.types import Detection
+from blender_faceblur.core.windows import detect_in_windows, find_windows
+
+SIZE = (960, 544)
+
+
+def find(*places: tuple[float, float, float, float]) -> list[tuple[int, int, int]]:
+    return find_windows([np.array(place) for place in places], SIZE)
+
+
+def test_a_window_lies_round_the_face_and_in_the_picture() -> None:
+    assert find((480, 260, 520, 310)) == [(404, 189, 192)]
+    assert find((480, 260, 560, 360)) == [(360, 150, 320)]
+    assert find((-20, -20, 20, 20), (940, 530, 990, 570)) == [(0, 0, 192), (768, 352, 192)]
+
+
+@pytest.mark.parametrize("places", [
+    (), ((300, 100, 500, 350),), tuple((100 * i, 100, 100 * i + 90, 200) for i in range(3)),
+])
+def test_else_the_whole_picture_is_looked_at(places: tuple[tuple[float, float, float, float], ...]) -> None:
+    assert find(*places) == []
+
+
+def test_what_is_found_lies_in_the_picture() -> None:
+    picture = np.zeros((SIZE[1], SIZE[0], 3), np.uint8)
+    picture[280, 500] = 255
+
+    def detect(image: np.ndarray) -> list[Detection]:
+        (y,), (x,) = np.nonzero(image[..., 0])
+        return [Detection((x - 20, y - 25, x + 20, y + 25), 0.9, "one", ((x, y),))]
+
+    one, = detect_in_windows(detect, picture, [(404, 189, 192)])
+    assert (one.box, one.landmarks) == ((480, 255, 520, 305), ((500, 280),))
+
+
+def test_what_a_window_cuts_off_is_left_out() -> None:
+    def detect(image: np.ndarray) -> list[Detection]:
+        return [Detection((-3.0, 50, 40, 90), 0.9, "one")]
+
+    picture = np.zeros((SIZE[1], SIZE[0], 3), np.uint8)
+    assert detect_in_windows(detect, picture, [(404, 189, 192)]) == []
+    assert len(detect_in_windows(detect, picture, [(0, 189, 192)])) == 1
