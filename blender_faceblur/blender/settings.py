@@ -29,7 +29,8 @@ def _as_preferred(name: str, items: list[tuple[str, str, str]] | None = None) ->
 
 class FACEBLUR_PG_settings(bpy.types.PropertyGroup):
     find_plates: BoolProperty(name="Number Plates", description=(
-        "Look for number plates too, in a second look at each film. Trained with Chinese plates: others may be missed"))
+        "Look for number plates too, in a second look at each film. Trained with Chinese plates: of others large ones "
+        "are mostly found, small ones often missed"))
     people: PointerProperty(type=FACEBLUR_PG_people, name="People", description="Who is seen, and whom to blur")
     list_sort: EnumProperty(name="Sort By", default="TIME", description="In which order the faces are listed", items=[
         ("TIME", "Time", "The first seen first", "SORTTIME", 0), ("DOUBT", "Doubt", "The most doubtful first",

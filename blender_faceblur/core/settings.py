@@ -130,7 +130,8 @@ PLATES = Preset(
     "plates",
     "Number plates, at every third frame; followed in between",
     # Plates of 30 pixels and more are found, at most half as wide as a picture of 640 (see `detectors.lpd_yunet`).
-    (DetectorUse("lpd_yunet", 640, 0.3), DetectorUse("lpd_yunet", 320, 0.3), DetectorUse("lpd_yunet", 1280, 0.4)),
+    (DetectorUse("lpd_yunet", 640, 0.3), DetectorUse("lpd_yunet", 320, 0.3),
+     DetectorUse("lpd_yunet", 1280, 0.4, each_look=2)),
     (),
     strong=0.4,
     most_processes=2,
