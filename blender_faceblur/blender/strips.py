@@ -125,6 +125,10 @@ def align_mask_strip(
     Changes of speed take operators, which are no business of a handler that runs while an editor drags: `with_speed`
     False leaves them for later.
     """
+    for name in _LEFT_OUT:
+        if getattr(mask_strip, name, 0):
+            # Shorter, it would be taken for a slower one.
+            setattr(mask_strip, name, 0)
     if is_out_of_speed(scene, footage, mask_strip):
         if not with_speed:
             return True
@@ -142,7 +146,7 @@ def is_out_of_speed(scene: bpy.types.Scene, footage: bpy.types.Strip, mask_strip
 def _has_several_speeds(footage: bpy.types.Strip) -> bool:
     # Speed keys of a Mask strip cannot be read, so whether it has the same ones is not to be known. And a film whose
     # first or last pictures are left out is shorter without being quicker.
-    left_out = any(getattr(footage, name, 0) for name in ("animation_offset_start", "animation_offset_end"))
+    left_out = any(getattr(footage, name, 0) for name in _LEFT_OUT)
     return left_out or len(getattr(footage, "retiming_keys", ())) > 2
 
 
@@ -153,6 +157,9 @@ def remove_strip(scene: bpy.types.Scene, strip: bpy.types.Strip) -> None:
         if bpy.ops.sequencer.delete() != {"FINISHED"}:
             strip.lock = locked
 
+
+_LEFT_OUT = ("animation_offset_start", "animation_offset_end")
+"""How many of its first and last frames a strip leaves out for good, unlike its ends."""
 
 TIMES = ("frame_start", "frame_offset_start", "frame_offset_end", "use_reverse_frames", "strobe")
 

@@ -77,3 +77,11 @@ def test_pictures_left_out_of_the_film_cover_it_whole(name: str, film: Path, tmp
     setattr(footage, name, 8)
     for frame in (10, 20, 28):
         assert disks.see(disks.render_frame(scene, frame, tmp_path / "seen.png")).disk == 0
+
+
+@pytest.mark.parametrize("name", ["animation_offset_start", "animation_offset_end"])
+def test_frames_left_out_of_the_mask_come_back(name: str, film: Path, tmp_path: Path) -> None:
+    scene, _, mask_strip = _build(film)
+    setattr(mask_strip, name, 8)
+    check_covered(scene, [1, 20, 38], tmp_path)
+    assert guard.check_scene(scene) == []
