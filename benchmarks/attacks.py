@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -10,15 +11,15 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from .obscuring import draw_cover, imitate, to_levels, to_linear
+from .obscuring import SPREAD, draw_cover, imitate, to_levels, to_linear
 from .portraits import FACE_PX, TILE_PX, Picture
 
 _NOISE = 0.01
 """Of the signal's power, for Wiener's filter."""
-_SPREADS = {"mosaic": 0.45, "blur": 0.65, "gaussian": 1.0}
+_SPREADS = {"mosaic": math.hypot(0.45, SPREAD), "blur": 0.65, "gaussian": 1.0}
 """Standard deviations of what one picture does to a point, in blocks: a box has 0.29, B-splines 0.58."""
-_SHOT_SPREADS = {"mosaic": 0.41, "blur": 0.71}
-"""The same of the sum of a shot's frames: two boxes, or a box and B-splines and where they begin."""
+_SHOT_SPREADS = {"mosaic": math.hypot(0.41, SPREAD), "blur": 0.71}
+"""The same of the sum of a shot's frames: two boxes and the bell, or a box and B-splines and where they begin."""
 _STEPS = 4
 """Positions of the moving face within a block, across and down: 16 frames."""
 

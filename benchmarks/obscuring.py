@@ -18,8 +18,16 @@ from .portraits import FACE_HEIGHT, FACE_PX, TILE_PX, Picture, find_middle
 
 Linear = NDArray[np.float32]
 
-COLUMNS, ROWS = 16, 2
-"""Tiles of a sheet. Two rows: an effect takes no face for smaller than an eighth of the picture's height."""
+COLUMNS = 8
+"""Tiles of a sheet, in one row: an effect takes no face for smaller than an eighth of the picture's height."""
+_ROOM = FACE_PX, 2 * FACE_PX, FACE_PX, FACE_PX
+"""Pixels above, below, left and right of a tile into which its rim goes on, so that no cover shows any of another's.
+
+Whole faces, and in all an even number of them: so every grid fits.
+"""
+_PITCH = TILE_PX + _ROOM[2] + _ROOM[3]
+SPREAD = 0.8
+"""Of a mosaic: standard deviation, in blocks, of the bell before the blocks are taken (effects/mosaic.py)."""
 _FOLLOWED = 8
 """Smooth points for each sample of a blur; straight lines between them (effects/blur.py)."""
 
@@ -32,14 +40,14 @@ def render_tiles(tiles: list[Picture], kind: str, samples: float, folder: Path) 
     from blender_faceblur.blender.context import refresh_sequencer
     from blender_faceblur.blender.project import build_project
 
-    size = COLUMNS * TILE_PX, ROWS * TILE_PX
+    size = COLUMNS * _PITCH, TILE_PX + _ROOM[0] + _ROOM[1]
     done: list[Picture] = []
     scene = None
-    for start in range(0, len(tiles), COLUMNS * ROWS):
-        part = tiles[start:start + COLUMNS * ROWS]
+    for start in range(0, len(tiles), COLUMNS):
+        part = tiles[start:start + COLUMNS]
         sheet = np.zeros((size[1], size[0], 3), np.uint8)
         for i, tile in enumerate(part):
-            sheet[_place(i)] = tile
+            sheet[:, i * _PITCH:(i + 1) * _PITCH] = cv2.copyMakeBorder(tile, *_ROOM, cv2.BORDER_REPLICATE)
         path = folder / f"sheet {start}.png"
         cv2.imwrite(str(path), sheet)
         if scene is None:
@@ -59,14 +67,14 @@ def render_tiles(tiles: list[Picture], kind: str, samples: float, folder: Path) 
 
 
 def _place(number: int) -> tuple[slice, slice]:
-    y, x = number // COLUMNS * TILE_PX, number % COLUMNS * TILE_PX
+    y, x = _ROOM[0], number * _PITCH + _ROOM[2]
     return slice(y, y + TILE_PX), slice(x, x + TILE_PX)
 
 
 def _build_document(size: tuple[int, int]) -> TrackDocument:
     """A face in the same place of every tile."""
     tracks = []
-    for i in range(COLUMNS * ROWS):
+    for i in range(COLUMNS):
         y, x = _place(i)
         ellipse = Ellipse(x.start + find_middle()[0], y.start + find_middle()[1], FACE_PX / 2,
                           FACE_HEIGHT * FACE_PX / 2)
@@ -85,6 +93,8 @@ def draw_cover() -> NDArray[np.bool_]:
 def imitate(tile: Linear, kind: str, samples: int) -> Linear:
     """Mosaic or blur over a whole tile in linear light, as Blender computes it (the bench measures how nearly)."""
     count = TILE_PX // FACE_PX * samples
+    if kind == "mosaic":
+        tile = np.asarray(cv2.GaussianBlur(tile, (0, 0), SPREAD * FACE_PX / samples, borderType=cv2.BORDER_REPLICATE))
     grid = cv2.resize(tile, (count, count), interpolation=cv2.INTER_AREA)
     size = TILE_PX, TILE_PX
     if kind == "mosaic":

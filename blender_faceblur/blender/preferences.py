@@ -22,8 +22,8 @@ _PRESETS = [preset for preset in PRESETS if not preset.on_request]
 PRESET_ITEMS = [(preset.name, preset.name.capitalize(), preset.meaning) for preset in _PRESETS]
 EFFECT_ITEMS = [
     ("solid", "Solid", "One colour; nothing of the face remains"),
-    ("mosaic", "Mosaic", "Blocks, each the mean of what it hides. Who has photographs to compare can recognise some"),
-    ("blur", "Blur", "Smooth, drawn from as few samples as the mosaic; stronger than that where faces move"),
+    ("mosaic", "Mosaic", "Soft blocks, as few as you say. Who has photographs to compare can recognise some"),
+    ("blur", "Blur", "Smooth, drawn from as few samples as the mosaic has"),
     ("erase", "Erase", "Filled from what surrounds it; nothing of the face remains"),
     ("gaussian", "Gaussian (weak)", "A soft blur for its look only: it can be sharpened again. Use Blur to protect"),
     ("image", "Image", "A picture of your own over each face, on one colour; nothing of the face remains"),

@@ -77,6 +77,13 @@ def add_reduction(
     return image
 
 
+def add_halving(tree: bpy.types.NodeTree, image: bpy.types.NodeSocket, column: int) -> bpy.types.NodeSocket:
+    """`image` half as wide and high; where its sides are even each pixel is the mean of four."""
+    scaled = nodes.add_node(tree, "CompositorNodeScale", column, Image=image, X=0.5, Y=0.5)
+    extend(scaled)
+    return nodes.add_node(tree, "CompositorNodeExposure", column, Image=scaled.outputs[0]).outputs[0]
+
+
 def extend(node: bpy.types.Node) -> None:
     """Let the picture's rim go on outside, where a scaled picture would mix with nothing."""
     for extension in ("Extension X", "Extension Y"):

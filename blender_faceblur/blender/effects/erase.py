@@ -6,7 +6,7 @@ from __future__ import annotations
 import bpy
 
 from .. import nodes
-from .base import Effect, add_enlargement, add_grid_inputs, add_reduction, extend
+from .base import Effect, add_enlargement, add_grid_inputs, add_halving, add_reduction
 
 _LEVELS = 6
 """From as many samples across a face as were asked for, halved so often: each of the last lies over ten faces."""
@@ -34,9 +34,7 @@ class Erase(Effect):
         column = halvings + 4
         for _ in range(_LEVELS):
             column += 1
-            half = nodes.add_node(tree, "CompositorNodeScale", column, Image=levels[-1], X=0.5, Y=0.5)
-            extend(half)
-            levels.append(nodes.add_node(tree, "CompositorNodeExposure", column, Image=half.outputs[0]).outputs[0])
+            levels.append(add_halving(tree, levels[-1], column))
         column += 1
         straight = nodes.add_node(tree, "CompositorNodePremulKey", column, Image=levels[-1])
         straight.inputs["Type"].default_value = "To Straight"

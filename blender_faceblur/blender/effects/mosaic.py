@@ -1,12 +1,26 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Mosaic: a mosaic of blocks, each the mean of what it hides."""
+"""Mosaic: blocks, each the mean of what it hides and of what is around it."""
 
 from __future__ import annotations
 
 import bpy
 
 from .. import nodes
-from .base import Effect, add_enlargement, add_grid_inputs, add_reduction
+from .base import Effect, add_enlargement, add_grid_inputs, add_halving, add_reduction
+
+SPREAD = 0.8
+"""Standard deviation, in blocks, of the bell that the picture is blurred with before its blocks are taken.
+
+Nothing is left then that is finer than two blocks, so that all places of the grid tell the same: of plain means each
+tells something else, and the frames of a face that moves under the grid show it again when they are laid over each
+other (docs/strength.md).
+"""
+
+_FINER = 2
+"""Where it is blurred there are 2**_FINER points to each block."""
+
+_RADIUS = 3.0
+"""Of Blender's kernel, in standard deviations."""
 
 
 class Mosaic(Effect):
@@ -17,6 +31,13 @@ class Mosaic(Effect):
         add_grid_inputs(tree)
         nodes.add_output(tree, "Image", "Color")
         source = nodes.add_node(tree, "NodeGroupInput", 0)
-        samples = add_reduction(tree, source, halvings)
-        result = nodes.add_node(tree, "NodeGroupOutput", halvings + 4)
+        finer = min(_FINER, halvings)
+        fine = add_reduction(tree, source, halvings, finer=finer)
+        blurred = nodes.add_node(tree, "CompositorNodeBlur", halvings + 4, Image=fine)
+        blurred.inputs["Type"].default_value = "Gaussian"
+        blurred.inputs["Size"].default_value = (_RADIUS * SPREAD * 2**finer,) * 2
+        samples = blurred.outputs[0]
+        for step in range(finer):
+            samples = add_halving(tree, samples, halvings + 5 + step)
+        result = nodes.add_node(tree, "NodeGroupOutput", halvings + finer + 8)
         nodes.put(tree, result.inputs["Image"], add_enlargement(tree, source.outputs["Image"], samples, "Nearest"))
