@@ -95,6 +95,10 @@ def cut_mask_strip(scene: Any, strip: Any) -> None:
     _find_mask_strip(strip).frame_final_duration = 6
 
 
+def leave_out_frames(scene: Any, strip: Any) -> None:
+    _find_mask_strip(strip).animation_offset_end = 10
+
+
 def shorten_mask(scene: Any, strip: Any) -> None:
     _find_mask_strip(strip).mask.frame_end = 4
     _find_mask_strip(strip).mask.update_tag()
@@ -178,6 +182,7 @@ FAULTS = [
           "It shows another file than the one that was analysed.", repaired=False),
     Fault("footage moved without its Mask strip", move_alone, COVERED, FACE, NOTHING),
     Fault("Mask strip cut short", cut_mask_strip, COVERED, COVERED, NOTHING),
+    Fault("Mask strip without its last frames (*animation offset*)", leave_out_frames, COVERED, COVERED, NOTHING),
     Fault("mask shorter than the film", shorten_mask, COVERED, COVERED, NOTHING),
     Fault("Mask strip deleted", delete_mask_strip, WHOLE, WHOLE, "Its mask is lost: the whole picture is covered."),
     Fault("layer \"Picture\" hidden in render", hide_picture_layer, WHOLE, WHOLE,
