@@ -67,16 +67,16 @@ def rate_view(
     `side_px` is the face's width in pixels of the source; `detail` is what `worker.embedding.find_detail` measures.
     Landmarks as in `Detection`.
     """
-    right, left, nose, right_mouth, left_mouth = (np.array(point, float) for point in landmarks)
-    eyes, mouth = (right + left) / 2, (right_mouth + left_mouth) / 2
-    tall = float(np.hypot(*(mouth - eyes)))
-    wide = float(np.hypot(*(left - right)))
+    (rx, ry), (lx, ly), (nx, ny), right_mouth, left_mouth = landmarks
+    eyes = (rx + lx) / 2, (ry + ly) / 2
+    mouth = (right_mouth[0] + left_mouth[0]) / 2, (right_mouth[1] + left_mouth[1]) / 2
+    tall, wide = math.dist(mouth, eyes), math.dist((lx, ly), (rx, ry))
     if tall < 1e-6 or wide < 1e-6:
         return 0.0
     # In a face from the front the nose lies between the eyes, which are about as far apart as from the mouth.
-    aside = abs(float(np.dot(nose - eyes, (left - right) / wide))) / (wide / 2)
-    front = float(np.clip(1.3 - aside, 0, 1)) * float(np.clip(wide / tall / 0.75, 0, 1))
-    return float(min(1.0, side_px / 40) * min(1.0, max(confidence, 0.0)) * front * np.clip(detail / 0.45, 0, 1))
+    aside = abs((nx - eyes[0]) * (lx - rx) + (ny - eyes[1]) * (ly - ry)) / wide / (wide / 2)
+    front = min(max(1.3 - aside, 0.0), 1.0) * min(wide / tall / 0.75, 1.0)
+    return min(1.0, side_px / 40) * min(1.0, max(confidence, 0.0)) * front * min(max(detail / 0.45, 0.0), 1.0)
 
 
 def find_clarity(vector: Vector) -> float:

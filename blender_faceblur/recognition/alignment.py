@@ -44,7 +44,8 @@ def cut_aligned(image: NDArray[np.uint8], landmarks: Points, template: Points, s
     scale = float(np.hypot(matrix[0, 0], matrix[1, 0]))
     # Only what surrounds the face is worked on, however large the picture is.
     middle = np.linalg.inv(matrix[:, :2]) @ ((side / 2, side / 2) - matrix[:, 2])
-    reach = side / scale
+    # Half of the turned square's diagonal, and a little for sampling.
+    reach = 0.75 * side / scale
     height, width = image.shape[:2]
     left, top = (int(np.clip(np.floor(at - reach), 0, most - 1)) for at, most in zip(middle, (width, height),
                                                                                      strict=True))
