@@ -21,6 +21,8 @@ from . import nodes
 from .effects import find_effect
 
 PICTURE_SPACE = "Face Blur Picture Space"
+SIGNATURE = "faceblur_signature"
+"""Custom property of a group that may not be changed by hand: what `nodes.sign` said of it when it was made."""
 INVERSE = "Face Blur Inverse"
 MARK = "faceblur"
 """Custom property on the data-blocks that we made."""
@@ -308,4 +310,5 @@ def ensure_picture_space() -> bpy.types.NodeTree:
     chosen.inputs["Off"].default_value = (0.0, 0.0, 0.0, 1.0)
     result = nodes.add_node(tree, "NodeGroupOutput", 10)
     nodes.put(tree, result.inputs["Shown"], chosen.outputs[0])
+    tree[SIGNATURE] = nodes.sign(tree)
     return tree

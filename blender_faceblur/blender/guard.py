@@ -28,7 +28,7 @@ from ..core.review import count_left
 from ..core.types import FaceBlurError
 from ..progress import count
 from ..sources import find_fingerprint
-from .compositing import MARK, PICTURE_SPACE, EffectSettings
+from .compositing import MARK, PICTURE_SPACE, SIGNATURE, EffectSettings
 from .cover import (
     LEFT_BARE,
     MUST_BE_COVERED,
@@ -45,6 +45,7 @@ from .curves import find_curves
 from .disturbances import find_disturbances
 from .footage import KINDS, Footage, find_footage, find_shown
 from .masks import read_document
+from .nodes import sign
 from .preferences import find_preferences
 from .review import find_span
 from .running import STATE
@@ -335,6 +336,8 @@ def _find_broken_part(group: bpy.types.NodeTree) -> str:
         return f"'{group.name}' has lost a group that it calls."
     if _hands_on(group):
         return f"'{group.name}' hands on what it gets."
+    if SIGNATURE in group and group[SIGNATURE] != sign(group):
+        return f"'{group.name}', which lays the mask over the picture, was changed."
     return next((text for text in map(_find_broken_part, _list_groups(group)) if text), "")
 
 

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -44,6 +46,19 @@ def put(tree: bpy.types.NodeTree, target: bpy.types.NodeSocket, value: object) -
         tree.links.new(value, target)
     else:
         target.default_value = value
+
+
+def sign(tree: bpy.types.NodeTree) -> str:
+    """A digest of what a group computes: all links, and its Math nodes' operations and numbers.
+
+    Other nodes' settings and the names of sockets are left out: a newer Blender changes some when it opens the file.
+    """
+    maths = [(node.name, node.operation, [0.0 if socket.is_linked else round(socket.default_value, 5)
+                                          for socket in node.inputs])
+             for node in tree.nodes if node.bl_idname == "ShaderNodeMath"]
+    links = [(link.from_node.name, list(link.from_node.outputs).index(link.from_socket),
+              link.to_node.name, list(link.to_node.inputs).index(link.to_socket)) for link in tree.links]
+    return hashlib.sha256(json.dumps([sorted(maths), sorted(links)]).encode()).hexdigest()
 
 
 def make_maths(tree: bpy.types.NodeTree, column: int) -> Callable[..., bpy.types.NodeSocket]:

@@ -72,6 +72,14 @@ def _mute_inner_nodes(scene: Any, strip: Any) -> None:
         node.mute = node.bl_idname == "ShaderNodeMath"
 
 
+def _change_inner_number(scene: Any, strip: Any) -> None:
+    nodes = bpy.data.node_groups["Face Blur Picture Space"].nodes
+    # The direction that the mask is moved back in.
+    turned = next(node for node in nodes if node.bl_idname == "ShaderNodeMath" and node.operation == "MULTIPLY"
+                  and not node.inputs[1].is_linked and node.inputs[1].default_value == -1.0)
+    turned.inputs[1].default_value = 40.0
+
+
 def _shift(scene: Any, strip: Any) -> None:
     find_modifier(strip).input_mask_strip.transform.offset_x = 90
 
@@ -93,14 +101,15 @@ BREAKS: list[tuple[Callable[[Any, Any], None], bool]] = [
     (_unlink, True),
     (_mute_node, True),
     (_mute_inner_nodes, True),
+    (_change_inner_number, True),
     (lambda scene, strip: find_modifier(strip).node_group.nodes.new("CompositorNodeViewer"), True),
     (lambda scene, strip: setattr(find_modifier(strip), "input_mask_type", "ID"), True),
     (_shift, True),
     (_shift_animated, False),
     (_replace_file, False),
 ]
-NAMES = ["mute animated", "group unlinked", "node muted", "inner nodes muted", "viewer", "mask by id", "mask shifted",
-         "mask shift animated", "file replaced"]
+NAMES = ["mute animated", "group unlinked", "node muted", "inner nodes muted", "inner number", "viewer", "mask by id",
+         "mask shifted", "mask shift animated", "file replaced"]
 
 
 @pytest.mark.parametrize(("break_it", "repaired"), BREAKS, ids=NAMES)
