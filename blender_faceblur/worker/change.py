@@ -23,10 +23,6 @@ alike. Of one face a third of a second apart 5 to 10 % are in quiet films, half 
 
 _BACK_S = 0.3
 
-_SAME, _MOST_KNOWN = 0.9, 12
-"""Correlation from which two aligned pictures are taken for the same face. Of 33 153 pairs of different people's
-portraits 2 reach it, 4 where they are 16 pixels wide, 59 where they are 24 wide and blurred by a twentieth."""
-
 Small = NDArray[np.uint8]
 
 
@@ -46,29 +42,6 @@ class Change:
             self._seen.clear()
         self._seen.append((frame, face))
         return changed
-
-
-class Known:
-    """What one face looked like when it was embedded, and the vectors that this gave."""
-
-    def __init__(self) -> None:
-        self._middles: deque[NDArray[np.float32]] = deque(maxlen=_MOST_KNOWN)
-        self._vectors: deque[NDArray[np.float32]] = deque(maxlen=_MOST_KNOWN)
-
-    def add(self, face: Small, vector: NDArray[np.float32]) -> None:
-        """Remember an aligned face (SIDE x SIDE, grey) and its vector; the oldest is forgotten."""
-        self._middles.append(_level(face[_MIDDLE].reshape(1, -1))[0])
-        self._vectors.append(vector)
-
-    def find(self, face: Small) -> NDArray[np.float32] | None:
-        """The vector of the picture that an aligned face is nearly the same as, if there is one."""
-        if not self._middles:
-            return None
-        near = face[_SHIFT - 1:1 - _SHIFT, _SHIFT - 1:1 - _SHIFT]
-        places = sliding_window_view(near, (SIDE - 2 * _SHIFT,) * 2).reshape(9, -1)
-        alike = (np.stack(self._middles) @ _level(places).T).max(axis=1)
-        best = int(np.argmax(alike))
-        return self._vectors[best] if alike[best] >= _SAME else None
 
 
 def _are_alike(one: Small, other: Small) -> bool:

@@ -36,8 +36,9 @@ class WorkerProcess:
                 # order, so that what an extension brings is not hidden by what another Python has of that name.
                 [python or sys.executable, "-I", "-S", "-B", str(script)],
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, creationflags=hidden,
-                # OpenCV warns of pictures that are damaged; what the user must know is said in our own words.
-                env={**os.environ, "OPENCV_LOG_LEVEL": "SILENT"},
+                # OpenCV warns of pictures that are damaged; what the user must know is said in our own words. NumPy's
+                # threads keep a core busy with waiting, for products that are too small for them.
+                env={**os.environ, "OPENCV_LOG_LEVEL": "SILENT", "OPENBLAS_NUM_THREADS": "1"},
             )
         except OSError as error:
             raise FaceBlurError(f"The analysis process cannot be started: {error}") from error

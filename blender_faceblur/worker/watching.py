@@ -14,14 +14,14 @@ from numpy.typing import NDArray
 
 from ..core.analysis import Detector
 from ..core.geometry import centre_of, size_of
-from ..core.likeness import GOOD, RECOGNIZER, USABLE, find_clarity, rate_view
+from ..core.likeness import RECOGNIZER, USABLE, find_clarity, rate_view
 from ..core.settings import DetectorUse
 from ..core.types import Box, Detection
 from ..detectors import find_detector
 from ..paths import find_model
 from ..recognition import Recognizer, find_recognizer
 from ..recognition.alignment import find_similarity
-from .change import SIDE, Change, Known
+from .change import SIDE, Change
 from .embedding import find_detail
 from .protocol import FaceSeen
 
@@ -33,9 +33,6 @@ _SOON_S, _OFTEN_S, _SELDOM_S = 1.2, 0.2, 1.0
 _LEAST_CONFIDENCE = 0.4
 _BETTER = 1.1
 _LOST_S = 0.5
-_WELL_KNOWN = 5
-"""From so many looks on that were embedded, one that is nearly the same picture as one of them need not be."""
-
 _SAME_SIZES, _SAME_RATIO = 0.7, 1.6
 _THIN_PX = 40
 
@@ -52,8 +49,6 @@ class _Face:
     best: FaceSeen | None = None
     quality: float = 0.0
     aligned: Picture | None = field(default=None, repr=False)
-    known: Known = field(default_factory=Known, repr=False)
-    embedded: int = 0
     due: int | None = None
     """When it is to be looked at out of turn, since it has changed."""
 
@@ -168,25 +163,10 @@ class Watch:
     def _close(self, face: _Face) -> None:
         """Tell the best look since the last, if there was any."""
         if face.best is not None and face.aligned is not None:
-            vector = self._embed(face, face.aligned)
+            vector = self._recognizer.embed(face.aligned)
             quality = round(face.best.quality * find_clarity(vector), 3)
             self._tell(FaceSeen(face.best.frame, face.best.box, quality, [round(float(v), 5) for v in vector]))
         face.told, face.best, face.quality, face.aligned = self._frame, None, 0.0, None
-
-
-    def _embed(self, face: _Face, aligned: Picture) -> NDArray[np.float32]:
-        """A face's vector; where it is well known or seen badly, that of an earlier look at the same picture."""
-        import cv2
-
-        small = cv2.resize(np.ascontiguousarray(aligned[..., 1]), (SIDE, SIDE), interpolation=cv2.INTER_AREA)
-        known = face.known.find(np.asarray(small, np.uint8))
-        # Until there is evidence enough, each look that counts is embedded by itself.
-        if known is not None and (face.embedded >= _WELL_KNOWN or face.quality < GOOD):
-            return known
-        vector = self._recognizer.embed(aligned)
-        face.known.add(np.asarray(small, np.uint8), vector)
-        face.embedded += 1
-        return vector
 
 
 class _Watched:

@@ -13,7 +13,7 @@ from blender_faceblur.core.document import read_document
 from blender_faceblur.core.likeness import View
 from blender_faceblur.core.people import Mode, People, Person, decide_tracks
 from blender_faceblur.recognising import collect_views
-from blender_faceblur.worker.change import SIDE, Change, Known
+from blender_faceblur.worker.change import SIDE, Change
 from blender_faceblur.worker.client import build_embed_request, run_job
 from blender_faceblur.worker.protocol import FaceView, Message
 
@@ -43,19 +43,6 @@ def test_another_face_is_a_change_and_light_or_a_small_shift_is_none() -> None:
 def test_a_face_that_changes_slowly_does_not_change() -> None:
     change, one, other = Change(24.0), draw(1).astype(float), draw(2).astype(float)
     assert not any(change.see(n, ((1 - n / 240) * one + n / 240 * other).astype(np.uint8)) for n in range(240))
-
-
-def test_nearly_the_same_picture_has_a_known_vector_and_another_has_none() -> None:
-    faces, known = [draw(seed) for seed in range(20)], Known()
-    assert known.find(faces[0]) is None
-    for number, face in enumerate(faces):
-        known.add(face, np.full(128, number, np.float32))
-    found = known.find((np.roll(faces[15], 1, axis=0) * 0.8 + 10).astype(np.uint8))
-    assert found is not None and found[0] == 15
-    assert known.find(draw(99)) is None
-    assert known.find(faces[0]) is None, "the oldest are forgotten"
-    mixed = (0.6 * faces[15].astype(float) + 0.4 * draw(99)).astype(np.uint8)
-    assert known.find(mixed) is None, "half of another face is another picture"
 
 
 @pytest.fixture(scope="module")
