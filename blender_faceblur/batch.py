@@ -329,7 +329,8 @@ def _blur(job: Job, info: SourceInfo, container: Container | None, settings: Set
     verification: Verification | None = None
     for text in (*document.source.warnings, *document.notes):
         warn(text)
-    outcome.faces, outcome.doubts, outcome.frames = len(document.tracks), len(document.doubts), info.frame_count
+    _count_found(outcome, document)
+    outcome.frames = info.frame_count
     # In a path Blender takes '#' for digits of the frame number.
     plain = folder if "#" in str(part.resolve()) else part
     pictures = plain / ("pictures.mkv" if container else f"picture{job.output.suffix.lower()}")
@@ -429,7 +430,8 @@ def verify_one(job: Job, tracks: Path, settings: Settings, reporter: Reporter, o
         _claim(job.report, job.source, {place.resolve(): place for place in (job.output, tracks)})
     verification = _verify(job, job.output, tracks, settings, reporter, outcome, reporter.warn, run_verification)
     outcome.status, outcome.output = "done", job.output
-    outcome.faces, outcome.doubts, outcome.frames = len(document.tracks), len(document.doubts), verification.frames
+    _count_found(outcome, document)
+    outcome.frames = verification.frames
     _report(job, job.output, document, {"effect": settings.effect or "not told"}, verification, outcome)
 
 
@@ -442,6 +444,11 @@ def _verify_finished(job: Job, settings: Settings, reporter: Reporter, folder: P
         if settings.verify_every else None
     _report(job, job.output, document, _tell_settings(settings), verification, outcome)
     shutil.rmtree(_find_unfinished(job.source), ignore_errors=True)
+
+
+def _count_found(outcome: Outcome, document: TrackDocument) -> None:
+    outcome.faces = sum(track.kind == "face" for track in document.tracks)
+    outcome.regions, outcome.doubts = len(document.tracks) - outcome.faces, len(document.doubts)
 
 
 def _take_kept(document: TrackDocument) -> TrackDocument:

@@ -24,6 +24,7 @@ class Outcome:
     output: Path | None = None
     reason: str = ""
     faces: int = 0
+    regions: int = 0
     doubts: int = 0
     frames: int = 0
     seconds: float = 0.0
@@ -113,10 +114,11 @@ class LineReporter(Reporter):
         counts = {status: sum(outcome.status == status for outcome in outcomes)
                   for status in ("done", "skipped", "failed")}
         if len(outcomes) > 1:
-            faces = sum(outcome.faces for outcome in outcomes)
+            covered = count_covered(
+                sum(outcome.faces for outcome in outcomes), sum(outcome.regions for outcome in outcomes))
             doubts = sum(outcome.doubts for outcome in outcomes)
             self._print(f"{counts['done']} done, {counts['skipped']} skipped, {counts['failed']} failed; "
-                        f"{faces} faces covered, {doubts} doubts.")
+                        f"{covered}, {count(doubts, 'doubt')}.")
             for outcome in outcomes:
                 if outcome.status == "failed":
                     self._print(f"  FAILED {outcome.source}: {outcome.reason}")
@@ -165,8 +167,8 @@ class JsonReporter(Reporter):
     def finish(self, outcome: Outcome) -> None:
         self._send("finish", source=str(outcome.source), status=outcome.status, reason=outcome.reason,
                    output=str(outcome.output) if outcome.output else None, faces=outcome.faces,
-                   doubts=outcome.doubts, frames=outcome.frames, seconds=round(outcome.seconds, 2),
-                   verified=outcome.verified, findings=outcome.findings)
+                   regions=outcome.regions, doubts=outcome.doubts, frames=outcome.frames,
+                   seconds=round(outcome.seconds, 2), verified=outcome.verified, findings=outcome.findings)
 
     def summarize(self, outcomes: list[Outcome]) -> None:
         self._send("summary", **{status: sum(outcome.status == status for outcome in outcomes)
@@ -194,8 +196,13 @@ def describe_progress(stage: str, done: int, total: int, rate: float, left_s: fl
 
 def describe_faces(outcome: Outcome) -> str:
     """How many faces were covered and how many places were too doubtful for it."""
-    faces = f"{count(outcome.faces, 'face')} covered"
-    return faces + (f", {count(outcome.doubts, 'doubt')} to look at" if outcome.doubts else "")
+    doubts = f", {count(outcome.doubts, 'doubt')} to look at" if outcome.doubts else ""
+    return count_covered(outcome.faces, outcome.regions) + doubts
+
+
+def count_covered(faces: int, regions: int) -> str:
+    """What was covered; regions (number plates, what was drawn) are named where there are any."""
+    return count(faces, "face") + (f" and {count(regions, 'region')}" if regions else "") + " covered"
 
 
 def count(number: int, word: str) -> str:

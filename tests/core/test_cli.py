@@ -41,7 +41,7 @@ def test_json_lines(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_reporters() -> None:
-    outcomes = [Outcome(Path("a.mp4"), "done", Path("b.mp4"), faces=2, doubts=1),
+    outcomes = [Outcome(Path("a.mp4"), "done", Path("b.mp4"), faces=2, regions=1, doubts=1),
                 Outcome(Path("c.mp4"), "failed", reason="no film")]
     text = io.StringIO()
     reporter = LineReporter(text)
@@ -50,7 +50,7 @@ def test_reporters() -> None:
     for outcome in outcomes:
         reporter.finish(outcome)
     reporter.summarize(outcomes)
-    assert "2 faces covered, 1 doubt to look at -> b.mp4" in text.getvalue()
+    assert "2 faces and 1 region covered, 1 doubt to look at -> b.mp4" in text.getvalue()
     assert "FAILED c.mp4: no film" in text.getvalue()
     quiet = io.StringIO()
     Reporter(quiet).finish(outcomes[0])

@@ -9,7 +9,7 @@ import bpy
 from bpy.props import BoolProperty
 
 from ...core.types import FaceBlurError
-from ...progress import count
+from ...progress import count, count_covered
 from .. import thumbnails
 from ..context import find_sequencer_scene, refresh_shown_sequencers
 from ..detection import Found, cover_found, detect
@@ -60,8 +60,9 @@ class FACEBLUR_OT_detect(JobOperator, bpy.types.Operator):
         documents = [found.document for found in result if found.document is not None]
         if not documents:
             return "", problems
-        faces, doubts = sum(len(d.tracks) for d in documents), sum(len(d.doubts) for d in documents)
-        return f"{count(faces, 'face')} covered, {count(doubts, 'doubtful place')} to look at", problems
+        kinds = [track.kind for document in documents for track in document.tracks]
+        covered = count_covered(kinds.count("face"), len(kinds) - kinds.count("face"))
+        return f"{covered}, {count(sum(len(d.doubts) for d in documents), 'doubtful place')} to look at", problems
 
 
 class FACEBLUR_OT_cancel(bpy.types.Operator):
