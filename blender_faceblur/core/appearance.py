@@ -17,8 +17,8 @@ _LEAST_PX = 3
 LENGTH = len(_PARTS) * _PART_LENGTH
 
 _ALIKE = 0.97
-"""Where the light stays, 94 % of the same person's looks within 0.8 to 3.5 s are as alike, and 30 % of different
-people's (7 clips). Where it changes much neither says anything, and a face that comes back may become a new track."""
+"""94 % of 1080 pairs of one person's looks 0.8 to 3.5 s apart are as alike, and 26 % of 1020 pairs of two people's (7
+clips in which the light stays). Where it changes much, a face that comes back may become a new track."""
 
 
 def describe(picture: NDArray[np.uint8], box: Array) -> bytes:
