@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Look for known faces in small parts of a picture."""
+"""Look at parts of a picture: small ones round known faces, and what was found in any part placed in the whole."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .geometry import Array, centre_of
-from .types import Detection
+from .types import Box, Detection
 
 _SIDES = (192, 320)
 """Of the windows, in pixels: multiples of what all detectors need. Few, since each size costs memory."""
@@ -43,15 +43,24 @@ def detect_in_windows(
     windows: Sequence[tuple[int, int, int]],
 ) -> list[Detection]:
     """What a detector finds in the windows of a picture, in the picture's pixels; without what a window cuts off."""
-    height, width = picture.shape[:2]
+    size = picture.shape[1], picture.shape[0]
     found = []
     for left, top, side in windows:
-        for one in detect(picture[top:top + side, left:left + side]):
-            x1, y1, x2, y2 = one.box
-            whole = (
-                (x1 > 0 or left == 0) and (y1 > 0 or top == 0)
-                and (x2 < side or left + side == width) and (y2 < side or top + side == height))
-            if whole:
-                marks = one.landmarks and tuple((x + left, y + top) for x, y in one.landmarks)
-                found.append(replace(one, box=(x1 + left, y1 + top, x2 + left, y2 + top), landmarks=marks))
+        right, bottom = left + side, top + side
+        placed = [place_back(one, left, top) for one in detect(picture[top:bottom, left:right])]
+        found += [one for one in placed if not is_cut(one.box, (left, top, right, bottom), size)]
     return found
+
+
+def place_back(found: Detection, left: int, top: int, enlarged: int = 1) -> Detection:
+    """What was found in a part of a picture, shown enlarged, where it lies in the picture."""
+    x1, y1, x2, y2 = (value / enlarged for value in found.box)
+    marks = found.landmarks and tuple((x / enlarged + left, y / enlarged + top) for x, y in found.landmarks)
+    return replace(found, box=(x1 + left, y1 + top, x2 + left, y2 + top), landmarks=marks)
+
+
+def is_cut(box: Box, part: tuple[int, int, int, int], size: tuple[int, int], near_px: int = 0) -> bool:
+    """Whether a box ends at an edge of the part of a picture, or so near to it, that is not the picture's own edge."""
+    return ((part[0] > 0 and box[0] <= part[0] + near_px) or (part[1] > 0 and box[1] <= part[1] + near_px)
+            or (part[2] < size[0] and box[2] >= part[2] - near_px)
+            or (part[3] < size[1] and box[3] >= part[3] - near_px))

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from ..core.analysis import detector_size
 from ..core.geometry import size_of
 from ..core.settings import DetectorUse
-from ..core.types import Box, Detection
+from ..core.types import Detection
+from ..core.windows import is_cut, place_back
 from .base import FaceDetector, keep_best
 
 _OVERLAP = 0.4
@@ -86,8 +87,9 @@ def _look(picture: NDArray[np.uint8], look: Look) -> Iterator[Detection]:
             part = np.asarray(cv2.resize(picture[top:bottom, left:right], size, interpolation=cv2.INTER_LINEAR))
             for turn in look.turns:
                 for d in _turned(part, look.detector, turn):
-                    placed = _place(d, look.tiles, left, top)
-                    if not _is_cut(placed.box, (left, top, right, bottom), (width, height)):
+                    placed = place_back(d, left, top, look.tiles)
+                    # The neighbouring part shows that face whole.
+                    if not is_cut(placed.box, (left, top, right, bottom), (width, height), _NEAR_EDGE_PX):
                         yield placed
 
 
@@ -96,19 +98,6 @@ def split_side(length: int, parts: int) -> list[tuple[int, int]]:
     share = length / parts
     return [(max(0, math.floor(i * share - _SHARED * share)), min(length, math.ceil((i + 1) * share + _SHARED * share)))
             for i in range(parts)]
-
-
-def _is_cut(box: Box, part: tuple[int, int, int, int], size: tuple[int, int]) -> bool:
-    """Whether the box ends at an edge of the part that is not the picture's: its neighbour sees that face whole."""
-    return ((part[0] > 0 and box[0] <= part[0] + _NEAR_EDGE_PX) or (part[1] > 0 and box[1] <= part[1] + _NEAR_EDGE_PX)
-            or (part[2] < size[0] and box[2] >= part[2] - _NEAR_EDGE_PX)
-            or (part[3] < size[1] and box[3] >= part[3] - _NEAR_EDGE_PX))
-
-
-def _place(d: Detection, enlarged: int, left: int, top: int) -> Detection:
-    x1, y1, x2, y2 = (value / enlarged for value in d.box)
-    marks = None if d.landmarks is None else tuple((x / enlarged + left, y / enlarged + top) for x, y in d.landmarks)
-    return Detection((x1 + left, y1 + top, x2 + left, y2 + top), d.confidence, d.detector, marks)
 
 
 def _turned(picture: NDArray[np.uint8], detector: FaceDetector, turn_deg: int) -> list[Detection]:
