@@ -225,7 +225,8 @@ def build_document(
     window = max(3, round(_GRADUAL_S * rate))
     shots = find_shots(source.frame_count, drop_hasty(table.cuts, rate), sorted(table.mixing), window)
     linked = link_tracks(
-        table, source.frame_count, (source.width, source.height), rate, preset.strong, preset.cover_doubts)
+        table, source.frame_count, (source.width, source.height), rate, preset.strong, preset.cover_doubts,
+        several=len({model.name for model in models}) > 1)
     whole = (0.0, 0.0, float(source.width), float(source.height))
     gradual = [
         Doubt(max(0, shot.start - window), min(source.frame_count, shot.start + window), whole, 0.0,

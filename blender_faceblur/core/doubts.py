@@ -39,7 +39,7 @@ def find_doubts(
     """The doubtful places of a covered track; `path` is what it was made of.
 
     `cuts`: first frames of shots, sorted. `looked`: the frames that several detectors looked at, sorted; empty where
-    they never agreed about anything.
+    there was only one.
     """
     def tell(samples: list[Sample], reason: str) -> Doubt:
         return tell_samples(track.name, samples, reason)

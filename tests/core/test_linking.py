@@ -23,13 +23,13 @@ def make_row(chain: int, box: tuple[float, float, float, float], confidence: flo
 
 def link(
     rows: dict[int, list[Row]], count: int, cuts: tuple[int, ...] = (), cover_doubts: bool = False,
-    joins: dict[int, list[tuple[int, int]]] | None = None,
+    joins: dict[int, list[tuple[int, int]]] | None = None, several: bool = True,
 ) -> Linked:
     table = RowTable([Segment(0, count)])
     for frame in range(count):
         table.add(0, FrameRecord(frame, frame in cuts, False, rows.get(frame, []), (joins or {}).get(frame, [])))
     assert table.missing() == 0
-    return link_tracks(table, count, SIZE, RATE, 0.5, cover_doubts)
+    return link_tracks(table, count, SIZE, RATE, 0.5, cover_doubts, several)
 
 
 def test_a_track_is_held_at_both_ends() -> None:
@@ -179,7 +179,7 @@ def test_chains_of_neighbouring_segments_are_joined() -> None:
     for frame in range(30, 100):
         table.add(1, FrameRecord(frame, False, False, [make_row(0, (601 + frame, 300, 651 + frame, 365))]))
     assert table.missing() == 0
-    linked = link_tracks(table, 100, SIZE, RATE, 0.5, False)
+    linked = link_tracks(table, 100, SIZE, RATE, 0.5, False, True)
     assert len(linked.tracks) == 1
     assert linked.tracks[0].spans() == [(0, 100)]
 
@@ -191,7 +191,7 @@ def test_what_only_the_neighbour_saw_is_kept_where_it_owns() -> None:
         table.add(0, FrameRecord(frame, False, False, rows))
     for frame in range(30, 100):
         table.add(1, FrameRecord(frame, False, False, []))
-    assert not link_tracks(table, 100, SIZE, RATE, 0.5, False).tracks
+    assert not link_tracks(table, 100, SIZE, RATE, 0.5, False, True).tracks
 
 
 def test_frames_must_come_in_order_and_all() -> None:
@@ -230,8 +230,7 @@ def test_fast_motion_is_told() -> None:
 
 def test_a_large_face_that_one_detector_of_several_finds_is_told() -> None:
     rows = {f: [make_row(0, (100, 100, 350, 400))] for f in range(30)}
-    assert list_reasons(link(rows, 30)) == []
-    rows = {f: [*row, make_row(1, (800, 100, 850, 165), voices=2)] for f, row in rows.items()}
+    assert list_reasons(link(rows, 30, several=False)) == []
     assert list_reasons(link(rows, 30)) == [("Face 01", ONE_VOICE)]
 
 
@@ -259,3 +258,23 @@ def test_tiny_faces_get_a_margin_where_doubts_are_covered() -> None:
     (plain,), (sure,) = (link(rows, 20, cover_doubts=doubts).tracks for doubts in (False, True))
     wider = [b.ellipse.rx - a.ellipse.rx for a, b in zip(plain.samples, sure.samples, strict=True)]
     assert all(1 <= w < 2.5 for w in wider)
+
+
+@pytest.mark.parametrize("every, height, confidence, voices, several, covered", [
+    (3, 100, 0.7, 1, True, False),
+    (3, 100, 0.7, 1, False, True),
+    (2, 100, 0.7, 1, True, True),
+    (3, 30, 0.7, 1, True, True),
+    (3, 100, 0.7, 2, True, True),
+    (3, 100, 0.9, 1, True, True),
+])
+def test_what_one_of_several_detectors_seldom_finds_is_no_face(
+    every: int, height: int, confidence: float, voices: int, several: bool, covered: bool
+) -> None:
+    rows = {f: [make_row(0, (600, 300, 600 + 0.8 * height, 300 + height), confidence,
+                         (voices if f == 30 else 1) if f % every == 0 else 0)] for f in range(61)}
+    linked = link(rows, 61, several=several)
+    assert [len(linked.tracks), len(linked.aside)] == [covered, not covered]
+    if not covered:
+        assert linked.aside[0].aside == "found by one detector only, in 21 of 61 frames that all looked at"
+        assert linked.doubts[0].track == "Perhaps 01"

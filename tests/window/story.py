@@ -142,6 +142,7 @@ class Story:
         hand.wait("the mode Mask", lambda s: any(a["view"] == "MASK" for a in s["areas"]), 5)
         hand.click(*MASK_MENU)
         time.sleep(0.8)
+        hand.look()
         hand.press("Down", "Return")
         hand.wait("the mask in the Image editor", lambda s: any(a["mask"] for a in s["areas"]), 5)
         hand.move(350, 300)
@@ -241,6 +242,8 @@ class Story:
         """From the menu of a button: the person in that place, 0 for a new one."""
         self.click(button)
         time.sleep(0.6)
+        # On a busy machine the menu opens later.
+        self.hand.look()
         self.hand.press(*["Down"] * (number + 1), "Return")
 
     def point_at_timeline(self) -> None:
