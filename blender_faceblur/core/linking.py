@@ -26,10 +26,12 @@ _HIDDEN_S, _HIDDEN_SIZES, _HIDDEN_RATIO = 3.0, 0.6, 1.4
 """For how long a face may be hidden, how far from where its speed takes it, and how much larger, it comes back."""
 _SURE, _SUSTAINED_HITS, _LEAST_HITS, _SUSTAINED_SHARE = 0.72, 6, 3, 0.5
 _SUSTAINED_CONFIDENCE, _SUSTAINED_PER_SIZE = 0.24, 0.2
-_SELDOM_SIZE, _SELDOM_LOOKS, _SELDOM_SHARE, _NEVER_SELDOM = 0.06, 8, 0.4, 0.85
+_LONE_SIZE, _SELDOM_LOOKS, _SELDOM_SHARE, _NEVER_SELDOM = 0.06, 8, 0.4, 0.85
 """Size (of the picture's shorter side) from which faces are found by several detectors, looks that say how often, the
 share of them that faces are found in, confidence beyond which that does not count. Of 238 tracks in 57 films that
 nothing here was made for, 11 are found so seldom: hands, a kettle, drums, a jacket; each is no face."""
+_LONE_CARRY_S = 0.4
+"""For how long what only one of several detectors finds, and so large, is carried before and after it was found."""
 _PICTURE_WEAK = 0.35
 _LIKELY_SIZE = 0.12
 """Of the picture's shorter side."""
@@ -58,6 +60,9 @@ def link_tracks(
     paths = _join_segments(table.chains())
     paths = _join_met(paths, table.joins)
     paths = _join_fragments(paths, cuts, frame_rate)
+    if several:
+        paths = [_trim(path, round(_LONE_CARRY_S * frame_rate)) if _is_lone(path, frame_size) else path
+                 for path in paths]
     looked = np.array(sorted(table.looked))
     margin = max(_LEAST_MARGIN_PX, _MARGIN * max(frame_size)) if cover_doubts else 0.0
     covered: list[tuple[Track, FacePath, str]] = []
@@ -187,13 +192,25 @@ def _find_speed(path: FacePath, frame_rate: float) -> Array:
     return np.asarray((centres[-1] - centres[0]) / (frames[-1] - frames[0]))
 
 
+def _is_lone(path: FacePath, frame_size: tuple[int, int]) -> bool:
+    """Whether only one detector ever found a path, which is so large that others should have."""
+    size = float(np.median(np.sqrt(areas(path.boxes[path.found()]))))
+    return bool(path.voices.max() <= 1 and size >= _LONE_SIZE * min(frame_size))
+
+
+def _trim(path: FacePath, frames: int) -> FacePath:
+    """The path without what lies more than so many frames before or after all in which it was found."""
+    seen = path.frames[path.found()]
+    kept = (path.frames >= seen[0] - frames) & (path.frames <= seen[-1] + frames)
+    return FacePath(path.numbers, path.frames[kept], path.boxes[kept], path.confidence[kept], path.rolls[kept],
+                    path.voices[kept], path.owned[kept], path.looks)
+
+
 def _find_seldom(path: FacePath, frame_size: tuple[int, int], looked: NDArray[np.int_]) -> str:
     """Why a path is taken for none because only one of several detectors ever finds it, now and then; else empty."""
-    found = path.found()
     chances, share = _find_share(path, looked)
-    size = float(np.median(np.sqrt(areas(path.boxes[found]))))
-    if (path.voices.max() > 1 or path.confidence[found].max() >= _NEVER_SELDOM or chances < _SELDOM_LOOKS
-            or share >= _SELDOM_SHARE or size < _SELDOM_SIZE * min(frame_size)):
+    if (not _is_lone(path, frame_size) or path.confidence[path.found()].max() >= _NEVER_SELDOM
+            or chances < _SELDOM_LOOKS or share >= _SELDOM_SHARE):
         return ""
     return f"found by one detector only, in {round(share * chances)} of {chances} frames that all looked at"
 

@@ -278,3 +278,18 @@ def test_what_one_of_several_detectors_seldom_finds_is_no_face(
     if not covered:
         assert linked.aside[0].aside == "found by one detector only, in 21 of 61 frames that all looked at"
         assert linked.doubts[0].track == "Perhaps 01"
+
+
+@pytest.mark.parametrize("height, voices, several, spans", [
+    (100, 1, True, (40 - 10 - 6, 51 + 10 + 6)),
+    (100, 2, True, (20 - 6, 71 + 6)),
+    (30, 1, True, (20 - 6, 71 + 6)),
+    (100, 1, False, (20 - 6, 71 + 6)),
+])
+def test_what_one_of_several_detectors_finds_is_not_carried_far(
+    height: int, voices: int, several: bool, spans: tuple[int, int]
+) -> None:
+    box = (600, 300, 600 + 0.8 * height, 300 + height)
+    linked = link({f: [make_row(0, box, 0.8, voices if 40 <= f <= 50 else 0)] for f in range(20, 71)}, 100,
+                  several=several)
+    assert linked.tracks[0].spans() == [spans]
