@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """How many faces are covered, how long one is not, and what is covered needlessly: build.py bench accuracy [FOLDER].
 
-FOLDER holds clips and faces.json. Clips that a dense run in benchmarks/truth belongs to are scored against that too.
+FOLDER holds clips and faces.json. Clips that a dense run in benchmarks/truth belongs to are scored against that too;
+those that truth/others knows need no faces.json.
 Without FOLDER the synthetic films are made and measured. --degraded adds worse versions of the clips. Each kind has a
 total of its own: they are never added up. docs/measuring.md says what the columns mean.
 """
@@ -26,7 +27,7 @@ import onnxruntime
 from blender_faceblur.core.settings import PRESETS
 from blender_faceblur.core.types import FaceBlurError
 
-from .annotations import Truth, find_dense, read_sparse
+from .annotations import Truth, find_dense, find_digest, read_others, read_sparse
 from .covers import DEFACE, Cover, DefaceCover, TracksCover, find_cover
 from .degraded import VERSIONS, write_version
 from .pictures import save_misses, save_worst_excess
@@ -35,6 +36,7 @@ from .synthetic import FILMS, write_synthetic
 
 BY_NUMBER = f"{DEFACE}, by number"
 REAL, DENSE, SYNTHETIC = "real clips, some frames", "real clips, dense runs", "synthetic films, every frame"
+OTHER = "other real clips, some frames"
 NOT_MEASURED = ("sunglasses (no free clip was found)", "crowds of more than ten faces", "films of more than a minute")
 
 
@@ -104,14 +106,18 @@ def _print_rows(rows: list[tuple[str, ...]]) -> None:
 
 
 def list_real(folder: Path, names: list[str], left_out: list[str]) -> list[Case]:
-    """The clips of a folder; those without faces in faces.json are measured where they are named or dense."""
-    sparse = read_sparse(folder / "faces.json")
+    """The clips of a folder; those of which nobody said where faces are are measured where they are named or dense."""
+    given, others = folder / "faces.json", read_others()
+    files = [path for path in folder.iterdir() if path.is_file()] if folder.is_dir() else []
+    known = {path.name: others[digest] for path in files if (digest := find_digest(path)) in others}
+    sparse = read_sparse(given) if given.is_file() or not known else {}
     cases = []
-    for name in names or sorted(sparse):
+    for name in names or sorted({*sparse, *known}):
         clip = folder / name
         if not clip.is_file():
             raise FaceBlurError(f"{clip}: no such file")
         truths = [(REAL, sparse[name])] if name in sparse else []
+        truths += [(OTHER, known[name])] if name in known else []
         truths += [(DENSE, truth) for truth in find_dense(clip)]
         cases.append(Case(name, clip, truths, name not in left_out))
     return cases

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Where the faces of a clip are, as people said: read from faces.json and from the dense runs in benchmarks/truth.
+"""Where the faces of a clip are, as people said: read from faces.json and from benchmarks/truth.
 
-A dense run is drawn by eye: boxes at key frames, straight lines between them, and every frame looked at. Its file says
-of which clip (by SHA-256), where that comes from and how the run was made; docs/measuring.md describes both formats.
+A dense run there is drawn by eye: boxes at key frames, straight lines between them, and every frame looked at. Its file
+says of which clip (by SHA-256), where that comes from and how the run was made. truth/others has some frames of clips
+that nothing here was made for. docs/measuring.md describes the formats.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any
 from blender_faceblur.core.types import Box, Ellipse, FaceBlurError
 
 DENSE = Path(__file__).resolve().parent / "truth"
+OTHERS = DENSE / "others" / "clips.json"
 CLEAR, HARD, IGNORE = "clear", "hard", "ignore"
 _KINDS = {"faces": CLEAR, "hard": HARD, "ignore": IGNORE}
 
@@ -43,15 +45,25 @@ def read_sparse(path: Path) -> dict[str, Truth]:
     """The clips of a faces.json by file name. Raises FaceBlurError when it cannot be read."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        return {
-            clip: Truth(clip, {
-                int(frame): [Face(kind, Ellipse.inscribed(to_box(box)))
-                             for key, kind in _KINDS.items() for box in kinds.get(key, [])]
-                for frame, kinds in frames.items()})
-            for clip, frames in content.items()
-        }
+        return {clip: _to_truth(clip, frames) for clip, frames in content.items()}
     except (OSError, ValueError, AttributeError, TypeError) as error:
         raise FaceBlurError(f"{path} cannot be read as annotated faces: {error}") from error
+
+
+def read_others(path: Path = OTHERS) -> dict[str, Truth]:
+    """Some frames of clips that nothing was made for, by the clips' SHA-256. Raises FaceBlurError when it is wrong."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return {clip["sha256"]: _to_truth(clip["clip"], clip["frames"]) for clip in content["clips"]}
+    except (OSError, ValueError, LookupError, AttributeError, TypeError) as error:
+        raise FaceBlurError(f"{path} cannot be read as annotated faces: {error!r}") from error
+
+
+def _to_truth(clip: str, frames: dict[str, dict[str, list[list[float]]]]) -> Truth:
+    return Truth(clip, {
+        int(frame): [Face(kind, Ellipse.inscribed(to_box(box)))
+                     for key, kind in _KINDS.items() for box in kinds.get(key, [])]
+        for frame, kinds in frames.items()})
 
 
 def read_dense(path: Path) -> tuple[str, str, Truth]:
@@ -79,8 +91,14 @@ def find_dense(clip: Path, folder: Path = DENSE) -> list[Truth]:
     named = [run for run in runs if run[0] == clip.name]
     if not named:
         return []
-    digest = hashlib.sha256(clip.read_bytes()).hexdigest()
+    digest = find_digest(clip)
     return [truth for _, sha256, truth in named if sha256 == digest]
+
+
+def find_digest(clip: Path) -> str:
+    """A file's SHA-256, hexadecimal."""
+    with clip.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def fill_keys(keys: list[list[Any]]) -> list[tuple[int, str, Box]]:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -40,6 +41,10 @@ class Recognizer(ABC):
     @abstractmethod
     def embed(self, aligned_bgr: NDArray[np.uint8]) -> NDArray[np.float32]:
         """128 numbers for an aligned face (side x side x 3, levels 0 to 255)."""
+
+    def embed_many(self, aligned_bgr: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+        """N x 128 for N aligned faces, one at least."""
+        return np.stack([self.embed(aligned) for aligned in aligned_bgr])
 
     @abstractmethod
     def distance(self, a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -30,8 +31,11 @@ class DlibResNet(Recognizer):
         self._session = OnnxSession(model, "image", "cpu")
 
     def embed(self, aligned_bgr: NDArray[np.uint8]) -> NDArray[np.float32]:
-        image = np.ascontiguousarray(aligned_bgr[None, ..., ::-1].transpose(0, 3, 1, 2), np.float32)
-        return np.asarray(self._session.run(["descriptor"], {"image": image})[0][0], np.float32)
+        return np.asarray(self.embed_many([aligned_bgr])[0])
+
+    def embed_many(self, aligned_bgr: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+        images = np.ascontiguousarray(np.stack(aligned_bgr)[..., ::-1].transpose(0, 3, 1, 2), np.float32)
+        return np.asarray(self._session.run(["descriptor"], {"image": images})[0], np.float32)
 
     def distance(self, a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float32]:
         return np.asarray(np.linalg.norm(a - b, axis=-1), np.float32)

@@ -30,6 +30,9 @@ Picture = NDArray[np.uint8]
 _SOON_S, _OFTEN_S, _SELDOM_S = 1.2, 0.2, 1.0
 """A face is looked at often when it is new, then seldom."""
 
+_AT_ONCE = 8
+"""So many looks at once take a fifth less time than one by one."""
+
 _LEAST_CONFIDENCE = 0.4
 _BETTER = 1.1
 _LOST_S = 0.5
@@ -65,6 +68,7 @@ class Watch:
         self._size, self._rate, self._tell = frame_size, frame_rate, tell
         self._frame = 0
         self._faces: list[_Face] = []
+        self._waiting: list[tuple[FaceSeen, Picture]] = []
 
     def follow(self, frames: Iterable[tuple[int, Picture]]) -> Iterator[tuple[int, Picture]]:
         """The same pictures, their numbers noted."""
@@ -73,6 +77,7 @@ class Watch:
         for face in self._faces:
             self._close(face)
         self._faces.clear()
+        self._tell_waiting()
 
     def join(self, detectors: Sequence[tuple[Detector, DetectorUse]]) -> list[tuple[Detector, DetectorUse]]:
         """The same detectors; what the one that looks most often, and at the largest pictures, finds is looked at."""
@@ -161,12 +166,21 @@ class Watch:
             face.best = FaceSeen(self._frame, [round(v, 1) for v in face.box], round(quality, 3), [])
 
     def _close(self, face: _Face) -> None:
-        """Tell the best look since the last, if there was any."""
+        """Take the best look since the last, if there was any."""
         if face.best is not None and face.aligned is not None:
-            vector = self._recognizer.embed(face.aligned)
-            quality = round(face.best.quality * find_clarity(vector), 3)
-            self._tell(FaceSeen(face.best.frame, face.best.box, quality, [round(float(v), 5) for v in vector]))
+            self._waiting.append((face.best, face.aligned))
         face.told, face.best, face.quality, face.aligned = self._frame, None, 0.0, None
+        if len(self._waiting) >= _AT_ONCE:
+            self._tell_waiting()
+
+    def _tell_waiting(self) -> None:
+        if not self._waiting:
+            return
+        vectors = self._recognizer.embed_many([aligned for _, aligned in self._waiting])
+        for (look, _), vector in zip(self._waiting, vectors, strict=True):
+            quality = round(look.quality * find_clarity(vector), 3)
+            self._tell(FaceSeen(look.frame, look.box, quality, [round(float(v), 5) for v in vector]))
+        self._waiting.clear()
 
 
 class _Watched:

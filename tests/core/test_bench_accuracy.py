@@ -12,8 +12,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks import accuracy
 from benchmarks.accuracy import Table, parse
-from benchmarks.annotations import CLEAR, DENSE, HARD, IGNORE, Face, Truth, fill_keys, find_dense, read_dense
+from benchmarks.annotations import (
+    CLEAR,
+    DENSE,
+    HARD,
+    IGNORE,
+    Face,
+    Truth,
+    fill_keys,
+    find_dense,
+    find_digest,
+    read_dense,
+    read_others,
+)
 from benchmarks.covers import DefaceCover, TracksCover, match_pictures
 from benchmarks.degraded import VERSIONS, find_placement, move_ellipse, write_version
 from benchmarks.scoring import Score, draw_ellipse, find_longest_run, score_cover
@@ -128,6 +141,30 @@ def test_dense_runs_belong_to_one_file(tmp_path: Path) -> None:
     (tmp_path / "run.json").write_text("{}")
     with pytest.raises(FaceBlurError, match="dense run"):
         find_dense(clip, tmp_path)
+
+
+def test_frames_of_other_clips_are_whole() -> None:
+    others = read_others()
+    assert len(others) > 30 and all(len(digest) == 64 for digest in others)
+    assert len({truth.name for truth in others.values()}) == len(others)
+    kinds = [face.kind for truth in others.values() for faces in truth.frames.values() for face in faces]
+    assert kinds.count(CLEAR) > 150 and kinds.count(HARD) > 70
+
+
+def test_other_clips_need_no_annotations_beside_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(FaceBlurError, match="annotated faces"):
+        accuracy.list_real(tmp_path / "nowhere", [], [])
+    clip = tmp_path / "renamed.mp4"
+    clip.write_bytes(b"abc")
+    with pytest.raises(FaceBlurError, match="annotated faces"):
+        accuracy.list_real(tmp_path, [], [])
+    truth = Truth("a.mp4", {0: []})
+    monkeypatch.setattr(accuracy, "read_others", lambda: {find_digest(clip): truth})
+    case, = accuracy.list_real(tmp_path, [], [])
+    assert case.clip == clip and case.truths == [(accuracy.OTHER, truth)]
+    (tmp_path / "faces.json").write_text('{"renamed.mp4": {"0": {}}}')
+    case, = accuracy.list_real(tmp_path, [], [])
+    assert [group for group, _ in case.truths] == [accuracy.REAL, accuracy.OTHER]
 
 
 @pytest.fixture

@@ -53,6 +53,7 @@ def test_the_same_face_is_near(recognizer: Recognizer, changed: tuple[float, flo
     first = recognizer.embed(recognizer.align(read_astronaut(), FACE))
     again = recognizer.embed(recognizer.align(*change(*changed)))
     assert first.shape == (128,) and first.dtype == np.float32
+    assert np.allclose(recognizer.embed_many([recognizer.align(read_astronaut(), FACE)] * 2), first, atol=1e-5)
     assert recognizer.distance(first, again) < 0.6 * recognizer.usual_threshold
 
 
