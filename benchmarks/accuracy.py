@@ -37,7 +37,8 @@ from .synthetic import FILMS, write_synthetic
 BY_NUMBER = f"{DEFACE}, by number"
 REAL, DENSE, SYNTHETIC = "real clips, some frames", "real clips, dense runs", "synthetic films, every frame"
 OTHER = "other real clips, some frames"
-NOT_MEASURED = ("sunglasses (no free clip was found)", "crowds of more than ten clear faces", "films of more than a minute")
+NOT_MEASURED = ("sunglasses (no free clip was found)", "crowds of more than ten clear faces",
+                "films of more than a minute")
 
 
 @dataclass(frozen=True, slots=True)
