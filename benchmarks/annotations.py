@@ -3,7 +3,7 @@
 
 A dense run there is drawn by eye: boxes at key frames, straight lines between them, and every frame looked at. Its file
 says of which clip (by SHA-256), where that comes from and how the run was made. truth/others has some frames of clips
-that nothing here was made for. docs/measuring.md describes the formats.
+from elsewhere. docs/measuring.md describes the formats.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def read_sparse(path: Path) -> dict[str, Truth]:
 
 
 def read_others(path: Path = OTHERS) -> dict[str, Truth]:
-    """Some frames of clips that nothing was made for, by the clips' SHA-256. Raises FaceBlurError when it is wrong."""
+    """Some frames of clips from elsewhere, by the clips' SHA-256. Raises FaceBlurError when it is wrong."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         return {clip["sha256"]: _to_truth(clip["clip"], clip["frames"]) for clip in content["clips"]}
