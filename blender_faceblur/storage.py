@@ -15,7 +15,7 @@ from pathlib import Path
 from .core.document import read_document
 from .core.types import FaceBlurError, SourceInfo, TrackDocument
 
-VERSION = 5
+VERSION = 6
 """Counts up when the same source and settings give another result."""
 
 MOST_BYTES = 200_000_000
