@@ -10,7 +10,6 @@ which strangers move side by side and one gives way to another. docs/people.md s
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import os
 import sys
@@ -36,6 +35,7 @@ from blender_faceblur.worker.embedding import Eye
 from blender_faceblur.worker.protocol import ErrorMessage, FaceView
 
 from .accuracy import describe_machine
+from .annotations import find_digest
 from .mixing import CELLS, FRAMES, Portrait, find_cell, read_portrait, write_mixed
 
 TRUTH = Path(__file__).resolve().parent / "truth" / "people" / "clips.json"
@@ -173,7 +173,7 @@ def measure_clips(folder: Path) -> bool:
         clip = folder / name
         if not clip.is_file():
             print(f"{name}: not there, not measured")
-        elif hashlib.sha256(clip.read_bytes()).hexdigest() != sha256:
+        elif find_digest(clip) != sha256:
             print(f"{name}: another file than the annotated one, not measured")
         else:
             film = watch(clip, name)

@@ -56,9 +56,7 @@ def find_doubts(
         for reason, outermost, frame in ((BEGINS, own[:5], start), (ENDS, own[-5:], stop)):
             if frame not in edges and not _lies_at_edge(outermost, frame_size):
                 doubts.append(tell(outermost, reason))
-    found = path.found()
-    size = float(np.median(np.sqrt(areas(path.boxes[found]))))
-    if len(looked) and path.voices.max() == 1 and size > _LARGE * min(frame_size):
+    if len(looked) and path.voices.max() == 1 and path.size() > _LARGE * min(frame_size):
         doubts.append(tell(track.samples, ONE_VOICE))
     hurries = [run for run in _find_fast(track.samples, cuts) if len(run) >= max(3, _FAST_S * frame_rate)]
     doubts += [tell(run, FAST) for run in hurries]

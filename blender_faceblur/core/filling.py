@@ -26,11 +26,7 @@ def split_at_gaps(path: FacePath, cuts: list[int], longest: int) -> list[FacePat
     """The path's parts between cuts, and between gaps of more than `longest` frames: there it is nowhere."""
     shot = np.searchsorted(cuts, path.frames, side="right")
     apart = (np.diff(shot) > 0) | (np.diff(path.frames) > longest + 1)
-    return [
-        FacePath(path.numbers, path.frames[p], path.boxes[p], path.confidence[p], path.rolls[p], path.voices[p],
-                 path.owned[p])
-        for p in np.split(np.arange(len(shot)), np.nonzero(apart)[0] + 1)
-    ]
+    return [path.part(rows) for rows in np.split(np.arange(len(shot)), np.nonzero(apart)[0] + 1)]
 
 
 def fill_path(

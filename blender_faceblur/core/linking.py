@@ -194,16 +194,13 @@ def _find_speed(path: FacePath, frame_rate: float) -> Array:
 
 def _is_lone(path: FacePath, frame_size: tuple[int, int]) -> bool:
     """Whether only one detector ever found a path, which is so large that others should have."""
-    size = float(np.median(np.sqrt(areas(path.boxes[path.found()]))))
-    return bool(path.voices.max() <= 1 and size >= _LONE_SIZE * min(frame_size))
+    return bool(path.voices.max() <= 1 and path.size() >= _LONE_SIZE * min(frame_size))
 
 
 def _trim(path: FacePath, frames: int) -> FacePath:
     """The path without what lies more than so many frames before or after all in which it was found."""
     seen = path.frames[path.found()]
-    kept = (path.frames >= seen[0] - frames) & (path.frames <= seen[-1] + frames)
-    return FacePath(path.numbers, path.frames[kept], path.boxes[kept], path.confidence[kept], path.rolls[kept],
-                    path.voices[kept], path.owned[kept], path.looks)
+    return path.part((path.frames >= seen[0] - frames) & (path.frames <= seen[-1] + frames))
 
 
 def _find_seldom(path: FacePath, frame_size: tuple[int, int], looked: NDArray[np.int_]) -> str:
@@ -234,9 +231,8 @@ def _find_weakness(
     if strong_hits >= 2 or confidence.max() >= _SURE:
         return ""
     seen = path.frames[found]
-    sizes = np.sqrt(areas(path.boxes[found]))
     # Small faces are often only found weakly; a large one that never is found well is mostly foliage or cloth.
-    enough = _SUSTAINED_CONFIDENCE + _SUSTAINED_PER_SIZE * float(np.median(sizes)) / min(frame_size)
+    enough = _SUSTAINED_CONFIDENCE + _SUSTAINED_PER_SIZE * path.size() / min(frame_size)
     chances, share = _find_share(path, looked)
     span = int(seen[-1] - seen[0]) + 1
     # Where only some frames were looked at, fewer hits stand for as long a time.
@@ -255,10 +251,8 @@ def _is_likely(path: FacePath, strong: float, frame_size: tuple[int, int]) -> bo
 
     Small faces are often found weakly; cloth and foliage are found weakly as large faces.
     """
-    found = path.found()
-    size = float(np.median(np.sqrt(areas(path.boxes[found]))))
-    return bool(size < _LIKELY_SIZE * min(frame_size) or path.voices.max() > 1
-                or path.confidence[found].max() >= strong)
+    return bool(path.size() < _LIKELY_SIZE * min(frame_size) or path.voices.max() > 1
+                or path.confidence[path.found()].max() >= strong)
 
 
 def _to_doubt(name: str, path: FacePath, reason: str, frame_count: int) -> Doubt:

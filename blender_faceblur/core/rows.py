@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .following import FrameRecord
-from .geometry import Array
+from .geometry import Array, areas
 
 Look = tuple[int, bytes]
 """A frame, and what `appearance.describe` says of the face there."""
@@ -123,5 +123,14 @@ class FacePath:
             confidence[keep], np.concatenate([self.rolls, other.rolls])[keep], voices[keep], owned[keep],
             looks[:1] + looks[1:][-1:])
 
+    def part(self, rows: NDArray[np.int_] | NDArray[np.bool_]) -> FacePath:
+        """Some of its rows, by number or by a mask."""
+        return FacePath(self.numbers, self.frames[rows], self.boxes[rows], self.confidence[rows], self.rolls[rows],
+                        self.voices[rows], self.owned[rows], self.looks)
+
     def found(self) -> NDArray[np.bool_]:
         return self.voices > 0
+
+    def size(self) -> float:
+        """The median size where it was found: the root of the box's area, pixels."""
+        return float(np.median(np.sqrt(areas(self.boxes[self.found()]))))
