@@ -19,7 +19,8 @@ from .providers import CPU, choose_providers, label_provider, list_available
 _MODEL_IR_VERSION, _MODEL_GRAPH = 1, 7
 _GRAPH_INPUT, _GRAPH_OUTPUT, _GRAPH_VALUE_INFO = 11, 12, 13
 _VALUE_NAME, _VALUE_TYPE = 1, 2
-_TYPE_TENSOR, _TENSOR_ELEMENT, _ELEMENT_FLOAT = 1, 1, 1
+_TYPE_TENSOR, _TENSOR_ELEMENT, _TENSOR_SHAPE, _ELEMENT_FLOAT = 1, 1, 2, 1
+_SHAPE_SIDE, _SIDE_LENGTH, _SIDE_NAME = 1, 1, 2
 # From this version on weights need not be listed as inputs; only then does onnxruntime treat them as constants.
 _IR_VERSION = 4
 
@@ -73,16 +74,25 @@ def _block(number: int, payload: bytes) -> bytes:
     return _write_varint(number << 3 | 2) + _write_varint(len(payload)) + payload
 
 
-def _float_tensor_of_any_shape(name: bytes) -> bytes:
+def _float_tensor(name: bytes, shape: bytes = b"") -> bytes:
+    """A tensor's name and type; without `shape` of any."""
     element = _write_varint(_TENSOR_ELEMENT << 3) + _write_varint(_ELEMENT_FLOAT)
-    return _block(_VALUE_NAME, name) + _block(_VALUE_TYPE, _block(_TYPE_TENSOR, element))
+    return _block(_VALUE_NAME, name) + _block(_VALUE_TYPE, _block(_TYPE_TENSOR, element + shape))
+
+
+def _pictures() -> bytes:
+    """The shape of so many pictures of three channels and any size: n x 3 x height x width."""
+    sides = (_block(_SIDE_NAME, b"n"), _write_varint(_SIDE_LENGTH << 3) + _write_varint(3),
+             _block(_SIDE_NAME, b"height"), _block(_SIDE_NAME, b"width"))
+    return _block(_TENSOR_SHAPE, b"".join(_block(_SHAPE_SIDE, side) for side in sides))
 
 
 def relax_shapes(model: bytes, input_name: str) -> bytes:
     """The same ONNX model with the sizes of its pictures and results left open.
 
     The published files state fixed sizes (and batches of 10), which onnxruntime holds callers to, and list
-    every weight as an input, which keeps it from folding batch normalisation into the convolutions.
+    every weight as an input, which keeps it from folding batch normalisation into the convolutions. That they are
+    pictures of three channels is still said: without it onnxruntime orders their values in a slower way.
     Raises ValueError when `model` is not a protobuf message.
     """
     out = [_write_varint(_MODEL_IR_VERSION << 3) + _write_varint(_IR_VERSION)]
@@ -96,8 +106,10 @@ def relax_shapes(model: bytes, input_name: str) -> bytes:
         for part, part_raw, part_payload in _fields(payload):
             if part in (_GRAPH_INPUT, _GRAPH_OUTPUT):
                 name = next(bytes(p) for n, _, p in _fields(part_payload) if n == _VALUE_NAME)
-                if part == _GRAPH_OUTPUT or name == input_name.encode():
-                    graph.append(_block(part, _float_tensor_of_any_shape(name)))
+                if part == _GRAPH_OUTPUT:
+                    graph.append(_block(part, _float_tensor(name)))
+                elif name == input_name.encode():
+                    graph.append(_block(part, _float_tensor(name, _pictures())))
             elif part != _GRAPH_VALUE_INFO:
                 graph.append(bytes(part_raw))
         out.append(_block(_MODEL_GRAPH, b"".join(graph)))
