@@ -23,9 +23,9 @@ COMMANDS = {
     "package": ("tools.package", "build the extension's zips for Blender"),
     "library": ("tools.library", "build a .blend file of the effects, for projects without the extension"),
     "bench": ("benchmarks.", "measure: bench speed CLIP, bench accuracy [FOLDER], bench strength FOLDER, "
-              "bench identity FOLDER, bench plates FOLDER"),
+              "bench identity FOLDER, bench plates FOLDER, bench recogniser PACKAGE FOLDER"),
 }
-BENCHMARKS = ("accuracy", "identity", "plates", "speed", "strength")
+BENCHMARKS = ("accuracy", "identity", "plates", "recogniser", "speed", "strength")
 ON_REQUEST = ("five",)
 """Presets whose weights and packages are fetched only when they are named."""
 NEED_TEST_PACKAGES = ("test", "lint", "demo", "bench accuracy")
@@ -84,7 +84,8 @@ def _list_asked_presets(command: str, arguments: list[str]) -> list[str]:
 def _list_asked_models(command: str, arguments: list[str]) -> list[str]:
     """The weights of no preset that this command cannot do without."""
     options = {argument.split("=")[0] for argument in arguments}
-    people = command == "bench identity" or (command == "blur" and options & {"--keep", "--blur-only", "--people"})
+    people = command in ("bench identity", "bench recogniser") or (
+        command == "blur" and options & {"--keep", "--blur-only", "--people"})
     plates = command == "bench plates" or (command == "blur" and "--plates" in options)
     return ["dlib_resnet"] * bool(people) + ["lpd_yunet"] * plates
 

@@ -4,17 +4,19 @@
 FOLDER holds clips of which benchmarks/truth/people says who is where: each person in turn is kept clear, and blurred
 alone, in all clips, known by the best looks at one of their tracks. With --portraits (a picture or a folder of pictures
 for each of many people) how far apart strangers and photographs of one person are is measured, and films are made in
-which strangers move side by side and one gives way to another. docs/people.md says what the figures mean.
+which strangers move side by side and give way to others, for good or for a moment. docs/people.md says what the figures
+mean.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,19 +32,22 @@ from blender_faceblur.core.types import Ellipse, FaceBlurError, Track, TrackDocu
 from blender_faceblur.detectors import find_detector
 from blender_faceblur.paths import find_model
 from blender_faceblur.recognising import collect_views, list_references
-from blender_faceblur.worker.client import build_request, run_job
+from blender_faceblur.worker.client import build_embed_request, build_request, run_job
 from blender_faceblur.worker.embedding import Eye
-from blender_faceblur.worker.protocol import ErrorMessage, FaceView
+from blender_faceblur.worker.protocol import ErrorMessage, FaceView, Message
 
 from .accuracy import describe_machine
 from .annotations import find_digest
-from .mixing import CELLS, FRAMES, Portrait, find_cell, read_portrait, write_mixed
+from .mixing import CELLS, FRAMES, VISIT_FRAMES, Portrait, find_cell, read_portrait, write_mixed, write_visits
 
 TRUTH = Path(__file__).resolve().parent / "truth" / "people" / "clips.json"
 
 _REFERENCES = 3
 _LEAST_SHARE = 0.8
 _DISTANCES = tuple(row[0] for row in STRANGERS)
+_VISITS = (15, 8)
+"""Frames."""
+_WHEN = ("while it is analysed", "afterwards")
 _BLURS = (None, (48, 20), (24, 20), (16, 20))
 """How portraits are made worse: the face's width in pixels, and its width by the blur's sigma."""
 
@@ -149,13 +154,18 @@ def watch(clip: Path, name: str) -> Watched:
     """Analyse a film as the command does, looks at faces included."""
     with tempfile.TemporaryDirectory(prefix="faceblur-bench-") as place:
         tracks = Path(place) / "tracks.json"
-        seen = []
-        for message in run_job(build_request(clip, tracks, recognise=True)):
-            if isinstance(message, ErrorMessage):
-                raise FaceBlurError(message.text)
-            if isinstance(message, FaceView):
-                seen.append(message)
-        return Watched(name, read_document(tracks), collect_views(seen))
+        views = _collect(run_job(build_request(clip, tracks, recognise=True)))
+        return Watched(name, read_document(tracks), views)
+
+
+def _collect(messages: Iterable[Message]) -> dict[str, list[View]]:
+    seen = []
+    for message in messages:
+        if isinstance(message, ErrorMessage):
+            raise FaceBlurError(message.text)
+        if isinstance(message, FaceView):
+            seen.append(message)
+    return collect_views(seen)
 
 
 def name_people(film: Watched, places: Sequence[Place]) -> None:
@@ -396,6 +406,59 @@ def measure_mixed(folder: Path, films: int, known: int) -> bool:
     return not (counts[USUAL_RATE].wrong or blur.wrong)
 
 
+def measure_visits(folder: Path, films: int) -> bool:
+    """Print whether somebody is shown who is there for a moment in place of a kept face; whether nobody was."""
+    detector, eye = _open_detector(), Eye()
+    portraits = (read_portrait(name, files[0], detector) for name, files in list_references(folder).items())
+    faces = list(itertools.islice((face for face in portraits if face is not None), 2 * CELLS * films))
+    count = len(faces) // (2 * CELLS)
+    well = True
+    with tempfile.TemporaryDirectory(prefix="faceblur-bench-") as place:
+        clip, tracks = Path(place) / "visits.mp4", Path(place) / "tracks.json"
+        for length in _VISITS:
+            shown: dict[str, list[str]] = {when: [] for when in _WHEN}
+            own, trials = dict.fromkeys(_WHEN, 0), 0
+            for number in range(count):
+                cast, others = (faces[(2 * number + part) * CELLS:(2 * number + part + 1) * CELLS] for part in (0, 1))
+                visits = write_visits(clip, cast, others, length, number)
+                views = {_WHEN[0]: _collect(run_job(build_request(clip, tracks, recognise=True)))}
+                document = read_document(tracks)
+                request = build_embed_request(clip, tracks, document.source.fingerprint)
+                views[_WHEN[1]] = _collect(run_job(request))
+                for cell, (face, visit) in enumerate(zip(cast, visits, strict=True)):
+                    vector = _embed(eye, face)
+                    if vector is None:
+                        continue
+                    trials += 1
+                    kept = People([Person(face.name, Mode.KEEP, [vector])])
+                    for when in _WHEN:
+                        clear = _list_clear(document, views[when], kept, cell)
+                        own[when] += len(clear - set(visit))
+                        if clear & set(visit):
+                            shown[when].append(f"film {number + 1}, {others[cell].name} in place of {face.name}")
+            frames = trials * (VISIT_FRAMES - length)
+            for when in _WHEN:
+                wrong = len(shown[when])
+                print(f"visits of {length} frames, looked at {when}: {wrong} of {trials} shown, 95 % up to "
+                      f"{find_bound(wrong, trials):.1%}; {own[when]} of {frames} own frames clear", flush=True)
+                for text in shown[when]:
+                    print(f"  WRONG: {text}")
+            well &= not any(shown.values())
+    return well
+
+
+def _list_clear(document: TrackDocument, views: dict[str, list[View]], people: People, cell: int) -> set[int]:
+    """The frames in which a face in that cell stays clear."""
+    tracks = {track.name: track for track in document.tracks}
+    clear: set[int] = set()
+    for decision in decide_tracks(document, views, people):
+        samples = tracks[decision.track].samples
+        middle = samples[len(samples) // 2].ellipse
+        if find_cell(middle.cx, middle.cy) == cell:
+            clear |= {frame for start, stop in decision.clear for frame in range(start, stop)}
+    return clear
+
+
 def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="build.py bench identity", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -404,6 +467,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--people", type=int, default=2000, metavar="N", help="at most so many portraits (2000)")
     parser.add_argument("--films", type=int, default=20, metavar="N", help="so many mixed films (20; 0: none)")
     parser.add_argument("--known", type=int, default=60, metavar="N", help="so many people kept in turn in them (60)")
+    parser.add_argument("--visits", type=int, default=20, metavar="N", help="so many films of visits (20; 0: none)")
     options = parser.parse_args(arguments)
     if options.folder is None and options.portraits is None:
         parser.error("name a folder of clips, or portraits")
@@ -423,6 +487,8 @@ def main(arguments: list[str] | None = None) -> int:
             measure_portraits(options.portraits, options.people)
             if options.films:
                 well &= measure_mixed(options.portraits, options.films, options.known)
+            if options.visits:
+                well &= measure_visits(options.portraits, options.visits)
     except FaceBlurError as error:
         print(error, file=sys.stderr)
         return 1

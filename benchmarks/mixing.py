@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Films in which faces of many people move side by side, and one gives way to another: for bench identity.
+"""Films in which faces of many people move side by side, and some give way to others: for bench identity.
 
 Portraits are pasted on a plain background, so the films show size, turn, light and compression; how one face looks
 from several sides they do not show.
@@ -21,7 +21,7 @@ from blender_faceblur.detectors.base import FaceDetector
 
 Picture = NDArray[np.uint8]
 
-SIZE, COLUMNS, ROWS, FRAMES, RATE = (1280, 720), 3, 2, 90, Fraction(25)
+SIZE, COLUMNS, ROWS, FRAMES, VISIT_FRAMES, RATE = (1280, 720), 3, 2, 90, 150, Fraction(25)
 CELLS = COLUMNS * ROWS
 _SEEN_PX = 400
 _WIDTHS_PX = (56, 110)
@@ -55,29 +55,45 @@ def write_mixed(path: Path, faces: Sequence[Portrait], other: Portrait, seed: in
 
     Who is in each cell, row by row, as (first frame, frame after the last, name).
     """
+    middle = FRAMES // 2
+    _write(path, faces, FRAMES, [(CELLS - 1, other, range(middle, FRAMES))], seed)
+    who = [[(0, FRAMES, face.name)] for face in faces]
+    who[-1] = [(0, middle, faces[-1].name), (middle, FRAMES, other.name)]
+    return who
+
+
+def write_visits(
+    path: Path, faces: Sequence[Portrait], others: Sequence[Portrait], length: int, seed: int
+) -> list[range]:
+    """Write a film with a face in each cell, each of which is another's for `length` frames; when that is, by cell."""
+    visits = [range(start, start + length) for start in (40 + 14 * cell + 5 * seed % 7 for cell in range(CELLS))]
+    _write(path, faces, VISIT_FRAMES, list(zip(range(CELLS), others, visits, strict=True)), seed)
+    return visits
+
+
+def _write(path: Path, faces: Sequence[Portrait], frame_count: int, others: Sequence[tuple[int, Portrait, range]],
+           seed: int) -> None:
+    """`others` come into a cell for some frames; they fade in."""
     import av
 
     rng = np.random.default_rng(seed)
     ways = [rng.uniform(0, 2 * np.pi, 4) for _ in faces]
     widths = rng.uniform(*_WIDTHS_PX, len(faces))
     behind = cv2.resize(rng.uniform(60, 170, (9, 16, 3)).astype(np.float32), SIZE, interpolation=cv2.INTER_CUBIC)
-    middle = FRAMES // 2
     with av.open(str(path), "w") as container:
         stream: Any = container.add_stream("libx264", rate=RATE, options={"crf": "24"})
         stream.width, stream.height, stream.pix_fmt = *SIZE, "yuv420p"
-        for frame in range(FRAMES):
+        for frame in range(frame_count):
             picture = behind.copy()
             for cell, face in enumerate(faces):
                 _paste(picture, face, cell, frame, widths[cell], ways[cell], 1.0)
-                if cell == CELLS - 1 and frame >= middle:
-                    _paste(picture, other, cell, frame, widths[cell], ways[cell],
-                           min(1.0, (frame - middle + 1) / _FADE))
+            for cell, other, frames in others:
+                if frame in frames:
+                    share = min(1.0, (frame - frames.start + 1) / _FADE)
+                    _paste(picture, other, cell, frame, widths[cell], ways[cell], share)
             noisy = np.clip(picture + rng.normal(0, 3, picture.shape), 0, 255).astype(np.uint8)
             container.mux(stream.encode(av.VideoFrame.from_ndarray(noisy, "bgr24")))
         container.mux(stream.encode(None))
-    who = [[(0, FRAMES, face.name)] for face in faces]
-    who[-1] = [(0, middle, faces[-1].name), (middle, FRAMES, other.name)]
-    return who
 
 
 def find_cell(x: float, y: float) -> int:

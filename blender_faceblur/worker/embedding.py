@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,20 +18,20 @@ from numpy.typing import NDArray
 from ..core.analysis import fit_size
 from ..core.document import read_document
 from ..core.geometry import size_of
-from ..core.likeness import RECOGNIZER, USABLE, find_clarity, rate_view
+from ..core.likeness import GOOD, RECOGNIZER, USABLE, find_clarity, rate_view
 from ..core.types import Box, Detection, Ellipse, Evidence, FaceBlurError, Sample, Track
 from ..detectors import FaceDetector, find_detector
 from ..paths import find_model
 from ..recognition import Recognizer, find_recognizer
 from ..sources import FrameSource, open_source
-from .change import SIDE, Change, Small
 from .opening import open_requested
 from .protocol import Embedded, EmbedRequest, FaceView, Progress, ReferenceRequest, Started, Warned
 
 Picture = NDArray[np.uint8]
 
-EVERY_S, LEAST_LOOKS = 1.0, 6
-"""A track is looked at so often, and at least so many times where it has the frames."""
+EVERY_S, LEAST_LOOKS, _POOR_S = 0.2, 6, 0.6
+"""A track is looked at so often, at least so many times where it has the frames, and seldomer where it is seen poorly.
+"""
 
 _LONG_SIDE, _PICTURE_SIDES = 1920, (960, 480, 240)
 _RIM, _SURE = 0.2, 0.6
@@ -43,14 +42,10 @@ _THRESHOLD = 0.3
 _STRAIGHT = math.radians(15)
 _SHARE = {Evidence.DETECTED: 1.0, Evidence.LOCKED: 0.9, Evidence.FLOW: 0.7, Evidence.INTERPOLATED: 0.4,
           Evidence.HELD: 0.1}
-_NEARLY = 0.8
 _READ_OVER = 150
 """Frames. To jump takes reading from a key picture before, which in most films lies farther away."""
 _OUTSTANDING = 2.0
 """How many times larger than any other the face of a reference picture must be."""
-
-_LATER_S = 0.12
-"""How long after a face has changed it is looked at: a cross-fade is over then."""
 
 _DETAIL_PX, _RIM_PX, _DARK = 50, 5, 4.0
 _TELL_S = 0.3
@@ -59,26 +54,18 @@ Tell = Callable[[Any], None]
 
 
 def choose_looks(tracks: Iterable[Track], frame_rate: float) -> dict[int, list[tuple[str, Sample]]]:
-    """The frames to look at, in order, and which tracks in each: the best of every second, few where many share one."""
+    """The frames to look at, in order, and which tracks in each: the best of every moment."""
     chosen: dict[int, list[tuple[str, Sample]]] = {}
-    frames: list[int] = []
-    for track in sorted(tracks, key=lambda t: -len(t.samples)):
+    for track in tracks:
         step = max(1, min(round(EVERY_S * frame_rate), len(track.samples) // LEAST_LOOKS))
         for cell in _split_cells(track, step):
-            scores = {s.source_frame: _score(s) for s in cell}
-            best = max(scores.values())
-            first, last = cell[0].source_frame, cell[-1].source_frame
-            shared = [f for f in frames[bisect_left(frames, first):bisect_right(frames, last)]
-                      if scores.get(f, 0) >= _NEARLY * best]
-            frame = max(shared or scores, key=lambda f: scores[f])
-            if frame not in chosen:
-                frames.insert(bisect_left(frames, frame), frame)
-            chosen.setdefault(frame, []).append((track.name, next(s for s in cell if s.source_frame == frame)))
-    return {frame: chosen[frame] for frame in frames}
+            best = max(cell, key=_score)
+            chosen.setdefault(best.source_frame, []).append((track.name, best))
+    return dict(sorted(chosen.items()))
 
 
 def _split_cells(track: Track, step: int) -> list[list[Sample]]:
-    """The track's samples in cells of `step` frames, the same ones for all tracks; none goes over a gap."""
+    """The track's samples in cells of `step` frames; none goes over a gap."""
     cells: list[list[Sample]] = []
     for sample in track.samples:
         last = cells[-1][-1].source_frame if cells else -2
@@ -111,61 +98,24 @@ def embed_tracks(request: EmbedRequest, tell: Tell) -> None:
             eye = Eye()
         size = fit_size((info.width, info.height), _LONG_SIDE)
         scale = size[0] / info.width
-        watch = _Watch(faces, float(info.frame_rate), scale)
+        rest = round(_POOR_S * float(info.frame_rate))
+        resting: dict[str, int] = {}
         for frame, picture in _read(source, list(looks), size):
             done += len(looks.get(frame, ()))
-            for name, sample in watch.add_changed(frame, picture, looks.get(frame, [])):
+            for name, sample in looks.get(frame, ()):
+                if frame < resting.get(name, 0):
+                    continue
                 found = eye.look(picture, sample.ellipse, scale)
+                if found is None or found[0] < GOOD:
+                    resting[name] = frame + rest
                 if found is not None:
                     quality, vector = found
                     views += 1
-                    tell(FaceView(name, frame, round(quality, 3), _to_numbers(vector)))
+                    tell(FaceView(name, frame, round(quality, 3), to_numbers(vector)))
             if time.monotonic() - told > _TELL_S:
                 told = time.monotonic()
                 tell(Progress("recognise", done, total, 0.0))
     tell(Embedded(RECOGNIZER, views, time.process_time() - began))
-
-
-class _Watch:
-    """Adds looks at faces that have changed, a moment after they did."""
-
-    def __init__(self, tracks: Sequence[Track], frame_rate: float, scale: float) -> None:
-        self._scale, self._after = scale, round(_LATER_S * frame_rate)
-        self._changes = {track.name: Change(frame_rate) for track in tracks}
-        self._due: dict[str, int] = {}
-        self._there: dict[int, list[tuple[str, Sample]]] = {}
-        for track in tracks:
-            for sample in track.samples:
-                self._there.setdefault(sample.source_frame, []).append((track.name, sample))
-
-    def add_changed(
-        self, frame: int, picture: Picture, planned: list[tuple[str, Sample]]
-    ) -> list[tuple[str, Sample]]:
-        """What to look at in a frame: what is planned, and faces that have changed."""
-        names = {name for name, _ in planned}
-        wanted = list(planned)
-        for name, sample in self._there.get(frame, ()):
-            small = _reduce(picture, sample.ellipse, self._scale)
-            if small is not None and self._changes[name].see(frame, small):
-                self._due.setdefault(name, frame + self._after)
-            if self._due.get(name, frame + 1) <= frame:
-                del self._due[name]
-                wanted += [] if name in names else [(name, sample)]
-        return wanted
-
-
-def _reduce(picture: Picture, face: Ellipse, scale: float) -> Small | None:
-    """A face as `Change` compares it; None where too little of it is in the picture."""
-    import cv2
-
-    height, width = picture.shape[:2]
-    half = max(face.rx, 0.8 * face.ry)
-    x1, y1, x2, y2 = (round(edge * scale) for edge in (face.cx - half, face.cy - half, face.cx + half, face.cy + half))
-    part = picture[max(y1, 0):min(y2, height), max(x1, 0):min(x2, width)]
-    if min(part.shape[:2]) < 8:
-        return None
-    small = cv2.resize(part, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
-    return np.asarray(cv2.cvtColor(small, cv2.COLOR_BGR2GRAY), np.uint8)
 
 
 def _read(source: FrameSource, frames: list[int], size: tuple[int, int]) -> Iterator[tuple[int, Picture]]:
@@ -191,13 +141,13 @@ def embed_pictures(request: ReferenceRequest, tell: Tell) -> None:
             tell(Warned(str(error)))
             continue
         views += 1
-        tell(FaceView(name, 0, round(quality, 3), _to_numbers(vector)))
+        tell(FaceView(name, 0, round(quality, 3), to_numbers(vector)))
         tell(Progress("recognise", number, len(request.pictures), 0.0))
     tell(Embedded(RECOGNIZER, views, time.process_time() - began))
 
 
-def _to_numbers(vector: NDArray[np.float32]) -> list[float]:
-    return [round(float(value), 5) for value in vector]
+def to_numbers(vector: NDArray[np.float32]) -> list[float]:
+    return np.round(vector.astype(float), 5).tolist()
 
 
 class Eye:

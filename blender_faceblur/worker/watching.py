@@ -6,6 +6,7 @@ Decoding a film once more only to recognise people would cost as much as a good 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -14,46 +15,42 @@ from numpy.typing import NDArray
 
 from ..core.analysis import Detector
 from ..core.geometry import centre_of, size_of
-from ..core.likeness import RECOGNIZER, USABLE, find_clarity, rate_view
+from ..core.likeness import GOOD, RECOGNIZER, USABLE, find_clarity, rate_view
 from ..core.settings import DetectorUse
 from ..core.types import Box, Detection
 from ..detectors import find_detector
 from ..paths import find_model
 from ..recognition import Recognizer, find_recognizer
-from ..recognition.alignment import find_similarity
-from .change import SIDE, Change
-from .embedding import find_detail
+from .embedding import find_detail, to_numbers
 from .protocol import FaceSeen
 
 Picture = NDArray[np.uint8]
 
-_SOON_S, _OFTEN_S, _SELDOM_S = 1.2, 0.2, 1.0
-"""A face is looked at often when it is new, then seldom."""
+_OFTEN_S, _SELDOM_S = 0.2, 1.0
+"""How often a face is looked at that is seen well (somebody else may take its place at any time), and one that is not.
+"""
 
 _AT_ONCE = 8
 """So many looks at once take a fifth less time than one by one."""
 
 _LEAST_CONFIDENCE = 0.4
-_BETTER = 1.1
+_BETTER, _SHARPER = 1.1, 1.2
 _LOST_S = 0.5
 _SAME_SIZES, _SAME_RATIO = 0.7, 1.6
-_THIN_PX = 40
 
 
 @dataclass(slots=True)
 class _Face:
     """One face that the detector finds again and again, with the best look of the time since the last that counted."""
 
-    born: int
     last: int
     box: Box
     told: int
-    change: Change
     best: FaceSeen | None = None
     quality: float = 0.0
+    detail: float = math.inf
+    """How sharp it was at most since then."""
     aligned: Picture | None = field(default=None, repr=False)
-    due: int | None = None
-    """When it is to be looked at out of turn, since it has changed."""
 
 
 class Watch:
@@ -64,7 +61,6 @@ class Watch:
     ) -> None:
         """Boxes are told in pixels of `frame_size`. FaceBlurError where the recogniser's weights are not there."""
         self._recognizer: Recognizer = find_recognizer(RECOGNIZER)(find_model(RECOGNIZER))
-        self._template = np.asarray(self._recognizer.template, np.float64) * (SIDE / self._recognizer.side)
         self._size, self._rate, self._tell = frame_size, frame_rate, tell
         self._frame = 0
         self._faces: list[_Face] = []
@@ -97,37 +93,10 @@ class Watch:
             face = self._find_face(box, taken)
             taken.add(id(face))
             face.last, face.box = self._frame, box
-            if self._has_changed(face, picture, d):
-                # The best until now shows somebody else, perhaps.
-                if self._frame - face.told >= _OFTEN_S * self._rate:
-                    self._close(face)
-                face.best, face.quality, face.aligned = None, 0.0, None
-                face.due = face.due or self._frame + round(_OFTEN_S * self._rate)
             self._look(face, picture, d, x)
-            age = (self._frame - face.born) / self._rate
-            is_due = face.due is not None and self._frame >= face.due
-            if is_due or self._frame - face.told >= (_OFTEN_S if age < _SOON_S else _SELDOM_S) * self._rate:
+            # What is seen poorly says nobody is somebody else: to wait for better costs nothing.
+            if self._frame - face.told >= (_OFTEN_S if face.quality >= GOOD else _SELDOM_S) * self._rate:
                 self._close(face)
-                face.due = None
-
-    def _has_changed(self, face: _Face, picture: Picture, found: Detection) -> bool:
-        import cv2
-
-        assert found.landmarks is not None
-        x1, y1, x2, y2 = found.box
-        around = 0.2 * (x2 - x1)
-        left, top = max(0, int(x1 - around)), max(0, int(y1 - around))
-        # A large face is thinned out: to reduce it by area would take longer than all the rest.
-        thin = max(1, int((x2 - x1) / _THIN_PX))
-        part = picture[top:max(int(y2 + around), 0):thin, left:max(int(x2 + around), 0):thin]
-        if not part.size:
-            return False
-        try:
-            turn = find_similarity((np.array(found.landmarks) - (left, top)) / thin, self._template)
-        except ValueError:
-            return False
-        small = cv2.warpAffine(part[..., 1], turn, (SIDE, SIDE), borderMode=cv2.BORDER_REPLICATE)
-        return face.change.see(self._frame, np.asarray(small, np.uint8))
 
     def _is_there(self, face: _Face) -> bool:
         if self._frame - face.last <= _LOST_S * self._rate:
@@ -140,27 +109,30 @@ class Watch:
         best: tuple[float, _Face] | None = None
         for face in self._faces:
             other, ratio = centre_of(face.box), size_of(face.box) / size
-            away = float(np.hypot(centre[0] - other[0], centre[1] - other[1])) / size
+            away = math.dist(centre, other) / size
             if id(face) not in taken and away < _SAME_SIZES and 1 / _SAME_RATIO < ratio < _SAME_RATIO and (
                     best is None or away < best[0]):
                 best = away, face
         if best is not None:
             return best[1]
-        face = _Face(self._frame, self._frame, box, self._frame, Change(self._rate))
+        face = _Face(self._frame, box, self._frame)
         self._faces.append(face)
         return face
 
     def _look(self, face: _Face, picture: Picture, found: Detection, scale: float) -> None:
         assert found.landmarks is not None
         side = (found.box[2] - found.box[0]) * scale
-        # How sharp it is shows only when it has been cut out: at best it is.
-        if rate_view(found.landmarks, side, found.confidence, 1.0) <= _BETTER * face.quality:
+        # How sharp it is shows only when it has been cut out, which takes longer than all the rest.
+        hoped = rate_view(found.landmarks, side, found.confidence, _SHARPER * face.detail)
+        if hoped <= max(_BETTER * face.quality, USABLE):
             return
         try:
             aligned = self._recognizer.align(picture, found.landmarks)
         except ValueError:
             return
-        quality = rate_view(found.landmarks, side, found.confidence, find_detail(aligned))
+        detail = find_detail(aligned)
+        face.detail = detail if face.detail == math.inf else max(face.detail, detail)
+        quality = rate_view(found.landmarks, side, found.confidence, detail)
         if quality > max(face.quality, USABLE):
             face.quality, face.aligned = quality, aligned
             face.best = FaceSeen(self._frame, [round(v, 1) for v in face.box], round(quality, 3), [])
@@ -169,7 +141,7 @@ class Watch:
         """Take the best look since the last, if there was any."""
         if face.best is not None and face.aligned is not None:
             self._waiting.append((face.best, face.aligned))
-        face.told, face.best, face.quality, face.aligned = self._frame, None, 0.0, None
+        face.told, face.best, face.quality, face.aligned, face.detail = self._frame, None, 0.0, None, math.inf
         if len(self._waiting) >= _AT_ONCE:
             self._tell_waiting()
 
@@ -179,7 +151,7 @@ class Watch:
         vectors = self._recognizer.embed_many([aligned for _, aligned in self._waiting])
         for (look, _), vector in zip(self._waiting, vectors, strict=True):
             quality = round(look.quality * find_clarity(vector), 3)
-            self._tell(FaceSeen(look.frame, look.box, quality, [round(float(v), 5) for v in vector]))
+            self._tell(FaceSeen(look.frame, look.box, quality, to_numbers(vector)))
         self._waiting.clear()
 
 

@@ -70,7 +70,7 @@ def make_package(path: Path, cut: int = 0) -> dict[str, Array]:
 
 
 def compute(values: dict[str, Array], image: Array) -> Array:
-    """The network in plain numpy: C x H x W in, 128 out."""
+    """The network by itself, in doubles: C x H x W in, 128 out."""
 
     def windows(x: Array, side: int, stride: int) -> Array:
         view = np.lib.stride_tricks.sliding_window_view(x, (side, side), (1, 2))  # type: ignore[call-overload]
@@ -103,16 +103,42 @@ def compute(values: dict[str, Array], image: Array) -> Array:
     return np.asarray(reduce(x, "conv256_down_out").mean(axis=(1, 2)) @ values["fc"])
 
 
-def test_the_file_computes_what_the_package_says(tmp_path: Path) -> None:
-    onnxruntime = pytest.importorskip("onnxruntime")
+def test_the_network_in_floats_is_what_the_package_says(tmp_path: Path) -> None:
     values = make_package(tmp_path / "face.tgz")
-    model = dlib_net.convert_package(tmp_path / "face.tgz")
-    assert model == dlib_net.convert_package(tmp_path / "face.tgz")
-    image = np.random.default_rng(1).integers(0, 256, (2, 3, 150, 150)).astype(np.float32)
-    found = onnxruntime.InferenceSession(model).run(["descriptor"], {"image": image})[0]
-    expected = np.array([compute(values, one.astype(float)) for one in image])
+    images = make_images()
+    found = dlib_net.compute(dlib_net.read_package(tmp_path / "face.tgz"), images)
+    expected = np.array([compute(values, one.astype(float)) for one in images])
     assert found.shape == (2, 128) and np.ptp(expected) > 0.1
     assert np.abs(found - expected).max() < 1e-3 * np.abs(expected).max()
+
+
+def test_the_file_computes_nearly_what_the_network_does_in_floats(tmp_path: Path) -> None:
+    onnxruntime = pytest.importorskip("onnxruntime")
+    make_package(tmp_path / "face.tgz")
+    weights, images = dlib_net.read_package(tmp_path / "face.tgz"), make_images()
+    ranges = dlib_net.find_ranges(weights, [images[:1], images[1:]])
+    model = dlib_net.build_onnx(weights, ranges)
+    assert model == dlib_net.build_onnx(weights, ranges)
+    session = onnxruntime.InferenceSession(model)
+    found = session.run(["descriptor"], {"image": images})[0]
+    expected = dlib_net.compute(weights, images)
+    # Each value between layers is one of 256.
+    assert np.abs(found - expected).max() < 0.7 * np.abs(expected[0] - expected[1]).max()
+    assert np.allclose(session.run(["descriptor"], {"image": images[1:]})[0], found[1:], atol=1e-5)
+    # What lies beyond the ranges is cut off, not wrapped round.
+    narrow = {name: (least / 4, most / 4) for name, (least, most) in ranges.items()}
+    cut = onnxruntime.InferenceSession(dlib_net.build_onnx(weights, narrow)).run(["descriptor"], {"image": images})[0]
+    assert np.abs(cut).max() < np.abs(found).max()
+
+
+def test_the_ranges_are_of_all_layers() -> None:
+    names = {f"{block}/{layer}" for block, _ in dlib_net.list_blocks() for layer in ("active", "y", "out")}
+    assert set(dlib_net.RANGES) == names | {"conv32_down/active"}
+    assert all(least <= 0 < most for least, most in dlib_net.RANGES.values())
+
+
+def make_images() -> dlib_net.Pixels:
+    return np.random.default_rng(1).integers(0, 256, (2, 3, 150, 150)).astype(np.float32)
 
 
 def test_a_package_that_is_cut_short_is_refused(tmp_path: Path) -> None:
