@@ -54,26 +54,38 @@ Tell = Callable[[Any], None]
 
 
 def choose_looks(tracks: Iterable[Track], frame_rate: float) -> dict[int, list[tuple[str, Sample]]]:
-    """The frames to look at, in order, and which tracks in each: the best of every moment."""
+    """The frames to look at, in order, and which tracks in each."""
     chosen: dict[int, list[tuple[str, Sample]]] = {}
     for track in tracks:
         step = max(1, min(round(EVERY_S * frame_rate), len(track.samples) // LEAST_LOOKS))
-        for cell in _split_cells(track, step):
-            best = max(cell, key=_score)
-            chosen.setdefault(best.source_frame, []).append((track.name, best))
+        for run in _split_runs(track):
+            for sample in _choose_samples(run, step):
+                chosen.setdefault(sample.source_frame, []).append((track.name, sample))
     return dict(sorted(chosen.items()))
 
 
-def _split_cells(track: Track, step: int) -> list[list[Sample]]:
-    """The track's samples in cells of `step` frames; none goes over a gap."""
-    cells: list[list[Sample]] = []
+def _split_runs(track: Track) -> list[list[Sample]]:
+    """The track's samples between its gaps."""
+    runs: list[list[Sample]] = []
     for sample in track.samples:
-        last = cells[-1][-1].source_frame if cells else -2
-        if sample.source_frame == last + 1 and sample.source_frame // step == last // step:
-            cells[-1].append(sample)
+        if runs and sample.source_frame == runs[-1][-1].source_frame + 1:
+            runs[-1].append(sample)
         else:
-            cells.append([sample])
-    return cells
+            runs.append([sample])
+    return runs
+
+
+def _choose_samples(run: list[Sample], step: int) -> Iterator[Sample]:
+    """Of samples that follow each other every `step`th or a better one next to it, and one at the end."""
+    slack = step // 4
+    last, at = -1, 0
+    while last < len(run) - 1 - slack:
+        # The rest is shorter than a step: its end.
+        at = min(at, len(run) - 1 - slack // 2)
+        low = max(at - slack, last + 1)
+        last = max(range(low, min(at + slack + 1, len(run))), key=lambda n: (_score(run[n]), -abs(n - at)))
+        yield run[last]
+        at = last + step
 
 
 def _score(sample: Sample) -> float:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -26,9 +27,20 @@ def make_track(name: str, frames: range, best: int = -1, x: float = 100.0) -> Tr
 
 
 def test_every_moment_is_looked_at_where_the_face_is_best() -> None:
-    looks = choose_looks([make_track("a", range(250), best=63)], 25.0)
-    assert list(looks) == sorted(looks) and 63 in looks and len(looks) == 50
-    assert all(any(start <= f < start + 5 for f in looks) for start in range(0, 250, 5))
+    looks = list(choose_looks([make_track("a", range(250), best=64)], 25.0))
+    assert looks == sorted(looks) and 64 in looks
+    # Whoever is there for seven frames is looked at.
+    assert all(4 <= other - one <= 6 for one, other in itertools.pairwise(looks[:-1]))
+    assert looks[0] <= 1 and looks[-1] >= 248
+
+
+@pytest.mark.parametrize("count", range(1, 60))
+def test_no_track_is_too_short_to_be_looked_at(count: int) -> None:
+    for rate in (5.0, 25.0, 60.0, 120.0):
+        looks = list(choose_looks([make_track("a", range(count))], rate))
+        step = max(1, min(round(0.2 * rate), count // LEAST_LOOKS))
+        edges = [-step, *looks, count + step // 4]
+        assert looks and all(0 < other - one <= step + step // 4 for one, other in itertools.pairwise(edges))
 
 
 def test_short_tracks_are_looked_at_more_often() -> None:
