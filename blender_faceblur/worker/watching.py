@@ -35,6 +35,7 @@ _AT_ONCE = 8
 
 _LEAST_CONFIDENCE = 0.4
 _BETTER, _SHARPER = 1.1, 1.2
+"""Than the best look until now: what is worth cutting out, and how sharp that may be at most."""
 _LOST_S = 0.5
 _SAME_SIZES, _SAME_RATIO = 0.7, 1.6
 
@@ -49,7 +50,7 @@ class _Face:
     best: FaceSeen | None = None
     quality: float = 0.0
     detail: float = math.inf
-    """How sharp it was at most since then."""
+    """How sharp it was at most since the last look; anything is hoped for before it was cut out."""
     aligned: Picture | None = field(default=None, repr=False)
 
 
@@ -94,7 +95,7 @@ class Watch:
             taken.add(id(face))
             face.last, face.box = self._frame, box
             self._look(face, picture, d, x)
-            # What is seen poorly says nobody is somebody else: to wait for better costs nothing.
+            # What is seen poorly cannot show that this is another's face, so better is waited for.
             if self._frame - face.told >= (_OFTEN_S if face.quality >= GOOD else _SELDOM_S) * self._rate:
                 self._close(face)
 
