@@ -247,12 +247,12 @@ class _Graph:
             y = self._pad(y, f"{name}/grown", [0, 0, 0, 0, 0, 0, 1, 1])
         self._set_levels(f"{name}/out", 0.0, self._ranges[f"{name}/out"][1])
         inputs = [part for one in (y, shortcut) for part in (one, *self._name_levels(one))]
-        return self._add("QLinearAdd", inputs + self._name_levels(f"{name}/out"), f"{name}/out", ours=True)
+        return self._add("QLinearAdd", inputs + self._name_levels(f"{name}/out"), f"{name}/out", own=True)
 
     def _shorten(self, x: str, name: str) -> str:
         """What is added where a block halves the picture: means of four, and channels of nothing."""
         inputs = [x, *self._name_levels(x), *self._name_levels(x)]
-        y = self._add("QLinearAveragePool", inputs, f"{name}/shortcut", ours=True, kernel_shape=[2, 2], strides=[2, 2])
+        y = self._add("QLinearAveragePool", inputs, f"{name}/shortcut", own=True, kernel_shape=[2, 2], strides=[2, 2])
         self._keep_levels(x, y)
         before, after = self._weights[f"{name}/conv1/conv/filters"].stored.shape[2:]
         return self._pad(y, f"{name}/widened", [0, 0, 0, 0, 0, after - before, 0, 0]) if after > before else y
@@ -300,11 +300,11 @@ class _Graph:
         self._arrays.append(sides + _number(2, _TYPES[array.dtype.name]) + _text(8, name) + _block(9, little.tobytes()))
         return name
 
-    def _add(self, kind: str, inputs: list[str], output: str, ours: bool = False, **attributes: list[int]) -> str:
-        """`ours`: onnxruntime's own operation, not one of ONNX."""
+    def _add(self, kind: str, inputs: list[str], output: str, own: bool = False, **attributes: list[int]) -> str:
+        """`own`: onnxruntime's own operation, not one of ONNX."""
         node = b"".join(_text(1, name) for name in inputs) + _text(2, output) + _text(4, kind)
         node += b"".join(_block(5, _attribute(name, value)) for name, value in attributes.items())
-        self._nodes.append(node + (_text(7, _OWN_DOMAIN) if ours else b""))
+        self._nodes.append(node + (_text(7, _OWN_DOMAIN) if own else b""))
         return output
 
 
