@@ -19,7 +19,6 @@ import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -29,8 +28,6 @@ from blender_faceblur.core.document import read_document
 from blender_faceblur.core.likeness import GOOD, STRANGERS, Vector, View, choose_best, find_apart, group_tracks
 from blender_faceblur.core.people import RATES, USUAL_RATE, Mode, People, Person, decide_tracks
 from blender_faceblur.core.types import Ellipse, FaceBlurError, Track, TrackDocument
-from blender_faceblur.detectors import find_detector
-from blender_faceblur.paths import find_model
 from blender_faceblur.recognising import collect_views, list_references
 from blender_faceblur.worker.client import build_embed_request, build_request, run_job
 from blender_faceblur.worker.embedding import Eye
@@ -38,7 +35,17 @@ from blender_faceblur.worker.protocol import ErrorMessage, FaceView, Message
 
 from .accuracy import describe_machine
 from .annotations import find_digest
-from .mixing import CELLS, FRAMES, VISIT_FRAMES, Portrait, find_cell, read_portrait, write_mixed, write_visits
+from .mixing import (
+    CELLS,
+    FRAMES,
+    VISIT_FRAMES,
+    Portrait,
+    find_cell,
+    open_detector,
+    read_portrait,
+    write_mixed,
+    write_visits,
+)
 
 TRUTH = Path(__file__).resolve().parent / "truth" / "people" / "clips.json"
 
@@ -274,7 +281,7 @@ def _measure_groups(films: list[Watched]) -> None:
 
 def measure_portraits(folder: Path, most: int) -> None:
     """Print how far apart strangers, and photographs of one person, are."""
-    eye, detector = Eye(), _open_detector()
+    eye, detector = Eye(), open_detector()
     sharp: list[Vector] = []
     again: list[tuple[int, Vector]] = []
     worse: dict[tuple[int, int], list[Vector]] = {blur: [] for blur in _BLURS if blur}
@@ -335,13 +342,9 @@ def _embed(eye: Eye, portrait: Portrait) -> Vector | None:
     return None if found is None else found[1]
 
 
-def _open_detector() -> Any:
-    return find_detector("yunet_n")(find_model("yunet_n"), 0.5, "cpu")
-
-
 def measure_mixed(folder: Path, films: int, known: int) -> bool:
     """Print what is decided in films made of portraits; whether nobody was shown who was to be covered."""
-    detector, eye = _open_detector(), Eye()
+    detector, eye = open_detector(), Eye()
     references: dict[str, Vector] = {}
     faces: list[Portrait] = []
     for name, files in list_references(folder).items():
@@ -408,7 +411,7 @@ def measure_mixed(folder: Path, films: int, known: int) -> bool:
 
 def measure_visits(folder: Path, films: int) -> bool:
     """Print whether somebody is shown who is there for a moment in place of a kept face; whether nobody was."""
-    detector, eye = _open_detector(), Eye()
+    detector, eye = open_detector(), Eye()
     portraits = (read_portrait(name, files[0], detector) for name, files in list_references(folder).items())
     faces = list(itertools.islice((face for face in portraits if face is not None), 2 * CELLS * films))
     count = len(faces) // (2 * CELLS)

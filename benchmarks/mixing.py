@@ -17,13 +17,15 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from blender_faceblur.detectors import find_detector
 from blender_faceblur.detectors.base import FaceDetector
+from blender_faceblur.paths import find_model
 
 Picture = NDArray[np.uint8]
 
 SIZE, COLUMNS, ROWS, FRAMES, VISIT_FRAMES, RATE = (1280, 720), 3, 2, 90, 150, Fraction(25)
 CELLS = COLUMNS * ROWS
-_SEEN_PX = 400
+SEEN_PX = 400
 _WIDTHS_PX = (56, 110)
 _HEAD = (1.35, 1.5)
 _FADE = 4
@@ -38,12 +40,17 @@ class Portrait:
     box: tuple[float, float, float, float]
 
 
+def open_detector() -> FaceDetector:
+    """What finds the faces of portraits. FaceBlurError where its weights are not there."""
+    return find_detector("yunet_n")(find_model("yunet_n"), 0.5, "cpu")
+
+
 def read_portrait(name: str, path: Path, detector: FaceDetector) -> Portrait | None:
     """The surest face of a picture file; None where there is none."""
     picture = cv2.imread(str(path))
     if picture is None:
         return None
-    scale = _SEEN_PX / max(picture.shape[:2])
+    scale = SEEN_PX / max(picture.shape[:2])
     seen = np.asarray(cv2.resize(picture, None, fx=scale, fy=scale,
                                  interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC), np.uint8)
     found = detector.detect(seen)

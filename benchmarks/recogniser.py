@@ -19,29 +19,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from blender_faceblur.core.types import FaceBlurError
-from blender_faceblur.detectors import find_detector
 from blender_faceblur.paths import find_model
 from blender_faceblur.recognising import list_references
 from blender_faceblur.recognition.dlib_resnet import DlibResNet
 from tools.dlib_net import RANGES, Pixels, compute, find_ranges, list_blocks, read_package
 
 from .accuracy import describe_machine
+from .mixing import SEEN_PX, open_detector
 
 Faces = NDArray[np.uint8]
 
-_SEEN_PX = 400
 _AT_ONCE = 8
 
 
 def read_faces(folder: Path, recognizer: DlibResNet) -> Faces:
     """The surest face of each portrait, aligned: N x 150 x 150 x 3."""
-    detector = find_detector("yunet_n")(find_model("yunet_n"), 0.5, "cpu")
+    detector = open_detector()
     faces = []
     for files in list_references(folder).values():
         picture = cv2.imread(str(files[0]))
         if picture is None:
             continue
-        scale = _SEEN_PX / max(picture.shape[:2])
+        scale = SEEN_PX / max(picture.shape[:2])
         seen = np.asarray(cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), np.uint8)
         found = detector.detect(seen)
         if found and found[0].landmarks is not None:

@@ -227,7 +227,7 @@ class _Graph:
         x = self._convolve(x, "conv32_down", "conv32_down/active", halve=True)
         x = self._keep_levels(x, self._add("MaxPool", [x], "pooled", kernel_shape=[3, 3], strides=[2, 2]))
         for name, down in list_blocks():
-            x = self._block(x, name, down)
+            x = self._add_block(x, name, down)
         x = self._add("DequantizeLinear", [x, *self._name_levels(x)], "areas")
         x = self._add("GlobalAveragePool", [x], "mean of areas")
         x = self._add("Flatten", [x], "features")
@@ -238,7 +238,7 @@ class _Graph:
         opsets = [_block(8, _text(1, domain) + _number(2, version)) for domain, version in _OPSETS]
         return _number(1, _IR_VERSION) + _block(7, b"".join(graph)) + b"".join(opsets)
 
-    def _block(self, x: str, name: str, down: bool) -> str:
+    def _add_block(self, x: str, name: str, down: bool) -> str:
         y = self._convolve(x, f"{name}/conv1", f"{name}/active", halve=down)
         y = self._convolve(y, f"{name}/conv2", f"{name}/y")
         shortcut = self._shorten(x, name) if down else x
