@@ -89,90 +89,130 @@ def analyse_frames(
     The detectors look at the first frame, at each that is a multiple of `stride`, and after cuts; between these, faces
     are followed. Where one can no longer be followed surely it is looked for round the place where it should be.
     """
-    import cv2
+    return _FrameAnalyser(frame_size, frame_rate, detectors, strong, upright_turn, stride).run(frames)
 
-    stored_size = frame_size
-    if upright_turn in (90, 270):
-        frame_size = frame_size[1], frame_size[0]
-    turn = {90: cv2.ROTATE_90_CLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_COUNTERCLOCKWISE}.get(upright_turn)
-    # A detector's own size where there is one: scaling once more would take as long as following.
-    flow_size = detector_size(frame_size, min(_FLOW_LONG_SIDE, max(use.long_side for _, use in detectors)))
-    # The same detector at the same size twice would add nothing.
-    distinct = list({(use.detector, detector_size(frame_size, use.long_side)): (detector, use)
-                     for detector, use in detectors}.items())
-    to_flow = np.tile(np.array(flow_size) / np.array(frame_size), 2)
 
-    def flow(before: NDArray[np.uint8], after: NDArray[np.uint8], boxes: list[Array]) -> list[Array | None]:
-        followed = follow_boxes(before, after, [box * to_flow for box in boxes])
-        return [None if box is None else box / to_flow for box in followed]
+class _FrameAnalyser:
+    """What `analyse_frames` knows between one frame and the next. One object analyses one run of frames."""
 
-    describe_every = stride * max(1, round(_DESCRIBE_S * frame_rate / stride))
-    follower = Follower(frame_rate, strong, flow, stride)
-    cuts = CutFinder(frame_rate)
-    last: NDArray[np.uint8] | None = None
-    scaled: dict[tuple[int, int], NDArray[np.uint8]] = {}
-    bright: dict[tuple[int, int], NDArray[np.uint8]] = {}
-    averager = Averager()
-    detections: dict[int, list[Detection]] = {}
-    near: dict[int, list[Detection]] = {}
+    def __init__(
+        self, frame_size: tuple[int, int], frame_rate: float, detectors: Sequence[tuple[Detector, DetectorUse]],
+        strong: float, upright_turn: int, stride: int,
+    ) -> None:
+        """The arguments are those of `analyse_frames`."""
+        self._stored_size, self._upright_turn = frame_size, upright_turn
+        self._upright_size = frame_size[::-1] if upright_turn in (90, 270) else frame_size
+        # A detector's own size where there is one: scaling once more would take as long as following.
+        self._flow_size = detector_size(
+            self._upright_size, min(_FLOW_LONG_SIDE, max(use.long_side for _, use in detectors)))
+        self._to_flow = np.tile(np.array(self._flow_size) / np.array(self._upright_size), 2)
+        # The same detector at the same size twice would add nothing.
+        self._detectors = list({(use.detector, detector_size(self._upright_size, use.long_side)): (detector, use)
+                                for detector, use in detectors}.items())
+        self._stride = stride
+        self._describe_every = stride * max(1, round(_DESCRIBE_S * frame_rate / stride))
+        self._follower = Follower(frame_rate, strong, self._compute_flow, stride)
+        self._cuts = CutFinder(frame_rate)
+        self._averager = Averager()
+        self._frame: _PreparedFrame | None = None
 
-    def look(number: int = 0, places: Sequence[Array] = ()) -> list[Hit]:
-        """Run on the frame at hand the detectors whose turn it is at that look (0: all), each once.
+    def run(self, frames: Iterable[tuple[int, NDArray[np.uint8]]]) -> Iterator[FrameRecord]:
+        """The records of consecutive frames, in order."""
+        for source_frame, picture in frames:
+            for record in self._step(source_frame, picture):
+                yield _turn_back(record, self._upright_turn, self._stored_size)
+        for record in self._follower.finish():
+            yield _turn_back(record, self._upright_turn, self._stored_size)
+
+    def _step(self, source_frame: int, picture: NDArray[np.uint8]) -> list[FrameRecord]:
+        """Take the next frame; the records that are complete now."""
+        is_first = self._frame is None
+        # Where a film repeats a picture its source yields the same array again.
+        is_new = self._frame is None or picture is not self._frame.picture
+        if self._frame is None or is_new:
+            self._frame = _PreparedFrame(picture, self._upright_turn, self._flow_size)
+        frame = self._frame
+        is_cut, is_mixed = self._cuts.look(frame.thumbnail)
+        if is_cut or frame.stretch is None:
+            self._averager.clear()
+        if is_new and frame.stretch is not None:
+            self._averager.take(frame.upright)
+        hits = self._detect_when_due(frame, source_frame, is_first or is_cut)
+        if hits and source_frame % self._describe_every == 0:
+            for hit in hits:
+                hit.look = describe(frame.small, hit.box * self._to_flow)
+        records = self._follower.step(source_frame, hits, frame.grey, is_cut, is_mixed, self._detect_around)
+        self._follower.newest.looked = len(frame.detections) == len(self._detectors)
+        return records
+
+    def _detect_when_due(self, frame: _PreparedFrame, source_frame: int, is_new_shot: bool) -> list[Hit] | None:
+        """What the detectors find in a frame if it is one of theirs; None where faces are only followed."""
+        if is_new_shot:
+            return self._detect(frame, 0)
+        if source_frame % self._stride == 0:
+            # Whole multiples, so that two processes decide alike about the frames that both of them see.
+            return self._detect(frame, source_frame // self._stride)
+        if frame.detections:
+            return self._detect(frame, 1)
+        return None
+
+    def _detect_around(self, places: Sequence[Array]) -> Iterator[list[Hit]]:
+        """What is found round these boxes: first by the detectors that look most often, then by all."""
+        assert self._frame is not None
+        yield self._detect(self._frame, 1, places)
+        yield self._detect(self._frame, 0, places)
+
+    def _detect(self, frame: _PreparedFrame, number: int, places: Sequence[Array] = ()) -> list[Hit]:
+        """Run the detectors whose turn it is at the look of that number (0: all), each once a picture.
 
         With `places` (boxes) they look only round these, where that takes less time.
         """
-        if stretch is not None and not bright:
-            bright[max(scaled)] = brighten(averager.average(), stretch)
-        for i, ((_, size), (detector, use)) in enumerate(distinct):
-            if i in detections or i in near or number % use.each_look:
+        if frame.stretch is not None and not frame.bright:
+            frame.bright[max(frame.scaled)] = brighten(self._averager.average(), frame.stretch)
+        for i, ((_, size), (detector, use)) in enumerate(self._detectors):
+            if i in frame.detections or i in frame.near or number % use.each_look:
                 continue
-            shown, scale = _scale_to(bright or scaled, size), np.array(size) / np.array(frame_size)
+            shown, scale = frame.at_size(size), np.array(size) / np.array(self._upright_size)
             windows = find_windows([place * np.tile(scale, 2) for place in places], size)
             found = detect_in_windows(detector.detect, shown, windows) if windows else detector.detect(shown)
-            (near if windows else detections)[i] = _scale_detections(found, *(1 / scale).tolist())
-        return merge_detections([one for found in (*detections.values(), *near.values()) for one in found])
+            (frame.near if windows else frame.detections)[i] = _scale_detections(found, *(1 / scale).tolist())
+        return merge_detections([one for found in (*frame.detections.values(), *frame.near.values()) for one in found])
 
-    def looks(places: Sequence[Array]) -> Iterator[list[Hit]]:
-        """First with the detectors that look most often, then with all."""
-        yield look(1, places)
-        yield look(0, places)
+    def _compute_flow(
+        self, before: NDArray[np.uint8], after: NDArray[np.uint8], boxes: list[Array]
+    ) -> list[Array | None]:
+        followed = follow_boxes(before, after, [box * self._to_flow for box in boxes])
+        return [None if box is None else box / self._to_flow for box in followed]
 
-    for source_frame, picture in frames:
-        # Where a film repeats a picture its source yields the same array again.
-        first, fresh = last is None, picture is not last
-        if fresh:
-            last, detections, near, bright = picture, {}, {}, {}
-            upright = picture if turn is None else np.asarray(cv2.rotate(picture, turn), np.uint8)
-            scaled = {(upright.shape[1], upright.shape[0]): upright}
-            small = _scale_to(scaled, flow_size)
-            # By way of a quarter of its size, which OpenCV makes quickly.
-            quarter = max(flow_size[0] // 4, THUMBNAIL[0]), max(flow_size[1] // 4, THUMBNAIL[1])
-            thumbnail = _reduce(_reduce(small, quarter), THUMBNAIL)
-            stretch = find_stretch(thumbnail)
-            seen = small if stretch is None else brighten(small, stretch)
-            grey = np.asarray(cv2.cvtColor(seen, cv2.COLOR_BGR2GRAY), np.uint8)
-        cut, mixed = cuts.look(thumbnail)
-        if cut or stretch is None:
-            averager.clear()
-        if fresh and stretch is not None:
-            averager.take(upright)
-        hits = None
-        if first or cut:
-            hits = look()
-        elif source_frame % stride == 0:
-            # Whole multiples, so that two processes decide alike about the frames that both of them see.
-            hits = look(source_frame // stride)
-        elif detections:
-            hits = look(1)
-        if hits and source_frame % describe_every == 0:
-            for hit in hits:
-                hit.look = describe(small, hit.box * to_flow)
-        done = follower.step(source_frame, hits, grey, cut, mixed, looks)
-        follower.newest.looked = len(detections) == len(distinct)
-        for record in done:
-            yield _turn_back(record, upright_turn, stored_size)
-    for record in follower.finish():
-        yield _turn_back(record, upright_turn, stored_size)
+
+class _PreparedFrame:
+    """A picture, upright and in the sizes that were asked for so far, and what the detectors found in it.
+
+    `detections` are by the number of a detector that saw the whole picture, `near` by that of one that saw parts of it.
+    `stretch` are the levels of a picture that is too dark, and `bright` is that picture brightened.
+    """
+
+    def __init__(self, picture: NDArray[np.uint8], upright_turn: int, flow_size: tuple[int, int]) -> None:
+        import cv2
+
+        turn = {90: cv2.ROTATE_90_CLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_COUNTERCLOCKWISE}.get(upright_turn)
+        self.picture = picture
+        self.upright = picture if turn is None else np.asarray(cv2.rotate(picture, turn), np.uint8)
+        self.scaled = {(self.upright.shape[1], self.upright.shape[0]): self.upright}
+        self.bright: dict[tuple[int, int], NDArray[np.uint8]] = {}
+        self.detections: dict[int, list[Detection]] = {}
+        self.near: dict[int, list[Detection]] = {}
+        self.small = _scale_to(self.scaled, flow_size)
+        # By way of a quarter of its size, which OpenCV makes quickly.
+        quarter = max(flow_size[0] // 4, THUMBNAIL[0]), max(flow_size[1] // 4, THUMBNAIL[1])
+        self.thumbnail = _reduce(_reduce(self.small, quarter), THUMBNAIL)
+        self.stretch = find_stretch(self.thumbnail)
+        seen = self.small if self.stretch is None else brighten(self.small, self.stretch)
+        self.grey = np.asarray(cv2.cvtColor(seen, cv2.COLOR_BGR2GRAY), np.uint8)
+
+    def at_size(self, size: tuple[int, int]) -> NDArray[np.uint8]:
+        """The picture at a size, brightened where it is too dark."""
+        return _scale_to(self.bright or self.scaled, size)
 
 
 def _scale_to(scaled: dict[tuple[int, int], NDArray[np.uint8]], size: tuple[int, int]) -> NDArray[np.uint8]:
