@@ -20,8 +20,7 @@ from blender_faceblur.core.document import read_document
 from blender_faceblur.core.keyframes import HANDLE, opacity_spans, simplify
 from blender_faceblur.core.types import Ellipse, FaceBlurError, Keyframe, TrackDocument
 from blender_faceblur.sources import open_source
-from blender_faceblur.worker.client import build_request, run_job
-from blender_faceblur.worker.protocol import ErrorMessage
+from blender_faceblur.worker.client import build_request, finish_job
 from tools.environment import build_variables, ensure_tool
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -188,9 +187,10 @@ def analyse(clip: Path, preset: str) -> tuple[TrackDocument, float]:
     with tempfile.TemporaryDirectory() as folder:
         output = Path(folder) / "tracks.json"
         began = time.monotonic()
-        for message in run_job(build_request(clip, output, preset)):
-            if isinstance(message, ErrorMessage):
-                raise FaceBlurError(f"{clip.name}: {message.text}")
+        try:
+            finish_job(build_request(clip, output, preset), lambda *_: None)
+        except FaceBlurError as error:
+            raise FaceBlurError(f"{clip.name}: {error}") from error
         return read_document(output), time.monotonic() - began
 
 

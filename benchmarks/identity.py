@@ -16,7 +16,7 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -29,9 +29,9 @@ from blender_faceblur.core.likeness import GOOD, STRANGERS, Vector, View, choose
 from blender_faceblur.core.people import RATES, USUAL_RATE, Mode, People, Person, decide_tracks
 from blender_faceblur.core.types import Ellipse, FaceBlurError, Track, TrackDocument
 from blender_faceblur.recognising import collect_views, list_references
-from blender_faceblur.worker.client import build_embed_request, build_request, run_job
+from blender_faceblur.worker.client import Request, build_embed_request, build_request, finish_job
 from blender_faceblur.worker.embedding import Eye
-from blender_faceblur.worker.protocol import ErrorMessage, FaceView, Message
+from blender_faceblur.worker.protocol import FaceView, Message, SourceRef
 
 from .accuracy import describe_machine
 from .annotations import find_digest
@@ -161,17 +161,18 @@ def watch(clip: Path, name: str) -> Watched:
     """Analyse a film as the command does, looks at faces included."""
     with tempfile.TemporaryDirectory(prefix="faceblur-bench-") as place:
         tracks = Path(place) / "tracks.json"
-        views = _collect(run_job(build_request(clip, tracks, recognise=True)))
+        views = _collect(build_request(clip, tracks, recognise=True))
         return Watched(name, read_document(tracks), views)
 
 
-def _collect(messages: Iterable[Message]) -> dict[str, list[View]]:
+def _collect(request: Request) -> dict[str, list[View]]:
     seen = []
-    for message in messages:
-        if isinstance(message, ErrorMessage):
-            raise FaceBlurError(message.text)
+
+    def hear(message: Message) -> None:
         if isinstance(message, FaceView):
             seen.append(message)
+
+    finish_job(request, lambda *_: None, hear)
     return collect_views(seen)
 
 
@@ -424,10 +425,10 @@ def measure_visits(folder: Path, films: int) -> bool:
             for number in range(count):
                 cast, others = (faces[(2 * number + part) * CELLS:(2 * number + part + 1) * CELLS] for part in (0, 1))
                 visits = write_visits(clip, cast, others, length, number)
-                views = {_WHEN[0]: _collect(run_job(build_request(clip, tracks, recognise=True)))}
+                views = {_WHEN[0]: _collect(build_request(clip, tracks, recognise=True))}
                 document = read_document(tracks)
-                request = build_embed_request(clip, tracks, document.source.fingerprint)
-                views[_WHEN[1]] = _collect(run_job(request))
+                request = build_embed_request(SourceRef.of(clip, fingerprint=document.source.fingerprint), tracks)
+                views[_WHEN[1]] = _collect(request)
                 for cell, (face, visit) in enumerate(zip(cast, visits, strict=True)):
                     vector = _embed(eye, face)
                     if vector is None:

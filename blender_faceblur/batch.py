@@ -9,7 +9,7 @@ import shutil
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
-from contextlib import closing, suppress
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -33,8 +33,8 @@ from .rendering import Tell, check_blender, run_blender_job
 from .report import collect_report, describe_finding, draw_faces, write_report
 from .sources import open_source
 from .sources.image import find_orientation
-from .worker.client import build_request, build_verify_request, run_job
-from .worker.protocol import Embedded, ErrorMessage, FaceView, Progress, Result, Verified, Warned
+from .worker.client import build_request, build_verify_request, finish_job
+from .worker.protocol import Embedded, FaceView, Message, Warned
 from .workplace import Workplace, replace_file
 
 OWN_MARK = ".blurred"
@@ -213,23 +213,17 @@ def run_analysis(source: Path, tracks: Path, settings: Settings, tell: Tell, war
     """
     request = build_request(source, tracks, settings.preset, settings.expansion, storage=storage,
                             recognise=settings.people is not None)
-    # Closed at once when this is left by an exception: its processes must not go on beside whatever comes next.
-    with closing(run_job(request)) as messages:
-        for message in messages:
-            match message:
-                case Progress():
-                    tell(message.stage, message.done, message.total)
-                case FaceView() if settings.people is not None:
-                    settings.people.take(message)
-                case Embedded() if settings.people is not None:
-                    settings.people.end()
-                case Warned():
-                    warn(message.text)
-                case ErrorMessage():
-                    raise FaceBlurError(message.text)
-                case Result():
-                    return
-    raise FaceBlurError("The analysis ended without a result.")
+
+    def hear(message: Message) -> None:
+        match message:
+            case FaceView() if settings.people is not None:
+                settings.people.take(message)
+            case Embedded() if settings.people is not None:
+                settings.people.end()
+            case Warned():
+                warn(message.text)
+
+    finish_job(request, tell, hear)
 
 
 def run_verification(source: Path, output: Path, tracks: Path, settings: Settings, tell: Tell, warn: Warn,
@@ -240,18 +234,16 @@ def run_verification(source: Path, output: Path, tracks: Path, settings: Setting
         # Effects that are made of no samples leave nothing of a face: nearly all of its detail must be gone.
         samples = settings.samples_across if settings.effect in ("mosaic", "blur", "gaussian") else _FEW_SAMPLES
         request = build_verify_request(source, output, tracks, place, samples, settings.verify_every or 1)
-        with closing(run_job(request)) as messages:
-            for message in messages:
-                match message:
-                    case Progress():
-                        tell(message.stage, message.done, message.total)
-                    case Warned():
-                        warn(message.text)
-                    case ErrorMessage():
-                        raise FaceBlurError(f"The verification failed: {message.text}")
-                    case Verified():
-                        return from_json(place.read_text(encoding="utf-8"))
-    raise FaceBlurError("The verification ended without a result.")
+
+        def hear(message: Message) -> None:
+            if isinstance(message, Warned):
+                warn(message.text)
+
+        try:
+            finish_job(request, tell, hear)
+        except FaceBlurError as error:
+            raise FaceBlurError(f"The verification failed: {error}") from error
+        return from_json(place.read_text(encoding="utf-8"))
 
 
 def _run_resumable_analysis(source: Path, tracks: Path, settings: Settings, tell: Tell, warn: Warn) -> None:

@@ -10,7 +10,6 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Iterable
-from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,8 +21,8 @@ from .core.people import USUAL_RATE, Decision, Mode, People, Person, apply_decis
 from .core.people_file import EDITOR, Decisions, read_decisions, write_decisions
 from .core.types import FaceBlurError, TrackDocument
 from .paths import find_model
-from .worker.client import Request, build_embed_request, build_reference_request, run_job
-from .worker.protocol import ErrorMessage, FaceView, Progress, Warned
+from .worker.client import Request, build_embed_request, build_reference_request, finish_job
+from .worker.protocol import FaceView, Message, SourceRef, Warned
 
 REFERENCE_ENDINGS = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp"})
 
@@ -98,7 +97,8 @@ class Recognition:
     def settle(self, source: Path, tracks: Path, document: TrackDocument, tell: Tell, warn: Warn) -> list[Decision]:
         """Decide about a document that lies at `tracks`, change it, and write it there again. Raises FaceBlurError."""
         if not self._whole:
-            self._seen = _look(build_embed_request(source, tracks, document.source.fingerprint), tell, warn)
+            wanted = SourceRef.of(source, fingerprint=document.source.fingerprint)
+            self._seen = _look(build_embed_request(wanted, tracks), tell, warn)
         decided = decide_tracks(document, collect_views(self._seen), self.people,
                                 self.decisions.find_assigned(document))
         self.decisions.remember(document, {track.name: track for track in document.tracks}, decided)
@@ -177,15 +177,13 @@ def open_recognition(choice: Choice, tell: Tell, warn: Warn) -> Recognition:
 
 def _look(request: Request, tell: Tell, warn: Warn) -> list[FaceView]:
     views = []
-    with closing(run_job(request)) as messages:
-        for message in messages:
-            match message:
-                case FaceView():
-                    views.append(message)
-                case Progress():
-                    tell(message.stage, message.done, message.total)
-                case Warned():
-                    warn(message.text)
-                case ErrorMessage():
-                    raise FaceBlurError(message.text)
+
+    def hear(message: Message) -> None:
+        match message:
+            case FaceView():
+                views.append(message)
+            case Warned():
+                warn(message.text)
+
+    finish_job(request, tell, hear)
     return views

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
-from fractions import Fraction
 from pathlib import Path
 
 import bpy
@@ -123,7 +122,7 @@ def _count_frames(strip: bpy.types.Strip) -> int:
 
 def _detect(scene: bpy.types.Scene, sources: list[Found], settings: DetectionSettings,
             wait_s: float | None) -> Generator[Step | None, None, list[Found]]:
-    rate = Fraction(find_rate(scene)).limit_denominator(1001)
+    rate = find_rate(scene)
     del scene
     todo = [found for found in sources if not found.problem]
     everything = max(sum(found.frames for found in todo), 1)
@@ -133,9 +132,8 @@ def _detect(scene: bpy.types.Scene, sources: list[Found], settings: DetectionSet
         for number, found in enumerate(todo, 1):
             for turn, preset in enumerate(presets):
                 tracks = workplace.folder / f"tracks-{number}-{turn}.json"
-                request = build_request(found.footage.path, tracks, preset, settings.expansion,
-                                        files=found.footage.files, provider=settings.provider, frame_rate=rate,
-                                        storage=stored_analyses(), span=found.range)
+                request = build_request(found.footage.to_source_ref(rate), tracks, preset, settings.expansion,
+                                        provider=settings.provider, storage=stored_analyses(), span=found.range)
                 first, last = ((before + part / len(presets) * found.frames) / everything for part in (turn, turn + 1))
                 try:
                     yield from course.run(request, found.strips[0], number, found.hear, (first, last))

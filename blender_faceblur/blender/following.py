@@ -88,9 +88,8 @@ def follow_place(place: Place, wait_s: float | None = None) -> Generator[Step | 
     """The samples that following leads to, those of the keys left out. With `wait_s` it yields None meanwhile."""
     with Workplace() as workplace:
         output = workplace.folder / "followed.json"
-        request = build_follow_request(
-            place.footage.path, output, place.fingerprint, place.keys, place.start, place.stop, place.cuts,
-            files=place.footage.files, frame_rate=place.rate)
+        source = place.footage.to_source_ref(place.rate, place.fingerprint)
+        request = build_follow_request(source, output, place.keys, place.start, place.stop, place.cuts)
         yield from Course(1, wait_s).run(request, place.track)
         (track,) = read_file(output).tracks
     return [sample for sample in track.samples if sample.source_frame not in place.keys]

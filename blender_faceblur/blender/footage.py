@@ -5,11 +5,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 
 import bpy
 
 from ..core.types import FaceBlurError, TrackDocument
+from ..worker.protocol import SourceRef
 
 KINDS = ("MOVIE", "IMAGE")
 
@@ -24,6 +26,10 @@ class Footage:
     @property
     def name(self) -> str:
         return self.path.name
+
+    def to_source_ref(self, frame_rate: float | Fraction, fingerprint: str = "") -> SourceRef:
+        """What a worker opens; `frame_rate` is that at which sequences are shown, see `SourceRef`."""
+        return SourceRef.of(self.path, self.files, Fraction(frame_rate).limit_denominator(1001), fingerprint)
 
 
 def find_footage(strip: bpy.types.Strip) -> Footage:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -171,8 +170,7 @@ def look_at(jobs: Sequence[Job], pictures: Sequence[Path], rate: float,
         for number, job in enumerate(jobs, 1):
             path = workplace.folder / f"tracks-{number}.json"
             write_document(job.document, path)
-            request = build_embed_request(job.footage.path, path, job.fingerprint, files=job.footage.files,
-                                          frame_rate=Fraction(rate).limit_denominator(1001))
+            request = build_embed_request(job.footage.to_source_ref(rate, job.fingerprint), path)
             found = yield from _run(course, request, job.name, number, seen)
             seen.looks.append((job, list(_place_looks(job, found))))
             path.unlink()

@@ -11,10 +11,9 @@ from typing import Any
 
 import bpy
 
-from ..core.types import FaceBlurError
 from ..progress import describe_time
-from ..worker.client import Request, run_job
-from ..worker.protocol import ErrorMessage, Message, Progress, Waiting
+from ..worker.client import Request, watch_job
+from ..worker.protocol import Message
 
 _TELLING = 0.02
 """The share of a work that must be done before the rest's time is told."""
@@ -70,21 +69,16 @@ class Course:
         it; without, all requests count alike. Raises FaceBlurError with what went wrong. Closing ends all processes.
         """
         first, last = span or ((number - 1) / self._count, number / self._count)
-        with closing(run_job(request, self._wait_s)) as messages:
-            for message in messages:
-                match message:
-                    case Waiting():
-                        yield None
-                    case Progress():
-                        part = 1.0 if message.stage == "link" else message.done / max(message.total, 1)
-                        share = first + part * (last - first)
-                        past = time.monotonic() - self._began
-                        yield Step(strip, number, self._count, message.stage, message.done, message.total, share,
-                                   past / share * (1 - share) if share > _TELLING else None)
-                    case ErrorMessage():
-                        raise FaceBlurError(message.text)
-                    case _ if hear is not None:
-                        hear(message)
+        with closing(watch_job(request, self._wait_s, hear)) as steps:
+            for progress in steps:
+                if progress is None:
+                    yield None
+                    continue
+                part = 1.0 if progress.stage == "link" else progress.done / max(progress.total, 1)
+                share = first + part * (last - first)
+                past = time.monotonic() - self._began
+                yield Step(strip, number, self._count, progress.stage, progress.done, progress.total, share,
+                           past / share * (1 - share) if share > _TELLING else None)
 
 
 STATE = State()

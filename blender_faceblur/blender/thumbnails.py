@@ -11,7 +11,6 @@ import base64
 import math
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
-from fractions import Fraction
 from typing import Any
 
 import bpy
@@ -139,9 +138,8 @@ def _make(
 ) -> Generator[bool, None, None]:
     """A job that yields whether a picture was made. All that it needs of Blender's is read now: an undo may take it."""
     fingerprint, footage = mask[MARK]["fingerprint"], find_footage(strip)
-    request = build_thumbnails_request(
-        footage.path, fingerprint, [(frame, _to_box(ellipse)) for frame, ellipse in faces], _SIDE,
-        files=footage.files, frame_rate=Fraction(find_rate(scene)).limit_denominator(1001))
+    request = build_thumbnails_request(footage.to_source_ref(find_rate(scene), fingerprint),
+                                       [(frame, _to_box(ellipse)) for frame, ellipse in faces], _SIDE)
     return _run(request, fingerprint, faces, wait_s)
 
 

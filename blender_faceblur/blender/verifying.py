@@ -128,9 +128,8 @@ def verify_film(
         for number, part in enumerate(parts, 1):
             tracks, output = (workplace.folder / f"{what}-{number}.json" for what in ("tracks", "verified"))
             write_document(part.document, tracks)
-            request = build_verify_request(
-                part.footage.path, film, tracks, output, part.samples_across, every, shown=part.shown,
-                place=part.place, files=part.footage.files, frame_rate=part.rate)
+            request = build_verify_request(part.footage.to_source_ref(part.rate), film, tracks, output,
+                                           part.samples_across, every, shown=part.shown, place=part.place)
             yield from course.run(request, part.strip, number)
             verified.parts.append((part, from_json(output.read_text(encoding="utf-8"))))
     return verified

@@ -6,9 +6,10 @@ from __future__ import annotations
 import queue
 import sys
 import time
-from collections.abc import Generator, Iterator, Sequence
-from fractions import Fraction
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 from ..core.settings import DEFAULT_EXPANSION
 from ..core.types import Box, Ellipse, FaceBlurError
@@ -30,6 +31,7 @@ from .protocol import (
     ReferenceRequest,
     Result,
     Running,
+    SourceRef,
     Started,
     Thumbnail,
     ThumbnailsRequest,
@@ -46,107 +48,64 @@ _FROM_CHILD = (Started, Running, Progress, Warned, FaceView, Embedded, Result, V
 
 Request = AnalysisRequest | FollowRequest | EmbedRequest | ReferenceRequest | VerifyRequest
 
+_LAST: dict[type, type] = {
+    AnalysisRequest: Result, FollowRequest: Result, EmbedRequest: Embedded, ReferenceRequest: Embedded,
+    VerifyRequest: Verified,
+}
+"""The message with which each request is done."""
+
 
 def build_request(
-    source: Path, output: Path, preset: str = "balanced", expansion: float = DEFAULT_EXPANSION, processes: int = 0,
-    *, files: Sequence[str] = (), provider: str = "auto", frame_rate: Fraction | None = None,
-    storage: Path | None = None, span: tuple[int, int] | None = None, recognise: bool = False,
+    source: Path | SourceRef, output: Path, preset: str = "balanced", expansion: float = DEFAULT_EXPANSION,
+    processes: int = 0, *, provider: str = "auto", storage: Path | None = None, span: tuple[int, int] | None = None,
+    recognise: bool = False,
 ) -> AnalysisRequest:
-    """A request whose process finds packages where this one does.
+    """A request whose process finds packages where this one does. `source` may be the path of a film or a picture.
 
-    With `files` the source is the sequence of these pictures in the folder `source`; `frame_rate` is the rate at
-    which it is shown. With `span` only those source frames, half-open, are analysed. `provider` is "auto" (a GPU where
-    onnxruntime has one) or "cpu". With `recognise` looks at the tracks' faces are told before the result.
+    With `span` only those source frames, half-open, are analysed. `provider` is "auto" (a GPU where onnxruntime has
+    one) or "cpu". With `recognise` looks at the tracks' faces are told before the result.
     """
-    rate = [] if frame_rate is None else [frame_rate.numerator, frame_rate.denominator]
-    return AnalysisRequest(str(source.resolve()), str(output.resolve()), preset, expansion, _list_folders(), processes,
-                           list(files), rate, provider, storage=str(storage) if storage is not None else "",
-                           span=list(span or ()), recognise=recognise)
+    return AnalysisRequest(_to_ref(source), str(output.resolve()), preset, expansion, processes, provider,
+                           str(storage) if storage is not None else "", list(span or ()), recognise)
 
 
 def build_follow_request(
-    source: Path, output: Path, fingerprint: str, keys: dict[int, Ellipse], start: int, stop: int,
-    cuts: Sequence[int], *, files: Sequence[str] = (), frame_rate: Fraction | None = None,
+    source: SourceRef, output: Path, keys: dict[int, Ellipse], start: int, stop: int, cuts: Sequence[int]
 ) -> FollowRequest:
     """A request to follow one place from its keys; see `core.refollow.follow_keys`."""
-    rate = [] if frame_rate is None else [frame_rate.numerator, frame_rate.denominator]
     numbers = [[float(frame), e.cx, e.cy, e.rx, e.ry, e.angle] for frame, e in keys.items()]
-    return FollowRequest(str(source.resolve()), str(output.resolve()), fingerprint, numbers, start, stop, list(cuts),
-                         _list_folders(), list(files), rate)
+    return FollowRequest(source, str(output.resolve()), numbers, start, stop, list(cuts))
 
 
-def build_thumbnails_request(
-    source: Path, fingerprint: str, faces: Sequence[tuple[int, Box]], side: int, *, files: Sequence[str] = (),
-    frame_rate: Fraction | None = None,
-) -> ThumbnailsRequest:
+def build_thumbnails_request(source: SourceRef, faces: Sequence[tuple[int, Box]], side: int) -> ThumbnailsRequest:
     """A request for small square pictures of faces, each given by its source frame and its box."""
-    rate = [] if frame_rate is None else [frame_rate.numerator, frame_rate.denominator]
-    return ThumbnailsRequest(str(source.resolve()), fingerprint, [[float(frame), *box] for frame, box in faces], side,
-                             _list_folders(), list(files), rate)
-
-
-def run_thumbnails(
-    request: ThumbnailsRequest, wait_s: float | None = None, *, python: str | None = None, script: Path | None = None,
-    silence_timeout_s: float = _START_S,
-) -> Generator[Thumbnail | Waiting, None, None]:
-    """The pictures, as they are made; raises FaceBlurError where they cannot be. With `wait_s` see `run_job`."""
-    process = WorkerProcess(to_line(request), python, *([script] if script else []))
-    heard = time.monotonic()
-    try:
-        while True:
-            left = heard + silence_timeout_s - time.monotonic()
-            try:
-                line = process.lines.get(timeout=max(left if wait_s is None else min(left, wait_s), 0))
-            except queue.Empty:
-                if time.monotonic() - heard > silence_timeout_s:
-                    raise FaceBlurError(
-                        f"The process that makes thumbnails has said nothing for {silence_timeout_s:.0f} s.") from None
-                if wait_s is not None:
-                    yield Waiting()
-                continue
-            heard = time.monotonic()
-            if line is None:
-                raise FaceBlurError(f"The process that makes thumbnails has ended early ({process.end_story()}).")
-            try:
-                message = parse_line(line, (Started, Thumbnail, Finished, ErrorMessage))
-            except ProtocolError as error:
-                raise FaceBlurError(f"The process that makes thumbnails sent no message: {error}.") from error
-            if isinstance(message, ErrorMessage):
-                raise FaceBlurError(message.text)
-            if isinstance(message, Finished):
-                return
-            if isinstance(message, Thumbnail):
-                yield message
-    finally:
-        process.kill()
+    return ThumbnailsRequest(source, [[float(frame), *box] for frame, box in faces], side)
 
 
 def build_verify_request(
-    source: Path, film: Path, tracks: Path, output: Path, samples_across: float = 6.0, every: int = 3, *,
-    shown: Sequence[tuple[int, int, int]] = (), place: Sequence[float] = (), files: Sequence[str] = (),
-    frame_rate: Fraction | None = None, provider: str = "auto", processes: int = 0,
+    source: Path | SourceRef, film: Path, tracks: Path, output: Path, samples_across: float = 6.0, every: int = 3, *,
+    shown: Sequence[tuple[int, int, int]] = (), place: Sequence[float] = (), provider: str = "auto", processes: int = 0,
 ) -> VerifyRequest:
     """A request to compare a finished film with its source; see `protocol.VerifyRequest`.
 
     `run_job` runs it; the last message is a Verified, whose `output` `core.verifying.from_json` reads.
     """
-    rate = [] if frame_rate is None else [frame_rate.numerator, frame_rate.denominator]
-    return VerifyRequest(str(source.resolve()), str(film.resolve()), str(tracks.resolve()), str(output.resolve()),
-                         _list_folders(), samples_across, every, [list(run) for run in shown], list(place),
-                         list(files), rate, provider, processes)
+    return VerifyRequest(_to_ref(source), str(film.resolve()), str(tracks.resolve()), str(output.resolve()),
+                         samples_across, every, [list(run) for run in shown], list(place), provider, processes)
 
 
-def build_embed_request(
-    source: Path, tracks: Path, fingerprint: str, *, files: Sequence[str] = (), frame_rate: Fraction | None = None,
-) -> EmbedRequest:
+def build_embed_request(source: SourceRef, tracks: Path) -> EmbedRequest:
     """A request to look at the faces of a tracks document that lies at `tracks`; see `worker.embedding`."""
-    rate = [] if frame_rate is None else [frame_rate.numerator, frame_rate.denominator]
-    return EmbedRequest(str(source.resolve()), str(tracks.resolve()), fingerprint, _list_folders(), list(files), rate)
+    return EmbedRequest(source, str(tracks.resolve()))
 
 
 def build_reference_request(pictures: Sequence[Path]) -> ReferenceRequest:
     """A request to look at the one face in each of these picture files."""
-    return ReferenceRequest([str(picture.resolve()) for picture in pictures], _list_folders())
+    return ReferenceRequest([str(picture.resolve()) for picture in pictures])
+
+
+def _to_ref(source: Path | SourceRef) -> SourceRef:
+    return SourceRef.of(source) if isinstance(source, Path) else source
 
 
 def probe_providers(
@@ -156,7 +115,7 @@ def probe_providers(
 
     So a Blender that asks never loads onnxruntime itself. FaceBlurError when there is no answer.
     """
-    process = WorkerProcess(to_line(ProbeRequest(_list_folders())), python, *([script] if script else []))
+    process = WorkerProcess(to_line(ProbeRequest()), python, *([script] if script else []))
     try:
         line = process.lines.get(timeout=timeout_s)
         if line is None:
@@ -177,11 +136,6 @@ def probe_providers(
 def describe_provider(available: Sequence[str], wanted: str = "auto") -> str:
     """The word for people ("CPU", "CUDA", ...) for what an analysis would ask for, of what `probe_providers` found."""
     return label_provider(choose_providers(available, wanted, sys.platform)[0])
-
-
-def _list_folders() -> list[str]:
-    # Empty entries stand for the current folder, which is not the child's to import from.
-    return [folder for folder in sys.path if folder]
 
 
 def run_job(
@@ -206,25 +160,101 @@ def run_job(
         yield ErrorMessage(str(error))
         return
     try:
-        yield from _follow(process, request, wait_s, start_timeout_s, silence_timeout_s)
+        yield from _read_to_the_end(
+            process, request, _read_messages(process, _FROM_CHILD, "The analysis process", wait_s, start_timeout_s,
+                                             silence_timeout_s))
+    except FaceBlurError as error:
+        yield ErrorMessage(str(error))
     finally:
         process.kill()
 
 
-def _follow(
-    process: WorkerProcess, request: Request, wait_s: float | None,
+def watch_job(
+    request: Request, wait_s: float | None = None, hear: Callable[[Message], None] | None = None
+) -> Generator[Progress | None, None, None]:
+    """Run a job and yield how far it is, and None whenever nothing has arrived for `wait_s`; `hear` gets all the rest.
+
+    This is the loop over the messages of a job, for windows and commands alike. Raises FaceBlurError with what went
+    wrong. Closing it ends all processes.
+    """
+    last: Message | None = None
+    with closing(run_job(request, wait_s)) as messages:
+        for last in messages:
+            match last:
+                case Waiting():
+                    yield None
+                case Progress():
+                    yield last
+                case ErrorMessage():
+                    raise FaceBlurError(last.text)
+                case _ if hear is not None:
+                    hear(last)
+    if not isinstance(last, _LAST[type(request)]):
+        raise FaceBlurError("The analysis process ended without a result.")
+
+
+def finish_job(
+    request: Request, tell: Callable[[str, int, int], None], hear: Callable[[Message], None] | None = None
+) -> None:
+    """Run a job to its end; `tell` gets stage, done and total, `hear` all other messages. Raises FaceBlurError."""
+    # Closed at once when this is left by an exception: its processes must not go on beside whatever comes next.
+    with closing(watch_job(request, hear=hear)) as steps:
+        for progress in steps:
+            if progress is not None:
+                tell(progress.stage, progress.done, progress.total)
+
+
+def run_thumbnails(
+    request: ThumbnailsRequest, wait_s: float | None = None, *, python: str | None = None, script: Path | None = None,
+    silence_timeout_s: float = _START_S,
+) -> Generator[Thumbnail | Waiting, None, None]:
+    """The pictures, as they are made; raises FaceBlurError where they cannot be. With `wait_s` see `run_job`."""
+    process = WorkerProcess(to_line(request), python, *([script] if script else []))
+    try:
+        for message in _read_messages(process, (Started, Thumbnail, Finished, ErrorMessage),
+                                      "The process that makes thumbnails", wait_s, silence_timeout_s,
+                                      silence_timeout_s):
+            match message:
+                case ErrorMessage():
+                    raise FaceBlurError(message.text)
+                case Finished():
+                    return
+                case Thumbnail() | Waiting():
+                    yield message
+    finally:
+        process.kill()
+
+
+def _read_to_the_end(process: WorkerProcess, request: Request, messages: Iterator[Message]) -> Iterator[Message]:
+    """The messages of a job up to its last one; an ErrorMessage takes the place of a result that is not there."""
+    for message in messages:
+        if isinstance(message, Result | Verified) and not (
+            process.ended_well() and message.output == getattr(request, "output", None)
+            and Path(message.output).is_file()
+        ):
+            yield ErrorMessage(f"The analysis process failed after its result ({process.end_story()}).")
+            return
+        yield message
+        if isinstance(message, (_LAST[type(request)], ErrorMessage)):
+            return
+
+
+def _read_messages(
+    process: WorkerProcess, kinds: tuple[type, ...], who: str, wait_s: float | None,
     start_timeout_s: float, silence_timeout_s: float,
-) -> Iterator[Message]:
-    started = False
-    heard = time.monotonic()
+) -> Iterator[Any]:
+    """What a process says, of these kinds, and Waiting whenever nothing has arrived for `wait_s`.
+
+    Raises FaceBlurError, which names the process as `who`, where it says nothing for too long, ends, or says what is no
+    message. Until it has said that it is Started it may be silent for `start_timeout_s`.
+    """
+    limit, heard = start_timeout_s, time.monotonic()
     while True:
-        limit = silence_timeout_s if started else start_timeout_s
         left = heard + limit - time.monotonic()
         if left <= 0:
             words = process.last_words()
-            text = f"The analysis process has said nothing for {limit:.0f} s"
-            yield ErrorMessage(f"{text}: {words}" if words else f"{text}.")
-            return
+            text = f"{who} has said nothing for {limit:.0f} s"
+            raise FaceBlurError(f"{text}: {words}" if words else f"{text}.")
         try:
             line = process.lines.get(timeout=left if wait_s is None else min(left, wait_s))
         except queue.Empty:
@@ -233,21 +263,11 @@ def _follow(
             continue
         heard = time.monotonic()
         if line is None:
-            yield ErrorMessage(f"The analysis process has ended without a result ({process.end_story()}).")
-            return
+            raise FaceBlurError(f"{who} has ended without a result ({process.end_story()}).")
         try:
-            message: Message = parse_line(line, _FROM_CHILD)  # type: ignore[assignment]
+            message: Any = parse_line(line, kinds)
         except ProtocolError as error:
-            yield ErrorMessage(f"The analysis process sent something that is no message: {error}.")
-            return
-        if isinstance(message, Result | Verified) and not (
-            process.ended_well() and message.output == getattr(request, "output", None)
-            and Path(message.output).is_file()
-        ):
-            yield ErrorMessage(f"The analysis process failed after its result ({process.end_story()}).")
-            return
-        started = started or isinstance(message, Started)
+            raise FaceBlurError(f"{who} sent something that is no message: {error}.") from error
+        if isinstance(message, Started):
+            limit = silence_timeout_s
         yield message
-        asked_to_look = isinstance(request, EmbedRequest | ReferenceRequest)
-        if isinstance(message, Result | Verified | ErrorMessage) or (asked_to_look and isinstance(message, Embedded)):
-            return

@@ -100,7 +100,7 @@ def embed_tracks(request: EmbedRequest, tell: Tell) -> None:
     faces = [track for track in document.tracks if track.kind == "face"]
     looks = choose_looks(faces, float(document.source.frame_rate))
     views = done = 0
-    with open_requested(request, request.fingerprint) as source:
+    with open_requested(request.source) as source:
         info = source.info
         if any(frame >= info.frame_count for frame in looks):
             raise FaceBlurError("The tracks do not belong to this film.")

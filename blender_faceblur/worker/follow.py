@@ -31,7 +31,7 @@ def follow(request: FollowRequest, tell: Callable[[Any], None]) -> None:
 
     began = told = time.monotonic()
     keys = dict(map(_read_key, request.keys))
-    with open_requested(request, request.fingerprint) as source:
+    with open_requested(request.source) as source:
         info = source.info
         start, stop = max(request.start, 0), min(request.stop, info.frame_count)
         if not keys or min(keys) < start or max(keys) >= stop:

@@ -5,32 +5,19 @@ from __future__ import annotations
 
 from fractions import Fraction
 from pathlib import Path
-from typing import Protocol
 
 from ..core.types import FaceBlurError
 from ..sources import FrameSource, open_source
+from .protocol import SourceRef
 
 
-class SourceRequest(Protocol):
-    """What a request says of its source."""
-
-    @property
-    def source(self) -> str: ...
-
-    @property
-    def files(self) -> list[str]: ...
-
-    @property
-    def frame_rate(self) -> list[int]: ...
-
-
-def open_requested(request: SourceRequest, fingerprint: str = "") -> FrameSource:
-    """Raises FaceBlurError for what cannot be opened, or where it is not what has that `fingerprint`."""
-    rate = request.frame_rate
+def open_requested(wanted: SourceRef, since: str = "it was analysed") -> FrameSource:
+    """Raises FaceBlurError for what cannot be opened, or has changed `since` (for people) it got its fingerprint."""
+    rate = wanted.frame_rate
     if rate and (len(rate) != 2 or min(rate) < 1):
         raise FaceBlurError("The frame rate is not a fraction above zero.")
-    source = open_source(Path(request.source), request.files, Fraction(*rate) if rate else None)
-    if fingerprint and source.info.fingerprint != fingerprint:
+    source = open_source(Path(wanted.path), wanted.files, Fraction(*rate) if rate else None)
+    if wanted.fingerprint and source.info.fingerprint != wanted.fingerprint:
         source.close()
-        raise FaceBlurError(f"{source.info.file_name} has changed since it was analysed.")
+        raise FaceBlurError(f"{source.info.file_name} has changed since {since}.")
     return source

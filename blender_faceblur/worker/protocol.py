@@ -9,7 +9,11 @@ from __future__ import annotations
 import json
 import math
 import re
-from dataclasses import MISSING, Field, asdict, dataclass, field, fields
+import sys
+from collections.abc import Sequence
+from dataclasses import MISSING, Field, asdict, dataclass, field, fields, is_dataclass
+from fractions import Fraction
+from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 import numpy as np
@@ -17,7 +21,7 @@ import numpy as np
 from ..core.appearance import LENGTH
 from ..core.following import FrameRecord, Row
 
-PROTOCOL = 1
+PROTOCOL = 2
 LONGEST_LINE = 4 << 20
 LONGEST_REQUEST = 64 << 20
 """Characters. A request may carry the names of a hundred thousand pictures."""
@@ -30,139 +34,139 @@ class ProtocolError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class AnalysisRequest:
+class SourceRef:
+    """What to open: the file `path`, or with `files` the sequence of these pictures in the folder `path`.
+
+    A sequence is shown at `frame_rate` (numerator and denominator, or nothing: 25). With a `fingerprint` the source is
+    refused unless it is the one that has it.
+    """
+
+    path: str
+    files: list[str] = field(default_factory=list)
+    frame_rate: list[int] = field(default_factory=list)
+    fingerprint: str = ""
+
+    @classmethod
+    def of(
+        cls, path: Path, files: Sequence[str] = (), frame_rate: Fraction | None = None, fingerprint: str = ""
+    ) -> SourceRef:
+        rate = [] if frame_rate is None else [frame_rate.numerator, frame_rate.denominator]
+        return cls(str(path.resolve()), list(files), rate, fingerprint)
+
+
+def list_package_folders() -> list[str]:
+    """The folders in which this process finds packages."""
+    # Empty entries stand for the current folder, which is not the child's to import from.
+    return [folder for folder in sys.path if folder]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BaseRequest:
+    """What every request carries: `sys_path` are the folders in which the child finds packages."""
+
+    sys_path: list[str] = field(default_factory=list_package_folders)
+    protocol: int = PROTOCOL
+
+
+@dataclass(frozen=True, slots=True)
+class AnalysisRequest(BaseRequest):
     """Analyse `source` and write the tracks document to `output`.
 
-    `sys_path` are the folders in which the child finds packages; `processes` 0 leaves their number to the child.
-    With `files` the source is the sequence of these pictures in the folder `source`, shown at `frame_rate`
-    (numerator and denominator, or nothing: 25). `provider` is "auto" (a GPU where onnxruntime has one) or "cpu".
+    `processes` 0 leaves their number to the child. `provider` is "auto" (a GPU where onnxruntime has one) or "cpu".
     `storage` is the folder in which analyses are kept for the next time, or nothing. `span` are the first frame and the
     one after the last where not all are to be analysed. With `recognise` looks at the tracks' faces are told before the
     result, if all of the film was looked at now: an Embedded after them says so.
     """
 
-    source: str
+    source: SourceRef
     output: str
     preset: str
     expansion: float
-    sys_path: list[str]
     processes: int = 0
-    files: list[str] = field(default_factory=list)
-    frame_rate: list[int] = field(default_factory=list)
     provider: str = "auto"
     storage: str = ""
     span: list[int] = field(default_factory=list)
     recognise: bool = False
-    protocol: int = PROTOCOL
 
 
 @dataclass(frozen=True, slots=True)
-class SegmentRequest:
+class SegmentRequest(BaseRequest):
     """Look at frames `start`..`stop` of `source` with the detectors of a preset and report each."""
 
-    source: str
-    fingerprint: str
+    source: SourceRef
     preset: str
     start: int
     stop: int
-    sys_path: list[str]
-    files: list[str] = field(default_factory=list)
-    frame_rate: list[int] = field(default_factory=list)
     provider: str = "auto"
     recognise: bool = False
-    protocol: int = PROTOCOL
 
 
 @dataclass(frozen=True, slots=True)
-class FollowRequest:
+class FollowRequest(BaseRequest):
     """Follow one place in frames `start`..`stop` from its `keys` and write a document with that one track to `output`.
 
     A key is frame, cx, cy, rx, ry and angle of the face; `cuts` are first frames of shots.
     """
 
-    source: str
+    source: SourceRef
     output: str
-    fingerprint: str
     keys: list[list[float]]
     start: int
     stop: int
     cuts: list[int]
-    sys_path: list[str]
-    files: list[str] = field(default_factory=list)
-    frame_rate: list[int] = field(default_factory=list)
-    protocol: int = PROTOCOL
 
 
 @dataclass(frozen=True, slots=True)
-class VerifyRequest:
+class VerifyRequest(BaseRequest):
     """Compare the finished `film` with its `source` and the tracks document at `tracks`; the result goes to `output`.
 
     `every`: the detectors look at each frame of the film that is a multiple of it. `samples_across` is the effect's.
     `shown` says which source frames the film shows, runs of [film frame, source frame, length]; nothing: all, in
     order. `place` is the 2 x 3 matrix, row by row, from the source's pixels to the film's; nothing: the same pixels.
     `processes` 0 leaves their number to the child. With `part`, the first frame of the film and the one after the last,
-    only what is seen in these frames is written to `output`.
+    only what is seen in these frames is written to `output`. The source must be the one that `tracks` was made of.
     """
 
-    source: str
+    source: SourceRef
     film: str
     tracks: str
     output: str
-    sys_path: list[str]
     samples_across: float = 6.0
     every: int = 3
     shown: list[list[int]] = field(default_factory=list)
     place: list[float] = field(default_factory=list)
-    files: list[str] = field(default_factory=list)
-    frame_rate: list[int] = field(default_factory=list)
     provider: str = "auto"
     processes: int = 0
     part: list[int] = field(default_factory=list)
-    protocol: int = PROTOCOL
 
 
 @dataclass(frozen=True, slots=True)
-class EmbedRequest:
+class EmbedRequest(BaseRequest):
     """Look at the faces of the tracks document `tracks` in the pictures of `source`, each track's best ones."""
 
-    source: str
+    source: SourceRef
     tracks: str
-    fingerprint: str
-    sys_path: list[str]
-    files: list[str] = field(default_factory=list)
-    frame_rate: list[int] = field(default_factory=list)
-    protocol: int = PROTOCOL
 
 
 @dataclass(frozen=True, slots=True)
-class ReferenceRequest:
+class ReferenceRequest(BaseRequest):
     """Look at the one face that each of these picture files shows."""
 
     pictures: list[str]
-    sys_path: list[str]
-    protocol: int = PROTOCOL
 
 
 @dataclass(frozen=True, slots=True)
-class ProbeRequest:
+class ProbeRequest(BaseRequest):
     """Say which of onnxruntime's providers there are."""
 
-    sys_path: list[str]
-    protocol: int = PROTOCOL
-
 
 @dataclass(frozen=True, slots=True)
-class ThumbnailsRequest:
+class ThumbnailsRequest(BaseRequest):
     """Cut a picture of `side` x `side` pixels around each of `faces` (frame and the box x1, y1, x2, y2) and tell it."""
 
-    source: str
-    fingerprint: str
+    source: SourceRef
     faces: list[list[float]]
     side: int
-    sys_path: list[str]
-    files: list[str] = field(default_factory=list)
-    frame_rate: list[int] = field(default_factory=list)
-    protocol: int = PROTOCOL
 
 
 @dataclass(frozen=True, slots=True)
@@ -339,16 +343,28 @@ def parse_line(line: str, allowed: tuple[type[M], ...]) -> M:
     kind = _KINDS.get(str(content.pop("type", None)))
     if kind is None or kind not in allowed:
         raise ProtocolError(f"unexpected message: {line[:80]!r}")
+    message = _build(kind, content, _NAMES[kind])
+    if content.get("protocol", PROTOCOL) != PROTOCOL:
+        raise ProtocolError(f"protocol {content['protocol']} instead of {PROTOCOL}")
+    return message
+
+
+def _build(kind: type[M], content: dict[str, Any], name: str) -> M:
+    """An object of that kind with this content. ProtocolError where that lacks something, or has what does not fit."""
     hints = get_type_hints(kind)
     for part in fields(kind):  # type: ignore[arg-type]
         if part.name not in content and not _may_be_missing(part):
-            raise ProtocolError(f"{_NAMES[kind]}: '{part.name}' is missing")
-    for name, value in content.items():
-        if name not in hints or not _fits(value, hints[name]):
-            raise ProtocolError(f"{_NAMES[kind]}: '{name}' is wrong")
-    if content.get("protocol", PROTOCOL) != PROTOCOL:
-        raise ProtocolError(f"protocol {content['protocol']} instead of {PROTOCOL}")
-    return kind(**content)  # type: ignore[no-any-return]
+            raise ProtocolError(f"{name}: '{part.name}' is missing")
+    values = {}
+    for key, value in content.items():
+        hint = hints.get(key)
+        if isinstance(hint, type) and is_dataclass(hint) and isinstance(value, dict):
+            values[key] = _build(hint, value, f"{name}: {key}")
+        elif hint is not None and _fits(value, hint):
+            values[key] = value
+        else:
+            raise ProtocolError(f"{name}: '{key}' is wrong")
+    return kind(**values)
 
 
 def _may_be_missing(part: Field[Any]) -> bool:

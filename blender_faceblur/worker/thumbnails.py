@@ -25,7 +25,7 @@ def cut_faces(request: ThumbnailsRequest, tell: Callable[[Any], None]) -> None:
     """Do what the request asks and tell each picture, in the order of their frames. Raises FaceBlurError."""
     if not 1 <= request.side <= _MOST_SIDE or any(len(face) != 5 for face in request.faces):
         raise FaceBlurError("These are no faces of which pictures could be made.")
-    with open_requested(request, request.fingerprint) as source:
+    with open_requested(request.source) as source:
         count = source.info.frame_count
         wanted = sorted((int(face[0]), number) for number, face in enumerate(request.faces) if 0 <= face[0] < count)
         tell(Started(len(wanted)))

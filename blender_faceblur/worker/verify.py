@@ -159,7 +159,7 @@ class _Pace:
 
 def _open_both(request: VerifyRequest, document: TrackDocument) -> Iterator[FrameSource]:
     """The source, then the film. Raises FaceBlurError where the one is not what was analysed, or they do not fit."""
-    source = open_requested(request, document.source.fingerprint)
+    source = open_requested(replace(request.source, fingerprint=document.source.fingerprint))
     yield source
     film = open_source(Path(request.film))
     yield film
@@ -206,7 +206,7 @@ def _check_file(made: SourceInfo, info: SourceInfo, request: VerifyRequest) -> l
     film = Path(request.film)
     if request.shown or request.place:
         # A timeline has a length, sound and perhaps words of its own.
-        return find_carried(film, Path(request.source)) if made.kind == info.kind == "movie" else []
+        return find_carried(film, Path(request.source.path)) if made.kind == info.kind == "movie" else []
     problems = []
     try:
         if info.kind == "image":
@@ -214,7 +214,7 @@ def _check_file(made: SourceInfo, info: SourceInfo, request: VerifyRequest) -> l
         else:
             expected = Expected(info.frame_count, info.frame_rate, info.width, info.height, info.pixel_aspect)
             # Sound that was encoded anew on purpose has another codec; nothing else may differ.
-            verify_film(film, Path(request.source), expected, reencode_audio=True)
+            verify_film(film, Path(request.source.path), expected, reencode_audio=True)
     except FaceBlurError as error:
         problems.append(str(error))
     return problems + (find_picture_traces(film) if info.kind == "image" else find_traces(film))

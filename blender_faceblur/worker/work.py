@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -87,10 +87,8 @@ def serve(line: str, messages: TextIO) -> int:
 def _look_at_segment(request: SegmentRequest, tell: Tell) -> None:
     preset = find_preset(request.preset)
     uses, _ = choose_usable(preset)
-    with open_requested(request) as source, ExitStack() as opened:
+    with open_requested(request.source, "the analysis began") as source, ExitStack() as opened:
         info = source.info
-        if info.fingerprint != request.fingerprint:
-            raise FaceBlurError(f"{info.file_name} has changed since the analysis began.")
         frame_size = (info.width, info.height)
         sessions = open_sessions(opened, uses, request.provider)
         detectors = combine_looks([(sessions[u.detector], u) for u in uses], frame_size)
@@ -131,7 +129,7 @@ def _lead(request: AnalysisRequest, tell: Tell) -> None:
     if len(kinds) > 1:
         raise FaceBlurError("Faces and number plates are looked for in runs of their own.")
     providers = choose_providers(list_available(), request.provider, sys.platform)
-    with open_requested(request) as source:
+    with open_requested(request.source) as source:
         info = source.info
     first, stop = _find_span(request, info)
     tell(Started(stop - first))
@@ -231,8 +229,8 @@ def _run_segments(
             if not frames:
                 start, stop = max(0, part.start - reach), min(info.frame_count, part.stop + reach)
                 processes[number] = WorkerProcess(to_line(SegmentRequest(
-                    request.source, info.fingerprint, request.preset, start, stop, request.sys_path, request.files,
-                    request.frame_rate, request.provider, request.recognise)))
+                    replace(request.source, fingerprint=info.fingerprint), request.preset, start, stop,
+                    request.provider, request.recognise, sys_path=request.sys_path)))
         wanted = sum(part.stop - part.start for part, _ in parts)
         return _collect(processes, wanted, table, checkpoint, tell, seen)
     finally:

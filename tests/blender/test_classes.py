@@ -12,7 +12,7 @@ import pytest
 bpy = pytest.importorskip("bpy")
 
 import blender_faceblur  # noqa: E402
-from blender_faceblur.blender import detection, running  # noqa: E402
+from blender_faceblur.blender import detection  # noqa: E402
 from blender_faceblur.blender.cover import find_mask  # noqa: E402
 from blender_faceblur.blender.masks import read_document  # noqa: E402
 from blender_faceblur.blender.running import STATE  # noqa: E402
@@ -20,6 +20,7 @@ from blender_faceblur.blender.ui import classes  # noqa: E402
 from blender_faceblur.core import plates  # noqa: E402
 from blender_faceblur.core.document import write_document  # noqa: E402
 from blender_faceblur.core.types import Ellipse, Evidence, FaceBlurError, Sample, Track  # noqa: E402
+from blender_faceblur.worker import client  # noqa: E402
 from blender_faceblur.worker.protocol import AnalysisRequest, ErrorMessage, Message, Progress, Result  # noqa: E402
 
 from . import disks  # noqa: E402
@@ -33,7 +34,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     def answer(request: AnalysisRequest, wait_s: float | None = None) -> Iterator[Message]:
         presets.append(request.preset)
         yield Progress("detect", 1, 2, 1.0)
-        document = disks.build_document(Path(request.source))
+        document = disks.build_document(Path(request.source.path))
         if request.preset == plates.PRESET:
             if "broken" in presets:
                 yield ErrorMessage("out of memory")
@@ -44,7 +45,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
         write_document(document, Path(request.output))
         yield Result(request.output, disks.FRAMES, 1, 0, 1.0)
 
-    monkeypatch.setattr(running, "run_job", answer)
+    monkeypatch.setattr(client, "run_job", answer)
     monkeypatch.setattr(detection, "check_models", lambda names: None)
     yield presets
 

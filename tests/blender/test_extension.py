@@ -13,7 +13,7 @@ import pytest
 bpy = pytest.importorskip("bpy")
 
 import blender_faceblur  # noqa: E402
-from blender_faceblur.blender import detection, running  # noqa: E402
+from blender_faceblur.blender import detection  # noqa: E402
 from blender_faceblur.blender.cover import find_mask, read_effect  # noqa: E402
 from blender_faceblur.blender.faces import list_faces  # noqa: E402
 from blender_faceblur.blender.operators.selection import list_selected  # noqa: E402
@@ -23,6 +23,7 @@ from blender_faceblur.blender.settings import FACEBLUR_PG_settings  # noqa: E402
 from blender_faceblur.blender.ui.menu import KEYS  # noqa: E402
 from blender_faceblur.core.document import write_document  # noqa: E402
 from blender_faceblur.core.types import Evidence, Sample, Track  # noqa: E402
+from blender_faceblur.worker import client  # noqa: E402
 from blender_faceblur.worker.protocol import (  # noqa: E402
     AnalysisRequest,
     ErrorMessage,
@@ -66,14 +67,14 @@ def analyses(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[AnalysisRequest]]
         yield Waiting() if wait_s is not None else Progress("detect", 0, disks.FRAMES, 0.0)
         yield Running("CPU")
         yield Progress("detect", 20, disks.FRAMES, 10.0)
-        name = Path(request.source).name
+        name = Path(request.source.path).name
         if name.startswith("broken"):
             yield ErrorMessage(f"{name}: is no film that can be read")
             return
-        write_document(disks.build_document(Path(request.source, *request.files[:1])), Path(request.output))
+        write_document(disks.build_document(Path(request.source.path, *request.source.files[:1])), Path(request.output))
         yield Result(request.output, disks.FRAMES, 1, 0, 1.0)
 
-    monkeypatch.setattr(running, "run_job", answer)
+    monkeypatch.setattr(client, "run_job", answer)
     yield requests
 
 
@@ -275,8 +276,9 @@ def test_an_image_sequence_is_asked_for_with_its_names_and_rate(
     with pytest.raises(RuntimeError, match="Blender counts 3 frames, but 40"):
         # The stand-in for the worker always answers with the disk's document.
         bpy.ops.faceblur.detect()
-    assert analyses[0].files == ["p0.png", "p1.png", "p2.png"] and analyses[0].frame_rate == [24, 1]
-    assert Path(analyses[0].source) == tmp_path
+    source = analyses[0].source
+    assert source.files == ["p0.png", "p1.png", "p2.png"] and source.frame_rate == [24, 1]
+    assert Path(source.path) == tmp_path
 
 
 def test_a_still_that_is_shown_long_is_covered_as_long(scene: Any, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ import pytest
 bpy = pytest.importorskip("bpy")
 
 import blender_faceblur  # noqa: E402
-from blender_faceblur.blender import looking, people, preferences, running, thumbnails  # noqa: E402
+from blender_faceblur.blender import looking, people, preferences, thumbnails  # noqa: E402
 from blender_faceblur.blender.compositing import EffectSettings  # noqa: E402
 from blender_faceblur.blender.cover import cover_footage, find_mask  # noqa: E402
 from blender_faceblur.blender.editing import change_tracks  # noqa: E402
@@ -48,6 +48,7 @@ from blender_faceblur.core.types import (  # noqa: E402
 )
 from blender_faceblur.recognising import Recognition  # noqa: E402
 from blender_faceblur.sources import find_fingerprint  # noqa: E402
+from blender_faceblur.worker import client  # noqa: E402
 from blender_faceblur.worker.protocol import (  # noqa: E402
     Embedded,
     EmbedRequest,
@@ -139,7 +140,7 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def stand(monkeypatch: pytest.MonkeyPatch) -> Stand:
     stand = Stand()
-    monkeypatch.setattr(running, "run_job", stand.answer)
+    monkeypatch.setattr(client, "run_job", stand.answer)
     monkeypatch.setattr(looking, "find_model", Path)
     return stand
 
@@ -582,7 +583,7 @@ def test_cancelled_or_failed_looking_changes_nothing(scene: Any, stand: Stand, m
     next(job)
     job.close()
     broken = ErrorMessage("three.mp4 is broken")
-    monkeypatch.setattr(running, "run_job", lambda request, wait_s: (message for message in [broken]))
+    monkeypatch.setattr(client, "run_job", lambda request, wait_s: (message for message in [broken]))
     with pytest.raises(RuntimeError, match=r"three\.mp4 is broken"):
         bpy.ops.faceblur.recognise_faces()
     assert not looking.MEMORY.looks and not scene.faceblur.people.persons

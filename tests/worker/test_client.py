@@ -34,20 +34,21 @@ from blender_faceblur.worker.protocol import (
     Result,
     Running,
     SegmentRequest,
+    SourceRef,
     Started,
     Waiting,
     Warned,
     to_line,
 )
 
-STARTED = 'print(\'{"type":"started","frames":3,"protocol":1}\', flush=True)'
+STARTED = 'print(\'{"type":"started","frames":3,"protocol":2}\', flush=True)'
 
 
 def run_fake(tmp_path: Path, body: str, **options: Any) -> list[Message]:
     """Run a job whose child is a small script; it has read its request."""
     script = tmp_path / "fake.py"
     script.write_text("import sys, time, os\nsys.stdin.buffer.readline()\n" + body)
-    request = AnalysisRequest("in.mp4", str(tmp_path / "out.json"), "balanced", 1.4, [])
+    request = AnalysisRequest(SourceRef("in.mp4"), str(tmp_path / "out.json"), "balanced", 1.4)
     return list(run_job(request, script=script, **options))
 
 
@@ -90,7 +91,7 @@ def test_a_result_without_its_file_is_an_error(tmp_path: Path) -> None:
 
 
 def test_an_interpreter_that_is_not_there(tmp_path: Path) -> None:
-    request = AnalysisRequest("in.mp4", str(tmp_path / "out.json"), "balanced", 1.4, [])
+    request = AnalysisRequest(SourceRef("in.mp4"), str(tmp_path / "out.json"), "balanced", 1.4)
     message, = run_job(request, python=str(tmp_path / "no python"))
     assert isinstance(message, ErrorMessage) and "cannot be started" in message.text
 
@@ -106,7 +107,7 @@ def test_closing_the_job_ends_the_child(tmp_path: Path) -> None:
     beat = tmp_path / "beat"
     loop = f"while True:\n    open({str(beat)!r}, 'a').write('x')\n    time.sleep(.02)\n"
     script.write_text(f"{STARTED}\nimport time\n{loop}")
-    job = run_job(AnalysisRequest("in.mp4", "out.json", "balanced", 1.4, []), script=script)
+    job = run_job(AnalysisRequest(SourceRef("in.mp4"), "out.json", "balanced", 1.4), script=script)
     assert isinstance(next(job), Started)
     time.sleep(0.1)
     job.close()
@@ -214,7 +215,8 @@ def test_a_gpu_that_gives_up_midway_is_told(film: Path, monkeypatch: pytest.Monk
     from blender_faceblur.sources import open_source
 
     told: list[Any] = []
-    request = SegmentRequest(str(film), open_source(film).info.fingerprint, "fast", 0, 60, [], [], [], "cpu")
+    request = SegmentRequest(
+        SourceRef.of(film, fingerprint=open_source(film).info.fingerprint), "fast", 0, 60, "cpu")
     work._look_at_segment(request, told.append)
     assert told[1] == Running("CUDA")
     assert [m for m in told if isinstance(m, Warned)] == [Warned("CUDA is gone")]
@@ -348,8 +350,8 @@ def write_glide(folder: Path, count: int) -> list[str]:
 def test_a_sequence_is_analysed_whole(tmp_path: Path) -> None:
     need_models()
     names = write_glide(tmp_path / "pictures", 200)
-    request = build_request(tmp_path / "pictures", tmp_path / "tracks.json", "fast", processes=2, files=names,
-                            provider="cpu", frame_rate=Fraction(24))
+    request = build_request(SourceRef.of(tmp_path / "pictures", names, Fraction(24)), tmp_path / "tracks.json",
+                            "fast", processes=2, provider="cpu")
     messages = list(run_job(request))
     assert isinstance(messages[-1], Result), messages[-1]
     assert [m for m in messages if isinstance(m, Running)] == [Running("CPU")]
@@ -367,7 +369,7 @@ def test_a_gap_in_a_sequence_is_one_clear_error(tmp_path: Path) -> None:
     need_models()
     names = write_glide(tmp_path / "pictures", 60)
     (tmp_path / "pictures" / names[40]).write_bytes(b"\xff\xd8\xff\xe0 not much of a picture")
-    request = build_request(tmp_path / "pictures", tmp_path / "tracks.json", "fast", files=names)
+    request = build_request(SourceRef.of(tmp_path / "pictures", names), tmp_path / "tracks.json", "fast")
     *_, last = run_job(request)
     assert isinstance(last, ErrorMessage) and names[40] in last.text and not (tmp_path / "tracks.json").exists()
 
@@ -377,7 +379,9 @@ def test_a_gap_in_a_sequence_is_one_clear_error(tmp_path: Path) -> None:
     ({"files": ["../a.png", "b.png"]}, "name of a picture")])
 def test_a_request_that_makes_no_sense_is_refused(tmp_path: Path, change: dict[str, Any], words: str) -> None:
     need_models()
-    request = AnalysisRequest(str(tmp_path), str(tmp_path / "out.json"), "fast", 1.4, sys.path[1:], **change)
+    source, rest = {key: change[key] for key in change if key != "provider"}, change.get("provider", "auto")
+    request = AnalysisRequest(SourceRef(str(tmp_path), **source), str(tmp_path / "out.json"), "fast", 1.4,
+                              provider=rest, sys_path=sys.path[1:])
     *_, last = run_job(request)
     assert isinstance(last, ErrorMessage) and words in last.text
 
@@ -387,9 +391,9 @@ def test_twenty_thousand_names_arrive(tmp_path: Path) -> None:
     names = [f"{number:06} {'ü' * 100}.png" for number in range(20_000)]
     script = tmp_path / "fake.py"
     script.write_text(
-        "import sys, time, json\ntime.sleep(1)\nrequest = json.loads(sys.stdin.buffer.readline())\n"
-        "print(json.dumps({'type': 'error', 'text': f\"{len(request['files'])} {request['files'][-1]}\"}))\n")
-    request = AnalysisRequest("in", str(tmp_path / "out.json"), "fast", 1.4, [], files=names)
+        "import sys, time, json\ntime.sleep(1)\nfiles = json.loads(sys.stdin.buffer.readline())['source']['files']\n"
+        "print(json.dumps({'type': 'error', 'text': f\"{len(files)} {files[-1]}\"}))\n")
+    request = AnalysisRequest(SourceRef("in", names), str(tmp_path / "out.json"), "fast", 1.4)
     began = time.monotonic()
     job = run_job(request, 0.05, script=script)
     assert isinstance(next(job), Waiting) and time.monotonic() - began < 0.8
@@ -398,14 +402,14 @@ def test_twenty_thousand_names_arrive(tmp_path: Path) -> None:
     need_models()
     (tmp_path / "pictures").mkdir()
     *_, last = run_job(AnalysisRequest(
-        str(tmp_path / "pictures"), str(tmp_path / "out.json"), "fast", 1.4, [p for p in sys.path if p], files=names))
+        SourceRef(str(tmp_path / "pictures"), names), str(tmp_path / "out.json"), "fast", 1.4))
     assert isinstance(last, ErrorMessage) and names[0] in last.text
 
 
 def test_a_child_that_never_reads_can_be_ended(tmp_path: Path) -> None:
     script = tmp_path / "fake.py"
     script.write_text("import time\ntime.sleep(60)\n")
-    request = AnalysisRequest("in", str(tmp_path / "out.json"), "fast", 1.4, [], files=["x" * 200] * 20_000)
+    request = AnalysisRequest(SourceRef("in", ["x" * 200] * 20_000), str(tmp_path / "out.json"), "fast", 1.4)
     began = time.monotonic()
     *_, last = run_job(request, script=script, start_timeout_s=0.5)
     assert isinstance(last, ErrorMessage) and time.monotonic() - began < 5

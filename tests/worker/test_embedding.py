@@ -16,7 +16,7 @@ from blender_faceblur.core.types import Ellipse, Evidence, Sample, Track
 from blender_faceblur.recognising import Choice, collect_views, open_recognition
 from blender_faceblur.worker.client import build_embed_request, run_job
 from blender_faceblur.worker.embedding import LEAST_LOOKS, choose_looks, find_detail
-from blender_faceblur.worker.protocol import Embedded, ErrorMessage, FaceView
+from blender_faceblur.worker.protocol import Embedded, ErrorMessage, FaceView, SourceRef
 
 from .faces import analyse, write_face
 
@@ -87,7 +87,8 @@ def test_faces_are_looked_at_while_they_are_found(looked: tuple[Path, list[View]
 
 def test_a_later_look_sees_the_same_person(film: Path, looked: tuple[Path, list[View]]) -> None:
     tracks, before = looked
-    messages = list(run_job(build_embed_request(film, tracks, read_document(tracks).source.fingerprint)))
+    messages = list(run_job(build_embed_request(
+        SourceRef.of(film, fingerprint=read_document(tracks).source.fingerprint), tracks)))
     assert isinstance(messages[-1], Embedded), messages[-1]
     (views,) = collect_views(m for m in messages if isinstance(m, FaceView)).values()
     assert len(views) >= 4
@@ -95,7 +96,7 @@ def test_a_later_look_sees_the_same_person(film: Path, looked: tuple[Path, list[
 
 
 def test_another_film_is_refused(film: Path, looked: tuple[Path, list[View]]) -> None:
-    *_, last = run_job(build_embed_request(film, looked[0], "0" * 64))
+    *_, last = run_job(build_embed_request(SourceRef.of(film, fingerprint="0" * 64), looked[0]))
     assert isinstance(last, ErrorMessage) and "changed" in last.text
 
 

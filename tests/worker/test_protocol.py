@@ -25,6 +25,7 @@ from blender_faceblur.worker.protocol import (
     Result,
     Running,
     SegmentRequest,
+    SourceRef,
     Started,
     Thumbnail,
     ThumbnailsRequest,
@@ -36,12 +37,12 @@ from blender_faceblur.worker.protocol import (
 )
 
 MESSAGES = [
-    AnalysisRequest("/a/ä \"b\".mp4", "/tmp/x.json", "balanced", 1.4, ["/p"], 2),
-    AnalysisRequest("/a", "/x", "fast", 1.4, [], files=["1 ü.png", "2.png"], frame_rate=[30000, 1001], provider="cpu"),
-    SegmentRequest("C:\\film.mp4", "ab", "fast", 0, 10, []),
-    SegmentRequest("/a", "ab", "fast", 0, 10, [], ["1.png", "2.png"], [24, 1], "cpu"),
-    ThumbnailsRequest("/a", "ab", [[3, 1.5, 2, 30, 40]], 64, ["/p"]), Thumbnail(0, 1, "AAAA"),
-    ProbeRequest(["/p"]), Providers(["CPUExecutionProvider"]), Running("CUDA"),
+    AnalysisRequest(SourceRef("/a/ä \"b\".mp4"), "/tmp/x.json", "balanced", 1.4, 2, sys_path=["/p"]),
+    AnalysisRequest(SourceRef("/a", ["1 ü.png", "2.png"], [30000, 1001]), "/x", "fast", 1.4, provider="cpu"),
+    SegmentRequest(SourceRef("C:\\film.mp4", fingerprint="ab"), "fast", 0, 10),
+    SegmentRequest(SourceRef("/a", ["1.png", "2.png"], [24, 1], "ab"), "fast", 0, 10, "cpu"),
+    ThumbnailsRequest(SourceRef("/a", fingerprint="ab"), [[3, 1.5, 2, 30, 40]], 64), Thumbnail(0, 1, "AAAA"),
+    ProbeRequest(sys_path=["/p"]), Providers(["CPUExecutionProvider"]), Running("CUDA"),
     Started(3), Progress("detect", 1, 2, 3.5), Warned("one\ntwo"), Result("/x", 1, 2, 3, 4.5), ErrorMessage("no"),
     Finished(9, ["a"]), Frame(3, True, False, [[1, 2.5, 3, 4, 5, 0.5, 1]], [[1, 2]], False),
 ]
@@ -55,12 +56,12 @@ def test_messages_survive(message: Any) -> None:
 
 
 @pytest.mark.parametrize("line", [
-    "", "hello", "[]", "null", "{}", '{"type":"started"}', '{"type":"started","frames":"3","protocol":1}',
-    '{"type":"started","frames":3,"protocol":99}', '{"type":"started","frames":true,"protocol":1}',
-    '{"type":"started","frames":3,"protocol":1,"more":1}', '{"type":"started","frames":3.0,"protocol":1}',
+    "", "hello", "[]", "null", "{}", '{"type":"started"}', '{"type":"started","frames":"3","protocol":2}',
+    '{"type":"started","frames":3,"protocol":99}', '{"type":"started","frames":true,"protocol":2}',
+    '{"type":"started","frames":3,"protocol":2,"more":1}', '{"type":"started","frames":3.0,"protocol":2}',
     '{"type":"progress","stage":"detect","done":1,"total":2,"fps":NaN}', '{"type":["started"]}',
     '{"type":"result","output":"x","frames":1,"tracks":1,"doubts":1,"seconds":1}', "[" * 50_000,
-    '{"type":"started","frames":99999999999999999999,"protocol":1}', '{"type":"started","frames":3}',
+    '{"type":"started","frames":99999999999999999999,"protocol":2}', '{"type":"started","frames":3}',
 ])
 def test_what_is_no_message_is_refused(line: str) -> None:
     with pytest.raises(ProtocolError):
@@ -76,18 +77,22 @@ def test_a_line_without_end_is_refused() -> None:
 
 def test_a_request_of_before_is_understood() -> None:
     """Fields that came later have a default; what is missing is never the protocol's number."""
-    old = {"type": "analyse", "source": "a", "output": "b", "preset": "fast", "expansion": 1.4, "sys_path": [],
-           "protocol": 1}
+    old = {"type": "analyse", "source": {"path": "a"}, "output": "b", "preset": "fast", "expansion": 1.4,
+           "sys_path": [], "protocol": 2}
     request = parse_line(json.dumps(old), (AnalysisRequest,))
-    assert (request.files, request.frame_rate, request.provider, request.processes) == ([], [], "auto", 0)
-    for change in ({"files": "1.png"}, {"files": [1]}, {"frame_rate": [24.5]}, {"provider": 1}):
+    assert (request.source, request.provider, request.processes) == (SourceRef("a", [], [], ""), "auto", 0)
+    changes: list[dict[str, Any]] = [
+        {"source": {"path": "a", "files": "1.png"}}, {"source": {"path": "a", "files": [1]}},
+        {"source": {"path": "a", "frame_rate": [24.5]}}, {"source": {"path": "a", "more": 1}},
+        {"source": {"files": []}}, {"source": "a"}, {"provider": 1}]
+    for change in changes:
         with pytest.raises(ProtocolError):
             parse_line(json.dumps(old | change), (AnalysisRequest,))
 
 
 def test_thousands_of_names_fit() -> None:
     names = [f"Aufnahme \u6620\u753b {number:08} {'x' * 180}.png" for number in range(20_000)]
-    request = AnalysisRequest("/a", "/x", "fast", 1.4, [], files=names)
+    request = AnalysisRequest(SourceRef("/a", names), "/x", "fast", 1.4)
     line = to_line(request)
     assert len(line) > LONGEST_LINE
     assert parse_line(line, (AnalysisRequest, SegmentRequest)) == request

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from blender_faceblur.core.types import Box, FaceBlurError
 from blender_faceblur.sources import find_fingerprint
 from blender_faceblur.worker.client import build_thumbnails_request, run_thumbnails
-from blender_faceblur.worker.protocol import Thumbnail, Waiting
+from blender_faceblur.worker.protocol import SourceRef, Thumbnail, Waiting
 from blender_faceblur.worker.thumbnails import cut_square
 
 from .. import films
@@ -29,6 +29,10 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return films.write_film(tmp_path_factory.mktemp("film") / "numbers.mp4", range(100, 130))
 
 
+def refer(film: Path, fingerprint: str = "") -> SourceRef:
+    return SourceRef.of(film, fingerprint=fingerprint or find_fingerprint(film))
+
+
 def to_picture(thumbnail: Thumbnail) -> NDArray[np.uint8]:
     pixels = np.frombuffer(base64.b64decode(thumbnail.pixels), np.uint8)
     return pixels.reshape(thumbnail.side, thumbnail.side, 3)
@@ -37,7 +41,7 @@ def to_picture(thumbnail: Thumbnail) -> NDArray[np.uint8]:
 def test_each_face_is_seen_in_its_own_frame(film: Path) -> None:
     """Wherever in the request it stands; the numbers are drawn over the whole width."""
     faces = [(17, WHOLE), (2, WHOLE), (17, (0.0, 64.0, 40.0, 96.0)), (29, WHOLE)]
-    request = build_thumbnails_request(film, find_fingerprint(film), faces, 160)
+    request = build_thumbnails_request(refer(film), faces, 160)
     seen = {t.number: to_picture(t) for t in run_thumbnails(request) if isinstance(t, Thumbnail)}
     assert sorted(seen) == [0, 1, 2, 3]
     # A square as wide as the film: its edges go on above and below.
@@ -48,13 +52,13 @@ def test_each_face_is_seen_in_its_own_frame(film: Path) -> None:
 
 
 def test_frames_that_are_not_there_are_left_out(film: Path) -> None:
-    request = build_thumbnails_request(film, find_fingerprint(film), [(10**6, WHOLE), (-1, WHOLE), (5, WHOLE)], 32)
+    request = build_thumbnails_request(refer(film), [(10**6, WHOLE), (-1, WHOLE), (5, WHOLE)], 32)
     assert [t.number for t in run_thumbnails(request) if isinstance(t, Thumbnail)] == [2]
 
 
 @pytest.mark.parametrize(("fingerprint", "side", "words"), [("0" * 64, 64, "has changed"), ("", 100_000, "no faces")])
 def test_what_cannot_be_is_said(film: Path, fingerprint: str, side: int, words: str) -> None:
-    request = build_thumbnails_request(film, fingerprint or find_fingerprint(film), [(5, WHOLE)], side)
+    request = build_thumbnails_request(refer(film, fingerprint), [(5, WHOLE)], side)
     with pytest.raises(FaceBlurError, match=words):
         list(run_thumbnails(request))
 
@@ -63,11 +67,11 @@ def test_a_process_that_dies_is_told(film: Path, tmp_path: Path) -> None:
     script = tmp_path / "child.py"
     script.write_text("raise SystemExit(7)\n", encoding="utf-8")
     with pytest.raises(FaceBlurError, match="exit code 7"):
-        list(run_thumbnails(build_thumbnails_request(film, "", [(5, WHOLE)], 32), script=script))
+        list(run_thumbnails(build_thumbnails_request(SourceRef.of(film), [(5, WHOLE)], 32), script=script))
 
 
 def test_a_window_never_waits(film: Path) -> None:
-    request = build_thumbnails_request(film, find_fingerprint(film), [(5, WHOLE)], 32)
+    request = build_thumbnails_request(refer(film), [(5, WHOLE)], 32)
     with closing(run_thumbnails(request, 0.0)) as pictures:
         next(pictures)
         longest, seen = 0.0, 0

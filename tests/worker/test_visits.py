@@ -13,7 +13,7 @@ from blender_faceblur.core.likeness import View
 from blender_faceblur.core.people import Mode, People, Person, decide_tracks
 from blender_faceblur.recognising import collect_views
 from blender_faceblur.worker.client import build_embed_request, run_job
-from blender_faceblur.worker.protocol import FaceView, Message
+from blender_faceblur.worker.protocol import FaceView, Message, SourceRef
 
 from .faces import analyse, write_face
 
@@ -40,7 +40,8 @@ def test_a_short_visit_is_seen_and_covered(later: bool, film: Path, analysed: tu
     tracks, messages = analysed
     document = read_document(tracks)
     if later:
-        messages = list(run_job(build_embed_request(film, tracks, document.source.fingerprint)))
+        messages = list(run_job(build_embed_request(
+            SourceRef.of(film, fingerprint=document.source.fingerprint), tracks)))
     views: dict[str, list[View]] = collect_views(m for m in messages if isinstance(m, FaceView))
     own = next(view for looks in views.values() for view in looks if view.source_frame < VISIT.start)
     visits = [v for looks in views.values() for v in looks if v.source_frame in VISIT]
