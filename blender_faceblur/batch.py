@@ -8,9 +8,9 @@ import math
 import shutil
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
-from contextlib import suppress
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -114,6 +114,26 @@ Verify = Callable[[Path, Path, Path, Settings, Tell, Warn], Verification]
 """(source, output, tracks document, ...)"""
 
 
+@dataclass(frozen=True, slots=True)
+class Stages:
+    """The functions that do the long work of a run; tests and the export have their own."""
+
+    analyse: Analyse
+    render: Render
+    verify: Verify
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What all runs of a batch share. `taken` are the places of their results, each with its source."""
+
+    settings: Settings
+    reporter: Reporter
+    stages: Stages
+    workplace: Workplace
+    taken: dict[Path, Path] = field(default_factory=dict)
+
+
 def plan_jobs(inputs: Iterable[Path], output: Path | None, recursive: bool, save_blend: Path | None = None,
               save_tracks: Path | None = None, report: Path | None = None) -> list[Job]:
     """One job for each input, and for each film and picture in an input that is a folder, in order, none twice.
@@ -168,31 +188,25 @@ def run_batch(jobs: list[Job], settings: Settings, reporter: Reporter, analyse: 
 
     Whatever happens, a file under its final name is whole, and no earlier file is replaced unless `overwrite`.
     """
+    stages = Stages(analyse or _run_resumable_analysis, render, verify or run_verification)
     outcomes: list[Outcome] = []
-    taken: dict[Path, Path] = {}
     _forget_abandoned()
     with Workplace() as workplace:
+        batch = Batch(settings, reporter, stages, workplace)
         for number, job in enumerate(jobs, 1):
             reporter.start(job.source, number, len(jobs))
-            outcome = Outcome(job.source, "failed")
-            began = time.monotonic()
-            try:
-                _do_job(job, settings, reporter, workplace, taken, outcome, analyse or _run_resumable_analysis,
-                        render, verify or run_verification)
-            except FaceBlurError as error:
-                # The reporter says which file it is.
-                reason = str(error).removeprefix(f"{job.source}: ").removeprefix(f"{job.source.name}: ")
-                outcome.status, outcome.reason = "failed", reason
-            except OSError as error:
-                outcome.status = "failed"
-                outcome.reason = f"{error.strerror or error}" + (f": {error.filename}" if error.filename else "")
-            if outcome.status == "failed":
-                outcome.output = None
-            outcome.seconds = time.monotonic() - began
+            outcome = Run(job, batch).make_output()
             reporter.finish(outcome)
             outcomes.append(outcome)
     reporter.summarize(outcomes)
     return outcomes
+
+
+def verify_one(job: Job, tracks: Path, settings: Settings, reporter: Reporter) -> Outcome:
+    """Verify an output that is there already against the tracks document it was made with; report if asked."""
+    with Workplace() as workplace:
+        batch = Batch(settings, reporter, Stages(_run_resumable_analysis, run_blender_job, run_verification), workplace)
+        return Run(job, batch).verify_output(tracks)
 
 
 def list_weights(preset: str) -> str:
@@ -263,179 +277,279 @@ def _forget_abandoned() -> None:
                 shutil.rmtree(folder)
 
 
-def _do_job(job: Job, settings: Settings, reporter: Reporter, workplace: Workplace, taken: dict[Path, Path],
-            outcome: Outcome, analyse: Analyse, render: Render, verify: Verify) -> None:
-    for name in (job.source.resolve(), job.output.resolve()):
-        if any(0xD800 <= ord(sign) <= 0xDFFF for sign in str(name)):
-            raise FaceBlurError(f"{job.source}: its path is no UTF-8 text, which Blender cannot open; rename it.")
-    with open_source(job.source) as source:
-        info = source.info
-    job, container, said = _settle_output(job, info, settings)
-    places = (job.output if settings.render else None, job.save_blend, job.save_tracks, job.report)
-    for place in places:
-        if place is not None:
-            _claim(place, job.source, taken)
-    if settings.resume and settings.render and _is_finished(job, info, settings):
-        if settings.verify_every or job.report is not None:
-            _verify_finished(job, settings, reporter, workplace.folder, outcome, analyse, verify)
-        outcome.status, outcome.reason, outcome.output = "skipped", f"{job.output} is complete.", job.output
-        return
-    for place in places:
-        if place is not None:
-            _check_place(place, settings.overwrite)
-    for text in said:
-        reporter.warn(text)
-        outcome.warnings.append(text)
-    part = workplace.make_part_folder(job.output) if settings.render else workplace.folder
-    project = workplace.name_part(job.save_blend, ".blend") if job.save_blend else None
-    try:
-        _blur(job, info, container, settings, reporter, workplace.folder, part, project, outcome, analyse, render,
-              verify)
-    except (FaceBlurError, OSError) as error:
-        if shutil.disk_usage(part).free < SPARE_BYTES:
-            raise FaceBlurError(f"The disk of {job.output.parent} is full; nothing was written. ({error})") from error
-        if shutil.disk_usage(workplace.folder).free < SPARE_BYTES:
-            raise FaceBlurError(f"The disk of {workplace.folder.parent} is full; nothing was written. ({error})") \
-                from error
-        raise
-    finally:
-        if settings.render:
-            workplace.remove_part(part)
-        if project is not None:
-            workplace.remove_part(project)
+class Run:
+    """One input on its way to its output. Every step is a method, in the order of `_make`.
 
+    `info` and `container` are known once `prepare` was called; `part` and `project` (a folder, and a .blend file where
+    one is wanted) are where unfinished results lie until they are moved to their places.
+    """
 
-def _blur(job: Job, info: SourceInfo, container: Container | None, settings: Settings, reporter: Reporter,
-          folder: Path, part: Path, project: Path | None, outcome: Outcome, analyse: Analyse, render: Render,
-          verify: Verify) -> None:
-    def warn(text: str) -> None:
-        if text not in outcome.warnings:
-            outcome.warnings.append(text)
-            reporter.warn(text)
+    info: SourceInfo
+    container: Container | None
+    part: Path
+    project: Path | None
+    _container_notes: list[str]
 
-    tracks = folder / "tracks.json"
-    document = _find_tracks(job.source, tracks, settings, reporter, warn, analyse)
-    if document.source.fingerprint != info.fingerprint:
-        raise FaceBlurError(f"{job.source.name} has changed while it was being analysed.")
+    def __init__(self, job: Job, batch: Batch) -> None:
+        self.job, self.batch, self.settings, self.reporter = job, batch, batch.settings, batch.reporter
+        self.outcome = Outcome(job.source, "failed")
+        self.folder = batch.workplace.folder
+        self.tracks = self.folder / "tracks.json"
 
-    verification: Verification | None = None
-    for text in (*document.source.warnings, *document.notes):
-        warn(text)
-    _count_found(outcome, document)
-    outcome.frames = info.frame_count
-    # In a path Blender takes '#' for digits of the frame number.
-    plain = folder if "#" in str(part.resolve()) else part
-    pictures = plain / ("pictures.mkv" if container else f"picture{job.output.suffix.lower()}")
-    again = container is not None and needs_encoding(settings.codec, info.width, info.height)
-    codec = LOSSLESS_CODEC if again else settings.codec
-    if again and settings.render:
-        warn(f"The size {info.width} x {info.height} is odd: written with colours at full resolution (4:4:4), which "
-             "some players do not show.")
-    if settings.render or project:
-        shown = tracks
+    def make_output(self) -> Outcome:
+        """Make the output and what else is asked for. What goes wrong is the outcome's reason."""
+        return self._try(self._make)
+
+    def verify_output(self, tracks: Path) -> Outcome:
+        """Verify the output that is there, made with the document at `tracks`; report if asked."""
+        return self._try(lambda: self._verify_existing(tracks))
+
+    def _try(self, work: Callable[[], None]) -> Outcome:
+        outcome, source = self.outcome, self.job.source
+        began = time.monotonic()
+        try:
+            work()
+        except FaceBlurError as error:
+            outcome.status = "failed"
+            # The reporter says which file it is.
+            outcome.reason = str(error).removeprefix(f"{source}: ").removeprefix(f"{source.name}: ")
+        except OSError as error:
+            outcome.status = "failed"
+            outcome.reason = f"{error.strerror or error}" + (f": {error.filename}" if error.filename else "")
+        if outcome.status == "failed":
+            outcome.output = None
+        outcome.seconds = time.monotonic() - began
+        return outcome
+
+    def _make(self) -> None:
+        """The whole way, from top to bottom."""
+        self.prepare()
+        if self.settings.resume and self.settings.render and _is_finished(self.job, self.info, self.settings):
+            self.skip()
+            return
+        self.check_places()
+        with self.unfinished_results():
+            document = self.analyse()
+            pictures = self.render(document)
+            verification = None
+            if self.settings.render:
+                finished = self.deliver(pictures)
+                if self.settings.verify_every:
+                    verification = self.verify(finished, self.tracks, self.warn)
+                replace_file(finished, self.job.output)
+                self.outcome.output = self.job.output
+            self.save(document)
+            self.report(document, verification, _tell_settings(self.settings), self.settings.blender)
+            self.forget_analysis()
+        self.outcome.status = "done"
+
+    def prepare(self) -> None:
+        """Look at the source, and settle where the results go. Raises FaceBlurError where they cannot go there."""
+        for name in (self.job.source.resolve(), self.job.output.resolve()):
+            if any(0xD800 <= ord(sign) <= 0xDFFF for sign in str(name)):
+                raise FaceBlurError(f"{self.job.source}: its path is no UTF-8 text, which Blender cannot open; rename "
+                                    "it.")
+        with open_source(self.job.source) as source:
+            self.info = source.info
+        self.job, self.container, self._container_notes = _settle_output(self.job, self.info, self.settings)
+        for place in self._list_places():
+            _claim(place, self.job.source, self.batch.taken)
+
+    def skip(self) -> None:
+        """Leave the output of an earlier run as it is; if asked, verify it and report on it.
+
+        What it covers is found out anew for that.
+        """
+        self.outcome.output = self.job.output
+        if self.settings.verify_every or self.job.report is not None:
+            document = self._find_tracks(self.reporter.warn)
+            verification = self.verify(self.job.output, self.tracks, self.reporter.warn) \
+                if self.settings.verify_every else None
+            self.report(document, verification, _tell_settings(self.settings))
+            self.forget_analysis()
+        self.outcome.status, self.outcome.reason = "skipped", f"{self.job.output} is complete."
+
+    def check_places(self) -> None:
+        """Before hours are spent: raise FaceBlurError where a result cannot be written, and warn of what is lost."""
+        for place in self._list_places():
+            _check_place(place, self.settings.overwrite)
+        for text in self._container_notes:
+            self.warn(text)
+
+    @contextmanager
+    def unfinished_results(self) -> Iterator[None]:
+        """Make room for results that are not finished, and remove what is left of them at the end."""
+        workplace, output = self.batch.workplace, self.job.output
+        self.part = workplace.make_part_folder(output) if self.settings.render else self.folder
+        self.project = workplace.name_part(self.job.save_blend, ".blend") if self.job.save_blend else None
+        try:
+            yield
+        except (FaceBlurError, OSError) as error:
+            for place, disk in ((self.part, output.parent), (self.folder, self.folder.parent)):
+                if shutil.disk_usage(place).free < SPARE_BYTES:
+                    raise FaceBlurError(f"The disk of {disk} is full; nothing was written. ({error})") from error
+            raise
+        finally:
+            if self.settings.render:
+                workplace.remove_part(self.part)
+            if self.project is not None:
+                workplace.remove_part(self.project)
+
+    def analyse(self) -> TrackDocument:
+        """Find out what is to be covered. The document lies at `tracks` too."""
+        document = self._find_tracks(self.warn)
+        if document.source.fingerprint != self.info.fingerprint:
+            raise FaceBlurError(f"{self.job.source.name} has changed while it was being analysed.")
+        for text in (*document.source.warnings, *document.notes):
+            self.warn(text)
+        _count_found(self.outcome, document)
+        self.outcome.frames = self.info.frame_count
+        return document
+
+    def render(self, document: TrackDocument) -> Path:
+        """Have Blender render and save what is asked for; where the pictures lie then."""
+        info, settings = self.info, self.settings
+        # In a path Blender takes '#' for digits of the frame number.
+        plain = self.folder if "#" in str(self.part.resolve()) else self.part
+        pictures = plain / ("pictures.mkv" if self.container else f"picture{self.job.output.suffix.lower()}")
+        if self._needs_encoding() and settings.render:
+            self.warn(f"The size {info.width} x {info.height} is odd: written with colours at full resolution (4:4:4), "
+                      "which some players do not show.")
+        if not settings.render and self.project is None:
+            return pictures
+        shown = self.tracks
         if settings.inverse:
-            warn("Everything is covered but the faces" + (" of those who stay clear." if settings.people else "."))
+            self.warn("Everything is covered but the faces" + (" of those who stay clear." if settings.people else "."))
             if settings.people is not None:
-                shown = folder / "shown.json"
+                shown = self.folder / "shown.json"
                 write_document(_take_kept(document), shown)
-        description = _describe_job(job, shown, pictures, project, codec, settings)
-        result = render(description, folder, settings.blender, reporter.tell, warn)
+        result = self.batch.stages.render(self._describe_render(shown, pictures), self.folder, settings.blender,
+                                          self.reporter.tell, self.warn)
         if (result["width"], result["height"], result["frames"]) != (info.width, info.height, info.frame_count):
             raise FaceBlurError(f"Blender rendered {result['frames']} frames of {result['width']} x "
                                 f"{result['height']} instead of {info.frame_count} of {info.width} x {info.height}.")
-    if settings.render:
-        record = make_record(info.fingerprint, settings.shape(), info.frame_count)
-        if container is None:
-            tag = find_orientation(job.source.read_bytes())
-            finish_picture(pictures, record, tag[2] if tag else 1, read_profile(job.source))
-            verify_picture(pictures, info.width, info.height)
-            finished = part / pictures.name
-            shutil.move(pictures, finished)
-        else:
-            if again:
-                encoded = pictures.with_name("encoded.mkv")
-                encode_pictures(pictures, encoded, codec=settings.codec, quality=settings.quality,
-                                frame_rate=info.frame_rate,
-                                progress=lambda done: reporter.tell("encode", done, info.frame_count))
-                pictures.unlink()
-                pictures = encoded
-            finished = part / f"result{container.suffix}"
-            for text in remux_film(pictures, job.source, finished, container, frame_rate=info.frame_rate,
-                                   pixel_aspect=info.pixel_aspect, record=record,
-                                   reencode_audio=settings.reencode_audio):
-                warn(text)
-            verify_film(finished, job.source, _expect(info), settings.reencode_audio)
+        return pictures
+
+    def deliver(self, pictures: Path) -> Path:
+        """Make a whole, checked file of what Blender rendered; where it lies, on its way to its place."""
+        record = make_record(self.info.fingerprint, self.settings.shape(), self.info.frame_count)
+        if self.container is None:
+            return self._deliver_picture(pictures, record)
+        return self._deliver_film(pictures, record, self.container)
+
+    def verify(self, film: Path, tracks: Path, warn: Warn) -> Verification:
+        """Compare what is, or will be, the output with its source, and note in the outcome what was found."""
+        verification = self.batch.stages.verify(self.job.source, film, tracks, self.settings, self.reporter.tell, warn)
+        # It may not have got its name yet.
+        verification.film = self.job.output.name
+        self.outcome.verified = verification.passed
+        found = *verification.leaks, *verification.doubts
+        self.outcome.findings = [*(f"problem: {text}" for text in verification.problems),
+                                 *(f"{one.kind}: {describe_finding(one)}" for one in found)]
+        return verification
+
+    def save(self, document: TrackDocument) -> None:
+        """Put the project and the tracks document where they were asked for."""
+        if self.project is not None and self.job.save_blend is not None:
+            replace_file(self.project, self.job.save_blend)
+        if self.job.save_tracks is not None:
+            self.job.save_tracks.parent.mkdir(parents=True, exist_ok=True)
+            write_document(document, self.job.save_tracks)
+
+    def report(self, document: TrackDocument, verification: Verification | None, settings: dict[str, Any],
+               blender: Path | None = None) -> None:
+        """Write the report where one was asked for; `blender` is the application that rendered."""
+        if self.job.report is None:
+            return
+        faces = verification.faces if verification is not None else draw_faces(self.job.source, document)
+        write_report(collect_report(
+            self.job.source, self.outcome.output, document, settings, verification, faces, notes=self.outcome.warnings,
+            blender=check_blender(blender) if blender is not None else ""), self.job.report)
+
+    def forget_analysis(self) -> None:
+        """Remove what an analysis kept in order to be gone on with."""
+        shutil.rmtree(_find_unfinished(self.job.source), ignore_errors=True)
+
+    def warn(self, text: str) -> None:
+        """Tell a sentence once, and keep it for the report."""
+        if text not in self.outcome.warnings:
+            self.outcome.warnings.append(text)
+            self.reporter.warn(text)
+
+    def _verify_existing(self, tracks: Path) -> None:
+        document = read_document(tracks)
+        if self.job.report is not None:
+            _claim(self.job.report, self.job.source, {place.resolve(): place for place in (self.job.output, tracks)})
+        verification = self.verify(self.job.output, tracks, self.reporter.warn)
+        self.outcome.output = self.job.output
+        _count_found(self.outcome, document)
+        self.outcome.frames = verification.frames
+        self.report(document, verification, {"effect": self.settings.effect or "not told"})
+        self.outcome.status = "done"
+
+    def _find_tracks(self, warn: Warn) -> TrackDocument:
+        """Analyse the source, and decide who stays clear; the document lies at `tracks`."""
+        settings, tell, analyse = self.settings, self.reporter.tell, self.batch.stages.analyse
+        if settings.people is not None:
+            settings.people.begin()
+        analyse(self.job.source, self.tracks, settings, tell, warn)
+        document = read_document(self.tracks)
+        if settings.plates:
+            found = self.tracks.with_name("plates.json")
+            analyse(self.job.source, found, replace(settings, preset=plates.PRESET, people=None), tell, warn)
+            plates.add_regions(document, read_document(found))
+            write_document(document, self.tracks)
+        if settings.people is not None:
+            settings.people.settle(self.job.source, self.tracks, document, tell, warn)
+        return document
+
+    def _needs_encoding(self) -> bool:
+        """Whether Blender cannot write the film's codec in its size, so that it renders without loss first."""
+        return self.container is not None and needs_encoding(self.settings.codec, self.info.width, self.info.height)
+
+    def _describe_render(self, tracks: Path, pictures: Path) -> dict[str, Any]:
+        """What Blender is to do, for blender/child.py."""
+        settings = self.settings
+        codec = LOSSLESS_CODEC if self._needs_encoding() else settings.codec
+        return {
+            "source": str(self.job.source.resolve()), "tracks": str(tracks),
+            "effect": {"kind": settings.effect, "color": settings.color, "samples_across": settings.samples_across,
+                       "image": str(settings.image or ""), "inverse": settings.inverse},
+            "render": {"output": str(pictures.resolve()), "codec": codec, "quality": settings.quality}
+            if settings.render else None,
+            "save_blend": str(self.project.resolve()) if self.project else None,
+        }
+
+    def _deliver_picture(self, picture: Path, record: str) -> Path:
+        tag = find_orientation(self.job.source.read_bytes())
+        finish_picture(picture, record, tag[2] if tag else 1, read_profile(self.job.source))
+        verify_picture(picture, self.info.width, self.info.height)
+        finished = self.part / picture.name
+        shutil.move(picture, finished)
+        return finished
+
+    def _deliver_film(self, pictures: Path, record: str, container: Container) -> Path:
+        info, settings = self.info, self.settings
+        if self._needs_encoding():
+            encoded = pictures.with_name("encoded.mkv")
+            encode_pictures(pictures, encoded, codec=settings.codec, quality=settings.quality,
+                            frame_rate=info.frame_rate,
+                            progress=lambda done: self.reporter.tell("encode", done, info.frame_count))
             pictures.unlink()
-        if settings.verify_every:
-            verification = _verify(job, finished, tracks, settings, reporter, outcome, warn, verify)
-        replace_file(finished, job.output)
-        outcome.output = job.output
-    if project and job.save_blend:
-        replace_file(project, job.save_blend)
-    if job.save_tracks:
-        job.save_tracks.parent.mkdir(parents=True, exist_ok=True)
-        write_document(document, job.save_tracks)
-    output = job.output if settings.render else None
-    _report(job, output, document, _tell_settings(settings), verification, outcome,
-            check_blender(settings.blender) if settings.blender is not None else "")
-    shutil.rmtree(_find_unfinished(job.source), ignore_errors=True)
-    outcome.status = "done"
+            pictures = encoded
+        finished = self.part / f"result{container.suffix}"
+        for text in remux_film(pictures, self.job.source, finished, container, frame_rate=info.frame_rate,
+                               pixel_aspect=info.pixel_aspect, record=record, reencode_audio=settings.reencode_audio):
+            self.warn(text)
+        verify_film(finished, self.job.source, _expect(info), settings.reencode_audio)
+        pictures.unlink()
+        return finished
 
-
-def _find_tracks(source: Path, tracks: Path, settings: Settings, reporter: Reporter, warn: Warn,
-                 analyse: Analyse) -> TrackDocument:
-    """Analyse a source, and decide who stays clear; the document lies at `tracks`."""
-    if settings.people is not None:
-        settings.people.begin()
-    analyse(source, tracks, settings, reporter.tell, warn)
-    document = read_document(tracks)
-    if settings.plates:
-        found = tracks.with_name("plates.json")
-        analyse(source, found, replace(settings, preset=plates.PRESET, people=None), reporter.tell, warn)
-        plates.add_regions(document, read_document(found))
-        write_document(document, tracks)
-    if settings.people is not None:
-        settings.people.settle(source, tracks, document, reporter.tell, warn)
-    return document
-
-
-def _verify(job: Job, finished: Path, tracks: Path, settings: Settings, reporter: Reporter, outcome: Outcome,
-            warn: Warn, verify: Verify) -> Verification:
-    """Verify what will be the job's output, and note in the outcome what was found."""
-    verification = verify(job.source, finished, tracks, settings, reporter.tell, warn)
-    # It has not got its name yet.
-    verification.film = job.output.name
-    outcome.verified = verification.passed
-    found = *verification.leaks, *verification.doubts
-    outcome.findings = [*(f"problem: {text}" for text in verification.problems),
-                        *(f"{one.kind}: {describe_finding(one)}" for one in found)]
-    return verification
-
-
-def verify_one(job: Job, tracks: Path, settings: Settings, reporter: Reporter, outcome: Outcome) -> None:
-    """Verify an output that is there already against the tracks document it was made with; report if asked.
-
-    Raises FaceBlurError where it cannot be verified.
-    """
-    document = read_document(tracks)
-    if job.report is not None:
-        _claim(job.report, job.source, {place.resolve(): place for place in (job.output, tracks)})
-    verification = _verify(job, job.output, tracks, settings, reporter, outcome, reporter.warn, run_verification)
-    outcome.status, outcome.output = "done", job.output
-    _count_found(outcome, document)
-    outcome.frames = verification.frames
-    _report(job, job.output, document, {"effect": settings.effect or "not told"}, verification, outcome)
-
-
-def _verify_finished(job: Job, settings: Settings, reporter: Reporter, folder: Path, outcome: Outcome,
-                     analyse: Analyse, verify: Verify) -> None:
-    """Verify and report on an output of an earlier run: what it covers is found out anew."""
-    tracks = folder / "tracks.json"
-    document = _find_tracks(job.source, tracks, settings, reporter, reporter.warn, analyse)
-    verification = _verify(job, job.output, tracks, settings, reporter, outcome, reporter.warn, verify) \
-        if settings.verify_every else None
-    _report(job, job.output, document, _tell_settings(settings), verification, outcome)
-    shutil.rmtree(_find_unfinished(job.source), ignore_errors=True)
+    def _list_places(self) -> list[Path]:
+        """Where results go."""
+        places = (self.job.output if self.settings.render else None, self.job.save_blend, self.job.save_tracks,
+                  self.job.report)
+        return [place for place in places if place is not None]
 
 
 def _count_found(outcome: Outcome, document: TrackDocument) -> None:
@@ -465,27 +579,6 @@ def _take_kept(document: TrackDocument) -> TrackDocument:
 
 def _tell_settings(settings: Settings) -> dict[str, Any]:
     return {key: value for key, value in settings.shape().items() if key not in ("version", "detectors")}
-
-
-def _report(job: Job, output: Path | None, document: TrackDocument, settings: dict[str, Any],
-            verification: Verification | None, outcome: Outcome, blender: str = "") -> None:
-    if job.report is None:
-        return
-    faces = verification.faces if verification is not None else draw_faces(job.source, document)
-    write_report(collect_report(job.source, output, document, settings, verification, faces, notes=outcome.warnings,
-                                blender=blender), job.report)
-
-
-def _describe_job(job: Job, tracks: Path, pictures: Path, project: Path | None, codec: str,
-                  settings: Settings) -> dict[str, Any]:
-    return {
-        "source": str(job.source.resolve()), "tracks": str(tracks),
-        "effect": {"kind": settings.effect, "color": settings.color, "samples_across": settings.samples_across,
-                   "image": str(settings.image or ""), "inverse": settings.inverse},
-        "render": {"output": str(pictures.resolve()), "codec": codec, "quality": settings.quality}
-        if settings.render else None,
-        "save_blend": str(project.resolve()) if project else None,
-    }
 
 
 def _settle_output(job: Job, info: SourceInfo, settings: Settings) -> tuple[Job, Container | None, list[str]]:

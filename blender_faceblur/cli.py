@@ -8,7 +8,6 @@ import os
 import re
 import signal
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 from types import FrameType
@@ -213,17 +212,15 @@ def verify_output(arguments: list[str], program: str) -> int:
     options = build_verify_parser(program).parse_args(arguments)
     prepare_process()
     reporter = choose_reporter(options.quiet, options.json)
-    outcome = Outcome(options.source, "failed")
     reporter.start(options.source, 1, 1)
-    began = time.monotonic()
     try:
-        verify_one(Job(options.source, options.film, report=options.report), options.tracks,
-                   Settings(effect=options.effect or "", verify_every=options.verify_every), reporter, outcome)
+        outcome = verify_one(Job(options.source, options.film, report=options.report), options.tracks,
+                             Settings(effect=options.effect or "", verify_every=options.verify_every), reporter)
     except FaceBlurError as error:
-        outcome.reason = str(error)
+        print(error, file=sys.stderr)
+        return SOME_FAILED
     except KeyboardInterrupt:
         return INTERRUPTED
-    outcome.seconds = time.monotonic() - began
     reporter.finish(outcome)
     return _find_code([outcome])
 

@@ -235,5 +235,6 @@ def test_one_output_that_is_there(film: Path, monkeypatch: pytest.MonkeyPatch) -
     leaks.clear()
     assert cli.main(command) == cli.ALL_WELL
     assert cli.main([*command, "--report", str(output)]) == cli.SOME_FAILED
+    assert cli.main([*command, "--report", str(output / "below a file.html")]) == cli.SOME_FAILED
     assert output.read_bytes() == b"film"
     assert cli.main([*command[:3], "--tracks", str(output), "--quiet"]) == cli.SOME_FAILED
