@@ -67,9 +67,14 @@ class RowTable:
     def _global(self, segment: int, chain: int) -> int:
         return chain * len(self.segments) + segment
 
+    @property
+    def frame_count(self) -> int:
+        """How many frames the segments own."""
+        return sum(s.stop - s.start for s in self.segments)
+
     def missing(self) -> int:
         """How many owned frames were not reported."""
-        return sum(s.stop - s.start for s in self.segments) - sum(self._seen)
+        return self.frame_count - sum(self._seen)
 
     def chains(self) -> list[FacePath]:
         """One path per chain, in order of first frame."""

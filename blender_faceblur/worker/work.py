@@ -18,7 +18,7 @@ from ..core.likeness import RECOGNIZER, assign_looks
 from ..core.plates import make_regions
 from ..core.rows import RowTable, Segment
 from ..core.settings import EXPANSIONS, DetectorUse, find_preset
-from ..core.types import PLATE, FaceBlurError, ModelUse, SourceInfo, TrackDocument
+from ..core.types import PLATE, FaceBlurError, SourceInfo, TrackDocument
 from ..detectors import FaceDetector, find_detector
 from ..detectors.looks import combine_looks
 from ..detectors.providers import choose_providers, list_available
@@ -120,56 +120,117 @@ def _warn_newly(detectors: Iterable[FaceDetector], known: int, tell: Tell) -> in
 
 
 def _lead(request: AnalysisRequest, tell: Tell) -> None:
-    began = time.monotonic()
-    preset = find_preset(request.preset)
-    if not EXPANSIONS[0] <= request.expansion <= EXPANSIONS[1]:
-        raise FaceBlurError(f"The expansion must lie between {EXPANSIONS[0]} and {EXPANSIONS[1]}.")
-    uses, notes = choose_usable(preset)
-    kinds = {find_detector(use.detector).finds for use in uses}
-    if len(kinds) > 1:
-        raise FaceBlurError("Faces and number plates are looked for in runs of their own.")
-    providers = choose_providers(list_available(), request.provider, sys.platform)
-    with open_requested(request.source) as source:
-        info = source.info
-    first, stop = _find_span(request, info)
-    tell(Started(stop - first))
-    for text in (*notes, *info.warnings):
-        tell(Warned(text))
-    models = list_used(uses, info)
-    stored = _find_stored(request, info, providers[0], uses, models)
-    if stored is not None:
-        found = read_stored(stored, info)
+    _Analysis(request, tell).run()
+
+
+class _Analysis:
+    """An analysis that this process leads: processes of its own look at the frames, and it makes the document.
+
+    All of it raises FaceBlurError where the request cannot be done.
+    """
+
+    def __init__(self, request: AnalysisRequest, tell: Tell) -> None:
+        self._request, self._tell, self._began = request, tell, time.monotonic()
+        self._preset = find_preset(request.preset)
+        if not EXPANSIONS[0] <= request.expansion <= EXPANSIONS[1]:
+            raise FaceBlurError(f"The expansion must lie between {EXPANSIONS[0]} and {EXPANSIONS[1]}.")
+        self._uses, self._notes = choose_usable(self._preset)
+        self._kinds = {find_detector(use.detector).finds for use in self._uses}
+        if len(self._kinds) > 1:
+            raise FaceBlurError("Faces and number plates are looked for in runs of their own.")
+        self._provider = choose_providers(list_available(), request.provider, sys.platform)[0]
+        with open_requested(request.source) as source:
+            self._info = source.info
+        self._first, self._stop = _find_span(request, self._info)
+        self._models = list_used(self._uses, self._info)
+        self._stored = self._name_stored()
+
+    def run(self) -> None:
+        """Take the document that is stored, or make it; write it where the request says, and tell that."""
+        self._tell(Started(self._stop - self._first))
+        for text in (*self._notes, *self._info.warnings):
+            self._tell(Warned(text))
+        found = read_stored(self._stored, self._info) if self._stored is not None else None
         if found is not None:
-            tell(Warned("This source was analysed before with the same settings; that analysis was taken."))
-            _deliver(found, request, tell, began)
+            self._tell(Warned("This source was analysed before with the same settings; that analysis was taken."))
+            self._deliver(found)
             return
-    rate = float(info.frame_rate)
-    own = [Segment(first + part.start, first + part.stop)
-           for part in split_range(stop - first, rate, count_processes(preset, providers[0], request.processes))]
-    checkpoint = Checkpoint(stored.with_suffix(".checkpoint")) if stored is not None else None
-    parts = split_known(own, checkpoint.read() if checkpoint is not None else [])
-    table = RowTable([part for part, _ in parts])
-    if checkpoint is not None:
-        checkpoint.begin(parts)
-    seen: list[FaceSeen] = []
-    try:
-        said = _run_segments(request, info, parts, rate, table, checkpoint, tell, seen)
-    finally:
-        if checkpoint is not None:
-            checkpoint.end(finished=not table.missing())
-    for text in said:
-        tell(Warned(text))
-    tell(Progress("link", 0, 1, 0.0))
-    document = build_document(table, info, preset, request.expansion, models, [*notes, *said])
-    if kinds == {PLATE}:
-        make_regions(document)
-    if request.span:
-        document.analysed = [(first, stop)]
-    if request.recognise and seen and not any(known for _, known in parts):
-        _tell_views(document, seen, tell)
-    _deliver(document, request, tell, began)
-    if stored is not None:
-        store(stored, Path(request.output))
+        checkpoint = Checkpoint(self._stored.with_suffix(".checkpoint")) if self._stored is not None else None
+        parts = self._split(checkpoint)
+        collector = _Collector(RowTable([part for part, _ in parts]), self._tell, checkpoint)
+        notes = self._detect(parts, collector)
+        for text in notes:
+            self._tell(Warned(text))
+        self._tell(Progress("link", 0, 1, 0.0))
+        document = self._build_document(collector.table, notes)
+        if self._request.recognise and collector.seen and not any(known for _, known in parts):
+            _tell_views(document, collector.seen, self._tell)
+        self._deliver(document)
+        if self._stored is not None:
+            store(self._stored, Path(self._request.output))
+
+    def _name_stored(self) -> Path | None:
+        """Where the analysis of this source with all that shapes it is kept; None where nothing may be kept."""
+        request, info = self._request, self._info
+        if not request.storage:
+            return None
+        shape = [info.fingerprint, info.kind, str(info.frame_rate), info.frame_count, request.preset, request.expansion,
+                 request.span, self._provider, [asdict(model) for model in self._models],
+                 [asdict(use) for use in self._uses]]
+        return name_stored(Path(request.storage), shape)
+
+    def _split(self, checkpoint: Checkpoint | None) -> list[tuple[Segment, list[Frame]]]:
+        """The parts of the film, with the frames that an earlier run has left of each."""
+        processes = count_processes(self._preset, self._provider, self._request.processes)
+        own = [Segment(self._first + part.start, self._first + part.stop)
+               for part in split_range(self._stop - self._first, float(self._info.frame_rate), processes)]
+        return split_known(own, checkpoint.read() if checkpoint is not None else [])
+
+    def _detect(self, parts: list[tuple[Segment, list[Frame]]], collector: _Collector) -> list[str]:
+        """Collect all frames: what is known, and from one process for each other part. What their sources had to say.
+
+        What was seen until one fails is kept in the checkpoint.
+        """
+        if collector.checkpoint is not None:
+            collector.checkpoint.begin(parts)
+        processes: dict[int, WorkerProcess] = {}
+        try:
+            for number, (part, frames) in enumerate(parts):
+                for frame in frames:
+                    collector.table.add(number, to_record(frame))
+                if not frames:
+                    processes[number] = WorkerProcess(to_line(self._request_segment(part)))
+            return collector.collect(processes)
+        finally:
+            for process in processes.values():
+                process.kill()
+            if collector.checkpoint is not None:
+                collector.checkpoint.end(finished=not collector.table.missing())
+
+    def _request_segment(self, part: Segment) -> SegmentRequest:
+        reach = Follower.reach_frames(float(self._info.frame_rate))
+        source = replace(self._request.source, fingerprint=self._info.fingerprint)
+        return SegmentRequest(
+            source, self._request.preset, max(0, part.start - reach), min(self._info.frame_count, part.stop + reach),
+            self._request.provider, self._request.recognise, sys_path=self._request.sys_path)
+
+    def _build_document(self, table: RowTable, notes: list[str]) -> TrackDocument:
+        document = build_document(table, self._info, self._preset, self._request.expansion, self._models,
+                                  [*self._notes, *notes])
+        if self._kinds == {PLATE}:
+            make_regions(document)
+        if self._request.span:
+            document.analysed = [(self._first, self._stop)]
+        return document
+
+    def _deliver(self, document: TrackDocument) -> None:
+        output = self._request.output
+        try:
+            write_document(document, Path(output))
+        except OSError as error:
+            raise FaceBlurError(f"The tracks cannot be written to {output}: {error.strerror}.") from error
+        seconds = time.monotonic() - self._began
+        self._tell(Result(output, document.source.frame_count, len(document.tracks), len(document.doubts), seconds))
 
 
 def _tell_views(document: TrackDocument, seen: list[FaceSeen], tell: Tell) -> None:
@@ -190,92 +251,60 @@ def _find_span(request: AnalysisRequest, info: SourceInfo) -> tuple[int, int]:
     return request.span[0], request.span[1]
 
 
-def _deliver(document: TrackDocument, request: AnalysisRequest, tell: Tell, began: float) -> None:
-    try:
-        write_document(document, Path(request.output))
-    except OSError as error:
-        raise FaceBlurError(f"The tracks cannot be written to {request.output}: {error.strerror}.") from error
-    seconds = time.monotonic() - began
-    tell(Result(request.output, document.source.frame_count, len(document.tracks), len(document.doubts), seconds))
+class _Collector:
+    """Takes what the processes of an analysis say into its table and checkpoint, and tells how far they are.
 
-
-def _find_stored(
-    request: AnalysisRequest, info: SourceInfo, provider: str, uses: tuple[DetectorUse, ...], models: list[ModelUse]
-) -> Path | None:
-    """Where the analysis of this source with all that shapes it is kept; None where nothing may be kept."""
-    if not request.storage:
-        return None
-    shape = [info.fingerprint, info.kind, str(info.frame_rate), info.frame_count, request.preset, request.expansion,
-             request.span, provider, [asdict(model) for model in models], [asdict(use) for use in uses]]
-    return name_stored(Path(request.storage), shape)
-
-
-def _run_segments(
-    request: AnalysisRequest, info: SourceInfo, parts: list[tuple[Segment, list[Frame]]], rate: float,
-    table: RowTable, checkpoint: Checkpoint | None, tell: Tell, seen: list[FaceSeen],
-) -> list[str]:
-    """Fill the table: with what is known, and from one process for each other part. What their sources had to say.
-
-    Looks at faces are added to `seen`.
-
-    Raises FaceBlurError if any fails.
+    `seen` are the looks at faces that they told.
     """
-    reach = Follower.reach_frames(rate)
-    processes: dict[int, WorkerProcess] = {}
-    try:
-        for number, (part, frames) in enumerate(parts):
-            for frame in frames:
-                table.add(number, to_record(frame))
-            if not frames:
-                start, stop = max(0, part.start - reach), min(info.frame_count, part.stop + reach)
-                processes[number] = WorkerProcess(to_line(SegmentRequest(
-                    replace(request.source, fingerprint=info.fingerprint), request.preset, start, stop,
-                    request.provider, request.recognise, sys_path=request.sys_path)))
-        wanted = sum(part.stop - part.start for part, _ in parts)
-        return _collect(processes, wanted, table, checkpoint, tell, seen)
-    finally:
-        for process in processes.values():
-            process.kill()
 
+    def __init__(self, table: RowTable, tell: Tell, checkpoint: Checkpoint | None = None) -> None:
+        self.table, self.checkpoint = table, checkpoint
+        self.seen: list[FaceSeen] = []
+        self._tell = tell
+        self._warned: set[str] = set()
+        self._notes: dict[str, None] = {}
 
-def _collect(
-    processes: dict[int, WorkerProcess], frame_count: int, table: RowTable, checkpoint: Checkpoint | None, tell: Tell,
-    seen: list[FaceSeen] | None = None,
-) -> list[str]:
-    notes: dict[str, None] = {}
-    warned: set[str] = set()
-    began = told = time.monotonic()
-    before = frame_count - table.missing()
+    def collect(self, processes: dict[int, WorkerProcess]) -> list[str]:
+        """Listen until each process has finished; what their sources had to say. FaceBlurError if any fails."""
+        began = told = time.monotonic()
+        before = self.table.frame_count - self.table.missing()
+        for number, message in listen(processes, "Analysis process", (Started, Warned, Frame, FaceSeen)):
+            self._take(number, message)
+            if time.monotonic() - told >= _TELL_S:
+                told = time.monotonic()
+                self._tell_progress(before, began)
+        self._tell_progress(before, began)
+        if self.table.missing():
+            raise FaceBlurError(f"{self.table.missing()} of {self.table.frame_count} frames were not analysed; nothing "
+                                "was written.")
+        return list(self._notes)
 
-    def tell_progress() -> None:
-        done = frame_count - table.missing()
-        tell(Progress("detect", done, frame_count, (done - before) / max(time.monotonic() - began, 1e-6)))
+    def _take(self, number: int, message: Any) -> None:
+        match message:
+            case Frame():
+                self._take_frame(number, message)
+            case FaceSeen():
+                self.seen.append(message)
+            case Warned() if message.text not in self._warned:
+                self._warned.add(message.text)
+                self._tell(message)
+            case Running():
+                self._tell(message)
+            case Finished():
+                self._notes.update(dict.fromkeys(message.notes))
 
-    for i, message in listen(processes, "Analysis process", (Started, Warned, Frame, FaceSeen)):
-        if isinstance(message, Frame):
-            if checkpoint is not None:
-                checkpoint.add(i, message)
-            try:
-                table.add(i, to_record(message))
-            except ValueError as error:
-                raise FaceBlurError(f"Analysis process {i + 1} reported frames wrongly: {error}.") from error
-        elif isinstance(message, FaceSeen):
-            if seen is not None:
-                seen.append(message)
-        elif isinstance(message, Warned) and message.text not in warned:
-            warned.add(message.text)
-            tell(message)
-        elif isinstance(message, Running):
-            tell(message)
-        elif isinstance(message, Finished):
-            notes.update(dict.fromkeys(message.notes))
-        if time.monotonic() - told >= _TELL_S:
-            told = time.monotonic()
-            tell_progress()
-    tell_progress()
-    if table.missing():
-        raise FaceBlurError(f"{table.missing()} of {frame_count} frames were not analysed; nothing was written.")
-    return list(notes)
+    def _take_frame(self, number: int, frame: Frame) -> None:
+        if self.checkpoint is not None:
+            self.checkpoint.add(number, frame)
+        try:
+            self.table.add(number, to_record(frame))
+        except ValueError as error:
+            raise FaceBlurError(f"Analysis process {number + 1} reported frames wrongly: {error}.") from error
+
+    def _tell_progress(self, before: int, began: float) -> None:
+        done = self.table.frame_count - self.table.missing()
+        self._tell(Progress("detect", done, self.table.frame_count,
+                            (done - before) / max(time.monotonic() - began, 1e-6)))
 
 
 def _probe(request: ProbeRequest, tell: Tell) -> None:

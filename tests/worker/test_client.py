@@ -143,7 +143,7 @@ class Said:
 
 def collect(lines: list[str | None], count: int) -> RowTable:
     table = RowTable([Segment(0, count)])
-    work._collect({0: Said(lines)}, count, table, None, lambda message: None)  # type: ignore[dict-item]
+    work._Collector(table, lambda message: None).collect({0: Said(lines)})  # type: ignore[dict-item]
     return table
 
 
@@ -188,7 +188,7 @@ def test_what_segments_say_of_themselves_is_told_once() -> None:
     second = say("CPU", "no memory left")
     second.lines.queue[3] = to_line(Frame(1, False, False, [], [], True))
     said = {0: say("CUDA", "no memory left"), 1: second}
-    work._collect(said, 2, RowTable(parts), None, told.append)  # type: ignore[arg-type]
+    work._Collector(RowTable(parts), told.append).collect(said)  # type: ignore[arg-type]
     assert [m for m in told if isinstance(m, Warned)] == [Warned("no memory left")]
     assert [m for m in told if isinstance(m, Running)] == [Running("CPU and CUDA")]
 
