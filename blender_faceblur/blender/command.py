@@ -19,12 +19,12 @@ from ..progress import Outcome, Reporter, choose_reporter, count
 from .alignment import align_mask_strips
 from .compositing import EffectSettings
 from .context import find_sequencer_scene
-from .detection import DetectionSettings, Found, cover_found, detect
+from .detection import DetectionSettings, cover_found, detect
 from .footage import KINDS
 from .guard import asks_for_review, check_scene
 from .people import apply_known
 from .render import render_animation
-from .running import Step
+from .running import Step, run_to_end
 
 PROGRAM = "blender -b --command faceblur"
 
@@ -144,20 +144,16 @@ def _detect_and_cover(scene: bpy.types.Scene, names: list[str], settings: Detect
                       reporter: Reporter) -> bool:
     """Whether every strip was covered."""
     began = time.monotonic()
-    current = 0
-    job = detect(scene, names, settings)
-    results: list[Found] = []
-    while True:
-        try:
-            step = next(job)
-        except StopIteration as stop:
-            results = stop.value
-            break
-        if isinstance(step, Step):
-            if step.number != current:
-                current = step.number
-                reporter.start(Path(step.strip), step.number, step.count)
-            reporter.tell(step.stage, step.done, step.total)
+    started = 0
+
+    def tell(step: Step) -> None:
+        nonlocal started
+        if step.number != started:
+            started = step.number
+            reporter.start(Path(step.strip), step.number, step.count)
+        reporter.tell(step.stage, step.done, step.total)
+
+    results = run_to_end(detect(scene, names, settings), tell)
     problems = cover_found(scene, results, effect)
     outcomes = []
     for found in results:

@@ -7,13 +7,15 @@ import time
 from collections.abc import Callable, Generator
 from contextlib import closing
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import bpy
 
 from ..progress import describe_time
 from ..worker.client import Request, watch_job
 from ..worker.protocol import Message
+
+T = TypeVar("T")
 
 _TELLING = 0.02
 """The share of a work that must be done before the rest's time is told."""
@@ -79,6 +81,19 @@ class Course:
                 past = time.monotonic() - self._began
                 yield Step(strip, number, self._count, progress.stage, progress.done, progress.total, share,
                            past / share * (1 - share) if share > _TELLING else None)
+
+
+def run_to_end(job: Generator[Step | None, None, T], tell: Callable[[Step], None] | None = None) -> T:
+    """Run a job in one go, without a timer; `tell` gets its steps. What it returns. Raises what it raises."""
+    with closing(job):
+        while True:
+            try:
+                step = next(job)
+            except StopIteration as end:
+                result: T = end.value
+                return result
+            if step is not None and tell is not None:
+                tell(step)
 
 
 STATE = State()

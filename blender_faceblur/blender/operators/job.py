@@ -10,7 +10,7 @@ from typing import Any
 import bpy
 
 from ...core.types import FaceBlurError
-from ..running import STATE, Step, describe_step, redraw, stop
+from ..running import STATE, Step, describe_step, redraw, run_to_end, stop
 
 _TICK_S, _LONGEST_TICK_S = 0.1, 0.02
 
@@ -86,11 +86,7 @@ class JobOperator:
             return {"CANCELLED"}
         assert STATE.job is not None
         try:
-            while True:
-                try:
-                    next(STATE.job)
-                except StopIteration as end:
-                    return self._finish(context, end.value)
+            return self._finish(context, run_to_end(STATE.job))
         except FaceBlurError as error:
             return self._fail([str(error)])
         finally:
