@@ -95,64 +95,117 @@ def _encode(picture: bytes) -> str:
     return base64.b64encode(picture).decode("ascii")
 
 
-def compare(request: VerifyRequest, document: TrackDocument, source: FrameSource, film: FrameSource, looks: Looks,
-            start: int, stop: int) -> Iterator[Seen]:
-    """What is seen in each frame start..stop of the film that shows the source, in order."""
-    import cv2
+@dataclass(frozen=True, slots=True, eq=False)
+class _Pair:
+    """One frame of the film and what it shows of the source, both in the source's pixels; `places` are expected there.
 
-    chosen = {doubt.track for doubt in list_doubts(document) if doubt.verdict and not doubt.covered}
-    places = list_places(document, chosen.__contains__)
-    block_px = find_block_px(document, request.samples_across)
-    # Of the part: it knows which pictures may be wanted, and when to look twice.
-    judge = Judge(single=film.info.frame_count == 1)
-    watch = StepWatch(document.expansion)
-    matrix = fit_matrix(request.place) if request.place else None
-    originals = _Originals(source)
-    clearest: dict[int, list[tuple[str, Ellipse]]] = {}
-    for track in (track for track in document.tracks if track.samples):
-        sample = find_clearest(track.samples, (source.info.width, source.info.height))
-        clearest.setdefault(sample.source_frame, []).append((track.name, sample.ellipse))
-    shown_frames = find_shown_frames(request.shown, film.info.frame_count)
-    own = [frame for frame in shown_frames if start <= frame < stop]
-    # Frames are compared with those before them.
-    before = max((frame for frame in shown_frames if frame < start), default=start)
-    first = min(shown_frames, default=0) // request.every
-    again = False
-    for frame, shown_picture in film.frames(before, own[-1] + 1) if own else ():
-        source_frame = shown_frames.get(frame)
-        if source_frame is None:
-            continue
-        original = originals.read(source_frame)
-        picture = shown_picture if matrix is None else _lay_back(shown_picture, matrix, original.shape)
+    `original` and its `grey` are the source's; `picture` and its `other` grey one are the film's.
+    """
+
+    frame: int
+    source_frame: int
+    original: Picture
+    picture: Picture
+    grey: Picture
+    other: Picture
+    places: list[Place]
+
+
+class Comparison:
+    """A film beside its source. One object looks at one part of the film, in order."""
+
+    def __init__(self, request: VerifyRequest, document: TrackDocument, source: FrameSource, film: FrameSource,
+                 looks: Looks) -> None:
+        self._request, self._film, self._looks = request, film, looks
+        chosen = {doubt.track for doubt in list_doubts(document) if doubt.verdict and not doubt.covered}
+        self._places = list_places(document, chosen.__contains__)
+        self._block_px = find_block_px(document, request.samples_across)
+        # Of the part: it knows which pictures may be wanted, and when to look twice.
+        self._judge = Judge(single=film.info.frame_count == 1)
+        self._watch = StepWatch(document.expansion)
+        self._matrix = fit_matrix(request.place) if request.place else None
+        self._originals = _Originals(source)
+        self._clearest: dict[int, list[tuple[str, Ellipse]]] = {}
+        for track in (track for track in document.tracks if track.samples):
+            sample = find_clearest(track.samples, (source.info.width, source.info.height))
+            self._clearest.setdefault(sample.source_frame, []).append((track.name, sample.ellipse))
+        self._shown_frames = find_shown_frames(request.shown, film.info.frame_count)
+        self._looks_again = False
+
+    def run(self, start: int, stop: int) -> Iterator[Seen]:
+        """What is seen in each frame start..stop of the film that shows the source, in order."""
+        own = [frame for frame in self._shown_frames if start <= frame < stop]
+        # Frames are compared with those before them.
+        before = max((frame for frame in self._shown_frames if frame < start), default=start)
+        for frame, picture in self._film.frames(before, own[-1] + 1) if own else ():
+            source_frame = self._shown_frames.get(frame)
+            if source_frame is None:
+                continue
+            pair = self._pair(frame, source_frame, picture)
+            self._watch.look(frame, pair.grey, pair.other, pair.places)
+            if frame >= start:
+                yield self._see(pair)
+
+    def _pair(self, frame: int, source_frame: int, shown: Picture) -> _Pair:
+        import cv2
+
+        original = self._originals.read(source_frame)
+        picture = shown if self._matrix is None else _lay_back(shown, self._matrix, original.shape)
         grey, other = (np.asarray(cv2.cvtColor(p, cv2.COLOR_BGR2GRAY), np.uint8) for p in (original, picture))
-        here = places.get(source_frame, [])
-        watch.look(frame, grey, other, here)
-        if frame < start:
-            continue
-        seen = Seen(frame, watch.late[-1:] == [frame], watch.foreign[-1:] == [frame])
-        for name, ellipse in clearest.get(source_frame, []):
-            seen.clearest[name] = draw_face(original, ellipse)
-        leaking = []
-        for place in here:
-            if not place.kept:
-                smaller = 2 * min(place.ellipse.rx, place.ellipse.ry)
-                shown = measure_shown(grey, other, place.ellipse, max(block_px, smaller / request.samples_across))
-                if shown is None:
-                    continue
-                if not shown.leaks and not shown.doubtful:
-                    seen.covered += 1
-                    seen.flat += shown.flat
-                    continue
-                drawn: list[bytes] = []
-                judge.add_face(frame, place, shown, partial(_keep, drawn, picture, _box_of(place.ellipse)))
-                seen.faces.append((place, shown, drawn[0] if drawn else b""))
-                leaking += [place] if shown.leaks else []
-        if frame % request.every == 0 or again:
-            finds = _find(looks, frame // request.every - first, grey, other, picture, here, leaking)
-            again = judge.add_look(frame, finds, lambda box: b"") and frame % request.every == 0
-            seen.finds = [(find, shown, kept, draw_place(picture, find.box) if find.hints else b"")
+        return _Pair(frame, source_frame, original, picture, grey, other, self._places.get(source_frame, []))
+
+    def _see(self, pair: _Pair) -> Seen:
+        seen = Seen(pair.frame, self._watch.late[-1:] == [pair.frame], self._watch.foreign[-1:] == [pair.frame])
+        for name, ellipse in self._clearest.get(pair.source_frame, []):
+            seen.clearest[name] = draw_face(pair.original, ellipse)
+        leaking = self._measure_places(pair, seen)
+        is_due = pair.frame % self._request.every == 0
+        if is_due or self._looks_again:
+            finds = self._find(pair, leaking)
+            self._looks_again = self._judge.add_look(pair.frame, finds, lambda box: b"") and is_due
+            seen.finds = [(find, shown, kept, draw_place(pair.picture, find.box) if find.hints else b"")
                           for find, shown, kept in finds]
-        yield seen
+        return seen
+
+    def _measure_places(self, pair: _Pair, seen: Seen) -> list[Place]:
+        """See how far each face that is expected is covered; those that leak."""
+        leaking = []
+        for place in pair.places:
+            if place.kept:
+                continue
+            smaller = 2 * min(place.ellipse.rx, place.ellipse.ry)
+            shown = measure_shown(pair.grey, pair.other, place.ellipse,
+                                  max(self._block_px, smaller / self._request.samples_across))
+            if shown is None:
+                continue
+            if not shown.leaks and not shown.doubtful:
+                seen.covered += 1
+                seen.flat += shown.flat
+                continue
+            drawn: list[bytes] = []
+            self._judge.add_face(pair.frame, place, shown, partial(_keep, drawn, pair.picture, _box_of(place.ellipse)))
+            seen.faces.append((place, shown, drawn[0] if drawn else b""))
+            leaking += [place] if shown.leaks else []
+        return leaking
+
+    def _find(self, pair: _Pair, leaking: list[Place]) -> list[tuple[Find, Shown, str]]:
+        """What the detectors find in the film's picture over pixels that show the source, but on `leaking`."""
+        number = pair.frame // self._request.every - min(self._shown_frames, default=0) // self._request.every
+        detections = self._looks.detect(pair.picture, number)
+        boxes = np.array([d.box for d in detections], float).reshape(-1, 4)
+        finds = []
+        for hit in merge_detections(detections):
+            same = overlaps(hit.box[None], boxes)[0] >= _SAME
+            best: dict[str, float] = {}
+            for detection, here in zip(detections, same, strict=True):
+                if here:
+                    best[detection.detector] = max(best.get(detection.detector, 0.0), detection.confidence)
+            box: Box = tuple(hit.box.tolist())
+            ellipse = Ellipse.inscribed(box)
+            shown = measure_shown(pair.grey, pair.other, ellipse, 2 * min(ellipse.rx, ellipse.ry) / _FIND_BLOCKS)
+            if shown is not None and best and shown.leaks and not is_on(leaking, box):
+                finds.append((Find(box, tuple(best.items())), shown, find_kept(pair.places, box)))
+        return finds
 
 
 def _keep(drawn: list[bytes], picture: Picture, box: Box) -> bytes:
@@ -232,26 +285,6 @@ class Looks:
         x1, y1, x2, y2 = box
         return {90: (y1, height - x2, y2, height - x1), 180: (width - x2, height - y2, width - x1, height - y1),
                 270: (width - y2, x1, width - y1, x2)}.get(self._turn, box)
-
-
-def _find(looks: Looks, number: int, source: Picture, film: Picture, picture: Picture, places: list[Place],
-          leaking: list[Place]) -> list[tuple[Find, Shown, str]]:
-    """What the detectors find in the film's picture over pixels that show the source (both grey), but on `leaking`."""
-    detections = looks.detect(picture, number)
-    boxes = np.array([d.box for d in detections], float).reshape(-1, 4)
-    finds = []
-    for hit in merge_detections(detections):
-        same = overlaps(hit.box[None], boxes)[0] >= _SAME
-        best: dict[str, float] = {}
-        for detection, here in zip(detections, same, strict=True):
-            if here:
-                best[detection.detector] = max(best.get(detection.detector, 0.0), detection.confidence)
-        box: Box = tuple(hit.box.tolist())
-        ellipse = Ellipse.inscribed(box)
-        shown = measure_shown(source, film, ellipse, 2 * min(ellipse.rx, ellipse.ry) / _FIND_BLOCKS)
-        if shown is not None and best and shown.leaks and not is_on(leaking, box):
-            finds.append((Find(box, tuple(best.items())), shown, find_kept(places, box)))
-    return finds
 
 
 def _box_of(ellipse: Ellipse) -> Box:

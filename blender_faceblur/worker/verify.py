@@ -25,7 +25,7 @@ from ..delivery.verify import Expected, read_sound, verify_film
 from ..detectors.looks import combine_looks
 from ..detectors.providers import choose_providers, list_available
 from ..sources import FrameSource, open_source
-from .compare import Looks, Seen, compare, find_shown_frames, from_text, to_text
+from .compare import Comparison, Looks, Seen, find_shown_frames, from_text, to_text
 from .ensemble import choose_usable, count_processes, list_used, open_sessions
 from .opening import open_requested
 from .process import WorkerProcess, listen
@@ -69,7 +69,7 @@ def verify(request: VerifyRequest, tell: Tell) -> None:
         if len(parts) == 1:
             looks = _open_looks(opened, uses, source, request.provider, tell)
             told = _Pace(made.frame_count, tell)
-            for seen in compare(request, document, source, film, looks, *parts[0]):
+            for seen in Comparison(request, document, source, film, looks).run(*parts[0]):
                 verdict.add(seen, request.every)
                 told.count()
             said = [*film.notes(), *source.notes()]
@@ -107,7 +107,7 @@ def _verify_part(request: VerifyRequest, tell: Tell) -> None:
         told = _Pace(stop - start, tell)
         try:
             with open(request.output, "w", encoding="utf-8", newline="\n") as lines:
-                for seen in compare(request, document, source, film, looks, start, stop):
+                for seen in Comparison(request, document, source, film, looks).run(start, stop):
                     lines.write(to_text(seen))
                     told.count()
         except OSError as error:
