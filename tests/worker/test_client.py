@@ -8,6 +8,7 @@ import struct
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -20,11 +21,12 @@ from blender_faceblur.core.rows import RowTable, Segment
 from blender_faceblur.core.types import FaceBlurError
 from blender_faceblur.detectors.base import FaceDetector
 from blender_faceblur.paths import find_model, models_folder
-from blender_faceblur.worker import child, ensemble, process, work
+from blender_faceblur.worker import child, client, ensemble, process, work
 from blender_faceblur.worker.client import build_request, describe_provider, probe_providers, run_job
 from blender_faceblur.worker.process import WorkerProcess, listen
 from blender_faceblur.worker.protocol import (
     AnalysisRequest,
+    Embedded,
     ErrorMessage,
     Finished,
     Frame,
@@ -114,6 +116,35 @@ def test_closing_the_job_ends_the_child(tmp_path: Path) -> None:
     size = beat.stat().st_size
     time.sleep(0.2)
     assert beat.stat().st_size == size
+
+
+def test_one_loop_reads_the_messages_of_a_job(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Progress is yielded, the rest is heard; only the message that ends such a request is a good end."""
+    said: list[Message] = []
+    closed: list[bool] = []
+
+    def answer(request: AnalysisRequest, wait_s: float | None = None) -> Iterator[Message]:
+        try:
+            yield from said
+        finally:
+            closed.append(True)
+
+    monkeypatch.setattr(client, "run_job", answer)
+    request = AnalysisRequest(SourceRef("in.mp4"), "out.json", "balanced", 1.4)
+    half, result = Progress("detect", 1, 2, 0.0), Result("out.json", 2, 1, 0, 1.0)
+    said[:] = [Started(2), Waiting(), half, Warned("dark"), result]
+    heard: list[Message] = []
+    assert list(client.watch_job(request, 0.1, heard.append)) == [None, half]
+    assert heard == [Started(2), Warned("dark"), result]
+    told: list[tuple[str, int, int]] = []
+    client.finish_job(request, lambda *step: told.append(step))
+    assert told == [("detect", 1, 2)] and len(closed) == 2
+    for end, words in (([ErrorMessage("no such file")], "no such file"), ([], "without a result"),
+                       ([Embedded("dlib_resnet", 0, 0.0)], "without a result")):
+        said[:] = [Started(2), half, *end]
+        with pytest.raises(FaceBlurError, match=words):
+            client.finish_job(request, lambda *step: None)
+    assert len(closed) == 5
 
 
 def test_a_child_ends_when_its_parent_closes_stdin() -> None:
