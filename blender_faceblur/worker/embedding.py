@@ -21,7 +21,7 @@ from ..core.document import read_document
 from ..core.geometry import size_of
 from ..core.likeness import GOOD, RECOGNIZER, USABLE, find_clarity, rate_view
 from ..core.types import Box, Detection, Ellipse, Evidence, FaceBlurError, Sample, Track
-from ..detectors import FaceDetector, find_detector
+from ..detectors import find_detector
 from ..paths import find_model
 from ..recognition import Recognizer, find_recognizer
 from ..sources import FrameSource, open_source
@@ -117,6 +117,7 @@ class EmbeddingSettings:
 
 EMBEDDING = EmbeddingSettings()
 
+_DETECTOR = "yunet_2023mar"
 _STRAIGHT = math.radians(EMBEDDING.upright_roll_deg)
 _SHARE = {Evidence.DETECTED: EMBEDDING.detected_weight, Evidence.LOCKED: EMBEDDING.locked_weight,
           Evidence.FLOW: EMBEDDING.tracked_weight, Evidence.INTERPOLATED: EMBEDDING.interpolated_weight,
@@ -241,7 +242,7 @@ class Eye:
     def __init__(self) -> None:
         """Raises FaceBlurError where the weights are not there."""
         self._recognizer: Recognizer = find_recognizer(RECOGNIZER)(find_model(RECOGNIZER))
-        self._detector = _open_detector()
+        self._detector = find_detector(_DETECTOR)(find_model(_DETECTOR), EMBEDDING.landmark_threshold, "cpu")
 
     def look(self, picture: Picture, face: Ellipse, scale: float = 1.0) -> tuple[float, NDArray[np.float32]] | None:
         """Quality and vector of the face at an ellipse, whose pixels are `scale` of the picture's; None for no face."""
@@ -305,17 +306,6 @@ class Eye:
             return None
         vector = self._recognizer.embed(aligned)
         return quality * find_clarity(vector), vector
-
-
-def _open_detector() -> FaceDetector:
-    problem: FaceBlurError | None = None
-    for name in ("yunet_n", "centerface"):
-        try:
-            return find_detector(name)(find_model(name), EMBEDDING.landmark_threshold, "cpu")
-        except FaceBlurError as error:
-            problem = problem or error
-    assert problem is not None
-    raise problem
 
 
 def _cut(picture: Picture, face: Ellipse, scale: float) -> tuple[Picture | None, tuple[float, float], float]:

@@ -20,7 +20,7 @@ FIXED = {
     "_MOST_BYTES", "_MOST_FRAMES", "_MOST_ENTRIES", "_MOST_SIDE", "_MOST_SAMPLES", "_MOST_LOOKS", "_LONGEST_TEXT",
     "_FAR", "_FAR_PX", "_LENGTH", "_LINE",
     # What networks were made with.
-    "_STRIDE", "_STRIDES", "_CELL_PX", "_SIDES", "_VARIANCE", "_CORNERS", "_MEAN_BGR", "_TRAINED_SIDE", "_PERIOD",
+    "_STRIDE", "_STRIDES", "_CELL_PX", "_SIDES", "_VARIANCE", "_CORNERS", "_MEAN_BGR", "_LEAST_SIDE",
     "_MARGIN", "FEATURELESS",
     # Geometry, and how many people took part in a measurement.
     "HANDLE", "PEOPLE",
