@@ -56,11 +56,10 @@ from .protocol import (
     to_line,
     to_record,
 )
+from .reporting import REPORTING
 from .thumbnails import cut_faces
 from .verify import verify
 from .watching import Watch
-
-_TELL_S = 0.3
 
 Tell = Callable[[Any], None]
 
@@ -270,7 +269,7 @@ class _Collector:
         before = self.table.frame_count - self.table.missing()
         for number, message in listen(processes, "Analysis process", (Started, Warned, Frame, FaceSeen)):
             self._take(number, message)
-            if time.monotonic() - told >= _TELL_S:
+            if time.monotonic() - told >= REPORTING.progress_every_s:
                 told = time.monotonic()
                 self._tell_progress(before, began)
         self._tell_progress(before, began)
