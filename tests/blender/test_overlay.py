@@ -364,7 +364,7 @@ def test_handlers_come_and_go() -> None:
         coverage.add_coverage()
         coverage.remove_coverage()
         overlay.remove_overlay()
-    assert not overlay._handles and not coverage._handles
+    assert not overlay._HANDLERS and not coverage._HANDLERS
 
 
 def test_codes_have_colours() -> None:

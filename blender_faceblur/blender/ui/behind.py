@@ -41,7 +41,10 @@ class Look:
 
 
 @dataclass(slots=True)
-class _State:
+class SeeThroughState:
+    """What is seen behind covers. This module owns it; `forget` resets it, also before another project is opened and
+    when the extension is switched off."""
+
     on: bool = False
     images: dict[str, str] = field(default_factory=dict)
     """By path the name of the image data-block, empty where it cannot be shown; the latest last."""
@@ -50,7 +53,7 @@ class _State:
     wanted: set[str] = field(default_factory=set)
 
 
-STATE = _State()
+STATE = SeeThroughState()
 
 
 class FACEBLUR_OT_see_behind(bpy.types.Operator):
