@@ -136,12 +136,6 @@ def take_in(mask: bpy.types.Mask) -> TrackDocument:
     return document
 
 
-def list_corrected(mask: bpy.types.Mask) -> list[str]:
-    """The names of the layers of ours that no longer are what was written."""
-    adopt_layers(mask)
-    return list(_compare(mask))
-
-
 def _take_in_names(mask: bpy.types.Mask, document: TrackDocument) -> bool:
     """Layers that were renamed or deleted; whether there were any."""
     faces = mask[MARK]["faces"]
