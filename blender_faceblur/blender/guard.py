@@ -69,7 +69,7 @@ class _GuardState:
     """Sizes and times of the files of what a strip shows, and the fingerprint that they then had."""
 
 
-_STATE = _GuardState()
+_GUARD = _GuardState()
 
 UNCOVERED = 3
 """Exit code of a Blender without a window that rendered strips black because faces would have shown in them."""
@@ -404,9 +404,9 @@ def _identify(footage: Footage) -> str:
                       for stat in ((footage.path / name).stat(),))
     except OSError as error:
         raise FaceBlurError(f"{footage.name} cannot be read ({error.strerror}).") from error
-    known = _STATE.identities.get(footage)
+    known = _GUARD.identities.get(footage)
     if known is None or known[0] != stamp:
-        known = _STATE.identities[footage] = stamp, find_fingerprint(footage.path, footage.files)
+        known = _GUARD.identities[footage] = stamp, find_fingerprint(footage.path, footage.files)
     return known[1]
 
 
@@ -490,13 +490,13 @@ def _guard_preview(*_: object) -> float:
     """A timer that is always due, and a handler before each frame: that of an animation is in its job's thread."""
     rendered = _is_preview_rendered()
     # The job waits where the window's thread has begun to hold back.
-    with _STATE.preview_lock:
-        if rendered and not _STATE.previewed:
+    with _GUARD.preview_lock:
+        if rendered and not _GUARD.previewed:
             shown = {window.workspace.sequencer_scene for window in bpy.context.window_manager.windows} - {None}
-            _STATE.previewed = True
+            _GUARD.previewed = True
             _note([fault for scene in shown for fault in hold_back(scene, asks_for_review(), of_preview=True)])
-        elif _STATE.previewed and not rendered:
-            _STATE.previewed = False
+        elif _GUARD.previewed and not rendered:
+            _GUARD.previewed = False
             let_go()
     return 0.0
 
@@ -515,16 +515,16 @@ def _note(faults: list[Fault]) -> None:
     if not faults:
         return
     STATE.problems = [f"Rendered black: '{fault.strip}'. {fault.text}" for fault in faults]
-    _STATE.untold = list(STATE.problems)
+    _GUARD.untold = list(STATE.problems)
     for problem in STATE.problems:
         print(f"Face Blur: {problem}", file=sys.stderr)
 
 
 def _tell_held() -> float:
     """Say in the window what was rendered black, once the render is over: its own thread may not."""
-    if _STATE.untold and not bpy.app.is_job_running("RENDER"):
-        texts, manager = _STATE.untold, bpy.context.window_manager
-        _STATE.untold = []
+    if _GUARD.untold and not bpy.app.is_job_running("RENDER"):
+        texts, manager = _GUARD.untold, bpy.context.window_manager
+        _GUARD.untold = []
 
         def draw(menu: bpy.types.Menu, _: bpy.types.Context) -> None:
             for text in texts:

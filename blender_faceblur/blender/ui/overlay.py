@@ -33,7 +33,7 @@ from ..projection import (
     find_region_projection,
 )
 from ..strips import find_modifier
-from .behind import STATE, Look, draw_looks, find_look, make_fans
+from .behind import SEE_THROUGH, Look, draw_looks, find_look, make_fans
 from .knowledge import Cover, Known, find_code, find_switched_off, find_unit, look_at
 
 COUNT = 48
@@ -94,7 +94,7 @@ class FACEBLUR_PT_overlays(bpy.types.Panel):
         column.active = context.space_data.show_overlays
         column.prop(scene.faceblur, "show_overlay")
         column.prop(scene.faceblur, "show_coverage")
-        column.operator("faceblur.see_behind", depress=STATE.on)
+        column.operator("faceblur.see_behind", depress=SEE_THROUGH.on)
 
 
 _HANDLERS = DrawHandlers("PREVIEW")
@@ -146,7 +146,7 @@ def draw() -> None:
 
 def draw_behind() -> None:
     """Called by Blender for each preview that it draws, before its gizmos."""
-    scene = _find_shown_scene(bpy.context) if STATE.on else None
+    scene = _find_shown_scene(bpy.context) if SEE_THROUGH.on else None
     if scene is not None:
         draw_looks(compose_looks(scene, bpy.context.space_data.display_channel))
 
@@ -156,7 +156,7 @@ def _find_shown_scene(context: bpy.types.Context) -> bpy.types.Scene | None:
     scene, space = find_sequencer_scene(context), context.space_data
     if scene is None or not space.show_overlays or space.display_mode != "IMAGE":
         return None
-    return scene if scene.faceblur.show_overlay or STATE.on else None
+    return scene if scene.faceblur.show_overlay or SEE_THROUGH.on else None
 
 
 def compose_looks(scene: bpy.types.Scene, channel: int) -> list[Look]:
@@ -217,7 +217,7 @@ def compose(context: bpy.types.Context, scene: bpy.types.Scene, region: bpy.type
         _add_drawn(drawing, mask, known, scene.frame_current - mask.frame_start == frame,
                    projection, region_projection, colors["locked"], unit)
         _add_aside(drawing, known, frame, projection, region_projection, colors, theirs, unit)
-    if STATE.on:
+    if SEE_THROUGH.on:
         drawing.words.insert(0, ("Covers are seen through here; renders stay covered",
                                  (region.width / 2, 10 * unit), colors["uncovered"]))
     return drawing
