@@ -88,5 +88,5 @@ def decode(
     boxes = np.concatenate([corners.min(axis=1), corners.max(axis=1)], axis=1)
     right = boxes[:, 2] - boxes[:, 0] <= PLATE_BOXES.most_width_px
     boxes, sure = boxes[right], scores[hit][right]
-    return [Detection(tuple(boxes[i].tolist()), min(1.0, float(sure[i])), LpdYuNet.name, None, PLATE)
+    return [Detection(tuple(boxes[i].tolist()), min(1.0, float(sure[i])), LpdYuNet.name)
             for i in keep_best(boxes, sure, PLATE_BOXES.overlap_share)]
