@@ -84,12 +84,12 @@ def test_weights_that_are_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert package.main(arguments) == 1
     assert "centerface.onnx is missing" in capsys.readouterr().err
     assert not (tmp_path / "dist").exists()
-    shutil.copy(package.ROOT / "models" / "centerface.onnx", tmp_path)
+    shutil.copy(package.ROOT / "models" / "centerface_any_size.onnx", tmp_path)
     assert package.main(arguments) == 0
     said = capsys.readouterr()
     assert "WARNING: this package will find fewer faces. yunet_n_640_640.onnx is missing" in said.err
     with zipfile.ZipFile(said.out.rsplit("  ", 1)[0]) as archive:
-        assert [name for name in archive.namelist() if name.endswith(".onnx")] == ["models/centerface.onnx"]
+        assert [name for name in archive.namelist() if name.endswith(".onnx")] == ["models/centerface_any_size.onnx"]
 
 
 @pytest.fixture
@@ -127,8 +127,8 @@ def test_stray_file_is_refused(copy: Callable[..., Path], name: str) -> None:
 
 
 @pytest.mark.parametrize(("name", "content", "words"), [
-    ("models/centerface.onnx", None, "centerface.onnx is missing"),
-    ("models/centerface.onnx", b"other", "not the file that models.toml lists"),
+    ("models/centerface_any_size.onnx", None, "centerface_any_size.onnx is missing"),
+    ("models/centerface_any_size.onnx", b"other", "not the file that models.toml lists"),
     ("LICENSE", None, "LICENSE is missing"),
     ("__init__.py", None, "__init__.py is missing"),
     ("models/models.toml", None, "not an extension of ours"),
