@@ -94,6 +94,8 @@ def ensure_tool(root: Path, name: str) -> Path:
     if not _works(python, complete, complete):
         folder.parent.mkdir(exist_ok=True)
         with _hold_lock(folder.parent / (folder.name + ".lock")):
+            if _works(python, complete, complete):
+                return python
             size = " (about {})".format(SIZES[name]) if name in SIZES else ""
             _say("Making an environment for {}{} ...".format(name, size))
             _remove(folder)
