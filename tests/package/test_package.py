@@ -43,7 +43,7 @@ def test_zip_is_whole(build: Build, platform: str, python: str) -> None:
     assert list(manifest["permissions"]) == ["files"]
     wheels = [name.split("/")[1].split("-")[0] for name in names if name.startswith("wheels/")]
     assert wheels == ["av", "flatbuffers", "onnxruntime", "opencv_python_headless", "packaging", "protobuf"]
-    assert "models/centerface.onnx" in names and "models/models.toml" in names and "LICENSE" in names
+    assert "models/centerface_any_size.onnx" in names and "models/models.toml" in names and "LICENSE" in names
 
 
 def test_same_inputs_same_bytes(build: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
