@@ -31,7 +31,7 @@ def convert_network(source: Path, result: Path, input_name: str) -> None:
 
     Raises FaceBlurError where the file is no such network or the onnx package cannot be had.
     """
-    run_with_onnx("tools.convert", str(source), str(result), input_name)
+    run_with_onnx("tools.convert", str(source.resolve()), str(result.resolve()), input_name)
 
 
 def run_with_onnx(module: str, *arguments: str) -> None:
@@ -40,8 +40,11 @@ def run_with_onnx(module: str, *arguments: str) -> None:
         command = build_command(ensure_tool(ROOT, "convert"), module, list(arguments))
     except EnvironmentProblem as problem:
         raise FaceBlurError(f"the onnx package cannot be had: {problem}") from problem
-    done = subprocess.run(command, cwd=ROOT, env=build_variables(ROOT), capture_output=True, text=True,
-                          errors="replace", timeout=TIMEOUT_S, check=False)
+    try:
+        done = subprocess.run(command, cwd=ROOT, env=build_variables(ROOT), capture_output=True, text=True,
+                              errors="replace", timeout=TIMEOUT_S, check=False)
+    except subprocess.TimeoutExpired as error:
+        raise FaceBlurError(f"{module} did not finish within {TIMEOUT_S} s") from error
     if done.returncode != 0:
         raise FaceBlurError((done.stderr.strip().splitlines() or [f"{module} gave no reason"])[-1])
 

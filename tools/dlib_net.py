@@ -92,7 +92,7 @@ def convert_package(path: Path, ranges: Ranges = RANGES) -> bytes:
     with tempfile.TemporaryDirectory(prefix="faceblur-convert-") as scratch:
         given, result = Path(scratch, "ranges.json"), Path(scratch, "net.onnx")
         given.write_text(json.dumps(ranges), encoding="utf-8")
-        run_with_onnx("tools.dlib_net", str(path), str(given), str(result))
+        run_with_onnx("tools.dlib_net", str(path.resolve()), str(given), str(result))
         return result.read_bytes()
 
 
