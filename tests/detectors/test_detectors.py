@@ -6,6 +6,7 @@ from __future__ import annotations
 import importlib.metadata
 import itertools
 import os
+import re
 import sys
 from collections.abc import Iterator
 from functools import cache
@@ -15,6 +16,7 @@ import numpy as np
 import pytest
 
 from blender_faceblur.core.geometry import overlaps
+from blender_faceblur.core.settings import PRESETS
 from blender_faceblur.core.types import FaceBlurError
 from blender_faceblur.detectors import DETECTORS, FaceDetector, find_detector
 from blender_faceblur.detectors.base import BlobMaker, BoxShape, keep_best
@@ -265,3 +267,13 @@ def test_padding_adds_black_at_the_far_sides() -> None:
         assert blob.shape == (1, 3, 64, 64) and blob.dtype == np.float32 and blob[0, :, 33:].max() == 0
         assert (blob[0, :, :33] == np.array([level, level + 1, level + 2])[:, None, None]).all()
     assert maker.make(np.ones((20, 20, 3), np.uint8))[0, :, 20:].max() == 0
+
+
+def test_the_readme_names_every_detector_of_faces() -> None:
+    """Those that no preset runs are there for `--detectors` alone, so its row must name them."""
+    readme = Path(__file__).resolve().parents[2] / "README.md"
+    row = next(line for line in readme.read_text(encoding="utf-8").splitlines() if line.startswith("| `--detectors "))
+    every, without = row.rsplit(". The detectors are ", 1)[1].split("; no preset runs ")
+    assert re.findall(r"`(\w+)`", every) == [kind.name for kind in DETECTORS]
+    in_presets = {use.detector for preset in PRESETS for use in preset.detectors}
+    assert re.findall(r"`(\w+)`", without) == [kind.name for kind in DETECTORS if kind.name not in in_presets]
