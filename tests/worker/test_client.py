@@ -493,7 +493,7 @@ def test_it_works_installed_under_another_name(film: Path, tmp_path: Path) -> No
     package = Path(child.__file__).parents[1]
     shutil.copytree(package, installed, ignore=shutil.ignore_patterns("__pycache__"))
     (installed / "models").mkdir()
-    for path in (models_folder() / "models.toml", find_model("centerface")):
+    for path in (models_folder() / "models.toml", find_model("centerface"), find_model("yunet_2023mar")):
         shutil.copy(path, installed / "models")
     for name in ("faceblur", "blender_faceblur"):
         (user / name).mkdir()
