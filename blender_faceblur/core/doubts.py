@@ -12,14 +12,7 @@ from numpy.typing import NDArray
 
 from .geometry import areas
 from .rows import FacePath
-from .types import Doubt, Evidence, Sample, Track
-
-UNSEEN = "covered by following only, not found again in these frames"
-BEGINS, ENDS = "begins in the middle of the picture", "ends in the middle of the picture"
-ONE_VOICE = "large, and found by one detector only"
-FAST = "moves fast"
-DISAGREE = "found by one detector only in these frames, by several in most others"
-JUMPS = "jumps for a moment"
+from .types import Doubt, Evidence, ReviewReason, Sample, Track
 
 _UNSEEN_S = 0.7
 _EDGE_SIZES = 0.25
@@ -41,7 +34,7 @@ def find_doubts(
     `cuts`: first frames of shots, sorted. `looked`: the frames that several detectors looked at, sorted; empty where
     there was only one.
     """
-    def tell(samples: list[Sample], reason: str) -> Doubt:
+    def tell(samples: list[Sample], reason: ReviewReason) -> Doubt:
         return tell_samples(track.name, samples, reason)
 
     doubts = []
@@ -49,21 +42,23 @@ def find_doubts(
             track.samples, key=lambda s: s.evidence in (Evidence.FLOW, Evidence.INTERPOLATED)):
         stretch = list(run)
         if guessed and len(stretch) >= _UNSEEN_S * frame_rate:
-            doubts.append(tell(stretch, UNSEEN))
+            doubts.append(tell(stretch, ReviewReason.FLOW_ONLY))
     edges = {0, frame_count, *cuts}
     for start, stop in track.spans():
         own = [s for s in track.samples if start <= s.source_frame < stop]
-        for reason, outermost, frame in ((BEGINS, own[:5], start), (ENDS, own[-5:], stop)):
+        for reason, outermost, frame in ((ReviewReason.BEGINS, own[:5], start),
+                                         (ReviewReason.ENDS, own[-5:], stop)):
             if frame not in edges and not _lies_at_edge(outermost, frame_size):
                 doubts.append(tell(outermost, reason))
     if len(looked) and path.voices.max() == 1 and path.size() > _LARGE * min(frame_size):
-        doubts.append(tell(track.samples, ONE_VOICE))
+        doubts.append(tell(track.samples, ReviewReason.SINGLE_DETECTOR))
     hurries = [run for run in _find_fast(track.samples, cuts) if len(run) >= max(3, _FAST_S * frame_rate)]
-    doubts += [tell(run, FAST) for run in hurries]
+    doubts += [tell(run, ReviewReason.FAST_MOTION) for run in hurries]
     fast = {sample.source_frame for run in hurries for sample in run}
-    jumps = [(first - 1, last + 2, JUMPS) for first, last in _find_jumps(path, cuts, _SAME_JUMP_S * frame_rate)
-             if first not in fast]
-    lonely = [(first, last + 1, DISAGREE) for first, last in _find_lonely(path, looked, _DISAGREE_S * frame_rate)]
+    jumps = [(first - 1, last + 2, ReviewReason.JUMP)
+             for first, last in _find_jumps(path, cuts, _SAME_JUMP_S * frame_rate) if first not in fast]
+    lonely = [(first, last + 1, ReviewReason.DETECTORS_DISAGREE)
+              for first, last in _find_lonely(path, looked, _DISAGREE_S * frame_rate)]
     for start, stop, reason in jumps + lonely:
         own = [s for s in track.samples if start <= s.source_frame < stop]
         if own:
@@ -71,7 +66,7 @@ def find_doubts(
     return doubts
 
 
-def tell_samples(track: str, samples: list[Sample], reason: str) -> Doubt:
+def tell_samples(track: str, samples: list[Sample], reason: ReviewReason) -> Doubt:
     """A doubt about these samples of a track, in a box around all of them."""
     ellipses = [s.ellipse for s in samples]
     return Doubt(

@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ..core.types import PLATE, Detection, FaceBlurError
+from ..core.types import Detection, FaceBlurError, TrackKind
 from .base import keep_best
 from .onnx_model import OnnxDetector
 
@@ -33,7 +33,7 @@ class LpdYuNet(OnnxDetector):
     input_name = "input"
     stride = _STRIDES[-1]
     gives_landmarks = False
-    finds = PLATE
+    finds = TrackKind.PLATE
 
     def detect(self, image_bgr: NDArray[np.uint8]) -> list[Detection]:
         blob = self._blobs.make(image_bgr)
@@ -75,5 +75,5 @@ def decode(
     boxes = np.concatenate([corners.min(axis=1), corners.max(axis=1)], axis=1)
     right = boxes[:, 2] - boxes[:, 0] <= _WIDEST_PX
     boxes, sure = boxes[right], scores[hit][right]
-    return [Detection(tuple(boxes[i].tolist()), min(1.0, float(sure[i])), LpdYuNet.name, None, PLATE)
+    return [Detection(tuple(boxes[i].tolist()), min(1.0, float(sure[i])), LpdYuNet.name, None, TrackKind.PLATE)
             for i in keep_best(boxes, sure, _OVERLAP)]

@@ -19,7 +19,7 @@ from ..core.analysis import fit_size
 from ..core.document import read_document
 from ..core.geometry import size_of
 from ..core.likeness import GOOD, RECOGNIZER, USABLE, find_clarity, rate_view
-from ..core.types import Box, Detection, Ellipse, Evidence, FaceBlurError, Sample, Track
+from ..core.types import Box, Detection, Ellipse, Evidence, FaceBlurError, Sample, Track, TrackKind
 from ..detectors import FaceDetector, find_detector
 from ..paths import find_model
 from ..recognition import Recognizer, find_recognizer
@@ -97,7 +97,7 @@ def embed_tracks(request: EmbedRequest, tell: Tell) -> None:
     began = time.process_time()
     told = time.monotonic()
     document = read_document(Path(request.tracks))
-    faces = [track for track in document.tracks if track.kind == "face"]
+    faces = [track for track in document.tracks if track.kind is TrackKind.FACE]
     looks = choose_looks(faces, float(document.source.frame_rate))
     views = done = 0
     with open_requested(request, request.fingerprint) as source:

@@ -18,7 +18,7 @@ from ..core.likeness import RECOGNIZER, assign_looks
 from ..core.plates import make_regions
 from ..core.rows import RowTable, Segment
 from ..core.settings import EXPANSIONS, DetectorUse, find_preset
-from ..core.types import PLATE, FaceBlurError, ModelUse, SourceInfo, TrackDocument
+from ..core.types import FaceBlurError, ModelUse, SourceInfo, TrackDocument, TrackKind
 from ..detectors import FaceDetector, find_detector
 from ..detectors.looks import combine_looks
 from ..detectors.providers import choose_providers, list_available
@@ -163,7 +163,7 @@ def _lead(request: AnalysisRequest, tell: Tell) -> None:
         tell(Warned(text))
     tell(Progress("link", 0, 1, 0.0))
     document = build_document(table, info, preset, request.expansion, models, [*notes, *said])
-    if kinds == {PLATE}:
+    if kinds == {TrackKind.PLATE}:
         make_regions(document)
     if request.span:
         document.analysed = [(first, stop)]
