@@ -68,9 +68,9 @@ def migrate(content: dict[str, Any]) -> None:
         track.pop("aside", None)
     for track in _list_objects(content["uncovered"]):
         _change_kind(track)
-        track |= _find_status(track.pop("aside", ""), track.get("kind"))
+        track.update(_find_status(track.pop("aside", ""), track.get("kind")))
     for doubt in _list_objects(content.get("doubts")):
-        doubt |= _find_reason(doubt.get("reason"))
+        doubt.update(_find_reason(doubt.get("reason")))
     notes = content.get("notes")
     if isinstance(notes, list) and all(isinstance(note, str) for note in notes):
         content["people_notes"] = [note for note in notes if note.startswith(_PEOPLE_NOTES)]

@@ -52,8 +52,9 @@ def test_covered_tracks_are_the_same(document: TrackDocument) -> None:
 
 
 def test_what_is_not_covered_is_so_for_the_same_reason(document: TrackDocument) -> None:
-    assert as_json([[t.name, KINDS[t.kind], t.spans(), describe_status(t), people.find_kept(t), t.is_chosen, t.is_chosen]
-                    for t in document.aside]) == EXPECTED["uncovered"]
+    assert as_json([
+        [t.name, KINDS[t.kind], t.spans(), describe_status(t), people.find_kept(t), t.is_chosen, t.is_chosen]
+        for t in document.aside]) == EXPECTED["uncovered"]
     states = {t.name: (t.kind, t.status, t.suppression, t.allowed_person, t.never_region) for t in document.aside}
     face, suppressed = TrackKind.FACE, TrackStatus.SUPPRESSED
     assert states == {
