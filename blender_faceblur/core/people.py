@@ -36,7 +36,7 @@ from .naming import find_free_name
 from .types import Doubt, ReviewReason, Track, TrackDocument, TrackKind, TrackStatus
 
 NOBODY_OF = "none of those to be blurred"
-"""Stands for a name where all stay clear but some."""
+"""What a person is called who is nobody of those to be covered, where all others stay visible."""
 
 REASONS = (ReviewReason.DIFFERENT_PERSON, ReviewReason.NOT_RECOGNIZED, ReviewReason.WEAK_EVIDENCE,
            ReviewReason.AMBIGUOUS_PERSON, ReviewReason.PERSON_ELSEWHERE, ReviewReason.TOO_FEW_VIEWS)
@@ -101,6 +101,8 @@ class Decision:
     rate: float = 1.0
     why: str = ""
     by_editor: bool = False
+    is_stranger: bool = False
+    """It stays visible not because of who it shows, but because it shows none of those who are to be covered."""
     doubts: list[Doubt] = field(default_factory=list)
 
 
@@ -256,7 +258,7 @@ def _clear_stranger(track: Track, seen: list[View], blur: list[Person], rate: fl
         return decision
     decision.clear = _find_clear(track.spans(), sure, near, rate)
     if decision.clear:
-        decision.person, decision.agreeing = NOBODY_OF, len(sure)
+        decision.person, decision.is_stranger, decision.agreeing = NOBODY_OF, True, len(sure)
         decision.why = f"{len(sure)} of {len(seen)} looks show another, typically {median:.2f} apart"
         decision.doubts = _tell_covered(track, decision.clear, near)
         if len(sure) < _WELL_SEEN:
@@ -366,7 +368,7 @@ def _find_nearest(seen: list[View], people: People) -> str:
 
 def _settle_doubles(decisions: dict[str, Decision], tracks: list[Track]) -> None:
     """Nobody is at two places at once: of two tracks of one person both are covered, unless one is much surer."""
-    kept = [t for t in tracks if decisions[t.name].clear and decisions[t.name].person != NOBODY_OF
+    kept = [t for t in tracks if decisions[t.name].clear and not decisions[t.name].is_stranger
             and not decisions[t.name].by_editor]
     clear = {t.name: decisions[t.name] for t in kept}
     for one, other in find_apart(kept):
