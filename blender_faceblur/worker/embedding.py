@@ -25,7 +25,7 @@ from ..paths import find_model
 from ..recognition import Recognizer, find_recognizer
 from ..sources import FrameSource, open_source
 from .opening import open_requested
-from .protocol import Embedded, EmbedRequest, FaceView, Progress, ReferenceRequest, Started, Warned
+from .protocol import Embedded, EmbedRequest, FaceView, Progress, ReferenceRequest, Stage, Started, Warned
 
 Picture = NDArray[np.uint8]
 
@@ -126,7 +126,7 @@ def embed_tracks(request: EmbedRequest, tell: Tell) -> None:
                     tell(FaceView(name, frame, round(quality, 3), to_numbers(vector)))
             if time.monotonic() - told > _TELL_S:
                 told = time.monotonic()
-                tell(Progress("recognise", done, total, 0.0))
+                tell(Progress(Stage.RECOGNISE, done, total, 0.0))
     tell(Embedded(RECOGNIZER, views, time.process_time() - began))
 
 
@@ -154,7 +154,7 @@ def embed_pictures(request: ReferenceRequest, tell: Tell) -> None:
             continue
         views += 1
         tell(FaceView(name, 0, round(quality, 3), to_numbers(vector)))
-        tell(Progress("recognise", number, len(request.pictures), 0.0))
+        tell(Progress(Stage.RECOGNISE, number, len(request.pictures), 0.0))
     tell(Embedded(RECOGNIZER, views, time.process_time() - began))
 
 

@@ -47,6 +47,7 @@ from .protocol import (
     Result,
     Running,
     SegmentRequest,
+    Stage,
     Started,
     ThumbnailsRequest,
     VerifyRequest,
@@ -161,7 +162,7 @@ def _lead(request: AnalysisRequest, tell: Tell) -> None:
             checkpoint.end(finished=not table.missing())
     for text in said:
         tell(Warned(text))
-    tell(Progress("link", 0, 1, 0.0))
+    tell(Progress(Stage.LINK, 0, 1, 0.0))
     document = build_document(table, info, preset, request.expansion, models, [*notes, *said])
     if kinds == {TrackKind.PLATE}:
         make_regions(document)
@@ -251,7 +252,7 @@ def _collect(
 
     def tell_progress() -> None:
         done = frame_count - table.missing()
-        tell(Progress("detect", done, frame_count, (done - before) / max(time.monotonic() - began, 1e-6)))
+        tell(Progress(Stage.DETECT, done, frame_count, (done - before) / max(time.monotonic() - began, 1e-6)))
 
     for i, message in listen(processes, "Analysis process", (Started, Warned, Frame, FaceSeen)):
         if isinstance(message, Frame):

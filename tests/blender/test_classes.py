@@ -20,7 +20,7 @@ from blender_faceblur.blender.ui import classes  # noqa: E402
 from blender_faceblur.core import plates  # noqa: E402
 from blender_faceblur.core.document import write_document  # noqa: E402
 from blender_faceblur.core.types import Ellipse, Evidence, FaceBlurError, Sample, Track  # noqa: E402
-from blender_faceblur.worker.protocol import AnalysisRequest, ErrorMessage, Message, Progress, Result  # noqa: E402
+from blender_faceblur.worker.protocol import AnalysisRequest, ErrorMessage, Message, Progress, Result, Stage  # noqa: E402
 
 from . import disks  # noqa: E402
 
@@ -32,7 +32,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
 
     def answer(request: AnalysisRequest, wait_s: float | None = None) -> Iterator[Message]:
         presets.append(request.preset)
-        yield Progress("detect", 1, 2, 1.0)
+        yield Progress(Stage.DETECT, 1, 2, 1.0)
         document = disks.build_document(Path(request.source))
         if request.preset == plates.PRESET:
             if "broken" in presets:

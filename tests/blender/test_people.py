@@ -57,6 +57,7 @@ from blender_faceblur.worker.protocol import (  # noqa: E402
     Message,
     Progress,
     ReferenceRequest,
+    Stage,
     Started,
     Waiting,
     Warned,
@@ -94,7 +95,7 @@ class Stand:
 
     def answer(self, request: Any, wait_s: float | None = None) -> Iterator[Message]:
         self.requests.append(request)
-        yield Waiting() if wait_s is not None else Progress("recognise", 0, 1, 0.0)
+        yield Waiting() if wait_s is not None else Progress(Stage.RECOGNISE, 0, 1, 0.0)
         yield Started(1)
         if isinstance(request, ReferenceRequest):
             for name in request.pictures:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""No program logic reads a text that was made for people: what is decided stands in enums, `core/wording.py` words it.
+"""No program logic reads a text that was made for people: it asks enums, which `core/wording.py` puts into words.
 
 The package's source is searched for four ways of reading such a text:
 
@@ -25,8 +25,8 @@ from blender_faceblur.core import types, verifying
 
 PACKAGE = Path(blender_faceblur.__file__).parent
 
-TEXT_FIELDS = frozenset({"name", "text", "why", "note", "notes", "sentence", "reason", "problem", "problems", "warnings",
-                         "people_notes", "all_notes", "findings", "title", "label"})
+TEXT_FIELDS = frozenset({"name", "text", "why", "note", "notes", "sentence", "reason", "problem", "problems",
+                         "warnings", "people_notes", "all_notes", "findings", "title", "label"})
 ENUM_FIELDS = frozenset({"status", "kind", "reason", "verdict", "suppression"})
 VALUES = frozenset(
     str(value) for enum in (types.TrackKind, types.TrackStatus, types.SuppressionReason, types.ReviewReason,
