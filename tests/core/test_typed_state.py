@@ -105,6 +105,9 @@ class Reader(ast.NodeVisitor):
                 return is_phrase(value)
             case ast.JoinedStr():
                 return any(map(is_phrase, list_strings(node)))
+            case ast.Attribute(value=ast.Name(id=owner)) if owner[:1].isupper():
+                # A member of an enum, which may be called as a constant of another module.
+                return False
             case ast.Name(id=name) | ast.Attribute(attr=name):
                 return name in self._constants
             case ast.Tuple(elts=elements) | ast.List(elts=elements) | ast.Set(elts=elements):
@@ -215,6 +218,7 @@ def test_no_program_logic_reads_a_text_for_people() -> None:
     'DELETED = "deleted by the editor"\ndeleted = [t for t in old.aside if t.aside == DELETED]',
     'KEPT = "kept clear: "\nchosen = track.aside.startswith((KEPT, "in the region"))',
     'KEPT = "kept clear: "\nperson = track.aside.removeprefix(KEPT)',
+    'KEPT_CLEAR = "kept clear: "\nkept = track.allowed_person == core.people.KEPT_CLEAR',
     'DELETED = "deleted by the editor"\ndef is_chosen(aside):\n    return aside == DELETED',
     'names[track.name] = track.name.replace("Face", "Plate")',
     'if track.name.startswith("Perhaps"):\n    pass',
@@ -251,6 +255,7 @@ def test_a_reader_of_wording_is_found_where_wording_is_shown(planted: str) -> No
 
 @pytest.mark.parametrize("sound", [
     "if track.status is TrackStatus.DELETED:\n    pass",
+    'DELETED = "deleted by the editor"\nif track.status == TrackStatus.DELETED:\n    pass',
     'if track.name == other.name or track.name in taken:\n    pass',
     'if source.kind == "movie":\n    pass',
     'if path.suffix == ".blend" and line.startswith("{"):\n    pass',
