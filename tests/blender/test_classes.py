@@ -75,12 +75,12 @@ def test_plates_are_looked_for_only_where_that_is_asked_for(scene: Any, asked: l
     scene.faceblur.find_plates = True
     assert bpy.ops.faceblur.detect() == {"FINISHED"}
     assert asked == ["balanced", "balanced", plates.PRESET]
-    assert list_tracks(scene) == [("Face 01", "face"), ("Region 01", "region")]
+    assert list_tracks(scene) == [("Face 01", "face"), ("Region 01", "plate")]
     notes = find_mask(scene.sequence_editor.strips["disk"])["faceblur"]["notes"]
     assert any("Chinese plates" in note for note in notes)
     # Found again they do not double.
     bpy.ops.faceblur.detect()
-    assert list_tracks(scene) == [("Face 01", "face"), ("Region 01", "region")]
+    assert list_tracks(scene) == [("Face 01", "face"), ("Region 01", "plate")]
 
 
 def test_where_plates_fail_nothing_seems_to_be_done(scene: Any, asked: list[str]) -> None:

@@ -23,8 +23,8 @@ from blender_faceblur.core.types import (
 from blender_faceblur.core.wording import describe_finding_reason, describe_place, describe_reason, describe_status
 from blender_faceblur.report import _list_corrections
 
-FOLDER = Path(__file__).parent.parent / "data" / "v0_1_0"
-EXPECTED: dict[str, Any] = json.loads((FOLDER / "tracks.expected.json").read_text(encoding="utf-8"))
+FOLDER = Path(__file__).parent.parent / "data" / "v0_1_0" / "states"
+EXPECTED: dict[str, Any] = json.loads((FOLDER / "expected.json").read_text(encoding="utf-8"))
 
 KINDS = {"face": "face", "plate": "region", "region": "region", "never": "never"}
 """What 0.1.0 called a kind."""
