@@ -66,7 +66,7 @@ PRESETS = (
     Preset(
         "fast",
         "One detector. Dark and blurred faces may be missed",
-        (DetectorUse("yunet_2023mar", 640, 0.25),),
+        (DetectorUse("yunet_2023mar", 640, 0.2),),
         strong=0.5,
         most_processes=3,
         look_every_s=0.125,

@@ -19,7 +19,7 @@ from ..cover import find_mask
 from ..editing import change_tracks, check_freehand, take_in
 from ..faces import is_face, read_face
 from ..footage import find_preview_range, find_shown, find_source_frame
-from .selection import find_active_footage, is_busy, refuse
+from .selection import EnumItems, find_active_footage, is_busy, refuse
 
 REACH_S = 0.5
 """For how long before and after a key the cover goes along with it."""
@@ -182,18 +182,16 @@ class FACEBLUR_OT_split_face(_OnFace, bpy.types.Operator):
 
 
 def _list_others(operator: Any, context: bpy.types.Context | None) -> list[tuple[str, str, str]]:
-    # Blender keeps no reference to these strings.
     try:
         target = find_target(context or bpy.context, settled=False)
     except FaceBlurError:
-        _others[:] = [("", "None", "")]
-        return _others
+        return _OTHERS.offer([("", "None", "")])
     names = [face["track"] for face in target.mask[MARK]["faces"].values() if face["track"] != target.track]
-    _others[:] = [(name, name, f"Make '{name}' part of the active face") for name in names] or [("", "None", "")]
-    return _others
+    return _OTHERS.offer([(name, name, f"Make '{name}' part of the active face") for name in names]
+                         or [("", "None", "")])
 
 
-_others: list[tuple[str, str, str]] = []
+_OTHERS = EnumItems()
 
 
 class FACEBLUR_OT_merge_faces(_OnFace, bpy.types.Operator):
