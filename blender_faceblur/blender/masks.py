@@ -88,7 +88,7 @@ def write_mask(
         "size": (document.source.width, document.source.height),
         "fingerprint": document.source.fingerprint,
         "preset": document.preset,
-        "notes": [*document.source.warnings, *document.notes],
+        "notes": [*document.source.warnings, *document.all_notes],
         "analysed": [edge for span in document.analysed for edge in span],
         "frames": (mask.frame_start, mask.frame_end),
     })

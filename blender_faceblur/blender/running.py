@@ -13,7 +13,7 @@ import bpy
 
 from ..progress import describe_time
 from ..worker.client import Request, watch_job
-from ..worker.protocol import Message
+from ..worker.protocol import Message, Stage
 
 T = TypeVar("T")
 
@@ -80,7 +80,7 @@ class Course:
                 if progress is None:
                     yield None
                     continue
-                part = 1.0 if progress.stage == "link" else progress.done / max(progress.total, 1)
+                part = 1.0 if progress.stage is Stage.LINK else progress.done / max(progress.total, 1)
                 share = first + part * (last - first)
                 past = time.monotonic() - self._began
                 yield Step(strip, number, self._count, progress.stage, progress.done, progress.total, share,
@@ -116,7 +116,7 @@ def describe_step(step: Step | None) -> str:
     if step is None:
         return "Starting"
     which = f"{step.strip} ({step.number} of {step.count})" if step.count > 1 else step.strip
-    if step.stage == "link":
+    if step.stage == Stage.LINK:
         return f"{which}: joining what was found"
     if not step.total:
         return f"{which}: {_STAGES.get(step.stage, '').removesuffix(', ')}"

@@ -24,6 +24,7 @@ from ..core.settings import DetectorUse
 from ..core.types import Box, Detection, Ellipse, FaceBlurError, TrackDocument
 from ..core.verifying import (
     Find,
+    FindingReason,
     Judge,
     Place,
     Shown,
@@ -72,7 +73,7 @@ class Seen:
     flat: int = 0
     """Of those that are covered."""
     faces: list[tuple[Place, Shown, bytes]] = field(default_factory=list)
-    finds: list[tuple[Find, Shown, str, bytes]] | None = None
+    finds: list[tuple[Find, Shown, FindingReason | None, bytes]] | None = None
     clearest: dict[str, bytes] = field(default_factory=dict)
 
 
@@ -96,7 +97,8 @@ def from_text(line: str) -> Seen:
             [(Place(track, Ellipse(*ellipse)), Shown(*shown), base64.b64decode(picture, validate=True))
              for track, ellipse, shown, picture in faces],
             None if finds is None else [
-                (Find(tuple(box), tuple((name, value) for name, value in confidences)), Shown(*shown), kept,
+                (Find(tuple(box), tuple((name, value) for name, value in confidences)), Shown(*shown),
+                 FindingReason(kept) if kept is not None else None,
                  base64.b64decode(picture, validate=True)) for box, confidences, shown, kept, picture in finds],
             {name: base64.b64decode(picture, validate=True) for name, picture in clearest.items()})
     except (ValueError, TypeError, AttributeError, binascii.Error) as error:
@@ -200,7 +202,7 @@ class Comparison:
             leaking += [place] if shown.leaks else []
         return leaking
 
-    def _find(self, pair: _Pair, leaking: list[Place]) -> list[tuple[Find, Shown, str]]:
+    def _find(self, pair: _Pair, leaking: list[Place]) -> list[tuple[Find, Shown, FindingReason | None]]:
         """What the detectors find in the film's picture over pixels that show the source, but on `leaking`."""
         number = pair.frame // self._request.every - min(self._shown_frames, default=0) // self._request.every
         detections = self._looks.detect(pair.picture, number)

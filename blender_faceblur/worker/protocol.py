@@ -12,6 +12,7 @@ import re
 import sys
 from collections.abc import Sequence
 from dataclasses import MISSING, Field, asdict, dataclass, field, fields, is_dataclass
+from enum import StrEnum
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
@@ -191,12 +192,21 @@ class Running:
     provider: str
 
 
+class Stage(StrEnum):
+    """What a process is at."""
+
+    DETECT = "detect"
+    LINK = "link"
+    FOLLOW = "follow"
+    RECOGNISE = "recognise"
+    VERIFY = "verify"
+
+
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """`stage` is "detect", "link", "follow", "recognise" or "verify"; `fps` counts source frames a second since the
-    start."""
+    """`fps` counts source frames a second since the start."""
 
-    stage: str
+    stage: Stage
     done: int
     total: int
     fps: float
@@ -361,7 +371,7 @@ def _build(kind: type[M], content: dict[str, Any], name: str) -> M:
         if isinstance(hint, type) and is_dataclass(hint) and isinstance(value, dict):
             values[key] = _build(hint, value, f"{name}: {key}")
         elif hint is not None and _fits(value, hint):
-            values[key] = value
+            values[key] = hint(value) if _is_enum(hint) else value
         else:
             raise ProtocolError(f"{name}: '{key}' is wrong")
     return kind(**values)
@@ -372,7 +382,13 @@ def _may_be_missing(part: Field[Any]) -> bool:
     return has_default and part.name != "protocol"
 
 
+def _is_enum(hint: Any) -> bool:
+    return isinstance(hint, type) and issubclass(hint, StrEnum)
+
+
 def _fits(value: Any, hint: Any) -> bool:
+    if _is_enum(hint):
+        return type(value) is str and value in list(hint)
     if get_origin(hint) is list:
         inner = get_args(hint)[0]
         return type(value) is list and len(value) <= _LONGEST_LIST and all(_fits(v, inner) for v in value)

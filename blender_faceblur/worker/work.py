@@ -18,7 +18,7 @@ from ..core.likeness import RECOGNIZER, assign_looks
 from ..core.plates import make_regions
 from ..core.rows import RowTable, Segment
 from ..core.settings import EXPANSIONS, DetectorUse, find_preset
-from ..core.types import PLATE, FaceBlurError, SourceInfo, TrackDocument
+from ..core.types import FaceBlurError, SourceInfo, TrackDocument, TrackKind
 from ..detectors import FaceDetector, find_detector
 from ..detectors.looks import combine_looks
 from ..detectors.providers import choose_providers, list_available
@@ -47,6 +47,7 @@ from .protocol import (
     Result,
     Running,
     SegmentRequest,
+    Stage,
     Started,
     ThumbnailsRequest,
     VerifyRequest,
@@ -160,7 +161,7 @@ class _Analysis:
         notes = self._detect(parts, collector)
         for text in notes:
             self._tell(Warned(text))
-        self._tell(Progress("link", 0, 1, 0.0))
+        self._tell(Progress(Stage.LINK, 0, 1, 0.0))
         document = self._build_document(collector.table, notes)
         if self._request.recognise and collector.seen and not any(known for _, known in parts):
             _tell_views(document, collector.seen, self._tell)
@@ -216,7 +217,7 @@ class _Analysis:
     def _build_document(self, table: RowTable, notes: list[str]) -> TrackDocument:
         document = build_document(table, self._info, self._preset, self._request.expansion, self._models,
                                   [*self._notes, *notes])
-        if self._kinds == {PLATE}:
+        if self._kinds == {TrackKind.PLATE}:
             make_regions(document)
         if self._request.span:
             document.analysed = [(self._first, self._stop)]
@@ -302,7 +303,7 @@ class _Collector:
 
     def _tell_progress(self, before: int, began: float) -> None:
         done = self.table.frame_count - self.table.missing()
-        self._tell(Progress("detect", done, self.table.frame_count,
+        self._tell(Progress(Stage.DETECT, done, self.table.frame_count,
                             (done - before) / max(time.monotonic() - began, 1e-6)))
 
 

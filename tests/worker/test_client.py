@@ -38,6 +38,7 @@ from blender_faceblur.worker.protocol import (
     Running,
     SegmentRequest,
     SourceRef,
+    Stage,
     Started,
     Waiting,
     Warned,
@@ -132,7 +133,7 @@ def test_one_loop_reads_the_messages_of_a_job(monkeypatch: pytest.MonkeyPatch) -
 
     monkeypatch.setattr(client, "run_job", answer)
     request = AnalysisRequest(SourceRef("in.mp4"), "out.json", "balanced", 1.4)
-    half, result = Progress("detect", 1, 2, 0.0), Result("out.json", 2, 1, 0, 1.0)
+    half, result = Progress(Stage.DETECT, 1, 2, 0.0), Result("out.json", 2, 1, 0, 1.0)
     said[:] = [Started(2), Waiting(), half, Warned("dark"), result]
     heard: list[Message] = []
     assert list(client.watch_job(request, 0.1, heard.append)) == [None, half]
@@ -195,7 +196,7 @@ def hear(*lines: list[str | None]) -> list[tuple[int, Any]]:
 
 
 def test_processes_are_heard_until_each_has_finished(monkeypatch: pytest.MonkeyPatch) -> None:
-    half, end, cpu, cuda = Progress("verify", 1, 2, 0.0), Finished(2, []), Running("CPU"), Running("CUDA")
+    half, end, cpu, cuda = Progress(Stage.VERIFY, 1, 2, 0.0), Finished(2, []), Running("CPU"), Running("CUDA")
     told = hear([to_line(cuda), to_line(half), to_line(end)], [to_line(cpu), to_line(end)])
     assert sorted(i for i, message in told if message == end) == [0, 1] and (0, half) in told
     assert [m for _, m in told if isinstance(m, Running)] == [Running("CPU and CUDA")]
