@@ -13,11 +13,12 @@ import bpy
 
 from ..core.editing import merge_analysis
 from ..core.types import FaceBlurError, TrackDocument
-from .compositing import MARK, EffectSettings, build_strip_group, find_mask_unit_px
+from .compositing import EffectSettings, build_strip_group, find_mask_unit_px
 from .disturbances import put_cover_first
 from .editing import settle, take_in
 from .effects import EFFECTS
 from .footage import Footage, find_footage
+from .mask_record import MaskRecord, fingerprint_of, has_record, list_own_masks
 from .masks import find_document_text, read_document, write_mask
 from .strips import cover_strip, find_modifier, remove_strip, remove_unused_group
 
@@ -64,8 +65,8 @@ def put_cover(
     """Cover `strip` with `effect` where a mask of ours says; the mask is left as it is."""
     document = document or read_document(mask)
     size = (document.source.width, document.source.height)
-    group = build_strip_group(f"Face Blur: {strip.name}", size, mask[MARK]["unit_px"], find_largest_face_px(document),
-                              effect, has_alpha=document.source.kind != "movie")
+    group = build_strip_group(f"Face Blur: {strip.name}", size, MaskRecord.load(mask).unit_px,
+                              find_largest_face_px(document), effect, has_alpha=document.source.kind != "movie")
     # Blender does not count all users of it, and would not save one that seems to have none.
     group.use_fake_user = True
     group[MASK_MARK] = mask
@@ -104,7 +105,7 @@ def find_mask(strip: bpy.types.Strip | None) -> Any:
     modifier = find_modifier(strip) if strip is not None and hasattr(strip, "modifiers") else None
     mask_strip = modifier.input_mask_strip if modifier is not None else None
     mask = mask_strip.mask if mask_strip is not None else None
-    return mask if mask is not None and MARK in mask else None
+    return mask if mask is not None and has_record(mask) else None
 
 
 def has_foreign_mask(strip: bpy.types.Strip) -> bool:
@@ -115,14 +116,14 @@ def has_foreign_mask(strip: bpy.types.Strip) -> bool:
 
 def find_masks_of(fingerprint: str) -> list[bpy.types.Mask]:
     """The masks of ours that were made from one source."""
-    return [mask for mask in bpy.data.masks if MARK in mask and mask[MARK]["fingerprint"] == fingerprint]
+    return [mask for mask in list_own_masks() if fingerprint_of(mask) == fingerprint]
 
 
 def find_lost_mask(strip: bpy.types.Strip) -> bpy.types.Mask | None:
     """The mask that belongs to a strip's cover whose Mask strip is gone."""
     modifier = find_modifier(strip)
     mask = modifier.node_group.get(MASK_MARK) if modifier is not None else None
-    return mask if mask is not None and MARK in mask else None
+    return mask if mask is not None and has_record(mask) else None
 
 
 def find_mask_of_footage(footage: Footage) -> bpy.types.Mask | None:
@@ -170,5 +171,5 @@ def _find_mask(strip: bpy.types.Strip, document: TrackDocument, unit_px: float) 
     """The mask to write into: one of the same source that fits the canvas, the strip's own first."""
     own = find_mask(strip)
     fitting = [mask for mask in find_masks_of(document.source.fingerprint)
-               if math.isclose(mask[MARK]["unit_px"], unit_px, rel_tol=1e-6)]
+               if math.isclose(MaskRecord.load(mask).unit_px, unit_px, rel_tol=1e-6)]
     return own if own in fitting else next(iter(fitting), None)

@@ -8,19 +8,18 @@ is locked.
 
 from __future__ import annotations
 
-import bisect
 import time
 from collections.abc import Callable, Collection
-from typing import Any
+from dataclasses import replace
 
 import bpy
 import numpy as np
 
 from ..core import editing
-from ..core.keyframes import HANDLE
+from ..core.keyframes import HANDLE, interpolate
 from ..core.types import Ellipse, Evidence, FaceBlurError, Sample, Track, TrackDocument
-from .compositing import MARK
 from .curves import find_curves
+from .mask_record import LayerRecord, MaskRecord
 from .masks import (
     CORNERS,
     PICTURE_LAYER,
@@ -28,9 +27,7 @@ from .masks import (
     adopt_layers,
     find_layer,
     find_opacity_keys,
-    find_own_layers,
     find_points,
-    forget_layer,
     open_keying_scene,
     read_document,
     rewrite_layers,
@@ -46,8 +43,6 @@ _ELLIPSE_PX, _ELLIPSE_SHARE = 0.5, 0.01
 _KNOWN: set[str] = set()
 """Which writings of masks, by the serial in their mark, nobody has touched since. Undoing leads back to an earlier one.
 """
-
-_SERIAL = "serial"
 
 _watch = {"on": False}
 
@@ -76,15 +71,17 @@ def settle(mask: bpy.types.Mask) -> None:
     WRITING.add(mask.name)
     bpy.context.view_layer.update()
     WRITING.discard(mask.name)
-    mask[MARK][_SERIAL] = f"{time.time_ns():x}"
-    _KNOWN.add(mask[MARK][_SERIAL])
+    record = MaskRecord.load(mask)
+    record.serial = f"{time.time_ns():x}"
+    record.save(mask)
+    _KNOWN.add(record.serial)
     refresh_masks([mask.name])
 
 
 def touch(mask: bpy.types.Mask) -> None:
     """Somebody has changed the mask; unless it was us, it is compared before it is next written."""
     if mask.name not in WRITING:
-        _KNOWN.discard(mask[MARK].get(_SERIAL, ""))
+        _KNOWN.discard(MaskRecord.load(mask).serial)
 
 
 def forget_known(*_: object) -> None:
@@ -105,20 +102,23 @@ def take_in(mask: bpy.types.Mask) -> TrackDocument:
     # What was set from Python is told of only now.
     bpy.context.view_layer.update()
     document = read_document(mask)
-    if _watch["on"] and mask[MARK].get(_SERIAL, "") in _KNOWN:
+    if _watch["on"] and MaskRecord.load(mask).serial in _KNOWN:
         return document
     adopt_layers(mask)
     changed = _take_in_names(mask, document)
     rewritten: set[str] = set()
-    for layer, found in _compare(mask).items():
-        track = editing.find_track(document, mask[MARK]["faces"][layer]["track"])
+    corrected = _compare(mask)
+    record = MaskRecord.load(mask)
+    for layer, found in corrected.items():
+        track = editing.find_track(document, record.layers.track_of(layer))
         changed = True
         if found is None:
             track.locked = True
-            mask[MARK]["faces"][layer]["freehand"] = True
+            record.layers[layer] = replace(record.layers[layer], freehand=True)
         else:
             _put_found(track, found, document.expansion)
             rewritten.add(track.name)
+    record.save(mask)
     if rewritten:
         rewrite_layers(mask, document, rewritten)
     elif changed:
@@ -135,21 +135,22 @@ def list_corrected(mask: bpy.types.Mask) -> list[str]:
 
 def _take_in_names(mask: bpy.types.Mask, document: TrackDocument) -> bool:
     """Layers that were renamed or deleted; whether there were any."""
-    faces = mask[MARK]["faces"]
+    record = MaskRecord.load(mask)
     changed = False
-    for layer in list(faces.keys()):
-        name = faces[layer].get("track", layer)
+    for layer in list(record.layers):
+        name = record.layers.track_of(layer)
         known = any(track.name == name for track in document.tracks)
         if layer not in mask.layers or not known:
             if known:
                 editing.delete(document, name)
-            forget_layer(mask, layer)
+            record.forget_layer(layer)
         elif layer != name and all(layer != t.name for t in (*document.tracks, *document.aside)):
             editing.rename(document, name, layer)
-            faces[layer]["track"] = layer
+            record.layers[layer] = replace(record.layers[layer], track=layer)
         else:
             continue
         changed = True
+    record.save(mask)
     return changed
 
 
@@ -159,10 +160,10 @@ _Found = dict[int, Ellipse | None]
 
 def _compare(mask: bpy.types.Mask) -> dict[str, _Found | None]:
     """By layer of ours that is not as written: the frames that differ; None where the layer is no ellipse any more."""
-    mark = mask[MARK]
-    size, unit_px = tuple(mark["size"]), mark["unit_px"]
-    written = {name: _Written(mark["faces"][name], size, unit_px) for name in find_own_layers(mask)
-               if name in mark["faces"] and not mark["faces"][name].get("freehand")}
+    record = MaskRecord.load(mask)
+    size, unit_px = record.size, record.unit_px
+    known = {name: record.layers[name] for name in record.own if name in mask.layers and name in record.layers}
+    written = {name: _Written(layer, size, unit_px) for name, layer in known.items() if not layer.freehand}
     found: dict[str, _Found | None] = {
         name: None for name in written
         if not mask.layers[name].invert or mask.layers[name].blend != "MUL" or len(mask.layers[name].splines) != 1
@@ -304,12 +305,10 @@ def _put_found(track: Track, found: _Found, expansion: float) -> None:
 class _Written:
     """What we wrote into one layer, at any frame."""
 
-    def __init__(self, face: Any, size: tuple[int, int], unit_px: float) -> None:
-        numbers, spans = list(face["keys"]), list(face["spans"])
-        self._frames = [round(f) for f in numbers[::6]]
-        self._points = np.array([find_points(Ellipse(*numbers[i + 1:i + 6]), size, unit_px)
-                                 for i in range(0, len(numbers), 6)]).reshape(-1, len(CORNERS), 3, 2)
-        self.spans = list(zip(spans[::2], spans[1::2], strict=True))
+    def __init__(self, layer: LayerRecord, size: tuple[int, int], unit_px: float) -> None:
+        self._frames, self.spans = layer.frames, layer.spans
+        self._points = np.array([find_points(Ellipse(*shape), size, unit_px) for shape in layer.shapes.tolist()]
+                                ).reshape(-1, len(CORNERS), 3, 2)
         self._least = _SEEN_PX / unit_px
         self._seen = np.zeros((3, len(CORNERS), 2), np.float32)
 
@@ -337,12 +336,7 @@ class _Written:
             return True
         if not opaque:
             return False
-        right = min(bisect.bisect_left(self._frames, frame), len(self._frames) - 1)
-        left = max(right - 1, 0) if self._frames[right] > frame else right
-        expected = self._points[right]
-        if left != right:
-            part = (frame - self._frames[left]) / (self._frames[right] - self._frames[left])
-            expected = self._points[left] + part * (expected - self._points[left])
+        expected = interpolate(self._frames, self._points, frame)
         points, seen = layer.splines[0].points, self._seen
         for place, name in enumerate(("co", "handle_left", "handle_right")):
             flat = seen[place].reshape(-1)
@@ -352,25 +346,15 @@ class _Written:
 
 def cover_at(mask: bpy.types.Mask, layer: str, source_frame: int) -> Ellipse | None:
     """The ellipse with which a layer of ours covers at a frame, in pixels of the picture; None where it does not."""
-    face = mask[MARK]["faces"].get(layer)
-    if face is None:
-        return None
-    spans, numbers = list(face["spans"]), list(face["keys"])
-    if not any(start <= source_frame < stop for start, stop in zip(spans[::2], spans[1::2], strict=True)):
-        return None
-    frames = numbers[::6]
-    right = min(bisect.bisect_left(frames, source_frame), len(frames) - 1)
-    left = max(right - 1, 0) if frames[right] > source_frame else right
-    one, other = numbers[6 * left + 1:6 * left + 6], numbers[6 * right + 1:6 * right + 6]
-    part = (source_frame - frames[left]) / (frames[right] - frames[left]) if right != left else 0.0
-    return Ellipse(*(a + part * (b - a) for a, b in zip(one, other, strict=True)))
+    return MaskRecord.load(mask).ellipse_at(layer, source_frame)
 
 
 def check_freehand(mask: bpy.types.Mask, names: Collection[str]) -> None:
     """Raise FaceBlurError where one of the tracks was drawn by hand: only Blender's tools can change it."""
+    record = MaskRecord.load(mask)
     for name in names:
-        layer = find_layer(mask, name)
-        if layer and mask[MARK]["faces"][layer].get("freehand"):
+        layer = find_layer(mask, name, record)
+        if layer and record.layers[layer].freehand:
             raise FaceBlurError(f"'{name}' was drawn by hand; change it in the Mask editor.")
         if not layer and name in mask.layers and name != PICTURE_LAYER:
             raise FaceBlurError(f"The layer '{name}' is not one of Face Blur's; change it in the Mask editor.")

@@ -11,6 +11,7 @@ import bpy
 from ..core.types import FaceBlurError
 from .compositing import MARK
 from .context import borrow_selection, borrow_sequencer
+from .mask_record import has_record, list_own_masks
 
 MODIFIER_NAME = "Face Blur"
 
@@ -107,13 +108,13 @@ def _list_connected(scene: bpy.types.Scene, strip: bpy.types.Strip) -> list[bpy.
 def find_pairs(scene: bpy.types.Scene) -> Iterator[tuple[Any, Any, Any]]:
     """Footage, our modifier on it, and its Mask strip, for all covered strips whose mask is there."""
     # Handlers ask after every edit, also in files of a thousand strips with modifiers in which nothing is ours.
-    if scene.sequence_editor is None or not any(MARK in mask for mask in bpy.data.masks):
+    if scene.sequence_editor is None or not list_own_masks():
         return
     for footage in scene.sequence_editor.strips_all:
         modifier = find_modifier(footage) if hasattr(footage, "modifiers") else None
         if modifier is not None and modifier.input_mask_strip is not None:
             mask = modifier.input_mask_strip.mask
-            if mask is not None and MARK in mask:
+            if mask is not None and has_record(mask):
                 yield footage, modifier, modifier.input_mask_strip
 
 

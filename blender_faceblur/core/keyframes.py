@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -49,6 +52,19 @@ def simplify(track: Track, expansion: float, frame_size: tuple[int, int]) -> lis
 def opacity_spans(track: Track) -> list[tuple[int, int]]:
     """The half-open frame ranges in which the track's mask is opaque; everywhere else it is fully transparent."""
     return track.covered_spans()
+
+
+def interpolate(frames: Sequence[int], values: Array, source_frame: int) -> Array:
+    """What Blender makes, at a frame, of `values` (K x ...) that are keyed at `frames` (K, rising).
+
+    It moves straight from one key to the next, and holds the first before and the last after all others.
+    """
+    right = min(bisect_left(frames, source_frame), len(frames) - 1)
+    left = max(right - 1, 0) if frames[right] > source_frame else right
+    if left == right:
+        return np.asarray(values[right])
+    part = (source_frame - frames[left]) / (frames[right] - frames[left])
+    return np.asarray(values[left] + part * (values[right] - values[left]))
 
 
 def _simplify_span(samples: list[Sample], expansion: float, frame_size: tuple[int, int]) -> list[Keyframe]:

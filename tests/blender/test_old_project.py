@@ -74,7 +74,7 @@ def describe(scene: Any) -> dict[str, Any]:
         } for face in list_faces(mask)},
         "covers": {face.name: [_to_numbers(cover_at(mask, face.name, frame)) for frame in frames]
                    for face in list_faces(mask)},
-        "outlines": {cover.layer: [cover.find_ellipse(frame) for frame in frames]
+        "outlines": {cover.layer: [cover.shape_at(frame).tolist() for frame in frames]
                      for cover in knowledge.look_at(mask).covers},
         "locked": {cover.layer: cover.locked for cover in knowledge.look_at(mask).covers},
         "tracks": {track.name: track.covered_spans() for track in document.tracks},
