@@ -18,26 +18,13 @@ from .context import refresh_shown_sequencers
 from .editing import forget_known, touch, watch
 from .mask_record import DamagedRecordError, has_record, list_own_masks
 from .masks import WRITING, adopt_layers, hold_frames
-from .strips import align_mask_strip, find_pairs, is_out_of_speed
+from .strips import align_mask_strips, find_pairs, is_out_of_speed
 
 _REFRESH_AFTER_S = 0.15
 """While a point is dragged a mask changes with every move of the mouse."""
 
 _ALIGN_AFTER_S = 0.5
 _OWN_OPERATORS = ("FACEBLUR_OT_detect",)
-
-
-def align_mask_strips(scene: bpy.types.Scene, with_speed: bool = True) -> list[str]:
-    """Give every Mask strip of ours the time of its footage; sentences about those that could not follow.
-
-    What cannot follow is covered whole: its modifier is left without a mask.
-    """
-    problems = []
-    for footage, modifier, mask_strip in list(find_pairs(scene)):
-        if not align_mask_strip(scene, footage, mask_strip, with_speed):
-            modifier.input_mask_strip = None
-            problems.append(f"The strip '{footage.name}' is covered whole: its mask cannot follow its speed.")
-    return problems
 
 
 def _has_other_speeds(scene: bpy.types.Scene) -> bool:

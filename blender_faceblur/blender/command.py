@@ -16,7 +16,6 @@ from ..core.plates import list_weights
 from ..core.types import FaceBlurError
 from ..paths import check_models
 from ..progress import Outcome, Reporter, choose_reporter, count
-from .alignment import align_mask_strips
 from .compositing import EffectSettings
 from .context import find_sequencer_scene
 from .detection import DetectionSettings, Found, cover_found, detect
@@ -25,6 +24,7 @@ from .guard import asks_for_review, check_scene
 from .people import apply_known
 from .render import render_animation
 from .running import Step
+from .strips import align_mask_strips
 
 PROGRAM = "blender -b --command faceblur"
 

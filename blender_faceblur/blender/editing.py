@@ -25,6 +25,7 @@ from .masks import (
     PICTURE_LAYER,
     WRITING,
     adopt_layers,
+    find_document_text,
     find_layer,
     find_opacity_keys,
     find_points,
@@ -32,6 +33,7 @@ from .masks import (
     read_document,
     rewrite_layers,
     store_document,
+    write_mask,
 )
 
 _SEEN_PX = 0.05
@@ -64,6 +66,20 @@ def change_tracks(mask: bpy.types.Mask, change: Callable[[TrackDocument], Collec
     rewrite_layers(mask, document, names)
     settle(mask)
     return document
+
+
+def write_analysis(
+    mask: bpy.types.Mask | None, name: str, document: TrackDocument, unit_px: float, span: tuple[int, int],
+    first_frame: int,
+) -> tuple[bpy.types.Mask, TrackDocument]:
+    """Write what an analysis of the half-open source frames `span` has found into a mask of ours, or into a new one of
+    that name; gives the mask and the document that it holds now. What an editor did to it stays, see `merge_analysis`.
+    """
+    if mask is not None and find_document_text(mask) is not None:
+        document = editing.merge_analysis(take_in(mask), document, *span)
+    mask = write_mask(name, document, unit_px, mask, first_frame)
+    settle(mask)
+    return mask, document
 
 
 def settle(mask: bpy.types.Mask) -> None:

@@ -67,7 +67,7 @@ def write_mask(
     record.frames = mask.frame_start, mask.frame_end
     record.save(mask)
     with _write(mask), open_keying_scene(mask) as scene:
-        if PICTURE_LAYER in find_own_layers(mask):
+        if PICTURE_LAYER in record.own and PICTURE_LAYER in mask.layers:
             _remove_layer(mask, PICTURE_LAYER)
         picture = mask.layers.new(name=PICTURE_LAYER)
         picture.invert, picture.blend = True, "MERGE_ADD"
@@ -76,14 +76,13 @@ def write_mask(
         record.save(mask)
         if document.analysed:
             _show_only(mask, picture, document.analysed)
-        _rewrite(scene, mask, document, {track.name for track in document.tracks} | set(record.layers))
-    record = MaskRecord.load(mask)
+        _rewrite(scene, mask, record, document, {track.name for track in document.tracks} | set(record.layers))
     for track in document.tracks:
         layer = find_layer(mask, track.name, record)
         if layer and off:
             mask.layers[layer].hide_render = any(follows(track, old) for old in off)
     store_document(mask, document)
-    faces = [own for own in find_own_layers(mask) if own != PICTURE_LAYER]
+    faces = [own for own in record.own if own in mask.layers and own != PICTURE_LAYER]
     if faces:
         # Not the picture's layer: what is drawn goes into the active one.
         mask.layers.active = mask.layers[faces[0]]
@@ -102,15 +101,15 @@ def rewrite_layers(mask: bpy.types.Mask, document: TrackDocument, names: Collect
     """Write the layers of the tracks of those names anew, remove those that have none now, and store the document."""
     active = mask.layers.active.name if mask.layers.active is not None else ""
     with _write(mask), open_keying_scene(mask) as scene:
-        _rewrite(scene, mask, document, set(names))
+        _rewrite(scene, mask, MaskRecord.load(mask), document, set(names))
     store_document(mask, document)
     if active in mask.layers:
         mask.layers.active = mask.layers[active]
 
 
-def _rewrite(scene: bpy.types.Scene, mask: bpy.types.Mask, document: TrackDocument, names: set[str]) -> None:
-    record, first = MaskRecord.load(mask), mask.frame_start
-    size, unit_px = record.size, record.unit_px
+def _rewrite(scene: bpy.types.Scene, mask: bpy.types.Mask, record: MaskRecord, document: TrackDocument,
+             names: set[str]) -> None:
+    size, unit_px, first = record.size, record.unit_px, mask.frame_start
     hidden: dict[str, tuple[str, bool]] = {}
     for name in names:
         layer = find_layer(mask, name, record)
