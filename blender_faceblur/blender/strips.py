@@ -21,8 +21,9 @@ def cover_strip(
 ) -> bpy.types.Strip:
     """Cover `strip` with the effect `group` where `mask` does not show it; gives the Mask strip.
 
-    Our modifier comes before all that can move the picture. The Mask strip is muted, lies above the footage, is connected
-    to it and feeds the modifier. What an earlier call put on the strip is reused, whatever an editor added stays.
+    Our modifier comes before all that can move the picture. The Mask strip is muted, lies above the footage, is
+    connected to it and feeds the modifier. What an earlier call put on the strip is reused, whatever an editor added
+    stays.
     """
     modifier = find_modifier(strip)
     if modifier is None:
