@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The record of a mask: what Blender has no place for, kept in one custom property of the mask.
 
-It is read, checked and written here alone. A file may come from anybody, and from another version: what a record cannot
-be raises DamagedRecordError, which is no FaceBlurError, so that nothing that expects one passes over it, and the guard
-renders the strip black. What 0.1.0 stored is what is stored.
+Only this module reads, checks and writes it. A project may come from a stranger, or from another version of the
+extension, so a record is checked when it is loaded. A damaged one raises DamagedRecordError. That is no FaceBlurError on
+purpose: code that expects one must not pass over damage, and the guard renders the strip black. The stored form is that
+of version 0.1.0.
 
-A record is a copy. Load it, change it, save it; do not keep it, since undoing and other tools change what is stored.
+A record is a copy: load it, change it, save it. Do not keep it, because undo and other tools change what is stored.
 """
 
 from __future__ import annotations
@@ -41,36 +42,36 @@ class LayerRecord:
     spans: list[tuple[int, int]]
     """The half-open frame ranges in which the layer is opaque."""
     frames: list[int]
-    """Those of the shape keys, rising."""
+    """The frames of its shape keys, in rising order."""
     shapes: Array
-    """At each key cx, cy, rx, ry and angle of the covering ellipse: K x 5."""
+    """The covering ellipse at each of these keys, as cx, cy, rx, ry, angle: K x 5."""
     evidence: dict[Evidence, int]
-    """How many of the track's samples are of each kind."""
+    """How many samples of the track have each kind of evidence."""
     clearest: int
     """The frame in which the face is seen best."""
     size: float
-    """Of its cover there, as the side of a square."""
+    """How large its cover is in that frame, as the side of a square in pixels."""
     locked: list[int]
-    """The frames that an editor has set."""
+    """The frames in which an editor has set the cover."""
     freehand: bool = False
-    """An editor drew the layer anew: its shape is not what was written."""
+    """An editor has redrawn the layer, so its shape is no longer the one that was written."""
 
     def is_opaque(self, source_frame: int) -> bool:
         return any(start <= source_frame < stop for start, stop in self.spans)
 
     def shape_at(self, source_frame: int) -> Array:
-        """As Blender moves it, whether opaque or not: straight between keys, held before and after them."""
+        """The layer's ellipse (cx, cy, rx, ry, angle) at a frame, whether the layer is opaque there or not."""
         return interpolate(self.frames, self.shapes, source_frame)
 
     def ellipse_at(self, source_frame: int) -> Ellipse | None:
-        """The ellipse that is covered at a frame; None where the layer covers nothing."""
+        """The ellipse that the layer covers at a frame; None where it covers nothing."""
         if not self.frames or not self.is_opaque(source_frame):
             return None
         return Ellipse(*self.shape_at(source_frame).tolist())
 
 
 class LayerRecords(MutableMapping[str, LayerRecord]):
-    """The layers' records by the layers' names, each read when it is asked for: a long film has many keys."""
+    """Layer records by layer name. Each is read when it is first used, because a long film has many keys."""
 
     def __init__(self, mask: bpy.types.Mask | None = None) -> None:
         self._mask = mask
@@ -121,41 +122,41 @@ class LayerRecords(MutableMapping[str, LayerRecord]):
         self._changed.clear()
 
     def _find_stored(self) -> Any:
-        # Looked up each time: a reference into the file may outlive what it refers to.
+        # Never kept: a reference to a property group can outlive the group.
         return _check_group(_find_group(self._mask).get(_LAYERS), _LAYERS) if self._mask is not None else {}
 
 
 @dataclass(slots=True)
 class MaskRecord:
-    """What is known of a mask of ours, besides what Blender stores of it."""
+    """What the extension stores about one of its masks."""
 
     size: tuple[int, int]
     """Width and height of the source's picture."""
     unit_px: float
-    """How many of its pixels are 1 in mask coordinates."""
+    """How many of its pixels one unit of mask coordinates spans."""
     fingerprint: str
-    """Of the source."""
+    """The source's fingerprint."""
     preset: str = ""
     notes: list[str] = field(default_factory=list)
-    """Sentences for the editor."""
+    """Sentences that the panel shows to the editor."""
     analysed: list[tuple[int, int]] = field(default_factory=list)
-    """Half-open frame ranges, outside of which nobody has looked for faces; empty: everywhere."""
+    """The half-open frame ranges that were analysed; empty if all frames were."""
     frames: tuple[int, int] | None = None
     """The mask's own first and last frame."""
     own: list[str] = field(default_factory=list)
-    """Names of the layers that we made, the one that shows the picture among them."""
+    """Names of the layers that the extension made, including the one that shows the picture."""
     order: list[str] = field(default_factory=list)
-    """Names of all layers when last looked at."""
+    """Names of all layers, in their order when the extension last checked them."""
     doubts: int = 0
-    """How many doubtful places nobody has judged."""
+    """How many doubtful places have not been judged."""
     serial: str = ""
-    """Of the last time that the mask was written."""
+    """Differs for each time that the mask was written."""
     looked_at: str = ""
-    """The key of the doubtful place that is looked at."""
+    """The key of the doubtful place that the editor is looking at."""
     layers: LayerRecords = field(default_factory=LayerRecords)
-    """What is known of the layers that cover tracks."""
+    """The records of the layers that cover tracks."""
     _loaded: dict[str, Any] = field(default_factory=dict)
-    """As it was stored when it was loaded."""
+    """What was stored when the record was loaded."""
 
     @classmethod
     def load(cls, mask: bpy.types.Mask) -> MaskRecord:
@@ -176,7 +177,7 @@ class MaskRecord:
         return record
 
     def save(self, mask: bpy.types.Mask) -> None:
-        """Store what was changed since it was loaded; all of a record that is new."""
+        """Store everything that has changed since the record was loaded."""
         if not has_record(mask):
             mask[MARK] = {"layers": [], _LAYERS: {}, "order": []}
         group, plain = _find_group(mask), self._to_plain()
@@ -187,13 +188,12 @@ class MaskRecord:
         self.layers, self._loaded = LayerRecords(mask), plain
 
     def ellipse_at(self, layer: str, source_frame: int) -> Ellipse | None:
-        """The ellipse with which a layer of ours covers at a frame, in pixels of the picture; None where it does not.
-        """
+        """The ellipse that a layer covers at a frame, in pixels of the source; None where it covers nothing."""
         known = self.layers.get(layer)
         return known.ellipse_at(source_frame) if known is not None else None
 
     def forget_layer(self, name: str) -> None:
-        """A layer is no longer ours, or there no longer."""
+        """Remove a layer from the record. Raises KeyError where it is not in it."""
         self.own = [own for own in self.own if own != name]
         del self.layers[name]
 
@@ -217,33 +217,33 @@ class MaskRecord:
 
 
 def to_shapes(keys: Sequence[Keyframe]) -> Array:
-    """The `shapes` of a layer that has these keys."""
+    """The `LayerRecord.shapes` for these keys."""
     ellipses = (key.ellipse for key in keys)
     return np.array([(e.cx, e.cy, e.rx, e.ry, e.angle) for e in ellipses], np.float64).reshape(-1, 5)
 
 
 def has_record(mask: bpy.types.Mask) -> bool:
-    """Whether a mask is one of ours; its record may be damaged."""
+    """Whether the extension made this mask. Its record may be damaged."""
     return MARK in mask
 
 
 def list_own_masks() -> list[bpy.types.Mask]:
-    """The masks of ours in this file, also those that nothing shows."""
+    """All masks in this file that the extension made, whether anything uses them or not."""
     return [mask for mask in bpy.data.masks if has_record(mask)]
 
 
 def fingerprint_of(mask: bpy.types.Mask) -> str:
-    """The fingerprint of the source that a mask of ours was made of, whatever else of its record is damaged."""
+    """The fingerprint of the source that a mask was made for, even if the rest of its record is damaged."""
     return _read_text(_find_group(mask), "fingerprint")
 
 
 def size_of(mask: bpy.types.Mask) -> tuple[int, int]:
-    """Width and height of the picture that a mask of ours was made of."""
+    """Width and height of the picture that a mask was made for, even if the rest of its record is damaged."""
     return _read_pair(_find_group(mask), "size")
 
 
 def stamp_of(mask: bpy.types.Mask) -> object:
-    """Differs where layers were written by something of which Blender did not tell; read while the window is drawn."""
+    """Changes when layers are rewritten, for caches that Blender does not notify. Cheap enough for every redraw."""
     layers = _check_group(_find_group(mask).get(_LAYERS), _LAYERS)
     return mask.frame_start, mask.frame_end, tuple(
         (name, len(layer["keys"]), len(layer["spans"])) for name, layer in layers.items())
@@ -261,7 +261,7 @@ def _read_layer(name: str, group: Any) -> LayerRecord:
     return LayerRecord(
         layer=name, track=_read_text(group, "track", name), spans=spans, frames=table[:, 0].astype(np.int64).tolist(),
         shapes=table[:, 1:],
-        # An old record may have fewer kinds.
+        # Older records have fewer kinds.
         evidence=dict(zip(Evidence, _read_wholes(group, "evidence"), strict=False)),
         clearest=_read_whole(group, "clearest", spans[0][0] if spans else 0), size=_read_number(group, "size", 0.0),
         locked=_read_wholes(group, "locked", required=False), freehand=bool(group.get("freehand", False)))
@@ -300,7 +300,7 @@ def _read(group: Any, key: str, kinds: tuple[type, ...], default: Any) -> Any:
     if key not in group and default is not None:
         return default
     value = group.get(key)
-    # What is true or false is no number.
+    # In Python a bool is an int.
     if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
         raise _damaged(key)
     return value
@@ -322,7 +322,7 @@ def _read_number(group: Any, key: str, default: float | None = None) -> float:
 
 
 def _read_numbers(group: Any, key: str, required: bool = True) -> Any:
-    """A list of numbers, as Blender hands it out."""
+    """An array of numbers as Blender returns it."""
     if key not in group and not required:
         return []
     value = group.get(key)
@@ -332,8 +332,8 @@ def _read_numbers(group: Any, key: str, required: bool = True) -> Any:
 
 
 def _read_wholes(group: Any, key: str, required: bool = True) -> list[int]:
-    numbers = [float(number) for number in _read_numbers(group, key, required)]
-    if not all(number.is_integer() for number in numbers):
+    numbers = list(_read_numbers(group, key, required))
+    if not all(isinstance(number, int) or number.is_integer() for number in numbers):
         raise _damaged(key)
     return [int(number) for number in numbers]
 
@@ -356,7 +356,7 @@ def _read_texts(group: Any, key: str, required: bool = True) -> list[str]:
     if key not in group and not required:
         return []
     values = group.get(key)
-    # An empty list is one of numbers to Blender.
+    # Blender stores an empty list as an array of numbers.
     if not isinstance(values, list) and not hasattr(values, "typecode"):
         raise _damaged(key)
     if not all(isinstance(value, str) for value in values):

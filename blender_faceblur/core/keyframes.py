@@ -55,9 +55,9 @@ def opacity_spans(track: Track) -> list[tuple[int, int]]:
 
 
 def interpolate(frames: Sequence[int], values: Array, source_frame: int) -> Array:
-    """What Blender makes, at a frame, of `values` (K x ...) that are keyed at `frames` (K, rising).
+    """The value at a frame, interpolated as Blender does it, of `values` (K x ...) keyed at `frames` (K, in rising order).
 
-    It moves straight from one key to the next, and holds the first before and the last after all others.
+    It is linear between keys. Before the first key the first value holds, after the last key the last one.
     """
     right = min(bisect_left(frames, source_frame), len(frames) - 1)
     left = max(right - 1, 0) if frames[right] > source_frame else right
