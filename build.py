@@ -12,7 +12,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent
 sys.path.insert(0, str(ROOT))
 
-from tools import environment  # noqa: E402
+from tools import environment, fetched  # noqa: E402
 
 COMMANDS = {
     "blur": ("blender_faceblur.cli", "blur the faces in films and pictures"),
@@ -52,24 +52,29 @@ def main() -> int:
         python = environment.ensure_environment(ROOT, with_bpy=not _names_blender(arguments),
                                                 with_tests=name in NEED_TEST_PACKAGES, with_mediapipe=bool(asked))
         if command in NEED_WEIGHTS and not {"-h", "--help"} & set(arguments):
-            fetched = subprocess.call(environment.build_command(python, "tools.models", ["--presets", *asked]),
-                                      env=environment.build_variables(ROOT))
+            code = _fetch_weights(python, ["--presets", *asked])
             models = _list_asked_models(name, arguments)
-            if fetched == 0 and models:
-                fetched = subprocess.call(environment.build_command(python, "tools.models", models),
-                                          env=environment.build_variables(ROOT))
-            if fetched != 0:
-                return fetched
+            if code == 0 and models:
+                code = _fetch_weights(python, models)
+            if code != 0:
+                return code
             if command in ("package", "test"):
-                # Where its source cannot be reached, that is told, and everything but people works.
-                subprocess.call(environment.build_command(python, "tools.models", ["dlib_resnet"]),
-                                env=environment.build_variables(ROOT))
+                # Where its source cannot be reached a line says so, and everything but people works.
+                _fetch_weights(python, ["dlib_resnet"])
     except environment.EnvironmentProblem as problem:
         print(problem, file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130
     return _hand_over(environment.build_command(python, module, arguments))
+
+
+def _fetch_weights(python: Path, arguments: list[str]) -> int:
+    """Run `tools.models` where what it would fetch is not known to be there; its exit code."""
+    if fetched.is_fetched(ROOT, arguments):
+        return 0
+    return subprocess.call(environment.build_command(python, "tools.models", arguments),
+                           env=environment.build_variables(ROOT))
 
 
 def _list_asked_presets(command: str, arguments: list[str]) -> list[str]:

@@ -42,7 +42,7 @@ class Portrait:
 
 def open_detector() -> FaceDetector:
     """What finds the faces of portraits. FaceBlurError where its weights are not there."""
-    return find_detector("yunet_n")(find_model("yunet_n"), 0.5, "cpu")
+    return find_detector("yunet_2023mar")(find_model("yunet_2023mar"), 0.5, "cpu")
 
 
 def read_portrait(name: str, path: Path, detector: FaceDetector) -> Portrait | None:

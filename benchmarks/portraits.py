@@ -47,7 +47,7 @@ def find_middle() -> tuple[float, float]:
 
 
 def open_yunet() -> FaceDetector:
-    return find_detector("yunet_n")(find_model("yunet_n"), 0.6, "cpu")
+    return find_detector("yunet_2023mar")(find_model("yunet_2023mar"), 0.6, "cpu")
 
 
 def read_people(folder: Path, most: int) -> dict[str, list[Tile]]:

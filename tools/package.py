@@ -128,8 +128,8 @@ def _find_weights(say: Callable[[str], None]) -> list[Path]:
         elif model.required:
             raise FaceBlurError(describe_missing(name, "run build.py models"))
         else:
-            lacks = "recognise nobody" if name == RECOGNISER else "find fewer faces"
-            say(f"WARNING: this package will {lacks}. {describe_missing(name, 'run build.py models')}")
+            # Every detector of a preset is required, so this is the recogniser.
+            say(f"WARNING: this package will not recognise people. {describe_missing(name, 'run build.py models')}")
     return weights
 
 

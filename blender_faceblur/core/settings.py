@@ -42,15 +42,14 @@ class Preset:
     """`strong` is the confidence from which a hit can begin a track; weaker hits only continue or support one.
 
     `meaning` is for people. `most_processes` bounds the memory of all of them together (measured with two at 1080p,
-    with the one that leads: balanced 550 MB, thorough 740 MB; five alone at 720p 620 MB). Without YuNet's weights
-    `without_yunet` runs; where that is empty, any detector may be missing. What a preset needs `on_request` is fetched
-    only for those who ask for it.
+    with the one that leads: balanced 550 MB, thorough 740 MB; five alone at 720p 620 MB). What a preset needs
+    `on_request` is fetched only for those who ask for it, and any of its detectors may be missing; the other presets
+    run with all of their detectors or not at all.
     """
 
     name: str
     meaning: str
     detectors: tuple[DetectorUse, ...]
-    without_yunet: tuple[DetectorUse, ...]
     strong: float
     most_processes: int
     cover_doubts: bool = False
@@ -67,8 +66,7 @@ PRESETS = (
     Preset(
         "fast",
         "One detector. Dark and blurred faces may be missed",
-        (DetectorUse("yunet_n", 640, 0.25),),
-        (DetectorUse("centerface", 640, 0.25, each_look=2),),
+        (DetectorUse("yunet_2023mar", 640, 0.2),),
         strong=0.5,
         most_processes=3,
         look_every_s=0.125,
@@ -77,8 +75,7 @@ PRESETS = (
     Preset(
         "balanced",
         "Two detectors at every third frame and where faces move much; followed in between",
-        (DetectorUse("centerface", 640, 0.25, each_look=2), DetectorUse("yunet_n", 960, 0.25)),
-        (DetectorUse("centerface", 640, 0.25), DetectorUse("centerface", 960, 0.25, each_look=2)),
+        (DetectorUse("centerface", 640, 0.25, each_look=2), DetectorUse("yunet_2023mar", 960, 0.25)),
         strong=0.5,
         most_processes=3,
         look_every_s=0.125,
@@ -89,18 +86,13 @@ PRESETS = (
         (
             DetectorUse("centerface", 960, 0.2),
             DetectorUse("centerface", 480, 0.2),
-            DetectorUse("yunet_n", 1280, 0.2),
-            DetectorUse("yunet_n", 640, 0.2),
-            DetectorUse("yunet_n", 320, 0.4),
+            DetectorUse("yunet_2023mar", 1280, 0.2),
+            DetectorUse("yunet_2023mar", 640, 0.2),
+            DetectorUse("yunet_2023mar", 320, 0.4),
             # From about 50 pixels in 1280 on, upright looks find leaning faces too.
             # Turned by 35 degrees this is as large as the largest of the others, and needs no more memory.
-            DetectorUse("yunet_n", 864, 0.5, each_look=2, turns=LYING, largest=0.04),
-            DetectorUse("yunet_n", 960, 0.5, each_look=2, tiles=2, largest=0.03),
-        ),
-        (
-            DetectorUse("centerface", 1280, 0.2),
-            DetectorUse("centerface", 960, 0.2),
-            DetectorUse("centerface", 480, 0.2),
+            DetectorUse("yunet_2023mar", 864, 0.5, each_look=2, turns=LYING, largest=0.04),
+            DetectorUse("yunet_2023mar", 960, 0.5, each_look=2, tiles=2, largest=0.03),
         ),
         strong=0.4,
         most_processes=2,
@@ -113,11 +105,10 @@ PRESETS = (
             DetectorUse("ssd_res10", 640, 0.25),
             DetectorUse("blazeface_short", 1280, 0.2),
             DetectorUse("blazeface_full", 1280, 0.2),
-            DetectorUse("yunet_n", 1280, 0.3),
+            DetectorUse("yunet_2023mar", 1280, 0.3),
             DetectorUse("haar_frontal", 1280, 0.0),
             DetectorUse("haar_profile", 1280, 0.0),
         ),
-        (),
         strong=0.4,
         most_processes=1,
         cover_doubts=True,
@@ -132,7 +123,6 @@ PLATES = Preset(
     # Plates of 30 pixels and more are found, at most half as wide as a picture of 640 (see `detectors.lpd_yunet`).
     (DetectorUse("lpd_yunet", 640, 0.3), DetectorUse("lpd_yunet", 320, 0.3),
      DetectorUse("lpd_yunet", 1280, 0.4, each_look=2)),
-    (),
     strong=0.4,
     most_processes=2,
     look_every_s=0.125,
@@ -156,7 +146,7 @@ def find_preset(name: str) -> Preset:
     uses = tuple(_build_use(specification) for specification in name.removeprefix(_OWN).split("+"))
     if len({(use.detector, use.long_side) for use in uses}) != len(uses):
         raise FaceBlurError("A detector is named twice at the same size.")
-    return Preset(name, "Detectors of your own choice at every frame", uses, (), strong=0.5,
+    return Preset(name, "Detectors of your own choice at every frame", uses, strong=0.5,
                   most_processes=2 if len(uses) < 3 else 1)
 
 
@@ -182,31 +172,21 @@ def _build_use(specification: str) -> DetectorUse:
 
 def list_detectors(preset: Preset) -> list[str]:
     """The names of all detectors that the preset may run, each once, in its order."""
-    return list(dict.fromkeys(use.detector for use in (*preset.detectors, *preset.without_yunet)))
+    return list(dict.fromkeys(use.detector for use in preset.detectors))
 
 
 def choose_detectors(preset: Preset, available: Collection[str]) -> tuple[tuple[DetectorUse, ...], list[str]]:
-    """The detectors to run out of those that are there, and sentences that tell the user what is lost.
+    """The detectors to run out of those that are available, and sentences that warn the user of what is lost.
 
-    Raises FaceBlurError when the preset cannot be run at all.
+    Raises FaceBlurError when a preset that needs all of its detectors lacks one, or when none is there.
     """
     notes = [preset.note] if preset.note else []
-    if all(use.detector in available for use in preset.detectors):
-        return preset.detectors, notes
-    if not preset.without_yunet:
-        uses = tuple(use for use in preset.detectors if use.detector in available)
-        if not uses:
-            raise FaceBlurError(f"None of the detectors of the preset '{preset.name}' is there.")
-        missing = dict.fromkeys(use.detector for use in preset.detectors if use.detector not in available)
-        notes.append(f"The preset '{preset.name}' ran without {', '.join(missing)}: faces may be missed.")
-        return uses, notes
-    if all(use.detector in available for use in preset.without_yunet):
-        sizes = " and ".join(str(use.long_side) for use in preset.without_yunet if use.turns == (0,) and use.tiles == 1)
-        notes.append(
-            f"The weights of the YuNet detector are not there: CenterFace ran alone, at {sizes} pixels. "
-            "Large profiles and half-hidden faces may be missed."
-        )
-        return preset.without_yunet, notes
-    raise FaceBlurError(
-        "The weights of the CenterFace detector are missing: in a checkout run 'build.py models', else install the "
-        "extension again.")
+    uses = tuple(use for use in preset.detectors if use.detector in available)
+    missing = ", ".join(name for name in list_detectors(preset) if name not in available)
+    if missing and not preset.on_request:
+        raise FaceBlurError(f"The preset '{preset.name}' needs detectors that are missing: {missing}.")
+    if not uses:
+        raise FaceBlurError(f"None of the detectors of the preset '{preset.name}' is there.")
+    if missing:
+        notes.append(f"The preset '{preset.name}' ran without {missing}: faces may be missed.")
+    return uses, notes

@@ -20,7 +20,7 @@ from ..core.document import read_document
 from ..core.geometry import size_of
 from ..core.likeness import GOOD, RECOGNIZER, USABLE, find_clarity, rate_view
 from ..core.types import Box, Detection, Ellipse, Evidence, FaceBlurError, Sample, Track
-from ..detectors import FaceDetector, find_detector
+from ..detectors import find_detector
 from ..paths import find_model
 from ..recognition import Recognizer, find_recognizer
 from ..sources import FrameSource, open_source
@@ -38,7 +38,7 @@ _RIM, _SURE = 0.2, 0.6
 _FACE_PX, _ROOM = 96, 2.0
 """In the part that the landmarks' detector sees: the face's width, and the part's by the face's."""
 
-_THRESHOLD = 0.3
+_DETECTOR, _THRESHOLD = "yunet_2023mar", 0.3
 _STRAIGHT = math.radians(15)
 _SHARE = {Evidence.DETECTED: 1.0, Evidence.LOCKED: 0.9, Evidence.FLOW: 0.7, Evidence.INTERPOLATED: 0.4,
           Evidence.HELD: 0.1}
@@ -168,7 +168,7 @@ class Eye:
     def __init__(self) -> None:
         """Raises FaceBlurError where the weights are not there."""
         self._recognizer: Recognizer = find_recognizer(RECOGNIZER)(find_model(RECOGNIZER))
-        self._detector = _open_detector()
+        self._detector = find_detector(_DETECTOR)(find_model(_DETECTOR), _THRESHOLD, "cpu")
 
     def look(self, picture: Picture, face: Ellipse, scale: float = 1.0) -> tuple[float, NDArray[np.float32]] | None:
         """Quality and vector of the face at an ellipse, whose pixels are `scale` of the picture's; None for no face."""
@@ -229,17 +229,6 @@ class Eye:
             return None
         vector = self._recognizer.embed(aligned)
         return quality * find_clarity(vector), vector
-
-
-def _open_detector() -> FaceDetector:
-    problem: FaceBlurError | None = None
-    for name in ("yunet_n", "centerface"):
-        try:
-            return find_detector(name)(find_model(name), _THRESHOLD, "cpu")
-        except FaceBlurError as error:
-            problem = problem or error
-    assert problem is not None
-    raise problem
 
 
 def _cut(picture: Picture, face: Ellipse, scale: float) -> tuple[Picture | None, tuple[float, float], float]:

@@ -17,10 +17,13 @@ from ..paths import find_model, list_models
 def choose_usable(preset: Preset) -> tuple[tuple[DetectorUse, ...], list[str]]:
     """The detectors to run out of those that can, and sentences about what is lost and why.
 
-    Raises FaceBlurError when the preset cannot be run at all.
+    Raises FaceBlurError, with the reasons, when the preset cannot be run.
     """
     usable, reasons = _list_usable(preset)
-    uses, notes = choose_detectors(preset, usable)
+    try:
+        uses, notes = choose_detectors(preset, usable)
+    except FaceBlurError as error:
+        raise FaceBlurError(" ".join([str(error), *reasons])) from error
     return uses, [*notes, *reasons]
 
 

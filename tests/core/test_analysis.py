@@ -21,7 +21,7 @@ from blender_faceblur.core.analysis import (
 from blender_faceblur.core.flow import follow_boxes
 from blender_faceblur.core.merging import merge_detections
 from blender_faceblur.core.rows import RowTable, Segment
-from blender_faceblur.core.settings import PRESETS, DetectorUse, choose_detectors, find_preset
+from blender_faceblur.core.settings import PRESETS, DetectorUse, choose_detectors, find_preset, list_detectors
 from blender_faceblur.core.types import Detection, Evidence, FaceBlurError, SourceInfo
 
 SIZE = (640, 360)
@@ -163,15 +163,13 @@ def test_segments_cover_all_frames(count: int, processes: int, parts: int) -> No
     assert [f for s in segments for f in range(s.start, s.stop)] == list(range(count))
 
 
-def test_what_is_lost_without_yunet_is_said() -> None:
-    for preset in (preset for preset in PRESETS if preset.without_yunet):
-        uses, notes = choose_detectors(preset, {"centerface"})
-        assert {u.detector for u in uses} == {"centerface"}
-        assert any("YuNet" in note for note in notes)
-    uses, notes = choose_detectors(find_preset("balanced"), {"centerface", "yunet_n"})
-    assert [(u.detector, u.long_side) for u in uses] == [("centerface", 640), ("yunet_n", 960)] and not notes
-    with pytest.raises(FaceBlurError):
-        choose_detectors(find_preset("balanced"), set())
+def test_a_preset_that_lacks_a_detector_is_refused() -> None:
+    for preset in (preset for preset in PRESETS if not preset.on_request):
+        for name in list_detectors(preset):
+            with pytest.raises(FaceBlurError, match=f"'{preset.name}' needs detectors that are missing: {name}"):
+                choose_detectors(preset, {"centerface", "yunet_2023mar"} - {name})
+    uses, notes = choose_detectors(find_preset("balanced"), {"centerface", "yunet_2023mar"})
+    assert [(u.detector, u.long_side) for u in uses] == [("centerface", 640), ("yunet_2023mar", 960)] and not notes
     with pytest.raises(FaceBlurError, match="fast, balanced, thorough"):
         find_preset("slow")
 

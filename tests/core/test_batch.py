@@ -231,7 +231,7 @@ def test_resume_does_anew_what_was_made_with_fewer_detectors(tmp_path: Path, mon
     assert run(jobs)[0].status == "done"
     again = Settings(resume=True, overwrite=True)
     assert run(jobs, again)[0].status == "skipped"
-    there.add("yunet_n")
+    there.add("yunet_2023mar")
     assert run(jobs, again)[0].status == "done"
     assert run(jobs, again)[0].status == "skipped"
 

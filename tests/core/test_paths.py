@@ -68,14 +68,13 @@ def test_missing_and_unknown(folders: tuple[Path, Path]) -> None:
 
 def test_catalogue_is_whole() -> None:
     models = paths.list_models()
-    assert {"centerface", "yunet_n"} <= models.keys()
-    assert [name for name, model in models.items() if model.required] == ["centerface"]
+    assert [name for name, model in models.items() if model.required] == ["centerface", "yunet_2023mar"]
     for model in models.values():
         assert len(model.sha256) == 64 and model.bytes > 0 and model.licence and model.origin
-        assert sum(source is not None for source in (model.wheel, model.package, model.url, model.tarball)) == 1
+        assert any((model.wheel, model.package, model.url, model.tarball))
         assert bool(model.member) == (model.wheel is not None or model.package is not None)
-        assert bool(model.tarball_sha256) == (model.tarball is not None)
-        assert bool(model.wheel_sha256) == (model.wheel is not None)
+        assert bool(model.tarball_sha256) == bool(model.tarball_bytes) == (model.tarball is not None)
+        assert bool(model.wheel_sha256) == bool(model.wheel_bytes) == (model.wheel is not None)
         assert model.url is None or model.url.startswith("https://")
 
 

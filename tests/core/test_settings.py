@@ -21,7 +21,7 @@ from blender_faceblur.detectors import find_detector
 @pytest.mark.parametrize("preset", PRESETS, ids=lambda preset: preset.name)
 def test_every_detector_of_a_preset_is_known_and_listed_with_its_weights(preset: object) -> None:
     assert preset in PRESETS
-    for use in (*preset.detectors, *preset.without_yunet):  # type: ignore[attr-defined]
+    for use in preset.detectors:  # type: ignore[attr-defined]
         kind = find_detector(use.detector)
         for name in (use.detector, *kind.further_weights):
             assert preset.name in paths.list_models()[name].presets, name  # type: ignore[attr-defined]
@@ -39,14 +39,14 @@ def test_five_is_the_popular_recipe() -> None:
     five = find_preset("five")
     assert {use.detector: use.threshold for use in five.detectors if use.detector.startswith(("ssd", "blaze"))} == {
         "ssd_res10": 0.25, "blazeface_short": 0.2, "blazeface_full": 0.2}
-    assert {"yunet_n", "haar_frontal", "haar_profile"} < set(list_detectors(five)) and DEFAULT_EXPANSION == 1.4
+    assert {"yunet_2023mar", "haar_frontal", "haar_profile"} < set(list_detectors(five)) and DEFAULT_EXPANSION == 1.4
     assert five.cover_doubts and five.on_request
 
 
 def test_five_runs_without_what_is_missing_and_says_so() -> None:
     five = find_preset("five")
-    uses, notes = choose_detectors(five, {"yunet_n", "haar_frontal", "haar_profile", "ssd_res10"})
-    assert {use.detector for use in uses} == {"yunet_n", "haar_frontal", "haar_profile", "ssd_res10"}
+    uses, notes = choose_detectors(five, {"yunet_2023mar", "haar_frontal", "haar_profile", "ssd_res10"})
+    assert {use.detector for use in uses} == {"yunet_2023mar", "haar_frontal", "haar_profile", "ssd_res10"}
     assert any("without blazeface_short, blazeface_full" in note for note in notes)
     assert len(choose_detectors(five, set(list_detectors(five)))[1]) == len(notes) - 1
     with pytest.raises(FaceBlurError, match="None of the detectors"):
@@ -58,9 +58,9 @@ def test_every_preset_has_words_for_people() -> None:
 
 
 def test_any_detectors_make_an_ensemble() -> None:
-    name = name_ensemble(["haar_frontal@640", "yunet_n:0.4", "centerface"])
+    name = name_ensemble(["haar_frontal@640", "yunet_2023mar:0.4", "centerface"])
     assert [(use.detector, use.long_side, use.threshold) for use in find_preset(name).detectors] == [
-        ("haar_frontal", 640, 0.0), ("yunet_n", 960, 0.4), ("centerface", 960, 0.25)]
+        ("haar_frontal", 640, 0.0), ("yunet_2023mar", 960, 0.4), ("centerface", 960, 0.25)]
     assert find_preset(name).look_every_s == 0, "they run at every frame"
     assert list_detectors(find_preset(name_ensemble(["centerface"]))) == ["centerface"]
 

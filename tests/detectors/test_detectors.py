@@ -137,11 +137,12 @@ def test_a_broken_file_is_one_clear_error(kind: type[FaceDetector], tmp_path: Pa
         kind(path, 0.3)
 
 
-def test_yunet_decodes_as_opencv_does() -> None:
+@pytest.mark.parametrize("name", ["yunet_2023mar", "yunet_n"])
+def test_yunet_decodes_as_opencv_does(name: str) -> None:
     import cv2
 
-    yunet = load(find_detector("yunet_n"), 0.5)
-    theirs = cv2.FaceDetectorYN.create(str(find_model("yunet_n")), "", (640, 640), 0.5, 0.3)
+    yunet = load(find_detector(name), 0.5)
+    theirs = cv2.FaceDetectorYN.create(str(find_model(name)), "", (640, 640), 0.5, 0.3)
     picture = np.asarray(cv2.resize(astronaut(), (640, 640)), np.uint8)
     rows = theirs.detect(picture)[1]
     ours = yunet.detect(picture)

@@ -77,7 +77,7 @@ def test_missing_wheel_ends_the_command(tmp_path: Path, monkeypatch: pytest.Monk
 
 def test_weights_that_are_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
                                   capsys: pytest.CaptureFixture[str]) -> None:
-    """Without CenterFace nothing is built; without YuNet a zip is, and that is said."""
+    """Without a detector of the presets nothing is built; without the recogniser a zip is, with a warning."""
     shutil.copy(package.ROOT / "models" / "models.toml", tmp_path)
     monkeypatch.setattr(paths, "models_folder", lambda: tmp_path)
     arguments = ["--platform", "macos-arm64", "--python", RUNNING, "--output", str(tmp_path / "dist")]
@@ -85,11 +85,15 @@ def test_weights_that_are_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert "centerface.onnx is missing" in capsys.readouterr().err
     assert not (tmp_path / "dist").exists()
     shutil.copy(package.ROOT / "models" / "centerface.onnx", tmp_path)
+    assert package.main(arguments) == 1
+    assert "face_detection_yunet_2023mar.onnx is missing" in capsys.readouterr().err
+    shutil.copy(package.ROOT / "models" / "face_detection_yunet_2023mar.onnx", tmp_path)
     assert package.main(arguments) == 0
-    said = capsys.readouterr()
-    assert "WARNING: this package will find fewer faces. yunet_n_640_640.onnx is missing" in said.err
-    with zipfile.ZipFile(said.out.rsplit("  ", 1)[0]) as archive:
-        assert [name for name in archive.namelist() if name.endswith(".onnx")] == ["models/centerface.onnx"]
+    output = capsys.readouterr()
+    assert "WARNING: this package will not recognise people. dlib_face_recognition_int8.onnx is missing" in output.err
+    with zipfile.ZipFile(output.out.rsplit("  ", 1)[0]) as archive:
+        assert [name for name in archive.namelist() if name.endswith(".onnx")] == [
+            "models/centerface.onnx", "models/face_detection_yunet_2023mar.onnx"]
 
 
 @pytest.fixture

@@ -210,7 +210,7 @@ def test_the_number_of_processes_makes_no_difference(
 
 def test_what_a_process_writes_is_read_again() -> None:
     face = Place("Face 01", Ellipse(1 / 3, 2.0, 3.0, 4.0, 0.1))
-    find = Find((1.5, 2.0, 1 / 7, 4.0), (("yunet_n", 0.3),))
+    find = Find((1.5, 2.0, 1 / 7, 4.0), (("yunet_2023mar", 0.3),))
     seen = Seen(7, True, False, 3, 1, [(face, Shown(0.5, 1.0, 0.1), b"picture")], [(find, Shown(1, 1), "kept", b"")],
                 {"Face 01": b"face"})
     assert from_text(to_text(seen)) == seen and from_text(to_text(Seen(8))) == Seen(8)
