@@ -2,9 +2,9 @@
 """The record of a mask: what Blender has no place for, kept in one custom property of the mask.
 
 Only this module reads, checks and writes it. A project may come from a stranger, or from another version of the
-extension, so a record is checked when it is loaded. A damaged one raises DamagedRecordError. That is no FaceBlurError on
-purpose: code that expects one must not pass over damage, and the guard renders the strip black. The stored form is that
-of version 0.1.0.
+extension, so a record is checked when it is loaded. A damaged one raises DamagedRecordError. That is no FaceBlurError
+on purpose: code that expects one must not pass over damage, and the guard renders the strip black. The stored form is
+that of version 0.1.0.
 
 A record is a copy: load it, change it, save it. Do not keep it, because undo and other tools change what is stored.
 """

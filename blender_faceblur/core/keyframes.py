@@ -55,7 +55,7 @@ def opacity_spans(track: Track) -> list[tuple[int, int]]:
 
 
 def interpolate(frames: Sequence[int], values: Array, source_frame: int) -> Array:
-    """The value at a frame, interpolated as Blender does it, of `values` (K x ...) keyed at `frames` (K, in rising order).
+    """The value at a frame of `values` (K x ...) that are keyed at `frames` (K, in rising order), as Blender makes it.
 
     It is linear between keys. Before the first key the first value holds, after the last key the last one.
     """
