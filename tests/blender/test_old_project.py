@@ -79,7 +79,7 @@ def describe(scene: Any) -> dict[str, Any]:
         "locked": {cover.layer: cover.locked for cover in knowledge.look_at(mask).covers},
         "tracks": {track.name: track.covered_spans() for track in document.tracks},
         "left_out": {track.name: track.spans() for track in document.aside},
-        "review": [[place.key, place.frame, place.track, place.covered, place.verdict]
+        "review": [[place.key, place.frame, place.track, place.covered, place.verdict or ""]
                    for place in review.list_places(strip, mask)],
         "looked_at": getattr(review.find_current(mask), "key", ""),
         "left": review.count_left(scene),
