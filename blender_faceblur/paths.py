@@ -124,17 +124,24 @@ def find_page(name: str) -> Path:
     raise FaceBlurError(f"The page '{name}' of the guide is missing: the installation is incomplete.")
 
 
-_user_folders: list[Path] = []
+@dataclass(slots=True)
+class _Installation:
+    """Where this process may write: set when the extension is switched on, reset when it is switched off."""
+
+    user_folder: Path | None = None
+
+
+_INSTALLATION = _Installation()
 
 
 def set_user_folder(folder: Path | None) -> None:
     """Name the only folder that an installed extension may write into; None outside of one."""
-    _user_folders[:] = [folder] if folder is not None else []
+    _INSTALLATION.user_folder = folder
 
 
 def user_folder() -> Path | None:
     """The folder set by `set_user_folder`."""
-    return _user_folders[0] if _user_folders else None
+    return _INSTALLATION.user_folder
 
 
 def stored_analyses() -> Path | None:

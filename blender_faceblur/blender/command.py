@@ -6,6 +6,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,16 +29,25 @@ from .strips import align_mask_strips
 
 PROGRAM = "blender -b --command faceblur"
 
-_handles: list[Any] = []
+
+@dataclass(slots=True)
+class _CommandHandle:
+    """What Blender gave for our command: there while the extension is switched on."""
+
+    handle: Any = None
+
+
+_COMMAND = _CommandHandle()
 
 
 def register_command() -> None:
-    _handles.append(bpy.utils.register_cli_command("faceblur", run))
+    _COMMAND.handle = bpy.utils.register_cli_command("faceblur", run)
 
 
 def unregister_command() -> None:
-    while _handles:
-        bpy.utils.unregister_cli_command(_handles.pop())
+    if _COMMAND.handle is not None:
+        bpy.utils.unregister_cli_command(_COMMAND.handle)
+        _COMMAND.handle = None
 
 
 def run(arguments: list[str]) -> int:

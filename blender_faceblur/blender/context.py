@@ -1,15 +1,37 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Areas that Blender's operators insist on, borrowed for a moment and given back as they were."""
+"""Areas that Blender's operators insist on, borrowed for a moment and given back as they were; drawing over them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import bpy
 
 from ..core.types import FaceBlurError
+
+
+class DrawHandlers:
+    """What Blender calls whenever it draws one kind of region of the sequencer.
+
+    The module that draws owns one; it is filled when the extension is switched on, and emptied when it is switched off.
+    """
+
+    def __init__(self, region: str) -> None:
+        """`region` is Blender's name of the kind: "PREVIEW", or "WINDOW" for the timeline."""
+        self._region = region
+        self._handles: list[Any] = []
+
+    def __len__(self) -> int:
+        return len(self._handles)
+
+    def add(self, draw: Callable[[], None], stage: str = "POST_PIXEL") -> None:
+        self._handles.append(bpy.types.SpaceSequenceEditor.draw_handler_add(draw, (), self._region, stage))
+
+    def remove_all(self) -> None:
+        while self._handles:
+            bpy.types.SpaceSequenceEditor.draw_handler_remove(self._handles.pop(), self._region)
 
 
 @contextmanager

@@ -15,6 +15,7 @@ a step of its own, the next undo leaves as it is (Blender 5.0.1, 5.2.2).
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import bpy
@@ -43,9 +44,20 @@ _EVERY_S, _SOON_S = 0.3, 0.05
 _TIMELINE_SHARE = 0.3
 """Of the window's height, for the Dope Sheet."""
 
-_shown: dict[str, Any] = {"frame": None, "patience": 0, "rewound": False}
-"""The frame that the Image editor shows, for how many looks the workspace may be late, and whether the data have just
-come from undo or redo."""
+
+@dataclass(slots=True)
+class _EditorState:
+    """What is on the screen, as the watch knows it. Only this module uses it; set anew whenever a mask is opened."""
+
+    frame: int | None = None
+    """That the Image editor shows; None before it shows any."""
+    patience: int = 0
+    """For how many looks the workspace may still be late."""
+    rewound: bool = False
+    """Whether the data have just come from undo or redo."""
+
+
+_EDITOR = _EditorState()
 
 
 def find_helper() -> Any:
@@ -89,7 +101,7 @@ def close_masks() -> int:
         if other.sequencer_scene == helper:
             other.sequencer_scene = home
     bpy.data.scenes.remove(helper)
-    _shown["frame"] = None
+    _EDITOR.frame = None
     return count_taken_in(mask) if mask is not None else 0
 
 
@@ -150,7 +162,7 @@ def _duplicate_workspace(window: bpy.types.Window, helper: bpy.types.Scene) -> N
     workspace[_WORKSPACE] = home.name
     workspace[_ARRANGED] = False
     workspace.sequencer_scene = helper
-    _shown["frame"], _shown["patience"] = None, 30
+    _EDITOR.frame, _EDITOR.patience = None, 30
     start_watch()
 
 
@@ -182,12 +194,12 @@ def _watch() -> float | None:
     window = next((window for window in windows if window.workspace == workspace), None)
     if helper is None:
         _remove_workspace(workspace, window)
-    elif window is None and workspace is not None and not workspace[_ARRANGED] and _shown["patience"] > 0:
+    elif window is None and workspace is not None and not workspace[_ARRANGED] and _EDITOR.patience > 0:
         # Blender changes workspaces a moment after it was told to.
-        _shown["patience"] -= 1
+        _EDITOR.patience -= 1
         return _SOON_S
     elif window is None or window.scene != helper:
-        if _shown["rewound"]:
+        if _EDITOR.rewound:
             _show_again(helper, workspace, window or windows[0])
         else:
             _close_unasked(windows[0])
@@ -196,7 +208,7 @@ def _watch() -> float | None:
         return _SOON_S
     else:
         show_frame()
-    _shown["rewound"] = False
+    _EDITOR.rewound = False
     return _EVERY_S
 
 
@@ -255,7 +267,7 @@ def _arrange(window: bpy.types.Window, helper: bpy.types.Scene) -> bool:
     space = picture.spaces.active
     space.mode = "MASK"
     space.mask = helper[_MASK]
-    _shown["frame"] = None
+    _EDITOR.frame = None
     show_frame()
     _operate(window, picture, bpy.ops.image.view_all, fit_view=True)
     return True
@@ -272,13 +284,13 @@ def show_frame() -> None:
     """Have the Image editor show the footage at the helper scene's frame."""
     helper = find_helper()
     window = next((window for window in bpy.context.window_manager.windows if window.scene == helper), None)
-    if helper is None or window is None or _shown["frame"] == helper.frame_current:
+    if helper is None or window is None or _EDITOR.frame == helper.frame_current:
         return
     with bpy.context.temp_override(window=window, scene=helper):
         if not bpy.ops.render.opengl.poll():
             return
         bpy.ops.render.opengl(sequencer=True)
-    _shown["frame"] = helper.frame_current
+    _EDITOR.frame = helper.frame_current
     for area in window.screen.areas:
         if area.type == "IMAGE_EDITOR" and area.spaces.active.mask == helper[_MASK]:
             area.spaces.active.image = bpy.data.images["Render Result"]
@@ -312,12 +324,12 @@ def _follow_frame(scene: bpy.types.Scene, _: object = None) -> None:
 
 @persistent
 def _look_again(*_: object) -> None:
-    _shown["frame"] = None
+    _EDITOR.frame = None
     if find_helper() is not None or _find_workspace() is not None:
         start_watch()
 
 
 @persistent
 def _show_rewound(*_: object) -> None:
-    _shown["rewound"] = True
+    _EDITOR.rewound = True
     _look_again()

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 import bpy
 import numpy as np
@@ -42,17 +42,26 @@ _SEEN_PX = 0.05
 _ELLIPSE_PX, _ELLIPSE_SHARE = 0.5, 0.01
 """How far points may lie beside an ellipse that is drawn through them, at least and of its size."""
 
-_KNOWN: set[str] = set()
-"""Which writings of masks, by the serial in their mark, nobody has touched since. Undoing leads back to an earlier one.
-"""
 
-_watch = {"on": False}
+@dataclass(slots=True)
+class _WatchedMasks:
+    """What is known of changes by others. Only this module uses it; emptied when watching begins or ends, and when
+    another project has been opened."""
+
+    on: bool = False
+    """Whether somebody calls `touch` for every change."""
+    untouched: set[str] = field(default_factory=set)
+    """Which writings of masks, by the serial in their record, nobody has touched since. Undoing leads back to an
+    earlier one."""
+
+
+_WATCHED = _WatchedMasks()
 
 
 def watch(on: bool) -> None:
     """Say whether somebody calls `touch` for every change; otherwise masks are compared each time."""
-    _watch["on"] = on
-    _KNOWN.clear()
+    _WATCHED.on = on
+    _WATCHED.untouched.clear()
 
 
 def change_tracks(mask: bpy.types.Mask, change: Callable[[TrackDocument], Collection[str]]) -> TrackDocument:
@@ -84,25 +93,24 @@ def write_analysis(
 
 def settle(mask: bpy.types.Mask) -> None:
     """The mask is as we wrote it: let Blender tell of that now, and take it for no change of somebody else's."""
-    WRITING.add(mask.name)
-    bpy.context.view_layer.update()
-    WRITING.discard(mask.name)
+    with WRITING.hold(mask):
+        bpy.context.view_layer.update()
     record = MaskRecord.load(mask)
     record.serial = f"{time.time_ns():x}"
     record.save(mask)
-    _KNOWN.add(record.serial)
+    _WATCHED.untouched.add(record.serial)
     refresh_masks([mask.name])
 
 
 def touch(mask: bpy.types.Mask) -> None:
     """Somebody has changed the mask; unless it was us, it is compared before it is next written."""
     if mask.name not in WRITING:
-        _KNOWN.discard(MaskRecord.load(mask).serial)
+        _WATCHED.untouched.discard(MaskRecord.load(mask).serial)
 
 
 def forget_known(*_: object) -> None:
     """After a file was opened nothing is known of its masks."""
-    _KNOWN.clear()
+    _WATCHED.untouched.clear()
 
 
 def refresh_masks(names: Collection[str]) -> None:
@@ -118,7 +126,7 @@ def take_in(mask: bpy.types.Mask) -> TrackDocument:
     # What was set from Python is told of only now.
     bpy.context.view_layer.update()
     document = read_document(mask)
-    if _watch["on"] and MaskRecord.load(mask).serial in _KNOWN:
+    if _WATCHED.on and MaskRecord.load(mask).serial in _WATCHED.untouched:
         return document
     adopt_layers(mask)
     changed = _take_in_names(mask, document)
@@ -141,12 +149,6 @@ def take_in(mask: bpy.types.Mask) -> TrackDocument:
         store_document(mask, document)
     settle(mask)
     return document
-
-
-def list_corrected(mask: bpy.types.Mask) -> list[str]:
-    """The names of the layers of ours that no longer are what was written."""
-    adopt_layers(mask)
-    return list(_compare(mask))
 
 
 def _take_in_names(mask: bpy.types.Mask, document: TrackDocument) -> bool:
@@ -242,14 +244,11 @@ def _list_same(scene: bpy.types.Scene, mask: bpy.types.Mask, written: dict[str, 
     scene["end"] = 0.0
     scene.keyframe_insert('["end"]', frame=end)
     same = set()
-    WRITING.add(mask.name)
-    try:
+    with WRITING.hold(mask):
         for name, own in written.items():
             mask.layers.active = mask.layers[name]
             if not _has_moved(scene, mask.layers[name], own, first, end):
                 same.add(name)
-    finally:
-        WRITING.discard(mask.name)
     mask.layers.active = active
     bpy.data.actions.remove(scene.animation_data.action)
     return same

@@ -17,7 +17,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import bpy
 from bpy.app.handlers import persistent
@@ -56,13 +56,21 @@ _HELD = "faceblur_held"
 """Custom property of a strip that is black while a render runs: how bright it was, and which curves were muted."""
 
 _TELL_AFTER_S = 0.5
-_UNTOLD: list[str] = []
-"""What was rendered black and has not been told in the window."""
 
-_PREVIEWED: list[bool] = []
-"""Holds something while what the preview shows is rendered."""
+@dataclass(slots=True)
+class _GuardState:
+    """What the guard knows between its calls, in this process. Nothing resets it but what is said here."""
 
-_PREVIEW_LOCK = threading.Lock()
+    untold: list[str] = field(default_factory=list)
+    """What was rendered black and has not been told in the window; emptied when it is."""
+    previewed: bool = False
+    """Whether what the preview shows is being rendered; only with `preview_lock` held."""
+    preview_lock: threading.Lock = field(default_factory=threading.Lock)
+    identities: dict[Footage, tuple[tuple[tuple[int, int], ...], str]] = field(default_factory=dict)
+    """Sizes and times of the files of what a strip shows, and the fingerprint that they then had."""
+
+
+_GUARD = _GuardState()
 
 UNCOVERED = 3
 """Exit code of a Blender without a window that rendered strips black because faces would have shown in them."""
@@ -399,13 +407,10 @@ def _identify(footage: Footage) -> str:
                       for stat in ((footage.path / name).stat(),))
     except OSError as error:
         raise FaceBlurError(f"{footage.name} cannot be read ({error.strerror}).") from error
-    known = _IDENTITIES.get(footage)
+    known = _GUARD.identities.get(footage)
     if known is None or known[0] != stamp:
-        known = _IDENTITIES[footage] = stamp, find_fingerprint(footage.path, footage.files)
+        known = _GUARD.identities[footage] = stamp, find_fingerprint(footage.path, footage.files)
     return known[1]
-
-
-_IDENTITIES: dict[Footage, tuple[tuple[tuple[int, int], ...], str]] = {}
 
 
 def _is_analysed(strip: bpy.types.Strip) -> bool:
@@ -488,13 +493,13 @@ def _guard_preview(*_: object) -> float:
     """A timer that is always due, and a handler before each frame: that of an animation is in its job's thread."""
     rendered = _is_preview_rendered()
     # The job waits where the window's thread has begun to hold back.
-    with _PREVIEW_LOCK:
-        if rendered and not _PREVIEWED:
+    with _GUARD.preview_lock:
+        if rendered and not _GUARD.previewed:
             shown = {window.workspace.sequencer_scene for window in bpy.context.window_manager.windows} - {None}
-            _PREVIEWED.append(rendered)
+            _GUARD.previewed = True
             _note([fault for scene in shown for fault in hold_back(scene, asks_for_review(), of_preview=True)])
-        elif _PREVIEWED and not rendered:
-            _PREVIEWED.clear()
+        elif _GUARD.previewed and not rendered:
+            _GUARD.previewed = False
             let_go()
     return 0.0
 
@@ -513,16 +518,16 @@ def _note(faults: list[Fault]) -> None:
     if not faults:
         return
     STATE.problems = [f"Rendered black: '{fault.strip}'. {fault.text}" for fault in faults]
-    _UNTOLD[:] = STATE.problems
+    _GUARD.untold = list(STATE.problems)
     for problem in STATE.problems:
         print(f"Face Blur: {problem}", file=sys.stderr)
 
 
 def _tell_held() -> float:
     """Say in the window what was rendered black, once the render is over: its own thread may not."""
-    if _UNTOLD and not bpy.app.is_job_running("RENDER"):
-        texts, manager = _UNTOLD.copy(), bpy.context.window_manager
-        _UNTOLD.clear()
+    if _GUARD.untold and not bpy.app.is_job_running("RENDER"):
+        texts, manager = _GUARD.untold, bpy.context.window_manager
+        _GUARD.untold = []
 
         def draw(menu: bpy.types.Menu, _: bpy.types.Context) -> None:
             for text in texts:

@@ -43,8 +43,11 @@ class Look:
 
 @dataclass(slots=True)
 class Memory:
-    """All that says what faces look like. Never written anywhere. `looks` and `tracks` (what was looked at) are by
-    source, by its fingerprint; `references` by number."""
+    """All that says what faces look like. Never written anywhere; there is one for the process.
+
+    Emptied by `forget`, also before another project is opened and when the extension is switched off. `looks`
+    and `tracks` (what was looked at) are by source, by its fingerprint; `references` by number.
+    """
 
     looks: dict[str, list[Look]] = field(default_factory=dict)
     tracks: dict[str, list[Track]] = field(default_factory=dict)
@@ -59,6 +62,12 @@ class Memory:
     """Sources for which was looked in the user's folder."""
     folder: str = ""
     """Where pictures of people were last taken from."""
+
+    def clear(self) -> None:
+        """Forget all of it but whether the weights are there."""
+        for kept in (self.looks, self.tracks, self.references, self.reasons, self.pieces, self.asked):
+            kept.clear()
+        self.folder = ""
 
 
 MEMORY = Memory()

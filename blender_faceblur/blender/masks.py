@@ -18,6 +18,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 
 import bpy
 
@@ -36,8 +37,30 @@ PICTURE_LAYER = "Picture"
 FEATHER_SHARE = 0.08
 """Width of the soft edge, in the shorter half axis of the covering ellipse. All of it lies outside that ellipse."""
 
-WRITING: set[str] = set()
-"""Masks that we are changing: what Blender tells of them is no edit of somebody else's."""
+
+class MasksBeingWritten:
+    """The names of the masks that we are changing: what Blender tells of them is no edit of somebody else's.
+
+    A mask is in it only within `hold`; who changes masks uses the one instance, `WRITING`.
+    """
+
+    def __init__(self) -> None:
+        self._names: set[str] = set()
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._names
+
+    @contextmanager
+    def hold(self, mask: bpy.types.Mask) -> Iterator[None]:
+        name = mask.name
+        self._names.add(name)
+        try:
+            yield
+        finally:
+            self._names.discard(name)
+
+
+WRITING = MasksBeingWritten()
 
 CORNERS = ((1.0, 0.0), (0.0, 1.0), (-1.0, 0.0), (0.0, -1.0))
 
@@ -66,7 +89,7 @@ def write_mask(
     record.notes, record.analysed = [*document.source.warnings, *document.notes], list(document.analysed)
     record.frames = mask.frame_start, mask.frame_end
     record.save(mask)
-    with _write(mask), open_keying_scene(mask) as scene:
+    with WRITING.hold(mask), open_keying_scene(mask) as scene:
         if PICTURE_LAYER in record.own and PICTURE_LAYER in mask.layers:
             _remove_layer(mask, PICTURE_LAYER)
         picture = mask.layers.new(name=PICTURE_LAYER)
@@ -100,7 +123,7 @@ def hold_frames(mask: bpy.types.Mask) -> None:
 def rewrite_layers(mask: bpy.types.Mask, document: TrackDocument, names: Collection[str]) -> None:
     """Write the layers of the tracks of those names anew, remove those that have none now, and store the document."""
     active = mask.layers.active.name if mask.layers.active is not None else ""
-    with _write(mask), open_keying_scene(mask) as scene:
+    with WRITING.hold(mask), open_keying_scene(mask) as scene:
         _rewrite(scene, mask, MaskRecord.load(mask), document, set(names))
     store_document(mask, document)
     if active in mask.layers:
@@ -144,15 +167,6 @@ def _rewrite(scene: bpy.types.Scene, mask: bpy.types.Mask, record: MaskRecord, d
     mask.update_tag()
 
 
-@contextmanager
-def _write(mask: bpy.types.Mask) -> Iterator[None]:
-    WRITING.add(mask.name)
-    try:
-        yield
-    finally:
-        WRITING.discard(mask.name)
-
-
 def find_layer(mask: bpy.types.Mask, track: str, record: MaskRecord | None = None) -> str:
     """The name of the layer that covers a track; empty where there is none. `record`: the mask's, if it is at hand."""
     layers = (record or MaskRecord.load(mask)).layers
@@ -189,8 +203,17 @@ def adopt_layers(mask: bpy.types.Mask) -> list[str]:
     return added
 
 
-_read: dict[str, tuple[str, TrackDocument]] = {}
-"""The document that was read last, by the mask's name, with its text."""
+@dataclass(slots=True)
+class _LastRead:
+    """The document that was read last: of which mask, from which text. Only `read_document` uses it; another text
+    takes its place."""
+
+    mask: str = ""
+    content: str = ""
+    document: TrackDocument | None = None
+
+
+_LAST_READ = _LastRead()
 
 
 def find_document_text(mask: bpy.types.Mask) -> bpy.types.Text | None:
@@ -204,12 +227,13 @@ def read_document(mask: bpy.types.Mask) -> TrackDocument:
     if text is None:
         raise FaceBlurError(f"The mask '{mask.name}' has lost its tracks document; detect its faces again.")
     content = text.as_string()
-    known = _read.get(mask.name)
-    if known is None or known[0] != content:
+    document = _LAST_READ.document
+    if document is None or _LAST_READ.mask != mask.name or _LAST_READ.content != content:
         # A long film's takes a second to read.
-        _read.clear()
-        known = _read[mask.name] = content, from_json(content)
-    return copy_document(known[1])
+        _LAST_READ.document = None
+        document = from_json(content)
+        _LAST_READ.mask, _LAST_READ.content, _LAST_READ.document = mask.name, content, document
+    return copy_document(document)
 
 
 def _find_switched_off(mask: bpy.types.Mask) -> list[Track]:

@@ -620,7 +620,15 @@ def read_file(scene: bpy.types.Scene, path: Path) -> tuple[int, list[str]]:
     return taken, [name for name in decisions.modes if name not in {person.name for person in people.persons}]
 
 
-_shown: dict[int, tuple[object, list[Shown]]] = {}
+@dataclass(slots=True)
+class ShownFaces:
+    """What each scene's list shows, by the scene's session_uid, and what that was found for. Only `find_shown_faces`
+    uses it; emptied before another project is opened."""
+
+    by_scene: dict[int, tuple[object, list[Shown]]] = field(default_factory=dict)
+
+
+SHOWN_FACES = ShownFaces()
 
 
 def find_shown_faces(scene: bpy.types.Scene) -> list[Shown]:
@@ -629,9 +637,10 @@ def find_shown_faces(scene: bpy.types.Scene) -> list[Shown]:
     masks = {fingerprint_of(mask): mask for mask in list_own_masks()}
     stamp = ([(face.fingerprint, face.frame, face.x, face.y) for face in faces],
              [(mask.name, read_queue(mask).stamp) for mask in masks.values()])
-    known = _shown.get(scene.session_uid)
+    known = SHOWN_FACES.by_scene.get(scene.session_uid)
     if known is None or known[0] != stamp:
-        known = _shown[scene.session_uid] = stamp, [_find_shown(face, masks.get(face.fingerprint)) for face in faces]
+        known = SHOWN_FACES.by_scene[scene.session_uid] = stamp, [
+            _find_shown(face, masks.get(face.fingerprint)) for face in faces]
     return known[1]
 
 
@@ -676,19 +685,34 @@ class _Sheet:
     pictures: list[Pictured]
 
 
-_sheets: dict[int, _Sheet] = {}
+@dataclass(slots=True)
+class SheetState:
+    """The sheets that were found, by the scene's session_uid, and whose pictures are still to be made. Only this module
+    uses it; emptied before another project is opened."""
+
+    sheets: dict[int, _Sheet] = field(default_factory=dict)
+    scene: str = ""
+    strips: list[str] = field(default_factory=list)
+    """Those of `scene` whose faces' pictures are still to be made, the next one first."""
+
+    def forget(self) -> None:
+        self.sheets.clear()
+        self.strips.clear()
+
+
+SHEETS = SheetState()
 
 
 def find_sheet(scene: bpy.types.Scene, uid: int) -> list[Pictured]:
     """The clearest faces of a person over all strips, in the list's order; found anew only when that has changed."""
     shown, persons = find_shown_faces(scene), [uid, *(face.person for face in scene.faceblur.people.faces)]
-    known = _sheets.get(scene.session_uid)
+    known = SHEETS.sheets.get(scene.session_uid)
     # The list of what is shown is a new one whenever anything in it has changed.
     if known is None or known.shown is not shown or known.persons != persons:
         own = [number for number, item in enumerate(shown) if persons[number + 1] == uid and item.track]
         own = own[:_MOST_PICTURES]
         each = _MOST_PICTURES // max(len(own), 1)
-        known = _sheets[scene.session_uid] = _Sheet(shown, persons, [
+        known = SHEETS.sheets[scene.session_uid] = _Sheet(shown, persons, [
             pictured for number in own for pictured in _find_pictured(number, shown[number], each)])
     return known.pictures
 
@@ -731,9 +755,7 @@ def forget_everything(scene: bpy.types.Scene | None) -> int:
 def forget(scene: bpy.types.Scene | None = None) -> int:
     """Let go of everything in memory that says what faces look like, and of a scene's list; how many vectors it was."""
     count = sum(map(len, MEMORY.looks.values())) + len(MEMORY.references)
-    for kept in (MEMORY.looks, MEMORY.tracks, MEMORY.references, MEMORY.reasons, MEMORY.pieces, MEMORY.asked):
-        kept.clear()
-    MEMORY.folder = ""
+    MEMORY.clear()
     if scene is not None:
         people = scene.faceblur.people
         people.persons.clear()
@@ -743,16 +765,12 @@ def forget(scene: bpy.types.Scene | None = None) -> int:
     return count
 
 
-_wanted: list[str] = []
-"""Scenes whose faces' pictures are still to be made."""
-
-
 def make_thumbnails(scene: bpy.types.Scene) -> None:
     """Have pictures made of the faces of all covered strips, one strip after the other."""
     sheet = _list_sheet(scene)
-    _wanted[:] = [strip.name for strip, mask in list_masks(scene)
-                  if thumbnails.list_missing(mask) or any(p.mask == mask.name for p in sheet)]
-    _wanted.insert(0, scene.name)
+    SHEETS.scene = scene.name
+    SHEETS.strips = [strip.name for strip, mask in list_masks(scene)
+                     if thumbnails.list_missing(mask) or any(p.mask == mask.name for p in sheet)]
     if not bpy.app.timers.is_registered(_make_next):
         bpy.app.timers.register(_make_next)
 
@@ -767,12 +785,12 @@ def _list_sheet(scene: bpy.types.Scene) -> list[Pictured]:
 
 
 def _make_next() -> float | None:
-    scene = bpy.data.scenes.get(_wanted[0]) if len(_wanted) > 1 else None
+    scene = bpy.data.scenes.get(SHEETS.scene) if SHEETS.strips else None
     if scene is None or scene.sequence_editor is None:
-        _wanted.clear()
+        SHEETS.strips.clear()
         return None
     if not thumbnails.is_running():
-        strip = scene.sequence_editor.strips_all.get(_wanted.pop(1))
+        strip = scene.sequence_editor.strips_all.get(SHEETS.strips.pop(0))
         mask = find_mask(strip)
         if mask is not None:
             try:
@@ -787,9 +805,8 @@ def _make_next() -> float | None:
 @persistent
 def _forget_project(*_: object) -> None:
     forget()
-    _wanted.clear()
-    _shown.clear()
-    _sheets.clear()
+    SHOWN_FACES.by_scene.clear()
+    SHEETS.forget()
 
 
 def register_handlers() -> None:

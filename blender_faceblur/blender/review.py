@@ -39,7 +39,7 @@ class Queue:
 
 @dataclass(slots=True)
 class Pace:
-    """How long an editor took for the last places."""
+    """How long an editor took for the last places; of this Blender session, over all projects."""
 
     began: float = 0.0
     seconds: list[float] = field(default_factory=list)
@@ -58,22 +58,34 @@ class Pace:
         self.began = 0.0
 
 
+@dataclass(slots=True)
+class _QueueCache:
+    """The queues that were read, by the mask's session_uid. Only this module uses it; emptied when another project has
+    been opened and when the extension is switched off."""
+
+    queues: dict[int, Queue] = field(default_factory=dict)
+    fresh: set[int] = field(default_factory=set)
+    """Masks of which nothing says that they have changed since their queue was read; emptied by every change."""
+
+    def clear(self) -> None:
+        self.queues.clear()
+        self.fresh.clear()
+
+
 PACE = Pace()
-_QUEUES: dict[int, Queue] = {}
-_FRESH: set[int] = set()
-"""Masks of which nothing says that they have changed since their queue was read."""
+_CACHE = _QueueCache()
 
 
 def read_queue(mask: bpy.types.Mask) -> Queue:
     """The doubtful places of a mask of ours, read anew where its document has changed."""
     uid = mask.session_uid
-    if uid not in _FRESH or uid not in _QUEUES:
+    if uid not in _CACHE.fresh or uid not in _CACHE.queues:
         text = find_document_text(mask)
         content = text.as_string() if text is not None else ""
-        if uid not in _QUEUES or _QUEUES[uid].stamp != hash(content):
-            _QUEUES[uid] = _read(content)
-        _FRESH.add(uid)
-    return _QUEUES[uid]
+        if uid not in _CACHE.queues or _CACHE.queues[uid].stamp != hash(content):
+            _CACHE.queues[uid] = _read(content)
+        _CACHE.fresh.add(uid)
+    return _CACHE.queues[uid]
 
 
 def _read(content: str) -> Queue:
@@ -187,7 +199,7 @@ def go_to(scene: bpy.types.Scene, strip: bpy.types.Strip, place: Doubtful) -> No
 def keep_judgement(mask: bpy.types.Mask, key: str, verdict: str) -> None:
     """Note what an editor thinks of a place; nothing else of the mask changes. Raises FaceBlurError."""
     # What is written back must be what is there.
-    _FRESH.discard(mask.session_uid)
+    _CACHE.fresh.discard(mask.session_uid)
     queue = read_queue(mask)
     if queue.document is None:
         raise FaceBlurError(f"The mask '{mask.name}' has lost its tracks document; detect its faces again.")
@@ -202,13 +214,12 @@ def keep_judgement(mask: bpy.types.Mask, key: str, verdict: str) -> None:
 
 @persistent
 def _notice_change(*_: object) -> None:
-    _FRESH.clear()
+    _CACHE.fresh.clear()
 
 
 @persistent
 def _forget_project(*_: object) -> None:
-    for kept in (_QUEUES, _FRESH):
-        kept.clear()
+    _CACHE.clear()
 
 
 def register_handlers() -> None:

@@ -36,7 +36,11 @@ class Step:
 
 @dataclass(slots=True)
 class State:
-    """`step` is None before the first word of the job; `provider` is what the last detector ran on."""
+    """What the window shows of our work; one for the process. Operators and the guard write it, panels read it.
+
+    A new job begins with no problems and notes; `faults` and `verified` are reset before another project is opened.
+    `step` is None before the first word of the job; `provider` is what the last detector ran on.
+    """
 
     job: Generator[Step | None, None, Any] | None = None
     step: Step | None = None

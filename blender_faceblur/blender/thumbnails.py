@@ -48,7 +48,8 @@ class Portrait:
 
 @dataclass(slots=True)
 class Store:
-    """Everything that is kept. `shown` is by mask: what it was found for, and the icon of each track."""
+    """Everything that is kept, by this module alone; emptied by `forget`, also before another project is opened and
+    when the extension is switched off. `shown` is by mask: what it was found for, and the icon of each track."""
 
     previews: Any = None
     portraits: dict[str, list[Portrait]] = field(default_factory=dict)

@@ -6,6 +6,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
@@ -213,7 +214,7 @@ def _scale_detections(detections: list[Detection], x: float, y: float) -> list[D
     for d in detections:
         box = (d.box[0] * x, d.box[1] * y, d.box[2] * x, d.box[3] * y)
         marks = None if d.landmarks is None else tuple((px * x, py * y) for px, py in d.landmarks)
-        scaled.append(Detection(box, d.confidence, d.detector, marks))
+        scaled.append(replace(d, box=box, landmarks=marks))
     return scaled
 
 

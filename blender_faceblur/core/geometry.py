@@ -86,7 +86,10 @@ def ellipses_in_boxes(boxes: Array, rolls: Array) -> Array:
 
 
 def supports(ellipses: Array, directions: Array) -> Array:
-    """How far N ellipses (N x 5) reach in D directions (radians, clockwise from +x): N x D. See `Ellipse.support`."""
+    """How far N ellipses (N x 5) reach in D directions (radians, clockwise from +x): N x D.
+
+    The most of p . (cos, sin) over an ellipse's points p. It lies inside another where its reach is nowhere larger.
+    """
     c, s = np.cos(directions), np.sin(directions)
     turn = directions[None, :] - ellipses[:, 4:5]
     reach = np.hypot(ellipses[:, 2:3] * np.cos(turn), ellipses[:, 3:4] * np.sin(turn))

@@ -35,7 +35,6 @@ class CutFinder:
         self._usual: deque[float] = deque(maxlen=_USUAL_FRAMES)
         self._half = max(3, round(0.4 * frame_rate))
         self._thumbnails: deque[NDArray[np.float32]] = deque(maxlen=2 * self._half + 1)
-        self._since_cut = 0
 
     def look(self, thumbnail: NDArray[np.uint8]) -> tuple[bool, bool]:
         """Whether a shot begins with this frame, and whether a gradual transition is going on just before it."""

@@ -8,7 +8,6 @@ ranges are half-open.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from enum import Enum
 from fractions import Fraction
@@ -38,7 +37,7 @@ FACE, PLATE = "face", "plate"
 
 @dataclass(frozen=True, slots=True)
 class Detection:
-    """One face, or thing of another class (`kind`), that one detector found in one source frame.
+    """One face, or thing of the class that its detector `finds`, in one source frame.
 
     `box` runs about from brow to chin. `landmarks` are (x, y) in the order right eye, left eye, nose tip,
     right and left mouth corner (the person's right, so seen on the left), or None.
@@ -48,7 +47,6 @@ class Detection:
     confidence: float
     detector: str
     landmarks: tuple[tuple[float, float], ...] | None = None
-    kind: str = FACE
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,16 +64,6 @@ class Ellipse:
 
     def grown(self, margin_px: float) -> Ellipse:
         return Ellipse(self.cx, self.cy, self.rx + margin_px, self.ry + margin_px, self.angle)
-
-    def support(self, direction: float) -> float:
-        """How far the ellipse reaches in a direction (radians, clockwise from +x): max of p . (cos, sin).
-
-        A convex shape lies inside another exactly when its support is nowhere larger.
-        """
-        c, s = math.cos(direction), math.sin(direction)
-        ca, sa = math.cos(self.angle), math.sin(self.angle)
-        along, across = c * ca + s * sa, -c * sa + s * ca
-        return self.cx * c + self.cy * s + math.hypot(self.rx * along, self.ry * across)
 
     @classmethod
     def inscribed(cls, box: Box, angle: float = 0.0) -> Ellipse:

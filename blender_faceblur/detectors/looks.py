@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -134,5 +134,5 @@ def _turn_back(d: Detection, back: NDArray[np.float64], turn: float) -> Detectio
     marks = None
     if d.landmarks is not None:
         marks = tuple((float(x), float(y)) for x, y in (back @ (px, py, 1) for px, py in d.landmarks))
-    return Detection((float(cx) - half_x, float(cy) - half_y, float(cx) + half_x, float(cy) + half_y), d.confidence,
-                     d.detector, marks)
+    box = float(cx) - half_x, float(cy) - half_y, float(cx) + half_x, float(cy) + half_y
+    return replace(d, box=box, landmarks=marks)

@@ -75,5 +75,5 @@ def decode(
     boxes = np.concatenate([corners.min(axis=1), corners.max(axis=1)], axis=1)
     right = boxes[:, 2] - boxes[:, 0] <= _WIDEST_PX
     boxes, sure = boxes[right], scores[hit][right]
-    return [Detection(tuple(boxes[i].tolist()), min(1.0, float(sure[i])), LpdYuNet.name, None, PLATE)
+    return [Detection(tuple(boxes[i].tolist()), min(1.0, float(sure[i])), LpdYuNet.name)
             for i in keep_best(boxes, sure, _OVERLAP)]

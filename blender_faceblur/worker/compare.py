@@ -10,7 +10,7 @@ import base64
 import binascii
 import json
 from collections.abc import Iterator
-from dataclasses import astuple, dataclass, field
+from dataclasses import astuple, dataclass, field, replace
 from functools import partial
 
 import numpy as np
@@ -223,8 +223,8 @@ class Looks:
             small = upright if size == frame_size else np.asarray(
                 cv2.resize(upright, size, interpolation=cv2.INTER_AREA), np.uint8)
             x, y = frame_size[0] / size[0], frame_size[1] / size[1]
-            found += [Detection(self._turn_back((d.box[0] * x, d.box[1] * y, d.box[2] * x, d.box[3] * y), picture),
-                                d.confidence, d.detector) for d in looks.detect(small)]
+            found += [replace(d, landmarks=None, box=self._turn_back(
+                (d.box[0] * x, d.box[1] * y, d.box[2] * x, d.box[3] * y), picture)) for d in looks.detect(small)]
         return found
 
     def _turn_back(self, box: Box, picture: Picture) -> Box:

@@ -70,7 +70,7 @@ def verify(request: VerifyRequest, tell: Tell) -> None:
             looks = _open_looks(opened, uses, source, request.provider, tell)
             told = _Pace(made.frame_count, tell)
             for seen in compare(request, document, source, film, looks, *parts[0]):
-                verdict.add(seen, request.every)
+                verdict.add(seen)
                 told.count()
             said = [*film.notes(), *source.notes()]
         else:
@@ -82,7 +82,7 @@ def verify(request: VerifyRequest, tell: Tell) -> None:
             for one in requests:
                 with open(one.output, encoding="utf-8") as lines:
                     for line in lines:
-                        verdict.add(from_text(line), request.every)
+                        verdict.add(from_text(line))
     tell(Progress("verify", made.frame_count, made.frame_count,
                   verdict.frames / max(time.monotonic() - began, 1e-6)))
     leaks, doubts, weak = verdict.judge.finish()
@@ -124,7 +124,7 @@ class _Verdict:
         self.faces: dict[str, bytes] = {}
         self.frames = self.looked = 0
 
-    def add(self, seen: Seen, every: int) -> None:
+    def add(self, seen: Seen) -> None:
         self.frames += 1
         self.steps.late += [seen.frame] if seen.late else []
         self.steps.foreign += [seen.frame] if seen.foreign else []

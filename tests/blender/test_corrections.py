@@ -13,7 +13,7 @@ bpy = pytest.importorskip("bpy")
 
 from blender_faceblur.blender.compositing import MARK, EffectSettings, find_mask_unit_px  # noqa: E402
 from blender_faceblur.blender.curves import find_curves  # noqa: E402
-from blender_faceblur.blender.editing import list_corrected, take_in  # noqa: E402
+from blender_faceblur.blender.editing import take_in  # noqa: E402
 from blender_faceblur.blender.faces import describe_origin, list_faces  # noqa: E402
 from blender_faceblur.blender.masks import (  # noqa: E402
     PICTURE_LAYER,
@@ -27,6 +27,7 @@ from blender_faceblur.core.editing import find_track, locked_frames, merge_analy
 from blender_faceblur.core.types import Ellipse, Evidence, Sample, Track, TrackDocument  # noqa: E402
 
 from . import disks  # noqa: E402
+from .corrected import list_corrected  # noqa: E402
 
 SIZE = (disks.WIDTH, disks.HEIGHT)
 UNIT_PX = find_mask_unit_px(SIZE, SIZE)

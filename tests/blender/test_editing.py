@@ -14,13 +14,14 @@ bpy = pytest.importorskip("bpy")
 import blender_faceblur  # noqa: E402
 from blender_faceblur.blender.compositing import EffectSettings  # noqa: E402
 from blender_faceblur.blender.cover import cover_footage, find_mask  # noqa: E402
-from blender_faceblur.blender.editing import change_tracks, cover_at, list_corrected  # noqa: E402
+from blender_faceblur.blender.editing import change_tracks, cover_at  # noqa: E402
 from blender_faceblur.blender.masks import read_document  # noqa: E402
 from blender_faceblur.blender.operators.tracks import find_target, set_cover  # noqa: E402
 from blender_faceblur.core.editing import find_track, locked_frames  # noqa: E402
 from blender_faceblur.core.types import Ellipse, Evidence, Sample, Track  # noqa: E402
 
 from . import disks  # noqa: E402
+from .corrected import list_corrected  # noqa: E402
 
 
 @pytest.fixture

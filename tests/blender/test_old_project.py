@@ -22,7 +22,7 @@ bpy = pytest.importorskip("bpy")
 
 from blender_faceblur.blender import guard, registration, review  # noqa: E402
 from blender_faceblur.blender.cover import find_mask, read_effect  # noqa: E402
-from blender_faceblur.blender.editing import change_tracks, cover_at, list_corrected  # noqa: E402
+from blender_faceblur.blender.editing import change_tracks, cover_at  # noqa: E402
 from blender_faceblur.blender.faces import describe_origin, list_faces  # noqa: E402
 from blender_faceblur.blender.masks import read_document  # noqa: E402
 from blender_faceblur.blender.ui import knowledge  # noqa: E402
@@ -31,6 +31,7 @@ from blender_faceblur.core.document import read_document as read_file  # noqa: E
 from blender_faceblur.core.types import Ellipse, TrackDocument  # noqa: E402
 
 from . import disks  # noqa: E402
+from .corrected import list_corrected  # noqa: E402
 
 DATA = Path(__file__).resolve().parents[1] / "data" / "v0_1_0"
 RENDERED = (1, 13, 21, 29, 33, 40)

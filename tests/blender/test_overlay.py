@@ -334,7 +334,7 @@ def test_see_behind_shows_the_source_where_faces_are_covered(scene: Any) -> None
     assert len(overlay.compose_looks(scene, 0)[0].places) == 1
     assert "renders stay covered" in str(drawing.words)
     bpy.ops.faceblur.see_behind()
-    assert not behind.STATE.on
+    assert not behind.SEE_THROUGH.on
 
 
 def test_see_behind_stays_within_what_is_shown(scene: Any) -> None:
@@ -364,7 +364,7 @@ def test_handlers_come_and_go() -> None:
         coverage.add_coverage()
         coverage.remove_coverage()
         overlay.remove_overlay()
-    assert not overlay._handles and not coverage._handles
+    assert not overlay._HANDLERS and not coverage._HANDLERS
 
 
 def test_codes_have_colours() -> None:

@@ -234,7 +234,7 @@ def test_a_damaged_document_stops_nothing(project: tuple[Any, Any, Any]) -> None
     scene, _, mask = project
     mask[MARK + "_tracks"].from_string("{}")
     bpy.context.view_layer.update()
-    review._FRESH.clear()
+    review._CACHE.fresh.clear()
     assert review.read_queue(mask).places == [] and review.count_left(scene) == 0
     assert not bpy.ops.faceblur.review_next.poll()
     assert thumbnails.find_icon(mask, "Face 01") == 0
@@ -259,7 +259,7 @@ def test_the_queue_is_quick_to_draw(project: tuple[Any, Any, Any]) -> None:
     document.doubts = [doubts.tell_samples("Face 01", disk.samples[n % 30:n % 30 + 3], f"moves fast {n}")
                        for n in range(500)]
     store_document(mask, document)
-    review._FRESH.clear()
+    review._CACHE.fresh.clear()
     assert len(review.list_places(strip, mask)) == 500
     began = time.process_time()
     for _ in range(10):

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 
 import numpy as np
@@ -65,11 +66,19 @@ def find_curve(keys: list[Keyframe], frame: int) -> np.ndarray:
     return draw_curve((1 - part) * draw_points(one.ellipse) + part * draw_points(two.ellipse))
 
 
+def find_support(ellipse: Ellipse, direction: float) -> float:
+    """How far the ellipse reaches in a direction (radians, clockwise from +x): max of p . (cos, sin)."""
+    c, s = math.cos(direction), math.sin(direction)
+    ca, sa = math.cos(ellipse.angle), math.sin(ellipse.angle)
+    along, across = c * ca + s * sa, -c * sa + s * ca
+    return ellipse.cx * c + ellipse.cy * s + math.hypot(ellipse.rx * along, ellipse.ry * across)
+
+
 def measure(curve: np.ndarray, ellipse: Ellipse) -> tuple[float, float]:
     """How far the curve goes into the ellipse and how far beyond it (pixels), from supports in 360 directions."""
     directions = np.linspace(0, 2 * np.pi, 360, endpoint=False)
     reach = (curve @ np.stack([np.cos(directions), np.sin(directions)])).max(axis=0)
-    wanted = np.array([ellipse.support(d) for d in directions])
+    wanted = np.array([find_support(ellipse, d) for d in directions])
     return float((wanted - reach).max()), float((reach - wanted).max())
 
 

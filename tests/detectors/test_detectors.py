@@ -6,6 +6,7 @@ from __future__ import annotations
 import importlib.metadata
 import itertools
 import os
+import re
 import sys
 from collections.abc import Iterator
 from functools import cache
@@ -15,6 +16,7 @@ import numpy as np
 import pytest
 
 from blender_faceblur.core.geometry import overlaps
+from blender_faceblur.core.settings import PRESETS
 from blender_faceblur.core.types import FaceBlurError
 from blender_faceblur.detectors import DETECTORS, FaceDetector, find_detector
 from blender_faceblur.detectors.base import BlobMaker, BoxShape, keep_best
@@ -271,3 +273,13 @@ def test_padding_adds_black_at_the_far_sides() -> None:
 def test_what_is_no_model_is_refused() -> None:
     with pytest.raises((ValueError, IndexError)):
         relax_shapes(b"\x3a\xff\xff\xff\x7f", "input")
+
+
+def test_the_readme_names_every_detector_of_faces() -> None:
+    """Those that no preset runs are there for `--detectors` alone, so its row must name them."""
+    readme = Path(__file__).resolve().parents[2] / "README.md"
+    row = next(line for line in readme.read_text(encoding="utf-8").splitlines() if line.startswith("| `--detectors "))
+    every, without = row.rsplit(". The detectors are ", 1)[1].split("; no preset runs ")
+    assert re.findall(r"`(\w+)`", every) == [kind.name for kind in DETECTORS]
+    in_presets = {use.detector for preset in PRESETS for use in preset.detectors}
+    assert re.findall(r"`(\w+)`", without) == [kind.name for kind in DETECTORS if kind.name not in in_presets]

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from blender_faceblur.core.types import FACE, PLATE, Detection, FaceBlurError
+from blender_faceblur.core.types import FACE, PLATE, FaceBlurError
 from blender_faceblur.detectors import find_detector
 from blender_faceblur.detectors.lpd_yunet import LpdYuNet, build_priors, decode
 from blender_faceblur.paths import find_model
@@ -35,7 +35,7 @@ def test_corners_become_a_box() -> None:
     classes[at, 1], overlaps[at] = 0.81, 1.0
     (plate,) = decode(places, classes, overlaps, SIZE, 0.5)
     assert plate.box == pytest.approx((98, 90, 150, 110), abs=1e-3)
-    assert plate.confidence == pytest.approx(0.9) and plate.kind == PLATE
+    assert plate.confidence == pytest.approx(0.9) and plate.detector == "lpd_yunet"
     assert decode(places, classes, overlaps, SIZE, 0.95) == []
 
 
@@ -58,8 +58,7 @@ def test_outputs_of_another_size_are_refused() -> None:
 
 
 def test_faces_are_the_usual_class() -> None:
-    assert Detection((0, 0, 1, 1), 0.5, "x").kind == FACE
-    assert find_detector("lpd_yunet") is LpdYuNet and find_detector("yunet_n").finds == FACE
+    assert find_detector("lpd_yunet") is LpdYuNet and LpdYuNet.finds == PLATE and find_detector("yunet_n").finds == FACE
 
 
 def find_weights() -> Path:

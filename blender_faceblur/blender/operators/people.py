@@ -22,7 +22,7 @@ from ..masks import find_layer
 from ..review import list_covered
 from ..running import STATE, redraw
 from .job import Job, JobOperator
-from .selection import is_busy, list_selected_covered, refuse
+from .selection import EnumItems, is_busy, list_selected_covered, refuse
 from .tracks import find_target
 
 NEW = "NEW"
@@ -40,15 +40,12 @@ def _is_ready(operator: Any, context: bpy.types.Context, covered: bool = True) -
 
 def _list_people(operator: Any, context: bpy.types.Context | None) -> list[tuple[str, str, str]]:
     scene = find_sequencer_scene(context or bpy.context)
-    # Blender keeps no reference to these strings.
-    _names[:] = [(NEW, "New Person", "Somebody who is not in the list yet")]
-    if scene is not None:
-        _names.extend((str(person.uid), person.name, f"This is {person.name}")
-                      for person in scene.faceblur.people.persons)
-    return _names
+    persons = scene.faceblur.people.persons if scene is not None else ()
+    return _PERSON_ITEMS.offer([(NEW, "New Person", "Somebody who is not in the list yet"),
+                                *((str(person.uid), person.name, f"This is {person.name}") for person in persons)])
 
 
-_names: list[tuple[str, str, str]] = []
+_PERSON_ITEMS = EnumItems()
 
 
 def _find_or_add(scene: bpy.types.Scene, choice: str, name: str = "") -> Any:

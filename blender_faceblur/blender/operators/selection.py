@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import bpy
@@ -12,6 +13,21 @@ from ..context import find_sequencer_scene
 from ..footage import KINDS
 from ..running import STATE
 from ..strips import find_modifier
+
+
+@dataclass(slots=True)
+class EnumItems:
+    """What a list to choose from last offered. Blender keeps no reference to its strings, so whoever makes them must.
+
+    The module that has the list owns one; each call of `offer` takes the place of the last.
+    """
+
+    items: list[tuple[str, str, str]] = field(default_factory=list)
+
+    def offer(self, items: Iterable[tuple[str, str, str]]) -> list[tuple[str, str, str]]:
+        self.items = list(items)
+        return self.items
+
 
 BUSY = "Face Blur is at work; press ESC over the window to end that"
 

@@ -19,7 +19,7 @@ from ..editing import change_tracks, check_freehand, take_in
 from ..faces import is_face, read_face
 from ..footage import find_preview_range, find_shown, find_source_frame
 from ..mask_record import MaskRecord
-from .selection import find_active_footage, is_busy, refuse
+from .selection import EnumItems, find_active_footage, is_busy, refuse
 
 REACH_S = 0.5
 """For how long before and after a key the cover goes along with it."""
@@ -183,19 +183,17 @@ class FACEBLUR_OT_split_face(_OnFace, bpy.types.Operator):
 
 
 def _list_others(operator: Any, context: bpy.types.Context | None) -> list[tuple[str, str, str]]:
-    # Blender keeps no reference to these strings.
     try:
         target = find_target(context or bpy.context, settled=False)
     except FaceBlurError:
-        _others[:] = [("", "None", "")]
-        return _others
+        return _OTHERS.offer([("", "None", "")])
     layers = MaskRecord.load(target.mask).layers
     names = [track for track in map(layers.track_of, layers) if track != target.track]
-    _others[:] = [(name, name, f"Make '{name}' part of the active face") for name in names] or [("", "None", "")]
-    return _others
+    return _OTHERS.offer([(name, name, f"Make '{name}' part of the active face") for name in names]
+                         or [("", "None", "")])
 
 
-_others: list[tuple[str, str, str]] = []
+_OTHERS = EnumItems()
 
 
 class FACEBLUR_OT_merge_faces(_OnFace, bpy.types.Operator):

@@ -41,7 +41,10 @@ class Look:
 
 
 @dataclass(slots=True)
-class _State:
+class SeeThroughState:
+    """What is seen behind covers. This module owns it; `forget` resets it, also before another project is opened and
+    when the extension is switched off."""
+
     on: bool = False
     images: dict[str, str] = field(default_factory=dict)
     """By path the name of the image data-block, empty where it cannot be shown; the latest last."""
@@ -50,7 +53,7 @@ class _State:
     wanted: set[str] = field(default_factory=set)
 
 
-STATE = _State()
+SEE_THROUGH = SeeThroughState()
 
 
 class FACEBLUR_OT_see_behind(bpy.types.Operator):
@@ -60,11 +63,11 @@ class FACEBLUR_OT_see_behind(bpy.types.Operator):
     bl_label = "See Behind Covers"
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        if STATE.on:
+        if SEE_THROUGH.on:
             forget()
         else:
-            STATE.on = True
-        self.report({"INFO"}, "Covers are seen through in the preview; renders stay covered" if STATE.on
+            SEE_THROUGH.on = True
+        self.report({"INFO"}, "Covers are seen through in the preview; renders stay covered" if SEE_THROUGH.on
                     else "Covers are shown again")
         redraw()
         return {"FINISHED"}
@@ -95,12 +98,12 @@ def draw_looks(looks: list[Look]) -> None:
         image = _get_image(look)
         if image is None:
             continue
-        if STATE.loaded.get(look.path) != look.number:
+        if SEE_THROUGH.loaded.get(look.path) != look.number:
             # Without it Blender goes on showing the picture that it has.
             image.gl_free()
             if image.gl_load(frame=look.number + 1):
                 continue
-            STATE.loaded[look.path] = look.number
+            SEE_THROUGH.loaded[look.path] = look.number
         shader = gpu.shader.from_builtin("IMAGE_SCENE_LINEAR_TO_REC709_SRGB")
         shader.bind()
         shader.uniform_sampler("image", gpu.texture.from_image(image))
@@ -110,12 +113,12 @@ def draw_looks(looks: list[Look]) -> None:
 
 def forget(*_: object) -> None:
     """Show the covers, and give the pictures back."""
-    STATE.on = False
+    SEE_THROUGH.on = False
     if bpy.app.timers.is_registered(load_wanted):
         bpy.app.timers.unregister(load_wanted)
-    for name in STATE.images.values():
+    for name in SEE_THROUGH.images.values():
         _remove(name)
-    for kept in (STATE.images, STATE.loaded, STATE.wanted):
+    for kept in (SEE_THROUGH.images, SEE_THROUGH.loaded, SEE_THROUGH.wanted):
         kept.clear()
 
 
@@ -140,7 +143,7 @@ def _find_picture(footage: Footage, source_frame: int) -> tuple[str, int]:
 
 
 def _get_image(look: Look) -> bpy.types.Image | None:
-    name = STATE.images.get(look.path)
+    name = SEE_THROUGH.images.get(look.path)
     image = bpy.data.images.get(name) if name else None
     if image is None and name != "":
         want(look.path)
@@ -150,20 +153,20 @@ def _get_image(look: Look) -> bpy.types.Image | None:
 
 def want(path: str) -> None:
     """Have a picture loaded once Blender does not draw."""
-    STATE.loaded.pop(path, None)
-    STATE.wanted.add(path)
+    SEE_THROUGH.loaded.pop(path, None)
+    SEE_THROUGH.wanted.add(path)
     if not bpy.app.timers.is_registered(load_wanted):
         bpy.app.timers.register(load_wanted, first_interval=0.0)
 
 
 def load_wanted() -> None:
-    for path in sorted(STATE.wanted):
-        STATE.images[path] = _load_image(path)
-    STATE.wanted.clear()
-    while len(STATE.images) > _MOST_IMAGES:
-        oldest = next(iter(STATE.images))
-        _remove(STATE.images.pop(oldest))
-        STATE.loaded.pop(oldest, None)
+    for path in sorted(SEE_THROUGH.wanted):
+        SEE_THROUGH.images[path] = _load_image(path)
+    SEE_THROUGH.wanted.clear()
+    while len(SEE_THROUGH.images) > _MOST_IMAGES:
+        oldest = next(iter(SEE_THROUGH.images))
+        _remove(SEE_THROUGH.images.pop(oldest))
+        SEE_THROUGH.loaded.pop(oldest, None)
     redraw()
 
 

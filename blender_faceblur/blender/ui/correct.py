@@ -56,7 +56,7 @@ class FACEBLUR_PT_correct(Tab, bpy.types.Panel):
         layout.operator("faceblur.detect", text="Detect in Preview Range", icon="PREVIEW_RANGE").in_range = True
         row = layout.row(align=True)
         row.prop(settings, "show_handles", toggle=True, icon="GIZMO")
-        row.operator("faceblur.see_behind", text="See Behind", depress=behind.STATE.on, icon="HIDE_OFF")
+        row.operator("faceblur.see_behind", text="See Behind", depress=behind.SEE_THROUGH.on, icon="HIDE_OFF")
 
 
 class FACEBLUR_PT_left_out(Tab, bpy.types.Panel):

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...core.glance import Code, Codes, find_runs, find_worst
-from ..context import find_sequencer_scene
+from ..context import DrawHandlers, find_sequencer_scene
 from ..cover import MUST_BE_COVERED, find_mask
 from ..footage import KINDS
 from ..mask_record import list_own_masks
@@ -33,15 +33,15 @@ Rectangle = tuple[float, float, float, float]
 """Left, bottom, right, top in pixels of the region."""
 
 
-_handles: list[Any] = []
+_HANDLERS = DrawHandlers("WINDOW")
 
 
 def add_coverage() -> None:
-    _handles.append(bpy.types.SpaceSequenceEditor.draw_handler_add(draw, (), "WINDOW", "POST_PIXEL"))
+    _HANDLERS.add(draw)
 
 
 def remove_coverage() -> None:
-    bpy.types.SpaceSequenceEditor.draw_handler_remove(_handles.pop(), "WINDOW")
+    _HANDLERS.remove_all()
 
 
 def draw() -> None:

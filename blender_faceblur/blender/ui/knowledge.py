@@ -49,22 +49,36 @@ class Known:
         return self.codes[off, only]
 
 
-_KNOWN: dict[int, Known] = {}
-_READ: dict[int, tuple[int, Overview | None]] = {}
-"""By mask: a hash of the document's text, and what it said."""
+@dataclass(slots=True)
+class _OverlayCache:
+    """What was read, by the mask's session_uid. Only this module uses it. What a mask changes is read anew; `known` is
+    emptied by undo, redo and another project, all of it when the extension is switched off."""
 
-_UNREAD: set[int] = set()
+    known: dict[int, Known] = field(default_factory=dict)
+    overviews: dict[int, tuple[int, Overview | None]] = field(default_factory=dict)
+    """A hash of the document's text, and what it said."""
+    unread: set[int] = field(default_factory=set)
+    """Masks whose documents the timer is to read."""
+
+    def clear(self) -> None:
+        self.known.clear()
+        self.overviews.clear()
+        self.unread.clear()
+
+
+_CACHE = _OverlayCache()
 
 
 def look_at(mask: bpy.types.Mask) -> Known:
     """What is known of a mask of ours."""
     key, stamp = mask.session_uid, stamp_of(mask)
-    known = _KNOWN.get(key)
+    known = _CACHE.known.get(key)
     if known is None or known.stamp != stamp:
         record = MaskRecord.load(mask)
-        known = _KNOWN[key] = Known(stamp, [layer for layer in record.layers.values() if layer.frames],
-                                    [edge for span in record.analysed for edge in span], _READ.get(key, (0, None))[1])
-        _UNREAD.add(key)
+        known = _CACHE.known[key] = Known(stamp, [layer for layer in record.layers.values() if layer.frames],
+                                          [edge for span in record.analysed for edge in span],
+                                          _CACHE.overviews.get(key, (0, None))[1])
+        _CACHE.unread.add(key)
         if not bpy.app.timers.is_registered(_read_documents):
             bpy.app.timers.register(_read_documents, first_interval=_READ_AFTER_S)
     return known
@@ -75,11 +89,11 @@ def read_document(mask: bpy.types.Mask) -> None:
     known, key = look_at(mask), mask.session_uid
     text = find_document_text(mask)
     content = text.as_string().replace("\n", "") if text is not None else ""
-    if key not in _READ or _READ[key][0] != hash(content):
-        _READ[key] = hash(content), read_overview(content)
-    known.overview = _READ[key][1]
+    if key not in _CACHE.overviews or _CACHE.overviews[key][0] != hash(content):
+        _CACHE.overviews[key] = hash(content), read_overview(content)
+    known.overview = _CACHE.overviews[key][1]
     known.codes.clear()
-    _UNREAD.discard(key)
+    _CACHE.unread.discard(key)
 
 
 def find_switched_off(mask: bpy.types.Mask, known: Known) -> frozenset[str]:
@@ -123,8 +137,7 @@ def unregister_handlers() -> None:
         handlers.remove(_forget)
     if bpy.app.timers.is_registered(_read_documents):
         bpy.app.timers.unregister(_read_documents)
-    for kept in (_KNOWN, _READ, _UNREAD):
-        kept.clear()
+    _CACHE.clear()
 
 
 def _list_rewinding() -> tuple[list[Any], ...]:
@@ -136,20 +149,20 @@ def _list_rewinding() -> tuple[list[Any], ...]:
 def _notice(_: bpy.types.Scene, depsgraph: bpy.types.Depsgraph) -> None:
     for update in depsgraph.updates:
         if isinstance(update.id, bpy.types.Mask):
-            _KNOWN.pop(update.id.original.session_uid, None)
+            _CACHE.known.pop(update.id.original.session_uid, None)
 
 
 @persistent
 def _forget(*_: object) -> None:
-    _KNOWN.clear()
+    _CACHE.known.clear()
     present = {mask.session_uid for mask in bpy.data.masks}
-    for key in set(_READ) - present:
-        del _READ[key]
+    for key in set(_CACHE.overviews) - present:
+        del _CACHE.overviews[key]
 
 
 def _read_documents() -> None:
-    todo = set(_UNREAD)
-    _UNREAD.clear()
+    todo = set(_CACHE.unread)
+    _CACHE.unread.clear()
     for mask in bpy.data.masks:
         if mask.session_uid in todo and has_record(mask):
             read_document(mask)

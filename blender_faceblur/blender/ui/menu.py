@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+
 import bpy
 
 KEYS: tuple[tuple[str, str, dict[str, str]], ...] = (
@@ -15,7 +17,15 @@ KEYS: tuple[tuple[str, str, dict[str, str]], ...] = (
 
 _KEYMAPS = ("Sequencer", "Preview")
 
-_keys: list[tuple[bpy.types.KeyMap, bpy.types.KeyMapItem]] = []
+
+@dataclass(slots=True)
+class _AddedKeys:
+    """The shortcuts that are in Blender's keymaps because of us: added and taken out with the extension."""
+
+    items: list[tuple[bpy.types.KeyMap, bpy.types.KeyMapItem]] = field(default_factory=list)
+
+
+_KEYS_ADDED = _AddedKeys()
 
 
 class FACEBLUR_MT_strip(bpy.types.Menu):
@@ -82,13 +92,13 @@ def add_keys() -> None:
             item = keymap.keymap_items.new(operator, key, "PRESS", shift=True, ctrl=True, alt=True)
             for option, value in options.items():
                 setattr(item.properties, option, value)
-            _keys.append((keymap, item))
+            _KEYS_ADDED.items.append((keymap, item))
 
 
 def remove_keys() -> None:
-    for keymap, item in _keys:
+    for keymap, item in _KEYS_ADDED.items:
         keymap.keymap_items.remove(item)
-    _keys.clear()
+    _KEYS_ADDED.items.clear()
 
 
 def _draw(self: bpy.types.Menu, context: bpy.types.Context) -> None:

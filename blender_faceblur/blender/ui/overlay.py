@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ...core.editing import DELETED, NEVER
 from ...core.glance import Code
-from ..context import find_sequencer_scene
+from ..context import DrawHandlers, find_sequencer_scene
 from ..cover import MUST_BE_COVERED, find_lost_mask, find_mask, has_foreign_mask
 from ..faces import is_face
 from ..footage import KINDS, find_source_frame
@@ -33,7 +33,7 @@ from ..projection import (
     find_region_projection,
 )
 from ..strips import find_modifier
-from .behind import STATE, Look, draw_looks, find_look, make_fans
+from .behind import SEE_THROUGH, Look, draw_looks, find_look, make_fans
 from .knowledge import Known, find_code, find_switched_off, find_unit, look_at
 
 COUNT = 48
@@ -53,6 +53,7 @@ _RIM, _RIM_PX = (0.0, 0.0, 0.0, 0.45), 1.25
 """What a line turns into at its sides."""
 
 _LEAST_STEP_PX = 1e-6
+_MOST_WIDTHS = 1000
 
 _BANDS = np.array([corner for side in range(3) for corner in (side, side + 1, side + 4, side + 1, side + 5, side + 4)],
                   np.int32)
@@ -93,22 +94,42 @@ class FACEBLUR_PT_overlays(bpy.types.Panel):
         column.active = context.space_data.show_overlays
         column.prop(scene.faceblur, "show_overlay")
         column.prop(scene.faceblur, "show_coverage")
-        column.operator("faceblur.see_behind", depress=STATE.on)
+        column.operator("faceblur.see_behind", depress=SEE_THROUGH.on)
 
 
-_handles: list[Any] = []
-_WIDTHS: dict[tuple[str, float], float] = {}
+_HANDLERS = DrawHandlers("PREVIEW")
+
+
+@dataclass(slots=True)
+class _TextWidths:
+    """How wide words are drawn, in pixels, by word and unit. The drawing owns it; it starts anew once it is large."""
+
+    known: dict[tuple[str, float], float] = field(default_factory=dict)
+
+    def find(self, text: str, unit: float) -> float:
+        import blf
+
+        if (text, unit) not in self.known:
+            self.known[text, unit] = blf.dimensions(0, text)[0] + 8 * unit
+        return self.known[text, unit]
+
+    def limit(self) -> None:
+        """Call it before words are drawn."""
+        if len(self.known) > _MOST_WIDTHS:
+            self.known.clear()
+
+
+_WIDTHS = _TextWidths()
 
 
 def add_overlay() -> None:
     # What is seen behind covers lies under Blender's gizmos.
     for function, stage in ((draw, "POST_PIXEL"), (draw_behind, "POST_VIEW")):
-        _handles.append(bpy.types.SpaceSequenceEditor.draw_handler_add(function, (), "PREVIEW", stage))
+        _HANDLERS.add(function, stage)
 
 
 def remove_overlay() -> None:
-    while _handles:
-        bpy.types.SpaceSequenceEditor.draw_handler_remove(_handles.pop(), "PREVIEW")
+    _HANDLERS.remove_all()
 
 
 def draw() -> None:
@@ -125,7 +146,7 @@ def draw() -> None:
 
 def draw_behind() -> None:
     """Called by Blender for each preview that it draws, before its gizmos."""
-    scene = _find_shown_scene(bpy.context) if STATE.on else None
+    scene = _find_shown_scene(bpy.context) if SEE_THROUGH.on else None
     if scene is not None:
         draw_looks(compose_looks(scene, bpy.context.space_data.display_channel))
 
@@ -135,7 +156,7 @@ def _find_shown_scene(context: bpy.types.Context) -> bpy.types.Scene | None:
     scene, space = find_sequencer_scene(context), context.space_data
     if scene is None or not space.show_overlays or space.display_mode != "IMAGE":
         return None
-    return scene if scene.faceblur.show_overlay or STATE.on else None
+    return scene if scene.faceblur.show_overlay or SEE_THROUGH.on else None
 
 
 def compose_looks(scene: bpy.types.Scene, channel: int) -> list[Look]:
@@ -196,7 +217,7 @@ def compose(context: bpy.types.Context, scene: bpy.types.Scene, region: bpy.type
         _add_drawn(drawing, mask, known, scene.frame_current - mask.frame_start == frame,
                    projection, region_projection, colors["locked"], unit)
         _add_aside(drawing, known, frame, projection, region_projection, colors, theirs, unit)
-    if STATE.on:
+    if SEE_THROUGH.on:
         drawing.words.insert(0, ("Covers are seen through here; renders stay covered",
                                  (region.width / 2, 10 * unit), colors["uncovered"]))
     return drawing
@@ -449,13 +470,10 @@ def _put_words(drawing: Drawing, size: tuple[int, int], unit: float) -> None:
 
     font = 0
     blf.size(font, 12 * unit)
-    if len(_WIDTHS) > 1000:
-        _WIDTHS.clear()
+    _WIDTHS.limit()
     placed: list[_Label] = []
     for text, (x, y), color in drawing.words:
-        width, height = _WIDTHS.get((text, unit), 0.0), 17 * unit
-        if not width:
-            width = _WIDTHS[text, unit] = blf.dimensions(font, text)[0] + 8 * unit
+        width, height = _WIDTHS.find(text, unit), 17 * unit
         left = min(max(x - width / 2, 0), max(size[0] - width, 0))
         for lines in range(3):
             low = min(max(y + lines * height, 0), size[1] - height)

@@ -3,15 +3,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import bpy
 import numpy as np
 
 from ...core.review import VERDICTS, estimate_left
 from ...core.types import Box
 from ...progress import count, describe_time
-from ..context import find_sequencer_scene
+from ..context import DrawHandlers, find_sequencer_scene
 from ..cover import find_mask
 from ..footage import find_source_frame
 from ..operators.selection import find_active_footage
@@ -67,15 +65,15 @@ class FACEBLUR_PT_review(Tab, bpy.types.Panel):
                       else f"Source frame {place.start}")
 
 
-_handles: list[Any] = []
+_HANDLERS = DrawHandlers("PREVIEW")
 
 
 def add_mark() -> None:
-    _handles.append(bpy.types.SpaceSequenceEditor.draw_handler_add(_draw_mark, (), "PREVIEW", "POST_PIXEL"))
+    _HANDLERS.add(_draw_mark)
 
 
 def remove_mark() -> None:
-    bpy.types.SpaceSequenceEditor.draw_handler_remove(_handles.pop(), "PREVIEW")
+    _HANDLERS.remove_all()
 
 
 def find_mark(scene: bpy.types.Scene, strip: bpy.types.Strip) -> Box | None:
