@@ -125,6 +125,8 @@ def test_the_render_is_the_same(scene: Any, expected: dict[str, Any], tmp_path: 
         packed = np.frombuffer(zlib.decompress(base64.b64decode(expected["render"][str(frame)])), np.uint8)
         before = np.unpackbits(packed, count=covered.size).astype(bool).reshape(covered.shape)
         assert before.sum() > 500
+        # Blender 5.0.1 does not write the last pixel of a mask's raster, so it holds whatever was in memory before.
+        covered[0, -1] = before[0, -1]
         # Only pixels of soft edges differ between versions of Blender.
         most = 0 if bpy.app.version[:2] == (5, 0) else 0.01 * before.sum()
         assert (covered != before).sum() <= most, frame
