@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from .core.types import FaceBlurError
 
@@ -19,6 +20,16 @@ PACKAGE_FOLDER = Path(__file__).resolve().parent
 
 MODELS_VARIABLE = "FACEBLUR_MODELS"
 """Names a folder with further weights, for machines that cannot fetch them."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConvertedFile:
+    """What `tools/convert.py` makes of a network; `input` is the name of the input that takes the pictures."""
+
+    file: str
+    bytes: int
+    sha256: str
+    input: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +61,13 @@ class ModelFile:
     tarball_sha256: str | None = None
     needed_for: str = ""
     """What does not work without it, where that is no preset."""
+    converted: ConvertedFile | None = None
+    """The file that is used in place of this one, made of it. The SHA-256 of this one still names the network."""
+
+    @property
+    def used(self) -> ModelFile | ConvertedFile:
+        """The file that detectors and recognisers open."""
+        return self.converted or self
 
 
 def models_folder() -> Path:
@@ -68,7 +86,12 @@ def list_models() -> dict[str, ModelFile]:
     """All weights this version knows, by name, in the file's order."""
     with open(models_folder() / "models.toml", "rb") as stream:
         entries = tomllib.load(stream)["model"]
-    return {entry["name"]: ModelFile(**{**entry, "presets": tuple(entry["presets"])}) for entry in entries}
+    return {entry["name"]: _read_entry(entry) for entry in entries}
+
+
+def _read_entry(entry: dict[str, Any]) -> ModelFile:
+    converted = ConvertedFile(**entry["converted"]) if "converted" in entry else None
+    return ModelFile(**{**entry, "presets": tuple(entry["presets"]), "converted": converted})
 
 
 def find_model(name: str) -> Path:
@@ -82,13 +105,17 @@ def find_model(name: str) -> Path:
     wrong = []
     for candidate in list_places(model):
         if candidate.is_file():
-            if is_right_file(candidate, model):
+            if is_right_file(candidate, model.used):
                 return candidate
             wrong.append(candidate)
     if wrong:
         raise FaceBlurError(f"{wrong[0]} is not the expected file (size or SHA-256 differ); it is not used.")
-    raise FaceBlurError(f"{model.file} is missing: in a checkout run `build.py models`, else install the extension "
-                        f"again; or set {MODELS_VARIABLE} to a folder that holds it.")
+    originals = [folder / model.file for folder in _weight_folders() if (folder / model.file).is_file()]
+    if originals:
+        raise FaceBlurError(f"{originals[0]} cannot be used as it is: in a checkout run `build.py models {name}`, "
+                            f"which makes {model.used.file} of it.")
+    raise FaceBlurError(f"{model.used.file} is missing: in a checkout run `build.py models`, else install the "
+                        f"extension again; or set {MODELS_VARIABLE} to a folder that holds it.")
 
 
 def check_models(names: Iterable[str]) -> None:
@@ -99,7 +126,7 @@ def check_models(names: Iterable[str]) -> None:
 
 def list_places(model: ModelFile) -> list[Path]:
     """Where the file of those weights may lie, whether it is there or not, the first choice first."""
-    return [*(folder / model.file for folder in _weight_folders()), *list_packaged(model)]
+    return [*(folder / model.used.file for folder in _weight_folders()), *list_packaged(model)]
 
 
 def list_packaged(model: ModelFile) -> list[Path]:
@@ -110,10 +137,10 @@ def list_packaged(model: ModelFile) -> list[Path]:
     return [Path(place) / model.member for place in (spec.submodule_search_locations or [])] if spec else []
 
 
-def is_right_file(path: Path, model: ModelFile) -> bool:
-    """Whether the file has the size and SHA-256 of the entry. Hashed once per process and file state."""
+def is_right_file(path: Path, wanted: ModelFile | ConvertedFile) -> bool:
+    """Whether the file has the size and SHA-256 that are wanted. Hashed once per process and file state."""
     status = path.stat()
-    return status.st_size == model.bytes and _hash_file(path, status.st_size, status.st_mtime_ns) == model.sha256
+    return status.st_size == wanted.bytes and _hash_file(path, status.st_size, status.st_mtime_ns) == wanted.sha256
 
 
 def find_page(name: str) -> Path:

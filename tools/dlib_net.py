@@ -4,14 +4,15 @@
 The network (github.com/davisking/dlib-models, dlib_face_recognition_resnet_model_v1, in the public domain) has 29
 convolutions and gives 128 numbers for a picture of 150 x 150. The package has its weights in 8 bits; in the file the
 values between its layers are bytes too, which takes well under half of the time (docs/people.md says what it changes).
-The same package gives the same file. ONNX is written by hand (onnx.proto of github.com/onnx/onnx), so that no further
-package is needed.
+The same package gives the same file. `convert_package` has it written where the onnx package is (see tools/convert.py).
 """
 
 from __future__ import annotations
 
 import json
+import sys
 import tarfile
+import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from blender_faceblur.core.types import FaceBlurError
+
+from .convert import run_with_onnx
 
 MANIFEST = "package/model/face_recognition_model-weights_manifest.json"
 WEIGHTS = "package/model/face_recognition_model.bin"
@@ -34,8 +37,6 @@ _MEAN = np.array([122.782, 117.001, 104.298], np.float32).reshape(1, 3, 1, 1)
 
 _OWN_DOMAIN = "com.microsoft"
 _IR_VERSION, _OPSETS = 8, (("", 13), (_OWN_DOMAIN, 1))
-_FLOAT = 1
-_TYPES = {"float32": _FLOAT, "uint8": 2, "int8": 3, "int32": 6, "int64": 7}
 
 _MOST = 64
 """Filters' bytes go no farther from 0: older processors cut the sum of two products off beyond 16 bits, and would say
@@ -83,13 +84,16 @@ class Weight:
         return self.stored.astype(np.float32) * np.float32(self.scale) + np.float32(self.least)
 
 
-def convert_package(path: Path) -> bytes:
-    """The ONNX file made of the package's tarball. Raises FaceBlurError when the network is not in it."""
-    weights = read_package(path)
-    try:
-        return build_onnx(weights, RANGES)
-    except (KeyError, ValueError) as error:
-        raise FaceBlurError(f"{path.name} does not hold the network as it was: {error}") from error
+def convert_package(path: Path, ranges: Ranges = RANGES) -> bytes:
+    """The ONNX file made of the package's tarball.
+
+    Raises FaceBlurError when the network is not in it, or when the onnx package cannot be had.
+    """
+    with tempfile.TemporaryDirectory(prefix="faceblur-convert-") as scratch:
+        given, result = Path(scratch, "ranges.json"), Path(scratch, "net.onnx")
+        given.write_text(json.dumps(ranges), encoding="utf-8")
+        run_with_onnx("tools.dlib_net", str(path.resolve()), str(given), str(result))
+        return result.read_bytes()
 
 
 def read_package(path: Path) -> dict[str, Weight]:
@@ -184,7 +188,7 @@ def find_ranges(weights: Mapping[str, Weight], images: Iterable[Pixels]) -> Rang
 def build_onnx(weights: Mapping[str, Weight], ranges: Ranges) -> bytes:
     """The network: "image" (n x 3 x 150 x 150, RGB, levels 0 to 255) in, "descriptor" (n x 128) out.
 
-    `ranges` are those of `find_ranges`; what lies beyond them is cut off.
+    `ranges` are those of `find_ranges`; what lies beyond them is cut off. Needs the onnx package.
     """
     return _Graph(weights, ranges).build()
 
@@ -215,8 +219,8 @@ class _Graph:
 
     def __init__(self, weights: Mapping[str, Weight], ranges: Ranges) -> None:
         self._weights, self._ranges = weights, ranges
-        self._nodes: list[bytes] = []
-        self._arrays: list[bytes] = []
+        self._nodes: list[Any] = []
+        self._arrays: list[Any] = []
         self._levels: dict[str, tuple[str, float, int]] = {}
         """Of each layer: whose scale and zero it has, and what they are."""
 
@@ -232,11 +236,17 @@ class _Graph:
         x = self._add("GlobalAveragePool", [x], "mean of areas")
         x = self._add("Flatten", [x], "features")
         self._add("MatMul", [x, self._store("fc", self._weights["fc"].unfold())], "descriptor")
-        graph = [_block(1, node) for node in self._nodes] + [_text(2, "dlib_face_recognition")]
-        graph += [_block(5, array) for array in self._arrays]
-        graph += [_block(11, _picture("image", [3, 150, 150])), _block(12, _picture("descriptor", [128]))]
-        opsets = [_block(8, _text(1, domain) + _number(2, version)) for domain, version in _OPSETS]
-        return _number(1, _IR_VERSION) + _block(7, b"".join(graph)) + b"".join(opsets)
+        return self._write()
+
+    def _write(self) -> bytes:
+        from onnx import TensorProto, helper
+
+        image, descriptor = (helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", *sides])
+                             for name, sides in (("image", [3, 150, 150]), ("descriptor", [128])))
+        graph = helper.make_graph(self._nodes, "dlib_face_recognition", [image], [descriptor], self._arrays)
+        opsets = [helper.make_opsetid(domain, version) for domain, version in _OPSETS]
+        model = helper.make_model(graph, ir_version=_IR_VERSION, opset_imports=opsets)
+        return bytes(model.SerializeToString(deterministic=True))
 
     def _add_block(self, x: str, name: str, down: bool) -> str:
         y = self._convolve(x, f"{name}/conv1", f"{name}/active", halve=down)
@@ -295,48 +305,20 @@ class _Graph:
         return [f"{self._levels[name][0]}/{part}" for part in ("scale", "zero")]
 
     def _store(self, name: str, array: NDArray[Any]) -> str:
-        little = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
-        sides = b"".join(_number(1, side) for side in array.shape)
-        self._arrays.append(sides + _number(2, _TYPES[array.dtype.name]) + _text(8, name) + _block(9, little.tobytes()))
+        from onnx import numpy_helper
+
+        self._arrays.append(numpy_helper.from_array(np.ascontiguousarray(array).reshape(array.shape), name))
         return name
 
     def _add(self, kind: str, inputs: list[str], output: str, own: bool = False, **attributes: list[int]) -> str:
         """`own`: onnxruntime's own operation, not one of ONNX."""
-        node = b"".join(_text(1, name) for name in inputs) + _text(2, output) + _text(4, kind)
-        node += b"".join(_block(5, _attribute(name, value)) for name, value in attributes.items())
-        self._nodes.append(node + (_text(7, _OWN_DOMAIN) if own else b""))
+        from onnx import helper
+
+        node = helper.make_node(kind, inputs, [output], domain=_OWN_DOMAIN if own else None)
+        # Added in this order: make_node would sort them.
+        node.attribute.extend(helper.make_attribute(name, value) for name, value in attributes.items())
+        self._nodes.append(node)
         return output
-
-
-def _attribute(name: str, value: list[int]) -> bytes:
-    return _text(1, name) + b"".join(_number(8, one) for one in value) + _number(20, 7)
-
-
-def _picture(name: str, sides: list[int]) -> bytes:
-    """What goes in or out: floats of n times these sides."""
-    shape = _block(1, _text(2, "n")) + b"".join(_block(1, _number(1, side)) for side in sides)
-    return _text(1, name) + _block(2, _block(1, _number(1, _FLOAT) + _block(2, shape)))
-
-
-def _number(field: int, value: int) -> bytes:
-    return _varint(field << 3) + _varint(value)
-
-
-def _text(field: int, text: str) -> bytes:
-    return _block(field, text.encode())
-
-
-def _block(field: int, payload: bytes) -> bytes:
-    return _varint(field << 3 | 2) + _varint(len(payload)) + payload
-
-
-def _varint(value: int) -> bytes:
-    out = bytearray()
-    while value >= 0x80:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    out.append(value)
-    return bytes(out)
 
 
 def _read_member(archive: tarfile.TarFile, name: str) -> bytes:
@@ -348,3 +330,23 @@ def _read_member(archive: tarfile.TarFile, name: str) -> bytes:
     if len(data) > MOST_BYTES:
         raise ValueError(f"{name} is too large")
     return data
+
+
+def main(package: str, ranges: str, result: str) -> int:
+    """Write the ONNX file of a package, where the onnx package is; 0 when that is done."""
+    try:
+        weights = read_package(Path(package))
+        given = {name: (least, most) for name, (least, most) in json.loads(Path(ranges).read_text("utf-8")).items()}
+        Path(result).write_bytes(build_onnx(weights, given))
+    except FaceBlurError as error:
+        # In one line, which is what the caller reads.
+        print(" ".join(str(error).split()), file=sys.stderr)
+        return 1
+    except (OSError, KeyError, ValueError) as error:
+        print(f"{Path(package).name} does not hold the network as it was: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

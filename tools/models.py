@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Fetches the weights that models.toml lists, and refuses any file that differs from it.
+"""Fetches the weights that models.toml lists, converts some, and refuses any file that differs from it.
 
 Run as `python -m tools.models [NAME...]` in the environment that build.py makes.
 """
@@ -23,7 +23,7 @@ from blender_faceblur import paths
 from blender_faceblur.core.settings import PRESETS
 from blender_faceblur.core.types import FaceBlurError
 
-from . import dlib_net, fetched
+from . import convert, dlib_net, fetched
 
 CONNECT_TIMEOUT_S = 15
 DOWNLOAD_TIMEOUT_S = 900
@@ -32,6 +32,8 @@ MOST_TARBALL_BYTES = 64_000_000
 ROOT = Path(__file__).resolve().parent.parent
 
 Say = Callable[[str], None]
+
+_REFUSED = "its size or SHA-256 is not the one in models.toml, so it is refused"
 
 
 def fetch_models(names: Iterable[str], say: Say) -> dict[str, str]:
@@ -60,8 +62,8 @@ def fetch_models(names: Iterable[str], say: Say) -> dict[str, str]:
 
 def find_file(model: paths.ModelFile) -> Path | None:
     """The right file of those weights, where it need not be fetched: in the models folder or in a package."""
-    places = (paths.models_folder() / model.file, *paths.list_packaged(model))
-    return next((place for place in places if place.is_file() and paths.is_right_file(place, model)), None)
+    places = (paths.models_folder() / model.used.file, *paths.list_packaged(model))
+    return next((place for place in places if place.is_file() and paths.is_right_file(place, model.used)), None)
 
 
 def preset_models(asked: Collection[str] = ()) -> list[str]:
@@ -98,36 +100,64 @@ class _Fetcher:
         """How many bytes come over the network for these, as far as the first place of each has them."""
         sizes: dict[str, int] = {}
         for model in models:
-            if self._find_given(model) is not None or model.package:
+            if self._find_given(model.used) or self._find_local(model) or model.package:
                 continue
             source = model.wheel or model.tarball or model.url or model.name
             sizes[source] = model.wheel_bytes or model.tarball_bytes or model.bytes
         return sum(sizes.values())
 
     def fetch(self, model: paths.ModelFile) -> None:
-        """Raises FaceBlurError, with the last place's reason, when no place has the right file."""
+        """Raises FaceBlurError, with the last place's reason, when no place has the right file.
+
+        Of a network that has to be converted, the converted file is taken where it is given.
+        """
         part = self._scratch / model.file
+        target = paths.models_folder() / model.used.file
+        given = self._find_given(model.converted) if model.converted else None
+        if given is not None:
+            self._copy_given(given, part)
+            if not paths.is_right_file(part, model.used):
+                raise FaceBlurError(_REFUSED)
+            _install(part, target)
+            return
         problem = FaceBlurError("models.toml names no place that has it")
         for obtain in self._list_sources(model):
             part.unlink(missing_ok=True)
             try:
                 obtain(part)
                 if not paths.is_right_file(part, model):
-                    raise FaceBlurError("its size or SHA-256 is not the one in models.toml, so it is refused")
+                    raise FaceBlurError(_REFUSED)
             except FaceBlurError as error:
                 problem = error
                 continue
-            _install(part, paths.models_folder() / model.file)
+            _install(self._convert(model.converted, part) if model.converted else part, target)
             return
         raise problem
 
-    def _find_given(self, model: paths.ModelFile) -> Path | None:
-        local = self._given / model.file if self._given is not None else None
+    def _convert(self, converted: paths.ConvertedFile, part: Path) -> Path:
+        self._say(f"Making {converted.file} of {part.name}.")
+        result = self._scratch / converted.file
+        convert.convert_network(part, result, converted.input)
+        if not paths.is_right_file(result, converted):
+            content = result.read_bytes()
+            raise FaceBlurError(f"what was made of it has {len(content)} bytes and the SHA-256 "
+                                f"{hashlib.sha256(content).hexdigest()}, not those in models.toml, so it is refused")
+        return result
+
+    def _find_given(self, wanted: paths.ModelFile | paths.ConvertedFile) -> Path | None:
+        local = self._given / wanted.file if self._given is not None else None
         return local if local is not None and local.is_file() else None
+
+    def _find_local(self, model: paths.ModelFile) -> Path | None:
+        """What would be fetched: in the folder that is given, or right in ours, as earlier versions used it."""
+        before = paths.models_folder() / model.file
+        if model.converted and before.is_file() and paths.is_right_file(before, model):
+            return before
+        return self._find_given(model)
 
     def _list_sources(self, model: paths.ModelFile) -> Iterator[Callable[[Path], None]]:
         """What writes the weights to a file, one for each place, in the order in which they are tried."""
-        given = self._find_given(model)
+        given = self._find_local(model)
         if given is not None:
             # A wrong file in a folder that somebody named is not passed over in silence.
             yield partial(self._copy_given, given)
@@ -143,7 +173,7 @@ class _Fetcher:
                 yield partial(self._download_file, model, url)
 
     def _copy_given(self, given: Path, part: Path) -> None:
-        self._say(f"Taking {given.name} from {paths.MODELS_VARIABLE}.")
+        self._say(f"Taking {given}.")
         shutil.copyfile(given, part)
 
     def _extract_from_wheel(self, model: paths.ModelFile, part: Path) -> None:

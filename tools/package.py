@@ -122,8 +122,8 @@ def _find_weights(say: Callable[[str], None]) -> list[Path]:
     weights = []
     for name in (*preset_models(), RECOGNISER):
         model = paths.list_models()[name]
-        file = paths.models_folder() / model.file
-        if file.is_file() and paths.is_right_file(file, model):
+        file = paths.models_folder() / model.used.file
+        if file.is_file() and paths.is_right_file(file, model.used):
             weights.append(file)
         elif model.required:
             raise FaceBlurError(describe_missing(name, "run build.py models"))
@@ -203,10 +203,11 @@ def _find_problems(path: Path, archive: zipfile.ZipFile) -> list[str]:
 
     weights = {}
     for model in tomllib.loads(archive.read("models/models.toml").decode())["model"]:
-        file = f"models/{model['file']}"
+        used = model.get("converted", model)
+        file = f"models/{used['file']}"
         if file in names:
             weights[file] = model
-            if hashlib.sha256(archive.read(file)).hexdigest() != model["sha256"]:
+            if hashlib.sha256(archive.read(file)).hexdigest() != used["sha256"]:
                 problems.append(f"{file} is not the file that models.toml lists")
         elif model["required"]:
             problems.append(f"{file} is missing")

@@ -140,7 +140,7 @@ class FACEBLUR_AP_preferences(bpy.types.AddonPreferences):
                 continue
             try:
                 find_model(model.name)
-                state, icon = f"{model.bytes / 1e6:.1f} MB", "CHECKMARK"
+                state, icon = f"{model.used.bytes / 1e6:.1f} MB", "CHECKMARK"
             except FaceBlurError:
                 state, icon = "missing: the presets find less", "ERROR"
             row = box.row()

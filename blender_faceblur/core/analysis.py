@@ -6,7 +6,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -25,11 +25,31 @@ from .shots import THUMBNAIL, CutFinder, drop_hasty, find_shots
 from .types import Detection, Doubt, ModelUse, SourceInfo, TrackDocument
 from .windows import detect_in_windows, find_windows
 
-_FLOW_LONG_SIDE = 640
 _STRIDE = 32
-_GRADUAL_S = 0.8
-_DESCRIBE_S = 0.5
-_LEAST_SEGMENT_S, _LEAST_SEGMENT_FRAMES = 4.0, 96
+"""Of the networks, in pixels: both sides of a reduced picture are multiples of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class FrameAnalysisSettings:
+    """How a film is cut into parts, and what is computed from its pictures besides detections."""
+
+    flow_long_side_px: int = 640
+    """Long side of the picture in which optical flow is computed, in pixels, where no detector uses a smaller one.
+    Raising it tracks smaller faces and takes time with its square. Origin not recorded."""
+    transition_s: float = 0.8
+    """Seconds of the window over which a gradual transition is looked for: twice `ShotSettings.transition_half_s`.
+    Raising it lists longer stretches around transitions for review. Origin not recorded."""
+    describe_every_s: float = 0.5
+    """Seconds between two descriptions of a face's colors. Raising it saves time and compares people who come back with
+    older colors. Origin not recorded."""
+    least_segment_s: float = 4.0
+    """Seconds that a part of a film must have to be worth a process of its own. Raising it uses fewer processes for
+    short films. Origin not recorded."""
+    least_segment_frames: int = 96
+    """Frames that it must have as well. Raising it does the same. Origin not recorded."""
+
+
+FRAME_ANALYSIS = FrameAnalysisSettings()
 
 
 class Detector(Protocol):
@@ -68,7 +88,7 @@ def find_stride(look_every_s: float, frame_rate: float) -> int:
 
 def split_range(frame_count: int, frame_rate: float, processes: int) -> list[Segment]:
     """Equal parts of 0..frame_count, fewer than `processes` when they would be too short to be worth a process."""
-    least = max(_LEAST_SEGMENT_FRAMES, round(_LEAST_SEGMENT_S * frame_rate))
+    least = max(FRAME_ANALYSIS.least_segment_frames, round(FRAME_ANALYSIS.least_segment_s * frame_rate))
     parts = max(1, min(processes, frame_count // least))
     edges = [frame_count * i // parts for i in range(parts + 1)]
     return [Segment(a, b) for a, b in itertools.pairwise(edges)]
@@ -97,7 +117,8 @@ def analyse_frames(
         frame_size = frame_size[1], frame_size[0]
     turn = {90: cv2.ROTATE_90_CLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_COUNTERCLOCKWISE}.get(upright_turn)
     # A detector's own size where there is one: scaling once more would take as long as following.
-    flow_size = detector_size(frame_size, min(_FLOW_LONG_SIDE, max(use.long_side for _, use in detectors)))
+    flow_size = detector_size(
+        frame_size, min(FRAME_ANALYSIS.flow_long_side_px, max(use.long_side for _, use in detectors)))
     # The same detector at the same size twice would add nothing.
     distinct = list({(use.detector, detector_size(frame_size, use.long_side)): (detector, use)
                      for detector, use in detectors}.items())
@@ -107,7 +128,7 @@ def analyse_frames(
         followed = follow_boxes(before, after, [box * to_flow for box in boxes])
         return [None if box is None else box / to_flow for box in followed]
 
-    describe_every = stride * max(1, round(_DESCRIBE_S * frame_rate / stride))
+    describe_every = stride * max(1, round(FRAME_ANALYSIS.describe_every_s * frame_rate / stride))
     follower = Follower(frame_rate, strong, flow, stride)
     cuts = CutFinder(frame_rate)
     last: NDArray[np.uint8] | None = None
@@ -223,7 +244,7 @@ def build_document(
 ) -> TrackDocument:
     """Everything that follows from the records; takes seconds for an hour of film and no pictures."""
     rate = float(source.frame_rate)
-    window = max(3, round(_GRADUAL_S * rate))
+    window = max(3, round(FRAME_ANALYSIS.transition_s * rate))
     shots = find_shots(source.frame_count, drop_hasty(table.cuts, rate), sorted(table.mixing), window)
     linked = link_tracks(
         table, source.frame_count, (source.width, source.height), rate, preset.strong, preset.cover_doubts,

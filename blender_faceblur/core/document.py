@@ -40,8 +40,11 @@ OLDEST = 1
 _LETTERS = {Evidence.DETECTED: "d", Evidence.FLOW: "f", Evidence.INTERPOLATED: "i", Evidence.HELD: "h",
             Evidence.LOCKED: "l"}
 _EVIDENCE = {letter: evidence for evidence, letter in _LETTERS.items()}
+# What a file may hold at most: beyond it, it is refused as damaged.
 _MOST_BYTES = 1 << 29
-_MOST_FRAMES, _MOST_ENTRIES, _MOST_SIDE = 10_000_000, 100_000, 65_536
+_MOST_FRAMES = 10_000_000
+_MOST_ENTRIES = 100_000
+_MOST_SIDE = 65_536
 _MOST_SAMPLES = 20_000_000
 _FAR_PX = 1_000_000
 _LONGEST_TEXT = 2_000

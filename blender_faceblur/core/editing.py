@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_left
 from collections.abc import Collection, Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from .matching import follows
 from .types import Ellipse, Evidence, FaceBlurError, Sample, Track, TrackDocument
@@ -19,8 +19,24 @@ DELETED = "deleted by the editor"
 NEVER = "never"
 """The kind of a region in which nothing is blurred; it lies among the tracks that are not covered."""
 
-_SAME_CENTRES = 0.6
-_INSIDE_SHARE = 0.8
+
+@dataclass(frozen=True, slots=True)
+class EditingSettings:
+    """When a new track is the one that an editor has worked on, and when a face lies in a region that is never blurred.
+    """
+
+    same_place_semi_axes: float = 0.6
+    """How far apart the centres of two ellipses at one place may lie, in the mean semi-axis of the smaller one. Raising
+    it lets more new tracks continue old ones, and other people's. Origin not recorded."""
+    inside_frames_share: float = 0.8
+    """Share (0..1) of a track's frames in such a region from which the track is not covered. Raising it keeps more
+    people covered who walk past. Origin not recorded."""
+    inside_width_ratio: float = 1.2
+    """How many times wider than the region the face may be. Raising it leaves larger faces uncovered there. Origin not
+    recorded."""
+
+
+EDITING = EditingSettings()
 
 
 def copy_document(document: TrackDocument) -> TrackDocument:
@@ -186,7 +202,7 @@ def _is_off(track: Track, source_frame: int) -> bool:
 
 def _is_same_place(one: Ellipse, other: Ellipse) -> bool:
     away = math.hypot(one.cx - other.cx, one.cy - other.cy)
-    return away < _SAME_CENTRES * min(one.rx + one.ry, other.rx + other.ry) / 2
+    return away < EDITING.same_place_semi_axes * min(one.rx + one.ry, other.rx + other.ry) / 2
 
 
 def delete(document: TrackDocument, name: str) -> None:
@@ -294,7 +310,7 @@ def set_never_aside(document: TrackDocument) -> list[str]:
         for region in regions:
             inside = sum(_holds(place.ellipse, s.ellipse) for s in track.samples
                          if (place := sample_at(region, s.source_frame)) is not None)
-            if inside >= _INSIDE_SHARE * len(track.samples):
+            if inside >= EDITING.inside_frames_share * len(track.samples):
                 document.tracks.remove(track)
                 track.aside = f"in the region '{region.name}', where nothing is blurred"
                 document.aside.append(track)
@@ -307,7 +323,8 @@ def _holds(region: Ellipse, face: Ellipse) -> bool:
     """Whether the face's middle, and most of it, lies in the region."""
     c, s = math.cos(region.angle), math.sin(region.angle)
     x, y = face.cx - region.cx, face.cy - region.cy
-    return math.hypot((x * c + y * s) / region.rx, (y * c - x * s) / region.ry) <= 1 and face.rx <= 1.2 * region.rx
+    inside = math.hypot((x * c + y * s) / region.rx, (y * c - x * s) / region.ry) <= 1
+    return inside and face.rx <= EDITING.inside_width_ratio * region.rx
 
 
 def merge_analysis(old: TrackDocument, new: TrackDocument, start: int, stop: int) -> TrackDocument:

@@ -22,15 +22,74 @@ Picture = NDArray[np.uint8]
 Flow = Callable[[Picture, Picture, list[Array]], list[Array | None]]
 """Two grey pictures (H x W) and boxes in the first: the boxes in the second, None where they cannot be followed."""
 
-_MATCH_OVERLAP = 0.25
-_NEAR_SIZES, _NEAR_RATIO = 0.75, 1.7
-_SAME_PLACE = 0.5
-_FAR_SIZES = 0.25
-"""Of the face's size: how far flow may carry it before it is looked for."""
-_LONE_CARRY_S, _WEAK_CARRY_S, _CARRY_S = 0.2, 0.4, 1.25
-_BACKWARD_S = 1.0
-_COAST_S = 0.6
-_PROVEN_HITS, _PROVEN_WEAK_HITS = 3, 8
+
+@dataclass(frozen=True, slots=True)
+class TrackingSettings:
+    """How detections become tracklets, and for how long optical flow carries a tracklet without a detection.
+
+    A face's size is the side of the square with its box's area. "Proven" is a tracklet with enough detections to be
+    taken for a face.
+    """
+
+    match_overlap_share: float = 0.25
+    """Intersection over union (0..1) from which a detection may continue a tracklet. Raising it breaks the tracklets
+    of fast faces; lowering it lets neighbours swap. Origin not recorded."""
+    proven_bonus: float = 0.1
+    """Added to the overlap of a proven tracklet when several compete for a detection, so that long tracklets win over
+    stray ones at the same place. Raising it favours them even where they fit worse. Origin not recorded."""
+    near_sizes: float = 0.75
+    """How far, in sizes of the face, a detection may lie from a tracklet that optical flow lost too and still
+    continue it. Raising it bridges faster motion and may take a neighbour for the face. Origin not recorded."""
+    near_size_ratio: float = 1.7
+    """How many times larger or smaller that detection may be. Raising it accepts faster zooms, and other people's
+    faces. Origin not recorded."""
+    same_place_share: float = 0.5
+    """Intersection over union (0..1) from which two boxes are at one place: a tracklet stops being carried where
+    another was detected, two tracklets that meet are joined, a face that was sought is found. Raising it keeps
+    doubles side by side for longer. Origin not recorded."""
+    duplicate_share: float = 0.9
+    """Share of a low-confidence detection inside the box of a larger face of the same frame, above which it starts no
+    tracklet of its own: it is a part of that face. Raising it starts more tracklets on noses and ears. Origin not
+    recorded."""
+    drifted_sizes: float = 0.25
+    """How far, in sizes of the face, optical flow may carry a face between two detection passes before the detectors
+    are asked again. Raising it saves detection passes and lets covers drift. Origin: introduced with
+    detection in every third frame, which lost no annotated face, clear or hard; how it was chosen is not
+    recorded."""
+    drift_memory_share: float = 0.5
+    """Weight (0..1) of the motion known before, when a tracklet's motion from frame to frame is averaged with the
+    newest step. Raising it smooths the predicted motion and makes it lag. Origin not recorded."""
+    drift_decay_share: float = 0.8
+    """What is left of a tracklet's motion after each frame in which it waits for its face to be found again. Raising
+    it predicts the face farther along its way. Origin not recorded."""
+    carry_unproven_s: float = 0.2
+    """Seconds for which optical flow carries a tracklet that is not proven. Raising it covers more of what is no face.
+    Origin not recorded."""
+    carry_low_confidence_s: float = 0.4
+    """Seconds for a proven tracklet with at most one high-confidence detection, forwards and backwards. Raising it
+    bridges longer gaps and covers more of what is no face. Origin not recorded."""
+    carry_s: float = 1.25
+    """Seconds for a proven tracklet with at least two high-confidence detections. Raising it covers faces that are
+    hidden for longer and lets covers drift off; the frames that neighbouring processes share grow with it. Origin not
+    recorded."""
+    carry_back_s: float = 1.0
+    """Seconds for which a proven tracklet is carried backwards from its first detection. Raising it covers faces
+    earlier, and delays every record and keeps more pictures in memory. Origin not recorded."""
+    carry_confidence_decay: float = 0.97
+    """What is left of a tracklet's confidence after each frame of optical flow. Raising it makes carried frames look
+    more certain. Origin not recorded."""
+    wait_s: float = 0.6
+    """Seconds for which a tracklet that can no longer be carried waits, invisible, for its face. Raising it joins
+    longer interruptions, and joins them to the wrong face more often. Origin not recorded."""
+    proven_detections: int = 3
+    """Detections, at every frame, that prove a tracklet with a high-confidence one among them; fewer where only some
+    frames are detected. Raising it carries new faces later. Origin not recorded."""
+    proven_low_confidence_detections: int = 8
+    """Detections that prove a tracklet without a high-confidence one. Raising it leaves faint faces uncarried for
+    longer, and delays every record. Origin not recorded."""
+
+
+TRACKING = TrackingSettings()
 
 
 @dataclass(slots=True)
@@ -81,6 +140,11 @@ class _Chain:
         return self.box + np.tile(self.drift, 2)
 
 
+def _blend_drift(before: Array, step: Array) -> Array:
+    memory = TRACKING.drift_memory_share
+    return memory * before + (1 - memory) * step
+
+
 class Follower:
     """Takes frames in order by `step`, gives records back about a second later, the rest by `finish`."""
 
@@ -88,15 +152,15 @@ class Follower:
         """`strong` is the confidence from which one hit alone is believed; every `stride`th frame has hits at least."""
         self._strong = strong
         self._flow = flow
-        self._lone_carry = max(3, round(_LONE_CARRY_S * frame_rate), 2 * stride)
-        self._weak_carry = max(3, round(_WEAK_CARRY_S * frame_rate))
-        self._carry = max(4, round(_CARRY_S * frame_rate))
-        self._coast = max(3, round(_COAST_S * frame_rate))
-        self._backward = max(3, round(_BACKWARD_S * frame_rate))
+        self._lone_carry = max(3, round(TRACKING.carry_unproven_s * frame_rate), 2 * stride)
+        self._weak_carry = max(3, round(TRACKING.carry_low_confidence_s * frame_rate))
+        self._carry = max(4, round(TRACKING.carry_s * frame_rate))
+        self._coast = max(3, round(TRACKING.wait_s * frame_rate))
+        self._backward = max(3, round(TRACKING.carry_back_s * frame_rate))
         self._stride = stride
         # Hits in neighbouring frames say the same thing again: what counts is for how long there were some.
-        self._proven_hits = max(2, math.ceil(_PROVEN_HITS / stride))
-        self._proven_weak_hits = max(3, math.ceil(_PROVEN_WEAK_HITS / stride))
+        self._proven_hits = max(2, math.ceil(TRACKING.proven_detections / stride))
+        self._proven_weak_hits = max(3, math.ceil(TRACKING.proven_low_confidence_detections / stride))
         self._delay = self._backward + self._proven_weak_hits * stride
         self._ring: deque[tuple[Picture, FrameRecord]] = deque()
         self._chains: list[_Chain] = []
@@ -105,7 +169,7 @@ class Follower:
     @staticmethod
     def reach_frames(frame_rate: float) -> int:
         """How many frames before and after a range must be seen for its records to be as if all were seen."""
-        return max(4, round(_CARRY_S * frame_rate)) + 1
+        return max(4, round(TRACKING.carry_s * frame_rate)) + 1
 
     @property
     def newest(self) -> FrameRecord:
@@ -179,12 +243,12 @@ class Follower:
         if followed is None:
             return True
         way = np.subtract(centre_of(followed), chain.found_at)
-        return bool(np.hypot(*way) > _FAR_SIZES * size_of(followed))
+        return bool(np.hypot(*way) > TRACKING.drifted_sizes * size_of(followed))
 
     def _is_among(self, hits: list[Hit], place: Array) -> bool:
         """Whether a face that was sought at a place is surely one of the hits."""
         sure = [hit.box for hit in hits if self._is_strong(hit)]
-        return bool(sure) and bool(overlaps(place[None], np.array(sure)).max() >= _SAME_PLACE)
+        return bool(sure) and bool(overlaps(place[None], np.array(sure)).max() >= TRACKING.same_place_share)
 
     def _match(
         self, record: FrameRecord, hits: list[Hit], places: list[Array], chains: list[_Chain], free: list[int]
@@ -194,8 +258,8 @@ class Follower:
             return free
         overlap = overlaps(np.array(places), np.array([hits[i].box for i in free]))
         # Long chains win over stray ones at the same place.
-        worth = overlap + 0.1 * np.array([[c.proven] for c in chains])
-        worth[overlap < _MATCH_OVERLAP] = 0
+        worth = overlap + TRACKING.proven_bonus * np.array([[c.proven] for c in chains])
+        worth[overlap < TRACKING.match_overlap_share] = 0
         taken = set()
         for flat in np.argsort(-worth, axis=None, kind="stable"):
             row, column = divmod(int(flat), len(free))
@@ -215,7 +279,8 @@ class Follower:
             for i in free:
                 (hx, hy), hit_size = centre_of(hits[i].box), size_of(hits[i].box)
                 distance = float(np.hypot(hx - x, hy - y)) / size
-                if distance <= _NEAR_SIZES and 1 / _NEAR_RATIO <= hit_size / size <= _NEAR_RATIO:
+                ratio = TRACKING.near_size_ratio
+                if distance <= TRACKING.near_sizes and 1 / ratio <= hit_size / size <= ratio:
                     best = min(best or (distance, i), (distance, i))
             if best is not None:
                 free = [i for i in free if i != best[1]]
@@ -225,7 +290,7 @@ class Follower:
     def _found(self, chain: _Chain, hit: Hit, record: FrameRecord) -> None:
         if chain.carried and record.source_frame - chain.last_found <= 1 + self._stride:
             step = np.array(centre_of(hit.box)) - np.array(centre_of(chain.box))
-            chain.drift = 0.5 * chain.drift + 0.5 * step
+            chain.drift = _blend_drift(chain.drift, step)
         else:
             chain.drift = np.zeros(2)
         chain.box = hit.box
@@ -244,7 +309,7 @@ class Follower:
         if record.rows:
             inside = shares_of_smaller(hit.box[None], np.array([r.box for r in record.rows]))[0]
             smaller = size_of(hit.box) < max(size_of(record.rows[int(i)].box) for i in [inside.argmax()])
-            if smaller and inside.max() > 0.9 and not self._is_strong(hit):
+            if smaller and inside.max() > TRACKING.duplicate_share and not self._is_strong(hit):
                 return
         chain = _Chain(self._count, hit.box, record.source_frame, record.source_frame, hit.confidence,
                        centre_of(hit.box))
@@ -255,14 +320,15 @@ class Follower:
 
     def _carry_on(self, chain: _Chain, box: Array | None, record: FrameRecord) -> None:
         found_here = [r.box for r in record.rows if r.voices]
-        covered = bool(found_here) and bool(overlaps(chain.box[None], np.array(found_here)).max() > _SAME_PLACE)
+        same_place = TRACKING.same_place_share
+        covered = bool(found_here) and bool(overlaps(chain.box[None], np.array(found_here)).max() > same_place)
         if box is None or record.source_frame - chain.last_found > self._limit(chain) or covered:
             chain.carried = False
-            chain.drift = 0.8 * chain.drift
+            chain.drift = TRACKING.drift_decay_share * chain.drift
             return
-        chain.drift = 0.5 * chain.drift + 0.5 * (np.array(centre_of(box)) - np.array(centre_of(chain.box)))
+        chain.drift = _blend_drift(chain.drift, np.array(centre_of(box)) - np.array(centre_of(chain.box)))
         chain.box = box
-        chain.confidence *= 0.97
+        chain.confidence *= TRACKING.carry_confidence_decay
         record.rows.append(Row(chain.number, box, chain.confidence, None, 0))
 
     def _lives(self, chain: _Chain, source_frame: int) -> bool:
@@ -297,9 +363,9 @@ class Follower:
             others = [r for r in record.rows if r.chain != chain.number]
             if others:
                 overlap = overlaps(followed[None], np.array([r.box for r in others]))[0]
-                if overlap.max() > _SAME_PLACE:
+                if overlap.max() > TRACKING.same_place_share:
                     record.joins.append((others[int(overlap.argmax())].chain, chain.number))
                     return
             box = followed
-            confidence *= 0.97
+            confidence *= TRACKING.carry_confidence_decay
             record.rows.append(Row(chain.number, box, confidence, None, 0))

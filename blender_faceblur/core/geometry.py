@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,10 +13,34 @@ from .types import Box
 
 Array = NDArray[np.float64]
 
-FACE_ASPECT = 1.3
-"""Height by width of a face from brow to chin; used when a rolled face's box tells little about it."""
 
-_STEEP, _FLAT = math.radians(30), math.radians(10)
+@dataclass(frozen=True, slots=True)
+class EllipseSettings:
+    """How an ellipse is laid into a face's box, and how exactly ellipses are compared."""
+
+    face_aspect_ratio: float = 1.3
+    """Height by width of a face from brow to chin; used where a rolled face's box tells little about it. Raising it
+    covers more of forehead and chin of leaning faces and less of their cheeks. Origin not recorded."""
+    upright_roll_deg: float = 10.0
+    """Lean, in degrees from upright or lying, up to which a face fills its box. Raising it trusts boxes of leaning
+    faces more. Origin not recorded."""
+    leaning_roll_deg: float = 30.0
+    """Lean from which the box says nothing of the face's shape and `face_aspect_ratio` counts; in between it is a
+    mixture. Raising it trusts boxes of leaning faces more. Origin not recorded."""
+    least_box_share: float = 0.9
+    """Share (0..1) of the box's semi-axes of which an upright ellipse is contained in any case, whatever the roll.
+    Raising it covers more of leaning faces' boxes. Origin not recorded."""
+    directions: int = 32
+    """Directions in which two ellipses' reach is compared when one must contain the other. Raising it is more exact and
+    takes time in proportion. Origin not recorded."""
+    between_directions_ratio: float = 1.02
+    """Factor on the margin that is added, since the lack can be larger between two of those directions. Raising it
+    covers more. Origin: follows from `directions`; how it was computed is not recorded."""
+
+
+ELLIPSES = EllipseSettings()
+
+_STEEP, _FLAT = math.radians(ELLIPSES.leaning_roll_deg), math.radians(ELLIPSES.upright_roll_deg)
 
 
 def common_areas(first: Array, second: Array) -> Array:
@@ -69,7 +94,8 @@ def ellipses_in_boxes(boxes: Array, rolls: Array) -> Array:
     half_w = (boxes[:, 2] - boxes[:, 0]) / 2
     half_h = (boxes[:, 3] - boxes[:, 1]) / 2
     cos2, sin2 = np.cos(rolls) ** 2, np.sin(rolls) ** 2
-    spread = np.sqrt((cos2 + FACE_ASPECT**2 * sin2) * (sin2 + FACE_ASPECT**2 * cos2))
+    aspect = ELLIPSES.face_aspect_ratio
+    spread = np.sqrt((cos2 + aspect**2 * sin2) * (sin2 + aspect**2 * cos2))
     short = np.sqrt(half_w * half_h / spread)
     lies = np.abs(np.sin(rolls)) > np.abs(np.cos(rolls))
     nearest = np.maximum(np.abs(np.sin(rolls)), np.abs(np.cos(rolls)))
@@ -78,10 +104,11 @@ def ellipses_in_boxes(boxes: Array, rolls: Array) -> Array:
         (boxes[:, 0] + boxes[:, 2]) / 2,
         (boxes[:, 1] + boxes[:, 3]) / 2,
         (1 - lean) * np.where(lies, half_h, half_w) + lean * short,
-        (1 - lean) * np.where(lies, half_w, half_h) + lean * short * FACE_ASPECT,
+        (1 - lean) * np.where(lies, half_w, half_h) + lean * short * aspect,
         rolls,
     ], axis=1)
-    upright = np.stack([out[:, 0], out[:, 1], 0.9 * half_w, 0.9 * half_h, np.zeros(len(out))], axis=1)
+    least = ELLIPSES.least_box_share
+    upright = np.stack([out[:, 0], out[:, 1], least * half_w, least * half_h, np.zeros(len(out))], axis=1)
     return grow_to_contain(out, upright)
 
 
@@ -96,7 +123,7 @@ def supports(ellipses: Array, directions: Array) -> Array:
     return ellipses[:, 0:1] * c + ellipses[:, 1:2] * s + reach
 
 
-_DIRECTIONS = np.linspace(0, 2 * np.pi, 32, endpoint=False)
+_DIRECTIONS = np.linspace(0, 2 * np.pi, ELLIPSES.directions, endpoint=False)
 
 
 def grow_to_contain(ellipses: Array, contained: Array) -> Array:
@@ -107,8 +134,8 @@ def grow_to_contain(ellipses: Array, contained: Array) -> Array:
     lack = (supports(contained, _DIRECTIONS) - supports(ellipses, _DIRECTIONS)).max(axis=1)
     rx, ry = ellipses[:, 2], ellipses[:, 3]
     margin = np.clip(lack, 0, None) * (rx + ry) / (2 * np.sqrt(np.maximum(rx * ry, 1e-9)))
-    # Between two of the 32 directions a lack can be larger by a part of the ellipses' difference in shape.
-    margin[margin > 0] *= 1.02
+    # Between two directions a lack can be larger by a part of the ellipses' difference in shape.
+    margin[margin > 0] *= ELLIPSES.between_directions_ratio
     grown = ellipses.copy()
     grown[:, 2] += margin
     grown[:, 3] += margin

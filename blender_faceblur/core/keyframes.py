@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,20 +18,43 @@ HANDLE = 0.5523
 """Length of a Bezier handle for a quarter of a unit circle; with it the curve is nowhere inside the circle and
 nowhere more than 0.03 % outside."""
 
-TOLERANCE_SHARE, TOLERANCE_PX = 0.08, 3.0
-_LOCKED_PX = 0.5
 
-_BEZIER_EXCESS = 3e-4
-# Between two compared directions the difference of two ellipses that lie within the tolerance of each other can be
-# larger by about 4 % of the tolerance.
-_BETWEEN = 0.04
-_LITTLE, _HALF = 0.2, 0.5
-"""Where candidates lie between the bounds, in parts of the tolerance."""
+@dataclass(frozen=True, slots=True)
+class KeyframeSettings:
+    """How far a mask between its keys may lie beyond the tracked ellipses. It never lies inside them."""
+
+    tolerance_share: float = 0.08
+    """How far the mask may reach beyond the expanded ellipse, as a share of the face's height without expansion.
+    Raising it saves keys and covers more around the face. Origin not recorded."""
+    tolerance_px: float = 3.0
+    """The least such tolerance, in pixels of the source, for small faces. Raising it saves keys and covers more around
+    small faces. Origin not recorded."""
+    locked_tolerance_px: float = 0.5
+    """The tolerance where an editor has locked a key, in pixels of the source. Raising it lets the mask differ from
+    what was set by hand. Origin not recorded."""
+    bezier_excess_share: float = 3e-4
+    """How far a Bezier circle with handles of `HANDLE` lies outside a true one, as a share of its radius. Raising it
+    above the true value wastes tolerance. Origin: computed, see `HANDLE`."""
+    between_share: float = 0.04
+    """Share of the tolerance that is kept back on both sides, because two ellipses can differ by that much more between
+    two of the directions that are compared. Raising it is safer and costs keys. Origin: about the greatest difference
+    for ellipses within the tolerance of each other, in 24 directions."""
+    small_candidate_share: float = 0.2
+    """Where the first candidate for a key lies between the bounds, as a share (0..1) of the tolerance. Raising it
+    covers more and makes longer stretches fit. Origin: introduced with straight stretches, which took a third of the
+    keys away at the same coverage; how it was chosen is not recorded."""
+    large_candidate_share: float = 0.5
+    """Where the other candidates lie, likewise. Raising it covers more and makes longer stretches fit. Origin:
+    introduced with straight stretches; how it was chosen is not recorded."""
+
+
+KEYFRAMES = KeyframeSettings()
 
 
 def find_tolerance_px(ellipses: Array) -> Array:
     """How far the mask may lie outside tracked ellipses (N x 5, without expansion): 8 % of the height or 3 px."""
-    return np.maximum(TOLERANCE_SHARE * 2 * np.maximum(ellipses[:, 2], ellipses[:, 3]), TOLERANCE_PX)
+    heights = 2 * np.maximum(ellipses[:, 2], ellipses[:, 3])
+    return np.maximum(KEYFRAMES.tolerance_share * heights, KEYFRAMES.tolerance_px)
 
 
 def simplify(track: Track, expansion: float, frame_size: tuple[int, int]) -> list[Keyframe]:
@@ -72,16 +96,16 @@ def _simplify_span(samples: list[Sample], expansion: float, frame_size: tuple[in
     # An ellipse turned by half a turn is the same; the points that Blender moves are not.
     faces[:, 4] = np.unwrap(faces[:, 4], period=np.pi)
     tolerance = find_tolerance_px(faces)
-    tolerance[[s.evidence is Evidence.LOCKED for s in samples]] = _LOCKED_PX
+    tolerance[[s.evidence is Evidence.LOCKED for s in samples]] = KEYFRAMES.locked_tolerance_px
     faces[:, 2:4] *= expansion
     reaches = find_reaches(faces)
-    inner = reaches + _BETWEEN * tolerance[:, None]
-    outer = reaches * (1 - _BEZIER_EXCESS) + (1 - _BETWEEN) * tolerance[:, None]
+    inner = reaches + KEYFRAMES.between_share * tolerance[:, None]
+    outer = reaches * (1 - KEYFRAMES.bezier_excess_share) + (1 - KEYFRAMES.between_share) * tolerance[:, None]
     outer[_is_outside(faces, tolerance, frame_size)] = np.inf
     centres = find_centres(faces)
     little, half = faces.copy(), faces.copy()
-    little[:, 2:4] += _LITTLE * tolerance[:, None]
-    half[:, 2:4] += _HALF * tolerance[:, None]
+    little[:, 2:4] += KEYFRAMES.small_candidate_share * tolerance[:, None]
+    half[:, 2:4] += KEYFRAMES.large_candidate_share * tolerance[:, None]
     frames, keys = choose_keys([little, half, lead_out(half, tolerance)], Bounds(centres, inner, centres, outer))
     return [Keyframe(samples[i].source_frame, Ellipse(*key)) for i, key in zip(frames, keys.tolist(), strict=True)]
 

@@ -13,32 +13,105 @@ from numpy.typing import NDArray
 
 from .appearance import are_alike
 from .doubts import find_doubts
-from .filling import HOLD_S, LEAVING_S, fill_path, split_at_gaps
+from .filling import FILLING, fill_path, split_at_gaps
 from .geometry import Array, areas, centre_of, overlaps, shares_of_smaller, size_of
 from .rows import FacePath, RowTable
 from .shots import drop_hasty
 from .types import Doubt, Sample, Track
 
-_SAME_FACE = 0.4
-_JOIN_GAP_S = 1.0
-_JOIN_SIZES, _JOIN_RATIO = 0.8, 1.8
-_HIDDEN_S, _HIDDEN_SIZES, _HIDDEN_RATIO = 3.0, 0.6, 1.4
-"""For how long a face may be hidden, how far from where its speed takes it, and how much larger, it comes back."""
-_SURE, _SUSTAINED_HITS, _LEAST_HITS, _SUSTAINED_SHARE = 0.72, 6, 3, 0.5
-_SUSTAINED_CONFIDENCE, _SUSTAINED_PER_SIZE = 0.24, 0.2
-_LONE_SIZE, _SELDOM_LOOKS, _SELDOM_SHARE, _NEVER_SELDOM = 0.06, 8, 0.4, 0.85
-"""Size (of the picture's shorter side) from which faces are found by several detectors, looks that say how often, the
-share of them that faces are found in, confidence beyond which that does not count. Chosen on 238 tracks in 57 films, of
-which 11 are found so seldom: hands, a kettle, drums, a jacket; each is no face (docs/measuring.md)."""
-_LONE_CARRY_S = 0.4
-"""For how long what only one of several detectors finds, and so large, is carried before and after it was found."""
-_PICTURE_WEAK = 0.35
-_LIKELY_SIZE = 0.12
-"""Of the picture's shorter side."""
-_INSIDE = 0.85
-_MARGIN, _LEAST_MARGIN_PX = 1 / 960, 1.0
-"""Of the picture's longer side, on each side of a face where doubts are covered: the place of a face of a few pixels is
-that unsure."""
+
+@dataclass(frozen=True, slots=True)
+class LinkingSettings:
+    """Which tracklets are one face, and which are too weak, or too rarely detected, to be covered.
+
+    A face's size is the side of the square with its box's area. Picture shares are of the picture's shorter side
+    unless they say otherwise.
+    """
+
+    same_face_overlap_share: float = 0.4
+    """Mean intersection over union (0..1) above which tracklets of neighbouring processes are one face, in the frames
+    that both processes saw. Raising it splits faces at the borders between processes. Origin not recorded."""
+    join_gap_s: float = 1.0
+    """Seconds of a gap that is filled by interpolation, and that two tracklets may lie apart to be joined by place and
+    size alone. Raising it covers longer gaps, and joins different people more often. Origin not recorded."""
+    join_sizes: float = 0.8
+    """How far apart, in sizes of the face, the ends of two tracklets may lie across such a gap. Raising it joins faster
+    faces, and different people more often. Origin not recorded."""
+    join_size_ratio: float = 1.8
+    """How many times larger or smaller the second tracklet may begin there. Raising it joins faster zooms, and
+    different people more often. Origin not recorded."""
+    hidden_s: float = 3.0
+    """Seconds for which a face may be hidden and still come back as the same track, where its colors agree too (see
+    `AppearanceSettings`). Raising it joins longer absences, and different people more often. Origin not recorded."""
+    hidden_sizes: float = 0.6
+    """How far, in sizes of the face, a face may come back from where it was last seen or where its speed takes it.
+    Raising it joins more returns, wrong ones too. Origin not recorded."""
+    hidden_size_ratio: float = 1.4
+    """How many times larger or smaller it may come back. Raising it joins more returns, wrong ones too. Origin not
+    recorded."""
+    speed_s: float = 0.5
+    """Seconds at a tracklet's end over which the speed is measured that says where a hidden face should come back.
+    Raising it averages over more motion and reacts less to the last one. Origin not recorded."""
+    sure_confidence: float = 0.72
+    """Confidence (0..1) from which one detection alone makes a track that is covered. Raising it leaves more single
+    sightings uncovered. Origin not recorded."""
+    sure_detections: int = 2
+    """High-confidence detections that make a track that is covered. Raising it leaves more brief faces uncovered.
+    Origin not recorded."""
+    sustained_detections: int = 6
+    """Low-confidence detections that together make a track that is covered, where every frame was detected. Raising
+    it leaves more faint faces uncovered. Origin: lowered from 8 together with the brightening of dark
+    pictures."""
+    sustained_least_detections: int = 3
+    """The fewest such detections, however few frames were detected. Raising it leaves brief faint faces uncovered.
+    Origin: introduced with detection in every third frame; how it was chosen is not recorded."""
+    sustained_share: float = 0.5
+    """Share (0..1) of the track's detected frames that must have one. Raising it leaves faint faces uncovered that are
+    missed now and then. Origin: raised from 0.4 when only the frames began to count in which every detector ran."""
+    sustained_confidence: float = 0.24
+    """Mean confidence (0..1) that such detections need for a face without size. Raising it leaves more faint faces
+    uncovered. Origin not recorded."""
+    sustained_confidence_per_size: float = 0.2
+    """What is added to that for a face as large as the picture's shorter side, and in proportion for smaller ones:
+    small faces are often only detected faintly, a large faint one is mostly foliage or cloth. Raising it leaves more
+    large faint faces uncovered. Origin not recorded."""
+    single_detector_share: float = 0.06
+    """Size from which several detectors should see a face, as a share of the picture's shorter side. Raising it covers
+    more of what only one detector sees. Origin: chosen on 238 tracks in 57 films (docs/measuring.md)."""
+    rarely_detected_least_frames: int = 8
+    """Frames in which every detector ran that are needed before a track can be called rarely detected. Raising it
+    covers more brief tracks of one detector. Origin: chosen on 238 tracks in 57 films (docs/measuring.md)."""
+    rarely_detected_share: float = 0.4
+    """A large track that only one detector sees, in a smaller share (0..1) of those frames than this, is not covered.
+    Raising it leaves more uncovered. Origin: chosen on 238 tracks in 57 films; 11 were detected so rarely (hands, a
+    kettle, drums, a jacket), and none was a face (docs/measuring.md)."""
+    rarely_detected_most_confidence: float = 0.85
+    """Confidence (0..1) from which a track is covered however rarely it is detected. Raising it leaves more uncovered.
+    Origin: chosen on 238 tracks in 57 films (docs/measuring.md)."""
+    single_detector_carry_s: float = 0.4
+    """Seconds for which such a large track of one detector is carried before its first and after its last detection.
+    Raising it covers more of what is no face. Origin: in 34 clips that nothing here was made for, 0.4 s instead of
+    1.25 s avoided a ninth of the needless cover and lost no face, neither there nor in any version of the annotated
+    clips."""
+    single_picture_confidence: float = 0.35
+    """Confidence (0..1) from which a face in a single picture is covered, where nothing can be seen twice. Raising it
+    leaves more faces uncovered. Origin not recorded."""
+    likely_share: float = 0.12
+    """Size below which a low-confidence track is covered by presets that cover doubtful places, as a share of the
+    picture's shorter side. Raising it covers more large things that are no faces. Origin not recorded."""
+    contained_share: float = 0.85
+    """Share (0..1) of a track's box inside a larger covered one, in every frame, from which the track is dropped as
+    part of it. Raising it keeps more doubles. Origin not recorded."""
+    doubtful_margin_share: float = 1 / 960
+    """Margin on each side of a face, as a share of the picture's longer side, in presets that cover doubtful places:
+    the place of a face of a few pixels is that uncertain. Raising it covers more around small faces. Origin: added
+    for faces of a few pixels; how it was chosen is not recorded."""
+    doubtful_least_margin_px: float = 1.0
+    """The least such margin, in pixels of the source. Raising it covers more around small faces. Origin: added for
+    faces of a few pixels; how it was chosen is not recorded."""
+
+
+LINKING = LinkingSettings()
 
 
 @dataclass(slots=True)
@@ -61,10 +134,12 @@ def link_tracks(
     paths = _join_met(paths, table.joins)
     paths = _join_fragments(paths, cuts, frame_rate)
     if several:
-        paths = [_trim(path, round(_LONE_CARRY_S * frame_rate)) if _is_lone(path, frame_size) else path
-                 for path in paths]
+        carried = round(LINKING.single_detector_carry_s * frame_rate)
+        paths = [_trim(path, carried) if _is_lone(path, frame_size) else path for path in paths]
     looked = np.array(sorted(table.looked))
-    margin = max(_LEAST_MARGIN_PX, _MARGIN * max(frame_size)) if cover_doubts else 0.0
+    margin = 0.0
+    if cover_doubts:
+        margin = max(LINKING.doubtful_least_margin_px, LINKING.doubtful_margin_share * max(frame_size))
     covered: list[tuple[Track, FacePath, str]] = []
     aside: list[tuple[Track, FacePath, str]] = []
     reasons = [(_find_seldom(path, frame_size, looked) if several else "")
@@ -74,8 +149,8 @@ def link_tracks(
     for path, reason, left_out in _drop_contained(list(zip(paths, reasons, hidden, strict=True))):
         samples: list[Sample] = []
         # What may be no face is not followed on its way out of the picture: its motion says as little as its size.
-        leaving_s = HOLD_S if reason else LEAVING_S
-        for part in split_at_gaps(path, cuts, round(_JOIN_GAP_S * frame_rate)):
+        leaving_s = FILLING.hold_s if reason else FILLING.leave_s
+        for part in split_at_gaps(path, cuts, round(LINKING.join_gap_s * frame_rate)):
             filled = fill_path(part, cuts, frame_count, frame_size, frame_rate, leaving_s, margin)
             samples += [s for s in filled if not samples or s.source_frame > samples[-1].source_frame]
         if samples:
@@ -107,7 +182,7 @@ def _join_segments(paths: list[FacePath]) -> list[FacePath]:
         if not len(common) or not (edge[i].owned[one] ^ edge[j].owned[two]).any():
             continue
         overlap = np.diagonal(overlaps(edge[i].boxes[one], edge[j].boxes[two])).mean()
-        if overlap > _SAME_FACE:
+        if overlap > LINKING.same_face_overlap_share:
             pairs.append((len(common) * float(overlap), i, j))
     # A chain of the middle may be joined on both of its sides, but only once on each.
     used: set[tuple[int, int]] = set()
@@ -150,7 +225,7 @@ def _join_fragments(paths: list[FacePath], cuts: list[int], frame_rate: float) -
     After a second it must come where its speed would have taken it, or where it was, closer in place and size, and
     look alike.
     """
-    soon, latest = max(2, round(_JOIN_GAP_S * frame_rate)), max(2, round(_HIDDEN_S * frame_rate))
+    soon, latest = (max(2, round(seconds * frame_rate)) for seconds in (LINKING.join_gap_s, LINKING.hidden_s))
     open_paths: list[FacePath] = []
     done: list[FacePath] = []
     for path in paths:
@@ -172,8 +247,8 @@ def _join_fragments(paths: list[FacePath], cuts: list[int], frame_rate: float) -
                     continue
                 way = _find_speed(earlier, frame_rate) * (start - last)
                 distance = min(distance, float(np.hypot(*(away - way))) / size)
-            if distance <= (_HIDDEN_SIZES if long else _JOIN_SIZES) and ratio <= (
-                    _HIDDEN_RATIO if long else _JOIN_RATIO):
+            if distance <= (LINKING.hidden_sizes if long else LINKING.join_sizes) and ratio <= (
+                    LINKING.hidden_size_ratio if long else LINKING.join_size_ratio):
                 best = min(best or (long, distance, i), (long, distance, i))
         if best is None:
             open_paths.append(path)
@@ -184,7 +259,7 @@ def _join_fragments(paths: list[FacePath], cuts: list[int], frame_rate: float) -
 
 def _find_speed(path: FacePath, frame_rate: float) -> Array:
     """Pixels a frame (2,) in a path's last half second."""
-    tail = path.frames > path.frames[-1] - max(2, round(0.5 * frame_rate))
+    tail = path.frames > path.frames[-1] - max(2, round(LINKING.speed_s * frame_rate))
     if tail.sum() < 2:
         return np.zeros(2)
     centres = (path.boxes[tail, :2] + path.boxes[tail, 2:]) / 2
@@ -194,7 +269,7 @@ def _find_speed(path: FacePath, frame_rate: float) -> Array:
 
 def _is_lone(path: FacePath, frame_size: tuple[int, int]) -> bool:
     """Whether only one detector ever found a path, which is so large that others should have."""
-    return bool(path.voices.max() <= 1 and path.size() >= _LONE_SIZE * min(frame_size))
+    return bool(path.voices.max() <= 1 and path.size() >= LINKING.single_detector_share * min(frame_size))
 
 
 def _trim(path: FacePath, frames: int) -> FacePath:
@@ -206,8 +281,9 @@ def _trim(path: FacePath, frames: int) -> FacePath:
 def _find_seldom(path: FacePath, frame_size: tuple[int, int], looked: NDArray[np.int_]) -> str:
     """Why a path is taken for none because only one of several detectors ever finds it, now and then; else empty."""
     chances, share = _find_share(path, looked)
-    if (not _is_lone(path, frame_size) or path.confidence[path.found()].max() >= _NEVER_SELDOM
-            or chances < _SELDOM_LOOKS or share >= _SELDOM_SHARE):
+    if (not _is_lone(path, frame_size)
+            or path.confidence[path.found()].max() >= LINKING.rarely_detected_most_confidence
+            or chances < LINKING.rarely_detected_least_frames or share >= LINKING.rarely_detected_share):
         return ""
     return f"found by one detector only, in {round(share * chances)} of {chances} frames that all looked at"
 
@@ -226,19 +302,21 @@ def _find_weakness(
     found = path.found()
     confidence = path.confidence[found]
     strong_hits = int(((confidence >= strong) | (path.voices[found] > 1)).sum())
-    if single and confidence.max() >= _PICTURE_WEAK:
+    if single and confidence.max() >= LINKING.single_picture_confidence:
         return ""
-    if strong_hits >= 2 or confidence.max() >= _SURE:
+    if strong_hits >= LINKING.sure_detections or confidence.max() >= LINKING.sure_confidence:
         return ""
     seen = path.frames[found]
     # Small faces are often only found weakly; a large one that never is found well is mostly foliage or cloth.
-    enough = _SUSTAINED_CONFIDENCE + _SUSTAINED_PER_SIZE * path.size() / min(frame_size)
+    enough = (LINKING.sustained_confidence
+              + LINKING.sustained_confidence_per_size * path.size() / min(frame_size))
     chances, share = _find_share(path, looked)
     span = int(seen[-1] - seen[0]) + 1
     # Where only some frames were looked at, fewer hits stand for as long a time.
     if (
-        len(seen) >= max(_LEAST_HITS, math.ceil(_SUSTAINED_HITS * chances / span))
-        and share >= _SUSTAINED_SHARE
+        len(seen) >= max(LINKING.sustained_least_detections,
+                         math.ceil(LINKING.sustained_detections * chances / span))
+        and share >= LINKING.sustained_share
         and float(confidence.mean()) >= enough
     ):
         return ""
@@ -251,7 +329,7 @@ def _is_likely(path: FacePath, strong: float, frame_size: tuple[int, int]) -> bo
 
     Small faces are often found weakly; cloth and foliage are found weakly as large faces.
     """
-    return bool(path.size() < _LIKELY_SIZE * min(frame_size) or path.voices.max() > 1
+    return bool(path.size() < LINKING.likely_share * min(frame_size) or path.voices.max() > 1
                 or path.confidence[path.found()].max() >= strong)
 
 
@@ -271,7 +349,7 @@ def _drop_contained(paths: list[tuple[FacePath, str, bool]]) -> list[tuple[FaceP
             if also_left_out or len(common) < len(path.frames):
                 continue
             share = np.diagonal(shares_of_smaller(path.boxes[one], other.boxes[two]))
-            if (share >= _INSIDE).all() and (areas(path.boxes[one]) <= areas(other.boxes[two])).all():
+            if (share >= LINKING.contained_share).all() and (areas(path.boxes[one]) <= areas(other.boxes[two])).all():
                 break
         else:
             kept.append((path, reason, left_out))

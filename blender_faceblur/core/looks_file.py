@@ -25,7 +25,10 @@ SCHEMA, VERSION = "faceblur-looks", 1
 ENDING = ".looks.json"
 
 _LENGTH = 128
-_MOST_BYTES, _MOST_LOOKS, _FAR = 1 << 28, 200_000, 1e6
+# What a file may hold at most: beyond it, it is refused as damaged.
+_MOST_BYTES = 1 << 28
+_MOST_LOOKS = 200_000
+_FAR = 1e6
 _FINGERPRINT = re.compile(r"[0-9a-f]{8,128}")
 
 Looks = list[tuple[Box, View]]

@@ -3,10 +3,21 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from .types import Track
 
-_APART = 0.5
-"""In the smaller half axis: two centres nearer than this are on the same face."""
+
+@dataclass(frozen=True, slots=True)
+class MatchingSettings:
+    """When a track of a new analysis is one that was there before."""
+
+    same_face_semi_axes: float = 0.5
+    """How far apart two centres may lie on the same face, in the smaller semi-axis. Raising it passes what an editor
+    decided on to more new tracks, and to somebody else's face sooner. Origin not recorded."""
+
+
+MATCHING = MatchingSettings()
 
 
 def follows(track: Track, old: Track) -> bool:
@@ -19,7 +30,7 @@ def follows(track: Track, old: Track) -> bool:
         there = known.get(sample.source_frame)
         if there is None:
             return False
-        least = _APART * min(there.rx, there.ry, sample.ellipse.rx, sample.ellipse.ry)
+        least = MATCHING.same_face_semi_axes * min(there.rx, there.ry, sample.ellipse.rx, sample.ellipse.ry)
         if (there.cx - sample.ellipse.cx) ** 2 + (there.cy - sample.ellipse.cy) ** 2 > least**2:
             return False
     return bool(track.samples)

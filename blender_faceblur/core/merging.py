@@ -10,9 +10,30 @@ import numpy as np
 from .geometry import Array, areas, overlaps, roll_from_landmarks, shares_of_smaller
 from .types import Detection
 
-_SAME_OVERLAP = 0.4
-_SAME_SHARE, _SAME_AREA_RATIO = 0.7, 3.0
-_AGREED_OVERLAP, _STRONGER = 0.6, 0.8
+
+@dataclass(frozen=True, slots=True)
+class FusionSettings:
+    """Which detections of one frame show the same face."""
+
+    same_overlap_share: float = 0.4
+    """Intersection over union (0..1) from which two detections are one face. Raising it makes two faces of one more
+    often; lowering it makes one of two that are close. Origin not recorded."""
+    contained_share: float = 0.7
+    """Share (0..1) of the smaller box inside the larger one from which they are one face too. Raising it makes two
+    faces of one more often. Origin not recorded."""
+    contained_area_ratio: float = 3.0
+    """How many times larger the containing box's area may be for that. Raising it takes more parts for the whole face,
+    and small faces before large ones for parts. Origin not recorded."""
+    agreed_overlap_share: float = 0.6
+    """Intersection over union (0..1) from which a high-confidence box is averaged with the best one; below it the
+    result is extended to contain both. Raising it covers more where detectors disagree. Origin: introduced so that
+    both boxes are covered where sure detectors disagree; how it was chosen is not recorded."""
+    rival_confidence_share: float = 0.8
+    """Share (0..1) of the best one's confidence from which a box counts as high-confidence in that rule. Raising it
+    averages more boxes away. Origin: as of `agreed_overlap_share`."""
+
+
+FUSION = FusionSettings()
 
 
 @dataclass(slots=True)
@@ -44,7 +65,8 @@ def merge_detections(detections: list[Detection]) -> list[Hit]:
     area = areas(boxes)
     overlap = overlaps(boxes, boxes)
     ratio = np.maximum(area[:, None], area[None, :]) / np.minimum(area[:, None], area[None, :])
-    same = (overlap >= _SAME_OVERLAP) | ((shares_of_smaller(boxes, boxes) >= _SAME_SHARE) & (ratio <= _SAME_AREA_RATIO))
+    contained = (shares_of_smaller(boxes, boxes) >= FUSION.contained_share) & (ratio <= FUSION.contained_area_ratio)
+    same = (overlap >= FUSION.same_overlap_share) | contained
     free = np.ones(len(boxes), bool)
     hits = []
     for best in np.argsort(-confidence, kind="stable"):
@@ -52,7 +74,8 @@ def merge_detections(detections: list[Detection]) -> list[Hit]:
             continue
         group = np.nonzero(same[best] & free)[0]
         free[group] = False
-        needed = np.where(confidence[group] >= _STRONGER * confidence[best], _AGREED_OVERLAP, _SAME_OVERLAP)
+        rival = confidence[group] >= FUSION.rival_confidence_share * confidence[best]
+        needed = np.where(rival, FUSION.agreed_overlap_share, FUSION.same_overlap_share)
         agrees = overlap[best, group] >= needed
         agreeing, apart = group[agrees], group[~agrees]
         # A best one without confidence (a threshold of 0) still has its place.

@@ -49,21 +49,68 @@ UNSEEN = "never seen well enough to say who it is: covered"
 REASONS = (SOMEBODY_ELSE, NOT_RECOGNISED, WEAK, LOOK_ALIKE, TWICE, UNSEEN)
 """Every reason of a doubt about people."""
 
-USUAL_RATE = 1e-4
-"""How many strangers look like a person at every look: what `People.stranger_rate` is unless said."""
 
-RATES = (1e-2, 1e-3, 1e-4)
+@dataclass(frozen=True, slots=True)
+class DecisionSettings:
+    """How certain it must be who a track shows before it stays clear.
 
-_LEAST_VIEWS, _WELL_SEEN = 4, 8
-_VIEW_SLACK, _WORST_SLACK, _RIVAL_MARGIN = 0.06, 0.09, 0.06
-_OTHER = 0.64
-"""From there on a good view shows somebody else: 1 in 200 of one person's photographs lie so far apart, or fewer."""
-_STRANGER, _STRANGER_MEDIAN = 0.66, 0.7
-_NEAR = 0.62
-"""Within it somebody who is to be blurred is recognised: covering takes no certainty."""
-_REACH_S, _END_S = 3.0, 1.5
-_FADE_S = 0.12
-"""Before a track has gone over to somebody else a look may recognise the person in whom the other begins to show."""
+    Distances are those of `SimilaritySettings`; "the limit" is the distance that follows from the chosen rate of
+    strangers. Good crops are those of `SimilaritySettings.good_quality`. docs/people.md has what was measured with
+    all of these values.
+    """
+
+    stranger_rate: float = 1e-4
+    """Share (0..1) of strangers who may look like a person in every crop, unless the user chooses another. Raising it
+    keeps more of the right people clear, and more strangers. Origin: lowered from 1e-3; in 5400 tracks of strangers
+    none stayed clear with it."""
+    stranger_rates: tuple[float, ...] = (1e-2, 1e-3, 1e-4)
+    """The rates that the user may choose from. Raising the first one would keep more strangers clear. Origin not
+    recorded; docs/people.md says what each costs."""
+    least_crops: int = 4
+    """Good crops in a row that a track needs to stay clear. Raising it covers more of the right people. Origin not
+    recorded."""
+    many_crops: int = 8
+    """Good crops that are needed where they are the lesser part of a track, and below which the evidence is called
+    weak. Raising it covers and lists more of the right people. Origin not recorded."""
+    agreeing_slack: float = 0.06
+    """How far beyond the limit one crop may lie and still show the person. Raising it keeps the person clear in more
+    frames. Origin not recorded."""
+    contradicting_slack: float = 0.09
+    """How far beyond the limit a good crop must lie to show somebody else. Raising it finds somebody who takes the
+    person's place later. Origin not recorded."""
+    rival_margin: float = 0.06
+    """How much nearer a track must be to the person who stays clear than to anybody who is covered. Where a person
+    seems to be at two places at once, a track stays clear only if it is twice this nearer than the other. Raising it
+    covers more of the right people. Origin not recorded."""
+    weak_margin: float = 0.03
+    """A median distance less than this below the limit is called weak evidence and listed. Raising it lists more.
+    Origin not recorded."""
+    somebody_else_distance: float = 0.64
+    """Distance from which a good crop shows somebody else in any case. Raising it finds somebody who takes the person's
+    place later. Origin: 1 in 200 of one person's photographs lie so far apart, or fewer."""
+    stranger_distance: float = 0.66
+    """Distance from everybody who is covered from which a good crop shows another, where all others stay clear. Raising
+    it covers more of the others. Origin not recorded."""
+    stranger_median_distance: float = 0.7
+    """The same for the median of a track's good crops. Raising it covers more of the others. Origin not recorded."""
+    recognised_distance: float = 0.62
+    """Distance within which somebody who is to be covered is recognised: covering takes no certainty. Raising it covers
+    more of the others. Origin not recorded."""
+    reach_s: float = 3.0
+    """Seconds between two crops that recognise the person, in which the track stays clear. Raising it keeps the person
+    clear in more frames, and whoever takes their place in between. Origin not recorded."""
+    end_s: float = 1.5
+    """Seconds before the first and after the last of them, likewise. Raising it does the same. Origin not recorded."""
+    fade_s: float = 0.12
+    """Seconds around a change to somebody else that are covered too: before it is complete, a crop may recognise the
+    person in whom the other begins to show. Raising it covers more of the right people. Origin: introduced with
+    that observation; how it was chosen is not recorded."""
+
+
+DECISIONS = DecisionSettings()
+
+USUAL_RATE = DECISIONS.stranger_rate
+RATES = DECISIONS.stranger_rates
 
 
 class Mode(str, Enum):
@@ -154,12 +201,13 @@ def _follow_editor(track: Track, seen: list[View], people: People, name: str, ra
         decision.doubts = _tell(track, track.samples[0].source_frame, track.samples[-1].source_frame + 1, WEAK)
     if person is not None and person.references:
         distances = measure_distances(seen, person.references)
-        others = [v.source_frame for v, d in zip(seen, distances, strict=True) if v.quality >= GOOD and d >= _OTHER]
-        agreeing = [v.source_frame for v, d in zip(seen, distances, strict=True) if d < _OTHER]
+        limit = DECISIONS.somebody_else_distance
+        others = [v.source_frame for v, d in zip(seen, distances, strict=True) if v.quality >= GOOD and d >= limit]
+        agreeing = [v.source_frame for v, d in zip(seen, distances, strict=True) if d < limit]
         decision.agreeing, decision.distance = len(agreeing), find_median(distances, seen)
         for other in others:
             # From the last look before that shows the person to the first one after.
-            fade = round(_FADE_S * rate)
+            fade = round(DECISIONS.fade_s * rate)
             at = bisect_left(agreeing, other)
             start = agreeing[at - 1] + 1 - fade if at else track.samples[0].source_frame
             stop = agreeing[at] + fade if at < len(agreeing) else track.samples[-1].source_frame + 1
@@ -173,7 +221,7 @@ def _decide(track: Track, seen: list[View], people: People, rate: float, single:
     decision = Decision(track.name, views=len(seen))
     start, stop = track.samples[0].source_frame, track.samples[-1].source_frame + 1
     good = [view for view in seen if view.quality >= GOOD]
-    if len(good) < (1 if single else _LEAST_VIEWS):
+    if len(good) < (1 if single else DECISIONS.least_crops):
         decision.why = f"seen well {len(good)} times"
         decision.doubts = _tell(track, start, stop, UNSEEN)
         decision.person = _find_nearest(seen, people)
@@ -205,7 +253,7 @@ def _match(
     distances = measure_distances(seen, references)
     decision.distance = find_median(distances, seen)
     used: list[tuple[View, float]] = []
-    other = min(_OTHER, limit + _WORST_SLACK)
+    other = min(DECISIONS.somebody_else_distance, limit + DECISIONS.contradicting_slack)
     others = [v.source_frame for v, d in zip(seen, distances, strict=True) if v.quality >= GOOD and d >= other]
     well_seen = sum(view.quality >= GOOD for view in seen)
     spans = track.spans()
@@ -213,13 +261,14 @@ def _match(
         if not _weigh(run, limit, well_seen, single):
             continue
         rivals = [p for p in blur if find_median(measure_distances(run.views, p.references), run.views)
-                  < find_median(run.distances, run.views) + _RIVAL_MARGIN]
+                  < find_median(run.distances, run.views) + DECISIONS.rival_margin]
         if rivals:
             decision.person = ""
             decision.why = f"looks like {person.name} and like {rivals[0].name}"
             decision.doubts += _tell(track, run.views[0].source_frame, run.views[-1].source_frame + 1, LOOK_ALIKE)
             continue
-        own = [v.source_frame for v, d in zip(run.views, run.distances, strict=True) if d <= limit + _VIEW_SLACK]
+        own = [v.source_frame for v, d in zip(run.views, run.distances, strict=True)
+               if d <= limit + DECISIONS.agreeing_slack]
         decision.clear += _find_clear(spans, own, others, rate)
         used += list(zip(run.views, run.distances.tolist(), strict=True))
     if not decision.clear:
@@ -227,12 +276,12 @@ def _match(
     decision.clear.sort()
     decision.person = person.name
     decision.distance = find_median(np.array([d for _, d in used]), [v for v, _ in used])
-    decision.agreeing = sum(d <= limit + _VIEW_SLACK for _, d in used)
+    decision.agreeing = sum(d <= limit + DECISIONS.agreeing_slack for _, d in used)
     decision.rate = find_rate(decision.distance, len(references))
     decision.why = (f"{decision.agreeing} of {len(seen)} looks, typically {decision.distance:.2f} apart; of strangers "
                     f"{describe_rate(decision.rate)} looks so much alike")
     decision.doubts += _tell_covered(track, decision.clear, others)
-    if decision.agreeing < _WELL_SEEN or decision.distance > limit - 0.03:
+    if decision.agreeing < DECISIONS.many_crops or decision.distance > limit - DECISIONS.weak_margin:
         start, stop = decision.clear[0][0], decision.clear[-1][1]
         decision.doubts += _tell(track, start, stop, WEAK)
     return decision
@@ -248,23 +297,23 @@ def _clear_stranger(track: Track, seen: list[View], blur: list[Person], rate: fl
     good = [(v, d) for v, d in zip(seen, distances, strict=True) if v.quality >= GOOD]
     median = find_median(np.array([d for _, d in good]), [v for v, _ in good])
     decision = Decision(track.name, views=len(seen), distance=median)
-    if median < _STRANGER_MEDIAN:
+    if median < DECISIONS.stranger_median_distance:
         decision.person = _find_nearest(seen, People(blur))
         decision.why = f"not surely another than {decision.person or 'one who is to be blurred'}"
-        if median > _NEAR:
+        if median > DECISIONS.recognised_distance:
             decision.doubts = _tell(track, track.samples[0].source_frame, track.samples[-1].source_frame + 1,
                                     LOOK_ALIKE)
         return decision
-    sure = [v.source_frame for v, d in good if d >= _STRANGER]
-    near = [v.source_frame for v, d in zip(seen, distances, strict=True) if d < _NEAR]
-    if len(sure) < (1 if single else _LEAST_VIEWS):
+    sure = [v.source_frame for v, d in good if d >= DECISIONS.stranger_distance]
+    near = [v.source_frame for v, d in zip(seen, distances, strict=True) if d < DECISIONS.recognised_distance]
+    if len(sure) < (1 if single else DECISIONS.least_crops):
         return decision
     decision.clear = _find_clear(track.spans(), sure, near, rate)
     if decision.clear:
         decision.person, decision.agreeing = NOBODY_OF, len(sure)
         decision.why = f"{len(sure)} of {len(seen)} looks show another, typically {median:.2f} apart"
         decision.doubts = _tell_covered(track, decision.clear, near)
-        if len(sure) < _WELL_SEEN:
+        if len(sure) < DECISIONS.many_crops:
             decision.doubts += _tell(track, decision.clear[0][0], decision.clear[-1][1], WEAK)
     return decision
 
@@ -289,7 +338,7 @@ def _weigh(run: _Run, limit: float, well_seen: int, single: bool) -> bool:
     is short enough lies near to anybody by chance.
     """
     good = sum(view.quality >= GOOD for view in run.views)
-    needed = 1 if single else _LEAST_VIEWS if good >= well_seen / 2 else _WELL_SEEN
+    needed = 1 if single else DECISIONS.least_crops if good >= well_seen / 2 else DECISIONS.many_crops
     return good >= needed and find_median(run.distances, run.views) <= limit
 
 
@@ -300,7 +349,8 @@ def _find_clear(
 
     Never across a gap of the track, nor towards a look in `blocked` beyond the last one of our own, or quite to it.
     """
-    reach, end, fade = (round(seconds * rate) for seconds in (_REACH_S, _END_S, _FADE_S))
+    reach, end, fade = (
+        round(seconds * rate) for seconds in (DECISIONS.reach_s, DECISIONS.end_s, DECISIONS.fade_s))
     clear: list[tuple[int, int]] = []
     for start, stop in spans:
         mine = [f for f in own if start <= f < stop]
@@ -365,7 +415,7 @@ def _tell(track: Track, start: int, stop: int, reason: str) -> list[Doubt]:
 def _find_nearest(seen: list[View], people: People) -> str:
     """Who a track looks like most, though not surely enough to stay clear for it; empty for nobody."""
     near = [(find_median(measure_distances(seen, p.references), seen), p.name) for p in people.persons if p.references]
-    near = [pair for pair in near if pair[0] < _NEAR]
+    near = [pair for pair in near if pair[0] < DECISIONS.recognised_distance]
     return min(near)[1] if near else ""
 
 
@@ -379,7 +429,7 @@ def _settle_doubles(decisions: dict[str, Decision], tracks: list[Track]) -> None
         if a.person != b.person or not a.clear or not b.clear:
             continue
         for mine, their in ((a, b), (b, a)):
-            if mine.distance > their.distance - 2 * _RIVAL_MARGIN:
+            if mine.distance > their.distance - 2 * DECISIONS.rival_margin:
                 mine.doubts = _tell(next(t for t in kept if t.name == mine.track), mine.clear[0][0],
                                     mine.clear[-1][1], TWICE)
     for decision in clear.values():

@@ -20,7 +20,10 @@ from .people import Decision, Mode
 from .types import FaceBlurError, Track, TrackDocument
 
 SCHEMA, VERSION = "faceblur-people", 1
-_MOST_BYTES, _MOST_ENTRIES, _LONGEST_TEXT = 1 << 26, 100_000, 2_000
+# What a file may hold at most: beyond it, it is refused as damaged.
+_MOST_BYTES = 1 << 26
+_MOST_ENTRIES = 100_000
+_LONGEST_TEXT = 2_000
 _FAR_PX = 1_000_000
 EDITOR, MACHINE = "editor", "machine"
 

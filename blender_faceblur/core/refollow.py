@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,11 +18,23 @@ from .types import Ellipse, Evidence, Sample
 Pictures = Callable[[int, int], Iterable[tuple[int, NDArray[np.uint8]]]]
 """Grey pictures of frames start..stop, in order, all of one size."""
 
-CHUNK = 64
-"""Frames that are in memory at once."""
 
-_LEAVING_SHARE = 0.2
-_CONFIDENCE = 0.97
+@dataclass(frozen=True, slots=True)
+class KeyTrackingSettings:
+    """How a place is tracked from the keys that an editor has locked."""
+
+    chunk_frames: int = 64
+    """Frames that are in memory at once when pictures are read backwards. Raising it decodes fewer frames twice and
+    takes memory. Origin not recorded."""
+    least_visible_share: float = 0.2
+    """Share (0..1) of the box inside the picture below which tracking ends. Raising it ends the cover of what leaves
+    the picture sooner. Origin not recorded."""
+    confidence_decay: float = 0.97
+    """What is left of the confidence after each frame away from the nearest key. Raising it makes tracked frames look
+    more certain. Origin: that of `TrackingSettings.carry_confidence_decay`."""
+
+
+KEY_TRACKING = KeyTrackingSettings()
 
 
 def follow_keys(
@@ -49,7 +62,7 @@ def follow_keys(
             assert one is not None
             ellipse = one
             away = min(abs(mark - frame) for mark in marks)
-        samples.append(Sample(frame, ellipse, Evidence.FLOW, _CONFIDENCE**away))
+        samples.append(Sample(frame, ellipse, Evidence.FLOW, KEY_TRACKING.confidence_decay**away))
     return samples
 
 
@@ -85,7 +98,7 @@ def _step(
         return
     end = here + 1
     while end > start:
-        begin = max(start, end - CHUNK)
+        begin = max(start, end - KEY_TRACKING.chunk_frames)
         yield from reversed(list(pictures(begin, end)))
         end = begin
 
@@ -107,4 +120,4 @@ def _follow(
 def _is_gone(box: Array, frame_size: Sequence[int]) -> bool:
     """Whether so little of a box lies in the picture that nothing more can be said of it."""
     seen = np.minimum(box[2:], frame_size) - np.maximum(box[:2], 0)
-    return bool((seen <= 0).any() or seen.prod() < _LEAVING_SHARE * (box[2:] - box[:2]).prod())
+    return bool((seen <= 0).any() or seen.prod() < KEY_TRACKING.least_visible_share * (box[2:] - box[:2]).prod())

@@ -23,8 +23,57 @@ from .types import Box, Doubt, Ellipse, Evidence, FaceBlurError, Sample, Track, 
 VERDICTS = {"fine": "Is fine", "fixed": "Fixed", "off": "Switched off", "covered": "Covered", "left": "Left uncovered"}
 """What may follow the equals sign, and how it is told. The last is of places that were made uncovered elsewhere."""
 
-SECONDS_EACH = 4.0
-"""What one place takes as long as nothing was measured: a guess."""
+
+@dataclass(frozen=True, slots=True)
+class ReviewQueueSettings:
+    """How the review queue is ordered, and when a judgement is about a place that was found anew.
+
+    A place's risk (0..1) begins with that of its kind (`_KINDS`), whose origin is not recorded either.
+    """
+
+    seconds_per_item: float = 4.0
+    """Seconds that reviewing one place takes as long as nothing was measured. Raising it makes the shown estimate
+    longer. Origin: a guess."""
+    large_share: float = 0.2
+    """Size, as a share of the picture's shorter side, from which a face counts with its whole risk: such faces are
+    recognisable in any case. Raising it moves small faces down the queue. Origin not recorded."""
+    least_size_weight: float = 0.5
+    """Share (0..1) of the risk that a face without size keeps. Raising it lets size matter less. Origin not
+    recorded."""
+    after_cut_s: float = 0.6
+    """Seconds after a cut within which a track that begins is listed with `after_cut_risk`. Raising it lists more as
+    such. Origin not recorded."""
+    after_cut_risk: float = 0.9
+    """Risk (0..1) of such a track. Raising it moves it up the queue. Origin not recorded."""
+    uncovered_risk: float = 0.25
+    """Risk (0..1) of a track that is not covered and was detected without confidence. Raising it moves uncovered tracks
+    up the queue. Origin not recorded."""
+    uncovered_risk_per_confidence: float = 0.6
+    """What full confidence adds to it. Raising it moves surely detected tracks that are not covered up the queue.
+    Origin not recorded."""
+    undetected_risk: float = 0.2
+    """What a long stretch without detection adds to its risk at most. Raising it moves long stretches up the queue.
+    Origin not recorded."""
+    undetected_full_s: float = 10
+    """Seconds from which such a stretch gets all of that. Raising it moves shorter ones down the queue. Origin not
+    recorded."""
+    same_time_share: float = 0.5
+    """Share (0..1) of the longer of two stretches in which both lie, from which a judgement of the one holds for the
+    other. Raising it shows more judged places again after a new analysis. Origin not recorded."""
+    same_place_share: float = 0.4
+    """Intersection over union (0..1) of their boxes that they need as well. Raising it does the same. Origin not
+    recorded."""
+    undetected_confidence: float = 0.1
+    """Confidence (0..1) that a frame without detection counts as, where the clearest picture of a face is chosen.
+    Raising it chooses large undetected frames more often. Origin not recorded."""
+    confidence_base: float = 0.01
+    """Added to every confidence there, so that size decides between frames without any. Raising it lets size decide
+    more. Origin not recorded."""
+
+
+REVIEW_QUEUE = ReviewQueueSettings()
+
+SECONDS_EACH = REVIEW_QUEUE.seconds_per_item
 
 _WEAK, _LOST, _ENDS, _BEGINS = "weak", "lost", "ends", "begins"
 _WHOLE = (_WEAK, _LOST, "lone")
@@ -54,12 +103,6 @@ _KINDS = (
     _Kind(_WEAK, "found weakly", 0.1, "Is it a face?"),
 )
 _OTHER = _Kind("other", "", 0.4, "Look at it.")
-
-_LARGE = 0.2
-"""Of the picture's shorter side: faces of this size and above are known again in any case."""
-
-_SOON_S = 0.6
-_SAME_TIME, _SAME_PLACE = 0.5, 0.4
 
 _LINE = re.compile(r"([a-z]{1,16}) (\d{1,9})-(\d{1,9}) (-?\d{1,9}),(-?\d{1,9}),(-?\d{1,9}),(-?\d{1,9})=([a-z]{1,16})"
                    r"(?: by (.{1,60}))?")
@@ -143,8 +186,9 @@ def find_clearest(samples: Iterable[Sample], frame_size: tuple[int, int]) -> Sam
         across = min(e.cx + e.rx, width) - max(e.cx - e.rx, 0.0)
         down = min(e.cy + e.ry, height) - max(e.cy - e.ry, 0.0)
         seen = max(across, 0.0) * max(down, 0.0)
-        sure = sample.confidence if sample.evidence in (Evidence.DETECTED, Evidence.LOCKED) else 0.1
-        return seen * (sure + 0.01) * seen / (4 * e.rx * e.ry)
+        sure = sample.confidence if sample.evidence in (Evidence.DETECTED, Evidence.LOCKED) else (
+            REVIEW_QUEUE.undetected_confidence)
+        return seen * (sure + REVIEW_QUEUE.confidence_base) * seen / (4 * e.rx * e.ry)
 
     return max(samples, key=weigh)
 
@@ -163,7 +207,7 @@ def _to_doubtful(
         frame = max(doubt.start - 1, 0)
         after = _frames_after_cut(document, doubt.start)
         if after:
-            reason, risk = f"begins {after} frame{'s' if after > 1 else ''} after a cut", 0.9
+            reason, risk = f"begins {after} frame{'s' if after > 1 else ''} after a cut", REVIEW_QUEUE.after_cut_risk
     elif own and kind.name in _WHOLE:
         frame = find_clearest(own, size).source_frame
     key = _make_key(kind.name, doubt)
@@ -172,11 +216,14 @@ def _to_doubtful(
         reason += ", and is not covered"
     # What was covered in the review stays where it stands in it.
     if track is not None and (not covered or verdict == "covered"):
-        risk = max(kind.risk, 0.25 + 0.6 * doubt.confidence)
+        uncovered = REVIEW_QUEUE.uncovered_risk + REVIEW_QUEUE.uncovered_risk_per_confidence * doubt.confidence
+        risk = max(kind.risk, uncovered)
     elif kind.name == "unseen":
-        risk += 0.2 * min((doubt.stop - doubt.start) / (10 * float(source.frame_rate)), 1.0)
+        full = REVIEW_QUEUE.undetected_full_s * float(source.frame_rate)
+        risk += REVIEW_QUEUE.undetected_risk * min((doubt.stop - doubt.start) / full, 1.0)
     # The whole picture's box says nothing of a face.
-    share = 1.0 if track is None else _find_size(own, doubt.box) / (_LARGE * min(size))
+    share = 1.0 if track is None else _find_size(own, doubt.box) / (REVIEW_QUEUE.large_share * min(size))
+    small = REVIEW_QUEUE.least_size_weight
     off_frames = (doubt.start, doubt.stop)
     if own and track is not None and kind.name in _WHOLE:
         off_frames = track.samples[0].source_frame, track.samples[-1].source_frame + 1
@@ -184,8 +231,8 @@ def _to_doubtful(
         verdict = _find_decided(track, covered, own)
     return Doubtful(
         key, doubt.start, doubt.stop, doubt.box, f"{_tell_who(track)} {reason}. {kind.question}",
-        risk * (0.5 + 0.5 * min(share, 1.0)), frame, track.name if track is not None else "", covered, off_frames,
-        verdict, reviewer)
+        risk * (small + (1 - small) * min(share, 1.0)), frame, track.name if track is not None else "", covered,
+        off_frames, verdict, reviewer)
 
 
 def _tell_who(track: Track | None) -> str:
@@ -229,7 +276,7 @@ def _is_editors(track: Track) -> bool:
 
 def _frames_after_cut(document: TrackDocument, frame: int) -> int:
     """How many frames after a cut, where it was just before; else 0."""
-    soon = round(_SOON_S * float(document.source.frame_rate))
+    soon = round(REVIEW_QUEUE.after_cut_s * float(document.source.frame_rate))
     return next((frame - shot.start for shot in document.shots
                  if shot.start and 0 < frame - shot.start <= soon and frame < shot.stop), 0)
 
@@ -271,8 +318,8 @@ class _Judged:
             return self._exact[key]
         for start, stop, box, told in self._kinds.get(kind, ()):
             common = min(stop, doubt.stop) - max(start, doubt.start)
-            if common >= _SAME_TIME * max(stop - start, doubt.stop - doubt.start) and common > 0 and (
-                    _find_overlap(box, doubt.box) >= _SAME_PLACE):
+            needed = REVIEW_QUEUE.same_time_share * max(stop - start, doubt.stop - doubt.start)
+            if common >= needed and common > 0 and _find_overlap(box, doubt.box) >= REVIEW_QUEUE.same_place_share:
                 return told
         return "", ""
 

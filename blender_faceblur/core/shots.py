@@ -6,34 +6,85 @@ from __future__ import annotations
 import itertools
 from collections import deque
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .types import Shot
 
-THUMBNAIL = (64, 36)
-"""Width and height, pixels."""
 
-# Levels of 0..255. A cut must be clear: one that is missed only lets flow and holds run on for a moment,
-# a false one takes the bridge away from under a face that a flash hid.
-_CUT_LEVELS, _CUT_RATIO = 16.0, 2.5
-_CUT_LIKENESS = 0.6
-# Dark and dull pictures differ by fewer levels: the limit falls with their contrast (standard deviation, levels).
-_USUAL_CONTRAST, _LEAST_SHARE = 40.0, 0.3
-# What is black in both pictures, as the bars beside a film are, says nothing about either.
-_BLACK_LEVEL, _LEAST_SEEN = 10.0, 0.25
-_USUAL_FRAMES = 12
-_MIX_LEVELS, _MIX_REST = 20.0, 0.2
-_HASTY_S = 0.15
+@dataclass(frozen=True, slots=True)
+class ShotSettings:
+    """When a cut or a gradual transition is believed. Levels are of 0..255.
+
+    A cut must be clear: a missed one only lets optical flow and extrapolation run on for a moment, a false one takes
+    the bridge away from under a face that a flash hid.
+    """
+
+    thumbnail_width_px: int = 64
+    """Width of the pictures that are compared, in pixels. Raising it sees smaller changes, noise among them, and takes
+    time. Origin not recorded."""
+    thumbnail_height_px: int = 36
+    """Their height. Raising it does the same. Origin not recorded."""
+    cut_levels: float = 16.0
+    """Mean change of a pixel, in levels, above which a frame may begin a shot, in pictures of usual contrast. Raising
+    it misses more cuts between pictures that are alike. Origin not recorded."""
+    cut_change_ratio: float = 2.5
+    """How many times larger than the usual change from frame to frame it must be. Raising it misses more cuts in lively
+    shots. Origin not recorded."""
+    cut_correlation: float = 0.6
+    """Correlation (-1..1) of the brightness of both pictures, below which a frame may begin a shot: a flash or a fade
+    changes it little, a cut a lot. Raising it takes more flashes for cuts. Origin not recorded."""
+    usual_contrast_levels: float = 40.0
+    """Standard deviation of the brightness, in levels, from which `cut_levels` holds; it falls in proportion below,
+    since dark and dull pictures differ by fewer levels. Raising it finds more cuts in dull pictures, false ones too.
+    Origin: introduced for cuts in dark films; how it was chosen is not recorded."""
+    least_contrast_share: float = 0.3
+    """Share (0..1) of `cut_levels` to which it falls at most. Raising it misses more cuts in dark pictures. Origin:
+    introduced for cuts in dark films; how it was chosen is not recorded."""
+    black_level: float = 10.0
+    """Level up to which a pixel is black. What is black in both pictures, as the bars beside a film are, says nothing
+    about either and is left out. Raising it leaves more of dark pictures out. Origin: introduced for cuts in dark
+    films; how it was chosen is not recorded."""
+    least_visible_share: float = 0.25
+    """Share (0..1) of pixels that are not black, below which all count all the same. Raising it counts black bars more
+    often. Origin: introduced for cuts in dark films; how it was chosen is not recorded."""
+    usual_frames: int = 12
+    """Frames over whose changes the median says what is usual. Raising it adapts more slowly to a shot that becomes
+    lively. Origin not recorded."""
+    transition_half_s: float = 0.4
+    """Half of the time window, in seconds, over which a gradual transition is looked for. Raising it finds longer
+    transitions and misses short ones. Origin not recorded."""
+    transition_levels: float = 20.0
+    """Mean difference, in levels, that both ends of the window must have. Raising it misses transitions between
+    pictures that are alike. Origin not recorded."""
+    transition_rest_share: float = 0.2
+    """Share of that difference by which the picture in the middle may differ from the mean of both ends. Raising it
+    takes more motion for transitions. Origin not recorded."""
+    rapid_cuts_s: float = 0.15
+    """Cuts that follow each other within so many seconds are none: nobody cuts like that, but a large thing that moves
+    fast through a dark picture looks like it. Raising it drops real cuts of quick montages. Origin: introduced when
+    faces stayed uncovered between such cuts; how it was chosen is not recorded."""
+
+    @property
+    def thumbnail_size(self) -> tuple[int, int]:
+        """Width and height, pixels."""
+        return self.thumbnail_width_px, self.thumbnail_height_px
+
+
+SHOTS = ShotSettings()
+
+THUMBNAIL = SHOTS.thumbnail_size
+"""Width and height, pixels."""
 
 
 class CutFinder:
     """Looks at one thumbnail (36 x 64 x 3, uint8) after another."""
 
     def __init__(self, frame_rate: float) -> None:
-        self._usual: deque[float] = deque(maxlen=_USUAL_FRAMES)
-        self._half = max(3, round(0.4 * frame_rate))
+        self._usual: deque[float] = deque(maxlen=SHOTS.usual_frames)
+        self._half = max(3, round(SHOTS.transition_half_s * frame_rate))
         self._thumbnails: deque[NDArray[np.float32]] = deque(maxlen=2 * self._half + 1)
 
     def look(self, thumbnail: NDArray[np.uint8]) -> tuple[bool, bool]:
@@ -42,18 +93,18 @@ class CutFinder:
         cut = False
         if self._thumbnails:
             before = self._thumbnails[-1]
-            seen = np.maximum(now, before).max(axis=2) > _BLACK_LEVEL
-            if seen.mean() < _LEAST_SEEN:
+            seen = np.maximum(now, before).max(axis=2) > SHOTS.black_level
+            if seen.mean() < SHOTS.least_visible_share:
                 seen[:] = True
             one, two = before[seen], now[seen]
             change = float(np.abs(two - one).mean())
             usual = float(np.median(self._usual)) if self._usual else 0.0
             contrast = (float(one.mean(axis=1).std()) + float(two.mean(axis=1).std())) / 2
-            share = min(1.0, max(_LEAST_SHARE, contrast / _USUAL_CONTRAST))
+            share = min(1.0, max(SHOTS.least_contrast_share, contrast / SHOTS.usual_contrast_levels))
             cut = (
-                change > _CUT_LEVELS * share
-                and change > _CUT_RATIO * usual
-                and _likeness(one, two) < _CUT_LIKENESS
+                change > SHOTS.cut_levels * share
+                and change > SHOTS.cut_change_ratio * usual
+                and _likeness(one, two) < SHOTS.cut_correlation
             )
             self._usual.append(change)
         if cut:
@@ -68,7 +119,8 @@ class CutFinder:
             return False
         first, middle, last = self._thumbnails[0], self._thumbnails[self._half], self._thumbnails[-1]
         apart = float(np.abs(first - last).mean())
-        return apart > _MIX_LEVELS and float(np.abs(middle - (first + last) / 2).mean()) < _MIX_REST * apart
+        rest = float(np.abs(middle - (first + last) / 2).mean())
+        return apart > SHOTS.transition_levels and rest < SHOTS.transition_rest_share * apart
 
 
 def _likeness(first: NDArray[np.float32], second: NDArray[np.float32]) -> float:
@@ -85,7 +137,7 @@ def drop_hasty(cuts: Iterable[int], frame_rate: float) -> list[int]:
     after all, faces are only covered for a moment longer.
     """
     found = sorted(cuts)
-    apart = max(2, round(_HASTY_S * frame_rate))
+    apart = max(2, round(SHOTS.rapid_cuts_s * frame_rate))
     return [cut for i, cut in enumerate(found)
             if (i == 0 or cut - found[i - 1] > apart) and (i + 1 == len(found) or found[i + 1] - cut > apart)]
 

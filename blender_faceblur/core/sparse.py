@@ -15,10 +15,33 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from .geometry import Array
 
-# Supports are compared in 24 directions, of which opposite ones share their reach.
-_ANGLES = np.linspace(0, np.pi, 12, endpoint=False)
-_TURN_FRAMES = 6
-_FIRST_GUESS = 8
+
+@dataclass(frozen=True, slots=True)
+class SparseKeySettings:
+    """How a moving ellipse is reduced to a few keys."""
+
+    half_turn_directions: int = 12
+    """Directions in half a turn in which the reach of two shapes is compared; opposite ones share it. Raising it makes
+    "contains" more exact and takes time in proportion. Origin not recorded; `KeyframeSettings.between_share` belongs
+    to it."""
+    turn_frames: int = 6
+    """Frames on each side of a frame over which the mean is taken that shows which way the motion curves. Raising it
+    sees wider turns and smooths sharp ones away. Origin not recorded."""
+    lead_place_share: float = 0.3
+    """Share (0..1) of the room by which a candidate's centre is moved out of a turn. Raising it saves keys in turns and
+    puts the cover beside the face. Origin: introduced with leading keys, for fewer keys on moving faces; how it was
+    chosen is not recorded."""
+    lead_size_share: float = 0.15
+    """Share (0..1) of the room by which its semi-axes are enlarged there. Raising it saves keys and covers more.
+    Origin: introduced with leading keys; how it was chosen is not recorded."""
+    first_guess_frames: int = 8
+    """Frames that the search for the next key tries first. Raising it costs or saves time only: the search doubles and
+    halves from there. Origin not recorded."""
+
+
+SPARSE_KEYS = SparseKeySettings()
+
+_ANGLES = np.linspace(0, np.pi, SPARSE_KEYS.half_turn_directions, endpoint=False)
 
 
 def find_reaches(ellipses: Array) -> Array:
@@ -51,15 +74,16 @@ class Bounds:
 def lead_out(ellipses: Array, room: Array) -> Array:
     """Ellipses moved and sized a little beyond their turns, where straight lines between keys would cut inside.
 
-    The difference to the mean over some frames points out of the curve; at most 0.3 of `room` (N, pixels) is taken.
+    The difference to the mean over some frames points out of the curve; a share of `room` (N, pixels) is taken at most.
     """
     out = ellipses.copy()
-    if len(ellipses) < 2 * _TURN_FRAMES:
+    reach = SPARSE_KEYS.turn_frames
+    if len(ellipses) < 2 * reach:
         return out
-    bell = np.exp(-0.5 * (np.arange(-_TURN_FRAMES, _TURN_FRAMES + 1) / (_TURN_FRAMES / 2)) ** 2)
-    padded = np.pad(ellipses[:, :4], ((_TURN_FRAMES, _TURN_FRAMES), (0, 0)), mode="reflect", reflect_type="odd")
+    bell = np.exp(-0.5 * (np.arange(-reach, reach + 1) / (reach / 2)) ** 2)
+    padded = np.pad(ellipses[:, :4], ((reach, reach), (0, 0)), mode="reflect", reflect_type="odd")
     mean = sliding_window_view(padded, len(bell), axis=0) @ (bell / bell.sum())
-    for columns, share in ((slice(0, 2), 0.3), (slice(2, 4), 0.15)):
+    for columns, share in ((slice(0, 2), SPARSE_KEYS.lead_place_share), (slice(2, 4), SPARSE_KEYS.lead_size_share)):
         step = ellipses[:, columns] - mean[:, columns]
         length = np.maximum(np.hypot(step[:, 0], step[:, 1]), 1e-9)
         out[:, columns] += step * np.minimum(1, share * room / length)[:, None]
@@ -85,7 +109,7 @@ class _Chooser:
         self._usable = [
             bounds.hold(everywhere, m[:, 0], np.hypot(m[:, 1], m[:, 2])).tolist() for m in self._maps]
         # How many frames the stretch before took: the next one is likely to be alike.
-        self._guess = _FIRST_GUESS
+        self._guess = SPARSE_KEYS.first_guess_frames
 
     def choose(self) -> tuple[list[int], Array]:
         starts = [c for c, usable in enumerate(self._usable) if usable[0]] or [0]

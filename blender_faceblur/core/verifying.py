@@ -35,37 +35,143 @@ Grey = NDArray[np.uint8]
 
 LEAK, DOUBT, KEPT = "leak", "doubt", "kept"
 
-_INNER = 0.95
-_LEAST_PX = 12
-"""Fewer pixels of a face in the picture show nobody."""
 
-_LEAST_DETAIL = 1.2
-"""Variance (levels squared) of the detail from which on a pixel can be judged."""
+@dataclass(frozen=True, slots=True)
+class ExposureSettings:
+    """When a face's pixels show the source. Shares are of the pixels of the face's ellipse, 0..1.
 
-_LEAST_SMOOTHED = 13
-_STEEP, _LEAST_SPREAD = 0.04, 0.25
-"""A slope (squared) counts that is so large beside the detail around it; so many of the pixels must have one."""
+    "The clips" are those of docs/verifying.md, on which the thresholds were chosen.
+    """
 
-_SAME_SLOPE, _LEAST_SURVIVED = 0.5, 0.25
-_SAME = 0.3
-_ALL = 0.9
-_SHOWN, _PARTLY, _OF_DECIDED, _LEAST_DECIDED = 0.2, 0.14, 0.5, 0.08
-_GONE = 0.55
-_LEAST_FLOOR_SHARE = 1 / 8
+    inner_share: float = 0.95
+    """Share of the ellipse's semi-axes within which pixels count; beyond it a cover's edge is soft. Raising it counts
+    more of the rim. Origin not recorded."""
+    least_pixels: int = 12
+    """Pixels of a face in the picture below which nobody can be recognised. Raising it checks fewer small or cut-off
+    faces. Origin not recorded."""
+    least_detail: float = 1.2
+    """Variance of the source's detail, in levels squared, from which a pixel can be judged. Raising it leaves more of
+    dark and flat faces unjudged. Origin: chosen on the clips; lowered from 2.0 when faint faces began to count."""
+    least_block_px: float = 3.0
+    """The smallest block of which detail is taken, in pixels. Raising it looks at coarser detail in small faces.
+    Origin not recorded."""
+    face_block_divisor: float = 1.25
+    """The largest block: a face's smaller semi-axis by this. Raising it looks at finer detail where the effect's
+    samples are large. Origin not recorded."""
+    least_film_face_share: float = 1 / 8
+    """The width, as a share of the source's height, for which an effect is made at least; it follows
+    `blender.cover.find_largest_face_px`. Raising it above what the effect uses looks at coarser detail than is there.
+    Origin: the effect's own rule."""
+    smoothed_block_px: int = 13
+    """Block size, in pixels, from which the finest detail is smoothed away first: coding changes it first, and it says
+    little of a large face. Raising it judges large faces by finer detail. Origin: introduced when faint faces
+    began to count; how it was chosen is not recorded."""
+    least_window_px: float = 5.0
+    """The smallest window over which detail is averaged, in pixels. Raising it averages over more of small faces.
+    Origin not recorded."""
+    window_divisor: float = 2
+    """Window size: a face's smaller semi-axis by this, a quarter of a face. Raising it sees smaller uncovered parts,
+    and more accidents. Origin not recorded."""
+    same_detail_share: float = 0.3
+    """A pixel shows the source where less than this share of the detail is lost. Raising it takes more covered pixels
+    for uncovered ones. Origin: chosen on the clips; lowered from 0.35 when faint faces began to count."""
+    whole_share: float = 0.9
+    """Share of the pixels with detail that must show for the check of slopes below to be left out. Raising it checks
+    slopes more often. Origin: introduced for flat signs; how it was chosen is not recorded."""
+    steep_share: float = 0.04
+    """Square of a slope by the detail around it, from which the slope counts. Raising it counts fewer. Origin: this and
+    the next three keep a single edge along a mosaic's blocks from being taken for a face; chosen on the clips."""
+    steep_spread_share: float = 0.25
+    """Share of a window's pixels that must have such a slope for it to be judged. Raising it judges fewer windows.
+    Origin: see `steep_share`."""
+    same_slope_share: float = 0.5
+    """A slope survived where it differs by less than this share of its square. Raising it counts more as survived.
+    Origin: see `steep_share`."""
+    survived_share: float = 0.25
+    """Share of a window's pixels whose slopes must have survived for it to show the source. Raising it finds fewer
+    leaks. Origin: see `steep_share`."""
+    leak_share: float = 0.2
+    """Share of a face that must show for it to leak. Raising it finds fewer leaks. Origin: chosen on the clips."""
+    leak_decided_share: float = 0.5
+    """Share of what can be judged that must show for it to leak too. Raising it finds fewer leaks. Origin: chosen on
+    the clips."""
+    least_decided_share: float = 0.08
+    """Share of a face that must have enough detail to be judged; a face with less is flat. Raising it calls more faces
+    flat. Origin: chosen on the clips."""
+    review_share: float = 0.14
+    """Share of a face that must show for it to be listed for review. Raising it lists fewer. Origin: chosen on the
+    clips."""
+    review_lost_share: float = 0.55
+    """A face is listed too where less than this share of its detail is lost. Raising it lists more. Origin: introduced
+    for faces that coding has changed too much to tell; chosen on the clips."""
 
-_RUN_GAP = 3
-_BOTH, _ALONE = 0.4, 0.8
-"""Two detectors with this confidence each, or one alone, find a face; foliage, hands and a dog in two real clips had
-0.25 and 0.67 at most in two neighbouring looks."""
 
-_HINT_BOTH, _HINT_ALONE = 0.3, 0.6
-_SAME_FACE = 0.2
-_OPEN_LOOKS = 2
+EXPOSURE = ExposureSettings()
 
-_THUMBNAIL_PX = 256
-_NOISE_LEVELS = 1.5
-_OUT_OF_STEP, _FOREIGN = 1.6, 0.5
-_LEAST_OUTSIDE_PX, _LEAST_OUTSIDE_DETAIL = 400, 4.0
+
+@dataclass(frozen=True, slots=True)
+class LeakSettings:
+    """When something that was seen in the finished film is a leak, and when it is listed for review."""
+
+    run_gap_frames: int = 3
+    """Frames up to which two exposures of a track are one finding. Raising it makes longer findings. Origin not
+    recorded."""
+    exposed_share: float = 0.7
+    """Share (0..1) of a face that shows from which the finding is called "not covered", and not "covered in part only".
+    Raising it changes words only. Origin not recorded."""
+    both_confidence: float = 0.4
+    """Confidence (0..1) of each of two detectors that makes a face of what they found. Raising it finds fewer leaks.
+    Origin: foliage, hands and a dog in two real clips had 0.25 at most in two neighbouring passes."""
+    alone_confidence: float = 0.8
+    """Confidence (0..1) of one detector that does the same. Raising it finds fewer leaks. Origin: foliage, hands and a
+    dog in two real clips had 0.67 at most in two neighbouring passes."""
+    hint_both_confidence: float = 0.3
+    """Confidence (0..1) of each of two detectors from which a place is listed for review. Raising it lists fewer.
+    Origin: chosen on the clips of docs/verifying.md."""
+    hint_alone_confidence: float = 0.6
+    """Confidence (0..1) of one detector that does the same. Raising it lists fewer. Origin: chosen on the clips of
+    docs/verifying.md."""
+    same_face_overlap_share: float = 0.2
+    """Intersection over union (0..1) from which finds of two passes are one face. Raising it tears fast faces apart, so
+    that fewer are confirmed by a second pass. Origin not recorded."""
+    open_passes: int = 2
+    """Detection passes after which a face that is not found again is finished. Raising it bridges more passes. Origin
+    not recorded."""
+
+
+LEAK_RULES = LeakSettings()
+
+
+@dataclass(frozen=True, slots=True)
+class StepSettings:
+    """When a film's pictures are not the source's, or those of another frame. Levels are of 0..255."""
+
+    thumbnail_px: int = 256
+    """Long side of the pictures that are compared, in pixels. Raising it sees smaller differences and takes time.
+    Origin not recorded."""
+    cover_ratio: float = 1.3
+    """How much larger than its mask a cover is taken to be, since it reaches beyond by a tolerance and its feather.
+    Raising it compares less of the picture. Origin not recorded."""
+    cover_margin_px: float = 6
+    """And by how many pixels of the source. Raising it compares less of the picture. Origin not recorded."""
+    least_outside_px: int = 400
+    """Pixels outside all covers that are needed for a comparison. Raising it compares fewer frames. Origin not
+    recorded."""
+    noise_levels: float = 1.5
+    """Difference that coding may make, in levels (standard deviation). Raising it misses more frames that are out of
+    step. Origin not recorded."""
+    late_ratio: float = 1.6
+    """A frame is out of step where it differs more than this times as much from the source as from the frame before or
+    after. Raising it misses more frames that are out of step. Origin not recorded."""
+    least_detail: float = 4.0
+    """Variance of the source's picture, in levels squared, from which it can be told from another. Raising it judges
+    fewer dark and flat pictures. Origin not recorded."""
+    foreign_share: float = 0.5
+    """A frame shows another picture where the difference is more than this share of that variance. Raising it misses
+    more of them. Origin not recorded."""
+
+
+STEP_CHECK = StepSettings()
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,12 +194,14 @@ class Shown:
 
     @property
     def leaks(self) -> bool:
-        return self.share >= _SHOWN or (self.decided >= _LEAST_DECIDED and self.share >= _OF_DECIDED * self.decided)
+        return self.share >= EXPOSURE.leak_share or (
+            not self.flat and self.share >= EXPOSURE.leak_decided_share * self.decided)
 
     @property
     def doubtful(self) -> bool:
         """Whether some of the face may show: it is not clearly covered, and no leak for certain."""
-        return not self.leaks and (self.share >= _PARTLY or (not self.flat and self.lost < _GONE))
+        return not self.leaks and (
+            self.share >= EXPOSURE.review_share or (not self.flat and self.lost < EXPOSURE.review_lost_share))
 
     @property
     def part(self) -> float:
@@ -102,7 +210,7 @@ class Shown:
 
     @property
     def flat(self) -> bool:
-        return self.decided < _LEAST_DECIDED
+        return self.decided < EXPOSURE.least_decided_share
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +232,7 @@ class Find:
     @property
     def hints(self) -> bool:
         """Whether it can be told as a doubt, if not as a leak."""
-        return _is_found(self, _HINT_BOTH, _HINT_ALONE)
+        return _is_found(self, LEAK_RULES.hint_both_confidence, LEAK_RULES.hint_alone_confidence)
 
 
 @dataclass(slots=True)
@@ -237,7 +345,7 @@ def find_block_px(document: TrackDocument, samples_across: float) -> float:
     See `blender.cover.find_largest_face_px`.
     """
     widest = max((2 * s.ellipse.rx for track in document.tracks for s in track.samples), default=0.0)
-    return max(widest, _LEAST_FLOOR_SHARE * document.source.height) / samples_across
+    return max(widest, EXPOSURE.least_film_face_share * document.source.height) / samples_across
 
 
 def measure_shown(source: Grey, film: Grey, ellipse: Ellipse, block_px: float) -> Shown | None:
@@ -248,7 +356,8 @@ def measure_shown(source: Grey, film: Grey, ellipse: Ellipse, block_px: float) -
     """
     height, width = source.shape
     smaller = min(ellipse.rx, ellipse.ry)
-    block = _odd(min(max(block_px, 3.0), max(smaller / 1.25, 3.0)))
+    least = EXPOSURE.least_block_px
+    block = _odd(min(max(block_px, least), max(smaller / EXPOSURE.face_block_divisor, least)))
     reach = max(ellipse.rx, ellipse.ry) + block + 2
     x1, x2 = max(0, int(ellipse.cx - reach)), min(width, int(ellipse.cx + reach) + 1)
     y1, y2 = max(0, int(ellipse.cy - reach)), min(height, int(ellipse.cy + reach) + 1)
@@ -256,26 +365,26 @@ def measure_shown(source: Grey, film: Grey, ellipse: Ellipse, block_px: float) -
         return None
     inside = draw_inside(ellipse, x1, y1, x2, y2)
     area = int(inside.sum())
-    if area < _LEAST_PX:
+    if area < EXPOSURE.least_pixels:
         return None
     first = source[y1:y2, x1:x2].astype(np.float32)
     change = film[y1:y2, x1:x2].astype(np.float32) - first
     detail, changed = _take_detail(first, block), _take_detail(change, block)
     weight = inside.astype(np.float32)
-    window = _odd(max(5.0, smaller / 2))
+    window = _odd(max(EXPOSURE.least_window_px, smaller / EXPOSURE.window_divisor))
     # Only what lies inside counts: beyond the edge of a cover the source shows and may.
     near = np.maximum(_blur(weight, window), 1e-6)
     there = _blur(detail**2 * weight, window) / near
     lost = _blur(changed**2 * weight, window) / near
-    decided = inside & (there >= _LEAST_DETAIL)
-    shown = decided & (lost < _SAME * there)
-    if shown.sum() < _ALL * decided.sum():
+    decided = inside & (there >= EXPOSURE.least_detail)
+    shown = decided & (lost < EXPOSURE.same_detail_share * there)
+    if shown.sum() < EXPOSURE.whole_share * decided.sum():
         # One straight edge along the rim of two blocks survives a mosaic; where a face shows, it shows all over.
         steep = _find_slopes(first, block)
-        detailed = steep >= _STEEP * there
-        survived = detailed & (_find_slopes(change, block) < _SAME_SLOPE * steep)
-        decided &= _blur(detailed * weight, window) / near >= _LEAST_SPREAD
-        shown &= decided & (_blur(survived * weight, window) / near >= _LEAST_SURVIVED)
+        detailed = steep >= EXPOSURE.steep_share * there
+        survived = detailed & (_find_slopes(change, block) < EXPOSURE.same_slope_share * steep)
+        decided &= _blur(detailed * weight, window) / near >= EXPOSURE.steep_spread_share
+        shown &= decided & (_blur(survived * weight, window) / near >= EXPOSURE.survived_share)
     gone = float(np.minimum(lost[decided] / there[decided], 1.0).mean()) if decided.any() else 1.0
     return Shown(float(shown.sum()) / area, float(decided.sum()) / area, gone)
 
@@ -285,13 +394,13 @@ def draw_inside(ellipse: Ellipse, x1: int, y1: int, x2: int, y2: int) -> NDArray
     y, x = np.mgrid[y1:y2, x1:x2] + 0.5
     c, s = math.cos(ellipse.angle), math.sin(ellipse.angle)
     x, y = x - ellipse.cx, y - ellipse.cy
-    return np.asarray(((x * c + y * s) / (_INNER * ellipse.rx)) ** 2
-                      + ((y * c - x * s) / (_INNER * ellipse.ry)) ** 2 <= 1)
+    rx, ry = EXPOSURE.inner_share * ellipse.rx, EXPOSURE.inner_share * ellipse.ry
+    return np.asarray(((x * c + y * s) / rx) ** 2 + ((y * c - x * s) / ry) ** 2 <= 1)
 
 
 def _find_slopes(values: NDArray[np.float32], block: int) -> NDArray[np.float32]:
     """Squared, in levels a pixel."""
-    down, across = np.gradient(_blur(values, 3) if block >= _LEAST_SMOOTHED else values)
+    down, across = np.gradient(_blur(values, 3) if block >= EXPOSURE.smoothed_block_px else values)
     return np.asarray(down**2 + across**2, np.float32)
 
 
@@ -307,7 +416,7 @@ def _blur(values: NDArray[np.float32], size: int) -> NDArray[np.float32]:
 
 def _take_detail(values: NDArray[np.float32], block: int) -> NDArray[np.float32]:
     # The finest detail is what coding changes first, and says little about a face.
-    return (_blur(values, 3) if block >= _LEAST_SMOOTHED else values) - _blur(values, block)
+    return (_blur(values, 3) if block >= EXPOSURE.smoothed_block_px else values) - _blur(values, block)
 
 
 class StepWatch:
@@ -324,27 +433,27 @@ class StepWatch:
         import cv2
 
         height, width = source.shape
-        scale = min(1.0, _THUMBNAIL_PX / max(height, width))
+        scale = min(1.0, STEP_CHECK.thumbnail_px / max(height, width))
         size = max(8, round(width * scale)), max(8, round(height * scale))
         theirs, ours = (np.asarray(cv2.resize(p, size, interpolation=cv2.INTER_AREA), np.float32)
                         for p in (source, film))
         outside = np.ones(theirs.shape, bool)
         for place in places:
             # Covers reach beyond the face by the expansion, a tolerance and the feather.
-            e = place.ellipse.scaled(1.3 * self._expansion).grown(6)
+            e = place.ellipse.scaled(STEP_CHECK.cover_ratio * self._expansion).grown(STEP_CHECK.cover_margin_px)
             box = surround(Ellipse(e.cx * scale, e.cy * scale, e.rx * scale, e.ry * scale, e.angle))
             x1, y1, x2, y2 = (max(0, math.floor(box[0])), max(0, math.floor(box[1])), math.ceil(box[2]) + 1,
                               math.ceil(box[3]) + 1)
             outside[y1:y2, x1:x2] = False
-        if outside.sum() >= _LEAST_OUTSIDE_PX:
+        if outside.sum() >= STEP_CHECK.least_outside_px:
             detail, rest = (theirs - theirs[outside].mean())[outside], (ours - theirs)[outside]
             rest = rest - rest.mean()
             there, lost = float((detail**2).mean()), float((rest**2).mean())
             apart = math.inf if self._last is None else min(
                 self._differ(ours, self._last[0], outside), self._differ(self._last[1], theirs, outside))
-            if math.sqrt(lost) > _OUT_OF_STEP * apart + _NOISE_LEVELS:
+            if math.sqrt(lost) > STEP_CHECK.late_ratio * apart + STEP_CHECK.noise_levels:
                 self.late.append(frame)
-            elif there >= _LEAST_OUTSIDE_DETAIL and lost > _FOREIGN * there:
+            elif there >= STEP_CHECK.least_detail and lost > STEP_CHECK.foreign_share * there:
                 self.foreign.append(frame)
         self._last = theirs, ours
 
@@ -392,9 +501,10 @@ class Judge:
             return
         kind = LEAK if shown.leaks else DOUBT
         runs = self._runs.setdefault(place.track, [])
-        reason = "not covered" if shown.part >= 0.7 else "covered in part only" if shown.share >= _PARTLY else (
+        reason = "not covered" if shown.part >= LEAK_RULES.exposed_share else (
+            "covered in part only" if shown.share >= EXPOSURE.review_share else
             "perhaps not covered: too faint to tell")
-        if not runs or frame - runs[-1].stop > _RUN_GAP or runs[-1].kind != kind:
+        if not runs or frame - runs[-1].stop > LEAK_RULES.run_gap_frames or runs[-1].kind != kind:
             runs.append(Finding(kind, place.track, frame, frame + 1, 1, frame, surround(place.ellipse), shown.part,
                                 1.0, reason, draw()))
             return
@@ -410,13 +520,13 @@ class Judge:
         Looks come in the order of frames. Returns whether the next frame should be looked at too.
         """
         self._look += 1
-        self._done += [c for c in self._open if self._look - c.hits[-1][0] > _OPEN_LOOKS]
-        self._open = [c for c in self._open if self._look - c.hits[-1][0] <= _OPEN_LOOKS]
+        self._done += [c for c in self._open if self._look - c.hits[-1][0] > LEAK_RULES.open_passes]
+        self._open = [c for c in self._open if self._look - c.hits[-1][0] <= LEAK_RULES.open_passes]
         curious = False
         for find, shown, kept in sorted(finds, key=lambda one: -one[0].confidence):
             chain = max((c for c in self._open if c.hits[-1][0] < self._look), default=None,
                         key=lambda c: _overlap(c.hits[-1][2].box, find.box))
-            if chain is None or _overlap(chain.hits[-1][2].box, find.box) < _SAME_FACE:
+            if chain is None or _overlap(chain.hits[-1][2].box, find.box) < LEAK_RULES.same_face_overlap_share:
                 chain = _Chain([], kept, frame, b"")
                 self._open.append(chain)
             best = max((_rank(known) for _, _, known, _ in chain.hits), default=(0.0, 0.0))
@@ -426,7 +536,7 @@ class Judge:
                 chain.worst = frame
                 if find.hints:
                     chain.picture = draw(find.box)
-            curious = curious or (not kept and _is_found(find, _BOTH, _ALONE))
+            curious = curious or (not kept and _is_sure(find))
         return curious
 
     def finish(self) -> tuple[list[Finding], list[Finding], int]:
@@ -451,11 +561,15 @@ class Judge:
     def _judge(self, chain: _Chain) -> str:
         if chain.kept:
             return ""
-        sure = [look for look, _, find, _ in chain.hits if _is_found(find, _BOTH, _ALONE)]
+        sure = [look for look, _, find, _ in chain.hits if _is_sure(find)]
         if _has_neighbours(sure) or (sure and self._single):
             return LEAK
         hints = [look for look, _, find, _ in chain.hits if find.hints]
         return DOUBT if sure or _has_neighbours(hints) or (hints and self._single) else ""
+
+
+def _is_sure(find: Find) -> bool:
+    return _is_found(find, LEAK_RULES.both_confidence, LEAK_RULES.alone_confidence)
 
 
 def _is_found(find: Find, both: float, alone: float) -> bool:

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,12 +12,24 @@ from numpy.typing import NDArray
 from .geometry import Array, centre_of
 from .types import Box, Detection
 
-_SIDES = (192, 320)
-"""Of the windows, in pixels: multiples of what all detectors need. Few, since each size costs memory."""
-_ROOM = 3.0
-"""How many times as large as the face a window is at least: detectors need what is around a face."""
-_WORTH = 0.5
-"""Of the picture's area: with more in windows, the whole picture is looked at."""
+
+@dataclass(frozen=True, slots=True)
+class DetectionWindowSettings:
+    """How large the windows are in which a face that optical flow lost is looked for."""
+
+    sides_px: tuple[int, ...] = (192, 320)
+    """Sides that a window may have, in pixels of the detector's picture, ascending: multiples of what all detectors
+    need, and few, since each size costs memory. Raising the last one serves larger faces and saves less time. Origin
+    not recorded."""
+    face_ratio: float = 3.0
+    """How many times as large as the face a window is at least: detectors need what is around a face. Raising it finds
+    faces that moved farther and takes time. Origin not recorded."""
+    most_area_share: float = 0.5
+    """Share (0..1) of the picture's area in windows above which the whole picture is looked at. Raising it saves less
+    time the nearer it comes to 1. Origin not recorded; the windows as a whole took a tenth of the time away."""
+
+
+DETECTION_WINDOWS = DetectionWindowSettings()
 
 
 def find_windows(places: Sequence[Array], size: tuple[int, int]) -> list[tuple[int, int, int]]:
@@ -27,15 +39,16 @@ def find_windows(places: Sequence[Array], size: tuple[int, int]) -> list[tuple[i
     """
     windows = []
     for place in places:
-        needed = _ROOM * float((place[2:] - place[:2]).max())
-        side = next((s for s in _SIDES if needed <= s <= min(size)), None)
+        needed = DETECTION_WINDOWS.face_ratio * float((place[2:] - place[:2]).max())
+        side = next((s for s in DETECTION_WINDOWS.sides_px if needed <= s <= min(size)), None)
         if side is None:
             return []
         left, top = (
             int(np.clip(round(middle - side / 2), 0, length - side))
             for middle, length in zip(centre_of(place), size, strict=True))
         windows.append((left, top, side))
-    return windows if sum(side * side for *_, side in windows) <= _WORTH * size[0] * size[1] else []
+    most = DETECTION_WINDOWS.most_area_share * size[0] * size[1]
+    return windows if sum(side * side for *_, side in windows) <= most else []
 
 
 def detect_in_windows(

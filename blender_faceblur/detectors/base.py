@@ -13,7 +13,17 @@ from numpy.typing import NDArray
 
 from ..core.types import FACE, Detection
 
-_MOST_SIZES = 4
+
+@dataclass(frozen=True, slots=True)
+class NetworkInputSettings:
+    """How the networks' inputs are kept for the next picture."""
+
+    most_kept_sizes: int = 4
+    """Sizes of picture for which an array is kept; more are all dropped and begun anew. Raising it takes memory where
+    many sizes take turns. Origin not recorded."""
+
+
+NETWORK_INPUTS = NetworkInputSettings()
 
 
 class FaceDetector(ABC):
@@ -105,7 +115,7 @@ class BlobMaker:
 
         height, width = image.shape[:2]
         if (height, width) not in self._blobs:
-            if len(self._blobs) >= _MOST_SIZES:
+            if len(self._blobs) >= NETWORK_INPUTS.most_kept_sizes:
                 self._blobs.clear()
             padded = height + -height % self._stride, width + -width % self._stride
             self._blobs[height, width] = np.zeros((1, 3, *padded), np.float32)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import sys
 import types
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -26,9 +27,20 @@ from .base import BoxShape, FaceDetector, to_detections
 VERSION = "0.10.33"
 """Of the package mediapipe; see requirements/mediapipe.txt."""
 
-_OVERLAP = 0.3
-_CORNERS = 0.35
-"""MediaPipe has one point for the mouth; its corners are put so far to each side, in distances of the eyes."""
+
+@dataclass(frozen=True, slots=True)
+class BlazeFaceSettings:
+    """How BlazeFace's boxes of one face are reduced to one, and what its landmarks lack."""
+
+    overlap_share: float = 0.3
+    """Intersection over union (0..1) from which the less confident of two boxes is dropped. Raising it keeps more
+    doubles; lowering it drops faces that are close. Origin not recorded."""
+    mouth_corner_share: float = 0.35
+    """MediaPipe has one point for the mouth; its corners are put so far to each side, in distances of the eyes. Raising
+    it makes mouths wider. Origin not recorded."""
+
+
+BLAZEFACE = BlazeFaceSettings()
 
 
 class BlazeFace(FaceDetector):
@@ -94,7 +106,7 @@ class BlazeFace(FaceDetector):
         landmarks = _to_landmarks(points)
         down = points[:, 3] - (points[:, 0] + points[:, 1]) / 2
         return to_detections(self.shape.fit(boxes, np.arctan2(-down[:, 0], down[:, 1])), scores, landmarks, self.name,
-                             _OVERLAP)
+                             BLAZEFACE.overlap_share)
 
 
 class BlazeFaceShort(BlazeFace):
@@ -109,7 +121,7 @@ class BlazeFaceFull(BlazeFace):
 
 def _to_landmarks(points: NDArray[np.float32]) -> NDArray[np.float32]:
     """Right eye, left eye, nose tip, mouth (N x 4 x 2) as our five points."""
-    aside = _CORNERS * (points[:, 1] - points[:, 0])
+    aside = BLAZEFACE.mouth_corner_share * (points[:, 1] - points[:, 0])
     mouth = points[:, 3]
     return np.stack([points[:, 0], points[:, 1], points[:, 2], mouth - aside, mouth + aside], axis=1)
 

@@ -8,6 +8,7 @@ Maydt (2002). The files come with OpenCV 4's wheels. OpenCV 5 can no longer read
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
@@ -17,8 +18,23 @@ from numpy.typing import NDArray
 from ..core.types import Detection, FaceBlurError
 from .base import BoxShape, FaceDetector, to_detections
 
-_SCALE_FACTOR, _LEAST_NEIGHBOURS = 1.05, 2
-_OVERLAP = 0.45
+
+@dataclass(frozen=True, slots=True)
+class HaarSettings:
+    """How a cascade is run, and how its boxes of one face are reduced to one."""
+
+    overlap_share: float = 0.45
+    """Intersection over union (0..1) from which the less confident of two boxes is dropped. Raising it keeps more
+    doubles; lowering it drops faces that are close. Origin not recorded."""
+    scale_ratio: float = 1.05
+    """By how much the picture is reduced from one pass to the next (OpenCV's scaleFactor). Raising it saves time and
+    misses sizes in between. Origin: the popular recipe."""
+    least_neighbors: int = 2
+    """Overlapping raw boxes that make a face (OpenCV's minNeighbors). Raising it finds fewer faces, and fewer wrong
+    ones. Origin: the popular recipe."""
+
+
+HAAR = HaarSettings()
 
 
 class HaarCascade(FaceDetector):
@@ -72,11 +88,11 @@ class HaarCascade(FaceDetector):
             there[:, [0, 2]] = grey.shape[1] - there[:, [2, 0]]
             boxes, scores = np.concatenate([boxes, there]), np.concatenate([scores, sure])
         sure_enough = scores >= self._threshold
-        return to_detections(boxes[sure_enough], scores[sure_enough], None, self.name, _OVERLAP)
+        return to_detections(boxes[sure_enough], scores[sure_enough], None, self.name, HAAR.overlap_share)
 
     def _look(self, grey: NDArray[np.uint8], shape: BoxShape) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         found, _, weights = self._cascade.detectMultiScale3(
-            grey, _SCALE_FACTOR, _LEAST_NEIGHBOURS, outputRejectLevels=True)
+            grey, HAAR.scale_ratio, HAAR.least_neighbors, outputRejectLevels=True)
         corners = np.asarray(found, np.float32).reshape(-1, 4)
         corners[:, 2:] += corners[:, :2]
         sure = [1 / (1 + math.exp(-self.slope * (weight - self.middle))) for weight in np.ravel(weights)]

@@ -17,9 +17,23 @@ from ..core.types import Detection
 from ..core.windows import is_cut, place_back
 from .base import FaceDetector, keep_best
 
-_OVERLAP = 0.4
-_SHARED = 0.125
-_NEAR_EDGE_PX = 2
+
+@dataclass(frozen=True, slots=True)
+class DetectionPassSettings:
+    """How a picture is cut into tiles, and how what several passes find is put together."""
+
+    overlap_share: float = 0.4
+    """Intersection over union (0..1) from which the less confident of two boxes of several passes is dropped. Raising
+    it keeps more doubles; lowering it drops faces that are close. Origin not recorded."""
+    tile_overlap_share: float = 0.125
+    """By how much a tile reaches beyond its share of the picture, on each side, in such shares. Raising it finds larger
+    faces whole in one tile and takes time. Origin not recorded."""
+    tile_edge_px: int = 2
+    """How near to a tile's edge a box is cut off by it, in pixels of the picture. Raising it drops more boxes, which
+    the neighbouring tile must have. Origin not recorded."""
+
+
+DETECTION_PASSES = DetectionPassSettings()
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +66,8 @@ class ManyLooks:
         if len(self._looks) == 1 and self._looks[0].turns == (0,) and self._looks[0].tiles == 1:
             return found
         boxes = np.array([d.box for d in found], np.float32).reshape(-1, 4)
-        return [found[i] for i in keep_best(boxes, np.array([d.confidence for d in found], np.float32), _OVERLAP)]
+        confidences = np.array([d.confidence for d in found], np.float32)
+        return [found[i] for i in keep_best(boxes, confidences, DETECTION_PASSES.overlap_share)]
 
 
 def combine_looks(
@@ -81,6 +96,7 @@ def _look(picture: NDArray[np.uint8], look: Look) -> Iterator[Detection]:
     import cv2
 
     height, width = picture.shape[:2]
+    near_px = DETECTION_PASSES.tile_edge_px
     for top, bottom in split_side(height, look.tiles):
         for left, right in split_side(width, look.tiles):
             size = (right - left) * look.tiles, (bottom - top) * look.tiles
@@ -89,14 +105,15 @@ def _look(picture: NDArray[np.uint8], look: Look) -> Iterator[Detection]:
                 for d in _turned(part, look.detector, turn):
                     placed = place_back(d, left, top, look.tiles)
                     # The neighbouring part shows that face whole.
-                    if not is_cut(placed.box, (left, top, right, bottom), (width, height), _NEAR_EDGE_PX):
+                    if not is_cut(placed.box, (left, top, right, bottom), (width, height), near_px):
                         yield placed
 
 
 def split_side(length: int, parts: int) -> list[tuple[int, int]]:
     """Half-open ranges that cover 0..length and overlap by a quarter of a share: what one cuts the next has whole."""
     share = length / parts
-    return [(max(0, math.floor(i * share - _SHARED * share)), min(length, math.ceil((i + 1) * share + _SHARED * share)))
+    more = DETECTION_PASSES.tile_overlap_share * share
+    return [(max(0, math.floor(i * share - more)), min(length, math.ceil((i + 1) * share + more)))
             for i in range(parts)]
 
 

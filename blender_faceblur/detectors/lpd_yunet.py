@@ -8,6 +8,8 @@ score are those of its demonstration.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -19,11 +21,22 @@ _STRIDES = (8, 16, 32, 64)
 _SIDES = ((10, 16, 24), (32, 48), (64, 96), (128, 192, 256))
 _VARIANCE = 0.1
 _CORNERS = (4, 6, 10, 12)
-_OVERLAP = 0.3
-_WIDEST_PX = 320
-"""The width of the pictures it was made for. What it takes for a plate in larger ones and is wider is a wall, a bonnet
-or the road: of what had 0.4 or more in 176 annotated pictures of 480 to 1920 pixels, 704 of 820 wrong boxes and 54 of
-808 right ones. Large plates are found in smaller pictures."""
+
+@dataclass(frozen=True, slots=True)
+class PlateSettings:
+    """Which of the network's boxes are number plates."""
+
+    overlap_share: float = 0.3
+    """Intersection over union (0..1) from which the less confident of two boxes is dropped. Raising it keeps more
+    doubles; lowering it drops plates that are close. Origin not recorded."""
+    most_width_px: int = 320
+    """Width of a box above which it is no plate, in pixels of the detector's picture: the width of the pictures that
+    the network was made for. Raising it takes more walls, bonnets and roads for plates. Origin: of what had
+    0.4 or more in 176 annotated pictures of 480 to 1920 pixels, 704 of 820 wrong boxes were wider, and 54 of 808 right
+    ones; large plates are found in smaller pictures."""
+
+
+PLATE_BOXES = PlateSettings()
 
 
 class LpdYuNet(OnnxDetector):
@@ -73,7 +86,7 @@ def decode(
     prior = priors[hit]
     corners = np.stack([prior[:, :2] + places[hit, at:at + 2] * _VARIANCE * prior[:, 2:] for at in _CORNERS], axis=1)
     boxes = np.concatenate([corners.min(axis=1), corners.max(axis=1)], axis=1)
-    right = boxes[:, 2] - boxes[:, 0] <= _WIDEST_PX
+    right = boxes[:, 2] - boxes[:, 0] <= PLATE_BOXES.most_width_px
     boxes, sure = boxes[right], scores[hit][right]
     return [Detection(tuple(boxes[i].tolist()), min(1.0, float(sure[i])), LpdYuNet.name)
-            for i in keep_best(boxes, sure, _OVERLAP)]
+            for i in keep_best(boxes, sure, PLATE_BOXES.overlap_share)]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from ..core.types import FaceBlurError
 
@@ -27,8 +28,17 @@ _LABELS = {
     "CoreMLExecutionProvider": "CoreML",
 }
 
-MOST_GPU_PROCESSES = 2
-"""They share one GPU and its memory; two keep it busy while pictures are decoded. Not measured."""
+
+@dataclass(frozen=True, slots=True)
+class ProviderSettings:
+    """How a GPU is shared."""
+
+    most_gpu_processes: int = 2
+    """Processes that share one GPU and its memory; two keep it busy while pictures are decoded. Raising it takes memory
+    of the GPU. Origin: not measured."""
+
+
+PROVIDERS = ProviderSettings()
 
 
 def choose_providers(available: Sequence[str], wanted: str, platform: str) -> tuple[str, ...]:

@@ -6,6 +6,8 @@ Model: Wu et al., "YuNet: A Tiny Millisecond-level Face Detector" (2023), github
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -15,7 +17,18 @@ from .onnx_model import OnnxDetector
 
 _STRIDES = (8, 16, 32)
 _OUTPUTS = [f"{kind}_{stride}" for stride in _STRIDES for kind in ("cls", "obj", "bbox", "kps")]
-_OVERLAP = 0.3
+
+@dataclass(frozen=True, slots=True)
+class YuNetSettings:
+    """How YuNet's boxes of one face are reduced to one."""
+
+    overlap_share: float = 0.3
+    """Intersection over union (0..1) from which the less confident of two boxes is dropped. Raising it keeps more
+    doubles; lowering it drops faces that are close. Origin not recorded; OpenCV's
+    FaceDetectorYN has the same default."""
+
+
+YUNET = YuNetSettings()
 
 
 class YuNet(OnnxDetector):
@@ -44,7 +57,7 @@ class YuNet(OnnxDetector):
         if not boxes:
             return []
         return to_detections(
-            np.concatenate(boxes), np.concatenate(scores), np.concatenate(landmarks), self.name, _OVERLAP)
+            np.concatenate(boxes), np.concatenate(scores), np.concatenate(landmarks), self.name, YUNET.overlap_share)
 
 
 class YuNet2023(YuNet):

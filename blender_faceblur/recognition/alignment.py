@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,8 +13,20 @@ from numpy.typing import NDArray
 Points = Sequence[Sequence[float]] | NDArray[np.float64]
 """Five (x, y) in pixels, in the order of `Detection.landmarks`; the first pixel's outer corner is (0, 0)."""
 
-_LEAST_SCALE = 0.5
-"""Larger faces are reduced by area first: linear sampling takes in two pixels at most."""
+
+@dataclass(frozen=True, slots=True)
+class AlignmentSettings:
+    """How a face is brought to the size that a recogniser sees."""
+
+    least_sampled_scale: float = 0.5
+    """Scale below which a face is reduced by area first: linear sampling takes in two pixels at most. Raising it takes
+    time; lowering it lets fine detail flicker. Origin: the two pixels of linear sampling."""
+    reach_diagonal_share: float = 0.75
+    """How far around its middle the picture is worked on, in the square's side: half of a turned square's diagonal, and
+    a little for sampling. Raising it takes time. Origin: half of the root of two is 0.71."""
+
+
+ALIGNMENT = AlignmentSettings()
 
 
 def find_similarity(points: Points, template: Points) -> NDArray[np.float64]:
@@ -60,13 +73,13 @@ def cut_aligned(image: NDArray[np.uint8], landmarks: Points, template: Points, s
     right, down = side / 2 - dx, side / 2 - dy
     middle_x, middle_y = (along * right + across * down) / square, (along * down - across * right) / square
     # Half of the turned square's diagonal, and a little for sampling.
-    reach = 0.75 * side / scale
+    reach = ALIGNMENT.reach_diagonal_share * side / scale
     height, width = image.shape[:2]
     left, top = _limit(middle_x - reach, 0, width - 1), _limit(middle_y - reach, 0, height - 1)
     part = image[top:_limit(math.ceil(middle_y + reach), top + 1, height),
                  left:_limit(math.ceil(middle_x + reach), left + 1, width)]
     grown_x = grown_y = 1.0
-    if scale < _LEAST_SCALE:
+    if scale < ALIGNMENT.least_sampled_scale:
         size = max(1, round(part.shape[1] * scale)), max(1, round(part.shape[0] * scale))
         grown_x, grown_y = size[0] / part.shape[1], size[1] / part.shape[0]
         part = np.asarray(cv2.resize(part, size, interpolation=cv2.INTER_AREA), np.uint8)

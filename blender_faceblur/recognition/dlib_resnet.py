@@ -28,7 +28,7 @@ class DlibResNet(Recognizer):
     usual_threshold = 0.6
 
     def __init__(self, model: Path) -> None:
-        self._session = OnnxSession(model, "image", "cpu")
+        self._session = OnnxSession(model, "cpu")
 
     def embed(self, aligned_bgr: NDArray[np.uint8]) -> NDArray[np.float32]:
         return np.asarray(self.embed_many([aligned_bgr])[0])

@@ -7,6 +7,7 @@ import queue
 import sys
 import time
 from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
@@ -41,7 +42,21 @@ from .protocol import (
     to_line,
 )
 
-_START_S, _SILENCE_S = 120.0, 300.0
+
+@dataclass(frozen=True, slots=True)
+class ClientSettings:
+    """How long whoever asked for an analysis waits for the leading process."""
+
+    start_s: float = 120.0
+    """Seconds until it must have reported that it began. Raising it waits longer for slow disks, and for a process that
+    hangs. Origin not recorded."""
+    silence_s: float = 300.0
+    """Seconds without a report after which it is taken for stuck; longer than `ProcessSettings.silence_s`. Raising it
+    waits longer. Origin not recorded."""
+
+
+CLIENT = ClientSettings()
+
 _FROM_CHILD = (Started, Running, Progress, Warned, FaceView, Embedded, Result, Verified, ErrorMessage)
 
 Request = AnalysisRequest | FollowRequest | EmbedRequest | ReferenceRequest | VerifyRequest
@@ -87,7 +102,7 @@ def build_thumbnails_request(
 
 def run_thumbnails(
     request: ThumbnailsRequest, wait_s: float | None = None, *, python: str | None = None, script: Path | None = None,
-    silence_timeout_s: float = _START_S,
+    silence_timeout_s: float = CLIENT.start_s,
 ) -> Generator[Thumbnail | Waiting, None, None]:
     """The pictures, as they are made; raises FaceBlurError where they cannot be. With `wait_s` see `run_job`."""
     process = WorkerProcess(to_line(request), python, *([script] if script else []))
@@ -190,8 +205,8 @@ def run_job(
     *,
     python: str | None = None,
     script: Path | None = None,
-    start_timeout_s: float = _START_S,
-    silence_timeout_s: float = _SILENCE_S,
+    start_timeout_s: float = CLIENT.start_s,
+    silence_timeout_s: float = CLIENT.silence_s,
 ) -> Generator[Message, None, None]:
     """Messages of what a process was asked for; the last is a Result, Verified, Embedded or ErrorMessage, and always
     comes.

@@ -39,11 +39,23 @@ from ..detectors.looks import ManyLooks
 from ..sources import FrameSource
 from .protocol import VerifyRequest
 
-_AHEAD = 60
-"""Frames that are rather read over than jumped over."""
 
-_SAME = 0.4
-_FIND_BLOCKS = 4.0
+@dataclass(frozen=True, slots=True)
+class ComparisonSettings:
+    """How a finished film is read beside its source, and what the detectors find in it."""
+
+    read_over_frames: int = 60
+    """Frames of the source that are rather read over than jumped over. Raising it reads more where a timeline leaves
+    frames out. Origin not recorded."""
+    same_face_overlap_share: float = 0.4
+    """Intersection over union (0..1) from which a single detection belongs to a fused one, whose detectors are counted.
+    Raising it counts fewer detectors a face. Origin: that of `FusionSettings.same_overlap_share`."""
+    blocks_per_face: float = 4.0
+    """Blocks across a found face, of which detail is taken to see whether it is the source's. Raising it looks at finer
+    detail. Origin not recorded."""
+
+
+COMPARISON = ComparisonSettings()
 
 
 @dataclass(slots=True)
@@ -176,11 +188,11 @@ class _Originals:
     def __init__(self, source: FrameSource) -> None:
         self._source = source
         self._frames: Iterator[tuple[int, Picture]] = iter(())
-        self._at = -1 - _AHEAD
+        self._at = -1 - COMPARISON.read_over_frames
         self._picture: Picture | None = None
 
     def read(self, source_frame: int) -> Picture:
-        if not self._at <= source_frame <= self._at + _AHEAD:
+        if not self._at <= source_frame <= self._at + COMPARISON.read_over_frames:
             count = self._source.info.frame_count
             if source_frame >= count:
                 raise FaceBlurError(f"{self._source.info.file_name} has no frame {source_frame}.")
@@ -241,14 +253,14 @@ def _find(looks: Looks, number: int, source: Picture, film: Picture, picture: Pi
     boxes = np.array([d.box for d in detections], float).reshape(-1, 4)
     finds = []
     for hit in merge_detections(detections):
-        same = overlaps(hit.box[None], boxes)[0] >= _SAME
+        same = overlaps(hit.box[None], boxes)[0] >= COMPARISON.same_face_overlap_share
         best: dict[str, float] = {}
         for detection, here in zip(detections, same, strict=True):
             if here:
                 best[detection.detector] = max(best.get(detection.detector, 0.0), detection.confidence)
         box: Box = tuple(hit.box.tolist())
         ellipse = Ellipse.inscribed(box)
-        shown = measure_shown(source, film, ellipse, 2 * min(ellipse.rx, ellipse.ry) / _FIND_BLOCKS)
+        shown = measure_shown(source, film, ellipse, 2 * min(ellipse.rx, ellipse.ry) / COMPARISON.blocks_per_face)
         if shown is not None and best and shown.leaks and not is_on(leaking, box):
             finds.append((Find(box, tuple(best.items())), shown, find_kept(places, box)))
     return finds

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,29 +27,101 @@ from ..recognition import Recognizer, find_recognizer
 from ..sources import FrameSource, open_source
 from .opening import open_requested
 from .protocol import Embedded, EmbedRequest, FaceView, Progress, ReferenceRequest, Started, Warned
+from .reporting import REPORTING
 
 Picture = NDArray[np.uint8]
 
-EVERY_S, LEAST_LOOKS, _POOR_S = 0.2, 6, 0.6
-"""A track is looked at so often, at least so many times where it has the frames, and seldomer where it is seen poorly.
-"""
 
-_LONG_SIDE, _PICTURE_SIDES = 1920, (960, 480, 240)
-_RIM, _SURE = 0.2, 0.6
-_FACE_PX, _ROOM = 96, 2.0
-"""In the part that the landmarks' detector sees: the face's width, and the part's by the face's."""
+@dataclass(frozen=True, slots=True)
+class EmbeddingSettings:
+    """Which frames of a track are embedded, how its face is cut out, and which reference pictures are accepted."""
 
-_DETECTOR, _THRESHOLD = "yunet_2023mar", 0.3
-_STRAIGHT = math.radians(15)
-_SHARE = {Evidence.DETECTED: 1.0, Evidence.LOCKED: 0.9, Evidence.FLOW: 0.7, Evidence.INTERPOLATED: 0.4,
-          Evidence.HELD: 0.1}
-_READ_OVER = 150
-"""Frames. To jump takes reading from a key picture before, which in most films lies farther away."""
-_OUTSTANDING = 2.0
-"""How many times larger than any other the face of a reference picture must be."""
+    every_s: float = 0.2
+    """Seconds between two embeddings of a track. Raising it saves time and finds shorter visits of somebody else less
+    surely. Origin: lowered from 1.0, like `LiveEmbeddingSettings.good_every_s`."""
+    poor_every_s: float = 0.6
+    """Seconds after a crop that was not good until the next one. Raising it saves time and leaves fewer crops to decide
+    on. Origin: introduced when embeddings came five times a second; how it was chosen is not recorded."""
+    least_crops: int = 6
+    """Embeddings of a track at least, where it has the frames. Raising it takes time for short tracks. Origin not
+    recorded."""
+    long_side_px: int = 1920
+    """Long side of the pictures that are read, in pixels, never enlarged. Raising it sees small faces of large films
+    sharper and takes time. Origin not recorded."""
+    reference_sides_px: tuple[int, ...] = (960, 480, 240)
+    """Long sides at which the face of a reference picture is looked for, in turn, in pixels: a face that fills its
+    picture is only found in a small one. Raising the first one finds smaller faces. Origin: the smaller ones were
+    introduced for faces that fill their picture."""
+    reference_rim_share: float = 0.2
+    """Grey rim around a reference picture, as a share of its long side, for the same reason. Raising it makes the face
+    smaller in what the detector sees. Origin not recorded."""
+    reference_rim_level: int = 127
+    """Level of that rim, 0..255. Raising it makes it lighter. Origin: the middle of the range."""
+    reference_confidence: float = 0.6
+    """Confidence (0..1) above which a face in a reference picture counts. Raising it refuses more pictures. Origin not
+    recorded."""
+    reference_area_ratio: float = 2.0
+    """How many times larger in area than any other the face of a reference picture must be. Raising it refuses more
+    pictures with several faces. Origin not recorded."""
+    face_width_px: int = 96
+    """Width of the face in the crop that the landmark detector sees, in pixels. Raising it takes time; the detector
+    finds faces of this size well. Origin not recorded."""
+    crop_ratio: float = 2.0
+    """Side of that crop, in the face's width. Raising it takes more background in. Origin not recorded."""
+    width_by_height_ratio: float = 0.8
+    """A face's width is taken to be this share of its height at least. Raising it makes crops of narrow ellipses
+    larger. Origin not recorded."""
+    landmark_threshold: float = 0.3
+    """Confidence (0..1) that the landmark detector must have. Raising it embeds fewer faces. Origin not recorded."""
+    landmark_middle_share: float = 0.5
+    """How far from the middle of the crop the found face may lie, in `face_width_px`. Raising it takes neighbours for
+    the face. Origin not recorded."""
+    landmark_size_ratio: float = 2.0
+    """How many times larger or smaller than expected it may be. Raising it takes other faces for it. Origin not
+    recorded."""
+    landmark_size_share: float = 1.1
+    """Size of the box that is expected, in `face_width_px`: faces are higher than wide. Raising it expects larger
+    boxes. Origin not recorded."""
+    upright_roll_deg: float = 15
+    """Roll, in degrees, up to which a crop is not turned upright. Raising it saves time and shows the detector leaning
+    faces. Origin not recorded."""
+    detected_weight: float = 1.0
+    """How much a detected frame counts when the best frame near a planned one is chosen. Raising it prefers them more.
+    Origin not recorded."""
+    locked_weight: float = 0.9
+    """The same for a key that an editor locked. Raising it prefers them more. Origin not recorded."""
+    tracked_weight: float = 0.7
+    """The same for a frame of optical flow. Raising it prefers them more. Origin not recorded."""
+    interpolated_weight: float = 0.4
+    """The same for an interpolated frame. Raising it prefers them more. Origin not recorded."""
+    extrapolated_weight: float = 0.1
+    """The same for an extrapolated frame. Raising it prefers them more. Origin not recorded."""
+    confidence_base: float = 0.2
+    """Added to a frame's confidence there, so that faint frames differ by more than it. Raising it lets confidence
+    matter less. Origin not recorded."""
+    full_semi_axis_px: float = 40.0
+    """Horizontal semi-axis, in pixels of the source, from which size no longer matters there. Raising it prefers larger
+    faces for longer. Origin not recorded."""
+    read_over_frames: int = 150
+    """Frames that are rather read over than jumped over: to jump takes reading from a key picture before, which in most
+    films lies farther away. Raising it reads more in films with frequent key pictures. Origin not recorded."""
+    detail_side_px: int = 50
+    """Side of the aligned face in which sharpness is measured, in pixels: a third of its size. Raising it measures
+    finer detail, noise among it. Origin not recorded; `SimilaritySettings.full_detail` belongs to it."""
+    detail_rim_px: int = 5
+    """Rim of it that does not count, in pixels. Raising it leaves hair and background out. Origin not recorded."""
+    dark_contrast_levels: float = 4.0
+    """Added to the contrast, in levels, by which the sharpness is divided, so that noise in dark faces is not sharp.
+    Raising it takes dark faces for less sharp. Origin not recorded."""
 
-_DETAIL_PX, _RIM_PX, _DARK = 50, 5, 4.0
-_TELL_S = 0.3
+
+EMBEDDING = EmbeddingSettings()
+
+_DETECTOR = "yunet_2023mar"
+_STRAIGHT = math.radians(EMBEDDING.upright_roll_deg)
+_SHARE = {Evidence.DETECTED: EMBEDDING.detected_weight, Evidence.LOCKED: EMBEDDING.locked_weight,
+          Evidence.FLOW: EMBEDDING.tracked_weight, Evidence.INTERPOLATED: EMBEDDING.interpolated_weight,
+          Evidence.HELD: EMBEDDING.extrapolated_weight}
 
 Tell = Callable[[Any], None]
 
@@ -57,7 +130,7 @@ def choose_looks(tracks: Iterable[Track], frame_rate: float) -> dict[int, list[t
     """The frames to look at, in order, and which tracks in each."""
     chosen: dict[int, list[tuple[str, Sample]]] = {}
     for track in tracks:
-        step = max(1, min(round(EVERY_S * frame_rate), len(track.samples) // LEAST_LOOKS))
+        step = max(1, min(round(EMBEDDING.every_s * frame_rate), len(track.samples) // EMBEDDING.least_crops))
         for run in _split_runs(track):
             for sample in _choose_samples(run, step):
                 chosen.setdefault(sample.source_frame, []).append((track.name, sample))
@@ -89,7 +162,8 @@ def _choose_samples(run: list[Sample], step: int) -> Iterator[Sample]:
 
 
 def _score(sample: Sample) -> float:
-    return _SHARE[sample.evidence] * (0.2 + sample.confidence) * min(sample.ellipse.rx, 40.0)
+    sure, size = EMBEDDING.confidence_base + sample.confidence, min(sample.ellipse.rx, EMBEDDING.full_semi_axis_px)
+    return _SHARE[sample.evidence] * sure * size
 
 
 def embed_tracks(request: EmbedRequest, tell: Tell) -> None:
@@ -108,9 +182,9 @@ def embed_tracks(request: EmbedRequest, tell: Tell) -> None:
         tell(Started(total))
         if looks:
             eye = Eye()
-        size = fit_size((info.width, info.height), _LONG_SIDE)
+        size = fit_size((info.width, info.height), EMBEDDING.long_side_px)
         scale = size[0] / info.width
-        rest = round(_POOR_S * float(info.frame_rate))
+        rest = round(EMBEDDING.poor_every_s * float(info.frame_rate))
         resting: dict[str, int] = {}
         for frame, picture in _read(source, list(looks), size):
             done += len(looks.get(frame, ()))
@@ -124,7 +198,7 @@ def embed_tracks(request: EmbedRequest, tell: Tell) -> None:
                     quality, vector = found
                     views += 1
                     tell(FaceView(name, frame, round(quality, 3), to_numbers(vector)))
-            if time.monotonic() - told > _TELL_S:
+            if time.monotonic() - told > REPORTING.progress_every_s:
                 told = time.monotonic()
                 tell(Progress("recognise", done, total, 0.0))
     tell(Embedded(RECOGNIZER, views, time.process_time() - began))
@@ -134,7 +208,7 @@ def _read(source: FrameSource, frames: list[int], size: tuple[int, int]) -> Iter
     """These frames (sorted) of a source, and what lies between two that are close."""
     start = 0
     for at in range(1, len(frames) + 1):
-        if at < len(frames) and frames[at] - frames[at - 1] <= _READ_OVER:
+        if at < len(frames) and frames[at] - frames[at - 1] <= EMBEDDING.read_over_frames:
             continue
         yield from source.frames(frames[start], frames[at - 1] + 1, size)
         start = at
@@ -168,7 +242,7 @@ class Eye:
     def __init__(self) -> None:
         """Raises FaceBlurError where the weights are not there."""
         self._recognizer: Recognizer = find_recognizer(RECOGNIZER)(find_model(RECOGNIZER))
-        self._detector = find_detector(_DETECTOR)(find_model(_DETECTOR), _THRESHOLD, "cpu")
+        self._detector = find_detector(_DETECTOR)(find_model(_DETECTOR), EMBEDDING.landmark_threshold, "cpu")
 
     def look(self, picture: Picture, face: Ellipse, scale: float = 1.0) -> tuple[float, NDArray[np.float32]] | None:
         """Quality and vector of the face at an ellipse, whose pixels are `scale` of the picture's; None for no face."""
@@ -177,8 +251,10 @@ class Eye:
             return None
         away = [(math.hypot((d.box[0] + d.box[2]) / 2 - middle[0], (d.box[1] + d.box[3]) / 2 - middle[1]), d)
                 for d in self._detector.detect(part) if d.landmarks is not None]
+        width, most = EMBEDDING.face_width_px, EMBEDDING.landmark_size_ratio
         near = [(distance, d) for distance, d in away
-                if distance < 0.5 * _FACE_PX and 0.5 < size_of(d.box) / (1.1 * _FACE_PX) < 2]
+                if distance < EMBEDDING.landmark_middle_share * width
+                and 1 / most < size_of(d.box) / (EMBEDDING.landmark_size_share * width) < most]
         if not near:
             return None
         found = min(near, key=lambda pair: pair[0])[1]
@@ -196,22 +272,23 @@ class Eye:
                     270: cv2.ROTATE_90_COUNTERCLOCKWISE}.get(source.upright_turn)
             upright = picture if turn is None else np.asarray(cv2.rotate(picture, turn), np.uint8)
         # A face that fills its picture is only found with something around it.
-        rim = round(_RIM * max(upright.shape[:2]))
-        framed = cv2.copyMakeBorder(upright, rim, rim, rim, rim, cv2.BORDER_CONSTANT, value=(127, 127, 127))
+        rim, grey = round(EMBEDDING.reference_rim_share * max(upright.shape[:2])), EMBEDDING.reference_rim_level
+        framed = cv2.copyMakeBorder(upright, rim, rim, rim, rim, cv2.BORDER_CONSTANT, value=(grey, grey, grey))
         upright = np.asarray(framed, np.uint8)
         faces: list[Box] = []
-        for side in _PICTURE_SIDES:
+        for side in EMBEDDING.reference_sides_px:
             scale = side / max(upright.shape[:2])
             size = max(1, round(upright.shape[1] * scale)), max(1, round(upright.shape[0] * scale))
             seen = cv2.resize(upright, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
-            found_now = [d.box for d in self._detector.detect(np.asarray(seen, np.uint8)) if d.confidence > _SURE]
+            found_now = [d.box for d in self._detector.detect(np.asarray(seen, np.uint8))
+                         if d.confidence > EMBEDDING.reference_confidence]
             faces = sorted(((x1 / scale, y1 / scale, x2 / scale, y2 / scale) for x1, y1, x2, y2 in found_now),
                            key=lambda box: -size_of(box))
             if faces:
                 break
         if not faces:
             raise FaceBlurError(f"{path.name}: no face was found in it; it is not used as a reference.")
-        if len(faces) > 1 and size_of(faces[0]) ** 2 < _OUTSTANDING * size_of(faces[1]) ** 2:
+        if len(faces) > 1 and size_of(faces[0]) ** 2 < EMBEDDING.reference_area_ratio * size_of(faces[1]) ** 2:
             raise FaceBlurError(f"{path.name}: it shows several faces; cut it to one to use it as a reference.")
         found = self.look(upright, Ellipse.inscribed(faces[0]))
         if found is None or found[0] < USABLE:
@@ -239,13 +316,14 @@ def _cut(picture: Picture, face: Ellipse, scale: float) -> tuple[Picture | None,
     import cv2
 
     height, width = picture.shape[:2]
-    half = _ROOM * max(face.rx, 0.8 * face.ry) * scale
+    half_width = max(face.rx, EMBEDDING.width_by_height_ratio * face.ry)
+    half = EMBEDDING.crop_ratio * half_width * scale
     cx, cy = face.cx * scale, face.cy * scale
     x1, y1 = max(0, math.floor(cx - half)), max(0, math.floor(cy - half))
     x2, y2 = min(width, math.ceil(cx + half)), min(height, math.ceil(cy + half))
     if x2 - x1 < 8 or y2 - y1 < 8:
         return None, (0.0, 0.0), 1.0
-    factor = _FACE_PX / (2 * max(face.rx, 0.8 * face.ry) * scale)
+    factor = EMBEDDING.face_width_px / (2 * half_width * scale)
     size = max(1, round((x2 - x1) * factor)), max(1, round((y2 - y1) * factor))
     part = cv2.resize(picture[y1:y2, x1:x2], size, interpolation=cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR)
     middle = (cx - x1) * factor, (cy - y1) * factor
@@ -262,6 +340,7 @@ def find_detail(aligned: Picture) -> float:
     """
     import cv2
 
-    grey = cv2.cvtColor(cv2.resize(aligned, (_DETAIL_PX, _DETAIL_PX), interpolation=cv2.INTER_AREA), cv2.COLOR_BGR2GRAY)
-    inner = grey[_RIM_PX:-_RIM_PX, _RIM_PX:-_RIM_PX].astype(np.float32)
-    return float(cv2.Laplacian(inner, cv2.CV_32F).std() / (inner.std() + _DARK))
+    side, rim = EMBEDDING.detail_side_px, EMBEDDING.detail_rim_px
+    grey = cv2.cvtColor(cv2.resize(aligned, (side, side), interpolation=cv2.INTER_AREA), cv2.COLOR_BGR2GRAY)
+    inner = grey[rim:-rim, rim:-rim].astype(np.float32)
+    return float(cv2.Laplacian(inner, cv2.CV_32F).std() / (inner.std() + EMBEDDING.dark_contrast_levels))

@@ -10,7 +10,7 @@ from contextlib import ExitStack, closing
 from ..core.settings import DetectorUse, Preset, choose_detectors, list_detectors
 from ..core.types import FaceBlurError, ModelUse, SourceInfo
 from ..detectors import FaceDetector, find_detector
-from ..detectors.providers import CPU, MOST_GPU_PROCESSES
+from ..detectors.providers import CPU, PROVIDERS
 from ..paths import find_model, list_models
 
 
@@ -67,5 +67,5 @@ def list_used(uses: Iterable[DetectorUse], info: SourceInfo) -> list[ModelUse]:
 
 def count_processes(preset: Preset, provider: str, wanted: int) -> int:
     """How many processes share a film: as many as wanted, or with 0 what the machine and its memory are good for."""
-    most = preset.most_processes if provider == CPU else min(MOST_GPU_PROCESSES, preset.most_processes)
+    most = preset.most_processes if provider == CPU else min(PROVIDERS.most_gpu_processes, preset.most_processes)
     return wanted or min(os.cpu_count() or 1, most)

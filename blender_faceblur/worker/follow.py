@@ -6,6 +6,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,19 @@ from ..core.refollow import follow_keys
 from ..core.types import Ellipse, Evidence, FaceBlurError, Sample, Track, TrackDocument
 from .opening import open_requested
 from .protocol import FollowRequest, Progress, Result, Started
+from .reporting import REPORTING
 
-_LONG_SIDE = 1280
-"""Number plates are smaller than faces."""
 
-_TELL_S = 0.3
+@dataclass(frozen=True, slots=True)
+class KeyTrackingPictureSettings:
+    """The pictures in which a place is tracked from an editor's keys."""
+
+    long_side_px: int = 1280
+    """Their long side, in pixels, never enlarged; larger than in an analysis, since number plates are smaller than
+    faces. Raising it tracks smaller things and takes time with its square. Origin not recorded."""
+
+
+KEY_TRACKING_PICTURES = KeyTrackingPictureSettings()
 
 
 def follow(request: FollowRequest, tell: Callable[[Any], None]) -> None:
@@ -37,7 +46,7 @@ def follow(request: FollowRequest, tell: Callable[[Any], None]) -> None:
         if not keys or min(keys) < start or max(keys) >= stop:
             raise FaceBlurError("There is no key in the frames that are to be followed.")
         tell(Started(stop - start))
-        size = fit_size((info.width, info.height), _LONG_SIDE)
+        size = fit_size((info.width, info.height), KEY_TRACKING_PICTURES.long_side_px)
         done = 0
 
         def pictures(first: int, last: int) -> Iterator[tuple[int, NDArray[np.uint8]]]:
@@ -45,7 +54,7 @@ def follow(request: FollowRequest, tell: Callable[[Any], None]) -> None:
             for frame, picture in source.frames(first, last, size):
                 yield frame, np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY), np.uint8)
                 done += 1
-                if time.monotonic() - told > _TELL_S:
+                if time.monotonic() - told > REPORTING.progress_every_s:
                     told = time.monotonic()
                     tell(Progress("follow", min(done, stop - start), stop - start, done / (told - began)))
 

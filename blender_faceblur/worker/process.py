@@ -12,6 +12,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
@@ -19,9 +20,23 @@ from ..core.types import FaceBlurError
 from .protocol import LONGEST_LINE, ErrorMessage, Finished, Running, parse_line
 
 _CHILD = Path(__file__).resolve().with_name("child.py")
-_LAST_LINES = 12
-_QUEUED_LINES = 512
-_SILENCE_S = 240.0
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessSettings:
+    """How much of a worker process's output is kept, and how long it may be silent."""
+
+    error_lines: int = 12
+    """Last lines of its standard error that a message about its death may quote. Raising it makes such messages longer.
+    Origin not recorded."""
+    queued_lines: int = 512
+    """Lines that wait to be read before the process must wait. Raising it takes memory. Origin not recorded."""
+    silence_s: float = 240.0
+    """Seconds without a line after which it is taken for stuck. Raising it waits longer for slow machines and for
+    processes that hang. Origin not recorded."""
+
+
+PROCESS = ProcessSettings()
 
 
 class WorkerProcess:
@@ -42,9 +57,9 @@ class WorkerProcess:
             )
         except OSError as error:
             raise FaceBlurError(f"The analysis process cannot be started: {error}") from error
-        self.lines: queue.Queue[str | None] = queue.Queue(_QUEUED_LINES)
+        self.lines: queue.Queue[str | None] = queue.Queue(PROCESS.queued_lines)
         self._stopped = threading.Event()
-        self._last: deque[str] = deque(maxlen=_LAST_LINES)
+        self._last: deque[str] = deque(maxlen=PROCESS.error_lines)
         assert self._process.stdin and self._process.stdout and self._process.stderr
         self._readers = [
             threading.Thread(target=self._read_messages, args=(self._process.stdout,), daemon=True),
@@ -136,7 +151,7 @@ def listen(
             try:
                 line = processes[i].lines.get_nowait()
             except queue.Empty:
-                if time.monotonic() - heard[i] > _SILENCE_S:
+                if time.monotonic() - heard[i] > PROCESS.silence_s:
                     raise FaceBlurError(
                         f"{name} {i + 1} has stopped responding. {processes[i].last_words()}") from None
                 continue

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable
+from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
@@ -15,15 +16,27 @@ from ..core.types import Box, FaceBlurError
 from .opening import open_requested
 from .protocol import Finished, Started, Thumbnail, ThumbnailsRequest
 
-_AROUND = 1.4
-"""Side of the square that is cut out, in the longer side of the face's box."""
 
-_MOST_SIDE = 512
+@dataclass(frozen=True, slots=True)
+class ThumbnailSettings:
+    """How much of a source a small picture of a face shows."""
+
+    side_ratio: float = 1.4
+    """Side of the square that is cut out, in the longer side of the face's box. Raising it shows more of what is around
+    the face. Origin not recorded."""
+    least_face_px: float = 4.0
+    """The least side of a face's box that is shown, in pixels of the source. Raising it shows more around tiny faces.
+    Origin not recorded."""
+    most_side_px: int = 512
+    """The largest picture that may be asked for, in pixels. Raising it allows larger messages. Origin not recorded."""
+
+
+THUMBNAILS = ThumbnailSettings()
 
 
 def cut_faces(request: ThumbnailsRequest, tell: Callable[[Any], None]) -> None:
     """Do what the request asks and tell each picture, in the order of their frames. Raises FaceBlurError."""
-    if not 1 <= request.side <= _MOST_SIDE or any(len(face) != 5 for face in request.faces):
+    if not 1 <= request.side <= THUMBNAILS.most_side_px or any(len(face) != 5 for face in request.faces):
         raise FaceBlurError("These are no faces of which pictures could be made.")
     with open_requested(request, request.fingerprint) as source:
         count = source.info.frame_count
@@ -43,7 +56,8 @@ def cut_square(picture: NDArray[np.uint8], box: Box, side: int) -> NDArray[np.ui
     import cv2
 
     height, width = picture.shape[:2]
-    reach = min(max(box[2] - box[0], box[3] - box[1], 4.0) * _AROUND, max(width, height)) / 2
+    reach = min(max(box[2] - box[0], box[3] - box[1], THUMBNAILS.least_face_px) * THUMBNAILS.side_ratio,
+                max(width, height)) / 2
     x, y = (min(max((low + high) / 2, 0.0), most) for low, high, most in (
         (box[0], box[2], width), (box[1], box[3], height)))
     columns, rows = (np.clip(np.arange(round(at - reach), max(round(at + reach), round(at - reach) + 1)), 0, most - 1)

@@ -39,10 +39,9 @@ from .protocol import (
     Warned,
     to_line,
 )
+from .reporting import REPORTING
 
 PRESET = "thorough"
-
-_TELL_S = 0.3
 
 Tell = Callable[[Any], None]
 
@@ -152,7 +151,7 @@ class _Pace:
         """One frame more, or so many in all."""
         self.done = self.done + 1 if done is None else done
         now = time.monotonic()
-        if now - self._told >= _TELL_S:
+        if now - self._told >= REPORTING.progress_every_s:
             self._told = now
             self.tell(Progress("verify", self.done, self.total, self.done / max(now - self._began, 1e-6)))
 

@@ -26,18 +26,42 @@ from .protocol import FaceSeen
 
 Picture = NDArray[np.uint8]
 
-_OFTEN_S, _SELDOM_S = 0.2, 1.0
-"""How often a face is looked at that is seen well (somebody else may take its place at any time), and one that is not.
-"""
 
-_AT_ONCE = 8
-"""So many looks at once take a fifth less time than one by one."""
+@dataclass(frozen=True, slots=True)
+class LiveEmbeddingSettings:
+    """Which faces are embedded while their film is analysed, and how often."""
 
-_LEAST_CONFIDENCE = 0.4
-_BETTER, _SHARPER = 1.1, 1.2
-"""Than the best look until now: what is worth cutting out, and how sharp that may be at most."""
-_LOST_S = 0.5
-_SAME_SIZES, _SAME_RATIO = 0.7, 1.6
+    good_every_s: float = 0.2
+    """Seconds between two embeddings of a face that is seen well: somebody else may take its place at any time. Raising
+    it saves time and finds shorter visits less surely. Origin: with an embedding a second, and one more where the
+    picture changed, 1 of 120 visits of 0.6 s was shown, with this value none (docs/people.md)."""
+    poor_every_s: float = 1.0
+    """Seconds between two embeddings of a face that is seen poorly, which cannot show that it is another's. Raising it
+    saves time and leaves fewer crops to decide on. Origin: lowered from 1.2 when people were first measured on the
+    annotated clips; how it was chosen is not recorded."""
+    batch_faces: int = 8
+    """Crops that are embedded at once. Raising it delays them and takes memory. Origin: 8 at once take a fifth less
+    time than one by one."""
+    least_confidence: float = 0.4
+    """Confidence (0..1) of a detection from which it is embedded. Raising it saves time and embeds fewer faint faces.
+    Origin not recorded."""
+    better_ratio: float = 1.1
+    """How many times better than the best one so far a crop must promise to be to be cut out. Raising it saves time and
+    keeps worse crops. Origin: introduced to save time; how it was chosen is not recorded."""
+    sharper_ratio: float = 1.2
+    """How many times sharper than the sharpest one so far it may be in that estimate, since its sharpness shows only
+    when it was cut out. Raising it cuts out more. Origin not recorded."""
+    lost_s: float = 0.5
+    """Seconds without a detection after which a face is finished. Raising it bridges longer gaps, and joins different
+    people more often. Origin not recorded."""
+    same_face_sizes: float = 0.7
+    """How far, in sizes of the face, a detection may lie from a face to be the same. Raising it joins faster faces, and
+    different people more often. Origin not recorded."""
+    same_face_size_ratio: float = 1.6
+    """How many times larger or smaller it may be. Raising it does the same. Origin not recorded."""
+
+
+LIVE_EMBEDDING = LiveEmbeddingSettings()
 
 
 @dataclass(slots=True)
@@ -88,7 +112,7 @@ class Watch:
         self._faces = [face for face in self._faces if self._is_there(face)]
         taken: set[int] = set()
         for d in found:
-            if d.landmarks is None or d.confidence < _LEAST_CONFIDENCE:
+            if d.landmarks is None or d.confidence < LIVE_EMBEDDING.least_confidence:
                 continue
             box = (d.box[0] * x, d.box[1] * y, d.box[2] * x, d.box[3] * y)
             face = self._find_face(box, taken)
@@ -96,11 +120,12 @@ class Watch:
             face.last, face.box = self._frame, box
             self._look(face, picture, d, x)
             # What is seen poorly cannot show that this is another's face, so better is waited for.
-            if self._frame - face.told >= (_OFTEN_S if face.quality >= GOOD else _SELDOM_S) * self._rate:
+            every_s = LIVE_EMBEDDING.good_every_s if face.quality >= GOOD else LIVE_EMBEDDING.poor_every_s
+            if self._frame - face.told >= every_s * self._rate:
                 self._close(face)
 
     def _is_there(self, face: _Face) -> bool:
-        if self._frame - face.last <= _LOST_S * self._rate:
+        if self._frame - face.last <= LIVE_EMBEDDING.lost_s * self._rate:
             return True
         self._close(face)
         return False
@@ -111,7 +136,8 @@ class Watch:
         for face in self._faces:
             other, ratio = centre_of(face.box), size_of(face.box) / size
             away = math.dist(centre, other) / size
-            if id(face) not in taken and away < _SAME_SIZES and 1 / _SAME_RATIO < ratio < _SAME_RATIO and (
+            most = LIVE_EMBEDDING.same_face_size_ratio
+            if id(face) not in taken and away < LIVE_EMBEDDING.same_face_sizes and 1 / most < ratio < most and (
                     best is None or away < best[0]):
                 best = away, face
         if best is not None:
@@ -124,8 +150,8 @@ class Watch:
         assert found.landmarks is not None
         side = (found.box[2] - found.box[0]) * scale
         # How sharp it is shows only when it has been cut out, which takes longer than all the rest.
-        hoped = rate_view(found.landmarks, side, found.confidence, _SHARPER * face.detail)
-        if hoped <= max(_BETTER * face.quality, USABLE):
+        hoped = rate_view(found.landmarks, side, found.confidence, LIVE_EMBEDDING.sharper_ratio * face.detail)
+        if hoped <= max(LIVE_EMBEDDING.better_ratio * face.quality, USABLE):
             return
         try:
             aligned = self._recognizer.align(picture, found.landmarks)
@@ -143,7 +169,7 @@ class Watch:
         if face.best is not None and face.aligned is not None:
             self._waiting.append((face.best, face.aligned))
         face.told, face.best, face.quality, face.aligned, face.detail = self._frame, None, 0.0, None, math.inf
-        if len(self._waiting) >= _AT_ONCE:
+        if len(self._waiting) >= LIVE_EMBEDDING.batch_faces:
             self._tell_waiting()
 
     def _tell_waiting(self) -> None:

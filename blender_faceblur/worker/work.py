@@ -56,11 +56,10 @@ from .protocol import (
     to_line,
     to_record,
 )
+from .reporting import REPORTING
 from .thumbnails import cut_faces
 from .verify import verify
 from .watching import Watch
-
-_TELL_S = 0.3
 
 Tell = Callable[[Any], None]
 
@@ -271,7 +270,7 @@ def _collect(
             tell(message)
         elif isinstance(message, Finished):
             notes.update(dict.fromkeys(message.notes))
-        if time.monotonic() - told >= _TELL_S:
+        if time.monotonic() - told >= REPORTING.progress_every_s:
             told = time.monotonic()
             tell_progress()
     tell_progress()

@@ -112,13 +112,14 @@ def test_the_network_in_floats_is_what_the_package_says(tmp_path: Path) -> None:
     assert np.abs(found - expected).max() < 1e-3 * np.abs(expected).max()
 
 
-def test_the_file_computes_nearly_what_the_network_does_in_floats(tmp_path: Path) -> None:
+def test_the_file_computes_nearly_what_the_network_does_in_floats(onnx_environment: None, tmp_path: Path) -> None:
     onnxruntime = pytest.importorskip("onnxruntime")
-    make_package(tmp_path / "face.tgz")
-    weights, images = dlib_net.read_package(tmp_path / "face.tgz"), make_images()
+    package = tmp_path / "face.tgz"
+    make_package(package)
+    weights, images = dlib_net.read_package(package), make_images()
     ranges = dlib_net.find_ranges(weights, [images[:1], images[1:]])
-    model = dlib_net.build_onnx(weights, ranges)
-    assert model == dlib_net.build_onnx(weights, ranges)
+    model = dlib_net.convert_package(package, ranges)
+    assert model == dlib_net.convert_package(package, ranges)
     session = onnxruntime.InferenceSession(model)
     found = session.run(["descriptor"], {"image": images})[0]
     expected = dlib_net.compute(weights, images)
@@ -127,7 +128,8 @@ def test_the_file_computes_nearly_what_the_network_does_in_floats(tmp_path: Path
     assert np.allclose(session.run(["descriptor"], {"image": images[1:]})[0], found[1:], atol=1e-5)
     # What lies beyond the ranges is cut off, not wrapped round.
     narrow = {name: (least / 4, most / 4) for name, (least, most) in ranges.items()}
-    cut = onnxruntime.InferenceSession(dlib_net.build_onnx(weights, narrow)).run(["descriptor"], {"image": images})[0]
+    session = onnxruntime.InferenceSession(dlib_net.convert_package(package, narrow))
+    cut = session.run(["descriptor"], {"image": images})[0]
     assert np.abs(cut).max() < np.abs(found).max()
 
 
@@ -141,13 +143,13 @@ def make_images() -> dlib_net.Pixels:
     return np.random.default_rng(1).integers(0, 256, (2, 3, 150, 150)).astype(np.float32)
 
 
-def test_a_package_that_is_cut_short_is_refused(tmp_path: Path) -> None:
+def test_a_package_that_is_cut_short_is_refused(onnx_environment: None, tmp_path: Path) -> None:
     make_package(tmp_path / "face.tgz", cut=7)
     with pytest.raises(FaceBlurError, match="does not hold the network"):
         dlib_net.convert_package(tmp_path / "face.tgz")
 
 
-def test_another_archive_is_refused(tmp_path: Path) -> None:
+def test_another_archive_is_refused(onnx_environment: None, tmp_path: Path) -> None:
     with tarfile.open(tmp_path / "other.tgz", "w:gz"):
         pass
     (tmp_path / "none.tgz").write_bytes(b"no archive")

@@ -13,6 +13,16 @@ from tools import environment
 ROOT = Path(__file__).resolve().parents[2]
 
 
+def test_two_that_need_a_tool_at_once_make_one_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second waits for the lock, and then finds what the first has made."""
+    (tmp_path / "requirements").mkdir()
+    (tmp_path / "requirements" / "tool.txt").write_text("", encoding="utf-8")
+    answers = [False, True]
+    monkeypatch.setattr(environment, "_works", lambda python, *markers: answers.pop(0))
+    monkeypatch.setattr(environment, "_remove", lambda folder: pytest.fail("the first one's environment is removed"))
+    assert environment.ensure_tool(tmp_path, "tool").parent.parent.parent == tmp_path / ".env"
+
+
 def add_mediapipe(folder: Path) -> None:
     environment._ensure_mediapipe(ROOT, folder, Path(sys.executable))
 

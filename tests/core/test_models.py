@@ -181,6 +181,63 @@ def test_haar_files_come_from_the_installed_wheel(tmp_path: Path, monkeypatch: p
     assert paths.is_right_file(part, model)
 
 
+@pytest.fixture
+def converted(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """A catalogue whose network is converted, by a stand-in; what that was given."""
+    make_catalogue(folder, url="https://localhost:9/net.onnx")
+    sha256 = hashlib.sha256(CONTENT[::-1]).hexdigest()
+    with open(folder / "models.toml", "a", encoding="utf-8") as stream:
+        stream.write(f'[model.converted]\nfile = "any.onnx"\nbytes = {len(CONTENT)}\nsha256 = "{sha256}"\n'
+                     'input = "image"\n')
+    monkeypatch.setenv(paths.MODELS_VARIABLE, str(tmp_path / "given"))
+    (tmp_path / "given").mkdir()
+    given: list[bytes] = []
+
+    def convert(source: Path, result: Path, input_name: str) -> None:
+        assert input_name == "image"
+        given.append(source.read_bytes())
+        result.write_bytes(source.read_bytes()[::-1])
+
+    monkeypatch.setattr(models.convert, "convert_network", convert)
+    return given
+
+
+@pytest.mark.parametrize("place", ["given", "models"])
+def test_a_network_that_is_fetched_is_converted_once(converted: list[bytes], folder: Path, tmp_path: Path,
+                                                     place: str) -> None:
+    """Of the original in the folder that is given, or in ours, where earlier versions used it."""
+    (tmp_path / place / "net.onnx").write_bytes(CONTENT)
+    for _ in range(2):
+        assert models.fetch_models(["net"], lambda text: None) == {}
+    assert converted == [CONTENT] and paths.find_model("net") == folder / "any.onnx"
+    assert (folder / "any.onnx").read_bytes() == CONTENT[::-1]
+
+
+def test_a_converted_network_that_is_given_is_taken(converted: list[bytes], folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "given" / "any.onnx").write_bytes(CONTENT)
+    assert "refused" in models.fetch_models(["net"], lambda text: None)["net"] and not (folder / "any.onnx").exists()
+    (tmp_path / "given" / "any.onnx").write_bytes(CONTENT[::-1])
+    assert models.fetch_models(["net"], lambda text: None) == {} and converted == []
+    assert (folder / "any.onnx").read_bytes() == CONTENT[::-1]
+
+
+def test_only_what_is_right_is_converted_and_only_what_is_right_comes_of_it(
+        converted: list[bytes], folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "given" / "net.onnx").write_bytes(CONTENT[:-1] + b"!")
+    assert "refused" in models.fetch_models(["net"], lambda text: None)["net"] and converted == []
+    (tmp_path / "given" / "net.onnx").write_bytes(CONTENT)
+    monkeypatch.setattr(models.convert, "convert_network", lambda source, result, name: result.write_bytes(b"other"))
+    wrong = models.fetch_models(["net"], lambda text: None)["net"]
+    assert "5 bytes" in wrong and hashlib.sha256(b"other").hexdigest() in wrong and "refused" in wrong
+
+    def fail(source: Path, result: Path, input_name: str) -> None:
+        raise paths.FaceBlurError("the onnx package cannot be had: no network")
+
+    monkeypatch.setattr(models.convert, "convert_network", fail)
+    assert "onnx package cannot be had" in models.fetch_models(["net"], lambda text: None)["net"]
+    assert not (folder / "any.onnx").exists()
+
+
 def test_a_recogniser_is_made_of_its_package(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make_catalogue(folder, tarball="https://localhost:9/net.tgz", needed_for="recognising people",
                    tarball_sha256=hashlib.sha256(b"package").hexdigest())

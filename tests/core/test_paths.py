@@ -66,6 +66,22 @@ def test_missing_and_unknown(folders: tuple[Path, Path]) -> None:
         paths.find_model("other")
 
 
+def test_a_converted_file_is_handed_out_and_never_the_original(folders: tuple[Path, Path]) -> None:
+    catalogue = folders[0] / "models.toml"
+    sha256 = hashlib.sha256(b"converted").hexdigest()
+    catalogue.write_text(catalogue.read_text("utf-8") + f'[model.converted]\nfile = "any.onnx"\nbytes = 9\n'
+                         f'sha256 = "{sha256}"\ninput = "image"\n', encoding="utf-8")
+    (folders[1] / "net.onnx").write_bytes(CONTENT)
+    with pytest.raises(FaceBlurError, match=r"net\.onnx cannot be used as it is: .*models net.*any\.onnx"):
+        paths.find_model("net")
+    for content in (CONTENT, b"convertex"):
+        (folders[1] / "any.onnx").write_bytes(content)
+        with pytest.raises(FaceBlurError, match="not the expected file"):
+            paths.find_model("net")
+    (folders[0] / "any.onnx").write_bytes(b"converted")
+    assert paths.find_model("net") == folders[0] / "any.onnx"
+
+
 def test_catalogue_is_whole() -> None:
     models = paths.list_models()
     assert [name for name, model in models.items() if model.required] == ["centerface", "yunet_2023mar"]

@@ -98,9 +98,10 @@ def test_more_references_give_strangers_more_chances() -> None:
     assert find_rate(0.5, 3) == pytest.approx(3 * find_rate(0.5))
     assert find_threshold(1e-3, 5) < find_threshold(1e-3)
     assert len(choose_references([face(1), near(1, 0.1), face(2)])) == 2
-    assert len(choose_references([face(n) for n in range(40)])) == likeness.MOST_REFERENCES
+    assert len(choose_references([face(n) for n in range(40)])) == likeness.SIMILARITY.most_references
     assert choose_references([]) == []
-    assert find_threshold(min(RATES), likeness.MOST_REFERENCES) > 0, "however many pictures, somebody can be recognised"
+    most = likeness.SIMILARITY.most_references
+    assert find_threshold(min(RATES), most) > 0, "however many pictures, somebody can be recognised"
 
 
 def test_a_rate_in_words() -> None:

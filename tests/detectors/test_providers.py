@@ -107,7 +107,7 @@ def open_fake(
     monkeypatch.setitem(sys.modules, "onnxruntime", runtime)  # type: ignore[arg-type]
     monkeypatch.setattr(sys, "platform", "linux")
     (tmp_path / "model.onnx").write_bytes(b"")
-    return runtime, OnnxSession(tmp_path / "model.onnx", "input", wanted)
+    return runtime, OnnxSession(tmp_path / "model.onnx", wanted)
 
 
 def test_a_gpu_that_works_is_used_without_a_word(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -43,7 +43,7 @@ def test_zip_is_whole(build: Build, platform: str, python: str) -> None:
     assert list(manifest["permissions"]) == ["files"]
     wheels = [name.split("/")[1].split("-")[0] for name in names if name.startswith("wheels/")]
     assert wheels == ["av", "flatbuffers", "onnxruntime", "opencv_python_headless", "packaging", "protobuf"]
-    assert "models/centerface.onnx" in names and "models/models.toml" in names and "LICENSE" in names
+    assert "models/centerface_any_size.onnx" in names and "models/models.toml" in names and "LICENSE" in names
 
 
 def test_same_inputs_same_bytes(build: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -84,16 +84,16 @@ def test_weights_that_are_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert package.main(arguments) == 1
     assert "centerface.onnx is missing" in capsys.readouterr().err
     assert not (tmp_path / "dist").exists()
-    shutil.copy(package.ROOT / "models" / "centerface.onnx", tmp_path)
+    shutil.copy(package.ROOT / "models" / "centerface_any_size.onnx", tmp_path)
     assert package.main(arguments) == 1
     assert "face_detection_yunet_2023mar.onnx is missing" in capsys.readouterr().err
-    shutil.copy(package.ROOT / "models" / "face_detection_yunet_2023mar.onnx", tmp_path)
+    shutil.copy(package.ROOT / "models" / "yunet_2023mar_any_size.onnx", tmp_path)
     assert package.main(arguments) == 0
     output = capsys.readouterr()
     assert "WARNING: this package will not recognise people. dlib_face_recognition_int8.onnx is missing" in output.err
     with zipfile.ZipFile(output.out.rsplit("  ", 1)[0]) as archive:
         assert [name for name in archive.namelist() if name.endswith(".onnx")] == [
-            "models/centerface.onnx", "models/face_detection_yunet_2023mar.onnx"]
+            "models/centerface_any_size.onnx", "models/yunet_2023mar_any_size.onnx"]
 
 
 @pytest.fixture
@@ -131,8 +131,8 @@ def test_stray_file_is_refused(copy: Callable[..., Path], name: str) -> None:
 
 
 @pytest.mark.parametrize(("name", "content", "words"), [
-    ("models/centerface.onnx", None, "centerface.onnx is missing"),
-    ("models/centerface.onnx", b"other", "not the file that models.toml lists"),
+    ("models/centerface_any_size.onnx", None, "centerface_any_size.onnx is missing"),
+    ("models/centerface_any_size.onnx", b"other", "not the file that models.toml lists"),
     ("LICENSE", None, "LICENSE is missing"),
     ("__init__.py", None, "__init__.py is missing"),
     ("models/models.toml", None, "not an extension of ours"),

@@ -8,6 +8,7 @@ import struct
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -172,7 +173,7 @@ def test_processes_are_heard_until_each_has_finished(monkeypatch: pytest.MonkeyP
         hear([to_line(ErrorMessage("no such file"))])
     with pytest.raises(ProtocolError, match="unexpected"):
         hear([to_line(Warned("of another work"))])
-    monkeypatch.setattr(process, "_SILENCE_S", 0.02)
+    monkeypatch.setattr(process, "PROCESS", replace(process.PROCESS, silence_s=0.02))
     with pytest.raises(FaceBlurError, match=r"Verification process 1 has stopped responding. I am tired\."):
         hear([to_line(half)])
 
@@ -457,7 +458,7 @@ def test_it_works_installed_under_another_name(film: Path, tmp_path: Path) -> No
     package = Path(child.__file__).parents[1]
     shutil.copytree(package, installed, ignore=shutil.ignore_patterns("__pycache__"))
     (installed / "models").mkdir()
-    for path in (models_folder() / "models.toml", find_model("centerface")):
+    for path in (models_folder() / "models.toml", find_model("centerface"), find_model("yunet_2023mar")):
         shutil.copy(path, installed / "models")
     for name in ("faceblur", "blender_faceblur"):
         (user / name).mkdir()

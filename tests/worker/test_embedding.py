@@ -15,7 +15,7 @@ from blender_faceblur.core.people import find_kept
 from blender_faceblur.core.types import Ellipse, Evidence, Sample, Track
 from blender_faceblur.recognising import Choice, collect_views, open_recognition
 from blender_faceblur.worker.client import build_embed_request, run_job
-from blender_faceblur.worker.embedding import LEAST_LOOKS, choose_looks, find_detail
+from blender_faceblur.worker.embedding import EMBEDDING, choose_looks, find_detail
 from blender_faceblur.worker.protocol import Embedded, ErrorMessage, FaceView
 
 from .faces import analyse, write_face
@@ -38,13 +38,13 @@ def test_every_moment_is_looked_at_where_the_face_is_best() -> None:
 def test_no_track_is_too_short_to_be_looked_at(count: int) -> None:
     for rate in (5.0, 25.0, 60.0, 120.0):
         looks = list(choose_looks([make_track("a", range(count))], rate))
-        step = max(1, min(round(0.2 * rate), count // LEAST_LOOKS))
+        step = max(1, min(round(0.2 * rate), count // EMBEDDING.least_crops))
         edges = [-step, *looks, count + step // 4]
         assert looks and all(0 < other - one <= step + step // 4 for one, other in itertools.pairwise(edges))
 
 
 def test_short_tracks_are_looked_at_more_often() -> None:
-    assert len(choose_looks([make_track("a", range(12))], 25.0)) >= LEAST_LOOKS
+    assert len(choose_looks([make_track("a", range(12))], 25.0)) >= EMBEDDING.least_crops
     looks = choose_looks([make_track("a", range(12)), make_track("b", range(3, 250), x=300)], 25.0)
     assert {name for tracks in looks.values() for name, _ in tracks} == {"a", "b"}
 

@@ -185,8 +185,8 @@ def test_the_number_of_processes_makes_no_difference(
     late: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A leak and a face that nobody expected lie across the borders, and pictures that come late, on a timeline."""
-    monkeypatch.setattr(analysis, "_LEAST_SEGMENT_S", 0.1)
-    monkeypatch.setattr(analysis, "_LEAST_SEGMENT_FRAMES", 2)
+    monkeypatch.setattr(analysis, "FRAME_ANALYSIS",
+                        replace(analysis.FRAME_ANALYSIS, least_segment_s=0.1, least_segment_frames=2))
     film, tracks, truth = make_scene(tmp_path, "crossing")
     document = read_document(tracks)
     document.tracks.pop(0)
