@@ -16,9 +16,8 @@ from typing import Any
 
 from .core import plates
 from .core.document import read_document, write_document
-from .core.people import KEPT
 from .core.settings import DEFAULT_EXPANSION, find_preset, list_detectors
-from .core.types import Ellipse, FaceBlurError, Sample, SourceInfo, TrackDocument
+from .core.types import Ellipse, FaceBlurError, Sample, SourceInfo, TrackDocument, TrackKind, TrackStatus
 from .core.verifying import Verification, from_json
 from .delivery.container import Container, choose_container, list_sound
 from .delivery.encode import LOSSLESS_CODEC, encode_pictures, needs_encoding
@@ -327,7 +326,7 @@ def _blur(job: Job, info: SourceInfo, container: Container | None, settings: Set
         raise FaceBlurError(f"{job.source.name} has changed while it was being analysed.")
 
     verification: Verification | None = None
-    for text in (*document.source.warnings, *document.notes):
+    for text in (*document.source.warnings, *document.all_notes):
         warn(text)
     _count_found(outcome, document)
     outcome.frames = info.frame_count
@@ -447,7 +446,7 @@ def _verify_finished(job: Job, settings: Settings, reporter: Reporter, folder: P
 
 
 def _count_found(outcome: Outcome, document: TrackDocument) -> None:
-    outcome.faces = sum(track.kind == "face" for track in document.tracks)
+    outcome.faces = sum(track.kind is TrackKind.FACE for track in document.tracks)
     outcome.regions, outcome.doubts = len(document.tracks) - outcome.faces, len(document.doubts)
 
 
@@ -466,8 +465,10 @@ def _take_kept(document: TrackDocument) -> TrackDocument:
                    > document.expansion * (max(one.rx, one.ry) + max(other.rx, other.ry))
                    for other in others.get(sample.source_frame, ()))
 
-    kept = [replace(track, aside="", samples=list(filter(is_alone, track.samples)))
-            for track in document.aside if track.aside.startswith(KEPT)]
+    kept = [replace(track, samples=list(filter(is_alone, track.samples)))
+            for track in document.aside if track.status is TrackStatus.ALLOWED]
+    for track in kept:
+        track.cover()
     return replace(document, tracks=[track for track in kept if track.samples], doubts=[], aside=[])
 
 

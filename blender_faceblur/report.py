@@ -24,11 +24,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from .core.editing import DELETED, NEVER, locked_frames
+from .core.editing import locked_frames
 from .core.obscuring import draw_face
-from .core.review import VERDICTS, find_clearest, list_doubts
-from .core.types import Evidence, FaceBlurError, Track, TrackDocument
-from .core.verifying import Finding, Verification
+from .core.review import find_clearest, list_doubts
+from .core.types import Evidence, FaceBlurError, Track, TrackDocument, TrackKind, TrackStatus
+from .core.verifying import Finding, FindingKind, Verification
+from .core.wording import VERDICTS, describe_finding_reason, describe_place, describe_status
 from .paths import PACKAGE_FOLDER, list_models
 from .sources import open_source
 
@@ -66,14 +67,14 @@ def collect_report(source: Path, output: Path | None, document: TrackDocument, s
         "faces": [_describe_track(track, faces.get(track.name, b"")) for track in document.tracks],
         "coverage": {evidence.value: totals.get(evidence.value, 0) for evidence in Evidence},
         "corrections": _list_corrections(document),
-        "doubts": [{"start": d.start, "stop": d.stop, "track": d.track, "sentence": d.sentence,
-                    "risk": round(d.risk, 3), "judged": VERDICTS.get(d.verdict, "") if d.verdict else "",
+        "doubts": [{"start": d.start, "stop": d.stop, "track": d.track, "sentence": describe_place(d),
+                    "risk": round(d.risk, 3), "judged": VERDICTS[d.verdict] if d.verdict is not None else "",
                     "reviewer": d.reviewer}
                    for d in doubts],
-        "doubts_judged": sum(bool(d.verdict) for d in doubts),
-        "doubts_left": sum(not d.verdict for d in doubts),
+        "doubts_judged": sum(d.verdict is not None for d in doubts),
+        "doubts_left": sum(d.verdict is None for d in doubts),
         "verification": _describe_verification(verification) if verification is not None else None,
-        "notes": list(dict.fromkeys([*info.warnings, *document.notes, *notes])),
+        "notes": list(dict.fromkeys([*info.warnings, *document.all_notes, *notes])),
     }
 
 
@@ -142,10 +143,14 @@ def _find_licence(name: str) -> str:
     return model.licence if model is not None else ""
 
 
+_KINDS = {TrackKind.PLATE: TrackKind.REGION}
+"""What reports call a kind, as they always have."""
+
+
 def _describe_track(track: Track, picture: bytes) -> dict[str, Any]:
     evidence = Counter(s.evidence.value for s in track.samples)
     return {
-        "name": track.name, "kind": track.kind, "spans": [list(span) for span in track.spans()],
+        "name": track.name, "kind": _KINDS.get(track.kind, track.kind), "spans": [list(span) for span in track.spans()],
         "frames": len(track.samples), "covered": [list(span) for span in track.covered_spans()],
         "covered_frames": sum(stop - start for start, stop in track.covered_spans()),
         "off": [list(span) for span in track.off], "locked": track.locked, "locked_keys": len(locked_frames(track)),
@@ -155,27 +160,33 @@ def _describe_track(track: Track, picture: bytes) -> dict[str, Any]:
 
 def _list_corrections(document: TrackDocument) -> dict[str, Any]:
     def tell(track: Track) -> dict[str, Any]:
-        return {"name": track.name, "spans": [list(span) for span in track.spans()], "reason": track.aside}
+        return {"name": track.name, "spans": [list(span) for span in track.spans()], "reason": describe_status(track)}
 
     return {
         "locked_keys": {t.name: locked_frames(t) for t in document.tracks if locked_frames(t)},
         "locked": [t.name for t in document.tracks if t.locked],
         "off": {t.name: [list(span) for span in t.off] for t in document.tracks if t.off},
-        "regions": [tell(t) for t in document.tracks if t.kind == "region"],
-        "deleted": [tell(t) for t in document.aside if t.aside == DELETED],
-        "never": [tell(t) for t in document.aside if t.kind == NEVER],
-        "aside": [tell(t) for t in document.aside if t.aside != DELETED and t.kind != NEVER],
+        "regions": [tell(t) for t in document.tracks if t.kind in (TrackKind.REGION, TrackKind.PLATE)],
+        "deleted": [tell(t) for t in document.aside if t.status is TrackStatus.DELETED],
+        "never": [tell(t) for t in document.aside if t.kind is TrackKind.NEVER],
+        "aside": [tell(t) for t in document.aside
+                  if t.status is not TrackStatus.DELETED and t.kind is not TrackKind.NEVER],
     }
 
 
 def _describe_verification(verification: Verification) -> dict[str, Any]:
     content = asdict(verification)
     del content["faces"]
-    for name in ("leaks", "doubts", "kept"):
-        for finding in content[name]:
-            finding["picture"] = _encode(finding["picture"])
-            finding["box"] = [round(value, 1) for value in finding["box"]]
+    for name, findings in (("leaks", verification.leaks), ("doubts", verification.doubts), ("kept", verification.kept)):
+        content[name] = [_describe_finding(finding) for finding in findings]
     return {"passed": verification.passed, **content}
+
+
+def _describe_finding(finding: Finding) -> dict[str, Any]:
+    content = asdict(finding)
+    del content["subject"]
+    return {**content, "box": [round(value, 1) for value in finding.box], "reason": describe_finding_reason(finding),
+            "picture": _encode(finding.picture)}
 
 
 def _encode(picture: bytes) -> str:
@@ -184,12 +195,12 @@ def _encode(picture: bytes) -> str:
 
 def describe_finding(finding: Finding | Mapping[str, Any]) -> str:
     """A finding in one line, with the frames of the film counted from 0 and the last one named."""
-    one = finding if isinstance(finding, Mapping) else asdict(finding)
+    one = finding if isinstance(finding, Mapping) else _describe_finding(finding)
     last = one["stop"] - 1
     frames = f"frame {one['start']}" if last == one["start"] else f"frames {one['start']} to {last}"
     who = f"{one['track']}: " if one["track"] else ""
-    return f"{frames}: {who}{one['reason']}" + (
-        "" if one["kind"] == "kept" else f" ({round(100 * one['share'])} % of it shows in frame {one['worst']})")
+    shown = f" ({round(100 * one['share'])} % of it shows in frame {one['worst']})"
+    return f"{frames}: {who}{one['reason']}" + ("" if one["kind"] == FindingKind.KEPT else shown)
 
 
 _STYLE = """

@@ -23,9 +23,8 @@ import bpy
 from bpy.app.handlers import persistent
 
 from ..core.document import from_json
-from ..core.people import KEPT
 from ..core.review import count_left
-from ..core.types import FaceBlurError
+from ..core.types import FaceBlurError, TrackStatus
 from ..progress import count
 from ..sources import find_fingerprint
 from .compositing import MARK, PICTURE_SPACE, SIGNATURE, EffectSettings
@@ -174,7 +173,7 @@ def _check_inverse(strip: bpy.types.Strip, mask: bpy.types.Mask, find: Callable[
     if effect is None or not effect.inverse:
         return
     try:
-        kept = any(track.aside.startswith(KEPT) for track in read_document(mask).aside)
+        kept = any(track.status is TrackStatus.ALLOWED for track in read_document(mask).aside)
     except FaceBlurError as error:
         find(str(error), repair=False)
         return

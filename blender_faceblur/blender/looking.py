@@ -20,7 +20,7 @@ from ..core.editing import copy_document, merge, rename, sample_at
 from ..core.likeness import RECOGNIZER, Vector, View, assign_looks
 from ..core.looks_file import read_looks, write_looks
 from ..core.people import cover_everybody
-from ..core.types import Box, FaceBlurError, Track, TrackDocument
+from ..core.types import Box, FaceBlurError, Track, TrackDocument, TrackKind
 from ..paths import find_model, list_models, stored_looks
 from ..worker.client import Request, build_embed_request, build_reference_request
 from ..worker.protocol import FaceView, Message, Warned
@@ -223,7 +223,7 @@ def take_looks(seen: Seen) -> None:
     folder = _find_folder()
     for job, looks in seen.looks:
         MEMORY.looks[job.fingerprint] = looks
-        MEMORY.tracks[job.fingerprint] = [track for track in job.document.tracks if track.kind == "face"]
+        MEMORY.tracks[job.fingerprint] = [track for track in job.document.tracks if track.kind is TrackKind.FACE]
         if folder is not None:
             try:
                 write_looks(folder, job.document, [(look.box, look.view) for look in looks], _name_model())
@@ -250,14 +250,14 @@ def knows(fingerprint: str) -> bool:
         if kept is not None:
             document, looks = kept
             MEMORY.looks[fingerprint] = [Look(box, view) for box, view in looks]
-            MEMORY.tracks[fingerprint] = [track for track in document.tracks if track.kind == "face"]
+            MEMORY.tracks[fingerprint] = [track for track in document.tracks if track.kind is TrackKind.FACE]
     return fingerprint in MEMORY.looks
 
 
 def find_views(document: TrackDocument) -> dict[str, list[View]]:
     """The looks in memory at the tracks of a document in which everybody is covered, by track, in order."""
     looks = MEMORY.looks[document.source.fingerprint] if knows(document.source.fingerprint) else []
-    views: dict[str, list[View]] = {track.name: [] for track in document.tracks if track.kind == "face"}
+    views: dict[str, list[View]] = {track.name: [] for track in document.tracks if track.kind is TrackKind.FACE}
     for name, number in assign_looks(document.tracks, [(look.view.source_frame, look.box) for look in looks]):
         views[name].append(looks[number].view)
     return views

@@ -86,7 +86,7 @@ def write_mask(
     mask.frame_end = mask.frame_start + max(document.source.frame_count, 1)
     record.size, record.unit_px = (document.source.width, document.source.height), unit_px
     record.fingerprint, record.preset = document.source.fingerprint, document.preset
-    record.notes, record.analysed = [*document.source.warnings, *document.notes], list(document.analysed)
+    record.notes, record.analysed = [*document.source.warnings, *document.all_notes], list(document.analysed)
     record.frames = mask.frame_start, mask.frame_end
     record.save(mask)
     with WRITING.hold(mask), open_keying_scene(mask) as scene:

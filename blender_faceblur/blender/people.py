@@ -56,7 +56,7 @@ from ..core.people_file import EDITOR as SAID
 from ..core.people_file import MACHINE as GUESSED
 from ..core.people_file import Assignment, Decisions, read_decisions, write_decisions
 from ..core.review import find_clearest
-from ..core.types import Ellipse, FaceBlurError, Sample, Track, TrackDocument
+from ..core.types import Ellipse, FaceBlurError, Sample, Track, TrackDocument, TrackKind, TrackStatus
 from ..paths import stored_looks
 from ..recognising import Recognition
 from . import thumbnails
@@ -199,7 +199,7 @@ def find_face_track(face: Any, tracks: Iterable[Track]) -> Track | None:
     """The track that a face of the scene speaks of."""
     best: tuple[float, Track] | None = None
     for track in tracks:
-        sample = sample_at(track, face.frame) if track.kind == "face" else None
+        sample = sample_at(track, face.frame) if track.kind is TrackKind.FACE else None
         if sample is not None:
             away = math.hypot((face.x - sample.ellipse.cx) / sample.ellipse.rx,
                               (face.y - sample.ellipse.cy) / sample.ellipse.ry)
@@ -270,7 +270,7 @@ def say(scene: bpy.types.Scene, faces: Sequence[int], uid: int, by: str = EDITOR
 def say_track(scene: bpy.types.Scene, mask: bpy.types.Mask, track: str, uid: int, source_frame: int = -1) -> None:
     """An editor says whose a track is, in the list or not. Raises FaceBlurError where there is no such track."""
     people, document = scene.faceblur.people, read_as_covered(mask)
-    found = next((t for t in document.tracks if t.name == track and t.kind == "face"), None)
+    found = next((t for t in document.tracks if t.name == track and t.kind is TrackKind.FACE), None)
     if found is None:
         raise FaceBlurError(f"'{track}' is no face.")
     fingerprint = fingerprint_of(mask)
@@ -341,7 +341,7 @@ def propose(scene: bpy.types.Scene) -> int:
             if people.faces[numbers[0]].by != MACHINE}
     seen = {key: views for key, views in cast.views.items() if any(view.quality >= GOOD for view in views)}
     apart = [((fingerprint, one), (fingerprint, other)) for fingerprint, document in cast.documents.items()
-             for one, other in find_apart(t for t in document.tracks if t.kind == "face")]
+             for one, other in find_apart(t for t in document.tracks if t.kind is TrackKind.FACE)]
     apart += [(one, other) for one in said for other in said if one < other and said[one] != said[other]]
     active = people.persons[people.active_person].uid if people.active_person < len(people.persons) else 0
     for number in reversed(range(len(people.faces))):
@@ -433,7 +433,7 @@ def check_looked_at(cast: Cast) -> None:
             for sample in track.samples:
                 known.setdefault(sample.source_frame, []).append(sample)
         for track in document.tracks:
-            if track.kind != "face":
+            if track.kind is not TrackKind.FACE:
                 continue
             for sample in track.samples:
                 if not any(_is_near(sample, other) for other in known.get(sample.source_frame, ())):
@@ -505,7 +505,7 @@ def _apply_to(mask: bpy.types.Mask, people: People | None, assigned: dict[tuple[
         before = {track.name: copy for track, copy in zip(document.tracks, copy_document(document).tracks, strict=True)}
         cover_as_found(document)
         names = {track.name for track in document.tracks}
-        applied.tracks += sum(track.kind == "face" for track in document.tracks)
+        applied.tracks += sum(track.kind is TrackKind.FACE for track in document.tracks)
         if people is not None:
             covered = copy_document(document).tracks
             here = {track: person for (source, track), person in assigned.items() if source == fingerprint}
@@ -532,7 +532,7 @@ def _apply_to(mask: bpy.types.Mask, people: People | None, assigned: dict[tuple[
 
     document = change_tracks(mask, change)
     record = MaskRecord.load(mask)
-    record.notes = [*document.source.warnings, *document.notes]
+    record.notes = [*document.source.warnings, *document.all_notes]
     record.save(mask)
 
 
@@ -739,7 +739,7 @@ def count_unlisted(scene: bpy.types.Scene) -> int:
     for _, mask in list_masks(scene):
         document = read_queue(mask).document
         for track in [*document.tracks, *document.aside] if document is not None else ():
-            counts = track.kind == "face" and (not track.aside or bool(find_kept(track)))
+            counts = track.kind is TrackKind.FACE and track.status in (TrackStatus.COVERED, TrackStatus.ALLOWED)
             count += counts and (mask.name, track.name) not in shown
     return count
 

@@ -17,7 +17,7 @@ from bpy.app.handlers import persistent
 
 from ..core.document import from_json
 from ..core.review import SECONDS_EACH, Doubtful, is_shown, judge, list_doubts
-from ..core.types import FaceBlurError, TrackDocument
+from ..core.types import FaceBlurError, TrackDocument, Verdict
 from .cover import find_mask
 from .footage import KINDS, find_shown, find_timeline_frame
 from .mask_record import MaskRecord
@@ -196,7 +196,7 @@ def go_to(scene: bpy.types.Scene, strip: bpy.types.Strip, place: Doubtful) -> No
     PACE.begin()
 
 
-def keep_judgement(mask: bpy.types.Mask, key: str, verdict: str) -> None:
+def keep_judgement(mask: bpy.types.Mask, key: str, verdict: Verdict) -> None:
     """Note what an editor thinks of a place; nothing else of the mask changes. Raises FaceBlurError."""
     # What is written back must be what is there.
     _CACHE.fresh.discard(mask.session_uid)

@@ -14,7 +14,7 @@ import bpy
 from ..core.types import FaceBlurError
 from ..progress import describe_time
 from ..worker.client import Request, run_job
-from ..worker.protocol import ErrorMessage, Message, Progress, Waiting
+from ..worker.protocol import ErrorMessage, Message, Progress, Stage, Waiting
 
 _TELLING = 0.02
 """The share of a work that must be done before the rest's time is told."""
@@ -80,7 +80,7 @@ class Course:
                     case Waiting():
                         yield None
                     case Progress():
-                        part = 1.0 if message.stage == "link" else message.done / max(message.total, 1)
+                        part = 1.0 if message.stage is Stage.LINK else message.done / max(message.total, 1)
                         share = first + part * (last - first)
                         past = time.monotonic() - self._began
                         yield Step(strip, number, self._count, message.stage, message.done, message.total, share,
@@ -107,7 +107,7 @@ def describe_step(step: Step | None) -> str:
     if step is None:
         return "Starting"
     which = f"{step.strip} ({step.number} of {step.count})" if step.count > 1 else step.strip
-    if step.stage == "link":
+    if step.stage == Stage.LINK:
         return f"{which}: joining what was found"
     if not step.total:
         return f"{which}: {_STAGES.get(step.stage, '').removesuffix(', ')}"

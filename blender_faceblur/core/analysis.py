@@ -22,7 +22,7 @@ from .merging import Hit, merge_detections
 from .rows import RowTable, Segment
 from .settings import DetectorUse, Preset
 from .shots import THUMBNAIL, CutFinder, drop_hasty, find_shots
-from .types import Detection, Doubt, ModelUse, SourceInfo, TrackDocument
+from .types import Detection, Doubt, ModelUse, ReviewReason, SourceInfo, TrackDocument
 from .windows import detect_in_windows, find_windows
 
 _STRIDE = 32
@@ -252,7 +252,7 @@ def build_document(
     whole = (0.0, 0.0, float(source.width), float(source.height))
     gradual = [
         Doubt(max(0, shot.start - window), min(source.frame_count, shot.start + window), whole, 0.0,
-              "gradual transition: faces that fade in or out here may be found late")
+              ReviewReason.GRADUAL_TRANSITION)
         for shot in shots if shot.gradual
     ]
     doubts = sorted(linked.doubts + gradual, key=lambda d: (d.start, d.stop))

@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The tracks document as JSON: written compactly, read as data from a stranger.
 
-Version 2: an object with `schema` "faceblur-tracks". A track has `spans` ([start, stop] half-open) and one column per
+Version 3: an object with `schema` "faceblur-tracks". A track has `spans` ([start, stop] half-open) and one column per
 value over all frames of its spans: `cx`, `cy`, `rx`, `ry` in hundredths of a pixel, `angle` in ten-thousandths of a
 radian, `confidence` in thousandths, `evidence` a letter per frame (d detected, f flow, i interpolated, h held,
-l locked), and where they are not as usual `kind`, `locked`, `off` (ranges like spans) and `aside`. Version 1 had none
-of these four, nor the document's own `aside` and `reviewed`; it is read. Where not all was looked at the document has
-`analysed` (ranges).
+l locked), and where they are not as usual `kind`, `locked` and `off` (ranges like spans). `tracks` are covered;
+`uncovered` are not: each of these has a `status`, and what belongs to it (`suppression`, `allowed_person`,
+`never_region`). A doubtful place has a `reason`. What may be in these is in the enums of `types`. Where not all was
+looked at the document has `analysed` (ranges). Versions 1 and 2 are read: see `migration`.
 """
 
 from __future__ import annotations
@@ -15,10 +16,12 @@ import json
 import math
 import os
 import tempfile
+from enum import StrEnum
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from .migration import migrate
 from .settings import EXPANSIONS
 from .types import (
     Box,
@@ -27,14 +30,19 @@ from .types import (
     Evidence,
     FaceBlurError,
     ModelUse,
+    ReviewReason,
     Sample,
     Shot,
     SourceInfo,
+    Suppression,
+    SuppressionReason,
     Track,
     TrackDocument,
+    TrackKind,
+    TrackStatus,
 )
 
-SCHEMA, VERSION = "faceblur-tracks", 2
+SCHEMA, VERSION = "faceblur-tracks", 3
 OLDEST = 1
 
 _LETTERS = {Evidence.DETECTED: "d", Evidence.FLOW: "f", Evidence.INTERPOLATED: "i", Evidence.HELD: "h",
@@ -74,15 +82,17 @@ def to_json(document: TrackDocument) -> str:
         "shots": [[s.start, s.stop, s.gradual] for s in document.shots],
         "doubts": [
             {"start": d.start, "stop": d.stop, "box": [round(float(v), 2) for v in d.box],
-             "confidence": round(d.confidence, 3), "reason": d.reason, "track": d.track}
+             "confidence": round(d.confidence, 3), "reason": d.reason, "track": d.track,
+             **_from_detail(d)}
             for d in document.doubts
         ],
         "notes": list(document.notes),
+        "people_notes": list(document.people_notes),
         "reviewed": list(document.reviewed),
         **({"analysed": [list(span) for span in document.analysed]} if document.analysed else {}),
     }
     tracks = (f'"{key}":[' + ",\n".join(map(_from_track, own)) + "]"
-              for key, own in (("tracks", document.tracks), ("aside", document.aside)))
+              for key, own in (("tracks", document.tracks), ("uncovered", document.aside)))
     return _dump(content)[:-1] + ",\n" + ",\n".join(tracks) + "}"
 
 
@@ -103,8 +113,12 @@ def _from_fraction(value: Fraction) -> list[int]:
 def _from_track(track: Track) -> str:
     ellipses = [s.ellipse for s in track.samples]
     unusual = {
-        "kind": track.kind if track.kind != "face" else None, "locked": track.locked or None,
-        "off": [list(span) for span in track.off] or None, "aside": track.aside or None,
+        "kind": track.kind if track.kind is not TrackKind.FACE else None, "locked": track.locked or None,
+        "off": [list(span) for span in track.off] or None,
+        "status": track.status if track.status is not TrackStatus.COVERED else None,
+        "suppression": {"reason": track.suppression.reason, **_from_detail(track.suppression)}
+        if track.suppression is not None else None,
+        "allowed_person": track.allowed_person or None, "never_region": track.never_region or None,
     }
     text = _dump({
         "name": track.name,
@@ -124,6 +138,12 @@ def _from_track(track: Track) -> str:
     return text[:-1] + "".join(f',\n"{name}":{_dump_whole(values)}' for name, values in numbers.items()) + "}"
 
 
+def _from_detail(why: Suppression | Doubt) -> dict[str, int | str]:
+    detail: dict[str, int | str] = {
+        "detected_frames": why.detected_frames, "searched_frames": why.searched_frames, "text": why.text}
+    return {name: value for name, value in detail.items() if value}
+
+
 def from_json(text: str) -> TrackDocument:
     """The document that `text` holds. Raises FaceBlurError that names what is wrong."""
     try:
@@ -137,12 +157,18 @@ def from_json(text: str) -> TrackDocument:
         raise FaceBlurError(f"The tracks document has version {str(version)[:20]}; this program reads {OLDEST} to "
                             f"{VERSION}.")
     if version < VERSION:
-        content |= {"aside": [], "reviewed": []}
+        migrate(content)
     source = _to_source(_item(content, "source", dict))
     frames = source.frame_count
     expansion = _number(content, "expansion", EXPANSIONS[0], EXPANSIONS[1])
     tracks = [_to_track(t, frames) for t in _entries(content, "tracks", dict)]
-    aside = [_to_track(t, frames) for t in _entries(content, "aside", dict)]
+    for track in tracks:
+        # Where a track lies is what decides.
+        track.cover()
+    aside = [_to_track(t, frames) for t in _entries(content, "uncovered", dict)]
+    for track in aside:
+        if track.status is TrackStatus.COVERED:
+            track.status = TrackStatus.SUPPRESSED
     if sum(len(t.samples) for t in (*tracks, *aside)) > _MOST_SAMPLES:
         raise _wrong("tracks", "too many samples")
     return TrackDocument(
@@ -161,6 +187,7 @@ def from_json(text: str) -> TrackDocument:
         aside,
         [_checked_text(key, "reviewed") for key in _entries(content, "reviewed", str)],
         _to_ranges(content, "analysed", frames) if "analysed" in content else [],
+        [_checked_text(n, "people_notes") for n in _entries(content, "people_notes", str)],
     )
 
 
@@ -223,6 +250,22 @@ def _checked_text(value: str, key: str) -> str:
     return value
 
 
+E = TypeVar("E", bound=StrEnum)
+
+
+def _choice(content: dict[str, Any], key: str, kind: type[E]) -> E:
+    value = _text(content, key)
+    if value not in list(kind):
+        raise _wrong(key, f"is none of {', '.join(kind)}")
+    return kind(value)
+
+
+def _to_detail(content: dict[str, Any]) -> tuple[int, int, str]:
+    detected, searched = (_whole(content, name, 0, _MOST_FRAMES) if name in content else 0
+                          for name in ("detected_frames", "searched_frames"))
+    return detected, searched, _text(content, "text") if "text" in content else ""
+
+
 def _checked(value: Any, key: str, low: float, high: float, whole: bool) -> Any:
     if type(value) not in ((int,) if whole else (int, float)) or not low <= value <= high:
         raise _wrong(key, f"is not a {'whole ' if whole else ''}number from {low} to {high}")
@@ -276,8 +319,8 @@ def _to_doubt(content: dict[str, Any], frames: int) -> Doubt:
     if len(values) != 4:
         raise _wrong("box", "is not four numbers")
     box: Box = tuple(_checked(v, "box", -_FAR_PX, _FAR_PX, False) for v in values)
-    return Doubt(start, stop, box, _number(content, "confidence", 0, 1), _text(content, "reason"),
-                 _text(content, "track") if "track" in content else "")
+    return Doubt(start, stop, box, _number(content, "confidence", 0, 1), _choice(content, "reason", ReviewReason),
+                 _text(content, "track") if "track" in content else "", *_to_detail(content))
 
 
 def _to_track(content: dict[str, Any], frame_count: int) -> Track:
@@ -293,15 +336,17 @@ def _to_track(content: dict[str, Any], frame_count: int) -> Track:
     letters = _item(content, "evidence", str)
     if len(letters) != len(frames) or not set(letters) <= set(_EVIDENCE):
         raise _wrong("evidence", "does not fit the spans")
-    kind = _text(content, "kind") if "kind" in content else "face"
-    if kind not in ("face", "region", "never"):
-        raise _wrong("kind", "is neither face nor region")
+    suppression = _item(content, "suppression", dict) if "suppression" in content else None
     return Track(_text(content, "name"), [
         Sample(frame, Ellipse(cx / 100, cy / 100, rx / 100, ry / 100, angle / 10_000), _EVIDENCE[letter], sure / 1000)
         for frame, cx, cy, rx, ry, angle, sure, letter in zip(frames, *columns, letters, strict=True)
-    ], kind, _item(content, "locked", bool) if "locked" in content else False,
+    ], _choice(content, "kind", TrackKind) if "kind" in content else TrackKind.FACE,
+        _item(content, "locked", bool) if "locked" in content else False,
         _to_ranges(content, "off", frame_count) if "off" in content else [],
-        _text(content, "aside") if "aside" in content else "")
+        _choice(content, "status", TrackStatus) if "status" in content else TrackStatus.COVERED,
+        Suppression(_choice(suppression, "reason", SuppressionReason), *_to_detail(suppression))
+        if suppression is not None else None,
+        *(_text(content, name) if name in content else "" for name in ("allowed_person", "never_region")))
 
 
 def _to_ranges(content: dict[str, Any], key: str, frame_count: int) -> list[tuple[int, int]]:

@@ -13,14 +13,7 @@ from numpy.typing import NDArray
 
 from .geometry import areas
 from .rows import FacePath
-from .types import Doubt, Evidence, Sample, Track
-
-UNSEEN = "covered by following only, not found again in these frames"
-BEGINS, ENDS = "begins in the middle of the picture", "ends in the middle of the picture"
-ONE_VOICE = "large, and found by one detector only"
-FAST = "moves fast"
-DISAGREE = "found by one detector only in these frames, by several in most others"
-JUMPS = "jumps for a moment"
+from .types import Doubt, Evidence, ReviewReason, Sample, Track
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +68,7 @@ def find_doubts(
     `cuts`: first frames of shots, sorted. `looked`: the frames that several detectors looked at, sorted; empty where
     there was only one.
     """
-    def tell(samples: list[Sample], reason: str) -> Doubt:
+    def tell(samples: list[Sample], reason: ReviewReason) -> Doubt:
         return tell_samples(track.name, samples, reason)
 
     doubts = []
@@ -83,22 +76,23 @@ def find_doubts(
             track.samples, key=lambda s: s.evidence in (Evidence.FLOW, Evidence.INTERPOLATED)):
         stretch = list(run)
         if guessed and len(stretch) >= REVIEW_RULES.undetected_s * frame_rate:
-            doubts.append(tell(stretch, UNSEEN))
+            doubts.append(tell(stretch, ReviewReason.FLOW_ONLY))
     edges, near = {0, frame_count, *cuts}, REVIEW_RULES.end_frames
     for start, stop in track.spans():
         own = [s for s in track.samples if start <= s.source_frame < stop]
-        for reason, outermost, frame in ((BEGINS, own[:near], start), (ENDS, own[-near:], stop)):
+        for reason, outermost, frame in ((ReviewReason.BEGINS, own[:near], start),
+                                         (ReviewReason.ENDS, own[-near:], stop)):
             if frame not in edges and not _lies_at_edge(outermost, frame_size):
                 doubts.append(tell(outermost, reason))
     if len(looked) and path.voices.max() == 1 and path.size() > REVIEW_RULES.large_share * min(frame_size):
-        doubts.append(tell(track.samples, ONE_VOICE))
+        doubts.append(tell(track.samples, ReviewReason.SINGLE_DETECTOR))
     least = max(3, REVIEW_RULES.fast_s * frame_rate)
     hurries = [run for run in _find_fast(track.samples, cuts) if len(run) >= least]
-    doubts += [tell(run, FAST) for run in hurries]
+    doubts += [tell(run, ReviewReason.FAST_MOTION) for run in hurries]
     fast = {sample.source_frame for run in hurries for sample in run}
-    jumps = [(first - 1, last + 2, JUMPS)
+    jumps = [(first - 1, last + 2, ReviewReason.JUMP)
              for first, last in _find_jumps(path, cuts, REVIEW_RULES.same_jump_s * frame_rate) if first not in fast]
-    lonely = [(first, last + 1, DISAGREE)
+    lonely = [(first, last + 1, ReviewReason.DETECTORS_DISAGREE)
               for first, last in _find_lonely(path, looked, REVIEW_RULES.single_detector_s * frame_rate)]
     for start, stop, reason in jumps + lonely:
         own = [s for s in track.samples if start <= s.source_frame < stop]
@@ -107,7 +101,7 @@ def find_doubts(
     return doubts
 
 
-def tell_samples(track: str, samples: list[Sample], reason: str) -> Doubt:
+def tell_samples(track: str, samples: list[Sample], reason: ReviewReason) -> Doubt:
     """A doubt about these samples of a track, in a box around all of them."""
     ellipses = [s.ellipse for s in samples]
     return Doubt(

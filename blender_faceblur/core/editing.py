@@ -13,11 +13,19 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 
 from .matching import follows
-from .types import Ellipse, Evidence, FaceBlurError, Sample, Track, TrackDocument
-
-DELETED = "deleted by the editor"
-NEVER = "never"
-"""The kind of a region in which nothing is blurred; it lies among the tracks that are not covered."""
+from .naming import find_free_name
+from .types import (
+    Ellipse,
+    Evidence,
+    FaceBlurError,
+    Sample,
+    Suppression,
+    SuppressionReason,
+    Track,
+    TrackDocument,
+    TrackKind,
+    TrackStatus,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +56,7 @@ def copy_document(document: TrackDocument) -> TrackDocument:
     return replace(
         document, models=list(document.models), shots=list(document.shots), tracks=copy(document.tracks),
         doubts=list(document.doubts), notes=list(document.notes), aside=copy(document.aside),
-        reviewed=list(document.reviewed), analysed=list(document.analysed))
+        reviewed=list(document.reviewed), analysed=list(document.analysed), people_notes=list(document.people_notes))
 
 
 def find_track(document: TrackDocument, name: str) -> Track:
@@ -161,7 +169,7 @@ def split(document: TrackDocument, name: str, source_frame: int) -> tuple[Track,
     if not before or not after:
         raise FaceBlurError(f"'{name}' can only be split between its first and its last frame.")
     track.samples = before
-    rest = Track(find_free_name(document, _find_word(track)), after, track.kind, track.locked, list(track.off))
+    rest = Track(find_free_name(document, track.kind), after, track.kind, track.locked, list(track.off))
     document.tracks.append(rest)
     return track, rest
 
@@ -209,7 +217,7 @@ def delete(document: TrackDocument, name: str) -> None:
     """Cover a track no longer; it is kept aside, from where it can be brought back."""
     track = find_track(document, name)
     document.tracks.remove(track)
-    track.aside = DELETED
+    track.status = TrackStatus.DELETED
     document.aside.append(track)
 
 
@@ -219,9 +227,10 @@ def bring_back(document: TrackDocument, name: str) -> Track:
     if track is None:
         raise FaceBlurError(f"There is no track '{name}' aside.")
     document.aside.remove(track)
-    track.aside = ""
-    if track.name.startswith("Perhaps") or any(t.name == track.name for t in document.tracks):
-        track.name = find_free_name(document, _find_word(track))
+    was_suppressed = track.status is TrackStatus.SUPPRESSED
+    track.cover()
+    if was_suppressed or any(t.name == track.name for t in document.tracks):
+        track.name = find_free_name(document, track.kind)
     document.tracks.append(track)
     document.doubts = [replace(d, track=track.name) if d.track == name else d for d in document.doubts]
     return track
@@ -253,28 +262,16 @@ def join_frames(frames: Iterable[int]) -> list[tuple[int, int]]:
     return spans
 
 
-def add_track(document: TrackDocument, samples: list[Sample], kind: str = "face", name: str = "") -> Track:
+def add_track(document: TrackDocument, samples: list[Sample], kind: TrackKind = TrackKind.FACE, name: str = "",
+              ) -> Track:
     """A new covered track; an empty name stands for the next free one."""
     if not samples:
         raise FaceBlurError("A track needs a frame.")
-    word = "Region" if kind == "region" else "Face"
-    track = Track(name or find_free_name(document, word), sorted(samples, key=lambda s: s.source_frame), kind)
+    track = Track(name or find_free_name(document, kind), sorted(samples, key=lambda s: s.source_frame), kind)
     if any(track.name == other.name for other in (*document.tracks, *document.aside)):
         raise FaceBlurError(f"There is a track '{track.name}' already.")
     document.tracks.append(track)
     return track
-
-
-def find_free_name(document: TrackDocument, word: str) -> str:
-    taken = {track.name for track in (*document.tracks, *document.aside)}
-    number = 1 + sum(track.name.startswith(f"{word} ") for track in document.tracks)
-    while f"{word} {number:02}" in taken:
-        number += 1
-    return f"{word} {number:02}"
-
-
-def _find_word(track: Track) -> str:
-    return "Region" if track.kind == "region" else "Face"
 
 
 def replace_samples(track: Track, samples: Iterable[Sample]) -> None:
@@ -296,23 +293,23 @@ def never_blur(document: TrackDocument, ellipse: Ellipse, start: int, stop: int,
     samples = [Sample(frame, ellipse, Evidence.LOCKED, 1.0) for frame in range(start, stop)]
     if any(track.name == name for track in (*document.tracks, *document.aside)):
         raise FaceBlurError(f"There is a track '{name}' already.")
-    document.aside.append(Track(name, samples, NEVER, locked=True, aside="never blurred"))
+    document.aside.append(Track(name, samples, TrackKind.NEVER, locked=True, status=TrackStatus.EXEMPT))
     return set_never_aside(document)
 
 
 def set_never_aside(document: TrackDocument) -> list[str]:
     """Set aside the face tracks that lie in a place where nothing is to be blurred; their names."""
-    regions = [track for track in document.aside if track.kind == NEVER]
+    regions = [track for track in document.aside if track.kind is TrackKind.NEVER]
     names = []
     for track in list(document.tracks):
-        if track.kind != "face" or track.locked or locked_frames(track):
+        if track.kind is not TrackKind.FACE or track.locked or locked_frames(track):
             continue
         for region in regions:
             inside = sum(_holds(place.ellipse, s.ellipse) for s in track.samples
                          if (place := sample_at(region, s.source_frame)) is not None)
             if inside >= EDITING.inside_frames_share * len(track.samples):
                 document.tracks.remove(track)
-                track.aside = f"in the region '{region.name}', where nothing is blurred"
+                track.status, track.never_region = TrackStatus.EXEMPT, region.name
                 document.aside.append(track)
                 names.append(track.name)
                 break
@@ -343,9 +340,10 @@ def merge_analysis(old: TrackDocument, new: TrackDocument, start: int, stop: int
         merged.preset, merged.expansion, merged.shots = old.preset, old.expansion, old.shots
         merged.models = old.models + [model for model in new.models if model not in old.models]
         merged.notes = list(dict.fromkeys([*old.notes, *new.notes]))
+        merged.people_notes = list(dict.fromkeys([*old.people_notes, *new.people_notes]))
     size = old.expansion / merged.expansion
     fresh = [replace(t, samples=[s for s in t.samples if start <= s.source_frame < stop]) for t in new.tracks]
-    deleted = [t for t in old.aside if t.aside == DELETED]
+    deleted = [t for t in old.aside if t.status is TrackStatus.DELETED]
     fresh = [t for t in fresh if t.samples and not any(follows(t, gone) for gone in deleted)]
     names: dict[str, str] = {}
     lost: list[Track] = []
@@ -355,9 +353,10 @@ def merge_analysis(old: TrackDocument, new: TrackDocument, start: int, stop: int
                                         for s in track.samples if _stays(track, s, start, stop)])
         for partner in fresh:
             # A number plate is no face that goes on.
-            if partner.name in names or partner.kind != "face" == track.kind or not _goes_on(partner, track):
+            if partner.name in names or (track.kind is TrackKind.FACE and partner.kind is not TrackKind.FACE) \
+                    or not _goes_on(partner, track):
                 continue
-            free = track.kind == "face" and not track.locked
+            free = track.kind is TrackKind.FACE and not track.locked
             if free or all(sample_at(track, s.source_frame) is not None for s in partner.samples):
                 names[partner.name] = track.name
                 if free:
@@ -365,12 +364,13 @@ def merge_analysis(old: TrackDocument, new: TrackDocument, start: int, stop: int
         if whole.samples:
             merged.tracks.append(whole)
         elif track.name not in names.values():
-            lost.append(replace(track, aside="not found again by the new analysis"))
+            lost.append(replace(track, status=TrackStatus.SUPPRESSED,
+                                suppression=Suppression(SuppressionReason.NOT_FOUND_AGAIN)))
     for track in fresh:
         if track.name not in names:
             names[track.name] = add_track(merged, track.samples, track.kind).name
     for track in (*lost, *new.aside):
-        names[track.name] = find_free_name(merged, "Perhaps")
+        names[track.name] = find_free_name(merged, track.kind, TrackStatus.SUPPRESSED)
         merged.aside.append(replace(track, name=names[track.name]))
     merged.doubts += [
         replace(d, start=max(d.start, start), stop=min(d.stop, stop), track=names.get(d.track, d.track))
@@ -395,12 +395,12 @@ def _join_analysed(old: TrackDocument, start: int, stop: int) -> list[tuple[int,
 
 
 def _stays(track: Track, sample: Sample, start: int, stop: int) -> bool:
-    return (track.locked or track.kind != "face" or sample.evidence is Evidence.LOCKED
+    return (track.locked or track.kind is not TrackKind.FACE or sample.evidence is Evidence.LOCKED
             or not start <= sample.source_frame < stop)
 
 
 def _stays_aside(track: Track, start: int, stop: int) -> bool:
-    return (track.kind == NEVER or track.aside == DELETED
+    return (track.kind is TrackKind.NEVER or track.status is TrackStatus.DELETED
             or track.samples[-1].source_frame < start or track.samples[0].source_frame >= stop)
 
 

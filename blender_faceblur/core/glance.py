@@ -18,8 +18,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .document import VERSION
+from .migration import migrate
 from .review import list_doubts
-from .types import Doubt, SourceInfo, TrackDocument
+from .types import (
+    Doubt,
+    ReviewReason,
+    SourceInfo,
+    Suppression,
+    SuppressionReason,
+    TrackDocument,
+    TrackKind,
+    TrackStatus,
+)
 
 Codes = NDArray[np.uint8]
 
@@ -49,16 +60,19 @@ class Glance:
     """A track. `spans` and `off` are flat: start, stop, start, stop; half-open."""
 
     name: str
-    kind: str
+    kind: TrackKind
     locked: bool
     spans: list[int]
     off: list[int]
     codes: Codes
     """One for each frame of the spans."""
-    aside: str = ""
-    """Why it is not covered, see `Track.aside`."""
+    status: TrackStatus = TrackStatus.COVERED
+    suppression: Suppression | None = None
+    allowed_person: str = ""
+    never_region: str = ""
+    """These four as in `Track`."""
     ellipses: NDArray[np.float64] | None = None
-    """Of a track that is set aside: N x 5 (cx, cy, rx, ry, angle), one for each frame of the spans."""
+    """Of a track that is not covered: N x 5 (cx, cy, rx, ry, angle), one for each frame of the spans."""
 
     def find_place(self, source_frame: int) -> int | None:
         """Where a frame stands in `codes`; None where the track has no sample."""
@@ -126,11 +140,13 @@ def read_overview(text: str) -> Overview | None:
     """What is drawn of the tracks document (JSON) `text`; None where it is damaged."""
     try:
         content = json.loads(text)
+        if content["version"] < VERSION:
+            migrate(content)
         count, expansion = int(content["source"]["frame_count"]), float(content["expansion"])
         if not 0 < count <= 10_000_000:
             return None
         tracks = [_read_track(track, count) for track in content["tracks"]]
-        aside = [_read_track(track, count, expansion) for track in content.get("aside", ())]
+        aside = [_read_track(track, count, expansion) for track in content["uncovered"]]
         doubts = _find_open(content["source"], [_read_doubt(doubt) for doubt in content["doubts"]],
                             [str(line) for line in content.get("reviewed", ())])
         analysed = _read_ranges(content.get("analysed", ()), count)
@@ -164,12 +180,24 @@ def _read_track(content: dict[str, Any], count: int, expansion: float | None = N
     if expansion is not None:
         columns = [np.array(content[name], np.float64) for name in ("cx", "cy", "rx", "ry", "angle")]
         # What is never blurred is drawn as it is.
-        grown = 0.01 * (expansion if content.get("kind") != "never" else 1.0)
+        grown = 0.01 * (expansion if content.get("kind") != TrackKind.NEVER else 1.0)
         ellipses = np.stack(columns, axis=1) * [0.01, 0.01, grown, grown, 1e-4]
         if ellipses.shape != (len(codes), 5):
             raise ValueError("columns")
-    return Glance(str(content["name"]), str(content.get("kind", "face")), bool(content.get("locked", False)), spans,
-                  off, codes, str(content.get("aside", "")), ellipses)
+    status = TrackStatus.COVERED
+    if expansion is not None:
+        status = TrackStatus(content.get("status", TrackStatus.SUPPRESSED))
+    why = content.get("suppression")
+    return Glance(
+        str(content["name"]), TrackKind(content.get("kind", TrackKind.FACE)), bool(content.get("locked", False)),
+        spans, off, codes, status,
+        Suppression(SuppressionReason(why["reason"]), *_read_detail(why)) if why is not None else None,
+        str(content.get("allowed_person", "")), str(content.get("never_region", "")), ellipses)
+
+
+def _read_detail(content: dict[str, Any]) -> tuple[int, int, str]:
+    return (int(content.get("detected_frames", 0)), int(content.get("searched_frames", 0)),
+            str(content.get("text", "")))
 
 
 def _read_ranges(pairs: list[list[int]], count: int) -> list[int]:
@@ -182,7 +210,8 @@ def _read_ranges(pairs: list[list[int]], count: int) -> list[int]:
 def _read_doubt(content: dict[str, Any]) -> Doubt:
     left, top, right, bottom = (float(number) for number in content["box"])
     return Doubt(max(int(content["start"]), 0), int(content["stop"]), (left, top, right, bottom),
-                 float(content["confidence"]), str(content["reason"]), str(content.get("track", "")))
+                 float(content["confidence"]), ReviewReason(content["reason"]), str(content.get("track", "")),
+                 *_read_detail(content))
 
 
 def _find_open(source: dict[str, Any], doubts: list[Doubt], reviewed: list[str]) -> list[Doubt]:

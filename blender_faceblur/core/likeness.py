@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from .featureless import FEATURELESS
 from .geometry import Array
-from .types import Ellipse, Track
+from .types import Ellipse, Track, TrackKind
 
 Vector = NDArray[np.float32]
 
@@ -258,7 +258,7 @@ def assign_looks(
     wanted = {frame for frame, _ in looks}
     for track in tracks:
         for sample in track.samples:
-            if sample.source_frame in wanted and track.kind == "face":
+            if sample.source_frame in wanted and track.kind is TrackKind.FACE:
                 there.setdefault(sample.source_frame, []).append((track.name, sample.ellipse))
     for number, (frame, (x1, y1, x2, y2)) in enumerate(looks):
         cx, cy, size = (x1 + x2) / 2, (y1 + y2) / 2, math.sqrt(max((x2 - x1) * (y2 - y1), 1e-9))

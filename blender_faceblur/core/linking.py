@@ -15,9 +15,10 @@ from .appearance import are_alike
 from .doubts import find_doubts
 from .filling import FILLING, fill_path, split_at_gaps
 from .geometry import Array, areas, centre_of, overlaps, shares_of_smaller, size_of
+from .naming import name_track
 from .rows import FacePath, RowTable
 from .shots import drop_hasty
-from .types import Doubt, Sample, Track
+from .types import Doubt, ReviewReason, Sample, Suppression, SuppressionReason, Track, TrackKind, TrackStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,9 +141,9 @@ def link_tracks(
     margin = 0.0
     if cover_doubts:
         margin = max(LINKING.doubtful_least_margin_px, LINKING.doubtful_margin_share * max(frame_size))
-    covered: list[tuple[Track, FacePath, str]] = []
-    aside: list[tuple[Track, FacePath, str]] = []
-    reasons = [(_find_seldom(path, frame_size, looked) if several else "")
+    covered: list[tuple[Track, FacePath, Suppression | None]] = []
+    aside: list[tuple[Track, FacePath, Suppression | None]] = []
+    reasons = [(_find_seldom(path, frame_size, looked) if several else None)
                or _find_weakness(path, strong, frame_size, looked, single=frame_count == 1) for path in paths]
     hidden = [bool(reason) and not (cover_doubts and _is_likely(path, strong, frame_size))
              for path, reason in zip(paths, reasons, strict=True)]
@@ -154,14 +155,14 @@ def link_tracks(
             filled = fill_path(part, cuts, frame_count, frame_size, frame_rate, leaving_s, margin)
             samples += [s for s in filled if not samples or s.source_frame > samples[-1].source_frame]
         if samples:
-            track = Track("", samples, aside=reason if left_out else "")
+            track = Track("", samples, status=TrackStatus.SUPPRESSED, suppression=reason) if left_out \
+                else Track("", samples)
             (aside if left_out else covered).append((track, path, reason))
     linked = Linked()
-    for tracks, word in ((covered, "Face"), (aside, "Perhaps")):
+    for tracks, status in ((covered, TrackStatus.COVERED), (aside, TrackStatus.SUPPRESSED)):
         tracks.sort(key=lambda t: (t[0].samples[0].source_frame, t[0].samples[0].ellipse.cx))
-        digits = max(2, len(str(len(tracks))))
         for number, (track, path, reason) in enumerate(tracks, 1):
-            track.name = f"{word} {number:0{digits}}"
+            track.name = name_track(TrackKind.FACE, status, number, len(tracks))
             if reason:
                 linked.doubts.append(_to_doubt(track.name, path, reason, frame_count))
             else:
@@ -278,14 +279,14 @@ def _trim(path: FacePath, frames: int) -> FacePath:
     return path.part((path.frames >= seen[0] - frames) & (path.frames <= seen[-1] + frames))
 
 
-def _find_seldom(path: FacePath, frame_size: tuple[int, int], looked: NDArray[np.int_]) -> str:
-    """Why a path is taken for none because only one of several detectors ever finds it, now and then; else empty."""
+def _find_seldom(path: FacePath, frame_size: tuple[int, int], looked: NDArray[np.int_]) -> Suppression | None:
+    """Why a path is taken for none because only one of several detectors ever finds it, now and then; else None."""
     chances, share = _find_share(path, looked)
     if (not _is_lone(path, frame_size)
             or path.confidence[path.found()].max() >= LINKING.rarely_detected_most_confidence
             or chances < LINKING.rarely_detected_least_frames or share >= LINKING.rarely_detected_share):
-        return ""
-    return f"found by one detector only, in {round(share * chances)} of {chances} frames that all looked at"
+        return None
+    return Suppression(SuppressionReason.RARELY_DETECTED, round(share * chances), chances)
 
 
 def _find_share(path: FacePath, looked: NDArray[np.int_]) -> tuple[int, float]:
@@ -297,15 +298,15 @@ def _find_share(path: FacePath, looked: NDArray[np.int_]) -> tuple[int, float]:
 
 def _find_weakness(
     path: FacePath, strong: float, frame_size: tuple[int, int], looked: NDArray[np.int_], single: bool
-) -> str:
-    """Why a path is too weak to be covered; empty when it isn't. `looked`: the frames with detections, sorted."""
+) -> Suppression | None:
+    """Why a path is too weak to be covered; None when it isn't. `looked`: the frames with detections, sorted."""
     found = path.found()
     confidence = path.confidence[found]
     strong_hits = int(((confidence >= strong) | (path.voices[found] > 1)).sum())
     if single and confidence.max() >= LINKING.single_picture_confidence:
-        return ""
+        return None
     if strong_hits >= LINKING.sure_detections or confidence.max() >= LINKING.sure_confidence:
-        return ""
+        return None
     seen = path.frames[found]
     # Small faces are often only found weakly; a large one that never is found well is mostly foliage or cloth.
     enough = (LINKING.sustained_confidence
@@ -319,9 +320,8 @@ def _find_weakness(
         and share >= LINKING.sustained_share
         and float(confidence.mean()) >= enough
     ):
-        return ""
-    frames = f"{len(confidence)} frame{'s' if len(confidence) > 1 else ''}"
-    return f"found weakly in {frames} only"
+        return None
+    return Suppression(SuppressionReason.LOW_CONFIDENCE, len(confidence))
 
 
 def _is_likely(path: FacePath, strong: float, frame_size: tuple[int, int]) -> bool:
@@ -333,16 +333,19 @@ def _is_likely(path: FacePath, strong: float, frame_size: tuple[int, int]) -> bo
                 or path.confidence[path.found()].max() >= strong)
 
 
-def _to_doubt(name: str, path: FacePath, reason: str, frame_count: int) -> Doubt:
+def _to_doubt(name: str, path: FacePath, reason: Suppression, frame_count: int) -> Doubt:
     low, high = path.boxes[:, :2].min(axis=0), path.boxes[:, 2:].max(axis=0)
     return Doubt(
         max(0, int(path.frames[0])), min(frame_count, int(path.frames[-1]) + 1), (*low.tolist(), *high.tolist()),
-        float(path.confidence[path.found()].max()), reason, name)
+        float(path.confidence[path.found()].max()), ReviewReason(reason.reason), name, reason.detected_frames,
+        reason.searched_frames)
 
 
-def _drop_contained(paths: list[tuple[FacePath, str, bool]]) -> list[tuple[FacePath, str, bool]]:
+def _drop_contained(
+    paths: list[tuple[FacePath, Suppression | None, bool]],
+) -> list[tuple[FacePath, Suppression | None, bool]]:
     """Without those that lie in the boxes of a covered one (the bool says which isn't) in all of their frames."""
-    kept: list[tuple[FacePath, str, bool]] = []
+    kept: list[tuple[FacePath, Suppression | None, bool]] = []
     for path, reason, left_out in sorted(paths, key=lambda p: (p[2], -len(p[0].frames))):
         for other, _, also_left_out in kept:
             common, one, two = np.intersect1d(path.frames, other.frames, return_indices=True)

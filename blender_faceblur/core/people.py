@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Whom to cover: people, what is decided about each track, and what becomes of the tracks of those who stay clear.
 
-To keep a face clear takes certainty along the track; to cover it takes none. A track whose person stays clear lies
-aside, for the reason `KEPT` and the person's name: what covers, checks and lists tracks leaves it alone, and a new
-analysis covers it again until it is decided anew.
+To keep a face visible takes certainty along the track; to cover it takes none. A track whose person stays visible has
+the status ALLOWED: what covers, checks and lists tracks leaves it alone, and a new analysis covers it again until it is
+decided anew.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from enum import Enum
 import numpy as np
 
 from .doubts import tell_samples
-from .editing import bring_back, find_free_name
+from .editing import bring_back
 from .geometry import Array
 from .likeness import (
     GOOD,
@@ -32,21 +32,14 @@ from .likeness import (
     find_threshold,
     measure_distances,
 )
-from .types import Doubt, Track, TrackDocument
-
-KEPT = "kept clear: "
-"""Begins the reason for which a track is aside whose person stays clear; the person's name follows."""
+from .naming import find_free_name
+from .types import Doubt, ReviewReason, Track, TrackDocument, TrackKind, TrackStatus
 
 NOBODY_OF = "none of those to be blurred"
-"""Stands for a name where all stay clear but some."""
+"""What a person is called who is nobody of those to be covered, where all others stay visible."""
 
-SOMEBODY_ELSE = "may be somebody else than before: covered"
-NOT_RECOGNISED = "not recognised here: covered"
-WEAK = "kept clear on weak evidence"
-LOOK_ALIKE = "looks like two people: covered"
-TWICE = "looks like somebody who is elsewhere in the picture: covered"
-UNSEEN = "never seen well enough to say who it is: covered"
-REASONS = (SOMEBODY_ELSE, NOT_RECOGNISED, WEAK, LOOK_ALIKE, TWICE, UNSEEN)
+REASONS = (ReviewReason.DIFFERENT_PERSON, ReviewReason.NOT_RECOGNIZED, ReviewReason.WEAK_EVIDENCE,
+           ReviewReason.AMBIGUOUS_PERSON, ReviewReason.PERSON_ELSEWHERE, ReviewReason.TOO_FEW_VIEWS)
 """Every reason of a doubt about people."""
 
 
@@ -155,6 +148,8 @@ class Decision:
     rate: float = 1.0
     why: str = ""
     by_editor: bool = False
+    is_stranger: bool = False
+    """It stays visible not because of who it shows, but because it shows none of those who are to be covered."""
     doubts: list[Doubt] = field(default_factory=list)
 
 
@@ -176,7 +171,7 @@ def decide_tracks(
     a track goes over to somebody else it is covered all the same. Regions and what is never blurred are left alone.
     """
     rate = float(document.source.frame_rate)
-    tracks = [track for track in document.tracks if track.kind == "face"]
+    tracks = [track for track in document.tracks if track.kind is TrackKind.FACE]
     decisions = {}
     for track in tracks:
         seen = [view for view in views.get(track.name, ()) if view.quality >= USABLE]
@@ -198,7 +193,8 @@ def _follow_editor(track: Track, seen: list[View], people: People, name: str, ra
         return decision
     decision.clear = track.spans()
     if not seen and track.samples:
-        decision.doubts = _tell(track, track.samples[0].source_frame, track.samples[-1].source_frame + 1, WEAK)
+        decision.doubts = _tell(track, track.samples[0].source_frame, track.samples[-1].source_frame + 1,
+                                ReviewReason.WEAK_EVIDENCE)
     if person is not None and person.references:
         distances = measure_distances(seen, person.references)
         limit = DECISIONS.somebody_else_distance
@@ -212,7 +208,7 @@ def _follow_editor(track: Track, seen: list[View], people: People, name: str, ra
             start = agreeing[at - 1] + 1 - fade if at else track.samples[0].source_frame
             stop = agreeing[at] + fade if at < len(agreeing) else track.samples[-1].source_frame + 1
             decision.clear = _without(decision.clear, start, stop)
-            decision.doubts += _tell(track, start, stop, SOMEBODY_ELSE)
+            decision.doubts += _tell(track, start, stop, ReviewReason.DIFFERENT_PERSON)
         decision.doubts = list(dict.fromkeys(decision.doubts))
     return decision
 
@@ -223,7 +219,7 @@ def _decide(track: Track, seen: list[View], people: People, rate: float, single:
     good = [view for view in seen if view.quality >= GOOD]
     if len(good) < (1 if single else DECISIONS.least_crops):
         decision.why = f"seen well {len(good)} times"
-        decision.doubts = _tell(track, start, stop, UNSEEN)
+        decision.doubts = _tell(track, start, stop, ReviewReason.TOO_FEW_VIEWS)
         decision.person = _find_nearest(seen, people)
         return decision
     keep = [p for p in people.persons if p.mode is Mode.KEEP and p.references]
@@ -265,7 +261,8 @@ def _match(
         if rivals:
             decision.person = ""
             decision.why = f"looks like {person.name} and like {rivals[0].name}"
-            decision.doubts += _tell(track, run.views[0].source_frame, run.views[-1].source_frame + 1, LOOK_ALIKE)
+            decision.doubts += _tell(track, run.views[0].source_frame, run.views[-1].source_frame + 1,
+                                     ReviewReason.AMBIGUOUS_PERSON)
             continue
         own = [v.source_frame for v, d in zip(run.views, run.distances, strict=True)
                if d <= limit + DECISIONS.agreeing_slack]
@@ -283,7 +280,7 @@ def _match(
     decision.doubts += _tell_covered(track, decision.clear, others)
     if decision.agreeing < DECISIONS.many_crops or decision.distance > limit - DECISIONS.weak_margin:
         start, stop = decision.clear[0][0], decision.clear[-1][1]
-        decision.doubts += _tell(track, start, stop, WEAK)
+        decision.doubts += _tell(track, start, stop, ReviewReason.WEAK_EVIDENCE)
     return decision
 
 
@@ -302,7 +299,7 @@ def _clear_stranger(track: Track, seen: list[View], blur: list[Person], rate: fl
         decision.why = f"not surely another than {decision.person or 'one who is to be blurred'}"
         if median > DECISIONS.recognised_distance:
             decision.doubts = _tell(track, track.samples[0].source_frame, track.samples[-1].source_frame + 1,
-                                    LOOK_ALIKE)
+                                    ReviewReason.AMBIGUOUS_PERSON)
         return decision
     sure = [v.source_frame for v, d in good if d >= DECISIONS.stranger_distance]
     near = [v.source_frame for v, d in zip(seen, distances, strict=True) if d < DECISIONS.recognised_distance]
@@ -310,11 +307,11 @@ def _clear_stranger(track: Track, seen: list[View], blur: list[Person], rate: fl
         return decision
     decision.clear = _find_clear(track.spans(), sure, near, rate)
     if decision.clear:
-        decision.person, decision.agreeing = NOBODY_OF, len(sure)
+        decision.person, decision.is_stranger, decision.agreeing = NOBODY_OF, True, len(sure)
         decision.why = f"{len(sure)} of {len(seen)} looks show another, typically {median:.2f} apart"
         decision.doubts = _tell_covered(track, decision.clear, near)
         if len(sure) < DECISIONS.many_crops:
-            decision.doubts += _tell(track, decision.clear[0][0], decision.clear[-1][1], WEAK)
+            decision.doubts += _tell(track, decision.clear[0][0], decision.clear[-1][1], ReviewReason.WEAK_EVIDENCE)
     return decision
 
 
@@ -387,7 +384,7 @@ def _tell_covered(track: Track, clear: list[tuple[int, int]], others: list[int])
     for start, stop in track.spans():
         for low, high in _subtract((start, stop), clear):
             other = any(low <= frame < high for frame in others)
-            doubts += _tell(track, low, high, SOMEBODY_ELSE if other else NOT_RECOGNISED)
+            doubts += _tell(track, low, high, ReviewReason.DIFFERENT_PERSON if other else ReviewReason.NOT_RECOGNIZED)
     return doubts
 
 
@@ -406,7 +403,7 @@ def _without(ranges: list[tuple[int, int]], start: int, stop: int) -> list[tuple
     return [(low, high) for low, high in left if low < high]
 
 
-def _tell(track: Track, start: int, stop: int, reason: str) -> list[Doubt]:
+def _tell(track: Track, start: int, stop: int, reason: ReviewReason) -> list[Doubt]:
     low, high = (bisect_left(track.samples, frame, key=lambda s: s.source_frame) for frame in (start, stop))
     samples = track.samples[low:high]
     return [tell_samples(track.name, samples, reason)] if samples else []
@@ -421,7 +418,7 @@ def _find_nearest(seen: list[View], people: People) -> str:
 
 def _settle_doubles(decisions: dict[str, Decision], tracks: list[Track]) -> None:
     """Nobody is at two places at once: of two tracks of one person both are covered, unless one is much surer."""
-    kept = [t for t in tracks if decisions[t.name].clear and decisions[t.name].person != NOBODY_OF
+    kept = [t for t in tracks if decisions[t.name].clear and not decisions[t.name].is_stranger
             and not decisions[t.name].by_editor]
     clear = {t.name: decisions[t.name] for t in kept}
     for one, other in find_apart(kept):
@@ -431,9 +428,9 @@ def _settle_doubles(decisions: dict[str, Decision], tracks: list[Track]) -> None
         for mine, their in ((a, b), (b, a)):
             if mine.distance > their.distance - 2 * DECISIONS.rival_margin:
                 mine.doubts = _tell(next(t for t in kept if t.name == mine.track), mine.clear[0][0],
-                                    mine.clear[-1][1], TWICE)
+                                    mine.clear[-1][1], ReviewReason.PERSON_ELSEWHERE)
     for decision in clear.values():
-        if any(doubt.reason == TWICE for doubt in decision.doubts):
+        if any(doubt.reason is ReviewReason.PERSON_ELSEWHERE for doubt in decision.doubts):
             decision.clear, decision.why = [], f"{decision.person} is at two places at once"
 
 
@@ -450,46 +447,44 @@ def apply_decisions(document: TrackDocument, decisions: Sequence[Decision], peop
         kept = [s for s in track.samples if any(a <= s.source_frame < b for a, b in decision.clear)]
         if not kept:
             continue
-        reason = KEPT + decision.person
         if len(kept) == len(track.samples):
             document.tracks.remove(track)
-            track.aside = reason
+            track.status, track.allowed_person = TrackStatus.ALLOWED, decision.person
             document.aside.append(track)
             continue
         frames = {s.source_frame for s in kept}
-        name = find_free_name(document, "Face")
-        document.aside.append(replace(track, name=name, samples=kept, aside=reason, off=[]))
+        name = find_free_name(document, TrackKind.FACE)
+        document.aside.append(replace(track, name=name, samples=kept, status=TrackStatus.ALLOWED,
+                                      allowed_person=decision.person, off=[]))
         track.samples = [s for s in track.samples if s.source_frame not in frames]
-        document.doubts = [replace(d, track=name) if d.track == track.name and d.reason == WEAK else d
-                           for d in document.doubts]
+        document.doubts = [
+            replace(d, track=name) if d.track == track.name and d.reason is ReviewReason.WEAK_EVIDENCE else d
+            for d in document.doubts]
     document.doubts.sort(key=lambda d: d.start)
-    document.notes += describe_decisions(decisions, people)
+    document.people_notes += describe_decisions(decisions, people)
 
 
 def cover_everybody(document: TrackDocument) -> None:
     """Cover again all that `apply_decisions` has set aside; its doubts and notes go."""
-    for name in [track.name for track in document.aside if find_kept(track)]:
+    for name in [track.name for track in document.aside if track.status is TrackStatus.ALLOWED]:
         bring_back(document, name)
     document.tracks.sort(key=lambda t: t.samples[0].source_frame)
     document.doubts = [doubt for doubt in document.doubts if doubt.reason not in REASONS]
-    document.notes = [note for note in document.notes if not note.startswith((_CLEAR_NOTE, _MODE_NOTE))]
+    document.people_notes = []
 
 
 def find_kept(track: Track) -> str:
-    """Who stays clear in a track that is aside; empty where it is aside for another reason."""
-    return track.aside.removeprefix(KEPT) if track.aside.startswith(KEPT) else ""
-
-
-_CLEAR_NOTE, _MODE_NOTE = "Kept clear: ", "People: "
+    """Who stays visible in a track that is not covered; empty where it is for another reason."""
+    return track.allowed_person if track.status is TrackStatus.ALLOWED else ""
 
 
 def describe_decisions(decisions: Sequence[Decision], people: People) -> list[str]:
     """For the report: who was kept clear, in which track, and on what evidence."""
     names = ", ".join(person.name for person in people.persons
                       if (person.mode is Mode.BLUR) == people.others_clear) or "nobody"
-    notes = [_MODE_NOTE + (f"only {names} and whoever might be {names} is covered." if people.others_clear else
+    notes = ["People: " + (f"only {names} and whoever might be {names} is covered." if people.others_clear else
                            f"all are covered but {names} where that is sure.")]
     for decision in decisions:
         if decision.clear:
-            notes.append(f"{_CLEAR_NOTE}{decision.person} in {decision.track} ({decision.why}).")
+            notes.append(f"Kept clear: {decision.person} in {decision.track} ({decision.why}).")
     return notes

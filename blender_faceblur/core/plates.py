@@ -6,8 +6,9 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
+from .naming import name_track
 from .settings import PLATES, list_detectors
-from .types import TrackDocument
+from .types import TrackDocument, TrackKind, TrackStatus
 
 PRESET = PLATES.name
 """The name of the preset that looks for them."""
@@ -22,13 +23,15 @@ def list_weights() -> list[str]:
 
 
 def make_regions(document: TrackDocument) -> None:
-    """Make regions of the tracks of an analysis that looked for plates, large enough for the corners of a plate."""
+    """Make plates of the tracks of an analysis that looked for them, numbered as they are, and large enough for the
+    corners of a plate."""
     names = {}
-    for track in (*document.tracks, *document.aside):
-        names[track.name] = track.name.replace("Face", "Plate").replace("Perhaps", "Perhaps plate")
-        track.name, track.kind = names[track.name], "region"
-        # The least ellipse around a box is that much larger than the one inside it.
-        track.samples = [replace(s, ellipse=s.ellipse.scaled(math.sqrt(2))) for s in track.samples]
+    for tracks, status in ((document.tracks, TrackStatus.COVERED), (document.aside, TrackStatus.SUPPRESSED)):
+        for number, track in enumerate(tracks, 1):
+            names[track.name] = name_track(TrackKind.PLATE, status, number, len(tracks))
+            track.name, track.kind = names[track.name], TrackKind.PLATE
+            # The least ellipse around a box is that much larger than the one inside it.
+            track.samples = [replace(s, ellipse=s.ellipse.scaled(math.sqrt(2))) for s in track.samples]
     document.doubts = [replace(d, track=names.get(d.track, d.track)) for d in document.doubts]
     document.notes.append(NOTE)
 

@@ -12,16 +12,25 @@ from __future__ import annotations
 import re
 from bisect import bisect_left
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median
 
 from .doubts import tell_samples
-from .editing import DELETED, NEVER, sample_at
-from .people import KEPT
-from .types import Box, Doubt, Ellipse, Evidence, FaceBlurError, Sample, Track, TrackDocument
-
-VERDICTS = {"fine": "Is fine", "fixed": "Fixed", "off": "Switched off", "covered": "Covered", "left": "Left uncovered"}
-"""What may follow the equals sign, and how it is told. The last is of places that were made uncovered elsewhere."""
+from .editing import sample_at
+from .types import (
+    Box,
+    Doubt,
+    Ellipse,
+    Evidence,
+    FaceBlurError,
+    ReviewReason,
+    Sample,
+    Suppression,
+    SuppressionReason,
+    Track,
+    TrackDocument,
+    Verdict,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,34 +84,32 @@ REVIEW_QUEUE = ReviewQueueSettings()
 
 SECONDS_EACH = REVIEW_QUEUE.seconds_per_item
 
-_WEAK, _LOST, _ENDS, _BEGINS = "weak", "lost", "ends", "begins"
-_WHOLE = (_WEAK, _LOST, "lone")
-"""Kinds that doubt all of a track, not just some of its frames."""
+_WHOLE = (ReviewReason.LOW_CONFIDENCE, ReviewReason.NOT_FOUND_AGAIN, ReviewReason.SINGLE_DETECTOR)
+"""Reasons to doubt all of a track, not just some of its frames."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Kind:
-    """`reason` is how a doubt's reason begins; see `doubts`, `linking` and `analysis`."""
+    """`key` begins the keys of judgements, which lie in files: it stays as it is."""
 
-    name: str
-    reason: str
+    key: str
     risk: float
-    question: str
 
 
-_KINDS = (
-    _Kind(_ENDS, "ends in the middle", 0.9, "Is the face still to be seen here, uncovered?"),
-    _Kind(_BEGINS, "begins in the middle", 0.85, "Was the face to be seen before, uncovered?"),
-    _Kind("mixed", "gradual transition", 0.6, "Does a face show that fades in or out?"),
-    _Kind("unseen", "covered by following only", 0.55, "Is the cover still on the face?"),
-    _Kind("fast", "moves fast", 0.5, "Does the cover keep up with the face?"),
-    _Kind("jumps", "jumps for a moment", 0.5, "Is the cover on the face throughout?"),
-    _Kind("disagree", "found by one detector only", 0.45, "Is it the face here, and all of it?"),
-    _Kind(_LOST, "not found again", 0.7, "Is it a face?"),
-    _Kind("lone", "large, and found by one", 0.2, "Is it a face?"),
-    _Kind(_WEAK, "found weakly", 0.1, "Is it a face?"),
-)
-_OTHER = _Kind("other", "", 0.4, "Look at it.")
+_KINDS = {
+    ReviewReason.ENDS: _Kind("ends", 0.9),
+    ReviewReason.BEGINS: _Kind("begins", 0.85),
+    ReviewReason.GRADUAL_TRANSITION: _Kind("mixed", 0.6),
+    ReviewReason.FLOW_ONLY: _Kind("unseen", 0.55),
+    ReviewReason.FAST_MOTION: _Kind("fast", 0.5),
+    ReviewReason.JUMP: _Kind("jumps", 0.5),
+    ReviewReason.DETECTORS_DISAGREE: _Kind("disagree", 0.45),
+    ReviewReason.RARELY_DETECTED: _Kind("disagree", 0.45),
+    ReviewReason.NOT_FOUND_AGAIN: _Kind("lost", 0.7),
+    ReviewReason.SINGLE_DETECTOR: _Kind("lone", 0.2),
+    ReviewReason.LOW_CONFIDENCE: _Kind("weak", 0.1),
+}
+_OTHER = _Kind("other", 0.4)
 
 _LINE = re.compile(r"([a-z]{1,16}) (\d{1,9})-(\d{1,9}) (-?\d{1,9}),(-?\d{1,9}),(-?\d{1,9}),(-?\d{1,9})=([a-z]{1,16})"
                    r"(?: by (.{1,60}))?")
@@ -112,23 +119,24 @@ _LINE = re.compile(r"([a-z]{1,16}) (\d{1,9})-(\d{1,9}) (-?\d{1,9}),(-?\d{1,9}),(
 class Doubtful:
     """A doubtful place. Ranges are half-open source frames; `risk` 0..1 weighs what would show by how likely it is.
 
-    `frame` is where to look; `track` the name of the track, covered or aside, or empty; `off_frames` what switching it
-    off switches off. `verdict` is one of `VERDICTS`, empty where nobody has judged; `reviewer` who has, empty where
-    that is not known.
+    `frame` is where to look; `track` the name of the track, covered or not, or empty; `off_frames` what switching it
+    off switches off. `verdict` is None where nobody has judged; `reviewer` who has, empty where that is not known.
+    `frames_after_cut`: how many frames after a cut a track begins, where that makes it doubtful; else 0.
     """
 
     key: str
+    doubt: Doubt
     start: int
     stop: int
     box: Box
-    sentence: str
     risk: float
     frame: int
     track: str
     covered: bool
     off_frames: tuple[int, int]
-    verdict: str
+    verdict: Verdict | None
     reviewer: str = ""
+    frames_after_cut: int = 0
 
 
 def list_doubts(document: TrackDocument) -> list[Doubtful]:
@@ -155,9 +163,9 @@ def is_shown(doubtful: Doubtful, shown: tuple[int, int] | None) -> bool:
     return shown is None or (doubtful.start < shown[1] and doubtful.stop > shown[0])
 
 
-def judge(document: TrackDocument, key: str, verdict: str, reviewer: str = "") -> None:
+def judge(document: TrackDocument, key: str, verdict: Verdict, reviewer: str = "") -> None:
     """Keep what an editor, who need not be named, thinks of a place. FaceBlurError for what is no key or no verdict."""
-    if verdict not in VERDICTS or _LINE.fullmatch(f"{key}={verdict}") is None:
+    if verdict not in list(Verdict) or _LINE.fullmatch(f"{key}={verdict}") is None:
         raise FaceBlurError("There is no such doubtful place.")
     name = "".join(sign for sign in reviewer if sign.isprintable()).strip()[:60]
     line = f"{key}={verdict}" + (f" by {name}" if name else "")
@@ -196,55 +204,48 @@ def find_clearest(samples: Iterable[Sample], frame_size: tuple[int, int]) -> Sam
 def _to_doubtful(
     document: TrackDocument, doubt: Doubt, track: Track | None, covered: bool, judged: _Judged
 ) -> Doubtful:
-    kind = next((kind for kind in _KINDS if doubt.reason.startswith(kind.reason)), _OTHER)
+    kind = _KINDS.get(doubt.reason, _OTHER)
     source = document.source
     size = (source.width, source.height)
     own: list[Sample] = [] if track is None else _between(track, doubt.start, doubt.stop)
-    reason, risk, frame = doubt.reason, kind.risk, (doubt.start + doubt.stop - 1) // 2
-    if kind.name == _ENDS:
+    risk, frame, after = kind.risk, (doubt.start + doubt.stop - 1) // 2, 0
+    if doubt.reason is ReviewReason.ENDS:
         frame = min(doubt.stop, source.frame_count - 1)
-    elif kind.name == _BEGINS:
+    elif doubt.reason is ReviewReason.BEGINS:
         frame = max(doubt.start - 1, 0)
         after = _frames_after_cut(document, doubt.start)
         if after:
-            reason, risk = f"begins {after} frame{'s' if after > 1 else ''} after a cut", REVIEW_QUEUE.after_cut_risk
-    elif own and kind.name in _WHOLE:
+            risk = REVIEW_QUEUE.after_cut_risk
+    elif own and doubt.reason in _WHOLE:
         frame = find_clearest(own, size).source_frame
-    key = _make_key(kind.name, doubt)
-    verdict, reviewer = judged.find(key, kind.name, doubt)
-    if track is not None and not covered:
-        reason += ", and is not covered"
+    key = _make_key(kind.key, doubt)
+    verdict, reviewer = judged.find(key, kind.key, doubt)
     # What was covered in the review stays where it stands in it.
-    if track is not None and (not covered or verdict == "covered"):
+    if track is not None and (not covered or verdict is Verdict.COVERED):
         uncovered = REVIEW_QUEUE.uncovered_risk + REVIEW_QUEUE.uncovered_risk_per_confidence * doubt.confidence
         risk = max(kind.risk, uncovered)
-    elif kind.name == "unseen":
+    elif doubt.reason is ReviewReason.FLOW_ONLY:
         full = REVIEW_QUEUE.undetected_full_s * float(source.frame_rate)
         risk += REVIEW_QUEUE.undetected_risk * min((doubt.stop - doubt.start) / full, 1.0)
     # The whole picture's box says nothing of a face.
     share = 1.0 if track is None else _find_size(own, doubt.box) / (REVIEW_QUEUE.large_share * min(size))
     small = REVIEW_QUEUE.least_size_weight
     off_frames = (doubt.start, doubt.stop)
-    if own and track is not None and kind.name in _WHOLE:
+    if own and track is not None and doubt.reason in _WHOLE:
         off_frames = track.samples[0].source_frame, track.samples[-1].source_frame + 1
     if not verdict and track is not None:
         verdict = _find_decided(track, covered, own)
     return Doubtful(
-        key, doubt.start, doubt.stop, doubt.box, f"{_tell_who(track)} {reason}. {kind.question}",
-        risk * (small + (1 - small) * min(share, 1.0)), frame, track.name if track is not None else "", covered,
-        off_frames, verdict, reviewer)
+        key, doubt, doubt.start, doubt.stop, doubt.box, risk * (small + (1 - small) * min(share, 1.0)), frame,
+        track.name if track is not None else "", covered, off_frames, verdict, reviewer, after)
 
 
-def _tell_who(track: Track | None) -> str:
-    return f"'{track.name}'" if track is not None else "In the picture:"
-
-
-def _find_decided(track: Track, covered: bool, own: list[Sample]) -> str:
+def _find_decided(track: Track, covered: bool, own: list[Sample]) -> Verdict | None:
     """What an editor has decided of a track by other means than the queue."""
     if not covered:
-        return "left" if _is_editors(track) else ""
+        return Verdict.LEFT if track.is_chosen else None
     hidden = own and all(any(first <= s.source_frame < stop for first, stop in track.off) for s in own)
-    return "off" if hidden else ""
+    return Verdict.OFF if hidden else None
 
 
 def _find_there(document: TrackDocument, doubt: Doubt) -> Track | None:
@@ -265,13 +266,14 @@ def _between(track: Track, start: int, stop: int) -> list[Sample]:
 def _find_untold(document: TrackDocument) -> list[Doubt]:
     """Doubts about tracks that were set aside without one: what is no longer covered must be looked at."""
     told = {doubt.track for doubt in document.doubts}
-    return [tell_samples(track.name, track.samples, track.aside) for track in document.aside
-            if track.samples and track.name not in told and not _is_editors(track)]
+    return [_tell_suppressed(track) for track in document.aside
+            if track.samples and track.name not in told and not track.is_chosen]
 
 
-def _is_editors(track: Track) -> bool:
-    """Whether an editor has set a track aside, and not the machine; people who stay clear are doubtful where told."""
-    return track.aside == DELETED or track.kind == NEVER or track.aside.startswith(("in the region", KEPT))
+def _tell_suppressed(track: Track) -> Doubt:
+    why = track.suppression or Suppression(SuppressionReason.UNKNOWN)
+    return replace(tell_samples(track.name, track.samples, ReviewReason(why.reason)),
+                   detected_frames=why.detected_frames, searched_frames=why.searched_frames, text=why.text)
 
 
 def _frames_after_cut(document: TrackDocument, frame: int) -> int:
@@ -300,20 +302,19 @@ class _Judged:
     """The judgements of a document, as they were written and by kind."""
 
     def __init__(self, lines: list[str]) -> None:
-        self._exact: dict[str, tuple[str, str]] = {}
-        self._kinds: dict[str, list[tuple[int, int, Box, tuple[str, str]]]] = {}
+        self._exact: dict[str, tuple[Verdict, str]] = {}
+        self._kinds: dict[str, list[tuple[int, int, Box, tuple[Verdict, str]]]] = {}
         for line in lines:
             match = _LINE.fullmatch(line)
-            if match is None or match[8] not in VERDICTS:
+            if match is None or match[8] not in list(Verdict):
                 continue
             x1, y1, x2, y2 = (float(match[number]) for number in range(4, 8))
-            told = match[8], match[9] or ""
+            told = Verdict(match[8]), match[9] or ""
             self._exact[line.partition("=")[0]] = told
             self._kinds.setdefault(match[1], []).append((int(match[2]), int(match[3]), (x1, y1, x2, y2), told))
 
-    def find(self, key: str, kind: str, doubt: Doubt) -> tuple[str, str]:
-        """The verdict on a doubt, or on one of the same kind at the same place, and whose; empty where there is none.
-        """
+    def find(self, key: str, kind: str, doubt: Doubt) -> tuple[Verdict | None, str]:
+        """The verdict on a doubt, or on one of the same kind at the same place, and whose; None where there is none."""
         if key in self._exact:
             return self._exact[key]
         for start, stop, box, told in self._kinds.get(kind, ()):
@@ -321,7 +322,7 @@ class _Judged:
             needed = REVIEW_QUEUE.same_time_share * max(stop - start, doubt.stop - doubt.start)
             if common >= needed and common > 0 and _find_overlap(box, doubt.box) >= REVIEW_QUEUE.same_place_share:
                 return told
-        return "", ""
+        return None, ""
 
 
 def _find_overlap(one: Box, other: Box) -> float:

@@ -9,7 +9,7 @@ ranges are half-open.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from enum import Enum
+from enum import Enum, StrEnum
 from fractions import Fraction
 
 Box = tuple[float, float, float, float]
@@ -31,8 +31,99 @@ class Evidence(str, Enum):
     """The editor put it there: a key that no later run moves."""
 
 
-FACE, PLATE = "face", "plate"
-"""What a detector can find."""
+class TrackKind(StrEnum):
+    """What a track follows. The values are those of the tracks document."""
+
+    FACE = "face"
+    PLATE = "plate"
+    """A number plate that a detector found."""
+    REGION = "region"
+    """A place that an editor drew, to be covered like a face: a sign, a screen, a number plate."""
+    NEVER = "never"
+    """A place that an editor drew, in which no face is covered: a poster. It is among the tracks that are not covered.
+    """
+
+
+class TrackStatus(StrEnum):
+    """Whether a track is covered, and who decided that it is not. The values are those of the tracks document."""
+
+    COVERED = "covered"
+    SUPPRESSED = "suppressed"
+    """The machine does not cover it; `Track.suppression` says why."""
+    DELETED = "deleted"
+    """An editor deleted it."""
+    EXEMPT = "exempt"
+    """It lies in a region of `TrackKind.NEVER` (`Track.never_region`), or is one."""
+    ALLOWED = "allowed"
+    """The person whom it shows (`Track.allowed_person`) stays visible."""
+
+    @property
+    def is_chosen(self) -> bool:
+        """Whether a person, and not the machine, decided that the track is not covered."""
+        return self in (TrackStatus.DELETED, TrackStatus.EXEMPT, TrackStatus.ALLOWED)
+
+
+class SuppressionReason(StrEnum):
+    """Why the machine does not cover a track. Each is a `ReviewReason` of the same value too."""
+
+    LOW_CONFIDENCE = "low_confidence"
+    """Detected in a few frames only, with low confidence."""
+    RARELY_DETECTED = "rarely_detected"
+    """Large, detected by one of several detectors only, and in few of the frames in which all of them looked."""
+    NOT_FOUND_AGAIN = "not_found_again"
+    """Covered before, but a later analysis did not find it."""
+    UNKNOWN = "unknown"
+    """A document gives a reason that this program does not know, or none."""
+
+
+class ReviewReason(StrEnum):
+    """Why an editor should look at a place. The values are those of the tracks document."""
+
+    ENDS = "ends"
+    """The track ends in the middle of the picture."""
+    BEGINS = "begins"
+    """The track begins in the middle of the picture."""
+    GRADUAL_TRANSITION = "gradual_transition"
+    FLOW_ONLY = "flow_only"
+    """For a while the face was tracked by optical flow, or interpolated, and not detected."""
+    FAST_MOTION = "fast_motion"
+    JUMP = "jump"
+    """The face lies elsewhere for a moment than just before and just after."""
+    DETECTORS_DISAGREE = "detectors_disagree"
+    """One detector only finds the face in these frames, several do in most others."""
+    SINGLE_DETECTOR = "single_detector"
+    """A large face that only one detector ever finds."""
+
+    LOW_CONFIDENCE = "low_confidence"
+    RARELY_DETECTED = "rarely_detected"
+    NOT_FOUND_AGAIN = "not_found_again"
+
+    DIFFERENT_PERSON = "different_person"
+    """From here on the track may show somebody else, and is covered."""
+    NOT_RECOGNIZED = "not_recognized"
+    """The person who stays visible was not recognised here."""
+    WEAK_EVIDENCE = "weak_evidence"
+    """The person stays visible on little evidence."""
+    AMBIGUOUS_PERSON = "ambiguous_person"
+    """The face looks like two people."""
+    PERSON_ELSEWHERE = "person_elsewhere"
+    """The face looks like a person who is elsewhere in the picture."""
+    TOO_FEW_VIEWS = "too_few_views"
+    """The face was never seen well enough to say whose it is."""
+
+    UNKNOWN = "unknown"
+    """A document gives a reason that this program does not know, or none."""
+
+
+class Verdict(StrEnum):
+    """What an editor thinks of a place in the review. The values are those of the tracks document."""
+
+    FINE = "fine"
+    FIXED = "fixed"
+    OFF = "off"
+    COVERED = "covered"
+    LEFT = "left"
+    """It stays uncovered; also said of places that were made uncovered elsewhere."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,20 +172,46 @@ class Sample:
     confidence: float
 
 
+@dataclass(frozen=True, slots=True)
+class Suppression:
+    """Why the machine does not cover a track, with the numbers that belong to the reason."""
+
+    reason: SuppressionReason
+    detected_frames: int = 0
+    """In how many frames it was detected; of LOW_CONFIDENCE and RARELY_DETECTED."""
+    searched_frames: int = 0
+    """In how many frames all detectors looked while it was there; of RARELY_DETECTED."""
+    text: str = ""
+    """What a document says in place of a reason; only to be shown."""
+
+
 @dataclass(slots=True)
 class Track:
     """One identity that the editor sees. `samples` are sorted by frame; frames may be missing (a gap)."""
 
     name: str
     samples: list[Sample]
-    kind: str = "face"
-    """"face", "region" for what an editor drew (a number plate, a sign), or "never": a place that is never blurred."""
+    kind: TrackKind = TrackKind.FACE
     locked: bool = False
     """No later run changes it."""
     off: list[tuple[int, int]] = field(default_factory=list)
     """Half-open frame ranges, in order and apart, in which the editor shows what the track covers elsewhere."""
-    aside: str = ""
-    """Why the machine does not cover it, a sentence; empty for a track that is covered."""
+    status: TrackStatus = TrackStatus.COVERED
+    suppression: Suppression | None = None
+    """Of a track that is SUPPRESSED."""
+    allowed_person: str = ""
+    """The name of the person who stays visible, of a track that is ALLOWED."""
+    never_region: str = ""
+    """The name of the region in which a track lies that is EXEMPT; empty where it is the region itself."""
+
+    def cover(self) -> None:
+        """Make the status COVERED; what said why it was another goes."""
+        self.status, self.suppression, self.allowed_person, self.never_region = TrackStatus.COVERED, None, "", ""
+
+    @property
+    def is_chosen(self) -> bool:
+        """Whether a person, and not the machine, decided that the track is not covered."""
+        return self.kind is TrackKind.NEVER or self.status.is_chosen
 
     def covered_spans(self) -> list[tuple[int, int]]:
         """The half-open frame ranges in which the track is covered: its spans without those that are off."""
@@ -128,9 +245,15 @@ class Doubt:
     stop: int
     box: Box
     confidence: float
-    reason: str
+    reason: ReviewReason
     track: str = ""
-    """The name of the track that it is about, covered or set aside; empty where there is none."""
+    """The name of the track that it is about, covered or not; empty where there is none."""
+    detected_frames: int = 0
+    """As in `Suppression`."""
+    searched_frames: int = 0
+    """As in `Suppression`."""
+    text: str = ""
+    """What a document says that this program says in other words, or not at all; only to be shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,11 +316,17 @@ class TrackDocument:
     notes: list[str] = field(default_factory=list)
     """Sentences for the user: what was done with less than was asked, what to look at."""
     aside: list[Track] = field(default_factory=list)
-    """Tracks that are not covered, being too weak; an editor can bring each back."""
+    """Tracks that are not covered; `Track.status` says why. An editor can bring each back."""
     reviewed: list[str] = field(default_factory=list)
     """Keys (see `review`) of the doubtful places that an editor has judged."""
     analysed: list[tuple[int, int]] = field(default_factory=list)
     """Half-open frame ranges, in order and apart, outside of which nobody has looked for faces; empty: none."""
+    people_notes: list[str] = field(default_factory=list)
+    """Sentences for the user about who stays visible and why; covering everybody again removes them."""
+
+    @property
+    def all_notes(self) -> list[str]:
+        return [*self.notes, *self.people_notes]
 
     def unseen_spans(self) -> list[tuple[int, int]]:
         """The half-open frame ranges in which nobody has looked for faces: they must be covered whole."""

@@ -20,20 +20,48 @@ import json
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
+from enum import StrEnum
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .editing import DELETED, NEVER
 from .geometry import Array
-from .people import KEPT as KEPT_CLEAR
-from .types import Box, Ellipse, FaceBlurError, ModelUse, TrackDocument
+from .types import Box, Ellipse, FaceBlurError, ModelUse, Track, TrackDocument, TrackKind, TrackStatus
 
 Grey = NDArray[np.uint8]
 """Height x width, brightness."""
 
-LEAK, DOUBT, KEPT = "leak", "doubt", "kept"
+
+class FindingKind(StrEnum):
+    LEAK = "leak"
+    DOUBT = "doubt"
+    KEPT = "kept"
+    """Shown on purpose."""
+
+
+class FindingReason(StrEnum):
+    """Why a verification lists something, or why a face may be seen in its place."""
+
+    NOT_COVERED = "not_covered"
+    PARTLY_COVERED = "partly_covered"
+    TOO_FAINT = "too_faint"
+    """Perhaps not covered, but it is too faint to tell."""
+    UNEXPECTED = "unexpected"
+    """A face where no track is."""
+    PERHAPS_UNEXPECTED = "perhaps_unexpected"
+
+    SWITCHED_OFF = "switched_off"
+    DELETED = "deleted"
+    EXEMPT = "exempt"
+    """It lies in a region in which nothing is covered; `Finding.subject` names it."""
+    NEVER_REGION = "never_region"
+    """It is such a region."""
+    ALLOWED = "allowed"
+    """It is somebody who stays visible: `Finding.subject`."""
+    REVIEWED = "reviewed"
+    """The machine does not cover it, and an editor has judged that."""
+
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,11 +204,11 @@ STEP_CHECK = StepSettings()
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a track is in one frame; `kept` says why the face may be seen there, empty where it must be covered."""
+    """Where a track is in one frame; `kept` says why the face may be seen there, None where it must be covered."""
 
     track: str
     ellipse: Ellipse
-    kept: str = ""
+    kept: FindingReason | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,10 +268,10 @@ class Finding:
     """Something that an editor should look at. Frames are the film's, counted from 0; start..stop is half-open.
 
     `share` is how much of the face shows in the worst frame, whose `box` this is; `picture` a JPEG of its surroundings
-    with the face itself obscured, or nothing.
+    with the face itself obscured, or nothing. `subject` is the person or the region that the reason speaks of.
     """
 
-    kind: str
+    kind: FindingKind
     track: str
     start: int
     stop: int
@@ -252,8 +280,9 @@ class Finding:
     box: Box
     share: float
     confidence: float
-    reason: str
+    reason: FindingReason
     picture: bytes = b""
+    subject: str = ""
 
 
 @dataclass(slots=True)
@@ -299,19 +328,21 @@ def list_places(document: TrackDocument, is_reviewed: Callable[[str], bool] = la
     for track in document.tracks:
         covered = {frame for span in track.covered_spans() for frame in range(*span)}
         for sample in track.samples:
-            kept = "" if sample.source_frame in covered else "switched off"
+            kept = None if sample.source_frame in covered else FindingReason.SWITCHED_OFF
             places.setdefault(sample.source_frame, []).append(Place(track.name, sample.ellipse, kept))
     for track in document.aside:
-        if is_chosen(track.aside, track.kind) or is_reviewed(track.name):
+        if track.is_chosen or is_reviewed(track.name):
             for sample in track.samples:
-                places.setdefault(sample.source_frame, []).append(
-                    Place(track.name, sample.ellipse, track.aside or "set aside"))
+                places.setdefault(sample.source_frame, []).append(Place(track.name, sample.ellipse, _find_why(track)))
     return places
 
 
-def is_chosen(aside: str, kind: str = "face") -> bool:
-    """Whether an editor set a track aside, and not the machine."""
-    return kind == NEVER or aside == DELETED or aside.startswith((KEPT_CLEAR, "in the region"))
+def _find_why(track: Track) -> FindingReason:
+    """Why a track that is not covered may be seen."""
+    if track.kind is TrackKind.NEVER:
+        return FindingReason.NEVER_REGION
+    return {TrackStatus.DELETED: FindingReason.DELETED, TrackStatus.EXEMPT: FindingReason.EXEMPT,
+            TrackStatus.ALLOWED: FindingReason.ALLOWED}.get(track.status, FindingReason.REVIEWED)
 
 
 def list_kept(document: TrackDocument) -> list[Finding]:
@@ -321,14 +352,15 @@ def list_kept(document: TrackDocument) -> list[Finding]:
         for start, stop in track.off:
             samples = [s for s in track.samples if start <= s.source_frame < stop]
             if samples:
-                kept.append(Finding(KEPT, track.name, samples[0].source_frame, samples[-1].source_frame + 1,
+                kept.append(Finding(FindingKind.KEPT, track.name, samples[0].source_frame, samples[-1].source_frame + 1,
                                     len(samples), samples[0].source_frame, surround(samples[0].ellipse), 1.0, 0.0,
-                                    "switched off by the editor"))
+                                    FindingReason.SWITCHED_OFF))
     for track in document.aside:
-        if is_chosen(track.aside, track.kind) and track.samples:
+        if track.is_chosen and track.samples:
             first, last = track.samples[0], track.samples[-1]
-            kept.append(Finding(KEPT, track.name, first.source_frame, last.source_frame + 1, len(track.samples),
-                                first.source_frame, surround(first.ellipse), 1.0, 0.0, track.aside))
+            kept.append(Finding(FindingKind.KEPT, track.name, first.source_frame, last.source_frame + 1,
+                                len(track.samples), first.source_frame, surround(first.ellipse), 1.0, 0.0,
+                                _find_why(track), subject=track.allowed_person or track.never_region))
     return sorted(kept, key=lambda one: one.start)
 
 
@@ -474,7 +506,7 @@ class _Chain:
 
     hits: list[tuple[int, int, Find, Shown]]
     """(number of the look, frame, find, how much of it shows)"""
-    kept: str
+    kept: FindingReason | None
     worst: int
     picture: bytes
 
@@ -499,12 +531,11 @@ class Judge:
         self.flat += shown.flat
         if not shown.leaks and not shown.doubtful:
             return
-        kind = LEAK if shown.leaks else DOUBT
+        kind = FindingKind.LEAK if shown.leaks else FindingKind.DOUBT
         runs = self._runs.setdefault(place.track, [])
-        reason = "not covered" if shown.part >= LEAK_RULES.exposed_share else (
-            "covered in part only" if shown.share >= EXPOSURE.review_share else
-            "perhaps not covered: too faint to tell")
-        if not runs or frame - runs[-1].stop > LEAK_RULES.run_gap_frames or runs[-1].kind != kind:
+        reason = FindingReason.NOT_COVERED if shown.part >= LEAK_RULES.exposed_share else (
+            FindingReason.PARTLY_COVERED if shown.share >= EXPOSURE.review_share else FindingReason.TOO_FAINT)
+        if not runs or frame - runs[-1].stop > LEAK_RULES.run_gap_frames or runs[-1].kind is not kind:
             runs.append(Finding(kind, place.track, frame, frame + 1, 1, frame, surround(place.ellipse), shown.part,
                                 1.0, reason, draw()))
             return
@@ -514,8 +545,9 @@ class Judge:
             run.worst, run.share, run.box, run.picture, run.reason = (
                 frame, shown.part, surround(place.ellipse), draw(), reason)
 
-    def add_look(self, frame: int, finds: list[tuple[Find, Shown, str]], draw: Callable[[Box], bytes]) -> bool:
-        """Faces found over pixels that show the source: (find, how much shows, why it may be seen or nothing).
+    def add_look(self, frame: int, finds: list[tuple[Find, Shown, FindingReason | None]],
+                 draw: Callable[[Box], bytes]) -> bool:
+        """Faces found over pixels that show the source: (find, how much shows, why it may be seen or None).
 
         Looks come in the order of frames. Returns whether the next frame should be looked at too.
         """
@@ -545,27 +577,27 @@ class Judge:
         doubts: list[Finding] = []
         weak = 0
         for run in (run for runs in self._runs.values() for run in runs):
-            (leaks if run.kind == LEAK else doubts).append(run)
+            (leaks if run.kind is FindingKind.LEAK else doubts).append(run)
         for chain in (*self._done, *self._open):
             kind = self._judge(chain)
-            if not kind:
+            if kind is None:
                 weak += not chain.kept
                 continue
             _, frame, find, shown = max(chain.hits, key=lambda hit: _rank(hit[2]))
-            reason = ("a face that nobody expected" if kind == LEAK else "perhaps a face that nobody expected")
+            reason = FindingReason.UNEXPECTED if kind is FindingKind.LEAK else FindingReason.PERHAPS_UNEXPECTED
             finding = Finding(kind, "", chain.hits[0][1], chain.hits[-1][1] + 1, len(chain.hits), frame, find.box,
                               shown.part, find.confidence, reason, chain.picture)
-            (leaks if kind == LEAK else doubts).append(finding)
+            (leaks if kind is FindingKind.LEAK else doubts).append(finding)
         return sorted(leaks, key=_weigh, reverse=True), sorted(doubts, key=_weigh, reverse=True), weak
 
-    def _judge(self, chain: _Chain) -> str:
+    def _judge(self, chain: _Chain) -> FindingKind | None:
         if chain.kept:
-            return ""
+            return None
         sure = [look for look, _, find, _ in chain.hits if _is_sure(find)]
         if _has_neighbours(sure) or (sure and self._single):
-            return LEAK
+            return FindingKind.LEAK
         hints = [look for look, _, find, _ in chain.hits if find.hints]
-        return DOUBT if sure or _has_neighbours(hints) or (hints and self._single) else ""
+        return FindingKind.DOUBT if sure or _has_neighbours(hints) or (hints and self._single) else None
 
 
 def _is_sure(find: Find) -> bool:
@@ -598,10 +630,10 @@ def _weigh(finding: Finding) -> float:
     return finding.share * math.sqrt(max((x2 - x1) * (y2 - y1), 1.0)) * finding.frames**0.5
 
 
-def find_kept(places: list[Place], box: Box) -> str:
-    """Why a find in this place may be seen; empty where nobody chose to show a face there."""
+def find_kept(places: list[Place], box: Box) -> FindingReason | None:
+    """Why a find in this place may be seen; None where nobody chose to show a face there."""
     cx, cy = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
-    return next((place.kept for place in places if place.kept and _holds(place.ellipse, cx, cy)), "")
+    return next((place.kept for place in places if place.kept and _holds(place.ellipse, cx, cy)), None)
 
 
 def is_on(places: list[Place], box: Box) -> bool:
@@ -615,7 +647,7 @@ def _holds(e: Ellipse, x: float, y: float) -> bool:
     return math.hypot((x * c + y * s) / e.rx, (y * c - x * s) / e.ry) <= 1
 
 
-SCHEMA, VERSION = "faceblur-verification", 1
+SCHEMA, VERSION = "faceblur-verification", 2
 
 
 def to_json(verification: Verification) -> str:
@@ -638,6 +670,7 @@ def from_json(text: str) -> Verification:
         for finding in _walk_findings(content):
             finding["picture"] = base64.b64decode(finding["picture"], validate=True)
             finding["box"] = tuple(float(value) for value in finding["box"])
+            finding["kind"], finding["reason"] = FindingKind(finding["kind"]), FindingReason(finding["reason"])
         for name in ("leaks", "doubts", "kept"):
             content[name] = [Finding(**finding) for finding in content[name]]
         content["faces"] = {str(name): base64.b64decode(data, validate=True)

@@ -11,7 +11,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ..core.types import FACE, Detection
+from ..core.types import Detection, TrackKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class FaceDetector(ABC):
     further_weights: ClassVar[tuple[str, ...]] = ()
     """Names in models.toml of what it needs besides."""
     gives_landmarks: ClassVar[bool] = True
-    finds: ClassVar[str] = FACE
+    finds: ClassVar[TrackKind] = TrackKind.FACE
     """The class of what it finds."""
     only_profiles: ClassVar[bool] = False
     """It does not look for faces that are seen from the front."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..core.types import PLATE, Detection, FaceBlurError
+from ..core.types import Detection, FaceBlurError, TrackKind
 from .base import keep_best
 from .onnx_model import OnnxDetector
 
@@ -46,7 +46,7 @@ class LpdYuNet(OnnxDetector):
     input_name = "input"
     stride = _STRIDES[-1]
     gives_landmarks = False
-    finds = PLATE
+    finds = TrackKind.PLATE
 
     def detect(self, image_bgr: NDArray[np.uint8]) -> list[Detection]:
         blob = self._blobs.make(image_bgr)

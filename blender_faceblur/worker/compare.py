@@ -24,6 +24,7 @@ from ..core.settings import DetectorUse
 from ..core.types import Box, Detection, Ellipse, FaceBlurError, TrackDocument
 from ..core.verifying import (
     Find,
+    FindingReason,
     Judge,
     Place,
     Shown,
@@ -72,7 +73,7 @@ class Seen:
     flat: int = 0
     """Of those that are covered."""
     faces: list[tuple[Place, Shown, bytes]] = field(default_factory=list)
-    finds: list[tuple[Find, Shown, str, bytes]] | None = None
+    finds: list[tuple[Find, Shown, FindingReason | None, bytes]] | None = None
     clearest: dict[str, bytes] = field(default_factory=dict)
 
 
@@ -96,7 +97,8 @@ def from_text(line: str) -> Seen:
             [(Place(track, Ellipse(*ellipse)), Shown(*shown), base64.b64decode(picture, validate=True))
              for track, ellipse, shown, picture in faces],
             None if finds is None else [
-                (Find(tuple(box), tuple((name, value) for name, value in confidences)), Shown(*shown), kept,
+                (Find(tuple(box), tuple((name, value) for name, value in confidences)), Shown(*shown),
+                 FindingReason(kept) if kept is not None else None,
                  base64.b64decode(picture, validate=True)) for box, confidences, shown, kept, picture in finds],
             {name: base64.b64decode(picture, validate=True) for name, picture in clearest.items()})
     except (ValueError, TypeError, AttributeError, binascii.Error) as error:
@@ -247,7 +249,7 @@ class Looks:
 
 
 def _find(looks: Looks, number: int, source: Picture, film: Picture, picture: Picture, places: list[Place],
-          leaking: list[Place]) -> list[tuple[Find, Shown, str]]:
+          leaking: list[Place]) -> list[tuple[Find, Shown, FindingReason | None]]:
     """What the detectors find in the film's picture over pixels that show the source (both grey), but on `leaking`."""
     detections = looks.detect(picture, number)
     boxes = np.array([d.box for d in detections], float).reshape(-1, 4)

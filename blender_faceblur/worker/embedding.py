@@ -20,13 +20,13 @@ from ..core.analysis import fit_size
 from ..core.document import read_document
 from ..core.geometry import size_of
 from ..core.likeness import GOOD, RECOGNIZER, USABLE, find_clarity, rate_view
-from ..core.types import Box, Detection, Ellipse, Evidence, FaceBlurError, Sample, Track
+from ..core.types import Box, Detection, Ellipse, Evidence, FaceBlurError, Sample, Track, TrackKind
 from ..detectors import find_detector
 from ..paths import find_model
 from ..recognition import Recognizer, find_recognizer
 from ..sources import FrameSource, open_source
 from .opening import open_requested
-from .protocol import Embedded, EmbedRequest, FaceView, Progress, ReferenceRequest, Started, Warned
+from .protocol import Embedded, EmbedRequest, FaceView, Progress, ReferenceRequest, Stage, Started, Warned
 from .reporting import REPORTING
 
 Picture = NDArray[np.uint8]
@@ -171,7 +171,7 @@ def embed_tracks(request: EmbedRequest, tell: Tell) -> None:
     began = time.process_time()
     told = time.monotonic()
     document = read_document(Path(request.tracks))
-    faces = [track for track in document.tracks if track.kind == "face"]
+    faces = [track for track in document.tracks if track.kind is TrackKind.FACE]
     looks = choose_looks(faces, float(document.source.frame_rate))
     views = done = 0
     with open_requested(request, request.fingerprint) as source:
@@ -200,7 +200,7 @@ def embed_tracks(request: EmbedRequest, tell: Tell) -> None:
                     tell(FaceView(name, frame, round(quality, 3), to_numbers(vector)))
             if time.monotonic() - told > REPORTING.progress_every_s:
                 told = time.monotonic()
-                tell(Progress("recognise", done, total, 0.0))
+                tell(Progress(Stage.RECOGNISE, done, total, 0.0))
     tell(Embedded(RECOGNIZER, views, time.process_time() - began))
 
 
@@ -228,7 +228,7 @@ def embed_pictures(request: ReferenceRequest, tell: Tell) -> None:
             continue
         views += 1
         tell(FaceView(name, 0, round(quality, 3), to_numbers(vector)))
-        tell(Progress("recognise", number, len(request.pictures), 0.0))
+        tell(Progress(Stage.RECOGNISE, number, len(request.pictures), 0.0))
     tell(Embedded(RECOGNIZER, views, time.process_time() - began))
 
 

@@ -18,7 +18,7 @@ from ..core.document import write_document
 from ..core.refollow import follow_keys
 from ..core.types import Ellipse, Evidence, FaceBlurError, Sample, Track, TrackDocument
 from .opening import open_requested
-from .protocol import FollowRequest, Progress, Result, Started
+from .protocol import FollowRequest, Progress, Result, Stage, Started
 from .reporting import REPORTING
 
 
@@ -56,7 +56,7 @@ def follow(request: FollowRequest, tell: Callable[[Any], None]) -> None:
                 done += 1
                 if time.monotonic() - told > REPORTING.progress_every_s:
                     told = time.monotonic()
-                    tell(Progress("follow", min(done, stop - start), stop - start, done / (told - began)))
+                    tell(Progress(Stage.FOLLOW, min(done, stop - start), stop - start, done / (told - began)))
 
         samples = follow_keys(pictures, keys, start, stop, size[0] / info.width, set(request.cuts),
                               (info.width, info.height))

@@ -10,6 +10,7 @@ import json
 import math
 import re
 from dataclasses import MISSING, Field, asdict, dataclass, field, fields
+from enum import StrEnum
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 import numpy as np
@@ -187,12 +188,21 @@ class Running:
     provider: str
 
 
+class Stage(StrEnum):
+    """What a process is at."""
+
+    DETECT = "detect"
+    LINK = "link"
+    FOLLOW = "follow"
+    RECOGNISE = "recognise"
+    VERIFY = "verify"
+
+
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """`stage` is "detect", "link", "follow", "recognise" or "verify"; `fps` counts source frames a second since the
-    start."""
+    """`fps` counts source frames a second since the start."""
 
-    stage: str
+    stage: Stage
     done: int
     total: int
     fps: float
@@ -346,6 +356,8 @@ def parse_line(line: str, allowed: tuple[type[M], ...]) -> M:
     for name, value in content.items():
         if name not in hints or not _fits(value, hints[name]):
             raise ProtocolError(f"{_NAMES[kind]}: '{name}' is wrong")
+        if _is_enum(hints[name]):
+            content[name] = hints[name](value)
     if content.get("protocol", PROTOCOL) != PROTOCOL:
         raise ProtocolError(f"protocol {content['protocol']} instead of {PROTOCOL}")
     return kind(**content)  # type: ignore[no-any-return]
@@ -356,7 +368,13 @@ def _may_be_missing(part: Field[Any]) -> bool:
     return has_default and part.name != "protocol"
 
 
+def _is_enum(hint: Any) -> bool:
+    return isinstance(hint, type) and issubclass(hint, StrEnum)
+
+
 def _fits(value: Any, hint: Any) -> bool:
+    if _is_enum(hint):
+        return type(value) is str and value in list(hint)
     if get_origin(hint) is list:
         inner = get_args(hint)[0]
         return type(value) is list and len(value) <= _LONGEST_LIST and all(_fits(v, inner) for v in value)

@@ -33,6 +33,7 @@ from .protocol import (
     Finished,
     Progress,
     Running,
+    Stage,
     Started,
     Verified,
     VerifyRequest,
@@ -82,7 +83,7 @@ def verify(request: VerifyRequest, tell: Tell) -> None:
                 with open(one.output, encoding="utf-8") as lines:
                     for line in lines:
                         verdict.add(from_text(line))
-    tell(Progress("verify", made.frame_count, made.frame_count,
+    tell(Progress(Stage.VERIFY, made.frame_count, made.frame_count,
                   verdict.frames / max(time.monotonic() - began, 1e-6)))
     leaks, doubts, weak = verdict.judge.finish()
     verification = Verification(
@@ -145,7 +146,7 @@ class _Pace:
     def __init__(self, total: int, tell: Tell) -> None:
         self.tell, self.total, self.done = tell, total, 0
         self._began = self._told = time.monotonic()
-        tell(Progress("verify", 0, total, 0.0))
+        tell(Progress(Stage.VERIFY, 0, total, 0.0))
 
     def count(self, done: int | None = None) -> None:
         """One frame more, or so many in all."""
@@ -153,7 +154,7 @@ class _Pace:
         now = time.monotonic()
         if now - self._told >= REPORTING.progress_every_s:
             self._told = now
-            self.tell(Progress("verify", self.done, self.total, self.done / max(now - self._began, 1e-6)))
+            self.tell(Progress(Stage.VERIFY, self.done, self.total, self.done / max(now - self._began, 1e-6)))
 
 
 def _open_both(request: VerifyRequest, document: TrackDocument) -> Iterator[FrameSource]:

@@ -18,7 +18,7 @@ from ..core.likeness import RECOGNIZER, assign_looks
 from ..core.plates import make_regions
 from ..core.rows import RowTable, Segment
 from ..core.settings import EXPANSIONS, DetectorUse, find_preset
-from ..core.types import PLATE, FaceBlurError, ModelUse, SourceInfo, TrackDocument
+from ..core.types import FaceBlurError, ModelUse, SourceInfo, TrackDocument, TrackKind
 from ..detectors import FaceDetector, find_detector
 from ..detectors.looks import combine_looks
 from ..detectors.providers import choose_providers, list_available
@@ -47,6 +47,7 @@ from .protocol import (
     Result,
     Running,
     SegmentRequest,
+    Stage,
     Started,
     ThumbnailsRequest,
     VerifyRequest,
@@ -160,9 +161,9 @@ def _lead(request: AnalysisRequest, tell: Tell) -> None:
             checkpoint.end(finished=not table.missing())
     for text in said:
         tell(Warned(text))
-    tell(Progress("link", 0, 1, 0.0))
+    tell(Progress(Stage.LINK, 0, 1, 0.0))
     document = build_document(table, info, preset, request.expansion, models, [*notes, *said])
-    if kinds == {PLATE}:
+    if kinds == {TrackKind.PLATE}:
         make_regions(document)
     if request.span:
         document.analysed = [(first, stop)]
@@ -250,7 +251,7 @@ def _collect(
 
     def tell_progress() -> None:
         done = frame_count - table.missing()
-        tell(Progress("detect", done, frame_count, (done - before) / max(time.monotonic() - began, 1e-6)))
+        tell(Progress(Stage.DETECT, done, frame_count, (done - before) / max(time.monotonic() - began, 1e-6)))
 
     for i, message in listen(processes, "Analysis process", (Started, Warned, Frame, FaceSeen)):
         if isinstance(message, Frame):

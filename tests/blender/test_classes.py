@@ -20,7 +20,7 @@ from blender_faceblur.blender.ui import classes  # noqa: E402
 from blender_faceblur.core import plates  # noqa: E402
 from blender_faceblur.core.document import write_document  # noqa: E402
 from blender_faceblur.core.types import Ellipse, Evidence, FaceBlurError, Sample, Track  # noqa: E402
-from blender_faceblur.worker.protocol import AnalysisRequest, ErrorMessage, Message, Progress, Result  # noqa: E402
+from blender_faceblur.worker.protocol import AnalysisRequest, ErrorMessage, Message, Progress, Result, Stage  # noqa: E402
 
 from . import disks  # noqa: E402
 
@@ -32,7 +32,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
 
     def answer(request: AnalysisRequest, wait_s: float | None = None) -> Iterator[Message]:
         presets.append(request.preset)
-        yield Progress("detect", 1, 2, 1.0)
+        yield Progress(Stage.DETECT, 1, 2, 1.0)
         document = disks.build_document(Path(request.source))
         if request.preset == plates.PRESET:
             if "broken" in presets:
@@ -75,12 +75,12 @@ def test_plates_are_looked_for_only_where_that_is_asked_for(scene: Any, asked: l
     scene.faceblur.find_plates = True
     assert bpy.ops.faceblur.detect() == {"FINISHED"}
     assert asked == ["balanced", "balanced", plates.PRESET]
-    assert list_tracks(scene) == [("Face 01", "face"), ("Region 01", "region")]
+    assert list_tracks(scene) == [("Face 01", "face"), ("Region 01", "plate")]
     notes = find_mask(scene.sequence_editor.strips["disk"])["faceblur"]["notes"]
     assert any("Chinese plates" in note for note in notes)
     # Found again they do not double.
     bpy.ops.faceblur.detect()
-    assert list_tracks(scene) == [("Face 01", "face"), ("Region 01", "region")]
+    assert list_tracks(scene) == [("Face 01", "face"), ("Region 01", "plate")]
 
 
 def test_where_plates_fail_nothing_seems_to_be_done(scene: Any, asked: list[str]) -> None:

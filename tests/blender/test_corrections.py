@@ -24,7 +24,7 @@ from blender_faceblur.blender.masks import (  # noqa: E402
 )
 from blender_faceblur.blender.project import build_project  # noqa: E402
 from blender_faceblur.core.editing import find_track, locked_frames, merge_analysis, sample_at  # noqa: E402
-from blender_faceblur.core.types import Ellipse, Evidence, Sample, Track, TrackDocument  # noqa: E402
+from blender_faceblur.core.types import Ellipse, Evidence, Sample, Track, TrackDocument, TrackStatus  # noqa: E402
 
 from . import disks  # noqa: E402
 from .corrected import list_corrected  # noqa: E402
@@ -209,7 +209,7 @@ def test_a_deleted_layer_stays_deleted(mask: Any, film: Path) -> None:
     mask.update_tag()
     analyse_again(mask, film)
     assert [layer.name for layer in mask.layers] == [PICTURE_LAYER, "Face 01"]
-    assert [track.aside for track in read_document(mask).aside] == ["deleted by the editor"]
+    assert [track.status for track in read_document(mask).aside] == [TrackStatus.DELETED]
 
 
 def test_a_layer_added_by_hand_covers_once_it_is_adopted(mask: Any, film: Path, tmp_path: Path) -> None:

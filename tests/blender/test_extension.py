@@ -30,6 +30,7 @@ from blender_faceblur.worker.protocol import (  # noqa: E402
     Progress,
     Result,
     Running,
+    Stage,
     Waiting,
 )
 
@@ -63,9 +64,9 @@ def analyses(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[AnalysisRequest]]
 
     def answer(request: AnalysisRequest, wait_s: float | None = None) -> Iterator[Message]:
         requests.append(request)
-        yield Waiting() if wait_s is not None else Progress("detect", 0, disks.FRAMES, 0.0)
+        yield Waiting() if wait_s is not None else Progress(Stage.DETECT, 0, disks.FRAMES, 0.0)
         yield Running("CPU")
-        yield Progress("detect", 20, disks.FRAMES, 10.0)
+        yield Progress(Stage.DETECT, 20, disks.FRAMES, 10.0)
         name = Path(request.source).name
         if name.startswith("broken"):
             yield ErrorMessage(f"{name}: is no film that can be read")

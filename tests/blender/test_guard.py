@@ -19,7 +19,7 @@ from blender_faceblur.blender.cover import uncover  # noqa: E402
 from blender_faceblur.blender.project import build_project  # noqa: E402
 from blender_faceblur.blender.render import render_animation  # noqa: E402
 from blender_faceblur.blender.strips import find_modifier  # noqa: E402
-from blender_faceblur.core.people import KEPT  # noqa: E402
+from blender_faceblur.core.types import TrackStatus  # noqa: E402
 
 from . import disks  # noqa: E402
 
@@ -174,7 +174,8 @@ def test_inverse_and_people_who_stay_clear_do_not_go_together(film: Path) -> Non
     document = disks.build_document(film)
     scene = build_project(film, document, replace(EFFECT, inverse=True))
     assert guard.check_scene(scene) == []
-    document.aside.append(replace(document.tracks[0], name="Face 02", aside=f"{KEPT}Ann"))
+    document.aside.append(replace(document.tracks[0], name="Face 02", status=TrackStatus.ALLOWED,
+                                  allowed_person="Ann"))
     scene = build_project(film, document, replace(EFFECT, inverse=True))
     assert [(fault.shows, fault.text[:13]) for fault in guard.check_scene(scene)] == [(True, "Inverse shows")]
 
@@ -233,10 +234,10 @@ def test_scenes_in_scenes_are_looked_at(project: tuple[Any, Any]) -> None:
 
 
 def test_doubts_count_where_that_is_asked_for(film: Path, tmp_path: Path) -> None:
-    from blender_faceblur.core.types import Doubt
+    from blender_faceblur.core.types import Doubt, ReviewReason
 
     document = disks.build_document(film)
-    document.doubts.append(Doubt(3, 9, (1.0, 2.0, 30.5, 40.0), 0.31, "found weakly"))
+    document.doubts.append(Doubt(3, 9, (1.0, 2.0, 30.5, 40.0), 0.31, ReviewReason.LOW_CONFIDENCE))
     scene = build_project(film, document, EFFECT)
     doubts = [fault.text for fault in guard.check_scene(scene, with_doubts=True)]
     assert [text for text in doubts if "doubtful" in text] == ["1 doubtful place has not been reviewed."]

@@ -24,7 +24,18 @@ from blender_faceblur.blender.strips import find_modifier  # noqa: E402
 from blender_faceblur.blender.ui import behind, coverage, knowledge, overlay  # noqa: E402
 from blender_faceblur.core import editing  # noqa: E402
 from blender_faceblur.core.glance import Code  # noqa: E402
-from blender_faceblur.core.types import Doubt, Ellipse, Evidence, Sample, Track, TrackDocument  # noqa: E402
+from blender_faceblur.core.types import (  # noqa: E402
+    Doubt,
+    Ellipse,
+    Evidence,
+    ReviewReason,
+    Sample,
+    Suppression,
+    SuppressionReason,
+    Track,
+    TrackDocument,
+    TrackStatus,
+)
 
 from . import disks  # noqa: E402
 
@@ -61,8 +72,9 @@ def make_document(film: Path) -> TrackDocument:
     samples = [Sample(f, Ellipse(250, 120, 20, 25), evidence, 0.8) for f, evidence in
                [*((f, Evidence.FLOW) for f in range(5, 20)), *((f, Evidence.INTERPOLATED) for f in range(20, 30))]]
     document.tracks.append(Track("Face 02", samples))
-    document.aside.append(Track("Perhaps 01", samples[:10], aside="found too weakly"))
-    document.doubts.append(Doubt(25, 28, (0.0, 0.0, 50.0, 50.0), 0.5, "found weakly", "Face 02"))
+    document.aside.append(Track("Perhaps 01", samples[:10], status=TrackStatus.SUPPRESSED,
+                                suppression=Suppression(SuppressionReason.LOW_CONFIDENCE, 10)))
+    document.doubts.append(Doubt(25, 28, (0.0, 0.0, 50.0, 50.0), 0.5, ReviewReason.LOW_CONFIDENCE, "Face 02"))
     return document
 
 

@@ -28,7 +28,7 @@ from blender_faceblur.core import editing  # noqa: E402
 from blender_faceblur.core.document import read_document as read_file  # noqa: E402
 from blender_faceblur.core.likeness import View  # noqa: E402
 from blender_faceblur.core.looks_file import ENDING, read_looks  # noqa: E402
-from blender_faceblur.core.people import SOMEBODY_ELSE, UNSEEN, Mode, People, Person, find_kept  # noqa: E402
+from blender_faceblur.core.people import Mode, People, Person, find_kept  # noqa: E402
 from blender_faceblur.core.people_file import (  # noqa: E402
     EDITOR,
     MACHINE,
@@ -41,6 +41,7 @@ from blender_faceblur.core.types import (  # noqa: E402
     Ellipse,
     Evidence,
     FaceBlurError,
+    ReviewReason,
     Sample,
     SourceInfo,
     Track,
@@ -56,6 +57,7 @@ from blender_faceblur.worker.protocol import (  # noqa: E402
     Message,
     Progress,
     ReferenceRequest,
+    Stage,
     Started,
     Waiting,
     Warned,
@@ -93,7 +95,7 @@ class Stand:
 
     def answer(self, request: Any, wait_s: float | None = None) -> Iterator[Message]:
         self.requests.append(request)
-        yield Waiting() if wait_s is not None else Progress("recognise", 0, 1, 0.0)
+        yield Waiting() if wait_s is not None else Progress(Stage.RECOGNISE, 0, 1, 0.0)
         yield Started(1)
         if isinstance(request, ReferenceRequest):
             for name in request.pictures:
@@ -228,7 +230,7 @@ def test_one_of_three_is_kept_clear_and_undo_leads_back(scene: Any, tmp_path: Pa
         assert see(scene, frame, tmp_path) == [False, True, False]
     document = read_document(find_mask(scene.sequence_editor.strips["three"]))
     assert [(track.name, find_kept(track)) for track in document.aside] == [("Face 02", "Person 02")]
-    assert any("Kept clear: Person 02 in Face 02" in note for note in document.notes)
+    assert any("Kept clear: Person 02 in Face 02" in note for note in document.all_notes)
     bpy.ops.ed.undo()
     assert see(find_scene(), 20, tmp_path) == [False, False, False]
     bpy.ops.ed.redo()
@@ -272,7 +274,8 @@ def test_who_was_never_seen_well_stays_covered(mode: str, scene: Any, stand: Sta
     bpy.ops.faceblur.apply_people()
     assert see(scene, 20, tmp_path) == [False, mode == people.ONLY, mode == people.KEEP]
     strip = scene.sequence_editor.strips["three"]
-    assert [p.track for p in list_places(strip, find_mask(strip)) if UNSEEN in p.sentence] == ["Face 01"]
+    assert [p.track for p in list_places(strip, find_mask(strip))
+            if p.doubt.reason is ReviewReason.TOO_FEW_VIEWS] == ["Face 01"]
 
 
 @pytest.mark.parametrize("known", ["by the editor", "by a picture"])
@@ -290,7 +293,8 @@ def test_a_track_that_goes_over_to_somebody_else_is_covered_there(
     for frame in (22, 30, 40):
         assert see(scene, frame, tmp_path) == [False, False, False]
     strip = scene.sequence_editor.strips["three"]
-    assert any(SOMEBODY_ELSE in place.sentence for place in list_places(strip, find_mask(strip)))
+    assert any(place.doubt.reason is ReviewReason.DIFFERENT_PERSON
+               for place in list_places(strip, find_mask(strip)))
     # Decided anew it is the same again, and what was cut apart comes together.
     def list_names() -> tuple[list[str], list[str]]:
         document = read_document(find_mask(strip))
@@ -534,7 +538,7 @@ def test_a_new_analysis_covers_again(scene: Any, film: Path, tmp_path: Path) -> 
     document = read_document(find_mask(strip))
     document.tracks, document.aside = [*document.tracks, *document.aside], []
     for track in document.tracks:
-        track.aside = ""
+        track.cover()
     cover_footage(scene, strip, document, EffectSettings("solid", disks.COVER))
     assert see(scene, 20, tmp_path) == [False, False, False]
     bpy.ops.faceblur.apply_people()

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,17 @@ from blender_faceblur.blender.running import STATE  # noqa: E402
 from blender_faceblur.blender.ui.review import find_mark  # noqa: E402
 from blender_faceblur.core import doubts, editing  # noqa: E402
 from blender_faceblur.core.review import count_left, list_doubts  # noqa: E402
-from blender_faceblur.core.types import Ellipse, Evidence, Sample, Track, TrackDocument  # noqa: E402
+from blender_faceblur.core.types import (  # noqa: E402
+    Ellipse,
+    Evidence,
+    ReviewReason,
+    Sample,
+    Suppression,
+    SuppressionReason,
+    Track,
+    TrackDocument,
+    TrackStatus,
+)
 
 from . import disks  # noqa: E402
 
@@ -45,14 +56,15 @@ def build_document(film: Path) -> TrackDocument:
         Sample(f, Ellipse(40.0, 150.0, 12.0, 15.0), Evidence.DETECTED, 0.9) for f in range(5, 30)])
     weak = Track("Perhaps 01", [
         Sample(f, Ellipse(280.0, 20.0, 10.0, 10.0), Evidence.DETECTED, 0.3) for f in range(12, 16)],
-        aside="found weakly in 4 frames only")
+        status=TrackStatus.SUPPRESSED,
+        suppression=Suppression(SuppressionReason.LOW_CONFIDENCE, 4))
     document.tracks.append(still)
     document.aside.append(weak)
     document.doubts = [
-        doubts.tell_samples("Face 01", disk.samples[20:30], doubts.FAST),
-        doubts.tell_samples("Face 02", still.samples[-5:], doubts.ENDS),
-        doubts.tell_samples("Face 02", still.samples, doubts.ONE_VOICE),
-        doubts.tell_samples("Perhaps 01", weak.samples, weak.aside),
+        doubts.tell_samples("Face 01", disk.samples[20:30], ReviewReason.FAST_MOTION),
+        doubts.tell_samples("Face 02", still.samples[-5:], ReviewReason.ENDS),
+        doubts.tell_samples("Face 02", still.samples, ReviewReason.SINGLE_DETECTOR),
+        replace(doubts.tell_samples("Perhaps 01", weak.samples, ReviewReason.LOW_CONFIDENCE), detected_frames=4),
     ]
     return document
 
@@ -78,7 +90,7 @@ def current(mask: Any) -> str:
 
 
 def verdicts(mask: Any) -> dict[str, str]:
-    return {place.key.split()[0]: place.verdict for place in list_doubts(read_document(mask))}
+    return {place.key.split()[0]: place.verdict or "" for place in list_doubts(read_document(mask))}
 
 
 def test_next_goes_through_them_riskiest_first(project: tuple[Any, Any, Any]) -> None:
@@ -256,7 +268,7 @@ def test_the_queue_is_quick_to_draw(project: tuple[Any, Any, Any]) -> None:
     document = read_document(mask)
     document.aside = []
     disk = document.tracks[0]
-    document.doubts = [doubts.tell_samples("Face 01", disk.samples[n % 30:n % 30 + 3], f"moves fast {n}")
+    document.doubts = [doubts.tell_samples("Face 01", disk.samples[n % 30:n % 30 + 3], ReviewReason.FAST_MOTION)
                        for n in range(500)]
     store_document(mask, document)
     review._CACHE.fresh.clear()

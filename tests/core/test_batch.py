@@ -16,8 +16,7 @@ import pytest
 
 from blender_faceblur.batch import Analyse, Job, Settings, Warn, plan_jobs, run_batch
 from blender_faceblur.core.document import read_document, write_document
-from blender_faceblur.core.people import KEPT
-from blender_faceblur.core.types import Ellipse, Evidence, FaceBlurError, Sample, Track, TrackDocument
+from blender_faceblur.core.types import Ellipse, Evidence, FaceBlurError, Sample, Track, TrackDocument, TrackStatus
 from blender_faceblur.progress import Outcome, Reporter
 from blender_faceblur.rendering import Tell
 from blender_faceblur.sources import open_source
@@ -114,8 +113,9 @@ def test_inverse_leaves_out_only_those_who_stay_clear(tmp_path: Path) -> None:
         with open_source(source) as opened:
             # In frame 0 they are apart; in frame 1 a part of Face 01 would be seen beside Ann.
             one, other = (Track(name, [Sample(frame, Ellipse(x, 20, 5, 5), Evidence.DETECTED, 1.0)
-                                       for frame, x in enumerate(places)], aside=aside)
-                          for name, aside, places in (("Face 01", "", (80, 42)), ("Face 02", f"{KEPT}Ann", (30, 30))))
+                                       for frame, x in enumerate(places)])
+                          for name, places in (("Face 01", (80, 42)), ("Face 02", (30, 30))))
+            other.status, other.allowed_person = TrackStatus.ALLOWED, "Ann"
             write_document(TrackDocument(opened.info, settings.preset, 1.4, [], [], [one], [], aside=[other]), tracks)
 
     class Nobody:

@@ -18,11 +18,16 @@ from blender_faceblur.core.types import (
     Evidence,
     FaceBlurError,
     ModelUse,
+    ReviewReason,
     Sample,
     Shot,
     SourceInfo,
+    Suppression,
+    SuppressionReason,
     Track,
     TrackDocument,
+    TrackKind,
+    TrackStatus,
 )
 
 
@@ -35,8 +40,11 @@ def make_document(frames: int = 30) -> TrackDocument:
     ]
     return TrackDocument(
         source, "balanced", 1.4, [ModelUse("centerface", "0" * 64, 640, 0.25)], [Shot(0, 10), Shot(10, frames, True)],
-        [Track("Face 01", samples)], [Doubt(3, 9, (1.0, 2.0, 30.5, 40.0), 0.31, "found weakly", "Perhaps 01")],
-        ["a note"], [Track("Perhaps 01", samples[:3], "region", True, [(2, 3)], "found weakly")], ["a key"])
+        [Track("Face 01", samples)], [Doubt(3, 9, (1.0, 2.0, 30.5, 40.0), 0.31, ReviewReason.LOW_CONFIDENCE,
+                                            "Perhaps 01", 6, 7, "found weakly")],
+        ["a note"], [Track("Perhaps 01", samples[:3], TrackKind.REGION, True, [(2, 3)], TrackStatus.SUPPRESSED,
+                             Suppression(SuppressionReason.RARELY_DETECTED, 3, 9, "found weakly"))], ["a key"],
+        people_notes=["a note about people"])
 
 
 def test_reading_gives_back_what_was_written(tmp_path: Path) -> None:
@@ -44,11 +52,14 @@ def test_reading_gives_back_what_was_written(tmp_path: Path) -> None:
     write_document(document, tmp_path / "tracks.json")
     read = read_document(tmp_path / "tracks.json")
     assert [p.name for p in tmp_path.iterdir()] == ["tracks.json"]
-    assert (read.source, read.models, read.shots, read.doubts, read.notes) == (
-        document.source, document.models, document.shots, document.doubts, document.notes)
+    assert (read.source, read.models, read.shots, read.doubts, read.notes, read.people_notes) == (
+        document.source, document.models, document.shots, document.doubts, document.notes,
+        document.people_notes)
     assert read.tracks[0].spans() == document.tracks[0].spans()
-    assert (read.reviewed, read.aside[0].kind, read.aside[0].locked, read.aside[0].off, read.aside[0].aside) == (
-        ["a key"], "region", True, [(2, 3)], "found weakly")
+    (aside,) = read.aside
+    assert (read.reviewed, aside.kind, aside.locked, aside.off, aside.status, aside.suppression) == (
+        ["a key"], TrackKind.REGION, True, [(2, 3)], TrackStatus.SUPPRESSED,
+        Suppression(SuppressionReason.RARELY_DETECTED, 3, 9, "found weakly"))
     for one, two in zip(read.tracks[0].samples, document.tracks[0].samples, strict=True):
         assert one.evidence is two.evidence
         assert one.ellipse.cx == pytest.approx(two.ellipse.cx, abs=0.0051)
@@ -93,9 +104,14 @@ def change(path: str, value: Any) -> str:
 
 
 @pytest.mark.parametrize(("path", "value"), [
-    ("schema", "other"), ("version", 3), ("version", True), ("aside", 1), ("reviewed", [1]), ("aside/0/aside", 2),
+    ("schema", "other"), ("version", 4), ("version", True), ("uncovered", 1), ("reviewed", [1]),
+    ("uncovered/0/status", 2), ("uncovered/0/status", "kept clear: Ann"), ("uncovered/0/suppression", "weak"),
+    ("uncovered/0/suppression/reason", "found weakly"), ("uncovered/0/suppression/detected_frames", -1),
+    ("uncovered/0/suppression/text", 1), ("uncovered/0/allowed_person", 1), ("uncovered/0/never_region", ["x"]),
+    ("doubts/0/reason", "found weakly"), ("doubts/0/searched_frames", 1.5), ("people_notes", [1]),
     ("analysed", [[3, 2]]), ("analysed", 1),
-    ("aside/0/kind", "plate"), ("aside/0/off", [[3, 2]]), ("aside/0/off", [[2, 4], [3, 5]]), ("aside/0/locked", 1),
+    ("uncovered/0/kind", "sign"), ("uncovered/0/off", [[3, 2]]), ("uncovered/0/off", [[2, 4], [3, 5]]),
+    ("uncovered/0/locked", 1),
     ("version", "1"), ("expansion", 0.2), ("expansion", True),
     ("expansion", float("nan")), ("expansion", float("inf")), ("source", []), ("source/width", 0),
     ("source/width", 10.5), ("source/frame_count", 10**9), ("source/frame_rate", [0, 1]), ("source/frame_rate", [1]),
@@ -139,10 +155,14 @@ def test_failing_to_write_leaves_the_old_document(tmp_path: Path) -> None:
 def test_a_document_of_the_first_version_is_read() -> None:
     content = json.loads(to_json(make_document()))
     content["version"] = 1
-    del content["aside"], content["reviewed"], content["doubts"][0]["track"]
+    content["doubts"][0]["reason"] = "found weakly in 6 frames only"
+    del content["uncovered"], content["reviewed"], content["people_notes"]
+    for name in ("track", "detected_frames", "searched_frames", "text"):
+        del content["doubts"][0][name]
     read = from_json(json.dumps(content))
     assert (read.aside, read.reviewed, read.doubts[0].track) == ([], [], "")
-    assert (read.tracks[0].kind, read.tracks[0].locked, read.tracks[0].off) == ("face", False, [])
+    assert (read.doubts[0].reason, read.doubts[0].detected_frames) == (ReviewReason.LOW_CONFIDENCE, 6)
+    assert (read.tracks[0].kind, read.tracks[0].locked, read.tracks[0].off) == (TrackKind.FACE, False, [])
 
 
 def test_what_is_off_is_not_covered() -> None:

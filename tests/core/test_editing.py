@@ -14,11 +14,17 @@ from blender_faceblur.core.types import (
     Ellipse,
     Evidence,
     FaceBlurError,
+    ReviewReason,
     Sample,
     SourceInfo,
+    Suppression,
+    SuppressionReason,
     Track,
     TrackDocument,
+    TrackKind,
+    TrackStatus,
 )
+from blender_faceblur.core.wording import describe_status
 
 
 def make_track(name: str, frames: Iterable[int], x: float = 100.0, step: float = 0.0) -> Track:
@@ -106,11 +112,12 @@ def test_merging_shows_only_what_was_off_in_all() -> None:
 
 def test_deleted_tracks_can_be_brought_back() -> None:
     document = make_document(make_track("Face 01", range(10)))
-    document.aside.append(Track("Perhaps 01", make_track("", range(5)).samples, aside="found weakly"))
-    document.doubts.append(Doubt(0, 5, (0, 0, 1, 1), 0.3, "found weakly", "Perhaps 01"))
+    document.aside.append(Track("Perhaps 01", make_track("", range(5)).samples, status=TrackStatus.SUPPRESSED,
+                                suppression=Suppression(SuppressionReason.LOW_CONFIDENCE, 5)))
+    document.doubts.append(Doubt(0, 5, (0, 0, 1, 1), 0.3, ReviewReason.LOW_CONFIDENCE, "Perhaps 01", 5))
     editing.delete(document, "Face 01")
-    assert not document.tracks and document.aside[-1].aside == editing.DELETED
-    assert editing.bring_back(document, "Face 01").aside == ""
+    assert not document.tracks and document.aside[-1].status is TrackStatus.DELETED
+    assert editing.bring_back(document, "Face 01").status is TrackStatus.COVERED
     assert editing.bring_back(document, "Perhaps 01").name == document.doubts[0].track == "Face 02"
     assert [track.name for track in document.tracks] == ["Face 01", "Face 02"] and not document.aside
 
@@ -127,7 +134,7 @@ def test_ranges_are_switched() -> None:
 def test_new_tracks_get_free_names() -> None:
     document = make_document(make_track("Face 02", range(3)))
     assert editing.add_track(document, make_track("", range(3)).samples).name == "Face 03"
-    assert editing.add_track(document, make_track("", range(3)).samples, "region").name == "Region 01"
+    assert editing.add_track(document, make_track("", range(3)).samples, TrackKind.REGION).name == "Region 01"
     with pytest.raises(FaceBlurError, match="already"):
         editing.add_track(document, make_track("", range(3)).samples, name="Face 03")
 
@@ -137,7 +144,9 @@ def test_a_region_never_to_blur_takes_only_what_stays_in_it() -> None:
     document = make_document(poster, passer)
     assert editing.never_blur(document, Ellipse(300, 100, 40, 50), 0, 100, "Poster") == ["Face 01"]
     assert [t.name for t in document.tracks] == ["Face 02"]
-    assert "Poster" in next(t for t in document.aside if t.name == "Face 01").aside
+    poster = next(t for t in document.aside if t.name == "Face 01")
+    assert (poster.status, poster.never_region) == (TrackStatus.EXEMPT, "Poster")
+    assert "Poster" in describe_status(poster)
 
 
 def analyse_again(old: TrackDocument, *tracks: Track, start: int = 20, stop: int = 60) -> TrackDocument:
@@ -155,7 +164,7 @@ def test_a_new_analysis_changes_only_its_range() -> None:
 def test_a_new_analysis_keeps_every_correction() -> None:
     anna, region, locked = make_track("Anna", range(100)), make_track("Region 01", range(100), 300), make_track(
         "Bert", range(100), 500)
-    region.kind, locked.locked, anna.off = "region", True, [(30, 40)]
+    region.kind, locked.locked, anna.off = TrackKind.REGION, True, [(30, 40)]
     editing.set_key(anna, 50, Ellipse(110, 100, 30, 30), reach=5)
     old = make_document(anna, region, locked)
     old.reviewed = ["judged"]
@@ -185,14 +194,15 @@ def test_what_a_new_analysis_no_longer_finds_is_kept_aside() -> None:
     assert [t.spans() for t in merged.tracks] == [[(10, 20)], [(30, 50)]]
     assert len({t.name for t in merged.tracks}) == 2
     (aside,) = merged.aside
-    assert aside.spans() == [(25, 40)] and "not found again" in aside.aside
+    assert aside.spans() == [(25, 40)] and "not found again" in describe_status(aside)
+    assert aside.suppression == Suppression(SuppressionReason.NOT_FOUND_AGAIN)
 
 
 def test_deleted_tracks_do_not_come_back_by_themselves() -> None:
     old = make_document(make_track("Face 01", range(100)))
     editing.delete(old, "Face 01")
     merged = analyse_again(old, make_track("Face 01", range(100)))
-    assert not merged.tracks and [t.aside for t in merged.aside] == [editing.DELETED]
+    assert not merged.tracks and [t.status for t in merged.aside] == [TrackStatus.DELETED]
 
 
 def test_what_was_not_looked_at_is_known() -> None:

@@ -12,7 +12,21 @@ import pytest
 from blender_faceblur.core.document import to_json
 from blender_faceblur.core.glance import Code, Overview, find_runs, find_worst, read_overview
 from blender_faceblur.core.review import judge, list_doubts
-from blender_faceblur.core.types import Doubt, Ellipse, Evidence, Sample, SourceInfo, Track, TrackDocument
+from blender_faceblur.core.types import (
+    Doubt,
+    Ellipse,
+    Evidence,
+    ReviewReason,
+    Sample,
+    SourceInfo,
+    Suppression,
+    SuppressionReason,
+    Track,
+    TrackDocument,
+    TrackStatus,
+    Verdict,
+)
+from blender_faceblur.core.wording import describe_status
 
 LETTERS = {"d": Evidence.DETECTED, "f": Evidence.FLOW, "i": Evidence.INTERPOLATED, "h": Evidence.HELD,
            "l": Evidence.LOCKED}
@@ -28,9 +42,11 @@ def make_track(name: str, start: int, letters: str, **more: object) -> Track:
 def document() -> TrackDocument:
     source = SourceInfo("film.mp4", "movie", 320, 180, 20, Fraction(24), "00")
     tracks = [make_track("Face 01", 2, "ddffdi-hl"), make_track("Face 02", 4, "dddddd", off=[(6, 8)], locked=True)]
-    doubts = [Doubt(8, 10, (0.0, 0.0, 9.0, 9.0), 0.5, "weak", "Face 02"), Doubt(15, 17, (0.0, 0.0, 9.0, 9.0), 0.5, "?")]
+    doubts = [Doubt(8, 10, (0.0, 0.0, 9.0, 9.0), 0.5, ReviewReason.LOW_CONFIDENCE, "Face 02"),
+              Doubt(15, 17, (0.0, 0.0, 9.0, 9.0), 0.5, ReviewReason.UNKNOWN, text="?")]
     return TrackDocument(source, "balanced", 1.5, [], [], tracks, doubts,
-                         aside=[make_track("Perhaps 01", 12, "dd", aside="too weak")])
+                         aside=[make_track("Perhaps 01", 12, "dd", status=TrackStatus.SUPPRESSED,
+                                           suppression=Suppression(SuppressionReason.UNKNOWN, text="too weak"))])
 
 
 def read(document: TrackDocument) -> Overview:
@@ -61,13 +77,14 @@ def test_where_nobody_looked(document: TrackDocument) -> None:
 
 
 def test_a_judged_doubt_is_none(document: TrackDocument) -> None:
-    judge(document, next(doubtful.key for doubtful in list_doubts(document) if doubtful.start == 8), "fine")
+    judge(document, next(doubtful.key for doubtful in list_doubts(document) if doubtful.start == 8), Verdict.FINE)
     assert show(read(document).find_doubtful()) == "...............??..."
 
 
 def test_what_is_set_aside_has_its_place(document: TrackDocument) -> None:
     aside, = read(document).aside
-    assert (aside.name, aside.aside, aside.find_place(11), aside.find_place(13)) == ("Perhaps 01", "too weak", None, 1)
+    assert (aside.name, aside.find_place(11), aside.find_place(13)) == ("Perhaps 01", None, 1)
+    assert (aside.status, describe_status(aside)) == (TrackStatus.SUPPRESSED, "too weak")
     assert aside.ellipses is not None
     assert aside.ellipses[1] == pytest.approx((101.25, 50, 15, 18, 0.5))
 
@@ -80,7 +97,7 @@ def test_a_frame_is_found_after_a_gap(document: TrackDocument) -> None:
 
 
 @pytest.mark.parametrize("damage", [
-    {"tracks": 3}, {"expansion": "x"}, {"source": {"frame_count": 10**15}}, {"doubts": [[]]}, {"aside": [{}]},
+    {"tracks": 3}, {"expansion": "x"}, {"source": {"frame_count": 10**15}}, {"doubts": [[]]}, {"uncovered": [{}]},
     {"tracks": [{"name": "A", "spans": [[0, 10**12]], "evidence": "d"}]},
     {"tracks": [{"name": "A", "spans": [[-5, 3]], "evidence": "d" * 8}]},
     {"tracks": [{"name": "A", "spans": [[5, 3]], "evidence": ""}]},

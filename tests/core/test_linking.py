@@ -7,11 +7,18 @@ import numpy as np
 import pytest
 
 from blender_faceblur.core.appearance import describe
-from blender_faceblur.core.doubts import BEGINS, DISAGREE, ENDS, FAST, JUMPS, ONE_VOICE
 from blender_faceblur.core.following import FrameRecord, Row
 from blender_faceblur.core.linking import Linked, link_tracks
 from blender_faceblur.core.rows import RowTable, Segment
-from blender_faceblur.core.types import Ellipse, Evidence
+from blender_faceblur.core.types import (
+    Ellipse,
+    Evidence,
+    ReviewReason,
+    Suppression,
+    SuppressionReason,
+    TrackStatus,
+)
+from blender_faceblur.core.wording import describe_reason, describe_status
 
 SIZE = (1280, 720)
 RATE = 25.0
@@ -97,10 +104,13 @@ def test_weak_hits_become_doubts_that_thorough_covers() -> None:
     careful = link(rows, 40)
     assert not careful.tracks
     assert [(d.start, d.stop) for d in careful.doubts] == [(10, 12)]
-    assert "weakly" in careful.doubts[0].reason and careful.doubts[0].track == "Perhaps 01"
+    assert careful.doubts[0].reason is ReviewReason.LOW_CONFIDENCE and careful.doubts[0].detected_frames == 2
+    assert "weakly" in describe_reason(careful.doubts[0]) and careful.doubts[0].track == "Perhaps 01"
     # Nothing is thrown away: an editor can bring the track back.
     (aside,) = careful.aside
-    assert aside.name == "Perhaps 01" and "weakly" in aside.aside
+    assert aside.name == "Perhaps 01" and "weakly" in describe_status(aside)
+    assert (aside.status, aside.suppression) == (
+        TrackStatus.SUPPRESSED, Suppression(SuppressionReason.LOW_CONFIDENCE, 2))
     assert {10, 11} <= {sample.source_frame for sample in aside.samples}
     thorough = link(rows, 40, cover_doubts=True)
     assert len(thorough.tracks) == 1 and thorough.doubts[0].track == "Face 01" and not thorough.aside
@@ -214,7 +224,7 @@ def list_reasons(linked: Linked) -> list[tuple[str, str]]:
 
 def test_a_track_that_begins_or_ends_in_the_middle_is_told() -> None:
     rows = {f: [make_row(0, (600, 300, 650, 365))] for f in range(30, 60)}
-    assert list_reasons(link(rows, 100)) == [("Face 01", BEGINS), ("Face 01", ENDS)]
+    assert list_reasons(link(rows, 100)) == [("Face 01", ReviewReason.BEGINS), ("Face 01", ReviewReason.ENDS)]
     assert list_reasons(link(rows, 100, cuts=(26, 63))) == []
     leaving = {f: [make_row(0, (1150 + 4 * f, 300, 1200 + 4 * f, 365))] for f in range(20)}
     assert list_reasons(link(leaving, 90)) == []
@@ -224,14 +234,14 @@ def test_fast_motion_is_told() -> None:
     rows = {f: [make_row(0, (100 + 30 * max(0, min(f - 10, 10)), 300, 150 + 30 * max(0, min(f - 10, 10)), 365))]
             for f in range(30)}
     linked = link(rows, 30)
-    assert list_reasons(linked) == [("Face 01", FAST)]
+    assert list_reasons(linked) == [("Face 01", ReviewReason.FAST_MOTION)]
     assert 8 <= linked.doubts[0].start <= 12 and 18 <= linked.doubts[0].stop <= 24
 
 
 def test_a_large_face_that_one_detector_of_several_finds_is_told() -> None:
     rows = {f: [make_row(0, (100, 100, 350, 400))] for f in range(30)}
     assert list_reasons(link(rows, 30, several=False)) == []
-    assert list_reasons(link(rows, 30)) == [("Face 01", ONE_VOICE)]
+    assert list_reasons(link(rows, 30)) == [("Face 01", ReviewReason.SINGLE_DETECTOR)]
 
 
 @pytest.mark.parametrize("other", [(620, 300, 670, 365), (585, 280, 665, 385)])
@@ -239,7 +249,7 @@ def test_a_face_that_jumps_for_a_frame_is_told(other: tuple[float, float, float,
     rows = {f: [make_row(0, (600, 300, 650, 365))] for f in range(30)}
     rows[15] = [make_row(0, other)]
     linked = link(rows, 30)
-    assert list_reasons(linked) == [("Face 01", JUMPS)]
+    assert list_reasons(linked) == [("Face 01", ReviewReason.JUMP)]
     assert (linked.doubts[0].start, linked.doubts[0].stop) == (14, 17)
     assert list_reasons(link(rows, 30, cuts=(16,))) == []
 
@@ -247,7 +257,8 @@ def test_a_face_that_jumps_for_a_frame_is_told(other: tuple[float, float, float,
 def test_a_stretch_in_which_one_detector_alone_finds_a_face_is_told() -> None:
     rows = {f: [make_row(0, (600, 300, 650, 365), voices=1 if 30 <= f < 45 else 2)] for f in range(80)}
     linked = link(rows, 80)
-    assert [(d.track, d.reason, d.start, d.stop) for d in linked.doubts] == [("Face 01", DISAGREE, 30, 45)]
+    assert [(d.track, d.reason, d.start, d.stop) for d in linked.doubts] == [
+        ("Face 01", ReviewReason.DETECTORS_DISAGREE, 30, 45)]
     for lonely in (range(30, 40), range(20, 70)):
         rows = {f: [make_row(0, (600, 300, 650, 365), voices=1 if f in lonely else 2)] for f in range(80)}
         assert list_reasons(link(rows, 80)) == []
@@ -276,7 +287,8 @@ def test_what_one_of_several_detectors_seldom_finds_is_no_face(
     linked = link(rows, 61, several=several)
     assert [len(linked.tracks), len(linked.aside)] == [covered, not covered]
     if not covered:
-        assert linked.aside[0].aside == "found by one detector only, in 21 of 61 frames that all looked at"
+        assert linked.aside[0].suppression == Suppression(SuppressionReason.RARELY_DETECTED, 21, 61)
+        assert describe_status(linked.aside[0]) == "found by one detector only, in 21 of 61 frames that all looked at"
         assert linked.doubts[0].track == "Perhaps 01"
 
 

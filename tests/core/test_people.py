@@ -25,16 +25,9 @@ from blender_faceblur.core.likeness import (
     rate_view,
 )
 from blender_faceblur.core.people import (
-    KEPT,
-    LOOK_ALIKE,
     NOBODY_OF,
-    NOT_RECOGNISED,
     RATES,
-    SOMEBODY_ELSE,
-    TWICE,
-    UNSEEN,
     USUAL_RATE,
-    WEAK,
     Mode,
     People,
     Person,
@@ -43,7 +36,17 @@ from blender_faceblur.core.people import (
     decide_tracks,
     find_kept,
 )
-from blender_faceblur.core.types import Ellipse, Evidence, Sample, SourceInfo, Track, TrackDocument
+from blender_faceblur.core.types import (
+    Ellipse,
+    Evidence,
+    ReviewReason,
+    Sample,
+    SourceInfo,
+    Track,
+    TrackDocument,
+    TrackKind,
+    TrackStatus,
+)
 
 RATE = 25
 
@@ -187,12 +190,12 @@ def test_the_threshold_is_a_rate_of_strangers() -> None:
 @pytest.mark.parametrize("views", [[], looks(0, 75, 1), looks(0, 250, 1, 0.3, 0.2)], ids=["none", "few", "poor"])
 def test_what_was_not_seen_well_is_covered(views: list[View]) -> None:
     (decision,) = decide_tracks(make_document(make_track("Face 01", 0, 250)), {"Face 01": views}, keep(1))
-    assert not decision.clear and [d.reason for d in decision.doubts] == [UNSEEN]
+    assert not decision.clear and [d.reason for d in decision.doubts] == [ReviewReason.TOO_FEW_VIEWS]
 
 
 def test_little_evidence_is_told() -> None:
     (decision,) = decide_tracks(make_document(make_track("Face 01", 0, 130)), {"Face 01": looks(5, 130, 1)}, keep(1))
-    assert decision.clear == [(0, 130)] and [d.reason for d in decision.doubts] == [WEAK]
+    assert decision.clear == [(0, 130)] and [d.reason for d in decision.doubts] == [ReviewReason.WEAK_EVIDENCE]
 
 
 def test_an_identity_switch_is_covered() -> None:
@@ -201,7 +204,7 @@ def test_an_identity_switch_is_covered() -> None:
     views = {"Face 01": looks(0, 250, 1) + looks(250, 500, 2)}
     (decision,) = decide_tracks(document, views, keep(1))
     assert decision.clear == [(0, 223)]
-    assert [(d.start, d.stop, d.reason) for d in decision.doubts] == [(223, 500, SOMEBODY_ELSE)]
+    assert [(d.start, d.stop, d.reason) for d in decision.doubts] == [(223, 500, ReviewReason.DIFFERENT_PERSON)]
 
 
 def test_a_short_visit_of_somebody_else_is_covered() -> None:
@@ -216,7 +219,7 @@ def test_long_without_being_recognised_is_covered() -> None:
     (decision,) = decide_tracks(make_document(make_track("Face 01", 0, 500)), views, keep(1))
     (first, second) = decision.clear
     assert first == (0, 201 + 38) and second == (400 - 38, 500)
-    assert NOT_RECOGNISED in [d.reason for d in decision.doubts]
+    assert ReviewReason.NOT_RECOGNIZED in [d.reason for d in decision.doubts]
 
 
 def test_beyond_a_gap_the_face_must_be_recognised_anew() -> None:
@@ -238,14 +241,14 @@ def test_who_looks_like_somebody_to_be_blurred_is_covered() -> None:
     people = keep(1)
     people.persons.append(Person("B", Mode.BLUR, [near(1, 0.25, 60)]))
     (decision,) = decide_tracks(make_document(make_track("Face 01", 0, 250)), {"Face 01": looks(5, 250, 1)}, people)
-    assert not decision.clear and LOOK_ALIKE in [d.reason for d in decision.doubts]
+    assert not decision.clear and ReviewReason.AMBIGUOUS_PERSON in [d.reason for d in decision.doubts]
 
 
 def test_nobody_is_at_two_places_at_once() -> None:
     document = make_document(make_track("Face 01", 0, 250), make_track("Face 02", 0, 250, 300))
     views = {"Face 01": looks(5, 250, 1), "Face 02": looks(5, 250, 1, 0.32)}
     for decision in decide_tracks(document, views, keep(1)):
-        assert not decision.clear and [d.reason for d in decision.doubts] == [TWICE]
+        assert not decision.clear and [d.reason for d in decision.doubts] == [ReviewReason.PERSON_ELSEWHERE]
     views["Face 02"] = looks(5, 250, 1, 0.46)
     first, second = decide_tracks(document, views, keep(1))
     assert first.clear and not second.clear, "the one that is much surer is taken"
@@ -261,7 +264,7 @@ def test_blur_only_leaves_those_clear_who_are_surely_others() -> None:
     blurred, other, unsure = decide_tracks(document, views, only_blur(1))
     assert (blurred.person, blurred.clear) == ("B", [])
     assert (other.person, other.clear) == (NOBODY_OF, [(0, 250)])
-    assert unsure.clear == [] and [d.reason for d in unsure.doubts] == [LOOK_ALIKE]
+    assert unsure.clear == [] and [d.reason for d in unsure.doubts] == [ReviewReason.AMBIGUOUS_PERSON]
 
 
 def test_blur_only_covers_a_track_that_goes_over_to_its_person() -> None:
@@ -281,7 +284,7 @@ def test_what_the_editor_says_counts_but_not_for_somebody_else() -> None:
 
 def test_regions_are_left_alone() -> None:
     region = make_track("Region 01", 0, 250)
-    region.kind = "region"
+    region.kind = TrackKind.REGION
     assert decide_tracks(make_document(region), {"Region 01": looks(5, 250, 1)}, keep(1)) == []
 
 
@@ -301,14 +304,14 @@ def test_decisions_become_tracks_that_are_aside_and_back() -> None:
     apply_decisions(document, decide_tracks(document, views, people), people)
     assert [(t.name, t.spans()) for t in document.tracks] == [("Face 01", [(223, 500)])]
     assert {find_kept(t): t.spans() for t in document.aside} == {"P1": [(0, 223)], "P2": [(0, 250)]}
-    assert all(t.aside.startswith(KEPT) for t in document.aside)
+    assert all(t.status is TrackStatus.ALLOWED for t in document.aside)
     assert len({t.name for t in (*document.tracks, *document.aside)}) == 3
-    notes = "\n".join(document.notes)
+    notes = "\n".join(document.all_notes)
     assert "all are covered but P1, P2" in notes and "P1 in Face 01" in notes
-    assert SOMEBODY_ELSE in [d.reason for d in document.doubts]
+    assert ReviewReason.DIFFERENT_PERSON in [d.reason for d in document.doubts]
     cover_everybody(document)
     assert {(t.samples[0].ellipse.cx, s.source_frame) for t in document.tracks for s in t.samples} == covered
-    assert not document.aside and not document.doubts and not document.notes
+    assert not document.aside and not document.doubts and not document.all_notes
 
 
 def test_distances_are_to_the_nearest_reference() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from blender_faceblur.core.plates import NOTE, PRESET, add_regions, list_weights, make_regions
 from blender_faceblur.core.settings import find_preset
-from blender_faceblur.core.types import Doubt
+from blender_faceblur.core.types import Doubt, ReviewReason, TrackKind
 
 from .test_people import make_document, make_track
 
@@ -17,10 +17,11 @@ def test_the_preset_is_one() -> None:
 def test_tracks_become_regions_around_the_plates_corners() -> None:
     document = make_document(make_track("Face 01", 0, 5))
     document.aside = [make_track("Perhaps 01", 0, 5)]
-    document.doubts = [Doubt(0, 5, (0, 0, 1, 1), 0.5, "weak", "Perhaps 01")]
+    document.doubts = [Doubt(0, 5, (0, 0, 1, 1), 0.5, ReviewReason.LOW_CONFIDENCE, "Perhaps 01")]
     make_regions(document)
     (plate,), (perhaps,) = document.tracks, document.aside
-    assert (plate.name, plate.kind, perhaps.name, perhaps.kind) == ("Plate 01", "region", "Perhaps plate 01", "region")
+    assert (plate.name, plate.kind, perhaps.name, perhaps.kind) == (
+        "Plate 01", TrackKind.PLATE, "Perhaps plate 01", TrackKind.PLATE)
     ellipse = plate.samples[0].ellipse
     # The box was 80 to 120 and 75 to 125: its corner lies on the ellipse.
     assert abs((20 / ellipse.rx) ** 2 + (25 / ellipse.ry) ** 2 - 1) < 1e-9

@@ -17,12 +17,24 @@ import pytest
 
 from blender_faceblur import batch, cli
 from blender_faceblur.batch import Settings, plan_jobs, run_batch
-from blender_faceblur.core import editing
 from blender_faceblur.core.document import write_document
 from blender_faceblur.core.obscuring import draw_face, draw_place
 from blender_faceblur.core.review import judge, list_doubts
-from blender_faceblur.core.types import Doubt, Ellipse, Evidence, FaceBlurError, ModelUse, Sample, Track, TrackDocument
-from blender_faceblur.core.verifying import LEAK, Finding, Verification
+from blender_faceblur.core.types import (
+    Doubt,
+    Ellipse,
+    Evidence,
+    FaceBlurError,
+    ModelUse,
+    ReviewReason,
+    Sample,
+    Track,
+    TrackDocument,
+    TrackKind,
+    TrackStatus,
+    Verdict,
+)
+from blender_faceblur.core.verifying import Finding, FindingKind, FindingReason, Verification
 from blender_faceblur.progress import Outcome, Reporter
 from blender_faceblur.report import collect_report, describe_finding, draw_faces, find_version, to_html, write_report
 from blender_faceblur.sources import open_source
@@ -41,9 +53,9 @@ def make_document(source: Path) -> TrackDocument:
         info = opened.info
     return TrackDocument(
         info, "balanced", 1.4, [ModelUse("centerface", "ab" * 32, 640, 0.25)], [],
-        [face, track("Region 01", 5, 6, kind="region", locked=True)],
-        [Doubt(0, 8, (1.0, 1.0, 9.0, 9.0), 0.4, "moves fast", "Face <01>")], ["a note"],
-        [track("Face 02", 1, 3, aside=editing.DELETED)])
+        [face, track("Region 01", 5, 6, kind=TrackKind.REGION, locked=True)],
+        [Doubt(0, 8, (1.0, 1.0, 9.0, 9.0), 0.4, ReviewReason.FAST_MOTION, "Face <01>")], ["a note"],
+        [track("Face 02", 1, 3, status=TrackStatus.DELETED)])
 
 
 def make_verification(*leaks: Finding) -> Verification:
@@ -52,7 +64,8 @@ def make_verification(*leaks: Finding) -> Verification:
                                                                               Ellipse(30, 20, 9, 12))})
 
 
-LEAKED = Finding(LEAK, "Face <01>", 3, 5, 2, 4, (1.0, 2.0, 3.0, 4.0), 0.97, 1.0, "not covered", b"\xff\xd8\xff")
+LEAKED = Finding(FindingKind.LEAK, "Face <01>", 3, 5, 2, 4, (1.0, 2.0, 3.0, 4.0), 0.97, 1.0,
+                 FindingReason.NOT_COVERED, b"\xff\xd8\xff")
 
 
 class Links(HTMLParser):
@@ -118,7 +131,7 @@ def test_the_report_says_who_judged(tmp_path: Path) -> None:
     document = make_document(source)
     (place,) = list_doubts(document)
     for reviewer, said in (("Ann <b>", "Ann &lt;b&gt;"), ("", "somebody not named")):
-        judge(document, place.key, "fine", reviewer)
+        judge(document, place.key, Verdict.FINE, reviewer)
         content = collect_report(source, None, document, {})
         assert content["doubts"][0]["reviewer"] == reviewer
         assert f"Judged: Is fine (by {said})." in to_html(content)

@@ -15,21 +15,25 @@ from blender_faceblur.core.types import (
     Ellipse,
     Evidence,
     FaceBlurError,
+    ReviewReason,
     Sample,
     Shot,
     SourceInfo,
+    Suppression,
+    SuppressionReason,
     Track,
     TrackDocument,
+    TrackStatus,
+    Verdict,
 )
-
-WEAK = "found weakly in 3 frames only"
+from blender_faceblur.core.wording import describe_place
 
 
 def make_track(name: str, frames: range, x: float = 300.0, size: float = 60.0) -> Track:
     return Track(name, [Sample(f, Ellipse(x, 200, size, size), Evidence.DETECTED, 0.8) for f in frames])
 
 
-def doubt_about(track: Track, reason: str, start: int, stop: int, confidence: float = 0.5) -> Doubt:
+def doubt_about(track: Track, reason: ReviewReason, start: int, stop: int, confidence: float = 0.5) -> Doubt:
     own = [s for s in track.samples if start <= s.source_frame < stop]
     return replace(doubts.tell_samples(track.name, own, reason), confidence=confidence)
 
@@ -39,15 +43,15 @@ def document() -> TrackDocument:
     one, two, small = (make_track("Face 01", range(10, 60)), make_track("Face 02", range(100, 190), 100.0),
                        make_track("Face 03", range(20, 120), 500.0, 8.0))
     weak = make_track("Perhaps 01", range(70, 73), 400.0)
-    weak.aside = WEAK
+    weak.status, weak.suppression = TrackStatus.SUPPRESSED, Suppression(SuppressionReason.LOW_CONFIDENCE, 3)
     source = SourceInfo("a.mp4", "movie", 640, 480, 200, Fraction(25), "0" * 64)
     return TrackDocument(source, "balanced", 1.4, [], [Shot(0, 95), Shot(95, 200)], [one, two, small], [
-        doubt_about(one, doubts.FAST, 20, 30),
-        doubt_about(one, doubts.ENDS, 55, 60),
-        doubt_about(weak, WEAK, 70, 73),
-        doubt_about(two, doubts.BEGINS, 100, 105),
-        doubt_about(two, doubts.ONE_VOICE, 100, 190),
-        doubt_about(small, doubts.ENDS, 115, 120),
+        doubt_about(one, ReviewReason.FAST_MOTION, 20, 30),
+        doubt_about(one, ReviewReason.ENDS, 55, 60),
+        replace(doubt_about(weak, ReviewReason.LOW_CONFIDENCE, 70, 73), detected_frames=3),
+        doubt_about(two, ReviewReason.BEGINS, 100, 105),
+        doubt_about(two, ReviewReason.SINGLE_DETECTOR, 100, 190),
+        doubt_about(small, ReviewReason.ENDS, 115, 120),
     ], aside=[weak])
 
 
@@ -67,30 +71,30 @@ def test_one_is_sent_where_the_face_may_show(document: TrackDocument) -> None:
     assert find(document, "ends", "Face 01").frame == 60
     begins = find(document, "begins", "Face 02")
     assert begins.frame == 99
-    assert begins.sentence.startswith("'Face 02' begins 5 frames after a cut.")
-    assert find(document, "weak", "Perhaps 01").sentence == (
+    assert describe_place(begins).startswith("'Face 02' begins 5 frames after a cut.")
+    assert describe_place(find(document, "weak", "Perhaps 01")) == (
         "'Perhaps 01' found weakly in 3 frames only, and is not covered. Is it a face?")
 
 
 def test_judgements_are_kept_and_may_change(document: TrackDocument) -> None:
     ends = find(document, "ends", "Face 01")
-    review.judge(document, ends.key, "fine")
+    review.judge(document, ends.key, Verdict.FINE)
     assert review.count_left(document) == 5
     again = from_json(to_json(document))
     assert find(again, "ends", "Face 01").verdict == "fine"
-    review.judge(again, ends.key, "fixed")
+    review.judge(again, ends.key, Verdict.FIXED)
     assert again.reviewed == [f"{ends.key}=fixed"]
 
 
 def test_who_judged_is_kept(document: TrackDocument) -> None:
     ends, begins = find(document, "ends", "Face 01"), find(document, "begins", "Face 02")
-    review.judge(document, ends.key, "fine", "Ann=\nOh by Beå ")
-    review.judge(document, begins.key, "off")
+    review.judge(document, ends.key, Verdict.FINE, "Ann=\nOh by Beå ")
+    review.judge(document, begins.key, Verdict.OFF)
     again = from_json(to_json(document))
     assert [(find(again, *of).verdict, find(again, *of).reviewer) for of in (
         ("ends", "Face 01"), ("begins", "Face 02"), ("fast", "Face 01"))] == [
-        ("fine", "Ann=Oh by Beå"), ("off", ""), ("", "")]
-    review.judge(again, ends.key, "fixed", "x" * 99)
+        ("fine", "Ann=Oh by Beå"), ("off", ""), (None, "")]
+    review.judge(again, ends.key, Verdict.FIXED, "x" * 99)
     assert again.reviewed == [f"{begins.key}=off", f"{ends.key}=fixed by {'x' * 60}"]
 
 
@@ -100,28 +104,28 @@ def test_lines_that_say_nothing_judge_nothing(document: TrackDocument, line: str
     assert review.count_left(document) == 6
     if "=" not in line:
         with pytest.raises(FaceBlurError):
-            review.judge(document, line, "nonsense")
+            review.judge(document, line, "nonsense")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(("shift", "later", "kept"), [(0, 0, True), (6, 1, True), (200, 0, False), (0, 40, False)])
 def test_a_new_analysis_asks_again_only_where_something_is_new(
     document: TrackDocument, shift: float, later: int, kept: bool
 ) -> None:
-    review.judge(document, find(document, "ends", "Face 01").key, "fine")
+    review.judge(document, find(document, "ends", "Face 01").key, Verdict.FINE)
     old = document.doubts[1]
     x1, y1, x2, y2 = old.box
     moved = replace(old, start=old.start + later, stop=old.stop + later, box=(x1 + shift, y1, x2 + shift, y2),
                     track="Face 02")
     document.doubts[1] = moved
     assert (review.count_left(document) == 5) is kept
-    document.doubts[1] = replace(moved, reason=doubts.BEGINS)
+    document.doubts[1] = replace(moved, reason=ReviewReason.BEGINS)
     assert review.count_left(document) == 6, "of another kind"
 
 
 def test_what_an_editor_decided_elsewhere_is_not_asked(document: TrackDocument) -> None:
     editing.switch(editing.find_track(document, "Face 01"), 50, 70, False)
     assert find(document, "ends", "Face 01").verdict == "off"
-    assert find(document, "fast", "Face 01").verdict == "", "only where all of it is off"
+    assert find(document, "fast", "Face 01").verdict is None, "only where all of it is off"
     editing.delete(document, "Face 02")
     assert find(document, "begins", "Face 02").verdict == "left"
     assert review.count_left(document) == 3
@@ -130,7 +134,8 @@ def test_what_an_editor_decided_elsewhere_is_not_asked(document: TrackDocument) 
 def test_what_is_no_longer_covered_is_asked_about(document: TrackDocument) -> None:
     """An analysis that no longer finds a face sets its track aside without a doubt."""
     lost = document.tracks.pop(0)
-    lost.name, lost.aside = "Perhaps 02", "not found again by the new analysis"
+    lost.name, lost.status = "Perhaps 02", TrackStatus.SUPPRESSED
+    lost.suppression = Suppression(SuppressionReason.NOT_FOUND_AGAIN)
     document.aside.append(lost)
     document.doubts = [d for d in document.doubts if d.track != "Face 01"]
     asked = find(document, "lost", "Perhaps 02")
@@ -141,7 +146,7 @@ def test_bringing_a_track_back_keeps_its_doubt(document: TrackDocument) -> None:
     weak = find(document, "weak", "Perhaps 01")
     order = [d.key for d in review.list_doubts(document)]
     name = editing.bring_back(document, weak.track).name
-    review.judge(document, weak.key, "covered")
+    review.judge(document, weak.key, Verdict.COVERED)
     again = find(document, "weak", name)
     assert again.covered and again.verdict == "covered"
     assert [d.key for d in review.list_doubts(document)] == order
@@ -178,9 +183,10 @@ def test_the_clearest_frame_is_large_sure_and_whole() -> None:
     assert review.find_clearest(samples, (640, 480)).source_frame == 1
 
 
-@pytest.mark.parametrize("reason", [doubts.UNSEEN, doubts.BEGINS, doubts.ENDS, doubts.ONE_VOICE, doubts.FAST,
-                                    doubts.DISAGREE, doubts.JUMPS])
-def test_every_reason_has_a_question_of_its_own(reason: str, document: TrackDocument) -> None:
+@pytest.mark.parametrize("reason", [
+    ReviewReason.FLOW_ONLY, ReviewReason.BEGINS, ReviewReason.ENDS, ReviewReason.SINGLE_DETECTOR,
+    ReviewReason.FAST_MOTION, ReviewReason.DETECTORS_DISAGREE, ReviewReason.JUMP])
+def test_every_reason_has_a_question_of_its_own(reason: ReviewReason, document: TrackDocument) -> None:
     document.doubts = [doubt_about(document.tracks[0], reason, 20, 30)]
     place, = (d for d in review.list_doubts(document) if d.covered)
-    assert place.sentence.endswith("?") and not place.key.startswith("other ") and place.risk > 0
+    assert describe_place(place).endswith("?") and not place.key.startswith("other ") and place.risk > 0

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from blender_faceblur.core import editing, people, verifying
+from blender_faceblur.core import verifying
 from blender_faceblur.core.types import (
     Box,
     Ellipse,
@@ -19,10 +19,26 @@ from blender_faceblur.core.types import (
     ModelUse,
     Sample,
     SourceInfo,
+    Suppression,
+    SuppressionReason,
     Track,
     TrackDocument,
+    TrackKind,
+    TrackStatus,
 )
-from blender_faceblur.core.verifying import Find, Finding, Judge, Place, Shown, StepWatch, Verification, measure_shown
+from blender_faceblur.core.verifying import (
+    Find,
+    Finding,
+    FindingKind,
+    FindingReason,
+    Judge,
+    Place,
+    Shown,
+    StepWatch,
+    Verification,
+    measure_shown,
+)
+from blender_faceblur.core.wording import describe_finding_reason
 
 FACE = Ellipse(80.0, 60.0, 24.0, 30.0, 0.2)
 BLOCK = 8.0
@@ -89,7 +105,7 @@ def test_what_noise_nearly_hides_is_a_doubt_and_not_covered() -> None:
     judge = Judge()
     judge.add_face(0, Place("Face 01", FACE), shown, lambda: b"")
     leaks, doubts, _ = judge.finish()
-    assert leaks == [] and doubts[0].reason.startswith("perhaps not covered")
+    assert leaks == [] and doubts[0].reason is FindingReason.TOO_FAINT
     assert not measure(source, add_noise(cover(source, "mosaic"), 2.0)).doubtful
 
 
@@ -156,21 +172,24 @@ def make_track(name: str, start: int, stop: int, **more: object) -> Track:
 def test_what_an_editor_shows_is_kept_and_what_the_machine_left_is_not() -> None:
     document = make_document(
         [make_track("Face 01", 0, 10, off=[(4, 6)])],
-        [make_track("Perhaps 01", 0, 3, aside="found weakly in 3 frames only"),
-         make_track("Face 02", 2, 5, aside=editing.DELETED),
-         make_track("Face 03", 7, 9, aside=people.KEPT + "Ann"),
-         make_track("Poster", 0, 2, kind=editing.NEVER, aside="never blurred")])
+        [make_track("Perhaps 01", 0, 3, status=TrackStatus.SUPPRESSED,
+                    suppression=Suppression(SuppressionReason.LOW_CONFIDENCE, 3)),
+         make_track("Face 02", 2, 5, status=TrackStatus.DELETED),
+         make_track("Face 03", 7, 9, status=TrackStatus.ALLOWED, allowed_person="Ann"),
+         make_track("Poster", 0, 2, kind=TrackKind.NEVER, status=TrackStatus.EXEMPT)])
     places = verifying.list_places(document)
-    assert [place.kept for place in places[3]] == ["", editing.DELETED]
-    assert [place.kept for place in places[4]] == ["switched off", editing.DELETED]
+    assert [place.kept for place in places[3]] == [None, FindingReason.DELETED]
+    assert [place.kept for place in places[4]] == [FindingReason.SWITCHED_OFF, FindingReason.DELETED]
     assert {place.track for place in places[0]} == {"Face 01", "Poster"}
     assert {place.track for place in verifying.list_places(document, {"Perhaps 01"}.__contains__)[0]} == {
         "Face 01", "Poster", "Perhaps 01"}
     assert [(one.track, one.start, one.stop) for one in verifying.list_kept(document)] == [
         ("Poster", 0, 2), ("Face 02", 2, 5), ("Face 01", 4, 6), ("Face 03", 7, 9)]
     box = verifying.surround(FACE)
-    assert verifying.find_kept(places[4], box) == "switched off"
-    assert verifying.find_kept(places[9], box) == ""
+    assert verifying.find_kept(places[4], box) is FindingReason.SWITCHED_OFF
+    assert verifying.find_kept(places[9], box) is None
+    assert [describe_finding_reason(one) for one in verifying.list_kept(document)] == [
+        "never blurred", "deleted by the editor", "switched off by the editor", "kept clear: Ann"]
 
 
 def judge_faces(shares: dict[int, float]) -> tuple[list[Finding], list[Finding]]:
@@ -187,8 +206,8 @@ def test_leaking_frames_are_told_run_by_run() -> None:
     leaks, doubts = judge_faces(shares)
     assert [(leak.start, leak.stop, leak.frames, leak.worst, leak.share) for leak in leaks] == [
         (10, 14, 4, 12, 1.0), (30, 31, 1, 30, 0.3)]
-    assert leaks[0].reason == "not covered" and leaks[0].picture == b"picture"
-    assert leaks[1].reason == "covered in part only" and doubts == []
+    assert leaks[0].reason is FindingReason.NOT_COVERED and leaks[0].picture == b"picture"
+    assert leaks[1].reason is FindingReason.PARTLY_COVERED and doubts == []
     leaks, doubts = judge_faces({0: 0.16, 1: 0.01})
     assert leaks == [] and [doubt.stop for doubt in doubts] == [1]
 
@@ -196,7 +215,8 @@ def test_leaking_frames_are_told_run_by_run() -> None:
 BOX: Box = (10.0, 10.0, 30.0, 36.0)
 
 
-def judge_looks(looks: list[tuple[float, float]], single: bool = False, kept: str = "") -> tuple[int, int, int]:
+def judge_looks(looks: list[tuple[float, float]], single: bool = False,
+                kept: FindingReason | None = None) -> tuple[int, int, int]:
     """Numbers of leaks, doubts and weak finds after looks in which two detectors had these confidences."""
     judge = Judge(single)
     for number, confidences in enumerate(looks):
@@ -219,7 +239,7 @@ def judge_looks(looks: list[tuple[float, float]], single: bool = False, kept: st
 def test_what_nobody_expected_needs_two_neighbouring_looks(looks: list[tuple[float, float]],
                                                            told: tuple[int, int, int]) -> None:
     assert judge_looks(looks) == told
-    assert judge_looks(looks, kept="deleted") == (0, 0, 0)
+    assert judge_looks(looks, kept=FindingReason.DELETED) == (0, 0, 0)
 
 
 def test_a_picture_is_looked_at_once() -> None:
@@ -227,10 +247,10 @@ def test_a_picture_is_looked_at_once() -> None:
 
 
 def test_a_sure_find_asks_for_the_next_frame() -> None:
-    def look(one: float, two: float, kept: str = "") -> bool:
+    def look(one: float, two: float, kept: FindingReason | None = None) -> bool:
         return Judge().add_look(0, [(Find(BOX, (("one", one), ("two", two))), Shown(1, 1), kept)], lambda box: b"")
 
-    assert look(0.6, 0.5) and not look(0.6, 0.2) and not look(0.6, 0.5, "deleted")
+    assert look(0.6, 0.5) and not look(0.6, 0.2) and not look(0.6, 0.5, FindingReason.DELETED)
 
 
 def test_pictures_of_another_frame_are_noticed() -> None:
@@ -249,7 +269,8 @@ def test_pictures_of_another_frame_are_noticed() -> None:
 
 
 def make_verification() -> Verification:
-    leak = Finding(verifying.LEAK, "Face 01", 3, 9, 6, 4, (1.0, 2.0, 3.5, 4.0), 0.8, 1.0, "not covered", b"\xff\xd8")
+    leak = Finding(FindingKind.LEAK, "Face 01", 3, 9, 6, 4, (1.0, 2.0, 3.5, 4.0), 0.8, 1.0,
+                   FindingReason.NOT_COVERED, b"\xff\xd8")
     return Verification("out.mp4", "in.mp4", 50, 2.0, 1, 40, 2, 17, 3, 5, [ModelUse("centerface", "ab", 960, 0.2)],
                         [leak], [], [], [], ["a note"], {"Face 01": b"\xff"}, 1.5)
 
@@ -258,7 +279,7 @@ def test_json_round_trip() -> None:
     verification = make_verification()
     assert not verification.passed
     assert verifying.from_json(verifying.to_json(verification)) == verification
-    for broken in ("", "[]", "{}", '{"schema":"faceblur-verification","version":1}', "[" * 9999,
+    for broken in ("", "[]", "{}", '{"schema":"faceblur-verification","version":2}', "[" * 9999,
                    verifying.to_json(verification).replace('"leaks": [', '"leaks": [3, ')):
         with pytest.raises(FaceBlurError):
             verifying.from_json(broken)

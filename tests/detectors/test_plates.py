@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from blender_faceblur.core.types import FACE, PLATE, FaceBlurError
+from blender_faceblur.core.types import FaceBlurError, TrackKind
 from blender_faceblur.detectors import find_detector
 from blender_faceblur.detectors.lpd_yunet import LpdYuNet, build_priors, decode
 from blender_faceblur.paths import find_model
@@ -58,7 +58,8 @@ def test_outputs_of_another_size_are_refused() -> None:
 
 
 def test_faces_are_the_usual_class() -> None:
-    assert find_detector("lpd_yunet") is LpdYuNet and LpdYuNet.finds == PLATE and find_detector("yunet_n").finds == FACE
+    assert find_detector("lpd_yunet") is LpdYuNet and LpdYuNet.finds is TrackKind.PLATE
+    assert find_detector("yunet_n").finds is TrackKind.FACE
 
 
 def find_weights() -> Path:

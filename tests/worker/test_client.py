@@ -35,6 +35,7 @@ from blender_faceblur.worker.protocol import (
     Result,
     Running,
     SegmentRequest,
+    Stage,
     Started,
     Waiting,
     Warned,
@@ -163,7 +164,7 @@ def hear(*lines: list[str | None]) -> list[tuple[int, Any]]:
 
 
 def test_processes_are_heard_until_each_has_finished(monkeypatch: pytest.MonkeyPatch) -> None:
-    half, end, cpu, cuda = Progress("verify", 1, 2, 0.0), Finished(2, []), Running("CPU"), Running("CUDA")
+    half, end, cpu, cuda = Progress(Stage.VERIFY, 1, 2, 0.0), Finished(2, []), Running("CPU"), Running("CUDA")
     told = hear([to_line(cuda), to_line(half), to_line(end)], [to_line(cpu), to_line(end)])
     assert sorted(i for i, message in told if message == end) == [0, 1] and (0, half) in told
     assert [m for _, m in told if isinstance(m, Running)] == [Running("CPU and CUDA")]

@@ -25,6 +25,7 @@ from blender_faceblur.worker.protocol import (
     Result,
     Running,
     SegmentRequest,
+    Stage,
     Started,
     Thumbnail,
     ThumbnailsRequest,
@@ -42,7 +43,7 @@ MESSAGES = [
     SegmentRequest("/a", "ab", "fast", 0, 10, [], ["1.png", "2.png"], [24, 1], "cpu"),
     ThumbnailsRequest("/a", "ab", [[3, 1.5, 2, 30, 40]], 64, ["/p"]), Thumbnail(0, 1, "AAAA"),
     ProbeRequest(["/p"]), Providers(["CPUExecutionProvider"]), Running("CUDA"),
-    Started(3), Progress("detect", 1, 2, 3.5), Warned("one\ntwo"), Result("/x", 1, 2, 3, 4.5), ErrorMessage("no"),
+    Started(3), Progress(Stage.DETECT, 1, 2, 3.5), Warned("one\ntwo"), Result("/x", 1, 2, 3, 4.5), ErrorMessage("no"),
     Finished(9, ["a"]), Frame(3, True, False, [[1, 2.5, 3, 4, 5, 0.5, 1]], [[1, 2]], False),
 ]
 
@@ -59,12 +60,18 @@ def test_messages_survive(message: Any) -> None:
     '{"type":"started","frames":3,"protocol":99}', '{"type":"started","frames":true,"protocol":1}',
     '{"type":"started","frames":3,"protocol":1,"more":1}', '{"type":"started","frames":3.0,"protocol":1}',
     '{"type":"progress","stage":"detect","done":1,"total":2,"fps":NaN}', '{"type":["started"]}',
+    '{"type":"progress","stage":"rest","done":1,"total":2,"fps":1}',
+    '{"type":"progress","stage":1,"done":1,"total":2,"fps":1}',
     '{"type":"result","output":"x","frames":1,"tracks":1,"doubts":1,"seconds":1}', "[" * 50_000,
     '{"type":"started","frames":99999999999999999999,"protocol":1}', '{"type":"started","frames":3}',
 ])
 def test_what_is_no_message_is_refused(line: str) -> None:
     with pytest.raises(ProtocolError):
         parse_line(line, (Started, Progress))
+
+
+def test_a_stage_arrives_as_one() -> None:
+    assert parse_line(to_line(Progress(Stage.LINK, 0, 1, 0.0)), (Progress,)).stage is Stage.LINK
 
 
 def test_a_line_without_end_is_refused() -> None:

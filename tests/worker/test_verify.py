@@ -17,10 +17,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from blender_faceblur.core import analysis, editing
+from blender_faceblur.core import analysis
 from blender_faceblur.core.document import read_document, write_document
-from blender_faceblur.core.types import Ellipse, Evidence, FaceBlurError, Sample, Track, TrackDocument
-from blender_faceblur.core.verifying import Find, Place, Shown, Verification, from_json
+from blender_faceblur.core.types import Ellipse, Evidence, FaceBlurError, Sample, Track, TrackDocument, TrackStatus
+from blender_faceblur.core.verifying import Find, FindingReason, Place, Shown, Verification, from_json
 from blender_faceblur.sources import open_source
 from blender_faceblur.worker.client import build_verify_request, run_job
 from blender_faceblur.worker.compare import Seen, from_text, to_text
@@ -130,13 +130,14 @@ def test_a_face_that_nobody_expected_is_found(tmp_path: Path) -> None:
     output = cover(film, tmp_path / "out.mp4", truth, lambda frame, face: face == 0)
     # Before the two faces meet and after: while one hides the other there is nothing to find.
     verification = verify(film, output, tracks)
-    assert {leak.track for leak in verification.leaks} == {""} and verification.leaks[0].reason.startswith("a face")
+    assert {leak.track for leak in verification.leaks} == {""}
+    assert verification.leaks[0].reason is FindingReason.UNEXPECTED
     where = left_out.samples[verification.leaks[0].worst].ellipse
     x1, y1, x2, y2 = verification.leaks[0].box
     assert x1 < where.cx < x2 and y1 < where.cy < y2
     assert min(leak.start for leak in verification.leaks) <= 3
 
-    left_out.aside = editing.DELETED
+    left_out.status = TrackStatus.DELETED
     write_document(replace(document, aside=[left_out]), tracks)
     chosen = verify(film, output, tracks)
     assert chosen.leaks == [] and [one.track for one in chosen.kept] == [left_out.name]
@@ -211,8 +212,8 @@ def test_the_number_of_processes_makes_no_difference(
 def test_what_a_process_writes_is_read_again() -> None:
     face = Place("Face 01", Ellipse(1 / 3, 2.0, 3.0, 4.0, 0.1))
     find = Find((1.5, 2.0, 1 / 7, 4.0), (("yunet_2023mar", 0.3),))
-    seen = Seen(7, True, False, 3, 1, [(face, Shown(0.5, 1.0, 0.1), b"picture")], [(find, Shown(1, 1), "kept", b"")],
-                {"Face 01": b"face"})
+    seen = Seen(7, True, False, 3, 1, [(face, Shown(0.5, 1.0, 0.1), b"picture")], [
+        (find, Shown(1, 1), FindingReason.DELETED, b""), (find, Shown(1, 1), None, b"")], {"Face 01": b"face"})
     assert from_text(to_text(seen)) == seen and from_text(to_text(Seen(8))) == Seen(8)
     for line in ("", "[]", "{}", "[1,2,3,4,5,6,7,8]"):
         with pytest.raises(FaceBlurError):

@@ -8,7 +8,7 @@ from contextlib import suppress
 import bpy
 from bpy.props import BoolProperty
 
-from ...core.types import FaceBlurError
+from ...core.types import FaceBlurError, TrackKind
 from ...progress import count, count_covered
 from .. import thumbnails
 from ..context import find_sequencer_scene, refresh_shown_sequencers
@@ -61,7 +61,8 @@ class FACEBLUR_OT_detect(JobOperator, bpy.types.Operator):
         if not documents:
             return "", problems
         kinds = [track.kind for document in documents for track in document.tracks]
-        covered = count_covered(kinds.count("face"), len(kinds) - kinds.count("face"))
+        faces = kinds.count(TrackKind.FACE)
+        covered = count_covered(faces, len(kinds) - faces)
         return f"{covered}, {count(sum(len(d.doubts) for d in documents), 'doubtful place')} to look at", problems
 
 

@@ -10,7 +10,8 @@ import bpy
 from bpy.props import EnumProperty, FloatVectorProperty
 
 from ...core import editing
-from ...core.types import Ellipse, Evidence, FaceBlurError, Sample, TrackDocument
+from ...core.naming import name_track
+from ...core.types import Ellipse, Evidence, FaceBlurError, Sample, TrackDocument, TrackKind, TrackStatus
 from ..context import refresh_shown_sequencers
 from ..following import Place, find_shot, follow_place, mark_place
 from ..masks import read_document
@@ -190,8 +191,9 @@ def _add_never(target: Target, face: Ellipse) -> str:
 
     def change(document: TrackDocument) -> list[str]:
         start, stop = find_shot(document, target.source_frame)
-        number = 1 + sum(track.kind == editing.NEVER for track in document.aside)
-        aside[:] = editing.never_blur(document, face, start, stop, f"Never {number:02}")
+        number = 1 + sum(track.kind is TrackKind.NEVER for track in document.aside)
+        name = name_track(TrackKind.NEVER, TrackStatus.EXEMPT, number)
+        aside[:] = editing.never_blur(document, face, start, stop, name)
         return aside
 
     apply_change(target, change)
@@ -202,7 +204,7 @@ def _add(target: Target, samples: list[Sample], kind: str) -> str:
     names: list[str] = []
 
     def change(document: TrackDocument) -> list[str]:
-        names[:] = [editing.add_track(document, samples, "region" if kind == "REGION" else "face").name]
+        names[:] = [editing.add_track(document, samples, TrackKind(kind.lower())).name]
         return names
 
     apply_change(target, change)

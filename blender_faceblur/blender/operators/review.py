@@ -9,7 +9,8 @@ import bpy
 
 from ...core import editing
 from ...core.review import Doubtful, is_fixed, judge, list_doubts
-from ...core.types import FaceBlurError, TrackDocument
+from ...core.types import FaceBlurError, TrackDocument, Verdict
+from ...core.wording import describe_place
 from ...progress import count
 from ..context import find_sequencer_scene, refresh_shown_sequencers
 from ..cover import find_mask
@@ -86,7 +87,7 @@ class FACEBLUR_OT_review_next(_Review, bpy.types.Operator):
         if found is None:
             raise FaceBlurError("All doubtful places are judged.")
         go_to(scene, *found)
-        return found[1].sentence
+        return describe_place(found[1])
 
 
 class FACEBLUR_OT_review_previous(_Review, bpy.types.Operator):
@@ -105,7 +106,7 @@ class FACEBLUR_OT_review_previous(_Review, bpy.types.Operator):
         if place is None:
             raise FaceBlurError("This is the strip's first doubtful place.")
         go_to(scene, strip, place)
-        return place.sentence
+        return describe_place(place)
 
 
 class FACEBLUR_OT_review_fine(_OnPlace, bpy.types.Operator):
@@ -118,7 +119,7 @@ class FACEBLUR_OT_review_fine(_OnPlace, bpy.types.Operator):
         place = _find_current(mask)
         document = read_queue(mask).document
         fixed = document is not None and is_fixed(document, place)
-        keep_judgement(mask, place.key, "fixed" if fixed else "fine")
+        keep_judgement(mask, place.key, Verdict.FIXED if fixed else Verdict.FINE)
         return _go_on(scene, strip)
 
 
@@ -158,7 +159,7 @@ class FACEBLUR_OT_review_off(_OnPlace, bpy.types.Operator):
             name = _find_again(document, place).track
             check_freehand(mask, [name])
             editing.switch(editing.find_track(document, name), *place.off_frames, False)
-            judge(document, place.key, "off", find_reviewer())
+            judge(document, place.key, Verdict.OFF, find_reviewer())
             return [name]
 
         _change(mask, change)
@@ -184,7 +185,7 @@ class FACEBLUR_OT_review_cover(_OnPlace, bpy.types.Operator):
 
         def change(document: TrackDocument) -> list[str]:
             names.append(editing.bring_back(document, _find_again(document, place).track).name)
-            judge(document, place.key, "covered", find_reviewer())
+            judge(document, place.key, Verdict.COVERED, find_reviewer())
             return names
 
         _change(mask, change)

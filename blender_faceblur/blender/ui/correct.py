@@ -6,7 +6,8 @@ from __future__ import annotations
 import bpy
 
 from ...core.glance import Glance
-from ...core.people import KEPT
+from ...core.types import TrackKind, TrackStatus
+from ...core.wording import describe_status
 from ..context import find_sequencer_scene
 from ..cover import find_mask
 from ..operators.selection import find_active_footage
@@ -75,8 +76,8 @@ class FACEBLUR_PT_left_out(Tab, bpy.types.Panel):
         left_out = _list_left_out(context)
         for glance in left_out[:_MOST_LEFT_OUT]:
             row = self.layout.row(align=True)
-            row.label(text=f"{glance.name}: {glance.aside}")
-            if glance.kind != "never":
+            row.label(text=f"{glance.name}: {describe_status(glance)}")
+            if glance.kind is not TrackKind.NEVER:
                 row.operator("faceblur.bring_back", text="", icon="LOOP_BACK").name = glance.name
             row.operator("faceblur.go_to_frame", text="", icon="VIEWZOOM").source_frame = glance.spans[0]
         if len(left_out) > _MOST_LEFT_OUT:
@@ -87,7 +88,8 @@ def _list_left_out(context: bpy.types.Context) -> list[Glance]:
     """People who stay clear are listed under People."""
     mask = find_mask(find_active_footage(context))
     overview = look_at(mask).overview if mask is not None else None
-    return [glance for glance in overview.aside if not glance.aside.startswith(KEPT)] if overview is not None else []
+    aside = overview.aside if overview is not None else []
+    return [glance for glance in aside if glance.status is not TrackStatus.ALLOWED]
 
 
 class _Switch:

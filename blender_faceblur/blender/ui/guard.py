@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import bpy
 
+from ...core.wording import describe_finding_reason
 from ...progress import count
 from ..context import find_sequencer_scene
 from ..running import STATE
@@ -65,7 +66,7 @@ class FACEBLUR_PT_verify(Tab, bpy.types.Panel):
                 write_lines(layout, context, text, "ERROR")
             for frame, strip, leaks, finding in found[:_MOST_LISTED]:
                 row = layout.row(align=True)
-                what = f"{100 * finding.share:.0f} % shows" if finding.share else finding.reason
+                what = f"{100 * finding.share:.0f} % shows" if finding.share else describe_finding_reason(finding)
                 row.label(text=f"{finding.track or 'Face'}, frame {frame}: {what}",
                           icon="ERROR" if leaks else "QUESTION")
                 go = row.operator("faceblur.go_to_finding", text="", icon="VIEWZOOM")

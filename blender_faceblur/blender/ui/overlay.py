@@ -14,8 +14,9 @@ import bpy
 import numpy as np
 from numpy.typing import NDArray
 
-from ...core.editing import DELETED, NEVER
 from ...core.glance import Code
+from ...core.types import TrackKind, TrackStatus
+from ...core.wording import NOT_COVERED, describe_status
 from ..context import DrawHandlers, find_sequencer_scene
 from ..cover import MUST_BE_COVERED, find_lost_mask, find_mask, has_foreign_mask
 from ..faces import is_face
@@ -59,8 +60,6 @@ _BANDS = np.array([corner for side in range(3) for corner in (side, side + 1, si
                   np.int32)
 """The corners of the triangles between four points across a line and the next four."""
 
-KEPT_CLEAR = "kept clear"
-"""Begins the reason for which a person whom the editor keeps clear is not covered."""
 
 _OPAQUE = (".mp4", ".m4v", ".avi", ".mpg", ".mpeg", ".mts", ".m2ts", ".ts", ".jpg", ".jpeg")
 """Ends of the names of files without an alpha channel."""
@@ -372,14 +371,14 @@ def _add_aside(drawing: Drawing, known: Known, frame: int, projection: Projectio
     """What may be a face and is not covered, and what is never to be; people's faces by track in their own colour."""
     for track in known.overview.aside if known.overview is not None else ():
         at = track.find_place(frame)
-        if at is None or track.ellipses is None or track.aside == DELETED:
+        if at is None or track.ellipses is None or track.status is TrackStatus.DELETED:
             continue
         points = find_outlines(track.ellipses[at:at + 1], COUNT)
         outline = region_projection.project(projection.project(points))[0]
-        chosen = track.kind == NEVER or track.aside.startswith(KEPT_CLEAR)
+        chosen = track.kind is TrackKind.NEVER or track.status is TrackStatus.ALLOWED
         color = of_people.get(track.name, colors["off" if chosen else "doubtful"])
         drawing.thin.extend((part, color) for part in _cut(outline))
-        word = track.aside if chosen else "not covered"
+        word = describe_status(track) if chosen else NOT_COVERED
         drawing.words.append((f"{track.name}: {word}", _find_label(outline, unit), color))
 
 

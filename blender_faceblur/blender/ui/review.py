@@ -6,8 +6,9 @@ from __future__ import annotations
 import bpy
 import numpy as np
 
-from ...core.review import VERDICTS, estimate_left
+from ...core.review import estimate_left
 from ...core.types import Box
+from ...core.wording import VERDICTS, describe_place
 from ...progress import count, describe_time
 from ..context import DrawHandlers, find_sequencer_scene
 from ..cover import find_mask
@@ -60,7 +61,7 @@ class FACEBLUR_PT_review(Tab, bpy.types.Panel):
             if place.verdict:
                 row.label(text=VERDICTS[place.verdict] + (f", by {place.reviewer}" if place.reviewer else ""),
                           icon="CHECKMARK")
-            write_lines(box, context, place.sentence)
+            write_lines(box, context, describe_place(place))
             box.label(text=f"Source frames {place.start} to {place.stop - 1}" if place.stop - place.start > 1
                       else f"Source frame {place.start}")
 

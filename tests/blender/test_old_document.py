@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A tracks document that 0.1.0 left in a project is read there, and written anew when something changes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+bpy = pytest.importorskip("bpy")
+
+from blender_faceblur.blender import review  # noqa: E402
+from blender_faceblur.blender.editing import change_tracks  # noqa: E402
+from blender_faceblur.blender.masks import PICTURE_LAYER, find_document_text, read_document, write_mask  # noqa: E402
+from blender_faceblur.blender.ui import knowledge  # noqa: E402
+from blender_faceblur.core import editing  # noqa: E402
+from blender_faceblur.core.document import VERSION  # noqa: E402
+from blender_faceblur.core.document import read_document as read_file  # noqa: E402
+from blender_faceblur.core.types import TrackDocument, TrackStatus, Verdict  # noqa: E402
+from blender_faceblur.core.wording import describe_place, describe_status  # noqa: E402
+
+FOLDER = Path(__file__).parent.parent / "data" / "v0_1_0" / "states"
+EXPECTED: dict[str, Any] = json.loads((FOLDER / "expected.json").read_text(encoding="utf-8"))
+
+
+@pytest.fixture
+def mask() -> Iterator[Any]:
+    bpy.ops.wm.read_factory_settings(use_empty=True)
+    made = write_mask("old", read_file(FOLDER / "tracks.json"), 640.0)
+    text = find_document_text(made)
+    assert text is not None
+    text.from_string((FOLDER / "tracks.json").read_text(encoding="utf-8"))
+    review._forget_project()
+    yield made
+    review._forget_project()
+
+
+def read_version(mask: Any) -> int:
+    text = find_document_text(mask)
+    assert text is not None
+    return int(json.loads(text.as_string())["version"])
+
+
+def test_it_shows_what_0_1_0_showed(mask: Any) -> None:
+    assert read_version(mask) == 2
+    queue = review.read_queue(mask)
+    assert [(p.key, describe_place(p), p.verdict or "") for p in queue.places] == [
+        (p["key"], p["sentence"], p["verdict"]) for p in EXPECTED["places"]]
+    knowledge.read_document(mask)
+    overview = knowledge.look_at(mask).overview
+    assert overview is not None
+    assert [(g.name, describe_status(g)) for g in overview.aside] == [
+        (name, why) for name, _, _, why, *_ in EXPECTED["uncovered"]]
+    assert [layer.name for layer in mask.layers if layer.name != PICTURE_LAYER] == [t[0] for t in EXPECTED["tracks"]]
+    assert read_version(mask) == 2, "reading changes nothing"
+
+
+def test_a_judgement_writes_it_in_the_new_version(mask: Any) -> None:
+    place = next(p for p in review.read_queue(mask).places if not p.verdict)
+    review.keep_judgement(mask, place.key, Verdict.FINE)
+    assert read_version(mask) == VERSION
+    verdicts = {p.key: p.verdict for p in review.read_queue(mask).places}
+    assert verdicts.pop(place.key) is Verdict.FINE
+    assert verdicts == {p["key"]: p["verdict"] or None for p in EXPECTED["places"] if p["key"] != place.key}
+
+
+def test_what_was_left_out_can_be_covered(mask: Any) -> None:
+    names: list[str] = []
+
+    def change(document: TrackDocument) -> list[str]:
+        names.append(editing.bring_back(document, "Face 06").name)
+        return names
+
+    change_tracks(mask, change)
+    assert read_version(mask) == VERSION and names[0] in mask.layers
+    assert editing.find_track(read_document(mask), names[0]).status is TrackStatus.COVERED

@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What Face Blur 0.1.0 saved is read, shown and judged as 0.1.0 did."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from blender_faceblur.core import editing, people, review, verifying
+from blender_faceblur.core.document import VERSION, from_json, read_document, to_json
+from blender_faceblur.core.glance import read_overview
+from blender_faceblur.core.types import (
+    ReviewReason,
+    Suppression,
+    SuppressionReason,
+    TrackDocument,
+    TrackKind,
+    TrackStatus,
+)
+from blender_faceblur.core.wording import describe_finding_reason, describe_place, describe_reason, describe_status
+from blender_faceblur.report import _list_corrections
+
+FOLDER = Path(__file__).parent.parent / "data" / "v0_1_0" / "states"
+EXPECTED: dict[str, Any] = json.loads((FOLDER / "expected.json").read_text(encoding="utf-8"))
+
+KINDS = {"face": "face", "plate": "region", "region": "region", "never": "never"}
+"""What 0.1.0 called a kind."""
+
+
+@pytest.fixture(params=["as it was saved", "saved again"])
+def document(request: pytest.FixtureRequest) -> TrackDocument:
+    read = read_document(FOLDER / "tracks.json")
+    return read if request.param == "as it was saved" else from_json(to_json(read))
+
+
+def as_json(value: object) -> Any:
+    return json.loads(json.dumps(value))
+
+
+def test_the_file_is_of_an_older_version() -> None:
+    assert json.loads((FOLDER / "tracks.json").read_text(encoding="utf-8"))["version"] == 2 < VERSION
+
+
+def test_covered_tracks_are_the_same(document: TrackDocument) -> None:
+    assert as_json([[t.name, KINDS[t.kind], t.locked, t.off, t.spans(), editing.locked_frames(t), t.covered_spans()]
+                    for t in document.tracks]) == EXPECTED["tracks"]
+    assert {t.status for t in document.tracks} == {TrackStatus.COVERED}
+    assert verifying.find_block_px(document, 6.0) == EXPECTED["block_px"]
+
+
+def test_what_is_not_covered_is_so_for_the_same_reason(document: TrackDocument) -> None:
+    assert as_json([
+        [t.name, KINDS[t.kind], t.spans(), describe_status(t), people.find_kept(t), t.is_chosen, t.is_chosen]
+        for t in document.aside]) == EXPECTED["uncovered"]
+    states = {t.name: (t.kind, t.status, t.suppression, t.allowed_person, t.never_region) for t in document.aside}
+    face, suppressed = TrackKind.FACE, TrackStatus.SUPPRESSED
+    assert states == {
+        "Perhaps plate 01": (TrackKind.PLATE, suppressed, Suppression(SuppressionReason.LOW_CONFIDENCE, 2), "", ""),
+        "Never 01": (TrackKind.NEVER, TrackStatus.EXEMPT, None, "", ""),
+        "Face 04": (face, TrackStatus.EXEMPT, None, "", "Never 01"),
+        "Face 21": (face, TrackStatus.DELETED, None, "", ""),
+        "Perhaps 01": (face, suppressed, Suppression(SuppressionReason.NOT_FOUND_AGAIN), "", ""),
+        "Perhaps 02": (face, suppressed, Suppression(SuppressionReason.RARELY_DETECTED, 21, 61), "", ""),
+        "Perhaps 03": (face, suppressed, Suppression(SuppressionReason.LOW_CONFIDENCE, 3), "", ""),
+        "Perhaps 04": (TrackKind.REGION, suppressed, Suppression(SuppressionReason.LOW_CONFIDENCE, 2), "", ""),
+        "Face 06": (face, TrackStatus.ALLOWED, None, "Ann Example", ""),
+        "Face 03": (face, TrackStatus.ALLOWED, None, people.NOBODY_OF, ""),
+        "Perhaps 77": (face, suppressed, Suppression(SuppressionReason.UNKNOWN, text="somebody says so"), "", ""),
+        "Perhaps 78": (face, suppressed, Suppression(SuppressionReason.UNKNOWN), "", ""),
+    }
+
+
+def test_plates_are_plates(document: TrackDocument) -> None:
+    assert [t.name for t in document.tracks if t.kind is TrackKind.PLATE] == ["Plate 01"]
+    assert [t.name for t in document.tracks if t.kind is TrackKind.REGION] == ["Region 01"]
+
+
+def test_doubtful_places_keep_their_order_keys_words_and_judgements(document: TrackDocument) -> None:
+    places = [{"key": p.key, "start": p.start, "stop": p.stop, "box": p.box, "sentence": describe_place(p),
+               "risk": p.risk, "frame": p.frame, "track": p.track, "covered": p.covered, "off_frames": p.off_frames,
+               "verdict": p.verdict or "", "reviewer": p.reviewer} for p in review.list_doubts(document)]
+    assert as_json(places) == EXPECTED["places"]
+    assert {p["verdict"] for p in places} == {"", "fine", "fixed", "off", "left"}
+    assert as_json([[d.track, describe_reason(d)] for d in document.doubts]) == EXPECTED["doubts"]
+    known = {d.reason for d in document.doubts}
+    assert known == set(ReviewReason) - {ReviewReason.NOT_FOUND_AGAIN}, "all but one have a doubt in the file"
+
+
+def test_what_is_shown_on_purpose_is_no_leak(document: TrackDocument) -> None:
+    assert as_json([[f.kind, f.track, f.start, f.stop, f.frames, f.worst, f.box, f.share, describe_finding_reason(f)]
+                    for f in verifying.list_kept(document)]) == EXPECTED["kept"]
+    chosen = {p.track for p in review.list_doubts(document) if p.verdict and not p.covered}
+    places = verifying.list_places(document, chosen.__contains__)
+    for frame, there in EXPECTED["kept_places"].items():
+        assert [[p.track, p.kept is not None] for p in places[int(frame)]] == [
+            [track, bool(kept)] for track, kept in there]
+
+
+def test_the_report_says_the_same(document: TrackDocument) -> None:
+    assert as_json(_list_corrections(document)) == EXPECTED["corrections"]
+    assert document.all_notes == EXPECTED["notes"]
+
+
+def test_everybody_can_be_covered_again(document: TrackDocument) -> None:
+    people.cover_everybody(document)
+    assert as_json({
+        "tracks": [[t.name, t.spans()] for t in document.tracks],
+        "uncovered": [[t.name, describe_status(t)] for t in document.aside],
+        "notes": document.all_notes,
+        "doubts": [[d.track, describe_reason(d)] for d in document.doubts],
+    }) == EXPECTED["covered_again"]
+
+
+def test_every_track_can_be_brought_back(document: TrackDocument) -> None:
+    names = [t.name for t in document.aside if t.kind is not TrackKind.NEVER]
+    assert [[name, editing.bring_back(document, name).name] for name in names] == EXPECTED["brought_back"]
+    assert all(t.status is TrackStatus.COVERED and describe_status(t) == "" for t in document.tracks)
+
+
+def test_the_drawing_reads_it_too() -> None:
+    text = (FOLDER / "tracks.json").read_text(encoding="utf-8")
+    old, new = read_overview(text), read_overview(to_json(from_json(text)))
+    assert old is not None and new is not None
+    assert [(g.name, describe_status(g)) for g in old.aside] == [(name, why) for name, _, _, why, *_ in
+                                                                 EXPECTED["uncovered"]]
+    for one, other in zip(old.aside, new.aside, strict=True):
+        assert (one.kind, one.status, one.suppression, one.allowed_person, one.never_region) == (
+            other.kind, other.status, other.suppression, other.allowed_person, other.never_region)
+    assert old.doubts == new.doubts
+
+
+@pytest.mark.parametrize(("sentence", "status"), [
+    ("kept clear: kept clear: Bob", TrackStatus.ALLOWED), ("in the region of something", TrackStatus.EXEMPT),
+    ("in the region 'It's here', where nothing is blurred", TrackStatus.EXEMPT),
+    ("kept clear", TrackStatus.SUPPRESSED), ("deleted by the editor.", TrackStatus.SUPPRESSED),
+    ("moves fast", TrackStatus.SUPPRESSED), ("found weakly in 1 frames only", TrackStatus.SUPPRESSED),
+])
+def test_a_sentence_decides_as_it_did(sentence: str, status: TrackStatus) -> None:
+    content = json.loads((FOLDER / "tracks.json").read_text(encoding="utf-8"))
+    content["aside"][3]["aside"] = sentence
+    track = from_json(json.dumps(content)).aside[3]
+    assert track.status is status
+    assert status is TrackStatus.EXEMPT or describe_status(track) == sentence
+
+
+@pytest.mark.parametrize("path", ["aside/0/aside", "aside/0/name", "aside", "tracks", "doubts/0/reason", "notes",
+                                  "doubts", "aside/0"])
+@pytest.mark.parametrize("value", [None, 1, [1], {"a": 1}])
+def test_a_damaged_one_is_refused(path: str, value: object) -> None:
+    content = json.loads((FOLDER / "tracks.json").read_text(encoding="utf-8"))
+    *parts, last = path.split("/")
+    place: Any = content
+    for part in parts:
+        place = place[int(part)] if part.isdigit() else place[part]
+    place[int(last) if last.isdigit() else last] = value
+    with pytest.raises(editing.FaceBlurError):
+        from_json(json.dumps(content))
+    assert read_overview(json.dumps(content)) is None or path in ("notes", "aside/0/name")
