@@ -9,34 +9,22 @@ sequencer still holds frames with the old one, and a layer that Blender adds cov
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 
 import bpy
 from bpy.app.handlers import persistent
 
-from .compositing import MARK
 from .context import refresh_shown_sequencers
 from .editing import forget_known, touch, watch
+from .mask_record import DamagedRecordError, has_record, list_own_masks
 from .masks import WRITING, adopt_layers, hold_frames
-from .strips import align_mask_strip, find_pairs, is_out_of_speed
+from .strips import align_mask_strips, find_pairs, is_out_of_speed
 
 _REFRESH_AFTER_S = 0.15
 """While a point is dragged a mask changes with every move of the mouse."""
 
 _ALIGN_AFTER_S = 0.5
 _OWN_OPERATORS = ("FACEBLUR_OT_detect",)
-
-
-def align_mask_strips(scene: bpy.types.Scene, with_speed: bool = True) -> list[str]:
-    """Give every Mask strip of ours the time of its footage; sentences about those that could not follow.
-
-    What cannot follow is covered whole: its modifier is left without a mask.
-    """
-    problems = []
-    for footage, modifier, mask_strip in list(find_pairs(scene)):
-        if not align_mask_strip(scene, footage, mask_strip, with_speed):
-            modifier.input_mask_strip = None
-            problems.append(f"The strip '{footage.name}' is covered whole: its mask cannot follow its speed.")
-    return problems
 
 
 def _has_other_speeds(scene: bpy.types.Scene) -> bool:
@@ -71,11 +59,13 @@ def _follow_edit(scene: bpy.types.Scene, depsgraph: bpy.types.Depsgraph) -> None
     """Runs after every edit, and not when only the frame changes."""
     align_mask_strips(scene, with_speed=False)
     changed = [update.id.original for update in depsgraph.updates if isinstance(update.id, bpy.types.Mask)]
-    changed = [mask for mask in changed if MARK in mask and mask.name not in WRITING]
+    changed = [mask for mask in changed if has_record(mask) and mask.name not in WRITING]
     for mask in changed:
-        hold_frames(mask)
-        adopt_layers(mask)
-        touch(mask)
+        # The guard tells of damage, and renders the strips of such a mask black.
+        with suppress(DamagedRecordError):
+            hold_frames(mask)
+            adopt_layers(mask)
+            touch(mask)
     if bpy.app.background:
         # Only a render shows anything, and it prepares itself.
         return
@@ -115,8 +105,8 @@ def _align_at_rest() -> float | None:
 
 @persistent
 def _prepare_render(scene: bpy.types.Scene, _: object = None) -> None:
-    for mask in bpy.data.masks:
-        if MARK in mask:
+    for mask in list_own_masks():
+        with suppress(DamagedRecordError):
             hold_frames(mask)
             adopt_layers(mask)
     # From the window a render runs in a thread of its own, in which Blender crashes when the window's areas are touched

@@ -17,7 +17,6 @@ from ..core.plates import list_weights
 from ..core.types import FaceBlurError
 from ..paths import check_models
 from ..progress import Outcome, Reporter, choose_reporter, count
-from .alignment import align_mask_strips
 from .compositing import EffectSettings
 from .context import find_sequencer_scene
 from .detection import DetectionSettings, cover_found, detect
@@ -26,6 +25,7 @@ from .guard import asks_for_review, check_scene
 from .people import apply_known
 from .render import render_animation
 from .running import Step, run_to_end
+from .strips import align_mask_strips
 
 PROGRAM = "blender -b --command faceblur"
 

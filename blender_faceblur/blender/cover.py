@@ -4,22 +4,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, fields
-from typing import Any
 
 import bpy
 
-from ..core.editing import merge_analysis
 from ..core.types import FaceBlurError, TrackDocument
-from .compositing import MARK, EffectSettings, build_strip_group, find_mask_unit_px
-from .disturbances import put_cover_first
-from .editing import settle, take_in
+from .compositing import EffectSettings, build_strip_group, find_mask_unit_px
+from .editing import write_analysis
 from .effects import EFFECTS
-from .footage import Footage, find_footage
-from .masks import find_document_text, read_document, write_mask
-from .strips import cover_strip, find_modifier, remove_strip, remove_unused_group
+from .footage import Footage, check_document, find_footage
+from .mask_record import MaskRecord, fingerprint_of, has_record, list_own_masks
+from .masks import find_document_text, read_document
+from .strips import cover_strip, find_mask, find_modifier, remove_strip, remove_unused_group
 
 LEAST_FACE_SHARE = 1 / 8
 """Of the picture's height: the effect is never finer than a face of this width needs."""
@@ -32,6 +30,31 @@ LEFT_BARE = "faceblur_left_bare"
 
 EFFECT_MARK, MASK_MARK = "faceblur_effect", "faceblur_mask"
 """Custom properties of a strip's node group: the settings it was made with, and the mask it belongs to."""
+
+
+def apply_analysis(
+    scene: bpy.types.Scene, names: Sequence[str], footage: Footage, document: TrackDocument, effect: EffectSettings,
+    span: tuple[int, int] | None = None,
+) -> list[str]:
+    """Cover the document's faces in the strips of those names that are still there and show `footage`, with one mask;
+    sentences about the others. `span`: see `cover_footage`.
+    """
+    problems, mask = [], None
+    for name in names:
+        strip = scene.sequence_editor.strips_all.get(name) if scene.sequence_editor is not None else None
+        try:
+            if strip is None:
+                raise FaceBlurError(f"The strip '{name}' is gone: it is not covered.")
+            if find_footage(strip) != footage:
+                raise FaceBlurError(f"The strip '{name}' shows another file now: it is not covered.")
+            check_document(scene, strip, document)
+            if mask is None:
+                mask = cover_footage(scene, strip, document, effect, span)
+            else:
+                put_cover(scene, strip, mask, effect, document)
+        except FaceBlurError as error:
+            problems.append(str(error))
+    return problems
 
 
 def cover_footage(
@@ -47,12 +70,9 @@ def cover_footage(
     source = document.source
     size = (source.width, source.height)
     unit_px = find_mask_unit_px(size, (scene.render.resolution_x, scene.render.resolution_y))
-    mask = _find_mask(strip, document, unit_px)
-    start, stop = span or (0, source.frame_count)
-    if mask is not None and find_document_text(mask) is not None:
-        document = merge_analysis(take_in(mask), document, start, stop)
-    mask = write_mask(f"{strip.name} faces", document, unit_px, mask, first_frame=round(strip.frame_start))
-    settle(mask)
+    mask, document = write_analysis(
+        _find_mask(strip, document, unit_px), f"{strip.name} faces", document, unit_px, span or (0, source.frame_count),
+        first_frame=round(strip.frame_start))
     put_cover(scene, strip, mask, effect, document)
     return mask
 
@@ -64,14 +84,13 @@ def put_cover(
     """Cover `strip` with `effect` where a mask of ours says; the mask is left as it is."""
     document = document or read_document(mask)
     size = (document.source.width, document.source.height)
-    group = build_strip_group(f"Face Blur: {strip.name}", size, mask[MARK]["unit_px"], find_largest_face_px(document),
-                              effect, has_alpha=document.source.kind != "movie")
+    group = build_strip_group(f"Face Blur: {strip.name}", size, MaskRecord.load(mask).unit_px,
+                              find_largest_face_px(document), effect, has_alpha=document.source.kind != "movie")
     # Blender does not count all users of it, and would not save one that seems to have none.
     group.use_fake_user = True
     group[MASK_MARK] = mask
     group[EFFECT_MARK] = asdict(effect)
     cover_strip(scene, strip, mask, group)
-    put_cover_first(scene, strip)
     strip[MUST_BE_COVERED] = True
     strip.pop(LEFT_BARE, None)
 
@@ -99,14 +118,6 @@ def uncover(scene: bpy.types.Scene, strip: bpy.types.Strip) -> None:
             bpy.data.texts.remove(text)
 
 
-def find_mask(strip: bpy.types.Strip | None) -> Any:
-    """The mask of ours that covers a strip; None where there is none, also when it was lost."""
-    modifier = find_modifier(strip) if strip is not None and hasattr(strip, "modifiers") else None
-    mask_strip = modifier.input_mask_strip if modifier is not None else None
-    mask = mask_strip.mask if mask_strip is not None else None
-    return mask if mask is not None and MARK in mask else None
-
-
 def has_foreign_mask(strip: bpy.types.Strip) -> bool:
     """Whether the Mask strip of a strip's cover is there and has no mask of ours: without any, faces show."""
     modifier = find_modifier(strip)
@@ -115,14 +126,14 @@ def has_foreign_mask(strip: bpy.types.Strip) -> bool:
 
 def find_masks_of(fingerprint: str) -> list[bpy.types.Mask]:
     """The masks of ours that were made from one source."""
-    return [mask for mask in bpy.data.masks if MARK in mask and mask[MARK]["fingerprint"] == fingerprint]
+    return [mask for mask in list_own_masks() if fingerprint_of(mask) == fingerprint]
 
 
 def find_lost_mask(strip: bpy.types.Strip) -> bpy.types.Mask | None:
     """The mask that belongs to a strip's cover whose Mask strip is gone."""
     modifier = find_modifier(strip)
     mask = modifier.node_group.get(MASK_MARK) if modifier is not None else None
-    return mask if mask is not None and MARK in mask else None
+    return mask if mask is not None and has_record(mask) else None
 
 
 def find_mask_of_footage(footage: Footage) -> bpy.types.Mask | None:
@@ -170,5 +181,5 @@ def _find_mask(strip: bpy.types.Strip, document: TrackDocument, unit_px: float) 
     """The mask to write into: one of the same source that fits the canvas, the strip's own first."""
     own = find_mask(strip)
     fitting = [mask for mask in find_masks_of(document.source.fingerprint)
-               if math.isclose(mask[MARK]["unit_px"], unit_px, rel_tol=1e-6)]
+               if math.isclose(MaskRecord.load(mask).unit_px, unit_px, rel_tol=1e-6)]
     return own if own in fitting else next(iter(fitting), None)

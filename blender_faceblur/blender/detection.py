@@ -21,11 +21,11 @@ from ..paths import check_models, stored_analyses
 from ..worker.client import build_request
 from ..worker.protocol import Message, Running, Warned
 from ..workplace import Workplace
-from .alignment import align_mask_strips
 from .compositing import EffectSettings
-from .cover import cover_footage, find_mask, put_cover
-from .footage import Footage, check_document, find_footage, find_preview_range, find_rate, find_shown
+from .cover import apply_analysis
+from .footage import Footage, find_footage, find_preview_range, find_rate, find_shown
 from .running import Course, Step
+from .strips import align_mask_strips, find_mask
 
 _FAR = 1 << 30
 _MARGIN_S, _WORTH = 2.0, 0.9
@@ -167,20 +167,6 @@ def cover_found(scene: bpy.types.Scene, results: Sequence[Found], effect: Effect
     for found in results:
         if found.document is None:
             problems.append(found.problem)
-            continue
-        mask = None
-        for name in found.strips:
-            strip = scene.sequence_editor.strips_all.get(name) if scene.sequence_editor is not None else None
-            try:
-                if strip is None:
-                    raise FaceBlurError(f"The strip '{name}' is gone: it is not covered.")
-                if find_footage(strip) != found.footage:
-                    raise FaceBlurError(f"The strip '{name}' shows another file now: it is not covered.")
-                check_document(scene, strip, found.document)
-                if mask is None:
-                    mask = cover_footage(scene, strip, found.document, effect, found.range)
-                else:
-                    put_cover(scene, strip, mask, effect, found.document)
-            except FaceBlurError as error:
-                problems.append(str(error))
+        else:
+            problems += apply_analysis(scene, found.strips, found.footage, found.document, effect, found.range)
     return problems + align_mask_strips(scene)

@@ -12,15 +12,14 @@ from collections.abc import Iterator
 
 import bpy
 
-from .context import borrow_selection
 from .curves import find_curves
-from .strips import find_modifier
+from .strips import find_moving_modifiers
 
 _SPEED_PROPERTIES = ("speed_factor", "speed_frame_number", "speed_length")
 
 
 def find_disturbances(scene: bpy.types.Scene, strip: bpy.types.Strip) -> list[tuple[str, bool]]:
-    """Why the cover of a strip misses, each with whether `put_cover_first` helps."""
+    """Why the cover of a strip misses, each with whether `strips.put_cover_first` helps."""
     found = []
     if find_moving_modifiers(strip):
         found.append(("A modifier before its cover can move the picture.", True))
@@ -29,28 +28,6 @@ def find_disturbances(scene: bpy.types.Scene, strip: bpy.types.Strip) -> list[tu
     found += [(f"Its cover lags behind: {text}. Give the footage itself that speed.", False)
               for text in _list_odd_speeds(scene, strip)]
     return found
-
-
-def find_moving_modifiers(strip: bpy.types.Strip) -> list[bpy.types.StripModifier]:
-    """The modifiers before our cover that can move the picture: what was analysed is the picture of the file."""
-    cover = find_modifier(strip)
-    found: list[bpy.types.StripModifier] = []
-    for modifier in strip.modifiers:
-        if modifier == cover:
-            return found
-        # All others change colours or alpha alone.
-        if modifier.type == "COMPOSITOR" and modifier.node_group is not None:
-            found.append(modifier)
-    return []
-
-
-def put_cover_first(scene: bpy.types.Scene, strip: bpy.types.Strip) -> None:
-    """Move our modifier before every one that can move the picture: these move the covered one then."""
-    for _ in range(len(strip.modifiers)):
-        if not find_moving_modifiers(strip):
-            return
-        with borrow_selection(scene, strip):
-            bpy.ops.sequencer.strip_modifier_move(name=find_modifier(strip).name, direction="UP")
 
 
 def _is_animated(scene: bpy.types.Scene, strip: bpy.types.Strip, name: str) -> bool:

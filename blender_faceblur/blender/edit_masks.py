@@ -22,10 +22,10 @@ import bpy
 from bpy.app.handlers import persistent
 
 from ..core.types import FaceBlurError, SourceInfo, TrackDocument
-from .compositing import MARK
 from .cover import find_mask
 from .editing import take_in
 from .footage import find_footage, find_source_frame
+from .mask_record import MaskRecord
 from .masks import read_document
 from .project import set_format
 
@@ -107,7 +107,7 @@ def close_masks() -> int:
 
 def count_taken_in(mask: bpy.types.Mask) -> int:
     """Take in what was changed with Blender's tools; how many faces that were, layers drawn anew included."""
-    before, drawn = _describe(read_document(mask)), len(mask[MARK]["order"])
+    before, drawn = _describe(read_document(mask)), len(MaskRecord.load(mask).order)
     after = _describe(take_in(mask))
     changed = sum(before.get(name) != track for name, track in after.items())
     gone = sum(name not in after for name in before)
@@ -128,7 +128,7 @@ def _build_scene(scene: bpy.types.Scene, strip: bpy.types.Strip, mask: bpy.types
         set_format(helper, source)
         helper.view_settings.view_transform = scene.view_settings.view_transform
         # One unit of mask coordinates is the longer side of what the Mask editor shows.
-        helper.render.resolution_x = max(source.width, round(mask[MARK]["unit_px"]))
+        helper.render.resolution_x = max(source.width, round(MaskRecord.load(mask).unit_px))
         # Without a camera, and nothing of it from the sequencer: it cannot be rendered, for its footage is uncovered.
         helper.render.use_sequencer = False
         helper.frame_start, helper.frame_end = mask.frame_start, max(mask.frame_end - 1, mask.frame_start)

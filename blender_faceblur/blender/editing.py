@@ -8,34 +8,32 @@ is locked.
 
 from __future__ import annotations
 
-import bisect
 import time
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
 
 import bpy
 import numpy as np
 
 from ..core import editing
-from ..core.keyframes import HANDLE
+from ..core.keyframes import HANDLE, interpolate
 from ..core.types import Ellipse, Evidence, FaceBlurError, Sample, Track, TrackDocument
-from .compositing import MARK
 from .curves import find_curves
+from .mask_record import LayerRecord, MaskRecord
 from .masks import (
     CORNERS,
     PICTURE_LAYER,
     WRITING,
     adopt_layers,
+    find_document_text,
     find_layer,
     find_opacity_keys,
-    find_own_layers,
     find_points,
-    forget_layer,
     open_keying_scene,
     read_document,
     rewrite_layers,
     store_document,
+    write_mask,
 )
 
 _SEEN_PX = 0.05
@@ -43,8 +41,6 @@ _SEEN_PX = 0.05
 
 _ELLIPSE_PX, _ELLIPSE_SHARE = 0.5, 0.01
 """How far points may lie beside an ellipse that is drawn through them, at least and of its size."""
-
-_SERIAL = "serial"
 
 
 @dataclass(slots=True)
@@ -55,8 +51,8 @@ class _WatchedMasks:
     on: bool = False
     """Whether somebody calls `touch` for every change."""
     untouched: set[str] = field(default_factory=set)
-    """Which writings of masks, by the serial in their mark, nobody has touched since. Undoing leads back to an earlier
-    one."""
+    """Which writings of masks, by the serial in their record, nobody has touched since. Undoing leads back to an
+    earlier one."""
 
 
 _WATCHED = _WatchedMasks()
@@ -81,19 +77,35 @@ def change_tracks(mask: bpy.types.Mask, change: Callable[[TrackDocument], Collec
     return document
 
 
+def write_analysis(
+    mask: bpy.types.Mask | None, name: str, document: TrackDocument, unit_px: float, span: tuple[int, int],
+    first_frame: int,
+) -> tuple[bpy.types.Mask, TrackDocument]:
+    """Write what an analysis of the half-open source frames `span` has found into a mask of ours, or into a new one of
+    that name; gives the mask and the document that it holds now. What an editor did to it stays, see `merge_analysis`.
+    """
+    if mask is not None and find_document_text(mask) is not None:
+        document = editing.merge_analysis(take_in(mask), document, *span)
+    mask = write_mask(name, document, unit_px, mask, first_frame)
+    settle(mask)
+    return mask, document
+
+
 def settle(mask: bpy.types.Mask) -> None:
     """The mask is as we wrote it: let Blender tell of that now, and take it for no change of somebody else's."""
     with WRITING.hold(mask):
         bpy.context.view_layer.update()
-    mask[MARK][_SERIAL] = f"{time.time_ns():x}"
-    _WATCHED.untouched.add(mask[MARK][_SERIAL])
+    record = MaskRecord.load(mask)
+    record.serial = f"{time.time_ns():x}"
+    record.save(mask)
+    _WATCHED.untouched.add(record.serial)
     refresh_masks([mask.name])
 
 
 def touch(mask: bpy.types.Mask) -> None:
     """Somebody has changed the mask; unless it was us, it is compared before it is next written."""
     if mask.name not in WRITING:
-        _WATCHED.untouched.discard(mask[MARK].get(_SERIAL, ""))
+        _WATCHED.untouched.discard(MaskRecord.load(mask).serial)
 
 
 def forget_known(*_: object) -> None:
@@ -114,20 +126,23 @@ def take_in(mask: bpy.types.Mask) -> TrackDocument:
     # What was set from Python is told of only now.
     bpy.context.view_layer.update()
     document = read_document(mask)
-    if _WATCHED.on and mask[MARK].get(_SERIAL, "") in _WATCHED.untouched:
+    if _WATCHED.on and MaskRecord.load(mask).serial in _WATCHED.untouched:
         return document
     adopt_layers(mask)
     changed = _take_in_names(mask, document)
     rewritten: set[str] = set()
-    for layer, found in _compare(mask).items():
-        track = editing.find_track(document, mask[MARK]["faces"][layer]["track"])
+    corrected = _compare(mask)
+    record = MaskRecord.load(mask)
+    for layer, found in corrected.items():
+        track = editing.find_track(document, record.layers.track_of(layer))
         changed = True
         if found is None:
             track.locked = True
-            mask[MARK]["faces"][layer]["freehand"] = True
+            record.layers[layer] = replace(record.layers[layer], freehand=True)
         else:
             _put_found(track, found, document.expansion)
             rewritten.add(track.name)
+    record.save(mask)
     if rewritten:
         rewrite_layers(mask, document, rewritten)
     elif changed:
@@ -138,21 +153,22 @@ def take_in(mask: bpy.types.Mask) -> TrackDocument:
 
 def _take_in_names(mask: bpy.types.Mask, document: TrackDocument) -> bool:
     """Layers that were renamed or deleted; whether there were any."""
-    faces = mask[MARK]["faces"]
+    record = MaskRecord.load(mask)
     changed = False
-    for layer in list(faces.keys()):
-        name = faces[layer].get("track", layer)
+    for layer in list(record.layers):
+        name = record.layers.track_of(layer)
         known = any(track.name == name for track in document.tracks)
         if layer not in mask.layers or not known:
             if known:
                 editing.delete(document, name)
-            forget_layer(mask, layer)
+            record.forget_layer(layer)
         elif layer != name and all(layer != t.name for t in (*document.tracks, *document.aside)):
             editing.rename(document, name, layer)
-            faces[layer]["track"] = layer
+            record.layers[layer] = replace(record.layers[layer], track=layer)
         else:
             continue
         changed = True
+    record.save(mask)
     return changed
 
 
@@ -162,10 +178,10 @@ _Found = dict[int, Ellipse | None]
 
 def _compare(mask: bpy.types.Mask) -> dict[str, _Found | None]:
     """By layer of ours that is not as written: the frames that differ; None where the layer is no ellipse any more."""
-    mark = mask[MARK]
-    size, unit_px = tuple(mark["size"]), mark["unit_px"]
-    written = {name: _Written(mark["faces"][name], size, unit_px) for name in find_own_layers(mask)
-               if name in mark["faces"] and not mark["faces"][name].get("freehand")}
+    record = MaskRecord.load(mask)
+    size, unit_px = record.size, record.unit_px
+    known = {name: record.layers[name] for name in record.own if name in mask.layers and name in record.layers}
+    written = {name: _Written(layer, size, unit_px) for name, layer in known.items() if not layer.freehand}
     found: dict[str, _Found | None] = {
         name: None for name in written
         if not mask.layers[name].invert or mask.layers[name].blend != "MUL" or len(mask.layers[name].splines) != 1
@@ -304,12 +320,10 @@ def _put_found(track: Track, found: _Found, expansion: float) -> None:
 class _Written:
     """What we wrote into one layer, at any frame."""
 
-    def __init__(self, face: Any, size: tuple[int, int], unit_px: float) -> None:
-        numbers, spans = list(face["keys"]), list(face["spans"])
-        self._frames = [round(f) for f in numbers[::6]]
-        self._points = np.array([find_points(Ellipse(*numbers[i + 1:i + 6]), size, unit_px)
-                                 for i in range(0, len(numbers), 6)]).reshape(-1, len(CORNERS), 3, 2)
-        self.spans = list(zip(spans[::2], spans[1::2], strict=True))
+    def __init__(self, layer: LayerRecord, size: tuple[int, int], unit_px: float) -> None:
+        self._frames, self.spans = layer.frames, layer.spans
+        self._points = np.array([find_points(Ellipse(*shape), size, unit_px) for shape in layer.shapes.tolist()]
+                                ).reshape(-1, len(CORNERS), 3, 2)
         self._least = _SEEN_PX / unit_px
         self._seen = np.zeros((3, len(CORNERS), 2), np.float32)
 
@@ -337,12 +351,7 @@ class _Written:
             return True
         if not opaque:
             return False
-        right = min(bisect.bisect_left(self._frames, frame), len(self._frames) - 1)
-        left = max(right - 1, 0) if self._frames[right] > frame else right
-        expected = self._points[right]
-        if left != right:
-            part = (frame - self._frames[left]) / (self._frames[right] - self._frames[left])
-            expected = self._points[left] + part * (expected - self._points[left])
+        expected = interpolate(self._frames, self._points, frame)
         points, seen = layer.splines[0].points, self._seen
         for place, name in enumerate(("co", "handle_left", "handle_right")):
             flat = seen[place].reshape(-1)
@@ -352,25 +361,15 @@ class _Written:
 
 def cover_at(mask: bpy.types.Mask, layer: str, source_frame: int) -> Ellipse | None:
     """The ellipse with which a layer of ours covers at a frame, in pixels of the picture; None where it does not."""
-    face = mask[MARK]["faces"].get(layer)
-    if face is None:
-        return None
-    spans, numbers = list(face["spans"]), list(face["keys"])
-    if not any(start <= source_frame < stop for start, stop in zip(spans[::2], spans[1::2], strict=True)):
-        return None
-    frames = numbers[::6]
-    right = min(bisect.bisect_left(frames, source_frame), len(frames) - 1)
-    left = max(right - 1, 0) if frames[right] > source_frame else right
-    one, other = numbers[6 * left + 1:6 * left + 6], numbers[6 * right + 1:6 * right + 6]
-    part = (source_frame - frames[left]) / (frames[right] - frames[left]) if right != left else 0.0
-    return Ellipse(*(a + part * (b - a) for a, b in zip(one, other, strict=True)))
+    return MaskRecord.load(mask).ellipse_at(layer, source_frame)
 
 
 def check_freehand(mask: bpy.types.Mask, names: Collection[str]) -> None:
     """Raise FaceBlurError where one of the tracks was drawn by hand: only Blender's tools can change it."""
+    record = MaskRecord.load(mask)
     for name in names:
-        layer = find_layer(mask, name)
-        if layer and mask[MARK]["faces"][layer].get("freehand"):
+        layer = find_layer(mask, name, record)
+        if layer and record.layers[layer].freehand:
             raise FaceBlurError(f"'{name}' was drawn by hand; change it in the Mask editor.")
         if not layer and name in mask.layers and name != PICTURE_LAYER:
             raise FaceBlurError(f"The layer '{name}' is not one of Face Blur's; change it in the Mask editor.")

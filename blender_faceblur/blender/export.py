@@ -30,6 +30,7 @@ from .cover import MUST_BE_COVERED, find_lost_mask, find_mask
 from .edit_masks import find_helper
 from .footage import Footage, find_footage
 from .guard import asks_for_review, check_strip
+from .mask_record import has_record, list_own_masks
 from .masks import find_document_text, read_document
 from .project import CACHE_MB, FIRST_FRAME, add_footage, set_format
 from .render import RenderSettings, render_still
@@ -340,7 +341,7 @@ def finish_copy(job: dict[str, Any]) -> tuple[bpy.types.Scene, list[str]]:
     left = [strip.name for scene in data.scenes if scene.sequence_editor is not None
             for strip in scene.sequence_editor.strips_all
             if (hasattr(strip, "modifiers") and find_modifier(strip) is not None) or MUST_BE_COVERED in strip]
-    if left or any(MARK in mask for mask in data.masks):
+    if left or any(has_record(mask) for mask in data.masks):
         raise FaceBlurError(f"The covers could not be taken out of the copy: {', '.join(left)}")
     bpy.ops.wm.save_as_mainfile(filepath=job["save"], check_existing=False, compress=True, relative_remap=True)
     return data.scenes[0], notes
@@ -386,7 +387,7 @@ def _remove_covers() -> None:
     if helper is not None:
         # A mask was being edited, over the bare footage.
         bpy.data.scenes.remove(helper)
-    masks = [mask for mask in bpy.data.masks if MARK in mask]
+    masks = list_own_masks()
     for scene in bpy.data.scenes:
         if scene.sequence_editor is None:
             continue

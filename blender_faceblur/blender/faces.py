@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import bpy
 
 from ..core.types import Evidence
-from .compositing import MARK
+from .mask_record import MaskRecord
 from .masks import PICTURE_LAYER
 
 _GUESSED = (Evidence.INTERPOLATED, Evidence.HELD)
@@ -37,23 +37,20 @@ class Face:
 
 
 def list_faces(mask: bpy.types.Mask) -> list[Face]:
-    return [read_face(mask, layer.name) for layer in mask.layers if is_face(mask, layer.name)]
+    record = MaskRecord.load(mask)
+    return [read_face(record, layer.name) for layer in mask.layers if is_face(record, layer.name)]
 
 
-def is_face(mask: bpy.types.Mask, name: str) -> bool:
+def is_face(record: MaskRecord, name: str) -> bool:
     """Whether a layer is one that covers a place: all but the first, which shows the picture."""
-    return name != PICTURE_LAYER or PICTURE_LAYER not in mask[MARK]["layers"]
+    return name != PICTURE_LAYER or PICTURE_LAYER not in record.own
 
 
-def read_face(mask: bpy.types.Mask, name: str) -> Face:
-    known = mask[MARK]["faces"].get(name)
+def read_face(record: MaskRecord, name: str) -> Face:
+    known = record.layers.get(name)
     if known is None:
         return Face(name, [], {})
-    spans = list(known["spans"])
-    return Face(name, list(zip(spans[::2], spans[1::2], strict=True)),
-                dict(zip(Evidence, known["evidence"], strict=False)), known.get("track", name),
-                bool(known.get("freehand")), int(known.get("clearest", spans[0] if spans else 0)),
-                float(known.get("size", 0.0)))
+    return Face(name, known.spans, known.evidence, known.track, known.freehand, known.clearest, known.size)
 
 
 def describe_origin(face: Face) -> str:

@@ -14,9 +14,9 @@ from ..core.document import read_document as read_file
 from ..core.types import Ellipse, Evidence, FaceBlurError, Sample, TrackDocument
 from ..worker.client import build_follow_request
 from ..workplace import Workplace
-from .compositing import MARK
 from .editing import change_tracks, check_freehand
 from .footage import Footage, find_footage, find_rate
+from .mask_record import fingerprint_of, has_record
 from .masks import read_document
 from .running import Course, Step
 
@@ -42,7 +42,7 @@ def mark_place(
     """A place that is no track yet, in the shot of a frame. Raises FaceBlurError."""
     document = read_document(mask)
     start, stop = find_shot(document, source_frame)
-    return Place(mask.name, "new region", find_footage(strip), mask[MARK]["fingerprint"], {source_frame: face}, start,
+    return Place(mask.name, "new region", find_footage(strip), fingerprint_of(mask), {source_frame: face}, start,
                  stop, [shot.start for shot in document.shots], Fraction(find_rate(scene)).limit_denominator(1001))
 
 
@@ -72,7 +72,7 @@ def find_place(
             raise FaceBlurError(f"'{track}' is nowhere in this frame; go to one in which it is, or put it here.")
         if here is not None and (not keys or direction != "BOTH"):
             keys[source_frame] = here.ellipse
-    return Place(mask.name, track, find_footage(strip), mask[MARK]["fingerprint"], keys, start, stop,
+    return Place(mask.name, track, find_footage(strip), fingerprint_of(mask), keys, start, stop,
                  [shot.start for shot in document.shots], Fraction(find_rate(scene)).limit_denominator(1001))
 
 
@@ -101,7 +101,7 @@ def take_followed(place: Place, samples: list[Sample]) -> str:
     Between and beyond locked keys what was there is replaced as far as following went; the rest stays.
     """
     mask = bpy.data.masks.get(place.mask)
-    if mask is None or MARK not in mask:
+    if mask is None or not has_record(mask):
         raise FaceBlurError("The mask is gone: nothing was changed.")
     check_freehand(mask, [place.track])
 

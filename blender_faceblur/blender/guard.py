@@ -43,6 +43,7 @@ from .cover import (
 from .curves import find_curves
 from .disturbances import find_disturbances
 from .footage import KINDS, Footage, find_footage, find_shown
+from .mask_record import MaskRecord, list_own_masks, size_of
 from .masks import read_document
 from .nodes import sign
 from .preferences import find_preferences
@@ -162,9 +163,8 @@ def _list_faults(scene: bpy.types.Scene, strip: bpy.types.Strip, with_doubts: bo
 
 def has_unseen(strip: bpy.types.Strip, mask: bpy.types.Mask) -> bool:
     """Whether a strip shows source frames in which nobody has looked for faces."""
-    analysed, length = list(mask[MARK].get("analysed", ())), mask.frame_end - mask.frame_start
+    spans, length = MaskRecord.load(mask).analysed, mask.frame_end - mask.frame_start
     shown = find_shown(strip, int(strip.frame_final_start), int(strip.frame_final_end), length)
-    spans = list(zip(analysed[::2], analysed[1::2], strict=True))
     return bool(spans) and shown is not None and not any(a <= shown[0] and shown[1] <= b for a, b in spans)
 
 
@@ -194,11 +194,12 @@ def _check_review(strip: bpy.types.Strip, mask: bpy.types.Mask, find: Callable[.
 
 def _check_mask(scene: bpy.types.Scene, strip: bpy.types.Strip, mask_strip: bpy.types.Strip, mask: bpy.types.Mask,
                 find: Callable[..., None]) -> None:
-    limited = bool(len(mask[MARK].get("analysed", ())))
+    record = MaskRecord.load(mask)
+    limited = bool(record.analysed)
     wrong = [layer.name for number, layer in enumerate(mask.layers)
              if layer.invert == (limited and number == 0) or layer.blend != ("MERGE_ADD" if number == 0 else "MUL")
              or not all(spline.use_fill for spline in layer.splines)
-             or not (_is_drawn(mask, layer) or all(spline.use_cyclic for spline in layer.splines))]
+             or not (_is_drawn(record, layer) or all(spline.use_cyclic for spline in layer.splines))]
     if wrong:
         find(f"The mask's layer '{wrong[0]}' shows what it should cover: its blending, inversion or fill was changed.")
     if not mask.layers or mask.layers[0].hide_render:
@@ -214,16 +215,16 @@ def _check_mask(scene: bpy.types.Scene, strip: bpy.types.Strip, mask_strip: bpy.
         find("Its node group lays the mask over the picture in another size.")
     try:
         footage = find_footage(strip)
-        if _identify(footage) != mask[MARK]["fingerprint"]:
+        if _identify(footage) != record.fingerprint:
             find("It shows another file than the one that was analysed.", repair=False)
     except FaceBlurError as error:
         find(str(error), repair=False)
 
 
-def _is_drawn(mask: bpy.types.Mask, layer: bpy.types.MaskLayer) -> bool:
+def _is_drawn(record: MaskRecord, layer: bpy.types.MaskLayer) -> bool:
     """Whether an editor has drawn a layer, or its shape: splines may be open on purpose."""
-    face = mask[MARK]["faces"].get(layer.name)
-    return face is None or bool(face.get("freehand"))
+    known = record.layers.get(layer.name)
+    return known is None or known.freehand
 
 
 def repair_strip(scene: bpy.types.Scene, strip: bpy.types.Strip, effect: EffectSettings) -> list[Fault]:
@@ -235,14 +236,15 @@ def repair_strip(scene: bpy.types.Scene, strip: bpy.types.Strip, effect: EffectS
             return check_strip(scene, strip)
         mask = cover_footage(scene, strip, from_json(text.as_string()), read_effect(strip) or effect)
         bpy.data.texts.remove(text)
+    record = MaskRecord.load(mask)
+    limited = bool(record.analysed)
     for number, layer in enumerate(mask.layers):
-        limited = bool(len(mask[MARK].get("analysed", ())))
         layer.invert, layer.blend = not (limited and number == 0), "MERGE_ADD" if number == 0 else "MUL"
         if number == 0:
             layer.hide_render = False
         for spline in layer.splines:
             spline.use_fill = True
-            spline.use_cyclic = spline.use_cyclic or not _is_drawn(mask, layer)
+            spline.use_cyclic = spline.use_cyclic or not _is_drawn(record, layer)
     mask.update_tag()
     for tree in _list_groups(modifier.node_group) if modifier is not None else ():
         if _find_broken_part(tree):
@@ -382,7 +384,8 @@ def _list_groups(group: bpy.types.NodeTree) -> list[bpy.types.NodeTree]:
 
 def _has_unit(group: bpy.types.NodeTree, mask: bpy.types.Mask) -> bool:
     """Whether a strip's node group takes the mask's coordinates for what they are."""
-    unit = mask[MARK]["unit_px"] / max(mask[MARK]["size"])
+    record = MaskRecord.load(mask)
+    unit = record.unit_px / max(record.size)
     places = [node.inputs["Unit"] for node in _list_reached(group)
               if node.bl_idname == "CompositorNodeGroup" and "Unit" in node.inputs]
     return all(not place.is_linked and math.isclose(place.default_value, unit, rel_tol=1e-5) for place in places)
@@ -412,7 +415,7 @@ def _identify(footage: Footage) -> str:
 def _is_analysed(strip: bpy.types.Strip) -> bool:
     """Whether there is a mask for what a strip shows: it was deleted and added again, perhaps."""
     size = strip.elements[0].orig_width, strip.elements[0].orig_height
-    if not any(MARK in mask and (tuple(mask[MARK]["size"]) == size or 0 in size) for mask in bpy.data.masks):
+    if not any(size_of(mask) == size or 0 in size for mask in list_own_masks()):
         return False
     with suppress(FaceBlurError):
         return bool(find_masks_of(_identify(find_footage(strip))))

@@ -24,9 +24,9 @@ from ..paths import find_model, list_models, stored_looks
 from ..worker.client import Request, build_embed_request, build_reference_request
 from ..worker.protocol import FaceView, Message, Warned
 from ..workplace import Workplace
-from .compositing import MARK
 from .editing import take_in
 from .footage import Footage, find_footage
+from .mask_record import fingerprint_of
 from .preferences import find_preferences
 from .review import list_covered
 from .running import Course, Step
@@ -148,7 +148,7 @@ def list_jobs(scene: bpy.types.Scene, strips: Iterable[str] = ()) -> list[Job]:
     names = set(strips)
     jobs: dict[str, Job] = {}
     for strip, mask in list_covered(scene):
-        fingerprint = mask[MARK]["fingerprint"]
+        fingerprint = fingerprint_of(mask)
         if (not names or strip.name in names) and fingerprint not in jobs:
             jobs[fingerprint] = Job(mask.name, strip.name, find_footage(strip), fingerprint, read_as_covered(mask))
     if not jobs:
@@ -165,7 +165,7 @@ def make_job_here(strip: bpy.types.Strip, mask: bpy.types.Mask, track: str, sour
     if sample is None:
         raise FaceBlurError(f"'{track}' is nowhere in this frame; go to one in which it is seen well.")
     document.tracks, document.aside = [Track(track, [sample])], []
-    return Job(mask.name, strip.name, find_footage(strip), mask[MARK]["fingerprint"], document)
+    return Job(mask.name, strip.name, find_footage(strip), fingerprint_of(mask), document)
 
 
 def look_at(jobs: Sequence[Job], pictures: Sequence[Path], rate: float,
@@ -263,4 +263,4 @@ def find_views(document: TrackDocument) -> dict[str, list[View]]:
 
 def has_looks(scene: bpy.types.Scene) -> bool:
     """Whether any source of the scene's strips was looked at since Blender was started or the project opened."""
-    return any(knows(mask[MARK]["fingerprint"]) for _, mask in list_masks(scene))
+    return any(knows(fingerprint_of(mask)) for _, mask in list_masks(scene))

@@ -9,7 +9,7 @@ without harm to the others.
 Keys are in mask frames: `mask.frame_start` is the first frame of the source. A new mask starts where its strip does, as
 Blender's mask editor and Dope Sheet work at the scene's frame; where the strip goes later changes nothing.
 
-What Blender gives no place for lies in a custom property of the mask, `MARK`: which layers are ours, which keys they
+What Blender gives no place for lies in the mask's record (see mask_record.py): which layers are ours, which keys they
 were written with, what a list shows of them, and the order of all layers when last looked at.
 """
 
@@ -19,7 +19,6 @@ import math
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any
 
 import bpy
 
@@ -32,6 +31,7 @@ from ..core.types import Ellipse, Evidence, FaceBlurError, Keyframe, Track, Trac
 from .compositing import MARK
 from .context import borrow_area
 from .curves import find_curves, remove_curves
+from .mask_record import LayerRecord, MaskRecord, has_record, to_shapes
 
 PICTURE_LAYER = "Picture"
 FEATHER_SHARE = 0.08
@@ -79,35 +79,33 @@ def write_mask(
         mask = bpy.data.masks.new(name)
         mask.use_fake_user = True
         mask.frame_start = max(first_frame, 0)
-        mask[MARK] = {"layers": [], "faces": {}, "order": []}
+        record = MaskRecord((document.source.width, document.source.height), unit_px, document.source.fingerprint)
     else:
         off = _find_switched_off(mask)
+        record = MaskRecord.load(mask)
     mask.frame_end = mask.frame_start + max(document.source.frame_count, 1)
-    mask[MARK].update({
-        "unit_px": unit_px,
-        "size": (document.source.width, document.source.height),
-        "fingerprint": document.source.fingerprint,
-        "preset": document.preset,
-        "notes": [*document.source.warnings, *document.all_notes],
-        "analysed": [edge for span in document.analysed for edge in span],
-        "frames": (mask.frame_start, mask.frame_end),
-    })
+    record.size, record.unit_px = (document.source.width, document.source.height), unit_px
+    record.fingerprint, record.preset = document.source.fingerprint, document.preset
+    record.notes, record.analysed = [*document.source.warnings, *document.all_notes], list(document.analysed)
+    record.frames = mask.frame_start, mask.frame_end
+    record.save(mask)
     with WRITING.hold(mask), open_keying_scene(mask) as scene:
-        if PICTURE_LAYER in find_own_layers(mask):
+        if PICTURE_LAYER in record.own and PICTURE_LAYER in mask.layers:
             _remove_layer(mask, PICTURE_LAYER)
         picture = mask.layers.new(name=PICTURE_LAYER)
         picture.invert, picture.blend = True, "MERGE_ADD"
         _move_first(mask)
-        mask[MARK]["layers"] = [picture.name, *(own for own in mask[MARK]["layers"] if own != picture.name)]
+        record.own = [picture.name, *(own for own in record.own if own != picture.name)]
+        record.save(mask)
         if document.analysed:
             _show_only(mask, picture, document.analysed)
-        _rewrite(scene, mask, document, {track.name for track in document.tracks} | set(mask[MARK]["faces"].keys()))
+        _rewrite(scene, mask, record, document, {track.name for track in document.tracks} | set(record.layers))
     for track in document.tracks:
-        layer = find_layer(mask, track.name)
+        layer = find_layer(mask, track.name, record)
         if layer and off:
             mask.layers[layer].hide_render = any(follows(track, old) for old in off)
     store_document(mask, document)
-    faces = [own for own in find_own_layers(mask) if own != PICTURE_LAYER]
+    faces = [own for own in record.own if own in mask.layers and own != PICTURE_LAYER]
     if faces:
         # Not the picture's layer: what is drawn goes into the active one.
         mask.layers.active = mask.layers[faces[0]]
@@ -116,8 +114,8 @@ def write_mask(
 
 def hold_frames(mask: bpy.types.Mask) -> None:
     """Give a mask its first and last frame again: with others its keys come too early or too late."""
-    frames = mask[MARK].get("frames")
-    if frames is not None and (mask.frame_start, mask.frame_end) != tuple(frames):
+    frames = MaskRecord.load(mask).frames
+    if frames is not None and (mask.frame_start, mask.frame_end) != frames:
         mask.frame_start, mask.frame_end = frames
         mask.update_tag()
 
@@ -126,60 +124,60 @@ def rewrite_layers(mask: bpy.types.Mask, document: TrackDocument, names: Collect
     """Write the layers of the tracks of those names anew, remove those that have none now, and store the document."""
     active = mask.layers.active.name if mask.layers.active is not None else ""
     with WRITING.hold(mask), open_keying_scene(mask) as scene:
-        _rewrite(scene, mask, document, set(names))
+        _rewrite(scene, mask, MaskRecord.load(mask), document, set(names))
     store_document(mask, document)
     if active in mask.layers:
         mask.layers.active = mask.layers[active]
 
 
-def _rewrite(scene: bpy.types.Scene, mask: bpy.types.Mask, document: TrackDocument, names: set[str]) -> None:
-    mark = mask[MARK]
-    size, unit_px, first = tuple(mark["size"]), mark["unit_px"], mask.frame_start
+def _rewrite(scene: bpy.types.Scene, mask: bpy.types.Mask, record: MaskRecord, document: TrackDocument,
+             names: set[str]) -> None:
+    size, unit_px, first = record.size, record.unit_px, mask.frame_start
     hidden: dict[str, tuple[str, bool]] = {}
     for name in names:
-        layer = find_layer(mask, name)
-        if layer and not mark["faces"][layer].get("freehand"):
+        layer = find_layer(mask, name, record)
+        if layer and not record.layers[layer].freehand:
             hidden[name] = layer, mask.layers[layer].hide_render
-            forget_layer(mask, layer)
+            record.forget_layer(layer)
+            # At once: a layer that is known and not there would be taken for one that an editor deleted.
+            record.save(mask)
             _remove_layer(mask, layer)
     # All points before the first key: adding some to a layer that has keys is slow.
     written = [
         (_add_layer(mask, hidden.get(track.name, (track.name, False))[0]), track,
          simplify(track, document.expansion, size))
         for track in document.tracks
-        if track.name in names and track.samples and not find_layer(mask, track.name)
+        if track.name in names and track.samples and not find_layer(mask, track.name, record)
     ]
     for layer, track, keys in written:
         clearest = find_clearest(track.samples, size)
         _key_shapes(scene, layer, keys, size, unit_px, first)
         _key_opacity(mask, layer, opacity_spans(track))
         layer.hide_render = hidden.get(track.name, ("", False))[1]
-        mark["faces"][layer.name] = {
-            "track": track.name,
-            "spans": [frame for span in track.covered_spans() for frame in span],
-            "evidence": [sum(s.evidence is evidence for s in track.samples) for evidence in Evidence],
-            "clearest": clearest.source_frame,
-            "size": math.sqrt(clearest.ellipse.rx * clearest.ellipse.ry) * 2 * document.expansion,
-            "locked": [s.source_frame for s in track.samples if s.evidence is Evidence.LOCKED],
-            "keys": [number for key in keys for number in (float(key.source_frame), *_to_numbers(key.ellipse))],
-        }
-    mark["layers"] = [*mark["layers"], *(layer.name for layer, _, _ in written)]
-    mark["order"] = [layer.name for layer in mask.layers]
+        record.layers[layer.name] = LayerRecord(
+            layer=layer.name, track=track.name, spans=track.covered_spans(), frames=[key.source_frame for key in keys],
+            shapes=to_shapes(keys),
+            evidence={evidence: sum(s.evidence is evidence for s in track.samples) for evidence in Evidence},
+            clearest=clearest.source_frame,
+            size=math.sqrt(clearest.ellipse.rx * clearest.ellipse.ry) * 2 * document.expansion,
+            locked=[s.source_frame for s in track.samples if s.evidence is Evidence.LOCKED])
+    record.own += [layer.name for layer, _, _ in written]
+    record.order = [layer.name for layer in mask.layers]
+    record.save(mask)
     mask.update_tag()
 
 
-def find_layer(mask: bpy.types.Mask, track: str) -> str:
-    """The name of the layer that covers a track; empty where there is none."""
-    faces = mask[MARK]["faces"]
+def find_layer(mask: bpy.types.Mask, track: str, record: MaskRecord | None = None) -> str:
+    """The name of the layer that covers a track; empty where there is none. `record`: the mask's, if it is at hand."""
+    layers = (record or MaskRecord.load(mask)).layers
     # Nearly always the track's own name.
-    candidates = [track, *faces.keys()] if track in faces else list(faces.keys())
-    return next((name for name in candidates if faces[name].get("track", name) == track and name in mask.layers), "")
+    candidates = [track, *layers] if track in layers else list(layers)
+    return next((name for name in candidates if layers.track_of(name) == track and name in mask.layers), "")
 
 
 def find_own_layers(mask: bpy.types.Mask) -> list[str]:
     """Names of the layers that we made and that are still there."""
-    mark = mask.get(MARK)
-    return [name for name in mark["layers"] if name in mask.layers] if mark is not None else []
+    return [name for name in MaskRecord.load(mask).own if name in mask.layers] if has_record(mask) else []
 
 
 def adopt_layers(mask: bpy.types.Mask) -> list[str]:
@@ -188,19 +186,20 @@ def adopt_layers(mask: bpy.types.Mask) -> list[str]:
     Blender adds a layer that would show what it surrounds. Each is adopted once: what an editor sets afterwards
     stays. A renamed layer is known again by its place.
     """
-    mark = mask[MARK]
-    before, now = list(mark["order"]), [layer.name for layer in mask.layers]
+    record = MaskRecord.load(mask)
+    before, now = list(record.order), [layer.name for layer in mask.layers]
     if before == now:
         return []
     if len(before) == len(now):
         for old, new in zip(before, now, strict=True):
             if old != new and old not in now and new not in before:
-                _rename(mark, old, new)
+                record.rename_layer(old, new)
                 before[before.index(old)] = new
     added = [name for name in now if name not in before]
     for name in added:
         mask.layers[name].invert, mask.layers[name].blend = True, "MUL"
-    mark["order"] = now
+    record.order = now
+    record.save(mask)
     return added
 
 
@@ -239,31 +238,19 @@ def read_document(mask: bpy.types.Mask) -> TrackDocument:
 
 def _find_switched_off(mask: bpy.types.Mask) -> list[Track]:
     """The tracks of our layers that somebody switched off."""
-    faces = mask[MARK]["faces"]
-    names = {faces[name].get("track", name) for name in find_own_layers(mask)
-             if name in faces and mask.layers[name].hide_render}
+    layers = MaskRecord.load(mask).layers
+    names = {layers.track_of(name) for name in find_own_layers(mask)
+             if name in layers and mask.layers[name].hide_render}
     with suppress(FaceBlurError):
         return [track for track in read_document(mask).tracks if track.name in names] if names else []
     return []
 
 
-def forget_layer(mask: bpy.types.Mask, name: str) -> None:
-    """A layer is no longer ours, or there no longer."""
-    mark = mask[MARK]
-    mark["layers"] = [own for own in mark["layers"] if own != name]
-    del mark["faces"][name]
-
-
-def _rename(mark: Any, old: str, new: str) -> None:
-    mark["layers"] = [new if name == old else name for name in mark["layers"]]
-    if old in mark["faces"]:
-        mark["faces"][new] = mark["faces"][old].to_dict()
-        del mark["faces"][old]
-
-
 def store_document(mask: bpy.types.Mask, document: TrackDocument) -> None:
     """Keep the document in the mask's text data-block."""
-    mask[MARK]["doubts"] = count_left(document)
+    record = MaskRecord.load(mask)
+    record.doubts = count_left(document)
+    record.save(mask)
     text = find_document_text(mask)
     if text is None:
         text = bpy.data.texts.new(f"{mask.name} tracks.json")
@@ -363,10 +350,6 @@ def find_points(ellipse: Ellipse, size: tuple[int, int], unit_px: float) -> list
         place(*corner) for u, v in CORNERS
         for corner in ((u, v), (u + v * HANDLE, v - u * HANDLE), (u - v * HANDLE, v + u * HANDLE))
     ]
-
-
-def _to_numbers(ellipse: Ellipse) -> tuple[float, float, float, float, float]:
-    return ellipse.cx, ellipse.cy, ellipse.rx, ellipse.ry, ellipse.angle
 
 
 def _show_only(mask: bpy.types.Mask, picture: bpy.types.MaskLayer, spans: Sequence[tuple[int, int]]) -> None:

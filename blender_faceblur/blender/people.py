@@ -60,7 +60,6 @@ from ..core.types import Ellipse, FaceBlurError, Sample, Track, TrackDocument, T
 from ..paths import stored_looks
 from ..recognising import Recognition
 from . import thumbnails
-from .compositing import MARK
 from .cover import find_mask
 from .editing import change_tracks
 from .footage import find_rate
@@ -75,6 +74,7 @@ from .looking import (
     read_as_covered,
     take_looks,
 )
+from .mask_record import MaskRecord, fingerprint_of, list_own_masks
 from .masks import find_layer
 from .review import read_queue
 from .running import STATE, redraw
@@ -273,7 +273,7 @@ def say_track(scene: bpy.types.Scene, mask: bpy.types.Mask, track: str, uid: int
     found = next((t for t in document.tracks if t.name == track and t.kind is TrackKind.FACE), None)
     if found is None:
         raise FaceBlurError(f"'{track}' is no face.")
-    fingerprint = mask[MARK]["fingerprint"]
+    fingerprint = fingerprint_of(mask)
     known = [number for number, face in enumerate(people.faces)
              if face.fingerprint == fingerprint and find_face_track(face, document.tracks) is found]
     if not known:
@@ -316,7 +316,7 @@ def read_cast(scene: bpy.types.Scene) -> Cast:
     """What the masks, the scene and memory say together. Raises FaceBlurError where a document is lost."""
     cast = Cast({}, {}, {})
     for _, mask in list_masks(scene):
-        fingerprint = mask[MARK]["fingerprint"]
+        fingerprint = fingerprint_of(mask)
         if fingerprint in cast.documents:
             continue
         document = cast.documents[fingerprint] = read_as_covered(mask)
@@ -499,7 +499,7 @@ def apply_known(scene: bpy.types.Scene, strips: Iterable[str], recognition: Reco
 def _apply_to(mask: bpy.types.Mask, people: People | None, assigned: dict[tuple[str, str], str],
               applied: Applied, file: Decisions | None = None) -> None:
     """Decide about a mask's tracks, with what an editor has said: `assigned`, or in a file, which is told of it."""
-    fingerprint = mask[MARK]["fingerprint"]
+    fingerprint = fingerprint_of(mask)
 
     def change(document: TrackDocument) -> set[str]:
         before = {track.name: copy for track, copy in zip(document.tracks, copy_document(document).tracks, strict=True)}
@@ -531,12 +531,14 @@ def _apply_to(mask: bpy.types.Mask, people: People | None, assigned: dict[tuple[
         return {name for name in names | set(before) | set(after) if before.get(name) != after.get(name)}
 
     document = change_tracks(mask, change)
-    mask[MARK]["notes"] = [*document.source.warnings, *document.all_notes]
+    record = MaskRecord.load(mask)
+    record.notes = [*document.source.warnings, *document.all_notes]
+    record.save(mask)
 
 
 def _is_freehand(mask: bpy.types.Mask, track: str) -> bool:
     layer = find_layer(mask, track)
-    return bool(layer and mask[MARK]["faces"][layer].get("freehand"))
+    return bool(layer and MaskRecord.load(mask).layers[layer].freehand)
 
 
 @dataclass(slots=True)
@@ -555,7 +557,7 @@ def write_file(scene: bpy.types.Scene, path: Path) -> int:
     decisions = Decisions(only, MEMORY.folder, {
         person.name: Mode.BLUR if person.chosen == only else Mode.KEEP for person in people.persons})
     names = {person.uid: person.name for person in people.persons}
-    files = {mask[MARK]["fingerprint"]: read_queue(mask).document for _, mask in list_masks(scene)}
+    files = {fingerprint_of(mask): read_queue(mask).document for _, mask in list_masks(scene)}
     sure = (EDITOR,) if only else (EDITOR, TICKED)
     for face, shown in zip(people.faces, find_shown_faces(scene), strict=True):
         document = files.get(face.fingerprint)
@@ -632,7 +634,7 @@ SHOWN_FACES = ShownFaces()
 def find_shown_faces(scene: bpy.types.Scene) -> list[Shown]:
     """For each face of the scene's list what to show of it. Quick: found anew only when something has changed."""
     faces = scene.faceblur.people.faces
-    masks = {mask[MARK]["fingerprint"]: mask for mask in bpy.data.masks if MARK in mask}
+    masks = {fingerprint_of(mask): mask for mask in list_own_masks()}
     stamp = ([(face.fingerprint, face.frame, face.x, face.y) for face in faces],
              [(mask.name, read_queue(mask).stamp) for mask in masks.values()])
     known = SHOWN_FACES.by_scene.get(scene.session_uid)

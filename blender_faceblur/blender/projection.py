@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..core.types import Box
-from .compositing import MARK
 from .cover import find_mask
+from .mask_record import size_of
 
 Array = NDArray[np.float64]
 
@@ -102,8 +102,7 @@ def find_size(scene: bpy.types.Scene, strip: bpy.types.Strip) -> tuple[int, int]
     """Width and height of a strip's picture before its transform."""
     mask = find_mask(strip)
     if mask is not None:
-        width, height = mask[MARK]["size"]
-        return int(width), int(height)
+        return size_of(mask)
     element = strip.elements[0] if getattr(strip, "elements", None) else None
     if element is not None and element.orig_width and element.orig_height:
         return element.orig_width, element.orig_height

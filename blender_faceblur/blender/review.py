@@ -18,9 +18,9 @@ from bpy.app.handlers import persistent
 from ..core.document import from_json
 from ..core.review import SECONDS_EACH, Doubtful, is_shown, judge, list_doubts
 from ..core.types import FaceBlurError, TrackDocument, Verdict
-from .compositing import MARK
 from .cover import find_mask
 from .footage import KINDS, find_shown, find_timeline_frame
+from .mask_record import MaskRecord
 from .masks import find_document_text, find_layer, store_document
 from .preferences import find_reviewer
 
@@ -75,9 +75,6 @@ class _QueueCache:
 PACE = Pace()
 _CACHE = _QueueCache()
 
-_CURRENT = "looked_at"
-"""In the mask's `MARK`: the key of the place that is looked at."""
-
 
 def read_queue(mask: bpy.types.Mask) -> Queue:
     """The doubtful places of a mask of ours, read anew where its document has changed."""
@@ -102,7 +99,7 @@ def _read(content: str) -> Queue:
 
 def find_current(mask: bpy.types.Mask) -> Doubtful | None:
     """The place of a mask that is looked at."""
-    key = mask[MARK].get(_CURRENT)
+    key = MaskRecord.load(mask).looked_at
     return next((place for place in read_queue(mask).places if place.key == key), None) if key else None
 
 
@@ -155,8 +152,9 @@ def find_next(scene: bpy.types.Scene, strip: bpy.types.Strip) -> tuple[bpy.types
     for other, mask in covered[max(at, 0):] + covered[:max(at, 0)]:
         places = list_places(other, mask)
         here = _find_place(mask, places) + 1 if other == strip else 0
+        looked_at = MaskRecord.load(mask).looked_at
         for place in places[here:] + places[:here]:
-            if not place.verdict and (other != strip or place.key != mask[MARK].get(_CURRENT)):
+            if not place.verdict and (other != strip or place.key != looked_at):
                 return other, place
     current = find_current(find_mask(strip)) if at >= 0 else None
     return (strip, current) if current is not None and not current.verdict else None
@@ -170,7 +168,7 @@ def find_previous(strip: bpy.types.Strip, mask: bpy.types.Mask) -> Doubtful | No
 
 
 def _find_place(mask: bpy.types.Mask, places: list[Doubtful]) -> int:
-    key = mask[MARK].get(_CURRENT)
+    key = MaskRecord.load(mask).looked_at
     return next((number for number, place in enumerate(places) if place.key == key), -1)
 
 
@@ -192,7 +190,9 @@ def go_to(scene: bpy.types.Scene, strip: bpy.types.Strip, place: Doubtful) -> No
     if layer:
         mask.layers.active = mask.layers[layer]
     scene.frame_set(frame)
-    mask[MARK][_CURRENT] = place.key
+    record = MaskRecord.load(mask)
+    record.looked_at = place.key
+    record.save(mask)
     PACE.begin()
 
 

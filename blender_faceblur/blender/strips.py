@@ -11,6 +11,7 @@ import bpy
 from ..core.types import FaceBlurError
 from .compositing import MARK
 from .context import borrow_selection, borrow_sequencer
+from .mask_record import has_record, list_own_masks
 
 MODIFIER_NAME = "Face Blur"
 
@@ -20,8 +21,9 @@ def cover_strip(
 ) -> bpy.types.Strip:
     """Cover `strip` with the effect `group` where `mask` does not show it; gives the Mask strip.
 
-    The Mask strip is muted, lies above the footage, is connected to it and feeds the modifier. What an earlier call
-    put on the strip is reused, whatever an editor added stays.
+    Our modifier comes before all that can move the picture. The Mask strip is muted, lies above the footage, is
+    connected to it and feeds the modifier. What an earlier call put on the strip is reused, whatever an editor added
+    stays.
     """
     modifier = find_modifier(strip)
     if modifier is None:
@@ -43,6 +45,7 @@ def cover_strip(
     modifier.enable = True
     if old_group is not None and old_group != group and old_group.get(MARK) == "strip":
         remove_unused_group(old_group)
+    put_cover_first(scene, strip)
     return mask_strip
 
 
@@ -65,6 +68,36 @@ def find_modifier(strip: bpy.types.Strip) -> Any:
         if modifier.type == "COMPOSITOR" and modifier.node_group and modifier.node_group.get(MARK) == "strip":
             return modifier
     return None
+
+
+def find_mask(strip: bpy.types.Strip | None) -> Any:
+    """The mask of ours that covers a strip; None where there is none, also when it was lost."""
+    modifier = find_modifier(strip) if strip is not None and hasattr(strip, "modifiers") else None
+    mask_strip = modifier.input_mask_strip if modifier is not None else None
+    mask = mask_strip.mask if mask_strip is not None else None
+    return mask if mask is not None and has_record(mask) else None
+
+
+def find_moving_modifiers(strip: bpy.types.Strip) -> list[bpy.types.StripModifier]:
+    """The modifiers before our cover that can move the picture: what was analysed is the picture of the file."""
+    cover = find_modifier(strip)
+    found: list[bpy.types.StripModifier] = []
+    for modifier in strip.modifiers:
+        if modifier == cover:
+            return found
+        # All others change colours or alpha alone.
+        if modifier.type == "COMPOSITOR" and modifier.node_group is not None:
+            found.append(modifier)
+    return []
+
+
+def put_cover_first(scene: bpy.types.Scene, strip: bpy.types.Strip) -> None:
+    """Move our modifier before every one that can move the picture: these move the covered one then."""
+    for _ in range(len(strip.modifiers)):
+        if not find_moving_modifiers(strip):
+            return
+        with borrow_selection(scene, strip):
+            bpy.ops.sequencer.strip_modifier_move(name=find_modifier(strip).name, direction="UP")
 
 
 def _add_modifier(scene: bpy.types.Scene, strip: bpy.types.Strip) -> bpy.types.StripModifier:
@@ -107,13 +140,13 @@ def _list_connected(scene: bpy.types.Scene, strip: bpy.types.Strip) -> list[bpy.
 def find_pairs(scene: bpy.types.Scene) -> Iterator[tuple[Any, Any, Any]]:
     """Footage, our modifier on it, and its Mask strip, for all covered strips whose mask is there."""
     # Handlers ask after every edit, also in files of a thousand strips with modifiers in which nothing is ours.
-    if scene.sequence_editor is None or not any(MARK in mask for mask in bpy.data.masks):
+    if scene.sequence_editor is None or not list_own_masks():
         return
     for footage in scene.sequence_editor.strips_all:
         modifier = find_modifier(footage) if hasattr(footage, "modifiers") else None
         if modifier is not None and modifier.input_mask_strip is not None:
             mask = modifier.input_mask_strip.mask
-            if mask is not None and MARK in mask:
+            if mask is not None and has_record(mask):
                 yield footage, modifier, modifier.input_mask_strip
 
 
@@ -136,6 +169,19 @@ def align_mask_strip(
             return False
     _copy_times(footage, mask_strip)
     return True
+
+
+def align_mask_strips(scene: bpy.types.Scene, with_speed: bool = True) -> list[str]:
+    """Give every Mask strip of ours the time of its footage; sentences about those that could not follow.
+
+    What cannot follow is covered whole: its modifier is left without a mask.
+    """
+    problems = []
+    for footage, modifier, mask_strip in list(find_pairs(scene)):
+        if not align_mask_strip(scene, footage, mask_strip, with_speed):
+            modifier.input_mask_strip = None
+            problems.append(f"The strip '{footage.name}' is covered whole: its mask cannot follow its speed.")
+    return problems
 
 
 def is_out_of_speed(scene: bpy.types.Scene, footage: bpy.types.Strip, mask_strip: bpy.types.Strip) -> bool:

@@ -24,9 +24,9 @@ from ..core.review import find_clearest
 from ..core.types import Box, Ellipse, FaceBlurError, Track
 from ..worker.client import build_thumbnails_request, run_thumbnails
 from ..worker.protocol import Thumbnail, ThumbnailsRequest, Waiting
-from .compositing import MARK
 from .cover import find_mask
 from .footage import find_footage, find_rate
+from .mask_record import fingerprint_of
 from .review import read_queue
 from .running import STATE, redraw
 
@@ -138,7 +138,7 @@ def _make(
     wait_s: float | None,
 ) -> Generator[bool, None, None]:
     """A job that yields whether a picture was made. All that it needs of Blender's is read now: an undo may take it."""
-    fingerprint, footage = mask[MARK]["fingerprint"], find_footage(strip)
+    fingerprint, footage = fingerprint_of(mask), find_footage(strip)
     request = build_thumbnails_request(footage.to_source_ref(find_rate(scene), fingerprint),
                                        [(frame, _to_box(ellipse)) for frame, ellipse in faces], _SIDE)
     return _run(request, fingerprint, faces, wait_s)
@@ -191,7 +191,7 @@ def _find_faces(mask: bpy.types.Mask, names: list[str]) -> list[tuple[int, Ellip
 def _match(mask: bpy.types.Mask) -> dict[str, Portrait | None]:
     """By track: the picture of it, None where there is none."""
     document = read_queue(mask).document
-    portraits = _STORE.portraits.get(mask[MARK]["fingerprint"], [])
+    portraits = _STORE.portraits.get(fingerprint_of(mask), [])
     if document is None:
         return {}
     return {track.name: next((p for p in portraits if _is_of(p, track)), None)

@@ -121,10 +121,7 @@ def _fill_towards(known: dict[int, Sample], source_frame: int, face: Ellipse, re
 
 def blend(one: Ellipse, other: Ellipse, part: float) -> Ellipse:
     """The ellipse between two, `part` of the way; it turns the short way."""
-    turn = (other.angle - one.angle + math.pi / 2) % math.pi - math.pi / 2
-    return Ellipse(
-        one.cx + part * (other.cx - one.cx), one.cy + part * (other.cy - one.cy),
-        one.rx * (other.rx / one.rx) ** part, one.ry * (other.ry / one.ry) ** part, one.angle + part * turn)
+    return _shift(one, one, other, part)
 
 
 def _shift(ellipse: Ellipse, old: Ellipse, new: Ellipse, part: float) -> Ellipse:

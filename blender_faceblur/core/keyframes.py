@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -74,6 +76,19 @@ def simplify(track: Track, expansion: float, frame_size: tuple[int, int]) -> lis
 def opacity_spans(track: Track) -> list[tuple[int, int]]:
     """The half-open frame ranges in which the track's mask is opaque; everywhere else it is fully transparent."""
     return track.covered_spans()
+
+
+def interpolate(frames: Sequence[int], values: Array, source_frame: int) -> Array:
+    """The value at a frame of `values` (K x ...) that are keyed at `frames` (K, in rising order), as Blender makes it.
+
+    It is linear between keys. Before the first key the first value holds, after the last key the last one.
+    """
+    right = min(bisect_left(frames, source_frame), len(frames) - 1)
+    left = max(right - 1, 0) if frames[right] > source_frame else right
+    if left == right:
+        return np.asarray(values[right])
+    part = (source_frame - frames[left]) / (frames[right] - frames[left])
+    return np.asarray(values[left] + part * (values[right] - values[left]))
 
 
 def _simplify_span(samples: list[Sample], expansion: float, frame_size: tuple[int, int]) -> list[Keyframe]:

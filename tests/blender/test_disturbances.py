@@ -15,12 +15,9 @@ from blender_faceblur.blender import nodes  # noqa: E402
 from blender_faceblur.blender.compositing import EffectSettings  # noqa: E402
 from blender_faceblur.blender.context import borrow_sequencer  # noqa: E402
 from blender_faceblur.blender.cover import cover_footage  # noqa: E402
-from blender_faceblur.blender.disturbances import (  # noqa: E402
-    find_disturbances,
-    find_moving_modifiers,
-    put_cover_first,
-)
+from blender_faceblur.blender.disturbances import find_disturbances  # noqa: E402
 from blender_faceblur.blender.project import build_project  # noqa: E402
+from blender_faceblur.blender.strips import find_moving_modifiers, put_cover_first  # noqa: E402
 
 from . import disks  # noqa: E402
 

@@ -117,7 +117,7 @@ def test_an_outline_lies_where_the_layer_does(scene: Any, frame: int) -> None:
         expected = cover_at(mask, cover.layer, frame)
         assert cover.is_opaque(frame) == (expected is not None)
         if expected is not None:
-            assert cover.find_ellipse(frame) == pytest.approx(
+            assert cover.shape_at(frame) == pytest.approx(
                 (expected.cx, expected.cy, expected.rx, expected.ry, expected.angle))
 
 

@@ -7,12 +7,12 @@ import bpy
 
 from ...core.types import FaceBlurError
 from ...progress import count
-from ..alignment import align_mask_strips
 from ..context import find_sequencer_scene, refresh_shown_sequencers
 from ..cover import find_lost_mask, find_mask, find_mask_of_footage, put_cover, uncover
 from ..footage import find_footage
 from ..running import STATE
 from ..settings import read_effect_settings
+from ..strips import align_mask_strips
 from .selection import is_busy, list_selected, list_selected_covered, refuse
 
 

@@ -14,10 +14,10 @@ from ...core.types import FaceBlurError
 from ...progress import count
 from ...recognising import REFERENCE_ENDINGS, list_references
 from .. import looking, people, thumbnails
-from ..compositing import MARK
 from ..context import find_sequencer_scene, refresh_shown_sequencers
 from ..footage import find_rate, find_timeline_frame
 from ..looking import Seen
+from ..mask_record import fingerprint_of, has_record
 from ..masks import find_layer
 from ..review import list_covered
 from ..running import STATE, redraw
@@ -134,7 +134,7 @@ class FACEBLUR_OT_add_person_here(_PeopleJob, bpy.types.Operator):
     def take(self, scene: bpy.types.Scene, result: Seen) -> str:
         name, track, frame = self._place
         mask = bpy.data.masks.get(name)
-        if mask is None or MARK not in mask:
+        if mask is None or not has_record(mask):
             raise FaceBlurError("The mask is gone: nobody was added.")
         looks = [look for _, found in result.looks for look in found]
         if not looks or looks[0].view.quality < USABLE:
@@ -391,7 +391,7 @@ class FACEBLUR_OT_go_to_person_face(bpy.types.Operator):
             return {"CANCELLED"}
         face, shown = settings.faces[self.number], people.find_shown_faces(scene)[self.number]
         for strip, mask in list_covered(scene):
-            if mask[MARK]["fingerprint"] != face.fingerprint:
+            if fingerprint_of(mask) != face.fingerprint:
                 continue
             wanted = self.source_frame if self.source_frame >= 0 else face.frame
             frame = find_timeline_frame(strip, [(wanted, wanted + 1)], mask.frame_end - mask.frame_start)

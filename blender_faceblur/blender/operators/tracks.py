@@ -13,12 +13,12 @@ from bpy.props import EnumProperty, StringProperty
 from ...core import editing
 from ...core.types import Ellipse, FaceBlurError, Track, TrackDocument
 from ...progress import count
-from ..compositing import MARK
 from ..context import find_sequencer_scene, refresh_shown_sequencers
 from ..cover import find_mask
 from ..editing import change_tracks, check_freehand, take_in
 from ..faces import is_face, read_face
 from ..footage import find_preview_range, find_shown, find_source_frame
+from ..mask_record import MaskRecord
 from .selection import EnumItems, find_active_footage, is_busy, refuse
 
 REACH_S = 0.5
@@ -56,11 +56,12 @@ def find_target(context: bpy.types.Context, with_face: bool = True, settled: boo
     if settled:
         take_in(mask)
     layer = mask.layers.active
-    if layer is None or not is_face(mask, layer.name) or layer.name not in mask[MARK]["faces"]:
+    record = MaskRecord.load(mask)
+    if layer is None or not is_face(record, layer.name) or layer.name not in record.layers:
         if with_face:
             raise FaceBlurError("Choose a face in the list")
         return Target(scene, strip, mask, "", frame)
-    return Target(scene, strip, mask, read_face(mask, layer.name).track, frame)
+    return Target(scene, strip, mask, read_face(record, layer.name).track, frame)
 
 
 def has_target(operator: Any, context: bpy.types.Context, with_face: bool = True) -> bool:
@@ -186,7 +187,8 @@ def _list_others(operator: Any, context: bpy.types.Context | None) -> list[tuple
         target = find_target(context or bpy.context, settled=False)
     except FaceBlurError:
         return _OTHERS.offer([("", "None", "")])
-    names = [face["track"] for face in target.mask[MARK]["faces"].values() if face["track"] != target.track]
+    layers = MaskRecord.load(target.mask).layers
+    names = [track for track in map(layers.track_of, layers) if track != target.track]
     return _OTHERS.offer([(name, name, f"Make '{name}' part of the active face") for name in names]
                          or [("", "None", "")])
 

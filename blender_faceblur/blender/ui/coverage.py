@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...core.glance import Code, Codes, find_runs, find_worst
-from ..compositing import MARK
 from ..context import DrawHandlers, find_sequencer_scene
 from ..cover import MUST_BE_COVERED, find_mask
 from ..footage import KINDS
+from ..mask_record import list_own_masks
 from ..operators.selection import find_active_footage
 from ..preferences import find_colors
 from ..projection import RegionProjection, find_region_projection
@@ -60,7 +60,7 @@ def compose(context: bpy.types.Context, scene: bpy.types.Scene,
     """The rectangles of all bands that a timeline shows."""
     editor, view = scene.sequence_editor, find_region_projection(region)
     unit, colors = find_unit(context), find_colors()
-    active, is_used = find_active_footage(context), any(MARK in mask for mask in bpy.data.masks)
+    active, is_used = find_active_footage(context), bool(list_own_masks())
     drawn: list[tuple[Rectangle, Color]] = []
     for strip in _list_in_view(editor.meta_stack[-1].strips if editor.meta_stack else editor.strips, region, view):
         bottom, top = (view.to_region(0, strip.channel + part)[1] for part in _BODY)

@@ -11,12 +11,11 @@ from bpy.props import FloatProperty, FloatVectorProperty, StringProperty
 from mathutils import Matrix
 
 from ...core.types import Ellipse, FaceBlurError
-from ..compositing import MARK
 from ..context import find_sequencer_scene
 from ..cover import find_mask
-from ..editing import cover_at
 from ..faces import is_face
 from ..footage import find_source_frame
+from ..mask_record import MaskRecord
 from ..operators.selection import find_active_footage
 from ..operators.tracks import find_target, has_target, set_cover
 from ..projection import Projection, RegionProjection, find_projection, find_region_projection
@@ -121,14 +120,15 @@ def _find_cover(context: bpy.types.Context) -> tuple[str, int, Ellipse, Projecti
     if mask is None or mask.layers.active is None or not scene.faceblur.show_handles:
         return None
     layer = mask.layers.active.name
-    face = mask[MARK]["faces"].get(layer)
-    if face is None or not is_face(mask, layer) or face.get("freehand"):
+    record = MaskRecord.load(mask)
+    known = record.layers.get(layer)
+    if known is None or not is_face(record, layer) or known.freehand:
         return None
     frame = find_source_frame(strip, scene.frame_current, mask.frame_end - mask.frame_start)
-    cover = cover_at(mask, layer, frame) if frame is not None else None
+    cover = known.ellipse_at(frame) if frame is not None else None
     if frame is None or cover is None:
         return None
-    return face.get("track", layer), frame, cover, find_projection(scene, strip)
+    return known.track, frame, cover, find_projection(scene, strip)
 
 
 def _to_matrix(cover: Ellipse, projection: Projection, shown: RegionProjection) -> Matrix:

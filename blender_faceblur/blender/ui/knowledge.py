@@ -7,52 +7,19 @@ later by a timer; until then the drawings show the rest.
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
+from bisect import bisect_right
 from dataclasses import dataclass, field
 from typing import Any
 
 import bpy
-import numpy as np
 from bpy.app.handlers import persistent
 
 from ...core.glance import Code, Codes, Overview, read_overview
-from ..compositing import MARK
+from ..mask_record import LayerRecord, MaskRecord, has_record, stamp_of
 from ..masks import find_document_text
 from ..running import redraw
 
 _READ_AFTER_S = 0.2
-
-Numbers = tuple[float, float, float, float, float]
-"""cx, cy, rx, ry, angle of an ellipse in pixels of the source."""
-
-
-@dataclass(frozen=True, slots=True)
-class Cover:
-    """A layer of ours, as it was written."""
-
-    layer: str
-    track: str
-    freehand: bool
-    spans: list[int]
-    """Flat: start, stop, start, stop; half-open source frames in which it is opaque."""
-    locked: list[int]
-    frames: list[float]
-    keys: list[Numbers]
-
-    def is_opaque(self, source_frame: int) -> bool:
-        return bisect_right(self.spans, source_frame) % 2 == 1
-
-    def find_ellipse(self, source_frame: int) -> Numbers:
-        """As Blender moves it: straight between keys, held before and after them."""
-        right = min(bisect_left(self.frames, source_frame), len(self.frames) - 1)
-        left = max(right - 1, 0)
-        if self.frames[right] <= source_frame or left == right:
-            return self.keys[right]
-        part = max((source_frame - self.frames[left]) / (self.frames[right] - self.frames[left]), 0.0)
-        one, other = self.keys[left], self.keys[right]
-        return (one[0] + part * (other[0] - one[0]), one[1] + part * (other[1] - one[1]),
-                one[2] + part * (other[2] - one[2]), one[3] + part * (other[3] - one[3]),
-                one[4] + part * (other[4] - one[4]))
 
 
 @dataclass(slots=True)
@@ -60,9 +27,11 @@ class Known:
     """One mask."""
 
     stamp: object
-    covers: list[Cover]
+    covers: list[LayerRecord]
+    """Its layers that cover something, as they were written."""
     analysed: list[int]
-    """Flat as `Cover.spans`: outside of it nobody has looked for faces; empty: looked everywhere."""
+    """Flat: start, stop, start, stop; half-open source frames outside of which nobody has looked for faces. Empty where
+    somebody has looked at all of them."""
     overview: Overview | None = None
     codes: dict[tuple[frozenset[str], str], tuple[Codes, Codes]] = field(default_factory=dict)
 
@@ -102,10 +71,12 @@ _CACHE = _OverlayCache()
 
 def look_at(mask: bpy.types.Mask) -> Known:
     """What is known of a mask of ours."""
-    key, stamp = mask.session_uid, _find_stamp(mask)
+    key, stamp = mask.session_uid, stamp_of(mask)
     known = _CACHE.known.get(key)
     if known is None or known.stamp != stamp:
-        known = _CACHE.known[key] = Known(stamp, _read_covers(mask), list(mask[MARK].get("analysed", ())),
+        record = MaskRecord.load(mask)
+        known = _CACHE.known[key] = Known(stamp, [layer for layer in record.layers.values() if layer.frames],
+                                          [edge for span in record.analysed for edge in span],
                                           _CACHE.overviews.get(key, (0, None))[1])
         _CACHE.unread.add(key)
         if not bpy.app.timers.is_registered(_read_documents):
@@ -131,7 +102,7 @@ def find_switched_off(mask: bpy.types.Mask, known: Known) -> frozenset[str]:
     return frozenset(cover.track for cover in known.covers if cover.layer not in shown)
 
 
-def find_code(known: Known, cover: Cover, source_frame: int, hidden: bool, doubtful: bool) -> Code:
+def find_code(known: Known, cover: LayerRecord, source_frame: int, hidden: bool, doubtful: bool) -> Code:
     """How a layer covers at a frame, `hidden` or not, and `doubtful` there or not."""
     glance = known.overview.tracks.get(cover.track) if known.overview is not None else None
     place = glance.find_place(source_frame) if glance is not None else None
@@ -193,25 +164,6 @@ def _read_documents() -> None:
     todo = set(_CACHE.unread)
     _CACHE.unread.clear()
     for mask in bpy.data.masks:
-        if mask.session_uid in todo and MARK in mask:
+        if mask.session_uid in todo and has_record(mask):
             read_document(mask)
     redraw()
-
-
-def _find_stamp(mask: bpy.types.Mask) -> object:
-    """Differs where layers were written by something of which Blender did not tell."""
-    mark = mask[MARK]
-    return mask.frame_start, mask.frame_end, tuple(
-        (name, len(face["keys"]), len(face["spans"])) for name, face in mark["faces"].items())
-
-
-def _read_covers(mask: bpy.types.Mask) -> list[Cover]:
-    covers = []
-    for layer, face in mask[MARK]["faces"].items():
-        table = np.asarray(face["keys"], np.float64).reshape(-1, 6)
-        if not len(table):
-            continue
-        covers.append(Cover(layer, face.get("track", layer), bool(face.get("freehand")),
-                            [int(edge) for edge in face["spans"]], [int(frame) for frame in face.get("locked", ())],
-                            table[:, 0].tolist(), [tuple(row) for row in table[:, 1:].tolist()]))
-    return covers

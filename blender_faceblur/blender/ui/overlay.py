@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 from ...core.glance import Code
 from ...core.types import TrackKind, TrackStatus
 from ...core.wording import NOT_COVERED, describe_status
-from ..compositing import MARK
 from ..context import DrawHandlers, find_sequencer_scene
 from ..cover import MUST_BE_COVERED, find_lost_mask, find_mask, has_foreign_mask
 from ..faces import is_face
 from ..footage import KINDS, find_source_frame
+from ..mask_record import LayerRecord, MaskRecord, list_own_masks
 from ..operators.selection import find_active_footage
 from ..people import find_outline_colors
 from ..preferences import find_colors
@@ -35,7 +35,7 @@ from ..projection import (
 )
 from ..strips import find_modifier
 from .behind import SEE_THROUGH, Look, draw_looks, find_look, make_fans
-from .knowledge import Cover, Known, find_code, find_switched_off, find_unit, look_at
+from .knowledge import Known, find_code, find_switched_off, find_unit, look_at
 
 COUNT = 48
 """Points of an outline."""
@@ -168,7 +168,7 @@ def compose_looks(scene: bpy.types.Scene, channel: int) -> list[Look]:
             continue
         covers = [cover for cover, code in _list_faces(mask, look_at(mask), frame) if code is not Code.OFF]
         if covers:
-            ellipses = np.array([cover.find_ellipse(frame) for cover in covers])
+            ellipses = np.array([cover.shape_at(frame) for cover in covers])
             look = find_look(strip, frame, ellipses, find_projection(scene, strip))
             looks += [look] if look is not None else []
     return looks
@@ -179,7 +179,7 @@ def compose(context: bpy.types.Context, scene: bpy.types.Scene, region: bpy.type
     drawing, active = Drawing(), find_active_footage(context)
     region_projection, of_people = find_region_projection(region), find_outline_colors(scene)
     unit, colors = find_unit(context), find_colors()
-    is_used = any(MARK in mask for mask in bpy.data.masks)
+    is_used = bool(list_own_masks())
     for strip in list_shown(scene, channel):
         projection = find_projection(scene, strip)
         mask, fault = find_mask(strip), find_fault(strip)
@@ -198,7 +198,7 @@ def compose(context: bpy.types.Context, scene: bpy.types.Scene, region: bpy.type
         theirs = of_people.get(mask.name, {})
         faces = _list_faces(mask, known, frame)
         if faces:
-            numbers = np.array([cover.find_ellipse(frame) for cover, _ in faces])
+            numbers = np.array([cover.shape_at(frame) for cover, _ in faces])
             points = COUNT if len(faces) <= _MANY else COUNT // 2
             outlines = region_projection.project(projection.project(find_outlines(numbers, points)))
             middles, tops = outlines.mean(axis=1), outlines.max(axis=1)
@@ -228,7 +228,7 @@ def _find_frame(scene: bpy.types.Scene, strip: bpy.types.Strip, mask: bpy.types.
     return find_source_frame(strip, scene.frame_current, max(length, 1))
 
 
-def _list_faces(mask: bpy.types.Mask, known: Known, frame: int) -> list[tuple[Cover, Code]]:
+def _list_faces(mask: bpy.types.Mask, known: Known, frame: int) -> list[tuple[LayerRecord, Code]]:
     """The faces that are there at a source frame, and how they are covered."""
     off = find_switched_off(mask, known)
     doubtful = known.overview.list_doubtful(frame) if known.overview is not None else set()
@@ -310,8 +310,9 @@ def _add_drawn(drawing: Drawing, mask: bpy.types.Mask, known: Known, is_there: b
     is the frame that is shown; otherwise they are only named, in a corner.
     """
     own = {cover.layer for cover in known.covers if not cover.freehand}
+    record = MaskRecord.load(mask)
     drawn = [layer for layer in mask.layers if layer.name not in own and layer.splines and not layer.hide_render
-             and is_face(mask, layer.name) and layer.alpha > 0]
+             and is_face(record, layer.name) and layer.alpha > 0]
     for number, layer in enumerate(drawn):
         lines = find_drawn_lines(mask, layer) if is_there else []
         outlines = [region_projection.project(projection.project(line)) for line in lines]
@@ -322,8 +323,8 @@ def _add_drawn(drawing: Drawing, mask: bpy.types.Mask, known: Known, is_there: b
 
 def find_drawn_lines(mask: bpy.types.Mask, layer: bpy.types.MaskLayer) -> list[Array]:
     """The curves of a layer as they are now, closed, in pixels of the source, each N x 2."""
-    width, height = mask[MARK]["size"]
-    unit_px, parts = mask[MARK]["unit_px"], np.linspace(0, 1, 9)[:-1]
+    record, parts = MaskRecord.load(mask), np.linspace(0, 1, 9)[:-1]
+    width, height = record.size
     weights = np.stack([(1 - parts)**3, 3 * parts * (1 - parts)**2, 3 * parts**2 * (1 - parts), parts**3])
     lines = []
     for spline in layer.splines:
@@ -331,11 +332,11 @@ def find_drawn_lines(mask: bpy.types.Mask, layer: bpy.types.MaskLayer) -> list[A
         after = np.roll(knots, -1, axis=0)
         pieces = np.stack([knots[:, 0], knots[:, 1], after[:, 2], after[:, 0]])
         line = np.einsum("kp,knc->npc", weights, pieces).reshape(-1, 2)
-        lines.append(_close((line - 0.5) * (unit_px, -unit_px) + (width / 2, height / 2)))
+        lines.append(_close((line - 0.5) * (record.unit_px, -record.unit_px) + (width / 2, height / 2)))
     return lines
 
 
-def _add_face(drawing: Drawing, cover: Cover, code: Code, outline: Array, color: Color, is_active: bool,
+def _add_face(drawing: Drawing, cover: LayerRecord, code: Code, outline: Array, color: Color, is_active: bool,
               label: tuple[float, float] | None) -> None:
     """`outline` is closed; `label` is where its name goes, if it has room for it."""
     lines = drawing.thick if is_active else drawing.thin
@@ -349,7 +350,7 @@ def _add_face(drawing: Drawing, cover: Cover, code: Code, outline: Array, color:
         drawing.words.insert(0 if is_active else len(drawing.words), words)
 
 
-def _add_dots(drawing: Drawing, cover: Cover, frame: int, middle: Array, color: Color, unit: float,
+def _add_dots(drawing: Drawing, cover: LayerRecord, frame: int, middle: Array, color: Color, unit: float,
               around: Any) -> None:
     """A dot in the middle of a face at a locked key; of the active face small ones at the keys before and after."""
     if frame in cover.locked:
@@ -360,7 +361,7 @@ def _add_dots(drawing: Drawing, cover: Cover, frame: int, middle: Array, color: 
                 min((key for key in cover.locked if key > frame), default=None)]
         for key in near:
             if key is not None:
-                place = np.array(projection.to_canvas(*cover.find_ellipse(key)[:2]))
+                place = np.array(projection.to_canvas(*cover.shape_at(key)[:2]))
                 drawing.dots.append((region_projection.project(place), 2.5 * unit, color))
 
 

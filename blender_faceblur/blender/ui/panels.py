@@ -12,12 +12,12 @@ import bpy
 
 from ...core.strength import judge
 from ...progress import count, describe_time
-from ..compositing import MARK
 from ..context import find_sequencer_scene
 from ..cover import find_mask, has_foreign_mask, read_effect
 from ..faces import describe_origin, is_face, list_faces, read_face
 from ..footage import find_rate, find_source_frame
 from ..guard import has_unseen
+from ..mask_record import MaskRecord
 from ..operators.selection import find_active_footage
 from ..running import STATE, describe_step
 from ..settings import read_effect_settings
@@ -31,7 +31,7 @@ class FACEBLUR_UL_faces(bpy.types.UIList):
 
     def draw_item(self, context: bpy.types.Context, layout: bpy.types.UILayout, data: bpy.types.Mask,
                   item: bpy.types.MaskLayer, icon: int, active_data: object, active_property: str) -> None:
-        face = read_face(data, item.name)
+        face = read_face(MaskRecord.load(data), item.name)
         row = layout.row(align=True)
         # Blender itself goes one icon back, to the empty box, where the property is true.
         row.prop(item, "hide_render", text="", icon="CHECKBOX_HLT", emboss=False)
@@ -58,11 +58,11 @@ class FACEBLUR_UL_faces(bpy.types.UIList):
     def filter_items(self, context: bpy.types.Context, data: bpy.types.Mask, name: str) -> tuple[list[int], list[int]]:
         shown, settings = self.bitflag_filter_item, find_sequencer_scene(context).faceblur
         wanted = self.filter_name.lower()
-        layers = list(data.layers)
+        layers, record = list(data.layers), MaskRecord.load(data)
         doubts = _count_doubts(data)
-        flags = [shown if is_face(data, layer.name) and wanted in layer.name.lower()
-                 and _is_wanted(data, layer, settings.list_filter, doubts) else 0 for layer in layers]
-        keys = [(index, _find_rank(data, layer, settings.list_sort, doubts)) for index, layer in enumerate(layers)]
+        flags = [shown if is_face(record, layer.name) and wanted in layer.name.lower()
+                 and _is_wanted(record, layer, settings.list_filter, doubts) else 0 for layer in layers]
+        keys = [(index, _find_rank(record, layer, settings.list_sort, doubts)) for index, layer in enumerate(layers)]
         return flags, bpy.types.UI_UL_list.sort_items_helper(keys, lambda pair: pair[1])
 
 
@@ -75,20 +75,21 @@ def _count_doubts(mask: bpy.types.Mask) -> dict[str, int]:
     return counts
 
 
-def _is_wanted(mask: bpy.types.Mask, layer: bpy.types.MaskLayer, wanted: str, doubts: dict[str, int]) -> bool:
-    face = read_face(mask, layer.name)
+def _is_wanted(record: MaskRecord, layer: bpy.types.MaskLayer, wanted: str, doubts: dict[str, int]) -> bool:
+    face = read_face(record, layer.name)
     if wanted == "OFF":
         return bool(layer.hide_render)
     if wanted == "DOUBTFUL":
         return face.track in doubts
     if wanted == "LOCKED":
-        known = mask[MARK]["faces"].get(layer.name)
-        return known is not None and bool(len(known.get("locked", ())))
+        known = record.layers.get(layer.name)
+        return known is not None and bool(known.locked)
     return True
 
 
-def _find_rank(mask: bpy.types.Mask, layer: bpy.types.MaskLayer, by: str, doubts: dict[str, int]) -> tuple[float, str]:
-    face = read_face(mask, layer.name)
+def _find_rank(record: MaskRecord, layer: bpy.types.MaskLayer, by: str,
+               doubts: dict[str, int]) -> tuple[float, str]:
+    face = read_face(record, layer.name)
     if by == "DOUBT":
         return -doubts.get(face.track, 0), layer.name
     if by == "SIZE":
@@ -193,8 +194,9 @@ class FACEBLUR_PT_faces(Tab, bpy.types.Panel):
         layout.label(text=count(len(faces), "face") + (f", {off} switched off: they show" if off else ""),
                      icon="ERROR" if off else "NONE")
         active = mask.layers.active
-        if active is not None and is_face(mask, active.name):
-            face = read_face(mask, active.name)
+        record = MaskRecord.load(mask)
+        if active is not None and is_face(record, active.name):
+            face = read_face(record, active.name)
             box = layout.box().column(align=True)
             row = box.row(align=True)
             row.label(text=active.name)
@@ -261,7 +263,7 @@ def _find_faults(scene: bpy.types.Scene, strip: bpy.types.Strip) -> list[str]:
 
 def _list_notes(context: bpy.types.Context) -> list[str]:
     mask = find_mask(find_active_footage(context))
-    notes = list(mask[MARK]["notes"]) if mask is not None else []
+    notes = MaskRecord.load(mask).notes if mask is not None else []
     return list(dict.fromkeys([*notes, *STATE.notes]))
 
 

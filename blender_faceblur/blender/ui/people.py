@@ -12,6 +12,7 @@ from ..context import find_sequencer_scene
 from ..cover import find_mask
 from ..faces import read_face
 from ..looking import MEMORY, find_weights_problem, has_looks
+from ..mask_record import MaskRecord
 from ..operators.people import list_picked
 from ..operators.selection import find_active_footage
 from ..people import (
@@ -156,7 +157,7 @@ class FACEBLUR_PT_people(Tab, bpy.types.Panel):
         """Whose the active face of the list Faces is."""
         mask = find_mask(find_active_footage(context))
         layer = mask.layers.active if mask is not None else None
-        track = read_face(mask, layer.name).track if layer is not None else ""
+        track = read_face(MaskRecord.load(mask), layer.name).track if layer is not None else ""
         if not track:
             return
         scene = find_sequencer_scene(context)

@@ -1,0 +1,182 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The record of a mask: it comes back as it was saved, and damage of any kind is refused and keeps a strip black."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+bpy = pytest.importorskip("bpy")
+
+from blender_faceblur.blender import alignment, guard  # noqa: E402
+from blender_faceblur.blender.compositing import MARK, EffectSettings  # noqa: E402
+from blender_faceblur.blender.mask_record import (  # noqa: E402
+    DamagedRecordError,
+    LayerRecord,
+    MaskRecord,
+    fingerprint_of,
+    has_record,
+    size_of,
+    stamp_of,
+)
+from blender_faceblur.blender.project import build_project  # noqa: E402
+from blender_faceblur.core.types import Ellipse, Evidence, FaceBlurError  # noqa: E402
+
+from . import disks  # noqa: E402
+
+LAYER = LayerRecord(
+    layer="Face 01", track="Ann", spans=[(2, 5), (8, 12)], frames=[2, 4, 8, 11],
+    shapes=np.array([[10.0 * number, 20.0, 3.0, 4.0, 0.1 * number] for number in range(4)]),
+    evidence={Evidence.DETECTED: 5, Evidence.LOCKED: 2}, clearest=4, size=7.5, locked=[4, 9])
+
+
+@pytest.fixture
+def mask() -> Iterator[Any]:
+    made = bpy.data.masks.new("test")
+    record = MaskRecord((320, 180), 320.0, "f" * 64, "fast", ["A note."], [(0, 20), (30, 40)], (1, 41),
+                        ["Picture", "Face 01"], ["Picture", "Face 01", "Mine"], 3, "abc", "ends 1-2 3,4,5,6")
+    record.layers["Face 01"] = LAYER
+    record.save(made)
+    yield made
+    bpy.data.masks.remove(made)
+
+
+def test_it_comes_back_as_it_was_saved(mask: Any) -> None:
+    record = MaskRecord.load(mask)
+    assert (record.size, record.unit_px, record.fingerprint, record.preset, record.notes) == (
+        (320, 180), 320.0, "f" * 64, "fast", ["A note."])
+    assert (record.analysed, record.frames, record.own, record.order) == (
+        [(0, 20), (30, 40)], (1, 41), ["Picture", "Face 01"], ["Picture", "Face 01", "Mine"])
+    assert (record.doubts, record.serial, record.looked_at) == (3, "abc", "ends 1-2 3,4,5,6")
+    assert (fingerprint_of(mask), size_of(mask)) == (record.fingerprint, record.size)
+    layer = record.layers["Face 01"]
+    for name in ("layer", "track", "spans", "frames", "clearest", "size", "locked", "freehand"):
+        assert getattr(layer, name) == getattr(LAYER, name), name
+    assert (layer.shapes == LAYER.shapes).all()
+    assert layer.evidence == dict.fromkeys(Evidence, 0) | LAYER.evidence
+
+
+def test_its_ellipses_are_those_that_blender_shows(mask: Any) -> None:
+    record = MaskRecord.load(mask)
+    found = {frame: record.ellipse_at("Face 01", frame) for frame in range(14)}
+    assert [frame for frame, ellipse in found.items() if ellipse is not None] == [2, 3, 4, 8, 9, 10, 11]
+    assert found[2] == Ellipse(0.0, 20.0, 3.0, 4.0, 0.0) and found[3] == Ellipse(5.0, 20.0, 3.0, 4.0, 0.05)
+    assert record.ellipse_at("nobody", 3) is None
+    layer = record.layers["Face 01"]
+    assert [layer.shape_at(frame)[0] for frame in (0, 6, 20)] == [0.0, 15.0, 30.0], "held before, between and after"
+
+
+def test_layers_are_renamed_forgotten_and_changed(mask: Any) -> None:
+    record = MaskRecord.load(mask)
+    record.rename_layer("Face 01", "Ann")
+    assert record.own == ["Picture", "Ann"] and record.order == ["Picture", "Ann", "Mine"]
+    assert list(record.layers) == ["Ann"] and record.layers["Ann"].layer == "Ann"
+    assert list(MaskRecord.load(mask).layers) == ["Face 01"], "nothing is stored yet"
+    record.layers["Ann"] = replace(record.layers["Ann"], freehand=True)
+    record.save(mask)
+    stored = MaskRecord.load(mask)
+    assert stored.layers["Ann"].freehand and stored.layers.track_of("Ann") == "Ann"
+    assert "Face 01" not in stored.layers and len(stored.layers) == 1
+    stored.forget_layer("Ann")
+    with pytest.raises(KeyError):
+        stored.forget_layer("Ann")
+    stored.save(mask)
+    assert list(MaskRecord.load(mask).layers) == [] and MaskRecord.load(mask).own == ["Picture"]
+
+
+def test_saving_leaves_alone_what_was_not_changed(mask: Any) -> None:
+    """Handlers may note something in the meantime."""
+    record, stamp = MaskRecord.load(mask), stamp_of(mask)
+    mask[MARK]["serial"], mask[MARK]["newer"] = "later", 1
+    record.notes = []
+    record.save(mask)
+    assert mask[MARK]["serial"] == "later" and mask[MARK]["newer"] == 1
+    assert MaskRecord.load(mask).notes == [] and stamp_of(mask) == stamp
+
+
+def test_what_older_files_lack_has_a_default(mask: Any) -> None:
+    for key in ("preset", "notes", "analysed", "frames", "doubts", "serial", "looked_at"):
+        del mask[MARK][key]
+    for key in ("track", "clearest", "size", "locked"):
+        del mask[MARK]["faces"]["Face 01"][key]
+    record = MaskRecord.load(mask)
+    layer = record.layers["Face 01"]
+    assert (record.notes, record.analysed, record.frames, record.looked_at) == ([], [], None, "")
+    assert (layer.track, layer.clearest, layer.size, layer.locked) == ("Face 01", 2, 0.0, [])
+
+
+def _set(key: str, value: object) -> Callable[[Any], None]:
+    return lambda mask: mask[MARK].__setitem__(key, value)
+
+
+def _set_in_layer(key: str, value: object) -> Callable[[Any], None]:
+    return lambda mask: mask[MARK]["faces"]["Face 01"].__setitem__(key, value)
+
+
+DAMAGE: dict[str, Callable[[Any], None]] = {
+    "no record": lambda mask: mask.__setitem__(MARK, "x"),
+    "no list of layers": lambda mask: mask[MARK].__delitem__("layers"),
+    "no fingerprint": lambda mask: mask[MARK].__delitem__("fingerprint"),
+    "fingerprint a number": _set("fingerprint", 3),
+    "size a word": _set("size", "x"),
+    "size of three": _set("size", [1, 2, 3]),
+    "size negative": _set("size", [-1, 20]),
+    "size with fractions": _set("size", [1.5, 20.0]),
+    "unit a word": _set("unit_px", "x"),
+    "unit zero": _set("unit_px", 0.0),
+    "unit endless": _set("unit_px", float("inf")),
+    "analysed odd": _set("analysed", [1, 2, 3]),
+    "notes numbers": _set("notes", [1, 2]),
+    "frames one": _set("frames", [1]),
+    "order a number": _set("order", 7),
+    "faces a word": _set("faces", "x"),
+    "no faces": lambda mask: mask[MARK].__delitem__("faces"),
+    "layer a word": lambda mask: mask[MARK]["faces"].__setitem__("Face 01", "x"),
+    "no keys": lambda mask: mask[MARK]["faces"]["Face 01"].__delitem__("keys"),
+    "keys cut off": _set_in_layer("keys", [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0]),
+    "keys no numbers": _set_in_layer("keys", [0.0, float("nan"), 2.0, 3.0, 4.0, 5.0]),
+    "keys out of order": _set_in_layer("keys", [5.0, 1.0, 2.0, 3.0, 4.0, 5.0, 3.0, 1.0, 2.0, 3.0, 4.0, 5.0]),
+    "spans odd": _set_in_layer("spans", [1, 2, 3]),
+    "spans words": _set_in_layer("spans", ["a", "b"]),
+    "evidence a word": _set_in_layer("evidence", "x"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE.keys())
+def test_damage_is_refused(damage: Callable[[Any], None], mask: Any) -> None:
+    damage(mask)
+    assert has_record(mask), "it stays one of ours"
+    with pytest.raises(DamagedRecordError, match="the mask's record is wrong"):
+        MaskRecord.load(mask).layers["Face 01"]
+    assert not issubclass(DamagedRecordError, FaceBlurError), "what expects one would pass over it"
+
+
+@pytest.fixture(scope="module")
+def damaged_project(film: Path) -> Iterator[tuple[Any, Any]]:
+    scene = build_project(film, disks.build_document(film), EffectSettings("solid", disks.COVER))
+    alignment.register_handlers()
+    guard.register_handlers()
+    yield scene, disks.find_cover(scene)
+    guard.unregister_handlers()
+    alignment.unregister_handlers()
+
+
+@pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE.keys())
+def test_damage_renders_a_strip_black(
+    damage: Callable[[Any], None], damaged_project: tuple[Any, Any], tmp_path: Path
+) -> None:
+    scene, (strip, modifier) = damaged_project
+    mask = modifier.input_mask_strip.mask
+    before = mask[MARK].to_dict()
+    damage(mask)
+    faults = guard.check_scene(scene)
+    assert [fault.shows for fault in faults if "damaged" in fault.text] == [True]
+    picture = disks.render_frame(scene, 20, tmp_path / "seen.png")
+    mask[MARK] = before
+    assert picture[..., :2].max() <= 2 and strip.color_multiply == 1.0
+    assert guard.check_scene(scene) == []
