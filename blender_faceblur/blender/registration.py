@@ -9,19 +9,20 @@ import bpy
 from bpy.app.handlers import persistent
 
 from ..paths import set_user_folder
-from . import alignment, edit_masks, guard, people, review, running, settings, thumbnails
+from . import alignment, edit_masks, guard, review, running, settings, thumbnails
 from .command import register_command, unregister_command
 from .operators import cover, detect, draw, faces, follow, guide, rendered, storage, tracks, verify
 from .operators import edit_masks as edit_masks_operators
 from .operators import export as export_operators
 from .operators import guard as guard_operators
-from .operators import people as people_operators
 from .operators import review as review_operators
 from .operators import thumbnails as thumbnails_operators
+from .people import grouping as people
+from .people import operators as people_operators
+from .people import panels as people_panel
 from .preferences import ROOT_PACKAGE, FACEBLUR_AP_preferences
 from .ui import behind, classes, correct, coverage, gizmo, knowledge, masks, menu, overlay, panels
 from .ui import guard as guard_panel
-from .ui import people as people_panel
 from .ui import review as review_panel
 
 _CLASSES = (

@@ -12,7 +12,7 @@ from bpy.props import BoolProperty, EnumProperty, FloatProperty, FloatVectorProp
 from ..core.settings import DEFAULT_EXPANSION, EXPANSIONS, HEAD_EXPANSION
 from .compositing import EffectSettings
 from .detection import DetectionSettings
-from .people import FACEBLUR_PG_people
+from .people.grouping import FACEBLUR_PG_people
 from .preferences import EFFECT_ITEMS, EXPANSION_TEXT, PRESET_ITEMS, SAMPLES_TEXT, find_preferences
 
 

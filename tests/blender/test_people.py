@@ -16,11 +16,13 @@ import pytest
 bpy = pytest.importorskip("bpy")
 
 import blender_faceblur  # noqa: E402
-from blender_faceblur.blender import looking, people, preferences, thumbnails  # noqa: E402
+from blender_faceblur.blender import preferences, thumbnails  # noqa: E402
 from blender_faceblur.blender.compositing import EffectSettings  # noqa: E402
 from blender_faceblur.blender.cover import cover_footage, find_mask  # noqa: E402
 from blender_faceblur.blender.editing import change_tracks  # noqa: E402
 from blender_faceblur.blender.masks import read_document  # noqa: E402
+from blender_faceblur.blender.people import grouping as people  # noqa: E402
+from blender_faceblur.blender.people import memory as looking  # noqa: E402
 from blender_faceblur.blender.review import list_places  # noqa: E402
 from blender_faceblur.blender.running import STATE  # noqa: E402
 from blender_faceblur.blender.ui import correct, knowledge, overlay  # noqa: E402

@@ -13,17 +13,19 @@ from ...core.likeness import USABLE
 from ...core.types import FaceBlurError
 from ...progress import count
 from ...recognising import REFERENCE_ENDINGS, list_references
-from .. import looking, people, thumbnails
+from .. import thumbnails
 from ..context import find_sequencer_scene, refresh_shown_sequencers
 from ..footage import find_rate, find_timeline_frame
-from ..looking import Seen
 from ..mask_record import fingerprint_of, has_record
 from ..masks import find_layer
+from ..operators.job import Job, JobOperator
+from ..operators.selection import EnumItems, is_busy, list_selected_covered, refuse
+from ..operators.tracks import find_target
 from ..review import list_covered
 from ..running import STATE, redraw
-from .job import Job, JobOperator
-from .selection import EnumItems, is_busy, list_selected_covered, refuse
-from .tracks import find_target
+from . import grouping as people
+from . import memory as looking
+from .memory import Seen
 
 NEW = "NEW"
 

@@ -11,11 +11,12 @@ from ...progress import count
 from ..context import find_sequencer_scene
 from ..cover import find_mask
 from ..faces import read_face
-from ..looking import MEMORY, find_weights_problem, has_looks
 from ..mask_record import MaskRecord
-from ..operators.people import list_picked
 from ..operators.selection import find_active_footage
-from ..people import (
+from ..running import STATE
+from ..thumbnails import find_icon, find_picture
+from ..ui.panels import Tab, write_lines
+from .grouping import (
     EDITOR,
     KEEP,
     NOBODY,
@@ -27,9 +28,8 @@ from ..people import (
     find_sheet,
     find_shown_faces,
 )
-from ..running import STATE
-from ..thumbnails import find_icon, find_picture
-from .panels import Tab, write_lines
+from .memory import MEMORY, find_weights_problem, has_looks
+from .operators import list_picked
 
 _PICTURE_SCALE = 2.0
 """Of the pictures in the list of people, in rows."""

@@ -28,8 +28,8 @@ from bpy.props import (
     StringProperty,
 )
 
-from ..core.editing import copy_document, sample_at
-from ..core.likeness import (
+from ...core.editing import copy_document, sample_at
+from ...core.likeness import (
     GOOD,
     SAME_GROUP,
     Vector,
@@ -41,8 +41,8 @@ from ..core.likeness import (
     group_tracks,
     measure_distances,
 )
-from ..core.looks_file import forget_looks
-from ..core.people import (
+from ...core.looks_file import forget_looks
+from ...core.people import (
     RATES,
     USUAL_RATE,
     Mode,
@@ -52,18 +52,22 @@ from ..core.people import (
     decide_tracks,
     find_kept,
 )
-from ..core.people_file import EDITOR as SAID
-from ..core.people_file import MACHINE as GUESSED
-from ..core.people_file import Assignment, Decisions, read_decisions, write_decisions
-from ..core.review import find_clearest
-from ..core.types import Ellipse, FaceBlurError, Sample, Track, TrackDocument, TrackKind, TrackStatus
-from ..paths import stored_looks
-from ..recognising import Recognition
-from . import thumbnails
-from .cover import find_mask
-from .editing import change_tracks
-from .footage import find_rate
-from .looking import (
+from ...core.people_file import EDITOR as SAID
+from ...core.people_file import MACHINE as GUESSED
+from ...core.people_file import Assignment, Decisions, read_decisions, write_decisions
+from ...core.review import find_clearest
+from ...core.types import Ellipse, FaceBlurError, Sample, Track, TrackDocument, TrackKind, TrackStatus
+from ...paths import stored_looks
+from ...recognising import Recognition
+from .. import thumbnails
+from ..cover import find_mask
+from ..editing import change_tracks
+from ..footage import find_rate
+from ..mask_record import MaskRecord, fingerprint_of, list_own_masks
+from ..masks import find_layer
+from ..review import read_queue
+from ..running import STATE, redraw
+from .memory import (
     MEMORY,
     cover_as_found,
     find_views,
@@ -74,10 +78,6 @@ from .looking import (
     read_as_covered,
     take_looks,
 )
-from .mask_record import MaskRecord, fingerprint_of, list_own_masks
-from .masks import find_layer
-from .review import read_queue
-from .running import STATE, redraw
 
 MACHINE, SPLIT, TICKED, EDITOR = "machine", "split", "ticked", "editor"
 """Who said whose a face is: a suggestion; an editor who named its person, or said whose it is not; one who ticked the

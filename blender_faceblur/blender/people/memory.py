@@ -14,22 +14,22 @@ from typing import Any
 import bpy
 import numpy as np
 
-from ..core.document import write_document
-from ..core.editing import copy_document, merge, rename, sample_at
-from ..core.likeness import RECOGNIZER, Vector, View, assign_looks
-from ..core.looks_file import read_looks, write_looks
-from ..core.people import cover_everybody
-from ..core.types import Box, FaceBlurError, Track, TrackDocument, TrackKind
-from ..paths import find_model, list_models, stored_looks
-from ..worker.client import Request, build_embed_request, build_reference_request
-from ..worker.protocol import FaceView, Message, Warned
-from ..workplace import Workplace
-from .editing import take_in
-from .footage import Footage, find_footage
-from .mask_record import fingerprint_of
-from .preferences import find_preferences
-from .review import list_covered
-from .running import Course, Step
+from ...core.document import write_document
+from ...core.editing import copy_document, merge, rename, sample_at
+from ...core.likeness import RECOGNIZER, Vector, View, assign_looks
+from ...core.looks_file import read_looks, write_looks
+from ...core.people import cover_everybody
+from ...core.types import Box, FaceBlurError, Track, TrackDocument, TrackKind
+from ...paths import find_model, list_models, stored_looks
+from ...worker.client import Request, build_embed_request, build_reference_request
+from ...worker.protocol import FaceView, Message, Warned
+from ...workplace import Workplace
+from ..editing import take_in
+from ..footage import Footage, find_footage
+from ..mask_record import fingerprint_of
+from ..preferences import find_preferences
+from ..review import list_covered
+from ..running import Course, Step
 
 
 @dataclass(frozen=True, slots=True, eq=False)
