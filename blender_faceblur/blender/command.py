@@ -22,7 +22,7 @@ from .context import find_sequencer_scene
 from .detection import DetectionSettings, cover_found, detect
 from .footage import KINDS
 from .guard import asks_for_review, check_scene
-from .people.grouping import apply_known
+from .people.decisions import apply_known
 from .render import render_animation
 from .running import Step, run_to_end
 from .strips import align_mask_strips

@@ -9,7 +9,7 @@ import bpy
 from bpy.app.handlers import persistent
 
 from ..paths import set_user_folder
-from . import alignment, edit_masks, guard, review, running, settings, thumbnails
+from . import alignment, edit_masks, guard, people, review, running, settings, thumbnails
 from .command import register_command, unregister_command
 from .operators import cover, detect, draw, faces, follow, guide, rendered, storage, tracks, verify
 from .operators import edit_masks as edit_masks_operators
@@ -17,9 +17,6 @@ from .operators import export as export_operators
 from .operators import guard as guard_operators
 from .operators import review as review_operators
 from .operators import thumbnails as thumbnails_operators
-from .people import grouping as people
-from .people import operators as people_operators
-from .people import panels as people_panel
 from .preferences import ROOT_PACKAGE, FACEBLUR_AP_preferences
 from .ui import behind, classes, correct, coverage, gizmo, knowledge, masks, menu, overlay, panels
 from .ui import guard as guard_panel
@@ -27,8 +24,6 @@ from .ui import review as review_panel
 
 _CLASSES = (
     FACEBLUR_AP_preferences,
-    *people.GROUPS,
-    settings.FACEBLUR_PG_settings,
     detect.FACEBLUR_OT_detect,
     detect.FACEBLUR_OT_cancel,
     cover.FACEBLUR_OT_apply,
@@ -58,8 +53,6 @@ _CLASSES = (
     *verify.CLASSES,
     *review_operators.CLASSES,
     *thumbnails_operators.CLASSES,
-    *people_operators.CLASSES,
-    *people_panel.CLASSES,
     classes.FACEBLUR_PT_classes,
     review_panel.FACEBLUR_PT_review,
     *guard_panel.CLASSES,
@@ -74,7 +67,6 @@ def register() -> None:
     set_user_folder(_find_user_folder())
     for item in _CLASSES:
         bpy.utils.register_class(item)
-    settings.add_to_scenes()
     bpy.app.handlers.load_pre.append(_stop_before_load)
     alignment.register_handlers()
     guard.register_handlers()
@@ -82,7 +74,8 @@ def register() -> None:
     behind.register_handlers()
     review.register_handlers()
     thumbnails.register_handlers()
-    people.register_handlers()
+    people.register()
+    settings.register()
     overlay.add_overlay()
     coverage.add_coverage()
     review_panel.add_mark()
@@ -103,7 +96,8 @@ def unregister() -> None:
     review_panel.remove_mark()
     coverage.remove_coverage()
     overlay.remove_overlay()
-    people.unregister_handlers()
+    settings.unregister()
+    people.unregister()
     thumbnails.unregister_handlers()
     review.unregister_handlers()
     behind.unregister_handlers()
@@ -111,7 +105,6 @@ def unregister() -> None:
     guard.unregister_handlers()
     alignment.unregister_handlers()
     bpy.app.handlers.load_pre.remove(_stop_before_load)
-    settings.remove_from_scenes()
     for item in reversed(_CLASSES):
         bpy.utils.unregister_class(item)
     set_user_folder(None)

@@ -12,7 +12,7 @@ from bpy.props import BoolProperty, EnumProperty, FloatProperty, FloatVectorProp
 from ..core.settings import DEFAULT_EXPANSION, EXPANSIONS, HEAD_EXPANSION
 from .compositing import EffectSettings
 from .detection import DetectionSettings
-from .people.grouping import FACEBLUR_PG_people
+from .people.properties import FACEBLUR_PG_people
 from .preferences import EFFECT_ITEMS, EXPANSION_TEXT, PRESET_ITEMS, SAMPLES_TEXT, find_preferences
 
 
@@ -83,9 +83,11 @@ def read_detection_settings(scene: bpy.types.Scene) -> DetectionSettings:
                              preferences.provider if preferences is not None else "auto", settings.find_plates)
 
 
-def add_to_scenes() -> None:
+def register() -> None:
+    bpy.utils.register_class(FACEBLUR_PG_settings)
     bpy.types.Scene.faceblur = PointerProperty(type=FACEBLUR_PG_settings, name="Face Blur")
 
 
-def remove_from_scenes() -> None:
+def unregister() -> None:
     del bpy.types.Scene.faceblur
+    bpy.utils.unregister_class(FACEBLUR_PG_settings)

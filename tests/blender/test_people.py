@@ -21,8 +21,16 @@ from blender_faceblur.blender.compositing import EffectSettings  # noqa: E402
 from blender_faceblur.blender.cover import cover_footage, find_mask  # noqa: E402
 from blender_faceblur.blender.editing import change_tracks  # noqa: E402
 from blender_faceblur.blender.masks import read_document  # noqa: E402
-from blender_faceblur.blender.people import grouping as people  # noqa: E402
-from blender_faceblur.blender.people import memory as looking  # noqa: E402
+from blender_faceblur.blender.people import cache as people_cache  # noqa: E402
+from blender_faceblur.blender.people import (  # noqa: E402
+    contact_sheet,
+    embedding,
+    forgetting,
+    memory,
+    person_list,
+)
+from blender_faceblur.blender.people import decisions as people_decisions  # noqa: E402
+from blender_faceblur.blender.people import files as people_files  # noqa: E402
 from blender_faceblur.blender.review import list_places  # noqa: E402
 from blender_faceblur.blender.running import STATE  # noqa: E402
 from blender_faceblur.blender.ui import correct, knowledge, overlay  # noqa: E402
@@ -145,7 +153,7 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def stand(monkeypatch: pytest.MonkeyPatch) -> Stand:
     stand = Stand()
     monkeypatch.setattr(client, "run_job", stand.answer)
-    monkeypatch.setattr(looking, "find_model", Path)
+    monkeypatch.setattr(embedding, "find_model", Path)
     return stand
 
 
@@ -204,7 +212,7 @@ def choose(scene: Any, place: int, mode: str) -> None:
     """Tick the person whose face is at a place."""
     settings = scene.faceblur.people
     face = next(f for f in settings.faces if abs(f.x - PLACES[place]) < 1)
-    people.find_person(settings, face.person).chosen = True
+    person_list.find_person(settings, face.person).chosen = True
     settings.mode = mode
 
 
@@ -225,7 +233,7 @@ def test_people_are_suggested_and_all_stay_covered(scene: Any, tmp_path: Path) -
 
 def test_one_of_three_is_kept_clear_and_undo_leads_back(scene: Any, tmp_path: Path) -> None:
     bpy.ops.faceblur.recognise_faces()
-    choose(scene, BEN, people.KEEP)
+    choose(scene, BEN, person_list.KEEP)
     bpy.ops.ed.undo_push(message="before")
     assert bpy.ops.faceblur.apply_people() == {"FINISHED"}
     bpy.ops.ed.undo_push(message="Apply People")
@@ -238,14 +246,14 @@ def test_one_of_three_is_kept_clear_and_undo_leads_back(scene: Any, tmp_path: Pa
     assert see(find_scene(), 20, tmp_path) == [False, False, False]
     bpy.ops.ed.redo()
     assert see(find_scene(), 20, tmp_path) == [False, True, False]
-    find_scene().faceblur.people.mode = people.ALL
+    find_scene().faceblur.people.mode = person_list.ALL
     bpy.ops.faceblur.apply_people()
     assert see(find_scene(), 20, tmp_path) == [False, False, False]
 
 
 def test_only_one_of_three_is_blurred(scene: Any, tmp_path: Path) -> None:
     bpy.ops.faceblur.recognise_faces()
-    choose(scene, CLARA, people.ONLY)
+    choose(scene, CLARA, person_list.ONLY)
     bpy.ops.faceblur.apply_people()
     assert see(scene, 20, tmp_path) == [True, True, False]
 
@@ -258,7 +266,7 @@ def test_a_name_or_an_old_tick_keeps_nobody_clear(scene: Any, stand: Stand, tmp_
     clara.name = "Clara"
     clara.chosen = True
     clara.chosen = False
-    choose(scene, BEN, people.ONLY)
+    choose(scene, BEN, person_list.ONLY)
     bpy.ops.faceblur.apply_people()
     assert see(scene, 20, tmp_path) == [True, False, False]
     pick(scene, CLARA)
@@ -267,15 +275,15 @@ def test_a_name_or_an_old_tick_keeps_nobody_clear(scene: Any, stand: Stand, tmp_
     assert see(scene, 20, tmp_path) == [True, False, True]
 
 
-@pytest.mark.parametrize("mode", [people.KEEP, people.ONLY])
+@pytest.mark.parametrize("mode", [person_list.KEEP, person_list.ONLY])
 def test_who_was_never_seen_well_stays_covered(mode: str, scene: Any, stand: Stand, tmp_path: Path) -> None:
     stand.quality = {ANNA: 0.2}
     bpy.ops.faceblur.recognise_faces()
-    assert people.count_unlisted(scene) == 1
-    assert sorted(face.person == people.NOBODY for face in scene.faceblur.people.faces) == [False, False, True]
+    assert people_cache.count_unlisted(scene) == 1
+    assert sorted(face.person == person_list.NOBODY for face in scene.faceblur.people.faces) == [False, False, True]
     choose(scene, CLARA, mode)
     bpy.ops.faceblur.apply_people()
-    assert see(scene, 20, tmp_path) == [False, mode == people.ONLY, mode == people.KEEP]
+    assert see(scene, 20, tmp_path) == [False, mode == person_list.ONLY, mode == person_list.KEEP]
     strip = scene.sequence_editor.strips["three"]
     assert [p.track for p in list_places(strip, find_mask(strip))
             if p.doubt.reason is ReviewReason.TOO_FEW_VIEWS] == ["Face 01"]
@@ -290,7 +298,7 @@ def test_a_track_that_goes_over_to_somebody_else_is_covered_there(
         (tmp_path / "Ben.png").touch()
         bpy.ops.faceblur.add_people(directory=str(tmp_path))
     bpy.ops.faceblur.recognise_faces()
-    choose(scene, BEN, people.KEEP)
+    choose(scene, BEN, person_list.KEEP)
     bpy.ops.faceblur.apply_people()
     assert see(scene, 10, tmp_path) == [False, True, False]
     for frame in (22, 30, 40):
@@ -311,7 +319,7 @@ def test_a_track_that_goes_over_to_somebody_else_is_covered_there(
     bpy.ops.faceblur.apply_people()
     assert list_names() == once
     assert see(scene, 10, tmp_path) == [False, True, False] and not see(scene, 30, tmp_path)[BEN]
-    scene.faceblur.people.mode = people.ALL
+    scene.faceblur.people.mode = person_list.ALL
     bpy.ops.faceblur.apply_people()
     assert list_names() == (["Face 01", "Face 02", "Face 03"], [])
     assert not any(see(scene, 10, tmp_path) + see(scene, 30, tmp_path))
@@ -324,7 +332,7 @@ def test_by_what_is_only_suggested_nobody_stays_clear(scene: Any, stand: Stand, 
     clara = next(face for face in settings.faces if abs(face.x - PLACES[CLARA]) < 1)
     clara.person = settings.faces[0].person
     settings.persons[0].chosen = True
-    settings.mode = people.KEEP
+    settings.mode = person_list.KEEP
     bpy.ops.faceblur.apply_people()
     assert see(scene, 20, tmp_path) == [True, False, False]
 
@@ -348,7 +356,7 @@ def test_a_wrong_group_is_corrected(scene: Any, stand: Stand, tmp_path: Path) ->
     # A later look does not join them again.
     bpy.ops.faceblur.recognise_faces()
     assert list_faces_of("Person 01") == [("Face 01", "split")] and list_faces_of("Person 03") == [("Face 03", "split")]
-    choose(scene, ANNA, people.KEEP)
+    choose(scene, ANNA, person_list.KEEP)
     bpy.ops.faceblur.apply_people()
     assert see(scene, 10, tmp_path)[ANNA] and not see(scene, 30, tmp_path)[CLARA]
     # Both at once are somebody's.
@@ -363,10 +371,10 @@ def test_a_wrong_group_is_corrected(scene: Any, stand: Stand, tmp_path: Path) ->
 def test_a_track_of_which_two_things_are_said_is_blurred(scene: Any, tmp_path: Path) -> None:
     bpy.ops.faceblur.recognise_faces()
     settings = scene.faceblur.people
-    choose(scene, BEN, people.KEEP)
+    choose(scene, BEN, person_list.KEEP)
     document = read_document(find_mask(scene.sequence_editor.strips["three"]))
-    people.add_face(settings, settings.faces[0].fingerprint, document.tracks[1], find_own("Person 01").uid,
-                    people.EDITOR)
+    person_list.add_face(settings, settings.faces[0].fingerprint, document.tracks[1], find_own("Person 01").uid,
+                         person_list.EDITOR)
     bpy.ops.faceblur.apply_people()
     assert see(scene, 20, tmp_path) == [False, False, False]
 
@@ -391,12 +399,12 @@ def test_pictures_say_who_people_are(scene: Any, stand: Stand, tmp_path: Path) -
     with pytest.raises(RuntimeError, match="no face was found"):
         bpy.ops.faceblur.add_people(directory=str(folder))
     persons = scene.faceblur.people.persons
-    assert [(p.name, p.chosen, len(people.find_references(p))) for p in persons] == [
+    assert [(p.name, p.chosen, len(memory.find_references(p))) for p in persons] == [
         ("Ben", True, 2), ("Clara", True, 1)]
     assert len(stand.requests[0].pictures) == 4
     bpy.ops.faceblur.recognise_faces()
     assert list_faces_of("Ben") == [("Face 02", "machine")] and list_faces_of("Clara") == [("Face 03", "machine")]
-    scene.faceblur.people.mode = people.KEEP
+    scene.faceblur.people.mode = person_list.KEEP
     bpy.ops.faceblur.apply_people()
     assert see(scene, 20, tmp_path) == [False, True, True]
 
@@ -416,12 +424,12 @@ def test_a_reference_that_was_undone_counts_no_more(scene: Any, tmp_path: Path) 
     bpy.ops.ed.undo_push(message="before")
     bpy.ops.faceblur.add_people(directory=str(tmp_path))
     bpy.ops.ed.undo_push(message="Add People")
-    assert len(people.find_references(find_own("Ben"))) == 1
+    assert len(memory.find_references(find_own("Ben"))) == 1
     bpy.ops.ed.undo()
     persons = find_scene().faceblur.people.persons
-    assert all(not people.find_references(person) for person in persons)
+    assert all(not memory.find_references(person) for person in persons)
     with pytest.raises(RuntimeError, match="Tick who"):
-        find_scene().faceblur.people.mode = people.KEEP
+        find_scene().faceblur.people.mode = person_list.KEEP
         bpy.ops.faceblur.apply_people()
 
 
@@ -432,9 +440,9 @@ def test_a_person_is_added_from_the_face_in_this_frame(scene: Any, stand: Stand,
     scene.frame_set(12)
     bpy.ops.faceblur.add_person_here(person="NEW")
     assert list_faces_of("Person 01") == [("Face 03", "editor")] and find_own("Person 01").chosen
-    assert len(people.find_references(find_own("Person 01"))) == 1
+    assert len(memory.find_references(find_own("Person 01"))) == 1
     bpy.ops.faceblur.recognise_faces()
-    scene.faceblur.people.mode = people.KEEP
+    scene.faceblur.people.mode = person_list.KEEP
     bpy.ops.faceblur.apply_people()
     assert see(scene, 20, tmp_path) == [False, False, True]
     stand.quality = {ANNA: 0.05}
@@ -449,7 +457,7 @@ def test_people_are_the_same_over_several_sources(scene: Any, tmp_path: Path) ->
     scene.sequence_editor.strips["three"].mute = False
     bpy.ops.faceblur.recognise_faces()
     assert [len(list_faces_of(f"Person 0{n}")) for n in (1, 2, 3)] == [2, 2, 2]
-    choose(scene, BEN, people.KEEP)
+    choose(scene, BEN, person_list.KEEP)
     bpy.ops.faceblur.apply_people()
     kept = [[find_kept(track) for track in read_document(find_mask(scene.sequence_editor.strips[name])).aside]
             for name in ("three", "other")]
@@ -461,10 +469,10 @@ def test_nothing_of_how_faces_look_is_saved(scene: Any, tmp_path: Path) -> None:
     (tmp_path / "Clara.png").touch()
     bpy.ops.faceblur.recognise_faces()
     bpy.ops.faceblur.add_people(directory=str(tmp_path))
-    choose(scene, BEN, people.KEEP)
+    choose(scene, BEN, person_list.KEEP)
     bpy.ops.faceblur.apply_people()
-    vectors = [look.view.vector for looks in looking.MEMORY.looks.values() for look in looks]
-    vectors += list(looking.MEMORY.references.values())
+    vectors = [look.view.vector for looks in memory.MEMORY.looks.values() for look in looks]
+    vectors += list(memory.MEMORY.references.values())
     assert len(vectors) == 31
     path = tmp_path / "saved.blend"
     bpy.ops.wm.save_as_mainfile(filepath=str(path), compress=False)
@@ -476,7 +484,7 @@ def test_nothing_of_how_faces_look_is_saved(scene: Any, tmp_path: Path) -> None:
                 assert vector[at:at + 4].astype(kind).tobytes() not in content
         assert str(round(float(vector[5]), 5)).encode() not in content
     bpy.ops.wm.open_mainfile(filepath=str(path))
-    assert not looking.MEMORY.looks and not looking.MEMORY.references
+    assert not memory.MEMORY.looks and not memory.MEMORY.references
     scene = find_scene()
     assert [person.name for person in scene.faceblur.people.persons] == ["Clara", "Person 01", "Person 02"]
     # What was decided is still so; to decide anew takes another look, and Clara's picture.
@@ -491,11 +499,11 @@ def test_nothing_of_how_faces_look_is_saved(scene: Any, tmp_path: Path) -> None:
 @pytest.mark.parametrize("cover", [True, False])
 def test_everything_is_forgotten(cover: bool, scene: Any, tmp_path: Path) -> None:
     bpy.ops.faceblur.recognise_faces()
-    choose(scene, BEN, people.KEEP)
+    choose(scene, BEN, person_list.KEEP)
     bpy.ops.faceblur.apply_people()
     bpy.ops.faceblur.forget_people(cover=cover)
-    assert not looking.MEMORY.looks and not looking.MEMORY.tracks and not looking.MEMORY.references
-    assert not looking.MEMORY.reasons
+    assert not memory.MEMORY.looks and not memory.MEMORY.tracks and not memory.MEMORY.references
+    assert not memory.MEMORY.reasons
     assert not scene.faceblur.people.persons and not scene.faceblur.people.faces
     assert see(scene, 20, tmp_path) == [False, not cover, False]
 
@@ -507,18 +515,18 @@ def test_what_cannot_be_deleted_is_told_and_the_rest_is_forgotten(
         raise FaceBlurError("the folder still holds what faces look like")
 
     bpy.ops.faceblur.recognise_faces()
-    monkeypatch.setattr(people, "forget_looks", fail)
+    monkeypatch.setattr(forgetting, "forget_looks", fail)
     monkeypatch.setattr(preferences, "forget_looks", fail)
     with pytest.raises(RuntimeError, match="still holds"):
         bpy.ops.faceblur.forget_people(cover=False)
-    assert not looking.MEMORY.looks and not scene.faceblur.people.faces
+    assert not memory.MEMORY.looks and not scene.faceblur.people.faces
     preferences._settle_keeping(SimpleNamespace(keep_looks=False), None)
     assert STATE.problems == ["the folder still holds what faces look like"]
 
 
 def test_what_has_changed_must_be_looked_at_again(scene: Any, tmp_path: Path) -> None:
     bpy.ops.faceblur.recognise_faces()
-    choose(scene, BEN, people.KEEP)
+    choose(scene, BEN, person_list.KEEP)
     mask = find_mask(scene.sequence_editor.strips["three"])
 
     def move(document: TrackDocument) -> list[str]:
@@ -535,7 +543,7 @@ def test_what_has_changed_must_be_looked_at_again(scene: Any, tmp_path: Path) ->
 
 def test_a_new_analysis_covers_again(scene: Any, film: Path, tmp_path: Path) -> None:
     bpy.ops.faceblur.recognise_faces()
-    choose(scene, BEN, people.KEEP)
+    choose(scene, BEN, person_list.KEEP)
     bpy.ops.faceblur.apply_people()
     strip = scene.sequence_editor.strips["three"]
     document = read_document(find_mask(strip))
@@ -550,7 +558,7 @@ def test_a_new_analysis_covers_again(scene: Any, film: Path, tmp_path: Path) -> 
 
 def test_a_renamed_face_is_still_theirs(scene: Any, tmp_path: Path) -> None:
     bpy.ops.faceblur.recognise_faces()
-    choose(scene, BEN, people.KEEP)
+    choose(scene, BEN, person_list.KEEP)
     find_mask(scene.sequence_editor.strips["three"]).layers["Face 02"].name = "The man"
     bpy.ops.faceblur.apply_people()
     assert see(scene, 20, tmp_path) == [False, True, False]
@@ -559,7 +567,7 @@ def test_a_renamed_face_is_still_theirs(scene: Any, tmp_path: Path) -> None:
 
 def test_what_was_drawn_by_hand_stays_covered(scene: Any, tmp_path: Path) -> None:
     bpy.ops.faceblur.recognise_faces()
-    choose(scene, BEN, people.KEEP)
+    choose(scene, BEN, person_list.KEEP)
     mask = find_mask(scene.sequence_editor.strips["three"])
     mask.layers["Face 02"].splines.new()
     mask.update_tag()
@@ -572,32 +580,32 @@ def test_without_weights_all_stay_covered(scene: Any, monkeypatch: pytest.Monkey
     def missing(name: str) -> Path:
         raise FaceBlurError(f"{name} is missing: in a checkout run `build.py models`.")
 
-    monkeypatch.setattr(looking, "find_model", missing)
-    looking.MEMORY.weights = None
-    assert "build.py models" in looking.find_weights_problem()
+    monkeypatch.setattr(embedding, "find_model", missing)
+    memory.MEMORY.weights = None
+    assert "build.py models" in embedding.find_weights_problem()
     for operator in (bpy.ops.faceblur.recognise_faces, bpy.ops.faceblur.add_people, bpy.ops.faceblur.add_person_here):
         with pytest.raises(RuntimeError, match=r"everybody stays blurred.*build\.py models"):
             operator()
     assert see(scene, 20, tmp_path) == [False, False, False]
     # Found as soon as they are there.
-    monkeypatch.setattr(looking, "find_model", Path)
-    assert bpy.ops.faceblur.recognise_faces() == {"FINISHED"} and not looking.find_weights_problem()
+    monkeypatch.setattr(embedding, "find_model", Path)
+    assert bpy.ops.faceblur.recognise_faces() == {"FINISHED"} and not embedding.find_weights_problem()
 
 
 def test_cancelled_or_failed_looking_changes_nothing(scene: Any, stand: Stand, monkeypatch: pytest.MonkeyPatch) -> None:
-    job = looking.look_at(looking.list_jobs(scene), (), 24.0, 0.0)
+    job = embedding.look_at(embedding.list_jobs(scene), (), 24.0, 0.0)
     next(job)
     job.close()
     broken = ErrorMessage("three.mp4 is broken")
     monkeypatch.setattr(client, "run_job", lambda request, wait_s: (message for message in [broken]))
     with pytest.raises(RuntimeError, match=r"three\.mp4 is broken"):
         bpy.ops.faceblur.recognise_faces()
-    assert not looking.MEMORY.looks and not scene.faceblur.people.persons
+    assert not memory.MEMORY.looks and not scene.faceblur.people.persons
 
 
 def test_nobody_is_kept_by_a_mode_alone(scene: Any, tmp_path: Path) -> None:
     bpy.ops.faceblur.recognise_faces()
-    for mode in (people.KEEP, people.ONLY):
+    for mode in (person_list.KEEP, person_list.ONLY):
         scene.faceblur.people.mode = mode
         with pytest.raises(RuntimeError, match="Tick who"):
             bpy.ops.faceblur.apply_people()
@@ -615,7 +623,7 @@ def test_a_scene_from_a_stranger_does_no_harm(scene: Any, tmp_path: Path) -> Non
     face = settings.faces.add()
     face.fingerprint, face.frame, face.x = settings.faces[0].fingerprint, 1 << 30, 1e30
     settings.active_person = settings.active_face = 900
-    choose(scene, BEN, people.KEEP)
+    choose(scene, BEN, person_list.KEEP)
     bpy.ops.faceblur.recognise_faces()
     bpy.ops.faceblur.apply_people()
     assert see(scene, 20, tmp_path) == [False, True, False]
@@ -625,7 +633,7 @@ def test_a_scene_from_a_stranger_does_no_harm(scene: Any, tmp_path: Path) -> Non
 
 def test_a_chosen_person_has_an_active_face(scene: Any) -> None:
     bpy.ops.faceblur.recognise_faces()
-    people.show_person(scene.faceblur.people, find_own("Person 03").uid)
+    person_list.show_person(scene.faceblur.people, find_own("Person 03").uid)
     assert bpy.ops.faceblur.not_this_person.poll() and bpy.ops.faceblur.this_is(
         person=str(find_own("Person 01").uid)) == {"FINISHED"}
     assert list_faces_of("Person 01") == [("Face 01", "machine"), ("Face 03", "editor")]
@@ -656,10 +664,10 @@ def test_faces_of_nobody_known_are_picked_together(scene: Any, stand: Stand, tmp
     assert [face.track for face in settings.faces if face.picked] == ["Face 01", "Face 03"]
     bpy.ops.faceblur.this_is(person=str(find_own("Person 01").uid))
     assert sorted(list_faces_of("Person 01")) == [("Face 01", "editor"), ("Face 02", "machine"), ("Face 03", "editor")]
-    assert people.count_unlisted(scene) == 0
-    people.show_person(settings, find_own("Person 01").uid)
+    assert people_cache.count_unlisted(scene) == 0
+    person_list.show_person(settings, find_own("Person 01").uid)
     assert not settings.show_unlisted
-    people.write_file(scene, tmp_path / "a.json")
+    people_files.write_file(scene, tmp_path / "a.json")
     assert len(read_decisions(tmp_path / "a.json").tracks) == 3
 
 
@@ -668,12 +676,12 @@ def test_people_have_colours_of_their_own(scene: Any, tmp_path: Path) -> None:
     colors = [tuple(person.color) for person in scene.faceblur.people.persons]
     assert min(max(abs(a - b) for a, b in zip(one, other, strict=True))
                for one in colors for other in colors if one is not other) > 0.3
-    assert people.find_outline_colors(scene) == {}
-    choose(scene, BEN, people.KEEP)
+    assert people_cache.find_outline_colors(scene) == {}
+    choose(scene, BEN, person_list.KEEP)
     bpy.ops.faceblur.apply_people()
     scene.faceblur.people.color_by_person = True
     mask = find_mask(scene.sequence_editor.strips["three"])
-    theirs = people.find_outline_colors(scene)[mask.name]
+    theirs = people_cache.find_outline_colors(scene)[mask.name]
     assert [theirs[f"Face 0{n}"][:3] for n in (1, 2, 3)] == colors
     knowledge.read_document(mask)
     region = SimpleNamespace(width=320, height=180, view2d=SimpleNamespace(
@@ -688,11 +696,11 @@ def test_a_sheet_shows_the_clearest_faces_of_all_strips(scene: Any, tmp_path: Pa
     scene.sequence_editor.strips["three"].mute = False
     bpy.ops.faceblur.recognise_faces()
     ben = find_own("Person 02").uid
-    sheet = people.find_sheet(scene, ben)
+    sheet = contact_sheet.find_sheet(scene, ben)
     faces = scene.faceblur.people.faces
     assert len(sheet) > 2 and len({p.fingerprint for p in sheet}) == 2
     assert all(faces[p.face].person == ben and abs(p.ellipse.cx - PLACES[BEN]) < 1 for p in sheet)
-    assert people.find_sheet(scene, ben) is sheet, "found anew only when something has changed"
+    assert contact_sheet.find_sheet(scene, ben) is sheet, "found anew only when something has changed"
     strip = scene.sequence_editor.strips["other"]
     own = [p for p in sheet if p.mask == find_mask(strip).name]
     thumbnails.start(scene, strip, [(p.frame, p.ellipse) for p in own])
@@ -701,14 +709,14 @@ def test_a_sheet_shows_the_clearest_faces_of_all_strips(scene: Any, tmp_path: Pa
     assert (scene.sequence_editor.active_strip.name, scene.frame_current) == ("other", own[1].frame + 1)
     pick(scene, BEN)
     bpy.ops.faceblur.this_is(person=str(find_own("Person 01").uid))
-    assert people.find_sheet(scene, ben) == []
+    assert contact_sheet.find_sheet(scene, ben) == []
     thumbnails.forget()
 
 
 def test_a_file_of_people_is_written_and_taken_over(scene: Any, tmp_path: Path) -> None:
     bpy.ops.faceblur.recognise_faces()
     find_own("Person 02").name = "Ben"
-    choose(scene, BEN, people.KEEP)
+    choose(scene, BEN, person_list.KEEP)
     pick(scene, CLARA)
     bpy.ops.faceblur.this_is(person="NEW")
     bpy.ops.faceblur.apply_people()
@@ -726,7 +734,7 @@ def test_a_file_of_people_is_written_and_taken_over(scene: Any, tmp_path: Path) 
     bpy.ops.faceblur.forget_people(cover=True)
     assert see(scene, 20, tmp_path) == [False, False, False]
     assert bpy.ops.faceblur.load_people(filepath=str(tmp_path / "who.json")) == {"FINISHED"}
-    assert scene.faceblur.people.mode == people.KEEP
+    assert scene.faceblur.people.mode == person_list.KEEP
     assert {p.name: p.chosen for p in scene.faceblur.people.persons} == {
         "Person 01": False, "Ben": True, "Person 02": False}
     assert list_faces_of("Ben") == [("Face 02", "editor")] and list_faces_of("Person 01") == [("Face 01", "machine")]
@@ -744,7 +752,7 @@ def test_a_file_of_people_does_not_say_what_it_does_not_know(scene: Any, tmp_pat
         Assignment(fingerprint, "three.mp4", "x", 3, PLACES[BEN], Y, "Somebody", MACHINE),
         Assignment(fingerprint, "three.mp4", "x", 3, 300.0, 20.0, "Nowhere", EDITOR),
         Assignment("cd" * 32, "other.mp4", "x", 3, PLACES[ANNA], Y, "Elsewhere", EDITOR)]), tmp_path / "a.json")
-    assert people.read_file(scene, tmp_path / "a.json") == (1, ["Zoe"])
+    assert people_files.read_file(scene, tmp_path / "a.json") == (1, ["Zoe"])
     assert [p.name for p in scene.faceblur.people.persons] == ["Person 01", "Person 03", "Somebody"]
     assert list_faces_of("Person 01") == [("Face 01", "machine")]
     assert list_faces_of("Somebody") == [("Face 02", "machine")]
@@ -759,20 +767,20 @@ def test_a_file_of_people_does_not_say_what_it_does_not_know(scene: Any, tmp_pat
 
 def test_of_two_words_in_a_file_the_one_that_blurs_counts(scene: Any, tmp_path: Path) -> None:
     bpy.ops.faceblur.recognise_faces()
-    choose(scene, BEN, people.KEEP)
+    choose(scene, BEN, person_list.KEEP)
     settings = scene.faceblur.people
     document = read_document(find_mask(scene.sequence_editor.strips["three"]))
-    people.add_face(settings, settings.faces[0].fingerprint, document.tracks[1], find_own("Person 01").uid,
-                    people.EDITOR)
+    person_list.add_face(settings, settings.faces[0].fingerprint, document.tracks[1], find_own("Person 01").uid,
+                         person_list.EDITOR)
     settings.faces.move(len(settings.faces) - 1, 0)
-    people.write_file(scene, tmp_path / "a.json")
+    people_files.write_file(scene, tmp_path / "a.json")
     assert read_decisions(tmp_path / "a.json").find_assigned(document)["Face 02"] == "Person 01"
 
 
 @pytest.fixture
 def folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """Where what faces look like would be kept, as the preferences want it."""
-    for module in (looking, people):
+    for module in (memory, forgetting):
         monkeypatch.setattr(module, "stored_looks", lambda: tmp_path / "own" / "faces")
     return tmp_path / "own" / "faces"
 
@@ -782,11 +790,11 @@ def test_what_faces_look_like_is_kept_only_where_the_editor_asks_for_it(
 ) -> None:
     bpy.ops.faceblur.recognise_faces()
     assert not folder.exists()
-    monkeypatch.setattr(looking, "find_preferences", lambda: SimpleNamespace(keep_looks=True))
+    monkeypatch.setattr(memory, "find_preferences", lambda: SimpleNamespace(keep_looks=True))
     bpy.ops.faceblur.recognise_faces()
     (file,) = folder.iterdir()
     assert file.stat().st_mode & 0o077 == 0
-    choose(scene, BEN, people.KEEP)
+    choose(scene, BEN, person_list.KEEP)
     path = tmp_path / "saved.blend"
     bpy.ops.wm.save_as_mainfile(filepath=str(path), compress=False)
     numbers = json.loads(file.read_text())["looks"][0][6]
@@ -795,18 +803,18 @@ def test_what_faces_look_like_is_kept_only_where_the_editor_asks_for_it(
     asked = len(stand.requests)
     scene = find_scene()
     # Opened again it knows them without another look.
-    assert not looking.MEMORY.looks and looking.has_looks(scene)
+    assert not memory.MEMORY.looks and memory.has_looks(scene)
     bpy.ops.faceblur.apply_people()
     assert see(scene, 20, tmp_path) == [False, True, False] and len(stand.requests) == asked
     bpy.ops.faceblur.forget_people(cover=False)
-    assert not folder.exists() and not looking.has_looks(scene)
+    assert not folder.exists() and not memory.has_looks(scene)
 
 
 def test_what_is_kept_is_read_as_data(scene: Any, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(looking, "find_preferences", lambda: SimpleNamespace(keep_looks=True))
+    monkeypatch.setattr(memory, "find_preferences", lambda: SimpleNamespace(keep_looks=True))
     bpy.ops.faceblur.recognise_faces()
     (file,) = folder.iterdir()
-    fingerprint, model, text = file.name.removesuffix(ENDING), looking._name_model(), file.read_text()
+    fingerprint, model, text = file.name.removesuffix(ENDING), memory.name_model(), file.read_text()
     document, looks = read_looks(folder, fingerprint, model) or pytest.fail("it cannot be read")
     assert [track.name for track in document.tracks] == ["Face 01", "Face 02", "Face 03"]
     assert all(isinstance(view, View) and view.vector.shape == (128,) for _, view in looks) and len(looks) == 30
@@ -816,8 +824,8 @@ def test_what_is_kept_is_read_as_data(scene: Any, folder: Path, monkeypatch: pyt
                        ("looks", [[0, 0, 0, 0, 0, 1, [1e99] * 128]])):
         file.write_text(json.dumps(content | {key: value}))
         assert read_looks(folder, fingerprint, model) is None, key
-    people.forget()
-    assert not looking.has_looks(scene)
+    forgetting.forget()
+    assert not memory.has_looks(scene)
 
 
 def test_the_command_decides_about_strips(scene: Any, tmp_path: Path) -> None:
@@ -829,7 +837,7 @@ def test_the_command_decides_about_strips(scene: Any, tmp_path: Path) -> None:
         Assignment(fingerprint, "three.mp4", "x", 3, PLACES[CLARA], Y, "Clara", EDITOR)])
     recognition = Recognition(People([ben, Person("Clara", Mode.KEEP)]), decisions, tmp_path / "people.json", "")
     told: list[str] = []
-    applied = people.apply_known(scene, ["three"], recognition, lambda stage, done, total: told.append(stage))
+    applied = people_decisions.apply_known(scene, ["three"], recognition, lambda stage, done, total: told.append(stage))
     assert applied.people == {"Ben", "Clara"} and "recognise" in told
     assert see(scene, 20, tmp_path) == [False, True, True]
     assert [(t.track, t.person, t.by) for t in decisions.tracks] == [
@@ -838,7 +846,7 @@ def test_the_command_decides_about_strips(scene: Any, tmp_path: Path) -> None:
 
 def test_who_stays_clear_is_not_left_out(scene: Any) -> None:
     bpy.ops.faceblur.recognise_faces()
-    choose(scene, BEN, people.KEEP)
+    choose(scene, BEN, person_list.KEEP)
     bpy.ops.faceblur.apply_people()
     mask = find_mask(scene.sequence_editor.strips["three"])
     knowledge.read_document(mask)

@@ -16,20 +16,12 @@ from ..operators.selection import find_active_footage
 from ..running import STATE
 from ..thumbnails import find_icon, find_picture
 from ..ui.panels import Tab, write_lines
-from .grouping import (
-    EDITOR,
-    KEEP,
-    NOBODY,
-    ONLY,
-    TICKED,
-    Shown,
-    count_unlisted,
-    find_listed,
-    find_sheet,
-    find_shown_faces,
-)
-from .memory import MEMORY, find_weights_problem, has_looks
-from .operators import list_picked
+from .cache import Shown, count_unlisted, find_shown_faces
+from .contact_sheet import find_sheet
+from .embedding import find_weights_problem
+from .memory import MEMORY, has_looks
+from .operators.assign import list_picked
+from .person_list import EDITOR, KEEP, NOBODY, ONLY, TICKED, find_listed
 
 _PICTURE_SCALE = 2.0
 """Of the pictures in the list of people, in rows."""

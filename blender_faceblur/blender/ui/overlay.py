@@ -23,7 +23,7 @@ from ..faces import is_face
 from ..footage import KINDS, find_source_frame
 from ..mask_record import LayerRecord, MaskRecord, list_own_masks
 from ..operators.selection import find_active_footage
-from ..people.grouping import find_outline_colors
+from ..people.cache import find_outline_colors
 from ..preferences import find_colors
 from ..projection import (
     Array,

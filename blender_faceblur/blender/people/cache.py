@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the list of people and the outlines show; found anew only when something has changed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import bpy
+
+from ...core.people import find_kept
+from ...core.types import TrackKind, TrackStatus
+from ..mask_record import fingerprint_of, list_own_masks
+from ..review import read_queue
+from .memory import list_masks
+from .person_list import NOBODY, find_face_track
+
+Color = tuple[float, float, float, float]
+
+
+@dataclass(slots=True)
+class Shown:
+    """A face of the scene's list as it is drawn: where it is now, and who stays clear in it."""
+
+    mask: str = ""
+    track: str = ""
+    kept: str = ""
+
+
+@dataclass(slots=True)
+class ShownFaces:
+    """What each scene's list shows, by the scene's session_uid, and what that was found for. Only `find_shown_faces`
+    uses it; emptied before another project is opened."""
+
+    by_scene: dict[int, tuple[object, list[Shown]]] = field(default_factory=dict)
+
+
+SHOWN_FACES = ShownFaces()
+
+
+def find_shown_faces(scene: bpy.types.Scene) -> list[Shown]:
+    """For each face of the scene's list what to show of it. Quick: found anew only when something has changed."""
+    faces = scene.faceblur.people.faces
+    masks = {fingerprint_of(mask): mask for mask in list_own_masks()}
+    stamp = ([(face.fingerprint, face.frame, face.x, face.y) for face in faces],
+             [(mask.name, read_queue(mask).stamp) for mask in masks.values()])
+    known = SHOWN_FACES.by_scene.get(scene.session_uid)
+    if known is None or known[0] != stamp:
+        known = SHOWN_FACES.by_scene[scene.session_uid] = stamp, [
+            _find_shown(face, masks.get(face.fingerprint)) for face in faces]
+    return known[1]
+
+
+def _find_shown(face: Any, mask: bpy.types.Mask | None) -> Shown:
+    document = read_queue(mask).document if mask is not None else None
+    if mask is None or document is None:
+        return Shown()
+    track = find_face_track(face, [*(track for track in document.aside if find_kept(track)), *document.tracks])
+    return Shown(mask.name, track.name, find_kept(track)) if track is not None else Shown()
+
+
+def find_outline_colors(scene: bpy.types.Scene) -> dict[str, dict[str, Color]]:
+    """By mask and track, the colour of whose face it is; nothing where outlines are not to show people."""
+    people = scene.faceblur.people
+    if not people.color_by_person:
+        return {}
+    own = {person.uid: (*person.color, 1.0) for person in people.persons}
+    colors: dict[str, dict[str, Color]] = {}
+    for face, shown in zip(people.faces, find_shown_faces(scene), strict=True):
+        if shown.track and face.person in own:
+            colors.setdefault(shown.mask, {})[shown.track] = own[face.person]
+    return colors
+
+
+def count_unlisted(scene: bpy.types.Scene) -> int:
+    """How many faces are nobody's in the list: they were never seen well enough."""
+    shown = {(item.mask, item.track) for face, item in zip(scene.faceblur.people.faces, find_shown_faces(scene),
+                                                           strict=True) if face.person != NOBODY}
+    count = 0
+    for _, mask in list_masks(scene):
+        document = read_queue(mask).document
+        for track in [*document.tracks, *document.aside] if document is not None else ():
+            counts = track.kind is TrackKind.FACE and track.status in (TrackStatus.COVERED, TrackStatus.ALLOWED)
+            count += counts and (mask.name, track.name) not in shown
+    return count

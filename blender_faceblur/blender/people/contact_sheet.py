@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A sheet of one person's clearest faces over all strips, and the timer that has their pictures made."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import bpy
+
+from ...core.review import find_clearest
+from ...core.types import Ellipse, FaceBlurError
+from .. import thumbnails
+from ..cover import find_mask
+from ..review import read_queue
+from ..running import STATE, redraw
+from .cache import Shown, find_shown_faces
+from .memory import list_masks
+from .person_list import find_listed
+
+_TICK_S = 0.5
+
+_MOST_PICTURES, _APART_S = 12, 0.5
+"""Of one person in the sheet; two of one track are at least so far apart."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pictured:
+    """A place in a source that shows a person clearly; `face` is its number in the scene's list."""
+
+    face: int
+    mask: str
+    fingerprint: str
+    frame: int
+    ellipse: Ellipse
+
+
+@dataclass(frozen=True, slots=True)
+class _Sheet:
+    """What was found, and for what."""
+
+    shown: list[Shown]
+    persons: list[int]
+    pictures: list[Pictured]
+
+
+@dataclass(slots=True)
+class SheetState:
+    """The sheets that were found, by the scene's session_uid, and whose pictures are still to be made. Only this module
+    uses it; emptied before another project is opened."""
+
+    sheets: dict[int, _Sheet] = field(default_factory=dict)
+    scene: str = ""
+    strips: list[str] = field(default_factory=list)
+    """Those of `scene` whose faces' pictures are still to be made, the next one first."""
+
+    def forget(self) -> None:
+        self.sheets.clear()
+        self.strips.clear()
+
+
+SHEETS = SheetState()
+
+
+def find_sheet(scene: bpy.types.Scene, uid: int) -> list[Pictured]:
+    """The clearest faces of a person over all strips, in the list's order; found anew only when that has changed."""
+    shown, persons = find_shown_faces(scene), [uid, *(face.person for face in scene.faceblur.people.faces)]
+    known = SHEETS.sheets.get(scene.session_uid)
+    # The list of what is shown is a new one whenever anything in it has changed.
+    if known is None or known.shown is not shown or known.persons != persons:
+        own = [number for number, item in enumerate(shown) if persons[number + 1] == uid and item.track]
+        own = own[:_MOST_PICTURES]
+        each = _MOST_PICTURES // max(len(own), 1)
+        known = SHEETS.sheets[scene.session_uid] = _Sheet(shown, persons, [
+            pictured for number in own for pictured in _find_pictured(number, shown[number], each)])
+    return known.pictures
+
+
+def _find_pictured(number: int, shown: Shown, most: int) -> Iterator[Pictured]:
+    """The clearest sample of each of so many parts of a track."""
+    mask = bpy.data.masks.get(shown.mask)
+    document = read_queue(mask).document if mask is not None else None
+    if document is None:
+        return
+    source = document.source
+    samples = next(t.samples for t in (*document.aside, *document.tracks) if t.name == shown.track)
+    step = max(1, math.ceil(len(samples) / most), round(_APART_S * float(source.frame_rate)))
+    for start in range(0, len(samples), step):
+        sample = find_clearest(samples[start:start + step], (source.width, source.height))
+        yield Pictured(number, shown.mask, source.fingerprint, sample.source_frame, sample.ellipse)
+
+
+def make_thumbnails(scene: bpy.types.Scene) -> None:
+    """Have pictures made of the faces of all covered strips, one strip after the other."""
+    sheet = _list_sheet(scene)
+    SHEETS.scene = scene.name
+    SHEETS.strips = [strip.name for strip, mask in list_masks(scene)
+                     if thumbnails.list_missing(mask) or any(p.mask == mask.name for p in sheet)]
+    if not bpy.app.timers.is_registered(make_next):
+        bpy.app.timers.register(make_next)
+
+
+def _list_sheet(scene: bpy.types.Scene) -> list[Pictured]:
+    """The places of the sheet that is shown of which there is no picture."""
+    people = scene.faceblur.people
+    if not people.show_sheet:
+        return []
+    return [p for p in find_sheet(scene, find_listed(people))
+            if thumbnails.find_picture(p.fingerprint, p.frame, p.ellipse) is None]
+
+
+def make_next() -> float | None:
+    scene = bpy.data.scenes.get(SHEETS.scene) if SHEETS.strips else None
+    if scene is None or scene.sequence_editor is None:
+        SHEETS.strips.clear()
+        return None
+    if not thumbnails.is_running():
+        strip = scene.sequence_editor.strips_all.get(SHEETS.strips.pop(0))
+        mask = find_mask(strip)
+        if mask is not None:
+            try:
+                thumbnails.start(scene, strip, [(p.frame, p.ellipse) for p in _list_sheet(scene)
+                                                if p.mask == mask.name])
+            except FaceBlurError as error:
+                STATE.problems = [f"No thumbnails: {error}"]
+        redraw()
+    return _TICK_S

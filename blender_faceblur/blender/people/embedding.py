@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Have the faces of covered strips and of pictures looked at, and remember what they look like."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import bpy
+import numpy as np
+
+from ...core.document import write_document
+from ...core.editing import sample_at
+from ...core.likeness import RECOGNIZER, Vector, View
+from ...core.looks_file import write_looks
+from ...core.types import FaceBlurError, Track, TrackDocument, TrackKind
+from ...paths import find_model
+from ...worker.client import Request, build_embed_request, build_reference_request
+from ...worker.protocol import FaceView, Message, Warned
+from ...workplace import Workplace
+from ..footage import Footage, find_footage
+from ..mask_record import fingerprint_of
+from ..review import list_covered
+from ..running import Course, Step
+from .memory import MEMORY, Look, get_looks_folder, name_model, read_as_covered
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What is to be looked at: of one source, the tracks of a document."""
+
+    mask: str
+    name: str
+    footage: Footage
+    fingerprint: str
+    document: TrackDocument
+
+
+@dataclass(slots=True)
+class Seen:
+    """What came of it; `looks` are by job, those at picture files by path."""
+
+    looks: list[tuple[Job, list[Look]]] = field(default_factory=list)
+    pictures: dict[str, Vector] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+
+
+def find_weights_problem(again: bool = False) -> str:
+    """Why nobody can be recognised: the weights are not there. Empty where they are. Quick but for the first time."""
+    if MEMORY.weights is None or again:
+        try:
+            find_model(RECOGNIZER)
+            MEMORY.weights = ""
+        except FaceBlurError as error:
+            MEMORY.weights = str(error)
+    return MEMORY.weights
+
+
+def check_weights() -> None:
+    """Raise FaceBlurError where nobody can be recognised."""
+    if find_weights_problem(again=True):
+        raise FaceBlurError(f"Nobody can be recognised, everybody stays blurred. {MEMORY.weights}")
+
+
+def list_jobs(scene: bpy.types.Scene, strips: Iterable[str] = ()) -> list[Job]:
+    """What to look at: every source once, of the covered strips of those names, or of all. Raises FaceBlurError."""
+    check_weights()
+    names = set(strips)
+    jobs: dict[str, Job] = {}
+    for strip, mask in list_covered(scene):
+        fingerprint = fingerprint_of(mask)
+        if (not names or strip.name in names) and fingerprint not in jobs:
+            jobs[fingerprint] = Job(mask.name, strip.name, find_footage(strip), fingerprint, read_as_covered(mask))
+    if not jobs:
+        raise FaceBlurError("No strip is covered: Detect Faces first.")
+    return list(jobs.values())
+
+
+def make_job_here(strip: bpy.types.Strip, mask: bpy.types.Mask, track: str, source_frame: int) -> Job:
+    """To look at one track in one frame. Raises FaceBlurError."""
+    check_weights()
+    document = read_as_covered(mask)
+    found = next((t for t in document.tracks if t.name == track), None)
+    sample = sample_at(found, source_frame) if found is not None else None
+    if sample is None:
+        raise FaceBlurError(f"'{track}' is nowhere in this frame; go to one in which it is seen well.")
+    document.tracks, document.aside = [Track(track, [sample])], []
+    return Job(mask.name, strip.name, find_footage(strip), fingerprint_of(mask), document)
+
+
+def look_at(jobs: Sequence[Job], pictures: Sequence[Path], rate: float,
+            wait_s: float | None = None) -> Generator[Step | None, None, Seen]:
+    """Look at faces in processes of their own. With `wait_s` it yields None meanwhile; closing it ends them.
+
+    `rate`: frames a second at which picture sequences are shown. Raises FaceBlurError.
+    """
+    seen, course = Seen(), Course(len(jobs) + bool(pictures), wait_s)
+    with Workplace() as workplace:
+        for number, job in enumerate(jobs, 1):
+            path = workplace.folder / f"tracks-{number}.json"
+            write_document(job.document, path)
+            request = build_embed_request(job.footage.to_source_ref(rate, job.fingerprint), path)
+            found = yield from _run(course, request, job.name, number, seen)
+            seen.looks.append((job, list(_place_looks(job, found))))
+            path.unlink()
+        if pictures:
+            found = yield from _run(course, build_reference_request(pictures), "Pictures", len(jobs) + 1, seen)
+            seen.pictures = {view.track: np.array(view.vector, np.float32) for view in found}
+    return seen
+
+
+def _run(course: Course, request: Request, name: str, number: int,
+         seen: Seen) -> Generator[Step | None, None, list[FaceView]]:
+    views = []
+
+    def hear(message: Message) -> None:
+        if isinstance(message, FaceView):
+            views.append(message)
+        elif isinstance(message, Warned):
+            seen.warnings.append(message.text)
+
+    yield from course.run(request, name, number, hear)
+    return views
+
+
+def _place_looks(job: Job, views: Iterable[FaceView]) -> Iterator[Look]:
+    tracks = {track.name: track for track in job.document.tracks}
+    for view in sorted(views, key=lambda v: v.frame):
+        sample = sample_at(tracks[view.track], view.frame) if view.track in tracks else None
+        if sample is not None:
+            face = sample.ellipse
+            yield Look((face.cx - face.rx, face.cy - face.ry, face.cx + face.rx, face.cy + face.ry),
+                       View(view.frame, np.array(view.vector, np.float32), view.quality))
+
+
+def take_looks(seen: Seen) -> None:
+    """Remember what whole sources showed; in the user's folder too where the preferences say so.
+
+    What cannot be kept there is told among the warnings.
+    """
+    folder = get_looks_folder()
+    for job, looks in seen.looks:
+        MEMORY.looks[job.fingerprint] = looks
+        MEMORY.tracks[job.fingerprint] = [track for track in job.document.tracks if track.kind is TrackKind.FACE]
+        if folder is not None:
+            try:
+                write_looks(folder, job.document, [(look.box, look.view) for look in looks], name_model())
+            except FaceBlurError as error:
+                seen.warnings.append(str(error))

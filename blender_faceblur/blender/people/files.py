@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Files of who is who and who stays clear: written and read as the command's --people does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import bpy
+
+from ...core.people import Mode, find_kept
+from ...core.people_file import EDITOR as SAID
+from ...core.people_file import MACHINE as GUESSED
+from ...core.people_file import Assignment, Decisions, read_decisions, write_decisions
+from ..mask_record import fingerprint_of
+from ..review import read_queue
+from .cache import find_shown_faces
+from .memory import MEMORY, list_masks
+from .person_list import EDITOR, KEEP, MACHINE, ONLY, TICKED, add_person, find_face_track, get_first_face, remove_empty
+
+
+def write_file(scene: bpy.types.Scene, path: Path) -> int:
+    """Write who is who, and who stays clear, as the command's --people does; how many faces. Raises FaceBlurError."""
+    people = scene.faceblur.people
+    only = people.mode == ONLY
+    decisions = Decisions(only, MEMORY.folder, {
+        person.name: Mode.BLUR if person.chosen == only else Mode.KEEP for person in people.persons})
+    names = {person.uid: person.name for person in people.persons}
+    files = {fingerprint_of(mask): read_queue(mask).document for _, mask in list_masks(scene)}
+    sure = (EDITOR,) if only else (EDITOR, TICKED)
+    for face, shown in zip(people.faces, find_shown_faces(scene), strict=True):
+        document = files.get(face.fingerprint)
+        if document is None or face.person not in names:
+            continue
+        kept = next((track for track in document.aside if shown.kept and track.name == shown.track), None)
+        decisions.tracks.append(Assignment(
+            face.fingerprint, document.source.file_name, shown.track or face.track, face.frame, round(face.x, 1),
+            round(face.y, 1), names[face.person], SAID if face.by in sure else GUESSED,
+            tuple(kept.spans()) if kept is not None else (), MEMORY.reasons.get((face.fingerprint, shown.track), "")))
+    # Of two words about one track the last one counts: that it is somebody who is to be blurred.
+    decisions.tracks.sort(key=lambda entry: decisions.modes[entry.person] is Mode.BLUR)
+    write_decisions(decisions, path)
+    return len(decisions.tracks)
+
+
+def read_file(scene: bpy.types.Scene, path: Path) -> tuple[int, list[str]]:
+    """Take over such a file, from here or the command: mode and ticks, and of this scene's sources whose each face is.
+
+    An editor's word in it takes the place of what was said of that face; a guess only that of another guess. Returns
+    how many faces it was, and who in it has none here. Raises FaceBlurError.
+    """
+    people, decisions = scene.faceblur.people, read_decisions(path)
+    tracks = {}
+    for _, mask in list_masks(scene):
+        document = read_queue(mask).document
+        if document is not None:
+            tracks[document.source.fingerprint] = [*document.tracks, *filter(find_kept, document.aside)]
+    found = [(entry, track) for entry in decisions.tracks if entry.person and entry.fingerprint in tracks
+             and (track := find_face_track(entry, tracks[entry.fingerprint])) is not None]
+    people.mode = ONLY if decisions.others_clear else KEEP
+    MEMORY.folder = decisions.references
+    uids = {person.name: person.uid for person in people.persons}
+    for name in dict.fromkeys(entry.person for entry, _ in found):
+        if name not in uids:
+            uids[name] = add_person(people, name).uid
+    asked = Mode.BLUR if decisions.others_clear else Mode.KEEP
+    chosen = {uids[name] for name, mode in decisions.modes.items() if mode is asked and name in uids}
+    for person in people.persons:
+        first = get_first_face(person)
+        by = first.by if first is not None else ""
+        person.chosen = person.uid in chosen
+        if first is not None:
+            # The tick comes from the file: it says nothing of the face that is shown here.
+            first.by = by
+    taken = 0
+    for entry, track in found:
+        own = [number for number, face in enumerate(people.faces) if face.fingerprint == entry.fingerprint
+               and find_face_track(face, tracks[entry.fingerprint]) is track]
+        if entry.by != SAID and any(people.faces[number].by != MACHINE for number in own):
+            continue
+        for number in reversed(own):
+            people.faces.remove(number)
+        face = people.faces.add()
+        face.fingerprint, face.track, face.frame = entry.fingerprint, track.name, entry.frame
+        face.x, face.y, face.person = entry.x, entry.y, uids[entry.person]
+        face.by = EDITOR if entry.by == SAID else MACHINE
+        taken += 1
+    remove_empty(people)
+    return taken, [name for name in decisions.modes if name not in {person.name for person in people.persons}]

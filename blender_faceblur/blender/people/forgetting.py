@@ -1,0 +1,32 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Forget what faces look like, in memory and in the user's folder, and who is who."""
+
+from __future__ import annotations
+
+import bpy
+
+from ...core.looks_file import forget_looks
+from ...paths import stored_looks
+from .memory import MEMORY
+from .person_list import ALL
+
+
+def forget_everything(scene: bpy.types.Scene | None) -> int:
+    """As `forget`, and in the user's folder as well, of all projects. Raises FaceBlurError where something stays there.
+    """
+    count = forget(scene)
+    forget_looks(stored_looks())
+    return count
+
+
+def forget(scene: bpy.types.Scene | None = None) -> int:
+    """Let go of everything in memory that says what faces look like, and of a scene's list; how many vectors it was."""
+    count = sum(map(len, MEMORY.looks.values())) + len(MEMORY.references)
+    MEMORY.clear()
+    if scene is not None:
+        people = scene.faceblur.people
+        people.persons.clear()
+        people.faces.clear()
+        people.active_person = people.active_face = 0
+        people.mode = ALL
+    return count

@@ -1,0 +1,31 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is forgotten when another project is opened, or the extension is switched off."""
+
+from __future__ import annotations
+
+import bpy
+from bpy.app.handlers import persistent
+
+from .cache import SHOWN_FACES
+from .contact_sheet import SHEETS, make_next
+from .forgetting import forget
+from .memory import MEMORY
+
+
+@persistent
+def _forget_project(*_: object) -> None:
+    forget()
+    SHOWN_FACES.by_scene.clear()
+    SHEETS.forget()
+
+
+def register_handlers() -> None:
+    bpy.app.handlers.load_pre.append(_forget_project)
+
+
+def unregister_handlers() -> None:
+    bpy.app.handlers.load_pre.remove(_forget_project)
+    if bpy.app.timers.is_registered(make_next):
+        bpy.app.timers.unregister(make_next)
+    forget()
+    MEMORY.weights = None

@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Blur whom the editor wants, and forget who is who."""
+
+from __future__ import annotations
+
+import bpy
+from bpy.props import BoolProperty
+
+from ....core.types import FaceBlurError
+from ....progress import count
+from ... import thumbnails
+from ...context import find_sequencer_scene, refresh_shown_sequencers
+from ...operators.selection import is_busy, refuse
+from ...review import list_covered
+from ...running import STATE, redraw
+from ..decisions import apply_people
+from ..forgetting import forget_everything
+from ..memory import list_masks
+
+
+class FACEBLUR_OT_apply_people(bpy.types.Operator):
+    """Blur everybody but those who surely stay clear. What is not sure stays blurred and is listed under Review"""
+
+    bl_idname = "faceblur.apply_people"
+    bl_label = "Apply People"
+    bl_options = {"REGISTER", "UNDO"}
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        if is_busy(cls):
+            return False
+        scene = find_sequencer_scene(context)
+        return (scene is not None and next(list_covered(scene), None) is not None) or refuse(
+            cls, "No strip is covered: Detect Faces first")
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        scene = find_sequencer_scene(context)
+        try:
+            applied = apply_people(scene)
+        except FaceBlurError as error:
+            STATE.problems = [str(error)]
+            self.report({"ERROR"}, str(error))
+            return {"CANCELLED"}
+        STATE.problems = []
+        if not bpy.app.background:
+            refresh_shown_sequencers()
+        doubts = f", {count(applied.doubts, 'doubtful place')}" if applied.doubts else ""
+        self.report({"INFO"}, f"{applied.clear} of {count(applied.tracks, 'face')} stay clear{doubts}")
+        return {"FINISHED"}
+
+
+class FACEBLUR_OT_forget_people(bpy.types.Operator):
+    """Forget what faces look like, in memory and in your folder, all names, and whose each face is. What was applied
+    stays as it is, unless you want everybody covered again"""
+
+    bl_idname = "faceblur.forget_people"
+    bl_label = "Forget Everything"
+    bl_options = {"REGISTER", "UNDO"}
+
+    cover: BoolProperty(name="Cover Everybody Again", default=True, options={"SKIP_SAVE"}, description=(
+        "Blur those who stay clear; else who they are stays written in the tracks"))
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        return not is_busy(cls)
+
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        return context.window_manager.invoke_props_dialog(self)
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        scene = find_sequencer_scene(context)
+        thumbnails.forget()
+        try:
+            forgotten = forget_everything(scene)
+            if self.cover and scene is not None and list_masks(scene):
+                apply_people(scene)
+        except FaceBlurError as error:
+            self.report({"ERROR"}, str(error))
+            return {"CANCELLED"}
+        if not bpy.app.background:
+            refresh_shown_sequencers()
+        redraw()
+        self.report({"INFO"}, f"{count(forgotten, 'look')} at faces forgotten")
+        return {"FINISHED"}
+
+
+CLASSES = (
+    FACEBLUR_OT_apply_people,
+    FACEBLUR_OT_forget_people,
+)

@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which person an operator speaks of, and whether there is anybody to speak of."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import bpy
+
+from ...context import find_sequencer_scene
+from ...operators.selection import EnumItems, is_busy, refuse
+from ...review import list_covered
+from ..person_list import add_person, find_person
+
+NEW = "NEW"
+
+
+def is_ready(operator: Any, context: bpy.types.Context, covered: bool = True) -> bool:
+    """Whether there is a scene whose people can be told; says why not."""
+    if is_busy(operator):
+        return False
+    scene = find_sequencer_scene(context)
+    if scene is None or (covered and next(list_covered(scene), None) is None):
+        return refuse(operator, "No strip is covered: Detect Faces first")
+    return True
+
+
+def list_people(operator: Any, context: bpy.types.Context | None) -> list[tuple[str, str, str]]:
+    scene = find_sequencer_scene(context or bpy.context)
+    persons = scene.faceblur.people.persons if scene is not None else ()
+    return _PERSON_ITEMS.offer([(NEW, "New Person", "Somebody who is not in the list yet"),
+                                *((str(person.uid), person.name, f"This is {person.name}") for person in persons)])
+
+
+_PERSON_ITEMS = EnumItems()
+
+
+def get_or_add(scene: bpy.types.Scene, choice: str, name: str = "") -> Any:
+    settings = scene.faceblur.people
+    found = find_person(settings, int(choice)) if choice not in (NEW, "") else None
+    return found if found is not None else add_person(settings, name)

@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Save who is who to a file, and load it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import bpy
+from bpy.props import BoolProperty, StringProperty
+
+from ....core.types import FaceBlurError
+from ....progress import count
+from ...context import find_sequencer_scene
+from ...running import redraw
+from ..files import read_file, write_file
+from .choice import is_ready
+
+
+class _PeopleFile:
+    """A file of who is who and who stays clear, the same as the command's option --people."""
+
+    bl_options = {"REGISTER", "UNDO"}
+
+    filepath: StringProperty(name="File", subtype="FILE_PATH", options={"SKIP_SAVE"},
+                             description="A JSON file of people: names and places, no faces")
+    filter_glob: StringProperty(default="*.json", options={"HIDDEN"}, description="Which files are listed")
+    check_existing: BoolProperty(default=True, options={"HIDDEN"}, description="Ask before a file is replaced")
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        return is_ready(cls, context)
+
+    def find_path(self) -> Path:
+        """Raises FaceBlurError where none is named."""
+        path = Path(bpy.path.abspath(self.filepath))
+        if not self.filepath or path.is_dir():
+            raise FaceBlurError("Name a file.")
+        return path.with_name(f"{path.name}.json") if path.suffix.lower() != ".json" else path
+
+
+class FACEBLUR_OT_save_people(_PeopleFile, bpy.types.Operator):
+    """Write who is who, and who stays clear, to a file for other projects and for the command's --people. It holds
+    names and places, and nothing of what faces look like"""
+
+    bl_idname = "faceblur.save_people"
+    bl_label = "Save People"
+    bl_options = {"REGISTER"}
+
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        project = bpy.data.filepath.removesuffix(".blend")
+        self.filepath = f"{project}.people.json" if project else "people.json"
+        context.window_manager.fileselect_add(self)
+        return {"RUNNING_MODAL"}
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        try:
+            path = self.find_path()
+            written = write_file(find_sequencer_scene(context), path)
+        except FaceBlurError as error:
+            self.report({"ERROR"}, str(error))
+            return {"CANCELLED"}
+        self.report({"INFO"}, f"{count(written, 'face')} written to {path.name}")
+        return {"FINISHED"}
+
+
+class FACEBLUR_OT_load_people(_PeopleFile, bpy.types.Operator):
+    """Take over names, ticks and whose each face is from such a file, as far as it speaks of films of this scene.
+    Nothing changes in the picture until you apply it"""
+
+    bl_idname = "faceblur.load_people"
+    bl_label = "Load People"
+
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        context.window_manager.fileselect_add(self)
+        return {"RUNNING_MODAL"}
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        try:
+            taken, missing = read_file(find_sequencer_scene(context), self.find_path())
+        except FaceBlurError as error:
+            self.report({"ERROR"}, str(error))
+            return {"CANCELLED"}
+        redraw()
+        more = f"; no face here of {', '.join(missing[:5])}: add pictures of them" if missing else ""
+        self.report({"INFO"}, f"{count(taken, 'face')} taken over{more}")
+        return {"FINISHED"}
+
+
+CLASSES = (
+    FACEBLUR_OT_save_people,
+    FACEBLUR_OT_load_people,
+)

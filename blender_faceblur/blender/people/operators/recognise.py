@@ -1,0 +1,209 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Recognise the people of a scene, and add people from a frame or from pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import bpy
+from bpy.props import BoolProperty, CollectionProperty, EnumProperty, StringProperty
+
+from ....core.likeness import USABLE
+from ....core.types import FaceBlurError
+from ....progress import count
+from ....recognising import REFERENCE_ENDINGS, list_references
+from ...context import find_sequencer_scene
+from ...footage import find_rate
+from ...mask_record import has_record
+from ...operators.job import Job, JobOperator
+from ...operators.selection import list_selected_covered, refuse
+from ...operators.tracks import find_target
+from ..cache import count_unlisted
+from ..contact_sheet import make_thumbnails
+from ..embedding import Seen, check_weights, list_jobs, look_at, make_job_here, take_looks
+from ..grouping import propose
+from ..memory import MEMORY, add_reference, has_looks
+from ..person_list import add_person, find_person, say_track, show_person
+from .choice import get_or_add, is_ready, list_people
+
+
+class _PeopleJob(JobOperator):
+    """A job whose scene may be gone when it ends."""
+
+    cancelled = "Recognising cancelled; nothing was changed"
+    _scene = ""
+
+    def finish(self, context: bpy.types.Context, result: Seen) -> tuple[str, list[str]]:
+        scene = bpy.data.scenes.get(self._scene)
+        if scene is None:
+            return "", ["The scene is gone: nobody was recognised."]
+        return self.take(scene, result), result.warnings
+
+    def take(self, scene: bpy.types.Scene, result: Seen) -> str:
+        """Take over what was seen; what to say of it. Raises FaceBlurError."""
+        raise NotImplementedError
+
+
+class FACEBLUR_OT_recognise_faces(_PeopleJob, bpy.types.Operator):
+    """Look at the covered faces of all strips of this scene and suggest which of them are the same person. What faces
+    look like stays in memory and is never saved. ESC cancels"""
+
+    bl_idname = "faceblur.recognise_faces"
+    bl_label = "Recognise Faces"
+
+    selected: BoolProperty(name="Selected Only", options={"SKIP_SAVE"}, description=(
+        "Look only at the selected strips; what is known of the others stays"))
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        return is_ready(cls, context)
+
+    def begin(self, context: bpy.types.Context, wait_s: float | None) -> Job:
+        scene = find_sequencer_scene(context)
+        self._scene = scene.name
+        names = [strip.name for strip in list_selected_covered(context)] if self.selected else []
+        if self.selected and not names:
+            raise FaceBlurError("Select a strip that is covered.")
+        return look_at(list_jobs(scene, names), (), find_rate(scene), wait_s)
+
+    def take(self, scene: bpy.types.Scene, result: Seen) -> str:
+        take_looks(result)
+        found = propose(scene)
+        if not bpy.app.background:
+            make_thumbnails(scene)
+        unlisted = count_unlisted(scene)
+        more = f"; {count(unlisted, 'face')} never seen well enough" if unlisted else ""
+        return f"{found} people in the list{more}" if found != 1 else f"One person in the list{more}"
+
+
+class FACEBLUR_OT_add_person_here(_PeopleJob, bpy.types.Operator):
+    """Say who the active face of the list Faces is, and know this person by how the face looks in this frame"""
+
+    bl_idname = "faceblur.add_person_here"
+    bl_label = "Add Face in This Frame"
+
+    person: EnumProperty(name="Person", items=list_people, options={"SKIP_SAVE"}, description="Whose face it is")
+
+    _place: tuple[str, str, int] = ("", "", 0)
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        operator: Any = cls
+        if not is_ready(cls, context):
+            return False
+        try:
+            find_target(context, settled=False)
+        except FaceBlurError as error:
+            return refuse(operator, str(error))
+        return True
+
+    def begin(self, context: bpy.types.Context, wait_s: float | None) -> Job:
+        target = find_target(context)
+        self._scene = target.scene.name
+        self._place = target.mask.name, target.track, target.source_frame
+        job = make_job_here(target.strip, target.mask, target.track, target.source_frame)
+        return look_at([job], (), find_rate(target.scene), wait_s)
+
+    def take(self, scene: bpy.types.Scene, result: Seen) -> str:
+        name, track, frame = self._place
+        mask = bpy.data.masks.get(name)
+        if mask is None or not has_record(mask):
+            raise FaceBlurError("The mask is gone: nobody was added.")
+        looks = [look for _, found in result.looks for look in found]
+        if not looks or looks[0].view.quality < USABLE:
+            raise FaceBlurError(f"'{track}' is too small, blurred or turned away in this frame to be known by it.")
+        person = get_or_add(scene, self.person)
+        person.chosen = True
+        add_reference(person, looks[0].view.vector)
+        uid = person.uid
+        say_track(scene, mask, track, uid, frame)
+        show_person(scene.faceblur.people, uid)
+        person = find_person(scene.faceblur.people, uid)
+        if not bpy.app.background:
+            make_thumbnails(scene)
+        return f"'{track}' is {person.name}"
+
+
+class FACEBLUR_OT_add_people(_PeopleJob, bpy.types.Operator):
+    """Add people from pictures that show one face each: a folder's sub-folders are people, else files are, by name.
+    The pictures are only looked at, never copied"""
+
+    bl_idname = "faceblur.add_people"
+    bl_label = "Add People from Pictures"
+
+    directory: StringProperty(name="Folder", subtype="DIR_PATH", options={"SKIP_SAVE"},
+                              description="Of the pictures, or of the people's folders")
+    filename: StringProperty(name="File", subtype="FILE_NAME", options={"SKIP_SAVE", "HIDDEN"},
+                             description="A picture; empty: all that are chosen, or lie in the folder")
+    files: CollectionProperty(type=bpy.types.OperatorFileListElement, options={"SKIP_SAVE"},
+                              description="Pictures; none: all that lie in the folder")
+    _pictures: dict[str, list[Path]] | None = None
+
+    filter_folder: BoolProperty(default=True, options={"HIDDEN"}, description="Folders are listed")
+    filter_image: BoolProperty(default=True, options={"HIDDEN"}, description="Pictures are listed")
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        return is_ready(cls, context, covered=False)
+
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        # Blender would write the project's name there.
+        self.filename = ""
+        if MEMORY.folder:
+            self.directory = MEMORY.folder
+        context.window_manager.fileselect_add(self)
+        return {"RUNNING_MODAL"}
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        # The file browser calls this and not `invoke`.
+        return super().execute(context) if bpy.app.background else JobOperator.invoke(self, context, None)
+
+    def _list_pictures(self) -> dict[str, list[Path]]:
+        """The chosen pictures, or all in the folder, by person. Raises FaceBlurError where there are none."""
+        folder = Path(bpy.path.abspath(self.directory))
+        found = list_references(folder)
+        chosen = {file.name for file in self.files if file.name}
+        if chosen:
+            unusable = [name for name in sorted(chosen) if Path(name).suffix.lower() not in REFERENCE_ENDINGS]
+            if unusable:
+                raise FaceBlurError(f"{unusable[0]} is no picture.")
+            found = {name: [path for path in paths if path.parent == folder and path.name in chosen]
+                     for name, paths in found.items()}
+        return {name: paths for name, paths in found.items() if paths}
+
+    def begin(self, context: bpy.types.Context, wait_s: float | None) -> Job:
+        check_weights()
+        scene = find_sequencer_scene(context)
+        self._scene = scene.name
+        self._pictures = self._list_pictures()
+        return look_at((), [path for paths in self._pictures.values() for path in paths], find_rate(scene),
+                              wait_s)
+
+    def take(self, scene: bpy.types.Scene, result: Seen) -> str:
+        settings = scene.faceblur.people
+        names = []
+        assert self._pictures is not None
+        for name, paths in self._pictures.items():
+            vectors = [result.pictures[str(path.resolve())] for path in paths if str(path.resolve()) in result.pictures]
+            if not vectors:
+                continue
+            names.append(name)
+            person = next((p for p in settings.persons if p.name == name), None) or add_person(settings, name)
+            person.chosen = True
+            for vector in vectors:
+                add_reference(person, vector)
+        if not names:
+            raise FaceBlurError("Nobody was added: no picture can be used. " + " ".join(result.warnings))
+        MEMORY.folder = str(Path(bpy.path.abspath(self.directory)).resolve())
+        show_person(settings, person.uid)
+        if has_looks(scene):
+            propose(scene)
+        return f"Added: {', '.join(names)}"
+
+
+CLASSES = (
+    FACEBLUR_OT_recognise_faces,
+    FACEBLUR_OT_add_person_here,
+    FACEBLUR_OT_add_people,
+)

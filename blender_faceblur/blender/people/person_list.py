@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The list of people in a scene: who is in it, and whose each face is.
+
+The scene keeps names, and whose each track is, by a place in a source: after tracks were renamed, split or found anew
+it speaks of the track that is there. What faces look like is not in it; see `memory`.
+"""
+
+from __future__ import annotations
+
+import colorsys
+import math
+import secrets
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import bpy
+
+from ...core.editing import sample_at
+from ...core.types import FaceBlurError, Sample, Track, TrackKind
+from ..mask_record import fingerprint_of
+from .memory import read_as_covered
+
+MACHINE, SPLIT, TICKED, EDITOR = "machine", "split", "ticked", "editor"
+"""Who said whose a face is: a suggestion; an editor who named its person, or said whose it is not; one who ticked the
+person that it stands for in the list; one who said that it is this person."""
+
+NOBODY = 0
+"""In the place of a person's `uid`: a face of nobody known, as it was never seen well enough."""
+
+ALL, ONLY, KEEP = "ALL", "ONLY", "KEEP"
+
+_AT_PLACE = 0.7
+"""How far from the middle of a face, in its half axes, a place may be that speaks of it."""
+
+_HUES = [step / 12 for step in range(12)]
+
+
+def get_first_face(person: Any) -> Any:
+    """The face that stands for a person in the list; None where there is none."""
+    return next((face for face in person.id_data.faceblur.people.faces if face.person == person.uid), None)
+
+
+def find_face_track(face: Any, tracks: Iterable[Track]) -> Track | None:
+    """The track that a face of the scene speaks of."""
+    best: tuple[float, Track] | None = None
+    for track in tracks:
+        sample = sample_at(track, face.frame) if track.kind is TrackKind.FACE else None
+        if sample is not None:
+            away = math.hypot((face.x - sample.ellipse.cx) / sample.ellipse.rx,
+                              (face.y - sample.ellipse.cy) / sample.ellipse.ry)
+            if away < _AT_PLACE and (best is None or away < best[0]):
+                best = away, track
+    return best[1] if best is not None else None
+
+
+def find_person(people: Any, uid: int) -> Any:
+    return next((person for person in people.persons if person.uid == uid), None)
+
+
+def find_listed(people: Any) -> int:
+    """Whose faces are listed: the `uid` of the active person, NOBODY for those of nobody known; -1 for none at all."""
+    if people.show_unlisted:
+        return NOBODY
+    active = people.active_person
+    return int(people.persons[active].uid) if 0 <= active < len(people.persons) else -1
+
+
+def show_person(people: Any, uid: int) -> None:
+    """Make a person the active one of the list."""
+    people.active_person = next((n for n, person in enumerate(people.persons) if person.uid == uid), 0)
+
+
+def add_person(people: Any, name: str = "") -> Any:
+    """A new person, under a free name."""
+    taken = {person.name for person in people.persons}
+    hues = [colorsys.rgb_to_hsv(*person.color)[0] for person in people.persons]
+    # As far as can be from the nearest of the others'.
+    hue = max(_HUES, key=lambda h: min((min(abs(h - o), 1 - abs(h - o)) for o in hues), default=0.0))
+    person = people.persons.add()
+    person.color = colorsys.hsv_to_rgb(hue, 0.65, 1.0)
+    # Never one that an undone person had: memory may still know that one.
+    person.uid = secrets.randbits(31)
+    person.name = choose_free_name(taken, name)
+    return person
+
+
+def choose_free_name(taken: set[str], wanted: str) -> str:
+    if wanted and wanted not in taken:
+        return wanted
+    number = 2 if wanted else 1
+    while (name := f"{wanted or 'Person'} {number:02}") in taken:
+        number += 1
+    return name
+
+
+def add_face(people: Any, fingerprint: str, track: Track, person: int, by: str, at: Sample | None = None) -> Any:
+    """Say whose a track is."""
+    sample = at or track.samples[len(track.samples) // 2]
+    face = people.faces.add()
+    face.fingerprint, face.track, face.frame = fingerprint, track.name, sample.source_frame
+    face.x, face.y = sample.ellipse.cx, sample.ellipse.cy
+    face.person, face.by = person, by
+    return face
+
+
+def say(scene: bpy.types.Scene, faces: Sequence[int], uid: int, by: str = EDITOR) -> None:
+    """An editor says that the scene's faces of those numbers are somebody's. People without a face go."""
+    people = scene.faceblur.people
+    for number in faces:
+        face = people.faces[number]
+        face.person, face.by, face.picked = uid, by, False
+    remove_empty(people)
+
+
+def say_track(scene: bpy.types.Scene, mask: bpy.types.Mask, track: str, uid: int, source_frame: int = -1) -> None:
+    """An editor says whose a track is, in the list or not. Raises FaceBlurError where there is no such track."""
+    people, document = scene.faceblur.people, read_as_covered(mask)
+    found = next((t for t in document.tracks if t.name == track and t.kind is TrackKind.FACE), None)
+    if found is None:
+        raise FaceBlurError(f"'{track}' is no face.")
+    fingerprint = fingerprint_of(mask)
+    known = [number for number, face in enumerate(people.faces)
+             if face.fingerprint == fingerprint and find_face_track(face, document.tracks) is found]
+    if not known:
+        add_face(people, fingerprint, found, uid, EDITOR, sample_at(found, source_frame))
+    say(scene, known, uid)
+
+
+def remove_empty(people: Any) -> None:
+    """Let go of people who have neither a face nor a reference."""
+    used = {face.person for face in people.faces}
+    for number in reversed(range(len(people.persons))):
+        if people.persons[number].uid not in used and not people.persons[number].references:
+            people.persons.remove(number)
+    people.active_person = min(people.active_person, max(len(people.persons) - 1, 0))
