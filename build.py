@@ -15,7 +15,7 @@ sys.path.insert(0, str(ROOT))
 from tools import environment, fetched  # noqa: E402
 
 COMMANDS = {
-    "blur": ("blender_faceblur.cli", "blur the faces in films and pictures"),
+    "blur": ("blender_faceblur.batch.cli", "blur the faces in films and pictures"),
     "test": ("tools.check", "run all checks and tests, as CI does"),
     "lint": ("tools.lint", "run the style and type checks"),
     "models": ("tools.models", "fetch the detectors' weights"),

@@ -24,7 +24,7 @@ import cv2
 import numpy as np
 import onnxruntime
 
-from blender_faceblur.core.settings import PRESETS
+from blender_faceblur.core.detection.settings import PRESETS
 from blender_faceblur.core.types import FaceBlurError
 
 from .annotations import Truth, find_dense, find_digest, read_others, read_sparse

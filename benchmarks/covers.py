@@ -16,8 +16,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from blender_faceblur.core.document import read_document
-from blender_faceblur.core.keyframes import HANDLE, opacity_spans, simplify
+from blender_faceblur.core.cover.keyframes import HANDLE, opacity_spans, simplify
+from blender_faceblur.core.document.tracks_file import read_document
 from blender_faceblur.core.types import Ellipse, FaceBlurError, Keyframe, TrackDocument
 from blender_faceblur.sources import open_source
 from blender_faceblur.worker.client import build_request, finish_job

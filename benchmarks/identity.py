@@ -24,11 +24,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from blender_faceblur.core.document import read_document
-from blender_faceblur.core.likeness import GOOD, STRANGERS, Vector, View, choose_best, find_apart, group_tracks
-from blender_faceblur.core.people import RATES, USUAL_RATE, Mode, People, Person, decide_tracks
+from blender_faceblur.batch.people import collect_views, list_references
+from blender_faceblur.core.document.tracks_file import read_document
+from blender_faceblur.core.people.decisions import RATES, USUAL_RATE, Mode, People, Person, decide_tracks
+from blender_faceblur.core.people.similarity import GOOD, STRANGERS, Vector, View, choose_best, find_apart, group_tracks
 from blender_faceblur.core.types import Ellipse, FaceBlurError, Track, TrackDocument
-from blender_faceblur.recognising import collect_views, list_references
 from blender_faceblur.worker.client import Request, build_embed_request, build_request, finish_job
 from blender_faceblur.worker.embedding import Eye
 from blender_faceblur.worker.protocol import FaceView, Message, SourceRef

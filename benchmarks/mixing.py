@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from blender_faceblur.detectors import find_detector
 from blender_faceblur.detectors.base import FaceDetector
-from blender_faceblur.paths import find_model
+from blender_faceblur.files.paths import find_model
 
 Picture = NDArray[np.uint8]
 

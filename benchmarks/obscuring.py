@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from blender_faceblur.core.settings import DEFAULT_EXPANSION
+from blender_faceblur.core.detection.settings import DEFAULT_EXPANSION
 from blender_faceblur.core.types import Ellipse, Evidence, Sample, SourceInfo, Track, TrackDocument
 
 from .portraits import FACE_HEIGHT, FACE_PX, TILE_PX, Picture, find_middle
@@ -27,18 +27,19 @@ Whole faces, and in all an even number of them: so every grid fits.
 """
 _PITCH = TILE_PX + _ROOM[2] + _ROOM[3]
 SPREAD = 0.8
-"""Of a mosaic: standard deviation, in blocks, of the bell before the blocks are taken (effects/mosaic.py)."""
+"""Of a mosaic: standard deviation, in blocks, of the bell before the blocks are taken
+(blender/cover/effects/mosaic.py)."""
 _FOLLOWED = 8
-"""Smooth points for each sample of a blur; straight lines between them (effects/blur.py)."""
+"""Smooth points for each sample of a blur; straight lines between them (blender/cover/effects/blur.py)."""
 
 
 def render_tiles(tiles: list[Picture], kind: str, samples: float, folder: Path) -> list[Picture]:
     """Every tile as Blender renders it with the effect over its face, many on a sheet; `folder` is for scratch."""
     import bpy
 
-    from blender_faceblur.blender.compositing import EffectSettings
-    from blender_faceblur.blender.context import refresh_sequencer
-    from blender_faceblur.blender.project import build_project
+    from blender_faceblur.blender.common.context import refresh_sequencer
+    from blender_faceblur.blender.cover.compositing import EffectSettings
+    from blender_faceblur.blender.rendering.project import build_project
 
     size = COLUMNS * _PITCH, TILE_PX + _ROOM[0] + _ROOM[1]
     done: list[Picture] = []

@@ -26,12 +26,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from blender_faceblur.core.analysis import analyse_frames, build_document, decode_size
-from blender_faceblur.core.plates import PRESET, make_regions
-from blender_faceblur.core.rows import RowTable, Segment
-from blender_faceblur.core.settings import DEFAULT_EXPANSION, find_preset
+from blender_faceblur.core.detection.settings import DEFAULT_EXPANSION, find_preset
+from blender_faceblur.core.tracking.analysis import analyse_frames, build_document, decode_size
+from blender_faceblur.core.tracking.observations import RowTable, Segment
+from blender_faceblur.core.tracking.plates import PRESET, make_regions
 from blender_faceblur.core.types import Ellipse, FaceBlurError, SourceInfo
-from blender_faceblur.detectors.looks import combine_looks
+from blender_faceblur.detectors.passes import combine_looks
 from blender_faceblur.worker.ensemble import choose_usable, open_sessions
 
 from .accuracy import describe_machine

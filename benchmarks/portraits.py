@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from blender_faceblur.core.types import FaceBlurError
 from blender_faceblur.detectors import find_detector
 from blender_faceblur.detectors.base import FaceDetector
-from blender_faceblur.paths import find_model
+from blender_faceblur.files.paths import find_model
 from blender_faceblur.recognition.alignment import find_similarity
 
 Picture = NDArray[np.uint8]

@@ -18,9 +18,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from blender_faceblur.batch.people import list_references
 from blender_faceblur.core.types import FaceBlurError
-from blender_faceblur.paths import find_model
-from blender_faceblur.recognising import list_references
+from blender_faceblur.files.paths import find_model
 from blender_faceblur.recognition.dlib_resnet import DlibResNet
 from tools.dlib_net import RANGES, Pixels, compute, find_ranges, list_blocks, read_package
 

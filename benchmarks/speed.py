@@ -25,12 +25,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from blender_faceblur.batch import Settings, plan_jobs, run_analysis, run_batch
-from blender_faceblur.cli import EFFECTS
-from blender_faceblur.core.document import read_document, write_document
+from blender_faceblur.batch.cli import EFFECTS
+from blender_faceblur.batch.rendering import check_blender, run_blender_job
+from blender_faceblur.batch.run import Settings, plan_jobs, run_analysis, run_batch
+from blender_faceblur.core.document.tracks_file import read_document, write_document
 from blender_faceblur.core.types import Ellipse, Evidence, FaceBlurError, Sample, Track
-from blender_faceblur.progress import Outcome, Reporter
-from blender_faceblur.rendering import check_blender, run_blender_job
+from blender_faceblur.reporting.progress import Outcome, Reporter
 from blender_faceblur.sources import open_source
 from tools.environment import build_variables, ensure_tool
 

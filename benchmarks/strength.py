@@ -21,11 +21,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from blender_faceblur.core.settings import PRESETS
+from blender_faceblur.core.detection.settings import PRESETS
 from blender_faceblur.core.types import FaceBlurError
 from blender_faceblur.detectors import find_detector
 from blender_faceblur.detectors.base import FaceDetector
-from blender_faceblur.paths import find_model, list_models
+from blender_faceblur.files.paths import find_model, list_models
 from blender_faceblur.recognition import Recognizer, find_recognizer
 from tools.models import fetch_models
 

@@ -32,7 +32,7 @@ def run(packages: str, arguments: list[str]) -> int:
     import pytest
 
     code = int(pytest.main(["-q", "-ra", "-p", "no:cacheprovider", *(arguments or [str(ROOT / "tests" / "blender")])]))
-    from blender_faceblur.blender import guard
+    from blender_faceblur.blender.guard import checks as guard
 
     # Tests that render uncovered films make the guard end this Blender with its own code.
     atexit.unregister(guard._leave_with_error)

@@ -6,7 +6,7 @@ from __future__ import annotations
 import sys
 from fractions import Fraction
 
-from blender_faceblur import cli
+from blender_faceblur.batch import cli
 
 from .film import make_film
 from .lint import ROOT

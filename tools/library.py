@@ -24,9 +24,9 @@ def build_library(output: Path) -> None:
     """
     import bpy
 
-    from blender_faceblur.blender.compositing import MARK, EffectSettings, build_strip_group
-    from blender_faceblur.blender.effects import EFFECTS
-    from blender_faceblur.blender.preferences import EFFECT_ITEMS
+    from blender_faceblur.blender.cover.compositing import MARK, EffectSettings, build_strip_group
+    from blender_faceblur.blender.cover.effects import EFFECTS
+    from blender_faceblur.blender.preferences.properties import EFFECT_ITEMS
 
     bpy.ops.wm.read_factory_settings(use_empty=True)
     meanings = {name: meaning for name, _, meaning in EFFECT_ITEMS}

@@ -19,9 +19,9 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 
-from blender_faceblur import paths
-from blender_faceblur.core.settings import PRESETS
+from blender_faceblur.core.detection.settings import PRESETS
 from blender_faceblur.core.types import FaceBlurError
+from blender_faceblur.files import paths
 
 from . import convert, dlib_net, fetched
 

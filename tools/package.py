@@ -24,8 +24,8 @@ from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from blender_faceblur import paths
 from blender_faceblur.core.types import FaceBlurError
+from blender_faceblur.files import paths
 
 from .guide import build_guide, list_files
 from .lint import ROOT

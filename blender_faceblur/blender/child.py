@@ -46,20 +46,21 @@ def main(job_path: Path) -> int:
 def run(job: dict[str, Any]) -> None:
     """Do what the job says (keys: source, tracks, effect, render, save_blend); sends progress and the result.
 
-    With `project` it renders the footage of a strip of that, see `export.open_footage`; with `replace` as well it makes
-    a project without covers, see `export.finish_copy`.
+    With `project` it renders the footage of a strip of that, see `covered_footage.open_footage`; with `replace` as well
+    it makes
+    a project without covers, see `covered_footage.finish_copy`.
 
     For measuring, `effect` may be None (footage as it is), and `measure` "pass": a modifier that hands the picture on.
     """
     import bpy
 
-    from ..core.document import read_document
-    from ..core.keyframes import opacity_spans
+    from ..core.cover.keyframes import opacity_spans
+    from ..core.document.tracks_file import read_document
     from ..core.types import FaceBlurError
-    from .compositing import EffectSettings
-    from .export import open_footage, render_pictures
-    from .project import add_sound, build_project
-    from .render import RenderSettings, render_film, render_still
+    from .cover.compositing import EffectSettings
+    from .export.covered_footage import open_footage, render_pictures
+    from .rendering.project import add_sound, build_project
+    from .rendering.render import RenderSettings, render_film, render_still
 
     if "replace" in job:
         finish_project(job)
@@ -111,7 +112,7 @@ def run(job: dict[str, Any]) -> None:
 
 
 def finish_project(job: dict[str, Any]) -> None:
-    from .export import finish_copy
+    from .export.covered_footage import finish_copy
 
     scene, notes = finish_copy(job)
     for note in notes:
@@ -123,9 +124,9 @@ def finish_project(job: dict[str, Any]) -> None:
 
 def replace_by_pass(scene: Any) -> None:
     """Let our modifiers hand their picture on untouched, to measure what a modifier costs by itself."""
-    from . import nodes
-    from .compositing import new_strip_group
-    from .strips import find_modifier
+    from .cover import nodes
+    from .cover.compositing import new_strip_group
+    from .cover.strips import find_modifier
 
     tree = new_strip_group("Face Blur: nothing")
     source = nodes.add_node(tree, "NodeGroupInput", 0)

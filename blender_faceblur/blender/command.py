@@ -12,20 +12,20 @@ from typing import Any
 
 import bpy
 
-from .. import cli
-from ..core.plates import list_weights
+from ..batch import cli
+from ..core.tracking.plates import list_weights
 from ..core.types import FaceBlurError
-from ..paths import check_models
-from ..progress import Outcome, Reporter, choose_reporter, count
-from .compositing import EffectSettings
-from .context import find_sequencer_scene
-from .detection import DetectionSettings, cover_found, detect
-from .footage import KINDS
-from .guard import asks_for_review, check_scene
+from ..files.paths import check_models
+from ..reporting.progress import Outcome, Reporter, choose_reporter, count
+from .common.context import find_sequencer_scene
+from .common.footage import KINDS
+from .common.jobs import Step, run_to_end
+from .cover.compositing import EffectSettings
+from .cover.strips import align_mask_strips
+from .detection.detect import DetectionSettings, cover_found, detect
+from .guard.checks import asks_for_review, check_scene
 from .people.decisions import apply_known
-from .render import render_animation
-from .running import Step, run_to_end
-from .strips import align_mask_strips
+from .rendering.render import render_animation
 
 PROGRAM = "blender -b --command faceblur"
 

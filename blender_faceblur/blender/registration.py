@@ -8,19 +8,41 @@ from pathlib import Path
 import bpy
 from bpy.app.handlers import persistent
 
-from ..paths import set_user_folder
-from . import alignment, edit_masks, guard, people, review, running, settings, thumbnails
+from ..files.paths import set_user_folder
+from . import people, settings
 from .command import register_command, unregister_command
-from .operators import cover, detect, draw, faces, follow, guide, rendered, storage, tracks, verify
-from .operators import edit_masks as edit_masks_operators
-from .operators import export as export_operators
-from .operators import guard as guard_operators
-from .operators import review as review_operators
-from .operators import thumbnails as thumbnails_operators
-from .preferences import ROOT_PACKAGE, FACEBLUR_AP_preferences
-from .ui import behind, classes, correct, coverage, gizmo, knowledge, masks, menu, overlay, panels
-from .ui import guard as guard_panel
-from .ui import review as review_panel
+from .common import jobs
+from .common import menus as menu
+from .common import operators as guide
+from .correction import edit_masks
+from .correction import gizmos as gizmo
+from .correction.operators import add as draw
+from .correction.operators import correct as tracks
+from .correction.operators import edit_masks as edit_masks_operators
+from .correction.operators import faces
+from .correction.operators import track as follow
+from .correction.panels import correct
+from .correction.panels import edit_masks as masks
+from .cover import handlers as alignment
+from .cover import operators as cover
+from .cover import panels
+from .detection import operators as detect
+from .detection import panels as classes
+from .export.operators import export as export_operators
+from .export.operators import render_to_footage
+from .guard import checks as guard
+from .guard import panels as guard_panel
+from .guard.operators import check as guard_operators
+from .guard.operators import verify
+from .masks import overlay_cache
+from .overlay import coverage, outlines, see_through
+from .preferences import operators as storage
+from .preferences.properties import ROOT_PACKAGE, FACEBLUR_AP_preferences
+from .review import operators as review_operators
+from .review import panels as review_panel
+from .review import queue as review
+from .thumbnails import operators as thumbnails_operators
+from .thumbnails import store as thumbnails
 
 _CLASSES = (
     FACEBLUR_AP_preferences,
@@ -36,7 +58,7 @@ _CLASSES = (
     *draw.CLASSES,
     edit_masks_operators.FACEBLUR_OT_edit_masks,
     edit_masks_operators.FACEBLUR_OT_back_from_masks,
-    rendered.FACEBLUR_OT_render_to_footage,
+    render_to_footage.FACEBLUR_OT_render_to_footage,
     export_operators.FACEBLUR_OT_export_covered,
     guide.FACEBLUR_OT_guide,
     storage.FACEBLUR_OT_forget_analyses,
@@ -46,8 +68,8 @@ _CLASSES = (
     panels.FACEBLUR_PT_faces,
     panels.FACEBLUR_PT_messages,
     masks.FACEBLUR_PT_masks,
-    behind.FACEBLUR_OT_see_behind,
-    overlay.FACEBLUR_PT_overlays,
+    see_through.FACEBLUR_OT_see_behind,
+    outlines.FACEBLUR_PT_overlays,
     *correct.CLASSES,
     *guard_operators.CLASSES,
     *verify.CLASSES,
@@ -70,13 +92,13 @@ def register() -> None:
     bpy.app.handlers.load_pre.append(_stop_before_load)
     alignment.register_handlers()
     guard.register_handlers()
-    knowledge.register_handlers()
-    behind.register_handlers()
+    overlay_cache.register_handlers()
+    see_through.register_handlers()
     review.register_handlers()
     thumbnails.register_handlers()
     people.register()
     settings.register()
-    overlay.add_overlay()
+    outlines.add_overlay()
     coverage.add_coverage()
     review_panel.add_mark()
     edit_masks.register_handlers()
@@ -87,7 +109,7 @@ def register() -> None:
 
 
 def unregister() -> None:
-    running.stop()
+    jobs.stop()
     unregister_command()
     menu.remove_keys()
     menu.remove_menu()
@@ -95,13 +117,13 @@ def unregister() -> None:
     edit_masks.unregister_handlers()
     review_panel.remove_mark()
     coverage.remove_coverage()
-    overlay.remove_overlay()
+    outlines.remove_overlay()
     settings.unregister()
     people.unregister()
     thumbnails.unregister_handlers()
     review.unregister_handlers()
-    behind.unregister_handlers()
-    knowledge.unregister_handlers()
+    see_through.unregister_handlers()
+    overlay_cache.unregister_handlers()
     guard.unregister_handlers()
     alignment.unregister_handlers()
     bpy.app.handlers.load_pre.remove(_stop_before_load)
@@ -113,8 +135,8 @@ def unregister() -> None:
 @persistent
 def _stop_before_load(*_: object) -> None:
     """What was detected, checked and verified belongs to the project that is about to be closed."""
-    running.stop()
-    running.STATE.faults, running.STATE.verified = [], None
+    jobs.stop()
+    jobs.STATE.faults, jobs.STATE.verified = [], None
 
 
 def _find_user_folder() -> Path | None:

@@ -9,11 +9,11 @@ from typing import Any
 import bpy
 from bpy.props import BoolProperty, EnumProperty, FloatProperty, FloatVectorProperty, PointerProperty
 
-from ..core.settings import DEFAULT_EXPANSION, EXPANSIONS, HEAD_EXPANSION
-from .compositing import EffectSettings
-from .detection import DetectionSettings
+from ..core.detection.settings import DEFAULT_EXPANSION, EXPANSIONS, HEAD_EXPANSION
+from .cover.compositing import EffectSettings
+from .detection.detect import DetectionSettings
 from .people.properties import FACEBLUR_PG_people
-from .preferences import EFFECT_ITEMS, EXPANSION_TEXT, PRESET_ITEMS, SAMPLES_TEXT, find_preferences
+from .preferences.properties import EFFECT_ITEMS, EXPANSION_TEXT, PRESET_ITEMS, SAMPLES_TEXT, find_preferences
 
 
 def _as_preferred(name: str, items: list[tuple[str, str, str]] | None = None) -> Callable[[Any, Any, bool], Any]:

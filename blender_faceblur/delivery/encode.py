@@ -14,7 +14,8 @@ LOSSLESS_CODEC = "ffv1"
 """What Blender is asked for instead; it takes any size."""
 
 _RATE_FACTORS = {"lossless": 0, "high": 17, "medium": 20, "low": 23}
-"""The constant rate factors that Blender uses for its H.264 and H.265 at these qualities (blender/render.py)."""
+"""The constant rate factors that Blender uses for its H.264 and H.265 at these qualities
+(blender/rendering/render.py)."""
 
 _ENCODERS = {"h264": "libx264", "h265": "libx265"}
 _BT709, _LIMITED = 1, 1

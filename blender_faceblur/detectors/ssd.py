@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..core.types import Detection, FaceBlurError
-from ..paths import find_model
+from ..files.paths import find_model
 from .base import BoxShape, FaceDetector, to_detections
 
 _MEAN_BGR = (104.0, 177.0, 123.0)

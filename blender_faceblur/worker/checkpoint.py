@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from ..core.rows import Segment
+from ..core.tracking.observations import Segment
 from .protocol import Frame, ProtocolError, parse_line, to_line, to_record
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..core.settings import DEFAULT_EXPANSION
+from ..core.detection.settings import DEFAULT_EXPANSION
 from ..core.types import Box, Ellipse, FaceBlurError
 from ..detectors.providers import choose_providers, label_provider
 from .process import WorkerProcess

@@ -15,14 +15,14 @@ from functools import partial
 
 import numpy as np
 
-from ..core.analysis import detector_size
+from ..core.cover.obscured import Picture, draw_face, draw_place
+from ..core.detection.fusion import merge_detections
+from ..core.detection.settings import DetectorUse
 from ..core.geometry import Array, overlaps
-from ..core.merging import merge_detections
-from ..core.obscuring import Picture, draw_face, draw_place
-from ..core.review import find_clearest, list_doubts
-from ..core.settings import DetectorUse
+from ..core.review.queue import find_clearest, list_doubts
+from ..core.tracking.analysis import detector_size
 from ..core.types import Box, Detection, Ellipse, FaceBlurError, TrackDocument
-from ..core.verifying import (
+from ..core.verification.leaks import (
     Find,
     FindingReason,
     Judge,
@@ -36,7 +36,7 @@ from ..core.verifying import (
     list_places,
     measure_shown,
 )
-from ..detectors.looks import ManyLooks
+from ..detectors.passes import ManyLooks
 from ..sources import FrameSource
 from .protocol import VerifyRequest
 

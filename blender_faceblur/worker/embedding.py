@@ -16,13 +16,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..core.analysis import fit_size
-from ..core.document import read_document
+from ..core.document.tracks_file import read_document
 from ..core.geometry import size_of
-from ..core.likeness import GOOD, RECOGNIZER, USABLE, find_clarity, rate_view
+from ..core.people.similarity import GOOD, RECOGNIZER, USABLE, find_clarity, rate_view
+from ..core.tracking.analysis import fit_size
 from ..core.types import Box, Detection, Ellipse, Evidence, FaceBlurError, Sample, Track, TrackKind
 from ..detectors import find_detector
-from ..paths import find_model
+from ..files.paths import find_model
 from ..recognition import Recognizer, find_recognizer
 from ..sources import FrameSource, open_source
 from .opening import open_requested

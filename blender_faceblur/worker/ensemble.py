@@ -7,11 +7,11 @@ import os
 from collections.abc import Iterable
 from contextlib import ExitStack, closing
 
-from ..core.settings import DetectorUse, Preset, choose_detectors, list_detectors
+from ..core.detection.settings import DetectorUse, Preset, choose_detectors, list_detectors
 from ..core.types import FaceBlurError, ModelUse, SourceInfo
 from ..detectors import FaceDetector, find_detector
 from ..detectors.providers import CPU, PROVIDERS
-from ..paths import find_model, list_models
+from ..files.paths import find_model, list_models
 
 
 def choose_usable(preset: Preset) -> tuple[tuple[DetectorUse, ...], list[str]]:

@@ -19,8 +19,8 @@ from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 import numpy as np
 
-from ..core.appearance import LENGTH
-from ..core.following import FrameRecord, Row
+from ..core.tracking.appearance import LENGTH
+from ..core.tracking.tracker import FrameRecord, Row
 
 PROTOCOL = 2
 LONGEST_LINE = 4 << 20

@@ -14,15 +14,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ..core.analysis import split_range
-from ..core.document import read_document
-from ..core.settings import DetectorUse, find_preset
+from ..core.detection.settings import DetectorUse, find_preset
+from ..core.document.tracks_file import read_document
+from ..core.tracking.analysis import split_range
 from ..core.types import FaceBlurError, SourceInfo, TrackDocument
-from ..core.verifying import Judge, StepWatch, Verification, list_kept, to_json
+from ..core.verification.leaks import Judge, StepWatch, Verification, list_kept, to_json
 from ..delivery.picture import verify_picture
 from ..delivery.traces import find_carried, find_picture_traces, find_traces
 from ..delivery.verify import Expected, read_sound, verify_film
-from ..detectors.looks import combine_looks
+from ..detectors.passes import combine_looks
 from ..detectors.providers import choose_providers, list_available
 from ..sources import FrameSource, open_source
 from .compare import Comparison, Looks, Seen, find_shown_frames, from_text, to_text

@@ -11,22 +11,22 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, TextIO
 
-from ..core.analysis import Detector, analyse_frames, build_document, decode_size, find_stride, split_range
-from ..core.document import write_document
-from ..core.following import Follower
-from ..core.likeness import RECOGNIZER, assign_looks
-from ..core.plates import make_regions
-from ..core.rows import RowTable, Segment
-from ..core.settings import EXPANSIONS, DetectorUse, find_preset
+from ..core.detection.settings import EXPANSIONS, DetectorUse, find_preset
+from ..core.document.tracks_file import write_document
+from ..core.people.similarity import RECOGNIZER, assign_looks
+from ..core.tracking.analysis import Detector, analyse_frames, build_document, decode_size, find_stride, split_range
+from ..core.tracking.observations import RowTable, Segment
+from ..core.tracking.plates import make_regions
+from ..core.tracking.tracker import Follower
 from ..core.types import FaceBlurError, SourceInfo, TrackDocument, TrackKind
 from ..detectors import FaceDetector, find_detector
-from ..detectors.looks import combine_looks
+from ..detectors.passes import combine_looks
 from ..detectors.providers import choose_providers, list_available
-from ..storage import name_stored, read_stored, store
+from ..files.storage import name_stored, read_stored, store
 from .checkpoint import Checkpoint, split_known
 from .embedding import embed_pictures, embed_tracks
 from .ensemble import choose_usable, count_processes, list_used, open_sessions
-from .follow import follow
+from .live_embedding import Watch
 from .opening import open_requested
 from .process import WorkerProcess, listen
 from .protocol import (
@@ -59,8 +59,8 @@ from .protocol import (
 )
 from .reporting import REPORTING
 from .thumbnails import cut_faces
+from .tracking import follow
 from .verify import verify
-from .watching import Watch
 
 Tell = Callable[[Any], None]
 

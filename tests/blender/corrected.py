@@ -5,11 +5,11 @@ from __future__ import annotations
 
 import bpy
 
-from blender_faceblur.blender import editing
-from blender_faceblur.blender.masks import adopt_layers
+from blender_faceblur.blender.masks import changes
+from blender_faceblur.blender.masks.mask import adopt_layers
 
 
 def list_corrected(mask: bpy.types.Mask) -> list[str]:
     """The names of the layers of ours that no longer are what was written."""
     adopt_layers(mask)
-    return list(editing._compare(mask))
+    return list(changes._compare(mask))

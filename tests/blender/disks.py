@@ -64,7 +64,7 @@ def render_frame(scene: Any, frame: int, path: Path) -> NDArray[np.uint8]:
     import bpy
     import cv2
 
-    from blender_faceblur.blender.context import refresh_sequencer
+    from blender_faceblur.blender.common.context import refresh_sequencer
 
     refresh_sequencer(scene)
     scene.frame_set(frame)
@@ -92,7 +92,7 @@ def without_guard() -> Iterator[None]:
 
 def operate(scene: Any, operator: Any, *strips: Any, **options: Any) -> None:
     """Run an operator of the sequencer on these strips."""
-    from blender_faceblur.blender.context import borrow_selection
+    from blender_faceblur.blender.common.context import borrow_selection
 
     with borrow_selection(scene, *strips):
         assert operator(**options) == {"FINISHED"}
@@ -106,7 +106,7 @@ def see(picture: NDArray[np.uint8]) -> Sight:
 
 def find_cover(scene: Any) -> tuple[Any, Any]:
     """The film's strip and our modifier on it."""
-    from blender_faceblur.blender.strips import find_modifier
+    from blender_faceblur.blender.cover.strips import find_modifier
 
     footage = next(strip for strip in scene.sequence_editor.strips if strip.type == "MOVIE")
     modifier = find_modifier(footage)

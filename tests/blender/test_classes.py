@@ -12,13 +12,13 @@ import pytest
 bpy = pytest.importorskip("bpy")
 
 import blender_faceblur  # noqa: E402
-from blender_faceblur.blender import detection  # noqa: E402
-from blender_faceblur.blender.cover import find_mask  # noqa: E402
-from blender_faceblur.blender.masks import read_document  # noqa: E402
-from blender_faceblur.blender.running import STATE  # noqa: E402
-from blender_faceblur.blender.ui import classes  # noqa: E402
-from blender_faceblur.core import plates  # noqa: E402
-from blender_faceblur.core.document import write_document  # noqa: E402
+from blender_faceblur.blender.common.jobs import STATE  # noqa: E402
+from blender_faceblur.blender.cover.covering import find_mask  # noqa: E402
+from blender_faceblur.blender.detection import detect as detection  # noqa: E402
+from blender_faceblur.blender.detection import panels as classes  # noqa: E402
+from blender_faceblur.blender.masks.mask import read_document  # noqa: E402
+from blender_faceblur.core.document.tracks_file import write_document  # noqa: E402
+from blender_faceblur.core.tracking import plates  # noqa: E402
 from blender_faceblur.core.types import Ellipse, Evidence, FaceBlurError, Sample, Track  # noqa: E402
 from blender_faceblur.worker import client  # noqa: E402
 from blender_faceblur.worker.protocol import AnalysisRequest, ErrorMessage, Message, Progress, Result, Stage  # noqa: E402

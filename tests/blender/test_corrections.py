@@ -11,19 +11,19 @@ import pytest
 
 bpy = pytest.importorskip("bpy")
 
-from blender_faceblur.blender.compositing import MARK, EffectSettings, find_mask_unit_px  # noqa: E402
-from blender_faceblur.blender.curves import find_curves  # noqa: E402
-from blender_faceblur.blender.editing import take_in  # noqa: E402
-from blender_faceblur.blender.faces import describe_origin, list_faces  # noqa: E402
-from blender_faceblur.blender.masks import (  # noqa: E402
+from blender_faceblur.blender.common.curves import find_curves  # noqa: E402
+from blender_faceblur.blender.cover.compositing import MARK, EffectSettings, find_mask_unit_px  # noqa: E402
+from blender_faceblur.blender.masks.changes import take_in  # noqa: E402
+from blender_faceblur.blender.masks.faces import describe_origin, list_faces  # noqa: E402
+from blender_faceblur.blender.masks.mask import (  # noqa: E402
     PICTURE_LAYER,
     adopt_layers,
     open_keying_scene,
     read_document,
     write_mask,
 )
-from blender_faceblur.blender.project import build_project  # noqa: E402
-from blender_faceblur.core.editing import find_track, locked_frames, merge_analysis, sample_at  # noqa: E402
+from blender_faceblur.blender.rendering.project import build_project  # noqa: E402
+from blender_faceblur.core.document.editing import find_track, locked_frames, merge_analysis, sample_at  # noqa: E402
 from blender_faceblur.core.types import Ellipse, Evidence, Sample, Track, TrackDocument, TrackStatus  # noqa: E402
 
 from . import disks  # noqa: E402
@@ -266,7 +266,7 @@ def test_a_face_stays_off_only_where_its_track_is_the_same(mask: Any, film: Path
 
 def test_an_edit_of_a_mask_reaches_the_next_render(mask: Any, tmp_path: Path) -> None:
     """Adopted and shown in the next still and animation render, with the handlers that the extension registers."""
-    from blender_faceblur.blender import alignment
+    from blender_faceblur.blender.cover import handlers as alignment
 
     scene = bpy.context.scene
     alignment.register_handlers()

@@ -10,11 +10,11 @@ import pytest
 
 bpy = pytest.importorskip("bpy")
 
-from blender_faceblur.blender import strips  # noqa: E402
-from blender_faceblur.blender.alignment import align_mask_strips  # noqa: E402
-from blender_faceblur.blender.compositing import MARK, EffectSettings  # noqa: E402
-from blender_faceblur.blender.context import borrow_selection  # noqa: E402
-from blender_faceblur.blender.cover import (  # noqa: E402
+from blender_faceblur.blender.common.context import borrow_selection  # noqa: E402
+from blender_faceblur.blender.common.footage import check_document, find_footage, find_timeline_frame  # noqa: E402
+from blender_faceblur.blender.cover import strips  # noqa: E402
+from blender_faceblur.blender.cover.compositing import MARK, EffectSettings  # noqa: E402
+from blender_faceblur.blender.cover.covering import (  # noqa: E402
     EFFECT_MARK,
     cover_footage,
     find_lost_mask,
@@ -24,8 +24,8 @@ from blender_faceblur.blender.cover import (  # noqa: E402
     read_effect,
     uncover,
 )
-from blender_faceblur.blender.footage import check_document, find_footage, find_timeline_frame  # noqa: E402
-from blender_faceblur.blender.strips import find_modifier, remove_strip  # noqa: E402
+from blender_faceblur.blender.cover.handlers import align_mask_strips  # noqa: E402
+from blender_faceblur.blender.cover.strips import find_modifier, remove_strip  # noqa: E402
 from blender_faceblur.core.types import FaceBlurError  # noqa: E402
 
 from . import disks  # noqa: E402

@@ -12,12 +12,12 @@ import pytest
 bpy = pytest.importorskip("bpy")
 
 import blender_faceblur  # noqa: E402
-from blender_faceblur.blender.compositing import EffectSettings  # noqa: E402
-from blender_faceblur.blender.cover import cover_footage, find_mask  # noqa: E402
-from blender_faceblur.blender.editing import change_tracks, cover_at  # noqa: E402
-from blender_faceblur.blender.masks import read_document  # noqa: E402
-from blender_faceblur.blender.operators.tracks import find_target, set_cover  # noqa: E402
-from blender_faceblur.core.editing import find_track, locked_frames  # noqa: E402
+from blender_faceblur.blender.correction.operators.correct import find_target, set_cover  # noqa: E402
+from blender_faceblur.blender.cover.compositing import EffectSettings  # noqa: E402
+from blender_faceblur.blender.cover.covering import cover_footage, find_mask  # noqa: E402
+from blender_faceblur.blender.masks.changes import change_tracks, cover_at  # noqa: E402
+from blender_faceblur.blender.masks.mask import read_document  # noqa: E402
+from blender_faceblur.core.document.editing import find_track, locked_frames  # noqa: E402
 from blender_faceblur.core.types import Ellipse, Evidence, Sample, Track  # noqa: E402
 
 from . import disks  # noqa: E402

@@ -14,17 +14,17 @@ from numpy.typing import NDArray
 
 bpy = pytest.importorskip("bpy")
 
-from blender_faceblur.blender.compositing import (  # noqa: E402
+from blender_faceblur.blender.cover.compositing import (  # noqa: E402
     EffectSettings,
     find_grid,
     find_halvings,
     find_mask_unit_px,
     to_linear,
 )
-from blender_faceblur.blender.cover import find_largest_face_px  # noqa: E402
-from blender_faceblur.blender.effects.mosaic import SPREAD  # noqa: E402
-from blender_faceblur.blender.masks import PICTURE_LAYER  # noqa: E402
-from blender_faceblur.blender.project import build_project  # noqa: E402
+from blender_faceblur.blender.cover.covering import find_largest_face_px  # noqa: E402
+from blender_faceblur.blender.cover.effects.mosaic import SPREAD  # noqa: E402
+from blender_faceblur.blender.masks.mask import PICTURE_LAYER  # noqa: E402
+from blender_faceblur.blender.rendering.project import build_project  # noqa: E402
 from blender_faceblur.core.types import (  # noqa: E402
     Ellipse,
     Evidence,
@@ -191,7 +191,7 @@ def test_an_editors_change_to_an_effect_is_kept(tmp_path: Path) -> None:
     size = (320, 240)
     path = _write(tmp_path, size)
     build_project(path, _document(size, 40), EffectSettings("solid"))
-    from blender_faceblur.blender.compositing import build_strip_group
+    from blender_faceblur.blender.cover.compositing import build_strip_group
 
     tree = bpy.data.node_groups["Face Blur Solid"]
     tree.nodes.new("CompositorNodeBlur").name = "Mine"
@@ -210,7 +210,7 @@ def test_nothing_that_protects_is_animated(tmp_path: Path) -> None:
 def test_a_picture_keeps_its_transparency_where_no_face_is(effect: str, tmp_path: Path) -> None:
     import cv2
 
-    from blender_faceblur.blender.render import RenderSettings, render_still
+    from blender_faceblur.blender.rendering.render import RenderSettings, render_still
 
     size = (320, 240)
     path = _write(tmp_path, size)
@@ -347,7 +347,7 @@ def test_inverse_shows_nothing_where_the_mask_is_lost(lost: str, tmp_path: Path)
     scene = build_project(_write(tmp_path, size), document, EffectSettings("solid", "0000FF", inverse=True))
     mask = bpy.data.masks[0]
     if lost == "mask strip":
-        from blender_faceblur.blender.strips import remove_strip
+        from blender_faceblur.blender.cover.strips import remove_strip
 
         remove_strip(scene, next(strip for strip in scene.sequence_editor.strips if strip.type == "MASK"))
     elif lost == "picture layer":
@@ -362,8 +362,8 @@ def test_inverse_shows_nothing_where_the_mask_is_lost(lost: str, tmp_path: Path)
 
 @pytest.mark.parametrize("name", ["Face Blur: Mosaic", "Face Blur: Solid", "Face Blur: Erase"])
 def test_an_effect_of_the_library_covers_without_the_extension(name: str, tmp_path: Path) -> None:
-    from blender_faceblur.blender.masks import write_mask
-    from blender_faceblur.blender.strips import cover_strip, find_modifier
+    from blender_faceblur.blender.cover.strips import cover_strip, find_modifier
+    from blender_faceblur.blender.masks.mask import write_mask
     from tools.library import build_library
 
     library = tmp_path / "library.blend"

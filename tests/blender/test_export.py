@@ -16,14 +16,14 @@ bpy = pytest.importorskip("bpy")
 import av  # noqa: E402
 
 import blender_faceblur  # noqa: E402
-from blender_faceblur.blender.alignment import align_mask_strips  # noqa: E402
-from blender_faceblur.blender.compositing import MARK, EffectSettings  # noqa: E402
-from blender_faceblur.blender.context import borrow_selection  # noqa: E402
-from blender_faceblur.blender.cover import MUST_BE_COVERED, cover_footage  # noqa: E402
-from blender_faceblur.blender.edit_masks import open_masks  # noqa: E402
-from blender_faceblur.blender.export import Exported, export_covered  # noqa: E402
-from blender_faceblur.blender.masks import read_document  # noqa: E402
-from blender_faceblur.blender.strips import find_modifier  # noqa: E402
+from blender_faceblur.blender.common.context import borrow_selection  # noqa: E402
+from blender_faceblur.blender.correction.edit_masks import open_masks  # noqa: E402
+from blender_faceblur.blender.cover.compositing import MARK, EffectSettings  # noqa: E402
+from blender_faceblur.blender.cover.covering import MUST_BE_COVERED, cover_footage  # noqa: E402
+from blender_faceblur.blender.cover.handlers import align_mask_strips  # noqa: E402
+from blender_faceblur.blender.cover.strips import find_modifier  # noqa: E402
+from blender_faceblur.blender.export.covered_footage import Exported, export_covered  # noqa: E402
+from blender_faceblur.blender.masks.mask import read_document  # noqa: E402
 from blender_faceblur.core.types import (  # noqa: E402
     Ellipse,
     Evidence,
@@ -308,7 +308,7 @@ def test_a_film_that_fails_ends_the_export(scene: Any, film: Path, tmp_path: Pat
     document = read_document(bpy.data.masks[0])
     document.source = type(document.source)(
         **{name: getattr(document.source, name) for name in document.source.__slots__} | {"width": 300})
-    from blender_faceblur.blender.masks import store_document
+    from blender_faceblur.blender.masks.mask import store_document
 
     store_document(bpy.data.masks[0], document)
     with pytest.raises(FaceBlurError, match=r"disk\.mp4: "):

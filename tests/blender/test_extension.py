@@ -13,15 +13,15 @@ import pytest
 bpy = pytest.importorskip("bpy")
 
 import blender_faceblur  # noqa: E402
-from blender_faceblur.blender import detection  # noqa: E402
-from blender_faceblur.blender.cover import find_mask, read_effect  # noqa: E402
-from blender_faceblur.blender.faces import list_faces  # noqa: E402
-from blender_faceblur.blender.operators.selection import list_selected  # noqa: E402
-from blender_faceblur.blender.preferences import FACEBLUR_AP_preferences  # noqa: E402
-from blender_faceblur.blender.running import STATE  # noqa: E402
+from blender_faceblur.blender.common.jobs import STATE  # noqa: E402
+from blender_faceblur.blender.common.menus import KEYS  # noqa: E402
+from blender_faceblur.blender.common.selection import list_selected  # noqa: E402
+from blender_faceblur.blender.cover.covering import find_mask, read_effect  # noqa: E402
+from blender_faceblur.blender.detection import detect as detection  # noqa: E402
+from blender_faceblur.blender.masks.faces import list_faces  # noqa: E402
+from blender_faceblur.blender.preferences.properties import FACEBLUR_AP_preferences  # noqa: E402
 from blender_faceblur.blender.settings import FACEBLUR_PG_settings  # noqa: E402
-from blender_faceblur.blender.ui.menu import KEYS  # noqa: E402
-from blender_faceblur.core.document import write_document  # noqa: E402
+from blender_faceblur.core.document.tracks_file import write_document  # noqa: E402
 from blender_faceblur.core.types import Evidence, Sample, Track  # noqa: E402
 from blender_faceblur.worker import client  # noqa: E402
 from blender_faceblur.worker.protocol import (  # noqa: E402

@@ -12,9 +12,9 @@ import pytest
 
 bpy = pytest.importorskip("bpy")
 
-from blender_faceblur.blender.compositing import EffectSettings  # noqa: E402
-from blender_faceblur.blender.context import borrow_sequencer  # noqa: E402
-from blender_faceblur.blender.project import build_project  # noqa: E402
+from blender_faceblur.blender.common.context import borrow_sequencer  # noqa: E402
+from blender_faceblur.blender.cover.compositing import EffectSettings  # noqa: E402
+from blender_faceblur.blender.rendering.project import build_project  # noqa: E402
 
 from . import disks  # noqa: E402
 

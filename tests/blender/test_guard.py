@@ -13,12 +13,13 @@ import pytest
 
 bpy = pytest.importorskip("bpy")
 
-from blender_faceblur.blender import alignment, guard  # noqa: E402
-from blender_faceblur.blender.compositing import MARK, EffectSettings  # noqa: E402
-from blender_faceblur.blender.cover import uncover  # noqa: E402
-from blender_faceblur.blender.project import build_project  # noqa: E402
-from blender_faceblur.blender.render import render_animation  # noqa: E402
-from blender_faceblur.blender.strips import find_modifier  # noqa: E402
+from blender_faceblur.blender.cover import handlers as alignment  # noqa: E402
+from blender_faceblur.blender.cover.compositing import MARK, EffectSettings  # noqa: E402
+from blender_faceblur.blender.cover.covering import uncover  # noqa: E402
+from blender_faceblur.blender.cover.strips import find_modifier  # noqa: E402
+from blender_faceblur.blender.guard import checks as guard  # noqa: E402
+from blender_faceblur.blender.rendering.project import build_project  # noqa: E402
+from blender_faceblur.blender.rendering.render import render_animation  # noqa: E402
 from blender_faceblur.core.types import TrackStatus  # noqa: E402
 
 from . import disks  # noqa: E402
@@ -43,7 +44,7 @@ def project(film: Path, tmp_path: Path) -> Iterator[tuple[Any, Any]]:
 
 
 def _delete_mask_strip(scene: Any, strip: Any) -> None:
-    from blender_faceblur.blender.strips import remove_strip
+    from blender_faceblur.blender.cover.strips import remove_strip
 
     remove_strip(scene, find_modifier(strip).input_mask_strip)
 
@@ -247,7 +248,7 @@ def test_doubts_count_where_that_is_asked_for(film: Path, tmp_path: Path) -> Non
 def test_the_command_renders_nothing_in_which_faces_would_show(project: tuple[Any, Any], tmp_path: Path) -> None:
     from blender_faceblur.blender.command import render_project
     from blender_faceblur.core.types import FaceBlurError
-    from blender_faceblur.progress import Reporter
+    from blender_faceblur.reporting.progress import Reporter
 
     scene, strip = project
     find_modifier(strip).mute = True
@@ -259,7 +260,7 @@ def test_the_command_renders_nothing_in_which_faces_would_show(project: tuple[An
 
 def test_the_operators_check_repair_and_refuse_to_render(project: tuple[Any, Any], tmp_path: Path) -> None:
     import blender_faceblur
-    from blender_faceblur.blender.running import STATE
+    from blender_faceblur.blender.common.jobs import STATE
 
     scene, strip = project
     guard.unregister_handlers()

@@ -17,10 +17,10 @@ import pytest
 
 bpy = pytest.importorskip("bpy")
 
-from blender_faceblur.blender import guard  # noqa: E402
-from blender_faceblur.blender.compositing import EffectSettings  # noqa: E402
-from blender_faceblur.blender.context import borrow_selection  # noqa: E402
-from blender_faceblur.blender.project import build_project  # noqa: E402
+from blender_faceblur.blender.common.context import borrow_selection  # noqa: E402
+from blender_faceblur.blender.cover.compositing import EffectSettings  # noqa: E402
+from blender_faceblur.blender.guard import checks as guard  # noqa: E402
+from blender_faceblur.blender.rendering.project import build_project  # noqa: E402
 
 from . import disks  # noqa: E402
 from .test_following import _check as check_covered  # noqa: E402
@@ -258,8 +258,8 @@ import sys
 sys.path.insert(0, sys.argv[-3])
 from pathlib import Path
 import bpy
-from blender_faceblur.blender.project import build_project
-from blender_faceblur.blender.compositing import EffectSettings
+from blender_faceblur.blender.rendering.project import build_project
+from blender_faceblur.blender.cover.compositing import EffectSettings
 from tests.blender import disks
 film = Path(sys.argv[-2])
 scene = build_project(film, disks.build_document(film), EffectSettings("solid", disks.COVER))

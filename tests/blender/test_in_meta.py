@@ -10,11 +10,11 @@ import pytest
 
 bpy = pytest.importorskip("bpy")
 
-from blender_faceblur.blender import guard  # noqa: E402
-from blender_faceblur.blender.compositing import EffectSettings  # noqa: E402
-from blender_faceblur.blender.cover import cover_footage, uncover  # noqa: E402
-from blender_faceblur.blender.project import build_project  # noqa: E402
-from blender_faceblur.blender.strips import find_modifier  # noqa: E402
+from blender_faceblur.blender.cover.compositing import EffectSettings  # noqa: E402
+from blender_faceblur.blender.cover.covering import cover_footage, uncover  # noqa: E402
+from blender_faceblur.blender.cover.strips import find_modifier  # noqa: E402
+from blender_faceblur.blender.guard import checks as guard  # noqa: E402
+from blender_faceblur.blender.rendering.project import build_project  # noqa: E402
 
 from . import disks  # noqa: E402
 from .test_following import _check as check_covered  # noqa: E402

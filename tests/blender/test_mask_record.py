@@ -13,9 +13,10 @@ import pytest
 
 bpy = pytest.importorskip("bpy")
 
-from blender_faceblur.blender import alignment, guard  # noqa: E402
-from blender_faceblur.blender.compositing import MARK, EffectSettings  # noqa: E402
-from blender_faceblur.blender.mask_record import (  # noqa: E402
+from blender_faceblur.blender.cover import handlers as alignment  # noqa: E402
+from blender_faceblur.blender.cover.compositing import MARK, EffectSettings  # noqa: E402
+from blender_faceblur.blender.guard import checks as guard  # noqa: E402
+from blender_faceblur.blender.masks.record import (  # noqa: E402
     DamagedRecordError,
     LayerRecord,
     MaskRecord,
@@ -24,7 +25,7 @@ from blender_faceblur.blender.mask_record import (  # noqa: E402
     size_of,
     stamp_of,
 )
-from blender_faceblur.blender.project import build_project  # noqa: E402
+from blender_faceblur.blender.rendering.project import build_project  # noqa: E402
 from blender_faceblur.core.types import Ellipse, Evidence, FaceBlurError  # noqa: E402
 
 from . import disks  # noqa: E402

@@ -11,12 +11,12 @@ import pytest
 
 bpy = pytest.importorskip("bpy")
 
-from blender_faceblur.blender.compositing import EffectSettings, build_strip_group, find_mask_unit_px  # noqa: E402
-from blender_faceblur.blender.context import borrow_sequencer  # noqa: E402
-from blender_faceblur.blender.masks import PICTURE_LAYER, find_document_text, find_own_layers, write_mask  # noqa: E402
-from blender_faceblur.blender.project import build_project  # noqa: E402
-from blender_faceblur.blender.strips import cover_strip  # noqa: E402
-from blender_faceblur.core.document import from_json  # noqa: E402
+from blender_faceblur.blender.common.context import borrow_sequencer  # noqa: E402
+from blender_faceblur.blender.cover.compositing import EffectSettings, build_strip_group, find_mask_unit_px  # noqa: E402
+from blender_faceblur.blender.cover.strips import cover_strip  # noqa: E402
+from blender_faceblur.blender.masks.mask import PICTURE_LAYER, find_document_text, find_own_layers, write_mask  # noqa: E402
+from blender_faceblur.blender.rendering.project import build_project  # noqa: E402
+from blender_faceblur.core.document.tracks_file import from_json  # noqa: E402
 from blender_faceblur.core.types import Ellipse, Evidence, Sample, Track, TrackDocument  # noqa: E402
 
 from . import disks  # noqa: E402

@@ -12,15 +12,15 @@ import pytest
 
 bpy = pytest.importorskip("bpy")
 
-from blender_faceblur.blender import review  # noqa: E402
-from blender_faceblur.blender.editing import change_tracks  # noqa: E402
-from blender_faceblur.blender.masks import PICTURE_LAYER, find_document_text, read_document, write_mask  # noqa: E402
-from blender_faceblur.blender.ui import knowledge  # noqa: E402
-from blender_faceblur.core import editing  # noqa: E402
-from blender_faceblur.core.document import VERSION  # noqa: E402
-from blender_faceblur.core.document import read_document as read_file  # noqa: E402
+from blender_faceblur.blender.masks import overlay_cache  # noqa: E402
+from blender_faceblur.blender.masks.changes import change_tracks  # noqa: E402
+from blender_faceblur.blender.masks.mask import PICTURE_LAYER, find_document_text, read_document, write_mask  # noqa: E402
+from blender_faceblur.blender.review import queue as review  # noqa: E402
+from blender_faceblur.core.document import editing  # noqa: E402
+from blender_faceblur.core.document.tracks_file import VERSION  # noqa: E402
+from blender_faceblur.core.document.tracks_file import read_document as read_file  # noqa: E402
 from blender_faceblur.core.types import TrackDocument, TrackStatus, Verdict  # noqa: E402
-from blender_faceblur.core.wording import describe_place, describe_status  # noqa: E402
+from blender_faceblur.reporting.wording import describe_place, describe_status  # noqa: E402
 
 FOLDER = Path(__file__).parent.parent / "data" / "v0_1_0" / "states"
 EXPECTED: dict[str, Any] = json.loads((FOLDER / "expected.json").read_text(encoding="utf-8"))
@@ -49,8 +49,8 @@ def test_it_shows_what_0_1_0_showed(mask: Any) -> None:
     queue = review.read_queue(mask)
     assert [(p.key, describe_place(p), p.verdict or "") for p in queue.places] == [
         (p["key"], p["sentence"], p["verdict"]) for p in EXPECTED["places"]]
-    knowledge.read_document(mask)
-    overview = knowledge.look_at(mask).overview
+    overlay_cache.read_document(mask)
+    overview = overlay_cache.look_at(mask).overview
     assert overview is not None
     assert [(g.name, describe_status(g)) for g in overview.aside] == [
         (name, why) for name, _, _, why, *_ in EXPECTED["uncovered"]]

@@ -20,14 +20,16 @@ from numpy.typing import NDArray
 
 bpy = pytest.importorskip("bpy")
 
-from blender_faceblur.blender import guard, registration, review  # noqa: E402
-from blender_faceblur.blender.cover import find_mask, read_effect  # noqa: E402
-from blender_faceblur.blender.editing import change_tracks, cover_at  # noqa: E402
-from blender_faceblur.blender.faces import describe_origin, list_faces  # noqa: E402
-from blender_faceblur.blender.masks import read_document  # noqa: E402
-from blender_faceblur.blender.ui import knowledge  # noqa: E402
-from blender_faceblur.core import editing  # noqa: E402
-from blender_faceblur.core.document import read_document as read_file  # noqa: E402
+from blender_faceblur.blender import registration  # noqa: E402
+from blender_faceblur.blender.cover.covering import find_mask, read_effect  # noqa: E402
+from blender_faceblur.blender.guard import checks as guard  # noqa: E402
+from blender_faceblur.blender.masks import overlay_cache  # noqa: E402
+from blender_faceblur.blender.masks.changes import change_tracks, cover_at  # noqa: E402
+from blender_faceblur.blender.masks.faces import describe_origin, list_faces  # noqa: E402
+from blender_faceblur.blender.masks.mask import read_document  # noqa: E402
+from blender_faceblur.blender.review import queue as review  # noqa: E402
+from blender_faceblur.core.document import editing  # noqa: E402
+from blender_faceblur.core.document.tracks_file import read_document as read_file  # noqa: E402
 from blender_faceblur.core.types import Ellipse, TrackDocument  # noqa: E402
 
 from . import disks  # noqa: E402
@@ -63,7 +65,7 @@ def describe(scene: Any) -> dict[str, Any]:
     strip = find_strip(scene)
     mask = find_mask(strip)
     document = read_document(mask)
-    knowledge.read_document(mask)
+    overlay_cache.read_document(mask)
     frames, effect = range(-2, document.source.frame_count + 2), read_effect(strip)
     assert effect is not None
     return {
@@ -76,8 +78,8 @@ def describe(scene: Any) -> dict[str, Any]:
         "covers": {face.name: [_to_numbers(cover_at(mask, face.name, frame)) for frame in frames]
                    for face in list_faces(mask)},
         "outlines": {cover.layer: [cover.shape_at(frame).tolist() for frame in frames]
-                     for cover in knowledge.look_at(mask).covers},
-        "locked": {cover.layer: cover.locked for cover in knowledge.look_at(mask).covers},
+                     for cover in overlay_cache.look_at(mask).covers},
+        "locked": {cover.layer: cover.locked for cover in overlay_cache.look_at(mask).covers},
         "tracks": {track.name: track.covered_spans() for track in document.tracks},
         "left_out": {track.name: track.spans() for track in document.aside},
         "review": [[place.key, place.frame, place.track, place.covered, place.verdict or ""]

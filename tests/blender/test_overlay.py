@@ -14,16 +14,17 @@ import pytest
 bpy = pytest.importorskip("bpy")
 
 import blender_faceblur  # noqa: E402
-from blender_faceblur.blender.compositing import EffectSettings  # noqa: E402
-from blender_faceblur.blender.context import borrow_selection  # noqa: E402
-from blender_faceblur.blender.cover import cover_footage, find_mask, uncover  # noqa: E402
-from blender_faceblur.blender.editing import change_tracks, cover_at  # noqa: E402
-from blender_faceblur.blender.preferences import find_colors  # noqa: E402
-from blender_faceblur.blender.projection import find_region_projection  # noqa: E402
-from blender_faceblur.blender.strips import find_modifier  # noqa: E402
-from blender_faceblur.blender.ui import behind, coverage, knowledge, overlay  # noqa: E402
-from blender_faceblur.core import editing  # noqa: E402
-from blender_faceblur.core.glance import Code  # noqa: E402
+from blender_faceblur.blender.common.context import borrow_selection  # noqa: E402
+from blender_faceblur.blender.cover.compositing import EffectSettings  # noqa: E402
+from blender_faceblur.blender.cover.covering import cover_footage, find_mask, uncover  # noqa: E402
+from blender_faceblur.blender.cover.projection import find_region_projection  # noqa: E402
+from blender_faceblur.blender.cover.strips import find_modifier  # noqa: E402
+from blender_faceblur.blender.masks import overlay_cache  # noqa: E402
+from blender_faceblur.blender.masks.changes import change_tracks, cover_at  # noqa: E402
+from blender_faceblur.blender.overlay import coverage, outlines, see_through  # noqa: E402
+from blender_faceblur.blender.preferences.properties import find_colors  # noqa: E402
+from blender_faceblur.core.document import editing  # noqa: E402
+from blender_faceblur.core.review.overview import Code  # noqa: E402
 from blender_faceblur.core.types import (  # noqa: E402
     Doubt,
     Ellipse,
@@ -84,8 +85,8 @@ def find_strip(scene: Any, name: str = "disk") -> Any:
 
 def draw(scene: Any, channel: int = 0) -> Any:
     for mask in bpy.data.masks:
-        knowledge.read_document(mask)
-    return overlay.compose(bpy.context, scene, PREVIEW, channel)
+        overlay_cache.read_document(mask)
+    return outlines.compose(bpy.context, scene, PREVIEW, channel)
 
 
 def list_words(drawing: Any) -> set[str]:
@@ -113,7 +114,7 @@ def test_each_face_has_its_outline(scene: Any) -> None:
 @pytest.mark.parametrize("frame", [0, 7, 13, 24, 29, 39])
 def test_an_outline_lies_where_the_layer_does(scene: Any, frame: int) -> None:
     mask = find_mask(find_strip(scene))
-    for cover in knowledge.look_at(mask).covers:
+    for cover in overlay_cache.look_at(mask).covers:
         expected = cover_at(mask, cover.layer, frame)
         assert cover.is_opaque(frame) == (expected is not None)
         if expected is not None:
@@ -199,7 +200,7 @@ def test_where_nobody_looked_all_is_covered(scene: Any, film: Path) -> None:
 def test_what_was_drawn_is_where_blender_has_it(scene: Any, frame: int) -> None:
     mask = find_mask(find_strip(scene))
     scene.frame_set(1 + frame)
-    line, = overlay.find_drawn_lines(mask, mask.layers["Face 01"])
+    line, = outlines.find_drawn_lines(mask, mask.layers["Face 01"])
     ellipse = cover_at(mask, "Face 01", frame)
     assert ellipse is not None
     assert line[:-1].mean(axis=0) == pytest.approx((ellipse.cx, ellipse.cy), abs=0.1)
@@ -230,15 +231,15 @@ def test_a_layer_drawn_by_hand_has_its_outline(scene: Any) -> None:
 
 def test_what_lies_under_a_film_is_not_drawn(scene: Any, film: Path) -> None:
     above = scene.sequence_editor.strips.new_movie("above", str(film), 5, 1)
-    assert [strip.name for strip in overlay.list_shown(scene)] == ["above"]
-    assert [strip.name for strip in overlay.list_shown(scene, 3)] == ["disk"]
+    assert [strip.name for strip in outlines.list_shown(scene)] == ["above"]
+    assert [strip.name for strip in outlines.list_shown(scene, 3)] == ["disk"]
     above.transform.offset_x = 3
-    assert [strip.name for strip in overlay.list_shown(scene)] == ["disk", "above"]
+    assert [strip.name for strip in outlines.list_shown(scene)] == ["disk", "above"]
     above.transform.offset_x = 0
     above.blend_alpha = 0.5
-    assert [strip.name for strip in overlay.list_shown(scene)] == ["disk", "above"]
+    assert [strip.name for strip in outlines.list_shown(scene)] == ["disk", "above"]
     scene.sequence_editor.channels[5].mute = True
-    assert [strip.name for strip in overlay.list_shown(scene)] == ["disk"]
+    assert [strip.name for strip in outlines.list_shown(scene)] == ["disk"]
 
 
 def test_faces_in_a_meta_strip(scene: Any) -> None:
@@ -266,7 +267,7 @@ def test_a_lost_document_leaves_the_outlines(scene: Any) -> None:
 
 
 def show(strip: Any, width: int, left: float, right: float, alone: bool = False) -> str:
-    knowledge.read_document(find_mask(strip))
+    overlay_cache.read_document(find_mask(strip))
     found = coverage.find_columns(strip, find_region_projection(make_region(width, left, 0, right, 5)), width, alone,
                                   True)
     assert found is not None
@@ -318,7 +319,7 @@ def test_a_band_follows_speed(scene: Any) -> None:
 
 def test_the_band_of_an_uncovered_strip_is_hatched(scene: Any, film: Path) -> None:
     scene.sequence_editor.strips.new_movie("other", str(film), 5, 1)
-    knowledge.read_document(find_mask(find_strip(scene)))
+    overlay_cache.read_document(find_mask(find_strip(scene)))
     region = make_region(400, 1, 0, 41, 6)
     rectangles = coverage.compose(bpy.context, scene, region)
     colors = find_colors()
@@ -333,7 +334,7 @@ def test_see_behind_shows_the_source_where_faces_are_covered(scene: Any) -> None
     assert "renders stay covered" not in str(draw(scene).words)
     bpy.ops.faceblur.see_behind()
     drawing = draw(scene)
-    look, = overlay.compose_looks(scene, 0)
+    look, = outlines.compose_looks(scene, 0)
     assert Path(look.path).name == "disk.mp4" and (look.number, look.size) == (10, (disks.WIDTH, disks.HEIGHT))
     assert len(look.places) == 2
     # The film fills the canvas, whose middle is the origin.
@@ -343,23 +344,23 @@ def test_see_behind_shows_the_source_where_faces_are_covered(scene: Any) -> None
     assert (look.places[0].max(axis=0) + middle >= outline.max(axis=0)).all()
     assert (look.places[0].min(axis=0) + middle <= outline.min(axis=0)).all()
     find_mask(find_strip(scene)).layers["Face 02"].hide_render = True
-    assert len(overlay.compose_looks(scene, 0)[0].places) == 1
+    assert len(outlines.compose_looks(scene, 0)[0].places) == 1
     assert "renders stay covered" in str(drawing.words)
     bpy.ops.faceblur.see_behind()
-    assert not behind.SEE_THROUGH.on
+    assert not see_through.SEE_THROUGH.on
 
 
 def test_see_behind_stays_within_what_is_shown(scene: Any) -> None:
     find_strip(scene).crop.min_x = 105
-    look, = overlay.compose_looks(scene, 0)
+    look, = outlines.compose_looks(scene, 0)
     assert look.places[..., 0].min() == pytest.approx(105 - disks.WIDTH / 2)
 
 
 def test_see_behind_leaves_the_project_and_its_renders_alone(scene: Any, tmp_path: Path) -> None:
     before = [(m.name, m.mute, m.enable, m.input_mask_strip) for m in find_strip(scene).modifiers]
     bpy.ops.faceblur.see_behind()
-    behind.want(overlay.compose_looks(scene, 0)[0].path)
-    behind.load_wanted()
+    see_through.want(outlines.compose_looks(scene, 0)[0].path)
+    see_through.load_wanted()
     assert [image.name for image in bpy.data.images if image.source == "MOVIE"] == ["Behind covers: disk.mp4"]
     assert before == [(m.name, m.mute, m.enable, m.input_mask_strip) for m in find_strip(scene).modifiers]
     assert disks.see(disks.render_frame(scene, 11, tmp_path / "frame.png")).disk == 0
@@ -372,11 +373,11 @@ def test_see_behind_leaves_the_project_and_its_renders_alone(scene: Any, tmp_pat
 
 def test_handlers_come_and_go() -> None:
     for _ in range(2):
-        overlay.add_overlay()
+        outlines.add_overlay()
         coverage.add_coverage()
         coverage.remove_coverage()
-        overlay.remove_overlay()
-    assert not overlay._HANDLERS and not coverage._HANDLERS
+        outlines.remove_overlay()
+    assert not outlines._HANDLERS and not coverage._HANDLERS
 
 
 def test_codes_have_colours() -> None:
@@ -385,7 +386,7 @@ def test_codes_have_colours() -> None:
 
 def test_lines_become_ribbons_with_a_rim() -> None:
     line, loop = np.array([[0.0, 0.0], [10.0, 0.0], [20.0, 0.0]]), np.array([[50.0, 50.0], [60.0, 50.0]])
-    points, colors, corners = overlay.find_ribbons([(line, (1, 0, 0, 1), 4.0), (loop, (0, 1, 0, 1), 2.0)])
+    points, colors, corners = outlines.find_ribbons([(line, (1, 0, 0, 1), 4.0), (loop, (0, 1, 0, 1), 2.0)])
     assert points[:4].tolist() == [[0, -3.25], [0, -2], [0, 2], [0, 3.25]]
     assert points[-4:, 1].tolist() == [50 - 2.25, 49, 51, 50 + 2.25]
     assert colors[1].tolist() == [1, 0, 0, 1] and colors[-2].tolist() == [0, 1, 0, 1] and colors[0, 3] < 0.5

@@ -16,11 +16,15 @@ import pytest
 bpy = pytest.importorskip("bpy")
 
 import blender_faceblur  # noqa: E402
-from blender_faceblur.blender import preferences, thumbnails  # noqa: E402
-from blender_faceblur.blender.compositing import EffectSettings  # noqa: E402
-from blender_faceblur.blender.cover import cover_footage, find_mask  # noqa: E402
-from blender_faceblur.blender.editing import change_tracks  # noqa: E402
-from blender_faceblur.blender.masks import read_document  # noqa: E402
+from blender_faceblur.batch.people import Recognition  # noqa: E402
+from blender_faceblur.blender.common.jobs import STATE  # noqa: E402
+from blender_faceblur.blender.correction.panels import correct  # noqa: E402
+from blender_faceblur.blender.cover.compositing import EffectSettings  # noqa: E402
+from blender_faceblur.blender.cover.covering import cover_footage, find_mask  # noqa: E402
+from blender_faceblur.blender.masks import overlay_cache  # noqa: E402
+from blender_faceblur.blender.masks.changes import change_tracks  # noqa: E402
+from blender_faceblur.blender.masks.mask import read_document  # noqa: E402
+from blender_faceblur.blender.overlay import outlines  # noqa: E402
 from blender_faceblur.blender.people import cache as people_cache  # noqa: E402
 from blender_faceblur.blender.people import (  # noqa: E402
     contact_sheet,
@@ -31,15 +35,14 @@ from blender_faceblur.blender.people import (  # noqa: E402
 )
 from blender_faceblur.blender.people import decisions as people_decisions  # noqa: E402
 from blender_faceblur.blender.people import files as people_files  # noqa: E402
-from blender_faceblur.blender.review import list_places  # noqa: E402
-from blender_faceblur.blender.running import STATE  # noqa: E402
-from blender_faceblur.blender.ui import correct, knowledge, overlay  # noqa: E402
-from blender_faceblur.core import editing  # noqa: E402
-from blender_faceblur.core.document import read_document as read_file  # noqa: E402
-from blender_faceblur.core.likeness import View  # noqa: E402
-from blender_faceblur.core.looks_file import ENDING, read_looks  # noqa: E402
-from blender_faceblur.core.people import Mode, People, Person, find_kept  # noqa: E402
-from blender_faceblur.core.people_file import (  # noqa: E402
+from blender_faceblur.blender.preferences import properties as preferences  # noqa: E402
+from blender_faceblur.blender.review.queue import list_places  # noqa: E402
+from blender_faceblur.blender.thumbnails import store as thumbnails  # noqa: E402
+from blender_faceblur.core.document import editing  # noqa: E402
+from blender_faceblur.core.document.tracks_file import read_document as read_file  # noqa: E402
+from blender_faceblur.core.people.decisions import Mode, People, Person, find_kept  # noqa: E402
+from blender_faceblur.core.people.embeddings_file import ENDING, read_looks  # noqa: E402
+from blender_faceblur.core.people.people_file import (  # noqa: E402
     EDITOR,
     MACHINE,
     Assignment,
@@ -47,6 +50,7 @@ from blender_faceblur.core.people_file import (  # noqa: E402
     read_decisions,
     write_decisions,
 )
+from blender_faceblur.core.people.similarity import View  # noqa: E402
 from blender_faceblur.core.types import (  # noqa: E402
     Ellipse,
     Evidence,
@@ -57,7 +61,6 @@ from blender_faceblur.core.types import (  # noqa: E402
     Track,
     TrackDocument,
 )
-from blender_faceblur.recognising import Recognition  # noqa: E402
 from blender_faceblur.sources import find_fingerprint  # noqa: E402
 from blender_faceblur.worker import client  # noqa: E402
 from blender_faceblur.worker.protocol import (  # noqa: E402
@@ -683,10 +686,10 @@ def test_people_have_colours_of_their_own(scene: Any, tmp_path: Path) -> None:
     mask = find_mask(scene.sequence_editor.strips["three"])
     theirs = people_cache.find_outline_colors(scene)[mask.name]
     assert [theirs[f"Face 0{n}"][:3] for n in (1, 2, 3)] == colors
-    knowledge.read_document(mask)
+    overlay_cache.read_document(mask)
     region = SimpleNamespace(width=320, height=180, view2d=SimpleNamespace(
         region_to_view=lambda x, y: (x - 160, y - 90)))
-    drawn = overlay.compose(bpy.context, scene, region, 0)
+    drawn = outlines.compose(bpy.context, scene, region, 0)
     assert {color[:3] for _, color in (*drawn.thin, *drawn.thick)} == set(colors), "of the one who stays clear too"
 
 
@@ -849,7 +852,7 @@ def test_who_stays_clear_is_not_left_out(scene: Any) -> None:
     choose(scene, BEN, person_list.KEEP)
     bpy.ops.faceblur.apply_people()
     mask = find_mask(scene.sequence_editor.strips["three"])
-    knowledge.read_document(mask)
-    overview = knowledge.look_at(mask).overview
+    overlay_cache.read_document(mask)
+    overview = overlay_cache.look_at(mask).overview
     assert overview is not None and [glance.name for glance in overview.aside] == ["Face 02"]
     assert not correct.FACEBLUR_PT_left_out.poll(bpy.context)

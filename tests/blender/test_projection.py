@@ -13,8 +13,8 @@ import pytest
 
 bpy = pytest.importorskip("bpy")
 
-from blender_faceblur.blender.context import borrow_selection  # noqa: E402
-from blender_faceblur.blender.projection import (  # noqa: E402
+from blender_faceblur.blender.common.context import borrow_selection  # noqa: E402
+from blender_faceblur.blender.cover.projection import (  # noqa: E402
     RegionProjection,
     find_outlines,
     find_projection,

@@ -16,11 +16,11 @@ bpy = pytest.importorskip("bpy")
 import av  # noqa: E402
 
 from blender_faceblur.blender import child  # noqa: E402
-from blender_faceblur.blender.compositing import EffectSettings, find_mask_unit_px  # noqa: E402
-from blender_faceblur.blender.masks import write_mask  # noqa: E402
-from blender_faceblur.blender.project import build_project  # noqa: E402
-from blender_faceblur.blender.render import RenderSettings, render_film  # noqa: E402
-from blender_faceblur.core.document import write_document  # noqa: E402
+from blender_faceblur.blender.cover.compositing import EffectSettings, find_mask_unit_px  # noqa: E402
+from blender_faceblur.blender.masks.mask import write_mask  # noqa: E402
+from blender_faceblur.blender.rendering.project import build_project  # noqa: E402
+from blender_faceblur.blender.rendering.render import RenderSettings, render_film  # noqa: E402
+from blender_faceblur.core.document.tracks_file import write_document  # noqa: E402
 from blender_faceblur.core.types import FaceBlurError, TrackDocument  # noqa: E402
 
 from . import disks  # noqa: E402

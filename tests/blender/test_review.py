@@ -13,17 +13,21 @@ import pytest
 
 bpy = pytest.importorskip("bpy")
 
-from blender_faceblur.blender import preferences, registration, review, thumbnails  # noqa: E402
-from blender_faceblur.blender.compositing import MARK, EffectSettings, find_mask_unit_px  # noqa: E402
-from blender_faceblur.blender.cover import put_cover  # noqa: E402
-from blender_faceblur.blender.editing import change_tracks  # noqa: E402
-from blender_faceblur.blender.masks import read_document, store_document, write_mask  # noqa: E402
-from blender_faceblur.blender.operators import review as review_operators  # noqa: E402
-from blender_faceblur.blender.project import build_project  # noqa: E402
-from blender_faceblur.blender.running import STATE  # noqa: E402
-from blender_faceblur.blender.ui.review import find_mark  # noqa: E402
-from blender_faceblur.core import doubts, editing  # noqa: E402
-from blender_faceblur.core.review import count_left, list_doubts  # noqa: E402
+from blender_faceblur.blender import registration  # noqa: E402
+from blender_faceblur.blender.common.jobs import STATE  # noqa: E402
+from blender_faceblur.blender.cover.compositing import MARK, EffectSettings, find_mask_unit_px  # noqa: E402
+from blender_faceblur.blender.cover.covering import put_cover  # noqa: E402
+from blender_faceblur.blender.masks.changes import change_tracks  # noqa: E402
+from blender_faceblur.blender.masks.mask import read_document, store_document, write_mask  # noqa: E402
+from blender_faceblur.blender.preferences import properties as preferences  # noqa: E402
+from blender_faceblur.blender.rendering.project import build_project  # noqa: E402
+from blender_faceblur.blender.review import operators as review_operators  # noqa: E402
+from blender_faceblur.blender.review import queue as review  # noqa: E402
+from blender_faceblur.blender.review.panels import find_mark  # noqa: E402
+from blender_faceblur.blender.thumbnails import store as thumbnails  # noqa: E402
+from blender_faceblur.core.document import editing  # noqa: E402
+from blender_faceblur.core.review.queue import count_left, list_doubts  # noqa: E402
+from blender_faceblur.core.tracking import review_items  # noqa: E402
 from blender_faceblur.core.types import (  # noqa: E402
     Ellipse,
     Evidence,
@@ -61,10 +65,10 @@ def build_document(film: Path) -> TrackDocument:
     document.tracks.append(still)
     document.aside.append(weak)
     document.doubts = [
-        doubts.tell_samples("Face 01", disk.samples[20:30], ReviewReason.FAST_MOTION),
-        doubts.tell_samples("Face 02", still.samples[-5:], ReviewReason.ENDS),
-        doubts.tell_samples("Face 02", still.samples, ReviewReason.SINGLE_DETECTOR),
-        replace(doubts.tell_samples("Perhaps 01", weak.samples, ReviewReason.LOW_CONFIDENCE), detected_frames=4),
+        review_items.tell_samples("Face 01", disk.samples[20:30], ReviewReason.FAST_MOTION),
+        review_items.tell_samples("Face 02", still.samples[-5:], ReviewReason.ENDS),
+        review_items.tell_samples("Face 02", still.samples, ReviewReason.SINGLE_DETECTOR),
+        replace(review_items.tell_samples("Perhaps 01", weak.samples, ReviewReason.LOW_CONFIDENCE), detected_frames=4),
     ]
     return document
 
@@ -268,7 +272,7 @@ def test_the_queue_is_quick_to_draw(project: tuple[Any, Any, Any]) -> None:
     document = read_document(mask)
     document.aside = []
     disk = document.tracks[0]
-    document.doubts = [doubts.tell_samples("Face 01", disk.samples[n % 30:n % 30 + 3], ReviewReason.FAST_MOTION)
+    document.doubts = [review_items.tell_samples("Face 01", disk.samples[n % 30:n % 30 + 3], ReviewReason.FAST_MOTION)
                        for n in range(500)]
     store_document(mask, document)
     review._CACHE.fresh.clear()

@@ -9,10 +9,10 @@ import pytest
 
 bpy = pytest.importorskip("bpy")
 
-from blender_faceblur.blender import guard  # noqa: E402
-from blender_faceblur.blender.compositing import EffectSettings  # noqa: E402
-from blender_faceblur.blender.cover import find_mask, put_cover, uncover  # noqa: E402
-from blender_faceblur.blender.project import build_project  # noqa: E402
+from blender_faceblur.blender.cover.compositing import EffectSettings  # noqa: E402
+from blender_faceblur.blender.cover.covering import find_mask, put_cover, uncover  # noqa: E402
+from blender_faceblur.blender.guard import checks as guard  # noqa: E402
+from blender_faceblur.blender.rendering.project import build_project  # noqa: E402
 
 from . import disks  # noqa: E402
 from .test_following import _check as check_covered  # noqa: E402

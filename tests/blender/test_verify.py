@@ -13,11 +13,11 @@ import pytest
 bpy = pytest.importorskip("bpy")
 
 import blender_faceblur  # noqa: E402
-from blender_faceblur.blender.compositing import EffectSettings  # noqa: E402
-from blender_faceblur.blender.cover import cover_footage, find_mask  # noqa: E402
-from blender_faceblur.blender.running import STATE  # noqa: E402
-from blender_faceblur.blender.strips import find_modifier  # noqa: E402
-from blender_faceblur.blender.verifying import list_unverified  # noqa: E402
+from blender_faceblur.blender.common.jobs import STATE  # noqa: E402
+from blender_faceblur.blender.cover.compositing import EffectSettings  # noqa: E402
+from blender_faceblur.blender.cover.covering import cover_footage, find_mask  # noqa: E402
+from blender_faceblur.blender.cover.strips import find_modifier  # noqa: E402
+from blender_faceblur.blender.guard.verification import list_unverified  # noqa: E402
 from blender_faceblur.core.types import FaceBlurError  # noqa: E402
 from blender_faceblur.worker.client import probe_providers  # noqa: E402
 

@@ -9,7 +9,9 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from blender_faceblur.core.analysis import (
+from blender_faceblur.core.detection.fusion import merge_detections
+from blender_faceblur.core.detection.settings import PRESETS, DetectorUse, choose_detectors, find_preset, list_detectors
+from blender_faceblur.core.tracking.analysis import (
     analyse_frames,
     build_document,
     decode_size,
@@ -18,10 +20,8 @@ from blender_faceblur.core.analysis import (
     fit_size,
     split_range,
 )
-from blender_faceblur.core.flow import follow_boxes
-from blender_faceblur.core.merging import merge_detections
-from blender_faceblur.core.rows import RowTable, Segment
-from blender_faceblur.core.settings import PRESETS, DetectorUse, choose_detectors, find_preset, list_detectors
+from blender_faceblur.core.tracking.observations import RowTable, Segment
+from blender_faceblur.core.tracking.optical_flow import follow_boxes
 from blender_faceblur.core.types import Detection, Evidence, FaceBlurError, SourceInfo
 
 SIZE = (640, 360)

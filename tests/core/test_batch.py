@@ -14,13 +14,13 @@ from typing import Any
 
 import pytest
 
-from blender_faceblur.batch import Analyse, Job, Settings, Warn, plan_jobs, run_batch
-from blender_faceblur.core.document import read_document, write_document
+from blender_faceblur.batch.rendering import Tell
+from blender_faceblur.batch.run import Analyse, Job, Settings, Warn, plan_jobs, run_batch
+from blender_faceblur.core.document.tracks_file import read_document, write_document
 from blender_faceblur.core.types import Ellipse, Evidence, FaceBlurError, Sample, Track, TrackDocument, TrackStatus
-from blender_faceblur.progress import Outcome, Reporter
-from blender_faceblur.rendering import Tell
+from blender_faceblur.files.workplace import Workplace, remove_leftovers
+from blender_faceblur.reporting.progress import Outcome, Reporter
 from blender_faceblur.sources import open_source
-from blender_faceblur.workplace import Workplace, remove_leftovers
 from tests.core.test_delivery import render as render_pictures
 from tests.core.test_delivery import write_film
 
@@ -225,7 +225,7 @@ def test_resume_does_anew_what_was_made_with_fewer_detectors(tmp_path: Path, mon
         return tmp_path / name
 
     there = {"centerface"}
-    monkeypatch.setattr("blender_faceblur.batch.find_model", find)
+    monkeypatch.setattr("blender_faceblur.batch.run.find_model", find)
     write_picture(tmp_path / "b.jpg")
     jobs = plan_jobs([tmp_path / "b.jpg"], None, False)
     assert run(jobs)[0].status == "done"
@@ -326,7 +326,8 @@ def test_interrupt_removes_what_was_begun(tmp_path: Path) -> None:
 
 
 def test_leftovers_of_a_crash_are_removed_and_of_the_living_not(tmp_path: Path, private_temp: Path) -> None:
-    code = ("import os, sys, tempfile\nfrom pathlib import Path\nfrom blender_faceblur.workplace import Workplace\n"
+    code = ("import os, sys, tempfile\nfrom pathlib import Path\nfrom blender_faceblur.files.workplace import "
+            "Workplace\n"
             "tempfile.tempdir = sys.argv[1]\nplace = Workplace().__enter__()\n"
             "part = place.make_part_folder(Path(sys.argv[2]) / 'a.mp4')\n(part / 'half.mkv').write_bytes(b'half')\n"
             "print(place.folder, flush=True)\nos._exit(1)")

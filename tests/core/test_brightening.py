@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from blender_faceblur.core.brightening import Averager, brighten, find_stretch
+from blender_faceblur.core.detection.brightening import Averager, brighten, find_stretch
 
 SHAPE = (120, 160, 3)
 

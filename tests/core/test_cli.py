@@ -12,10 +12,17 @@ from pathlib import Path
 
 import pytest
 
-from blender_faceblur import cli
+from blender_faceblur.batch import cli
+from blender_faceblur.batch.rendering import check_blender, run_blender_job
 from blender_faceblur.core.types import FaceBlurError
-from blender_faceblur.progress import JsonReporter, LineReporter, Outcome, Reporter, describe_progress, describe_time
-from blender_faceblur.rendering import check_blender, run_blender_job
+from blender_faceblur.reporting.progress import (
+    JsonReporter,
+    LineReporter,
+    Outcome,
+    Reporter,
+    describe_progress,
+    describe_time,
+)
 from tests.core.test_batch import write_film
 
 

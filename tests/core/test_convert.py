@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from blender_faceblur import paths
 from blender_faceblur.core.types import FaceBlurError
 from blender_faceblur.detectors import find_detector
 from blender_faceblur.detectors.onnx_model import OnnxDetector
+from blender_faceblur.files import paths
 from tools import convert
 
 CONVERTED = [model for model in paths.list_models().values() if model.converted]

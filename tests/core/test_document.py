@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from blender_faceblur.core.document import from_json, read_document, to_json, write_document
+from blender_faceblur.core.document.tracks_file import from_json, read_document, to_json, write_document
 from blender_faceblur.core.types import (
     Doubt,
     Ellipse,

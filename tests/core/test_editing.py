@@ -8,7 +8,7 @@ from fractions import Fraction
 
 import pytest
 
-from blender_faceblur.core import editing
+from blender_faceblur.core.document import editing
 from blender_faceblur.core.types import (
     Doubt,
     Ellipse,
@@ -24,7 +24,7 @@ from blender_faceblur.core.types import (
     TrackKind,
     TrackStatus,
 )
-from blender_faceblur.core.wording import describe_status
+from blender_faceblur.reporting.wording import describe_status
 
 
 def make_track(name: str, frames: Iterable[int], x: float = 100.0, step: float = 0.0) -> Track:

@@ -18,13 +18,15 @@ HEAVY = ("cv2", "onnxruntime", "av", "mediapipe", "bpy")
 
 ALLOWED = {
     "core": {"core"},
-    "detectors": {"detectors", "core", "paths"},
-    "recognition": {"recognition", "detectors", "core", "paths"},
+    "files": {"files", "core"},
+    "detectors": {"detectors", "core", "files"},
+    "recognition": {"recognition", "detectors", "core", "files"},
     "sources": {"sources", "core"},
     "delivery": {"delivery", "core"},
-    "worker": {"worker", "core", "detectors", "recognition", "sources", "delivery", "paths", "storage"},
-    "blender": {"blender", "worker", "sources", "core", "paths", "batch", "cli", "progress", "recognising",
-                "rendering", "report", "storage", "workplace"},
+    "worker": {"worker", "core", "detectors", "recognition", "sources", "delivery", "files"},
+    "reporting": {"reporting", "core", "files", "sources"},
+    "batch": {"batch", "core", "delivery", "files", "reporting", "sources", "worker"},
+    "blender": {"blender", "worker", "sources", "core", "files", "batch", "reporting"},
 }
 
 
@@ -86,9 +88,10 @@ def test_the_walk_sees_imports() -> None:
 
 
 def test_nothing_heavy_is_loaded() -> None:
-    code = ("import sys\nimport blender_faceblur.core.types, blender_faceblur.core.document, blender_faceblur.paths\n"
+    code = ("import sys\nimport blender_faceblur.core.types, blender_faceblur.core.document.tracks_file, "
+            "blender_faceblur.files.paths\n"
             "import blender_faceblur.worker.client, blender_faceblur.sources, blender_faceblur.detectors\n"
-            "import blender_faceblur.cli\n"
+            "import blender_faceblur.batch.cli\n"
             f"print([name for name in {HEAVY!r} if name in sys.modules])")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
     assert done.stdout.strip() == "[]"

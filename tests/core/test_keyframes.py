@@ -9,7 +9,7 @@ import time
 import numpy as np
 import pytest
 
-from blender_faceblur.core.keyframes import HANDLE, find_tolerance_px, opacity_spans, simplify
+from blender_faceblur.core.cover.keyframes import HANDLE, find_tolerance_px, opacity_spans, simplify
 from blender_faceblur.core.types import Ellipse, Evidence, Keyframe, Sample, Track
 
 EXPANSION = 1.4

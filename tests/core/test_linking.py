@@ -6,10 +6,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from blender_faceblur.core.appearance import describe
-from blender_faceblur.core.following import FrameRecord, Row
-from blender_faceblur.core.linking import Linked, link_tracks
-from blender_faceblur.core.rows import RowTable, Segment
+from blender_faceblur.core.tracking.appearance import describe
+from blender_faceblur.core.tracking.linking import Linked, link_tracks
+from blender_faceblur.core.tracking.observations import RowTable, Segment
+from blender_faceblur.core.tracking.tracker import FrameRecord, Row
 from blender_faceblur.core.types import (
     Ellipse,
     Evidence,
@@ -18,7 +18,7 @@ from blender_faceblur.core.types import (
     SuppressionReason,
     TrackStatus,
 )
-from blender_faceblur.core.wording import describe_reason, describe_status
+from blender_faceblur.reporting.wording import describe_reason, describe_status
 
 SIZE = (1280, 720)
 RATE = 25.0

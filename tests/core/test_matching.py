@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from blender_faceblur.core.matching import follows
+from blender_faceblur.core.document.matching import follows
 from blender_faceblur.core.types import Ellipse, Evidence, Sample, Track
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from blender_faceblur import paths
-from blender_faceblur.core.settings import PRESETS
+from blender_faceblur.core.detection.settings import PRESETS
+from blender_faceblur.files import paths
 from tools import fetched, models
 
 CONTENT = b"weights" * 100

@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 
-from blender_faceblur.core import editing, people, review, verifying
-from blender_faceblur.core.document import VERSION, from_json, read_document, to_json
-from blender_faceblur.core.glance import read_overview
+from blender_faceblur.core.document import editing
+from blender_faceblur.core.document.tracks_file import VERSION, from_json, read_document, to_json
+from blender_faceblur.core.people import decisions as people
+from blender_faceblur.core.review import queue as review
+from blender_faceblur.core.review.overview import read_overview
 from blender_faceblur.core.types import (
     ReviewReason,
     Suppression,
@@ -20,8 +22,9 @@ from blender_faceblur.core.types import (
     TrackKind,
     TrackStatus,
 )
-from blender_faceblur.core.wording import describe_finding_reason, describe_place, describe_reason, describe_status
-from blender_faceblur.report import _list_corrections
+from blender_faceblur.core.verification import leaks
+from blender_faceblur.reporting.report import _list_corrections
+from blender_faceblur.reporting.wording import describe_finding_reason, describe_place, describe_reason, describe_status
 
 FOLDER = Path(__file__).parent.parent / "data" / "v0_1_0" / "states"
 EXPECTED: dict[str, Any] = json.loads((FOLDER / "expected.json").read_text(encoding="utf-8"))
@@ -48,7 +51,7 @@ def test_covered_tracks_are_the_same(document: TrackDocument) -> None:
     assert as_json([[t.name, KINDS[t.kind], t.locked, t.off, t.spans(), editing.locked_frames(t), t.covered_spans()]
                     for t in document.tracks]) == EXPECTED["tracks"]
     assert {t.status for t in document.tracks} == {TrackStatus.COVERED}
-    assert verifying.find_block_px(document, 6.0) == EXPECTED["block_px"]
+    assert leaks.find_block_px(document, 6.0) == EXPECTED["block_px"]
 
 
 def test_what_is_not_covered_is_so_for_the_same_reason(document: TrackDocument) -> None:
@@ -91,9 +94,9 @@ def test_doubtful_places_keep_their_order_keys_words_and_judgements(document: Tr
 
 def test_what_is_shown_on_purpose_is_no_leak(document: TrackDocument) -> None:
     assert as_json([[f.kind, f.track, f.start, f.stop, f.frames, f.worst, f.box, f.share, describe_finding_reason(f)]
-                    for f in verifying.list_kept(document)]) == EXPECTED["kept"]
+                    for f in leaks.list_kept(document)]) == EXPECTED["kept"]
     chosen = {p.track for p in review.list_doubts(document) if p.verdict and not p.covered}
-    places = verifying.list_places(document, chosen.__contains__)
+    places = leaks.list_places(document, chosen.__contains__)
     for frame, there in EXPECTED["kept_places"].items():
         assert [[p.track, p.kept is not None] for p in places[int(frame)]] == [
             [track, bool(kept)] for track, kept in there]

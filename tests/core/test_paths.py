@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from blender_faceblur import paths
 from blender_faceblur.core.types import FaceBlurError
+from blender_faceblur.files import paths
 
 CONTENT = b"weights"
 

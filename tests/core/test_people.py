@@ -8,9 +8,20 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from blender_faceblur.core import likeness
-from blender_faceblur.core.featureless import FEATURELESS
-from blender_faceblur.core.likeness import (
+from blender_faceblur.core.people import similarity
+from blender_faceblur.core.people.decisions import (
+    NOBODY_OF,
+    RATES,
+    USUAL_RATE,
+    Mode,
+    People,
+    Person,
+    apply_decisions,
+    cover_everybody,
+    decide_tracks,
+    find_kept,
+)
+from blender_faceblur.core.people.similarity import (
     View,
     assign_looks,
     choose_references,
@@ -24,18 +35,7 @@ from blender_faceblur.core.likeness import (
     measure_distances,
     rate_view,
 )
-from blender_faceblur.core.people import (
-    NOBODY_OF,
-    RATES,
-    USUAL_RATE,
-    Mode,
-    People,
-    Person,
-    apply_decisions,
-    cover_everybody,
-    decide_tracks,
-    find_kept,
-)
+from blender_faceblur.core.people.uninformative import FEATURELESS
 from blender_faceblur.core.types import (
     Ellipse,
     Evidence,
@@ -51,21 +51,21 @@ from blender_faceblur.core.types import (
 RATE = 25
 
 
-def face(number: int) -> likeness.Vector:
+def face(number: int) -> similarity.Vector:
     """Somebody's vector: two numbers' are sqrt(2) apart."""
     vector = np.zeros(128, np.float32)
     vector[number] = 1.0
     return vector
 
 
-def near(number: int, distance: float, way: int = 60) -> likeness.Vector:
+def near(number: int, distance: float, way: int = 60) -> similarity.Vector:
     """A vector at a distance from somebody's."""
     vector = face(number)
     vector[way] += distance
     return vector
 
 
-def look(frame: int, vector: likeness.Vector, quality: float = 0.9) -> View:
+def look(frame: int, vector: similarity.Vector, quality: float = 0.9) -> View:
     return View(frame, vector, quality)
 
 
@@ -88,12 +88,12 @@ def looks(start: int, stop: int, number: int, distance: float = 0.3, quality: fl
 
 
 def test_the_tables_rise_and_turn_round() -> None:
-    rates = [rate for _, rate in likeness.STRANGERS]
-    assert list(likeness.STRANGERS) == sorted(likeness.STRANGERS) and rates == sorted(rates)
-    for distance, rate in likeness.STRANGERS:
+    rates = [rate for _, rate in similarity.STRANGERS]
+    assert list(similarity.STRANGERS) == sorted(similarity.STRANGERS) and rates == sorted(rates)
+    for distance, rate in similarity.STRANGERS:
         assert find_rate(distance) == pytest.approx(rate)
         assert find_threshold(rate) == pytest.approx(distance)
-    assert find_rate(0.1) == pytest.approx(likeness.STRANGERS[0][1]), "nothing below the least that was measured"
+    assert find_rate(0.1) == pytest.approx(similarity.STRANGERS[0][1]), "nothing below the least that was measured"
     assert find_threshold(1e-7) == 0.0
 
 
@@ -101,9 +101,9 @@ def test_more_references_give_strangers_more_chances() -> None:
     assert find_rate(0.5, 3) == pytest.approx(3 * find_rate(0.5))
     assert find_threshold(1e-3, 5) < find_threshold(1e-3)
     assert len(choose_references([face(1), near(1, 0.1), face(2)])) == 2
-    assert len(choose_references([face(n) for n in range(40)])) == likeness.SIMILARITY.most_references
+    assert len(choose_references([face(n) for n in range(40)])) == similarity.SIMILARITY.most_references
     assert choose_references([]) == []
-    most = likeness.SIMILARITY.most_references
+    most = similarity.SIMILARITY.most_references
     assert find_threshold(min(RATES), most) > 0, "however many pictures, somebody can be recognised"
 
 

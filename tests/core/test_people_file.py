@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from blender_faceblur import recognising
-from blender_faceblur.cli import USAGE, main
-from blender_faceblur.core.document import read_document
-from blender_faceblur.core.people import Decision, Mode, find_kept
-from blender_faceblur.core.people_file import EDITOR, Assignment, Decisions, read_decisions, write_decisions
+from blender_faceblur.batch import people as recognising
+from blender_faceblur.batch.cli import USAGE, main
+from blender_faceblur.batch.people import Choice, Recognition, list_references, open_recognition
+from blender_faceblur.core.document.tracks_file import read_document
+from blender_faceblur.core.people.decisions import Decision, Mode, find_kept
+from blender_faceblur.core.people.people_file import EDITOR, Assignment, Decisions, read_decisions, write_decisions
 from blender_faceblur.core.types import FaceBlurError
-from blender_faceblur.recognising import Choice, Recognition, list_references, open_recognition
 from blender_faceblur.worker.protocol import FaceView
 
 from .test_people import keep, looks, make_document, make_track

@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
-from blender_faceblur.core.plates import NOTE, PRESET, add_regions, list_weights, make_regions
-from blender_faceblur.core.settings import find_preset
+from blender_faceblur.core.detection.settings import find_preset
+from blender_faceblur.core.tracking.plates import NOTE, PRESET, add_regions, list_weights, make_regions
 from blender_faceblur.core.types import Doubt, ReviewReason, TrackKind
 
 from .test_people import make_document, make_track

@@ -15,11 +15,12 @@ import cv2
 import numpy as np
 import pytest
 
-from blender_faceblur import batch, cli
-from blender_faceblur.batch import Settings, plan_jobs, run_batch
-from blender_faceblur.core.document import write_document
-from blender_faceblur.core.obscuring import draw_face, draw_place
-from blender_faceblur.core.review import judge, list_doubts
+from blender_faceblur.batch import cli
+from blender_faceblur.batch import run as batch
+from blender_faceblur.batch.run import Settings, plan_jobs, run_batch
+from blender_faceblur.core.cover.obscured import draw_face, draw_place
+from blender_faceblur.core.document.tracks_file import write_document
+from blender_faceblur.core.review.queue import judge, list_doubts
 from blender_faceblur.core.types import (
     Doubt,
     Ellipse,
@@ -34,9 +35,16 @@ from blender_faceblur.core.types import (
     TrackStatus,
     Verdict,
 )
-from blender_faceblur.core.verifying import Finding, FindingKind, FindingReason, Verification
-from blender_faceblur.progress import Outcome, Reporter
-from blender_faceblur.report import collect_report, describe_finding, draw_faces, find_version, to_html, write_report
+from blender_faceblur.core.verification.leaks import Finding, FindingKind, FindingReason, Verification
+from blender_faceblur.reporting.progress import Outcome, Reporter
+from blender_faceblur.reporting.report import (
+    collect_report,
+    describe_finding,
+    draw_faces,
+    find_version,
+    to_html,
+    write_report,
+)
 from blender_faceblur.sources import open_source
 from tests.core.test_batch import analyse, list_names, render, write_film, write_picture
 

@@ -8,8 +8,10 @@ from fractions import Fraction
 
 import pytest
 
-from blender_faceblur.core import doubts, editing, review
-from blender_faceblur.core.document import from_json, to_json
+from blender_faceblur.core.document import editing
+from blender_faceblur.core.document.tracks_file import from_json, to_json
+from blender_faceblur.core.review import queue as review
+from blender_faceblur.core.tracking import review_items
 from blender_faceblur.core.types import (
     Doubt,
     Ellipse,
@@ -26,7 +28,7 @@ from blender_faceblur.core.types import (
     TrackStatus,
     Verdict,
 )
-from blender_faceblur.core.wording import describe_place
+from blender_faceblur.reporting.wording import describe_place
 
 
 def make_track(name: str, frames: range, x: float = 300.0, size: float = 60.0) -> Track:
@@ -35,7 +37,7 @@ def make_track(name: str, frames: range, x: float = 300.0, size: float = 60.0) -
 
 def doubt_about(track: Track, reason: ReviewReason, start: int, stop: int, confidence: float = 0.5) -> Doubt:
     own = [s for s in track.samples if start <= s.source_frame < stop]
-    return replace(doubts.tell_samples(track.name, own, reason), confidence=confidence)
+    return replace(review_items.tell_samples(track.name, own, reason), confidence=confidence)
 
 
 @pytest.fixture

@@ -5,8 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from blender_faceblur import paths
-from blender_faceblur.core.settings import (
+from blender_faceblur.core.detection.settings import (
     DEFAULT_EXPANSION,
     PRESETS,
     choose_detectors,
@@ -16,6 +15,7 @@ from blender_faceblur.core.settings import (
 )
 from blender_faceblur.core.types import FaceBlurError
 from blender_faceblur.detectors import find_detector
+from blender_faceblur.files import paths
 
 
 @pytest.mark.parametrize("preset", PRESETS, ids=lambda preset: preset.name)

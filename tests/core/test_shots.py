@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from blender_faceblur.core.shots import CutFinder, drop_hasty, find_shots
+from blender_faceblur.core.tracking.shots import CutFinder, drop_hasty, find_shots
 from blender_faceblur.core.types import Shot
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from blender_faceblur.core.geometry import ellipses_in_boxes, grow_to_contain, roll_from_landmarks, supports
-from blender_faceblur.core.smoothing import fill_rolls, smooth_ellipses
+from blender_faceblur.core.tracking.smoothing import fill_rolls, smooth_ellipses
 
 DIRECTIONS = np.linspace(0, 2 * np.pi, 180, endpoint=False)
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from blender_faceblur.core.sparse import Bounds, choose_keys, find_centres, find_reaches
+from blender_faceblur.core.tracking.sparse import Bounds, choose_keys, find_centres, find_reaches
 
 
 def make_path(count: int) -> np.ndarray:

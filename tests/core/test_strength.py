@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from blender_faceblur.core.strength import PEOPLE, judge
+from blender_faceblur.core.cover.strength import PEOPLE, judge
 from blender_faceblur.core.types import FaceBlurError
 
 TABLES = Path(__file__).resolve().parents[2] / "docs" / "strength.md"

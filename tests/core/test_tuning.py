@@ -27,7 +27,7 @@ FIXED = {
 }
 """Numbers that nobody tunes."""
 
-OTHERS = ("core/settings.py", "detectors/onnx_model.py")
+OTHERS = ("core/detection/settings.py", "detectors/onnx_model.py")
 """Presets, whose fields are documented there; field numbers of a file format."""
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""No program logic reads a text that was made for people: it asks enums, which `core/wording.py` puts into words.
+"""No program logic reads a text that was made for people: it asks enums, which `reporting/wording.py` puts into words.
 
 The package's source is searched for four ways of reading such a text:
 
@@ -21,7 +21,8 @@ from pathlib import Path
 import pytest
 
 import blender_faceblur
-from blender_faceblur.core import types, verifying
+from blender_faceblur.core import types
+from blender_faceblur.core.verification import leaks
 
 PACKAGE = Path(blender_faceblur.__file__).parent
 
@@ -30,7 +31,7 @@ TEXT_FIELDS = frozenset({"name", "text", "why", "note", "notes", "sentence", "re
 ENUM_FIELDS = frozenset({"status", "kind", "reason", "verdict", "suppression"})
 VALUES = frozenset(
     str(value) for enum in (types.TrackKind, types.TrackStatus, types.SuppressionReason, types.ReviewReason,
-                            types.Verdict, verifying.FindingKind, verifying.FindingReason) for value in enum)
+                            types.Verdict, leaks.FindingKind, leaks.FindingReason) for value in enum)
 
 READING = frozenset({"startswith", "endswith", "removeprefix", "removesuffix", "replace", "find", "rfind", "index",
                      "partition", "rpartition", "split", "rsplit", "count", "casefold", "lower", "upper"})

@@ -6,8 +6,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from blender_faceblur.core.detection.windows import detect_in_windows, find_windows
 from blender_faceblur.core.types import Detection
-from blender_faceblur.core.windows import detect_in_windows, find_windows
 
 SIZE = (960, 544)
 

@@ -15,13 +15,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from blender_faceblur.core.detection.settings import PRESETS
 from blender_faceblur.core.geometry import overlaps
-from blender_faceblur.core.settings import PRESETS
 from blender_faceblur.core.types import FaceBlurError
 from blender_faceblur.detectors import DETECTORS, FaceDetector, find_detector
 from blender_faceblur.detectors.base import BlobMaker, BoxShape, keep_best
 from blender_faceblur.detectors.blazeface import VERSION
-from blender_faceblur.paths import find_model
+from blender_faceblur.files.paths import find_model
 
 ASTRONAUT_FACE = np.array([[174.0, 57, 270, 178]])
 CLOSE_CLIP, CLOSE_FRAME, CLOSE_FACE = "hamilton.mp4", 149, np.array([[198.0, 19, 288, 135]])

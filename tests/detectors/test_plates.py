@@ -11,7 +11,7 @@ import pytest
 from blender_faceblur.core.types import FaceBlurError, TrackKind
 from blender_faceblur.detectors import find_detector
 from blender_faceblur.detectors.lpd_yunet import LpdYuNet, build_priors, decode
-from blender_faceblur.paths import find_model
+from blender_faceblur.files.paths import find_model
 
 SIZE = (320, 256)
 

@@ -18,7 +18,7 @@ from blender_faceblur.core.types import FaceBlurError
 from blender_faceblur.detectors import find_detector
 from blender_faceblur.detectors.onnx_model import OnnxSession
 from blender_faceblur.detectors.providers import choose_providers, label_provider, list_available
-from blender_faceblur.paths import find_model
+from blender_faceblur.files.paths import find_model
 
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 DML, COREML = "DmlExecutionProvider", "CoreMLExecutionProvider"

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from blender_faceblur import paths
 from blender_faceblur.core.types import FaceBlurError
-from blender_faceblur.progress import Reporter
+from blender_faceblur.files import paths
+from blender_faceblur.reporting.progress import Reporter
 from tests.core.test_delivery import write_film
 from tools.film import make_film
 
@@ -46,7 +46,7 @@ def variables(temp: Path) -> dict[str, str]:
 
 
 def blur(temp: Path, *arguments: str | Path, before: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
-    command = [*before, sys.executable, "-m", "blender_faceblur.cli", *map(str, arguments)]
+    command = [*before, sys.executable, "-m", "blender_faceblur.batch.cli", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, encoding="utf-8", check=False, timeout=120,
                           env=variables(temp))
 
@@ -146,7 +146,8 @@ def test_killed_and_interrupted(tmp_path: Path, stage: str, act: Callable[[subpr
     film, output = tmp_path / "long.mp4", tmp_path / "out.mp4"
     write_film(film, rate=Fraction(25), frames=600)
     output.write_bytes(b"earlier")
-    command = [sys.executable, "-m", "blender_faceblur.cli", str(film), "-o", str(output), "--overwrite", "--json"]
+    command = [sys.executable, "-m", "blender_faceblur.batch.cli", str(film), "-o", str(output), "--overwrite",
+               "--json"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
                           env=variables(tmp_path / "temp")) as process:
         assert process.stdout is not None and process.stderr is not None
@@ -168,7 +169,7 @@ def test_killed_and_interrupted(tmp_path: Path, stage: str, act: Callable[[subpr
 
 def test_an_interrupted_analysis_is_gone_on_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The second run begins where the first was stopped; a finished film leaves nothing behind."""
-    from blender_faceblur import batch
+    from blender_faceblur.batch import run as batch
 
     monkeypatch.setattr(batch, "unfinished_analyses", lambda: tmp_path / "unfinished")
     source = tmp_path / "long.mp4"

@@ -26,7 +26,7 @@ two frames mouth and chin (46 % of it) are all that is ever seen of it before it
 
 
 def _blur(source: Path, output: Path, *options: str) -> str:
-    command = [sys.executable, "-m", "blender_faceblur.cli", str(source), "-o", str(output), *options]
+    command = [sys.executable, "-m", "blender_faceblur.batch.cli", str(source), "-o", str(output), *options]
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=500, check=False)
     assert result.returncode == 0, result.stdout + result.stderr
     return result.stdout + result.stderr

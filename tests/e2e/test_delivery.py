@@ -19,9 +19,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from blender_faceblur import paths
 from blender_faceblur.core.types import Ellipse, FaceBlurError
 from blender_faceblur.delivery.verify import read_sound
+from blender_faceblur.files import paths
 from blender_faceblur.sources import open_source
 from blender_faceblur.sources.image import find_orientation
 from tests.core.test_delivery import encode_tone
@@ -68,7 +68,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     write(inputs / "varying.mp4", pictures, ticks=TICKS, sound=True)
     write(inputs / "sd #3.mov", pictures, matrix=5, sound=True)
     write_pictures(inputs, pictures[0], turned[0])
-    command = [sys.executable, "-m", "blender_faceblur.cli", str(inputs), "-o", str(outputs), "--json"]
+    command = [sys.executable, "-m", "blender_faceblur.batch.cli", str(inputs), "-o", str(outputs), "--json"]
     temp = folder / "temp"
     temp.mkdir()
     done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", check=False, timeout=300,

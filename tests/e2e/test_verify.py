@@ -9,14 +9,14 @@ import sys
 from fractions import Fraction
 from pathlib import Path
 
-from blender_faceblur.cli import ALL_WELL, LEAKED
+from blender_faceblur.batch.cli import ALL_WELL, LEAKED
 from tools.film import make_film
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
 def _run(*arguments: str | Path) -> tuple[int, str]:
-    result = subprocess.run([sys.executable, "-m", "blender_faceblur.cli", *map(str, arguments)], cwd=ROOT,
+    result = subprocess.run([sys.executable, "-m", "blender_faceblur.batch.cli", *map(str, arguments)], cwd=ROOT,
                             capture_output=True, text=True, timeout=500, check=False)
     return result.returncode, result.stdout + result.stderr
 

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from blender_faceblur import paths
+from blender_faceblur.files import paths
 
 HOST = {"linux": "linux-x64", "win32": "windows-x64", "darwin": "macos-arm64"}[sys.platform]
 FOREIGN = "windows-x64" if HOST != "windows-x64" else "linux-x64"

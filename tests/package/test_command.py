@@ -33,8 +33,8 @@ def find_faces(path: Path) -> int:
     """How many frames of a film still show a face to the detector that found them."""
     import av
 
-    from blender_faceblur import paths
     from blender_faceblur.detectors.centerface import CenterFace
+    from blender_faceblur.files import paths
 
     detector = CenterFace(paths.find_model("centerface"), 0.5)
     with av.open(str(path)) as container:

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from blender_faceblur import paths
 from blender_faceblur.core.types import FaceBlurError
+from blender_faceblur.files import paths
 from tools import package
 from tools.wheels import PLATFORMS, Target
 
@@ -137,7 +137,7 @@ def test_stray_file_is_refused(copy: Callable[..., Path], name: str) -> None:
     ("__init__.py", None, "__init__.py is missing"),
     ("models/models.toml", None, "not an extension of ours"),
     ("blender_manifest.toml", None, "not an extension of ours"),
-    ("more.py", b"from blender_faceblur import paths", "more.py imports blender_faceblur"),
+    ("more.py", b"from blender_faceblur.files import paths", "more.py imports blender_faceblur"),
     ("more.py", b"import os, tools.models", "more.py imports tools"),
 ])
 def test_broken_zip_is_refused(copy: Callable[..., Path], name: str, content: bytes | None, words: str) -> None:

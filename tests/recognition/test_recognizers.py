@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from blender_faceblur.core.types import FaceBlurError
-from blender_faceblur.paths import find_model
+from blender_faceblur.files.paths import find_model
 from blender_faceblur.recognition import RECOGNIZERS, Recognizer, find_recognizer
 
 Picture = NDArray[np.uint8]

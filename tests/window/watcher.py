@@ -145,7 +145,7 @@ def _describe_mask(mask: bpy.types.Mask) -> dict[str, Any]:
 
 
 def _describe_addon(scene: bpy.types.Scene) -> dict[str, Any] | None:
-    running = sys.modules.get(f"{ADDON}.blender.running")
+    running = sys.modules.get(f"{ADDON}.blender.common.jobs")
     if running is None:
         return None
     state = running.STATE

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from blender_faceblur.core.likeness import RECOGNIZER
+from blender_faceblur.core.people.similarity import RECOGNIZER
 from blender_faceblur.core.types import FaceBlurError
-from blender_faceblur.paths import find_model
+from blender_faceblur.files.paths import find_model
 from blender_faceblur.worker.client import build_request, run_job
 from blender_faceblur.worker.protocol import Message, Result
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from blender_faceblur.core.document import read_document
-from blender_faceblur.core.rows import Segment
+from blender_faceblur.core.document.tracks_file import read_document
+from blender_faceblur.core.tracking.observations import Segment
 from blender_faceblur.core.types import Evidence, FaceBlurError, Sample, TrackDocument
-from blender_faceblur.paths import find_model
+from blender_faceblur.files.paths import find_model
 from blender_faceblur.worker.checkpoint import Checkpoint, split_known
 from blender_faceblur.worker.client import build_request, run_job
 from blender_faceblur.worker.protocol import Frame, Progress, Result, to_line

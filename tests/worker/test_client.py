@@ -17,11 +17,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from blender_faceblur.core.document import read_document
-from blender_faceblur.core.rows import RowTable, Segment
+from blender_faceblur.core.document.tracks_file import read_document
+from blender_faceblur.core.tracking.observations import RowTable, Segment
 from blender_faceblur.core.types import FaceBlurError
 from blender_faceblur.detectors.base import FaceDetector
-from blender_faceblur.paths import find_model, models_folder
+from blender_faceblur.files.paths import find_model, models_folder
 from blender_faceblur.worker import child, client, ensemble, process, work
 from blender_faceblur.worker.client import build_request, describe_provider, probe_providers, run_job
 from blender_faceblur.worker.process import WorkerProcess, listen

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from blender_faceblur.core.document import read_document
-from blender_faceblur.core.likeness import View
-from blender_faceblur.core.people import find_kept
+from blender_faceblur.batch.people import Choice, collect_views, open_recognition
+from blender_faceblur.core.document.tracks_file import read_document
+from blender_faceblur.core.people.decisions import find_kept
+from blender_faceblur.core.people.similarity import View
 from blender_faceblur.core.types import Ellipse, Evidence, Sample, Track
-from blender_faceblur.recognising import Choice, collect_views, open_recognition
 from blender_faceblur.worker.client import build_embed_request, run_job
 from blender_faceblur.worker.embedding import EMBEDDING, choose_looks, find_detail
 from blender_faceblur.worker.protocol import Embedded, ErrorMessage, FaceView, SourceRef

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from blender_faceblur.core.appearance import LENGTH
-from blender_faceblur.core.following import FrameRecord, Row
+from blender_faceblur.core.tracking.appearance import LENGTH
+from blender_faceblur.core.tracking.tracker import FrameRecord, Row
 from blender_faceblur.worker.protocol import (
     LONGEST_LINE,
     LONGEST_REQUEST,

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from blender_faceblur import storage
-from blender_faceblur.core.document import read_document
+from blender_faceblur.core.document.tracks_file import read_document
+from blender_faceblur.files import storage
 from blender_faceblur.worker.client import build_request, run_job
 from blender_faceblur.worker.protocol import ErrorMessage, Message, Progress, Result
 

@@ -17,10 +17,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from blender_faceblur.core import analysis
-from blender_faceblur.core.document import read_document, write_document
+from blender_faceblur.core.document.tracks_file import read_document, write_document
+from blender_faceblur.core.tracking import analysis
 from blender_faceblur.core.types import Ellipse, Evidence, FaceBlurError, Sample, Track, TrackDocument, TrackStatus
-from blender_faceblur.core.verifying import Find, FindingReason, Place, Shown, Verification, from_json
+from blender_faceblur.core.verification.leaks import Find, FindingReason, Place, Shown, Verification, from_json
 from blender_faceblur.sources import open_source
 from blender_faceblur.worker.client import build_verify_request, run_job
 from blender_faceblur.worker.compare import Seen, from_text, to_text

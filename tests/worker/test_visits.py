@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from blender_faceblur.core.document import read_document
-from blender_faceblur.core.likeness import View
-from blender_faceblur.core.people import Mode, People, Person, decide_tracks
-from blender_faceblur.recognising import collect_views
+from blender_faceblur.batch.people import collect_views
+from blender_faceblur.core.document.tracks_file import read_document
+from blender_faceblur.core.people.decisions import Mode, People, Person, decide_tracks
+from blender_faceblur.core.people.similarity import View
 from blender_faceblur.worker.client import build_embed_request, run_job
 from blender_faceblur.worker.protocol import FaceView, Message, SourceRef
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import bpy
 
-from ...core.people import find_kept
+from ...core.people.decisions import find_kept
 from ...core.types import TrackKind, TrackStatus
-from ..mask_record import fingerprint_of, list_own_masks
-from ..review import read_queue
+from ..masks.record import fingerprint_of, list_own_masks
+from ..review.queue import read_queue
 from .memory import list_masks
 from .person_list import NOBODY, find_face_track
 

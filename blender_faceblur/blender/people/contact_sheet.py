@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 
 import bpy
 
-from ...core.review import find_clearest
+from ...core.review.queue import find_clearest
 from ...core.types import Ellipse, FaceBlurError
-from .. import thumbnails
-from ..cover import find_mask
-from ..review import read_queue
-from ..running import STATE, redraw
+from ..common.jobs import STATE, redraw
+from ..cover.covering import find_mask
+from ..review.queue import read_queue
+from ..thumbnails import store as thumbnails
 from .cache import Shown, find_shown_faces
 from .memory import list_masks
 from .person_list import find_listed

@@ -11,16 +11,16 @@ from typing import Any
 import bpy
 import numpy as np
 
-from ...core.editing import copy_document, sample_at
-from ...core.likeness import Vector, View, choose_best, find_threshold
-from ...core.people import USUAL_RATE, Mode, People, Person, apply_decisions, decide_tracks, find_kept
-from ...core.people_file import Decisions
+from ...batch.people import Recognition
+from ...core.document.editing import copy_document, sample_at
+from ...core.people.decisions import USUAL_RATE, Mode, People, Person, apply_decisions, decide_tracks, find_kept
+from ...core.people.people_file import Decisions
+from ...core.people.similarity import Vector, View, choose_best, find_threshold
 from ...core.types import FaceBlurError, Sample, TrackDocument, TrackKind
-from ...recognising import Recognition
-from ..editing import change_tracks
-from ..footage import find_rate
-from ..mask_record import MaskRecord, fingerprint_of
-from ..masks import find_layer
+from ..common.footage import find_rate
+from ..masks.changes import change_tracks
+from ..masks.mask import find_layer
+from ..masks.record import MaskRecord, fingerprint_of
 from .embedding import list_jobs, look_at, take_looks
 from .grouping import Cast, read_cast
 from .memory import MEMORY, cover_as_found, find_references, find_views, knows, list_masks

@@ -10,19 +10,19 @@ from pathlib import Path
 import bpy
 import numpy as np
 
-from ...core.document import write_document
-from ...core.editing import sample_at
-from ...core.likeness import RECOGNIZER, Vector, View
-from ...core.looks_file import write_looks
+from ...core.document.editing import sample_at
+from ...core.document.tracks_file import write_document
+from ...core.people.embeddings_file import write_looks
+from ...core.people.similarity import RECOGNIZER, Vector, View
 from ...core.types import FaceBlurError, Track, TrackDocument, TrackKind
-from ...paths import find_model
+from ...files.paths import find_model
+from ...files.workplace import Workplace
 from ...worker.client import Request, build_embed_request, build_reference_request
 from ...worker.protocol import FaceView, Message, Warned
-from ...workplace import Workplace
-from ..footage import Footage, find_footage
-from ..mask_record import fingerprint_of
-from ..review import list_covered
-from ..running import Course, Step
+from ..common.footage import Footage, find_footage
+from ..common.jobs import Course, Step
+from ..masks.record import fingerprint_of
+from ..review.queue import list_covered
 from .memory import MEMORY, Look, get_looks_folder, name_model, read_as_covered
 
 

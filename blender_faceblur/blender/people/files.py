@@ -7,12 +7,12 @@ from pathlib import Path
 
 import bpy
 
-from ...core.people import Mode, find_kept
-from ...core.people_file import EDITOR as SAID
-from ...core.people_file import MACHINE as GUESSED
-from ...core.people_file import Assignment, Decisions, read_decisions, write_decisions
-from ..mask_record import fingerprint_of
-from ..review import read_queue
+from ...core.people.decisions import Mode, find_kept
+from ...core.people.people_file import EDITOR as SAID
+from ...core.people.people_file import MACHINE as GUESSED
+from ...core.people.people_file import Assignment, Decisions, read_decisions, write_decisions
+from ..masks.record import fingerprint_of
+from ..review.queue import read_queue
 from .cache import find_shown_faces
 from .memory import MEMORY, list_masks
 from .person_list import EDITOR, KEEP, MACHINE, ONLY, TICKED, add_person, find_face_track, get_first_face, remove_empty

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import bpy
 
-from ...core.looks_file import forget_looks
-from ...paths import stored_looks
+from ...core.people.embeddings_file import forget_looks
+from ...files.paths import stored_looks
 from .memory import MEMORY
 from .person_list import ALL
 

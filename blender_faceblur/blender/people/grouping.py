@@ -9,8 +9,8 @@ from typing import Any
 
 import bpy
 
-from ...core.editing import sample_at
-from ...core.likeness import (
+from ...core.document.editing import sample_at
+from ...core.people.similarity import (
     GOOD,
     SAME_GROUP,
     View,
@@ -20,9 +20,9 @@ from ...core.likeness import (
     group_tracks,
     measure_distances,
 )
-from ...core.review import find_clearest
+from ...core.review.queue import find_clearest
 from ...core.types import TrackDocument, TrackKind
-from ..mask_record import fingerprint_of
+from ..masks.record import fingerprint_of
 from .memory import find_references, find_views, knows, list_masks, read_as_covered
 from .person_list import MACHINE, NOBODY, add_face, add_person, find_face_track, find_person, remove_empty, show_person
 

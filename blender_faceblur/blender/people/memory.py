@@ -13,16 +13,16 @@ from typing import Any
 
 import bpy
 
-from ...core.editing import copy_document, merge, rename, sample_at
-from ...core.likeness import RECOGNIZER, Vector, View, assign_looks
-from ...core.looks_file import read_looks
-from ...core.people import cover_everybody
+from ...core.document.editing import copy_document, merge, rename, sample_at
+from ...core.people.decisions import cover_everybody
+from ...core.people.embeddings_file import read_looks
+from ...core.people.similarity import RECOGNIZER, Vector, View, assign_looks
 from ...core.types import Box, Track, TrackDocument, TrackKind
-from ...paths import list_models, stored_looks
-from ..editing import take_in
-from ..mask_record import fingerprint_of
-from ..preferences import find_preferences
-from ..review import list_covered
+from ...files.paths import list_models, stored_looks
+from ..masks.changes import take_in
+from ..masks.record import fingerprint_of
+from ..preferences.properties import find_preferences
+from ..review.queue import list_covered
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -7,15 +7,15 @@ from typing import Any, ClassVar
 
 import bpy
 
-from ...progress import count
-from ..context import find_sequencer_scene
-from ..cover import find_mask
-from ..faces import read_face
-from ..mask_record import MaskRecord
-from ..operators.selection import find_active_footage
-from ..running import STATE
-from ..thumbnails import find_icon, find_picture
-from ..ui.panels import Tab, write_lines
+from ...reporting.progress import count
+from ..common.context import find_sequencer_scene
+from ..common.jobs import STATE
+from ..common.selection import find_active_footage
+from ..cover.covering import find_mask
+from ..cover.panels import Tab, write_lines
+from ..masks.faces import read_face
+from ..masks.record import MaskRecord
+from ..thumbnails.store import find_icon, find_picture
 from .cache import Shown, count_unlisted, find_shown_faces
 from .contact_sheet import find_sheet
 from .embedding import find_weights_problem

@@ -15,9 +15,9 @@ from typing import Any
 
 import bpy
 
-from ...core.editing import sample_at
+from ...core.document.editing import sample_at
 from ...core.types import FaceBlurError, Sample, Track, TrackKind
-from ..mask_record import fingerprint_of
+from ..masks.record import fingerprint_of
 from .memory import read_as_covered
 
 MACHINE, SPLIT, TICKED, EDITOR = "machine", "split", "ticked", "editor"

@@ -16,7 +16,7 @@ from bpy.props import (
     StringProperty,
 )
 
-from ...core.people import RATES, USUAL_RATE
+from ...core.people.decisions import RATES, USUAL_RATE
 from .contact_sheet import make_thumbnails
 from .person_list import ALL, EDITOR, KEEP, MACHINE, ONLY, SPLIT, TICKED, choose_free_name, get_first_face
 

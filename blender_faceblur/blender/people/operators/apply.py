@@ -7,12 +7,12 @@ import bpy
 from bpy.props import BoolProperty
 
 from ....core.types import FaceBlurError
-from ....progress import count
-from ... import thumbnails
-from ...context import find_sequencer_scene, refresh_shown_sequencers
-from ...operators.selection import is_busy, refuse
-from ...review import list_covered
-from ...running import STATE, redraw
+from ....reporting.progress import count
+from ...common.context import find_sequencer_scene, refresh_shown_sequencers
+from ...common.jobs import STATE, redraw
+from ...common.selection import is_busy, refuse
+from ...review.queue import list_covered
+from ...thumbnails import store as thumbnails
 from ..decisions import apply_people
 from ..forgetting import forget_everything
 from ..memory import list_masks

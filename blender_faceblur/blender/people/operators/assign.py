@@ -9,15 +9,15 @@ import bpy
 from bpy.props import EnumProperty, IntProperty
 
 from ....core.types import FaceBlurError
-from ....progress import count
-from ...context import find_sequencer_scene
-from ...footage import find_timeline_frame
-from ...mask_record import fingerprint_of
-from ...masks import find_layer
-from ...operators.selection import is_busy, refuse
-from ...operators.tracks import find_target
-from ...review import list_covered
-from ...running import redraw
+from ....reporting.progress import count
+from ...common.context import find_sequencer_scene
+from ...common.footage import find_timeline_frame
+from ...common.jobs import redraw
+from ...common.selection import is_busy, refuse
+from ...correction.operators.correct import find_target
+from ...masks.mask import find_layer
+from ...masks.record import fingerprint_of
+from ...review.queue import list_covered
 from ..cache import find_shown_faces
 from ..person_list import MACHINE, NOBODY, SPLIT, add_person, find_listed, remove_empty, say, say_track
 from .choice import get_or_add, list_people

@@ -7,9 +7,9 @@ from typing import Any
 
 import bpy
 
-from ...context import find_sequencer_scene
-from ...operators.selection import EnumItems, is_busy, refuse
-from ...review import list_covered
+from ...common.context import find_sequencer_scene
+from ...common.selection import EnumItems, is_busy, refuse
+from ...review.queue import list_covered
 from ..person_list import add_person, find_person
 
 NEW = "NEW"

@@ -9,9 +9,9 @@ import bpy
 from bpy.props import BoolProperty, StringProperty
 
 from ....core.types import FaceBlurError
-from ....progress import count
-from ...context import find_sequencer_scene
-from ...running import redraw
+from ....reporting.progress import count
+from ...common.context import find_sequencer_scene
+from ...common.jobs import redraw
 from ..files import read_file, write_file
 from .choice import is_ready
 

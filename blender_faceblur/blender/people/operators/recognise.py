@@ -9,16 +9,16 @@ from typing import Any
 import bpy
 from bpy.props import BoolProperty, CollectionProperty, EnumProperty, StringProperty
 
-from ....core.likeness import USABLE
+from ....batch.people import REFERENCE_ENDINGS, list_references
+from ....core.people.similarity import USABLE
 from ....core.types import FaceBlurError
-from ....progress import count
-from ....recognising import REFERENCE_ENDINGS, list_references
-from ...context import find_sequencer_scene
-from ...footage import find_rate
-from ...mask_record import has_record
-from ...operators.job import Job, JobOperator
-from ...operators.selection import list_selected_covered, refuse
-from ...operators.tracks import find_target
+from ....reporting.progress import count
+from ...common.context import find_sequencer_scene
+from ...common.footage import find_rate
+from ...common.job_operator import Job, JobOperator
+from ...common.selection import list_selected_covered, refuse
+from ...correction.operators.correct import find_target
+from ...masks.record import has_record
 from ..cache import count_unlisted
 from ..contact_sheet import make_thumbnails
 from ..embedding import Seen, check_weights, list_jobs, look_at, make_job_here, take_looks

@@ -1,0 +1,270 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The command line: `build.py blur INPUT...`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import signal
+import sys
+from dataclasses import replace
+from pathlib import Path
+from types import FrameType
+
+from ..core.detection.settings import (
+    DEFAULT_EXPANSION,
+    EXPANSIONS,
+    HEAD_EXPANSION,
+    PRESETS,
+    find_preset,
+    list_detectors,
+    name_ensemble,
+)
+from ..core.people.decisions import RATES, USUAL_RATE
+from ..core.tracking.plates import list_weights as list_plate_weights
+from ..core.types import FaceBlurError
+from ..files.paths import check_models
+from ..reporting.progress import Outcome, choose_reporter
+from ..reporting.report import ENDINGS
+from ..sources import open_source
+from .people import Choice, Recognition, open_recognition
+from .rendering import check_blender
+from .run import Job, Settings, plan_jobs, run_batch, verify_one
+
+ALL_WELL, SOME_FAILED, USAGE, LEAKED, INTERRUPTED = 0, 1, 2, 3, 130
+EFFECTS = ("mosaic", "blur", "solid", "erase", "gaussian", "image")
+EVERY = 3
+"""How often a verification looks for faces that nobody expected, in frames."""
+
+CODECS = ("h264", "h265", "ffv1")
+QUALITIES = ("lossless", "high", "medium", "low")
+
+
+def build_parser(program: str = "build.py blur") -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=program, description="Cover the faces in films and pictures with Blender, and keep the rest.",
+        epilog="Exit codes: 0 all well, 1 some inputs failed, 2 wrong usage, 3 a verified output leaks, 130 "
+        f"interrupted. `{program} verify SOURCE OUTPUT --tracks FILE` verifies an output that is there.")
+    parser.add_argument("inputs", nargs="+", type=Path, metavar="INPUT", help="film, picture or folder")
+    parser.add_argument("-o", "--output", type=Path, metavar="FILE|FOLDER",
+                        help="default: NAME.blurred.EXT beside the input")
+    parser.add_argument("-r", "--recursive", action="store_true", help="folders below folders too, structure kept")
+    add_look_options(parser)
+    parser.add_argument("--codec", choices=CODECS, default="h264", help="of films (default h264)")
+    parser.add_argument("--quality", choices=QUALITIES, default="high", help="default high: no visible loss")
+    parser.add_argument("--save-blend", type=Path, metavar="FILE|FOLDER", help="the project with editable masks")
+    parser.add_argument("--save-tracks", type=Path, metavar="FILE|FOLDER", help="what was found, as JSON")
+    add_verify_options(parser)
+    add_people_options(parser)
+    parser.add_argument("--no-render", action="store_true", help="analyse (and save) only")
+    parser.add_argument("--overwrite", action="store_true", help="replace outputs that exist")
+    parser.add_argument("--resume", action="store_true", help="skip outputs that are complete, go on with the rest")
+    parser.add_argument("--reencode-audio", action="store_true",
+                        help="encode sound anew where it cannot be kept as it is")
+    parser.add_argument("--blender", type=Path, metavar="PATH", help="an installed Blender 5 to render with")
+    return parser
+
+
+def add_verify_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--verify", action="store_true",
+                        help="compare the output with the source, and look in it for uncovered faces")
+    parser.add_argument("--verify-every", type=_parse_every, default=EVERY, metavar="N",
+                        help=f"look for uncovered faces in every Nth frame (default {EVERY}; 1: all)")
+    parser.add_argument("--report", type=Path, metavar="FILE|FOLDER",
+                        help="what was covered, corrected and verified, as .html or .json")
+
+
+def add_people_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("people", "Pictures of people lie in FOLDER, a sub-folder or file name is the "
+                                      "person's name. To stay clear a face must surely be recognised, or surely be "
+                                      "another's; all others are covered.")
+    parser.add_argument("--plates", action="store_true", help="cover number plates too, in a second look at the film "
+                        "(the detector knows Chinese plates best)")
+    choice = group.add_mutually_exclusive_group()
+    choice.add_argument("--keep", type=Path, metavar="FOLDER", help="keep these people clear, cover all others")
+    choice.add_argument("--blur-only", type=Path, metavar="FOLDER",
+                        help="cover these people and whoever may be one of them")
+    group.add_argument("--mistakes", type=int, choices=[round(1 / rate) for rate in RATES],
+                       default=round(1 / USUAL_RATE), metavar="N", help="a person may be seen in 1 stranger of N: "
+                       f"{', '.join(str(round(1 / rate)) for rate in RATES)} (default {round(1 / USUAL_RATE)})")
+    group.add_argument("--people", type=Path, metavar="FILE",
+                       help="keep names and decisions in this file, and follow it the next time (JSON, no faces)")
+
+
+def build_verify_parser(program: str) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=f"{program} verify", description="Compare a covered film or picture with its source.",
+        epilog="Exit codes: 0 nothing leaked, 1 it could not be verified, 2 wrong usage, 3 something leaked.")
+    parser.add_argument("source", type=Path, metavar="SOURCE")
+    parser.add_argument("film", type=Path, metavar="OUTPUT")
+    parser.add_argument("--tracks", type=Path, required=True, metavar="FILE", help="what --save-tracks wrote")
+    parser.add_argument("--verify-every", type=_parse_every, default=EVERY, metavar="N",
+                        help=f"look for uncovered faces in every Nth frame (default {EVERY}; 1: all)")
+    parser.add_argument("--report", type=Path, metavar="FILE", help="as .html or .json")
+    parser.add_argument("--effect", choices=EFFECTS, help="what it was covered with, for the report")
+    parser.add_argument("--quiet", action="store_true", help="say only what is wrong")
+    parser.add_argument("--json", action="store_true", help="progress as JSON lines on standard output")
+    return parser
+
+
+def add_look_options(parser: argparse.ArgumentParser) -> None:
+    """The options that mean the same for files and for the strips of a project."""
+    choice = parser.add_mutually_exclusive_group()
+    choice.add_argument("--preset", choices=[preset.name for preset in PRESETS], default="balanced")
+    choice.add_argument("--detectors", dest="preset", type=_parse_ensemble, metavar="NAME[@SIDE][:THRESHOLD],...",
+                        help="detectors of your own choice, at every frame, instead of a preset")
+    parser.add_argument("--expansion", type=_parse_expansion, default=DEFAULT_EXPANSION, metavar="FACTOR",
+                        help=f"how much larger than the face the cover is, default {DEFAULT_EXPANSION}")
+    parser.add_argument("--head", dest="expansion", action="store_const", const=HEAD_EXPANSION,
+                        help=f"cover ears and hair as well: the same as --expansion {HEAD_EXPANSION}")
+    parser.add_argument("--effect", choices=EFFECTS, default="solid")
+    parser.add_argument("--color", type=_parse_color, default="000000", metavar="RRGGBB",
+                        help="of --effect solid, and around the picture of --effect image")
+    parser.add_argument("--image", type=Path, metavar="FILE", help="the picture of --effect image, over each face")
+    parser.add_argument("--inverse", action="store_true", help="cover everything but the faces: all that are found, or "
+                        "with --keep those of the people who stay clear")
+    parser.add_argument("--quiet", action="store_true", help="say only what failed")
+    parser.add_argument("--json", action="store_true", help="progress as JSON lines on standard output")
+
+
+def prepare_process() -> None:
+    """Set up this process for a command: nothing is sent to anybody, and it can be asked to end."""
+    # onnxruntime from 1.29 on sends usage data to Microsoft and leaves an identifier behind unless this is set
+    # before it is loaded (its Privacy.md); the worker processes inherit it.
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+    # Being asked to end is the same as Ctrl-C (which Blender keeps from Python): children end, unfinished files go.
+    signal.signal(signal.SIGTERM, _interrupt)
+    signal.signal(signal.SIGINT, _interrupt)
+
+
+def main(arguments: list[str] | None = None, program: str = "build.py blur", blender: Path | None = None) -> int:
+    """Run the command line; its exit code. `blender` is the application to render with where none is named."""
+    given = sys.argv[1:] if arguments is None else arguments
+    if given[:1] == ["verify"] and not Path("verify").exists():
+        return verify_output(given[1:], program)
+    options = build_parser(program).parse_args(given)
+    prepare_process()
+    settings = Settings(
+        preset=options.preset, expansion=options.expansion, effect=options.effect, color=options.color,
+        codec=options.codec, quality=options.quality, render=not options.no_render, overwrite=options.overwrite,
+        resume=options.resume, reencode_audio=options.reencode_audio, plates=options.plates,
+        verify_every=options.verify_every if options.verify else 0, inverse=options.inverse,
+        blender=options.blender.resolve() if options.blender else blender)
+    try:
+        if settings.blender is not None:
+            check_blender(settings.blender)
+        jobs = plan_jobs(options.inputs, options.output, options.recursive, options.save_blend, options.save_tracks,
+                         options.report)
+        if options.report is not None and options.report.suffix and options.report.suffix.lower() not in ENDINGS:
+            raise FaceBlurError(f"--report {options.report}: a report is written as {' or '.join(ENDINGS)}.")
+        if not jobs:
+            raise FaceBlurError("There are no films or pictures in the inputs.")
+        if options.inverse and options.verify:
+            raise FaceBlurError("--verify looks for faces that show; with --inverse they are meant to.")
+        settings = replace(settings, image=find_image(options))
+        if options.plates:
+            check_models(list_plate_weights())
+        settings = replace(settings, people=open_people(options))
+    except FaceBlurError as error:
+        print(error, file=sys.stderr)
+        return USAGE
+    try:
+        outcomes = run_batch(jobs, settings, choose_reporter(options.quiet, options.json))
+        if settings.people is not None:
+            settings.people.save()
+    except FaceBlurError as error:
+        print(error, file=sys.stderr)
+        return SOME_FAILED
+    except KeyboardInterrupt:
+        print("\nInterrupted; unfinished files were removed.", file=sys.stderr)
+        return INTERRUPTED
+    return _find_code(outcomes)
+
+
+def find_image(options: argparse.Namespace) -> Path | None:
+    """The picture of --effect image, None with another effect. FaceBlurError where options about looks don't fit."""
+    if options.inverse and (options.blur_only is not None or options.plates):
+        raise FaceBlurError("With --inverse everything is covered but faces: --blur-only and --plates name what is.")
+    if (options.effect == "image") != (options.image is not None):
+        raise FaceBlurError("--effect image needs --image FILE, and --image needs --effect image.")
+    if options.image is None:
+        return None
+    with open_source(options.image) as source:
+        if source.info.kind != "image":
+            raise FaceBlurError(f"{options.image} is no picture.")
+    path: Path = options.image.resolve()
+    return path
+
+
+def open_people(options: argparse.Namespace) -> Recognition | None:
+    """What the options about people ask for; None where they ask for nothing. Raises FaceBlurError."""
+    folder = options.keep or options.blur_only
+    if folder is None and options.people is None:
+        return None
+    others_clear = options.blur_only is not None if folder is not None else None
+    return open_recognition(Choice(folder, others_clear, options.people, 1 / options.mistakes),
+                            lambda stage, done, total: None, lambda text: print(text, file=sys.stderr))
+
+
+def verify_output(arguments: list[str], program: str) -> int:
+    """Verify one output that is there already; the exit code."""
+    options = build_verify_parser(program).parse_args(arguments)
+    prepare_process()
+    reporter = choose_reporter(options.quiet, options.json)
+    reporter.start(options.source, 1, 1)
+    try:
+        outcome = verify_one(Job(options.source, options.film, report=options.report), options.tracks,
+                             Settings(effect=options.effect or "", verify_every=options.verify_every), reporter)
+    except FaceBlurError as error:
+        print(error, file=sys.stderr)
+        return SOME_FAILED
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    reporter.finish(outcome)
+    return _find_code([outcome])
+
+
+def _find_code(outcomes: list[Outcome]) -> int:
+    if any(outcome.verified is False for outcome in outcomes):
+        return LEAKED
+    return SOME_FAILED if any(outcome.status == "failed" for outcome in outcomes) else ALL_WELL
+
+
+def _parse_every(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 1000:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of frames from 1 to 1000")
+    return int(text)
+
+
+def _parse_ensemble(text: str) -> str:
+    try:
+        preset = name_ensemble(text.split(","))
+        check_models(list_detectors(find_preset(preset)))
+    except FaceBlurError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+    return preset
+
+
+def _parse_expansion(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not EXPANSIONS[0] <= value <= EXPANSIONS[1]:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from {EXPANSIONS[0]} to {EXPANSIONS[1]}")
+    return value
+
+
+def _parse_color(text: str) -> str:
+    if not re.fullmatch(r"#?[0-9A-Fa-f]{6}", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a colour like FF8000")
+    return text.removeprefix("#").upper()
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    sys.exit(main())

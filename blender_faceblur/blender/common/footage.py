@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a strip of the sequencer shows: which files, and which source frame at which timeline frame."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import bpy
+
+from ...core.types import FaceBlurError, TrackDocument
+from ...worker.protocol import SourceRef
+
+KINDS = ("MOVIE", "IMAGE")
+
+
+@dataclass(frozen=True, slots=True)
+class Footage:
+    """A film or a picture at `path`; or the pictures `files`, in order, in the folder `path`."""
+
+    path: Path
+    files: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        return self.path.name
+
+    def to_source_ref(self, frame_rate: float | Fraction, fingerprint: str = "") -> SourceRef:
+        """What a worker opens; `frame_rate` is that at which sequences are shown, see `SourceRef`."""
+        return SourceRef.of(self.path, self.files, Fraction(frame_rate).limit_denominator(1001), fingerprint)
+
+
+def find_footage(strip: bpy.types.Strip) -> Footage:
+    """The files of a movie or image strip. Raises FaceBlurError, naming the strip, where there are none to analyse."""
+    if strip.type not in KINDS:
+        raise FaceBlurError(f"'{strip.name}' is no movie or image strip.")
+    if strip.type == "MOVIE":
+        if strip.stream_index > 0:
+            raise FaceBlurError(f"'{strip.name}' shows another stream than the film's first; that is not analysed.")
+        footage = Footage(_find_absolute(strip, strip.filepath))
+    else:
+        names = tuple(element.filename for element in strip.elements)
+        folder = _find_absolute(strip, strip.directory)
+        footage = Footage(folder, names) if len(names) > 1 else Footage(folder / names[0])
+    if not footage.path.exists():
+        raise FaceBlurError(f"'{strip.name}': {footage.path} is not there.")
+    return footage
+
+
+def check_document(scene: bpy.types.Scene, strip: bpy.types.Strip, document: TrackDocument) -> None:
+    """Raise FaceBlurError where Blender shows the strip in another size or length than what was analysed."""
+    source = document.source
+    element = strip.elements[0]
+    shown = (element.orig_width, element.orig_height)
+    if 0 not in shown and shown != (source.width, source.height):
+        raise FaceBlurError(f"'{strip.name}': Blender shows it as {shown[0]} x {shown[1]}, but {source.width} x "
+                            f"{source.height} was analysed; reload the strip and detect again.")
+    retimed = strip.type == "MOVIE" and abs(strip.fps - find_rate(scene)) > 1e-3 * strip.fps
+    if not retimed and not strip.retiming_keys and abs(strip.frame_duration - source.frame_count) > 1:
+        raise FaceBlurError(f"'{strip.name}': Blender counts {strip.frame_duration} frames, but {source.frame_count} "
+                            "were analysed; reload the strip and detect again.")
+
+
+def find_rate(scene: bpy.types.Scene) -> float:
+    """Frames a second of a scene."""
+    return float(scene.render.fps / scene.render.fps_base)
+
+
+def find_preview_range(scene: bpy.types.Scene) -> tuple[int, int]:
+    """The half-open frames of the timeline's preview range. Raises FaceBlurError where none is set."""
+    if not scene.use_preview_range:
+        raise FaceBlurError("Set a preview range in the timeline first (key P).")
+    return scene.frame_preview_start, scene.frame_preview_end + 1
+
+
+def find_timeline_frame(strip: bpy.types.Strip, spans: list[tuple[int, int]], frame_count: int) -> int | None:
+    """The first timeline frame at which the strip shows a source frame of the half-open `spans`; None if none.
+
+    Exact for strips with one speed; with several it takes their mean.
+    """
+    if frame_count == 1:
+        return int(strip.frame_final_start) if spans else None
+    stretch = strip.frame_duration / frame_count
+    first: int | None = None
+    for start, stop in spans:
+        low, high = start * stretch, stop * stretch
+        if strip.use_reverse_frames:
+            low, high = strip.frame_duration - high, strip.frame_duration - low
+        shown = math.ceil(max(low + strip.frame_start, strip.frame_final_start) - 1e-3)
+        if shown < min(high + strip.frame_start, strip.frame_final_end):
+            first = shown if first is None else min(first, shown)
+    return first
+
+
+def find_shown(
+    strip: bpy.types.Strip, first: int, stop: int, frame_count: int
+) -> tuple[int, int] | None:
+    """The half-open source frames that a strip with one speed shows in timeline frames first..stop; None for none."""
+    first, last = max(first, int(strip.frame_final_start)), min(stop, int(strip.frame_final_end)) - 1
+    ends = [find_source_frame(strip, frame, frame_count) for frame in (first, last)] if first <= last else []
+    frames = [frame for frame in ends if frame is not None]
+    return (min(frames), max(frames) + 1) if frames else None
+
+
+def find_source_frame(strip: bpy.types.Strip, timeline_frame: int, frame_count: int) -> int | None:
+    """The source frame that a strip with one speed shows at a timeline frame; None where it shows nothing."""
+    if not strip.frame_final_start <= timeline_frame < strip.frame_final_end:
+        return None
+    place = timeline_frame - strip.frame_start
+    if strip.use_reverse_frames:
+        place = strip.frame_duration - 1 - place
+    return min(max(int(place * frame_count / max(strip.frame_duration, 1)), 0), frame_count - 1)
+
+
+def _find_absolute(strip: bpy.types.Strip, path: str) -> Path:
+    return Path(bpy.path.abspath(path, library=strip.id_data.library))

@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Operators that wait for a process of ours: modal in a window, which goes on living, at once without one."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator
+from typing import Any
+
+import bpy
+
+from ...core.types import FaceBlurError
+from .jobs import STATE, Step, describe_step, redraw, run_to_end, stop
+
+_TICK_S, _LONGEST_TICK_S = 0.1, 0.02
+
+Job = Generator[Step | None, None, Any]
+"""Yields how far it is, None where nothing has happened; returns what was found. Closing it ends all processes."""
+
+
+class JobOperator:
+    """An operator whose work is a job. It holds names only: meanwhile an editor may undo, delete and rename."""
+
+    bl_options = {"REGISTER", "UNDO"}
+    cancelled = "Cancelled; nothing was changed"
+    level = "INFO"
+    """How what was done is reported."""
+
+    _timer: bpy.types.Timer | None = None
+
+    def begin(self, context: bpy.types.Context, wait_s: float | None) -> Job:
+        """The job; with `wait_s` it yields None whenever nothing has happened for that long. Raises FaceBlurError."""
+        raise NotImplementedError
+
+    def finish(self, context: bpy.types.Context, result: Any) -> tuple[str, list[str]]:
+        """Take the result over; what to say of it, empty where nothing was done, and what went wrong."""
+        raise NotImplementedError
+
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        operator: Any = self
+        done = self.go_on(context)
+        if "RUNNING_MODAL" in done:
+            context.window_manager.modal_handler_add(operator)
+        return done
+
+    def go_on(self, context: bpy.types.Context) -> set[str]:
+        """Begin the job in an operator that is modal already: Blender crashes (5.2.2) where one is made so twice."""
+        if not self._start(context, 0.0):
+            return {"CANCELLED"}
+        self._timer = context.window_manager.event_timer_add(_TICK_S, window=context.window)
+        _show_status(context)
+        return {"RUNNING_MODAL"}
+
+    def modal(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        operator: Any = self
+        if event.type == "ESC" and event.value == "PRESS":
+            stop()
+        elif event.type != "TIMER":
+            return {"PASS_THROUGH"}
+        if STATE.job is None:
+            self.cancel(context)
+            operator.report({"INFO"}, self.cancelled)
+            return {"CANCELLED"}
+        until = time.monotonic() + _LONGEST_TICK_S
+        try:
+            while (step := next(STATE.job)) is not None:
+                STATE.step = step
+                if time.monotonic() > until:
+                    break
+        except StopIteration as end:
+            self._end(context)
+            return self._finish(context, end.value)
+        except FaceBlurError as error:
+            self.cancel(context)
+            return self._fail([str(error)])
+        except BaseException:
+            self.cancel(context)
+            raise
+        _show_status(context)
+        redraw()
+        return {"PASS_THROUGH"}
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        """Without a window: everything at once."""
+        if not self._start(context, None):
+            return {"CANCELLED"}
+        assert STATE.job is not None
+        try:
+            return self._finish(context, run_to_end(STATE.job))
+        except FaceBlurError as error:
+            return self._fail([str(error)])
+        finally:
+            self._end(context)
+
+    def cancel(self, context: bpy.types.Context) -> None:
+        """Also called by Blender when a file is opened or the window closed meanwhile."""
+        self._end(context)
+
+    def _start(self, context: bpy.types.Context, wait_s: float | None) -> bool:
+        try:
+            STATE.job = self.begin(context, wait_s)
+        except FaceBlurError as error:
+            self._fail([str(error)])
+            return False
+        STATE.problems, STATE.notes = [], []
+        return True
+
+    def _end(self, context: bpy.types.Context) -> None:
+        stop()
+        if self._timer is not None:
+            context.window_manager.event_timer_remove(self._timer)
+            self._timer = None
+        if context.workspace is not None:
+            context.workspace.status_text_set(None)
+        redraw()
+
+    def _finish(self, context: bpy.types.Context, result: Any) -> set[str]:
+        operator: Any = self
+        try:
+            said, problems = self.finish(context, result)
+        except FaceBlurError as error:
+            said, problems = "", [str(error)]
+        if problems:
+            self._fail(problems)
+        if not said:
+            return {"CANCELLED"}
+        operator.report({self.level}, said)
+        return {"FINISHED"}
+
+    def _fail(self, problems: list[str]) -> set[str]:
+        operator: Any = self
+        STATE.problems = problems
+        for problem in problems:
+            operator.report({"ERROR"}, problem)
+        return {"CANCELLED"}
+
+
+def _show_status(context: bpy.types.Context) -> None:
+    if context.workspace is not None:
+        context.workspace.status_text_set(f"Face Blur: {describe_step(STATE.step)}   ESC: cancel")

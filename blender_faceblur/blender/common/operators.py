@@ -1,0 +1,31 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The question marks: they open the guide that came along."""
+
+from __future__ import annotations
+
+import bpy
+from bpy.props import StringProperty
+
+from ...core.types import FaceBlurError
+from ...files.paths import find_page
+
+
+class FACEBLUR_OT_guide(bpy.types.Operator):
+    """Open the guide in the browser. It came along with Face Blur: nothing is fetched"""
+
+    bl_idname = "faceblur.guide"
+    bl_label = "Guide"
+    bl_options = {"INTERNAL"}
+
+    page: StringProperty(name="Page", default="editing", description="Its name, and after # the heading to go to")
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        name, _, heading = self.page.partition("#")
+        try:
+            page = find_page(name)
+        except FaceBlurError as error:
+            self.report({"ERROR"}, str(error))
+            return {"CANCELLED"}
+        if page.suffix == ".html":
+            return set(bpy.ops.wm.url_open(url=page.as_uri() + (f"#{heading}" if heading else "")))
+        return set(bpy.ops.wm.path_open(filepath=str(page)))

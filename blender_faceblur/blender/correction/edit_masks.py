@@ -1,0 +1,335 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A scene in source time, in which a mask is edited over its footage with Blender's own tools; and the way back.
+
+The Mask editor works at its scene's frame, so in the editor's scene it meets the right picture only where the strip
+happens to lie in the mask's own time. The helper scene shows source frame n at mask frame n, as large as mask
+coordinates want it: the canvas's shape may be another than the footage's. What it shows are frames of its sequencer,
+the only thing in Blender that reads every kind of footage; it can be looked at and not be rendered, as nothing in it is
+covered.
+
+Everything about it lies in the file. A watch compares that with what is on the screen, so that a closed workspace, a
+deleted scene, or a project that was saved in the middle all end in the same way: what was changed is taken in, and
+scene and workspace are gone. After undo and redo it only brings the screen after the data: what is changed then without
+a step of its own, the next undo leaves as it is (Blender 5.0.1, 5.2.2).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import bpy
+from bpy.app.handlers import persistent
+
+from ...core.types import FaceBlurError, SourceInfo, TrackDocument
+from ..common.footage import find_footage, find_source_frame
+from ..cover.covering import find_mask
+from ..masks.changes import take_in
+from ..masks.mask import read_document
+from ..masks.record import MaskRecord
+from ..rendering.project import set_format
+
+NAME = "Face Blur Masks"
+
+_MASK, _HOME = "faceblur_edited_mask", "faceblur_home_scene"
+"""Custom properties of the helper scene: the mask, and the editor's scene."""
+
+_WORKSPACE, _ARRANGED = "faceblur_home_workspace", "faceblur_arranged"
+"""Custom properties of the helper workspace: the name of the editor's, and whether its own editors are in place."""
+
+_DRAGGING = ("TRANSFORM_", "MASK_", "ACTION_", "ANIM_")
+"""Beginnings of the names of tools in the middle of which nothing is changed."""
+
+_EVERY_S, _SOON_S = 0.3, 0.05
+_TIMELINE_SHARE = 0.3
+"""Of the window's height, for the Dope Sheet."""
+
+
+@dataclass(slots=True)
+class _EditorState:
+    """What is on the screen, as the watch knows it. Only this module uses it; set anew whenever a mask is opened."""
+
+    frame: int | None = None
+    """That the Image editor shows; None before it shows any."""
+    patience: int = 0
+    """For how many looks the workspace may still be late."""
+    rewound: bool = False
+    """Whether the data have just come from undo or redo."""
+
+
+_EDITOR = _EditorState()
+
+
+def find_helper() -> Any:
+    """The scene in which a mask is being edited; None where there is none."""
+    return next((scene for scene in bpy.data.scenes if _MASK in scene), None)
+
+
+def open_masks(scene: bpy.types.Scene, strip: bpy.types.Strip, window: bpy.types.Window | None) -> bpy.types.Scene:
+    """Show the mask of a covered strip over its footage, at the frame that `scene` is at; gives the helper scene.
+
+    In a window the workspace follows a moment later. Raises FaceBlurError where there is nothing to edit.
+    """
+    if find_helper() is not None:
+        raise FaceBlurError("A mask is being edited already; go back from it first.")
+    mask = find_mask(strip)
+    if mask is None:
+        raise FaceBlurError(f"'{strip.name}' has no mask; detect its faces first.")
+    document = read_document(mask)
+    helper = _build_scene(scene, strip, mask, document.source)
+    if window is not None:
+        if not bpy.app.background:
+            _duplicate_workspace(window, helper)
+        window.scene = helper
+    return helper
+
+
+def close_masks() -> int:
+    """Go back to the editor's scene and workspace, and take in what was changed; how many faces that were."""
+    helper = find_helper()
+    if helper is None:
+        raise FaceBlurError("No mask is being edited.")
+    mask, home = helper[_MASK], helper[_HOME]
+    home = home or next(scene for scene in bpy.data.scenes if scene != helper)
+    workspace = _find_workspace()
+    for window in bpy.context.window_manager.windows:
+        if window.scene == helper:
+            window.scene = home
+        if workspace is not None and window.workspace == workspace:
+            _show_home_workspace(window, workspace)
+    for other in bpy.data.workspaces:
+        if other.sequencer_scene == helper:
+            other.sequencer_scene = home
+    bpy.data.scenes.remove(helper)
+    _EDITOR.frame = None
+    return count_taken_in(mask) if mask is not None else 0
+
+
+def count_taken_in(mask: bpy.types.Mask) -> int:
+    """Take in what was changed with Blender's tools; how many faces that were, layers drawn anew included."""
+    before, drawn = _describe(read_document(mask)), len(MaskRecord.load(mask).order)
+    after = _describe(take_in(mask))
+    changed = sum(before.get(name) != track for name, track in after.items())
+    gone = sum(name not in after for name in before)
+    # A renamed face is one that is gone and one that is new.
+    return max(changed, gone) + max(len(mask.layers) - drawn, 0)
+
+
+def _describe(document: TrackDocument) -> dict[str, object]:
+    return {track.name: (track.samples, track.off, track.locked) for track in document.tracks}
+
+
+def _build_scene(scene: bpy.types.Scene, strip: bpy.types.Strip, mask: bpy.types.Mask,
+                 source: SourceInfo) -> bpy.types.Scene:
+    footage = find_footage(strip)
+    helper = bpy.data.scenes.new(NAME)
+    helper[_MASK], helper[_HOME] = mask, scene
+    try:
+        set_format(helper, source)
+        helper.view_settings.view_transform = scene.view_settings.view_transform
+        # One unit of mask coordinates is the longer side of what the Mask editor shows.
+        helper.render.resolution_x = max(source.width, round(MaskRecord.load(mask).unit_px))
+        # Without a camera, and nothing of it from the sequencer: it cannot be rendered, for its footage is uncovered.
+        helper.render.use_sequencer = False
+        helper.frame_start, helper.frame_end = mask.frame_start, max(mask.frame_end - 1, mask.frame_start)
+        strips = helper.sequence_editor_create().strips
+        if footage.files or strip.type == "IMAGE":
+            first = footage.path / footage.files[0] if footage.files else footage.path
+            shown = strips.new_image(strip.name, str(first), 1, mask.frame_start, fit_method="ORIGINAL")
+            for name in footage.files[1:]:
+                shown.elements.append(name)
+        else:
+            shown = strips.new_movie(strip.name, str(footage.path), 1, mask.frame_start, fit_method="ORIGINAL")
+            shown.use_deinterlace = strip.use_deinterlace
+        shown.colorspace_settings.name = strip.colorspace_settings.name
+        # Beyond its own length it holds its last picture.
+        shown.frame_final_duration = mask.frame_end - mask.frame_start
+        frame = min(max(scene.frame_current, strip.frame_final_start), strip.frame_final_end - 1)
+        helper.frame_set(mask.frame_start + (find_source_frame(strip, frame, mask.frame_end - mask.frame_start) or 0))
+    except BaseException:
+        bpy.data.scenes.remove(helper)
+        raise
+    return helper
+
+
+def _duplicate_workspace(window: bpy.types.Window, helper: bpy.types.Scene) -> None:
+    home = window.workspace
+    before = {workspace.name for workspace in bpy.data.workspaces}
+    with bpy.context.temp_override(window=window):
+        bpy.ops.workspace.duplicate()
+    workspace = next(workspace for workspace in bpy.data.workspaces if workspace.name not in before)
+    workspace.name = NAME
+    workspace[_WORKSPACE] = home.name
+    workspace[_ARRANGED] = False
+    workspace.sequencer_scene = helper
+    _EDITOR.frame, _EDITOR.patience = None, 30
+    start_watch()
+
+
+def _find_workspace() -> Any:
+    return next((workspace for workspace in bpy.data.workspaces if _ARRANGED in workspace), None)
+
+
+def _show_home_workspace(window: bpy.types.Window, workspace: bpy.types.WorkSpace) -> None:
+    others = [other for other in bpy.data.workspaces if other != workspace]
+    home = bpy.data.workspaces.get(workspace[_WORKSPACE])
+    if others:
+        window.workspace = home if home in others else others[0]
+
+
+def start_watch() -> None:
+    """Look after the helper scene from now on, until it is gone."""
+    if not bpy.app.background and not bpy.app.timers.is_registered(_watch):
+        bpy.app.timers.register(_watch, first_interval=_SOON_S)
+
+
+def _watch() -> float | None:
+    helper, workspace = find_helper(), _find_workspace()
+    if helper is None and workspace is None:
+        return None
+    windows = list(bpy.context.window_manager.windows)
+    dragging = (tool.bl_idname.startswith(_DRAGGING) for window in windows for tool in window.modal_operators)
+    if bpy.app.is_job_running("RENDER") or any(dragging):
+        return _EVERY_S
+    window = next((window for window in windows if window.workspace == workspace), None)
+    if helper is None:
+        _remove_workspace(workspace, window)
+    elif window is None and workspace is not None and not workspace[_ARRANGED] and _EDITOR.patience > 0:
+        # Blender changes workspaces a moment after it was told to.
+        _EDITOR.patience -= 1
+        return _SOON_S
+    elif window is None or window.scene != helper:
+        if _EDITOR.rewound:
+            _show_again(helper, workspace, window or windows[0])
+        else:
+            _close_unasked(windows[0])
+    elif not workspace[_ARRANGED]:
+        workspace[_ARRANGED] = _arrange(window, helper)
+        return _SOON_S
+    else:
+        show_frame()
+    _EDITOR.rewound = False
+    return _EVERY_S
+
+
+def _remove_workspace(workspace: bpy.types.WorkSpace, window: bpy.types.Window | None) -> None:
+    if window is not None:
+        _show_home_workspace(window, workspace)
+    else:
+        # The operator deletes the workspace that its window shows, whatever it is told.
+        bpy.data.batch_remove([*workspace.screens, workspace])
+
+
+def _show_again(helper: bpy.types.Scene, workspace: Any, window: bpy.types.Window) -> None:
+    """The way back was undone, or the way there done again."""
+    if workspace is None:
+        _duplicate_workspace(window, helper)
+    elif window.workspace != workspace:
+        window.workspace = workspace
+    window.scene = helper
+
+
+def _close_unasked(window: bpy.types.Window) -> None:
+    """Left by other means than ours."""
+    try:
+        close_masks()
+    except FaceBlurError as error:
+        print(f"Face Blur: {error}")
+    with bpy.context.temp_override(window=window):
+        bpy.ops.ed.undo_push(message="Back to the Film")
+
+
+def _arrange(window: bpy.types.Window, helper: bpy.types.Scene) -> bool:
+    """A large Image editor with the mask, and the Dope Sheet with its keys below; one step a call, True at the end.
+
+    Blender lays areas out anew between two steps; it crashes where a new one is given a mask before (5.2.2).
+    """
+    areas = sorted(window.screen.areas, key=lambda area: area.width * area.height)
+    picture, keys = areas[-1], areas[-2] if len(areas) > 1 else None
+    if picture.type != "IMAGE_EDITOR":
+        for area in areas[:-1]:
+            with bpy.context.temp_override(window=window, area=area):
+                if bpy.ops.screen.area_close.poll() and bpy.ops.screen.area_close() == {"FINISHED"}:
+                    return False
+        picture.type = "IMAGE_EDITOR"
+        return False
+    if keys is None:
+        with bpy.context.temp_override(window=window, area=picture):
+            if bpy.ops.screen.area_split(direction="HORIZONTAL", factor=_TIMELINE_SHARE) == {"FINISHED"}:
+                return False
+    elif keys.type != "DOPESHEET_EDITOR":
+        keys.type = "DOPESHEET_EDITOR"
+        return False
+    if keys is not None:
+        keys.spaces.active.mode = "MASK"
+        _operate(window, keys, bpy.ops.anim.channels_expand, all=True)
+        _operate(window, keys, bpy.ops.action.view_all)
+    space = picture.spaces.active
+    space.mode = "MASK"
+    space.mask = helper[_MASK]
+    _EDITOR.frame = None
+    show_frame()
+    _operate(window, picture, bpy.ops.image.view_all, fit_view=True)
+    return True
+
+
+def _operate(window: bpy.types.Window, area: bpy.types.Area, operator: Any, **options: object) -> None:
+    region = next(region for region in area.regions if region.type == "WINDOW")
+    with bpy.context.temp_override(window=window, area=area, region=region):
+        if operator.poll():
+            operator(**options)
+
+
+def show_frame() -> None:
+    """Have the Image editor show the footage at the helper scene's frame."""
+    helper = find_helper()
+    window = next((window for window in bpy.context.window_manager.windows if window.scene == helper), None)
+    if helper is None or window is None or _EDITOR.frame == helper.frame_current:
+        return
+    with bpy.context.temp_override(window=window, scene=helper):
+        if not bpy.ops.render.opengl.poll():
+            return
+        bpy.ops.render.opengl(sequencer=True)
+    _EDITOR.frame = helper.frame_current
+    for area in window.screen.areas:
+        if area.type == "IMAGE_EDITOR" and area.spaces.active.mask == helper[_MASK]:
+            area.spaces.active.image = bpy.data.images["Render Result"]
+            area.tag_redraw()
+
+
+def register_handlers() -> None:
+    bpy.app.handlers.frame_change_post.append(_follow_frame)
+    bpy.app.handlers.load_post.append(_look_again)
+    bpy.app.handlers.undo_post.append(_show_rewound)
+    bpy.app.handlers.redo_post.append(_show_rewound)
+    start_watch()
+
+
+def unregister_handlers() -> None:
+    bpy.app.handlers.frame_change_post.remove(_follow_frame)
+    bpy.app.handlers.load_post.remove(_look_again)
+    bpy.app.handlers.undo_post.remove(_show_rewound)
+    bpy.app.handlers.redo_post.remove(_show_rewound)
+    for timer in (_watch, show_frame):
+        if bpy.app.timers.is_registered(timer):
+            bpy.app.timers.unregister(timer)
+
+
+@persistent
+def _follow_frame(scene: bpy.types.Scene, _: object = None) -> None:
+    # Drawing is none of a handler's business.
+    if _MASK in scene and not bpy.app.background and not bpy.app.timers.is_registered(show_frame):
+        bpy.app.timers.register(show_frame, first_interval=0.0)
+
+
+@persistent
+def _look_again(*_: object) -> None:
+    _EDITOR.frame = None
+    if find_helper() is not None or _find_workspace() is not None:
+        start_watch()
+
+
+@persistent
+def _show_rewound(*_: object) -> None:
+    _EDITOR.rewound = True
+    _look_again()

@@ -1,0 +1,180 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The active face's outline in the preview, to be dragged, resized and turned: each drag is a locked key."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import bpy
+from bpy.props import FloatProperty, FloatVectorProperty, StringProperty
+from mathutils import Matrix
+
+from ...core.types import Ellipse, FaceBlurError
+from ..common.context import find_sequencer_scene
+from ..common.footage import find_source_frame
+from ..common.jobs import STATE
+from ..common.selection import find_active_footage
+from ..cover.covering import find_mask
+from ..cover.projection import Projection, RegionProjection, find_projection, find_region_projection
+from ..masks.faces import is_face
+from ..masks.record import MaskRecord
+from .operators.correct import find_target, has_target, set_cover
+
+_SAME_PX = 0.3
+"""Of the source: a drag that moves less is none."""
+
+
+class FACEBLUR_OT_set_cover(bpy.types.Operator):
+    """Put the cover of the active face here, at the playhead: a key that nothing moves later"""
+
+    bl_idname = "faceblur.set_cover"
+    bl_label = "Move Cover"
+    bl_options = {"REGISTER", "UNDO"}  # noqa: RUF012  (Blender's way)
+
+    center: FloatVectorProperty(name="Center", size=2,
+                                description="In pixels of the source, from its upper left corner")
+    radii: FloatVectorProperty(name="Radii", size=2, default=(50.0, 50.0), min=1.0,
+                               description="Of the cover, in pixels of the source")
+    angle: FloatProperty(name="Angle", subtype="ANGLE", description="Clockwise")
+    track: StringProperty(name="Face", options={"HIDDEN", "SKIP_SAVE"}, description="Its name; empty: the active one")
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        return has_target(cls, context)
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        try:
+            target = find_target(context)
+            (x, y), (rx, ry) = self.center, self.radii
+            set_cover(target, Ellipse(x, y, rx, ry, self.angle), self.track)
+        except FaceBlurError as error:
+            self.report({"ERROR"}, str(error))
+            return {"CANCELLED"}
+        self.report({"INFO"}, f"'{self.track or target.track}' is locked here. Follow carries it on")
+        return {"FINISHED"}
+
+
+class FACEBLUR_GGT_cover(bpy.types.GizmoGroup):
+    bl_label = "Face Blur Cover"
+    bl_space_type = "SEQUENCE_EDITOR"
+    bl_region_type = "PREVIEW"
+    bl_options = {"PERSISTENT", "SHOW_MODAL_ALL"}  # noqa: RUF012  (Blender's way)
+
+    cage: Any
+    shown: Matrix
+    moved: Matrix | None
+    track: str
+    frame: int
+    projection: Projection
+    region_projection: RegionProjection
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        return not STATE.active and _find_cover(context) is not None
+
+    @classmethod
+    def setup_keymap(cls, keyconfig: bpy.types.KeyConfig) -> bpy.types.KeyMap:
+        # Blender's own one for gizmos that answer the press: by default they answer a drag, whose first step has often
+        # left a small face before Blender looks what lies under the mouse.
+        return keyconfig.keymaps.new(name="Generic Gizmo", space_type="EMPTY", region_type="WINDOW")
+
+    def setup(self, context: bpy.types.Context) -> None:
+        self.shown, self.moved = Matrix.Identity(4), None
+        cage = self.gizmos.new("GIZMO_GT_cage_2d")
+        cage.draw_style = "BOX_TRANSFORM"
+        cage.transform = {"TRANSLATE", "SCALE", "ROTATE"}
+        cage.color, cage.color_highlight = (1.0, 0.85, 0.2), (1.0, 1.0, 1.0)
+        cage.alpha = 0.8
+        cage.use_draw_modal = True
+        cage.target_set_handler("matrix", get=self._read, set=self._write)
+        self.cage = cage
+
+    def draw_prepare(self, context: bpy.types.Context) -> None:
+        if self.cage.is_modal:
+            return
+        if self.moved is not None:
+            # The drag has ended: what it did becomes one step that can be undone.
+            moved, self.moved = self.moved, None
+            _settle_later(moved, self.frame, self.track, self.projection, self.region_projection)
+        found = _find_cover(context)
+        if found is None:
+            return
+        self.track, self.frame, cover, self.projection = found
+        self.region_projection = find_region_projection(context.region)
+        self.shown = _to_matrix(cover, self.projection, self.region_projection)
+        self.cage.dimensions = (1.0, 1.0)
+
+    def _read(self) -> list[float]:
+        matrix = self.moved if self.moved is not None else self.shown
+        return [value for column in matrix.transposed() for value in column]
+
+    def _write(self, values: Any) -> None:
+        self.moved = Matrix([list(values)[4 * i:4 * i + 4] for i in range(4)]).transposed()
+
+
+def _find_cover(context: bpy.types.Context) -> tuple[str, int, Ellipse, Projection] | None:
+    """The active face's track, the source frame, its cover there, and where the preview shows the strip."""
+    scene, strip = find_sequencer_scene(context), find_active_footage(context)
+    mask = find_mask(strip)
+    if mask is None or mask.layers.active is None or not scene.faceblur.show_handles:
+        return None
+    layer = mask.layers.active.name
+    record = MaskRecord.load(mask)
+    known = record.layers.get(layer)
+    if known is None or not is_face(record, layer) or known.freehand:
+        return None
+    frame = find_source_frame(strip, scene.frame_current, mask.frame_end - mask.frame_start)
+    cover = known.ellipse_at(frame) if frame is not None else None
+    if frame is None or cover is None:
+        return None
+    return known.track, frame, cover, find_projection(scene, strip)
+
+
+def _to_matrix(cover: Ellipse, projection: Projection, shown: RegionProjection) -> Matrix:
+    """The cage around a cover in the region: a unit square, moved, turned and scaled."""
+    def place(x: float, y: float) -> tuple[float, float]:
+        return shown.to_region(*projection.to_canvas(x, y))
+
+    c, s = math.cos(cover.angle), math.sin(cover.angle)
+    middle = place(cover.cx, cover.cy)
+    ends = place(cover.cx + cover.rx * c, cover.cy + cover.rx * s), place(
+        cover.cx + cover.ry * s, cover.cy - cover.ry * c)
+    (ux, uy), (vx, vy) = ((end[0] - middle[0], end[1] - middle[1]) for end in ends)
+    return Matrix(((2 * ux, 2 * vx, 0, middle[0]), (2 * uy, 2 * vy, 0, middle[1]), (0, 0, 1, 0), (0, 0, 0, 1)))
+
+
+def _to_cover(matrix: Matrix, projection: Projection, shown: RegionProjection) -> Ellipse:
+    """The cover whose cage was dragged to where `matrix` is."""
+    def place(x: float, y: float) -> tuple[float, float]:
+        return projection.to_source(*shown.to_view(x, y))
+
+    mx, my = matrix[0][3], matrix[1][3]
+    middle = place(mx, my)
+    u = place(mx + matrix[0][0] / 2, my + matrix[1][0] / 2)
+    v = place(mx + matrix[0][1] / 2, my + matrix[1][1] / 2)
+    (ux, uy), (vx, vy) = ((end[0] - middle[0], end[1] - middle[1]) for end in (u, v))
+    return Ellipse(middle[0], middle[1], math.hypot(ux, uy), math.hypot(vx, vy), math.atan2(uy, ux))
+
+
+def _settle_later(matrix: Matrix, frame: int, track: str, projection: Projection, shown: RegionProjection) -> None:
+    """Operators may not run while the window is drawn."""
+    cover = _to_cover(matrix, projection, shown)
+
+    def settle() -> None:
+        context = bpy.context
+        found = _find_cover(context) if context.window is not None else None
+        if found is None or found[:2] != (track, frame):
+            return
+        before = found[2]
+        far = max(abs(a - b) for a, b in ((before.cx, cover.cx), (before.cy, cover.cy), (before.rx, cover.rx),
+                                          (before.ry, cover.ry), (before.rx * before.angle, before.rx * cover.angle)))
+        if far > _SAME_PX:
+            # True: a step of undo, which operators called from Python are not by themselves.
+            bpy.ops.faceblur.set_cover("EXEC_DEFAULT", True, center=(cover.cx, cover.cy), radii=(cover.rx, cover.ry),
+                                       angle=cover.angle, track=track)
+
+    bpy.app.timers.register(settle, first_interval=0.0)
+
+
+CLASSES = (FACEBLUR_OT_set_cover, FACEBLUR_GGT_cover)

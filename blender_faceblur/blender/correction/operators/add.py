@@ -1,0 +1,226 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Draw a box over a missed face, a number plate, a sign or a poster in the preview."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import bpy
+from bpy.props import EnumProperty, FloatVectorProperty
+
+from ....core.document import editing
+from ....core.document.naming import name_track
+from ....core.types import Ellipse, Evidence, FaceBlurError, Sample, TrackDocument, TrackKind, TrackStatus
+from ...common.context import refresh_shown_sequencers
+from ...common.job_operator import Job, JobOperator
+from ...cover.projection import find_projection, find_region_projection
+from ...masks.mask import read_document
+from ..tracking import Place, find_shot, follow_place, mark_place
+from .correct import Target, apply_change, find_target, has_target
+
+_LEAST_PX = 4.0
+_HINT = "Draw a box over it in the preview: press, drag, release   ESC: cancel"
+
+
+class FACEBLUR_OT_add(JobOperator, bpy.types.Operator):
+    """Draw a box in the preview over something of the active strip that is to be covered, or never to be. ESC cancels
+    """
+
+    bl_idname = "faceblur.add"
+    bl_label = "Add"
+    cancelled = "Cancelled; nothing was added"
+
+    kind: EnumProperty(name="Kind", items=[
+        ("FACE", "Face", "A face that was missed"),
+        ("REGION", "Region", "A number plate, a sign, a screen: all of the box is covered"),
+        ("NEVER", "Never", "A poster, say: faces that stay in it are not covered")])
+    extent: EnumProperty(name="Extent", items=[
+        ("FOLLOW", "Follow", "It is followed forwards and backwards until it leaves or the shot ends"),
+        ("FRAME", "Here Only", "In this frame only"),
+        ("HOLD", "Until I Say Stop", "It stays where it is to the end of the film, or until End Here")])
+    box: FloatVectorProperty(name="Box", size=4, options={"SKIP_SAVE"}, description=(
+        "Left, top, right and bottom in pixels of the source; drawn with the mouse where it is empty"))
+
+    _place: Place | None = None
+    _target: tuple[str, str, str, int] | None = None
+    _press: tuple[float, float] | None = None
+    _mouse = (0.0, 0.0)
+    _handle: Any = None
+    _drawn = False
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        return has_target(cls, context, with_face=False)
+
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        if any(self.box):
+            done = self._go(context, event)
+            if "RUNNING_MODAL" in done:
+                context.window_manager.modal_handler_add(self)
+            return done
+        if _find_preview(context) is None:
+            self.report({"ERROR"}, "Open a preview of the sequencer to draw in")
+            return {"CANCELLED"}
+        self._press, self._drawn = None, False
+        self._handle = bpy.types.SpaceSequenceEditor.draw_handler_add(self._draw, (), "PREVIEW", "POST_PIXEL")
+        context.window_manager.modal_handler_add(self)
+        context.window.cursor_modal_set("CROSSHAIR")
+        context.workspace.status_text_set(_HINT)
+        return {"RUNNING_MODAL"}
+
+    def modal(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        if self._drawn:
+            return super().modal(context, event)
+        area_region = _find_preview(context)
+        if area_region is None or (event.type in ("ESC", "RIGHTMOUSE") and event.value == "PRESS"):
+            self.cancel(context)
+            self.report({"INFO"}, self.cancelled)
+            return {"CANCELLED"}
+        area, region = area_region
+        inside = (region.x <= event.mouse_x < region.x + region.width
+                  and region.y <= event.mouse_y < region.y + region.height)
+        self._mouse = float(event.mouse_x - region.x), float(event.mouse_y - region.y)
+        if event.type == "LEFTMOUSE" and event.value == "PRESS" and inside:
+            self._press = self._mouse
+        elif event.type == "LEFTMOUSE" and event.value == "RELEASE" and self._press is not None:
+            self._find_box(context, region)
+            self._stop_drawing(context)
+            if min(self.box[2] - self.box[0], self.box[3] - self.box[1]) < _LEAST_PX:
+                self.report({"WARNING"}, "The box is too small; nothing was added")
+                return {"CANCELLED"}
+            return self._go(context, event)
+        elif not inside and self._press is None:
+            # The playhead may still be moved, and the picture zoomed.
+            return {"PASS_THROUGH"}
+        elif event.type in ("WHEELUPMOUSE", "WHEELDOWNMOUSE", "MIDDLEMOUSE", "LEFT_ARROW", "RIGHT_ARROW"):
+            return {"PASS_THROUGH"}
+        area.tag_redraw()
+        return {"RUNNING_MODAL"}
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        if min(self.box[2] - self.box[0], self.box[3] - self.box[1]) <= 0:
+            self.report({"ERROR"}, "Give a box: left, top, right and bottom")
+            return {"CANCELLED"}
+        return self._go(context, None)
+
+    def cancel(self, context: bpy.types.Context) -> None:
+        self._stop_drawing(context)
+        super().cancel(context)
+
+    def _go(self, context: bpy.types.Context, event: bpy.types.Event | None) -> set[str]:
+        if self.extent == "FOLLOW" and self.kind != "NEVER":
+            self._drawn = True
+            return JobOperator.execute(self, context) if event is None else self.go_on(context)
+        try:
+            target = find_target(context, with_face=False)
+            said = _add_still(target, self._find_face(target), self.kind, self.extent)
+        except FaceBlurError as error:
+            self.report({"ERROR"}, str(error))
+            return {"CANCELLED"}
+        self.report({"INFO"}, said)
+        return {"FINISHED"}
+
+    def begin(self, context: bpy.types.Context, wait_s: float | None) -> Job:
+        target = find_target(context, with_face=False)
+        self._target = target.scene.name, target.strip.name, target.mask.name, target.source_frame
+        self._place = mark_place(target.scene, target.strip, target.mask, target.source_frame, self._find_face(target))
+        return follow_place(self._place, wait_s)
+
+    def finish(self, context: bpy.types.Context, result: list[Sample]) -> tuple[str, list[str]]:
+        assert self._place is not None and self._target is not None
+        scene, strip, mask, frame = self._target
+        if mask not in bpy.data.masks or scene not in bpy.data.scenes:
+            return "", ["The mask is gone: nothing was added."]
+        keys = [Sample(f, face, Evidence.LOCKED, 1.0) for f, face in self._place.keys.items()]
+        target = Target(bpy.data.scenes[scene], bpy.data.scenes[scene].sequence_editor.strips_all.get(strip),
+                        bpy.data.masks[mask], "", frame)
+        name = _add(target, [*result, *keys], self.kind)
+        frames = [sample.source_frame for sample in (*result, *keys)]
+        return f"'{name}' was followed from frame {min(frames)} to {max(frames)} of the source", []
+
+    def _find_face(self, target: Target) -> Ellipse:
+        x1, y1, x2, y2 = self.box
+        expansion = read_document(target.mask).expansion
+        # The cover of a face reaches beyond it by the expansion; that of anything else must hold the box's corners.
+        share = math.sqrt(2) / expansion if self.kind == "REGION" else 1.0
+        return Ellipse.inscribed((x1, y1, x2, y2)).scaled(share)
+
+    def _find_box(self, context: bpy.types.Context, region: bpy.types.Region) -> None:
+        assert self._press is not None
+        target = find_target(context, with_face=False, settled=False)
+        projection, shown = find_projection(target.scene, target.strip), find_region_projection(region)
+        (x1, y1), (x2, y2) = self._press, self._mouse
+        corners = [projection.to_source(*shown.to_view(x, y)) for x, y in ((x1, y1), (x2, y1), (x2, y2), (x1, y2))]
+        xs, ys = [x for x, _ in corners], [y for _, y in corners]
+        self.box = min(xs), min(ys), max(xs), max(ys)
+
+    def _stop_drawing(self, context: bpy.types.Context) -> None:
+        if self._handle is not None:
+            bpy.types.SpaceSequenceEditor.draw_handler_remove(self._handle, "PREVIEW")
+            self._handle = None
+            context.window.cursor_modal_restore()
+            context.workspace.status_text_set(None)
+
+    def _draw(self) -> None:
+        if self._press is None:
+            return
+        import gpu
+        from gpu_extras.batch import batch_for_shader
+
+        (x1, y1), (x2, y2) = self._press, self._mouse
+        shader = gpu.shader.from_builtin("UNIFORM_COLOR")
+        gpu.state.line_width_set(2.0)
+        shader.uniform_float("color", (1.0, 0.85, 0.2, 1.0))
+        batch_for_shader(shader, "LINE_LOOP", {"pos": [(x1, y1), (x2, y1), (x2, y2), (x1, y2)]}).draw(shader)
+        gpu.state.line_width_set(1.0)
+
+
+def _add_still(target: Target, face: Ellipse, kind: str, extent: str) -> str:
+    length = target.mask.frame_end - target.mask.frame_start
+    if kind == "NEVER":
+        return _add_never(target, face)
+    stop = length if extent == "HOLD" else target.source_frame + 1
+    samples = [Sample(f, face, Evidence.HELD, 1.0) for f in range(target.source_frame + 1, stop)]
+    name = _add(target, [Sample(target.source_frame, face, Evidence.LOCKED, 1.0), *samples], kind)
+    return f"'{name}' is covered in this frame only" if extent == "FRAME" else f"'{name}' is covered from here on"
+
+
+def _add_never(target: Target, face: Ellipse) -> str:
+    aside: list[str] = []
+
+    def change(document: TrackDocument) -> list[str]:
+        start, stop = find_shot(document, target.source_frame)
+        number = 1 + sum(track.kind is TrackKind.NEVER for track in document.aside)
+        name = name_track(TrackKind.NEVER, TrackStatus.EXEMPT, number)
+        aside[:] = editing.never_blur(document, face, start, stop, name)
+        return aside
+
+    apply_change(target, change)
+    return f"Not covered from now on: {', '.join(aside)}" if aside else "No face stays in that place"
+
+
+def _add(target: Target, samples: list[Sample], kind: str) -> str:
+    names: list[str] = []
+
+    def change(document: TrackDocument) -> list[str]:
+        names[:] = [editing.add_track(document, samples, TrackKind(kind.lower())).name]
+        return names
+
+    apply_change(target, change)
+    if names[0] in target.mask.layers:
+        target.mask.layers.active = target.mask.layers[names[0]]
+    if not bpy.app.background:
+        refresh_shown_sequencers()
+    return names[0]
+
+
+def _find_preview(context: bpy.types.Context) -> tuple[bpy.types.Area, bpy.types.Region] | None:
+    """The largest preview of the sequencer in the window."""
+    found = [(area, region) for area in context.window.screen.areas if area.type == "SEQUENCE_EDITOR"
+             for region in area.regions if region.type == "PREVIEW" and region.width > 1 and region.height > 1
+             and area.spaces.active.view_type in ("PREVIEW", "SEQUENCER_PREVIEW")]
+    return max(found, key=lambda pair: pair[1].width * pair[1].height, default=None)
+
+
+CLASSES = (FACEBLUR_OT_add,)

@@ -1,0 +1,336 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Correct the active face: its ends, its parts, where it is off; each one undo step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from typing import Any
+
+import bpy
+from bpy.props import EnumProperty, StringProperty
+
+from ....core.document import editing
+from ....core.types import Ellipse, FaceBlurError, Track, TrackDocument
+from ....reporting.progress import count
+from ...common.context import find_sequencer_scene, refresh_shown_sequencers
+from ...common.footage import find_preview_range, find_shown, find_source_frame
+from ...common.selection import EnumItems, find_active_footage, is_busy, refuse
+from ...cover.covering import find_mask
+from ...masks.changes import change_tracks, check_freehand, take_in
+from ...masks.faces import is_face, read_face
+from ...masks.record import MaskRecord
+
+REACH_S = 0.5
+"""For how long before and after a key the cover goes along with it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """The face that an editor works on: its mask, its track's name, and the source frame at the playhead."""
+
+    scene: Any
+    strip: Any
+    mask: Any
+    track: str
+    source_frame: int
+
+    @property
+    def rate(self) -> float:
+        return float(self.scene.render.fps / self.scene.render.fps_base)
+
+
+def find_target(context: bpy.types.Context, with_face: bool = True, settled: bool = True) -> Target:
+    """What the active strip, its active face and the playhead say. Raises FaceBlurError with what is missing.
+
+    What was changed by other tools is taken in first, faces that were renamed too, unless it need not be `settled`.
+    """
+    strip = find_active_footage(context)
+    mask = find_mask(strip)
+    if mask is None:
+        raise FaceBlurError("Select a strip that is covered")
+    scene = find_sequencer_scene(context)
+    frame = find_source_frame(strip, scene.frame_current, mask.frame_end - mask.frame_start)
+    if frame is None:
+        raise FaceBlurError("The playhead is not on the strip")
+    if settled:
+        take_in(mask)
+    layer = mask.layers.active
+    record = MaskRecord.load(mask)
+    if layer is None or not is_face(record, layer.name) or layer.name not in record.layers:
+        if with_face:
+            raise FaceBlurError("Choose a face in the list")
+        return Target(scene, strip, mask, "", frame)
+    return Target(scene, strip, mask, read_face(record, layer.name).track, frame)
+
+
+def has_target(operator: Any, context: bpy.types.Context, with_face: bool = True) -> bool:
+    """For `poll`: whether `find_target` finds something to work on; says what is missing."""
+    if is_busy(operator):
+        return False
+    try:
+        find_target(context, with_face, settled=False)
+    except FaceBlurError as error:
+        return refuse(operator, str(error))
+    return True
+
+
+def apply_change(
+    target: Target, change: Callable[[TrackDocument], Collection[str]], touched: Collection[str] = ()
+) -> TrackDocument:
+    """Change the target's tracks and show it. Raises FaceBlurError."""
+    check_freehand(target.mask, touched)
+    document = change_tracks(target.mask, change)
+    if not bpy.app.background:
+        refresh_shown_sequencers()
+    return document
+
+
+def set_cover(target: Target, cover: Ellipse, name: str = "") -> None:
+    """Put the cover of a face where an editor wants it, at the playhead: a locked key."""
+    name = name or target.track
+    reach = max(2, round(REACH_S * target.rate))
+
+    def change(document: TrackDocument) -> list[str]:
+        editing.set_key(editing.find_track(document, name), target.source_frame, cover.scaled(1 / document.expansion),
+                        reach)
+        return [name]
+
+    apply_change(target, change, [name])
+
+
+class _OnFace:
+    """An operator on the active face."""
+
+    bl_options = {"REGISTER", "UNDO"}
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        return has_target(cls, context)
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        operator: Any = self
+        try:
+            said = self.work(find_target(context))
+        except FaceBlurError as error:
+            operator.report({"ERROR"}, str(error))
+            return {"CANCELLED"}
+        operator.report({"INFO"}, said)
+        return {"FINISHED"}
+
+    def work(self, target: Target) -> str:
+        """Do it; what to say of it."""
+        raise NotImplementedError
+
+    def change(self, target: Target, work: Callable[[Track], None]) -> None:
+        """Change the target's track alone."""
+
+        def change(document: TrackDocument) -> list[str]:
+            work(editing.find_track(document, target.track))
+            return [target.track]
+
+        apply_change(target, change, [target.track])
+
+
+class FACEBLUR_OT_begin_here(_OnFace, bpy.types.Operator):
+    """Let the cover of the active face begin at the playhead: what comes before is shown, or covered by holding"""
+
+    bl_idname = "faceblur.begin_here"
+    bl_label = "Begin Here"
+
+    def work(self, target: Target) -> str:
+        self.change(target, lambda track: _move_end(track, target.source_frame, begin=True))
+        return f"'{target.track}' begins here"
+
+
+class FACEBLUR_OT_end_here(_OnFace, bpy.types.Operator):
+    """Let the cover of the active face end at the playhead: what comes after is shown, or covered by holding until here
+    """
+
+    bl_idname = "faceblur.end_here"
+    bl_label = "End Here"
+
+    def work(self, target: Target) -> str:
+        self.change(target, lambda track: _move_end(track, target.source_frame, begin=False))
+        return f"'{target.track}' ends here"
+
+
+def _move_end(track: Track, frame: int, begin: bool) -> None:
+    first, last = track.samples[0].source_frame, track.samples[-1].source_frame
+    if (frame < first) if begin else (frame > last):
+        editing.extend(track, frame)
+    elif begin:
+        editing.trim(track, frame, last + 1)
+    else:
+        editing.trim(track, first, frame + 1)
+
+
+class FACEBLUR_OT_split_face(_OnFace, bpy.types.Operator):
+    """Make two faces of the active one: what comes before the playhead, and the rest"""
+
+    bl_idname = "faceblur.split_face"
+    bl_label = "Split Face"
+
+    def work(self, target: Target) -> str:
+        made: list[str] = []
+
+        def change(document: TrackDocument) -> list[str]:
+            made[:] = [track.name for track in editing.split(document, target.track, target.source_frame)]
+            return made
+
+        apply_change(target, change, [target.track])
+        return f"'{made[1]}' is what '{made[0]}' was from here on"
+
+
+def _list_others(operator: Any, context: bpy.types.Context | None) -> list[tuple[str, str, str]]:
+    try:
+        target = find_target(context or bpy.context, settled=False)
+    except FaceBlurError:
+        return _OTHERS.offer([("", "None", "")])
+    layers = MaskRecord.load(target.mask).layers
+    names = [track for track in map(layers.track_of, layers) if track != target.track]
+    return _OTHERS.offer([(name, name, f"Make '{name}' part of the active face") for name in names]
+                         or [("", "None", "")])
+
+
+_OTHERS = EnumItems()
+
+
+class FACEBLUR_OT_merge_faces(_OnFace, bpy.types.Operator):
+    """Make one face of the active one and another: the same person at different times"""
+
+    bl_idname = "faceblur.merge_faces"
+    bl_label = "Merge With"
+    bl_property = "other"
+
+    other: EnumProperty(name="Other Face", items=_list_others,
+                        description="The face that becomes part of the active one")
+
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        context.window_manager.invoke_search_popup(self)
+        return {"FINISHED"}
+
+    def work(self, target: Target) -> str:
+        names = [target.track, self.other]
+        made = []
+
+        def change(document: TrackDocument) -> list[str]:
+            made.append(editing.merge(document, names).name)
+            return names
+
+        apply_change(target, change, names)
+        return f"'{target.track}' and '{self.other}' are one: '{made[0]}'"
+
+
+class FACEBLUR_OT_delete_face(_OnFace, bpy.types.Operator):
+    """Take the active face out of the list: it shows. It can be brought back from Left Out"""
+
+    bl_idname = "faceblur.delete_face"
+    bl_label = "Delete Face"
+
+    def work(self, target: Target) -> str:
+        def change(document: TrackDocument) -> list[str]:
+            editing.delete(document, target.track)
+            return [target.track]
+
+        apply_change(target, change)
+        return f"'{target.track}' is no longer covered"
+
+
+class FACEBLUR_OT_clear_key(_OnFace, bpy.types.Operator):
+    """Give the locked key of the active face at the playhead free: following and detecting may move it again"""
+
+    bl_idname = "faceblur.clear_key"
+    bl_label = "Clear Key"
+
+    def work(self, target: Target) -> str:
+        self.change(target, lambda track: editing.clear_key(track, target.source_frame))
+        return f"The key of '{target.track}' is free"
+
+
+class FACEBLUR_OT_lock_face(_OnFace, bpy.types.Operator):
+    """Lock the active face, so that no later detection changes it, or unlock it"""
+
+    bl_idname = "faceblur.lock_face"
+    bl_label = "Lock Face"
+
+    def work(self, target: Target) -> str:
+        locked = []
+
+        def work(track: Track) -> None:
+            track.locked = not track.locked
+            locked.append(track.locked)
+
+        self.change(target, work)
+        return f"'{target.track}' is {'locked' if locked[0] else 'unlocked'}"
+
+
+class FACEBLUR_OT_switch_face(_OnFace, bpy.types.Operator):
+    """Switch the cover of the active face off or on for a time"""
+
+    bl_idname = "faceblur.switch_face"
+    bl_label = "Switch Face"
+
+    action: EnumProperty(name="Action", items=[
+        ("OFF", "Off", "The face shows"), ("ON", "On", "The face is covered")])
+    where: EnumProperty(name="Where", items=[
+        ("FRAME", "This Frame", "Only in the frame at the playhead"),
+        ("RANGE", "Preview Range", "In the timeline's preview range (key P)"),
+        ("FILM", "Whole Film", "In all frames")])
+
+    def work(self, target: Target) -> str:
+        start, stop = self._find_frames(target)
+        self.change(target, lambda track: editing.switch(track, start, stop, self.action == "ON"))
+        word = "is covered" if self.action == "ON" else "shows"
+        return f"'{target.track}' {word} in {count(stop - start, 'frame')}"
+
+    def _find_frames(self, target: Target) -> tuple[int, int]:
+        if self.where == "FRAME":
+            return target.source_frame, target.source_frame + 1
+        length = target.mask.frame_end - target.mask.frame_start
+        return find_range(target, length) if self.where == "RANGE" else (0, length)
+
+
+def find_range(target: Target, length: int) -> tuple[int, int]:
+    """The source frames of the strip that lie in the timeline's preview range. Raises FaceBlurError where none do."""
+    shown = find_shown(target.strip, *find_preview_range(target.scene), length)
+    if shown is None:
+        raise FaceBlurError("The preview range does not meet the strip")
+    return shown
+
+
+class FACEBLUR_OT_bring_back(bpy.types.Operator):
+    """Cover a face of the active strip that was left out: found only weakly, or deleted"""
+
+    bl_idname = "faceblur.bring_back"
+    bl_label = "Bring Back"
+    bl_options = {"REGISTER", "UNDO"}
+
+    name: StringProperty(name="Face", description="Name of the track that was left out")
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        return find_mask(find_active_footage(context)) is not None or refuse(cls, "Select a strip that is covered")
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        made = []
+
+        def change(document: TrackDocument) -> list[str]:
+            made.append(editing.bring_back(document, self.name).name)
+            return made
+
+        try:
+            mask = find_mask(find_active_footage(context))
+            apply_change(Target(find_sequencer_scene(context), None, mask, "", 0), change)
+        except FaceBlurError as error:
+            self.report({"ERROR"}, str(error))
+            return {"CANCELLED"}
+        self.report({"INFO"}, f"'{self.name}' is covered as '{made[0]}'")
+        return {"FINISHED"}
+
+
+CLASSES = (
+    FACEBLUR_OT_begin_here, FACEBLUR_OT_end_here, FACEBLUR_OT_split_face, FACEBLUR_OT_merge_faces,
+    FACEBLUR_OT_delete_face, FACEBLUR_OT_clear_key, FACEBLUR_OT_lock_face, FACEBLUR_OT_switch_face,
+    FACEBLUR_OT_bring_back,
+)

@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Edit Masks, and the way back from there."""
+
+from __future__ import annotations
+
+import bpy
+
+from ....core.types import FaceBlurError
+from ....reporting.progress import count
+from ...common.context import find_sequencer_scene, refresh_shown_sequencers
+from ...common.selection import find_active_footage, is_busy, refuse
+from ...cover.covering import find_mask
+from ..edit_masks import close_masks, find_helper, open_masks
+
+
+class FACEBLUR_OT_edit_masks(bpy.types.Operator):
+    """Edit the mask of the active strip with Blender's own tools: over its footage, with its keys in the Dope Sheet"""
+
+    bl_idname = "faceblur.edit_masks"
+    bl_label = "Edit Masks"
+    bl_options = {"REGISTER", "UNDO"}
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        if is_busy(cls):
+            return False
+        if find_helper() is not None:
+            return refuse(cls, "A mask is being edited already; go back from it first")
+        return find_mask(find_active_footage(context)) is not None or refuse(cls, "Select a strip that is covered")
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        try:
+            helper = open_masks(find_sequencer_scene(context), find_active_footage(context), context.window)
+        except FaceBlurError as error:
+            self.report({"ERROR"}, str(error))
+            return {"CANCELLED"}
+        self.report({"INFO"}, f"Frame {helper.frame_current} of the mask. Move points and press I to set a key")
+        return {"FINISHED"}
+
+
+class FACEBLUR_OT_back_from_masks(bpy.types.Operator):
+    """Go back to the film. What was changed in the mask becomes locked keys, which no later detection moves"""
+
+    bl_idname = "faceblur.back_from_masks"
+    bl_label = "Back to the Film"
+    bl_options = {"REGISTER", "UNDO"}
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        return find_helper() is not None or refuse(cls, "No mask is being edited")
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        try:
+            changed = close_masks()
+        except FaceBlurError as error:
+            self.report({"ERROR"}, str(error))
+            # The scene is gone all the same.
+            return {"FINISHED"}
+        if not bpy.app.background:
+            refresh_shown_sequencers()
+        self.report({"INFO"}, f"{count(changed, 'face')} changed" if changed else "No face was changed")
+        return {"FINISHED"}

@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The panels with which an editor corrects the active face, adds what was missed, and brings back what was left out."""
+
+from __future__ import annotations
+
+import bpy
+
+from ....core.review.overview import Glance
+from ....core.types import TrackKind, TrackStatus
+from ....reporting.wording import describe_status
+from ...common.context import find_sequencer_scene
+from ...common.selection import find_active_footage
+from ...cover.covering import find_mask
+from ...cover.panels import Tab, write_lines
+from ...masks.overlay_cache import look_at
+from ...overlay import see_through
+
+_MOST_LEFT_OUT = 30
+
+
+class FACEBLUR_PT_correct(Tab, bpy.types.Panel):
+    bl_label = "Correct"
+    guide = "editing#correct"
+    bl_parent_id = "FACEBLUR_PT_main"
+    bl_order = 2
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        return find_mask(find_active_footage(context)) is not None
+
+    def draw(self, context: bpy.types.Context) -> None:
+        layout, settings = self.layout, find_sequencer_scene(context).faceblur
+        column = layout.column(align=True)
+        row = column.row(align=True)
+        row.operator("faceblur.follow_step", text="", icon="TRIA_LEFT").direction = "BACKWARD"
+        row.operator("faceblur.follow", icon="TRACKING").direction = "BOTH"
+        row.operator("faceblur.follow_step", text="", icon="TRIA_RIGHT").direction = "FORWARD"
+        row = column.row(align=True)
+        row.operator("faceblur.begin_here", icon="TRIA_RIGHT_BAR")
+        row.operator("faceblur.end_here", icon="TRIA_LEFT_BAR")
+        row = column.row(align=True)
+        row.operator("faceblur.split_face", text="Split", icon="SNAP_MIDPOINT")
+        row.operator("faceblur.merge_faces", icon="LINKED")
+        row = column.row(align=True)
+        row.menu("FACEBLUR_MT_switch_off", text="Off", icon="HIDE_OFF")
+        row.menu("FACEBLUR_MT_switch_on", text="On", icon="HIDE_ON")
+        row = column.row(align=True)
+        row.operator("faceblur.clear_key", icon="KEY_DEHLT")
+        row.operator("faceblur.delete_face", text="Delete", icon="TRASH")
+        column = layout.column(align=True)
+        column.prop(settings, "extent", text="")
+        row = column.row(align=True)
+        for kind, text, icon in (("FACE", "Add Face", "USER"), ("REGION", "Add Region", "SELECT_SET")):
+            add = row.operator("faceblur.add", text=text, icon=icon)
+            add.kind, add.extent = kind, settings.extent
+        column.operator("faceblur.add", text="Never Blur Here", icon="CANCEL").kind = "NEVER"
+        layout.operator("faceblur.detect", text="Detect in Preview Range", icon="PREVIEW_RANGE").in_range = True
+        row = layout.row(align=True)
+        row.prop(settings, "show_handles", toggle=True, icon="GIZMO")
+        row.operator("faceblur.see_behind", text="See Behind", depress=see_through.SEE_THROUGH.on, icon="HIDE_OFF")
+
+
+class FACEBLUR_PT_left_out(Tab, bpy.types.Panel):
+    """What looked like a face, but too weakly to be covered, and what an editor has deleted."""
+
+    bl_label = "Left Out"
+    bl_parent_id = "FACEBLUR_PT_main"
+    bl_options = {"DEFAULT_CLOSED"}  # noqa: RUF012  (Blender's way)
+    bl_order = 4
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        return bool(_list_left_out(context))
+
+    def draw(self, context: bpy.types.Context) -> None:
+        left_out = _list_left_out(context)
+        for glance in left_out[:_MOST_LEFT_OUT]:
+            row = self.layout.row(align=True)
+            row.label(text=f"{glance.name}: {describe_status(glance)}")
+            if glance.kind is not TrackKind.NEVER:
+                row.operator("faceblur.bring_back", text="", icon="LOOP_BACK").name = glance.name
+            row.operator("faceblur.go_to_frame", text="", icon="VIEWZOOM").source_frame = glance.spans[0]
+        if len(left_out) > _MOST_LEFT_OUT:
+            write_lines(self.layout, context, f"and {len(left_out) - _MOST_LEFT_OUT} more: see Review")
+
+
+def _list_left_out(context: bpy.types.Context) -> list[Glance]:
+    """People who stay clear are listed under People."""
+    mask = find_mask(find_active_footage(context))
+    overview = look_at(mask).overview if mask is not None else None
+    aside = overview.aside if overview is not None else []
+    return [glance for glance in aside if glance.status is not TrackStatus.ALLOWED]
+
+
+class _Switch:
+    action = ""
+
+    def draw(self, context: bpy.types.Context) -> None:
+        menu: bpy.types.Menu = self  # type: ignore[assignment]
+        for where, text in (("FRAME", "This Frame"), ("RANGE", "Preview Range"), ("FILM", "Whole Film")):
+            entry = menu.layout.operator("faceblur.switch_face", text=text)
+            entry.action, entry.where = self.action, where
+
+
+class FACEBLUR_MT_switch_off(_Switch, bpy.types.Menu):
+    bl_label = "Switch Face Off"
+    action = "OFF"
+
+
+class FACEBLUR_MT_switch_on(_Switch, bpy.types.Menu):
+    bl_label = "Switch Face On"
+    action = "ON"
+
+
+class FACEBLUR_MT_pie(bpy.types.Menu):
+    bl_label = "Face Blur"
+
+    def draw(self, context: bpy.types.Context) -> None:
+        pie = self.layout.menu_pie()
+        settings = find_sequencer_scene(context).faceblur
+        pie.operator("faceblur.begin_here", icon="TRIA_RIGHT_BAR")
+        pie.operator("faceblur.end_here", icon="TRIA_LEFT_BAR")
+        pie.operator("faceblur.follow", icon="TRACKING").direction = "BOTH"
+        add = pie.operator("faceblur.add", text="Add Face", icon="USER")
+        add.kind, add.extent = "FACE", settings.extent
+        off = pie.operator("faceblur.switch_face", text="Off in This Frame", icon="HIDE_OFF")
+        off.action, off.where = "OFF", "FRAME"
+        add = pie.operator("faceblur.add", text="Add Region", icon="SELECT_SET")
+        add.kind, add.extent = "REGION", settings.extent
+        pie.operator("faceblur.split_face", icon="SNAP_MIDPOINT")
+        pie.operator("faceblur.delete_face", icon="TRASH")
+
+
+CLASSES = (FACEBLUR_PT_correct, FACEBLUR_PT_left_out, FACEBLUR_MT_switch_off, FACEBLUR_MT_switch_on, FACEBLUR_MT_pie)

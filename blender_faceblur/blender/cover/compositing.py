@@ -1,0 +1,314 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The node groups between a strip and its covered picture: where the mask lies, and what covers the faces.
+
+A Compositor modifier gives its group the strip's picture in source pixels and the Mask strip's raster, which has the
+size of the canvas and carries, as its transform, the inverse of the footage's own (Blender 5.0.1 and 5.2). The group
+`PICTURE_SPACE` takes that transform back, so that the mask's coordinates are always the picture's own: an untransformed
+Mask strip fits the footage however that is scaled, moved or turned, animated or not, and no second copy of the
+transform can go stale.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import bpy
+
+from ...core.types import FaceBlurError
+from . import nodes
+from .effects import find_effect
+
+PICTURE_SPACE = "Face Blur Picture Space"
+SIGNATURE = "faceblur_signature"
+"""Custom property of a group that may not be changed by hand: what `nodes.sign` said of it when it was made."""
+INVERSE = "Face Blur Inverse"
+MARK = "faceblur"
+"""Custom property on the data-blocks that we made."""
+
+
+_LEAST_SHOWN = 0.01
+"""Of a picture: with less of it outside of all covers, a mask that is turned round is taken to be lost."""
+
+
+@dataclass(frozen=True, slots=True)
+class EffectSettings:
+    """What covers the faces. `samples_across` is how many samples remain across the largest face; `color` is RRGGBB.
+
+    `image` is the sticker: the name of a picture in the file, or else a path; where it is lost `color` remains. With
+    `inverse` everything but the faces is covered.
+    """
+
+    kind: str = "solid"
+    color: str = "000000"
+    samples_across: float = 6.0
+    image: str = ""
+    inverse: bool = False
+
+
+def find_mask_unit_px(picture: tuple[int, int], canvas: tuple[int, int]) -> float:
+    """How many source pixels one unit of mask coordinates spans.
+
+    Blender lays mask coordinates 0..1 along the longer side of the raster, which has the canvas's size. The picture is
+    put into that raster as large as it fits, in the middle: with the picture's own aspect that is Blender's own
+    reading of the mask over this picture.
+    """
+    fit = min(canvas[0] / picture[0], canvas[1] / picture[1])
+    return max(canvas) / fit
+
+
+def find_grid(picture: tuple[int, int], face_px: float, samples_across: float) -> tuple[int, int]:
+    """Columns and rows of samples in the whole picture, at most `samples_across` over `face_px` source pixels.
+
+    Both are even (an odd size beside an even one is shifted by half a pixel when Blender scales it) and at least 2.
+    """
+    block_px = max(face_px / samples_across, 1.0)
+    return max(2, math.floor(picture[0] / block_px / 2) * 2), max(2, math.floor(picture[1] / block_px / 2) * 2)
+
+
+def find_halvings(picture: tuple[int, int], columns: int, rows: int) -> int:
+    """How often to halve on the way to a grid, starting from the picture's size or less.
+
+    The first step down samples with gaps where it is more than a half; samples of many pixels can spare some, which
+    is quicker, and start from three quarters at most.
+    """
+    ratio = min(picture[0] / columns, picture[1] / rows)
+    return max(0, math.floor(math.log2(ratio if ratio < 16 else 0.75 * ratio)))
+
+
+def to_linear(color: str) -> tuple[float, float, float, float]:
+    """RRGGBB (sRGB) as scene-linear RGBA."""
+    if len(color) != 6 or any(c not in "0123456789abcdefABCDEF" for c in color):
+        raise FaceBlurError(f"'{color}' is not a colour: write six hexadecimal digits, as in 1A2B3C.")
+    channels = [int(color[i:i + 2], 16) / 255 for i in (0, 2, 4)]
+    red, green, blue = (c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels)
+    return red, green, blue, 1.0
+
+
+def new_strip_group(name: str) -> bpy.types.NodeTree:
+    """A group of ours with the interface that a Compositor modifier asks for, and nothing in it."""
+    tree = nodes.new_group(name)
+    tree[MARK] = "strip"
+    # Blender 5.0 finds the first two inputs by these names, later versions by order and type.
+    nodes.add_input(tree, "Image", "Color", description="The strip's picture")
+    nodes.add_input(tree, "Mask", "Color", description="1 where the picture may be shown, 0 where it is covered")
+    nodes.add_output(tree, "Image", "Color")
+    return tree
+
+
+def build_strip_group(
+    name: str,
+    picture: tuple[int, int],
+    unit_px: float,
+    face_px: float,
+    settings: EffectSettings,
+    has_alpha: bool = False,
+) -> bpy.types.NodeTree:
+    """The group of one strip: it holds the numbers, and calls the shared groups that an editor can open and change.
+
+    `face_px` is the width of the largest face, without the safety expansion. `has_alpha` keeps the picture's alpha
+    where it is shown, which films have no use for.
+    """
+    effect = find_effect(settings.kind)
+    tree = new_strip_group(name)
+    source = nodes.add_node(tree, "NodeGroupInput", 0)
+    place = nodes.add_node(tree, "CompositorNodeGroup", 1)
+    place.node_tree = ensure_picture_space()
+    nodes.put(tree, place.inputs["Image"], source.outputs["Image"])
+    nodes.put(tree, place.inputs["Mask"], source.outputs["Mask"])
+    place.inputs["Unit"].default_value = unit_px / max(picture)
+    visible = place.outputs["Shown"]
+    if settings.inverse:
+        turned = nodes.add_node(tree, "CompositorNodeGroup", 1)
+        turned.node_tree = ensure_inverse()
+        nodes.put(tree, turned.inputs["Shown"], visible)
+        visible = turned.outputs["Shown"]
+    cover = nodes.add_node(tree, "CompositorNodeGroup", 1)
+    columns, rows = find_grid(picture, face_px, effect.samples_across or settings.samples_across)
+    cover.node_tree = effect.ensure_group(find_halvings(picture, columns, rows))
+    nodes.put(tree, cover.inputs["Image"], source.outputs["Image"])
+    if "Shown" in cover.inputs:
+        nodes.put(tree, cover.inputs["Shown"], visible)
+    if "Sticker" in cover.inputs:
+        sticker = nodes.add_node(tree, "CompositorNodeImage", 0)
+        sticker.image = find_sticker(settings.image)
+        nodes.put(tree, cover.inputs["Sticker"], sticker.outputs["Image"])
+    values = {"Columns": columns, "Rows": rows, "Color": to_linear(settings.color)}
+    for socket in cover.inputs:
+        if socket.name in values:
+            socket.default_value = values[socket.name]
+    shown = nodes.add_mix(tree, 2, visible, cover.outputs["Image"], source.outputs["Image"])
+    if has_alpha:
+        shown = _mix_alpha(tree, shown, visible, cover.outputs["Image"], source.outputs["Image"])
+    result = nodes.add_node(tree, "NodeGroupOutput", 6)
+    nodes.put(tree, result.inputs["Image"], shown)
+    return tree
+
+
+def _mix_alpha(
+    tree: bpy.types.NodeTree,
+    mixed: bpy.types.NodeSocket,
+    shown: bpy.types.NodeSocket,
+    covered: bpy.types.NodeSocket,
+    image: bpy.types.NodeSocket,
+) -> bpy.types.NodeSocket:
+    """`mixed` with the alpha of the picture where it is shown; the Mix node takes that of its first colour."""
+    level = nodes.add_node(tree, "CompositorNodeRGBToBW", 3, Image=shown)
+    alphas = []
+    for color in (covered, image):
+        separated = nodes.add_node(tree, "CompositorNodeSeparateColor", 3, Image=color)
+        alphas.append(separated.outputs["Alpha"])
+    maths = nodes.make_maths(tree, 4)
+    difference = maths("SUBTRACT", alphas[1], alphas[0])
+    alpha = maths("ADD", alphas[0], maths("MULTIPLY", difference, level.outputs[0]))
+    replaced = nodes.add_node(tree, "CompositorNodeSetAlpha", 5, Image=mixed, Alpha=alpha)
+    replaced.inputs["Type"].default_value = "Replace Alpha"
+    return replaced.outputs[0]
+
+
+def find_sticker(name: str) -> bpy.types.Image | None:
+    """The picture of that name in the file, or the one at that path, which is put into the file; None where lost."""
+    image = bpy.data.images.get(name)
+    if image is None and name and Path(name).is_file():
+        image = bpy.data.images.load(name, check_existing=True)
+        if image.packed_file is None:
+            image.pack()
+    return image
+
+
+def ensure_inverse() -> bpy.types.NodeTree:
+    """The group that turns the mask round: Shown in, Shown out, which shows the faces and nothing else.
+
+    A mask that is lost is black all over, as no mask of ours can be otherwise: then nothing is shown. The soft edge of
+    a cover, which lies outside of it, is covered but for its innermost eighth.
+    """
+    tree = bpy.data.node_groups.get(INVERSE)
+    if tree is not None and tree.get(MARK) == "inverse 1":
+        return tree
+    tree = nodes.new_group(INVERSE)
+    tree[MARK] = "inverse 1"
+    nodes.add_input(tree, "Shown", "Color", (0.0, 0.0, 0.0, 1.0), "1 where no face is, 0 where one is")
+    nodes.add_output(tree, "Shown", "Color")
+    source = nodes.add_node(tree, "NodeGroupInput", 0)
+    level = nodes.add_node(tree, "CompositorNodeRGBToBW", 1, Image=source.outputs["Shown"])
+    levels = nodes.add_node(tree, "CompositorNodeLevels", 1, Image=source.outputs["Shown"])
+    maths = nodes.make_maths(tree, 2)
+    there = maths("GREATER_THAN", levels.outputs["Mean"], _LEAST_SHOWN)
+    face = maths("SUBTRACT", 1.0, maths("MINIMUM", maths("MULTIPLY", level.outputs[0], 8.0), 1.0))
+    shown = maths("MULTIPLY", face, there)
+    result = nodes.add_node(tree, "NodeGroupOutput", 3)
+    nodes.put(tree, result.inputs["Shown"], shown)
+    return tree
+
+
+def ensure_picture_space() -> bpy.types.NodeTree:
+    """The group that lays the mask over the picture: Image, Mask and Unit in, Shown out (white shown, black covered).
+
+    With footage scaled by S, turned by R and moved by t, the mask arrives with the linear part A = S^-1 R^-1 and the
+    location -A t. Image Info gives of A only its columns' lengths and the first one's direction; with k = sx/sy the
+    orthogonality of R leaves a^2 k^4 - |column 2|^2 k^2 + b^2 = 0, and the size of the raster's bounding box tells
+    which of the two roots it is.
+    """
+    tree = bpy.data.node_groups.get(PICTURE_SPACE)
+    if tree is not None and tree.get(MARK) == "picture space 2":
+        return tree
+    tree = nodes.new_group(PICTURE_SPACE)
+    tree[MARK] = "picture space 2"
+    nodes.add_input(tree, "Image", "Color")
+    nodes.add_input(tree, "Mask", "Color")
+    nodes.add_input(tree, "Unit", "Float", 1.0, "One unit of mask coordinates, in longer sides of the picture")
+    nodes.add_output(tree, "Shown", "Color")
+    source = nodes.add_node(tree, "NodeGroupInput", 0)
+    picture = nodes.add_node(tree, "CompositorNodeImageInfo", 1, Image=source.outputs["Image"])
+    raster = nodes.add_node(tree, "CompositorNodeImageInfo", 1, Image=source.outputs["Mask"])
+    width, height = nodes.split(tree, picture.outputs["Resolution"], 2)
+    raster_width, raster_height = nodes.split(tree, raster.outputs["Resolution"], 2)
+    box_width, box_height = nodes.split(tree, raster.outputs["Dimensions"], 2)
+    first, second = nodes.split(tree, raster.outputs["Scale"], 2)
+    x, y = nodes.split(tree, raster.outputs["Location"], 2)
+
+    maths = nodes.make_maths(tree, 3)
+    a = maths("MULTIPLY", first, maths("COSINE", raster.outputs["Rotation"]))
+    b = maths("MULTIPLY", first, maths("SINE", raster.outputs["Rotation"]))
+    abs_a, abs_b = maths("ABSOLUTE", a), maths("ABSOLUTE", b)
+    second_squared = maths("MULTIPLY", second, second)
+    twice_ab = maths("MULTIPLY", maths("MULTIPLY", abs_a, abs_b), 2.0)
+    discriminant = maths(
+        "MAXIMUM",
+        maths("SUBTRACT", maths("MULTIPLY", second_squared, second_squared), maths("MULTIPLY", twice_ab, twice_ab)),
+        0.0,
+    )
+    root_sum = maths("ADD", second_squared, maths("SQRT", discriminant))
+    maths = nodes.make_maths(tree, 4)
+    # A Math node divides by zero to zero, so that the root which does not exist fits no box.
+    ratios = (
+        maths("SQRT", maths("DIVIDE", root_sum, maths("MULTIPLY", maths("MULTIPLY", a, a), 2.0))),
+        maths("SQRT", maths("DIVIDE", maths("MULTIPLY", maths("MULTIPLY", b, b), 2.0), root_sum)),
+    )
+    misfits = []
+    for k in ratios:
+        wide = maths(
+            "ADD", maths("MULTIPLY", abs_a, raster_width), maths("MULTIPLY", maths("DIVIDE", abs_b, k), raster_height)
+        )
+        high = maths(
+            "ADD", maths("MULTIPLY", abs_b, raster_width), maths("MULTIPLY", maths("MULTIPLY", abs_a, k), raster_height)
+        )
+        misfits.append(
+            maths(
+                "ADD",
+                maths("ABSOLUTE", maths("SUBTRACT", wide, box_width)),
+                maths("ABSOLUTE", maths("SUBTRACT", high, box_height)),
+            )
+        )
+    maths = nodes.make_maths(tree, 5)
+    second_fits = maths("LESS_THAN", misfits[1], misfits[0])
+    k = maths(
+        "ADD",
+        maths("MULTIPLY", ratios[1], second_fits),
+        maths("MULTIPLY", ratios[0], maths("SUBTRACT", 1.0, second_fits)),
+    )
+    b_over_k = maths("DIVIDE", b, k)
+    sx = maths(
+        "DIVIDE", 1.0, maths("SQRT", maths("ADD", maths("MULTIPLY", a, a), maths("MULTIPLY", b_over_k, b_over_k)))
+    )
+    sy = maths("DIVIDE", sx, k)
+    turn = maths("ARCTAN2", maths("MULTIPLY", maths("MULTIPLY", b, sy), -1.0), maths("MULTIPLY", a, sx))
+    # Relative to the picture that is there: in a preview it may be a proxy of half the size.
+    unit_px = maths("MULTIPLY", source.outputs["Unit"], maths("MAXIMUM", width, height))
+    unit = maths("DIVIDE", unit_px, maths("MAXIMUM", raster_width, raster_height))
+
+    maths = nodes.make_maths(tree, 6)
+    centred = nodes.add_node(
+        tree,
+        "CompositorNodeTranslate",
+        6,
+        Image=source.outputs["Mask"],
+        X=maths("MULTIPLY", x, -1.0),
+        Y=maths("MULTIPLY", y, -1.0),
+    )
+    scaled = nodes.add_node(
+        tree,
+        "CompositorNodeScale",
+        7,
+        Image=centred.outputs[0],
+        X=maths("MULTIPLY", sx, unit),
+        Y=maths("MULTIPLY", sy, unit),
+    )
+    turned = nodes.add_node(tree, "CompositorNodeRotate", 8, Image=scaled.outputs[0], Angle=turn)
+    # At the picture's rim the mask is sampled up to half a raster pixel outside; `reaches` refuses anything further.
+    for node in (scaled, turned):
+        for extension in ("Extension X", "Extension Y"):
+            node.inputs[extension].default_value = "Extend"
+    reaches = maths(
+        "MULTIPLY",
+        maths("GREATER_THAN", maths("MULTIPLY", raster_width, unit), maths("SUBTRACT", width, 1.0)),
+        maths("GREATER_THAN", maths("MULTIPLY", raster_height, unit), maths("SUBTRACT", height, 1.0)),
+    )
+    # The mask where it reaches over the whole picture, else nothing shown; an unlinked input would be white.
+    chosen = nodes.add_node(tree, "CompositorNodeSwitch", 9, Switch=reaches, On=turned.outputs[0])
+    chosen.inputs["Off"].default_value = (0.0, 0.0, 0.0, 1.0)
+    result = nodes.add_node(tree, "NodeGroupOutput", 10)
+    nodes.put(tree, result.inputs["Shown"], chosen.outputs[0])
+    tree[SIGNATURE] = nodes.sign(tree)
+    return tree

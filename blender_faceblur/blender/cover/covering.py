@@ -1,0 +1,185 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Cover the faces of a strip, change how, and take the cover away: what the panel, the command and the job do."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import asdict, fields
+
+import bpy
+
+from ...core.types import FaceBlurError, TrackDocument
+from ..common.footage import Footage, check_document, find_footage
+from ..masks.changes import write_analysis
+from ..masks.mask import find_document_text, read_document
+from ..masks.record import MaskRecord, fingerprint_of, has_record, list_own_masks
+from .compositing import EffectSettings, build_strip_group, find_mask_unit_px
+from .effects import EFFECTS
+from .strips import cover_strip, find_mask, find_modifier, remove_strip, remove_unused_group
+
+LEAST_FACE_SHARE = 1 / 8
+"""Of the picture's height: the effect is never finer than a face of this width needs."""
+
+MUST_BE_COVERED = "faceblur_must_be_covered"
+"""Custom property of a strip: it was covered once, or an editor wants it covered."""
+
+LEFT_BARE = "faceblur_left_bare"
+"""Custom property of a strip whose cover was taken away on purpose."""
+
+EFFECT_MARK, MASK_MARK = "faceblur_effect", "faceblur_mask"
+"""Custom properties of a strip's node group: the settings it was made with, and the mask it belongs to."""
+
+
+def apply_analysis(
+    scene: bpy.types.Scene, names: Sequence[str], footage: Footage, document: TrackDocument, effect: EffectSettings,
+    span: tuple[int, int] | None = None,
+) -> list[str]:
+    """Cover the document's faces in the strips of those names that are still there and show `footage`, with one mask;
+    sentences about the others. `span`: see `cover_footage`.
+    """
+    problems, mask = [], None
+    for name in names:
+        strip = scene.sequence_editor.strips_all.get(name) if scene.sequence_editor is not None else None
+        try:
+            if strip is None:
+                raise FaceBlurError(f"The strip '{name}' is gone: it is not covered.")
+            if find_footage(strip) != footage:
+                raise FaceBlurError(f"The strip '{name}' shows another file now: it is not covered.")
+            check_document(scene, strip, document)
+            if mask is None:
+                mask = cover_footage(scene, strip, document, effect, span)
+            else:
+                put_cover(scene, strip, mask, effect, document)
+        except FaceBlurError as error:
+            problems.append(str(error))
+    return problems
+
+
+def cover_footage(
+    scene: bpy.types.Scene, strip: bpy.types.Strip, document: TrackDocument, effect: EffectSettings,
+    span: tuple[int, int] | None = None,
+) -> bpy.types.Mask:
+    """Cover the document's faces in `strip`. Strips of one source share one mask: a correction is made once.
+
+    Whatever lay on the strip from an earlier time is replaced, but what an editor did to it stays: see
+    `editing.merge_analysis`. `span`: the half-open source frames of which alone the document speaks; all others are
+    covered whole where nothing is known of them.
+    """
+    source = document.source
+    size = (source.width, source.height)
+    unit_px = find_mask_unit_px(size, (scene.render.resolution_x, scene.render.resolution_y))
+    mask, document = write_analysis(
+        _find_mask(strip, document, unit_px), f"{strip.name} faces", document, unit_px, span or (0, source.frame_count),
+        first_frame=round(strip.frame_start))
+    put_cover(scene, strip, mask, effect, document)
+    return mask
+
+
+def put_cover(
+    scene: bpy.types.Scene, strip: bpy.types.Strip, mask: bpy.types.Mask, effect: EffectSettings,
+    document: TrackDocument | None = None,
+) -> None:
+    """Cover `strip` with `effect` where a mask of ours says; the mask is left as it is."""
+    document = document or read_document(mask)
+    size = (document.source.width, document.source.height)
+    group = build_strip_group(f"Face Blur: {strip.name}", size, MaskRecord.load(mask).unit_px,
+                              find_largest_face_px(document), effect, has_alpha=document.source.kind != "movie")
+    # Blender does not count all users of it, and would not save one that seems to have none.
+    group.use_fake_user = True
+    group[MASK_MARK] = mask
+    group[EFFECT_MARK] = asdict(effect)
+    cover_strip(scene, strip, mask, group)
+    strip[MUST_BE_COVERED] = True
+    strip.pop(LEFT_BARE, None)
+
+
+def uncover(scene: bpy.types.Scene, strip: bpy.types.Strip) -> None:
+    """Take our modifier, Mask strip and node group off a strip, and the mask when nothing else shows it."""
+    strip.pop(MUST_BE_COVERED, None)
+    strip[LEFT_BARE] = True
+    modifier = find_modifier(strip)
+    if modifier is None:
+        return
+    group, mask_strip = modifier.node_group, modifier.input_mask_strip
+    mask = find_mask(strip)
+    # Removing a modifier does not count the group's user down (Blender 5.0.1, 5.2).
+    modifier.node_group = None
+    strip.modifiers.remove(modifier)
+    if mask_strip is not None:
+        remove_strip(scene, mask_strip)
+    remove_unused_group(group)
+    # Nor does deleting a Mask strip count the mask's down.
+    if mask is not None and not any(other.type == "MASK" and other.mask == mask for other in _list_strips()):
+        text = find_document_text(mask)
+        bpy.data.masks.remove(mask)
+        if text is not None:
+            bpy.data.texts.remove(text)
+
+
+def has_foreign_mask(strip: bpy.types.Strip) -> bool:
+    """Whether the Mask strip of a strip's cover is there and has no mask of ours: without any, faces show."""
+    modifier = find_modifier(strip)
+    return modifier is not None and modifier.input_mask_strip is not None and find_mask(strip) is None
+
+
+def find_masks_of(fingerprint: str) -> list[bpy.types.Mask]:
+    """The masks of ours that were made from one source."""
+    return [mask for mask in list_own_masks() if fingerprint_of(mask) == fingerprint]
+
+
+def find_lost_mask(strip: bpy.types.Strip) -> bpy.types.Mask | None:
+    """The mask that belongs to a strip's cover whose Mask strip is gone."""
+    modifier = find_modifier(strip)
+    mask = modifier.node_group.get(MASK_MARK) if modifier is not None else None
+    return mask if mask is not None and has_record(mask) else None
+
+
+def find_mask_of_footage(footage: Footage) -> bpy.types.Mask | None:
+    """The mask that covers another strip, of any scene, which shows the same files."""
+    for strip in _list_strips():
+        mask = find_mask(strip)
+        if mask is not None:
+            with suppress(FaceBlurError):
+                if find_footage(strip) == footage:
+                    return mask
+    return None
+
+
+def _list_strips() -> Iterator[bpy.types.Strip]:
+    """The strips of all scenes, those inside of meta strips as well."""
+    for scene in bpy.data.scenes:
+        if scene.sequence_editor is not None:
+            yield from scene.sequence_editor.strips_all
+
+
+def read_effect(strip: bpy.types.Strip) -> EffectSettings | None:
+    """The settings that a strip's cover was made with; None where it has none."""
+    modifier = find_modifier(strip)
+    if modifier is None or EFFECT_MARK not in modifier.node_group:
+        return None
+    told = modifier.node_group[EFFECT_MARK].to_dict()
+    # A file may come from anybody, and from another version.
+    kinds = {field.name: type(getattr(EffectSettings(), field.name)) for field in fields(EffectSettings)}
+    kept = {name: kind(told[name]) for name, kind in kinds.items()
+            if isinstance(told.get(name), (str,) if kind is str else (bool, int, float))}
+    return EffectSettings(**kept) if any(kept.get("kind") == known.name for known in EFFECTS) else None
+
+
+def find_largest_face_px(document: TrackDocument) -> float:
+    """Width of the widest face of the document, without the safety expansion, and at least `LEAST_FACE_SHARE`.
+
+    The floor keeps the effect strong over a face that an editor adds later, and over the whole picture when the file
+    covers all of it because its mask is gone.
+    """
+    floor = LEAST_FACE_SHARE * document.source.height
+    return max([floor, *(2 * s.ellipse.rx for track in document.tracks for s in track.samples)])
+
+
+def _find_mask(strip: bpy.types.Strip, document: TrackDocument, unit_px: float) -> bpy.types.Mask | None:
+    """The mask to write into: one of the same source that fits the canvas, the strip's own first."""
+    own = find_mask(strip)
+    fitting = [mask for mask in find_masks_of(document.source.fingerprint)
+               if math.isclose(MaskRecord.load(mask).unit_px, unit_px, rel_tol=1e-6)]
+    return own if own in fitting else next(iter(fitting), None)

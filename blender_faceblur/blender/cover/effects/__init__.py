@@ -1,0 +1,22 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What can cover a face: one module per effect, each building one node group that an editor can open and change."""
+
+from __future__ import annotations
+
+from ....core.types import FaceBlurError
+from .base import Effect
+from .blur import Blur
+from .erase import Erase
+from .gaussian import Gaussian
+from .image import Image
+from .mosaic import Mosaic
+from .solid import Solid
+
+EFFECTS: tuple[Effect, ...] = (Mosaic(), Blur(), Solid(), Erase(), Gaussian(), Image())
+
+
+def find_effect(name: str) -> Effect:
+    for effect in EFFECTS:
+        if effect.name == name:
+            return effect
+    raise FaceBlurError(f"There is no effect '{name}'; there are {', '.join(effect.name for effect in EFFECTS)}.")

@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What lies between the file that was analysed and the cover, and makes the cover miss: found, and told in a sentence.
+
+Footage and Mask strip are read at the same time only as long as that is a whole frame. In between, Blender rounds the
+film up and the mask down (5.0.1, 5.2.2): at half speed every second picture has the cover of the one before, and the
+first picture of a face has none. A pair that is retimed itself is not concerned, as its mask moves between frames too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import bpy
+
+from ..common.curves import find_curves
+from .strips import find_moving_modifiers
+
+_SPEED_PROPERTIES = ("speed_factor", "speed_frame_number", "speed_length")
+
+
+def find_disturbances(scene: bpy.types.Scene, strip: bpy.types.Strip) -> list[tuple[str, bool]]:
+    """Why the cover of a strip misses, each with whether `strips.put_cover_first` helps."""
+    found = []
+    if find_moving_modifiers(strip):
+        found.append(("A modifier before its cover can move the picture.", True))
+    if _is_animated(scene, strip, "strobe"):
+        found.append(("Its strobe is animated, which its mask does not follow.", False))
+    found += [(f"Its cover lags behind: {text}. Give the footage itself that speed.", False)
+              for text in _list_odd_speeds(scene, strip)]
+    return found
+
+
+def _is_animated(scene: bpy.types.Scene, strip: bpy.types.Strip, name: str) -> bool:
+    path = strip.path_from_id(name)
+    drivers = scene.animation_data.drivers if scene.animation_data is not None else ()
+    return bool(find_curves(scene, path)) or any(driver.data_path == path for driver in drivers)
+
+
+def _list_odd_speeds(scene: bpy.types.Scene, strip: bpy.types.Strip) -> Iterator[str]:
+    """What shows a strip at times between its frames: meta strips around it, strips of its scene, Speed effects."""
+    around = [strip]
+    while (meta := around[-1].parent_meta()) is not None:
+        around.append(meta)
+    for meta in around[1:]:
+        start = min((child.frame_final_start for child in meta.strips), default=0)
+        stop = max((child.frame_final_end for child in meta.strips), default=0)
+        if meta.frame_duration != stop - start or not float(meta.strobe).is_integer():
+            yield f"the meta strip '{meta.name}' has another speed"
+    reached = {part.name for part in around}
+    for effect in sorted(scene.sequence_editor.strips_all, key=lambda other: other.channel):
+        inputs = [getattr(effect, name, None) for name in ("input_1", "input_2")]
+        if not any(part is not None and part.name in reached for part in inputs):
+            continue
+        reached.add(effect.name)
+        if effect.type == "SPEED" and not _has_whole_speed(scene, effect):
+            yield f"the effect '{effect.name}' gives it another speed"
+    for other in bpy.data.scenes:
+        for shown in other.sequence_editor.strips_all if other.sequence_editor is not None else ():
+            if shown.type == "SCENE" and shown.scene == scene and shown.retiming_keys:
+                yield f"the strip '{shown.name}' in the scene '{other.name}' has another speed"
+
+
+def _has_whole_speed(scene: bpy.types.Scene, effect: bpy.types.Strip) -> bool:
+    if effect.use_frame_interpolate or any(_is_animated(scene, effect, name) for name in _SPEED_PROPERTIES):
+        return False
+    if effect.speed_control == "FRAME_NUMBER":
+        return float(effect.speed_frame_number).is_integer()
+    return effect.speed_control == "MULTIPLY" and float(effect.speed_factor).is_integer()

@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Apply changed settings to covered strips, and take covers away."""
+
+from __future__ import annotations
+
+import bpy
+
+from ...core.types import FaceBlurError
+from ...reporting.progress import count
+from ..common.context import find_sequencer_scene, refresh_shown_sequencers
+from ..common.footage import find_footage
+from ..common.jobs import STATE
+from ..common.selection import is_busy, list_selected, list_selected_covered, refuse
+from ..settings import read_effect_settings
+from .covering import find_lost_mask, find_mask, find_mask_of_footage, put_cover, uncover
+from .strips import align_mask_strips
+
+
+class FACEBLUR_OT_apply(bpy.types.Operator):
+    """Cover the selected strips with these settings, where their faces have been detected. Repairs what is missing"""
+
+    bl_idname = "faceblur.apply"
+    bl_label = "Apply"
+    bl_options = {"REGISTER", "UNDO"}
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        if is_busy(cls):
+            return False
+        return bool(list_selected(context)) or refuse(cls, "Select a movie or image strip")
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        scene = find_sequencer_scene(context)
+        effect = read_effect_settings(scene)
+        problems, done = [], 0
+        for strip in list_selected(context):
+            try:
+                mask = find_mask(strip) or find_lost_mask(strip) or find_mask_of_footage(find_footage(strip))
+                if mask is None:
+                    raise FaceBlurError(f"'{strip.name}': its faces have not been detected yet.")
+                put_cover(scene, strip, mask, effect)
+                done += 1
+            except FaceBlurError as error:
+                problems.append(str(error))
+        problems += align_mask_strips(scene)
+        STATE.problems = problems
+        for problem in problems:
+            self.report({"ERROR"}, problem)
+        if not done:
+            return {"CANCELLED"}
+        if not bpy.app.background:
+            refresh_shown_sequencers()
+        self.report({"INFO"}, f"{count(done, 'strip')} covered with these settings")
+        return {"FINISHED"}
+
+
+class FACEBLUR_OT_remove(bpy.types.Operator):
+    """Take the cover off the selected strips: their faces show again. Masks that no other strip uses are deleted"""
+
+    bl_idname = "faceblur.remove"
+    bl_label = "Remove"
+    bl_options = {"REGISTER", "UNDO"}
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        if is_busy(cls):
+            return False
+        return bool(list_selected_covered(context)) or refuse(cls, "Select a strip that is covered")
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        scene = find_sequencer_scene(context)
+        # Names: removing one strip may move the others in memory.
+        names = [strip.name for strip in list_selected_covered(context)]
+        for name in names:
+            uncover(scene, scene.sequence_editor.strips_all[name])
+        if not bpy.app.background:
+            refresh_shown_sequencers()
+        self.report({"WARNING"}, f"{count(len(names), 'strip')} no longer covered: the faces show")
+        return {"FINISHED"}

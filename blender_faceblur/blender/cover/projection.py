@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Where the preview shows the pixels of a strip's source: the strip's transform as the sequencer applies it.
+
+A picture is scaled and turned about its origin and moved by its offset; a flipped strip is mirrored afterwards, about
+the middle of the canvas (Blender 5.0.1 and 5.2). What lies in a meta strip is put on the canvas so, and the meta strip
+treats that canvas as its picture. `resolution_percentage` and proxies change how many pixels are drawn, not where.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import bpy
+import numpy as np
+from numpy.typing import NDArray
+
+from ...core.types import Box
+from ..masks.record import size_of
+from .covering import find_mask
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Projection:
+    """`matrix` (3 x 3) takes source pixels (y down) to the preview's view coordinates.
+
+    Those are canvas pixels at full resolution, y up, the origin in the middle, widened by the pixels' aspect.
+    """
+
+    matrix: Array
+    size: tuple[int, int]
+    """Of the source, in pixels."""
+    shown: Box
+    """What of the source is not cropped away, in its pixels."""
+
+    def to_canvas(self, x_px: float, y_px: float) -> tuple[float, float]:
+        (a, b, c), (d, e, f), _ = self.matrix.tolist()
+        return a * x_px + b * y_px + c, d * x_px + e * y_px + f
+
+    def to_source(self, x: float, y: float) -> tuple[float, float]:
+        """The middle of a strip that is scaled to nothing, wherever the point is."""
+        (a, b, c), (d, e, f), _ = self.matrix.tolist()
+        area = a * e - b * d
+        if area == 0:
+            return self.size[0] / 2, self.size[1] / 2
+        return (e * (x - c) - b * (y - f)) / area, (a * (y - f) - d * (x - c)) / area
+
+    def project(self, points_px: Array) -> Array:
+        """Source points (... x 2) on the canvas (... x 2)."""
+        return points_px @ self.matrix[:2, :2].T + self.matrix[:2, 2]
+
+    def picture_outline(self) -> list[tuple[float, float]]:
+        """The four corners of what is shown of the source, on the canvas."""
+        left, top, right, bottom = self.shown
+        return [self.to_canvas(*corner) for corner in ((left, top), (right, top), (right, bottom), (left, bottom))]
+
+    @property
+    def scale(self) -> float:
+        """Canvas pixels to a source pixel, the mean of both directions."""
+        (a, b, _), (d, e, _), _ = self.matrix.tolist()
+        return math.sqrt(abs(a * e - b * d))
+
+
+@dataclass(frozen=True, slots=True)
+class RegionProjection:
+    """From view coordinates to the pixels of a region (origin at its lower left) and back."""
+
+    scale: tuple[float, float]
+    shift: tuple[float, float]
+
+    def to_region(self, x: float, y: float) -> tuple[float, float]:
+        return x * self.scale[0] + self.shift[0], y * self.scale[1] + self.shift[1]
+
+    def to_view(self, x: float, y: float) -> tuple[float, float]:
+        return (x - self.shift[0]) / self.scale[0], (y - self.shift[1]) / self.scale[1]
+
+    def project(self, points: Array) -> Array:
+        """View points (... x 2) in the region (... x 2)."""
+        return points * self.scale + self.shift
+
+
+def find_projection(scene: bpy.types.Scene, strip: bpy.types.Strip) -> Projection:
+    """Where the preview of `scene` shows a strip now: an animated transform changes with the frame."""
+    canvas = (scene.render.resolution_x, scene.render.resolution_y)
+    size = find_size(scene, strip)
+    matrix = _find_matrix(strip, size)
+    parent = strip.parent_meta()
+    while parent is not None:
+        # The canvas, from the middle and y up, is the picture of the meta strip.
+        matrix = _find_matrix(parent, canvas) @ _from_middle(canvas) @ matrix
+        parent = parent.parent_meta()
+    matrix = np.diag([scene.render.pixel_aspect_x / scene.render.pixel_aspect_y, 1.0, 1.0]) @ matrix
+    crop = getattr(strip, "crop", None)
+    edges = (crop.min_x, crop.max_y, crop.max_x, crop.min_y) if crop is not None else (0, 0, 0, 0)
+    return Projection(matrix, size, (float(edges[0]), float(edges[1]), float(size[0] - edges[2]),
+                                     float(size[1] - edges[3])))
+
+
+def find_size(scene: bpy.types.Scene, strip: bpy.types.Strip) -> tuple[int, int]:
+    """Width and height of a strip's picture before its transform."""
+    mask = find_mask(strip)
+    if mask is not None:
+        return size_of(mask)
+    element = strip.elements[0] if getattr(strip, "elements", None) else None
+    if element is not None and element.orig_width and element.orig_height:
+        return element.orig_width, element.orig_height
+    return scene.render.resolution_x, scene.render.resolution_y
+
+
+def find_region_projection(region: bpy.types.Region) -> RegionProjection:
+    """From view coordinates to the pixels of a region, with their fractions, which `view_to_region` drops."""
+    left, bottom = region.view2d.region_to_view(0, 0)
+    right, top = region.view2d.region_to_view(1000, 1000)
+    scale = 1000 / (right - left), 1000 / (top - bottom)
+    return RegionProjection(scale, (-left * scale[0], -bottom * scale[1]))
+
+
+def find_outlines(ellipses: Array, count: int) -> Array:
+    """Points around N ellipses (N x 5: cx, cy, rx, ry, angle) of the source, in its pixels: N x `count` x 2."""
+    turn = np.linspace(0, 2 * np.pi, count, endpoint=False)
+    cx, cy, rx, ry, angle = (ellipses[:, number, None] for number in range(5))
+    x, y = rx * np.cos(turn), ry * np.sin(turn)
+    return np.stack([cx + x * np.cos(angle) - y * np.sin(angle), cy + x * np.sin(angle) + y * np.cos(angle)], axis=2)
+
+
+def _find_matrix(strip: bpy.types.Strip, size: tuple[int, int]) -> Array:
+    """From pixels of the strip's picture (y down) to canvas pixels from the middle (y up)."""
+    width, height = size
+    transform = getattr(strip, "transform", None)
+    if transform is None:
+        return np.array([[1.0, 0.0, -width / 2], [0.0, -1.0, height / 2], [0.0, 0.0, 1.0]])
+    cos, sin = math.cos(transform.rotation), math.sin(transform.rotation)
+    linear = np.array([[cos, -sin], [sin, cos]]) @ np.diag([transform.scale_x, transform.scale_y])
+    pivot = np.array([width * transform.origin[0], height * transform.origin[1]])
+    matrix = np.eye(3)
+    matrix[:2, :2] = linear @ np.diag([1.0, -1.0])
+    offset = np.array([transform.offset_x, transform.offset_y])
+    matrix[:2, 2] = linear @ (np.array([0.0, height]) - pivot) + pivot - np.array([width, height]) / 2 + offset
+    return np.diag([-1.0 if strip.use_flip_x else 1.0, -1.0 if strip.use_flip_y else 1.0, 1.0]) @ matrix
+
+
+def _from_middle(canvas: tuple[int, int]) -> Array:
+    """From canvas pixels from the middle (y up) to those from the upper left corner (y down)."""
+    return np.array([[1.0, 0.0, canvas[0] / 2], [0.0, -1.0, canvas[1] / 2], [0.0, 0.0, 1.0]])

@@ -1,0 +1,248 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Put a mask over a strip of footage, find what we put there, keep it in the footage's time, and take it away."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from typing import Any
+
+import bpy
+
+from ...core.types import FaceBlurError
+from ..common.context import borrow_selection, borrow_sequencer
+from ..masks.record import has_record, list_own_masks
+from .compositing import MARK
+
+MODIFIER_NAME = "Face Blur"
+
+
+def cover_strip(
+    scene: bpy.types.Scene, strip: bpy.types.Strip, mask: bpy.types.Mask, group: bpy.types.NodeTree
+) -> bpy.types.Strip:
+    """Cover `strip` with the effect `group` where `mask` does not show it; gives the Mask strip.
+
+    Our modifier comes before all that can move the picture. The Mask strip is muted, lies above the footage, is
+    connected to it and feeds the modifier. What an earlier call put on the strip is reused, whatever an editor added
+    stays.
+    """
+    modifier = find_modifier(strip)
+    if modifier is None:
+        modifier = _add_modifier(scene, strip)
+    mask_strip = modifier.input_mask_strip
+    # Two strips share one where only the footage was copied, or the modifier: it cannot lie where both do.
+    shared = any(other_mask == mask_strip and footage != strip for footage, _, other_mask in find_pairs(scene))
+    if mask_strip is None or mask_strip.mask != mask or shared:
+        if mask_strip is not None and not shared:
+            remove_strip(scene, mask_strip)
+        mask_strip = _add_mask_strip(scene, strip, mask)
+    old_group = modifier.node_group
+    modifier.node_group = group
+    modifier.input_mask_type = "STRIP"
+    modifier.input_mask_strip = mask_strip
+    # With RELATIVE, Blender skips the modifier where the Mask strip has ended: the footage comes through.
+    modifier.mask_time = "ABSOLUTE"
+    modifier.mute = False
+    modifier.enable = True
+    if old_group is not None and old_group != group and old_group.get(MARK) == "strip":
+        remove_unused_group(old_group)
+    put_cover_first(scene, strip)
+    return mask_strip
+
+
+def remove_unused_group(group: bpy.types.NodeTree) -> None:
+    """Remove a strip's node group unless another strip has it as well.
+
+    Blender does not count users of modifiers: after a cut or a copy both strips have the group, and it has one user
+    (5.0.1, 5.2.3).
+    """
+    strips = (strip for scene in bpy.data.scenes if scene.sequence_editor is not None
+              for strip in scene.sequence_editor.strips_all if hasattr(strip, "modifiers"))
+    if not any(modifier.type == "COMPOSITOR" and modifier.node_group == group
+               for strip in strips for modifier in strip.modifiers):
+        bpy.data.node_groups.remove(group)
+
+
+def find_modifier(strip: bpy.types.Strip) -> Any:
+    """Our modifier on a strip, known by its node group; None where there is none."""
+    for modifier in strip.modifiers:
+        if modifier.type == "COMPOSITOR" and modifier.node_group and modifier.node_group.get(MARK) == "strip":
+            return modifier
+    return None
+
+
+def find_mask(strip: bpy.types.Strip | None) -> Any:
+    """The mask of ours that covers a strip; None where there is none, also when it was lost."""
+    modifier = find_modifier(strip) if strip is not None and hasattr(strip, "modifiers") else None
+    mask_strip = modifier.input_mask_strip if modifier is not None else None
+    mask = mask_strip.mask if mask_strip is not None else None
+    return mask if mask is not None and has_record(mask) else None
+
+
+def find_moving_modifiers(strip: bpy.types.Strip) -> list[bpy.types.StripModifier]:
+    """The modifiers before our cover that can move the picture: what was analysed is the picture of the file."""
+    cover = find_modifier(strip)
+    found: list[bpy.types.StripModifier] = []
+    for modifier in strip.modifiers:
+        if modifier == cover:
+            return found
+        # All others change colours or alpha alone.
+        if modifier.type == "COMPOSITOR" and modifier.node_group is not None:
+            found.append(modifier)
+    return []
+
+
+def put_cover_first(scene: bpy.types.Scene, strip: bpy.types.Strip) -> None:
+    """Move our modifier before every one that can move the picture: these move the covered one then."""
+    for _ in range(len(strip.modifiers)):
+        if not find_moving_modifiers(strip):
+            return
+        with borrow_selection(scene, strip):
+            bpy.ops.sequencer.strip_modifier_move(name=find_modifier(strip).name, direction="UP")
+
+
+def _add_modifier(scene: bpy.types.Scene, strip: bpy.types.Strip) -> bpy.types.StripModifier:
+    # Blender 5.0.1 crashes in modifiers.new() while the workspace has no sequencer scene.
+    with borrow_sequencer(scene):
+        return strip.modifiers.new(MODIFIER_NAME, "COMPOSITOR")
+
+
+def _add_mask_strip(scene: bpy.types.Scene, strip: bpy.types.Strip, mask: bpy.types.Mask) -> bpy.types.Strip:
+    # In the same meta strip, which they are moved with.
+    strips = (strip.parent_meta() or scene.sequence_editor).strips
+    channel = _find_free_channel(strips, strip)
+    mask_strip = strips.new_mask(f"{strip.name} faces", mask, channel, round(strip.frame_start))
+    mask_strip.mute = True
+    if _differ_in_speed(scene, strip, mask_strip):
+        _copy_speed(scene, strip, mask_strip)
+    _copy_times(strip, mask_strip)
+    if mask_strip.frame_final_duration != strip.frame_final_duration:
+        mask_strip.frame_final_duration = strip.frame_final_duration
+    mask_strip.channel = channel
+    # Connecting ends what was connected before: a film's sound must come along.
+    with borrow_selection(scene, strip, mask_strip, *_list_connected(scene, strip)):
+        bpy.ops.sequencer.connect()
+    return mask_strip
+
+
+def _list_connected(scene: bpy.types.Scene, strip: bpy.types.Strip) -> list[bpy.types.Strip]:
+    """The strips that are connected to one, as far as Blender tells."""
+    if hasattr(strip, "connections"):
+        return list(strip.connections)
+    # Blender 5.0 tells nobody. A film is added together with its sound, which lies as the film does.
+    return [
+        other for other in (strip.parent_meta() or scene.sequence_editor).strips
+        if strip.type == "MOVIE" and other.type == "SOUND" and other.sound is not None
+        and bpy.path.abspath(other.sound.filepath) == bpy.path.abspath(strip.filepath)
+        and (other.frame_start, other.frame_final_start) == (strip.frame_start, strip.frame_final_start)
+    ]
+
+
+def find_pairs(scene: bpy.types.Scene) -> Iterator[tuple[Any, Any, Any]]:
+    """Footage, our modifier on it, and its Mask strip, for all covered strips whose mask is there."""
+    # Handlers ask after every edit, also in files of a thousand strips with modifiers in which nothing is ours.
+    if scene.sequence_editor is None or not list_own_masks():
+        return
+    for footage in scene.sequence_editor.strips_all:
+        modifier = find_modifier(footage) if hasattr(footage, "modifiers") else None
+        if modifier is not None and modifier.input_mask_strip is not None:
+            mask = modifier.input_mask_strip.mask
+            if mask is not None and has_record(mask):
+                yield footage, modifier, modifier.input_mask_strip
+
+
+def align_mask_strip(
+    scene: bpy.types.Scene, footage: bpy.types.Strip, mask_strip: bpy.types.Strip, with_speed: bool = True
+) -> bool:
+    """Give a Mask strip the time of its footage; False where it cannot follow the footage's speed.
+
+    Changes of speed take operators, which are no business of a handler that runs while an editor drags: `with_speed`
+    False leaves them for later.
+    """
+    for name in _LEFT_OUT:
+        if getattr(mask_strip, name, 0):
+            # Shorter, it would be taken for a slower one.
+            setattr(mask_strip, name, 0)
+    if is_out_of_speed(scene, footage, mask_strip):
+        if not with_speed:
+            return True
+        if _has_several_speeds(footage) or not _copy_speed(scene, footage, mask_strip):
+            return False
+    _copy_times(footage, mask_strip)
+    return True
+
+
+def align_mask_strips(scene: bpy.types.Scene, with_speed: bool = True) -> list[str]:
+    """Give every Mask strip of ours the time of its footage; sentences about those that could not follow.
+
+    What cannot follow is covered whole: its modifier is left without a mask.
+    """
+    problems = []
+    for footage, modifier, mask_strip in list(find_pairs(scene)):
+        if not align_mask_strip(scene, footage, mask_strip, with_speed):
+            modifier.input_mask_strip = None
+            problems.append(f"The strip '{footage.name}' is covered whole: its mask cannot follow its speed.")
+    return problems
+
+
+def is_out_of_speed(scene: bpy.types.Scene, footage: bpy.types.Strip, mask_strip: bpy.types.Strip) -> bool:
+    """Whether a Mask strip runs at another speed than its footage, or nobody can know."""
+    return _has_several_speeds(footage) or _differ_in_speed(scene, footage, mask_strip)
+
+
+def _has_several_speeds(footage: bpy.types.Strip) -> bool:
+    # Speed keys of a Mask strip cannot be read, so whether it has the same ones is not to be known. And a film whose
+    # first or last pictures are left out is shorter without being quicker.
+    left_out = any(getattr(footage, name, 0) for name in _LEFT_OUT)
+    return left_out or len(getattr(footage, "retiming_keys", ())) > 2
+
+
+def remove_strip(scene: bpy.types.Scene, strip: bpy.types.Strip) -> None:
+    """Remove a strip. By the operator: `strips.remove` leaves modifiers pointing at freed memory (Blender 5.0.1)."""
+    locked, strip.lock = strip.lock, False
+    with borrow_selection(scene, strip):
+        if bpy.ops.sequencer.delete() != {"FINISHED"}:
+            strip.lock = locked
+
+
+_LEFT_OUT = ("animation_offset_start", "animation_offset_end")
+"""How many of its first and last frames a strip leaves out for good, unlike its ends."""
+
+TIMES = ("frame_start", "frame_offset_start", "frame_offset_end", "use_reverse_frames", "strobe")
+
+
+def _copy_times(footage: bpy.types.Strip, mask_strip: bpy.types.Strip) -> None:
+    for name in TIMES:
+        if getattr(mask_strip, name) != getattr(footage, name):
+            setattr(mask_strip, name, getattr(footage, name))
+
+
+def _differ_in_speed(scene: bpy.types.Scene, footage: bpy.types.Strip, mask_strip: bpy.types.Strip) -> bool:
+    """Whether they last differently long, by speed keys or by a film's rate that is not the scene's."""
+    apart = abs(footage.frame_duration - mask_strip.frame_duration)
+    if apart != 1 or len(getattr(footage, "retiming_keys", ())) > 0:
+        return apart > 0
+    # Blender 5.0 counts some films one frame short, at any rate.
+    rate = scene.render.fps / scene.render.fps_base
+    return footage.type == "MOVIE" and abs(footage.fps - rate) > 1e-3 * rate
+
+
+def _copy_speed(scene: bpy.types.Scene, footage: bpy.types.Strip, mask_strip: bpy.types.Strip) -> bool:
+    """Give the Mask strip the one speed of its footage; False where that did not work."""
+    with borrow_selection(scene, mask_strip):
+        bpy.ops.sequencer.retiming_reset()
+        if _differ_in_speed(scene, footage, mask_strip):
+            speed = 100 * mask_strip.frame_duration / footage.frame_duration
+            bpy.ops.sequencer.retiming_segment_speed_set(speed=speed)
+    return not _differ_in_speed(scene, footage, mask_strip)
+
+
+def _find_free_channel(strips: Collection[bpy.types.Strip], strip: bpy.types.Strip) -> int:
+    """The first channel above `strip` that is free as long as it lasts."""
+    for channel in range(strip.channel + 1, 129):
+        taken = (other for other in strips if other.channel == channel)
+        if not any(
+            other.frame_final_start < strip.frame_final_end and other.frame_final_end > strip.frame_final_start
+            for other in taken
+        ):
+            return channel
+    raise FaceBlurError(f"There is no free channel above the strip '{strip.name}' for its mask.")

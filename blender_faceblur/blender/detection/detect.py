@@ -1,0 +1,172 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Detect the faces of strips and cover them: one generator for the window's timer and for the command's plain loop.
+
+It holds names only. While it runs an editor may undo, or delete and rename strips; what is gone when the work is done
+is told, and nothing is touched before all of it is done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import bpy
+
+from ...core.detection.settings import DEFAULT_EXPANSION
+from ...core.document.tracks_file import read_document
+from ...core.tracking import plates
+from ...core.types import FaceBlurError, TrackDocument
+from ...files.paths import check_models, stored_analyses
+from ...files.workplace import Workplace
+from ...worker.client import build_request
+from ...worker.protocol import Message, Running, Warned
+from ..common.footage import Footage, find_footage, find_preview_range, find_rate, find_shown
+from ..common.jobs import Course, Step
+from ..cover.compositing import EffectSettings
+from ..cover.covering import apply_analysis
+from ..cover.strips import align_mask_strips, find_mask
+
+_FAR = 1 << 30
+_MARGIN_S, _WORTH = 2.0, 0.9
+"""A strip that shows less than this share of its file is analysed there only, and so much before and after it."""
+
+
+@dataclass(frozen=True, slots=True)
+class DetectionSettings:
+    """What is asked of an analysis; see core/detection/settings.py. `provider` is "auto" or "cpu"."""
+
+    preset: str = "balanced"
+    expansion: float = DEFAULT_EXPANSION
+    provider: str = "auto"
+    plates: bool = False
+    """Number plates are looked for too, in a second look at each film."""
+
+
+@dataclass(slots=True)
+class Found:
+    """What came of the strips of one source: its tracks, or why there are none."""
+
+    footage: Footage
+    strips: list[str]
+    frames: int
+    range: tuple[int, int] | None = None
+    """Half-open source frames where only some were asked for."""
+    document: TrackDocument | None = None
+    problem: str = ""
+    notes: list[str] = field(default_factory=list)
+    provider: str = ""
+
+    def hear(self, message: Message) -> None:
+        """Keep what an analysis says of itself."""
+        if isinstance(message, Running):
+            self.provider = message.provider
+        elif isinstance(message, Warned):
+            self.notes.append(message.text)
+
+
+def list_sources(scene: bpy.types.Scene, strips: Sequence[str]) -> list[Found]:
+    """The sources of the strips of those names, each once; those that cannot be analysed have a problem."""
+    found: dict[Footage, Found] = {}
+    for name in strips:
+        strip = scene.sequence_editor.strips_all[name]
+        try:
+            footage = find_footage(strip)
+        except FaceBlurError as error:
+            found[Footage(Path(name), (name,))] = Found(Footage(Path(name)), [name], 0, problem=str(error))
+            continue
+        found.setdefault(footage, Found(footage, [], strip.frame_duration)).strips.append(name)
+    return list(found.values())
+
+
+def detect(scene: bpy.types.Scene, strips: Sequence[str], settings: DetectionSettings,
+           wait_s: float | None = None, in_range: bool = False) -> Generator[Step | None, None, list[Found]]:
+    """Analyse the strips of those names; returns what was found, and touches nothing.
+
+    With `in_range` only what they show in the scene's preview range. With `wait_s` it yields None whenever nothing has
+    happened for that long. Closing it ends all processes. Raises FaceBlurError where there is no such range, or number
+    plates cannot be looked for.
+    """
+    if settings.plates:
+        check_models(plates.list_weights())
+    sources = list_sources(scene, strips)
+    _limit(scene, sources, in_range)
+    return _detect(scene, sources, settings, wait_s)
+
+
+def _limit(scene: bpy.types.Scene, sources: list[Found], in_range: bool) -> None:
+    """Ask only for the frames that the strips show, those in the preview range where that is wanted."""
+    first, stop = find_preview_range(scene) if in_range else (-_FAR, _FAR)
+    margin = 0 if in_range else round(_MARGIN_S * find_rate(scene))
+    for found in sources:
+        if found.problem:
+            continue
+        strips = [scene.sequence_editor.strips_all[name] for name in found.strips]
+        total = max(_count_frames(strip) for strip in strips)
+        spans = [find_shown(strip, first, stop, total) for strip in strips]
+        shown = [span for span in spans if span is not None]
+        if not shown:
+            found.problem = f"'{found.strips[0]}' shows nothing{' in the preview range' if in_range else ''}."
+            continue
+        begin, end = max(min(a for a, _ in shown) - margin, 0), min(max(b for _, b in shown) + margin, total)
+        # A strip with several speeds shows what only Blender knows.
+        if in_range or (end - begin < _WORTH * total and not any(len(strip.retiming_keys) for strip in strips)):
+            found.range = begin, end
+            found.frames = end - begin
+
+
+def _count_frames(strip: bpy.types.Strip) -> int:
+    mask = find_mask(strip)
+    return mask.frame_end - mask.frame_start if mask is not None else max(strip.frame_duration, 1)
+
+
+def _detect(scene: bpy.types.Scene, sources: list[Found], settings: DetectionSettings,
+            wait_s: float | None) -> Generator[Step | None, None, list[Found]]:
+    rate = find_rate(scene)
+    del scene
+    todo = [found for found in sources if not found.problem]
+    everything = max(sum(found.frames for found in todo), 1)
+    presets = [settings.preset, *([plates.PRESET] if settings.plates else [])]
+    before, course = 0, Course(len(todo), wait_s)
+    with Workplace() as workplace:
+        for number, found in enumerate(todo, 1):
+            for turn, preset in enumerate(presets):
+                tracks = workplace.folder / f"tracks-{number}-{turn}.json"
+                request = build_request(found.footage.to_source_ref(rate), tracks, preset, settings.expansion,
+                                        provider=settings.provider, storage=stored_analyses(), span=found.range)
+                first, last = ((before + part / len(presets) * found.frames) / everything for part in (turn, turn + 1))
+                try:
+                    yield from course.run(request, found.strips[0], number, found.hear, (first, last))
+                except FaceBlurError as error:
+                    found.problem = f"{found.footage.name}: {str(error).removeprefix(f'{found.footage.name}: ')}"
+                _take(found, tracks)
+                if found.problem:
+                    break
+            before += found.frames
+    return sources
+
+
+def _take(found: Found, tracks: Path) -> None:
+    """Read what an analysis has written; number plates come to what was found before."""
+    if not found.problem:
+        try:
+            document = read_document(tracks)
+        except FaceBlurError as error:
+            found.problem = str(error)
+    if found.problem:
+        found.document = None
+    elif found.document is None:
+        found.document = document
+    else:
+        plates.add_regions(found.document, document)
+
+
+def cover_found(scene: bpy.types.Scene, results: Sequence[Found], effect: EffectSettings) -> list[str]:
+    """Cover what was found in the strips that are still there; sentences about what could not be."""
+    problems = []
+    for found in results:
+        if found.document is None:
+            problems.append(found.problem)
+        else:
+            problems += apply_analysis(scene, found.strips, found.footage, found.document, effect, found.range)
+    return problems + align_mask_strips(scene)

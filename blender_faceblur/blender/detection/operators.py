@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Detect Faces: a modal operator that only looks in on processes of its own, so that the window goes on living."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+import bpy
+from bpy.props import BoolProperty
+
+from ...core.types import FaceBlurError, TrackKind
+from ...reporting.progress import count, count_covered
+from ..common.context import find_sequencer_scene, refresh_shown_sequencers
+from ..common.job_operator import Job, JobOperator
+from ..common.jobs import STATE, stop
+from ..common.selection import find_active_footage, is_busy, list_selected, refuse
+from ..settings import read_detection_settings, read_effect_settings
+from ..thumbnails import store as thumbnails
+from .detect import Found, cover_found, detect
+
+
+class FACEBLUR_OT_detect(JobOperator, bpy.types.Operator):
+    """Find the faces in the selected movie and image strips, follow them and cover them. ESC cancels"""
+
+    bl_idname = "faceblur.detect"
+    bl_label = "Detect Faces"
+    cancelled = "Detection cancelled; nothing was changed"
+
+    in_range: BoolProperty(name="Preview Range Only", options={"SKIP_SAVE"}, description=(
+        "Detect only in the timeline's preview range (key P), and keep what was found elsewhere"))
+
+    _scene = ""
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        if is_busy(cls):
+            return False
+        if find_sequencer_scene(context) is None:
+            return refuse(cls, "There are no strips: add a film to the sequencer first")
+        return bool(list_selected(context)) or refuse(cls, "Select a movie or image strip")
+
+    def begin(self, context: bpy.types.Context, wait_s: float | None) -> Job:
+        scene = find_sequencer_scene(context)
+        self._scene = scene.name
+        names = [strip.name for strip in list_selected(context)]
+        return detect(scene, names, read_detection_settings(scene), wait_s, in_range=self.in_range)
+
+    def finish(self, context: bpy.types.Context, result: list[Found]) -> tuple[str, list[str]]:
+        scene = bpy.data.scenes.get(self._scene)
+        if scene is None:
+            return "", ["The scene is gone: nothing was covered."]
+        problems = cover_found(scene, result, read_effect_settings(scene))
+        STATE.provider = next((found.provider for found in result if found.provider), STATE.provider)
+        STATE.notes = list(dict.fromkeys(note for found in result for note in found.notes))
+        if not bpy.app.background:
+            refresh_shown_sequencers()
+            with suppress(FaceBlurError):
+                # Pictures for the list; without them it works as well.
+                thumbnails.start(scene, find_active_footage(context))
+        documents = [found.document for found in result if found.document is not None]
+        if not documents:
+            return "", problems
+        kinds = [track.kind for document in documents for track in document.tracks]
+        faces = kinds.count(TrackKind.FACE)
+        covered = count_covered(faces, len(kinds) - faces)
+        return f"{covered}, {count(sum(len(d.doubts) for d in documents), 'doubtful place')} to look at", problems
+
+
+class FACEBLUR_OT_cancel(bpy.types.Operator):
+    """End what runs; nothing is changed"""
+
+    bl_idname = "faceblur.cancel"
+    bl_label = "Cancel"
+    bl_options = {"INTERNAL"}
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        return STATE.active or refuse(cls, "Nothing is running")
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        stop()
+        return {"FINISHED"}

@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The panel that says what is looked for."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import bpy
+
+from ...core.tracking.plates import NOTE, list_weights
+from ...core.types import FaceBlurError
+from ...files.paths import MODELS_VARIABLE, check_models, list_models
+from ..common.context import find_sequencer_scene
+from ..common.jobs import STATE
+from ..cover.panels import Tab, write_lines
+
+
+class FACEBLUR_PT_classes(Tab, bpy.types.Panel):
+    bl_label = "Look For"
+    bl_parent_id = "FACEBLUR_PT_main"
+    bl_order = 8
+    bl_options: ClassVar = {"DEFAULT_CLOSED"}
+    guide = "people#number-plates"
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        return find_sequencer_scene(context) is not None
+
+    def draw(self, context: bpy.types.Context) -> None:
+        layout, settings = self.layout, find_sequencer_scene(context).faceblur
+        column = layout.column()
+        column.enabled = not STATE.active
+        # Faces always are: a strip in which nobody looked for them must not seem to be covered.
+        faces = column.row()
+        faces.enabled = False
+        faces.label(text="Faces", icon="CHECKBOX_HLT")
+        problem = find_plates_problem()
+        plates = column.row()
+        plates.enabled = not problem or settings.find_plates
+        plates.prop(settings, "find_plates")
+        if not problem:
+            if settings.find_plates:
+                write_lines(layout, context, NOTE, "INFO")
+            return
+        (name,) = list_weights()
+        model = list_models()[name]
+        write_lines(layout, context, f"Number plates cannot be looked for: {problem}", "ERROR" if settings.find_plates
+                    else "INFO")
+        made = f", which `build.py models {name}` makes in a checkout" if model.converted else ""
+        write_lines(layout, context, f"{model.used.file} ({model.licence}, {model.used.bytes / 1e6:.1f} MB){made}: "
+                    f"put it into the folder that {MODELS_VARIABLE} names")
+        layout.operator("wm.url_open", text="Where It Is From", icon="URL").url = model.url or model.origin
+
+
+def find_plates_problem() -> str:
+    """Why number plates cannot be looked for; empty where they can."""
+    try:
+        check_models(list_weights())
+    except FaceBlurError as error:
+        return str(error)
+    return ""

@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Export Covered Footage: a modal operator beside which the window goes on living, as the work is on a copy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import bpy
+from bpy.props import BoolProperty, StringProperty
+
+from ....core.types import FaceBlurError
+from ....reporting.progress import count
+from ...common.job_operator import Job, JobOperator
+from ...common.jobs import STATE
+from ...common.selection import is_busy, refuse
+from ...cover.strips import find_modifier
+from ..covered_footage import Exported, export_covered
+
+
+class FACEBLUR_OT_export_covered(JobOperator, bpy.types.Operator):
+    """Make films with the covers in them, and a copy of this project that shows these instead of the covered strips:
+    it needs no Face Blur, and nothing in it can be uncovered. The project itself is not changed. ESC cancels"""
+
+    bl_idname = "faceblur.export_covered"
+    bl_label = "Export Covered Footage"
+    bl_options = {"REGISTER"}
+    cancelled = "Export cancelled; films that were finished are in the folder"
+
+    folder: StringProperty(name="Folder", subtype="DIR_PATH", description=(
+        "Where the films and the copy of the project go; where none is named, beside the project"))
+    overwrite: BoolProperty(name="Overwrite", description="Replace what an earlier export left in the folder")
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        if is_busy(cls):
+            return False
+        covered = any(find_modifier(strip) is not None for scene in bpy.data.scenes if scene.sequence_editor is not None
+                      for strip in scene.sequence_editor.strips_all if hasattr(strip, "modifiers"))
+        return covered or refuse(cls, "There is no covered strip")
+
+    def begin(self, context: bpy.types.Context, wait_s: float | None) -> Job:
+        if self.folder:
+            folder = Path(bpy.path.abspath(self.folder))
+        elif bpy.data.filepath:
+            folder = Path(bpy.data.filepath).with_suffix("").with_name(f"{Path(bpy.data.filepath).stem} covered")
+        else:
+            raise FaceBlurError("Save the project first, or name a folder.")
+        return export_covered(folder, self.overwrite, wait_s=wait_s)
+
+    def finish(self, context: bpy.types.Context, result: Exported) -> tuple[str, list[str]]:
+        STATE.notes = result.notes
+        for note in result.notes:
+            self.report({"WARNING"}, note)
+        return (f"{count(len(result.films), 'film')} and {result.project.name} are in {result.project.parent}: look at "
+                "them"), []

@@ -1,0 +1,549 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Find out, before anything is rendered, where faces would show; and cover those strips whole while it is rendered.
+
+A handler cannot end a render (what it raises is only printed), but what it sets on a strip is in every frame that
+follows, previewed before or not: a strip that is multiplied by zero is black (measured in Blender 5.0.1 and 5.2.2).
+
+What the preview's View menu renders (Render Still Preview, Render Sequence Preview) calls no handler of renders. Its
+operator is seen among the window's, which is looked for in every turn of the window's loop and before every frame.
+"""
+
+from __future__ import annotations
+
+import atexit
+import math
+import os
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+import bpy
+from bpy.app.handlers import persistent
+
+from ...core.document.tracks_file import from_json
+from ...core.review.queue import count_left
+from ...core.types import FaceBlurError, TrackStatus
+from ...reporting.progress import count
+from ...sources import find_fingerprint
+from ..common.curves import find_curves
+from ..common.footage import KINDS, Footage, find_footage, find_shown
+from ..common.jobs import STATE
+from ..cover.compositing import MARK, PICTURE_SPACE, SIGNATURE, EffectSettings
+from ..cover.covering import (
+    LEFT_BARE,
+    MUST_BE_COVERED,
+    cover_footage,
+    find_lost_mask,
+    find_mask,
+    find_mask_of_footage,
+    find_masks_of,
+    has_foreign_mask,
+    put_cover,
+    read_effect,
+)
+from ..cover.issues import find_disturbances
+from ..cover.nodes import sign
+from ..cover.strips import TIMES, align_mask_strip, find_modifier, is_out_of_speed
+from ..masks.mask import read_document
+from ..masks.record import MaskRecord, list_own_masks, size_of
+from ..preferences.properties import find_preferences
+from ..review.queue import find_span
+
+_HELD = "faceblur_held"
+"""Custom property of a strip that is black while a render runs: how bright it was, and which curves were muted."""
+
+_TELL_AFTER_S = 0.5
+
+@dataclass(slots=True)
+class _GuardState:
+    """What the guard knows between its calls, in this process. Nothing resets it but what is said here."""
+
+    untold: list[str] = field(default_factory=list)
+    """What was rendered black and has not been told in the window; emptied when it is."""
+    previewed: bool = False
+    """Whether what the preview shows is being rendered; only with `preview_lock` held."""
+    preview_lock: threading.Lock = field(default_factory=threading.Lock)
+    identities: dict[Footage, tuple[tuple[tuple[int, int], ...], str]] = field(default_factory=dict)
+    """Sizes and times of the files of what a strip shows, and the fingerprint that they then had."""
+
+
+_GUARD = _GuardState()
+
+UNCOVERED = 3
+"""Exit code of a Blender without a window that rendered strips black because faces would have shown in them."""
+
+_NEUTRAL = {"color_multiply": 1.0, "blend_alpha": 1.0, "use_flip_x": False, "use_flip_y": False}
+_NEUTRAL_TRANSFORM = {"offset_x": 0.0, "offset_y": 0.0, "scale_x": 1.0, "scale_y": 1.0, "rotation": 0.0}
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Something that is wrong with the cover of a strip.
+
+    `shows` says that faces would be seen; otherwise more is covered than is wanted, or somebody has to look.
+    """
+
+    scene: str
+    strip: str
+    text: str
+    shows: bool
+    repair: bool = False
+    """Whether `repair_strip` can put it right."""
+
+    in_preview: bool = False
+    """Whether faces would be seen in the preview alone, and in what is rendered of it."""
+
+
+def check_scene(scene: bpy.types.Scene, with_doubts: bool = False) -> list[Fault]:
+    """What is wrong with the covers of all strips that a render of the scene can show, scenes within it included.
+
+    With `with_doubts` places that nobody has looked at count as faces that show.
+    """
+    faults: list[Fault] = []
+    for owner, strip in list_rendered(scene):
+        faults += check_strip(owner, strip, with_doubts)
+    return faults
+
+
+def check_strip(scene: bpy.types.Scene, strip: bpy.types.Strip, with_doubts: bool = False) -> list[Fault]:
+    """What is wrong with the cover of one strip; nothing for a strip that was never covered nor asked to be."""
+    try:
+        return _list_faults(scene, strip, with_doubts)
+    except Exception as error:  # noqa: BLE001  (one that nobody has thought of may not show a face either)
+        # What a handler raises is only printed, and the render goes on.
+        told = " ".join(f"{type(error).__name__}: {error}".split())
+        return [Fault(scene.name, strip.name, f"What this file says of its cover is damaged ({told}).", shows=True)]
+
+
+def _list_faults(scene: bpy.types.Scene, strip: bpy.types.Strip, with_doubts: bool) -> list[Fault]:
+    faults: list[Fault] = []
+
+    def find(text: str, shows: bool = True, repair: bool = True, in_preview: bool = False) -> None:
+        faults.append(Fault(scene.name, strip.name, text, shows, repair, in_preview))
+
+    modifier = find_modifier(strip)
+    if modifier is None:
+        if strip.get(MUST_BE_COVERED):
+            find("It has no cover.", repair=_find_mask_for(strip) is not None)
+        elif not strip.get(LEFT_BARE) and _is_analysed(strip):
+            find("Its file was analysed, but it has no cover.")
+        return faults
+    if modifier.mute or not modifier.enable:
+        find("Its cover is switched off.")
+    if not getattr(modifier, "show_preview", True):
+        find("Its cover is not in the preview.", shows=False, in_preview=True)
+    for name in ("mute", "enable"):
+        if _find_animation(scene, modifier.path_from_id(name)):
+            find(f"Its cover's '{name}' is animated.", repair=False)
+    broken = _find_broken_group(modifier.node_group)
+    if broken:
+        find(broken)
+    for text, repair in find_disturbances(scene, strip):
+        find(text, repair=repair)
+    mask_strip, mask = modifier.input_mask_strip, find_mask(strip)
+    if modifier.input_mask_type != "STRIP" or modifier.mask_time != "ABSOLUTE":
+        find("Its cover takes the mask in another way than from its Mask strip.")
+    elif has_foreign_mask(strip):
+        find("Its Mask strip has lost its mask.",
+             repair=_find_mask_for(strip) is not None or _find_tracks(strip) is not None)
+    elif mask is None:
+        find("Its mask is lost: the whole picture is covered.", shows=False)
+    else:
+        _check_mask(scene, strip, mask_strip, mask, find)
+        if has_unseen(strip, mask):
+            find("What it shows was not all analysed: the rest is covered whole. Detect again.", shows=False,
+                 repair=False)
+        _check_inverse(strip, mask, find)
+        if with_doubts:
+            _check_review(strip, mask, find)
+    return faults
+
+
+def has_unseen(strip: bpy.types.Strip, mask: bpy.types.Mask) -> bool:
+    """Whether a strip shows source frames in which nobody has looked for faces."""
+    spans, length = MaskRecord.load(mask).analysed, mask.frame_end - mask.frame_start
+    shown = find_shown(strip, int(strip.frame_final_start), int(strip.frame_final_end), length)
+    return bool(spans) and shown is not None and not any(a <= shown[0] and shown[1] <= b for a, b in spans)
+
+
+def _check_inverse(strip: bpy.types.Strip, mask: bpy.types.Mask, find: Callable[..., None]) -> None:
+    effect = read_effect(strip)
+    if effect is None or not effect.inverse:
+        return
+    try:
+        kept = any(track.status is TrackStatus.ALLOWED for track in read_document(mask).aside)
+    except FaceBlurError as error:
+        find(str(error), repair=False)
+        return
+    if kept:
+        find("Inverse shows who is covered otherwise, and covers the people who stay clear.", repair=False)
+
+
+def _check_review(strip: bpy.types.Strip, mask: bpy.types.Mask, find: Callable[..., None]) -> None:
+    try:
+        left = count_left(read_document(mask), find_span(strip, mask))
+    except FaceBlurError as error:
+        find(str(error), repair=False)
+        return
+    if left > 0:
+        have = "has" if left == 1 else "have"
+        find(f"{count(left, 'doubtful place')} {have} not been reviewed.", repair=False)
+
+
+def _check_mask(scene: bpy.types.Scene, strip: bpy.types.Strip, mask_strip: bpy.types.Strip, mask: bpy.types.Mask,
+                find: Callable[..., None]) -> None:
+    record = MaskRecord.load(mask)
+    limited = bool(record.analysed)
+    wrong = [layer.name for number, layer in enumerate(mask.layers)
+             if layer.invert == (limited and number == 0) or layer.blend != ("MERGE_ADD" if number == 0 else "MUL")
+             or not all(spline.use_fill for spline in layer.splines)
+             or not (_is_drawn(record, layer) or all(spline.use_cyclic for spline in layer.splines))]
+    if wrong:
+        find(f"The mask's layer '{wrong[0]}' shows what it should cover: its blending, inversion or fill was changed.")
+    if not mask.layers or mask.layers[0].hide_render:
+        find("The first layer of its mask is hidden or gone: the whole picture is covered.", shows=False,
+             repair=len(mask.layers) > 0)
+    if is_out_of_speed(scene, strip, mask_strip):
+        find("Its mask does not have its speed.")
+    elif any(getattr(strip, name) != getattr(mask_strip, name) for name in TIMES):
+        find("Its mask does not lie where it lies in time.")
+    if list(_list_changes(scene, mask_strip)) or len(mask_strip.modifiers):
+        find("Its Mask strip was moved, scaled, or changed in its look.")
+    if not _has_unit(find_modifier(strip).node_group, mask):
+        find("Its node group lays the mask over the picture in another size.")
+    try:
+        footage = find_footage(strip)
+        if _identify(footage) != record.fingerprint:
+            find("It shows another file than the one that was analysed.", repair=False)
+    except FaceBlurError as error:
+        find(str(error), repair=False)
+
+
+def _is_drawn(record: MaskRecord, layer: bpy.types.MaskLayer) -> bool:
+    """Whether an editor has drawn a layer, or its shape: splines may be open on purpose."""
+    known = record.layers.get(layer.name)
+    return known is None or known.freehand
+
+
+def repair_strip(scene: bpy.types.Scene, strip: bpy.types.Strip, effect: EffectSettings) -> list[Fault]:
+    """Put right what can be, with `effect` where the strip's own is lost; what is left."""
+    modifier, mask = find_modifier(strip), _find_mask_for(strip)
+    if mask is None:
+        text = _find_tracks(strip)
+        if text is None:
+            return check_strip(scene, strip)
+        mask = cover_footage(scene, strip, from_json(text.as_string()), read_effect(strip) or effect)
+        bpy.data.texts.remove(text)
+    record = MaskRecord.load(mask)
+    limited = bool(record.analysed)
+    for number, layer in enumerate(mask.layers):
+        layer.invert, layer.blend = not (limited and number == 0), "MERGE_ADD" if number == 0 else "MUL"
+        if number == 0:
+            layer.hide_render = False
+        for spline in layer.splines:
+            spline.use_fill = True
+            spline.use_cyclic = spline.use_cyclic or not _is_drawn(record, layer)
+    mask.update_tag()
+    for tree in _list_groups(modifier.node_group) if modifier is not None else ():
+        if _find_broken_part(tree):
+            # It stays in the file, and another one is made.
+            del tree[MARK]
+            tree.name = f"{tree.name} (changed)"
+    mask_strip = modifier.input_mask_strip if modifier is not None else None
+    if mask_strip is not None:
+        mask_strip.modifiers.clear()
+        for name, value in list(_list_changes(scene, mask_strip)):
+            setattr(mask_strip.transform if name in _NEUTRAL_TRANSFORM else mask_strip, name, value)
+    put_cover(scene, strip, mask, read_effect(strip) or effect)
+    modifier = find_modifier(strip)
+    align_mask_strip(scene, strip, modifier.input_mask_strip)
+    if hasattr(modifier, "show_preview"):
+        modifier.show_preview = True
+    return check_strip(scene, strip)
+
+
+def hold_back(scene: bpy.types.Scene, with_doubts: bool = False, of_preview: bool = False) -> list[Fault]:
+    """Make every strip black in which faces would show, until `let_go`; the faults for which that was done.
+
+    With `of_preview` the preview is rendered. It only sets what is there, so that a render's own thread may call it.
+    """
+    faults = [fault for fault in check_scene(scene, with_doubts) if fault.shows or (of_preview and fault.in_preview)]
+    for name, owner in {(fault.strip, fault.scene) for fault in faults}:
+        own = bpy.data.scenes[owner]
+        _blacken(own, own.sequence_editor.strips_all[name])
+    return faults
+
+
+def let_go() -> None:
+    """Give the strips that were held back their look again."""
+    for scene in bpy.data.scenes:
+        for strip in scene.sequence_editor.strips_all if scene.sequence_editor is not None else ():
+            if _HELD in strip:
+                strip.color_multiply, *muted = strip[_HELD]
+                for curve, was_muted in zip(_list_curves(scene, strip), muted, strict=False):
+                    curve.mute = bool(was_muted)
+                del strip[_HELD]
+
+
+def _blacken(scene: bpy.types.Scene, strip: bpy.types.Strip) -> None:
+    curves = _list_curves(scene, strip)
+    if _HELD not in strip:
+        strip[_HELD] = [strip.color_multiply, *(float(curve.mute) for curve in curves)]
+    for curve in curves:
+        curve.mute = True
+    strip.color_multiply = 0.0
+
+
+def _list_curves(scene: bpy.types.Scene, strip: bpy.types.Strip) -> list[bpy.types.FCurve]:
+    """What animates the brightness of a strip, drivers too."""
+    return _find_animation(scene, strip.path_from_id("color_multiply"))
+
+
+def _find_animation(scene: bpy.types.Scene, path: str) -> list[bpy.types.FCurve]:
+    drivers = scene.animation_data.drivers if scene.animation_data is not None else ()
+    return [curve for _, curve in find_curves(scene, path)] + [d for d in drivers if d.data_path == path]
+
+
+def list_rendered(scene: bpy.types.Scene) -> Iterator[tuple[bpy.types.Scene, bpy.types.Strip]]:
+    """Footage that a render of the scene shows, with its scene; that of scenes that are strips of it too."""
+    todo, seen = [scene], set()
+    while todo:
+        owner = todo.pop()
+        if owner.name in seen or owner.sequence_editor is None:
+            continue
+        seen.add(owner.name)
+        strips = list(owner.sequence_editor.strips_all)
+        inputs = [getattr(strip, name, None) for strip in strips for name in ("input_1", "input_2")]
+        for strip in strips:
+            # A muted strip is rendered all the same where an effect strip works on it.
+            if strip.mute and strip not in inputs:
+                continue
+            if strip.type == "SCENE" and strip.scene is not None:
+                todo.append(strip.scene)
+            elif strip.type in KINDS:
+                yield owner, strip
+
+
+def _find_broken_group(group: bpy.types.NodeTree) -> str:
+    """Why the node group of a cover does not do what we made it for; empty where it does."""
+    if any(node.bl_idname == "CompositorNodeViewer" for node in group.nodes):
+        return "Its node group has a Viewer node, which replaces the covered picture in the preview."
+    trees = _list_groups(group)
+    if len(trees) < 2 or not any(tree.name.startswith(PICTURE_SPACE) for tree in trees):
+        return "Its node group has lost what covers the faces."
+    return _find_broken_part(group)
+
+
+def _find_broken_part(group: bpy.types.NodeTree) -> str:
+    """Why a group, or one that it calls, does not do what it should; empty where nothing is seen."""
+    nodes = _list_reached(group)
+    if any(node.mute for node in nodes):
+        return f"A node of '{group.name}' is switched off."
+    if any(node.bl_idname == "CompositorNodeGroup" and node.node_tree is None for node in nodes):
+        return f"'{group.name}' has lost a group that it calls."
+    if _hands_on(group):
+        return f"'{group.name}' hands on what it gets."
+    if SIGNATURE in group and group[SIGNATURE] != sign(group):
+        return f"'{group.name}', which lays the mask over the picture, was changed."
+    return next((text for text in map(_find_broken_part, _list_groups(group)) if text), "")
+
+
+def _hands_on(group: bpy.types.NodeTree) -> bool:
+    """Whether a group's output is one of its inputs as it is, other than a colour."""
+    into = {link.to_socket: link.from_socket for link in group.links if link.is_valid and not link.is_muted}
+    ends = [node.inputs[0] for node in group.nodes if node.bl_idname == "NodeGroupOutput" and len(node.inputs)]
+    for end in ends:
+        source = into.get(end)
+        while source is not None and source.node.bl_idname == "NodeReroute":
+            source = into.get(source.node.inputs[0])
+        if source is not None and source.node.bl_idname == "NodeGroupInput" and source.name != "Color":
+            return True
+    return False
+
+
+def _list_reached(group: bpy.types.NodeTree) -> list[bpy.types.Node]:
+    """The nodes that a group's output depends on, itself included."""
+    links = [(link.to_node.name, link.from_node.name) for link in group.links if link.is_valid and not link.is_muted]
+    reached = {node.name for node in group.nodes if node.bl_idname == "NodeGroupOutput"}
+    todo = list(reached)
+    while todo:
+        here = todo.pop()
+        fresh = {source for target, source in links if target == here} - reached
+        reached |= fresh
+        todo += fresh
+    return [group.nodes[name] for name in reached]
+
+
+def _list_groups(group: bpy.types.NodeTree) -> list[bpy.types.NodeTree]:
+    """The groups that a group's output depends on."""
+    trees = [getattr(node, "node_tree", None) for node in _list_reached(group)]
+    return [tree for tree in trees if tree is not None]
+
+
+def _has_unit(group: bpy.types.NodeTree, mask: bpy.types.Mask) -> bool:
+    """Whether a strip's node group takes the mask's coordinates for what they are."""
+    record = MaskRecord.load(mask)
+    unit = record.unit_px / max(record.size)
+    places = [node.inputs["Unit"] for node in _list_reached(group)
+              if node.bl_idname == "CompositorNodeGroup" and "Unit" in node.inputs]
+    return all(not place.is_linked and math.isclose(place.default_value, unit, rel_tol=1e-5) for place in places)
+
+
+def _list_changes(scene: bpy.types.Scene, mask_strip: bpy.types.Strip) -> Iterator[tuple[str, float | bool]]:
+    """What of a Mask strip is not as we made it and would change where it covers; each with its proper value."""
+    for owner, neutral in ((mask_strip, _NEUTRAL), (mask_strip.transform, _NEUTRAL_TRANSFORM)):
+        for name, value in neutral.items():
+            if getattr(owner, name) != value or _find_animation(scene, owner.path_from_id(name)):
+                yield name, value
+
+
+def _identify(footage: Footage) -> str:
+    """The fingerprint of what a strip shows; a file is read again only when its size or time has changed."""
+    try:
+        stamp = tuple((stat.st_size, stat.st_mtime_ns) for name in footage.files or ("",)
+                      for stat in ((footage.path / name).stat(),))
+    except OSError as error:
+        raise FaceBlurError(f"{footage.name} cannot be read ({error.strerror}).") from error
+    known = _GUARD.identities.get(footage)
+    if known is None or known[0] != stamp:
+        known = _GUARD.identities[footage] = stamp, find_fingerprint(footage.path, footage.files)
+    return known[1]
+
+
+def _is_analysed(strip: bpy.types.Strip) -> bool:
+    """Whether there is a mask for what a strip shows: it was deleted and added again, perhaps."""
+    size = strip.elements[0].orig_width, strip.elements[0].orig_height
+    if not any(size_of(mask) == size or 0 in size for mask in list_own_masks()):
+        return False
+    with suppress(FaceBlurError):
+        return bool(find_masks_of(_identify(find_footage(strip))))
+    return False
+
+
+def _find_mask_for(strip: bpy.types.Strip) -> bpy.types.Mask | None:
+    """The mask that a strip has, had, or could share."""
+    mask = find_mask(strip) or find_lost_mask(strip)
+    if mask is None:
+        with suppress(FaceBlurError):
+            footage = find_footage(strip)
+            made = find_masks_of(_identify(footage))
+            mask = find_mask_of_footage(footage) or next(iter(made), None)
+    return mask
+
+
+def _find_tracks(strip: bpy.types.Strip) -> bpy.types.Text | None:
+    """The text with the tracks of what a strip shows, which outlives its mask."""
+    with suppress(FaceBlurError):
+        fingerprint = _identify(find_footage(strip))
+        for text in bpy.data.texts:
+            content = text.as_string()
+            if fingerprint in content and content.startswith("{"):
+                with suppress(FaceBlurError):
+                    if from_json(content).source.fingerprint == fingerprint:
+                        return text
+    return None
+
+
+def register_handlers() -> None:
+    """After those that prepare a render: what they put right is no fault."""
+    if not bpy.app.background:
+        bpy.app.timers.register(_tell_held, first_interval=_TELL_AFTER_S, persistent=True)
+        bpy.app.timers.register(_guard_preview, first_interval=0.0, persistent=True)
+        bpy.app.handlers.frame_change_pre.append(_guard_preview)
+    bpy.app.handlers.render_init.append(_guard_render)
+    for handlers in (bpy.app.handlers.render_complete, bpy.app.handlers.render_cancel, bpy.app.handlers.load_post):
+        handlers.append(_end_guard)
+
+
+def unregister_handlers() -> None:
+    for timer in (_tell_held, _guard_preview):
+        if bpy.app.timers.is_registered(timer):
+            bpy.app.timers.unregister(timer)
+    if _guard_preview in bpy.app.handlers.frame_change_pre:
+        bpy.app.handlers.frame_change_pre.remove(_guard_preview)
+    bpy.app.handlers.render_init.remove(_guard_render)
+    for handlers in (bpy.app.handlers.render_complete, bpy.app.handlers.render_cancel, bpy.app.handlers.load_post):
+        handlers.remove(_end_guard)
+    let_go()
+
+
+def asks_for_review() -> bool:
+    """Whether doubtful places that nobody has looked at keep a film from being rendered."""
+    preferences = find_preferences()
+    return preferences is not None and preferences.unreviewed == "refuse"
+
+
+@persistent
+def _guard_render(scene: bpy.types.Scene, _: object = None) -> None:
+    faults = hold_back(scene, asks_for_review())
+    _note(faults)
+    if not faults:
+        return
+    # Blender as a module has a program around it, which has a say in how it ends.
+    if bpy.app.background and not getattr(bpy.app, "module", False):
+        atexit.unregister(_leave_with_error)
+        atexit.register(_leave_with_error)
+
+
+@persistent
+def _guard_preview(*_: object) -> float:
+    """A timer that is always due, and a handler before each frame: that of an animation is in its job's thread."""
+    rendered = _is_preview_rendered()
+    # The job waits where the window's thread has begun to hold back.
+    with _GUARD.preview_lock:
+        if rendered and not _GUARD.previewed:
+            shown = {window.workspace.sequencer_scene for window in bpy.context.window_manager.windows} - {None}
+            _GUARD.previewed = True
+            _note([fault for scene in shown for fault in hold_back(scene, asks_for_review(), of_preview=True)])
+        elif _GUARD.previewed and not rendered:
+            _GUARD.previewed = False
+            let_go()
+    return 0.0
+
+
+def _is_preview_rendered() -> bool:
+    for window in bpy.context.window_manager.windows:
+        for operator in window.modal_operators:
+            if operator.bl_idname == "RENDER_OT_opengl" and operator.properties.sequencer:
+                # That of an animation stays after its job until the next event, which may be long after.
+                return not operator.properties.animation or bpy.app.is_job_running("RENDER")
+    return False
+
+
+def _note(faults: list[Fault]) -> None:
+    """Keep what is rendered black, to be told."""
+    if not faults:
+        return
+    STATE.problems = [f"Rendered black: '{fault.strip}'. {fault.text}" for fault in faults]
+    _GUARD.untold = list(STATE.problems)
+    for problem in STATE.problems:
+        print(f"Face Blur: {problem}", file=sys.stderr)
+
+
+def _tell_held() -> float:
+    """Say in the window what was rendered black, once the render is over: its own thread may not."""
+    if _GUARD.untold and not bpy.app.is_job_running("RENDER"):
+        texts, manager = _GUARD.untold, bpy.context.window_manager
+        _GUARD.untold = []
+
+        def draw(menu: bpy.types.Menu, _: bpy.types.Context) -> None:
+            for text in texts:
+                menu.layout.label(text=text)
+
+        with bpy.context.temp_override(window=manager.windows[0]):
+            manager.popup_menu(draw, title="Face Blur", icon="ERROR")
+    return _TELL_AFTER_S
+
+
+@persistent
+def _end_guard(*_: object) -> None:
+    let_go()
+
+
+def _leave_with_error() -> None:
+    # Nothing else that Python could do at this point changes how Blender ends.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(UNCOVERED)

@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Check all covers, go to what is wrong, repair it, and render only what is covered."""
+
+from __future__ import annotations
+
+import bpy
+from bpy.props import StringProperty
+
+from ....core.types import FaceBlurError
+from ....reporting.progress import count
+from ...common.context import find_sequencer_scene, refresh_shown_sequencers
+from ...common.jobs import STATE
+from ...common.selection import find_named, has_strips, list_selected, refuse
+from ...cover.covering import MUST_BE_COVERED
+from ...settings import read_effect_settings
+from ..checks import asks_for_review, check_scene, repair_strip
+
+
+class FACEBLUR_OT_check(bpy.types.Operator):
+    """Look for everything by which a face of this scene would show in a render"""
+
+    bl_idname = "faceblur.check"
+    bl_label = "Check"
+    bl_options = {"REGISTER"}
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        return find_sequencer_scene(context) is not None or refuse(cls, "There are no strips")
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        STATE.faults = check_scene(find_sequencer_scene(context), asks_for_review())
+        shown = sum(fault.shows for fault in STATE.faults)
+        if shown:
+            self.report({"WARNING"}, f"{count(shown, 'fault')} by which faces would show")
+        else:
+            self.report({"INFO"}, "Every strip that must be covered is covered")
+        return {"FINISHED"}
+
+
+class FACEBLUR_OT_go_to_fault(bpy.types.Operator):
+    """Make the strip active and go to its first frame"""
+
+    bl_idname = "faceblur.go_to_fault"
+    bl_label = "Go to Strip"
+    bl_options = {"REGISTER", "UNDO"}
+
+    strip: StringProperty(name="Strip", description="Name of the strip")
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        scene = find_sequencer_scene(context)
+        strip = find_named(self, scene, self.strip)
+        if strip is None:
+            return {"CANCELLED"}
+        for other in scene.sequence_editor.strips_all:
+            other.select = other == strip
+        scene.sequence_editor.active_strip = strip
+        if not strip.frame_final_start <= scene.frame_current < strip.frame_final_end:
+            scene.frame_set(int(strip.frame_final_start))
+        return {"FINISHED"}
+
+
+class FACEBLUR_OT_repair(bpy.types.Operator):
+    """Put right what can be: covers switched on again, masks found again and aligned"""
+
+    bl_idname = "faceblur.repair"
+    bl_label = "Repair"
+    bl_options = {"REGISTER", "UNDO"}
+
+    strip: StringProperty(name="Strip", description="Name of the strip; empty: all", options={"SKIP_SAVE"})
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        return has_strips(cls, context)
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        scene = find_sequencer_scene(context)
+        faults = [fault for fault in check_scene(scene) if fault.repair and self.strip in ("", fault.strip)]
+        problems = []
+        for owner, name in dict.fromkeys((fault.scene, fault.strip) for fault in faults):
+            own = bpy.data.scenes[owner]
+            try:
+                repair_strip(own, own.sequence_editor.strips_all[name], read_effect_settings(scene))
+            except FaceBlurError as error:
+                problems.append(str(error))
+        STATE.faults = check_scene(scene, asks_for_review())
+        for problem in problems:
+            self.report({"ERROR"}, problem)
+        if not bpy.app.background:
+            refresh_shown_sequencers()
+        left = sum(fault.shows for fault in STATE.faults)
+        self.report({"WARNING" if left else "INFO"},
+                    f"{count(len(faults), 'fault')} repaired" + (f", {left} left" if left else ""))
+        return {"FINISHED"}
+
+
+class FACEBLUR_OT_must_be_covered(bpy.types.Operator):
+    """Mark the selected strips as ones that must be covered, or no longer: what is marked and has no cover is rendered
+    black"""
+
+    bl_idname = "faceblur.must_be_covered"
+    bl_label = "Must Be Covered"
+    bl_options = {"REGISTER", "UNDO"}
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        return bool(list_selected(context)) or refuse(cls, "Select a movie or image strip")
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        strips = list_selected(context)
+        marked = not all(strip.get(MUST_BE_COVERED) for strip in strips)
+        for strip in strips:
+            if marked:
+                strip[MUST_BE_COVERED] = True
+            elif MUST_BE_COVERED in strip:
+                del strip[MUST_BE_COVERED]
+        self.report({"INFO"}, f"{count(len(strips), 'strip')} {'must' if marked else 'need not'} be covered")
+        return {"FINISHED"}
+
+
+class FACEBLUR_OT_render(bpy.types.Operator):
+    """Check all covers and render the animation; where a face would show, say so instead"""
+
+    bl_idname = "faceblur.render"
+    bl_label = "Render If Covered"
+    bl_options = {"REGISTER"}
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        return has_strips(cls, context)
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        scene = find_sequencer_scene(context)
+        STATE.faults = check_scene(scene, asks_for_review())
+        shown = [fault for fault in STATE.faults if fault.shows]
+        if shown:
+            for fault in shown:
+                self.report({"ERROR"}, f"Not rendered: '{fault.strip}'. {fault.text}")
+            return {"CANCELLED"}
+        how = "EXEC_DEFAULT" if bpy.app.background else "INVOKE_DEFAULT"
+        return set(bpy.ops.render.render(how, animation=True, scene=scene.name))
+
+
+CLASSES = (FACEBLUR_OT_check, FACEBLUR_OT_go_to_fault, FACEBLUR_OT_repair, FACEBLUR_OT_must_be_covered,
+           FACEBLUR_OT_render)

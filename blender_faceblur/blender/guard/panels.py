@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The panel of what stands between a film and its render."""
+
+from __future__ import annotations
+
+import bpy
+
+from ...reporting.progress import count
+from ...reporting.wording import describe_finding_reason
+from ..common.context import find_sequencer_scene
+from ..common.jobs import STATE
+from ..cover.panels import Tab, write_lines
+
+_MOST_LISTED = 20
+
+
+class FACEBLUR_PT_guard(Tab, bpy.types.Panel):
+    bl_label = "Before Rendering"
+    guide = "editing#before-and-after-rendering"
+    bl_parent_id = "FACEBLUR_PT_main"
+    bl_order = 6
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        return find_sequencer_scene(context) is not None
+
+    def draw(self, context: bpy.types.Context) -> None:
+        layout = self.layout
+        row = layout.row(align=True)
+        row.operator("faceblur.check", icon="VIEWZOOM")
+        row.operator("faceblur.repair", icon="TOOL_SETTINGS")
+        for fault in STATE.faults:
+            box = layout.box()
+            row = box.row(align=True)
+            row.label(text=fault.strip, icon="ERROR" if fault.shows else "INFO")
+            if fault.repair:
+                row.operator("faceblur.repair", text="", icon="TOOL_SETTINGS").strip = fault.strip
+            row.operator("faceblur.go_to_fault", text="", icon="VIEWZOOM").strip = fault.strip
+            write_lines(box, context, fault.text)
+        layout.operator("faceblur.must_be_covered", icon="LOCKED")
+        layout.operator("faceblur.render", icon="RENDER_ANIMATION")
+        layout.operator("faceblur.export_covered", icon="EXPORT")
+
+
+class FACEBLUR_PT_verify(Tab, bpy.types.Panel):
+    bl_label = "After Rendering"
+    guide = "verifying"
+    bl_parent_id = "FACEBLUR_PT_main"
+    bl_options = {"DEFAULT_CLOSED"}  # noqa: RUF012  (Blender's way)
+    bl_order = 7
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        return find_sequencer_scene(context) is not None
+
+    def draw(self, context: bpy.types.Context) -> None:
+        layout = self.layout
+        layout.operator("faceblur.verify", icon="CHECKMARK")
+        verified = STATE.verified
+        if verified is not None:
+            found = list(verified.list_findings())
+            write_lines(layout, context, f"{verified.film.name}: {count(verified.leaks, 'face')} uncovered, "
+                        f"{count(len(found) - verified.leaks, 'doubtful place')}",
+                        "ERROR" if verified.leaks or verified.problems else "CHECKMARK")
+            for text in verified.problems:
+                write_lines(layout, context, text, "ERROR")
+            for frame, strip, leaks, finding in found[:_MOST_LISTED]:
+                row = layout.row(align=True)
+                what = f"{100 * finding.share:.0f} % shows" if finding.share else describe_finding_reason(finding)
+                row.label(text=f"{finding.track or 'Face'}, frame {frame}: {what}",
+                          icon="ERROR" if leaks else "QUESTION")
+                go = row.operator("faceblur.go_to_finding", text="", icon="VIEWZOOM")
+                go.frame, go.strip = frame, strip
+        layout.operator("faceblur.report", icon="TEXT")
+
+
+CLASSES = (FACEBLUR_PT_guard, FACEBLUR_PT_verify)

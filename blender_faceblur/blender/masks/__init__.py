@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Masks, which hold a strip's tracks: written, read, changed and listed."""

@@ -1,0 +1,375 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The way by which tracks are changed in a project: what an editor did with Blender's own tools comes in first.
+
+Shape keys cannot be read from Python, so a mask that was touched is evaluated at every frame and compared with what was
+written. What differs becomes locked keys of the track; what is no ellipse any more stays as it was drawn, and its track
+is locked.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field, replace
+
+import bpy
+import numpy as np
+
+from ...core.cover.keyframes import HANDLE, interpolate
+from ...core.document import editing
+from ...core.types import Ellipse, Evidence, FaceBlurError, Sample, Track, TrackDocument
+from ..common.curves import find_curves
+from .mask import (
+    CORNERS,
+    PICTURE_LAYER,
+    WRITING,
+    adopt_layers,
+    find_document_text,
+    find_layer,
+    find_opacity_keys,
+    find_points,
+    open_keying_scene,
+    read_document,
+    rewrite_layers,
+    store_document,
+    write_mask,
+)
+from .record import LayerRecord, MaskRecord
+
+_SEEN_PX = 0.05
+"""A point is where we put it within this many pixels of the picture: mask coordinates are single precision."""
+
+_ELLIPSE_PX, _ELLIPSE_SHARE = 0.5, 0.01
+"""How far points may lie beside an ellipse that is drawn through them, at least and of its size."""
+
+
+@dataclass(slots=True)
+class _WatchedMasks:
+    """What is known of changes by others. Only this module uses it; emptied when watching begins or ends, and when
+    another project has been opened."""
+
+    on: bool = False
+    """Whether somebody calls `touch` for every change."""
+    untouched: set[str] = field(default_factory=set)
+    """Which writings of masks, by the serial in their record, nobody has touched since. Undoing leads back to an
+    earlier one."""
+
+
+_WATCHED = _WatchedMasks()
+
+
+def watch(on: bool) -> None:
+    """Say whether somebody calls `touch` for every change; otherwise masks are compared each time."""
+    _WATCHED.on = on
+    _WATCHED.untouched.clear()
+
+
+def change_tracks(mask: bpy.types.Mask, change: Callable[[TrackDocument], Collection[str]]) -> TrackDocument:
+    """Change the tracks of a mask of ours. `change` gets the document and returns the names of the tracks that it has
+    changed, added or removed; only their layers are written.
+
+    Raises FaceBlurError, with nothing changed, where `change` does or the document is lost.
+    """
+    document = take_in(mask)
+    names = set(change(document))
+    rewrite_layers(mask, document, names)
+    settle(mask)
+    return document
+
+
+def write_analysis(
+    mask: bpy.types.Mask | None, name: str, document: TrackDocument, unit_px: float, span: tuple[int, int],
+    first_frame: int,
+) -> tuple[bpy.types.Mask, TrackDocument]:
+    """Write what an analysis of the half-open source frames `span` has found into a mask of ours, or into a new one of
+    that name; gives the mask and the document that it holds now. What an editor did to it stays, see `merge_analysis`.
+    """
+    if mask is not None and find_document_text(mask) is not None:
+        document = editing.merge_analysis(take_in(mask), document, *span)
+    mask = write_mask(name, document, unit_px, mask, first_frame)
+    settle(mask)
+    return mask, document
+
+
+def settle(mask: bpy.types.Mask) -> None:
+    """The mask is as we wrote it: let Blender tell of that now, and take it for no change of somebody else's."""
+    with WRITING.hold(mask):
+        bpy.context.view_layer.update()
+    record = MaskRecord.load(mask)
+    record.serial = f"{time.time_ns():x}"
+    record.save(mask)
+    _WATCHED.untouched.add(record.serial)
+    refresh_masks([mask.name])
+
+
+def touch(mask: bpy.types.Mask) -> None:
+    """Somebody has changed the mask; unless it was us, it is compared before it is next written."""
+    if mask.name not in WRITING:
+        _WATCHED.untouched.discard(MaskRecord.load(mask).serial)
+
+
+def forget_known(*_: object) -> None:
+    """After a file was opened nothing is known of its masks."""
+    _WATCHED.untouched.clear()
+
+
+def refresh_masks(names: Collection[str]) -> None:
+    """Drop what the sequencer has cached of the strips that show these masks."""
+    for scene in bpy.data.scenes:
+        for strip in scene.sequence_editor.strips_all if scene.sequence_editor is not None else ():
+            if strip.type == "MASK" and strip.mask is not None and strip.mask.name in names:
+                strip.invalidate_cache("RAW")
+
+
+def take_in(mask: bpy.types.Mask) -> TrackDocument:
+    """The document with everything in it that an editor did to the mask by other means; stored where it changed."""
+    # What was set from Python is told of only now.
+    bpy.context.view_layer.update()
+    document = read_document(mask)
+    if _WATCHED.on and MaskRecord.load(mask).serial in _WATCHED.untouched:
+        return document
+    adopt_layers(mask)
+    changed = _take_in_names(mask, document)
+    rewritten: set[str] = set()
+    corrected = _compare(mask)
+    record = MaskRecord.load(mask)
+    for layer, found in corrected.items():
+        track = editing.find_track(document, record.layers.track_of(layer))
+        changed = True
+        if found is None:
+            track.locked = True
+            record.layers[layer] = replace(record.layers[layer], freehand=True)
+        else:
+            _put_found(track, found, document.expansion)
+            rewritten.add(track.name)
+    record.save(mask)
+    if rewritten:
+        rewrite_layers(mask, document, rewritten)
+    elif changed:
+        store_document(mask, document)
+    settle(mask)
+    return document
+
+
+def _take_in_names(mask: bpy.types.Mask, document: TrackDocument) -> bool:
+    """Layers that were renamed or deleted; whether there were any."""
+    record = MaskRecord.load(mask)
+    changed = False
+    for layer in list(record.layers):
+        name = record.layers.track_of(layer)
+        known = any(track.name == name for track in document.tracks)
+        if layer not in mask.layers or not known:
+            if known:
+                editing.delete(document, name)
+            record.forget_layer(layer)
+        elif layer != name and all(layer != t.name for t in (*document.tracks, *document.aside)):
+            editing.rename(document, name, layer)
+            record.layers[layer] = replace(record.layers[layer], track=layer)
+        else:
+            continue
+        changed = True
+    record.save(mask)
+    return changed
+
+
+_Found = dict[int, Ellipse | None]
+"""By source frame: the cover as it is now, None where it is transparent."""
+
+
+def _compare(mask: bpy.types.Mask) -> dict[str, _Found | None]:
+    """By layer of ours that is not as written: the frames that differ; None where the layer is no ellipse any more."""
+    record = MaskRecord.load(mask)
+    size, unit_px = record.size, record.unit_px
+    known = {name: record.layers[name] for name in record.own if name in mask.layers and name in record.layers}
+    written = {name: _Written(layer, size, unit_px) for name, layer in known.items() if not layer.freehand}
+    found: dict[str, _Found | None] = {
+        name: None for name in written
+        if not mask.layers[name].invert or mask.layers[name].blend != "MUL" or len(mask.layers[name].splines) != 1
+        or len(mask.layers[name].splines[0].points) != len(CORNERS)
+    }
+    watched = {name: mask.layers[name] for name in written if name not in found}
+    if not watched:
+        return found
+    # Where the opacity is keyed as it was written, a layer has to be looked at only where it covers.
+    everywhere = [name for name, layer in watched.items() if not written[name].has_own_opacity(mask, layer)]
+    looked: dict[str, None] = {}
+    with open_keying_scene(mask) as scene:
+        straight = [name for name, layer in watched.items() if name not in everywhere and _is_straight(layer)]
+        same = _list_same(scene, mask, {name: written[name] for name in straight})
+        begins: dict[int, list[str]] = {}
+        for name in watched:
+            if name in same:
+                continue
+            for start, stop in [(0, mask.frame_end - mask.frame_start)] if name in everywhere else written[name].spans:
+                begins.setdefault(start, []).append(name)
+                begins.setdefault(~stop, []).append(name)
+        for frame in range(mask.frame_end - mask.frame_start):
+            for name in begins.get(~frame, ()):
+                looked.pop(name, None)
+            looked.update(dict.fromkeys(begins.get(frame, ())))
+            if not looked:
+                continue
+            scene.frame_set(mask.frame_start + frame)
+            for name in looked:
+                layer = watched[name]
+                if found.get(name, {}) is None or not written[name].differs(layer, frame):
+                    continue
+                if layer.alpha <= 0:
+                    seen: Ellipse | None = None
+                else:
+                    seen = _fit_ellipse(layer, size, unit_px) if layer.alpha >= 1 else None
+                    if seen is None:
+                        found[name] = None
+                        continue
+                at = found.setdefault(name, {})
+                assert at is not None
+                at[frame] = seen
+    return found
+
+
+def _is_straight(layer: bpy.types.MaskLayer) -> bool:
+    """Whether all of a layer's points move straight from one of its shape keys to the next."""
+    return all(point.handle_left_type == point.handle_right_type == "FREE" and point.parent.id is None
+               for point in layer.splines[0].points)
+
+
+def _list_same(scene: bpy.types.Scene, mask: bpy.types.Mask, written: dict[str, _Written]) -> set[str]:
+    """The names of the layers that are as written wherever they cover: they are so where either has a key or an end,
+    and between these both move straight.
+
+    Blender lists no shape keys; its own jump from key to key leads to each of the active layer's (5.0.1, 5.2.3).
+    """
+    active, first, end = mask.layers.active, mask.frame_start, mask.frame_end
+    # Something to arrive at after the last key: Blender prints where there is none.
+    scene["end"] = 0.0
+    scene.keyframe_insert('["end"]', frame=end)
+    same = set()
+    with WRITING.hold(mask):
+        for name, own in written.items():
+            mask.layers.active = mask.layers[name]
+            if not _has_moved(scene, mask.layers[name], own, first, end):
+                same.add(name)
+    mask.layers.active = active
+    bpy.data.actions.remove(scene.animation_data.action)
+    return same
+
+
+def _has_moved(scene: bpy.types.Scene, layer: bpy.types.MaskLayer, own: _Written, first: int, end: int) -> bool:
+    """Whether the active layer differs at a key or an end of a span; also where that cannot be told."""
+    scene.frame_current = first - 1
+    left = own.list_bends()
+    while True:
+        if bpy.ops.screen.keyframe_jump(next=True) != {"FINISHED"}:
+            return True
+        if scene.frame_current >= end:
+            break
+        bpy.context.view_layer.update()
+        left.discard(scene.frame_current - first)
+        if own.differs(layer, scene.frame_current - first):
+            return True
+    for frame in left:
+        scene.frame_set(first + frame)
+        if own.differs(layer, frame):
+            return True
+    return False
+
+
+def _fit_ellipse(layer: bpy.types.MaskLayer, size: tuple[int, int], unit_px: float) -> Ellipse | None:
+    """The ellipse that a layer's four points describe, in pixels of the picture; None where they describe none.
+
+    Opposite points end conjugate diameters, whose handles are as long as in our own; every such shape is an ellipse.
+    """
+    numbers = [[point.co, point.handle_left, point.handle_right] for point in layer.splines[0].points]
+    places = np.array([[list(place) for place in point] for point in numbers])
+    places = (places - 0.5) * unit_px * [1, -1] + np.array(size) / 2
+    corners = places[:, 0]
+    centre = corners.mean(axis=0)
+    u, v = (corners[0] - corners[2]) / 2, (corners[1] - corners[3]) / 2
+    axes, lengths, _ = np.linalg.svd(np.stack([u, v], axis=1))
+    if lengths[1] <= 0:
+        return None
+    c, s = axes[:, 0]
+    x, y = centre.tolist()
+    turned = Ellipse(x, y, float(lengths[0]), float(lengths[1]), float(np.arctan2(s, c)))
+    expected = np.array([
+        [centre + cu * u + cv * v for cu, cv in ((a, b), (a + b * HANDLE, b - a * HANDLE),
+                                                 (a - b * HANDLE, b + a * HANDLE))]
+        for a, b in CORNERS])
+    beside = float(np.abs(places - expected).max())
+    if beside > max(_ELLIPSE_PX, _ELLIPSE_SHARE * float(lengths[1])):
+        return None
+    # The first axis is the one that lies flatter, as in the ellipses of faces.
+    if abs(s) > abs(c):
+        turned = Ellipse(turned.cx, turned.cy, turned.ry, turned.rx, turned.angle - np.pi / 2)
+    angle = (turned.angle + np.pi / 2) % np.pi - np.pi / 2
+    return Ellipse(turned.cx, turned.cy, turned.rx + beside, turned.ry + beside, float(angle))
+
+
+def _put_found(track: Track, found: _Found, expansion: float) -> None:
+    """What was found at frames of a layer becomes the track's: locked samples, and frames that are off."""
+    gone = [frame for frame, ellipse in found.items() if ellipse is None]
+    shown = {frame: ellipse for frame, ellipse in found.items() if ellipse is not None}
+    known = {s.source_frame: s for s in track.samples}
+    for frame, ellipse in shown.items():
+        known[frame] = Sample(frame, ellipse.scaled(1 / expansion), Evidence.LOCKED, 1.0)
+    track.samples = [known[frame] for frame in sorted(known)]
+    off = {frame for start, stop in track.off for frame in range(start, stop)}
+    track.off = editing.join_frames((off | set(gone)) - set(shown))
+
+
+class _Written:
+    """What we wrote into one layer, at any frame."""
+
+    def __init__(self, layer: LayerRecord, size: tuple[int, int], unit_px: float) -> None:
+        self._frames, self.spans = layer.frames, layer.spans
+        self._points = np.array([find_points(Ellipse(*shape), size, unit_px) for shape in layer.shapes.tolist()]
+                                ).reshape(-1, len(CORNERS), 3, 2)
+        self._least = _SEEN_PX / unit_px
+        self._seen = np.zeros((3, len(CORNERS), 2), np.float32)
+
+    def list_bends(self) -> set[int]:
+        """The frames where it covers that have a key, and the first and last of each span."""
+        keys = {frame for frame in self._frames if any(start <= frame < stop for start, stop in self.spans)}
+        return keys | {frame for start, stop in self.spans for frame in (start, stop - 1)}
+
+    def has_own_opacity(self, mask: bpy.types.Mask, layer: bpy.types.MaskLayer) -> bool:
+        """Whether the layer's opacity is keyed just as it was written."""
+        path = layer.path_from_id("alpha")
+        curves = [curve for _, curve in find_curves(mask, path)]
+        driven = mask.animation_data is not None and any(d.data_path == path for d in mask.animation_data.drivers)
+        if len(curves) != 1 or driven or curves[0].mute or curves[0].modifiers:
+            return False
+        keys = [(key.co[0], key.co[1]) for key in curves[0].keyframe_points]
+        return (all(key.interpolation == "CONSTANT" for key in curves[0].keyframe_points)
+                and keys == find_opacity_keys(mask, self.spans))
+
+    def differs(self, layer: bpy.types.MaskLayer, frame: int) -> bool:
+        """Whether the layer, as it is evaluated now, is not what was written for that source frame."""
+        opaque = any(start <= frame < stop for start, stop in self.spans)
+        alpha = layer.alpha
+        if (alpha > 0.5) != opaque or (opaque and alpha < 1.0):
+            return True
+        if not opaque:
+            return False
+        expected = interpolate(self._frames, self._points, frame)
+        points, seen = layer.splines[0].points, self._seen
+        for place, name in enumerate(("co", "handle_left", "handle_right")):
+            flat = seen[place].reshape(-1)
+            points.foreach_get(name, flat)
+        return bool(np.abs(seen.transpose(1, 0, 2) - expected).max() > self._least)
+
+
+def cover_at(mask: bpy.types.Mask, layer: str, source_frame: int) -> Ellipse | None:
+    """The ellipse with which a layer of ours covers at a frame, in pixels of the picture; None where it does not."""
+    return MaskRecord.load(mask).ellipse_at(layer, source_frame)
+
+
+def check_freehand(mask: bpy.types.Mask, names: Collection[str]) -> None:
+    """Raise FaceBlurError where one of the tracks was drawn by hand: only Blender's tools can change it."""
+    record = MaskRecord.load(mask)
+    for name in names:
+        layer = find_layer(mask, name, record)
+        if layer and record.layers[layer].freehand:
+            raise FaceBlurError(f"'{name}' was drawn by hand; change it in the Mask editor.")
+        if not layer and name in mask.layers and name != PICTURE_LAYER:
+            raise FaceBlurError(f"The layer '{name}' is not one of Face Blur's; change it in the Mask editor.")

@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The faces of a mask as a list shows them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import bpy
+
+from ...core.types import Evidence
+from .mask import PICTURE_LAYER
+from .record import MaskRecord
+
+_GUESSED = (Evidence.INTERPOLATED, Evidence.HELD)
+
+
+@dataclass(frozen=True, slots=True)
+class Face:
+    """A layer that covers something. `spans` are half-open source frame ranges; empty for what was made by hand.
+
+    `track` is the track's name in the document, empty where it has none; `freehand` says that an editor drew it anew.
+    """
+
+    name: str
+    spans: list[tuple[int, int]]
+    evidence: dict[Evidence, int]
+    track: str = ""
+    freehand: bool = False
+    clearest: int = 0
+    """The source frame in which the face is seen best."""
+    size: float = 0.0
+    """Of its cover there, in pixels, as the side of a square."""
+
+    @property
+    def frames(self) -> int:
+        return sum(stop - start for start, stop in self.spans)
+
+
+def list_faces(mask: bpy.types.Mask) -> list[Face]:
+    record = MaskRecord.load(mask)
+    return [read_face(record, layer.name) for layer in mask.layers if is_face(record, layer.name)]
+
+
+def is_face(record: MaskRecord, name: str) -> bool:
+    """Whether a layer is one that covers a place: all but the first, which shows the picture."""
+    return name != PICTURE_LAYER or PICTURE_LAYER not in record.own
+
+
+def read_face(record: MaskRecord, name: str) -> Face:
+    known = record.layers.get(name)
+    if known is None:
+        return Face(name, [], {})
+    return Face(name, known.spans, known.evidence, known.track, known.freehand, known.clearest, known.size)
+
+
+def describe_origin(face: Face) -> str:
+    """How a face was found, in one line."""
+    if not face.spans or face.freehand:
+        return "drawn by hand" if face.freehand else "added by hand"
+    count = max(face.frames, 1)
+    counts = {evidence: face.evidence.get(evidence, 0) for evidence in Evidence}
+    parts = ((counts[Evidence.LOCKED], "set by hand"), (counts[Evidence.DETECTED], "detected"),
+             (counts[Evidence.FLOW], "followed"), (sum(counts[evidence] for evidence in _GUESSED), "guessed"))
+    return ", ".join(f"{100 * part / count:.0f} % {word}" for part, word in parts if part)

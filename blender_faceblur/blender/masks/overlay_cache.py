@@ -1,0 +1,169 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the drawings over preview and timeline know of masks: read when one has changed, and not while drawing.
+
+How a mask covers is read at once, as that is quick. Why it does lies in its tracks document, which is read a moment
+later by a timer; until then the drawings show the rest.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from dataclasses import dataclass, field
+from typing import Any
+
+import bpy
+from bpy.app.handlers import persistent
+
+from ...core.review.overview import Code, Codes, Overview, read_overview
+from ..common.jobs import redraw
+from .mask import find_document_text
+from .record import LayerRecord, MaskRecord, has_record, stamp_of
+
+_READ_AFTER_S = 0.2
+
+
+@dataclass(slots=True)
+class Known:
+    """One mask."""
+
+    stamp: object
+    covers: list[LayerRecord]
+    """Its layers that cover something, as they were written."""
+    analysed: list[int]
+    """Flat: start, stop, start, stop; half-open source frames outside of which nobody has looked for faces. Empty where
+    somebody has looked at all of them."""
+    overview: Overview | None = None
+    codes: dict[tuple[frozenset[str], str], tuple[Codes, Codes]] = field(default_factory=dict)
+
+    def is_unseen(self, source_frame: int) -> bool:
+        return bool(self.analysed) and bisect_right(self.analysed, source_frame) % 2 == 0
+
+    def find_codes(self, off: frozenset[str], only: str = "") -> tuple[Codes, Codes] | None:
+        """See `Overview.find_codes` and `find_doubtful`; None while the document has not been read."""
+        if self.overview is None:
+            return None
+        if (off, only) not in self.codes:
+            if len(self.codes) > 8:
+                self.codes.clear()
+            self.codes[off, only] = self.overview.find_codes(off, only), self.overview.find_doubtful(off, only)
+        return self.codes[off, only]
+
+
+@dataclass(slots=True)
+class _OverlayCache:
+    """What was read, by the mask's session_uid. Only this module uses it. What a mask changes is read anew; `known` is
+    emptied by undo, redo and another project, all of it when the extension is switched off."""
+
+    known: dict[int, Known] = field(default_factory=dict)
+    overviews: dict[int, tuple[int, Overview | None]] = field(default_factory=dict)
+    """A hash of the document's text, and what it said."""
+    unread: set[int] = field(default_factory=set)
+    """Masks whose documents the timer is to read."""
+
+    def clear(self) -> None:
+        self.known.clear()
+        self.overviews.clear()
+        self.unread.clear()
+
+
+_CACHE = _OverlayCache()
+
+
+def look_at(mask: bpy.types.Mask) -> Known:
+    """What is known of a mask of ours."""
+    key, stamp = mask.session_uid, stamp_of(mask)
+    known = _CACHE.known.get(key)
+    if known is None or known.stamp != stamp:
+        record = MaskRecord.load(mask)
+        known = _CACHE.known[key] = Known(stamp, [layer for layer in record.layers.values() if layer.frames],
+                                          [edge for span in record.analysed for edge in span],
+                                          _CACHE.overviews.get(key, (0, None))[1])
+        _CACHE.unread.add(key)
+        if not bpy.app.timers.is_registered(_read_documents):
+            bpy.app.timers.register(_read_documents, first_interval=_READ_AFTER_S)
+    return known
+
+
+def read_document(mask: bpy.types.Mask) -> None:
+    """Read now what the timer would read."""
+    known, key = look_at(mask), mask.session_uid
+    text = find_document_text(mask)
+    content = text.as_string().replace("\n", "") if text is not None else ""
+    if key not in _CACHE.overviews or _CACHE.overviews[key][0] != hash(content):
+        _CACHE.overviews[key] = hash(content), read_overview(content)
+    known.overview = _CACHE.overviews[key][1]
+    known.codes.clear()
+    _CACHE.unread.discard(key)
+
+
+def find_switched_off(mask: bpy.types.Mask, known: Known) -> frozenset[str]:
+    """The names of the tracks whose layer is hidden, or gone."""
+    shown = {layer.name for layer in mask.layers if not layer.hide_render}
+    return frozenset(cover.track for cover in known.covers if cover.layer not in shown)
+
+
+def find_code(known: Known, cover: LayerRecord, source_frame: int, hidden: bool, doubtful: bool) -> Code:
+    """How a layer covers at a frame, `hidden` or not, and `doubtful` there or not."""
+    glance = known.overview.tracks.get(cover.track) if known.overview is not None else None
+    place = glance.find_place(source_frame) if glance is not None else None
+    if glance is None:
+        if not cover.is_opaque(source_frame):
+            return Code.NOTHING
+        return Code.OFF if hidden else Code.DETECTED
+    if place is None:
+        return Code.NOTHING
+    if hidden or glance.is_off(source_frame):
+        return Code.OFF
+    if doubtful:
+        return Code.DOUBTFUL
+    return Code.LOCKED if glance.locked else Code(int(glance.codes[place]))
+
+
+def find_unit(context: bpy.types.Context) -> float:
+    """Pixels of the screen to one of the interface."""
+    # Blender without a window has 0.
+    return float(context.preferences.system.ui_scale) or 1.0
+
+
+def register_handlers() -> None:
+    bpy.app.handlers.depsgraph_update_post.append(_notice)
+    for handlers in _list_rewinding():
+        handlers.append(_forget)
+
+
+def unregister_handlers() -> None:
+    bpy.app.handlers.depsgraph_update_post.remove(_notice)
+    for handlers in _list_rewinding():
+        handlers.remove(_forget)
+    if bpy.app.timers.is_registered(_read_documents):
+        bpy.app.timers.unregister(_read_documents)
+    _CACHE.clear()
+
+
+def _list_rewinding() -> tuple[list[Any], ...]:
+    handlers = bpy.app.handlers
+    return handlers.load_post, handlers.undo_post, handlers.redo_post
+
+
+@persistent
+def _notice(_: bpy.types.Scene, depsgraph: bpy.types.Depsgraph) -> None:
+    for update in depsgraph.updates:
+        if isinstance(update.id, bpy.types.Mask):
+            _CACHE.known.pop(update.id.original.session_uid, None)
+
+
+@persistent
+def _forget(*_: object) -> None:
+    _CACHE.known.clear()
+    present = {mask.session_uid for mask in bpy.data.masks}
+    for key in set(_CACHE.overviews) - present:
+        del _CACHE.overviews[key]
+
+
+def _read_documents() -> None:
+    todo = set(_CACHE.unread)
+    _CACHE.unread.clear()
+    for mask in bpy.data.masks:
+        if mask.session_uid in todo and has_record(mask):
+            read_document(mask)
+    redraw()

@@ -1,0 +1,364 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The record of a mask: what Blender has no place for, kept in one custom property of the mask.
+
+Only this module reads, checks and writes it. A project may come from a stranger, or from another version of the
+extension, so a record is checked when it is loaded. A damaged one raises DamagedRecordError. That is no FaceBlurError
+on purpose: code that expects one must not pass over damage, and the guard renders the strip black. The stored form is
+that of version 0.1.0.
+
+A record is a copy: load it, change it, save it. Do not keep it, because undo and other tools change what is stored.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, MutableMapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import bpy
+import numpy as np
+
+from ...core.cover.keyframes import interpolate
+from ...core.geometry import Array
+from ...core.types import Ellipse, Evidence, Keyframe
+from ..cover.compositing import MARK
+
+_LAYERS = "faces"
+"""In the stored record: what is known of each layer, by its name."""
+
+
+class DamagedRecordError(ValueError):
+    """The record of a mask is not what any version of this extension has written."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LayerRecord:
+    """What was written into a layer that covers a track. Frames are source frames, ellipses pixels of the source."""
+
+    layer: str
+    """The layer's name."""
+    track: str
+    spans: list[tuple[int, int]]
+    """The half-open frame ranges in which the layer is opaque."""
+    frames: list[int]
+    """The frames of its shape keys, in rising order."""
+    shapes: Array
+    """The covering ellipse at each of these keys, as cx, cy, rx, ry, angle: K x 5."""
+    evidence: dict[Evidence, int]
+    """How many samples of the track have each kind of evidence."""
+    clearest: int
+    """The frame in which the face is seen best."""
+    size: float
+    """How large its cover is in that frame, as the side of a square in pixels."""
+    locked: list[int]
+    """The frames in which an editor has set the cover."""
+    freehand: bool = False
+    """An editor has redrawn the layer, so its shape is no longer the one that was written."""
+
+    def is_opaque(self, source_frame: int) -> bool:
+        return any(start <= source_frame < stop for start, stop in self.spans)
+
+    def shape_at(self, source_frame: int) -> Array:
+        """The layer's ellipse (cx, cy, rx, ry, angle) at a frame, whether the layer is opaque there or not."""
+        return interpolate(self.frames, self.shapes, source_frame)
+
+    def ellipse_at(self, source_frame: int) -> Ellipse | None:
+        """The ellipse that the layer covers at a frame; None where it covers nothing."""
+        if not self.frames or not self.is_opaque(source_frame):
+            return None
+        return Ellipse(*self.shape_at(source_frame).tolist())
+
+
+class LayerRecords(MutableMapping[str, LayerRecord]):
+    """Layer records by layer name. Each is read when it is first used, because a long film has many keys."""
+
+    def __init__(self, mask: bpy.types.Mask | None = None) -> None:
+        self._mask = mask
+        self._changed: dict[str, LayerRecord | None] = {}
+        self._read: dict[str, LayerRecord] = {}
+
+    def __getitem__(self, name: str) -> LayerRecord:
+        if name in self._changed:
+            changed = self._changed[name]
+            if changed is None:
+                raise KeyError(name)
+            return changed
+        if name not in self._read:
+            self._read[name] = _read_layer(name, self._find_stored()[name])
+        return self._read[name]
+
+    def __setitem__(self, name: str, layer: LayerRecord) -> None:
+        self._changed[name] = layer
+
+    def __delitem__(self, name: str) -> None:
+        if name not in self:
+            raise KeyError(name)
+        self._changed[name] = None
+
+    def __contains__(self, name: object) -> bool:
+        return self._changed[str(name)] is not None if name in self._changed else name in self._find_stored()
+
+    def __iter__(self) -> Iterator[str]:
+        stored = list(self._find_stored().keys())
+        return iter([name for name in [*stored, *(name for name in self._changed if name not in stored)]
+                     if self._changed.get(name, self) is not None])
+
+    def __len__(self) -> int:
+        return len(list(iter(self)))
+
+    def track_of(self, name: str) -> str:
+        """The name of the track that a layer covers, without reading its keys."""
+        if name in self._changed:
+            return self[name].track
+        return _read_text(_check_group(self._find_stored()[name], name), "track", name)
+
+    def save(self, stored: Any) -> None:
+        for name, layer in self._changed.items():
+            if layer is not None:
+                stored[name] = _to_plain_layer(layer)
+            elif name in stored:
+                del stored[name]
+        self._changed.clear()
+
+    def _find_stored(self) -> Any:
+        # Never kept: a reference to a property group can outlive the group.
+        return _check_group(_find_group(self._mask).get(_LAYERS), _LAYERS) if self._mask is not None else {}
+
+
+@dataclass(slots=True)
+class MaskRecord:
+    """What the extension stores about one of its masks."""
+
+    size: tuple[int, int]
+    """Width and height of the source's picture."""
+    unit_px: float
+    """How many of its pixels one unit of mask coordinates spans."""
+    fingerprint: str
+    """The source's fingerprint."""
+    preset: str = ""
+    notes: list[str] = field(default_factory=list)
+    """Sentences that the panel shows to the editor."""
+    analysed: list[tuple[int, int]] = field(default_factory=list)
+    """The half-open frame ranges that were analysed; empty if all frames were."""
+    frames: tuple[int, int] | None = None
+    """The mask's own first and last frame."""
+    own: list[str] = field(default_factory=list)
+    """Names of the layers that the extension made, including the one that shows the picture."""
+    order: list[str] = field(default_factory=list)
+    """Names of all layers, in their order when the extension last checked them."""
+    doubts: int = 0
+    """How many doubtful places have not been judged."""
+    serial: str = ""
+    """Differs for each time that the mask was written."""
+    looked_at: str = ""
+    """The key of the doubtful place that the editor is looking at."""
+    layers: LayerRecords = field(default_factory=LayerRecords)
+    """The records of the layers that cover tracks."""
+    _loaded: dict[str, Any] = field(default_factory=dict)
+    """What was stored when the record was loaded."""
+
+    @classmethod
+    def load(cls, mask: bpy.types.Mask) -> MaskRecord:
+        """The record of a mask of ours. Raises DamagedRecordError."""
+        group = _find_group(mask)
+        width, height = _read_pair(group, "size")
+        record = cls(
+            size=(width, height), unit_px=_read_number(group, "unit_px"), fingerprint=_read_text(group, "fingerprint"),
+            preset=_read_text(group, "preset", ""), notes=_read_texts(group, "notes", required=False),
+            analysed=_read_ranges(group, "analysed", required=False),
+            frames=_read_pair(group, "frames") if "frames" in group else None,
+            own=_read_texts(group, "layers"), order=_read_texts(group, "order"),
+            doubts=_read_whole(group, "doubts", 0), serial=_read_text(group, "serial", ""),
+            looked_at=_read_text(group, "looked_at", ""), layers=LayerRecords(mask))
+        if record.unit_px <= 0 or width <= 0 or height <= 0:
+            raise _damaged("size")
+        record._loaded = record._to_plain()
+        return record
+
+    def save(self, mask: bpy.types.Mask) -> None:
+        """Store everything that has changed since the record was loaded."""
+        if not has_record(mask):
+            mask[MARK] = {"layers": [], _LAYERS: {}, "order": []}
+        group, plain = _find_group(mask), self._to_plain()
+        for key, value in plain.items():
+            if key not in self._loaded or self._loaded[key] != value:
+                group[key] = value
+        self.layers.save(group[_LAYERS])
+        self.layers, self._loaded = LayerRecords(mask), plain
+
+    def ellipse_at(self, layer: str, source_frame: int) -> Ellipse | None:
+        """The ellipse that a layer covers at a frame, in pixels of the source; None where it covers nothing."""
+        known = self.layers.get(layer)
+        return known.ellipse_at(source_frame) if known is not None else None
+
+    def forget_layer(self, name: str) -> None:
+        """Remove a layer from the record. Raises KeyError where it is not in it."""
+        self.own = [own for own in self.own if own != name]
+        del self.layers[name]
+
+    def rename_layer(self, old: str, new: str) -> None:
+        self.own = [new if name == old else name for name in self.own]
+        self.order = [new if name == old else name for name in self.order]
+        if old in self.layers:
+            self.layers[new] = replace(self.layers[old], layer=new)
+            del self.layers[old]
+
+    def _to_plain(self) -> dict[str, Any]:
+        stored = {
+            "layers": list(self.own), "order": list(self.order), "unit_px": self.unit_px, "size": tuple(self.size),
+            "fingerprint": self.fingerprint, "preset": self.preset, "notes": list(self.notes),
+            "analysed": _to_edges(self.analysed), "doubts": self.doubts, "serial": self.serial,
+            "looked_at": self.looked_at,
+        }
+        if self.frames is not None:
+            stored["frames"] = tuple(self.frames)
+        return stored
+
+
+def to_shapes(keys: Sequence[Keyframe]) -> Array:
+    """The `LayerRecord.shapes` for these keys."""
+    ellipses = (key.ellipse for key in keys)
+    return np.array([(e.cx, e.cy, e.rx, e.ry, e.angle) for e in ellipses], np.float64).reshape(-1, 5)
+
+
+def has_record(mask: bpy.types.Mask) -> bool:
+    """Whether the extension made this mask. Its record may be damaged."""
+    return MARK in mask
+
+
+def list_own_masks() -> list[bpy.types.Mask]:
+    """All masks in this file that the extension made, whether anything uses them or not."""
+    return [mask for mask in bpy.data.masks if has_record(mask)]
+
+
+def fingerprint_of(mask: bpy.types.Mask) -> str:
+    """The fingerprint of the source that a mask was made for, even if the rest of its record is damaged."""
+    return _read_text(_find_group(mask), "fingerprint")
+
+
+def size_of(mask: bpy.types.Mask) -> tuple[int, int]:
+    """Width and height of the picture that a mask was made for, even if the rest of its record is damaged."""
+    return _read_pair(_find_group(mask), "size")
+
+
+def stamp_of(mask: bpy.types.Mask) -> object:
+    """Changes when layers are rewritten, for caches that Blender does not notify. Cheap enough for every redraw."""
+    layers = _check_group(_find_group(mask).get(_LAYERS), _LAYERS)
+    return mask.frame_start, mask.frame_end, tuple(
+        (name, len(layer["keys"]), len(layer["spans"])) for name, layer in layers.items())
+
+
+def _read_layer(name: str, group: Any) -> LayerRecord:
+    _check_group(group, name)
+    table = np.array(_read_numbers(group, "keys"), np.float64)
+    if table.ndim != 1 or len(table) % 6 or not np.isfinite(table).all():
+        raise _damaged("keys")
+    table = table.reshape(-1, 6)
+    if (table[:, 0] != np.floor(table[:, 0])).any() or (np.diff(table[:, 0]) <= 0).any():
+        raise _damaged("keys")
+    spans = _read_ranges(group, "spans")
+    return LayerRecord(
+        layer=name, track=_read_text(group, "track", name), spans=spans, frames=table[:, 0].astype(np.int64).tolist(),
+        shapes=table[:, 1:],
+        # Older records have fewer kinds.
+        evidence=dict(zip(Evidence, _read_wholes(group, "evidence"), strict=False)),
+        clearest=_read_whole(group, "clearest", spans[0][0] if spans else 0), size=_read_number(group, "size", 0.0),
+        locked=_read_wholes(group, "locked", required=False), freehand=bool(group.get("freehand", False)))
+
+
+def _to_plain_layer(layer: LayerRecord) -> dict[str, Any]:
+    stored = {
+        "track": layer.track, "spans": _to_edges(layer.spans),
+        "evidence": [layer.evidence.get(kind, 0) for kind in Evidence], "clearest": layer.clearest, "size": layer.size,
+        "locked": list(layer.locked),
+        "keys": [number for frame, shape in zip(layer.frames, layer.shapes.tolist(), strict=True)
+                 for number in (float(frame), *shape)],
+    }
+    return stored | ({"freehand": True} if layer.freehand else {})
+
+
+def _to_edges(spans: list[tuple[int, int]]) -> list[int]:
+    return [edge for span in spans for edge in span]
+
+
+def _damaged(key: str) -> DamagedRecordError:
+    return DamagedRecordError(f"'{key}' in the mask's record is wrong")
+
+
+def _find_group(mask: bpy.types.Mask) -> Any:
+    return _check_group(mask[MARK], MARK)
+
+
+def _check_group(group: Any, key: str) -> Any:
+    if not hasattr(group, "to_dict"):
+        raise _damaged(key)
+    return group
+
+
+def _read(group: Any, key: str, kinds: tuple[type, ...], default: Any) -> Any:
+    if key not in group and default is not None:
+        return default
+    value = group.get(key)
+    # In Python a bool is an int.
+    if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
+        raise _damaged(key)
+    return value
+
+
+def _read_text(group: Any, key: str, default: str | None = None) -> str:
+    return str(_read(group, key, (str,), default))
+
+
+def _read_whole(group: Any, key: str, default: int | None = None) -> int:
+    return int(_read(group, key, (int,), default))
+
+
+def _read_number(group: Any, key: str, default: float | None = None) -> float:
+    value = float(_read(group, key, (int, float), default))
+    if not math.isfinite(value):
+        raise _damaged(key)
+    return value
+
+
+def _read_numbers(group: Any, key: str, required: bool = True) -> Any:
+    """An array of numbers as Blender returns it."""
+    if key not in group and not required:
+        return []
+    value = group.get(key)
+    if getattr(value, "typecode", "") not in ("i", "f", "d"):
+        raise _damaged(key)
+    return value
+
+
+def _read_wholes(group: Any, key: str, required: bool = True) -> list[int]:
+    numbers = list(_read_numbers(group, key, required))
+    if not all(isinstance(number, int) or number.is_integer() for number in numbers):
+        raise _damaged(key)
+    return [int(number) for number in numbers]
+
+
+def _read_pair(group: Any, key: str) -> tuple[int, int]:
+    numbers = _read_wholes(group, key)
+    if len(numbers) != 2:
+        raise _damaged(key)
+    return numbers[0], numbers[1]
+
+
+def _read_ranges(group: Any, key: str, required: bool = True) -> list[tuple[int, int]]:
+    edges = _read_wholes(group, key, required)
+    if len(edges) % 2:
+        raise _damaged(key)
+    return list(zip(edges[::2], edges[1::2], strict=True))
+
+
+def _read_texts(group: Any, key: str, required: bool = True) -> list[str]:
+    if key not in group and not required:
+        return []
+    values = group.get(key)
+    # Blender stores an empty list as an array of numbers.
+    if not isinstance(values, list) and not hasattr(values, "typecode"):
+        raise _damaged(key)
+    if not all(isinstance(value, str) for value in values):
+        raise _damaged(key)
+    return list(values)

@@ -1,0 +1,157 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A band along each strip of footage in the timeline: how its faces are covered, frame by frame.
+
+A pixel that stands for several frames has the worst of them; its upper half is red where a doubt is. The strip that is
+worked on has a second band, for the active face alone.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import bpy
+import numpy as np
+from numpy.typing import NDArray
+
+from ...core.review.overview import Code, Codes, find_runs, find_worst
+from ..common.context import DrawHandlers, find_sequencer_scene
+from ..common.footage import KINDS
+from ..common.selection import find_active_footage
+from ..cover.covering import MUST_BE_COVERED, find_mask
+from ..cover.projection import RegionProjection, find_region_projection
+from ..masks.overlay_cache import find_switched_off, find_unit, look_at
+from ..masks.record import list_own_masks
+from ..preferences.properties import find_colors
+from .outlines import Color, find_fault
+
+_HATCH_PX = 6
+_LEAST_STRIP_PX = 9
+_BODY = (0.06, 0.94)
+"""Where in its channel a strip is drawn."""
+
+Rectangle = tuple[float, float, float, float]
+"""Left, bottom, right, top in pixels of the region."""
+
+
+_HANDLERS = DrawHandlers("WINDOW")
+
+
+def add_coverage() -> None:
+    _HANDLERS.add(draw)
+
+
+def remove_coverage() -> None:
+    _HANDLERS.remove_all()
+
+
+def draw() -> None:
+    """Called by Blender for each timeline that it draws."""
+    context = bpy.context
+    scene, space = find_sequencer_scene(context), context.space_data
+    if scene is None or not scene.faceblur.show_coverage or not space.show_overlays:
+        return
+    rectangles = compose(context, scene, context.region)
+    if rectangles:
+        _put_rectangles(rectangles)
+
+
+def compose(context: bpy.types.Context, scene: bpy.types.Scene,
+            region: bpy.types.Region) -> list[tuple[Rectangle, Color]]:
+    """The rectangles of all bands that a timeline shows."""
+    editor, view = scene.sequence_editor, find_region_projection(region)
+    unit, colors = find_unit(context), find_colors()
+    active, is_used = find_active_footage(context), bool(list_own_masks())
+    drawn: list[tuple[Rectangle, Color]] = []
+    for strip in _list_in_view(editor.meta_stack[-1].strips if editor.meta_stack else editor.strips, region, view):
+        bottom, top = (view.to_region(0, strip.channel + part)[1] for part in _BODY)
+        if top - bottom < _LEAST_STRIP_PX:
+            continue
+        height = min(max(0.14 * (top - bottom), 3.0 * unit), 6.0 * unit)
+        lanes = [False, True] if strip == active else [False]
+        for number, alone in enumerate(lanes):
+            found = find_columns(strip, view, region.width, alone, is_used)
+            if found is not None:
+                low = bottom + 1 + number * (height + unit)
+                drawn += _list_rectangles(*found, low, low + height, colors)
+    return drawn
+
+
+def _list_in_view(strips: Any, region: bpy.types.Region, view: RegionProjection) -> list[bpy.types.Strip]:
+    starts, ends = np.empty(len(strips), np.int32), np.empty(len(strips), np.int32)
+    strips.foreach_get("frame_final_start", starts)
+    strips.foreach_get("frame_final_end", ends)
+    left, right = view.to_view(0, 0)[0], view.to_view(region.width, 0)[0]
+    seen = (strips[number] for number in np.flatnonzero((starts < right) & (ends > left)).tolist())
+    return [strip for strip in seen if strip.type in KINDS]
+
+
+def find_columns(strip: bpy.types.Strip, view: RegionProjection, width: int, alone: bool,
+                 is_used: bool) -> tuple[int, Codes, Codes] | None:
+    """The first column of pixels that a strip's band has in a region so wide; from there the worst code in each, and
+    `Code.DOUBTFUL` where a doubt is.
+
+    None where there is nothing to say: for a strip that nobody wanted covered while nothing is covered (`is_used`),
+    and with `alone` where no face is active.
+    """
+    first = max(round(view.to_region(strip.frame_final_start, 0)[0]), 0)
+    stop = min(round(view.to_region(strip.frame_final_end, 0)[0]), width)
+    if stop <= first:
+        return None
+    mask, fault = find_mask(strip), find_fault(strip)
+    nothing = np.zeros(stop - first, np.uint8)
+    if fault or mask is None:
+        if alone or not (is_used or strip.get(MUST_BE_COVERED)):
+            return None
+        return first, np.full(stop - first, Code.UNSEEN, np.uint8), nothing
+    known = look_at(mask)
+    active = mask.layers.active
+    only = next((cover.track for cover in known.covers if active is not None and cover.layer == active.name), "")
+    if alone and not only:
+        return None
+    codes = known.find_codes(find_switched_off(mask, known), only if alone else "")
+    if codes is None:
+        return first, nothing, nothing
+    edges = (np.arange(first, stop + 1) - view.shift[0]) / view.scale[0]
+    starts, stops = find_source_ranges(strip, edges, len(codes[0]))
+    return first, find_worst(codes[0], starts, stops), find_worst(codes[1], starts, stops)
+
+
+def find_source_ranges(strip: bpy.types.Strip, edges: NDArray[np.float64],
+                       count: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """The half-open ranges of `count` source frames that a strip with one speed shows between timeline `edges`."""
+    duration = max(strip.frame_duration, 1)
+    # A timeline frame reaches to the next; what a column touches of it counts.
+    low, high = np.floor(edges[:-1] + 1e-6), np.ceil(edges[1:] - 1e-6) - 1
+    low = np.clip(low, strip.frame_final_start, strip.frame_final_end - 1) - strip.frame_start
+    high = np.clip(high, strip.frame_final_start, strip.frame_final_end - 1) - strip.frame_start
+    if strip.use_reverse_frames:
+        low, high = duration - 1 - high, duration - 1 - low
+    first, last = (np.clip((place * count / duration).astype(np.intp), 0, count - 1) for place in (low, high))
+    return first, last + 1
+
+
+def _list_rectangles(first: int, codes: Codes, doubtful: Codes, low: float, high: float,
+                     colors: dict[str, Color]) -> list[tuple[Rectangle, Color]]:
+    drawn: list[tuple[Rectangle, Color]] = [((first, low, first + len(codes), high), (0.0, 0.0, 0.0, 0.55))]
+    for start, stop, code in find_runs(codes):
+        if code == Code.UNSEEN:
+            drawn += [((x, low, min(x + _HATCH_PX, first + stop), high), colors["uncovered"])
+                      for x in range(first + start, first + stop, 2 * _HATCH_PX)]
+        elif code != Code.NOTHING:
+            drawn.append(((first + start, low, first + stop, high), colors[Code(code).name.lower()]))
+    drawn += [((first + start, (low + high) / 2, first + stop, high), colors["doubtful"])
+              for start, stop, code in find_runs(doubtful) if code]
+    return drawn
+
+
+def _put_rectangles(rectangles: list[tuple[Rectangle, Color]]) -> None:
+    import gpu
+    from gpu_extras.batch import batch_for_shader
+
+    boxes = np.array([box for box, _ in rectangles], np.float32)
+    points = np.ascontiguousarray(boxes[:, [0, 1, 2, 1, 2, 3, 0, 1, 2, 3, 0, 3]].reshape(-1, 2))
+    colors = np.repeat(np.array([color for _, color in rectangles], np.float32), 6, axis=0)
+    shader = gpu.shader.from_builtin("FLAT_COLOR")
+    gpu.state.blend_set("ALPHA")
+    batch_for_shader(shader, "TRIS", {"pos": points, "color": colors}).draw(shader)
+    gpu.state.blend_set("NONE")

@@ -1,0 +1,507 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Each face's outline over the preview, with its name and state, and frames around strips whose faces show.
+
+Only drawn, as is what `behind` shows: nothing of the project is changed, and no render shows it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import bpy
+import numpy as np
+from numpy.typing import NDArray
+
+from ...core.review.overview import Code
+from ...core.types import TrackKind, TrackStatus
+from ...reporting.wording import NOT_COVERED, describe_status
+from ..common.context import DrawHandlers, find_sequencer_scene
+from ..common.footage import KINDS, find_source_frame
+from ..common.selection import find_active_footage
+from ..cover.covering import MUST_BE_COVERED, find_lost_mask, find_mask, has_foreign_mask
+from ..cover.projection import (
+    Array,
+    Projection,
+    RegionProjection,
+    find_outlines,
+    find_projection,
+    find_region_projection,
+)
+from ..cover.strips import find_modifier
+from ..masks.faces import is_face
+from ..masks.overlay_cache import Known, find_code, find_switched_off, find_unit, look_at
+from ..masks.record import LayerRecord, MaskRecord, list_own_masks
+from ..people.cache import find_outline_colors
+from ..preferences.properties import find_colors
+from .see_through import SEE_THROUGH, Look, draw_looks, find_look, make_fans
+
+COUNT = 48
+"""Points of an outline."""
+
+_MANY = 20
+"""From so many faces on, outlines have half as many."""
+
+_LEAST_NAMED_PX, _ABOVE_PX = 16, 5
+"""How wide an outline is that has its name, unless its face is the active one; and how far above it that is."""
+
+_DOT = np.stack([np.cos(np.linspace(0, 2 * np.pi, 12, endpoint=False)),
+                 np.sin(np.linspace(0, 2 * np.pi, 12, endpoint=False))], axis=1)
+_WORDS = {Code.OFF: "off", Code.LOCKED: "locked", Code.FOLLOWED: "", Code.DETECTED: "", Code.GUESSED: "guessed",
+          Code.DOUBTFUL: "doubtful"}
+_RIM, _RIM_PX = (0.0, 0.0, 0.0, 0.45), 1.25
+"""What a line turns into at its sides."""
+
+_LEAST_STEP_PX = 1e-6
+_MOST_WIDTHS = 1000
+
+_BANDS = np.array([corner for side in range(3) for corner in (side, side + 1, side + 4, side + 1, side + 5, side + 4)],
+                  np.int32)
+"""The corners of the triangles between four points across a line and the next four."""
+
+
+_OPAQUE = (".mp4", ".m4v", ".avi", ".mpg", ".mpeg", ".mts", ".m2ts", ".ts", ".jpg", ".jpeg")
+"""Ends of the names of files without an alpha channel."""
+
+Color = tuple[float, float, float, float]
+
+
+@dataclass(slots=True)
+class Drawing:
+    """Lines in pixels of the region, dots and words at places."""
+
+    thin: list[tuple[Array, Color]] = field(default_factory=list)
+    thick: list[tuple[Array, Color]] = field(default_factory=list)
+    dots: list[tuple[Array, float, Color]] = field(default_factory=list)
+    """Middle and radius of each."""
+    words: list[tuple[str, tuple[float, float], Color]] = field(default_factory=list)
+    """Each with the middle of its lower edge, the most important first."""
+
+
+class FACEBLUR_PT_overlays(bpy.types.Panel):
+    bl_label = "Face Blur"
+    bl_space_type = "SEQUENCE_EDITOR"
+    bl_region_type = "HEADER"
+    bl_parent_id = "SEQUENCER_PT_overlay"
+
+    def draw(self, context: bpy.types.Context) -> None:
+        scene = find_sequencer_scene(context)
+        if scene is None:
+            return
+        column = self.layout.column(align=True)
+        column.active = context.space_data.show_overlays
+        column.prop(scene.faceblur, "show_overlay")
+        column.prop(scene.faceblur, "show_coverage")
+        column.operator("faceblur.see_behind", depress=SEE_THROUGH.on)
+
+
+_HANDLERS = DrawHandlers("PREVIEW")
+
+
+@dataclass(slots=True)
+class _TextWidths:
+    """How wide words are drawn, in pixels, by word and unit. The drawing owns it; it starts anew once it is large."""
+
+    known: dict[tuple[str, float], float] = field(default_factory=dict)
+
+    def find(self, text: str, unit: float) -> float:
+        import blf
+
+        if (text, unit) not in self.known:
+            self.known[text, unit] = blf.dimensions(0, text)[0] + 8 * unit
+        return self.known[text, unit]
+
+    def limit(self) -> None:
+        """Call it before words are drawn."""
+        if len(self.known) > _MOST_WIDTHS:
+            self.known.clear()
+
+
+_WIDTHS = _TextWidths()
+
+
+def add_overlay() -> None:
+    # What is seen behind covers lies under Blender's gizmos.
+    for function, stage in ((draw, "POST_PIXEL"), (draw_behind, "POST_VIEW")):
+        _HANDLERS.add(function, stage)
+
+
+def remove_overlay() -> None:
+    _HANDLERS.remove_all()
+
+
+def draw() -> None:
+    """Called by Blender for each preview that it draws."""
+    context = bpy.context
+    scene = _find_shown_scene(context)
+    if scene is None:
+        return
+    drawing, unit = compose(context, scene, context.region, context.space_data.display_channel), find_unit(context)
+    _put_lines(drawing, unit)
+    _put_dots(drawing)
+    _put_words(drawing, (context.region.width, context.region.height), unit)
+
+
+def draw_behind() -> None:
+    """Called by Blender for each preview that it draws, before its gizmos."""
+    scene = _find_shown_scene(bpy.context) if SEE_THROUGH.on else None
+    if scene is not None:
+        draw_looks(compose_looks(scene, bpy.context.space_data.display_channel))
+
+
+def _find_shown_scene(context: bpy.types.Context) -> bpy.types.Scene | None:
+    """The scene over whose preview is to be drawn."""
+    scene, space = find_sequencer_scene(context), context.space_data
+    if scene is None or not space.show_overlays or space.display_mode != "IMAGE":
+        return None
+    return scene if scene.faceblur.show_overlay or SEE_THROUGH.on else None
+
+
+def compose_looks(scene: bpy.types.Scene, channel: int) -> list[Look]:
+    """What is seen behind the covers of a preview that shows strips up to a `channel` (0 for all)."""
+    looks = []
+    for strip in list_shown(scene, channel):
+        mask = find_mask(strip)
+        frame = _find_frame(scene, strip, mask)
+        if mask is None or frame is None:
+            continue
+        covers = [cover for cover, code in _list_faces(mask, look_at(mask), frame) if code is not Code.OFF]
+        if covers:
+            ellipses = np.array([cover.shape_at(frame) for cover in covers])
+            look = find_look(strip, frame, ellipses, find_projection(scene, strip))
+            looks += [look] if look is not None else []
+    return looks
+
+
+def compose(context: bpy.types.Context, scene: bpy.types.Scene, region: bpy.types.Region, channel: int) -> Drawing:
+    """What is to be drawn over a preview that shows strips up to a `channel` (0 for all)."""
+    drawing, active = Drawing(), find_active_footage(context)
+    region_projection, of_people = find_region_projection(region), find_outline_colors(scene)
+    unit, colors = find_unit(context), find_colors()
+    is_used = bool(list_own_masks())
+    for strip in list_shown(scene, channel):
+        projection = find_projection(scene, strip)
+        mask, fault = find_mask(strip), find_fault(strip)
+        known = look_at(mask) if mask is not None else None
+        frame = _find_frame(scene, strip, mask)
+        if not fault and known is not None and frame is not None and known.is_unseen(frame):
+            fault = "not analysed here, all is covered"
+        if fault and (is_used or strip.get(MUST_BE_COVERED)):
+            corners = region_projection.project(np.array(projection.picture_outline()))
+            drawing.thick.append((_close(corners), colors["uncovered"]))
+            place = (float(corners[:, 0].mean()), float(corners[:, 1].max()) - 22 * unit)
+            drawing.words.append((f"{strip.name}: {fault}", place, colors["uncovered"]))
+        if known is None or frame is None:
+            continue
+        chosen = mask.layers.active if strip == active else None
+        theirs = of_people.get(mask.name, {})
+        faces = _list_faces(mask, known, frame)
+        if faces:
+            numbers = np.array([cover.shape_at(frame) for cover, _ in faces])
+            points = COUNT if len(faces) <= _MANY else COUNT // 2
+            outlines = region_projection.project(projection.project(find_outlines(numbers, points)))
+            middles, tops = outlines.mean(axis=1), outlines.max(axis=1)
+            labels = np.stack([middles[:, 0], tops[:, 1] + _ABOVE_PX * unit], axis=1).tolist()
+            wide = (tops[:, 0] - outlines[:, :, 0].min(axis=1) > _LEAST_NAMED_PX * unit).tolist()
+            closed = np.concatenate([outlines, outlines[:, :1]], axis=1)
+            for number, (cover, code) in enumerate(faces):
+                is_active = chosen is not None and chosen.name == cover.layer
+                label = labels[number] if is_active or wide[number] else None
+                _add_face(drawing, cover, code, closed[number], theirs.get(cover.track, colors[code.name.lower()]),
+                          is_active, label)
+                if cover.locked:
+                    _add_dots(drawing, cover, frame, middles[number], colors["locked"], unit,
+                              is_active and (projection, region_projection))
+        _add_drawn(drawing, mask, known, scene.frame_current - mask.frame_start == frame,
+                   projection, region_projection, colors["locked"], unit)
+        _add_aside(drawing, known, frame, projection, region_projection, colors, theirs, unit)
+    if SEE_THROUGH.on:
+        drawing.words.insert(0, ("Covers are seen through here; renders stay covered",
+                                 (region.width / 2, 10 * unit), colors["uncovered"]))
+    return drawing
+
+
+def _find_frame(scene: bpy.types.Scene, strip: bpy.types.Strip, mask: bpy.types.Mask | None) -> int | None:
+    """The source frame that is shown now."""
+    length = mask.frame_end - mask.frame_start if mask is not None else 1
+    return find_source_frame(strip, scene.frame_current, max(length, 1))
+
+
+def _list_faces(mask: bpy.types.Mask, known: Known, frame: int) -> list[tuple[LayerRecord, Code]]:
+    """The faces that are there at a source frame, and how they are covered."""
+    off = find_switched_off(mask, known)
+    doubtful = known.overview.list_doubtful(frame) if known.overview is not None else set()
+    faces = ((cover, find_code(known, cover, frame, cover.track in off, cover.track in doubtful))
+             for cover in known.covers)
+    return [(cover, code) for cover, code in faces if code is not Code.NOTHING and not cover.freehand]
+
+
+def list_shown(scene: bpy.types.Scene, channel: int = 0) -> list[bpy.types.Strip]:
+    """Footage that the preview shows at the scene's frame, from below, in meta strips too.
+
+    What lies below a film that fills the canvas is not seen.
+    """
+    editor = scene.sequence_editor
+    shown: list[bpy.types.Strip] = []
+    for strip in sorted(_list_present(editor.strips, editor.channels, scene.frame_current), key=_find_height):
+        if channel > 0 and _find_height(strip)[0] > channel:
+            continue
+        if _hides(scene, strip):
+            shown.clear()
+        shown.append(strip)
+    return shown
+
+
+def _list_present(strips: Any, channels: Any, frame: int) -> Iterator[bpy.types.Strip]:
+    """Footage at a frame that is not muted; found without a look at each strip, as films are cut into many."""
+    starts, ends = np.empty(len(strips), np.int32), np.empty(len(strips), np.int32)
+    strips.foreach_get("frame_final_start", starts)
+    strips.foreach_get("frame_final_end", ends)
+    for number in np.flatnonzero((starts <= frame) & (frame < ends)).tolist():
+        strip = strips[number]
+        if strip.mute or channels[strip.channel].mute:
+            continue
+        if strip.type == "META":
+            yield from _list_present(strip.strips, strip.channels, frame)
+        elif strip.type in KINDS:
+            yield strip
+
+
+def _find_height(strip: bpy.types.Strip) -> tuple[int, ...]:
+    """The channels of the meta strips around a strip, and its own."""
+    parent = strip.parent_meta()
+    return (*_find_height(parent), strip.channel) if parent is not None else (strip.channel,)
+
+
+def _hides(scene: bpy.types.Scene, strip: bpy.types.Strip) -> bool:
+    """Whether nothing below a strip is seen, for certain."""
+    name = strip.filepath if strip.type == "MOVIE" else strip.elements[0].filename if len(strip.elements) else ""
+    if (not name.lower().endswith(_OPAQUE) or strip.blend_type not in ("REPLACE", "ALPHA_OVER")
+            or strip.blend_alpha < 1 or strip.parent_meta() is not None):
+        return False
+    projection = find_projection(scene, strip)
+    half = scene.render.resolution_x / 2, scene.render.resolution_y / 2
+    aspect = scene.render.pixel_aspect_x / scene.render.pixel_aspect_y
+    left, top, right, bottom = projection.shown
+    corners = [projection.to_source(x * half[0] * aspect, y * half[1]) for x in (-1, 1) for y in (-1, 1)]
+    return all(left - 0.5 <= x <= right + 0.5 and top - 0.5 <= y <= bottom + 0.5 for x, y in corners)
+
+
+def find_fault(strip: bpy.types.Strip) -> str:
+    """Why faces of a strip show, or all of it is covered, as far as a quick look tells; empty where all is well."""
+    modifier = find_modifier(strip)
+    if modifier is None:
+        return "its cover is gone, faces show" if strip.get(MUST_BE_COVERED) else "not analysed, faces would show"
+    if modifier.mute or not modifier.enable:
+        return "its cover is switched off, faces show"
+    if not getattr(modifier, "show_preview", True):
+        return "its cover is not shown in the preview"
+    if has_foreign_mask(strip):
+        return "its mask is gone, faces show"
+    if find_mask(strip) is None:
+        return "its mask is lost, all is covered" if find_lost_mask(strip) else "all is covered"
+    return ""
+
+
+def _add_drawn(drawing: Drawing, mask: bpy.types.Mask, known: Known, is_there: bool,
+               projection: Projection, region_projection: RegionProjection, color: Color, unit: float) -> None:
+    """Layers that somebody drew. Blender tells where they are at the scene's frame alone: `is_there` says whether that
+    is the frame that is shown; otherwise they are only named, in a corner.
+    """
+    own = {cover.layer for cover in known.covers if not cover.freehand}
+    record = MaskRecord.load(mask)
+    drawn = [layer for layer in mask.layers if layer.name not in own and layer.splines and not layer.hide_render
+             and is_face(record, layer.name) and layer.alpha > 0]
+    for number, layer in enumerate(drawn):
+        lines = find_drawn_lines(mask, layer) if is_there else []
+        outlines = [region_projection.project(projection.project(line)) for line in lines]
+        drawing.thin.extend((outline, color) for outline in outlines)
+        place = _find_label(np.concatenate(outlines), unit) if outlines else (0.0, (40 + 18 * number) * unit)
+        drawing.words.append((f"{layer.name}: drawn by hand", place, color))
+
+
+def find_drawn_lines(mask: bpy.types.Mask, layer: bpy.types.MaskLayer) -> list[Array]:
+    """The curves of a layer as they are now, closed, in pixels of the source, each N x 2."""
+    record, parts = MaskRecord.load(mask), np.linspace(0, 1, 9)[:-1]
+    width, height = record.size
+    weights = np.stack([(1 - parts)**3, 3 * parts * (1 - parts)**2, 3 * parts**2 * (1 - parts), parts**3])
+    lines = []
+    for spline in layer.splines:
+        knots = np.array([[point.co, point.handle_right, point.handle_left] for point in spline.points], np.float64)
+        after = np.roll(knots, -1, axis=0)
+        pieces = np.stack([knots[:, 0], knots[:, 1], after[:, 2], after[:, 0]])
+        line = np.einsum("kp,knc->npc", weights, pieces).reshape(-1, 2)
+        lines.append(_close((line - 0.5) * (record.unit_px, -record.unit_px) + (width / 2, height / 2)))
+    return lines
+
+
+def _add_face(drawing: Drawing, cover: LayerRecord, code: Code, outline: Array, color: Color, is_active: bool,
+              label: tuple[float, float] | None) -> None:
+    """`outline` is closed; `label` is where its name goes, if it has room for it."""
+    lines = drawing.thick if is_active else drawing.thin
+    if code is Code.OFF:
+        lines.extend((part, color) for part in _cut(outline[:-1]))
+    else:
+        lines.append((outline, color))
+    if label is not None:
+        word = _WORDS[code]
+        words = f"{cover.layer}: {word}" if word else cover.layer, label, color
+        drawing.words.insert(0 if is_active else len(drawing.words), words)
+
+
+def _add_dots(drawing: Drawing, cover: LayerRecord, frame: int, middle: Array, color: Color, unit: float,
+              around: Any) -> None:
+    """A dot in the middle of a face at a locked key; of the active face small ones at the keys before and after."""
+    if frame in cover.locked:
+        drawing.dots.append((middle, 4.0 * unit, color))
+    if around:
+        projection, region_projection = around
+        near = [max((key for key in cover.locked if key < frame), default=None),
+                min((key for key in cover.locked if key > frame), default=None)]
+        for key in near:
+            if key is not None:
+                place = np.array(projection.to_canvas(*cover.shape_at(key)[:2]))
+                drawing.dots.append((region_projection.project(place), 2.5 * unit, color))
+
+
+def _add_aside(drawing: Drawing, known: Known, frame: int, projection: Projection,
+               region_projection: RegionProjection, colors: dict[str, Color], of_people: dict[str, Color],
+               unit: float) -> None:
+    """What may be a face and is not covered, and what is never to be; people's faces by track in their own colour."""
+    for track in known.overview.aside if known.overview is not None else ():
+        at = track.find_place(frame)
+        if at is None or track.ellipses is None or track.status is TrackStatus.DELETED:
+            continue
+        points = find_outlines(track.ellipses[at:at + 1], COUNT)
+        outline = region_projection.project(projection.project(points))[0]
+        chosen = track.kind is TrackKind.NEVER or track.status is TrackStatus.ALLOWED
+        color = of_people.get(track.name, colors["off" if chosen else "doubtful"])
+        drawing.thin.extend((part, color) for part in _cut(outline))
+        word = describe_status(track) if chosen else NOT_COVERED
+        drawing.words.append((f"{track.name}: {word}", _find_label(outline, unit), color))
+
+
+def _find_label(outline: Array, unit: float) -> tuple[float, float]:
+    """Above it, in the middle."""
+    return float(outline[:, 0].mean()), float(outline[:, 1].max()) + _ABOVE_PX * unit
+
+
+def _close(points: Array) -> Array:
+    return np.concatenate([points, points[:1]])
+
+
+def _cut(points: Array) -> list[Array]:
+    """Dashes."""
+    return [points[start:start + 3] for start in range(0, len(points), 4)]
+
+
+def _put_lines(drawing: Drawing, unit: float) -> None:
+    import gpu
+    from gpu_extras.batch import batch_for_shader
+
+    lines = [(line, color, width * unit) for lines, width in ((drawing.thin, 1.5), (drawing.thick, 3.0))
+             for line, color in lines]
+    if not lines:
+        return
+    points, colors, corners = find_ribbons(lines)
+    shader = gpu.shader.from_builtin("SMOOTH_COLOR")
+    gpu.state.blend_set("ALPHA")
+    batch_for_shader(shader, "TRIS", {"pos": points, "color": colors}, indices=corners).draw(shader)
+    gpu.state.blend_set("NONE")
+
+
+def find_ribbons(lines: list[tuple[Array, Color, float]]) -> tuple[NDArray[np.float32], NDArray[np.float32],
+                                                                   NDArray[np.int32]]:
+    """Triangles for lines (points, colour, width), with a dark rim that keeps them visible on any picture.
+
+    Points N x 2, their colours N x 4, which points make a triangle M x 3. Blender's own shader for wide lines makes
+    points of each piece on its own, four times as many.
+    """
+    counts = [len(line) for line, _, _ in lines]
+    # Points of the plane as complex numbers: one turned by a right angle is i times it.
+    places = np.concatenate([line for line, _, _ in lines]).astype(np.float32).view(np.complex64).ravel()
+    ends = np.cumsum(counts) - 1
+    steps = np.diff(places)
+    steps /= np.maximum(np.abs(steps), _LEAST_STEP_PX)
+    steps[ends[:-1]] = 0
+    across = np.zeros_like(places)
+    across[:-1] += steps
+    across[1:] += steps
+    across *= 1j / np.maximum(np.abs(across), _LEAST_STEP_PX)
+    reach = np.array([(-width / 2 - _RIM_PX, -width / 2, width / 2, width / 2 + _RIM_PX) for _, _, width in lines],
+                     np.float32)
+    points = places[:, None] + across[:, None] * reach.repeat(counts, axis=0)
+    colors = np.empty((len(lines), 4, 4), np.float32)
+    colors[:, 1:3] = np.array([color for _, color, _ in lines], np.float32)[:, None]
+    colors[:, ::3] = _RIM
+    begins = np.delete(np.arange(len(places), dtype=np.int32), ends)
+    corners = (4 * begins[:, None] + _BANDS).reshape(-1, 3)
+    return points.view(np.float32).reshape(-1, 2), colors.repeat(counts, axis=0).reshape(-1, 4), corners
+
+
+def _put_dots(drawing: Drawing) -> None:
+    import gpu
+    from gpu_extras.batch import batch_for_shader
+
+    if not drawing.dots:
+        return
+    # Each on a dark one that is a little larger.
+    rings = [place + (radius + more) * _DOT for place, radius, _ in drawing.dots for more in (1.5, 0.0)]
+    colors = [tone for _, _, color in drawing.dots for tone in ((0.0, 0.0, 0.0, 0.6), color)]
+    shader = gpu.shader.from_builtin("FLAT_COLOR")
+    gpu.state.blend_set("ALPHA")
+    batch_for_shader(shader, "TRIS", {
+        "pos": make_fans(np.array(rings)),
+        "color": np.repeat(np.array(colors, np.float32), 3 * len(_DOT), axis=0),
+    }).draw(shader)
+    gpu.state.blend_set("NONE")
+
+
+_Label = tuple[str, tuple[float, float, float, float], Color]
+
+
+def _put_words(drawing: Drawing, size: tuple[int, int], unit: float) -> None:
+    """Within a region of that size. Words that would lie on others move up, or are left out."""
+    import blf
+    import gpu
+    from gpu_extras.batch import batch_for_shader
+
+    font = 0
+    blf.size(font, 12 * unit)
+    _WIDTHS.limit()
+    placed: list[_Label] = []
+    for text, (x, y), color in drawing.words:
+        width, height = _WIDTHS.find(text, unit), 17 * unit
+        left = min(max(x - width / 2, 0), max(size[0] - width, 0))
+        for lines in range(3):
+            low = min(max(y + lines * height, 0), size[1] - height)
+            box = left, low, left + width, low + height
+            if _is_free(box, placed):
+                placed.append((text, box, color))
+                break
+    if not placed:
+        return
+    boxes = np.array([box for _, box, _ in placed], np.float32)
+    points = np.ascontiguousarray(boxes[:, [0, 1, 2, 1, 2, 3, 0, 1, 2, 3, 0, 3]].reshape(-1, 2))
+    shader = gpu.shader.from_builtin("UNIFORM_COLOR")
+    shader.bind()
+    shader.uniform_float("color", (0.0, 0.0, 0.0, 0.6))
+    gpu.state.blend_set("ALPHA")
+    batch_for_shader(shader, "TRIS", {"pos": points}).draw(shader)
+    shown: Color | None = None
+    for text, box, color in placed:
+        if color != shown:
+            shown = color
+            blf.color(font, *color)
+        blf.position(font, box[0] + 4 * unit, box[1] + 4.5 * unit, 0)
+        blf.draw(font, text)
+    gpu.state.blend_set("NONE")
+
+
+def _is_free(box: tuple[float, float, float, float], placed: list[_Label]) -> bool:
+    left, low, right, high = box
+    for _, other, _ in placed:
+        if left < other[2] and other[0] < right and low < other[3] and other[1] < high:
+            return False
+    return True

@@ -1,0 +1,192 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""See behind the covers: the source's own picture, drawn over the preview where a face is covered.
+
+The project is left as it is: no modifier is switched off that a render could miss. The pictures come from image
+data-blocks that have no user, so that they are not saved; they are loaded by a timer, as nothing may be added while
+Blender draws.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import bpy
+import numpy as np
+from bpy.app.handlers import persistent
+
+from ...core.types import FaceBlurError
+from ..common.footage import Footage, find_footage
+from ..common.jobs import redraw
+from ..cover.projection import Array, Projection, find_outlines
+from ..masks.mask import FEATHER_SHARE
+
+COUNT = 48
+_MOST_IMAGES = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """Faces of one source at one frame: N rings of `COUNT` points (N x `COUNT` x 2), on the canvas and in the picture.
+
+    In the picture, places are parts of its width and height from its lower left corner.
+    """
+
+    path: str
+    number: int
+    """Of the picture within a film, from 0."""
+    size: tuple[int, int]
+    places: Array
+    parts: Array
+
+
+@dataclass(slots=True)
+class SeeThroughState:
+    """What is seen behind covers. This module owns it; `forget` resets it, also before another project is opened and
+    when the extension is switched off."""
+
+    on: bool = False
+    images: dict[str, str] = field(default_factory=dict)
+    """By path the name of the image data-block, empty where it cannot be shown; the latest last."""
+    loaded: dict[str, int] = field(default_factory=dict)
+    """By path the number of the picture that the graphics card has."""
+    wanted: set[str] = field(default_factory=set)
+
+
+SEE_THROUGH = SeeThroughState()
+
+
+class FACEBLUR_OT_see_behind(bpy.types.Operator):
+    """Show what is behind the covers, in the preview only. Renders stay covered"""
+
+    bl_idname = "faceblur.see_behind"
+    bl_label = "See Behind Covers"
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        if SEE_THROUGH.on:
+            forget()
+        else:
+            SEE_THROUGH.on = True
+        self.report({"INFO"}, "Covers are seen through in the preview; renders stay covered" if SEE_THROUGH.on
+                    else "Covers are shown again")
+        redraw()
+        return {"FINISHED"}
+
+
+def find_look(strip: bpy.types.Strip, source_frame: int, ellipses: Array, projection: Projection) -> Look | None:
+    """What is to be seen behind covers (N x 5: cx, cy, rx, ry, angle in pixels of the source); None where it cannot."""
+    try:
+        path, number = _find_picture(find_footage(strip), source_frame)
+    except FaceBlurError:
+        return None
+    wide = ellipses.copy()
+    # As far as the soft edge reaches.
+    wide[:, 2:4] += FEATHER_SHARE * wide[:, 2:4].min(axis=1, keepdims=True)
+    left, top, right, bottom = projection.shown
+    points = np.clip(find_outlines(wide, COUNT), (left, top), (right, bottom))
+    width, height = projection.size
+    parts = points * (1 / width, -1 / height) + (0.0, 1.0)
+    return Look(path, number, projection.size, projection.project(points), parts)
+
+
+def draw_looks(looks: list[Look]) -> None:
+    """Draw over the preview what can be drawn now, and have the rest loaded."""
+    import gpu
+    from gpu_extras.batch import batch_for_shader
+
+    for look in looks:
+        image = _get_image(look)
+        if image is None:
+            continue
+        if SEE_THROUGH.loaded.get(look.path) != look.number:
+            # Without it Blender goes on showing the picture that it has.
+            image.gl_free()
+            if image.gl_load(frame=look.number + 1):
+                continue
+            SEE_THROUGH.loaded[look.path] = look.number
+        shader = gpu.shader.from_builtin("IMAGE_SCENE_LINEAR_TO_REC709_SRGB")
+        shader.bind()
+        shader.uniform_sampler("image", gpu.texture.from_image(image))
+        points = {"pos": make_fans(look.places), "texCoord": make_fans(look.parts)}
+        batch_for_shader(shader, "TRIS", points).draw(shader)
+
+
+def forget(*_: object) -> None:
+    """Show the covers, and give the pictures back."""
+    SEE_THROUGH.on = False
+    if bpy.app.timers.is_registered(load_wanted):
+        bpy.app.timers.unregister(load_wanted)
+    for name in SEE_THROUGH.images.values():
+        _remove(name)
+    for kept in (SEE_THROUGH.images, SEE_THROUGH.loaded, SEE_THROUGH.wanted):
+        kept.clear()
+
+
+def register_handlers() -> None:
+    bpy.app.handlers.load_pre.append(_forget_before)
+
+
+def unregister_handlers() -> None:
+    bpy.app.handlers.load_pre.remove(_forget_before)
+    forget()
+
+
+@persistent
+def _forget_before(*_: object) -> None:
+    forget()
+
+
+def _find_picture(footage: Footage, source_frame: int) -> tuple[str, int]:
+    if footage.files:
+        return str(footage.path / footage.files[min(source_frame, len(footage.files) - 1)]), 0
+    return str(footage.path), source_frame
+
+
+def _get_image(look: Look) -> bpy.types.Image | None:
+    name = SEE_THROUGH.images.get(look.path)
+    image = bpy.data.images.get(name) if name else None
+    if image is None and name != "":
+        want(look.path)
+    # A film that Blender turns in the sequencer alone would lie wrong.
+    return image if image is not None and tuple(image.size) == look.size else None
+
+
+def want(path: str) -> None:
+    """Have a picture loaded once Blender does not draw."""
+    SEE_THROUGH.loaded.pop(path, None)
+    SEE_THROUGH.wanted.add(path)
+    if not bpy.app.timers.is_registered(load_wanted):
+        bpy.app.timers.register(load_wanted, first_interval=0.0)
+
+
+def load_wanted() -> None:
+    for path in sorted(SEE_THROUGH.wanted):
+        SEE_THROUGH.images[path] = _load_image(path)
+    SEE_THROUGH.wanted.clear()
+    while len(SEE_THROUGH.images) > _MOST_IMAGES:
+        oldest = next(iter(SEE_THROUGH.images))
+        _remove(SEE_THROUGH.images.pop(oldest))
+        SEE_THROUGH.loaded.pop(oldest, None)
+    redraw()
+
+
+def _load_image(path: str) -> str:
+    try:
+        image = bpy.data.images.load(path, check_existing=False)
+    except RuntimeError:
+        return ""
+    image.name = f"Behind covers: {Path(path).name}"
+    return str(image.name)
+
+
+def _remove(name: str) -> None:
+    image = bpy.data.images.get(name) if name else None
+    if image is not None and not image.users:
+        bpy.data.images.remove(image)
+
+
+def make_fans(points: Array) -> Array:
+    """Triangles (M x 2) from the middle of each of N rings of points (N x K x 2)."""
+    middle = np.broadcast_to(points.mean(axis=1, keepdims=True), points.shape)
+    corners = np.stack([middle, points, np.roll(points, -1, axis=1)], axis=2)
+    return np.ascontiguousarray(corners.reshape(-1, 2), np.float32)

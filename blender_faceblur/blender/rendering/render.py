@@ -1,0 +1,175 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Render a covered project so that everything but the faces stays as it was."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import bpy
+
+from ...core.types import FaceBlurError
+from ..common.context import borrow_sequencer
+from ..common.curves import remove_curves
+from ..cover.strips import find_modifier
+from .project import FIRST_FRAME
+
+QUALITIES = {"lossless": "LOSSLESS", "high": "PERC_LOSSLESS", "medium": "HIGH", "low": "MEDIUM"}
+"""Quality as asked -> Blender's constant rate factor. "high" is visually lossless (CRF 17 in H.264)."""
+
+CODECS = {"h264": "H264", "h265": "H265", "av1": "AV1", "ffv1": "FFV1"}
+
+STILL_FORMATS = {
+    ".jpg": "JPEG",
+    ".jpeg": "JPEG",
+    ".png": "PNG",
+    ".tif": "TIFF",
+    ".tiff": "TIFF",
+    ".webp": "WEBP",
+    ".bmp": "BMP",
+}
+_JPEG_QUALITY = {"lossless": 100, "high": 97, "medium": 92, "low": 85}
+
+
+@dataclass(frozen=True, slots=True)
+class RenderSettings:
+    """Where to and how. A film goes to a Matroska file without sound, a picture to the format of its suffix."""
+
+    output: Path
+    codec: str = "h264"
+    quality: str = "high"
+
+
+def render_film(
+    scene: bpy.types.Scene,
+    settings: RenderSettings,
+    faces: Sequence[tuple[int, int]],
+    progress: Callable[[int], None],
+) -> None:
+    """Render the scene's whole range. `faces` are the half-open source frame ranges that have one.
+
+    Elsewhere the modifier is muted for the time of this render, which spares its whole cost; the scene is as it was
+    afterwards. `progress` gets the number of frames done.
+    """
+    if settings.codec not in CODECS or settings.quality not in QUALITIES:
+        raise FaceBlurError(f"'{settings.codec}' at '{settings.quality}' quality cannot be rendered.")
+    render = scene.render
+    image = render.image_settings
+    image.media_type = "VIDEO"
+    image.file_format = "FFMPEG"
+    image.color_mode = "RGB"
+    image.color_depth = "8"
+    film = render.ffmpeg
+    film.format = "MKV"
+    film.codec = CODECS[settings.codec]
+    film.constant_rate_factor = QUALITIES[settings.quality]
+    film.ffmpeg_preset = "GOOD"
+    film.audio_codec = "NONE"
+    film.use_autosplit = False
+    _set_output(scene, settings.output)
+    resting = _rest_where_no_face_is(scene, faces)
+    try:
+        render_animation(scene, progress)
+    finally:
+        for modifier, path in resting:
+            remove_curves(scene, path)
+            modifier.mute = False
+
+
+def render_animation(scene: bpy.types.Scene, progress: Callable[[int], None]) -> None:
+    """Render the scene's range with the settings it has; `progress` gets the number of frames written.
+
+    Raises FaceBlurError unless every frame was written.
+    """
+    total = len(range(scene.frame_start, scene.frame_end + 1, scene.frame_step))
+    written = 0
+
+    def count_frame(*_: object) -> None:
+        nonlocal written
+        written += 1
+        progress(written)
+
+    bpy.app.handlers.render_write.append(count_frame)
+    try:
+        with borrow_sequencer(scene):
+            bpy.ops.sequencer.refresh_all()
+            outcome = bpy.ops.render.render(animation=True, scene=scene.name)
+    finally:
+        bpy.app.handlers.render_write.remove(count_frame)
+    if outcome != {"FINISHED"} or written != total:
+        raise FaceBlurError(f"Blender ended its render after {written} of {total} frames.")
+
+
+def render_still(scene: bpy.types.Scene, settings: RenderSettings, channels: str, depth: int,
+                 frame: int = FIRST_FRAME) -> None:
+    """Render one frame of the scene. `channels` is BW, RGB or RGBA; `depth` is in bits, 8 or 16."""
+    suffix = settings.output.suffix.lower()
+    if suffix not in STILL_FORMATS:
+        raise FaceBlurError(f"Pictures of the kind '{suffix}' cannot be written.")
+    image = scene.render.image_settings
+    image.media_type = "IMAGE"
+    image.file_format = STILL_FORMATS[suffix]
+    # A JPEG of four channels is one for print (CMYK), which Blender shows and writes as RGB.
+    image.color_mode = "RGB" if channels == "RGBA" and suffix in (".jpg", ".jpeg") else channels
+    if suffix in (".png", ".tif", ".tiff"):
+        image.color_depth = str(depth)
+    image.quality = _JPEG_QUALITY[settings.quality]
+    image.compression = 15
+    scene.render.film_transparent = True
+    _set_output(scene, settings.output)
+    scene.frame_set(frame)
+    with borrow_sequencer(scene):
+        bpy.ops.sequencer.refresh_all()
+        bpy.ops.render.render(write_still=True, scene=scene.name)
+
+
+def _set_output(scene: bpy.types.Scene, output: Path) -> None:
+    render = scene.render
+    render.compositor_device = "CPU"
+    render.use_file_extension = False
+    render.use_overwrite = True
+    render.use_placeholder = False
+    render.use_stamp = False
+    render.use_border = False
+    for stamp in render.bl_rna.properties:
+        if stamp.identifier.startswith("use_stamp_"):
+            setattr(render, stamp.identifier, False)
+    render.metadata_input = "SCENE"
+    # Blender reads '#' in a path as digits of the frame number, and '//' as the folder of the .blend file.
+    if "#" in str(output):
+        raise FaceBlurError(f"Blender cannot write to a path with '#' in it: {output}")
+    render.filepath = str(output)
+
+
+def _rest_where_no_face_is(
+    scene: bpy.types.Scene, faces: Sequence[tuple[int, int]]
+) -> list[tuple[bpy.types.StripModifier, str]]:
+    """Key the mute of our modifiers, with a frame to spare on either side of every range; gives what was keyed."""
+    keyed = []
+    for strip in scene.sequence_editor.strips:
+        modifier = find_modifier(strip)
+        if modifier is None or modifier.mute:
+            continue
+        path = modifier.path_from_id("mute")
+        changes = {scene.frame_start - 1: True}
+        for start, stop in _widen(faces, 1):
+            changes[FIRST_FRAME + start] = False
+            changes[FIRST_FRAME + stop] = True
+        for frame, mute in changes.items():
+            modifier.mute = mute
+            scene.keyframe_insert(path, frame=frame)
+        modifier.mute = False
+        keyed.append((modifier, path))
+    return keyed
+
+
+def _widen(ranges: Sequence[tuple[int, int]], by: int) -> list[tuple[int, int]]:
+    """Sorted ranges, each longer by `by` at both ends, those that meet joined."""
+    wide: list[tuple[int, int]] = []
+    for start, stop in sorted((start - by, stop + by) for start, stop in ranges):
+        if wide and start <= wide[-1][1]:
+            wide[-1] = (wide[-1][0], max(wide[-1][1], stop))
+        else:
+            wide.append((start, stop))
+    return wide

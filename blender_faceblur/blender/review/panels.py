@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The panel with which an editor goes through the doubtful places, and the mark where to look in the preview."""
+
+from __future__ import annotations
+
+import bpy
+import numpy as np
+
+from ...core.review.queue import estimate_left
+from ...core.types import Box
+from ...reporting.progress import count, describe_time
+from ...reporting.wording import VERDICTS, describe_place
+from ..common.context import DrawHandlers, find_sequencer_scene
+from ..common.footage import find_source_frame
+from ..common.selection import find_active_footage
+from ..cover.covering import find_mask
+from ..cover.panels import Tab, write_lines
+from ..cover.projection import Array, find_projection, find_region_projection
+from .queue import PACE, count_left, find_current, list_places
+
+_CORNER = 0.25
+"""Length of each line, in the box's side."""
+
+
+class FACEBLUR_PT_review(Tab, bpy.types.Panel):
+    bl_label = "Review"
+    guide = "editing#review"
+    bl_parent_id = "FACEBLUR_PT_main"
+    bl_order = 3
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        return find_mask(find_active_footage(context)) is not None
+
+    def draw(self, context: bpy.types.Context) -> None:
+        layout, scene, strip = self.layout, find_sequencer_scene(context), find_active_footage(context)
+        mask = find_mask(strip)
+        left, places = count_left(scene), list_places(strip, mask)
+        if left:
+            layout.label(text=f"{count(left, 'doubtful place')} left, about "
+                              f"{describe_time(estimate_left(left, PACE.each))}", icon="QUESTION")
+        else:
+            layout.label(text="All doubtful places are judged" if places else "No doubtful places", icon="CHECKMARK")
+        place = find_current(mask)
+        # What has as many lines as it needs comes last: a button stays under the mouse that clicks it again and again.
+        column = layout.column(align=True)
+        row = column.row(align=True)
+        row.operator("faceblur.review_previous", text="Previous", icon="TRIA_LEFT")
+        row.operator("faceblur.review_next", text="Next" if place is not None else "Begin", icon="TRIA_RIGHT")
+        row = column.row(align=True)
+        row.operator("faceblur.review_fine", icon="CHECKMARK")
+        row.operator("faceblur.review_fix", icon="GREASEPENCIL")
+        row = column.row(align=True)
+        row.operator("faceblur.review_off", icon="HIDE_OFF")
+        row.operator("faceblur.review_cover", icon="HIDE_ON")
+        if place is not None:
+            box = layout.box().column(align=True)
+            number = next((n for n, other in enumerate(places, 1) if other.key == place.key), 0)
+            row = box.row()
+            row.label(text=f"{number} of {len(places)} in this strip" if number else "Not in this strip")
+            if place.verdict:
+                row.label(text=VERDICTS[place.verdict] + (f", by {place.reviewer}" if place.reviewer else ""),
+                          icon="CHECKMARK")
+            write_lines(box, context, describe_place(place))
+            box.label(text=f"Source frames {place.start} to {place.stop - 1}" if place.stop - place.start > 1
+                      else f"Source frame {place.start}")
+
+
+_HANDLERS = DrawHandlers("PREVIEW")
+
+
+def add_mark() -> None:
+    _HANDLERS.add(_draw_mark)
+
+
+def remove_mark() -> None:
+    _HANDLERS.remove_all()
+
+
+def find_mark(scene: bpy.types.Scene, strip: bpy.types.Strip) -> Box | None:
+    """The box, in pixels of the source, of the place that is looked at, if the playhead is where it has no cover.
+
+    Of a covered track the handles say where to look, but not just before it begins and just after it has ended.
+    """
+    mask = find_mask(strip)
+    place = find_current(mask) if mask is not None else None
+    if place is None:
+        return None
+    frame = find_source_frame(strip, scene.frame_current, max(mask.frame_end - mask.frame_start, 1))
+    inside = frame is not None and place.start <= frame < place.stop
+    return place.box if (frame == place.frame and not inside if place.covered else inside) else None
+
+
+def _draw_mark() -> None:
+    """Called by Blender for each preview that it draws."""
+    context = bpy.context
+    scene, space = find_sequencer_scene(context), context.space_data
+    if scene is None or not scene.faceblur.show_overlay or not space.show_overlays or space.display_mode != "IMAGE":
+        return
+    strip = find_active_footage(context)
+    box = find_mark(scene, strip) if strip is not None else None
+    if box is not None:
+        corners = np.array([(box[0], box[1]), (box[2], box[1]), (box[2], box[3]), (box[0], box[3])])
+        projection = find_projection(scene, strip)
+        _put_corners(find_region_projection(context.region).project(projection.project(corners)),
+                     context.preferences.system.ui_scale)
+
+
+def _put_corners(corners: Array, unit: float) -> None:
+    """Draw the corners of a box, four points in pixels of the region."""
+    import gpu
+    from gpu_extras.batch import batch_for_shader
+
+    ends = [corners + _CORNER * (np.roll(corners, step, axis=0) - corners) for step in (1, -1)]
+    points = np.stack([corners, ends[0], corners, ends[1]], axis=1).reshape(-1, 2).astype(np.float32)
+    shader = gpu.shader.from_builtin("POLYLINE_UNIFORM_COLOR")
+    shader.bind()
+    shader.uniform_float("viewportSize", gpu.state.viewport_get()[2:])
+    gpu.state.blend_set("ALPHA")
+    for color, width in (((0.0, 0.0, 0.0, 0.6), 5.0), ((1.0, 1.0, 1.0, 1.0), 2.5)):
+        shader.uniform_float("lineWidth", width * unit)
+        shader.uniform_float("color", color)
+        batch_for_shader(shader, "LINES", {"pos": points}).draw(shader)
+    gpu.state.blend_set("NONE")

@@ -1,0 +1,241 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The review of a project: which doubtful place an editor looks at, where the next is, and what is left.
+
+Documents are read when they have changed, not while drawing. Judgements lie in the documents, the place that is looked
+at in the mask: undoing leads back to both, and so does opening the project again.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import bpy
+from bpy.app.handlers import persistent
+
+from ...core.document.tracks_file import from_json
+from ...core.review.queue import SECONDS_EACH, Doubtful, is_shown, judge, list_doubts
+from ...core.types import FaceBlurError, TrackDocument, Verdict
+from ..common.footage import KINDS, find_shown, find_timeline_frame
+from ..cover.covering import find_mask
+from ..masks.mask import find_document_text, find_layer, store_document
+from ..masks.record import MaskRecord
+from ..preferences.properties import find_reviewer
+
+_LONGEST_S, _REMEMBERED = 60.0, 20
+"""What took longer than that was no look at one place; and how many of the last looks count."""
+
+
+@dataclass(slots=True)
+class Queue:
+    """The doubtful places of a mask. `document` is None where it is lost or damaged; do not change it."""
+
+    stamp: int
+    document: TrackDocument | None = None
+    places: list[Doubtful] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Pace:
+    """How long an editor took for the last places; of this Blender session, over all projects."""
+
+    began: float = 0.0
+    seconds: list[float] = field(default_factory=list)
+
+    @property
+    def each(self) -> float:
+        return sum(self.seconds) / len(self.seconds) if len(self.seconds) > 2 else SECONDS_EACH
+
+    def begin(self) -> None:
+        self.began = time.monotonic()
+
+    def end(self) -> None:
+        took = time.monotonic() - self.began
+        if self.began and took < _LONGEST_S:
+            self.seconds = [*self.seconds, took][-_REMEMBERED:]
+        self.began = 0.0
+
+
+@dataclass(slots=True)
+class _QueueCache:
+    """The queues that were read, by the mask's session_uid. Only this module uses it; emptied when another project has
+    been opened and when the extension is switched off."""
+
+    queues: dict[int, Queue] = field(default_factory=dict)
+    fresh: set[int] = field(default_factory=set)
+    """Masks of which nothing says that they have changed since their queue was read; emptied by every change."""
+
+    def clear(self) -> None:
+        self.queues.clear()
+        self.fresh.clear()
+
+
+PACE = Pace()
+_CACHE = _QueueCache()
+
+
+def read_queue(mask: bpy.types.Mask) -> Queue:
+    """The doubtful places of a mask of ours, read anew where its document has changed."""
+    uid = mask.session_uid
+    if uid not in _CACHE.fresh or uid not in _CACHE.queues:
+        text = find_document_text(mask)
+        content = text.as_string() if text is not None else ""
+        if uid not in _CACHE.queues or _CACHE.queues[uid].stamp != hash(content):
+            _CACHE.queues[uid] = _read(content)
+        _CACHE.fresh.add(uid)
+    return _CACHE.queues[uid]
+
+
+def _read(content: str) -> Queue:
+    try:
+        document = from_json(content)
+    except FaceBlurError:
+        # What the guard and the other operators say of it is enough.
+        return Queue(hash(content))
+    return Queue(hash(content), document, list_doubts(document))
+
+
+def find_current(mask: bpy.types.Mask) -> Doubtful | None:
+    """The place of a mask that is looked at."""
+    key = MaskRecord.load(mask).looked_at
+    return next((place for place in read_queue(mask).places if place.key == key), None) if key else None
+
+
+def list_places(strip: bpy.types.Strip, mask: bpy.types.Mask) -> list[Doubtful]:
+    """The doubtful places that a strip shows, riskiest first, those that were judged included."""
+    span = find_span(strip, mask)
+    return [place for place in read_queue(mask).places if span is not None and is_shown(place, span)]
+
+
+def find_span(strip: bpy.types.Strip, mask: bpy.types.Mask) -> tuple[int, int] | None:
+    """The half-open source frames that a strip shows; None where it shows nothing."""
+    return find_shown(strip, int(strip.frame_final_start), int(strip.frame_final_end),
+                      mask.frame_end - mask.frame_start)
+
+
+def count_left(scene: bpy.types.Scene) -> int:
+    """How many places that the scene's strips show nobody has judged; each counts once."""
+    shown: dict[int, tuple[bpy.types.Mask, list[tuple[int, int]]]] = {}
+    for strip, mask in list_covered(scene):
+        span = find_span(strip, mask)
+        if span is not None:
+            shown.setdefault(mask.session_uid, (mask, []))[1].append(span)
+    return sum(not place.verdict and any(is_shown(place, span) for span in _join(spans))
+               for mask, spans in shown.values() for place in read_queue(mask).places)
+
+
+def _join(spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    joined: list[tuple[int, int]] = []
+    for start, stop in sorted(spans):
+        if joined and start <= joined[-1][1]:
+            joined[-1] = joined[-1][0], max(stop, joined[-1][1])
+        else:
+            joined.append((start, stop))
+    return joined
+
+
+def list_covered(scene: bpy.types.Scene) -> Iterator[tuple[bpy.types.Strip, bpy.types.Mask]]:
+    """The covered strips of a scene, as they come in time, with their masks."""
+    for strip in sorted(scene.sequence_editor.strips_all, key=lambda s: (s.frame_final_start, s.channel)):
+        mask = find_mask(strip) if strip.type in KINDS and not strip.mute else None
+        if mask is not None:
+            yield strip, mask
+
+
+def find_next(scene: bpy.types.Scene, strip: bpy.types.Strip) -> tuple[bpy.types.Strip, Doubtful] | None:
+    """The next place that nobody has judged: of this strip after the one that is looked at, then before it, then of
+    the scene's other strips. None where all is judged."""
+    covered = list(list_covered(scene))
+    at = next((i for i, (other, _) in enumerate(covered) if other == strip), -1)
+    for other, mask in covered[max(at, 0):] + covered[:max(at, 0)]:
+        places = list_places(other, mask)
+        here = _find_place(mask, places) + 1 if other == strip else 0
+        looked_at = MaskRecord.load(mask).looked_at
+        for place in places[here:] + places[:here]:
+            if not place.verdict and (other != strip or place.key != looked_at):
+                return other, place
+    current = find_current(find_mask(strip)) if at >= 0 else None
+    return (strip, current) if current is not None and not current.verdict else None
+
+
+def find_previous(strip: bpy.types.Strip, mask: bpy.types.Mask) -> Doubtful | None:
+    """The place before the one that is looked at, judged or not; None where there is none."""
+    places = list_places(strip, mask)
+    here = _find_place(mask, places)
+    return places[here - 1] if here > 0 else None
+
+
+def _find_place(mask: bpy.types.Mask, places: list[Doubtful]) -> int:
+    key = MaskRecord.load(mask).looked_at
+    return next((number for number, place in enumerate(places) if place.key == key), -1)
+
+
+def go_to(scene: bpy.types.Scene, strip: bpy.types.Strip, place: Doubtful) -> None:
+    """Show a place: its frame, its strip, its face. Raises FaceBlurError where the strip does not show it."""
+    mask = find_mask(strip)
+    length = mask.frame_end - mask.frame_start
+    frame = find_timeline_frame(strip, [(place.frame, place.frame + 1)], length)
+    if frame is None:
+        frame = find_timeline_frame(strip, [(place.start, place.stop)], length)
+    if frame is None:
+        raise FaceBlurError(f"The strip '{strip.name}' does not show that place.")
+    editor = scene.sequence_editor
+    if editor.active_strip != strip:
+        for other in editor.strips_all:
+            other.select = other == strip
+        editor.active_strip = strip
+    layer = find_layer(mask, place.track) if place.covered else ""
+    if layer:
+        mask.layers.active = mask.layers[layer]
+    scene.frame_set(frame)
+    record = MaskRecord.load(mask)
+    record.looked_at = place.key
+    record.save(mask)
+    PACE.begin()
+
+
+def keep_judgement(mask: bpy.types.Mask, key: str, verdict: Verdict) -> None:
+    """Note what an editor thinks of a place; nothing else of the mask changes. Raises FaceBlurError."""
+    # What is written back must be what is there.
+    _CACHE.fresh.discard(mask.session_uid)
+    queue = read_queue(mask)
+    if queue.document is None:
+        raise FaceBlurError(f"The mask '{mask.name}' has lost its tracks document; detect its faces again.")
+    judge(queue.document, key, verdict, find_reviewer())
+    store_document(mask, queue.document)
+    queue.places = list_doubts(queue.document)
+    text = find_document_text(mask)
+    assert text is not None
+    queue.stamp = hash(text.as_string())
+    PACE.end()
+
+
+@persistent
+def _notice_change(*_: object) -> None:
+    _CACHE.fresh.clear()
+
+
+@persistent
+def _forget_project(*_: object) -> None:
+    _CACHE.clear()
+
+
+def register_handlers() -> None:
+    handlers = bpy.app.handlers
+    for when in _list_changing():
+        when.append(_notice_change)
+    handlers.load_post.append(_forget_project)
+
+
+def unregister_handlers() -> None:
+    for when in _list_changing():
+        when.remove(_notice_change)
+    bpy.app.handlers.load_post.remove(_forget_project)
+    _forget_project()
+
+
+def _list_changing() -> tuple[Any, ...]:
+    handlers = bpy.app.handlers
+    return handlers.depsgraph_update_post, handlers.undo_post, handlers.redo_post

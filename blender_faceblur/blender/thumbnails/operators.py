@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Make small pictures of the faces for the list, and forget them."""
+
+from __future__ import annotations
+
+import bpy
+
+from ...core.types import FaceBlurError
+from ...reporting.progress import count
+from ..common.context import find_sequencer_scene
+from ..common.jobs import redraw
+from ..common.selection import find_active_footage, refuse
+from ..cover.covering import find_mask
+from . import store as thumbnails
+
+
+class FACEBLUR_OT_make_thumbnails(bpy.types.Operator):
+    """Show small pictures of the active strip's faces in the list. They are kept in memory only, and never saved"""
+
+    bl_idname = "faceblur.make_thumbnails"
+    bl_label = "Make Thumbnails"
+    bl_options = {"INTERNAL"}
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        if thumbnails.is_running():
+            return refuse(cls, "They are being made")
+        return find_mask(find_active_footage(context)) is not None or refuse(cls, "Select a strip that is covered")
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        try:
+            making = thumbnails.start(find_sequencer_scene(context), find_active_footage(context))
+        except FaceBlurError as error:
+            self.report({"ERROR"}, str(error))
+            return {"CANCELLED"}
+        self.report({"INFO"}, f"{count(making, 'thumbnail')} to be made" if making else "All faces have thumbnails")
+        return {"FINISHED"}
+
+
+class FACEBLUR_OT_forget_thumbnails(bpy.types.Operator):
+    """Remove the small pictures of faces from memory"""
+
+    bl_idname = "faceblur.forget_thumbnails"
+    bl_label = "Forget Thumbnails"
+    bl_options = {"INTERNAL"}
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        self.report({"INFO"}, f"{count(thumbnails.forget(), 'thumbnail')} forgotten")
+        redraw()
+        return {"FINISHED"}
+
+
+CLASSES = (FACEBLUR_OT_make_thumbnails, FACEBLUR_OT_forget_thumbnails)

@@ -1,0 +1,251 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Small pictures of the tracks' faces: made by a process of its own, kept in memory, never in a file.
+
+A picture belongs to a place in a source, not to a name: after tracks were renamed, split or found anew it is shown for
+the track that is there, and for no other.
+"""
+
+from __future__ import annotations
+
+import base64
+import math
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import bpy
+import bpy.utils.previews
+import numpy as np
+from bpy.app.handlers import persistent
+from numpy.typing import NDArray
+
+from ...core.document.editing import sample_at
+from ...core.review.queue import find_clearest
+from ...core.types import Box, Ellipse, FaceBlurError, Track
+from ...worker.client import build_thumbnails_request, run_thumbnails
+from ...worker.protocol import Thumbnail, ThumbnailsRequest, Waiting
+from ..common.footage import find_footage, find_rate
+from ..common.jobs import STATE, redraw
+from ..cover.covering import find_mask
+from ..masks.record import fingerprint_of
+from ..review.queue import read_queue
+
+_SIDE, _ICON_SIDE = 128, 32
+_TICK_S, _MOST_A_TICK = 0.1, 2
+_SAME_PLACE = 0.5
+"""Of the mean half axis: how far a track may be from where a picture of it was made."""
+
+
+@dataclass(frozen=True, slots=True)
+class Portrait:
+    """A picture that was made: which place of a source it shows, and its icon. Without a window the icon is 0."""
+
+    frame: int
+    ellipse: Ellipse
+    icon: int
+
+
+@dataclass(slots=True)
+class Store:
+    """Everything that is kept, by this module alone; emptied by `forget`, also before another project is opened and
+    when the extension is switched off. `shown` is by mask: what it was found for, and the icon of each track."""
+
+    previews: Any = None
+    portraits: dict[str, list[Portrait]] = field(default_factory=dict)
+    shown: dict[int, tuple[tuple[int, int], dict[str, int]]] = field(default_factory=dict)
+    changes: int = 0
+    job: Generator[bool, None, None] | None = None
+
+
+_STORE = Store()
+
+
+def find_icon(mask: bpy.types.Mask, track: str) -> int:
+    """The icon with the face of a track of a mask of ours; 0 as long as there is none. Quick: for drawing."""
+    if not _STORE.portraits:
+        return 0
+    stamp = (read_queue(mask).stamp, _STORE.changes)
+    known = _STORE.shown.get(mask.session_uid)
+    if known is None or known[0] != stamp:
+        known = _STORE.shown[mask.session_uid] = (stamp, {
+            name: portrait.icon for name, portrait in _match(mask).items() if portrait is not None})
+    return known[1].get(track, 0)
+
+
+def find_picture(fingerprint: str, frame: int, ellipse: Ellipse) -> Portrait | None:
+    """The picture of a place of a source; None as long as there is none. Quick: for drawing."""
+    return next((portrait for portrait in _STORE.portraits.get(fingerprint, ())
+                 if portrait.frame == frame and portrait.ellipse == ellipse), None)
+
+
+def list_missing(mask: bpy.types.Mask) -> list[str]:
+    """The names of the tracks, covered or aside, of which there is no picture."""
+    return [name for name, portrait in _match(mask).items() if portrait is None]
+
+
+def is_running() -> bool:
+    return _STORE.job is not None
+
+
+def start(scene: bpy.types.Scene, strip: bpy.types.Strip, places: Sequence[tuple[int, Ellipse]] = ()) -> int:
+    """Begin to make the pictures that are missing of a strip's faces, and of `places` in its source; how many.
+
+    In a window a timer goes on with it, without one it is done at once. Raises FaceBlurError.
+    """
+    mask = find_mask(strip)
+    if mask is None:
+        raise FaceBlurError("Select a strip that is covered.")
+    stop()
+    faces = _find_faces(mask, list_missing(mask))
+    faces += [place for place in places if place not in faces]
+    if not faces:
+        return 0
+    # To be told at once where a file is lost.
+    find_footage(strip)
+    job = _make(scene, strip, mask, faces, None if bpy.app.background else 0.0)
+    if bpy.app.background:
+        for _ in job:
+            pass
+    else:
+        _STORE.job = job
+        if not bpy.app.timers.is_registered(_tick):
+            bpy.app.timers.register(_tick, first_interval=_TICK_S)
+    return len(faces)
+
+
+def stop() -> None:
+    """End the process that makes pictures; those that were made stay."""
+    if _STORE.job is not None:
+        _STORE.job.close()
+        _STORE.job = None
+
+
+def forget() -> int:
+    """Let go of all pictures; how many there were."""
+    stop()
+    count = sum(map(len, _STORE.portraits.values()))
+    if _STORE.previews is not None:
+        bpy.utils.previews.remove(_STORE.previews)
+    _STORE.previews = None
+    _STORE.portraits.clear()
+    _STORE.shown.clear()
+    _STORE.changes += 1
+    return count
+
+
+def _make(
+    scene: bpy.types.Scene, strip: bpy.types.Strip, mask: bpy.types.Mask, faces: list[tuple[int, Ellipse]],
+    wait_s: float | None,
+) -> Generator[bool, None, None]:
+    """A job that yields whether a picture was made. All that it needs of Blender's is read now: an undo may take it."""
+    fingerprint, footage = fingerprint_of(mask), find_footage(strip)
+    request = build_thumbnails_request(footage.to_source_ref(find_rate(scene), fingerprint),
+                                       [(frame, _to_box(ellipse)) for frame, ellipse in faces], _SIDE)
+    return _run(request, fingerprint, faces, wait_s)
+
+
+def _run(
+    request: ThumbnailsRequest, fingerprint: str, faces: list[tuple[int, Ellipse]], wait_s: float | None
+) -> Generator[bool, None, None]:
+    for message in run_thumbnails(request, wait_s):
+        if isinstance(message, Waiting):
+            yield False
+        else:
+            frame, ellipse = faces[message.number]
+            icon = _add_icon(f"{fingerprint} {frame} {ellipse.cx:.0f} {ellipse.cy:.0f}", message)
+            _STORE.portraits.setdefault(fingerprint, []).append(Portrait(frame, ellipse, icon))
+            _STORE.changes += 1
+            yield True
+
+
+def _tick() -> float | None:
+    made = 0
+    try:
+        while _STORE.job is not None and made < _MOST_A_TICK and next(_STORE.job):
+            made += 1
+    except StopIteration:
+        _STORE.job = None
+    except FaceBlurError as error:
+        _STORE.job = None
+        STATE.problems = [f"No thumbnails: {error}"]
+    except BaseException:
+        stop()
+        raise
+    if made or _STORE.job is None:
+        redraw()
+    return _TICK_S if _STORE.job is not None else None
+
+
+def _find_faces(mask: bpy.types.Mask, names: list[str]) -> list[tuple[int, Ellipse]]:
+    """Where each of these tracks is seen best."""
+    document = read_queue(mask).document
+    if document is None:
+        return []
+    size = (document.source.width, document.source.height)
+    wanted = set(names)
+    clearest = (find_clearest(track.samples, size) for track in (*document.tracks, *document.aside)
+                if track.name in wanted)
+    return [(sample.source_frame, sample.ellipse) for sample in clearest]
+
+
+def _match(mask: bpy.types.Mask) -> dict[str, Portrait | None]:
+    """By track: the picture of it, None where there is none."""
+    document = read_queue(mask).document
+    portraits = _STORE.portraits.get(fingerprint_of(mask), [])
+    if document is None:
+        return {}
+    return {track.name: next((p for p in portraits if _is_of(p, track)), None)
+            for track in (*document.tracks, *document.aside) if track.samples}
+
+
+def _is_of(portrait: Portrait, track: Track) -> bool:
+    sample = sample_at(track, portrait.frame)
+    if sample is None:
+        return False
+    there, seen = sample.ellipse, portrait.ellipse
+    least = _SAME_PLACE * min(there.rx + there.ry, seen.rx + seen.ry) / 2
+    return math.hypot(there.cx - seen.cx, there.cy - seen.cy) < least
+
+
+def _to_box(ellipse: Ellipse) -> Box:
+    return (ellipse.cx - ellipse.rx, ellipse.cy - ellipse.ry, ellipse.cx + ellipse.rx, ellipse.cy + ellipse.ry)
+
+
+def _add_icon(name: str, message: Thumbnail) -> int:
+    """Raises FaceBlurError where the pixels are not as many as they should be."""
+    pixels = np.frombuffer(base64.b64decode(message.pixels), np.uint8)
+    if message.side != _SIDE or pixels.size != 3 * _SIDE**2:
+        raise FaceBlurError("The process that makes thumbnails sent no picture.")
+    picture = np.full((_SIDE, _SIDE, 4), 255, np.uint8)
+    # Blender counts rows from the bottom.
+    picture[..., :3] = pixels.reshape(_SIDE, _SIDE, 3)[::-1]
+    part = _SIDE // _ICON_SIDE
+    small = picture.reshape(_ICON_SIDE, part, _ICON_SIDE, part, 4).mean(axis=(1, 3)).astype(np.uint8)
+    if _STORE.previews is None:
+        _STORE.previews = bpy.utils.previews.new()
+    preview = _STORE.previews.get(name) or _STORE.previews.new(name)
+    preview.image_size, preview.icon_size = (_SIDE, _SIDE), (_ICON_SIDE, _ICON_SIDE)
+    preview.image_pixels.foreach_set(_to_words(picture))
+    preview.icon_pixels.foreach_set(_to_words(small))
+    return int(preview.icon_id)
+
+
+def _to_words(picture: NDArray[np.uint8]) -> NDArray[np.int32]:
+    """Four bytes of a pixel in one number, as Blender's previews take them."""
+    return np.ascontiguousarray(picture).view(np.int32).ravel()
+
+
+@persistent
+def _forget_project(*_: object) -> None:
+    forget()
+
+
+def register_handlers() -> None:
+    bpy.app.handlers.load_pre.append(_forget_project)
+
+
+def unregister_handlers() -> None:
+    bpy.app.handlers.load_pre.remove(_forget_project)
+    if bpy.app.timers.is_registered(_tick):
+        bpy.app.timers.unregister(_tick)
+    forget()

@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Whether a cover hides who somebody is: the verdict on an effect and its samples, from what was measured."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..types import FaceBlurError
+
+PEOPLE = 150
+"""How many were told apart in the measurement (docs/strength.md)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """`word` is "strong" or "weak"; `reason` is a sentence for the panel."""
+
+    word: str
+    reason: str
+
+    @property
+    def is_strong(self) -> bool:
+        return self.word == "strong"
+
+
+@dataclass(frozen=True, slots=True)
+class _Leak:
+    """The most people in a hundred that any attack named rightly, as docs/strength.md has them.
+
+    `picture` out of one picture and `shot` out of a moving shot, by who has another photograph of everybody; both None
+    where that is what guessing reaches. `own` by who has the very photograph, lit otherwise.
+    """
+
+    picture: float | None
+    shot: float | None
+    own: float
+
+
+_MEASURED: dict[str, dict[int, _Leak]] = {
+    "mosaic": {
+        2: _Leak(picture=4.7, shot=4.0, own=8.0),
+        3: _Leak(picture=None, shot=None, own=23.0),
+        4: _Leak(picture=4.7, shot=4.0, own=34.0),
+        5: _Leak(picture=8.0, shot=5.3, own=53.0),
+        6: _Leak(picture=7.3, shot=6.0, own=83.0),
+        8: _Leak(picture=10.7, shot=10.0, own=100.0),
+        12: _Leak(picture=29.3, shot=34.0, own=100.0),
+        16: _Leak(picture=48.0, shot=49.3, own=100.0),
+    },
+    "blur": {
+        2: _Leak(picture=None, shot=None, own=10.0),
+        3: _Leak(picture=6.0, shot=4.0, own=31.0),
+        4: _Leak(picture=7.3, shot=6.0, own=60.0),
+        5: _Leak(picture=6.0, shot=6.7, own=81.0),
+        6: _Leak(picture=12.7, shot=9.3, own=98.0),
+        8: _Leak(picture=17.3, shot=25.3, own=100.0),
+        12: _Leak(picture=39.3, shot=46.0, own=100.0),
+        16: _Leak(picture=72.7, shot=80.7, own=100.0),
+    },
+    "gaussian": {
+        4: _Leak(picture=4.0, shot=None, own=21.0),
+        6: _Leak(picture=6.7, shot=None, own=51.0),
+        8: _Leak(picture=10.0, shot=None, own=92.0),
+    },
+}
+
+_EMPTY = {
+    "solid": "Nothing of the face is left: nobody was recognised more often than by guessing",
+    "erase": "Drawn from what surrounds the face: nobody was recognised more often than by guessing",
+}
+_NOT_MEASURED = {
+    "image": Verdict("strong", "Nothing of the face is left under the picture and its colour"),
+}
+
+
+def judge(kind: str, samples_across: float) -> Verdict:
+    """The verdict on an effect with so many samples across a face. Raises FaceBlurError for an unknown effect.
+
+    Strong is what leaves nothing of the face: no number of samples that was measured withstood every attack. Between
+    two measured numbers the larger one is told, which shows more.
+    """
+    if kind in _EMPTY:
+        return Verdict("strong", f"{_EMPTY[kind]} ({PEOPLE} people)")
+    if kind in _NOT_MEASURED:
+        return _NOT_MEASURED[kind]
+    if kind not in _MEASURED:
+        raise FaceBlurError(f"There is no measurement of the effect '{kind[:40]}'.")
+    leaks = _MEASURED[kind]
+    samples = min((count for count in leaks if count >= samples_across), default=max(leaks))
+    leak = leaks[samples]
+    if leak.picture is None:
+        return Verdict("weak", f"At {samples} samples {leak.own:.0f} of 100 people were recognised by comparing with "
+                               "the very same photograph (guessing: 1)")
+    of_shot = f", {leak.shot:.0f} from a moving shot" if leak.shot is not None else ""
+    return Verdict("weak", f"At {samples} samples up to {leak.picture:.0f} of 100 people were recognised from one "
+                           f"picture{of_shot} (guessing: {100 / PEOPLE:.1f})")

@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Make one hit of what several detectors and scales say about the same face."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..geometry import Array, areas, overlaps, roll_from_landmarks, shares_of_smaller
+from ..types import Detection
+
+
+@dataclass(frozen=True, slots=True)
+class FusionSettings:
+    """Which detections of one frame show the same face."""
+
+    same_overlap_share: float = 0.4
+    """Intersection over union (0..1) from which two detections are one face. Raising it makes two faces of one more
+    often; lowering it makes one of two that are close. Origin not recorded."""
+    contained_share: float = 0.7
+    """Share (0..1) of the smaller box inside the larger one from which they are one face too. Raising it makes two
+    faces of one more often. Origin not recorded."""
+    contained_area_ratio: float = 3.0
+    """How many times larger the containing box's area may be for that. Raising it takes more parts for the whole face,
+    and small faces before large ones for parts. Origin not recorded."""
+    agreed_overlap_share: float = 0.6
+    """Intersection over union (0..1) from which a high-confidence box is averaged with the best one; below it the
+    result is extended to contain both. Raising it covers more where detectors disagree. Origin: introduced so that
+    both boxes are covered where sure detectors disagree; how it was chosen is not recorded."""
+    rival_confidence_share: float = 0.8
+    """Share (0..1) of the best one's confidence from which a box counts as high-confidence in that rule. Raising it
+    averages more boxes away. Origin: as of `agreed_overlap_share`."""
+
+
+FUSION = FusionSettings()
+
+
+@dataclass(slots=True)
+class Hit:
+    """A face found in one frame: `box` (4,) in pixels, `roll` in radians or None, `voices` different detectors.
+
+    `look`: what `appearance.describe` says of it, empty where that was not asked.
+    """
+
+    box: Array
+    confidence: float
+    roll: float | None
+    voices: int
+    look: bytes = b""
+
+
+def merge_detections(detections: list[Detection]) -> list[Hit]:
+    """Group detections of one frame that show the same face, surest first.
+
+    Two belong together when their boxes overlap by 0.4, or the smaller lies in one of at most three times its area.
+    Boxes that agree are averaged by confidence. A box that only contains, or lies in, the best one extends it, and so
+    does one that lies beside it (overlaps by less than 0.6) with at least 0.8 of its confidence: nothing that a
+    detector took for the face is lost.
+    """
+    if not detections:
+        return []
+    boxes = np.array([d.box for d in detections], dtype=float)
+    confidence = np.array([d.confidence for d in detections])
+    area = areas(boxes)
+    overlap = overlaps(boxes, boxes)
+    ratio = np.maximum(area[:, None], area[None, :]) / np.minimum(area[:, None], area[None, :])
+    contained = (shares_of_smaller(boxes, boxes) >= FUSION.contained_share) & (ratio <= FUSION.contained_area_ratio)
+    same = (overlap >= FUSION.same_overlap_share) | contained
+    free = np.ones(len(boxes), bool)
+    hits = []
+    for best in np.argsort(-confidence, kind="stable"):
+        if not free[best]:
+            continue
+        group = np.nonzero(same[best] & free)[0]
+        free[group] = False
+        rival = confidence[group] >= FUSION.rival_confidence_share * confidence[best]
+        needed = np.where(rival, FUSION.agreed_overlap_share, FUSION.same_overlap_share)
+        agrees = overlap[best, group] >= needed
+        agreeing, apart = group[agrees], group[~agrees]
+        # A best one without confidence (a threshold of 0) still has its place.
+        box = np.average(boxes[agreeing], axis=0, weights=np.maximum(confidence[agreeing], 1e-6))
+        if len(apart):
+            box[:2] = np.minimum(box[:2], boxes[apart, :2].min(axis=0))
+            box[2:] = np.maximum(box[2:], boxes[apart, 2:].max(axis=0))
+        landmarks = detections[best].landmarks
+        hits.append(Hit(
+            box,
+            float(confidence[best]),
+            None if landmarks is None else roll_from_landmarks(landmarks),
+            len({detections[i].detector for i in group}),
+        ))
+    return hits

@@ -1,0 +1,370 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The tracks document as JSON: written compactly, read as data from a stranger.
+
+Version 3: an object with `schema` "faceblur-tracks". A track has `spans` ([start, stop] half-open) and one column per
+value over all frames of its spans: `cx`, `cy`, `rx`, `ry` in hundredths of a pixel, `angle` in ten-thousandths of a
+radian, `confidence` in thousandths, `evidence` a letter per frame (d detected, f flow, i interpolated, h held,
+l locked), and where they are not as usual `kind`, `locked` and `off` (ranges like spans). `tracks` are covered;
+`uncovered` are not: each of these has a `status`, and what belongs to it (`suppression`, `allowed_person`,
+`never_region`). A doubtful place has a `reason`. What may be in these is in the enums of `types`. Where not all was
+looked at the document has `analysed` (ranges). Versions 1 and 2 are read: see `migration`.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import tempfile
+from enum import StrEnum
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, TypeVar
+
+from ..detection.settings import EXPANSIONS
+from ..types import (
+    Box,
+    Doubt,
+    Ellipse,
+    Evidence,
+    FaceBlurError,
+    ModelUse,
+    ReviewReason,
+    Sample,
+    Shot,
+    SourceInfo,
+    Suppression,
+    SuppressionReason,
+    Track,
+    TrackDocument,
+    TrackKind,
+    TrackStatus,
+)
+from .migration import migrate
+
+SCHEMA, VERSION = "faceblur-tracks", 3
+OLDEST = 1
+
+_LETTERS = {Evidence.DETECTED: "d", Evidence.FLOW: "f", Evidence.INTERPOLATED: "i", Evidence.HELD: "h",
+            Evidence.LOCKED: "l"}
+_EVIDENCE = {letter: evidence for evidence, letter in _LETTERS.items()}
+# What a file may hold at most: beyond it, it is refused as damaged.
+_MOST_BYTES = 1 << 29
+_MOST_FRAMES = 10_000_000
+_MOST_ENTRIES = 100_000
+_MOST_SIDE = 65_536
+_MOST_SAMPLES = 20_000_000
+_FAR_PX = 1_000_000
+_LONGEST_TEXT = 2_000
+
+
+_LINE = 200
+
+
+def to_json(document: TrackDocument) -> str:
+    """The document as one line of JSON."""
+    source = document.source
+    content = {
+        "schema": SCHEMA,
+        "version": VERSION,
+        "source": {
+            "file_name": source.file_name, "kind": source.kind, "width": source.width, "height": source.height,
+            "frame_count": source.frame_count, "frame_rate": _from_fraction(source.frame_rate),
+            "fingerprint": source.fingerprint, "pixel_aspect": _from_fraction(source.pixel_aspect),
+            "variable_rate": source.variable_rate, "warnings": list(source.warnings),
+        },
+        "preset": document.preset,
+        "expansion": document.expansion,
+        "models": [
+            {"name": m.name, "sha256": m.sha256, "input_long_side": m.input_long_side, "threshold": m.threshold}
+            for m in document.models
+        ],
+        "shots": [[s.start, s.stop, s.gradual] for s in document.shots],
+        "doubts": [
+            {"start": d.start, "stop": d.stop, "box": [round(float(v), 2) for v in d.box],
+             "confidence": round(d.confidence, 3), "reason": d.reason, "track": d.track,
+             **_from_detail(d)}
+            for d in document.doubts
+        ],
+        "notes": list(document.notes),
+        "people_notes": list(document.people_notes),
+        "reviewed": list(document.reviewed),
+        **({"analysed": [list(span) for span in document.analysed]} if document.analysed else {}),
+    }
+    tracks = (f'"{key}":[' + ",\n".join(map(_from_track, own)) + "]"
+              for key, own in (("tracks", document.tracks), ("uncovered", document.aside)))
+    return _dump(content)[:-1] + ",\n" + ",\n".join(tracks) + "}"
+
+
+def _dump(content: object) -> str:
+    return json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
+def _dump_whole(numbers: list[int]) -> str:
+    # In lines: the time that Blender takes to store one grows with the square of its length.
+    parts = (numbers[at:at + _LINE] for at in range(0, len(numbers), _LINE))
+    return "[" + ",\n".join(",".join(map(str, part)) for part in parts) + "]"
+
+
+def _from_fraction(value: Fraction) -> list[int]:
+    return [value.numerator, value.denominator]
+
+
+def _from_track(track: Track) -> str:
+    ellipses = [s.ellipse for s in track.samples]
+    unusual = {
+        "kind": track.kind if track.kind is not TrackKind.FACE else None, "locked": track.locked or None,
+        "off": [list(span) for span in track.off] or None,
+        "status": track.status if track.status is not TrackStatus.COVERED else None,
+        "suppression": {"reason": track.suppression.reason, **_from_detail(track.suppression)}
+        if track.suppression is not None else None,
+        "allowed_person": track.allowed_person or None, "never_region": track.never_region or None,
+    }
+    text = _dump({
+        "name": track.name,
+        "spans": [list(span) for span in track.spans()],
+        "evidence": "".join(_LETTERS[s.evidence] for s in track.samples),
+        **{name: value for name, value in unusual.items() if value is not None},
+    })
+    numbers = {
+        "cx": [round(e.cx * 100) for e in ellipses],
+        "cy": [round(e.cy * 100) for e in ellipses],
+        # Rounded up: reading back must not uncover anything. What was read is written as it was.
+        "rx": [math.ceil(round(e.rx * 100, 4)) for e in ellipses],
+        "ry": [math.ceil(round(e.ry * 100, 4)) for e in ellipses],
+        "angle": [round(e.angle * 10_000) for e in ellipses],
+        "confidence": [round(s.confidence * 1000) for s in track.samples],
+    }
+    return text[:-1] + "".join(f',\n"{name}":{_dump_whole(values)}' for name, values in numbers.items()) + "}"
+
+
+def _from_detail(why: Suppression | Doubt) -> dict[str, int | str]:
+    detail: dict[str, int | str] = {
+        "detected_frames": why.detected_frames, "searched_frames": why.searched_frames, "text": why.text}
+    return {name: value for name, value in detail.items() if value}
+
+
+def from_json(text: str) -> TrackDocument:
+    """The document that `text` holds. Raises FaceBlurError that names what is wrong."""
+    try:
+        content = json.loads(text, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise FaceBlurError(f"This is not a tracks document: {str(error)[:200]}") from error
+    if not isinstance(content, dict) or content.get("schema") != SCHEMA:
+        raise FaceBlurError(f"This is not a tracks document: its schema is not '{SCHEMA}'.")
+    version = content.get("version")
+    if type(version) is not int or not OLDEST <= version <= VERSION:
+        raise FaceBlurError(f"The tracks document has version {str(version)[:20]}; this program reads {OLDEST} to "
+                            f"{VERSION}.")
+    if version < VERSION:
+        migrate(content)
+    source = _to_source(_item(content, "source", dict))
+    frames = source.frame_count
+    expansion = _number(content, "expansion", EXPANSIONS[0], EXPANSIONS[1])
+    tracks = [_to_track(t, frames) for t in _entries(content, "tracks", dict)]
+    for track in tracks:
+        # Where a track lies is what decides.
+        track.cover()
+    aside = [_to_track(t, frames) for t in _entries(content, "uncovered", dict)]
+    for track in aside:
+        if track.status is TrackStatus.COVERED:
+            track.status = TrackStatus.SUPPRESSED
+    if sum(len(t.samples) for t in (*tracks, *aside)) > _MOST_SAMPLES:
+        raise _wrong("tracks", "too many samples")
+    return TrackDocument(
+        source,
+        _text(content, "preset"),
+        expansion,
+        [
+            ModelUse(_text(m, "name"), _text(m, "sha256"), _whole(m, "input_long_side", 1, _MOST_SIDE),
+                     _number(m, "threshold", 0, 1))
+            for m in _entries(content, "models", dict)
+        ],
+        [_to_shot(s, frames) for s in _entries(content, "shots", list)],
+        tracks,
+        [_to_doubt(d, frames) for d in _entries(content, "doubts", dict)],
+        [_checked_text(n, "notes") for n in _entries(content, "notes", str)],
+        aside,
+        [_checked_text(key, "reviewed") for key in _entries(content, "reviewed", str)],
+        _to_ranges(content, "analysed", frames) if "analysed" in content else [],
+        [_checked_text(n, "people_notes") for n in _entries(content, "people_notes", str)],
+    )
+
+
+def write_document(document: TrackDocument, path: Path) -> None:
+    """Write the document so that `path` holds all of it or what it held before. OSError when it cannot be written."""
+    handle, name = tempfile.mkstemp(prefix=".faceblur-", suffix=".part", dir=path.parent)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as stream:
+            stream.write(to_json(document))
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def read_document(path: Path) -> TrackDocument:
+    """Read a tracks document; FaceBlurError when it cannot be read or is wrong."""
+    try:
+        if path.stat().st_size > _MOST_BYTES:
+            raise FaceBlurError(f"{path.name} is too large for a tracks document.")
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise FaceBlurError(f"Cannot read the tracks document {path.name}: {error}") from error
+    return from_json(text)
+
+
+def _refuse_constant(name: str) -> float:
+    raise ValueError(f"{name} is not a number")
+
+
+def _wrong(where: str, what: str) -> FaceBlurError:
+    return FaceBlurError(f"The tracks document is damaged: '{where}' {what}.")
+
+
+def _item(content: dict[str, Any], key: str, kind: type) -> Any:
+    value = content.get(key)
+    if type(value) is not kind:
+        raise _wrong(key, f"is not {'there' if key not in content else 'of the right kind'}")
+    return value
+
+
+def _entries(content: dict[str, Any], key: str, kind: type) -> list[Any]:
+    values = _item(content, key, list)
+    if len(values) > _MOST_ENTRIES:
+        raise _wrong(key, "is too long")
+    if any(type(value) is not kind for value in values):
+        raise _wrong(key, "holds something of the wrong kind")
+    return list(values)
+
+
+def _text(content: dict[str, Any], key: str) -> str:
+    return _checked_text(_item(content, key, str), key)
+
+
+def _checked_text(value: str, key: str) -> str:
+    if len(value) > _LONGEST_TEXT:
+        raise _wrong(key, "is too long")
+    return value
+
+
+E = TypeVar("E", bound=StrEnum)
+
+
+def _choice(content: dict[str, Any], key: str, kind: type[E]) -> E:
+    value = _text(content, key)
+    if value not in list(kind):
+        raise _wrong(key, f"is none of {', '.join(kind)}")
+    return kind(value)
+
+
+def _to_detail(content: dict[str, Any]) -> tuple[int, int, str]:
+    detected, searched = (_whole(content, name, 0, _MOST_FRAMES) if name in content else 0
+                          for name in ("detected_frames", "searched_frames"))
+    return detected, searched, _text(content, "text") if "text" in content else ""
+
+
+def _checked(value: Any, key: str, low: float, high: float, whole: bool) -> Any:
+    if type(value) not in ((int,) if whole else (int, float)) or not low <= value <= high:
+        raise _wrong(key, f"is not a {'whole ' if whole else ''}number from {low} to {high}")
+    return value
+
+
+def _whole(content: dict[str, Any], key: str, low: int, high: int) -> int:
+    return int(_checked(content.get(key), key, low, high, True))
+
+
+def _number(content: dict[str, Any], key: str, low: float, high: float) -> float:
+    return float(_checked(content.get(key), key, low, high, False))
+
+
+def _fraction(content: dict[str, Any], key: str) -> Fraction:
+    pair = _item(content, key, list)
+    if len(pair) != 2:
+        raise _wrong(key, "is not a pair of numbers")
+    over, under = (_checked(v, key, 1, 10**12, True) for v in pair)
+    return Fraction(over, under)
+
+
+def _to_source(content: dict[str, Any]) -> SourceInfo:
+    kind = _text(content, "kind")
+    if kind not in ("movie", "image", "sequence"):
+        raise _wrong("kind", "is neither movie nor image nor sequence")
+    return SourceInfo(
+        _text(content, "file_name"), kind, _whole(content, "width", 1, _MOST_SIDE),
+        _whole(content, "height", 1, _MOST_SIDE), _whole(content, "frame_count", 1, _MOST_FRAMES),
+        _fraction(content, "frame_rate"), _text(content, "fingerprint"), _fraction(content, "pixel_aspect"),
+        _item(content, "variable_rate", bool),
+        tuple(_checked_text(w, "warnings") for w in _entries(content, "warnings", str)),
+    )
+
+
+def _to_range(pair: list[Any], key: str, frames: int) -> tuple[int, int]:
+    start = _checked(pair[0], key, 0, frames - 1, True)
+    return start, _checked(pair[1], key, start + 1, frames, True)
+
+
+def _to_shot(content: list[Any], frames: int) -> Shot:
+    if len(content) != 3 or type(content[2]) is not bool:
+        raise _wrong("shots", "holds something that is not [start, stop, gradual]")
+    start, stop = _to_range(content, "shots", frames)
+    return Shot(start, stop, content[2])
+
+
+def _to_doubt(content: dict[str, Any], frames: int) -> Doubt:
+    start, stop = _to_range([content.get("start"), content.get("stop")], "doubts", frames)
+    values = _entries(content, "box", float) if content.get("box") else []
+    if len(values) != 4:
+        raise _wrong("box", "is not four numbers")
+    box: Box = tuple(_checked(v, "box", -_FAR_PX, _FAR_PX, False) for v in values)
+    return Doubt(start, stop, box, _number(content, "confidence", 0, 1), _choice(content, "reason", ReviewReason),
+                 _text(content, "track") if "track" in content else "", *_to_detail(content))
+
+
+def _to_track(content: dict[str, Any], frame_count: int) -> Track:
+    frames = [frame for span in _to_ranges(content, "spans", frame_count) for frame in range(*span)]
+    columns = [
+        _column(content, "cx", len(frames), -_FAR_PX * 100, _FAR_PX * 100),
+        _column(content, "cy", len(frames), -_FAR_PX * 100, _FAR_PX * 100),
+        _column(content, "rx", len(frames), 1, _FAR_PX * 100),
+        _column(content, "ry", len(frames), 1, _FAR_PX * 100),
+        _column(content, "angle", len(frames), -10_000_000, 10_000_000),
+        _column(content, "confidence", len(frames), 0, 1000),
+    ]
+    letters = _item(content, "evidence", str)
+    if len(letters) != len(frames) or not set(letters) <= set(_EVIDENCE):
+        raise _wrong("evidence", "does not fit the spans")
+    suppression = _item(content, "suppression", dict) if "suppression" in content else None
+    return Track(_text(content, "name"), [
+        Sample(frame, Ellipse(cx / 100, cy / 100, rx / 100, ry / 100, angle / 10_000), _EVIDENCE[letter], sure / 1000)
+        for frame, cx, cy, rx, ry, angle, sure, letter in zip(frames, *columns, letters, strict=True)
+    ], _choice(content, "kind", TrackKind) if "kind" in content else TrackKind.FACE,
+        _item(content, "locked", bool) if "locked" in content else False,
+        _to_ranges(content, "off", frame_count) if "off" in content else [],
+        _choice(content, "status", TrackStatus) if "status" in content else TrackStatus.COVERED,
+        Suppression(_choice(suppression, "reason", SuppressionReason), *_to_detail(suppression))
+        if suppression is not None else None,
+        *(_text(content, name) if name in content else "" for name in ("allowed_person", "never_region")))
+
+
+def _to_ranges(content: dict[str, Any], key: str, frame_count: int) -> list[tuple[int, int]]:
+    ranges: list[tuple[int, int]] = []
+    for pair in _entries(content, key, list):
+        if len(pair) != 2:
+            raise _wrong(key, "holds something that is not [start, stop]")
+        start, stop = _to_range(pair, key, frame_count)
+        if ranges and start < ranges[-1][1]:
+            raise _wrong(key, "is not in order")
+        ranges.append((start, stop))
+    return ranges
+
+
+def _column(content: dict[str, Any], key: str, count: int, low: int, high: int) -> list[int]:
+    values: list[int] = _item(content, key, list)
+    if len(values) != count:
+        raise _wrong(key, "does not fit the spans")
+    if values and (set(map(type, values)) != {int} or min(values) < low or max(values) > high):
+        raise _wrong(key, f"holds something that is not a whole number from {low} to {high}")
+    return values

@@ -1,0 +1,490 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Whom to cover: people, what is decided about each track, and what becomes of the tracks of those who stay clear.
+
+To keep a face visible takes certainty along the track; to cover it takes none. A track whose person stays visible has
+the status ALLOWED: what covers, checks and lists tracks leaves it alone, and a new analysis covers it again until it is
+decided anew.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left, bisect_right
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from enum import Enum
+
+import numpy as np
+
+from ..document.editing import bring_back
+from ..document.naming import find_free_name
+from ..geometry import Array
+from ..tracking.review_items import tell_samples
+from ..types import Doubt, ReviewReason, Track, TrackDocument, TrackKind, TrackStatus
+from .similarity import (
+    GOOD,
+    USABLE,
+    Vector,
+    View,
+    choose_references,
+    describe_rate,
+    find_apart,
+    find_median,
+    find_rate,
+    find_threshold,
+    measure_distances,
+)
+
+NOBODY_OF = "none of those to be blurred"
+"""What a person is called who is nobody of those to be covered, where all others stay visible."""
+
+REASONS = (ReviewReason.DIFFERENT_PERSON, ReviewReason.NOT_RECOGNIZED, ReviewReason.WEAK_EVIDENCE,
+           ReviewReason.AMBIGUOUS_PERSON, ReviewReason.PERSON_ELSEWHERE, ReviewReason.TOO_FEW_VIEWS)
+"""Every reason of a doubt about people."""
+
+
+@dataclass(frozen=True, slots=True)
+class DecisionSettings:
+    """How certain it must be who a track shows before it stays clear.
+
+    Distances are those of `SimilaritySettings`; "the limit" is the distance that follows from the chosen rate of
+    strangers. Good crops are those of `SimilaritySettings.good_quality`. docs/people.md has what was measured with
+    all of these values.
+    """
+
+    stranger_rate: float = 1e-4
+    """Share (0..1) of strangers who may look like a person in every crop, unless the user chooses another. Raising it
+    keeps more of the right people clear, and more strangers. Origin: lowered from 1e-3; in 5400 tracks of strangers
+    none stayed clear with it."""
+    stranger_rates: tuple[float, ...] = (1e-2, 1e-3, 1e-4)
+    """The rates that the user may choose from. Raising the first one would keep more strangers clear. Origin not
+    recorded; docs/people.md says what each costs."""
+    least_crops: int = 4
+    """Good crops in a row that a track needs to stay clear. Raising it covers more of the right people. Origin not
+    recorded."""
+    many_crops: int = 8
+    """Good crops that are needed where they are the lesser part of a track, and below which the evidence is called
+    weak. Raising it covers and lists more of the right people. Origin not recorded."""
+    agreeing_slack: float = 0.06
+    """How far beyond the limit one crop may lie and still show the person. Raising it keeps the person clear in more
+    frames. Origin not recorded."""
+    contradicting_slack: float = 0.09
+    """How far beyond the limit a good crop must lie to show somebody else. Raising it finds somebody who takes the
+    person's place later. Origin not recorded."""
+    rival_margin: float = 0.06
+    """How much nearer a track must be to the person who stays clear than to anybody who is covered. Where a person
+    seems to be at two places at once, a track stays clear only if it is twice this nearer than the other. Raising it
+    covers more of the right people. Origin not recorded."""
+    weak_margin: float = 0.03
+    """A median distance less than this below the limit is called weak evidence and listed. Raising it lists more.
+    Origin not recorded."""
+    somebody_else_distance: float = 0.64
+    """Distance from which a good crop shows somebody else in any case. Raising it finds somebody who takes the person's
+    place later. Origin: 1 in 200 of one person's photographs lie so far apart, or fewer."""
+    stranger_distance: float = 0.66
+    """Distance from everybody who is covered from which a good crop shows another, where all others stay clear. Raising
+    it covers more of the others. Origin not recorded."""
+    stranger_median_distance: float = 0.7
+    """The same for the median of a track's good crops. Raising it covers more of the others. Origin not recorded."""
+    recognised_distance: float = 0.62
+    """Distance within which somebody who is to be covered is recognised: covering takes no certainty. Raising it covers
+    more of the others. Origin not recorded."""
+    reach_s: float = 3.0
+    """Seconds between two crops that recognise the person, in which the track stays clear. Raising it keeps the person
+    clear in more frames, and whoever takes their place in between. Origin not recorded."""
+    end_s: float = 1.5
+    """Seconds before the first and after the last of them, likewise. Raising it does the same. Origin not recorded."""
+    fade_s: float = 0.12
+    """Seconds around a change to somebody else that are covered too: before it is complete, a crop may recognise the
+    person in whom the other begins to show. Raising it covers more of the right people. Origin: introduced with
+    that observation; how it was chosen is not recorded."""
+
+
+DECISIONS = DecisionSettings()
+
+USUAL_RATE = DECISIONS.stranger_rate
+RATES = DECISIONS.stranger_rates
+
+
+class Mode(str, Enum):
+    BLUR = "blur"
+    KEEP = "keep"
+
+
+@dataclass(slots=True)
+class Person:
+    """Somebody with a name; `references` are vectors of faces known to be theirs, only ever in memory."""
+
+    name: str
+    mode: Mode
+    references: list[Vector] = field(default_factory=list, repr=False)
+
+
+@dataclass(slots=True)
+class People:
+    """Who is known. With `others_clear` all others stay clear (blur only these), else they are covered (keep these)."""
+
+    persons: list[Person] = field(default_factory=list)
+    others_clear: bool = False
+    stranger_rate: float = USUAL_RATE
+
+    def find(self, name: str) -> Person | None:
+        return next((person for person in self.persons if person.name == name), None)
+
+
+@dataclass(slots=True)
+class Decision:
+    """What is to become of a track: it stays clear in the frames `clear` (half-open, in order), and is covered else.
+
+    `person` is who it shows, as far as one can say, empty for nobody known; `why` is a sentence about the evidence.
+    """
+
+    track: str
+    person: str = ""
+    clear: list[tuple[int, int]] = field(default_factory=list)
+    views: int = 0
+    agreeing: int = 0
+    distance: float = math.inf
+    rate: float = 1.0
+    why: str = ""
+    by_editor: bool = False
+    is_stranger: bool = False
+    """It stays visible not because of who it shows, but because it shows none of those who are to be covered."""
+    doubts: list[Doubt] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class _Run:
+    """Looks at a track that follow each other and that nothing says show two people."""
+
+    views: list[View]
+    distances: Array
+
+
+def decide_tracks(
+    document: TrackDocument, views: Mapping[str, Sequence[View]], people: People,
+    assigned: Mapping[str, str] | None = None,
+) -> list[Decision]:
+    """What becomes of each covered track, in the document's order. `views` are by track name, sorted by frame.
+
+    `assigned` are tracks of which an editor has said whose they are: that counts more than any likeness, but where such
+    a track goes over to somebody else it is covered all the same. Regions and what is never blurred are left alone.
+    """
+    rate = float(document.source.frame_rate)
+    tracks = [track for track in document.tracks if track.kind is TrackKind.FACE]
+    decisions = {}
+    for track in tracks:
+        seen = [view for view in views.get(track.name, ()) if view.quality >= USABLE]
+        name = (assigned or {}).get(track.name, "")
+        if name:
+            decisions[track.name] = _follow_editor(track, seen, people, name, rate)
+        else:
+            single = document.source.frame_count == 1
+            decisions[track.name] = _decide(track, seen, people, rate, single)
+    _settle_doubles(decisions, tracks)
+    return list(decisions.values())
+
+
+def _follow_editor(track: Track, seen: list[View], people: People, name: str, rate: float) -> Decision:
+    person = people.find(name)
+    decision = Decision(track.name, name, views=len(seen), by_editor=True, why="said by the editor")
+    keep = person.mode is Mode.KEEP if person is not None else people.others_clear
+    if not keep:
+        return decision
+    decision.clear = track.spans()
+    if not seen and track.samples:
+        decision.doubts = _tell(track, track.samples[0].source_frame, track.samples[-1].source_frame + 1,
+                                ReviewReason.WEAK_EVIDENCE)
+    if person is not None and person.references:
+        distances = measure_distances(seen, person.references)
+        limit = DECISIONS.somebody_else_distance
+        others = [v.source_frame for v, d in zip(seen, distances, strict=True) if v.quality >= GOOD and d >= limit]
+        agreeing = [v.source_frame for v, d in zip(seen, distances, strict=True) if d < limit]
+        decision.agreeing, decision.distance = len(agreeing), find_median(distances, seen)
+        for other in others:
+            # From the last look before that shows the person to the first one after.
+            fade = round(DECISIONS.fade_s * rate)
+            at = bisect_left(agreeing, other)
+            start = agreeing[at - 1] + 1 - fade if at else track.samples[0].source_frame
+            stop = agreeing[at] + fade if at < len(agreeing) else track.samples[-1].source_frame + 1
+            decision.clear = _without(decision.clear, start, stop)
+            decision.doubts += _tell(track, start, stop, ReviewReason.DIFFERENT_PERSON)
+        decision.doubts = list(dict.fromkeys(decision.doubts))
+    return decision
+
+
+def _decide(track: Track, seen: list[View], people: People, rate: float, single: bool) -> Decision:
+    decision = Decision(track.name, views=len(seen))
+    start, stop = track.samples[0].source_frame, track.samples[-1].source_frame + 1
+    good = [view for view in seen if view.quality >= GOOD]
+    if len(good) < (1 if single else DECISIONS.least_crops):
+        decision.why = f"seen well {len(good)} times"
+        decision.doubts = _tell(track, start, stop, ReviewReason.TOO_FEW_VIEWS)
+        decision.person = _find_nearest(seen, people)
+        return decision
+    keep = [p for p in people.persons if p.mode is Mode.KEEP and p.references]
+    blur = [p for p in people.persons if p.mode is Mode.BLUR and p.references]
+    for person in keep:
+        found = _match(track, seen, person, blur, people.stranger_rate, rate, single)
+        if decision.clear:
+            better = bool(found.clear) and found.distance < decision.distance
+        else:
+            better = bool(found.clear or (found.doubts and not decision.doubts))
+        decision = found if better else decision
+    if not decision.clear and people.others_clear:
+        decision = _clear_stranger(track, seen, blur, rate, single, decision)
+    if not decision.clear and not decision.person:
+        decision.person = _find_nearest(seen, people)
+        decision.why = decision.why or "looks like nobody known"
+    return decision
+
+
+def _match(
+    track: Track, seen: list[View], person: Person, blur: list[Person], stranger_rate: float, rate: float, single: bool,
+) -> Decision:
+    """Whether, and where, a track surely shows a person who stays clear."""
+    decision = Decision(track.name, views=len(seen))
+    references = choose_references(person.references)
+    limit = find_threshold(stranger_rate, len(references))
+    distances = measure_distances(seen, references)
+    decision.distance = find_median(distances, seen)
+    used: list[tuple[View, float]] = []
+    other = min(DECISIONS.somebody_else_distance, limit + DECISIONS.contradicting_slack)
+    others = [v.source_frame for v, d in zip(seen, distances, strict=True) if v.quality >= GOOD and d >= other]
+    well_seen = sum(view.quality >= GOOD for view in seen)
+    spans = track.spans()
+    for run in _split_runs(seen, distances, other):
+        if not _weigh(run, limit, well_seen, single):
+            continue
+        rivals = [p for p in blur if find_median(measure_distances(run.views, p.references), run.views)
+                  < find_median(run.distances, run.views) + DECISIONS.rival_margin]
+        if rivals:
+            decision.person = ""
+            decision.why = f"looks like {person.name} and like {rivals[0].name}"
+            decision.doubts += _tell(track, run.views[0].source_frame, run.views[-1].source_frame + 1,
+                                     ReviewReason.AMBIGUOUS_PERSON)
+            continue
+        own = [v.source_frame for v, d in zip(run.views, run.distances, strict=True)
+               if d <= limit + DECISIONS.agreeing_slack]
+        decision.clear += _find_clear(spans, own, others, rate)
+        used += list(zip(run.views, run.distances.tolist(), strict=True))
+    if not decision.clear:
+        return decision
+    decision.clear.sort()
+    decision.person = person.name
+    decision.distance = find_median(np.array([d for _, d in used]), [v for v, _ in used])
+    decision.agreeing = sum(d <= limit + DECISIONS.agreeing_slack for _, d in used)
+    decision.rate = find_rate(decision.distance, len(references))
+    decision.why = (f"{decision.agreeing} of {len(seen)} looks, typically {decision.distance:.2f} apart; of strangers "
+                    f"{describe_rate(decision.rate)} looks so much alike")
+    decision.doubts += _tell_covered(track, decision.clear, others)
+    if decision.agreeing < DECISIONS.many_crops or decision.distance > limit - DECISIONS.weak_margin:
+        start, stop = decision.clear[0][0], decision.clear[-1][1]
+        decision.doubts += _tell(track, start, stop, ReviewReason.WEAK_EVIDENCE)
+    return decision
+
+
+def _clear_stranger(track: Track, seen: list[View], blur: list[Person], rate: float, single: bool,
+                    decided: Decision) -> Decision:
+    """Whether, and where, a track surely shows none of those who are to be blurred."""
+    references = [vector for person in blur for vector in person.references]
+    if not references:
+        return decided
+    distances = measure_distances(seen, references)
+    good = [(v, d) for v, d in zip(seen, distances, strict=True) if v.quality >= GOOD]
+    median = find_median(np.array([d for _, d in good]), [v for v, _ in good])
+    decision = Decision(track.name, views=len(seen), distance=median)
+    if median < DECISIONS.stranger_median_distance:
+        decision.person = _find_nearest(seen, People(blur))
+        decision.why = f"not surely another than {decision.person or 'one who is to be blurred'}"
+        if median > DECISIONS.recognised_distance:
+            decision.doubts = _tell(track, track.samples[0].source_frame, track.samples[-1].source_frame + 1,
+                                    ReviewReason.AMBIGUOUS_PERSON)
+        return decision
+    sure = [v.source_frame for v, d in good if d >= DECISIONS.stranger_distance]
+    near = [v.source_frame for v, d in zip(seen, distances, strict=True) if d < DECISIONS.recognised_distance]
+    if len(sure) < (1 if single else DECISIONS.least_crops):
+        return decision
+    decision.clear = _find_clear(track.spans(), sure, near, rate)
+    if decision.clear:
+        decision.person, decision.is_stranger, decision.agreeing = NOBODY_OF, True, len(sure)
+        decision.why = f"{len(sure)} of {len(seen)} looks show another, typically {median:.2f} apart"
+        decision.doubts = _tell_covered(track, decision.clear, near)
+        if len(sure) < DECISIONS.many_crops:
+            decision.doubts += _tell(track, decision.clear[0][0], decision.clear[-1][1], ReviewReason.WEAK_EVIDENCE)
+    return decision
+
+
+def _split_runs(seen: list[View], distances: Array, other: float) -> list[_Run]:
+    """The looks between those that surely show somebody else."""
+    runs: list[_Run] = []
+    kept: list[int] = []
+    for i in range(len(seen) + 1):
+        if i < len(seen) and not (seen[i].quality >= GOOD and distances[i] >= other):
+            kept.append(i)
+        elif kept:
+            runs.append(_Run([seen[k] for k in kept], distances[kept]))
+            kept = []
+    return runs
+
+
+def _weigh(run: _Run, limit: float, well_seen: int, single: bool) -> bool:
+    """Whether a run of looks surely shows the person. No good look in it is far from the references.
+
+    `well_seen` is how often the track was seen well: a run that is the lesser part of it must be longer, since one that
+    is short enough lies near to anybody by chance.
+    """
+    good = sum(view.quality >= GOOD for view in run.views)
+    needed = 1 if single else DECISIONS.least_crops if good >= well_seen / 2 else DECISIONS.many_crops
+    return good >= needed and find_median(run.distances, run.views) <= limit
+
+
+def _find_clear(
+    spans: Sequence[tuple[int, int]], own: list[int], blocked: list[int], rate: float
+) -> list[tuple[int, int]]:
+    """Where a track of these spans stays clear: between looks (`own`) that follow closely, and a bit beyond the ends.
+
+    Never across a gap of the track, nor towards a look in `blocked` beyond the last one of our own, or quite to it.
+    """
+    reach, end, fade = (
+        round(seconds * rate) for seconds in (DECISIONS.reach_s, DECISIONS.end_s, DECISIONS.fade_s))
+    clear: list[tuple[int, int]] = []
+    for start, stop in spans:
+        mine = [f for f in own if start <= f < stop]
+        if not mine:
+            continue
+        # A look on either side of the span's ends bounds nothing; one within it does.
+        not_mine = [f for f in blocked if start <= f < stop]
+        chains = [[mine[0]]]
+        for frame in mine[1:]:
+            last = chains[-1][-1]
+            if frame - last <= reach and bisect_right(not_mine, last) == bisect_left(not_mine, frame):
+                chains[-1].append(frame)
+            else:
+                chains.append([frame])
+        for number, chain in enumerate(chains):
+            before = [f for f in not_mine if f < chain[0]]
+            after = [f for f in not_mine if f > chain[-1]]
+            lowest = chains[number - 1][-1] + 1 if number else start
+            highest = chains[number + 1][0] if number + 1 < len(chains) else stop
+            low = chain[0] + fade if before and max(before) >= lowest - 1 else max(lowest, chain[0] - end)
+            high = chain[-1] + 1 - fade if after and min(after) <= highest else min(highest, chain[-1] + 1 + end)
+            if low >= high:
+                continue
+            if clear and clear[-1][1] >= low:
+                clear[-1] = (clear[-1][0], high)
+            else:
+                clear.append((low, high))
+    return clear
+
+
+def _tell_covered(track: Track, clear: list[tuple[int, int]], others: list[int]) -> list[Doubt]:
+    """Doubts about the frames of a kept track in which it is covered; `others`: looks that show somebody else."""
+    doubts = []
+    for start, stop in track.spans():
+        for low, high in _subtract((start, stop), clear):
+            other = any(low <= frame < high for frame in others)
+            doubts += _tell(track, low, high, ReviewReason.DIFFERENT_PERSON if other else ReviewReason.NOT_RECOGNIZED)
+    return doubts
+
+
+def _subtract(span: tuple[int, int], ranges: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    left = [span]
+    for start, stop in ranges:
+        left = _without(left, start, stop)
+    return left
+
+
+def _without(ranges: list[tuple[int, int]], start: int, stop: int) -> list[tuple[int, int]]:
+    """The ranges without start..stop."""
+    left = []
+    for low, high in ranges:
+        left += [(low, min(high, start)), (max(low, stop), high)] if start < high and stop > low else [(low, high)]
+    return [(low, high) for low, high in left if low < high]
+
+
+def _tell(track: Track, start: int, stop: int, reason: ReviewReason) -> list[Doubt]:
+    low, high = (bisect_left(track.samples, frame, key=lambda s: s.source_frame) for frame in (start, stop))
+    samples = track.samples[low:high]
+    return [tell_samples(track.name, samples, reason)] if samples else []
+
+
+def _find_nearest(seen: list[View], people: People) -> str:
+    """Who a track looks like most, though not surely enough to stay clear for it; empty for nobody."""
+    near = [(find_median(measure_distances(seen, p.references), seen), p.name) for p in people.persons if p.references]
+    near = [pair for pair in near if pair[0] < DECISIONS.recognised_distance]
+    return min(near)[1] if near else ""
+
+
+def _settle_doubles(decisions: dict[str, Decision], tracks: list[Track]) -> None:
+    """Nobody is at two places at once: of two tracks of one person both are covered, unless one is much surer."""
+    kept = [t for t in tracks if decisions[t.name].clear and not decisions[t.name].is_stranger
+            and not decisions[t.name].by_editor]
+    clear = {t.name: decisions[t.name] for t in kept}
+    for one, other in find_apart(kept):
+        a, b = clear[one], clear[other]
+        if a.person != b.person or not a.clear or not b.clear:
+            continue
+        for mine, their in ((a, b), (b, a)):
+            if mine.distance > their.distance - 2 * DECISIONS.rival_margin:
+                mine.doubts = _tell(next(t for t in kept if t.name == mine.track), mine.clear[0][0],
+                                    mine.clear[-1][1], ReviewReason.PERSON_ELSEWHERE)
+    for decision in clear.values():
+        if any(doubt.reason is ReviewReason.PERSON_ELSEWHERE for doubt in decision.doubts):
+            decision.clear, decision.why = [], f"{decision.person} is at two places at once"
+
+
+def apply_decisions(document: TrackDocument, decisions: Sequence[Decision], people: People) -> None:
+    """Set aside what stays clear, split tracks where that changes, and say so in the doubts and notes.
+
+    What an earlier call did must be undone first (`cover_everybody`).
+    """
+    for decision in decisions:
+        track = next((t for t in document.tracks if t.name == decision.track), None)
+        if track is None:
+            continue
+        document.doubts += decision.doubts
+        kept = [s for s in track.samples if any(a <= s.source_frame < b for a, b in decision.clear)]
+        if not kept:
+            continue
+        if len(kept) == len(track.samples):
+            document.tracks.remove(track)
+            track.status, track.allowed_person = TrackStatus.ALLOWED, decision.person
+            document.aside.append(track)
+            continue
+        frames = {s.source_frame for s in kept}
+        name = find_free_name(document, TrackKind.FACE)
+        document.aside.append(replace(track, name=name, samples=kept, status=TrackStatus.ALLOWED,
+                                      allowed_person=decision.person, off=[]))
+        track.samples = [s for s in track.samples if s.source_frame not in frames]
+        document.doubts = [
+            replace(d, track=name) if d.track == track.name and d.reason is ReviewReason.WEAK_EVIDENCE else d
+            for d in document.doubts]
+    document.doubts.sort(key=lambda d: d.start)
+    document.people_notes += describe_decisions(decisions, people)
+
+
+def cover_everybody(document: TrackDocument) -> None:
+    """Cover again all that `apply_decisions` has set aside; its doubts and notes go."""
+    for name in [track.name for track in document.aside if track.status is TrackStatus.ALLOWED]:
+        bring_back(document, name)
+    document.tracks.sort(key=lambda t: t.samples[0].source_frame)
+    document.doubts = [doubt for doubt in document.doubts if doubt.reason not in REASONS]
+    document.people_notes = []
+
+
+def find_kept(track: Track) -> str:
+    """Who stays visible in a track that is not covered; empty where it is for another reason."""
+    return track.allowed_person if track.status is TrackStatus.ALLOWED else ""
+
+
+def describe_decisions(decisions: Sequence[Decision], people: People) -> list[str]:
+    """For the report: who was kept clear, in which track, and on what evidence."""
+    names = ", ".join(person.name for person in people.persons
+                      if (person.mode is Mode.BLUR) == people.others_clear) or "nobody"
+    notes = ["People: " + (f"only {names} and whoever might be {names} is covered." if people.others_clear else
+                           f"all are covered but {names} where that is sure.")]
+    for decision in decisions:
+        if decision.clear:
+            notes.append(f"Kept clear: {decision.person} in {decision.track} ({decision.why}).")
+    return notes

@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How the faces of a source look, kept in the user's own folder where an editor asks for it; read as data.
+
+A file holds the tracks that were looked at, and of each look its frame, box, quality and vector. Its name is the
+source's fingerprint. Vectors say who somebody is: such files belong nowhere else, and `forget_looks` removes them all.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..document.tracks_file import from_json, to_json
+from ..types import Box, FaceBlurError, TrackDocument
+from .similarity import View
+
+SCHEMA, VERSION = "faceblur-looks", 1
+ENDING = ".looks.json"
+
+_LENGTH = 128
+# What a file may hold at most: beyond it, it is refused as damaged.
+_MOST_BYTES = 1 << 28
+_MOST_LOOKS = 200_000
+_FAR = 1e6
+_FINGERPRINT = re.compile(r"[0-9a-f]{8,128}")
+
+Looks = list[tuple[Box, View]]
+
+
+def write_looks(folder: Path, document: TrackDocument, looks: Looks, model: str) -> None:
+    """Keep the looks at a document's tracks, for this user alone. `model` names the weights (see `read_looks`).
+
+    Raises FaceBlurError where they cannot be kept.
+    """
+    if not _FINGERPRINT.fullmatch(document.source.fingerprint):
+        raise FaceBlurError("The source's fingerprint is damaged: Detect Faces again.")
+    path = folder / f"{document.source.fingerprint}{ENDING}"
+    content = {
+        "schema": SCHEMA, "version": VERSION, "model": model, "tracks": to_json(document),
+        "looks": [[view.source_frame, *(round(float(edge), 1) for edge in box), round(view.quality, 4),
+                   [round(float(number), 5) for number in view.vector]] for box, view in looks]}
+    part = None
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # Such a file is this user's alone from the start.
+        handle, part = tempfile.mkstemp(prefix=".", suffix=ENDING, dir=folder)
+        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as stream:
+            json.dump(content, stream, allow_nan=False, separators=(",", ":"))
+        os.replace(part, path)
+    except OSError as error:
+        if part is not None:
+            Path(part).unlink(missing_ok=True)
+        raise FaceBlurError(f"What faces look like cannot be kept in {folder}: {error.strerror}.") from error
+
+
+def read_looks(folder: Path, fingerprint: str, model: str) -> tuple[TrackDocument, Looks] | None:
+    """What is kept of a source. None where nothing is, or it is damaged, or was made with other weights."""
+    # It comes out of a project, which may be a stranger's.
+    if not _FINGERPRINT.fullmatch(fingerprint):
+        return None
+    path = folder / f"{fingerprint}{ENDING}"
+    try:
+        if not path.is_file() or path.stat().st_size > _MOST_BYTES:
+            return None
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return None
+    if not isinstance(content, dict) or [content.get(key) for key in ("schema", "version", "model")] != [
+            SCHEMA, VERSION, model]:
+        return None
+    text, entries = content.get("tracks"), content.get("looks")
+    if not isinstance(text, str) or not isinstance(entries, list) or len(entries) > _MOST_LOOKS:
+        return None
+    try:
+        document = from_json(text)
+    except FaceBlurError:
+        return None
+    looks = [_read_look(entry) for entry in entries]
+    if document.source.fingerprint != fingerprint or None in looks:
+        return None
+    return document, [look for look in looks if look is not None]
+
+
+def forget_looks(folder: Path | None) -> int:
+    """Remove all that is kept in the folder, of all projects; of how many sources that was. FaceBlurError if it stays.
+    """
+    files = [path for path in folder.glob(f"*{ENDING}") if path.is_file()] if folder is not None else []
+    try:
+        for path in files:
+            path.unlink(missing_ok=True)
+    except OSError as error:
+        raise FaceBlurError(f"{folder} still holds what faces look like: {error.strerror}.") from error
+    if folder is not None:
+        with suppress(OSError):
+            folder.rmdir()
+    return len(files)
+
+
+def _read_look(entry: Any) -> tuple[Box, View] | None:
+    if not isinstance(entry, list) or len(entry) != 7 or type(entry[0]) is not int or entry[0] < 0:
+        return None
+    vector = entry[6]
+    if not isinstance(vector, list) or len(vector) != _LENGTH:
+        return None
+    if not all(type(number) in (int, float) and abs(number) < _FAR for number in (*entry[1:6], *vector)):
+        return None
+    x1, y1, x2, y2, quality = (float(number) for number in entry[1:6])
+    return (x1, y1, x2, y2), View(entry[0], np.array(vector, np.float32), quality)

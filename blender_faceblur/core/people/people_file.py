@@ -1,0 +1,168 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What was decided about people, as JSON for the next time: names, modes, and whose each track was.
+
+No vectors and no pictures: from this file nobody can be recognised. It is read as data from a stranger.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..document.editing import sample_at
+from ..types import FaceBlurError, Track, TrackDocument
+from .decisions import Decision, Mode
+
+SCHEMA, VERSION = "faceblur-people", 1
+# What a file may hold at most: beyond it, it is refused as damaged.
+_MOST_BYTES = 1 << 26
+_MOST_ENTRIES = 100_000
+_LONGEST_TEXT = 2_000
+_FAR_PX = 1_000_000
+EDITOR, MACHINE = "editor", "machine"
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """Whose a track of one source was: the track that has its face at `x`, `y` in `frame`."""
+
+    fingerprint: str
+    file_name: str
+    track: str
+    frame: int
+    x: float
+    y: float
+    person: str
+    by: str = MACHINE
+    clear: tuple[tuple[int, int], ...] = ()
+    why: str = ""
+
+
+@dataclass(slots=True)
+class Decisions:
+    """The content of such a file; `references` is the folder of the people's pictures, as it was given."""
+
+    others_clear: bool = False
+    references: str = ""
+    modes: dict[str, Mode] = field(default_factory=dict)
+    tracks: list[Assignment] = field(default_factory=list)
+
+    def find_assigned(self, document: TrackDocument) -> dict[str, str]:
+        """Of which tracks of a document an editor has said whose they are."""
+        assigned = {}
+        for entry in self.tracks:
+            if entry.by != EDITOR or entry.fingerprint != document.source.fingerprint:
+                continue
+            for track in document.tracks:
+                sample = sample_at(track, entry.frame)
+                if sample is None:
+                    continue
+                away = math.hypot((entry.x - sample.ellipse.cx) / sample.ellipse.rx,
+                                  (entry.y - sample.ellipse.cy) / sample.ellipse.ry)
+                if away < 0.7:
+                    assigned[track.name] = entry.person
+        return assigned
+
+    def remember(self, document: TrackDocument, tracks: Mapping[str, Track], decided: Sequence[Decision]) -> None:
+        """Put what was decided in the place of what was known of that source; what an editor said stays.
+
+        `tracks` are those of the document before decisions were applied, by name.
+        """
+        source = document.source
+        self.tracks = [t for t in self.tracks if t.fingerprint != source.fingerprint or t.by == EDITOR]
+        for decision in decided:
+            if decision.by_editor:
+                continue
+            samples = tracks[decision.track].samples
+            middle = samples[len(samples) // 2]
+            self.tracks.append(Assignment(
+                source.fingerprint, source.file_name, decision.track, middle.source_frame,
+                round(middle.ellipse.cx, 1), round(middle.ellipse.cy, 1), decision.person, MACHINE,
+                tuple(decision.clear), decision.why))
+
+
+def write_decisions(decisions: Decisions, path: Path) -> None:
+    """Write so that `path` holds all of it or what it held before. FaceBlurError when it cannot be written."""
+    content = {
+        "schema": SCHEMA, "version": VERSION, "others": "clear" if decisions.others_clear else "covered",
+        "references": decisions.references,
+        "people": [{"name": name, "mode": mode.value} for name, mode in decisions.modes.items()],
+        "tracks": [
+            {"source": t.fingerprint, "file": t.file_name, "track": t.track, "at": [t.frame, t.x, t.y],
+             "person": t.person, "by": t.by, "clear": [list(span) for span in t.clear], "why": t.why}
+            for t in decisions.tracks],
+    }
+    part = None
+    try:
+        handle, part = tempfile.mkstemp(prefix=".faceblur-", suffix=".part", dir=path.parent)
+        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as stream:
+            json.dump(content, stream, ensure_ascii=False, allow_nan=False, indent=1)
+        os.replace(part, path)
+    except OSError as error:
+        if part is not None:
+            Path(part).unlink(missing_ok=True)
+        raise FaceBlurError(f"The people cannot be written to {path}: {error.strerror}.") from error
+
+
+def read_decisions(path: Path) -> Decisions:
+    """Read such a file. Raises FaceBlurError that names what is wrong."""
+    try:
+        if path.stat().st_size > _MOST_BYTES:
+            raise FaceBlurError(f"{path.name} is too large for a file of people.")
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise FaceBlurError(f"{path.name} cannot be read as a file of people: {str(error)[:200]}") from error
+    if not isinstance(content, dict) or content.get("schema") != SCHEMA or content.get("version") != VERSION:
+        raise FaceBlurError(f"{path.name} is no file of people, or one of another version.")
+    others = _text(content, "others")
+    if others not in ("clear", "covered"):
+        raise _wrong("others")
+    modes = {}
+    for person in _entries(content, "people"):
+        mode, name = _text(person, "mode"), _text(person, "name")
+        if mode not in [m.value for m in Mode] or not name or name in modes:
+            raise _wrong("people")
+        modes[name] = Mode(mode)
+    return Decisions(others == "clear", _text(content, "references"), modes,
+                     [_read_assignment(entry) for entry in _entries(content, "tracks")])
+
+
+def _read_assignment(entry: dict[str, Any]) -> Assignment:
+    place = entry.get("at")
+    if not isinstance(place, list) or len(place) != 3 or type(place[0]) is not int or not all(
+            type(v) in (int, float) and abs(v) <= _FAR_PX for v in place):
+        raise _wrong("at")
+    clear = entry.get("clear")
+    if not isinstance(clear, list) or len(clear) > _MOST_ENTRIES or not all(
+            isinstance(s, list) and len(s) == 2 and all(type(v) is int for v in s) for s in clear):
+        raise _wrong("clear")
+    by = _text(entry, "by")
+    if by not in (EDITOR, MACHINE):
+        raise _wrong("by")
+    return Assignment(_text(entry, "source"), _text(entry, "file"), _text(entry, "track"), place[0], float(place[1]),
+                      float(place[2]), _text(entry, "person"), by, tuple((a, b) for a, b in clear), _text(entry, "why"))
+
+
+def _entries(content: dict[str, Any], key: str) -> list[dict[str, Any]]:
+    values = content.get(key)
+    if not isinstance(values, list) or len(values) > _MOST_ENTRIES or not all(isinstance(v, dict) for v in values):
+        raise _wrong(key)
+    return values
+
+
+def _text(content: dict[str, Any], key: str) -> str:
+    value = content.get(key)
+    # JSON can hold halves of characters, which nobody can write again.
+    if not isinstance(value, str) or len(value) > _LONGEST_TEXT or value.encode("utf-8", "ignore").decode() != value:
+        raise _wrong(key)
+    return value
+
+
+def _wrong(where: str) -> FaceBlurError:
+    return FaceBlurError(f"The file of people is damaged: '{where}' is wrong.")

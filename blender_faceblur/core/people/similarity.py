@@ -1,0 +1,329 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How alike faces are, what that says (measured on strangers), and which tracks show the same person.
+
+A face's vector comes from dlib's recognition network (`recognition.dlib_resnet`); distances are Euclidean. Vectors say
+who somebody is: they stay in memory.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..geometry import Array
+from ..types import Ellipse, Track, TrackKind
+from .uninformative import FEATURELESS
+
+Vector = NDArray[np.float32]
+
+RECOGNIZER = "dlib_resnet"
+"""The recogniser that the tables belong to; no other one's vectors may be judged by them."""
+
+
+
+class StrangerRate(NamedTuple):
+    """A distance, and the share (0..1) of all pairs of different people that are nearer."""
+
+    distance: float
+    share: float
+
+
+STRANGERS: tuple[StrangerRate, ...] = (
+    StrangerRate(distance=0.40, share=1.0e-5),
+    StrangerRate(distance=0.42, share=1.5e-5),
+    StrangerRate(distance=0.44, share=2.5e-5),
+    StrangerRate(distance=0.46, share=6.0e-5),
+    StrangerRate(distance=0.48, share=1.6e-4),
+    StrangerRate(distance=0.50, share=4.0e-4),
+    StrangerRate(distance=0.52, share=1.1e-3),
+    StrangerRate(distance=0.54, share=3.0e-3),
+    StrangerRate(distance=0.56, share=7.3e-3),
+    StrangerRate(distance=0.58, share=1.6e-2),
+    StrangerRate(distance=0.60, share=3.2e-2),
+    StrangerRate(distance=0.65, share=0.13),
+    StrangerRate(distance=0.70, share=0.30),
+    StrangerRate(distance=0.80, share=0.75),
+)
+"""How many of all pairs of different people are less than a distance apart; docs/people.md says how it was measured.
+What lies below the first row was not measured: it counts as that row."""
+
+
+@dataclass(frozen=True, slots=True)
+class SimilaritySettings:
+    """How much a face crop says about who somebody is, and which tracks are suggested as one person's.
+
+    Distances are Euclidean, between embeddings of `RECOGNIZER`.
+    """
+
+    usable_quality: float = 0.12
+    """Quality (0..1) below which a crop says nothing. Raising it uses fewer crops. Origin: chosen on the 9 annotated
+    clips of docs/people.md."""
+    good_quality: float = 0.35
+    """Quality (0..1) from which a crop also says who somebody is not. Raising it keeps fewer people clear and finds
+    somebody who takes another's place later. Origin: chosen on the 9 annotated clips of docs/people.md."""
+    full_width_px: float = 40
+    """Width of a face, in pixels of the source, from which its size no longer lowers the quality. Raising it lowers the
+    quality of small faces. Origin not recorded."""
+    most_nose_offset: float = 1.3
+    """Offset of the nose from the middle of the eyes, in half the distance of the eyes, at which a face turned away
+    counts nothing; from 1 less it counts fully. Raising it counts more of faces that are turned away. Origin not
+    recorded."""
+    frontal_eye_mouth_ratio: float = 0.75
+    """Distance of the eyes by that from eyes to mouth, from which a face counts as seen from the front. Raising it
+    lowers the quality of faces that are turned a little. Origin not recorded."""
+    full_detail: float = 0.45
+    """Sharpness (see `worker.embedding.find_detail`) from which it no longer lowers the quality. Raising it lowers the
+    quality of soft faces. Origin: sharp faces 32 pixels wide have it and more, those blurred by a twentieth of their
+    width have 0.2 (80 portraits)."""
+    uninformative_distance: float = 0.44
+    """Distance from the embedding of a face in which nothing can be seen (`core.featureless`), up to which a crop
+    counts nothing. Raising it ignores more blurred faces. Origin not recorded."""
+    informative_distance: float = 0.54
+    """Distance from that embedding from which a crop counts fully. Raising it counts less of blurred faces. Origin not
+    recorded."""
+    most_references: int = 8
+    """References of a person that are used, those that differ most. Raising it makes the limit for strangers so strict
+    that the person is recognised less often. Origin not recorded."""
+    duplicate_reference_distance: float = 0.3
+    """Distance up to which two references are the same and count once. Raising it uses fewer references. Origin not
+    recorded."""
+    same_person_distance: float = 0.58
+    """Mean distance up to which tracks are suggested as one person's. Raising it makes larger groups, wrong ones too.
+    Origin: chosen on the 9 annotated clips of docs/people.md, raised from 0.52 when they were first measured."""
+    never_same_distance: float = 0.72
+    """Mean distance beyond which no two tracks of a group may be. Raising it makes larger groups, wrong ones too.
+    Origin: chosen on the 9 annotated clips of docs/people.md."""
+    grouped_crops: int = 6
+    """The best crops of a track that are compared for that. Raising it averages over more, worse ones. Origin not
+    recorded."""
+    least_grouped_crops: int = 2
+    """Good crops that a track needs to be grouped. Raising it leaves more tracks alone. Origin:
+    introduced when groups were first measured on the annotated clips; how it was chosen is not recorded."""
+    apart_frames: int = 2
+    """Two tracks cannot be one person if they are at two places in more frames than this. Raising it groups more tracks
+    that overlap. Origin not recorded."""
+    apart_semi_axes: float = 0.5
+    """How far apart two centres must lie to be two places, in the sum of the smaller semi-axes: one face may be tracked
+    twice. Raising it takes more neighbours for doubles. Origin not recorded."""
+    inside_semi_axes: float = 0.6
+    """How far from a track's centre, in its semi-axes, the middle of an embedded face may lie to be that track's face.
+    Raising it assigns more faces, to neighbours too. Origin not recorded."""
+    assigned_size_ratio: float = 2.0
+    """How many times larger or smaller than the track's ellipse that face may be. Raising it assigns more faces, wrong
+    ones too. Origin not recorded."""
+
+
+SIMILARITY = SimilaritySettings()
+
+USABLE = SIMILARITY.usable_quality
+GOOD = SIMILARITY.good_quality
+SAME_GROUP = SIMILARITY.same_person_distance
+
+Key = TypeVar("Key", bound=Hashable)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class View:
+    """One look at a track's face: its vector (128 numbers), and how much it counts: `rate_view` by `find_clarity`."""
+
+    source_frame: int
+    vector: Vector
+    quality: float
+
+
+def rate_view(
+    landmarks: Sequence[Sequence[float]], side_px: float, confidence: float, detail: float
+) -> float:
+    """How well a face can be told from others, 0 to 1: large, surely found, seen from the front, sharp.
+
+    `side_px` is the face's width in pixels of the source; `detail` is what `worker.embedding.find_detail` measures.
+    Landmarks as in `Detection`.
+    """
+    (rx, ry), (lx, ly), (nx, ny), right_mouth, left_mouth = landmarks
+    eyes = (rx + lx) / 2, (ry + ly) / 2
+    mouth = (right_mouth[0] + left_mouth[0]) / 2, (right_mouth[1] + left_mouth[1]) / 2
+    tall, wide = math.dist(mouth, eyes), math.dist((lx, ly), (rx, ry))
+    if tall < 1e-6 or wide < 1e-6:
+        return 0.0
+    # In a face from the front the nose lies between the eyes, which are about as far apart as from the mouth.
+    aside = abs((nx - eyes[0]) * (lx - rx) + (ny - eyes[1]) * (ly - ry)) / wide / (wide / 2)
+    front = min(max(SIMILARITY.most_nose_offset - aside, 0.0), 1.0) * min(
+        wide / tall / SIMILARITY.frontal_eye_mouth_ratio, 1.0)
+    large, sharp = min(1.0, side_px / SIMILARITY.full_width_px), min(max(detail / SIMILARITY.full_detail, 0.0), 1.0)
+    return large * min(1.0, max(confidence, 0.0)) * front * sharp
+
+
+def find_clarity(vector: Vector) -> float:
+    """Whether a vector tells anybody from anybody, 0 to 1; see `featureless`."""
+    away = float(np.linalg.norm(np.asarray(vector, float) - np.array(FEATURELESS)))
+    least = SIMILARITY.uninformative_distance
+    return float(np.clip((away - least) / (SIMILARITY.informative_distance - least), 0, 1))
+
+
+def find_rate(distance: float, references: int = 1) -> float:
+    """How often a stranger comes as near as that to one of so many references: 0 to 1, at least the least measured."""
+    distances = [row.distance for row in STRANGERS]
+    logs = [math.log(row.share) for row in STRANGERS]
+    return min(1.0, references * math.exp(float(np.interp(distance, distances, logs))))
+
+
+def find_threshold(rate: float, references: int = 1) -> float:
+    """The distance below which at most that share of strangers comes to one of so many references.
+
+    0, which nothing is below, where so small a share has not been measured.
+    """
+    wanted = rate / max(references, 1)
+    if wanted < STRANGERS[0].share:
+        return 0.0
+    logs = [math.log(row.share) for row in STRANGERS]
+    return float(np.interp(math.log(wanted), logs, [row.distance for row in STRANGERS]))
+
+
+def choose_references(vectors: Sequence[Vector], most: int = SIMILARITY.most_references) -> list[Vector]:
+    """The references that differ most, none nearly the same as another: each gives a stranger one more chance."""
+    kept: list[Vector] = list(vectors[:1])
+    while kept and len(kept) < most:
+        away = np.stack([np.linalg.norm(np.stack(list(vectors)) - other, axis=1) for other in kept]).min(axis=0)
+        farthest = int(np.argmax(away))
+        if away[farthest] <= SIMILARITY.duplicate_reference_distance:
+            break
+        kept.append(vectors[farthest])
+    return kept
+
+
+def measure_distances(views: Sequence[View], references: Sequence[Vector]) -> Array:
+    """The distance of each view (N) to the nearest reference; infinite without any."""
+    if not views or not len(references):
+        return np.full(len(views), np.inf)
+    vectors = np.stack([view.vector for view in views]).astype(float)
+    others = np.stack(list(references)).astype(float)
+    return np.asarray(np.linalg.norm(vectors[:, None] - others[None], axis=2).min(axis=1))
+
+
+def find_median(distances: Array, views: Sequence[View]) -> float:
+    """The median of the views' distances, the best views counted most (by the square of their quality)."""
+    if not len(distances):
+        return math.inf
+    order = np.argsort(distances, kind="stable")
+    weights = np.array([views[i].quality for i in order]) ** 2
+    half = weights.sum() / 2
+    return float(distances[order[min(int(np.searchsorted(np.cumsum(weights), half)), len(order) - 1)]])
+
+
+def choose_best(views: Iterable[View], most: int = SIMILARITY.grouped_crops, least: float = USABLE) -> list[View]:
+    """The views of at least the quality `least` that count most, best first."""
+    return sorted((v for v in views if v.quality >= least), key=lambda v: -v.quality)[:most]
+
+
+def find_apart(tracks: Iterable[Track]) -> set[tuple[str, str]]:
+    """Pairs of names of tracks that cannot be one person: they are seen at two places in the same frames."""
+    apart = set()
+    ordered = sorted((t for t in tracks if t.samples), key=lambda t: t.samples[0].source_frame)
+    for one, other in itertools.combinations(ordered, 2):
+        if other.samples[0].source_frame > one.samples[-1].source_frame:
+            continue
+        places = {s.source_frame: s.ellipse for s in one.samples}
+        count = 0
+        for sample in other.samples:
+            place = places.get(sample.source_frame)
+            if place is not None and _lie_apart(place, sample.ellipse):
+                count += 1
+                if count > SIMILARITY.apart_frames:
+                    apart.add((one.name, other.name))
+                    break
+    return apart
+
+
+def _lie_apart(one: Ellipse, other: Ellipse) -> bool:
+    """Whether two ellipses in one frame are two faces; a face may be followed twice."""
+    least = SIMILARITY.apart_semi_axes * (min(one.rx, one.ry) + min(other.rx, other.ry))
+    return math.hypot(one.cx - other.cx, one.cy - other.cy) > least
+
+
+def assign_looks(
+    tracks: Sequence[Track], looks: Sequence[tuple[int, Sequence[float]]]
+) -> Iterable[tuple[str, int]]:
+    """Which look (source frame and box) shows which track's face: names and places in `looks`, those in order.
+
+    A look belongs to the track whose face its middle lies deepest in; to none where it lies in none, or is not about
+    as large.
+    """
+    there: dict[int, list[tuple[str, Ellipse]]] = {}
+    wanted = {frame for frame, _ in looks}
+    for track in tracks:
+        for sample in track.samples:
+            if sample.source_frame in wanted and track.kind is TrackKind.FACE:
+                there.setdefault(sample.source_frame, []).append((track.name, sample.ellipse))
+    for number, (frame, (x1, y1, x2, y2)) in enumerate(looks):
+        cx, cy, size = (x1 + x2) / 2, (y1 + y2) / 2, math.sqrt(max((x2 - x1) * (y2 - y1), 1e-9))
+        depths = []
+        for name, face in there.get(frame, ()):
+            depth = math.hypot((cx - face.cx) / face.rx, (cy - face.cy) / face.ry)
+            ratio = size / (2 * math.sqrt(face.rx * face.ry))
+            most = SIMILARITY.assigned_size_ratio
+            if depth < SIMILARITY.inside_semi_axes and 1 / most < ratio < most:
+                depths.append((depth, name))
+        if depths:
+            yield min(depths)[1], number
+
+
+def group_tracks(
+    views: Mapping[Key, Sequence[View]], apart: Collection[tuple[Key, Key]] = (), limit: float = SAME_GROUP
+) -> list[list[Key]]:
+    """Suggest which tracks show one person, the largest group first; a track that was not seen well stays alone.
+
+    Average linkage of the tracks' best views, up to `limit`. Two tracks that are `apart`, or further from each other
+    than `SimilaritySettings.never_same_distance`, never come into one group.
+    """
+    keys = list(views)
+    # Poor views are near to anybody's.
+    best = [choose_best(views[key], least=GOOD) for key in keys]
+    best = [looks if len(looks) >= SIMILARITY.least_grouped_crops else [] for looks in best]
+    count = len(keys)
+    distance = np.full((count, count), np.inf)
+    for i, j in itertools.combinations(range(count), 2):
+        if best[i] and best[j]:
+            one, other = (np.stack([v.vector for v in part]).astype(float) for part in (best[i], best[j]))
+            weights = np.outer([v.quality for v in best[i]], [v.quality for v in best[j]])
+            apart_by = np.linalg.norm(one[:, None] - other[None], axis=2)
+            distance[i, j] = distance[j, i] = float((apart_by * weights).sum() / weights.sum())
+    forbidden = distance > SIMILARITY.never_same_distance
+    place = {key: number for number, key in enumerate(keys)}
+    for first, second in apart:
+        if first in place and second in place:
+            forbidden[place[first], place[second]] = forbidden[place[second], place[first]] = True
+    distance[forbidden] = np.inf
+    groups: list[list[int]] = [[i] for i in range(count)]
+    alive = np.ones(count, bool)
+    while count > 1:
+        i, j = (int(v) for v in np.unravel_index(np.argmin(distance), distance.shape))
+        if not distance[i, j] <= limit:
+            break
+        one_size, other_size = len(groups[i]), len(groups[j])
+        # An infinite distance of any two stays infinite: no mean may join what cannot be one.
+        joined = (one_size * distance[i] + other_size * distance[j]) / (one_size + other_size)
+        groups[i] += groups[j]
+        alive[j] = False
+        distance[i], distance[:, i] = joined, joined
+        distance[j], distance[:, j] = np.inf, np.inf
+        distance[i, i] = np.inf
+    found = [sorted(groups[i]) for i in range(count) if alive[i]]
+    return [[keys[k] for k in group] for group in sorted(found, key=lambda g: (-len(g), g[0]))]
+
+
+def describe_rate(rate: float) -> str:
+    """A share of strangers in words: "1 in 2 000", rounded to one digit."""
+    if rate <= STRANGERS[0].share:
+        return f"fewer than 1 in {_round_to_one_digit(1 / STRANGERS[0].share)}"
+    return f"about 1 in {_round_to_one_digit(1 / rate)}"
+
+
+def _round_to_one_digit(value: float) -> str:
+    digits = max(len(str(int(value))) - 1, 0)
+    return f"{round(value / 10**digits) * 10**digits:,}".replace(",", " ")

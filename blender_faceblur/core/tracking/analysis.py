@@ -1,0 +1,299 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""From pictures to records, from records to a document: the two stages of an analysis."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..detection.brightening import Averager, brighten, find_stretch
+from ..detection.fusion import Hit, merge_detections
+from ..detection.settings import DetectorUse, Preset
+from ..detection.windows import detect_in_windows, find_windows
+from ..geometry import Array
+from ..types import Detection, Doubt, ModelUse, ReviewReason, SourceInfo, TrackDocument
+from .appearance import describe
+from .linking import link_tracks
+from .observations import RowTable, Segment
+from .optical_flow import follow_boxes
+from .shots import THUMBNAIL, CutFinder, drop_hasty, find_shots
+from .tracker import Follower, FrameRecord
+
+_STRIDE = 32
+"""Of the networks, in pixels: both sides of a reduced picture are multiples of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class FrameAnalysisSettings:
+    """How a film is cut into parts, and what is computed from its pictures besides detections."""
+
+    flow_long_side_px: int = 640
+    """Long side of the picture in which optical flow is computed, in pixels, where no detector uses a smaller one.
+    Raising it tracks smaller faces and takes time with its square. Origin not recorded."""
+    transition_s: float = 0.8
+    """Seconds of the window over which a gradual transition is looked for: twice `ShotSettings.transition_half_s`.
+    Raising it lists longer stretches around transitions for review. Origin not recorded."""
+    describe_every_s: float = 0.5
+    """Seconds between two descriptions of a face's colors. Raising it saves time and compares people who come back with
+    older colors. Origin not recorded."""
+    least_segment_s: float = 4.0
+    """Seconds that a part of a film must have to be worth a process of its own. Raising it uses fewer processes for
+    short films. Origin not recorded."""
+    least_segment_frames: int = 96
+    """Frames that it must have as well. Raising it does the same. Origin not recorded."""
+
+
+FRAME_ANALYSIS = FrameAnalysisSettings()
+
+
+class Detector(Protocol):
+    """What the analysis asks of a detector; `detectors.base.FaceDetector` is one."""
+
+    def detect(self, image_bgr: NDArray[np.uint8]) -> list[Detection]: ...
+
+
+def fit_size(frame_size: tuple[int, int], long_side: int) -> tuple[int, int]:
+    """Width and height of a picture with that long side, never enlarged."""
+    width, height = frame_size
+    scale = min(1.0, long_side / max(width, height))
+    return max(1, round(width * scale)), max(1, round(height * scale))
+
+
+def detector_size(frame_size: tuple[int, int], long_side: int) -> tuple[int, int]:
+    """Like `fit_size`, with both sides of a reduced picture at multiples of the detectors' stride.
+
+    That changes the aspect by at most 16 pixels a side, and saves the time that padding would take.
+    """
+    width, height = fit_size(frame_size, long_side)
+    if (width, height) == frame_size:
+        return frame_size
+    return max(_STRIDE, round(width / _STRIDE) * _STRIDE), max(_STRIDE, round(height / _STRIDE) * _STRIDE)
+
+
+def decode_size(frame_size: tuple[int, int], uses: Iterable[DetectorUse]) -> tuple[int, int]:
+    """The size in which pictures must be decoded for all detectors."""
+    return max(detector_size(frame_size, use.long_side) for use in uses)
+
+
+def find_stride(look_every_s: float, frame_rate: float) -> int:
+    """Every how manyth frame is looked at by the detectors, at least."""
+    return max(1, int(look_every_s * frame_rate + 0.1))
+
+
+def split_range(frame_count: int, frame_rate: float, processes: int) -> list[Segment]:
+    """Equal parts of 0..frame_count, fewer than `processes` when they would be too short to be worth a process."""
+    least = max(FRAME_ANALYSIS.least_segment_frames, round(FRAME_ANALYSIS.least_segment_s * frame_rate))
+    parts = max(1, min(processes, frame_count // least))
+    edges = [frame_count * i // parts for i in range(parts + 1)]
+    return [Segment(a, b) for a, b in itertools.pairwise(edges)]
+
+
+def analyse_frames(
+    frames: Iterable[tuple[int, NDArray[np.uint8]]],
+    frame_size: tuple[int, int],
+    frame_rate: float,
+    detectors: Sequence[tuple[Detector, DetectorUse]],
+    strong: float,
+    upright_turn: int = 0,
+    stride: int = 1,
+) -> Iterator[FrameRecord]:
+    """Detect and follow over consecutive pictures (BGR, as large as `decode_size` says); records in order.
+
+    A record comes about a second after its picture. Boxes are in pixels of `frame_size`. `upright_turn`: degrees
+    clockwise (0, 90, 180, 270) by which the pictures are turned for the detectors; what they find is turned back.
+    The detectors look at the first frame, at each that is a multiple of `stride`, and after cuts; between these, faces
+    are followed. Where one can no longer be followed surely it is looked for round the place where it should be.
+    """
+    return _FrameAnalyser(frame_size, frame_rate, detectors, strong, upright_turn, stride).run(frames)
+
+
+class _FrameAnalyser:
+    """What `analyse_frames` knows between one frame and the next. One object analyses one run of frames."""
+
+    def __init__(
+        self, frame_size: tuple[int, int], frame_rate: float, detectors: Sequence[tuple[Detector, DetectorUse]],
+        strong: float, upright_turn: int, stride: int,
+    ) -> None:
+        """The arguments are those of `analyse_frames`."""
+        self._stored_size, self._upright_turn = frame_size, upright_turn
+        self._upright_size = frame_size[::-1] if upright_turn in (90, 270) else frame_size
+        # A detector's own size where there is one: scaling once more would take as long as following.
+        self._flow_size = detector_size(
+            self._upright_size, min(FRAME_ANALYSIS.flow_long_side_px, max(use.long_side for _, use in detectors)))
+        self._to_flow = np.tile(np.array(self._flow_size) / np.array(self._upright_size), 2)
+        # The same detector at the same size twice would add nothing.
+        self._detectors = list({(use.detector, detector_size(self._upright_size, use.long_side)): (detector, use)
+                                for detector, use in detectors}.items())
+        self._stride = stride
+        self._describe_every = stride * max(1, round(FRAME_ANALYSIS.describe_every_s * frame_rate / stride))
+        self._follower = Follower(frame_rate, strong, self._compute_flow, stride)
+        self._cuts = CutFinder(frame_rate)
+        self._averager = Averager()
+        self._frame: _PreparedFrame | None = None
+
+    def run(self, frames: Iterable[tuple[int, NDArray[np.uint8]]]) -> Iterator[FrameRecord]:
+        """The records of consecutive frames, in order."""
+        for source_frame, picture in frames:
+            for record in self._step(source_frame, picture):
+                yield _turn_back(record, self._upright_turn, self._stored_size)
+        for record in self._follower.finish():
+            yield _turn_back(record, self._upright_turn, self._stored_size)
+
+    def _step(self, source_frame: int, picture: NDArray[np.uint8]) -> list[FrameRecord]:
+        """Take the next frame; the records that are complete now."""
+        is_first = self._frame is None
+        # Where a film repeats a picture its source yields the same array again.
+        is_new = self._frame is None or picture is not self._frame.picture
+        if self._frame is None or is_new:
+            self._frame = _PreparedFrame(picture, self._upright_turn, self._flow_size)
+        frame = self._frame
+        is_cut, is_mixed = self._cuts.look(frame.thumbnail)
+        if is_cut or frame.stretch is None:
+            self._averager.clear()
+        if is_new and frame.stretch is not None:
+            self._averager.take(frame.upright)
+        hits = self._detect_when_due(frame, source_frame, is_first or is_cut)
+        if hits and source_frame % self._describe_every == 0:
+            for hit in hits:
+                hit.look = describe(frame.small, hit.box * self._to_flow)
+        records = self._follower.step(source_frame, hits, frame.grey, is_cut, is_mixed, self._detect_around)
+        self._follower.newest.looked = len(frame.detections) == len(self._detectors)
+        return records
+
+    def _detect_when_due(self, frame: _PreparedFrame, source_frame: int, is_new_shot: bool) -> list[Hit] | None:
+        """What the detectors find in a frame if it is one of theirs; None where faces are only followed."""
+        if is_new_shot:
+            return self._detect(frame, 0)
+        if source_frame % self._stride == 0:
+            # Whole multiples, so that two processes decide alike about the frames that both of them see.
+            return self._detect(frame, source_frame // self._stride)
+        if frame.detections:
+            return self._detect(frame, 1)
+        return None
+
+    def _detect_around(self, places: Sequence[Array]) -> Iterator[list[Hit]]:
+        """What is found round these boxes: first by the detectors that look most often, then by all."""
+        assert self._frame is not None
+        yield self._detect(self._frame, 1, places)
+        yield self._detect(self._frame, 0, places)
+
+    def _detect(self, frame: _PreparedFrame, number: int, places: Sequence[Array] = ()) -> list[Hit]:
+        """Run the detectors whose turn it is at the look of that number (0: all), each once a picture.
+
+        With `places` (boxes) they look only round these, where that takes less time.
+        """
+        if frame.stretch is not None and not frame.bright:
+            frame.bright[max(frame.scaled)] = brighten(self._averager.average(), frame.stretch)
+        for i, ((_, size), (detector, use)) in enumerate(self._detectors):
+            if i in frame.detections or i in frame.near or number % use.each_look:
+                continue
+            shown, scale = frame.at_size(size), np.array(size) / np.array(self._upright_size)
+            windows = find_windows([place * np.tile(scale, 2) for place in places], size)
+            found = detect_in_windows(detector.detect, shown, windows) if windows else detector.detect(shown)
+            (frame.near if windows else frame.detections)[i] = _scale_detections(found, *(1 / scale).tolist())
+        return merge_detections([one for found in (*frame.detections.values(), *frame.near.values()) for one in found])
+
+    def _compute_flow(
+        self, before: NDArray[np.uint8], after: NDArray[np.uint8], boxes: list[Array]
+    ) -> list[Array | None]:
+        followed = follow_boxes(before, after, [box * self._to_flow for box in boxes])
+        return [None if box is None else box / self._to_flow for box in followed]
+
+
+class _PreparedFrame:
+    """A picture, upright and in the sizes that were asked for so far, and what the detectors found in it.
+
+    `detections` are by the number of a detector that saw the whole picture, `near` by that of one that saw parts of it.
+    `stretch` are the levels of a picture that is too dark, and `bright` is that picture brightened.
+    """
+
+    def __init__(self, picture: NDArray[np.uint8], upright_turn: int, flow_size: tuple[int, int]) -> None:
+        import cv2
+
+        turn = {90: cv2.ROTATE_90_CLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_COUNTERCLOCKWISE}.get(upright_turn)
+        self.picture = picture
+        self.upright = picture if turn is None else np.asarray(cv2.rotate(picture, turn), np.uint8)
+        self.scaled = {(self.upright.shape[1], self.upright.shape[0]): self.upright}
+        self.bright: dict[tuple[int, int], NDArray[np.uint8]] = {}
+        self.detections: dict[int, list[Detection]] = {}
+        self.near: dict[int, list[Detection]] = {}
+        self.small = _scale_to(self.scaled, flow_size)
+        # By way of a quarter of its size, which OpenCV makes quickly.
+        quarter = max(flow_size[0] // 4, THUMBNAIL[0]), max(flow_size[1] // 4, THUMBNAIL[1])
+        self.thumbnail = _reduce(_reduce(self.small, quarter), THUMBNAIL)
+        self.stretch = find_stretch(self.thumbnail)
+        seen = self.small if self.stretch is None else brighten(self.small, self.stretch)
+        self.grey = np.asarray(cv2.cvtColor(seen, cv2.COLOR_BGR2GRAY), np.uint8)
+
+    def at_size(self, size: tuple[int, int]) -> NDArray[np.uint8]:
+        """The picture at a size, brightened where it is too dark."""
+        return _scale_to(self.bright or self.scaled, size)
+
+
+def _scale_to(scaled: dict[tuple[int, int], NDArray[np.uint8]], size: tuple[int, int]) -> NDArray[np.uint8]:
+    """A picture at `size`, kept with the others: made from the smallest that is large enough."""
+    if size not in scaled:
+        # Scaling takes time by the pixel it reads.
+        nearest = min((s for s in scaled if s[0] >= size[0]), default=max(scaled))
+        scaled[size] = _reduce(scaled[nearest], size)
+    return scaled[size]
+
+
+def _reduce(picture: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+    import cv2
+
+    # Every pixel still counts at ratios below two, in a sixth of the time that INTER_AREA takes.
+    smooth = picture.shape[1] < 2 * size[0] and picture.shape[0] < 2 * size[1]
+    reduced = cv2.resize(picture, size, interpolation=cv2.INTER_LINEAR if smooth else cv2.INTER_AREA)
+    return np.asarray(reduced, np.uint8)
+
+
+def _turn_back(record: FrameRecord, upright_turn: int, stored_size: tuple[int, int]) -> FrameRecord:
+    """The record with its rows where they lie in the picture as it is stored."""
+    if upright_turn:
+        width, height = stored_size
+        for row in record.rows:
+            x1, y1, x2, y2 = row.box
+            row.box = np.array({
+                90: (y1, height - x2, y2, height - x1),
+                180: (width - x2, height - y2, width - x1, height - y1),
+                270: (width - y2, x1, width - y1, x2),
+            }[upright_turn])
+            row.roll = None if row.roll is None else row.roll - math.radians(upright_turn)
+    return record
+
+
+def _scale_detections(detections: list[Detection], x: float, y: float) -> list[Detection]:
+    scaled = []
+    for d in detections:
+        box = (d.box[0] * x, d.box[1] * y, d.box[2] * x, d.box[3] * y)
+        marks = None if d.landmarks is None else tuple((px * x, py * y) for px, py in d.landmarks)
+        scaled.append(replace(d, box=box, landmarks=marks))
+    return scaled
+
+
+def build_document(
+    table: RowTable, source: SourceInfo, preset: Preset, expansion: float, models: list[ModelUse], notes: list[str]
+) -> TrackDocument:
+    """Everything that follows from the records; takes seconds for an hour of film and no pictures."""
+    rate = float(source.frame_rate)
+    window = max(3, round(FRAME_ANALYSIS.transition_s * rate))
+    shots = find_shots(source.frame_count, drop_hasty(table.cuts, rate), sorted(table.mixing), window)
+    linked = link_tracks(
+        table, source.frame_count, (source.width, source.height), rate, preset.strong, preset.cover_doubts,
+        several=len({model.name for model in models}) > 1)
+    whole = (0.0, 0.0, float(source.width), float(source.height))
+    gradual = [
+        Doubt(max(0, shot.start - window), min(source.frame_count, shot.start + window), whole, 0.0,
+              ReviewReason.GRADUAL_TRANSITION)
+        for shot in shots if shot.gradual
+    ]
+    doubts = sorted(linked.doubts + gradual, key=lambda d: (d.start, d.stop))
+    return TrackDocument(
+        source, preset.name, expansion, models, shots, linked.tracks, doubts, list(notes), linked.aside)

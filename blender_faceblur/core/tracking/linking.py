@@ -1,0 +1,359 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Make tracks of what was followed: chains joined, weak ones set aside, gaps filled, ends held, paths smoothed."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from bisect import bisect_right
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..document.naming import name_track
+from ..geometry import Array, areas, centre_of, overlaps, shares_of_smaller, size_of
+from ..types import Doubt, ReviewReason, Sample, Suppression, SuppressionReason, Track, TrackKind, TrackStatus
+from .appearance import are_alike
+from .filling import FILLING, fill_path, split_at_gaps
+from .observations import FacePath, RowTable
+from .review_items import find_doubts
+from .shots import drop_hasty
+
+
+@dataclass(frozen=True, slots=True)
+class LinkingSettings:
+    """Which tracklets are one face, and which are too weak, or too rarely detected, to be covered.
+
+    A face's size is the side of the square with its box's area. Picture shares are of the picture's shorter side
+    unless they say otherwise.
+    """
+
+    same_face_overlap_share: float = 0.4
+    """Mean intersection over union (0..1) above which tracklets of neighbouring processes are one face, in the frames
+    that both processes saw. Raising it splits faces at the borders between processes. Origin not recorded."""
+    join_gap_s: float = 1.0
+    """Seconds of a gap that is filled by interpolation, and that two tracklets may lie apart to be joined by place and
+    size alone. Raising it covers longer gaps, and joins different people more often. Origin not recorded."""
+    join_sizes: float = 0.8
+    """How far apart, in sizes of the face, the ends of two tracklets may lie across such a gap. Raising it joins faster
+    faces, and different people more often. Origin not recorded."""
+    join_size_ratio: float = 1.8
+    """How many times larger or smaller the second tracklet may begin there. Raising it joins faster zooms, and
+    different people more often. Origin not recorded."""
+    hidden_s: float = 3.0
+    """Seconds for which a face may be hidden and still come back as the same track, where its colors agree too (see
+    `AppearanceSettings`). Raising it joins longer absences, and different people more often. Origin not recorded."""
+    hidden_sizes: float = 0.6
+    """How far, in sizes of the face, a face may come back from where it was last seen or where its speed takes it.
+    Raising it joins more returns, wrong ones too. Origin not recorded."""
+    hidden_size_ratio: float = 1.4
+    """How many times larger or smaller it may come back. Raising it joins more returns, wrong ones too. Origin not
+    recorded."""
+    speed_s: float = 0.5
+    """Seconds at a tracklet's end over which the speed is measured that says where a hidden face should come back.
+    Raising it averages over more motion and reacts less to the last one. Origin not recorded."""
+    sure_confidence: float = 0.72
+    """Confidence (0..1) from which one detection alone makes a track that is covered. Raising it leaves more single
+    sightings uncovered. Origin not recorded."""
+    sure_detections: int = 2
+    """High-confidence detections that make a track that is covered. Raising it leaves more brief faces uncovered.
+    Origin not recorded."""
+    sustained_detections: int = 6
+    """Low-confidence detections that together make a track that is covered, where every frame was detected. Raising
+    it leaves more faint faces uncovered. Origin: lowered from 8 together with the brightening of dark
+    pictures."""
+    sustained_least_detections: int = 3
+    """The fewest such detections, however few frames were detected. Raising it leaves brief faint faces uncovered.
+    Origin: introduced with detection in every third frame; how it was chosen is not recorded."""
+    sustained_share: float = 0.5
+    """Share (0..1) of the track's detected frames that must have one. Raising it leaves faint faces uncovered that are
+    missed now and then. Origin: raised from 0.4 when only the frames began to count in which every detector ran."""
+    sustained_confidence: float = 0.24
+    """Mean confidence (0..1) that such detections need for a face without size. Raising it leaves more faint faces
+    uncovered. Origin not recorded."""
+    sustained_confidence_per_size: float = 0.2
+    """What is added to that for a face as large as the picture's shorter side, and in proportion for smaller ones:
+    small faces are often only detected faintly, a large faint one is mostly foliage or cloth. Raising it leaves more
+    large faint faces uncovered. Origin not recorded."""
+    single_detector_share: float = 0.06
+    """Size from which several detectors should see a face, as a share of the picture's shorter side. Raising it covers
+    more of what only one detector sees. Origin: chosen on 238 tracks in 57 films (docs/measuring.md)."""
+    rarely_detected_least_frames: int = 8
+    """Frames in which every detector ran that are needed before a track can be called rarely detected. Raising it
+    covers more brief tracks of one detector. Origin: chosen on 238 tracks in 57 films (docs/measuring.md)."""
+    rarely_detected_share: float = 0.4
+    """A large track that only one detector sees, in a smaller share (0..1) of those frames than this, is not covered.
+    Raising it leaves more uncovered. Origin: chosen on 238 tracks in 57 films; 11 were detected so rarely (hands, a
+    kettle, drums, a jacket), and none was a face (docs/measuring.md)."""
+    rarely_detected_most_confidence: float = 0.85
+    """Confidence (0..1) from which a track is covered however rarely it is detected. Raising it leaves more uncovered.
+    Origin: chosen on 238 tracks in 57 films (docs/measuring.md)."""
+    single_detector_carry_s: float = 0.4
+    """Seconds for which such a large track of one detector is carried before its first and after its last detection.
+    Raising it covers more of what is no face. Origin: in 34 clips that nothing here was made for, 0.4 s instead of
+    1.25 s avoided a ninth of the needless cover and lost no face, neither there nor in any version of the annotated
+    clips."""
+    single_picture_confidence: float = 0.35
+    """Confidence (0..1) from which a face in a single picture is covered, where nothing can be seen twice. Raising it
+    leaves more faces uncovered. Origin not recorded."""
+    likely_share: float = 0.12
+    """Size below which a low-confidence track is covered by presets that cover doubtful places, as a share of the
+    picture's shorter side. Raising it covers more large things that are no faces. Origin not recorded."""
+    contained_share: float = 0.85
+    """Share (0..1) of a track's box inside a larger covered one, in every frame, from which the track is dropped as
+    part of it. Raising it keeps more doubles. Origin not recorded."""
+    doubtful_margin_share: float = 1 / 960
+    """Margin on each side of a face, as a share of the picture's longer side, in presets that cover doubtful places:
+    the place of a face of a few pixels is that uncertain. Raising it covers more around small faces. Origin: added
+    for faces of a few pixels; how it was chosen is not recorded."""
+    doubtful_least_margin_px: float = 1.0
+    """The least such margin, in pixels of the source. Raising it covers more around small faces. Origin: added for
+    faces of a few pixels; how it was chosen is not recorded."""
+
+
+LINKING = LinkingSettings()
+
+
+@dataclass(slots=True)
+class Linked:
+    tracks: list[Track] = field(default_factory=list)
+    doubts: list[Doubt] = field(default_factory=list)
+    aside: list[Track] = field(default_factory=list)
+
+
+def link_tracks(
+    table: RowTable, frame_count: int, frame_size: tuple[int, int], frame_rate: float, strong: float,
+    cover_doubts: bool, several: bool,
+) -> Linked:
+    """Tracks over frames 0..frame_count and doubts from all rows. `strong`: see `settings.Preset`.
+
+    `several`: more than one detector looked.
+    """
+    cuts = drop_hasty(table.cuts, frame_rate)
+    paths = _join_segments(table.chains())
+    paths = _join_met(paths, table.joins)
+    paths = _join_fragments(paths, cuts, frame_rate)
+    if several:
+        carried = round(LINKING.single_detector_carry_s * frame_rate)
+        paths = [_trim(path, carried) if _is_lone(path, frame_size) else path for path in paths]
+    looked = np.array(sorted(table.looked))
+    margin = 0.0
+    if cover_doubts:
+        margin = max(LINKING.doubtful_least_margin_px, LINKING.doubtful_margin_share * max(frame_size))
+    covered: list[tuple[Track, FacePath, Suppression | None]] = []
+    aside: list[tuple[Track, FacePath, Suppression | None]] = []
+    reasons = [(_find_seldom(path, frame_size, looked) if several else None)
+               or _find_weakness(path, strong, frame_size, looked, single=frame_count == 1) for path in paths]
+    hidden = [bool(reason) and not (cover_doubts and _is_likely(path, strong, frame_size))
+             for path, reason in zip(paths, reasons, strict=True)]
+    for path, reason, left_out in _drop_contained(list(zip(paths, reasons, hidden, strict=True))):
+        samples: list[Sample] = []
+        # What may be no face is not followed on its way out of the picture: its motion says as little as its size.
+        leaving_s = FILLING.hold_s if reason else FILLING.leave_s
+        for part in split_at_gaps(path, cuts, round(LINKING.join_gap_s * frame_rate)):
+            filled = fill_path(part, cuts, frame_count, frame_size, frame_rate, leaving_s, margin)
+            samples += [s for s in filled if not samples or s.source_frame > samples[-1].source_frame]
+        if samples:
+            track = Track("", samples, status=TrackStatus.SUPPRESSED, suppression=reason) if left_out \
+                else Track("", samples)
+            (aside if left_out else covered).append((track, path, reason))
+    linked = Linked()
+    for tracks, status in ((covered, TrackStatus.COVERED), (aside, TrackStatus.SUPPRESSED)):
+        tracks.sort(key=lambda t: (t[0].samples[0].source_frame, t[0].samples[0].ellipse.cx))
+        for number, (track, path, reason) in enumerate(tracks, 1):
+            track.name = name_track(TrackKind.FACE, status, number, len(tracks))
+            if reason:
+                linked.doubts.append(_to_doubt(track.name, path, reason, frame_count))
+            else:
+                linked.doubts += find_doubts(track, path, cuts, frame_count, frame_size, frame_rate,
+                                             looked if several else looked[:0])
+    linked.tracks, linked.aside = [track for track, *_ in covered], [track for track, *_ in aside]
+    linked.doubts.sort(key=lambda d: d.start)
+    return linked
+
+
+def _join_segments(paths: list[FacePath]) -> list[FacePath]:
+    """Join chains of neighbouring processes that lie on each other in the frames which both looked at."""
+    inner = [p for p in paths if p.owned.all()]
+    edge = [p for p in paths if not p.owned.all()]
+    pairs = []
+    for i, j in itertools.combinations(range(len(edge)), 2):
+        common, one, two = np.intersect1d(edge[i].frames, edge[j].frames, return_indices=True)
+        if not len(common) or not (edge[i].owned[one] ^ edge[j].owned[two]).any():
+            continue
+        overlap = np.diagonal(overlaps(edge[i].boxes[one], edge[j].boxes[two])).mean()
+        if overlap > LINKING.same_face_overlap_share:
+            pairs.append((len(common) * float(overlap), i, j))
+    # A chain of the middle may be joined on both of its sides, but only once on each.
+    used: set[tuple[int, int]] = set()
+    home = list(range(len(edge)))
+    merged: dict[int, FacePath] = dict(enumerate(edge))
+    for _, i, j in sorted(pairs, reverse=True):
+        side = int(edge[i].frames[0] < edge[j].frames[0])
+        if (i, side) in used or (j, 1 - side) in used:
+            continue
+        used |= {(i, side), (j, 1 - side)}
+        a, b = home[i], home[j]
+        if a != b:
+            merged[a] = merged[a].joined(merged.pop(b))
+            home = [a if h == b else h for h in home]
+    # What a process saw only outside its own frames is the neighbour's to tell.
+    outer = [p for p in merged.values() if p.owned.any()]
+    return sorted(inner + outer, key=lambda p: (p.frames[0], p.boxes[0, 0]))
+
+
+def _join_met(paths: list[FacePath], joins: list[tuple[int, int]]) -> list[FacePath]:
+    """Join chains that met while one was carried back, unless both were found apart in the same frames."""
+    place = {number: path for path in paths for number in path.numbers}
+    for first, second in joins:
+        one, two = place.get(first), place.get(second)
+        if one is None or two is None or one is two:
+            continue
+        both = np.intersect1d(one.frames[one.found()], two.frames[two.found()])
+        if len(both) > 1:
+            continue
+        whole = one.joined(two)
+        for number in whole.numbers:
+            place[number] = whole
+    unique = {id(p): p for p in place.values()}
+    return sorted(unique.values(), key=lambda p: (p.frames[0], p.boxes[0, 0]))
+
+
+def _join_fragments(paths: list[FacePath], cuts: list[int], frame_rate: float) -> list[FacePath]:
+    """Join a path that ends with one that begins soon after, near by and of like size, in the same shot.
+
+    After a second it must come where its speed would have taken it, or where it was, closer in place and size, and
+    look alike.
+    """
+    soon, latest = (max(2, round(seconds * frame_rate)) for seconds in (LINKING.join_gap_s, LINKING.hidden_s))
+    open_paths: list[FacePath] = []
+    done: list[FacePath] = []
+    for path in paths:
+        start = int(path.frames[0])
+        done += [p for p in open_paths if start - p.frames[-1] > latest]
+        open_paths = [p for p in open_paths if start - p.frames[-1] <= latest]
+        best: tuple[bool, float, int] | None = None
+        for i, earlier in enumerate(open_paths):
+            last = int(earlier.frames[-1])
+            if last >= start or bisect_right(cuts, last) != bisect_right(cuts, start):
+                continue
+            size, new_size = size_of(earlier.boxes[-1]), size_of(path.boxes[0])
+            ratio = max(new_size / size, size / new_size)
+            away = np.subtract(centre_of(path.boxes[0]), centre_of(earlier.boxes[-1]))
+            long = start - last > soon
+            distance = float(np.hypot(*away)) / size
+            if long:
+                if earlier.looks and path.looks and not are_alike(earlier.looks[-1][1], path.looks[0][1]):
+                    continue
+                way = _find_speed(earlier, frame_rate) * (start - last)
+                distance = min(distance, float(np.hypot(*(away - way))) / size)
+            if distance <= (LINKING.hidden_sizes if long else LINKING.join_sizes) and ratio <= (
+                    LINKING.hidden_size_ratio if long else LINKING.join_size_ratio):
+                best = min(best or (long, distance, i), (long, distance, i))
+        if best is None:
+            open_paths.append(path)
+        else:
+            open_paths[best[2]] = open_paths[best[2]].joined(path)
+    return sorted(done + open_paths, key=lambda p: (p.frames[0], p.boxes[0, 0]))
+
+
+def _find_speed(path: FacePath, frame_rate: float) -> Array:
+    """Pixels a frame (2,) in a path's last half second."""
+    tail = path.frames > path.frames[-1] - max(2, round(LINKING.speed_s * frame_rate))
+    if tail.sum() < 2:
+        return np.zeros(2)
+    centres = (path.boxes[tail, :2] + path.boxes[tail, 2:]) / 2
+    frames = path.frames[tail]
+    return np.asarray((centres[-1] - centres[0]) / (frames[-1] - frames[0]))
+
+
+def _is_lone(path: FacePath, frame_size: tuple[int, int]) -> bool:
+    """Whether only one detector ever found a path, which is so large that others should have."""
+    return bool(path.voices.max() <= 1 and path.size() >= LINKING.single_detector_share * min(frame_size))
+
+
+def _trim(path: FacePath, frames: int) -> FacePath:
+    """The path without what lies more than so many frames before or after all in which it was found."""
+    seen = path.frames[path.found()]
+    return path.part((path.frames >= seen[0] - frames) & (path.frames <= seen[-1] + frames))
+
+
+def _find_seldom(path: FacePath, frame_size: tuple[int, int], looked: NDArray[np.int_]) -> Suppression | None:
+    """Why a path is taken for none because only one of several detectors ever finds it, now and then; else None."""
+    chances, share = _find_share(path, looked)
+    if (not _is_lone(path, frame_size)
+            or path.confidence[path.found()].max() >= LINKING.rarely_detected_most_confidence
+            or chances < LINKING.rarely_detected_least_frames or share >= LINKING.rarely_detected_share):
+        return None
+    return Suppression(SuppressionReason.RARELY_DETECTED, round(share * chances), chances)
+
+
+def _find_share(path: FacePath, looked: NDArray[np.int_]) -> tuple[int, float]:
+    """In how many frames all detectors looked while a path was there, and the share of these in which it was found."""
+    seen = path.frames[path.found()]
+    chances = looked[np.searchsorted(looked, seen[0]):np.searchsorted(looked, seen[-1], "right")]
+    return len(chances), float(np.isin(chances, seen).mean()) if len(chances) else 1.0
+
+
+def _find_weakness(
+    path: FacePath, strong: float, frame_size: tuple[int, int], looked: NDArray[np.int_], single: bool
+) -> Suppression | None:
+    """Why a path is too weak to be covered; None when it isn't. `looked`: the frames with detections, sorted."""
+    found = path.found()
+    confidence = path.confidence[found]
+    strong_hits = int(((confidence >= strong) | (path.voices[found] > 1)).sum())
+    if single and confidence.max() >= LINKING.single_picture_confidence:
+        return None
+    if strong_hits >= LINKING.sure_detections or confidence.max() >= LINKING.sure_confidence:
+        return None
+    seen = path.frames[found]
+    # Small faces are often only found weakly; a large one that never is found well is mostly foliage or cloth.
+    enough = (LINKING.sustained_confidence
+              + LINKING.sustained_confidence_per_size * path.size() / min(frame_size))
+    chances, share = _find_share(path, looked)
+    span = int(seen[-1] - seen[0]) + 1
+    # Where only some frames were looked at, fewer hits stand for as long a time.
+    if (
+        len(seen) >= max(LINKING.sustained_least_detections,
+                         math.ceil(LINKING.sustained_detections * chances / span))
+        and share >= LINKING.sustained_share
+        and float(confidence.mean()) >= enough
+    ):
+        return None
+    return Suppression(SuppressionReason.LOW_CONFIDENCE, len(confidence))
+
+
+def _is_likely(path: FacePath, strong: float, frame_size: tuple[int, int]) -> bool:
+    """Whether a weak path is covered where doubts are: a large thing that nothing ever took for a face surely is none.
+
+    Small faces are often found weakly; cloth and foliage are found weakly as large faces.
+    """
+    return bool(path.size() < LINKING.likely_share * min(frame_size) or path.voices.max() > 1
+                or path.confidence[path.found()].max() >= strong)
+
+
+def _to_doubt(name: str, path: FacePath, reason: Suppression, frame_count: int) -> Doubt:
+    low, high = path.boxes[:, :2].min(axis=0), path.boxes[:, 2:].max(axis=0)
+    return Doubt(
+        max(0, int(path.frames[0])), min(frame_count, int(path.frames[-1]) + 1), (*low.tolist(), *high.tolist()),
+        float(path.confidence[path.found()].max()), ReviewReason(reason.reason), name, reason.detected_frames,
+        reason.searched_frames)
+
+
+def _drop_contained(
+    paths: list[tuple[FacePath, Suppression | None, bool]],
+) -> list[tuple[FacePath, Suppression | None, bool]]:
+    """Without those that lie in the boxes of a covered one (the bool says which isn't) in all of their frames."""
+    kept: list[tuple[FacePath, Suppression | None, bool]] = []
+    for path, reason, left_out in sorted(paths, key=lambda p: (p[2], -len(p[0].frames))):
+        for other, _, also_left_out in kept:
+            common, one, two = np.intersect1d(path.frames, other.frames, return_indices=True)
+            if also_left_out or len(common) < len(path.frames):
+                continue
+            share = np.diagonal(shares_of_smaller(path.boxes[one], other.boxes[two]))
+            if (share >= LINKING.contained_share).all() and (areas(path.boxes[one]) <= areas(other.boxes[two])).all():
+                break
+        else:
+            kept.append((path, reason, left_out))
+    return kept

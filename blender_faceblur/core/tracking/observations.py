@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""All that the processes of an analysis have told, by face: what tracks are made of."""
+
+from __future__ import annotations
+
+from array import array
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..geometry import Array, areas
+from .tracker import FrameRecord
+
+Look = tuple[int, bytes]
+"""A frame, and what `appearance.describe` says of the face there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """The frames that one process owns out of those that it looked at; half-open."""
+
+    start: int
+    stop: int
+
+
+class RowTable:
+    """All rows of all segments in compact columns: about 40 bytes per face and frame."""
+
+    def __init__(self, segments: list[Segment]) -> None:
+        self.segments = segments
+        self.cuts: set[int] = set()
+        self.mixing: set[int] = set()
+        self.looked: set[int] = set()
+        """Frames in which the detectors were run."""
+        self.joins: list[tuple[int, int]] = []
+        self._frames = array("i")
+        self._chains = array("q")
+        self._numbers = array("f")
+        self._looks: dict[int, list[Look]] = {}
+        self._seen = [0] * len(segments)
+
+    def add(self, segment: int, record: FrameRecord) -> None:
+        """Take a frame from a segment; ValueError when a frame that the segment owns comes out of order or twice."""
+        own = self.segments[segment]
+        if own.start <= record.source_frame < own.stop:
+            if record.source_frame != own.start + self._seen[segment]:
+                raise ValueError(f"frame {record.source_frame} came when {own.start + self._seen[segment]} was due")
+            self._seen[segment] += 1
+            if record.cut:
+                self.cuts.add(record.source_frame)
+            if record.mixed:
+                self.mixing.add(record.source_frame)
+            if record.looked:
+                self.looked.add(record.source_frame)
+        for row in record.rows:
+            self._frames.append(record.source_frame)
+            self._chains.append(self._global(segment, row.chain))
+            roll = float("nan") if row.roll is None else row.roll
+            self._numbers.extend((*row.box.tolist(), row.confidence, roll, row.voices))
+            if row.look and own.start <= record.source_frame < own.stop:
+                looks = self._looks.setdefault(self._chains[-1], [])
+                looks[1:] = [(record.source_frame, row.look)]
+        for first, second in record.joins:
+            self.joins.append((self._global(segment, first), self._global(segment, second)))
+
+    def _global(self, segment: int, chain: int) -> int:
+        return chain * len(self.segments) + segment
+
+    @property
+    def frame_count(self) -> int:
+        """How many frames the segments own."""
+        return sum(s.stop - s.start for s in self.segments)
+
+    def missing(self) -> int:
+        """How many owned frames were not reported."""
+        return self.frame_count - sum(self._seen)
+
+    def chains(self) -> list[FacePath]:
+        """One path per chain, in order of first frame."""
+        frames = np.frombuffer(self._frames, np.int32) if self._frames else np.zeros(0, np.int32)
+        numbers = np.frombuffer(self._numbers, np.float32).reshape(-1, 7) if self._frames else np.zeros((0, 7))
+        chain_of = np.frombuffer(self._chains, np.int64) if self._frames else np.zeros(0, np.int64)
+        order = np.lexsort((frames, chain_of))
+        edges = np.nonzero(np.diff(chain_of[order]))[0] + 1
+        paths = []
+        for part in np.split(order, edges) if len(order) else []:
+            number = int(chain_of[part[0]])
+            segment = number % len(self.segments)
+            own = self.segments[segment]
+            rows = numbers[part].astype(float)
+            if not (rows[:, 6] > 0).any():
+                # Carried back from frames that this process was stopped before it told: who goes on finds it there.
+                continue
+            at = frames[part].astype(int)
+            paths.append(FacePath({number}, at, rows[:, :4], rows[:, 4], rows[:, 5], rows[:, 6],
+                               (at >= own.start) & (at < own.stop), self._looks.get(number, [])))
+        return sorted(paths, key=lambda p: (p.frames[0], p.boxes[0, 0]))
+
+
+@dataclass(slots=True)
+class FacePath:
+    """Rows of one face, sorted by frame, one per frame. `owned`: seen by the process that owns the frame.
+
+    `looks`: the first and the last one, as far as there are any.
+    """
+
+    numbers: set[int]
+    frames: NDArray[np.int_]
+    boxes: Array
+    confidence: Array
+    rolls: Array
+    voices: Array
+    owned: NDArray[np.bool_]
+    looks: list[Look] = field(default_factory=list)
+
+    def joined(self, other: FacePath) -> FacePath:
+        """Both together; where both have a frame the owned row wins, then the found one, then the surer one."""
+        frames = np.concatenate([self.frames, other.frames])
+        owned = np.concatenate([self.owned, other.owned])
+        voices = np.concatenate([self.voices, other.voices])
+        confidence = np.concatenate([self.confidence, other.confidence])
+        order = np.lexsort((-confidence, voices == 0, ~owned, frames))
+        keep = order[np.concatenate([[True], np.diff(frames[order]) > 0])]
+        looks = sorted(self.looks + other.looks)
+        return FacePath(
+            self.numbers | other.numbers, frames[keep], np.concatenate([self.boxes, other.boxes])[keep],
+            confidence[keep], np.concatenate([self.rolls, other.rolls])[keep], voices[keep], owned[keep],
+            looks[:1] + looks[1:][-1:])
+
+    def part(self, rows: NDArray[np.int_] | NDArray[np.bool_]) -> FacePath:
+        """Some of its rows, by number or by a mask."""
+        return FacePath(self.numbers, self.frames[rows], self.boxes[rows], self.confidence[rows], self.rolls[rows],
+                        self.voices[rows], self.owned[rows], self.looks)
+
+    def found(self) -> NDArray[np.bool_]:
+        return self.voices > 0
+
+    def size(self) -> float:
+        """The median size where it was found: the root of the box's area, pixels."""
+        return float(np.median(np.sqrt(areas(self.boxes[self.found()]))))

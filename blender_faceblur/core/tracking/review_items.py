@@ -1,0 +1,171 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Where an editor should look: what makes a track, or a place that was left uncovered, doubtful."""
+
+from __future__ import annotations
+
+import itertools
+from bisect import bisect_right
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..geometry import areas
+from ..types import Doubt, Evidence, ReviewReason, Sample, Track
+from .observations import FacePath
+
+
+@dataclass(frozen=True, slots=True)
+class ReviewRuleSettings:
+    """What makes a place of a covered track one that an editor should review."""
+
+    undetected_s: float = 0.7
+    """Seconds without a detection from which a stretch of a track is listed. Raising it lists fewer. Origin not
+    recorded."""
+    edge_semi_axes: float = 0.25
+    """How far from the picture's edge, in semi-axes of the face, a track may begin or end without being listed. Raising
+    it lists fewer. Origin not recorded."""
+    end_frames: int = 5
+    """Frames at a track's beginning or end of which one must be that near to the edge. Raising it lists fewer. Origin
+    not recorded."""
+    large_share: float = 0.2
+    """Size, as a share of the picture's shorter side, above which a track that only one detector sees is listed.
+    Raising it lists fewer. Origin not recorded."""
+    fast_sizes: float = 0.25
+    """Motion from frame to frame, in the face's smaller diameter, above which a face is fast. Raising it lists fewer.
+    Origin not recorded."""
+    fast_s: float = 0.12
+    """Seconds for which a face must be fast to be listed. Raising it lists fewer. Origin not recorded."""
+    several_detectors_share: float = 0.5
+    """Share (0..1) of its frames in which several detectors must see a track before a stretch with one alone is listed.
+    Raising it lists fewer. Origin: with the next two, lists 1 place in the 204 s of clips that accuracy is measured
+    with."""
+    single_detector_s: float = 0.45
+    """Seconds for which such a stretch must last. Raising it lists fewer. Origin: see `several_detectors_share`."""
+    single_detector_frames: int = 3
+    """Detected frames that it must have. Raising it lists fewer. Origin: see `several_detectors_share`."""
+    jump_sizes: float = 0.35
+    """How far a box may lie from the middle between its neighbours, in sizes of the face, before that is listed as a
+    jump. Raising it lists fewer. Origin: with `jump_size_ratio`, lists 4 places in the 204 s of clips that accuracy is
+    measured with."""
+    jump_size_ratio: float = 1.42
+    """How many times larger or smaller than its neighbours it may be. Raising it lists fewer. Origin: see
+    `jump_sizes`."""
+    same_jump_s: float = 0.5
+    """Jumps less than so many seconds apart are one place. Raising it lists fewer. Origin not recorded."""
+
+
+REVIEW_RULES = ReviewRuleSettings()
+
+
+def find_doubts(
+    track: Track, path: FacePath, cuts: list[int], frame_count: int, frame_size: tuple[int, int], frame_rate: float,
+    looked: NDArray[np.int_],
+) -> list[Doubt]:
+    """The doubtful places of a covered track; `path` is what it was made of.
+
+    `cuts`: first frames of shots, sorted. `looked`: the frames that several detectors looked at, sorted; empty where
+    there was only one.
+    """
+    def tell(samples: list[Sample], reason: ReviewReason) -> Doubt:
+        return tell_samples(track.name, samples, reason)
+
+    doubts = []
+    for guessed, run in itertools.groupby(
+            track.samples, key=lambda s: s.evidence in (Evidence.FLOW, Evidence.INTERPOLATED)):
+        stretch = list(run)
+        if guessed and len(stretch) >= REVIEW_RULES.undetected_s * frame_rate:
+            doubts.append(tell(stretch, ReviewReason.FLOW_ONLY))
+    edges, near = {0, frame_count, *cuts}, REVIEW_RULES.end_frames
+    for start, stop in track.spans():
+        own = [s for s in track.samples if start <= s.source_frame < stop]
+        for reason, outermost, frame in ((ReviewReason.BEGINS, own[:near], start),
+                                         (ReviewReason.ENDS, own[-near:], stop)):
+            if frame not in edges and not _lies_at_edge(outermost, frame_size):
+                doubts.append(tell(outermost, reason))
+    if len(looked) and path.voices.max() == 1 and path.size() > REVIEW_RULES.large_share * min(frame_size):
+        doubts.append(tell(track.samples, ReviewReason.SINGLE_DETECTOR))
+    least = max(3, REVIEW_RULES.fast_s * frame_rate)
+    hurries = [run for run in _find_fast(track.samples, cuts) if len(run) >= least]
+    doubts += [tell(run, ReviewReason.FAST_MOTION) for run in hurries]
+    fast = {sample.source_frame for run in hurries for sample in run}
+    jumps = [(first - 1, last + 2, ReviewReason.JUMP)
+             for first, last in _find_jumps(path, cuts, REVIEW_RULES.same_jump_s * frame_rate) if first not in fast]
+    lonely = [(first, last + 1, ReviewReason.DETECTORS_DISAGREE)
+              for first, last in _find_lonely(path, looked, REVIEW_RULES.single_detector_s * frame_rate)]
+    for start, stop, reason in jumps + lonely:
+        own = [s for s in track.samples if start <= s.source_frame < stop]
+        if own:
+            doubts.append(tell(own, reason))
+    return doubts
+
+
+def tell_samples(track: str, samples: list[Sample], reason: ReviewReason) -> Doubt:
+    """A doubt about these samples of a track, in a box around all of them."""
+    ellipses = [s.ellipse for s in samples]
+    return Doubt(
+        samples[0].source_frame, samples[-1].source_frame + 1,
+        (min(e.cx - e.rx for e in ellipses), min(e.cy - e.ry for e in ellipses),
+         max(e.cx + e.rx for e in ellipses), max(e.cy + e.ry for e in ellipses)),
+        min(s.confidence for s in samples), reason, track)
+
+
+def _lies_at_edge(samples: Iterable[Sample], frame_size: tuple[int, int]) -> bool:
+    """Whether a face touches the picture's edge, or nearly."""
+    (width, height), near = frame_size, REVIEW_RULES.edge_semi_axes
+    return any(
+        e.cx - e.rx < near * e.rx or e.cx + e.rx > width - near * e.rx
+        or e.cy - e.ry < near * e.ry or e.cy + e.ry > height - near * e.ry
+        for e in (s.ellipse for s in samples))
+
+
+def _find_fast(samples: list[Sample], cuts: list[int]) -> list[list[Sample]]:
+    """Runs of samples between which the face moves far, within shots."""
+    runs: list[list[Sample]] = []
+    last: Sample | None = None
+    for one, other in itertools.pairwise(samples):
+        step = np.hypot(other.ellipse.cx - one.ellipse.cx, other.ellipse.cy - one.ellipse.cy)
+        joined = (other.source_frame == one.source_frame + 1
+                  and bisect_right(cuts, one.source_frame) == bisect_right(cuts, other.source_frame))
+        if joined and step > REVIEW_RULES.fast_sizes * 2 * min(other.ellipse.rx, other.ellipse.ry):
+            if runs and last is one:
+                runs[-1].append(other)
+            else:
+                runs.append([one, other])
+            last = other
+    return runs
+
+
+def _find_jumps(path: FacePath, cuts: list[int], apart: float) -> list[tuple[int, int]]:
+    """First and last frame of where the face lies, for a moment, elsewhere than just before and after, within a shot.
+
+    What comes less than `apart` frames after another is the same.
+    """
+    frames, middles = path.frames, (path.boxes[:, :2] + path.boxes[:, 2:]) / 2
+    sizes = np.sqrt(areas(path.boxes))
+    shots = np.searchsorted(cuts, frames, "right")
+    joined = (frames[2:] == frames[:-2] + 2) & (shots[2:] == shots[:-2])
+    away = np.hypot(*(middles[1:-1] - (middles[:-2] + middles[2:]) / 2).T) / sizes[1:-1]
+    ratio = np.abs(np.log(sizes[1:-1] / np.sqrt(sizes[:-2] * sizes[2:])))
+    jumps: list[tuple[int, int]] = []
+    elsewhere = (away > REVIEW_RULES.jump_sizes) | (ratio > np.log(REVIEW_RULES.jump_size_ratio))
+    for frame in frames[1:-1][joined & elsewhere].tolist():
+        if jumps and frame - jumps[-1][1] < apart:
+            jumps[-1] = jumps[-1][0], frame
+        else:
+            jumps.append((frame, frame))
+    return jumps
+
+
+def _find_lonely(path: FacePath, looked: NDArray[np.int_], least: float) -> list[tuple[int, int]]:
+    """First and last frame of stretches, `least` frames long, in which one detector alone finds a face that several
+    find in most frames."""
+    at = path.found() & np.isin(path.frames, looked)
+    frames, agreed = path.frames[at].tolist(), path.voices[at] > 1
+    if not len(frames) or agreed.mean() < REVIEW_RULES.several_detectors_share:
+        return []
+    runs = ([frame for frame, _ in run] for many, run in itertools.groupby(
+        zip(frames, agreed.tolist(), strict=True), key=lambda pair: pair[1]) if not many)
+    return [(run[0], run[-1]) for run in runs
+            if len(run) >= REVIEW_RULES.single_detector_frames and run[-1] + 1 - run[0] >= least]

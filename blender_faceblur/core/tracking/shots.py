@@ -1,0 +1,164 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Find cuts and gradual transitions from thumbnails of consecutive frames."""
+
+from __future__ import annotations
+
+import itertools
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..types import Shot
+
+
+@dataclass(frozen=True, slots=True)
+class ShotSettings:
+    """When a cut or a gradual transition is believed. Levels are of 0..255.
+
+    A cut must be clear: a missed one only lets optical flow and extrapolation run on for a moment, a false one takes
+    the bridge away from under a face that a flash hid.
+    """
+
+    thumbnail_width_px: int = 64
+    """Width of the pictures that are compared, in pixels. Raising it sees smaller changes, noise among them, and takes
+    time. Origin not recorded."""
+    thumbnail_height_px: int = 36
+    """Their height. Raising it does the same. Origin not recorded."""
+    cut_levels: float = 16.0
+    """Mean change of a pixel, in levels, above which a frame may begin a shot, in pictures of usual contrast. Raising
+    it misses more cuts between pictures that are alike. Origin not recorded."""
+    cut_change_ratio: float = 2.5
+    """How many times larger than the usual change from frame to frame it must be. Raising it misses more cuts in lively
+    shots. Origin not recorded."""
+    cut_correlation: float = 0.6
+    """Correlation (-1..1) of the brightness of both pictures, below which a frame may begin a shot: a flash or a fade
+    changes it little, a cut a lot. Raising it takes more flashes for cuts. Origin not recorded."""
+    usual_contrast_levels: float = 40.0
+    """Standard deviation of the brightness, in levels, from which `cut_levels` holds; it falls in proportion below,
+    since dark and dull pictures differ by fewer levels. Raising it finds more cuts in dull pictures, false ones too.
+    Origin: introduced for cuts in dark films; how it was chosen is not recorded."""
+    least_contrast_share: float = 0.3
+    """Share (0..1) of `cut_levels` to which it falls at most. Raising it misses more cuts in dark pictures. Origin:
+    introduced for cuts in dark films; how it was chosen is not recorded."""
+    black_level: float = 10.0
+    """Level up to which a pixel is black. What is black in both pictures, as the bars beside a film are, says nothing
+    about either and is left out. Raising it leaves more of dark pictures out. Origin: introduced for cuts in dark
+    films; how it was chosen is not recorded."""
+    least_visible_share: float = 0.25
+    """Share (0..1) of pixels that are not black, below which all count all the same. Raising it counts black bars more
+    often. Origin: introduced for cuts in dark films; how it was chosen is not recorded."""
+    usual_frames: int = 12
+    """Frames over whose changes the median says what is usual. Raising it adapts more slowly to a shot that becomes
+    lively. Origin not recorded."""
+    transition_half_s: float = 0.4
+    """Half of the time window, in seconds, over which a gradual transition is looked for. Raising it finds longer
+    transitions and misses short ones. Origin not recorded."""
+    transition_levels: float = 20.0
+    """Mean difference, in levels, that both ends of the window must have. Raising it misses transitions between
+    pictures that are alike. Origin not recorded."""
+    transition_rest_share: float = 0.2
+    """Share of that difference by which the picture in the middle may differ from the mean of both ends. Raising it
+    takes more motion for transitions. Origin not recorded."""
+    rapid_cuts_s: float = 0.15
+    """Cuts that follow each other within so many seconds are none: nobody cuts like that, but a large thing that moves
+    fast through a dark picture looks like it. Raising it drops real cuts of quick montages. Origin: introduced when
+    faces stayed uncovered between such cuts; how it was chosen is not recorded."""
+
+    @property
+    def thumbnail_size(self) -> tuple[int, int]:
+        """Width and height, pixels."""
+        return self.thumbnail_width_px, self.thumbnail_height_px
+
+
+SHOTS = ShotSettings()
+
+THUMBNAIL = SHOTS.thumbnail_size
+"""Width and height, pixels."""
+
+
+class CutFinder:
+    """Looks at one thumbnail (36 x 64 x 3, uint8) after another."""
+
+    def __init__(self, frame_rate: float) -> None:
+        self._usual: deque[float] = deque(maxlen=SHOTS.usual_frames)
+        self._half = max(3, round(SHOTS.transition_half_s * frame_rate))
+        self._thumbnails: deque[NDArray[np.float32]] = deque(maxlen=2 * self._half + 1)
+
+    def look(self, thumbnail: NDArray[np.uint8]) -> tuple[bool, bool]:
+        """Whether a shot begins with this frame, and whether a gradual transition is going on just before it."""
+        now = thumbnail.astype(np.float32)
+        cut = False
+        if self._thumbnails:
+            before = self._thumbnails[-1]
+            seen = np.maximum(now, before).max(axis=2) > SHOTS.black_level
+            if seen.mean() < SHOTS.least_visible_share:
+                seen[:] = True
+            one, two = before[seen], now[seen]
+            change = float(np.abs(two - one).mean())
+            usual = float(np.median(self._usual)) if self._usual else 0.0
+            contrast = (float(one.mean(axis=1).std()) + float(two.mean(axis=1).std())) / 2
+            share = min(1.0, max(SHOTS.least_contrast_share, contrast / SHOTS.usual_contrast_levels))
+            cut = (
+                change > SHOTS.cut_levels * share
+                and change > SHOTS.cut_change_ratio * usual
+                and _likeness(one, two) < SHOTS.cut_correlation
+            )
+            self._usual.append(change)
+        if cut:
+            self._thumbnails.clear()
+            self._usual.clear()
+        self._thumbnails.append(now)
+        return cut, self._is_mixture()
+
+    def _is_mixture(self) -> bool:
+        """True when the picture half-way through the window is the mean of its two very different ends."""
+        if len(self._thumbnails) <= 2 * self._half:
+            return False
+        first, middle, last = self._thumbnails[0], self._thumbnails[self._half], self._thumbnails[-1]
+        apart = float(np.abs(first - last).mean())
+        rest = float(np.abs(middle - (first + last) / 2).mean())
+        return apart > SHOTS.transition_levels and rest < SHOTS.transition_rest_share * apart
+
+
+def _likeness(first: NDArray[np.float32], second: NDArray[np.float32]) -> float:
+    """Correlation of the brightness of pixels (N x 3), -1..1: a flash or a fade changes it little, a cut a lot."""
+    one, two = first.mean(axis=1), second.mean(axis=1)
+    one, two = one - one.mean(), two - two.mean()
+    return float(one @ two) / max(float(np.sqrt((one @ one) * (two @ two))), 1e-6)
+
+
+def drop_hasty(cuts: Iterable[int], frame_rate: float) -> list[int]:
+    """The cuts without those that follow each other within moments, sorted.
+
+    Nobody cuts like that; a large thing that moves fast through a dark picture looks like it. Where it was a flash
+    after all, faces are only covered for a moment longer.
+    """
+    found = sorted(cuts)
+    apart = max(2, round(SHOTS.rapid_cuts_s * frame_rate))
+    return [cut for i, cut in enumerate(found)
+            if (i == 0 or cut - found[i - 1] > apart) and (i + 1 == len(found) or found[i + 1] - cut > apart)]
+
+
+def find_shots(frame_count: int, cuts: list[int], mixing: list[int], window_frames: int) -> list[Shot]:
+    """Shots over 0..frame_count from the frames that begin after a cut and those that end a mixed window.
+
+    A gradual transition becomes a shot boundary in the middle of where mixture was seen.
+    """
+    starts = dict.fromkeys((c for c in cuts if 0 < c < frame_count), False)
+    run: list[int] = []
+    for frame in [*mixing, frame_count + 2 * window_frames]:
+        if run and frame - run[-1] > window_frames:
+            middle = (run[0] + run[-1] - window_frames) // 2
+            if 0 < middle < frame_count and not any(abs(c - middle) <= window_frames for c in cuts):
+                starts[middle] = True
+            run = []
+        run.append(frame)
+    edges = [0, *sorted(starts), frame_count]
+    return [
+        Shot(start, stop, starts.get(start, False))
+        for start, stop in itertools.pairwise(edges)
+        if stop > start
+    ]

@@ -1,0 +1,176 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Choose a few frames of a moving ellipse, so that linear motion between them stays within bounds at every frame.
+
+Blender moves every point of a mask spline linearly between keys. The points of an ellipse are an affine image of those
+of a circle, so the shape between two keys is the circle's image under the mean of the keys' affine maps: its support
+in a direction u is c . u + |A^T u|, with centre c and matrix A both linear in time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+
+from ..geometry import Array
+
+
+@dataclass(frozen=True, slots=True)
+class SparseKeySettings:
+    """How a moving ellipse is reduced to a few keys."""
+
+    half_turn_directions: int = 12
+    """Directions in half a turn in which the reach of two shapes is compared; opposite ones share it. Raising it makes
+    "contains" more exact and takes time in proportion. Origin not recorded; `KeyframeSettings.between_share` belongs
+    to it."""
+    turn_frames: int = 6
+    """Frames on each side of a frame over which the mean is taken that shows which way the motion curves. Raising it
+    sees wider turns and smooths sharp ones away. Origin not recorded."""
+    lead_place_share: float = 0.3
+    """Share (0..1) of the room by which a candidate's centre is moved out of a turn. Raising it saves keys in turns and
+    puts the cover beside the face. Origin: introduced with leading keys, for fewer keys on moving faces; how it was
+    chosen is not recorded."""
+    lead_size_share: float = 0.15
+    """Share (0..1) of the room by which its semi-axes are enlarged there. Raising it saves keys and covers more.
+    Origin: introduced with leading keys; how it was chosen is not recorded."""
+    first_guess_frames: int = 8
+    """Frames that the search for the next key tries first. Raising it costs or saves time only: the search doubles and
+    halves from there. Origin not recorded."""
+
+
+SPARSE_KEYS = SparseKeySettings()
+
+_ANGLES = np.linspace(0, np.pi, SPARSE_KEYS.half_turn_directions, endpoint=False)
+
+
+def find_reaches(ellipses: Array) -> Array:
+    """How far N ellipses (N x 5: cx, cy, rx, ry, angle) reach from their centres in the D compared directions."""
+    turn = _ANGLES[None, :] - ellipses[:, 4:5]
+    return np.hypot(ellipses[:, 2:3] * np.cos(turn), ellipses[:, 3:4] * np.sin(turn))
+
+
+def find_centres(ellipses: Array) -> Array:
+    """Centres of N ellipses along the D compared directions: N x D."""
+    return ellipses[:, 0:1] * np.cos(_ANGLES) + ellipses[:, 1:2] * np.sin(_ANGLES)
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """At each of N frames a shape that must be contained and one that must not be left, as D supports (N x D)."""
+
+    inner_centres: Array
+    inner_reaches: Array
+    outer_centres: Array
+    outer_reaches: Array
+
+    def hold(self, frames: slice, centres: Array, reaches: Array) -> np.ndarray:
+        """Which of some consecutive frames (K) are within the bounds, given their shapes' centres and reaches."""
+        inside = reaches - np.abs(centres - self.inner_centres[frames]) >= self.inner_reaches[frames]
+        inside &= reaches + np.abs(centres - self.outer_centres[frames]) <= self.outer_reaches[frames]
+        return np.asarray(inside.all(axis=1))
+
+
+def lead_out(ellipses: Array, room: Array) -> Array:
+    """Ellipses moved and sized a little beyond their turns, where straight lines between keys would cut inside.
+
+    The difference to the mean over some frames points out of the curve; a share of `room` (N, pixels) is taken at most.
+    """
+    out = ellipses.copy()
+    reach = SPARSE_KEYS.turn_frames
+    if len(ellipses) < 2 * reach:
+        return out
+    bell = np.exp(-0.5 * (np.arange(-reach, reach + 1) / (reach / 2)) ** 2)
+    padded = np.pad(ellipses[:, :4], ((reach, reach), (0, 0)), mode="reflect", reflect_type="odd")
+    mean = sliding_window_view(padded, len(bell), axis=0) @ (bell / bell.sum())
+    for columns, share in ((slice(0, 2), SPARSE_KEYS.lead_place_share), (slice(2, 4), SPARSE_KEYS.lead_size_share)):
+        step = ellipses[:, columns] - mean[:, columns]
+        length = np.maximum(np.hypot(step[:, 0], step[:, 1]), 1e-9)
+        out[:, columns] += step * np.minimum(1, share * room / length)[:, None]
+    return out
+
+
+def choose_keys(candidates: list[Array], bounds: Bounds) -> tuple[list[int], Array]:
+    """Frames (K, the first and the last among them) and ellipses (K x 5) to be keyed there.
+
+    Each key is one of the `candidates` (N x 5 each, angles unwrapped) at its frame, as far from the key before as the
+    bounds of the frames between allow; the earlier candidate wins a draw. The first candidate must be within the bounds
+    at every frame, or at least within the inner one: it is what is left where nothing else is.
+    """
+    return _Chooser(candidates, bounds).choose()
+
+
+class _Chooser:
+    def __init__(self, candidates: list[Array], bounds: Bounds) -> None:
+        self._candidates, self._bounds = candidates, bounds
+        self._last = len(candidates[0]) - 1
+        self._maps = [_maps(c) for c in candidates]
+        everywhere = slice(0, self._last + 1)
+        self._usable = [
+            bounds.hold(everywhere, m[:, 0], np.hypot(m[:, 1], m[:, 2])).tolist() for m in self._maps]
+        # How many frames the stretch before took: the next one is likely to be alike.
+        self._guess = SPARSE_KEYS.first_guess_frames
+
+    def choose(self) -> tuple[list[int], Array]:
+        starts = [c for c, usable in enumerate(self._usable) if usable[0]] or [0]
+        frames, chosen = [0], [starts[0]]
+        while frames[-1] < self._last:
+            begin = frames[-1]
+            best = (begin, 0, starts[0])
+            for start in starts:
+                for candidate in range(len(self._maps)):
+                    end = self._reach_from(begin, start, candidate, best[0])
+                    if end > best[0]:
+                        best = (end, candidate, start)
+            if best[0] == begin:
+                best = (begin + 1, 0, best[2])
+            chosen[-1] = best[2]
+            frames.append(best[0])
+            chosen.append(best[1])
+            starts = [best[1]]
+            self._guess = max(2, (best[0] - begin) // 2)
+        return frames, np.array([self._candidates[c][f] for f, c in zip(frames, chosen, strict=True)])
+
+    def _reach_from(self, begin: int, start: int, candidate: int, beaten: int) -> int:
+        """The farthest frame at which the candidate can be keyed next; no further than `beaten` if it is not beyond."""
+        low = max(begin, beaten)
+        if low >= self._last:
+            return low
+        if low > begin and not self._fits(begin, start, low + 1, candidate):
+            return low
+        step = self._guess if low == begin else 2
+        high = self._last + 1
+        # Gallop, then halve: whether a stretch fits is nearly monotonous.
+        while low + step <= self._last and low + step < high:
+            if self._fits(begin, start, low + step, candidate):
+                low += step
+                step *= 2
+            else:
+                high = low + step
+        if high > self._last and low < self._last and self._fits(begin, start, self._last, candidate):
+            low = self._last
+        while high - low > 1 and low < self._last:
+            middle = (low + high) // 2
+            if self._fits(begin, start, middle, candidate):
+                low = middle
+            else:
+                high = middle
+        return low
+
+    def _fits(self, begin: int, start: int, end: int, candidate: int) -> bool:
+        if not self._usable[candidate][end]:
+            return False
+        if end == begin + 1:
+            return True
+        first = self._maps[start][begin]
+        weight = (np.arange(1, end - begin) / (end - begin))[:, None, None]
+        between = first + weight * (self._maps[candidate][end] - first)
+        return bool(self._bounds.hold(
+            slice(begin + 1, end), between[:, 0], np.hypot(between[:, 1], between[:, 2])).all())
+
+
+def _maps(ellipses: Array) -> Array:
+    """c . u and both components of A^T u: N x 3 x D, all linear in time between two keys."""
+    turn = _ANGLES[None, :] - ellipses[:, 4:5]
+    return np.stack(
+        [find_centres(ellipses), ellipses[:, 2:3] * np.cos(turn), ellipses[:, 3:4] * np.sin(turn)], axis=1)

@@ -1,0 +1,371 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Follow faces through consecutive frames while the pictures are at hand: hits matched, gaps carried by flow.
+
+Faces are carried forward when they are no longer found and, once they have proved to be faces, backward from
+where they were first found. What comes out is numbers only, so that nothing later needs pictures.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..detection.fusion import Hit
+from ..geometry import Array, centre_of, overlaps, shares_of_smaller, size_of
+
+Picture = NDArray[np.uint8]
+Flow = Callable[[Picture, Picture, list[Array]], list[Array | None]]
+"""Two grey pictures (H x W) and boxes in the first: the boxes in the second, None where they cannot be followed."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrackingSettings:
+    """How detections become tracklets, and for how long optical flow carries a tracklet without a detection.
+
+    A face's size is the side of the square with its box's area. "Proven" is a tracklet with enough detections to be
+    taken for a face.
+    """
+
+    match_overlap_share: float = 0.25
+    """Intersection over union (0..1) from which a detection may continue a tracklet. Raising it breaks the tracklets
+    of fast faces; lowering it lets neighbours swap. Origin not recorded."""
+    proven_bonus: float = 0.1
+    """Added to the overlap of a proven tracklet when several compete for a detection, so that long tracklets win over
+    stray ones at the same place. Raising it favours them even where they fit worse. Origin not recorded."""
+    near_sizes: float = 0.75
+    """How far, in sizes of the face, a detection may lie from a tracklet that optical flow lost too and still
+    continue it. Raising it bridges faster motion and may take a neighbour for the face. Origin not recorded."""
+    near_size_ratio: float = 1.7
+    """How many times larger or smaller that detection may be. Raising it accepts faster zooms, and other people's
+    faces. Origin not recorded."""
+    same_place_share: float = 0.5
+    """Intersection over union (0..1) from which two boxes are at one place: a tracklet stops being carried where
+    another was detected, two tracklets that meet are joined, a face that was sought is found. Raising it keeps
+    doubles side by side for longer. Origin not recorded."""
+    duplicate_share: float = 0.9
+    """Share of a low-confidence detection inside the box of a larger face of the same frame, above which it starts no
+    tracklet of its own: it is a part of that face. Raising it starts more tracklets on noses and ears. Origin not
+    recorded."""
+    drifted_sizes: float = 0.25
+    """How far, in sizes of the face, optical flow may carry a face between two detection passes before the detectors
+    are asked again. Raising it saves detection passes and lets covers drift. Origin: introduced with
+    detection in every third frame, which lost no annotated face, clear or hard; how it was chosen is not
+    recorded."""
+    drift_memory_share: float = 0.5
+    """Weight (0..1) of the motion known before, when a tracklet's motion from frame to frame is averaged with the
+    newest step. Raising it smooths the predicted motion and makes it lag. Origin not recorded."""
+    drift_decay_share: float = 0.8
+    """What is left of a tracklet's motion after each frame in which it waits for its face to be found again. Raising
+    it predicts the face farther along its way. Origin not recorded."""
+    carry_unproven_s: float = 0.2
+    """Seconds for which optical flow carries a tracklet that is not proven. Raising it covers more of what is no face.
+    Origin not recorded."""
+    carry_low_confidence_s: float = 0.4
+    """Seconds for a proven tracklet with at most one high-confidence detection, forwards and backwards. Raising it
+    bridges longer gaps and covers more of what is no face. Origin not recorded."""
+    carry_s: float = 1.25
+    """Seconds for a proven tracklet with at least two high-confidence detections. Raising it covers faces that are
+    hidden for longer and lets covers drift off; the frames that neighbouring processes share grow with it. Origin not
+    recorded."""
+    carry_back_s: float = 1.0
+    """Seconds for which a proven tracklet is carried backwards from its first detection. Raising it covers faces
+    earlier, and delays every record and keeps more pictures in memory. Origin not recorded."""
+    carry_confidence_decay: float = 0.97
+    """What is left of a tracklet's confidence after each frame of optical flow. Raising it makes carried frames look
+    more certain. Origin not recorded."""
+    wait_s: float = 0.6
+    """Seconds for which a tracklet that can no longer be carried waits, invisible, for its face. Raising it joins
+    longer interruptions, and joins them to the wrong face more often. Origin not recorded."""
+    proven_detections: int = 3
+    """Detections, at every frame, that prove a tracklet with a high-confidence one among them; fewer where only some
+    frames are detected. Raising it carries new faces later. Origin not recorded."""
+    proven_low_confidence_detections: int = 8
+    """Detections that prove a tracklet without a high-confidence one. Raising it leaves faint faces uncarried for
+    longer, and delays every record. Origin not recorded."""
+
+
+TRACKING = TrackingSettings()
+
+
+@dataclass(slots=True)
+class Row:
+    """A chain's box (4,) at one frame: found (then with voices > 0) or carried there by flow (voices 0).
+
+    `look`: see `fusion.Hit`.
+    """
+
+    chain: int
+    box: Array
+    confidence: float
+    roll: float | None
+    voices: int
+    look: bytes = b""
+
+
+@dataclass(slots=True)
+class FrameRecord:
+    """All that is known of one source frame. `mixed`: a gradual transition was going on just before it."""
+
+    source_frame: int
+    cut: bool
+    mixed: bool
+    rows: list[Row] = field(default_factory=list)
+    joins: list[tuple[int, int]] = field(default_factory=list)
+    """Chains that met here, earlier one first: probably the same face."""
+    looked: bool = True
+    """Whether all detectors were run."""
+
+
+@dataclass(slots=True)
+class _Chain:
+    number: int
+    box: Array
+    first_frame: int
+    last_found: int
+    confidence: float
+    found_at: tuple[float, float]
+    drift: Array = field(default_factory=lambda: np.zeros(2))
+    hits: int = 1
+    strong_hits: int = 0
+    proven: bool = False
+    carried: bool = True
+    """False while the chain waits, invisible, for its face to be found again."""
+
+    def predicted(self) -> Array:
+        return self.box + np.tile(self.drift, 2)
+
+
+def _blend_drift(before: Array, step: Array) -> Array:
+    memory = TRACKING.drift_memory_share
+    return memory * before + (1 - memory) * step
+
+
+class Follower:
+    """Takes frames in order by `step`, gives records back about a second later, the rest by `finish`."""
+
+    def __init__(self, frame_rate: float, strong: float, flow: Flow, stride: int = 1) -> None:
+        """`strong` is the confidence from which one hit alone is believed; every `stride`th frame has hits at least."""
+        self._strong = strong
+        self._flow = flow
+        self._lone_carry = max(3, round(TRACKING.carry_unproven_s * frame_rate), 2 * stride)
+        self._weak_carry = max(3, round(TRACKING.carry_low_confidence_s * frame_rate))
+        self._carry = max(4, round(TRACKING.carry_s * frame_rate))
+        self._coast = max(3, round(TRACKING.wait_s * frame_rate))
+        self._backward = max(3, round(TRACKING.carry_back_s * frame_rate))
+        self._stride = stride
+        # Hits in neighbouring frames say the same thing again: what counts is for how long there were some.
+        self._proven_hits = max(2, math.ceil(TRACKING.proven_detections / stride))
+        self._proven_weak_hits = max(3, math.ceil(TRACKING.proven_low_confidence_detections / stride))
+        self._delay = self._backward + self._proven_weak_hits * stride
+        self._ring: deque[tuple[Picture, FrameRecord]] = deque()
+        self._chains: list[_Chain] = []
+        self._count = 0
+
+    @staticmethod
+    def reach_frames(frame_rate: float) -> int:
+        """How many frames before and after a range must be seen for its records to be as if all were seen."""
+        return max(4, round(TRACKING.carry_s * frame_rate)) + 1
+
+    @property
+    def newest(self) -> FrameRecord:
+        """The record of the frame that was taken last."""
+        return self._ring[-1][1]
+
+    def step(
+        self, source_frame: int, hits: list[Hit] | None, picture: Picture, cut: bool, mixed: bool,
+        looks: Callable[[list[Array]], Iterable[list[Hit]]] | None = None,
+    ) -> list[FrameRecord]:
+        """Take the next frame. `picture` is kept for a second and handed to the flow.
+
+        `hits` is None where nobody looked for faces; where flow then loses one, `looks` are taken after all at the
+        places where it should be, until one finds it: each gives all that was found so far.
+        """
+        if cut:
+            self._chains.clear()
+        record = FrameRecord(source_frame, cut, mixed)
+        self._ring.append((picture, record))
+        followed: dict[int, Array | None] | None = None
+        if hits is None:
+            followed = self._follow(self._chains)
+            sought = [c for c in self._chains
+                      if c.carried and c.strong_hits and self._is_doubtful(c, followed[c.number])]
+            places = [c.predicted() if (box := followed[c.number]) is None else box for c in sought]
+            for seen in looks(places) if looks is not None and sought else ():
+                hits = seen
+                if all(self._is_among(hits, place) for place in places):
+                    break
+        record.looked = hits is not None
+        hits = hits or []
+        free = self._match(record, hits, [c.predicted() for c in self._chains], self._chains, list(range(len(hits))))
+        lost = [c for c in self._chains if c.last_found != source_frame]
+        if lost:
+            carried = self._follow(lost) if followed is None else followed
+            kept = [(c, b) for c in lost if (b := carried[c.number]) is not None]
+            free = self._match(record, hits, [b for _, b in kept], [c for c, _ in kept], free)
+            free = self._match_near(record, hits, [c for c in lost if c.last_found != source_frame], free)
+            for chain in lost:
+                if chain.last_found != source_frame:
+                    self._carry_on(chain, carried[chain.number], record)
+        for i in free:
+            self._begin(record, hits[i])
+        self._chains = [c for c in self._chains if self._lives(c, source_frame)]
+        for chain in self._chains:
+            if not chain.proven and self._is_proven(chain):
+                chain.proven = True
+                self._carry_back(chain)
+        done = []
+        while len(self._ring) > self._delay:
+            done.append(self._ring.popleft()[1])
+        return done
+
+    def finish(self) -> list[FrameRecord]:
+        records = [record for _, record in self._ring]
+        self._ring.clear()
+        self._chains.clear()
+        return records
+
+    def _follow(self, chains: list[_Chain]) -> dict[int, Array | None]:
+        """Boxes by chain number, from the frame before; waiting chains are where they were and are not followed."""
+        moving = [c for c in chains if c.carried]
+        places: dict[int, Array | None] = dict.fromkeys((c.number for c in chains), None)
+        if moving and len(self._ring) > 1:
+            boxes = self._flow(self._ring[-2][0], self._ring[-1][0], [c.box for c in moving])
+            places.update(zip((c.number for c in moving), boxes, strict=True))
+        return places
+
+    def _is_doubtful(self, chain: _Chain, followed: Array | None) -> bool:
+        """Whether flow lost a face, or carried it so far that it should be found again before it goes on."""
+        if followed is None:
+            return True
+        way = np.subtract(centre_of(followed), chain.found_at)
+        return bool(np.hypot(*way) > TRACKING.drifted_sizes * size_of(followed))
+
+    def _is_among(self, hits: list[Hit], place: Array) -> bool:
+        """Whether a face that was sought at a place is surely one of the hits."""
+        sure = [hit.box for hit in hits if self._is_strong(hit)]
+        return bool(sure) and bool(overlaps(place[None], np.array(sure)).max() >= TRACKING.same_place_share)
+
+    def _match(
+        self, record: FrameRecord, hits: list[Hit], places: list[Array], chains: list[_Chain], free: list[int]
+    ) -> list[int]:
+        """Give free hits to the chains whose places they overlap most; the hits still free."""
+        if not places or not free:
+            return free
+        overlap = overlaps(np.array(places), np.array([hits[i].box for i in free]))
+        # Long chains win over stray ones at the same place.
+        worth = overlap + TRACKING.proven_bonus * np.array([[c.proven] for c in chains])
+        worth[overlap < TRACKING.match_overlap_share] = 0
+        taken = set()
+        for flat in np.argsort(-worth, axis=None, kind="stable"):
+            row, column = divmod(int(flat), len(free))
+            if worth[row, column] <= 0:
+                break
+            if chains[row].last_found == record.source_frame or free[column] in taken:
+                continue
+            taken.add(free[column])
+            self._found(chains[row], hits[free[column]], record)
+        return [i for i in free if i not in taken]
+
+    def _match_near(self, record: FrameRecord, hits: list[Hit], chains: list[_Chain], free: list[int]) -> list[int]:
+        """Chains that flow lost too: a hit of like size within 0.75 face sizes is taken for the same face."""
+        for chain in sorted(chains, key=lambda c: -c.hits):
+            (x, y), size = centre_of(chain.box), size_of(chain.box)
+            best: tuple[float, int] | None = None
+            for i in free:
+                (hx, hy), hit_size = centre_of(hits[i].box), size_of(hits[i].box)
+                distance = float(np.hypot(hx - x, hy - y)) / size
+                ratio = TRACKING.near_size_ratio
+                if distance <= TRACKING.near_sizes and 1 / ratio <= hit_size / size <= ratio:
+                    best = min(best or (distance, i), (distance, i))
+            if best is not None:
+                free = [i for i in free if i != best[1]]
+                self._found(chain, hits[best[1]], record)
+        return free
+
+    def _found(self, chain: _Chain, hit: Hit, record: FrameRecord) -> None:
+        if chain.carried and record.source_frame - chain.last_found <= 1 + self._stride:
+            step = np.array(centre_of(hit.box)) - np.array(centre_of(chain.box))
+            chain.drift = _blend_drift(chain.drift, step)
+        else:
+            chain.drift = np.zeros(2)
+        chain.box = hit.box
+        chain.found_at = centre_of(hit.box)
+        chain.last_found = record.source_frame
+        chain.hits += 1
+        chain.strong_hits += self._is_strong(hit)
+        chain.carried = True
+        chain.confidence = hit.confidence
+        record.rows.append(Row(chain.number, hit.box, hit.confidence, hit.roll, hit.voices, hit.look))
+
+    def _is_strong(self, hit: Hit) -> bool:
+        return hit.confidence >= self._strong or hit.voices > 1
+
+    def _begin(self, record: FrameRecord, hit: Hit) -> None:
+        if record.rows:
+            inside = shares_of_smaller(hit.box[None], np.array([r.box for r in record.rows]))[0]
+            smaller = size_of(hit.box) < max(size_of(record.rows[int(i)].box) for i in [inside.argmax()])
+            if smaller and inside.max() > TRACKING.duplicate_share and not self._is_strong(hit):
+                return
+        chain = _Chain(self._count, hit.box, record.source_frame, record.source_frame, hit.confidence,
+                       centre_of(hit.box))
+        chain.strong_hits = int(self._is_strong(hit))
+        self._count += 1
+        self._chains.append(chain)
+        record.rows.append(Row(chain.number, hit.box, hit.confidence, hit.roll, hit.voices, hit.look))
+
+    def _carry_on(self, chain: _Chain, box: Array | None, record: FrameRecord) -> None:
+        found_here = [r.box for r in record.rows if r.voices]
+        same_place = TRACKING.same_place_share
+        covered = bool(found_here) and bool(overlaps(chain.box[None], np.array(found_here)).max() > same_place)
+        if box is None or record.source_frame - chain.last_found > self._limit(chain) or covered:
+            chain.carried = False
+            chain.drift = TRACKING.drift_decay_share * chain.drift
+            return
+        chain.drift = _blend_drift(chain.drift, np.array(centre_of(box)) - np.array(centre_of(chain.box)))
+        chain.box = box
+        chain.confidence *= TRACKING.carry_confidence_decay
+        record.rows.append(Row(chain.number, box, chain.confidence, None, 0))
+
+    def _lives(self, chain: _Chain, source_frame: int) -> bool:
+        limit = self._limit(chain)
+        return source_frame - chain.last_found <= (limit if chain.carried else min(limit, self._coast))
+
+    def _limit(self, chain: _Chain) -> int:
+        """For how many frames a chain is carried without being found: the surer it is a face, the longer."""
+        if not chain.proven:
+            return self._lone_carry
+        return self._carry if chain.strong_hits > 1 else self._weak_carry
+
+    def _is_proven(self, chain: _Chain) -> bool:
+        return chain.hits >= (self._proven_hits if chain.strong_hits else self._proven_weak_hits)
+
+    def _carry_back(self, chain: _Chain) -> None:
+        """From the chain's first frame towards earlier ones, until flow fails, a cut comes or another chain is met."""
+        newest = self._ring[-1][1].source_frame
+        at = len(self._ring) - 1 - (newest - chain.first_frame)
+        if at <= 0:
+            return
+        box = next(r.box for r in self._ring[at][1].rows if r.chain == chain.number)
+        confidence = chain.confidence
+        steps = self._backward if chain.strong_hits > 1 else self._weak_carry
+        for i in range(at, max(0, at - steps), -1):
+            if self._ring[i][1].cut:
+                return
+            followed = self._flow(self._ring[i][0], self._ring[i - 1][0], [box])[0]
+            if followed is None:
+                return
+            record = self._ring[i - 1][1]
+            others = [r for r in record.rows if r.chain != chain.number]
+            if others:
+                overlap = overlaps(followed[None], np.array([r.box for r in others]))[0]
+                if overlap.max() > TRACKING.same_place_share:
+                    record.joins.append((others[int(overlap.argmax())].chain, chain.number))
+                    return
+            box = followed
+            confidence *= TRACKING.carry_confidence_decay
+            record.rows.append(Row(chain.number, box, confidence, None, 0))

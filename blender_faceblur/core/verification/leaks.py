@@ -1,0 +1,694 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Judge a finished film against its source: whether each expected face is covered, and which others still show.
+
+A pixel's detail is what a box of `block_px` (about what the effect leaves of the picture) takes away around it. Where
+the film is the source but for coding noise, the detail of their difference is small beside that of the source; under
+an effect it is as large as it or larger, since the effect has taken the detail away. So it is judged in windows of
+a quarter of a face, and where a face has detail at all.
+
+Measured on six real clips (2,486 faces in frames, mosaic, H.264 at rate factor 17): under the covers at most 0.04 of a
+face seemed to show, 0.12 of faces 18 pixels wide. Two of the clips (1,831) encoded without covers: 1,824 were told as
+leaks, 7 as too dark to judge; at rate factor 28, 1,779 and 8, and 41 as doubts.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import itertools
+import json
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..geometry import Array
+from ..types import Box, Ellipse, FaceBlurError, ModelUse, Track, TrackDocument, TrackKind, TrackStatus
+
+Grey = NDArray[np.uint8]
+"""Height x width, brightness."""
+
+
+class FindingKind(StrEnum):
+    LEAK = "leak"
+    DOUBT = "doubt"
+    KEPT = "kept"
+    """Shown on purpose."""
+
+
+class FindingReason(StrEnum):
+    """Why a verification lists something, or why a face may be seen in its place."""
+
+    NOT_COVERED = "not_covered"
+    PARTLY_COVERED = "partly_covered"
+    TOO_FAINT = "too_faint"
+    """Perhaps not covered, but it is too faint to tell."""
+    UNEXPECTED = "unexpected"
+    """A face where no track is."""
+    PERHAPS_UNEXPECTED = "perhaps_unexpected"
+
+    SWITCHED_OFF = "switched_off"
+    DELETED = "deleted"
+    EXEMPT = "exempt"
+    """It lies in a region in which nothing is covered; `Finding.subject` names it."""
+    NEVER_REGION = "never_region"
+    """It is such a region."""
+    ALLOWED = "allowed"
+    """It is somebody who stays visible: `Finding.subject`."""
+    REVIEWED = "reviewed"
+    """The machine does not cover it, and an editor has judged that."""
+
+
+
+@dataclass(frozen=True, slots=True)
+class ExposureSettings:
+    """When a face's pixels show the source. Shares are of the pixels of the face's ellipse, 0..1.
+
+    "The clips" are those of docs/verifying.md, on which the thresholds were chosen.
+    """
+
+    inner_share: float = 0.95
+    """Share of the ellipse's semi-axes within which pixels count; beyond it a cover's edge is soft. Raising it counts
+    more of the rim. Origin not recorded."""
+    least_pixels: int = 12
+    """Pixels of a face in the picture below which nobody can be recognised. Raising it checks fewer small or cut-off
+    faces. Origin not recorded."""
+    least_detail: float = 1.2
+    """Variance of the source's detail, in levels squared, from which a pixel can be judged. Raising it leaves more of
+    dark and flat faces unjudged. Origin: chosen on the clips; lowered from 2.0 when faint faces began to count."""
+    least_block_px: float = 3.0
+    """The smallest block of which detail is taken, in pixels. Raising it looks at coarser detail in small faces.
+    Origin not recorded."""
+    face_block_divisor: float = 1.25
+    """The largest block: a face's smaller semi-axis by this. Raising it looks at finer detail where the effect's
+    samples are large. Origin not recorded."""
+    least_film_face_share: float = 1 / 8
+    """The width, as a share of the source's height, for which an effect is made at least; it follows
+    `blender.cover.find_largest_face_px`. Raising it above what the effect uses looks at coarser detail than is there.
+    Origin: the effect's own rule."""
+    smoothed_block_px: int = 13
+    """Block size, in pixels, from which the finest detail is smoothed away first: coding changes it first, and it says
+    little of a large face. Raising it judges large faces by finer detail. Origin: introduced when faint faces
+    began to count; how it was chosen is not recorded."""
+    least_window_px: float = 5.0
+    """The smallest window over which detail is averaged, in pixels. Raising it averages over more of small faces.
+    Origin not recorded."""
+    window_divisor: float = 2
+    """Window size: a face's smaller semi-axis by this, a quarter of a face. Raising it sees smaller uncovered parts,
+    and more accidents. Origin not recorded."""
+    same_detail_share: float = 0.3
+    """A pixel shows the source where less than this share of the detail is lost. Raising it takes more covered pixels
+    for uncovered ones. Origin: chosen on the clips; lowered from 0.35 when faint faces began to count."""
+    whole_share: float = 0.9
+    """Share of the pixels with detail that must show for the check of slopes below to be left out. Raising it checks
+    slopes more often. Origin: introduced for flat signs; how it was chosen is not recorded."""
+    steep_share: float = 0.04
+    """Square of a slope by the detail around it, from which the slope counts. Raising it counts fewer. Origin: this and
+    the next three keep a single edge along a mosaic's blocks from being taken for a face; chosen on the clips."""
+    steep_spread_share: float = 0.25
+    """Share of a window's pixels that must have such a slope for it to be judged. Raising it judges fewer windows.
+    Origin: see `steep_share`."""
+    same_slope_share: float = 0.5
+    """A slope survived where it differs by less than this share of its square. Raising it counts more as survived.
+    Origin: see `steep_share`."""
+    survived_share: float = 0.25
+    """Share of a window's pixels whose slopes must have survived for it to show the source. Raising it finds fewer
+    leaks. Origin: see `steep_share`."""
+    leak_share: float = 0.2
+    """Share of a face that must show for it to leak. Raising it finds fewer leaks. Origin: chosen on the clips."""
+    leak_decided_share: float = 0.5
+    """Share of what can be judged that must show for it to leak too. Raising it finds fewer leaks. Origin: chosen on
+    the clips."""
+    least_decided_share: float = 0.08
+    """Share of a face that must have enough detail to be judged; a face with less is flat. Raising it calls more faces
+    flat. Origin: chosen on the clips."""
+    review_share: float = 0.14
+    """Share of a face that must show for it to be listed for review. Raising it lists fewer. Origin: chosen on the
+    clips."""
+    review_lost_share: float = 0.55
+    """A face is listed too where less than this share of its detail is lost. Raising it lists more. Origin: introduced
+    for faces that coding has changed too much to tell; chosen on the clips."""
+
+
+EXPOSURE = ExposureSettings()
+
+
+@dataclass(frozen=True, slots=True)
+class LeakSettings:
+    """When something that was seen in the finished film is a leak, and when it is listed for review."""
+
+    run_gap_frames: int = 3
+    """Frames up to which two exposures of a track are one finding. Raising it makes longer findings. Origin not
+    recorded."""
+    exposed_share: float = 0.7
+    """Share (0..1) of a face that shows from which the finding is called "not covered", and not "covered in part only".
+    Raising it changes words only. Origin not recorded."""
+    both_confidence: float = 0.4
+    """Confidence (0..1) of each of two detectors that makes a face of what they found. Raising it finds fewer leaks.
+    Origin: foliage, hands and a dog in two real clips had 0.25 at most in two neighbouring passes."""
+    alone_confidence: float = 0.8
+    """Confidence (0..1) of one detector that does the same. Raising it finds fewer leaks. Origin: foliage, hands and a
+    dog in two real clips had 0.67 at most in two neighbouring passes."""
+    hint_both_confidence: float = 0.3
+    """Confidence (0..1) of each of two detectors from which a place is listed for review. Raising it lists fewer.
+    Origin: chosen on the clips of docs/verifying.md."""
+    hint_alone_confidence: float = 0.6
+    """Confidence (0..1) of one detector that does the same. Raising it lists fewer. Origin: chosen on the clips of
+    docs/verifying.md."""
+    same_face_overlap_share: float = 0.2
+    """Intersection over union (0..1) from which finds of two passes are one face. Raising it tears fast faces apart, so
+    that fewer are confirmed by a second pass. Origin not recorded."""
+    open_passes: int = 2
+    """Detection passes after which a face that is not found again is finished. Raising it bridges more passes. Origin
+    not recorded."""
+
+
+LEAK_RULES = LeakSettings()
+
+
+@dataclass(frozen=True, slots=True)
+class StepSettings:
+    """When a film's pictures are not the source's, or those of another frame. Levels are of 0..255."""
+
+    thumbnail_px: int = 256
+    """Long side of the pictures that are compared, in pixels. Raising it sees smaller differences and takes time.
+    Origin not recorded."""
+    cover_ratio: float = 1.3
+    """How much larger than its mask a cover is taken to be, since it reaches beyond by a tolerance and its feather.
+    Raising it compares less of the picture. Origin not recorded."""
+    cover_margin_px: float = 6
+    """And by how many pixels of the source. Raising it compares less of the picture. Origin not recorded."""
+    least_outside_px: int = 400
+    """Pixels outside all covers that are needed for a comparison. Raising it compares fewer frames. Origin not
+    recorded."""
+    noise_levels: float = 1.5
+    """Difference that coding may make, in levels (standard deviation). Raising it misses more frames that are out of
+    step. Origin not recorded."""
+    late_ratio: float = 1.6
+    """A frame is out of step where it differs more than this times as much from the source as from the frame before or
+    after. Raising it misses more frames that are out of step. Origin not recorded."""
+    least_detail: float = 4.0
+    """Variance of the source's picture, in levels squared, from which it can be told from another. Raising it judges
+    fewer dark and flat pictures. Origin not recorded."""
+    foreign_share: float = 0.5
+    """A frame shows another picture where the difference is more than this share of that variance. Raising it misses
+    more of them. Origin not recorded."""
+
+
+STEP_CHECK = StepSettings()
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a track is in one frame; `kept` says why the face may be seen there, None where it must be covered."""
+
+    track: str
+    ellipse: Ellipse
+    kept: FindingReason | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """Shares of a face's area: where the source is seen to show, and where there is enough detail to tell."""
+
+    share: float
+    decided: float
+    lost: float = 1.0
+    """How much of the detail is gone where there is enough of it; under an effect next to all or more."""
+
+    @property
+    def leaks(self) -> bool:
+        return self.share >= EXPOSURE.leak_share or (
+            not self.flat and self.share >= EXPOSURE.leak_decided_share * self.decided)
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether some of the face may show: it is not clearly covered, and no leak for certain."""
+        return not self.leaks and (
+            self.share >= EXPOSURE.review_share or (not self.flat and self.lost < EXPOSURE.review_lost_share))
+
+    @property
+    def part(self) -> float:
+        """How much of the face shows, as far as can be told."""
+        return self.share if self.flat else self.share / self.decided
+
+    @property
+    def flat(self) -> bool:
+        return self.decided < EXPOSURE.least_decided_share
+
+
+@dataclass(frozen=True, slots=True)
+class Find:
+    """A face that detectors found in the film: the best confidence of each of them."""
+
+    box: Box
+    confidences: tuple[tuple[str, float], ...]
+
+    @property
+    def confidence(self) -> float:
+        return max(value for _, value in self.confidences)
+
+    @property
+    def second(self) -> float:
+        """The confidence of the second surest detector, 0 where only one found it."""
+        return sorted(value for _, value in self.confidences)[-2] if len(self.confidences) > 1 else 0.0
+
+    @property
+    def hints(self) -> bool:
+        """Whether it can be told as a doubt, if not as a leak."""
+        return _is_found(self, LEAK_RULES.hint_both_confidence, LEAK_RULES.hint_alone_confidence)
+
+
+@dataclass(slots=True)
+class Finding:
+    """Something that an editor should look at. Frames are the film's, counted from 0; start..stop is half-open.
+
+    `share` is how much of the face shows in the worst frame, whose `box` this is; `picture` a JPEG of its surroundings
+    with the face itself obscured, or nothing. `subject` is the person or the region that the reason speaks of.
+    """
+
+    kind: FindingKind
+    track: str
+    start: int
+    stop: int
+    frames: int
+    worst: int
+    box: Box
+    share: float
+    confidence: float
+    reason: FindingReason
+    picture: bytes = b""
+    subject: str = ""
+
+
+@dataclass(slots=True)
+class Verification:
+    """What came of verifying a film. `problems` are what is wrong with the file itself."""
+
+    film: str
+    source: str
+    frames: int
+    seconds_long: float
+    sound_streams: int
+    compared: int
+    """Faces times frames that were compared with the source."""
+    flat: int
+    """Those of them that are too flat or too dark to tell."""
+    looked: int
+    """Frames in which the detectors looked for faces that nobody expected."""
+    every: int
+    weak: int
+    """Finds that were too weak to be listed."""
+    models: list[ModelUse]
+    leaks: list[Finding]
+    doubts: list[Finding]
+    kept: list[Finding]
+    problems: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    faces: dict[str, bytes] = field(default_factory=dict)
+    """By track, an obscured JPEG of the source's face for a report; see `obscured.draw_face`."""
+    seconds: float = 0.0
+
+    @property
+    def passed(self) -> bool:
+        return not self.leaks and not self.problems
+
+
+def list_places(document: TrackDocument, is_reviewed: Callable[[str], bool] = lambda track: False,
+                ) -> dict[int, list[Place]]:
+    """Per source frame, where a face must be covered, and where somebody chose to show one.
+
+    `is_reviewed`: whether an editor has judged the doubts about a track that the machine set aside.
+    """
+    places: dict[int, list[Place]] = {}
+    for track in document.tracks:
+        covered = {frame for span in track.covered_spans() for frame in range(*span)}
+        for sample in track.samples:
+            kept = None if sample.source_frame in covered else FindingReason.SWITCHED_OFF
+            places.setdefault(sample.source_frame, []).append(Place(track.name, sample.ellipse, kept))
+    for track in document.aside:
+        if track.is_chosen or is_reviewed(track.name):
+            for sample in track.samples:
+                places.setdefault(sample.source_frame, []).append(Place(track.name, sample.ellipse, _find_why(track)))
+    return places
+
+
+def _find_why(track: Track) -> FindingReason:
+    """Why a track that is not covered may be seen."""
+    if track.kind is TrackKind.NEVER:
+        return FindingReason.NEVER_REGION
+    return {TrackStatus.DELETED: FindingReason.DELETED, TrackStatus.EXEMPT: FindingReason.EXEMPT,
+            TrackStatus.ALLOWED: FindingReason.ALLOWED}.get(track.status, FindingReason.REVIEWED)
+
+
+def list_kept(document: TrackDocument) -> list[Finding]:
+    """What an editor chose to show, in source frames."""
+    kept = []
+    for track in document.tracks:
+        for start, stop in track.off:
+            samples = [s for s in track.samples if start <= s.source_frame < stop]
+            if samples:
+                kept.append(Finding(FindingKind.KEPT, track.name, samples[0].source_frame, samples[-1].source_frame + 1,
+                                    len(samples), samples[0].source_frame, surround(samples[0].ellipse), 1.0, 0.0,
+                                    FindingReason.SWITCHED_OFF))
+    for track in document.aside:
+        if track.is_chosen and track.samples:
+            first, last = track.samples[0], track.samples[-1]
+            kept.append(Finding(FindingKind.KEPT, track.name, first.source_frame, last.source_frame + 1,
+                                len(track.samples), first.source_frame, surround(first.ellipse), 1.0, 0.0,
+                                _find_why(track), subject=track.allowed_person or track.never_region))
+    return sorted(kept, key=lambda one: one.start)
+
+
+def surround(ellipse: Ellipse) -> Box:
+    """The box around an ellipse, whatever its turn."""
+    c, s = math.cos(ellipse.angle), math.sin(ellipse.angle)
+    half_x, half_y = math.hypot(ellipse.rx * c, ellipse.ry * s), math.hypot(ellipse.rx * s, ellipse.ry * c)
+    return ellipse.cx - half_x, ellipse.cy - half_y, ellipse.cx + half_x, ellipse.cy + half_y
+
+
+def find_block_px(document: TrackDocument, samples_across: float) -> float:
+    """How large the samples of the effect are: it is made for the widest face, and never finer than a small one needs.
+
+    See `blender.cover.find_largest_face_px`.
+    """
+    widest = max((2 * s.ellipse.rx for track in document.tracks for s in track.samples), default=0.0)
+    return max(widest, EXPOSURE.least_film_face_share * document.source.height) / samples_across
+
+
+def measure_shown(source: Grey, film: Grey, ellipse: Ellipse, block_px: float) -> Shown | None:
+    """How much of a face's ellipse shows the source in the film; None where hardly any of it is in the picture.
+
+    Both pictures are of one size, in which the ellipse is. Detail larger than `block_px` does not count, so neither do
+    a changed brightness and colour.
+    """
+    height, width = source.shape
+    smaller = min(ellipse.rx, ellipse.ry)
+    least = EXPOSURE.least_block_px
+    block = _odd(min(max(block_px, least), max(smaller / EXPOSURE.face_block_divisor, least)))
+    reach = max(ellipse.rx, ellipse.ry) + block + 2
+    x1, x2 = max(0, int(ellipse.cx - reach)), min(width, int(ellipse.cx + reach) + 1)
+    y1, y2 = max(0, int(ellipse.cy - reach)), min(height, int(ellipse.cy + reach) + 1)
+    if x2 - x1 < 3 or y2 - y1 < 3:
+        return None
+    inside = draw_inside(ellipse, x1, y1, x2, y2)
+    area = int(inside.sum())
+    if area < EXPOSURE.least_pixels:
+        return None
+    first = source[y1:y2, x1:x2].astype(np.float32)
+    change = film[y1:y2, x1:x2].astype(np.float32) - first
+    detail, changed = _take_detail(first, block), _take_detail(change, block)
+    weight = inside.astype(np.float32)
+    window = _odd(max(EXPOSURE.least_window_px, smaller / EXPOSURE.window_divisor))
+    # Only what lies inside counts: beyond the edge of a cover the source shows and may.
+    near = np.maximum(_blur(weight, window), 1e-6)
+    there = _blur(detail**2 * weight, window) / near
+    lost = _blur(changed**2 * weight, window) / near
+    decided = inside & (there >= EXPOSURE.least_detail)
+    shown = decided & (lost < EXPOSURE.same_detail_share * there)
+    if shown.sum() < EXPOSURE.whole_share * decided.sum():
+        # One straight edge along the rim of two blocks survives a mosaic; where a face shows, it shows all over.
+        steep = _find_slopes(first, block)
+        detailed = steep >= EXPOSURE.steep_share * there
+        survived = detailed & (_find_slopes(change, block) < EXPOSURE.same_slope_share * steep)
+        decided &= _blur(detailed * weight, window) / near >= EXPOSURE.steep_spread_share
+        shown &= decided & (_blur(survived * weight, window) / near >= EXPOSURE.survived_share)
+    gone = float(np.minimum(lost[decided] / there[decided], 1.0).mean()) if decided.any() else 1.0
+    return Shown(float(shown.sum()) / area, float(decided.sum()) / area, gone)
+
+
+def draw_inside(ellipse: Ellipse, x1: int, y1: int, x2: int, y2: int) -> NDArray[np.bool_]:
+    """The pixels of a part of the picture that lie well inside an ellipse."""
+    y, x = np.mgrid[y1:y2, x1:x2] + 0.5
+    c, s = math.cos(ellipse.angle), math.sin(ellipse.angle)
+    x, y = x - ellipse.cx, y - ellipse.cy
+    rx, ry = EXPOSURE.inner_share * ellipse.rx, EXPOSURE.inner_share * ellipse.ry
+    return np.asarray(((x * c + y * s) / rx) ** 2 + ((y * c - x * s) / ry) ** 2 <= 1)
+
+
+def _find_slopes(values: NDArray[np.float32], block: int) -> NDArray[np.float32]:
+    """Squared, in levels a pixel."""
+    down, across = np.gradient(_blur(values, 3) if block >= EXPOSURE.smoothed_block_px else values)
+    return np.asarray(down**2 + across**2, np.float32)
+
+
+def _odd(size: float) -> int:
+    return max(3, round(size) | 1)
+
+
+def _blur(values: NDArray[np.float32], size: int) -> NDArray[np.float32]:
+    import cv2
+
+    return np.asarray(cv2.boxFilter(values, -1, (size, size)), np.float32)
+
+
+def _take_detail(values: NDArray[np.float32], block: int) -> NDArray[np.float32]:
+    # The finest detail is what coding changes first, and says little about a face.
+    return (_blur(values, 3) if block >= EXPOSURE.smoothed_block_px else values) - _blur(values, block)
+
+
+class StepWatch:
+    """Tells whether the film's pictures are the source's at all, and not those of the frame before or after."""
+
+    def __init__(self, expansion: float) -> None:
+        self._expansion = expansion
+        self._last: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None
+        self.foreign: list[int] = []
+        self.late: list[int] = []
+
+    def look(self, frame: int, source: Grey, film: Grey, places: list[Place]) -> None:
+        """Compare one frame outside of the covers, small."""
+        import cv2
+
+        height, width = source.shape
+        scale = min(1.0, STEP_CHECK.thumbnail_px / max(height, width))
+        size = max(8, round(width * scale)), max(8, round(height * scale))
+        theirs, ours = (np.asarray(cv2.resize(p, size, interpolation=cv2.INTER_AREA), np.float32)
+                        for p in (source, film))
+        outside = np.ones(theirs.shape, bool)
+        for place in places:
+            # Covers reach beyond the face by the expansion, a tolerance and the feather.
+            e = place.ellipse.scaled(STEP_CHECK.cover_ratio * self._expansion).grown(STEP_CHECK.cover_margin_px)
+            box = surround(Ellipse(e.cx * scale, e.cy * scale, e.rx * scale, e.ry * scale, e.angle))
+            x1, y1, x2, y2 = (max(0, math.floor(box[0])), max(0, math.floor(box[1])), math.ceil(box[2]) + 1,
+                              math.ceil(box[3]) + 1)
+            outside[y1:y2, x1:x2] = False
+        if outside.sum() >= STEP_CHECK.least_outside_px:
+            detail, rest = (theirs - theirs[outside].mean())[outside], (ours - theirs)[outside]
+            rest = rest - rest.mean()
+            there, lost = float((detail**2).mean()), float((rest**2).mean())
+            apart = math.inf if self._last is None else min(
+                self._differ(ours, self._last[0], outside), self._differ(self._last[1], theirs, outside))
+            if math.sqrt(lost) > STEP_CHECK.late_ratio * apart + STEP_CHECK.noise_levels:
+                self.late.append(frame)
+            elif there >= STEP_CHECK.least_detail and lost > STEP_CHECK.foreign_share * there:
+                self.foreign.append(frame)
+        self._last = theirs, ours
+
+    @staticmethod
+    def _differ(one: NDArray[np.float32], other: NDArray[np.float32], outside: NDArray[np.bool_]) -> float:
+        return float((one - other)[outside].std())
+
+    def tell(self) -> list[str]:
+        """What is wrong, in sentences."""
+        return [f"In {len(frames)} frames, the first of them {frames[0]}, the film {words}."
+                for frames, words in ((self.foreign, "shows other pictures than the source"),
+                                      (self.late, "is not in step with the source")) if frames]
+
+
+@dataclass(slots=True)
+class _Chain:
+    """One face that nobody expected, from look to look."""
+
+    hits: list[tuple[int, int, Find, Shown]]
+    """(number of the look, frame, find, how much of it shows)"""
+    kept: FindingReason | None
+    worst: int
+    picture: bytes
+
+
+class Judge:
+    """Gathers what is seen frame by frame and sorts it into leaks and doubts.
+
+    `single`: the film is one picture, where nothing can be seen twice.
+    """
+
+    def __init__(self, single: bool = False) -> None:
+        self._single = single
+        self._runs: dict[str, list[Finding]] = {}
+        self._open: list[_Chain] = []
+        self._done: list[_Chain] = []
+        self._look = 0
+        self.compared = self.flat = 0
+
+    def add_face(self, frame: int, place: Place, shown: Shown, draw: Callable[[], bytes]) -> None:
+        """A face that must be covered; `draw` makes a picture of the place in this frame."""
+        self.compared += 1
+        self.flat += shown.flat
+        if not shown.leaks and not shown.doubtful:
+            return
+        kind = FindingKind.LEAK if shown.leaks else FindingKind.DOUBT
+        runs = self._runs.setdefault(place.track, [])
+        reason = FindingReason.NOT_COVERED if shown.part >= LEAK_RULES.exposed_share else (
+            FindingReason.PARTLY_COVERED if shown.share >= EXPOSURE.review_share else FindingReason.TOO_FAINT)
+        if not runs or frame - runs[-1].stop > LEAK_RULES.run_gap_frames or runs[-1].kind is not kind:
+            runs.append(Finding(kind, place.track, frame, frame + 1, 1, frame, surround(place.ellipse), shown.part,
+                                1.0, reason, draw()))
+            return
+        run = runs[-1]
+        run.stop, run.frames = frame + 1, run.frames + 1
+        if shown.part > run.share:
+            run.worst, run.share, run.box, run.picture, run.reason = (
+                frame, shown.part, surround(place.ellipse), draw(), reason)
+
+    def add_look(self, frame: int, finds: list[tuple[Find, Shown, FindingReason | None]],
+                 draw: Callable[[Box], bytes]) -> bool:
+        """Faces found over pixels that show the source: (find, how much shows, why it may be seen or None).
+
+        Looks come in the order of frames. Returns whether the next frame should be looked at too.
+        """
+        self._look += 1
+        self._done += [c for c in self._open if self._look - c.hits[-1][0] > LEAK_RULES.open_passes]
+        self._open = [c for c in self._open if self._look - c.hits[-1][0] <= LEAK_RULES.open_passes]
+        curious = False
+        for find, shown, kept in sorted(finds, key=lambda one: -one[0].confidence):
+            chain = max((c for c in self._open if c.hits[-1][0] < self._look), default=None,
+                        key=lambda c: _overlap(c.hits[-1][2].box, find.box))
+            if chain is None or _overlap(chain.hits[-1][2].box, find.box) < LEAK_RULES.same_face_overlap_share:
+                chain = _Chain([], kept, frame, b"")
+                self._open.append(chain)
+            best = max((_rank(known) for _, _, known, _ in chain.hits), default=(0.0, 0.0))
+            chain.hits.append((self._look, frame, find, shown))
+            chain.kept = chain.kept or kept
+            if _rank(find) > best:
+                chain.worst = frame
+                if find.hints:
+                    chain.picture = draw(find.box)
+            curious = curious or (not kept and _is_sure(find))
+        return curious
+
+    def finish(self) -> tuple[list[Finding], list[Finding], int]:
+        """Leaks and doubts, worst first, and how many finds were too weak to be listed."""
+        leaks: list[Finding] = []
+        doubts: list[Finding] = []
+        weak = 0
+        for run in (run for runs in self._runs.values() for run in runs):
+            (leaks if run.kind is FindingKind.LEAK else doubts).append(run)
+        for chain in (*self._done, *self._open):
+            kind = self._judge(chain)
+            if kind is None:
+                weak += not chain.kept
+                continue
+            _, frame, find, shown = max(chain.hits, key=lambda hit: _rank(hit[2]))
+            reason = FindingReason.UNEXPECTED if kind is FindingKind.LEAK else FindingReason.PERHAPS_UNEXPECTED
+            finding = Finding(kind, "", chain.hits[0][1], chain.hits[-1][1] + 1, len(chain.hits), frame, find.box,
+                              shown.part, find.confidence, reason, chain.picture)
+            (leaks if kind is FindingKind.LEAK else doubts).append(finding)
+        return sorted(leaks, key=_weigh, reverse=True), sorted(doubts, key=_weigh, reverse=True), weak
+
+    def _judge(self, chain: _Chain) -> FindingKind | None:
+        if chain.kept:
+            return None
+        sure = [look for look, _, find, _ in chain.hits if _is_sure(find)]
+        if _has_neighbours(sure) or (sure and self._single):
+            return FindingKind.LEAK
+        hints = [look for look, _, find, _ in chain.hits if find.hints]
+        return FindingKind.DOUBT if sure or _has_neighbours(hints) or (hints and self._single) else None
+
+
+def _is_sure(find: Find) -> bool:
+    return _is_found(find, LEAK_RULES.both_confidence, LEAK_RULES.alone_confidence)
+
+
+def _is_found(find: Find, both: float, alone: float) -> bool:
+    return find.second >= both or find.confidence >= alone
+
+
+def _has_neighbours(looks: list[int]) -> bool:
+    return any(after - before == 1 for before, after in itertools.pairwise(looks))
+
+
+def _rank(find: Find) -> tuple[float, float]:
+    return find.second, find.confidence
+
+
+def _overlap(one: Box, other: Box) -> float:
+    width = min(one[2], other[2]) - max(one[0], other[0])
+    height = min(one[3], other[3]) - max(one[1], other[1])
+    common = max(width, 0.0) * max(height, 0.0)
+    both = (one[2] - one[0]) * (one[3] - one[1]) + (other[2] - other[0]) * (other[3] - other[1]) - common
+    return common / both if both > 0 else 0.0
+
+
+def _weigh(finding: Finding) -> float:
+    """How bad: how much of how large a face shows for how long."""
+    x1, y1, x2, y2 = finding.box
+    return finding.share * math.sqrt(max((x2 - x1) * (y2 - y1), 1.0)) * finding.frames**0.5
+
+
+def find_kept(places: list[Place], box: Box) -> FindingReason | None:
+    """Why a find in this place may be seen; None where nobody chose to show a face there."""
+    cx, cy = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
+    return next((place.kept for place in places if place.kept and _holds(place.ellipse, cx, cy)), None)
+
+
+def is_on(places: list[Place], box: Box) -> bool:
+    """Whether a find lies on one of these faces."""
+    return any(_holds(place.ellipse, (box[0] + box[2]) / 2, (box[1] + box[3]) / 2) for place in places)
+
+
+def _holds(e: Ellipse, x: float, y: float) -> bool:
+    c, s = math.cos(e.angle), math.sin(e.angle)
+    x, y = x - e.cx, y - e.cy
+    return math.hypot((x * c + y * s) / e.rx, (y * c - x * s) / e.ry) <= 1
+
+
+SCHEMA, VERSION = "faceblur-verification", 2
+
+
+def to_json(verification: Verification) -> str:
+    """The verification as one line of JSON; pictures in Base64."""
+    content = asdict(verification)
+    for finding in _walk_findings(content):
+        finding["picture"] = base64.b64encode(finding["picture"]).decode("ascii")
+    content["faces"] = {name: base64.b64encode(data).decode("ascii") for name, data in verification.faces.items()}
+    return json.dumps({"schema": SCHEMA, "version": VERSION, "passed": verification.passed, **content},
+                      ensure_ascii=False, allow_nan=False)
+
+
+def from_json(text: str) -> Verification:
+    """What `to_json` wrote. Raises FaceBlurError."""
+    try:
+        content = json.loads(text)
+        if content.pop("schema") != SCHEMA or content.pop("version") != VERSION:
+            raise ValueError("of another version")
+        content.pop("passed")
+        for finding in _walk_findings(content):
+            finding["picture"] = base64.b64decode(finding["picture"], validate=True)
+            finding["box"] = tuple(float(value) for value in finding["box"])
+            finding["kind"], finding["reason"] = FindingKind(finding["kind"]), FindingReason(finding["reason"])
+        for name in ("leaks", "doubts", "kept"):
+            content[name] = [Finding(**finding) for finding in content[name]]
+        content["faces"] = {str(name): base64.b64decode(data, validate=True)
+                            for name, data in content["faces"].items()}
+        content["models"] = [ModelUse(**model) for model in content["models"]]
+        return Verification(**content)
+    except (ValueError, TypeError, KeyError, AttributeError, binascii.Error, RecursionError) as error:
+        raise FaceBlurError(f"This is no verification: {str(error)[:200]}") from error
+
+
+def _walk_findings(content: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    for name in ("leaks", "doubts", "kept"):
+        yield from content[name]
+
+
+def fit_matrix(place: list[float]) -> Array:
+    """The 2 x 3 matrix from the source's pixels to the film's; FaceBlurError where it cannot be turned round."""
+    matrix = np.array(place, float).reshape(2, 3)
+    if not np.isfinite(matrix).all() or abs(np.linalg.det(matrix[:, :2])) < 1e-6:
+        raise FaceBlurError("The film's pictures cannot be laid over the source's.")
+    return matrix

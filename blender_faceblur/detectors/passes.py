@@ -1,0 +1,155 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Look at one picture in several ways with one detector: turned, for faces that lie, and in parts, for tiny ones."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..core.detection.settings import DetectorUse
+from ..core.detection.windows import is_cut, place_back
+from ..core.geometry import size_of
+from ..core.tracking.analysis import detector_size
+from ..core.types import Detection
+from .base import FaceDetector, keep_best
+
+
+@dataclass(frozen=True, slots=True)
+class DetectionPassSettings:
+    """How a picture is cut into tiles, and how what several passes find is put together."""
+
+    overlap_share: float = 0.4
+    """Intersection over union (0..1) from which the less confident of two boxes of several passes is dropped. Raising
+    it keeps more doubles; lowering it drops faces that are close. Origin not recorded."""
+    tile_overlap_share: float = 0.125
+    """By how much a tile reaches beyond its share of the picture, on each side, in such shares. Raising it finds larger
+    faces whole in one tile and takes time. Origin not recorded."""
+    tile_edge_px: int = 2
+    """How near to a tile's edge a box is cut off by it, in pixels of the picture. Raising it drops more boxes, which
+    the neighbouring tile must have. Origin not recorded."""
+
+
+DETECTION_PASSES = DetectionPassSettings()
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """`turns` are degrees by which the picture is turned clockwise before the detector sees it, one pass each.
+
+    With `tiles` = n above 1 it sees n x n overlapping parts, each enlarged n times (so about as large as the picture).
+    What is larger than `largest`, a share of the picture's long side, is left out, and so is what has less confidence
+    than `threshold`: one detector serves several looks.
+    """
+
+    detector: FaceDetector
+    turns: tuple[int, ...] = (0,)
+    tiles: int = 1
+    largest: float = 1.0
+    threshold: float = 0.0
+
+
+class ManyLooks:
+    """What several looks at pictures of one size find together, in the picture's own pixels, doubles suppressed."""
+
+    def __init__(self, looks: Sequence[Look]) -> None:
+        self._looks = tuple(looks)
+
+    def detect(self, image_bgr: NDArray[np.uint8]) -> list[Detection]:
+        """As `FaceDetector.detect`; boxes of turned passes lie around the leaning face, landmarks are turned back."""
+        most = max(image_bgr.shape[:2])
+        found = [d for look in self._looks for d in _look(image_bgr, look)
+                 if d.confidence >= look.threshold and (look.largest >= 1 or size_of(d.box) <= look.largest * most)]
+        if len(self._looks) == 1 and self._looks[0].turns == (0,) and self._looks[0].tiles == 1:
+            return found
+        boxes = np.array([d.box for d in found], np.float32).reshape(-1, 4)
+        confidences = np.array([d.confidence for d in found], np.float32)
+        return [found[i] for i in keep_best(boxes, confidences, DETECTION_PASSES.overlap_share)]
+
+
+def combine_looks(
+    used: Sequence[tuple[FaceDetector, DetectorUse]], frame_size: tuple[int, int]
+) -> list[tuple[ManyLooks, DetectorUse]]:
+    """One for each detector and size of picture, whatever turns and tiles it is used with; order is kept.
+
+    Each detector was opened with the least of its thresholds. Large sizes become the same where a source is small; the
+    same look twice, which adds nothing, is done once. All of them run as often as the most frequent.
+    """
+    looks: dict[tuple[str, tuple[int, int]], dict[object, Look]] = {}
+    uses: dict[tuple[str, tuple[int, int]], DetectorUse] = {}
+    for detector, use in used:
+        key = use.detector, detector_size(frame_size, use.long_side)
+        uses[key] = min(uses.get(key, use), use, key=lambda one: one.each_look)
+        way = use.turns, use.tiles, use.largest, use.threshold
+        looks.setdefault(key, {})[way] = Look(detector, use.turns, use.tiles, use.largest, use.threshold)
+    return [(ManyLooks(list(looks[key].values())), use) for key, use in uses.items()]
+
+
+def _look(picture: NDArray[np.uint8], look: Look) -> Iterator[Detection]:
+    if look.tiles == 1:
+        for turn in look.turns:
+            yield from _turned(picture, look.detector, turn)
+        return
+    import cv2
+
+    height, width = picture.shape[:2]
+    near_px = DETECTION_PASSES.tile_edge_px
+    for top, bottom in split_side(height, look.tiles):
+        for left, right in split_side(width, look.tiles):
+            size = (right - left) * look.tiles, (bottom - top) * look.tiles
+            part = np.asarray(cv2.resize(picture[top:bottom, left:right], size, interpolation=cv2.INTER_LINEAR))
+            for turn in look.turns:
+                for d in _turned(part, look.detector, turn):
+                    placed = place_back(d, left, top, look.tiles)
+                    # The neighbouring part shows that face whole.
+                    if not is_cut(placed.box, (left, top, right, bottom), (width, height), near_px):
+                        yield placed
+
+
+def split_side(length: int, parts: int) -> list[tuple[int, int]]:
+    """Half-open ranges that cover 0..length and overlap by a quarter of a share: what one cuts the next has whole."""
+    share = length / parts
+    more = DETECTION_PASSES.tile_overlap_share * share
+    return [(max(0, math.floor(i * share - more)), min(length, math.ceil((i + 1) * share + more)))
+            for i in range(parts)]
+
+
+def _turned(picture: NDArray[np.uint8], detector: FaceDetector, turn_deg: int) -> list[Detection]:
+    """What the detector finds in the picture turned clockwise, where it lies in the picture as it is."""
+    if turn_deg % 360 == 0:
+        return detector.detect(picture)
+    import cv2
+
+    height, width = picture.shape[:2]
+    # OpenCV counts angles anticlockwise.
+    forth = cv2.getRotationMatrix2D((width / 2, height / 2), -turn_deg, 1.0)
+    c, s = abs(forth[0, 0]), abs(forth[0, 1])
+    # All of the picture stays in sight, black around it.
+    size = math.ceil(width * c + height * s - 1e-6), math.ceil(width * s + height * c - 1e-6)
+    forth[:, 2] += (size[0] - width) / 2, (size[1] - height) / 2
+    quarter = {90: cv2.ROTATE_90_CLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_COUNTERCLOCKWISE}
+    if turn_deg % 360 in quarter:
+        seen = cv2.rotate(picture, quarter[turn_deg % 360])
+    else:
+        # OpenCV puts pixel centres at whole numbers, we put corners there.
+        shifted = forth.copy()
+        shifted[:, 2] += forth[:, :2] @ (0.5, 0.5) - 0.5
+        seen = cv2.warpAffine(picture, shifted, size, flags=cv2.INTER_LINEAR)
+    back = cv2.invertAffineTransform(forth)
+    return [_turn_back(d, back, math.radians(turn_deg)) for d in detector.detect(np.asarray(seen, np.uint8))]
+
+
+def _turn_back(d: Detection, back: NDArray[np.float64], turn: float) -> Detection:
+    x1, y1, x2, y2 = d.box
+    cx, cy = back @ ((x1 + x2) / 2, (y1 + y2) / 2, 1)
+    # The box of the ellipse in the box as it was found, which now leans.
+    half_x = math.hypot((x2 - x1) / 2 * math.cos(turn), (y2 - y1) / 2 * math.sin(turn))
+    half_y = math.hypot((x2 - x1) / 2 * math.sin(turn), (y2 - y1) / 2 * math.cos(turn))
+    marks = None
+    if d.landmarks is not None:
+        marks = tuple((float(x), float(y)) for x, y in (back @ (px, py, 1) for px, py in d.landmarks))
+    box = float(cx) - half_x, float(cy) - half_y, float(cx) + half_x, float(cy) + half_y
+    return replace(d, box=box, landmarks=marks)

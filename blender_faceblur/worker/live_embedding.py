@@ -1,0 +1,194 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Look at faces while a film is analysed: its pictures are there then, and the detectors' landmarks too.
+
+Decoding a film once more only to recognise people would cost as much as a good part of its analysis.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..core.detection.settings import DetectorUse
+from ..core.geometry import centre_of, size_of
+from ..core.people.similarity import GOOD, RECOGNIZER, USABLE, find_clarity, rate_view
+from ..core.tracking.analysis import Detector
+from ..core.types import Box, Detection
+from ..detectors import find_detector
+from ..files.paths import find_model
+from ..recognition import Recognizer, find_recognizer
+from .embedding import find_detail, to_numbers
+from .protocol import FaceSeen
+
+Picture = NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True)
+class LiveEmbeddingSettings:
+    """Which faces are embedded while their film is analysed, and how often."""
+
+    good_every_s: float = 0.2
+    """Seconds between two embeddings of a face that is seen well: somebody else may take its place at any time. Raising
+    it saves time and finds shorter visits less surely. Origin: with an embedding a second, and one more where the
+    picture changed, 1 of 120 visits of 0.6 s was shown, with this value none (docs/people.md)."""
+    poor_every_s: float = 1.0
+    """Seconds between two embeddings of a face that is seen poorly, which cannot show that it is another's. Raising it
+    saves time and leaves fewer crops to decide on. Origin: lowered from 1.2 when people were first measured on the
+    annotated clips; how it was chosen is not recorded."""
+    batch_faces: int = 8
+    """Crops that are embedded at once. Raising it delays them and takes memory. Origin: 8 at once take a fifth less
+    time than one by one."""
+    least_confidence: float = 0.4
+    """Confidence (0..1) of a detection from which it is embedded. Raising it saves time and embeds fewer faint faces.
+    Origin not recorded."""
+    better_ratio: float = 1.1
+    """How many times better than the best one so far a crop must promise to be to be cut out. Raising it saves time and
+    keeps worse crops. Origin: introduced to save time; how it was chosen is not recorded."""
+    sharper_ratio: float = 1.2
+    """How many times sharper than the sharpest one so far it may be in that estimate, since its sharpness shows only
+    when it was cut out. Raising it cuts out more. Origin not recorded."""
+    lost_s: float = 0.5
+    """Seconds without a detection after which a face is finished. Raising it bridges longer gaps, and joins different
+    people more often. Origin not recorded."""
+    same_face_sizes: float = 0.7
+    """How far, in sizes of the face, a detection may lie from a face to be the same. Raising it joins faster faces, and
+    different people more often. Origin not recorded."""
+    same_face_size_ratio: float = 1.6
+    """How many times larger or smaller it may be. Raising it does the same. Origin not recorded."""
+
+
+LIVE_EMBEDDING = LiveEmbeddingSettings()
+
+
+@dataclass(slots=True)
+class _Face:
+    """One face that the detector finds again and again, with the best look of the time since the last that counted."""
+
+    last: int
+    box: Box
+    told: int
+    best: FaceSeen | None = None
+    quality: float = 0.0
+    detail: float = math.inf
+    """How sharp it was at most since the last look; anything is hoped for before it was cut out."""
+    aligned: Picture | None = field(default=None, repr=False)
+
+
+class Watch:
+    """Stands between the source, the detectors and the analysis, and tells looks at faces as they come."""
+
+    def __init__(
+        self, frame_size: tuple[int, int], frame_rate: float, tell: Callable[[FaceSeen], None]
+    ) -> None:
+        """Boxes are told in pixels of `frame_size`. FaceBlurError where the recogniser's weights are not there."""
+        self._recognizer: Recognizer = find_recognizer(RECOGNIZER)(find_model(RECOGNIZER))
+        self._size, self._rate, self._tell = frame_size, frame_rate, tell
+        self._frame = 0
+        self._faces: list[_Face] = []
+        self._waiting: list[tuple[FaceSeen, Picture]] = []
+
+    def follow(self, frames: Iterable[tuple[int, Picture]]) -> Iterator[tuple[int, Picture]]:
+        """The same pictures, their numbers noted."""
+        for self._frame, picture in frames:
+            yield self._frame, picture
+        for face in self._faces:
+            self._close(face)
+        self._faces.clear()
+        self._tell_waiting()
+
+    def join(self, detectors: Sequence[tuple[Detector, DetectorUse]]) -> list[tuple[Detector, DetectorUse]]:
+        """The same detectors; what the one that looks most often, and at the largest pictures, finds is looked at."""
+        able = [use for _, use in detectors if find_detector(use.detector).gives_landmarks]
+        chosen = min(able, key=lambda use: (use.each_look, -use.long_side), default=None)
+        return [(_Watched(detector, self._see) if use is chosen else detector, use) for detector, use in detectors]
+
+    def _see(self, picture: Picture, found: list[Detection]) -> None:
+        height, width = picture.shape[:2]
+        x, y = self._size[0] / width, self._size[1] / height
+        self._faces = [face for face in self._faces if self._is_there(face)]
+        taken: set[int] = set()
+        for d in found:
+            if d.landmarks is None or d.confidence < LIVE_EMBEDDING.least_confidence:
+                continue
+            box = (d.box[0] * x, d.box[1] * y, d.box[2] * x, d.box[3] * y)
+            face = self._find_face(box, taken)
+            taken.add(id(face))
+            face.last, face.box = self._frame, box
+            self._look(face, picture, d, x)
+            # What is seen poorly cannot show that this is another's face, so better is waited for.
+            every_s = LIVE_EMBEDDING.good_every_s if face.quality >= GOOD else LIVE_EMBEDDING.poor_every_s
+            if self._frame - face.told >= every_s * self._rate:
+                self._close(face)
+
+    def _is_there(self, face: _Face) -> bool:
+        if self._frame - face.last <= LIVE_EMBEDDING.lost_s * self._rate:
+            return True
+        self._close(face)
+        return False
+
+    def _find_face(self, box: Box, taken: set[int]) -> _Face:
+        centre, size = centre_of(box), size_of(box)
+        best: tuple[float, _Face] | None = None
+        for face in self._faces:
+            other, ratio = centre_of(face.box), size_of(face.box) / size
+            away = math.dist(centre, other) / size
+            most = LIVE_EMBEDDING.same_face_size_ratio
+            if id(face) not in taken and away < LIVE_EMBEDDING.same_face_sizes and 1 / most < ratio < most and (
+                    best is None or away < best[0]):
+                best = away, face
+        if best is not None:
+            return best[1]
+        face = _Face(self._frame, box, self._frame)
+        self._faces.append(face)
+        return face
+
+    def _look(self, face: _Face, picture: Picture, found: Detection, scale: float) -> None:
+        assert found.landmarks is not None
+        side = (found.box[2] - found.box[0]) * scale
+        # How sharp it is shows only when it has been cut out, which takes longer than all the rest.
+        hoped = rate_view(found.landmarks, side, found.confidence, LIVE_EMBEDDING.sharper_ratio * face.detail)
+        if hoped <= max(LIVE_EMBEDDING.better_ratio * face.quality, USABLE):
+            return
+        try:
+            aligned = self._recognizer.align(picture, found.landmarks)
+        except ValueError:
+            return
+        detail = find_detail(aligned)
+        face.detail = detail if face.detail == math.inf else max(face.detail, detail)
+        quality = rate_view(found.landmarks, side, found.confidence, detail)
+        if quality > max(face.quality, USABLE):
+            face.quality, face.aligned = quality, aligned
+            face.best = FaceSeen(self._frame, [round(v, 1) for v in face.box], round(quality, 3), [])
+
+    def _close(self, face: _Face) -> None:
+        """Take the best look since the last, if there was any."""
+        if face.best is not None and face.aligned is not None:
+            self._waiting.append((face.best, face.aligned))
+        face.told, face.best, face.quality, face.aligned, face.detail = self._frame, None, 0.0, None, math.inf
+        if len(self._waiting) >= LIVE_EMBEDDING.batch_faces:
+            self._tell_waiting()
+
+    def _tell_waiting(self) -> None:
+        if not self._waiting:
+            return
+        vectors = self._recognizer.embed_many([aligned for _, aligned in self._waiting])
+        for (look, _), vector in zip(self._waiting, vectors, strict=True):
+            quality = round(look.quality * find_clarity(vector), 3)
+            self._tell(FaceSeen(look.frame, look.box, quality, to_numbers(vector)))
+        self._waiting.clear()
+
+
+class _Watched:
+    """A detector whose finds are shown to somebody else too."""
+
+    def __init__(self, detector: Detector, see: Callable[[Picture, list[Detection]], None]) -> None:
+        self._detector, self._see = detector, see
+
+    def detect(self, image_bgr: Picture) -> list[Detection]:
+        found = self._detector.detect(image_bgr)
+        self._see(image_bgr, found)
+        return found

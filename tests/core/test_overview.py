@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What drawings read of a tracks document."""
+
+from __future__ import annotations
+
+import json
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from blender_faceblur.core.document.tracks_file import to_json
+from blender_faceblur.core.review.overview import Code, Overview, find_runs, find_worst, read_overview
+from blender_faceblur.core.review.queue import judge, list_doubts
+from blender_faceblur.core.types import (
+    Doubt,
+    Ellipse,
+    Evidence,
+    ReviewReason,
+    Sample,
+    SourceInfo,
+    Suppression,
+    SuppressionReason,
+    Track,
+    TrackDocument,
+    TrackStatus,
+    Verdict,
+)
+from blender_faceblur.reporting.wording import describe_status
+
+LETTERS = {"d": Evidence.DETECTED, "f": Evidence.FLOW, "i": Evidence.INTERPOLATED, "h": Evidence.HELD,
+           "l": Evidence.LOCKED}
+
+
+def make_track(name: str, start: int, letters: str, **more: object) -> Track:
+    """A track with a sample for each letter; "-" leaves a gap."""
+    return Track(name, [Sample(start + place, Ellipse(100.25 + place, 50, 10, 12, 0.5), LETTERS[letter], 0.9)
+                        for place, letter in enumerate(letters) if letter != "-"], **more)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def document() -> TrackDocument:
+    source = SourceInfo("film.mp4", "movie", 320, 180, 20, Fraction(24), "00")
+    tracks = [make_track("Face 01", 2, "ddffdi-hl"), make_track("Face 02", 4, "dddddd", off=[(6, 8)], locked=True)]
+    doubts = [Doubt(8, 10, (0.0, 0.0, 9.0, 9.0), 0.5, ReviewReason.LOW_CONFIDENCE, "Face 02"),
+              Doubt(15, 17, (0.0, 0.0, 9.0, 9.0), 0.5, ReviewReason.UNKNOWN, text="?")]
+    return TrackDocument(source, "balanced", 1.5, [], [], tracks, doubts,
+                         aside=[make_track("Perhaps 01", 12, "dd", status=TrackStatus.SUPPRESSED,
+                                           suppression=Suppression(SuppressionReason.UNKNOWN, text="too weak"))])
+
+
+def read(document: TrackDocument) -> Overview:
+    overview = read_overview(to_json(document))
+    assert overview is not None
+    return overview
+
+
+def show(codes: np.ndarray) -> str:
+    return "".join(".olDFG?#"[code] for code in codes)
+
+
+def test_the_worst_of_each_frame(document: TrackDocument) -> None:
+    overview = read(document)
+    assert show(overview.find_codes(only="Face 01")) == "..DDFFDG.Gl........."
+    assert show(overview.find_codes(only="Face 02")) == "....DDooDD.........."
+    assert show(overview.find_codes()) == "..DDFFDGDGl........."
+    assert show(overview.find_codes(off={"Face 01"})) == "..ooDDooDDo........."
+    assert show(overview.find_doubtful()) == "........??.....??..."
+    assert show(overview.find_doubtful(only="Face 02")) == "........??.........."
+    assert show(overview.find_doubtful(off={"Face 02"})) == "...............??..."
+
+
+def test_where_nobody_looked(document: TrackDocument) -> None:
+    document.analysed = [(3, 6), (7, 18)]
+    assert show(read(document).find_codes()) == "###DFF#GDGl.......##"
+    assert show(read(document).find_codes(only="Face 01")) == "..DDFFDG.Gl........."
+
+
+def test_a_judged_doubt_is_none(document: TrackDocument) -> None:
+    judge(document, next(doubtful.key for doubtful in list_doubts(document) if doubtful.start == 8), Verdict.FINE)
+    assert show(read(document).find_doubtful()) == "...............??..."
+
+
+def test_what_is_set_aside_has_its_place(document: TrackDocument) -> None:
+    aside, = read(document).aside
+    assert (aside.name, aside.find_place(11), aside.find_place(13)) == ("Perhaps 01", None, 1)
+    assert (aside.status, describe_status(aside)) == (TrackStatus.SUPPRESSED, "too weak")
+    assert aside.ellipses is not None
+    assert aside.ellipses[1] == pytest.approx((101.25, 50, 15, 18, 0.5))
+
+
+def test_a_frame_is_found_after_a_gap(document: TrackDocument) -> None:
+    track = read(document).tracks["Face 01"]
+    assert track.find_place(8) is None
+    assert track.codes[track.find_place(9)] == Code.GUESSED
+    assert read(document).tracks["Face 02"].is_off(7) and not read(document).tracks["Face 02"].is_off(8)
+
+
+@pytest.mark.parametrize("damage", [
+    {"tracks": 3}, {"expansion": "x"}, {"source": {"frame_count": 10**15}}, {"doubts": [[]]}, {"uncovered": [{}]},
+    {"tracks": [{"name": "A", "spans": [[0, 10**12]], "evidence": "d"}]},
+    {"tracks": [{"name": "A", "spans": [[-5, 3]], "evidence": "d" * 8}]},
+    {"tracks": [{"name": "A", "spans": [[5, 3]], "evidence": ""}]},
+])
+def test_a_damaged_document_is_none(document: TrackDocument, damage: dict[str, object]) -> None:
+    assert read_overview(json.dumps({**json.loads(to_json(document)), **damage})) is None
+
+
+@pytest.mark.parametrize("text", ["", "[]", "3", "{", "[" * 100_000])
+def test_what_is_no_document_is_none(text: str) -> None:
+    assert read_overview(text) is None
+
+
+def test_the_worst_in_ranges() -> None:
+    codes = np.array([0, 1, 5, 2, 3, 6], np.uint8)
+    starts, stops = np.array([0, 2, 3, 5, 4, 1]), np.array([2, 3, 5, 6, 4, 6])
+    assert find_worst(codes, starts, stops).tolist() == [1, 5, 3, 6, 3, 6]
+
+
+def test_runs() -> None:
+    assert find_runs(np.array([2, 2, 0, 3], np.uint8)) == [(0, 2, 2), (2, 3, 0), (3, 4, 3)]
+    assert find_runs(np.array([], np.uint8)) == []
