@@ -24,7 +24,8 @@ def build_library(output: Path) -> None:
     """
     import bpy
 
-    from blender_faceblur.blender.cover.compositing import MARK, EffectSettings, build_strip_group
+    from blender_faceblur.blender.common.marks import MARK
+    from blender_faceblur.blender.cover.compositing import EffectSettings, build_strip_group
     from blender_faceblur.blender.cover.effects import EFFECTS
     from blender_faceblur.blender.preferences.properties import EFFECT_ITEMS
 

@@ -14,17 +14,12 @@ import traceback
 from pathlib import Path
 from typing import Any
 
+from .rendering.messages import send
+
 if __package__ in (None, ""):  # run as a script by the Blender application
     package = Path(__file__).resolve().parents[1]
     sys.path.insert(0, str(package.parent))
     __package__ = f"{package.name}.blender"
-
-PREFIX = "@faceblur "
-
-
-def send(**message: object) -> None:
-    sys.stdout.write(f"\n{PREFIX}{json.dumps(message)}\n")
-    sys.stdout.flush()
 
 
 def main(job_path: Path) -> int:
@@ -124,9 +119,9 @@ def finish_project(job: dict[str, Any]) -> None:
 
 def replace_by_pass(scene: Any) -> None:
     """Let our modifiers hand their picture on untouched, to measure what a modifier costs by itself."""
+    from .common.marks import find_modifier
     from .cover import nodes
     from .cover.compositing import new_strip_group
-    from .cover.strips import find_modifier
 
     tree = new_strip_group("Face Blur: nothing")
     source = nodes.add_node(tree, "NodeGroupInput", 0)

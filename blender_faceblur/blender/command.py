@@ -40,11 +40,11 @@ class _CommandHandle:
 _COMMAND = _CommandHandle()
 
 
-def register_command() -> None:
+def register() -> None:
     _COMMAND.handle = bpy.utils.register_cli_command("faceblur", run)
 
 
-def unregister_command() -> None:
+def unregister() -> None:
     if _COMMAND.handle is not None:
         bpy.utils.unregister_cli_command(_COMMAND.handle)
         _COMMAND.handle = None

@@ -9,9 +9,7 @@ from typing import Any
 import bpy
 from bpy.props import BoolProperty, EnumProperty, FloatProperty, FloatVectorProperty, PointerProperty
 
-from ..core.detection.settings import DEFAULT_EXPANSION, EXPANSIONS, HEAD_EXPANSION
-from .cover.compositing import EffectSettings
-from .detection.detect import DetectionSettings
+from ..core.detection.settings import DEFAULT_EXPANSION, EXPANSIONS
 from .people.properties import FACEBLUR_PG_people
 from .preferences.properties import EFFECT_ITEMS, EXPANSION_TEXT, PRESET_ITEMS, SAMPLES_TEXT, find_preferences
 
@@ -67,20 +65,6 @@ class FACEBLUR_PG_settings(bpy.types.PropertyGroup):
                                description="Show the outline of each face's cover in the preview")
     show_coverage: BoolProperty(name="Coverage", default=True,
                                 description="Show along each strip in the timeline how its faces are covered")
-
-
-def read_effect_settings(scene: bpy.types.Scene) -> EffectSettings:
-    settings = scene.faceblur
-    color = "".join(f"{round(channel * 255):02X}" for channel in settings.color)
-    image = settings.image.name if settings.image is not None else ""
-    return EffectSettings(settings.effect, color, round(settings.samples_across, 3), image, settings.inverse)
-
-
-def read_detection_settings(scene: bpy.types.Scene) -> DetectionSettings:
-    settings, preferences = scene.faceblur, find_preferences()
-    expansion = max(settings.expansion, HEAD_EXPANSION) if settings.whole_head else settings.expansion
-    return DetectionSettings(settings.preset, round(expansion, 3),
-                             preferences.provider if preferences is not None else "auto", settings.find_plates)
 
 
 def register() -> None:

@@ -106,7 +106,7 @@ def see(picture: NDArray[np.uint8]) -> Sight:
 
 def find_cover(scene: Any) -> tuple[Any, Any]:
     """The film's strip and our modifier on it."""
-    from blender_faceblur.blender.cover.strips import find_modifier
+    from blender_faceblur.blender.common.marks import find_modifier
 
     footage = next(strip for strip in scene.sequence_editor.strips if strip.type == "MOVIE")
     modifier = find_modifier(footage)

@@ -12,7 +12,8 @@ import pytest
 bpy = pytest.importorskip("bpy")
 
 from blender_faceblur.blender.common.curves import find_curves  # noqa: E402
-from blender_faceblur.blender.cover.compositing import MARK, EffectSettings, find_mask_unit_px  # noqa: E402
+from blender_faceblur.blender.common.marks import MARK  # noqa: E402
+from blender_faceblur.blender.cover.compositing import EffectSettings, find_mask_unit_px  # noqa: E402
 from blender_faceblur.blender.masks.changes import take_in  # noqa: E402
 from blender_faceblur.blender.masks.faces import describe_origin, list_faces  # noqa: E402
 from blender_faceblur.blender.masks.mask import (  # noqa: E402

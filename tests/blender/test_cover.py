@@ -12,8 +12,12 @@ bpy = pytest.importorskip("bpy")
 
 from blender_faceblur.blender.common.context import borrow_selection  # noqa: E402
 from blender_faceblur.blender.common.footage import check_document, find_footage, find_timeline_frame  # noqa: E402
+from blender_faceblur.blender.common.marks import (  # noqa: E402
+    MARK,
+    find_modifier,
+)
 from blender_faceblur.blender.cover import strips  # noqa: E402
-from blender_faceblur.blender.cover.compositing import MARK, EffectSettings  # noqa: E402
+from blender_faceblur.blender.cover.compositing import EffectSettings  # noqa: E402
 from blender_faceblur.blender.cover.covering import (  # noqa: E402
     EFFECT_MARK,
     cover_footage,
@@ -25,7 +29,7 @@ from blender_faceblur.blender.cover.covering import (  # noqa: E402
     uncover,
 )
 from blender_faceblur.blender.cover.handlers import align_mask_strips  # noqa: E402
-from blender_faceblur.blender.cover.strips import find_modifier, remove_strip  # noqa: E402
+from blender_faceblur.blender.cover.strips import remove_strip  # noqa: E402
 from blender_faceblur.core.types import FaceBlurError  # noqa: E402
 
 from . import disks  # noqa: E402

@@ -11,10 +11,10 @@ import pytest
 
 bpy = pytest.importorskip("bpy")
 
+from blender_faceblur.blender.common.marks import find_modifier  # noqa: E402
 from blender_faceblur.blender.correction.edit_masks import close_masks, find_helper, open_masks  # noqa: E402
 from blender_faceblur.blender.cover.compositing import EffectSettings  # noqa: E402
 from blender_faceblur.blender.cover.covering import cover_footage  # noqa: E402
-from blender_faceblur.blender.cover.strips import find_modifier  # noqa: E402
 from blender_faceblur.blender.masks.mask import read_document  # noqa: E402
 from blender_faceblur.blender.rendering.project import build_project  # noqa: E402
 from blender_faceblur.core.document.editing import locked_frames  # noqa: E402

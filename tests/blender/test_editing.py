@@ -12,7 +12,8 @@ import pytest
 bpy = pytest.importorskip("bpy")
 
 import blender_faceblur  # noqa: E402
-from blender_faceblur.blender.correction.operators.correct import find_target, set_cover  # noqa: E402
+from blender_faceblur.blender.correction.operators.correct import set_cover  # noqa: E402
+from blender_faceblur.blender.cover.active_face import find_target  # noqa: E402
 from blender_faceblur.blender.cover.compositing import EffectSettings  # noqa: E402
 from blender_faceblur.blender.cover.covering import cover_footage, find_mask  # noqa: E402
 from blender_faceblur.blender.masks.changes import change_tracks, cover_at  # noqa: E402

@@ -362,7 +362,8 @@ def test_inverse_shows_nothing_where_the_mask_is_lost(lost: str, tmp_path: Path)
 
 @pytest.mark.parametrize("name", ["Face Blur: Mosaic", "Face Blur: Solid", "Face Blur: Erase"])
 def test_an_effect_of_the_library_covers_without_the_extension(name: str, tmp_path: Path) -> None:
-    from blender_faceblur.blender.cover.strips import cover_strip, find_modifier
+    from blender_faceblur.blender.common.marks import find_modifier
+    from blender_faceblur.blender.cover.strips import cover_strip
     from blender_faceblur.blender.masks.mask import write_mask
     from tools.library import build_library
 
@@ -398,7 +399,7 @@ def test_an_effect_of_the_library_covers_without_the_extension(name: str, tmp_pa
 def test_the_whole_head_is_a_larger_cover(size: float, whole_head: bool, expected: float) -> None:
     from types import SimpleNamespace
 
-    from blender_faceblur.blender.settings import read_detection_settings
+    from blender_faceblur.blender.detection.properties import read_detection_settings
 
     scene: Any = SimpleNamespace(faceblur=SimpleNamespace(preset="fast", expansion=size, whole_head=whole_head,
                                                           find_plates=False))

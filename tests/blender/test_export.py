@@ -17,11 +17,14 @@ import av  # noqa: E402
 
 import blender_faceblur  # noqa: E402
 from blender_faceblur.blender.common.context import borrow_selection  # noqa: E402
+from blender_faceblur.blender.common.marks import (  # noqa: E402
+    MARK,
+    find_modifier,
+)
 from blender_faceblur.blender.correction.edit_masks import open_masks  # noqa: E402
-from blender_faceblur.blender.cover.compositing import MARK, EffectSettings  # noqa: E402
+from blender_faceblur.blender.cover.compositing import EffectSettings  # noqa: E402
 from blender_faceblur.blender.cover.covering import MUST_BE_COVERED, cover_footage  # noqa: E402
 from blender_faceblur.blender.cover.handlers import align_mask_strips  # noqa: E402
-from blender_faceblur.blender.cover.strips import find_modifier  # noqa: E402
 from blender_faceblur.blender.export.covered_footage import Exported, export_covered  # noqa: E402
 from blender_faceblur.blender.masks.mask import read_document  # noqa: E402
 from blender_faceblur.core.types import (  # noqa: E402

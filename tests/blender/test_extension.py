@@ -14,10 +14,10 @@ bpy = pytest.importorskip("bpy")
 
 import blender_faceblur  # noqa: E402
 from blender_faceblur.blender.common.jobs import STATE  # noqa: E402
-from blender_faceblur.blender.common.menus import KEYS  # noqa: E402
 from blender_faceblur.blender.common.selection import list_selected  # noqa: E402
 from blender_faceblur.blender.cover.covering import find_mask, read_effect  # noqa: E402
 from blender_faceblur.blender.detection import detect as detection  # noqa: E402
+from blender_faceblur.blender.keymaps import KEYS  # noqa: E402
 from blender_faceblur.blender.masks.faces import list_faces  # noqa: E402
 from blender_faceblur.blender.preferences.properties import FACEBLUR_AP_preferences  # noqa: E402
 from blender_faceblur.blender.settings import FACEBLUR_PG_settings  # noqa: E402

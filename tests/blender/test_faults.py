@@ -22,8 +22,9 @@ bpy = pytest.importorskip("bpy")
 import blender_faceblur  # noqa: E402
 from blender_faceblur.blender.command import render_project  # noqa: E402
 from blender_faceblur.blender.common.context import borrow_sequencer  # noqa: E402
+from blender_faceblur.blender.common.marks import find_modifier  # noqa: E402
 from blender_faceblur.blender.cover.compositing import EffectSettings  # noqa: E402
-from blender_faceblur.blender.cover.strips import find_modifier, remove_strip  # noqa: E402
+from blender_faceblur.blender.cover.strips import remove_strip  # noqa: E402
 from blender_faceblur.blender.guard import checks as guard  # noqa: E402
 from blender_faceblur.blender.rendering.project import build_project  # noqa: E402
 from blender_faceblur.core.types import FaceBlurError  # noqa: E402

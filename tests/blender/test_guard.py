@@ -13,10 +13,13 @@ import pytest
 
 bpy = pytest.importorskip("bpy")
 
+from blender_faceblur.blender.common.marks import (  # noqa: E402
+    MARK,
+    find_modifier,
+)
 from blender_faceblur.blender.cover import handlers as alignment  # noqa: E402
-from blender_faceblur.blender.cover.compositing import MARK, EffectSettings  # noqa: E402
+from blender_faceblur.blender.cover.compositing import EffectSettings  # noqa: E402
 from blender_faceblur.blender.cover.covering import uncover  # noqa: E402
-from blender_faceblur.blender.cover.strips import find_modifier  # noqa: E402
 from blender_faceblur.blender.guard import checks as guard  # noqa: E402
 from blender_faceblur.blender.rendering.project import build_project  # noqa: E402
 from blender_faceblur.blender.rendering.render import render_animation  # noqa: E402

@@ -10,9 +10,9 @@ import pytest
 
 bpy = pytest.importorskip("bpy")
 
+from blender_faceblur.blender.common.marks import find_modifier  # noqa: E402
 from blender_faceblur.blender.cover.compositing import EffectSettings  # noqa: E402
 from blender_faceblur.blender.cover.covering import cover_footage, uncover  # noqa: E402
-from blender_faceblur.blender.cover.strips import find_modifier  # noqa: E402
 from blender_faceblur.blender.guard import checks as guard  # noqa: E402
 from blender_faceblur.blender.rendering.project import build_project  # noqa: E402
 

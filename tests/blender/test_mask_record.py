@@ -13,8 +13,9 @@ import pytest
 
 bpy = pytest.importorskip("bpy")
 
+from blender_faceblur.blender.common.marks import MARK  # noqa: E402
 from blender_faceblur.blender.cover import handlers as alignment  # noqa: E402
-from blender_faceblur.blender.cover.compositing import MARK, EffectSettings  # noqa: E402
+from blender_faceblur.blender.cover.compositing import EffectSettings  # noqa: E402
 from blender_faceblur.blender.guard import checks as guard  # noqa: E402
 from blender_faceblur.blender.masks.record import (  # noqa: E402
     DamagedRecordError,

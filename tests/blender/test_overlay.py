@@ -15,10 +15,10 @@ bpy = pytest.importorskip("bpy")
 
 import blender_faceblur  # noqa: E402
 from blender_faceblur.blender.common.context import borrow_selection  # noqa: E402
+from blender_faceblur.blender.common.marks import find_modifier  # noqa: E402
 from blender_faceblur.blender.cover.compositing import EffectSettings  # noqa: E402
 from blender_faceblur.blender.cover.covering import cover_footage, find_mask, uncover  # noqa: E402
 from blender_faceblur.blender.cover.projection import find_region_projection  # noqa: E402
-from blender_faceblur.blender.cover.strips import find_modifier  # noqa: E402
 from blender_faceblur.blender.masks import overlay_cache  # noqa: E402
 from blender_faceblur.blender.masks.changes import change_tracks, cover_at  # noqa: E402
 from blender_faceblur.blender.overlay import coverage, outlines, see_through  # noqa: E402

@@ -18,6 +18,7 @@ import av  # noqa: E402
 from blender_faceblur.blender import child  # noqa: E402
 from blender_faceblur.blender.cover.compositing import EffectSettings, find_mask_unit_px  # noqa: E402
 from blender_faceblur.blender.masks.mask import write_mask  # noqa: E402
+from blender_faceblur.blender.rendering.messages import PREFIX  # noqa: E402
 from blender_faceblur.blender.rendering.project import build_project  # noqa: E402
 from blender_faceblur.blender.rendering.render import RenderSettings, render_film  # noqa: E402
 from blender_faceblur.core.document.tracks_file import write_document  # noqa: E402
@@ -102,7 +103,7 @@ def _write_job(folder: Path, film: Path, document: TrackDocument, **changes: Any
 
 
 def _messages(out: str) -> list[dict[str, Any]]:
-    return [json.loads(line[len(child.PREFIX):]) for line in out.splitlines() if line.startswith(child.PREFIX)]
+    return [json.loads(line[len(PREFIX):]) for line in out.splitlines() if line.startswith(PREFIX)]
 
 
 def test_a_job_saves_renders_and_tells(film: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -15,7 +15,8 @@ bpy = pytest.importorskip("bpy")
 
 from blender_faceblur.blender import registration  # noqa: E402
 from blender_faceblur.blender.common.jobs import STATE  # noqa: E402
-from blender_faceblur.blender.cover.compositing import MARK, EffectSettings, find_mask_unit_px  # noqa: E402
+from blender_faceblur.blender.common.marks import MARK  # noqa: E402
+from blender_faceblur.blender.cover.compositing import EffectSettings, find_mask_unit_px  # noqa: E402
 from blender_faceblur.blender.cover.covering import put_cover  # noqa: E402
 from blender_faceblur.blender.masks.changes import change_tracks  # noqa: E402
 from blender_faceblur.blender.masks.mask import read_document, store_document, write_mask  # noqa: E402

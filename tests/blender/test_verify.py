@@ -14,9 +14,9 @@ bpy = pytest.importorskip("bpy")
 
 import blender_faceblur  # noqa: E402
 from blender_faceblur.blender.common.jobs import STATE  # noqa: E402
+from blender_faceblur.blender.common.marks import find_modifier  # noqa: E402
 from blender_faceblur.blender.cover.compositing import EffectSettings  # noqa: E402
 from blender_faceblur.blender.cover.covering import cover_footage, find_mask  # noqa: E402
-from blender_faceblur.blender.cover.strips import find_modifier  # noqa: E402
 from blender_faceblur.blender.guard.verification import list_unverified  # noqa: E402
 from blender_faceblur.core.types import FaceBlurError  # noqa: E402
 from blender_faceblur.worker.client import probe_providers  # noqa: E402

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Imports go one way, only blender/ knows bpy, and enabling the add-on loads no heavy library."""
+"""Each room imports only the rooms it may, only blender/ knows bpy, and enabling the add-on loads no heavy library."""
 
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,22 +17,69 @@ PACKAGE = ROOT / "blender_faceblur"
 
 HEAVY = ("cv2", "onnxruntime", "av", "mediapipe", "bpy")
 
-ALLOWED = {
-    "core": {"core"},
-    "files": {"files", "core"},
-    "detectors": {"detectors", "core", "files"},
-    "recognition": {"recognition", "detectors", "core", "files"},
-    "sources": {"sources", "core"},
-    "delivery": {"delivery", "core"},
-    "worker": {"worker", "core", "detectors", "recognition", "sources", "delivery", "files"},
-    "reporting": {"reporting", "core", "files", "sources"},
-    "batch": {"batch", "core", "delivery", "files", "reporting", "sources", "worker"},
-    "blender": {"blender", "worker", "sources", "core", "files", "batch", "reporting"},
+ALLOWED: dict[str, set[str]] = {
+    "core": set(),
+    "core/detection": {"core"},
+    "core/document": {"core", "core/detection"},
+    "core/tracking": {"core", "core/detection", "core/document"},
+    "core/people": {"core", "core/document", "core/tracking"},
+    "core/review": {"core", "core/document", "core/tracking"},
+    "core/verification": {"core"},
+    "core/cover": {"core", "core/tracking"},
+    "files": {"core", "core/document"},
+    "sources": {"core"},
+    "detectors": {"core", "core/detection", "core/tracking", "files"},
+    "recognition": {"core", "detectors"},
+    "delivery": {"core"},
+    "worker": {"core", "core/detection", "core/document", "core/tracking", "core/people", "core/review",
+               "core/verification", "core/cover", "files", "sources", "detectors", "recognition", "delivery"},
+    "reporting": {"core", "core/document", "core/review", "core/verification", "core/cover", "files", "sources"},
+    "batch": {"core", "core/detection", "core/document", "core/tracking", "core/people", "core/verification", "files",
+              "sources", "delivery", "worker", "reporting"},
+    "blender/common": {"core", "files", "worker", "reporting"},
+    "blender/preferences": {"core", "core/detection", "core/people", "files", "worker", "blender/common"},
+    "blender/masks": {"core", "core/document", "core/review", "core/cover", "blender/common"},
+    "blender/cover": {"core", "core/cover", "reporting", "blender/common", "blender/masks"},
+    "blender/rendering": {"core", "blender/common", "blender/cover"},
+    "blender/review": {"core", "core/document", "core/review", "reporting", "blender/common", "blender/preferences",
+                       "blender/masks", "blender/cover"},
+    "blender/thumbnails": {"core", "core/document", "core/review", "worker", "reporting", "blender/common",
+                           "blender/masks", "blender/cover", "blender/review"},
+    "blender/people": {"core", "core/document", "core/people", "core/review", "files", "worker", "reporting", "batch",
+                       "blender/common", "blender/preferences", "blender/masks", "blender/cover", "blender/review",
+                       "blender/thumbnails"},
+    "blender/detection": {"core", "core/detection", "core/document", "core/tracking", "files", "worker", "reporting",
+                          "blender/common", "blender/preferences", "blender/cover", "blender/thumbnails"},
+    "blender/guard": {"core", "core/document", "core/review", "core/verification", "files", "sources", "worker",
+                      "reporting", "blender/common", "blender/preferences", "blender/masks", "blender/cover",
+                      "blender/review"},
+    "blender/overlay": {"core", "core/review", "reporting", "blender/common", "blender/preferences", "blender/masks",
+                        "blender/cover", "blender/people"},
+    "blender/correction": {"core", "core/document", "core/review", "files", "worker", "reporting", "blender/common",
+                           "blender/masks", "blender/cover", "blender/rendering", "blender/thumbnails",
+                           "blender/guard", "blender/overlay"},
+    "blender/export": {"core", "core/document", "files", "reporting", "batch", "blender/common", "blender/masks",
+                       "blender/cover", "blender/rendering", "blender/guard", "blender/correction"},
+    "blender": {"core", "core/detection", "core/document", "core/tracking", "core/cover", "files", "reporting",
+                "batch", "blender/common", "blender/preferences", "blender/masks", "blender/cover",
+                "blender/rendering", "blender/review", "blender/thumbnails", "blender/people", "blender/detection",
+                "blender/guard", "blender/overlay", "blender/correction", "blender/export"},
+    "": {"blender"},
 }
+"""Room -> the other rooms that it imports, from the ground up.
+
+A room is a folder of the package. In `core` and `blender` each folder inside is a room too, and `core`, `blender`
+and ""
+stand for the files that lie directly there.
+"""
 
 
 def list_modules() -> list[Path]:
     return sorted(path for path in PACKAGE.rglob("*.py"))
+
+
+def list_rooms() -> set[str]:
+    return {find_room(path) for path in list_modules()}
 
 
 def find_imports(path: Path) -> Iterator[tuple[str, bool]]:
@@ -51,19 +99,23 @@ def find_imports(path: Path) -> Iterator[tuple[str, bool]]:
                 yield f"{stem}.{alias.name}", node not in inner
 
 
-def find_layer(path: Path) -> str:
+def find_room(path: Path) -> str:
+    """The room of a file or folder of the package."""
     parts = path.relative_to(PACKAGE).parts
-    return parts[0] if len(parts) > 1 else ""
+    depth = 2 if parts[0] in ("core", "blender") else 1
+    return "/".join(part for index, part in enumerate(parts[:depth]) if PACKAGE.joinpath(*parts[:index + 1]).is_dir())
 
 
 @pytest.mark.parametrize("path", list_modules(), ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_imports_go_one_way(path: Path) -> None:
-    layer = find_layer(path)
+def test_each_room_imports_only_the_rooms_it_may(path: Path) -> None:
+    room = find_room(path)
+    layer = room.split("/")[0]
     for name, at_import in find_imports(path):
         parts = name.split(".")
-        if parts[0] == "blender_faceblur" and layer and len(parts) > 1:
-            assert parts[1] in ALLOWED[layer], f"{layer} imports {name}"
-            if layer == "blender" and parts[1] == "worker":
+        if parts[0] == PACKAGE.name and len(parts) > 1:
+            other = find_room(PACKAGE.joinpath(*parts[1:]))
+            assert other in {room, *ALLOWED[room]}, f"{room} imports {name}"
+            if layer == "blender" and other == "worker":
                 assert parts[2] in ("protocol", "client"), f"blender imports {name}"
         if parts[0] == "bpy":
             assert layer == "blender", f"{name} outside of blender/"
@@ -80,16 +132,42 @@ def _only_for_types(path: Path, name: str) -> bool:
                    for node in tree.body)
 
 
+def test_every_room_is_in_the_table_and_stands_above_all_that_it_imports() -> None:
+    assert set(ALLOWED) == list_rooms()
+    rooms = list(ALLOWED)
+    for index, room in enumerate(rooms):
+        assert ALLOWED[room] <= set(rooms[:index]), f"{room} imports a room above it"
+
+
+@pytest.mark.parametrize("room", ALLOWED)
+def test_no_room_may_import_what_it_does_not_need(room: str) -> None:
+    used = {find_room(PACKAGE.joinpath(*name.split(".")[1:])) for path in list_modules() if find_room(path) == room
+            for name, _ in find_imports(path) if name.startswith(f"{PACKAGE.name}.")}
+    assert ALLOWED[room] == used - {room}
+
+
+def test_the_contributors_guide_says_the_same() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `([\w/]+)` \|[^|]*\|([^|]*)\|$", text, re.MULTILINE)
+    listed = {room: {name for name in others.replace(",", " ").split() if name != "-"} for room, others in rows}
+    assert listed == {room: others for room, others in ALLOWED.items() if room}
+
+
 def test_the_walk_sees_imports() -> None:
-    """The rule above must be able to fail: it sees relative, absolute and late imports."""
+    """The rules above must be able to fail: they see relative, absolute and late imports, and where each leads."""
     names = dict(find_imports(PACKAGE / "delivery" / "remux.py"))
     assert names["blender_faceblur.core.types.FaceBlurError"] is True
     assert names["av"] is False
+    assert find_room(PACKAGE / "core" / "types" / "FaceBlurError") == "core"
+    assert find_room(PACKAGE / "core" / "document" / "editing" / "blend") == "core/document"
+    assert find_room(PACKAGE / "blender" / "cover") == "blender/cover"
+    assert find_room(PACKAGE / "worker" / "client" / "run_job") == "worker"
 
 
 def test_nothing_heavy_is_loaded() -> None:
-    code = ("import sys\nimport blender_faceblur.core.types, blender_faceblur.core.document.tracks_file, "
-            "blender_faceblur.files.paths\n"
+    code = ("import sys\n"
+            "import blender_faceblur.core.types, blender_faceblur.core.document.tracks_file\n"
+            "import blender_faceblur.files.paths\n"
             "import blender_faceblur.worker.client, blender_faceblur.sources, blender_faceblur.detectors\n"
             "import blender_faceblur.batch.cli\n"
             f"print([name for name in {HEAVY!r} if name in sys.modules])")

@@ -1,2 +1,31 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What all rooms of the extension use."""
+"""What all rooms of the extension use: strips, jobs, selection, and the tab and menu they add to."""
+
+from __future__ import annotations
+
+import bpy
+
+
+def register() -> None:
+    """Tell Blender of this room."""
+    from . import handlers, menus
+
+    for item in _list_classes():
+        bpy.utils.register_class(item)
+    handlers.register_handlers()
+    menus.add_menu()
+
+
+def unregister() -> None:
+    from . import handlers, menus
+
+    menus.remove_menu()
+    handlers.unregister_handlers()
+    for item in reversed(_list_classes()):
+        bpy.utils.unregister_class(item)
+
+
+def _list_classes() -> tuple[type, ...]:
+    from . import menus, operators
+
+    return (operators.FACEBLUR_OT_guide, menus.FACEBLUR_MT_strip)

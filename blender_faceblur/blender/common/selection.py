@@ -9,10 +9,10 @@ from typing import Any
 
 import bpy
 
-from ..cover.strips import find_modifier
 from .context import find_sequencer_scene
 from .footage import KINDS
 from .jobs import STATE
+from .marks import find_modifier
 
 
 @dataclass(slots=True)

@@ -15,11 +15,12 @@ from ..common.context import find_sequencer_scene
 from ..common.footage import find_source_frame
 from ..common.jobs import STATE
 from ..common.selection import find_active_footage
+from ..cover.active_face import find_target, has_target
 from ..cover.covering import find_mask
 from ..cover.projection import Projection, RegionProjection, find_projection, find_region_projection
 from ..masks.faces import is_face
 from ..masks.record import MaskRecord
-from .operators.correct import find_target, has_target, set_cover
+from .operators.correct import set_cover
 
 _SAME_PX = 0.3
 """Of the source: a drag that moves less is none."""

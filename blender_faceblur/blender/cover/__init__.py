@@ -1,2 +1,34 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What covers the faces of a strip: node groups, effects, modifiers and mask strips."""
+
+from __future__ import annotations
+
+import bpy
+
+
+def register() -> None:
+    """Tell Blender of this room, before the rooms whose panels lie in its panel."""
+    from . import handlers
+
+    for item in _list_classes():
+        bpy.utils.register_class(item)
+    handlers.register_handlers()
+
+
+def unregister() -> None:
+    from . import handlers
+
+    handlers.unregister_handlers()
+    for item in reversed(_list_classes()):
+        bpy.utils.unregister_class(item)
+
+
+def _list_classes() -> tuple[type, ...]:
+    from . import operators, panels
+
+    return (
+        operators.FACEBLUR_OT_apply,
+        operators.FACEBLUR_OT_remove,
+        panels.FACEBLUR_PT_main,
+        panels.FACEBLUR_PT_messages,
+    )

@@ -17,6 +17,7 @@ from pathlib import Path
 import bpy
 
 from ...core.types import FaceBlurError
+from ..common.marks import MARK
 from . import nodes
 from .effects import find_effect
 
@@ -24,8 +25,6 @@ PICTURE_SPACE = "Face Blur Picture Space"
 SIGNATURE = "faceblur_signature"
 """Custom property of a group that may not be changed by hand: what `nodes.sign` said of it when it was made."""
 INVERSE = "Face Blur Inverse"
-MARK = "faceblur"
-"""Custom property on the data-blocks that we made."""
 
 
 _LEAST_SHOWN = 0.01

@@ -12,12 +12,13 @@ import bpy
 
 from ...core.types import FaceBlurError, TrackDocument
 from ..common.footage import Footage, check_document, find_footage
+from ..common.marks import find_modifier
 from ..masks.changes import write_analysis
 from ..masks.mask import find_document_text, read_document
 from ..masks.record import MaskRecord, fingerprint_of, has_record, list_own_masks
 from .compositing import EffectSettings, build_strip_group, find_mask_unit_px
 from .effects import EFFECTS
-from .strips import cover_strip, find_mask, find_modifier, remove_strip, remove_unused_group
+from .strips import cover_strip, find_mask, remove_strip, remove_unused_group
 
 LEAST_FACE_SHARE = 1 / 8
 """Of the picture's height: the effect is never finer than a face of this width needs."""

@@ -18,18 +18,13 @@ from ..common.context import refresh_shown_sequencers
 from ..masks.changes import forget_known, touch, watch
 from ..masks.mask import WRITING, adopt_layers, hold_frames
 from ..masks.record import DamagedRecordError, has_record, list_own_masks
-from .strips import align_mask_strips, find_pairs, is_out_of_speed
+from .strips import _has_other_speeds, align_mask_strips, find_pairs, is_out_of_speed
 
 _REFRESH_AFTER_S = 0.15
 """While a point is dragged a mask changes with every move of the mouse."""
 
 _ALIGN_AFTER_S = 0.5
 _OWN_OPERATORS = ("FACEBLUR_OT_detect",)
-
-
-def _has_other_speeds(scene: bpy.types.Scene) -> bool:
-    """Whether some footage has a speed that its mask does not have."""
-    return any(is_out_of_speed(scene, footage, mask_strip) for footage, _, mask_strip in find_pairs(scene))
 
 
 def register_handlers() -> None:

@@ -11,8 +11,8 @@ from ..common.context import find_sequencer_scene, refresh_shown_sequencers
 from ..common.footage import find_footage
 from ..common.jobs import STATE
 from ..common.selection import is_busy, list_selected, list_selected_covered, refuse
-from ..settings import read_effect_settings
 from .covering import find_lost_mask, find_mask, find_mask_of_footage, put_cover, uncover
+from .properties import read_effect_settings
 from .strips import align_mask_strips
 
 

@@ -10,8 +10,8 @@ import bpy
 
 from ...core.types import FaceBlurError
 from ..common.context import borrow_selection, borrow_sequencer
+from ..common.marks import MARK, find_modifier
 from ..masks.record import has_record, list_own_masks
-from .compositing import MARK
 
 MODIFIER_NAME = "Face Blur"
 
@@ -60,14 +60,6 @@ def remove_unused_group(group: bpy.types.NodeTree) -> None:
     if not any(modifier.type == "COMPOSITOR" and modifier.node_group == group
                for strip in strips for modifier in strip.modifiers):
         bpy.data.node_groups.remove(group)
-
-
-def find_modifier(strip: bpy.types.Strip) -> Any:
-    """Our modifier on a strip, known by its node group; None where there is none."""
-    for modifier in strip.modifiers:
-        if modifier.type == "COMPOSITOR" and modifier.node_group and modifier.node_group.get(MARK) == "strip":
-            return modifier
-    return None
 
 
 def find_mask(strip: bpy.types.Strip | None) -> Any:
@@ -246,3 +238,8 @@ def _find_free_channel(strips: Collection[bpy.types.Strip], strip: bpy.types.Str
         ):
             return channel
     raise FaceBlurError(f"There is no free channel above the strip '{strip.name}' for its mask.")
+
+
+def _has_other_speeds(scene: bpy.types.Scene) -> bool:
+    """Whether some footage has a speed that its mask does not have."""
+    return any(is_out_of_speed(scene, footage, mask_strip) for footage, _, mask_strip in find_pairs(scene))

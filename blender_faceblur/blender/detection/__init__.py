@@ -1,2 +1,23 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Detection of faces in strips."""
+
+from __future__ import annotations
+
+import bpy
+
+
+def register() -> None:
+    """Tell Blender of this room."""
+    for item in _list_classes():
+        bpy.utils.register_class(item)
+
+
+def unregister() -> None:
+    for item in reversed(_list_classes()):
+        bpy.utils.unregister_class(item)
+
+
+def _list_classes() -> tuple[type, ...]:
+    from . import operators, panels
+
+    return (operators.FACEBLUR_OT_detect, operators.FACEBLUR_OT_cancel, panels.FACEBLUR_PT_classes)

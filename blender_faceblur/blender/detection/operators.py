@@ -14,9 +14,10 @@ from ..common.context import find_sequencer_scene, refresh_shown_sequencers
 from ..common.job_operator import Job, JobOperator
 from ..common.jobs import STATE, stop
 from ..common.selection import find_active_footage, is_busy, list_selected, refuse
-from ..settings import read_detection_settings, read_effect_settings
+from ..cover.properties import read_effect_settings
 from ..thumbnails import store as thumbnails
 from .detect import Found, cover_found, detect
+from .properties import read_detection_settings
 
 
 class FACEBLUR_OT_detect(JobOperator, bpy.types.Operator):

@@ -12,7 +12,7 @@ from ...core.types import FaceBlurError
 from ...files.paths import MODELS_VARIABLE, check_models, list_models
 from ..common.context import find_sequencer_scene
 from ..common.jobs import STATE
-from ..cover.panels import Tab, write_lines
+from ..common.panels import Tab, write_lines
 
 
 class FACEBLUR_PT_classes(Tab, bpy.types.Panel):

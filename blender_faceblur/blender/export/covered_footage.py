@@ -27,10 +27,10 @@ from ...files.workplace import Workplace, replace_file
 from ...reporting.progress import Outcome, Reporter
 from ..common.footage import Footage, find_footage
 from ..common.jobs import Step
+from ..common.marks import MARK, find_modifier
 from ..correction.edit_masks import find_helper
-from ..cover.compositing import MARK
 from ..cover.covering import MUST_BE_COVERED, find_lost_mask, find_mask
-from ..cover.strips import cover_strip, find_modifier, remove_strip
+from ..cover.strips import cover_strip, remove_strip
 from ..guard.checks import asks_for_review, check_strip
 from ..masks.mask import find_document_text, read_document
 from ..masks.record import has_record, list_own_masks

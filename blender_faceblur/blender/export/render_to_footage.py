@@ -32,11 +32,11 @@ from ...batch.rendering import borrow_no_settings
 from ...core.types import FaceBlurError
 from ...files.paths import PACKAGE_FOLDER
 from ...files.workplace import Workplace
-from ..child import PREFIX, send
 from ..common.context import borrow_sequencer
 from ..common.curves import find_curves
 from ..common.jobs import Step
 from ..cover.covering import MUST_BE_COVERED
+from ..rendering.messages import PREFIX, send
 from ..rendering.render import render_animation
 
 FOLDER = "Face Blur rendered"

@@ -1,2 +1,29 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The guard, which checks every cover before a render, and the verification of the finished film."""
+
+from __future__ import annotations
+
+import bpy
+
+
+def register() -> None:
+    """Tell Blender of this room, after those that prepare a render: what they put right is no fault."""
+    from . import checks
+
+    for item in _list_classes():
+        bpy.utils.register_class(item)
+    checks.register_handlers()
+
+
+def unregister() -> None:
+    from . import checks
+
+    checks.unregister_handlers()
+    for item in reversed(_list_classes()):
+        bpy.utils.unregister_class(item)
+
+
+def _list_classes() -> tuple[type, ...]:
+    from . import operators, panels
+
+    return (*operators.CLASSES, *panels.CLASSES)

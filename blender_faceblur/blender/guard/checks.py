@@ -30,7 +30,8 @@ from ...sources import find_fingerprint
 from ..common.curves import find_curves
 from ..common.footage import KINDS, Footage, find_footage, find_shown
 from ..common.jobs import STATE
-from ..cover.compositing import MARK, PICTURE_SPACE, SIGNATURE, EffectSettings
+from ..common.marks import MARK, find_modifier
+from ..cover.compositing import PICTURE_SPACE, SIGNATURE, EffectSettings
 from ..cover.covering import (
     LEFT_BARE,
     MUST_BE_COVERED,
@@ -45,7 +46,7 @@ from ..cover.covering import (
 )
 from ..cover.issues import find_disturbances
 from ..cover.nodes import sign
-from ..cover.strips import TIMES, align_mask_strip, find_modifier, is_out_of_speed
+from ..cover.strips import TIMES, align_mask_strip, is_out_of_speed
 from ..masks.mask import read_document
 from ..masks.record import MaskRecord, list_own_masks, size_of
 from ..preferences.properties import find_preferences

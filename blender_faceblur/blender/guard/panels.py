@@ -9,7 +9,7 @@ from ...reporting.progress import count
 from ...reporting.wording import describe_finding_reason
 from ..common.context import find_sequencer_scene
 from ..common.jobs import STATE
-from ..cover.panels import Tab, write_lines
+from ..common.panels import Tab, write_lines
 
 _MOST_LISTED = 20
 

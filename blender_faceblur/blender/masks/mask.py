@@ -30,7 +30,7 @@ from ...core.review.queue import count_left, find_clearest
 from ...core.types import Ellipse, Evidence, FaceBlurError, Keyframe, Track, TrackDocument
 from ..common.context import borrow_area
 from ..common.curves import find_curves, remove_curves
-from ..cover.compositing import MARK
+from ..common.marks import MARK
 from .record import LayerRecord, MaskRecord, has_record, to_shapes
 
 PICTURE_LAYER = "Picture"

@@ -22,7 +22,7 @@ import numpy as np
 from ...core.cover.keyframes import interpolate
 from ...core.geometry import Array
 from ...core.types import Ellipse, Evidence, Keyframe
-from ..cover.compositing import MARK
+from ..common.marks import MARK
 
 _LAYERS = "faces"
 """In the stored record: what is known of each layer, by its name."""

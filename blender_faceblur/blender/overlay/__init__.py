@@ -1,2 +1,33 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What is drawn over the preview and along the strips."""
+
+from __future__ import annotations
+
+import bpy
+
+
+def register() -> None:
+    """Tell Blender of this room."""
+    from . import coverage, outlines, see_through
+
+    for item in _list_classes():
+        bpy.utils.register_class(item)
+    see_through.register_handlers()
+    outlines.add_overlay()
+    coverage.add_coverage()
+
+
+def unregister() -> None:
+    from . import coverage, outlines, see_through
+
+    coverage.remove_coverage()
+    outlines.remove_overlay()
+    see_through.unregister_handlers()
+    for item in reversed(_list_classes()):
+        bpy.utils.unregister_class(item)
+
+
+def _list_classes() -> tuple[type, ...]:
+    from . import operators, panels
+
+    return (operators.FACEBLUR_OT_see_behind, panels.FACEBLUR_PT_overlays)

@@ -19,6 +19,7 @@ from ...core.types import TrackKind, TrackStatus
 from ...reporting.wording import NOT_COVERED, describe_status
 from ..common.context import DrawHandlers, find_sequencer_scene
 from ..common.footage import KINDS, find_source_frame
+from ..common.marks import find_modifier
 from ..common.selection import find_active_footage
 from ..cover.covering import MUST_BE_COVERED, find_lost_mask, find_mask, has_foreign_mask
 from ..cover.projection import (
@@ -29,7 +30,6 @@ from ..cover.projection import (
     find_projection,
     find_region_projection,
 )
-from ..cover.strips import find_modifier
 from ..masks.faces import is_face
 from ..masks.overlay_cache import Known, find_code, find_switched_off, find_unit, look_at
 from ..masks.record import LayerRecord, MaskRecord, list_own_masks
@@ -77,23 +77,6 @@ class Drawing:
     """Middle and radius of each."""
     words: list[tuple[str, tuple[float, float], Color]] = field(default_factory=list)
     """Each with the middle of its lower edge, the most important first."""
-
-
-class FACEBLUR_PT_overlays(bpy.types.Panel):
-    bl_label = "Face Blur"
-    bl_space_type = "SEQUENCE_EDITOR"
-    bl_region_type = "HEADER"
-    bl_parent_id = "SEQUENCER_PT_overlay"
-
-    def draw(self, context: bpy.types.Context) -> None:
-        scene = find_sequencer_scene(context)
-        if scene is None:
-            return
-        column = self.layout.column(align=True)
-        column.active = context.space_data.show_overlays
-        column.prop(scene.faceblur, "show_overlay")
-        column.prop(scene.faceblur, "show_coverage")
-        column.operator("faceblur.see_behind", depress=SEE_THROUGH.on)
 
 
 _HANDLERS = DrawHandlers("PREVIEW")

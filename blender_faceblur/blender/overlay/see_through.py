@@ -56,23 +56,6 @@ class SeeThroughState:
 SEE_THROUGH = SeeThroughState()
 
 
-class FACEBLUR_OT_see_behind(bpy.types.Operator):
-    """Show what is behind the covers, in the preview only. Renders stay covered"""
-
-    bl_idname = "faceblur.see_behind"
-    bl_label = "See Behind Covers"
-
-    def execute(self, context: bpy.types.Context) -> set[str]:
-        if SEE_THROUGH.on:
-            forget()
-        else:
-            SEE_THROUGH.on = True
-        self.report({"INFO"}, "Covers are seen through in the preview; renders stay covered" if SEE_THROUGH.on
-                    else "Covers are shown again")
-        redraw()
-        return {"FINISHED"}
-
-
 def find_look(strip: bpy.types.Strip, source_frame: int, ellipses: Array, projection: Projection) -> Look | None:
     """What is to be seen behind covers (N x 5: cx, cy, rx, ry, angle in pixels of the source); None where it cannot."""
     try:

@@ -10,9 +10,9 @@ import bpy
 from ...reporting.progress import count
 from ..common.context import find_sequencer_scene
 from ..common.jobs import STATE
+from ..common.panels import Tab, write_lines
 from ..common.selection import find_active_footage
 from ..cover.covering import find_mask
-from ..cover.panels import Tab, write_lines
 from ..masks.faces import read_face
 from ..masks.record import MaskRecord
 from ..thumbnails.store import find_icon, find_picture

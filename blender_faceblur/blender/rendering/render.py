@@ -12,7 +12,7 @@ import bpy
 from ...core.types import FaceBlurError
 from ..common.context import borrow_sequencer
 from ..common.curves import remove_curves
-from ..cover.strips import find_modifier
+from ..common.marks import find_modifier
 from .project import FIRST_FRAME
 
 QUALITIES = {"lossless": "LOSSLESS", "high": "PERC_LOSSLESS", "medium": "HIGH", "low": "MEDIUM"}

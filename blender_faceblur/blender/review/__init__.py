@@ -1,2 +1,31 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The review: doubtful places, one after the other."""
+
+from __future__ import annotations
+
+import bpy
+
+
+def register() -> None:
+    """Tell Blender of this room."""
+    from . import panels, queue
+
+    for item in _list_classes():
+        bpy.utils.register_class(item)
+    queue.register_handlers()
+    panels.add_mark()
+
+
+def unregister() -> None:
+    from . import panels, queue
+
+    panels.remove_mark()
+    queue.unregister_handlers()
+    for item in reversed(_list_classes()):
+        bpy.utils.unregister_class(item)
+
+
+def _list_classes() -> tuple[type, ...]:
+    from . import menus, operators, panels
+
+    return (*operators.CLASSES, panels.FACEBLUR_PT_review, menus.FACEBLUR_MT_review)

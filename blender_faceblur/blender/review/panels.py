@@ -12,9 +12,9 @@ from ...reporting.progress import count, describe_time
 from ...reporting.wording import VERDICTS, describe_place
 from ..common.context import DrawHandlers, find_sequencer_scene
 from ..common.footage import find_source_frame
+from ..common.panels import Tab, write_lines
 from ..common.selection import find_active_footage
 from ..cover.covering import find_mask
-from ..cover.panels import Tab, write_lines
 from ..cover.projection import Array, find_projection, find_region_projection
 from .queue import PACE, count_left, find_current, list_places
 

@@ -1,2 +1,17 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What an editor can do to tracks: each operator is one undo step."""
+
+from __future__ import annotations
+
+from . import add, correct, edit_masks, faces, track
+
+CLASSES = (
+    *correct.CLASSES,
+    *track.CLASSES,
+    *add.CLASSES,
+    edit_masks.FACEBLUR_OT_edit_masks,
+    edit_masks.FACEBLUR_OT_back_from_masks,
+    faces.FACEBLUR_OT_go_to_face,
+    faces.FACEBLUR_OT_go_to_frame,
+    faces.FACEBLUR_OT_switch_faces,
+)

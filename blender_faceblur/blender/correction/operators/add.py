@@ -14,10 +14,11 @@ from ....core.document.naming import name_track
 from ....core.types import Ellipse, Evidence, FaceBlurError, Sample, TrackDocument, TrackKind, TrackStatus
 from ...common.context import refresh_shown_sequencers
 from ...common.job_operator import Job, JobOperator
+from ...cover.active_face import Target, find_target, has_target
 from ...cover.projection import find_projection, find_region_projection
 from ...masks.mask import read_document
 from ..tracking import Place, find_shot, follow_place, mark_place
-from .correct import Target, apply_change, find_target, has_target
+from .correct import apply_change
 
 _LEAST_PX = 4.0
 _HINT = "Draw a box over it in the preview: press, drag, release   ESC: cancel"

@@ -11,9 +11,9 @@ from ...common.context import find_sequencer_scene, refresh_shown_sequencers
 from ...common.footage import find_timeline_frame
 from ...common.job_operator import Job, JobOperator
 from ...common.selection import find_active_footage
+from ...cover.active_face import find_target, has_target
 from ...cover.covering import find_mask
 from ..tracking import Place, find_place, follow_place, take_followed
-from .correct import find_target, has_target
 
 DIRECTIONS = [
     ("BOTH", "Both Ways", "From its locked keys through the whole shot"),

@@ -9,9 +9,9 @@ from ....core.review.overview import Glance
 from ....core.types import TrackKind, TrackStatus
 from ....reporting.wording import describe_status
 from ...common.context import find_sequencer_scene
+from ...common.panels import Tab, write_lines
 from ...common.selection import find_active_footage
 from ...cover.covering import find_mask
-from ...cover.panels import Tab, write_lines
 from ...masks.overlay_cache import look_at
 from ...overlay import see_through
 

@@ -1,2 +1,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Operators that write films."""
+
+from __future__ import annotations
+
+from . import export, render_to_footage
+
+CLASSES = (
+    export.FACEBLUR_OT_export_covered,
+    render_to_footage.FACEBLUR_OT_render_to_footage,
+)

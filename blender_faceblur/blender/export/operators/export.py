@@ -12,8 +12,8 @@ from ....core.types import FaceBlurError
 from ....reporting.progress import count
 from ...common.job_operator import Job, JobOperator
 from ...common.jobs import STATE
+from ...common.marks import find_modifier
 from ...common.selection import is_busy, refuse
-from ...cover.strips import find_modifier
 from ..covered_footage import Exported, export_covered
 
 

@@ -12,7 +12,7 @@ from ...common.context import find_sequencer_scene, refresh_shown_sequencers
 from ...common.jobs import STATE
 from ...common.selection import find_named, has_strips, list_selected, refuse
 from ...cover.covering import MUST_BE_COVERED
-from ...settings import read_effect_settings
+from ...cover.properties import read_effect_settings
 from ..checks import asks_for_review, check_scene, repair_strip
 
 

@@ -14,7 +14,7 @@ from ...common.context import find_sequencer_scene
 from ...common.footage import find_timeline_frame
 from ...common.jobs import redraw
 from ...common.selection import is_busy, refuse
-from ...correction.operators.correct import find_target
+from ...cover.active_face import find_target
 from ...masks.mask import find_layer
 from ...masks.record import fingerprint_of
 from ...review.queue import list_covered

@@ -17,7 +17,7 @@ from ...common.context import find_sequencer_scene
 from ...common.footage import find_rate
 from ...common.job_operator import Job, JobOperator
 from ...common.selection import list_selected_covered, refuse
-from ...correction.operators.correct import find_target
+from ...cover.active_face import find_target
 from ...masks.record import has_record
 from ..cache import count_unlisted
 from ..contact_sheet import make_thumbnails

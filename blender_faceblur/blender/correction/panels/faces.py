@@ -1,0 +1,170 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The list of a strip's faces."""
+
+from __future__ import annotations
+
+import math
+
+import bpy
+
+from ....reporting.progress import count, describe_time
+from ...common.context import find_sequencer_scene
+from ...common.footage import find_rate, find_source_frame
+from ...common.jobs import STATE
+from ...common.marks import find_modifier
+from ...common.panels import Tab, write_lines
+from ...common.selection import find_active_footage
+from ...cover.covering import find_mask, has_foreign_mask, read_effect
+from ...cover.properties import read_effect_settings
+from ...guard.checks import has_unseen
+from ...masks.faces import describe_origin, is_face, list_faces, read_face
+from ...masks.overlay_cache import look_at
+from ...masks.record import MaskRecord
+from ...thumbnails.store import find_icon
+
+
+class FACEBLUR_UL_faces(bpy.types.UIList):
+    """Layers of a mask, without the one that shows the picture."""
+
+    def draw_item(self, context: bpy.types.Context, layout: bpy.types.UILayout, data: bpy.types.Mask,
+                  item: bpy.types.MaskLayer, icon: int, active_data: object, active_property: str) -> None:
+        face = read_face(MaskRecord.load(data), item.name)
+        row = layout.row(align=True)
+        # Blender itself goes one icon back, to the empty box, where the property is true.
+        row.prop(item, "hide_render", text="", icon="CHECKBOX_HLT", emboss=False)
+        picture = find_icon(data, face.track) if face.track else 0
+        if picture:
+            row.label(text="", icon_value=picture)
+        row.prop(item, "name", text="", emboss=False)
+        scene = find_sequencer_scene(context)
+        right = row.row(align=True)
+        right.alignment = "RIGHT"
+        known = look_at(data)
+        if known.overview is not None and face.track:
+            if any(doubt.track == face.track for doubt in known.overview.doubts):
+                right.label(text="", icon="QUESTION")
+            glance = known.overview.tracks.get(face.track)
+            if glance is not None and glance.locked:
+                right.label(text="", icon="LOCKED")
+        right.label(text=_describe_duration(face.frames / find_rate(scene)) if face.spans else "by hand")
+        first = right.operator("faceblur.go_to_face", text="", icon="REW", emboss=False)
+        first.layer, first.clearest = item.name, False
+        clearest = right.operator("faceblur.go_to_face", text="", icon="VIEWZOOM", emboss=False)
+        clearest.layer, clearest.clearest = item.name, True
+
+    def filter_items(self, context: bpy.types.Context, data: bpy.types.Mask, name: str) -> tuple[list[int], list[int]]:
+        shown, settings = self.bitflag_filter_item, find_sequencer_scene(context).faceblur
+        wanted = self.filter_name.lower()
+        layers, record = list(data.layers), MaskRecord.load(data)
+        doubts = _count_doubts(data)
+        flags = [shown if is_face(record, layer.name) and wanted in layer.name.lower()
+                 and _is_wanted(record, layer, settings.list_filter, doubts) else 0 for layer in layers]
+        keys = [(index, _find_rank(record, layer, settings.list_sort, doubts)) for index, layer in enumerate(layers)]
+        return flags, bpy.types.UI_UL_list.sort_items_helper(keys, lambda pair: pair[1])
+
+
+def _count_doubts(mask: bpy.types.Mask) -> dict[str, int]:
+    """By track, how many of its doubtful places nobody has judged."""
+    overview = look_at(mask).overview
+    counts: dict[str, int] = {}
+    for doubt in overview.doubts if overview is not None else ():
+        counts[doubt.track] = counts.get(doubt.track, 0) + 1
+    return counts
+
+
+def _is_wanted(record: MaskRecord, layer: bpy.types.MaskLayer, wanted: str, doubts: dict[str, int]) -> bool:
+    face = read_face(record, layer.name)
+    if wanted == "OFF":
+        return bool(layer.hide_render)
+    if wanted == "DOUBTFUL":
+        return face.track in doubts
+    if wanted == "LOCKED":
+        known = record.layers.get(layer.name)
+        return known is not None and bool(known.locked)
+    return True
+
+
+def _find_rank(record: MaskRecord, layer: bpy.types.MaskLayer, by: str,
+               doubts: dict[str, int]) -> tuple[float, str]:
+    face = read_face(record, layer.name)
+    if by == "DOUBT":
+        return -doubts.get(face.track, 0), layer.name
+    if by == "SIZE":
+        return -face.size, layer.name
+    if by == "TIME":
+        return (face.spans[0][0] if face.spans else math.inf), layer.name
+    return 0.0, layer.name
+
+
+class FACEBLUR_PT_faces(Tab, bpy.types.Panel):
+    bl_label = "Faces"
+    bl_parent_id = "FACEBLUR_PT_main"
+    bl_order = 1
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        return find_active_footage(context) is not None
+
+    def draw(self, context: bpy.types.Context) -> None:
+        layout = self.layout
+        scene, strip = find_sequencer_scene(context), find_active_footage(context)
+        for text in _find_faults(scene, strip):
+            write_lines(layout, context, text, "ERROR")
+        mask = find_mask(strip)
+        if mask is None:
+            return
+        row = layout.row()
+        row.template_list("FACEBLUR_UL_faces", "", mask, "layers", mask, "active_layer_index", rows=3)
+        side = row.column(align=True)
+        side.operator("faceblur.make_thumbnails", text="", icon="IMAGE_DATA")
+        side.prop(scene.faceblur, "list_sort", text="", icon_only=True)
+        side.prop(scene.faceblur, "list_filter", text="", icon_only=True)
+        for action, icon in (("ON", "CHECKBOX_HLT"), ("OFF", "CHECKBOX_DEHLT"), ("INVERT", "ARROW_LEFTRIGHT")):
+            side.operator("faceblur.switch_faces", text="", icon=icon).action = action
+        faces = list_faces(mask)
+        off = sum(mask.layers[face.name].hide_render for face in faces)
+        layout.label(text=count(len(faces), "face") + (f", {off} switched off: they show" if off else ""),
+                     icon="ERROR" if off else "NONE")
+        active = mask.layers.active
+        record = MaskRecord.load(mask)
+        if active is not None and is_face(record, active.name):
+            face = read_face(record, active.name)
+            box = layout.box().column(align=True)
+            row = box.row(align=True)
+            row.label(text=active.name)
+            overview = look_at(mask).overview
+            glance = overview.tracks.get(face.track) if overview is not None else None
+            if glance is not None:
+                row.operator("faceblur.lock_face", text="", icon="LOCKED" if glance.locked else "UNLOCKED")
+            if face.spans:
+                parts = f" in {len(face.spans)} parts" if len(face.spans) > 1 else ""
+                box.label(text=f"Source frames {face.spans[0][0]} to {face.spans[-1][1] - 1}{parts}")
+            write_lines(box, context, describe_origin(face))
+        frame = find_source_frame(strip, scene.frame_current, mask.frame_end - mask.frame_start)
+        if frame is not None and mask.frame_start + frame != scene.frame_current:
+            write_lines(layout, context, f"In the Mask editor this picture is frame {mask.frame_start + frame}", "INFO")
+        if STATE.provider:
+            layout.label(text=f"Detectors ran on: {STATE.provider}")
+
+
+def _find_faults(scene: bpy.types.Scene, strip: bpy.types.Strip) -> list[str]:
+    """Why faces of a strip may show, as far as a look at it tells."""
+    modifier = find_modifier(strip)
+    if modifier is None:
+        return ["This strip is not covered: its faces show"]
+    faults = []
+    if modifier.mute or not modifier.enable:
+        faults.append("The modifier is switched off: faces show. Update switches it on")
+    if has_foreign_mask(strip):
+        faults.append("The mask is gone: faces show. Check, then Repair")
+    elif find_mask(strip) is None:
+        faults.append("The mask is lost: the whole picture is covered. Update brings it back")
+    elif has_unseen(strip, find_mask(strip)):
+        faults.append("Not all that it shows was analysed: the rest is covered whole. Detect again")
+    if read_effect(strip) != read_effect_settings(scene):
+        faults.append("These settings are not applied yet")
+    return faults
+
+
+def _describe_duration(seconds: float) -> str:
+    return f"{seconds:.1f} s" if seconds < 60 else describe_time(seconds)

@@ -1,0 +1,15 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The effect that a scene's settings ask for."""
+
+from __future__ import annotations
+
+import bpy
+
+from .compositing import EffectSettings
+
+
+def read_effect_settings(scene: bpy.types.Scene) -> EffectSettings:
+    settings = scene.faceblur
+    color = "".join(f"{round(channel * 255):02X}" for channel in settings.color)
+    image = settings.image.name if settings.image is not None else ""
+    return EffectSettings(settings.effect, color, round(settings.samples_across, 3), image, settings.inverse)

@@ -1,0 +1,17 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The detection that a scene's settings ask for."""
+
+from __future__ import annotations
+
+import bpy
+
+from ...core.detection.settings import HEAD_EXPANSION
+from ..preferences.properties import find_preferences
+from .detect import DetectionSettings
+
+
+def read_detection_settings(scene: bpy.types.Scene) -> DetectionSettings:
+    settings, preferences = scene.faceblur, find_preferences()
+    expansion = max(settings.expansion, HEAD_EXPANSION) if settings.whole_head else settings.expansion
+    return DetectionSettings(settings.preset, round(expansion, 3),
+                             preferences.provider if preferences is not None else "auto", settings.find_plates)

@@ -1,0 +1,26 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is drawn, in the popover of the sequencer's overlays."""
+
+from __future__ import annotations
+
+import bpy
+
+from ..common.context import find_sequencer_scene
+from .see_through import SEE_THROUGH
+
+
+class FACEBLUR_PT_overlays(bpy.types.Panel):
+    bl_label = "Face Blur"
+    bl_space_type = "SEQUENCE_EDITOR"
+    bl_region_type = "HEADER"
+    bl_parent_id = "SEQUENCER_PT_overlay"
+
+    def draw(self, context: bpy.types.Context) -> None:
+        scene = find_sequencer_scene(context)
+        if scene is None:
+            return
+        column = self.layout.column(align=True)
+        column.active = context.space_data.show_overlays
+        column.prop(scene.faceblur, "show_overlay")
+        column.prop(scene.faceblur, "show_coverage")
+        column.operator("faceblur.see_behind", depress=SEE_THROUGH.on)
