@@ -27,8 +27,8 @@ import onnxruntime
 from blender_faceblur.core.detection.settings import PRESETS
 from blender_faceblur.core.types import FaceBlurError
 
-from .annotations import Truth, find_dense, find_digest, read_others, read_sparse
-from .covers import DEFACE, Cover, DefaceCover, TracksCover, find_cover
+from .annotations import Truth, compute_digest, list_dense, read_others, read_sparse
+from .covers import DEFACE, DefaceCover, ProgramCover, TracksCover, make_cover
 from .degraded import VERSIONS, write_version
 from .pictures import save_misses, save_worst_excess
 from .scoring import HEADINGS, Score, score_cover
@@ -63,7 +63,7 @@ class Table:
         if not counted:
             self.left_out.add(name)
 
-    def find_total(self, group: str, program: str) -> Score:
+    def compute_total(self, group: str, program: str) -> Score:
         scores = self.scores[group][program]
         if program == BY_NUMBER:
             # It is told apart only where it is another.
@@ -82,14 +82,14 @@ class Table:
                          for program, scores in programs.items() if name in scores]
             without = sorted(name for name in self.left_out if any(name in scores for scores in programs.values()))
             label = f"all but {', '.join(without)}" if without else "all"
-            rows += [(label, program, *self.find_total(group, program).columns()) for program in programs]
+            rows += [(label, program, *self.compute_total(group, program).columns()) for program in programs]
             print(f"\n{group}")
             _print_rows(rows)
 
     def to_json(self) -> dict[str, object]:
         return {
             group: {
-                program: {"total": self.find_total(group, program).to_json(),
+                program: {"total": self.compute_total(group, program).to_json(),
                           "clips": {name: score.to_json() for name, score in scores.items()}}
                 for program, scores in programs.items()}
             for group, programs in self.scores.items()}
@@ -110,7 +110,7 @@ def list_real(folder: Path, names: list[str], left_out: list[str]) -> list[Case]
     """The clips of a folder; those of which nobody said where faces are are measured where they are named or dense."""
     given, others = folder / "faces.json", read_others()
     files = [path for path in folder.iterdir() if path.is_file()] if folder.is_dir() else []
-    known = {path.name: others[digest] for path in files if (digest := find_digest(path)) in others}
+    known = {path.name: others[digest] for path in files if (digest := compute_digest(path)) in others}
     sparse = read_sparse(given) if given.is_file() or not known else {}
     cases = []
     for name in names or sorted({*sparse, *known}):
@@ -119,7 +119,7 @@ def list_real(folder: Path, names: list[str], left_out: list[str]) -> list[Case]
             raise FaceBlurError(f"{clip}: no such file")
         truths = [(REAL, sparse[name])] if name in sparse else []
         truths += [(OTHER, known[name])] if name in known else []
-        truths += [(DENSE, truth) for truth in find_dense(clip)]
+        truths += [(DENSE, truth) for truth in list_dense(clip)]
         cases.append(Case(name, clip, truths, name not in left_out))
     return cases
 
@@ -164,7 +164,7 @@ def measure(options: argparse.Namespace, table: Table) -> list[str]:
         for case in list_cases(options, Path(place)):
             for program in options.preset:
                 try:
-                    cover = find_cover(case.clip, program)
+                    cover = make_cover(case.clip, program)
                 except FaceBlurError as error:
                     print(f"{case.name}: {program} is not measured: {error}", file=sys.stderr)
                     continue
@@ -177,7 +177,7 @@ def measure(options: argparse.Namespace, table: Table) -> list[str]:
     return list(weights)
 
 
-def _score(case: Case, program: str, cover: Cover, options: argparse.Namespace, table: Table) -> None:
+def _score(case: Case, program: str, cover: ProgramCover, options: argparse.Namespace, table: Table) -> None:
     for note in cover.notes:
         print(f"{case.name}, {program}: {note}", flush=True)
     for group, truth in case.truths:

@@ -23,7 +23,7 @@ _KINDS = {"faces": CLEAR, "hard": HARD, "ignore": IGNORE}
 
 
 @dataclass(frozen=True, slots=True)
-class Face:
+class TrueFace:
     """A face in one frame; `who` tells people apart within a clip (0 where nobody has said)."""
 
     kind: str
@@ -36,7 +36,7 @@ class Truth:
     """The faces of a clip by frame. In a `dense` one no frame between the first and the last is missing."""
 
     name: str
-    frames: dict[int, list[Face]]
+    frames: dict[int, list[TrueFace]]
     dense: bool = False
     people: dict[int, str] = field(default_factory=dict)
 
@@ -61,7 +61,7 @@ def read_others(path: Path = OTHERS) -> dict[str, Truth]:
 
 def _to_truth(clip: str, frames: dict[str, dict[str, list[list[float]]]]) -> Truth:
     return Truth(clip, {
-        int(frame): [Face(kind, Ellipse.inscribed(to_box(box)))
+        int(frame): [TrueFace(kind, Ellipse.inscribed(to_box(box)))
                      for key, kind in _KINDS.items() for box in kinds.get(key, [])]
         for frame, kinds in frames.items()})
 
@@ -71,31 +71,31 @@ def read_dense(path: Path) -> tuple[str, str, Truth]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         first, stop = content["frames"]
-        frames: dict[int, list[Face]] = {frame: [] for frame in range(first, stop)}
+        frames: dict[int, list[TrueFace]] = {frame: [] for frame in range(first, stop)}
         people = {}
         for number, face in enumerate(content["faces"], 1):
             people[number] = face["who"]
             for frame, kind, box in fill_keys(face["keys"]):
-                frames[frame].append(Face(kind, Ellipse.inscribed(box), number))
+                frames[frame].append(TrueFace(kind, Ellipse.inscribed(box), number))
         for x1, y1, x2, y2 in content["ignore"]:
             for faces in frames.values():
-                faces.append(Face(IGNORE, Ellipse.inscribed((x1, y1, x2, y2))))
+                faces.append(TrueFace(IGNORE, Ellipse.inscribed((x1, y1, x2, y2))))
         return content["clip"], content["sha256"], Truth(f"{content['clip']} {path.stem}", frames, True, people)
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise FaceBlurError(f"{path} cannot be read as a dense run: {error!r}") from error
 
 
-def find_dense(clip: Path, folder: Path = DENSE) -> list[Truth]:
+def list_dense(clip: Path, folder: Path = DENSE) -> list[Truth]:
     """The dense runs of this very file."""
     runs = [read_dense(path) for path in sorted(folder.glob("*.json"))]
     named = [run for run in runs if run[0] == clip.name]
     if not named:
         return []
-    digest = find_digest(clip)
+    digest = compute_digest(clip)
     return [truth for _, sha256, truth in named if sha256 == digest]
 
 
-def find_digest(clip: Path) -> str:
+def compute_digest(clip: Path) -> str:
     """A file's SHA-256, hexadecimal."""
     with clip.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

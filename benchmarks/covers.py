@@ -36,7 +36,7 @@ _POINTS = np.array([
 Mask = NDArray[np.uint8]
 
 
-class Cover(Protocol):
+class ProgramCover(Protocol):
     """What one program covers in one clip; `seconds` is how long finding that out took."""
 
     seconds: float
@@ -76,7 +76,7 @@ class TracksCover:
         source = self.document.source
         self.width, self.height, self.frame_count = source.width, source.height, source.frame_count
         self.notes = list(self.document.notes)
-        self.tracks, self.doubts = len(self.document.tracks), len(self.document.doubts)
+        self.tracks, self.doubts = len(self.document.tracks), len(self.document.review_items)
         self._keyed = [
             (track.name, opacity_spans(track), simplify(track, self.document.expansion, (self.width, self.height)))
             for track in self.document.tracks
@@ -177,7 +177,7 @@ def draw_points(ellipse: Ellipse) -> NDArray[np.float64]:
     return _POINTS * (ellipse.rx, ellipse.ry) @ np.array([[c, s], [-s, c]]) + (ellipse.cx, ellipse.cy)
 
 
-def find_cover(clip: Path, program: str) -> Cover:
+def make_cover(clip: Path, program: str) -> ProgramCover:
     """What a preset, or deface, covers in a clip. Raises FaceBlurError with the reason when it fails."""
     return _run_deface(clip) if program == DEFACE else TracksCover(*analyse(clip, program))
 

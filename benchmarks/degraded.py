@@ -16,7 +16,7 @@ from blender_faceblur.core.types import Ellipse
 from blender_faceblur.sources import open_source
 from tools.film import FaceTruth, write_film
 
-from .annotations import Face, Truth
+from .annotations import TrueFace, Truth
 
 Picture = NDArray[np.uint8]
 
@@ -73,7 +73,7 @@ def write_version(clip: Path, truth: list[Truth], name: str, path: Path) -> list
     version = VERSIONS[name]
     with open_source(clip) as source:
         info = source.info
-        size, matrix = find_placement(info.width, info.height, version)
+        size, matrix = compute_placement(info.width, info.height, version)
 
         def change() -> Iterator[tuple[Picture, list[FaceTruth]]]:
             for frame, picture in source.frames(0, info.frame_count, (info.width, info.height)):
@@ -89,13 +89,13 @@ def write_version(clip: Path, truth: list[Truth], name: str, path: Path) -> list
                    frame_count=info.frame_count, crf=version.crf)
     return [
         Truth(f"{one.name}, {name}", {
-            frame: [Face(face.kind, move_ellipse(face.ellipse, matrix), face.who) for face in faces]
+            frame: [TrueFace(face.kind, move_ellipse(face.ellipse, matrix), face.who) for face in faces]
             for frame, faces in one.frames.items()}, one.dense, one.people)
         for one in truth
     ]
 
 
-def find_placement(width: int, height: int, version: Version) -> tuple[tuple[int, int], NDArray[np.float64]]:
+def compute_placement(width: int, height: int, version: Version) -> tuple[tuple[int, int], NDArray[np.float64]]:
     """The new size (even numbers) and the 2 x 3 matrix that takes old pixel coordinates to new ones.
 
     A rolled picture lies whole on a larger black ground, so that nobody is cut off. The matrix counts as cv2 does up

@@ -24,23 +24,31 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from blender_faceblur.batch.people import collect_views, list_references
+from blender_faceblur.batch.people import collect_embeddings, list_references
 from blender_faceblur.core.document.tracks_file import read_document
 from blender_faceblur.core.people.decisions import RATES, USUAL_RATE, Mode, People, Person, decide_tracks
-from blender_faceblur.core.people.similarity import GOOD, STRANGERS, Vector, View, choose_best, find_apart, group_tracks
+from blender_faceblur.core.people.similarity import (
+    GOOD,
+    STRANGER_DISTANCES,
+    FaceEmbedding,
+    Vector,
+    choose_best,
+    group_tracks,
+    list_coexisting_pairs,
+)
 from blender_faceblur.core.types import Ellipse, FaceBlurError, Track, TrackDocument
 from blender_faceblur.worker.client import Request, build_embed_request, build_request, finish_job
-from blender_faceblur.worker.embedding import Eye
-from blender_faceblur.worker.protocol import FaceView, Message, SourceRef
+from blender_faceblur.worker.embedding import FaceEmbedder
+from blender_faceblur.worker.protocol import Message, SourceRef, TrackEmbedding
 
 from .accuracy import describe_machine
-from .annotations import find_digest
+from .annotations import compute_digest
 from .mixing import (
     CELLS,
     FRAMES,
     VISIT_FRAMES,
-    Portrait,
-    find_cell,
+    SourcePortrait,
+    compute_cell,
     open_detector,
     read_portrait,
     write_mixed,
@@ -51,7 +59,7 @@ TRUTH = Path(__file__).resolve().parent / "truth" / "people" / "clips.json"
 
 _REFERENCES = 3
 _LEAST_SHARE = 0.8
-_DISTANCES = tuple(row[0] for row in STRANGERS)
+_DISTANCES = tuple(row[0] for row in STRANGER_DISTANCES)
 _VISITS = (15, 8)
 """Frames."""
 _WHEN = ("while it is analysed", "afterwards")
@@ -60,7 +68,7 @@ _BLURS = (None, (48, 20), (24, 20), (16, 20))
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class PersonSpan:
     """Where somebody's face is: frames (half-open) and a box for its middle."""
 
     who: str
@@ -74,15 +82,15 @@ class Place:
 
 
 @dataclass(slots=True)
-class Watched:
+class WatchedFilm:
     """A film that was analysed with looks, and who is who: the person of every track in every frame."""
 
     name: str
     document: TrackDocument
-    views: dict[str, list[View]]
+    views: dict[str, list[FaceEmbedding]]
     who: dict[str, dict[int, str]] = field(default_factory=dict)
 
-    def find_person(self, track: str) -> str:
+    def get_person(self, track: str) -> str:
         """Who a track shows in most of its frames; empty for nobody known, or where it is several."""
         people = list(self.who[track].values())
         best = max(set(people), key=people.count, default="")
@@ -103,7 +111,7 @@ class Count:
     other_clear_frames: int = 0
     wrong: list[str] = field(default_factory=list)
 
-    def add(self, film: Watched, track: Track, clear: Sequence[tuple[int, int]], mine: Sequence[str],
+    def add(self, film: WatchedFilm, track: Track, clear: Sequence[tuple[int, int]], mine: Sequence[str],
             label: str) -> None:
         """`mine` are those who may be seen; frames of nobody known count as others'."""
         shown = {frame for start, stop in clear for frame in range(start, stop)}
@@ -129,7 +137,7 @@ class Count:
                 f"{self.other_clear_frames} of {self.other_frames} frames")
 
 
-def find_bound(wrong: int, of: int) -> float:
+def compute_bound(wrong: int, of: int) -> float:
     """The upper end of the exact one-sided 95 % interval of a share (Clopper and Pearson 1934), by bisection."""
     if wrong >= of:
         return 1.0
@@ -145,38 +153,38 @@ def find_bound(wrong: int, of: int) -> float:
     return high
 
 
-def read_truth(path: Path = TRUTH) -> dict[str, tuple[str, list[Place]]]:
+def read_truth(path: Path = TRUTH) -> dict[str, tuple[str, list[PersonSpan]]]:
     """By clip: its SHA-256 and who is where. Raises FaceBlurError when the file is wrong."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         return {clip["clip"]: (clip["sha256"], [
-            Place(person["who"], start, stop, (x1, y1, x2, y2))
+            PersonSpan(person["who"], start, stop, (x1, y1, x2, y2))
             for person in clip["people"] for start, stop, x1, y1, x2, y2 in person["places"]])
             for clip in content["clips"]}
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise FaceBlurError(f"{path} cannot be read: {error!r}") from error
 
 
-def watch(clip: Path, name: str) -> Watched:
+def watch(clip: Path, name: str) -> WatchedFilm:
     """Analyse a film as the command does, looks at faces included."""
     with tempfile.TemporaryDirectory(prefix="faceblur-bench-") as place:
         tracks = Path(place) / "tracks.json"
-        views = _collect(build_request(clip, tracks, recognise=True))
-        return Watched(name, read_document(tracks), views)
+        embeddings = _collect(build_request(clip, tracks, recognise=True))
+        return WatchedFilm(name, read_document(tracks), embeddings)
 
 
-def _collect(request: Request) -> dict[str, list[View]]:
+def _collect(request: Request) -> dict[str, list[FaceEmbedding]]:
     seen = []
 
     def hear(message: Message) -> None:
-        if isinstance(message, FaceView):
+        if isinstance(message, TrackEmbedding):
             seen.append(message)
 
     finish_job(request, lambda *_: None, hear)
-    return collect_views(seen)
+    return collect_embeddings(seen)
 
 
-def name_people(film: Watched, places: Sequence[Place]) -> None:
+def name_people(film: WatchedFilm, places: Sequence[PersonSpan]) -> None:
     """Say who is in each frame of each track."""
     for track in film.document.tracks:
         film.who[track.name] = {
@@ -191,20 +199,20 @@ def measure_clips(folder: Path) -> bool:
         clip = folder / name
         if not clip.is_file():
             print(f"{name}: not there, not measured")
-        elif find_digest(clip) != sha256:
+        elif compute_digest(clip) != sha256:
             print(f"{name}: another file than the annotated one, not measured")
         else:
             film = watch(clip, name)
             name_people(film, places)
             films.append(film)
-            good = sum(len(choose_best(views)) > 0 for views in film.views.values())
+            good = sum(len(choose_best(embeddings)) > 0 for embeddings in film.views.values())
             print(f"{name}: {len(film.document.tracks)} tracks, {sum(map(len, film.views.values()))} looks; "
                   f"{good} tracks were seen usably", flush=True)
     people = sorted({who for film in films for track in film.who.values() for who in track.values() if who})
     again, same, blur = Count(), Count(), Count()
     known = 0
     for person in people:
-        source = _find_source(films, person)
+        source = _get_source(films, person)
         if source is None:
             print(f"{person}: never seen well enough to be a reference")
             continue
@@ -212,7 +220,7 @@ def measure_clips(folder: Path) -> bool:
         film_at, track_at = source
         best = choose_best(films[film_at].views[track_at], _REFERENCES)
         for mode, others_clear in ((Mode.KEEP, False), (Mode.BLUR, True)):
-            asked = People([Person(person, mode, [view.vector for view in best])], others_clear)
+            asked = People([Person(person, mode, [embedding.vector for embedding in best])], others_clear)
             for number, film in enumerate(films):
                 tracks = {track.name: track for track in film.document.tracks}
                 for decision in decide_tracks(film.document, film.views, asked):
@@ -223,7 +231,7 @@ def measure_clips(folder: Path) -> bool:
                     elif (number, track.name) == source:
                         if not decision.clear:
                             print(f"{person}: not kept in {film.name} {track.name}: {decision.why}; looks "
-                                  f"{_describe_looks(film.views.get(track.name, ()))}")
+                                  f"{_describe_embeddings(film.views.get(track.name, ()))}")
                         same.add(film, track, decision.clear, [person], f"{person} is kept; {decision.why}")
                     else:
                         again.add(film, track, decision.clear, [person], f"{person} is kept; {decision.why}")
@@ -239,33 +247,33 @@ def measure_clips(folder: Path) -> bool:
     return not (again.wrong or same.wrong or blur.wrong)
 
 
-def _describe_looks(views: Sequence[View]) -> str:
-    return " ".join(f"{view.source_frame}:{view.quality:.2f}" for view in views)
+def _describe_embeddings(embeddings: Sequence[FaceEmbedding]) -> str:
+    return " ".join(f"{embedding.source_frame}:{embedding.quality:.2f}" for embedding in embeddings)
 
 
-def _find_source(films: list[Watched], person: str) -> tuple[int, str] | None:
+def _get_source(films: list[WatchedFilm], person: str) -> tuple[int, str] | None:
     """The film and track in which somebody is seen best."""
     best: tuple[float, int, str] | None = None
     for number, film in enumerate(films):
-        for track, views in film.views.items():
-            looks = [view for view in choose_best(views, _REFERENCES)
-                     if film.who[track].get(view.source_frame) == person]
-            score = sum(view.quality for view in looks)
+        for track, embeddings in film.views.items():
+            looks = [embedding for embedding in choose_best(embeddings, _REFERENCES)
+                     if film.who[track].get(embedding.source_frame) == person]
+            score = sum(embedding.quality for embedding in looks)
             if len(looks) == _REFERENCES and (best is None or score > best[0]):
                 best = score, number, track
     return None if best is None or best[0] < _REFERENCES * GOOD else (best[1], best[2])
 
 
-def _measure_groups(films: list[Watched]) -> None:
-    views = {(number, track): looks for number, film in enumerate(films) for track, looks in film.views.items()
+def _measure_groups(films: list[WatchedFilm]) -> None:
+    embeddings = {(number, track): looks for number, film in enumerate(films) for track, looks in film.views.items()
              if choose_best(looks)}
     apart = {((number, one), (number, other)) for number, film in enumerate(films)
-             for one, other in find_apart(film.document.tracks)}
-    who = {key: films[key[0]].find_person(key[1]) for key in views}
-    groups = group_tracks(views, apart)
+             for one, other in list_coexisting_pairs(film.document.tracks)}
+    who = {key: films[key[0]].get_person(key[1]) for key in embeddings}
+    groups = group_tracks(embeddings, apart)
     joined = right = missed = nobody = 0
     group_of = {key: number for number, group in enumerate(groups) for key in group}
-    keys = list(views)
+    keys = list(embeddings)
     for i, one in enumerate(keys):
         for other in keys[i + 1:]:
             together = group_of[one] == group_of[other]
@@ -282,7 +290,7 @@ def _measure_groups(films: list[Watched]) -> None:
 
 def measure_portraits(folder: Path, most: int) -> None:
     """Print how far apart strangers, and photographs of one person, are."""
-    eye, detector = Eye(), open_detector()
+    eye, detector = FaceEmbedder(), open_detector()
     sharp: list[Vector] = []
     again: list[tuple[int, Vector]] = []
     worse: dict[tuple[int, int], list[Vector]] = {blur: [] for blur in _BLURS if blur}
@@ -328,26 +336,26 @@ def _bound_pairs(near: NDArray[np.bool_], rng: np.random.Generator) -> float:
     return float(np.quantile(shares, 0.975))
 
 
-def _make_worse(portrait: Portrait, blur: tuple[int, int], rng: np.random.Generator) -> Portrait:
+def _make_worse(portrait: SourcePortrait, blur: tuple[int, int], rng: np.random.Generator) -> SourcePortrait:
     width, share = blur
     scale = width / (portrait.box[2] - portrait.box[0])
     small = cv2.resize(portrait.picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
     small = cv2.GaussianBlur(small, (0, 0), width / share)
     noisy = np.clip(small + rng.normal(0, 4, small.shape), 0, 255).astype(np.uint8)
     x1, y1, x2, y2 = (value * scale for value in portrait.box)
-    return Portrait(portrait.name, noisy, (x1, y1, x2, y2))
+    return SourcePortrait(portrait.name, noisy, (x1, y1, x2, y2))
 
 
-def _embed(eye: Eye, portrait: Portrait) -> Vector | None:
-    found = eye.look(portrait.picture, Ellipse.inscribed(portrait.box))
+def _embed(eye: FaceEmbedder, portrait: SourcePortrait) -> Vector | None:
+    found = eye.embed_face(portrait.picture, Ellipse.inscribed(portrait.box))
     return None if found is None else found[1]
 
 
 def measure_mixed(folder: Path, films: int, known: int) -> bool:
     """Print what is decided in films made of portraits; whether nobody was shown who was to be covered."""
-    detector, eye = open_detector(), Eye()
+    detector, eye = open_detector(), FaceEmbedder()
     references: dict[str, Vector] = {}
-    faces: list[Portrait] = []
+    faces: list[SourcePortrait] = []
     for name, files in list_references(folder).items():
         portrait = read_portrait(name, files[0], detector)
         if portrait is None:
@@ -366,14 +374,14 @@ def measure_mixed(folder: Path, films: int, known: int) -> bool:
     trials = switched = 0
     with tempfile.TemporaryDirectory(prefix="faceblur-bench-") as place:
         for number in range(len(faces) // (CELLS + 1)):
-            cast = faces[number * (CELLS + 1):(number + 1) * (CELLS + 1)]
+            scene_faces = faces[number * (CELLS + 1):(number + 1) * (CELLS + 1)]
             clip = Path(place) / "mixed.mp4"
-            cells = write_mixed(clip, cast[:CELLS], cast[CELLS], number)
+            cells = write_mixed(clip, scene_faces[:CELLS], scene_faces[CELLS], number)
             film = watch(clip, f"film {number + 1}")
             for track in film.document.tracks:
                 film.who[track.name] = {}
                 for sample in track.samples:
-                    cell = cells[find_cell(sample.ellipse.cx, sample.ellipse.cy)]
+                    cell = cells[compute_cell(sample.ellipse.cx, sample.ellipse.cy)]
                     film.who[track.name][sample.source_frame] = next(
                         who for start, stop, who in cell if start <= sample.source_frame < stop)
             switched += sum(len(set(who.values())) > 1 for who in film.who.values())
@@ -391,7 +399,7 @@ def measure_mixed(folder: Path, films: int, known: int) -> bool:
                 for decision in decide_tracks(film.document, film.views, People([
                         Person(person, Mode.BLUR, [reference])], True)):
                     blur.add(film, tracks[decision.track], decision.clear,
-                             [p.name for p in cast if p.name != person], f"only {person} is to be blurred")
+                             [p.name for p in scene_faces if p.name != person], f"only {person} is to be blurred")
             print(f"film {number + 1}: {len(tracks)} tracks, {sum(map(len, film.views.values()))} looks", flush=True)
     print(f"\nmixed films: {len(faces) // (CELLS + 1)} of {FRAMES} frames, {len(strangers)} strangers, "
           f"{len(references)} people kept in turn, each by one other photograph; {switched} tracks go over to "
@@ -400,8 +408,8 @@ def measure_mixed(folder: Path, films: int, known: int) -> bool:
         usual = " (usual)" if rate == USUAL_RATE else ""
         print(f"keep, 1 stranger in {1 / rate:.0f}{usual}: {count.describe()}")
         print(f"  strangers' tracks kept clear: {kept[rate]} of {trials} trials ({kept[rate] / max(trials, 1):.1e}), "
-              f"95 % up to {find_bound(kept[rate], trials):.1e} if trials were independent, up to "
-              f"{find_bound(min(kept[rate], len(strangers)), len(strangers)):.1e} if only strangers are")
+              f"95 % up to {compute_bound(kept[rate], trials):.1e} if trials were independent, up to "
+              f"{compute_bound(min(kept[rate], len(strangers)), len(strangers)):.1e} if only strangers are")
         for text in count.wrong:
             print(f"  WRONG: {text}")
     print(f"blur only: {blur.describe()}")
@@ -412,7 +420,7 @@ def measure_mixed(folder: Path, films: int, known: int) -> bool:
 
 def measure_visits(folder: Path, films: int) -> bool:
     """Print whether somebody is shown who is there for a moment in place of a kept face; whether nobody was."""
-    detector, eye = open_detector(), Eye()
+    detector, eye = open_detector(), FaceEmbedder()
     portraits = (read_portrait(name, files[0], detector) for name, files in list_references(folder).items())
     faces = list(itertools.islice((face for face in portraits if face is not None), 2 * CELLS * films))
     count = len(faces) // (2 * CELLS)
@@ -423,20 +431,22 @@ def measure_visits(folder: Path, films: int) -> bool:
             shown: dict[str, list[str]] = {when: [] for when in _WHEN}
             own, trials = dict.fromkeys(_WHEN, 0), 0
             for number in range(count):
-                cast, others = (faces[(2 * number + part) * CELLS:(2 * number + part + 1) * CELLS] for part in (0, 1))
-                visits = write_visits(clip, cast, others, length, number)
-                views = {_WHEN[0]: _collect(build_request(clip, tracks, recognise=True))}
+                scene_faces, others = (
+                    faces[(2 * number + part) * CELLS : (2 * number + part + 1) * CELLS] for part in (0, 1)
+                )
+                visits = write_visits(clip, scene_faces, others, length, number)
+                embeddings = {_WHEN[0]: _collect(build_request(clip, tracks, recognise=True))}
                 document = read_document(tracks)
                 request = build_embed_request(SourceRef.of(clip, fingerprint=document.source.fingerprint), tracks)
-                views[_WHEN[1]] = _collect(request)
-                for cell, (face, visit) in enumerate(zip(cast, visits, strict=True)):
+                embeddings[_WHEN[1]] = _collect(request)
+                for cell, (face, visit) in enumerate(zip(scene_faces, visits, strict=True)):
                     vector = _embed(eye, face)
                     if vector is None:
                         continue
                     trials += 1
                     kept = People([Person(face.name, Mode.KEEP, [vector])])
                     for when in _WHEN:
-                        clear = _list_clear(document, views[when], kept, cell)
+                        clear = _list_clear(document, embeddings[when], kept, cell)
                         own[when] += len(clear - set(visit))
                         if clear & set(visit):
                             shown[when].append(f"film {number + 1}, {others[cell].name} in place of {face.name}")
@@ -444,21 +454,23 @@ def measure_visits(folder: Path, films: int) -> bool:
             for when in _WHEN:
                 wrong = len(shown[when])
                 print(f"visits of {length} frames, looked at {when}: {wrong} of {trials} shown, 95 % up to "
-                      f"{find_bound(wrong, trials):.1%}; {own[when]} of {frames} own frames clear", flush=True)
+                      f"{compute_bound(wrong, trials):.1%}; {own[when]} of {frames} own frames clear", flush=True)
                 for text in shown[when]:
                     print(f"  WRONG: {text}")
             well &= not any(shown.values())
     return well
 
 
-def _list_clear(document: TrackDocument, views: dict[str, list[View]], people: People, cell: int) -> set[int]:
+def _list_clear(
+    document: TrackDocument, embeddings: dict[str, list[FaceEmbedding]], people: People, cell: int
+) -> set[int]:
     """The frames in which a face in that cell stays clear."""
     tracks = {track.name: track for track in document.tracks}
     clear: set[int] = set()
-    for decision in decide_tracks(document, views, people):
+    for decision in decide_tracks(document, embeddings, people):
         samples = tracks[decision.track].samples
         middle = samples[len(samples) // 2].ellipse
-        if find_cell(middle.cx, middle.cy) == cell:
+        if compute_cell(middle.cx, middle.cy) == cell:
             clear |= {frame for start, stop in decision.clear for frame in range(start, stop)}
     return clear
 

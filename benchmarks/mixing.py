@@ -17,9 +17,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from blender_faceblur.detectors import find_detector
+from blender_faceblur.detectors import get_detector
 from blender_faceblur.detectors.base import FaceDetector
-from blender_faceblur.files.paths import find_model
+from blender_faceblur.files.paths import get_model_path
 
 Picture = NDArray[np.uint8]
 
@@ -32,7 +32,7 @@ _FADE = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Portrait:
+class SourcePortrait:
     """A picture of one face and the face's box in it."""
 
     name: str
@@ -42,10 +42,10 @@ class Portrait:
 
 def open_detector() -> FaceDetector:
     """What finds the faces of portraits. FaceBlurError where its weights are not there."""
-    return find_detector("yunet_2023mar")(find_model("yunet_2023mar"), 0.5, "cpu")
+    return get_detector("yunet_2023mar")(get_model_path("yunet_2023mar"), 0.5, "cpu")
 
 
-def read_portrait(name: str, path: Path, detector: FaceDetector) -> Portrait | None:
+def read_portrait(name: str, path: Path, detector: FaceDetector) -> SourcePortrait | None:
     """The surest face of a picture file; None where there is none."""
     picture = cv2.imread(str(path))
     if picture is None:
@@ -54,10 +54,12 @@ def read_portrait(name: str, path: Path, detector: FaceDetector) -> Portrait | N
     seen = np.asarray(cv2.resize(picture, None, fx=scale, fy=scale,
                                  interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC), np.uint8)
     found = detector.detect(seen)
-    return Portrait(name, seen, found[0].box) if found else None
+    return SourcePortrait(name, seen, found[0].box) if found else None
 
 
-def write_mixed(path: Path, faces: Sequence[Portrait], other: Portrait, seed: int) -> list[list[tuple[int, int, str]]]:
+def write_mixed(
+    path: Path, faces: Sequence[SourcePortrait], other: SourcePortrait, seed: int
+) -> list[list[tuple[int, int, str]]]:
     """Write a film with a face in each cell (`faces`, CELLS of them); in the last one `other` takes its place midway.
 
     Who is in each cell, row by row, as (first frame, frame after the last, name).
@@ -70,7 +72,7 @@ def write_mixed(path: Path, faces: Sequence[Portrait], other: Portrait, seed: in
 
 
 def write_visits(
-    path: Path, faces: Sequence[Portrait], others: Sequence[Portrait], length: int, seed: int
+    path: Path, faces: Sequence[SourcePortrait], others: Sequence[SourcePortrait], length: int, seed: int
 ) -> list[range]:
     """Write a film with a face in each cell, each of which is another's for `length` frames; when that is, by cell."""
     visits = [range(start, start + length) for start in (40 + 14 * cell + 5 * seed % 7 for cell in range(CELLS))]
@@ -78,8 +80,13 @@ def write_visits(
     return visits
 
 
-def _write(path: Path, faces: Sequence[Portrait], frame_count: int, others: Sequence[tuple[int, Portrait, range]],
-           seed: int) -> None:
+def _write(
+    path: Path,
+    faces: Sequence[SourcePortrait],
+    frame_count: int,
+    others: Sequence[tuple[int, SourcePortrait, range]],
+    seed: int,
+) -> None:
     """`others` come into a cell for some frames; they fade in."""
     import av
 
@@ -103,13 +110,13 @@ def _write(path: Path, faces: Sequence[Portrait], frame_count: int, others: Sequ
         container.mux(stream.encode(None))
 
 
-def find_cell(x: float, y: float) -> int:
+def compute_cell(x: float, y: float) -> int:
     """In which cell a place lies."""
     column, row = int(x * COLUMNS / SIZE[0]), int(y * ROWS / SIZE[1])
     return min(max(row, 0), ROWS - 1) * COLUMNS + min(max(column, 0), COLUMNS - 1)
 
 
-def _paste(picture: NDArray[np.float32], face: Portrait, cell: int, frame: int, width: float,
+def _paste(picture: NDArray[np.float32], face: SourcePortrait, cell: int, frame: int, width: float,
            way: NDArray[np.float64], share: float) -> None:
     """Lay a head over the picture, where it is at that frame; `share` is how much of it is there."""
     t = frame / float(RATE)

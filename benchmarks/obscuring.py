@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from blender_faceblur.core.detection.settings import DEFAULT_EXPANSION
 from blender_faceblur.core.types import Ellipse, Evidence, Sample, SourceInfo, Track, TrackDocument
 
-from .portraits import FACE_HEIGHT, FACE_PX, TILE_PX, Picture, find_middle
+from .portraits import FACE_HEIGHT, FACE_PX, TILE_PX, Picture, compute_middle
 
 Linear = NDArray[np.float32]
 
@@ -77,7 +77,7 @@ def _build_document(size: tuple[int, int]) -> TrackDocument:
     tracks = []
     for i in range(COLUMNS):
         y, x = _place(i)
-        ellipse = Ellipse(x.start + find_middle()[0], y.start + find_middle()[1], FACE_PX / 2,
+        ellipse = Ellipse(x.start + compute_middle()[0], y.start + compute_middle()[1], FACE_PX / 2,
                           FACE_HEIGHT * FACE_PX / 2)
         tracks.append(Track(f"Face {i + 1:02}", [Sample(0, ellipse, Evidence.DETECTED, 1.0)]))
     source = SourceInfo("sheet 0.png", "image", *size, 1, Fraction(24), "0" * 64)
@@ -88,7 +88,7 @@ def draw_cover() -> NDArray[np.bool_]:
     """Which pixels of a tile are covered, safety expansion included."""
     x, y = np.meshgrid(np.arange(TILE_PX) + 0.5, np.arange(TILE_PX) + 0.5)
     half = DEFAULT_EXPANSION * FACE_PX / 2
-    return np.hypot((x - find_middle()[0]) / half, (y - find_middle()[1]) / (half * FACE_HEIGHT)) < 1
+    return np.hypot((x - compute_middle()[0]) / half, (y - compute_middle()[1]) / (half * FACE_HEIGHT)) < 1
 
 
 def imitate(tile: Linear, kind: str, samples: int) -> Linear:

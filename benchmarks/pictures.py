@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from blender_faceblur.core.types import Ellipse
 from blender_faceblur.sources import open_source
 
-from .annotations import CLEAR, HARD, IGNORE, Face, Truth
-from .covers import Cover, Mask
+from .annotations import CLEAR, HARD, IGNORE, TrueFace, Truth
+from .covers import Mask, ProgramCover
 from .scoring import ALLOWED, Score, draw_ellipse
 
 COLOURS = {CLEAR: (0, 255, 0), HARD: (0, 200, 255), IGNORE: (160, 160, 160)}
@@ -34,7 +34,7 @@ def read_frames(clip: Path, wanted: set[int]) -> dict[int, Picture]:
     return found
 
 
-def draw_over(picture: Picture, mask: Mask | None, faces: list[Face], thickness: int = 1) -> Picture:
+def draw_over(picture: Picture, mask: Mask | None, faces: list[TrueFace], thickness: int = 1) -> Picture:
     """A copy with the mask in red and the annotated ellipses on it: green clear, yellow hard, grey ignored."""
     drawn = picture.copy()
     if mask is not None:
@@ -68,7 +68,7 @@ def lay_out(tiles: list[tuple[str, Picture]], columns: int) -> Picture:
     return np.asarray(np.vstack(rows), np.uint8)
 
 
-def save_misses(clip: Path, truth: Truth, cover: Cover, score: Score, folder: Path, program: str) -> None:
+def save_misses(clip: Path, truth: Truth, cover: ProgramCover, score: Score, folder: Path, program: str) -> None:
     """A sheet of up to 24 misses (clear ones first, evenly picked), mask and truth on them."""
     misses = sorted(score.misses, key=lambda miss: miss.face.kind)
     if not misses:
@@ -84,7 +84,7 @@ def save_misses(clip: Path, truth: Truth, cover: Cover, score: Score, folder: Pa
     cv2.imwrite(str(folder / f"{_name(truth, program)} missed.png"), lay_out(tiles, min(_COLUMNS, len(tiles))))
 
 
-def save_worst_excess(clip: Path, truth: Truth, cover: Cover, folder: Path, program: str) -> None:
+def save_worst_excess(clip: Path, truth: Truth, cover: ProgramCover, folder: Path, program: str) -> None:
     """The six frames, a twelfth of the clip apart at least, with most cover away from faces."""
     excess: dict[int, int] = {}
     for frame, faces in truth.frames.items():

@@ -26,12 +26,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from blender_faceblur.core.detection.settings import DEFAULT_EXPANSION, find_preset
+from blender_faceblur.core.detection.settings import DEFAULT_EXPANSION, get_preset
 from blender_faceblur.core.tracking.analysis import analyse_frames, build_document, decode_size
-from blender_faceblur.core.tracking.observations import RowTable, Segment
+from blender_faceblur.core.tracking.observations import ObservationTable, Segment
 from blender_faceblur.core.tracking.plates import PRESET, make_regions
 from blender_faceblur.core.types import Ellipse, FaceBlurError, SourceInfo
-from blender_faceblur.detectors.passes import combine_looks
+from blender_faceblur.detectors.passes import combine_passes
 from blender_faceblur.worker.ensemble import choose_usable, open_sessions
 
 from .accuracy import describe_machine
@@ -82,7 +82,7 @@ def read_set(folder: Path) -> Iterator[tuple[Path, list[Corners]]]:
 
 def measure(folder: Path, every: int) -> Tally:
     """Analyse every picture of a set, or every so manyth."""
-    preset = find_preset(PRESET)
+    preset = get_preset(PRESET)
     uses, _ = choose_usable(preset)
     tally = Tally()
     with ExitStack() as opened:
@@ -96,9 +96,9 @@ def measure(folder: Path, every: int) -> Tally:
                 raise FaceBlurError(f"{path} cannot be read as a picture.")
             size = picture.shape[1], picture.shape[0]
             seen = cv2.resize(picture, decode_size(size, uses), interpolation=cv2.INTER_AREA)
-            looks = combine_looks([(sessions[use.detector], use) for use in uses], size)
+            looks = combine_passes([(sessions[use.detector], use) for use in uses], size)
             began = time.process_time()
-            table = RowTable([Segment(0, 1)])
+            table = ObservationTable([Segment(0, 1)])
             for record in analyse_frames([(0, np.asarray(seen, np.uint8))], size, 25.0, looks, preset.strong):
                 table.add(0, record)
             tally.seconds += time.process_time() - began

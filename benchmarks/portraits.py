@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from blender_faceblur.core.types import FaceBlurError
-from blender_faceblur.detectors import find_detector
+from blender_faceblur.detectors import get_detector
 from blender_faceblur.detectors.base import FaceDetector
-from blender_faceblur.files.paths import find_model
-from blender_faceblur.recognition.alignment import find_similarity
+from blender_faceblur.files.paths import get_model_path
+from blender_faceblur.recognition.alignment import fit_similarity_transform
 
 Picture = NDArray[np.uint8]
 
@@ -41,13 +41,13 @@ class Tile:
     landmarks: NDArray[np.float64]
 
 
-def find_middle() -> tuple[float, float]:
+def compute_middle() -> tuple[float, float]:
     """Where in its tile a face's middle lies."""
     return TILE_PX / 2 + OFF_GRID_PX[0], TILE_PX / 2 + OFF_GRID_PX[1]
 
 
 def open_yunet() -> FaceDetector:
-    return find_detector("yunet_2023mar")(find_model("yunet_2023mar"), 0.6, "cpu")
+    return get_detector("yunet_2023mar")(get_model_path("yunet_2023mar"), 0.6, "cpu")
 
 
 def read_people(folder: Path, most: int) -> dict[str, list[Tile]]:
@@ -84,7 +84,7 @@ def lay_out(picture: Picture | None, detector: FaceDetector) -> Tile | None:
     eyes = points[1] - points[0]
     matrix = cv2.getRotationMatrix2D(((x1 + x2) / 2, (y1 + y2) / 2), float(np.degrees(np.arctan2(eyes[1], eyes[0]))),
                                      FACE_PX / (x2 - x1))
-    matrix[:, 2] += np.array(find_middle()) - ((x1 + x2) / 2, (y1 + y2) / 2)
+    matrix[:, 2] += np.array(compute_middle()) - ((x1 + x2) / 2, (y1 + y2) / 2)
     if FACE_PX / (x2 - x1) < 0.7:
         seen = np.asarray(cv2.GaussianBlur(seen, (0, 0), 0.4 * (x2 - x1) / FACE_PX))
     tile = cv2.warpAffine(seen, matrix, (TILE_PX, TILE_PX), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
@@ -107,7 +107,7 @@ def photograph_again(tile: Tile, behind: Picture, rng: np.random.Generator) -> T
     """
     height, width = tile.picture.shape[:2]
     x, y = np.meshgrid(np.arange(width) + 0.5, np.arange(height) + 0.5)
-    middle = find_middle()
+    middle = compute_middle()
     away = np.hypot((x - middle[0]) / (0.5 * FACE_PX), (y - middle[1]) / (0.5 * FACE_HEIGHT * FACE_PX))
     head = np.clip((2.0 - away) / 0.3, 0, 1)[..., None]
     mixed = head * tile.picture + (1 - head) * behind[:, ::-1]
@@ -131,7 +131,7 @@ def compare_photographs(a: Tile, b: Tile) -> float:
     faces = []
     for tile in (a, b):
         grey = cv2.cvtColor(tile.picture, cv2.COLOR_BGR2GRAY)
-        faces.append(cv2.GaussianBlur(cv2.warpAffine(grey, find_similarity(tile.landmarks, target), (192, 192),
+        faces.append(cv2.GaussianBlur(cv2.warpAffine(grey, fit_similarity_transform(tile.landmarks, target), (192, 192),
                                                      borderMode=cv2.BORDER_REPLICATE), (0, 0), 2))
     part = faces[0][50:158, 45:147]
     best = -1.0
@@ -151,7 +151,7 @@ def gather(clones: Path, folder: Path) -> int:
     portraits of members of the United States Congress, in the public domain) and unitedstates/congress-legislators,
     which says who is who. FaceBlurError when one is missing or cannot be read.
     """
-    photos, directory, people = (_find_clone(clones, name) for name in
+    photos, directory, people = (_get_clone(clones, name) for name in
                                  ("member_photos", "congress-photos", "congress-legislators"))
     numbers: dict[str, int] = {}
     years: dict[str, str] = {}
@@ -189,7 +189,7 @@ def gather(clones: Path, folder: Path) -> int:
 _CURRENT = "legislators-current.yaml"
 
 
-def _find_clone(clones: Path, name: str) -> Path:
+def _get_clone(clones: Path, name: str) -> Path:
     for place in sorted(clones.glob(f"*{name}*")):
         return place / "repo" if (place / "repo").is_dir() else place
     raise FaceBlurError(f"{clones} holds no clone of {name}")

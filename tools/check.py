@@ -33,7 +33,7 @@ def check(arguments: list[str]) -> int:
             print(f"== {name}", flush=True)
             command = [sys.executable, "-m", "pytest", "--junitxml", str(report), *arguments]
             if subprocess.call(command, cwd=ROOT):
-                failed.append(name + _tell_failures(report))
+                failed.append(name + _report_failures(report))
         blender = os.environ.get("BLENDER")
         if blender:
             report = Path(folder, "application.xml")
@@ -41,24 +41,24 @@ def check(arguments: list[str]) -> int:
             command = [sys.executable, str(ROOT / "tests" / "run_in_blender.py"), blender,
                        "--junitxml", str(report), str(ROOT / "tests" / "blender")]
             if subprocess.call(command, cwd=ROOT):
-                failed.append(f"tests inside {blender}" + _tell_failures(report))
-    for told in failed:
-        print(f"== FAILED: {told}", flush=True)
+                failed.append(f"tests inside {blender}" + _report_failures(report))
+    for reported in failed:
+        print(f"== FAILED: {reported}", flush=True)
     return 1 if failed else 0
 
 
-def _tell_failures(report: Path) -> str:
+def _report_failures(report: Path) -> str:
     """What pytest wrote of the tests that failed, each with the end of its traceback."""
     try:
         cases = list(ET.parse(report).iter("testcase"))
     except (OSError, ET.ParseError) as problem:
         return f", and pytest left no report of them: {problem}"
-    told = ""
+    reported = ""
     for case in cases:
         for failure in (*case.findall("failure"), *case.findall("error")):
             lines = (failure.text or failure.get("message") or "").rstrip().splitlines()
-            told += f"\n-- {case.get('classname')}::{case.get('name')}\n" + "\n".join(lines[-_LINES_SHOWN:])
-    return told
+            reported += f"\n-- {case.get('classname')}::{case.get('name')}\n" + "\n".join(lines[-_LINES_SHOWN:])
+    return reported
 
 
 if __name__ == "__main__":

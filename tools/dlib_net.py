@@ -172,7 +172,7 @@ def list_blocks() -> list[tuple[str, bool]]:
     return [*blocks, ("conv256_down_out", True)]
 
 
-def find_ranges(weights: Mapping[str, Weight], images: Iterable[Pixels]) -> Ranges:
+def compute_ranges(weights: Mapping[str, Weight], images: Iterable[Pixels]) -> Ranges:
     """The least and the largest value of every layer over `images` (each n x 3 x 150 x 150), 0 always among them."""
     ranges: Ranges = {}
 
@@ -188,7 +188,7 @@ def find_ranges(weights: Mapping[str, Weight], images: Iterable[Pixels]) -> Rang
 def build_onnx(weights: Mapping[str, Weight], ranges: Ranges) -> bytes:
     """The network: "image" (n x 3 x 150 x 150, RGB, levels 0 to 255) in, "descriptor" (n x 128) out.
 
-    `ranges` are those of `find_ranges`; what lies beyond them is cut off. Needs the onnx package.
+    `ranges` are those of `compute_ranges`; what lies beyond them is cut off. Needs the onnx package.
     """
     return _Graph(weights, ranges).build()
 

@@ -52,14 +52,14 @@ def ensure_environment(root: Path, with_bpy: bool = True, with_tests: bool = Fal
     folder.parent.mkdir(exist_ok=True)
     with _hold_lock(folder.parent / (folder.name + ".lock")):
         if not _works(python, complete, complete):
-            _say("Making the environment in {} (Python {}.{}; about {}) ...".format(
+            _report("Making the environment in {} (Python {}.{}; about {}) ...".format(
                 folder.relative_to(root), version[0], version[1], SIZES[lock]))
             _remove(folder)
             _make_environment(folder, interpreter, version)
             _install(python, root / "requirements" / (lock + ".txt"))
             complete.write_text("whole\n", encoding="utf-8")
         if with_tests and not tested.is_file():
-            _say("Adding what the tests need (about 0.1 GB) ...")
+            _report("Adding what the tests need (about 0.1 GB) ...")
             _install(python, root / "requirements" / (lock + "-test.txt"))
             tested.write_text("whole\n", encoding="utf-8")
     if with_mediapipe:
@@ -76,11 +76,11 @@ def _ensure_mediapipe(root: Path, folder: Path, python: Path) -> None:
     with _hold_lock(folder.parent / (folder.name + ".lock")):
         if added.is_file():
             return
-        _say("Adding mediapipe for the BlazeFace detectors (12 MB to download) ...")
+        _report("Adding mediapipe for the BlazeFace detectors (12 MB to download) ...")
         try:
             _install(python, lock, "--no-deps")
         except EnvironmentProblem as problem:
-            _say("{} The BlazeFace detectors are left out.".format(problem))
+            _report("{} The BlazeFace detectors are left out.".format(problem))
             return
         added.write_text("whole\n", encoding="utf-8")
 
@@ -97,7 +97,7 @@ def ensure_tool(root: Path, name: str) -> Path:
             if _works(python, complete, complete):
                 return python
             size = " (about {})".format(SIZES[name]) if name in SIZES else ""
-            _say("Making an environment for {}{} ...".format(name, size))
+            _report("Making an environment for {}{} ...".format(name, size))
             _remove(folder)
             _make_environment(folder, [sys.executable], sys.version_info[:2])
             _install(python, lock)
@@ -217,5 +217,5 @@ def _hold_lock(path: Path) -> Iterator[None]:
         yield
 
 
-def _say(text: str) -> None:
+def _report(text: str) -> None:
     print(text, file=sys.stderr, flush=True)

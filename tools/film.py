@@ -71,7 +71,7 @@ class Bar:
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
+class DrawnPicture:
     """What a scene shows at one time, faces from back to front, and which background."""
 
     faces: list[Placement]
@@ -79,66 +79,66 @@ class Picture:
     background: int = 0
 
 
-Scene = Callable[[float, float], Picture]
+Scene = Callable[[float, float], DrawnPicture]
 """(time as a fraction of the film, half the picture's width as a fraction of its height) -> what is shown."""
 
 
-def _show_demo(t: float, half: float) -> Picture:
+def _show_demo(t: float, half: float) -> DrawnPicture:
     walk = -half - 0.35 + (2 * half + 0.7) * t
     faces = [Placement(0, walk, 0.5 + 0.08 * math.sin(9 * t), 0.22 + 0.16 * math.sin(math.pi * t) ** 2,
                         0.5 * math.sin(7 * t))]
     if 0.3 <= t < 0.85:
         drop = (t - 0.3) / 0.55
         faces.insert(0, Placement(1, 0.55 * half * math.cos(5 * t), -0.2 + 1.4 * drop, 0.16, 0.25 * math.cos(8 * t)))
-    return Picture(faces, [Bar(0.45 * half, 0.10)])
+    return DrawnPicture(faces, [Bar(0.45 * half, 0.10)])
 
 
-def _show_steady(t: float, half: float) -> Picture:
-    return Picture([Placement(0, 0.1 * math.sin(6 * t), 0.5 + 0.05 * math.cos(6 * t), 0.35)], [])
+def _show_steady(t: float, half: float) -> DrawnPicture:
+    return DrawnPicture([Placement(0, 0.1 * math.sin(6 * t), 0.5 + 0.05 * math.cos(6 * t), 0.35)], [])
 
 
-def _show_passing(t: float, half: float) -> Picture:
+def _show_passing(t: float, half: float) -> DrawnPicture:
     """Nobody, then a face enters left and leaves right, then nobody."""
     if not 0.15 <= t < 0.85:
-        return Picture([], [])
+        return DrawnPicture([], [])
     part = (t - 0.15) / 0.7
-    return Picture([Placement(0, (half + 0.25) * (2 * part - 1), 0.45 + 0.1 * part, 0.3)], [])
+    return DrawnPicture([Placement(0, (half + 0.25) * (2 * part - 1), 0.45 + 0.1 * part, 0.3)], [])
 
 
-def _show_turning(t: float, half: float) -> Picture:
-    return Picture([Placement(0, 0.15 * math.sin(4 * t), 0.5, 0.4, 0.6 * math.sin(2 * math.pi * t))], [])
+def _show_turning(t: float, half: float) -> DrawnPicture:
+    return DrawnPicture([Placement(0, 0.15 * math.sin(4 * t), 0.5, 0.4, 0.6 * math.sin(2 * math.pi * t))], [])
 
 
-def _show_occluded(t: float, half: float) -> Picture:
-    return Picture([Placement(0, half * (1.2 * t - 0.6), 0.5, 0.3)], [Bar(0.0, 0.22)])
+def _show_occluded(t: float, half: float) -> DrawnPicture:
+    return DrawnPicture([Placement(0, half * (1.2 * t - 0.6), 0.5, 0.3)], [Bar(0.0, 0.22)])
 
 
-def _show_crossing(t: float, half: float) -> Picture:
-    return Picture([Placement(1, 0.6 * half * (1 - 2 * t), 0.42, 0.2, 0.1),
+def _show_crossing(t: float, half: float) -> DrawnPicture:
+    return DrawnPicture([Placement(1, 0.6 * half * (1 - 2 * t), 0.42, 0.2, 0.1),
                      Placement(0, 0.6 * half * (2 * t - 1), 0.52, 0.28, -0.1)], [])
 
 
-def _show_crowd(t: float, half: float) -> Picture:
+def _show_crowd(t: float, half: float) -> DrawnPicture:
     faces = [Placement(i, half * (0.75 - 0.5 * (i % 4)) + 0.04 * math.sin(6 * t + i), 0.3 + 0.4 * (i // 4), 0.13,
                         0.2 * math.sin(5 * t + 2 * i)) for i in range(8)]
-    return Picture(faces, [])
+    return DrawnPicture(faces, [])
 
 
-def _show_cut(t: float, half: float) -> Picture:
+def _show_cut(t: float, half: float) -> DrawnPicture:
     if t < 0.5:
-        return Picture([Placement(0, -0.4 * half + 0.1 * t, 0.45, 0.3)], [], 0)
-    return Picture([Placement(0, 0.45 * half, 0.55 + 0.1 * t, 0.24, 0.2)], [], 1)
+        return DrawnPicture([Placement(0, -0.4 * half + 0.1 * t, 0.45, 0.3)], [], 0)
+    return DrawnPicture([Placement(0, 0.45 * half, 0.55 + 0.1 * t, 0.24, 0.2)], [], 1)
 
 
-def _show_people(t: float, half: float) -> Picture:
+def _show_people(t: float, half: float) -> DrawnPicture:
     """Three different people who stay where they are."""
     faces = [Placement(face, 0.62 * half * at + 0.03 * math.sin(6 * t + at), 0.45 + 0.03 * math.cos(5 * t + at), 0.3,
                        0.1 * math.sin(4 * t + at)) for face, at in zip(STRANGERS, (-1, 0, 1), strict=True)]
-    return Picture(faces, [])
+    return DrawnPicture(faces, [])
 
 
-def _show_nobody(t: float, half: float) -> Picture:
-    return Picture([], [Bar(half * (2 * t - 1), 0.2)])
+def _show_nobody(t: float, half: float) -> DrawnPicture:
+    return DrawnPicture([], [Bar(half * (2 * t - 1), 0.2)])
 
 
 SCENES: dict[str, Scene] = {
@@ -192,7 +192,7 @@ def draw_frame(t: float, width: int, height: int, scene: str) -> tuple[NDArray[n
     return draw_picture(SCENES[scene](t, width / height / 2), t, width, height)
 
 
-def draw_picture(picture: Picture, t: float, width: int, height: int) -> tuple[NDArray[np.uint8], list[FaceTruth]]:
+def draw_picture(picture: DrawnPicture, t: float, width: int, height: int) -> tuple[NDArray[np.uint8], list[FaceTruth]]:
     """The picture (height x width x 3, BGR), its background panned by the time t (0 to 1), and the faces seen."""
     image = _draw_background(width, height, t, picture.background)
     shapes: list[tuple[int, Ellipse, NDArray[np.bool_]]] = []
@@ -231,7 +231,7 @@ def _paste_face(image: NDArray[np.uint8], placement: Placement) -> tuple[Ellipse
     ellipse = Ellipse(centre[0], centre[1], face.rx * scale, face.ry * scale, face.angle + turn)
     cover = np.zeros((height, width), np.bool_)
     # Nothing of the head lies farther from the face's middle than this.
-    rows, columns = _find_window(centre, (ASTRONAUT_HEAD.ry + 40) * scale + 2, width, height)
+    rows, columns = _compute_window(centre, (ASTRONAUT_HEAD.ry + 40) * scale + 2, width, height)
     if rows.start == rows.stop or columns.start == columns.stop:
         return ellipse, cover
     matrix[:, 2] -= (columns.start, rows.start)
@@ -243,7 +243,7 @@ def _paste_face(image: NDArray[np.uint8], placement: Placement) -> tuple[Ellipse
     return ellipse, cover
 
 
-def _find_window(centre: tuple[float, float], reach: float, width: int, height: int) -> tuple[slice, slice]:
+def _compute_window(centre: tuple[float, float], reach: float, width: int, height: int) -> tuple[slice, slice]:
     """The rows and columns of the picture within a reach of a point; empty ones where it lies too far outside."""
     def cut(middle: float, most: int) -> slice:
         start = min(max(math.floor(middle - reach), 0), most)
@@ -320,7 +320,7 @@ def _make_plate(width: int, height: int, which: int) -> NDArray[np.uint8]:
 
 def _rasterize(ellipse: Ellipse, width: int, height: int) -> NDArray[np.bool_]:
     mask = np.zeros((height, width), np.bool_)
-    rows, columns = _find_window((ellipse.cx, ellipse.cy), max(ellipse.rx, ellipse.ry) + 1, width, height)
+    rows, columns = _compute_window((ellipse.cx, ellipse.cy), max(ellipse.rx, ellipse.ry) + 1, width, height)
     y, x = np.mgrid[rows, columns] + 0.5
     along = (x - ellipse.cx) * math.cos(ellipse.angle) + (y - ellipse.cy) * math.sin(ellipse.angle)
     across = (y - ellipse.cy) * math.cos(ellipse.angle) - (x - ellipse.cx) * math.sin(ellipse.angle)

@@ -36,7 +36,7 @@ Say = Callable[[str], None]
 _REFUSED = "its size or SHA-256 is not the one in models.toml, so it is refused"
 
 
-def fetch_models(names: Iterable[str], say: Say) -> dict[str, str]:
+def fetch_models(names: Iterable[str], report: Say) -> dict[str, str]:
     """Put the named weights into the models folder; returns name -> reason for those that could not be had.
 
     A file that is already there and right is left alone; one that is there and wrong is replaced. Before anything is
@@ -47,10 +47,10 @@ def fetch_models(names: Iterable[str], say: Say) -> dict[str, str]:
         return {}
     missing: dict[str, str] = {}
     with tempfile.TemporaryDirectory(prefix="faceblur-models-") as scratch:
-        fetcher = _Fetcher(Path(scratch), say)
+        fetcher = _Fetcher(Path(scratch), report)
         downloads = fetcher.sum_downloads(wanted)
         if downloads:
-            say(f"Weights: {downloads / 1e6:.1f} MB to download into {paths.models_folder()} "
+            report(f"Weights: {downloads / 1e6:.1f} MB to download into {paths.models_folder()} "
                 f"({', '.join(model.file for model in wanted)}).")
         for model in wanted:
             try:
@@ -89,9 +89,9 @@ def describe_missing(name: str, reason: str) -> str:
 class _Fetcher:
     """Fetches weights into the models folder; what several of them come in is downloaded once."""
 
-    def __init__(self, scratch: Path, say: Say) -> None:
+    def __init__(self, scratch: Path, report: Say) -> None:
         self._scratch = scratch
-        self._say = say
+        self._say = report
         self._wheels: dict[str, Path] = {}
         given = os.environ.get(paths.MODELS_VARIABLE)
         self._given = Path(given).expanduser() if given else None

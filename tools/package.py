@@ -30,7 +30,7 @@ from blender_faceblur.files import paths
 from .guide import build_guide, list_files
 from .lint import ROOT
 from .models import describe_missing, preset_models
-from .wheels import PLATFORMS, PYTHONS, Target, check_wheels, fetch_wheels, read_pins
+from .wheels import PLATFORMS, PYTHONS, WheelTarget, check_wheels, fetch_wheels, read_pins
 
 LOCK = ROOT / "requirements" / "extension.txt"
 CACHE = ROOT / ".env" / "wheels"
@@ -60,15 +60,15 @@ OUR_ROOTS = ("blender_faceblur", "tools", "tests", "benchmarks")
 BUILD_TIMEOUT_S = 600
 
 
-def build_package(target: Target, output: Path, say: Callable[[str], None]) -> Path:
+def build_package(target: WheelTarget, output: Path, report: Callable[[str], None]) -> Path:
     """The checked zip of one platform and Python in the folder `output`, which is made; an older one is replaced.
 
     The same inputs give the same bytes on one machine. Raises FaceBlurError when a wheel or required weights are
     missing or wrong, when Blender's builder refuses, and when the zip is not what it should be.
     """
     pins = read_pins(LOCK, target)
-    wheels = fetch_wheels(pins, target, CACHE, say)
-    weights = _find_weights(say)
+    wheels = fetch_wheels(pins, target, CACHE, report)
+    weights = _list_weights(report)
     manifest = tomllib.loads((ROOT / MANIFEST).read_text(encoding="utf-8"))
     name = f"{manifest['id']}-{manifest['version']}-{target}.zip"
     output.mkdir(parents=True, exist_ok=True)
@@ -102,23 +102,23 @@ def check_package(path: Path) -> None:
     """
     try:
         with zipfile.ZipFile(path) as archive:
-            problems = _find_problems(path, archive)
+            problems = _list_problems(path, archive)
     except (zipfile.BadZipFile, KeyError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise FaceBlurError(f"{path.name} is not an extension of ours: {error}") from error
     if problems:
         raise FaceBlurError(f"{path.name} is not right: {'; '.join(problems)}.")
 
 
-def read_target(name: str) -> Target:
+def read_target(name: str) -> WheelTarget:
     """The platform and Python that a zip's file name says. Raises FaceBlurError when it says none of ours."""
     match = re.fullmatch(r"[a-z_]+-[0-9.]+-([a-z]+-[a-z0-9]+)-py(\d)(\d+)\.zip", name)
-    target = Target(match[1], f"{match[2]}.{match[3]}") if match else None
+    target = WheelTarget(match[1], f"{match[2]}.{match[3]}") if match else None
     if target is None or target.platform not in PLATFORMS or target.python not in PYTHONS:
         raise FaceBlurError(f"{name} does not name a platform and Python of ours.")
     return target
 
 
-def _find_weights(say: Callable[[str], None]) -> list[Path]:
+def _list_weights(report: Callable[[str], None]) -> list[Path]:
     weights = []
     for name in (*preset_models(), RECOGNISER):
         model = paths.list_models()[name]
@@ -129,11 +129,11 @@ def _find_weights(say: Callable[[str], None]) -> list[Path]:
             raise FaceBlurError(describe_missing(name, "run build.py models"))
         else:
             # Every detector of a preset is required, so this is the recogniser.
-            say(f"WARNING: this package will not recognise people. {describe_missing(name, 'run build.py models')}")
+            report(f"WARNING: this package will not recognise people. {describe_missing(name, 'run build.py models')}")
     return weights
 
 
-def _fill_manifest(template: dict[str, Any], target: Target, stage: Path) -> str:
+def _fill_manifest(template: dict[str, Any], target: WheelTarget, stage: Path) -> str:
     """The manifest's text: Blender wants plain values first and tables last."""
     first, after_last = BLENDER_VERSIONS[target.python]
     files = sorted(path.relative_to(stage).as_posix() for path in stage.rglob("*") if path.is_file())
@@ -174,7 +174,7 @@ def _run_builder(command: str, *arguments: str) -> None:
         raise FaceBlurError(f"Blender's builder refuses the package ({command}): {' '.join(output)}")
 
 
-def _find_problems(path: Path, archive: zipfile.ZipFile) -> list[str]:
+def _list_problems(path: Path, archive: zipfile.ZipFile) -> list[str]:
     target = read_target(path.name)
     problems = []
     entries = archive.infolist()
@@ -251,7 +251,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         for platform, python in itertools.product(options.platform or PLATFORMS, options.python or PYTHONS):
-            package = build_package(Target(platform, python), options.output, _say)
+            package = build_package(WheelTarget(platform, python), options.output, _report)
             print(f"{package}  {package.stat().st_size / 1e6:.1f} MB", flush=True)
     except FaceBlurError as error:
         print(error, file=sys.stderr)
@@ -259,7 +259,7 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def _say(text: str) -> None:
+def _report(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 

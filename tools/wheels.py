@@ -52,7 +52,7 @@ BLENDERS_MODULES = ("numpy",)
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class WheelTarget:
     """A zip's platform, one of PLATFORMS, and Python, one of PYTHONS."""
 
     platform: str
@@ -71,7 +71,7 @@ class Pin:
     hashes: frozenset[str]
 
 
-def read_pins(lock: Path, target: Target) -> list[Pin]:
+def read_pins(lock: Path, target: WheelTarget) -> list[Pin]:
     """The packages of a pip requirements file with hashes that this target needs, in the file's order."""
     major, minor = target.python.split(".")
     environment = {**_MARKERS[target.platform], "python_version": target.python,
@@ -93,7 +93,7 @@ def read_pins(lock: Path, target: Target) -> list[Pin]:
     return pins
 
 
-def list_tags(target: Target) -> list[Tag]:
+def list_tags(target: WheelTarget) -> list[Tag]:
     """The wheel tags that this target loads."""
     version = [int(part) for part in target.python.split(".")]
     abi = f"cp{version[0]}{version[1]}"
@@ -101,7 +101,7 @@ def list_tags(target: Target) -> list[Tag]:
     return list(chain(cpython_tags(version, [abi], platforms), compatible_tags(version, abi, platforms)))
 
 
-def fetch_wheels(pins: list[Pin], target: Target, cache: Path, say: Callable[[str], None]) -> list[Path]:
+def fetch_wheels(pins: list[Pin], target: WheelTarget, cache: Path, report: Callable[[str], None]) -> list[Path]:
     """One file per pin, sorted by name, from the cache or else by pip; the files are the cache's, not to be changed.
 
     The cache keeps a wheel as HASH/NAME.whl, and the choice that pip made for a target beside them. Raises
@@ -111,7 +111,7 @@ def fetch_wheels(pins: list[Pin], target: Target, cache: Path, say: Callable[[st
     choice = cache / f"{target}-{hashlib.sha256(state.encode()).hexdigest()[:12]}.txt"
     wheels = _read_choice(choice, cache)
     if wheels is None:
-        say(f"Fetching the wheels for {target} ...")
+        report(f"Fetching the wheels for {target} ...")
         cache.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=cache, prefix=".part-") as folder:
             _download(pins, target, Path(folder))
@@ -125,7 +125,7 @@ def fetch_wheels(pins: list[Pin], target: Target, cache: Path, say: Callable[[st
     return wheels
 
 
-def check_wheels(wheels: Iterable[tuple[str, Path | IO[bytes]]], pins: list[Pin], target: Target) -> None:
+def check_wheels(wheels: Iterable[tuple[str, Path | IO[bytes]]], pins: list[Pin], target: WheelTarget) -> None:
     """Raise FaceBlurError, which names all that is wrong, unless these (file name, content) are what the pins ask for.
 
     That is: one unmodified wheel per pin and no other, each of a tag that the target loads; and no two that bring the
@@ -204,7 +204,7 @@ def _keep(wheel: Path, cache: Path) -> Path:
     return kept
 
 
-def _download(pins: list[Pin], target: Target, folder: Path) -> None:
+def _download(pins: list[Pin], target: WheelTarget, folder: Path) -> None:
     lock = folder / "lock.txt"
     # Without markers: pip would take them for the running platform and Python.
     lock.write_text("".join(f"{pin.name}=={pin.version} {' '.join(f'--hash=sha256:{h}' for h in sorted(pin.hashes))}\n"

@@ -17,7 +17,7 @@ from ..core.detection.settings import (
     EXPANSIONS,
     HEAD_EXPANSION,
     PRESETS,
-    find_preset,
+    get_preset,
     list_detectors,
     name_ensemble,
 )
@@ -28,12 +28,12 @@ from ..files.paths import check_models
 from ..reporting.progress import Outcome, choose_reporter
 from ..reporting.report import ENDINGS
 from ..sources import open_source
-from .people import Choice, Recognition, open_recognition
+from .people import PeopleOptions, Recognition, open_recognition
 from .rendering import check_blender
-from .run import Job, Settings, plan_jobs, run_batch, verify_one
+from .run import BatchSettings, FilmJob, plan_jobs, run_batch, verify_one
 
 ALL_WELL, SOME_FAILED, USAGE, LEAKED, INTERRUPTED = 0, 1, 2, 3, 130
-EFFECTS = ("mosaic", "blur", "solid", "erase", "gaussian", "image")
+EFFECT_NAMES = ("mosaic", "blur", "solid", "erase", "gaussian", "image")
 EVERY = 3
 """How often a verification looks for faces that nobody expected, in frames."""
 
@@ -50,7 +50,7 @@ def build_parser(program: str = "build.py blur") -> argparse.ArgumentParser:
     parser.add_argument("-o", "--output", type=Path, metavar="FILE|FOLDER",
                         help="default: NAME.blurred.EXT beside the input")
     parser.add_argument("-r", "--recursive", action="store_true", help="folders below folders too, structure kept")
-    add_look_options(parser)
+    add_detection_options(parser)
     parser.add_argument("--codec", choices=CODECS, default="h264", help="of films (default h264)")
     parser.add_argument("--quality", choices=QUALITIES, default="high", help="default high: no visible loss")
     parser.add_argument("--save-blend", type=Path, metavar="FILE|FOLDER", help="the project with editable masks")
@@ -102,13 +102,13 @@ def build_verify_parser(program: str) -> argparse.ArgumentParser:
     parser.add_argument("--verify-every", type=_parse_every, default=EVERY, metavar="N",
                         help=f"look for uncovered faces in every Nth frame (default {EVERY}; 1: all)")
     parser.add_argument("--report", type=Path, metavar="FILE", help="as .html or .json")
-    parser.add_argument("--effect", choices=EFFECTS, help="what it was covered with, for the report")
+    parser.add_argument("--effect", choices=EFFECT_NAMES, help="what it was covered with, for the report")
     parser.add_argument("--quiet", action="store_true", help="say only what is wrong")
     parser.add_argument("--json", action="store_true", help="progress as JSON lines on standard output")
     return parser
 
 
-def add_look_options(parser: argparse.ArgumentParser) -> None:
+def add_detection_options(parser: argparse.ArgumentParser) -> None:
     """The options that mean the same for files and for the strips of a project."""
     choice = parser.add_mutually_exclusive_group()
     choice.add_argument("--preset", choices=[preset.name for preset in PRESETS], default="balanced")
@@ -118,7 +118,7 @@ def add_look_options(parser: argparse.ArgumentParser) -> None:
                         help=f"how much larger than the face the cover is, default {DEFAULT_EXPANSION}")
     parser.add_argument("--head", dest="expansion", action="store_const", const=HEAD_EXPANSION,
                         help=f"cover ears and hair as well: the same as --expansion {HEAD_EXPANSION}")
-    parser.add_argument("--effect", choices=EFFECTS, default="solid")
+    parser.add_argument("--effect", choices=EFFECT_NAMES, default="solid")
     parser.add_argument("--color", type=_parse_color, default="000000", metavar="RRGGBB",
                         help="of --effect solid, and around the picture of --effect image")
     parser.add_argument("--image", type=Path, metavar="FILE", help="the picture of --effect image, over each face")
@@ -145,7 +145,7 @@ def main(arguments: list[str] | None = None, program: str = "build.py blur", ble
         return verify_output(given[1:], program)
     options = build_parser(program).parse_args(given)
     prepare_process()
-    settings = Settings(
+    settings = BatchSettings(
         preset=options.preset, expansion=options.expansion, effect=options.effect, color=options.color,
         codec=options.codec, quality=options.quality, render=not options.no_render, overwrite=options.overwrite,
         resume=options.resume, reencode_audio=options.reencode_audio, plates=options.plates,
@@ -162,7 +162,7 @@ def main(arguments: list[str] | None = None, program: str = "build.py blur", ble
             raise FaceBlurError("There are no films or pictures in the inputs.")
         if options.inverse and options.verify:
             raise FaceBlurError("--verify looks for faces that show; with --inverse they are meant to.")
-        settings = replace(settings, image=find_image(options))
+        settings = replace(settings, image=get_image(options))
         if options.plates:
             check_models(list_plate_weights())
         settings = replace(settings, people=open_people(options))
@@ -179,10 +179,10 @@ def main(arguments: list[str] | None = None, program: str = "build.py blur", ble
     except KeyboardInterrupt:
         print("\nInterrupted; unfinished files were removed.", file=sys.stderr)
         return INTERRUPTED
-    return _find_code(outcomes)
+    return _compute_exit_code(outcomes)
 
 
-def find_image(options: argparse.Namespace) -> Path | None:
+def get_image(options: argparse.Namespace) -> Path | None:
     """The picture of --effect image, None with another effect. FaceBlurError where options about looks don't fit."""
     if options.inverse and (options.blur_only is not None or options.plates):
         raise FaceBlurError("With --inverse everything is covered but faces: --blur-only and --plates name what is.")
@@ -203,7 +203,7 @@ def open_people(options: argparse.Namespace) -> Recognition | None:
     if folder is None and options.people is None:
         return None
     others_clear = options.blur_only is not None if folder is not None else None
-    return open_recognition(Choice(folder, others_clear, options.people, 1 / options.mistakes),
+    return open_recognition(PeopleOptions(folder, others_clear, options.people, 1 / options.mistakes),
                             lambda stage, done, total: None, lambda text: print(text, file=sys.stderr))
 
 
@@ -214,18 +214,18 @@ def verify_output(arguments: list[str], program: str) -> int:
     reporter = choose_reporter(options.quiet, options.json)
     reporter.start(options.source, 1, 1)
     try:
-        outcome = verify_one(Job(options.source, options.film, report=options.report), options.tracks,
-                             Settings(effect=options.effect or "", verify_every=options.verify_every), reporter)
+        outcome = verify_one(FilmJob(options.source, options.film, report=options.report), options.tracks,
+                             BatchSettings(effect=options.effect or "", verify_every=options.verify_every), reporter)
     except FaceBlurError as error:
         print(error, file=sys.stderr)
         return SOME_FAILED
     except KeyboardInterrupt:
         return INTERRUPTED
     reporter.finish(outcome)
-    return _find_code([outcome])
+    return _compute_exit_code([outcome])
 
 
-def _find_code(outcomes: list[Outcome]) -> int:
+def _compute_exit_code(outcomes: list[Outcome]) -> int:
     if any(outcome.verified is False for outcome in outcomes):
         return LEAKED
     return SOME_FAILED if any(outcome.status == "failed" for outcome in outcomes) else ALL_WELL
@@ -240,7 +240,7 @@ def _parse_every(text: str) -> int:
 def _parse_ensemble(text: str) -> str:
     try:
         preset = name_ensemble(text.split(","))
-        check_models(list_detectors(find_preset(preset)))
+        check_models(list_detectors(get_preset(preset)))
     except FaceBlurError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
     return preset

@@ -18,22 +18,22 @@ import numpy as np
 from ..core.document.tracks_file import write_document
 from ..core.people.decisions import USUAL_RATE, Decision, Mode, People, Person, apply_decisions, decide_tracks
 from ..core.people.people_file import EDITOR, Decisions, read_decisions, write_decisions
-from ..core.people.similarity import RECOGNIZER, View
+from ..core.people.similarity import RECOGNIZER, FaceEmbedding
 from ..core.types import FaceBlurError, TrackDocument
-from ..files.paths import find_model
+from ..files.paths import get_model_path
 from ..worker.client import Request, build_embed_request, build_reference_request, finish_job
-from ..worker.protocol import FaceView, Message, SourceRef, Warned
+from ..worker.protocol import Message, SourceRef, TrackEmbedding, Warned
 
 REFERENCE_ENDINGS = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp"})
 
 _NUMBERED = re.compile(r"[\s_.\-]*\(?\d+\)?$")
 
-Tell = Callable[[str, int, int], None]
+OnProgress = Callable[[str, int, int], None]
 Warn = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class PeopleOptions:
     """What was asked for: at least one of a folder of references and a file of earlier decisions.
 
     `others_clear` is None where only the file says whether others stay clear.
@@ -80,27 +80,29 @@ class Recognition:
     digest: str
     """What shapes a result: names, modes and the reference pictures, hashed."""
     notes: list[str] = field(default_factory=list)
-    _seen: list[FaceView] = field(default_factory=list, repr=False)
+    _embeddings: list[TrackEmbedding] = field(default_factory=list, repr=False)
     _whole: bool = False
 
     def begin(self) -> None:
         """Forget what was seen of the film before."""
-        self._seen, self._whole = [], False
+        self._embeddings, self._whole = [], False
 
-    def take(self, view: FaceView) -> None:
-        self._seen.append(view)
+    def take(self, embedding: TrackEmbedding) -> None:
+        self._embeddings.append(embedding)
 
     def end(self) -> None:
         """All looks at this film were taken."""
         self._whole = True
 
-    def settle(self, source: Path, tracks: Path, document: TrackDocument, tell: Tell, warn: Warn) -> list[Decision]:
+    def decide(
+        self, source: Path, tracks: Path, document: TrackDocument, on_progress: OnProgress, warn: Warn
+    ) -> list[Decision]:
         """Decide about a document that lies at `tracks`, change it, and write it there again. Raises FaceBlurError."""
         if not self._whole:
             wanted = SourceRef.of(source, fingerprint=document.source.fingerprint)
-            self._seen = _look(build_embed_request(wanted, tracks), tell, warn)
-        decided = decide_tracks(document, collect_views(self._seen), self.people,
-                                self.decisions.find_assigned(document))
+            self._embeddings = _run_embedding(build_embed_request(wanted, tracks), on_progress, warn)
+        decided = decide_tracks(document, collect_embeddings(self._embeddings), self.people,
+                                self.decisions.list_assigned(document))
         self.decisions.remember(document, {track.name: track for track in document.tracks}, decided)
         apply_decisions(document, decided, self.people)
         self.begin()
@@ -116,15 +118,17 @@ class Recognition:
             write_decisions(self.decisions, self.file)
 
 
-def collect_views(seen: Iterable[FaceView]) -> dict[str, list[View]]:
+def collect_embeddings(track_embeddings: Iterable[TrackEmbedding]) -> dict[str, list[FaceEmbedding]]:
     """Looks by track, each track's by frame."""
-    views: dict[str, list[View]] = {}
-    for look in sorted(seen, key=lambda s: s.frame):
-        views.setdefault(look.track, []).append(View(look.frame, np.array(look.vector, np.float32), look.quality))
-    return views
+    embeddings: dict[str, list[FaceEmbedding]] = {}
+    for embedding in sorted(track_embeddings, key=lambda s: s.frame):
+        embeddings.setdefault(embedding.track, []).append(
+            FaceEmbedding(embedding.frame, np.array(embedding.vector, np.float32), embedding.quality)
+        )
+    return embeddings
 
 
-def open_recognition(choice: Choice, tell: Tell, warn: Warn) -> Recognition:
+def open_recognition(choice: PeopleOptions, on_progress: OnProgress, warn: Warn) -> Recognition:
     """Look at the reference pictures. Raises FaceBlurError where nobody can be recognised."""
     decisions = Decisions()
     if choice.file is not None and choice.file.exists():
@@ -137,7 +141,7 @@ def open_recognition(choice: Choice, tell: Tell, warn: Warn) -> Recognition:
     else:
         decisions.others_clear = bool(choice.others_clear)
     # Before hours are spent.
-    find_model(RECOGNIZER)
+    get_model_path(RECOGNIZER)
     if choice.folder is not None:
         decisions.references = str(choice.folder.resolve())
     # What an editor has said of films needs no pictures.
@@ -150,8 +154,8 @@ def open_recognition(choice: Choice, tell: Tell, warn: Warn) -> Recognition:
         decisions.modes.setdefault(name, usual)
     notes: list[str] = []
     files = [path for paths in pictures.values() for path in paths]
-    seen = _look(build_reference_request(files), tell, notes.append) if files else []
-    vectors = {Path(look.track): np.array(look.vector, np.float32) for look in seen}
+    track_embeddings = _run_embedding(build_reference_request(files), on_progress, notes.append) if files else []
+    vectors = {Path(embedding.track): np.array(embedding.vector, np.float32) for embedding in track_embeddings}
     people = People([], decisions.others_clear, choice.stranger_rate)
     for name, mode in decisions.modes.items():
         references = [vectors[path.resolve()] for path in pictures.get(name, ()) if path.resolve() in vectors]
@@ -175,15 +179,15 @@ def open_recognition(choice: Choice, tell: Tell, warn: Warn) -> Recognition:
     return Recognition(people, decisions, choice.file, digest, notes)
 
 
-def _look(request: Request, tell: Tell, warn: Warn) -> list[FaceView]:
-    views = []
+def _run_embedding(request: Request, on_progress: OnProgress, warn: Warn) -> list[TrackEmbedding]:
+    embeddings = []
 
     def hear(message: Message) -> None:
         match message:
-            case FaceView():
-                views.append(message)
+            case TrackEmbedding():
+                embeddings.append(message)
             case Warned():
                 warn(message.text)
 
-    finish_job(request, tell, hear)
-    return views
+    finish_job(request, on_progress, hear)
+    return embeddings

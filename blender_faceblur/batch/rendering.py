@@ -26,7 +26,7 @@ _LOG_LINES = 50
 # frame at 1080p on two cores.
 _GLIBC_VARIABLES = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "8000000000", "MALLOC_TOP_PAD_": "268435456"}
 
-Tell = Callable[[str, int, int], None]
+OnProgress = Callable[[str, int, int], None]
 """(stage, done, total)"""
 
 
@@ -56,7 +56,7 @@ def borrow_no_settings(folder: Path) -> dict[str, str]:
     return {"BLENDER_USER_RESOURCES": str(resources)}
 
 
-def run_blender_job(job: dict[str, Any], folder: Path, blender: Path | None, tell: Tell,
+def run_blender_job(job: dict[str, Any], folder: Path, blender: Path | None, on_progress: OnProgress,
                     warn: Callable[[str], None]) -> dict[str, Any]:
     """Run the job in Blender and return its result message; see blender/child.py for the keys of both.
 
@@ -81,7 +81,7 @@ def run_blender_job(job: dict[str, Any], folder: Path, blender: Path | None, tel
     except OSError as error:
         raise FaceBlurError(f"Blender cannot be started: {error}.") from error
     try:
-        return _follow(process, tell, warn)
+        return _read_messages(process, on_progress, warn)
     finally:
         if process.poll() is None:
             process.kill()
@@ -90,9 +90,11 @@ def run_blender_job(job: dict[str, Any], folder: Path, blender: Path | None, tel
         process.stdout.close()
 
 
-def _follow(process: subprocess.Popen[bytes], tell: Tell, warn: Callable[[str], None]) -> dict[str, Any]:
+def _read_messages(
+    process: subprocess.Popen[bytes], on_progress: OnProgress, warn: Callable[[str], None]
+) -> dict[str, Any]:
     lines: queue.Queue[str | None] = queue.Queue()
-    threading.Thread(target=_read_lines, args=(process, lines), daemon=True).start()
+    threading.Thread(target=_queue_lines, args=(process, lines), daemon=True).start()
     log: deque[str] = deque(maxlen=_LOG_LINES)
     result: dict[str, Any] | None = None
     problem = ""
@@ -107,7 +109,7 @@ def _follow(process: subprocess.Popen[bytes], tell: Tell, warn: Callable[[str], 
         if message is None:
             log.append(line)
         elif message["type"] == "progress":
-            tell(str(message["stage"]), int(message["done"]), int(message["total"]))
+            on_progress(str(message["stage"]), int(message["done"]), int(message["total"]))
         elif message["type"] == "warning":
             warn(str(message["text"]))
         elif message["type"] == "error":
@@ -124,7 +126,7 @@ def _follow(process: subprocess.Popen[bytes], tell: Tell, warn: Callable[[str], 
     return result
 
 
-def _read_lines(process: subprocess.Popen[bytes], lines: queue.Queue[str | None]) -> None:
+def _queue_lines(process: subprocess.Popen[bytes], lines: queue.Queue[str | None]) -> None:
     assert process.stdout is not None
     try:
         for line in process.stdout:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ..core.detection.settings import DEFAULT_EXPANSION, find_preset, list_detectors
+from ..core.detection.settings import DEFAULT_EXPANSION, get_preset, list_detectors
 from ..core.document.tracks_file import read_document, write_document
 from ..core.tracking import plates
 from ..core.types import Ellipse, FaceBlurError, Sample, SourceInfo, TrackDocument, TrackKind, TrackStatus
@@ -22,19 +22,19 @@ from ..core.verification.leaks import Verification, from_json
 from ..delivery.container import Container, choose_container, list_sound
 from ..delivery.encode import LOSSLESS_CODEC, encode_pictures, needs_encoding
 from ..delivery.picture import finish_picture, read_picture_record, read_profile, verify_picture
-from ..delivery.record import find_frames, make_record, read_film_record
+from ..delivery.record import make_record, parse_frames, read_film_record
 from ..delivery.remux import remux_film
 from ..delivery.verify import Expected, verify_film
-from ..files.paths import find_model, list_models, unfinished_analyses
+from ..files.paths import get_model_path, list_models, unfinished_analyses
 from ..files.workplace import Workplace, replace_file
 from ..reporting.progress import Outcome, Reporter
 from ..reporting.report import collect_report, describe_finding, draw_faces, write_report
 from ..sources import open_source
-from ..sources.image import find_orientation
+from ..sources.image import parse_orientation
 from ..worker.client import build_request, build_verify_request, finish_job
-from ..worker.protocol import Embedded, FaceView, Message, Warned
+from ..worker.protocol import EmbeddingsDone, Message, TrackEmbedding, Warned
 from .people import Recognition
-from .rendering import Tell, check_blender, run_blender_job
+from .rendering import OnProgress, check_blender, run_blender_job
 
 OWN_MARK = ".blurred"
 """Stands before the ending of our outputs; folders are searched without them."""
@@ -56,7 +56,7 @@ RECORD_VERSION = 2
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class BatchSettings:
     """What is asked for every file; `codec` and `quality` are those of blender/rendering/render.py."""
 
     preset: str = "balanced"
@@ -64,7 +64,7 @@ class Settings:
     effect: str = "solid"
     """Empty where it is not known, of an output that is there already."""
     color: str = "000000"
-    samples_across: float = 6.0
+    samples_per_face: float = 6.0
     codec: str = "h264"
     quality: str = "high"
     render: bool = True
@@ -87,7 +87,7 @@ class Settings:
         """The part of the settings that shapes the output."""
         return {"version": RECORD_VERSION, "preset": self.preset, "detectors": list_weights(self.preset),
                 "expansion": self.expansion, "effect": self.effect, "color": self.color,
-                "samples_across": self.samples_across, "codec": self.codec, "quality": self.quality,
+                "samples_across": self.samples_per_face, "codec": self.codec, "quality": self.quality,
                 "reencode_audio": self.reencode_audio, **({"people": self.people.digest} if self.people else {}),
                 **({"plates": list_weights(plates.PRESET)} if self.plates else {}),
                 **({"image": hashlib.sha256(self.image.read_bytes()).hexdigest()} if self.image else {}),
@@ -95,7 +95,7 @@ class Settings:
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class FilmJob:
     """One input and where its results go. `output` without an ending of its own gets the container's."""
 
     source: Path
@@ -107,9 +107,9 @@ class Job:
 
 
 Warn = Callable[[str], None]
-Analyse = Callable[[Path, Path, Settings, Tell, Warn], None]
-Render = Callable[[dict[str, Any], Path, Path | None, Tell, Warn], dict[str, Any]]
-Verify = Callable[[Path, Path, Path, Settings, Tell, Warn], Verification]
+Analyse = Callable[[Path, Path, BatchSettings, OnProgress, Warn], None]
+Render = Callable[[dict[str, Any], Path, Path | None, OnProgress, Warn], dict[str, Any]]
+Verify = Callable[[Path, Path, Path, BatchSettings, OnProgress, Warn], Verification]
 """(source, output, tracks document, ...)"""
 
 
@@ -126,7 +126,7 @@ class Stages:
 class Batch:
     """What all runs of a batch share. `taken` are the places of their results, each with its source."""
 
-    settings: Settings
+    settings: BatchSettings
     reporter: Reporter
     stages: Stages
     workplace: Workplace
@@ -134,7 +134,7 @@ class Batch:
 
 
 def plan_jobs(inputs: Iterable[Path], output: Path | None, recursive: bool, save_blend: Path | None = None,
-              save_tracks: Path | None = None, report: Path | None = None) -> list[Job]:
+              save_tracks: Path | None = None, report: Path | None = None) -> list[FilmJob]:
     """One job for each input, and for each film and picture in an input that is a folder, in order, none twice.
 
     `output` is a folder if it is one, if its name has no ending, or if there are several inputs; `save_blend`,
@@ -172,16 +172,18 @@ def plan_jobs(inputs: Iterable[Path], output: Path | None, recursive: bool, save
     for source, under in found.items():
         blend = place_beside(save_blend, source, under, ".blend")
         tracks = place_beside(save_tracks, source, under, ".tracks.json")
-        told = place_beside(report, source, under, ".report.html")
+        reported = place_beside(report, source, under, ".report.html")
         if output is not None and single and output.suffix and not output.is_dir():
-            jobs.append(Job(source, output, False, blend, tracks, told))
+            jobs.append(FilmJob(source, output, False, blend, tracks, reported))
         else:
             folder = source.parent if output is None else output / under
-            jobs.append(Job(source, folder / f"{source.stem}{OWN_MARK}{source.suffix}", True, blend, tracks, told))
+            jobs.append(
+                FilmJob(source, folder / f"{source.stem}{OWN_MARK}{source.suffix}", True, blend, tracks, reported)
+            )
     return jobs
 
 
-def run_batch(jobs: list[Job], settings: Settings, reporter: Reporter, analyse: Analyse | None = None,
+def run_batch(jobs: list[FilmJob], settings: BatchSettings, reporter: Reporter, analyse: Analyse | None = None,
               render: Render = run_blender_job, verify: Verify | None = None) -> list[Outcome]:
     """Do the jobs one after another; one that fails does not stop the others. The outcomes are in the jobs' order.
 
@@ -201,7 +203,7 @@ def run_batch(jobs: list[Job], settings: Settings, reporter: Reporter, analyse: 
     return outcomes
 
 
-def verify_one(job: Job, tracks: Path, settings: Settings, reporter: Reporter) -> Outcome:
+def verify_one(job: FilmJob, tracks: Path, settings: BatchSettings, reporter: Reporter) -> Outcome:
     """Verify an output that is there already against the tracks document it was made with; report if asked."""
     with Workplace() as workplace:
         batch = Batch(settings, reporter, Stages(_run_resumable_analysis, run_blender_job, run_verification), workplace)
@@ -211,14 +213,14 @@ def verify_one(job: Job, tracks: Path, settings: Settings, reporter: Reporter) -
 def list_weights(preset: str) -> str:
     """The weights that the preset would use and that are there: an output made with fewer is not the same."""
     there = []
-    for name in sorted(list_detectors(find_preset(preset))):
+    for name in sorted(list_detectors(get_preset(preset))):
         with suppress(FaceBlurError):
-            find_model(name)
+            get_model_path(name)
             there.append(f"{name} {list_models()[name].sha256}")
     return ", ".join(there)
 
 
-def run_analysis(source: Path, tracks: Path, settings: Settings, tell: Tell, warn: Warn,
+def run_analysis(source: Path, tracks: Path, settings: BatchSettings, on_progress: OnProgress, warn: Warn,
                  storage: Path | None = None) -> None:
     """Analyse a source in processes of its own and leave the tracks document at `tracks`. Raises FaceBlurError.
 
@@ -229,23 +231,29 @@ def run_analysis(source: Path, tracks: Path, settings: Settings, tell: Tell, war
 
     def hear(message: Message) -> None:
         match message:
-            case FaceView() if settings.people is not None:
+            case TrackEmbedding() if settings.people is not None:
                 settings.people.take(message)
-            case Embedded() if settings.people is not None:
+            case EmbeddingsDone() if settings.people is not None:
                 settings.people.end()
             case Warned():
                 warn(message.text)
 
-    finish_job(request, tell, hear)
+    finish_job(request, on_progress, hear)
 
 
-def run_verification(source: Path, output: Path, tracks: Path, settings: Settings, tell: Tell, warn: Warn,
-                     ) -> Verification:
+def run_verification(
+    source: Path,
+    output: Path,
+    tracks: Path,
+    settings: BatchSettings,
+    on_progress: OnProgress,
+    warn: Warn,
+) -> Verification:
     """Compare an output with its source in a process of its own. Raises FaceBlurError where that cannot be done."""
     with Workplace() as workplace:
         place = workplace.folder / "verification.json"
         # Effects that are made of no samples leave nothing of a face: nearly all of its detail must be gone.
-        samples = settings.samples_across if settings.effect in ("mosaic", "blur", "gaussian") else _FEW_SAMPLES
+        samples = settings.samples_per_face if settings.effect in ("mosaic", "blur", "gaussian") else _FEW_SAMPLES
         request = build_verify_request(source, output, tracks, place, samples, settings.verify_every or 1)
 
         def hear(message: Message) -> None:
@@ -253,17 +261,19 @@ def run_verification(source: Path, output: Path, tracks: Path, settings: Setting
                 warn(message.text)
 
         try:
-            finish_job(request, tell, hear)
+            finish_job(request, on_progress, hear)
         except FaceBlurError as error:
             raise FaceBlurError(f"The verification failed: {error}") from error
         return from_json(place.read_text(encoding="utf-8"))
 
 
-def _run_resumable_analysis(source: Path, tracks: Path, settings: Settings, tell: Tell, warn: Warn) -> None:
-    run_analysis(source, tracks, settings, tell, warn, _find_unfinished(source))
+def _run_resumable_analysis(
+    source: Path, tracks: Path, settings: BatchSettings, on_progress: OnProgress, warn: Warn
+) -> None:
+    run_analysis(source, tracks, settings, on_progress, warn, _get_unfinished_path(source))
 
 
-def _find_unfinished(source: Path) -> Path:
+def _get_unfinished_path(source: Path) -> Path:
     """Where the analysis of a source is kept until its output is finished."""
     return unfinished_analyses() / hashlib.sha256(str(source.resolve()).encode()).hexdigest()[:32]
 
@@ -289,7 +299,7 @@ class Run:
     project: Path | None
     _container_notes: list[str]
 
-    def __init__(self, job: Job, batch: Batch) -> None:
+    def __init__(self, job: FilmJob, batch: Batch) -> None:
         self.job, self.batch, self.settings, self.reporter = job, batch, batch.settings, batch.reporter
         self.outcome = Outcome(job.source, "failed")
         self.folder = batch.workplace.folder
@@ -338,7 +348,7 @@ class Run:
                 replace_file(finished, self.job.output)
                 self.outcome.output = self.job.output
             self.save(document)
-            self.report(document, verification, _tell_settings(self.settings), self.settings.blender)
+            self.report(document, verification, _describe_settings(self.settings), self.settings.blender)
             self.forget_analysis()
         self.outcome.status = "done"
 
@@ -350,7 +360,7 @@ class Run:
                                     "it.")
         with open_source(self.job.source) as source:
             self.info = source.info
-        self.job, self.container, self._container_notes = _settle_output(self.job, self.info, self.settings)
+        self.job, self.container, self._container_notes = _choose_output(self.job, self.info, self.settings)
         for place in self._list_places():
             _claim(place, self.job.source, self.batch.taken)
 
@@ -364,7 +374,7 @@ class Run:
             document = self._find_tracks(self.reporter.warn)
             verification = self.verify(self.job.output, self.tracks, self.reporter.warn) \
                 if self.settings.verify_every else None
-            self.report(document, verification, _tell_settings(self.settings))
+            self.report(document, verification, _describe_settings(self.settings))
             self.forget_analysis()
         self.outcome.status, self.outcome.reason = "skipped", f"{self.job.output} is complete."
 
@@ -421,9 +431,9 @@ class Run:
             self.warn("Everything is covered but the faces" + (" of those who stay clear." if settings.people else "."))
             if settings.people is not None:
                 shown = self.folder / "shown.json"
-                write_document(_take_kept(document), shown)
+                write_document(_load_kept(document), shown)
         result = self.batch.stages.render(self._describe_render(shown, pictures), self.folder, settings.blender,
-                                          self.reporter.tell, self.warn)
+                                          self.reporter.show_progress, self.warn)
         if (result["width"], result["height"], result["frames"]) != (info.width, info.height, info.frame_count):
             raise FaceBlurError(f"Blender rendered {result['frames']} frames of {result['width']} x "
                                 f"{result['height']} instead of {info.frame_count} of {info.width} x {info.height}.")
@@ -438,7 +448,9 @@ class Run:
 
     def verify(self, film: Path, tracks: Path, warn: Warn) -> Verification:
         """Compare what is, or will be, the output with its source, and note in the outcome what was found."""
-        verification = self.batch.stages.verify(self.job.source, film, tracks, self.settings, self.reporter.tell, warn)
+        verification = self.batch.stages.verify(
+            self.job.source, film, tracks, self.settings, self.reporter.show_progress, warn
+        )
         # It may not have got its name yet.
         verification.film = self.job.output.name
         self.outcome.verified = verification.passed
@@ -467,7 +479,7 @@ class Run:
 
     def forget_analysis(self) -> None:
         """Remove what an analysis kept in order to be gone on with."""
-        shutil.rmtree(_find_unfinished(self.job.source), ignore_errors=True)
+        shutil.rmtree(_get_unfinished_path(self.job.source), ignore_errors=True)
 
     def warn(self, text: str) -> None:
         """Tell a sentence once, and keep it for the report."""
@@ -488,18 +500,18 @@ class Run:
 
     def _find_tracks(self, warn: Warn) -> TrackDocument:
         """Analyse the source, and decide who stays clear; the document lies at `tracks`."""
-        settings, tell, analyse = self.settings, self.reporter.tell, self.batch.stages.analyse
+        settings, on_progress, analyse = self.settings, self.reporter.show_progress, self.batch.stages.analyse
         if settings.people is not None:
             settings.people.begin()
-        analyse(self.job.source, self.tracks, settings, tell, warn)
+        analyse(self.job.source, self.tracks, settings, on_progress, warn)
         document = read_document(self.tracks)
         if settings.plates:
             found = self.tracks.with_name("plates.json")
-            analyse(self.job.source, found, replace(settings, preset=plates.PRESET, people=None), tell, warn)
+            analyse(self.job.source, found, replace(settings, preset=plates.PRESET, people=None), on_progress, warn)
             plates.add_regions(document, read_document(found))
             write_document(document, self.tracks)
         if settings.people is not None:
-            settings.people.settle(self.job.source, self.tracks, document, tell, warn)
+            settings.people.decide(self.job.source, self.tracks, document, on_progress, warn)
         return document
 
     def _needs_encoding(self) -> bool:
@@ -512,7 +524,7 @@ class Run:
         codec = LOSSLESS_CODEC if self._needs_encoding() else settings.codec
         return {
             "source": str(self.job.source.resolve()), "tracks": str(tracks),
-            "effect": {"kind": settings.effect, "color": settings.color, "samples_across": settings.samples_across,
+            "effect": {"kind": settings.effect, "color": settings.color, "samples_across": settings.samples_per_face,
                        "image": str(settings.image or ""), "inverse": settings.inverse},
             "render": {"output": str(pictures.resolve()), "codec": codec, "quality": settings.quality}
             if settings.render else None,
@@ -520,7 +532,7 @@ class Run:
         }
 
     def _deliver_picture(self, picture: Path, record: str) -> Path:
-        tag = find_orientation(self.job.source.read_bytes())
+        tag = parse_orientation(self.job.source.read_bytes())
         finish_picture(picture, record, tag[2] if tag else 1, read_profile(self.job.source))
         verify_picture(picture, self.info.width, self.info.height)
         finished = self.part / picture.name
@@ -533,7 +545,7 @@ class Run:
             encoded = pictures.with_name("encoded.mkv")
             encode_pictures(pictures, encoded, codec=settings.codec, quality=settings.quality,
                             frame_rate=info.frame_rate,
-                            progress=lambda done: self.reporter.tell("encode", done, info.frame_count))
+                            progress=lambda done: self.reporter.show_progress("encode", done, info.frame_count))
             pictures.unlink()
             pictures = encoded
         finished = self.part / f"result{container.suffix}"
@@ -553,10 +565,10 @@ class Run:
 
 def _count_found(outcome: Outcome, document: TrackDocument) -> None:
     outcome.faces = sum(track.kind is TrackKind.FACE for track in document.tracks)
-    outcome.regions, outcome.doubts = len(document.tracks) - outcome.faces, len(document.doubts)
+    outcome.regions, outcome.review_items = len(document.tracks) - outcome.faces, len(document.review_items)
 
 
-def _take_kept(document: TrackDocument) -> TrackDocument:
+def _load_kept(document: TrackDocument) -> TrackDocument:
     """The document of those who stay clear alone, whose faces an inverse cover leaves out.
 
     Not in frames in which somebody else's cover meets theirs: what is left out shows whatever lies there.
@@ -575,14 +587,16 @@ def _take_kept(document: TrackDocument) -> TrackDocument:
             for track in document.aside if track.status is TrackStatus.ALLOWED]
     for track in kept:
         track.cover()
-    return replace(document, tracks=[track for track in kept if track.samples], doubts=[], aside=[])
+    return replace(document, tracks=[track for track in kept if track.samples], review_items=[], aside=[])
 
 
-def _tell_settings(settings: Settings) -> dict[str, Any]:
+def _describe_settings(settings: BatchSettings) -> dict[str, Any]:
     return {key: value for key, value in settings.shape().items() if key not in ("version", "detectors")}
 
 
-def _settle_output(job: Job, info: SourceInfo, settings: Settings) -> tuple[Job, Container | None, list[str]]:
+def _choose_output(
+    job: FilmJob, info: SourceInfo, settings: BatchSettings
+) -> tuple[FilmJob, Container | None, list[str]]:
     if info.kind == "image":
         if job.output.suffix.lower() not in PICTURE_ENDINGS or (
                 not job.choose_ending and _picture_format(job.output) != _picture_format(job.source)):
@@ -629,13 +643,13 @@ def _check_place(place: Path, overwrite: bool) -> None:
         raise FaceBlurError(f"The disk of {place.parent} is full ({free / 1e6:.0f} MB free); nothing was written.")
 
 
-def _is_finished(job: Job, info: SourceInfo, settings: Settings) -> bool:
+def _is_finished(job: FilmJob, info: SourceInfo, settings: BatchSettings) -> bool:
     """Whether the output is ours, of this very source and these settings, and whole: its frames are counted again."""
     if not job.output.is_file():
         return False
     film = info.kind == "movie"
     record = read_film_record(job.output) if film else read_picture_record(job.output)
-    if find_frames(record, info.fingerprint, settings.shape()) != info.frame_count:
+    if parse_frames(record, info.fingerprint, settings.shape()) != info.frame_count:
         return False
     try:
         if film:

@@ -81,14 +81,14 @@ def run(job: dict[str, Any]) -> None:
         if document.source.kind != "movie":
             strip = next(strip for strip in scene.sequence_editor.strips if strip.type == "IMAGE")
             picture = bpy.data.images.load(strip.directory + strip.elements[0].filename)
-            channels, depth = find_channels(picture)
+            channels, depth = choose_channels(picture)
             if "files" in job:
                 render_pictures(scene, job["files"], settings, channels, depth, tell)
             else:
                 render_still(scene, settings, channels, depth)
         else:
             spans = [span for track in document.tracks if track.samples for span in opacity_spans(track)]
-            spans += document.unseen_spans()
+            spans += document.unanalysed_spans()
             if "project" in job or (effect is not None and effect.inverse):
                 # What an editor has drawn or changed is in no document; and all but the faces is in every frame.
                 spans = [(0, total)]
@@ -119,7 +119,7 @@ def finish_project(job: dict[str, Any]) -> None:
 
 def replace_by_pass(scene: Any) -> None:
     """Let our modifiers hand their picture on untouched, to measure what a modifier costs by itself."""
-    from .common.marks import find_modifier
+    from .common.marks import get_modifier
     from .cover import nodes
     from .cover.compositing import new_strip_group
 
@@ -127,12 +127,12 @@ def replace_by_pass(scene: Any) -> None:
     source = nodes.add_node(tree, "NodeGroupInput", 0)
     result = nodes.add_node(tree, "NodeGroupOutput", 1)
     nodes.put(tree, result.inputs["Image"], source.outputs["Image"])
-    for modifier in map(find_modifier, scene.sequence_editor.strips):
+    for modifier in map(get_modifier, scene.sequence_editor.strips):
         if modifier is not None:
             modifier.node_group = tree
 
 
-def find_channels(picture: Any) -> tuple[str, int]:
+def choose_channels(picture: Any) -> tuple[str, int]:
     """How to write a picture so that it keeps its channels (BW, RGB, RGBA) and its bits (8 or 16)."""
     per_channel = picture.depth // max(picture.channels, 1)
     name = "RGBA" if picture.depth in (32, 64, 128) else "BW" if picture.depth in (8, 16) else "RGB"

@@ -17,11 +17,11 @@ from ..core.tracking.plates import list_weights
 from ..core.types import FaceBlurError
 from ..files.paths import check_models
 from ..reporting.progress import Outcome, Reporter, choose_reporter, count
-from .common.context import find_sequencer_scene
+from .common.context import get_sequencer_scene
 from .common.footage import KINDS
 from .common.jobs import Step, run_to_end
 from .cover.compositing import EffectSettings
-from .cover.strips import align_mask_strips
+from .cover.strips import sync_mask_strips
 from .detection.detect import DetectionSettings, cover_found, detect
 from .guard.checks import asks_for_review, check_scene
 from .people.decisions import apply_known
@@ -69,7 +69,7 @@ def build_strips_parser() -> argparse.ArgumentParser:
     parser.add_argument("--strips", nargs="*", required=True, metavar="NAME", help="all movie and image strips where "
                         "none is named")
     parser.add_argument("--render", action="store_true", help="render the project with its own settings as well")
-    cli.add_look_options(parser)
+    cli.add_detection_options(parser)
     cli.add_people_options(parser)
     return parser
 
@@ -80,11 +80,11 @@ def blur_strips(arguments: list[str]) -> int:
     cli.prepare_process()
     reporter = choose_reporter(options.quiet, options.json)
     try:
-        scene = _find_scene()
+        scene = _get_scene()
         names = _choose_strips(scene, options.strips)
         if options.plates:
             check_models(list_weights())
-        image = cli.find_image(options)
+        image = cli.get_image(options)
         recognition = cli.open_people(options)
         if options.inverse and recognition is not None:
             raise FaceBlurError("With --inverse all faces of a project's strips are shown: --keep and --people do not "
@@ -99,7 +99,7 @@ def blur_strips(arguments: list[str]) -> int:
             print("Nothing was saved.", file=sys.stderr)
             return cli.SOME_FAILED
         if recognition is not None:
-            applied = apply_known(scene, names, recognition, reporter.tell)
+            applied = apply_known(scene, names, recognition, reporter.show_progress)
             if not (options.quiet or options.json):
                 print(f"{applied.clear} of {count(applied.tracks, 'face')} stay clear", flush=True)
         _save()
@@ -121,7 +121,7 @@ def render_project(scene: bpy.types.Scene, reporter: Reporter) -> None:
 
     Raises FaceBlurError unless every frame was written, and before anything is rendered where a face would show.
     """
-    for problem in align_mask_strips(scene):
+    for problem in sync_mask_strips(scene):
         reporter.warn(problem)
     faults = [fault for fault in check_scene(scene, asks_for_review()) if fault.shows]
     if faults:
@@ -131,7 +131,7 @@ def render_project(scene: bpy.types.Scene, reporter: Reporter) -> None:
     # Without a screen a graphics card is not always there, and Blender ends at once where it asks for one in vain.
     device, scene.render.compositor_device = scene.render.compositor_device, "CPU"
     try:
-        render_animation(scene, lambda written: reporter.tell("render", written, total))
+        render_animation(scene, lambda written: reporter.show_progress("render", written, total))
     except RuntimeError as error:
         raise FaceBlurError(f"Blender could not render: {error}") from error
     finally:
@@ -161,7 +161,7 @@ def _detect_and_cover(scene: bpy.types.Scene, names: list[str], settings: Detect
         if step.number != started:
             started = step.number
             reporter.start(Path(step.strip), step.number, step.count)
-        reporter.tell(step.stage, step.done, step.total)
+        reporter.show_progress(step.stage, step.done, step.total)
 
     results = run_to_end(detect(scene, names, settings), tell)
     problems = cover_found(scene, results, effect)
@@ -172,7 +172,7 @@ def _detect_and_cover(scene: bpy.types.Scene, names: list[str], settings: Detect
         outcome = Outcome(found.footage.path, "failed", reason=found.problem)
         if found.document is not None:
             outcome = Outcome(found.footage.path, "done", faces=len(found.document.tracks),
-                              doubts=len(found.document.doubts), frames=found.document.source.frame_count,
+                              review_items=len(found.document.review_items), frames=found.document.source.frame_count,
                               seconds=time.monotonic() - began, warnings=found.notes)
         reporter.finish(outcome)
         outcomes.append(outcome)
@@ -183,10 +183,10 @@ def _detect_and_cover(scene: bpy.types.Scene, names: list[str], settings: Detect
     return not problems
 
 
-def _find_scene() -> bpy.types.Scene:
+def _get_scene() -> bpy.types.Scene:
     if not bpy.data.filepath:
         raise FaceBlurError("--strips needs a project: blender -b PROJECT.blend --command faceblur --strips")
-    scene = find_sequencer_scene(bpy.context)
+    scene = get_sequencer_scene(bpy.context)
     if scene is None:
         with_strips = [scene for scene in bpy.data.scenes if scene.sequence_editor is not None]
         if len(with_strips) != 1:

@@ -36,7 +36,7 @@ properties, and keys need their operators."""
 
 
 def register() -> None:
-    set_user_folder(_find_user_folder())
+    set_user_folder(_get_user_folder())
     for room in _ROOMS:
         room.register()
 
@@ -48,7 +48,7 @@ def unregister() -> None:
     set_user_folder(None)
 
 
-def _find_user_folder() -> Path | None:
+def _get_user_folder() -> Path | None:
     """The folder that Blender gives an installed extension; None in a checkout."""
     try:
         return Path(bpy.utils.extension_path_user(ROOT_PACKAGE))

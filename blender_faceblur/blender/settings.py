@@ -11,12 +11,12 @@ from bpy.props import BoolProperty, EnumProperty, FloatProperty, FloatVectorProp
 
 from ..core.detection.settings import DEFAULT_EXPANSION, EXPANSIONS
 from .people.properties import FACEBLUR_PG_people
-from .preferences.properties import EFFECT_ITEMS, EXPANSION_TEXT, PRESET_ITEMS, SAMPLES_TEXT, find_preferences
+from .preferences.properties import EFFECT_ITEMS, EXPANSION_TEXT, PRESET_ITEMS, SAMPLES_TEXT, get_preferences
 
 
 def _as_preferred(name: str, items: list[tuple[str, str, str]] | None = None) -> Callable[[Any, Any, bool], Any]:
     def read(_: object, value: Any, is_set: bool) -> Any:
-        preferences = find_preferences()
+        preferences = get_preferences()
         if is_set or preferences is None:
             return value
         preferred = getattr(preferences, name)

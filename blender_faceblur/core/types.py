@@ -26,7 +26,7 @@ class Evidence(str, Enum):
     DETECTED = "detected"
     FLOW = "flow"
     INTERPOLATED = "interpolated"
-    HELD = "held"
+    EXTRAPOLATED = "held"
     LOCKED = "locked"
     """The editor put it there: a key that no later run moves."""
 
@@ -238,7 +238,7 @@ class Track:
 
 
 @dataclass(frozen=True, slots=True)
-class Doubt:
+class ReviewItem:
     """Something that may be a face but was too weak to cover, or a place the editor should look at."""
 
     start: int
@@ -312,7 +312,7 @@ class TrackDocument:
     models: list[ModelUse]
     shots: list[Shot]
     tracks: list[Track]
-    doubts: list[Doubt]
+    review_items: list[ReviewItem]
     notes: list[str] = field(default_factory=list)
     """Sentences for the user: what was done with less than was asked, what to look at."""
     aside: list[Track] = field(default_factory=list)
@@ -328,7 +328,7 @@ class TrackDocument:
     def all_notes(self) -> list[str]:
         return [*self.notes, *self.people_notes]
 
-    def unseen_spans(self) -> list[tuple[int, int]]:
+    def unanalysed_spans(self) -> list[tuple[int, int]]:
         """The half-open frame ranges in which nobody has looked for faces: they must be covered whole."""
         edges = [0, *(edge for span in self.analysed for edge in span), self.source.frame_count]
         spans = list(zip(edges[::2], edges[1::2], strict=True)) if self.analysed else []

@@ -66,7 +66,7 @@ def choose_container(source: Path, sound: list[str], codec: str, wanted: Path | 
     anew was not asked for.
     """
     if wanted is not None:
-        container = _find_container(wanted.suffix)
+        container = _get_container(wanted.suffix)
         if container is None:
             known = ", ".join(known.suffix for known in CONTAINERS)
             raise FaceBlurError(f"{wanted.name}: films can be written as {known}.")
@@ -78,7 +78,7 @@ def choose_container(source: Path, sound: list[str], codec: str, wanted: Path | 
             raise FaceBlurError(f"{wanted.name} cannot hold {', '.join(foreign)} sound as it is: "
                                 f"{other}use --reencode-audio.")
         return container, []
-    own = _find_container(source.suffix)
+    own = _get_container(source.suffix)
     if own is not None and codec in own.pictures and not _list_foreign(sound, own):
         return own, []
     foreign = _list_foreign(sound, MATROSKA)
@@ -91,7 +91,7 @@ def choose_container(source: Path, sound: list[str], codec: str, wanted: Path | 
     return MATROSKA, [f"Written as .mkv: {source.suffix or 'a file without ending'} cannot hold {what}."]
 
 
-def _find_container(suffix: str) -> Container | None:
+def _get_container(suffix: str) -> Container | None:
     return next((container for container in CONTAINERS if container.suffix == suffix.lower()), None)
 
 

@@ -22,7 +22,7 @@ def make_record(fingerprint: str, settings: Mapping[str, str | int | float | boo
     return f"faceblur:1:{_hash(fingerprint, settings)}:{frames}"
 
 
-def find_frames(record: str, fingerprint: str, settings: Mapping[str, str | int | float | bool]) -> int | None:
+def parse_frames(record: str, fingerprint: str, settings: Mapping[str, str | int | float | bool]) -> int | None:
     """How many frames the output must have, or None when the line is not of this source and these settings."""
     match = _PATTERN.fullmatch(record)
     if match is None or match[1] != _hash(fingerprint, settings):

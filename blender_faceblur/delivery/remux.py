@@ -37,8 +37,8 @@ def remux_film(pictures: Path, source: Path, output: Path, container: Container,
             options = {"movflags": "+faststart"} if container.format in ("mp4", "mov") else {}
             result = files.enter_context(av.open(str(output), "w", format=container.format, options=options))
             result.metadata["comment"] = record
-            blank = find_blank(original)
-            start = find_start(original) - blank
+            blank = compute_blank(original)
+            start = read_start(original) - blank
             tracks = [_plan_pictures(rendered, result, frame_rate, pixel_aspect, start)]
             for stream in original.streams.audio:
                 tracks.append(_plan_sound(stream, source, result, container, reencode_audio, blank))
@@ -50,13 +50,13 @@ def remux_film(pictures: Path, source: Path, output: Path, container: Container,
         raise FaceBlurError(f"The result of {source.name} cannot be put together: {reason}.") from error
 
 
-def find_start(container: Any) -> Fraction:
+def read_start(container: Any) -> Fraction:
     """The time, in seconds, at which the film's first video stream begins."""
     stream = container.streams.video[0]
     return (stream.start_time or 0) * Fraction(stream.time_base)
 
 
-def find_blank(container: Any) -> Fraction:
+def compute_blank(container: Any) -> Fraction:
     """The seconds before anything is seen or heard; 0 also where something begins before time zero."""
     streams = [container.streams.video[0], *container.streams.audio]
     starts = [stream.start_time * Fraction(stream.time_base) for stream in streams if stream.start_time is not None]
@@ -88,7 +88,7 @@ def _plan_pictures(rendered: Any, result: Any, frame_rate: Fraction, pixel_aspec
     rendered.seek(0)
     target = result.add_stream_from_template(stream)
     shape = _plan_shape(stream, target, pixel_aspect)
-    unit = _find_unit(frame_rate)
+    unit = _compute_unit(frame_rate)
     target.time_base = unit
     return _walk_pictures(rendered, stream, target, shape, times, start, frame_rate, unit)
 
@@ -110,7 +110,7 @@ def _plan_shape(stream: Any, target: Any, pixel_aspect: Fraction) -> Any:
     return written
 
 
-def _find_unit(frame_rate: Fraction) -> Fraction:
+def _compute_unit(frame_rate: Fraction) -> Fraction:
     """A time base in which frames last a whole number of ticks, and so fine that any start fits within 6 us."""
     ticks = frame_rate.numerator
     while ticks < 90_000:

@@ -11,7 +11,7 @@ from typing import Any
 
 from ..core.types import FaceBlurError
 from .container import name_codec
-from .remux import find_start
+from .remux import read_start
 
 STEP_TOLERANCE_S = Fraction(2, 1000)
 """Matroska keeps times in milliseconds: two of them may be half a one off each."""
@@ -60,7 +60,7 @@ def read_sound(path: Path) -> list[Sound]:
     import av
 
     with av.open(str(path), options={"protocol_whitelist": "file"}) as container:
-        start = find_start(container)
+        start = read_start(container)
         streams = list(container.streams.audio)
         digests = {stream.index: hashlib.sha256() for stream in streams}
         counts = dict.fromkeys(digests, 0)

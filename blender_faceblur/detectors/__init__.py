@@ -20,7 +20,7 @@ OTHER_DETECTORS: tuple[type[FaceDetector], ...] = (LpdYuNet,)
 """They find other things than faces, in a run of their own."""
 
 
-def find_detector(name: str) -> type[FaceDetector]:
+def get_detector(name: str) -> type[FaceDetector]:
     """The detector of that name. Raises FaceBlurError when there is none."""
     for detector in (*DETECTORS, *OTHER_DETECTORS):
         if detector.name == name:

@@ -43,7 +43,7 @@ class FaceDetector(ABC):
     """It does not look for faces that are seen from the front."""
 
     @classmethod
-    def find_problem(cls) -> str:
+    def explain_unavailable(cls) -> str:
         """One sentence that says why it cannot run with the packages installed here; empty where it can."""
         return ""
 

@@ -52,7 +52,7 @@ class BlazeFace(FaceDetector):
     shape: BoxShape
 
     @classmethod
-    def find_problem(cls) -> str:
+    def explain_unavailable(cls) -> str:
         try:
             _load_mediapipe()
         except FaceBlurError as error:

@@ -53,7 +53,7 @@ class HaarCascade(FaceDetector):
     """Look at the mirror picture too: the profile cascade knows faces that look to the left only."""
 
     @classmethod
-    def find_problem(cls) -> str:
+    def explain_unavailable(cls) -> str:
         import cv2
 
         if hasattr(cv2, "CascadeClassifier"):
@@ -63,7 +63,7 @@ class HaarCascade(FaceDetector):
     def __init__(self, model: Path, threshold: float, provider: str = "auto") -> None:
         import cv2
 
-        problem = self.find_problem()
+        problem = self.explain_unavailable()
         if problem:
             raise FaceBlurError(problem)
         try:
@@ -82,15 +82,15 @@ class HaarCascade(FaceDetector):
         import cv2
 
         grey = cv2.cvtColor(image_bgr, cv2.COLOR_BGR2GRAY)
-        boxes, scores = self._look(grey, self.shape)
+        boxes, scores = self._run_cascade(grey, self.shape)
         if self.mirrored:
-            there, sure = self._look(np.ascontiguousarray(grey[:, ::-1]), self.shape)
+            there, sure = self._run_cascade(np.ascontiguousarray(grey[:, ::-1]), self.shape)
             there[:, [0, 2]] = grey.shape[1] - there[:, [2, 0]]
             boxes, scores = np.concatenate([boxes, there]), np.concatenate([scores, sure])
         sure_enough = scores >= self._threshold
         return to_detections(boxes[sure_enough], scores[sure_enough], None, self.name, HAAR.overlap_share)
 
-    def _look(self, grey: NDArray[np.uint8], shape: BoxShape) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def _run_cascade(self, grey: NDArray[np.uint8], shape: BoxShape) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         found, _, weights = self._cascade.detectMultiScale3(
             grey, HAAR.scale_ratio, HAAR.least_neighbors, outputRejectLevels=True)
         corners = np.asarray(found, np.float32).reshape(-1, 4)

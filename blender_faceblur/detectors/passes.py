@@ -37,7 +37,7 @@ DETECTION_PASSES = DetectionPassSettings()
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class DetectionPass:
     """`turns` are degrees by which the picture is turned clockwise before the detector sees it, one pass each.
 
     With `tiles` = n above 1 it sees n x n overlapping parts, each enlarged n times (so about as large as the picture).
@@ -52,58 +52,63 @@ class Look:
     threshold: float = 0.0
 
 
-class ManyLooks:
+class MultiPassDetector:
     """What several looks at pictures of one size find together, in the picture's own pixels, doubles suppressed."""
 
-    def __init__(self, looks: Sequence[Look]) -> None:
-        self._looks = tuple(looks)
+    def __init__(self, passes: Sequence[DetectionPass]) -> None:
+        self._passes = tuple(passes)
 
     def detect(self, image_bgr: NDArray[np.uint8]) -> list[Detection]:
         """As `FaceDetector.detect`; boxes of turned passes lie around the leaning face, landmarks are turned back."""
         most = max(image_bgr.shape[:2])
-        found = [d for look in self._looks for d in _look(image_bgr, look)
-                 if d.confidence >= look.threshold and (look.largest >= 1 or size_of(d.box) <= look.largest * most)]
-        if len(self._looks) == 1 and self._looks[0].turns == (0,) and self._looks[0].tiles == 1:
+        found = [
+            d
+            for one_pass in self._passes
+            for d in _run_pass(image_bgr, one_pass)
+            if d.confidence >= one_pass.threshold
+            and (one_pass.largest >= 1 or size_of(d.box) <= one_pass.largest * most)
+        ]
+        if len(self._passes) == 1 and self._passes[0].turns == (0,) and self._passes[0].tiles == 1:
             return found
         boxes = np.array([d.box for d in found], np.float32).reshape(-1, 4)
         confidences = np.array([d.confidence for d in found], np.float32)
         return [found[i] for i in keep_best(boxes, confidences, DETECTION_PASSES.overlap_share)]
 
 
-def combine_looks(
+def combine_passes(
     used: Sequence[tuple[FaceDetector, DetectorUse]], frame_size: tuple[int, int]
-) -> list[tuple[ManyLooks, DetectorUse]]:
+) -> list[tuple[MultiPassDetector, DetectorUse]]:
     """One for each detector and size of picture, whatever turns and tiles it is used with; order is kept.
 
     Each detector was opened with the least of its thresholds. Large sizes become the same where a source is small; the
     same look twice, which adds nothing, is done once. All of them run as often as the most frequent.
     """
-    looks: dict[tuple[str, tuple[int, int]], dict[object, Look]] = {}
+    passes: dict[tuple[str, tuple[int, int]], dict[object, DetectionPass]] = {}
     uses: dict[tuple[str, tuple[int, int]], DetectorUse] = {}
     for detector, use in used:
         key = use.detector, detector_size(frame_size, use.long_side)
         uses[key] = min(uses.get(key, use), use, key=lambda one: one.each_look)
         way = use.turns, use.tiles, use.largest, use.threshold
-        looks.setdefault(key, {})[way] = Look(detector, use.turns, use.tiles, use.largest, use.threshold)
-    return [(ManyLooks(list(looks[key].values())), use) for key, use in uses.items()]
+        passes.setdefault(key, {})[way] = DetectionPass(detector, use.turns, use.tiles, use.largest, use.threshold)
+    return [(MultiPassDetector(list(passes[key].values())), use) for key, use in uses.items()]
 
 
-def _look(picture: NDArray[np.uint8], look: Look) -> Iterator[Detection]:
-    if look.tiles == 1:
-        for turn in look.turns:
-            yield from _turned(picture, look.detector, turn)
+def _run_pass(picture: NDArray[np.uint8], one_pass: DetectionPass) -> Iterator[Detection]:
+    if one_pass.tiles == 1:
+        for turn in one_pass.turns:
+            yield from _turned(picture, one_pass.detector, turn)
         return
     import cv2
 
     height, width = picture.shape[:2]
     near_px = DETECTION_PASSES.tile_edge_px
-    for top, bottom in split_side(height, look.tiles):
-        for left, right in split_side(width, look.tiles):
-            size = (right - left) * look.tiles, (bottom - top) * look.tiles
+    for top, bottom in split_side(height, one_pass.tiles):
+        for left, right in split_side(width, one_pass.tiles):
+            size = (right - left) * one_pass.tiles, (bottom - top) * one_pass.tiles
             part = np.asarray(cv2.resize(picture[top:bottom, left:right], size, interpolation=cv2.INTER_LINEAR))
-            for turn in look.turns:
-                for d in _turned(part, look.detector, turn):
-                    placed = place_back(d, left, top, look.tiles)
+            for turn in one_pass.turns:
+                for d in _turned(part, one_pass.detector, turn):
+                    placed = place_back(d, left, top, one_pass.tiles)
                     # The neighbouring part shows that face whole.
                     if not is_cut(placed.box, (left, top, right, bottom), (width, height), near_px):
                         yield placed

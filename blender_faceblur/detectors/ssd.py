@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..core.types import Detection, FaceBlurError
-from ..files.paths import find_model
+from ..files.paths import get_model_path
 from .base import BoxShape, FaceDetector, to_detections
 
 _MEAN_BGR = (104.0, 177.0, 123.0)
@@ -48,7 +48,7 @@ class SsdRes10(FaceDetector):
     def __init__(self, model: Path, threshold: float, provider: str = "auto") -> None:
         import cv2
 
-        graph = find_model(self.further_weights[0])
+        graph = get_model_path(self.further_weights[0])
         try:
             self._network = cv2.dnn.readNetFromCaffe(str(graph), str(model))
         except cv2.error as error:

@@ -94,7 +94,7 @@ def _read_entry(entry: dict[str, Any]) -> ModelFile:
     return ModelFile(**{**entry, "presets": tuple(entry["presets"]), "converted": converted})
 
 
-def find_model(name: str) -> Path:
+def get_model_path(name: str) -> Path:
     """The verified weights file of that name: from the models folder, $FACEBLUR_MODELS or the package that has it.
 
     Raises FaceBlurError when no such file is there, or none with the right size and SHA-256.
@@ -121,7 +121,7 @@ def find_model(name: str) -> Path:
 def check_models(names: Iterable[str]) -> None:
     """Raise FaceBlurError where the weights of one of those names are not there."""
     for name in names:
-        find_model(name)
+        get_model_path(name)
 
 
 def list_places(model: ModelFile) -> list[Path]:
@@ -143,7 +143,7 @@ def is_right_file(path: Path, wanted: ModelFile | ConvertedFile) -> bool:
     return status.st_size == wanted.bytes and _hash_file(path, status.st_size, status.st_mtime_ns) == wanted.sha256
 
 
-def find_page(name: str) -> Path:
+def get_page_path(name: str) -> Path:
     """A page of the guide: as HTML in an installed extension, as Markdown in a checkout. FaceBlurError without one."""
     for page in (PACKAGE_FOLDER / "docs" / f"{name}.html", PACKAGE_FOLDER.parent / "docs" / f"{name}.md"):
         if page.is_file():
@@ -177,7 +177,7 @@ def stored_analyses() -> Path | None:
     return own / "analyses" if own is not None else None
 
 
-def stored_looks() -> Path | None:
+def stored_embeddings() -> Path | None:
     """The folder in which an installed extension keeps what faces look like, where the editor asks for it."""
     own = user_folder()
     return own / "faces" if own is not None else None

@@ -11,7 +11,7 @@ from .sface import SFace
 RECOGNIZERS: tuple[type[Recognizer], ...] = (DlibResNet, SFace)
 
 
-def find_recognizer(name: str) -> type[Recognizer]:
+def get_recognizer(name: str) -> type[Recognizer]:
     """The recogniser of that name. Raises FaceBlurError when there is none."""
     for recognizer in RECOGNIZERS:
         if recognizer.name == name:

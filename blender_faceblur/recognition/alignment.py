@@ -29,7 +29,7 @@ class AlignmentSettings:
 ALIGNMENT = AlignmentSettings()
 
 
-def find_similarity(points: Points, template: Points) -> NDArray[np.float64]:
+def fit_similarity_transform(points: Points, template: Points) -> NDArray[np.float64]:
     """The 2 x 3 matrix of scale, turn and shift that lays `points` over `template` with the least squares.
 
     Raises ValueError where the points are not finite or all in one place, so that there is no such matrix.
@@ -59,7 +59,7 @@ def _fit(points: Points, template: Points) -> tuple[float, float, float, float]:
 def cut_aligned(image: NDArray[np.uint8], landmarks: Points, template: Points, side: int) -> NDArray[np.uint8]:
     """The square of `side` pixels in which the landmarks lie over `template`; beyond the rim the rim goes on.
 
-    `image` is H x W x 3. Raises ValueError as `find_similarity`.
+    `image` is H x W x 3. Raises ValueError as `fit_similarity_transform`.
     """
     import cv2
 
@@ -84,7 +84,7 @@ def cut_aligned(image: NDArray[np.uint8], landmarks: Points, template: Points, s
         grown_x, grown_y = size[0] / part.shape[1], size[1] / part.shape[0]
         part = np.asarray(cv2.resize(part, size, interpolation=cv2.INTER_AREA), np.uint8)
     points = [((x - left) * grown_x, (y - top) * grown_y) for x, y in points]
-    matrix = find_similarity(points, template)
+    matrix = fit_similarity_transform(points, template)
     # OpenCV counts from the middle of the first pixel.
     matrix[:, 2] += matrix[:, :2] @ (0.5, 0.5) - 0.5
     cut = cv2.warpAffine(part, matrix, (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)

@@ -25,7 +25,7 @@ class Outcome:
     reason: str = ""
     faces: int = 0
     regions: int = 0
-    doubts: int = 0
+    review_items: int = 0
     frames: int = 0
     seconds: float = 0.0
     warnings: list[str] = field(default_factory=list)
@@ -47,7 +47,7 @@ class Reporter:
     def start(self, source: Path, number: int, count: int) -> None:
         """Work on an input begins; `number` counts from 1."""
 
-    def tell(self, stage: str, done: int, total: int) -> None:
+    def show_progress(self, stage: str, done: int, total: int) -> None:
         """`done` of `total` frames of a stage are finished."""
 
     def warn(self, text: str) -> None:
@@ -89,7 +89,7 @@ class LineReporter(Reporter):
         self._stage = ""
         self._print(f"[{number}/{count}] {source}")
 
-    def tell(self, stage: str, done: int, total: int) -> None:
+    def show_progress(self, stage: str, done: int, total: int) -> None:
         measured = self._measure(stage, done, total, PLAIN_INTERVAL_S)
         if measured:
             self._print("  " + describe_progress(stage, done, total, *measured))
@@ -116,7 +116,7 @@ class LineReporter(Reporter):
         if len(outcomes) > 1:
             covered = count_covered(
                 sum(outcome.faces for outcome in outcomes), sum(outcome.regions for outcome in outcomes))
-            doubts = sum(outcome.doubts for outcome in outcomes)
+            doubts = sum(outcome.review_items for outcome in outcomes)
             self._print(f"{counts['done']} done, {counts['skipped']} skipped, {counts['failed']} failed; "
                         f"{covered}, {count(doubts, 'doubt')}.")
             for outcome in outcomes:
@@ -131,7 +131,7 @@ class LineReporter(Reporter):
 class TerminalReporter(LineReporter):
     """One line that is drawn over while the work goes on."""
 
-    def tell(self, stage: str, done: int, total: int) -> None:
+    def show_progress(self, stage: str, done: int, total: int) -> None:
         measured = self._measure(stage, done, total, TERMINAL_INTERVAL_S)
         if measured:
             width = shutil.get_terminal_size().columns - 1
@@ -155,7 +155,7 @@ class JsonReporter(Reporter):
         self._stage, self._source = "", str(source)
         self._send("start", source=self._source, number=number, count=count)
 
-    def tell(self, stage: str, done: int, total: int) -> None:
+    def show_progress(self, stage: str, done: int, total: int) -> None:
         measured = self._measure(stage, done, total, TERMINAL_INTERVAL_S)
         if measured:
             self._send("progress", source=self._source, stage=stage, done=done, total=total,
@@ -167,7 +167,7 @@ class JsonReporter(Reporter):
     def finish(self, outcome: Outcome) -> None:
         self._send("finish", source=str(outcome.source), status=outcome.status, reason=outcome.reason,
                    output=str(outcome.output) if outcome.output else None, faces=outcome.faces,
-                   regions=outcome.regions, doubts=outcome.doubts, frames=outcome.frames,
+                   regions=outcome.regions, doubts=outcome.review_items, frames=outcome.frames,
                    seconds=round(outcome.seconds, 2), verified=outcome.verified, findings=outcome.findings)
 
     def summarize(self, outcomes: list[Outcome]) -> None:
@@ -196,7 +196,7 @@ def describe_progress(stage: str, done: int, total: int, rate: float, left_s: fl
 
 def describe_faces(outcome: Outcome) -> str:
     """How many faces were covered and how many places were too doubtful for it."""
-    doubts = f", {count(outcome.doubts, 'doubt')} to look at" if outcome.doubts else ""
+    doubts = f", {count(outcome.review_items, 'doubt')} to look at" if outcome.review_items else ""
     return count_covered(outcome.faces, outcome.regions) + doubts
 
 

@@ -26,7 +26,7 @@ from typing import Any
 
 from ..core.cover.obscured import draw_face
 from ..core.document.editing import locked_frames
-from ..core.review.queue import find_clearest, list_doubts
+from ..core.review.queue import choose_clearest, list_review_entries
 from ..core.types import Evidence, FaceBlurError, Track, TrackDocument, TrackKind, TrackStatus
 from ..core.verification.leaks import Finding, FindingKind, Verification
 from ..files.paths import PACKAGE_FOLDER, list_models
@@ -51,11 +51,11 @@ def collect_report(source: Path, output: Path | None, document: TrackDocument, s
     if faces is None:
         faces = verification.faces if verification is not None else {}
     info = document.source
-    doubts = list_doubts(document)
+    doubts = list_review_entries(document)
     totals = Counter(s.evidence.value for track in document.tracks for s in track.samples)
     return {
         "schema": SCHEMA, "version": VERSION, "made": datetime.now(UTC).isoformat(timespec="seconds"),
-        "program": {"name": "Face Blur", "version": find_version(), "python": platform.python_version(),
+        "program": {"name": "Face Blur", "version": get_version(), "python": platform.python_version(),
                     "system": f"{platform.system()} {platform.machine()}", "blender": blender,
                     "packages": _list_packages()},
         "source": {**_describe_file(source, info.file_name), "kind": info.kind, "width": info.width,
@@ -63,7 +63,7 @@ def collect_report(source: Path, output: Path | None, document: TrackDocument, s
                    "fingerprint": info.fingerprint},
         "output": _describe_file(output, output_name or output.name) if output is not None else None,
         "settings": {**settings, "preset": document.preset, "expansion": document.expansion},
-        "models": [{**asdict(model), "licence": _find_licence(model.name)} for model in document.models],
+        "models": [{**asdict(model), "licence": _get_licence(model.name)} for model in document.models],
         "faces": [_describe_track(track, faces.get(track.name, b"")) for track in document.tracks],
         "coverage": {evidence.value: totals.get(evidence.value, 0) for evidence in Evidence},
         "corrections": _list_corrections(document),
@@ -83,13 +83,13 @@ def draw_faces(source: Path, document: TrackDocument) -> dict[str, bytes]:
     wanted: dict[int, list[Track]] = {}
     size = document.source.width, document.source.height
     for track in (track for track in document.tracks if track.samples):
-        wanted.setdefault(find_clearest(track.samples, size).source_frame, []).append(track)
+        wanted.setdefault(choose_clearest(track.samples, size).source_frame, []).append(track)
     faces = {}
     with open_source(source) as opened:
         for frame, tracks in sorted(wanted.items()):
             for _, picture in opened.frames(frame, frame + 1):
                 for track in tracks:
-                    faces[track.name] = draw_face(picture, find_clearest(track.samples, size).ellipse)
+                    faces[track.name] = draw_face(picture, choose_clearest(track.samples, size).ellipse)
     return faces
 
 
@@ -111,7 +111,7 @@ def write_report(content: Mapping[str, Any], path: Path) -> None:
         raise FaceBlurError(f"The report cannot be written to {path}: {error.strerror}.") from error
 
 
-def find_version() -> str:
+def get_version() -> str:
     """This program's version, of its manifest."""
     for folder in (PACKAGE_FOLDER, PACKAGE_FOLDER.parent):
         with suppress(OSError, KeyError, ValueError):
@@ -138,7 +138,7 @@ def _describe_file(path: Path, name: str) -> dict[str, Any]:
         raise FaceBlurError(f"{path} cannot be read: {error.strerror}.") from error
 
 
-def _find_licence(name: str) -> str:
+def _get_licence(name: str) -> str:
     model = list_models().get(name)
     return model.licence if model is not None else ""
 
@@ -222,7 +222,7 @@ def to_html(content: Mapping[str, Any]) -> str:
         "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; img-src data:; "
         "style-src 'unsafe-inline'\">",
         f"<title>Face Blur report: {_text(source['name'])}</title><style>{_STYLE}</style></head><body>",
-        f"<h1>Face Blur report: {_text(source['name'])}</h1>", _say_verdict(content),
+        f"<h1>Face Blur report: {_text(source['name'])}</h1>", _format_verdict(content),
         _table([
             ("Made", content["made"]), ("Program", f"{program['name']} {program['version']}, Python "
                                                    f"{program['python']}, {program['system']}"),
@@ -244,7 +244,7 @@ def to_html(content: Mapping[str, Any]) -> str:
         "<h2>Evidence</h2>", _show_coverage(content["coverage"]),
         "<h2>Corrections</h2>", _show_corrections(content["corrections"]),
         f"<h2>Doubtful places: {content['doubts_judged']} judged, {content['doubts_left']} left</h2>",
-        _table([(_say_range(d["start"], d["stop"]) + (f", {d['track']}" if d["track"] else ""),
+        _table([(_format_range(d["start"], d["stop"]) + (f", {d['track']}" if d["track"] else ""),
                  d["sentence"] + (f" Judged: {d['judged']} (by {d['reviewer'] or 'somebody not named'})."
                                   if d["judged"] else " Not judged."))
                 for d in content["doubts"]]),
@@ -269,11 +269,11 @@ def _picture(data: str) -> str:
     return f'<img alt="" src="data:image/jpeg;base64,{_text(data)}">' if data else ""
 
 
-def _say_range(start: int, stop: int) -> str:
+def _format_range(start: int, stop: int) -> str:
     return f"frame {start}" if stop - start == 1 else f"frames {start} to {stop - 1}"
 
 
-def _say_verdict(content: Mapping[str, Any]) -> str:
+def _format_verdict(content: Mapping[str, Any]) -> str:
     verification = content["verification"]
     if verification is None:
         return "<p>The finished film was not verified.</p>"
@@ -315,9 +315,9 @@ def _show_faces(faces: Iterable[Mapping[str, Any]]) -> str:
     for face in faces:
         evidence = ", ".join(f"{name} {count}" for name, count in face["evidence"].items())
         more = ("; locked" if face["locked"] else "") + (
-            f"; off in {', '.join(_say_range(*span) for span in face['off'])}" if face["off"] else "")
+            f"; off in {', '.join(_format_range(*span) for span in face['off'])}" if face["off"] else "")
         rows.append(f"<tr><td>{_picture(face['picture'])}</td><th>{_text(face['name'])}</th><td>"
-                    f"{_text(', '.join(_say_range(*span) for span in face['spans']))}</td><td>"
+                    f"{_text(', '.join(_format_range(*span) for span in face['spans']))}</td><td>"
                     f"{_text(face['covered_frames'])} of {_text(face['frames'])} frames covered: {_text(evidence)}"
                     f"{_text(more)}</td></tr>")
     return f"<table>{''.join(rows)}</table>" if rows else "<p>None.</p>"
@@ -336,12 +336,12 @@ def _show_coverage(coverage: Mapping[str, int]) -> str:
 
 def _show_corrections(corrections: Mapping[str, Any]) -> str:
     def spans(track: Mapping[str, Any]) -> str:
-        return ", ".join(_say_range(*span) for span in track["spans"])
+        return ", ".join(_format_range(*span) for span in track["spans"])
 
     rows = [(f"{name}: locked keys", ", ".join(map(str, frames))) for name, frames in
             corrections["locked_keys"].items()]
     rows += [(f"{name}: locked", "no later analysis changes it") for name in corrections["locked"]]
-    rows += [(f"{name}: switched off", ", ".join(_say_range(*span) for span in off))
+    rows += [(f"{name}: switched off", ", ".join(_format_range(*span) for span in off))
              for name, off in corrections["off"].items()]
     for kind, words in (("regions", "drawn region"), ("deleted", "deleted"), ("never", "never blurred"),
                         ("aside", "not covered")):

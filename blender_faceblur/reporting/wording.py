@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from ..core.review.queue import Doubtful
-from ..core.types import Doubt, Suppression, SuppressionReason, TrackKind, TrackStatus, Verdict
+from ..core.review.queue import ReviewEntry
+from ..core.types import ReviewItem, Suppression, SuppressionReason, TrackKind, TrackStatus, Verdict
 from ..core.types import ReviewReason as Reason
 from ..core.verification.leaks import Finding, FindingReason
 
@@ -107,7 +107,7 @@ def describe_suppression(suppression: Suppression) -> str:
         Reason(suppression.reason), suppression.detected_frames, suppression.searched_frames)
 
 
-def describe_reason(doubt: Doubt) -> str:
+def describe_reason(doubt: ReviewItem) -> str:
     """What makes a place doubtful; empty where nobody said."""
     return doubt.text or _tell_detected(doubt.reason, doubt.detected_frames, doubt.searched_frames)
 
@@ -120,7 +120,7 @@ def _tell_detected(reason: Reason, detected: int, searched: int) -> str:
     return _REASONS.get(reason, "")
 
 
-def describe_place(place: Doubtful) -> str:
+def describe_place(place: ReviewEntry) -> str:
     """A doubtful place as a sentence, and the question that it asks of an editor."""
     who = f"'{place.track}'" if place.track else "In the picture:"
     words = describe_reason(place.doubt)

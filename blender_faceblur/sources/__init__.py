@@ -17,7 +17,7 @@ __all__ = ["FrameSource", "ImageSource", "MovieSource", "SequenceSource", "find_
            "open_source"]
 
 
-def find_fingerprint(path: Path, files: Sequence[str] = ()) -> str:
+def compute_fingerprint(path: Path, files: Sequence[str] = ()) -> str:
     """What identifies the content of a film or a picture, or of the pictures `files` in a folder.
 
     The same as `open_source(...).info.fingerprint`, without looking at pictures. Raises FaceBlurError.

@@ -65,7 +65,7 @@ def decode_picture(data: bytes, name: str) -> tuple[Picture, int]:
         raise FaceBlurError(f"{name}: an animated picture, Blender shows one frame at most; make it a film")
     # Colours below transparent places are looked at too: hiding them is not certain in every output.
     flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
-    tag = find_orientation(data)
+    tag = parse_orientation(data)
     if tag is not None and data.startswith((b"II", b"MM")):
         # OpenCV turns TIFF pictures even when told not to (seen in 4.11 and 4.14).
         changed = bytearray(data)
@@ -85,7 +85,7 @@ def list_losses(data: bytes, keeps_tag: bool = True) -> list[str]:
     import cv2
 
     warnings = []
-    tag = find_orientation(data)
+    tag = parse_orientation(data)
     if tag is not None and tag[2] != 1:
         warnings.append("Blender ignores the orientation tag and shows the picture as its pixels lie"
                         + ("; the output keeps the tag" if keeps_tag else ""))
@@ -115,7 +115,7 @@ def _is_animated(data: bytes) -> bool:
     return data[8:12] == b"WEBP" and data[12:16] == b"VP8X" and bool(data[20] & 0x02)
 
 
-def find_orientation(data: bytes) -> tuple[int, str, int] | None:
+def parse_orientation(data: bytes) -> tuple[int, str, int] | None:
     """Where the orientation tag's value lies, how it is packed (struct), and its value; None if there is none.
 
     TIFF 6.0 section 2 describes the directory, which EXIF embeds in JPEG (APP1), PNG (eXIf) and WebP (EXIF).

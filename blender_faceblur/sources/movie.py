@@ -70,7 +70,7 @@ class MovieSource(FrameSource):
         self._damaged: set[int] = set()
         self._ended_at: int | None = None
         with self._open() as container:
-            stream = _find_stream(container, path.name)
+            stream = _get_stream(container, path.name)
             self._stream_index: int = stream.index
             self._time_base = Fraction(stream.time_base)
             self._start = stream.start_time or 0
@@ -88,7 +88,7 @@ class MovieSource(FrameSource):
             first = self._decode_first(container)
             self._format = first.format.name
             self._coded_size = (first.width, first.height)
-            self._rotation = _find_rotation(container, first)
+            self._rotation = _get_rotation(container, first)
             if self._rotation % 90 and max(component.bits for component in first.format.components) > 8:
                 # Blender 5.0 and 5.2 never write the picture then and show unwritten memory.
                 raise FaceBlurError(f"{path.name}: asks for a turn by {self._rotation} degrees, Blender cannot show it")
@@ -97,7 +97,7 @@ class MovieSource(FrameSource):
             if stream.metadata.get("alpha_mode") == "1":
                 warnings.append(_ALPHA_LOST)
             warnings += _list_streams(container, stream)
-        late = next((f for f in range(self._count) if self._find_time(f) >= self._first_time), self._count)
+        late = next((f for f in range(self._count) if self._get_time(f) >= self._first_time), self._count)
         if late:
             warnings.append(
                 f"the first picture that can be decoded is held for {late} frame{'s' * (late > 1)} at the start"
@@ -125,7 +125,7 @@ class MovieSource(FrameSource):
     ) -> Iterator[tuple[int, Picture]]:
         stop = self._count if stop is None else stop
         convert = _Converter(self._coded_size, self._format, self._rotation, size, grey, self._path.name)
-        decoded = self._decode_from(self._find_time(start))
+        decoded = self._decode_from(self._get_time(start))
         # Blender keeps the latest picture and the one before it, and reads on while the latest is too early.
         latest: _Decoded | None = None
         before: _Decoded | None = None
@@ -133,7 +133,7 @@ class MovieSource(FrameSource):
         shown: av.VideoFrame | None = None
         picture: Picture | None = None
         for source_frame in range(start, stop):
-            wanted = self._find_time(source_frame)
+            wanted = self._get_time(source_frame)
             while not ended and (latest is None or latest.time < wanted):
                 before = latest or before
                 latest = next(decoded, None)
@@ -161,15 +161,15 @@ class MovieSource(FrameSource):
             notes.append(f"the pictures end before frame {self._ended_at}; the last one is held from there on")
         return notes
 
-    def _find_time(self, source_frame: int) -> int:
+    def _get_time(self, source_frame: int) -> int:
         """The time that Blender looks for at a strip frame: round() of doubles, halves away from zero."""
         steps = 1.0 / float(self._rate * self._time_base)
         return _round_half_away(source_frame * steps) + self._start
 
-    def _find_seek_time(self, source_frame: int) -> int:
+    def _compute_seek_time(self, source_frame: int) -> int:
         """Where Blender jumps to before it reads on to a strip frame (ffmpeg_get_seek_pts)."""
         steps = 1.0 / float(self._rate * self._time_base)
-        return max(int(self._find_time(source_frame) - steps * 3), 0)
+        return max(int(self._get_time(source_frame) - steps * 3), 0)
 
     def _open(self) -> av.container.InputContainer:
         import av
@@ -263,7 +263,7 @@ class MovieSource(FrameSource):
                 # Blender begins with a jump to three frames before the start, never before zero: films which begin
                 # earlier lose pictures by it.
                 with suppress(av.error.FFmpegError):
-                    container.seek(self._find_seek_time(0), stream=container.streams[self._stream_index])
+                    container.seek(self._compute_seek_time(0), stream=container.streams[self._stream_index])
             yield from self._decode(container)
 
     def _check_end(self) -> None:
@@ -275,7 +275,7 @@ class MovieSource(FrameSource):
         import av
 
         cut_off = FaceBlurError(f"{self._path.name}: the film is cut off and its end unreadable; repair it first")
-        target = self._find_seek_time(self._count - 1)
+        target = self._compute_seek_time(self._count - 1)
         with self._open() as container:
             stream: Any = container.streams[self._stream_index]
             if "mp4" in container.format.name.split(","):
@@ -341,9 +341,9 @@ class MovieSource(FrameSource):
             reach = min(reach, int((int(known[-1]) - self._start) / steps))
         wanted = np.floor(np.arange(reach) * steps + 0.5).astype(np.int64) + self._start
         shown = np.maximum(np.searchsorted(known, wanted, side="right") - 1, 0)
-        return self._judge(shown, len(known), whole, header_rates)
+        return self._assess_times(shown, len(known), whole, header_rates)
 
-    def _judge(
+    def _assess_times(
         self, shown: NDArray[np.int64], pictures: int, whole: bool, rates: tuple[Fraction | None, Fraction | None]
     ) -> tuple[bool, list[str]]:
         """Turn the index of the picture shown at each strip frame into (rate varies, warnings)."""
@@ -368,7 +368,7 @@ class MovieSource(FrameSource):
         elif rates[0] and rates[1] and abs(1 - rates[0] / rates[1]) > Fraction(1, 1000):
             variable = True
         if variable:
-            warnings.insert(0, f"variable frame rate: becomes a constant {_say_rate(self._rate)} frames per second")
+            warnings.insert(0, f"variable frame rate: becomes a constant {_format_rate(self._rate)} frames per second")
         return variable, warnings
 
 
@@ -413,7 +413,7 @@ class _Converter:
         return cast(Picture, picture)
 
 
-def _find_stream(container: Any, name: str) -> Any:
+def _get_stream(container: Any, name: str) -> Any:
     """The stream that Blender shows: the first video."""
     videos = container.streams.video
     if all(_is_cover(stream) for stream in videos):
@@ -447,7 +447,7 @@ def _round_half_away(value: float) -> int:
     return math.floor(value + 0.5) if value >= 0 else -math.floor(0.5 - value)
 
 
-def _find_rotation(container: Any, frame: av.VideoFrame) -> int:
+def _get_rotation(container: Any, frame: av.VideoFrame) -> int:
     """Degrees clockwise, 0 <= angle < 360. Blender obeys only what the container says, not the video stream."""
     if not {"mov", "mp4", "matroska"} & set(container.format.name.split(",")):
         return 0
@@ -484,7 +484,7 @@ def _list_streams(container: Any, stream: Any) -> list[str]:
     return [f"the file holds {len(others) + 1} video streams: only the first is shown and blurred"] if others else []
 
 
-def _say_rate(rate: Fraction) -> str:
+def _format_rate(rate: Fraction) -> str:
     return f"{float(rate):.3f}".rstrip("0").rstrip(".")
 
 

@@ -62,7 +62,7 @@ class Checkpoint:
         part_file = self._path.with_suffix(".part")
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._stream = open(part_file, "w", encoding="utf-8")  # noqa: SIM115 (closed by `end`)
+            self._stream = open(part_file, "w", encoding="utf-8")  # noqa: SIM115 (closed by `close`)
             for part, _ in parts:
                 _write(self._stream, {"part": [part.start, part.stop]})
             for number, (_, frames) in enumerate(parts):
@@ -85,7 +85,7 @@ class Checkpoint:
         except OSError:
             self._give_up()
 
-    def end(self, finished: bool) -> None:
+    def close(self, finished: bool) -> None:
         """Close the file; what is finished needs none."""
         self._give_up()
         if finished:

@@ -18,12 +18,10 @@ from ..detectors.providers import choose_providers, label_provider
 from .process import WorkerProcess
 from .protocol import (
     AnalysisRequest,
-    Embedded,
+    EmbeddingsDone,
     EmbedRequest,
     ErrorMessage,
-    FaceView,
     Finished,
-    FollowRequest,
     Message,
     ProbeRequest,
     Progress,
@@ -36,7 +34,9 @@ from .protocol import (
     Started,
     Thumbnail,
     ThumbnailsRequest,
-    Verified,
+    TrackEmbedding,
+    TrackRequest,
+    VerificationDone,
     VerifyRequest,
     Waiting,
     Warned,
@@ -59,13 +59,23 @@ class ClientSettings:
 
 CLIENT = ClientSettings()
 
-_FROM_CHILD = (Started, Running, Progress, Warned, FaceView, Embedded, Result, Verified, ErrorMessage)
+_FROM_CHILD = (
+    Started,
+    Running,
+    Progress,
+    Warned,
+    TrackEmbedding,
+    EmbeddingsDone,
+    Result,
+    VerificationDone,
+    ErrorMessage,
+)
 
-Request = AnalysisRequest | FollowRequest | EmbedRequest | ReferenceRequest | VerifyRequest
+Request = AnalysisRequest | TrackRequest | EmbedRequest | ReferenceRequest | VerifyRequest
 
 _LAST: dict[type, type] = {
-    AnalysisRequest: Result, FollowRequest: Result, EmbedRequest: Embedded, ReferenceRequest: Embedded,
-    VerifyRequest: Verified,
+    AnalysisRequest: Result, TrackRequest: Result, EmbedRequest: EmbeddingsDone, ReferenceRequest: EmbeddingsDone,
+    VerifyRequest: VerificationDone,
 }
 """The message with which each request is done."""
 
@@ -84,12 +94,12 @@ def build_request(
                            str(storage) if storage is not None else "", list(span or ()), recognise)
 
 
-def build_follow_request(
+def build_track_request(
     source: SourceRef, output: Path, keys: dict[int, Ellipse], start: int, stop: int, cuts: Sequence[int]
-) -> FollowRequest:
-    """A request to follow one place from its keys; see `core.refollow.follow_keys`."""
+) -> TrackRequest:
+    """A request to follow one place from its keys; see `core.refollow.track_keys`."""
     numbers = [[float(frame), e.cx, e.cy, e.rx, e.ry, e.angle] for frame, e in keys.items()]
-    return FollowRequest(source, str(output.resolve()), numbers, start, stop, list(cuts))
+    return TrackRequest(source, str(output.resolve()), numbers, start, stop, list(cuts))
 
 
 def build_thumbnails_request(source: SourceRef, faces: Sequence[tuple[int, Box]], side: int) -> ThumbnailsRequest:
@@ -98,7 +108,7 @@ def build_thumbnails_request(source: SourceRef, faces: Sequence[tuple[int, Box]]
 
 
 def build_verify_request(
-    source: Path | SourceRef, film: Path, tracks: Path, output: Path, samples_across: float = 6.0, every: int = 3, *,
+    source: Path | SourceRef, film: Path, tracks: Path, output: Path, samples_per_face: float = 6.0, every: int = 3, *,
     shown: Sequence[tuple[int, int, int]] = (), place: Sequence[float] = (), provider: str = "auto", processes: int = 0,
 ) -> VerifyRequest:
     """A request to compare a finished film with its source; see `protocol.VerifyRequest`.
@@ -106,7 +116,7 @@ def build_verify_request(
     `run_job` runs it; the last message is a Verified, whose `output` `core.verifying.from_json` reads.
     """
     return VerifyRequest(_to_ref(source), str(film.resolve()), str(tracks.resolve()), str(output.resolve()),
-                         samples_across, every, [list(run) for run in shown], list(place), provider, processes)
+                         samples_per_face, every, [list(run) for run in shown], list(place), provider, processes)
 
 
 def build_embed_request(source: SourceRef, tracks: Path) -> EmbedRequest:
@@ -185,9 +195,10 @@ def run_job(
 
 
 def watch_job(
-    request: Request, wait_s: float | None = None, hear: Callable[[Message], None] | None = None
+    request: Request, wait_s: float | None = None, on_message: Callable[[Message], None] | None = None
 ) -> Generator[Progress | None, None, None]:
-    """Run a job and yield how far it is, and None whenever nothing has arrived for `wait_s`; `hear` gets all the rest.
+    """Run a job and yield how far it is, and None whenever nothing has arrived for `wait_s`; `on_message` gets all the
+    rest.
 
     This is the loop over the messages of a job, for windows and commands alike. Raises FaceBlurError with what went
     wrong. Closing it ends all processes.
@@ -202,18 +213,19 @@ def watch_job(
                     yield last
                 case ErrorMessage():
                     raise FaceBlurError(last.text)
-                case _ if hear is not None:
-                    hear(last)
+                case _ if on_message is not None:
+                    on_message(last)
     if not isinstance(last, _LAST[type(request)]):
         raise FaceBlurError("The analysis process ended without a result.")
 
 
 def finish_job(
-    request: Request, tell: Callable[[str, int, int], None], hear: Callable[[Message], None] | None = None
+    request: Request, tell: Callable[[str, int, int], None], on_message: Callable[[Message], None] | None = None
 ) -> None:
-    """Run a job to its end; `tell` gets stage, done and total, `hear` all other messages. Raises FaceBlurError."""
+    """Run a job to its end; `tell` gets stage, done and total, `on_message` all other messages. Raises
+    FaceBlurError."""
     # Closed at once when this is left by an exception: its processes must not go on beside whatever comes next.
-    with closing(watch_job(request, hear=hear)) as steps:
+    with closing(watch_job(request, on_message=on_message)) as steps:
         for progress in steps:
             if progress is not None:
                 tell(progress.stage, progress.done, progress.total)
@@ -243,7 +255,7 @@ def run_thumbnails(
 def _read_to_the_end(process: WorkerProcess, request: Request, messages: Iterator[Message]) -> Iterator[Message]:
     """The messages of a job up to its last one; an ErrorMessage takes the place of a result that is not there."""
     for message in messages:
-        if isinstance(message, Result | Verified) and not (
+        if isinstance(message, Result | VerificationDone) and not (
             process.ended_well() and message.output == getattr(request, "output", None)
             and Path(message.output).is_file()
         ):

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Look at a part of a finished film beside its source: what one process of a verification sees, frame by frame.
 
-A frame's `Seen` depends on no other part, so that films are judged the same however many processes look at them.
+A frame's `FrameComparison` depends on no other part, so that films are judged the same however many processes look at
+them.
 """
 
 from __future__ import annotations
@@ -16,27 +17,27 @@ from functools import partial
 import numpy as np
 
 from ..core.cover.obscured import Picture, draw_face, draw_place
-from ..core.detection.fusion import merge_detections
+from ..core.detection.fusion import fuse_detections
 from ..core.detection.settings import DetectorUse
 from ..core.geometry import Array, overlaps
-from ..core.review.queue import find_clearest, list_doubts
+from ..core.review.queue import choose_clearest, list_review_entries
 from ..core.tracking.analysis import detector_size
 from ..core.types import Box, Detection, Ellipse, FaceBlurError, TrackDocument
 from ..core.verification.leaks import (
-    Find,
+    ExpectedFace,
+    FilmDetection,
     FindingReason,
-    Judge,
-    Place,
-    Shown,
-    StepWatch,
-    find_block_px,
-    find_kept,
+    LeakClassifier,
+    SyncChecker,
+    Visibility,
+    compute_block_px,
     fit_matrix,
+    get_kept_reason,
     is_on,
     list_places,
     measure_shown,
 )
-from ..detectors.passes import ManyLooks
+from ..detectors.passes import MultiPassDetector
 from ..sources import FrameSource
 from .protocol import VerifyRequest
 
@@ -60,7 +61,7 @@ COMPARISON = ComparisonSettings()
 
 
 @dataclass(slots=True)
-class Seen:
+class FrameComparison:
     """What was seen in one frame of the film. `faces` are those that are not clearly covered, and `finds` all that was
     found by looking for others, None where nobody looked; each with a picture or nothing. `clearest`: pictures of the
     source's faces by track.
@@ -72,32 +73,47 @@ class Seen:
     covered: int = 0
     flat: int = 0
     """Of those that are covered."""
-    faces: list[tuple[Place, Shown, bytes]] = field(default_factory=list)
-    finds: list[tuple[Find, Shown, FindingReason | None, bytes]] | None = None
+    faces: list[tuple[ExpectedFace, Visibility, bytes]] = field(default_factory=list)
+    finds: list[tuple[FilmDetection, Visibility, FindingReason | None, bytes]] | None = None
     clearest: dict[str, bytes] = field(default_factory=dict)
 
 
-def to_text(seen: Seen) -> str:
+def to_text(comparison: FrameComparison) -> str:
     """One line of JSON, line feed included."""
     faces = [[place.track, astuple(place.ellipse), astuple(shown), _encode(picture)]
-             for place, shown, picture in seen.faces]
-    finds = None if seen.finds is None else [[find.box, find.confidences, astuple(shown), kept, _encode(picture)]
-                                             for find, shown, kept, picture in seen.finds]
-    clearest = {name: _encode(picture) for name, picture in seen.clearest.items()}
-    return json.dumps([seen.frame, seen.late, seen.foreign, seen.covered, seen.flat, faces, finds, clearest],
-                      separators=(",", ":"), allow_nan=False) + "\n"
+             for place, shown, picture in comparison.faces]
+    finds = None if comparison.finds is None else [[find.box, find.confidences, astuple(shown), kept, _encode(picture)]
+                                             for find, shown, kept, picture in comparison.finds]
+    clearest = {name: _encode(picture) for name, picture in comparison.clearest.items()}
+    return (
+        json.dumps(
+            [
+                comparison.frame,
+                comparison.late,
+                comparison.foreign,
+                comparison.covered,
+                comparison.flat,
+                faces,
+                finds,
+                clearest,
+            ],
+            separators=(",", ":"),
+            allow_nan=False,
+        )
+        + "\n"
+    )
 
 
-def from_text(line: str) -> Seen:
+def from_text(line: str) -> FrameComparison:
     """What `to_text` wrote. Raises FaceBlurError."""
     try:
         frame, late, foreign, covered, flat, faces, finds, clearest = json.loads(line)
-        return Seen(
+        return FrameComparison(
             frame, late, foreign, covered, flat,
-            [(Place(track, Ellipse(*ellipse)), Shown(*shown), base64.b64decode(picture, validate=True))
+            [(ExpectedFace(track, Ellipse(*ellipse)), Visibility(*shown), base64.b64decode(picture, validate=True))
              for track, ellipse, shown, picture in faces],
             None if finds is None else [
-                (Find(tuple(box), tuple((name, value) for name, value in confidences)), Shown(*shown),
+                (FilmDetection(tuple(box), tuple((name, value) for name, value in confidences)), Visibility(*shown),
                  FindingReason(kept) if kept is not None else None,
                  base64.b64decode(picture, validate=True)) for box, confidences, shown, kept, picture in finds],
             {name: base64.b64decode(picture, validate=True) for name, picture in clearest.items()})
@@ -122,31 +138,31 @@ class _Pair:
     picture: Picture
     grey: Picture
     other: Picture
-    places: list[Place]
+    places: list[ExpectedFace]
 
 
 class Comparison:
     """A film beside its source. One object looks at one part of the film, in order."""
 
     def __init__(self, request: VerifyRequest, document: TrackDocument, source: FrameSource, film: FrameSource,
-                 looks: Looks) -> None:
-        self._request, self._film, self._looks = request, film, looks
-        chosen = {doubt.track for doubt in list_doubts(document) if doubt.verdict and not doubt.covered}
+                 film_detectors: FilmDetectors) -> None:
+        self._request, self._film, self._looks = request, film, film_detectors
+        chosen = {doubt.track for doubt in list_review_entries(document) if doubt.verdict and not doubt.covered}
         self._places = list_places(document, chosen.__contains__)
-        self._block_px = find_block_px(document, request.samples_across)
+        self._block_px = compute_block_px(document, request.samples_per_face)
         # Of the part: it knows which pictures may be wanted, and when to look twice.
-        self._judge = Judge(single=film.info.frame_count == 1)
-        self._watch = StepWatch(document.expansion)
+        self._judge = LeakClassifier(single=film.info.frame_count == 1)
+        self._watch = SyncChecker(document.expansion)
         self._matrix = fit_matrix(request.place) if request.place else None
         self._originals = _Originals(source)
         self._clearest: dict[int, list[tuple[str, Ellipse]]] = {}
         for track in (track for track in document.tracks if track.samples):
-            sample = find_clearest(track.samples, (source.info.width, source.info.height))
+            sample = choose_clearest(track.samples, (source.info.width, source.info.height))
             self._clearest.setdefault(sample.source_frame, []).append((track.name, sample.ellipse))
-        self._shown_frames = find_shown_frames(request.shown, film.info.frame_count)
+        self._shown_frames = compute_shown_frames(request.shown, film.info.frame_count)
         self._looks_again = False
 
-    def run(self, start: int, stop: int) -> Iterator[Seen]:
+    def run(self, start: int, stop: int) -> Iterator[FrameComparison]:
         """What is seen in each frame start..stop of the film that shows the source, in order."""
         own = [frame for frame in self._shown_frames if start <= frame < stop]
         # Frames are compared with those before them.
@@ -156,7 +172,7 @@ class Comparison:
             if source_frame is None:
                 continue
             pair = self._pair(frame, source_frame, picture)
-            self._watch.look(frame, pair.grey, pair.other, pair.places)
+            self._watch.compare(frame, pair.grey, pair.other, pair.places)
             if frame >= start:
                 yield self._see(pair)
 
@@ -168,20 +184,22 @@ class Comparison:
         grey, other = (np.asarray(cv2.cvtColor(p, cv2.COLOR_BGR2GRAY), np.uint8) for p in (original, picture))
         return _Pair(frame, source_frame, original, picture, grey, other, self._places.get(source_frame, []))
 
-    def _see(self, pair: _Pair) -> Seen:
-        seen = Seen(pair.frame, self._watch.late[-1:] == [pair.frame], self._watch.foreign[-1:] == [pair.frame])
+    def _see(self, pair: _Pair) -> FrameComparison:
+        comparison = FrameComparison(
+            pair.frame, self._watch.late[-1:] == [pair.frame], self._watch.foreign[-1:] == [pair.frame]
+        )
         for name, ellipse in self._clearest.get(pair.source_frame, []):
-            seen.clearest[name] = draw_face(pair.original, ellipse)
-        leaking = self._measure_places(pair, seen)
+            comparison.clearest[name] = draw_face(pair.original, ellipse)
+        leaking = self._measure_places(pair, comparison)
         is_due = pair.frame % self._request.every == 0
         if is_due or self._looks_again:
             finds = self._find(pair, leaking)
-            self._looks_again = self._judge.add_look(pair.frame, finds, lambda box: b"") and is_due
-            seen.finds = [(find, shown, kept, draw_place(pair.picture, find.box) if find.hints else b"")
+            self._looks_again = self._judge.add_detections(pair.frame, finds, lambda box: b"") and is_due
+            comparison.finds = [(find, shown, kept, draw_place(pair.picture, find.box) if find.hints else b"")
                           for find, shown, kept in finds]
-        return seen
+        return comparison
 
-    def _measure_places(self, pair: _Pair, seen: Seen) -> list[Place]:
+    def _measure_places(self, pair: _Pair, comparison: FrameComparison) -> list[ExpectedFace]:
         """See how far each face that is expected is covered; those that leak."""
         leaking = []
         for place in pair.places:
@@ -189,26 +207,28 @@ class Comparison:
                 continue
             smaller = 2 * min(place.ellipse.rx, place.ellipse.ry)
             shown = measure_shown(pair.grey, pair.other, place.ellipse,
-                                  max(self._block_px, smaller / self._request.samples_across))
+                                  max(self._block_px, smaller / self._request.samples_per_face))
             if shown is None:
                 continue
             if not shown.leaks and not shown.doubtful:
-                seen.covered += 1
-                seen.flat += shown.flat
+                comparison.covered += 1
+                comparison.flat += shown.flat
                 continue
             drawn: list[bytes] = []
             self._judge.add_face(pair.frame, place, shown, partial(_keep, drawn, pair.picture, _box_of(place.ellipse)))
-            seen.faces.append((place, shown, drawn[0] if drawn else b""))
+            comparison.faces.append((place, shown, drawn[0] if drawn else b""))
             leaking += [place] if shown.leaks else []
         return leaking
 
-    def _find(self, pair: _Pair, leaking: list[Place]) -> list[tuple[Find, Shown, FindingReason | None]]:
+    def _find(
+        self, pair: _Pair, leaking: list[ExpectedFace]
+    ) -> list[tuple[FilmDetection, Visibility, FindingReason | None]]:
         """What the detectors find in the film's picture over pixels that show the source, but on `leaking`."""
         number = pair.frame // self._request.every - min(self._shown_frames, default=0) // self._request.every
         detections = self._looks.detect(pair.picture, number)
         boxes = np.array([d.box for d in detections], float).reshape(-1, 4)
         finds = []
-        for hit in merge_detections(detections):
+        for hit in fuse_detections(detections):
             same = overlaps(hit.box[None], boxes)[0] >= COMPARISON.same_face_overlap_share
             best: dict[str, float] = {}
             for detection, here in zip(detections, same, strict=True):
@@ -219,7 +239,7 @@ class Comparison:
             block_px = 2 * min(ellipse.rx, ellipse.ry) / COMPARISON.blocks_per_face
             shown = measure_shown(pair.grey, pair.other, ellipse, block_px)
             if shown is not None and best and shown.leaks and not is_on(leaking, box):
-                finds.append((Find(box, tuple(best.items())), shown, find_kept(pair.places, box)))
+                finds.append((FilmDetection(box, tuple(best.items())), shown, get_kept_reason(pair.places, box)))
         return finds
 
 
@@ -228,7 +248,7 @@ def _keep(drawn: list[bytes], picture: Picture, box: Box) -> bytes:
     return drawn[0]
 
 
-def find_shown_frames(shown: list[list[int]], frame_count: int) -> dict[int, int]:
+def compute_shown_frames(shown: list[list[int]], frame_count: int) -> dict[int, int]:
     """The film's frames that show the source, and which source frame. Raises FaceBlurError for what is not there."""
     if not shown:
         return {frame: frame for frame in range(frame_count)}
@@ -270,11 +290,11 @@ def _lay_back(picture: Picture, matrix: Array, shape: tuple[int, ...]) -> Pictur
                                      flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP), np.uint8)
 
 
-class Looks:
+class FilmDetectors:
     """The detectors, with the sizes of picture that each wants, for upright pictures."""
 
-    def __init__(self, looks: list[tuple[ManyLooks, DetectorUse]], upright_turn: int) -> None:
-        self._looks, self._turn = looks, upright_turn
+    def __init__(self, film_detectors: list[tuple[MultiPassDetector, DetectorUse]], upright_turn: int) -> None:
+        self._detectors, self._turn = film_detectors, upright_turn
 
     def detect(self, picture: Picture, number: int) -> list[Detection]:
         """All that is found, not merged, in the picture's own pixels. Some detectors rest in looks of odd numbers."""
@@ -284,15 +304,21 @@ class Looks:
         upright = picture if turn is None else np.asarray(cv2.rotate(picture, turn), np.uint8)
         frame_size = upright.shape[1], upright.shape[0]
         found = []
-        for looks, use in self._looks:
+        for film_detectors, use in self._detectors:
             if number % use.each_look:
                 continue
             size = detector_size(frame_size, use.long_side)
             small = upright if size == frame_size else np.asarray(
                 cv2.resize(upright, size, interpolation=cv2.INTER_AREA), np.uint8)
             x, y = frame_size[0] / size[0], frame_size[1] / size[1]
-            found += [replace(d, landmarks=None, box=self._turn_back(
-                (d.box[0] * x, d.box[1] * y, d.box[2] * x, d.box[3] * y), picture)) for d in looks.detect(small)]
+            found += [
+                replace(
+                    d,
+                    landmarks=None,
+                    box=self._turn_back((d.box[0] * x, d.box[1] * y, d.box[2] * x, d.box[3] * y), picture),
+                )
+                for d in film_detectors.detect(small)
+            ]
         return found
 
     def _turn_back(self, box: Box, picture: Picture) -> Box:

@@ -18,15 +18,15 @@ from numpy.typing import NDArray
 
 from ..core.document.tracks_file import read_document
 from ..core.geometry import size_of
-from ..core.people.similarity import GOOD, RECOGNIZER, USABLE, find_clarity, rate_view
+from ..core.people.similarity import GOOD, RECOGNIZER, USABLE, compute_clarity, rate_crop
 from ..core.tracking.analysis import fit_size
 from ..core.types import Box, Detection, Ellipse, Evidence, FaceBlurError, Sample, Track, TrackKind
-from ..detectors import find_detector
-from ..files.paths import find_model
-from ..recognition import Recognizer, find_recognizer
+from ..detectors import get_detector
+from ..files.paths import get_model_path
+from ..recognition import Recognizer, get_recognizer
 from ..sources import FrameSource, open_source
 from .opening import open_requested
-from .protocol import Embedded, EmbedRequest, FaceView, Progress, ReferenceRequest, Stage, Started, Warned
+from .protocol import EmbeddingsDone, EmbedRequest, Progress, ReferenceRequest, Stage, Started, TrackEmbedding, Warned
 from .reporting import REPORTING
 
 Picture = NDArray[np.uint8]
@@ -121,12 +121,12 @@ _DETECTOR = "yunet_2023mar"
 _STRAIGHT = math.radians(EMBEDDING.upright_roll_deg)
 _SHARE = {Evidence.DETECTED: EMBEDDING.detected_weight, Evidence.LOCKED: EMBEDDING.locked_weight,
           Evidence.FLOW: EMBEDDING.tracked_weight, Evidence.INTERPOLATED: EMBEDDING.interpolated_weight,
-          Evidence.HELD: EMBEDDING.extrapolated_weight}
+          Evidence.EXTRAPOLATED: EMBEDDING.extrapolated_weight}
 
-Tell = Callable[[Any], None]
+OnProgress = Callable[[Any], None]
 
 
-def choose_looks(tracks: Iterable[Track], frame_rate: float) -> dict[int, list[tuple[str, Sample]]]:
+def choose_crops(tracks: Iterable[Track], frame_rate: float) -> dict[int, list[tuple[str, Sample]]]:
     """The frames to look at, in order, and which tracks in each."""
     chosen: dict[int, list[tuple[str, Sample]]] = {}
     for track in tracks:
@@ -166,45 +166,45 @@ def _score(sample: Sample) -> float:
     return _SHARE[sample.evidence] * sure * size
 
 
-def embed_tracks(request: EmbedRequest, tell: Tell) -> None:
+def embed_tracks(request: EmbedRequest, send: OnProgress) -> None:
     """Do what the request asks and tell it. Raises FaceBlurError."""
     began = time.process_time()
-    told = time.monotonic()
+    reported = time.monotonic()
     document = read_document(Path(request.tracks))
     faces = [track for track in document.tracks if track.kind is TrackKind.FACE]
-    looks = choose_looks(faces, float(document.source.frame_rate))
+    looks = choose_crops(faces, float(document.source.frame_rate))
     views = done = 0
     with open_requested(request.source) as source:
         info = source.info
         if any(frame >= info.frame_count for frame in looks):
             raise FaceBlurError("The tracks do not belong to this film.")
         total = sum(map(len, looks.values()))
-        tell(Started(total))
+        send(Started(total))
         if looks:
-            eye = Eye()
+            eye = FaceEmbedder()
         size = fit_size((info.width, info.height), EMBEDDING.long_side_px)
         scale = size[0] / info.width
         rest = round(EMBEDDING.poor_every_s * float(info.frame_rate))
         resting: dict[str, int] = {}
-        for frame, picture in _read(source, list(looks), size):
+        for frame, picture in _read_crops(source, list(looks), size):
             done += len(looks.get(frame, ()))
             for name, sample in looks.get(frame, ()):
                 if frame < resting.get(name, 0):
                     continue
-                found = eye.look(picture, sample.ellipse, scale)
+                found = eye.embed_face(picture, sample.ellipse, scale)
                 if found is None or found[0] < GOOD:
                     resting[name] = frame + rest
                 if found is not None:
                     quality, vector = found
                     views += 1
-                    tell(FaceView(name, frame, round(quality, 3), to_numbers(vector)))
-            if time.monotonic() - told > REPORTING.progress_every_s:
-                told = time.monotonic()
-                tell(Progress(Stage.RECOGNISE, done, total, 0.0))
-    tell(Embedded(RECOGNIZER, views, time.process_time() - began))
+                    send(TrackEmbedding(name, frame, round(quality, 3), to_numbers(vector)))
+            if time.monotonic() - reported > REPORTING.progress_every_s:
+                reported = time.monotonic()
+                send(Progress(Stage.RECOGNISE, done, total, 0.0))
+    send(EmbeddingsDone(RECOGNIZER, views, time.process_time() - began))
 
 
-def _read(source: FrameSource, frames: list[int], size: tuple[int, int]) -> Iterator[tuple[int, Picture]]:
+def _read_crops(source: FrameSource, frames: list[int], size: tuple[int, int]) -> Iterator[tuple[int, Picture]]:
     """These frames (sorted) of a source, and what lies between two that are close."""
     start = 0
     for at in range(1, len(frames) + 1):
@@ -214,39 +214,41 @@ def _read(source: FrameSource, frames: list[int], size: tuple[int, int]) -> Iter
         start = at
 
 
-def embed_pictures(request: ReferenceRequest, tell: Tell) -> None:
+def embed_pictures(request: ReferenceRequest, send: OnProgress) -> None:
     """Tell a look at the face in each picture, and which pictures cannot be used and why."""
     began = time.process_time()
-    tell(Started(len(request.pictures)))
-    eye = Eye()
+    send(Started(len(request.pictures)))
+    eye = FaceEmbedder()
     views = 0
     for number, name in enumerate(request.pictures, 1):
         try:
-            quality, vector = eye.look_at_picture(Path(name))
+            quality, vector = eye.embed_picture(Path(name))
         except FaceBlurError as error:
-            tell(Warned(str(error)))
+            send(Warned(str(error)))
             continue
         views += 1
-        tell(FaceView(name, 0, round(quality, 3), to_numbers(vector)))
-        tell(Progress(Stage.RECOGNISE, number, len(request.pictures), 0.0))
-    tell(Embedded(RECOGNIZER, views, time.process_time() - began))
+        send(TrackEmbedding(name, 0, round(quality, 3), to_numbers(vector)))
+        send(Progress(Stage.RECOGNISE, number, len(request.pictures), 0.0))
+    send(EmbeddingsDone(RECOGNIZER, views, time.process_time() - began))
 
 
 def to_numbers(vector: NDArray[np.float32]) -> list[float]:
     return np.round(vector.astype(float), 5).tolist()
 
 
-class Eye:
+class FaceEmbedder:
     """A detector that gives landmarks, and the recogniser."""
 
     def __init__(self) -> None:
         """Raises FaceBlurError where the weights are not there."""
-        self._recognizer: Recognizer = find_recognizer(RECOGNIZER)(find_model(RECOGNIZER))
-        self._detector = find_detector(_DETECTOR)(find_model(_DETECTOR), EMBEDDING.landmark_threshold, "cpu")
+        self._recognizer: Recognizer = get_recognizer(RECOGNIZER)(get_model_path(RECOGNIZER))
+        self._detector = get_detector(_DETECTOR)(get_model_path(_DETECTOR), EMBEDDING.landmark_threshold, "cpu")
 
-    def look(self, picture: Picture, face: Ellipse, scale: float = 1.0) -> tuple[float, NDArray[np.float32]] | None:
+    def embed_face(
+        self, picture: Picture, face: Ellipse, scale: float = 1.0
+    ) -> tuple[float, NDArray[np.float32]] | None:
         """Quality and vector of the face at an ellipse, whose pixels are `scale` of the picture's; None for no face."""
-        part, middle, factor = _cut(picture, face, scale)
+        part, middle, factor = _cut_crop(picture, face, scale)
         if part is None:
             return None
         away = [(math.hypot((d.box[0] + d.box[2]) / 2 - middle[0], (d.box[1] + d.box[3]) / 2 - middle[1]), d)
@@ -258,9 +260,9 @@ class Eye:
         if not near:
             return None
         found = min(near, key=lambda pair: pair[0])[1]
-        return self._embed(part, found, (found.box[2] - found.box[0]) / factor)
+        return self._embed_crop(part, found, (found.box[2] - found.box[0]) / factor)
 
-    def look_at_picture(self, path: Path) -> tuple[float, NDArray[np.float32]]:
+    def embed_picture(self, path: Path) -> tuple[float, NDArray[np.float32]]:
         """Quality and vector of the one face in a picture file. FaceBlurError where there is none, or several."""
         import cv2
 
@@ -290,25 +292,25 @@ class Eye:
             raise FaceBlurError(f"{path.name}: no face was found in it; it is not used as a reference.")
         if len(faces) > 1 and size_of(faces[0]) ** 2 < EMBEDDING.reference_area_ratio * size_of(faces[1]) ** 2:
             raise FaceBlurError(f"{path.name}: it shows several faces; cut it to one to use it as a reference.")
-        found = self.look(upright, Ellipse.inscribed(faces[0]))
+        found = self.embed_face(upright, Ellipse.inscribed(faces[0]))
         if found is None or found[0] < USABLE:
             raise FaceBlurError(f"{path.name}: its face is too small, blurred or turned away for a reference.")
         return found
 
-    def _embed(self, part: Picture, found: Detection, side_px: float) -> tuple[float, NDArray[np.float32]] | None:
+    def _embed_crop(self, part: Picture, found: Detection, side_px: float) -> tuple[float, NDArray[np.float32]] | None:
         assert found.landmarks is not None
         try:
             aligned = self._recognizer.align(part, found.landmarks)
         except ValueError:
             return None
-        quality = rate_view(found.landmarks, side_px, found.confidence, find_detail(aligned))
+        quality = rate_crop(found.landmarks, side_px, found.confidence, compute_detail(aligned))
         if quality <= 0:
             return None
         vector = self._recognizer.embed(aligned)
-        return quality * find_clarity(vector), vector
+        return quality * compute_clarity(vector), vector
 
 
-def _cut(picture: Picture, face: Ellipse, scale: float) -> tuple[Picture | None, tuple[float, float], float]:
+def _cut_crop(picture: Picture, face: Ellipse, scale: float) -> tuple[Picture | None, tuple[float, float], float]:
     """The part around a face, upright and as large as the detector likes it; where its middle is in it; its scale.
 
     The last is pixels of the part by pixels of the source.
@@ -333,7 +335,7 @@ def _cut(picture: Picture, face: Ellipse, scale: float) -> tuple[Picture | None,
     return np.asarray(part, np.uint8), middle, factor * scale
 
 
-def find_detail(aligned: Picture) -> float:
+def compute_detail(aligned: Picture) -> float:
     """How sharp an aligned face is: its second differences by its contrast, at a third of its size.
 
     Sharp faces 32 pixels wide have 0.45 and more, those blurred by a twentieth of their width 0.2 (80 portraits).

@@ -9,9 +9,9 @@ from contextlib import ExitStack, closing
 
 from ..core.detection.settings import DetectorUse, Preset, choose_detectors, list_detectors
 from ..core.types import FaceBlurError, ModelUse, SourceInfo
-from ..detectors import FaceDetector, find_detector
+from ..detectors import FaceDetector, get_detector
 from ..detectors.providers import CPU, PROVIDERS
-from ..files.paths import find_model, list_models
+from ..files.paths import get_model_path, list_models
 
 
 def choose_usable(preset: Preset) -> tuple[tuple[DetectorUse, ...], list[str]]:
@@ -31,14 +31,14 @@ def _list_usable(preset: Preset) -> tuple[set[str], list[str]]:
     """The preset's detectors whose weights and packages are there and right, and why the others are not."""
     names, reasons = set(), []
     for name in list_detectors(preset):
-        kind = find_detector(name)
+        kind = get_detector(name)
         try:
             for weights in (name, *kind.further_weights):
-                find_model(weights)
+                get_model_path(weights)
         except FaceBlurError as error:
             reasons.append(str(error))
             continue
-        problem = kind.find_problem()
+        problem = kind.explain_unavailable()
         if problem:
             reasons.append(problem)
         else:
@@ -54,7 +54,7 @@ def open_sessions(opened: ExitStack, uses: Iterable[DetectorUse], provider: str)
     least: dict[str, float] = {}
     for use in uses:
         least[use.detector] = min(use.threshold, least.get(use.detector, use.threshold))
-    return {name: opened.enter_context(closing(find_detector(name)(find_model(name), threshold, provider)))
+    return {name: opened.enter_context(closing(get_detector(name)(get_model_path(name), threshold, provider)))
             for name, threshold in least.items()}
 
 

@@ -15,14 +15,14 @@ from numpy.typing import NDArray
 
 from ..core.detection.settings import DetectorUse
 from ..core.geometry import centre_of, size_of
-from ..core.people.similarity import GOOD, RECOGNIZER, USABLE, find_clarity, rate_view
+from ..core.people.similarity import GOOD, RECOGNIZER, USABLE, compute_clarity, rate_crop
 from ..core.tracking.analysis import Detector
 from ..core.types import Box, Detection
-from ..detectors import find_detector
-from ..files.paths import find_model
-from ..recognition import Recognizer, find_recognizer
-from .embedding import find_detail, to_numbers
-from .protocol import FaceSeen
+from ..detectors import get_detector
+from ..files.paths import get_model_path
+from ..recognition import Recognizer, get_recognizer
+from .embedding import compute_detail, to_numbers
+from .protocol import BoxEmbedding
 
 Picture = NDArray[np.uint8]
 
@@ -65,48 +65,51 @@ LIVE_EMBEDDING = LiveEmbeddingSettings()
 
 
 @dataclass(slots=True)
-class _Face:
+class _FaceInProgress:
     """One face that the detector finds again and again, with the best look of the time since the last that counted."""
 
-    last: int
+    last_frame: int
     box: Box
-    told: int
-    best: FaceSeen | None = None
+    reported_at: int
+    best: BoxEmbedding | None = None
     quality: float = 0.0
     detail: float = math.inf
     """How sharp it was at most since the last look; anything is hoped for before it was cut out."""
     aligned: Picture | None = field(default=None, repr=False)
 
 
-class Watch:
+class LiveEmbedder:
     """Stands between the source, the detectors and the analysis, and tells looks at faces as they come."""
 
     def __init__(
-        self, frame_size: tuple[int, int], frame_rate: float, tell: Callable[[FaceSeen], None]
+        self, frame_size: tuple[int, int], frame_rate: float, send: Callable[[BoxEmbedding], None]
     ) -> None:
         """Boxes are told in pixels of `frame_size`. FaceBlurError where the recogniser's weights are not there."""
-        self._recognizer: Recognizer = find_recognizer(RECOGNIZER)(find_model(RECOGNIZER))
-        self._size, self._rate, self._tell = frame_size, frame_rate, tell
+        self._recognizer: Recognizer = get_recognizer(RECOGNIZER)(get_model_path(RECOGNIZER))
+        self._size, self._rate, self._send = frame_size, frame_rate, send
         self._frame = 0
-        self._faces: list[_Face] = []
-        self._waiting: list[tuple[FaceSeen, Picture]] = []
+        self._faces: list[_FaceInProgress] = []
+        self._waiting: list[tuple[BoxEmbedding, Picture]] = []
 
-    def follow(self, frames: Iterable[tuple[int, Picture]]) -> Iterator[tuple[int, Picture]]:
+    def pass_frames(self, frames: Iterable[tuple[int, Picture]]) -> Iterator[tuple[int, Picture]]:
         """The same pictures, their numbers noted."""
         for self._frame, picture in frames:
             yield self._frame, picture
         for face in self._faces:
-            self._close(face)
+            self._take_best(face)
         self._faces.clear()
-        self._tell_waiting()
+        self._send_waiting()
 
-    def join(self, detectors: Sequence[tuple[Detector, DetectorUse]]) -> list[tuple[Detector, DetectorUse]]:
+    def observe(self, detectors: Sequence[tuple[Detector, DetectorUse]]) -> list[tuple[Detector, DetectorUse]]:
         """The same detectors; what the one that looks most often, and at the largest pictures, finds is looked at."""
-        able = [use for _, use in detectors if find_detector(use.detector).gives_landmarks]
+        able = [use for _, use in detectors if get_detector(use.detector).gives_landmarks]
         chosen = min(able, key=lambda use: (use.each_look, -use.long_side), default=None)
-        return [(_Watched(detector, self._see) if use is chosen else detector, use) for detector, use in detectors]
+        return [
+            (_ObservedDetector(detector, self._receive) if use is chosen else detector, use)
+            for detector, use in detectors
+        ]
 
-    def _see(self, picture: Picture, found: list[Detection]) -> None:
+    def _receive(self, picture: Picture, found: list[Detection]) -> None:
         height, width = picture.shape[:2]
         x, y = self._size[0] / width, self._size[1] / height
         self._faces = [face for face in self._faces if self._is_there(face)]
@@ -115,24 +118,24 @@ class Watch:
             if d.landmarks is None or d.confidence < LIVE_EMBEDDING.least_confidence:
                 continue
             box = (d.box[0] * x, d.box[1] * y, d.box[2] * x, d.box[3] * y)
-            face = self._find_face(box, taken)
+            face = self._match_face(box, taken)
             taken.add(id(face))
-            face.last, face.box = self._frame, box
-            self._look(face, picture, d, x)
+            face.last_frame, face.box = self._frame, box
+            self._consider(face, picture, d, x)
             # What is seen poorly cannot show that this is another's face, so better is waited for.
             every_s = LIVE_EMBEDDING.good_every_s if face.quality >= GOOD else LIVE_EMBEDDING.poor_every_s
-            if self._frame - face.told >= every_s * self._rate:
-                self._close(face)
+            if self._frame - face.reported_at >= every_s * self._rate:
+                self._take_best(face)
 
-    def _is_there(self, face: _Face) -> bool:
-        if self._frame - face.last <= LIVE_EMBEDDING.lost_s * self._rate:
+    def _is_there(self, face: _FaceInProgress) -> bool:
+        if self._frame - face.last_frame <= LIVE_EMBEDDING.lost_s * self._rate:
             return True
-        self._close(face)
+        self._take_best(face)
         return False
 
-    def _find_face(self, box: Box, taken: set[int]) -> _Face:
+    def _match_face(self, box: Box, taken: set[int]) -> _FaceInProgress:
         centre, size = centre_of(box), size_of(box)
-        best: tuple[float, _Face] | None = None
+        best: tuple[float, _FaceInProgress] | None = None
         for face in self._faces:
             other, ratio = centre_of(face.box), size_of(face.box) / size
             away = math.dist(centre, other) / size
@@ -142,47 +145,47 @@ class Watch:
                 best = away, face
         if best is not None:
             return best[1]
-        face = _Face(self._frame, box, self._frame)
+        face = _FaceInProgress(self._frame, box, self._frame)
         self._faces.append(face)
         return face
 
-    def _look(self, face: _Face, picture: Picture, found: Detection, scale: float) -> None:
+    def _consider(self, face: _FaceInProgress, picture: Picture, found: Detection, scale: float) -> None:
         assert found.landmarks is not None
         side = (found.box[2] - found.box[0]) * scale
         # How sharp it is shows only when it has been cut out, which takes longer than all the rest.
-        hoped = rate_view(found.landmarks, side, found.confidence, LIVE_EMBEDDING.sharper_ratio * face.detail)
+        hoped = rate_crop(found.landmarks, side, found.confidence, LIVE_EMBEDDING.sharper_ratio * face.detail)
         if hoped <= max(LIVE_EMBEDDING.better_ratio * face.quality, USABLE):
             return
         try:
             aligned = self._recognizer.align(picture, found.landmarks)
         except ValueError:
             return
-        detail = find_detail(aligned)
+        detail = compute_detail(aligned)
         face.detail = detail if face.detail == math.inf else max(face.detail, detail)
-        quality = rate_view(found.landmarks, side, found.confidence, detail)
+        quality = rate_crop(found.landmarks, side, found.confidence, detail)
         if quality > max(face.quality, USABLE):
             face.quality, face.aligned = quality, aligned
-            face.best = FaceSeen(self._frame, [round(v, 1) for v in face.box], round(quality, 3), [])
+            face.best = BoxEmbedding(self._frame, [round(v, 1) for v in face.box], round(quality, 3), [])
 
-    def _close(self, face: _Face) -> None:
+    def _take_best(self, face: _FaceInProgress) -> None:
         """Take the best look since the last, if there was any."""
         if face.best is not None and face.aligned is not None:
             self._waiting.append((face.best, face.aligned))
-        face.told, face.best, face.quality, face.aligned, face.detail = self._frame, None, 0.0, None, math.inf
+        face.reported_at, face.best, face.quality, face.aligned, face.detail = self._frame, None, 0.0, None, math.inf
         if len(self._waiting) >= LIVE_EMBEDDING.batch_faces:
-            self._tell_waiting()
+            self._send_waiting()
 
-    def _tell_waiting(self) -> None:
+    def _send_waiting(self) -> None:
         if not self._waiting:
             return
         vectors = self._recognizer.embed_many([aligned for _, aligned in self._waiting])
         for (look, _), vector in zip(self._waiting, vectors, strict=True):
-            quality = round(look.quality * find_clarity(vector), 3)
-            self._tell(FaceSeen(look.frame, look.box, quality, to_numbers(vector)))
+            quality = round(look.quality * compute_clarity(vector), 3)
+            self._send(BoxEmbedding(look.frame, look.box, quality, to_numbers(vector)))
         self._waiting.clear()
 
 
-class _Watched:
+class _ObservedDetector:
     """A detector whose finds are shown to somebody else too."""
 
     def __init__(self, detector: Detector, see: Callable[[Picture, list[Detection]], None]) -> None:

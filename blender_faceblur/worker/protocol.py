@@ -20,14 +20,14 @@ from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 import numpy as np
 
 from ..core.tracking.appearance import LENGTH
-from ..core.tracking.tracker import FrameRecord, Row
+from ..core.tracking.tracker import FrameRecord, Observation
 
 PROTOCOL = 2
 LONGEST_LINE = 4 << 20
 LONGEST_REQUEST = 64 << 20
 """Characters. A request may carry the names of a hundred thousand pictures."""
 _LONGEST_LIST = 100_000
-_LOOK = re.compile(f"[0-9a-f]{{{2 * LENGTH}}}")
+_APPEARANCE = re.compile(f"[0-9a-f]{{{2 * LENGTH}}}")
 
 
 class ProtocolError(Exception):
@@ -103,7 +103,7 @@ class SegmentRequest(BaseRequest):
 
 
 @dataclass(frozen=True, slots=True)
-class FollowRequest(BaseRequest):
+class TrackRequest(BaseRequest):
     """Follow one place in frames `start`..`stop` from its `keys` and write a document with that one track to `output`.
 
     A key is frame, cx, cy, rx, ry and angle of the face; `cuts` are first frames of shots.
@@ -121,7 +121,7 @@ class FollowRequest(BaseRequest):
 class VerifyRequest(BaseRequest):
     """Compare the finished `film` with its `source` and the tracks document at `tracks`; the result goes to `output`.
 
-    `every`: the detectors look at each frame of the film that is a multiple of it. `samples_across` is the effect's.
+    `every`: the detectors look at each frame of the film that is a multiple of it. `samples_per_face` is the effect's.
     `shown` says which source frames the film shows, runs of [film frame, source frame, length]; nothing: all, in
     order. `place` is the 2 x 3 matrix, row by row, from the source's pixels to the film's; nothing: the same pixels.
     `processes` 0 leaves their number to the child. With `part`, the first frame of the film and the one after the last,
@@ -132,7 +132,7 @@ class VerifyRequest(BaseRequest):
     film: str
     tracks: str
     output: str
-    samples_across: float = 6.0
+    samples_per_face: float = 6.0
     every: int = 3
     shown: list[list[int]] = field(default_factory=list)
     place: list[float] = field(default_factory=list)
@@ -220,8 +220,8 @@ class Warned:
 
 
 @dataclass(frozen=True, slots=True)
-class FaceSeen:
-    """A look at a face while its film is analysed, before there are tracks: its box, and as in `FaceView`."""
+class BoxEmbedding:
+    """A look at a face while its film is analysed, before there are tracks: its box, and as in `TrackEmbedding`."""
 
     frame: int
     box: list[float]
@@ -230,10 +230,10 @@ class FaceSeen:
 
 
 @dataclass(frozen=True, slots=True)
-class FaceView:
+class TrackEmbedding:
     """One look at a face: of a track at a frame, or in a picture file (then `track` is its path, and the frame 0).
 
-    `vector` says who it is: it may only be kept in memory. See `core.likeness.View`.
+    `vector` says who it is: it may only be kept in memory. See `core.likeness.FaceEmbedding`.
     """
 
     track: str
@@ -243,7 +243,7 @@ class FaceView:
 
 
 @dataclass(frozen=True, slots=True)
-class Embedded:
+class EmbeddingsDone:
     """All looks were told; `recogniser` is whose vectors they are."""
 
     recogniser: str
@@ -263,7 +263,7 @@ class Result:
 
 
 @dataclass(frozen=True, slots=True)
-class Verified:
+class VerificationDone:
     """The verification (see `core.verifying`) lies whole at `output`."""
 
     output: str
@@ -316,20 +316,31 @@ class Frame:
     """A row's each, in hexadecimal digits and empty where it has none; none at all where no row has one."""
 
 
-Message = Started | Running | Progress | Warned | FaceView | Result | Verified | Embedded | ErrorMessage | Waiting
+Message = (
+    Started
+    | Running
+    | Progress
+    | Warned
+    | TrackEmbedding
+    | Result
+    | VerificationDone
+    | EmbeddingsDone
+    | ErrorMessage
+    | Waiting
+)
 """What `run_job` yields; a verification ends with a Verified, looks with an Embedded, where others have a Result."""
 
 _KINDS: dict[str, type] = {
-    "analyse": AnalysisRequest, "segment": SegmentRequest, "probe": ProbeRequest, "follow": FollowRequest,
-    "embed": EmbedRequest, "references": ReferenceRequest, "view": FaceView, "embedded": Embedded,
-    "seen": FaceSeen,
-    "verify": VerifyRequest, "started": Started, "verified": Verified,
+    "analyse": AnalysisRequest, "segment": SegmentRequest, "probe": ProbeRequest, "follow": TrackRequest,
+    "embed": EmbedRequest, "references": ReferenceRequest, "view": TrackEmbedding, "embedded": EmbeddingsDone,
+    "seen": BoxEmbedding,
+    "verify": VerifyRequest, "started": Started, "verified": VerificationDone,
     "thumbnails": ThumbnailsRequest, "thumbnail": Thumbnail,
     "running": Running, "progress": Progress, "warning": Warned, "result": Result, "error": ErrorMessage,
     "finished": Finished, "frame": Frame, "providers": Providers,
 }
 _NAMES = {kind: name for name, kind in _KINDS.items()}
-_REQUESTS = (AnalysisRequest, SegmentRequest, ProbeRequest, FollowRequest, EmbedRequest, ReferenceRequest,
+_REQUESTS = (AnalysisRequest, SegmentRequest, ProbeRequest, TrackRequest, EmbedRequest, ReferenceRequest,
              ThumbnailsRequest, VerifyRequest)
 
 M = TypeVar("M")
@@ -401,12 +412,16 @@ def _fits(value: Any, hint: Any) -> bool:
 
 def from_record(record: FrameRecord) -> Frame:
     rows = []
-    for row in record.rows:
-        numbers = [row.chain, *(round(v, 2) for v in row.box.tolist()), round(row.confidence, 3)]
-        rows.append([*numbers, *([] if row.roll is None else [round(row.roll, 3)]), row.voices])
-    looks = [row.look.hex() for row in record.rows]
+    for observation in record.observations:
+        numbers = [
+            observation.tracklet,
+            *(round(v, 2) for v in observation.box.tolist()),
+            round(observation.confidence, 3),
+        ]
+        rows.append([*numbers, *([] if observation.roll is None else [round(observation.roll, 3)]), observation.votes])
+    looks = [observation.appearance.hex() for observation in record.observations]
     return Frame(record.source_frame, record.cut, record.mixed, rows, [list(pair) for pair in record.joins],
-                 record.looked, looks if any(looks) else [])
+                 record.is_detected_frame, looks if any(looks) else [])
 
 
 def to_record(frame: Frame) -> FrameRecord:
@@ -417,11 +432,19 @@ def to_record(frame: Frame) -> FrameRecord:
     for numbers, look in zip(frame.rows, frame.looks or [""] * len(frame.rows), strict=True):
         if len(numbers) not in (7, 8) or numbers[0] < 0 or not (numbers[1] < numbers[3] and numbers[2] < numbers[4]):
             raise ProtocolError("frame: a row is wrong")
-        if look and _LOOK.fullmatch(look) is None:
+        if look and _APPEARANCE.fullmatch(look) is None:
             raise ProtocolError("frame: a look is wrong")
         roll = float(numbers[6]) if len(numbers) == 8 else None
-        rows.append(Row(int(numbers[0]), np.array(numbers[1:5], float), float(numbers[5]), roll, int(numbers[-1]),
-                        bytes.fromhex(look)))
+        rows.append(
+            Observation(
+                int(numbers[0]),
+                np.array(numbers[1:5], float),
+                float(numbers[5]),
+                roll,
+                int(numbers[-1]),
+                bytes.fromhex(look),
+            )
+        )
     if any(len(pair) != 2 for pair in frame.joins):
         raise ProtocolError("frame: a join is wrong")
     return FrameRecord(frame.frame, frame.cut, frame.mixed, rows, [(a, b) for a, b in frame.joins],

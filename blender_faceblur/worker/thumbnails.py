@@ -34,21 +34,21 @@ class ThumbnailSettings:
 THUMBNAILS = ThumbnailSettings()
 
 
-def cut_faces(request: ThumbnailsRequest, tell: Callable[[Any], None]) -> None:
+def cut_faces(request: ThumbnailsRequest, send: Callable[[Any], None]) -> None:
     """Do what the request asks and tell each picture, in the order of their frames. Raises FaceBlurError."""
     if not 1 <= request.side <= THUMBNAILS.most_side_px or any(len(face) != 5 for face in request.faces):
         raise FaceBlurError("These are no faces of which pictures could be made.")
     with open_requested(request.source) as source:
         count = source.info.frame_count
         wanted = sorted((int(face[0]), number) for number, face in enumerate(request.faces) if 0 <= face[0] < count)
-        tell(Started(len(wanted)))
+        send(Started(len(wanted)))
         for frame, group in groupby(wanted, key=lambda pair: pair[0]):
             _, picture = next(iter(source.frames(frame, frame + 1)))
             for _, number in group:
                 x1, y1, x2, y2 = request.faces[number][1:]
                 seen = cut_square(picture, (x1, y1, x2, y2), request.side)
-                tell(Thumbnail(number, request.side, base64.b64encode(seen.tobytes()).decode("ascii")))
-        tell(Finished(len(wanted), source.notes()))
+                send(Thumbnail(number, request.side, base64.b64encode(seen.tobytes()).decode("ascii")))
+        send(Finished(len(wanted), source.notes()))
 
 
 def cut_square(picture: NDArray[np.uint8], box: Box, side: int) -> NDArray[np.uint8]:

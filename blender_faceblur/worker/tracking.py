@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from ..core.document.tracks_file import write_document
 from ..core.tracking.analysis import fit_size
-from ..core.tracking.retracking import follow_keys
+from ..core.tracking.retracking import track_keys
 from ..core.types import Ellipse, Evidence, FaceBlurError, Sample, Track, TrackDocument
 from .opening import open_requested
-from .protocol import FollowRequest, Progress, Result, Stage, Started
+from .protocol import Progress, Result, Stage, Started, TrackRequest
 from .reporting import REPORTING
 
 
@@ -34,31 +34,31 @@ class KeyTrackingPictureSettings:
 KEY_TRACKING_PICTURES = KeyTrackingPictureSettings()
 
 
-def follow(request: FollowRequest, tell: Callable[[Any], None]) -> None:
+def track_region(request: TrackRequest, send: Callable[[Any], None]) -> None:
     """Do what the request asks and tell it. Raises FaceBlurError."""
     import cv2
 
-    began = told = time.monotonic()
+    began = reported = time.monotonic()
     keys = dict(map(_read_key, request.keys))
     with open_requested(request.source) as source:
         info = source.info
         start, stop = max(request.start, 0), min(request.stop, info.frame_count)
         if not keys or min(keys) < start or max(keys) >= stop:
             raise FaceBlurError("There is no key in the frames that are to be followed.")
-        tell(Started(stop - start))
+        send(Started(stop - start))
         size = fit_size((info.width, info.height), KEY_TRACKING_PICTURES.long_side_px)
         done = 0
 
         def pictures(first: int, last: int) -> Iterator[tuple[int, NDArray[np.uint8]]]:
-            nonlocal done, told
+            nonlocal done, reported
             for frame, picture in source.frames(first, last, size):
                 yield frame, np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY), np.uint8)
                 done += 1
-                if time.monotonic() - told > REPORTING.progress_every_s:
-                    told = time.monotonic()
-                    tell(Progress(Stage.FOLLOW, min(done, stop - start), stop - start, done / (told - began)))
+                if time.monotonic() - reported > REPORTING.progress_every_s:
+                    reported = time.monotonic()
+                    send(Progress(Stage.FOLLOW, min(done, stop - start), stop - start, done / (reported - began)))
 
-        samples = follow_keys(pictures, keys, start, stop, size[0] / info.width, set(request.cuts),
+        samples = track_keys(pictures, keys, start, stop, size[0] / info.width, set(request.cuts),
                               (info.width, info.height))
     samples += [Sample(frame, ellipse, Evidence.LOCKED, 1.0) for frame, ellipse in keys.items()]
     track = Track("followed", sorted(samples, key=lambda s: s.source_frame))
@@ -66,7 +66,7 @@ def follow(request: FollowRequest, tell: Callable[[Any], None]) -> None:
         write_document(TrackDocument(info, "follow", 1.0, [], [], [track], []), Path(request.output))
     except OSError as error:
         raise FaceBlurError(f"The track cannot be written to {request.output}: {error.strerror}.") from error
-    tell(Result(request.output, info.frame_count, 1, 0, time.monotonic() - began))
+    send(Result(request.output, info.frame_count, 1, 0, time.monotonic() - began))
 
 
 def _read_key(numbers: list[float]) -> tuple[int, Ellipse]:

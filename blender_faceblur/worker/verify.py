@@ -14,18 +14,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ..core.detection.settings import DetectorUse, find_preset
+from ..core.detection.settings import DetectorUse, get_preset
 from ..core.document.tracks_file import read_document
 from ..core.tracking.analysis import split_range
 from ..core.types import FaceBlurError, SourceInfo, TrackDocument
-from ..core.verification.leaks import Judge, StepWatch, Verification, list_kept, to_json
+from ..core.verification.leaks import LeakClassifier, SyncChecker, Verification, list_kept, to_json
 from ..delivery.picture import verify_picture
 from ..delivery.traces import find_carried, find_picture_traces, find_traces
 from ..delivery.verify import Expected, read_sound, verify_film
-from ..detectors.passes import combine_looks
+from ..detectors.passes import combine_passes
 from ..detectors.providers import choose_providers, list_available
 from ..sources import FrameSource, open_source
-from .compare import Comparison, Looks, Seen, find_shown_frames, from_text, to_text
+from .compare import Comparison, FilmDetectors, FrameComparison, compute_shown_frames, from_text, to_text
 from .ensemble import choose_usable, count_processes, list_used, open_sessions
 from .opening import open_requested
 from .process import WorkerProcess, listen
@@ -35,118 +35,135 @@ from .protocol import (
     Running,
     Stage,
     Started,
-    Verified,
+    VerificationDone,
     VerifyRequest,
     Warned,
     to_line,
 )
 from .reporting import REPORTING
 
-PRESET = "thorough"
+VERIFY_PRESET = "thorough"
 
-Tell = Callable[[Any], None]
+OnProgress = Callable[[Any], None]
 
 
-def verify(request: VerifyRequest, tell: Tell) -> None:
+def verify(request: VerifyRequest, send: OnProgress) -> None:
     """Do what the request asks and tell it. Raises FaceBlurError where the film cannot be compared."""
     began = time.monotonic()
-    if request.every < 1 or request.samples_across <= 0:
+    if request.every < 1 or request.samples_per_face <= 0:
         raise FaceBlurError("The film must be looked at in every frame, or in every second, third and so on.")
     if request.part:
-        _verify_part(request, tell)
+        _verify_part(request, send)
         return
     document = read_document(Path(request.tracks))
-    uses, notes = choose_usable(find_preset(PRESET))
+    uses, notes = choose_usable(get_preset(VERIFY_PRESET))
     with ExitStack() as opened:
         source, film = (opened.enter_context(one) for one in _open_both(request, document))
         info, made = source.info, film.info
-        tell(Started(made.frame_count))
+        send(Started(made.frame_count))
         for text in notes:
-            tell(Warned(text))
+            send(Warned(text))
         problems = _check_file(made, info, request)
         parts = _split(request, made)
-        verdict = _Verdict(document, made.frame_count)
+        verdict = _VerificationBuilder(document, made.frame_count)
         if len(parts) == 1:
-            looks = _open_looks(opened, uses, source, request.provider, tell)
-            told = _Pace(made.frame_count, tell)
-            for seen in Comparison(request, document, source, film, looks).run(*parts[0]):
-                verdict.add(seen)
-                told.count()
+            film_detectors = _open_film_detectors(opened, uses, source, request.provider, send)
+            reported = _Pace(made.frame_count, send)
+            for comparison in Comparison(request, document, source, film, film_detectors).run(*parts[0]):
+                verdict.add(comparison)
+                reported.count()
             said = [*film.notes(), *source.notes()]
         else:
             # Beside the result, whose folder its owner removes whatever becomes of this process.
             folder = Path(opened.enter_context(tempfile.TemporaryDirectory(dir=Path(request.output).parent)))
             requests = [replace(request, output=str(folder / f"{number}.jsonl"), part=list(part))
                         for number, part in enumerate(parts)]
-            said = _run_parts(requests, _Pace(made.frame_count, tell))
+            said = _run_parts(requests, _Pace(made.frame_count, send))
             for one in requests:
                 with open(one.output, encoding="utf-8") as lines:
                     for line in lines:
                         verdict.add(from_text(line))
-    tell(Progress(Stage.VERIFY, made.frame_count, made.frame_count,
+    send(Progress(Stage.VERIFY, made.frame_count, made.frame_count,
                   verdict.frames / max(time.monotonic() - began, 1e-6)))
-    leaks, doubts, weak = verdict.judge.finish()
+    leaks, doubts, weak = verdict.classifier.finish()
     verification = Verification(
-        made.file_name, info.file_name, verdict.frames, float(verdict.frames / made.frame_rate),
-        len(read_sound(Path(request.film))) if made.kind == "movie" else 0, verdict.judge.compared, verdict.judge.flat,
-        verdict.looked, request.every, weak, list_used(uses, info), leaks, doubts, list_kept(document),
-        [*problems, *verdict.steps.tell()], list(dict.fromkeys([*notes, *said])), verdict.faces,
-        time.monotonic() - began)
+        made.file_name,
+        info.file_name,
+        verdict.frames,
+        float(verdict.frames / made.frame_rate),
+        len(read_sound(Path(request.film))) if made.kind == "movie" else 0,
+        verdict.classifier.compared,
+        verdict.classifier.flat,
+        verdict.looked,
+        request.every,
+        weak,
+        list_used(uses, info),
+        leaks,
+        doubts,
+        list_kept(document),
+        [*problems, *verdict.steps.describe()],
+        list(dict.fromkeys([*notes, *said])),
+        verdict.faces,
+        time.monotonic() - began,
+    )
     _write(to_json(verification), Path(request.output))
-    tell(Verified(request.output, verification.frames, len(leaks), len(doubts), verification.seconds))
+    send(VerificationDone(request.output, verification.frames, len(leaks), len(doubts), verification.seconds))
 
 
-def _verify_part(request: VerifyRequest, tell: Tell) -> None:
+def _verify_part(request: VerifyRequest, send: OnProgress) -> None:
     """Write what was seen in one part to the request's output, a line a frame."""
     start, stop = request.part
     document = read_document(Path(request.tracks))
-    uses, _ = choose_usable(find_preset(PRESET))
+    uses, _ = choose_usable(get_preset(VERIFY_PRESET))
     with ExitStack() as opened:
         source, film = (opened.enter_context(one) for one in _open_both(request, document))
-        looks = _open_looks(opened, uses, source, request.provider, tell)
-        told = _Pace(stop - start, tell)
+        film_detectors = _open_film_detectors(opened, uses, source, request.provider, send)
+        reported = _Pace(stop - start, send)
         try:
             with open(request.output, "w", encoding="utf-8", newline="\n") as lines:
-                for seen in Comparison(request, document, source, film, looks).run(start, stop):
-                    lines.write(to_text(seen))
-                    told.count()
+                for comparison in Comparison(request, document, source, film, film_detectors).run(start, stop):
+                    lines.write(to_text(comparison))
+                    reported.count()
         except OSError as error:
             raise FaceBlurError(f"The verification cannot be written to {request.output}: {error.strerror}.") from error
-        tell(Finished(told.done, [*film.notes(), *source.notes()]))
+        send(Finished(reported.done, [*film.notes(), *source.notes()]))
 
 
-class _Verdict:
+class _VerificationBuilder:
     """Gathers what was seen, frame by frame in order."""
 
     def __init__(self, document: TrackDocument, frame_count: int) -> None:
-        self.judge = Judge(single=frame_count == 1)
-        self.steps = StepWatch(document.expansion)
+        self.classifier = LeakClassifier(single=frame_count == 1)
+        self.steps = SyncChecker(document.expansion)
         self.faces: dict[str, bytes] = {}
         self.frames = self.looked = 0
 
-    def add(self, seen: Seen) -> None:
+    def add(self, comparison: FrameComparison) -> None:
         self.frames += 1
-        self.steps.late += [seen.frame] if seen.late else []
-        self.steps.foreign += [seen.frame] if seen.foreign else []
-        self.judge.compared += seen.covered
-        self.judge.flat += seen.flat
-        self.faces |= seen.clearest
-        for place, shown, picture in seen.faces:
-            self.judge.add_face(seen.frame, place, shown, lambda picture=picture: picture)  # type: ignore[misc]
-        if seen.finds is not None:
+        self.steps.late += [comparison.frame] if comparison.late else []
+        self.steps.foreign += [comparison.frame] if comparison.foreign else []
+        self.classifier.compared += comparison.covered
+        self.classifier.flat += comparison.flat
+        self.faces |= comparison.clearest
+        for place, shown, picture in comparison.faces:
+            self.classifier.add_face(comparison.frame, place, shown, lambda picture=picture: picture)  # type: ignore[misc]
+        if comparison.finds is not None:
             self.looked += 1
-            pictures = {find.box: picture for find, _, _, picture in seen.finds}
-            self.judge.add_look(seen.frame, [(find, shown, kept) for find, shown, kept, _ in seen.finds],
-                                pictures.__getitem__)
+            pictures = {find.box: picture for find, _, _, picture in comparison.finds}
+            self.classifier.add_detections(
+                comparison.frame,
+                [(find, shown, kept) for find, shown, kept, _ in comparison.finds],
+                pictures.__getitem__,
+            )
 
 
 class _Pace:
     """Tells how far the work is, now and then."""
 
-    def __init__(self, total: int, tell: Tell) -> None:
-        self.tell, self.total, self.done = tell, total, 0
+    def __init__(self, total: int, send: OnProgress) -> None:
+        self.send, self.total, self.done = send, total, 0
         self._began = self._told = time.monotonic()
-        tell(Progress(Stage.VERIFY, 0, total, 0.0))
+        send(Progress(Stage.VERIFY, 0, total, 0.0))
 
     def count(self, done: int | None = None) -> None:
         """One frame more, or so many in all."""
@@ -154,7 +171,7 @@ class _Pace:
         now = time.monotonic()
         if now - self._told >= REPORTING.progress_every_s:
             self._told = now
-            self.tell(Progress(Stage.VERIFY, self.done, self.total, self.done / max(now - self._began, 1e-6)))
+            self.send(Progress(Stage.VERIFY, self.done, self.total, self.done / max(now - self._began, 1e-6)))
 
 
 def _open_both(request: VerifyRequest, document: TrackDocument) -> Iterator[FrameSource]:
@@ -171,17 +188,17 @@ def _open_both(request: VerifyRequest, document: TrackDocument) -> Iterator[Fram
 
 def _split(request: VerifyRequest, made: SourceInfo) -> list[tuple[int, int]]:
     """Half-open parts of the film's frames for one process each; looks at every so manyth frame begin with a part."""
-    frames = find_shown_frames(request.shown, made.frame_count)
+    frames = compute_shown_frames(request.shown, made.frame_count)
     first, stop = min(frames, default=0), max(frames, default=-1) + 1
     provider = choose_providers(list_available(), request.provider, sys.platform)[0]
     parts = split_range(stop - first, float(made.frame_rate),
-                        count_processes(find_preset(PRESET), provider, request.processes))
+                        count_processes(get_preset(VERIFY_PRESET), provider, request.processes))
     edges = [first + part.start for part in parts[1:]]
     edges = [first, *(edge - edge % request.every for edge in edges), stop]
     return [part for part in itertools.pairwise(edges) if part[0] < part[1]] or [(first, stop)]
 
 
-def _run_parts(requests: list[VerifyRequest], told: _Pace) -> list[str]:
+def _run_parts(requests: list[VerifyRequest], reported: _Pace) -> list[str]:
     """Have every part looked at by a process of its own; what their files had to say. FaceBlurError if any fails."""
     processes = [WorkerProcess(to_line(request)) for request in requests]
     try:
@@ -189,10 +206,10 @@ def _run_parts(requests: list[VerifyRequest], told: _Pace) -> list[str]:
         done = [0] * len(processes)
         for i, message in listen(dict(enumerate(processes)), "Verification process", (Progress,)):
             if isinstance(message, Running):
-                told.tell(message)
+                reported.send(message)
                 continue
             done[i] = message.done if isinstance(message, Progress) else message.frames
-            told.count(sum(done))
+            reported.count(sum(done))
             if isinstance(message, Finished):
                 notes.update(dict.fromkeys(message.notes))
         return list(notes)
@@ -220,14 +237,14 @@ def _check_file(made: SourceInfo, info: SourceInfo, request: VerifyRequest) -> l
     return problems + (find_picture_traces(film) if info.kind == "image" else find_traces(film))
 
 
-def _open_looks(
-    opened: ExitStack, uses: Sequence[DetectorUse], source: FrameSource, provider: str, tell: Tell
-) -> Looks:
+def _open_film_detectors(
+    opened: ExitStack, uses: Sequence[DetectorUse], source: FrameSource, provider: str, send: OnProgress
+) -> FilmDetectors:
     sessions = open_sessions(opened, uses, provider)
-    tell(Running(" and ".join(sorted({session.provider for session in sessions.values()}))))
+    send(Running(" and ".join(sorted({session.provider for session in sessions.values()}))))
     size = source.info.width, source.info.height
     upright = size[::-1] if source.upright_turn in (90, 270) else size
-    return Looks(combine_looks([(sessions[u.detector], u) for u in uses], upright), source.upright_turn)
+    return FilmDetectors(combine_passes([(sessions[u.detector], u) for u in uses], upright), source.upright_turn)
 
 
 def _write(text: str, path: Path) -> None:

@@ -11,33 +11,31 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, TextIO
 
-from ..core.detection.settings import EXPANSIONS, DetectorUse, find_preset
+from ..core.detection.settings import EXPANSIONS, DetectorUse, get_preset
 from ..core.document.tracks_file import write_document
-from ..core.people.similarity import RECOGNIZER, assign_looks
-from ..core.tracking.analysis import Detector, analyse_frames, build_document, decode_size, find_stride, split_range
-from ..core.tracking.observations import RowTable, Segment
+from ..core.people.similarity import RECOGNIZER, assign_embeddings
+from ..core.tracking.analysis import Detector, analyse_frames, build_document, compute_stride, decode_size, split_range
+from ..core.tracking.observations import ObservationTable, Segment
 from ..core.tracking.plates import make_regions
-from ..core.tracking.tracker import Follower
+from ..core.tracking.tracker import Tracker
 from ..core.types import FaceBlurError, SourceInfo, TrackDocument, TrackKind
-from ..detectors import FaceDetector, find_detector
-from ..detectors.passes import combine_looks
+from ..detectors import FaceDetector, get_detector
+from ..detectors.passes import combine_passes
 from ..detectors.providers import choose_providers, list_available
 from ..files.storage import name_stored, read_stored, store
 from .checkpoint import Checkpoint, split_known
 from .embedding import embed_pictures, embed_tracks
 from .ensemble import choose_usable, count_processes, list_used, open_sessions
-from .live_embedding import Watch
+from .live_embedding import LiveEmbedder
 from .opening import open_requested
 from .process import WorkerProcess, listen
 from .protocol import (
     AnalysisRequest,
-    Embedded,
+    BoxEmbedding,
+    EmbeddingsDone,
     EmbedRequest,
     ErrorMessage,
-    FaceSeen,
-    FaceView,
     Finished,
-    FollowRequest,
     Frame,
     ProbeRequest,
     Progress,
@@ -50,6 +48,8 @@ from .protocol import (
     Stage,
     Started,
     ThumbnailsRequest,
+    TrackEmbedding,
+    TrackRequest,
     VerifyRequest,
     Warned,
     from_record,
@@ -59,10 +59,10 @@ from .protocol import (
 )
 from .reporting import REPORTING
 from .thumbnails import cut_faces
-from .tracking import follow
+from .tracking import track_region
 from .verify import verify
 
-Tell = Callable[[Any], None]
+OnProgress = Callable[[Any], None]
 
 
 def serve(line: str, messages: TextIO) -> int:
@@ -84,43 +84,43 @@ def serve(line: str, messages: TextIO) -> int:
     return 0
 
 
-def _look_at_segment(request: SegmentRequest, tell: Tell) -> None:
-    preset = find_preset(request.preset)
+def _detect_segment(request: SegmentRequest, send: OnProgress) -> None:
+    preset = get_preset(request.preset)
     uses, _ = choose_usable(preset)
     with open_requested(request.source, "the analysis began") as source, ExitStack() as opened:
         info = source.info
         frame_size = (info.width, info.height)
         sessions = open_sessions(opened, uses, request.provider)
-        detectors = combine_looks([(sessions[u.detector], u) for u in uses], frame_size)
-        tell(Started(request.stop - request.start))
-        warned = _warn_newly(sessions.values(), 0, tell)
-        tell(Running(" and ".join(sorted({detector.provider for detector in sessions.values()}))))
+        detectors = combine_passes([(sessions[u.detector], u) for u in uses], frame_size)
+        send(Started(request.stop - request.start))
+        warned = _warn_newly(sessions.values(), 0, send)
+        send(Running(" and ".join(sorted({detector.provider for detector in sessions.values()}))))
         frames = source.frames(request.start, request.stop, decode_size(frame_size, uses))
         count = 0
         rate = float(info.frame_rate)
         seeing: Sequence[tuple[Detector, DetectorUse]] = detectors
         if request.recognise and not source.upright_turn:
-            watch = Watch(frame_size, rate, tell)
-            frames, seeing = watch.follow(frames), watch.join(detectors)
-        stride = find_stride(preset.look_every_s, rate)
+            watch = LiveEmbedder(frame_size, rate, send)
+            frames, seeing = watch.pass_frames(frames), watch.observe(detectors)
+        stride = compute_stride(preset.detect_every_s, rate)
         for record in analyse_frames(frames, frame_size, rate, seeing, preset.strong, source.upright_turn, stride):
-            tell(from_record(record))
+            send(from_record(record))
             count += 1
-            warned = _warn_newly(sessions.values(), warned, tell)
-        tell(Finished(count, source.notes()))
+            warned = _warn_newly(sessions.values(), warned, send)
+        send(Finished(count, source.notes()))
 
 
-def _warn_newly(detectors: Iterable[FaceDetector], known: int, tell: Tell) -> int:
+def _warn_newly(detectors: Iterable[FaceDetector], known: int, send: OnProgress) -> int:
     """Tell what the detectors have noted since there were `known` notes; how many there are now."""
     notes = [note for detector in detectors for note in detector.notes]
     if len(notes) > known:
         for text in dict.fromkeys(notes):
-            tell(Warned(text))
+            send(Warned(text))
     return len(notes)
 
 
-def _lead(request: AnalysisRequest, tell: Tell) -> None:
-    _Analysis(request, tell).run()
+def _lead(request: AnalysisRequest, send: OnProgress) -> None:
+    _Analysis(request, send).run()
 
 
 class _Analysis:
@@ -129,19 +129,19 @@ class _Analysis:
     All of it raises FaceBlurError where the request cannot be done.
     """
 
-    def __init__(self, request: AnalysisRequest, tell: Tell) -> None:
-        self._request, self._tell, self._began = request, tell, time.monotonic()
-        self._preset = find_preset(request.preset)
+    def __init__(self, request: AnalysisRequest, send: OnProgress) -> None:
+        self._request, self._tell, self._began = request, send, time.monotonic()
+        self._preset = get_preset(request.preset)
         if not EXPANSIONS[0] <= request.expansion <= EXPANSIONS[1]:
             raise FaceBlurError(f"The expansion must lie between {EXPANSIONS[0]} and {EXPANSIONS[1]}.")
         self._uses, self._notes = choose_usable(self._preset)
-        self._kinds = {find_detector(use.detector).finds for use in self._uses}
+        self._kinds = {get_detector(use.detector).finds for use in self._uses}
         if len(self._kinds) > 1:
             raise FaceBlurError("Faces and number plates are looked for in runs of their own.")
         self._provider = choose_providers(list_available(), request.provider, sys.platform)[0]
         with open_requested(request.source) as source:
             self._info = source.info
-        self._first, self._stop = _find_span(request, self._info)
+        self._first, self._stop = _get_span(request, self._info)
         self._models = list_used(self._uses, self._info)
         self._stored = self._name_stored()
 
@@ -157,14 +157,14 @@ class _Analysis:
             return
         checkpoint = Checkpoint(self._stored.with_suffix(".checkpoint")) if self._stored is not None else None
         parts = self._split(checkpoint)
-        collector = _Collector(RowTable([part for part, _ in parts]), self._tell, checkpoint)
+        collector = _Collector(ObservationTable([part for part, _ in parts]), self._tell, checkpoint)
         notes = self._detect(parts, collector)
         for text in notes:
             self._tell(Warned(text))
         self._tell(Progress(Stage.LINK, 0, 1, 0.0))
         document = self._build_document(collector.table, notes)
         if self._request.recognise and collector.seen and not any(known for _, known in parts):
-            _tell_views(document, collector.seen, self._tell)
+            _send_embeddings(document, collector.seen, self._tell)
         self._deliver(document)
         if self._stored is not None:
             store(self._stored, Path(self._request.output))
@@ -205,16 +205,16 @@ class _Analysis:
             for process in processes.values():
                 process.kill()
             if collector.checkpoint is not None:
-                collector.checkpoint.end(finished=not collector.table.missing())
+                collector.checkpoint.close(finished=not collector.table.missing())
 
     def _request_segment(self, part: Segment) -> SegmentRequest:
-        reach = Follower.reach_frames(float(self._info.frame_rate))
+        reach = Tracker.reach_frames(float(self._info.frame_rate))
         source = replace(self._request.source, fingerprint=self._info.fingerprint)
         return SegmentRequest(
             source, self._request.preset, max(0, part.start - reach), min(self._info.frame_count, part.stop + reach),
             self._request.provider, self._request.recognise, sys_path=self._request.sys_path)
 
-    def _build_document(self, table: RowTable, notes: list[str]) -> TrackDocument:
+    def _build_document(self, table: ObservationTable, notes: list[str]) -> TrackDocument:
         document = build_document(table, self._info, self._preset, self._request.expansion, self._models,
                                   [*self._notes, *notes])
         if self._kinds == {TrackKind.PLATE}:
@@ -230,20 +230,22 @@ class _Analysis:
         except OSError as error:
             raise FaceBlurError(f"The tracks cannot be written to {output}: {error.strerror}.") from error
         seconds = time.monotonic() - self._began
-        self._tell(Result(output, document.source.frame_count, len(document.tracks), len(document.doubts), seconds))
+        self._tell(
+            Result(output, document.source.frame_count, len(document.tracks), len(document.review_items), seconds)
+        )
 
 
-def _tell_views(document: TrackDocument, seen: list[FaceSeen], tell: Tell) -> None:
+def _send_embeddings(document: TrackDocument, comparison: list[BoxEmbedding], send: OnProgress) -> None:
     """Tell the looks at faces that tracks were made of, and that these are all."""
     # Two processes look at the frames around their border.
-    looks = {(name, seen[at].frame): seen[at]
-             for name, at in assign_looks(document.tracks, [(s.frame, s.box) for s in seen])}
+    looks = {(name, comparison[at].frame): comparison[at]
+             for name, at in assign_embeddings(document.tracks, [(s.frame, s.box) for s in comparison])}
     for (name, frame), look in looks.items():
-        tell(FaceView(name, frame, look.quality, look.vector))
-    tell(Embedded(RECOGNIZER, len(looks), 0.0))
+        send(TrackEmbedding(name, frame, look.quality, look.vector))
+    send(EmbeddingsDone(RECOGNIZER, len(looks), 0.0))
 
 
-def _find_span(request: AnalysisRequest, info: SourceInfo) -> tuple[int, int]:
+def _get_span(request: AnalysisRequest, info: SourceInfo) -> tuple[int, int]:
     if not request.span:
         return 0, info.frame_count
     if len(request.span) != 2 or not 0 <= request.span[0] < request.span[1] <= info.frame_count:
@@ -257,21 +259,21 @@ class _Collector:
     `seen` are the looks at faces that they told.
     """
 
-    def __init__(self, table: RowTable, tell: Tell, checkpoint: Checkpoint | None = None) -> None:
+    def __init__(self, table: ObservationTable, send: OnProgress, checkpoint: Checkpoint | None = None) -> None:
         self.table, self.checkpoint = table, checkpoint
-        self.seen: list[FaceSeen] = []
-        self._tell = tell
+        self.seen: list[BoxEmbedding] = []
+        self._tell = send
         self._warned: set[str] = set()
         self._notes: dict[str, None] = {}
 
     def collect(self, processes: dict[int, WorkerProcess]) -> list[str]:
         """Listen until each process has finished; what their sources had to say. FaceBlurError if any fails."""
-        began = told = time.monotonic()
+        began = reported = time.monotonic()
         before = self.table.frame_count - self.table.missing()
-        for number, message in listen(processes, "Analysis process", (Started, Warned, Frame, FaceSeen)):
+        for number, message in listen(processes, "Analysis process", (Started, Warned, Frame, BoxEmbedding)):
             self._take(number, message)
-            if time.monotonic() - told >= REPORTING.progress_every_s:
-                told = time.monotonic()
+            if time.monotonic() - reported >= REPORTING.progress_every_s:
+                reported = time.monotonic()
                 self._tell_progress(before, began)
         self._tell_progress(before, began)
         if self.table.missing():
@@ -283,7 +285,7 @@ class _Collector:
         match message:
             case Frame():
                 self._take_frame(number, message)
-            case FaceSeen():
+            case BoxEmbedding():
                 self.seen.append(message)
             case Warned() if message.text not in self._warned:
                 self._warned.add(message.text)
@@ -307,15 +309,15 @@ class _Collector:
                             (done - before) / max(time.monotonic() - began, 1e-6)))
 
 
-def _probe(request: ProbeRequest, tell: Tell) -> None:
-    tell(Providers(list_available()))
+def _probe(request: ProbeRequest, send: OnProgress) -> None:
+    send(Providers(list_available()))
 
 
-_WORK: dict[type, Callable[[Any, Tell], None]] = {
+_WORK: dict[type, Callable[[Any, OnProgress], None]] = {
     AnalysisRequest: _lead,
-    SegmentRequest: _look_at_segment,
+    SegmentRequest: _detect_segment,
     ProbeRequest: _probe,
-    FollowRequest: follow,
+    TrackRequest: track_region,
     EmbedRequest: embed_tracks,
     ReferenceRequest: embed_pictures,
     ThumbnailsRequest: cut_faces,

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from blender_faceblur.core.types import Ellipse, Evidence, Sample, SourceInfo, Track, TrackDocument
-from blender_faceblur.sources import find_fingerprint
+from blender_faceblur.sources import compute_fingerprint
 
 WIDTH, HEIGHT, FRAMES, RADIUS = 320, 180, 40, 20
 COVER = "0000FF"
@@ -44,7 +44,7 @@ def write_film(path: Path, size: tuple[int, int] = (WIDTH, HEIGHT)) -> Path:
 
 
 def build_document(film: Path, size: tuple[int, int] = (WIDTH, HEIGHT), frames: range = range(FRAMES)) -> TrackDocument:
-    source = SourceInfo(film.name, "movie", *size, FRAMES, Fraction(24), find_fingerprint(film))
+    source = SourceInfo(film.name, "movie", *size, FRAMES, Fraction(24), compute_fingerprint(film))
     samples = [Sample(f, Ellipse(*place_disk(f), RADIUS, RADIUS), Evidence.DETECTED, 1.0) for f in frames]
     return TrackDocument(source, "balanced", 1.4, [], [], [Track("Face 01", samples)], [])
 
@@ -104,12 +104,12 @@ def see(picture: NDArray[np.uint8]) -> Sight:
     return Sight(int(disk.sum()), int(cover.sum()), _centre(disk), _centre(cover))
 
 
-def find_cover(scene: Any) -> tuple[Any, Any]:
+def get_cover(scene: Any) -> tuple[Any, Any]:
     """The film's strip and our modifier on it."""
-    from blender_faceblur.blender.common.marks import find_modifier
+    from blender_faceblur.blender.common.marks import get_modifier
 
     footage = next(strip for strip in scene.sequence_editor.strips if strip.type == "MOVIE")
-    modifier = find_modifier(footage)
+    modifier = get_modifier(footage)
     assert modifier is not None
     return footage, modifier
 

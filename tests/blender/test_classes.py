@@ -12,11 +12,11 @@ import pytest
 bpy = pytest.importorskip("bpy")
 
 import blender_faceblur  # noqa: E402
-from blender_faceblur.blender.common.jobs import STATE  # noqa: E402
-from blender_faceblur.blender.cover.covering import find_mask  # noqa: E402
+from blender_faceblur.blender.common.jobs import JOB  # noqa: E402
+from blender_faceblur.blender.cover.covering import get_mask  # noqa: E402
 from blender_faceblur.blender.detection import detect as detection  # noqa: E402
 from blender_faceblur.blender.detection import panels as classes  # noqa: E402
-from blender_faceblur.blender.masks.mask import read_document  # noqa: E402
+from blender_faceblur.blender.masks.mask import load_document  # noqa: E402
 from blender_faceblur.core.document.tracks_file import write_document  # noqa: E402
 from blender_faceblur.core.tracking import plates  # noqa: E402
 from blender_faceblur.core.types import Ellipse, Evidence, FaceBlurError, Sample, Track  # noqa: E402
@@ -62,11 +62,11 @@ def scene(tmp_path: Path) -> Iterator[Any]:
     scene.sequence_editor.active_strip = strip
     yield scene
     blender_faceblur.unregister()
-    STATE.problems, STATE.notes = [], []
+    JOB.problems, JOB.notes = [], []
 
 
 def list_tracks(scene: Any) -> list[tuple[str, str]]:
-    document = read_document(find_mask(scene.sequence_editor.strips["disk"]))
+    document = load_document(get_mask(scene.sequence_editor.strips["disk"]))
     return [(track.name, track.kind) for track in document.tracks]
 
 
@@ -77,7 +77,7 @@ def test_plates_are_looked_for_only_where_that_is_asked_for(scene: Any, asked: l
     assert bpy.ops.faceblur.detect() == {"FINISHED"}
     assert asked == ["balanced", "balanced", plates.PRESET]
     assert list_tracks(scene) == [("Face 01", "face"), ("Region 01", "plate")]
-    notes = find_mask(scene.sequence_editor.strips["disk"])["faceblur"]["notes"]
+    notes = get_mask(scene.sequence_editor.strips["disk"])["faceblur"]["notes"]
     assert any("Chinese plates" in note for note in notes)
     # Found again they do not double.
     bpy.ops.faceblur.detect()
@@ -89,7 +89,7 @@ def test_where_plates_fail_nothing_seems_to_be_done(scene: Any, asked: list[str]
     asked.append("broken")
     with pytest.raises(RuntimeError, match="out of memory"):
         bpy.ops.faceblur.detect()
-    assert find_mask(scene.sequence_editor.strips["disk"]) is None
+    assert get_mask(scene.sequence_editor.strips["disk"]) is None
 
 
 def test_without_weights_plates_are_refused_and_faces_are_not(
@@ -100,7 +100,7 @@ def test_without_weights_plates_are_refused_and_faces_are_not(
 
     monkeypatch.setattr(classes, "check_models", missing)
     monkeypatch.setattr(detection, "check_models", missing)
-    assert classes.find_plates_problem() == "lpd_yunet is missing"
+    assert classes.explain_missing_plates() == "lpd_yunet is missing"
     scene.faceblur.find_plates = True
     with pytest.raises(RuntimeError, match="lpd_yunet is missing"):
         bpy.ops.faceblur.detect()

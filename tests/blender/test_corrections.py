@@ -11,27 +11,27 @@ import pytest
 
 bpy = pytest.importorskip("bpy")
 
-from blender_faceblur.blender.common.curves import find_curves  # noqa: E402
+from blender_faceblur.blender.common.curves import list_curves  # noqa: E402
 from blender_faceblur.blender.common.marks import MARK  # noqa: E402
-from blender_faceblur.blender.cover.compositing import EffectSettings, find_mask_unit_px  # noqa: E402
-from blender_faceblur.blender.masks.changes import take_in  # noqa: E402
+from blender_faceblur.blender.cover.compositing import EffectSettings, compute_mask_unit_px  # noqa: E402
+from blender_faceblur.blender.masks.changes import sync_from_blender  # noqa: E402
 from blender_faceblur.blender.masks.faces import describe_origin, list_faces  # noqa: E402
 from blender_faceblur.blender.masks.mask import (  # noqa: E402
     PICTURE_LAYER,
     adopt_layers,
+    load_document,
     open_keying_scene,
-    read_document,
     write_mask,
 )
 from blender_faceblur.blender.rendering.project import build_project  # noqa: E402
-from blender_faceblur.core.document.editing import find_track, locked_frames, merge_analysis, sample_at  # noqa: E402
+from blender_faceblur.core.document.editing import get_track, locked_frames, merge_analysis, sample_at  # noqa: E402
 from blender_faceblur.core.types import Ellipse, Evidence, Sample, Track, TrackDocument, TrackStatus  # noqa: E402
 
 from . import disks  # noqa: E402
 from .corrected import list_corrected  # noqa: E402
 
 SIZE = (disks.WIDTH, disks.HEIGHT)
-UNIT_PX = find_mask_unit_px(SIZE, SIZE)
+UNIT_PX = compute_mask_unit_px(SIZE, SIZE)
 
 
 def make_document(film: Path, bend: float = 0.0) -> TrackDocument:
@@ -45,7 +45,7 @@ def make_document(film: Path, bend: float = 0.0) -> TrackDocument:
 @pytest.fixture
 def mask(film: Path) -> Any:
     scene = build_project(film, make_document(film, 3.0), EffectSettings("solid", disks.COVER))
-    return disks.find_cover(scene)[1].input_mask_strip.mask
+    return disks.get_cover(scene)[1].input_mask_strip.mask
 
 
 def move_key(mask: Any, name: str, frame: int, far: float) -> None:
@@ -67,7 +67,7 @@ def move_key(mask: Any, name: str, frame: int, far: float) -> None:
 def test_a_key_set_at_the_scenes_frame_shows_at_that_frame(film: Path, tmp_path: Path) -> None:
     """What an editor sees at a frame of the timeline is what the mask editor keys there."""
     scene = build_project(film, make_document(film), EffectSettings("solid", disks.COVER))
-    mask = disks.find_cover(scene)[1].input_mask_strip.mask
+    mask = disks.get_cover(scene)[1].input_mask_strip.mask
     for frame in (11, 13):
         move_key(mask, "Face 01", frame - mask.frame_start, 0.0)
     move_key(mask, "Face 01", 12 - mask.frame_start, 0.5)
@@ -132,13 +132,13 @@ def clear_key(mask: Any) -> None:
 
 def lengthen(mask: Any) -> None:
     path = mask.layers["Face 02"].path_from_id("alpha")
-    for _, curve in find_curves(mask, path):
+    for _, curve in list_curves(mask, path):
         curve.keyframe_points[-1].co[0] += 3
 
 
 def thin(mask: Any) -> None:
     path = mask.layers["Face 02"].path_from_id("alpha")
-    for _, curve in find_curves(mask, path):
+    for _, curve in list_curves(mask, path):
         for key in curve.keyframe_points:
             key.co[1] *= 0.9
 
@@ -165,14 +165,14 @@ def test_a_change_is_recognised(change: str, mask: Any) -> None:
 
 def analyse_again(mask: Any, film: Path) -> None:
     document = make_document(film, 3.0)
-    write_mask("again", merge_analysis(take_in(mask), document, 0, disks.FRAMES), UNIT_PX, mask)
+    write_mask("again", merge_analysis(sync_from_blender(mask), document, 0, disks.FRAMES), UNIT_PX, mask)
 
 
 def test_a_moved_key_becomes_locked_keys_that_stay(mask: Any, film: Path) -> None:
-    before = sample_at(read_document(mask).tracks[1], 26)
+    before = sample_at(load_document(mask).tracks[1], 26)
     bump_one_frame(mask)
-    document = take_in(mask)
-    track = find_track(document, "Face 02")
+    document = sync_from_blender(mask)
+    track = get_track(document, "Face 02")
     assert before is not None and locked_frames(track) == [26]
     moved = sample_at(track, 26)
     assert moved is not None and moved.ellipse.cx - before.ellipse.cx == pytest.approx(3 / 1.0, abs=1.5)
@@ -180,7 +180,7 @@ def test_a_moved_key_becomes_locked_keys_that_stay(mask: Any, film: Path) -> Non
         # Written anew it is known, and a new analysis does not move it.
         assert list_corrected(mask) == []
         analyse_again(mask, film)
-        again = sample_at(find_track(read_document(mask), "Face 02"), 26)
+        again = sample_at(get_track(load_document(mask), "Face 02"), 26)
         assert again is not None and again.evidence is Evidence.LOCKED
         assert again.ellipse.cx == pytest.approx(moved.ellipse.cx, abs=0.02)
         assert again.ellipse.rx == pytest.approx(moved.ellipse.rx, abs=0.02)
@@ -189,16 +189,16 @@ def test_a_moved_key_becomes_locked_keys_that_stay(mask: Any, film: Path) -> Non
 
 def test_opacity_set_by_hand_is_taken_in(mask: Any) -> None:
     lengthen(mask)
-    assert find_track(take_in(mask), "Face 02").covered_spans() == [(5, 38)]
+    assert get_track(sync_from_blender(mask), "Face 02").covered_spans() == [(5, 38)]
     path = mask.layers["Face 02"].path_from_id("alpha")
-    for _, curve in find_curves(mask, path):
+    for _, curve in list_curves(mask, path):
         curve.keyframe_points[1].co[0] += 4
-    assert find_track(take_in(mask), "Face 02").covered_spans() == [(9, 38)]
+    assert get_track(sync_from_blender(mask), "Face 02").covered_spans() == [(9, 38)]
 
 
 def test_what_is_no_ellipse_is_left_to_the_editor(mask: Any, film: Path) -> None:
     add_spline(mask)
-    assert find_track(take_in(mask), "Face 02").locked
+    assert get_track(sync_from_blender(mask), "Face 02").locked
     assert list_corrected(mask) == [] and describe_origin(list_faces(mask)[1]) == "drawn by hand"
     analyse_again(mask, film)
     assert len(mask.layers["Face 02"].splines) == 2
@@ -210,7 +210,7 @@ def test_a_deleted_layer_stays_deleted(mask: Any, film: Path) -> None:
     mask.update_tag()
     analyse_again(mask, film)
     assert [layer.name for layer in mask.layers] == [PICTURE_LAYER, "Face 01"]
-    assert [track.status for track in read_document(mask).aside] == [TrackStatus.DELETED]
+    assert [track.status for track in load_document(mask).aside] == [TrackStatus.DELETED]
 
 
 def test_a_layer_added_by_hand_covers_once_it_is_adopted(mask: Any, film: Path, tmp_path: Path) -> None:
@@ -243,7 +243,7 @@ def test_a_renamed_layer_is_still_ours(mask: Any, film: Path) -> None:
     assert list_corrected(mask) == []
     analyse_again(mask, film)
     assert [layer.name for layer in mask.layers] == [PICTURE_LAYER, "Face 01", "Anna"]
-    assert [track.name for track in read_document(mask).tracks] == ["Face 01", "Anna"]
+    assert [track.name for track in load_document(mask).tracks] == ["Face 01", "Anna"]
 
 
 def test_a_deleted_and_an_added_layer_are_not_a_renamed_one(mask: Any) -> None:
@@ -260,7 +260,7 @@ def test_a_face_stays_off_only_where_its_track_is_the_same(mask: Any, film: Path
     assert [layer.hide_render for layer in mask.layers] == [False, False, True]
     longer = make_document(film, 3.0)
     last = longer.tracks[1].samples[-1]
-    longer.tracks[1].samples.append(Sample(35, last.ellipse, Evidence.HELD, 1.0))
+    longer.tracks[1].samples.append(Sample(35, last.ellipse, Evidence.EXTRAPOLATED, 1.0))
     write_mask("again", longer, UNIT_PX, mask)
     assert [layer.hide_render for layer in mask.layers] == [False, False, False]
 

@@ -11,10 +11,10 @@ import pytest
 bpy = pytest.importorskip("bpy")
 
 from blender_faceblur.blender.common.context import borrow_selection  # noqa: E402
-from blender_faceblur.blender.common.footage import check_document, find_footage, find_timeline_frame  # noqa: E402
+from blender_faceblur.blender.common.footage import check_document, find_timeline_frame, get_footage  # noqa: E402
 from blender_faceblur.blender.common.marks import (  # noqa: E402
     MARK,
-    find_modifier,
+    get_modifier,
 )
 from blender_faceblur.blender.cover import strips  # noqa: E402
 from blender_faceblur.blender.cover.compositing import EffectSettings  # noqa: E402
@@ -22,13 +22,13 @@ from blender_faceblur.blender.cover.covering import (  # noqa: E402
     EFFECT_MARK,
     cover_footage,
     find_lost_mask,
-    find_mask,
     find_mask_of_footage,
+    get_mask,
     put_cover,
     read_effect,
     uncover,
 )
-from blender_faceblur.blender.cover.handlers import align_mask_strips  # noqa: E402
+from blender_faceblur.blender.cover.handlers import sync_mask_strips  # noqa: E402
 from blender_faceblur.blender.cover.strips import remove_strip  # noqa: E402
 from blender_faceblur.core.types import FaceBlurError  # noqa: E402
 
@@ -67,7 +67,7 @@ def test_strips_of_one_source_share_a_mask(scene: Any, film: Path, tmp_path: Pat
     document = disks.build_document(film)
     mask = cover_footage(scene, find(scene, "first"), document, EFFECT)
     assert cover_footage(scene, find(scene, "second"), document, EFFECT) == mask
-    assert len(bpy.data.masks) == 1 and find_mask(find(scene, "second")) == mask
+    assert len(bpy.data.masks) == 1 and get_mask(find(scene, "second")) == mask
     assert_covered(scene, [1, 20, 40, 71, 80, 94], tmp_path)
 
 
@@ -102,7 +102,7 @@ def test_a_film_stays_connected_to_its_sound(scene: Any, film: Path, tmp_path: P
     with borrow_selection(scene, picture, sound):
         bpy.ops.sequencer.connect()
     cover_footage(scene, picture, disks.build_document(talkie), EFFECT)
-    mask_strip = find_modifier(picture).input_mask_strip
+    mask_strip = get_modifier(picture).input_mask_strip
     if hasattr(picture, "connections"):
         assert set(sound.connections) == {picture, mask_strip} and set(mask_strip.connections) == {picture, sound}
     uncover(scene, picture)
@@ -129,7 +129,7 @@ def test_several_speeds_are_covered_whole(scene: Any, film: Path, tmp_path: Path
         bpy.ops.sequencer.retiming_key_add(timeline_frame=20)
     strip.retiming_keys[1].timeline_frame = 30
     cover_footage(scene, strip, disks.build_document(film), EFFECT)
-    assert "covered whole" in align_mask_strips(scene)[0]
+    assert "covered whole" in sync_mask_strips(scene)[0]
     sight = disks.see(disks.render_frame(scene, 10, tmp_path / "whole.png"))
     assert sight.disk == 0 and sight.cover == disks.WIDTH * disks.HEIGHT
 
@@ -152,18 +152,18 @@ def test_changed_settings_are_put_on_without_touching_the_mask(scene: Any, film:
 def test_a_lost_mask_strip_is_brought_back(scene: Any, film: Path, tmp_path: Path) -> None:
     strip = find(scene, "first")
     mask = cover_footage(scene, strip, disks.build_document(film), EFFECT)
-    remove_strip(scene, find_modifier(strip).input_mask_strip)
-    assert find_mask(strip) is None and find_lost_mask(strip) == mask
+    remove_strip(scene, get_modifier(strip).input_mask_strip)
+    assert get_mask(strip) is None and find_lost_mask(strip) == mask
     put_cover(scene, strip, mask, EFFECT)
-    assert find_mask(strip) == mask
+    assert get_mask(strip) == mask
     assert_covered(scene, [1, 20, 40], tmp_path)
 
 
 def test_a_switched_off_modifier_is_switched_on(scene: Any, film: Path, tmp_path: Path) -> None:
     strip = find(scene, "first")
     mask = cover_footage(scene, strip, disks.build_document(film), EFFECT)
-    find_modifier(strip).mute = True
-    find_modifier(strip).enable = False
+    get_modifier(strip).mute = True
+    get_modifier(strip).enable = False
     put_cover(scene, strip, mask, EFFECT)
     assert_covered(scene, [1, 40], tmp_path)
 
@@ -173,13 +173,13 @@ def test_a_canvas_of_another_shape_gets_a_mask_of_its_own(scene: Any, film: Path
     mask = cover_footage(scene, find(scene, "first"), document, EFFECT)
     scene.render.resolution_x, scene.render.resolution_y = 180, 320
     again = cover_footage(scene, find(scene, "first"), document, EFFECT)
-    assert again != mask and find_mask(find(scene, "first")) == again
+    assert again != mask and get_mask(find(scene, "first")) == again
     assert len([strip for strip in scene.sequence_editor.strips if strip.type == "MASK"]) == 1
 
 
 def test_another_strip_of_the_same_files_finds_the_mask(scene: Any, film: Path) -> None:
     mask = cover_footage(scene, find(scene, "first"), disks.build_document(film), EFFECT)
-    assert find_mask_of_footage(find_footage(find(scene, "second"))) == mask
+    assert find_mask_of_footage(get_footage(find(scene, "second"))) == mask
 
 
 def test_what_was_analysed_must_be_what_is_shown(scene: Any, film: Path) -> None:
@@ -197,7 +197,7 @@ def test_a_missing_file_is_named(scene: Any) -> None:
     strip = find(scene, "first")
     strip.filepath = "//nowhere.mp4"
     with pytest.raises(FaceBlurError, match=r"'first': .*nowhere\.mp4 is not there"):
-        find_footage(strip)
+        get_footage(strip)
 
 
 @pytest.mark.parametrize(("name", "spans", "expected"), [
@@ -236,7 +236,7 @@ def test_the_effect_of_a_cover_is_read_as_it_was_set_and_as_data(scene: Any, fil
     effect = EffectSettings("mosaic", "102030", 5.0, "sticker.png", True)
     cover_footage(scene, strip, disks.build_document(film), effect)
     assert read_effect(strip) == effect
-    group = find_modifier(strip).node_group
+    group = get_modifier(strip).node_group
     group[EFFECT_MARK] = {"kind": "blur", "samples_across": "many", "sudden": 1}
     assert read_effect(strip) == EffectSettings("blur")
     group[EFFECT_MARK] = {"kind": "__import__"}
@@ -251,10 +251,10 @@ def test_in_a_file_without_our_masks_no_strip_is_looked_at(
 
     def look(strip: Any) -> Any:
         looked.append(strip.name)
-        return find_modifier(strip)
+        return get_modifier(strip)
 
-    monkeypatch.setattr(strips, "find_modifier", look)
+    monkeypatch.setattr(strips, "get_modifier", look)
     bpy.data.masks.new("somebody's")
-    assert align_mask_strips(scene) == [] and not looked
+    assert sync_mask_strips(scene) == [] and not looked
     cover_footage(scene, find(scene, "first"), disks.build_document(film), EFFECT)
-    assert align_mask_strips(scene) == [] and {"first", "second"} <= set(looked)
+    assert sync_mask_strips(scene) == [] and {"first", "second"} <= set(looked)

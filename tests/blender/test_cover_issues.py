@@ -15,8 +15,8 @@ from blender_faceblur.blender.common.context import borrow_sequencer  # noqa: E4
 from blender_faceblur.blender.cover import nodes  # noqa: E402
 from blender_faceblur.blender.cover.compositing import EffectSettings  # noqa: E402
 from blender_faceblur.blender.cover.covering import cover_footage  # noqa: E402
-from blender_faceblur.blender.cover.issues import find_disturbances  # noqa: E402
-from blender_faceblur.blender.cover.strips import find_moving_modifiers, put_cover_first  # noqa: E402
+from blender_faceblur.blender.cover.issues import list_cover_issues  # noqa: E402
+from blender_faceblur.blender.cover.strips import list_moving_modifiers, put_cover_first  # noqa: E402
 from blender_faceblur.blender.rendering.project import build_project  # noqa: E402
 
 from . import disks  # noqa: E402
@@ -28,7 +28,7 @@ EFFECT = EffectSettings("solid", disks.COVER)
 def project(film: Path) -> tuple[Any, Any, Any]:
     """A face that is there from source frame 10 on."""
     scene = build_project(film, disks.build_document(film, frames=range(10, disks.FRAMES)), EFFECT)
-    footage, modifier = disks.find_cover(scene)
+    footage, modifier = disks.get_cover(scene)
     return scene, footage, modifier.input_mask_strip
 
 
@@ -56,7 +56,7 @@ def test_a_modifier_that_moves_the_picture_comes_after_the_cover(film: Path, tmp
     cover_footage(scene, strip, document, EFFECT)
     put_cover_first(scene, strip)
     assert [modifier.name for modifier in strip.modifiers] == ["Face Blur", "Flip"]
-    assert find_disturbances(scene, strip) == []
+    assert list_cover_issues(scene, strip) == []
     for frame in (5, 20):
         seen = disks.see(disks.render_frame(scene, frame, tmp_path / "seen.png"))
         assert seen.disk == 0 and seen.cover > 1000
@@ -65,12 +65,12 @@ def test_a_modifier_that_moves_the_picture_comes_after_the_cover(film: Path, tmp
 def test_a_modifier_moved_before_the_cover_is_found(project: tuple[Any, Any, Any], tmp_path: Path) -> None:
     scene, strip, _ = project
     _flip(scene, strip)
-    assert find_disturbances(scene, strip) == []
+    assert list_cover_issues(scene, strip) == []
     disks.operate(scene, bpy.ops.sequencer.strip_modifier_move, strip, name="Flip", direction="UP")
     assert disks.see(disks.render_frame(scene, 12, tmp_path / "seen.png")).disk > 1000
-    assert [helps for _, helps in find_disturbances(scene, strip)] == [True]
+    assert [helps for _, helps in list_cover_issues(scene, strip)] == [True]
     put_cover_first(scene, strip)
-    assert find_moving_modifiers(strip) == []
+    assert list_moving_modifiers(strip) == []
     assert disks.see(disks.render_frame(scene, 12, tmp_path / "seen.png")).disk == 0
 
 
@@ -79,7 +79,7 @@ def test_colours_may_be_changed_before_the_cover(project: tuple[Any, Any, Any]) 
     with borrow_sequencer(scene):
         strip.modifiers.new("Bright", "BRIGHT_CONTRAST")
     disks.operate(scene, bpy.ops.sequencer.strip_modifier_move, strip, name="Bright", direction="UP")
-    assert find_disturbances(scene, strip) == []
+    assert list_cover_issues(scene, strip) == []
 
 
 def _make_meta(scene: Any, *strips: Any) -> Any:
@@ -122,7 +122,7 @@ def test_times_between_frames_are_found(edit: Callable[[Any, Any, Any], Any], pr
     outer = edit(scene, footage, mask)
     # The first picture of the face is source frame 10, which is shown at frame 20 already, rounded up.
     assert disks.see(disks.render_frame(outer, 20, tmp_path / "seen.png")).disk > 1000, "Blender has learnt it"
-    assert [helps for _, helps in find_disturbances(scene, footage)] == [False]
+    assert [helps for _, helps in list_cover_issues(scene, footage)] == [False]
 
 
 def twice_as_quick(scene: Any, footage: Any, mask: Any) -> Any:
@@ -145,4 +145,4 @@ def test_what_reads_whole_frames_is_no_disturbance(edit: Callable[[Any, Any, Any
                                                    project: tuple[Any, Any, Any]) -> None:
     scene, footage, mask = project
     edit(scene, footage, mask)
-    assert find_disturbances(scene, footage) == []
+    assert list_cover_issues(scene, footage) == []

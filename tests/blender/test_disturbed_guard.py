@@ -35,7 +35,7 @@ def extension() -> Iterator[None]:
 
 def _build(film: Path, frames: range = range(disks.FRAMES)) -> tuple[Any, Any, Any]:
     scene = build_project(film, disks.build_document(film, frames=frames), EFFECT)
-    footage, modifier = disks.find_cover(scene)
+    footage, modifier = disks.get_cover(scene)
     return scene, footage, modifier.input_mask_strip
 
 

@@ -11,11 +11,11 @@ import pytest
 
 bpy = pytest.importorskip("bpy")
 
-from blender_faceblur.blender.common.marks import find_modifier  # noqa: E402
-from blender_faceblur.blender.correction.edit_masks import close_masks, find_helper, open_masks  # noqa: E402
+from blender_faceblur.blender.common.marks import get_modifier  # noqa: E402
+from blender_faceblur.blender.correction.edit_masks import close_masks, get_helper, open_masks  # noqa: E402
 from blender_faceblur.blender.cover.compositing import EffectSettings  # noqa: E402
 from blender_faceblur.blender.cover.covering import cover_footage  # noqa: E402
-from blender_faceblur.blender.masks.mask import read_document  # noqa: E402
+from blender_faceblur.blender.masks.mask import load_document  # noqa: E402
 from blender_faceblur.blender.rendering.project import build_project  # noqa: E402
 from blender_faceblur.core.document.editing import locked_frames  # noqa: E402
 from blender_faceblur.core.types import FaceBlurError  # noqa: E402
@@ -33,9 +33,9 @@ def _build(film: Path, canvas: tuple[int, int] = CANVASES[0]) -> tuple[Any, Any,
     strip = scene.sequence_editor.strips[0]
     cover_footage(scene, strip, disks.build_document(film), EffectSettings("solid", disks.COVER))
     strip.frame_start += 20
-    find_modifier(strip).input_mask_strip.frame_start += 20
-    strip.frame_offset_start = find_modifier(strip).input_mask_strip.frame_offset_start = 4
-    return scene, strip, find_modifier(strip).input_mask_strip.mask
+    get_modifier(strip).input_mask_strip.frame_start += 20
+    strip.frame_offset_start = get_modifier(strip).input_mask_strip.frame_offset_start = 4
+    return scene, strip, get_modifier(strip).input_mask_strip.mask
 
 
 def _list_data() -> dict[str, list[str]]:
@@ -73,7 +73,7 @@ def test_what_was_changed_becomes_locked_keys(film: Path) -> None:
     assert close_masks() == 1
     assert _list_data() == before
     assert (scene.frame_current, bpy.context.window.scene) == (40, scene)
-    assert 22 in locked_frames(read_document(mask).tracks[0])
+    assert 22 in locked_frames(load_document(mask).tracks[0])
 
 
 def test_a_layer_drawn_anew_counts(film: Path) -> None:
@@ -106,7 +106,7 @@ def test_one_at_a_time_and_only_what_is_covered(film: Path) -> None:
     bare = scene.sequence_editor.strips.new_movie("bare", str(film), 9, 1)
     with pytest.raises(FaceBlurError, match="no mask"):
         open_masks(scene, bare, bpy.context.window)
-    assert find_helper() is None
+    assert get_helper() is None
 
 
 def test_pictures_in_any_order(film: Path, tmp_path: Path) -> None:
@@ -121,10 +121,10 @@ def test_pictures_in_any_order(film: Path, tmp_path: Path) -> None:
     pictures = scene.sequence_editor.strips.new_image("pictures", str(tmp_path / names[0]), 8, 1)
     for name in names[1:]:
         pictures.elements.append(name)
-    cover_footage(scene, pictures, read_document(mask), EffectSettings("solid", disks.COVER))
+    cover_footage(scene, pictures, load_document(mask), EffectSettings("solid", disks.COVER))
     helper = open_masks(scene, pictures, bpy.context.window)
     helper.render.use_sequencer = True
-    start = find_modifier(pictures).input_mask_strip.mask.frame_start
+    start = get_modifier(pictures).input_mask_strip.mask.frame_start
     greys = [int(disks.render_frame(helper, start + n, tmp_path / "seen.png")[90, 160, 0]) for n in range(3)]
     assert greys == pytest.approx([60, 130, 200], abs=2)
     close_masks()
@@ -138,7 +138,7 @@ def test_the_operators_do_the_same(extension: None, film: Path) -> None:
     assert not bpy.ops.faceblur.edit_masks.poll()
     move_key(mask, "Face 01", 9, 0.05)
     assert bpy.ops.faceblur.back_from_masks() == {"FINISHED"}
-    assert find_helper() is None and 9 in locked_frames(read_document(mask).tracks[0])
+    assert get_helper() is None and 9 in locked_frames(load_document(mask).tracks[0])
     assert not bpy.ops.faceblur.back_from_masks.poll()
 
 
@@ -151,7 +151,7 @@ def test_saved_in_the_middle_and_opened_again(extension: None, film: Path, tmp_p
     bpy.ops.wm.save_as_mainfile(filepath=str(path))
     bpy.ops.wm.open_mainfile(filepath=str(path))
     assert close_masks() == 1
-    assert find_helper() is None and 22 in locked_frames(read_document(bpy.data.masks[name]).tracks[0])
+    assert get_helper() is None and 22 in locked_frames(load_document(bpy.data.masks[name]).tracks[0])
 
 
 def test_undo_leads_out_and_redo_in_again(extension: None, film: Path) -> None:
@@ -161,11 +161,11 @@ def test_undo_leads_out_and_redo_in_again(extension: None, film: Path) -> None:
     open_masks(scene, strip, bpy.context.window)
     bpy.ops.ed.undo_push(message="Edit Masks")
     bpy.ops.ed.undo()
-    assert find_helper() is None
+    assert get_helper() is None
     bpy.ops.ed.redo()
-    assert find_helper() is not None
+    assert get_helper() is not None
     move_key(bpy.data.masks[name], "Face 01", 22, 0.05)
     assert close_masks() == 1
     bpy.ops.ed.undo_push(message="Back")
     bpy.ops.ed.undo()
-    assert locked_frames(read_document(bpy.data.masks[name]).tracks[0]) == []
+    assert locked_frames(load_document(bpy.data.masks[name]).tracks[0]) == []

@@ -13,12 +13,12 @@ bpy = pytest.importorskip("bpy")
 
 import blender_faceblur  # noqa: E402
 from blender_faceblur.blender.correction.operators.correct import set_cover  # noqa: E402
-from blender_faceblur.blender.cover.active_face import find_target  # noqa: E402
+from blender_faceblur.blender.cover.active_face import get_target  # noqa: E402
 from blender_faceblur.blender.cover.compositing import EffectSettings  # noqa: E402
-from blender_faceblur.blender.cover.covering import cover_footage, find_mask  # noqa: E402
+from blender_faceblur.blender.cover.covering import cover_footage, get_mask  # noqa: E402
 from blender_faceblur.blender.masks.changes import change_tracks, cover_at  # noqa: E402
-from blender_faceblur.blender.masks.mask import read_document  # noqa: E402
-from blender_faceblur.core.document.editing import find_track, locked_frames  # noqa: E402
+from blender_faceblur.blender.masks.mask import load_document  # noqa: E402
+from blender_faceblur.core.document.editing import get_track, locked_frames  # noqa: E402
 from blender_faceblur.core.types import Ellipse, Evidence, Sample, Track  # noqa: E402
 
 from . import disks  # noqa: E402
@@ -44,7 +44,7 @@ def scene(film: Path) -> Iterator[Any]:
 
 
 def choose(scene: Any, name: str, source_frame: int) -> Any:
-    mask = find_mask(scene.sequence_editor.active_strip)
+    mask = get_mask(scene.sequence_editor.active_strip)
     mask.layers.active = mask.layers[name]
     scene.frame_set(1 + source_frame)
     return mask
@@ -55,15 +55,15 @@ def see(scene: Any, source_frame: int, folder: Path) -> disks.Sight:
 
 
 def spans(mask: Any, name: str) -> list[tuple[int, int]]:
-    return find_track(read_document(mask), name).covered_spans()
+    return get_track(load_document(mask), name).covered_spans()
 
 
 def test_a_cover_is_put_where_an_editor_wants_it(scene: Any, tmp_path: Path) -> None:
     mask = choose(scene, "Face 01", 20)
     before = cover_at(mask, "Face 01", 20)
     assert before is not None
-    set_cover(find_target(bpy.context), Ellipse(before.cx + 100, before.cy, before.rx, before.ry))
-    assert locked_frames(find_track(read_document(mask), "Face 01")) == [20]
+    set_cover(get_target(bpy.context), Ellipse(before.cx + 100, before.cy, before.rx, before.ry))
+    assert locked_frames(get_track(load_document(mask), "Face 01")) == [20]
     moved = cover_at(mask, "Face 01", 20)
     assert moved is not None and moved.cx == pytest.approx(before.cx + 100, abs=0.6)
     assert see(scene, 20, tmp_path).disk > 900
@@ -75,14 +75,14 @@ def test_a_cover_is_put_where_an_editor_wants_it(scene: Any, tmp_path: Path) -> 
 def test_only_the_changed_layer_is_written(scene: Any) -> None:
     mask = choose(scene, "Face 01", 20)
     other = mask.layers["Face 02"].as_pointer()
-    set_cover(find_target(bpy.context), Ellipse(100, 100, 30, 30))
+    set_cover(get_target(bpy.context), Ellipse(100, 100, 30, 30))
     assert mask.layers["Face 02"].as_pointer() == other and mask.layers.active.name == "Face 01"
 
 
 def test_a_face_that_is_off_stays_off_when_it_is_corrected(scene: Any) -> None:
     mask = choose(scene, "Face 01", 20)
     mask.layers["Face 01"].hide_render = True
-    set_cover(find_target(bpy.context), Ellipse(100, 100, 30, 30))
+    set_cover(get_target(bpy.context), Ellipse(100, 100, 30, 30))
     assert mask.layers["Face 01"].hide_render
 
 
@@ -90,7 +90,7 @@ def test_all_faces_of_the_selected_strips_are_switched(scene: Any, tmp_path: Pat
     small = disks.write_film(tmp_path / "small.mp4", (240, 140))
     other = scene.sequence_editor.strips.new_movie("small", str(small), 5, 1)
     cover_footage(scene, other, disks.build_document(small, (240, 140)), EffectSettings("solid", disks.COVER))
-    one, two = find_mask(scene.sequence_editor.strips["disk"]), find_mask(other)
+    one, two = get_mask(scene.sequence_editor.strips["disk"]), get_mask(other)
 
     def list_off() -> list[str]:
         return [f"{mask.name} {layer.name}" for mask in (one, two) for layer in mask.layers if layer.hide_render]
@@ -149,15 +149,15 @@ def test_a_face_is_off_for_a_time(scene: Any, tmp_path: Path) -> None:
 
 def test_keys_are_freed_and_faces_locked(scene: Any) -> None:
     mask = choose(scene, "Face 01", 20)
-    set_cover(find_target(bpy.context), Ellipse(100, 100, 30, 30))
+    set_cover(get_target(bpy.context), Ellipse(100, 100, 30, 30))
     bpy.ops.faceblur.clear_key()
-    assert locked_frames(find_track(read_document(mask), "Face 01")) == []
+    assert locked_frames(get_track(load_document(mask), "Face 01")) == []
     with pytest.raises(RuntimeError, match="no locked key"):
         bpy.ops.faceblur.clear_key()
     bpy.ops.faceblur.lock_face()
-    assert find_track(read_document(mask), "Face 01").locked
+    assert get_track(load_document(mask), "Face 01").locked
     bpy.ops.faceblur.lock_face()
-    assert not find_track(read_document(mask), "Face 01").locked
+    assert not get_track(load_document(mask), "Face 01").locked
 
 
 def test_what_was_changed_with_blenders_tools_comes_in_first(scene: Any) -> None:
@@ -168,7 +168,7 @@ def test_what_was_changed_with_blenders_tools_comes_in_first(scene: Any) -> None
     mask.update_tag()
     choose(scene, "Anna", 20)
     bpy.ops.faceblur.end_here()
-    document = read_document(mask)
+    document = load_document(mask)
     assert [track.name for track in document.tracks] == ["Anna"] and spans(mask, "Anna") == [(5, 21)]
     assert [track.name for track in document.aside] == ["Face 01"]
 
@@ -195,7 +195,7 @@ def test_it_says_why_it_cannot(scene: Any) -> None:
 
 def test_a_change_that_fails_changes_nothing(scene: Any) -> None:
     mask = choose(scene, "Face 01", 20)
-    before = read_document(mask)
+    before = load_document(mask)
 
     def fail(document: Any) -> list[str]:
         document.tracks.clear()
@@ -203,13 +203,13 @@ def test_a_change_that_fails_changes_nothing(scene: Any) -> None:
 
     with pytest.raises(ZeroDivisionError):
         change_tracks(mask, fail)
-    assert read_document(mask) == before
+    assert load_document(mask) == before
 
 
 def test_a_face_is_followed_from_its_key(scene: Any, tmp_path: Path) -> None:
     """The disk moves; a track that stands still is put on it in one frame and followed to both ends of the film."""
     mask = choose(scene, "Face 02", 20)
-    set_cover(find_target(bpy.context), Ellipse(*disks.place_disk(20), 28, 28))
+    set_cover(get_target(bpy.context), Ellipse(*disks.place_disk(20), 28, 28))
     choose(scene, "Face 01", 20)
     bpy.ops.faceblur.delete_face()
     assert see(scene, 33, tmp_path).disk > 300
@@ -227,7 +227,7 @@ def test_a_region_is_drawn_and_followed(scene: Any, tmp_path: Path) -> None:
     x, y = disks.place_disk(12)
     scene.frame_set(13)
     assert bpy.ops.faceblur.add(kind="REGION", box=(x - 24, y - 24, x + 24, y + 24)) == {"FINISHED"}
-    track = find_track(read_document(mask), "Region 01")
+    track = get_track(load_document(mask), "Region 01")
     assert track.kind == "region" and locked_frames(track) == [12] and mask.layers.active.name == "Region 01"
     for frame in (3, 12, 30):
         assert see(scene, frame, tmp_path).disk == 0
@@ -252,7 +252,7 @@ def test_a_region_is_covered_here_only_or_until_told(scene: Any, tmp_path: Path)
 def test_what_stays_in_a_poster_is_not_covered(scene: Any) -> None:
     mask = choose(scene, "Face 01", 12)
     bpy.ops.faceblur.add(kind="NEVER", box=(10, 120, 70, 179))
-    assert [track.name for track in read_document(mask).tracks] == ["Face 01"] and "Face 02" not in mask.layers
+    assert [track.name for track in load_document(mask).tracks] == ["Face 01"] and "Face 02" not in mask.layers
 
 
 def test_a_step_follows_one_frame_and_goes_there(scene: Any) -> None:

@@ -16,12 +16,12 @@ bpy = pytest.importorskip("bpy")
 
 from blender_faceblur.blender.cover.compositing import (  # noqa: E402
     EffectSettings,
-    find_grid,
-    find_halvings,
-    find_mask_unit_px,
+    compute_grid,
+    compute_halvings,
+    compute_mask_unit_px,
     to_linear,
 )
-from blender_faceblur.blender.cover.covering import find_largest_face_px  # noqa: E402
+from blender_faceblur.blender.cover.covering import compute_largest_face_px  # noqa: E402
 from blender_faceblur.blender.cover.effects.mosaic import SPREAD  # noqa: E402
 from blender_faceblur.blender.masks.mask import PICTURE_LAYER  # noqa: E402
 from blender_faceblur.blender.rendering.project import build_project  # noqa: E402
@@ -101,7 +101,7 @@ def test_each_mosaic_block_is_the_mean_of_what_it_hides_and_is_around_it(
     document = _document(size, face_px)
     shown = _render_whole(path, document, EffectSettings("mosaic"), tmp_path)
     bare = disks.render_frame(build_project(path, document, None), 1, tmp_path / "bare.png").astype(float)
-    columns, rows = find_grid(size, find_largest_face_px(document), 6)
+    columns, rows = compute_grid(size, compute_largest_face_px(document), 6)
     expected = _mean_blocks(bare, columns, rows, SPREAD)
     across = ((np.arange(columns) + 0.5) * size[0] / columns).astype(int)
     down = ((np.arange(rows) + 0.5) * size[1] / rows).astype(int)
@@ -120,7 +120,7 @@ def test_an_odd_size_has_no_more_blocks_than_asked(tmp_path: Path) -> None:
     # Blender lays an even grid half a sample beside an odd picture's middle, so blocks are not over what they hide.
     size = (641, 361)
     shown = _render_whole(_write(tmp_path, size), _document(size, 50), EffectSettings("mosaic"), tmp_path)
-    columns, rows = find_grid(size, 50, 6)
+    columns, rows = compute_grid(size, 50, 6)
     for lines, most in ((np.diff(shown, axis=1).any(axis=2), columns), (np.diff(shown, axis=0).any(axis=2).T, rows)):
         assert lines.sum(axis=1).max() <= most + 1
 
@@ -130,7 +130,7 @@ def test_blur_is_smooth_and_made_of_the_same_few_samples(tmp_path: Path) -> None
     path = _write(tmp_path, size)
     document = _document(size, 90)
     shown = _render_whole(path, document, EffectSettings("blur"), tmp_path)
-    columns, rows = find_grid(size, 90, 6)
+    columns, rows = compute_grid(size, 90, 6)
     assert np.abs(np.diff(shown, axis=1)).max() < 16, "there are edges in it"
     # Nothing finer than the samples: brought down to three times as many and up again, it is the same picture.
     import cv2
@@ -173,12 +173,12 @@ def test_erase_draws_from_what_surrounds_the_face_alone(tmp_path: Path) -> None:
 
 
 def test_a_stronger_setting_leaves_fewer_samples() -> None:
-    assert find_grid((1920, 1080), 120, 3) < find_grid((1920, 1080), 120, 6)
+    assert compute_grid((1920, 1080), 120, 3) < compute_grid((1920, 1080), 120, 6)
     for face_px in (20, 77, 200, 1000):
-        columns, rows = find_grid((1920, 1080), face_px, 6)
+        columns, rows = compute_grid((1920, 1080), face_px, 6)
         assert face_px * columns / 1920 <= 6.001 or columns == 2
         assert face_px * rows / 1080 <= 6.001 or rows == 2
-        assert 0.37 * 1920 < columns * 2 ** find_halvings((1920, 1080), columns, rows) <= 1920
+        assert 0.37 * 1920 < columns * 2 ** compute_halvings((1920, 1080), columns, rows) <= 1920
 
 
 @pytest.mark.parametrize("color", ["", "12345", "GGGGGG", "#12345", "1234567", "٣٣٣٣٣٣"])
@@ -195,7 +195,7 @@ def test_an_editors_change_to_an_effect_is_kept(tmp_path: Path) -> None:
 
     tree = bpy.data.node_groups["Face Blur Solid"]
     tree.nodes.new("CompositorNodeBlur").name = "Mine"
-    build_strip_group("another", size, find_mask_unit_px(size, size), 40, EffectSettings("solid"))
+    build_strip_group("another", size, compute_mask_unit_px(size, size), 40, EffectSettings("solid"))
     assert bpy.data.node_groups["Face Blur Solid"] == tree and "Mine" in tree.nodes
 
 
@@ -244,7 +244,7 @@ def test_gaussian_is_as_wide_as_a_sample_and_leaves_the_brightness(tmp_path: Pat
     bell = np.diff(linear)
     x = np.arange(639) + 1 - 320
     width = np.sqrt((bell * x**2).sum() / bell.sum())
-    assert width == pytest.approx(size[0] / find_grid(size, 90, 6)[0], rel=0.1)
+    assert width == pytest.approx(size[0] / compute_grid(size, 90, 6)[0], rel=0.1)
 
 
 def _write_disks(folder: Path, places: list[tuple[float, float, float]]) -> tuple[Path, TrackDocument]:
@@ -362,7 +362,7 @@ def test_inverse_shows_nothing_where_the_mask_is_lost(lost: str, tmp_path: Path)
 
 @pytest.mark.parametrize("name", ["Face Blur: Mosaic", "Face Blur: Solid", "Face Blur: Erase"])
 def test_an_effect_of_the_library_covers_without_the_extension(name: str, tmp_path: Path) -> None:
-    from blender_faceblur.blender.common.marks import find_modifier
+    from blender_faceblur.blender.common.marks import get_modifier
     from blender_faceblur.blender.cover.strips import cover_strip
     from blender_faceblur.blender.masks.mask import write_mask
     from tools.library import build_library
@@ -385,9 +385,9 @@ def test_an_effect_of_the_library_covers_without_the_extension(name: str, tmp_pa
     if "Columns" in effect.inputs:
         effect.inputs["Columns"].default_value, effect.inputs["Rows"].default_value = 2, 2
     strip = scene.sequence_editor.strips[0]
-    mask = write_mask("by hand", document, find_mask_unit_px(size, size))
+    mask = write_mask("by hand", document, compute_mask_unit_px(size, size))
     cover_strip(scene, strip, mask, group)
-    assert find_modifier(strip) is None, "what is used by hand is none of the extension's business"
+    assert get_modifier(strip) is None, "what is used by hand is none of the extension's business"
     for frame in (1, 20, 40):
         assert disks.see(disks.render_frame(scene, frame, tmp_path / "x.png")).disk == 0
     bpy.data.masks[0].layers[PICTURE_LAYER].hide_render = True

@@ -19,14 +19,14 @@ import blender_faceblur  # noqa: E402
 from blender_faceblur.blender.common.context import borrow_selection  # noqa: E402
 from blender_faceblur.blender.common.marks import (  # noqa: E402
     MARK,
-    find_modifier,
+    get_modifier,
 )
 from blender_faceblur.blender.correction.edit_masks import open_masks  # noqa: E402
 from blender_faceblur.blender.cover.compositing import EffectSettings  # noqa: E402
 from blender_faceblur.blender.cover.covering import MUST_BE_COVERED, cover_footage  # noqa: E402
-from blender_faceblur.blender.cover.handlers import align_mask_strips  # noqa: E402
+from blender_faceblur.blender.cover.handlers import sync_mask_strips  # noqa: E402
 from blender_faceblur.blender.export.covered_footage import Exported, export_covered  # noqa: E402
-from blender_faceblur.blender.masks.mask import read_document  # noqa: E402
+from blender_faceblur.blender.masks.mask import load_document  # noqa: E402
 from blender_faceblur.core.types import (  # noqa: E402
     Ellipse,
     Evidence,
@@ -115,7 +115,7 @@ def test_the_copy_shows_no_face_and_needs_nothing_of_ours(scene: Any, film: Path
     assert exported.notes == []
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["disk.covered.mp4", "my film.covered.blend"]
     assert project.read_bytes() == before and hashlib.sha256(film.read_bytes()).digest() == data
-    assert find_modifier(bpy.context.scene.sequence_editor.strips["disk"]) is not None, "the open project was changed"
+    assert get_modifier(bpy.context.scene.sequence_editor.strips["disk"]) is not None, "the open project was changed"
     assert read_sound(exported.films[0]) == read_sound(film)
 
     bpy.ops.wm.open_mainfile(filepath=str(exported.project))
@@ -162,7 +162,7 @@ def test_strips_that_share_a_cover_share_a_film(scene: Any, tmp_path: Path) -> N
     assert len(halves) == 2
     # One of them goes into a meta strip, out of the operators' reach.
     second = strips[halves[1]]
-    with borrow_selection(scene, second, find_modifier(second).input_mask_strip):
+    with borrow_selection(scene, second, get_modifier(second).input_mask_strip):
         bpy.ops.sequencer.meta_make()
     _save(tmp_path)
     exported = _export(tmp_path / "out")
@@ -181,7 +181,7 @@ def test_a_strip_of_several_speeds_covers_no_more_than_its_faces(scene: Any, tmp
         bpy.ops.sequencer.retiming_segment_speed_set(speed=100)
         bpy.ops.sequencer.retiming_key_add(timeline_frame=30)
     strip.retiming_keys[1].timeline_frame = 45
-    assert "covered whole" in align_mask_strips(scene)[0]
+    assert "covered whole" in sync_mask_strips(scene)[0]
     length = strip.frame_final_duration
     exported = _export(tmp_path / "out")
     bpy.ops.wm.open_mainfile(filepath=str(exported.project))
@@ -211,7 +211,7 @@ def test_a_strip_without_a_cover_is_told(scene: Any, film: Path, tmp_path: Path)
 def test_a_picture_is_exported_as_well(tmp_path: Path) -> None:
     import cv2
 
-    from blender_faceblur.sources import find_fingerprint
+    from blender_faceblur.sources import compute_fingerprint
 
     picture = np.full((disks.HEIGHT, disks.WIDTH, 3), 90, np.uint8)
     cv2.circle(picture, (60, 60), disks.RADIUS, (235, 235, 235), -1)
@@ -224,7 +224,7 @@ def test_a_picture_is_exported_as_well(tmp_path: Path) -> None:
     strip = scene.sequence_editor_create().strips.new_image("still", str(path), 2, 1)
     document = disks.build_document(path, frames=range(1))
     document.source = SourceInfo("still.png", "image", disks.WIDTH, disks.HEIGHT, 1, Fraction(24),
-                                 find_fingerprint(path))
+                                 compute_fingerprint(path))
     cover_footage(scene, strip, document, EffectSettings("solid", disks.COVER))
     scene.sequence_editor.strips.new_image("bare", str(path), 9, 100)
     exported = _export(tmp_path / "out")
@@ -277,7 +277,7 @@ def test_a_sequence_of_pictures_is_exported_as_one(tmp_path: Path) -> None:
 
 
 def test_what_would_show_a_face_is_refused(scene: Any, tmp_path: Path) -> None:
-    find_modifier(scene.sequence_editor.strips["disk"]).mute = True
+    get_modifier(scene.sequence_editor.strips["disk"]).mute = True
     with pytest.raises(FaceBlurError, match="'disk' would show faces: Its cover is switched off"):
         _export(tmp_path / "out")
     assert not (tmp_path / "out").exists()
@@ -308,7 +308,7 @@ def test_an_export_that_is_ended_leaves_nothing(scene: Any, tmp_path: Path) -> N
 
 
 def test_a_film_that_fails_ends_the_export(scene: Any, film: Path, tmp_path: Path) -> None:
-    document = read_document(bpy.data.masks[0])
+    document = load_document(bpy.data.masks[0])
     document.source = type(document.source)(
         **{name: getattr(document.source, name) for name in document.source.__slots__} | {"width": 300})
     from blender_faceblur.blender.masks.mask import store_document

@@ -13,9 +13,9 @@ import pytest
 bpy = pytest.importorskip("bpy")
 
 import blender_faceblur  # noqa: E402
-from blender_faceblur.blender.common.jobs import STATE  # noqa: E402
+from blender_faceblur.blender.common.jobs import JOB  # noqa: E402
 from blender_faceblur.blender.common.selection import list_selected  # noqa: E402
-from blender_faceblur.blender.cover.covering import find_mask, read_effect  # noqa: E402
+from blender_faceblur.blender.cover.covering import get_mask, read_effect  # noqa: E402
 from blender_faceblur.blender.detection import detect as detection  # noqa: E402
 from blender_faceblur.blender.keymaps import KEYS  # noqa: E402
 from blender_faceblur.blender.masks.faces import list_faces  # noqa: E402
@@ -44,7 +44,7 @@ def extension() -> Iterator[None]:
     blender_faceblur.register()
     yield
     blender_faceblur.unregister()
-    STATE.problems, STATE.notes = [], []
+    JOB.problems, JOB.notes = [], []
 
 
 @pytest.fixture
@@ -130,8 +130,8 @@ def test_the_keys_collide_with_nothing() -> None:
 def test_detecting_covers_the_selected_strips(scene: Any, tmp_path: Path) -> None:
     assert bpy.ops.faceblur.detect() == {"FINISHED"}
     strip = scene.sequence_editor.strips["disk"]
-    assert [(face.name, face.frames) for face in list_faces(find_mask(strip))] == [("Face 01", disks.FRAMES)]
-    assert STATE.provider == "CPU" and not STATE.active
+    assert [(face.name, face.frames) for face in list_faces(get_mask(strip))] == [("Face 01", disks.FRAMES)]
+    assert JOB.provider == "CPU" and not JOB.active
     assert disks.see(disks.render_frame(scene, 9, tmp_path / "a.png")).disk == 0
 
 
@@ -141,7 +141,7 @@ def test_one_source_is_analysed_once(scene: Any, analyses: list[AnalysisRequest]
     bpy.ops.faceblur.detect()
     assert len(analyses) == 1
     strips = scene.sequence_editor.strips
-    assert find_mask(strips["disk"]) == find_mask(strips["again"]) is not None
+    assert get_mask(strips["disk"]) == get_mask(strips["again"]) is not None
 
 
 @pytest.mark.usefixtures("analyses")
@@ -151,9 +151,9 @@ def test_what_fails_is_named_and_the_others_are_covered(scene: Any, film: Path, 
     scene.sequence_editor.strips.new_movie("broken", str(broken), 2, 1)
     with pytest.raises(RuntimeError, match=r"broken\.mp4: is no film"):
         bpy.ops.faceblur.detect()
-    assert STATE.problems == ["broken.mp4: is no film that can be read"]
-    assert find_mask(scene.sequence_editor.strips["disk"]) is not None
-    assert find_mask(scene.sequence_editor.strips["broken"]) is None
+    assert JOB.problems == ["broken.mp4: is no film that can be read"]
+    assert get_mask(scene.sequence_editor.strips["disk"]) is not None
+    assert get_mask(scene.sequence_editor.strips["broken"]) is None
 
 
 def test_a_cancelled_detection_changes_nothing(scene: Any, analyses: list[AnalysisRequest]) -> None:
@@ -210,7 +210,7 @@ def test_applying_needs_a_detection(scene: Any) -> None:
 @pytest.mark.usefixtures("analyses")
 def test_faces_are_switched_and_found(scene: Any, tmp_path: Path) -> None:
     bpy.ops.faceblur.detect()
-    mask = find_mask(scene.sequence_editor.strips["disk"])
+    mask = get_mask(scene.sequence_editor.strips["disk"])
     bpy.ops.faceblur.switch_faces(action="OFF")
     assert disks.see(disks.render_frame(scene, 9, tmp_path / "off.png")).disk > 900
     bpy.ops.faceblur.switch_faces(action="INVERT")
@@ -255,7 +255,7 @@ def test_settings_and_covers_are_saved_with_the_project(scene: Any, tmp_path: Pa
     bpy.ops.wm.open_mainfile(filepath=str(tmp_path / "kept.blend"))
     scene = bpy.context.workspace.sequencer_scene or bpy.context.scene
     assert scene.faceblur.preset == "thorough" and scene.faceblur.effect == "solid"
-    mask = find_mask(scene.sequence_editor.strips["disk"])
+    mask = get_mask(scene.sequence_editor.strips["disk"])
     assert mask is not None and len(list_faces(mask)) == 1
     assert disks.see(disks.render_frame(scene, 9, tmp_path / "a.png")).disk == 0
 

@@ -22,7 +22,7 @@ bpy = pytest.importorskip("bpy")
 import blender_faceblur  # noqa: E402
 from blender_faceblur.blender.command import render_project  # noqa: E402
 from blender_faceblur.blender.common.context import borrow_sequencer  # noqa: E402
-from blender_faceblur.blender.common.marks import find_modifier  # noqa: E402
+from blender_faceblur.blender.common.marks import get_modifier  # noqa: E402
 from blender_faceblur.blender.cover.compositing import EffectSettings  # noqa: E402
 from blender_faceblur.blender.cover.strips import remove_strip  # noqa: E402
 from blender_faceblur.blender.guard import checks as guard  # noqa: E402
@@ -43,99 +43,99 @@ NOTHING = "nothing"
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class FaultCase:
     """A row: what breaks, what is delivered with the extension and without, and what the extension tells."""
 
     name: str
     break_it: Callable[[Any, Any], None]
-    held: str
+    blacked_out: str
     plain: str
-    told: str
+    reported: str
     repaired: bool = True
     """Whether the button Repair puts it right, so that the face is covered again."""
 
 
-def _find_mask_strip(strip: Any) -> Any:
-    return find_modifier(strip).input_mask_strip
+def _get_mask_strip(strip: Any) -> Any:
+    return get_modifier(strip).input_mask_strip
 
 
 def switch_off(scene: Any, strip: Any) -> None:
-    find_modifier(strip).enable = False
+    get_modifier(strip).enable = False
 
 
 def mute(scene: Any, strip: Any) -> None:
-    find_modifier(strip).mute = True
+    get_modifier(strip).mute = True
 
 
 def remove_modifier(scene: Any, strip: Any) -> None:
-    modifier = find_modifier(strip)
+    modifier = get_modifier(strip)
     modifier.node_group = None
     strip.modifiers.remove(modifier)
 
 
 def add_again(scene: Any, strip: Any) -> None:
     path = strip.filepath
-    remove_strip(scene, _find_mask_strip(strip))
+    remove_strip(scene, _get_mask_strip(strip))
     remove_strip(scene, strip)
     scene.sequence_editor.strips.new_movie("disk", path, 1, 1)
 
 
 def delete_group(scene: Any, strip: Any) -> None:
-    bpy.data.node_groups.remove(find_modifier(strip).node_group)
+    bpy.data.node_groups.remove(get_modifier(strip).node_group)
 
 
 def delete_mask(scene: Any, strip: Any) -> None:
-    bpy.data.masks.remove(_find_mask_strip(strip).mask)
+    bpy.data.masks.remove(_get_mask_strip(strip).mask)
 
 
 def delete_mask_strip(scene: Any, strip: Any) -> None:
-    remove_strip(scene, _find_mask_strip(strip))
+    remove_strip(scene, _get_mask_strip(strip))
 
 
 def cut_mask_strip(scene: Any, strip: Any) -> None:
-    _find_mask_strip(strip).frame_final_duration = 6
+    _get_mask_strip(strip).frame_final_duration = 6
 
 
 def leave_out_frames(scene: Any, strip: Any) -> None:
-    _find_mask_strip(strip).animation_offset_end = 10
+    _get_mask_strip(strip).animation_offset_end = 10
 
 
 def shorten_mask(scene: Any, strip: Any) -> None:
-    _find_mask_strip(strip).mask.frame_end = 4
-    _find_mask_strip(strip).mask.update_tag()
+    _get_mask_strip(strip).mask.frame_end = 4
+    _get_mask_strip(strip).mask.update_tag()
 
 
 def hide_picture_layer(scene: Any, strip: Any) -> None:
-    mask = _find_mask_strip(strip).mask
+    mask = _get_mask_strip(strip).mask
     mask.layers[0].hide_render = True
     mask.update_tag()
 
 
 def turn_layer_round(scene: Any, strip: Any) -> None:
-    mask = _find_mask_strip(strip).mask
+    mask = _get_mask_strip(strip).mask
     mask.layers[1].invert = False
     mask.update_tag()
 
 
 def empty_layer(scene: Any, strip: Any) -> None:
-    mask = _find_mask_strip(strip).mask
+    mask = _get_mask_strip(strip).mask
     mask.layers[1].splines[0].use_fill = False
     mask.update_tag()
 
 
 def move_mask_frames(scene: Any, strip: Any) -> None:
-    mask = _find_mask_strip(strip).mask
+    mask = _get_mask_strip(strip).mask
     mask.frame_start, mask.frame_end = mask.frame_start + 10, mask.frame_end + 10
     mask.update_tag()
 
 
 def brighten_mask_strip(scene: Any, strip: Any) -> None:
     with borrow_sequencer(scene):
-        _find_mask_strip(strip).modifiers.new("Bright", "BRIGHT_CONTRAST").bright = 100
+        _get_mask_strip(strip).modifiers.new("Bright", "BRIGHT_CONTRAST").bright = 100
 
 
 def change_unit(scene: Any, strip: Any) -> None:
-    for node in find_modifier(strip).node_group.nodes:
+    for node in get_modifier(strip).node_group.nodes:
         if "Unit" in node.inputs:
             node.inputs["Unit"].default_value *= 1.5
 
@@ -163,32 +163,65 @@ def disable(scene: Any, strip: Any) -> None:
 
 
 FAULTS = [
-    Fault("modifier switched off in render", switch_off, BLACK, FACE, "Its cover is switched off."),
-    Fault("modifier muted", mute, BLACK, FACE, "Its cover is switched off."),
-    Fault("modifier removed", remove_modifier, BLACK, FACE, "It has no cover."),
-    Fault("strip deleted and added again", add_again, BLACK, FACE, "Its file was analysed, but it has no cover."),
-    Fault("node group deleted", delete_group, BLACK, FACE, "It has no cover."),
-    Fault("mask deleted", delete_mask, BLACK, FACE, "Its Mask strip has lost its mask."),
-    Fault("a face's layer turned round", turn_layer_round, WHOLE, FACE,
-          "The mask's layer 'Face 01' shows what it should cover: its blending, inversion or fill was changed."),
-    Fault("a face's layer no longer filled", empty_layer, BLACK, FACE,
-          "The mask's layer 'Face 01' shows what it should cover: its blending, inversion or fill was changed."),
-    Fault("first and last frame of the mask changed", move_mask_frames, COVERED, FACE, NOTHING),
-    Fault("a modifier on the Mask strip", brighten_mask_strip, BLACK, FACE,
-          "Its Mask strip was moved, scaled, or changed in its look."),
-    Fault("the number Unit in the node group changed", change_unit, BLACK, FACE,
-          "Its node group lays the mask over the picture in another size."),
-    Fault("the effect's group hands the picture on", pass_on, BLACK, FACE, "'Face Blur Solid' hands on what it gets."),
-    Fault("footage linked to another file", relink, BLACK, FACE,
-          "It shows another file than the one that was analysed.", repaired=False),
-    Fault("footage moved without its Mask strip", move_alone, COVERED, FACE, NOTHING),
-    Fault("Mask strip cut short", cut_mask_strip, COVERED, COVERED, NOTHING),
-    Fault("Mask strip without its last frames (*animation offset*)", leave_out_frames, COVERED, COVERED, NOTHING),
-    Fault("mask shorter than the film", shorten_mask, COVERED, COVERED, NOTHING),
-    Fault("Mask strip deleted", delete_mask_strip, WHOLE, WHOLE, "Its mask is lost: the whole picture is covered."),
-    Fault("layer \"Picture\" hidden in render", hide_picture_layer, WHOLE, WHOLE,
-          "The first layer of its mask is hidden or gone: the whole picture is covered."),
-    Fault("extension disabled", disable, COVERED, COVERED, NOTHING),
+    FaultCase("modifier switched off in render", switch_off, BLACK, FACE, "Its cover is switched off."),
+    FaultCase("modifier muted", mute, BLACK, FACE, "Its cover is switched off."),
+    FaultCase("modifier removed", remove_modifier, BLACK, FACE, "It has no cover."),
+    FaultCase("strip deleted and added again", add_again, BLACK, FACE, "Its file was analysed, but it has no cover."),
+    FaultCase("node group deleted", delete_group, BLACK, FACE, "It has no cover."),
+    FaultCase("mask deleted", delete_mask, BLACK, FACE, "Its Mask strip has lost its mask."),
+    FaultCase(
+        "a face's layer turned round",
+        turn_layer_round,
+        WHOLE,
+        FACE,
+        "The mask's layer 'Face 01' shows what it should cover: its blending, inversion or fill was changed.",
+    ),
+    FaultCase(
+        "a face's layer no longer filled",
+        empty_layer,
+        BLACK,
+        FACE,
+        "The mask's layer 'Face 01' shows what it should cover: its blending, inversion or fill was changed.",
+    ),
+    FaultCase("first and last frame of the mask changed", move_mask_frames, COVERED, FACE, NOTHING),
+    FaultCase(
+        "a modifier on the Mask strip",
+        brighten_mask_strip,
+        BLACK,
+        FACE,
+        "Its Mask strip was moved, scaled, or changed in its look.",
+    ),
+    FaultCase(
+        "the number Unit in the node group changed",
+        change_unit,
+        BLACK,
+        FACE,
+        "Its node group lays the mask over the picture in another size.",
+    ),
+    FaultCase(
+        "the effect's group hands the picture on", pass_on, BLACK, FACE, "'Face Blur Solid' hands on what it gets."
+    ),
+    FaultCase(
+        "footage linked to another file",
+        relink,
+        BLACK,
+        FACE,
+        "It shows another file than the one that was analysed.",
+        repaired=False,
+    ),
+    FaultCase("footage moved without its Mask strip", move_alone, COVERED, FACE, NOTHING),
+    FaultCase("Mask strip cut short", cut_mask_strip, COVERED, COVERED, NOTHING),
+    FaultCase("Mask strip without its last frames (*animation offset*)", leave_out_frames, COVERED, COVERED, NOTHING),
+    FaultCase("mask shorter than the film", shorten_mask, COVERED, COVERED, NOTHING),
+    FaultCase("Mask strip deleted", delete_mask_strip, WHOLE, WHOLE, "Its mask is lost: the whole picture is covered."),
+    FaultCase(
+        'layer "Picture" hidden in render',
+        hide_picture_layer,
+        WHOLE,
+        WHOLE,
+        "The first layer of its mask is hidden or gone: the whole picture is covered.",
+    ),
+    FaultCase("extension disabled", disable, COVERED, COVERED, NOTHING),
 ]
 
 
@@ -214,7 +247,7 @@ def build(films: Path, tmp_path: Path) -> Iterator[Callable[[], tuple[Any, Any]]
         scene.frame_start, scene.frame_end = RANGE
         # Pictures are written as it wants them.
         disks.render_frame(scene, RANGE[0], tmp_path / "first.png")
-        return scene, disks.find_cover(scene)[0]
+        return scene, disks.get_cover(scene)[0]
 
     yield build
     disable(None, None)
@@ -233,8 +266,8 @@ def deliver(scene: Any, folder: Path) -> set[str]:
     assert len(written) == RANGE[1] - RANGE[0] + 1
     pictures += [_read(path) for path in written]
     shutil.rmtree(frames)
-    told = {tell(picture) for picture in pictures}
-    return {FACE} if FACE in told else told
+    reported = {tell(picture) for picture in pictures}
+    return {FACE} if FACE in reported else reported
 
 
 def _render_still(scene: Any, frame: int, folder: Path) -> Any:
@@ -263,7 +296,7 @@ def tell(picture: Any) -> str:
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
 def test_with_the_extension_no_face_is_delivered(
-    fault: Fault, build: Callable[[], tuple[Any, Any]], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    fault: FaultCase, build: Callable[[], tuple[Any, Any]], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     scene, strip = build()
     blender_faceblur.register()
@@ -273,12 +306,12 @@ def test_with_the_extension_no_face_is_delivered(
     # As a window does after each edit.
     bpy.context.view_layer.update()
     faults = [found.text for found in guard.check_scene(scene)]
-    assert deliver(scene, tmp_path) == {fault.held}
+    assert deliver(scene, tmp_path) == {fault.blacked_out}
     said = capfd.readouterr().err
-    if fault.held == BLACK:
-        assert f"Face Blur: Rendered black: 'disk'. {fault.told}\n" in said
-    assert faults == ([fault.told] if fault.told != NOTHING else [])
-    if fault.told != NOTHING:
+    if fault.blacked_out == BLACK:
+        assert f"Face Blur: Rendered black: 'disk'. {fault.reported}\n" in said
+    assert faults == ([fault.reported] if fault.reported != NOTHING else [])
+    if fault.reported != NOTHING:
         strip = scene.sequence_editor.strips_all["disk"]
         assert (guard.repair_strip(scene, strip, EFFECT) == []) == fault.repaired
         if fault.repaired:
@@ -287,7 +320,7 @@ def test_with_the_extension_no_face_is_delivered(
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
 def test_what_a_blender_without_the_extension_delivers(
-    fault: Fault, build: Callable[[], tuple[Any, Any]], tmp_path: Path
+    fault: FaultCase, build: Callable[[], tuple[Any, Any]], tmp_path: Path
 ) -> None:
     scene, strip = build()
     assert {tell(_render_still(scene, frame, tmp_path)) for frame in PREVIEWED} == {COVERED}
@@ -384,6 +417,6 @@ def test_the_manual_has_this_table() -> None:
     lines = (ROOT / "docs" / "project.md").read_text(encoding="utf-8").split("## What is delivered", 1)[1].splitlines()
     rows = [tuple(cell.strip() for cell in line.strip("|").split("|")) for line in lines if line.startswith("|")]
     first = next(number for number, row in enumerate(rows) if set(row[0]) == {"-"}) + 1
-    told = rows[first:first + len(FAULTS)]
-    assert told == [(fault.name, fault.held, fault.plain, fault.told) for fault in FAULTS]
+    reported = rows[first:first + len(FAULTS)]
+    assert reported == [(fault.name, fault.blacked_out, fault.plain, fault.reported) for fault in FAULTS]
     assert [row[0] for row in rows[first + len(FAULTS):]] == list(ENDS)

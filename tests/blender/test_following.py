@@ -23,7 +23,7 @@ Edit = Callable[[Any, Any, Any], None]
 
 def _build(film: Path) -> tuple[Any, Any, Any]:
     scene = build_project(film, disks.build_document(film), EffectSettings("solid", disks.COVER))
-    footage, modifier = disks.find_cover(scene)
+    footage, modifier = disks.get_cover(scene)
     return scene, footage, modifier.input_mask_strip
 
 

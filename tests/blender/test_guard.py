@@ -15,7 +15,7 @@ bpy = pytest.importorskip("bpy")
 
 from blender_faceblur.blender.common.marks import (  # noqa: E402
     MARK,
-    find_modifier,
+    get_modifier,
 )
 from blender_faceblur.blender.cover import handlers as alignment  # noqa: E402
 from blender_faceblur.blender.cover.compositing import EffectSettings  # noqa: E402
@@ -41,7 +41,7 @@ def project(film: Path, tmp_path: Path) -> Iterator[tuple[Any, Any]]:
     scene = build_project(Path(own), disks.build_document(Path(own)), EFFECT)
     alignment.register_handlers()
     guard.register_handlers()
-    yield scene, disks.find_cover(scene)[0]
+    yield scene, disks.get_cover(scene)[0]
     guard.unregister_handlers()
     alignment.unregister_handlers()
 
@@ -49,24 +49,24 @@ def project(film: Path, tmp_path: Path) -> Iterator[tuple[Any, Any]]:
 def _delete_mask_strip(scene: Any, strip: Any) -> None:
     from blender_faceblur.blender.cover.strips import remove_strip
 
-    remove_strip(scene, find_modifier(strip).input_mask_strip)
+    remove_strip(scene, get_modifier(strip).input_mask_strip)
 
 
 def _animate(scene: Any, strip: Any) -> None:
-    modifier = find_modifier(strip)
+    modifier = get_modifier(strip)
     modifier.mute = True
     scene.keyframe_insert(modifier.path_from_id("mute"), frame=1)
 
 
 def _unlink(scene: Any, strip: Any) -> None:
-    tree = find_modifier(strip).node_group
+    tree = get_modifier(strip).node_group
     output = next(node for node in tree.nodes if node.bl_idname == "NodeGroupOutput")
     source = next(node for node in tree.nodes if node.bl_idname == "NodeGroupInput")
     tree.links.new(source.outputs["Image"], output.inputs["Image"])
 
 
 def _mute_node(scene: Any, strip: Any) -> None:
-    for node in find_modifier(strip).node_group.nodes:
+    for node in get_modifier(strip).node_group.nodes:
         if node.bl_idname == "ShaderNodeMix":
             node.mute = True
 
@@ -85,11 +85,11 @@ def _change_inner_number(scene: Any, strip: Any) -> None:
 
 
 def _shift(scene: Any, strip: Any) -> None:
-    find_modifier(strip).input_mask_strip.transform.offset_x = 90
+    get_modifier(strip).input_mask_strip.transform.offset_x = 90
 
 
 def _shift_animated(scene: Any, strip: Any) -> None:
-    transform = find_modifier(strip).input_mask_strip.transform
+    transform = get_modifier(strip).input_mask_strip.transform
     transform.keyframe_insert("offset_x", frame=1)
     transform.offset_x = 300
     transform.keyframe_insert("offset_x", frame=2)
@@ -106,8 +106,8 @@ BREAKS: list[tuple[Callable[[Any, Any], None], bool]] = [
     (_mute_node, True),
     (_mute_inner_nodes, True),
     (_change_inner_number, True),
-    (lambda scene, strip: find_modifier(strip).node_group.nodes.new("CompositorNodeViewer"), True),
-    (lambda scene, strip: setattr(find_modifier(strip), "input_mask_type", "ID"), True),
+    (lambda scene, strip: get_modifier(strip).node_group.nodes.new("CompositorNodeViewer"), True),
+    (lambda scene, strip: setattr(get_modifier(strip), "input_mask_type", "ID"), True),
     (_shift, True),
     (_shift_animated, False),
     (_replace_file, False),
@@ -142,7 +142,7 @@ def test_an_animation_is_black_in_every_frame(project: tuple[Any, Any], tmp_path
     strip.color_multiply = 0.9
     strip.keyframe_insert("color_multiply", frame=1)
     strip.keyframe_insert("color_multiply", frame=9)
-    find_modifier(strip).enable = False
+    get_modifier(strip).enable = False
     scene.frame_end = 8
     scene.render.filepath = str(tmp_path / "f")
     scene.render.image_settings.media_type = "IMAGE"
@@ -159,7 +159,7 @@ def test_an_animation_is_black_in_every_frame(project: tuple[Any, Any], tmp_path
 
 def test_what_may_be_shown_is_no_fault(project: tuple[Any, Any], tmp_path: Path) -> None:
     scene, strip = project
-    mask = find_modifier(strip).input_mask_strip.mask
+    mask = get_modifier(strip).input_mask_strip.mask
     mask.layers[-1].hide_render = True
     assert guard.check_scene(scene) == [], "an editor may switch a face off"
     _delete_mask_strip(scene, strip)
@@ -186,14 +186,14 @@ def test_inverse_and_people_who_stay_clear_do_not_go_together(film: Path) -> Non
 
 def test_a_cover_that_the_preview_lacks_is_told(project: tuple[Any, Any]) -> None:
     scene, strip = project
-    modifier = find_modifier(strip)
+    modifier = get_modifier(strip)
     if not hasattr(modifier, "show_preview"):
         pytest.skip("from Blender 5.2 on")
     modifier.show_preview = False
     assert [(fault.shows, fault.in_preview) for fault in guard.check_scene(scene)] == [(False, True)]
-    assert guard.hold_back(scene) == [] and strip.color_multiply == 1.0
-    assert guard.hold_back(scene, of_preview=True) and strip.color_multiply == 0.0
-    guard.let_go()
+    assert guard.black_out(scene) == [] and strip.color_multiply == 1.0
+    assert guard.black_out(scene, of_preview=True) and strip.color_multiply == 0.0
+    guard.restore()
     assert guard.repair_strip(scene, strip, EFFECT) == [] and modifier.show_preview
 
 
@@ -201,8 +201,8 @@ def test_a_cover_that_the_preview_lacks_is_told(project: tuple[Any, Any]) -> Non
 def test_what_cannot_be_checked_is_black(key: str, value: object, project: tuple[Any, Any], tmp_path: Path) -> None:
     """Whatever a file of a stranger's, or of another version, says of its covers."""
     scene, strip = project
-    find_modifier(strip).mute = True
-    mask = find_modifier(strip).input_mask_strip.mask
+    get_modifier(strip).mute = True
+    mask = get_modifier(strip).input_mask_strip.mask
     if not key:
         mask[MARK] = value
     elif value is None:
@@ -216,7 +216,7 @@ def test_what_cannot_be_checked_is_black(key: str, value: object, project: tuple
 def test_an_outline_of_ours_that_was_opened_is_found(project: tuple[Any, Any]) -> None:
     """Open, it lacks a quarter."""
     scene, strip = project
-    mask = find_modifier(strip).input_mask_strip.mask
+    mask = get_modifier(strip).input_mask_strip.mask
     mask.layers["Face 01"].splines[0].use_cyclic = False
     assert ["fill was changed" in fault.text for fault in guard.check_scene(scene) if fault.shows] == [True]
     assert guard.repair_strip(scene, strip, EFFECT) == [] and mask.layers["Face 01"].splines[0].use_cyclic
@@ -230,7 +230,7 @@ def test_scenes_in_scenes_are_looked_at(project: tuple[Any, Any]) -> None:
     outer = bpy.data.scenes.new("outer")
     inner = outer.sequence_editor_create().strips.new_scene("inner", scene, 1, 1)
     assert guard.check_scene(outer) == []
-    find_modifier(strip).mute = True
+    get_modifier(strip).mute = True
     assert [fault.scene for fault in guard.check_scene(outer)] == [scene.name]
     inner.mute = True
     assert guard.check_scene(outer) == []
@@ -238,12 +238,12 @@ def test_scenes_in_scenes_are_looked_at(project: tuple[Any, Any]) -> None:
 
 
 def test_doubts_count_where_that_is_asked_for(film: Path, tmp_path: Path) -> None:
-    from blender_faceblur.core.types import Doubt, ReviewReason
+    from blender_faceblur.core.types import ReviewItem, ReviewReason
 
     document = disks.build_document(film)
-    document.doubts.append(Doubt(3, 9, (1.0, 2.0, 30.5, 40.0), 0.31, ReviewReason.LOW_CONFIDENCE))
+    document.review_items.append(ReviewItem(3, 9, (1.0, 2.0, 30.5, 40.0), 0.31, ReviewReason.LOW_CONFIDENCE))
     scene = build_project(film, document, EFFECT)
-    doubts = [fault.text for fault in guard.check_scene(scene, with_doubts=True)]
+    doubts = [fault.text for fault in guard.check_scene(scene, with_review=True)]
     assert [text for text in doubts if "doubtful" in text] == ["1 doubtful place has not been reviewed."]
     assert not any("doubtful" in fault.text for fault in guard.check_scene(scene))
 
@@ -254,7 +254,7 @@ def test_the_command_renders_nothing_in_which_faces_would_show(project: tuple[An
     from blender_faceblur.reporting.progress import Reporter
 
     scene, strip = project
-    find_modifier(strip).mute = True
+    get_modifier(strip).mute = True
     scene.render.filepath = str(tmp_path / "out" / "frame")
     with pytest.raises(FaceBlurError, match="'film': Its cover is switched off"):
         render_project(scene, Reporter())
@@ -263,17 +263,17 @@ def test_the_command_renders_nothing_in_which_faces_would_show(project: tuple[An
 
 def test_the_operators_check_repair_and_refuse_to_render(project: tuple[Any, Any], tmp_path: Path) -> None:
     import blender_faceblur
-    from blender_faceblur.blender.common.jobs import STATE
+    from blender_faceblur.blender.common.jobs import JOB
 
     scene, strip = project
     guard.unregister_handlers()
     alignment.unregister_handlers()
     blender_faceblur.register()
     try:
-        assert bpy.ops.faceblur.check() == {"FINISHED"} and STATE.faults == []
-        find_modifier(strip).mute = True
+        assert bpy.ops.faceblur.check() == {"FINISHED"} and JOB.faults == []
+        get_modifier(strip).mute = True
         bpy.ops.faceblur.check()
-        assert [(fault.strip, fault.text) for fault in STATE.faults] == [("film", "Its cover is switched off.")]
+        assert [(fault.strip, fault.text) for fault in JOB.faults] == [("film", "Its cover is switched off.")]
         scene.render.filepath = str(tmp_path / "out" / "frame")
         with pytest.raises(RuntimeError, match=r"Not rendered: 'film'[.] Its cover is switched off"):
             bpy.ops.faceblur.render()
@@ -281,7 +281,7 @@ def test_the_operators_check_repair_and_refuse_to_render(project: tuple[Any, Any
         bpy.ops.faceblur.go_to_fault(strip="film")
         assert scene.sequence_editor.active_strip == strip
         bpy.ops.faceblur.repair(strip="film")
-        assert STATE.faults == [] and not find_modifier(strip).mute
+        assert JOB.faults == [] and not get_modifier(strip).mute
         scene.frame_end = scene.frame_start + 1
         assert bpy.ops.faceblur.render() == {"FINISHED"} and len(list((tmp_path / "out").iterdir())) == 1
     finally:

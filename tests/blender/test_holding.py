@@ -32,7 +32,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def _build(film: Path) -> tuple[Any, Any, Any]:
     scene = build_project(film, disks.build_document(film), EFFECT)
-    footage, modifier = disks.find_cover(scene)
+    footage, modifier = disks.get_cover(scene)
     return scene, footage, modifier.input_mask_strip
 
 

@@ -10,7 +10,7 @@ import pytest
 
 bpy = pytest.importorskip("bpy")
 
-from blender_faceblur.blender.common.marks import find_modifier  # noqa: E402
+from blender_faceblur.blender.common.marks import get_modifier  # noqa: E402
 from blender_faceblur.blender.cover.compositing import EffectSettings  # noqa: E402
 from blender_faceblur.blender.cover.covering import cover_footage, uncover  # noqa: E402
 from blender_faceblur.blender.guard import checks as guard  # noqa: E402
@@ -35,7 +35,7 @@ def test_the_mask_strip_moves_with_the_meta_strip(speed: int, film: Path, tmp_pa
     disks.operate(scene, bpy.ops.sequencer.retiming_segment_speed_set, strip, speed=speed)
     cover_footage(scene, strip, disks.build_document(film), EFFECT)
     assert len(scene.sequence_editor.strips) == 1 and len(scene.sequence_editor.meta_stack) == 0
-    assert {other.name for other in meta.strips} == {strip.name, find_modifier(strip).input_mask_strip.name}
+    assert {other.name for other in meta.strips} == {strip.name, get_modifier(strip).input_mask_strip.name}
     meta.frame_start += 25
     first = int(strip.frame_final_start)
     check_covered(scene, [first, first + 9, first + 15], tmp_path)
@@ -58,8 +58,8 @@ def test_uncovering_leaves_nothing(film: Path) -> None:
 def test_a_lost_mask_strip_is_put_back_there(film: Path, tmp_path: Path, extension: None) -> None:
     scene, meta, strip = _build(film)
     cover_footage(scene, strip, disks.build_document(film), EFFECT)
-    meta.strips.remove(find_modifier(strip).input_mask_strip)
-    find_modifier(strip).input_mask_strip = None
+    meta.strips.remove(get_modifier(strip).input_mask_strip)
+    get_modifier(strip).input_mask_strip = None
     assert guard.repair_strip(scene, strip, EFFECT) == []
     assert len(meta.strips) == 2
     check_covered(scene, [1, 20, 40], tmp_path)

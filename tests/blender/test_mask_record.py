@@ -163,7 +163,7 @@ def damaged_project(film: Path) -> Iterator[tuple[Any, Any]]:
     scene = build_project(film, disks.build_document(film), EffectSettings("solid", disks.COVER))
     alignment.register_handlers()
     guard.register_handlers()
-    yield scene, disks.find_cover(scene)
+    yield scene, disks.get_cover(scene)
     guard.unregister_handlers()
     alignment.unregister_handlers()
 

@@ -12,9 +12,9 @@ import pytest
 bpy = pytest.importorskip("bpy")
 
 from blender_faceblur.blender.common.context import borrow_sequencer  # noqa: E402
-from blender_faceblur.blender.cover.compositing import EffectSettings, build_strip_group, find_mask_unit_px  # noqa: E402
+from blender_faceblur.blender.cover.compositing import EffectSettings, build_strip_group, compute_mask_unit_px  # noqa: E402
 from blender_faceblur.blender.cover.strips import cover_strip  # noqa: E402
-from blender_faceblur.blender.masks.mask import PICTURE_LAYER, find_document_text, find_own_layers, write_mask  # noqa: E402
+from blender_faceblur.blender.masks.mask import PICTURE_LAYER, get_document_text, list_own_layers, write_mask  # noqa: E402
 from blender_faceblur.blender.rendering.project import build_project  # noqa: E402
 from blender_faceblur.core.document.tracks_file import from_json  # noqa: E402
 from blender_faceblur.core.types import Ellipse, Evidence, Sample, Track, TrackDocument  # noqa: E402
@@ -32,7 +32,7 @@ def _build(film: Path, document: TrackDocument) -> Any:
 
 
 def _mask_of(scene: Any) -> Any:
-    return disks.find_cover(scene)[1].input_mask_strip.mask
+    return disks.get_cover(scene)[1].input_mask_strip.mask
 
 
 def _cover(scene: Any, frame: int, folder: Path) -> int:
@@ -147,14 +147,14 @@ def test_writing_again_replaces_our_layers_and_nothing_else(film: Path, tmp_path
     for point, place in zip(spline.points, ((0.1, 0.3), (0.2, 0.3), (0.15, 0.4)), strict=True):
         point.co = place
     spline.use_cyclic = True
-    footage, modifier = disks.find_cover(scene)
+    footage, modifier = disks.get_cover(scene)
     mask_strip = modifier.input_mask_strip
     document = disks.build_document(film, frames=range(20, 25))
     document.tracks[0].name = "Face 07"
-    unit_px = find_mask_unit_px(SIZE, SIZE)
+    unit_px = compute_mask_unit_px(SIZE, SIZE)
     assert write_mask("another name", document, unit_px, mask) == mask
     assert [layer.name for layer in mask.layers] == [PICTURE_LAYER, "The editor's", "Face 07"]
-    assert find_own_layers(mask) == [PICTURE_LAYER, "Face 07"]
+    assert list_own_layers(mask) == [PICTURE_LAYER, "Face 07"]
     assert [tuple(round(c, 3) for c in p.co) for p in own.splines[0].points] == [(0.1, 0.3), (0.2, 0.3), (0.15, 0.4)]
     group = build_strip_group("new", SIZE, unit_px, 40, EFFECT)
     assert cover_strip(scene, footage, mask, group) == mask_strip
@@ -168,7 +168,7 @@ def test_writing_again_restores_a_deleted_picture_layer_in_its_place(film: Path,
     mask = _mask_of(scene)
     mask.layers.new(name="The editor's")
     _remove_layer(mask, PICTURE_LAYER)
-    write_mask("again", disks.build_document(film), find_mask_unit_px(SIZE, SIZE), mask)
+    write_mask("again", disks.build_document(film), compute_mask_unit_px(SIZE, SIZE), mask)
     assert mask.layers[0].name == PICTURE_LAYER
     sight = disks.see(disks.render_frame(scene, 12, tmp_path / "restored.png"))
     assert sight.disk == 0 and 0 < sight.cover < 4000
@@ -179,7 +179,7 @@ def test_the_document_is_kept_in_the_file(film: Path, tmp_path: Path) -> None:
     _build(film, document)
     bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "kept.blend"))
     bpy.ops.wm.open_mainfile(filepath=str(tmp_path / "kept.blend"))
-    text = find_document_text(_mask_of(bpy.context.scene))
+    text = get_document_text(_mask_of(bpy.context.scene))
     assert text is not None
     kept = from_json(text.as_string())
     assert kept.source == document.source and len(kept.tracks[0].samples) == disks.FRAMES
@@ -187,7 +187,7 @@ def test_the_document_is_kept_in_the_file(film: Path, tmp_path: Path) -> None:
 
 def test_the_mask_strip_is_muted_connected_and_above(film: Path) -> None:
     scene = _build(film, disks.build_document(film))
-    footage, modifier = disks.find_cover(scene)
+    footage, modifier = disks.get_cover(scene)
     mask_strip = modifier.input_mask_strip
     assert mask_strip.mute and mask_strip.channel > footage.channel
     assert modifier.mask_time == "ABSOLUTE"

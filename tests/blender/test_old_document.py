@@ -14,7 +14,7 @@ bpy = pytest.importorskip("bpy")
 
 from blender_faceblur.blender.masks import overlay_cache  # noqa: E402
 from blender_faceblur.blender.masks.changes import change_tracks  # noqa: E402
-from blender_faceblur.blender.masks.mask import PICTURE_LAYER, find_document_text, read_document, write_mask  # noqa: E402
+from blender_faceblur.blender.masks.mask import PICTURE_LAYER, get_document_text, load_document, write_mask  # noqa: E402
 from blender_faceblur.blender.review import queue as review  # noqa: E402
 from blender_faceblur.core.document import editing  # noqa: E402
 from blender_faceblur.core.document.tracks_file import VERSION  # noqa: E402
@@ -30,7 +30,7 @@ EXPECTED: dict[str, Any] = json.loads((FOLDER / "expected.json").read_text(encod
 def mask() -> Iterator[Any]:
     bpy.ops.wm.read_factory_settings(use_empty=True)
     made = write_mask("old", read_file(FOLDER / "tracks.json"), 640.0)
-    text = find_document_text(made)
+    text = get_document_text(made)
     assert text is not None
     text.from_string((FOLDER / "tracks.json").read_text(encoding="utf-8"))
     review._forget_project()
@@ -39,7 +39,7 @@ def mask() -> Iterator[Any]:
 
 
 def read_version(mask: Any) -> int:
-    text = find_document_text(mask)
+    text = get_document_text(mask)
     assert text is not None
     return int(json.loads(text.as_string())["version"])
 
@@ -49,8 +49,8 @@ def test_it_shows_what_0_1_0_showed(mask: Any) -> None:
     queue = review.read_queue(mask)
     assert [(p.key, describe_place(p), p.verdict or "") for p in queue.places] == [
         (p["key"], p["sentence"], p["verdict"]) for p in EXPECTED["places"]]
-    overlay_cache.read_document(mask)
-    overview = overlay_cache.look_at(mask).overview
+    overlay_cache.refresh_overview(mask)
+    overview = overlay_cache.get_cached(mask).overview
     assert overview is not None
     assert [(g.name, describe_status(g)) for g in overview.aside] == [
         (name, why) for name, _, _, why, *_ in EXPECTED["uncovered"]]
@@ -60,7 +60,7 @@ def test_it_shows_what_0_1_0_showed(mask: Any) -> None:
 
 def test_a_judgement_writes_it_in_the_new_version(mask: Any) -> None:
     place = next(p for p in review.read_queue(mask).places if not p.verdict)
-    review.keep_judgement(mask, place.key, Verdict.FINE)
+    review.keep_verdict(mask, place.key, Verdict.FINE)
     assert read_version(mask) == VERSION
     verdicts = {p.key: p.verdict for p in review.read_queue(mask).places}
     assert verdicts.pop(place.key) is Verdict.FINE
@@ -76,4 +76,4 @@ def test_what_was_left_out_can_be_covered(mask: Any) -> None:
 
     change_tracks(mask, change)
     assert read_version(mask) == VERSION and names[0] in mask.layers
-    assert editing.find_track(read_document(mask), names[0]).status is TrackStatus.COVERED
+    assert editing.get_track(load_document(mask), names[0]).status is TrackStatus.COVERED

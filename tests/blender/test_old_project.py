@@ -21,12 +21,12 @@ from numpy.typing import NDArray
 bpy = pytest.importorskip("bpy")
 
 from blender_faceblur.blender import registration  # noqa: E402
-from blender_faceblur.blender.cover.covering import find_mask, read_effect  # noqa: E402
+from blender_faceblur.blender.cover.covering import get_mask, read_effect  # noqa: E402
 from blender_faceblur.blender.guard import checks as guard  # noqa: E402
 from blender_faceblur.blender.masks import overlay_cache  # noqa: E402
 from blender_faceblur.blender.masks.changes import change_tracks, cover_at  # noqa: E402
 from blender_faceblur.blender.masks.faces import describe_origin, list_faces  # noqa: E402
-from blender_faceblur.blender.masks.mask import read_document  # noqa: E402
+from blender_faceblur.blender.masks.mask import load_document  # noqa: E402
 from blender_faceblur.blender.review import queue as review  # noqa: E402
 from blender_faceblur.core.document import editing  # noqa: E402
 from blender_faceblur.core.document.tracks_file import read_document as read_file  # noqa: E402
@@ -56,16 +56,16 @@ def expected() -> dict[str, Any]:
     return content
 
 
-def find_strip(scene: Any) -> Any:
+def get_strip(scene: Any) -> Any:
     return next(strip for strip in scene.sequence_editor.strips if strip.type == "MOVIE")
 
 
 def describe(scene: Any) -> dict[str, Any]:
     """What the extension shows of the project: its list of faces, their covers in every frame, and the review."""
-    strip = find_strip(scene)
-    mask = find_mask(strip)
-    document = read_document(mask)
-    overlay_cache.read_document(mask)
+    strip = get_strip(scene)
+    mask = get_mask(strip)
+    document = load_document(mask)
+    overlay_cache.refresh_overview(mask)
     frames, effect = range(-2, document.source.frame_count + 2), read_effect(strip)
     assert effect is not None
     return {
@@ -78,13 +78,13 @@ def describe(scene: Any) -> dict[str, Any]:
         "covers": {face.name: [_to_numbers(cover_at(mask, face.name, frame)) for frame in frames]
                    for face in list_faces(mask)},
         "outlines": {cover.layer: [cover.shape_at(frame).tolist() for frame in frames]
-                     for cover in overlay_cache.look_at(mask).covers},
-        "locked": {cover.layer: cover.locked for cover in overlay_cache.look_at(mask).covers},
+                     for cover in overlay_cache.get_cached(mask).covers},
+        "locked": {cover.layer: cover.locked for cover in overlay_cache.get_cached(mask).covers},
         "tracks": {track.name: track.covered_spans() for track in document.tracks},
         "left_out": {track.name: track.spans() for track in document.aside},
         "review": [[place.key, place.frame, place.track, place.covered, place.verdict or ""]
-                   for place in review.list_places(strip, mask)],
-        "looked_at": getattr(review.find_current(mask), "key", ""),
+                   for place in review.list_entries(strip, mask)],
+        "looked_at": getattr(review.get_current(mask), "key", ""),
         "left": review.count_left(scene),
         "corrected": list_corrected(mask),
     }
@@ -121,7 +121,7 @@ def test_the_tracks_file_is_the_same_document(expected: dict[str, Any]) -> None:
 
 
 def test_the_render_is_the_same(scene: Any, expected: dict[str, Any], tmp_path: Path) -> None:
-    assert guard.check_scene(scene) == [] and guard.hold_back(scene) == []
+    assert guard.check_scene(scene) == [] and guard.black_out(scene) == []
     for frame in RENDERED:
         covered = _find_covered(scene, frame, tmp_path)
         packed = np.frombuffer(zlib.decompress(base64.b64decode(expected["render"][str(frame)])), np.uint8)
@@ -138,10 +138,10 @@ def test_it_can_be_edited_saved_and_opened_again(scene: Any, expected: dict[str,
     before = describe(scene)
 
     def change(document: TrackDocument) -> list[str]:
-        editing.switch(editing.find_track(document, "Grace"), 5, 9, on=False)
+        editing.switch(editing.get_track(document, "Grace"), 5, 9, on=False)
         return ["Grace"]
 
-    change_tracks(find_mask(find_strip(scene)), change)
+    change_tracks(get_mask(get_strip(scene)), change)
     bpy.ops.wm.save_mainfile()
     bpy.ops.wm.open_mainfile(filepath=bpy.data.filepath)
     after = describe(bpy.context.scene)
@@ -151,7 +151,7 @@ def test_it_can_be_edited_saved_and_opened_again(scene: Any, expected: dict[str,
         off = range(7, 11) if name == "Grace" else ()
         assert after["covers"][name] == [None if number in off else cover for number, cover in enumerate(covers)]
     # What 0.1.0 would read, were it to open this file.
-    stored = find_mask(find_strip(bpy.context.scene))["faceblur"].to_dict()
+    stored = get_mask(get_strip(bpy.context.scene))["faceblur"].to_dict()
     assert {key: type(value) for key, value in stored.items()} == {
         key: type(value) for key, value in expected["stored"].items()}
     assert {key: type(value) for key, value in stored["faces"]["Grace"].items()} == {

@@ -15,20 +15,20 @@ bpy = pytest.importorskip("bpy")
 
 import blender_faceblur  # noqa: E402
 from blender_faceblur.blender.common.context import borrow_selection  # noqa: E402
-from blender_faceblur.blender.common.marks import find_modifier  # noqa: E402
+from blender_faceblur.blender.common.marks import get_modifier  # noqa: E402
 from blender_faceblur.blender.cover.compositing import EffectSettings  # noqa: E402
-from blender_faceblur.blender.cover.covering import cover_footage, find_mask, uncover  # noqa: E402
-from blender_faceblur.blender.cover.projection import find_region_projection  # noqa: E402
+from blender_faceblur.blender.cover.covering import cover_footage, get_mask, uncover  # noqa: E402
+from blender_faceblur.blender.cover.projection import get_region_projection  # noqa: E402
 from blender_faceblur.blender.masks import overlay_cache  # noqa: E402
 from blender_faceblur.blender.masks.changes import change_tracks, cover_at  # noqa: E402
 from blender_faceblur.blender.overlay import coverage, outlines, see_through  # noqa: E402
-from blender_faceblur.blender.preferences.properties import find_colors  # noqa: E402
+from blender_faceblur.blender.preferences.properties import get_colors  # noqa: E402
 from blender_faceblur.core.document import editing  # noqa: E402
 from blender_faceblur.core.review.overview import Code  # noqa: E402
 from blender_faceblur.core.types import (  # noqa: E402
-    Doubt,
     Ellipse,
     Evidence,
+    ReviewItem,
     ReviewReason,
     Sample,
     Suppression,
@@ -75,17 +75,19 @@ def make_document(film: Path) -> TrackDocument:
     document.tracks.append(Track("Face 02", samples))
     document.aside.append(Track("Perhaps 01", samples[:10], status=TrackStatus.SUPPRESSED,
                                 suppression=Suppression(SuppressionReason.LOW_CONFIDENCE, 10)))
-    document.doubts.append(Doubt(25, 28, (0.0, 0.0, 50.0, 50.0), 0.5, ReviewReason.LOW_CONFIDENCE, "Face 02"))
+    document.review_items.append(
+        ReviewItem(25, 28, (0.0, 0.0, 50.0, 50.0), 0.5, ReviewReason.LOW_CONFIDENCE, "Face 02")
+    )
     return document
 
 
-def find_strip(scene: Any, name: str = "disk") -> Any:
+def get_strip(scene: Any, name: str = "disk") -> Any:
     return scene.sequence_editor.strips_all[name]
 
 
 def draw(scene: Any, channel: int = 0) -> Any:
     for mask in bpy.data.masks:
-        overlay_cache.read_document(mask)
+        overlay_cache.refresh_overview(mask)
     return outlines.compose(bpy.context, scene, PREVIEW, channel)
 
 
@@ -95,7 +97,7 @@ def list_words(drawing: Any) -> set[str]:
 
 def get_color(drawing: Any, name: str) -> str:
     color = next(color for text, _, color in drawing.words if text.startswith(name))
-    return next(key for key, value in find_colors().items() if value == color)
+    return next(key for key, value in get_colors().items() if value == color)
 
 
 def test_each_face_has_its_outline(scene: Any) -> None:
@@ -105,7 +107,7 @@ def test_each_face_has_its_outline(scene: Any) -> None:
         "detected", "followed", "doubtful"]
     (active, _), = drawing.thick
     # The region shows one canvas pixel as one, the canvas in its middle.
-    ellipse = cover_at(find_mask(find_strip(scene)), "Face 01", 10)
+    ellipse = cover_at(get_mask(get_strip(scene)), "Face 01", 10)
     assert ellipse is not None
     assert active.mean(axis=0) == pytest.approx((ellipse.cx, disks.HEIGHT - ellipse.cy), rel=0.02)
     assert np.ptp(active[:, 0]) == pytest.approx(2 * ellipse.rx, rel=0.02)
@@ -113,8 +115,8 @@ def test_each_face_has_its_outline(scene: Any) -> None:
 
 @pytest.mark.parametrize("frame", [0, 7, 13, 24, 29, 39])
 def test_an_outline_lies_where_the_layer_does(scene: Any, frame: int) -> None:
-    mask = find_mask(find_strip(scene))
-    for cover in overlay_cache.look_at(mask).covers:
+    mask = get_mask(get_strip(scene))
+    for cover in overlay_cache.get_cached(mask).covers:
         expected = cover_at(mask, cover.layer, frame)
         assert cover.is_opaque(frame) == (expected is not None)
         if expected is not None:
@@ -134,19 +136,19 @@ def test_the_state_of_a_face(scene: Any, frame: int, word: str | None, color: st
 
 
 def test_a_face_that_is_switched_off_is_dashed(scene: Any) -> None:
-    find_mask(find_strip(scene)).layers["Face 02"].hide_render = True
+    get_mask(get_strip(scene)).layers["Face 02"].hide_render = True
     drawing = draw(scene)
     assert "Face 02: off" in list_words(drawing) and get_color(drawing, "Face 02") == "off"
     assert len(drawing.thin) > 10
 
 
 def test_a_change_of_the_tracks_is_noticed(scene: Any) -> None:
-    mask = find_mask(find_strip(scene))
+    mask = get_mask(get_strip(scene))
     before = draw(scene).thick[0][0].mean(axis=0)
 
     def move(document: TrackDocument) -> list[str]:
-        editing.set_key(editing.find_track(document, "Face 01"), 10, Ellipse(200, 100, 30, 30), 12)
-        editing.switch(editing.find_track(document, "Face 02"), 8, 15, on=False)
+        editing.set_key(editing.get_track(document, "Face 01"), 10, Ellipse(200, 100, 30, 30), 12)
+        editing.switch(editing.get_track(document, "Face 02"), 8, 15, on=False)
         return ["Face 01", "Face 02"]
 
     change_tracks(mask, move)
@@ -165,28 +167,28 @@ def test_an_uncovered_strip_is_framed_where_others_are_covered(scene: Any, film:
     other.transform.scale_x = other.transform.scale_y = 0.5
     drawing = draw(scene)
     assert "other: not analysed, faces would show" in list_words(drawing)
-    frame, = (line for line, color in drawing.thick if color == find_colors()["uncovered"])
+    frame, = (line for line, color in drawing.thick if color == get_colors()["uncovered"])
     assert frame.min(axis=0) == pytest.approx((80, 45)) and frame.max(axis=0) == pytest.approx((240, 135))
     other.mute = True
     assert "other" not in str(draw(scene).words)
 
 
 def test_nothing_is_framed_in_a_project_without_covers(scene: Any) -> None:
-    uncover(scene, find_strip(scene))
+    uncover(scene, get_strip(scene))
     drawing = draw(scene)
     assert not drawing.thin and not drawing.thick and not drawing.words
 
 
 def test_a_lost_cover_is_told(scene: Any) -> None:
-    strip = find_strip(scene)
-    find_modifier(strip).mute = True
+    strip = get_strip(scene)
+    get_modifier(strip).mute = True
     assert "disk: its cover is switched off, faces show" in list_words(draw(scene))
-    strip.modifiers.remove(find_modifier(strip))
+    strip.modifiers.remove(get_modifier(strip))
     assert "disk: its cover is gone, faces show" in list_words(draw(scene))
 
 
 def test_where_nobody_looked_all_is_covered(scene: Any, film: Path) -> None:
-    strip, document = find_strip(scene), make_document(film)
+    strip, document = get_strip(scene), make_document(film)
     uncover(scene, strip)
     document.analysed = [(5, 30)]
     cover_footage(scene, strip, document, EFFECT)
@@ -198,9 +200,9 @@ def test_where_nobody_looked_all_is_covered(scene: Any, film: Path) -> None:
 
 @pytest.mark.parametrize("frame", [4, 15, 31])
 def test_what_was_drawn_is_where_blender_has_it(scene: Any, frame: int) -> None:
-    mask = find_mask(find_strip(scene))
+    mask = get_mask(get_strip(scene))
     scene.frame_set(1 + frame)
-    line, = outlines.find_drawn_lines(mask, mask.layers["Face 01"])
+    line, = outlines.compute_drawn_lines(mask, mask.layers["Face 01"])
     ellipse = cover_at(mask, "Face 01", frame)
     assert ellipse is not None
     assert line[:-1].mean(axis=0) == pytest.approx((ellipse.cx, ellipse.cy), abs=0.1)
@@ -208,7 +210,7 @@ def test_what_was_drawn_is_where_blender_has_it(scene: Any, frame: int) -> None:
 
 
 def test_a_layer_drawn_by_hand_has_its_outline(scene: Any) -> None:
-    mask = find_mask(find_strip(scene))
+    mask = get_mask(get_strip(scene))
     layer = mask.layers.new(name="Sign")
     spline = layer.splines.new()
     spline.use_cyclic = True
@@ -220,13 +222,13 @@ def test_a_layer_drawn_by_hand_has_its_outline(scene: Any) -> None:
     bpy.context.view_layer.update()
     drawing = draw(scene)
     assert "Sign: drawn by hand" in list_words(drawing)
-    line = next(line for line, color in drawing.thin if color == find_colors()["locked"])
+    line = next(line for line, color in drawing.thin if color == get_colors()["locked"])
     assert line.min(axis=0) == pytest.approx((128, 58), abs=1) and line.max(axis=0) == pytest.approx((192, 122), abs=1)
     # Elsewhere in time Blender does not say where it is.
-    find_strip(scene).frame_start = 3
+    get_strip(scene).frame_start = 3
     drawing = draw(scene)
     assert "Sign: drawn by hand" in list_words(drawing)
-    assert find_colors()["locked"] not in [color for _, color in drawing.thin]
+    assert get_colors()["locked"] not in [color for _, color in drawing.thin]
 
 
 def test_what_lies_under_a_film_is_not_drawn(scene: Any, film: Path) -> None:
@@ -243,7 +245,7 @@ def test_what_lies_under_a_film_is_not_drawn(scene: Any, film: Path) -> None:
 
 
 def test_faces_in_a_meta_strip(scene: Any) -> None:
-    with borrow_selection(scene, find_strip(scene), *(s for s in scene.sequence_editor.strips if s.type == "MASK")):
+    with borrow_selection(scene, get_strip(scene), *(s for s in scene.sequence_editor.strips if s.type == "MASK")):
         bpy.ops.sequencer.meta_make()
     meta = next(strip for strip in scene.sequence_editor.strips if strip.type == "META")
     before = draw(scene).thin[0][0]
@@ -254,7 +256,7 @@ def test_faces_in_a_meta_strip(scene: Any) -> None:
 
 def test_masks_may_vanish(scene: Any) -> None:
     draw(scene)
-    bpy.data.masks.remove(find_mask(find_strip(scene)))
+    bpy.data.masks.remove(get_mask(get_strip(scene)))
     assert "faces show" in str(draw(scene).words)
     bpy.data.texts.remove(bpy.data.texts[0])
     draw(scene)
@@ -267,8 +269,8 @@ def test_a_lost_document_leaves_the_outlines(scene: Any) -> None:
 
 
 def show(strip: Any, width: int, left: float, right: float, alone: bool = False) -> str:
-    overlay_cache.read_document(find_mask(strip))
-    found = coverage.find_columns(strip, find_region_projection(make_region(width, left, 0, right, 5)), width, alone,
+    overlay_cache.refresh_overview(get_mask(strip))
+    found = coverage.compute_columns(strip, get_region_projection(make_region(width, left, 0, right, 5)), width, alone,
                                   True)
     assert found is not None
     first, codes, doubts = found
@@ -279,19 +281,19 @@ FACE_02 = "." * 5 + "F" * 15 + "G" * 5 + "???" + "GG" + "." * 10
 
 
 def choose_second(strip: Any) -> None:
-    mask = find_mask(strip)
+    mask = get_mask(strip)
     mask.layers.active = mask.layers["Face 02"]
 
 
 def test_a_band_tells_how_each_frame_is_covered(scene: Any) -> None:
-    strip = find_strip(scene)
+    strip = get_strip(scene)
     assert show(strip, 44, -1, 43) == "  " + "D" * 5 + "F" * 15 + "G" * 5 + "???" + "GG" + "D" * 10
     choose_second(strip)
     assert show(strip, 44, -1, 43, alone=True) == "  " + FACE_02
 
 
 def test_a_pixel_shows_the_worst_of_its_frames(scene: Any) -> None:
-    strip = find_strip(scene)
+    strip = get_strip(scene)
     choose_second(strip)
     assert show(strip, 10, 1, 41, alone=True) == ".FFFFG?G.."
     # Three pixels a frame, scrolled.
@@ -300,7 +302,7 @@ def test_a_pixel_shows_the_worst_of_its_frames(scene: Any) -> None:
 
 @pytest.mark.parametrize("reverse", [False, True])
 def test_a_band_follows_trims_and_reverse(scene: Any, reverse: bool) -> None:
-    strip = find_strip(scene)
+    strip = get_strip(scene)
     choose_second(strip)
     strip.use_reverse_frames = reverse
     strip.frame_offset_start, strip.frame_offset_end = 8, 3
@@ -309,7 +311,7 @@ def test_a_band_follows_trims_and_reverse(scene: Any, reverse: bool) -> None:
 
 
 def test_a_band_follows_speed(scene: Any) -> None:
-    strip = find_strip(scene)
+    strip = get_strip(scene)
     choose_second(strip)
     with borrow_selection(scene, strip):
         bpy.ops.sequencer.retiming_segment_speed_set(speed=50.0)
@@ -319,14 +321,14 @@ def test_a_band_follows_speed(scene: Any) -> None:
 
 def test_the_band_of_an_uncovered_strip_is_hatched(scene: Any, film: Path) -> None:
     scene.sequence_editor.strips.new_movie("other", str(film), 5, 1)
-    overlay_cache.read_document(find_mask(find_strip(scene)))
+    overlay_cache.refresh_overview(get_mask(get_strip(scene)))
     region = make_region(400, 1, 0, 41, 6)
     rectangles = coverage.compose(bpy.context, scene, region)
-    colors = find_colors()
+    colors = get_colors()
     hatched = [box for box, color in rectangles if color == colors["uncovered"]]
     assert len(hatched) == 34 and all(250 < box[1] < box[3] < 300 for box in hatched)
     assert {colors["detected"], colors["followed"], colors["guessed"], colors["doubtful"]} <= {c for _, c in rectangles}
-    uncover(scene, find_strip(scene))
+    uncover(scene, get_strip(scene))
     assert coverage.compose(bpy.context, scene, region) == []
 
 
@@ -334,7 +336,7 @@ def test_see_behind_shows_the_source_where_faces_are_covered(scene: Any) -> None
     assert "renders stay covered" not in str(draw(scene).words)
     bpy.ops.faceblur.see_behind()
     drawing = draw(scene)
-    look, = outlines.compose_looks(scene, 0)
+    look, = outlines.compose_bare_pictures(scene, 0)
     assert Path(look.path).name == "disk.mp4" and (look.number, look.size) == (10, (disks.WIDTH, disks.HEIGHT))
     assert len(look.places) == 2
     # The film fills the canvas, whose middle is the origin.
@@ -343,26 +345,26 @@ def test_see_behind_shows_the_source_where_faces_are_covered(scene: Any) -> None
     outline = drawing.thick[0][0]
     assert (look.places[0].max(axis=0) + middle >= outline.max(axis=0)).all()
     assert (look.places[0].min(axis=0) + middle <= outline.min(axis=0)).all()
-    find_mask(find_strip(scene)).layers["Face 02"].hide_render = True
-    assert len(outlines.compose_looks(scene, 0)[0].places) == 1
+    get_mask(get_strip(scene)).layers["Face 02"].hide_render = True
+    assert len(outlines.compose_bare_pictures(scene, 0)[0].places) == 1
     assert "renders stay covered" in str(drawing.words)
     bpy.ops.faceblur.see_behind()
     assert not see_through.SEE_THROUGH.on
 
 
 def test_see_behind_stays_within_what_is_shown(scene: Any) -> None:
-    find_strip(scene).crop.min_x = 105
-    look, = outlines.compose_looks(scene, 0)
+    get_strip(scene).crop.min_x = 105
+    look, = outlines.compose_bare_pictures(scene, 0)
     assert look.places[..., 0].min() == pytest.approx(105 - disks.WIDTH / 2)
 
 
 def test_see_behind_leaves_the_project_and_its_renders_alone(scene: Any, tmp_path: Path) -> None:
-    before = [(m.name, m.mute, m.enable, m.input_mask_strip) for m in find_strip(scene).modifiers]
+    before = [(m.name, m.mute, m.enable, m.input_mask_strip) for m in get_strip(scene).modifiers]
     bpy.ops.faceblur.see_behind()
-    see_through.want(outlines.compose_looks(scene, 0)[0].path)
+    see_through.want(outlines.compose_bare_pictures(scene, 0)[0].path)
     see_through.load_wanted()
     assert [image.name for image in bpy.data.images if image.source == "MOVIE"] == ["Behind covers: disk.mp4"]
-    assert before == [(m.name, m.mute, m.enable, m.input_mask_strip) for m in find_strip(scene).modifiers]
+    assert before == [(m.name, m.mute, m.enable, m.input_mask_strip) for m in get_strip(scene).modifiers]
     assert disks.see(disks.render_frame(scene, 11, tmp_path / "frame.png")).disk == 0
     bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "project.blend"), copy=True)
     with bpy.data.libraries.load(str(tmp_path / "project.blend")) as (there, _):
@@ -381,12 +383,12 @@ def test_handlers_come_and_go() -> None:
 
 
 def test_codes_have_colours() -> None:
-    assert {code.name.lower() for code in Code} - {"nothing", "unseen"} < set(find_colors())
+    assert {code.name.lower() for code in Code} - {"nothing", "unseen"} < set(get_colors())
 
 
 def test_lines_become_ribbons_with_a_rim() -> None:
     line, loop = np.array([[0.0, 0.0], [10.0, 0.0], [20.0, 0.0]]), np.array([[50.0, 50.0], [60.0, 50.0]])
-    points, colors, corners = outlines.find_ribbons([(line, (1, 0, 0, 1), 4.0), (loop, (0, 1, 0, 1), 2.0)])
+    points, colors, corners = outlines.compute_ribbons([(line, (1, 0, 0, 1), 4.0), (loop, (0, 1, 0, 1), 2.0)])
     assert points[:4].tolist() == [[0, -3.25], [0, -2], [0, 2], [0, 3.25]]
     assert points[-4:, 1].tolist() == [50 - 2.25, 49, 51, 50 + 2.25]
     assert colors[1].tolist() == [1, 0, 0, 1] and colors[-2].tolist() == [0, 1, 0, 1] and colors[0, 3] < 0.5

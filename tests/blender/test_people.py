@@ -17,13 +17,13 @@ bpy = pytest.importorskip("bpy")
 
 import blender_faceblur  # noqa: E402
 from blender_faceblur.batch.people import Recognition  # noqa: E402
-from blender_faceblur.blender.common.jobs import STATE  # noqa: E402
+from blender_faceblur.blender.common.jobs import JOB  # noqa: E402
 from blender_faceblur.blender.correction.panels import correct  # noqa: E402
 from blender_faceblur.blender.cover.compositing import EffectSettings  # noqa: E402
-from blender_faceblur.blender.cover.covering import cover_footage, find_mask  # noqa: E402
+from blender_faceblur.blender.cover.covering import cover_footage, get_mask  # noqa: E402
 from blender_faceblur.blender.masks import overlay_cache  # noqa: E402
 from blender_faceblur.blender.masks.changes import change_tracks  # noqa: E402
-from blender_faceblur.blender.masks.mask import read_document  # noqa: E402
+from blender_faceblur.blender.masks.mask import load_document  # noqa: E402
 from blender_faceblur.blender.overlay import outlines  # noqa: E402
 from blender_faceblur.blender.people import cache as people_cache  # noqa: E402
 from blender_faceblur.blender.people import (  # noqa: E402
@@ -36,12 +36,12 @@ from blender_faceblur.blender.people import (  # noqa: E402
 from blender_faceblur.blender.people import decisions as people_decisions  # noqa: E402
 from blender_faceblur.blender.people import files as people_files  # noqa: E402
 from blender_faceblur.blender.preferences import properties as preferences  # noqa: E402
-from blender_faceblur.blender.review.queue import list_places  # noqa: E402
+from blender_faceblur.blender.review.queue import list_entries  # noqa: E402
 from blender_faceblur.blender.thumbnails import store as thumbnails  # noqa: E402
 from blender_faceblur.core.document import editing  # noqa: E402
 from blender_faceblur.core.document.tracks_file import read_document as read_file  # noqa: E402
-from blender_faceblur.core.people.decisions import Mode, People, Person, find_kept  # noqa: E402
-from blender_faceblur.core.people.embeddings_file import ENDING, read_looks  # noqa: E402
+from blender_faceblur.core.people.decisions import Mode, People, Person, get_kept_person  # noqa: E402
+from blender_faceblur.core.people.embeddings_file import ENDING, read_embeddings  # noqa: E402
 from blender_faceblur.core.people.people_file import (  # noqa: E402
     EDITOR,
     MACHINE,
@@ -50,7 +50,7 @@ from blender_faceblur.core.people.people_file import (  # noqa: E402
     read_decisions,
     write_decisions,
 )
-from blender_faceblur.core.people.similarity import View  # noqa: E402
+from blender_faceblur.core.people.similarity import FaceEmbedding  # noqa: E402
 from blender_faceblur.core.types import (  # noqa: E402
     Ellipse,
     Evidence,
@@ -61,18 +61,18 @@ from blender_faceblur.core.types import (  # noqa: E402
     Track,
     TrackDocument,
 )
-from blender_faceblur.sources import find_fingerprint  # noqa: E402
+from blender_faceblur.sources import compute_fingerprint  # noqa: E402
 from blender_faceblur.worker import client  # noqa: E402
 from blender_faceblur.worker.protocol import (  # noqa: E402
-    Embedded,
+    EmbeddingsDone,
     EmbedRequest,
     ErrorMessage,
-    FaceView,
     Message,
     Progress,
     ReferenceRequest,
     Stage,
     Started,
+    TrackEmbedding,
     Waiting,
     Warned,
 )
@@ -117,15 +117,15 @@ class Stand:
                 if stem == "nobody":
                     yield Warned("nobody.png: no face was found in it; it is not used as a reference.")
                 else:
-                    yield FaceView(name, 0, 0.9, make_vector(["Anna", "Ben", "Clara"].index(stem), 7))
+                    yield TrackEmbedding(name, 0, 0.9, make_vector(["Anna", "Ben", "Clara"].index(stem), 7))
         else:
             assert isinstance(request, EmbedRequest)
             for track in read_file(Path(request.tracks)).tracks:
                 for sample in track.samples[::4] if len(track.samples) > 4 else track.samples:
                     place = int(np.argmin([abs(x - sample.ellipse.cx) for x in PLACES]))
-                    yield FaceView(track.name, sample.source_frame, self.quality.get(place, 0.8),
+                    yield TrackEmbedding(track.name, sample.source_frame, self.quality.get(place, 0.8),
                                    make_vector(self.who(place, sample.source_frame), sample.source_frame))
-        yield Embedded("dlib_resnet", 1, 0.1)
+        yield EmbeddingsDone("dlib_resnet", 1, 0.1)
 
 
 def write_film(path: Path, grey: int = 90) -> Path:
@@ -156,7 +156,7 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def stand(monkeypatch: pytest.MonkeyPatch) -> Stand:
     stand = Stand()
     monkeypatch.setattr(client, "run_job", stand.answer)
-    monkeypatch.setattr(embedding, "find_model", Path)
+    monkeypatch.setattr(embedding, "get_model_path", Path)
     return stand
 
 
@@ -164,17 +164,17 @@ def stand(monkeypatch: pytest.MonkeyPatch) -> Stand:
 def scene(film: Path, stand: Stand) -> Iterator[Any]:
     bpy.ops.wm.read_factory_settings(app_template="Video_Editing")
     blender_faceblur.register()
-    scene = find_scene()
+    scene = get_scene()
     scene.render.resolution_x, scene.render.resolution_y = disks.WIDTH, disks.HEIGHT
     scene.render.fps = 24
     scene.sequence_editor_create()
     add_strip(scene, film, "three", 1)
     yield scene
     blender_faceblur.unregister()
-    STATE.problems, STATE.notes = [], []
+    JOB.problems, JOB.notes = [], []
 
 
-def find_scene() -> Any:
+def get_scene() -> Any:
     return bpy.context.workspace.sequencer_scene or bpy.context.scene
 
 
@@ -182,7 +182,7 @@ def add_strip(scene: Any, film: Path, name: str, channel: int) -> Any:
     strip = scene.sequence_editor.strips.new_movie(name, str(film), channel, 1)
     scene.sequence_editor.active_strip = strip
     source = SourceInfo(film.name, "movie", disks.WIDTH, disks.HEIGHT, disks.FRAMES, Fraction(24),
-                        find_fingerprint(film))
+                        compute_fingerprint(film))
     tracks = [Track(f"Face 0{number}", [Sample(f, Ellipse(x, Y, disks.RADIUS, disks.RADIUS), Evidence.DETECTED, 1.0)
                                         for f in range(disks.FRAMES)]) for number, x in enumerate(PLACES, 1)]
     document = TrackDocument(source, "balanced", 1.2, [], [], tracks, [])
@@ -203,19 +203,19 @@ def see(scene: Any, frame: int, folder: Path) -> list[bool]:
 
 
 def find_own(name: str) -> Any:
-    return next(person for person in find_scene().faceblur.people.persons if person.name == name)
+    return next(person for person in get_scene().faceblur.people.persons if person.name == name)
 
 
 def list_faces_of(name: str) -> list[tuple[str, str]]:
     uid = find_own(name).uid
-    return [(face.track, face.by) for face in find_scene().faceblur.people.faces if face.person == uid]
+    return [(face.track, face.by) for face in get_scene().faceblur.people.faces if face.person == uid]
 
 
 def choose(scene: Any, place: int, mode: str) -> None:
     """Tick the person whose face is at a place."""
     settings = scene.faceblur.people
     face = next(f for f in settings.faces if abs(f.x - PLACES[place]) < 1)
-    person_list.find_person(settings, face.person).chosen = True
+    person_list.get_person(settings, face.person).chosen = True
     settings.mode = mode
 
 
@@ -242,16 +242,16 @@ def test_one_of_three_is_kept_clear_and_undo_leads_back(scene: Any, tmp_path: Pa
     bpy.ops.ed.undo_push(message="Apply People")
     for frame in (1, 20, 40):
         assert see(scene, frame, tmp_path) == [False, True, False]
-    document = read_document(find_mask(scene.sequence_editor.strips["three"]))
-    assert [(track.name, find_kept(track)) for track in document.aside] == [("Face 02", "Person 02")]
+    document = load_document(get_mask(scene.sequence_editor.strips["three"]))
+    assert [(track.name, get_kept_person(track)) for track in document.aside] == [("Face 02", "Person 02")]
     assert any("Kept clear: Person 02 in Face 02" in note for note in document.all_notes)
     bpy.ops.ed.undo()
-    assert see(find_scene(), 20, tmp_path) == [False, False, False]
+    assert see(get_scene(), 20, tmp_path) == [False, False, False]
     bpy.ops.ed.redo()
-    assert see(find_scene(), 20, tmp_path) == [False, True, False]
-    find_scene().faceblur.people.mode = person_list.ALL
+    assert see(get_scene(), 20, tmp_path) == [False, True, False]
+    get_scene().faceblur.people.mode = person_list.ALL
     bpy.ops.faceblur.apply_people()
-    assert see(find_scene(), 20, tmp_path) == [False, False, False]
+    assert see(get_scene(), 20, tmp_path) == [False, False, False]
 
 
 def test_only_one_of_three_is_blurred(scene: Any, tmp_path: Path) -> None:
@@ -288,7 +288,7 @@ def test_who_was_never_seen_well_stays_covered(mode: str, scene: Any, stand: Sta
     bpy.ops.faceblur.apply_people()
     assert see(scene, 20, tmp_path) == [False, mode == person_list.ONLY, mode == person_list.KEEP]
     strip = scene.sequence_editor.strips["three"]
-    assert [p.track for p in list_places(strip, find_mask(strip))
+    assert [p.track for p in list_entries(strip, get_mask(strip))
             if p.doubt.reason is ReviewReason.TOO_FEW_VIEWS] == ["Face 01"]
 
 
@@ -308,10 +308,10 @@ def test_a_track_that_goes_over_to_somebody_else_is_covered_there(
         assert see(scene, frame, tmp_path) == [False, False, False]
     strip = scene.sequence_editor.strips["three"]
     assert any(place.doubt.reason is ReviewReason.DIFFERENT_PERSON
-               for place in list_places(strip, find_mask(strip)))
+               for place in list_entries(strip, get_mask(strip)))
     # Decided anew it is the same again, and what was cut apart comes together.
     def list_names() -> tuple[list[str], list[str]]:
-        document = read_document(find_mask(strip))
+        document = load_document(get_mask(strip))
         return sorted(track.name for track in document.tracks), [track.name for track in document.aside]
 
     once = list_names()
@@ -342,7 +342,7 @@ def test_by_what_is_only_suggested_nobody_stays_clear(scene: Any, stand: Stand, 
 
 def test_a_wrong_group_is_corrected(scene: Any, stand: Stand, tmp_path: Path) -> None:
     stand.who = lambda place, frame: ANNA if place == CLARA else place
-    mask = find_mask(scene.sequence_editor.strips["three"])
+    mask = get_mask(scene.sequence_editor.strips["three"])
 
     def apart(document: TrackDocument) -> list[str]:
         # Not in the same frames, else they could not be one person.
@@ -375,7 +375,7 @@ def test_a_track_of_which_two_things_are_said_is_blurred(scene: Any, tmp_path: P
     bpy.ops.faceblur.recognise_faces()
     settings = scene.faceblur.people
     choose(scene, BEN, person_list.KEEP)
-    document = read_document(find_mask(scene.sequence_editor.strips["three"]))
+    document = load_document(get_mask(scene.sequence_editor.strips["three"]))
     person_list.add_face(settings, settings.faces[0].fingerprint, document.tracks[1], find_own("Person 01").uid,
                          person_list.EDITOR)
     bpy.ops.faceblur.apply_people()
@@ -402,7 +402,7 @@ def test_pictures_say_who_people_are(scene: Any, stand: Stand, tmp_path: Path) -
     with pytest.raises(RuntimeError, match="no face was found"):
         bpy.ops.faceblur.add_people(directory=str(folder))
     persons = scene.faceblur.people.persons
-    assert [(p.name, p.chosen, len(memory.find_references(p))) for p in persons] == [
+    assert [(p.name, p.chosen, len(memory.get_references(p))) for p in persons] == [
         ("Ben", True, 2), ("Clara", True, 1)]
     assert len(stand.requests[0].pictures) == 4
     bpy.ops.faceblur.recognise_faces()
@@ -427,23 +427,23 @@ def test_a_reference_that_was_undone_counts_no_more(scene: Any, tmp_path: Path) 
     bpy.ops.ed.undo_push(message="before")
     bpy.ops.faceblur.add_people(directory=str(tmp_path))
     bpy.ops.ed.undo_push(message="Add People")
-    assert len(memory.find_references(find_own("Ben"))) == 1
+    assert len(memory.get_references(find_own("Ben"))) == 1
     bpy.ops.ed.undo()
-    persons = find_scene().faceblur.people.persons
-    assert all(not memory.find_references(person) for person in persons)
+    persons = get_scene().faceblur.people.persons
+    assert all(not memory.get_references(person) for person in persons)
     with pytest.raises(RuntimeError, match="Tick who"):
-        find_scene().faceblur.people.mode = person_list.KEEP
+        get_scene().faceblur.people.mode = person_list.KEEP
         bpy.ops.faceblur.apply_people()
 
 
 def test_a_person_is_added_from_the_face_in_this_frame(scene: Any, stand: Stand, tmp_path: Path) -> None:
     strip = scene.sequence_editor.strips["three"]
-    mask = find_mask(strip)
+    mask = get_mask(strip)
     mask.layers.active = mask.layers["Face 03"]
     scene.frame_set(12)
     bpy.ops.faceblur.add_person_here(person="NEW")
     assert list_faces_of("Person 01") == [("Face 03", "editor")] and find_own("Person 01").chosen
-    assert len(memory.find_references(find_own("Person 01"))) == 1
+    assert len(memory.get_references(find_own("Person 01"))) == 1
     bpy.ops.faceblur.recognise_faces()
     scene.faceblur.people.mode = person_list.KEEP
     bpy.ops.faceblur.apply_people()
@@ -462,7 +462,7 @@ def test_people_are_the_same_over_several_sources(scene: Any, tmp_path: Path) ->
     assert [len(list_faces_of(f"Person 0{n}")) for n in (1, 2, 3)] == [2, 2, 2]
     choose(scene, BEN, person_list.KEEP)
     bpy.ops.faceblur.apply_people()
-    kept = [[find_kept(track) for track in read_document(find_mask(scene.sequence_editor.strips[name])).aside]
+    kept = [[get_kept_person(track) for track in load_document(get_mask(scene.sequence_editor.strips[name])).aside]
             for name in ("three", "other")]
     # In one source an editor has said it, in the other it is recognised.
     assert kept == [["Person 02"], ["Person 02"]]
@@ -474,7 +474,7 @@ def test_nothing_of_how_faces_look_is_saved(scene: Any, tmp_path: Path) -> None:
     bpy.ops.faceblur.add_people(directory=str(tmp_path))
     choose(scene, BEN, person_list.KEEP)
     bpy.ops.faceblur.apply_people()
-    vectors = [look.view.vector for looks in memory.MEMORY.looks.values() for look in looks]
+    vectors = [look.embedding.vector for looks in memory.MEMORY.crops.values() for look in looks]
     vectors += list(memory.MEMORY.references.values())
     assert len(vectors) == 31
     path = tmp_path / "saved.blend"
@@ -487,8 +487,8 @@ def test_nothing_of_how_faces_look_is_saved(scene: Any, tmp_path: Path) -> None:
                 assert vector[at:at + 4].astype(kind).tobytes() not in content
         assert str(round(float(vector[5]), 5)).encode() not in content
     bpy.ops.wm.open_mainfile(filepath=str(path))
-    assert not memory.MEMORY.looks and not memory.MEMORY.references
-    scene = find_scene()
+    assert not memory.MEMORY.crops and not memory.MEMORY.references
+    scene = get_scene()
     assert [person.name for person in scene.faceblur.people.persons] == ["Clara", "Person 01", "Person 02"]
     # What was decided is still so; to decide anew takes another look, and Clara's picture.
     assert see(scene, 20, tmp_path) == [False, True, True]
@@ -505,7 +505,7 @@ def test_everything_is_forgotten(cover: bool, scene: Any, tmp_path: Path) -> Non
     choose(scene, BEN, person_list.KEEP)
     bpy.ops.faceblur.apply_people()
     bpy.ops.faceblur.forget_people(cover=cover)
-    assert not memory.MEMORY.looks and not memory.MEMORY.tracks and not memory.MEMORY.references
+    assert not memory.MEMORY.crops and not memory.MEMORY.tracks and not memory.MEMORY.references
     assert not memory.MEMORY.reasons
     assert not scene.faceblur.people.persons and not scene.faceblur.people.faces
     assert see(scene, 20, tmp_path) == [False, not cover, False]
@@ -518,22 +518,22 @@ def test_what_cannot_be_deleted_is_told_and_the_rest_is_forgotten(
         raise FaceBlurError("the folder still holds what faces look like")
 
     bpy.ops.faceblur.recognise_faces()
-    monkeypatch.setattr(forgetting, "forget_looks", fail)
-    monkeypatch.setattr(preferences, "forget_looks", fail)
+    monkeypatch.setattr(forgetting, "forget_embeddings", fail)
+    monkeypatch.setattr(preferences, "forget_embeddings", fail)
     with pytest.raises(RuntimeError, match="still holds"):
         bpy.ops.faceblur.forget_people(cover=False)
-    assert not memory.MEMORY.looks and not scene.faceblur.people.faces
-    preferences._settle_keeping(SimpleNamespace(keep_looks=False), None)
-    assert STATE.problems == ["the folder still holds what faces look like"]
+    assert not memory.MEMORY.crops and not scene.faceblur.people.faces
+    preferences._on_keeping_changed(SimpleNamespace(keep_looks=False), None)
+    assert JOB.problems == ["the folder still holds what faces look like"]
 
 
 def test_what_has_changed_must_be_looked_at_again(scene: Any, tmp_path: Path) -> None:
     bpy.ops.faceblur.recognise_faces()
     choose(scene, BEN, person_list.KEEP)
-    mask = find_mask(scene.sequence_editor.strips["three"])
+    mask = get_mask(scene.sequence_editor.strips["three"])
 
     def move(document: TrackDocument) -> list[str]:
-        track = editing.find_track(document, "Face 02")
+        track = editing.get_track(document, "Face 02")
         track.samples = [s if s.source_frame < 30 else Sample(s.source_frame, Ellipse(160, 150, 20, 20), s.evidence, 1)
                          for s in track.samples]
         return ["Face 02"]
@@ -541,7 +541,7 @@ def test_what_has_changed_must_be_looked_at_again(scene: Any, tmp_path: Path) ->
     change_tracks(mask, move)
     with pytest.raises(RuntimeError, match="'Face 02' has changed since"):
         bpy.ops.faceblur.apply_people()
-    assert not read_document(mask).aside
+    assert not load_document(mask).aside
 
 
 def test_a_new_analysis_covers_again(scene: Any, film: Path, tmp_path: Path) -> None:
@@ -549,7 +549,7 @@ def test_a_new_analysis_covers_again(scene: Any, film: Path, tmp_path: Path) -> 
     choose(scene, BEN, person_list.KEEP)
     bpy.ops.faceblur.apply_people()
     strip = scene.sequence_editor.strips["three"]
-    document = read_document(find_mask(strip))
+    document = load_document(get_mask(strip))
     document.tracks, document.aside = [*document.tracks, *document.aside], []
     for track in document.tracks:
         track.cover()
@@ -562,7 +562,7 @@ def test_a_new_analysis_covers_again(scene: Any, film: Path, tmp_path: Path) -> 
 def test_a_renamed_face_is_still_theirs(scene: Any, tmp_path: Path) -> None:
     bpy.ops.faceblur.recognise_faces()
     choose(scene, BEN, person_list.KEEP)
-    find_mask(scene.sequence_editor.strips["three"]).layers["Face 02"].name = "The man"
+    get_mask(scene.sequence_editor.strips["three"]).layers["Face 02"].name = "The man"
     bpy.ops.faceblur.apply_people()
     assert see(scene, 20, tmp_path) == [False, True, False]
     assert list_faces_of("Person 02") == [("The man", "ticked")]
@@ -571,39 +571,39 @@ def test_a_renamed_face_is_still_theirs(scene: Any, tmp_path: Path) -> None:
 def test_what_was_drawn_by_hand_stays_covered(scene: Any, tmp_path: Path) -> None:
     bpy.ops.faceblur.recognise_faces()
     choose(scene, BEN, person_list.KEEP)
-    mask = find_mask(scene.sequence_editor.strips["three"])
+    mask = get_mask(scene.sequence_editor.strips["three"])
     mask.layers["Face 02"].splines.new()
     mask.update_tag()
     bpy.ops.faceblur.apply_people()
     assert see(scene, 20, tmp_path) == [False, False, False]
-    assert not read_document(mask).aside
+    assert not load_document(mask).aside
 
 
 def test_without_weights_all_stay_covered(scene: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     def missing(name: str) -> Path:
         raise FaceBlurError(f"{name} is missing: in a checkout run `build.py models`.")
 
-    monkeypatch.setattr(embedding, "find_model", missing)
+    monkeypatch.setattr(embedding, "get_model_path", missing)
     memory.MEMORY.weights = None
-    assert "build.py models" in embedding.find_weights_problem()
+    assert "build.py models" in embedding.explain_missing_weights()
     for operator in (bpy.ops.faceblur.recognise_faces, bpy.ops.faceblur.add_people, bpy.ops.faceblur.add_person_here):
         with pytest.raises(RuntimeError, match=r"everybody stays blurred.*build\.py models"):
             operator()
     assert see(scene, 20, tmp_path) == [False, False, False]
     # Found as soon as they are there.
-    monkeypatch.setattr(embedding, "find_model", Path)
-    assert bpy.ops.faceblur.recognise_faces() == {"FINISHED"} and not embedding.find_weights_problem()
+    monkeypatch.setattr(embedding, "get_model_path", Path)
+    assert bpy.ops.faceblur.recognise_faces() == {"FINISHED"} and not embedding.explain_missing_weights()
 
 
 def test_cancelled_or_failed_looking_changes_nothing(scene: Any, stand: Stand, monkeypatch: pytest.MonkeyPatch) -> None:
-    job = embedding.look_at(embedding.list_jobs(scene), (), 24.0, 0.0)
+    job = embedding.embed_faces(embedding.list_jobs(scene), (), 24.0, 0.0)
     next(job)
     job.close()
     broken = ErrorMessage("three.mp4 is broken")
     monkeypatch.setattr(client, "run_job", lambda request, wait_s: (message for message in [broken]))
     with pytest.raises(RuntimeError, match=r"three\.mp4 is broken"):
         bpy.ops.faceblur.recognise_faces()
-    assert not memory.MEMORY.looks and not scene.faceblur.people.persons
+    assert not memory.MEMORY.crops and not scene.faceblur.people.persons
 
 
 def test_nobody_is_kept_by_a_mode_alone(scene: Any, tmp_path: Path) -> None:
@@ -679,14 +679,14 @@ def test_people_have_colours_of_their_own(scene: Any, tmp_path: Path) -> None:
     colors = [tuple(person.color) for person in scene.faceblur.people.persons]
     assert min(max(abs(a - b) for a, b in zip(one, other, strict=True))
                for one in colors for other in colors if one is not other) > 0.3
-    assert people_cache.find_outline_colors(scene) == {}
+    assert people_cache.get_outline_colors(scene) == {}
     choose(scene, BEN, person_list.KEEP)
     bpy.ops.faceblur.apply_people()
     scene.faceblur.people.color_by_person = True
-    mask = find_mask(scene.sequence_editor.strips["three"])
-    theirs = people_cache.find_outline_colors(scene)[mask.name]
+    mask = get_mask(scene.sequence_editor.strips["three"])
+    theirs = people_cache.get_outline_colors(scene)[mask.name]
     assert [theirs[f"Face 0{n}"][:3] for n in (1, 2, 3)] == colors
-    overlay_cache.read_document(mask)
+    overlay_cache.refresh_overview(mask)
     region = SimpleNamespace(width=320, height=180, view2d=SimpleNamespace(
         region_to_view=lambda x, y: (x - 160, y - 90)))
     drawn = outlines.compose(bpy.context, scene, region, 0)
@@ -699,20 +699,20 @@ def test_a_sheet_shows_the_clearest_faces_of_all_strips(scene: Any, tmp_path: Pa
     scene.sequence_editor.strips["three"].mute = False
     bpy.ops.faceblur.recognise_faces()
     ben = find_own("Person 02").uid
-    sheet = contact_sheet.find_sheet(scene, ben)
+    sheet = contact_sheet.get_sheet(scene, ben)
     faces = scene.faceblur.people.faces
     assert len(sheet) > 2 and len({p.fingerprint for p in sheet}) == 2
     assert all(faces[p.face].person == ben and abs(p.ellipse.cx - PLACES[BEN]) < 1 for p in sheet)
-    assert contact_sheet.find_sheet(scene, ben) is sheet, "found anew only when something has changed"
+    assert contact_sheet.get_sheet(scene, ben) is sheet, "found anew only when something has changed"
     strip = scene.sequence_editor.strips["other"]
-    own = [p for p in sheet if p.mask == find_mask(strip).name]
+    own = [p for p in sheet if p.mask == get_mask(strip).name]
     thumbnails.start(scene, strip, [(p.frame, p.ellipse) for p in own])
-    assert all(thumbnails.find_picture(p.fingerprint, p.frame, p.ellipse) for p in own)
+    assert all(thumbnails.get_picture(p.fingerprint, p.frame, p.ellipse) for p in own)
     assert bpy.ops.faceblur.go_to_person_face(number=own[1].face, source_frame=own[1].frame) == {"FINISHED"}
     assert (scene.sequence_editor.active_strip.name, scene.frame_current) == ("other", own[1].frame + 1)
     pick(scene, BEN)
     bpy.ops.faceblur.this_is(person=str(find_own("Person 01").uid))
-    assert contact_sheet.find_sheet(scene, ben) == []
+    assert contact_sheet.get_sheet(scene, ben) == []
     thumbnails.forget()
 
 
@@ -731,8 +731,8 @@ def test_a_file_of_people_is_written_and_taken_over(scene: Any, tmp_path: Path) 
         "Face 03": ("Person 02", EDITOR, ())}
     assert decisions.modes == {"Person 01": Mode.BLUR, "Ben": Mode.KEEP, "Person 02": Mode.BLUR}
     # The command understands it: an editor's word keeps Ben clear, nothing else does.
-    document = read_document(find_mask(scene.sequence_editor.strips["three"]))
-    assert Decisions(tracks=decisions.tracks).find_assigned(document) == {"Face 03": "Person 02"}
+    document = load_document(get_mask(scene.sequence_editor.strips["three"]))
+    assert Decisions(tracks=decisions.tracks).list_assigned(document) == {"Face 03": "Person 02"}
 
     bpy.ops.faceblur.forget_people(cover=True)
     assert see(scene, 20, tmp_path) == [False, False, False]
@@ -772,19 +772,19 @@ def test_of_two_words_in_a_file_the_one_that_blurs_counts(scene: Any, tmp_path: 
     bpy.ops.faceblur.recognise_faces()
     choose(scene, BEN, person_list.KEEP)
     settings = scene.faceblur.people
-    document = read_document(find_mask(scene.sequence_editor.strips["three"]))
+    document = load_document(get_mask(scene.sequence_editor.strips["three"]))
     person_list.add_face(settings, settings.faces[0].fingerprint, document.tracks[1], find_own("Person 01").uid,
                          person_list.EDITOR)
     settings.faces.move(len(settings.faces) - 1, 0)
     people_files.write_file(scene, tmp_path / "a.json")
-    assert read_decisions(tmp_path / "a.json").find_assigned(document)["Face 02"] == "Person 01"
+    assert read_decisions(tmp_path / "a.json").list_assigned(document)["Face 02"] == "Person 01"
 
 
 @pytest.fixture
 def folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """Where what faces look like would be kept, as the preferences want it."""
     for module in (memory, forgetting):
-        monkeypatch.setattr(module, "stored_looks", lambda: tmp_path / "own" / "faces")
+        monkeypatch.setattr(module, "stored_embeddings", lambda: tmp_path / "own" / "faces")
     return tmp_path / "own" / "faces"
 
 
@@ -793,7 +793,7 @@ def test_what_faces_look_like_is_kept_only_where_the_editor_asks_for_it(
 ) -> None:
     bpy.ops.faceblur.recognise_faces()
     assert not folder.exists()
-    monkeypatch.setattr(memory, "find_preferences", lambda: SimpleNamespace(keep_looks=True))
+    monkeypatch.setattr(memory, "get_preferences", lambda: SimpleNamespace(keep_looks=True))
     bpy.ops.faceblur.recognise_faces()
     (file,) = folder.iterdir()
     assert file.stat().st_mode & 0o077 == 0
@@ -804,44 +804,48 @@ def test_what_faces_look_like_is_kept_only_where_the_editor_asks_for_it(
     assert str(numbers[5]).encode() not in path.read_bytes()
     bpy.ops.wm.open_mainfile(filepath=str(path))
     asked = len(stand.requests)
-    scene = find_scene()
+    scene = get_scene()
     # Opened again it knows them without another look.
-    assert not memory.MEMORY.looks and memory.has_looks(scene)
+    assert not memory.MEMORY.crops and memory.has_embeddings(scene)
     bpy.ops.faceblur.apply_people()
     assert see(scene, 20, tmp_path) == [False, True, False] and len(stand.requests) == asked
     bpy.ops.faceblur.forget_people(cover=False)
-    assert not folder.exists() and not memory.has_looks(scene)
+    assert not folder.exists() and not memory.has_embeddings(scene)
 
 
 def test_what_is_kept_is_read_as_data(scene: Any, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory, "find_preferences", lambda: SimpleNamespace(keep_looks=True))
+    monkeypatch.setattr(memory, "get_preferences", lambda: SimpleNamespace(keep_looks=True))
     bpy.ops.faceblur.recognise_faces()
     (file,) = folder.iterdir()
     fingerprint, model, text = file.name.removesuffix(ENDING), memory.name_model(), file.read_text()
-    document, looks = read_looks(folder, fingerprint, model) or pytest.fail("it cannot be read")
+    document, looks = read_embeddings(folder, fingerprint, model) or pytest.fail("it cannot be read")
     assert [track.name for track in document.tracks] == ["Face 01", "Face 02", "Face 03"]
-    assert all(isinstance(view, View) and view.vector.shape == (128,) for _, view in looks) and len(looks) == 30
-    assert read_looks(folder, fingerprint, "another") is None and read_looks(folder, "../x", model) is None
+    assert (
+        all(isinstance(view, FaceEmbedding) and view.vector.shape == (128,) for _, view in looks) and len(looks) == 30
+    )
+    assert read_embeddings(folder, fingerprint, "another") is None and read_embeddings(folder, "../x", model) is None
     content = json.loads(text)
     for key, value in (("schema", "x"), ("version", 2), ("tracks", "{}"), ("looks", 5), ("looks", [[0] * 7]),
                        ("looks", [[0, 0, 0, 0, 0, 1, [1e99] * 128]])):
         file.write_text(json.dumps(content | {key: value}))
-        assert read_looks(folder, fingerprint, model) is None, key
+        assert read_embeddings(folder, fingerprint, model) is None, key
     forgetting.forget()
-    assert not memory.has_looks(scene)
+    assert not memory.has_embeddings(scene)
 
 
 def test_the_command_decides_about_strips(scene: Any, tmp_path: Path) -> None:
     """By pictures, by an editor's word in a file, and what was decided is written down."""
-    mask = find_mask(scene.sequence_editor.strips["three"])
-    fingerprint = read_document(mask).source.fingerprint
+    mask = get_mask(scene.sequence_editor.strips["three"])
+    fingerprint = load_document(mask).source.fingerprint
     ben = Person("Ben", Mode.KEEP, [np.array(make_vector(BEN, 7), np.float32)])
     decisions = Decisions(False, "", {"Ben": Mode.KEEP, "Clara": Mode.KEEP}, [
         Assignment(fingerprint, "three.mp4", "x", 3, PLACES[CLARA], Y, "Clara", EDITOR)])
     recognition = Recognition(People([ben, Person("Clara", Mode.KEEP)]), decisions, tmp_path / "people.json", "")
-    told: list[str] = []
-    applied = people_decisions.apply_known(scene, ["three"], recognition, lambda stage, done, total: told.append(stage))
-    assert applied.people == {"Ben", "Clara"} and "recognise" in told
+    reported: list[str] = []
+    applied = people_decisions.apply_known(
+        scene, ["three"], recognition, lambda stage, done, total: reported.append(stage)
+    )
+    assert applied.people == {"Ben", "Clara"} and "recognise" in reported
     assert see(scene, 20, tmp_path) == [False, True, True]
     assert [(t.track, t.person, t.by) for t in decisions.tracks] == [
         ("x", "Clara", EDITOR), ("Face 01", "", MACHINE), ("Face 02", "Ben", MACHINE)]
@@ -851,8 +855,8 @@ def test_who_stays_clear_is_not_left_out(scene: Any) -> None:
     bpy.ops.faceblur.recognise_faces()
     choose(scene, BEN, person_list.KEEP)
     bpy.ops.faceblur.apply_people()
-    mask = find_mask(scene.sequence_editor.strips["three"])
-    overlay_cache.read_document(mask)
-    overview = overlay_cache.look_at(mask).overview
-    assert overview is not None and [glance.name for glance in overview.aside] == ["Face 02"]
+    mask = get_mask(scene.sequence_editor.strips["three"])
+    overlay_cache.refresh_overview(mask)
+    overview = overlay_cache.get_cached(mask).overview
+    assert overview is not None and [track_overview.name for track_overview in overview.aside] == ["Face 02"]
     assert not correct.FACEBLUR_PT_left_out.poll(bpy.context)

@@ -16,9 +16,9 @@ bpy = pytest.importorskip("bpy")
 from blender_faceblur.blender.common.context import borrow_selection  # noqa: E402
 from blender_faceblur.blender.cover.projection import (  # noqa: E402
     RegionProjection,
-    find_outlines,
-    find_projection,
-    find_region_projection,
+    compute_outlines,
+    get_projection,
+    get_region_projection,
 )
 from blender_faceblur.core.types import Ellipse  # noqa: E402
 
@@ -103,7 +103,7 @@ def put_in_meta(strip: Any) -> None:
 def test_a_disk_is_rendered_where_it_is_projected(scene: Any, tmp_path: Path, change: Callable[[Any], None]) -> None:
     change(scene.sequence_editor.strips["disk"])
     sight = disks.see(disks.render_frame(scene, FRAME, tmp_path / "frame.png"))
-    projection = find_projection(scene, scene.sequence_editor.strips_all["disk"])
+    projection = get_projection(scene, scene.sequence_editor.strips_all["disk"])
     place = disks.place_disk(FRAME - 1)
     x, y = projection.to_canvas(*place)
     share = scene.render.resolution_percentage / 100
@@ -121,7 +121,7 @@ def test_what_is_shown_of_a_cropped_strip(scene: Any, tmp_path: Path) -> None:
     # The film is grey, the rest of the canvas black.
     grey = disks.render_frame(scene, FRAME, tmp_path / "frame.png").min(axis=2) > 40
     rows, columns = np.nonzero(grey)
-    corners = np.array(find_projection(scene, strip).picture_outline())
+    corners = np.array(get_projection(scene, strip).picture_outline())
     assert corners[:, 0].min() == pytest.approx(columns.min() - CANVAS[0] / 2, abs=1.01)
     assert corners[:, 0].max() == pytest.approx(columns.max() + 1 - CANVAS[0] / 2, abs=1.01)
     assert corners[:, 1].max() == pytest.approx(CANVAS[1] / 2 - rows.min(), abs=1.01)
@@ -131,18 +131,18 @@ def test_what_is_shown_of_a_cropped_strip(scene: Any, tmp_path: Path) -> None:
 def test_pixels_that_are_not_square_widen_the_view(scene: Any) -> None:
     strip = scene.sequence_editor.strips["disk"]
     move(strip)
-    before = find_projection(scene, strip).to_canvas(10, 20)
+    before = get_projection(scene, strip).to_canvas(10, 20)
     scene.render.pixel_aspect_x = 1.5
-    assert find_projection(scene, strip).to_canvas(10, 20) == pytest.approx((1.5 * before[0], before[1]))
+    assert get_projection(scene, strip).to_canvas(10, 20) == pytest.approx((1.5 * before[0], before[1]))
 
 
 def test_an_outline_is_the_projected_ellipse(scene: Any) -> None:
     strip = scene.sequence_editor.strips["disk"]
     turn(strip)
-    projection = find_projection(scene, strip)
+    projection = get_projection(scene, strip)
     ellipse = Ellipse(100, 80, 30, 15, 0.4)
     numbers = np.array([[ellipse.cx, ellipse.cy, ellipse.rx, ellipse.ry, ellipse.angle]])
-    for x, y in projection.project(find_outlines(numbers, 16))[0].tolist():
+    for x, y in projection.project(compute_outlines(numbers, 16))[0].tolist():
         right, down = np.array(projection.to_source(x, y)) - (ellipse.cx, ellipse.cy)
         along = right * math.cos(0.4) + down * math.sin(0.4)
         across = down * math.cos(0.4) - right * math.sin(0.4)
@@ -160,7 +160,7 @@ def test_a_region_as_blender_sees_it(scene: Any) -> None:
     area = max(bpy.context.window_manager.windows[0].screen.areas, key=lambda area: area.width * area.height)
     area.type = "SEQUENCE_EDITOR"
     region = next(region for region in area.regions if region.type == "WINDOW")
-    projection = find_region_projection(region)
+    projection = get_region_projection(region)
     for place in ((12.5, 3.25), (-40.0, 8.0)):
         assert projection.to_region(*place) == pytest.approx(
             region.view2d.view_to_region(*place, clip=False), abs=1.0)

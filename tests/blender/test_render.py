@@ -16,7 +16,7 @@ bpy = pytest.importorskip("bpy")
 import av  # noqa: E402
 
 from blender_faceblur.blender import child  # noqa: E402
-from blender_faceblur.blender.cover.compositing import EffectSettings, find_mask_unit_px  # noqa: E402
+from blender_faceblur.blender.cover.compositing import EffectSettings, compute_mask_unit_px  # noqa: E402
 from blender_faceblur.blender.masks.mask import write_mask  # noqa: E402
 from blender_faceblur.blender.rendering.messages import PREFIX  # noqa: E402
 from blender_faceblur.blender.rendering.project import build_project  # noqa: E402
@@ -68,7 +68,7 @@ def test_the_project_is_as_it_was_after_the_render(film: Path, tmp_path: Path) -
     document = disks.build_document(film, frames=range(6, 14))
     scene = build_project(film, document, EFFECT)
     _render(scene, document, tmp_path / "out.mkv")
-    assert not disks.find_cover(scene)[1].mute
+    assert not disks.get_cover(scene)[1].mute
     action = scene.animation_data and scene.animation_data.action
     curves = [c for layer in action.layers for s in layer.strips for bag in s.channelbags for c in bag.fcurves]
     assert not curves, "a keyed mute left behind could uncover a face after the strip is moved"
@@ -83,8 +83,8 @@ def test_a_mask_changed_after_frames_were_shown_is_in_the_render(film: Path, tmp
     scene = build_project(film, wrong, EFFECT)
     assert disks.see(_render(scene, wrong, tmp_path / "wrong.mkv")[10]).disk > 1000
     right = disks.build_document(film)
-    mask = disks.find_cover(scene)[1].input_mask_strip.mask
-    write_mask("", right, find_mask_unit_px(SIZE, SIZE), mask)
+    mask = disks.get_cover(scene)[1].input_mask_strip.mask
+    write_mask("", right, compute_mask_unit_px(SIZE, SIZE), mask)
     assert all(disks.see(picture).disk == 0 for picture in _render(scene, right, tmp_path / "right.mkv"))
 
 

@@ -14,20 +14,20 @@ import pytest
 bpy = pytest.importorskip("bpy")
 
 from blender_faceblur.blender import registration  # noqa: E402
-from blender_faceblur.blender.common.jobs import STATE  # noqa: E402
+from blender_faceblur.blender.common.jobs import JOB  # noqa: E402
 from blender_faceblur.blender.common.marks import MARK  # noqa: E402
-from blender_faceblur.blender.cover.compositing import EffectSettings, find_mask_unit_px  # noqa: E402
+from blender_faceblur.blender.cover.compositing import EffectSettings, compute_mask_unit_px  # noqa: E402
 from blender_faceblur.blender.cover.covering import put_cover  # noqa: E402
 from blender_faceblur.blender.masks.changes import change_tracks  # noqa: E402
-from blender_faceblur.blender.masks.mask import read_document, store_document, write_mask  # noqa: E402
+from blender_faceblur.blender.masks.mask import load_document, store_document, write_mask  # noqa: E402
 from blender_faceblur.blender.preferences import properties as preferences  # noqa: E402
 from blender_faceblur.blender.rendering.project import build_project  # noqa: E402
 from blender_faceblur.blender.review import operators as review_operators  # noqa: E402
 from blender_faceblur.blender.review import queue as review  # noqa: E402
-from blender_faceblur.blender.review.panels import find_mark  # noqa: E402
+from blender_faceblur.blender.review.panels import get_mark  # noqa: E402
 from blender_faceblur.blender.thumbnails import store as thumbnails  # noqa: E402
 from blender_faceblur.core.document import editing  # noqa: E402
-from blender_faceblur.core.review.queue import count_left, list_doubts  # noqa: E402
+from blender_faceblur.core.review.queue import count_left, list_review_entries  # noqa: E402
 from blender_faceblur.core.tracking import review_items  # noqa: E402
 from blender_faceblur.core.types import (  # noqa: E402
     Ellipse,
@@ -65,11 +65,13 @@ def build_document(film: Path) -> TrackDocument:
         suppression=Suppression(SuppressionReason.LOW_CONFIDENCE, 4))
     document.tracks.append(still)
     document.aside.append(weak)
-    document.doubts = [
-        review_items.tell_samples("Face 01", disk.samples[20:30], ReviewReason.FAST_MOTION),
-        review_items.tell_samples("Face 02", still.samples[-5:], ReviewReason.ENDS),
-        review_items.tell_samples("Face 02", still.samples, ReviewReason.SINGLE_DETECTOR),
-        replace(review_items.tell_samples("Perhaps 01", weak.samples, ReviewReason.LOW_CONFIDENCE), detected_frames=4),
+    document.review_items = [
+        review_items.make_review_item("Face 01", disk.samples[20:30], ReviewReason.FAST_MOTION),
+        review_items.make_review_item("Face 02", still.samples[-5:], ReviewReason.ENDS),
+        review_items.make_review_item("Face 02", still.samples, ReviewReason.SINGLE_DETECTOR),
+        replace(
+            review_items.make_review_item("Perhaps 01", weak.samples, ReviewReason.LOW_CONFIDENCE), detected_frames=4
+        ),
     ]
     return document
 
@@ -79,7 +81,7 @@ def project(film: Path) -> Iterator[tuple[Any, Any, Any]]:
     """Scene, strip and mask; the strip is active."""
     scene = build_project(film, build_document(film), EFFECT)
     bpy.context.workspace.sequencer_scene = scene
-    strip, modifier = disks.find_cover(scene)
+    strip, modifier = disks.get_cover(scene)
     scene.sequence_editor.active_strip = strip
     yield scene, strip, modifier.input_mask_strip.mask
     thumbnails.forget()
@@ -90,12 +92,12 @@ def kinds(mask: Any) -> list[str]:
 
 
 def current(mask: Any) -> str:
-    place = review.find_current(mask)
+    place = review.get_current(mask)
     return place.key.split()[0] if place is not None else ""
 
 
 def verdicts(mask: Any) -> dict[str, str]:
-    return {place.key.split()[0]: place.verdict or "" for place in list_doubts(read_document(mask))}
+    return {place.key.split()[0]: place.verdict or "" for place in list_review_entries(load_document(mask))}
 
 
 def test_next_goes_through_them_riskiest_first(project: tuple[Any, Any, Any]) -> None:
@@ -121,7 +123,7 @@ def test_each_judgement_is_kept_and_leads_on(project: tuple[Any, Any, Any]) -> N
     layers = [layer.name for layer in mask.layers]
     assert bpy.ops.faceblur.review_fine() == {"FINISHED"}
     assert verdicts(mask)["ends"] == "fine" and current(mask) == kinds(mask)[1]
-    assert mask[MARK]["doubts"] == 3 == review.count_left(scene) == count_left(read_document(mask))
+    assert mask[MARK]["doubts"] == 3 == review.count_left(scene) == count_left(load_document(mask))
     for _ in range(3):
         bpy.ops.faceblur.review_fine()
     assert set(verdicts(mask).values()) == {"fine"} and review.count_left(scene) == 0
@@ -142,7 +144,7 @@ def test_off_shows_the_frames_in_doubt(project: tuple[Any, Any, Any]) -> None:
     _, _, mask = project
     look_at(mask, "fast")
     assert bpy.ops.faceblur.review_off() == {"FINISHED"}
-    assert editing.find_track(read_document(mask), "Face 01").off == [(20, 30)]
+    assert editing.get_track(load_document(mask), "Face 01").off == [(20, 30)]
     assert list(mask[MARK]["faces"]["Face 01"]["spans"]) == [0, 20, 30, 40]
     assert verdicts(mask)["fast"] == "off"
 
@@ -151,7 +153,7 @@ def test_off_shows_all_of_a_track_that_is_in_doubt_itself(project: tuple[Any, An
     scene, _, mask = project
     look_at(mask, "lone")
     bpy.ops.faceblur.review_off()
-    assert editing.find_track(read_document(mask), "Face 02").off == [(5, 30)]
+    assert editing.get_track(load_document(mask), "Face 02").off == [(5, 30)]
     assert verdicts(mask)["ends"] == "off", "the other doubt about it is settled with it"
     assert review.count_left(scene) == 2
 
@@ -161,7 +163,7 @@ def test_cover_brings_a_track_back(project: tuple[Any, Any, Any]) -> None:
     look_at(mask, "weak")
     assert not bpy.ops.faceblur.review_off.poll() and not bpy.ops.faceblur.review_fix.poll()
     assert bpy.ops.faceblur.review_cover() == {"FINISHED"}
-    assert mask.layers.active.name == "Face 03" and read_document(mask).aside == []
+    assert mask.layers.active.name == "Face 03" and load_document(mask).aside == []
     assert verdicts(mask)["weak"] == "covered"
     assert not bpy.ops.faceblur.review_cover.poll() and bpy.ops.faceblur.review_off.poll()
 
@@ -175,30 +177,30 @@ def test_what_was_corrected_is_fixed(project: tuple[Any, Any, Any]) -> None:
     assert scene.frame_current == strip.frame_final_start + 24 and scene.faceblur.show_handles
 
     def correct(document: TrackDocument) -> list[str]:
-        editing.set_key(editing.find_track(document, "Face 01"), 24, Ellipse(180, 84, 22, 22), 5)
+        editing.set_key(editing.get_track(document, "Face 01"), 24, Ellipse(180, 84, 22, 22), 5)
         return ["Face 01"]
 
     change_tracks(mask, correct)
     assert current(mask) == "fast"
     bpy.ops.faceblur.review_fine()
     assert verdicts(mask)["fast"] == "fixed"
-    assert editing.locked_frames(editing.find_track(read_document(mask), "Face 01")) == [24]
+    assert editing.locked_frames(editing.get_track(load_document(mask), "Face 01")) == [24]
 
 
 def test_judgements_bear_the_name_that_the_preferences_have(
     project: tuple[Any, Any, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without an add-on there are no preferences."""
-    assert preferences.find_reviewer() == ""
+    assert preferences.get_reviewer() == ""
     for module in (review, review_operators):
-        monkeypatch.setattr(module, "find_reviewer", lambda: "Ann")
+        monkeypatch.setattr(module, "get_reviewer", lambda: "Ann")
     _, _, mask = project
     for kind, operator in (("ends", bpy.ops.faceblur.review_fine), ("fast", bpy.ops.faceblur.review_off),
                            ("weak", bpy.ops.faceblur.review_cover)):
         look_at(mask, kind)
         assert operator() == {"FINISHED"}
-    told = {place.key.split()[0]: place.reviewer for place in list_doubts(read_document(mask))}
-    assert told == {"ends": "Ann", "fast": "Ann", "weak": "Ann", "lone": ""}
+    reported = {place.key.split()[0]: place.reviewer for place in list_review_entries(load_document(mask))}
+    assert reported == {"ends": "Ann", "fast": "Ann", "weak": "Ann", "lone": ""}
 
 
 def test_a_face_renamed_meanwhile_is_found(project: tuple[Any, Any, Any]) -> None:
@@ -206,18 +208,18 @@ def test_a_face_renamed_meanwhile_is_found(project: tuple[Any, Any, Any]) -> Non
     look_at(mask, "fast")
     mask.layers["Face 01"].name = "Mother"
     assert bpy.ops.faceblur.review_off() == {"FINISHED"}
-    assert editing.find_track(read_document(mask), "Mother").off == [(20, 30)]
+    assert editing.get_track(load_document(mask), "Mother").off == [(20, 30)]
 
 
 def test_a_judgement_never_undoes_what_was_written_meanwhile(project: tuple[Any, Any, Any]) -> None:
     """The document that is known may be an old one: nobody tells of a text that changes."""
     _, _, mask = project
     look_at(mask, "fast")
-    document = read_document(mask)
-    editing.find_track(document, "Face 02").locked = True
+    document = load_document(mask)
+    editing.get_track(document, "Face 02").locked = True
     store_document(mask, document)
     bpy.ops.faceblur.review_fine()
-    assert editing.find_track(read_document(mask), "Face 02").locked and verdicts(mask)["fast"] == "fine"
+    assert editing.get_track(load_document(mask), "Face 02").locked and verdicts(mask)["fast"] == "fine"
 
 
 def test_when_one_strip_is_done_the_next_is_looked_at(project: tuple[Any, Any, Any], tmp_path: Path) -> None:
@@ -225,9 +227,9 @@ def test_when_one_strip_is_done_the_next_is_looked_at(project: tuple[Any, Any, A
     other = disks.write_film(tmp_path / "other.mp4", (disks.WIDTH, disks.HEIGHT + 2))
     second = scene.sequence_editor.strips.new_movie("second", str(other), 5, 200)
     document = build_document(other)
-    document.doubts, document.aside = document.doubts[:1], []
+    document.review_items, document.aside = document.review_items[:1], []
     size = (disks.WIDTH, disks.HEIGHT + 2)
-    own = write_mask("second", document, find_mask_unit_px(size, (disks.WIDTH, disks.HEIGHT)), first_frame=200)
+    own = write_mask("second", document, compute_mask_unit_px(size, (disks.WIDTH, disks.HEIGHT)), first_frame=200)
     put_cover(scene, second, own, EFFECT)
     scene.sequence_editor.active_strip = strip
     assert review.count_left(scene) == 5
@@ -243,7 +245,7 @@ def test_when_one_strip_is_done_the_next_is_looked_at(project: tuple[Any, Any, A
 def test_what_is_cut_away_is_not_asked_about(project: tuple[Any, Any, Any]) -> None:
     scene, strip, mask = project
     strip.frame_final_duration = 18
-    assert [place.key.split()[0] for place in review.list_places(strip, mask)] == ["weak", "lone"]
+    assert [place.key.split()[0] for place in review.list_entries(strip, mask)] == ["weak", "lone"]
     assert review.count_left(scene) == 2
 
 
@@ -254,7 +256,7 @@ def test_a_damaged_document_stops_nothing(project: tuple[Any, Any, Any]) -> None
     review._CACHE.fresh.clear()
     assert review.read_queue(mask).places == [] and review.count_left(scene) == 0
     assert not bpy.ops.faceblur.review_next.poll()
-    assert thumbnails.find_icon(mask, "Face 01") == 0
+    assert thumbnails.get_icon(mask, "Face 01") == 0
 
 
 def test_judgements_are_saved(project: tuple[Any, Any, Any], tmp_path: Path) -> None:
@@ -270,19 +272,21 @@ def test_judgements_are_saved(project: tuple[Any, Any, Any], tmp_path: Path) -> 
 def test_the_queue_is_quick_to_draw(project: tuple[Any, Any, Any]) -> None:
     """500 doubts; one look at what a panel asks for takes less than 10 ms."""
     scene, strip, mask = project
-    document = read_document(mask)
+    document = load_document(mask)
     document.aside = []
     disk = document.tracks[0]
-    document.doubts = [review_items.tell_samples("Face 01", disk.samples[n % 30:n % 30 + 3], ReviewReason.FAST_MOTION)
-                       for n in range(500)]
+    document.review_items = [
+        review_items.make_review_item("Face 01", disk.samples[n % 30 : n % 30 + 3], ReviewReason.FAST_MOTION)
+        for n in range(500)
+    ]
     store_document(mask, document)
     review._CACHE.fresh.clear()
-    assert len(review.list_places(strip, mask)) == 500
+    assert len(review.list_entries(strip, mask)) == 500
     began = time.process_time()
     for _ in range(10):
         review.count_left(scene)
-        review.list_places(strip, mask)
-        review.find_current(mask)
+        review.list_entries(strip, mask)
+        review.get_current(mask)
         review.find_next(scene, strip)
     assert (time.process_time() - began) / 10 < 0.01
 
@@ -321,7 +325,7 @@ def test_another_face_at_another_place_gets_no_picture(project: tuple[Any, Any, 
     bpy.ops.faceblur.make_thumbnails()
 
     def move(document: TrackDocument) -> list[str]:
-        track = editing.find_track(document, "Face 02")
+        track = editing.get_track(document, "Face 02")
         track.samples = [Sample(s.source_frame, Ellipse(200, 20, 12, 15), s.evidence, 0.9) for s in track.samples]
         return ["Face 02"]
 
@@ -359,20 +363,20 @@ def test_a_film_that_was_exchanged_gives_no_pictures(project: tuple[Any, Any, An
 def test_where_nothing_is_covered_the_place_is_marked(project: tuple[Any, Any, Any]) -> None:
     scene, strip, mask = project
     look_at(mask, "ends")
-    assert find_mark(scene, strip) == (28.0, 135.0, 52.0, 165.0)
+    assert get_mark(scene, strip) == (28.0, 135.0, 52.0, 165.0)
     scene.frame_set(scene.frame_current - 1)
-    assert find_mark(scene, strip) is None, "there its cover is"
+    assert get_mark(scene, strip) is None, "there its cover is"
     look_at(mask, "fast")
-    assert find_mark(scene, strip) is None
+    assert get_mark(scene, strip) is None
     look_at(mask, "weak")
-    assert find_mark(scene, strip) == (270.0, 10.0, 290.0, 30.0), "it was left out"
+    assert get_mark(scene, strip) == (270.0, 10.0, 290.0, 30.0), "it was left out"
     scene.frame_set(scene.frame_current + 10)
-    assert find_mark(scene, strip) is None
+    assert get_mark(scene, strip) is None
 
 
 def begin_pictures(scene: Any, strip: Any, mask: Any) -> None:
     """As `start` does in a window."""
-    faces = thumbnails._find_faces(mask, thumbnails.list_missing(mask))
+    faces = thumbnails._list_faces(mask, thumbnails.list_missing(mask))
     thumbnails._STORE.job = thumbnails._make(scene, strip, mask, faces, 0.0)
 
 
@@ -397,8 +401,8 @@ def test_what_goes_wrong_meanwhile_is_told(project: tuple[Any, Any, Any], tmp_pa
     strip.filepath = str(disks.write_film(tmp_path / "b.mp4", (disks.WIDTH, disks.HEIGHT + 2)))
     begin_pictures(scene, strip, mask)
     run_ticks()
-    assert "has changed" in STATE.problems[0] and not thumbnails.is_running()
-    STATE.problems = []
+    assert "has changed" in JOB.problems[0] and not thumbnails.is_running()
+    JOB.problems = []
 
 
 def test_forgetting_ends_what_is_being_made(project: tuple[Any, Any, Any]) -> None:

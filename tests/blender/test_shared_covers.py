@@ -10,7 +10,7 @@ import pytest
 bpy = pytest.importorskip("bpy")
 
 from blender_faceblur.blender.cover.compositing import EffectSettings  # noqa: E402
-from blender_faceblur.blender.cover.covering import find_mask, put_cover, uncover  # noqa: E402
+from blender_faceblur.blender.cover.covering import get_mask, put_cover, uncover  # noqa: E402
 from blender_faceblur.blender.guard import checks as guard  # noqa: E402
 from blender_faceblur.blender.rendering.project import build_project  # noqa: E402
 
@@ -24,11 +24,11 @@ EFFECT = EffectSettings("solid", disks.COVER)
 def test_one_half_of_a_cut_strip_is_changed(change: str, film: Path, tmp_path: Path) -> None:
     """Both have one node group, which Blender counts as having one user, and would not save with none."""
     scene = build_project(film, disks.build_document(film), EFFECT)
-    footage, modifier = disks.find_cover(scene)
+    footage, modifier = disks.get_cover(scene)
     disks.operate(scene, bpy.ops.sequencer.split, footage, modifier.input_mask_strip, frame=20, type="SOFT",
                   side="RIGHT")
     if change == "update":
-        put_cover(scene, footage, find_mask(footage), EFFECT)
+        put_cover(scene, footage, get_mask(footage), EFFECT)
     else:
         uncover(scene, footage)
     path = tmp_path / "project.blend"
@@ -43,7 +43,7 @@ def test_one_half_of_a_cut_strip_is_changed(change: str, film: Path, tmp_path: P
 
 def test_nothing_is_left_once_both_are_uncovered(film: Path) -> None:
     scene = build_project(film, disks.build_document(film), EFFECT)
-    footage, modifier = disks.find_cover(scene)
+    footage, modifier = disks.get_cover(scene)
     disks.operate(scene, bpy.ops.sequencer.duplicate, footage, modifier.input_mask_strip)
     for strip in [strip for strip in scene.sequence_editor.strips if strip.type == "MOVIE"]:
         uncover(scene, strip)
@@ -54,7 +54,7 @@ def test_nothing_is_left_once_both_are_uncovered(film: Path) -> None:
 def test_footage_that_shares_a_mask_strip_gets_its_own(film: Path, tmp_path: Path, extension: None) -> None:
     """As when the footage alone was copied: one Mask strip cannot lie where both do."""
     scene = build_project(film, disks.build_document(film), EFFECT)
-    footage, modifier = disks.find_cover(scene)
+    footage, modifier = disks.get_cover(scene)
     disks.operate(scene, bpy.ops.sequencer.disconnect, footage, modifier.input_mask_strip)
     disks.operate(scene, bpy.ops.sequencer.duplicate, footage)
     copy = next(s for s in scene.sequence_editor.strips if s.type == "MOVIE" and s != footage)

@@ -13,10 +13,10 @@ import pytest
 bpy = pytest.importorskip("bpy")
 
 import blender_faceblur  # noqa: E402
-from blender_faceblur.blender.common.jobs import STATE  # noqa: E402
-from blender_faceblur.blender.common.marks import find_modifier  # noqa: E402
+from blender_faceblur.blender.common.jobs import JOB  # noqa: E402
+from blender_faceblur.blender.common.marks import get_modifier  # noqa: E402
 from blender_faceblur.blender.cover.compositing import EffectSettings  # noqa: E402
-from blender_faceblur.blender.cover.covering import cover_footage, find_mask  # noqa: E402
+from blender_faceblur.blender.cover.covering import cover_footage, get_mask  # noqa: E402
 from blender_faceblur.blender.guard.verification import list_unverified  # noqa: E402
 from blender_faceblur.core.types import FaceBlurError  # noqa: E402
 from blender_faceblur.worker.client import probe_providers  # noqa: E402
@@ -57,15 +57,15 @@ def scene(film: Path, tmp_path: Path) -> Iterator[Any]:
     scene.render.filepath = str(tmp_path / "out-")
     cover_footage(scene, strip, disks.build_document(film), EffectSettings("solid", disks.COVER))
     yield scene
-    STATE.verified, STATE.problems = None, []
+    JOB.verified, JOB.problems = None, []
     blender_faceblur.unregister()
 
 
 def test_a_covered_film_passes(scene: Any) -> None:
     bpy.ops.render.render(animation=True, scene=scene.name)
     assert bpy.ops.faceblur.verify() == {"FINISHED"}
-    assert STATE.verified.leaks == 0 and STATE.verified.problems == []
-    (_, verification), = STATE.verified.parts
+    assert JOB.verified.leaks == 0 and JOB.verified.problems == []
+    (_, verification), = JOB.verified.parts
     assert verification.compared == LENGTH
 
 
@@ -85,7 +85,7 @@ def test_covered_footage_of_other_scenes_is_told(scene: Any, film: Path) -> None
 
 def test_a_frame_without_cover_is_found_and_gone_to(scene: Any, tmp_path: Path) -> None:
     strip = scene.sequence_editor.strips["disk"]
-    modifier = find_modifier(strip)
+    modifier = get_modifier(strip)
     scene.render.filepath = str(tmp_path / "bare-")
     with disks.without_guard():
         modifier.mute = True
@@ -93,7 +93,7 @@ def test_a_frame_without_cover_is_found_and_gone_to(scene: Any, tmp_path: Path) 
     modifier.mute = False
     with pytest.raises(RuntimeError, match="uncovered in bare-"):
         bpy.ops.faceblur.verify()
-    frame, name, leak, finding = next(STATE.verified.list_findings())
+    frame, name, leak, finding = next(JOB.verified.list_findings())
     assert leak and name == "disk" and finding.frames >= 0.8 * LENGTH and 11 <= frame < 11 + LENGTH
     scene.frame_set(1)
     bpy.ops.faceblur.go_to_finding(frame=frame, strip=name)
@@ -101,9 +101,9 @@ def test_a_frame_without_cover_is_found_and_gone_to(scene: Any, tmp_path: Path) 
 
 
 def test_a_face_that_was_switched_off_is_no_leak(scene: Any) -> None:
-    find_mask(scene.sequence_editor.strips["disk"]).layers["Face 01"].hide_render = True
+    get_mask(scene.sequence_editor.strips["disk"]).layers["Face 01"].hide_render = True
     bpy.ops.render.render(animation=True, scene=scene.name)
-    assert bpy.ops.faceblur.verify() == {"FINISHED"} and STATE.verified.leaks == 0
+    assert bpy.ops.faceblur.verify() == {"FINISHED"} and JOB.verified.leaks == 0
 
 
 def test_a_film_that_is_not_there_is_named(scene: Any) -> None:

@@ -24,9 +24,15 @@ def build_network() -> bytes:
              helper.make_node("BatchNormalization", ["filtered", *list(weights)[1:]], ["map"])]
     values = {"pictures": [10, 3, 32, 32], "filtered": [10, 2, 32, 32], "map": [10, 2, 32, 32]}
     values |= {array.name: list(array.dims) for array in arrays}
-    told = {name: helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in values.items()}
-    graph = helper.make_graph(nodes, "small", [told["pictures"], *(told[name] for name in weights)], [told["map"]],
-                              arrays, value_info=[told["filtered"]])
+    reported = {name: helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in values.items()}
+    graph = helper.make_graph(
+        nodes,
+        "small",
+        [reported["pictures"], *(reported[name] for name in weights)],
+        [reported["map"]],
+        arrays,
+        value_info=[reported["filtered"]],
+    )
     model = helper.make_model(graph, ir_version=3, opset_imports=[helper.make_opsetid("", 9)])
     return bytes(model.SerializeToString(deterministic=True))
 

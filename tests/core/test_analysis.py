@@ -9,19 +9,19 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from blender_faceblur.core.detection.fusion import merge_detections
-from blender_faceblur.core.detection.settings import PRESETS, DetectorUse, choose_detectors, find_preset, list_detectors
+from blender_faceblur.core.detection.fusion import fuse_detections
+from blender_faceblur.core.detection.settings import PRESETS, DetectorUse, choose_detectors, get_preset, list_detectors
 from blender_faceblur.core.tracking.analysis import (
     analyse_frames,
     build_document,
+    compute_stride,
     decode_size,
     detector_size,
-    find_stride,
     fit_size,
     split_range,
 )
-from blender_faceblur.core.tracking.observations import RowTable, Segment
-from blender_faceblur.core.tracking.optical_flow import follow_boxes
+from blender_faceblur.core.tracking.observations import ObservationTable, Segment
+from blender_faceblur.core.tracking.optical_flow import flow_boxes
 from blender_faceblur.core.types import Detection, Evidence, FaceBlurError, SourceInfo
 
 SIZE = (640, 360)
@@ -75,11 +75,11 @@ def test_a_missed_face_is_followed_in_the_pictures() -> None:
     use = DetectorUse("oracle", 640, 0.2)
     records = list(analyse_frames(make_frames(), SIZE, 25, [(Oracle(range(20, 40)), use)], 0.5))
     assert [r.source_frame for r in records] == list(range(COUNT))
-    table = RowTable([Segment(0, COUNT)])
+    table = ObservationTable([Segment(0, COUNT)])
     for record in records:
         table.add(0, record)
     source = SourceInfo("film.mp4", "movie", *SIZE, COUNT, Fraction(25), "0" * 64)
-    document = build_document(table, source, find_preset("balanced"), 1.4, [], ["said"])
+    document = build_document(table, source, get_preset("balanced"), 1.4, [], ["said"])
     assert document.notes == ["said"] and [(s.start, s.stop) for s in document.shots] == [(0, COUNT)]
     track, = document.tracks
     assert track.spans() == [(0, COUNT)]
@@ -96,7 +96,7 @@ def test_boxes_come_in_the_sources_pixels() -> None:
     frames = ((i, np.asarray(cv2.resize(f, (320, 192), interpolation=cv2.INTER_AREA))) for i, f in make_frames(12))
     use = DetectorUse("oracle", 320, 0.2)
     records = list(analyse_frames(frames, SIZE, 25, [(Oracle(range(0)), use)], 0.5))
-    np.testing.assert_allclose(records[5].rows[0].box, face_box(5), atol=1)
+    np.testing.assert_allclose(records[5].observations[0].box, face_box(5), atol=1)
 
 
 def test_repeated_pictures_are_looked_at_once() -> None:
@@ -105,7 +105,7 @@ def test_repeated_pictures_are_looked_at_once() -> None:
     records = list(analyse_frames(
         ((i, picture) for i in range(8)), SIZE, 25, [(oracle, DetectorUse("oracle", 640, 0.2))], 0.5))
     assert oracle._frame == 0
-    assert all(len(r.rows) == 1 for r in records)
+    assert all(len(r.observations) == 1 for r in records)
 
 
 def test_flow_follows_motion_and_size_and_refuses_other_pictures() -> None:
@@ -114,35 +114,35 @@ def test_flow_follows_motion_and_size_and_refuses_other_pictures() -> None:
     picture = make_texture(240, 320, 3)
     moved = cv2.warpAffine(picture, np.array([[1.03, 0, 4.0], [0, 1.03, -3.0]]), (320, 240))
     box = np.array([100.0, 80, 150, 140])
-    followed, = follow_boxes(picture, np.asarray(moved), [box])
-    assert followed is not None
-    np.testing.assert_allclose(followed, box * 1.03 + np.array([4, -3, 4, -3]), atol=1)
-    assert follow_boxes(picture, make_texture(240, 320, 4), [box]) == [None]
-    assert follow_boxes(picture, picture, [np.array([-200.0, -200, -100, -100])]) == [None]
+    flowed, = flow_boxes(picture, np.asarray(moved), [box])
+    assert flowed is not None
+    np.testing.assert_allclose(flowed, box * 1.03 + np.array([4, -3, 4, -3]), atol=1)
+    assert flow_boxes(picture, make_texture(240, 320, 4), [box]) == [None]
+    assert flow_boxes(picture, picture, [np.array([-200.0, -200, -100, -100])]) == [None]
 
 
 def test_detections_of_one_face_become_one_hit() -> None:
-    hits = merge_detections([
+    hits = fuse_detections([
         Detection((100, 100, 150, 165), 0.9, "one", ((110, 120), (140, 120), (125, 135), (112, 150), (138, 150))),
         Detection((102, 98, 152, 163), 0.6, "two"),
         Detection((110, 110, 140, 150), 0.3, "two"),
         Detection((400, 100, 450, 165), 0.4, "one"),
     ])
-    assert [h.voices for h in hits] == [2, 1]
+    assert [h.votes for h in hits] == [2, 1]
     assert hits[0].confidence == 0.9 and hits[0].roll == pytest.approx(0)
     assert 100 <= hits[0].box[0] <= 102
     assert hits[1].roll is None
 
 
 def test_a_part_found_by_one_extends_the_face_found_by_the_other() -> None:
-    hit, = merge_detections([
+    hit, = fuse_detections([
         Detection((100, 100, 140, 150), 0.9, "one"), Detection((90, 95, 170, 160), 0.5, "two")])
     assert tuple(hit.box) == (90, 95, 170, 160)
-    assert merge_detections([]) == []
+    assert fuse_detections([]) == []
 
 
 def test_small_faces_in_a_huge_box_stay_apart() -> None:
-    hits = merge_detections([
+    hits = fuse_detections([
         Detection((100, 100, 120, 125), 0.8, "one"), Detection((150, 100, 170, 125), 0.8, "one"),
         Detection((50, 50, 250, 250), 0.3, "two")])
     assert len(hits) == 3
@@ -153,7 +153,7 @@ def test_pictures_are_never_enlarged() -> None:
     assert fit_size((1080, 1920), 640) == (360, 640)
     assert detector_size((1920, 1080), 960) == (960, 544)
     assert detector_size((320, 240), 960) == (320, 240)
-    assert decode_size((1920, 1080), find_preset("balanced").detectors) == (960, 544)
+    assert decode_size((1920, 1080), get_preset("balanced").detectors) == (960, 544)
 
 
 @pytest.mark.parametrize(("count", "processes", "parts"), [(1, 2, 1), (150, 2, 1), (300, 2, 2), (10_000, 3, 3)])
@@ -168,10 +168,10 @@ def test_a_preset_that_lacks_a_detector_is_refused() -> None:
         for name in list_detectors(preset):
             with pytest.raises(FaceBlurError, match=f"'{preset.name}' needs detectors that are missing: {name}"):
                 choose_detectors(preset, {"centerface", "yunet_2023mar"} - {name})
-    uses, notes = choose_detectors(find_preset("balanced"), {"centerface", "yunet_2023mar"})
+    uses, notes = choose_detectors(get_preset("balanced"), {"centerface", "yunet_2023mar"})
     assert [(u.detector, u.long_side) for u in uses] == [("centerface", 640), ("yunet_2023mar", 960)] and not notes
     with pytest.raises(FaceBlurError, match="fast, balanced, thorough"):
-        find_preset("slow")
+        get_preset("slow")
 
 
 class Seer:
@@ -203,9 +203,9 @@ def test_between_looks_a_face_is_followed() -> None:
     records = list(analyse_frames(make_frames(), SIZE, 25, uses, 0.5, stride=3))
     assert set(range(0, COUNT, 3)) <= set(every.looks) and len(every.looks) < 0.8 * COUNT
     assert set(range(0, COUNT, 6)) <= set(seldom.looks) and len(seldom.looks) < len(every.looks)
-    assert [r.source_frame for r in records if r.looked] == sorted(set(seldom.looks) & set(every.looks))
+    assert [r.source_frame for r in records if r.is_detected_frame] == sorted(set(seldom.looks) & set(every.looks))
     for record in records:
-        np.testing.assert_allclose(record.rows[0].box, face_box(record.source_frame), atol=2)
+        np.testing.assert_allclose(record.observations[0].box, face_box(record.source_frame), atol=2)
 
 
 def test_a_face_that_moves_far_is_looked_for_at_once() -> None:
@@ -216,9 +216,9 @@ def test_a_face_that_moves_far_is_looked_for_at_once() -> None:
     records = list(analyse_frames(make_frames(40), SIZE, 25, [(moving, use)], 0.5, stride=20))
     assert len(still.looks) == 2 and still.near == 0
     assert moving.looks == [0, 20] and moving.near >= 10
-    assert [r.source_frame for r in records if r.looked] == [0, 20]
+    assert [r.source_frame for r in records if r.is_detected_frame] == [0, 20]
     for record in records:
-        np.testing.assert_allclose(record.rows[0].box, face_box(record.source_frame), atol=2)
+        np.testing.assert_allclose(record.observations[0].box, face_box(record.source_frame), atol=2)
 
 
 def test_where_one_detector_finds_the_face_again_the_others_are_not_asked() -> None:
@@ -240,12 +240,12 @@ def test_after_a_cut_all_detectors_look() -> None:
     use = DetectorUse("seldom", 640, 0.2, each_look=2)
     records = list(analyse_frames(frames(), SIZE, 25, [(seldom, use)], 0.5, stride=9))
     assert [r.source_frame for r in records if r.cut] == [19]
-    assert next(r for r in records if r.source_frame == 19).looked
+    assert next(r for r in records if r.source_frame == 19).is_detected_frame
 
 
 def test_looks_come_by_time_not_by_frames() -> None:
-    assert [find_stride(0.125, rate) for rate in (10, 15, 23.976, 25, 30, 60)] == [1, 1, 3, 3, 3, 7]
-    assert find_stride(0.0, 60) == 1
+    assert [compute_stride(0.125, rate) for rate in (10, 15, 23.976, 25, 30, 60)] == [1, 1, 3, 3, 3, 7]
+    assert compute_stride(0.0, 60) == 1
 
 
 def test_dark_pictures_are_stretched_and_smoothed_for_the_detectors() -> None:

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from blender_faceblur.batch.rendering import Tell
-from blender_faceblur.batch.run import Analyse, Job, Settings, Warn, plan_jobs, run_batch
+from blender_faceblur.batch.rendering import OnProgress
+from blender_faceblur.batch.run import Analyse, BatchSettings, FilmJob, Warn, plan_jobs, run_batch
 from blender_faceblur.core.document.tracks_file import read_document, write_document
 from blender_faceblur.core.types import Ellipse, Evidence, FaceBlurError, Sample, Track, TrackDocument, TrackStatus
 from blender_faceblur.files.workplace import Workplace, remove_leftovers
@@ -37,12 +37,14 @@ def private_temp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pa
     assert [path for path in folder.rglob("*") if path.is_file()] == []
 
 
-def analyse(source: Path, tracks: Path, settings: Settings, tell: Tell, warn: Warn) -> None:
+def analyse(source: Path, tracks: Path, settings: BatchSettings, on_progress: OnProgress, warn: Warn) -> None:
     with open_source(source) as opened:
         write_document(TrackDocument(opened.info, settings.preset, settings.expansion, [], [], [], []), tracks)
 
 
-def render(job: dict[str, Any], folder: Path, blender: Path | None, tell: Tell, warn: Any) -> dict[str, Any]:
+def render(
+    job: dict[str, Any], folder: Path, blender: Path | None, on_progress: OnProgress, warn: Any
+) -> dict[str, Any]:
     """Stands in for Blender: pictures of the right number, rate and size."""
     with open_source(Path(job["source"])) as source:
         info = source.info
@@ -54,13 +56,13 @@ def render(job: dict[str, Any], folder: Path, blender: Path | None, tell: Tell, 
             render_pictures(output, info.frame_count, info.frame_rate, (info.width, info.height))
     if job["save_blend"]:
         Path(job["save_blend"]).write_bytes(b"BLENDER")
-    tell("render", info.frame_count, info.frame_count)
+    on_progress("render", info.frame_count, info.frame_count)
     return {"frames": info.frame_count, "width": info.width, "height": info.height}
 
 
-def run(jobs: list[Job], settings: Settings | None = None, analyse: Analyse = analyse,
+def run(jobs: list[FilmJob], settings: BatchSettings | None = None, analyse: Analyse = analyse,
         render: Any = render) -> list[Outcome]:
-    return run_batch(jobs, settings or Settings(), Reporter(), analyse, render)
+    return run_batch(jobs, settings or BatchSettings(), Reporter(), analyse, render)
 
 
 def write_picture(path: Path) -> None:
@@ -109,7 +111,7 @@ def test_name_that_is_no_text(tmp_path: Path) -> None:
 
 def test_inverse_leaves_out_only_those_who_stay_clear(tmp_path: Path) -> None:
     """All that the cover is made of are their faces; the tracks that are saved are those that were decided."""
-    def find(source: Path, tracks: Path, settings: Settings, tell: Tell, warn: Any) -> None:
+    def find(source: Path, tracks: Path, settings: BatchSettings, on_progress: OnProgress, warn: Any) -> None:
         with open_source(source) as opened:
             # In frame 0 they are apart; in frame 1 a part of Face 01 would be seen beside Ann.
             one, other = (Track(name, [Sample(frame, Ellipse(x, 20, 5, 5), Evidence.DETECTED, 1.0)
@@ -123,7 +125,7 @@ def test_inverse_leaves_out_only_those_who_stay_clear(tmp_path: Path) -> None:
 
         def begin(self) -> None: ...
 
-        def settle(self, *_: Any) -> None: ...
+        def decide(self, *_: Any) -> None: ...
 
     jobs: list[dict[str, Any]] = []
 
@@ -134,7 +136,11 @@ def test_inverse_leaves_out_only_those_who_stay_clear(tmp_path: Path) -> None:
 
     write_film(tmp_path / "a.mp4", rate=RATE)
     people: Any = Nobody()
-    for settings in (Settings(inverse=True), Settings(inverse=True, people=people), Settings(people=people)):
+    for settings in (
+        BatchSettings(inverse=True),
+        BatchSettings(inverse=True, people=people),
+        BatchSettings(people=people),
+    ):
         (outcome,) = run(plan_jobs([tmp_path / "a.mp4"], None, False, None, tmp_path / "saved.json"),
                          replace(settings, overwrite=True), find, look)
         assert outcome.status == "done"
@@ -161,7 +167,7 @@ def test_existing_output_needs_overwrite(tmp_path: Path) -> None:
     jobs = plan_jobs([tmp_path / "a.mp4"], None, False)
     assert "--overwrite" in run(jobs)[0].reason
     assert (tmp_path / "a.blurred.mp4").read_bytes() == b"earlier"
-    assert run(jobs, Settings(overwrite=True))[0].status == "done"
+    assert run(jobs, BatchSettings(overwrite=True))[0].status == "done"
     assert (tmp_path / "a.blurred.mp4").read_bytes() != b"earlier"
 
 
@@ -175,7 +181,7 @@ def test_failed_render_keeps_the_earlier_output(tmp_path: Path) -> None:
     for name in ("a.blurred.mp4", "a.blend"):
         (tmp_path / name).write_bytes(b"earlier")
     jobs = plan_jobs([tmp_path / "a.mp4"], None, False, tmp_path / "a.blend")
-    outcome = run(jobs, Settings(overwrite=True), render=fail)[0]
+    outcome = run(jobs, BatchSettings(overwrite=True), render=fail)[0]
     assert (outcome.status, outcome.reason) == ("failed", "Blender ended without a result")
     for name in ("a.blurred.mp4", "a.blend"):
         assert (tmp_path / name).read_bytes() == b"earlier"
@@ -206,14 +212,14 @@ def test_resume_skips_only_what_is_whole_and_the_same(tmp_path: Path) -> None:
     write_picture(tmp_path / "b.jpg")
     jobs = plan_jobs([tmp_path / "a.mp4", tmp_path / "b.jpg"], None, False)
     run(jobs)
-    again = Settings(resume=True)
+    again = BatchSettings(resume=True)
     assert [outcome.status for outcome in run(jobs, again)] == ["skipped", "skipped"]
-    assert "exists" in run(jobs, Settings(resume=True, effect="mosaic"))[0].reason
+    assert "exists" in run(jobs, BatchSettings(resume=True, effect="mosaic"))[0].reason
     output = tmp_path / "a.blurred.mp4"
     whole = output.read_bytes()
     output.write_bytes(whole[:-300])
     assert run(jobs, again)[0].status == "failed"
-    assert run(jobs, Settings(resume=True, overwrite=True))[0].status == "done"
+    assert run(jobs, BatchSettings(resume=True, overwrite=True))[0].status == "done"
     write_film(tmp_path / "a.mp4", rate=RATE, frames=13)
     assert run(jobs, again)[0].status == "failed"
 
@@ -225,11 +231,11 @@ def test_resume_does_anew_what_was_made_with_fewer_detectors(tmp_path: Path, mon
         return tmp_path / name
 
     there = {"centerface"}
-    monkeypatch.setattr("blender_faceblur.batch.run.find_model", find)
+    monkeypatch.setattr("blender_faceblur.batch.run.get_model_path", find)
     write_picture(tmp_path / "b.jpg")
     jobs = plan_jobs([tmp_path / "b.jpg"], None, False)
     assert run(jobs)[0].status == "done"
-    again = Settings(resume=True, overwrite=True)
+    again = BatchSettings(resume=True, overwrite=True)
     assert run(jobs, again)[0].status == "skipped"
     there.add("yunet_2023mar")
     assert run(jobs, again)[0].status == "done"
@@ -250,16 +256,18 @@ def test_output_must_not_be_the_input(tmp_path: Path) -> None:
     film = tmp_path / "a.mp4"
     write_film(film, rate=RATE)
     before = film.read_bytes()
-    assert "input itself" in run(plan_jobs([film], film, False), Settings(overwrite=True))[0].reason
+    assert "input itself" in run(plan_jobs([film], film, False), BatchSettings(overwrite=True))[0].reason
     (tmp_path / "link.mp4").hardlink_to(film)
-    assert "input itself" in run(plan_jobs([film], tmp_path / "link.mp4", False), Settings(overwrite=True))[0].reason
+    assert (
+        "input itself" in run(plan_jobs([film], tmp_path / "link.mp4", False), BatchSettings(overwrite=True))[0].reason
+    )
     assert film.read_bytes() == before
 
 
 def test_two_inputs_never_share_an_output(tmp_path: Path) -> None:
     for name in ("a.webm", "a.avi"):
         write_film(tmp_path / name, rate=RATE, video="libvpx" if name == "a.webm" else "mpeg4", sound=())
-    outcomes = run(plan_jobs([tmp_path / "a.webm", tmp_path / "a.avi"], None, False), Settings(overwrite=True))
+    outcomes = run(plan_jobs([tmp_path / "a.webm", tmp_path / "a.avi"], None, False), BatchSettings(overwrite=True))
     assert [outcome.status for outcome in outcomes] == ["done", "failed"]
     assert "already the output" in outcomes[1].reason
 
@@ -283,14 +291,14 @@ def test_folders(tmp_path: Path) -> None:
 def test_only_saving(tmp_path: Path) -> None:
     write_film(tmp_path / "a.mp4", rate=RATE)
     jobs = plan_jobs([tmp_path / "a.mp4"], None, False, tmp_path / "a.blend", tmp_path / "new" / "a.json")
-    assert run(jobs, Settings(render=False))[0].status == "done"
+    assert run(jobs, BatchSettings(render=False))[0].status == "done"
     assert list_names(tmp_path) == ["a.blend", "a.mp4", "new", "new/a.json"]
 
 
 def test_source_changed_meanwhile(tmp_path: Path) -> None:
-    def change(source: Path, tracks: Path, settings: Settings, tell: Tell, warn: Warn) -> None:
+    def change(source: Path, tracks: Path, settings: BatchSettings, on_progress: OnProgress, warn: Warn) -> None:
         write_film(source, rate=RATE, frames=9)
-        analyse(source, tracks, settings, tell, warn)
+        analyse(source, tracks, settings, on_progress, warn)
 
     write_film(tmp_path / "a.mp4", rate=RATE)
     assert "has changed" in run(plan_jobs([tmp_path / "a.mp4"], None, False), analyse=change)[0].reason

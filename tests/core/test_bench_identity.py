@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.identity import Count, Watched, find_bound, name_people, read_truth
-from benchmarks.mixing import CELLS, SIZE, find_cell
+from benchmarks.identity import Count, WatchedFilm, compute_bound, name_people, read_truth
+from benchmarks.mixing import CELLS, SIZE, compute_cell
 
 from .test_people import looks, make_document, make_track
 
@@ -15,7 +15,7 @@ from .test_people import looks, make_document, make_track
                                                     (5, 1000, 0.0105), (3, 3, 1.0)])
 def test_bounds_are_the_exact_ones(wrong: int, of: int, bound: float) -> None:
     """Figures from tables of Clopper and Pearson's one-sided intervals."""
-    assert find_bound(wrong, of) == pytest.approx(bound, rel=0.01)
+    assert compute_bound(wrong, of) == pytest.approx(bound, rel=0.01)
 
 
 def test_the_truth_is_sound() -> None:
@@ -33,8 +33,8 @@ def test_the_truth_is_sound() -> None:
     assert any(len(names) > 1 for names in clips.values())
 
 
-def make_film() -> Watched:
-    film = Watched("film", make_document(make_track("Face 01", 0, 100), make_track("Face 02", 0, 100, 300)),
+def make_film() -> WatchedFilm:
+    film = WatchedFilm("film", make_document(make_track("Face 01", 0, 100), make_track("Face 02", 0, 100, 300)),
                    {"Face 01": looks(0, 100, 1)})
     film.who = {"Face 01": {f: "Ann" if f < 90 else "Bo" for f in range(100)},
                 "Face 02": dict.fromkeys(range(100), "")}
@@ -54,9 +54,9 @@ def test_frames_and_tracks_are_counted() -> None:
 
 def test_a_track_is_who_it_mostly_shows() -> None:
     film = make_film()
-    assert film.find_person("Face 01") == "Ann" and film.find_person("Face 02") == ""
+    assert film.get_person("Face 01") == "Ann" and film.get_person("Face 02") == ""
     film.who["Face 01"] = {f: "Ann" if f < 60 else "Bo" for f in range(100)}
-    assert film.find_person("Face 01") == ""
+    assert film.get_person("Face 01") == ""
 
 
 def test_places_name_people() -> None:
@@ -66,5 +66,5 @@ def test_places_name_people() -> None:
 
 
 def test_cells_cover_the_picture() -> None:
-    assert find_cell(0, 0) == 0 and find_cell(SIZE[0] - 1, SIZE[1] - 1) == CELLS - 1
-    assert find_cell(-50, SIZE[1] + 50) == 3
+    assert compute_cell(0, 0) == 0 and compute_cell(SIZE[0] - 1, SIZE[1] - 1) == CELLS - 1
+    assert compute_cell(-50, SIZE[1] + 50) == 3

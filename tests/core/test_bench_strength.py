@@ -24,12 +24,12 @@ from benchmarks.portraits import (  # noqa: E402
     Picture,
     Tile,
     compare_photographs,
-    find_middle,
+    compute_middle,
     match_colours,
 )
-from benchmarks.strength import Result, count_hits, find_bound  # noqa: E402
+from benchmarks.strength import AttackResult, compute_bound, count_hits  # noqa: E402
 
-POINTS = np.array([(-14, -12), (14, -12), (0, 3), (-11, 18), (11, 18)], np.float64) + find_middle()
+POINTS = np.array([(-14, -12), (14, -12), (0, 3), (-11, 18), (11, 18)], np.float64) + compute_middle()
 
 
 def draw_tile(seed: int, fine: float = 3) -> Picture:
@@ -44,7 +44,7 @@ def cover(tile: Picture, setting: Setting) -> Picture:
     return np.where(draw_cover()[..., None], done, tile)
 
 
-def find_error(picture: Picture, tile: Picture) -> float:
+def compute_error(picture: Picture, tile: Picture) -> float:
     return float(np.abs(picture.astype(int) - tile)[draw_cover()].mean())
 
 
@@ -59,9 +59,9 @@ def test_hits_are_counted_and_ties_are_none() -> None:
 def test_guessing_stays_within_its_bound() -> None:
     rng = np.random.default_rng(2)
     for trials, chance in ((200, 1 / 200), (200, 0.01), (100, 0.2)):
-        beyond = (rng.binomial(trials, chance, 20000) > find_bound(trials, chance)).mean()
+        beyond = (rng.binomial(trials, chance, 20000) > compute_bound(trials, chance)).mean()
         assert beyond <= 0.002
-        assert (rng.binomial(trials, chance, 20000) > find_bound(trials, chance) - 1).mean() > 0.0005
+        assert (rng.binomial(trials, chance, 20000) > compute_bound(trials, chance) - 1).mean() > 0.0005
 
 
 def test_strangers_are_at_chance_and_the_same_people_are_not() -> None:
@@ -69,7 +69,7 @@ def test_strangers_are_at_chance_and_the_same_people_are_not() -> None:
     probes, gallery = rng.normal(size=(2, 200, 16)).astype(np.float32)
     for own, chance in ((gallery, True), (probes + 0.1 * gallery, False)):
         hits = count_hits(np.linalg.norm(probes[:, None] - own[None], axis=2).astype(np.float32))
-        assert Result("", "", "", 200, *hits).at_chance() is chance
+        assert AttackResult("", "", "", 200, *hits).at_chance() is chance
 
 
 def test_blocks_are_the_means_of_what_they_hide_and_is_around_them() -> None:
@@ -101,9 +101,9 @@ def test_frames_of_a_moving_shot_show_more_than_one_of_a_blur_but_not_of_a_mosai
     for kind, most in (("blur", 0.75), ("mosaic", 1.0)):
         setting = Setting(kind, 6)
         covered = cover(tile, setting)
-        shown = find_error(deconvolve_sum(sum_shot(tile, covered, setting), setting), tile)
-        assert shown < most * find_error(covered, tile)
-        assert kind == "blur" or shown > 0.95 * find_error(deconvolve(covered, setting), tile)
+        shown = compute_error(deconvolve_sum(sum_shot(tile, covered, setting), setting), tile)
+        assert shown < most * compute_error(covered, tile)
+        assert kind == "blur" or shown > 0.95 * compute_error(deconvolve(covered, setting), tile)
     outside = ~draw_cover()
     for attack in ATTACKS.values():
         assert (attack(covered, setting)[outside] == tile[outside]).all()

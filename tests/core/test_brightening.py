@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from blender_faceblur.core.detection.brightening import Averager, brighten, find_stretch
+from blender_faceblur.core.detection.brightening import Averager, brighten, compute_stretch
 
 SHAPE = (120, 160, 3)
 
@@ -19,11 +19,11 @@ def make_dark(seed: int, square_at: int = 40, noise: float = 6.0) -> np.ndarray:
 
 
 def test_only_dark_pictures_are_stretched() -> None:
-    assert find_stretch(np.full((48, 64, 3), 120, np.uint8)) is None
+    assert compute_stretch(np.full((48, 64, 3), 120, np.uint8)) is None
     lit = make_dark(0)
     lit[:10, :40] = 200
-    assert find_stretch(lit) is None
-    stretch = find_stretch(make_dark(0, noise=0))
+    assert compute_stretch(lit) is None
+    stretch = compute_stretch(make_dark(0, noise=0))
     assert stretch is not None
     seen = brighten(make_dark(0, noise=0), stretch)
     assert int(seen[60, 60, 0]) - int(seen[10, 10, 0]) > 90

@@ -48,12 +48,12 @@ def test_json_lines(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_reporters() -> None:
-    outcomes = [Outcome(Path("a.mp4"), "done", Path("b.mp4"), faces=2, regions=1, doubts=1),
+    outcomes = [Outcome(Path("a.mp4"), "done", Path("b.mp4"), faces=2, regions=1, review_items=1),
                 Outcome(Path("c.mp4"), "failed", reason="no film")]
     text = io.StringIO()
     reporter = LineReporter(text)
     reporter.start(Path("a.mp4"), 1, 2)
-    reporter.tell("detect", 10, 10)
+    reporter.show_progress("detect", 10, 10)
     for outcome in outcomes:
         reporter.finish(outcome)
     reporter.summarize(outcomes)
@@ -64,7 +64,7 @@ def test_reporters() -> None:
     Reporter(quiet).finish(outcomes[1])
     assert quiet.getvalue() == "c.mp4: no film\n"
     lines = io.StringIO()
-    JsonReporter(lines).tell("render", 5, 5)
+    JsonReporter(lines).show_progress("render", 5, 5)
     assert json.loads(lines.getvalue())["done"] == 5
 
 

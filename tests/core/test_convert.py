@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from blender_faceblur.core.types import FaceBlurError
-from blender_faceblur.detectors import find_detector
+from blender_faceblur.detectors import get_detector
 from blender_faceblur.detectors.onnx_model import OnnxDetector
 from blender_faceblur.files import paths
 from tools import convert
@@ -82,5 +82,5 @@ def test_the_listed_files_are_what_is_made(onnx_environment: None, model: paths.
 
 def test_detectors_that_take_any_size_are_those_that_are_converted() -> None:
     for model in CONVERTED:
-        kind = find_detector(model.name)
+        kind = get_detector(model.name)
         assert issubclass(kind, OnnxDetector) and model.converted and model.converted.input == kind.input_name

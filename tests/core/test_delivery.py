@@ -17,10 +17,10 @@ from blender_faceblur.core.types import FaceBlurError
 from blender_faceblur.delivery.container import choose_container, list_sound
 from blender_faceblur.delivery.encode import encode_pictures, needs_encoding
 from blender_faceblur.delivery.picture import finish_picture, read_picture_record, read_profile, verify_picture
-from blender_faceblur.delivery.record import find_frames, make_record, read_film_record
+from blender_faceblur.delivery.record import make_record, parse_frames, read_film_record
 from blender_faceblur.delivery.remux import remux_film, time_pictures
 from blender_faceblur.delivery.verify import Expected, read_sound, verify_film
-from blender_faceblur.sources.image import find_orientation
+from blender_faceblur.sources.image import parse_orientation
 
 NTSC = Fraction(30000, 1001)
 
@@ -247,10 +247,10 @@ def test_times_come_from_order() -> None:
 
 def test_record_belongs_to_source_and_settings(tmp_path: Path) -> None:
     record = make_record("ab", {"effect": "mosaic"}, 12)
-    assert find_frames(record, "ab", {"effect": "mosaic"}) == 12
-    assert find_frames(record, "ab", {"effect": "solid"}) is None
-    assert find_frames(record, "ac", {"effect": "mosaic"}) is None
-    assert find_frames("holiday", "ab", {"effect": "mosaic"}) is None
+    assert parse_frames(record, "ab", {"effect": "mosaic"}) == 12
+    assert parse_frames(record, "ab", {"effect": "solid"}) is None
+    assert parse_frames(record, "ac", {"effect": "mosaic"}) is None
+    assert parse_frames("holiday", "ab", {"effect": "mosaic"}) is None
     film = tmp_path / "a.mkv"
     write_film(film)
     assert read_film_record(film) == ""
@@ -298,7 +298,7 @@ def test_picture_keeps_its_way_up_and_its_profile(tmp_path: Path, name: str, cha
     profile = bytes(16) + b"RGB XYZ " + bytes(12) + b"acsp" + np.random.default_rng(2).bytes(70_001)
     finish_picture(path, make_record("ab", {}, 1), 8, profile)
     assert read_profile(path) == profile
-    tag = find_orientation(path.read_bytes())
+    tag = parse_orientation(path.read_bytes())
     assert tag is not None and tag[2] == 8
     verify_picture(path, 61, 40)
     if name == "a.tif":

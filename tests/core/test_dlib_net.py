@@ -117,7 +117,7 @@ def test_the_file_computes_nearly_what_the_network_does_in_floats(onnx_environme
     package = tmp_path / "face.tgz"
     make_package(package)
     weights, images = dlib_net.read_package(package), make_images()
-    ranges = dlib_net.find_ranges(weights, [images[:1], images[1:]])
+    ranges = dlib_net.compute_ranges(weights, [images[:1], images[1:]])
     model = dlib_net.convert_package(package, ranges)
     assert model == dlib_net.convert_package(package, ranges)
     session = onnxruntime.InferenceSession(model)

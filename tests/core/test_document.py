@@ -13,11 +13,11 @@ import pytest
 
 from blender_faceblur.core.document.tracks_file import from_json, read_document, to_json, write_document
 from blender_faceblur.core.types import (
-    Doubt,
     Ellipse,
     Evidence,
     FaceBlurError,
     ModelUse,
+    ReviewItem,
     ReviewReason,
     Sample,
     Shot,
@@ -40,7 +40,7 @@ def make_document(frames: int = 30) -> TrackDocument:
     ]
     return TrackDocument(
         source, "balanced", 1.4, [ModelUse("centerface", "0" * 64, 640, 0.25)], [Shot(0, 10), Shot(10, frames, True)],
-        [Track("Face 01", samples)], [Doubt(3, 9, (1.0, 2.0, 30.5, 40.0), 0.31, ReviewReason.LOW_CONFIDENCE,
+        [Track("Face 01", samples)], [ReviewItem(3, 9, (1.0, 2.0, 30.5, 40.0), 0.31, ReviewReason.LOW_CONFIDENCE,
                                             "Perhaps 01", 6, 7, "found weakly")],
         ["a note"], [Track("Perhaps 01", samples[:3], TrackKind.REGION, True, [(2, 3)], TrackStatus.SUPPRESSED,
                              Suppression(SuppressionReason.RARELY_DETECTED, 3, 9, "found weakly"))], ["a key"],
@@ -52,8 +52,8 @@ def test_reading_gives_back_what_was_written(tmp_path: Path) -> None:
     write_document(document, tmp_path / "tracks.json")
     read = read_document(tmp_path / "tracks.json")
     assert [p.name for p in tmp_path.iterdir()] == ["tracks.json"]
-    assert (read.source, read.models, read.shots, read.doubts, read.notes, read.people_notes) == (
-        document.source, document.models, document.shots, document.doubts, document.notes,
+    assert (read.source, read.models, read.shots, read.review_items, read.notes, read.people_notes) == (
+        document.source, document.models, document.shots, document.review_items, document.notes,
         document.people_notes)
     assert read.tracks[0].spans() == document.tracks[0].spans()
     (aside,) = read.aside
@@ -160,8 +160,8 @@ def test_a_document_of_the_first_version_is_read() -> None:
     for name in ("track", "detected_frames", "searched_frames", "text"):
         del content["doubts"][0][name]
     read = from_json(json.dumps(content))
-    assert (read.aside, read.reviewed, read.doubts[0].track) == ([], [], "")
-    assert (read.doubts[0].reason, read.doubts[0].detected_frames) == (ReviewReason.LOW_CONFIDENCE, 6)
+    assert (read.aside, read.reviewed, read.review_items[0].track) == ([], [], "")
+    assert (read.review_items[0].reason, read.review_items[0].detected_frames) == (ReviewReason.LOW_CONFIDENCE, 6)
     assert (read.tracks[0].kind, read.tracks[0].locked, read.tracks[0].off) == (TrackKind.FACE, False, [])
 
 

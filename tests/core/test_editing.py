@@ -10,10 +10,10 @@ import pytest
 
 from blender_faceblur.core.document import editing
 from blender_faceblur.core.types import (
-    Doubt,
     Ellipse,
     Evidence,
     FaceBlurError,
+    ReviewItem,
     ReviewReason,
     Sample,
     SourceInfo,
@@ -80,7 +80,7 @@ def test_ends_are_held_and_cut() -> None:
     track = make_track("Face 01", range(10, 20))
     editing.extend(track, 25)
     editing.extend(track, 5)
-    assert track.spans() == [(5, 26)] and track.samples[0].evidence is Evidence.HELD
+    assert track.spans() == [(5, 26)] and track.samples[0].evidence is Evidence.EXTRAPOLATED
     with pytest.raises(FaceBlurError, match="from frame 5 to 25"):
         editing.extend(track, 12)
     editing.trim(track, 8, 22)
@@ -114,11 +114,11 @@ def test_deleted_tracks_can_be_brought_back() -> None:
     document = make_document(make_track("Face 01", range(10)))
     document.aside.append(Track("Perhaps 01", make_track("", range(5)).samples, status=TrackStatus.SUPPRESSED,
                                 suppression=Suppression(SuppressionReason.LOW_CONFIDENCE, 5)))
-    document.doubts.append(Doubt(0, 5, (0, 0, 1, 1), 0.3, ReviewReason.LOW_CONFIDENCE, "Perhaps 01", 5))
+    document.review_items.append(ReviewItem(0, 5, (0, 0, 1, 1), 0.3, ReviewReason.LOW_CONFIDENCE, "Perhaps 01", 5))
     editing.delete(document, "Face 01")
     assert not document.tracks and document.aside[-1].status is TrackStatus.DELETED
     assert editing.bring_back(document, "Face 01").status is TrackStatus.COVERED
-    assert editing.bring_back(document, "Perhaps 01").name == document.doubts[0].track == "Face 02"
+    assert editing.bring_back(document, "Perhaps 01").name == document.review_items[0].track == "Face 02"
     assert [track.name for track in document.tracks] == ["Face 01", "Face 02"] and not document.aside
 
 
@@ -170,10 +170,10 @@ def test_a_new_analysis_keeps_every_correction() -> None:
     old.reviewed = ["judged"]
     merged = analyse_again(old, make_track("Face 01", range(100), 104), make_track("Face 02", range(100), 505))
     assert [t.name for t in merged.tracks] == ["Anna", "Region 01", "Bert"] and merged.reviewed == ["judged"]
-    kept = editing.find_track(merged, "Anna")
+    kept = editing.get_track(merged, "Anna")
     assert at(kept, 50) == Ellipse(110, 100, 30, 30) and editing.locked_frames(kept) == [50] and kept.off == [(30, 40)]
-    assert editing.find_track(merged, "Region 01").samples == region.samples
-    assert editing.find_track(merged, "Bert").samples == locked.samples
+    assert editing.get_track(merged, "Region 01").samples == region.samples
+    assert editing.get_track(merged, "Bert").samples == locked.samples
 
 
 def test_a_range_keeps_the_size_of_covers_and_a_whole_analysis_that_of_keys() -> None:
@@ -208,9 +208,9 @@ def test_deleted_tracks_do_not_come_back_by_themselves() -> None:
 def test_what_was_not_looked_at_is_known() -> None:
     old, new = make_document(make_track("Face 01", range(20, 40))), make_document(make_track("Face 01", range(40, 60)))
     old.analysed = [(20, 40)]
-    assert old.unseen_spans() == [(0, 20), (40, 100)] and make_document().unseen_spans() == []
+    assert old.unanalysed_spans() == [(0, 20), (40, 100)] and make_document().unanalysed_spans() == []
     merged = editing.merge_analysis(old, new, 40, 60)
-    assert merged.analysed == [(20, 60)] and merged.unseen_spans() == [(0, 20), (60, 100)]
+    assert merged.analysed == [(20, 60)] and merged.unanalysed_spans() == [(0, 20), (60, 100)]
     assert [track.spans() for track in merged.tracks] == [[(20, 60)]]
     assert editing.merge_analysis(old, new, 70, 90).analysed == [(20, 40), (70, 90)]
     assert editing.merge_analysis(old, new, 0, 100).analysed == []

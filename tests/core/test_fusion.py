@@ -6,53 +6,61 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from blender_faceblur.core.detection.fusion import merge_detections
+from blender_faceblur.core.detection.fusion import fuse_detections
 from blender_faceblur.core.types import Box, Detection
 
 
-def say(box: Box, confidence: float, detector: str = "a") -> Detection:
+def assign_faces(box: Box, confidence: float, detector: str = "a") -> Detection:
     return Detection(box, confidence, detector)
 
 
 def test_agreeing_boxes_are_averaged_by_confidence() -> None:
-    hit, = merge_detections([say((0, 0, 100, 100), 0.9), say((4, 0, 104, 100), 0.3, "b")])
+    hit, = fuse_detections([assign_faces((0, 0, 100, 100), 0.9), assign_faces((4, 0, 104, 100), 0.3, "b")])
     np.testing.assert_allclose(hit.box, (1, 0, 101, 100))
-    assert hit.confidence == 0.9 and hit.voices == 2
+    assert hit.confidence == 0.9 and hit.votes == 2
 
 
 def test_two_sure_detectors_that_disagree_are_both_covered() -> None:
-    hit, = merge_detections([say((0, 0, 100, 100), 0.9), say((30, 0, 130, 100), 0.8, "b")])
+    hit, = fuse_detections([assign_faces((0, 0, 100, 100), 0.9), assign_faces((30, 0, 130, 100), 0.8, "b")])
     np.testing.assert_allclose(hit.box, (0, 0, 130, 100))
 
 
 def test_an_unsure_one_beside_does_not_double_the_cover() -> None:
-    hit, = merge_detections([say((0, 0, 100, 100), 0.9), say((30, 0, 130, 100), 0.3, "b")])
-    assert hit.box[2] < 110 and hit.voices == 2
+    hit, = fuse_detections([assign_faces((0, 0, 100, 100), 0.9), assign_faces((30, 0, 130, 100), 0.3, "b")])
+    assert hit.box[2] < 110 and hit.votes == 2
 
 
 @pytest.mark.parametrize("confidence", [0.9, 0.3])
 def test_a_box_around_or_inside_is_not_lost(confidence: float) -> None:
     for other in ((-35, -35, 135, 135), (20, 20, 80, 85)):
-        hit, = merge_detections([say((0, 0, 100, 100), 0.91), say(other, confidence, "b")])
+        hit, = fuse_detections([assign_faces((0, 0, 100, 100), 0.91), assign_faces(other, confidence, "b")])
         union = np.concatenate([np.minimum((0, 0), other[:2]), np.maximum((100, 100), other[2:])])
         np.testing.assert_allclose(hit.box, union)
-        assert hit.voices == 2
+        assert hit.votes == 2
 
 
 def test_the_same_detector_twice_is_one_voice() -> None:
-    hit, = merge_detections([say((0, 0, 100, 100), 0.9), say((1, 1, 99, 99), 0.7), say((2, 2, 98, 98), 0.6)])
-    assert hit.voices == 1
+    (hit,) = fuse_detections(
+        [assign_faces((0, 0, 100, 100), 0.9), assign_faces((1, 1, 99, 99), 0.7), assign_faces((2, 2, 98, 98), 0.6)]
+    )
+    assert hit.votes == 1
 
 
 def test_five_detectors_give_the_number_of_voices() -> None:
-    hits = merge_detections([say((i, 0, 100 + i, 120), 0.3 + 0.1 * i, name) for i, name in enumerate("abcde")])
-    assert [hit.voices for hit in hits] == [5]
+    hits = fuse_detections([assign_faces((i, 0, 100 + i, 120), 0.3 + 0.1 * i, name) for i, name in enumerate("abcde")])
+    assert [hit.votes for hit in hits] == [5]
 
 
 def test_faces_side_by_side_stay_apart() -> None:
-    hits = merge_detections([say((0, 0, 100, 100), 0.9), say((80, 0, 180, 100), 0.8), say((500, 0, 510, 10), 0.0)])
+    hits = fuse_detections(
+        [
+            assign_faces((0, 0, 100, 100), 0.9),
+            assign_faces((80, 0, 180, 100), 0.8),
+            assign_faces((500, 0, 510, 10), 0.0),
+        ]
+    )
     assert [round(hit.box[0]) for hit in hits] == [0, 80, 500]
 
 
 def test_nothing_gives_nothing() -> None:
-    assert merge_detections([]) == []
+    assert fuse_detections([]) == []

@@ -82,7 +82,7 @@ def list_rooms() -> set[str]:
     return {find_room(path) for path in list_modules()}
 
 
-def find_imports(path: Path) -> Iterator[tuple[str, bool]]:
+def list_imports(path: Path) -> Iterator[tuple[str, bool]]:
     """(absolute dotted name, whether it is imported with the module itself) of every import in a file."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     inner = {node for function in ast.walk(tree) if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef)
@@ -110,7 +110,7 @@ def find_room(path: Path) -> str:
 def test_each_room_imports_only_the_rooms_it_may(path: Path) -> None:
     room = find_room(path)
     layer = room.split("/")[0]
-    for name, at_import in find_imports(path):
+    for name, at_import in list_imports(path):
         parts = name.split(".")
         if parts[0] == PACKAGE.name and len(parts) > 1:
             other = find_room(PACKAGE.joinpath(*parts[1:]))
@@ -142,7 +142,7 @@ def test_every_room_is_in_the_table_and_stands_above_all_that_it_imports() -> No
 @pytest.mark.parametrize("room", ALLOWED)
 def test_no_room_may_import_what_it_does_not_need(room: str) -> None:
     used = {find_room(PACKAGE.joinpath(*name.split(".")[1:])) for path in list_modules() if find_room(path) == room
-            for name, _ in find_imports(path) if name.startswith(f"{PACKAGE.name}.")}
+            for name, _ in list_imports(path) if name.startswith(f"{PACKAGE.name}.")}
     assert ALLOWED[room] == used - {room}
 
 
@@ -155,7 +155,7 @@ def test_the_contributors_guide_says_the_same() -> None:
 
 def test_the_walk_sees_imports() -> None:
     """The rules above must be able to fail: they see relative, absolute and late imports, and where each leads."""
-    names = dict(find_imports(PACKAGE / "delivery" / "remux.py"))
+    names = dict(list_imports(PACKAGE / "delivery" / "remux.py"))
     assert names["blender_faceblur.core.types.FaceBlurError"] is True
     assert names["av"] is False
     assert find_room(PACKAGE / "core" / "types" / "FaceBlurError") == "core"

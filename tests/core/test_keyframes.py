@@ -9,7 +9,7 @@ import time
 import numpy as np
 import pytest
 
-from blender_faceblur.core.cover.keyframes import HANDLE, find_tolerance_px, opacity_spans, simplify
+from blender_faceblur.core.cover.keyframes import HANDLE, compute_tolerance_px, opacity_spans, simplify
 from blender_faceblur.core.types import Ellipse, Evidence, Keyframe, Sample, Track
 
 EXPANSION = 1.4
@@ -56,7 +56,7 @@ def draw_curve(points: np.ndarray) -> np.ndarray:
     return np.concatenate(parts)
 
 
-def find_curve(keys: list[Keyframe], frame: int) -> np.ndarray:
+def compute_curve(keys: list[Keyframe], frame: int) -> np.ndarray:
     """The mask's curve at a frame as Blender shows it: points move linearly between keys."""
     later = next(i for i, key in enumerate(keys) if key.source_frame >= frame)
     if keys[later].source_frame == frame:
@@ -87,10 +87,10 @@ def test_mask_stays_within_its_bounds(seed: int) -> None:
     track = make_track(seed, 300, gap=seed % 2 == 0)
     keys = simplify(track, EXPANSION, FRAME_SIZE)
     faces = np.array([(s.ellipse.cx, s.ellipse.cy, s.ellipse.rx, s.ellipse.ry, s.ellipse.angle) for s in track.samples])
-    tolerance = find_tolerance_px(faces)
+    tolerance = compute_tolerance_px(faces)
     for sample, most in list(zip(track.samples, tolerance, strict=True))[::3]:
         wanted = sample.ellipse.scaled(EXPANSION)
-        into, beyond = measure(find_curve(keys, sample.source_frame), wanted)
+        into, beyond = measure(compute_curve(keys, sample.source_frame), wanted)
         # Chords of the drawn polygon lie a little inside the curve itself.
         chord = 2e-4 * max(wanted.rx, wanted.ry)
         assert into <= chord, f"frame {sample.source_frame}: the mask is {into:.3f} px inside the face"

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from blender_faceblur.core.tracking.appearance import describe
-from blender_faceblur.core.tracking.linking import Linked, link_tracks
-from blender_faceblur.core.tracking.observations import RowTable, Segment
-from blender_faceblur.core.tracking.tracker import FrameRecord, Row
+from blender_faceblur.core.tracking.linking import LinkedTracks, link_tracks
+from blender_faceblur.core.tracking.observations import ObservationTable, Segment
+from blender_faceblur.core.tracking.tracker import FrameRecord, Observation
 from blender_faceblur.core.types import (
     Ellipse,
     Evidence,
@@ -24,15 +24,17 @@ SIZE = (1280, 720)
 RATE = 25.0
 
 
-def make_row(chain: int, box: tuple[float, float, float, float], confidence: float = 0.9, voices: int = 1) -> Row:
-    return Row(chain, np.array(box, float), confidence, 0.0, voices)
+def make_observation(
+    tracklet: int, box: tuple[float, float, float, float], confidence: float = 0.9, votes: int = 1
+) -> Observation:
+    return Observation(tracklet, np.array(box, float), confidence, 0.0, votes)
 
 
 def link(
-    rows: dict[int, list[Row]], count: int, cuts: tuple[int, ...] = (), cover_doubts: bool = False,
+    rows: dict[int, list[Observation]], count: int, cuts: tuple[int, ...] = (), cover_doubts: bool = False,
     joins: dict[int, list[tuple[int, int]]] | None = None, several: bool = True,
-) -> Linked:
-    table = RowTable([Segment(0, count)])
+) -> LinkedTracks:
+    table = ObservationTable([Segment(0, count)])
     for frame in range(count):
         table.add(0, FrameRecord(frame, frame in cuts, False, rows.get(frame, []), (joins or {}).get(frame, [])))
     assert table.missing() == 0
@@ -40,19 +42,19 @@ def link(
 
 
 def test_a_track_is_held_at_both_ends() -> None:
-    linked = link({f: [make_row(0, (600, 300, 650, 365))] for f in range(40, 60)}, 100)
+    linked = link({f: [make_observation(0, (600, 300, 650, 365))] for f in range(40, 60)}, 100)
     assert len(linked.tracks) == 1
     track = linked.tracks[0]
     assert track.name == "Face 01"
     start, stop = track.spans()[0]
     assert 33 <= start <= 36 and 64 <= stop <= 67
-    held = [s for s in track.samples if s.evidence is Evidence.HELD]
+    held = [s for s in track.samples if s.evidence is Evidence.EXTRAPOLATED]
     assert len(held) == (40 - start) + (stop - 60)
     assert all(s.ellipse.rx >= 25 and s.ellipse.ry >= 32.5 for s in track.samples)
 
 
 def test_a_gap_is_filled_between_its_ends() -> None:
-    rows = {f: [make_row(0, (600 + f, 300, 650 + f, 365))] for f in (*range(20), *range(30, 50))}
+    rows = {f: [make_observation(0, (600 + f, 300, 650 + f, 365))] for f in (*range(20), *range(30, 50))}
     track = link(rows, 60).tracks[0]
     middle = track.samples[25]
     assert middle.source_frame == 25 and middle.evidence is Evidence.INTERPOLATED
@@ -61,18 +63,20 @@ def test_a_gap_is_filled_between_its_ends() -> None:
 
 
 def test_fragments_of_one_face_become_one_track() -> None:
-    rows = {f: [make_row(0, (600, 300, 650, 365))] for f in range(20)}
-    rows |= {f: [make_row(1, (605, 302, 655, 367))] for f in range(32, 50)}
+    rows = {f: [make_observation(0, (600, 300, 650, 365))] for f in range(20)}
+    rows |= {f: [make_observation(1, (605, 302, 655, 367))] for f in range(32, 50)}
     linked = link(rows, 60)
     assert len(linked.tracks) == 1 and len(linked.tracks[0].spans()) == 1
 
 
 def test_a_face_that_was_hidden_comes_back_as_the_same() -> None:
-    def hide(frames: int, shift: float, looks: tuple[bytes, bytes] = (b"", b"")) -> Linked:
-        rows = {f: [make_row(0, (300 + 2 * f, 300, 350 + 2 * f, 365))] for f in range(30)}
+    def hide(frames: int, shift: float, looks: tuple[bytes, bytes] = (b"", b"")) -> LinkedTracks:
+        rows = {f: [make_observation(0, (300 + 2 * f, 300, 350 + 2 * f, 365))] for f in range(30)}
         at = 30 + frames
-        rows |= {f: [make_row(1, (300 + 2 * f + shift, 300, 350 + 2 * f + shift, 365))] for f in range(at, at + 30)}
-        rows[20][0].look, rows[at + 20][0].look = looks
+        rows |= {
+            f: [make_observation(1, (300 + 2 * f + shift, 300, 350 + 2 * f + shift, 365))] for f in range(at, at + 30)
+        }
+        rows[20][0].appearance, rows[at + 20][0].appearance = looks
         return link(rows, at + 40)
 
     # Behind something it is covered for as long as a face may be followed without being found, not all the time.
@@ -85,27 +89,29 @@ def test_a_face_that_was_hidden_comes_back_as_the_same() -> None:
 
 
 def test_nothing_crosses_a_cut() -> None:
-    rows = {f: [make_row(0, (600, 300, 650, 365))] for f in range(20)}
-    rows |= {f: [make_row(1, (600, 300, 650, 365))] for f in range(20, 40)}
+    rows = {f: [make_observation(0, (600, 300, 650, 365))] for f in range(20)}
+    rows |= {f: [make_observation(1, (600, 300, 650, 365))] for f in range(20, 40)}
     linked = link(rows, 60, cuts=(20,))
     assert [t.spans() for t in linked.tracks] == [[(0, 20)], [(20, linked.tracks[1].spans()[0][1])]]
-    lone = link({f: [make_row(0, (600, 300, 650, 365))] for f in range(20)}, 60, cuts=(22,))
+    lone = link({f: [make_observation(0, (600, 300, 650, 365))] for f in range(20)}, 60, cuts=(22,))
     assert lone.tracks[0].spans() == [(0, 22)]
 
 
 def test_a_face_that_leaves_is_covered_until_it_is_gone() -> None:
-    rows = {f: [make_row(0, (1150 + 4 * f, 300, 1200 + 4 * f, 365))] for f in range(20)}
+    rows = {f: [make_observation(0, (1150 + 4 * f, 300, 1200 + 4 * f, 365))] for f in range(20)}
     last = link(rows, 90).tracks[0].samples[-1]
     assert last.ellipse.cx - last.ellipse.rx > SIZE[0]
 
 
 def test_weak_hits_become_doubts_that_thorough_covers() -> None:
-    rows = {f: [make_row(0, (600, 300, 650, 365), 0.3)] for f in (10, 11)}
+    rows = {f: [make_observation(0, (600, 300, 650, 365), 0.3)] for f in (10, 11)}
     careful = link(rows, 40)
     assert not careful.tracks
-    assert [(d.start, d.stop) for d in careful.doubts] == [(10, 12)]
-    assert careful.doubts[0].reason is ReviewReason.LOW_CONFIDENCE and careful.doubts[0].detected_frames == 2
-    assert "weakly" in describe_reason(careful.doubts[0]) and careful.doubts[0].track == "Perhaps 01"
+    assert [(d.start, d.stop) for d in careful.review_items] == [(10, 12)]
+    assert (
+        careful.review_items[0].reason is ReviewReason.LOW_CONFIDENCE and careful.review_items[0].detected_frames == 2
+    )
+    assert "weakly" in describe_reason(careful.review_items[0]) and careful.review_items[0].track == "Perhaps 01"
     # Nothing is thrown away: an editor can bring the track back.
     (aside,) = careful.aside
     assert aside.name == "Perhaps 01" and "weakly" in describe_status(aside)
@@ -113,12 +119,12 @@ def test_weak_hits_become_doubts_that_thorough_covers() -> None:
         TrackStatus.SUPPRESSED, Suppression(SuppressionReason.LOW_CONFIDENCE, 2))
     assert {10, 11} <= {sample.source_frame for sample in aside.samples}
     thorough = link(rows, 40, cover_doubts=True)
-    assert len(thorough.tracks) == 1 and thorough.doubts[0].track == "Face 01" and not thorough.aside
+    assert len(thorough.tracks) == 1 and thorough.review_items[0].track == "Face 01" and not thorough.aside
 
 
 def test_thorough_leaves_out_what_is_large_and_weak() -> None:
-    def look(confidence: float, voices: int) -> Linked:
-        rows = {f: [make_row(0, (600, 300, 720, 460), confidence, voices)] for f in (10, 11)}
+    def look(confidence: float, votes: int) -> LinkedTracks:
+        rows = {f: [make_observation(0, (600, 300, 720, 460), confidence, votes)] for f in (10, 11)}
         return link(rows, 40, cover_doubts=True)
 
     assert look(0.3, 1).aside and not look(0.3, 1).tracks
@@ -126,8 +132,8 @@ def test_thorough_leaves_out_what_is_large_and_weak() -> None:
 
 
 def test_a_weak_path_does_not_take_a_sure_one_with_it() -> None:
-    rows = {f: [make_row(0, (500, 200, 800, 600), 0.26)] for f in range(5)}
-    rows |= {f: [*rows.get(f, []), make_row(1, (600, 300, 650, 365))] for f in range(1, 4)}
+    rows = {f: [make_observation(0, (500, 200, 800, 600), 0.26)] for f in range(5)}
+    rows |= {f: [*rows.get(f, []), make_observation(1, (600, 300, 650, 365))] for f in range(1, 4)}
     linked = link(rows, 40)
     assert [track.name for track in linked.tracks] == ["Face 01"] and len(linked.aside) == 1
 
@@ -135,27 +141,27 @@ def test_a_weak_path_does_not_take_a_sure_one_with_it() -> None:
 def test_a_doubt_is_not_followed_out_of_the_picture() -> None:
     last = {}
     for confidence in (0.9, 0.3):
-        rows = {f: [make_row(0, (1190 + 4 * f, 300, 1240 + 4 * f, 360), confidence)] for f in range(5, 10)}
+        rows = {f: [make_observation(0, (1190 + 4 * f, 300, 1240 + 4 * f, 360), confidence)] for f in range(5, 10)}
         last[confidence] = link(rows, 60, cover_doubts=True).tracks[0].samples[-1].source_frame
     assert last[0.9] > 20 and 13 <= last[0.3] <= 17
 
 
 def test_many_weak_hits_are_a_face() -> None:
-    assert link({f: [make_row(0, (600, 300, 650, 365), 0.32)] for f in range(10, 22)}, 40).tracks
+    assert link({f: [make_observation(0, (600, 300, 650, 365), 0.32)] for f in range(10, 22)}, 40).tracks
 
 
 def test_two_detectors_that_agree_are_a_face() -> None:
-    assert link({f: [make_row(0, (600, 300, 650, 365), 0.35, voices=2)] for f in (10, 11)}, 40).tracks
+    assert link({f: [make_observation(0, (600, 300, 650, 365), 0.35, votes=2)] for f in (10, 11)}, 40).tracks
 
 
 def test_a_picture_needs_no_second_frame() -> None:
-    assert link({0: [make_row(0, (600, 300, 650, 365), 0.4)]}, 1).tracks
-    assert not link({0: [make_row(0, (600, 300, 650, 365), 0.26)]}, 1).tracks
+    assert link({0: [make_observation(0, (600, 300, 650, 365), 0.4)]}, 1).tracks
+    assert not link({0: [make_observation(0, (600, 300, 650, 365), 0.26)]}, 1).tracks
 
 
 def test_a_fast_face_is_covered_along_its_way() -> None:
     def middle(step: int) -> Ellipse:
-        rows = {f: [make_row(0, (100 + step * f, 300, 150 + step * f, 365))] for f in range(30)}
+        rows = {f: [make_observation(0, (100 + step * f, 300, 150 + step * f, 365))] for f in range(30)}
         return link(rows, 30).tracks[0].samples[15].ellipse
 
     slow, fast = middle(2), middle(30)
@@ -166,7 +172,10 @@ def test_a_fast_face_is_covered_along_its_way() -> None:
 
 def test_faces_that_cross_stay_two_tracks() -> None:
     rows = {
-        f: [make_row(0, (200 + 10 * f, 300, 250 + 10 * f, 365)), make_row(1, (700 - 10 * f, 300, 750 - 10 * f, 365))]
+        f: [
+            make_observation(0, (200 + 10 * f, 300, 250 + 10 * f, 365)),
+            make_observation(1, (700 - 10 * f, 300, 750 - 10 * f, 365)),
+        ]
         for f in range(50)
     }
     linked = link(rows, 50, joins={25: [(0, 1)]})
@@ -176,18 +185,18 @@ def test_faces_that_cross_stay_two_tracks() -> None:
 
 def test_what_a_stopped_process_only_carried_back_is_no_track() -> None:
     """Its finding lies in frames that were never told."""
-    rows = {f: [make_row(0, (600, 300, 650, 365), 0.9, voices=0)] for f in range(20, 30)}
-    rows |= {f: [*rows.get(f, []), make_row(1, (200, 300, 250, 365))] for f in range(30)}
+    rows = {f: [make_observation(0, (600, 300, 650, 365), 0.9, votes=0)] for f in range(20, 30)}
+    rows |= {f: [*rows.get(f, []), make_observation(1, (200, 300, 250, 365))] for f in range(30)}
     linked = link(rows, 30)
     assert [round(track.samples[0].ellipse.cx) for track in linked.tracks] == [225]
 
 
 def test_chains_of_neighbouring_segments_are_joined() -> None:
-    table = RowTable([Segment(0, 50), Segment(50, 100)])
+    table = ObservationTable([Segment(0, 50), Segment(50, 100)])
     for frame in range(70):
-        table.add(0, FrameRecord(frame, False, False, [make_row(3, (600 + frame, 300, 650 + frame, 365))]))
+        table.add(0, FrameRecord(frame, False, False, [make_observation(3, (600 + frame, 300, 650 + frame, 365))]))
     for frame in range(30, 100):
-        table.add(1, FrameRecord(frame, False, False, [make_row(0, (601 + frame, 300, 651 + frame, 365))]))
+        table.add(1, FrameRecord(frame, False, False, [make_observation(0, (601 + frame, 300, 651 + frame, 365))]))
     assert table.missing() == 0
     linked = link_tracks(table, 100, SIZE, RATE, 0.5, False, True)
     assert len(linked.tracks) == 1
@@ -195,9 +204,9 @@ def test_chains_of_neighbouring_segments_are_joined() -> None:
 
 
 def test_what_only_the_neighbour_saw_is_kept_where_it_owns() -> None:
-    table = RowTable([Segment(0, 50), Segment(50, 100)])
+    table = ObservationTable([Segment(0, 50), Segment(50, 100)])
     for frame in range(70):
-        rows = [make_row(0, (600, 300, 650, 365))] if frame >= 55 else []
+        rows = [make_observation(0, (600, 300, 650, 365))] if frame >= 55 else []
         table.add(0, FrameRecord(frame, False, False, rows))
     for frame in range(30, 100):
         table.add(1, FrameRecord(frame, False, False, []))
@@ -205,7 +214,7 @@ def test_what_only_the_neighbour_saw_is_kept_where_it_owns() -> None:
 
 
 def test_frames_must_come_in_order_and_all() -> None:
-    table = RowTable([Segment(0, 10)])
+    table = ObservationTable([Segment(0, 10)])
     table.add(0, FrameRecord(0, False, False))
     with pytest.raises(ValueError, match="was due"):
         table.add(0, FrameRecord(2, False, False))
@@ -213,65 +222,65 @@ def test_frames_must_come_in_order_and_all() -> None:
 
 
 def test_following_without_finding_is_told() -> None:
-    rows = {f: [make_row(0, (600, 300, 650, 365), voices=int(f < 20 or f >= 60))] for f in range(80)}
-    doubts = link(rows, 80).doubts
+    rows = {f: [make_observation(0, (600, 300, 650, 365), votes=int(f < 20 or f >= 60))] for f in range(80)}
+    doubts = link(rows, 80).review_items
     assert [(d.start, d.stop, d.track) for d in doubts] == [(20, 60, "Face 01")]
 
 
-def list_reasons(linked: Linked) -> list[tuple[str, str]]:
-    return [(doubt.track, doubt.reason) for doubt in linked.doubts]
+def list_reasons(linked: LinkedTracks) -> list[tuple[str, str]]:
+    return [(doubt.track, doubt.reason) for doubt in linked.review_items]
 
 
 def test_a_track_that_begins_or_ends_in_the_middle_is_told() -> None:
-    rows = {f: [make_row(0, (600, 300, 650, 365))] for f in range(30, 60)}
+    rows = {f: [make_observation(0, (600, 300, 650, 365))] for f in range(30, 60)}
     assert list_reasons(link(rows, 100)) == [("Face 01", ReviewReason.BEGINS), ("Face 01", ReviewReason.ENDS)]
     assert list_reasons(link(rows, 100, cuts=(26, 63))) == []
-    leaving = {f: [make_row(0, (1150 + 4 * f, 300, 1200 + 4 * f, 365))] for f in range(20)}
+    leaving = {f: [make_observation(0, (1150 + 4 * f, 300, 1200 + 4 * f, 365))] for f in range(20)}
     assert list_reasons(link(leaving, 90)) == []
 
 
 def test_fast_motion_is_told() -> None:
-    rows = {f: [make_row(0, (100 + 30 * max(0, min(f - 10, 10)), 300, 150 + 30 * max(0, min(f - 10, 10)), 365))]
+    rows = {f: [make_observation(0, (100 + 30 * max(0, min(f - 10, 10)), 300, 150 + 30 * max(0, min(f - 10, 10)), 365))]
             for f in range(30)}
     linked = link(rows, 30)
     assert list_reasons(linked) == [("Face 01", ReviewReason.FAST_MOTION)]
-    assert 8 <= linked.doubts[0].start <= 12 and 18 <= linked.doubts[0].stop <= 24
+    assert 8 <= linked.review_items[0].start <= 12 and 18 <= linked.review_items[0].stop <= 24
 
 
 def test_a_large_face_that_one_detector_of_several_finds_is_told() -> None:
-    rows = {f: [make_row(0, (100, 100, 350, 400))] for f in range(30)}
+    rows = {f: [make_observation(0, (100, 100, 350, 400))] for f in range(30)}
     assert list_reasons(link(rows, 30, several=False)) == []
     assert list_reasons(link(rows, 30)) == [("Face 01", ReviewReason.SINGLE_DETECTOR)]
 
 
 @pytest.mark.parametrize("other", [(620, 300, 670, 365), (585, 280, 665, 385)])
 def test_a_face_that_jumps_for_a_frame_is_told(other: tuple[float, float, float, float]) -> None:
-    rows = {f: [make_row(0, (600, 300, 650, 365))] for f in range(30)}
-    rows[15] = [make_row(0, other)]
+    rows = {f: [make_observation(0, (600, 300, 650, 365))] for f in range(30)}
+    rows[15] = [make_observation(0, other)]
     linked = link(rows, 30)
     assert list_reasons(linked) == [("Face 01", ReviewReason.JUMP)]
-    assert (linked.doubts[0].start, linked.doubts[0].stop) == (14, 17)
+    assert (linked.review_items[0].start, linked.review_items[0].stop) == (14, 17)
     assert list_reasons(link(rows, 30, cuts=(16,))) == []
 
 
 def test_a_stretch_in_which_one_detector_alone_finds_a_face_is_told() -> None:
-    rows = {f: [make_row(0, (600, 300, 650, 365), voices=1 if 30 <= f < 45 else 2)] for f in range(80)}
+    rows = {f: [make_observation(0, (600, 300, 650, 365), votes=1 if 30 <= f < 45 else 2)] for f in range(80)}
     linked = link(rows, 80)
-    assert [(d.track, d.reason, d.start, d.stop) for d in linked.doubts] == [
+    assert [(d.track, d.reason, d.start, d.stop) for d in linked.review_items] == [
         ("Face 01", ReviewReason.DETECTORS_DISAGREE, 30, 45)]
     for lonely in (range(30, 40), range(20, 70)):
-        rows = {f: [make_row(0, (600, 300, 650, 365), voices=1 if f in lonely else 2)] for f in range(80)}
+        rows = {f: [make_observation(0, (600, 300, 650, 365), votes=1 if f in lonely else 2)] for f in range(80)}
         assert list_reasons(link(rows, 80)) == []
 
 
 def test_tiny_faces_get_a_margin_where_doubts_are_covered() -> None:
-    rows = {f: [make_row(0, (600, 300, 612, 314))] for f in range(20)}
+    rows = {f: [make_observation(0, (600, 300, 612, 314))] for f in range(20)}
     (plain,), (sure,) = (link(rows, 20, cover_doubts=doubts).tracks for doubts in (False, True))
     wider = [b.ellipse.rx - a.ellipse.rx for a, b in zip(plain.samples, sure.samples, strict=True)]
     assert all(1 <= w < 2.5 for w in wider)
 
 
-@pytest.mark.parametrize("every, height, confidence, voices, several, covered", [
+@pytest.mark.parametrize("every, height, confidence, votes, several, covered", [
     (3, 100, 0.7, 1, True, False),
     (3, 100, 0.7, 1, False, True),
     (2, 100, 0.7, 1, True, True),
@@ -280,28 +289,28 @@ def test_tiny_faces_get_a_margin_where_doubts_are_covered() -> None:
     (3, 100, 0.9, 1, True, True),
 ])
 def test_what_one_of_several_detectors_seldom_finds_is_no_face(
-    every: int, height: int, confidence: float, voices: int, several: bool, covered: bool
+    every: int, height: int, confidence: float, votes: int, several: bool, covered: bool
 ) -> None:
-    rows = {f: [make_row(0, (600, 300, 600 + 0.8 * height, 300 + height), confidence,
-                         (voices if f == 30 else 1) if f % every == 0 else 0)] for f in range(61)}
+    rows = {f: [make_observation(0, (600, 300, 600 + 0.8 * height, 300 + height), confidence,
+                         (votes if f == 30 else 1) if f % every == 0 else 0)] for f in range(61)}
     linked = link(rows, 61, several=several)
     assert [len(linked.tracks), len(linked.aside)] == [covered, not covered]
     if not covered:
         assert linked.aside[0].suppression == Suppression(SuppressionReason.RARELY_DETECTED, 21, 61)
         assert describe_status(linked.aside[0]) == "found by one detector only, in 21 of 61 frames that all looked at"
-        assert linked.doubts[0].track == "Perhaps 01"
+        assert linked.review_items[0].track == "Perhaps 01"
 
 
-@pytest.mark.parametrize("height, voices, several, spans", [
+@pytest.mark.parametrize("height, votes, several, spans", [
     (100, 1, True, (40 - 10 - 6, 51 + 10 + 6)),
     (100, 2, True, (20 - 6, 71 + 6)),
     (30, 1, True, (20 - 6, 71 + 6)),
     (100, 1, False, (20 - 6, 71 + 6)),
 ])
 def test_what_one_of_several_detectors_finds_is_not_carried_far(
-    height: int, voices: int, several: bool, spans: tuple[int, int]
+    height: int, votes: int, several: bool, spans: tuple[int, int]
 ) -> None:
     box = (600, 300, 600 + 0.8 * height, 300 + height)
-    linked = link({f: [make_row(0, box, 0.8, voices if 40 <= f <= 50 else 0)] for f in range(20, 71)}, 100,
+    linked = link({f: [make_observation(0, box, 0.8, votes if 40 <= f <= 50 else 0)] for f in range(20, 71)}, 100,
                   several=several)
     assert linked.tracks[0].spans() == [spans]

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from blender_faceblur.core.document.matching import follows
+from blender_faceblur.core.document.matching import is_same_track
 from blender_faceblur.core.types import Ellipse, Evidence, Sample, Track
 
 
@@ -12,20 +12,20 @@ def make_track(frames: range, shift: float = 0.0) -> Track:
 
 
 def test_the_same_track_follows() -> None:
-    assert follows(make_track(range(5, 30)), make_track(range(5, 30)))
-    assert follows(make_track(range(8, 20), 4.0), make_track(range(5, 30)))
+    assert is_same_track(make_track(range(5, 30)), make_track(range(5, 30)))
+    assert is_same_track(make_track(range(8, 20), 4.0), make_track(range(5, 30)))
 
 
 def test_one_frame_more_does_not() -> None:
-    assert not follows(make_track(range(5, 31)), make_track(range(5, 30)))
+    assert not is_same_track(make_track(range(5, 31)), make_track(range(5, 30)))
 
 
 def test_one_frame_elsewhere_does_not() -> None:
     track = make_track(range(5, 30))
     track.samples[12] = Sample(17, Ellipse(20, 50, 20, 26), Evidence.DETECTED, 1.0)
-    assert not follows(track, make_track(range(5, 30)))
-    assert not follows(make_track(range(5, 30), 12.0), make_track(range(5, 30)))
+    assert not is_same_track(track, make_track(range(5, 30)))
+    assert not is_same_track(make_track(range(5, 30), 12.0), make_track(range(5, 30)))
 
 
 def test_an_empty_track_does_not() -> None:
-    assert not follows(Track("a", []), make_track(range(5)))
+    assert not is_same_track(Track("a", []), make_track(range(5)))

@@ -66,9 +66,9 @@ def test_what_a_package_carries_is_used_from_there(folder: Path, tmp_path: Path,
     (tmp_path / "carrier" / "__init__.py").write_text("raise ImportError", encoding="utf-8")
     monkeypatch.syspath_prepend(str(tmp_path))
     with pytest.raises(paths.FaceBlurError, match="missing"):
-        paths.find_model("net")
+        paths.get_model_path("net")
     (tmp_path / "carrier" / "data" / "net.onnx").write_bytes(CONTENT)
-    assert paths.find_model("net") == tmp_path / "carrier" / "data" / "net.onnx"
+    assert paths.get_model_path("net") == tmp_path / "carrier" / "data" / "net.onnx"
     assert models.fetch_models(["net"], lambda text: None) == {} and not (folder / "net.onnx").exists()
 
 
@@ -209,7 +209,7 @@ def test_a_network_that_is_fetched_is_converted_once(converted: list[bytes], fol
     (tmp_path / place / "net.onnx").write_bytes(CONTENT)
     for _ in range(2):
         assert models.fetch_models(["net"], lambda text: None) == {}
-    assert converted == [CONTENT] and paths.find_model("net") == folder / "any.onnx"
+    assert converted == [CONTENT] and paths.get_model_path("net") == folder / "any.onnx"
     assert (folder / "any.onnx").read_bytes() == CONTENT[::-1]
 
 

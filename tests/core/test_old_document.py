@@ -51,12 +51,12 @@ def test_covered_tracks_are_the_same(document: TrackDocument) -> None:
     assert as_json([[t.name, KINDS[t.kind], t.locked, t.off, t.spans(), editing.locked_frames(t), t.covered_spans()]
                     for t in document.tracks]) == EXPECTED["tracks"]
     assert {t.status for t in document.tracks} == {TrackStatus.COVERED}
-    assert leaks.find_block_px(document, 6.0) == EXPECTED["block_px"]
+    assert leaks.compute_block_px(document, 6.0) == EXPECTED["block_px"]
 
 
 def test_what_is_not_covered_is_so_for_the_same_reason(document: TrackDocument) -> None:
     assert as_json([
-        [t.name, KINDS[t.kind], t.spans(), describe_status(t), people.find_kept(t), t.is_chosen, t.is_chosen]
+        [t.name, KINDS[t.kind], t.spans(), describe_status(t), people.get_kept_person(t), t.is_chosen, t.is_chosen]
         for t in document.aside]) == EXPECTED["uncovered"]
     states = {t.name: (t.kind, t.status, t.suppression, t.allowed_person, t.never_region) for t in document.aside}
     face, suppressed = TrackKind.FACE, TrackStatus.SUPPRESSED
@@ -84,18 +84,18 @@ def test_plates_are_plates(document: TrackDocument) -> None:
 def test_doubtful_places_keep_their_order_keys_words_and_judgements(document: TrackDocument) -> None:
     places = [{"key": p.key, "start": p.start, "stop": p.stop, "box": p.box, "sentence": describe_place(p),
                "risk": p.risk, "frame": p.frame, "track": p.track, "covered": p.covered, "off_frames": p.off_frames,
-               "verdict": p.verdict or "", "reviewer": p.reviewer} for p in review.list_doubts(document)]
+               "verdict": p.verdict or "", "reviewer": p.reviewer} for p in review.list_review_entries(document)]
     assert as_json(places) == EXPECTED["places"]
     assert {p["verdict"] for p in places} == {"", "fine", "fixed", "off", "left"}
-    assert as_json([[d.track, describe_reason(d)] for d in document.doubts]) == EXPECTED["doubts"]
-    known = {d.reason for d in document.doubts}
+    assert as_json([[d.track, describe_reason(d)] for d in document.review_items]) == EXPECTED["doubts"]
+    known = {d.reason for d in document.review_items}
     assert known == set(ReviewReason) - {ReviewReason.NOT_FOUND_AGAIN}, "all but one have a doubt in the file"
 
 
 def test_what_is_shown_on_purpose_is_no_leak(document: TrackDocument) -> None:
     assert as_json([[f.kind, f.track, f.start, f.stop, f.frames, f.worst, f.box, f.share, describe_finding_reason(f)]
                     for f in leaks.list_kept(document)]) == EXPECTED["kept"]
-    chosen = {p.track for p in review.list_doubts(document) if p.verdict and not p.covered}
+    chosen = {p.track for p in review.list_review_entries(document) if p.verdict and not p.covered}
     places = leaks.list_places(document, chosen.__contains__)
     for frame, there in EXPECTED["kept_places"].items():
         assert [[p.track, p.kept is not None] for p in places[int(frame)]] == [
@@ -113,7 +113,7 @@ def test_everybody_can_be_covered_again(document: TrackDocument) -> None:
         "tracks": [[t.name, t.spans()] for t in document.tracks],
         "uncovered": [[t.name, describe_status(t)] for t in document.aside],
         "notes": document.all_notes,
-        "doubts": [[d.track, describe_reason(d)] for d in document.doubts],
+        "doubts": [[d.track, describe_reason(d)] for d in document.review_items],
     }) == EXPECTED["covered_again"]
 
 
@@ -132,7 +132,7 @@ def test_the_drawing_reads_it_too() -> None:
     for one, other in zip(old.aside, new.aside, strict=True):
         assert (one.kind, one.status, one.suppression, one.allowed_person, one.never_region) == (
             other.kind, other.status, other.suppression, other.allowed_person, other.never_region)
-    assert old.doubts == new.doubts
+    assert old.review_items == new.review_items
 
 
 @pytest.mark.parametrize(("sentence", "status"), [

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from blender_faceblur.core.document.tracks_file import to_json
-from blender_faceblur.core.review.overview import Code, Overview, find_runs, find_worst, read_overview
-from blender_faceblur.core.review.queue import judge, list_doubts
+from blender_faceblur.core.review.overview import Code, Overview, compute_worst, list_runs, read_overview
+from blender_faceblur.core.review.queue import list_review_entries, record_verdict
 from blender_faceblur.core.types import (
-    Doubt,
     Ellipse,
     Evidence,
+    ReviewItem,
     ReviewReason,
     Sample,
     SourceInfo,
@@ -28,7 +28,7 @@ from blender_faceblur.core.types import (
 )
 from blender_faceblur.reporting.wording import describe_status
 
-LETTERS = {"d": Evidence.DETECTED, "f": Evidence.FLOW, "i": Evidence.INTERPOLATED, "h": Evidence.HELD,
+LETTERS = {"d": Evidence.DETECTED, "f": Evidence.FLOW, "i": Evidence.INTERPOLATED, "h": Evidence.EXTRAPOLATED,
            "l": Evidence.LOCKED}
 
 
@@ -42,8 +42,8 @@ def make_track(name: str, start: int, letters: str, **more: object) -> Track:
 def document() -> TrackDocument:
     source = SourceInfo("film.mp4", "movie", 320, 180, 20, Fraction(24), "00")
     tracks = [make_track("Face 01", 2, "ddffdi-hl"), make_track("Face 02", 4, "dddddd", off=[(6, 8)], locked=True)]
-    doubts = [Doubt(8, 10, (0.0, 0.0, 9.0, 9.0), 0.5, ReviewReason.LOW_CONFIDENCE, "Face 02"),
-              Doubt(15, 17, (0.0, 0.0, 9.0, 9.0), 0.5, ReviewReason.UNKNOWN, text="?")]
+    doubts = [ReviewItem(8, 10, (0.0, 0.0, 9.0, 9.0), 0.5, ReviewReason.LOW_CONFIDENCE, "Face 02"),
+              ReviewItem(15, 17, (0.0, 0.0, 9.0, 9.0), 0.5, ReviewReason.UNKNOWN, text="?")]
     return TrackDocument(source, "balanced", 1.5, [], [], tracks, doubts,
                          aside=[make_track("Perhaps 01", 12, "dd", status=TrackStatus.SUPPRESSED,
                                            suppression=Suppression(SuppressionReason.UNKNOWN, text="too weak"))])
@@ -61,29 +61,31 @@ def show(codes: np.ndarray) -> str:
 
 def test_the_worst_of_each_frame(document: TrackDocument) -> None:
     overview = read(document)
-    assert show(overview.find_codes(only="Face 01")) == "..DDFFDG.Gl........."
-    assert show(overview.find_codes(only="Face 02")) == "....DDooDD.........."
-    assert show(overview.find_codes()) == "..DDFFDGDGl........."
-    assert show(overview.find_codes(off={"Face 01"})) == "..ooDDooDDo........."
-    assert show(overview.find_doubtful()) == "........??.....??..."
-    assert show(overview.find_doubtful(only="Face 02")) == "........??.........."
-    assert show(overview.find_doubtful(off={"Face 02"})) == "...............??..."
+    assert show(overview.compute_codes(only="Face 01")) == "..DDFFDG.Gl........."
+    assert show(overview.compute_codes(only="Face 02")) == "....DDooDD.........."
+    assert show(overview.compute_codes()) == "..DDFFDGDGl........."
+    assert show(overview.compute_codes(off={"Face 01"})) == "..ooDDooDDo........."
+    assert show(overview.compute_review_codes()) == "........??.....??..."
+    assert show(overview.compute_review_codes(only="Face 02")) == "........??.........."
+    assert show(overview.compute_review_codes(off={"Face 02"})) == "...............??..."
 
 
 def test_where_nobody_looked(document: TrackDocument) -> None:
     document.analysed = [(3, 6), (7, 18)]
-    assert show(read(document).find_codes()) == "###DFF#GDGl.......##"
-    assert show(read(document).find_codes(only="Face 01")) == "..DDFFDG.Gl........."
+    assert show(read(document).compute_codes()) == "###DFF#GDGl.......##"
+    assert show(read(document).compute_codes(only="Face 01")) == "..DDFFDG.Gl........."
 
 
 def test_a_judged_doubt_is_none(document: TrackDocument) -> None:
-    judge(document, next(doubtful.key for doubtful in list_doubts(document) if doubtful.start == 8), Verdict.FINE)
-    assert show(read(document).find_doubtful()) == "...............??..."
+    record_verdict(
+        document, next(doubtful.key for doubtful in list_review_entries(document) if doubtful.start == 8), Verdict.FINE
+    )
+    assert show(read(document).compute_review_codes()) == "...............??..."
 
 
 def test_what_is_set_aside_has_its_place(document: TrackDocument) -> None:
     aside, = read(document).aside
-    assert (aside.name, aside.find_place(11), aside.find_place(13)) == ("Perhaps 01", None, 1)
+    assert (aside.name, aside.get_index(11), aside.get_index(13)) == ("Perhaps 01", None, 1)
     assert (aside.status, describe_status(aside)) == (TrackStatus.SUPPRESSED, "too weak")
     assert aside.ellipses is not None
     assert aside.ellipses[1] == pytest.approx((101.25, 50, 15, 18, 0.5))
@@ -91,8 +93,8 @@ def test_what_is_set_aside_has_its_place(document: TrackDocument) -> None:
 
 def test_a_frame_is_found_after_a_gap(document: TrackDocument) -> None:
     track = read(document).tracks["Face 01"]
-    assert track.find_place(8) is None
-    assert track.codes[track.find_place(9)] == Code.GUESSED
+    assert track.get_index(8) is None
+    assert track.codes[track.get_index(9)] == Code.GUESSED
     assert read(document).tracks["Face 02"].is_off(7) and not read(document).tracks["Face 02"].is_off(8)
 
 
@@ -114,9 +116,9 @@ def test_what_is_no_document_is_none(text: str) -> None:
 def test_the_worst_in_ranges() -> None:
     codes = np.array([0, 1, 5, 2, 3, 6], np.uint8)
     starts, stops = np.array([0, 2, 3, 5, 4, 1]), np.array([2, 3, 5, 6, 4, 6])
-    assert find_worst(codes, starts, stops).tolist() == [1, 5, 3, 6, 3, 6]
+    assert compute_worst(codes, starts, stops).tolist() == [1, 5, 3, 6, 3, 6]
 
 
 def test_runs() -> None:
-    assert find_runs(np.array([2, 2, 0, 3], np.uint8)) == [(0, 2, 2), (2, 3, 0), (3, 4, 3)]
-    assert find_runs(np.array([], np.uint8)) == []
+    assert list_runs(np.array([2, 2, 0, 3], np.uint8)) == [(0, 2, 2), (2, 3, 0), (3, 4, 3)]
+    assert list_runs(np.array([], np.uint8)) == []

@@ -36,34 +36,34 @@ def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[P
 def test_models_folder_comes_first(folders: tuple[Path, Path]) -> None:
     for folder in folders:
         (folder / "net.onnx").write_bytes(CONTENT)
-    assert paths.find_model("net") == folders[0] / "net.onnx"
+    assert paths.get_model_path("net") == folders[0] / "net.onnx"
     (folders[0] / "net.onnx").unlink()
-    assert paths.find_model("net") == folders[1] / "net.onnx"
+    assert paths.get_model_path("net") == folders[1] / "net.onnx"
 
 
 def test_wrong_bytes_are_refused(folders: tuple[Path, Path]) -> None:
     (folders[0] / "net.onnx").write_bytes(b"weightz")
     with pytest.raises(FaceBlurError, match="not the expected file"):
-        paths.find_model("net")
+        paths.get_model_path("net")
     (folders[1] / "net.onnx").write_bytes(CONTENT)
-    assert paths.find_model("net") == folders[1] / "net.onnx"
+    assert paths.get_model_path("net") == folders[1] / "net.onnx"
 
 
 def test_a_file_exchanged_later_is_noticed(folders: tuple[Path, Path]) -> None:
     path = folders[0] / "net.onnx"
     path.write_bytes(CONTENT)
-    paths.find_model("net")
+    paths.get_model_path("net")
     path.write_bytes(b"weightz")
     os.utime(path, ns=(1, 1))
     with pytest.raises(FaceBlurError):
-        paths.find_model("net")
+        paths.get_model_path("net")
 
 
 def test_missing_and_unknown(folders: tuple[Path, Path]) -> None:
     with pytest.raises(FaceBlurError, match=r"build\.py models"):
-        paths.find_model("net")
+        paths.get_model_path("net")
     with pytest.raises(FaceBlurError, match="no model named"):
-        paths.find_model("other")
+        paths.get_model_path("other")
 
 
 def test_a_converted_file_is_handed_out_and_never_the_original(folders: tuple[Path, Path]) -> None:
@@ -73,13 +73,13 @@ def test_a_converted_file_is_handed_out_and_never_the_original(folders: tuple[Pa
                          f'sha256 = "{sha256}"\ninput = "image"\n', encoding="utf-8")
     (folders[1] / "net.onnx").write_bytes(CONTENT)
     with pytest.raises(FaceBlurError, match=r"net\.onnx cannot be used as it is: .*models net.*any\.onnx"):
-        paths.find_model("net")
+        paths.get_model_path("net")
     for content in (CONTENT, b"convertex"):
         (folders[1] / "any.onnx").write_bytes(content)
         with pytest.raises(FaceBlurError, match="not the expected file"):
-            paths.find_model("net")
+            paths.get_model_path("net")
     (folders[0] / "any.onnx").write_bytes(b"converted")
-    assert paths.find_model("net") == folders[0] / "any.onnx"
+    assert paths.get_model_path("net") == folders[0] / "any.onnx"
 
 
 def test_catalogue_is_whole() -> None:
@@ -108,10 +108,10 @@ def test_a_page_of_the_guide_is_the_installed_one_if_there_is_one(folders: tuple
     checkout = folders[0].parents[1] / "docs" / "editing.md"
     checkout.parent.mkdir()
     checkout.touch()
-    assert paths.find_page("editing") == checkout
+    assert paths.get_page_path("editing") == checkout
     installed = folders[0].parent / "docs" / "editing.html"
     installed.parent.mkdir()
     installed.touch()
-    assert paths.find_page("editing") == installed
+    assert paths.get_page_path("editing") == installed
     with pytest.raises(FaceBlurError, match="The page 'people' of the guide is missing"):
-        paths.find_page("people")
+        paths.get_page_path("people")

@@ -19,23 +19,23 @@ from blender_faceblur.core.people.decisions import (
     apply_decisions,
     cover_everybody,
     decide_tracks,
-    find_kept,
+    get_kept_person,
 )
 from blender_faceblur.core.people.similarity import (
-    View,
-    assign_looks,
+    FaceEmbedding,
+    assign_embeddings,
     choose_references,
+    compute_clarity,
+    compute_median_distance,
+    compute_threshold,
     describe_rate,
-    find_apart,
-    find_clarity,
-    find_median,
-    find_rate,
-    find_threshold,
+    false_accept_rate,
     group_tracks,
+    list_coexisting_pairs,
     measure_distances,
-    rate_view,
+    rate_crop,
 )
-from blender_faceblur.core.people.uninformative import FEATURELESS
+from blender_faceblur.core.people.uninformative import UNINFORMATIVE
 from blender_faceblur.core.types import (
     Ellipse,
     Evidence,
@@ -65,8 +65,8 @@ def near(number: int, distance: float, way: int = 60) -> similarity.Vector:
     return vector
 
 
-def look(frame: int, vector: similarity.Vector, quality: float = 0.9) -> View:
-    return View(frame, vector, quality)
+def look(frame: int, vector: similarity.Vector, quality: float = 0.9) -> FaceEmbedding:
+    return FaceEmbedding(frame, vector, quality)
 
 
 def make_track(name: str, start: int, stop: int, x: float = 100.0, gap: range = range(0)) -> Track:
@@ -83,28 +83,30 @@ def keep(*numbers: int) -> People:
     return People([Person(f"P{n}", Mode.KEEP, [face(n)]) for n in numbers])
 
 
-def looks(start: int, stop: int, number: int, distance: float = 0.3, quality: float = 0.9) -> list[View]:
+def looks(start: int, stop: int, number: int, distance: float = 0.3, quality: float = 0.9) -> list[FaceEmbedding]:
     return [look(f, near(number, distance), quality) for f in range(start, stop, RATE)]
 
 
 def test_the_tables_rise_and_turn_round() -> None:
-    rates = [rate for _, rate in similarity.STRANGERS]
-    assert list(similarity.STRANGERS) == sorted(similarity.STRANGERS) and rates == sorted(rates)
-    for distance, rate in similarity.STRANGERS:
-        assert find_rate(distance) == pytest.approx(rate)
-        assert find_threshold(rate) == pytest.approx(distance)
-    assert find_rate(0.1) == pytest.approx(similarity.STRANGERS[0][1]), "nothing below the least that was measured"
-    assert find_threshold(1e-7) == 0.0
+    rates = [rate for _, rate in similarity.STRANGER_DISTANCES]
+    assert list(similarity.STRANGER_DISTANCES) == sorted(similarity.STRANGER_DISTANCES) and rates == sorted(rates)
+    for distance, rate in similarity.STRANGER_DISTANCES:
+        assert false_accept_rate(distance) == pytest.approx(rate)
+        assert compute_threshold(rate) == pytest.approx(distance)
+    assert false_accept_rate(0.1) == pytest.approx(similarity.STRANGER_DISTANCES[0][1]), (
+        "nothing below the least that was measured"
+    )
+    assert compute_threshold(1e-7) == 0.0
 
 
 def test_more_references_give_strangers_more_chances() -> None:
-    assert find_rate(0.5, 3) == pytest.approx(3 * find_rate(0.5))
-    assert find_threshold(1e-3, 5) < find_threshold(1e-3)
+    assert false_accept_rate(0.5, 3) == pytest.approx(3 * false_accept_rate(0.5))
+    assert compute_threshold(1e-3, 5) < compute_threshold(1e-3)
     assert len(choose_references([face(1), near(1, 0.1), face(2)])) == 2
     assert len(choose_references([face(n) for n in range(40)])) == similarity.SIMILARITY.most_references
     assert choose_references([]) == []
     most = similarity.SIMILARITY.most_references
-    assert find_threshold(min(RATES), most) > 0, "however many pictures, somebody can be recognised"
+    assert compute_threshold(min(RATES), most) > 0, "however many pictures, somebody can be recognised"
 
 
 def test_a_rate_in_words() -> None:
@@ -113,33 +115,33 @@ def test_a_rate_in_words() -> None:
 
 
 def test_the_best_views_count_most() -> None:
-    views = [look(0, face(1), 0.9), look(1, face(1), 0.2), look(2, face(1), 0.2)]
-    assert find_median(np.array([0.3, 0.7, 0.7]), views) == 0.3
-    assert find_median(np.zeros(0), []) == np.inf
+    embeddings = [look(0, face(1), 0.9), look(1, face(1), 0.2), look(2, face(1), 0.2)]
+    assert compute_median_distance(np.array([0.3, 0.7, 0.7]), embeddings) == 0.3
+    assert compute_median_distance(np.zeros(0), []) == np.inf
 
 
 def test_a_view_from_the_side_counts_less() -> None:
     front = [(30, 40), (70, 40), (50, 60), (35, 85), (65, 85)]
     side = [(30, 40), (45, 40), (58, 60), (35, 85), (46, 85)]
-    assert rate_view(front, 80, 0.9, 1.0) > 0.8 > 0.3 > rate_view(side, 80, 0.9, 1.0)
-    assert rate_view(front, 12, 0.9, 1.0) < 0.3 and rate_view(front, 80, 0.9, 0.1) < 0.3
-    assert rate_view([(1, 1)] * 5, 80, 0.9, 1.0) == 0.0
+    assert rate_crop(front, 80, 0.9, 1.0) > 0.8 > 0.3 > rate_crop(side, 80, 0.9, 1.0)
+    assert rate_crop(front, 12, 0.9, 1.0) < 0.3 and rate_crop(front, 80, 0.9, 0.1) < 0.3
+    assert rate_crop([(1, 1)] * 5, 80, 0.9, 1.0) == 0.0
 
 
 def test_a_featureless_face_is_nobodys() -> None:
-    nobody = np.array(FEATURELESS, np.float32)
-    assert len(FEATURELESS) == 128 and find_clarity(nobody) == 0.0 and find_clarity(nobody + face(3)) == 1.0
+    nobody = np.array(UNINFORMATIVE, np.float32)
+    assert len(UNINFORMATIVE) == 128 and compute_clarity(nobody) == 0.0 and compute_clarity(nobody + face(3)) == 1.0
 
 
 def test_groups_are_people() -> None:
-    views = {"a": looks(0, 100, 1), "b": looks(200, 300, 1, 0.35), "c": looks(0, 100, 2),
+    embeddings = {"a": looks(0, 100, 1), "b": looks(200, 300, 1, 0.35), "c": looks(0, 100, 2),
              "d": looks(0, 100, 1, 0.3, 0.1), "e": looks(0, 25, 1)}
-    assert group_tracks(views) == [["a", "b"], ["c"], ["d"], ["e"]], "seen poorly or once, one stays alone"
+    assert group_tracks(embeddings) == [["a", "b"], ["c"], ["d"], ["e"]], "seen poorly or once, one stays alone"
 
 
 def test_tracks_seen_at_once_are_never_one_group() -> None:
-    views = {"a": looks(0, 100, 1), "b": looks(0, 100, 1), "c": looks(200, 300, 1)}
-    groups = group_tracks(views, {("a", "b")})
+    embeddings = {"a": looks(0, 100, 1), "b": looks(0, 100, 1), "c": looks(200, 300, 1)}
+    groups = group_tracks(embeddings, {("a", "b")})
     assert not any({"a", "b"} <= set(group) for group in groups)
     assert sorted(map(len, groups)) == [1, 2]
 
@@ -154,28 +156,38 @@ def test_a_bridge_does_not_join_what_is_far_apart() -> None:
 
 def test_tracks_are_apart_where_they_show_two_faces() -> None:
     one, double, other = make_track("a", 0, 50), make_track("b", 0, 50, 105), make_track("c", 40, 90, 300)
-    assert find_apart([one, double, other]) == {("a", "c"), ("b", "c")}
-    assert find_apart([make_track("a", 0, 50), make_track("b", 50, 90, 300)]) == set()
+    assert list_coexisting_pairs([one, double, other]) == {("a", "c"), ("b", "c")}
+    assert list_coexisting_pairs([make_track("a", 0, 50), make_track("b", 50, 90, 300)]) == set()
 
 
 def test_looks_find_their_tracks() -> None:
     tracks = [make_track("a", 0, 50), make_track("b", 0, 50, 300)]
-    found = list(assign_looks(tracks, [(10, (82, 78, 118, 122)), (10, (285, 80, 320, 120)), (60, (82, 78, 118, 122)),
-                                       (10, (200, 80, 240, 120)), (10, (95, 95, 105, 105))]))
+    found = list(
+        assign_embeddings(
+            tracks,
+            [
+                (10, (82, 78, 118, 122)),
+                (10, (285, 80, 320, 120)),
+                (60, (82, 78, 118, 122)),
+                (10, (200, 80, 240, 120)),
+                (10, (95, 95, 105, 105)),
+            ],
+        )
+    )
     assert found == [("a", 0), ("b", 1)], "none at a frame without the track, beside all, or of another size"
 
 
 def test_a_recognised_person_stays_clear() -> None:
     document = make_document(make_track("Face 01", 0, 250), make_track("Face 02", 0, 250, 300))
-    views = {"Face 01": looks(5, 250, 1), "Face 02": looks(5, 250, 2)}
-    first, second = decide_tracks(document, views, keep(1))
+    embeddings = {"Face 01": looks(5, 250, 1), "Face 02": looks(5, 250, 2)}
+    first, second = decide_tracks(document, embeddings, keep(1))
     assert (first.person, first.clear) == ("P1", [(0, 250)])
     assert first.rate <= USUAL_RATE and "of strangers" in first.why
     assert (second.person, second.clear) == ("", [])
 
 
 def test_the_threshold_is_a_rate_of_strangers() -> None:
-    limit = find_threshold(USUAL_RATE)
+    limit = compute_threshold(USUAL_RATE)
     document = make_document(make_track("Face 01", 0, 250))
     for distance, stays in ((limit - 0.01, True), (limit + 0.01, False)):
         (decision,) = decide_tracks(document, {"Face 01": looks(5, 250, 1, distance)}, keep(1))
@@ -187,53 +199,53 @@ def test_the_threshold_is_a_rate_of_strangers() -> None:
     assert decision.clear
 
 
-@pytest.mark.parametrize("views", [[], looks(0, 75, 1), looks(0, 250, 1, 0.3, 0.2)], ids=["none", "few", "poor"])
-def test_what_was_not_seen_well_is_covered(views: list[View]) -> None:
-    (decision,) = decide_tracks(make_document(make_track("Face 01", 0, 250)), {"Face 01": views}, keep(1))
-    assert not decision.clear and [d.reason for d in decision.doubts] == [ReviewReason.TOO_FEW_VIEWS]
+@pytest.mark.parametrize("embeddings", [[], looks(0, 75, 1), looks(0, 250, 1, 0.3, 0.2)], ids=["none", "few", "poor"])
+def test_what_was_not_seen_well_is_covered(embeddings: list[FaceEmbedding]) -> None:
+    (decision,) = decide_tracks(make_document(make_track("Face 01", 0, 250)), {"Face 01": embeddings}, keep(1))
+    assert not decision.clear and [d.reason for d in decision.review_items] == [ReviewReason.TOO_FEW_VIEWS]
 
 
 def test_little_evidence_is_told() -> None:
     (decision,) = decide_tracks(make_document(make_track("Face 01", 0, 130)), {"Face 01": looks(5, 130, 1)}, keep(1))
-    assert decision.clear == [(0, 130)] and [d.reason for d in decision.doubts] == [ReviewReason.WEAK_EVIDENCE]
+    assert decision.clear == [(0, 130)] and [d.reason for d in decision.review_items] == [ReviewReason.WEAK_EVIDENCE]
 
 
 def test_an_identity_switch_is_covered() -> None:
     """From the last look that shows the person on, not from the first that shows another."""
     document = make_document(make_track("Face 01", 0, 500))
-    views = {"Face 01": looks(0, 250, 1) + looks(250, 500, 2)}
-    (decision,) = decide_tracks(document, views, keep(1))
+    embeddings = {"Face 01": looks(0, 250, 1) + looks(250, 500, 2)}
+    (decision,) = decide_tracks(document, embeddings, keep(1))
     assert decision.clear == [(0, 223)]
-    assert [(d.start, d.stop, d.reason) for d in decision.doubts] == [(223, 500, ReviewReason.DIFFERENT_PERSON)]
+    assert [(d.start, d.stop, d.reason) for d in decision.review_items] == [(223, 500, ReviewReason.DIFFERENT_PERSON)]
 
 
 def test_a_short_visit_of_somebody_else_is_covered() -> None:
     document = make_document(make_track("Face 01", 0, 500))
-    views = {"Face 01": [*looks(0, 250, 1), look(250, face(2)), *looks(275, 500, 1)]}
-    (decision,) = decide_tracks(document, views, keep(1))
+    embeddings = {"Face 01": [*looks(0, 250, 1), look(250, face(2)), *looks(275, 500, 1)]}
+    (decision,) = decide_tracks(document, embeddings, keep(1))
     assert decision.clear == [(0, 223), (278, 500)]
 
 
 def test_long_without_being_recognised_is_covered() -> None:
-    views = {"Face 01": [v for v in looks(0, 500, 1) if not 200 < v.source_frame < 400]}
-    (decision,) = decide_tracks(make_document(make_track("Face 01", 0, 500)), views, keep(1))
+    embeddings = {"Face 01": [v for v in looks(0, 500, 1) if not 200 < v.source_frame < 400]}
+    (decision,) = decide_tracks(make_document(make_track("Face 01", 0, 500)), embeddings, keep(1))
     (first, second) = decision.clear
     assert first == (0, 201 + 38) and second == (400 - 38, 500)
-    assert ReviewReason.NOT_RECOGNIZED in [d.reason for d in decision.doubts]
+    assert ReviewReason.NOT_RECOGNIZED in [d.reason for d in decision.review_items]
 
 
 def test_beyond_a_gap_the_face_must_be_recognised_anew() -> None:
     track = make_track("Face 01", 0, 500, gap=range(250, 260))
-    views = {"Face 01": looks(0, 250, 1)}
-    (decision,) = decide_tracks(make_document(track), views, keep(1))
+    embeddings = {"Face 01": looks(0, 250, 1)}
+    (decision,) = decide_tracks(make_document(track), embeddings, keep(1))
     assert decision.clear == [(0, 250)]
-    assert (260, 500) in [(d.start, d.stop) for d in decision.doubts]
+    assert (260, 500) in [(d.start, d.stop) for d in decision.review_items]
 
 
 def test_a_few_looks_out_of_many_are_not_enough() -> None:
     """Somebody near whom a few of a stranger's looks come by chance."""
-    views = {"Face 01": looks(0, 100, 1) + looks(100, 500, 2)}
-    (decision,) = decide_tracks(make_document(make_track("Face 01", 0, 500)), views, keep(1))
+    embeddings = {"Face 01": looks(0, 100, 1) + looks(100, 500, 2)}
+    (decision,) = decide_tracks(make_document(make_track("Face 01", 0, 500)), embeddings, keep(1))
     assert not decision.clear
 
 
@@ -241,16 +253,16 @@ def test_who_looks_like_somebody_to_be_blurred_is_covered() -> None:
     people = keep(1)
     people.persons.append(Person("B", Mode.BLUR, [near(1, 0.25, 60)]))
     (decision,) = decide_tracks(make_document(make_track("Face 01", 0, 250)), {"Face 01": looks(5, 250, 1)}, people)
-    assert not decision.clear and ReviewReason.AMBIGUOUS_PERSON in [d.reason for d in decision.doubts]
+    assert not decision.clear and ReviewReason.AMBIGUOUS_PERSON in [d.reason for d in decision.review_items]
 
 
 def test_nobody_is_at_two_places_at_once() -> None:
     document = make_document(make_track("Face 01", 0, 250), make_track("Face 02", 0, 250, 300))
-    views = {"Face 01": looks(5, 250, 1), "Face 02": looks(5, 250, 1, 0.32)}
-    for decision in decide_tracks(document, views, keep(1)):
-        assert not decision.clear and [d.reason for d in decision.doubts] == [ReviewReason.PERSON_ELSEWHERE]
-    views["Face 02"] = looks(5, 250, 1, 0.46)
-    first, second = decide_tracks(document, views, keep(1))
+    embeddings = {"Face 01": looks(5, 250, 1), "Face 02": looks(5, 250, 1, 0.32)}
+    for decision in decide_tracks(document, embeddings, keep(1)):
+        assert not decision.clear and [d.reason for d in decision.review_items] == [ReviewReason.PERSON_ELSEWHERE]
+    embeddings["Face 02"] = looks(5, 250, 1, 0.46)
+    first, second = decide_tracks(document, embeddings, keep(1))
     assert first.clear and not second.clear, "the one that is much surer is taken"
 
 
@@ -260,23 +272,23 @@ def only_blur(number: int) -> People:
 
 def test_blur_only_leaves_those_clear_who_are_surely_others() -> None:
     document = make_document(*(make_track(f"Face 0{n}", 0, 250, 100 * n) for n in (1, 2, 3)))
-    views = {"Face 01": looks(5, 250, 1), "Face 02": looks(5, 250, 2), "Face 03": looks(5, 250, 1, 0.66)}
-    blurred, other, unsure = decide_tracks(document, views, only_blur(1))
+    embeddings = {"Face 01": looks(5, 250, 1), "Face 02": looks(5, 250, 2), "Face 03": looks(5, 250, 1, 0.66)}
+    blurred, other, unsure = decide_tracks(document, embeddings, only_blur(1))
     assert (blurred.person, blurred.clear) == ("B", [])
     assert (other.person, other.clear) == (NOBODY_OF, [(0, 250)])
-    assert unsure.clear == [] and [d.reason for d in unsure.doubts] == [ReviewReason.AMBIGUOUS_PERSON]
+    assert unsure.clear == [] and [d.reason for d in unsure.review_items] == [ReviewReason.AMBIGUOUS_PERSON]
 
 
 def test_blur_only_covers_a_track_that_goes_over_to_its_person() -> None:
-    views = {"Face 01": looks(0, 250, 2) + looks(250, 500, 1)}
-    (decision,) = decide_tracks(make_document(make_track("Face 01", 0, 500)), views, only_blur(1))
+    embeddings = {"Face 01": looks(0, 250, 2) + looks(250, 500, 1)}
+    (decision,) = decide_tracks(make_document(make_track("Face 01", 0, 500)), embeddings, only_blur(1))
     assert all(stop <= 223 for _, stop in decision.clear), decision.clear
 
 
 def test_what_the_editor_says_counts_but_not_for_somebody_else() -> None:
     document = make_document(make_track("Face 01", 0, 500))
-    views = {"Face 01": looks(0, 250, 1, 0.58, 0.5) + looks(250, 500, 2)}
-    (decision,) = decide_tracks(document, views, keep(1), {"Face 01": "P1"})
+    embeddings = {"Face 01": looks(0, 250, 1, 0.58, 0.5) + looks(250, 500, 2)}
+    (decision,) = decide_tracks(document, embeddings, keep(1), {"Face 01": "P1"})
     assert decision.by_editor and decision.clear == [(0, 223)]
     (decision,) = decide_tracks(document, {}, only_blur(1), {"Face 01": "B"})
     assert decision.by_editor and not decision.clear
@@ -290,7 +302,7 @@ def test_regions_are_left_alone() -> None:
 
 def test_one_picture_needs_one_very_good_look() -> None:
     document = make_document(make_track("Face 01", 0, 1), frames=1)
-    for distance, stays in ((find_threshold(1e-4) - 0.01, True), (find_threshold(1e-4) + 0.01, False)):
+    for distance, stays in ((compute_threshold(1e-4) - 0.01, True), (compute_threshold(1e-4) + 0.01, False)):
         (decision,) = decide_tracks(document, {"Face 01": [look(0, near(1, distance))]}, keep(1))
         assert bool(decision.clear) is stays
 
@@ -299,19 +311,19 @@ def test_decisions_become_tracks_that_are_aside_and_back() -> None:
     document = make_document(make_track("Face 01", 0, 500), make_track("Face 02", 0, 250, 300))
     people = keep(1)
     people.persons.append(Person("P2", Mode.KEEP, [face(2)]))
-    views = {"Face 01": looks(0, 250, 1) + looks(250, 500, 3), "Face 02": looks(5, 250, 2)}
+    embeddings = {"Face 01": looks(0, 250, 1) + looks(250, 500, 3), "Face 02": looks(5, 250, 2)}
     covered = {(t.samples[0].ellipse.cx, s.source_frame) for t in document.tracks for s in t.samples}
-    apply_decisions(document, decide_tracks(document, views, people), people)
+    apply_decisions(document, decide_tracks(document, embeddings, people), people)
     assert [(t.name, t.spans()) for t in document.tracks] == [("Face 01", [(223, 500)])]
-    assert {find_kept(t): t.spans() for t in document.aside} == {"P1": [(0, 223)], "P2": [(0, 250)]}
+    assert {get_kept_person(t): t.spans() for t in document.aside} == {"P1": [(0, 223)], "P2": [(0, 250)]}
     assert all(t.status is TrackStatus.ALLOWED for t in document.aside)
     assert len({t.name for t in (*document.tracks, *document.aside)}) == 3
     notes = "\n".join(document.all_notes)
     assert "all are covered but P1, P2" in notes and "P1 in Face 01" in notes
-    assert ReviewReason.DIFFERENT_PERSON in [d.reason for d in document.doubts]
+    assert ReviewReason.DIFFERENT_PERSON in [d.reason for d in document.review_items]
     cover_everybody(document)
     assert {(t.samples[0].ellipse.cx, s.source_frame) for t in document.tracks for s in t.samples} == covered
-    assert not document.aside and not document.doubts and not document.all_notes
+    assert not document.aside and not document.review_items and not document.all_notes
 
 
 def test_distances_are_to_the_nearest_reference() -> None:

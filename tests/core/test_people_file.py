@@ -11,12 +11,12 @@ import pytest
 
 from blender_faceblur.batch import people as recognising
 from blender_faceblur.batch.cli import USAGE, main
-from blender_faceblur.batch.people import Choice, Recognition, list_references, open_recognition
+from blender_faceblur.batch.people import PeopleOptions, Recognition, list_references, open_recognition
 from blender_faceblur.core.document.tracks_file import read_document
-from blender_faceblur.core.people.decisions import Decision, Mode, find_kept
+from blender_faceblur.core.people.decisions import Decision, Mode, get_kept_person
 from blender_faceblur.core.people.people_file import EDITOR, Assignment, Decisions, read_decisions, write_decisions
 from blender_faceblur.core.types import FaceBlurError
-from blender_faceblur.worker.protocol import FaceView
+from blender_faceblur.worker.protocol import TrackEmbedding
 
 from .test_people import keep, looks, make_document, make_track
 
@@ -54,11 +54,11 @@ def test_what_is_no_file_of_people_is_refused(text: str, tmp_path: Path) -> None
 def test_the_editors_word_finds_its_track_by_place() -> None:
     """Also after another analysis has named the tracks otherwise; another source's never counts."""
     document = make_document(make_track("Face 07", 0, 50), make_track("Face 08", 0, 50, 300))
-    assert FULL.find_assigned(document) == {"Face 07": "Ann"}
+    assert FULL.list_assigned(document) == {"Face 07": "Ann"}
     document.source = make_document().source
     other = Decisions(tracks=[Assignment("cd" * 32, "film.mp4", "Face 07", 3, 100, 100, "Ann", EDITOR)])
     machine = Decisions(tracks=[Assignment("ab" * 32, "film.mp4", "Face 07", 3, 100, 100, "Ann")])
-    assert other.find_assigned(document) == machine.find_assigned(document) == {}
+    assert other.list_assigned(document) == machine.list_assigned(document) == {}
 
 
 def test_a_new_decision_takes_the_place_of_the_old() -> None:
@@ -95,13 +95,13 @@ def nothing(*_: object) -> None:
 
 def test_without_a_file_there_must_be_pictures(tmp_path: Path) -> None:
     with pytest.raises(FaceBlurError, match="--keep or --blur-only"):
-        open_recognition(Choice(None, None, tmp_path / "people.json"), nothing, nothing)
+        open_recognition(PeopleOptions(None, None, tmp_path / "people.json"), nothing, nothing)
 
 
 def test_a_file_of_the_other_mode_is_refused(tmp_path: Path) -> None:
     write_decisions(FULL, tmp_path / "people.json")
     with pytest.raises(FaceBlurError, match="--blur-only"):
-        open_recognition(Choice(tmp_path, False, tmp_path / "people.json"), nothing, nothing)
+        open_recognition(PeopleOptions(tmp_path, False, tmp_path / "people.json"), nothing, nothing)
 
 
 def test_what_was_seen_during_the_analysis_is_enough(tmp_path: Path) -> None:
@@ -111,19 +111,19 @@ def test_what_was_seen_during_the_analysis_is_enough(tmp_path: Path) -> None:
     recognition.begin()
     for number, name in ((1, "Face 01"), (2, "Face 02")):
         for view in looks(5, 250, number):
-            recognition.take(FaceView(name, view.source_frame, view.quality, view.vector.tolist()))
+            recognition.take(TrackEmbedding(name, view.source_frame, view.quality, view.vector.tolist()))
     recognition.end()
-    recognition.settle(tmp_path / "no film.mp4", tmp_path / "tracks.json", document, nothing, nothing)
+    recognition.decide(tmp_path / "no film.mp4", tmp_path / "tracks.json", document, nothing, nothing)
     recognition.save()
     written = read_document(tmp_path / "tracks.json")
-    assert [t.name for t in written.tracks] == ["Face 02"] and [find_kept(t) for t in written.aside] == ["P1"]
+    assert [t.name for t in written.tracks] == ["Face 02"] and [get_kept_person(t) for t in written.aside] == ["P1"]
     assert [(t.track, t.person, t.clear) for t in read_decisions(tmp_path / "people.json").tracks] == [
         ("Face 01", "P1", ((0, 250),)), ("Face 02", "", ())]
     for file in tmp_path.iterdir():
         assert "vector" not in file.read_text()
     recognition.begin()
     with pytest.raises(FaceBlurError):
-        recognition.settle(tmp_path / "no film.mp4", tmp_path / "tracks.json", document, nothing, nothing)
+        recognition.decide(tmp_path / "no film.mp4", tmp_path / "tracks.json", document, nothing, nothing)
 
 
 def test_the_command_refuses_what_cannot_be(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -140,24 +140,24 @@ def test_the_command_refuses_what_cannot_be(tmp_path: Path, capsys: pytest.Captu
 
 def test_an_editors_word_needs_no_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file from Blender's window; those who are to be blurred must be known by pictures where others stay clear."""
-    monkeypatch.setattr(recognising, "find_model", Path)
+    monkeypatch.setattr(recognising, "get_model_path", Path)
     path = tmp_path / "people.json"
     said: list[str] = []
     word = Assignment("ab" * 32, "film.mp4", "Face 01", 3, 100.0, 99.5, "Ann", EDITOR)
     modes = {"Ann": Mode.KEEP, "Bo": Mode.BLUR}
     write_decisions(Decisions(False, "", modes, [word]), path)
-    recognition = open_recognition(Choice(None, None, path), nothing, said.append)
+    recognition = open_recognition(PeopleOptions(None, None, path), nothing, said.append)
     document = make_document(make_track("Face 07", 0, 250), make_track("Face 08", 0, 250, 300))
     recognition.end()
-    recognition.settle(tmp_path / "no film.mp4", tmp_path / "tracks.json", document, nothing, nothing)
-    assert [find_kept(t) for t in document.aside] == ["Ann"] and [t.name for t in document.tracks] == ["Face 08"]
+    recognition.decide(tmp_path / "no film.mp4", tmp_path / "tracks.json", document, nothing, nothing)
+    assert [get_kept_person(t) for t in document.aside] == ["Ann"] and [t.name for t in document.tracks] == ["Face 08"]
     assert len(said) == 1 and "but where you said who it is" in said[0]
     write_decisions(Decisions(True, "", modes, [word]), path)
     with pytest.raises(FaceBlurError, match="others cannot be told from Bo"):
-        open_recognition(Choice(None, None, path), nothing, nothing)
+        open_recognition(PeopleOptions(None, None, path), nothing, nothing)
     write_decisions(Decisions(False, "", modes, []), path)
     with pytest.raises(FaceBlurError, match="names no folder"):
-        open_recognition(Choice(None, None, path), nothing, nothing)
+        open_recognition(PeopleOptions(None, None, path), nothing, nothing)
 
 
 def test_halves_of_characters_are_refused(tmp_path: Path) -> None:

@@ -3,21 +3,21 @@
 
 from __future__ import annotations
 
-from blender_faceblur.core.detection.settings import find_preset
+from blender_faceblur.core.detection.settings import get_preset
 from blender_faceblur.core.tracking.plates import NOTE, PRESET, add_regions, list_weights, make_regions
-from blender_faceblur.core.types import Doubt, ReviewReason, TrackKind
+from blender_faceblur.core.types import ReviewItem, ReviewReason, TrackKind
 
 from .test_people import make_document, make_track
 
 
 def test_the_preset_is_one() -> None:
-    assert {use.detector for use in find_preset(PRESET).detectors} == set(list_weights()) == {"lpd_yunet"}
+    assert {use.detector for use in get_preset(PRESET).detectors} == set(list_weights()) == {"lpd_yunet"}
 
 
 def test_tracks_become_regions_around_the_plates_corners() -> None:
     document = make_document(make_track("Face 01", 0, 5))
     document.aside = [make_track("Perhaps 01", 0, 5)]
-    document.doubts = [Doubt(0, 5, (0, 0, 1, 1), 0.5, ReviewReason.LOW_CONFIDENCE, "Perhaps 01")]
+    document.review_items = [ReviewItem(0, 5, (0, 0, 1, 1), 0.5, ReviewReason.LOW_CONFIDENCE, "Perhaps 01")]
     make_regions(document)
     (plate,), (perhaps,) = document.tracks, document.aside
     assert (plate.name, plate.kind, perhaps.name, perhaps.kind) == (
@@ -25,7 +25,7 @@ def test_tracks_become_regions_around_the_plates_corners() -> None:
     ellipse = plate.samples[0].ellipse
     # The box was 80 to 120 and 75 to 125: its corner lies on the ellipse.
     assert abs((20 / ellipse.rx) ** 2 + (25 / ellipse.ry) ** 2 - 1) < 1e-9
-    assert document.doubts[0].track == "Perhaps plate 01" and document.notes == [NOTE]
+    assert document.review_items[0].track == "Perhaps plate 01" and document.notes == [NOTE]
 
 
 def test_plates_join_the_faces() -> None:

@@ -17,16 +17,16 @@ import pytest
 
 from blender_faceblur.batch import cli
 from blender_faceblur.batch import run as batch
-from blender_faceblur.batch.run import Settings, plan_jobs, run_batch
+from blender_faceblur.batch.run import BatchSettings, plan_jobs, run_batch
 from blender_faceblur.core.cover.obscured import draw_face, draw_place
 from blender_faceblur.core.document.tracks_file import write_document
-from blender_faceblur.core.review.queue import judge, list_doubts
+from blender_faceblur.core.review.queue import list_review_entries, record_verdict
 from blender_faceblur.core.types import (
-    Doubt,
     Ellipse,
     Evidence,
     FaceBlurError,
     ModelUse,
+    ReviewItem,
     ReviewReason,
     Sample,
     Track,
@@ -41,7 +41,7 @@ from blender_faceblur.reporting.report import (
     collect_report,
     describe_finding,
     draw_faces,
-    find_version,
+    get_version,
     to_html,
     write_report,
 )
@@ -62,7 +62,7 @@ def make_document(source: Path) -> TrackDocument:
     return TrackDocument(
         info, "balanced", 1.4, [ModelUse("centerface", "ab" * 32, 640, 0.25)], [],
         [face, track("Region 01", 5, 6, kind=TrackKind.REGION, locked=True)],
-        [Doubt(0, 8, (1.0, 1.0, 9.0, 9.0), 0.4, ReviewReason.FAST_MOTION, "Face <01>")], ["a note"],
+        [ReviewItem(0, 8, (1.0, 1.0, 9.0, 9.0), 0.4, ReviewReason.FAST_MOTION, "Face <01>")], ["a note"],
         [track("Face 02", 1, 3, status=TrackStatus.DELETED)])
 
 
@@ -108,7 +108,7 @@ def test_a_report_holds_hashes_evidence_corrections_and_leaks(tmp_path: Path) ->
     assert corrections["locked_keys"] == {"Face <01>": [3]} and corrections["locked"] == ["Region 01"]
     assert [track["name"] for track in corrections["deleted"]] == ["Face 02"]
     assert content["doubts_left"] == len(content["doubts"]) > 0
-    assert content["models"][0]["licence"] == "MIT" and content["program"]["version"] == find_version() != "unknown"
+    assert content["models"][0]["licence"] == "MIT" and content["program"]["version"] == get_version() != "unknown"
     assert not content["verification"]["passed"] and content["verification"]["leaks"][0]["share"] == 0.97
 
     write_report(content, tmp_path / "new" / "r.json")
@@ -137,9 +137,9 @@ def test_the_report_says_who_judged(tmp_path: Path) -> None:
     source = tmp_path / "a.mp4"
     write_film(source, rate=Fraction(25))
     document = make_document(source)
-    (place,) = list_doubts(document)
+    (place,) = list_review_entries(document)
     for reviewer, said in (("Ann <b>", "Ann &lt;b&gt;"), ("", "somebody not named")):
-        judge(document, place.key, Verdict.FINE, reviewer)
+        record_verdict(document, place.key, Verdict.FINE, reviewer)
         content = collect_report(source, None, document, {})
         assert content["doubts"][0]["reviewer"] == reviewer
         assert f"Judged: Is fine (by {said})." in to_html(content)
@@ -172,7 +172,7 @@ def film(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     assert [path for path in (tmp_path / "system temp").rglob("*") if path.is_file()] == []
 
 
-def run(source: Path, settings: Settings, report: Path | None = None, *leaks: Finding) -> Outcome:
+def run(source: Path, settings: BatchSettings, report: Path | None = None, *leaks: Finding) -> Outcome:
     seen: list[Path] = []
 
     def verify(source: Path, output: Path, tracks: Path, *rest: Any) -> Verification:
@@ -187,26 +187,28 @@ def run(source: Path, settings: Settings, report: Path | None = None, *leaks: Fi
 
 
 def test_verified_outputs(film: Path) -> None:
-    outcome = run(film, Settings(verify_every=3), film.with_name("r.html"))
+    outcome = run(film, BatchSettings(verify_every=3), film.with_name("r.html"))
     assert (outcome.status, outcome.verified, outcome.findings) == ("done", True, [])
     assert list_names(film.parent) == ["a.blurred.mp4", "a.mp4", "r.html"]
     page = film.with_name("r.html").read_text(encoding="utf-8")
     assert "no leak was found" in page and hashlib.sha256(
         film.with_name("a.blurred.mp4").read_bytes()).hexdigest() in page
 
-    again = Settings(verify_every=3, resume=True)
+    again = BatchSettings(verify_every=3, resume=True)
     leaking = run(film, again, film.with_name("r.html"), LEAKED)
     assert (leaking.status, leaking.verified) == ("skipped", False)
     assert leaking.findings == [f"leak: {describe_finding(LEAKED)}"]
     assert "Not passed" in film.with_name("r.html").read_text(encoding="utf-8")
-    assert run(film, Settings(resume=True)).verified is None
+    assert run(film, BatchSettings(resume=True)).verified is None
 
 
 def test_a_verification_that_fails_delivers_nothing(film: Path) -> None:
     def fail(*call: Any) -> Verification:
         raise FaceBlurError("The verification failed: no detectors")
 
-    outcome = run_batch(plan_jobs([film], None, False), Settings(verify_every=1), Reporter(), analyse, render, fail)[0]
+    outcome = run_batch(
+        plan_jobs([film], None, False), BatchSettings(verify_every=1), Reporter(), analyse, render, fail
+    )[0]
     assert (outcome.status, outcome.verified) == ("failed", None) and "no detectors" in outcome.reason
     assert list_names(film.parent) == ["a.mp4"]
 
@@ -214,7 +216,7 @@ def test_a_verification_that_fails_delivers_nothing(film: Path) -> None:
 def test_reports_of_several_inputs(film: Path) -> None:
     write_picture(film.with_name("b.png"))
     jobs = plan_jobs([film.parent], None, False, report=film.parent / "reports")
-    assert [outcome.status for outcome in run_batch(jobs, Settings(), Reporter(), analyse, render)] == ["done"] * 2
+    assert [outcome.status for outcome in run_batch(jobs, BatchSettings(), Reporter(), analyse, render)] == ["done"] * 2
     assert list_names(film.parent / "reports") == ["a.report.html", "b.report.html"]
 
 
@@ -222,9 +224,9 @@ def test_reports_of_several_inputs(film: Path) -> None:
     (True, "done", cli.ALL_WELL), (False, "done", cli.LEAKED), (None, "failed", cli.SOME_FAILED),
     (False, "skipped", cli.LEAKED)])
 def test_exit_codes(verified: bool | None, status: str, code: int, film: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[Settings] = []
+    asked: list[BatchSettings] = []
 
-    def run(jobs: Any, settings: Settings, reporter: Any) -> list[Outcome]:
+    def run(jobs: Any, settings: BatchSettings, reporter: Any) -> list[Outcome]:
         asked.append(settings)
         return [Outcome(film, "done"), Outcome(film, status, verified=verified)]
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from blender_faceblur.core.tracking.retracking import follow_keys
+from blender_faceblur.core.tracking.retracking import track_keys
 from blender_faceblur.core.types import Ellipse, Evidence, Sample
 
 SIZE = (320, 180)
@@ -40,7 +40,7 @@ def follow(keys: dict[int, Ellipse], start: int, stop: int, cut: int = 10**6) ->
     def pictures(first: int, last: int) -> Iterable[tuple[int, np.ndarray]]:
         return ((frame, draw(frame, cut)) for frame in range(first, last))
 
-    return {s.source_frame: s for s in follow_keys(pictures, keys, start, stop, 1.0, {cut}, SIZE)}
+    return {s.source_frame: s for s in track_keys(pictures, keys, start, stop, 1.0, {cut}, SIZE)}
 
 
 def test_one_key_is_followed_both_ways() -> None:

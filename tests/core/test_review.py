@@ -13,10 +13,10 @@ from blender_faceblur.core.document.tracks_file import from_json, to_json
 from blender_faceblur.core.review import queue as review
 from blender_faceblur.core.tracking import review_items
 from blender_faceblur.core.types import (
-    Doubt,
     Ellipse,
     Evidence,
     FaceBlurError,
+    ReviewItem,
     ReviewReason,
     Sample,
     Shot,
@@ -35,9 +35,9 @@ def make_track(name: str, frames: range, x: float = 300.0, size: float = 60.0) -
     return Track(name, [Sample(f, Ellipse(x, 200, size, size), Evidence.DETECTED, 0.8) for f in frames])
 
 
-def doubt_about(track: Track, reason: ReviewReason, start: int, stop: int, confidence: float = 0.5) -> Doubt:
+def doubt_about(track: Track, reason: ReviewReason, start: int, stop: int, confidence: float = 0.5) -> ReviewItem:
     own = [s for s in track.samples if start <= s.source_frame < stop]
-    return replace(review_items.tell_samples(track.name, own, reason), confidence=confidence)
+    return replace(review_items.make_review_item(track.name, own, reason), confidence=confidence)
 
 
 @pytest.fixture
@@ -57,12 +57,12 @@ def document() -> TrackDocument:
     ], aside=[weak])
 
 
-def find(document: TrackDocument, kind: str, track: str) -> review.Doubtful:
-    return next(d for d in review.list_doubts(document) if d.key.startswith(kind) and d.track == track)
+def find(document: TrackDocument, kind: str, track: str) -> review.ReviewEntry:
+    return next(d for d in review.list_review_entries(document) if d.key.startswith(kind) and d.track == track)
 
 
 def test_what_may_show_comes_before_what_is_covered(document: TrackDocument) -> None:
-    order = [(d.key.split()[0], d.track) for d in review.list_doubts(document)]
+    order = [(d.key.split()[0], d.track) for d in review.list_review_entries(document)]
     assert order[0] in (("ends", "Face 01"), ("begins", "Face 02"))
     assert order[-1] == ("lone", "Face 02")
     assert order.index(("weak", "Perhaps 01")) < order.index(("lone", "Face 02"))
@@ -80,23 +80,23 @@ def test_one_is_sent_where_the_face_may_show(document: TrackDocument) -> None:
 
 def test_judgements_are_kept_and_may_change(document: TrackDocument) -> None:
     ends = find(document, "ends", "Face 01")
-    review.judge(document, ends.key, Verdict.FINE)
+    review.record_verdict(document, ends.key, Verdict.FINE)
     assert review.count_left(document) == 5
     again = from_json(to_json(document))
     assert find(again, "ends", "Face 01").verdict == "fine"
-    review.judge(again, ends.key, Verdict.FIXED)
+    review.record_verdict(again, ends.key, Verdict.FIXED)
     assert again.reviewed == [f"{ends.key}=fixed"]
 
 
 def test_who_judged_is_kept(document: TrackDocument) -> None:
     ends, begins = find(document, "ends", "Face 01"), find(document, "begins", "Face 02")
-    review.judge(document, ends.key, Verdict.FINE, "Ann=\nOh by Beå ")
-    review.judge(document, begins.key, Verdict.OFF)
+    review.record_verdict(document, ends.key, Verdict.FINE, "Ann=\nOh by Beå ")
+    review.record_verdict(document, begins.key, Verdict.OFF)
     again = from_json(to_json(document))
     assert [(find(again, *of).verdict, find(again, *of).reviewer) for of in (
         ("ends", "Face 01"), ("begins", "Face 02"), ("fast", "Face 01"))] == [
         ("fine", "Ann=Oh by Beå"), ("off", ""), (None, "")]
-    review.judge(again, ends.key, Verdict.FIXED, "x" * 99)
+    review.record_verdict(again, ends.key, Verdict.FIXED, "x" * 99)
     assert again.reviewed == [f"{begins.key}=off", f"{ends.key}=fixed by {'x' * 60}"]
 
 
@@ -106,26 +106,26 @@ def test_lines_that_say_nothing_judge_nothing(document: TrackDocument, line: str
     assert review.count_left(document) == 6
     if "=" not in line:
         with pytest.raises(FaceBlurError):
-            review.judge(document, line, "nonsense")  # type: ignore[arg-type]
+            review.record_verdict(document, line, "nonsense")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(("shift", "later", "kept"), [(0, 0, True), (6, 1, True), (200, 0, False), (0, 40, False)])
 def test_a_new_analysis_asks_again_only_where_something_is_new(
     document: TrackDocument, shift: float, later: int, kept: bool
 ) -> None:
-    review.judge(document, find(document, "ends", "Face 01").key, Verdict.FINE)
-    old = document.doubts[1]
+    review.record_verdict(document, find(document, "ends", "Face 01").key, Verdict.FINE)
+    old = document.review_items[1]
     x1, y1, x2, y2 = old.box
     moved = replace(old, start=old.start + later, stop=old.stop + later, box=(x1 + shift, y1, x2 + shift, y2),
                     track="Face 02")
-    document.doubts[1] = moved
+    document.review_items[1] = moved
     assert (review.count_left(document) == 5) is kept
-    document.doubts[1] = replace(moved, reason=ReviewReason.BEGINS)
+    document.review_items[1] = replace(moved, reason=ReviewReason.BEGINS)
     assert review.count_left(document) == 6, "of another kind"
 
 
 def test_what_an_editor_decided_elsewhere_is_not_asked(document: TrackDocument) -> None:
-    editing.switch(editing.find_track(document, "Face 01"), 50, 70, False)
+    editing.switch(editing.get_track(document, "Face 01"), 50, 70, False)
     assert find(document, "ends", "Face 01").verdict == "off"
     assert find(document, "fast", "Face 01").verdict is None, "only where all of it is off"
     editing.delete(document, "Face 02")
@@ -139,19 +139,19 @@ def test_what_is_no_longer_covered_is_asked_about(document: TrackDocument) -> No
     lost.name, lost.status = "Perhaps 02", TrackStatus.SUPPRESSED
     lost.suppression = Suppression(SuppressionReason.NOT_FOUND_AGAIN)
     document.aside.append(lost)
-    document.doubts = [d for d in document.doubts if d.track != "Face 01"]
+    document.review_items = [d for d in document.review_items if d.track != "Face 01"]
     asked = find(document, "lost", "Perhaps 02")
     assert not asked.covered and asked.risk > 0.4 and (asked.start, asked.stop) == (10, 60)
 
 
 def test_bringing_a_track_back_keeps_its_doubt(document: TrackDocument) -> None:
     weak = find(document, "weak", "Perhaps 01")
-    order = [d.key for d in review.list_doubts(document)]
+    order = [d.key for d in review.list_review_entries(document)]
     name = editing.bring_back(document, weak.track).name
-    review.judge(document, weak.key, Verdict.COVERED)
+    review.record_verdict(document, weak.key, Verdict.COVERED)
     again = find(document, "weak", name)
     assert again.covered and again.verdict == "covered"
-    assert [d.key for d in review.list_doubts(document)] == order
+    assert [d.key for d in review.list_review_entries(document)] == order
 
 
 def test_a_whole_track_is_switched_off_where_all_of_it_is_in_doubt(document: TrackDocument) -> None:
@@ -167,12 +167,12 @@ def test_only_what_is_shown_is_counted(document: TrackDocument) -> None:
 def test_a_correction_in_its_frames_fixes_a_place(document: TrackDocument) -> None:
     fast = find(document, "fast", "Face 01")
     assert not review.is_fixed(document, fast)
-    editing.set_key(editing.find_track(document, "Face 01"), 24, Ellipse(310, 200, 60, 60), 5)
+    editing.set_key(editing.get_track(document, "Face 01"), 24, Ellipse(310, 200, 60, 60), 5)
     assert review.is_fixed(document, fast)
 
 
 def test_a_doubt_whose_track_was_merged_is_about_the_one_that_is_there(document: TrackDocument) -> None:
-    document.doubts[0] = replace(document.doubts[0], track="Face 99")
+    document.review_items[0] = replace(document.review_items[0], track="Face 99")
     assert find(document, "fast", "Face 01").covered
 
 
@@ -182,13 +182,13 @@ def test_the_clearest_frame_is_large_sure_and_whole() -> None:
                Sample(2, Ellipse(300, 200, 80, 80), Evidence.FLOW, 0.8),
                Sample(3, Ellipse(300, 200, 62, 62), Evidence.DETECTED, 0.3),
                Sample(4, Ellipse(0, 200, 80, 80), Evidence.DETECTED, 0.9)]
-    assert review.find_clearest(samples, (640, 480)).source_frame == 1
+    assert review.choose_clearest(samples, (640, 480)).source_frame == 1
 
 
 @pytest.mark.parametrize("reason", [
     ReviewReason.FLOW_ONLY, ReviewReason.BEGINS, ReviewReason.ENDS, ReviewReason.SINGLE_DETECTOR,
     ReviewReason.FAST_MOTION, ReviewReason.DETECTORS_DISAGREE, ReviewReason.JUMP])
 def test_every_reason_has_a_question_of_its_own(reason: ReviewReason, document: TrackDocument) -> None:
-    document.doubts = [doubt_about(document.tracks[0], reason, 20, 30)]
-    place, = (d for d in review.list_doubts(document) if d.covered)
+    document.review_items = [doubt_about(document.tracks[0], reason, 20, 30)]
+    place, = (d for d in review.list_review_entries(document) if d.covered)
     assert describe_place(place).endswith("?") and not place.key.startswith("other ") and place.risk > 0

@@ -9,12 +9,12 @@ from blender_faceblur.core.detection.settings import (
     DEFAULT_EXPANSION,
     PRESETS,
     choose_detectors,
-    find_preset,
+    get_preset,
     list_detectors,
     name_ensemble,
 )
 from blender_faceblur.core.types import FaceBlurError
-from blender_faceblur.detectors import find_detector
+from blender_faceblur.detectors import get_detector
 from blender_faceblur.files import paths
 
 
@@ -22,7 +22,7 @@ from blender_faceblur.files import paths
 def test_every_detector_of_a_preset_is_known_and_listed_with_its_weights(preset: object) -> None:
     assert preset in PRESETS
     for use in preset.detectors:  # type: ignore[attr-defined]
-        kind = find_detector(use.detector)
+        kind = get_detector(use.detector)
         for name in (use.detector, *kind.further_weights):
             assert preset.name in paths.list_models()[name].presets, name  # type: ignore[attr-defined]
         assert 0 <= use.threshold < 1 and use.tiles >= 1 and use.turns
@@ -30,21 +30,21 @@ def test_every_detector_of_a_preset_is_known_and_listed_with_its_weights(preset:
 
 
 def test_weights_name_only_presets_that_run_them() -> None:
-    needed = {(name, preset.name) for preset in PRESETS for kind in map(find_detector, list_detectors(preset))
+    needed = {(name, preset.name) for preset in PRESETS for kind in map(get_detector, list_detectors(preset))
               for name in (kind.name, *kind.further_weights)}
     assert {(model.name, preset) for model in paths.list_models().values() for preset in model.presets} == needed
 
 
 def test_five_is_the_popular_recipe() -> None:
-    five = find_preset("five")
+    five = get_preset("five")
     assert {use.detector: use.threshold for use in five.detectors if use.detector.startswith(("ssd", "blaze"))} == {
         "ssd_res10": 0.25, "blazeface_short": 0.2, "blazeface_full": 0.2}
     assert {"yunet_2023mar", "haar_frontal", "haar_profile"} < set(list_detectors(five)) and DEFAULT_EXPANSION == 1.4
-    assert five.cover_doubts and five.on_request
+    assert five.cover_uncertain and five.on_request
 
 
 def test_five_runs_without_what_is_missing_and_says_so() -> None:
-    five = find_preset("five")
+    five = get_preset("five")
     uses, notes = choose_detectors(five, {"yunet_2023mar", "haar_frontal", "haar_profile", "ssd_res10"})
     assert {use.detector for use in uses} == {"yunet_2023mar", "haar_frontal", "haar_profile", "ssd_res10"}
     assert any("without blazeface_short, blazeface_full" in note for note in notes)
@@ -59,10 +59,10 @@ def test_every_preset_has_words_for_people() -> None:
 
 def test_any_detectors_make_an_ensemble() -> None:
     name = name_ensemble(["haar_frontal@640", "yunet_2023mar:0.4", "centerface"])
-    assert [(use.detector, use.long_side, use.threshold) for use in find_preset(name).detectors] == [
+    assert [(use.detector, use.long_side, use.threshold) for use in get_preset(name).detectors] == [
         ("haar_frontal", 640, 0.0), ("yunet_2023mar", 960, 0.4), ("centerface", 960, 0.25)]
-    assert find_preset(name).look_every_s == 0, "they run at every frame"
-    assert list_detectors(find_preset(name_ensemble(["centerface"]))) == ["centerface"]
+    assert get_preset(name).detect_every_s == 0, "they run at every frame"
+    assert list_detectors(get_preset(name_ensemble(["centerface"]))) == ["centerface"]
 
 
 @pytest.mark.parametrize("wrong", [

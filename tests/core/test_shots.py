@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from blender_faceblur.core.tracking.shots import CutFinder, drop_hasty, find_shots
+from blender_faceblur.core.tracking.shots import CutDetector, build_shots, drop_rapid_cuts
 from blender_faceblur.core.types import Shot
 
 
@@ -18,8 +18,8 @@ def make_picture(seed: int) -> NDArray[np.float64]:
 
 
 def look(pictures: list[NDArray[np.float64]]) -> tuple[list[int], list[int]]:
-    finder = CutFinder(25)
-    seen = [finder.look(np.clip(p, 0, 255).astype(np.uint8)) for p in pictures]
+    finder = CutDetector(25)
+    seen = [finder.add_frame(np.clip(p, 0, 255).astype(np.uint8)) for p in pictures]
     return [i for i, (cut, _) in enumerate(seen) if cut], [i for i, (_, mixed) in enumerate(seen) if mixed]
 
 
@@ -50,17 +50,17 @@ def test_a_dissolve_is_told() -> None:
     pictures = [one] * 30 + [one * (1 - i / 20) + two * i / 20 for i in range(20)] + [two] * 30
     cuts, mixed = look(pictures)
     assert not cuts and mixed
-    shots = find_shots(len(pictures), cuts, mixed, 20)
+    shots = build_shots(len(pictures), cuts, mixed, 20)
     assert [s.gradual for s in shots] == [False, True]
     assert 30 <= shots[1].start <= 50
 
 
 def test_shots_cover_all_frames() -> None:
-    assert find_shots(100, [40, 70], [], 20) == [Shot(0, 40), Shot(40, 70), Shot(70, 100)]
-    assert find_shots(1, [], [], 20) == [Shot(0, 1)]
+    assert build_shots(100, [40, 70], [], 20) == [Shot(0, 40), Shot(40, 70), Shot(70, 100)]
+    assert build_shots(1, [], [], 20) == [Shot(0, 1)]
 
 
 def test_cuts_in_quick_succession_are_none() -> None:
-    assert drop_hasty({20, 45, 46, 47, 48, 82, 116, 118}, 30) == [20, 82]
-    assert drop_hasty([10, 16], 30) == [10, 16]
-    assert drop_hasty([], 25) == []
+    assert drop_rapid_cuts({20, 45, 46, 47, 48, 82, 116, 118}, 30) == [20, 82]
+    assert drop_rapid_cuts([10, 16], 30) == [10, 16]
+    assert drop_rapid_cuts([], 25) == []

@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from blender_faceblur.core.tracking.sparse import Bounds, choose_keys, find_centres, find_reaches
+from blender_faceblur.core.tracking.sparse import Bounds, choose_keys, compute_centres, compute_reaches
 
 
 def make_path(count: int) -> np.ndarray:
@@ -16,7 +16,7 @@ def make_path(count: int) -> np.ndarray:
 
 
 def make_bounds(path: np.ndarray, room: float) -> Bounds:
-    centres, reaches = find_centres(path), find_reaches(path)
+    centres, reaches = compute_centres(path), compute_reaches(path)
     return Bounds(centres, reaches, centres, reaches + room)
 
 
@@ -32,8 +32,8 @@ def test_keys_keep_to_the_bounds(room: float) -> None:
     at = np.arange(400)
     # Nothing leans here, so the drawn shape is the ellipse of the mean parameters.
     between = np.stack([np.interp(at, frames, keys[:, i]) for i in range(5)], axis=1)
-    excess = find_reaches(between) - find_reaches(path)
-    off = np.abs(find_centres(between) - find_centres(path))
+    excess = compute_reaches(between) - compute_reaches(path)
+    off = np.abs(compute_centres(between) - compute_centres(path))
     assert (excess - off).min() >= -1e-9 and (excess + off).max() <= room + 1e-9
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from blender_faceblur.core.cover.strength import PEOPLE, judge
+from blender_faceblur.core.cover.strength import PEOPLE, rate_effect
 from blender_faceblur.core.types import FaceBlurError
 
 TABLES = Path(__file__).resolve().parents[2] / "docs" / "strength.md"
@@ -37,7 +37,7 @@ def find_most(row: dict[str, str], of_shots: bool) -> float:
 @pytest.mark.parametrize("name", MADE_OF_SAMPLES)
 def test_what_is_said_stands_in_the_table(name: str) -> None:
     kind, _, samples = name.partition(" ")
-    verdict = judge(kind, float(samples))
+    verdict = rate_effect(kind, float(samples))
     assert not verdict.is_strong and f"At {samples} samples" in verdict.reason
     assert "no" in (ANOTHER[name]["at chance"], SAME[name]["at chance"]), "nothing in the tables makes it weak"
     if ANOTHER[name]["at chance"] == "yes":
@@ -51,7 +51,7 @@ def test_what_is_said_stands_in_the_table(name: str) -> None:
 
 def test_only_what_leaves_nothing_of_the_face_is_strong() -> None:
     for name in ANOTHER.keys() - {"nothing", *MADE_OF_SAMPLES}:
-        assert ANOTHER[name]["at chance"] == "yes" and judge(name, 6).is_strong
+        assert ANOTHER[name]["at chance"] == "yes" and rate_effect(name, 6).is_strong
 
 
 def test_the_table_is_of_so_many_people() -> None:
@@ -59,16 +59,16 @@ def test_the_table_is_of_so_many_people() -> None:
 
 
 def test_between_two_measurements_the_weaker_decides() -> None:
-    assert judge("mosaic", 6.5) == judge("mosaic", 7.9) == judge("mosaic", 8)
-    assert judge("mosaic", 40) == judge("mosaic", 16)
-    assert re.search(r"At 2 samples", judge("mosaic", 1).reason)
+    assert rate_effect("mosaic", 6.5) == rate_effect("mosaic", 7.9) == rate_effect("mosaic", 8)
+    assert rate_effect("mosaic", 40) == rate_effect("mosaic", 16)
+    assert re.search(r"At 2 samples", rate_effect("mosaic", 1).reason)
 
 
 def test_what_holds_nothing_of_the_face_is_strong_at_any_setting() -> None:
     for kind in ("solid", "erase", "image"):
-        assert judge(kind, 2) == judge(kind, 16) and judge(kind, 6).is_strong
+        assert rate_effect(kind, 2) == rate_effect(kind, 16) and rate_effect(kind, 6).is_strong
 
 
 def test_an_effect_that_nobody_measured_is_refused() -> None:
     with pytest.raises(FaceBlurError, match="no measurement of the effect 'pixels'"):
-        judge("pixels", 6)
+        rate_effect("pixels", 6)

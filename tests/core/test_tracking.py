@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from blender_faceblur.core.detection.fusion import Hit
-from blender_faceblur.core.tracking.tracker import Flow, Follower, FrameRecord
+from blender_faceblur.core.detection.fusion import FusedDetection
+from blender_faceblur.core.tracking.tracker import Flow, FrameRecord, Tracker
 
 RATE = 25.0
 
@@ -33,23 +33,23 @@ def follow(
     box: Callable[[int], np.ndarray] = box_at,
 ) -> dict[int, list]:
     """Rows by frame for a face found with the given confidence at the given frames."""
-    follower = Follower(RATE, 0.5, flow)
+    tracker = Tracker(RATE, 0.5, flow)
     records: list[FrameRecord] = []
     for frame in range(count):
-        hits = [Hit(box(frame), found[frame], 0.1, 1)] if frame in found else []
+        hits = [FusedDetection(box(frame), found[frame], 0.1, 1)] if frame in found else []
         picture = np.full((1, 1), frame, np.uint8)
-        records += follower.step(frame, hits, picture, frame == cut, False)
-    records += follower.finish()
+        records += tracker.step(frame, hits, picture, frame == cut, False)
+    records += tracker.finish()
     assert [r.source_frame for r in records] == list(range(count))
-    return {r.source_frame: r.rows for r in records}
+    return {r.source_frame: r.observations for r in records}
 
 
 def test_missed_frames_are_bridged_by_flow() -> None:
     rows = follow(dict.fromkeys([*range(10), *range(22, 30)], 0.9), 30)
     assert all(len(rows[f]) == 1 for f in range(30))
-    assert {rows[f][0].chain for f in range(30)} == {0}
+    assert {rows[f][0].tracklet for f in range(30)} == {0}
     for frame in range(10, 22):
-        assert rows[frame][0].voices == 0
+        assert rows[frame][0].votes == 0
         np.testing.assert_allclose(rows[frame][0].box, box_at(frame))
 
 
@@ -58,7 +58,7 @@ def test_a_face_is_carried_back_from_where_it_was_found() -> None:
     assert not rows[10]
     for frame in range(16, 40):
         np.testing.assert_allclose(rows[frame][0].box, box_at(frame))
-        assert rows[frame][0].voices == 0
+        assert rows[frame][0].votes == 0
 
 
 def test_nothing_is_carried_across_a_cut() -> None:
@@ -81,7 +81,7 @@ def test_a_weak_hit_alone_is_hardly_carried() -> None:
 def test_a_face_that_flow_loses_is_taken_up_again_near_by() -> None:
     rows = follow(dict.fromkeys([*range(10), *range(14, 30)], 0.9), 30, flow=lose_all)
     assert not rows[11]
-    assert rows[14][0].chain == rows[9][0].chain
+    assert rows[14][0].tracklet == rows[9][0].tracklet
 
 
 def test_fast_motion_is_matched_through_flow() -> None:
@@ -93,4 +93,4 @@ def test_fast_motion_is_matched_through_flow() -> None:
         return [box + np.array([step, 0, step, 0]) for box in boxes]
 
     rows = follow(dict.fromkeys(range(12), 0.9), 12, flow=flow, box=fast)
-    assert {r.chain for f in range(12) for r in rows[f]} == {0}
+    assert {r.tracklet for f in range(12) for r in rows[f]} == {0}

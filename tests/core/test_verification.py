@@ -27,15 +27,15 @@ from blender_faceblur.core.types import (
 )
 from blender_faceblur.core.verification import leaks as verifying
 from blender_faceblur.core.verification.leaks import (
-    Find,
+    ExpectedFace,
+    FilmDetection,
     Finding,
     FindingKind,
     FindingReason,
-    Judge,
-    Place,
-    Shown,
-    StepWatch,
+    LeakClassifier,
+    SyncChecker,
     Verification,
+    Visibility,
     measure_shown,
 )
 from blender_faceblur.reporting.wording import describe_finding_reason
@@ -75,7 +75,7 @@ def cover(picture: Grey, kind: str, factor: float = 1.3, shift: float = 0.0, fac
     return np.where(inside, whole, picture).astype(np.uint8)
 
 
-def measure(source: Grey, film: Grey, face: Ellipse = FACE, block: float = BLOCK) -> Shown:
+def measure(source: Grey, film: Grey, face: Ellipse = FACE, block: float = BLOCK) -> Visibility:
     shown = measure_shown(source, film, face, block)
     assert shown is not None
     return shown
@@ -102,9 +102,9 @@ def test_what_noise_nearly_hides_is_a_doubt_and_not_covered() -> None:
     source = draw_scene(12.0)
     shown = measure(source, add_noise(source, 2.0))
     assert shown.doubtful and not shown.leaks and not shown.flat
-    judge = Judge()
-    judge.add_face(0, Place("Face 01", FACE), shown, lambda: b"")
-    leaks, doubts, _ = judge.finish()
+    classifier = LeakClassifier()
+    classifier.add_face(0, ExpectedFace("Face 01", FACE), shown, lambda: b"")
+    leaks, doubts, _ = classifier.finish()
     assert leaks == [] and doubts[0].reason is FindingReason.TOO_FAINT
     assert not measure(source, add_noise(cover(source, "mosaic"), 2.0)).doubtful
 
@@ -186,17 +186,17 @@ def test_what_an_editor_shows_is_kept_and_what_the_machine_left_is_not() -> None
     assert [(one.track, one.start, one.stop) for one in verifying.list_kept(document)] == [
         ("Poster", 0, 2), ("Face 02", 2, 5), ("Face 01", 4, 6), ("Face 03", 7, 9)]
     box = verifying.surround(FACE)
-    assert verifying.find_kept(places[4], box) is FindingReason.SWITCHED_OFF
-    assert verifying.find_kept(places[9], box) is None
+    assert verifying.get_kept_reason(places[4], box) is FindingReason.SWITCHED_OFF
+    assert verifying.get_kept_reason(places[9], box) is None
     assert [describe_finding_reason(one) for one in verifying.list_kept(document)] == [
         "never blurred", "deleted by the editor", "switched off by the editor", "kept clear: Ann"]
 
 
 def judge_faces(shares: dict[int, float]) -> tuple[list[Finding], list[Finding]]:
-    judge = Judge()
+    classifier = LeakClassifier()
     for frame, share in shares.items():
-        judge.add_face(frame, Place("Face 01", FACE), Shown(share, 1.0), lambda: b"picture")
-    leaks, doubts, weak = judge.finish()
+        classifier.add_face(frame, ExpectedFace("Face 01", FACE), Visibility(share, 1.0), lambda: b"picture")
+    leaks, doubts, weak = classifier.finish()
     assert weak == 0
     return leaks, doubts
 
@@ -218,12 +218,12 @@ BOX: Box = (10.0, 10.0, 30.0, 36.0)
 def judge_looks(looks: list[tuple[float, float]], single: bool = False,
                 kept: FindingReason | None = None) -> tuple[int, int, int]:
     """Numbers of leaks, doubts and weak finds after looks in which two detectors had these confidences."""
-    judge = Judge(single)
+    classifier = LeakClassifier(single)
     for number, confidences in enumerate(looks):
         named = tuple((name, value) for name, value in zip(("one", "two"), confidences, strict=True) if value)
-        found = [(Find(BOX, named), Shown(1.0, 1.0), kept)] if named else []
-        judge.add_look(3 * number, found, lambda box: b"picture")
-    leaks, doubts, weak = judge.finish()
+        found = [(FilmDetection(BOX, named), Visibility(1.0, 1.0), kept)] if named else []
+        classifier.add_detections(3 * number, found, lambda box: b"picture")
+    leaks, doubts, weak = classifier.finish()
     return len(leaks), len(doubts), weak
 
 
@@ -248,7 +248,9 @@ def test_a_picture_is_looked_at_once() -> None:
 
 def test_a_sure_find_asks_for_the_next_frame() -> None:
     def look(one: float, two: float, kept: FindingReason | None = None) -> bool:
-        return Judge().add_look(0, [(Find(BOX, (("one", one), ("two", two))), Shown(1, 1), kept)], lambda box: b"")
+        return LeakClassifier().add_detections(
+            0, [(FilmDetection(BOX, (("one", one), ("two", two))), Visibility(1, 1), kept)], lambda box: b""
+        )
 
     assert look(0.6, 0.5) and not look(0.6, 0.2) and not look(0.6, 0.5, FindingReason.DELETED)
 
@@ -257,10 +259,10 @@ def test_pictures_of_another_frame_are_noticed() -> None:
     frames = [np.roll(draw_scene(), 5 * i, axis=1) for i in range(6)]
 
     def watch(film: list[Grey]) -> list[str]:
-        watcher = StepWatch(1.4)
+        watcher = SyncChecker(1.4)
         for frame, (source, picture) in enumerate(zip(frames, film, strict=True)):
-            watcher.look(frame, source, picture, [Place("Face 01", FACE)])
-        return watcher.tell()
+            watcher.compare(frame, source, picture, [ExpectedFace("Face 01", FACE)])
+        return watcher.describe()
 
     assert watch([add_noise(cover(frame, "solid"), 2) for frame in frames]) == []
     assert "not in step" in watch([frames[0], *frames[:5]])[0]

@@ -6,14 +6,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from blender_faceblur.core.detection.windows import detect_in_windows, find_windows
+from blender_faceblur.core.detection.windows import choose_windows, detect_in_windows
 from blender_faceblur.core.types import Detection
 
 SIZE = (960, 544)
 
 
 def find(*places: tuple[float, float, float, float]) -> list[tuple[int, int, int]]:
-    return find_windows([np.array(place) for place in places], SIZE)
+    return choose_windows([np.array(place) for place in places], SIZE)
 
 
 def test_a_window_lies_round_the_face_and_in_the_picture() -> None:

@@ -18,10 +18,10 @@ import pytest
 from blender_faceblur.core.detection.settings import PRESETS
 from blender_faceblur.core.geometry import overlaps
 from blender_faceblur.core.types import FaceBlurError
-from blender_faceblur.detectors import DETECTORS, FaceDetector, find_detector
+from blender_faceblur.detectors import DETECTORS, FaceDetector, get_detector
 from blender_faceblur.detectors.base import BlobMaker, BoxShape, keep_best
 from blender_faceblur.detectors.blazeface import VERSION
-from blender_faceblur.files.paths import find_model
+from blender_faceblur.files.paths import get_model_path
 
 ASTRONAUT_FACE = np.array([[174.0, 57, 270, 178]])
 CLOSE_CLIP, CLOSE_FRAME, CLOSE_FACE = "hamilton.mp4", 149, np.array([[198.0, 19, 288, 135]])
@@ -30,11 +30,11 @@ PROFILE_CLIP, PROFILE_FRAME, PROFILE_FACE = "hamilton.mp4", 94, np.array([[175.0
 
 @cache
 def load(kind: type[FaceDetector], threshold: float = 0.3) -> FaceDetector:
-    problem = kind.find_problem()
+    problem = kind.explain_unavailable()
     if problem:
         pytest.skip(problem)
     try:
-        opened = kind(find_model(kind.name), threshold)
+        opened = kind(get_model_path(kind.name), threshold)
     except FaceBlurError as error:
         pytest.skip(str(error))
     OPENED.append(opened)
@@ -71,9 +71,9 @@ def astronaut() -> np.ndarray:
 def test_names_are_unique() -> None:
     names = [kind.name for kind in DETECTORS]
     assert len(set(names)) == len(names)
-    assert [find_detector(name) for name in names] == list(DETECTORS)
+    assert [get_detector(name) for name in names] == list(DETECTORS)
     with pytest.raises(FaceBlurError, match="no detector 'none'"):
-        find_detector("none")
+        get_detector("none")
 
 
 def test_it_finds_a_face(frontal: FaceDetector) -> None:
@@ -125,11 +125,11 @@ def test_a_higher_threshold_finds_a_part_of_the_same(frontal: FaceDetector) -> N
 
 @pytest.mark.parametrize("kind", DETECTORS, ids=lambda kind: kind.name)
 def test_a_broken_file_is_one_clear_error(kind: type[FaceDetector], tmp_path: Path) -> None:
-    if kind.find_problem():
-        pytest.skip(kind.find_problem())
+    if kind.explain_unavailable():
+        pytest.skip(kind.explain_unavailable())
     try:
         for name in kind.further_weights:
-            find_model(name)
+            get_model_path(name)
     except FaceBlurError as error:
         pytest.skip(str(error))
     path = tmp_path / "model.onnx"
@@ -142,8 +142,8 @@ def test_a_broken_file_is_one_clear_error(kind: type[FaceDetector], tmp_path: Pa
 def test_yunet_decodes_as_opencv_does(name: str) -> None:
     import cv2
 
-    yunet = load(find_detector(name), 0.5)
-    theirs = cv2.FaceDetectorYN.create(str(find_model(name)), "", (640, 640), 0.5, 0.3)
+    yunet = load(get_detector(name), 0.5)
+    theirs = cv2.FaceDetectorYN.create(str(get_model_path(name)), "", (640, 640), 0.5, 0.3)
     picture = np.asarray(cv2.resize(astronaut(), (640, 640)), np.uint8)
     rows = theirs.detect(picture)[1]
     ours = yunet.detect(picture)
@@ -167,7 +167,7 @@ def read_picture(clip: str, number: int) -> np.ndarray:
 
 @pytest.mark.parametrize("name", ["centerface", "yunet_n", "yunet_2023mar"])
 def test_small_real_faces_are_found_in_a_real_clip(name: str) -> None:
-    boxes = np.array([d.box for d in load(find_detector(name)).detect(read_picture("hamilton.mp4", 0))])
+    boxes = np.array([d.box for d in load(get_detector(name)).detect(read_picture("hamilton.mp4", 0))])
     known = np.array([[524.2, 45.3, 567.7, 101.0], [55.8, 184.6, 81.8, 220.5]])
     assert (overlaps(known, boxes).max(axis=1) > 0.6).all()
 
@@ -178,7 +178,7 @@ def test_a_real_face_is_found_with_its_box_from_brow_to_chin(frontal: FaceDetect
 
 
 def test_profiles_are_found_in_both_directions() -> None:
-    profile = load(find_detector("haar_profile"), 0.1)
+    profile = load(get_detector("haar_profile"), 0.1)
     picture = read_picture(PROFILE_CLIP, PROFILE_FRAME)
     for shown, face in ((picture, PROFILE_FACE), (picture[:, ::-1], mirror(PROFILE_FACE, picture.shape[1]))):
         boxes = np.array([d.box for d in profile.detect(np.ascontiguousarray(shown))])
@@ -190,7 +190,7 @@ def mirror(boxes: np.ndarray, width: int) -> np.ndarray:
 
 
 def test_the_mirror_picture_has_the_mirror_boxes() -> None:
-    profile = load(find_detector("haar_profile"), 0.0)
+    profile = load(get_detector("haar_profile"), 0.0)
     # The cascade's windows move in steps of two pixels: from both sides they are the same in a picture of even width.
     picture = np.asarray(astronaut()[:300, 100:360])
     there = np.array([d.box for d in profile.detect(picture)])
@@ -208,16 +208,16 @@ def test_boxes_are_shaped_along_the_lean_of_the_face() -> None:
 
 
 def test_ssd_boxes_do_not_move_with_the_size_of_the_picture() -> None:
-    ssd = load(find_detector("ssd_res10"))
+    ssd = load(get_detector("ssd_res10"))
     for added in (0, 20, 40, 64):
         picture = np.pad(astronaut(), ((0, added), (0, added), (0, 0)))
         np.testing.assert_allclose(ssd.detect(picture)[0].box, ssd.detect(astronaut())[0].box, atol=4)
 
 
 def test_other_versions_of_mediapipe_are_not_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
-    blazeface = find_detector("blazeface_full")
+    blazeface = get_detector("blazeface_full")
     monkeypatch.setattr("importlib.metadata.version", lambda name: "1.2.2")
-    assert "1.2.2 is not used" in blazeface.find_problem()
+    assert "1.2.2 is not used" in blazeface.explain_unavailable()
 
     def find_nothing(name: str) -> str:
         raise importlib.metadata.PackageNotFoundError(name)
@@ -232,17 +232,17 @@ def test_a_broken_mediapipe_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setitem(sys.modules, "mediapipe", None)
     for name in [name for name in sys.modules if name.startswith("mediapipe.")]:
         monkeypatch.delitem(sys.modules, name)
-    problem = find_detector("blazeface_short").find_problem()
+    problem = get_detector("blazeface_short").explain_unavailable()
     assert "cannot be loaded" in problem and "\n" not in problem
     assert "matplotlib" not in sys.modules or hasattr(sys.modules["matplotlib"], "__version__")
 
 
 def test_blazeface_that_fails_midway_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    kind = find_detector("blazeface_short")
-    if kind.find_problem():
-        pytest.skip(kind.find_problem())
+    kind = get_detector("blazeface_short")
+    if kind.explain_unavailable():
+        pytest.skip(kind.explain_unavailable())
     try:
-        broken = kind(find_model(kind.name), 0.3)
+        broken = kind(get_model_path(kind.name), 0.3)
     except FaceBlurError as error:
         pytest.skip(str(error))
 

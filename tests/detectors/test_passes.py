@@ -12,7 +12,7 @@ import pytest
 from blender_faceblur.core.detection.settings import DetectorUse
 from blender_faceblur.core.types import Detection
 from blender_faceblur.detectors import FaceDetector
-from blender_faceblur.detectors.passes import Look, ManyLooks, combine_looks, split_side
+from blender_faceblur.detectors.passes import DetectionPass, MultiPassDetector, combine_passes, split_side
 
 RED = (0, 0, 255)
 
@@ -46,7 +46,7 @@ def paint(width: int, height: int, x: int, y: int, size: int) -> np.ndarray:
 
 @pytest.mark.parametrize("turn", [0, 90, 180, 270, 360, -90])
 def test_quarter_turns_are_exact(turn: int) -> None:
-    found = ManyLooks([Look(FindsRed(), (turn,))]).detect(paint(160, 90, 100, 20, 12))
+    found = MultiPassDetector([DetectionPass(FindsRed(), (turn,))]).detect(paint(160, 90, 100, 20, 12))
     assert [d.box for d in found] == [pytest.approx((100, 20, 112, 32))]
     assert found[0].landmarks is not None
     turned = math.radians(-turn)
@@ -58,7 +58,7 @@ def test_quarter_turns_are_exact(turn: int) -> None:
 @pytest.mark.parametrize(("x", "y"), [(2, 3), (135, 60), (70, 40)])
 def test_other_turns_come_back_to_the_place(turn: int, x: int, y: int) -> None:
     red = FindsRed()
-    found = ManyLooks([Look(red, (turn,))]).detect(paint(160, 90, x, y, 24))
+    found = MultiPassDetector([DetectionPass(red, (turn,))]).detect(paint(160, 90, x, y, 24))
     assert red.sizes[0][0] > 160 and red.sizes[0][1] > 90, "the corners must stay in sight"
     x1, y1, x2, y2 = found[0].box
     assert ((x1 + x2) / 2, (y1 + y2) / 2) == pytest.approx((x + 12, y + 12), abs=0.7)
@@ -66,28 +66,35 @@ def test_other_turns_come_back_to_the_place(turn: int, x: int, y: int) -> None:
 
 
 def test_the_same_face_in_two_turns_is_one() -> None:
-    assert len(ManyLooks([Look(FindsRed(), (0, 90, 35)), Look(FindsRed())]).detect(paint(200, 100, 60, 40, 20))) == 1
+    assert (
+        len(
+            MultiPassDetector([DetectionPass(FindsRed(), (0, 90, 35)), DetectionPass(FindsRed())]).detect(
+                paint(200, 100, 60, 40, 20)
+            )
+        )
+        == 1
+    )
 
 
 @pytest.mark.parametrize(("x", "y"), [(10, 10), (75, 40), (77, 42), (148, 84), (72, 2)])
 def test_tiles_see_the_picture_enlarged_and_whole(x: int, y: int) -> None:
     red = FindsRed()
-    found = ManyLooks([Look(red, (0,), 2)]).detect(paint(160, 96, x, y, 8))
+    found = MultiPassDetector([DetectionPass(red, (0,), 2)]).detect(paint(160, 96, x, y, 8))
     assert [d.box for d in found] == [pytest.approx((x, y, x + 8, y + 8), abs=0.6)]
     assert len(red.sizes) == 4 and max(red.sizes)[0] <= 160 * 1.25 + 2
 
 
 def test_larger_faces_than_asked_for_are_left_out() -> None:
     picture = paint(200, 100, 60, 40, 20)
-    assert len(ManyLooks([Look(FindsRed(), (90,), 1, 0.11)]).detect(picture)) == 1
-    assert ManyLooks([Look(FindsRed(), (90,), 1, 0.09)]).detect(picture) == []
+    assert len(MultiPassDetector([DetectionPass(FindsRed(), (90,), 1, 0.11)]).detect(picture)) == 1
+    assert MultiPassDetector([DetectionPass(FindsRed(), (90,), 1, 0.09)]).detect(picture) == []
 
 
 def test_each_look_has_its_own_threshold() -> None:
     red = FindsRed()
     used: list[tuple[FaceDetector, DetectorUse]] = [
         (red, DetectorUse("red", 640, 0.2)), (red, DetectorUse("red", 320, 0.95))]
-    low, high = (look.detect(paint(200, 100, 60, 40, 20)) for look, _ in combine_looks(used, (1280, 720)))
+    low, high = (look.detect(paint(200, 100, 60, 40, 20)) for look, _ in combine_passes(used, (1280, 720)))
     assert len(low) == 1 and high == []
 
 
@@ -103,8 +110,8 @@ def test_looks_of_one_size_are_combined_and_none_is_lost() -> None:
     used: list[tuple[FaceDetector, DetectorUse]] = [
         (red, DetectorUse("red", 1280, 0.2)), (red, DetectorUse("red", 640, 0.2)),
         (red, DetectorUse("red", 960, 0.2, turns=(90,)))]
-    assert len(combine_looks(used, (1920, 1080))) == 3
-    (small, use), = combine_looks(used, (320, 240))
+    assert len(combine_passes(used, (1920, 1080))) == 3
+    (small, use), = combine_passes(used, (320, 240))
     assert use.detector == "red"
     small.detect(paint(320, 240, 5, 5, 9))
     assert red.sizes == [(320, 240), (240, 320)]

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from blender_faceblur.core.types import FaceBlurError, TrackKind
-from blender_faceblur.detectors import find_detector
+from blender_faceblur.detectors import get_detector
 from blender_faceblur.detectors.lpd_yunet import LpdYuNet, build_priors, decode
-from blender_faceblur.files.paths import find_model
+from blender_faceblur.files.paths import get_model_path
 
 SIZE = (320, 256)
 
@@ -58,13 +58,13 @@ def test_outputs_of_another_size_are_refused() -> None:
 
 
 def test_faces_are_the_usual_class() -> None:
-    assert find_detector("lpd_yunet") is LpdYuNet and LpdYuNet.finds is TrackKind.PLATE
-    assert find_detector("yunet_n").finds is TrackKind.FACE
+    assert get_detector("lpd_yunet") is LpdYuNet and LpdYuNet.finds is TrackKind.PLATE
+    assert get_detector("yunet_n").finds is TrackKind.FACE
 
 
 def find_weights() -> Path:
     try:
-        return find_model(LpdYuNet.name)
+        return get_model_path(LpdYuNet.name)
     except FaceBlurError as error:
         pytest.skip(str(error))
 

@@ -15,10 +15,10 @@ import numpy as np
 import pytest
 
 from blender_faceblur.core.types import FaceBlurError
-from blender_faceblur.detectors import find_detector
+from blender_faceblur.detectors import get_detector
 from blender_faceblur.detectors.onnx_model import OnnxSession
 from blender_faceblur.detectors.providers import choose_providers, label_provider, list_available
-from blender_faceblur.files.paths import find_model
+from blender_faceblur.files.paths import get_model_path
 
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 DML, COREML = "DmlExecutionProvider", "CoreMLExecutionProvider"
@@ -160,10 +160,10 @@ def test_the_real_runtime_says_where_its_nodes_run(monkeypatch: pytest.MonkeyPat
     if AZURE not in onnxruntime.get_available_providers():
         pytest.skip("this onnxruntime has no provider but the CPU's")
     try:
-        path = find_model("centerface")
+        path = get_model_path("centerface")
     except FaceBlurError as error:
         pytest.skip(str(error))
     monkeypatch.setattr("blender_faceblur.detectors.onnx_model.choose_providers", lambda *_: (AZURE, CPU))
-    detector = find_detector("centerface")(path, 0.3)
+    detector = get_detector("centerface")(path, 0.3)
     assert detector.provider == "CPU" and "no part" in detector.notes[0]
     assert detector.detect(np.zeros((96, 160, 3), np.uint8)) == []

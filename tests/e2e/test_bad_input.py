@@ -34,7 +34,7 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def weights_and_bpy() -> None:
     pytest.importorskip("bpy", reason="needs Blender as a module")
     try:
-        paths.find_model("centerface")
+        paths.get_model_path("centerface")
     except FaceBlurError as error:
         pytest.skip(str(error))
 
@@ -116,7 +116,7 @@ def test_full_disk(tmp_path: Path) -> None:
     assert list_files(tmp_path / "temp") == []
 
 
-def find_children(pid: int) -> list[int]:
+def list_children(pid: int) -> list[int]:
     children = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
@@ -130,7 +130,7 @@ def find_children(pid: int) -> list[int]:
 
 
 def kill_child(process: subprocess.Popen[str]) -> None:
-    for child in find_children(process.pid):
+    for child in list_children(process.pid):
         os.kill(child, signal.SIGKILL)
 
 
@@ -175,11 +175,11 @@ def test_an_interrupted_analysis_is_gone_on_with(tmp_path: Path, monkeypatch: py
     source = tmp_path / "long.mp4"
     make_film(source, width=320, height=180, frame_rate=Fraction(25), seconds=36)
     jobs = batch.plan_jobs([source], tmp_path / "out.mp4", False)
-    settings = batch.Settings(preset="fast", render=False)
+    settings = batch.BatchSettings(preset="fast", render=False)
     seen: list[tuple[str, int]] = []
 
     class Stopping(Reporter):
-        def tell(self, stage: str, done: int, total: int) -> None:
+        def show_progress(self, stage: str, done: int, total: int) -> None:
             seen.append((stage, done))
             if done > 400:
                 raise KeyboardInterrupt
@@ -190,7 +190,7 @@ def test_an_interrupted_analysis_is_gone_on_with(tmp_path: Path, monkeypatch: py
     assert len(list((tmp_path / "unfinished").rglob("*.checkpoint"))) == 1
 
     class Noting(Reporter):
-        def tell(self, stage: str, done: int, total: int) -> None:
+        def show_progress(self, stage: str, done: int, total: int) -> None:
             seen.append((stage, done))
 
     seen.clear()

@@ -23,7 +23,7 @@ from blender_faceblur.core.types import Ellipse, FaceBlurError
 from blender_faceblur.delivery.verify import read_sound
 from blender_faceblur.files import paths
 from blender_faceblur.sources import open_source
-from blender_faceblur.sources.image import find_orientation
+from blender_faceblur.sources.image import parse_orientation
 from tests.core.test_delivery import encode_tone
 from tools.film import make_film
 
@@ -43,14 +43,14 @@ class Run:
     inputs: Path
     outputs: Path
     faces: list[Ellipse]
-    said: dict[str, list[str]]
+    reported: dict[str, list[str]]
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     pytest.importorskip("bpy", reason="needs Blender as a module")
     try:
-        paths.find_model("centerface")
+        paths.get_model_path("centerface")
     except FaceBlurError as error:
         pytest.skip(str(error))
     folder = tmp_path_factory.mktemp("delivery")
@@ -172,9 +172,9 @@ def test_film_is_covered_and_kept(run: Run, name: str, result: str, least_psnr: 
 
 
 def test_said_aloud(run: Run) -> None:
-    assert any("321 x 181 is odd" in text for text in run.said["odd.webm"])
-    assert any("variable frame rate" in text for text in run.said["varying.mp4"])
-    assert any("orientation tag" in text for text in run.said["turned.jpg"])
+    assert any("321 x 181 is odd" in text for text in run.reported["odd.webm"])
+    assert any("variable frame rate" in text for text in run.reported["varying.mp4"])
+    assert any("orientation tag" in text for text in run.reported["turned.jpg"])
 
 
 def test_variable_rate_keeps_its_duration(run: Run) -> None:
@@ -202,7 +202,7 @@ def test_deep_picture(run: Run) -> None:
 
 def test_picture_on_its_side(run: Run) -> None:
     output = run.outputs / "turned.blurred.jpg"
-    tag = find_orientation(output.read_bytes())
+    tag = parse_orientation(output.read_bytes())
     assert tag is not None and tag[2] == 6
     assert b"Jane" not in output.read_bytes()
     before, after = (np.rot90(read(path)[0], -1) for path in (run.inputs / "turned.jpg", output))

@@ -16,7 +16,7 @@ import pytest
 
 from tools import package
 from tools.film import make_film
-from tools.wheels import PYTHONS, Target
+from tools.wheels import PYTHONS, WheelTarget
 
 from .machine import Machine
 
@@ -34,7 +34,7 @@ def build(tmp_path_factory: pytest.TempPathFactory) -> Build:
                    "--output", str(folder)]
         done = subprocess.run(command, cwd=package.ROOT, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
-        return folder / f"faceblur-0.1.0-{Target(platform, python)}.zip"
+        return folder / f"faceblur-0.1.0-{WheelTarget(platform, python)}.zip"
 
     return build_once
 

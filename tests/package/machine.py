@@ -22,7 +22,7 @@ BLENDERS_COMPLAINTS = ("Could not get a list of mounted file-systems", "extensio
 """From a system without /proc/mounts; from `extension remove` where the online repository was never fetched."""
 
 
-def find_complaints(done: subprocess.CompletedProcess[str]) -> list[str]:
+def list_complaints(done: subprocess.CompletedProcess[str]) -> list[str]:
     return [line for line in (done.stdout + done.stderr).splitlines()
             if COMPLAINT.search(line) and not any(known in line for known in BLENDERS_COMPLAINTS)]
 

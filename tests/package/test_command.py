@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from .conftest import Build
-from .machine import HOST, Machine, find_complaints
+from .machine import HOST, Machine, list_complaints
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def find_faces(path: Path) -> int:
     from blender_faceblur.detectors.centerface import CenterFace
     from blender_faceblur.files import paths
 
-    detector = CenterFace(paths.find_model("centerface"), 0.5)
+    detector = CenterFace(paths.get_model_path("centerface"), 0.5)
     with av.open(str(path)) as container:
         return sum(bool(detector.detect(frame.to_ndarray(format="bgr24"))) for frame in container.decode(video=0))
 
@@ -46,7 +46,7 @@ def test_film_is_blurred(installed: Machine, blender: str, film: Path, tmp_path:
     output = tmp_path / "blurred.mp4"
     done = installed.run([blender, "-b", "--command", "faceblur", str(source), "-o", str(output), "--preset", "fast"])
     assert done.returncode == 0, done.stdout + done.stderr
-    assert find_complaints(done) == []
+    assert list_complaints(done) == []
     assert count_frames(output) == count_frames(source)
     assert find_faces(source) == count_frames(source)
     assert find_faces(output) == 0

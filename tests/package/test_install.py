@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from .conftest import Build
-from .machine import FOREIGN, HOST, RUNNING, Machine, find_complaints
+from .machine import FOREIGN, HOST, RUNNING, Machine, list_complaints
 
 SCRIPT = Path(__file__).with_name("installing.py")
 
@@ -41,12 +41,12 @@ def live_through(machine: Machine, command: list[str], path: Path, film: Path, t
     (tmp_path / "given.json").write_text(json.dumps(given), encoding="utf-8")
     done = machine.run([*command, str(tmp_path / "given.json")])
     assert done.returncode == 0, done.stdout + done.stderr
-    assert find_complaints(done) == []
+    assert list_complaints(done) == []
     seen: dict[str, Any] = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))
     return seen
 
 
-def find_changes(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
+def list_changes(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
     """What differs between two descriptions of Blender, one line each."""
     changes = []
     for kind, old in before.items():
@@ -78,14 +78,14 @@ def check_life(seen: dict[str, Any], path: Path, tmp_path: Path) -> None:
     assert seen["warnings"] == []
     assert (seen["asked"], seen["written"]) == ([], [])
 
-    registered = find_changes(states["installed"], states["enabled"])
+    registered = list_changes(states["installed"], states["enabled"])
     assert any(change.startswith("handlers") for change in registered), registered
-    assert find_changes(states["empty"], states["installed"]) == []
-    assert find_changes(states["installed"], states["disabled"]) == []
-    assert find_changes(states["enabled"], states["enabled again"]) == []
+    assert list_changes(states["empty"], states["installed"]) == []
+    assert list_changes(states["installed"], states["disabled"]) == []
+    assert list_changes(states["enabled"], states["enabled again"]) == []
     assert seen["enabled after the upgrade"]
-    assert find_changes(states["enabled"], states["upgraded"]) == []
-    assert find_changes(states["installed"], states["removed"]) == []
+    assert list_changes(states["enabled"], states["upgraded"]) == []
+    assert list_changes(states["installed"], states["removed"]) == []
     assert seen["modules left"] == []
     assert any(name.endswith("faceblur/kept.txt") for name in files["kept"])
     assert [name for name in files["removed"] if not BLENDERS_FILES.fullmatch(name)] == []
@@ -112,19 +112,19 @@ def test_commands_of_the_application(machine: Machine, blender: str, blenders_py
     """Installed by one process, there in the next, removed by a third."""
     done = machine.run([blender, "-b", "--command", "extension", "install-file", "-r", "user_default", "-e",
                         str(build(HOST, blenders_python))])
-    assert done.returncode == 0 and find_complaints(done) == [], done.stdout + done.stderr
+    assert done.returncode == 0 and list_complaints(done) == [], done.stdout + done.stderr
     asked = ("import bpy, cv2, onnxruntime, av; "
              "assert 'bl_ext.user_default.faceblur' in bpy.context.preferences.addons; "
              "print('FILES', cv2.__file__, onnxruntime.__file__, av.__file__, sep='|')")
     done = machine.run([blender, "-b", "--python-exit-code", "1", "--python-expr", asked])
-    assert done.returncode == 0 and find_complaints(done) == [], done.stdout + done.stderr
+    assert done.returncode == 0 and list_complaints(done) == [], done.stdout + done.stderr
     line = next(line for line in done.stdout.splitlines() if line.startswith("FILES|"))
     for file in line.split("|")[1:]:
         assert machine.folders["resources"] / "extensions" / ".local" in Path(file).parents
     done = machine.run([blender, "-b", "--command", "extension", "list"])
-    assert "faceblur" in done.stdout and find_complaints(done) == [], done.stdout + done.stderr
+    assert "faceblur" in done.stdout and list_complaints(done) == [], done.stdout + done.stderr
     done = machine.run([blender, "-b", "--command", "extension", "remove", "user_default.faceblur"])
-    assert done.returncode == 0 and find_complaints(done) == [], done.stdout + done.stderr
+    assert done.returncode == 0 and list_complaints(done) == [], done.stdout + done.stderr
     resources = machine.folders["resources"]
     left = [path.relative_to(resources).as_posix() for path in resources.rglob("*")]
     assert [name for name in left if not BLENDERS_FILES.fullmatch(name)] == []

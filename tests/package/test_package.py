@@ -16,7 +16,7 @@ import pytest
 from blender_faceblur.core.types import FaceBlurError
 from blender_faceblur.files import paths
 from tools import package
-from tools.wheels import PLATFORMS, Target
+from tools.wheels import PLATFORMS, WheelTarget
 
 from .conftest import Build
 
@@ -53,7 +53,7 @@ def test_same_inputs_same_bytes(build: Build, tmp_path: Path, monkeypatch: pytes
     monkeypatch.setenv("TZ", "Asia/Tokyo")
     before = os.umask(0o077)
     try:
-        second = package.build_package(Target("macos-arm64", RUNNING), tmp_path, lambda text: None)
+        second = package.build_package(WheelTarget("macos-arm64", RUNNING), tmp_path, lambda text: None)
     finally:
         os.umask(before)
     assert second.read_bytes() == first.read_bytes()

@@ -12,9 +12,9 @@ import pytest
 from blender_faceblur.core.types import FaceBlurError
 from tools import wheels
 from tools.package import LOCK, ROOT
-from tools.wheels import PLATFORMS, PYTHONS, Pin, Target
+from tools.wheels import PLATFORMS, PYTHONS, Pin, WheelTarget
 
-LINUX = Target("linux-x64", "3.13")
+LINUX = WheelTarget("linux-x64", "3.13")
 NAMES = {"av": "av-1.0-cp312-abi3-manylinux_2_28_x86_64.whl", "cv2": "opencv-2.0-cp37-abi3-manylinux2014_x86_64.whl",
          "onnxruntime": "onnxruntime-3.0-cp313-cp313-manylinux_2_27_x86_64.manylinux_2_28_x86_64.whl"}
 
@@ -40,7 +40,7 @@ def pin_wheels(files: list[Path]) -> list[Pin]:
             for path in files]
 
 
-def check(files: list[Path], pins: list[Pin], target: Target = LINUX) -> None:
+def check(files: list[Path], pins: list[Pin], target: WheelTarget = LINUX) -> None:
     wheels.check_wheels([(path.name, path) for path in files], pins, target)
 
 
@@ -96,14 +96,14 @@ def test_unknown_wheel_and_version_fail(tmp_path: Path) -> None:
     ("cp313-cp313t-manylinux_2_28_x86_64", LINUX, False),
     ("cp312-cp312-manylinux_2_28_x86_64", LINUX, False),
     ("cp314-abi3-manylinux_2_28_x86_64", LINUX, False),
-    ("cp313-cp313-win_amd64", Target("windows-x64", "3.13"), True),
-    ("cp313-cp313-win_arm64", Target("windows-x64", "3.13"), False),
-    ("cp311-cp311-macosx_14_0_arm64", Target("macos-arm64", "3.11"), True),
-    ("cp310-abi3-macosx_10_9_universal2", Target("macos-arm64", "3.11"), True),
-    ("cp311-cp311-macosx_15_0_arm64", Target("macos-arm64", "3.11"), False),
-    ("cp311-cp311-macosx_11_0_x86_64", Target("macos-arm64", "3.11"), False),
+    ("cp313-cp313-win_amd64", WheelTarget("windows-x64", "3.13"), True),
+    ("cp313-cp313-win_arm64", WheelTarget("windows-x64", "3.13"), False),
+    ("cp311-cp311-macosx_14_0_arm64", WheelTarget("macos-arm64", "3.11"), True),
+    ("cp310-abi3-macosx_10_9_universal2", WheelTarget("macos-arm64", "3.11"), True),
+    ("cp311-cp311-macosx_15_0_arm64", WheelTarget("macos-arm64", "3.11"), False),
+    ("cp311-cp311-macosx_11_0_x86_64", WheelTarget("macos-arm64", "3.11"), False),
 ])
-def test_tags(tmp_path: Path, tag: str, target: Target, fits: bool) -> None:
+def test_tags(tmp_path: Path, tag: str, target: WheelTarget, fits: bool) -> None:
     wheel = make_wheel(tmp_path, f"some-1.0-{tag}.whl", "some")
     with pytest.raises(FaceBlurError) as caught:
         check([wheel], pin_wheels([wheel]), target)
@@ -116,8 +116,8 @@ def test_markers_are_the_targets(tmp_path: Path) -> None:
                     "One==1 ; python_full_version < '3.12' \\\n    --hash=sha256:aa \\\n    --hash=sha256:bb\n"
                     "one==2 ; python_full_version >= '3.12' \\\n    --hash=sha256:cc\n"
                     "two==3 ; sys_platform == 'win32' \\\n    --hash=sha256:dd\n", encoding="utf-8")
-    assert wheels.read_pins(lock, Target("linux-x64", "3.11")) == [Pin("one", "1", frozenset(["aa", "bb"]))]
-    assert [(pin.name, pin.version) for pin in wheels.read_pins(lock, Target("windows-x64", "3.14"))] == [
+    assert wheels.read_pins(lock, WheelTarget("linux-x64", "3.11")) == [Pin("one", "1", frozenset(["aa", "bb"]))]
+    assert [(pin.name, pin.version) for pin in wheels.read_pins(lock, WheelTarget("windows-x64", "3.14"))] == [
         ("one", "2"), ("two", "3")]
 
 
@@ -135,14 +135,16 @@ def test_pins_are_those_that_are_tested(python: str) -> None:
     text = (ROOT / "requirements" / f"py{python.replace('.', '')}.txt").read_text(encoding="utf-8")
     tested = dict(re.findall(r"^([a-z0-9-]+)==([^ ]+) ", text, re.MULTILINE))
     for platform in PLATFORMS:
-        pins = wheels.read_pins(LOCK, Target(platform, python))
+        pins = wheels.read_pins(LOCK, WheelTarget(platform, python))
         assert {pin.name: pin.version for pin in pins} == {pin.name: tested[pin.name] for pin in pins}
         assert len(pins) >= 3
 
 
 def test_lock_has_no_onnxruntime_that_sends_data() -> None:
     for python in PYTHONS:
-        version = {pin.name: pin.version for pin in wheels.read_pins(LOCK, Target("linux-x64", python))}["onnxruntime"]
+        version = {pin.name: pin.version for pin in wheels.read_pins(LOCK, WheelTarget("linux-x64", python))}[
+            "onnxruntime"
+        ]
         assert tuple(map(int, version.split(".")[:2])) < (1, 29)
 
 
@@ -150,7 +152,7 @@ def test_cache_is_used_and_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     files = make_wheels(tmp_path / "made")
     calls = []
 
-    def download(pins: list[Pin], target: Target, folder: Path) -> None:
+    def download(pins: list[Pin], target: WheelTarget, folder: Path) -> None:
         calls.append(target)
         make_wheels(folder)
 

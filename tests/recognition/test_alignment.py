@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from blender_faceblur.recognition import RECOGNIZERS
-from blender_faceblur.recognition.alignment import cut_aligned, find_similarity
+from blender_faceblur.recognition.alignment import cut_aligned, fit_similarity_transform
 
 TEMPLATE = np.asarray(RECOGNIZERS[0].template)
 SIDE = RECOGNIZERS[0].side
@@ -25,20 +25,20 @@ def place(scale: float, turn_deg: float, x: float, y: float) -> NDArray[np.float
 @pytest.mark.parametrize(("scale", "turn_deg"), [(1, 0), (0.3, 20), (4, -35), (1.5, 180)])
 def test_similarity_takes_points_to_the_template(scale: float, turn_deg: float) -> None:
     points = place(scale, turn_deg, 700, 40)
-    matrix = find_similarity(points, TEMPLATE)
+    matrix = fit_similarity_transform(points, TEMPLATE)
     assert np.allclose(points @ matrix[:, :2].T + matrix[:, 2], TEMPLATE)
     assert math.hypot(matrix[0, 0], matrix[1, 0]) == pytest.approx(1 / scale)
 
 
 def test_a_face_is_never_mirrored_or_squeezed() -> None:
-    matrix = find_similarity(TEMPLATE[[1, 0, 2, 4, 3]] * (1, 1.7), TEMPLATE)
+    matrix = fit_similarity_transform(TEMPLATE[[1, 0, 2, 4, 3]] * (1, 1.7), TEMPLATE)
     assert matrix[0, 0] == matrix[1, 1] and matrix[0, 1] == -matrix[1, 0]
 
 
 @pytest.mark.parametrize("points", [np.full((5, 2), 3.0), np.full((5, 2), np.nan)])
 def test_landmarks_in_one_point_are_refused(points: NDArray[np.float64]) -> None:
     with pytest.raises(ValueError, match="one point"):
-        find_similarity(points, TEMPLATE)
+        fit_similarity_transform(points, TEMPLATE)
 
 
 @pytest.mark.parametrize(("scale", "turn_deg"), [(1, 0), (0.5, -30), (2.7, 15), (6, 90)])

@@ -11,8 +11,8 @@ import pytest
 from numpy.typing import NDArray
 
 from blender_faceblur.core.types import FaceBlurError
-from blender_faceblur.files.paths import find_model
-from blender_faceblur.recognition import RECOGNIZERS, Recognizer, find_recognizer
+from blender_faceblur.files.paths import get_model_path
+from blender_faceblur.recognition import RECOGNIZERS, Recognizer, get_recognizer
 
 Picture = NDArray[np.uint8]
 FACE = np.array([(198.0, 112.0), (242.0, 106.0), (225.0, 137.0), (208.0, 158.0), (245.0, 153.0)])
@@ -22,10 +22,10 @@ FACE = np.array([(198.0, 112.0), (242.0, 106.0), (225.0, 137.0), (208.0, 158.0),
 @cache
 def open_by_name(name: str) -> Recognizer:
     try:
-        model = find_model(name)
+        model = get_model_path(name)
     except FaceBlurError as error:
         pytest.skip(str(error))
-    return find_recognizer(name)(model)
+    return get_recognizer(name)(model)
 
 
 @pytest.fixture(params=[recognizer.name for recognizer in RECOGNIZERS])
@@ -82,4 +82,4 @@ def test_a_file_that_is_no_network_is_refused(tmp_path: Any) -> None:
 
 def test_an_unknown_name_is_refused() -> None:
     with pytest.raises(FaceBlurError, match="no recogniser 'nobody'"):
-        find_recognizer("nobody")
+        get_recognizer("nobody")

@@ -26,7 +26,7 @@ class Missed(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
+class Screenshot:
     """A part of the screen: RGB bytes in rows."""
 
     width: int
@@ -134,7 +134,7 @@ class Hand:
         subprocess.run(["import", "-silent", "-window", "root", str(self._pictures / f"{name}.png")], check=True,
                        timeout=30)
 
-    def see(self, box: Box) -> Picture:
+    def see(self, box: Box) -> Screenshot:
         """A part of the screen, now."""
         left, top, width, height = box
         done = subprocess.run(["import", "-silent", "-window", "root", "-crop", f"{width}x{height}+{left}+{top}",
@@ -143,19 +143,19 @@ class Hand:
         columns, rows = map(int, size.split())
         if (kind, depth, len(pixels)) != (b"P6", b"255", 3 * columns * rows):
             raise Missed("the screen's picture cannot be read")
-        return Picture(columns, rows, pixels)
+        return Screenshot(columns, rows, pixels)
 
     def _act(self, *arguments: str) -> None:
         subprocess.run(["xdotool", *arguments], check=True, timeout=30)
 
 
-def find_difference(one: Picture, other: Picture, box: Box) -> float:
+def compute_difference(one: Screenshot, other: Screenshot, box: Box) -> float:
     """Mean difference of the channels (0 to 255) in a box of two pictures of one size."""
     a, b = one.cut(box), other.cut(box)
     return sum(abs(p - q) for p, q in zip(a, b, strict=True)) / max(len(a), 1)
 
 
-def find_mean(picture: Picture, box: Box) -> float:
+def compute_mean(picture: Screenshot, box: Box) -> float:
     """Mean of the channels (0 to 255) in a box."""
     values = picture.cut(box)
     return sum(values) / max(len(values), 1)

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from .hand import Box, Hand, Missed, Picture, State, find_difference, find_mean
+from .hand import Box, Hand, Missed, Screenshot, State, compute_difference, compute_mean
 
 PLACES = {
     "tab": (-13, 188), "preset": (245, 47), "detect": (186, 99), "effect": (245, 129), "update": (105, 202),
@@ -73,7 +73,7 @@ class Story:
 
     def add_film(self, film: Path) -> None:
         hand = self.hand
-        left, top, _, height = self.find_region("SEQUENCER", "WINDOW")
+        left, top, _, height = self.get_region("SEQUENCER", "WINDOW")
         hand.move(left + 60, top + height - 120)
         hand.press("shift+a")
         time.sleep(0.4)
@@ -89,7 +89,7 @@ class Story:
         hand.click(left + 36, top + height - 120)
         time.sleep(0.3)
         hand.press("Home")
-        left, top, width, height = self.find_region("PREVIEW", "PREVIEW")
+        left, top, width, height = self.get_region("PREVIEW", "PREVIEW")
         hand.move(left + width / 2, top + height / 2)
         hand.press("Home")
 
@@ -118,13 +118,13 @@ class Story:
         hand.wait("the file browser is gone", lambda s: len(s["areas"]) > 1)
 
     def open_tab(self) -> None:
-        left, top, width, height = self.find_region("SEQUENCER", "WINDOW")
+        left, top, width, height = self.get_region("SEQUENCER", "WINDOW")
         self.hand.move(left + width / 2, top + height / 2)
         self.hand.press("n")
-        self.hand.wait("the sidebar", lambda s: "UI" in _find_area(s, "SEQUENCER")["regions"])
+        self.hand.wait("the sidebar", lambda s: "UI" in _get_area(s, "SEQUENCER")["regions"])
         time.sleep(0.3)
         self.click("tab")
-        self.hand.wait("the tab Face Blur", lambda s: _find_area(s, "SEQUENCER")["tab"] == "Face Blur")
+        self.hand.wait("the tab Face Blur", lambda s: _get_area(s, "SEQUENCER")["tab"] == "Face Blur")
         time.sleep(1.0)
 
     def open_mask(self, film: Path) -> None:
@@ -152,18 +152,18 @@ class Story:
         hand.press("Home")
         time.sleep(0.5)
 
-    def find_region(self, view: str, kind: str) -> Box:
-        box: Box = _find_area(self.hand.look(), view)["regions"][kind]
+    def get_region(self, view: str, kind: str) -> Box:
+        box: Box = _get_area(self.hand.look(), view)["regions"][kind]
         return box
 
-    def find_place(self, name: str, row: int = 0) -> tuple[int, int]:
+    def compute_place(self, name: str, row: int = 0) -> tuple[int, int]:
         state = self.hand.look()
-        left, top, width, _ = _find_area(state, "SEQUENCER")["regions"]["UI"]
+        left, top, width, _ = _get_area(state, "SEQUENCER")["regions"]["UI"]
         x, y = PLACES[name]
         return left + (x if x >= 0 else width + x), top + y + ROWS.get(name, ROW) * row
 
     def click(self, name: str, row: int = 0) -> None:
-        self.hand.click(*self.find_place(name, row))
+        self.hand.click(*self.compute_place(name, row))
 
     def go_to_frame(self, frame: int) -> State:
         """Put the playhead there, by a click into the ruler; what was told when it was there."""
@@ -171,23 +171,23 @@ class Story:
         strip = state["strips"][0]
         left, _, width, _ = strip["box"]
         first, last = strip["frames"]
-        top = _find_area(state, "SEQUENCER")["regions"]["WINDOW"][1]
+        top = _get_area(state, "SEQUENCER")["regions"]["WINDOW"][1]
         self.hand.click(left + (frame - first + 0.3) * width / (last - first), top + 12)
         there = self.hand.wait(f"frame {frame}", lambda s: s["frame"] == frame)
         # The preview is drawn later than the number changes.
         time.sleep(0.5)
         return there
 
-    def see_preview(self) -> Picture:
+    def see_preview(self) -> Screenshot:
         """The canvas as the preview shows it, with the mouse out of the way."""
-        left, top, width, height = self.find_region("SEQUENCER", "WINDOW")
+        left, top, width, height = self.get_region("SEQUENCER", "WINDOW")
         self.hand.move(left + width - 30, top + height / 2)
         time.sleep(0.6)
         return self.hand.see(self.hand.look()["picture"])
 
-    def find_faces(self, frame: int, picture: Picture) -> list[Box]:
+    def find_faces(self, frame: int, picture: Screenshot) -> list[Box]:
         """Where faces are that can be seen well, as boxes within their ellipses, in a picture of the preview."""
-        first = _find_strip(self.hand.look(), "MOVIE")["frames"][0]
+        first = _get_strip(self.hand.look(), "MOVIE")["frames"][0]
         scale = picture.width / self.size[0]
         return [[round(scale * (face["x"] - 0.6 * face["rx"])), round(scale * (face["y"] - 0.6 * face["ry"])),
                  round(scale * 1.2 * face["rx"]), round(scale * 1.2 * face["ry"])]
@@ -196,7 +196,7 @@ class Story:
     def find_cover(self, layer: str) -> tuple[int, int]:
         """Where on the screen the middle of a layer's cover is at the playhead."""
         state = self.hand.look()
-        points = next(told for told in state["masks"][0]["layers"] if told["name"] == layer)["points"]
+        points = next(reported for reported in state["masks"][0]["layers"] if reported["name"] == layer)["points"]
         left, top, width, height = state["picture"]
         # Mask coordinates: 0 to 1 along the longer side, the shorter in the middle, y up.
         x = sum(point[0] for point in points) / len(points) * width
@@ -222,7 +222,7 @@ class Story:
 
     def widen_timeline(self) -> None:
         """The timeline as large as the window, or back."""
-        left, top, width, height = self.find_region("SEQUENCER", "WINDOW")
+        left, top, width, height = self.get_region("SEQUENCER", "WINDOW")
         count = len(self.hand.look()["areas"])
         self.hand.move(left + width / 2, top + height / 2)
         self.hand.press("ctrl+space")
@@ -247,14 +247,14 @@ class Story:
         self.hand.press(*["Down"] * (number + 1), "Return")
 
     def point_at_timeline(self) -> None:
-        left, top, width, height = self.find_region("SEQUENCER", "WINDOW")
+        left, top, width, height = self.get_region("SEQUENCER", "WINDOW")
         self.hand.move(left + width / 2, top + height / 2)
 
-    def check_people(self, bare: Picture, places: list[Box], clear: list[bool]) -> None:
+    def check_people(self, bare: Screenshot, places: list[Box], clear: list[bool]) -> None:
         """Which faces the preview shows as the film does; the others are black."""
         now = self.see_preview()
         for place, shows in zip(places, clear, strict=True):
-            self.hand.check(find_difference(bare, now, place) < SAME if shows else find_mean(now, place) < BLACK,
+            self.hand.check(compute_difference(bare, now, place) < SAME if shows else compute_mean(now, place) < BLACK,
                             f"the face at {place} {'is covered' if shows else 'shows'}")
 
     def render(self) -> None:
@@ -314,7 +314,7 @@ def tell_first_film(story: Story) -> None:
     """From an empty project to a rendered film and back."""
     hand = story.hand
     story.begin()
-    hand.move(*story.find_place("detect"))
+    hand.move(*story.compute_place("detect"))
     time.sleep(1.5)
     hand.photograph("tooltip-detect")
     story.go_to_frame(55)
@@ -334,14 +334,14 @@ def tell_first_film(story: Story) -> None:
     hand.photograph("detected")
     faces = [layer["name"] for layer in state["masks"][0]["layers"]][1:]
     hand.check(len(faces) >= 2 and _is_covered(state), f"faces found: {faces}")
-    hand.check(len(_find_strip(state, "SOUND")["connections"]) == 2, "the sound is connected to film and mask")
+    hand.check(len(_get_strip(state, "SOUND")["connections"]) == 2, "the sound is connected to film and mask")
 
     hand.press("ctrl+z")
     state = hand.wait("one undo takes all of the cover away", lambda s: not s["masks"], 10)
     for part in ("strips", "groups", "texts"):
-        was, now = (_list_names(told) if part == "strips" else told[part] for told in (before, state))
+        was, now = (_list_names(reported) if part == "strips" else reported[part] for reported in (before, state))
         hand.check(was == now, f"after the undo: {part} {now}, not {was}")
-    hand.check(find_difference(later, story.see_preview(), [0, 0, later.width, later.height]) < SAME,
+    hand.check(compute_difference(later, story.see_preview(), [0, 0, later.width, later.height]) < SAME,
                "after the undo the preview is not as it was")
     hand.press("ctrl+shift+z")
     hand.wait("redo brings the cover back", _is_covered, 10)
@@ -350,7 +350,7 @@ def tell_first_film(story: Story) -> None:
     places = story.find_faces(51, bare)
     hand.check(places, "the film shows a face at frame 51")
     for place in places:
-        hand.check(find_difference(bare, covered, place) > OTHER, f"the face at {place} is covered in the preview")
+        hand.check(compute_difference(bare, covered, place) > OTHER, f"the face at {place} is covered in the preview")
     hand.photograph("faces")
 
     shown: set[str] = set()
@@ -360,27 +360,27 @@ def tell_first_film(story: Story) -> None:
         story.click("switch", row)
         story.wait_for_switch(row, True)
         now = story.see_preview()
-        shown |= {str(place) for place in places if find_difference(bare, now, place) < SAME}
+        shown |= {str(place) for place in places if compute_difference(bare, now, place) < SAME}
         if row == 0:
             hand.photograph("switched-off")
         story.click("switch", row)
         story.wait_for_switch(row, False)
         now = story.see_preview()
         for place in places:
-            hand.check(find_difference(covered, now, place) < SAME, f"the face at {place} is covered again")
+            hand.check(compute_difference(covered, now, place) < SAME, f"the face at {place} is covered again")
     hand.check(len(shown) == len(places), f"of {len(places)} faces {len(shown)} showed when switched off")
 
     story.click("go", 0)
     hand.wait("the playhead at the first face", lambda s: s["frame"] != 51, 5)
     first = hand.look()["frame"]
-    start = next(i for i, seen in enumerate(story.faces) if seen) + _find_strip(hand.look(), "MOVIE")["frames"][0]
+    start = next(i for i, seen in enumerate(story.faces) if seen) + _get_strip(hand.look(), "MOVIE")["frames"][0]
     hand.check(abs(first - start) <= 6, f"the first face is seen from frame {start} on, not {first}")
 
     story.choose_solid()
     story.go_to_frame(51)
     black = story.see_preview()
     for place in places:
-        hand.check(find_mean(black, place) < BLACK, f"the face at {place} is black after Update")
+        hand.check(compute_mean(black, place) < BLACK, f"the face at {place} is black after Update")
 
     story.render()
     story.go_to_frame(51)
@@ -388,7 +388,9 @@ def tell_first_film(story: Story) -> None:
     hand.check([layer["name"] for layer in state["masks"][0]["layers"]][1:] == faces, "the list is there again")
     time.sleep(1.0)
     for place in places:
-        hand.check(find_mean(story.see_preview(), place) < BLACK, f"the face at {place} is black in the opened project")
+        hand.check(
+            compute_mean(story.see_preview(), place) < BLACK, f"the face at {place} is black in the opened project"
+        )
     hand.photograph("opened")
 
 
@@ -402,14 +404,17 @@ def tell_what_goes_wrong(story: Story) -> None:
     story.detect()
     hand.wait("progress", lambda s: (s["addon"]["share"] or 0) > 0.02, 60)
     hand.check(_list_workers(), "detection runs in processes of its own")
-    hand.move(*story.find_region("SEQUENCER", "WINDOW")[:2])
+    hand.move(*story.get_region("SEQUENCER", "WINDOW")[:2])
     nothing = hand.see(bar)
     hand.press("Escape")
     state = hand.wait("ESC ends the detection", lambda s: not s["addon"]["active"], 5)
     time.sleep(0.5)
     hand.photograph("cancelled")
-    told = hand.see(bar)
-    hand.check(find_difference(nothing, told, [0, 0, told.width, told.height]) > 3, "the lower edge says that it ended")
+    reported = hand.see(bar)
+    hand.check(
+        compute_difference(nothing, reported, [0, 0, reported.width, reported.height]) > 3,
+        "the lower edge says that it ended",
+    )
     for part in ("strips", "masks", "groups", "texts"):
         hand.check(state[part] == before[part], f"after ESC: {part} {state[part]}, not {before[part]}")
     story.wait_for_no_workers()
@@ -423,7 +428,7 @@ def tell_what_goes_wrong(story: Story) -> None:
     story.begin()
     story.detect()
     hand.wait("progress", lambda s: (s["addon"]["share"] or 0) > 0.02, 60)
-    left, top, width, height = story.find_region("SEQUENCER", "WINDOW")
+    left, top, width, height = story.get_region("SEQUENCER", "WINDOW")
     hand.move(left + width / 2, top + height / 2)
     hand.press("ctrl+z")
     state = hand.wait("the detection ends by itself", lambda s: not s["addon"]["active"], 120)
@@ -448,7 +453,7 @@ def tell_what_goes_wrong(story: Story) -> None:
     hand.move(left + width / 2, top + height / 2)
     hand.press("alt+a")
     hand.wait("nothing is selected", lambda s: not any(strip["selected"] for strip in s["strips"]), 5)
-    hand.move(*story.find_place("detect"))
+    hand.move(*story.compute_place("detect"))
     time.sleep(1.5)
     hand.photograph("tooltip-nothing-selected")
 
@@ -494,11 +499,11 @@ def tell_corrections(story: Story) -> None:
     time.sleep(0.3)
     hand.press("i")
     after = story.see_preview()
-    hand.check(find_difference(before, after, whole) > 1.0, "the preview shows a mask that was moved and keyed")
+    hand.check(compute_difference(before, after, whole) > 1.0, "the preview shows a mask that was moved and keyed")
     hand.photograph("moved")
     hand.move(350, 300)
     hand.press("ctrl+z", "ctrl+z")
-    hand.check(find_difference(before, story.see_preview(), whole) < 0.5, "after two undos the preview is as before")
+    hand.check(compute_difference(before, story.see_preview(), whole) < 0.5, "after two undos the preview is as before")
 
     hand.move(350, 300)
     hand.press("n")
@@ -530,7 +535,7 @@ def tell_corrections(story: Story) -> None:
     x = sum(point[0] for point in points) / len(points) * after.width
     y = after.height / 2 - (sum(point[1] for point in points) / len(points) - 0.5) * after.width
     spot = [round(x) - 5, round(y) - 5, 10, 10]
-    hand.check(find_mean(before, spot) > BLACK and find_mean(after, spot) < BLACK, "a drawn layer covers at once")
+    hand.check(compute_mean(before, spot) > BLACK and compute_mean(after, spot) < BLACK, "a drawn layer covers at once")
     _cancel_a_broken_render(story)
 
 
@@ -599,7 +604,7 @@ def tell_desk(story: Story) -> None:
     hand.move(x + 200, y + 150)
     hand.press("ctrl+z")
     hand.wait("one undo takes the drag back", lambda s: s["masks"][0]["faces"][layer]["locked"] == [], 10)
-    hand.check(find_difference(before, story.see_preview(), [0, 0, before.width, before.height]) < SAME,
+    hand.check(compute_difference(before, story.see_preview(), [0, 0, before.width, before.height]) < SAME,
                "after the undo the preview is as before")
     hand.move(x + 200, y + 150)
     hand.press("ctrl+shift+z")
@@ -617,13 +622,13 @@ def tell_desk(story: Story) -> None:
     time.sleep(0.5)
     hand.photograph("region")
     corners = [box[0] - left + 3, box[1] - top + 3, box[2] - box[0] - 6, box[3] - box[1] - 6]
-    hand.check(find_mean(story.see_preview(), corners) < BLACK, "all of the box is covered")
+    hand.check(compute_mean(story.see_preview(), corners) < BLACK, "all of the box is covered")
     faces = hand.look()["masks"][0]["faces"]
     hand.check(faces["Region 01"]["spans"][1] - faces["Region 01"]["spans"][0] > 20, "it was followed through its shot")
 
     story.choose_from_pie("north west")
     hand.wait("the region is off in this frame", lambda s: len(s["masks"][0]["faces"]["Region 01"]["spans"]) == 4, 10)
-    hand.check(find_mean(story.see_preview(), corners) > BLACK, "what is under it shows")
+    hand.check(compute_mean(story.see_preview(), corners) > BLACK, "what is under it shows")
     hand.move(x + 200, y + 150)
     hand.press("ctrl+z")
     hand.wait("undo covers it again", lambda s: len(s["masks"][0]["faces"]["Region 01"]["spans"]) == 2, 10)
@@ -640,7 +645,7 @@ def tell_review(story: Story) -> None:
     state = hand.wait("the strip is covered", lambda s: not s["addon"]["active"] and _is_covered(s), 120)
     left = state["masks"][0]["left"]
     hand.check(left > 2, f"the film has doubtful places: {left}")
-    x, y, width, height = story.find_region("PREVIEW", "PREVIEW")
+    x, y, width, height = story.get_region("PREVIEW", "PREVIEW")
     hand.move(x + 0.8 * width, y + 0.5 * height)
     frames = {hand.look()["frame"]}
     hand.press("ctrl+alt+shift+n")
@@ -657,9 +662,9 @@ def tell_review(story: Story) -> None:
     now = state["masks"][0]["left"]
     hand.press("ctrl+z")
     hand.wait("undo brings it back", lambda s: s["masks"][0]["left"] > now, 10)
-    told = hand.look()["masks"][0]["left"]
+    reported = hand.look()["masks"][0]["left"]
     state = story.save_and_open("review")
-    hand.check(state["masks"][0]["left"] == told, "what was judged is kept with the project")
+    hand.check(state["masks"][0]["left"] == reported, "what was judged is kept with the project")
 
 
 def tell_people(story: Story) -> None:
@@ -694,10 +699,10 @@ def tell_people(story: Story) -> None:
     hand.photograph("wrong-group")
     story.activate_person(0)
     # The list is a row shorter.
-    x, y = story.find_place("face", 1)
+    x, y = story.compute_place("face", 1)
     hand.click(x, y - ROW)
     time.sleep(0.4)
-    x, y = story.find_place("not this person")
+    x, y = story.compute_place("not this person")
     hand.click(x, y - ROW)
     right = [["Person 01", ["Face 01", "editor"]], ["Person 02", ["Face 02", "machine"]],
              ["Person 03", ["Face 03", "split"]]]
@@ -778,7 +783,7 @@ def _list_people(state: State) -> list[list[Any]]:
     return [[person["name"], *sorted(person["faces"])] for person in state["people"]["persons"]]
 
 
-def _find_area(state: State, view: str) -> dict[str, Any]:
+def _get_area(state: State, view: str) -> dict[str, Any]:
     for area in state["areas"]:
         if area["type"] == "SEQUENCE_EDITOR" and area["view"] == view:
             found: dict[str, Any] = area
@@ -786,13 +791,13 @@ def _find_area(state: State, view: str) -> dict[str, Any]:
     raise Missed(f"the screen shows no sequencer of the kind {view}")
 
 
-def _find_strip(state: State, kind: str) -> dict[str, Any]:
+def _get_strip(state: State, kind: str) -> dict[str, Any]:
     return next((strip for strip in state["strips"] if strip["type"] == kind),
                 {"active": False, "modifiers": [], "frames": [0, 0], "box": [0, 0, 0, 0]})
 
 
 def _is_covered(state: State) -> bool:
-    return bool(state["masks"] and _find_strip(state, "MOVIE")["modifiers"] and
+    return bool(state["masks"] and _get_strip(state, "MOVIE")["modifiers"] and
                 any(strip["type"] == "MASK" for strip in state["strips"]))
 
 

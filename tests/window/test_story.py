@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from tests.package.test_install import HOST
 from tools import package
 from tools.film import FaceTruth, make_film
-from tools.wheels import PYTHONS, Target
+from tools.wheels import PYTHONS, WheelTarget
 
 ROOT = Path(__file__).resolve().parents[2]
 WATCHER = Path(__file__).with_name("watcher.py")
@@ -40,14 +40,14 @@ BLENDERS_COMPLAINTS = ("Could not get a list of mounted file-systems",)
 
 
 @dataclass(frozen=True, slots=True)
-class Film:
+class StoryFilm:
     path: Path
     truth: list[list[FaceTruth]]
 
 
-def film(path: Path, scene: str) -> Film:
+def film(path: Path, scene: str) -> StoryFilm:
     """Four seconds at the rate of a new project: about another one Blender puts a popup in the way of the mouse."""
-    return Film(path, make_film(path, width=WIDTH, height=HEIGHT, frame_rate=Fraction(24), seconds=4, scene=scene))
+    return StoryFilm(path, make_film(path, width=WIDTH, height=HEIGHT, frame_rate=Fraction(24), seconds=4, scene=scene))
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ class Desk:
     program: str
     resources: Path
 
-    def tell(self, story: str, film: Film, folder: Path, seconds: float) -> dict[str, Any]:
+    def tell(self, story: str, film: StoryFilm, folder: Path, seconds: float) -> dict[str, Any]:
         """Run a story of at most so many seconds; what it was given."""
         pictures = Path(os.environ.get("FACEBLUR_PICTURES", folder / "pictures"))
         pictures.mkdir(parents=True, exist_ok=True)
@@ -87,11 +87,11 @@ class Desk:
         text = (folder / "log.txt").read_text(encoding="utf-8", errors="replace")
         assert code == 0, f"{text}\nPictures are in {pictures}"
         print(text)
-        assert find_complaints(text) == []
+        assert list_complaints(text) == []
         return given
 
 
-def find_complaints(text: str) -> list[str]:
+def list_complaints(text: str) -> list[str]:
     return [line for line in text.splitlines()
             if COMPLAINT.search(line) and not any(known in line for known in BLENDERS_COMPLAINTS)]
 
@@ -122,7 +122,7 @@ def desk(program: str, tmp_path_factory: pytest.TempPathFactory) -> Desk:
     assert version
     if version[1] not in PYTHONS:
         pytest.skip(f"no package is made for Python {version[1]}")
-    path = package.build_package(Target(HOST, version[1]), folder, lambda text: print(text, file=sys.stderr))
+    path = package.build_package(WheelTarget(HOST, version[1]), folder, lambda text: print(text, file=sys.stderr))
     run("--command", "extension", "install-file", "-r", "user_default", "-e", str(path))
     return Desk(program, resources)
 
@@ -134,7 +134,7 @@ def read_film(path: Path) -> list[NDArray[np.uint8]]:
         return [frame.to_ndarray(format="rgb24") for frame in film.decode(video=0)]
 
 
-def find_uncovered(film: Film, output: Path) -> dict[int, list[float]]:
+def find_uncovered(film: StoryFilm, output: Path) -> dict[int, list[float]]:
     """Of each face that can be seen in the rendered range, by its number in the film, which part is not black."""
     pictures = read_film(output)
     assert len(pictures) == RANGE[1] - RANGE[0] + 1

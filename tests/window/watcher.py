@@ -65,7 +65,7 @@ def describe() -> dict[str, Any]:
         "scene": scene.name,
         "frame": scene.frame_current,
         "range": [scene.frame_start, scene.frame_end],
-        "picture": _find_picture(window, scene),
+        "picture": _get_picture(window, scene),
         "strips": list(_list_strips(window, scene)),
         "masks": [_describe_mask(mask) for mask in bpy.data.masks],
         "groups": sorted(group.name for group in bpy.data.node_groups),
@@ -94,7 +94,7 @@ def _to_box(window: bpy.types.Window, part: Any) -> list[int]:
     return [part.x, window.height - part.y - part.height, part.width, part.height]
 
 
-def _find_region(window: bpy.types.Window, view: str, kind: str) -> Any:
+def _get_region(window: bpy.types.Window, view: str, kind: str) -> Any:
     return next((region for area in window.screen.areas
                  if area.type == "SEQUENCE_EDITOR" and area.spaces.active.view_type == view
                  for region in area.regions if region.type == kind), None)
@@ -105,9 +105,9 @@ def _to_screen(window: bpy.types.Window, region: Any, x: float, y: float) -> tup
     return round(region.x + x), round(window.height - region.y - y)
 
 
-def _find_picture(window: bpy.types.Window, scene: bpy.types.Scene) -> list[int] | None:
+def _get_picture(window: bpy.types.Window, scene: bpy.types.Scene) -> list[int] | None:
     """Where the preview shows the canvas."""
-    region = _find_region(window, "PREVIEW", "PREVIEW")
+    region = _get_region(window, "PREVIEW", "PREVIEW")
     if region is None:
         return None
     half = [scene.render.resolution_x / 2, scene.render.resolution_y / 2]
@@ -118,7 +118,7 @@ def _find_picture(window: bpy.types.Window, scene: bpy.types.Scene) -> list[int]
 
 def _list_strips(window: bpy.types.Window, scene: bpy.types.Scene) -> Iterator[dict[str, Any]]:
     editor = scene.sequence_editor
-    timeline = _find_region(window, "SEQUENCER", "WINDOW")
+    timeline = _get_region(window, "SEQUENCER", "WINDOW")
     if editor is None or timeline is None:
         return
     for strip in editor.strips_all:
@@ -133,12 +133,14 @@ def _list_strips(window: bpy.types.Window, scene: bpy.types.Scene) -> Iterator[d
 
 def _describe_mask(mask: bpy.types.Mask) -> dict[str, Any]:
     faces = mask["faceblur"]["faces"] if "faceblur" in mask else {}
-    told = {layer: {"spans": list(face["spans"]), "locked": list(face["locked"]), "evidence": list(face["evidence"])}
-            for layer, face in faces.items()}
+    reported = {
+        layer: {"spans": list(face["spans"]), "locked": list(face["locked"]), "evidence": list(face["evidence"])}
+        for layer, face in faces.items()
+    }
     active = mask.layers.active
     left = mask["faceblur"].get("doubts", 0) if "faceblur" in mask else 0
     name = active.name if active is not None else ""
-    return {"name": mask.name, "faces": told, "left": left, "active": name, "layers": [
+    return {"name": mask.name, "faces": reported, "left": left, "active": name, "layers": [
         {"name": layer.name, "off": layer.hide_render, "invert": layer.invert, "blend": layer.blend,
          "alpha": layer.alpha, "points": [list(point.co) for spline in layer.splines for point in spline.points]}
         for layer in mask.layers]}

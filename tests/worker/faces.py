@@ -11,7 +11,7 @@ import pytest
 
 from blender_faceblur.core.people.similarity import RECOGNIZER
 from blender_faceblur.core.types import FaceBlurError
-from blender_faceblur.files.paths import find_model
+from blender_faceblur.files.paths import get_model_path
 from blender_faceblur.worker.client import build_request, run_job
 from blender_faceblur.worker.protocol import Message, Result
 
@@ -19,13 +19,13 @@ from blender_faceblur.worker.protocol import Message, Result
 def write_face(path: Path, frame_count: int, rate: int, place: Callable[[int], tuple[int, float]]) -> Path:
     """`place` says which face is in a frame, and how far right. Skips the test where weights are missing."""
     try:
-        find_model(RECOGNIZER)
-        find_model("centerface")
+        get_model_path(RECOGNIZER)
+        get_model_path("centerface")
     except FaceBlurError as error:
         pytest.skip(str(error))
-    from tools.film import Picture, Placement, draw_picture, write_film
+    from tools.film import DrawnPicture, Placement, draw_picture, write_film
 
-    drawn = (draw_picture(Picture([Placement(*place(n), 0.5, 0.35)], []), n / frame_count, 640, 360)
+    drawn = (draw_picture(DrawnPicture([Placement(*place(n), 0.5, 0.35)], []), n / frame_count, 640, 360)
              for n in range(frame_count))
     write_film(path, drawn, width=640, height=360, frame_rate=Fraction(rate), frame_count=frame_count, crf=18)
     return path

@@ -11,7 +11,7 @@ import pytest
 from blender_faceblur.core.document.tracks_file import read_document
 from blender_faceblur.core.tracking.observations import Segment
 from blender_faceblur.core.types import Evidence, FaceBlurError, Sample, TrackDocument
-from blender_faceblur.files.paths import find_model
+from blender_faceblur.files.paths import get_model_path
 from blender_faceblur.worker.checkpoint import Checkpoint, split_known
 from blender_faceblur.worker.client import build_request, run_job
 from blender_faceblur.worker.protocol import Frame, Progress, Result, to_line
@@ -27,7 +27,7 @@ def write(path: Path, parts: list[tuple[Segment, list[Frame]]]) -> None:
     for number, (_, frames) in enumerate(parts):
         for frame in frames:
             checkpoint.add(number, frame)
-    checkpoint.end(finished=False)
+    checkpoint.close(finished=False)
 
 
 def test_what_was_seen_comes_back(tmp_path: Path) -> None:
@@ -72,7 +72,7 @@ def test_a_place_that_cannot_be_written_stops_nothing(tmp_path: Path) -> None:
 
 def test_a_stopped_analysis_goes_on(tmp_path: Path) -> None:
     try:
-        find_model("centerface")
+        get_model_path("centerface")
     except FaceBlurError as error:
         pytest.skip(str(error))
     pytest.importorskip("skimage")
@@ -102,7 +102,7 @@ def test_a_stopped_analysis_goes_on(tmp_path: Path) -> None:
     assert len(found) > 900
     for one, other in ((found, again), (again, found)):
         # Where one process ends and another begins lies elsewhere now: ends of tracks may be held otherwise there.
-        apart = [s for s in one if s.evidence is not Evidence.HELD and not any(
+        apart = [s for s in one if s.evidence is not Evidence.EXTRAPOLATED and not any(
             s.source_frame == o.source_frame and abs(s.ellipse.cx - o.ellipse.cx) < 0.5 * o.ellipse.rx
             and abs(s.ellipse.cy - o.ellipse.cy) < 0.5 * o.ellipse.ry for o in other)]
         assert len(apart) < 0.02 * len(one)

@@ -18,16 +18,16 @@ import numpy as np
 import pytest
 
 from blender_faceblur.core.document.tracks_file import read_document
-from blender_faceblur.core.tracking.observations import RowTable, Segment
+from blender_faceblur.core.tracking.observations import ObservationTable, Segment
 from blender_faceblur.core.types import FaceBlurError
 from blender_faceblur.detectors.base import FaceDetector
-from blender_faceblur.files.paths import find_model, models_folder
+from blender_faceblur.files.paths import get_model_path, models_folder
 from blender_faceblur.worker import child, client, ensemble, process, work
 from blender_faceblur.worker.client import build_request, describe_provider, probe_providers, run_job
 from blender_faceblur.worker.process import WorkerProcess, listen
 from blender_faceblur.worker.protocol import (
     AnalysisRequest,
-    Embedded,
+    EmbeddingsDone,
     ErrorMessage,
     Finished,
     Frame,
@@ -138,11 +138,11 @@ def test_one_loop_reads_the_messages_of_a_job(monkeypatch: pytest.MonkeyPatch) -
     heard: list[Message] = []
     assert list(client.watch_job(request, 0.1, heard.append)) == [None, half]
     assert heard == [Started(2), Warned("dark"), result]
-    told: list[tuple[str, int, int]] = []
-    client.finish_job(request, lambda *step: told.append(step))
-    assert told == [("detect", 1, 2)] and len(closed) == 2
+    reported: list[tuple[str, int, int]] = []
+    client.finish_job(request, lambda *step: reported.append(step))
+    assert reported == [("detect", 1, 2)] and len(closed) == 2
     for end, words in (([ErrorMessage("no such file")], "no such file"), ([], "without a result"),
-                       ([Embedded("dlib_resnet", 0, 0.0)], "without a result")):
+                       ([EmbeddingsDone("dlib_resnet", 0, 0.0)], "without a result")):
         said[:] = [Started(2), half, *end]
         with pytest.raises(FaceBlurError, match=words):
             client.finish_job(request, lambda *step: None)
@@ -157,7 +157,7 @@ def test_a_child_ends_when_its_parent_closes_stdin() -> None:
     assert process.returncode == 2 and out == b"" and b"not a request" in err
 
 
-class Said:
+class SpokenLines:
     """Stands for a WorkerProcess that has said these lines."""
 
     def __init__(self, lines: list[str | None]) -> None:
@@ -174,9 +174,9 @@ class Said:
         return "I am tired."
 
 
-def collect(lines: list[str | None], count: int) -> RowTable:
-    table = RowTable([Segment(0, count)])
-    work._Collector(table, lambda message: None).collect({0: Said(lines)})  # type: ignore[dict-item]
+def collect(lines: list[str | None], count: int) -> ObservationTable:
+    table = ObservationTable([Segment(0, count)])
+    work._Collector(table, lambda message: None).collect({0: SpokenLines(lines)})  # type: ignore[dict-item]
     return table
 
 
@@ -191,15 +191,15 @@ def test_partial_reports_are_never_taken_as_whole() -> None:
 
 def hear(*lines: list[str | None]) -> list[tuple[int, Any]]:
     """What is heard of processes that have said these lines."""
-    processes: Any = {number: Said(own) for number, own in enumerate(lines)}
+    processes: Any = {number: SpokenLines(own) for number, own in enumerate(lines)}
     return list(listen(processes, "Verification process", (Progress,)))
 
 
 def test_processes_are_heard_until_each_has_finished(monkeypatch: pytest.MonkeyPatch) -> None:
     half, end, cpu, cuda = Progress(Stage.VERIFY, 1, 2, 0.0), Finished(2, []), Running("CPU"), Running("CUDA")
-    told = hear([to_line(cuda), to_line(half), to_line(end)], [to_line(cpu), to_line(end)])
-    assert sorted(i for i, message in told if message == end) == [0, 1] and (0, half) in told
-    assert [m for _, m in told if isinstance(m, Running)] == [Running("CPU and CUDA")]
+    reported = hear([to_line(cuda), to_line(half), to_line(end)], [to_line(cpu), to_line(end)])
+    assert sorted(i for i, message in reported if message == end) == [0, 1] and (0, half) in reported
+    assert [m for _, m in reported if isinstance(m, Running)] == [Running("CPU and CUDA")]
     with pytest.raises(FaceBlurError, match=r"Verification process 2 has died \(exit code 9\)"):
         hear([to_line(end)], [to_line(half), None])
     with pytest.raises(FaceBlurError, match=r"^no such file$"):
@@ -212,18 +212,18 @@ def test_processes_are_heard_until_each_has_finished(monkeypatch: pytest.MonkeyP
 
 
 def test_what_segments_say_of_themselves_is_told_once() -> None:
-    def say(provider: str, warning: str) -> Said:
+    def say(provider: str, warning: str) -> SpokenLines:
         frame, end = Frame(0, False, False, [], [], True), Finished(1, [])
-        return Said([to_line(part) for part in (Started(1), Warned(warning), Running(provider), frame, end)])
+        return SpokenLines([to_line(part) for part in (Started(1), Warned(warning), Running(provider), frame, end)])
 
-    told: list[Any] = []
+    reported: list[Any] = []
     parts = [Segment(0, 1), Segment(1, 2)]
     second = say("CPU", "no memory left")
     second.lines.queue[3] = to_line(Frame(1, False, False, [], [], True))
     said = {0: say("CUDA", "no memory left"), 1: second}
-    work._Collector(RowTable(parts), told.append).collect(said)  # type: ignore[arg-type]
-    assert [m for m in told if isinstance(m, Warned)] == [Warned("no memory left")]
-    assert [m for m in told if isinstance(m, Running)] == [Running("CPU and CUDA")]
+    work._Collector(ObservationTable(parts), reported.append).collect(said)  # type: ignore[arg-type]
+    assert [m for m in reported if isinstance(m, Warned)] == [Warned("no memory left")]
+    assert [m for m in reported if isinstance(m, Running)] == [Running("CPU and CUDA")]
 
 
 class Idle(FaceDetector):
@@ -244,16 +244,16 @@ class Idle(FaceDetector):
 
 def test_a_gpu_that_gives_up_midway_is_told(film: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     need_models()
-    monkeypatch.setattr(ensemble, "find_detector", lambda name: Idle)
+    monkeypatch.setattr(ensemble, "get_detector", lambda name: Idle)
     from blender_faceblur.sources import open_source
 
-    told: list[Any] = []
+    reported: list[Any] = []
     request = SegmentRequest(
         SourceRef.of(film, fingerprint=open_source(film).info.fingerprint), "fast", 0, 60, "cpu")
-    work._look_at_segment(request, told.append)
-    assert told[1] == Running("CUDA")
-    assert [m for m in told if isinstance(m, Warned)] == [Warned("CUDA is gone")]
-    assert sum(isinstance(m, Frame) for m in told) == 60
+    work._detect_segment(request, reported.append)
+    assert reported[1] == Running("CUDA")
+    assert [m for m in reported if isinstance(m, Warned)] == [Warned("CUDA is gone")]
+    assert sum(isinstance(m, Frame) for m in reported) == 60
 
 
 @pytest.fixture(scope="module")
@@ -280,7 +280,7 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def need_models() -> None:
     try:
-        find_model("centerface")
+        get_model_path("centerface")
     except FaceBlurError as error:
         pytest.skip(str(error))
 
@@ -494,7 +494,7 @@ def test_it_works_installed_under_another_name(film: Path, tmp_path: Path) -> No
     package = Path(child.__file__).parents[1]
     shutil.copytree(package, installed, ignore=shutil.ignore_patterns("__pycache__"))
     (installed / "models").mkdir()
-    for path in (models_folder() / "models.toml", find_model("centerface"), find_model("yunet_2023mar")):
+    for path in (models_folder() / "models.toml", get_model_path("centerface"), get_model_path("yunet_2023mar")):
         shutil.copy(path, installed / "models")
     for name in ("faceblur", "blender_faceblur"):
         (user / name).mkdir()

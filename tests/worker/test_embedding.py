@@ -9,14 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from blender_faceblur.batch.people import Choice, collect_views, open_recognition
+from blender_faceblur.batch.people import PeopleOptions, collect_embeddings, open_recognition
 from blender_faceblur.core.document.tracks_file import read_document
-from blender_faceblur.core.people.decisions import find_kept
-from blender_faceblur.core.people.similarity import View
+from blender_faceblur.core.people.decisions import get_kept_person
+from blender_faceblur.core.people.similarity import FaceEmbedding
 from blender_faceblur.core.types import Ellipse, Evidence, Sample, Track
 from blender_faceblur.worker.client import build_embed_request, run_job
-from blender_faceblur.worker.embedding import EMBEDDING, choose_looks, find_detail
-from blender_faceblur.worker.protocol import Embedded, ErrorMessage, FaceView, SourceRef
+from blender_faceblur.worker.embedding import EMBEDDING, choose_crops, compute_detail
+from blender_faceblur.worker.protocol import EmbeddingsDone, ErrorMessage, SourceRef, TrackEmbedding
 
 from .faces import analyse, write_face
 
@@ -27,7 +27,7 @@ def make_track(name: str, frames: range, best: int = -1, x: float = 100.0) -> Tr
 
 
 def test_every_moment_is_looked_at_where_the_face_is_best() -> None:
-    looks = list(choose_looks([make_track("a", range(250), best=64)], 25.0))
+    looks = list(choose_crops([make_track("a", range(250), best=64)], 25.0))
     assert looks == sorted(looks) and 64 in looks
     # Whoever is there for seven frames is looked at.
     assert all(4 <= other - one <= 6 for one, other in itertools.pairwise(looks[:-1]))
@@ -37,29 +37,29 @@ def test_every_moment_is_looked_at_where_the_face_is_best() -> None:
 @pytest.mark.parametrize("count", range(1, 60))
 def test_no_track_is_too_short_to_be_looked_at(count: int) -> None:
     for rate in (5.0, 25.0, 60.0, 120.0):
-        looks = list(choose_looks([make_track("a", range(count))], rate))
+        looks = list(choose_crops([make_track("a", range(count))], rate))
         step = max(1, min(round(0.2 * rate), count // EMBEDDING.least_crops))
         edges = [-step, *looks, count + step // 4]
         assert looks and all(0 < other - one <= step + step // 4 for one, other in itertools.pairwise(edges))
 
 
 def test_short_tracks_are_looked_at_more_often() -> None:
-    assert len(choose_looks([make_track("a", range(12))], 25.0)) >= EMBEDDING.least_crops
-    looks = choose_looks([make_track("a", range(12)), make_track("b", range(3, 250), x=300)], 25.0)
+    assert len(choose_crops([make_track("a", range(12))], 25.0)) >= EMBEDDING.least_crops
+    looks = choose_crops([make_track("a", range(12)), make_track("b", range(3, 250), x=300)], 25.0)
     assert {name for tracks in looks.values() for name, _ in tracks} == {"a", "b"}
 
 
 def test_each_side_of_a_gap_is_looked_at() -> None:
     track = make_track("a", range(100))
     track.samples = [s for s in track.samples if not 40 <= s.source_frame < 98]
-    assert any(f >= 98 for f in choose_looks([track], 25.0))
+    assert any(f >= 98 for f in choose_crops([track], 25.0))
 
 
 def test_blur_takes_detail_away() -> None:
     import cv2
 
     sharp = np.random.default_rng(0).integers(0, 255, (150, 150, 3)).astype(np.uint8)
-    assert find_detail(sharp) > 2 * find_detail(np.asarray(cv2.GaussianBlur(sharp, (0, 0), 8), np.uint8))
+    assert compute_detail(sharp) > 2 * compute_detail(np.asarray(cv2.GaussianBlur(sharp, (0, 0), 8), np.uint8))
 
 
 @pytest.fixture(scope="module")
@@ -69,38 +69,40 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def looked(film: Path) -> tuple[Path, list[View]]:
+def looked(film: Path) -> tuple[Path, list[FaceEmbedding]]:
     """The tracks document, and the looks that came with it."""
     tracks, messages = analyse(film)
-    assert any(isinstance(m, Embedded) for m in messages)
-    views = collect_views(m for m in messages if isinstance(m, FaceView))
+    assert any(isinstance(m, EmbeddingsDone) for m in messages)
+    embeddings = collect_embeddings(m for m in messages if isinstance(m, TrackEmbedding))
     (track,) = read_document(tracks).tracks
-    return tracks, views[track.name]
+    return tracks, embeddings[track.name]
 
 
-def test_faces_are_looked_at_while_they_are_found(looked: tuple[Path, list[View]]) -> None:
-    _, views = looked
-    assert len(views) >= 4
-    assert max(float(np.linalg.norm(a.vector - b.vector)) for a in views for b in views) < 0.35
-    assert min(view.quality for view in views) > 0.35
+def test_faces_are_looked_at_while_they_are_found(looked: tuple[Path, list[FaceEmbedding]]) -> None:
+    _, embeddings = looked
+    assert len(embeddings) >= 4
+    assert max(float(np.linalg.norm(a.vector - b.vector)) for a in embeddings for b in embeddings) < 0.35
+    assert min(embedding.quality for embedding in embeddings) > 0.35
 
 
-def test_a_later_look_sees_the_same_person(film: Path, looked: tuple[Path, list[View]]) -> None:
+def test_a_later_look_sees_the_same_person(film: Path, looked: tuple[Path, list[FaceEmbedding]]) -> None:
     tracks, before = looked
     messages = list(run_job(build_embed_request(
         SourceRef.of(film, fingerprint=read_document(tracks).source.fingerprint), tracks)))
-    assert isinstance(messages[-1], Embedded), messages[-1]
-    (views,) = collect_views(m for m in messages if isinstance(m, FaceView)).values()
-    assert len(views) >= 4
-    assert max(float(np.linalg.norm(a.vector - b.vector)) for a in views for b in before) < 0.4
+    assert isinstance(messages[-1], EmbeddingsDone), messages[-1]
+    (embeddings,) = collect_embeddings(m for m in messages if isinstance(m, TrackEmbedding)).values()
+    assert len(embeddings) >= 4
+    assert max(float(np.linalg.norm(a.vector - b.vector)) for a in embeddings for b in before) < 0.4
 
 
-def test_another_film_is_refused(film: Path, looked: tuple[Path, list[View]]) -> None:
+def test_another_film_is_refused(film: Path, looked: tuple[Path, list[FaceEmbedding]]) -> None:
     *_, last = run_job(build_embed_request(SourceRef.of(film, fingerprint="0" * 64), looked[0]))
     assert isinstance(last, ErrorMessage) and "changed" in last.text
 
 
-def test_a_person_of_a_picture_stays_clear(film: Path, looked: tuple[Path, list[View]], tmp_path: Path) -> None:
+def test_a_person_of_a_picture_stays_clear(
+    film: Path, looked: tuple[Path, list[FaceEmbedding]], tmp_path: Path
+) -> None:
     """From a folder of references to the document; pictures without a face are named and not used."""
     import cv2
 
@@ -112,10 +114,10 @@ def test_a_person_of_a_picture_stays_clear(film: Path, looked: tuple[Path, list[
         cv2.imwrite(str(people / "Eileen.png"), next(iter(source.frames(10, 11)))[1])
     cv2.imwrite(str(people / "Wall.png"), np.full((200, 200, 3), 128, np.uint8))
     said: list[str] = []
-    recognition = open_recognition(Choice(people, False, tmp_path / "people.json"), lambda *_: None, said.append)
+    recognition = open_recognition(PeopleOptions(people, False, tmp_path / "people.json"), lambda *_: None, said.append)
     assert any("Wall" in text for text in said)
     document = read_document(looked[0])
-    recognition.settle(film, looked[0], document, lambda *_: None, said.append)
-    assert [find_kept(track) for track in read_document(looked[0]).aside] == ["Eileen"] and not document.tracks
+    recognition.decide(film, looked[0], document, lambda *_: None, said.append)
+    assert [get_kept_person(track) for track in read_document(looked[0]).aside] == ["Eileen"] and not document.tracks
     recognition.save()
     assert "Eileen" in (tmp_path / "people.json").read_text() and len((tmp_path / "people.json").read_text()) < 2000

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from blender_faceblur.core.tracking.appearance import LENGTH
-from blender_faceblur.core.tracking.tracker import FrameRecord, Row
+from blender_faceblur.core.tracking.tracker import FrameRecord, Observation
 from blender_faceblur.worker.protocol import (
     LONGEST_LINE,
     LONGEST_REQUEST,
@@ -106,14 +106,14 @@ def test_thousands_of_names_fit() -> None:
 
 
 def test_records_survive() -> None:
-    rows = [Row(4, np.array([1.25, -2, 30, 40]), 0.5, 0.125, 2, bytes(range(LENGTH))),
-            Row(5, np.array([1.0, 2, 3, 4]), 0.25, None, 0)]
+    rows = [Observation(4, np.array([1.25, -2, 30, 40]), 0.5, 0.125, 2, bytes(range(LENGTH))),
+            Observation(5, np.array([1.0, 2, 3, 4]), 0.25, None, 0)]
     record = FrameRecord(7, True, False, rows, [(1, 2)])
     read = to_record(parse_line(to_line(from_record(record)), (Frame,)))
     assert (read.source_frame, read.cut, read.mixed, read.joins) == (7, True, False, [(1, 2)])
-    for one, two in zip(read.rows, rows, strict=True):
-        assert (one.chain, one.confidence, one.roll, one.voices, one.look) == (
-            two.chain, two.confidence, two.roll, two.voices, two.look)
+    for one, two in zip(read.observations, rows, strict=True):
+        assert (one.tracklet, one.confidence, one.roll, one.votes, one.appearance) == (
+            two.tracklet, two.confidence, two.roll, two.votes, two.appearance)
         np.testing.assert_allclose(one.box, two.box)
 
 

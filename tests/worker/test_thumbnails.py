@@ -13,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 
 from blender_faceblur.core.types import Box, FaceBlurError
-from blender_faceblur.sources import find_fingerprint
+from blender_faceblur.sources import compute_fingerprint
 from blender_faceblur.worker.client import build_thumbnails_request, run_thumbnails
 from blender_faceblur.worker.protocol import SourceRef, Thumbnail, Waiting
 from blender_faceblur.worker.thumbnails import cut_square
@@ -30,7 +30,7 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def refer(film: Path, fingerprint: str = "") -> SourceRef:
-    return SourceRef.of(film, fingerprint=fingerprint or find_fingerprint(film))
+    return SourceRef.of(film, fingerprint=fingerprint or compute_fingerprint(film))
 
 
 def to_picture(thumbnail: Thumbnail) -> NDArray[np.uint8]:

@@ -9,8 +9,8 @@ import pytest
 
 from blender_faceblur.core.document.tracks_file import read_document
 from blender_faceblur.core.types import Ellipse, Evidence
-from blender_faceblur.sources import find_fingerprint
-from blender_faceblur.worker.client import build_follow_request, run_job
+from blender_faceblur.sources import compute_fingerprint
+from blender_faceblur.worker.client import build_track_request, run_job
 from blender_faceblur.worker.protocol import ErrorMessage, Result, SourceRef
 
 from ..core.test_retracking import SIZE, at, draw
@@ -19,7 +19,7 @@ COUNT = 80
 
 
 def refer(film: Path, fingerprint: str = "") -> SourceRef:
-    return SourceRef.of(film, fingerprint=fingerprint or find_fingerprint(film))
+    return SourceRef.of(film, fingerprint=fingerprint or compute_fingerprint(film))
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +39,7 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_key_is_followed_through_the_film(film: Path, tmp_path: Path) -> None:
     """Further back than is kept in memory at once, and not across what is told to be a cut."""
     output = tmp_path / "out.json"
-    request = build_follow_request(refer(film), output, {75: at(75)}, 0, COUNT, [2])
+    request = build_track_request(refer(film), output, {75: at(75)}, 0, COUNT, [2])
     messages = list(run_job(request))
     assert isinstance(messages[-1], Result), messages[-1]
     (track,) = read_document(output).tracks
@@ -51,14 +51,14 @@ def test_a_key_is_followed_through_the_film(film: Path, tmp_path: Path) -> None:
 
 
 def test_another_file_is_refused(film: Path, tmp_path: Path) -> None:
-    request = build_follow_request(
+    request = build_track_request(
         refer(film, "0" * 64), tmp_path / "out.json", {3: Ellipse(50, 50, 10, 10)}, 0, 10, [])
     *_, last = run_job(request)
     assert isinstance(last, ErrorMessage) and "has changed" in last.text and not (tmp_path / "out.json").exists()
 
 
 def test_a_key_outside_of_the_film_is_refused(film: Path, tmp_path: Path) -> None:
-    request = build_follow_request(
+    request = build_track_request(
         refer(film), tmp_path / "out.json", {10**6: Ellipse(50, 50, 10, 10)}, 0, 10**7, [])
     *_, last = run_job(request)
     assert isinstance(last, ErrorMessage) and "no key" in last.text

@@ -20,11 +20,18 @@ from numpy.typing import NDArray
 from blender_faceblur.core.document.tracks_file import read_document, write_document
 from blender_faceblur.core.tracking import analysis
 from blender_faceblur.core.types import Ellipse, Evidence, FaceBlurError, Sample, Track, TrackDocument, TrackStatus
-from blender_faceblur.core.verification.leaks import Find, FindingReason, Place, Shown, Verification, from_json
+from blender_faceblur.core.verification.leaks import (
+    ExpectedFace,
+    FilmDetection,
+    FindingReason,
+    Verification,
+    Visibility,
+    from_json,
+)
 from blender_faceblur.sources import open_source
 from blender_faceblur.worker.client import build_verify_request, run_job
-from blender_faceblur.worker.compare import Seen, from_text, to_text
-from blender_faceblur.worker.protocol import ErrorMessage, Progress, Running, Verified
+from blender_faceblur.worker.compare import FrameComparison, from_text, to_text
+from blender_faceblur.worker.protocol import ErrorMessage, Progress, Running, VerificationDone
 from blender_faceblur.worker.verify import verify as verify_film
 from tools.film import FaceTruth, draw_frame, write_film
 
@@ -89,11 +96,11 @@ def cover(film: Path, output: Path, truth: list[list[FaceTruth]], shows: Shows =
 
 
 def verify(film: Path, output: Path, tracks: Path, every: int = 3, **more: Any) -> Verification:
-    told = tracks.with_name("verification.json")
-    messages = list(run_job(build_verify_request(film, output, tracks, told, every=every, **more)))
-    assert isinstance(messages[-1], Verified), messages[-1]
+    reported = tracks.with_name("verification.json")
+    messages = list(run_job(build_verify_request(film, output, tracks, reported, every=every, **more)))
+    assert isinstance(messages[-1], VerificationDone), messages[-1]
     assert any(isinstance(message, Progress) and message.done == message.total for message in messages)
-    verification = from_json(told.read_text(encoding="utf-8"))
+    verification = from_json(reported.read_text(encoding="utf-8"))
     assert messages[-1].leaks == len(verification.leaks)
     return verification
 
@@ -196,12 +203,12 @@ def test_the_number_of_processes_makes_no_difference(
     more: dict[str, Any] = {"shown": [(2, 0, 7), (11, 9, 6)], "place": (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)} if late else {}
     found = []
     for processes in (1, 3):
-        told: list[Any] = []
+        reported: list[Any] = []
         verify_film(build_verify_request(film, output, tracks, tmp_path / "v.json", every=2, processes=processes,
-                                         **more), told.append)
+                                         **more), reported.append)
         found.append(from_json((tmp_path / "v.json").read_text(encoding="utf-8")))
         found[-1].seconds = 0.0
-        assert [type(message) for message in told].count(Running) == 1
+        assert [type(message) for message in reported].count(Running) == 1
     assert found[0] == found[1]
     assert found[0].frames == (13 if late else FRAMES)
     assert {leak.track for leak in found[0].leaks} == (set() if late else {"", "Face 01"})
@@ -210,11 +217,19 @@ def test_the_number_of_processes_makes_no_difference(
 
 
 def test_what_a_process_writes_is_read_again() -> None:
-    face = Place("Face 01", Ellipse(1 / 3, 2.0, 3.0, 4.0, 0.1))
-    find = Find((1.5, 2.0, 1 / 7, 4.0), (("yunet_2023mar", 0.3),))
-    seen = Seen(7, True, False, 3, 1, [(face, Shown(0.5, 1.0, 0.1), b"picture")], [
-        (find, Shown(1, 1), FindingReason.DELETED, b""), (find, Shown(1, 1), None, b"")], {"Face 01": b"face"})
-    assert from_text(to_text(seen)) == seen and from_text(to_text(Seen(8))) == Seen(8)
+    face = ExpectedFace("Face 01", Ellipse(1 / 3, 2.0, 3.0, 4.0, 0.1))
+    find = FilmDetection((1.5, 2.0, 1 / 7, 4.0), (("yunet_2023mar", 0.3),))
+    seen = FrameComparison(
+        7,
+        True,
+        False,
+        3,
+        1,
+        [(face, Visibility(0.5, 1.0, 0.1), b"picture")],
+        [(find, Visibility(1, 1), FindingReason.DELETED, b""), (find, Visibility(1, 1), None, b"")],
+        {"Face 01": b"face"},
+    )
+    assert from_text(to_text(seen)) == seen and from_text(to_text(FrameComparison(8))) == FrameComparison(8)
     for line in ("", "[]", "{}", "[1,2,3,4,5,6,7,8]"):
         with pytest.raises(FaceBlurError):
             from_text(line)

@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from blender_faceblur.batch.people import collect_views
+from blender_faceblur.batch.people import collect_embeddings
 from blender_faceblur.core.document.tracks_file import read_document
 from blender_faceblur.core.people.decisions import Mode, People, Person, decide_tracks
-from blender_faceblur.core.people.similarity import View
+from blender_faceblur.core.people.similarity import FaceEmbedding
 from blender_faceblur.worker.client import build_embed_request, run_job
-from blender_faceblur.worker.protocol import FaceView, Message, SourceRef
+from blender_faceblur.worker.protocol import Message, SourceRef, TrackEmbedding
 
 from .faces import analyse, write_face
 
@@ -42,7 +42,7 @@ def test_a_short_visit_is_seen_and_covered(later: bool, film: Path, analysed: tu
     if later:
         messages = list(run_job(build_embed_request(
             SourceRef.of(film, fingerprint=document.source.fingerprint), tracks)))
-    views: dict[str, list[View]] = collect_views(m for m in messages if isinstance(m, FaceView))
+    views: dict[str, list[FaceEmbedding]] = collect_embeddings(m for m in messages if isinstance(m, TrackEmbedding))
     own = next(view for looks in views.values() for view in looks if view.source_frame < VISIT.start)
     visits = [v for looks in views.values() for v in looks if v.source_frame in VISIT]
     assert visits and min(float(np.linalg.norm(v.vector - own.vector)) for v in visits) > 0.6

@@ -118,7 +118,7 @@ def refresh_shown_sequencers() -> None:
                 break
 
 
-def find_sequencer_scene(context: bpy.types.Context) -> Any:
+def get_sequencer_scene(context: bpy.types.Context) -> Any:
     """The scene whose strips the sequencer shows, None when it shows none."""
     scene = getattr(context.workspace, "sequencer_scene", None) or context.scene
     return scene if scene is not None and scene.sequence_editor is not None else None

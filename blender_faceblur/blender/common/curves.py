@@ -6,7 +6,7 @@ from __future__ import annotations
 import bpy
 
 
-def find_curves(block: bpy.types.ID, path: str) -> list[tuple[bpy.types.ActionChannelbagFCurves, bpy.types.FCurve]]:
+def list_curves(block: bpy.types.ID, path: str) -> list[tuple[bpy.types.ActionChannelbagFCurves, bpy.types.FCurve]]:
     """The F-curves on `path`, each with the collection that holds it."""
     animation = block.animation_data
     if animation is None or animation.action is None:
@@ -18,5 +18,5 @@ def find_curves(block: bpy.types.ID, path: str) -> list[tuple[bpy.types.ActionCh
 
 
 def remove_curves(block: bpy.types.ID, path: str) -> None:
-    for holder, curve in find_curves(block, path):
+    for holder, curve in list_curves(block, path):
         holder.remove(curve)

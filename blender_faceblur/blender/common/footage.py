@@ -32,17 +32,17 @@ class Footage:
         return SourceRef.of(self.path, self.files, Fraction(frame_rate).limit_denominator(1001), fingerprint)
 
 
-def find_footage(strip: bpy.types.Strip) -> Footage:
+def get_footage(strip: bpy.types.Strip) -> Footage:
     """The files of a movie or image strip. Raises FaceBlurError, naming the strip, where there are none to analyse."""
     if strip.type not in KINDS:
         raise FaceBlurError(f"'{strip.name}' is no movie or image strip.")
     if strip.type == "MOVIE":
         if strip.stream_index > 0:
             raise FaceBlurError(f"'{strip.name}' shows another stream than the film's first; that is not analysed.")
-        footage = Footage(_find_absolute(strip, strip.filepath))
+        footage = Footage(_resolve_path(strip, strip.filepath))
     else:
         names = tuple(element.filename for element in strip.elements)
-        folder = _find_absolute(strip, strip.directory)
+        folder = _resolve_path(strip, strip.directory)
         footage = Footage(folder, names) if len(names) > 1 else Footage(folder / names[0])
     if not footage.path.exists():
         raise FaceBlurError(f"'{strip.name}': {footage.path} is not there.")
@@ -57,18 +57,18 @@ def check_document(scene: bpy.types.Scene, strip: bpy.types.Strip, document: Tra
     if 0 not in shown and shown != (source.width, source.height):
         raise FaceBlurError(f"'{strip.name}': Blender shows it as {shown[0]} x {shown[1]}, but {source.width} x "
                             f"{source.height} was analysed; reload the strip and detect again.")
-    retimed = strip.type == "MOVIE" and abs(strip.fps - find_rate(scene)) > 1e-3 * strip.fps
+    retimed = strip.type == "MOVIE" and abs(strip.fps - frame_rate_of(scene)) > 1e-3 * strip.fps
     if not retimed and not strip.retiming_keys and abs(strip.frame_duration - source.frame_count) > 1:
         raise FaceBlurError(f"'{strip.name}': Blender counts {strip.frame_duration} frames, but {source.frame_count} "
                             "were analysed; reload the strip and detect again.")
 
 
-def find_rate(scene: bpy.types.Scene) -> float:
+def frame_rate_of(scene: bpy.types.Scene) -> float:
     """Frames a second of a scene."""
     return float(scene.render.fps / scene.render.fps_base)
 
 
-def find_preview_range(scene: bpy.types.Scene) -> tuple[int, int]:
+def get_preview_range(scene: bpy.types.Scene) -> tuple[int, int]:
     """The half-open frames of the timeline's preview range. Raises FaceBlurError where none is set."""
     if not scene.use_preview_range:
         raise FaceBlurError("Set a preview range in the timeline first (key P).")
@@ -94,17 +94,17 @@ def find_timeline_frame(strip: bpy.types.Strip, spans: list[tuple[int, int]], fr
     return first
 
 
-def find_shown(
+def compute_shown(
     strip: bpy.types.Strip, first: int, stop: int, frame_count: int
 ) -> tuple[int, int] | None:
     """The half-open source frames that a strip with one speed shows in timeline frames first..stop; None for none."""
     first, last = max(first, int(strip.frame_final_start)), min(stop, int(strip.frame_final_end)) - 1
-    ends = [find_source_frame(strip, frame, frame_count) for frame in (first, last)] if first <= last else []
+    ends = [compute_source_frame(strip, frame, frame_count) for frame in (first, last)] if first <= last else []
     frames = [frame for frame in ends if frame is not None]
     return (min(frames), max(frames) + 1) if frames else None
 
 
-def find_source_frame(strip: bpy.types.Strip, timeline_frame: int, frame_count: int) -> int | None:
+def compute_source_frame(strip: bpy.types.Strip, timeline_frame: int, frame_count: int) -> int | None:
     """The source frame that a strip with one speed shows at a timeline frame; None where it shows nothing."""
     if not strip.frame_final_start <= timeline_frame < strip.frame_final_end:
         return None
@@ -114,5 +114,5 @@ def find_source_frame(strip: bpy.types.Strip, timeline_frame: int, frame_count: 
     return min(max(int(place * frame_count / max(strip.frame_duration, 1)), 0), frame_count - 1)
 
 
-def _find_absolute(strip: bpy.types.Strip, path: str) -> Path:
+def _resolve_path(strip: bpy.types.Strip, path: str) -> Path:
     return Path(bpy.path.abspath(path, library=strip.id_data.library))

@@ -21,4 +21,4 @@ def unregister_handlers() -> None:
 def _stop_before_load(*_: object) -> None:
     """What was detected, checked and verified belongs to the project that is about to be closed."""
     jobs.stop()
-    jobs.STATE.faults, jobs.STATE.verified = [], None
+    jobs.JOB.faults, jobs.JOB.verified = [], None

@@ -10,11 +10,11 @@ from typing import Any
 import bpy
 
 from ...core.types import FaceBlurError
-from .jobs import STATE, Step, describe_step, redraw, run_to_end, stop
+from .jobs import JOB, Step, describe_step, redraw, run_to_end, stop
 
 _TICK_S, _LONGEST_TICK_S = 0.1, 0.02
 
-Job = Generator[Step | None, None, Any]
+JobSteps = Generator[Step | None, None, Any]
 """Yields how far it is, None where nothing has happened; returns what was found. Closing it ends all processes."""
 
 
@@ -28,7 +28,7 @@ class JobOperator:
 
     _timer: bpy.types.Timer | None = None
 
-    def begin(self, context: bpy.types.Context, wait_s: float | None) -> Job:
+    def begin(self, context: bpy.types.Context, wait_s: float | None) -> JobSteps:
         """The job; with `wait_s` it yields None whenever nothing has happened for that long. Raises FaceBlurError."""
         raise NotImplementedError
 
@@ -57,14 +57,14 @@ class JobOperator:
             stop()
         elif event.type != "TIMER":
             return {"PASS_THROUGH"}
-        if STATE.job is None:
+        if JOB.job is None:
             self.cancel(context)
             operator.report({"INFO"}, self.cancelled)
             return {"CANCELLED"}
         until = time.monotonic() + _LONGEST_TICK_S
         try:
-            while (step := next(STATE.job)) is not None:
-                STATE.step = step
+            while (step := next(JOB.job)) is not None:
+                JOB.step = step
                 if time.monotonic() > until:
                     break
         except StopIteration as end:
@@ -84,9 +84,9 @@ class JobOperator:
         """Without a window: everything at once."""
         if not self._start(context, None):
             return {"CANCELLED"}
-        assert STATE.job is not None
+        assert JOB.job is not None
         try:
-            return self._finish(context, run_to_end(STATE.job))
+            return self._finish(context, run_to_end(JOB.job))
         except FaceBlurError as error:
             return self._fail([str(error)])
         finally:
@@ -98,11 +98,11 @@ class JobOperator:
 
     def _start(self, context: bpy.types.Context, wait_s: float | None) -> bool:
         try:
-            STATE.job = self.begin(context, wait_s)
+            JOB.job = self.begin(context, wait_s)
         except FaceBlurError as error:
             self._fail([str(error)])
             return False
-        STATE.problems, STATE.notes = [], []
+        JOB.problems, JOB.notes = [], []
         return True
 
     def _end(self, context: bpy.types.Context) -> None:
@@ -129,7 +129,7 @@ class JobOperator:
 
     def _fail(self, problems: list[str]) -> set[str]:
         operator: Any = self
-        STATE.problems = problems
+        JOB.problems = problems
         for problem in problems:
             operator.report({"ERROR"}, problem)
         return {"CANCELLED"}
@@ -137,4 +137,4 @@ class JobOperator:
 
 def _show_status(context: bpy.types.Context) -> None:
     if context.workspace is not None:
-        context.workspace.status_text_set(f"Face Blur: {describe_step(STATE.step)}   ESC: cancel")
+        context.workspace.status_text_set(f"Face Blur: {describe_step(JOB.step)}   ESC: cancel")

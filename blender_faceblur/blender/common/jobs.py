@@ -36,7 +36,7 @@ class Step:
 
 
 @dataclass(slots=True)
-class State:
+class JobState:
     """What the window shows of our work; one for the process. Operators and the guard write it, panels read it.
 
     A new job begins with no problems and notes; `faults` and `verified` are reset before another project is opened.
@@ -49,16 +49,16 @@ class State:
     problems: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     faults: list[Any] = field(default_factory=list)
-    """What the guard found when it was last asked (`checks.Fault`)."""
+    """What the guard found when it was last asked (`checks.CoverFault`)."""
     verified: Any = None
-    """What came of the film that was verified last (`verification.Verified`)."""
+    """What came of the film that was verified last (`verification.FilmVerification`)."""
 
     @property
     def active(self) -> bool:
         return self.job is not None
 
 
-class Course:
+class JobProgress:
     """A work of one or several requests in processes of their own, one after the other, and how far it is."""
 
     def __init__(self, count: int, wait_s: float | None) -> None:
@@ -66,16 +66,17 @@ class Course:
         self._count, self._wait_s, self._began = count, wait_s, time.monotonic()
 
     def run(
-        self, request: Request, strip: str, number: int = 1, hear: Callable[[Message], None] | None = None,
+        self, request: Request, strip: str, number: int = 1, on_message: Callable[[Message], None] | None = None,
         span: tuple[float, float] | None = None,
     ) -> Generator[Step | None, None, None]:
         """Yield the steps of the request of this number (from 1), and None whenever nothing happens for `wait_s`.
 
-        What else is said is heard by `hear`. `span` are the shares of the work (0..1) that are done before and after
-        it; without, all requests count alike. Raises FaceBlurError with what went wrong. Closing ends all processes.
+        What else is said is heard by `on_message`. `span` are the shares of the work (0..1) that are done before and
+        after it; without, all requests count alike. Raises FaceBlurError with what went wrong. Closing ends all
+        processes.
         """
         first, last = span or ((number - 1) / self._count, number / self._count)
-        with closing(watch_job(request, self._wait_s, hear)) as steps:
+        with closing(watch_job(request, self._wait_s, on_message)) as steps:
             for progress in steps:
                 if progress is None:
                     yield None
@@ -100,16 +101,16 @@ def run_to_end(job: Generator[Step | None, None, T], tell: Callable[[Step], None
                 tell(step)
 
 
-STATE = State()
+JOB = JobState()
 _STAGES = {"follow": "following, ", "verify": "verifying, ", "recognise": "recognising, ", "render": "rendering, ",
            "export": "exporting, "}
 
 
 def stop() -> None:
     """End the job that runs, with all its processes; its operator finds out at its next tick."""
-    if STATE.job is not None:
-        STATE.job.close()
-    STATE.job, STATE.step = None, None
+    if JOB.job is not None:
+        JOB.job.close()
+    JOB.job, JOB.step = None, None
 
 
 def describe_step(step: Step | None) -> str:

@@ -11,7 +11,7 @@ MARK = "faceblur"
 """Custom property on the data-blocks that we made."""
 
 
-def find_modifier(strip: bpy.types.Strip) -> Any:
+def get_modifier(strip: bpy.types.Strip) -> Any:
     """Our modifier on a strip, known by its node group; None where there is none."""
     for modifier in strip.modifiers:
         if modifier.type == "COMPOSITOR" and modifier.node_group and modifier.node_group.get(MARK) == "strip":

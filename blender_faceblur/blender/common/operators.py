@@ -7,7 +7,7 @@ import bpy
 from bpy.props import StringProperty
 
 from ...core.types import FaceBlurError
-from ...files.paths import find_page
+from ...files.paths import get_page_path
 
 
 class FACEBLUR_OT_guide(bpy.types.Operator):
@@ -22,7 +22,7 @@ class FACEBLUR_OT_guide(bpy.types.Operator):
     def execute(self, context: bpy.types.Context) -> set[str]:
         name, _, heading = self.page.partition("#")
         try:
-            page = find_page(name)
+            page = get_page_path(name)
         except FaceBlurError as error:
             self.report({"ERROR"}, str(error))
             return {"CANCELLED"}

@@ -9,10 +9,10 @@ from typing import Any
 
 import bpy
 
-from .context import find_sequencer_scene
+from .context import get_sequencer_scene
 from .footage import KINDS
-from .jobs import STATE
-from .marks import find_modifier
+from .jobs import JOB
+from .marks import get_modifier
 
 
 @dataclass(slots=True)
@@ -34,7 +34,7 @@ BUSY = "Face Blur is at work; press ESC over the window to end that"
 
 def list_selected(context: bpy.types.Context) -> list[bpy.types.Strip]:
     """The selected movie and image strips of the sequencer's scene, the active one first."""
-    scene = find_sequencer_scene(context)
+    scene = get_sequencer_scene(context)
     if scene is None:
         return []
     strips: Sequence[bpy.types.Strip] | None = getattr(context, "selected_strips", None)
@@ -45,26 +45,26 @@ def list_selected(context: bpy.types.Context) -> list[bpy.types.Strip]:
 
 
 def list_selected_covered(context: bpy.types.Context) -> list[bpy.types.Strip]:
-    return [strip for strip in list_selected(context) if find_modifier(strip) is not None]
+    return [strip for strip in list_selected(context) if get_modifier(strip) is not None]
 
 
-def find_active_footage(context: bpy.types.Context) -> Any:
+def get_active_footage(context: bpy.types.Context) -> Any:
     """The active strip if it is footage, else the footage of an active Mask strip, else the first selected footage.
 
     The last is what counts after Add > Movie, where the sound is active. None where there is none.
     """
-    scene = find_sequencer_scene(context)
+    scene = get_sequencer_scene(context)
     active = scene.sequence_editor.active_strip if scene is not None else None
     if active is not None and active.type in KINDS:
         return active
     for strip in scene.sequence_editor.strips_all if active is not None and active.type == "MASK" else ():
-        modifier = find_modifier(strip) if strip.type in KINDS else None
+        modifier = get_modifier(strip) if strip.type in KINDS else None
         if modifier is not None and modifier.input_mask_strip == active:
             return strip
     return next(iter(list_selected(context)), None)
 
 
-def find_named(operator: bpy.types.Operator, scene: bpy.types.Scene | None, name: str) -> Any:
+def get_named_strip(operator: bpy.types.Operator, scene: bpy.types.Scene | None, name: str) -> Any:
     """The strip of that name; None where it is gone, which is told."""
     strip = scene.sequence_editor.strips_all.get(name) if scene is not None else None
     if strip is None:
@@ -79,11 +79,11 @@ def refuse(operator: type[bpy.types.Operator], reason: str) -> bool:
 
 
 def is_busy(operator: type[bpy.types.Operator]) -> bool:
-    return STATE.active and not refuse(operator, BUSY)
+    return JOB.active and not refuse(operator, BUSY)
 
 
 def has_strips(operator: type[bpy.types.Operator], context: bpy.types.Context) -> bool:
     """For `poll`: whether nothing runs, and there is a sequencer's scene."""
     if is_busy(operator):
         return False
-    return find_sequencer_scene(context) is not None or refuse(operator, "There are no strips")
+    return get_sequencer_scene(context) is not None or refuse(operator, "There are no strips")

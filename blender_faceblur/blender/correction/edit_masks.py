@@ -22,10 +22,10 @@ import bpy
 from bpy.app.handlers import persistent
 
 from ...core.types import FaceBlurError, SourceInfo, TrackDocument
-from ..common.footage import find_footage, find_source_frame
-from ..cover.covering import find_mask
-from ..masks.changes import take_in
-from ..masks.mask import read_document
+from ..common.footage import compute_source_frame, get_footage
+from ..cover.covering import get_mask
+from ..masks.changes import sync_from_blender
+from ..masks.mask import load_document
 from ..masks.record import MaskRecord
 from ..rendering.project import set_format
 
@@ -60,7 +60,7 @@ class _EditorState:
 _EDITOR = _EditorState()
 
 
-def find_helper() -> Any:
+def get_helper() -> Any:
     """The scene in which a mask is being edited; None where there is none."""
     return next((scene for scene in bpy.data.scenes if _MASK in scene), None)
 
@@ -70,12 +70,12 @@ def open_masks(scene: bpy.types.Scene, strip: bpy.types.Strip, window: bpy.types
 
     In a window the workspace follows a moment later. Raises FaceBlurError where there is nothing to edit.
     """
-    if find_helper() is not None:
+    if get_helper() is not None:
         raise FaceBlurError("A mask is being edited already; go back from it first.")
-    mask = find_mask(strip)
+    mask = get_mask(strip)
     if mask is None:
         raise FaceBlurError(f"'{strip.name}' has no mask; detect its faces first.")
-    document = read_document(mask)
+    document = load_document(mask)
     helper = _build_scene(scene, strip, mask, document.source)
     if window is not None:
         if not bpy.app.background:
@@ -86,12 +86,12 @@ def open_masks(scene: bpy.types.Scene, strip: bpy.types.Strip, window: bpy.types
 
 def close_masks() -> int:
     """Go back to the editor's scene and workspace, and take in what was changed; how many faces that were."""
-    helper = find_helper()
+    helper = get_helper()
     if helper is None:
         raise FaceBlurError("No mask is being edited.")
     mask, home = helper[_MASK], helper[_HOME]
     home = home or next(scene for scene in bpy.data.scenes if scene != helper)
-    workspace = _find_workspace()
+    workspace = _get_workspace()
     for window in bpy.context.window_manager.windows:
         if window.scene == helper:
             window.scene = home
@@ -102,13 +102,13 @@ def close_masks() -> int:
             other.sequencer_scene = home
     bpy.data.scenes.remove(helper)
     _EDITOR.frame = None
-    return count_taken_in(mask) if mask is not None else 0
+    return count_changed(mask) if mask is not None else 0
 
 
-def count_taken_in(mask: bpy.types.Mask) -> int:
+def count_changed(mask: bpy.types.Mask) -> int:
     """Take in what was changed with Blender's tools; how many faces that were, layers drawn anew included."""
-    before, drawn = _describe(read_document(mask)), len(MaskRecord.load(mask).order)
-    after = _describe(take_in(mask))
+    before, drawn = _describe(load_document(mask)), len(MaskRecord.load(mask).order)
+    after = _describe(sync_from_blender(mask))
     changed = sum(before.get(name) != track for name, track in after.items())
     gone = sum(name not in after for name in before)
     # A renamed face is one that is gone and one that is new.
@@ -121,7 +121,7 @@ def _describe(document: TrackDocument) -> dict[str, object]:
 
 def _build_scene(scene: bpy.types.Scene, strip: bpy.types.Strip, mask: bpy.types.Mask,
                  source: SourceInfo) -> bpy.types.Scene:
-    footage = find_footage(strip)
+    footage = get_footage(strip)
     helper = bpy.data.scenes.new(NAME)
     helper[_MASK], helper[_HOME] = mask, scene
     try:
@@ -145,7 +145,9 @@ def _build_scene(scene: bpy.types.Scene, strip: bpy.types.Strip, mask: bpy.types
         # Beyond its own length it holds its last picture.
         shown.frame_final_duration = mask.frame_end - mask.frame_start
         frame = min(max(scene.frame_current, strip.frame_final_start), strip.frame_final_end - 1)
-        helper.frame_set(mask.frame_start + (find_source_frame(strip, frame, mask.frame_end - mask.frame_start) or 0))
+        helper.frame_set(
+            mask.frame_start + (compute_source_frame(strip, frame, mask.frame_end - mask.frame_start) or 0)
+        )
     except BaseException:
         bpy.data.scenes.remove(helper)
         raise
@@ -166,7 +168,7 @@ def _duplicate_workspace(window: bpy.types.Window, helper: bpy.types.Scene) -> N
     start_watch()
 
 
-def _find_workspace() -> Any:
+def _get_workspace() -> Any:
     return next((workspace for workspace in bpy.data.workspaces if _ARRANGED in workspace), None)
 
 
@@ -184,7 +186,7 @@ def start_watch() -> None:
 
 
 def _watch() -> float | None:
-    helper, workspace = find_helper(), _find_workspace()
+    helper, workspace = get_helper(), _get_workspace()
     if helper is None and workspace is None:
         return None
     windows = list(bpy.context.window_manager.windows)
@@ -282,7 +284,7 @@ def _operate(window: bpy.types.Window, area: bpy.types.Area, operator: Any, **op
 
 def show_frame() -> None:
     """Have the Image editor show the footage at the helper scene's frame."""
-    helper = find_helper()
+    helper = get_helper()
     window = next((window for window in bpy.context.window_manager.windows if window.scene == helper), None)
     if helper is None or window is None or _EDITOR.frame == helper.frame_current:
         return
@@ -298,16 +300,16 @@ def show_frame() -> None:
 
 
 def register_handlers() -> None:
-    bpy.app.handlers.frame_change_post.append(_follow_frame)
-    bpy.app.handlers.load_post.append(_look_again)
+    bpy.app.handlers.frame_change_post.append(_on_frame_change)
+    bpy.app.handlers.load_post.append(_check_again)
     bpy.app.handlers.undo_post.append(_show_rewound)
     bpy.app.handlers.redo_post.append(_show_rewound)
     start_watch()
 
 
 def unregister_handlers() -> None:
-    bpy.app.handlers.frame_change_post.remove(_follow_frame)
-    bpy.app.handlers.load_post.remove(_look_again)
+    bpy.app.handlers.frame_change_post.remove(_on_frame_change)
+    bpy.app.handlers.load_post.remove(_check_again)
     bpy.app.handlers.undo_post.remove(_show_rewound)
     bpy.app.handlers.redo_post.remove(_show_rewound)
     for timer in (_watch, show_frame):
@@ -316,20 +318,20 @@ def unregister_handlers() -> None:
 
 
 @persistent
-def _follow_frame(scene: bpy.types.Scene, _: object = None) -> None:
+def _on_frame_change(scene: bpy.types.Scene, _: object = None) -> None:
     # Drawing is none of a handler's business.
     if _MASK in scene and not bpy.app.background and not bpy.app.timers.is_registered(show_frame):
         bpy.app.timers.register(show_frame, first_interval=0.0)
 
 
 @persistent
-def _look_again(*_: object) -> None:
+def _check_again(*_: object) -> None:
     _EDITOR.frame = None
-    if find_helper() is not None or _find_workspace() is not None:
+    if get_helper() is not None or _get_workspace() is not None:
         start_watch()
 
 
 @persistent
 def _show_rewound(*_: object) -> None:
     _EDITOR.rewound = True
-    _look_again()
+    _check_again()

@@ -11,13 +11,13 @@ from bpy.props import FloatProperty, FloatVectorProperty, StringProperty
 from mathutils import Matrix
 
 from ...core.types import Ellipse, FaceBlurError
-from ..common.context import find_sequencer_scene
-from ..common.footage import find_source_frame
-from ..common.jobs import STATE
-from ..common.selection import find_active_footage
-from ..cover.active_face import find_target, has_target
-from ..cover.covering import find_mask
-from ..cover.projection import Projection, RegionProjection, find_projection, find_region_projection
+from ..common.context import get_sequencer_scene
+from ..common.footage import compute_source_frame
+from ..common.jobs import JOB
+from ..common.selection import get_active_footage
+from ..cover.active_face import get_target, has_target
+from ..cover.covering import get_mask
+from ..cover.projection import Projection, RegionProjection, get_projection, get_region_projection
 from ..masks.faces import is_face
 from ..masks.record import MaskRecord
 from .operators.correct import set_cover
@@ -46,7 +46,7 @@ class FACEBLUR_OT_set_cover(bpy.types.Operator):
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         try:
-            target = find_target(context)
+            target = get_target(context)
             (x, y), (rx, ry) = self.center, self.radii
             set_cover(target, Ellipse(x, y, rx, ry, self.angle), self.track)
         except FaceBlurError as error:
@@ -72,7 +72,7 @@ class FACEBLUR_GGT_cover(bpy.types.GizmoGroup):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        return not STATE.active and _find_cover(context) is not None
+        return not JOB.active and _get_cover(context) is not None
 
     @classmethod
     def setup_keymap(cls, keyconfig: bpy.types.KeyConfig) -> bpy.types.KeyMap:
@@ -97,12 +97,12 @@ class FACEBLUR_GGT_cover(bpy.types.GizmoGroup):
         if self.moved is not None:
             # The drag has ended: what it did becomes one step that can be undone.
             moved, self.moved = self.moved, None
-            _settle_later(moved, self.frame, self.track, self.projection, self.region_projection)
-        found = _find_cover(context)
+            _keep_later(moved, self.frame, self.track, self.projection, self.region_projection)
+        found = _get_cover(context)
         if found is None:
             return
         self.track, self.frame, cover, self.projection = found
-        self.region_projection = find_region_projection(context.region)
+        self.region_projection = get_region_projection(context.region)
         self.shown = _to_matrix(cover, self.projection, self.region_projection)
         self.cage.dimensions = (1.0, 1.0)
 
@@ -114,10 +114,10 @@ class FACEBLUR_GGT_cover(bpy.types.GizmoGroup):
         self.moved = Matrix([list(values)[4 * i:4 * i + 4] for i in range(4)]).transposed()
 
 
-def _find_cover(context: bpy.types.Context) -> tuple[str, int, Ellipse, Projection] | None:
+def _get_cover(context: bpy.types.Context) -> tuple[str, int, Ellipse, Projection] | None:
     """The active face's track, the source frame, its cover there, and where the preview shows the strip."""
-    scene, strip = find_sequencer_scene(context), find_active_footage(context)
-    mask = find_mask(strip)
+    scene, strip = get_sequencer_scene(context), get_active_footage(context)
+    mask = get_mask(strip)
     if mask is None or mask.layers.active is None or not scene.faceblur.show_handles:
         return None
     layer = mask.layers.active.name
@@ -125,11 +125,11 @@ def _find_cover(context: bpy.types.Context) -> tuple[str, int, Ellipse, Projecti
     known = record.layers.get(layer)
     if known is None or not is_face(record, layer) or known.freehand:
         return None
-    frame = find_source_frame(strip, scene.frame_current, mask.frame_end - mask.frame_start)
+    frame = compute_source_frame(strip, scene.frame_current, mask.frame_end - mask.frame_start)
     cover = known.ellipse_at(frame) if frame is not None else None
     if frame is None or cover is None:
         return None
-    return known.track, frame, cover, find_projection(scene, strip)
+    return known.track, frame, cover, get_projection(scene, strip)
 
 
 def _to_matrix(cover: Ellipse, projection: Projection, shown: RegionProjection) -> Matrix:
@@ -158,13 +158,13 @@ def _to_cover(matrix: Matrix, projection: Projection, shown: RegionProjection) -
     return Ellipse(middle[0], middle[1], math.hypot(ux, uy), math.hypot(vx, vy), math.atan2(uy, ux))
 
 
-def _settle_later(matrix: Matrix, frame: int, track: str, projection: Projection, shown: RegionProjection) -> None:
+def _keep_later(matrix: Matrix, frame: int, track: str, projection: Projection, shown: RegionProjection) -> None:
     """Operators may not run while the window is drawn."""
     cover = _to_cover(matrix, projection, shown)
 
     def settle() -> None:
         context = bpy.context
-        found = _find_cover(context) if context.window is not None else None
+        found = _get_cover(context) if context.window is not None else None
         if found is None or found[:2] != (track, frame):
             return
         before = found[2]

@@ -9,17 +9,17 @@ from typing import Any
 import bpy
 
 from ...core.types import FaceBlurError
-from ..common.context import find_sequencer_scene
-from ..common.footage import find_source_frame
-from ..common.selection import find_active_footage, is_busy, refuse
-from ..masks.changes import take_in
+from ..common.context import get_sequencer_scene
+from ..common.footage import compute_source_frame
+from ..common.selection import get_active_footage, is_busy, refuse
+from ..masks.changes import sync_from_blender
 from ..masks.faces import is_face, read_face
 from ..masks.record import MaskRecord
-from .covering import find_mask
+from .covering import get_mask
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class FaceTarget:
     """The face that an editor works on: its mask, its track's name, and the source frame at the playhead."""
 
     scene: Any
@@ -33,36 +33,36 @@ class Target:
         return float(self.scene.render.fps / self.scene.render.fps_base)
 
 
-def find_target(context: bpy.types.Context, with_face: bool = True, settled: bool = True) -> Target:
+def get_target(context: bpy.types.Context, with_face: bool = True, settled: bool = True) -> FaceTarget:
     """What the active strip, its active face and the playhead say. Raises FaceBlurError with what is missing.
 
     What was changed by other tools is taken in first, faces that were renamed too, unless it need not be `settled`.
     """
-    strip = find_active_footage(context)
-    mask = find_mask(strip)
+    strip = get_active_footage(context)
+    mask = get_mask(strip)
     if mask is None:
         raise FaceBlurError("Select a strip that is covered")
-    scene = find_sequencer_scene(context)
-    frame = find_source_frame(strip, scene.frame_current, mask.frame_end - mask.frame_start)
+    scene = get_sequencer_scene(context)
+    frame = compute_source_frame(strip, scene.frame_current, mask.frame_end - mask.frame_start)
     if frame is None:
         raise FaceBlurError("The playhead is not on the strip")
     if settled:
-        take_in(mask)
+        sync_from_blender(mask)
     layer = mask.layers.active
     record = MaskRecord.load(mask)
     if layer is None or not is_face(record, layer.name) or layer.name not in record.layers:
         if with_face:
             raise FaceBlurError("Choose a face in the list")
-        return Target(scene, strip, mask, "", frame)
-    return Target(scene, strip, mask, read_face(record, layer.name).track, frame)
+        return FaceTarget(scene, strip, mask, "", frame)
+    return FaceTarget(scene, strip, mask, read_face(record, layer.name).track, frame)
 
 
 def has_target(operator: Any, context: bpy.types.Context, with_face: bool = True) -> bool:
-    """For `poll`: whether `find_target` finds something to work on; says what is missing."""
+    """For `poll`: whether `get_target` finds something to work on; says what is missing."""
     if is_busy(operator):
         return False
     try:
-        find_target(context, with_face, settled=False)
+        get_target(context, with_face, settled=False)
     except FaceBlurError as error:
         return refuse(operator, str(error))
     return True

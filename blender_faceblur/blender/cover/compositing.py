@@ -19,7 +19,7 @@ import bpy
 from ...core.types import FaceBlurError
 from ..common.marks import MARK
 from . import nodes
-from .effects import find_effect
+from .effects import get_effect
 
 PICTURE_SPACE = "Face Blur Picture Space"
 SIGNATURE = "faceblur_signature"
@@ -46,7 +46,7 @@ class EffectSettings:
     inverse: bool = False
 
 
-def find_mask_unit_px(picture: tuple[int, int], canvas: tuple[int, int]) -> float:
+def compute_mask_unit_px(picture: tuple[int, int], canvas: tuple[int, int]) -> float:
     """How many source pixels one unit of mask coordinates spans.
 
     Blender lays mask coordinates 0..1 along the longer side of the raster, which has the canvas's size. The picture is
@@ -57,16 +57,16 @@ def find_mask_unit_px(picture: tuple[int, int], canvas: tuple[int, int]) -> floa
     return max(canvas) / fit
 
 
-def find_grid(picture: tuple[int, int], face_px: float, samples_across: float) -> tuple[int, int]:
-    """Columns and rows of samples in the whole picture, at most `samples_across` over `face_px` source pixels.
+def compute_grid(picture: tuple[int, int], face_px: float, samples_per_face: float) -> tuple[int, int]:
+    """Columns and rows of samples in the whole picture, at most `samples_per_face` over `face_px` source pixels.
 
     Both are even (an odd size beside an even one is shifted by half a pixel when Blender scales it) and at least 2.
     """
-    block_px = max(face_px / samples_across, 1.0)
+    block_px = max(face_px / samples_per_face, 1.0)
     return max(2, math.floor(picture[0] / block_px / 2) * 2), max(2, math.floor(picture[1] / block_px / 2) * 2)
 
 
-def find_halvings(picture: tuple[int, int], columns: int, rows: int) -> int:
+def compute_halvings(picture: tuple[int, int], columns: int, rows: int) -> int:
     """How often to halve on the way to a grid, starting from the picture's size or less.
 
     The first step down samples with gaps where it is more than a half; samples of many pixels can spare some, which
@@ -109,7 +109,7 @@ def build_strip_group(
     `face_px` is the width of the largest face, without the safety expansion. `has_alpha` keeps the picture's alpha
     where it is shown, which films have no use for.
     """
-    effect = find_effect(settings.kind)
+    effect = get_effect(settings.kind)
     tree = new_strip_group(name)
     source = nodes.add_node(tree, "NodeGroupInput", 0)
     place = nodes.add_node(tree, "CompositorNodeGroup", 1)
@@ -124,14 +124,14 @@ def build_strip_group(
         nodes.put(tree, turned.inputs["Shown"], visible)
         visible = turned.outputs["Shown"]
     cover = nodes.add_node(tree, "CompositorNodeGroup", 1)
-    columns, rows = find_grid(picture, face_px, effect.samples_across or settings.samples_across)
-    cover.node_tree = effect.ensure_group(find_halvings(picture, columns, rows))
+    columns, rows = compute_grid(picture, face_px, effect.samples_per_face or settings.samples_across)
+    cover.node_tree = effect.ensure_group(compute_halvings(picture, columns, rows))
     nodes.put(tree, cover.inputs["Image"], source.outputs["Image"])
     if "Shown" in cover.inputs:
         nodes.put(tree, cover.inputs["Shown"], visible)
     if "Sticker" in cover.inputs:
         sticker = nodes.add_node(tree, "CompositorNodeImage", 0)
-        sticker.image = find_sticker(settings.image)
+        sticker.image = get_sticker(settings.image)
         nodes.put(tree, cover.inputs["Sticker"], sticker.outputs["Image"])
     values = {"Columns": columns, "Rows": rows, "Color": to_linear(settings.color)}
     for socket in cover.inputs:
@@ -166,7 +166,7 @@ def _mix_alpha(
     return replaced.outputs[0]
 
 
-def find_sticker(name: str) -> bpy.types.Image | None:
+def get_sticker(name: str) -> bpy.types.Image | None:
     """The picture of that name in the file, or the one at that path, which is put into the file; None where lost."""
     image = bpy.data.images.get(name)
     if image is None and name and Path(name).is_file():

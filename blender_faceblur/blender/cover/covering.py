@@ -11,14 +11,14 @@ from dataclasses import asdict, fields
 import bpy
 
 from ...core.types import FaceBlurError, TrackDocument
-from ..common.footage import Footage, check_document, find_footage
-from ..common.marks import find_modifier
+from ..common.footage import Footage, check_document, get_footage
+from ..common.marks import get_modifier
 from ..masks.changes import write_analysis
-from ..masks.mask import find_document_text, read_document
+from ..masks.mask import get_document_text, load_document
 from ..masks.record import MaskRecord, fingerprint_of, has_record, list_own_masks
-from .compositing import EffectSettings, build_strip_group, find_mask_unit_px
+from .compositing import EffectSettings, build_strip_group, compute_mask_unit_px
 from .effects import EFFECTS
-from .strips import cover_strip, find_mask, remove_strip, remove_unused_group
+from .strips import cover_strip, get_mask, remove_strip, remove_unused_group
 
 LEAST_FACE_SHARE = 1 / 8
 """Of the picture's height: the effect is never finer than a face of this width needs."""
@@ -46,7 +46,7 @@ def apply_analysis(
         try:
             if strip is None:
                 raise FaceBlurError(f"The strip '{name}' is gone: it is not covered.")
-            if find_footage(strip) != footage:
+            if get_footage(strip) != footage:
                 raise FaceBlurError(f"The strip '{name}' shows another file now: it is not covered.")
             check_document(scene, strip, document)
             if mask is None:
@@ -70,10 +70,15 @@ def cover_footage(
     """
     source = document.source
     size = (source.width, source.height)
-    unit_px = find_mask_unit_px(size, (scene.render.resolution_x, scene.render.resolution_y))
+    unit_px = compute_mask_unit_px(size, (scene.render.resolution_x, scene.render.resolution_y))
     mask, document = write_analysis(
-        _find_mask(strip, document, unit_px), f"{strip.name} faces", document, unit_px, span or (0, source.frame_count),
-        first_frame=round(strip.frame_start))
+        _choose_mask(strip, document, unit_px),
+        f"{strip.name} faces",
+        document,
+        unit_px,
+        span or (0, source.frame_count),
+        first_frame=round(strip.frame_start),
+    )
     put_cover(scene, strip, mask, effect, document)
     return mask
 
@@ -83,10 +88,10 @@ def put_cover(
     document: TrackDocument | None = None,
 ) -> None:
     """Cover `strip` with `effect` where a mask of ours says; the mask is left as it is."""
-    document = document or read_document(mask)
+    document = document or load_document(mask)
     size = (document.source.width, document.source.height)
     group = build_strip_group(f"Face Blur: {strip.name}", size, MaskRecord.load(mask).unit_px,
-                              find_largest_face_px(document), effect, has_alpha=document.source.kind != "movie")
+                              compute_largest_face_px(document), effect, has_alpha=document.source.kind != "movie")
     # Blender does not count all users of it, and would not save one that seems to have none.
     group.use_fake_user = True
     group[MASK_MARK] = mask
@@ -100,11 +105,11 @@ def uncover(scene: bpy.types.Scene, strip: bpy.types.Strip) -> None:
     """Take our modifier, Mask strip and node group off a strip, and the mask when nothing else shows it."""
     strip.pop(MUST_BE_COVERED, None)
     strip[LEFT_BARE] = True
-    modifier = find_modifier(strip)
+    modifier = get_modifier(strip)
     if modifier is None:
         return
     group, mask_strip = modifier.node_group, modifier.input_mask_strip
-    mask = find_mask(strip)
+    mask = get_mask(strip)
     # Removing a modifier does not count the group's user down (Blender 5.0.1, 5.2).
     modifier.node_group = None
     strip.modifiers.remove(modifier)
@@ -113,7 +118,7 @@ def uncover(scene: bpy.types.Scene, strip: bpy.types.Strip) -> None:
     remove_unused_group(group)
     # Nor does deleting a Mask strip count the mask's down.
     if mask is not None and not any(other.type == "MASK" and other.mask == mask for other in _list_strips()):
-        text = find_document_text(mask)
+        text = get_document_text(mask)
         bpy.data.masks.remove(mask)
         if text is not None:
             bpy.data.texts.remove(text)
@@ -121,18 +126,18 @@ def uncover(scene: bpy.types.Scene, strip: bpy.types.Strip) -> None:
 
 def has_foreign_mask(strip: bpy.types.Strip) -> bool:
     """Whether the Mask strip of a strip's cover is there and has no mask of ours: without any, faces show."""
-    modifier = find_modifier(strip)
-    return modifier is not None and modifier.input_mask_strip is not None and find_mask(strip) is None
+    modifier = get_modifier(strip)
+    return modifier is not None and modifier.input_mask_strip is not None and get_mask(strip) is None
 
 
-def find_masks_of(fingerprint: str) -> list[bpy.types.Mask]:
+def list_masks_of(fingerprint: str) -> list[bpy.types.Mask]:
     """The masks of ours that were made from one source."""
     return [mask for mask in list_own_masks() if fingerprint_of(mask) == fingerprint]
 
 
 def find_lost_mask(strip: bpy.types.Strip) -> bpy.types.Mask | None:
     """The mask that belongs to a strip's cover whose Mask strip is gone."""
-    modifier = find_modifier(strip)
+    modifier = get_modifier(strip)
     mask = modifier.node_group.get(MASK_MARK) if modifier is not None else None
     return mask if mask is not None and has_record(mask) else None
 
@@ -140,10 +145,10 @@ def find_lost_mask(strip: bpy.types.Strip) -> bpy.types.Mask | None:
 def find_mask_of_footage(footage: Footage) -> bpy.types.Mask | None:
     """The mask that covers another strip, of any scene, which shows the same files."""
     for strip in _list_strips():
-        mask = find_mask(strip)
+        mask = get_mask(strip)
         if mask is not None:
             with suppress(FaceBlurError):
-                if find_footage(strip) == footage:
+                if get_footage(strip) == footage:
                     return mask
     return None
 
@@ -157,18 +162,18 @@ def _list_strips() -> Iterator[bpy.types.Strip]:
 
 def read_effect(strip: bpy.types.Strip) -> EffectSettings | None:
     """The settings that a strip's cover was made with; None where it has none."""
-    modifier = find_modifier(strip)
+    modifier = get_modifier(strip)
     if modifier is None or EFFECT_MARK not in modifier.node_group:
         return None
-    told = modifier.node_group[EFFECT_MARK].to_dict()
+    reported = modifier.node_group[EFFECT_MARK].to_dict()
     # A file may come from anybody, and from another version.
     kinds = {field.name: type(getattr(EffectSettings(), field.name)) for field in fields(EffectSettings)}
-    kept = {name: kind(told[name]) for name, kind in kinds.items()
-            if isinstance(told.get(name), (str,) if kind is str else (bool, int, float))}
+    kept = {name: kind(reported[name]) for name, kind in kinds.items()
+            if isinstance(reported.get(name), (str,) if kind is str else (bool, int, float))}
     return EffectSettings(**kept) if any(kept.get("kind") == known.name for known in EFFECTS) else None
 
 
-def find_largest_face_px(document: TrackDocument) -> float:
+def compute_largest_face_px(document: TrackDocument) -> float:
     """Width of the widest face of the document, without the safety expansion, and at least `LEAST_FACE_SHARE`.
 
     The floor keeps the effect strong over a face that an editor adds later, and over the whole picture when the file
@@ -178,9 +183,9 @@ def find_largest_face_px(document: TrackDocument) -> float:
     return max([floor, *(2 * s.ellipse.rx for track in document.tracks for s in track.samples)])
 
 
-def _find_mask(strip: bpy.types.Strip, document: TrackDocument, unit_px: float) -> bpy.types.Mask | None:
+def _choose_mask(strip: bpy.types.Strip, document: TrackDocument, unit_px: float) -> bpy.types.Mask | None:
     """The mask to write into: one of the same source that fits the canvas, the strip's own first."""
-    own = find_mask(strip)
-    fitting = [mask for mask in find_masks_of(document.source.fingerprint)
+    own = get_mask(strip)
+    fitting = [mask for mask in list_masks_of(document.source.fingerprint)
                if math.isclose(MaskRecord.load(mask).unit_px, unit_px, rel_tol=1e-6)]
     return own if own in fitting else next(iter(fitting), None)

@@ -15,60 +15,60 @@ import bpy
 from bpy.app.handlers import persistent
 
 from ..common.context import refresh_shown_sequencers
-from ..masks.changes import forget_known, touch, watch
-from ..masks.mask import WRITING, adopt_layers, hold_frames
+from ..masks.changes import forget_written, mark_dirty, watch_edits
+from ..masks.mask import WRITING, adopt_layers, extend_frame_range
 from ..masks.record import DamagedRecordError, has_record, list_own_masks
-from .strips import _has_other_speeds, align_mask_strips, find_pairs, is_out_of_speed
+from .strips import _has_other_speeds, is_out_of_speed, list_pairs, sync_mask_strips
 
 _REFRESH_AFTER_S = 0.15
 """While a point is dragged a mask changes with every move of the mouse."""
 
-_ALIGN_AFTER_S = 0.5
+_SYNC_AFTER_S = 0.5
 _OWN_OPERATORS = ("FACEBLUR_OT_detect",)
 
 
 def register_handlers() -> None:
-    bpy.app.handlers.depsgraph_update_post.append(_follow_edit)
+    bpy.app.handlers.depsgraph_update_post.append(_on_edit)
     bpy.app.handlers.render_init.append(_prepare_render)
     bpy.app.handlers.load_post.append(_forget)
-    watch(True)
+    watch_edits(True)
 
 
 def unregister_handlers() -> None:
-    bpy.app.handlers.depsgraph_update_post.remove(_follow_edit)
+    bpy.app.handlers.depsgraph_update_post.remove(_on_edit)
     bpy.app.handlers.render_init.remove(_prepare_render)
     bpy.app.handlers.load_post.remove(_forget)
-    watch(False)
-    for timer in (_refresh, _align_at_rest):
+    watch_edits(False)
+    for timer in (_refresh, _sync_at_rest):
         if bpy.app.timers.is_registered(timer):
             bpy.app.timers.unregister(timer)
 
 
 @persistent
 def _forget(*_: object) -> None:
-    forget_known()
+    forget_written()
 
 
 @persistent
-def _follow_edit(scene: bpy.types.Scene, depsgraph: bpy.types.Depsgraph) -> None:
+def _on_edit(scene: bpy.types.Scene, depsgraph: bpy.types.Depsgraph) -> None:
     """Runs after every edit, and not when only the frame changes."""
-    align_mask_strips(scene, with_speed=False)
+    sync_mask_strips(scene, with_speed=False)
     changed = [update.id.original for update in depsgraph.updates if isinstance(update.id, bpy.types.Mask)]
     changed = [mask for mask in changed if has_record(mask) and mask.name not in WRITING]
     for mask in changed:
         # The guard tells of damage, and renders the strips of such a mask black.
         with suppress(DamagedRecordError):
-            hold_frames(mask)
+            extend_frame_range(mask)
             adopt_layers(mask)
-            touch(mask)
+            mark_dirty(mask)
     if bpy.app.background:
         # Only a render shows anything, and it prepares itself.
         return
     # A refresh takes an operator, which may not run in here, and so does a change of speed.
     if changed and not bpy.app.timers.is_registered(_refresh):
         bpy.app.timers.register(_refresh, first_interval=_REFRESH_AFTER_S)
-    if not bpy.app.timers.is_registered(_align_at_rest) and _has_other_speeds(scene):
-        bpy.app.timers.register(_align_at_rest, first_interval=_ALIGN_AFTER_S)
+    if not bpy.app.timers.is_registered(_sync_at_rest) and _has_other_speeds(scene):
+        bpy.app.timers.register(_sync_at_rest, first_interval=_SYNC_AFTER_S)
 
 
 def _refresh() -> float | None:
@@ -76,23 +76,23 @@ def _refresh() -> float | None:
         # Blender refuses meanwhile (5.2.2).
         return _REFRESH_AFTER_S
     for scene in bpy.data.scenes:
-        for _, _, mask_strip in find_pairs(scene):
+        for _, _, mask_strip in list_pairs(scene):
             # Also where no sequencer is on the screen now.
             mask_strip.invalidate_cache("RAW")
     refresh_shown_sequencers()
     return None
 
 
-def _align_at_rest() -> float | None:
+def _sync_at_rest() -> float | None:
     """Let Mask strips follow changed speeds once no tool of the editor's is in the middle of something."""
     if bpy.app.is_job_running("RENDER"):
-        return _ALIGN_AFTER_S
+        return _SYNC_AFTER_S
     for window in bpy.context.window_manager.windows:
         if any(operator.bl_idname not in _OWN_OPERATORS for operator in window.modal_operators):
-            return _ALIGN_AFTER_S
+            return _SYNC_AFTER_S
     for scene in bpy.data.scenes:
         if _has_other_speeds(scene):
-            for problem in align_mask_strips(scene):
+            for problem in sync_mask_strips(scene):
                 print(f"Face Blur: {problem}")
     refresh_shown_sequencers()
     return None
@@ -102,13 +102,13 @@ def _align_at_rest() -> float | None:
 def _prepare_render(scene: bpy.types.Scene, _: object = None) -> None:
     for mask in list_own_masks():
         with suppress(DamagedRecordError):
-            hold_frames(mask)
+            extend_frame_range(mask)
             adopt_layers(mask)
     # From the window a render runs in a thread of its own, in which Blender crashes when the window's areas are touched
     # (5.2.2) as operators ask for.
     with_operators = threading.current_thread() is threading.main_thread()
-    problems = align_mask_strips(scene, with_speed=with_operators)
-    for footage, modifier, mask_strip in list(find_pairs(scene)):
+    problems = sync_mask_strips(scene, with_speed=with_operators)
+    for footage, modifier, mask_strip in list(list_pairs(scene)):
         if not with_operators and is_out_of_speed(scene, footage, mask_strip):
             modifier.input_mask_strip = None
             problems.append(f"The strip '{footage.name}' is covered whole: its mask does not follow its speed yet.")

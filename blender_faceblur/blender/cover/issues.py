@@ -12,16 +12,16 @@ from collections.abc import Iterator
 
 import bpy
 
-from ..common.curves import find_curves
-from .strips import find_moving_modifiers
+from ..common.curves import list_curves
+from .strips import list_moving_modifiers
 
 _SPEED_PROPERTIES = ("speed_factor", "speed_frame_number", "speed_length")
 
 
-def find_disturbances(scene: bpy.types.Scene, strip: bpy.types.Strip) -> list[tuple[str, bool]]:
+def list_cover_issues(scene: bpy.types.Scene, strip: bpy.types.Strip) -> list[tuple[str, bool]]:
     """Why the cover of a strip misses, each with whether `strips.put_cover_first` helps."""
     found = []
-    if find_moving_modifiers(strip):
+    if list_moving_modifiers(strip):
         found.append(("A modifier before its cover can move the picture.", True))
     if _is_animated(scene, strip, "strobe"):
         found.append(("Its strobe is animated, which its mask does not follow.", False))
@@ -33,7 +33,7 @@ def find_disturbances(scene: bpy.types.Scene, strip: bpy.types.Strip) -> list[tu
 def _is_animated(scene: bpy.types.Scene, strip: bpy.types.Strip, name: str) -> bool:
     path = strip.path_from_id(name)
     drivers = scene.animation_data.drivers if scene.animation_data is not None else ()
-    return bool(find_curves(scene, path)) or any(driver.data_path == path for driver in drivers)
+    return bool(list_curves(scene, path)) or any(driver.data_path == path for driver in drivers)
 
 
 def _list_odd_speeds(scene: bpy.types.Scene, strip: bpy.types.Strip) -> Iterator[str]:

@@ -7,13 +7,13 @@ import bpy
 
 from ...core.types import FaceBlurError
 from ...reporting.progress import count
-from ..common.context import find_sequencer_scene, refresh_shown_sequencers
-from ..common.footage import find_footage
-from ..common.jobs import STATE
+from ..common.context import get_sequencer_scene, refresh_shown_sequencers
+from ..common.footage import get_footage
+from ..common.jobs import JOB
 from ..common.selection import is_busy, list_selected, list_selected_covered, refuse
-from .covering import find_lost_mask, find_mask, find_mask_of_footage, put_cover, uncover
+from .covering import find_lost_mask, find_mask_of_footage, get_mask, put_cover, uncover
 from .properties import read_effect_settings
-from .strips import align_mask_strips
+from .strips import sync_mask_strips
 
 
 class FACEBLUR_OT_apply(bpy.types.Operator):
@@ -30,20 +30,20 @@ class FACEBLUR_OT_apply(bpy.types.Operator):
         return bool(list_selected(context)) or refuse(cls, "Select a movie or image strip")
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        scene = find_sequencer_scene(context)
+        scene = get_sequencer_scene(context)
         effect = read_effect_settings(scene)
         problems, done = [], 0
         for strip in list_selected(context):
             try:
-                mask = find_mask(strip) or find_lost_mask(strip) or find_mask_of_footage(find_footage(strip))
+                mask = get_mask(strip) or find_lost_mask(strip) or find_mask_of_footage(get_footage(strip))
                 if mask is None:
                     raise FaceBlurError(f"'{strip.name}': its faces have not been detected yet.")
                 put_cover(scene, strip, mask, effect)
                 done += 1
             except FaceBlurError as error:
                 problems.append(str(error))
-        problems += align_mask_strips(scene)
-        STATE.problems = problems
+        problems += sync_mask_strips(scene)
+        JOB.problems = problems
         for problem in problems:
             self.report({"ERROR"}, problem)
         if not done:
@@ -68,7 +68,7 @@ class FACEBLUR_OT_remove(bpy.types.Operator):
         return bool(list_selected_covered(context)) or refuse(cls, "Select a strip that is covered")
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        scene = find_sequencer_scene(context)
+        scene = get_sequencer_scene(context)
         # Names: removing one strip may move the others in memory.
         names = [strip.name for strip in list_selected_covered(context)]
         for name in names:

@@ -5,14 +5,14 @@ from __future__ import annotations
 
 import bpy
 
-from ...core.cover.strength import judge
-from ..common.context import find_sequencer_scene
-from ..common.jobs import STATE, describe_step
-from ..common.marks import find_modifier
+from ...core.cover.strength import rate_effect
+from ..common.context import get_sequencer_scene
+from ..common.jobs import JOB, describe_step
+from ..common.marks import get_modifier
 from ..common.panels import Tab, write_lines
-from ..common.selection import find_active_footage
+from ..common.selection import get_active_footage
 from ..masks.record import MaskRecord
-from .covering import find_mask
+from .covering import get_mask
 
 
 class FACEBLUR_PT_main(Tab, bpy.types.Panel):
@@ -21,7 +21,7 @@ class FACEBLUR_PT_main(Tab, bpy.types.Panel):
 
     def draw(self, context: bpy.types.Context) -> None:
         layout = self.layout
-        scene = find_sequencer_scene(context)
+        scene = get_sequencer_scene(context)
         if scene is None:
             layout.label(text="Add a film to the sequencer", icon="INFO")
             return
@@ -29,16 +29,16 @@ class FACEBLUR_PT_main(Tab, bpy.types.Panel):
         column = layout.column()
         column.use_property_split = True
         column.use_property_decorate = False
-        column.enabled = not STATE.active
+        column.enabled = not JOB.active
         column.prop(settings, "preset")
         row = column.row(align=True)
         row.prop(settings, "expansion")
         row.prop(settings, "whole_head", text="", icon="USER")
         row = layout.row()
         row.scale_y = 1.4
-        if STATE.active:
+        if JOB.active:
             # In the button's place, so that a double click on it does nothing.
-            step = STATE.step
+            step = JOB.step
             row.progress(factor=step.share if step is not None else 0.0,
                          text=f"{100 * step.share:.0f} %" if step is not None else "Starting")
             write_lines(layout, context, describe_step(step))
@@ -58,8 +58,8 @@ class FACEBLUR_PT_main(Tab, bpy.types.Panel):
         elif settings.effect != "erase":
             column.prop(settings, "samples_across")
         _draw_verdict(layout, context, settings)
-        strip = find_active_footage(context)
-        covered = strip is not None and find_modifier(strip) is not None
+        strip = get_active_footage(context)
+        covered = strip is not None and get_modifier(strip) is not None
         row = layout.row(align=True)
         row.operator("faceblur.apply", text="Update" if covered else "Apply", icon="FILE_REFRESH" if covered else "ADD")
         row.operator("faceblur.remove", icon="TRASH")
@@ -74,10 +74,10 @@ class FACEBLUR_PT_messages(Tab, bpy.types.Panel):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        return bool(_list_notes(context)) or bool(STATE.problems)
+        return bool(_list_notes(context)) or bool(JOB.problems)
 
     def draw(self, context: bpy.types.Context) -> None:
-        for problem in STATE.problems:
+        for problem in JOB.problems:
             write_lines(self.layout, context, problem, "ERROR")
         for note in _list_notes(context):
             write_lines(self.layout, context, note, "INFO")
@@ -85,7 +85,7 @@ class FACEBLUR_PT_messages(Tab, bpy.types.Panel):
 
 def _draw_verdict(layout: bpy.types.UILayout, context: bpy.types.Context, settings: bpy.types.PropertyGroup) -> None:
     """How strong the effect is, as it was measured."""
-    verdict = judge(settings.effect, settings.samples_across)
+    verdict = rate_effect(settings.effect, settings.samples_across)
     if verdict.is_strong:
         layout.label(text="Strong: nothing of the face is left", icon="CHECKMARK")
     else:
@@ -93,6 +93,6 @@ def _draw_verdict(layout: bpy.types.UILayout, context: bpy.types.Context, settin
 
 
 def _list_notes(context: bpy.types.Context) -> list[str]:
-    mask = find_mask(find_active_footage(context))
+    mask = get_mask(get_active_footage(context))
     notes = MaskRecord.load(mask).notes if mask is not None else []
-    return list(dict.fromkeys([*notes, *STATE.notes]))
+    return list(dict.fromkeys([*notes, *JOB.notes]))

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from ...core.types import Box
 from ..masks.record import size_of
-from .covering import find_mask
+from .covering import get_mask
 
 Array = NDArray[np.float64]
 
@@ -81,15 +81,15 @@ class RegionProjection:
         return points * self.scale + self.shift
 
 
-def find_projection(scene: bpy.types.Scene, strip: bpy.types.Strip) -> Projection:
+def get_projection(scene: bpy.types.Scene, strip: bpy.types.Strip) -> Projection:
     """Where the preview of `scene` shows a strip now: an animated transform changes with the frame."""
     canvas = (scene.render.resolution_x, scene.render.resolution_y)
-    size = find_size(scene, strip)
-    matrix = _find_matrix(strip, size)
+    size = get_size(scene, strip)
+    matrix = _compute_matrix(strip, size)
     parent = strip.parent_meta()
     while parent is not None:
         # The canvas, from the middle and y up, is the picture of the meta strip.
-        matrix = _find_matrix(parent, canvas) @ _from_middle(canvas) @ matrix
+        matrix = _compute_matrix(parent, canvas) @ _from_middle(canvas) @ matrix
         parent = parent.parent_meta()
     matrix = np.diag([scene.render.pixel_aspect_x / scene.render.pixel_aspect_y, 1.0, 1.0]) @ matrix
     crop = getattr(strip, "crop", None)
@@ -98,9 +98,9 @@ def find_projection(scene: bpy.types.Scene, strip: bpy.types.Strip) -> Projectio
                                      float(size[1] - edges[3])))
 
 
-def find_size(scene: bpy.types.Scene, strip: bpy.types.Strip) -> tuple[int, int]:
+def get_size(scene: bpy.types.Scene, strip: bpy.types.Strip) -> tuple[int, int]:
     """Width and height of a strip's picture before its transform."""
-    mask = find_mask(strip)
+    mask = get_mask(strip)
     if mask is not None:
         return size_of(mask)
     element = strip.elements[0] if getattr(strip, "elements", None) else None
@@ -109,7 +109,7 @@ def find_size(scene: bpy.types.Scene, strip: bpy.types.Strip) -> tuple[int, int]
     return scene.render.resolution_x, scene.render.resolution_y
 
 
-def find_region_projection(region: bpy.types.Region) -> RegionProjection:
+def get_region_projection(region: bpy.types.Region) -> RegionProjection:
     """From view coordinates to the pixels of a region, with their fractions, which `view_to_region` drops."""
     left, bottom = region.view2d.region_to_view(0, 0)
     right, top = region.view2d.region_to_view(1000, 1000)
@@ -117,7 +117,7 @@ def find_region_projection(region: bpy.types.Region) -> RegionProjection:
     return RegionProjection(scale, (-left * scale[0], -bottom * scale[1]))
 
 
-def find_outlines(ellipses: Array, count: int) -> Array:
+def compute_outlines(ellipses: Array, count: int) -> Array:
     """Points around N ellipses (N x 5: cx, cy, rx, ry, angle) of the source, in its pixels: N x `count` x 2."""
     turn = np.linspace(0, 2 * np.pi, count, endpoint=False)
     cx, cy, rx, ry, angle = (ellipses[:, number, None] for number in range(5))
@@ -125,7 +125,7 @@ def find_outlines(ellipses: Array, count: int) -> Array:
     return np.stack([cx + x * np.cos(angle) - y * np.sin(angle), cy + x * np.sin(angle) + y * np.cos(angle)], axis=2)
 
 
-def _find_matrix(strip: bpy.types.Strip, size: tuple[int, int]) -> Array:
+def _compute_matrix(strip: bpy.types.Strip, size: tuple[int, int]) -> Array:
     """From pixels of the strip's picture (y down) to canvas pixels from the middle (y up)."""
     width, height = size
     transform = getattr(strip, "transform", None)

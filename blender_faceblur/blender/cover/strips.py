@@ -10,7 +10,7 @@ import bpy
 
 from ...core.types import FaceBlurError
 from ..common.context import borrow_selection, borrow_sequencer
-from ..common.marks import MARK, find_modifier
+from ..common.marks import MARK, get_modifier
 from ..masks.record import has_record, list_own_masks
 
 MODIFIER_NAME = "Face Blur"
@@ -25,12 +25,12 @@ def cover_strip(
     connected to it and feeds the modifier. What an earlier call put on the strip is reused, whatever an editor added
     stays.
     """
-    modifier = find_modifier(strip)
+    modifier = get_modifier(strip)
     if modifier is None:
         modifier = _add_modifier(scene, strip)
     mask_strip = modifier.input_mask_strip
     # Two strips share one where only the footage was copied, or the modifier: it cannot lie where both do.
-    shared = any(other_mask == mask_strip and footage != strip for footage, _, other_mask in find_pairs(scene))
+    shared = any(other_mask == mask_strip and footage != strip for footage, _, other_mask in list_pairs(scene))
     if mask_strip is None or mask_strip.mask != mask or shared:
         if mask_strip is not None and not shared:
             remove_strip(scene, mask_strip)
@@ -62,17 +62,17 @@ def remove_unused_group(group: bpy.types.NodeTree) -> None:
         bpy.data.node_groups.remove(group)
 
 
-def find_mask(strip: bpy.types.Strip | None) -> Any:
+def get_mask(strip: bpy.types.Strip | None) -> Any:
     """The mask of ours that covers a strip; None where there is none, also when it was lost."""
-    modifier = find_modifier(strip) if strip is not None and hasattr(strip, "modifiers") else None
+    modifier = get_modifier(strip) if strip is not None and hasattr(strip, "modifiers") else None
     mask_strip = modifier.input_mask_strip if modifier is not None else None
     mask = mask_strip.mask if mask_strip is not None else None
     return mask if mask is not None and has_record(mask) else None
 
 
-def find_moving_modifiers(strip: bpy.types.Strip) -> list[bpy.types.StripModifier]:
+def list_moving_modifiers(strip: bpy.types.Strip) -> list[bpy.types.StripModifier]:
     """The modifiers before our cover that can move the picture: what was analysed is the picture of the file."""
-    cover = find_modifier(strip)
+    cover = get_modifier(strip)
     found: list[bpy.types.StripModifier] = []
     for modifier in strip.modifiers:
         if modifier == cover:
@@ -86,10 +86,10 @@ def find_moving_modifiers(strip: bpy.types.Strip) -> list[bpy.types.StripModifie
 def put_cover_first(scene: bpy.types.Scene, strip: bpy.types.Strip) -> None:
     """Move our modifier before every one that can move the picture: these move the covered one then."""
     for _ in range(len(strip.modifiers)):
-        if not find_moving_modifiers(strip):
+        if not list_moving_modifiers(strip):
             return
         with borrow_selection(scene, strip):
-            bpy.ops.sequencer.strip_modifier_move(name=find_modifier(strip).name, direction="UP")
+            bpy.ops.sequencer.strip_modifier_move(name=get_modifier(strip).name, direction="UP")
 
 
 def _add_modifier(scene: bpy.types.Scene, strip: bpy.types.Strip) -> bpy.types.StripModifier:
@@ -101,7 +101,7 @@ def _add_modifier(scene: bpy.types.Scene, strip: bpy.types.Strip) -> bpy.types.S
 def _add_mask_strip(scene: bpy.types.Scene, strip: bpy.types.Strip, mask: bpy.types.Mask) -> bpy.types.Strip:
     # In the same meta strip, which they are moved with.
     strips = (strip.parent_meta() or scene.sequence_editor).strips
-    channel = _find_free_channel(strips, strip)
+    channel = _choose_free_channel(strips, strip)
     mask_strip = strips.new_mask(f"{strip.name} faces", mask, channel, round(strip.frame_start))
     mask_strip.mute = True
     if _differ_in_speed(scene, strip, mask_strip):
@@ -129,20 +129,20 @@ def _list_connected(scene: bpy.types.Scene, strip: bpy.types.Strip) -> list[bpy.
     ]
 
 
-def find_pairs(scene: bpy.types.Scene) -> Iterator[tuple[Any, Any, Any]]:
+def list_pairs(scene: bpy.types.Scene) -> Iterator[tuple[Any, Any, Any]]:
     """Footage, our modifier on it, and its Mask strip, for all covered strips whose mask is there."""
     # Handlers ask after every edit, also in files of a thousand strips with modifiers in which nothing is ours.
     if scene.sequence_editor is None or not list_own_masks():
         return
     for footage in scene.sequence_editor.strips_all:
-        modifier = find_modifier(footage) if hasattr(footage, "modifiers") else None
+        modifier = get_modifier(footage) if hasattr(footage, "modifiers") else None
         if modifier is not None and modifier.input_mask_strip is not None:
             mask = modifier.input_mask_strip.mask
             if mask is not None and has_record(mask):
                 yield footage, modifier, modifier.input_mask_strip
 
 
-def align_mask_strip(
+def sync_mask_strip(
     scene: bpy.types.Scene, footage: bpy.types.Strip, mask_strip: bpy.types.Strip, with_speed: bool = True
 ) -> bool:
     """Give a Mask strip the time of its footage; False where it cannot follow the footage's speed.
@@ -163,14 +163,14 @@ def align_mask_strip(
     return True
 
 
-def align_mask_strips(scene: bpy.types.Scene, with_speed: bool = True) -> list[str]:
+def sync_mask_strips(scene: bpy.types.Scene, with_speed: bool = True) -> list[str]:
     """Give every Mask strip of ours the time of its footage; sentences about those that could not follow.
 
     What cannot follow is covered whole: its modifier is left without a mask.
     """
     problems = []
-    for footage, modifier, mask_strip in list(find_pairs(scene)):
-        if not align_mask_strip(scene, footage, mask_strip, with_speed):
+    for footage, modifier, mask_strip in list(list_pairs(scene)):
+        if not sync_mask_strip(scene, footage, mask_strip, with_speed):
             modifier.input_mask_strip = None
             problems.append(f"The strip '{footage.name}' is covered whole: its mask cannot follow its speed.")
     return problems
@@ -228,7 +228,7 @@ def _copy_speed(scene: bpy.types.Scene, footage: bpy.types.Strip, mask_strip: bp
     return not _differ_in_speed(scene, footage, mask_strip)
 
 
-def _find_free_channel(strips: Collection[bpy.types.Strip], strip: bpy.types.Strip) -> int:
+def _choose_free_channel(strips: Collection[bpy.types.Strip], strip: bpy.types.Strip) -> int:
     """The first channel above `strip` that is free as long as it lasts."""
     for channel in range(strip.channel + 1, 129):
         taken = (other for other in strips if other.channel == channel)
@@ -242,4 +242,4 @@ def _find_free_channel(strips: Collection[bpy.types.Strip], strip: bpy.types.Str
 
 def _has_other_speeds(scene: bpy.types.Scene) -> bool:
     """Whether some footage has a speed that its mask does not have."""
-    return any(is_out_of_speed(scene, footage, mask_strip) for footage, _, mask_strip in find_pairs(scene))
+    return any(is_out_of_speed(scene, footage, mask_strip) for footage, _, mask_strip in list_pairs(scene))

@@ -21,11 +21,11 @@ from ...files.paths import check_models, stored_analyses
 from ...files.workplace import Workplace
 from ...worker.client import build_request
 from ...worker.protocol import Message, Running, Warned
-from ..common.footage import Footage, find_footage, find_preview_range, find_rate, find_shown
-from ..common.jobs import Course, Step
+from ..common.footage import Footage, compute_shown, frame_rate_of, get_footage, get_preview_range
+from ..common.jobs import JobProgress, Step
 from ..cover.compositing import EffectSettings
 from ..cover.covering import apply_analysis
-from ..cover.strips import align_mask_strips, find_mask
+from ..cover.strips import get_mask, sync_mask_strips
 
 _FAR = 1 << 30
 _MARGIN_S, _WORTH = 2.0, 0.9
@@ -44,7 +44,7 @@ class DetectionSettings:
 
 
 @dataclass(slots=True)
-class Found:
+class SourceDetection:
     """What came of the strips of one source: its tracks, or why there are none."""
 
     footage: Footage
@@ -57,7 +57,7 @@ class Found:
     notes: list[str] = field(default_factory=list)
     provider: str = ""
 
-    def hear(self, message: Message) -> None:
+    def receive(self, message: Message) -> None:
         """Keep what an analysis says of itself."""
         if isinstance(message, Running):
             self.provider = message.provider
@@ -65,22 +65,22 @@ class Found:
             self.notes.append(message.text)
 
 
-def list_sources(scene: bpy.types.Scene, strips: Sequence[str]) -> list[Found]:
+def list_sources(scene: bpy.types.Scene, strips: Sequence[str]) -> list[SourceDetection]:
     """The sources of the strips of those names, each once; those that cannot be analysed have a problem."""
-    found: dict[Footage, Found] = {}
+    found: dict[Footage, SourceDetection] = {}
     for name in strips:
         strip = scene.sequence_editor.strips_all[name]
         try:
-            footage = find_footage(strip)
+            footage = get_footage(strip)
         except FaceBlurError as error:
-            found[Footage(Path(name), (name,))] = Found(Footage(Path(name)), [name], 0, problem=str(error))
+            found[Footage(Path(name), (name,))] = SourceDetection(Footage(Path(name)), [name], 0, problem=str(error))
             continue
-        found.setdefault(footage, Found(footage, [], strip.frame_duration)).strips.append(name)
+        found.setdefault(footage, SourceDetection(footage, [], strip.frame_duration)).strips.append(name)
     return list(found.values())
 
 
 def detect(scene: bpy.types.Scene, strips: Sequence[str], settings: DetectionSettings,
-           wait_s: float | None = None, in_range: bool = False) -> Generator[Step | None, None, list[Found]]:
+           wait_s: float | None = None, in_range: bool = False) -> Generator[Step | None, None, list[SourceDetection]]:
     """Analyse the strips of those names; returns what was found, and touches nothing.
 
     With `in_range` only what they show in the scene's preview range. With `wait_s` it yields None whenever nothing has
@@ -94,16 +94,16 @@ def detect(scene: bpy.types.Scene, strips: Sequence[str], settings: DetectionSet
     return _detect(scene, sources, settings, wait_s)
 
 
-def _limit(scene: bpy.types.Scene, sources: list[Found], in_range: bool) -> None:
+def _limit(scene: bpy.types.Scene, sources: list[SourceDetection], in_range: bool) -> None:
     """Ask only for the frames that the strips show, those in the preview range where that is wanted."""
-    first, stop = find_preview_range(scene) if in_range else (-_FAR, _FAR)
-    margin = 0 if in_range else round(_MARGIN_S * find_rate(scene))
+    first, stop = get_preview_range(scene) if in_range else (-_FAR, _FAR)
+    margin = 0 if in_range else round(_MARGIN_S * frame_rate_of(scene))
     for found in sources:
         if found.problem:
             continue
         strips = [scene.sequence_editor.strips_all[name] for name in found.strips]
         total = max(_count_frames(strip) for strip in strips)
-        spans = [find_shown(strip, first, stop, total) for strip in strips]
+        spans = [compute_shown(strip, first, stop, total) for strip in strips]
         shown = [span for span in spans if span is not None]
         if not shown:
             found.problem = f"'{found.strips[0]}' shows nothing{' in the preview range' if in_range else ''}."
@@ -116,18 +116,18 @@ def _limit(scene: bpy.types.Scene, sources: list[Found], in_range: bool) -> None
 
 
 def _count_frames(strip: bpy.types.Strip) -> int:
-    mask = find_mask(strip)
+    mask = get_mask(strip)
     return mask.frame_end - mask.frame_start if mask is not None else max(strip.frame_duration, 1)
 
 
-def _detect(scene: bpy.types.Scene, sources: list[Found], settings: DetectionSettings,
-            wait_s: float | None) -> Generator[Step | None, None, list[Found]]:
-    rate = find_rate(scene)
+def _detect(scene: bpy.types.Scene, sources: list[SourceDetection], settings: DetectionSettings,
+            wait_s: float | None) -> Generator[Step | None, None, list[SourceDetection]]:
+    rate = frame_rate_of(scene)
     del scene
     todo = [found for found in sources if not found.problem]
     everything = max(sum(found.frames for found in todo), 1)
     presets = [settings.preset, *([plates.PRESET] if settings.plates else [])]
-    before, course = 0, Course(len(todo), wait_s)
+    before, progress = 0, JobProgress(len(todo), wait_s)
     with Workplace() as workplace:
         for number, found in enumerate(todo, 1):
             for turn, preset in enumerate(presets):
@@ -136,7 +136,7 @@ def _detect(scene: bpy.types.Scene, sources: list[Found], settings: DetectionSet
                                         provider=settings.provider, storage=stored_analyses(), span=found.range)
                 first, last = ((before + part / len(presets) * found.frames) / everything for part in (turn, turn + 1))
                 try:
-                    yield from course.run(request, found.strips[0], number, found.hear, (first, last))
+                    yield from progress.run(request, found.strips[0], number, found.receive, (first, last))
                 except FaceBlurError as error:
                     found.problem = f"{found.footage.name}: {str(error).removeprefix(f'{found.footage.name}: ')}"
                 _take(found, tracks)
@@ -146,7 +146,7 @@ def _detect(scene: bpy.types.Scene, sources: list[Found], settings: DetectionSet
     return sources
 
 
-def _take(found: Found, tracks: Path) -> None:
+def _take(found: SourceDetection, tracks: Path) -> None:
     """Read what an analysis has written; number plates come to what was found before."""
     if not found.problem:
         try:
@@ -161,7 +161,7 @@ def _take(found: Found, tracks: Path) -> None:
         plates.add_regions(found.document, document)
 
 
-def cover_found(scene: bpy.types.Scene, results: Sequence[Found], effect: EffectSettings) -> list[str]:
+def cover_found(scene: bpy.types.Scene, results: Sequence[SourceDetection], effect: EffectSettings) -> list[str]:
     """Cover what was found in the strips that are still there; sentences about what could not be."""
     problems = []
     for found in results:
@@ -169,4 +169,4 @@ def cover_found(scene: bpy.types.Scene, results: Sequence[Found], effect: Effect
             problems.append(found.problem)
         else:
             problems += apply_analysis(scene, found.strips, found.footage, found.document, effect, found.range)
-    return problems + align_mask_strips(scene)
+    return problems + sync_mask_strips(scene)

@@ -10,13 +10,13 @@ from bpy.props import BoolProperty
 
 from ...core.types import FaceBlurError, TrackKind
 from ...reporting.progress import count, count_covered
-from ..common.context import find_sequencer_scene, refresh_shown_sequencers
-from ..common.job_operator import Job, JobOperator
-from ..common.jobs import STATE, stop
-from ..common.selection import find_active_footage, is_busy, list_selected, refuse
+from ..common.context import get_sequencer_scene, refresh_shown_sequencers
+from ..common.job_operator import JobOperator, JobSteps
+from ..common.jobs import JOB, stop
+from ..common.selection import get_active_footage, is_busy, list_selected, refuse
 from ..cover.properties import read_effect_settings
 from ..thumbnails import store as thumbnails
-from .detect import Found, cover_found, detect
+from .detect import SourceDetection, cover_found, detect
 from .properties import read_detection_settings
 
 
@@ -36,35 +36,35 @@ class FACEBLUR_OT_detect(JobOperator, bpy.types.Operator):
     def poll(cls, context: bpy.types.Context) -> bool:
         if is_busy(cls):
             return False
-        if find_sequencer_scene(context) is None:
+        if get_sequencer_scene(context) is None:
             return refuse(cls, "There are no strips: add a film to the sequencer first")
         return bool(list_selected(context)) or refuse(cls, "Select a movie or image strip")
 
-    def begin(self, context: bpy.types.Context, wait_s: float | None) -> Job:
-        scene = find_sequencer_scene(context)
+    def begin(self, context: bpy.types.Context, wait_s: float | None) -> JobSteps:
+        scene = get_sequencer_scene(context)
         self._scene = scene.name
         names = [strip.name for strip in list_selected(context)]
         return detect(scene, names, read_detection_settings(scene), wait_s, in_range=self.in_range)
 
-    def finish(self, context: bpy.types.Context, result: list[Found]) -> tuple[str, list[str]]:
+    def finish(self, context: bpy.types.Context, result: list[SourceDetection]) -> tuple[str, list[str]]:
         scene = bpy.data.scenes.get(self._scene)
         if scene is None:
             return "", ["The scene is gone: nothing was covered."]
         problems = cover_found(scene, result, read_effect_settings(scene))
-        STATE.provider = next((found.provider for found in result if found.provider), STATE.provider)
-        STATE.notes = list(dict.fromkeys(note for found in result for note in found.notes))
+        JOB.provider = next((found.provider for found in result if found.provider), JOB.provider)
+        JOB.notes = list(dict.fromkeys(note for found in result for note in found.notes))
         if not bpy.app.background:
             refresh_shown_sequencers()
             with suppress(FaceBlurError):
                 # Pictures for the list; without them it works as well.
-                thumbnails.start(scene, find_active_footage(context))
+                thumbnails.start(scene, get_active_footage(context))
         documents = [found.document for found in result if found.document is not None]
         if not documents:
             return "", problems
         kinds = [track.kind for document in documents for track in document.tracks]
         faces = kinds.count(TrackKind.FACE)
         covered = count_covered(faces, len(kinds) - faces)
-        return f"{covered}, {count(sum(len(d.doubts) for d in documents), 'doubtful place')} to look at", problems
+        return f"{covered}, {count(sum(len(d.review_items) for d in documents), 'doubtful place')} to look at", problems
 
 
 class FACEBLUR_OT_cancel(bpy.types.Operator):
@@ -76,7 +76,7 @@ class FACEBLUR_OT_cancel(bpy.types.Operator):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        return STATE.active or refuse(cls, "Nothing is running")
+        return JOB.active or refuse(cls, "Nothing is running")
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         stop()

@@ -10,8 +10,8 @@ import bpy
 from ...core.tracking.plates import NOTE, list_weights
 from ...core.types import FaceBlurError
 from ...files.paths import MODELS_VARIABLE, check_models, list_models
-from ..common.context import find_sequencer_scene
-from ..common.jobs import STATE
+from ..common.context import get_sequencer_scene
+from ..common.jobs import JOB
 from ..common.panels import Tab, write_lines
 
 
@@ -24,17 +24,17 @@ class FACEBLUR_PT_classes(Tab, bpy.types.Panel):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        return find_sequencer_scene(context) is not None
+        return get_sequencer_scene(context) is not None
 
     def draw(self, context: bpy.types.Context) -> None:
-        layout, settings = self.layout, find_sequencer_scene(context).faceblur
+        layout, settings = self.layout, get_sequencer_scene(context).faceblur
         column = layout.column()
-        column.enabled = not STATE.active
+        column.enabled = not JOB.active
         # Faces always are: a strip in which nobody looked for them must not seem to be covered.
         faces = column.row()
         faces.enabled = False
         faces.label(text="Faces", icon="CHECKBOX_HLT")
-        problem = find_plates_problem()
+        problem = explain_missing_plates()
         plates = column.row()
         plates.enabled = not problem or settings.find_plates
         plates.prop(settings, "find_plates")
@@ -52,7 +52,7 @@ class FACEBLUR_PT_classes(Tab, bpy.types.Panel):
         layout.operator("wm.url_open", text="Where It Is From", icon="URL").url = model.url or model.origin
 
 
-def find_plates_problem() -> str:
+def explain_missing_plates() -> str:
     """Why number plates cannot be looked for; empty where they can."""
     try:
         check_models(list_weights())

@@ -6,12 +6,12 @@ from __future__ import annotations
 import bpy
 
 from ...core.detection.settings import HEAD_EXPANSION
-from ..preferences.properties import find_preferences
+from ..preferences.properties import get_preferences
 from .detect import DetectionSettings
 
 
 def read_detection_settings(scene: bpy.types.Scene) -> DetectionSettings:
-    settings, preferences = scene.faceblur, find_preferences()
+    settings, preferences = scene.faceblur, get_preferences()
     expansion = max(settings.expansion, HEAD_EXPANSION) if settings.whole_head else settings.expansion
     return DetectionSettings(settings.preset, round(expansion, 3),
                              preferences.provider if preferences is not None else "auto", settings.find_plates)

@@ -20,19 +20,19 @@ from typing import Any
 import bpy
 
 from ...batch.rendering import run_blender_job
-from ...batch.run import Job, Settings, run_batch
+from ...batch.run import BatchSettings, FilmJob, run_batch
 from ...core.document.tracks_file import write_document
 from ...core.types import FaceBlurError, TrackDocument
 from ...files.workplace import Workplace, replace_file
 from ...reporting.progress import Outcome, Reporter
-from ..common.footage import Footage, find_footage
+from ..common.footage import Footage, get_footage
 from ..common.jobs import Step
-from ..common.marks import MARK, find_modifier
-from ..correction.edit_masks import find_helper
-from ..cover.covering import MUST_BE_COVERED, find_lost_mask, find_mask
+from ..common.marks import MARK, get_modifier
+from ..correction.edit_masks import get_helper
+from ..cover.covering import MUST_BE_COVERED, find_lost_mask, get_mask
 from ..cover.strips import cover_strip, remove_strip
 from ..guard.checks import asks_for_review, check_strip
-from ..masks.mask import find_document_text, read_document
+from ..masks.mask import get_document_text, load_document
 from ..masks.record import has_record, list_own_masks
 from ..rendering.project import CACHE_MB, FIRST_FRAME, add_footage, set_format
 from ..rendering.render import RenderSettings, render_still
@@ -75,7 +75,7 @@ def export_covered(folder: Path, overwrite: bool = False, quality: str = "high",
     project = folder / f"{Path(bpy.data.filepath).stem or 'Untitled'}{OWN_MARK}.blend"
     _check_places(project, films, overwrite)
     blender = Path(bpy.app.binary_path) if bpy.app.binary_path else None
-    settings = Settings(quality=quality, overwrite=True, reencode_audio=True, blender=blender)
+    settings = BatchSettings(quality=quality, overwrite=True, reencode_audio=True, blender=blender)
     with Workplace() as workplace:
         copy, finished = (workplace.name_part(project, ".blend") for _ in range(2))
         _save_copy(copy)
@@ -92,7 +92,7 @@ def _plan(folder: Path) -> list[_Film]:
     taken: set[str] = set()
     for scene in bpy.data.scenes:
         for strip in scene.sequence_editor.strips_all if scene.sequence_editor is not None else ():
-            modifier = find_modifier(strip) if hasattr(strip, "modifiers") else None
+            modifier = get_modifier(strip) if hasattr(strip, "modifiers") else None
             if modifier is None and not strip.get(MUST_BE_COVERED):
                 continue
             if scene.library is not None:
@@ -100,15 +100,15 @@ def _plan(folder: Path) -> list[_Film]:
             for fault in check_strip(scene, strip, asks_for_review()):
                 if fault.shows:
                     raise FaceBlurError(f"'{strip.name}' would show faces: {fault.text}")
-            footage = find_footage(strip)
+            footage = get_footage(strip)
             if len(set(footage.files)) != len(footage.files):
                 raise FaceBlurError(f"'{strip.name}' shows a picture several times, which cannot be exported.")
-            mask = find_mask(strip) or find_lost_mask(strip)
+            mask = get_mask(strip) or find_lost_mask(strip)
             if modifier is None or mask is None:
                 raise FaceBlurError(f"'{strip.name}' has lost its mask: detect its faces again.")
             key = footage, modifier.node_group.name, mask.name
             if key not in films:
-                films[key] = _Film(footage.path, footage.files, read_document(mask), [],
+                films[key] = _Film(footage.path, footage.files, load_document(mask), [],
                                    _name_output(folder, footage.path, taken))
             films[key].strips.append((scene.name, strip.name))
     if not films:
@@ -161,7 +161,7 @@ class _Stopped(Exception):
 class _Work(Reporter):
     """The part that knows no bpy, in a thread: the batch renders, brings sound and picture together and checks."""
 
-    def __init__(self, films: list[_Film], copy: Path, finished: Path, settings: Settings,
+    def __init__(self, films: list[_Film], copy: Path, finished: Path, settings: BatchSettings,
                  workplace: Workplace) -> None:
         super().__init__()
         self.notes: list[str] = []
@@ -192,7 +192,7 @@ class _Work(Reporter):
         if self._problem is not None:
             raise self._problem
 
-    def tell(self, stage: str, done: int, total: int) -> None:
+    def show_progress(self, stage: str, done: int, total: int) -> None:
         if self._stopped.is_set():
             raise _Stopped
         share = (self._now.number - 1 + (done / total if total else 0.0)) / max(self._now.count, 1)
@@ -219,7 +219,7 @@ class _Work(Reporter):
             if film.files:
                 self._make_pictures(film)
                 continue
-            outcome = run_batch([Job(film.source, film.output)], self._settings, self, self._give_document(film),
+            outcome = run_batch([FilmJob(film.source, film.output)], self._settings, self, self._give_document(film),
                                 self._render(film))[0]
             if outcome.status != "done" or outcome.output is None:
                 raise FaceBlurError(f"{film.source.name}: {outcome.reason}")
@@ -231,7 +231,7 @@ class _Work(Reporter):
         self._now = replace(self._now, strip=self._finished.name, total=0)
         job = {"project": str(self._copy.resolve()), "save": str(self._finished.resolve()), "replace": replaced,
                "sources": sources}
-        run_blender_job(job, self._workplace.folder, self._settings.blender, self.tell, self.warn)
+        run_blender_job(job, self._workplace.folder, self._settings.blender, self.show_progress, self.warn)
 
     def _make_pictures(self, film: _Film) -> None:
         """The pictures of a sequence, under their own names, in a folder."""
@@ -241,7 +241,7 @@ class _Work(Reporter):
         job = {"source": str(film.source), "files": film.files, "tracks": str(folder / "tracks.json"), "effect": None,
                "render": {"output": str(part.resolve()), "codec": self._settings.codec,
                           "quality": self._settings.quality}}
-        self._render(film)(job, folder, self._settings.blender, self.tell, self.warn)
+        self._render(film)(job, folder, self._settings.blender, self.show_progress, self.warn)
         try:
             film.output.mkdir(exist_ok=True)
         except OSError as error:
@@ -272,8 +272,8 @@ def open_footage(job: dict[str, Any], document: TrackDocument) -> bpy.types.Scen
     editor did to them. Keys of the job: project, scene, strip, source.
     """
     strip = _open(job["project"]).scenes[job["scene"]].sequence_editor.strips_all[job["strip"]]
-    mask = find_mask(strip) or find_lost_mask(strip)
-    modifier = find_modifier(strip)
+    mask = get_mask(strip) or find_lost_mask(strip)
+    modifier = get_modifier(strip)
     if mask is None or modifier is None:
         raise FaceBlurError(f"'{strip.name}' has lost its cover.")
     group = modifier.node_group
@@ -316,17 +316,17 @@ def finish_copy(job: dict[str, Any]) -> tuple[bpy.types.Scene, list[str]]:
     _remove_covers()
     for scene, name, film in strips:
         _show(scene.sequence_editor.strips_all[name], film)
-    films = {_find_real(one["source"]): one["film"] for one in reversed(job["sources"])}
+    films = {_resolve_path(one["source"]): one["film"] for one in reversed(job["sources"])}
     for sound in data.sounds:
-        film = films.get(_find_real(bpy.path.abspath(sound.filepath, library=sound.library)))
+        film = films.get(_resolve_path(bpy.path.abspath(sound.filepath, library=sound.library)))
         if film is not None and sound.packed_file is None:
             sound.filepath = f"//{film}"
-    bare = {_find_real(bpy.path.abspath(path)) for scene in data.scenes if scene.sequence_editor is not None
+    bare = {_resolve_path(bpy.path.abspath(path)) for scene in data.scenes if scene.sequence_editor is not None
             for strip in scene.sequence_editor.strips_all for path in _list_shown(strip)}
     still: set[str] = set()
 
     def visit(owner: bpy.types.ID, path: str, _: object) -> str | None:
-        real = _find_real(bpy.path.abspath(path, library=owner.library))
+        real = _resolve_path(bpy.path.abspath(path, library=owner.library))
         if real not in films:
             return None
         # A sound strip keeps the path that it was made with, beside that of its sound.
@@ -340,7 +340,7 @@ def finish_copy(job: dict[str, Any]) -> tuple[bpy.types.Scene, list[str]]:
              "is no covered strip, shows it." for path in sorted(still)]
     left = [strip.name for scene in data.scenes if scene.sequence_editor is not None
             for strip in scene.sequence_editor.strips_all
-            if (hasattr(strip, "modifiers") and find_modifier(strip) is not None) or MUST_BE_COVERED in strip]
+            if (hasattr(strip, "modifiers") and get_modifier(strip) is not None) or MUST_BE_COVERED in strip]
     if left or any(has_record(mask) for mask in data.masks):
         raise FaceBlurError(f"The covers could not be taken out of the copy: {', '.join(left)}")
     bpy.ops.wm.save_as_mainfile(filepath=job["save"], check_existing=False, compress=True, relative_remap=True)
@@ -353,7 +353,7 @@ def _open(project: str) -> bpy.types.BlendData:
     return bpy.data
 
 
-def _find_real(path: str) -> str:
+def _resolve_path(path: str) -> str:
     try:
         return str(Path(path).resolve())
     except (OSError, ValueError):
@@ -383,7 +383,7 @@ def _show(strip: bpy.types.Strip, film: str) -> None:
 
 def _remove_covers() -> None:
     """Take modifiers, Mask strips, masks, what was found, and node groups of ours out of the file."""
-    helper = find_helper()
+    helper = get_helper()
     if helper is not None:
         # A mask was being edited, over the bare footage.
         bpy.data.scenes.remove(helper)
@@ -394,7 +394,7 @@ def _remove_covers() -> None:
         for strip in scene.sequence_editor.strips_all:
             if MUST_BE_COVERED in strip:
                 del strip[MUST_BE_COVERED]
-            while hasattr(strip, "modifiers") and (modifier := find_modifier(strip)) is not None:
+            while hasattr(strip, "modifiers") and (modifier := get_modifier(strip)) is not None:
                 # Removing a modifier does not count the group's user down (Blender 5.0.1, 5.2).
                 modifier.node_group = None
                 strip.modifiers.remove(modifier)
@@ -406,7 +406,7 @@ def _remove_covers() -> None:
                 strip = scene.sequence_editor.strips_all[name]
                 strip.parent_meta().strips.remove(strip)
     for mask in masks:
-        text = find_document_text(mask)
+        text = get_document_text(mask)
         bpy.data.masks.remove(mask)
         if text is not None:
             bpy.data.texts.remove(text)

@@ -33,7 +33,7 @@ from ...core.types import FaceBlurError
 from ...files.paths import PACKAGE_FOLDER
 from ...files.workplace import Workplace
 from ..common.context import borrow_sequencer
-from ..common.curves import find_curves
+from ..common.curves import list_curves
 from ..common.jobs import Step
 from ..cover.covering import MUST_BE_COVERED
 from ..rendering.messages import PREFIX, send
@@ -52,7 +52,7 @@ _TIMES = ("frame_final_start", "frame_final_end")
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class RenderOrder:
     """What is rendered, by names: the strip's frames from `start` to before `stop`, to `output` without an ending."""
 
     scene: str
@@ -62,7 +62,7 @@ class Asked:
     output: Path
 
 
-def ask(scene: bpy.types.Scene, strip: bpy.types.Strip) -> Asked:
+def ask(scene: bpy.types.Scene, strip: bpy.types.Strip) -> RenderOrder:
     """Raises FaceBlurError where a strip cannot be rendered alone."""
     if not bpy.data.filepath:
         raise FaceBlurError("Save the project first: what is rendered is put beside it.")
@@ -75,10 +75,10 @@ def ask(scene: bpy.types.Scene, strip: bpy.types.Strip) -> Asked:
     taken = {path.stem for path in folder.iterdir()} if folder.is_dir() else set()
     names = (stem if number == 1 else f"{stem} {number}" for number in range(1, len(taken) + 2))
     start, stop = (round(getattr(strip, name)) for name in _TIMES)
-    return Asked(scene.name, strip.name, start, stop, folder / next(name for name in names if name not in taken))
+    return RenderOrder(scene.name, strip.name, start, stop, folder / next(name for name in names if name not in taken))
 
 
-def render_alone(asked: Asked, wait_s: float | None = None) -> Generator[Step | None, None, Path]:
+def render_alone(asked: RenderOrder, wait_s: float | None = None) -> Generator[Step | None, None, Path]:
     """Render it in a Blender of its own; yields how far that is and, with `wait_s`, None when nothing is new so long.
 
     Gives the film, or the folder of the pictures. Closing it ends that Blender, and nothing is left. FaceBlurError
@@ -95,7 +95,7 @@ def render_alone(asked: Asked, wait_s: float | None = None) -> Generator[Step | 
                                    "start": asked.start, "stop": asked.stop, "folder": str(part)}), encoding="utf-8")
         process = _start(job)
         try:
-            yield from _follow(process, asked, wait_s)
+            yield from _read_messages(process, asked, wait_s)
         finally:
             if process.poll() is None:
                 process.kill()
@@ -123,7 +123,9 @@ def _start(job: Path) -> subprocess.Popen[str]:
         raise FaceBlurError(f"Blender cannot be started: {error.strerror}.") from error
 
 
-def _follow(process: subprocess.Popen[str], asked: Asked, wait_s: float | None) -> Generator[Step | None, None, None]:
+def _read_messages(
+    process: subprocess.Popen[str], asked: RenderOrder, wait_s: float | None
+) -> Generator[Step | None, None, None]:
     lines: queue.Queue[str | None] = queue.Queue()
 
     def read() -> None:
@@ -155,7 +157,7 @@ def _follow(process: subprocess.Popen[str], asked: Asked, wait_s: float | None) 
         raise FaceBlurError(problem or f"Blender ended without a result; it last said: {last[:200]}")
 
 
-def put_in_place(scene: bpy.types.Scene, asked: Asked, made: Path) -> bpy.types.Strip:
+def put_in_place(scene: bpy.types.Scene, asked: RenderOrder, made: Path) -> bpy.types.Strip:
     """Show what was rendered instead of the strip, which stays below it, unseen; its sound is heard as before.
 
     The new strip must be covered from now on. Raises FaceBlurError where the strip is gone or lies elsewhere now.
@@ -172,15 +174,15 @@ def put_in_place(scene: bpy.types.Scene, asked: Asked, made: Path) -> bpy.types.
     name = f"{strip.name} rendered"
     if made.is_dir():
         files = sorted(path.name for path in made.iterdir())
-        new = strips.new_image(name, _find_path(made / files[0]), channel, asked.start, fit_method="ORIGINAL")
+        new = strips.new_image(name, _choose_path(made / files[0]), channel, asked.start, fit_method="ORIGINAL")
         for file in files[1:]:
             new.elements.append(file)
     else:
-        new = strips.new_movie(name, _find_path(made), channel, asked.start, fit_method="ORIGINAL")
+        new = strips.new_movie(name, _choose_path(made), channel, asked.start, fit_method="ORIGINAL")
     new.channel = channel
     new.blend_type = strip.blend_type
     new[ORIGINAL], new[MUST_BE_COVERED] = strip.name, True
-    if find_curves(scene, strip.path_from_id("blend_alpha")):
+    if list_curves(scene, strip.path_from_id("blend_alpha")):
         strip.mute = True
     else:
         new.blend_alpha, strip.blend_alpha = strip.blend_alpha, 0.0
@@ -190,7 +192,7 @@ def put_in_place(scene: bpy.types.Scene, asked: Asked, made: Path) -> bpy.types.
     return new
 
 
-def _find_path(path: Path) -> str:
+def _choose_path(path: Path) -> str:
     """Relative to the project, beside which it lies."""
     return str(bpy.path.relpath(str(path)))
 
@@ -208,7 +210,7 @@ def _render(job: dict[str, Any]) -> None:
     for channel in scene.sequence_editor.channels:
         channel.mute = False
     strip.blend_type = "REPLACE"
-    if not find_curves(scene, strip.path_from_id("blend_alpha")):
+    if not list_curves(scene, strip.path_from_id("blend_alpha")):
         strip.blend_alpha = 1.0
     _set_format(scene)
     folder = Path(job["folder"])

@@ -26,36 +26,36 @@ from ...core.document.tracks_file import from_json
 from ...core.review.queue import count_left
 from ...core.types import FaceBlurError, TrackStatus
 from ...reporting.progress import count
-from ...sources import find_fingerprint
-from ..common.curves import find_curves
-from ..common.footage import KINDS, Footage, find_footage, find_shown
-from ..common.jobs import STATE
-from ..common.marks import MARK, find_modifier
+from ...sources import compute_fingerprint
+from ..common.curves import list_curves
+from ..common.footage import KINDS, Footage, compute_shown, get_footage
+from ..common.jobs import JOB
+from ..common.marks import MARK, get_modifier
 from ..cover.compositing import PICTURE_SPACE, SIGNATURE, EffectSettings
 from ..cover.covering import (
     LEFT_BARE,
     MUST_BE_COVERED,
     cover_footage,
     find_lost_mask,
-    find_mask,
     find_mask_of_footage,
-    find_masks_of,
+    get_mask,
     has_foreign_mask,
+    list_masks_of,
     put_cover,
     read_effect,
 )
-from ..cover.issues import find_disturbances
+from ..cover.issues import list_cover_issues
 from ..cover.nodes import sign
-from ..cover.strips import TIMES, align_mask_strip, is_out_of_speed
-from ..masks.mask import read_document
+from ..cover.strips import TIMES, is_out_of_speed, sync_mask_strip
+from ..masks.mask import load_document
 from ..masks.record import MaskRecord, list_own_masks, size_of
-from ..preferences.properties import find_preferences
-from ..review.queue import find_span
+from ..preferences.properties import get_preferences
+from ..review.queue import get_span
 
-_HELD = "faceblur_held"
+_BLACKED_OUT = "faceblur_held"
 """Custom property of a strip that is black while a render runs: how bright it was, and which curves were muted."""
 
-_TELL_AFTER_S = 0.5
+_REPORT_AFTER_S = 0.5
 
 @dataclass(slots=True)
 class _GuardState:
@@ -80,7 +80,7 @@ _NEUTRAL_TRANSFORM = {"offset_x": 0.0, "offset_y": 0.0, "scale_x": 1.0, "scale_y
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class CoverFault:
     """Something that is wrong with the cover of a strip.
 
     `shows` says that faces would be seen; otherwise more is covered than is wanted, or somebody has to look.
@@ -97,104 +97,106 @@ class Fault:
     """Whether faces would be seen in the preview alone, and in what is rendered of it."""
 
 
-def check_scene(scene: bpy.types.Scene, with_doubts: bool = False) -> list[Fault]:
+def check_scene(scene: bpy.types.Scene, with_review: bool = False) -> list[CoverFault]:
     """What is wrong with the covers of all strips that a render of the scene can show, scenes within it included.
 
-    With `with_doubts` places that nobody has looked at count as faces that show.
+    With `with_review` places that nobody has looked at count as faces that show.
     """
-    faults: list[Fault] = []
+    faults: list[CoverFault] = []
     for owner, strip in list_rendered(scene):
-        faults += check_strip(owner, strip, with_doubts)
+        faults += check_strip(owner, strip, with_review)
     return faults
 
 
-def check_strip(scene: bpy.types.Scene, strip: bpy.types.Strip, with_doubts: bool = False) -> list[Fault]:
+def check_strip(scene: bpy.types.Scene, strip: bpy.types.Strip, with_review: bool = False) -> list[CoverFault]:
     """What is wrong with the cover of one strip; nothing for a strip that was never covered nor asked to be."""
     try:
-        return _list_faults(scene, strip, with_doubts)
+        return _list_faults(scene, strip, with_review)
     except Exception as error:  # noqa: BLE001  (one that nobody has thought of may not show a face either)
         # What a handler raises is only printed, and the render goes on.
-        told = " ".join(f"{type(error).__name__}: {error}".split())
-        return [Fault(scene.name, strip.name, f"What this file says of its cover is damaged ({told}).", shows=True)]
+        reported = " ".join(f"{type(error).__name__}: {error}".split())
+        return [
+            CoverFault(scene.name, strip.name, f"What this file says of its cover is damaged ({reported}).", shows=True)
+        ]
 
 
-def _list_faults(scene: bpy.types.Scene, strip: bpy.types.Strip, with_doubts: bool) -> list[Fault]:
-    faults: list[Fault] = []
+def _list_faults(scene: bpy.types.Scene, strip: bpy.types.Strip, with_review: bool) -> list[CoverFault]:
+    faults: list[CoverFault] = []
 
-    def find(text: str, shows: bool = True, repair: bool = True, in_preview: bool = False) -> None:
-        faults.append(Fault(scene.name, strip.name, text, shows, repair, in_preview))
+    def add_fault(text: str, shows: bool = True, repair: bool = True, in_preview: bool = False) -> None:
+        faults.append(CoverFault(scene.name, strip.name, text, shows, repair, in_preview))
 
-    modifier = find_modifier(strip)
+    modifier = get_modifier(strip)
     if modifier is None:
         if strip.get(MUST_BE_COVERED):
-            find("It has no cover.", repair=_find_mask_for(strip) is not None)
+            add_fault("It has no cover.", repair=_get_mask_for(strip) is not None)
         elif not strip.get(LEFT_BARE) and _is_analysed(strip):
-            find("Its file was analysed, but it has no cover.")
+            add_fault("Its file was analysed, but it has no cover.")
         return faults
     if modifier.mute or not modifier.enable:
-        find("Its cover is switched off.")
+        add_fault("Its cover is switched off.")
     if not getattr(modifier, "show_preview", True):
-        find("Its cover is not in the preview.", shows=False, in_preview=True)
+        add_fault("Its cover is not in the preview.", shows=False, in_preview=True)
     for name in ("mute", "enable"):
-        if _find_animation(scene, modifier.path_from_id(name)):
-            find(f"Its cover's '{name}' is animated.", repair=False)
-    broken = _find_broken_group(modifier.node_group)
+        if _list_animation(scene, modifier.path_from_id(name)):
+            add_fault(f"Its cover's '{name}' is animated.", repair=False)
+    broken = _explain_broken_group(modifier.node_group)
     if broken:
-        find(broken)
-    for text, repair in find_disturbances(scene, strip):
-        find(text, repair=repair)
-    mask_strip, mask = modifier.input_mask_strip, find_mask(strip)
+        add_fault(broken)
+    for text, repair in list_cover_issues(scene, strip):
+        add_fault(text, repair=repair)
+    mask_strip, mask = modifier.input_mask_strip, get_mask(strip)
     if modifier.input_mask_type != "STRIP" or modifier.mask_time != "ABSOLUTE":
-        find("Its cover takes the mask in another way than from its Mask strip.")
+        add_fault("Its cover takes the mask in another way than from its Mask strip.")
     elif has_foreign_mask(strip):
-        find("Its Mask strip has lost its mask.",
-             repair=_find_mask_for(strip) is not None or _find_tracks(strip) is not None)
+        add_fault("Its Mask strip has lost its mask.",
+             repair=_get_mask_for(strip) is not None or _get_tracks(strip) is not None)
     elif mask is None:
-        find("Its mask is lost: the whole picture is covered.", shows=False)
+        add_fault("Its mask is lost: the whole picture is covered.", shows=False)
     else:
-        _check_mask(scene, strip, mask_strip, mask, find)
-        if has_unseen(strip, mask):
-            find("What it shows was not all analysed: the rest is covered whole. Detect again.", shows=False,
+        _check_mask(scene, strip, mask_strip, mask, add_fault)
+        if has_unanalysed(strip, mask):
+            add_fault("What it shows was not all analysed: the rest is covered whole. Detect again.", shows=False,
                  repair=False)
-        _check_inverse(strip, mask, find)
-        if with_doubts:
-            _check_review(strip, mask, find)
+        _check_inverse(strip, mask, add_fault)
+        if with_review:
+            _check_review(strip, mask, add_fault)
     return faults
 
 
-def has_unseen(strip: bpy.types.Strip, mask: bpy.types.Mask) -> bool:
+def has_unanalysed(strip: bpy.types.Strip, mask: bpy.types.Mask) -> bool:
     """Whether a strip shows source frames in which nobody has looked for faces."""
     spans, length = MaskRecord.load(mask).analysed, mask.frame_end - mask.frame_start
-    shown = find_shown(strip, int(strip.frame_final_start), int(strip.frame_final_end), length)
+    shown = compute_shown(strip, int(strip.frame_final_start), int(strip.frame_final_end), length)
     return bool(spans) and shown is not None and not any(a <= shown[0] and shown[1] <= b for a, b in spans)
 
 
-def _check_inverse(strip: bpy.types.Strip, mask: bpy.types.Mask, find: Callable[..., None]) -> None:
+def _check_inverse(strip: bpy.types.Strip, mask: bpy.types.Mask, add_fault: Callable[..., None]) -> None:
     effect = read_effect(strip)
     if effect is None or not effect.inverse:
         return
     try:
-        kept = any(track.status is TrackStatus.ALLOWED for track in read_document(mask).aside)
+        kept = any(track.status is TrackStatus.ALLOWED for track in load_document(mask).aside)
     except FaceBlurError as error:
-        find(str(error), repair=False)
+        add_fault(str(error), repair=False)
         return
     if kept:
-        find("Inverse shows who is covered otherwise, and covers the people who stay clear.", repair=False)
+        add_fault("Inverse shows who is covered otherwise, and covers the people who stay clear.", repair=False)
 
 
-def _check_review(strip: bpy.types.Strip, mask: bpy.types.Mask, find: Callable[..., None]) -> None:
+def _check_review(strip: bpy.types.Strip, mask: bpy.types.Mask, add_fault: Callable[..., None]) -> None:
     try:
-        left = count_left(read_document(mask), find_span(strip, mask))
+        left = count_left(load_document(mask), get_span(strip, mask))
     except FaceBlurError as error:
-        find(str(error), repair=False)
+        add_fault(str(error), repair=False)
         return
     if left > 0:
         have = "has" if left == 1 else "have"
-        find(f"{count(left, 'doubtful place')} {have} not been reviewed.", repair=False)
+        add_fault(f"{count(left, 'doubtful place')} {have} not been reviewed.", repair=False)
 
 
 def _check_mask(scene: bpy.types.Scene, strip: bpy.types.Strip, mask_strip: bpy.types.Strip, mask: bpy.types.Mask,
-                find: Callable[..., None]) -> None:
+                add_fault: Callable[..., None]) -> None:
     record = MaskRecord.load(mask)
     limited = bool(record.analysed)
     wrong = [layer.name for number, layer in enumerate(mask.layers)
@@ -202,24 +204,26 @@ def _check_mask(scene: bpy.types.Scene, strip: bpy.types.Strip, mask_strip: bpy.
              or not all(spline.use_fill for spline in layer.splines)
              or not (_is_drawn(record, layer) or all(spline.use_cyclic for spline in layer.splines))]
     if wrong:
-        find(f"The mask's layer '{wrong[0]}' shows what it should cover: its blending, inversion or fill was changed.")
+        add_fault(
+            f"The mask's layer '{wrong[0]}' shows what it should cover: its blending, inversion or fill was changed."
+        )
     if not mask.layers or mask.layers[0].hide_render:
-        find("The first layer of its mask is hidden or gone: the whole picture is covered.", shows=False,
+        add_fault("The first layer of its mask is hidden or gone: the whole picture is covered.", shows=False,
              repair=len(mask.layers) > 0)
     if is_out_of_speed(scene, strip, mask_strip):
-        find("Its mask does not have its speed.")
+        add_fault("Its mask does not have its speed.")
     elif any(getattr(strip, name) != getattr(mask_strip, name) for name in TIMES):
-        find("Its mask does not lie where it lies in time.")
+        add_fault("Its mask does not lie where it lies in time.")
     if list(_list_changes(scene, mask_strip)) or len(mask_strip.modifiers):
-        find("Its Mask strip was moved, scaled, or changed in its look.")
-    if not _has_unit(find_modifier(strip).node_group, mask):
-        find("Its node group lays the mask over the picture in another size.")
+        add_fault("Its Mask strip was moved, scaled, or changed in its look.")
+    if not _has_unit(get_modifier(strip).node_group, mask):
+        add_fault("Its node group lays the mask over the picture in another size.")
     try:
-        footage = find_footage(strip)
+        footage = get_footage(strip)
         if _identify(footage) != record.fingerprint:
-            find("It shows another file than the one that was analysed.", repair=False)
+            add_fault("It shows another file than the one that was analysed.", repair=False)
     except FaceBlurError as error:
-        find(str(error), repair=False)
+        add_fault(str(error), repair=False)
 
 
 def _is_drawn(record: MaskRecord, layer: bpy.types.MaskLayer) -> bool:
@@ -228,11 +232,11 @@ def _is_drawn(record: MaskRecord, layer: bpy.types.MaskLayer) -> bool:
     return known is None or known.freehand
 
 
-def repair_strip(scene: bpy.types.Scene, strip: bpy.types.Strip, effect: EffectSettings) -> list[Fault]:
+def repair_strip(scene: bpy.types.Scene, strip: bpy.types.Strip, effect: EffectSettings) -> list[CoverFault]:
     """Put right what can be, with `effect` where the strip's own is lost; what is left."""
-    modifier, mask = find_modifier(strip), _find_mask_for(strip)
+    modifier, mask = get_modifier(strip), _get_mask_for(strip)
     if mask is None:
-        text = _find_tracks(strip)
+        text = _get_tracks(strip)
         if text is None:
             return check_strip(scene, strip)
         mask = cover_footage(scene, strip, from_json(text.as_string()), read_effect(strip) or effect)
@@ -248,7 +252,7 @@ def repair_strip(scene: bpy.types.Scene, strip: bpy.types.Strip, effect: EffectS
             spline.use_cyclic = spline.use_cyclic or not _is_drawn(record, layer)
     mask.update_tag()
     for tree in _list_groups(modifier.node_group) if modifier is not None else ():
-        if _find_broken_part(tree):
+        if _explain_broken_part(tree):
             # It stays in the file, and another one is made.
             del tree[MARK]
             tree.name = f"{tree.name} (changed)"
@@ -258,40 +262,40 @@ def repair_strip(scene: bpy.types.Scene, strip: bpy.types.Strip, effect: EffectS
         for name, value in list(_list_changes(scene, mask_strip)):
             setattr(mask_strip.transform if name in _NEUTRAL_TRANSFORM else mask_strip, name, value)
     put_cover(scene, strip, mask, read_effect(strip) or effect)
-    modifier = find_modifier(strip)
-    align_mask_strip(scene, strip, modifier.input_mask_strip)
+    modifier = get_modifier(strip)
+    sync_mask_strip(scene, strip, modifier.input_mask_strip)
     if hasattr(modifier, "show_preview"):
         modifier.show_preview = True
     return check_strip(scene, strip)
 
 
-def hold_back(scene: bpy.types.Scene, with_doubts: bool = False, of_preview: bool = False) -> list[Fault]:
-    """Make every strip black in which faces would show, until `let_go`; the faults for which that was done.
+def black_out(scene: bpy.types.Scene, with_review: bool = False, of_preview: bool = False) -> list[CoverFault]:
+    """Make every strip black in which faces would show, until `restore`; the faults for which that was done.
 
     With `of_preview` the preview is rendered. It only sets what is there, so that a render's own thread may call it.
     """
-    faults = [fault for fault in check_scene(scene, with_doubts) if fault.shows or (of_preview and fault.in_preview)]
+    faults = [fault for fault in check_scene(scene, with_review) if fault.shows or (of_preview and fault.in_preview)]
     for name, owner in {(fault.strip, fault.scene) for fault in faults}:
         own = bpy.data.scenes[owner]
         _blacken(own, own.sequence_editor.strips_all[name])
     return faults
 
 
-def let_go() -> None:
+def restore() -> None:
     """Give the strips that were held back their look again."""
     for scene in bpy.data.scenes:
         for strip in scene.sequence_editor.strips_all if scene.sequence_editor is not None else ():
-            if _HELD in strip:
-                strip.color_multiply, *muted = strip[_HELD]
+            if _BLACKED_OUT in strip:
+                strip.color_multiply, *muted = strip[_BLACKED_OUT]
                 for curve, was_muted in zip(_list_curves(scene, strip), muted, strict=False):
                     curve.mute = bool(was_muted)
-                del strip[_HELD]
+                del strip[_BLACKED_OUT]
 
 
 def _blacken(scene: bpy.types.Scene, strip: bpy.types.Strip) -> None:
     curves = _list_curves(scene, strip)
-    if _HELD not in strip:
-        strip[_HELD] = [strip.color_multiply, *(float(curve.mute) for curve in curves)]
+    if _BLACKED_OUT not in strip:
+        strip[_BLACKED_OUT] = [strip.color_multiply, *(float(curve.mute) for curve in curves)]
     for curve in curves:
         curve.mute = True
     strip.color_multiply = 0.0
@@ -299,12 +303,12 @@ def _blacken(scene: bpy.types.Scene, strip: bpy.types.Strip) -> None:
 
 def _list_curves(scene: bpy.types.Scene, strip: bpy.types.Strip) -> list[bpy.types.FCurve]:
     """What animates the brightness of a strip, drivers too."""
-    return _find_animation(scene, strip.path_from_id("color_multiply"))
+    return _list_animation(scene, strip.path_from_id("color_multiply"))
 
 
-def _find_animation(scene: bpy.types.Scene, path: str) -> list[bpy.types.FCurve]:
+def _list_animation(scene: bpy.types.Scene, path: str) -> list[bpy.types.FCurve]:
     drivers = scene.animation_data.drivers if scene.animation_data is not None else ()
-    return [curve for _, curve in find_curves(scene, path)] + [d for d in drivers if d.data_path == path]
+    return [curve for _, curve in list_curves(scene, path)] + [d for d in drivers if d.data_path == path]
 
 
 def list_rendered(scene: bpy.types.Scene) -> Iterator[tuple[bpy.types.Scene, bpy.types.Strip]]:
@@ -327,17 +331,17 @@ def list_rendered(scene: bpy.types.Scene) -> Iterator[tuple[bpy.types.Scene, bpy
                 yield owner, strip
 
 
-def _find_broken_group(group: bpy.types.NodeTree) -> str:
+def _explain_broken_group(group: bpy.types.NodeTree) -> str:
     """Why the node group of a cover does not do what we made it for; empty where it does."""
     if any(node.bl_idname == "CompositorNodeViewer" for node in group.nodes):
         return "Its node group has a Viewer node, which replaces the covered picture in the preview."
     trees = _list_groups(group)
     if len(trees) < 2 or not any(tree.name.startswith(PICTURE_SPACE) for tree in trees):
         return "Its node group has lost what covers the faces."
-    return _find_broken_part(group)
+    return _explain_broken_part(group)
 
 
-def _find_broken_part(group: bpy.types.NodeTree) -> str:
+def _explain_broken_part(group: bpy.types.NodeTree) -> str:
     """Why a group, or one that it calls, does not do what it should; empty where nothing is seen."""
     nodes = _list_reached(group)
     if any(node.mute for node in nodes):
@@ -348,7 +352,7 @@ def _find_broken_part(group: bpy.types.NodeTree) -> str:
         return f"'{group.name}' hands on what it gets."
     if SIGNATURE in group and group[SIGNATURE] != sign(group):
         return f"'{group.name}', which lays the mask over the picture, was changed."
-    return next((text for text in map(_find_broken_part, _list_groups(group)) if text), "")
+    return next((text for text in map(_explain_broken_part, _list_groups(group)) if text), "")
 
 
 def _hands_on(group: bpy.types.NodeTree) -> bool:
@@ -396,7 +400,7 @@ def _list_changes(scene: bpy.types.Scene, mask_strip: bpy.types.Strip) -> Iterat
     """What of a Mask strip is not as we made it and would change where it covers; each with its proper value."""
     for owner, neutral in ((mask_strip, _NEUTRAL), (mask_strip.transform, _NEUTRAL_TRANSFORM)):
         for name, value in neutral.items():
-            if getattr(owner, name) != value or _find_animation(scene, owner.path_from_id(name)):
+            if getattr(owner, name) != value or _list_animation(scene, owner.path_from_id(name)):
                 yield name, value
 
 
@@ -409,7 +413,7 @@ def _identify(footage: Footage) -> str:
         raise FaceBlurError(f"{footage.name} cannot be read ({error.strerror}).") from error
     known = _GUARD.identities.get(footage)
     if known is None or known[0] != stamp:
-        known = _GUARD.identities[footage] = stamp, find_fingerprint(footage.path, footage.files)
+        known = _GUARD.identities[footage] = stamp, compute_fingerprint(footage.path, footage.files)
     return known[1]
 
 
@@ -419,25 +423,25 @@ def _is_analysed(strip: bpy.types.Strip) -> bool:
     if not any(size_of(mask) == size or 0 in size for mask in list_own_masks()):
         return False
     with suppress(FaceBlurError):
-        return bool(find_masks_of(_identify(find_footage(strip))))
+        return bool(list_masks_of(_identify(get_footage(strip))))
     return False
 
 
-def _find_mask_for(strip: bpy.types.Strip) -> bpy.types.Mask | None:
+def _get_mask_for(strip: bpy.types.Strip) -> bpy.types.Mask | None:
     """The mask that a strip has, had, or could share."""
-    mask = find_mask(strip) or find_lost_mask(strip)
+    mask = get_mask(strip) or find_lost_mask(strip)
     if mask is None:
         with suppress(FaceBlurError):
-            footage = find_footage(strip)
-            made = find_masks_of(_identify(footage))
+            footage = get_footage(strip)
+            made = list_masks_of(_identify(footage))
             mask = find_mask_of_footage(footage) or next(iter(made), None)
     return mask
 
 
-def _find_tracks(strip: bpy.types.Strip) -> bpy.types.Text | None:
+def _get_tracks(strip: bpy.types.Strip) -> bpy.types.Text | None:
     """The text with the tracks of what a strip shows, which outlives its mask."""
     with suppress(FaceBlurError):
-        fingerprint = _identify(find_footage(strip))
+        fingerprint = _identify(get_footage(strip))
         for text in bpy.data.texts:
             content = text.as_string()
             if fingerprint in content and content.startswith("{"):
@@ -450,7 +454,7 @@ def _find_tracks(strip: bpy.types.Strip) -> bpy.types.Text | None:
 def register_handlers() -> None:
     """After those that prepare a render: what they put right is no fault."""
     if not bpy.app.background:
-        bpy.app.timers.register(_tell_held, first_interval=_TELL_AFTER_S, persistent=True)
+        bpy.app.timers.register(_report_blacked_out, first_interval=_REPORT_AFTER_S, persistent=True)
         bpy.app.timers.register(_guard_preview, first_interval=0.0, persistent=True)
         bpy.app.handlers.frame_change_pre.append(_guard_preview)
     bpy.app.handlers.render_init.append(_guard_render)
@@ -459,7 +463,7 @@ def register_handlers() -> None:
 
 
 def unregister_handlers() -> None:
-    for timer in (_tell_held, _guard_preview):
+    for timer in (_report_blacked_out, _guard_preview):
         if bpy.app.timers.is_registered(timer):
             bpy.app.timers.unregister(timer)
     if _guard_preview in bpy.app.handlers.frame_change_pre:
@@ -467,18 +471,18 @@ def unregister_handlers() -> None:
     bpy.app.handlers.render_init.remove(_guard_render)
     for handlers in (bpy.app.handlers.render_complete, bpy.app.handlers.render_cancel, bpy.app.handlers.load_post):
         handlers.remove(_end_guard)
-    let_go()
+    restore()
 
 
 def asks_for_review() -> bool:
     """Whether doubtful places that nobody has looked at keep a film from being rendered."""
-    preferences = find_preferences()
+    preferences = get_preferences()
     return preferences is not None and preferences.unreviewed == "refuse"
 
 
 @persistent
 def _guard_render(scene: bpy.types.Scene, _: object = None) -> None:
-    faults = hold_back(scene, asks_for_review())
+    faults = black_out(scene, asks_for_review())
     _note(faults)
     if not faults:
         return
@@ -497,10 +501,10 @@ def _guard_preview(*_: object) -> float:
         if rendered and not _GUARD.previewed:
             shown = {window.workspace.sequencer_scene for window in bpy.context.window_manager.windows} - {None}
             _GUARD.previewed = True
-            _note([fault for scene in shown for fault in hold_back(scene, asks_for_review(), of_preview=True)])
+            _note([fault for scene in shown for fault in black_out(scene, asks_for_review(), of_preview=True)])
         elif _GUARD.previewed and not rendered:
             _GUARD.previewed = False
-            let_go()
+            restore()
     return 0.0
 
 
@@ -513,17 +517,17 @@ def _is_preview_rendered() -> bool:
     return False
 
 
-def _note(faults: list[Fault]) -> None:
+def _note(faults: list[CoverFault]) -> None:
     """Keep what is rendered black, to be told."""
     if not faults:
         return
-    STATE.problems = [f"Rendered black: '{fault.strip}'. {fault.text}" for fault in faults]
-    _GUARD.untold = list(STATE.problems)
-    for problem in STATE.problems:
+    JOB.problems = [f"Rendered black: '{fault.strip}'. {fault.text}" for fault in faults]
+    _GUARD.untold = list(JOB.problems)
+    for problem in JOB.problems:
         print(f"Face Blur: {problem}", file=sys.stderr)
 
 
-def _tell_held() -> float:
+def _report_blacked_out() -> float:
     """Say in the window what was rendered black, once the render is over: its own thread may not."""
     if _GUARD.untold and not bpy.app.is_job_running("RENDER"):
         texts, manager = _GUARD.untold, bpy.context.window_manager
@@ -535,12 +539,12 @@ def _tell_held() -> float:
 
         with bpy.context.temp_override(window=manager.windows[0]):
             manager.popup_menu(draw, title="Face Blur", icon="ERROR")
-    return _TELL_AFTER_S
+    return _REPORT_AFTER_S
 
 
 @persistent
 def _end_guard(*_: object) -> None:
-    let_go()
+    restore()
 
 
 def _leave_with_error() -> None:

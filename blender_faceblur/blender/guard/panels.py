@@ -7,8 +7,8 @@ import bpy
 
 from ...reporting.progress import count
 from ...reporting.wording import describe_finding_reason
-from ..common.context import find_sequencer_scene
-from ..common.jobs import STATE
+from ..common.context import get_sequencer_scene
+from ..common.jobs import JOB
 from ..common.panels import Tab, write_lines
 
 _MOST_LISTED = 20
@@ -22,14 +22,14 @@ class FACEBLUR_PT_guard(Tab, bpy.types.Panel):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        return find_sequencer_scene(context) is not None
+        return get_sequencer_scene(context) is not None
 
     def draw(self, context: bpy.types.Context) -> None:
         layout = self.layout
         row = layout.row(align=True)
         row.operator("faceblur.check", icon="VIEWZOOM")
         row.operator("faceblur.repair", icon="TOOL_SETTINGS")
-        for fault in STATE.faults:
+        for fault in JOB.faults:
             box = layout.box()
             row = box.row(align=True)
             row.label(text=fault.strip, icon="ERROR" if fault.shows else "INFO")
@@ -51,12 +51,12 @@ class FACEBLUR_PT_verify(Tab, bpy.types.Panel):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        return find_sequencer_scene(context) is not None
+        return get_sequencer_scene(context) is not None
 
     def draw(self, context: bpy.types.Context) -> None:
         layout = self.layout
         layout.operator("faceblur.verify", icon="CHECKMARK")
-        verified = STATE.verified
+        verified = JOB.verified
         if verified is not None:
             found = list(verified.list_findings())
             write_lines(layout, context, f"{verified.film.name}: {count(verified.leaks, 'face')} uncovered, "

@@ -16,35 +16,35 @@ from ...core.types import FaceBlurError, TrackDocument
 from ...core.verification.leaks import Finding, Verification, from_json
 from ...files.workplace import Workplace
 from ...worker.client import build_verify_request
-from ..common.footage import KINDS, Footage, find_footage, find_rate, find_source_frame
-from ..common.jobs import Course, Step
-from ..cover.covering import find_mask, read_effect
-from ..cover.projection import find_projection
-from ..masks.changes import take_in
+from ..common.footage import KINDS, Footage, compute_source_frame, frame_rate_of, get_footage
+from ..common.jobs import JobProgress, Step
+from ..cover.covering import get_mask, read_effect
+from ..cover.projection import get_projection
+from ..masks.changes import sync_from_blender
 from ..masks.faces import list_faces
 from .checks import list_rendered
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class CoveredPart:
     """What a strip shows of its source in the film: see `protocol.VerifyRequest`."""
 
     strip: str
     footage: Footage
     document: TrackDocument
-    samples_across: float
+    samples_per_face: float
     shown: list[tuple[int, int, int]]
     place: list[float]
     rate: Fraction
 
 
 @dataclass(slots=True)
-class Verified:
+class FilmVerification:
     """What came of verifying a film, by strip; leaks and doubts with the timeline's frames."""
 
     film: Path
     first_frame: int
-    parts: list[tuple[Part, Verification]] = field(default_factory=list)
+    parts: list[tuple[CoveredPart, Verification]] = field(default_factory=list)
 
     def list_findings(self) -> Iterator[tuple[int, str, bool, Finding]]:
         """Timeline frame, strip, whether it is a leak, and what was found; leaks first."""
@@ -62,16 +62,16 @@ class Verified:
         return list(dict.fromkeys(text for _, verification in self.parts for text in verification.problems))
 
 
-def find_film(scene: bpy.types.Scene) -> Path:
+def get_film(scene: bpy.types.Scene) -> Path:
     """Where the scene's settings render its film to."""
     return Path(bpy.path.abspath(scene.render.frame_path(frame=scene.frame_start)))
 
 
-def list_parts(scene: bpy.types.Scene) -> list[Part]:
+def list_parts(scene: bpy.types.Scene) -> list[CoveredPart]:
     """The covered strips that the scene's film shows. Raises FaceBlurError where there are none, or one cannot be."""
     strips = [strip for strip in scene.sequence_editor.strips_all
-              if strip.type in KINDS and not strip.mute and find_mask(strip) is not None]
-    parts = [_find_part(scene, strip) for strip in strips]
+              if strip.type in KINDS and not strip.mute and get_mask(strip) is not None]
+    parts = [_get_part(scene, strip) for strip in strips]
     parts = [part for part in parts if part.shown]
     if not parts:
         raise FaceBlurError("The film shows no strip that is covered.")
@@ -80,16 +80,16 @@ def list_parts(scene: bpy.types.Scene) -> list[Part]:
 
 def list_unverified(scene: bpy.types.Scene) -> list[str]:
     """Sentences about what the scene's film shows that is compared with nothing: covered footage of other scenes."""
-    others = {owner.name for owner, strip in list_rendered(scene) if owner != scene and find_mask(strip) is not None}
+    others = {owner.name for owner, strip in list_rendered(scene) if owner != scene and get_mask(strip) is not None}
     return [f"Not verified: what is seen of the scene '{name}'. Render and verify that scene by itself."
             for name in sorted(others)]
 
 
-def _find_part(scene: bpy.types.Scene, strip: bpy.types.Strip) -> Part:
-    mask, effect = find_mask(strip), read_effect(strip)
+def _get_part(scene: bpy.types.Scene, strip: bpy.types.Strip) -> CoveredPart:
+    mask, effect = get_mask(strip), read_effect(strip)
     if effect is not None and effect.inverse:
         raise FaceBlurError(f"'{strip.name}' shows faces, as its cover is inverse: that cannot be verified.")
-    document = take_in(mask)
+    document = sync_from_blender(mask)
     hidden = {face.track for face in list_faces(mask) if face.track and mask.layers[face.name].hide_render}
     for track in document.tracks:
         if track.name in hidden:
@@ -98,18 +98,18 @@ def _find_part(scene: bpy.types.Scene, strip: bpy.types.Strip) -> Part:
     render = scene.render
     part = render.resolution_percentage / 100
     size = round(render.resolution_x * part), round(render.resolution_y * part)
-    matrix = np.array([[part, 0, size[0] / 2], [0, -part, size[1] / 2], [0, 0, 1]]) @ find_projection(
+    matrix = np.array([[part, 0, size[0] / 2], [0, -part, size[1] / 2], [0, 0, 1]]) @ get_projection(
         scene, strip).matrix
-    return Part(strip.name, find_footage(strip), document, effect.samples_across if effect is not None else 6.0,
-                _find_shown(scene, strip, document.source.frame_count), matrix[:2].ravel().tolist(),
-                Fraction(find_rate(scene)).limit_denominator(1001))
+    return CoveredPart(strip.name, get_footage(strip), document, effect.samples_across if effect is not None else 6.0,
+                _compute_shown(scene, strip, document.source.frame_count), matrix[:2].ravel().tolist(),
+                Fraction(frame_rate_of(scene)).limit_denominator(1001))
 
 
-def _find_shown(scene: bpy.types.Scene, strip: bpy.types.Strip, frame_count: int) -> list[tuple[int, int, int]]:
+def _compute_shown(scene: bpy.types.Scene, strip: bpy.types.Strip, frame_count: int) -> list[tuple[int, int, int]]:
     """Runs of film frame, source frame, length."""
     runs: list[tuple[int, int, int]] = []
     for number, frame in enumerate(range(scene.frame_start, scene.frame_end + 1, scene.frame_step)):
-        source = find_source_frame(strip, frame, frame_count)
+        source = compute_source_frame(strip, frame, frame_count)
         if source is None:
             continue
         if runs and runs[-1][0] + runs[-1][2] == number and runs[-1][1] + runs[-1][2] == source:
@@ -120,16 +120,16 @@ def _find_shown(scene: bpy.types.Scene, strip: bpy.types.Strip, frame_count: int
 
 
 def verify_film(
-    film: Path, first_frame: int, parts: list[Part], wait_s: float | None = None, every: int = 3
-) -> Generator[Step | None, None, Verified]:
+    film: Path, first_frame: int, parts: list[CoveredPart], wait_s: float | None = None, every: int = 3
+) -> Generator[Step | None, None, FilmVerification]:
     """Compare the film with each part's source. With `wait_s` it yields None meanwhile; closing ends all processes."""
-    verified, course = Verified(film, first_frame), Course(len(parts), wait_s)
+    verified, progress = FilmVerification(film, first_frame), JobProgress(len(parts), wait_s)
     with Workplace() as workplace:
         for number, part in enumerate(parts, 1):
             tracks, output = (workplace.folder / f"{what}-{number}.json" for what in ("tracks", "verified"))
             write_document(part.document, tracks)
             request = build_verify_request(part.footage.to_source_ref(part.rate), film, tracks, output,
-                                           part.samples_across, every, shown=part.shown, place=part.place)
-            yield from course.run(request, part.strip, number)
+                                           part.samples_per_face, every, shown=part.shown, place=part.place)
+            yield from progress.run(request, part.strip, number)
             verified.parts.append((part, from_json(output.read_text(encoding="utf-8"))))
     return verified

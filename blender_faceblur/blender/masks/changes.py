@@ -18,18 +18,18 @@ import numpy as np
 from ...core.cover.keyframes import HANDLE, interpolate
 from ...core.document import editing
 from ...core.types import Ellipse, Evidence, FaceBlurError, Sample, Track, TrackDocument
-from ..common.curves import find_curves
+from ..common.curves import list_curves
 from .mask import (
     CORNERS,
     PICTURE_LAYER,
     WRITING,
     adopt_layers,
-    find_document_text,
-    find_layer,
-    find_opacity_keys,
-    find_points,
+    compute_opacity_keys,
+    compute_points,
+    get_document_text,
+    get_layer_name,
+    load_document,
     open_keying_scene,
-    read_document,
     rewrite_layers,
     store_document,
     write_mask,
@@ -49,7 +49,7 @@ class _WatchedMasks:
     another project has been opened."""
 
     on: bool = False
-    """Whether somebody calls `touch` for every change."""
+    """Whether somebody calls `mark_dirty` for every change."""
     untouched: set[str] = field(default_factory=set)
     """Which writings of masks, by the serial in their record, nobody has touched since. Undoing leads back to an
     earlier one."""
@@ -58,8 +58,8 @@ class _WatchedMasks:
 _WATCHED = _WatchedMasks()
 
 
-def watch(on: bool) -> None:
-    """Say whether somebody calls `touch` for every change; otherwise masks are compared each time."""
+def watch_edits(on: bool) -> None:
+    """Say whether somebody calls `mark_dirty` for every change; otherwise masks are compared each time."""
     _WATCHED.on = on
     _WATCHED.untouched.clear()
 
@@ -70,10 +70,10 @@ def change_tracks(mask: bpy.types.Mask, change: Callable[[TrackDocument], Collec
 
     Raises FaceBlurError, with nothing changed, where `change` does or the document is lost.
     """
-    document = take_in(mask)
+    document = sync_from_blender(mask)
     names = set(change(document))
     rewrite_layers(mask, document, names)
-    settle(mask)
+    mark_clean(mask)
     return document
 
 
@@ -84,14 +84,14 @@ def write_analysis(
     """Write what an analysis of the half-open source frames `span` has found into a mask of ours, or into a new one of
     that name; gives the mask and the document that it holds now. What an editor did to it stays, see `merge_analysis`.
     """
-    if mask is not None and find_document_text(mask) is not None:
-        document = editing.merge_analysis(take_in(mask), document, *span)
+    if mask is not None and get_document_text(mask) is not None:
+        document = editing.merge_analysis(sync_from_blender(mask), document, *span)
     mask = write_mask(name, document, unit_px, mask, first_frame)
-    settle(mask)
+    mark_clean(mask)
     return mask, document
 
 
-def settle(mask: bpy.types.Mask) -> None:
+def mark_clean(mask: bpy.types.Mask) -> None:
     """The mask is as we wrote it: let Blender tell of that now, and take it for no change of somebody else's."""
     with WRITING.hold(mask):
         bpy.context.view_layer.update()
@@ -102,13 +102,13 @@ def settle(mask: bpy.types.Mask) -> None:
     refresh_masks([mask.name])
 
 
-def touch(mask: bpy.types.Mask) -> None:
+def mark_dirty(mask: bpy.types.Mask) -> None:
     """Somebody has changed the mask; unless it was us, it is compared before it is next written."""
     if mask.name not in WRITING:
         _WATCHED.untouched.discard(MaskRecord.load(mask).serial)
 
 
-def forget_known(*_: object) -> None:
+def forget_written(*_: object) -> None:
     """After a file was opened nothing is known of its masks."""
     _WATCHED.untouched.clear()
 
@@ -121,37 +121,37 @@ def refresh_masks(names: Collection[str]) -> None:
                 strip.invalidate_cache("RAW")
 
 
-def take_in(mask: bpy.types.Mask) -> TrackDocument:
+def sync_from_blender(mask: bpy.types.Mask) -> TrackDocument:
     """The document with everything in it that an editor did to the mask by other means; stored where it changed."""
     # What was set from Python is told of only now.
     bpy.context.view_layer.update()
-    document = read_document(mask)
+    document = load_document(mask)
     if _WATCHED.on and MaskRecord.load(mask).serial in _WATCHED.untouched:
         return document
     adopt_layers(mask)
-    changed = _take_in_names(mask, document)
+    changed = _sync_names(mask, document)
     rewritten: set[str] = set()
     corrected = _compare(mask)
     record = MaskRecord.load(mask)
     for layer, found in corrected.items():
-        track = editing.find_track(document, record.layers.track_of(layer))
+        track = editing.get_track(document, record.layers.track_of(layer))
         changed = True
         if found is None:
             track.locked = True
             record.layers[layer] = replace(record.layers[layer], freehand=True)
         else:
-            _put_found(track, found, document.expansion)
+            _apply_found(track, found, document.expansion)
             rewritten.add(track.name)
     record.save(mask)
     if rewritten:
         rewrite_layers(mask, document, rewritten)
     elif changed:
         store_document(mask, document)
-    settle(mask)
+    mark_clean(mask)
     return document
 
 
-def _take_in_names(mask: bpy.types.Mask, document: TrackDocument) -> bool:
+def _sync_names(mask: bpy.types.Mask, document: TrackDocument) -> bool:
     """Layers that were renamed or deleted; whether there were any."""
     record = MaskRecord.load(mask)
     changed = False
@@ -305,7 +305,7 @@ def _fit_ellipse(layer: bpy.types.MaskLayer, size: tuple[int, int], unit_px: flo
     return Ellipse(turned.cx, turned.cy, turned.rx + beside, turned.ry + beside, float(angle))
 
 
-def _put_found(track: Track, found: _Found, expansion: float) -> None:
+def _apply_found(track: Track, found: _Found, expansion: float) -> None:
     """What was found at frames of a layer becomes the track's: locked samples, and frames that are off."""
     gone = [frame for frame, ellipse in found.items() if ellipse is None]
     shown = {frame: ellipse for frame, ellipse in found.items() if ellipse is not None}
@@ -322,7 +322,7 @@ class _Written:
 
     def __init__(self, layer: LayerRecord, size: tuple[int, int], unit_px: float) -> None:
         self._frames, self.spans = layer.frames, layer.spans
-        self._points = np.array([find_points(Ellipse(*shape), size, unit_px) for shape in layer.shapes.tolist()]
+        self._points = np.array([compute_points(Ellipse(*shape), size, unit_px) for shape in layer.shapes.tolist()]
                                 ).reshape(-1, len(CORNERS), 3, 2)
         self._least = _SEEN_PX / unit_px
         self._seen = np.zeros((3, len(CORNERS), 2), np.float32)
@@ -335,13 +335,13 @@ class _Written:
     def has_own_opacity(self, mask: bpy.types.Mask, layer: bpy.types.MaskLayer) -> bool:
         """Whether the layer's opacity is keyed just as it was written."""
         path = layer.path_from_id("alpha")
-        curves = [curve for _, curve in find_curves(mask, path)]
+        curves = [curve for _, curve in list_curves(mask, path)]
         driven = mask.animation_data is not None and any(d.data_path == path for d in mask.animation_data.drivers)
         if len(curves) != 1 or driven or curves[0].mute or curves[0].modifiers:
             return False
         keys = [(key.co[0], key.co[1]) for key in curves[0].keyframe_points]
         return (all(key.interpolation == "CONSTANT" for key in curves[0].keyframe_points)
-                and keys == find_opacity_keys(mask, self.spans))
+                and keys == compute_opacity_keys(mask, self.spans))
 
     def differs(self, layer: bpy.types.MaskLayer, frame: int) -> bool:
         """Whether the layer, as it is evaluated now, is not what was written for that source frame."""
@@ -368,7 +368,7 @@ def check_freehand(mask: bpy.types.Mask, names: Collection[str]) -> None:
     """Raise FaceBlurError where one of the tracks was drawn by hand: only Blender's tools can change it."""
     record = MaskRecord.load(mask)
     for name in names:
-        layer = find_layer(mask, name, record)
+        layer = get_layer_name(mask, name, record)
         if layer and record.layers[layer].freehand:
             raise FaceBlurError(f"'{name}' was drawn by hand; change it in the Mask editor.")
         if not layer and name in mask.layers and name != PICTURE_LAYER:

@@ -11,11 +11,11 @@ from ...core.types import Evidence
 from .mask import PICTURE_LAYER
 from .record import MaskRecord
 
-_GUESSED = (Evidence.INTERPOLATED, Evidence.HELD)
+_NOT_DETECTED = (Evidence.INTERPOLATED, Evidence.EXTRAPOLATED)
 
 
 @dataclass(frozen=True, slots=True)
-class Face:
+class MaskFace:
     """A layer that covers something. `spans` are half-open source frame ranges; empty for what was made by hand.
 
     `track` is the track's name in the document, empty where it has none; `freehand` says that an editor drew it anew.
@@ -36,7 +36,7 @@ class Face:
         return sum(stop - start for start, stop in self.spans)
 
 
-def list_faces(mask: bpy.types.Mask) -> list[Face]:
+def list_faces(mask: bpy.types.Mask) -> list[MaskFace]:
     record = MaskRecord.load(mask)
     return [read_face(record, layer.name) for layer in mask.layers if is_face(record, layer.name)]
 
@@ -46,19 +46,19 @@ def is_face(record: MaskRecord, name: str) -> bool:
     return name != PICTURE_LAYER or PICTURE_LAYER not in record.own
 
 
-def read_face(record: MaskRecord, name: str) -> Face:
+def read_face(record: MaskRecord, name: str) -> MaskFace:
     known = record.layers.get(name)
     if known is None:
-        return Face(name, [], {})
-    return Face(name, known.spans, known.evidence, known.track, known.freehand, known.clearest, known.size)
+        return MaskFace(name, [], {})
+    return MaskFace(name, known.spans, known.evidence, known.track, known.freehand, known.clearest, known.size)
 
 
-def describe_origin(face: Face) -> str:
+def describe_origin(face: MaskFace) -> str:
     """How a face was found, in one line."""
     if not face.spans or face.freehand:
         return "drawn by hand" if face.freehand else "added by hand"
     count = max(face.frames, 1)
     counts = {evidence: face.evidence.get(evidence, 0) for evidence in Evidence}
     parts = ((counts[Evidence.LOCKED], "set by hand"), (counts[Evidence.DETECTED], "detected"),
-             (counts[Evidence.FLOW], "followed"), (sum(counts[evidence] for evidence in _GUESSED), "guessed"))
+             (counts[Evidence.FLOW], "followed"), (sum(counts[evidence] for evidence in _NOT_DETECTED), "guessed"))
     return ", ".join(f"{100 * part / count:.0f} % {word}" for part, word in parts if part)

@@ -24,12 +24,12 @@ import bpy
 
 from ...core.cover.keyframes import HANDLE, opacity_spans, simplify
 from ...core.document.editing import copy_document
-from ...core.document.matching import follows
+from ...core.document.matching import is_same_track
 from ...core.document.tracks_file import from_json, to_json
-from ...core.review.queue import count_left, find_clearest
+from ...core.review.queue import choose_clearest, count_left
 from ...core.types import Ellipse, Evidence, FaceBlurError, Keyframe, Track, TrackDocument
 from ..common.context import borrow_area
-from ..common.curves import find_curves, remove_curves
+from ..common.curves import list_curves, remove_curves
 from ..common.marks import MARK
 from .record import LayerRecord, MaskRecord, has_record, to_shapes
 
@@ -81,7 +81,7 @@ def write_mask(
         mask.frame_start = max(first_frame, 0)
         record = MaskRecord((document.source.width, document.source.height), unit_px, document.source.fingerprint)
     else:
-        off = _find_switched_off(mask)
+        off = _list_switched_off(mask)
         record = MaskRecord.load(mask)
     mask.frame_end = mask.frame_start + max(document.source.frame_count, 1)
     record.size, record.unit_px = (document.source.width, document.source.height), unit_px
@@ -101,9 +101,9 @@ def write_mask(
             _show_only(mask, picture, document.analysed)
         _rewrite(scene, mask, record, document, {track.name for track in document.tracks} | set(record.layers))
     for track in document.tracks:
-        layer = find_layer(mask, track.name, record)
+        layer = get_layer_name(mask, track.name, record)
         if layer and off:
-            mask.layers[layer].hide_render = any(follows(track, old) for old in off)
+            mask.layers[layer].hide_render = any(is_same_track(track, old) for old in off)
     store_document(mask, document)
     faces = [own for own in record.own if own in mask.layers and own != PICTURE_LAYER]
     if faces:
@@ -112,7 +112,7 @@ def write_mask(
     return mask
 
 
-def hold_frames(mask: bpy.types.Mask) -> None:
+def extend_frame_range(mask: bpy.types.Mask) -> None:
     """Give a mask its first and last frame again: with others its keys come too early or too late."""
     frames = MaskRecord.load(mask).frames
     if frames is not None and (mask.frame_start, mask.frame_end) != frames:
@@ -135,7 +135,7 @@ def _rewrite(scene: bpy.types.Scene, mask: bpy.types.Mask, record: MaskRecord, d
     size, unit_px, first = record.size, record.unit_px, mask.frame_start
     hidden: dict[str, tuple[str, bool]] = {}
     for name in names:
-        layer = find_layer(mask, name, record)
+        layer = get_layer_name(mask, name, record)
         if layer and not record.layers[layer].freehand:
             hidden[name] = layer, mask.layers[layer].hide_render
             record.forget_layer(layer)
@@ -147,10 +147,10 @@ def _rewrite(scene: bpy.types.Scene, mask: bpy.types.Mask, record: MaskRecord, d
         (_add_layer(mask, hidden.get(track.name, (track.name, False))[0]), track,
          simplify(track, document.expansion, size))
         for track in document.tracks
-        if track.name in names and track.samples and not find_layer(mask, track.name, record)
+        if track.name in names and track.samples and not get_layer_name(mask, track.name, record)
     ]
     for layer, track, keys in written:
-        clearest = find_clearest(track.samples, size)
+        clearest = choose_clearest(track.samples, size)
         _key_shapes(scene, layer, keys, size, unit_px, first)
         _key_opacity(mask, layer, opacity_spans(track))
         layer.hide_render = hidden.get(track.name, ("", False))[1]
@@ -167,7 +167,7 @@ def _rewrite(scene: bpy.types.Scene, mask: bpy.types.Mask, record: MaskRecord, d
     mask.update_tag()
 
 
-def find_layer(mask: bpy.types.Mask, track: str, record: MaskRecord | None = None) -> str:
+def get_layer_name(mask: bpy.types.Mask, track: str, record: MaskRecord | None = None) -> str:
     """The name of the layer that covers a track; empty where there is none. `record`: the mask's, if it is at hand."""
     layers = (record or MaskRecord.load(mask)).layers
     # Nearly always the track's own name.
@@ -175,7 +175,7 @@ def find_layer(mask: bpy.types.Mask, track: str, record: MaskRecord | None = Non
     return next((name for name in candidates if layers.track_of(name) == track and name in mask.layers), "")
 
 
-def find_own_layers(mask: bpy.types.Mask) -> list[str]:
+def list_own_layers(mask: bpy.types.Mask) -> list[str]:
     """Names of the layers that we made and that are still there."""
     return [name for name in MaskRecord.load(mask).own if name in mask.layers] if has_record(mask) else []
 
@@ -205,7 +205,7 @@ def adopt_layers(mask: bpy.types.Mask) -> list[str]:
 
 @dataclass(slots=True)
 class _LastRead:
-    """The document that was read last: of which mask, from which text. Only `read_document` uses it; another text
+    """The document that was read last: of which mask, from which text. Only `load_document` uses it; another text
     takes its place."""
 
     mask: str = ""
@@ -216,14 +216,14 @@ class _LastRead:
 _LAST_READ = _LastRead()
 
 
-def find_document_text(mask: bpy.types.Mask) -> bpy.types.Text | None:
+def get_document_text(mask: bpy.types.Mask) -> bpy.types.Text | None:
     """The text data-block that holds the tracks document (JSON) of a mask of ours."""
     return mask.get(MARK + "_tracks")
 
 
-def read_document(mask: bpy.types.Mask) -> TrackDocument:
+def load_document(mask: bpy.types.Mask) -> TrackDocument:
     """The tracks document of a mask of ours. FaceBlurError where it is gone or damaged."""
-    text = find_document_text(mask)
+    text = get_document_text(mask)
     if text is None:
         raise FaceBlurError(f"The mask '{mask.name}' has lost its tracks document; detect its faces again.")
     content = text.as_string()
@@ -236,13 +236,13 @@ def read_document(mask: bpy.types.Mask) -> TrackDocument:
     return copy_document(document)
 
 
-def _find_switched_off(mask: bpy.types.Mask) -> list[Track]:
+def _list_switched_off(mask: bpy.types.Mask) -> list[Track]:
     """The tracks of our layers that somebody switched off."""
     layers = MaskRecord.load(mask).layers
-    names = {layers.track_of(name) for name in find_own_layers(mask)
+    names = {layers.track_of(name) for name in list_own_layers(mask)
              if name in layers and mask.layers[name].hide_render}
     with suppress(FaceBlurError):
-        return [track for track in read_document(mask).tracks if track.name in names] if names else []
+        return [track for track in load_document(mask).tracks if track.name in names] if names else []
     return []
 
 
@@ -251,7 +251,7 @@ def store_document(mask: bpy.types.Mask, document: TrackDocument) -> None:
     record = MaskRecord.load(mask)
     record.doubts = count_left(document)
     record.save(mask)
-    text = find_document_text(mask)
+    text = get_document_text(mask)
     if text is None:
         text = bpy.data.texts.new(f"{mask.name} tracks.json")
         mask[MARK + "_tracks"] = text
@@ -329,7 +329,7 @@ def place_points(
     points: bpy.types.MaskSplinePoints, ellipse: Ellipse, size: tuple[int, int], unit_px: float
 ) -> None:
     """Put four Bezier points on an ellipse given in pixels of a picture of `size` (width, height), feathered."""
-    numbers = find_points(ellipse, size, unit_px)
+    numbers = compute_points(ellipse, size, unit_px)
     for point, place, left, right in zip(points, numbers[::3], numbers[1::3], numbers[2::3], strict=True):
         point.co = place
         point.handle_left = left
@@ -337,7 +337,7 @@ def place_points(
         point.weight = FEATHER_SHARE * min(ellipse.rx, ellipse.ry) / unit_px
 
 
-def find_points(ellipse: Ellipse, size: tuple[int, int], unit_px: float) -> list[tuple[float, float]]:
+def compute_points(ellipse: Ellipse, size: tuple[int, int], unit_px: float) -> list[tuple[float, float]]:
     """Place, left handle and right handle of each of the four points, in mask coordinates."""
     cos, sin = math.cos(ellipse.angle), math.sin(ellipse.angle)
 
@@ -367,7 +367,7 @@ def _show_only(mask: bpy.types.Mask, picture: bpy.types.MaskLayer, spans: Sequen
     _key_opacity(mask, picture, spans)
 
 
-def find_opacity_keys(mask: bpy.types.Mask, spans: Sequence[tuple[int, int]]) -> list[tuple[float, float]]:
+def compute_opacity_keys(mask: bpy.types.Mask, spans: Sequence[tuple[int, int]]) -> list[tuple[float, float]]:
     """Frame and value of each key of the opacity of a layer that covers in these half-open source frames."""
     frames: list[tuple[float, float]] = []
     if not spans or spans[0][0] > 0:
@@ -383,10 +383,10 @@ def find_opacity_keys(mask: bpy.types.Mask, spans: Sequence[tuple[int, int]]) ->
 
 def _key_opacity(mask: bpy.types.Mask, layer: bpy.types.MaskLayer, spans: Sequence[tuple[int, int]]) -> None:
     path = layer.path_from_id("alpha")
-    for frame, alpha in find_opacity_keys(mask, spans):
+    for frame, alpha in compute_opacity_keys(mask, spans):
         layer.alpha = alpha
         mask.keyframe_insert(path, frame=frame)
-    for _, curve in find_curves(mask, path):
+    for _, curve in list_curves(mask, path):
         for key in curve.keyframe_points:
             key.interpolation = "CONSTANT"
     layer.alpha = 1.0

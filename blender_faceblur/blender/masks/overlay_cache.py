@@ -16,14 +16,14 @@ from bpy.app.handlers import persistent
 
 from ...core.review.overview import Code, Codes, Overview, read_overview
 from ..common.jobs import redraw
-from .mask import find_document_text
+from .mask import get_document_text
 from .record import LayerRecord, MaskRecord, has_record, stamp_of
 
 _READ_AFTER_S = 0.2
 
 
 @dataclass(slots=True)
-class Known:
+class CachedMask:
     """One mask."""
 
     stamp: object
@@ -35,17 +35,20 @@ class Known:
     overview: Overview | None = None
     codes: dict[tuple[frozenset[str], str], tuple[Codes, Codes]] = field(default_factory=dict)
 
-    def is_unseen(self, source_frame: int) -> bool:
+    def is_unanalysed(self, source_frame: int) -> bool:
         return bool(self.analysed) and bisect_right(self.analysed, source_frame) % 2 == 0
 
-    def find_codes(self, off: frozenset[str], only: str = "") -> tuple[Codes, Codes] | None:
-        """See `Overview.find_codes` and `find_doubtful`; None while the document has not been read."""
+    def compute_codes(self, off: frozenset[str], only: str = "") -> tuple[Codes, Codes] | None:
+        """See `Overview.compute_codes` and `compute_review_codes`; None while the document has not been read."""
         if self.overview is None:
             return None
         if (off, only) not in self.codes:
             if len(self.codes) > 8:
                 self.codes.clear()
-            self.codes[off, only] = self.overview.find_codes(off, only), self.overview.find_doubtful(off, only)
+            self.codes[off, only] = (
+                self.overview.compute_codes(off, only),
+                self.overview.compute_review_codes(off, only),
+            )
         return self.codes[off, only]
 
 
@@ -54,7 +57,7 @@ class _OverlayCache:
     """What was read, by the mask's session_uid. Only this module uses it. What a mask changes is read anew; `known` is
     emptied by undo, redo and another project, all of it when the extension is switched off."""
 
-    known: dict[int, Known] = field(default_factory=dict)
+    known: dict[int, CachedMask] = field(default_factory=dict)
     overviews: dict[int, tuple[int, Overview | None]] = field(default_factory=dict)
     """A hash of the document's text, and what it said."""
     unread: set[int] = field(default_factory=set)
@@ -69,13 +72,13 @@ class _OverlayCache:
 _CACHE = _OverlayCache()
 
 
-def look_at(mask: bpy.types.Mask) -> Known:
+def get_cached(mask: bpy.types.Mask) -> CachedMask:
     """What is known of a mask of ours."""
     key, stamp = mask.session_uid, stamp_of(mask)
     known = _CACHE.known.get(key)
     if known is None or known.stamp != stamp:
         record = MaskRecord.load(mask)
-        known = _CACHE.known[key] = Known(stamp, [layer for layer in record.layers.values() if layer.frames],
+        known = _CACHE.known[key] = CachedMask(stamp, [layer for layer in record.layers.values() if layer.frames],
                                           [edge for span in record.analysed for edge in span],
                                           _CACHE.overviews.get(key, (0, None))[1])
         _CACHE.unread.add(key)
@@ -84,10 +87,10 @@ def look_at(mask: bpy.types.Mask) -> Known:
     return known
 
 
-def read_document(mask: bpy.types.Mask) -> None:
+def refresh_overview(mask: bpy.types.Mask) -> None:
     """Read now what the timer would read."""
-    known, key = look_at(mask), mask.session_uid
-    text = find_document_text(mask)
+    known, key = get_cached(mask), mask.session_uid
+    text = get_document_text(mask)
     content = text.as_string().replace("\n", "") if text is not None else ""
     if key not in _CACHE.overviews or _CACHE.overviews[key][0] != hash(content):
         _CACHE.overviews[key] = hash(content), read_overview(content)
@@ -96,30 +99,30 @@ def read_document(mask: bpy.types.Mask) -> None:
     _CACHE.unread.discard(key)
 
 
-def find_switched_off(mask: bpy.types.Mask, known: Known) -> frozenset[str]:
+def list_switched_off(mask: bpy.types.Mask, known: CachedMask) -> frozenset[str]:
     """The names of the tracks whose layer is hidden, or gone."""
     shown = {layer.name for layer in mask.layers if not layer.hide_render}
     return frozenset(cover.track for cover in known.covers if cover.layer not in shown)
 
 
-def find_code(known: Known, cover: LayerRecord, source_frame: int, hidden: bool, doubtful: bool) -> Code:
+def compute_code(known: CachedMask, cover: LayerRecord, source_frame: int, hidden: bool, doubtful: bool) -> Code:
     """How a layer covers at a frame, `hidden` or not, and `doubtful` there or not."""
-    glance = known.overview.tracks.get(cover.track) if known.overview is not None else None
-    place = glance.find_place(source_frame) if glance is not None else None
-    if glance is None:
+    track_overview = known.overview.tracks.get(cover.track) if known.overview is not None else None
+    place = track_overview.get_index(source_frame) if track_overview is not None else None
+    if track_overview is None:
         if not cover.is_opaque(source_frame):
             return Code.NOTHING
         return Code.OFF if hidden else Code.DETECTED
     if place is None:
         return Code.NOTHING
-    if hidden or glance.is_off(source_frame):
+    if hidden or track_overview.is_off(source_frame):
         return Code.OFF
     if doubtful:
         return Code.DOUBTFUL
-    return Code.LOCKED if glance.locked else Code(int(glance.codes[place]))
+    return Code.LOCKED if track_overview.locked else Code(int(track_overview.codes[place]))
 
 
-def find_unit(context: bpy.types.Context) -> float:
+def get_unit(context: bpy.types.Context) -> float:
     """Pixels of the screen to one of the interface."""
     # Blender without a window has 0.
     return float(context.preferences.system.ui_scale) or 1.0
@@ -165,5 +168,5 @@ def _read_documents() -> None:
     _CACHE.unread.clear()
     for mask in bpy.data.masks:
         if mask.session_uid in todo and has_record(mask):
-            read_document(mask)
+            refresh_overview(mask)
     redraw()

@@ -13,16 +13,16 @@ import bpy
 import numpy as np
 from numpy.typing import NDArray
 
-from ...core.review.overview import Code, Codes, find_runs, find_worst
-from ..common.context import DrawHandlers, find_sequencer_scene
+from ...core.review.overview import Code, Codes, compute_worst, list_runs
+from ..common.context import DrawHandlers, get_sequencer_scene
 from ..common.footage import KINDS
-from ..common.selection import find_active_footage
-from ..cover.covering import MUST_BE_COVERED, find_mask
-from ..cover.projection import RegionProjection, find_region_projection
-from ..masks.overlay_cache import find_switched_off, find_unit, look_at
+from ..common.selection import get_active_footage
+from ..cover.covering import MUST_BE_COVERED, get_mask
+from ..cover.projection import RegionProjection, get_region_projection
+from ..masks.overlay_cache import get_cached, get_unit, list_switched_off
 from ..masks.record import list_own_masks
-from ..preferences.properties import find_colors
-from .outlines import Color, find_fault
+from ..preferences.properties import get_colors
+from .outlines import Color, explain_fault
 
 _HATCH_PX = 6
 _LEAST_STRIP_PX = 9
@@ -47,7 +47,7 @@ def remove_coverage() -> None:
 def draw() -> None:
     """Called by Blender for each timeline that it draws."""
     context = bpy.context
-    scene, space = find_sequencer_scene(context), context.space_data
+    scene, space = get_sequencer_scene(context), context.space_data
     if scene is None or not scene.faceblur.show_coverage or not space.show_overlays:
         return
     rectangles = compose(context, scene, context.region)
@@ -58,9 +58,9 @@ def draw() -> None:
 def compose(context: bpy.types.Context, scene: bpy.types.Scene,
             region: bpy.types.Region) -> list[tuple[Rectangle, Color]]:
     """The rectangles of all bands that a timeline shows."""
-    editor, view = scene.sequence_editor, find_region_projection(region)
-    unit, colors = find_unit(context), find_colors()
-    active, is_used = find_active_footage(context), bool(list_own_masks())
+    editor, view = scene.sequence_editor, get_region_projection(region)
+    unit, colors = get_unit(context), get_colors()
+    active, is_used = get_active_footage(context), bool(list_own_masks())
     drawn: list[tuple[Rectangle, Color]] = []
     for strip in _list_in_view(editor.meta_stack[-1].strips if editor.meta_stack else editor.strips, region, view):
         bottom, top = (view.to_region(0, strip.channel + part)[1] for part in _BODY)
@@ -69,7 +69,7 @@ def compose(context: bpy.types.Context, scene: bpy.types.Scene,
         height = min(max(0.14 * (top - bottom), 3.0 * unit), 6.0 * unit)
         lanes = [False, True] if strip == active else [False]
         for number, alone in enumerate(lanes):
-            found = find_columns(strip, view, region.width, alone, is_used)
+            found = compute_columns(strip, view, region.width, alone, is_used)
             if found is not None:
                 low = bottom + 1 + number * (height + unit)
                 drawn += _list_rectangles(*found, low, low + height, colors)
@@ -85,7 +85,7 @@ def _list_in_view(strips: Any, region: bpy.types.Region, view: RegionProjection)
     return [strip for strip in seen if strip.type in KINDS]
 
 
-def find_columns(strip: bpy.types.Strip, view: RegionProjection, width: int, alone: bool,
+def compute_columns(strip: bpy.types.Strip, view: RegionProjection, width: int, alone: bool,
                  is_used: bool) -> tuple[int, Codes, Codes] | None:
     """The first column of pixels that a strip's band has in a region so wide; from there the worst code in each, and
     `Code.DOUBTFUL` where a doubt is.
@@ -97,26 +97,26 @@ def find_columns(strip: bpy.types.Strip, view: RegionProjection, width: int, alo
     stop = min(round(view.to_region(strip.frame_final_end, 0)[0]), width)
     if stop <= first:
         return None
-    mask, fault = find_mask(strip), find_fault(strip)
+    mask, fault = get_mask(strip), explain_fault(strip)
     nothing = np.zeros(stop - first, np.uint8)
     if fault or mask is None:
         if alone or not (is_used or strip.get(MUST_BE_COVERED)):
             return None
         return first, np.full(stop - first, Code.UNSEEN, np.uint8), nothing
-    known = look_at(mask)
+    known = get_cached(mask)
     active = mask.layers.active
     only = next((cover.track for cover in known.covers if active is not None and cover.layer == active.name), "")
     if alone and not only:
         return None
-    codes = known.find_codes(find_switched_off(mask, known), only if alone else "")
+    codes = known.compute_codes(list_switched_off(mask, known), only if alone else "")
     if codes is None:
         return first, nothing, nothing
     edges = (np.arange(first, stop + 1) - view.shift[0]) / view.scale[0]
-    starts, stops = find_source_ranges(strip, edges, len(codes[0]))
-    return first, find_worst(codes[0], starts, stops), find_worst(codes[1], starts, stops)
+    starts, stops = compute_source_ranges(strip, edges, len(codes[0]))
+    return first, compute_worst(codes[0], starts, stops), compute_worst(codes[1], starts, stops)
 
 
-def find_source_ranges(strip: bpy.types.Strip, edges: NDArray[np.float64],
+def compute_source_ranges(strip: bpy.types.Strip, edges: NDArray[np.float64],
                        count: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """The half-open ranges of `count` source frames that a strip with one speed shows between timeline `edges`."""
     duration = max(strip.frame_duration, 1)
@@ -133,14 +133,14 @@ def find_source_ranges(strip: bpy.types.Strip, edges: NDArray[np.float64],
 def _list_rectangles(first: int, codes: Codes, doubtful: Codes, low: float, high: float,
                      colors: dict[str, Color]) -> list[tuple[Rectangle, Color]]:
     drawn: list[tuple[Rectangle, Color]] = [((first, low, first + len(codes), high), (0.0, 0.0, 0.0, 0.55))]
-    for start, stop, code in find_runs(codes):
+    for start, stop, code in list_runs(codes):
         if code == Code.UNSEEN:
             drawn += [((x, low, min(x + _HATCH_PX, first + stop), high), colors["uncovered"])
                       for x in range(first + start, first + stop, 2 * _HATCH_PX)]
         elif code != Code.NOTHING:
             drawn.append(((first + start, low, first + stop, high), colors[Code(code).name.lower()]))
     drawn += [((first + start, (low + high) / 2, first + stop, high), colors["doubtful"])
-              for start, stop, code in find_runs(doubtful) if code]
+              for start, stop, code in list_runs(doubtful) if code]
     return drawn
 
 

@@ -17,27 +17,27 @@ from numpy.typing import NDArray
 from ...core.review.overview import Code
 from ...core.types import TrackKind, TrackStatus
 from ...reporting.wording import NOT_COVERED, describe_status
-from ..common.context import DrawHandlers, find_sequencer_scene
-from ..common.footage import KINDS, find_source_frame
-from ..common.marks import find_modifier
-from ..common.selection import find_active_footage
-from ..cover.covering import MUST_BE_COVERED, find_lost_mask, find_mask, has_foreign_mask
+from ..common.context import DrawHandlers, get_sequencer_scene
+from ..common.footage import KINDS, compute_source_frame
+from ..common.marks import get_modifier
+from ..common.selection import get_active_footage
+from ..cover.covering import MUST_BE_COVERED, find_lost_mask, get_mask, has_foreign_mask
 from ..cover.projection import (
     Array,
     Projection,
     RegionProjection,
-    find_outlines,
-    find_projection,
-    find_region_projection,
+    compute_outlines,
+    get_projection,
+    get_region_projection,
 )
 from ..masks.faces import is_face
-from ..masks.overlay_cache import Known, find_code, find_switched_off, find_unit, look_at
+from ..masks.overlay_cache import CachedMask, compute_code, get_cached, get_unit, list_switched_off
 from ..masks.record import LayerRecord, MaskRecord, list_own_masks
-from ..people.cache import find_outline_colors
-from ..preferences.properties import find_colors
-from .see_through import SEE_THROUGH, Look, draw_looks, find_look, make_fans
+from ..people.cache import get_outline_colors
+from ..preferences.properties import get_colors
+from .see_through import SEE_THROUGH, BarePicture, draw_bare_pictures, get_bare_picture, make_fans
 
-COUNT = 48
+OUTLINE_POINTS = 48
 """Points of an outline."""
 
 _MANY = 20
@@ -106,7 +106,7 @@ _WIDTHS = _TextWidths()
 
 def add_overlay() -> None:
     # What is seen behind covers lies under Blender's gizmos.
-    for function, stage in ((draw, "POST_PIXEL"), (draw_behind, "POST_VIEW")):
+    for function, stage in ((draw, "POST_PIXEL"), (draw_see_through, "POST_VIEW")):
         _HANDLERS.add(function, stage)
 
 
@@ -117,58 +117,58 @@ def remove_overlay() -> None:
 def draw() -> None:
     """Called by Blender for each preview that it draws."""
     context = bpy.context
-    scene = _find_shown_scene(context)
+    scene = _get_shown_scene(context)
     if scene is None:
         return
-    drawing, unit = compose(context, scene, context.region, context.space_data.display_channel), find_unit(context)
+    drawing, unit = compose(context, scene, context.region, context.space_data.display_channel), get_unit(context)
     _put_lines(drawing, unit)
     _put_dots(drawing)
     _put_words(drawing, (context.region.width, context.region.height), unit)
 
 
-def draw_behind() -> None:
+def draw_see_through() -> None:
     """Called by Blender for each preview that it draws, before its gizmos."""
-    scene = _find_shown_scene(bpy.context) if SEE_THROUGH.on else None
+    scene = _get_shown_scene(bpy.context) if SEE_THROUGH.on else None
     if scene is not None:
-        draw_looks(compose_looks(scene, bpy.context.space_data.display_channel))
+        draw_bare_pictures(compose_bare_pictures(scene, bpy.context.space_data.display_channel))
 
 
-def _find_shown_scene(context: bpy.types.Context) -> bpy.types.Scene | None:
+def _get_shown_scene(context: bpy.types.Context) -> bpy.types.Scene | None:
     """The scene over whose preview is to be drawn."""
-    scene, space = find_sequencer_scene(context), context.space_data
+    scene, space = get_sequencer_scene(context), context.space_data
     if scene is None or not space.show_overlays or space.display_mode != "IMAGE":
         return None
     return scene if scene.faceblur.show_overlay or SEE_THROUGH.on else None
 
 
-def compose_looks(scene: bpy.types.Scene, channel: int) -> list[Look]:
+def compose_bare_pictures(scene: bpy.types.Scene, channel: int) -> list[BarePicture]:
     """What is seen behind the covers of a preview that shows strips up to a `channel` (0 for all)."""
-    looks = []
+    pictures = []
     for strip in list_shown(scene, channel):
-        mask = find_mask(strip)
-        frame = _find_frame(scene, strip, mask)
+        mask = get_mask(strip)
+        frame = _get_frame(scene, strip, mask)
         if mask is None or frame is None:
             continue
-        covers = [cover for cover, code in _list_faces(mask, look_at(mask), frame) if code is not Code.OFF]
+        covers = [cover for cover, code in _list_faces(mask, get_cached(mask), frame) if code is not Code.OFF]
         if covers:
             ellipses = np.array([cover.shape_at(frame) for cover in covers])
-            look = find_look(strip, frame, ellipses, find_projection(scene, strip))
-            looks += [look] if look is not None else []
-    return looks
+            picture = get_bare_picture(strip, frame, ellipses, get_projection(scene, strip))
+            pictures += [picture] if picture is not None else []
+    return pictures
 
 
 def compose(context: bpy.types.Context, scene: bpy.types.Scene, region: bpy.types.Region, channel: int) -> Drawing:
     """What is to be drawn over a preview that shows strips up to a `channel` (0 for all)."""
-    drawing, active = Drawing(), find_active_footage(context)
-    region_projection, of_people = find_region_projection(region), find_outline_colors(scene)
-    unit, colors = find_unit(context), find_colors()
+    drawing, active = Drawing(), get_active_footage(context)
+    region_projection, of_people = get_region_projection(region), get_outline_colors(scene)
+    unit, colors = get_unit(context), get_colors()
     is_used = bool(list_own_masks())
     for strip in list_shown(scene, channel):
-        projection = find_projection(scene, strip)
-        mask, fault = find_mask(strip), find_fault(strip)
-        known = look_at(mask) if mask is not None else None
-        frame = _find_frame(scene, strip, mask)
-        if not fault and known is not None and frame is not None and known.is_unseen(frame):
+        projection = get_projection(scene, strip)
+        mask, fault = get_mask(strip), explain_fault(strip)
+        known = get_cached(mask) if mask is not None else None
+        frame = _get_frame(scene, strip, mask)
+        if not fault and known is not None and frame is not None and known.is_unanalysed(frame):
             fault = "not analysed here, all is covered"
         if fault and (is_used or strip.get(MUST_BE_COVERED)):
             corners = region_projection.project(np.array(projection.picture_outline()))
@@ -182,8 +182,8 @@ def compose(context: bpy.types.Context, scene: bpy.types.Scene, region: bpy.type
         faces = _list_faces(mask, known, frame)
         if faces:
             numbers = np.array([cover.shape_at(frame) for cover, _ in faces])
-            points = COUNT if len(faces) <= _MANY else COUNT // 2
-            outlines = region_projection.project(projection.project(find_outlines(numbers, points)))
+            points = OUTLINE_POINTS if len(faces) <= _MANY else OUTLINE_POINTS // 2
+            outlines = region_projection.project(projection.project(compute_outlines(numbers, points)))
             middles, tops = outlines.mean(axis=1), outlines.max(axis=1)
             labels = np.stack([middles[:, 0], tops[:, 1] + _ABOVE_PX * unit], axis=1).tolist()
             wide = (tops[:, 0] - outlines[:, :, 0].min(axis=1) > _LEAST_NAMED_PX * unit).tolist()
@@ -205,17 +205,17 @@ def compose(context: bpy.types.Context, scene: bpy.types.Scene, region: bpy.type
     return drawing
 
 
-def _find_frame(scene: bpy.types.Scene, strip: bpy.types.Strip, mask: bpy.types.Mask | None) -> int | None:
+def _get_frame(scene: bpy.types.Scene, strip: bpy.types.Strip, mask: bpy.types.Mask | None) -> int | None:
     """The source frame that is shown now."""
     length = mask.frame_end - mask.frame_start if mask is not None else 1
-    return find_source_frame(strip, scene.frame_current, max(length, 1))
+    return compute_source_frame(strip, scene.frame_current, max(length, 1))
 
 
-def _list_faces(mask: bpy.types.Mask, known: Known, frame: int) -> list[tuple[LayerRecord, Code]]:
+def _list_faces(mask: bpy.types.Mask, known: CachedMask, frame: int) -> list[tuple[LayerRecord, Code]]:
     """The faces that are there at a source frame, and how they are covered."""
-    off = find_switched_off(mask, known)
-    doubtful = known.overview.list_doubtful(frame) if known.overview is not None else set()
-    faces = ((cover, find_code(known, cover, frame, cover.track in off, cover.track in doubtful))
+    off = list_switched_off(mask, known)
+    doubtful = known.overview.list_in_review(frame) if known.overview is not None else set()
+    faces = ((cover, compute_code(known, cover, frame, cover.track in off, cover.track in doubtful))
              for cover in known.covers)
     return [(cover, code) for cover, code in faces if code is not Code.NOTHING and not cover.freehand]
 
@@ -227,8 +227,8 @@ def list_shown(scene: bpy.types.Scene, channel: int = 0) -> list[bpy.types.Strip
     """
     editor = scene.sequence_editor
     shown: list[bpy.types.Strip] = []
-    for strip in sorted(_list_present(editor.strips, editor.channels, scene.frame_current), key=_find_height):
-        if channel > 0 and _find_height(strip)[0] > channel:
+    for strip in sorted(_list_present(editor.strips, editor.channels, scene.frame_current), key=_get_channels):
+        if channel > 0 and _get_channels(strip)[0] > channel:
             continue
         if _hides(scene, strip):
             shown.clear()
@@ -251,10 +251,10 @@ def _list_present(strips: Any, channels: Any, frame: int) -> Iterator[bpy.types.
             yield strip
 
 
-def _find_height(strip: bpy.types.Strip) -> tuple[int, ...]:
+def _get_channels(strip: bpy.types.Strip) -> tuple[int, ...]:
     """The channels of the meta strips around a strip, and its own."""
     parent = strip.parent_meta()
-    return (*_find_height(parent), strip.channel) if parent is not None else (strip.channel,)
+    return (*_get_channels(parent), strip.channel) if parent is not None else (strip.channel,)
 
 
 def _hides(scene: bpy.types.Scene, strip: bpy.types.Strip) -> bool:
@@ -263,7 +263,7 @@ def _hides(scene: bpy.types.Scene, strip: bpy.types.Strip) -> bool:
     if (not name.lower().endswith(_OPAQUE) or strip.blend_type not in ("REPLACE", "ALPHA_OVER")
             or strip.blend_alpha < 1 or strip.parent_meta() is not None):
         return False
-    projection = find_projection(scene, strip)
+    projection = get_projection(scene, strip)
     half = scene.render.resolution_x / 2, scene.render.resolution_y / 2
     aspect = scene.render.pixel_aspect_x / scene.render.pixel_aspect_y
     left, top, right, bottom = projection.shown
@@ -271,9 +271,9 @@ def _hides(scene: bpy.types.Scene, strip: bpy.types.Strip) -> bool:
     return all(left - 0.5 <= x <= right + 0.5 and top - 0.5 <= y <= bottom + 0.5 for x, y in corners)
 
 
-def find_fault(strip: bpy.types.Strip) -> str:
+def explain_fault(strip: bpy.types.Strip) -> str:
     """Why faces of a strip show, or all of it is covered, as far as a quick look tells; empty where all is well."""
-    modifier = find_modifier(strip)
+    modifier = get_modifier(strip)
     if modifier is None:
         return "its cover is gone, faces show" if strip.get(MUST_BE_COVERED) else "not analysed, faces would show"
     if modifier.mute or not modifier.enable:
@@ -282,12 +282,12 @@ def find_fault(strip: bpy.types.Strip) -> str:
         return "its cover is not shown in the preview"
     if has_foreign_mask(strip):
         return "its mask is gone, faces show"
-    if find_mask(strip) is None:
+    if get_mask(strip) is None:
         return "its mask is lost, all is covered" if find_lost_mask(strip) else "all is covered"
     return ""
 
 
-def _add_drawn(drawing: Drawing, mask: bpy.types.Mask, known: Known, is_there: bool,
+def _add_drawn(drawing: Drawing, mask: bpy.types.Mask, known: CachedMask, is_there: bool,
                projection: Projection, region_projection: RegionProjection, color: Color, unit: float) -> None:
     """Layers that somebody drew. Blender tells where they are at the scene's frame alone: `is_there` says whether that
     is the frame that is shown; otherwise they are only named, in a corner.
@@ -297,14 +297,14 @@ def _add_drawn(drawing: Drawing, mask: bpy.types.Mask, known: Known, is_there: b
     drawn = [layer for layer in mask.layers if layer.name not in own and layer.splines and not layer.hide_render
              and is_face(record, layer.name) and layer.alpha > 0]
     for number, layer in enumerate(drawn):
-        lines = find_drawn_lines(mask, layer) if is_there else []
+        lines = compute_drawn_lines(mask, layer) if is_there else []
         outlines = [region_projection.project(projection.project(line)) for line in lines]
         drawing.thin.extend((outline, color) for outline in outlines)
-        place = _find_label(np.concatenate(outlines), unit) if outlines else (0.0, (40 + 18 * number) * unit)
+        place = _compute_label(np.concatenate(outlines), unit) if outlines else (0.0, (40 + 18 * number) * unit)
         drawing.words.append((f"{layer.name}: drawn by hand", place, color))
 
 
-def find_drawn_lines(mask: bpy.types.Mask, layer: bpy.types.MaskLayer) -> list[Array]:
+def compute_drawn_lines(mask: bpy.types.Mask, layer: bpy.types.MaskLayer) -> list[Array]:
     """The curves of a layer as they are now, closed, in pixels of the source, each N x 2."""
     record, parts = MaskRecord.load(mask), np.linspace(0, 1, 9)[:-1]
     width, height = record.size
@@ -348,24 +348,24 @@ def _add_dots(drawing: Drawing, cover: LayerRecord, frame: int, middle: Array, c
                 drawing.dots.append((region_projection.project(place), 2.5 * unit, color))
 
 
-def _add_aside(drawing: Drawing, known: Known, frame: int, projection: Projection,
+def _add_aside(drawing: Drawing, known: CachedMask, frame: int, projection: Projection,
                region_projection: RegionProjection, colors: dict[str, Color], of_people: dict[str, Color],
                unit: float) -> None:
     """What may be a face and is not covered, and what is never to be; people's faces by track in their own colour."""
     for track in known.overview.aside if known.overview is not None else ():
-        at = track.find_place(frame)
+        at = track.get_index(frame)
         if at is None or track.ellipses is None or track.status is TrackStatus.DELETED:
             continue
-        points = find_outlines(track.ellipses[at:at + 1], COUNT)
+        points = compute_outlines(track.ellipses[at:at + 1], OUTLINE_POINTS)
         outline = region_projection.project(projection.project(points))[0]
         chosen = track.kind is TrackKind.NEVER or track.status is TrackStatus.ALLOWED
         color = of_people.get(track.name, colors["off" if chosen else "doubtful"])
         drawing.thin.extend((part, color) for part in _cut(outline))
         word = describe_status(track) if chosen else NOT_COVERED
-        drawing.words.append((f"{track.name}: {word}", _find_label(outline, unit), color))
+        drawing.words.append((f"{track.name}: {word}", _compute_label(outline, unit), color))
 
 
-def _find_label(outline: Array, unit: float) -> tuple[float, float]:
+def _compute_label(outline: Array, unit: float) -> tuple[float, float]:
     """Above it, in the middle."""
     return float(outline[:, 0].mean()), float(outline[:, 1].max()) + _ABOVE_PX * unit
 
@@ -387,14 +387,14 @@ def _put_lines(drawing: Drawing, unit: float) -> None:
              for line, color in lines]
     if not lines:
         return
-    points, colors, corners = find_ribbons(lines)
+    points, colors, corners = compute_ribbons(lines)
     shader = gpu.shader.from_builtin("SMOOTH_COLOR")
     gpu.state.blend_set("ALPHA")
     batch_for_shader(shader, "TRIS", {"pos": points, "color": colors}, indices=corners).draw(shader)
     gpu.state.blend_set("NONE")
 
 
-def find_ribbons(lines: list[tuple[Array, Color, float]]) -> tuple[NDArray[np.float32], NDArray[np.float32],
+def compute_ribbons(lines: list[tuple[Array, Color, float]]) -> tuple[NDArray[np.float32], NDArray[np.float32],
                                                                    NDArray[np.int32]]:
     """Triangles for lines (points, colour, width), with a dark rim that keeps them visible on any picture.
 

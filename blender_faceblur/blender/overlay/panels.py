@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import bpy
 
-from ..common.context import find_sequencer_scene
+from ..common.context import get_sequencer_scene
 from .see_through import SEE_THROUGH
 
 
@@ -16,7 +16,7 @@ class FACEBLUR_PT_overlays(bpy.types.Panel):
     bl_parent_id = "SEQUENCER_PT_overlay"
 
     def draw(self, context: bpy.types.Context) -> None:
-        scene = find_sequencer_scene(context)
+        scene = get_sequencer_scene(context)
         if scene is None:
             return
         column = self.layout.column(align=True)

@@ -16,18 +16,19 @@ import numpy as np
 from bpy.app.handlers import persistent
 
 from ...core.types import FaceBlurError
-from ..common.footage import Footage, find_footage
+from ..common.footage import Footage, get_footage
 from ..common.jobs import redraw
-from ..cover.projection import Array, Projection, find_outlines
+from ..cover.projection import Array, Projection, compute_outlines
 from ..masks.mask import FEATHER_SHARE
 
-COUNT = 48
+FAN_POINTS = 48
 _MOST_IMAGES = 6
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
-    """Faces of one source at one frame: N rings of `COUNT` points (N x `COUNT` x 2), on the canvas and in the picture.
+class BarePicture:
+    """Faces of one source at one frame: N rings of `FAN_POINTS` points (N x `FAN_POINTS` x 2), on the canvas and in the
+    picture.
 
     In the picture, places are parts of its width and height from its lower left corner.
     """
@@ -56,41 +57,43 @@ class SeeThroughState:
 SEE_THROUGH = SeeThroughState()
 
 
-def find_look(strip: bpy.types.Strip, source_frame: int, ellipses: Array, projection: Projection) -> Look | None:
+def get_bare_picture(
+    strip: bpy.types.Strip, source_frame: int, ellipses: Array, projection: Projection
+) -> BarePicture | None:
     """What is to be seen behind covers (N x 5: cx, cy, rx, ry, angle in pixels of the source); None where it cannot."""
     try:
-        path, number = _find_picture(find_footage(strip), source_frame)
+        path, number = _get_picture(get_footage(strip), source_frame)
     except FaceBlurError:
         return None
     wide = ellipses.copy()
     # As far as the soft edge reaches.
     wide[:, 2:4] += FEATHER_SHARE * wide[:, 2:4].min(axis=1, keepdims=True)
     left, top, right, bottom = projection.shown
-    points = np.clip(find_outlines(wide, COUNT), (left, top), (right, bottom))
+    points = np.clip(compute_outlines(wide, FAN_POINTS), (left, top), (right, bottom))
     width, height = projection.size
     parts = points * (1 / width, -1 / height) + (0.0, 1.0)
-    return Look(path, number, projection.size, projection.project(points), parts)
+    return BarePicture(path, number, projection.size, projection.project(points), parts)
 
 
-def draw_looks(looks: list[Look]) -> None:
+def draw_bare_pictures(pictures: list[BarePicture]) -> None:
     """Draw over the preview what can be drawn now, and have the rest loaded."""
     import gpu
     from gpu_extras.batch import batch_for_shader
 
-    for look in looks:
-        image = _get_image(look)
+    for picture in pictures:
+        image = _get_image(picture)
         if image is None:
             continue
-        if SEE_THROUGH.loaded.get(look.path) != look.number:
+        if SEE_THROUGH.loaded.get(picture.path) != picture.number:
             # Without it Blender goes on showing the picture that it has.
             image.gl_free()
-            if image.gl_load(frame=look.number + 1):
+            if image.gl_load(frame=picture.number + 1):
                 continue
-            SEE_THROUGH.loaded[look.path] = look.number
+            SEE_THROUGH.loaded[picture.path] = picture.number
         shader = gpu.shader.from_builtin("IMAGE_SCENE_LINEAR_TO_REC709_SRGB")
         shader.bind()
         shader.uniform_sampler("image", gpu.texture.from_image(image))
-        points = {"pos": make_fans(look.places), "texCoord": make_fans(look.parts)}
+        points = {"pos": make_fans(picture.places), "texCoord": make_fans(picture.parts)}
         batch_for_shader(shader, "TRIS", points).draw(shader)
 
 
@@ -119,19 +122,19 @@ def _forget_before(*_: object) -> None:
     forget()
 
 
-def _find_picture(footage: Footage, source_frame: int) -> tuple[str, int]:
+def _get_picture(footage: Footage, source_frame: int) -> tuple[str, int]:
     if footage.files:
         return str(footage.path / footage.files[min(source_frame, len(footage.files) - 1)]), 0
     return str(footage.path), source_frame
 
 
-def _get_image(look: Look) -> bpy.types.Image | None:
-    name = SEE_THROUGH.images.get(look.path)
+def _get_image(picture: BarePicture) -> bpy.types.Image | None:
+    name = SEE_THROUGH.images.get(picture.path)
     image = bpy.data.images.get(name) if name else None
     if image is None and name != "":
-        want(look.path)
+        want(picture.path)
     # A film that Blender turns in the sequencer alone would lie wrong.
-    return image if image is not None and tuple(image.size) == look.size else None
+    return image if image is not None and tuple(image.size) == picture.size else None
 
 
 def want(path: str) -> None:

@@ -8,18 +8,18 @@ from typing import Any
 
 import bpy
 
-from ...core.people.decisions import find_kept
+from ...core.people.decisions import get_kept_person
 from ...core.types import TrackKind, TrackStatus
 from ..masks.record import fingerprint_of, list_own_masks
 from ..review.queue import read_queue
 from .memory import list_masks
-from .person_list import NOBODY, find_face_track
+from .person_list import NOBODY, get_face_track
 
 Color = tuple[float, float, float, float]
 
 
 @dataclass(slots=True)
-class Shown:
+class ListedFace:
     """A face of the scene's list as it is drawn: where it is now, and who stays clear in it."""
 
     mask: str = ""
@@ -29,16 +29,16 @@ class Shown:
 
 @dataclass(slots=True)
 class ShownFaces:
-    """What each scene's list shows, by the scene's session_uid, and what that was found for. Only `find_shown_faces`
+    """What each scene's list shows, by the scene's session_uid, and what that was found for. Only `list_shown_faces`
     uses it; emptied before another project is opened."""
 
-    by_scene: dict[int, tuple[object, list[Shown]]] = field(default_factory=dict)
+    by_scene: dict[int, tuple[object, list[ListedFace]]] = field(default_factory=dict)
 
 
 SHOWN_FACES = ShownFaces()
 
 
-def find_shown_faces(scene: bpy.types.Scene) -> list[Shown]:
+def list_shown_faces(scene: bpy.types.Scene) -> list[ListedFace]:
     """For each face of the scene's list what to show of it. Quick: found anew only when something has changed."""
     faces = scene.faceblur.people.faces
     masks = {fingerprint_of(mask): mask for mask in list_own_masks()}
@@ -47,26 +47,26 @@ def find_shown_faces(scene: bpy.types.Scene) -> list[Shown]:
     known = SHOWN_FACES.by_scene.get(scene.session_uid)
     if known is None or known[0] != stamp:
         known = SHOWN_FACES.by_scene[scene.session_uid] = stamp, [
-            _find_shown(face, masks.get(face.fingerprint)) for face in faces]
+            _compute_shown(face, masks.get(face.fingerprint)) for face in faces]
     return known[1]
 
 
-def _find_shown(face: Any, mask: bpy.types.Mask | None) -> Shown:
+def _compute_shown(face: Any, mask: bpy.types.Mask | None) -> ListedFace:
     document = read_queue(mask).document if mask is not None else None
     if mask is None or document is None:
-        return Shown()
-    track = find_face_track(face, [*(track for track in document.aside if find_kept(track)), *document.tracks])
-    return Shown(mask.name, track.name, find_kept(track)) if track is not None else Shown()
+        return ListedFace()
+    track = get_face_track(face, [*(track for track in document.aside if get_kept_person(track)), *document.tracks])
+    return ListedFace(mask.name, track.name, get_kept_person(track)) if track is not None else ListedFace()
 
 
-def find_outline_colors(scene: bpy.types.Scene) -> dict[str, dict[str, Color]]:
+def get_outline_colors(scene: bpy.types.Scene) -> dict[str, dict[str, Color]]:
     """By mask and track, the colour of whose face it is; nothing where outlines are not to show people."""
     people = scene.faceblur.people
     if not people.color_by_person:
         return {}
     own = {person.uid: (*person.color, 1.0) for person in people.persons}
     colors: dict[str, dict[str, Color]] = {}
-    for face, shown in zip(people.faces, find_shown_faces(scene), strict=True):
+    for face, shown in zip(people.faces, list_shown_faces(scene), strict=True):
         if shown.track and face.person in own:
             colors.setdefault(shown.mask, {})[shown.track] = own[face.person]
     return colors
@@ -74,7 +74,7 @@ def find_outline_colors(scene: bpy.types.Scene) -> dict[str, dict[str, Color]]:
 
 def count_unlisted(scene: bpy.types.Scene) -> int:
     """How many faces are nobody's in the list: they were never seen well enough."""
-    shown = {(item.mask, item.track) for face, item in zip(scene.faceblur.people.faces, find_shown_faces(scene),
+    shown = {(item.mask, item.track) for face, item in zip(scene.faceblur.people.faces, list_shown_faces(scene),
                                                            strict=True) if face.person != NOBODY}
     count = 0
     for _, mask in list_masks(scene):

@@ -9,15 +9,15 @@ from dataclasses import dataclass, field
 
 import bpy
 
-from ...core.review.queue import find_clearest
+from ...core.review.queue import choose_clearest
 from ...core.types import Ellipse, FaceBlurError
-from ..common.jobs import STATE, redraw
-from ..cover.covering import find_mask
+from ..common.jobs import JOB, redraw
+from ..cover.covering import get_mask
 from ..review.queue import read_queue
 from ..thumbnails import store as thumbnails
-from .cache import Shown, find_shown_faces
+from .cache import ListedFace, list_shown_faces
 from .memory import list_masks
-from .person_list import find_listed
+from .person_list import get_listed
 
 _TICK_S = 0.5
 
@@ -26,7 +26,7 @@ _MOST_PICTURES, _APART_S = 12, 0.5
 
 
 @dataclass(frozen=True, slots=True)
-class Pictured:
+class SheetPicture:
     """A place in a source that shows a person clearly; `face` is its number in the scene's list."""
 
     face: int
@@ -40,9 +40,9 @@ class Pictured:
 class _Sheet:
     """What was found, and for what."""
 
-    shown: list[Shown]
+    shown: list[ListedFace]
     persons: list[int]
-    pictures: list[Pictured]
+    pictures: list[SheetPicture]
 
 
 @dataclass(slots=True)
@@ -63,9 +63,9 @@ class SheetState:
 SHEETS = SheetState()
 
 
-def find_sheet(scene: bpy.types.Scene, uid: int) -> list[Pictured]:
+def get_sheet(scene: bpy.types.Scene, uid: int) -> list[SheetPicture]:
     """The clearest faces of a person over all strips, in the list's order; found anew only when that has changed."""
-    shown, persons = find_shown_faces(scene), [uid, *(face.person for face in scene.faceblur.people.faces)]
+    shown, persons = list_shown_faces(scene), [uid, *(face.person for face in scene.faceblur.people.faces)]
     known = SHEETS.sheets.get(scene.session_uid)
     # The list of what is shown is a new one whenever anything in it has changed.
     if known is None or known.shown is not shown or known.persons != persons:
@@ -73,11 +73,11 @@ def find_sheet(scene: bpy.types.Scene, uid: int) -> list[Pictured]:
         own = own[:_MOST_PICTURES]
         each = _MOST_PICTURES // max(len(own), 1)
         known = SHEETS.sheets[scene.session_uid] = _Sheet(shown, persons, [
-            pictured for number in own for pictured in _find_pictured(number, shown[number], each)])
+            pictured for number in own for pictured in _choose_pictured(number, shown[number], each)])
     return known.pictures
 
 
-def _find_pictured(number: int, shown: Shown, most: int) -> Iterator[Pictured]:
+def _choose_pictured(number: int, shown: ListedFace, most: int) -> Iterator[SheetPicture]:
     """The clearest sample of each of so many parts of a track."""
     mask = bpy.data.masks.get(shown.mask)
     document = read_queue(mask).document if mask is not None else None
@@ -87,8 +87,8 @@ def _find_pictured(number: int, shown: Shown, most: int) -> Iterator[Pictured]:
     samples = next(t.samples for t in (*document.aside, *document.tracks) if t.name == shown.track)
     step = max(1, math.ceil(len(samples) / most), round(_APART_S * float(source.frame_rate)))
     for start in range(0, len(samples), step):
-        sample = find_clearest(samples[start:start + step], (source.width, source.height))
-        yield Pictured(number, shown.mask, source.fingerprint, sample.source_frame, sample.ellipse)
+        sample = choose_clearest(samples[start:start + step], (source.width, source.height))
+        yield SheetPicture(number, shown.mask, source.fingerprint, sample.source_frame, sample.ellipse)
 
 
 def make_thumbnails(scene: bpy.types.Scene) -> None:
@@ -101,13 +101,13 @@ def make_thumbnails(scene: bpy.types.Scene) -> None:
         bpy.app.timers.register(make_next)
 
 
-def _list_sheet(scene: bpy.types.Scene) -> list[Pictured]:
+def _list_sheet(scene: bpy.types.Scene) -> list[SheetPicture]:
     """The places of the sheet that is shown of which there is no picture."""
     people = scene.faceblur.people
     if not people.show_sheet:
         return []
-    return [p for p in find_sheet(scene, find_listed(people))
-            if thumbnails.find_picture(p.fingerprint, p.frame, p.ellipse) is None]
+    return [p for p in get_sheet(scene, get_listed(people))
+            if thumbnails.get_picture(p.fingerprint, p.frame, p.ellipse) is None]
 
 
 def make_next() -> float | None:
@@ -117,12 +117,12 @@ def make_next() -> float | None:
         return None
     if not thumbnails.is_running():
         strip = scene.sequence_editor.strips_all.get(SHEETS.strips.pop(0))
-        mask = find_mask(strip)
+        mask = get_mask(strip)
         if mask is not None:
             try:
                 thumbnails.start(scene, strip, [(p.frame, p.ellipse) for p in _list_sheet(scene)
                                                 if p.mask == mask.name])
             except FaceBlurError as error:
-                STATE.problems = [f"No thumbnails: {error}"]
+                JOB.problems = [f"No thumbnails: {error}"]
         redraw()
     return _TICK_S

@@ -13,29 +13,29 @@ import numpy as np
 
 from ...batch.people import Recognition
 from ...core.document.editing import copy_document, sample_at
-from ...core.people.decisions import USUAL_RATE, Mode, People, Person, apply_decisions, decide_tracks, find_kept
+from ...core.people.decisions import USUAL_RATE, Mode, People, Person, apply_decisions, decide_tracks, get_kept_person
 from ...core.people.people_file import Decisions
-from ...core.people.similarity import Vector, View, choose_best, find_threshold
+from ...core.people.similarity import FaceEmbedding, Vector, choose_best, compute_threshold
 from ...core.types import FaceBlurError, Sample, TrackDocument, TrackKind
-from ..common.footage import find_rate
+from ..common.footage import frame_rate_of
 from ..masks.changes import change_tracks
-from ..masks.mask import find_layer
+from ..masks.mask import get_layer_name
 from ..masks.record import MaskRecord, fingerprint_of
-from .embedding import list_jobs, look_at, take_looks
-from .grouping import Cast, read_cast
-from .memory import MEMORY, cover_as_found, find_references, find_views, knows, list_masks
+from .embedding import embed_faces, list_jobs, store_crops
+from .grouping import SceneFaces, read_scene_faces
+from .memory import MEMORY, cover_as_found, get_embeddings, get_references, is_embedded, list_masks
 from .person_list import ALL, EDITOR, KEEP, ONLY, TICKED
 
 _NEW_REFERENCES, _PER_TRACK = 4, 6
 
 
-def _choose_references(views: Sequence[View], most: int) -> list[Vector]:
+def _choose_references(views: Sequence[FaceEmbedding], most: int) -> list[Vector]:
     """The vectors of the best looks that surely show who the very best does: a track may go over to somebody else."""
-    best, limit = choose_best(views, most), find_threshold(USUAL_RATE)
+    best, limit = choose_best(views, most), compute_threshold(USUAL_RATE)
     return [view.vector for view in best if float(np.linalg.norm(view.vector - best[0].vector)) <= limit]
 
 
-def gather_people(scene: bpy.types.Scene, cast: Cast) -> tuple[People, dict[tuple[str, str], str]]:
+def gather_people(scene: bpy.types.Scene, scene_faces: SceneFaces) -> tuple[People, dict[tuple[str, str], str]]:
     """What the scene's list and mode mean for deciding, and of which tracks it is said whose they are.
 
     Whoever is to stay clear is recognised by what an editor has said alone, whoever is to be blurred by everything; a
@@ -49,11 +49,11 @@ def gather_people(scene: bpy.types.Scene, cast: Cast) -> tuple[People, dict[tupl
         raise FaceBlurError(f"Tick who is to {'be blurred' if only else 'stay clear'} first.")
     for person in settings.persons:
         clear = person.chosen != only
-        own = [key for key, numbers in cast.faces.items() if _belongs(settings, numbers, person.uid, clear)]
-        references = find_references(person)
+        own = [key for key, numbers in scene_faces.faces.items() if _belongs(settings, numbers, person.uid, clear)]
+        references = get_references(person)
         for key in own:
             most = _NEW_REFERENCES if clear else _PER_TRACK
-            references += _choose_references(cast.views.get(key, []), most)
+            references += _choose_references(scene_faces.embeddings.get(key, []), most)
         if only and person.chosen and not references:
             raise FaceBlurError(f"Nothing in memory shows what {person.name} looks like, so others cannot be told from "
                                 f"{person.name}: Recognise Faces again, or add pictures.")
@@ -74,10 +74,10 @@ def _belongs(settings: Any, numbers: Sequence[int], uid: int, clear: bool) -> bo
     return any(face.person == uid for face in faces)
 
 
-def check_looked_at(cast: Cast) -> None:
+def check_embedded(scene_faces: SceneFaces) -> None:
     """Raise FaceBlurError where a track is, anywhere, where nobody has looked for who it is."""
-    for fingerprint, document in cast.documents.items():
-        if not knows(fingerprint):
+    for fingerprint, document in scene_faces.documents.items():
+        if not is_embedded(fingerprint):
             raise FaceBlurError("What faces look like is not kept in the project: Recognise Faces again.")
         known: dict[int, list[Sample]] = {}
         for track in MEMORY.tracks[fingerprint]:
@@ -105,7 +105,7 @@ class Applied:
     clear: int = 0
     people: set[str] = field(default_factory=set)
     tracks: int = 0
-    doubts: int = 0
+    review_items: int = 0
 
 
 def apply_people(scene: bpy.types.Scene) -> Applied:
@@ -116,9 +116,9 @@ def apply_people(scene: bpy.types.Scene) -> Applied:
     people: People | None = None
     assigned: dict[tuple[str, str], str] = {}
     if scene.faceblur.people.mode != ALL:
-        cast = read_cast(scene)
-        check_looked_at(cast)
-        people, assigned = gather_people(scene, cast)
+        scene_faces = read_scene_faces(scene)
+        check_embedded(scene_faces)
+        people, assigned = gather_people(scene, scene_faces)
     applied = Applied()
     for _, mask in masks:
         _apply_to(mask, people, assigned, applied)
@@ -132,12 +132,12 @@ def apply_known(scene: bpy.types.Scene, strips: Iterable[str], recognition: Reco
     Looks at their faces first, in processes of their own. Raises FaceBlurError, with all of them still covered.
     """
     jobs = list_jobs(scene, strips)
-    looking = look_at(jobs, (), find_rate(scene))
+    looking = embed_faces(jobs, (), frame_rate_of(scene))
     while True:
         try:
             step = next(looking)
         except StopIteration as end:
-            take_looks(end.value)
+            store_crops(end.value)
             break
         if step is not None:
             tell(step.stage, step.done, step.total)
@@ -161,21 +161,21 @@ def _apply_to(mask: bpy.types.Mask, people: People | None, assigned: dict[tuple[
             covered = copy_document(document).tracks
             here = {track: person for (source, track), person in assigned.items() if source == fingerprint}
             if file is not None:
-                here = file.find_assigned(document)
-            decisions = [decision for decision in decide_tracks(document, find_views(document), people, here)
+                here = file.list_assigned(document)
+            decisions = [decision for decision in decide_tracks(document, get_embeddings(document), people, here)
                          if not _is_freehand(mask, decision.track)]
             if file is not None:
                 file.remember(document, {track.name: track for track in document.tracks}, decisions)
             apply_decisions(document, decisions, people)
             for track in document.aside:
-                if find_kept(track) and track.name not in names:
+                if get_kept_person(track) and track.name not in names:
                     first = track.samples[0]
                     MEMORY.pieces[fingerprint, track.name] = next(
                         other.name for other in covered if sample_at(other, first.source_frame) is first)
             for decision in decisions:
                 MEMORY.reasons[fingerprint, decision.track] = decision.why
                 applied.clear += bool(decision.clear)
-                applied.doubts += len(decision.doubts)
+                applied.review_items += len(decision.review_items)
                 if decision.clear:
                     applied.people.add(decision.person)
         after = {track.name: track for track in document.tracks}
@@ -188,5 +188,5 @@ def _apply_to(mask: bpy.types.Mask, people: People | None, assigned: dict[tuple[
 
 
 def _is_freehand(mask: bpy.types.Mask, track: str) -> bool:
-    layer = find_layer(mask, track)
+    layer = get_layer_name(mask, track)
     return bool(layer and MaskRecord.load(mask).layers[layer].freehand)

@@ -7,15 +7,15 @@ from pathlib import Path
 
 import bpy
 
-from ...core.people.decisions import Mode, find_kept
+from ...core.people.decisions import Mode, get_kept_person
 from ...core.people.people_file import EDITOR as SAID
 from ...core.people.people_file import MACHINE as GUESSED
 from ...core.people.people_file import Assignment, Decisions, read_decisions, write_decisions
 from ..masks.record import fingerprint_of
 from ..review.queue import read_queue
-from .cache import find_shown_faces
+from .cache import list_shown_faces
 from .memory import MEMORY, list_masks
-from .person_list import EDITOR, KEEP, MACHINE, ONLY, TICKED, add_person, find_face_track, get_first_face, remove_empty
+from .person_list import EDITOR, KEEP, MACHINE, ONLY, TICKED, add_person, get_face_track, get_first_face, remove_empty
 
 
 def write_file(scene: bpy.types.Scene, path: Path) -> int:
@@ -27,7 +27,7 @@ def write_file(scene: bpy.types.Scene, path: Path) -> int:
     names = {person.uid: person.name for person in people.persons}
     files = {fingerprint_of(mask): read_queue(mask).document for _, mask in list_masks(scene)}
     sure = (EDITOR,) if only else (EDITOR, TICKED)
-    for face, shown in zip(people.faces, find_shown_faces(scene), strict=True):
+    for face, shown in zip(people.faces, list_shown_faces(scene), strict=True):
         document = files.get(face.fingerprint)
         if document is None or face.person not in names:
             continue
@@ -53,9 +53,9 @@ def read_file(scene: bpy.types.Scene, path: Path) -> tuple[int, list[str]]:
     for _, mask in list_masks(scene):
         document = read_queue(mask).document
         if document is not None:
-            tracks[document.source.fingerprint] = [*document.tracks, *filter(find_kept, document.aside)]
+            tracks[document.source.fingerprint] = [*document.tracks, *filter(get_kept_person, document.aside)]
     found = [(entry, track) for entry in decisions.tracks if entry.person and entry.fingerprint in tracks
-             and (track := find_face_track(entry, tracks[entry.fingerprint])) is not None]
+             and (track := get_face_track(entry, tracks[entry.fingerprint])) is not None]
     people.mode = ONLY if decisions.others_clear else KEEP
     MEMORY.folder = decisions.references
     uids = {person.name: person.uid for person in people.persons}
@@ -74,7 +74,7 @@ def read_file(scene: bpy.types.Scene, path: Path) -> tuple[int, list[str]]:
     taken = 0
     for entry, track in found:
         own = [number for number, face in enumerate(people.faces) if face.fingerprint == entry.fingerprint
-               and find_face_track(face, tracks[entry.fingerprint]) is track]
+               and get_face_track(face, tracks[entry.fingerprint]) is track]
         if entry.by != SAID and any(people.faces[number].by != MACHINE for number in own):
             continue
         for number in reversed(own):

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import bpy
 
-from ...core.people.embeddings_file import forget_looks
-from ...files.paths import stored_looks
+from ...core.people.embeddings_file import forget_embeddings
+from ...files.paths import stored_embeddings
 from .memory import MEMORY
 from .person_list import ALL
 
@@ -15,13 +15,13 @@ def forget_everything(scene: bpy.types.Scene | None) -> int:
     """As `forget`, and in the user's folder as well, of all projects. Raises FaceBlurError where something stays there.
     """
     count = forget(scene)
-    forget_looks(stored_looks())
+    forget_embeddings(stored_embeddings())
     return count
 
 
 def forget(scene: bpy.types.Scene | None = None) -> int:
     """Let go of everything in memory that says what faces look like, and of a scene's list; how many vectors it was."""
-    count = sum(map(len, MEMORY.looks.values())) + len(MEMORY.references)
+    count = sum(map(len, MEMORY.crops.values())) + len(MEMORY.references)
     MEMORY.clear()
     if scene is not None:
         people = scene.faceblur.people

@@ -13,91 +13,97 @@ from ...core.document.editing import sample_at
 from ...core.people.similarity import (
     GOOD,
     SAME_GROUP,
-    View,
+    FaceEmbedding,
     choose_best,
-    find_apart,
-    find_median,
+    compute_median_distance,
     group_tracks,
+    list_coexisting_pairs,
     measure_distances,
 )
-from ...core.review.queue import find_clearest
+from ...core.review.queue import choose_clearest
 from ...core.types import TrackDocument, TrackKind
 from ..masks.record import fingerprint_of
-from .memory import find_references, find_views, knows, list_masks, read_as_covered
-from .person_list import MACHINE, NOBODY, add_face, add_person, find_face_track, find_person, remove_empty, show_person
+from .memory import get_embeddings, get_references, is_embedded, list_masks, read_as_covered
+from .person_list import MACHINE, NOBODY, add_face, add_person, get_face_track, get_person, remove_empty, show_person
 
 
 @dataclass(slots=True)
-class Cast:
+class SceneFaces:
     """What is known of a scene's sources; keys are fingerprint and track."""
 
     documents: dict[str, TrackDocument]
-    views: dict[tuple[str, str], list[View]]
+    embeddings: dict[tuple[str, str], list[FaceEmbedding]]
     faces: dict[tuple[str, str], list[int]]
     """The numbers, in the scene's list, of what was said of a track: by an editor, or else what is suggested."""
 
 
-def read_cast(scene: bpy.types.Scene) -> Cast:
+def read_scene_faces(scene: bpy.types.Scene) -> SceneFaces:
     """What the masks, the scene and memory say together. Raises FaceBlurError where a document is lost."""
-    cast = Cast({}, {}, {})
+    scene_faces = SceneFaces({}, {}, {})
     for _, mask in list_masks(scene):
         fingerprint = fingerprint_of(mask)
-        if fingerprint in cast.documents:
+        if fingerprint in scene_faces.documents:
             continue
-        document = cast.documents[fingerprint] = read_as_covered(mask)
-        cast.views.update({(fingerprint, name): views for name, views in find_views(document).items()})
+        document = scene_faces.documents[fingerprint] = read_as_covered(mask)
+        scene_faces.embeddings.update(
+            {(fingerprint, name): embeddings for name, embeddings in get_embeddings(document).items()}
+        )
     for number, face in enumerate(scene.faceblur.people.faces):
-        if face.fingerprint not in cast.documents:
+        if face.fingerprint not in scene_faces.documents:
             continue
-        track = find_face_track(face, cast.documents[face.fingerprint].tracks)
+        track = get_face_track(face, scene_faces.documents[face.fingerprint].tracks)
         if track is None:
             continue
         face.track = track.name
-        cast.faces.setdefault((face.fingerprint, track.name), []).append(number)
-    for key, numbers in cast.faces.items():
-        cast.faces[key] = [n for n in numbers if scene.faceblur.people.faces[n].by != MACHINE] or numbers
-    return cast
+        scene_faces.faces.setdefault((face.fingerprint, track.name), []).append(number)
+    for key, numbers in scene_faces.faces.items():
+        scene_faces.faces[key] = [n for n in numbers if scene.faceblur.people.faces[n].by != MACHINE] or numbers
+    return scene_faces
 
 
-def propose(scene: bpy.types.Scene) -> int:
+def propose_people(scene: bpy.types.Scene) -> int:
     """Suggest whose each well seen track is; what an editor said stays. How many people there are. FaceBlurError."""
-    people, cast = scene.faceblur.people, read_cast(scene)
-    said = {key: people.faces[numbers[0]].person for key, numbers in cast.faces.items()
+    people, scene_faces = scene.faceblur.people, read_scene_faces(scene)
+    said = {key: people.faces[numbers[0]].person for key, numbers in scene_faces.faces.items()
             if people.faces[numbers[0]].by != MACHINE}
-    seen = {key: views for key, views in cast.views.items() if any(view.quality >= GOOD for view in views)}
-    apart = [((fingerprint, one), (fingerprint, other)) for fingerprint, document in cast.documents.items()
-             for one, other in find_apart(t for t in document.tracks if t.kind is TrackKind.FACE)]
+    results = {
+        key: embeddings
+        for key, embeddings in scene_faces.embeddings.items()
+        if any(embedding.quality >= GOOD for embedding in embeddings)
+    }
+    apart = [((fingerprint, one), (fingerprint, other)) for fingerprint, document in scene_faces.documents.items()
+             for one, other in list_coexisting_pairs(t for t in document.tracks if t.kind is TrackKind.FACE)]
     apart += [(one, other) for one in said for other in said if one < other and said[one] != said[other]]
     active = people.persons[people.active_person].uid if people.active_person < len(people.persons) else 0
     for number in reversed(range(len(people.faces))):
-        if people.faces[number].by == MACHINE and knows(people.faces[number].fingerprint):
+        if people.faces[number].by == MACHINE and is_embedded(people.faces[number].fingerprint):
             people.faces.remove(number)
     remove_empty(people)
-    for group in group_tracks(seen, apart):
+    for group in group_tracks(results, apart):
         uid = next((said[key] for key in group if key in said), 0)
-        person = find_person(people, uid) or _find_alike(people, [v for key in group for v in seen[key]])
-        ordered = sorted((key for key in group if key not in said), key=lambda k: -choose_best(seen[k])[0].quality)
+        person = get_person(people, uid) or _find_most_similar(people, [v for key in group for v in results[key]])
+        ordered = sorted((key for key in group if key not in said), key=lambda k: -choose_best(results[k])[0].quality)
         if ordered and person is None:
             person = add_person(people)
         for fingerprint, name in ordered:
-            track = next(t for t in cast.documents[fingerprint].tracks if t.name == name)
-            clearest = choose_best(seen[fingerprint, name])[0].source_frame
+            track = next(t for t in scene_faces.documents[fingerprint].tracks if t.name == name)
+            clearest = choose_best(results[fingerprint, name])[0].source_frame
             add_face(people, fingerprint, track, person.uid, MACHINE, sample_at(track, clearest))
-    for fingerprint, name in cast.views:
+    for fingerprint, name in scene_faces.embeddings:
         # So that several of them can be picked at once.
-        if (fingerprint, name) not in seen and (fingerprint, name) not in said and knows(fingerprint):
-            document = cast.documents[fingerprint]
+        if (fingerprint, name) not in results and (fingerprint, name) not in said and is_embedded(fingerprint):
+            document = scene_faces.documents[fingerprint]
             track = next(t for t in document.tracks if t.name == name)
             size = document.source.width, document.source.height
-            add_face(people, fingerprint, track, NOBODY, MACHINE, find_clearest(track.samples, size))
+            add_face(people, fingerprint, track, NOBODY, MACHINE, choose_clearest(track.samples, size))
     remove_empty(people)
     show_person(people, active)
     return len(people.persons)
 
 
-def _find_alike(people: Any, views: list[View]) -> Any:
+def _find_most_similar(people: Any, embeddings: list[FaceEmbedding]) -> Any:
     """The person whose reference pictures are most like these looks; None for nobody."""
-    near = [(find_median(measure_distances(views, references), views), number)
-            for number, person in enumerate(people.persons) if (references := find_references(person))]
+    near = [(compute_median_distance(measure_distances(embeddings, references), embeddings), number)
+            for number, person in enumerate(people.persons) if (references := get_references(person))]
     distance, number = min(near, default=(math.inf, -1))
     return people.persons[number] if distance <= SAME_GROUP else None

@@ -15,33 +15,33 @@ import bpy
 
 from ...core.document.editing import copy_document, merge, rename, sample_at
 from ...core.people.decisions import cover_everybody
-from ...core.people.embeddings_file import read_looks
-from ...core.people.similarity import RECOGNIZER, Vector, View, assign_looks
+from ...core.people.embeddings_file import read_embeddings
+from ...core.people.similarity import RECOGNIZER, FaceEmbedding, Vector, assign_embeddings
 from ...core.types import Box, Track, TrackDocument, TrackKind
-from ...files.paths import list_models, stored_looks
-from ..masks.changes import take_in
+from ...files.paths import list_models, stored_embeddings
+from ..masks.changes import sync_from_blender
 from ..masks.record import fingerprint_of
-from ..preferences.properties import find_preferences
+from ..preferences.properties import get_preferences
 from ..review.queue import list_covered
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Look:
+class FaceCrop:
     """One look at a face, and where in its picture it was."""
 
     box: Box
-    view: View
+    embedding: FaceEmbedding
 
 
 @dataclass(slots=True)
-class Memory:
+class EmbeddingMemory:
     """All that says what faces look like. Never written anywhere; there is one for the process.
 
-    Emptied by `forget`, also before another project is opened and when the extension is switched off. `looks`
+    Emptied by `forget`, also before another project is opened and when the extension is switched off. `crops`
     and `tracks` (what was looked at) are by source, by its fingerprint; `references` by number.
     """
 
-    looks: dict[str, list[Look]] = field(default_factory=dict)
+    crops: dict[str, list[FaceCrop]] = field(default_factory=dict)
     tracks: dict[str, list[Track]] = field(default_factory=dict)
     references: dict[str, Vector] = field(default_factory=dict)
     reasons: dict[tuple[str, str], str] = field(default_factory=dict)
@@ -57,12 +57,12 @@ class Memory:
 
     def clear(self) -> None:
         """Forget all of it but whether the weights are there."""
-        for kept in (self.looks, self.tracks, self.references, self.reasons, self.pieces, self.asked):
+        for kept in (self.crops, self.tracks, self.references, self.reasons, self.pieces, self.asked):
             kept.clear()
         self.folder = ""
 
 
-MEMORY = Memory()
+MEMORY = EmbeddingMemory()
 
 
 def list_masks(scene: bpy.types.Scene) -> list[tuple[Any, Any]]:
@@ -75,7 +75,7 @@ def list_masks(scene: bpy.types.Scene) -> list[tuple[Any, Any]]:
 
 def read_as_covered(mask: bpy.types.Mask) -> TrackDocument:
     """The document of a mask as if everybody were covered, with what was done by other tools. Nothing is changed."""
-    document = copy_document(take_in(mask))
+    document = copy_document(sync_from_blender(mask))
     cover_as_found(document)
     return document
 
@@ -100,39 +100,41 @@ def cover_as_found(document: TrackDocument) -> None:
 
 def get_looks_folder() -> Path | None:
     """Where what faces look like is kept; None where it is not."""
-    preferences = find_preferences()
-    return stored_looks() if preferences is not None and preferences.keep_looks else None
+    preferences = get_preferences()
+    return stored_embeddings() if preferences is not None and preferences.keep_looks else None
 
 
 def name_model() -> str:
     return f"{RECOGNIZER} {list_models()[RECOGNIZER].sha256}"
 
 
-def knows(fingerprint: str) -> bool:
+def is_embedded(fingerprint: str) -> bool:
     """Whether memory has the looks at a source; for the first time, from the user's folder."""
-    if fingerprint not in MEMORY.looks and fingerprint not in MEMORY.asked:
+    if fingerprint not in MEMORY.crops and fingerprint not in MEMORY.asked:
         MEMORY.asked.add(fingerprint)
         folder = get_looks_folder()
-        kept = read_looks(folder, fingerprint, name_model()) if folder is not None else None
+        kept = read_embeddings(folder, fingerprint, name_model()) if folder is not None else None
         if kept is not None:
-            document, looks = kept
-            MEMORY.looks[fingerprint] = [Look(box, view) for box, view in looks]
+            document, crops = kept
+            MEMORY.crops[fingerprint] = [FaceCrop(box, embedding) for box, embedding in crops]
             MEMORY.tracks[fingerprint] = [track for track in document.tracks if track.kind is TrackKind.FACE]
-    return fingerprint in MEMORY.looks
+    return fingerprint in MEMORY.crops
 
 
-def find_views(document: TrackDocument) -> dict[str, list[View]]:
+def get_embeddings(document: TrackDocument) -> dict[str, list[FaceEmbedding]]:
     """The looks in memory at the tracks of a document in which everybody is covered, by track, in order."""
-    looks = MEMORY.looks[document.source.fingerprint] if knows(document.source.fingerprint) else []
-    views: dict[str, list[View]] = {track.name: [] for track in document.tracks if track.kind is TrackKind.FACE}
-    for name, number in assign_looks(document.tracks, [(look.view.source_frame, look.box) for look in looks]):
-        views[name].append(looks[number].view)
-    return views
+    crops = MEMORY.crops[document.source.fingerprint] if is_embedded(document.source.fingerprint) else []
+    embeddings: dict[str, list[FaceEmbedding]] = {
+        track.name: [] for track in document.tracks if track.kind is TrackKind.FACE
+    }
+    for name, number in assign_embeddings(document.tracks, [(crop.embedding.source_frame, crop.box) for crop in crops]):
+        embeddings[name].append(crops[number].embedding)
+    return embeddings
 
 
-def has_looks(scene: bpy.types.Scene) -> bool:
+def has_embeddings(scene: bpy.types.Scene) -> bool:
     """Whether any source of the scene's strips was looked at since Blender was started or the project opened."""
-    return any(knows(fingerprint_of(mask)) for _, mask in list_masks(scene))
+    return any(is_embedded(fingerprint_of(mask)) for _, mask in list_masks(scene))
 
 
 def add_reference(person: Any, vector: Vector) -> None:
@@ -142,6 +144,6 @@ def add_reference(person: Any, vector: Vector) -> None:
     person.references = f"{person.references},{number}" if person.references else number
 
 
-def find_references(person: Any) -> list[Vector]:
+def get_references(person: Any) -> list[Vector]:
     """The vectors of a person's reference pictures that are in memory."""
     return [MEMORY.references[number] for number in person.references.split(",") if number in MEMORY.references]

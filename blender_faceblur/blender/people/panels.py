@@ -8,20 +8,20 @@ from typing import Any, ClassVar
 import bpy
 
 from ...reporting.progress import count
-from ..common.context import find_sequencer_scene
-from ..common.jobs import STATE
+from ..common.context import get_sequencer_scene
+from ..common.jobs import JOB
 from ..common.panels import Tab, write_lines
-from ..common.selection import find_active_footage
-from ..cover.covering import find_mask
+from ..common.selection import get_active_footage
+from ..cover.covering import get_mask
 from ..masks.faces import read_face
 from ..masks.record import MaskRecord
-from ..thumbnails.store import find_icon, find_picture
-from .cache import Shown, count_unlisted, find_shown_faces
-from .contact_sheet import find_sheet
-from .embedding import find_weights_problem
-from .memory import MEMORY, has_looks
+from ..thumbnails.store import get_icon, get_picture
+from .cache import ListedFace, count_unlisted, list_shown_faces
+from .contact_sheet import get_sheet
+from .embedding import explain_missing_weights
+from .memory import MEMORY, has_embeddings
 from .operators.assign import list_picked
-from .person_list import EDITOR, KEEP, NOBODY, ONLY, TICKED, find_listed
+from .person_list import EDITOR, KEEP, NOBODY, ONLY, TICKED, get_listed
 
 _PICTURE_SCALE = 2.0
 """Of the pictures in the list of people, in rows."""
@@ -35,8 +35,8 @@ class FACEBLUR_UL_people(bpy.types.UIList):
 
     def draw_item(self, context: bpy.types.Context, layout: bpy.types.UILayout, data: Any, item: Any, icon: int,
                   active_data: object, active_property: str) -> None:
-        scene = find_sequencer_scene(context)
-        shown = [face for face, of in zip(find_shown_faces(scene), data.faces, strict=True) if of.person == item.uid]
+        scene = get_sequencer_scene(context)
+        shown = [face for face, of in zip(list_shown_faces(scene), data.faces, strict=True) if of.person == item.uid]
         row = layout.row(align=True)
         tick = row.row(align=True)
         tick.active = data.mode in (ONLY, KEEP)
@@ -58,7 +58,7 @@ class FACEBLUR_UL_person_faces(bpy.types.UIList):
 
     def draw_item(self, context: bpy.types.Context, layout: bpy.types.UILayout, data: Any, item: Any, icon: int,
                   active_data: object, active_property: str, index: int) -> None:
-        shown = find_shown_faces(find_sequencer_scene(context))[index]
+        shown = list_shown_faces(get_sequencer_scene(context))[index]
         row = layout.row(align=True)
         row.prop(item, "picked", text="")
         _put_picture(row, shown, "QUESTION")
@@ -72,7 +72,7 @@ class FACEBLUR_UL_person_faces(bpy.types.UIList):
         right.operator("faceblur.go_to_person_face", text="", icon="VIEWZOOM", emboss=False).number = index
 
     def filter_items(self, context: bpy.types.Context, data: Any, name: str) -> tuple[list[int], list[int]]:
-        uid = find_listed(data)
+        uid = get_listed(data)
         return [self.bitflag_filter_item if face.person == uid else 0 for face in data.faces], []
 
 
@@ -85,12 +85,12 @@ class FACEBLUR_PT_people(Tab, bpy.types.Panel):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        return find_sequencer_scene(context) is not None
+        return get_sequencer_scene(context) is not None
 
     def draw(self, context: bpy.types.Context) -> None:
-        layout, scene = self.layout, find_sequencer_scene(context)
+        layout, scene = self.layout, get_sequencer_scene(context)
         people = scene.faceblur.people
-        problem = find_weights_problem()
+        problem = explain_missing_weights()
         if problem:
             write_lines(layout, context, f"Nobody can be recognised: all faces stay blurred. {problem}", "ERROR")
         layout.operator("faceblur.recognise_faces", icon="COMMUNITY")
@@ -109,7 +109,7 @@ class FACEBLUR_PT_people(Tab, bpy.types.Panel):
         row = layout.row()
         row.scale_y = 1.4
         row.operator("faceblur.apply_people", icon="CHECKMARK")
-        uid = find_listed(people)
+        uid = get_listed(people)
         if any(face.person == uid for face in people.faces):
             self._draw_faces(context, scene, people)
         self._draw_active(context, people)
@@ -119,7 +119,7 @@ class FACEBLUR_PT_people(Tab, bpy.types.Panel):
                         "INFO")
         if unlisted or people.show_unlisted:
             layout.prop(people, "show_unlisted", toggle=True)
-        if len(people.persons) and not has_looks(scene) and not STATE.active:
+        if len(people.persons) and not has_embeddings(scene) and not JOB.active:
             write_lines(layout, context, "What faces look like is not saved: Recognise Faces before applying", "INFO")
         layout.operator("faceblur.forget_people", icon="TRASH")
 
@@ -127,7 +127,7 @@ class FACEBLUR_PT_people(Tab, bpy.types.Panel):
         box = self.layout.box()
         picked = len(list_picked(scene))
         row = box.row()
-        uid = find_listed(people)
+        uid = get_listed(people)
         row.label(text="Faces of Nobody Known" if uid == NOBODY else
                   f"Faces of {people.persons[people.active_person].name}")
         row.prop(people, "show_sheet", text="", icon="IMAGE_DATA")
@@ -147,13 +147,13 @@ class FACEBLUR_PT_people(Tab, bpy.types.Panel):
 
     def _draw_active(self, context: bpy.types.Context, people: Any) -> None:
         """Whose the active face of the list Faces is."""
-        mask = find_mask(find_active_footage(context))
+        mask = get_mask(get_active_footage(context))
         layer = mask.layers.active if mask is not None else None
         track = read_face(MaskRecord.load(mask), layer.name).track if layer is not None else ""
         if not track:
             return
-        scene = find_sequencer_scene(context)
-        uid = next((face.person for face, shown in zip(people.faces, find_shown_faces(scene), strict=True)
+        scene = get_sequencer_scene(context)
+        uid = next((face.person for face, shown in zip(people.faces, list_shown_faces(scene), strict=True)
                     if shown.mask == mask.name and shown.track == track), 0)
         name = next((person.name for person in people.persons if person.uid == uid), "nobody known")
         row = self.layout.row()
@@ -165,18 +165,18 @@ def _draw_sheet(layout: bpy.types.UILayout, context: bpy.types.Context, scene: b
     """A person's clearest faces, as many side by side as there is room for; below each what goes there."""
     width = (context.region.width if context.region is not None else 300) / context.preferences.system.ui_scale
     grid = layout.grid_flow(row_major=True, columns=max(2, int((width - 40) / _SHEET_WIDTH_PX)), align=True)
-    for pictured in find_sheet(scene, uid):
+    for pictured in get_sheet(scene, uid):
         column = grid.column(align=True)
-        picture = find_picture(pictured.fingerprint, pictured.frame, pictured.ellipse)
+        picture = get_picture(pictured.fingerprint, pictured.frame, pictured.ellipse)
         if picture is not None:
             column.template_icon(icon_value=picture.icon, scale=_SHEET_SCALE)
         go = column.operator("faceblur.go_to_person_face", text=f"{pictured.frame}")
         go.number, go.source_frame = pictured.face, pictured.frame
 
 
-def _put_picture(row: bpy.types.UILayout, shown: Shown | None, otherwise: str, scale: float = 1.0) -> None:
+def _put_picture(row: bpy.types.UILayout, shown: ListedFace | None, otherwise: str, scale: float = 1.0) -> None:
     mask = bpy.data.masks.get(shown.mask) if shown is not None and shown.mask else None
-    picture = find_icon(mask, shown.track) if mask is not None and shown is not None else 0
+    picture = get_icon(mask, shown.track) if mask is not None and shown is not None else 0
     if picture and scale > 1:
         row.template_icon(icon_value=picture, scale=scale)
     elif picture:
@@ -190,7 +190,7 @@ class FACEBLUR_MT_people(bpy.types.Menu):
 
     def draw(self, context: bpy.types.Context) -> None:
         layout = self.layout
-        layout.prop(find_sequencer_scene(context).faceblur.people, "color_by_person")
+        layout.prop(get_sequencer_scene(context).faceblur.people, "color_by_person")
         layout.separator()
         layout.operator("faceblur.load_people", icon="IMPORT")
         layout.operator("faceblur.save_people", icon="EXPORT")

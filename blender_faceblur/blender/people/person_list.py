@@ -40,7 +40,7 @@ def get_first_face(person: Any) -> Any:
     return next((face for face in person.id_data.faceblur.people.faces if face.person == person.uid), None)
 
 
-def find_face_track(face: Any, tracks: Iterable[Track]) -> Track | None:
+def get_face_track(face: Any, tracks: Iterable[Track]) -> Track | None:
     """The track that a face of the scene speaks of."""
     best: tuple[float, Track] | None = None
     for track in tracks:
@@ -53,11 +53,11 @@ def find_face_track(face: Any, tracks: Iterable[Track]) -> Track | None:
     return best[1] if best is not None else None
 
 
-def find_person(people: Any, uid: int) -> Any:
+def get_person(people: Any, uid: int) -> Any:
     return next((person for person in people.persons if person.uid == uid), None)
 
 
-def find_listed(people: Any) -> int:
+def get_listed(people: Any) -> int:
     """Whose faces are listed: the `uid` of the active person, NOBODY for those of nobody known; -1 for none at all."""
     if people.show_unlisted:
         return NOBODY
@@ -103,7 +103,7 @@ def add_face(people: Any, fingerprint: str, track: Track, person: int, by: str, 
     return face
 
 
-def say(scene: bpy.types.Scene, faces: Sequence[int], uid: int, by: str = EDITOR) -> None:
+def assign_faces(scene: bpy.types.Scene, faces: Sequence[int], uid: int, by: str = EDITOR) -> None:
     """An editor says that the scene's faces of those numbers are somebody's. People without a face go."""
     people = scene.faceblur.people
     for number in faces:
@@ -112,7 +112,7 @@ def say(scene: bpy.types.Scene, faces: Sequence[int], uid: int, by: str = EDITOR
     remove_empty(people)
 
 
-def say_track(scene: bpy.types.Scene, mask: bpy.types.Mask, track: str, uid: int, source_frame: int = -1) -> None:
+def assign_track(scene: bpy.types.Scene, mask: bpy.types.Mask, track: str, uid: int, source_frame: int = -1) -> None:
     """An editor says whose a track is, in the list or not. Raises FaceBlurError where there is no such track."""
     people, document = scene.faceblur.people, read_as_covered(mask)
     found = next((t for t in document.tracks if t.name == track and t.kind is TrackKind.FACE), None)
@@ -120,10 +120,10 @@ def say_track(scene: bpy.types.Scene, mask: bpy.types.Mask, track: str, uid: int
         raise FaceBlurError(f"'{track}' is no face.")
     fingerprint = fingerprint_of(mask)
     known = [number for number, face in enumerate(people.faces)
-             if face.fingerprint == fingerprint and find_face_track(face, document.tracks) is found]
+             if face.fingerprint == fingerprint and get_face_track(face, document.tracks) is found]
     if not known:
         add_face(people, fingerprint, found, uid, EDITOR, sample_at(found, source_frame))
-    say(scene, known, uid)
+    assign_faces(scene, known, uid)
 
 
 def remove_empty(people: Any) -> None:

@@ -32,13 +32,13 @@ RATE_ITEMS = [
     for rate in RATES]
 
 
-def _take_tick(item: Any, context: bpy.types.Context | None) -> None:
+def _on_tick_changed(item: Any, context: bpy.types.Context | None) -> None:
     first = get_first_face(item)
     if first is not None and first.by != EDITOR:
         first.by = TICKED if item.chosen else SPLIT
 
 
-def _settle_name(item: Any, context: bpy.types.Context | None) -> None:
+def _on_name_changed(item: Any, context: bpy.types.Context | None) -> None:
     people = item.id_data.faceblur.people
     free = choose_free_name({person.name for person in people.persons if person.uid != item.uid}, item.name.strip())
     if item.name != free:
@@ -51,12 +51,12 @@ def _settle_name(item: Any, context: bpy.types.Context | None) -> None:
         first.by = SPLIT
 
 
-def _take_sheet(people: Any, context: bpy.types.Context | None) -> None:
+def _on_sheet_changed(people: Any, context: bpy.types.Context | None) -> None:
     if people.show_sheet and not bpy.app.background:
         make_thumbnails(people.id_data)
 
 
-def _settle_person(people: Any, context: bpy.types.Context | None) -> None:
+def _on_person_changed(people: Any, context: bpy.types.Context | None) -> None:
     """Of the person who is active now a face is the active one too, so that the buttons have something to work on."""
     if 0 <= people.active_person < len(people.persons):
         uid = people.persons[people.active_person].uid
@@ -64,15 +64,15 @@ def _settle_person(people: Any, context: bpy.types.Context | None) -> None:
         if own and people.active_face not in own:
             people.active_face = own[0]
         people.show_unlisted = False
-    _take_sheet(people, context)
+    _on_sheet_changed(people, context)
 
 
 class FACEBLUR_PG_person(bpy.types.PropertyGroup):
     """`uid` is never used again; `references` are the numbers, by which memory has them, of vectors from pictures."""
 
     uid: IntProperty(options={"HIDDEN"})
-    name: StringProperty(name="Name", description="Who this is", maxlen=200, update=_settle_name)
-    chosen: BoolProperty(name="Chosen", update=_take_tick, description=(
+    name: StringProperty(name="Name", description="Who this is", maxlen=200, update=_on_name_changed)
+    chosen: BoolProperty(name="Chosen", update=_on_tick_changed, description=(
         "One of those whom the mode speaks of. A tick says that the face shown here is this person's"))
     color: FloatVectorProperty(name="Color", subtype="COLOR_GAMMA", size=3, min=0.0, max=1.0, default=(1.0, 0.35, 0.35),
                                description="Of this person's outlines over the preview, with Color by Person")
@@ -95,14 +95,14 @@ class FACEBLUR_PG_person_face(bpy.types.PropertyGroup):
 class FACEBLUR_PG_people(bpy.types.PropertyGroup):
     persons: CollectionProperty(type=FACEBLUR_PG_person)
     faces: CollectionProperty(type=FACEBLUR_PG_person_face)
-    active_person: IntProperty(name="Person", update=_settle_person)
+    active_person: IntProperty(name="Person", update=_on_person_changed)
     active_face: IntProperty(name="Face")
     mode: EnumProperty(name="Mode", items=MODES, description="Whom to blur")
     color_by_person: BoolProperty(name="Color by Person", description=(
         "Outlines over the preview have the colour of whose face it is, where that is known"))
-    show_unlisted: BoolProperty(name="Show Them", update=_take_sheet, description=(
+    show_unlisted: BoolProperty(name="Show Them", update=_on_sheet_changed, description=(
         "List the faces that were never seen well enough, to say whose they are"))
-    show_sheet: BoolProperty(name="Show Pictures", update=_take_sheet, description=(
+    show_sheet: BoolProperty(name="Show Pictures", update=_on_sheet_changed, description=(
         "Show this person's clearest faces, over all strips. The pictures are in memory only, and never saved"))
     stranger_rate: EnumProperty(name="Mistakes", items=RATE_ITEMS, default=f"{round(1 / USUAL_RATE)}",
                                 description="How often a stranger may be taken for somebody who stays clear")

@@ -9,9 +9,9 @@ from ...core.types import FaceBlurError
 from ...files.paths import stored_analyses
 from ...files.storage import forget_all
 from ...worker.client import describe_provider, probe_providers
-from ..common.jobs import STATE
+from ..common.jobs import JOB
 from ..common.selection import is_busy, refuse
-from .properties import find_preferences
+from .properties import get_preferences
 
 
 class FACEBLUR_OT_forget_analyses(bpy.types.Operator):
@@ -41,11 +41,11 @@ class FACEBLUR_OT_find_provider(bpy.types.Operator):
     bl_options = {"INTERNAL"}
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        preferences = find_preferences()
+        preferences = get_preferences()
         try:
             provider = describe_provider(probe_providers(), preferences.provider if preferences else "auto")
         except FaceBlurError as error:
             self.report({"ERROR"}, str(error))
             return {"CANCELLED"}
-        STATE.provider = provider
+        JOB.provider = provider
         return {"FINISHED"}

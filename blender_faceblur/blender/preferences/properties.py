@@ -10,10 +10,10 @@ import bpy
 from bpy.props import BoolProperty, EnumProperty, FloatProperty, FloatVectorProperty, StringProperty
 
 from ...core.detection.settings import DEFAULT_EXPANSION, EXPANSIONS, PRESETS
-from ...core.people.embeddings_file import forget_looks
+from ...core.people.embeddings_file import forget_embeddings
 from ...core.types import FaceBlurError
-from ...files.paths import find_model, list_models, stored_analyses, stored_looks
-from ..common.jobs import STATE
+from ...files.paths import get_model_path, list_models, stored_analyses, stored_embeddings
+from ..common.jobs import JOB
 
 ROOT_PACKAGE = __package__.removesuffix(".blender.preferences")
 
@@ -49,13 +49,13 @@ def _color(name: str) -> Any:
                                default=default, description=description)
 
 
-def _settle_keeping(self: Any, context: bpy.types.Context | None) -> None:
+def _on_keeping_changed(self: Any, context: bpy.types.Context | None) -> None:
     if not self.keep_looks:
         try:
-            forget_looks(stored_looks())
+            forget_embeddings(stored_embeddings())
         except FaceBlurError as error:
             # What is raised here is only printed.
-            STATE.problems = [str(error)]
+            JOB.problems = [str(error)]
 
 
 class FACEBLUR_AP_preferences(bpy.types.AddonPreferences):
@@ -79,7 +79,7 @@ class FACEBLUR_AP_preferences(bpy.types.AddonPreferences):
         items=[("accept", "May Be Rendered", "Films with doubtful places that nobody has looked at are rendered"),
                ("refuse", "Must Be Reviewed", "Strips with doubtful places that nobody has looked at are kept back")],
         default="accept", description="What is done about doubtful places when a film is rendered")
-    keep_looks: BoolProperty(name="Remember Faces", update=_settle_keeping, description=(
+    keep_looks: BoolProperty(name="Remember Faces", update=_on_keeping_changed, description=(
         "Keep the numbers by which people are recognised in a folder of yours, so that a project need not look at its "
         "faces again after it was opened. They say who somebody is. Switching this off deletes them"))
     reviewer: StringProperty(name="Reviewer", maxlen=60, description=(
@@ -107,7 +107,7 @@ class FACEBLUR_AP_preferences(bpy.types.AddonPreferences):
         layout.prop(self, "reviewer")
         layout.prop(self, "provider")
         row = layout.row()
-        row.label(text=f"They run on: {STATE.provider}" if STATE.provider else "")
+        row.label(text=f"They run on: {JOB.provider}" if JOB.provider else "")
         row.operator("faceblur.find_provider")
         layout.separator()
         layout.label(text="Colors over Preview and Timeline")
@@ -128,7 +128,7 @@ class FACEBLUR_AP_preferences(bpy.types.AddonPreferences):
         row.operator("faceblur.forget_thumbnails")
         layout.prop(self, "keep_looks")
         if self.keep_looks:
-            folder = stored_looks()
+            folder = stored_embeddings()
             layout.label(text=f"How people look: {measure_folder(folder) / 1e3:.0f} kB in {folder}" if folder else
                          "How people look: not kept (not installed as an extension)")
 
@@ -139,7 +139,7 @@ class FACEBLUR_AP_preferences(bpy.types.AddonPreferences):
             if not {preset.name for preset in _PRESETS} & set(model.presets):
                 continue
             try:
-                find_model(model.name)
+                get_model_path(model.name)
                 state, icon = f"{model.used.bytes / 1e6:.1f} MB", "CHECKMARK"
             except FaceBlurError:
                 state, icon = "missing: the presets find less", "ERROR"
@@ -148,21 +148,21 @@ class FACEBLUR_AP_preferences(bpy.types.AddonPreferences):
             row.operator("wm.url_open", text="Source", icon="URL").url = model.origin
 
 
-def find_preferences() -> FACEBLUR_AP_preferences | None:
+def get_preferences() -> FACEBLUR_AP_preferences | None:
     """The preferences; None where the package runs without being an add-on."""
     addon = bpy.context.preferences.addons.get(ROOT_PACKAGE)
     return addon.preferences if addon is not None else None
 
 
-def find_reviewer() -> str:
+def get_reviewer() -> str:
     """Who looks at doubtful places in this Blender; empty where nobody is named."""
-    preferences = find_preferences()
+    preferences = get_preferences()
     return str(preferences.reviewer) if preferences is not None else ""
 
 
-def find_colors() -> dict[str, tuple[float, float, float, float]]:
+def get_colors() -> dict[str, tuple[float, float, float, float]]:
     """The colours of the drawings over preview and timeline, by name."""
-    preferences = find_preferences()
+    preferences = get_preferences()
     if preferences is None:
         return {name: color for name, (color, _) in _COLORS.items()}
     return {name: tuple(getattr(preferences, f"color_{name}")) for name in _COLORS}

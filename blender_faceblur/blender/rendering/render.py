@@ -12,7 +12,7 @@ import bpy
 from ...core.types import FaceBlurError
 from ..common.context import borrow_sequencer
 from ..common.curves import remove_curves
-from ..common.marks import find_modifier
+from ..common.marks import get_modifier
 from .project import FIRST_FRAME
 
 QUALITIES = {"lossless": "LOSSLESS", "high": "PERC_LOSSLESS", "medium": "HIGH", "low": "MEDIUM"}
@@ -148,7 +148,7 @@ def _rest_where_no_face_is(
     """Key the mute of our modifiers, with a frame to spare on either side of every range; gives what was keyed."""
     keyed = []
     for strip in scene.sequence_editor.strips:
-        modifier = find_modifier(strip)
+        modifier = get_modifier(strip)
         if modifier is None or modifier.mute:
             continue
         path = modifier.path_from_id("mute")

@@ -8,20 +8,20 @@ from typing import Any
 import bpy
 
 from ...core.document import editing
-from ...core.review.queue import Doubtful, is_fixed, judge, list_doubts
+from ...core.review.queue import ReviewEntry, is_fixed, list_review_entries, record_verdict
 from ...core.types import FaceBlurError, TrackDocument, Verdict
 from ...reporting.progress import count
 from ...reporting.wording import describe_place
-from ..common.context import find_sequencer_scene, refresh_shown_sequencers
-from ..common.selection import find_active_footage, is_busy, refuse
-from ..cover.covering import find_mask
+from ..common.context import get_sequencer_scene, refresh_shown_sequencers
+from ..common.selection import get_active_footage, is_busy, refuse
+from ..cover.covering import get_mask
 from ..masks.changes import change_tracks, check_freehand
-from ..masks.mask import find_layer
-from ..preferences.properties import find_reviewer
-from .queue import PACE, count_left, find_current, find_next, find_previous, go_to, keep_judgement, read_queue
+from ..masks.mask import get_layer_name
+from ..preferences.properties import get_reviewer
+from .queue import PACE, count_left, find_next, find_previous, get_current, go_to, keep_verdict, read_queue
 
 
-class _Review:
+class _ReviewOperator:
     """An operator of the review of the active strip."""
 
     bl_options = {"REGISTER", "UNDO"}
@@ -31,22 +31,22 @@ class _Review:
         operator: Any = cls
         if is_busy(operator):
             return False
-        mask = find_mask(find_active_footage(context))
+        mask = get_mask(get_active_footage(context))
         if mask is None:
             return refuse(operator, "Select a strip that is covered")
-        why = cls.find_hindrance(context, mask)
+        why = cls.explain_unavailable(context, mask)
         return not why or refuse(operator, why)
 
     @classmethod
-    def find_hindrance(cls, context: bpy.types.Context, mask: bpy.types.Mask) -> str:
+    def explain_unavailable(cls, context: bpy.types.Context, mask: bpy.types.Mask) -> str:
         """Why it cannot be done; empty where it can."""
         raise NotImplementedError
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         operator: Any = self
-        scene, strip = find_sequencer_scene(context), find_active_footage(context)
+        scene, strip = get_sequencer_scene(context), get_active_footage(context)
         try:
-            said = self.work(scene, strip, find_mask(strip))
+            said = self.work(scene, strip, get_mask(strip))
         except FaceBlurError as error:
             operator.report({"ERROR"}, str(error))
             return {"CANCELLED"}
@@ -58,28 +58,28 @@ class _Review:
         raise NotImplementedError
 
 
-class _OnPlace(_Review):
-    """An operator that works on the place that is looked at, where `find_fault` finds nothing against it."""
+class _OnEntry(_ReviewOperator):
+    """An operator that works on the place that is looked at, where `explain_refusal` finds nothing against it."""
 
     @classmethod
-    def find_hindrance(cls, context: bpy.types.Context, mask: bpy.types.Mask) -> str:
-        place = find_current(mask)
-        return "Go to a doubtful place first, with Next" if place is None else cls.find_fault(place)
+    def explain_unavailable(cls, context: bpy.types.Context, mask: bpy.types.Mask) -> str:
+        place = get_current(mask)
+        return "Go to a doubtful place first, with Next" if place is None else cls.explain_refusal(place)
 
     @classmethod
-    def find_fault(cls, place: Doubtful) -> str:
+    def explain_refusal(cls, place: ReviewEntry) -> str:
         return ""
 
 
-class FACEBLUR_OT_review_next(_Review, bpy.types.Operator):
+class FACEBLUR_OT_review_next(_ReviewOperator, bpy.types.Operator):
     """Go to the riskiest doubtful place that nobody has judged, of this strip first and then of the others"""
 
     bl_idname = "faceblur.review_next"
     bl_label = "Next Doubtful Place"
 
     @classmethod
-    def find_hindrance(cls, context: bpy.types.Context, mask: bpy.types.Mask) -> str:
-        left = find_next(find_sequencer_scene(context), find_active_footage(context)) is not None
+    def explain_unavailable(cls, context: bpy.types.Context, mask: bpy.types.Mask) -> str:
+        left = find_next(get_sequencer_scene(context), get_active_footage(context)) is not None
         return "" if left else "All doubtful places are judged"
 
     def work(self, scene: bpy.types.Scene, strip: bpy.types.Strip, mask: bpy.types.Mask) -> str:
@@ -90,15 +90,15 @@ class FACEBLUR_OT_review_next(_Review, bpy.types.Operator):
         return describe_place(found[1])
 
 
-class FACEBLUR_OT_review_previous(_Review, bpy.types.Operator):
+class FACEBLUR_OT_review_previous(_ReviewOperator, bpy.types.Operator):
     """Go back to the doubtful place before this one, judged or not"""
 
     bl_idname = "faceblur.review_previous"
     bl_label = "Previous Doubtful Place"
 
     @classmethod
-    def find_hindrance(cls, context: bpy.types.Context, mask: bpy.types.Mask) -> str:
-        before = find_previous(find_active_footage(context), mask)
+    def explain_unavailable(cls, context: bpy.types.Context, mask: bpy.types.Mask) -> str:
+        before = find_previous(get_active_footage(context), mask)
         return "" if before is not None else "This is the strip's first doubtful place"
 
     def work(self, scene: bpy.types.Scene, strip: bpy.types.Strip, mask: bpy.types.Mask) -> str:
@@ -109,32 +109,32 @@ class FACEBLUR_OT_review_previous(_Review, bpy.types.Operator):
         return describe_place(place)
 
 
-class FACEBLUR_OT_review_fine(_OnPlace, bpy.types.Operator):
+class FACEBLUR_OT_review_fine(_OnEntry, bpy.types.Operator):
     """This place is right as it is now, corrected or not. Goes on to the next"""
 
     bl_idname = "faceblur.review_fine"
     bl_label = "Is Fine"
 
     def work(self, scene: bpy.types.Scene, strip: bpy.types.Strip, mask: bpy.types.Mask) -> str:
-        place = _find_current(mask)
+        place = _get_current(mask)
         document = read_queue(mask).document
         fixed = document is not None and is_fixed(document, place)
-        keep_judgement(mask, place.key, Verdict.FIXED if fixed else Verdict.FINE)
+        keep_verdict(mask, place.key, Verdict.FIXED if fixed else Verdict.FINE)
         return _go_on(scene, strip)
 
 
-class FACEBLUR_OT_review_fix(_OnPlace, bpy.types.Operator):
+class FACEBLUR_OT_review_fix(_OnEntry, bpy.types.Operator):
     """Work on this place: go to its frame, with its face active and its handles shown. Is Fine ends that"""
 
     bl_idname = "faceblur.review_fix"
     bl_label = "Fix"
 
     @classmethod
-    def find_fault(cls, place: Doubtful) -> str:
+    def explain_refusal(cls, place: ReviewEntry) -> str:
         return "It is not covered; Cover covers it" if place.track and not place.covered else ""
 
     def work(self, scene: bpy.types.Scene, strip: bpy.types.Strip, mask: bpy.types.Mask) -> str:
-        place = _find_current(mask)
+        place = _get_current(mask)
         go_to(scene, strip, place)
         scene.faceblur.show_overlay = scene.faceblur.show_handles = True
         if place.track:
@@ -142,24 +142,24 @@ class FACEBLUR_OT_review_fix(_OnPlace, bpy.types.Operator):
         return "Draw a box over the face that is missing, then Is Fine"
 
 
-class FACEBLUR_OT_review_off(_OnPlace, bpy.types.Operator):
+class FACEBLUR_OT_review_off(_OnEntry, bpy.types.Operator):
     """This is nothing that has to be covered: it shows in the frames that are in doubt. Goes on to the next"""
 
     bl_idname = "faceblur.review_off"
     bl_label = "Switch Off"
 
     @classmethod
-    def find_fault(cls, place: Doubtful) -> str:
+    def explain_refusal(cls, place: ReviewEntry) -> str:
         return "" if place.covered else "It is not covered; if that is right, it is fine"
 
     def work(self, scene: bpy.types.Scene, strip: bpy.types.Strip, mask: bpy.types.Mask) -> str:
-        place = _find_current(mask)
+        place = _get_current(mask)
 
         def change(document: TrackDocument) -> list[str]:
             name = _find_again(document, place).track
             check_freehand(mask, [name])
-            editing.switch(editing.find_track(document, name), *place.off_frames, False)
-            judge(document, place.key, Verdict.OFF, find_reviewer())
+            editing.switch(editing.get_track(document, name), *place.off_frames, False)
+            record_verdict(document, place.key, Verdict.OFF, get_reviewer())
             return [name]
 
         _change(mask, change)
@@ -167,44 +167,44 @@ class FACEBLUR_OT_review_off(_OnPlace, bpy.types.Operator):
         return f"'{place.track}' shows in {count(stop - start, 'frame')}. {_go_on(scene, strip)}"
 
 
-class FACEBLUR_OT_review_cover(_OnPlace, bpy.types.Operator):
+class FACEBLUR_OT_review_cover(_OnEntry, bpy.types.Operator):
     """Cover this track, which was left uncovered"""
 
     bl_idname = "faceblur.review_cover"
     bl_label = "Cover"
 
     @classmethod
-    def find_fault(cls, place: Doubtful) -> str:
+    def explain_refusal(cls, place: ReviewEntry) -> str:
         if not place.track:
             return "Nothing was followed here; draw a box over the face"
         return "It is covered" if place.covered else ""
 
     def work(self, scene: bpy.types.Scene, strip: bpy.types.Strip, mask: bpy.types.Mask) -> str:
-        place = _find_current(mask)
+        place = _get_current(mask)
         names: list[str] = []
 
         def change(document: TrackDocument) -> list[str]:
             names.append(editing.bring_back(document, _find_again(document, place).track).name)
-            judge(document, place.key, Verdict.COVERED, find_reviewer())
+            record_verdict(document, place.key, Verdict.COVERED, get_reviewer())
             return names
 
         _change(mask, change)
-        layer = find_layer(mask, names[0])
+        layer = get_layer_name(mask, names[0])
         if layer:
             mask.layers.active = mask.layers[layer]
         return f"'{place.track}' is covered now, as '{names[0]}'"
 
 
-def _find_current(mask: bpy.types.Mask) -> Doubtful:
-    place = find_current(mask)
+def _get_current(mask: bpy.types.Mask) -> ReviewEntry:
+    place = get_current(mask)
     if place is None:
         raise FaceBlurError("Go to a doubtful place first, with Next.")
     return place
 
 
-def _find_again(document: TrackDocument, place: Doubtful) -> Doubtful:
+def _find_again(document: TrackDocument, place: ReviewEntry) -> ReviewEntry:
     """The place as the document has it now: what Blender's tools did, such as to rename its face, has come in."""
-    for other in list_doubts(document):
+    for other in list_review_entries(document):
         if other.key == place.key:
             return other
     raise FaceBlurError("That place is no longer in doubt.")

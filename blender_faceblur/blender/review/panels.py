@@ -10,13 +10,13 @@ from ...core.review.queue import estimate_left
 from ...core.types import Box
 from ...reporting.progress import count, describe_time
 from ...reporting.wording import VERDICTS, describe_place
-from ..common.context import DrawHandlers, find_sequencer_scene
-from ..common.footage import find_source_frame
+from ..common.context import DrawHandlers, get_sequencer_scene
+from ..common.footage import compute_source_frame
 from ..common.panels import Tab, write_lines
-from ..common.selection import find_active_footage
-from ..cover.covering import find_mask
-from ..cover.projection import Array, find_projection, find_region_projection
-from .queue import PACE, count_left, find_current, list_places
+from ..common.selection import get_active_footage
+from ..cover.covering import get_mask
+from ..cover.projection import Array, get_projection, get_region_projection
+from .queue import PACE, count_left, get_current, list_entries
 
 _CORNER = 0.25
 """Length of each line, in the box's side."""
@@ -30,18 +30,18 @@ class FACEBLUR_PT_review(Tab, bpy.types.Panel):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        return find_mask(find_active_footage(context)) is not None
+        return get_mask(get_active_footage(context)) is not None
 
     def draw(self, context: bpy.types.Context) -> None:
-        layout, scene, strip = self.layout, find_sequencer_scene(context), find_active_footage(context)
-        mask = find_mask(strip)
-        left, places = count_left(scene), list_places(strip, mask)
+        layout, scene, strip = self.layout, get_sequencer_scene(context), get_active_footage(context)
+        mask = get_mask(strip)
+        left, places = count_left(scene), list_entries(strip, mask)
         if left:
             layout.label(text=f"{count(left, 'doubtful place')} left, about "
-                              f"{describe_time(estimate_left(left, PACE.each))}", icon="QUESTION")
+                              f"{describe_time(estimate_left(left, PACE.seconds_each))}", icon="QUESTION")
         else:
             layout.label(text="All doubtful places are judged" if places else "No doubtful places", icon="CHECKMARK")
-        place = find_current(mask)
+        place = get_current(mask)
         # What has as many lines as it needs comes last: a button stays under the mouse that clicks it again and again.
         column = layout.column(align=True)
         row = column.row(align=True)
@@ -77,16 +77,16 @@ def remove_mark() -> None:
     _HANDLERS.remove_all()
 
 
-def find_mark(scene: bpy.types.Scene, strip: bpy.types.Strip) -> Box | None:
+def get_mark(scene: bpy.types.Scene, strip: bpy.types.Strip) -> Box | None:
     """The box, in pixels of the source, of the place that is looked at, if the playhead is where it has no cover.
 
     Of a covered track the handles say where to look, but not just before it begins and just after it has ended.
     """
-    mask = find_mask(strip)
-    place = find_current(mask) if mask is not None else None
+    mask = get_mask(strip)
+    place = get_current(mask) if mask is not None else None
     if place is None:
         return None
-    frame = find_source_frame(strip, scene.frame_current, max(mask.frame_end - mask.frame_start, 1))
+    frame = compute_source_frame(strip, scene.frame_current, max(mask.frame_end - mask.frame_start, 1))
     inside = frame is not None and place.start <= frame < place.stop
     return place.box if (frame == place.frame and not inside if place.covered else inside) else None
 
@@ -94,15 +94,15 @@ def find_mark(scene: bpy.types.Scene, strip: bpy.types.Strip) -> Box | None:
 def _draw_mark() -> None:
     """Called by Blender for each preview that it draws."""
     context = bpy.context
-    scene, space = find_sequencer_scene(context), context.space_data
+    scene, space = get_sequencer_scene(context), context.space_data
     if scene is None or not scene.faceblur.show_overlay or not space.show_overlays or space.display_mode != "IMAGE":
         return
-    strip = find_active_footage(context)
-    box = find_mark(scene, strip) if strip is not None else None
+    strip = get_active_footage(context)
+    box = get_mark(scene, strip) if strip is not None else None
     if box is not None:
         corners = np.array([(box[0], box[1]), (box[2], box[1]), (box[2], box[3]), (box[0], box[3])])
-        projection = find_projection(scene, strip)
-        _put_corners(find_region_projection(context.region).project(projection.project(corners)),
+        projection = get_projection(scene, strip)
+        _put_corners(get_region_projection(context.region).project(projection.project(corners)),
                      context.preferences.system.ui_scale)
 
 

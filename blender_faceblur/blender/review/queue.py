@@ -16,13 +16,13 @@ import bpy
 from bpy.app.handlers import persistent
 
 from ...core.document.tracks_file import from_json
-from ...core.review.queue import SECONDS_EACH, Doubtful, is_shown, judge, list_doubts
+from ...core.review.queue import SECONDS_EACH, ReviewEntry, is_shown, list_review_entries, record_verdict
 from ...core.types import FaceBlurError, TrackDocument, Verdict
-from ..common.footage import KINDS, find_shown, find_timeline_frame
-from ..cover.covering import find_mask
-from ..masks.mask import find_document_text, find_layer, store_document
+from ..common.footage import KINDS, compute_shown, find_timeline_frame
+from ..cover.covering import get_mask
+from ..masks.mask import get_document_text, get_layer_name, store_document
 from ..masks.record import MaskRecord
-from ..preferences.properties import find_reviewer
+from ..preferences.properties import get_reviewer
 
 _LONGEST_S, _REMEMBERED = 60.0, 20
 """What took longer than that was no look at one place; and how many of the last looks count."""
@@ -34,7 +34,7 @@ class Queue:
 
     stamp: int
     document: TrackDocument | None = None
-    places: list[Doubtful] = field(default_factory=list)
+    places: list[ReviewEntry] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -45,7 +45,7 @@ class Pace:
     seconds: list[float] = field(default_factory=list)
 
     @property
-    def each(self) -> float:
+    def seconds_each(self) -> float:
         return sum(self.seconds) / len(self.seconds) if len(self.seconds) > 2 else SECONDS_EACH
 
     def begin(self) -> None:
@@ -80,7 +80,7 @@ def read_queue(mask: bpy.types.Mask) -> Queue:
     """The doubtful places of a mask of ours, read anew where its document has changed."""
     uid = mask.session_uid
     if uid not in _CACHE.fresh or uid not in _CACHE.queues:
-        text = find_document_text(mask)
+        text = get_document_text(mask)
         content = text.as_string() if text is not None else ""
         if uid not in _CACHE.queues or _CACHE.queues[uid].stamp != hash(content):
             _CACHE.queues[uid] = _read(content)
@@ -94,24 +94,24 @@ def _read(content: str) -> Queue:
     except FaceBlurError:
         # What the guard and the other operators say of it is enough.
         return Queue(hash(content))
-    return Queue(hash(content), document, list_doubts(document))
+    return Queue(hash(content), document, list_review_entries(document))
 
 
-def find_current(mask: bpy.types.Mask) -> Doubtful | None:
+def get_current(mask: bpy.types.Mask) -> ReviewEntry | None:
     """The place of a mask that is looked at."""
     key = MaskRecord.load(mask).looked_at
     return next((place for place in read_queue(mask).places if place.key == key), None) if key else None
 
 
-def list_places(strip: bpy.types.Strip, mask: bpy.types.Mask) -> list[Doubtful]:
+def list_entries(strip: bpy.types.Strip, mask: bpy.types.Mask) -> list[ReviewEntry]:
     """The doubtful places that a strip shows, riskiest first, those that were judged included."""
-    span = find_span(strip, mask)
+    span = get_span(strip, mask)
     return [place for place in read_queue(mask).places if span is not None and is_shown(place, span)]
 
 
-def find_span(strip: bpy.types.Strip, mask: bpy.types.Mask) -> tuple[int, int] | None:
+def get_span(strip: bpy.types.Strip, mask: bpy.types.Mask) -> tuple[int, int] | None:
     """The half-open source frames that a strip shows; None where it shows nothing."""
-    return find_shown(strip, int(strip.frame_final_start), int(strip.frame_final_end),
+    return compute_shown(strip, int(strip.frame_final_start), int(strip.frame_final_end),
                       mask.frame_end - mask.frame_start)
 
 
@@ -119,7 +119,7 @@ def count_left(scene: bpy.types.Scene) -> int:
     """How many places that the scene's strips show nobody has judged; each counts once."""
     shown: dict[int, tuple[bpy.types.Mask, list[tuple[int, int]]]] = {}
     for strip, mask in list_covered(scene):
-        span = find_span(strip, mask)
+        span = get_span(strip, mask)
         if span is not None:
             shown.setdefault(mask.session_uid, (mask, []))[1].append(span)
     return sum(not place.verdict and any(is_shown(place, span) for span in _join(spans))
@@ -139,42 +139,42 @@ def _join(spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
 def list_covered(scene: bpy.types.Scene) -> Iterator[tuple[bpy.types.Strip, bpy.types.Mask]]:
     """The covered strips of a scene, as they come in time, with their masks."""
     for strip in sorted(scene.sequence_editor.strips_all, key=lambda s: (s.frame_final_start, s.channel)):
-        mask = find_mask(strip) if strip.type in KINDS and not strip.mute else None
+        mask = get_mask(strip) if strip.type in KINDS and not strip.mute else None
         if mask is not None:
             yield strip, mask
 
 
-def find_next(scene: bpy.types.Scene, strip: bpy.types.Strip) -> tuple[bpy.types.Strip, Doubtful] | None:
+def find_next(scene: bpy.types.Scene, strip: bpy.types.Strip) -> tuple[bpy.types.Strip, ReviewEntry] | None:
     """The next place that nobody has judged: of this strip after the one that is looked at, then before it, then of
     the scene's other strips. None where all is judged."""
     covered = list(list_covered(scene))
     at = next((i for i, (other, _) in enumerate(covered) if other == strip), -1)
     for other, mask in covered[max(at, 0):] + covered[:max(at, 0)]:
-        places = list_places(other, mask)
-        here = _find_place(mask, places) + 1 if other == strip else 0
+        places = list_entries(other, mask)
+        here = _get_index(mask, places) + 1 if other == strip else 0
         looked_at = MaskRecord.load(mask).looked_at
         for place in places[here:] + places[:here]:
             if not place.verdict and (other != strip or place.key != looked_at):
                 return other, place
-    current = find_current(find_mask(strip)) if at >= 0 else None
+    current = get_current(get_mask(strip)) if at >= 0 else None
     return (strip, current) if current is not None and not current.verdict else None
 
 
-def find_previous(strip: bpy.types.Strip, mask: bpy.types.Mask) -> Doubtful | None:
+def find_previous(strip: bpy.types.Strip, mask: bpy.types.Mask) -> ReviewEntry | None:
     """The place before the one that is looked at, judged or not; None where there is none."""
-    places = list_places(strip, mask)
-    here = _find_place(mask, places)
+    places = list_entries(strip, mask)
+    here = _get_index(mask, places)
     return places[here - 1] if here > 0 else None
 
 
-def _find_place(mask: bpy.types.Mask, places: list[Doubtful]) -> int:
+def _get_index(mask: bpy.types.Mask, places: list[ReviewEntry]) -> int:
     key = MaskRecord.load(mask).looked_at
     return next((number for number, place in enumerate(places) if place.key == key), -1)
 
 
-def go_to(scene: bpy.types.Scene, strip: bpy.types.Strip, place: Doubtful) -> None:
+def go_to(scene: bpy.types.Scene, strip: bpy.types.Strip, place: ReviewEntry) -> None:
     """Show a place: its frame, its strip, its face. Raises FaceBlurError where the strip does not show it."""
-    mask = find_mask(strip)
+    mask = get_mask(strip)
     length = mask.frame_end - mask.frame_start
     frame = find_timeline_frame(strip, [(place.frame, place.frame + 1)], length)
     if frame is None:
@@ -186,7 +186,7 @@ def go_to(scene: bpy.types.Scene, strip: bpy.types.Strip, place: Doubtful) -> No
         for other in editor.strips_all:
             other.select = other == strip
         editor.active_strip = strip
-    layer = find_layer(mask, place.track) if place.covered else ""
+    layer = get_layer_name(mask, place.track) if place.covered else ""
     if layer:
         mask.layers.active = mask.layers[layer]
     scene.frame_set(frame)
@@ -196,17 +196,17 @@ def go_to(scene: bpy.types.Scene, strip: bpy.types.Strip, place: Doubtful) -> No
     PACE.begin()
 
 
-def keep_judgement(mask: bpy.types.Mask, key: str, verdict: Verdict) -> None:
+def keep_verdict(mask: bpy.types.Mask, key: str, verdict: Verdict) -> None:
     """Note what an editor thinks of a place; nothing else of the mask changes. Raises FaceBlurError."""
     # What is written back must be what is there.
     _CACHE.fresh.discard(mask.session_uid)
     queue = read_queue(mask)
     if queue.document is None:
         raise FaceBlurError(f"The mask '{mask.name}' has lost its tracks document; detect its faces again.")
-    judge(queue.document, key, verdict, find_reviewer())
+    record_verdict(queue.document, key, verdict, get_reviewer())
     store_document(mask, queue.document)
-    queue.places = list_doubts(queue.document)
-    text = find_document_text(mask)
+    queue.places = list_review_entries(queue.document)
+    text = get_document_text(mask)
     assert text is not None
     queue.stamp = hash(text.as_string())
     PACE.end()

@@ -7,10 +7,10 @@ import bpy
 
 from ...core.types import FaceBlurError
 from ...reporting.progress import count
-from ..common.context import find_sequencer_scene
+from ..common.context import get_sequencer_scene
 from ..common.jobs import redraw
-from ..common.selection import find_active_footage, refuse
-from ..cover.covering import find_mask
+from ..common.selection import get_active_footage, refuse
+from ..cover.covering import get_mask
 from . import store as thumbnails
 
 
@@ -25,11 +25,11 @@ class FACEBLUR_OT_make_thumbnails(bpy.types.Operator):
     def poll(cls, context: bpy.types.Context) -> bool:
         if thumbnails.is_running():
             return refuse(cls, "They are being made")
-        return find_mask(find_active_footage(context)) is not None or refuse(cls, "Select a strip that is covered")
+        return get_mask(get_active_footage(context)) is not None or refuse(cls, "Select a strip that is covered")
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         try:
-            making = thumbnails.start(find_sequencer_scene(context), find_active_footage(context))
+            making = thumbnails.start(get_sequencer_scene(context), get_active_footage(context))
         except FaceBlurError as error:
             self.report({"ERROR"}, str(error))
             return {"CANCELLED"}

@@ -20,13 +20,13 @@ from bpy.app.handlers import persistent
 from numpy.typing import NDArray
 
 from ...core.document.editing import sample_at
-from ...core.review.queue import find_clearest
+from ...core.review.queue import choose_clearest
 from ...core.types import Box, Ellipse, FaceBlurError, Track
 from ...worker.client import build_thumbnails_request, run_thumbnails
 from ...worker.protocol import Thumbnail, ThumbnailsRequest, Waiting
-from ..common.footage import find_footage, find_rate
-from ..common.jobs import STATE, redraw
-from ..cover.covering import find_mask
+from ..common.footage import frame_rate_of, get_footage
+from ..common.jobs import JOB, redraw
+from ..cover.covering import get_mask
 from ..masks.record import fingerprint_of
 from ..review.queue import read_queue
 
@@ -37,7 +37,7 @@ _SAME_PLACE = 0.5
 
 
 @dataclass(frozen=True, slots=True)
-class Portrait:
+class FaceThumbnail:
     """A picture that was made: which place of a source it shows, and its icon. Without a window the icon is 0."""
 
     frame: int
@@ -46,21 +46,21 @@ class Portrait:
 
 
 @dataclass(slots=True)
-class Store:
+class ThumbnailStore:
     """Everything that is kept, by this module alone; emptied by `forget`, also before another project is opened and
     when the extension is switched off. `shown` is by mask: what it was found for, and the icon of each track."""
 
     previews: Any = None
-    portraits: dict[str, list[Portrait]] = field(default_factory=dict)
+    portraits: dict[str, list[FaceThumbnail]] = field(default_factory=dict)
     shown: dict[int, tuple[tuple[int, int], dict[str, int]]] = field(default_factory=dict)
     changes: int = 0
     job: Generator[bool, None, None] | None = None
 
 
-_STORE = Store()
+_STORE = ThumbnailStore()
 
 
-def find_icon(mask: bpy.types.Mask, track: str) -> int:
+def get_icon(mask: bpy.types.Mask, track: str) -> int:
     """The icon with the face of a track of a mask of ours; 0 as long as there is none. Quick: for drawing."""
     if not _STORE.portraits:
         return 0
@@ -72,7 +72,7 @@ def find_icon(mask: bpy.types.Mask, track: str) -> int:
     return known[1].get(track, 0)
 
 
-def find_picture(fingerprint: str, frame: int, ellipse: Ellipse) -> Portrait | None:
+def get_picture(fingerprint: str, frame: int, ellipse: Ellipse) -> FaceThumbnail | None:
     """The picture of a place of a source; None as long as there is none. Quick: for drawing."""
     return next((portrait for portrait in _STORE.portraits.get(fingerprint, ())
                  if portrait.frame == frame and portrait.ellipse == ellipse), None)
@@ -92,16 +92,16 @@ def start(scene: bpy.types.Scene, strip: bpy.types.Strip, places: Sequence[tuple
 
     In a window a timer goes on with it, without one it is done at once. Raises FaceBlurError.
     """
-    mask = find_mask(strip)
+    mask = get_mask(strip)
     if mask is None:
         raise FaceBlurError("Select a strip that is covered.")
     stop()
-    faces = _find_faces(mask, list_missing(mask))
+    faces = _list_faces(mask, list_missing(mask))
     faces += [place for place in places if place not in faces]
     if not faces:
         return 0
     # To be told at once where a file is lost.
-    find_footage(strip)
+    get_footage(strip)
     job = _make(scene, strip, mask, faces, None if bpy.app.background else 0.0)
     if bpy.app.background:
         for _ in job:
@@ -138,8 +138,8 @@ def _make(
     wait_s: float | None,
 ) -> Generator[bool, None, None]:
     """A job that yields whether a picture was made. All that it needs of Blender's is read now: an undo may take it."""
-    fingerprint, footage = fingerprint_of(mask), find_footage(strip)
-    request = build_thumbnails_request(footage.to_source_ref(find_rate(scene), fingerprint),
+    fingerprint, footage = fingerprint_of(mask), get_footage(strip)
+    request = build_thumbnails_request(footage.to_source_ref(frame_rate_of(scene), fingerprint),
                                        [(frame, _to_box(ellipse)) for frame, ellipse in faces], _SIDE)
     return _run(request, fingerprint, faces, wait_s)
 
@@ -153,7 +153,7 @@ def _run(
         else:
             frame, ellipse = faces[message.number]
             icon = _add_icon(f"{fingerprint} {frame} {ellipse.cx:.0f} {ellipse.cy:.0f}", message)
-            _STORE.portraits.setdefault(fingerprint, []).append(Portrait(frame, ellipse, icon))
+            _STORE.portraits.setdefault(fingerprint, []).append(FaceThumbnail(frame, ellipse, icon))
             _STORE.changes += 1
             yield True
 
@@ -167,7 +167,7 @@ def _tick() -> float | None:
         _STORE.job = None
     except FaceBlurError as error:
         _STORE.job = None
-        STATE.problems = [f"No thumbnails: {error}"]
+        JOB.problems = [f"No thumbnails: {error}"]
     except BaseException:
         stop()
         raise
@@ -176,19 +176,19 @@ def _tick() -> float | None:
     return _TICK_S if _STORE.job is not None else None
 
 
-def _find_faces(mask: bpy.types.Mask, names: list[str]) -> list[tuple[int, Ellipse]]:
+def _list_faces(mask: bpy.types.Mask, names: list[str]) -> list[tuple[int, Ellipse]]:
     """Where each of these tracks is seen best."""
     document = read_queue(mask).document
     if document is None:
         return []
     size = (document.source.width, document.source.height)
     wanted = set(names)
-    clearest = (find_clearest(track.samples, size) for track in (*document.tracks, *document.aside)
+    clearest = (choose_clearest(track.samples, size) for track in (*document.tracks, *document.aside)
                 if track.name in wanted)
     return [(sample.source_frame, sample.ellipse) for sample in clearest]
 
 
-def _match(mask: bpy.types.Mask) -> dict[str, Portrait | None]:
+def _match(mask: bpy.types.Mask) -> dict[str, FaceThumbnail | None]:
     """By track: the picture of it, None where there is none."""
     document = read_queue(mask).document
     portraits = _STORE.portraits.get(fingerprint_of(mask), [])
@@ -198,7 +198,7 @@ def _match(mask: bpy.types.Mask) -> dict[str, Portrait | None]:
             for track in (*document.tracks, *document.aside) if track.samples}
 
 
-def _is_of(portrait: Portrait, track: Track) -> bool:
+def _is_of(portrait: FaceThumbnail, track: Track) -> bool:
     sample = sample_at(track, portrait.frame)
     if sample is None:
         return False

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..geometry import Array
-from ..tracking.sparse import Bounds, choose_keys, find_centres, find_reaches, lead_out
+from ..tracking.sparse import Bounds, choose_keys, compute_centres, compute_reaches, lead_out
 from ..types import Ellipse, Evidence, Keyframe, Sample, Track
 
 HANDLE = 0.5523
@@ -51,7 +51,7 @@ class KeyframeSettings:
 KEYFRAMES = KeyframeSettings()
 
 
-def find_tolerance_px(ellipses: Array) -> Array:
+def compute_tolerance_px(ellipses: Array) -> Array:
     """How far the mask may lie outside tracked ellipses (N x 5, without expansion): 8 % of the height or 3 px."""
     heights = 2 * np.maximum(ellipses[:, 2], ellipses[:, 3])
     return np.maximum(KEYFRAMES.tolerance_share * heights, KEYFRAMES.tolerance_px)
@@ -61,7 +61,7 @@ def simplify(track: Track, expansion: float, frame_size: tuple[int, int]) -> lis
     """Keys (safety expansion included) between which linear motion keeps to the track's ellipses.
 
     At every frame of every span of the track the mask contains `sample.ellipse.scaled(expansion)`, and reaches at most
-    `find_tolerance_px` beyond it; the latter is not asked where the ellipse is wholly outside the picture of
+    `compute_tolerance_px` beyond it; the latter is not asked where the ellipse is wholly outside the picture of
     `frame_size` (width, height). Each span has a key on its first and on its last frame, and what an editor has locked
     is met within half a pixel.
     """
@@ -95,14 +95,14 @@ def _simplify_span(samples: list[Sample], expansion: float, frame_size: tuple[in
     faces = np.array([(e.cx, e.cy, e.rx, e.ry, e.angle) for e in (s.ellipse for s in samples)])
     # An ellipse turned by half a turn is the same; the points that Blender moves are not.
     faces[:, 4] = np.unwrap(faces[:, 4], period=np.pi)
-    tolerance = find_tolerance_px(faces)
+    tolerance = compute_tolerance_px(faces)
     tolerance[[s.evidence is Evidence.LOCKED for s in samples]] = KEYFRAMES.locked_tolerance_px
     faces[:, 2:4] *= expansion
-    reaches = find_reaches(faces)
+    reaches = compute_reaches(faces)
     inner = reaches + KEYFRAMES.between_share * tolerance[:, None]
     outer = reaches * (1 - KEYFRAMES.bezier_excess_share) + (1 - KEYFRAMES.between_share) * tolerance[:, None]
     outer[_is_outside(faces, tolerance, frame_size)] = np.inf
-    centres = find_centres(faces)
+    centres = compute_centres(faces)
     little, half = faces.copy(), faces.copy()
     little[:, 2:4] += KEYFRAMES.small_candidate_share * tolerance[:, None]
     half[:, 2:4] += KEYFRAMES.large_candidate_share * tolerance[:, None]

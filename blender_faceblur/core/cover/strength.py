@@ -73,7 +73,7 @@ _NOT_MEASURED = {
 }
 
 
-def judge(kind: str, samples_across: float) -> Verdict:
+def rate_effect(kind: str, samples_per_face: float) -> Verdict:
     """The verdict on an effect with so many samples across a face. Raises FaceBlurError for an unknown effect.
 
     Strong is what leaves nothing of the face: no number of samples that was measured withstood every attack. Between
@@ -86,7 +86,7 @@ def judge(kind: str, samples_across: float) -> Verdict:
     if kind not in _MEASURED:
         raise FaceBlurError(f"There is no measurement of the effect '{kind[:40]}'.")
     leaks = _MEASURED[kind]
-    samples = min((count for count in leaks if count >= samples_across), default=max(leaks))
+    samples = min((count for count in leaks if count >= samples_per_face), default=max(leaks))
     leak = leaks[samples]
     if leak.picture is None:
         return Verdict("weak", f"At {samples} samples {leak.own:.0f} of 100 people were recognised by comparing with "

@@ -61,7 +61,7 @@ class BrighteningSettings:
 BRIGHTENING = BrighteningSettings()
 
 
-def find_stretch(thumbnail: Picture) -> NDArray[np.uint8] | None:
+def compute_stretch(thumbnail: Picture) -> NDArray[np.uint8] | None:
     """New levels (256) for a very dark picture; None for any other. The thumbnail has no noise left."""
     percent = BRIGHTENING.outlier_percent
     if np.count_nonzero(thumbnail >= BRIGHTENING.dark_level) > percent / 100 * thumbnail.size:

@@ -37,20 +37,20 @@ FUSION = FusionSettings()
 
 
 @dataclass(slots=True)
-class Hit:
-    """A face found in one frame: `box` (4,) in pixels, `roll` in radians or None, `voices` different detectors.
+class FusedDetection:
+    """A face found in one frame: `box` (4,) in pixels, `roll` in radians or None, `votes` different detectors.
 
-    `look`: what `appearance.describe` says of it, empty where that was not asked.
+    `appearance`: what `appearance.describe` says of it, empty where that was not asked.
     """
 
     box: Array
     confidence: float
     roll: float | None
-    voices: int
-    look: bytes = b""
+    votes: int
+    appearance: bytes = b""
 
 
-def merge_detections(detections: list[Detection]) -> list[Hit]:
+def fuse_detections(detections: list[Detection]) -> list[FusedDetection]:
     """Group detections of one frame that show the same face, surest first.
 
     Two belong together when their boxes overlap by 0.4, or the smaller lies in one of at most three times its area.
@@ -68,7 +68,7 @@ def merge_detections(detections: list[Detection]) -> list[Hit]:
     contained = (shares_of_smaller(boxes, boxes) >= FUSION.contained_share) & (ratio <= FUSION.contained_area_ratio)
     same = (overlap >= FUSION.same_overlap_share) | contained
     free = np.ones(len(boxes), bool)
-    hits = []
+    fused = []
     for best in np.argsort(-confidence, kind="stable"):
         if not free[best]:
             continue
@@ -84,10 +84,10 @@ def merge_detections(detections: list[Detection]) -> list[Hit]:
             box[:2] = np.minimum(box[:2], boxes[apart, :2].min(axis=0))
             box[2:] = np.maximum(box[2:], boxes[apart, 2:].max(axis=0))
         landmarks = detections[best].landmarks
-        hits.append(Hit(
+        fused.append(FusedDetection(
             box,
             float(confidence[best]),
             None if landmarks is None else roll_from_landmarks(landmarks),
             len({detections[i].detector for i in group}),
         ))
-    return hits
+    return fused

@@ -52,10 +52,10 @@ class Preset:
     detectors: tuple[DetectorUse, ...]
     strong: float
     most_processes: int
-    cover_doubts: bool = False
+    cover_uncertain: bool = False
     on_request: bool = False
     note: str = ""
-    look_every_s: float = 0.0
+    detect_every_s: float = 0.0
     """The detectors look at least so often; 0: at every frame."""
 
 
@@ -69,7 +69,7 @@ PRESETS = (
         (DetectorUse("yunet_2023mar", 640, 0.2),),
         strong=0.5,
         most_processes=3,
-        look_every_s=0.125,
+        detect_every_s=0.125,
         note="The fast preset uses one detector: dark and defocused faces may be missed. Balanced finds more.",
     ),
     Preset(
@@ -78,7 +78,7 @@ PRESETS = (
         (DetectorUse("centerface", 640, 0.25, each_look=2), DetectorUse("yunet_2023mar", 960, 0.25)),
         strong=0.5,
         most_processes=3,
-        look_every_s=0.125,
+        detect_every_s=0.125,
     ),
     Preset(
         "thorough",
@@ -96,7 +96,7 @@ PRESETS = (
         ),
         strong=0.4,
         most_processes=2,
-        cover_doubts=True,
+        cover_uncertain=True,
     ),
     Preset(
         "five",
@@ -111,7 +111,7 @@ PRESETS = (
         ),
         strong=0.4,
         most_processes=1,
-        cover_doubts=True,
+        cover_uncertain=True,
         on_request=True,
         note="The five preset is the popular recipe. Thorough is quicker and covers less that is no face.",
     ),
@@ -125,7 +125,7 @@ PLATES = Preset(
      DetectorUse("lpd_yunet", 1280, 0.4, each_look=2)),
     strong=0.4,
     most_processes=2,
-    look_every_s=0.125,
+    detect_every_s=0.125,
 )
 """Not one to choose: what looks for number plates, beside the preset that looks for faces."""
 
@@ -136,7 +136,7 @@ _USE = re.compile(r"(?P<name>[a-z][a-z0-9_]{0,40})(@(?P<side>[0-9]{2,4}))?(:(?P<
 _USUAL_SIDE, _SIDES = 960, (96, 4096)
 
 
-def find_preset(name: str) -> Preset:
+def get_preset(name: str) -> Preset:
     """The preset of that name, also one that `name_ensemble` has named. Raises FaceBlurError where there is none."""
     for preset in (*PRESETS, PLATES):
         if preset.name == name:
@@ -155,7 +155,7 @@ def name_ensemble(specifications: Collection[str]) -> str:
 
     Each is NAME[@SIDE][:THRESHOLD]: the long side of its picture in pixels, and the least confidence.
     """
-    return find_preset(_OWN + "+".join(specifications)).name
+    return get_preset(_OWN + "+".join(specifications)).name
 
 
 def _build_use(specification: str) -> DetectorUse:

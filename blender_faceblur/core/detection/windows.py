@@ -32,7 +32,7 @@ class DetectionWindowSettings:
 DETECTION_WINDOWS = DetectionWindowSettings()
 
 
-def find_windows(places: Sequence[Array], size: tuple[int, int]) -> list[tuple[int, int, int]]:
+def choose_windows(places: Sequence[Array], size: tuple[int, int]) -> list[tuple[int, int, int]]:
     """Left, top and side of a square for each place (a box, in pixels of the picture with that size).
 
     None where the whole picture is to be looked at: without places, with large ones, and with many.

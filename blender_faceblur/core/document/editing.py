@@ -24,8 +24,8 @@ from ..types import (
     TrackKind,
     TrackStatus,
 )
-from .matching import follows
-from .naming import find_free_name
+from .matching import is_same_track
+from .naming import choose_free_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +55,11 @@ def copy_document(document: TrackDocument) -> TrackDocument:
 
     return replace(
         document, models=list(document.models), shots=list(document.shots), tracks=copy(document.tracks),
-        doubts=list(document.doubts), notes=list(document.notes), aside=copy(document.aside),
+        review_items=list(document.review_items), notes=list(document.notes), aside=copy(document.aside),
         reviewed=list(document.reviewed), analysed=list(document.analysed), people_notes=list(document.people_notes))
 
 
-def find_track(document: TrackDocument, name: str) -> Track:
+def get_track(document: TrackDocument, name: str) -> Track:
     """The covered track of that name."""
     for track in document.tracks:
         if track.name == name:
@@ -150,7 +150,7 @@ def extend(track: Track, source_frame: int) -> None:
                             f"{last.source_frame}.")
     end, frames = (first, range(source_frame, first.source_frame)) if source_frame < first.source_frame else (
         last, range(last.source_frame + 1, source_frame + 1))
-    _put(track, [Sample(frame, end.ellipse, Evidence.HELD, 0.0) for frame in frames])
+    _put(track, [Sample(frame, end.ellipse, Evidence.EXTRAPOLATED, 0.0) for frame in frames])
 
 
 def trim(track: Track, start: int, stop: int) -> None:
@@ -163,13 +163,13 @@ def trim(track: Track, start: int, stop: int) -> None:
 
 def split(document: TrackDocument, name: str, source_frame: int) -> tuple[Track, Track]:
     """Make two tracks of one: what comes before a frame, and the rest under a new name."""
-    track = find_track(document, name)
+    track = get_track(document, name)
     before = [s for s in track.samples if s.source_frame < source_frame]
     after = [s for s in track.samples if s.source_frame >= source_frame]
     if not before or not after:
         raise FaceBlurError(f"'{name}' can only be split between its first and its last frame.")
     track.samples = before
-    rest = Track(find_free_name(document, track.kind), after, track.kind, track.locked, list(track.off))
+    rest = Track(choose_free_name(document, track.kind), after, track.kind, track.locked, list(track.off))
     document.tracks.append(rest)
     return track, rest
 
@@ -179,7 +179,7 @@ def merge(document: TrackDocument, names: Collection[str]) -> Track:
 
     FaceBlurError where two of them are apart in the same frame: one of the two places would no longer be covered.
     """
-    tracks = sorted((find_track(document, name) for name in names), key=lambda t: t.samples[0].source_frame)
+    tracks = sorted((get_track(document, name) for name in names), key=lambda t: t.samples[0].source_frame)
     if len(tracks) < 2:
         raise FaceBlurError("Choose two or more tracks to merge.")
     order = list(Evidence)
@@ -215,7 +215,7 @@ def _is_same_place(one: Ellipse, other: Ellipse) -> bool:
 
 def delete(document: TrackDocument, name: str) -> None:
     """Cover a track no longer; it is kept aside, from where it can be brought back."""
-    track = find_track(document, name)
+    track = get_track(document, name)
     document.tracks.remove(track)
     track.status = TrackStatus.DELETED
     document.aside.append(track)
@@ -230,9 +230,9 @@ def bring_back(document: TrackDocument, name: str) -> Track:
     was_suppressed = track.status is TrackStatus.SUPPRESSED
     track.cover()
     if was_suppressed or any(t.name == track.name for t in document.tracks):
-        track.name = find_free_name(document, track.kind)
+        track.name = choose_free_name(document, track.kind)
     document.tracks.append(track)
-    document.doubts = [replace(d, track=track.name) if d.track == name else d for d in document.doubts]
+    document.review_items = [replace(d, track=track.name) if d.track == name else d for d in document.review_items]
     return track
 
 
@@ -240,8 +240,8 @@ def rename(document: TrackDocument, old: str, new: str) -> None:
     """Give a track another name; what speaks of it follows."""
     if any(track.name == new for track in (*document.tracks, *document.aside)):
         raise FaceBlurError(f"There is a track '{new}' already.")
-    find_track(document, old).name = new
-    document.doubts = [replace(d, track=new) if d.track == old else d for d in document.doubts]
+    get_track(document, old).name = new
+    document.review_items = [replace(d, track=new) if d.track == old else d for d in document.review_items]
 
 
 def switch(track: Track, start: int, stop: int, on: bool) -> None:
@@ -267,7 +267,7 @@ def add_track(document: TrackDocument, samples: list[Sample], kind: TrackKind = 
     """A new covered track; an empty name stands for the next free one."""
     if not samples:
         raise FaceBlurError("A track needs a frame.")
-    track = Track(name or find_free_name(document, kind), sorted(samples, key=lambda s: s.source_frame), kind)
+    track = Track(name or choose_free_name(document, kind), sorted(samples, key=lambda s: s.source_frame), kind)
     if any(track.name == other.name for other in (*document.tracks, *document.aside)):
         raise FaceBlurError(f"There is a track '{track.name}' already.")
     document.tracks.append(track)
@@ -333,7 +333,7 @@ def merge_analysis(old: TrackDocument, new: TrackDocument, start: int, stop: int
     """
     merged = replace(
         new, tracks=[], aside=[t for t in old.aside if _stays_aside(t, start, stop)],
-        doubts=[d for d in old.doubts if d.stop <= start or d.start >= stop], reviewed=list(old.reviewed))
+        review_items=[d for d in old.review_items if d.stop <= start or d.start >= stop], reviewed=list(old.reviewed))
     merged.analysed = _join_analysed(old, start, stop)
     if any(not start <= frame < stop for span in old.analysed or [(0, new.source.frame_count)]
            for frame in (span[0], span[1] - 1)):
@@ -344,7 +344,7 @@ def merge_analysis(old: TrackDocument, new: TrackDocument, start: int, stop: int
     size = old.expansion / merged.expansion
     fresh = [replace(t, samples=[s for s in t.samples if start <= s.source_frame < stop]) for t in new.tracks]
     deleted = [t for t in old.aside if t.status is TrackStatus.DELETED]
-    fresh = [t for t in fresh if t.samples and not any(follows(t, gone) for gone in deleted)]
+    fresh = [t for t in fresh if t.samples and not any(is_same_track(t, gone) for gone in deleted)]
     names: dict[str, str] = {}
     lost: list[Track] = []
     for track in old.tracks:
@@ -370,12 +370,12 @@ def merge_analysis(old: TrackDocument, new: TrackDocument, start: int, stop: int
         if track.name not in names:
             names[track.name] = add_track(merged, track.samples, track.kind).name
     for track in (*lost, *new.aside):
-        names[track.name] = find_free_name(merged, track.kind, TrackStatus.SUPPRESSED)
+        names[track.name] = choose_free_name(merged, track.kind, TrackStatus.SUPPRESSED)
         merged.aside.append(replace(track, name=names[track.name]))
-    merged.doubts += [
+    merged.review_items += [
         replace(d, start=max(d.start, start), stop=min(d.stop, stop), track=names.get(d.track, d.track))
-        for d in new.doubts if d.start < stop and d.stop > start]
-    merged.doubts.sort(key=lambda d: d.start)
+        for d in new.review_items if d.start < stop and d.stop > start]
+    merged.review_items.sort(key=lambda d: d.start)
     merged.tracks.sort(key=lambda t: t.samples[0].source_frame)
     set_never_aside(merged)
     return merged

@@ -20,7 +20,7 @@ class MatchingSettings:
 MATCHING = MatchingSettings()
 
 
-def follows(track: Track, old: Track) -> bool:
+def is_same_track(track: Track, old: Track) -> bool:
     """Whether `track` is nowhere but where `old` is: no frame more, and its centre on the same face in each.
 
     So strict because a face that was switched off passes this on: one frame of somebody else would be uncovered.

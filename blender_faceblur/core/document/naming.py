@@ -16,7 +16,7 @@ def name_track(kind: TrackKind, status: TrackStatus, number: int, count: int = 0
     return f"{word} {number:0{max(2, len(str(count)))}}"
 
 
-def find_free_name(document: TrackDocument, kind: TrackKind, status: TrackStatus = TrackStatus.COVERED) -> str:
+def choose_free_name(document: TrackDocument, kind: TrackKind, status: TrackStatus = TrackStatus.COVERED) -> str:
     """The next name for a track that no other has. Plates, which only an analysis calls so, are named as regions."""
     word = _SUPPRESSED if status is TrackStatus.SUPPRESSED else _WORDS[
         kind if kind is TrackKind.FACE else TrackKind.REGION]

@@ -24,11 +24,11 @@ from typing import Any, TypeVar
 from ..detection.settings import EXPANSIONS
 from ..types import (
     Box,
-    Doubt,
     Ellipse,
     Evidence,
     FaceBlurError,
     ModelUse,
+    ReviewItem,
     ReviewReason,
     Sample,
     Shot,
@@ -45,7 +45,7 @@ from .migration import migrate
 SCHEMA, VERSION = "faceblur-tracks", 3
 OLDEST = 1
 
-_LETTERS = {Evidence.DETECTED: "d", Evidence.FLOW: "f", Evidence.INTERPOLATED: "i", Evidence.HELD: "h",
+_LETTERS = {Evidence.DETECTED: "d", Evidence.FLOW: "f", Evidence.INTERPOLATED: "i", Evidence.EXTRAPOLATED: "h",
             Evidence.LOCKED: "l"}
 _EVIDENCE = {letter: evidence for evidence, letter in _LETTERS.items()}
 # What a file may hold at most: beyond it, it is refused as damaged.
@@ -84,7 +84,7 @@ def to_json(document: TrackDocument) -> str:
             {"start": d.start, "stop": d.stop, "box": [round(float(v), 2) for v in d.box],
              "confidence": round(d.confidence, 3), "reason": d.reason, "track": d.track,
              **_from_detail(d)}
-            for d in document.doubts
+            for d in document.review_items
         ],
         "notes": list(document.notes),
         "people_notes": list(document.people_notes),
@@ -138,7 +138,7 @@ def _from_track(track: Track) -> str:
     return text[:-1] + "".join(f',\n"{name}":{_dump_whole(values)}' for name, values in numbers.items()) + "}"
 
 
-def _from_detail(why: Suppression | Doubt) -> dict[str, int | str]:
+def _from_detail(why: Suppression | ReviewItem) -> dict[str, int | str]:
     detail: dict[str, int | str] = {
         "detected_frames": why.detected_frames, "searched_frames": why.searched_frames, "text": why.text}
     return {name: value for name, value in detail.items() if value}
@@ -182,7 +182,7 @@ def from_json(text: str) -> TrackDocument:
         ],
         [_to_shot(s, frames) for s in _entries(content, "shots", list)],
         tracks,
-        [_to_doubt(d, frames) for d in _entries(content, "doubts", dict)],
+        [_to_review_item(d, frames) for d in _entries(content, "doubts", dict)],
         [_checked_text(n, "notes") for n in _entries(content, "notes", str)],
         aside,
         [_checked_text(key, "reviewed") for key in _entries(content, "reviewed", str)],
@@ -313,13 +313,13 @@ def _to_shot(content: list[Any], frames: int) -> Shot:
     return Shot(start, stop, content[2])
 
 
-def _to_doubt(content: dict[str, Any], frames: int) -> Doubt:
+def _to_review_item(content: dict[str, Any], frames: int) -> ReviewItem:
     start, stop = _to_range([content.get("start"), content.get("stop")], "doubts", frames)
     values = _entries(content, "box", float) if content.get("box") else []
     if len(values) != 4:
         raise _wrong("box", "is not four numbers")
     box: Box = tuple(_checked(v, "box", -_FAR_PX, _FAR_PX, False) for v in values)
-    return Doubt(start, stop, box, _number(content, "confidence", 0, 1), _choice(content, "reason", ReviewReason),
+    return ReviewItem(start, stop, box, _number(content, "confidence", 0, 1), _choice(content, "reason", ReviewReason),
                  _text(content, "track") if "track" in content else "", *_to_detail(content))
 
 

@@ -17,21 +17,21 @@ from enum import Enum
 import numpy as np
 
 from ..document.editing import bring_back
-from ..document.naming import find_free_name
+from ..document.naming import choose_free_name
 from ..geometry import Array
-from ..tracking.review_items import tell_samples
-from ..types import Doubt, ReviewReason, Track, TrackDocument, TrackKind, TrackStatus
+from ..tracking.review_items import make_review_item
+from ..types import ReviewItem, ReviewReason, Track, TrackDocument, TrackKind, TrackStatus
 from .similarity import (
     GOOD,
     USABLE,
+    FaceEmbedding,
     Vector,
-    View,
     choose_references,
+    compute_median_distance,
+    compute_threshold,
     describe_rate,
-    find_apart,
-    find_median,
-    find_rate,
-    find_threshold,
+    false_accept_rate,
+    list_coexisting_pairs,
     measure_distances,
 )
 
@@ -128,7 +128,7 @@ class People:
     others_clear: bool = False
     stranger_rate: float = USUAL_RATE
 
-    def find(self, name: str) -> Person | None:
+    def get(self, name: str) -> Person | None:
         return next((person for person in self.persons if person.name == name), None)
 
 
@@ -142,7 +142,7 @@ class Decision:
     track: str
     person: str = ""
     clear: list[tuple[int, int]] = field(default_factory=list)
-    views: int = 0
+    embedding_count: int = 0
     agreeing: int = 0
     distance: float = math.inf
     rate: float = 1.0
@@ -150,22 +150,22 @@ class Decision:
     by_editor: bool = False
     is_stranger: bool = False
     """It stays visible not because of who it shows, but because it shows none of those who are to be covered."""
-    doubts: list[Doubt] = field(default_factory=list)
+    review_items: list[ReviewItem] = field(default_factory=list)
 
 
 @dataclass(slots=True)
 class _Run:
     """Looks at a track that follow each other and that nothing says show two people."""
 
-    views: list[View]
+    embeddings: list[FaceEmbedding]
     distances: Array
 
 
 def decide_tracks(
-    document: TrackDocument, views: Mapping[str, Sequence[View]], people: People,
+    document: TrackDocument, embeddings: Mapping[str, Sequence[FaceEmbedding]], people: People,
     assigned: Mapping[str, str] | None = None,
 ) -> list[Decision]:
-    """What becomes of each covered track, in the document's order. `views` are by track name, sorted by frame.
+    """What becomes of each covered track, in the document's order. `embeddings` are by track name, sorted by frame.
 
     `assigned` are tracks of which an editor has said whose they are: that counts more than any likeness, but where such
     a track goes over to somebody else it is covered all the same. Regions and what is never blurred are left alone.
@@ -174,33 +174,39 @@ def decide_tracks(
     tracks = [track for track in document.tracks if track.kind is TrackKind.FACE]
     decisions = {}
     for track in tracks:
-        seen = [view for view in views.get(track.name, ()) if view.quality >= USABLE]
+        track_embeddings = [embedding for embedding in embeddings.get(track.name, ()) if embedding.quality >= USABLE]
         name = (assigned or {}).get(track.name, "")
         if name:
-            decisions[track.name] = _follow_editor(track, seen, people, name, rate)
+            decisions[track.name] = _apply_editor(track, track_embeddings, people, name, rate)
         else:
             single = document.source.frame_count == 1
-            decisions[track.name] = _decide(track, seen, people, rate, single)
-    _settle_doubles(decisions, tracks)
+            decisions[track.name] = _decide(track, track_embeddings, people, rate, single)
+    _resolve_doubles(decisions, tracks)
     return list(decisions.values())
 
 
-def _follow_editor(track: Track, seen: list[View], people: People, name: str, rate: float) -> Decision:
-    person = people.find(name)
-    decision = Decision(track.name, name, views=len(seen), by_editor=True, why="said by the editor")
+def _apply_editor(
+    track: Track, track_embeddings: list[FaceEmbedding], people: People, name: str, rate: float
+) -> Decision:
+    person = people.get(name)
+    decision = Decision(
+        track.name, name, embedding_count=len(track_embeddings), by_editor=True, why="said by the editor"
+    )
     keep = person.mode is Mode.KEEP if person is not None else people.others_clear
     if not keep:
         return decision
     decision.clear = track.spans()
-    if not seen and track.samples:
-        decision.doubts = _tell(track, track.samples[0].source_frame, track.samples[-1].source_frame + 1,
+    if not track_embeddings and track.samples:
+        decision.review_items = _make_items(track, track.samples[0].source_frame, track.samples[-1].source_frame + 1,
                                 ReviewReason.WEAK_EVIDENCE)
     if person is not None and person.references:
-        distances = measure_distances(seen, person.references)
+        distances = measure_distances(track_embeddings, person.references)
         limit = DECISIONS.somebody_else_distance
-        others = [v.source_frame for v, d in zip(seen, distances, strict=True) if v.quality >= GOOD and d >= limit]
-        agreeing = [v.source_frame for v, d in zip(seen, distances, strict=True) if d < limit]
-        decision.agreeing, decision.distance = len(agreeing), find_median(distances, seen)
+        others = [
+            v.source_frame for v, d in zip(track_embeddings, distances, strict=True) if v.quality >= GOOD and d >= limit
+        ]
+        agreeing = [v.source_frame for v, d in zip(track_embeddings, distances, strict=True) if d < limit]
+        decision.agreeing, decision.distance = len(agreeing), compute_median_distance(distances, track_embeddings)
         for other in others:
             # From the last look before that shows the person to the first one after.
             fade = round(DECISIONS.fade_s * rate)
@@ -208,122 +214,145 @@ def _follow_editor(track: Track, seen: list[View], people: People, name: str, ra
             start = agreeing[at - 1] + 1 - fade if at else track.samples[0].source_frame
             stop = agreeing[at] + fade if at < len(agreeing) else track.samples[-1].source_frame + 1
             decision.clear = _without(decision.clear, start, stop)
-            decision.doubts += _tell(track, start, stop, ReviewReason.DIFFERENT_PERSON)
-        decision.doubts = list(dict.fromkeys(decision.doubts))
+            decision.review_items += _make_items(track, start, stop, ReviewReason.DIFFERENT_PERSON)
+        decision.review_items = list(dict.fromkeys(decision.review_items))
     return decision
 
 
-def _decide(track: Track, seen: list[View], people: People, rate: float, single: bool) -> Decision:
-    decision = Decision(track.name, views=len(seen))
+def _decide(track: Track, track_embeddings: list[FaceEmbedding], people: People, rate: float, single: bool) -> Decision:
+    decision = Decision(track.name, embedding_count=len(track_embeddings))
     start, stop = track.samples[0].source_frame, track.samples[-1].source_frame + 1
-    good = [view for view in seen if view.quality >= GOOD]
+    good = [embedding for embedding in track_embeddings if embedding.quality >= GOOD]
     if len(good) < (1 if single else DECISIONS.least_crops):
         decision.why = f"seen well {len(good)} times"
-        decision.doubts = _tell(track, start, stop, ReviewReason.TOO_FEW_VIEWS)
-        decision.person = _find_nearest(seen, people)
+        decision.review_items = _make_items(track, start, stop, ReviewReason.TOO_FEW_VIEWS)
+        decision.person = _get_nearest(track_embeddings, people)
         return decision
     keep = [p for p in people.persons if p.mode is Mode.KEEP and p.references]
     blur = [p for p in people.persons if p.mode is Mode.BLUR and p.references]
     for person in keep:
-        found = _match(track, seen, person, blur, people.stranger_rate, rate, single)
+        found = _match(track, track_embeddings, person, blur, people.stranger_rate, rate, single)
         if decision.clear:
             better = bool(found.clear) and found.distance < decision.distance
         else:
-            better = bool(found.clear or (found.doubts and not decision.doubts))
+            better = bool(found.clear or (found.review_items and not decision.review_items))
         decision = found if better else decision
     if not decision.clear and people.others_clear:
-        decision = _clear_stranger(track, seen, blur, rate, single, decision)
+        decision = _clear_stranger(track, track_embeddings, blur, rate, single, decision)
     if not decision.clear and not decision.person:
-        decision.person = _find_nearest(seen, people)
+        decision.person = _get_nearest(track_embeddings, people)
         decision.why = decision.why or "looks like nobody known"
     return decision
 
 
 def _match(
-    track: Track, seen: list[View], person: Person, blur: list[Person], stranger_rate: float, rate: float, single: bool,
+    track: Track,
+    track_embeddings: list[FaceEmbedding],
+    person: Person,
+    blur: list[Person],
+    stranger_rate: float,
+    rate: float,
+    single: bool,
 ) -> Decision:
     """Whether, and where, a track surely shows a person who stays clear."""
-    decision = Decision(track.name, views=len(seen))
+    decision = Decision(track.name, embedding_count=len(track_embeddings))
     references = choose_references(person.references)
-    limit = find_threshold(stranger_rate, len(references))
-    distances = measure_distances(seen, references)
-    decision.distance = find_median(distances, seen)
-    used: list[tuple[View, float]] = []
+    limit = compute_threshold(stranger_rate, len(references))
+    distances = measure_distances(track_embeddings, references)
+    decision.distance = compute_median_distance(distances, track_embeddings)
+    used: list[tuple[FaceEmbedding, float]] = []
     other = min(DECISIONS.somebody_else_distance, limit + DECISIONS.contradicting_slack)
-    others = [v.source_frame for v, d in zip(seen, distances, strict=True) if v.quality >= GOOD and d >= other]
-    well_seen = sum(view.quality >= GOOD for view in seen)
+    others = [
+        v.source_frame for v, d in zip(track_embeddings, distances, strict=True) if v.quality >= GOOD and d >= other
+    ]
+    well_seen = sum(embedding.quality >= GOOD for embedding in track_embeddings)
     spans = track.spans()
-    for run in _split_runs(seen, distances, other):
+    for run in _split_runs(track_embeddings, distances, other):
         if not _weigh(run, limit, well_seen, single):
             continue
-        rivals = [p for p in blur if find_median(measure_distances(run.views, p.references), run.views)
-                  < find_median(run.distances, run.views) + DECISIONS.rival_margin]
+        rivals = [
+            p
+            for p in blur
+            if compute_median_distance(measure_distances(run.embeddings, p.references), run.embeddings)
+            < compute_median_distance(run.distances, run.embeddings) + DECISIONS.rival_margin
+        ]
         if rivals:
             decision.person = ""
             decision.why = f"looks like {person.name} and like {rivals[0].name}"
-            decision.doubts += _tell(track, run.views[0].source_frame, run.views[-1].source_frame + 1,
-                                     ReviewReason.AMBIGUOUS_PERSON)
+            decision.review_items += _make_items(
+                track,
+                run.embeddings[0].source_frame,
+                run.embeddings[-1].source_frame + 1,
+                ReviewReason.AMBIGUOUS_PERSON,
+            )
             continue
-        own = [v.source_frame for v, d in zip(run.views, run.distances, strict=True)
+        own = [v.source_frame for v, d in zip(run.embeddings, run.distances, strict=True)
                if d <= limit + DECISIONS.agreeing_slack]
-        decision.clear += _find_clear(spans, own, others, rate)
-        used += list(zip(run.views, run.distances.tolist(), strict=True))
+        decision.clear += _compute_clear(spans, own, others, rate)
+        used += list(zip(run.embeddings, run.distances.tolist(), strict=True))
     if not decision.clear:
         return decision
     decision.clear.sort()
     decision.person = person.name
-    decision.distance = find_median(np.array([d for _, d in used]), [v for v, _ in used])
+    decision.distance = compute_median_distance(np.array([d for _, d in used]), [v for v, _ in used])
     decision.agreeing = sum(d <= limit + DECISIONS.agreeing_slack for _, d in used)
-    decision.rate = find_rate(decision.distance, len(references))
-    decision.why = (f"{decision.agreeing} of {len(seen)} looks, typically {decision.distance:.2f} apart; of strangers "
-                    f"{describe_rate(decision.rate)} looks so much alike")
-    decision.doubts += _tell_covered(track, decision.clear, others)
+    decision.rate = false_accept_rate(decision.distance, len(references))
+    decision.why = (
+        f"{decision.agreeing} of {len(track_embeddings)} looks, typically {decision.distance:.2f} apart; of strangers "
+        f"{describe_rate(decision.rate)} looks so much alike"
+    )
+    decision.review_items += _list_covered(track, decision.clear, others)
     if decision.agreeing < DECISIONS.many_crops or decision.distance > limit - DECISIONS.weak_margin:
         start, stop = decision.clear[0][0], decision.clear[-1][1]
-        decision.doubts += _tell(track, start, stop, ReviewReason.WEAK_EVIDENCE)
+        decision.review_items += _make_items(track, start, stop, ReviewReason.WEAK_EVIDENCE)
     return decision
 
 
-def _clear_stranger(track: Track, seen: list[View], blur: list[Person], rate: float, single: bool,
+def _clear_stranger(track: Track, track_embeddings: list[FaceEmbedding], blur: list[Person], rate: float, single: bool,
                     decided: Decision) -> Decision:
     """Whether, and where, a track surely shows none of those who are to be blurred."""
     references = [vector for person in blur for vector in person.references]
     if not references:
         return decided
-    distances = measure_distances(seen, references)
-    good = [(v, d) for v, d in zip(seen, distances, strict=True) if v.quality >= GOOD]
-    median = find_median(np.array([d for _, d in good]), [v for v, _ in good])
-    decision = Decision(track.name, views=len(seen), distance=median)
+    distances = measure_distances(track_embeddings, references)
+    good = [(v, d) for v, d in zip(track_embeddings, distances, strict=True) if v.quality >= GOOD]
+    median = compute_median_distance(np.array([d for _, d in good]), [v for v, _ in good])
+    decision = Decision(track.name, embedding_count=len(track_embeddings), distance=median)
     if median < DECISIONS.stranger_median_distance:
-        decision.person = _find_nearest(seen, People(blur))
+        decision.person = _get_nearest(track_embeddings, People(blur))
         decision.why = f"not surely another than {decision.person or 'one who is to be blurred'}"
         if median > DECISIONS.recognised_distance:
-            decision.doubts = _tell(track, track.samples[0].source_frame, track.samples[-1].source_frame + 1,
-                                    ReviewReason.AMBIGUOUS_PERSON)
+            decision.review_items = _make_items(
+                track, track.samples[0].source_frame, track.samples[-1].source_frame + 1, ReviewReason.AMBIGUOUS_PERSON
+            )
         return decision
     sure = [v.source_frame for v, d in good if d >= DECISIONS.stranger_distance]
-    near = [v.source_frame for v, d in zip(seen, distances, strict=True) if d < DECISIONS.recognised_distance]
+    near = [
+        v.source_frame for v, d in zip(track_embeddings, distances, strict=True) if d < DECISIONS.recognised_distance
+    ]
     if len(sure) < (1 if single else DECISIONS.least_crops):
         return decision
-    decision.clear = _find_clear(track.spans(), sure, near, rate)
+    decision.clear = _compute_clear(track.spans(), sure, near, rate)
     if decision.clear:
         decision.person, decision.is_stranger, decision.agreeing = NOBODY_OF, True, len(sure)
-        decision.why = f"{len(sure)} of {len(seen)} looks show another, typically {median:.2f} apart"
-        decision.doubts = _tell_covered(track, decision.clear, near)
+        decision.why = f"{len(sure)} of {len(track_embeddings)} looks show another, typically {median:.2f} apart"
+        decision.review_items = _list_covered(track, decision.clear, near)
         if len(sure) < DECISIONS.many_crops:
-            decision.doubts += _tell(track, decision.clear[0][0], decision.clear[-1][1], ReviewReason.WEAK_EVIDENCE)
+            decision.review_items += _make_items(
+                track, decision.clear[0][0], decision.clear[-1][1], ReviewReason.WEAK_EVIDENCE
+            )
     return decision
 
 
-def _split_runs(seen: list[View], distances: Array, other: float) -> list[_Run]:
+def _split_runs(track_embeddings: list[FaceEmbedding], distances: Array, other: float) -> list[_Run]:
     """The looks between those that surely show somebody else."""
     runs: list[_Run] = []
     kept: list[int] = []
-    for i in range(len(seen) + 1):
-        if i < len(seen) and not (seen[i].quality >= GOOD and distances[i] >= other):
+    for i in range(len(track_embeddings) + 1):
+        if i < len(track_embeddings) and not (track_embeddings[i].quality >= GOOD and distances[i] >= other):
             kept.append(i)
         elif kept:
-            runs.append(_Run([seen[k] for k in kept], distances[kept]))
+            runs.append(_Run([track_embeddings[k] for k in kept], distances[kept]))
             kept = []
     return runs
 
@@ -334,12 +363,12 @@ def _weigh(run: _Run, limit: float, well_seen: int, single: bool) -> bool:
     `well_seen` is how often the track was seen well: a run that is the lesser part of it must be longer, since one that
     is short enough lies near to anybody by chance.
     """
-    good = sum(view.quality >= GOOD for view in run.views)
+    good = sum(embedding.quality >= GOOD for embedding in run.embeddings)
     needed = 1 if single else DECISIONS.least_crops if good >= well_seen / 2 else DECISIONS.many_crops
-    return good >= needed and find_median(run.distances, run.views) <= limit
+    return good >= needed and compute_median_distance(run.distances, run.embeddings) <= limit
 
 
-def _find_clear(
+def _compute_clear(
     spans: Sequence[tuple[int, int]], own: list[int], blocked: list[int], rate: float
 ) -> list[tuple[int, int]]:
     """Where a track of these spans stays clear: between looks (`own`) that follow closely, and a bit beyond the ends.
@@ -378,13 +407,15 @@ def _find_clear(
     return clear
 
 
-def _tell_covered(track: Track, clear: list[tuple[int, int]], others: list[int]) -> list[Doubt]:
+def _list_covered(track: Track, clear: list[tuple[int, int]], others: list[int]) -> list[ReviewItem]:
     """Doubts about the frames of a kept track in which it is covered; `others`: looks that show somebody else."""
     doubts = []
     for start, stop in track.spans():
         for low, high in _subtract((start, stop), clear):
             other = any(low <= frame < high for frame in others)
-            doubts += _tell(track, low, high, ReviewReason.DIFFERENT_PERSON if other else ReviewReason.NOT_RECOGNIZED)
+            doubts += _make_items(
+                track, low, high, ReviewReason.DIFFERENT_PERSON if other else ReviewReason.NOT_RECOGNIZED
+            )
     return doubts
 
 
@@ -403,34 +434,38 @@ def _without(ranges: list[tuple[int, int]], start: int, stop: int) -> list[tuple
     return [(low, high) for low, high in left if low < high]
 
 
-def _tell(track: Track, start: int, stop: int, reason: ReviewReason) -> list[Doubt]:
+def _make_items(track: Track, start: int, stop: int, reason: ReviewReason) -> list[ReviewItem]:
     low, high = (bisect_left(track.samples, frame, key=lambda s: s.source_frame) for frame in (start, stop))
     samples = track.samples[low:high]
-    return [tell_samples(track.name, samples, reason)] if samples else []
+    return [make_review_item(track.name, samples, reason)] if samples else []
 
 
-def _find_nearest(seen: list[View], people: People) -> str:
+def _get_nearest(track_embeddings: list[FaceEmbedding], people: People) -> str:
     """Who a track looks like most, though not surely enough to stay clear for it; empty for nobody."""
-    near = [(find_median(measure_distances(seen, p.references), seen), p.name) for p in people.persons if p.references]
+    near = [
+        (compute_median_distance(measure_distances(track_embeddings, p.references), track_embeddings), p.name)
+        for p in people.persons
+        if p.references
+    ]
     near = [pair for pair in near if pair[0] < DECISIONS.recognised_distance]
     return min(near)[1] if near else ""
 
 
-def _settle_doubles(decisions: dict[str, Decision], tracks: list[Track]) -> None:
+def _resolve_doubles(decisions: dict[str, Decision], tracks: list[Track]) -> None:
     """Nobody is at two places at once: of two tracks of one person both are covered, unless one is much surer."""
     kept = [t for t in tracks if decisions[t.name].clear and not decisions[t.name].is_stranger
             and not decisions[t.name].by_editor]
     clear = {t.name: decisions[t.name] for t in kept}
-    for one, other in find_apart(kept):
+    for one, other in list_coexisting_pairs(kept):
         a, b = clear[one], clear[other]
         if a.person != b.person or not a.clear or not b.clear:
             continue
         for mine, their in ((a, b), (b, a)):
             if mine.distance > their.distance - 2 * DECISIONS.rival_margin:
-                mine.doubts = _tell(next(t for t in kept if t.name == mine.track), mine.clear[0][0],
+                mine.review_items = _make_items(next(t for t in kept if t.name == mine.track), mine.clear[0][0],
                                     mine.clear[-1][1], ReviewReason.PERSON_ELSEWHERE)
     for decision in clear.values():
-        if any(doubt.reason is ReviewReason.PERSON_ELSEWHERE for doubt in decision.doubts):
+        if any(item.reason is ReviewReason.PERSON_ELSEWHERE for item in decision.review_items):
             decision.clear, decision.why = [], f"{decision.person} is at two places at once"
 
 
@@ -443,7 +478,7 @@ def apply_decisions(document: TrackDocument, decisions: Sequence[Decision], peop
         track = next((t for t in document.tracks if t.name == decision.track), None)
         if track is None:
             continue
-        document.doubts += decision.doubts
+        document.review_items += decision.review_items
         kept = [s for s in track.samples if any(a <= s.source_frame < b for a, b in decision.clear)]
         if not kept:
             continue
@@ -453,14 +488,14 @@ def apply_decisions(document: TrackDocument, decisions: Sequence[Decision], peop
             document.aside.append(track)
             continue
         frames = {s.source_frame for s in kept}
-        name = find_free_name(document, TrackKind.FACE)
+        name = choose_free_name(document, TrackKind.FACE)
         document.aside.append(replace(track, name=name, samples=kept, status=TrackStatus.ALLOWED,
                                       allowed_person=decision.person, off=[]))
         track.samples = [s for s in track.samples if s.source_frame not in frames]
-        document.doubts = [
+        document.review_items = [
             replace(d, track=name) if d.track == track.name and d.reason is ReviewReason.WEAK_EVIDENCE else d
-            for d in document.doubts]
-    document.doubts.sort(key=lambda d: d.start)
+            for d in document.review_items]
+    document.review_items.sort(key=lambda d: d.start)
     document.people_notes += describe_decisions(decisions, people)
 
 
@@ -469,11 +504,11 @@ def cover_everybody(document: TrackDocument) -> None:
     for name in [track.name for track in document.aside if track.status is TrackStatus.ALLOWED]:
         bring_back(document, name)
     document.tracks.sort(key=lambda t: t.samples[0].source_frame)
-    document.doubts = [doubt for doubt in document.doubts if doubt.reason not in REASONS]
+    document.review_items = [item for item in document.review_items if item.reason not in REASONS]
     document.people_notes = []
 
 
-def find_kept(track: Track) -> str:
+def get_kept_person(track: Track) -> str:
     """Who stays visible in a track that is not covered; empty where it is for another reason."""
     return track.allowed_person if track.status is TrackStatus.ALLOWED else ""
 

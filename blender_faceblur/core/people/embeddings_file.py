@@ -2,7 +2,8 @@
 """How the faces of a source look, kept in the user's own folder where an editor asks for it; read as data.
 
 A file holds the tracks that were looked at, and of each look its frame, box, quality and vector. Its name is the
-source's fingerprint. Vectors say who somebody is: such files belong nowhere else, and `forget_looks` removes them all.
+source's fingerprint. Vectors say who somebody is: such files belong nowhere else, and `forget_embeddings` removes them
+all.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import numpy as np
 
 from ..document.tracks_file import from_json, to_json
 from ..types import Box, FaceBlurError, TrackDocument
-from .similarity import View
+from .similarity import FaceEmbedding
 
 SCHEMA, VERSION = "faceblur-looks", 1
 ENDING = ".looks.json"
@@ -27,15 +28,15 @@ ENDING = ".looks.json"
 _LENGTH = 128
 # What a file may hold at most: beyond it, it is refused as damaged.
 _MOST_BYTES = 1 << 28
-_MOST_LOOKS = 200_000
+_MOST_EMBEDDINGS = 200_000
 _FAR = 1e6
 _FINGERPRINT = re.compile(r"[0-9a-f]{8,128}")
 
-Looks = list[tuple[Box, View]]
+BoxEmbeddings = list[tuple[Box, FaceEmbedding]]
 
 
-def write_looks(folder: Path, document: TrackDocument, looks: Looks, model: str) -> None:
-    """Keep the looks at a document's tracks, for this user alone. `model` names the weights (see `read_looks`).
+def write_embeddings(folder: Path, document: TrackDocument, embeddings: BoxEmbeddings, model: str) -> None:
+    """Keep the looks at a document's tracks, for this user alone. `model` names the weights (see `read_embeddings`).
 
     Raises FaceBlurError where they cannot be kept.
     """
@@ -44,8 +45,8 @@ def write_looks(folder: Path, document: TrackDocument, looks: Looks, model: str)
     path = folder / f"{document.source.fingerprint}{ENDING}"
     content = {
         "schema": SCHEMA, "version": VERSION, "model": model, "tracks": to_json(document),
-        "looks": [[view.source_frame, *(round(float(edge), 1) for edge in box), round(view.quality, 4),
-                   [round(float(number), 5) for number in view.vector]] for box, view in looks]}
+        "looks": [[embedding.source_frame, *(round(float(edge), 1) for edge in box), round(embedding.quality, 4),
+                   [round(float(number), 5) for number in embedding.vector]] for box, embedding in embeddings]}
     part = None
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -60,7 +61,7 @@ def write_looks(folder: Path, document: TrackDocument, looks: Looks, model: str)
         raise FaceBlurError(f"What faces look like cannot be kept in {folder}: {error.strerror}.") from error
 
 
-def read_looks(folder: Path, fingerprint: str, model: str) -> tuple[TrackDocument, Looks] | None:
+def read_embeddings(folder: Path, fingerprint: str, model: str) -> tuple[TrackDocument, BoxEmbeddings] | None:
     """What is kept of a source. None where nothing is, or it is damaged, or was made with other weights."""
     # It comes out of a project, which may be a stranger's.
     if not _FINGERPRINT.fullmatch(fingerprint):
@@ -76,19 +77,19 @@ def read_looks(folder: Path, fingerprint: str, model: str) -> tuple[TrackDocumen
             SCHEMA, VERSION, model]:
         return None
     text, entries = content.get("tracks"), content.get("looks")
-    if not isinstance(text, str) or not isinstance(entries, list) or len(entries) > _MOST_LOOKS:
+    if not isinstance(text, str) or not isinstance(entries, list) or len(entries) > _MOST_EMBEDDINGS:
         return None
     try:
         document = from_json(text)
     except FaceBlurError:
         return None
-    looks = [_read_look(entry) for entry in entries]
-    if document.source.fingerprint != fingerprint or None in looks:
+    embeddings = [_read_embedding(entry) for entry in entries]
+    if document.source.fingerprint != fingerprint or None in embeddings:
         return None
-    return document, [look for look in looks if look is not None]
+    return document, [embedding for embedding in embeddings if embedding is not None]
 
 
-def forget_looks(folder: Path | None) -> int:
+def forget_embeddings(folder: Path | None) -> int:
     """Remove all that is kept in the folder, of all projects; of how many sources that was. FaceBlurError if it stays.
     """
     files = [path for path in folder.glob(f"*{ENDING}") if path.is_file()] if folder is not None else []
@@ -103,7 +104,7 @@ def forget_looks(folder: Path | None) -> int:
     return len(files)
 
 
-def _read_look(entry: Any) -> tuple[Box, View] | None:
+def _read_embedding(entry: Any) -> tuple[Box, FaceEmbedding] | None:
     if not isinstance(entry, list) or len(entry) != 7 or type(entry[0]) is not int or entry[0] < 0:
         return None
     vector = entry[6]
@@ -112,4 +113,4 @@ def _read_look(entry: Any) -> tuple[Box, View] | None:
     if not all(type(number) in (int, float) and abs(number) < _FAR for number in (*entry[1:6], *vector)):
         return None
     x1, y1, x2, y2, quality = (float(number) for number in entry[1:6])
-    return (x1, y1, x2, y2), View(entry[0], np.array(vector, np.float32), quality)
+    return (x1, y1, x2, y2), FaceEmbedding(entry[0], np.array(vector, np.float32), quality)

@@ -53,7 +53,7 @@ class Decisions:
     modes: dict[str, Mode] = field(default_factory=dict)
     tracks: list[Assignment] = field(default_factory=list)
 
-    def find_assigned(self, document: TrackDocument) -> dict[str, str]:
+    def list_assigned(self, document: TrackDocument) -> dict[str, str]:
         """Of which tracks of a document an editor has said whose they are."""
         assigned = {}
         for entry in self.tracks:

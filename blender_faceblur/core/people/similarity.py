@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from ..geometry import Array
 from ..types import Ellipse, Track, TrackKind
-from .uninformative import FEATURELESS
+from .uninformative import UNINFORMATIVE
 
 Vector = NDArray[np.float32]
 
@@ -34,7 +34,7 @@ class StrangerRate(NamedTuple):
     share: float
 
 
-STRANGERS: tuple[StrangerRate, ...] = (
+STRANGER_DISTANCES: tuple[StrangerRate, ...] = (
     StrangerRate(distance=0.40, share=1.0e-5),
     StrangerRate(distance=0.42, share=1.5e-5),
     StrangerRate(distance=0.44, share=2.5e-5),
@@ -78,9 +78,9 @@ class SimilaritySettings:
     """Distance of the eyes by that from eyes to mouth, from which a face counts as seen from the front. Raising it
     lowers the quality of faces that are turned a little. Origin not recorded."""
     full_detail: float = 0.45
-    """Sharpness (see `worker.embedding.find_detail`) from which it no longer lowers the quality. Raising it lowers the
-    quality of soft faces. Origin: sharp faces 32 pixels wide have it and more, those blurred by a twentieth of their
-    width have 0.2 (80 portraits)."""
+    """Sharpness (see `worker.embedding.compute_detail`) from which it no longer lowers the quality. Raising it lowers
+    the quality of soft faces. Origin: sharp faces 32 pixels wide have it and more, those blurred by a twentieth of
+    their width have 0.2 (80 portraits)."""
     uninformative_distance: float = 0.44
     """Distance from the embedding of a face in which nothing can be seen (`core.featureless`), up to which a crop
     counts nothing. Raising it ignores more blurred faces. Origin not recorded."""
@@ -129,20 +129,21 @@ Key = TypeVar("Key", bound=Hashable)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class View:
-    """One look at a track's face: its vector (128 numbers), and how much it counts: `rate_view` by `find_clarity`."""
+class FaceEmbedding:
+    """One look at a track's face: its vector (128 numbers), and how much it counts: `rate_crop` by
+    `compute_clarity`."""
 
     source_frame: int
     vector: Vector
     quality: float
 
 
-def rate_view(
+def rate_crop(
     landmarks: Sequence[Sequence[float]], side_px: float, confidence: float, detail: float
 ) -> float:
     """How well a face can be told from others, 0 to 1: large, surely found, seen from the front, sharp.
 
-    `side_px` is the face's width in pixels of the source; `detail` is what `worker.embedding.find_detail` measures.
+    `side_px` is the face's width in pixels of the source; `detail` is what `worker.embedding.compute_detail` measures.
     Landmarks as in `Detection`.
     """
     (rx, ry), (lx, ly), (nx, ny), right_mouth, left_mouth = landmarks
@@ -159,30 +160,30 @@ def rate_view(
     return large * min(1.0, max(confidence, 0.0)) * front * sharp
 
 
-def find_clarity(vector: Vector) -> float:
+def compute_clarity(vector: Vector) -> float:
     """Whether a vector tells anybody from anybody, 0 to 1; see `featureless`."""
-    away = float(np.linalg.norm(np.asarray(vector, float) - np.array(FEATURELESS)))
+    away = float(np.linalg.norm(np.asarray(vector, float) - np.array(UNINFORMATIVE)))
     least = SIMILARITY.uninformative_distance
     return float(np.clip((away - least) / (SIMILARITY.informative_distance - least), 0, 1))
 
 
-def find_rate(distance: float, references: int = 1) -> float:
+def false_accept_rate(distance: float, references: int = 1) -> float:
     """How often a stranger comes as near as that to one of so many references: 0 to 1, at least the least measured."""
-    distances = [row.distance for row in STRANGERS]
-    logs = [math.log(row.share) for row in STRANGERS]
+    distances = [row.distance for row in STRANGER_DISTANCES]
+    logs = [math.log(row.share) for row in STRANGER_DISTANCES]
     return min(1.0, references * math.exp(float(np.interp(distance, distances, logs))))
 
 
-def find_threshold(rate: float, references: int = 1) -> float:
+def compute_threshold(rate: float, references: int = 1) -> float:
     """The distance below which at most that share of strangers comes to one of so many references.
 
     0, which nothing is below, where so small a share has not been measured.
     """
     wanted = rate / max(references, 1)
-    if wanted < STRANGERS[0].share:
+    if wanted < STRANGER_DISTANCES[0].share:
         return 0.0
-    logs = [math.log(row.share) for row in STRANGERS]
-    return float(np.interp(math.log(wanted), logs, [row.distance for row in STRANGERS]))
+    logs = [math.log(row.share) for row in STRANGER_DISTANCES]
+    return float(np.interp(math.log(wanted), logs, [row.distance for row in STRANGER_DISTANCES]))
 
 
 def choose_references(vectors: Sequence[Vector], most: int = SIMILARITY.most_references) -> list[Vector]:
@@ -197,31 +198,33 @@ def choose_references(vectors: Sequence[Vector], most: int = SIMILARITY.most_ref
     return kept
 
 
-def measure_distances(views: Sequence[View], references: Sequence[Vector]) -> Array:
+def measure_distances(embeddings: Sequence[FaceEmbedding], references: Sequence[Vector]) -> Array:
     """The distance of each view (N) to the nearest reference; infinite without any."""
-    if not views or not len(references):
-        return np.full(len(views), np.inf)
-    vectors = np.stack([view.vector for view in views]).astype(float)
+    if not embeddings or not len(references):
+        return np.full(len(embeddings), np.inf)
+    vectors = np.stack([embedding.vector for embedding in embeddings]).astype(float)
     others = np.stack(list(references)).astype(float)
     return np.asarray(np.linalg.norm(vectors[:, None] - others[None], axis=2).min(axis=1))
 
 
-def find_median(distances: Array, views: Sequence[View]) -> float:
+def compute_median_distance(distances: Array, embeddings: Sequence[FaceEmbedding]) -> float:
     """The median of the views' distances, the best views counted most (by the square of their quality)."""
     if not len(distances):
         return math.inf
     order = np.argsort(distances, kind="stable")
-    weights = np.array([views[i].quality for i in order]) ** 2
+    weights = np.array([embeddings[i].quality for i in order]) ** 2
     half = weights.sum() / 2
     return float(distances[order[min(int(np.searchsorted(np.cumsum(weights), half)), len(order) - 1)]])
 
 
-def choose_best(views: Iterable[View], most: int = SIMILARITY.grouped_crops, least: float = USABLE) -> list[View]:
+def choose_best(
+    embeddings: Iterable[FaceEmbedding], most: int = SIMILARITY.grouped_crops, least: float = USABLE
+) -> list[FaceEmbedding]:
     """The views of at least the quality `least` that count most, best first."""
-    return sorted((v for v in views if v.quality >= least), key=lambda v: -v.quality)[:most]
+    return sorted((v for v in embeddings if v.quality >= least), key=lambda v: -v.quality)[:most]
 
 
-def find_apart(tracks: Iterable[Track]) -> set[tuple[str, str]]:
+def list_coexisting_pairs(tracks: Iterable[Track]) -> set[tuple[str, str]]:
     """Pairs of names of tracks that cannot be one person: they are seen at two places in the same frames."""
     apart = set()
     ordered = sorted((t for t in tracks if t.samples), key=lambda t: t.samples[0].source_frame)
@@ -232,7 +235,7 @@ def find_apart(tracks: Iterable[Track]) -> set[tuple[str, str]]:
         count = 0
         for sample in other.samples:
             place = places.get(sample.source_frame)
-            if place is not None and _lie_apart(place, sample.ellipse):
+            if place is not None and _coexist(place, sample.ellipse):
                 count += 1
                 if count > SIMILARITY.apart_frames:
                     apart.add((one.name, other.name))
@@ -240,27 +243,27 @@ def find_apart(tracks: Iterable[Track]) -> set[tuple[str, str]]:
     return apart
 
 
-def _lie_apart(one: Ellipse, other: Ellipse) -> bool:
+def _coexist(one: Ellipse, other: Ellipse) -> bool:
     """Whether two ellipses in one frame are two faces; a face may be followed twice."""
     least = SIMILARITY.apart_semi_axes * (min(one.rx, one.ry) + min(other.rx, other.ry))
     return math.hypot(one.cx - other.cx, one.cy - other.cy) > least
 
 
-def assign_looks(
-    tracks: Sequence[Track], looks: Sequence[tuple[int, Sequence[float]]]
+def assign_embeddings(
+    tracks: Sequence[Track], crops: Sequence[tuple[int, Sequence[float]]]
 ) -> Iterable[tuple[str, int]]:
-    """Which look (source frame and box) shows which track's face: names and places in `looks`, those in order.
+    """Which look (source frame and box) shows which track's face: names and places in `crops`, those in order.
 
     A look belongs to the track whose face its middle lies deepest in; to none where it lies in none, or is not about
     as large.
     """
     there: dict[int, list[tuple[str, Ellipse]]] = {}
-    wanted = {frame for frame, _ in looks}
+    wanted = {frame for frame, _ in crops}
     for track in tracks:
         for sample in track.samples:
             if sample.source_frame in wanted and track.kind is TrackKind.FACE:
                 there.setdefault(sample.source_frame, []).append((track.name, sample.ellipse))
-    for number, (frame, (x1, y1, x2, y2)) in enumerate(looks):
+    for number, (frame, (x1, y1, x2, y2)) in enumerate(crops):
         cx, cy, size = (x1 + x2) / 2, (y1 + y2) / 2, math.sqrt(max((x2 - x1) * (y2 - y1), 1e-9))
         depths = []
         for name, face in there.get(frame, ()):
@@ -274,16 +277,18 @@ def assign_looks(
 
 
 def group_tracks(
-    views: Mapping[Key, Sequence[View]], apart: Collection[tuple[Key, Key]] = (), limit: float = SAME_GROUP
+    embeddings: Mapping[Key, Sequence[FaceEmbedding]],
+    apart: Collection[tuple[Key, Key]] = (),
+    limit: float = SAME_GROUP,
 ) -> list[list[Key]]:
     """Suggest which tracks show one person, the largest group first; a track that was not seen well stays alone.
 
     Average linkage of the tracks' best views, up to `limit`. Two tracks that are `apart`, or further from each other
     than `SimilaritySettings.never_same_distance`, never come into one group.
     """
-    keys = list(views)
+    keys = list(embeddings)
     # Poor views are near to anybody's.
-    best = [choose_best(views[key], least=GOOD) for key in keys]
+    best = [choose_best(embeddings[key], least=GOOD) for key in keys]
     best = [looks if len(looks) >= SIMILARITY.least_grouped_crops else [] for looks in best]
     count = len(keys)
     distance = np.full((count, count), np.inf)
@@ -319,8 +324,8 @@ def group_tracks(
 
 def describe_rate(rate: float) -> str:
     """A share of strangers in words: "1 in 2 000", rounded to one digit."""
-    if rate <= STRANGERS[0].share:
-        return f"fewer than 1 in {_round_to_one_digit(1 / STRANGERS[0].share)}"
+    if rate <= STRANGER_DISTANCES[0].share:
+        return f"fewer than 1 in {_round_to_one_digit(1 / STRANGER_DISTANCES[0].share)}"
     return f"about 1 in {_round_to_one_digit(1 / rate)}"
 
 

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from ..document.migration import migrate
 from ..document.tracks_file import VERSION
 from ..types import (
-    Doubt,
+    ReviewItem,
     ReviewReason,
     SourceInfo,
     Suppression,
@@ -30,7 +30,7 @@ from ..types import (
     TrackKind,
     TrackStatus,
 )
-from .queue import list_doubts
+from .queue import list_review_entries
 
 Codes = NDArray[np.uint8]
 
@@ -56,7 +56,7 @@ for _letter, _code in _LETTERS.items():
 
 
 @dataclass(frozen=True, slots=True)
-class Glance:
+class TrackOverview:
     """A track. `spans` and `off` are flat: start, stop, start, stop; half-open."""
 
     name: str
@@ -74,7 +74,7 @@ class Glance:
     ellipses: NDArray[np.float64] | None = None
     """Of a track that is not covered: N x 5 (cx, cy, rx, ry, angle), one for each frame of the spans."""
 
-    def find_place(self, source_frame: int) -> int | None:
+    def get_index(self, source_frame: int) -> int | None:
         """Where a frame stands in `codes`; None where the track has no sample."""
         at = 0
         for start, stop in zip(self.spans[::2], self.spans[1::2], strict=True):
@@ -93,17 +93,17 @@ class Overview:
 
     frame_count: int
     expansion: float
-    tracks: dict[str, Glance]
-    aside: list[Glance]
-    doubts: list[Doubt]
+    tracks: dict[str, TrackOverview]
+    aside: list[TrackOverview]
+    review_items: list[ReviewItem]
     """Those that nobody has judged."""
     analysed: list[int]
-    """Flat as `Glance.spans`: outside of it nobody has looked for faces; empty: looked everywhere."""
+    """Flat as `TrackOverview.spans`: outside of it nobody has looked for faces; empty: looked everywhere."""
 
-    def find_codes(self, off: Collection[str] = (), only: str = "") -> Codes:
+    def compute_codes(self, off: Collection[str] = (), only: str = "") -> Codes:
         """The worst code of each source frame, over all tracks or `only` one; `off` are names of those switched off.
 
-        Doubts are left out: see `find_doubtful`.
+        Doubts are left out: see `compute_review_codes`.
         """
         codes = np.zeros(self.frame_count, np.uint8)
         for track in self.tracks.values():
@@ -123,17 +123,17 @@ class Overview:
                 codes[start:stop] = Code.UNSEEN
         return codes
 
-    def find_doubtful(self, off: Collection[str] = (), only: str = "") -> Codes:
+    def compute_review_codes(self, off: Collection[str] = (), only: str = "") -> Codes:
         """`Code.DOUBTFUL` where something is doubtful, of all tracks or `only` one, else nothing; by source frame."""
         codes = np.zeros(self.frame_count, np.uint8)
-        for doubt in self.doubts:
-            if doubt.track not in off and (not only or doubt.track == only):
-                codes[doubt.start:doubt.stop] = Code.DOUBTFUL
+        for item in self.review_items:
+            if item.track not in off and (not only or item.track == only):
+                codes[item.start:item.stop] = Code.DOUBTFUL
         return codes
 
-    def list_doubtful(self, source_frame: int) -> set[str]:
+    def list_in_review(self, source_frame: int) -> set[str]:
         """The names of the tracks of which something is doubtful at a frame."""
-        return {doubt.track for doubt in self.doubts if doubt.start <= source_frame < doubt.stop}
+        return {item.track for item in self.review_items if item.start <= source_frame < item.stop}
 
 
 def read_overview(text: str) -> Overview | None:
@@ -147,7 +147,7 @@ def read_overview(text: str) -> Overview | None:
             return None
         tracks = [_read_track(track, count) for track in content["tracks"]]
         aside = [_read_track(track, count, expansion) for track in content["uncovered"]]
-        doubts = _find_open(content["source"], [_read_doubt(doubt) for doubt in content["doubts"]],
+        doubts = _list_open(content["source"], [_read_review_item(item) for item in content["doubts"]],
                             [str(line) for line in content.get("reviewed", ())])
         analysed = _read_ranges(content.get("analysed", ()), count)
     except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError):
@@ -155,7 +155,7 @@ def read_overview(text: str) -> Overview | None:
     return Overview(count, expansion, {track.name: track for track in tracks}, aside, doubts, analysed)
 
 
-def find_worst(codes: Codes, starts: NDArray[np.intp], stops: NDArray[np.intp]) -> Codes:
+def compute_worst(codes: Codes, starts: NDArray[np.intp], stops: NDArray[np.intp]) -> Codes:
     """The worst code in each of the half-open frame ranges, which lie in `codes`; of an empty one that of its start."""
     edges = np.stack([starts, np.maximum(stops, starts + 1)], axis=1).ravel()
     # The last range may end with the codes, where no range may begin.
@@ -163,7 +163,7 @@ def find_worst(codes: Codes, starts: NDArray[np.intp], stops: NDArray[np.intp]) 
     return worst
 
 
-def find_runs(codes: Codes) -> list[tuple[int, int, int]]:
+def list_runs(codes: Codes) -> list[tuple[int, int, int]]:
     """Start, stop and code of each run of one code."""
     if not len(codes):
         return []
@@ -171,7 +171,7 @@ def find_runs(codes: Codes) -> list[tuple[int, int, int]]:
     return list(zip(starts.tolist(), [*starts[1:].tolist(), len(codes)], codes[starts].tolist(), strict=True))
 
 
-def _read_track(content: dict[str, Any], count: int, expansion: float | None = None) -> Glance:
+def _read_track(content: dict[str, Any], count: int, expansion: float | None = None) -> TrackOverview:
     spans, off = _read_ranges(content["spans"], count), _read_ranges(content.get("off", ()), count)
     codes = _TABLE[np.frombuffer(content["evidence"].encode("latin-1"), np.uint8)]
     if len(codes) != sum(spans[1::2]) - sum(spans[::2]):
@@ -188,7 +188,7 @@ def _read_track(content: dict[str, Any], count: int, expansion: float | None = N
     if expansion is not None:
         status = TrackStatus(content.get("status", TrackStatus.SUPPRESSED))
     why = content.get("suppression")
-    return Glance(
+    return TrackOverview(
         str(content["name"]), TrackKind(content.get("kind", TrackKind.FACE)), bool(content.get("locked", False)),
         spans, off, codes, status,
         Suppression(SuppressionReason(why["reason"]), *_read_detail(why)) if why is not None else None,
@@ -207,17 +207,17 @@ def _read_ranges(pairs: list[list[int]], count: int) -> list[int]:
     return edges
 
 
-def _read_doubt(content: dict[str, Any]) -> Doubt:
+def _read_review_item(content: dict[str, Any]) -> ReviewItem:
     left, top, right, bottom = (float(number) for number in content["box"])
-    return Doubt(max(int(content["start"]), 0), int(content["stop"]), (left, top, right, bottom),
+    return ReviewItem(max(int(content["start"]), 0), int(content["stop"]), (left, top, right, bottom),
                  float(content["confidence"]), ReviewReason(content["reason"]), str(content.get("track", "")),
                  *_read_detail(content))
 
 
-def _find_open(source: dict[str, Any], doubts: list[Doubt], reviewed: list[str]) -> list[Doubt]:
+def _list_open(source: dict[str, Any], doubts: list[ReviewItem], reviewed: list[str]) -> list[ReviewItem]:
     """The doubts that nobody has judged."""
     info = SourceInfo("", "movie", int(source["width"]), int(source["height"]), int(source["frame_count"]),
                       Fraction(*source["frame_rate"]), "")
-    judged = list_doubts(TrackDocument(info, "", 1.0, [], [], [], doubts, reviewed=reviewed))
+    judged = list_review_entries(TrackDocument(info, "", 1.0, [], [], [], doubts, reviewed=reviewed))
     places = {(doubtful.start, doubtful.stop, doubtful.box) for doubtful in judged if not doubtful.verdict}
-    return [doubt for doubt in doubts if (doubt.start, doubt.stop, doubt.box) in places]
+    return [item for item in doubts if (item.start, item.stop, item.box) in places]

@@ -16,13 +16,13 @@ from dataclasses import dataclass, replace
 from statistics import median
 
 from ..document.editing import sample_at
-from ..tracking.review_items import tell_samples
+from ..tracking.review_items import make_review_item
 from ..types import (
     Box,
-    Doubt,
     Ellipse,
     Evidence,
     FaceBlurError,
+    ReviewItem,
     ReviewReason,
     Sample,
     Suppression,
@@ -116,7 +116,7 @@ _LINE = re.compile(r"([a-z]{1,16}) (\d{1,9})-(\d{1,9}) (-?\d{1,9}),(-?\d{1,9}),(
 
 
 @dataclass(frozen=True, slots=True)
-class Doubtful:
+class ReviewEntry:
     """A doubtful place. Ranges are half-open source frames; `risk` 0..1 weighs what would show by how likely it is.
 
     `frame` is where to look; `track` the name of the track, covered or not, or empty; `off_frames` what switching it
@@ -125,7 +125,7 @@ class Doubtful:
     """
 
     key: str
-    doubt: Doubt
+    doubt: ReviewItem
     start: int
     stop: int
     box: Box
@@ -139,31 +139,31 @@ class Doubtful:
     frames_after_cut: int = 0
 
 
-def list_doubts(document: TrackDocument) -> list[Doubtful]:
+def list_review_entries(document: TrackDocument) -> list[ReviewEntry]:
     """All doubtful places, riskiest first, those that were judged included."""
     tracks = {track.name: track for track in (*document.aside, *document.tracks)}
     judged = _Judged(document.reviewed)
     covered = {id(track) for track in document.tracks}
     found = []
-    for doubt in (*document.doubts, *_find_untold(document)):
-        track = tracks.get(doubt.track)
-        if track is None and doubt.track:
-            track = _find_there(document, doubt)
-        found.append(_to_doubtful(document, doubt, track, id(track) in covered, judged))
+    for item in (*document.review_items, *_list_unreported(document)):
+        track = tracks.get(item.track)
+        if track is None and item.track:
+            track = _find_track_at(document, item)
+        found.append(_to_entry(document, item, track, id(track) in covered, judged))
     return sorted(found, key=lambda d: (-d.risk, d.start))
 
 
 def count_left(document: TrackDocument, shown: tuple[int, int] | None = None) -> int:
     """How many doubtful places nobody has judged; with `shown` only those in these half-open source frames."""
-    return sum(not d.verdict and is_shown(d, shown) for d in list_doubts(document))
+    return sum(not d.verdict and is_shown(d, shown) for d in list_review_entries(document))
 
 
-def is_shown(doubtful: Doubtful, shown: tuple[int, int] | None) -> bool:
+def is_shown(doubtful: ReviewEntry, shown: tuple[int, int] | None) -> bool:
     """Whether any frame of a place is among half-open source frames; None stands for all."""
     return shown is None or (doubtful.start < shown[1] and doubtful.stop > shown[0])
 
 
-def judge(document: TrackDocument, key: str, verdict: Verdict, reviewer: str = "") -> None:
+def record_verdict(document: TrackDocument, key: str, verdict: Verdict, reviewer: str = "") -> None:
     """Keep what an editor, who need not be named, thinks of a place. FaceBlurError for what is no key or no verdict."""
     if verdict not in list(Verdict) or _LINE.fullmatch(f"{key}={verdict}") is None:
         raise FaceBlurError("There is no such doubtful place.")
@@ -172,7 +172,7 @@ def judge(document: TrackDocument, key: str, verdict: Verdict, reviewer: str = "
     document.reviewed = [other for other in document.reviewed if other.partition("=")[0] != key] + [line]
 
 
-def is_fixed(document: TrackDocument, doubtful: Doubtful) -> bool:
+def is_fixed(document: TrackDocument, doubtful: ReviewEntry) -> bool:
     """Whether an editor has put the cover of a doubtful place right: a locked key lies in its frames, or next to them.
     """
     track = next((t for t in document.tracks if t.name == doubtful.track), None)
@@ -185,7 +185,7 @@ def estimate_left(count: int, seconds_each: float = SECONDS_EACH) -> float:
     return count * seconds_each
 
 
-def find_clearest(samples: Iterable[Sample], frame_size: tuple[int, int]) -> Sample:
+def choose_clearest(samples: Iterable[Sample], frame_size: tuple[int, int]) -> Sample:
     """The sample in which a face is seen best: large, surely found, and whole in the picture of (width, height)."""
     width, height = frame_size
 
@@ -201,46 +201,46 @@ def find_clearest(samples: Iterable[Sample], frame_size: tuple[int, int]) -> Sam
     return max(samples, key=weigh)
 
 
-def _to_doubtful(
-    document: TrackDocument, doubt: Doubt, track: Track | None, covered: bool, judged: _Judged
-) -> Doubtful:
-    kind = _KINDS.get(doubt.reason, _OTHER)
+def _to_entry(
+    document: TrackDocument, item: ReviewItem, track: Track | None, covered: bool, judged: _Judged
+) -> ReviewEntry:
+    kind = _KINDS.get(item.reason, _OTHER)
     source = document.source
     size = (source.width, source.height)
-    own: list[Sample] = [] if track is None else _between(track, doubt.start, doubt.stop)
-    risk, frame, after = kind.risk, (doubt.start + doubt.stop - 1) // 2, 0
-    if doubt.reason is ReviewReason.ENDS:
-        frame = min(doubt.stop, source.frame_count - 1)
-    elif doubt.reason is ReviewReason.BEGINS:
-        frame = max(doubt.start - 1, 0)
-        after = _frames_after_cut(document, doubt.start)
+    own: list[Sample] = [] if track is None else _between(track, item.start, item.stop)
+    risk, frame, after = kind.risk, (item.start + item.stop - 1) // 2, 0
+    if item.reason is ReviewReason.ENDS:
+        frame = min(item.stop, source.frame_count - 1)
+    elif item.reason is ReviewReason.BEGINS:
+        frame = max(item.start - 1, 0)
+        after = _frames_after_cut(document, item.start)
         if after:
             risk = REVIEW_QUEUE.after_cut_risk
-    elif own and doubt.reason in _WHOLE:
-        frame = find_clearest(own, size).source_frame
-    key = _make_key(kind.key, doubt)
-    verdict, reviewer = judged.find(key, kind.key, doubt)
+    elif own and item.reason in _WHOLE:
+        frame = choose_clearest(own, size).source_frame
+    key = _make_key(kind.key, item)
+    verdict, reviewer = judged.find_verdict(key, kind.key, item)
     # What was covered in the review stays where it stands in it.
     if track is not None and (not covered or verdict is Verdict.COVERED):
-        uncovered = REVIEW_QUEUE.uncovered_risk + REVIEW_QUEUE.uncovered_risk_per_confidence * doubt.confidence
+        uncovered = REVIEW_QUEUE.uncovered_risk + REVIEW_QUEUE.uncovered_risk_per_confidence * item.confidence
         risk = max(kind.risk, uncovered)
-    elif doubt.reason is ReviewReason.FLOW_ONLY:
+    elif item.reason is ReviewReason.FLOW_ONLY:
         full = REVIEW_QUEUE.undetected_full_s * float(source.frame_rate)
-        risk += REVIEW_QUEUE.undetected_risk * min((doubt.stop - doubt.start) / full, 1.0)
+        risk += REVIEW_QUEUE.undetected_risk * min((item.stop - item.start) / full, 1.0)
     # The whole picture's box says nothing of a face.
-    share = 1.0 if track is None else _find_size(own, doubt.box) / (REVIEW_QUEUE.large_share * min(size))
+    share = 1.0 if track is None else _compute_size(own, item.box) / (REVIEW_QUEUE.large_share * min(size))
     small = REVIEW_QUEUE.least_size_weight
-    off_frames = (doubt.start, doubt.stop)
-    if own and track is not None and doubt.reason in _WHOLE:
+    off_frames = (item.start, item.stop)
+    if own and track is not None and item.reason in _WHOLE:
         off_frames = track.samples[0].source_frame, track.samples[-1].source_frame + 1
     if not verdict and track is not None:
-        verdict = _find_decided(track, covered, own)
-    return Doubtful(
-        key, doubt, doubt.start, doubt.stop, doubt.box, risk * (small + (1 - small) * min(share, 1.0)), frame,
+        verdict = _get_decision(track, covered, own)
+    return ReviewEntry(
+        key, item, item.start, item.stop, item.box, risk * (small + (1 - small) * min(share, 1.0)), frame,
         track.name if track is not None else "", covered, off_frames, verdict, reviewer, after)
 
 
-def _find_decided(track: Track, covered: bool, own: list[Sample]) -> Verdict | None:
+def _get_decision(track: Track, covered: bool, own: list[Sample]) -> Verdict | None:
     """What an editor has decided of a track by other means than the queue."""
     if not covered:
         return Verdict.LEFT if track.is_chosen else None
@@ -248,11 +248,11 @@ def _find_decided(track: Track, covered: bool, own: list[Sample]) -> Verdict | N
     return Verdict.OFF if hidden else None
 
 
-def _find_there(document: TrackDocument, doubt: Doubt) -> Track | None:
+def _find_track_at(document: TrackDocument, item: ReviewItem) -> Track | None:
     """The covered track that is where a doubt is whose own track is gone, merged into another perhaps."""
-    x1, y1, x2, y2 = doubt.box
+    x1, y1, x2, y2 = item.box
     for track in document.tracks:
-        sample = sample_at(track, (doubt.start + doubt.stop - 1) // 2)
+        sample = sample_at(track, (item.start + item.stop - 1) // 2)
         if sample is not None and x1 <= sample.ellipse.cx <= x2 and y1 <= sample.ellipse.cy <= y2:
             return track
     return None
@@ -263,16 +263,16 @@ def _between(track: Track, start: int, stop: int) -> list[Sample]:
     return track.samples[first:last]
 
 
-def _find_untold(document: TrackDocument) -> list[Doubt]:
+def _list_unreported(document: TrackDocument) -> list[ReviewItem]:
     """Doubts about tracks that were set aside without one: what is no longer covered must be looked at."""
-    told = {doubt.track for doubt in document.doubts}
+    reported = {item.track for item in document.review_items}
     return [_tell_suppressed(track) for track in document.aside
-            if track.samples and track.name not in told and not track.is_chosen]
+            if track.samples and track.name not in reported and not track.is_chosen]
 
 
-def _tell_suppressed(track: Track) -> Doubt:
+def _tell_suppressed(track: Track) -> ReviewItem:
     why = track.suppression or Suppression(SuppressionReason.UNKNOWN)
-    return replace(tell_samples(track.name, track.samples, ReviewReason(why.reason)),
+    return replace(make_review_item(track.name, track.samples, ReviewReason(why.reason)),
                    detected_frames=why.detected_frames, searched_frames=why.searched_frames, text=why.text)
 
 
@@ -283,7 +283,7 @@ def _frames_after_cut(document: TrackDocument, frame: int) -> int:
                  if shot.start and 0 < frame - shot.start <= soon and frame < shot.stop), 0)
 
 
-def _find_size(own: list[Sample], box: Box) -> float:
+def _compute_size(own: list[Sample], box: Box) -> float:
     """How large a face is in pixels, as the side of a square."""
     if own:
         return median(_side(s.ellipse) for s in own)
@@ -294,8 +294,8 @@ def _side(ellipse: Ellipse) -> float:
     return 2 * float(ellipse.rx * ellipse.ry) ** 0.5
 
 
-def _make_key(kind: str, doubt: Doubt) -> str:
-    return f"{kind} {doubt.start}-{doubt.stop} {','.join(str(round(edge)) for edge in doubt.box)}"
+def _make_key(kind: str, item: ReviewItem) -> str:
+    return f"{kind} {item.start}-{item.stop} {','.join(str(round(edge)) for edge in item.box)}"
 
 
 class _Judged:
@@ -309,23 +309,23 @@ class _Judged:
             if match is None or match[8] not in list(Verdict):
                 continue
             x1, y1, x2, y2 = (float(match[number]) for number in range(4, 8))
-            told = Verdict(match[8]), match[9] or ""
-            self._exact[line.partition("=")[0]] = told
-            self._kinds.setdefault(match[1], []).append((int(match[2]), int(match[3]), (x1, y1, x2, y2), told))
+            reported = Verdict(match[8]), match[9] or ""
+            self._exact[line.partition("=")[0]] = reported
+            self._kinds.setdefault(match[1], []).append((int(match[2]), int(match[3]), (x1, y1, x2, y2), reported))
 
-    def find(self, key: str, kind: str, doubt: Doubt) -> tuple[Verdict | None, str]:
+    def find_verdict(self, key: str, kind: str, item: ReviewItem) -> tuple[Verdict | None, str]:
         """The verdict on a doubt, or on one of the same kind at the same place, and whose; None where there is none."""
         if key in self._exact:
             return self._exact[key]
-        for start, stop, box, told in self._kinds.get(kind, ()):
-            common = min(stop, doubt.stop) - max(start, doubt.start)
-            needed = REVIEW_QUEUE.same_time_share * max(stop - start, doubt.stop - doubt.start)
-            if common >= needed and common > 0 and _find_overlap(box, doubt.box) >= REVIEW_QUEUE.same_place_share:
-                return told
+        for start, stop, box, reported in self._kinds.get(kind, ()):
+            common = min(stop, item.stop) - max(start, item.start)
+            needed = REVIEW_QUEUE.same_time_share * max(stop - start, item.stop - item.start)
+            if common >= needed and common > 0 and _compute_overlap(box, item.box) >= REVIEW_QUEUE.same_place_share:
+                return reported
         return None, ""
 
 
-def _find_overlap(one: Box, other: Box) -> float:
+def _compute_overlap(one: Box, other: Box) -> float:
     """Of two boxes, as a share of both together."""
     across = min(one[2], other[2]) - max(one[0], other[0])
     down = min(one[3], other[3]) - max(one[1], other[1])

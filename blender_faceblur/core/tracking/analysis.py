@@ -12,18 +12,18 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ..detection.brightening import Averager, brighten, find_stretch
-from ..detection.fusion import Hit, merge_detections
+from ..detection.brightening import Averager, brighten, compute_stretch
+from ..detection.fusion import FusedDetection, fuse_detections
 from ..detection.settings import DetectorUse, Preset
-from ..detection.windows import detect_in_windows, find_windows
+from ..detection.windows import choose_windows, detect_in_windows
 from ..geometry import Array
-from ..types import Detection, Doubt, ModelUse, ReviewReason, SourceInfo, TrackDocument
+from ..types import Detection, ModelUse, ReviewItem, ReviewReason, SourceInfo, TrackDocument
 from .appearance import describe
 from .linking import link_tracks
-from .observations import RowTable, Segment
-from .optical_flow import follow_boxes
-from .shots import THUMBNAIL, CutFinder, drop_hasty, find_shots
-from .tracker import Follower, FrameRecord
+from .observations import ObservationTable, Segment
+from .optical_flow import flow_boxes
+from .shots import THUMBNAIL, CutDetector, build_shots, drop_rapid_cuts
+from .tracker import FrameRecord, Tracker
 
 _STRIDE = 32
 """Of the networks, in pixels: both sides of a reduced picture are multiples of it."""
@@ -81,9 +81,9 @@ def decode_size(frame_size: tuple[int, int], uses: Iterable[DetectorUse]) -> tup
     return max(detector_size(frame_size, use.long_side) for use in uses)
 
 
-def find_stride(look_every_s: float, frame_rate: float) -> int:
+def compute_stride(detect_every_s: float, frame_rate: float) -> int:
     """Every how manyth frame is looked at by the detectors, at least."""
-    return max(1, int(look_every_s * frame_rate + 0.1))
+    return max(1, int(detect_every_s * frame_rate + 0.1))
 
 
 def split_range(frame_count: int, frame_rate: float, processes: int) -> list[Segment]:
@@ -132,8 +132,8 @@ class _FrameAnalyser:
                                 for detector, use in detectors}.items())
         self._stride = stride
         self._describe_every = stride * max(1, round(FRAME_ANALYSIS.describe_every_s * frame_rate / stride))
-        self._follower = Follower(frame_rate, strong, self._compute_flow, stride)
-        self._cuts = CutFinder(frame_rate)
+        self._follower = Tracker(frame_rate, strong, self._compute_flow, stride)
+        self._cuts = CutDetector(frame_rate)
         self._averager = Averager()
         self._frame: _PreparedFrame | None = None
 
@@ -141,9 +141,9 @@ class _FrameAnalyser:
         """The records of consecutive frames, in order."""
         for source_frame, picture in frames:
             for record in self._step(source_frame, picture):
-                yield _turn_back(record, self._upright_turn, self._stored_size)
+                yield _turn_record_back(record, self._upright_turn, self._stored_size)
         for record in self._follower.finish():
-            yield _turn_back(record, self._upright_turn, self._stored_size)
+            yield _turn_record_back(record, self._upright_turn, self._stored_size)
 
     def _step(self, source_frame: int, picture: NDArray[np.uint8]) -> list[FrameRecord]:
         """Take the next frame; the records that are complete now."""
@@ -153,20 +153,22 @@ class _FrameAnalyser:
         if self._frame is None or is_new:
             self._frame = _PreparedFrame(picture, self._upright_turn, self._flow_size)
         frame = self._frame
-        is_cut, is_mixed = self._cuts.look(frame.thumbnail)
+        is_cut, is_mixed = self._cuts.add_frame(frame.thumbnail)
         if is_cut or frame.stretch is None:
             self._averager.clear()
         if is_new and frame.stretch is not None:
             self._averager.take(frame.upright)
-        hits = self._detect_when_due(frame, source_frame, is_first or is_cut)
-        if hits and source_frame % self._describe_every == 0:
-            for hit in hits:
-                hit.look = describe(frame.small, hit.box * self._to_flow)
-        records = self._follower.step(source_frame, hits, frame.grey, is_cut, is_mixed, self._detect_around)
-        self._follower.newest.looked = len(frame.detections) == len(self._detectors)
+        fused = self._detect_when_due(frame, source_frame, is_first or is_cut)
+        if fused and source_frame % self._describe_every == 0:
+            for hit in fused:
+                hit.appearance = describe(frame.small, hit.box * self._to_flow)
+        records = self._follower.step(source_frame, fused, frame.grey, is_cut, is_mixed, self._detect_around)
+        self._follower.newest.is_detected_frame = len(frame.detections) == len(self._detectors)
         return records
 
-    def _detect_when_due(self, frame: _PreparedFrame, source_frame: int, is_new_shot: bool) -> list[Hit] | None:
+    def _detect_when_due(
+        self, frame: _PreparedFrame, source_frame: int, is_new_shot: bool
+    ) -> list[FusedDetection] | None:
         """What the detectors find in a frame if it is one of theirs; None where faces are only followed."""
         if is_new_shot:
             return self._detect(frame, 0)
@@ -177,13 +179,13 @@ class _FrameAnalyser:
             return self._detect(frame, 1)
         return None
 
-    def _detect_around(self, places: Sequence[Array]) -> Iterator[list[Hit]]:
+    def _detect_around(self, places: Sequence[Array]) -> Iterator[list[FusedDetection]]:
         """What is found round these boxes: first by the detectors that look most often, then by all."""
         assert self._frame is not None
         yield self._detect(self._frame, 1, places)
         yield self._detect(self._frame, 0, places)
 
-    def _detect(self, frame: _PreparedFrame, number: int, places: Sequence[Array] = ()) -> list[Hit]:
+    def _detect(self, frame: _PreparedFrame, number: int, places: Sequence[Array] = ()) -> list[FusedDetection]:
         """Run the detectors whose turn it is at the look of that number (0: all), each once a picture.
 
         With `places` (boxes) they look only round these, where that takes less time.
@@ -194,16 +196,16 @@ class _FrameAnalyser:
             if i in frame.detections or i in frame.near or number % use.each_look:
                 continue
             shown, scale = frame.at_size(size), np.array(size) / np.array(self._upright_size)
-            windows = find_windows([place * np.tile(scale, 2) for place in places], size)
+            windows = choose_windows([place * np.tile(scale, 2) for place in places], size)
             found = detect_in_windows(detector.detect, shown, windows) if windows else detector.detect(shown)
             (frame.near if windows else frame.detections)[i] = _scale_detections(found, *(1 / scale).tolist())
-        return merge_detections([one for found in (*frame.detections.values(), *frame.near.values()) for one in found])
+        return fuse_detections([one for found in (*frame.detections.values(), *frame.near.values()) for one in found])
 
     def _compute_flow(
         self, before: NDArray[np.uint8], after: NDArray[np.uint8], boxes: list[Array]
     ) -> list[Array | None]:
-        followed = follow_boxes(before, after, [box * self._to_flow for box in boxes])
-        return [None if box is None else box / self._to_flow for box in followed]
+        flowed = flow_boxes(before, after, [box * self._to_flow for box in boxes])
+        return [None if box is None else box / self._to_flow for box in flowed]
 
 
 class _PreparedFrame:
@@ -227,7 +229,7 @@ class _PreparedFrame:
         # By way of a quarter of its size, which OpenCV makes quickly.
         quarter = max(flow_size[0] // 4, THUMBNAIL[0]), max(flow_size[1] // 4, THUMBNAIL[1])
         self.thumbnail = _reduce(_reduce(self.small, quarter), THUMBNAIL)
-        self.stretch = find_stretch(self.thumbnail)
+        self.stretch = compute_stretch(self.thumbnail)
         seen = self.small if self.stretch is None else brighten(self.small, self.stretch)
         self.grey = np.asarray(cv2.cvtColor(seen, cv2.COLOR_BGR2GRAY), np.uint8)
 
@@ -254,11 +256,11 @@ def _reduce(picture: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uin
     return np.asarray(reduced, np.uint8)
 
 
-def _turn_back(record: FrameRecord, upright_turn: int, stored_size: tuple[int, int]) -> FrameRecord:
+def _turn_record_back(record: FrameRecord, upright_turn: int, stored_size: tuple[int, int]) -> FrameRecord:
     """The record with its rows where they lie in the picture as it is stored."""
     if upright_turn:
         width, height = stored_size
-        for row in record.rows:
+        for row in record.observations:
             x1, y1, x2, y2 = row.box
             row.box = np.array({
                 90: (y1, height - x2, y2, height - x1),
@@ -279,21 +281,26 @@ def _scale_detections(detections: list[Detection], x: float, y: float) -> list[D
 
 
 def build_document(
-    table: RowTable, source: SourceInfo, preset: Preset, expansion: float, models: list[ModelUse], notes: list[str]
+    table: ObservationTable,
+    source: SourceInfo,
+    preset: Preset,
+    expansion: float,
+    models: list[ModelUse],
+    notes: list[str],
 ) -> TrackDocument:
     """Everything that follows from the records; takes seconds for an hour of film and no pictures."""
     rate = float(source.frame_rate)
     window = max(3, round(FRAME_ANALYSIS.transition_s * rate))
-    shots = find_shots(source.frame_count, drop_hasty(table.cuts, rate), sorted(table.mixing), window)
+    shots = build_shots(source.frame_count, drop_rapid_cuts(table.cuts, rate), sorted(table.mixing), window)
     linked = link_tracks(
-        table, source.frame_count, (source.width, source.height), rate, preset.strong, preset.cover_doubts,
+        table, source.frame_count, (source.width, source.height), rate, preset.strong, preset.cover_uncertain,
         several=len({model.name for model in models}) > 1)
     whole = (0.0, 0.0, float(source.width), float(source.height))
     gradual = [
-        Doubt(max(0, shot.start - window), min(source.frame_count, shot.start + window), whole, 0.0,
+        ReviewItem(max(0, shot.start - window), min(source.frame_count, shot.start + window), whole, 0.0,
               ReviewReason.GRADUAL_TRANSITION)
         for shot in shots if shot.gradual
     ]
-    doubts = sorted(linked.doubts + gradual, key=lambda d: (d.start, d.stop))
+    doubts = sorted(linked.review_items + gradual, key=lambda d: (d.start, d.stop))
     return TrackDocument(
         source, preset.name, expansion, models, shots, linked.tracks, doubts, list(notes), linked.aside)

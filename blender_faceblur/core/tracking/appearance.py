@@ -90,7 +90,7 @@ def describe(picture: NDArray[np.uint8], box: Array) -> bytes:
     import cv2
 
     origin, size = np.tile(box[:2], 2), np.tile(box[2:] - box[:2], 2)
-    told = np.zeros((len(_PARTS), _PART_LENGTH))
+    reported = np.zeros((len(_PARTS), _PART_LENGTH))
     for i, part in enumerate(_PARTS):
         left, top, right, bottom = np.maximum(0, np.rint(origin + size * part.edges)).astype(int).tolist()
         seen = picture[top:bottom, left:right]
@@ -104,8 +104,8 @@ def describe(picture: NDArray[np.uint8], box: Array) -> bytes:
             spread = APPEARANCE.neighbor_bin_share
             blurred = np.convolve(count, (spread, 1, spread), "same")
             counts.append(blurred / blurred.sum())
-        told[i] = np.concatenate(counts)
-    return np.rint(255 * np.sqrt(told)).astype(np.uint8).tobytes()
+        reported[i] = np.concatenate(counts)
+    return np.rint(255 * np.sqrt(reported)).astype(np.uint8).tobytes()
 
 
 def are_alike(one: bytes, other: bytes) -> bool:

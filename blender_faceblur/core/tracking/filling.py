@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ..geometry import Array, areas
 from ..types import Ellipse, Evidence, Sample
-from .observations import FacePath
+from .observations import Trajectory
 from .smoothing import fill_rolls, smooth_ellipses
 
 
@@ -56,38 +56,43 @@ class FillingSettings:
 
 FILLING = FillingSettings()
 
-_EVIDENCE = (Evidence.DETECTED, Evidence.FLOW, Evidence.INTERPOLATED, Evidence.HELD)
-_DETECTED, _FLOW, _INTERPOLATED, _HELD = range(4)
+_EVIDENCE = (Evidence.DETECTED, Evidence.FLOW, Evidence.INTERPOLATED, Evidence.EXTRAPOLATED)
+_DETECTED, _FLOW, _INTERPOLATED, _EXTRAPOLATED = range(4)
 
 
-def split_at_gaps(path: FacePath, cuts: list[int], longest: int) -> list[FacePath]:
+def split_at_gaps(trajectory: Trajectory, cuts: list[int], longest: int) -> list[Trajectory]:
     """The path's parts between cuts, and between gaps of more than `longest` frames: there it is nowhere."""
-    shot = np.searchsorted(cuts, path.frames, side="right")
-    apart = (np.diff(shot) > 0) | (np.diff(path.frames) > longest + 1)
-    return [path.part(rows) for rows in np.split(np.arange(len(shot)), np.nonzero(apart)[0] + 1)]
+    shot = np.searchsorted(cuts, trajectory.frames, side="right")
+    apart = (np.diff(shot) > 0) | (np.diff(trajectory.frames) > longest + 1)
+    return [trajectory.part(rows) for rows in np.split(np.arange(len(shot)), np.nonzero(apart)[0] + 1)]
 
 
-def fill_path(
-    path: FacePath, cuts: list[int], frame_count: int, frame_size: tuple[int, int], frame_rate: float, leaving_s: float,
+def fill_trajectory(
+    trajectory: Trajectory,
+    cuts: list[int],
+    frame_count: int,
+    frame_size: tuple[int, int],
+    frame_rate: float,
+    leaving_s: float,
     margin: float = 0.0,
 ) -> list[Sample]:
     """The path with its gaps filled, its ends held, `margin` pixels added and its way smoothed, within its shot."""
-    first, last = int(path.frames[0]), int(path.frames[-1])
+    first, last = int(trajectory.frames[0]), int(trajectory.frames[-1])
     shot = bisect_right(cuts, first)
     begin = max(0, cuts[shot - 1] if shot else 0)
     end = min(frame_count, cuts[shot] if shot < len(cuts) else frame_count)
     frames = np.arange(first, last + 1)
-    boxes = np.stack([np.interp(frames, path.frames, path.boxes[:, i]) for i in range(4)], axis=1)
-    confidence = np.interp(frames, path.frames, path.confidence)
+    boxes = np.stack([np.interp(frames, trajectory.frames, trajectory.boxes[:, i]) for i in range(4)], axis=1)
+    confidence = np.interp(frames, trajectory.frames, trajectory.confidence)
     evidence = np.full(len(frames), _INTERPOLATED)
-    evidence[path.frames - first] = np.where(path.found(), _DETECTED, _FLOW)
+    evidence[trajectory.frames - first] = np.where(trajectory.is_detected(), _DETECTED, _FLOW)
     rolls = np.full(len(frames), np.nan)
-    rolls[path.frames - first] = path.rolls
+    rolls[trajectory.frames - first] = trajectory.rolls
     before = _extend(boxes[::-1], min(first - begin, frame_count), frame_size, frame_rate, leaving_s)[::-1]
     after = _extend(boxes, min(end - last - 1, frame_count), frame_size, frame_rate, leaving_s)
     boxes = np.concatenate([before, boxes, after])
     frames = np.arange(first - len(before), last + 1 + len(after))
-    evidence = np.pad(evidence, (len(before), len(after)), constant_values=_HELD)
+    evidence = np.pad(evidence, (len(before), len(after)), constant_values=_EXTRAPOLATED)
     confidence = np.pad(confidence, (len(before), len(after)), mode="edge")
     rolls = np.pad(rolls, (len(before), len(after)), constant_values=np.nan)
     boxes = _grow_moving(_grow_unseen(boxes, evidence == _DETECTED, frame_rate))
@@ -107,7 +112,7 @@ def _extend(boxes: Array, room: int, frame_size: tuple[int, int], frame_rate: fl
     A face in the open stays where its motion dies out. One that touches the picture's edge and moves outward goes
     on until its box with a third more on each side has left the picture, for at most `leaving_s`.
     """
-    hold = max(3, round(FILLING.hold_s * frame_rate))
+    hold_frames = max(3, round(FILLING.hold_s * frame_rate))
     tail = boxes[-max(3, round(FILLING.end_speed_s * frame_rate)):]
     centres = (tail[:, :2] + tail[:, 2:]) / 2
     speed = (centres[-1] - centres[0]) / max(len(tail) - 1, 1)
@@ -115,20 +120,20 @@ def _extend(boxes: Array, room: int, frame_size: tuple[int, int], frame_rate: fl
     slack = FILLING.edge_share * (box[2:] - box[:2])
     outward = bool(
         ((box[:2] - slack <= 0) & (speed < 0)).any() or ((box[2:] + slack >= np.array(frame_size)) & (speed > 0)).any())
-    held = []
+    extrapolated = []
     for step in range(room):
         if outward:
             margin = (box[2:] - box[:2]) / FILLING.gone_divisor
             gone = (box[2:] + margin < 0).any() or (box[:2] - margin > np.array(frame_size)).any()
-            if gone or step >= max(hold, round(leaving_s * frame_rate)):
+            if gone or step >= max(hold_frames, round(leaving_s * frame_rate)):
                 break
             box = box + np.tile(speed, 2)
-        elif step >= hold:
+        elif step >= hold_frames:
             break
         else:
             box = box + np.tile(speed * FILLING.hold_speed_decay ** (step + 1), 2)
-        held.append(box)
-    return np.array(held).reshape(-1, 4)
+        extrapolated.append(box)
+    return np.array(extrapolated).reshape(-1, 4)
 
 
 def _grow_moving(boxes: Array) -> Array:

@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 
 from ..document.naming import name_track
 from ..geometry import Array, areas, centre_of, overlaps, shares_of_smaller, size_of
-from ..types import Doubt, ReviewReason, Sample, Suppression, SuppressionReason, Track, TrackKind, TrackStatus
+from ..types import ReviewItem, ReviewReason, Sample, Suppression, SuppressionReason, Track, TrackKind, TrackStatus
 from .appearance import are_alike
-from .filling import FILLING, fill_path, split_at_gaps
-from .observations import FacePath, RowTable
-from .review_items import find_doubts
-from .shots import drop_hasty
+from .filling import FILLING, fill_trajectory, split_at_gaps
+from .observations import ObservationTable, Trajectory
+from .review_items import find_review_items
+from .shots import drop_rapid_cuts
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,67 +116,73 @@ LINKING = LinkingSettings()
 
 
 @dataclass(slots=True)
-class Linked:
+class LinkedTracks:
     tracks: list[Track] = field(default_factory=list)
-    doubts: list[Doubt] = field(default_factory=list)
+    review_items: list[ReviewItem] = field(default_factory=list)
     aside: list[Track] = field(default_factory=list)
 
 
 def link_tracks(
-    table: RowTable, frame_count: int, frame_size: tuple[int, int], frame_rate: float, strong: float,
-    cover_doubts: bool, several: bool,
-) -> Linked:
+    table: ObservationTable, frame_count: int, frame_size: tuple[int, int], frame_rate: float, strong: float,
+    cover_uncertain: bool, several: bool,
+) -> LinkedTracks:
     """Tracks over frames 0..frame_count and doubts from all rows. `strong`: see `settings.Preset`.
 
     `several`: more than one detector looked.
     """
-    cuts = drop_hasty(table.cuts, frame_rate)
-    paths = _join_segments(table.chains())
-    paths = _join_met(paths, table.joins)
-    paths = _join_fragments(paths, cuts, frame_rate)
+    cuts = drop_rapid_cuts(table.cuts, frame_rate)
+    trajectories = _join_segments(table.trajectories())
+    trajectories = _join_met(trajectories, table.joins)
+    trajectories = _join_fragments(trajectories, cuts, frame_rate)
     if several:
         carried = round(LINKING.single_detector_carry_s * frame_rate)
-        paths = [_trim(path, carried) if _is_lone(path, frame_size) else path for path in paths]
-    looked = np.array(sorted(table.looked))
+        trajectories = [
+            _trim_ends(trajectory, carried) if _is_single_detector(trajectory, frame_size) else trajectory
+            for trajectory in trajectories
+        ]
+    detected_frames = np.array(sorted(table.detected_frames))
     margin = 0.0
-    if cover_doubts:
+    if cover_uncertain:
         margin = max(LINKING.doubtful_least_margin_px, LINKING.doubtful_margin_share * max(frame_size))
-    covered: list[tuple[Track, FacePath, Suppression | None]] = []
-    aside: list[tuple[Track, FacePath, Suppression | None]] = []
-    reasons = [(_find_seldom(path, frame_size, looked) if several else None)
-               or _find_weakness(path, strong, frame_size, looked, single=frame_count == 1) for path in paths]
-    hidden = [bool(reason) and not (cover_doubts and _is_likely(path, strong, frame_size))
-             for path, reason in zip(paths, reasons, strict=True)]
-    for path, reason, left_out in _drop_contained(list(zip(paths, reasons, hidden, strict=True))):
+    covered: list[tuple[Track, Trajectory, Suppression | None]] = []
+    aside: list[tuple[Track, Trajectory, Suppression | None]] = []
+    reasons = [
+        (_explain_rarely_detected(trajectory, frame_size, detected_frames) if several else None)
+        or _explain_low_confidence(trajectory, strong, frame_size, detected_frames, single=frame_count == 1)
+        for trajectory in trajectories
+    ]
+    hidden = [bool(reason) and not (cover_uncertain and _is_likely(trajectory, strong, frame_size))
+             for trajectory, reason in zip(trajectories, reasons, strict=True)]
+    for trajectory, reason, left_out in _drop_contained(list(zip(trajectories, reasons, hidden, strict=True))):
         samples: list[Sample] = []
         # What may be no face is not followed on its way out of the picture: its motion says as little as its size.
         leaving_s = FILLING.hold_s if reason else FILLING.leave_s
-        for part in split_at_gaps(path, cuts, round(LINKING.join_gap_s * frame_rate)):
-            filled = fill_path(part, cuts, frame_count, frame_size, frame_rate, leaving_s, margin)
+        for part in split_at_gaps(trajectory, cuts, round(LINKING.join_gap_s * frame_rate)):
+            filled = fill_trajectory(part, cuts, frame_count, frame_size, frame_rate, leaving_s, margin)
             samples += [s for s in filled if not samples or s.source_frame > samples[-1].source_frame]
         if samples:
             track = Track("", samples, status=TrackStatus.SUPPRESSED, suppression=reason) if left_out \
                 else Track("", samples)
-            (aside if left_out else covered).append((track, path, reason))
-    linked = Linked()
+            (aside if left_out else covered).append((track, trajectory, reason))
+    linked = LinkedTracks()
     for tracks, status in ((covered, TrackStatus.COVERED), (aside, TrackStatus.SUPPRESSED)):
         tracks.sort(key=lambda t: (t[0].samples[0].source_frame, t[0].samples[0].ellipse.cx))
-        for number, (track, path, reason) in enumerate(tracks, 1):
+        for number, (track, trajectory, reason) in enumerate(tracks, 1):
             track.name = name_track(TrackKind.FACE, status, number, len(tracks))
             if reason:
-                linked.doubts.append(_to_doubt(track.name, path, reason, frame_count))
+                linked.review_items.append(_to_review_item(track.name, trajectory, reason, frame_count))
             else:
-                linked.doubts += find_doubts(track, path, cuts, frame_count, frame_size, frame_rate,
-                                             looked if several else looked[:0])
+                linked.review_items += find_review_items(track, trajectory, cuts, frame_count, frame_size, frame_rate,
+                                             detected_frames if several else detected_frames[:0])
     linked.tracks, linked.aside = [track for track, *_ in covered], [track for track, *_ in aside]
-    linked.doubts.sort(key=lambda d: d.start)
+    linked.review_items.sort(key=lambda d: d.start)
     return linked
 
 
-def _join_segments(paths: list[FacePath]) -> list[FacePath]:
+def _join_segments(trajectories: list[Trajectory]) -> list[Trajectory]:
     """Join chains of neighbouring processes that lie on each other in the frames which both looked at."""
-    inner = [p for p in paths if p.owned.all()]
-    edge = [p for p in paths if not p.owned.all()]
+    inner = [p for p in trajectories if p.owned.all()]
+    edge = [p for p in trajectories if not p.owned.all()]
     pairs = []
     for i, j in itertools.combinations(range(len(edge)), 2):
         common, one, two = np.intersect1d(edge[i].frames, edge[j].frames, return_indices=True)
@@ -188,7 +194,7 @@ def _join_segments(paths: list[FacePath]) -> list[FacePath]:
     # A chain of the middle may be joined on both of its sides, but only once on each.
     used: set[tuple[int, int]] = set()
     home = list(range(len(edge)))
-    merged: dict[int, FacePath] = dict(enumerate(edge))
+    merged: dict[int, Trajectory] = dict(enumerate(edge))
     for _, i, j in sorted(pairs, reverse=True):
         side = int(edge[i].frames[0] < edge[j].frames[0])
         if (i, side) in used or (j, 1 - side) in used:
@@ -203,14 +209,14 @@ def _join_segments(paths: list[FacePath]) -> list[FacePath]:
     return sorted(inner + outer, key=lambda p: (p.frames[0], p.boxes[0, 0]))
 
 
-def _join_met(paths: list[FacePath], joins: list[tuple[int, int]]) -> list[FacePath]:
+def _join_met(trajectories: list[Trajectory], joins: list[tuple[int, int]]) -> list[Trajectory]:
     """Join chains that met while one was carried back, unless both were found apart in the same frames."""
-    place = {number: path for path in paths for number in path.numbers}
+    place = {number: trajectory for trajectory in trajectories for number in trajectory.numbers}
     for first, second in joins:
         one, two = place.get(first), place.get(second)
         if one is None or two is None or one is two:
             continue
-        both = np.intersect1d(one.frames[one.found()], two.frames[two.found()])
+        both = np.intersect1d(one.frames[one.is_detected()], two.frames[two.is_detected()])
         if len(both) > 1:
             continue
         whole = one.joined(two)
@@ -220,98 +226,107 @@ def _join_met(paths: list[FacePath], joins: list[tuple[int, int]]) -> list[FaceP
     return sorted(unique.values(), key=lambda p: (p.frames[0], p.boxes[0, 0]))
 
 
-def _join_fragments(paths: list[FacePath], cuts: list[int], frame_rate: float) -> list[FacePath]:
+def _join_fragments(trajectories: list[Trajectory], cuts: list[int], frame_rate: float) -> list[Trajectory]:
     """Join a path that ends with one that begins soon after, near by and of like size, in the same shot.
 
     After a second it must come where its speed would have taken it, or where it was, closer in place and size, and
     look alike.
     """
     soon, latest = (max(2, round(seconds * frame_rate)) for seconds in (LINKING.join_gap_s, LINKING.hidden_s))
-    open_paths: list[FacePath] = []
-    done: list[FacePath] = []
-    for path in paths:
-        start = int(path.frames[0])
-        done += [p for p in open_paths if start - p.frames[-1] > latest]
-        open_paths = [p for p in open_paths if start - p.frames[-1] <= latest]
+    open_trajectories: list[Trajectory] = []
+    done: list[Trajectory] = []
+    for trajectory in trajectories:
+        start = int(trajectory.frames[0])
+        done += [p for p in open_trajectories if start - p.frames[-1] > latest]
+        open_trajectories = [p for p in open_trajectories if start - p.frames[-1] <= latest]
         best: tuple[bool, float, int] | None = None
-        for i, earlier in enumerate(open_paths):
+        for i, earlier in enumerate(open_trajectories):
             last = int(earlier.frames[-1])
             if last >= start or bisect_right(cuts, last) != bisect_right(cuts, start):
                 continue
-            size, new_size = size_of(earlier.boxes[-1]), size_of(path.boxes[0])
+            size, new_size = size_of(earlier.boxes[-1]), size_of(trajectory.boxes[0])
             ratio = max(new_size / size, size / new_size)
-            away = np.subtract(centre_of(path.boxes[0]), centre_of(earlier.boxes[-1]))
+            away = np.subtract(centre_of(trajectory.boxes[0]), centre_of(earlier.boxes[-1]))
             long = start - last > soon
             distance = float(np.hypot(*away)) / size
             if long:
-                if earlier.looks and path.looks and not are_alike(earlier.looks[-1][1], path.looks[0][1]):
+                if (
+                    earlier.appearances
+                    and trajectory.appearances
+                    and not are_alike(earlier.appearances[-1][1], trajectory.appearances[0][1])
+                ):
                     continue
-                way = _find_speed(earlier, frame_rate) * (start - last)
+                way = _compute_speed(earlier, frame_rate) * (start - last)
                 distance = min(distance, float(np.hypot(*(away - way))) / size)
             if distance <= (LINKING.hidden_sizes if long else LINKING.join_sizes) and ratio <= (
                     LINKING.hidden_size_ratio if long else LINKING.join_size_ratio):
                 best = min(best or (long, distance, i), (long, distance, i))
         if best is None:
-            open_paths.append(path)
+            open_trajectories.append(trajectory)
         else:
-            open_paths[best[2]] = open_paths[best[2]].joined(path)
-    return sorted(done + open_paths, key=lambda p: (p.frames[0], p.boxes[0, 0]))
+            open_trajectories[best[2]] = open_trajectories[best[2]].joined(trajectory)
+    return sorted(done + open_trajectories, key=lambda p: (p.frames[0], p.boxes[0, 0]))
 
 
-def _find_speed(path: FacePath, frame_rate: float) -> Array:
+def _compute_speed(trajectory: Trajectory, frame_rate: float) -> Array:
     """Pixels a frame (2,) in a path's last half second."""
-    tail = path.frames > path.frames[-1] - max(2, round(LINKING.speed_s * frame_rate))
+    tail = trajectory.frames > trajectory.frames[-1] - max(2, round(LINKING.speed_s * frame_rate))
     if tail.sum() < 2:
         return np.zeros(2)
-    centres = (path.boxes[tail, :2] + path.boxes[tail, 2:]) / 2
-    frames = path.frames[tail]
+    centres = (trajectory.boxes[tail, :2] + trajectory.boxes[tail, 2:]) / 2
+    frames = trajectory.frames[tail]
     return np.asarray((centres[-1] - centres[0]) / (frames[-1] - frames[0]))
 
 
-def _is_lone(path: FacePath, frame_size: tuple[int, int]) -> bool:
+def _is_single_detector(trajectory: Trajectory, frame_size: tuple[int, int]) -> bool:
     """Whether only one detector ever found a path, which is so large that others should have."""
-    return bool(path.voices.max() <= 1 and path.size() >= LINKING.single_detector_share * min(frame_size))
+    return bool(trajectory.votes.max() <= 1 and trajectory.size() >= LINKING.single_detector_share * min(frame_size))
 
 
-def _trim(path: FacePath, frames: int) -> FacePath:
+def _trim_ends(trajectory: Trajectory, frames: int) -> Trajectory:
     """The path without what lies more than so many frames before or after all in which it was found."""
-    seen = path.frames[path.found()]
-    return path.part((path.frames >= seen[0] - frames) & (path.frames <= seen[-1] + frames))
+    seen = trajectory.frames[trajectory.is_detected()]
+    return trajectory.part((trajectory.frames >= seen[0] - frames) & (trajectory.frames <= seen[-1] + frames))
 
 
-def _find_seldom(path: FacePath, frame_size: tuple[int, int], looked: NDArray[np.int_]) -> Suppression | None:
+def _explain_rarely_detected(
+    trajectory: Trajectory, frame_size: tuple[int, int], detected_frames: NDArray[np.int_]
+) -> Suppression | None:
     """Why a path is taken for none because only one of several detectors ever finds it, now and then; else None."""
-    chances, share = _find_share(path, looked)
-    if (not _is_lone(path, frame_size)
-            or path.confidence[path.found()].max() >= LINKING.rarely_detected_most_confidence
+    chances, share = _compute_detection_share(trajectory, detected_frames)
+    if (not _is_single_detector(trajectory, frame_size)
+            or trajectory.confidence[trajectory.is_detected()].max() >= LINKING.rarely_detected_most_confidence
             or chances < LINKING.rarely_detected_least_frames or share >= LINKING.rarely_detected_share):
         return None
     return Suppression(SuppressionReason.RARELY_DETECTED, round(share * chances), chances)
 
 
-def _find_share(path: FacePath, looked: NDArray[np.int_]) -> tuple[int, float]:
+def _compute_detection_share(trajectory: Trajectory, detected_frames: NDArray[np.int_]) -> tuple[int, float]:
     """In how many frames all detectors looked while a path was there, and the share of these in which it was found."""
-    seen = path.frames[path.found()]
-    chances = looked[np.searchsorted(looked, seen[0]):np.searchsorted(looked, seen[-1], "right")]
+    seen = trajectory.frames[trajectory.is_detected()]
+    chances = detected_frames[
+        np.searchsorted(detected_frames, seen[0]) : np.searchsorted(detected_frames, seen[-1], "right")
+    ]
     return len(chances), float(np.isin(chances, seen).mean()) if len(chances) else 1.0
 
 
-def _find_weakness(
-    path: FacePath, strong: float, frame_size: tuple[int, int], looked: NDArray[np.int_], single: bool
+def _explain_low_confidence(
+    trajectory: Trajectory, strong: float, frame_size: tuple[int, int], detected_frames: NDArray[np.int_], single: bool
 ) -> Suppression | None:
-    """Why a path is too weak to be covered; None when it isn't. `looked`: the frames with detections, sorted."""
-    found = path.found()
-    confidence = path.confidence[found]
-    strong_hits = int(((confidence >= strong) | (path.voices[found] > 1)).sum())
+    """Why a path is too weak to be covered; None when it isn't. `detected_frames`: the frames with detections,
+    sorted."""
+    found = trajectory.is_detected()
+    confidence = trajectory.confidence[found]
+    strong_count = int(((confidence >= strong) | (trajectory.votes[found] > 1)).sum())
     if single and confidence.max() >= LINKING.single_picture_confidence:
         return None
-    if strong_hits >= LINKING.sure_detections or confidence.max() >= LINKING.sure_confidence:
+    if strong_count >= LINKING.sure_detections or confidence.max() >= LINKING.sure_confidence:
         return None
-    seen = path.frames[found]
+    seen = trajectory.frames[found]
     # Small faces are often only found weakly; a large one that never is found well is mostly foliage or cloth.
     enough = (LINKING.sustained_confidence
-              + LINKING.sustained_confidence_per_size * path.size() / min(frame_size))
-    chances, share = _find_share(path, looked)
+              + LINKING.sustained_confidence_per_size * trajectory.size() / min(frame_size))
+    chances, share = _compute_detection_share(trajectory, detected_frames)
     span = int(seen[-1] - seen[0]) + 1
     # Where only some frames were looked at, fewer hits stand for as long a time.
     if (
@@ -324,36 +339,44 @@ def _find_weakness(
     return Suppression(SuppressionReason.LOW_CONFIDENCE, len(confidence))
 
 
-def _is_likely(path: FacePath, strong: float, frame_size: tuple[int, int]) -> bool:
+def _is_likely(trajectory: Trajectory, strong: float, frame_size: tuple[int, int]) -> bool:
     """Whether a weak path is covered where doubts are: a large thing that nothing ever took for a face surely is none.
 
     Small faces are often found weakly; cloth and foliage are found weakly as large faces.
     """
-    return bool(path.size() < LINKING.likely_share * min(frame_size) or path.voices.max() > 1
-                or path.confidence[path.found()].max() >= strong)
+    return bool(trajectory.size() < LINKING.likely_share * min(frame_size) or trajectory.votes.max() > 1
+                or trajectory.confidence[trajectory.is_detected()].max() >= strong)
 
 
-def _to_doubt(name: str, path: FacePath, reason: Suppression, frame_count: int) -> Doubt:
-    low, high = path.boxes[:, :2].min(axis=0), path.boxes[:, 2:].max(axis=0)
-    return Doubt(
-        max(0, int(path.frames[0])), min(frame_count, int(path.frames[-1]) + 1), (*low.tolist(), *high.tolist()),
-        float(path.confidence[path.found()].max()), ReviewReason(reason.reason), name, reason.detected_frames,
-        reason.searched_frames)
+def _to_review_item(name: str, trajectory: Trajectory, reason: Suppression, frame_count: int) -> ReviewItem:
+    low, high = trajectory.boxes[:, :2].min(axis=0), trajectory.boxes[:, 2:].max(axis=0)
+    return ReviewItem(
+        max(0, int(trajectory.frames[0])),
+        min(frame_count, int(trajectory.frames[-1]) + 1),
+        (*low.tolist(), *high.tolist()),
+        float(trajectory.confidence[trajectory.is_detected()].max()),
+        ReviewReason(reason.reason),
+        name,
+        reason.detected_frames,
+        reason.searched_frames,
+    )
 
 
 def _drop_contained(
-    paths: list[tuple[FacePath, Suppression | None, bool]],
-) -> list[tuple[FacePath, Suppression | None, bool]]:
+    trajectories: list[tuple[Trajectory, Suppression | None, bool]],
+) -> list[tuple[Trajectory, Suppression | None, bool]]:
     """Without those that lie in the boxes of a covered one (the bool says which isn't) in all of their frames."""
-    kept: list[tuple[FacePath, Suppression | None, bool]] = []
-    for path, reason, left_out in sorted(paths, key=lambda p: (p[2], -len(p[0].frames))):
+    kept: list[tuple[Trajectory, Suppression | None, bool]] = []
+    for trajectory, reason, left_out in sorted(trajectories, key=lambda p: (p[2], -len(p[0].frames))):
         for other, _, also_left_out in kept:
-            common, one, two = np.intersect1d(path.frames, other.frames, return_indices=True)
-            if also_left_out or len(common) < len(path.frames):
+            common, one, two = np.intersect1d(trajectory.frames, other.frames, return_indices=True)
+            if also_left_out or len(common) < len(trajectory.frames):
                 continue
-            share = np.diagonal(shares_of_smaller(path.boxes[one], other.boxes[two]))
-            if (share >= LINKING.contained_share).all() and (areas(path.boxes[one]) <= areas(other.boxes[two])).all():
+            share = np.diagonal(shares_of_smaller(trajectory.boxes[one], other.boxes[two]))
+            if (share >= LINKING.contained_share).all() and (
+                areas(trajectory.boxes[one]) <= areas(other.boxes[two])
+            ).all():
                 break
         else:
-            kept.append((path, reason, left_out))
+            kept.append((trajectory, reason, left_out))
     return kept

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ..geometry import Array, areas
 from .tracker import FrameRecord
 
-Look = tuple[int, bytes]
+Appearance = tuple[int, bytes]
 """A frame, and what `appearance.describe` says of the face there."""
 
 
@@ -24,48 +24,48 @@ class Segment:
     stop: int
 
 
-class RowTable:
+class ObservationTable:
     """All rows of all segments in compact columns: about 40 bytes per face and frame."""
 
     def __init__(self, segments: list[Segment]) -> None:
         self.segments = segments
         self.cuts: set[int] = set()
         self.mixing: set[int] = set()
-        self.looked: set[int] = set()
+        self.detected_frames: set[int] = set()
         """Frames in which the detectors were run."""
         self.joins: list[tuple[int, int]] = []
         self._frames = array("i")
-        self._chains = array("q")
+        self._tracklets = array("q")
         self._numbers = array("f")
-        self._looks: dict[int, list[Look]] = {}
-        self._seen = [0] * len(segments)
+        self._appearances: dict[int, list[Appearance]] = {}
+        self._received = [0] * len(segments)
 
     def add(self, segment: int, record: FrameRecord) -> None:
         """Take a frame from a segment; ValueError when a frame that the segment owns comes out of order or twice."""
         own = self.segments[segment]
         if own.start <= record.source_frame < own.stop:
-            if record.source_frame != own.start + self._seen[segment]:
-                raise ValueError(f"frame {record.source_frame} came when {own.start + self._seen[segment]} was due")
-            self._seen[segment] += 1
+            if record.source_frame != own.start + self._received[segment]:
+                raise ValueError(f"frame {record.source_frame} came when {own.start + self._received[segment]} was due")
+            self._received[segment] += 1
             if record.cut:
                 self.cuts.add(record.source_frame)
             if record.mixed:
                 self.mixing.add(record.source_frame)
-            if record.looked:
-                self.looked.add(record.source_frame)
-        for row in record.rows:
+            if record.is_detected_frame:
+                self.detected_frames.add(record.source_frame)
+        for row in record.observations:
             self._frames.append(record.source_frame)
-            self._chains.append(self._global(segment, row.chain))
+            self._tracklets.append(self._global(segment, row.tracklet))
             roll = float("nan") if row.roll is None else row.roll
-            self._numbers.extend((*row.box.tolist(), row.confidence, roll, row.voices))
-            if row.look and own.start <= record.source_frame < own.stop:
-                looks = self._looks.setdefault(self._chains[-1], [])
-                looks[1:] = [(record.source_frame, row.look)]
+            self._numbers.extend((*row.box.tolist(), row.confidence, roll, row.votes))
+            if row.appearance and own.start <= record.source_frame < own.stop:
+                looks = self._appearances.setdefault(self._tracklets[-1], [])
+                looks[1:] = [(record.source_frame, row.appearance)]
         for first, second in record.joins:
             self.joins.append((self._global(segment, first), self._global(segment, second)))
 
-    def _global(self, segment: int, chain: int) -> int:
-        return chain * len(self.segments) + segment
+    def _global(self, segment: int, tracklet: int) -> int:
+        return tracklet * len(self.segments) + segment
 
     @property
     def frame_count(self) -> int:
@@ -74,18 +74,18 @@ class RowTable:
 
     def missing(self) -> int:
         """How many owned frames were not reported."""
-        return self.frame_count - sum(self._seen)
+        return self.frame_count - sum(self._received)
 
-    def chains(self) -> list[FacePath]:
+    def trajectories(self) -> list[Trajectory]:
         """One path per chain, in order of first frame."""
         frames = np.frombuffer(self._frames, np.int32) if self._frames else np.zeros(0, np.int32)
         numbers = np.frombuffer(self._numbers, np.float32).reshape(-1, 7) if self._frames else np.zeros((0, 7))
-        chain_of = np.frombuffer(self._chains, np.int64) if self._frames else np.zeros(0, np.int64)
-        order = np.lexsort((frames, chain_of))
-        edges = np.nonzero(np.diff(chain_of[order]))[0] + 1
-        paths = []
+        tracklet_of = np.frombuffer(self._tracklets, np.int64) if self._frames else np.zeros(0, np.int64)
+        order = np.lexsort((frames, tracklet_of))
+        edges = np.nonzero(np.diff(tracklet_of[order]))[0] + 1
+        trajectories = []
         for part in np.split(order, edges) if len(order) else []:
-            number = int(chain_of[part[0]])
+            number = int(tracklet_of[part[0]])
             segment = number % len(self.segments)
             own = self.segments[segment]
             rows = numbers[part].astype(float)
@@ -93,16 +93,16 @@ class RowTable:
                 # Carried back from frames that this process was stopped before it told: who goes on finds it there.
                 continue
             at = frames[part].astype(int)
-            paths.append(FacePath({number}, at, rows[:, :4], rows[:, 4], rows[:, 5], rows[:, 6],
-                               (at >= own.start) & (at < own.stop), self._looks.get(number, [])))
-        return sorted(paths, key=lambda p: (p.frames[0], p.boxes[0, 0]))
+            trajectories.append(Trajectory({number}, at, rows[:, :4], rows[:, 4], rows[:, 5], rows[:, 6],
+                               (at >= own.start) & (at < own.stop), self._appearances.get(number, [])))
+        return sorted(trajectories, key=lambda p: (p.frames[0], p.boxes[0, 0]))
 
 
 @dataclass(slots=True)
-class FacePath:
+class Trajectory:
     """Rows of one face, sorted by frame, one per frame. `owned`: seen by the process that owns the frame.
 
-    `looks`: the first and the last one, as far as there are any.
+    `appearances`: the first and the last one, as far as there are any.
     """
 
     numbers: set[int]
@@ -110,32 +110,32 @@ class FacePath:
     boxes: Array
     confidence: Array
     rolls: Array
-    voices: Array
+    votes: Array
     owned: NDArray[np.bool_]
-    looks: list[Look] = field(default_factory=list)
+    appearances: list[Appearance] = field(default_factory=list)
 
-    def joined(self, other: FacePath) -> FacePath:
+    def joined(self, other: Trajectory) -> Trajectory:
         """Both together; where both have a frame the owned row wins, then the found one, then the surer one."""
         frames = np.concatenate([self.frames, other.frames])
         owned = np.concatenate([self.owned, other.owned])
-        voices = np.concatenate([self.voices, other.voices])
+        votes = np.concatenate([self.votes, other.votes])
         confidence = np.concatenate([self.confidence, other.confidence])
-        order = np.lexsort((-confidence, voices == 0, ~owned, frames))
+        order = np.lexsort((-confidence, votes == 0, ~owned, frames))
         keep = order[np.concatenate([[True], np.diff(frames[order]) > 0])]
-        looks = sorted(self.looks + other.looks)
-        return FacePath(
+        looks = sorted(self.appearances + other.appearances)
+        return Trajectory(
             self.numbers | other.numbers, frames[keep], np.concatenate([self.boxes, other.boxes])[keep],
-            confidence[keep], np.concatenate([self.rolls, other.rolls])[keep], voices[keep], owned[keep],
+            confidence[keep], np.concatenate([self.rolls, other.rolls])[keep], votes[keep], owned[keep],
             looks[:1] + looks[1:][-1:])
 
-    def part(self, rows: NDArray[np.int_] | NDArray[np.bool_]) -> FacePath:
+    def part(self, rows: NDArray[np.int_] | NDArray[np.bool_]) -> Trajectory:
         """Some of its rows, by number or by a mask."""
-        return FacePath(self.numbers, self.frames[rows], self.boxes[rows], self.confidence[rows], self.rolls[rows],
-                        self.voices[rows], self.owned[rows], self.looks)
+        return Trajectory(self.numbers, self.frames[rows], self.boxes[rows], self.confidence[rows], self.rolls[rows],
+                        self.votes[rows], self.owned[rows], self.appearances)
 
-    def found(self) -> NDArray[np.bool_]:
-        return self.voices > 0
+    def is_detected(self) -> NDArray[np.bool_]:
+        return self.votes > 0
 
     def size(self) -> float:
         """The median size where it was found: the root of the box's area, pixels."""
-        return float(np.median(np.sqrt(areas(self.boxes[self.found()]))))
+        return float(np.median(np.sqrt(areas(self.boxes[self.is_detected()]))))

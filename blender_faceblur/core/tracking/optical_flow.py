@@ -59,7 +59,7 @@ def _grid_points(box: Array, width: int, height: int) -> NDArray[np.float32]:
     return points[inside].astype(np.float32)
 
 
-def follow_boxes(before: NDArray[np.uint8], after: NDArray[np.uint8], boxes: list[Array]) -> list[Array | None]:
+def flow_boxes(before: NDArray[np.uint8], after: NDArray[np.uint8], boxes: list[Array]) -> list[Array | None]:
     """Where each box in the grey picture `before` is in `after`; None where the flow cannot be trusted.
 
     Boxes are in pixels of the pictures (both H x W), which may be given in either order of time.
@@ -77,15 +77,15 @@ def follow_boxes(before: NDArray[np.uint8], after: NDArray[np.uint8], boxes: lis
     back, found_back, _ = cv2.calcOpticalFlowPyrLK(after, before, there, ends, winSize=window, maxLevel=levels)
     error = np.linalg.norm((back - start)[:, 0], axis=1)
     good = (found[:, 0] == 1) & (found_back[:, 0] == 1) & (error <= OPTICAL_FLOW.most_error_px)
-    followed: list[Array | None] = []
+    flowed: list[Array | None] = []
     at = 0
     for box, grid in zip(boxes, grids, strict=True):
         part = slice(at, at + len(grid))
         at += len(grid)
         old, new = grid[good[part]].astype(float), there[part, 0][good[part]].astype(float)
         needed = max(OPTICAL_FLOW.least_points, len(grid) // OPTICAL_FLOW.least_points_divisor)
-        followed.append(_move_box(box, old, new) if len(old) >= needed else None)
-    return followed
+        flowed.append(_move_box(box, old, new) if len(old) >= needed else None)
+    return flowed
 
 
 def _move_box(box: Array, old: Array, new: Array) -> Array | None:

@@ -32,7 +32,7 @@ def make_regions(document: TrackDocument) -> None:
             track.name, track.kind = names[track.name], TrackKind.PLATE
             # The least ellipse around a box is that much larger than the one inside it.
             track.samples = [replace(s, ellipse=s.ellipse.scaled(math.sqrt(2))) for s in track.samples]
-    document.doubts = [replace(d, track=names.get(d.track, d.track)) for d in document.doubts]
+    document.review_items = [replace(d, track=names.get(d.track, d.track)) for d in document.review_items]
     document.notes.append(NOTE)
 
 
@@ -41,6 +41,8 @@ def add_regions(document: TrackDocument, plates: TrackDocument) -> None:
     taken = {track.name for track in (*document.tracks, *document.aside)}
     for tracks, others in ((document.tracks, plates.tracks), (document.aside, plates.aside)):
         tracks += [track for track in others if track.name not in taken]
-    document.doubts = sorted([*document.doubts, *(d for d in plates.doubts if d.track)], key=lambda d: d.start)
+    document.review_items = sorted(
+        [*document.review_items, *(d for d in plates.review_items if d.track)], key=lambda d: d.start
+    )
     document.models += plates.models
     document.notes += [note for note in plates.notes if note not in document.notes]

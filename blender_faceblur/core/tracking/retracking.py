@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ..document.editing import blend
 from ..geometry import Array
 from ..types import Ellipse, Evidence, Sample
-from .optical_flow import follow_boxes
+from .optical_flow import flow_boxes
 
 Pictures = Callable[[int, int], Iterable[tuple[int, NDArray[np.uint8]]]]
 """Grey pictures of frames start..stop, in order, all of one size."""
@@ -37,7 +37,7 @@ class KeyTrackingSettings:
 KEY_TRACKING = KeyTrackingSettings()
 
 
-def follow_keys(
+def track_keys(
     pictures: Pictures, keys: dict[int, Ellipse], start: int, stop: int, scale: float,
     cuts: Collection[int], frame_size: tuple[int, int],
 ) -> list[Sample]:
@@ -79,7 +79,7 @@ def _walk(
         for frame, picture in _step(pictures, here, start, stop, backward=way == 1):
             if before is not None and ellipse is not None:
                 cut = (frame if way == 0 else frame + 1) in cuts
-                ellipse = None if cut else _follow(before, picture, ellipse, scale, frame_size)
+                ellipse = None if cut else _track_step(before, picture, ellipse, scale, frame_size)
             if frame in keys:
                 ellipse = keys[frame]
             elif ellipse is not None:
@@ -103,11 +103,11 @@ def _step(
         end = begin
 
 
-def _follow(
+def _track_step(
     before: NDArray[np.uint8], after: NDArray[np.uint8], ellipse: Ellipse, scale: float, frame_size: tuple[int, int]
 ) -> Ellipse | None:
     box = np.array([ellipse.cx - ellipse.rx, ellipse.cy - ellipse.ry, ellipse.cx + ellipse.rx, ellipse.cy + ellipse.ry])
-    moved = follow_boxes(before, after, [box * scale])[0]
+    moved = flow_boxes(before, after, [box * scale])[0]
     if moved is None:
         return None
     box = moved / scale

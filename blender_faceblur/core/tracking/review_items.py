@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..geometry import areas
-from ..types import Doubt, Evidence, ReviewReason, Sample, Track
-from .observations import FacePath
+from ..types import Evidence, ReviewItem, ReviewReason, Sample, Track
+from .observations import Trajectory
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,52 +59,68 @@ class ReviewRuleSettings:
 REVIEW_RULES = ReviewRuleSettings()
 
 
-def find_doubts(
-    track: Track, path: FacePath, cuts: list[int], frame_count: int, frame_size: tuple[int, int], frame_rate: float,
-    looked: NDArray[np.int_],
-) -> list[Doubt]:
-    """The doubtful places of a covered track; `path` is what it was made of.
+def find_review_items(
+    track: Track,
+    trajectory: Trajectory,
+    cuts: list[int],
+    frame_count: int,
+    frame_size: tuple[int, int],
+    frame_rate: float,
+    detected_frames: NDArray[np.int_],
+) -> list[ReviewItem]:
+    """The doubtful places of a covered track; `trajectory` is what it was made of.
 
-    `cuts`: first frames of shots, sorted. `looked`: the frames that several detectors looked at, sorted; empty where
-    there was only one.
+    `cuts`: first frames of shots, sorted. `detected_frames`: the frames that several detectors looked at, sorted; empty
+    where there was only one.
     """
-    def tell(samples: list[Sample], reason: ReviewReason) -> Doubt:
-        return tell_samples(track.name, samples, reason)
+    def tell(samples: list[Sample], reason: ReviewReason) -> ReviewItem:
+        return make_review_item(track.name, samples, reason)
 
-    doubts = []
-    for guessed, run in itertools.groupby(
+    items = []
+    for undetected, run in itertools.groupby(
             track.samples, key=lambda s: s.evidence in (Evidence.FLOW, Evidence.INTERPOLATED)):
         stretch = list(run)
-        if guessed and len(stretch) >= REVIEW_RULES.undetected_s * frame_rate:
-            doubts.append(tell(stretch, ReviewReason.FLOW_ONLY))
+        if undetected and len(stretch) >= REVIEW_RULES.undetected_s * frame_rate:
+            items.append(tell(stretch, ReviewReason.FLOW_ONLY))
     edges, near = {0, frame_count, *cuts}, REVIEW_RULES.end_frames
     for start, stop in track.spans():
         own = [s for s in track.samples if start <= s.source_frame < stop]
         for reason, outermost, frame in ((ReviewReason.BEGINS, own[:near], start),
                                          (ReviewReason.ENDS, own[-near:], stop)):
             if frame not in edges and not _lies_at_edge(outermost, frame_size):
-                doubts.append(tell(outermost, reason))
-    if len(looked) and path.voices.max() == 1 and path.size() > REVIEW_RULES.large_share * min(frame_size):
-        doubts.append(tell(track.samples, ReviewReason.SINGLE_DETECTOR))
+                items.append(tell(outermost, reason))
+    if (
+        len(detected_frames)
+        and trajectory.votes.max() == 1
+        and trajectory.size() > REVIEW_RULES.large_share * min(frame_size)
+    ):
+        items.append(tell(track.samples, ReviewReason.SINGLE_DETECTOR))
     least = max(3, REVIEW_RULES.fast_s * frame_rate)
     hurries = [run for run in _find_fast(track.samples, cuts) if len(run) >= least]
-    doubts += [tell(run, ReviewReason.FAST_MOTION) for run in hurries]
+    items += [tell(run, ReviewReason.FAST_MOTION) for run in hurries]
     fast = {sample.source_frame for run in hurries for sample in run}
-    jumps = [(first - 1, last + 2, ReviewReason.JUMP)
-             for first, last in _find_jumps(path, cuts, REVIEW_RULES.same_jump_s * frame_rate) if first not in fast]
-    lonely = [(first, last + 1, ReviewReason.DETECTORS_DISAGREE)
-              for first, last in _find_lonely(path, looked, REVIEW_RULES.single_detector_s * frame_rate)]
-    for start, stop, reason in jumps + lonely:
+    jumps = [
+        (first - 1, last + 2, ReviewReason.JUMP)
+        for first, last in _find_jumps(trajectory, cuts, REVIEW_RULES.same_jump_s * frame_rate)
+        if first not in fast
+    ]
+    single_detector = [
+        (first, last + 1, ReviewReason.DETECTORS_DISAGREE)
+        for first, last in _find_single_detector(
+            trajectory, detected_frames, REVIEW_RULES.single_detector_s * frame_rate
+        )
+    ]
+    for start, stop, reason in jumps + single_detector:
         own = [s for s in track.samples if start <= s.source_frame < stop]
         if own:
-            doubts.append(tell(own, reason))
-    return doubts
+            items.append(tell(own, reason))
+    return items
 
 
-def tell_samples(track: str, samples: list[Sample], reason: ReviewReason) -> Doubt:
+def make_review_item(track: str, samples: list[Sample], reason: ReviewReason) -> ReviewItem:
     """A doubt about these samples of a track, in a box around all of them."""
     ellipses = [s.ellipse for s in samples]
-    return Doubt(
+    return ReviewItem(
         samples[0].source_frame, samples[-1].source_frame + 1,
         (min(e.cx - e.rx for e in ellipses), min(e.cy - e.ry for e in ellipses),
          max(e.cx + e.rx for e in ellipses), max(e.cy + e.ry for e in ellipses)),
@@ -137,13 +153,13 @@ def _find_fast(samples: list[Sample], cuts: list[int]) -> list[list[Sample]]:
     return runs
 
 
-def _find_jumps(path: FacePath, cuts: list[int], apart: float) -> list[tuple[int, int]]:
+def _find_jumps(trajectory: Trajectory, cuts: list[int], apart: float) -> list[tuple[int, int]]:
     """First and last frame of where the face lies, for a moment, elsewhere than just before and after, within a shot.
 
     What comes less than `apart` frames after another is the same.
     """
-    frames, middles = path.frames, (path.boxes[:, :2] + path.boxes[:, 2:]) / 2
-    sizes = np.sqrt(areas(path.boxes))
+    frames, middles = trajectory.frames, (trajectory.boxes[:, :2] + trajectory.boxes[:, 2:]) / 2
+    sizes = np.sqrt(areas(trajectory.boxes))
     shots = np.searchsorted(cuts, frames, "right")
     joined = (frames[2:] == frames[:-2] + 2) & (shots[2:] == shots[:-2])
     away = np.hypot(*(middles[1:-1] - (middles[:-2] + middles[2:]) / 2).T) / sizes[1:-1]
@@ -158,11 +174,13 @@ def _find_jumps(path: FacePath, cuts: list[int], apart: float) -> list[tuple[int
     return jumps
 
 
-def _find_lonely(path: FacePath, looked: NDArray[np.int_], least: float) -> list[tuple[int, int]]:
+def _find_single_detector(
+    trajectory: Trajectory, detected_frames: NDArray[np.int_], least: float
+) -> list[tuple[int, int]]:
     """First and last frame of stretches, `least` frames long, in which one detector alone finds a face that several
     find in most frames."""
-    at = path.found() & np.isin(path.frames, looked)
-    frames, agreed = path.frames[at].tolist(), path.voices[at] > 1
+    at = trajectory.is_detected() & np.isin(trajectory.frames, detected_frames)
+    frames, agreed = trajectory.frames[at].tolist(), trajectory.votes[at] > 1
     if not len(frames) or agreed.mean() < REVIEW_RULES.several_detectors_share:
         return []
     runs = ([frame for frame, _ in run] for many, run in itertools.groupby(

@@ -79,7 +79,7 @@ THUMBNAIL = SHOTS.thumbnail_size
 """Width and height, pixels."""
 
 
-class CutFinder:
+class CutDetector:
     """Looks at one thumbnail (36 x 64 x 3, uint8) after another."""
 
     def __init__(self, frame_rate: float) -> None:
@@ -87,7 +87,7 @@ class CutFinder:
         self._half = max(3, round(SHOTS.transition_half_s * frame_rate))
         self._thumbnails: deque[NDArray[np.float32]] = deque(maxlen=2 * self._half + 1)
 
-    def look(self, thumbnail: NDArray[np.uint8]) -> tuple[bool, bool]:
+    def add_frame(self, thumbnail: NDArray[np.uint8]) -> tuple[bool, bool]:
         """Whether a shot begins with this frame, and whether a gradual transition is going on just before it."""
         now = thumbnail.astype(np.float32)
         cut = False
@@ -104,7 +104,7 @@ class CutFinder:
             cut = (
                 change > SHOTS.cut_levels * share
                 and change > SHOTS.cut_change_ratio * usual
-                and _likeness(one, two) < SHOTS.cut_correlation
+                and _compute_similarity(one, two) < SHOTS.cut_correlation
             )
             self._usual.append(change)
         if cut:
@@ -123,14 +123,14 @@ class CutFinder:
         return apart > SHOTS.transition_levels and rest < SHOTS.transition_rest_share * apart
 
 
-def _likeness(first: NDArray[np.float32], second: NDArray[np.float32]) -> float:
+def _compute_similarity(first: NDArray[np.float32], second: NDArray[np.float32]) -> float:
     """Correlation of the brightness of pixels (N x 3), -1..1: a flash or a fade changes it little, a cut a lot."""
     one, two = first.mean(axis=1), second.mean(axis=1)
     one, two = one - one.mean(), two - two.mean()
     return float(one @ two) / max(float(np.sqrt((one @ one) * (two @ two))), 1e-6)
 
 
-def drop_hasty(cuts: Iterable[int], frame_rate: float) -> list[int]:
+def drop_rapid_cuts(cuts: Iterable[int], frame_rate: float) -> list[int]:
     """The cuts without those that follow each other within moments, sorted.
 
     Nobody cuts like that; a large thing that moves fast through a dark picture looks like it. Where it was a flash
@@ -142,7 +142,7 @@ def drop_hasty(cuts: Iterable[int], frame_rate: float) -> list[int]:
             if (i == 0 or cut - found[i - 1] > apart) and (i + 1 == len(found) or found[i + 1] - cut > apart)]
 
 
-def find_shots(frame_count: int, cuts: list[int], mixing: list[int], window_frames: int) -> list[Shot]:
+def build_shots(frame_count: int, cuts: list[int], mixing: list[int], window_frames: int) -> list[Shot]:
     """Shots over 0..frame_count from the frames that begin after a cut and those that end a mixed window.
 
     A gradual transition becomes a shot boundary in the middle of where mixture was seen.

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from ..geometry import Array, ellipses_in_boxes, grow_to_contain
-from .sparse import Bounds, choose_keys, find_centres, find_reaches, lead_out
+from .sparse import Bounds, choose_keys, compute_centres, compute_reaches, lead_out
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,8 +107,8 @@ def smooth_ellipses(boxes: Array, rolls: Array, frame_size: tuple[int, int], fra
     candidates = [smooth] + [
         grow_to_contain(lead_out(path, room), raw) for path in (smooth, smooth + wider, calm + wider)]
     bounds = Bounds(
-        find_centres(raw), find_reaches(raw) * (1 - SMOOTHING.inner_slack),
-        find_centres(smooth), find_reaches(smooth) + room[:, None])
+        compute_centres(raw), compute_reaches(raw) * (1 - SMOOTHING.inner_slack),
+        compute_centres(smooth), compute_reaches(smooth) + room[:, None])
     frames, keys = choose_keys(candidates, bounds)
     at = np.arange(len(raw))
     even = np.stack([np.interp(at, frames, keys[:, i]) for i in range(5)], axis=1)

@@ -44,13 +44,13 @@ SPARSE_KEYS = SparseKeySettings()
 _ANGLES = np.linspace(0, np.pi, SPARSE_KEYS.half_turn_directions, endpoint=False)
 
 
-def find_reaches(ellipses: Array) -> Array:
+def compute_reaches(ellipses: Array) -> Array:
     """How far N ellipses (N x 5: cx, cy, rx, ry, angle) reach from their centres in the D compared directions."""
     turn = _ANGLES[None, :] - ellipses[:, 4:5]
     return np.hypot(ellipses[:, 2:3] * np.cos(turn), ellipses[:, 3:4] * np.sin(turn))
 
 
-def find_centres(ellipses: Array) -> Array:
+def compute_centres(ellipses: Array) -> Array:
     """Centres of N ellipses along the D compared directions: N x D."""
     return ellipses[:, 0:1] * np.cos(_ANGLES) + ellipses[:, 1:2] * np.sin(_ANGLES)
 
@@ -64,7 +64,7 @@ class Bounds:
     outer_centres: Array
     outer_reaches: Array
 
-    def hold(self, frames: slice, centres: Array, reaches: Array) -> np.ndarray:
+    def contain(self, frames: slice, centres: Array, reaches: Array) -> np.ndarray:
         """Which of some consecutive frames (K) are within the bounds, given their shapes' centres and reaches."""
         inside = reaches - np.abs(centres - self.inner_centres[frames]) >= self.inner_reaches[frames]
         inside &= reaches + np.abs(centres - self.outer_centres[frames]) <= self.outer_reaches[frames]
@@ -107,7 +107,7 @@ class _Chooser:
         self._maps = [_maps(c) for c in candidates]
         everywhere = slice(0, self._last + 1)
         self._usable = [
-            bounds.hold(everywhere, m[:, 0], np.hypot(m[:, 1], m[:, 2])).tolist() for m in self._maps]
+            bounds.contain(everywhere, m[:, 0], np.hypot(m[:, 1], m[:, 2])).tolist() for m in self._maps]
         # How many frames the stretch before took: the next one is likely to be alike.
         self._guess = SPARSE_KEYS.first_guess_frames
 
@@ -165,7 +165,7 @@ class _Chooser:
         first = self._maps[start][begin]
         weight = (np.arange(1, end - begin) / (end - begin))[:, None, None]
         between = first + weight * (self._maps[candidate][end] - first)
-        return bool(self._bounds.hold(
+        return bool(self._bounds.contain(
             slice(begin + 1, end), between[:, 0], np.hypot(between[:, 1], between[:, 2])).all())
 
 
@@ -173,4 +173,4 @@ def _maps(ellipses: Array) -> Array:
     """c . u and both components of A^T u: N x 3 x D, all linear in time between two keys."""
     turn = _ANGLES[None, :] - ellipses[:, 4:5]
     return np.stack(
-        [find_centres(ellipses), ellipses[:, 2:3] * np.cos(turn), ellipses[:, 3:4] * np.sin(turn)], axis=1)
+        [compute_centres(ellipses), ellipses[:, 2:3] * np.cos(turn), ellipses[:, 3:4] * np.sin(turn)], axis=1)

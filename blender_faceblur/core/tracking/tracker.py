@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from ..detection.fusion import Hit
+from ..detection.fusion import FusedDetection
 from ..geometry import Array, centre_of, overlaps, shares_of_smaller, size_of
 
 Picture = NDArray[np.uint8]
@@ -93,18 +93,18 @@ TRACKING = TrackingSettings()
 
 
 @dataclass(slots=True)
-class Row:
+class Observation:
     """A chain's box (4,) at one frame: found (then with voices > 0) or carried there by flow (voices 0).
 
-    `look`: see `fusion.Hit`.
+    `appearance`: see `fusion.FusedDetection`.
     """
 
-    chain: int
+    tracklet: int
     box: Array
     confidence: float
     roll: float | None
-    voices: int
-    look: bytes = b""
+    votes: int
+    appearance: bytes = b""
 
 
 @dataclass(slots=True)
@@ -114,15 +114,15 @@ class FrameRecord:
     source_frame: int
     cut: bool
     mixed: bool
-    rows: list[Row] = field(default_factory=list)
+    observations: list[Observation] = field(default_factory=list)
     joins: list[tuple[int, int]] = field(default_factory=list)
     """Chains that met here, earlier one first: probably the same face."""
-    looked: bool = True
+    is_detected_frame: bool = True
     """Whether all detectors were run."""
 
 
 @dataclass(slots=True)
-class _Chain:
+class _Tracklet:
     number: int
     box: Array
     first_frame: int
@@ -130,8 +130,8 @@ class _Chain:
     confidence: float
     found_at: tuple[float, float]
     drift: Array = field(default_factory=lambda: np.zeros(2))
-    hits: int = 1
-    strong_hits: int = 0
+    detection_count: int = 1
+    strong_count: int = 0
     proven: bool = False
     carried: bool = True
     """False while the chain waits, invisible, for its face to be found again."""
@@ -145,25 +145,25 @@ def _blend_drift(before: Array, step: Array) -> Array:
     return memory * before + (1 - memory) * step
 
 
-class Follower:
+class Tracker:
     """Takes frames in order by `step`, gives records back about a second later, the rest by `finish`."""
 
     def __init__(self, frame_rate: float, strong: float, flow: Flow, stride: int = 1) -> None:
         """`strong` is the confidence from which one hit alone is believed; every `stride`th frame has hits at least."""
         self._strong = strong
         self._flow = flow
-        self._lone_carry = max(3, round(TRACKING.carry_unproven_s * frame_rate), 2 * stride)
-        self._weak_carry = max(3, round(TRACKING.carry_low_confidence_s * frame_rate))
+        self._unproven_carry = max(3, round(TRACKING.carry_unproven_s * frame_rate), 2 * stride)
+        self._low_confidence_carry = max(3, round(TRACKING.carry_low_confidence_s * frame_rate))
         self._carry = max(4, round(TRACKING.carry_s * frame_rate))
         self._coast = max(3, round(TRACKING.wait_s * frame_rate))
         self._backward = max(3, round(TRACKING.carry_back_s * frame_rate))
         self._stride = stride
         # Hits in neighbouring frames say the same thing again: what counts is for how long there were some.
-        self._proven_hits = max(2, math.ceil(TRACKING.proven_detections / stride))
-        self._proven_weak_hits = max(3, math.ceil(TRACKING.proven_low_confidence_detections / stride))
-        self._delay = self._backward + self._proven_weak_hits * stride
+        self._proving_detections = max(2, math.ceil(TRACKING.proven_detections / stride))
+        self._proving_low_confidence_detections = max(3, math.ceil(TRACKING.proven_low_confidence_detections / stride))
+        self._delay = self._backward + self._proving_low_confidence_detections * stride
         self._ring: deque[tuple[Picture, FrameRecord]] = deque()
-        self._chains: list[_Chain] = []
+        self._tracklets: list[_Tracklet] = []
         self._count = 0
 
     @staticmethod
@@ -177,47 +177,49 @@ class Follower:
         return self._ring[-1][1]
 
     def step(
-        self, source_frame: int, hits: list[Hit] | None, picture: Picture, cut: bool, mixed: bool,
-        looks: Callable[[list[Array]], Iterable[list[Hit]]] | None = None,
+        self, source_frame: int, detections: list[FusedDetection] | None, picture: Picture, cut: bool, mixed: bool,
+        more_passes: Callable[[list[Array]], Iterable[list[FusedDetection]]] | None = None,
     ) -> list[FrameRecord]:
         """Take the next frame. `picture` is kept for a second and handed to the flow.
 
-        `hits` is None where nobody looked for faces; where flow then loses one, `looks` are taken after all at the
-        places where it should be, until one finds it: each gives all that was found so far.
+        `detections` is None where nobody looked for faces; where flow then loses one, `more_passes` are taken after all
+        at the places where it should be, until one finds it: each gives all that was found so far.
         """
         if cut:
-            self._chains.clear()
+            self._tracklets.clear()
         record = FrameRecord(source_frame, cut, mixed)
         self._ring.append((picture, record))
-        followed: dict[int, Array | None] | None = None
-        if hits is None:
-            followed = self._follow(self._chains)
-            sought = [c for c in self._chains
-                      if c.carried and c.strong_hits and self._is_doubtful(c, followed[c.number])]
-            places = [c.predicted() if (box := followed[c.number]) is None else box for c in sought]
-            for seen in looks(places) if looks is not None and sought else ():
-                hits = seen
-                if all(self._is_among(hits, place) for place in places):
+        flowed: dict[int, Array | None] | None = None
+        if detections is None:
+            flowed = self._apply_flow(self._tracklets)
+            sought = [c for c in self._tracklets
+                      if c.carried and c.strong_count and self._is_doubtful(c, flowed[c.number])]
+            places = [c.predicted() if (box := flowed[c.number]) is None else box for c in sought]
+            for seen in more_passes(places) if more_passes is not None and sought else ():
+                detections = seen
+                if all(self._is_among(detections, place) for place in places):
                     break
-        record.looked = hits is not None
-        hits = hits or []
-        free = self._match(record, hits, [c.predicted() for c in self._chains], self._chains, list(range(len(hits))))
-        lost = [c for c in self._chains if c.last_found != source_frame]
+        record.is_detected_frame = detections is not None
+        detections = detections or []
+        free = self._match(
+            record, detections, [c.predicted() for c in self._tracklets], self._tracklets, list(range(len(detections)))
+        )
+        lost = [c for c in self._tracklets if c.last_found != source_frame]
         if lost:
-            carried = self._follow(lost) if followed is None else followed
+            carried = self._apply_flow(lost) if flowed is None else flowed
             kept = [(c, b) for c in lost if (b := carried[c.number]) is not None]
-            free = self._match(record, hits, [b for _, b in kept], [c for c, _ in kept], free)
-            free = self._match_near(record, hits, [c for c in lost if c.last_found != source_frame], free)
-            for chain in lost:
-                if chain.last_found != source_frame:
-                    self._carry_on(chain, carried[chain.number], record)
+            free = self._match(record, detections, [b for _, b in kept], [c for c, _ in kept], free)
+            free = self._match_near(record, detections, [c for c in lost if c.last_found != source_frame], free)
+            for tracklet in lost:
+                if tracklet.last_found != source_frame:
+                    self._carry_on(tracklet, carried[tracklet.number], record)
         for i in free:
-            self._begin(record, hits[i])
-        self._chains = [c for c in self._chains if self._lives(c, source_frame)]
-        for chain in self._chains:
-            if not chain.proven and self._is_proven(chain):
-                chain.proven = True
-                self._carry_back(chain)
+            self._begin_tracklet(record, detections[i])
+        self._tracklets = [c for c in self._tracklets if self._lives(c, source_frame)]
+        for tracklet in self._tracklets:
+            if not tracklet.proven and self._is_proven(tracklet):
+                tracklet.proven = True
+                self._carry_back(tracklet)
         done = []
         while len(self._ring) > self._delay:
             done.append(self._ring.popleft()[1])
@@ -226,146 +228,173 @@ class Follower:
     def finish(self) -> list[FrameRecord]:
         records = [record for _, record in self._ring]
         self._ring.clear()
-        self._chains.clear()
+        self._tracklets.clear()
         return records
 
-    def _follow(self, chains: list[_Chain]) -> dict[int, Array | None]:
+    def _apply_flow(self, tracklets: list[_Tracklet]) -> dict[int, Array | None]:
         """Boxes by chain number, from the frame before; waiting chains are where they were and are not followed."""
-        moving = [c for c in chains if c.carried]
-        places: dict[int, Array | None] = dict.fromkeys((c.number for c in chains), None)
+        moving = [c for c in tracklets if c.carried]
+        places: dict[int, Array | None] = dict.fromkeys((c.number for c in tracklets), None)
         if moving and len(self._ring) > 1:
             boxes = self._flow(self._ring[-2][0], self._ring[-1][0], [c.box for c in moving])
             places.update(zip((c.number for c in moving), boxes, strict=True))
         return places
 
-    def _is_doubtful(self, chain: _Chain, followed: Array | None) -> bool:
+    def _is_doubtful(self, tracklet: _Tracklet, flowed: Array | None) -> bool:
         """Whether flow lost a face, or carried it so far that it should be found again before it goes on."""
-        if followed is None:
+        if flowed is None:
             return True
-        way = np.subtract(centre_of(followed), chain.found_at)
-        return bool(np.hypot(*way) > TRACKING.drifted_sizes * size_of(followed))
+        way = np.subtract(centre_of(flowed), tracklet.found_at)
+        return bool(np.hypot(*way) > TRACKING.drifted_sizes * size_of(flowed))
 
-    def _is_among(self, hits: list[Hit], place: Array) -> bool:
+    def _is_among(self, detections: list[FusedDetection], place: Array) -> bool:
         """Whether a face that was sought at a place is surely one of the hits."""
-        sure = [hit.box for hit in hits if self._is_strong(hit)]
+        sure = [detection.box for detection in detections if self._is_strong(detection)]
         return bool(sure) and bool(overlaps(place[None], np.array(sure)).max() >= TRACKING.same_place_share)
 
     def _match(
-        self, record: FrameRecord, hits: list[Hit], places: list[Array], chains: list[_Chain], free: list[int]
+        self,
+        record: FrameRecord,
+        detections: list[FusedDetection],
+        places: list[Array],
+        tracklets: list[_Tracklet],
+        free: list[int],
     ) -> list[int]:
         """Give free hits to the chains whose places they overlap most; the hits still free."""
         if not places or not free:
             return free
-        overlap = overlaps(np.array(places), np.array([hits[i].box for i in free]))
+        overlap = overlaps(np.array(places), np.array([detections[i].box for i in free]))
         # Long chains win over stray ones at the same place.
-        worth = overlap + TRACKING.proven_bonus * np.array([[c.proven] for c in chains])
+        worth = overlap + TRACKING.proven_bonus * np.array([[c.proven] for c in tracklets])
         worth[overlap < TRACKING.match_overlap_share] = 0
         taken = set()
         for flat in np.argsort(-worth, axis=None, kind="stable"):
             row, column = divmod(int(flat), len(free))
             if worth[row, column] <= 0:
                 break
-            if chains[row].last_found == record.source_frame or free[column] in taken:
+            if tracklets[row].last_found == record.source_frame or free[column] in taken:
                 continue
             taken.add(free[column])
-            self._found(chains[row], hits[free[column]], record)
+            self._extend_by_detection(tracklets[row], detections[free[column]], record)
         return [i for i in free if i not in taken]
 
-    def _match_near(self, record: FrameRecord, hits: list[Hit], chains: list[_Chain], free: list[int]) -> list[int]:
+    def _match_near(
+        self, record: FrameRecord, detections: list[FusedDetection], tracklets: list[_Tracklet], free: list[int]
+    ) -> list[int]:
         """Chains that flow lost too: a hit of like size within 0.75 face sizes is taken for the same face."""
-        for chain in sorted(chains, key=lambda c: -c.hits):
-            (x, y), size = centre_of(chain.box), size_of(chain.box)
+        for tracklet in sorted(tracklets, key=lambda c: -c.detection_count):
+            (x, y), size = centre_of(tracklet.box), size_of(tracklet.box)
             best: tuple[float, int] | None = None
             for i in free:
-                (hx, hy), hit_size = centre_of(hits[i].box), size_of(hits[i].box)
+                (hx, hy), detection_size = centre_of(detections[i].box), size_of(detections[i].box)
                 distance = float(np.hypot(hx - x, hy - y)) / size
                 ratio = TRACKING.near_size_ratio
-                if distance <= TRACKING.near_sizes and 1 / ratio <= hit_size / size <= ratio:
+                if distance <= TRACKING.near_sizes and 1 / ratio <= detection_size / size <= ratio:
                     best = min(best or (distance, i), (distance, i))
             if best is not None:
                 free = [i for i in free if i != best[1]]
-                self._found(chain, hits[best[1]], record)
+                self._extend_by_detection(tracklet, detections[best[1]], record)
         return free
 
-    def _found(self, chain: _Chain, hit: Hit, record: FrameRecord) -> None:
-        if chain.carried and record.source_frame - chain.last_found <= 1 + self._stride:
-            step = np.array(centre_of(hit.box)) - np.array(centre_of(chain.box))
-            chain.drift = _blend_drift(chain.drift, step)
+    def _extend_by_detection(self, tracklet: _Tracklet, detection: FusedDetection, record: FrameRecord) -> None:
+        if tracklet.carried and record.source_frame - tracklet.last_found <= 1 + self._stride:
+            step = np.array(centre_of(detection.box)) - np.array(centre_of(tracklet.box))
+            tracklet.drift = _blend_drift(tracklet.drift, step)
         else:
-            chain.drift = np.zeros(2)
-        chain.box = hit.box
-        chain.found_at = centre_of(hit.box)
-        chain.last_found = record.source_frame
-        chain.hits += 1
-        chain.strong_hits += self._is_strong(hit)
-        chain.carried = True
-        chain.confidence = hit.confidence
-        record.rows.append(Row(chain.number, hit.box, hit.confidence, hit.roll, hit.voices, hit.look))
+            tracklet.drift = np.zeros(2)
+        tracklet.box = detection.box
+        tracklet.found_at = centre_of(detection.box)
+        tracklet.last_found = record.source_frame
+        tracklet.detection_count += 1
+        tracklet.strong_count += self._is_strong(detection)
+        tracklet.carried = True
+        tracklet.confidence = detection.confidence
+        record.observations.append(
+            Observation(
+                tracklet.number,
+                detection.box,
+                detection.confidence,
+                detection.roll,
+                detection.votes,
+                detection.appearance,
+            )
+        )
 
-    def _is_strong(self, hit: Hit) -> bool:
-        return hit.confidence >= self._strong or hit.voices > 1
+    def _is_strong(self, detection: FusedDetection) -> bool:
+        return detection.confidence >= self._strong or detection.votes > 1
 
-    def _begin(self, record: FrameRecord, hit: Hit) -> None:
-        if record.rows:
-            inside = shares_of_smaller(hit.box[None], np.array([r.box for r in record.rows]))[0]
-            smaller = size_of(hit.box) < max(size_of(record.rows[int(i)].box) for i in [inside.argmax()])
-            if smaller and inside.max() > TRACKING.duplicate_share and not self._is_strong(hit):
+    def _begin_tracklet(self, record: FrameRecord, detection: FusedDetection) -> None:
+        if record.observations:
+            inside = shares_of_smaller(detection.box[None], np.array([r.box for r in record.observations]))[0]
+            smaller = size_of(detection.box) < max(size_of(record.observations[int(i)].box) for i in [inside.argmax()])
+            if smaller and inside.max() > TRACKING.duplicate_share and not self._is_strong(detection):
                 return
-        chain = _Chain(self._count, hit.box, record.source_frame, record.source_frame, hit.confidence,
-                       centre_of(hit.box))
-        chain.strong_hits = int(self._is_strong(hit))
+        tracklet = _Tracklet(self._count, detection.box, record.source_frame, record.source_frame, detection.confidence,
+                       centre_of(detection.box))
+        tracklet.strong_count = int(self._is_strong(detection))
         self._count += 1
-        self._chains.append(chain)
-        record.rows.append(Row(chain.number, hit.box, hit.confidence, hit.roll, hit.voices, hit.look))
+        self._tracklets.append(tracklet)
+        record.observations.append(
+            Observation(
+                tracklet.number,
+                detection.box,
+                detection.confidence,
+                detection.roll,
+                detection.votes,
+                detection.appearance,
+            )
+        )
 
-    def _carry_on(self, chain: _Chain, box: Array | None, record: FrameRecord) -> None:
-        found_here = [r.box for r in record.rows if r.voices]
+    def _carry_on(self, tracklet: _Tracklet, box: Array | None, record: FrameRecord) -> None:
+        found_here = [r.box for r in record.observations if r.votes]
         same_place = TRACKING.same_place_share
-        covered = bool(found_here) and bool(overlaps(chain.box[None], np.array(found_here)).max() > same_place)
-        if box is None or record.source_frame - chain.last_found > self._limit(chain) or covered:
-            chain.carried = False
-            chain.drift = TRACKING.drift_decay_share * chain.drift
+        covered = bool(found_here) and bool(overlaps(tracklet.box[None], np.array(found_here)).max() > same_place)
+        if box is None or record.source_frame - tracklet.last_found > self._limit(tracklet) or covered:
+            tracklet.carried = False
+            tracklet.drift = TRACKING.drift_decay_share * tracklet.drift
             return
-        chain.drift = _blend_drift(chain.drift, np.array(centre_of(box)) - np.array(centre_of(chain.box)))
-        chain.box = box
-        chain.confidence *= TRACKING.carry_confidence_decay
-        record.rows.append(Row(chain.number, box, chain.confidence, None, 0))
+        tracklet.drift = _blend_drift(tracklet.drift, np.array(centre_of(box)) - np.array(centre_of(tracklet.box)))
+        tracklet.box = box
+        tracklet.confidence *= TRACKING.carry_confidence_decay
+        record.observations.append(Observation(tracklet.number, box, tracklet.confidence, None, 0))
 
-    def _lives(self, chain: _Chain, source_frame: int) -> bool:
-        limit = self._limit(chain)
-        return source_frame - chain.last_found <= (limit if chain.carried else min(limit, self._coast))
+    def _lives(self, tracklet: _Tracklet, source_frame: int) -> bool:
+        limit = self._limit(tracklet)
+        return source_frame - tracklet.last_found <= (limit if tracklet.carried else min(limit, self._coast))
 
-    def _limit(self, chain: _Chain) -> int:
+    def _limit(self, tracklet: _Tracklet) -> int:
         """For how many frames a chain is carried without being found: the surer it is a face, the longer."""
-        if not chain.proven:
-            return self._lone_carry
-        return self._carry if chain.strong_hits > 1 else self._weak_carry
+        if not tracklet.proven:
+            return self._unproven_carry
+        return self._carry if tracklet.strong_count > 1 else self._low_confidence_carry
 
-    def _is_proven(self, chain: _Chain) -> bool:
-        return chain.hits >= (self._proven_hits if chain.strong_hits else self._proven_weak_hits)
+    def _is_proven(self, tracklet: _Tracklet) -> bool:
+        return tracklet.detection_count >= (
+            self._proving_detections if tracklet.strong_count else self._proving_low_confidence_detections
+        )
 
-    def _carry_back(self, chain: _Chain) -> None:
+    def _carry_back(self, tracklet: _Tracklet) -> None:
         """From the chain's first frame towards earlier ones, until flow fails, a cut comes or another chain is met."""
         newest = self._ring[-1][1].source_frame
-        at = len(self._ring) - 1 - (newest - chain.first_frame)
+        at = len(self._ring) - 1 - (newest - tracklet.first_frame)
         if at <= 0:
             return
-        box = next(r.box for r in self._ring[at][1].rows if r.chain == chain.number)
-        confidence = chain.confidence
-        steps = self._backward if chain.strong_hits > 1 else self._weak_carry
+        box = next(r.box for r in self._ring[at][1].observations if r.tracklet == tracklet.number)
+        confidence = tracklet.confidence
+        steps = self._backward if tracklet.strong_count > 1 else self._low_confidence_carry
         for i in range(at, max(0, at - steps), -1):
             if self._ring[i][1].cut:
                 return
-            followed = self._flow(self._ring[i][0], self._ring[i - 1][0], [box])[0]
-            if followed is None:
+            flowed = self._flow(self._ring[i][0], self._ring[i - 1][0], [box])[0]
+            if flowed is None:
                 return
             record = self._ring[i - 1][1]
-            others = [r for r in record.rows if r.chain != chain.number]
+            others = [r for r in record.observations if r.tracklet != tracklet.number]
             if others:
-                overlap = overlaps(followed[None], np.array([r.box for r in others]))[0]
+                overlap = overlaps(flowed[None], np.array([r.box for r in others]))[0]
                 if overlap.max() > TRACKING.same_place_share:
-                    record.joins.append((others[int(overlap.argmax())].chain, chain.number))
+                    record.joins.append((others[int(overlap.argmax())].tracklet, tracklet.number))
                     return
-            box = followed
+            box = flowed
             confidence *= TRACKING.carry_confidence_decay
-            record.rows.append(Row(chain.number, box, confidence, None, 0))
+            record.observations.append(Observation(tracklet.number, box, confidence, None, 0))

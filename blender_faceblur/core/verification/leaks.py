@@ -203,7 +203,7 @@ STEP_CHECK = StepSettings()
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class ExpectedFace:
     """Where a track is in one frame; `kept` says why the face may be seen there, None where it must be covered."""
 
     track: str
@@ -212,7 +212,7 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class Visibility:
     """Shares of a face's area: where the source is seen to show, and where there is enough detail to tell."""
 
     share: float
@@ -242,7 +242,7 @@ class Shown:
 
 
 @dataclass(frozen=True, slots=True)
-class Find:
+class FilmDetection:
     """A face that detectors found in the film: the best confidence of each of them."""
 
     box: Box
@@ -319,21 +319,23 @@ class Verification:
 
 
 def list_places(document: TrackDocument, is_reviewed: Callable[[str], bool] = lambda track: False,
-                ) -> dict[int, list[Place]]:
+                ) -> dict[int, list[ExpectedFace]]:
     """Per source frame, where a face must be covered, and where somebody chose to show one.
 
     `is_reviewed`: whether an editor has judged the doubts about a track that the machine set aside.
     """
-    places: dict[int, list[Place]] = {}
+    places: dict[int, list[ExpectedFace]] = {}
     for track in document.tracks:
         covered = {frame for span in track.covered_spans() for frame in range(*span)}
         for sample in track.samples:
             kept = None if sample.source_frame in covered else FindingReason.SWITCHED_OFF
-            places.setdefault(sample.source_frame, []).append(Place(track.name, sample.ellipse, kept))
+            places.setdefault(sample.source_frame, []).append(ExpectedFace(track.name, sample.ellipse, kept))
     for track in document.aside:
         if track.is_chosen or is_reviewed(track.name):
             for sample in track.samples:
-                places.setdefault(sample.source_frame, []).append(Place(track.name, sample.ellipse, _find_why(track)))
+                places.setdefault(sample.source_frame, []).append(
+                    ExpectedFace(track.name, sample.ellipse, _find_why(track))
+                )
     return places
 
 
@@ -371,16 +373,16 @@ def surround(ellipse: Ellipse) -> Box:
     return ellipse.cx - half_x, ellipse.cy - half_y, ellipse.cx + half_x, ellipse.cy + half_y
 
 
-def find_block_px(document: TrackDocument, samples_across: float) -> float:
+def compute_block_px(document: TrackDocument, samples_per_face: float) -> float:
     """How large the samples of the effect are: it is made for the widest face, and never finer than a small one needs.
 
     See `blender.cover.find_largest_face_px`.
     """
     widest = max((2 * s.ellipse.rx for track in document.tracks for s in track.samples), default=0.0)
-    return max(widest, EXPOSURE.least_film_face_share * document.source.height) / samples_across
+    return max(widest, EXPOSURE.least_film_face_share * document.source.height) / samples_per_face
 
 
-def measure_shown(source: Grey, film: Grey, ellipse: Ellipse, block_px: float) -> Shown | None:
+def measure_shown(source: Grey, film: Grey, ellipse: Ellipse, block_px: float) -> Visibility | None:
     """How much of a face's ellipse shows the source in the film; None where hardly any of it is in the picture.
 
     Both pictures are of one size, in which the ellipse is. Detail larger than `block_px` does not count, so neither do
@@ -412,13 +414,13 @@ def measure_shown(source: Grey, film: Grey, ellipse: Ellipse, block_px: float) -
     shown = decided & (lost < EXPOSURE.same_detail_share * there)
     if shown.sum() < EXPOSURE.whole_share * decided.sum():
         # One straight edge along the rim of two blocks survives a mosaic; where a face shows, it shows all over.
-        steep = _find_slopes(first, block)
+        steep = _compute_slopes(first, block)
         detailed = steep >= EXPOSURE.steep_share * there
-        survived = detailed & (_find_slopes(change, block) < EXPOSURE.same_slope_share * steep)
+        survived = detailed & (_compute_slopes(change, block) < EXPOSURE.same_slope_share * steep)
         decided &= _blur(detailed * weight, window) / near >= EXPOSURE.steep_spread_share
         shown &= decided & (_blur(survived * weight, window) / near >= EXPOSURE.survived_share)
     gone = float(np.minimum(lost[decided] / there[decided], 1.0).mean()) if decided.any() else 1.0
-    return Shown(float(shown.sum()) / area, float(decided.sum()) / area, gone)
+    return Visibility(float(shown.sum()) / area, float(decided.sum()) / area, gone)
 
 
 def draw_inside(ellipse: Ellipse, x1: int, y1: int, x2: int, y2: int) -> NDArray[np.bool_]:
@@ -430,7 +432,7 @@ def draw_inside(ellipse: Ellipse, x1: int, y1: int, x2: int, y2: int) -> NDArray
     return np.asarray(((x * c + y * s) / rx) ** 2 + ((y * c - x * s) / ry) ** 2 <= 1)
 
 
-def _find_slopes(values: NDArray[np.float32], block: int) -> NDArray[np.float32]:
+def _compute_slopes(values: NDArray[np.float32], block: int) -> NDArray[np.float32]:
     """Squared, in levels a pixel."""
     down, across = np.gradient(_blur(values, 3) if block >= EXPOSURE.smoothed_block_px else values)
     return np.asarray(down**2 + across**2, np.float32)
@@ -451,7 +453,7 @@ def _take_detail(values: NDArray[np.float32], block: int) -> NDArray[np.float32]
     return (_blur(values, 3) if block >= EXPOSURE.smoothed_block_px else values) - _blur(values, block)
 
 
-class StepWatch:
+class SyncChecker:
     """Tells whether the film's pictures are the source's at all, and not those of the frame before or after."""
 
     def __init__(self, expansion: float) -> None:
@@ -460,7 +462,7 @@ class StepWatch:
         self.foreign: list[int] = []
         self.late: list[int] = []
 
-    def look(self, frame: int, source: Grey, film: Grey, places: list[Place]) -> None:
+    def compare(self, frame: int, source: Grey, film: Grey, places: list[ExpectedFace]) -> None:
         """Compare one frame outside of the covers, small."""
         import cv2
 
@@ -493,7 +495,7 @@ class StepWatch:
     def _differ(one: NDArray[np.float32], other: NDArray[np.float32], outside: NDArray[np.bool_]) -> float:
         return float((one - other)[outside].std())
 
-    def tell(self) -> list[str]:
+    def describe(self) -> list[str]:
         """What is wrong, in sentences."""
         return [f"In {len(frames)} frames, the first of them {frames[0]}, the film {words}."
                 for frames, words in ((self.foreign, "shows other pictures than the source"),
@@ -501,17 +503,17 @@ class StepWatch:
 
 
 @dataclass(slots=True)
-class _Chain:
+class _LeakTracklet:
     """One face that nobody expected, from look to look."""
 
-    hits: list[tuple[int, int, Find, Shown]]
+    detections: list[tuple[int, int, FilmDetection, Visibility]]
     """(number of the look, frame, find, how much of it shows)"""
     kept: FindingReason | None
     worst: int
     picture: bytes
 
 
-class Judge:
+class LeakClassifier:
     """Gathers what is seen frame by frame and sorts it into leaks and doubts.
 
     `single`: the film is one picture, where nothing can be seen twice.
@@ -520,12 +522,12 @@ class Judge:
     def __init__(self, single: bool = False) -> None:
         self._single = single
         self._runs: dict[str, list[Finding]] = {}
-        self._open: list[_Chain] = []
-        self._done: list[_Chain] = []
-        self._look = 0
+        self._open: list[_LeakTracklet] = []
+        self._done: list[_LeakTracklet] = []
+        self._pass_number = 0
         self.compared = self.flat = 0
 
-    def add_face(self, frame: int, place: Place, shown: Shown, draw: Callable[[], bytes]) -> None:
+    def add_face(self, frame: int, place: ExpectedFace, shown: Visibility, draw: Callable[[], bytes]) -> None:
         """A face that must be covered; `draw` makes a picture of the place in this frame."""
         self.compared += 1
         self.flat += shown.flat
@@ -545,30 +547,33 @@ class Judge:
             run.worst, run.share, run.box, run.picture, run.reason = (
                 frame, shown.part, surround(place.ellipse), draw(), reason)
 
-    def add_look(self, frame: int, finds: list[tuple[Find, Shown, FindingReason | None]],
+    def add_detections(self, frame: int, detections: list[tuple[FilmDetection, Visibility, FindingReason | None]],
                  draw: Callable[[Box], bytes]) -> bool:
         """Faces found over pixels that show the source: (find, how much shows, why it may be seen or None).
 
         Looks come in the order of frames. Returns whether the next frame should be looked at too.
         """
-        self._look += 1
-        self._done += [c for c in self._open if self._look - c.hits[-1][0] > LEAK_RULES.open_passes]
-        self._open = [c for c in self._open if self._look - c.hits[-1][0] <= LEAK_RULES.open_passes]
+        self._pass_number += 1
+        self._done += [c for c in self._open if self._pass_number - c.detections[-1][0] > LEAK_RULES.open_passes]
+        self._open = [c for c in self._open if self._pass_number - c.detections[-1][0] <= LEAK_RULES.open_passes]
         curious = False
-        for find, shown, kept in sorted(finds, key=lambda one: -one[0].confidence):
-            chain = max((c for c in self._open if c.hits[-1][0] < self._look), default=None,
-                        key=lambda c: _overlap(c.hits[-1][2].box, find.box))
-            if chain is None or _overlap(chain.hits[-1][2].box, find.box) < LEAK_RULES.same_face_overlap_share:
-                chain = _Chain([], kept, frame, b"")
-                self._open.append(chain)
-            best = max((_rank(known) for _, _, known, _ in chain.hits), default=(0.0, 0.0))
-            chain.hits.append((self._look, frame, find, shown))
-            chain.kept = chain.kept or kept
-            if _rank(find) > best:
-                chain.worst = frame
-                if find.hints:
-                    chain.picture = draw(find.box)
-            curious = curious or (not kept and _is_sure(find))
+        for detection, shown, kept in sorted(detections, key=lambda one: -one[0].confidence):
+            tracklet = max((c for c in self._open if c.detections[-1][0] < self._pass_number), default=None,
+                        key=lambda c: _overlap(c.detections[-1][2].box, detection.box))
+            if (
+                tracklet is None
+                or _overlap(tracklet.detections[-1][2].box, detection.box) < LEAK_RULES.same_face_overlap_share
+            ):
+                tracklet = _LeakTracklet([], kept, frame, b"")
+                self._open.append(tracklet)
+            best = max((_rank(known) for _, _, known, _ in tracklet.detections), default=(0.0, 0.0))
+            tracklet.detections.append((self._pass_number, frame, detection, shown))
+            tracklet.kept = tracklet.kept or kept
+            if _rank(detection) > best:
+                tracklet.worst = frame
+                if detection.hints:
+                    tracklet.picture = draw(detection.box)
+            curious = curious or (not kept and _is_sure(detection))
         return curious
 
     def finish(self) -> tuple[list[Finding], list[Finding], int]:
@@ -578,42 +583,53 @@ class Judge:
         weak = 0
         for run in (run for runs in self._runs.values() for run in runs):
             (leaks if run.kind is FindingKind.LEAK else doubts).append(run)
-        for chain in (*self._done, *self._open):
-            kind = self._judge(chain)
+        for tracklet in (*self._done, *self._open):
+            kind = self._classify(tracklet)
             if kind is None:
-                weak += not chain.kept
+                weak += not tracklet.kept
                 continue
-            _, frame, find, shown = max(chain.hits, key=lambda hit: _rank(hit[2]))
+            _, frame, detection, shown = max(tracklet.detections, key=lambda detection: _rank(detection[2]))
             reason = FindingReason.UNEXPECTED if kind is FindingKind.LEAK else FindingReason.PERHAPS_UNEXPECTED
-            finding = Finding(kind, "", chain.hits[0][1], chain.hits[-1][1] + 1, len(chain.hits), frame, find.box,
-                              shown.part, find.confidence, reason, chain.picture)
+            finding = Finding(
+                kind,
+                "",
+                tracklet.detections[0][1],
+                tracklet.detections[-1][1] + 1,
+                len(tracklet.detections),
+                frame,
+                detection.box,
+                shown.part,
+                detection.confidence,
+                reason,
+                tracklet.picture,
+            )
             (leaks if kind is FindingKind.LEAK else doubts).append(finding)
         return sorted(leaks, key=_weigh, reverse=True), sorted(doubts, key=_weigh, reverse=True), weak
 
-    def _judge(self, chain: _Chain) -> FindingKind | None:
-        if chain.kept:
+    def _classify(self, tracklet: _LeakTracklet) -> FindingKind | None:
+        if tracklet.kept:
             return None
-        sure = [look for look, _, find, _ in chain.hits if _is_sure(find)]
+        sure = [look for look, _, detection, _ in tracklet.detections if _is_sure(detection)]
         if _has_neighbours(sure) or (sure and self._single):
             return FindingKind.LEAK
-        hints = [look for look, _, find, _ in chain.hits if find.hints]
+        hints = [look for look, _, detection, _ in tracklet.detections if detection.hints]
         return FindingKind.DOUBT if sure or _has_neighbours(hints) or (hints and self._single) else None
 
 
-def _is_sure(find: Find) -> bool:
-    return _is_found(find, LEAK_RULES.both_confidence, LEAK_RULES.alone_confidence)
+def _is_sure(detection: FilmDetection) -> bool:
+    return _is_found(detection, LEAK_RULES.both_confidence, LEAK_RULES.alone_confidence)
 
 
-def _is_found(find: Find, both: float, alone: float) -> bool:
-    return find.second >= both or find.confidence >= alone
+def _is_found(detection: FilmDetection, both: float, alone: float) -> bool:
+    return detection.second >= both or detection.confidence >= alone
 
 
-def _has_neighbours(looks: list[int]) -> bool:
-    return any(after - before == 1 for before, after in itertools.pairwise(looks))
+def _has_neighbours(passes: list[int]) -> bool:
+    return any(after - before == 1 for before, after in itertools.pairwise(passes))
 
 
-def _rank(find: Find) -> tuple[float, float]:
-    return find.second, find.confidence
+def _rank(detection: FilmDetection) -> tuple[float, float]:
+    return detection.second, detection.confidence
 
 
 def _overlap(one: Box, other: Box) -> float:
@@ -630,13 +646,13 @@ def _weigh(finding: Finding) -> float:
     return finding.share * math.sqrt(max((x2 - x1) * (y2 - y1), 1.0)) * finding.frames**0.5
 
 
-def find_kept(places: list[Place], box: Box) -> FindingReason | None:
+def get_kept_reason(places: list[ExpectedFace], box: Box) -> FindingReason | None:
     """Why a find in this place may be seen; None where nobody chose to show a face there."""
     cx, cy = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
     return next((place.kept for place in places if place.kept and _holds(place.ellipse, cx, cy)), None)
 
 
-def is_on(places: list[Place], box: Box) -> bool:
+def is_on(places: list[ExpectedFace], box: Box) -> bool:
     """Whether a find lies on one of these faces."""
     return any(_holds(place.ellipse, (box[0] + box[2]) / 2, (box[1] + box[3]) / 2) for place in places)
 

@@ -13,11 +13,11 @@ from ....core.document import editing
 from ....core.document.naming import name_track
 from ....core.types import Ellipse, Evidence, FaceBlurError, Sample, TrackDocument, TrackKind, TrackStatus
 from ...common.context import refresh_shown_sequencers
-from ...common.job_operator import Job, JobOperator
-from ...cover.active_face import Target, find_target, has_target
-from ...cover.projection import find_projection, find_region_projection
-from ...masks.mask import read_document
-from ..tracking import Place, find_shot, follow_place, mark_place
+from ...common.job_operator import JobOperator, JobSteps
+from ...cover.active_face import FaceTarget, get_target, has_target
+from ...cover.projection import get_projection, get_region_projection
+from ...masks.mask import load_document
+from ..tracking import TrackingStart, get_shot, run_tracking, start_region
 from .correct import apply_change
 
 _LEAST_PX = 4.0
@@ -43,7 +43,7 @@ class FACEBLUR_OT_add(JobOperator, bpy.types.Operator):
     box: FloatVectorProperty(name="Box", size=4, options={"SKIP_SAVE"}, description=(
         "Left, top, right and bottom in pixels of the source; drawn with the mouse where it is empty"))
 
-    _place: Place | None = None
+    _place: TrackingStart | None = None
     _target: tuple[str, str, str, int] | None = None
     _press: tuple[float, float] | None = None
     _mouse = (0.0, 0.0)
@@ -60,7 +60,7 @@ class FACEBLUR_OT_add(JobOperator, bpy.types.Operator):
             if "RUNNING_MODAL" in done:
                 context.window_manager.modal_handler_add(self)
             return done
-        if _find_preview(context) is None:
+        if _get_preview(context) is None:
             self.report({"ERROR"}, "Open a preview of the sequencer to draw in")
             return {"CANCELLED"}
         self._press, self._drawn = None, False
@@ -73,7 +73,7 @@ class FACEBLUR_OT_add(JobOperator, bpy.types.Operator):
     def modal(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
         if self._drawn:
             return super().modal(context, event)
-        area_region = _find_preview(context)
+        area_region = _get_preview(context)
         if area_region is None or (event.type in ("ESC", "RIGHTMOUSE") and event.value == "PRESS"):
             self.cancel(context)
             self.report({"INFO"}, self.cancelled)
@@ -85,7 +85,7 @@ class FACEBLUR_OT_add(JobOperator, bpy.types.Operator):
         if event.type == "LEFTMOUSE" and event.value == "PRESS" and inside:
             self._press = self._mouse
         elif event.type == "LEFTMOUSE" and event.value == "RELEASE" and self._press is not None:
-            self._find_box(context, region)
+            self._compute_box(context, region)
             self._stop_drawing(context)
             if min(self.box[2] - self.box[0], self.box[3] - self.box[1]) < _LEAST_PX:
                 self.report({"WARNING"}, "The box is too small; nothing was added")
@@ -114,19 +114,19 @@ class FACEBLUR_OT_add(JobOperator, bpy.types.Operator):
             self._drawn = True
             return JobOperator.execute(self, context) if event is None else self.go_on(context)
         try:
-            target = find_target(context, with_face=False)
-            said = _add_still(target, self._find_face(target), self.kind, self.extent)
+            target = get_target(context, with_face=False)
+            said = _add_still(target, self._get_face(target), self.kind, self.extent)
         except FaceBlurError as error:
             self.report({"ERROR"}, str(error))
             return {"CANCELLED"}
         self.report({"INFO"}, said)
         return {"FINISHED"}
 
-    def begin(self, context: bpy.types.Context, wait_s: float | None) -> Job:
-        target = find_target(context, with_face=False)
+    def begin(self, context: bpy.types.Context, wait_s: float | None) -> JobSteps:
+        target = get_target(context, with_face=False)
         self._target = target.scene.name, target.strip.name, target.mask.name, target.source_frame
-        self._place = mark_place(target.scene, target.strip, target.mask, target.source_frame, self._find_face(target))
-        return follow_place(self._place, wait_s)
+        self._place = start_region(target.scene, target.strip, target.mask, target.source_frame, self._get_face(target))
+        return run_tracking(self._place, wait_s)
 
     def finish(self, context: bpy.types.Context, result: list[Sample]) -> tuple[str, list[str]]:
         assert self._place is not None and self._target is not None
@@ -134,23 +134,23 @@ class FACEBLUR_OT_add(JobOperator, bpy.types.Operator):
         if mask not in bpy.data.masks or scene not in bpy.data.scenes:
             return "", ["The mask is gone: nothing was added."]
         keys = [Sample(f, face, Evidence.LOCKED, 1.0) for f, face in self._place.keys.items()]
-        target = Target(bpy.data.scenes[scene], bpy.data.scenes[scene].sequence_editor.strips_all.get(strip),
+        target = FaceTarget(bpy.data.scenes[scene], bpy.data.scenes[scene].sequence_editor.strips_all.get(strip),
                         bpy.data.masks[mask], "", frame)
         name = _add(target, [*result, *keys], self.kind)
         frames = [sample.source_frame for sample in (*result, *keys)]
         return f"'{name}' was followed from frame {min(frames)} to {max(frames)} of the source", []
 
-    def _find_face(self, target: Target) -> Ellipse:
+    def _get_face(self, target: FaceTarget) -> Ellipse:
         x1, y1, x2, y2 = self.box
-        expansion = read_document(target.mask).expansion
+        expansion = load_document(target.mask).expansion
         # The cover of a face reaches beyond it by the expansion; that of anything else must hold the box's corners.
         share = math.sqrt(2) / expansion if self.kind == "REGION" else 1.0
         return Ellipse.inscribed((x1, y1, x2, y2)).scaled(share)
 
-    def _find_box(self, context: bpy.types.Context, region: bpy.types.Region) -> None:
+    def _compute_box(self, context: bpy.types.Context, region: bpy.types.Region) -> None:
         assert self._press is not None
-        target = find_target(context, with_face=False, settled=False)
-        projection, shown = find_projection(target.scene, target.strip), find_region_projection(region)
+        target = get_target(context, with_face=False, settled=False)
+        projection, shown = get_projection(target.scene, target.strip), get_region_projection(region)
         (x1, y1), (x2, y2) = self._press, self._mouse
         corners = [projection.to_source(*shown.to_view(x, y)) for x, y in ((x1, y1), (x2, y1), (x2, y2), (x1, y2))]
         xs, ys = [x for x, _ in corners], [y for _, y in corners]
@@ -177,21 +177,21 @@ class FACEBLUR_OT_add(JobOperator, bpy.types.Operator):
         gpu.state.line_width_set(1.0)
 
 
-def _add_still(target: Target, face: Ellipse, kind: str, extent: str) -> str:
+def _add_still(target: FaceTarget, face: Ellipse, kind: str, extent: str) -> str:
     length = target.mask.frame_end - target.mask.frame_start
     if kind == "NEVER":
         return _add_never(target, face)
     stop = length if extent == "HOLD" else target.source_frame + 1
-    samples = [Sample(f, face, Evidence.HELD, 1.0) for f in range(target.source_frame + 1, stop)]
+    samples = [Sample(f, face, Evidence.EXTRAPOLATED, 1.0) for f in range(target.source_frame + 1, stop)]
     name = _add(target, [Sample(target.source_frame, face, Evidence.LOCKED, 1.0), *samples], kind)
     return f"'{name}' is covered in this frame only" if extent == "FRAME" else f"'{name}' is covered from here on"
 
 
-def _add_never(target: Target, face: Ellipse) -> str:
+def _add_never(target: FaceTarget, face: Ellipse) -> str:
     aside: list[str] = []
 
     def change(document: TrackDocument) -> list[str]:
-        start, stop = find_shot(document, target.source_frame)
+        start, stop = get_shot(document, target.source_frame)
         number = 1 + sum(track.kind is TrackKind.NEVER for track in document.aside)
         name = name_track(TrackKind.NEVER, TrackStatus.EXEMPT, number)
         aside[:] = editing.never_blur(document, face, start, stop, name)
@@ -201,7 +201,7 @@ def _add_never(target: Target, face: Ellipse) -> str:
     return f"Not covered from now on: {', '.join(aside)}" if aside else "No face stays in that place"
 
 
-def _add(target: Target, samples: list[Sample], kind: str) -> str:
+def _add(target: FaceTarget, samples: list[Sample], kind: str) -> str:
     names: list[str] = []
 
     def change(document: TrackDocument) -> list[str]:
@@ -216,7 +216,7 @@ def _add(target: Target, samples: list[Sample], kind: str) -> str:
     return names[0]
 
 
-def _find_preview(context: bpy.types.Context) -> tuple[bpy.types.Area, bpy.types.Region] | None:
+def _get_preview(context: bpy.types.Context) -> tuple[bpy.types.Area, bpy.types.Region] | None:
     """The largest preview of the sequencer in the window."""
     found = [(area, region) for area in context.window.screen.areas if area.type == "SEQUENCE_EDITOR"
              for region in area.regions if region.type == "PREVIEW" and region.width > 1 and region.height > 1

@@ -12,11 +12,11 @@ from bpy.props import EnumProperty, StringProperty
 from ....core.document import editing
 from ....core.types import Ellipse, FaceBlurError, Track, TrackDocument
 from ....reporting.progress import count
-from ...common.context import find_sequencer_scene, refresh_shown_sequencers
-from ...common.footage import find_preview_range, find_shown
-from ...common.selection import EnumItems, find_active_footage, refuse
-from ...cover.active_face import Target, find_target, has_target
-from ...cover.covering import find_mask
+from ...common.context import get_sequencer_scene, refresh_shown_sequencers
+from ...common.footage import compute_shown, get_preview_range
+from ...common.selection import EnumItems, get_active_footage, refuse
+from ...cover.active_face import FaceTarget, get_target, has_target
+from ...cover.covering import get_mask
 from ...masks.changes import change_tracks, check_freehand
 from ...masks.record import MaskRecord
 
@@ -25,7 +25,7 @@ REACH_S = 0.5
 
 
 def apply_change(
-    target: Target, change: Callable[[TrackDocument], Collection[str]], touched: Collection[str] = ()
+    target: FaceTarget, change: Callable[[TrackDocument], Collection[str]], touched: Collection[str] = ()
 ) -> TrackDocument:
     """Change the target's tracks and show it. Raises FaceBlurError."""
     check_freehand(target.mask, touched)
@@ -35,13 +35,13 @@ def apply_change(
     return document
 
 
-def set_cover(target: Target, cover: Ellipse, name: str = "") -> None:
+def set_cover(target: FaceTarget, cover: Ellipse, name: str = "") -> None:
     """Put the cover of a face where an editor wants it, at the playhead: a locked key."""
     name = name or target.track
     reach = max(2, round(REACH_S * target.rate))
 
     def change(document: TrackDocument) -> list[str]:
-        editing.set_key(editing.find_track(document, name), target.source_frame, cover.scaled(1 / document.expansion),
+        editing.set_key(editing.get_track(document, name), target.source_frame, cover.scaled(1 / document.expansion),
                         reach)
         return [name]
 
@@ -60,22 +60,22 @@ class _OnFace:
     def execute(self, context: bpy.types.Context) -> set[str]:
         operator: Any = self
         try:
-            said = self.work(find_target(context))
+            said = self.work(get_target(context))
         except FaceBlurError as error:
             operator.report({"ERROR"}, str(error))
             return {"CANCELLED"}
         operator.report({"INFO"}, said)
         return {"FINISHED"}
 
-    def work(self, target: Target) -> str:
+    def work(self, target: FaceTarget) -> str:
         """Do it; what to say of it."""
         raise NotImplementedError
 
-    def change(self, target: Target, work: Callable[[Track], None]) -> None:
+    def change(self, target: FaceTarget, work: Callable[[Track], None]) -> None:
         """Change the target's track alone."""
 
         def change(document: TrackDocument) -> list[str]:
-            work(editing.find_track(document, target.track))
+            work(editing.get_track(document, target.track))
             return [target.track]
 
         apply_change(target, change, [target.track])
@@ -87,7 +87,7 @@ class FACEBLUR_OT_begin_here(_OnFace, bpy.types.Operator):
     bl_idname = "faceblur.begin_here"
     bl_label = "Begin Here"
 
-    def work(self, target: Target) -> str:
+    def work(self, target: FaceTarget) -> str:
         self.change(target, lambda track: _move_end(track, target.source_frame, begin=True))
         return f"'{target.track}' begins here"
 
@@ -99,7 +99,7 @@ class FACEBLUR_OT_end_here(_OnFace, bpy.types.Operator):
     bl_idname = "faceblur.end_here"
     bl_label = "End Here"
 
-    def work(self, target: Target) -> str:
+    def work(self, target: FaceTarget) -> str:
         self.change(target, lambda track: _move_end(track, target.source_frame, begin=False))
         return f"'{target.track}' ends here"
 
@@ -120,7 +120,7 @@ class FACEBLUR_OT_split_face(_OnFace, bpy.types.Operator):
     bl_idname = "faceblur.split_face"
     bl_label = "Split Face"
 
-    def work(self, target: Target) -> str:
+    def work(self, target: FaceTarget) -> str:
         made: list[str] = []
 
         def change(document: TrackDocument) -> list[str]:
@@ -133,7 +133,7 @@ class FACEBLUR_OT_split_face(_OnFace, bpy.types.Operator):
 
 def _list_others(operator: Any, context: bpy.types.Context | None) -> list[tuple[str, str, str]]:
     try:
-        target = find_target(context or bpy.context, settled=False)
+        target = get_target(context or bpy.context, settled=False)
     except FaceBlurError:
         return _OTHERS.offer([("", "None", "")])
     layers = MaskRecord.load(target.mask).layers
@@ -159,7 +159,7 @@ class FACEBLUR_OT_merge_faces(_OnFace, bpy.types.Operator):
         context.window_manager.invoke_search_popup(self)
         return {"FINISHED"}
 
-    def work(self, target: Target) -> str:
+    def work(self, target: FaceTarget) -> str:
         names = [target.track, self.other]
         made = []
 
@@ -177,7 +177,7 @@ class FACEBLUR_OT_delete_face(_OnFace, bpy.types.Operator):
     bl_idname = "faceblur.delete_face"
     bl_label = "Delete Face"
 
-    def work(self, target: Target) -> str:
+    def work(self, target: FaceTarget) -> str:
         def change(document: TrackDocument) -> list[str]:
             editing.delete(document, target.track)
             return [target.track]
@@ -192,7 +192,7 @@ class FACEBLUR_OT_clear_key(_OnFace, bpy.types.Operator):
     bl_idname = "faceblur.clear_key"
     bl_label = "Clear Key"
 
-    def work(self, target: Target) -> str:
+    def work(self, target: FaceTarget) -> str:
         self.change(target, lambda track: editing.clear_key(track, target.source_frame))
         return f"The key of '{target.track}' is free"
 
@@ -203,7 +203,7 @@ class FACEBLUR_OT_lock_face(_OnFace, bpy.types.Operator):
     bl_idname = "faceblur.lock_face"
     bl_label = "Lock Face"
 
-    def work(self, target: Target) -> str:
+    def work(self, target: FaceTarget) -> str:
         locked = []
 
         def work(track: Track) -> None:
@@ -227,22 +227,22 @@ class FACEBLUR_OT_switch_face(_OnFace, bpy.types.Operator):
         ("RANGE", "Preview Range", "In the timeline's preview range (key P)"),
         ("FILM", "Whole Film", "In all frames")])
 
-    def work(self, target: Target) -> str:
-        start, stop = self._find_frames(target)
+    def work(self, target: FaceTarget) -> str:
+        start, stop = self._compute_frames(target)
         self.change(target, lambda track: editing.switch(track, start, stop, self.action == "ON"))
         word = "is covered" if self.action == "ON" else "shows"
         return f"'{target.track}' {word} in {count(stop - start, 'frame')}"
 
-    def _find_frames(self, target: Target) -> tuple[int, int]:
+    def _compute_frames(self, target: FaceTarget) -> tuple[int, int]:
         if self.where == "FRAME":
             return target.source_frame, target.source_frame + 1
         length = target.mask.frame_end - target.mask.frame_start
-        return find_range(target, length) if self.where == "RANGE" else (0, length)
+        return compute_range(target, length) if self.where == "RANGE" else (0, length)
 
 
-def find_range(target: Target, length: int) -> tuple[int, int]:
+def compute_range(target: FaceTarget, length: int) -> tuple[int, int]:
     """The source frames of the strip that lie in the timeline's preview range. Raises FaceBlurError where none do."""
-    shown = find_shown(target.strip, *find_preview_range(target.scene), length)
+    shown = compute_shown(target.strip, *get_preview_range(target.scene), length)
     if shown is None:
         raise FaceBlurError("The preview range does not meet the strip")
     return shown
@@ -259,7 +259,7 @@ class FACEBLUR_OT_bring_back(bpy.types.Operator):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        return find_mask(find_active_footage(context)) is not None or refuse(cls, "Select a strip that is covered")
+        return get_mask(get_active_footage(context)) is not None or refuse(cls, "Select a strip that is covered")
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         made = []
@@ -269,8 +269,8 @@ class FACEBLUR_OT_bring_back(bpy.types.Operator):
             return made
 
         try:
-            mask = find_mask(find_active_footage(context))
-            apply_change(Target(find_sequencer_scene(context), None, mask, "", 0), change)
+            mask = get_mask(get_active_footage(context))
+            apply_change(FaceTarget(get_sequencer_scene(context), None, mask, "", 0), change)
         except FaceBlurError as error:
             self.report({"ERROR"}, str(error))
             return {"CANCELLED"}

@@ -7,10 +7,10 @@ import bpy
 
 from ....core.types import FaceBlurError
 from ....reporting.progress import count
-from ...common.context import find_sequencer_scene, refresh_shown_sequencers
-from ...common.selection import find_active_footage, is_busy, refuse
-from ...cover.covering import find_mask
-from ..edit_masks import close_masks, find_helper, open_masks
+from ...common.context import get_sequencer_scene, refresh_shown_sequencers
+from ...common.selection import get_active_footage, is_busy, refuse
+from ...cover.covering import get_mask
+from ..edit_masks import close_masks, get_helper, open_masks
 
 
 class FACEBLUR_OT_edit_masks(bpy.types.Operator):
@@ -24,13 +24,13 @@ class FACEBLUR_OT_edit_masks(bpy.types.Operator):
     def poll(cls, context: bpy.types.Context) -> bool:
         if is_busy(cls):
             return False
-        if find_helper() is not None:
+        if get_helper() is not None:
             return refuse(cls, "A mask is being edited already; go back from it first")
-        return find_mask(find_active_footage(context)) is not None or refuse(cls, "Select a strip that is covered")
+        return get_mask(get_active_footage(context)) is not None or refuse(cls, "Select a strip that is covered")
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         try:
-            helper = open_masks(find_sequencer_scene(context), find_active_footage(context), context.window)
+            helper = open_masks(get_sequencer_scene(context), get_active_footage(context), context.window)
         except FaceBlurError as error:
             self.report({"ERROR"}, str(error))
             return {"CANCELLED"}
@@ -47,7 +47,7 @@ class FACEBLUR_OT_back_from_masks(bpy.types.Operator):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        return find_helper() is not None or refuse(cls, "No mask is being edited")
+        return get_helper() is not None or refuse(cls, "No mask is being edited")
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         try:

@@ -6,10 +6,10 @@ from __future__ import annotations
 import bpy
 from bpy.props import BoolProperty, EnumProperty, IntProperty, StringProperty
 
-from ...common.context import find_sequencer_scene
+from ...common.context import get_sequencer_scene
 from ...common.footage import find_timeline_frame
-from ...common.selection import find_active_footage, list_selected_covered, refuse
-from ...cover.covering import find_mask
+from ...common.selection import get_active_footage, list_selected_covered, refuse
+from ...cover.covering import get_mask
 from ...masks.faces import list_faces
 
 
@@ -25,11 +25,11 @@ class FACEBLUR_OT_go_to_face(bpy.types.Operator):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        return find_mask(find_active_footage(context)) is not None or refuse(cls, "Select a strip that is covered")
+        return get_mask(get_active_footage(context)) is not None or refuse(cls, "Select a strip that is covered")
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        scene, strip = find_sequencer_scene(context), find_active_footage(context)
-        mask = find_mask(strip)
+        scene, strip = get_sequencer_scene(context), get_active_footage(context)
+        mask = get_mask(strip)
         active = mask.layers.active
         name = self.layer or (active.name if active is not None else "")
         face = next((face for face in list_faces(mask) if face.name == name), None)
@@ -62,14 +62,14 @@ class FACEBLUR_OT_go_to_frame(bpy.types.Operator):
         return FACEBLUR_OT_go_to_face.poll(context) or refuse(cls, "Select a strip that is covered")
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        strip = find_active_footage(context)
-        mask = find_mask(strip)
+        strip = get_active_footage(context)
+        mask = get_mask(strip)
         frame = find_timeline_frame(strip, [(self.source_frame, self.source_frame + 1)],
                                     mask.frame_end - mask.frame_start)
         if frame is None:
             self.report({"WARNING"}, "This strip does not show that frame")
             return {"CANCELLED"}
-        find_sequencer_scene(context).frame_set(frame)
+        get_sequencer_scene(context).frame_set(frame)
         return {"FINISHED"}
 
 
@@ -89,9 +89,9 @@ class FACEBLUR_OT_switch_faces(bpy.types.Operator):
         return FACEBLUR_OT_go_to_face.poll(context) or refuse(cls, "Select a strip that is covered")
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        strips = [find_active_footage(context), *list_selected_covered(context)]
+        strips = [get_active_footage(context), *list_selected_covered(context)]
         # Strips that came of one by cutting have one mask.
-        masks = {mask.name: mask for mask in map(find_mask, strips) if mask is not None}
+        masks = {mask.name: mask for mask in map(get_mask, strips) if mask is not None}
         off = total = 0
         for mask in masks.values():
             for face in list_faces(mask):

@@ -7,13 +7,13 @@ import bpy
 from bpy.props import EnumProperty
 
 from ....core.types import Sample
-from ...common.context import find_sequencer_scene, refresh_shown_sequencers
+from ...common.context import get_sequencer_scene, refresh_shown_sequencers
 from ...common.footage import find_timeline_frame
-from ...common.job_operator import Job, JobOperator
-from ...common.selection import find_active_footage
-from ...cover.active_face import find_target, has_target
-from ...cover.covering import find_mask
-from ..tracking import Place, find_place, follow_place, take_followed
+from ...common.job_operator import JobOperator, JobSteps
+from ...common.selection import get_active_footage
+from ...cover.active_face import get_target, has_target
+from ...cover.covering import get_mask
+from ..tracking import TrackingStart, apply_tracked, run_tracking, start_track
 
 DIRECTIONS = [
     ("BOTH", "Both Ways", "From its locked keys through the whole shot"),
@@ -22,47 +22,47 @@ DIRECTIONS = [
 ]
 
 
-class _Follow(JobOperator):
+class _TrackFace(JobOperator):
     cancelled = "Following cancelled; nothing was changed"
 
     direction: EnumProperty(name="Direction", items=DIRECTIONS)
 
-    _place: Place | None = None
+    _place: TrackingStart | None = None
     longest = 0
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
         return has_target(cls, context)
 
-    def begin(self, context: bpy.types.Context, wait_s: float | None) -> Job:
-        target = find_target(context)
-        self._place = find_place(target.scene, target.strip, target.mask, target.track, target.source_frame,
+    def begin(self, context: bpy.types.Context, wait_s: float | None) -> JobSteps:
+        target = get_target(context)
+        self._place = start_track(target.scene, target.strip, target.mask, target.track, target.source_frame,
                                  self.direction, self.longest)
-        return follow_place(self._place, wait_s)
+        return run_tracking(self._place, wait_s)
 
     def finish(self, context: bpy.types.Context, result: list[Sample]) -> tuple[str, list[str]]:
         assert self._place is not None
-        said = take_followed(self._place, result)
+        said = apply_tracked(self._place, result)
         if not bpy.app.background:
             refresh_shown_sequencers()
         return said, []
 
 
-class FACEBLUR_OT_follow(_Follow, bpy.types.Operator):
+class FACEBLUR_OT_follow(_TrackFace, bpy.types.Operator):
     """Follow the active face from its locked keys, both ways, until it is lost or the shot ends. ESC cancels"""
 
     bl_idname = "faceblur.follow"
     bl_label = "Follow"
 
 
-class FACEBLUR_OT_follow_step(_Follow, bpy.types.Operator):
+class FACEBLUR_OT_follow_step(_TrackFace, bpy.types.Operator):
     """Follow the active face by one frame and go there"""
 
     bl_idname = "faceblur.follow_step"
     bl_label = "Follow a Frame"
     longest = 1
 
-    def begin(self, context: bpy.types.Context, wait_s: float | None) -> Job:
+    def begin(self, context: bpy.types.Context, wait_s: float | None) -> JobSteps:
         if self.direction == "BOTH":
             self.direction = "FORWARD"
         return super().begin(context, wait_s)
@@ -72,12 +72,12 @@ class FACEBLUR_OT_follow_step(_Follow, bpy.types.Operator):
         if not result:
             return "", [f"'{self._place.track}' cannot be followed any farther: put it in the next frame by hand."]
         said = super().finish(context, result)
-        strip = find_active_footage(context)
-        mask = find_mask(strip)
+        strip = get_active_footage(context)
+        mask = get_mask(strip)
         frame = result[0].source_frame
         shown = find_timeline_frame(strip, [(frame, frame + 1)], mask.frame_end - mask.frame_start) if mask else None
         if shown is not None:
-            find_sequencer_scene(context).frame_set(shown)
+            get_sequencer_scene(context).frame_set(shown)
         return said
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 
 import bpy
 
-from ....core.review.overview import Glance
+from ....core.review.overview import TrackOverview
 from ....core.types import TrackKind, TrackStatus
 from ....reporting.wording import describe_status
-from ...common.context import find_sequencer_scene
+from ...common.context import get_sequencer_scene
 from ...common.panels import Tab, write_lines
-from ...common.selection import find_active_footage
-from ...cover.covering import find_mask
-from ...masks.overlay_cache import look_at
+from ...common.selection import get_active_footage
+from ...cover.covering import get_mask
+from ...masks.overlay_cache import get_cached
 from ...overlay import see_through
 
 _MOST_LEFT_OUT = 30
@@ -26,10 +26,10 @@ class FACEBLUR_PT_correct(Tab, bpy.types.Panel):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        return find_mask(find_active_footage(context)) is not None
+        return get_mask(get_active_footage(context)) is not None
 
     def draw(self, context: bpy.types.Context) -> None:
-        layout, settings = self.layout, find_sequencer_scene(context).faceblur
+        layout, settings = self.layout, get_sequencer_scene(context).faceblur
         column = layout.column(align=True)
         row = column.row(align=True)
         row.operator("faceblur.follow_step", text="", icon="TRIA_LEFT").direction = "BACKWARD"
@@ -74,22 +74,22 @@ class FACEBLUR_PT_left_out(Tab, bpy.types.Panel):
 
     def draw(self, context: bpy.types.Context) -> None:
         left_out = _list_left_out(context)
-        for glance in left_out[:_MOST_LEFT_OUT]:
+        for track_overview in left_out[:_MOST_LEFT_OUT]:
             row = self.layout.row(align=True)
-            row.label(text=f"{glance.name}: {describe_status(glance)}")
-            if glance.kind is not TrackKind.NEVER:
-                row.operator("faceblur.bring_back", text="", icon="LOOP_BACK").name = glance.name
-            row.operator("faceblur.go_to_frame", text="", icon="VIEWZOOM").source_frame = glance.spans[0]
+            row.label(text=f"{track_overview.name}: {describe_status(track_overview)}")
+            if track_overview.kind is not TrackKind.NEVER:
+                row.operator("faceblur.bring_back", text="", icon="LOOP_BACK").name = track_overview.name
+            row.operator("faceblur.go_to_frame", text="", icon="VIEWZOOM").source_frame = track_overview.spans[0]
         if len(left_out) > _MOST_LEFT_OUT:
             write_lines(self.layout, context, f"and {len(left_out) - _MOST_LEFT_OUT} more: see Review")
 
 
-def _list_left_out(context: bpy.types.Context) -> list[Glance]:
+def _list_left_out(context: bpy.types.Context) -> list[TrackOverview]:
     """People who stay clear are listed under People."""
-    mask = find_mask(find_active_footage(context))
-    overview = look_at(mask).overview if mask is not None else None
+    mask = get_mask(get_active_footage(context))
+    overview = get_cached(mask).overview if mask is not None else None
     aside = overview.aside if overview is not None else []
-    return [glance for glance in aside if glance.status is not TrackStatus.ALLOWED]
+    return [track_overview for track_overview in aside if track_overview.status is not TrackStatus.ALLOWED]
 
 
 class _Switch:
@@ -117,7 +117,7 @@ class FACEBLUR_MT_pie(bpy.types.Menu):
 
     def draw(self, context: bpy.types.Context) -> None:
         pie = self.layout.menu_pie()
-        settings = find_sequencer_scene(context).faceblur
+        settings = get_sequencer_scene(context).faceblur
         pie.operator("faceblur.begin_here", icon="TRIA_RIGHT_BAR")
         pie.operator("faceblur.end_here", icon="TRIA_LEFT_BAR")
         pie.operator("faceblur.follow", icon="TRACKING").direction = "BOTH"

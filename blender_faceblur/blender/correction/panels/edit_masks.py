@@ -7,10 +7,10 @@ from typing import ClassVar
 
 import bpy
 
-from ...common.context import find_sequencer_scene
+from ...common.context import get_sequencer_scene
 from ...common.footage import KINDS
 from ...common.menus import FACEBLUR_MT_strip
-from ..edit_masks import find_helper
+from ..edit_masks import get_helper
 
 
 class FACEBLUR_PT_masks(bpy.types.Panel):
@@ -22,11 +22,11 @@ class FACEBLUR_PT_masks(bpy.types.Panel):
     bl_options: ClassVar = {"HIDE_HEADER"}
 
     def draw(self, context: bpy.types.Context) -> None:
-        if find_helper() is not None:
+        if get_helper() is not None:
             self.layout.operator("faceblur.back_from_masks", icon="LOOP_BACK")
             return
         self.layout.operator("faceblur.edit_masks", icon="MOD_MASK")
-        scene = find_sequencer_scene(context)
+        scene = get_sequencer_scene(context)
         active = scene.sequence_editor.active_strip if scene is not None else None
         if active is not None and active.type not in (*KINDS, "SOUND", "MASK"):
             self.layout.operator("faceblur.render_to_footage", icon="RENDER_ANIMATION")
@@ -43,7 +43,7 @@ def remove_buttons() -> None:
 
 
 def _draw_back(self: bpy.types.Header, context: bpy.types.Context) -> None:
-    if context.scene is not None and context.scene == find_helper():
+    if context.scene is not None and context.scene == get_helper():
         self.layout.operator("faceblur.back_from_masks", icon="LOOP_BACK")
 
 

@@ -8,19 +8,19 @@ import math
 import bpy
 
 from ....reporting.progress import count, describe_time
-from ...common.context import find_sequencer_scene
-from ...common.footage import find_rate, find_source_frame
-from ...common.jobs import STATE
-from ...common.marks import find_modifier
+from ...common.context import get_sequencer_scene
+from ...common.footage import compute_source_frame, frame_rate_of
+from ...common.jobs import JOB
+from ...common.marks import get_modifier
 from ...common.panels import Tab, write_lines
-from ...common.selection import find_active_footage
-from ...cover.covering import find_mask, has_foreign_mask, read_effect
+from ...common.selection import get_active_footage
+from ...cover.covering import get_mask, has_foreign_mask, read_effect
 from ...cover.properties import read_effect_settings
-from ...guard.checks import has_unseen
+from ...guard.checks import has_unanalysed
 from ...masks.faces import describe_origin, is_face, list_faces, read_face
-from ...masks.overlay_cache import look_at
+from ...masks.overlay_cache import get_cached
 from ...masks.record import MaskRecord
-from ...thumbnails.store import find_icon
+from ...thumbnails.store import get_icon
 
 
 class FACEBLUR_UL_faces(bpy.types.UIList):
@@ -32,43 +32,43 @@ class FACEBLUR_UL_faces(bpy.types.UIList):
         row = layout.row(align=True)
         # Blender itself goes one icon back, to the empty box, where the property is true.
         row.prop(item, "hide_render", text="", icon="CHECKBOX_HLT", emboss=False)
-        picture = find_icon(data, face.track) if face.track else 0
+        picture = get_icon(data, face.track) if face.track else 0
         if picture:
             row.label(text="", icon_value=picture)
         row.prop(item, "name", text="", emboss=False)
-        scene = find_sequencer_scene(context)
+        scene = get_sequencer_scene(context)
         right = row.row(align=True)
         right.alignment = "RIGHT"
-        known = look_at(data)
+        known = get_cached(data)
         if known.overview is not None and face.track:
-            if any(doubt.track == face.track for doubt in known.overview.doubts):
+            if any(item.track == face.track for item in known.overview.review_items):
                 right.label(text="", icon="QUESTION")
-            glance = known.overview.tracks.get(face.track)
-            if glance is not None and glance.locked:
+            track_overview = known.overview.tracks.get(face.track)
+            if track_overview is not None and track_overview.locked:
                 right.label(text="", icon="LOCKED")
-        right.label(text=_describe_duration(face.frames / find_rate(scene)) if face.spans else "by hand")
+        right.label(text=_describe_duration(face.frames / frame_rate_of(scene)) if face.spans else "by hand")
         first = right.operator("faceblur.go_to_face", text="", icon="REW", emboss=False)
         first.layer, first.clearest = item.name, False
         clearest = right.operator("faceblur.go_to_face", text="", icon="VIEWZOOM", emboss=False)
         clearest.layer, clearest.clearest = item.name, True
 
     def filter_items(self, context: bpy.types.Context, data: bpy.types.Mask, name: str) -> tuple[list[int], list[int]]:
-        shown, settings = self.bitflag_filter_item, find_sequencer_scene(context).faceblur
+        shown, settings = self.bitflag_filter_item, get_sequencer_scene(context).faceblur
         wanted = self.filter_name.lower()
         layers, record = list(data.layers), MaskRecord.load(data)
-        doubts = _count_doubts(data)
+        doubts = _count_review_items(data)
         flags = [shown if is_face(record, layer.name) and wanted in layer.name.lower()
                  and _is_wanted(record, layer, settings.list_filter, doubts) else 0 for layer in layers]
-        keys = [(index, _find_rank(record, layer, settings.list_sort, doubts)) for index, layer in enumerate(layers)]
+        keys = [(index, _compute_rank(record, layer, settings.list_sort, doubts)) for index, layer in enumerate(layers)]
         return flags, bpy.types.UI_UL_list.sort_items_helper(keys, lambda pair: pair[1])
 
 
-def _count_doubts(mask: bpy.types.Mask) -> dict[str, int]:
+def _count_review_items(mask: bpy.types.Mask) -> dict[str, int]:
     """By track, how many of its doubtful places nobody has judged."""
-    overview = look_at(mask).overview
+    overview = get_cached(mask).overview
     counts: dict[str, int] = {}
-    for doubt in overview.doubts if overview is not None else ():
-        counts[doubt.track] = counts.get(doubt.track, 0) + 1
+    for item in overview.review_items if overview is not None else ():
+        counts[item.track] = counts.get(item.track, 0) + 1
     return counts
 
 
@@ -84,7 +84,7 @@ def _is_wanted(record: MaskRecord, layer: bpy.types.MaskLayer, wanted: str, doub
     return True
 
 
-def _find_rank(record: MaskRecord, layer: bpy.types.MaskLayer, by: str,
+def _compute_rank(record: MaskRecord, layer: bpy.types.MaskLayer, by: str,
                doubts: dict[str, int]) -> tuple[float, str]:
     face = read_face(record, layer.name)
     if by == "DOUBT":
@@ -103,14 +103,14 @@ class FACEBLUR_PT_faces(Tab, bpy.types.Panel):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        return find_active_footage(context) is not None
+        return get_active_footage(context) is not None
 
     def draw(self, context: bpy.types.Context) -> None:
         layout = self.layout
-        scene, strip = find_sequencer_scene(context), find_active_footage(context)
-        for text in _find_faults(scene, strip):
+        scene, strip = get_sequencer_scene(context), get_active_footage(context)
+        for text in _list_faults(scene, strip):
             write_lines(layout, context, text, "ERROR")
-        mask = find_mask(strip)
+        mask = get_mask(strip)
         if mask is None:
             return
         row = layout.row()
@@ -132,24 +132,24 @@ class FACEBLUR_PT_faces(Tab, bpy.types.Panel):
             box = layout.box().column(align=True)
             row = box.row(align=True)
             row.label(text=active.name)
-            overview = look_at(mask).overview
-            glance = overview.tracks.get(face.track) if overview is not None else None
-            if glance is not None:
-                row.operator("faceblur.lock_face", text="", icon="LOCKED" if glance.locked else "UNLOCKED")
+            overview = get_cached(mask).overview
+            track_overview = overview.tracks.get(face.track) if overview is not None else None
+            if track_overview is not None:
+                row.operator("faceblur.lock_face", text="", icon="LOCKED" if track_overview.locked else "UNLOCKED")
             if face.spans:
                 parts = f" in {len(face.spans)} parts" if len(face.spans) > 1 else ""
                 box.label(text=f"Source frames {face.spans[0][0]} to {face.spans[-1][1] - 1}{parts}")
             write_lines(box, context, describe_origin(face))
-        frame = find_source_frame(strip, scene.frame_current, mask.frame_end - mask.frame_start)
+        frame = compute_source_frame(strip, scene.frame_current, mask.frame_end - mask.frame_start)
         if frame is not None and mask.frame_start + frame != scene.frame_current:
             write_lines(layout, context, f"In the Mask editor this picture is frame {mask.frame_start + frame}", "INFO")
-        if STATE.provider:
-            layout.label(text=f"Detectors ran on: {STATE.provider}")
+        if JOB.provider:
+            layout.label(text=f"Detectors ran on: {JOB.provider}")
 
 
-def _find_faults(scene: bpy.types.Scene, strip: bpy.types.Strip) -> list[str]:
+def _list_faults(scene: bpy.types.Scene, strip: bpy.types.Strip) -> list[str]:
     """Why faces of a strip may show, as far as a look at it tells."""
-    modifier = find_modifier(strip)
+    modifier = get_modifier(strip)
     if modifier is None:
         return ["This strip is not covered: its faces show"]
     faults = []
@@ -157,9 +157,9 @@ def _find_faults(scene: bpy.types.Scene, strip: bpy.types.Strip) -> list[str]:
         faults.append("The modifier is switched off: faces show. Update switches it on")
     if has_foreign_mask(strip):
         faults.append("The mask is gone: faces show. Check, then Repair")
-    elif find_mask(strip) is None:
+    elif get_mask(strip) is None:
         faults.append("The mask is lost: the whole picture is covered. Update brings it back")
-    elif has_unseen(strip, find_mask(strip)):
+    elif has_unanalysed(strip, get_mask(strip)):
         faults.append("Not all that it shows was analysed: the rest is covered whole. Detect again")
     if read_effect(strip) != read_effect_settings(scene):
         faults.append("These settings are not applied yet")

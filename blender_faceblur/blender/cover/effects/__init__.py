@@ -15,7 +15,7 @@ from .solid import Solid
 EFFECTS: tuple[Effect, ...] = (Mosaic(), Blur(), Solid(), Erase(), Gaussian(), Image())
 
 
-def find_effect(name: str) -> Effect:
+def get_effect(name: str) -> Effect:
     for effect in EFFECTS:
         if effect.name == name:
             return effect

@@ -20,7 +20,7 @@ class Effect(ABC):
     samples = True
     """Whether the effect is made of samples of the picture."""
 
-    samples_across: float | None = None
+    samples_per_face: float | None = None
     """Samples across the largest face where that is the effect's own business; None where an editor says."""
 
     def ensure_group(self, halvings: int) -> bpy.types.NodeTree:

@@ -30,7 +30,7 @@ class Image(Effect):
 
     name = "image"
     label = "Image"
-    samples_across = 12.0
+    samples_per_face = 12.0
 
     def build(self, tree: bpy.types.NodeTree, halvings: int) -> None:
         add_grid_inputs(tree)

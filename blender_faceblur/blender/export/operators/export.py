@@ -10,9 +10,9 @@ from bpy.props import BoolProperty, StringProperty
 
 from ....core.types import FaceBlurError
 from ....reporting.progress import count
-from ...common.job_operator import Job, JobOperator
-from ...common.jobs import STATE
-from ...common.marks import find_modifier
+from ...common.job_operator import JobOperator, JobSteps
+from ...common.jobs import JOB
+from ...common.marks import get_modifier
 from ...common.selection import is_busy, refuse
 from ..covered_footage import Exported, export_covered
 
@@ -34,11 +34,11 @@ class FACEBLUR_OT_export_covered(JobOperator, bpy.types.Operator):
     def poll(cls, context: bpy.types.Context) -> bool:
         if is_busy(cls):
             return False
-        covered = any(find_modifier(strip) is not None for scene in bpy.data.scenes if scene.sequence_editor is not None
+        covered = any(get_modifier(strip) is not None for scene in bpy.data.scenes if scene.sequence_editor is not None
                       for strip in scene.sequence_editor.strips_all if hasattr(strip, "modifiers"))
         return covered or refuse(cls, "There is no covered strip")
 
-    def begin(self, context: bpy.types.Context, wait_s: float | None) -> Job:
+    def begin(self, context: bpy.types.Context, wait_s: float | None) -> JobSteps:
         if self.folder:
             folder = Path(bpy.path.abspath(self.folder))
         elif bpy.data.filepath:
@@ -48,7 +48,7 @@ class FACEBLUR_OT_export_covered(JobOperator, bpy.types.Operator):
         return export_covered(folder, self.overwrite, wait_s=wait_s)
 
     def finish(self, context: bpy.types.Context, result: Exported) -> tuple[str, list[str]]:
-        STATE.notes = result.notes
+        JOB.notes = result.notes
         for note in result.notes:
             self.report({"WARNING"}, note)
         return (f"{count(len(result.films), 'film')} and {result.project.name} are in {result.project.parent}: look at "

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import bpy
 
-from ...common.context import find_sequencer_scene
-from ...common.job_operator import Job, JobOperator
+from ...common.context import get_sequencer_scene
+from ...common.job_operator import JobOperator, JobSteps
 from ...common.selection import is_busy, refuse
-from ..render_to_footage import Asked, ask, put_in_place, render_alone
+from ..render_to_footage import RenderOrder, ask, put_in_place, render_alone
 
 
 class FACEBLUR_OT_render_to_footage(JobOperator, bpy.types.Operator):
@@ -22,20 +22,20 @@ class FACEBLUR_OT_render_to_footage(JobOperator, bpy.types.Operator):
     cancelled = "Rendering cancelled; nothing was changed"
     level = "WARNING"
 
-    _asked: Asked | None = None
+    _asked: RenderOrder | None = None
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
         if is_busy(cls):
             return False
-        scene = find_sequencer_scene(context)
+        scene = get_sequencer_scene(context)
         strip = scene.sequence_editor.active_strip if scene is not None else None
         if strip is None or strip.type in ("SOUND", "MASK"):
             return refuse(cls, "Make a strip active that shows a picture")
         return bool(bpy.data.filepath) or refuse(cls, "Save the project first: the film is put beside it")
 
-    def begin(self, context: bpy.types.Context, wait_s: float | None) -> Job:
-        scene = find_sequencer_scene(context)
+    def begin(self, context: bpy.types.Context, wait_s: float | None) -> JobSteps:
+        scene = get_sequencer_scene(context)
         self._asked = ask(scene, scene.sequence_editor.active_strip)
         return render_alone(self._asked, wait_s)
 

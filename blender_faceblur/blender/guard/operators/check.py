@@ -8,9 +8,9 @@ from bpy.props import StringProperty
 
 from ....core.types import FaceBlurError
 from ....reporting.progress import count
-from ...common.context import find_sequencer_scene, refresh_shown_sequencers
-from ...common.jobs import STATE
-from ...common.selection import find_named, has_strips, list_selected, refuse
+from ...common.context import get_sequencer_scene, refresh_shown_sequencers
+from ...common.jobs import JOB
+from ...common.selection import get_named_strip, has_strips, list_selected, refuse
 from ...cover.covering import MUST_BE_COVERED
 from ...cover.properties import read_effect_settings
 from ..checks import asks_for_review, check_scene, repair_strip
@@ -25,11 +25,11 @@ class FACEBLUR_OT_check(bpy.types.Operator):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        return find_sequencer_scene(context) is not None or refuse(cls, "There are no strips")
+        return get_sequencer_scene(context) is not None or refuse(cls, "There are no strips")
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        STATE.faults = check_scene(find_sequencer_scene(context), asks_for_review())
-        shown = sum(fault.shows for fault in STATE.faults)
+        JOB.faults = check_scene(get_sequencer_scene(context), asks_for_review())
+        shown = sum(fault.shows for fault in JOB.faults)
         if shown:
             self.report({"WARNING"}, f"{count(shown, 'fault')} by which faces would show")
         else:
@@ -47,8 +47,8 @@ class FACEBLUR_OT_go_to_fault(bpy.types.Operator):
     strip: StringProperty(name="Strip", description="Name of the strip")
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        scene = find_sequencer_scene(context)
-        strip = find_named(self, scene, self.strip)
+        scene = get_sequencer_scene(context)
+        strip = get_named_strip(self, scene, self.strip)
         if strip is None:
             return {"CANCELLED"}
         for other in scene.sequence_editor.strips_all:
@@ -73,7 +73,7 @@ class FACEBLUR_OT_repair(bpy.types.Operator):
         return has_strips(cls, context)
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        scene = find_sequencer_scene(context)
+        scene = get_sequencer_scene(context)
         faults = [fault for fault in check_scene(scene) if fault.repair and self.strip in ("", fault.strip)]
         problems = []
         for owner, name in dict.fromkeys((fault.scene, fault.strip) for fault in faults):
@@ -82,12 +82,12 @@ class FACEBLUR_OT_repair(bpy.types.Operator):
                 repair_strip(own, own.sequence_editor.strips_all[name], read_effect_settings(scene))
             except FaceBlurError as error:
                 problems.append(str(error))
-        STATE.faults = check_scene(scene, asks_for_review())
+        JOB.faults = check_scene(scene, asks_for_review())
         for problem in problems:
             self.report({"ERROR"}, problem)
         if not bpy.app.background:
             refresh_shown_sequencers()
-        left = sum(fault.shows for fault in STATE.faults)
+        left = sum(fault.shows for fault in JOB.faults)
         self.report({"WARNING" if left else "INFO"},
                     f"{count(len(faults), 'fault')} repaired" + (f", {left} left" if left else ""))
         return {"FINISHED"}
@@ -129,9 +129,9 @@ class FACEBLUR_OT_render(bpy.types.Operator):
         return has_strips(cls, context)
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        scene = find_sequencer_scene(context)
-        STATE.faults = check_scene(scene, asks_for_review())
-        shown = [fault for fault in STATE.faults if fault.shows]
+        scene = get_sequencer_scene(context)
+        JOB.faults = check_scene(scene, asks_for_review())
+        shown = [fault for fault in JOB.faults if fault.shows]
         if shown:
             for fault in shown:
                 self.report({"ERROR"}, f"Not rendered: '{fault.strip}'. {fault.text}")

@@ -11,14 +11,14 @@ from bpy.props import IntProperty, StringProperty
 from ....core.types import FaceBlurError
 from ....reporting.progress import count
 from ....reporting.report import collect_report, write_report
-from ...common.context import find_sequencer_scene
-from ...common.footage import find_footage
-from ...common.job_operator import Job, JobOperator
-from ...common.jobs import STATE
-from ...common.selection import find_active_footage, find_named, has_strips, refuse
-from ...cover.covering import find_mask, read_effect
-from ...masks.changes import take_in
-from ..verification import Verified, find_film, list_parts, list_unverified, verify_film
+from ...common.context import get_sequencer_scene
+from ...common.footage import get_footage
+from ...common.job_operator import JobOperator, JobSteps
+from ...common.jobs import JOB
+from ...common.selection import get_active_footage, get_named_strip, has_strips, refuse
+from ...cover.covering import get_mask, read_effect
+from ...masks.changes import sync_from_blender
+from ..verification import FilmVerification, get_film, list_parts, list_unverified, verify_film
 
 
 class FACEBLUR_OT_verify(JobOperator, bpy.types.Operator):
@@ -38,17 +38,17 @@ class FACEBLUR_OT_verify(JobOperator, bpy.types.Operator):
     def poll(cls, context: bpy.types.Context) -> bool:
         return has_strips(cls, context)
 
-    def begin(self, context: bpy.types.Context, wait_s: float | None) -> Job:
-        scene = find_sequencer_scene(context)
-        film = Path(bpy.path.abspath(self.film)) if self.film else find_film(scene)
+    def begin(self, context: bpy.types.Context, wait_s: float | None) -> JobSteps:
+        scene = get_sequencer_scene(context)
+        film = Path(bpy.path.abspath(self.film)) if self.film else get_film(scene)
         if not film.is_file():
             raise FaceBlurError(f"{film} is not there: render the film first.")
-        STATE.verified = None
+        JOB.verified = None
         self._unverified = tuple(list_unverified(scene))
         return verify_film(film, scene.frame_start, list_parts(scene), wait_s)
 
-    def finish(self, context: bpy.types.Context, result: Verified) -> tuple[str, list[str]]:
-        STATE.verified = result
+    def finish(self, context: bpy.types.Context, result: FilmVerification) -> tuple[str, list[str]]:
+        JOB.verified = result
         problems = [*result.problems, *self._unverified]
         doubts = sum(not leak for _, _, leak, _ in result.list_findings())
         if not result.leaks:
@@ -69,8 +69,8 @@ class FACEBLUR_OT_go_to_finding(bpy.types.Operator):
     strip: StringProperty(name="Strip", description="Name of the strip")
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        scene = find_sequencer_scene(context)
-        strip = find_named(self, scene, self.strip)
+        scene = get_sequencer_scene(context)
+        strip = get_named_strip(self, scene, self.strip)
         if strip is None:
             return {"CANCELLED"}
         scene.sequence_editor.active_strip = strip
@@ -91,23 +91,23 @@ class FACEBLUR_OT_report(bpy.types.Operator):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        return find_mask(find_active_footage(context)) is not None or refuse(cls, "Select a strip that is covered")
+        return get_mask(get_active_footage(context)) is not None or refuse(cls, "Select a strip that is covered")
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
-        self.filepath = f"{find_active_footage(context).name} report.html"
+        self.filepath = f"{get_active_footage(context).name} report.html"
         context.window_manager.fileselect_add(self)
         return {"RUNNING_MODAL"}
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        strip = find_active_footage(context)
+        strip = get_active_footage(context)
         try:
-            footage = find_footage(strip)
-            found = next(((STATE.verified.film, verification) for part, verification in STATE.verified.parts
-                          if part.strip == strip.name), None) if STATE.verified is not None else None
+            footage = get_footage(strip)
+            found = next(((JOB.verified.film, verification) for part, verification in JOB.verified.parts
+                          if part.strip == strip.name), None) if JOB.verified is not None else None
             effect = read_effect(strip)
             settings = {"effect": effect.kind, "samples_across": effect.samples_across} if effect is not None else {}
             content = collect_report(
-                footage.path, found[0] if found else None, take_in(find_mask(strip)), settings,
+                footage.path, found[0] if found else None, sync_from_blender(get_mask(strip)), settings,
                 found[1] if found else None, blender=bpy.app.version_string)
             write_report(content, Path(bpy.path.abspath(self.filepath)))
         except FaceBlurError as error:

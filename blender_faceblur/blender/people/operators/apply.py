@@ -8,8 +8,8 @@ from bpy.props import BoolProperty
 
 from ....core.types import FaceBlurError
 from ....reporting.progress import count
-from ...common.context import find_sequencer_scene, refresh_shown_sequencers
-from ...common.jobs import STATE, redraw
+from ...common.context import get_sequencer_scene, refresh_shown_sequencers
+from ...common.jobs import JOB, redraw
 from ...common.selection import is_busy, refuse
 from ...review.queue import list_covered
 from ...thumbnails import store as thumbnails
@@ -29,22 +29,22 @@ class FACEBLUR_OT_apply_people(bpy.types.Operator):
     def poll(cls, context: bpy.types.Context) -> bool:
         if is_busy(cls):
             return False
-        scene = find_sequencer_scene(context)
+        scene = get_sequencer_scene(context)
         return (scene is not None and next(list_covered(scene), None) is not None) or refuse(
             cls, "No strip is covered: Detect Faces first")
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        scene = find_sequencer_scene(context)
+        scene = get_sequencer_scene(context)
         try:
             applied = apply_people(scene)
         except FaceBlurError as error:
-            STATE.problems = [str(error)]
+            JOB.problems = [str(error)]
             self.report({"ERROR"}, str(error))
             return {"CANCELLED"}
-        STATE.problems = []
+        JOB.problems = []
         if not bpy.app.background:
             refresh_shown_sequencers()
-        doubts = f", {count(applied.doubts, 'doubtful place')}" if applied.doubts else ""
+        doubts = f", {count(applied.review_items, 'doubtful place')}" if applied.review_items else ""
         self.report({"INFO"}, f"{applied.clear} of {count(applied.tracks, 'face')} stay clear{doubts}")
         return {"FINISHED"}
 
@@ -68,7 +68,7 @@ class FACEBLUR_OT_forget_people(bpy.types.Operator):
         return context.window_manager.invoke_props_dialog(self)
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        scene = find_sequencer_scene(context)
+        scene = get_sequencer_scene(context)
         thumbnails.forget()
         try:
             forgotten = forget_everything(scene)

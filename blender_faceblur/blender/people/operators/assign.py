@@ -10,16 +10,16 @@ from bpy.props import EnumProperty, IntProperty
 
 from ....core.types import FaceBlurError
 from ....reporting.progress import count
-from ...common.context import find_sequencer_scene
+from ...common.context import get_sequencer_scene
 from ...common.footage import find_timeline_frame
 from ...common.jobs import redraw
 from ...common.selection import is_busy, refuse
-from ...cover.active_face import find_target
-from ...masks.mask import find_layer
+from ...cover.active_face import get_target
+from ...masks.mask import get_layer_name
 from ...masks.record import fingerprint_of
 from ...review.queue import list_covered
-from ..cache import find_shown_faces
-from ..person_list import MACHINE, NOBODY, SPLIT, add_person, find_listed, remove_empty, say, say_track
+from ..cache import list_shown_faces
+from ..person_list import MACHINE, NOBODY, SPLIT, add_person, assign_faces, assign_track, get_listed, remove_empty
 from .choice import get_or_add, list_people
 
 
@@ -31,7 +31,7 @@ class _OnFaces:
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
         operator: Any = cls
-        scene = find_sequencer_scene(context)
+        scene = get_sequencer_scene(context)
         if is_busy(operator):
             return False
         return (scene is not None and bool(list_picked(scene))) or refuse(operator, "Pick faces of a person first")
@@ -44,7 +44,7 @@ def list_picked(scene: bpy.types.Scene) -> list[int]:
     at = settings.active_face
     if picked or not 0 <= at < len(settings.faces):
         return picked
-    return [at] if settings.faces[at].person == find_listed(settings) else []
+    return [at] if settings.faces[at].person == get_listed(settings) else []
 
 
 class FACEBLUR_OT_this_is(_OnFaces, bpy.types.Operator):
@@ -56,11 +56,11 @@ class FACEBLUR_OT_this_is(_OnFaces, bpy.types.Operator):
     person: EnumProperty(name="Person", items=list_people, options={"SKIP_SAVE"}, description="Whose faces they are")
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        scene = find_sequencer_scene(context)
+        scene = get_sequencer_scene(context)
         picked = list_picked(scene)
         person = get_or_add(scene, self.person)
         name, uid = person.name, person.uid
-        say(scene, picked, uid)
+        assign_faces(scene, picked, uid)
         redraw()
         self.report({"INFO"}, f"{count(len(picked), 'face')}: {name}")
         return {"FINISHED"}
@@ -73,11 +73,11 @@ class FACEBLUR_OT_not_this_person(_OnFaces, bpy.types.Operator):
     bl_label = "Not This Person"
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        scene = find_sequencer_scene(context)
+        scene = get_sequencer_scene(context)
         settings, picked = scene.faceblur.people, list_picked(scene)
         old = {settings.faces[number].person for number in picked} - {NOBODY}
         person = add_person(settings)
-        say(scene, picked, person.uid, SPLIT)
+        assign_faces(scene, picked, person.uid, SPLIT)
         for uid in old:
             # So that the next look does not join them again.
             left = next((face for face in settings.faces if face.person == uid), None)
@@ -103,16 +103,16 @@ class FACEBLUR_OT_say_who(bpy.types.Operator):
         if is_busy(operator):
             return False
         try:
-            find_target(context, settled=False)
+            get_target(context, settled=False)
         except FaceBlurError as error:
             return refuse(operator, str(error))
         return True
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         try:
-            target = find_target(context)
+            target = get_target(context)
             person = get_or_add(target.scene, self.person)
-            say_track(target.scene, target.mask, target.track, person.uid, target.source_frame)
+            assign_track(target.scene, target.mask, target.track, person.uid, target.source_frame)
         except FaceBlurError as error:
             self.report({"ERROR"}, str(error))
             return {"CANCELLED"}
@@ -130,11 +130,11 @@ class FACEBLUR_OT_pick_faces(bpy.types.Operator):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        return find_sequencer_scene(context) is not None or refuse(cls, "There are no strips")
+        return get_sequencer_scene(context) is not None or refuse(cls, "There are no strips")
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        settings = find_sequencer_scene(context).faceblur.people
-        uid = find_listed(settings)
+        settings = get_sequencer_scene(context).faceblur.people
+        uid = get_listed(settings)
         own = [face for face in settings.faces if face.person == uid]
         wanted = not all(face.picked for face in own)
         for face in settings.faces:
@@ -152,12 +152,12 @@ class FACEBLUR_OT_remove_person(bpy.types.Operator):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        scene = find_sequencer_scene(context)
+        scene = get_sequencer_scene(context)
         there = scene is not None and len(scene.faceblur.people.persons) > scene.faceblur.people.active_person
         return there or refuse(cls, "Choose a person in the list")
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        settings = find_sequencer_scene(context).faceblur.people
+        settings = get_sequencer_scene(context).faceblur.people
         person = settings.persons[settings.active_person]
         for number in reversed(range(len(settings.faces))):
             if settings.faces[number].person == person.uid:
@@ -180,11 +180,11 @@ class FACEBLUR_OT_go_to_person_face(bpy.types.Operator):
                               description="Where in its film to go instead; below 0: where the face is seen best")
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        scene = find_sequencer_scene(context)
+        scene = get_sequencer_scene(context)
         settings = scene.faceblur.people
         if not 0 <= self.number < len(settings.faces):
             return {"CANCELLED"}
-        face, shown = settings.faces[self.number], find_shown_faces(scene)[self.number]
+        face, shown = settings.faces[self.number], list_shown_faces(scene)[self.number]
         for strip, mask in list_covered(scene):
             if fingerprint_of(mask) != face.fingerprint:
                 continue
@@ -193,7 +193,7 @@ class FACEBLUR_OT_go_to_person_face(bpy.types.Operator):
             if frame is not None:
                 scene.sequence_editor.active_strip = strip
                 scene.frame_set(frame)
-                layer = find_layer(mask, shown.track) if shown.track else ""
+                layer = get_layer_name(mask, shown.track) if shown.track else ""
                 if layer:
                     mask.layers.active = mask.layers[layer]
                 settings.active_face = self.number

@@ -7,10 +7,10 @@ from typing import Any
 
 import bpy
 
-from ...common.context import find_sequencer_scene
+from ...common.context import get_sequencer_scene
 from ...common.selection import EnumItems, is_busy, refuse
 from ...review.queue import list_covered
-from ..person_list import add_person, find_person
+from ..person_list import add_person, get_person
 
 NEW = "NEW"
 
@@ -19,14 +19,14 @@ def is_ready(operator: Any, context: bpy.types.Context, covered: bool = True) ->
     """Whether there is a scene whose people can be told; says why not."""
     if is_busy(operator):
         return False
-    scene = find_sequencer_scene(context)
+    scene = get_sequencer_scene(context)
     if scene is None or (covered and next(list_covered(scene), None) is None):
         return refuse(operator, "No strip is covered: Detect Faces first")
     return True
 
 
 def list_people(operator: Any, context: bpy.types.Context | None) -> list[tuple[str, str, str]]:
-    scene = find_sequencer_scene(context or bpy.context)
+    scene = get_sequencer_scene(context or bpy.context)
     persons = scene.faceblur.people.persons if scene is not None else ()
     return _PERSON_ITEMS.offer([(NEW, "New Person", "Somebody who is not in the list yet"),
                                 *((str(person.uid), person.name, f"This is {person.name}") for person in persons)])
@@ -37,5 +37,5 @@ _PERSON_ITEMS = EnumItems()
 
 def get_or_add(scene: bpy.types.Scene, choice: str, name: str = "") -> Any:
     settings = scene.faceblur.people
-    found = find_person(settings, int(choice)) if choice not in (NEW, "") else None
+    found = get_person(settings, int(choice)) if choice not in (NEW, "") else None
     return found if found is not None else add_person(settings, name)

@@ -10,7 +10,7 @@ from bpy.props import BoolProperty, StringProperty
 
 from ....core.types import FaceBlurError
 from ....reporting.progress import count
-from ...common.context import find_sequencer_scene
+from ...common.context import get_sequencer_scene
 from ...common.jobs import redraw
 from ..files import read_file, write_file
 from .choice import is_ready
@@ -30,7 +30,7 @@ class _PeopleFile:
     def poll(cls, context: bpy.types.Context) -> bool:
         return is_ready(cls, context)
 
-    def find_path(self) -> Path:
+    def get_path(self) -> Path:
         """Raises FaceBlurError where none is named."""
         path = Path(bpy.path.abspath(self.filepath))
         if not self.filepath or path.is_dir():
@@ -54,8 +54,8 @@ class FACEBLUR_OT_save_people(_PeopleFile, bpy.types.Operator):
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         try:
-            path = self.find_path()
-            written = write_file(find_sequencer_scene(context), path)
+            path = self.get_path()
+            written = write_file(get_sequencer_scene(context), path)
         except FaceBlurError as error:
             self.report({"ERROR"}, str(error))
             return {"CANCELLED"}
@@ -76,7 +76,7 @@ class FACEBLUR_OT_load_people(_PeopleFile, bpy.types.Operator):
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         try:
-            taken, missing = read_file(find_sequencer_scene(context), self.find_path())
+            taken, missing = read_file(get_sequencer_scene(context), self.get_path())
         except FaceBlurError as error:
             self.report({"ERROR"}, str(error))
             return {"CANCELLED"}

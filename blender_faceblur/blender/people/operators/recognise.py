@@ -13,18 +13,18 @@ from ....batch.people import REFERENCE_ENDINGS, list_references
 from ....core.people.similarity import USABLE
 from ....core.types import FaceBlurError
 from ....reporting.progress import count
-from ...common.context import find_sequencer_scene
-from ...common.footage import find_rate
-from ...common.job_operator import Job, JobOperator
+from ...common.context import get_sequencer_scene
+from ...common.footage import frame_rate_of
+from ...common.job_operator import JobOperator, JobSteps
 from ...common.selection import list_selected_covered, refuse
-from ...cover.active_face import find_target
+from ...cover.active_face import get_target
 from ...masks.record import has_record
 from ..cache import count_unlisted
 from ..contact_sheet import make_thumbnails
-from ..embedding import Seen, check_weights, list_jobs, look_at, make_job_here, take_looks
-from ..grouping import propose
-from ..memory import MEMORY, add_reference, has_looks
-from ..person_list import add_person, find_person, say_track, show_person
+from ..embedding import EmbeddingResults, check_weights, embed_faces, list_jobs, make_job_here, store_crops
+from ..grouping import propose_people
+from ..memory import MEMORY, add_reference, has_embeddings
+from ..person_list import add_person, assign_track, get_person, show_person
 from .choice import get_or_add, is_ready, list_people
 
 
@@ -34,13 +34,13 @@ class _PeopleJob(JobOperator):
     cancelled = "Recognising cancelled; nothing was changed"
     _scene = ""
 
-    def finish(self, context: bpy.types.Context, result: Seen) -> tuple[str, list[str]]:
+    def finish(self, context: bpy.types.Context, result: EmbeddingResults) -> tuple[str, list[str]]:
         scene = bpy.data.scenes.get(self._scene)
         if scene is None:
             return "", ["The scene is gone: nobody was recognised."]
         return self.take(scene, result), result.warnings
 
-    def take(self, scene: bpy.types.Scene, result: Seen) -> str:
+    def take(self, scene: bpy.types.Scene, result: EmbeddingResults) -> str:
         """Take over what was seen; what to say of it. Raises FaceBlurError."""
         raise NotImplementedError
 
@@ -59,17 +59,17 @@ class FACEBLUR_OT_recognise_faces(_PeopleJob, bpy.types.Operator):
     def poll(cls, context: bpy.types.Context) -> bool:
         return is_ready(cls, context)
 
-    def begin(self, context: bpy.types.Context, wait_s: float | None) -> Job:
-        scene = find_sequencer_scene(context)
+    def begin(self, context: bpy.types.Context, wait_s: float | None) -> JobSteps:
+        scene = get_sequencer_scene(context)
         self._scene = scene.name
         names = [strip.name for strip in list_selected_covered(context)] if self.selected else []
         if self.selected and not names:
             raise FaceBlurError("Select a strip that is covered.")
-        return look_at(list_jobs(scene, names), (), find_rate(scene), wait_s)
+        return embed_faces(list_jobs(scene, names), (), frame_rate_of(scene), wait_s)
 
-    def take(self, scene: bpy.types.Scene, result: Seen) -> str:
-        take_looks(result)
-        found = propose(scene)
+    def take(self, scene: bpy.types.Scene, result: EmbeddingResults) -> str:
+        store_crops(result)
+        found = propose_people(scene)
         if not bpy.app.background:
             make_thumbnails(scene)
         unlisted = count_unlisted(scene)
@@ -93,33 +93,33 @@ class FACEBLUR_OT_add_person_here(_PeopleJob, bpy.types.Operator):
         if not is_ready(cls, context):
             return False
         try:
-            find_target(context, settled=False)
+            get_target(context, settled=False)
         except FaceBlurError as error:
             return refuse(operator, str(error))
         return True
 
-    def begin(self, context: bpy.types.Context, wait_s: float | None) -> Job:
-        target = find_target(context)
+    def begin(self, context: bpy.types.Context, wait_s: float | None) -> JobSteps:
+        target = get_target(context)
         self._scene = target.scene.name
         self._place = target.mask.name, target.track, target.source_frame
         job = make_job_here(target.strip, target.mask, target.track, target.source_frame)
-        return look_at([job], (), find_rate(target.scene), wait_s)
+        return embed_faces([job], (), frame_rate_of(target.scene), wait_s)
 
-    def take(self, scene: bpy.types.Scene, result: Seen) -> str:
+    def take(self, scene: bpy.types.Scene, result: EmbeddingResults) -> str:
         name, track, frame = self._place
         mask = bpy.data.masks.get(name)
         if mask is None or not has_record(mask):
             raise FaceBlurError("The mask is gone: nobody was added.")
-        looks = [look for _, found in result.looks for look in found]
-        if not looks or looks[0].view.quality < USABLE:
+        looks = [look for _, found in result.crops for look in found]
+        if not looks or looks[0].embedding.quality < USABLE:
             raise FaceBlurError(f"'{track}' is too small, blurred or turned away in this frame to be known by it.")
         person = get_or_add(scene, self.person)
         person.chosen = True
-        add_reference(person, looks[0].view.vector)
+        add_reference(person, looks[0].embedding.vector)
         uid = person.uid
-        say_track(scene, mask, track, uid, frame)
+        assign_track(scene, mask, track, uid, frame)
         show_person(scene.faceblur.people, uid)
-        person = find_person(scene.faceblur.people, uid)
+        person = get_person(scene.faceblur.people, uid)
         if not bpy.app.background:
             make_thumbnails(scene)
         return f"'{track}' is {person.name}"
@@ -172,15 +172,15 @@ class FACEBLUR_OT_add_people(_PeopleJob, bpy.types.Operator):
                      for name, paths in found.items()}
         return {name: paths for name, paths in found.items() if paths}
 
-    def begin(self, context: bpy.types.Context, wait_s: float | None) -> Job:
+    def begin(self, context: bpy.types.Context, wait_s: float | None) -> JobSteps:
         check_weights()
-        scene = find_sequencer_scene(context)
+        scene = get_sequencer_scene(context)
         self._scene = scene.name
         self._pictures = self._list_pictures()
-        return look_at((), [path for paths in self._pictures.values() for path in paths], find_rate(scene),
+        return embed_faces((), [path for paths in self._pictures.values() for path in paths], frame_rate_of(scene),
                               wait_s)
 
-    def take(self, scene: bpy.types.Scene, result: Seen) -> str:
+    def take(self, scene: bpy.types.Scene, result: EmbeddingResults) -> str:
         settings = scene.faceblur.people
         names = []
         assert self._pictures is not None
@@ -197,8 +197,8 @@ class FACEBLUR_OT_add_people(_PeopleJob, bpy.types.Operator):
             raise FaceBlurError("Nobody was added: no picture can be used. " + " ".join(result.warnings))
         MEMORY.folder = str(Path(bpy.path.abspath(self.directory)).resolve())
         show_person(settings, person.uid)
-        if has_looks(scene):
-            propose(scene)
+        if has_embeddings(scene):
+            propose_people(scene)
         return f"Added: {', '.join(names)}"
 
 
