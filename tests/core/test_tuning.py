@@ -17,18 +17,18 @@ FOLDERS = ("core", "worker", "detectors", "recognition")
 FIXED = {
     # Versions of files and of the protocol, and what a file or message may hold at most.
     "SCHEMA", "VERSION", "OLDEST", "PROTOCOL", "LONGEST_LINE", "LONGEST_REQUEST", "_LONGEST_LIST", "_CHUNK_BYTES",
-    "_MOST_BYTES", "_MOST_FRAMES", "_MOST_ENTRIES", "_MOST_SIDE", "_MOST_SAMPLES", "_MOST_LOOKS", "_LONGEST_TEXT",
+    "_MOST_BYTES", "_MOST_FRAMES", "_MOST_ENTRIES", "_MOST_SIDE", "_MOST_SAMPLES", "_MOST_EMBEDDINGS", "_LONGEST_TEXT",
     "_FAR", "_FAR_PX", "_LENGTH", "_LINE",
     # What networks were made with.
     "_STRIDE", "_STRIDES", "_CELL_PX", "_SIDES", "_VARIANCE", "_CORNERS", "_MEAN_BGR", "_LEAST_SIDE",
-    "_MARGIN", "FEATURELESS",
+    "_MARGIN", "UNINFORMATIVE",
     # Geometry, and how many people took part in a measurement.
     "HANDLE", "PEOPLE",
 }
 """Numbers that nobody tunes."""
 
-OTHERS = ("core/detection/settings.py", "detectors/onnx_model.py")
-"""Presets, whose fields are documented there; field numbers of a file format."""
+OTHERS = ("core/detection/settings.py",)
+"""Presets, whose fields are documented there."""
 
 
 @dataclass(frozen=True)

@@ -40,20 +40,20 @@ OF_NAMES = frozenset({"startswith", "endswith", "removeprefix", "removesuffix", 
 MATCHING = frozenset({"match", "fullmatch", "search", "findall", "finditer", "sub", "split", "compile"})
 
 WORDING = "wording"
-SHOWING = re.compile(r"report\.py|progress\.py|cli\.py|core/wording\.py|blender/(ui|operators)/\w+\.py|"
-                     r"(blender/)?\w+/(panels|operators|overlay)\.py")
+SHOWING = re.compile(r"reporting/\w+\.py|batch/cli\.py|blender/overlay/outlines\.py|"
+                     r"blender/\w+/(panels|operators)(/\w+)?\.py")
 """The modules that may ask for wording: they show it."""
 
 OLD_SENTENCES = "migration.py"
 """The module that reads what 0.1.0 wrote: sentences were its file format."""
 
 NAMES_ARE_DATA = {
-    ("naming.py", "find_free_name"): "a name is sought that is free",
-    ("guard.py", "_find_broken_group"): "a node group has nothing else to be known by",
-    ("guard.py", "_hands_on"): "a socket's name",
+    ("naming.py", "choose_free_name"): "a name is sought that is free",
+    ("checks.py", "_explain_broken_group"): "a node group has nothing else to be known by",
+    ("checks.py", "_hands_on"): "a socket's name",
     ("compositing.py", "ensure_picture_space"): "a version mark that files hold",
     ("protocol.py", "_may_be_missing"): "a field's name",
-    ("recognising.py", "list_references"): "a file's name",
+    ("people.py", "list_references"): "a file's name",
     ("workplace.py", "_read_parts"): "a file's name",
     ("movie.py", "_list_losses"): "FFmpeg's name of a pixel format",
 }
@@ -250,8 +250,8 @@ def test_a_planted_reader_is_found(planted: str) -> None:
 ])
 def test_a_reader_of_wording_is_found_where_wording_is_shown(planted: str) -> None:
     start = "from ...core.wording import describe_status\n"
-    assert list_faults(start + "row.label(text=describe_status(track))", "blender/ui/planted.py") == []
-    assert list_faults(start + planted, "blender/ui/planted.py")
+    assert list_faults(start + "row.label(text=describe_status(track))", "blender/review/panels.py") == []
+    assert list_faults(start + planted, "blender/review/panels.py")
 
 
 @pytest.mark.parametrize("sound", [
