@@ -3,12 +3,16 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from . import disks
+
+# An environment for an installed Blender has no bpy, and its tests run inside that Blender.
+collect_ignore_glob = [] if importlib.util.find_spec("bpy") else ["test_*.py"]
 
 
 @pytest.fixture(scope="module")

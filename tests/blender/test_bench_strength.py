@@ -5,13 +5,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
-bpy = pytest.importorskip("bpy")
-cv2 = pytest.importorskip("cv2")
-
-from benchmarks.obscuring import (  # noqa: E402
+from benchmarks.obscuring import (
     COLUMNS,
     draw_cover,
     imitate,
@@ -19,7 +17,7 @@ from benchmarks.obscuring import (  # noqa: E402
     to_levels,
     to_linear,
 )
-from benchmarks.portraits import TILE_PX  # noqa: E402
+from benchmarks.portraits import TILE_PX
 
 
 @pytest.mark.parametrize(("kind", "samples"), [("mosaic", 5), ("mosaic", 6), ("blur", 6)])

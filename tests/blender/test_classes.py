@@ -7,23 +7,22 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import bpy
 import pytest
 
-bpy = pytest.importorskip("bpy")
+import blender_faceblur
+from blender_faceblur.blender.common.jobs import JOB
+from blender_faceblur.blender.cover.covering import get_mask
+from blender_faceblur.blender.detection import detect as detection
+from blender_faceblur.blender.detection import panels as classes
+from blender_faceblur.blender.masks.mask import load_document
+from blender_faceblur.core.document.tracks_file import write_document
+from blender_faceblur.core.tracking import plates
+from blender_faceblur.core.types import Ellipse, Evidence, FaceBlurError, Sample, Track
+from blender_faceblur.worker import client
+from blender_faceblur.worker.protocol import AnalysisRequest, ErrorMessage, Message, Progress, Result, Stage
 
-import blender_faceblur  # noqa: E402
-from blender_faceblur.blender.common.jobs import JOB  # noqa: E402
-from blender_faceblur.blender.cover.covering import get_mask  # noqa: E402
-from blender_faceblur.blender.detection import detect as detection  # noqa: E402
-from blender_faceblur.blender.detection import panels as classes  # noqa: E402
-from blender_faceblur.blender.masks.mask import load_document  # noqa: E402
-from blender_faceblur.core.document.tracks_file import write_document  # noqa: E402
-from blender_faceblur.core.tracking import plates  # noqa: E402
-from blender_faceblur.core.types import Ellipse, Evidence, FaceBlurError, Sample, Track  # noqa: E402
-from blender_faceblur.worker import client  # noqa: E402
-from blender_faceblur.worker.protocol import AnalysisRequest, ErrorMessage, Message, Progress, Result, Stage  # noqa: E402
-
-from . import disks  # noqa: E402
+from . import disks
 
 
 @pytest.fixture

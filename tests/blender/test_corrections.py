@@ -7,28 +7,27 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import bpy
 import pytest
 
-bpy = pytest.importorskip("bpy")
-
-from blender_faceblur.blender.common.curves import list_curves  # noqa: E402
-from blender_faceblur.blender.common.marks import MARK  # noqa: E402
-from blender_faceblur.blender.cover.compositing import EffectSettings, compute_mask_unit_px  # noqa: E402
-from blender_faceblur.blender.masks.changes import sync_from_blender  # noqa: E402
-from blender_faceblur.blender.masks.faces import describe_origin, list_faces  # noqa: E402
-from blender_faceblur.blender.masks.mask import (  # noqa: E402
+from blender_faceblur.blender.common.curves import list_curves
+from blender_faceblur.blender.common.marks import MARK
+from blender_faceblur.blender.cover.compositing import EffectSettings, compute_mask_unit_px
+from blender_faceblur.blender.masks.changes import sync_from_blender
+from blender_faceblur.blender.masks.faces import describe_origin, list_faces
+from blender_faceblur.blender.masks.mask import (
     PICTURE_LAYER,
     adopt_layers,
     load_document,
     open_keying_scene,
     write_mask,
 )
-from blender_faceblur.blender.rendering.project import build_project  # noqa: E402
-from blender_faceblur.core.document.editing import get_track, locked_frames, merge_analysis, sample_at  # noqa: E402
-from blender_faceblur.core.types import Ellipse, Evidence, Sample, Track, TrackDocument, TrackStatus  # noqa: E402
+from blender_faceblur.blender.rendering.project import build_project
+from blender_faceblur.core.document.editing import get_track, locked_frames, merge_analysis, sample_at
+from blender_faceblur.core.types import Ellipse, Evidence, Sample, Track, TrackDocument, TrackStatus
 
-from . import disks  # noqa: E402
-from .corrected import list_corrected  # noqa: E402
+from . import disks
+from .corrected import list_corrected
 
 SIZE = (disks.WIDTH, disks.HEIGHT)
 UNIT_PX = compute_mask_unit_px(SIZE, SIZE)

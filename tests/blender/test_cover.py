@@ -6,19 +6,18 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import bpy
 import pytest
 
-bpy = pytest.importorskip("bpy")
-
-from blender_faceblur.blender.common.context import borrow_selection  # noqa: E402
-from blender_faceblur.blender.common.footage import check_document, find_timeline_frame, get_footage  # noqa: E402
-from blender_faceblur.blender.common.marks import (  # noqa: E402
+from blender_faceblur.blender.common.context import borrow_selection
+from blender_faceblur.blender.common.footage import check_document, find_timeline_frame, get_footage
+from blender_faceblur.blender.common.marks import (
     MARK,
     get_modifier,
 )
-from blender_faceblur.blender.cover import strips  # noqa: E402
-from blender_faceblur.blender.cover.compositing import EffectSettings  # noqa: E402
-from blender_faceblur.blender.cover.covering import (  # noqa: E402
+from blender_faceblur.blender.cover import strips
+from blender_faceblur.blender.cover.compositing import EffectSettings
+from blender_faceblur.blender.cover.covering import (
     EFFECT_MARK,
     cover_footage,
     find_lost_mask,
@@ -28,11 +27,11 @@ from blender_faceblur.blender.cover.covering import (  # noqa: E402
     read_effect,
     uncover,
 )
-from blender_faceblur.blender.cover.handlers import sync_mask_strips  # noqa: E402
-from blender_faceblur.blender.cover.strips import remove_strip  # noqa: E402
-from blender_faceblur.core.types import FaceBlurError  # noqa: E402
+from blender_faceblur.blender.cover.handlers import sync_mask_strips
+from blender_faceblur.blender.cover.strips import remove_strip
+from blender_faceblur.core.types import FaceBlurError
 
-from . import disks  # noqa: E402
+from . import disks
 
 EFFECT = EffectSettings("solid", disks.COVER)
 

@@ -7,19 +7,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import bpy
 import pytest
 
-bpy = pytest.importorskip("bpy")
+from blender_faceblur.blender.common.context import borrow_sequencer
+from blender_faceblur.blender.cover import nodes
+from blender_faceblur.blender.cover.compositing import EffectSettings
+from blender_faceblur.blender.cover.covering import cover_footage
+from blender_faceblur.blender.cover.issues import list_cover_issues
+from blender_faceblur.blender.cover.strips import list_moving_modifiers, put_cover_first
+from blender_faceblur.blender.rendering.project import build_project
 
-from blender_faceblur.blender.common.context import borrow_sequencer  # noqa: E402
-from blender_faceblur.blender.cover import nodes  # noqa: E402
-from blender_faceblur.blender.cover.compositing import EffectSettings  # noqa: E402
-from blender_faceblur.blender.cover.covering import cover_footage  # noqa: E402
-from blender_faceblur.blender.cover.issues import list_cover_issues  # noqa: E402
-from blender_faceblur.blender.cover.strips import list_moving_modifiers, put_cover_first  # noqa: E402
-from blender_faceblur.blender.rendering.project import build_project  # noqa: E402
-
-from . import disks  # noqa: E402
+from . import disks
 
 EFFECT = EffectSettings("solid", disks.COVER)
 

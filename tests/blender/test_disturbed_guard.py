@@ -7,17 +7,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import bpy
 import pytest
 
-bpy = pytest.importorskip("bpy")
+import blender_faceblur
+from blender_faceblur.blender.guard import checks as guard
+from blender_faceblur.blender.rendering.project import build_project
 
-import blender_faceblur  # noqa: E402
-from blender_faceblur.blender.guard import checks as guard  # noqa: E402
-from blender_faceblur.blender.rendering.project import build_project  # noqa: E402
-
-from . import disks  # noqa: E402
-from .test_cover_issues import EFFECT, _flip, slow_effect, slow_effect_on_a_meta, slow_meta, slow_scene  # noqa: E402
-from .test_following import _check as check_covered  # noqa: E402
+from . import disks
+from .test_cover_issues import EFFECT, _flip, slow_effect, slow_effect_on_a_meta, slow_meta, slow_scene
+from .test_following import _check as check_covered
 
 
 @pytest.fixture(scope="module")

@@ -6,22 +6,21 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import bpy
 import numpy as np
 import pytest
 
-bpy = pytest.importorskip("bpy")
+from blender_faceblur.blender.common.marks import get_modifier
+from blender_faceblur.blender.correction.edit_masks import close_masks, get_helper, open_masks
+from blender_faceblur.blender.cover.compositing import EffectSettings
+from blender_faceblur.blender.cover.covering import cover_footage
+from blender_faceblur.blender.masks.mask import load_document
+from blender_faceblur.blender.rendering.project import build_project
+from blender_faceblur.core.document.editing import locked_frames
+from blender_faceblur.core.types import FaceBlurError
 
-from blender_faceblur.blender.common.marks import get_modifier  # noqa: E402
-from blender_faceblur.blender.correction.edit_masks import close_masks, get_helper, open_masks  # noqa: E402
-from blender_faceblur.blender.cover.compositing import EffectSettings  # noqa: E402
-from blender_faceblur.blender.cover.covering import cover_footage  # noqa: E402
-from blender_faceblur.blender.masks.mask import load_document  # noqa: E402
-from blender_faceblur.blender.rendering.project import build_project  # noqa: E402
-from blender_faceblur.core.document.editing import locked_frames  # noqa: E402
-from blender_faceblur.core.types import FaceBlurError  # noqa: E402
-
-from . import disks  # noqa: E402
-from .test_corrections import move_key  # noqa: E402
+from . import disks
+from .test_corrections import move_key
 
 CANVASES = [(disks.WIDTH, disks.HEIGHT), (180, 320), (400, 200)]
 

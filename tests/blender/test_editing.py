@@ -7,22 +7,21 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import bpy
 import pytest
 
-bpy = pytest.importorskip("bpy")
+import blender_faceblur
+from blender_faceblur.blender.correction.operators.correct import set_cover
+from blender_faceblur.blender.cover.active_face import get_target
+from blender_faceblur.blender.cover.compositing import EffectSettings
+from blender_faceblur.blender.cover.covering import cover_footage, get_mask
+from blender_faceblur.blender.masks.changes import change_tracks, cover_at
+from blender_faceblur.blender.masks.mask import load_document
+from blender_faceblur.core.document.editing import get_track, locked_frames
+from blender_faceblur.core.types import Ellipse, Evidence, Sample, Track
 
-import blender_faceblur  # noqa: E402
-from blender_faceblur.blender.correction.operators.correct import set_cover  # noqa: E402
-from blender_faceblur.blender.cover.active_face import get_target  # noqa: E402
-from blender_faceblur.blender.cover.compositing import EffectSettings  # noqa: E402
-from blender_faceblur.blender.cover.covering import cover_footage, get_mask  # noqa: E402
-from blender_faceblur.blender.masks.changes import change_tracks, cover_at  # noqa: E402
-from blender_faceblur.blender.masks.mask import load_document  # noqa: E402
-from blender_faceblur.core.document.editing import get_track, locked_frames  # noqa: E402
-from blender_faceblur.core.types import Ellipse, Evidence, Sample, Track  # noqa: E402
-
-from . import disks  # noqa: E402
-from .corrected import list_corrected  # noqa: E402
+from . import disks
+from .corrected import list_corrected
 
 
 @pytest.fixture

@@ -8,24 +8,23 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import bpy
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-bpy = pytest.importorskip("bpy")
-
-from blender_faceblur.blender.cover.compositing import (  # noqa: E402
+from blender_faceblur.blender.cover.compositing import (
     EffectSettings,
     compute_grid,
     compute_halvings,
     compute_mask_unit_px,
     to_linear,
 )
-from blender_faceblur.blender.cover.covering import compute_largest_face_px  # noqa: E402
-from blender_faceblur.blender.cover.effects.mosaic import SPREAD  # noqa: E402
-from blender_faceblur.blender.masks.mask import PICTURE_LAYER  # noqa: E402
-from blender_faceblur.blender.rendering.project import build_project  # noqa: E402
-from blender_faceblur.core.types import (  # noqa: E402
+from blender_faceblur.blender.cover.covering import compute_largest_face_px
+from blender_faceblur.blender.cover.effects.mosaic import SPREAD
+from blender_faceblur.blender.masks.mask import PICTURE_LAYER
+from blender_faceblur.blender.rendering.project import build_project
+from blender_faceblur.core.types import (
     Ellipse,
     Evidence,
     FaceBlurError,
@@ -35,7 +34,7 @@ from blender_faceblur.core.types import (  # noqa: E402
     TrackDocument,
 )
 
-from . import disks  # noqa: E402
+from . import disks
 
 Picture = NDArray[np.float64]
 

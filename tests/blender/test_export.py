@@ -9,25 +9,24 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import av
+import bpy
 import numpy as np
 import pytest
 
-bpy = pytest.importorskip("bpy")
-import av  # noqa: E402
-
-import blender_faceblur  # noqa: E402
-from blender_faceblur.blender.common.context import borrow_selection  # noqa: E402
-from blender_faceblur.blender.common.marks import (  # noqa: E402
+import blender_faceblur
+from blender_faceblur.blender.common.context import borrow_selection
+from blender_faceblur.blender.common.marks import (
     MARK,
     get_modifier,
 )
-from blender_faceblur.blender.correction.edit_masks import open_masks  # noqa: E402
-from blender_faceblur.blender.cover.compositing import EffectSettings  # noqa: E402
-from blender_faceblur.blender.cover.covering import MUST_BE_COVERED, cover_footage  # noqa: E402
-from blender_faceblur.blender.cover.handlers import sync_mask_strips  # noqa: E402
-from blender_faceblur.blender.export.covered_footage import Exported, export_covered  # noqa: E402
-from blender_faceblur.blender.masks.mask import load_document  # noqa: E402
-from blender_faceblur.core.types import (  # noqa: E402
+from blender_faceblur.blender.correction.edit_masks import open_masks
+from blender_faceblur.blender.cover.compositing import EffectSettings
+from blender_faceblur.blender.cover.covering import MUST_BE_COVERED, cover_footage
+from blender_faceblur.blender.cover.handlers import sync_mask_strips
+from blender_faceblur.blender.export.covered_footage import Exported, export_covered
+from blender_faceblur.blender.masks.mask import load_document
+from blender_faceblur.core.types import (
     Ellipse,
     Evidence,
     FaceBlurError,
@@ -36,9 +35,9 @@ from blender_faceblur.core.types import (  # noqa: E402
     Track,
     TrackDocument,
 )
-from blender_faceblur.delivery.verify import read_sound  # noqa: E402
+from blender_faceblur.delivery.verify import read_sound
 
-from . import disks  # noqa: E402
+from . import disks
 
 
 def _add_sound(film: Path, output: Path) -> Path:

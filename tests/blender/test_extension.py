@@ -8,23 +8,22 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import bpy
 import pytest
 
-bpy = pytest.importorskip("bpy")
-
-import blender_faceblur  # noqa: E402
-from blender_faceblur.blender.common.jobs import JOB  # noqa: E402
-from blender_faceblur.blender.common.selection import list_selected  # noqa: E402
-from blender_faceblur.blender.cover.covering import get_mask, read_effect  # noqa: E402
-from blender_faceblur.blender.detection import detect as detection  # noqa: E402
-from blender_faceblur.blender.keymaps import KEYS  # noqa: E402
-from blender_faceblur.blender.masks.faces import list_faces  # noqa: E402
-from blender_faceblur.blender.preferences.properties import FACEBLUR_AP_preferences  # noqa: E402
-from blender_faceblur.blender.settings import FACEBLUR_PG_settings  # noqa: E402
-from blender_faceblur.core.document.tracks_file import write_document  # noqa: E402
-from blender_faceblur.core.types import Evidence, Sample, Track  # noqa: E402
-from blender_faceblur.worker import client  # noqa: E402
-from blender_faceblur.worker.protocol import (  # noqa: E402
+import blender_faceblur
+from blender_faceblur.blender.common.jobs import JOB
+from blender_faceblur.blender.common.selection import list_selected
+from blender_faceblur.blender.cover.covering import get_mask, read_effect
+from blender_faceblur.blender.detection import detect as detection
+from blender_faceblur.blender.keymaps import KEYS
+from blender_faceblur.blender.masks.faces import list_faces
+from blender_faceblur.blender.preferences.properties import FACEBLUR_AP_preferences
+from blender_faceblur.blender.settings import FACEBLUR_PG_settings
+from blender_faceblur.core.document.tracks_file import write_document
+from blender_faceblur.core.types import Evidence, Sample, Track
+from blender_faceblur.worker import client
+from blender_faceblur.worker.protocol import (
     AnalysisRequest,
     ErrorMessage,
     Message,
@@ -35,7 +34,7 @@ from blender_faceblur.worker.protocol import (  # noqa: E402
     Waiting,
 )
 
-from . import disks  # noqa: E402
+from . import disks
 
 
 @pytest.fixture

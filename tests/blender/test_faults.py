@@ -15,22 +15,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import bpy
 import pytest
 
-bpy = pytest.importorskip("bpy")
+import blender_faceblur
+from blender_faceblur.blender.command import render_project
+from blender_faceblur.blender.common.context import borrow_sequencer
+from blender_faceblur.blender.common.marks import get_modifier
+from blender_faceblur.blender.cover.compositing import EffectSettings
+from blender_faceblur.blender.cover.strips import remove_strip
+from blender_faceblur.blender.guard import checks as guard
+from blender_faceblur.blender.rendering.project import build_project
+from blender_faceblur.core.types import FaceBlurError
+from blender_faceblur.reporting.progress import Reporter
 
-import blender_faceblur  # noqa: E402
-from blender_faceblur.blender.command import render_project  # noqa: E402
-from blender_faceblur.blender.common.context import borrow_sequencer  # noqa: E402
-from blender_faceblur.blender.common.marks import get_modifier  # noqa: E402
-from blender_faceblur.blender.cover.compositing import EffectSettings  # noqa: E402
-from blender_faceblur.blender.cover.strips import remove_strip  # noqa: E402
-from blender_faceblur.blender.guard import checks as guard  # noqa: E402
-from blender_faceblur.blender.rendering.project import build_project  # noqa: E402
-from blender_faceblur.core.types import FaceBlurError  # noqa: E402
-from blender_faceblur.reporting.progress import Reporter  # noqa: E402
-
-from . import disks  # noqa: E402
+from . import disks
 
 ROOT = Path(__file__).resolve().parents[2]
 EFFECT = EffectSettings("solid", disks.COVER)

@@ -8,15 +8,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import bpy
 import pytest
 
-bpy = pytest.importorskip("bpy")
+from blender_faceblur.blender.common.context import borrow_sequencer
+from blender_faceblur.blender.cover.compositing import EffectSettings
+from blender_faceblur.blender.rendering.project import build_project
 
-from blender_faceblur.blender.common.context import borrow_sequencer  # noqa: E402
-from blender_faceblur.blender.cover.compositing import EffectSettings  # noqa: E402
-from blender_faceblur.blender.rendering.project import build_project  # noqa: E402
-
-from . import disks  # noqa: E402
+from . import disks
 
 Edit = Callable[[Any, Any, Any], None]
 

@@ -9,23 +9,22 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import bpy
 import pytest
 
-bpy = pytest.importorskip("bpy")
-
-from blender_faceblur.blender.common.marks import (  # noqa: E402
+from blender_faceblur.blender.common.marks import (
     MARK,
     get_modifier,
 )
-from blender_faceblur.blender.cover import handlers as alignment  # noqa: E402
-from blender_faceblur.blender.cover.compositing import EffectSettings  # noqa: E402
-from blender_faceblur.blender.cover.covering import uncover  # noqa: E402
-from blender_faceblur.blender.guard import checks as guard  # noqa: E402
-from blender_faceblur.blender.rendering.project import build_project  # noqa: E402
-from blender_faceblur.blender.rendering.render import render_animation  # noqa: E402
-from blender_faceblur.core.types import TrackStatus  # noqa: E402
+from blender_faceblur.blender.cover import handlers as alignment
+from blender_faceblur.blender.cover.compositing import EffectSettings
+from blender_faceblur.blender.cover.covering import uncover
+from blender_faceblur.blender.guard import checks as guard
+from blender_faceblur.blender.rendering.project import build_project
+from blender_faceblur.blender.rendering.render import render_animation
+from blender_faceblur.core.types import TrackStatus
 
-from . import disks  # noqa: E402
+from . import disks
 
 EFFECT = EffectSettings("solid", disks.COVER)
 

@@ -13,17 +13,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import bpy
 import pytest
 
-bpy = pytest.importorskip("bpy")
+from blender_faceblur.blender.common.context import borrow_selection
+from blender_faceblur.blender.cover.compositing import EffectSettings
+from blender_faceblur.blender.guard import checks as guard
+from blender_faceblur.blender.rendering.project import build_project
 
-from blender_faceblur.blender.common.context import borrow_selection  # noqa: E402
-from blender_faceblur.blender.cover.compositing import EffectSettings  # noqa: E402
-from blender_faceblur.blender.guard import checks as guard  # noqa: E402
-from blender_faceblur.blender.rendering.project import build_project  # noqa: E402
-
-from . import disks  # noqa: E402
-from .test_following import _check as check_covered  # noqa: E402
+from . import disks
+from .test_following import _check as check_covered
 
 EFFECT = EffectSettings("solid", disks.COVER)
 Frames = list[int]

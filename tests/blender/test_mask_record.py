@@ -8,16 +8,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import bpy
 import numpy as np
 import pytest
 
-bpy = pytest.importorskip("bpy")
-
-from blender_faceblur.blender.common.marks import MARK  # noqa: E402
-from blender_faceblur.blender.cover import handlers as alignment  # noqa: E402
-from blender_faceblur.blender.cover.compositing import EffectSettings  # noqa: E402
-from blender_faceblur.blender.guard import checks as guard  # noqa: E402
-from blender_faceblur.blender.masks.record import (  # noqa: E402
+from blender_faceblur.blender.common.marks import MARK
+from blender_faceblur.blender.cover import handlers as alignment
+from blender_faceblur.blender.cover.compositing import EffectSettings
+from blender_faceblur.blender.guard import checks as guard
+from blender_faceblur.blender.masks.record import (
     DamagedRecordError,
     LayerRecord,
     MaskRecord,
@@ -26,10 +25,10 @@ from blender_faceblur.blender.masks.record import (  # noqa: E402
     size_of,
     stamp_of,
 )
-from blender_faceblur.blender.rendering.project import build_project  # noqa: E402
-from blender_faceblur.core.types import Ellipse, Evidence, FaceBlurError  # noqa: E402
+from blender_faceblur.blender.rendering.project import build_project
+from blender_faceblur.core.types import Ellipse, Evidence, FaceBlurError
 
-from . import disks  # noqa: E402
+from . import disks
 
 LAYER = LayerRecord(
     layer="Face 01", track="Ann", spans=[(2, 5), (8, 12)], frames=[2, 4, 8, 11],

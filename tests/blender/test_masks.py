@@ -6,20 +6,19 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import bpy
 import numpy as np
 import pytest
 
-bpy = pytest.importorskip("bpy")
+from blender_faceblur.blender.common.context import borrow_sequencer
+from blender_faceblur.blender.cover.compositing import EffectSettings, build_strip_group, compute_mask_unit_px
+from blender_faceblur.blender.cover.strips import cover_strip
+from blender_faceblur.blender.masks.mask import PICTURE_LAYER, get_document_text, list_own_layers, write_mask
+from blender_faceblur.blender.rendering.project import build_project
+from blender_faceblur.core.document.tracks_file import from_json
+from blender_faceblur.core.types import Ellipse, Evidence, Sample, Track, TrackDocument
 
-from blender_faceblur.blender.common.context import borrow_sequencer  # noqa: E402
-from blender_faceblur.blender.cover.compositing import EffectSettings, build_strip_group, compute_mask_unit_px  # noqa: E402
-from blender_faceblur.blender.cover.strips import cover_strip  # noqa: E402
-from blender_faceblur.blender.masks.mask import PICTURE_LAYER, get_document_text, list_own_layers, write_mask  # noqa: E402
-from blender_faceblur.blender.rendering.project import build_project  # noqa: E402
-from blender_faceblur.core.document.tracks_file import from_json  # noqa: E402
-from blender_faceblur.core.types import Ellipse, Evidence, Sample, Track, TrackDocument  # noqa: E402
-
-from . import disks  # noqa: E402
+from . import disks
 
 SIZE = (disks.WIDTH, disks.HEIGHT)
 CORNER_PX = 1

@@ -8,19 +8,18 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import bpy
 import pytest
 
-bpy = pytest.importorskip("bpy")
-
-from blender_faceblur.blender.masks import overlay_cache  # noqa: E402
-from blender_faceblur.blender.masks.changes import change_tracks  # noqa: E402
-from blender_faceblur.blender.masks.mask import PICTURE_LAYER, get_document_text, load_document, write_mask  # noqa: E402
-from blender_faceblur.blender.review import queue as review  # noqa: E402
-from blender_faceblur.core.document import editing  # noqa: E402
-from blender_faceblur.core.document.tracks_file import VERSION  # noqa: E402
-from blender_faceblur.core.document.tracks_file import read_document as read_file  # noqa: E402
-from blender_faceblur.core.types import TrackDocument, TrackStatus, Verdict  # noqa: E402
-from blender_faceblur.reporting.wording import describe_place, describe_status  # noqa: E402
+from blender_faceblur.blender.masks import overlay_cache
+from blender_faceblur.blender.masks.changes import change_tracks
+from blender_faceblur.blender.masks.mask import PICTURE_LAYER, get_document_text, load_document, write_mask
+from blender_faceblur.blender.review import queue as review
+from blender_faceblur.core.document import editing
+from blender_faceblur.core.document.tracks_file import VERSION
+from blender_faceblur.core.document.tracks_file import read_document as read_file
+from blender_faceblur.core.types import TrackDocument, TrackStatus, Verdict
+from blender_faceblur.reporting.wording import describe_place, describe_status
 
 FOLDER = Path(__file__).parent.parent / "data" / "v0_1_0" / "states"
 EXPECTED: dict[str, Any] = json.loads((FOLDER / "expected.json").read_text(encoding="utf-8"))

@@ -14,26 +14,25 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import bpy
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-bpy = pytest.importorskip("bpy")
+from blender_faceblur.blender import registration
+from blender_faceblur.blender.cover.covering import get_mask, read_effect
+from blender_faceblur.blender.guard import checks as guard
+from blender_faceblur.blender.masks import overlay_cache
+from blender_faceblur.blender.masks.changes import change_tracks, cover_at
+from blender_faceblur.blender.masks.faces import describe_origin, list_faces
+from blender_faceblur.blender.masks.mask import load_document
+from blender_faceblur.blender.review import queue as review
+from blender_faceblur.core.document import editing
+from blender_faceblur.core.document.tracks_file import read_document as read_file
+from blender_faceblur.core.types import Ellipse, TrackDocument
 
-from blender_faceblur.blender import registration  # noqa: E402
-from blender_faceblur.blender.cover.covering import get_mask, read_effect  # noqa: E402
-from blender_faceblur.blender.guard import checks as guard  # noqa: E402
-from blender_faceblur.blender.masks import overlay_cache  # noqa: E402
-from blender_faceblur.blender.masks.changes import change_tracks, cover_at  # noqa: E402
-from blender_faceblur.blender.masks.faces import describe_origin, list_faces  # noqa: E402
-from blender_faceblur.blender.masks.mask import load_document  # noqa: E402
-from blender_faceblur.blender.review import queue as review  # noqa: E402
-from blender_faceblur.core.document import editing  # noqa: E402
-from blender_faceblur.core.document.tracks_file import read_document as read_file  # noqa: E402
-from blender_faceblur.core.types import Ellipse, TrackDocument  # noqa: E402
-
-from . import disks  # noqa: E402
-from .corrected import list_corrected  # noqa: E402
+from . import disks
+from .corrected import list_corrected
 
 DATA = Path(__file__).resolve().parents[1] / "data" / "v0_1_0"
 RENDERED = (1, 13, 21, 29, 33, 40)

@@ -8,24 +8,23 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import bpy
 import numpy as np
 import pytest
 
-bpy = pytest.importorskip("bpy")
-
-import blender_faceblur  # noqa: E402
-from blender_faceblur.blender.common.context import borrow_selection  # noqa: E402
-from blender_faceblur.blender.common.marks import get_modifier  # noqa: E402
-from blender_faceblur.blender.cover.compositing import EffectSettings  # noqa: E402
-from blender_faceblur.blender.cover.covering import cover_footage, get_mask, uncover  # noqa: E402
-from blender_faceblur.blender.cover.projection import get_region_projection  # noqa: E402
-from blender_faceblur.blender.masks import overlay_cache  # noqa: E402
-from blender_faceblur.blender.masks.changes import change_tracks, cover_at  # noqa: E402
-from blender_faceblur.blender.overlay import coverage, outlines, see_through  # noqa: E402
-from blender_faceblur.blender.preferences.properties import get_colors  # noqa: E402
-from blender_faceblur.core.document import editing  # noqa: E402
-from blender_faceblur.core.review.overview import Code  # noqa: E402
-from blender_faceblur.core.types import (  # noqa: E402
+import blender_faceblur
+from blender_faceblur.blender.common.context import borrow_selection
+from blender_faceblur.blender.common.marks import get_modifier
+from blender_faceblur.blender.cover.compositing import EffectSettings
+from blender_faceblur.blender.cover.covering import cover_footage, get_mask, uncover
+from blender_faceblur.blender.cover.projection import get_region_projection
+from blender_faceblur.blender.masks import overlay_cache
+from blender_faceblur.blender.masks.changes import change_tracks, cover_at
+from blender_faceblur.blender.overlay import coverage, outlines, see_through
+from blender_faceblur.blender.preferences.properties import get_colors
+from blender_faceblur.core.document import editing
+from blender_faceblur.core.review.overview import Code
+from blender_faceblur.core.types import (
     Ellipse,
     Evidence,
     ReviewItem,
@@ -38,7 +37,7 @@ from blender_faceblur.core.types import (  # noqa: E402
     TrackStatus,
 )
 
-from . import disks  # noqa: E402
+from . import disks
 
 EFFECT = EffectSettings("solid", disks.COVER)
 

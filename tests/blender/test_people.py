@@ -10,39 +10,38 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import bpy
 import numpy as np
 import pytest
 
-bpy = pytest.importorskip("bpy")
-
-import blender_faceblur  # noqa: E402
-from blender_faceblur.batch.people import Recognition  # noqa: E402
-from blender_faceblur.blender.common.jobs import JOB  # noqa: E402
-from blender_faceblur.blender.correction.panels import correct  # noqa: E402
-from blender_faceblur.blender.cover.compositing import EffectSettings  # noqa: E402
-from blender_faceblur.blender.cover.covering import cover_footage, get_mask  # noqa: E402
-from blender_faceblur.blender.masks import overlay_cache  # noqa: E402
-from blender_faceblur.blender.masks.changes import change_tracks  # noqa: E402
-from blender_faceblur.blender.masks.mask import load_document  # noqa: E402
-from blender_faceblur.blender.overlay import outlines  # noqa: E402
-from blender_faceblur.blender.people import cache as people_cache  # noqa: E402
-from blender_faceblur.blender.people import (  # noqa: E402
+import blender_faceblur
+from blender_faceblur.batch.people import Recognition
+from blender_faceblur.blender.common.jobs import JOB
+from blender_faceblur.blender.correction.panels import correct
+from blender_faceblur.blender.cover.compositing import EffectSettings
+from blender_faceblur.blender.cover.covering import cover_footage, get_mask
+from blender_faceblur.blender.masks import overlay_cache
+from blender_faceblur.blender.masks.changes import change_tracks
+from blender_faceblur.blender.masks.mask import load_document
+from blender_faceblur.blender.overlay import outlines
+from blender_faceblur.blender.people import cache as people_cache
+from blender_faceblur.blender.people import (
     contact_sheet,
     embedding,
     forgetting,
     memory,
     person_list,
 )
-from blender_faceblur.blender.people import decisions as people_decisions  # noqa: E402
-from blender_faceblur.blender.people import files as people_files  # noqa: E402
-from blender_faceblur.blender.preferences import properties as preferences  # noqa: E402
-from blender_faceblur.blender.review.queue import list_entries  # noqa: E402
-from blender_faceblur.blender.thumbnails import store as thumbnails  # noqa: E402
-from blender_faceblur.core.document import editing  # noqa: E402
-from blender_faceblur.core.document.tracks_file import read_document as read_file  # noqa: E402
-from blender_faceblur.core.people.decisions import Mode, People, Person, get_kept_person  # noqa: E402
-from blender_faceblur.core.people.embeddings_file import ENDING, read_embeddings  # noqa: E402
-from blender_faceblur.core.people.people_file import (  # noqa: E402
+from blender_faceblur.blender.people import decisions as people_decisions
+from blender_faceblur.blender.people import files as people_files
+from blender_faceblur.blender.preferences import properties as preferences
+from blender_faceblur.blender.review.queue import list_entries
+from blender_faceblur.blender.thumbnails import store as thumbnails
+from blender_faceblur.core.document import editing
+from blender_faceblur.core.document.tracks_file import read_document as read_file
+from blender_faceblur.core.people.decisions import Mode, People, Person, get_kept_person
+from blender_faceblur.core.people.embeddings_file import ENDING, read_embeddings
+from blender_faceblur.core.people.people_file import (
     EDITOR,
     MACHINE,
     Assignment,
@@ -50,8 +49,8 @@ from blender_faceblur.core.people.people_file import (  # noqa: E402
     read_decisions,
     write_decisions,
 )
-from blender_faceblur.core.people.similarity import FaceEmbedding  # noqa: E402
-from blender_faceblur.core.types import (  # noqa: E402
+from blender_faceblur.core.people.similarity import FaceEmbedding
+from blender_faceblur.core.types import (
     Ellipse,
     Evidence,
     FaceBlurError,
@@ -61,9 +60,9 @@ from blender_faceblur.core.types import (  # noqa: E402
     Track,
     TrackDocument,
 )
-from blender_faceblur.sources import compute_fingerprint  # noqa: E402
-from blender_faceblur.worker import client  # noqa: E402
-from blender_faceblur.worker.protocol import (  # noqa: E402
+from blender_faceblur.sources import compute_fingerprint
+from blender_faceblur.worker import client
+from blender_faceblur.worker.protocol import (
     EmbeddingsDone,
     EmbedRequest,
     ErrorMessage,
@@ -77,7 +76,7 @@ from blender_faceblur.worker.protocol import (  # noqa: E402
     Warned,
 )
 
-from . import disks  # noqa: E402
+from . import disks
 
 PLACES = (60.0, 160.0, 260.0)
 Y = 90.0

@@ -8,21 +8,20 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import bpy
 import numpy as np
 import pytest
 
-bpy = pytest.importorskip("bpy")
-
-from blender_faceblur.blender.common.context import borrow_selection  # noqa: E402
-from blender_faceblur.blender.cover.projection import (  # noqa: E402
+from blender_faceblur.blender.common.context import borrow_selection
+from blender_faceblur.blender.cover.projection import (
     RegionProjection,
     compute_outlines,
     get_projection,
     get_region_projection,
 )
-from blender_faceblur.core.types import Ellipse  # noqa: E402
+from blender_faceblur.core.types import Ellipse
 
-from . import disks  # noqa: E402
+from . import disks
 
 CANVAS = (400, 300)
 FRAME = 17

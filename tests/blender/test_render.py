@@ -8,23 +8,22 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import av
+import bpy
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-bpy = pytest.importorskip("bpy")
-import av  # noqa: E402
+from blender_faceblur.blender import child
+from blender_faceblur.blender.cover.compositing import EffectSettings, compute_mask_unit_px
+from blender_faceblur.blender.masks.mask import write_mask
+from blender_faceblur.blender.rendering.messages import PREFIX
+from blender_faceblur.blender.rendering.project import build_project
+from blender_faceblur.blender.rendering.render import RenderSettings, render_film
+from blender_faceblur.core.document.tracks_file import write_document
+from blender_faceblur.core.types import FaceBlurError, TrackDocument
 
-from blender_faceblur.blender import child  # noqa: E402
-from blender_faceblur.blender.cover.compositing import EffectSettings, compute_mask_unit_px  # noqa: E402
-from blender_faceblur.blender.masks.mask import write_mask  # noqa: E402
-from blender_faceblur.blender.rendering.messages import PREFIX  # noqa: E402
-from blender_faceblur.blender.rendering.project import build_project  # noqa: E402
-from blender_faceblur.blender.rendering.render import RenderSettings, render_film  # noqa: E402
-from blender_faceblur.core.document.tracks_file import write_document  # noqa: E402
-from blender_faceblur.core.types import FaceBlurError, TrackDocument  # noqa: E402
-
-from . import disks  # noqa: E402
+from . import disks
 
 EFFECT = EffectSettings("solid", disks.COVER)
 SIZE = (disks.WIDTH, disks.HEIGHT)

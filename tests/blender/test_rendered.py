@@ -8,18 +8,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import bpy
 import pytest
 
-bpy = pytest.importorskip("bpy")
+from blender_faceblur.blender.common.context import borrow_selection
+from blender_faceblur.blender.export.render_to_footage import FOLDER, ask, put_in_place, render_alone
+from blender_faceblur.blender.guard import checks as guard
+from blender_faceblur.blender.rendering.project import build_project
+from blender_faceblur.core.types import FaceBlurError
 
-from blender_faceblur.blender.common.context import borrow_selection  # noqa: E402
-from blender_faceblur.blender.export.render_to_footage import FOLDER, ask, put_in_place, render_alone  # noqa: E402
-from blender_faceblur.blender.guard import checks as guard  # noqa: E402
-from blender_faceblur.blender.rendering.project import build_project  # noqa: E402
-from blender_faceblur.core.types import FaceBlurError  # noqa: E402
-
-from . import disks  # noqa: E402
-from .test_cover_issues import _flip as flip  # noqa: E402
+from . import disks
+from .test_cover_issues import _flip as flip
 
 
 @pytest.fixture

@@ -9,27 +9,26 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import bpy
 import pytest
 
-bpy = pytest.importorskip("bpy")
-
-from blender_faceblur.blender import registration  # noqa: E402
-from blender_faceblur.blender.common.jobs import JOB  # noqa: E402
-from blender_faceblur.blender.common.marks import MARK  # noqa: E402
-from blender_faceblur.blender.cover.compositing import EffectSettings, compute_mask_unit_px  # noqa: E402
-from blender_faceblur.blender.cover.covering import put_cover  # noqa: E402
-from blender_faceblur.blender.masks.changes import change_tracks  # noqa: E402
-from blender_faceblur.blender.masks.mask import load_document, store_document, write_mask  # noqa: E402
-from blender_faceblur.blender.preferences import properties as preferences  # noqa: E402
-from blender_faceblur.blender.rendering.project import build_project  # noqa: E402
-from blender_faceblur.blender.review import operators as review_operators  # noqa: E402
-from blender_faceblur.blender.review import queue as review  # noqa: E402
-from blender_faceblur.blender.review.panels import get_mark  # noqa: E402
-from blender_faceblur.blender.thumbnails import store as thumbnails  # noqa: E402
-from blender_faceblur.core.document import editing  # noqa: E402
-from blender_faceblur.core.review.queue import count_left, list_review_entries  # noqa: E402
-from blender_faceblur.core.tracking import review_items  # noqa: E402
-from blender_faceblur.core.types import (  # noqa: E402
+from blender_faceblur.blender import registration
+from blender_faceblur.blender.common.jobs import JOB
+from blender_faceblur.blender.common.marks import MARK
+from blender_faceblur.blender.cover.compositing import EffectSettings, compute_mask_unit_px
+from blender_faceblur.blender.cover.covering import put_cover
+from blender_faceblur.blender.masks.changes import change_tracks
+from blender_faceblur.blender.masks.mask import load_document, store_document, write_mask
+from blender_faceblur.blender.preferences import properties as preferences
+from blender_faceblur.blender.rendering.project import build_project
+from blender_faceblur.blender.review import operators as review_operators
+from blender_faceblur.blender.review import queue as review
+from blender_faceblur.blender.review.panels import get_mark
+from blender_faceblur.blender.thumbnails import store as thumbnails
+from blender_faceblur.core.document import editing
+from blender_faceblur.core.review.queue import count_left, list_review_entries
+from blender_faceblur.core.tracking import review_items
+from blender_faceblur.core.types import (
     Ellipse,
     Evidence,
     ReviewReason,
@@ -41,7 +40,7 @@ from blender_faceblur.core.types import (  # noqa: E402
     TrackStatus,
 )
 
-from . import disks  # noqa: E402
+from . import disks
 
 EFFECT = EffectSettings("solid", disks.COVER)
 

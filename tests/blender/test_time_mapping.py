@@ -11,14 +11,13 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import bpy
 import numpy as np
 import pytest
 
 from blender_faceblur.core.types import FaceBlurError
 from blender_faceblur.sources import open_source
 from tests.films import SIZE, draw_number, patch_edit_list, read_number, write_film
-
-bpy: Any = pytest.importorskip("bpy")
 
 B_FRAMES = {"g": "12", "bf": "3"}
 OPEN_GOP = {"x264-params": "open-gop=1:keyint=12:min-keyint=12:scenecut=0:bframes=3"}

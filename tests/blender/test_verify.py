@@ -8,20 +8,19 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import bpy
 import pytest
 
-bpy = pytest.importorskip("bpy")
+import blender_faceblur
+from blender_faceblur.blender.common.jobs import JOB
+from blender_faceblur.blender.common.marks import get_modifier
+from blender_faceblur.blender.cover.compositing import EffectSettings
+from blender_faceblur.blender.cover.covering import cover_footage, get_mask
+from blender_faceblur.blender.guard.verification import list_unverified
+from blender_faceblur.core.types import FaceBlurError
+from blender_faceblur.worker.client import probe_providers
 
-import blender_faceblur  # noqa: E402
-from blender_faceblur.blender.common.jobs import JOB  # noqa: E402
-from blender_faceblur.blender.common.marks import get_modifier  # noqa: E402
-from blender_faceblur.blender.cover.compositing import EffectSettings  # noqa: E402
-from blender_faceblur.blender.cover.covering import cover_footage, get_mask  # noqa: E402
-from blender_faceblur.blender.guard.verification import list_unverified  # noqa: E402
-from blender_faceblur.core.types import FaceBlurError  # noqa: E402
-from blender_faceblur.worker.client import probe_providers  # noqa: E402
-
-from . import disks  # noqa: E402
+from . import disks
 
 LENGTH = 24
 

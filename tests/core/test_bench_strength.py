@@ -3,12 +3,11 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 
-cv2 = pytest.importorskip("cv2")
-
-from benchmarks.attacks import (  # noqa: E402
+from benchmarks.attacks import (
     ATTACKS,
     Setting,
     deconvolve,
@@ -17,8 +16,8 @@ from benchmarks.attacks import (  # noqa: E402
     show_only_covered,
     sum_shot,
 )
-from benchmarks.obscuring import SPREAD, draw_cover, imitate, spread_splines, to_levels, to_linear  # noqa: E402
-from benchmarks.portraits import (  # noqa: E402
+from benchmarks.obscuring import SPREAD, draw_cover, imitate, spread_splines, to_levels, to_linear
+from benchmarks.portraits import (
     FACE_PX,
     TILE_PX,
     Picture,
@@ -27,7 +26,7 @@ from benchmarks.portraits import (  # noqa: E402
     compute_middle,
     match_colours,
 )
-from benchmarks.strength import AttackResult, compute_bound, count_hits  # noqa: E402
+from benchmarks.strength import AttackResult, compute_bound, count_hits
 
 POINTS = np.array([(-14, -12), (14, -12), (0, 3), (-11, 18), (11, 18)], np.float64) + compute_middle()
 

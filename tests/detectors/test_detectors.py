@@ -64,7 +64,7 @@ def detector(request: pytest.FixtureRequest) -> FaceDetector:
 
 @cache
 def astronaut() -> np.ndarray:
-    data = pytest.importorskip("skimage.data")
+    from skimage import data
     return np.ascontiguousarray(data.astronaut()[..., ::-1])
 
 

@@ -32,7 +32,6 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def weights_and_bpy() -> None:
-    pytest.importorskip("bpy", reason="needs Blender as a module")
     try:
         paths.get_model_path("centerface")
     except FaceBlurError as error:

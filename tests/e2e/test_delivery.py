@@ -48,7 +48,6 @@ class Run:
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    pytest.importorskip("bpy", reason="needs Blender as a module")
     try:
         paths.get_model_path("centerface")
     except FaceBlurError as error:

@@ -43,7 +43,7 @@ def test_landmarks_in_one_point_are_refused(points: NDArray[np.float64]) -> None
 
 @pytest.mark.parametrize(("scale", "turn_deg"), [(1, 0), (0.5, -30), (2.7, 15), (6, 90)])
 def test_what_lies_at_the_landmarks_is_cut_out_there(scale: float, turn_deg: float) -> None:
-    cv2 = pytest.importorskip("cv2")
+    import cv2
     points = place(scale, turn_deg, 400.5, 300.25)
     points += (700, 600) - points.mean(axis=0)
     picture = np.zeros((1200, 1400, 3), np.uint8)

@@ -75,7 +75,6 @@ def test_a_stopped_analysis_goes_on(tmp_path: Path) -> None:
         get_model_path("centerface")
     except FaceBlurError as error:
         pytest.skip(str(error))
-    pytest.importorskip("skimage")
     from tools.film import make_film
 
     film = tmp_path / "film.mp4"

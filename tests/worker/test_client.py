@@ -259,8 +259,8 @@ def test_a_gpu_that_gives_up_midway_is_told(film: Path, monkeypatch: pytest.Monk
 @pytest.fixture(scope="module")
 def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Half the astronaut's picture, gliding: 200 frames, 256 x 256."""
-    data = pytest.importorskip("skimage.data")
     import av
+    from skimage import data
 
     path = tmp_path_factory.mktemp("film") / "gläser 'n' \"more\".mp4"
     picture = data.astronaut()
@@ -321,8 +321,8 @@ def test_a_picture_with_an_orientation_tag_is_looked_at_upright(
     tmp_path: Path, orientation: int, place: tuple[float, float], lies: bool
 ) -> None:
     need_models()
-    data = pytest.importorskip("skimage.data")
     import cv2
+    from skimage import data
 
     picture = data.astronaut()[:480]
     write_oriented(tmp_path / "astronaut.jpg", picture, orientation)
@@ -369,8 +369,8 @@ def test_a_killed_segment_fails_the_job(film: Path, tmp_path: Path, monkeypatch:
 
 def write_glide(folder: Path, count: int) -> list[str]:
     """The film's pictures as files of their own."""
-    data = pytest.importorskip("skimage.data")
     import cv2
+    from skimage import data
 
     folder.mkdir(parents=True)
     names = [f"Bild ü {number}.jpg" for number in range(count)]

@@ -35,8 +35,6 @@ from blender_faceblur.worker.protocol import ErrorMessage, Progress, Running, Ve
 from blender_faceblur.worker.verify import verify as verify_film
 from tools.film import FaceTruth, draw_frame, write_film
 
-pytest.importorskip("skimage", reason="scikit-image has the astronaut")
-
 SIZE = (320, 180)
 RATE = Fraction(12)
 FRAMES = 18
