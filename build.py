@@ -22,8 +22,11 @@ COMMANDS = {
     "demo": ("tools.demo", "make a short film of a real face and blur it"),
     "package": ("tools.package", "build the extension's zips for Blender"),
     "library": ("tools.library", "build a .blend file of the effects, for projects without the extension"),
-    "bench": ("benchmarks.", "measure: bench speed CLIP, bench accuracy [FOLDER], bench strength FOLDER, "
-              "bench identity FOLDER, bench plates FOLDER, bench recogniser PACKAGE FOLDER"),
+    "bench": (
+        "benchmarks.",
+        "measure: bench speed CLIP, bench accuracy [FOLDER], bench strength FOLDER, "
+        "bench identity FOLDER, bench plates FOLDER, bench recogniser PACKAGE FOLDER",
+    ),
 }
 BENCHMARKS = ("accuracy", "identity", "plates", "recogniser", "speed", "strength")
 ON_REQUEST = ("five",)
@@ -49,8 +52,12 @@ def main() -> int:
         module += arguments.pop(0)
     try:
         asked = _list_asked_presets(name, arguments)
-        python = environment.ensure_environment(ROOT, with_bpy=not _names_blender(arguments),
-                                                with_tests=name in NEED_TEST_PACKAGES, with_mediapipe=bool(asked))
+        python = environment.ensure_environment(
+            ROOT,
+            with_bpy=not _names_blender(arguments),
+            with_tests=name in NEED_TEST_PACKAGES,
+            with_mediapipe=bool(asked),
+        )
         if command in NEED_WEIGHTS and not {"-h", "--help"} & set(arguments):
             code = _fetch_weights(python, ["--presets", *asked])
             models = _list_asked_models(name, arguments)
@@ -73,8 +80,9 @@ def _fetch_weights(python: Path, arguments: list[str]) -> int:
     """Run `tools.models` where what it would fetch is not known to be there; its exit code."""
     if fetched.is_fetched(ROOT, arguments):
         return 0
-    return subprocess.call(environment.build_command(python, "tools.models", arguments),
-                           env=environment.build_variables(ROOT))
+    return subprocess.call(
+        environment.build_command(python, "tools.models", arguments), env=environment.build_variables(ROOT)
+    )
 
 
 def _list_asked_presets(command: str, arguments: list[str]) -> list[str]:
@@ -90,7 +98,8 @@ def _list_asked_models(command: str, arguments: list[str]) -> list[str]:
     """The weights of no preset that this command cannot do without."""
     options = {argument.split("=")[0] for argument in arguments}
     people = command in ("bench identity", "bench recogniser") or (
-        command == "blur" and options & {"--keep", "--blur-only", "--people"})
+        command == "blur" and options & {"--keep", "--blur-only", "--people"}
+    )
     plates = command == "bench plates" or (command == "blur" and "--plates" in options)
     return ["dlib_resnet"] * bool(people) + ["lpd_yunet"] * plates
 

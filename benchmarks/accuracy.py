@@ -37,8 +37,11 @@ from .synthetic import FILMS, write_synthetic
 BY_NUMBER = f"{DEFACE}, by number"
 REAL, DENSE, SYNTHETIC = "real clips, some frames", "real clips, dense runs", "synthetic films, every frame"
 OTHER = "other real clips, some frames"
-NOT_MEASURED = ("sunglasses (no free clip was found)", "crowds of more than ten clear faces",
-                "films of more than a minute")
+NOT_MEASURED = (
+    "sunglasses (no free clip was found)",
+    "crowds of more than ten clear faces",
+    "films of more than a minute",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +81,9 @@ class Table:
         for group, programs in self.scores.items():
             rows: list[tuple[str, ...]] = [("", "program", *HEADINGS)]
             for name in dict.fromkeys(name for scores in programs.values() for name in scores):
-                rows += [(name, program, *scores[name].columns())
-                         for program, scores in programs.items() if name in scores]
+                rows += [
+                    (name, program, *scores[name].columns()) for program, scores in programs.items() if name in scores
+                ]
             without = sorted(name for name in self.left_out if any(name in scores for scores in programs.values()))
             label = f"all but {', '.join(without)}" if without else "all"
             rows += [(label, program, *self.compute_total(group, program).columns()) for program in programs]
@@ -89,10 +93,14 @@ class Table:
     def to_json(self) -> dict[str, object]:
         return {
             group: {
-                program: {"total": self.compute_total(group, program).to_json(),
-                          "clips": {name: score.to_json() for name, score in scores.items()}}
-                for program, scores in programs.items()}
-            for group, programs in self.scores.items()}
+                program: {
+                    "total": self.compute_total(group, program).to_json(),
+                    "clips": {name: score.to_json() for name, score in scores.items()},
+                }
+                for program, scores in programs.items()
+            }
+            for group, programs in self.scores.items()
+        }
 
 
 def _print_rows(rows: list[tuple[str, ...]]) -> None:
@@ -187,7 +195,7 @@ def _score(case: Case, program: str, cover: ProgramCover, options: argparse.Name
         print(f"{truth.name}, {program}: {headed}", flush=True)
         if score.not_shown:
             print(f"    {score.not_shown} annotated faces lie in frames that its result does not show")
-        for miss in score.misses[:options.misses]:
+        for miss in score.misses[: options.misses]:
             print(f"    missed: {miss.words()}")
         if len(score.misses) > options.misses:
             print(f"    and {len(score.misses) - options.misses} more misses")
@@ -199,17 +207,34 @@ def _score(case: Case, program: str, cover: ProgramCover, options: argparse.Name
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
     programs = [preset.name for preset in PRESETS] + [DEFACE]
-    parser = argparse.ArgumentParser(prog="build.py bench accuracy", description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="build.py bench accuracy", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("folder", type=Path, nargs="?", help="clips with faces.json; none: the synthetic films")
     parser.add_argument("--clips", nargs="+", default=[], metavar="NAME", help="only these clips or synthetic films")
-    parser.add_argument("--preset", nargs="+", default=programs, choices=programs, metavar="NAME",
-                        help=f"what to measure, all by default: {', '.join(programs)}")
-    parser.add_argument("--degraded", nargs="*", choices=VERSIONS, metavar="VERSION",
-                        help=f"worse versions too, all or some: {', '.join(VERSIONS)}")
+    parser.add_argument(
+        "--preset",
+        nargs="+",
+        default=programs,
+        choices=programs,
+        metavar="NAME",
+        help=f"what to measure, all by default: {', '.join(programs)}",
+    )
+    parser.add_argument(
+        "--degraded",
+        nargs="*",
+        choices=VERSIONS,
+        metavar="VERSION",
+        help=f"worse versions too, all or some: {', '.join(VERSIONS)}",
+    )
     parser.add_argument("--only-degraded", action="store_true", help="with --degraded: not the clips themselves")
-    parser.add_argument("--leave-out", nargs="*", default=["bedroom.mp4"], metavar="NAME",
-                        help="clips that are not in the total (bedroom.mp4, whose faces are blurred already)")
+    parser.add_argument(
+        "--leave-out",
+        nargs="*",
+        default=["bedroom.mp4"],
+        metavar="NAME",
+        help="clips that are not in the total (bedroom.mp4, whose faces are blurred already)",
+    )
     parser.add_argument("--misses", type=int, default=12, metavar="N", help="misses to print for each clip (12)")
     parser.add_argument("--pictures", type=Path, metavar="FOLDER", help="write pictures of misses and needless cover")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all of it as JSON")

@@ -39,7 +39,7 @@ def save_sheets(truth_file: Path, clip: Path, folder: Path, every: int, side: in
             cv2.rectangle(tile, low, high, COLOURS[face.kind], 1)
             tiles.append((str(frame), tile))
         for at in range(0, len(tiles), columns * _ROWS):
-            part = tiles[at:at + columns * _ROWS]
+            part = tiles[at : at + columns * _ROWS]
             name = f"{truth_file.stem} {who} {words} {part[0][0]}-{part[-1][0]}.png"
             cv2.imwrite(str(folder / name), lay_out(part, columns))
 

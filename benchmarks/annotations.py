@@ -60,10 +60,17 @@ def read_others(path: Path = OTHERS) -> dict[str, Truth]:
 
 
 def _to_truth(clip: str, frames: dict[str, dict[str, list[list[float]]]]) -> Truth:
-    return Truth(clip, {
-        int(frame): [TrueFace(kind, Ellipse.inscribed(to_box(box)))
-                     for key, kind in _KINDS.items() for box in kinds.get(key, [])]
-        for frame, kinds in frames.items()})
+    return Truth(
+        clip,
+        {
+            int(frame): [
+                TrueFace(kind, Ellipse.inscribed(to_box(box)))
+                for key, kind in _KINDS.items()
+                for box in kinds.get(key, [])
+            ]
+            for frame, kinds in frames.items()
+        },
+    )
 
 
 def read_dense(path: Path) -> tuple[str, str, Truth]:

@@ -132,6 +132,11 @@ def _filter(picture: Picture, spread_px: float) -> Picture:
     down, across = np.fft.fftfreq(TILE_PX)[:, None], np.fft.fftfreq(TILE_PX)[None]
     response = np.exp(-2 * (np.pi * spread_px) ** 2 * (down**2 + across**2))
     gain = (response / (response**2 + _NOISE) * (1 + _NOISE)).astype(np.float32)[..., None]
-    sharp = [cv2.dft(cv2.dft(np.float32(cv2.extractChannel(picture, i)), flags=cv2.DFT_COMPLEX_OUTPUT) * gain,
-                     flags=cv2.DFT_INVERSE | cv2.DFT_REAL_OUTPUT | cv2.DFT_SCALE) for i in range(3)]
+    sharp = [
+        cv2.dft(
+            cv2.dft(np.float32(cv2.extractChannel(picture, i)), flags=cv2.DFT_COMPLEX_OUTPUT) * gain,
+            flags=cv2.DFT_INVERSE | cv2.DFT_REAL_OUTPUT | cv2.DFT_SCALE,
+        )
+        for i in range(3)
+    ]
     return np.clip(np.dstack(sharp), 0, 255).astype(np.uint8)

@@ -28,10 +28,22 @@ DEFACE = "deface"
 THUMBNAIL = (64, 36)
 
 _SUBPIXEL = 16
-_POINTS = np.array([
-    (1, 0), (1, HANDLE), (HANDLE, 1), (0, 1), (-HANDLE, 1), (-1, HANDLE),
-    (-1, 0), (-1, -HANDLE), (-HANDLE, -1), (0, -1), (HANDLE, -1), (1, -HANDLE),
-])
+_POINTS = np.array(
+    [
+        (1, 0),
+        (1, HANDLE),
+        (HANDLE, 1),
+        (0, 1),
+        (-HANDLE, 1),
+        (-1, HANDLE),
+        (-1, 0),
+        (-1, -HANDLE),
+        (-HANDLE, -1),
+        (0, -1),
+        (HANDLE, -1),
+        (1, -HANDLE),
+    ]
+)
 
 Mask = NDArray[np.uint8]
 
@@ -89,18 +101,28 @@ class TracksCover:
             points = (1 - part) * draw_points(one) + part * draw_points(other)
             a, b, c = points[0::3], points[1::3], points[2::3]
             d = np.roll(a, -1, axis=0)
-            curve = np.concatenate([
-                (1 - t) ** 3 * a[i] + 3 * t * (1 - t) ** 2 * b[i] + 3 * t**2 * (1 - t) * c[i] + t**3 * d[i]
-                for i in range(4)
-            ])
+            curve = np.concatenate(
+                [
+                    (1 - t) ** 3 * a[i] + 3 * t * (1 - t) ** 2 * b[i] + 3 * t**2 * (1 - t) * c[i] + t**3 * d[i]
+                    for i in range(4)
+                ]
+            )
             # cv2 puts pixel centres at whole numbers.
             cv2.fillPoly(mask, [np.round((curve - 0.5) * _SUBPIXEL).astype(np.int32)], [1], shift=4)
         return mask
 
     def list_faces(self, frame: int) -> list[tuple[str, Ellipse]]:
         return [
-            (name, Ellipse((1 - part) * one.cx + part * other.cx, (1 - part) * one.cy + part * other.cy,
-                           (1 - part) * one.rx + part * other.rx, (1 - part) * one.ry + part * other.ry, one.angle))
+            (
+                name,
+                Ellipse(
+                    (1 - part) * one.cx + part * other.cx,
+                    (1 - part) * one.cy + part * other.cy,
+                    (1 - part) * one.rx + part * other.rx,
+                    (1 - part) * one.ry + part * other.ry,
+                    one.angle,
+                ),
+            )
             for name, one, other, part in self._show(frame)
         ]
 
@@ -151,7 +173,7 @@ class DefaceCover:
         for x1, y1, x2, y2 in self.boxes[self.shows[frame]]:
             # As in its draw_det: skimage.draw.ellipse in a box that was cut at the picture's edge before.
             across, down = (x2 - x1) // 2, (y2 - y1) // 2
-            y, x = np.mgrid[0:y2 - y1, 0:x2 - x1]
+            y, x = np.mgrid[0 : y2 - y1, 0 : x2 - x1]
             if across > 0 and down > 0:
                 mask[y1:y2, x1:x2] |= ((x - across) / across) ** 2 + ((y - down) / down) ** 2 < 1
         return mask
@@ -199,11 +221,24 @@ def _run_deface(clip: Path) -> DefaceCover:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         record = folder / "record.json"
-        command = [str(python), str(ROOT / "benchmarks" / "deface_hook.py"), str(record), str(clip.resolve()),
-                   "--output", str(folder / "deface.mp4")]
+        command = [
+            str(python),
+            str(ROOT / "benchmarks" / "deface_hook.py"),
+            str(record),
+            str(clip.resolve()),
+            "--output",
+            str(folder / "deface.mp4"),
+        ]
         began = time.monotonic()
-        done = subprocess.run(command, capture_output=True, text=True, errors="replace", cwd=folder,
-                              env=build_variables(ROOT), check=False)
+        done = subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            cwd=folder,
+            env=build_variables(ROOT),
+            check=False,
+        )
         seconds = time.monotonic() - began
         if done.returncode != 0 or not record.is_file():
             raise FaceBlurError(f"deface: {(done.stderr.strip().splitlines() or ['no reason given'])[-1]}")
@@ -211,17 +246,22 @@ def _run_deface(clip: Path) -> DefaceCover:
     pictures = np.array(content["thumbnails"], np.float32).reshape(-1, THUMBNAIL[0] * THUMBNAIL[1])
     with open_source(clip) as source:
         info = source.info
-        frames = np.array([
-            cv2.resize(cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY), THUMBNAIL, interpolation=cv2.INTER_AREA).ravel()
-            for _, picture in source.frames(0, info.frame_count, (info.width, info.height))
-        ], np.float32)
+        frames = np.array(
+            [
+                cv2.resize(cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY), THUMBNAIL, interpolation=cv2.INTER_AREA).ravel()
+                for _, picture in source.frames(0, info.frame_count, (info.width, info.height))
+            ],
+            np.float32,
+        )
     at = match_pictures(pictures, frames)
     shows = [-1] * info.frame_count
     for picture in range(len(at) - 1, -1, -1):
         shows[at[picture]] = picture
     same = sum(picture == frame for picture, frame in enumerate(at))
-    notes = [f"deface wrote {len(at)} pictures of {info.frame_count}; {same} have their frame's own number, "
-             f"{shows.count(-1)} frames are in none"]
+    notes = [
+        f"deface wrote {len(at)} pictures of {info.frame_count}; {same} have their frame's own number, "
+        f"{shows.count(-1)} frames are in none"
+    ]
     boxes = [[(x1, y1, x2, y2) for x1, y1, x2, y2 in found] for found in content["boxes"]]
     return DefaceCover(seconds, info.width, info.height, info.frame_count, boxes, shows, notes)
 
@@ -236,10 +276,12 @@ def match_pictures(pictures: NDArray[np.float32], frames: NDArray[np.float32]) -
     number = np.arange(len(frames))
     for picture in range(1, len(cost)):
         # A step of one is what is to be expected; the others must look better.
-        before = np.stack([
-            np.concatenate([np.full(min(step, len(best)), np.inf), best[:len(best) - step]]) + 0.01 * abs(step - 1)
-            for step in range(5)
-        ])
+        before = np.stack(
+            [
+                np.concatenate([np.full(min(step, len(best)), np.inf), best[: len(best) - step]]) + 0.01 * abs(step - 1)
+                for step in range(5)
+            ]
+        )
         steps[picture] = before.argmin(axis=0)
         best = before[steps[picture], number] + cost[picture]
     at = [int(best.argmin())]

@@ -82,15 +82,28 @@ def write_version(clip: Path, truth: list[Truth], name: str, path: Path) -> list
                     moved = cv2.warpAffine(picture, matrix, size, flags=cv2.INTER_LINEAR)
                 elif version.scale != 1:
                     moved = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
-                moved = moved[:size[1], :size[0]]
+                moved = moved[: size[1], : size[0]]
                 yield version.change(np.asarray(moved, np.uint8), frame), []
 
-        write_film(path, change(), width=size[0], height=size[1], frame_rate=info.frame_rate,
-                   frame_count=info.frame_count, crf=version.crf)
+        write_film(
+            path,
+            change(),
+            width=size[0],
+            height=size[1],
+            frame_rate=info.frame_rate,
+            frame_count=info.frame_count,
+            crf=version.crf,
+        )
     return [
-        Truth(f"{one.name}, {name}", {
-            frame: [TrueFace(face.kind, move_ellipse(face.ellipse, matrix), face.who) for face in faces]
-            for frame, faces in one.frames.items()}, one.dense, one.people)
+        Truth(
+            f"{one.name}, {name}",
+            {
+                frame: [TrueFace(face.kind, move_ellipse(face.ellipse, matrix), face.who) for face in faces]
+                for frame, faces in one.frames.items()
+            },
+            one.dense,
+            one.people,
+        )
         for one in truth
     ]
 
@@ -105,11 +118,13 @@ def compute_placement(width: int, height: int, version: Version) -> tuple[tuple[
     c, s = math.cos(turn), math.sin(turn)
     wide = (width * abs(c) + height * abs(s)) * version.scale
     high = (width * abs(s) + height * abs(c)) * version.scale
-    size = (2 * math.ceil(wide / 2), 2 * math.ceil(high / 2)) if version.roll_deg else (
-        2 * int(wide / 2), 2 * int(high / 2))
+    size = (
+        (2 * math.ceil(wide / 2), 2 * math.ceil(high / 2))
+        if version.roll_deg
+        else (2 * int(wide / 2), 2 * int(high / 2))
+    )
     linear = version.scale * np.array([[c, -s], [s, c]])
-    offset = np.zeros(2) if not version.roll_deg else (
-        np.array(size) / 2 - linear @ np.array([width / 2, height / 2]))
+    offset = np.zeros(2) if not version.roll_deg else (np.array(size) / 2 - linear @ np.array([width / 2, height / 2]))
     return size, np.hstack([linear, offset[:, None]])
 
 

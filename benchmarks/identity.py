@@ -111,8 +111,9 @@ class Count:
     other_clear_frames: int = 0
     wrong: list[str] = field(default_factory=list)
 
-    def add(self, film: WatchedFilm, track: Track, clear: Sequence[tuple[int, int]], mine: Sequence[str],
-            label: str) -> None:
+    def add(
+        self, film: WatchedFilm, track: Track, clear: Sequence[tuple[int, int]], mine: Sequence[str], label: str
+    ) -> None:
         """`mine` are those who may be seen; frames of nobody known count as others'."""
         shown = {frame for start, stop in clear for frame in range(start, stop)}
         people = film.who[track.name]
@@ -128,13 +129,17 @@ class Count:
         self.other_frames += len(others)
         self.other_clear_frames += len(wrongly)
         if wrongly:
-            self.wrong.append(f"{film.name} {track.name}, frames {wrongly[0]} to {wrongly[-1]} ({len(wrongly)}), "
-                              f"{people[wrongly[0]] or 'nobody known'}: {label}")
+            self.wrong.append(
+                f"{film.name} {track.name}, frames {wrongly[0]} to {wrongly[-1]} ({len(wrongly)}), "
+                f"{people[wrongly[0]] or 'nobody known'}: {label}"
+            )
 
     def describe(self) -> str:
-        return (f"right ones clear: {self.own_clear} of {self.own_tracks} tracks, {self.own_clear_frames} of "
-                f"{self.own_frames} frames; others clear: {self.other_clear} of {self.other_tracks} tracks, "
-                f"{self.other_clear_frames} of {self.other_frames} frames")
+        return (
+            f"right ones clear: {self.own_clear} of {self.own_tracks} tracks, {self.own_clear_frames} of "
+            f"{self.own_frames} frames; others clear: {self.other_clear} of {self.other_tracks} tracks, "
+            f"{self.other_clear_frames} of {self.other_frames} frames"
+        )
 
 
 def compute_bound(wrong: int, of: int) -> float:
@@ -157,10 +162,17 @@ def read_truth(path: Path = TRUTH) -> dict[str, tuple[str, list[PersonSpan]]]:
     """By clip: its SHA-256 and who is where. Raises FaceBlurError when the file is wrong."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        return {clip["clip"]: (clip["sha256"], [
-            PersonSpan(person["who"], start, stop, (x1, y1, x2, y2))
-            for person in clip["people"] for start, stop, x1, y1, x2, y2 in person["places"]])
-            for clip in content["clips"]}
+        return {
+            clip["clip"]: (
+                clip["sha256"],
+                [
+                    PersonSpan(person["who"], start, stop, (x1, y1, x2, y2))
+                    for person in clip["people"]
+                    for start, stop, x1, y1, x2, y2 in person["places"]
+                ],
+            )
+            for clip in content["clips"]
+        }
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise FaceBlurError(f"{path} cannot be read: {error!r}") from error
 
@@ -189,7 +201,8 @@ def name_people(film: WatchedFilm, places: Sequence[PersonSpan]) -> None:
     for track in film.document.tracks:
         film.who[track.name] = {
             s.source_frame: next((p.who for p in places if p.holds(s.source_frame, s.ellipse)), "")
-            for s in track.samples}
+            for s in track.samples
+        }
 
 
 def measure_clips(folder: Path) -> bool:
@@ -206,8 +219,11 @@ def measure_clips(folder: Path) -> bool:
             name_people(film, places)
             films.append(film)
             good = sum(len(choose_best(embeddings)) > 0 for embeddings in film.views.values())
-            print(f"{name}: {len(film.document.tracks)} tracks, {sum(map(len, film.views.values()))} looks; "
-                  f"{good} tracks were seen usably", flush=True)
+            print(
+                f"{name}: {len(film.document.tracks)} tracks, {sum(map(len, film.views.values()))} looks; "
+                f"{good} tracks were seen usably",
+                flush=True,
+            )
     people = sorted({who for film in films for track in film.who.values() for who in track.values() if who})
     again, same, blur = Count(), Count(), Count()
     known = 0
@@ -226,17 +242,26 @@ def measure_clips(folder: Path) -> bool:
                 for decision in decide_tracks(film.document, film.views, asked):
                     track = tracks[decision.track]
                     if mode is Mode.BLUR:
-                        blur.add(film, track, decision.clear, [p for p in (*people, "") if p != person],
-                                 f"only {person} is to be blurred; {decision.why}")
+                        blur.add(
+                            film,
+                            track,
+                            decision.clear,
+                            [p for p in (*people, "") if p != person],
+                            f"only {person} is to be blurred; {decision.why}",
+                        )
                     elif (number, track.name) == source:
                         if not decision.clear:
-                            print(f"{person}: not kept in {film.name} {track.name}: {decision.why}; looks "
-                                  f"{_describe_embeddings(film.views.get(track.name, ()))}")
+                            print(
+                                f"{person}: not kept in {film.name} {track.name}: {decision.why}; looks "
+                                f"{_describe_embeddings(film.views.get(track.name, ()))}"
+                            )
                         same.add(film, track, decision.clear, [person], f"{person} is kept; {decision.why}")
                     else:
                         again.add(film, track, decision.clear, [person], f"{person} is kept; {decision.why}")
-    print(f"\nclips: {len(films)} films, {len(people)} people, {known} of them kept in turn by {_REFERENCES} looks of "
-          "one track")
+    print(
+        f"\nclips: {len(films)} films, {len(people)} people, {known} of them kept in turn by {_REFERENCES} looks of "
+        "one track"
+    )
     print(f"keep, the track of the references: {same.describe()}")
     print(f"keep, all other tracks: {again.describe()}")
     print(f"blur only: {blur.describe()}")
@@ -256,8 +281,11 @@ def _get_source(films: list[WatchedFilm], person: str) -> tuple[int, str] | None
     best: tuple[float, int, str] | None = None
     for number, film in enumerate(films):
         for track, embeddings in film.views.items():
-            looks = [embedding for embedding in choose_best(embeddings, _REFERENCES)
-                     if film.who[track].get(embedding.source_frame) == person]
+            looks = [
+                embedding
+                for embedding in choose_best(embeddings, _REFERENCES)
+                if film.who[track].get(embedding.source_frame) == person
+            ]
             score = sum(embedding.quality for embedding in looks)
             if len(looks) == _REFERENCES and (best is None or score > best[0]):
                 best = score, number, track
@@ -265,17 +293,24 @@ def _get_source(films: list[WatchedFilm], person: str) -> tuple[int, str] | None
 
 
 def _measure_groups(films: list[WatchedFilm]) -> None:
-    embeddings = {(number, track): looks for number, film in enumerate(films) for track, looks in film.views.items()
-             if choose_best(looks)}
-    apart = {((number, one), (number, other)) for number, film in enumerate(films)
-             for one, other in list_coexisting_pairs(film.document.tracks)}
+    embeddings = {
+        (number, track): looks
+        for number, film in enumerate(films)
+        for track, looks in film.views.items()
+        if choose_best(looks)
+    }
+    apart = {
+        ((number, one), (number, other))
+        for number, film in enumerate(films)
+        for one, other in list_coexisting_pairs(film.document.tracks)
+    }
     who = {key: films[key[0]].get_person(key[1]) for key in embeddings}
     groups = group_tracks(embeddings, apart)
     joined = right = missed = nobody = 0
     group_of = {key: number for number, group in enumerate(groups) for key in group}
     keys = list(embeddings)
     for i, one in enumerate(keys):
-        for other in keys[i + 1:]:
+        for other in keys[i + 1 :]:
             together = group_of[one] == group_of[other]
             if not who[one] or not who[other]:
                 nobody += together
@@ -283,9 +318,11 @@ def _measure_groups(films: list[WatchedFilm]) -> None:
             joined += together
             right += together and who[one] == who[other]
             missed += not together and who[one] == who[other]
-    print(f"groups: {len(keys)} tracks in {len(groups)} groups; of {joined} pairs put together {right} are one "
-          f"person's; of {right + missed} pairs of one person {right} were put together; {nobody} pairs with nobody "
-          "known")
+    print(
+        f"groups: {len(keys)} tracks in {len(groups)} groups; of {joined} pairs put together {right} are one "
+        f"person's; of {right + missed} pairs of one person {right} were put together; {nobody} pairs with nobody "
+        "known"
+    )
 
 
 def measure_portraits(folder: Path, most: int) -> None:
@@ -313,18 +350,25 @@ def measure_portraits(folder: Path, most: int) -> None:
     apart = np.linalg.norm(own[:, None] - own[None], axis=2)
     pairs = apart[np.triu_indices(len(own), 1)]
     print(f"\nportraits: {len(own)} people, {len(pairs)} pairs of strangers, {len(again)} second photographs")
-    poor_apart = {blur: np.linalg.norm(np.stack(vectors)[:, None] - own[None], axis=2)
-                  for blur, vectors in worse.items() if vectors}
+    poor_apart = {
+        blur: np.linalg.norm(np.stack(vectors)[:, None] - own[None], axis=2)
+        for blur, vectors in worse.items()
+        if vectors
+    }
     same = np.array([float(np.linalg.norm(vector - own[i])) for i, vector in again])
     print("distance  strangers nearer  95 % up to  worst of reduced and blurred  one person's farther")
     for distance in _DISTANCES:
         near = apart < distance
         np.fill_diagonal(near, False)
-        poor = max(float((values < distance).sum() - (np.sort(values, axis=1)[:, 0] < distance).sum())
-                   / values.size for values in poor_apart.values())
+        poor = max(
+            float((values < distance).sum() - (np.sort(values, axis=1)[:, 0] < distance).sum()) / values.size
+            for values in poor_apart.values()
+        )
         farther = f"{(same > distance).mean():.4f}" if len(same) else "-"
-        print(f"{distance:8.2f}  {(pairs < distance).mean():16.2e}  {_bound_pairs(near, rng):10.2e}  {poor:28.2e}  "
-              f"{farther:>20}")
+        print(
+            f"{distance:8.2f}  {(pairs < distance).mean():16.2e}  {_bound_pairs(near, rng):10.2e}  {poor:28.2e}  "
+            f"{farther:>20}"
+        )
 
 
 def _bound_pairs(near: NDArray[np.bool_], rng: np.random.Generator) -> float:
@@ -374,7 +418,7 @@ def measure_mixed(folder: Path, films: int, known: int) -> bool:
     trials = switched = 0
     with tempfile.TemporaryDirectory(prefix="faceblur-bench-") as place:
         for number in range(len(faces) // (CELLS + 1)):
-            scene_faces = faces[number * (CELLS + 1):(number + 1) * (CELLS + 1)]
+            scene_faces = faces[number * (CELLS + 1) : (number + 1) * (CELLS + 1)]
             clip = Path(place) / "mixed.mp4"
             cells = write_mixed(clip, scene_faces[:CELLS], scene_faces[CELLS], number)
             film = watch(clip, f"film {number + 1}")
@@ -383,33 +427,45 @@ def measure_mixed(folder: Path, films: int, known: int) -> bool:
                 for sample in track.samples:
                     cell = cells[compute_cell(sample.ellipse.cx, sample.ellipse.cy)]
                     film.who[track.name][sample.source_frame] = next(
-                        who for start, stop, who in cell if start <= sample.source_frame < stop)
+                        who for start, stop, who in cell if start <= sample.source_frame < stop
+                    )
             switched += sum(len(set(who.values())) > 1 for who in film.who.values())
             tracks = {track.name: track for track in film.document.tracks}
             for person, reference in references.items():
                 for rate, count in counts.items():
-                    for decision in decide_tracks(film.document, film.views, People([
-                            Person(person, Mode.KEEP, [reference])], False, rate)):
+                    for decision in decide_tracks(
+                        film.document, film.views, People([Person(person, Mode.KEEP, [reference])], False, rate)
+                    ):
                         count.add(film, tracks[decision.track], decision.clear, [person], f"{person} is kept")
                         theirs = set(film.who[decision.track].values())
                         if person not in theirs:
                             strangers |= theirs
                             trials += rate == RATES[0]
                             kept[rate] += bool(decision.clear)
-                for decision in decide_tracks(film.document, film.views, People([
-                        Person(person, Mode.BLUR, [reference])], True)):
-                    blur.add(film, tracks[decision.track], decision.clear,
-                             [p.name for p in scene_faces if p.name != person], f"only {person} is to be blurred")
+                for decision in decide_tracks(
+                    film.document, film.views, People([Person(person, Mode.BLUR, [reference])], True)
+                ):
+                    blur.add(
+                        film,
+                        tracks[decision.track],
+                        decision.clear,
+                        [p.name for p in scene_faces if p.name != person],
+                        f"only {person} is to be blurred",
+                    )
             print(f"film {number + 1}: {len(tracks)} tracks, {sum(map(len, film.views.values()))} looks", flush=True)
-    print(f"\nmixed films: {len(faces) // (CELLS + 1)} of {FRAMES} frames, {len(strangers)} strangers, "
-          f"{len(references)} people kept in turn, each by one other photograph; {switched} tracks go over to "
-          "another")
+    print(
+        f"\nmixed films: {len(faces) // (CELLS + 1)} of {FRAMES} frames, {len(strangers)} strangers, "
+        f"{len(references)} people kept in turn, each by one other photograph; {switched} tracks go over to "
+        "another"
+    )
     for rate, count in counts.items():
         usual = " (usual)" if rate == USUAL_RATE else ""
         print(f"keep, 1 stranger in {1 / rate:.0f}{usual}: {count.describe()}")
-        print(f"  strangers' tracks kept clear: {kept[rate]} of {trials} trials ({kept[rate] / max(trials, 1):.1e}), "
-              f"95 % up to {compute_bound(kept[rate], trials):.1e} if trials were independent, up to "
-              f"{compute_bound(min(kept[rate], len(strangers)), len(strangers)):.1e} if only strangers are")
+        print(
+            f"  strangers' tracks kept clear: {kept[rate]} of {trials} trials ({kept[rate] / max(trials, 1):.1e}), "
+            f"95 % up to {compute_bound(kept[rate], trials):.1e} if trials were independent, up to "
+            f"{compute_bound(min(kept[rate], len(strangers)), len(strangers)):.1e} if only strangers are"
+        )
         for text in count.wrong:
             print(f"  WRONG: {text}")
     print(f"blur only: {blur.describe()}")
@@ -453,8 +509,11 @@ def measure_visits(folder: Path, films: int) -> bool:
             frames = trials * (VISIT_FRAMES - length)
             for when in _WHEN:
                 wrong = len(shown[when])
-                print(f"visits of {length} frames, looked at {when}: {wrong} of {trials} shown, 95 % up to "
-                      f"{compute_bound(wrong, trials):.1%}; {own[when]} of {frames} own frames clear", flush=True)
+                print(
+                    f"visits of {length} frames, looked at {when}: {wrong} of {trials} shown, 95 % up to "
+                    f"{compute_bound(wrong, trials):.1%}; {own[when]} of {frames} own frames clear",
+                    flush=True,
+                )
                 for text in shown[when]:
                     print(f"  WRONG: {text}")
             well &= not any(shown.values())
@@ -476,8 +535,9 @@ def _list_clear(
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="build.py bench identity", description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="build.py bench identity", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("folder", type=Path, nargs="?", help="annotated clips")
     parser.add_argument("--portraits", type=Path, metavar="FOLDER", help="pictures of many people")
     parser.add_argument("--people", type=int, default=2000, metavar="N", help="at most so many portraits (2000)")

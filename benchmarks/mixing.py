@@ -51,8 +51,10 @@ def read_portrait(name: str, path: Path, detector: FaceDetector) -> SourcePortra
     if picture is None:
         return None
     scale = SEEN_PX / max(picture.shape[:2])
-    seen = np.asarray(cv2.resize(picture, None, fx=scale, fy=scale,
-                                 interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC), np.uint8)
+    seen = np.asarray(
+        cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC),
+        np.uint8,
+    )
     found = detector.detect(seen)
     return SourcePortrait(name, seen, found[0].box) if found else None
 
@@ -116,8 +118,15 @@ def compute_cell(x: float, y: float) -> int:
     return min(max(row, 0), ROWS - 1) * COLUMNS + min(max(column, 0), COLUMNS - 1)
 
 
-def _paste(picture: NDArray[np.float32], face: SourcePortrait, cell: int, frame: int, width: float,
-           way: NDArray[np.float64], share: float) -> None:
+def _paste(
+    picture: NDArray[np.float32],
+    face: SourcePortrait,
+    cell: int,
+    frame: int,
+    width: float,
+    way: NDArray[np.float64],
+    share: float,
+) -> None:
     """Lay a head over the picture, where it is at that frame; `share` is how much of it is there."""
     t = frame / float(RATE)
     x1, y1, x2, y2 = face.box
@@ -132,8 +141,8 @@ def _paste(picture: NDArray[np.float32], face: SourcePortrait, cell: int, frame:
     warped = cv2.warpAffine(smooth, matrix, SIZE, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     half = round(width * 1.2)
     left, top = max(0, int(cx) - half), max(0, int(cy) - half)
-    part = np.s_[top:int(cy) + half, left:int(cx) + half]
-    ys, xs = np.mgrid[top:min(int(cy) + half, SIZE[1]), left:min(int(cx) + half, SIZE[0])]
+    part = np.s_[top : int(cy) + half, left : int(cx) + half]
+    ys, xs = np.mgrid[top : min(int(cy) + half, SIZE[1]), left : min(int(cx) + half, SIZE[0])]
     away = np.hypot((xs - cx) / (_HEAD[0] * width / 2), (ys - cy) / (_HEAD[1] * width / 2 * 1.2))
     inside = (np.clip((1.0 - away) / 0.12, 0, 1) * share)[..., None]
     light = 1 + 0.12 * np.sin(0.7 * t + way[0])

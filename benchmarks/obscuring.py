@@ -45,10 +45,10 @@ def render_tiles(tiles: list[Picture], kind: str, samples: float, folder: Path) 
     done: list[Picture] = []
     scene = None
     for start in range(0, len(tiles), COLUMNS):
-        part = tiles[start:start + COLUMNS]
+        part = tiles[start : start + COLUMNS]
         sheet = np.zeros((size[1], size[0], 3), np.uint8)
         for i, tile in enumerate(part):
-            sheet[:, i * _PITCH:(i + 1) * _PITCH] = cv2.copyMakeBorder(tile, *_ROOM, cv2.BORDER_REPLICATE)
+            sheet[:, i * _PITCH : (i + 1) * _PITCH] = cv2.copyMakeBorder(tile, *_ROOM, cv2.BORDER_REPLICATE)
         path = folder / f"sheet {start}.png"
         cv2.imwrite(str(path), sheet)
         if scene is None:
@@ -77,8 +77,9 @@ def _build_document(size: tuple[int, int]) -> TrackDocument:
     tracks = []
     for i in range(COLUMNS):
         y, x = _place(i)
-        ellipse = Ellipse(x.start + compute_middle()[0], y.start + compute_middle()[1], FACE_PX / 2,
-                          FACE_HEIGHT * FACE_PX / 2)
+        ellipse = Ellipse(
+            x.start + compute_middle()[0], y.start + compute_middle()[1], FACE_PX / 2, FACE_HEIGHT * FACE_PX / 2
+        )
         tracks.append(Track(f"Face {i + 1:02}", [Sample(0, ellipse, Evidence.DETECTED, 1.0)]))
     source = SourceInfo("sheet 0.png", "image", *size, 1, Fraction(24), "0" * 64)
     return TrackDocument(source, "balanced", DEFAULT_EXPANSION, [], [], tracks, [])
@@ -134,5 +135,6 @@ def to_levels(linear: Linear) -> Picture:
 _SRGB = np.arange(256) / 255
 _LINEAR = np.where(_SRGB <= 0.04045, _SRGB / 12.92, ((_SRGB + 0.055) / 1.055) ** 2.4).astype(np.float32)
 _STEPS = np.arange(65536) / 65535
-_LEVELS = (255 * np.where(_STEPS <= 0.0031308, _STEPS * 12.92, 1.055 * np.maximum(_STEPS, 1e-9) ** (1 / 2.4) - 0.055)
-           + 0.5).astype(np.uint8)
+_LEVELS = (
+    255 * np.where(_STEPS <= 0.0031308, _STEPS * 12.92, 1.055 * np.maximum(_STEPS, 1e-9) ** (1 / 2.4) - 0.055) + 0.5
+).astype(np.uint8)

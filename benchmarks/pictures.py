@@ -64,7 +64,7 @@ def lay_out(tiles: list[tuple[str, Picture]], columns: int) -> Picture:
             cv2.putText(tile, words, (4, 14), cv2.FONT_HERSHEY_SIMPLEX, 0.42, colour, width, cv2.LINE_AA)
     pictures = [tile for _, tile in tiles]
     pictures += [np.zeros_like(pictures[0])] * (-len(pictures) % columns)
-    rows = [np.hstack(pictures[at:at + columns]) for at in range(0, len(pictures), columns)]
+    rows = [np.hstack(pictures[at : at + columns]) for at in range(0, len(pictures), columns)]
     return np.asarray(np.vstack(rows), np.uint8)
 
 

@@ -62,10 +62,14 @@ def read_set(folder: Path) -> Iterator[tuple[Path, list[Corners]]]:
     if tagged.is_file():
         # It says that it is Latin-1, and is UTF-8.
         for image in ElementTree.fromstring(tagged.read_text(encoding="utf-8").partition("?>")[2]):
-            rectangles = [[float(r.attrib[name]) for name in ("x", "y", "width", "height", "rotation")]
-                          for r in image.iter("taggedRectangle")]
-            yield folder / f"{image.findtext('imageName')}.jpg", [
-                cv2.boxPoints(((x, y), (w, h), turn)).astype(float) for x, y, w, h, turn in rectangles]
+            rectangles = [
+                [float(r.attrib[name]) for name in ("x", "y", "width", "height", "rotation")]
+                for r in image.iter("taggedRectangle")
+            ]
+            yield (
+                folder / f"{image.findtext('imageName')}.jpg",
+                [cv2.boxPoints(((x, y), (w, h), turn)).astype(float) for x, y, w, h, turn in rectangles],
+            )
         return
     listed = [line.split("\t") for file in sorted(folder.glob("*.txt")) for line in file.read_text().splitlines()]
     plates: dict[Path, list[Corners]] = {}
@@ -120,7 +124,7 @@ def count_cover(tally: Tally, mask: Mask, plates: list[Corners]) -> None:
         (left, top), (right, bottom) = corners.min(axis=0), corners.max(axis=0)
         share = float((plate & mask).sum()) / max(1, int(plate.sum()))
         tally.found.append(((right - left) * 1280 / max(mask.shape), share >= COVERED))
-        round_it = Ellipse.inscribed((left, top, right, bottom)).scaled(2 ** 0.5 * ALLOWED)
+        round_it = Ellipse.inscribed((left, top, right, bottom)).scaled(2**0.5 * ALLOWED)
         allowed |= draw_ellipse(round_it, mask.shape)
     tally.pictures += 1
     tally.needless.append(float((mask & (1 - allowed)).mean()))
@@ -133,8 +137,9 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     print("\n".join(describe_machine()), flush=True)
     borders = (0.0, *_WIDTHS, math.inf)
-    groups = [f"{low:.0f}-{high:.0f} px" if high < math.inf else f"{low:.0f} px-"
-              for low, high in itertools.pairwise(borders)]
+    groups = [
+        f"{low:.0f}-{high:.0f} px" if high < math.inf else f"{low:.0f} px-" for low, high in itertools.pairwise(borders)
+    ]
     print(" | ".join(("set", "pictures", "plates covered", "needless", "CPU s", *groups)))
     for folder in options.folders:
         try:
@@ -145,10 +150,19 @@ def main(arguments: list[str] | None = None) -> int:
         sorted_in: list[list[bool]] = [[] for _ in groups]
         for width, covered in tally.found:
             sorted_in[bisect_right(_WIDTHS, width)].append(covered)
-        print(" | ".join((
-            folder.name, str(tally.pictures), _share([covered for _, covered in tally.found]),
-            f"{100 * float(np.mean(tally.needless or [0.0])):.2f} %", f"{tally.seconds / max(1, tally.pictures):.2f}",
-            *map(_share, sorted_in))), flush=True)
+        print(
+            " | ".join(
+                (
+                    folder.name,
+                    str(tally.pictures),
+                    _share([covered for _, covered in tally.found]),
+                    f"{100 * float(np.mean(tally.needless or [0.0])):.2f} %",
+                    f"{tally.seconds / max(1, tally.pictures):.2f}",
+                    *map(_share, sorted_in),
+                )
+            ),
+            flush=True,
+        )
     return 0
 
 

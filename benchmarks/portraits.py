@@ -82,8 +82,9 @@ def lay_out(picture: Picture | None, detector: FaceDetector) -> Tile | None:
     x1, y1, x2, y2 = found[0].box
     points = np.array(found[0].landmarks)
     eyes = points[1] - points[0]
-    matrix = cv2.getRotationMatrix2D(((x1 + x2) / 2, (y1 + y2) / 2), float(np.degrees(np.arctan2(eyes[1], eyes[0]))),
-                                     FACE_PX / (x2 - x1))
+    matrix = cv2.getRotationMatrix2D(
+        ((x1 + x2) / 2, (y1 + y2) / 2), float(np.degrees(np.arctan2(eyes[1], eyes[0]))), FACE_PX / (x2 - x1)
+    )
     matrix[:, 2] += np.array(compute_middle()) - ((x1 + x2) / 2, (y1 + y2) / 2)
     if FACE_PX / (x2 - x1) < 0.7:
         seen = np.asarray(cv2.GaussianBlur(seen, (0, 0), 0.4 * (x2 - x1) / FACE_PX))
@@ -131,8 +132,15 @@ def compare_photographs(a: Tile, b: Tile) -> float:
     faces = []
     for tile in (a, b):
         grey = cv2.cvtColor(tile.picture, cv2.COLOR_BGR2GRAY)
-        faces.append(cv2.GaussianBlur(cv2.warpAffine(grey, fit_similarity_transform(tile.landmarks, target), (192, 192),
-                                                     borderMode=cv2.BORDER_REPLICATE), (0, 0), 2))
+        faces.append(
+            cv2.GaussianBlur(
+                cv2.warpAffine(
+                    grey, fit_similarity_transform(tile.landmarks, target), (192, 192), borderMode=cv2.BORDER_REPLICATE
+                ),
+                (0, 0),
+                2,
+            )
+        )
     part = faces[0][50:158, 45:147]
     best = -1.0
     for other in (faces[1], faces[1][:, ::-1]):
@@ -151,8 +159,9 @@ def gather(clones: Path, folder: Path) -> int:
     portraits of members of the United States Congress, in the public domain) and unitedstates/congress-legislators,
     which says who is who. FaceBlurError when one is missing or cannot be read.
     """
-    photos, directory, people = (_get_clone(clones, name) for name in
-                                 ("member_photos", "congress-photos", "congress-legislators"))
+    photos, directory, people = (
+        _get_clone(clones, name) for name in ("member_photos", "congress-photos", "congress-legislators")
+    )
     numbers: dict[str, int] = {}
     years: dict[str, str] = {}
     for line in _git(people, "log", "--format=%h %ad", "--date=format:%Y", "--", _CURRENT).decode().splitlines():

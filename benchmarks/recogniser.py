@@ -56,8 +56,9 @@ def make_worse(faces: Faces) -> dict[str, Faces]:
     small = [cv2.resize(face, (24, 24), interpolation=cv2.INTER_AREA) for face in faces]
     return {
         "sharp": faces,
-        "blurred (sigma 5 of 150)": np.stack([np.asarray(cv2.GaussianBlur(face, (0, 0), 5), np.uint8)
-                                              for face in faces]),
+        "blurred (sigma 5 of 150)": np.stack(
+            [np.asarray(cv2.GaussianBlur(face, (0, 0), 5), np.uint8) for face in faces]
+        ),
         "24 pixels wide": np.stack([np.asarray(cv2.resize(face, (side, side)), np.uint8) for face in small]),
         "a quarter of the light": (faces // 4).astype(np.uint8),
     }
@@ -68,8 +69,9 @@ def to_pixels(faces: Faces) -> Pixels:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="build.py bench recogniser", description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="build.py bench recogniser", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("package", type=Path)
     parser.add_argument("folder", type=Path)
     options = parser.parse_args(arguments)
@@ -83,20 +85,27 @@ def main(arguments: list[str] | None = None) -> int:
     for line in describe_machine():
         print(line)
     print(f"{len(faces)} faces, every other one for the ranges")
-    several = [to_pixels(part[i:i + _AT_ONCE]) for part in make_worse(faces[::2]).values()
-               for i in range(0, len(part), _AT_ONCE)]
+    several = [
+        to_pixels(part[i : i + _AT_ONCE])
+        for part in make_worse(faces[::2]).values()
+        for i in range(0, len(part), _AT_ONCE)
+    ]
     ranges = compute_ranges(weights, several)
     print(f"\n_FIRST = {ranges['conv32_down/active'][1]:.3f}")
     for name, _ in list_blocks():
         (_, active), (least, most), (_, out) = (ranges[f"{name}/{layer}"] for layer in ("active", "y", "out"))
         print(f'    "{name}": ({active:.3f}, {least:.3f}, {most:.3f}, {out:.3f}),')
-    beyond = [name for name, (least, most) in ranges.items() if least < RANGES[name][0] - 0.001
-              or most > RANGES[name][1] + 0.001]
+    beyond = [
+        name
+        for name, (least, most) in ranges.items()
+        if least < RANGES[name][0] - 0.001 or most > RANGES[name][1] + 0.001
+    ]
     print(f"beyond the file's own: {', '.join(beyond) or 'none'}")
     print("\ndistance of the file's numbers from those in floats: mean, largest")
     for kind, part in make_worse(faces[1::2]).items():
-        exact = np.concatenate([compute(weights, to_pixels(part[i:i + _AT_ONCE]))
-                                for i in range(0, len(part), _AT_ONCE)])
+        exact = np.concatenate(
+            [compute(weights, to_pixels(part[i : i + _AT_ONCE])) for i in range(0, len(part), _AT_ONCE)]
+        )
         away = np.linalg.norm(recognizer.embed_many(list(part)) - exact, axis=1)
         print(f"{kind:26} {away.mean():.3f}  {away.max():.3f}")
     return 0

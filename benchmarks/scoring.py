@@ -35,8 +35,10 @@ class Miss:
     def words(self) -> str:
         e = self.face.ellipse
         who = f" face {self.face.who}" if self.face.who else ""
-        return (f"{self.face.kind}{who}, frame {self.frame}, at {e.cx:.0f}, {e.cy:.0f}, {2 * e.rx:.0f} x {2 * e.ry:.0f}"
-                f" px: {100 * self.share:.0f} % covered")
+        return (
+            f"{self.face.kind}{who}, frame {self.frame}, at {e.cx:.0f}, {e.cy:.0f}, {2 * e.rx:.0f} x {2 * e.ry:.0f}"
+            f" px: {100 * self.share:.0f} % covered"
+        )
 
 
 @dataclass(slots=True)
@@ -63,8 +65,19 @@ class Score:
 
     def add(self, other: Score) -> None:
         """Take another clip's counts in; of runs the longest is kept, misses stay with their clip."""
-        for name in ("clear", "clear_covered", "hard", "hard_covered", "not_shown", "outside", "area", "frames",
-                     "seconds", "keys_per_minute", "sizes"):
+        for name in (
+            "clear",
+            "clear_covered",
+            "hard",
+            "hard_covered",
+            "not_shown",
+            "outside",
+            "area",
+            "frames",
+            "seconds",
+            "keys_per_minute",
+            "sizes",
+        ):
             setattr(self, name, getattr(self, name) + getattr(other, name))
         for name in ("switches", "tracks", "doubts"):
             setattr(self, name, _combine(getattr(self, name), getattr(other, name), lambda a, b: a + b))
@@ -88,14 +101,31 @@ class Score:
 
     def to_json(self) -> dict[str, object]:
         content: dict[str, object] = {
-            name: getattr(self, name) for name in self.__dataclass_fields__
-            if name not in ("misses", "keys_per_minute", "sizes")}
+            name: getattr(self, name)
+            for name in self.__dataclass_fields__
+            if name not in ("misses", "keys_per_minute", "sizes")
+        }
         content["keys_per_minute"] = median(self.keys_per_minute) if self.keys_per_minute else None
         content["size"] = median(self.sizes) if self.sizes else None
         content["misses"] = [
-            {"frame": m.frame, "kind": m.face.kind, "who": m.face.who, "covered": round(m.share, 3),
-             "ellipse": [round(v, 3) for v in (m.face.ellipse.cx, m.face.ellipse.cy, m.face.ellipse.rx,
-                                               m.face.ellipse.ry, m.face.ellipse.angle)]} for m in self.misses]
+            {
+                "frame": m.frame,
+                "kind": m.face.kind,
+                "who": m.face.who,
+                "covered": round(m.share, 3),
+                "ellipse": [
+                    round(v, 3)
+                    for v in (
+                        m.face.ellipse.cx,
+                        m.face.ellipse.cy,
+                        m.face.ellipse.rx,
+                        m.face.ellipse.ry,
+                        m.face.ellipse.angle,
+                    )
+                ],
+            }
+            for m in self.misses
+        ]
         return content
 
 
@@ -104,8 +134,13 @@ HEADINGS = ("clear", "%", "hard", "run", "out %", "tracks", "doubts", "switch", 
 
 def score_cover(cover: ProgramCover, truth: Truth) -> Score:
     """Compare a cover with a clip's annotated frames."""
-    score = Score(frames=cover.frame_count, seconds=cover.seconds, tracks=cover.tracks, doubts=cover.doubts,
-                  keys_per_minute=cover.count_keys())
+    score = Score(
+        frames=cover.frame_count,
+        seconds=cover.seconds,
+        tracks=cover.tracks,
+        doubts=cover.doubts,
+        keys_per_minute=cover.count_keys(),
+    )
     covered: dict[int, list[bool]] = {}
     last_track: dict[int, str] = {}
     switches = 0

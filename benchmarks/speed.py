@@ -185,8 +185,14 @@ def describe_machine(blender: Path | None) -> str:
     import cv2
     import onnxruntime
 
-    words = [platform.platform(), f"{os.cpu_count()} cores", f"Python {platform.python_version()}",
-             f"av {av.__version__}", f"opencv {cv2.__version__}", f"onnxruntime {onnxruntime.__version__}"]
+    words = [
+        platform.platform(),
+        f"{os.cpu_count()} cores",
+        f"Python {platform.python_version()}",
+        f"av {av.__version__}",
+        f"opencv {cv2.__version__}",
+        f"onnxruntime {onnxruntime.__version__}",
+    ]
     if blender is None:
         code = "import bpy; print('bpy', bpy.app.version_string)"
         asked = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
@@ -232,9 +238,14 @@ def main(arguments: list[str] | None = None) -> int:
 
         def render(document: Path, kind: str | None, measured: str | None = None) -> Callable[[], None]:
             effect = None if kind is None else {"kind": kind, "color": "000000", "samples_across": 6.0}
-            job = {"source": str(options.clip.resolve()), "tracks": str(document), "effect": effect,
-                   "measure": measured, "save_blend": None,
-                   "render": {"output": str(folder / "out.mkv"), "codec": "h264", "quality": "high"}}
+            job = {
+                "source": str(options.clip.resolve()),
+                "tracks": str(document),
+                "effect": effect,
+                "measure": measured,
+                "save_blend": None,
+                "render": {"output": str(folder / "out.mkv"), "codec": "h264", "quality": "high"},
+            }
 
             def work() -> None:
                 run_blender_job(job, folder, options.blender, lambda *_: None, lambda _: None)
@@ -294,10 +305,17 @@ class Quiet(Reporter):
 
 def run_deface(clip: Path, folder: Path) -> None:
     python = ensure_tool(ROOT, "deface")
-    command = [str(python), "-c", "from deface.deface import main; main()", str(clip.resolve()),
-               "--output", str(folder / "deface.mp4")]
-    done = subprocess.run(command, capture_output=True, text=True, errors="replace", cwd=folder,
-                          env=build_variables(ROOT), check=False)
+    command = [
+        str(python),
+        "-c",
+        "from deface.deface import main; main()",
+        str(clip.resolve()),
+        "--output",
+        str(folder / "deface.mp4"),
+    ]
+    done = subprocess.run(
+        command, capture_output=True, text=True, errors="replace", cwd=folder, env=build_variables(ROOT), check=False
+    )
     if done.returncode != 0 or not (folder / "deface.mp4").is_file():
         raise FaceBlurError((done.stderr.strip().splitlines() or ["no reason given"])[-1])
 

@@ -35,8 +35,12 @@ from .obscuring import draw_cover, imitate, render_tiles, to_levels, to_linear
 from .portraits import FACE_HEIGHT, FACE_PX, Picture, Tile, compute_middle, gather, photograph_again, read_people
 
 SAMPLES = (2, 3, 4, 5, 6, 8, 12, 16)
-SETTINGS = (*(Setting(kind, samples) for kind in ("mosaic", "blur") for samples in SAMPLES),
-            *(Setting("gaussian", samples) for samples in (4, 6, 8)), Setting("erase", 0), Setting("solid", 0))
+SETTINGS = (
+    *(Setting(kind, samples) for kind in ("mosaic", "blur") for samples in SAMPLES),
+    *(Setting("gaussian", samples) for samples in (4, 6, 8)),
+    Setting("erase", 0),
+    Setting("solid", 0),
+)
 ANOTHER, SAME = "another photograph", "the same photograph, taken again"
 FEW = ("deconvolved", "16 frames, deconvolved")
 """What is tried where the attacker owns the very photograph."""
@@ -61,8 +65,9 @@ class AttackResult:
 
     def at_chance(self) -> bool:
         """Whether pure guessing would do as well at least once in a thousand times."""
-        return (self.nearest <= compute_bound(self.people, 1 / self.people)
-                and self.accepted <= compute_bound(self.people, _FALSE_ACCEPTS))
+        return self.nearest <= compute_bound(self.people, 1 / self.people) and self.accepted <= compute_bound(
+            self.people, _FALSE_ACCEPTS
+        )
 
 
 @dataclass(slots=True)
@@ -107,11 +112,16 @@ class Side:
     tiles: list[Tile]
     covered: list[Picture] = field(default_factory=list)
 
-    def embed(self, recognizer: Recognizer, pictures: Iterable[Picture],
-              usual: NDArray[np.float64] | None = None) -> NDArray[np.float32]:
+    def embed(
+        self, recognizer: Recognizer, pictures: Iterable[Picture], usual: NDArray[np.float64] | None = None
+    ) -> NDArray[np.float32]:
         """`usual` are landmarks for all of them: nobody sees those of a covered face, and they would tell who it is."""
-        return np.array([recognizer.embed(recognizer.align(picture, tile.landmarks if usual is None else usual))
-                         for picture, tile in zip(pictures, self.tiles, strict=True)])
+        return np.array(
+            [
+                recognizer.embed(recognizer.align(picture, tile.landmarks if usual is None else usual))
+                for picture, tile in zip(pictures, self.tiles, strict=True)
+            ]
+        )
 
 
 class Bench:
@@ -127,8 +137,10 @@ class Bench:
         if with_two:
             self._pairs[ANOTHER] = (Side([tiles[1] for tiles in with_two]), Side([tiles[0] for tiles in with_two]))
         self._pairs[SAME] = Side(again), Side(firsts[:_OWNED])
-        self._clear = {probes: gallery.embed(recognizer, (tile.picture for tile in gallery.tiles))
-                       for probes, (_, gallery) in self._pairs.items()}
+        self._clear = {
+            probes: gallery.embed(recognizer, (tile.picture for tile in gallery.tiles))
+            for probes, (_, gallery) in self._pairs.items()
+        }
         self._usual = np.mean([tile.landmarks for tile in firsts], axis=0)
         self._detectors = list_detectors()
 
@@ -165,8 +177,13 @@ class Bench:
         sides = self._pairs[probes]
         shots: list[list[Picture]] = []
         if setting.can_be_computed:
-            shots = [[sum_shot(tile.picture, picture, setting)
-                      for tile, picture in zip(side.tiles, side.covered, strict=True)] for side in sides]
+            shots = [
+                [
+                    sum_shot(tile.picture, picture, setting)
+                    for tile, picture in zip(side.tiles, side.covered, strict=True)
+                ]
+                for side in sides
+            ]
         for attack, change in (ATTACKS | ON_SHOTS).items():
             wanted = ("plain",) if not setting.samples else FEW if probes == SAME else (*ATTACKS, *ON_SHOTS)
             if attack not in wanted or (attack in ON_SHOTS and not shots):
@@ -175,33 +192,43 @@ class Bench:
             changed = [[change(picture, setting) for picture in part] for part in pictures]
             if probes == SAME:
                 changed = [[show_only_covered(picture) for picture in part] for part in changed]
-            yield attack, [side.embed(self._recognizer, part, self._usual)
-                           for side, part in zip(sides, changed, strict=True)]
+            yield (
+                attack,
+                [side.embed(self._recognizer, part, self._usual) for side, part in zip(sides, changed, strict=True)],
+            )
 
     def _cover(self, setting: Setting) -> None:
         for side in (side for pair in self._pairs.values() for side in pair):
-            side.covered = render_tiles([tile.picture for tile in side.tiles], setting.kind, setting.samples or 6,
-                                        self._folder)
+            side.covered = render_tiles(
+                [tile.picture for tile in side.tiles], setting.kind, setting.samples or 6, self._folder
+            )
 
     def _looked_at(self) -> Side:
         side = next(iter(self._pairs.values()))[0]
         return Side(side.tiles[:_LOOKED_AT], side.covered[:_LOOKED_AT])
 
     def _find_people(self, pictures: list[Picture]) -> dict[str, float]:
-        return {detector.name: sum(_has_face(detector, picture) for picture in pictures) / len(pictures)
-                for detector in self._detectors}
+        return {
+            detector.name: sum(_has_face(detector, picture) for picture in pictures) / len(pictures)
+            for detector in self._detectors
+        }
 
     def _check_imitation(self, setting: Setting) -> tuple[float, float]:
         inside = cv2.erode(draw_cover().astype(np.uint8), np.ones((5, 5))).astype(bool)
         side = self._looked_at()
-        apart = np.concatenate([
-            np.abs(to_levels(imitate(to_linear(tile.picture), setting.kind, setting.samples)).astype(int)
-                   - covered)[inside].max(axis=-1)
-            for tile, covered in zip(side.tiles, side.covered, strict=True)])
+        apart = np.concatenate(
+            [
+                np.abs(
+                    to_levels(imitate(to_linear(tile.picture), setting.kind, setting.samples)).astype(int) - covered
+                )[inside].max(axis=-1)
+                for tile, covered in zip(side.tiles, side.covered, strict=True)
+            ]
+        )
         return float(apart.mean()), float(np.percentile(apart, 98))
 
-    def _compare(self, probes: str, attack: str, gallery: str, a: NDArray[np.float32],
-                 b: NDArray[np.float32]) -> AttackResult:
+    def _compare(
+        self, probes: str, attack: str, gallery: str, a: NDArray[np.float32], b: NDArray[np.float32]
+    ) -> AttackResult:
         return self._rate(probes, attack, gallery, self._recognizer.distance(a[:, None], b[None]))
 
     @staticmethod
@@ -228,8 +255,7 @@ def _has_face(detector: FaceDetector, picture: Picture) -> bool:
     middle = compute_middle()
     for d in detector.detect(picture):
         x, y, width = (d.box[0] + d.box[2]) / 2, (d.box[1] + d.box[3]) / 2, d.box[2] - d.box[0]
-        if (math.hypot(x - middle[0], (y - middle[1]) / FACE_HEIGHT) < FACE_PX / 2
-                and 0.5 < width / FACE_PX < 2):
+        if math.hypot(x - middle[0], (y - middle[1]) / FACE_HEIGHT) < FACE_PX / 2 and 0.5 < width / FACE_PX < 2:
             return True
     return False
 
@@ -238,23 +264,30 @@ def describe(rows: list[SettingResult]) -> list[str]:
     """The tables, as Markdown, in the order of `SETTINGS`, bare faces first."""
     rows = sorted(rows, key=lambda row: -1 if row.setting is None else SETTINGS.index(row.setting))
     lines = ["### Found", ""]
-    lines += _lay_table(["cover", *rows[0].found], [[row.name, *(f"{100 * v:.0f} %" for v in row.found.values())]
-                                                    for row in rows])
+    lines += _lay_table(
+        ["cover", *rows[0].found], [[row.name, *(f"{100 * v:.0f} %" for v in row.found.values())] for row in rows]
+    )
     for probes in dict.fromkeys(result.probes for result in rows[0].results):
         people = next(r.people for r in rows[0].results if r.probes == probes)
         bounds = [f"{100 * compute_bound(people, chance) / people:.1f} %" for chance in (1 / people, _FALSE_ACCEPTS)]
-        lines += ["", f"### Recognised: {probes}", "",
-                  f"{people} people. Chance: rank-1 {100 / people:.1f} % (guessing stays within {bounds[0]}), "
-                  f"verification 1.0 % (within {bounds[1]}).", ""]
-        columns = list(dict.fromkeys(
-            (r.gallery, r.attack) for row in rows for r in row.results if r.probes == probes))
+        lines += [
+            "",
+            f"### Recognised: {probes}",
+            "",
+            f"{people} people. Chance: rank-1 {100 / people:.1f} % (guessing stays within {bounds[0]}), "
+            f"verification 1.0 % (within {bounds[1]}).",
+            "",
+        ]
+        columns = list(dict.fromkeys((r.gallery, r.attack) for row in rows for r in row.results if r.probes == probes))
         columns.sort(key=lambda column: column[0])
         head = ["cover", *(f"{attack}, {gallery} gallery" for gallery, attack in columns), "at chance"]
         body = []
         for row in rows:
             by = {(r.gallery, r.attack): r for r in row.results if r.probes == probes}
-            cells = [f"{100 * by[c].nearest / people:.1f} / {100 * by[c].accepted / people:.1f}" if c in by else ""
-                     for c in columns]
+            cells = [
+                f"{100 * by[c].nearest / people:.1f} / {100 * by[c].accepted / people:.1f}" if c in by else ""
+                for c in columns
+            ]
             body.append([row.name, *cells, "yes" if all(r.at_chance() for r in by.values()) else "no"])
         lines += _lay_table(head, body)
     return lines
@@ -265,8 +298,9 @@ def _lay_table(head: list[str], body: list[list[str]]) -> list[str]:
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="build.py bench strength", description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="build.py bench strength", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("folder", type=Path, help="portraits: pictures, or a folder for each person")
     parser.add_argument("--gather", type=Path, metavar="CLONES", help="first fill FOLDER out of git clones in CLONES")
     parser.add_argument("--people", type=int, default=1000, metavar="N", help="no more people than this")
@@ -296,9 +330,11 @@ def measure(options: argparse.Namespace) -> list[str]:
         raise FaceBlurError(f"{options.folder}: faces of {len(people)} people were found; {LEAST_PEOPLE} are needed.")
     today = datetime.datetime.now(datetime.UTC).date()
     weights = list_models()[kind.name]
-    lines = [f"{today}, {' '.join(describe_machine())}",
-             f"{len(people)} people, {sum(len(tiles) > 1 for tiles in people)} of them with two different photographs; "
-             f"recogniser {kind.name} ({weights.sha256[:16]})"]
+    lines = [
+        f"{today}, {' '.join(describe_machine())}",
+        f"{len(people)} people, {sum(len(tiles) > 1 for tiles in people)} of them with two different photographs; "
+        f"recogniser {kind.name} ({weights.sha256[:16]})",
+    ]
     print("\n".join(lines), flush=True)
     with tempfile.TemporaryDirectory(prefix="faceblur-bench-") as scratch:
         bench = Bench(people, kind(get_model_path(kind.name)), Path(scratch))
@@ -308,12 +344,16 @@ def measure(options: argparse.Namespace) -> list[str]:
             rows.append(row)
             print(f"\n{row.name}: found {json.dumps({name: round(v, 2) for name, v in row.found.items()})}")
             if row.imitation:
-                print(f"  computed and rendered differ by {row.imitation[0]:.2f} levels, 98 % by at most "
-                      f"{row.imitation[1]:.0f}")
+                print(
+                    f"  computed and rendered differ by {row.imitation[0]:.2f} levels, 98 % by at most "
+                    f"{row.imitation[1]:.0f}"
+                )
             for r in row.results:
-                print(f"  {r.probes}; {r.attack}; {r.gallery} gallery: rank-1 {100 * r.nearest / r.people:.1f} %, "
-                      f"verification {100 * r.accepted / r.people:.1f} %{'' if r.at_chance() else ', above chance'}",
-                      flush=True)
+                print(
+                    f"  {r.probes}; {r.attack}; {r.gallery} gallery: rank-1 {100 * r.nearest / r.people:.1f} %, "
+                    f"verification {100 * r.accepted / r.people:.1f} %{'' if r.at_chance() else ', above chance'}",
+                    flush=True,
+                )
             _write(options, lines, rows)
         bench.close()
     return [*lines, "", *describe(rows)]
@@ -324,8 +364,9 @@ def _write(options: argparse.Namespace, lines: list[str], rows: list[SettingResu
     if options.markdown is not None:
         options.markdown.write_text("\n".join([*lines, "", *describe(rows)]) + "\n", encoding="utf-8")
     if options.json is not None:
-        options.json.write_text(json.dumps({"run": lines, "rows": [asdict(row) for row in rows]}, indent=1),
-                                encoding="utf-8")
+        options.json.write_text(
+            json.dumps({"run": lines, "rows": [asdict(row) for row in rows]}, indent=1), encoding="utf-8"
+        )
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -49,11 +49,13 @@ class SyntheticFilm:
 
 def _walk(height: float, roll: float = 0.0) -> Scene:
     """A face of a given height that goes from left to right, up and down."""
+
     def show(t: float, half: float) -> DrawnPicture:
         way = max(0.0, min(half - 0.7 * height, 0.5))
         return DrawnPicture(
             [Placement(0, way * (1.2 * t - 0.6), 0.5 + 0.08 * (1 - height) * math.sin(6 * t), height, roll)], []
         )
+
     return show
 
 
@@ -63,6 +65,7 @@ def _roll_over(t: float, half: float) -> DrawnPicture:
 
 def _visit(x: float, y: float) -> Scene:
     """Nobody; a face comes in from the edge that (x, y) points to, stays a moment, and leaves by it; nobody."""
+
     def show(t: float, half: float) -> DrawnPicture:
         height = 0.3
         part = math.sin(math.pi * min(max((t - 0.1) / 0.8, 0.0), 1.0))
@@ -70,6 +73,7 @@ def _visit(x: float, y: float) -> Scene:
         near = far - 1.7 * height
         away = far + (near - far) * part
         return DrawnPicture([Placement(0, x * away, 0.5 + y * away, height)] if 0.1 < t < 0.9 else [], [])
+
     return show
 
 
@@ -100,8 +104,10 @@ FILMS: dict[str, SyntheticFilm] = {
     "moving fast": SyntheticFilm(_rush, 2.0),
     "moving fast, motion-blurred": SyntheticFilm(_rush, 2.0, shutter=0.8),
     "behind a pillar": SyntheticFilm(SCENES["occluded"], 2.4),
-    **{f"in and out {edge}": SyntheticFilm(_visit(x, y), 2.4)
-       for edge, x, y in (("left", -1, 0), ("right", 1, 0), ("top", 0, -1), ("bottom", 0, 1))},
+    **{
+        f"in and out {edge}": SyntheticFilm(_visit(x, y), 2.4)
+        for edge, x, y in (("left", -1, 0), ("right", 1, 0), ("top", 0, -1), ("bottom", 0, 1))
+    },
     "dark with noise": SyntheticFilm(_walk(0.2), 2.0, change=darken_much),
     "hard-compressed": SyntheticFilm(_walk(0.12), 2.0, crf=45),
     "cut": SyntheticFilm(_cut, 2.0),
@@ -116,12 +122,24 @@ def write_synthetic(name: str, path: Path) -> Truth:
     """Write one of FILMS and return where its faces are: hard where less than half is to be seen (or half faded)."""
     film = FILMS[name]
     count = round(film.seconds * FRAME_RATE)
-    seen = write_film(path, _draw(film, count), width=film.width, height=film.height, frame_rate=FRAME_RATE,
-                      frame_count=count, crf=film.crf)
-    return Truth(name, {
-        frame: [TrueFace(_choose_kind(face.visible), face.ellipse, face.face + 1) for face in faces]
-        for frame, faces in enumerate(seen)
-    }, True, {who + 1: f"face {who + 1}" for who in {face.face for faces in seen for face in faces}})
+    seen = write_film(
+        path,
+        _draw(film, count),
+        width=film.width,
+        height=film.height,
+        frame_rate=FRAME_RATE,
+        frame_count=count,
+        crf=film.crf,
+    )
+    return Truth(
+        name,
+        {
+            frame: [TrueFace(_choose_kind(face.visible), face.ellipse, face.face + 1) for face in faces]
+            for frame, faces in enumerate(seen)
+        },
+        True,
+        {who + 1: f"face {who + 1}" for who in {face.face for faces in seen for face in faces}},
+    )
 
 
 def _choose_kind(visible: float) -> str:
@@ -154,6 +172,10 @@ def _draw_fading(film: SyntheticFilm, index: int, count: int) -> Drawn:
     part = min(max((t - film.fade[0]) / (film.fade[1] - film.fade[0]), 0.0), 1.0)
     one, its = draw_picture(film.scene(min(t, 0.999), half), t, film.width, film.height)
     other, others = draw_picture(film.scene(1 + t, half), t, film.width, film.height)
-    faces = [FaceTruth(face.face, face.ellipse, face.visible * share)
-             for share, found in ((1 - part, its), (part, others)) for face in found if share > 0]
+    faces = [
+        FaceTruth(face.face, face.ellipse, face.visible * share)
+        for share, found in ((1 - part, its), (part, others))
+        for face in found
+        if share > 0
+    ]
     return np.rint((1 - part) * one + part * other.astype(np.float32)).astype(np.uint8), faces

@@ -41,6 +41,6 @@ def run(packages: str, arguments: list[str]) -> int:
 
 if __name__ == "__main__":
     if "--" in sys.argv:
-        given = sys.argv[sys.argv.index("--") + 1:]
+        given = sys.argv[sys.argv.index("--") + 1 :]
         sys.exit(run(given[0], given[1:]))
     sys.exit(start(sys.argv[1], sys.argv[2:]))

@@ -38,8 +38,14 @@ def check(arguments: list[str]) -> int:
         if blender:
             report = Path(folder, "application.xml")
             print(f"== tests inside {blender}", flush=True)
-            command = [sys.executable, str(ROOT / "tests" / "run_in_blender.py"), blender,
-                       "--junitxml", str(report), str(ROOT / "tests" / "blender")]
+            command = [
+                sys.executable,
+                str(ROOT / "tests" / "run_in_blender.py"),
+                blender,
+                "--junitxml",
+                str(report),
+                str(ROOT / "tests" / "blender"),
+            ]
             if subprocess.call(command, cwd=ROOT):
                 failed.append(f"tests inside {blender}" + _report_failures(report))
     for reported in failed:

@@ -18,8 +18,10 @@ from .environment import EnvironmentProblem, build_command, build_variables, ens
 ROOT = Path(__file__).resolve().parents[1]
 TIMEOUT_S = 300
 
-NOTICE = ("Changed by Face Blur for Blender (tools/convert.py): pictures of any size and number may go in, and only "
-          "pictures are inputs.")
+NOTICE = (
+    "Changed by Face Blur for Blender (tools/convert.py): pictures of any size and number may go in, and only "
+    "pictures are inputs."
+)
 """Stands in each converted file: the licences ask that changed files say so."""
 
 _LEAST_IR_VERSION = 4
@@ -41,8 +43,16 @@ def run_with_onnx(module: str, *arguments: str) -> None:
     except EnvironmentProblem as problem:
         raise FaceBlurError(f"the onnx package cannot be had: {problem}") from problem
     try:
-        done = subprocess.run(command, cwd=ROOT, env=build_variables(ROOT), capture_output=True, text=True,
-                              errors="replace", timeout=TIMEOUT_S, check=False)
+        done = subprocess.run(
+            command,
+            cwd=ROOT,
+            env=build_variables(ROOT),
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=TIMEOUT_S,
+            check=False,
+        )
     except subprocess.TimeoutExpired as error:
         raise FaceBlurError(f"{module} did not finish within {TIMEOUT_S} s") from error
     if done.returncode != 0:
@@ -68,8 +78,9 @@ def open_sizes(network: bytes, input_name: str) -> bytes:
     if input_name not in [value.name for value in graph.input]:
         raise ValueError(f"it has no input '{input_name}'")
     del graph.input[:], graph.value_info[:]
-    graph.input.append(onnx.helper.make_tensor_value_info(
-        input_name, onnx.TensorProto.FLOAT, ["n", 3, "height", "width"]))
+    graph.input.append(
+        onnx.helper.make_tensor_value_info(input_name, onnx.TensorProto.FLOAT, ["n", 3, "height", "width"])
+    )
     for output in graph.output:
         for side in output.type.tensor_type.shape.dim:
             side.Clear()

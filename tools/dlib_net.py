@@ -195,8 +195,7 @@ def build_onnx(weights: Mapping[str, Weight], ranges: Ranges) -> bytes:
 
 def _fold(weights: Mapping[str, Weight], name: str) -> tuple[Pixels, Pixels]:
     """A convolution's filters (out, in, side, side) and bias, with the scaling that follows it."""
-    scale, shift, bias = (weights[f"{name}/{part}"].unfold()
-                          for part in ("scale/weights", "scale/biases", "conv/bias"))
+    scale, shift, bias = (weights[f"{name}/{part}"].unfold() for part in ("scale/weights", "scale/biases", "conv/bias"))
     filters = weights[f"{name}/conv/filters"].unfold().transpose(3, 2, 0, 1)
     return filters * scale.reshape(-1, 1, 1, 1), bias * scale + shift
 
@@ -205,8 +204,12 @@ def _choose_scales(filters: Pixels) -> Pixels:
     """The scale of each filter (out, in, side, side) with which its bytes come nearest to it, by least squares."""
     most = np.maximum(np.abs(filters).max(axis=(1, 2, 3)), 1e-9)
     tried = [(most * np.float32(share) / np.float32(_MOST)).astype(np.float32) for share in _SHARES]
-    wrong = [((filters.astype(float) - _pack(filters, scales) * scales.astype(float).reshape(-1, 1, 1, 1)) ** 2)
-             .sum(axis=(1, 2, 3)) for scales in tried]
+    wrong = [
+        ((filters.astype(float) - _pack(filters, scales) * scales.astype(float).reshape(-1, 1, 1, 1)) ** 2).sum(
+            axis=(1, 2, 3)
+        )
+        for scales in tried
+    ]
     return np.asarray(np.stack(tried)[np.argmin(wrong, axis=0), np.arange(len(filters))], np.float32)
 
 
@@ -241,8 +244,10 @@ class _Graph:
     def _write(self) -> bytes:
         from onnx import TensorProto, helper
 
-        image, descriptor = (helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", *sides])
-                             for name, sides in (("image", [3, 150, 150]), ("descriptor", [128])))
+        image, descriptor = (
+            helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", *sides])
+            for name, sides in (("image", [3, 150, 150]), ("descriptor", [128]))
+        )
         graph = helper.make_graph(self._nodes, "dlib_face_recognition", [image], [descriptor], self._arrays)
         opsets = [helper.make_opsetid(domain, version) for domain, version in _OPSETS]
         model = helper.make_model(graph, ir_version=_IR_VERSION, opset_imports=opsets)
@@ -284,11 +289,23 @@ class _Graph:
         self._set_levels(output, *self._ranges[output])
         # To the same bytes everywhere: the order of a sum must not show.
         whole = np.round(bias / (scales.astype(float) * self._levels[x][1])).astype(np.int32)
-        inputs = [x, *self._name_levels(x), self._store(f"{name}/filters", _pack(filters, scales)),
-                  self._store(f"{name}/scales", scales), self._store(f"{name}/zeros", np.zeros(len(scales), np.int8)),
-                  *self._name_levels(output), self._store(f"{name}/bias", whole)]
-        return self._add("QLinearConv", inputs, output, kernel_shape=[side, side],
-                         strides=[2 if halve else 1] * 2, pads=[0 if halve else side // 2] * 4)
+        inputs = [
+            x,
+            *self._name_levels(x),
+            self._store(f"{name}/filters", _pack(filters, scales)),
+            self._store(f"{name}/scales", scales),
+            self._store(f"{name}/zeros", np.zeros(len(scales), np.int8)),
+            *self._name_levels(output),
+            self._store(f"{name}/bias", whole),
+        ]
+        return self._add(
+            "QLinearConv",
+            inputs,
+            output,
+            kernel_shape=[side, side],
+            strides=[2 if halve else 1] * 2,
+            pads=[0 if halve else side // 2] * 4,
+        )
 
     def _set_levels(self, name: str, least: float, most: float) -> None:
         scale = max(most - least, 1e-9) / 255

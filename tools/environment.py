@@ -19,20 +19,27 @@ BPY_VERSIONS = ((3, 11), (3, 13))
 PLAIN_VERSIONS = ((3, 11), (3, 12), (3, 13), (3, 14))
 """Pythons that do when Blender is an application of its own."""
 
-SIZES = {"py311": "0.5 GB to download, 1.3 GB on disk", "py313": "0.5 GB to download, 1.4 GB on disk",
-         "blender": "0.13 GB to download, 0.4 GB on disk", "convert": "27 MB to download, 0.13 GB on disk"}
+SIZES = {
+    "py311": "0.5 GB to download, 1.3 GB on disk",
+    "py313": "0.5 GB to download, 1.4 GB on disk",
+    "blender": "0.13 GB to download, 0.4 GB on disk",
+    "convert": "27 MB to download, 0.13 GB on disk",
+}
 """Measured on Linux."""
 
-INSTALL_HINT = ("Python 3.11 or 3.13 is needed, or uv (https://docs.astral.sh/uv/) to fetch it, "
-                "or an installed Blender 5: build.py blur --blender PATH with Python 3.11 to 3.14.")
+INSTALL_HINT = (
+    "Python 3.11 or 3.13 is needed, or uv (https://docs.astral.sh/uv/) to fetch it, "
+    "or an installed Blender 5: build.py blur --blender PATH with Python 3.11 to 3.14."
+)
 
 
 class EnvironmentProblem(Exception):
     """No environment can be made; the text is one line for the user."""
 
 
-def ensure_environment(root: Path, with_bpy: bool = True, with_tests: bool = False,
-                       with_mediapipe: bool = False) -> Path:
+def ensure_environment(
+    root: Path, with_bpy: bool = True, with_tests: bool = False, with_mediapipe: bool = False
+) -> Path:
     """The Python of a complete environment that fits the lock files; made anew where it is missing or broken.
 
     What cannot be had of `with_mediapipe` is said, and left away. Raises EnvironmentProblem when no fitting Python is
@@ -52,8 +59,11 @@ def ensure_environment(root: Path, with_bpy: bool = True, with_tests: bool = Fal
     folder.parent.mkdir(exist_ok=True)
     with _hold_lock(folder.parent / (folder.name + ".lock")):
         if not _works(python, complete, complete):
-            _report("Making the environment in {} (Python {}.{}; about {}) ...".format(
-                folder.relative_to(root), version[0], version[1], SIZES[lock]))
+            _report(
+                "Making the environment in {} (Python {}.{}; about {}) ...".format(
+                    folder.relative_to(root), version[0], version[1], SIZES[lock]
+                )
+            )
             _remove(folder)
             _make_environment(folder, interpreter, version)
             _install(python, root / "requirements" / (lock + ".txt"))
@@ -114,8 +124,9 @@ def build_variables(root: Path) -> dict[str, str]:
     """The variables for a module of the checkout."""
     variables = dict(os.environ)
     # onnxruntime from 1.29 on sends usage data otherwise, should somebody install one into the environment.
-    variables.update({"PYTHONPATH": str(root), "PYTHONNOUSERSITE": "1", "PYTHONUTF8": "1",
-                      "ORT_DISABLE_TELEMETRY": "1"})
+    variables.update(
+        {"PYTHONPATH": str(root), "PYTHONNOUSERSITE": "1", "PYTHONUTF8": "1", "ORT_DISABLE_TELEMETRY": "1"}
+    )
     variables.pop("PYTHONHOME", None)
     return variables
 
@@ -139,8 +150,9 @@ def _find_interpreter(versions: tuple[tuple[int, int], ...]) -> tuple[tuple[int,
 def _ask_version(command: list[str]) -> tuple[int, int] | None:
     question = "import sys; print(sys.version_info[0], sys.version_info[1])"
     try:
-        answer = subprocess.run([*command, "-c", question], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-                                check=False, timeout=60)
+        answer = subprocess.run(
+            [*command, "-c", question], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False, timeout=60
+        )
     except (OSError, subprocess.TimeoutExpired):
         return None
     words = answer.stdout.split()
@@ -170,13 +182,28 @@ def _make_environment(folder: Path, interpreter: list[str], version: tuple[int, 
     done = subprocess.run([*command, str(folder)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
     if done.returncode != 0:
         lines = done.stdout.decode(errors="replace").strip().splitlines() or ["no reason given"]
-        raise EnvironmentProblem("Python {}.{} could not make an environment ({}). On Debian and Ubuntu: "
-                                 "install python3-venv.".format(version[0], version[1], lines[-1]))
+        raise EnvironmentProblem(
+            "Python {}.{} could not make an environment ({}). On Debian and Ubuntu: install python3-venv.".format(
+                version[0], version[1], lines[-1]
+            )
+        )
 
 
 def _install(python: Path, lock: Path, *options: str) -> None:
-    command = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input",
-               "--require-hashes", "--only-binary=:all:", *options, "--requirement", str(lock)]
+    command = [
+        str(python),
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+        "--no-input",
+        "--require-hashes",
+        "--only-binary=:all:",
+        *options,
+        "--requirement",
+        str(lock),
+    ]
     done = subprocess.run(command, capture_output=True, check=False)
     if done.returncode != 0:
         lines = done.stderr.decode(errors="replace").splitlines()

@@ -85,8 +85,11 @@ Scene = Callable[[float, float], DrawnPicture]
 
 def _show_demo(t: float, half: float) -> DrawnPicture:
     walk = -half - 0.35 + (2 * half + 0.7) * t
-    faces = [Placement(0, walk, 0.5 + 0.08 * math.sin(9 * t), 0.22 + 0.16 * math.sin(math.pi * t) ** 2,
-                        0.5 * math.sin(7 * t))]
+    faces = [
+        Placement(
+            0, walk, 0.5 + 0.08 * math.sin(9 * t), 0.22 + 0.16 * math.sin(math.pi * t) ** 2, 0.5 * math.sin(7 * t)
+        )
+    ]
     if 0.3 <= t < 0.85:
         drop = (t - 0.3) / 0.55
         faces.insert(0, Placement(1, 0.55 * half * math.cos(5 * t), -0.2 + 1.4 * drop, 0.16, 0.25 * math.cos(8 * t)))
@@ -114,13 +117,26 @@ def _show_occluded(t: float, half: float) -> DrawnPicture:
 
 
 def _show_crossing(t: float, half: float) -> DrawnPicture:
-    return DrawnPicture([Placement(1, 0.6 * half * (1 - 2 * t), 0.42, 0.2, 0.1),
-                     Placement(0, 0.6 * half * (2 * t - 1), 0.52, 0.28, -0.1)], [])
+    return DrawnPicture(
+        [
+            Placement(1, 0.6 * half * (1 - 2 * t), 0.42, 0.2, 0.1),
+            Placement(0, 0.6 * half * (2 * t - 1), 0.52, 0.28, -0.1),
+        ],
+        [],
+    )
 
 
 def _show_crowd(t: float, half: float) -> DrawnPicture:
-    faces = [Placement(i, half * (0.75 - 0.5 * (i % 4)) + 0.04 * math.sin(6 * t + i), 0.3 + 0.4 * (i // 4), 0.13,
-                        0.2 * math.sin(5 * t + 2 * i)) for i in range(8)]
+    faces = [
+        Placement(
+            i,
+            half * (0.75 - 0.5 * (i % 4)) + 0.04 * math.sin(6 * t + i),
+            0.3 + 0.4 * (i // 4),
+            0.13,
+            0.2 * math.sin(5 * t + 2 * i),
+        )
+        for i in range(8)
+    ]
     return DrawnPicture(faces, [])
 
 
@@ -132,8 +148,16 @@ def _show_cut(t: float, half: float) -> DrawnPicture:
 
 def _show_people(t: float, half: float) -> DrawnPicture:
     """Three different people who stay where they are."""
-    faces = [Placement(face, 0.62 * half * at + 0.03 * math.sin(6 * t + at), 0.45 + 0.03 * math.cos(5 * t + at), 0.3,
-                       0.1 * math.sin(4 * t + at)) for face, at in zip(STRANGERS, (-1, 0, 1), strict=True)]
+    faces = [
+        Placement(
+            face,
+            0.62 * half * at + 0.03 * math.sin(6 * t + at),
+            0.45 + 0.03 * math.cos(5 * t + at),
+            0.3,
+            0.1 * math.sin(4 * t + at),
+        )
+        for face, at in zip(STRANGERS, (-1, 0, 1), strict=True)
+    ]
     return DrawnPicture(faces, [])
 
 
@@ -142,26 +166,51 @@ def _show_nobody(t: float, half: float) -> DrawnPicture:
 
 
 SCENES: dict[str, Scene] = {
-    "demo": _show_demo, "steady": _show_steady, "passing": _show_passing, "turning": _show_turning,
-    "occluded": _show_occluded, "crossing": _show_crossing, "crowd": _show_crowd, "cut": _show_cut,
-    "people": _show_people, "nobody": _show_nobody,
+    "demo": _show_demo,
+    "steady": _show_steady,
+    "passing": _show_passing,
+    "turning": _show_turning,
+    "occluded": _show_occluded,
+    "crossing": _show_crossing,
+    "crowd": _show_crowd,
+    "cut": _show_cut,
+    "people": _show_people,
+    "nobody": _show_nobody,
 }
 
 
-def make_film(path: Path, *, width: int, height: int, frame_rate: Fraction, seconds: float, scene: str = "demo",
-              sound: bool = True) -> list[list[FaceTruth]]:
+def make_film(
+    path: Path,
+    *,
+    width: int,
+    height: int,
+    frame_rate: Fraction,
+    seconds: float,
+    scene: str = "demo",
+    sound: bool = True,
+) -> list[list[FaceTruth]]:
     """Write the film (H.264, near lossless, with an AAC tone) and return, per frame, the faces that can be seen.
 
     Width and height are even. The container follows the file's ending.
     """
     frame_count = max(1, round(seconds * frame_rate))
     drawn = (draw_frame(index / frame_count, width, height, scene) for index in range(frame_count))
-    return write_film(path, drawn, width=width, height=height, frame_rate=frame_rate, frame_count=frame_count,
-                      sound=sound)
+    return write_film(
+        path, drawn, width=width, height=height, frame_rate=frame_rate, frame_count=frame_count, sound=sound
+    )
 
 
-def write_film(path: Path, drawn: Iterable[tuple[NDArray[np.uint8], list[FaceTruth]]], *, width: int, height: int,
-               frame_rate: Fraction, frame_count: int, sound: bool = False, crf: int = 12) -> list[list[FaceTruth]]:
+def write_film(
+    path: Path,
+    drawn: Iterable[tuple[NDArray[np.uint8], list[FaceTruth]]],
+    *,
+    width: int,
+    height: int,
+    frame_rate: Fraction,
+    frame_count: int,
+    sound: bool = False,
+    crf: int = 12,
+) -> list[list[FaceTruth]]:
     """Write pictures (height x width x 3, BGR) as H.264 and return what was drawn with them; `crf` up to 51 (worst)."""
     import av
 
@@ -178,8 +227,9 @@ def write_film(path: Path, drawn: Iterable[tuple[NDArray[np.uint8], list[FaceTru
             container.mux(tone.encode(None))
         for index, (image, faces) in enumerate(drawn):
             frame = av.VideoFrame.from_ndarray(image, format="bgr24")
-            frame = frame.reformat(format="yuv420p", src_colorspace="ITU709", dst_colorspace="ITU709",
-                                   dst_color_range="MPEG")
+            frame = frame.reformat(
+                format="yuv420p", src_colorspace="ITU709", dst_colorspace="ITU709", dst_color_range="MPEG"
+            )
             frame.pts, frame.time_base = index, 1 / frame_rate
             container.mux(video.encode(frame))
             truths.append(faces)
@@ -245,6 +295,7 @@ def _paste_face(image: NDArray[np.uint8], placement: Placement) -> tuple[Ellipse
 
 def _compute_window(centre: tuple[float, float], reach: float, width: int, height: int) -> tuple[slice, slice]:
     """The rows and columns of the picture within a reach of a point; empty ones where it lies too far outside."""
+
     def cut(middle: float, most: int) -> slice:
         start = min(max(math.floor(middle - reach), 0), most)
         return slice(start, min(max(math.ceil(middle + reach), start), most))
@@ -289,8 +340,13 @@ def _make_stranger(patch: NDArray[np.uint8], face: int) -> NDArray[np.uint8]:
         left = np.array(half, np.float32)
         grid = np.hstack([left, sign * left[:, ::-1]])
         moved.append(cv2.GaussianBlur(cv2.remap(grid, columns, rows, cv2.INTER_LINEAR), (0, 0), 6) * fade)
-    found = cv2.remap(patch, x + moved[0] * ASTRONAUT_FACE.rx, y + moved[1] * ASTRONAUT_FACE.ry, cv2.INTER_LINEAR,
-                      borderMode=cv2.BORDER_REFLECT)
+    found = cv2.remap(
+        patch,
+        x + moved[0] * ASTRONAUT_FACE.rx,
+        y + moved[1] * ASTRONAUT_FACE.ry,
+        cv2.INTER_LINEAR,
+        borderMode=cv2.BORDER_REFLECT,
+    )
     return np.asarray(found, np.uint8)
 
 
@@ -301,7 +357,7 @@ def _mirror(face: Ellipse) -> Ellipse:
 def _draw_background(width: int, height: int, t: float, which: int) -> NDArray[np.uint8]:
     plate = _make_plate(width, height, which)
     shift = round(t * 0.1 * width)
-    return plate[:, shift:shift + width].copy()
+    return plate[:, shift : shift + width].copy()
 
 
 @cache
@@ -335,7 +391,7 @@ def _make_tone(seconds: Fraction) -> list[Any]:
     wave = (0.2 * np.sin(2 * np.pi * 440 * np.arange(count) / SAMPLE_RATE)).astype(np.float32)
     frames = []
     for start in range(0, count, 1024):
-        frame = av.AudioFrame.from_ndarray(wave[None, start:start + 1024], format="fltp", layout="mono")
+        frame = av.AudioFrame.from_ndarray(wave[None, start : start + 1024], format="fltp", layout="mono")
         frame.sample_rate, frame.pts, frame.time_base = SAMPLE_RATE, start, Fraction(1, SAMPLE_RATE)
         frames.append(frame)
     return frames

@@ -51,8 +51,16 @@ def build_guide(folder: Path) -> None:
         command = build_command(ensure_tool(ROOT, "guide"), "tools.guide", [str(folder)])
     except EnvironmentProblem as problem:
         raise FaceBlurError(f"The guide's pages cannot be made: {problem}") from problem
-    done = subprocess.run(command, cwd=ROOT, env=build_variables(ROOT), capture_output=True, text=True,
-                          errors="replace", timeout=TIMEOUT_S, check=False)
+    done = subprocess.run(
+        command,
+        cwd=ROOT,
+        env=build_variables(ROOT),
+        capture_output=True,
+        text=True,
+        errors="replace",
+        timeout=TIMEOUT_S,
+        check=False,
+    )
     if done.returncode != 0:
         raise FaceBlurError(f"The guide's pages cannot be made: {done.stderr.strip()[-300:]}")
 
@@ -68,9 +76,11 @@ def write_pages(folder: Path) -> None:
     for name, source in sources.items():
         body = markdown.markdown(source, extensions=list(EXTENSIONS), output_format="html")
         body = re.sub(r'href="([\w-]+)\.md(#[\w-]+)?"', r'href="\1.html\2"', body)
-        page = (f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-                f'<meta name="viewport" content="width=device-width">\n<title>Face Blur: {html.escape(titles[name])}'
-                f"</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n<nav>{links}</nav>\n{body}\n</body>\n</html>\n")
+        page = (
+            f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+            f'<meta name="viewport" content="width=device-width">\n<title>Face Blur: {html.escape(titles[name])}'
+            f"</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n<nav>{links}</nav>\n{body}\n</body>\n</html>\n"
+        )
         (folder / f"{name}.html").write_text(page, encoding="utf-8", newline="\n")
     for picture in sorted((DOCS / "pictures").glob("*.png")):
         shutil.copyfile(picture, folder / "pictures" / picture.name)

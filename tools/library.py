@@ -50,8 +50,13 @@ def build_library(output: Path) -> None:
 def main(arguments: list[str] | None = None) -> int:
     """Build the library; 0 when it is there."""
     parser = argparse.ArgumentParser(prog="build.py library", description="Build a .blend file of the effects.")
-    parser.add_argument("--output", type=Path, default=ROOT / "dist" / "faceblur_effects.blend", metavar="FILE",
-                        help="default: dist/faceblur_effects.blend")
+    parser.add_argument(
+        "--output",
+        type=Path,
+        default=ROOT / "dist" / "faceblur_effects.blend",
+        metavar="FILE",
+        help="default: dist/faceblur_effects.blend",
+    )
     options = parser.parse_args(arguments)
     build_library(options.output.resolve())
     print(f"{options.output}  {options.output.stat().st_size / 1e3:.0f} kB", flush=True)

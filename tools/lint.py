@@ -16,8 +16,12 @@ def lint() -> int:
     # zizmor is a program beside Python, not a module.
     program = str(Path(sys.executable).with_name("zizmor"))
     failed = 0
-    for name, command in (("ruff", [*module, "ruff", "check", "."]), ("mypy", [*module, "mypy"]),
-                          ("zizmor", [program, "--offline", "--no-progress", "--quiet", ".github"])):
+    for name, command in (
+        ("ruff", [*module, "ruff", "check", "."]),
+        ("ruff format", [*module, "ruff", "format", "--check", "--quiet", "."]),
+        ("mypy", [*module, "mypy"]),
+        ("zizmor", [program, "--offline", "--no-progress", "--quiet", ".github"]),
+    ):
         print(f"== {name}", flush=True)
         failed |= subprocess.call(command, cwd=ROOT)
     return 1 if failed else 0

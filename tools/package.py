@@ -138,8 +138,13 @@ def _fill_manifest(template: dict[str, Any], target: WheelTarget, stage: Path) -
     first, after_last = BLENDER_VERSIONS[target.python]
     files = sorted(path.relative_to(stage).as_posix() for path in stage.rglob("*") if path.is_file())
     wheels = [f"./{file}" for file in files if file.startswith("wheels/")]
-    manifest = {**template, "blender_version_min": first, **({"blender_version_max": after_last} if after_last else {}),
-                "platforms": [target.platform], "wheels": wheels}
+    manifest = {
+        **template,
+        "blender_version_min": first,
+        **({"blender_version_max": after_last} if after_last else {}),
+        "platforms": [target.platform],
+        "wheels": wheels,
+    }
     # The builder takes files in the order of the file system unless they are listed; it adds manifest and wheels.
     manifest["build"] = {"paths": [file for file in files if not file.startswith("wheels/")]}
     lines = ["# SPDX-License-Identifier: GPL-3.0-or-later"]
@@ -166,9 +171,15 @@ def _run_builder(command: str, *arguments: str) -> None:
         raise FaceBlurError("Blender's extension builder is missing in the environment: its bpy module carries none.")
     tags = tools[0].parents[3] / "modules" / "_bpy_internal" / "extensions" / "tags.py"
     # A zip stores local times.
-    done = subprocess.run([sys.executable, "-I", "-B", str(tools[0]), command, "--valid-tags", str(tags), *arguments],
-                          capture_output=True, text=True, errors="replace", timeout=BUILD_TIMEOUT_S, check=False,
-                          env={**os.environ, "TZ": "UTC0"})
+    done = subprocess.run(
+        [sys.executable, "-I", "-B", str(tools[0]), command, "--valid-tags", str(tags), *arguments],
+        capture_output=True,
+        text=True,
+        errors="replace",
+        timeout=BUILD_TIMEOUT_S,
+        check=False,
+        env={**os.environ, "TZ": "UTC0"},
+    )
     output = [line.strip() for line in (done.stdout + done.stderr).splitlines() if line.strip()]
     if done.returncode != 0:
         raise FaceBlurError(f"Blender's builder refuses the package ({command}): {' '.join(output)}")
@@ -218,12 +229,18 @@ def _list_problems(path: Path, archive: zipfile.ZipFile) -> list[str]:
     problems += [f"{name} is missing" for name in (*NEEDED, *pages, "__init__.py") if name not in names]
     problems += [f"{name} is there twice" for name, same in itertools.groupby(sorted(names)) if len(list(same)) > 1]
     for name in modules:
-        problems += [f"{name} imports {root}, which is not installed" for root in _list_roots(archive.read(name))
-                     if root in OUR_ROOTS]
+        problems += [
+            f"{name} imports {root}, which is not installed"
+            for root in _list_roots(archive.read(name))
+            if root in OUR_ROOTS
+        ]
 
-    problems += [f"{entry.filename} has another mode or time" for entry in entries
-                 if entry.date_time != (2020, 1, 1, 0, 0, 0) or (entry.create_system == 3 and
-                                                                 entry.external_attr >> 16 != 0o100644)]
+    problems += [
+        f"{entry.filename} has another mode or time"
+        for entry in entries
+        if entry.date_time != (2020, 1, 1, 0, 0, 0)
+        or (entry.create_system == 3 and entry.external_attr >> 16 != 0o100644)
+    ]
     size = path.stat().st_size
     if size >= LARGEST_BYTES:
         problems.append(f"it has {size / 1e6:.0f} MB, and {LARGEST_BYTES / 1e6:.0f} are too many")
@@ -245,8 +262,12 @@ def main(arguments: list[str] | None = None) -> int:
     """Build the packages asked for; 0 when all of them are whole."""
     parser = argparse.ArgumentParser(prog="build.py package", description="Build the extension for Blender.")
     parser.add_argument("--platform", action="append", choices=list(PLATFORMS), help="default: all; may be repeated")
-    parser.add_argument("--python", action="append", choices=PYTHONS,
-                        help="the Python inside Blender (5.0: 3.11, from 5.1 on: 3.13); default: all; may be repeated")
+    parser.add_argument(
+        "--python",
+        action="append",
+        choices=PYTHONS,
+        help="the Python inside Blender (5.0: 3.11, from 5.1 on: 3.13); default: all; may be repeated",
+    )
     parser.add_argument("--output", type=Path, default=ROOT / "dist", metavar="FOLDER", help="default: dist")
     options = parser.parse_args(arguments)
     try:

@@ -26,8 +26,12 @@ _MANYLINUX_ALIASES = {17: "manylinux2014_x86_64", 12: "manylinux2010_x86_64", 5:
 
 PLATFORMS: dict[str, tuple[str, ...]] = {
     # glibc 2.28 is what Blender 5 itself asks for.
-    "linux-x64": tuple(name for minor in range(28, 4, -1) for name in
-                       (f"manylinux_2_{minor}_x86_64", _MANYLINUX_ALIASES.get(minor)) if name),
+    "linux-x64": tuple(
+        name
+        for minor in range(28, 4, -1)
+        for name in (f"manylinux_2_{minor}_x86_64", _MANYLINUX_ALIASES.get(minor))
+        if name
+    ),
     "windows-x64": ("win_amd64",),
     # Blender 5 runs on older ones; onnxruntime and av have no wheel for them.
     "macos-arm64": tuple(mac_platforms((14, 0), "arm64")),
@@ -38,12 +42,24 @@ PYTHONS = ("3.11", "3.13", "3.14")
 """The Pythons inside Blender 5: 3.11 in 5.0, 3.13 from 5.1 on, 3.14 in Debian's 5.2."""
 
 _MARKERS = {
-    "linux-x64": {"sys_platform": "linux", "platform_system": "Linux", "os_name": "posix",
-                  "platform_machine": "x86_64"},
-    "windows-x64": {"sys_platform": "win32", "platform_system": "Windows", "os_name": "nt",
-                    "platform_machine": "AMD64"},
-    "macos-arm64": {"sys_platform": "darwin", "platform_system": "Darwin", "os_name": "posix",
-                    "platform_machine": "arm64"},
+    "linux-x64": {
+        "sys_platform": "linux",
+        "platform_system": "Linux",
+        "os_name": "posix",
+        "platform_machine": "x86_64",
+    },
+    "windows-x64": {
+        "sys_platform": "win32",
+        "platform_system": "Windows",
+        "os_name": "nt",
+        "platform_machine": "AMD64",
+    },
+    "macos-arm64": {
+        "sys_platform": "darwin",
+        "platform_system": "Darwin",
+        "os_name": "posix",
+        "platform_machine": "arm64",
+    },
 }
 
 NEEDED_MODULES = ("av", "cv2", "onnxruntime")
@@ -74,9 +90,13 @@ class Pin:
 def read_pins(lock: Path, target: WheelTarget) -> list[Pin]:
     """The packages of a pip requirements file with hashes that this target needs, in the file's order."""
     major, minor = target.python.split(".")
-    environment = {**_MARKERS[target.platform], "python_version": target.python,
-                   "python_full_version": f"{major}.{minor}.0", "implementation_name": "cpython",
-                   "platform_python_implementation": "CPython"}
+    environment = {
+        **_MARKERS[target.platform],
+        "python_version": target.python,
+        "python_full_version": f"{major}.{minor}.0",
+        "implementation_name": "cpython",
+        "platform_python_implementation": "CPython",
+    }
     pins = []
     lines = [line for line in lock.read_text(encoding="utf-8").splitlines() if not line.lstrip().startswith("#")]
     for entry in "\n".join(lines).replace("\\\n", " ").splitlines():
@@ -88,8 +108,9 @@ def read_pins(lock: Path, target: WheelTarget) -> list[Pin]:
         if not hashes or len(versions) != 1:
             raise FaceBlurError(f"{lock.name}: {words.strip()} is not pinned with a hash.")
         if requirement.marker is None or requirement.marker.evaluate(environment):
-            pins.append(Pin(canonicalize_name(requirement.name), versions[0],
-                            frozenset(word.strip() for word in hashes)))
+            pins.append(
+                Pin(canonicalize_name(requirement.name), versions[0], frozenset(word.strip() for word in hashes))
+            )
     return pins
 
 
@@ -207,17 +228,42 @@ def _keep(wheel: Path, cache: Path) -> Path:
 def _download(pins: list[Pin], target: WheelTarget, folder: Path) -> None:
     lock = folder / "lock.txt"
     # Without markers: pip would take them for the running platform and Python.
-    lock.write_text("".join(f"{pin.name}=={pin.version} {' '.join(f'--hash=sha256:{h}' for h in sorted(pin.hashes))}\n"
-                            for pin in pins), encoding="utf-8")
+    lock.write_text(
+        "".join(
+            f"{pin.name}=={pin.version} {' '.join(f'--hash=sha256:{h}' for h in sorted(pin.hashes))}\n" for pin in pins
+        ),
+        encoding="utf-8",
+    )
     platforms = [word for name in PLATFORMS[target.platform] for word in ("--platform", name)]
     # pip adds the stable ABI and "none" to the one ABI named.
     digits = target.python.replace(".", "")
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:", "--no-input",
-               "--disable-pip-version-check", "--require-hashes", "--dest", str(folder), "--python-version", digits,
-               "--implementation", "cp", "--abi", f"cp{digits}", *platforms, "--requirement", str(lock)]
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "download",
+        "--quiet",
+        "--no-deps",
+        "--only-binary=:all:",
+        "--no-input",
+        "--disable-pip-version-check",
+        "--require-hashes",
+        "--dest",
+        str(folder),
+        "--python-version",
+        digits,
+        "--implementation",
+        "cp",
+        "--abi",
+        f"cp{digits}",
+        *platforms,
+        "--requirement",
+        str(lock),
+    ]
     try:
-        done = subprocess.run(command, check=False, capture_output=True, text=True, errors="replace",
-                              timeout=DOWNLOAD_TIMEOUT_S)
+        done = subprocess.run(
+            command, check=False, capture_output=True, text=True, errors="replace", timeout=DOWNLOAD_TIMEOUT_S
+        )
     except subprocess.TimeoutExpired as error:
         raise FaceBlurError(f"pip did not fetch the wheels for {target} within {DOWNLOAD_TIMEOUT_S} s.") from error
     if done.returncode != 0:

@@ -43,12 +43,15 @@ QUALITIES = ("lossless", "high", "medium", "low")
 
 def build_parser(program: str = "build.py blur") -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog=program, description="Cover the faces in films and pictures with Blender, and keep the rest.",
+        prog=program,
+        description="Cover the faces in films and pictures with Blender, and keep the rest.",
         epilog="Exit codes: 0 all well, 1 some inputs failed, 2 wrong usage, 3 a verified output leaks, 130 "
-        f"interrupted. `{program} verify SOURCE OUTPUT --tracks FILE` verifies an output that is there.")
+        f"interrupted. `{program} verify SOURCE OUTPUT --tracks FILE` verifies an output that is there.",
+    )
     parser.add_argument("inputs", nargs="+", type=Path, metavar="INPUT", help="film, picture or folder")
-    parser.add_argument("-o", "--output", type=Path, metavar="FILE|FOLDER",
-                        help="default: NAME.blurred.EXT beside the input")
+    parser.add_argument(
+        "-o", "--output", type=Path, metavar="FILE|FOLDER", help="default: NAME.blurred.EXT beside the input"
+    )
     parser.add_argument("-r", "--recursive", action="store_true", help="folders below folders too, structure kept")
     add_detection_options(parser)
     parser.add_argument("--codec", choices=CODECS, default="h264", help="of films (default h264)")
@@ -60,47 +63,79 @@ def build_parser(program: str = "build.py blur") -> argparse.ArgumentParser:
     parser.add_argument("--no-render", action="store_true", help="analyse (and save) only")
     parser.add_argument("--overwrite", action="store_true", help="replace outputs that exist")
     parser.add_argument("--resume", action="store_true", help="skip outputs that are complete, go on with the rest")
-    parser.add_argument("--reencode-audio", action="store_true",
-                        help="encode sound anew where it cannot be kept as it is")
+    parser.add_argument(
+        "--reencode-audio", action="store_true", help="encode sound anew where it cannot be kept as it is"
+    )
     parser.add_argument("--blender", type=Path, metavar="PATH", help="an installed Blender 5 to render with")
     return parser
 
 
 def add_verify_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--verify", action="store_true",
-                        help="compare the output with the source, and look in it for uncovered faces")
-    parser.add_argument("--verify-every", type=_parse_every, default=EVERY, metavar="N",
-                        help=f"look for uncovered faces in every Nth frame (default {EVERY}; 1: all)")
-    parser.add_argument("--report", type=Path, metavar="FILE|FOLDER",
-                        help="what was covered, corrected and verified, as .html or .json")
+    parser.add_argument(
+        "--verify", action="store_true", help="compare the output with the source, and look in it for uncovered faces"
+    )
+    parser.add_argument(
+        "--verify-every",
+        type=_parse_every,
+        default=EVERY,
+        metavar="N",
+        help=f"look for uncovered faces in every Nth frame (default {EVERY}; 1: all)",
+    )
+    parser.add_argument(
+        "--report", type=Path, metavar="FILE|FOLDER", help="what was covered, corrected and verified, as .html or .json"
+    )
 
 
 def add_people_options(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("people", "Pictures of people lie in FOLDER, a sub-folder or file name is the "
-                                      "person's name. To stay clear a face must surely be recognised, or surely be "
-                                      "another's; all others are covered.")
-    parser.add_argument("--plates", action="store_true", help="cover number plates too, in a second look at the film "
-                        "(the detector knows Chinese plates best)")
+    group = parser.add_argument_group(
+        "people",
+        "Pictures of people lie in FOLDER, a sub-folder or file name is the "
+        "person's name. To stay clear a face must surely be recognised, or surely be "
+        "another's; all others are covered.",
+    )
+    parser.add_argument(
+        "--plates",
+        action="store_true",
+        help="cover number plates too, in a second look at the film (the detector knows Chinese plates best)",
+    )
     choice = group.add_mutually_exclusive_group()
     choice.add_argument("--keep", type=Path, metavar="FOLDER", help="keep these people clear, cover all others")
-    choice.add_argument("--blur-only", type=Path, metavar="FOLDER",
-                        help="cover these people and whoever may be one of them")
-    group.add_argument("--mistakes", type=int, choices=[round(1 / rate) for rate in RATES],
-                       default=round(1 / USUAL_RATE), metavar="N", help="a person may be seen in 1 stranger of N: "
-                       f"{', '.join(str(round(1 / rate)) for rate in RATES)} (default {round(1 / USUAL_RATE)})")
-    group.add_argument("--people", type=Path, metavar="FILE",
-                       help="keep names and decisions in this file, and follow it the next time (JSON, no faces)")
+    choice.add_argument(
+        "--blur-only", type=Path, metavar="FOLDER", help="cover these people and whoever may be one of them"
+    )
+    group.add_argument(
+        "--mistakes",
+        type=int,
+        choices=[round(1 / rate) for rate in RATES],
+        default=round(1 / USUAL_RATE),
+        metavar="N",
+        help="a person may be seen in 1 stranger of N: "
+        f"{', '.join(str(round(1 / rate)) for rate in RATES)} (default {round(1 / USUAL_RATE)})",
+    )
+    group.add_argument(
+        "--people",
+        type=Path,
+        metavar="FILE",
+        help="keep names and decisions in this file, and follow it the next time (JSON, no faces)",
+    )
 
 
 def build_verify_parser(program: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog=f"{program} verify", description="Compare a covered film or picture with its source.",
-        epilog="Exit codes: 0 nothing leaked, 1 it could not be verified, 2 wrong usage, 3 something leaked.")
+        prog=f"{program} verify",
+        description="Compare a covered film or picture with its source.",
+        epilog="Exit codes: 0 nothing leaked, 1 it could not be verified, 2 wrong usage, 3 something leaked.",
+    )
     parser.add_argument("source", type=Path, metavar="SOURCE")
     parser.add_argument("film", type=Path, metavar="OUTPUT")
     parser.add_argument("--tracks", type=Path, required=True, metavar="FILE", help="what --save-tracks wrote")
-    parser.add_argument("--verify-every", type=_parse_every, default=EVERY, metavar="N",
-                        help=f"look for uncovered faces in every Nth frame (default {EVERY}; 1: all)")
+    parser.add_argument(
+        "--verify-every",
+        type=_parse_every,
+        default=EVERY,
+        metavar="N",
+        help=f"look for uncovered faces in every Nth frame (default {EVERY}; 1: all)",
+    )
     parser.add_argument("--report", type=Path, metavar="FILE", help="as .html or .json")
     parser.add_argument("--effect", choices=EFFECT_NAMES, help="what it was covered with, for the report")
     parser.add_argument("--quiet", action="store_true", help="say only what is wrong")
@@ -112,18 +147,41 @@ def add_detection_options(parser: argparse.ArgumentParser) -> None:
     """The options that mean the same for files and for the strips of a project."""
     choice = parser.add_mutually_exclusive_group()
     choice.add_argument("--preset", choices=[preset.name for preset in PRESETS], default="balanced")
-    choice.add_argument("--detectors", dest="preset", type=_parse_ensemble, metavar="NAME[@SIDE][:THRESHOLD],...",
-                        help="detectors of your own choice, at every frame, instead of a preset")
-    parser.add_argument("--expansion", type=_parse_expansion, default=DEFAULT_EXPANSION, metavar="FACTOR",
-                        help=f"how much larger than the face the cover is, default {DEFAULT_EXPANSION}")
-    parser.add_argument("--head", dest="expansion", action="store_const", const=HEAD_EXPANSION,
-                        help=f"cover ears and hair as well: the same as --expansion {HEAD_EXPANSION}")
+    choice.add_argument(
+        "--detectors",
+        dest="preset",
+        type=_parse_ensemble,
+        metavar="NAME[@SIDE][:THRESHOLD],...",
+        help="detectors of your own choice, at every frame, instead of a preset",
+    )
+    parser.add_argument(
+        "--expansion",
+        type=_parse_expansion,
+        default=DEFAULT_EXPANSION,
+        metavar="FACTOR",
+        help=f"how much larger than the face the cover is, default {DEFAULT_EXPANSION}",
+    )
+    parser.add_argument(
+        "--head",
+        dest="expansion",
+        action="store_const",
+        const=HEAD_EXPANSION,
+        help=f"cover ears and hair as well: the same as --expansion {HEAD_EXPANSION}",
+    )
     parser.add_argument("--effect", choices=EFFECT_NAMES, default="solid")
-    parser.add_argument("--color", type=_parse_color, default="000000", metavar="RRGGBB",
-                        help="of --effect solid, and around the picture of --effect image")
+    parser.add_argument(
+        "--color",
+        type=_parse_color,
+        default="000000",
+        metavar="RRGGBB",
+        help="of --effect solid, and around the picture of --effect image",
+    )
     parser.add_argument("--image", type=Path, metavar="FILE", help="the picture of --effect image, over each face")
-    parser.add_argument("--inverse", action="store_true", help="cover everything but the faces: all that are found, or "
-                        "with --keep those of the people who stay clear")
+    parser.add_argument(
+        "--inverse",
+        action="store_true",
+        help="cover everything but the faces: all that are found, or with --keep those of the people who stay clear",
+    )
     parser.add_argument("--quiet", action="store_true", help="say only what failed")
     parser.add_argument("--json", action="store_true", help="progress as JSON lines on standard output")
 
@@ -146,16 +204,27 @@ def main(arguments: list[str] | None = None, program: str = "build.py blur", ble
     options = build_parser(program).parse_args(given)
     prepare_process()
     settings = BatchSettings(
-        preset=options.preset, expansion=options.expansion, effect=options.effect, color=options.color,
-        codec=options.codec, quality=options.quality, render=not options.no_render, overwrite=options.overwrite,
-        resume=options.resume, reencode_audio=options.reencode_audio, plates=options.plates,
-        verify_every=options.verify_every if options.verify else 0, inverse=options.inverse,
-        blender=options.blender.resolve() if options.blender else blender)
+        preset=options.preset,
+        expansion=options.expansion,
+        effect=options.effect,
+        color=options.color,
+        codec=options.codec,
+        quality=options.quality,
+        render=not options.no_render,
+        overwrite=options.overwrite,
+        resume=options.resume,
+        reencode_audio=options.reencode_audio,
+        plates=options.plates,
+        verify_every=options.verify_every if options.verify else 0,
+        inverse=options.inverse,
+        blender=options.blender.resolve() if options.blender else blender,
+    )
     try:
         if settings.blender is not None:
             check_blender(settings.blender)
-        jobs = plan_jobs(options.inputs, options.output, options.recursive, options.save_blend, options.save_tracks,
-                         options.report)
+        jobs = plan_jobs(
+            options.inputs, options.output, options.recursive, options.save_blend, options.save_tracks, options.report
+        )
         if options.report is not None and options.report.suffix and options.report.suffix.lower() not in ENDINGS:
             raise FaceBlurError(f"--report {options.report}: a report is written as {' or '.join(ENDINGS)}.")
         if not jobs:
@@ -203,8 +272,11 @@ def open_people(options: argparse.Namespace) -> Recognition | None:
     if folder is None and options.people is None:
         return None
     others_clear = options.blur_only is not None if folder is not None else None
-    return open_recognition(PeopleOptions(folder, others_clear, options.people, 1 / options.mistakes),
-                            lambda stage, done, total: None, lambda text: print(text, file=sys.stderr))
+    return open_recognition(
+        PeopleOptions(folder, others_clear, options.people, 1 / options.mistakes),
+        lambda stage, done, total: None,
+        lambda text: print(text, file=sys.stderr),
+    )
 
 
 def verify_output(arguments: list[str], program: str) -> int:
@@ -214,8 +286,12 @@ def verify_output(arguments: list[str], program: str) -> int:
     reporter = choose_reporter(options.quiet, options.json)
     reporter.start(options.source, 1, 1)
     try:
-        outcome = verify_one(FilmJob(options.source, options.film, report=options.report), options.tracks,
-                             BatchSettings(effect=options.effect or "", verify_every=options.verify_every), reporter)
+        outcome = verify_one(
+            FilmJob(options.source, options.film, report=options.report),
+            options.tracks,
+            BatchSettings(effect=options.effect or "", verify_every=options.verify_every),
+            reporter,
+        )
     except FaceBlurError as error:
         print(error, file=sys.stderr)
         return SOME_FAILED

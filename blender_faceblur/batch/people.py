@@ -65,8 +65,9 @@ def list_references(folder: Path) -> dict[str, list[Path]]:
     except OSError as error:
         raise FaceBlurError(f"The folder of people {folder} cannot be read: {error.strerror}.") from error
     if not found:
-        raise FaceBlurError(f"{folder} holds no pictures of people: name files, or sub-folders with pictures, after "
-                            "the people.")
+        raise FaceBlurError(
+            f"{folder} holds no pictures of people: name files, or sub-folders with pictures, after the people."
+        )
     return found
 
 
@@ -101,8 +102,9 @@ class Recognition:
         if not self._whole:
             wanted = SourceRef.of(source, fingerprint=document.source.fingerprint)
             self._embeddings = _run_embedding(build_embed_request(wanted, tracks), on_progress, warn)
-        decided = decide_tracks(document, collect_embeddings(self._embeddings), self.people,
-                                self.decisions.list_assigned(document))
+        decided = decide_tracks(
+            document, collect_embeddings(self._embeddings), self.people, self.decisions.list_assigned(document)
+        )
         self.decisions.remember(document, {track.name: track for track in document.tracks}, decided)
         apply_decisions(document, decided, self.people)
         self.begin()
@@ -163,18 +165,26 @@ def open_recognition(choice: PeopleOptions, on_progress: OnProgress, warn: Warn)
         if references:
             continue
         if mode is Mode.BLUR and decisions.others_clear:
-            raise FaceBlurError(f"{name} cannot be recognised: no picture of {name} can be used, so others cannot be "
-                                f"told from {name}. {' '.join(notes)}")
+            raise FaceBlurError(
+                f"{name} cannot be recognised: no picture of {name} can be used, so others cannot be "
+                f"told from {name}. {' '.join(notes)}"
+            )
         if mode is Mode.KEEP:
-            notes.append(f"No picture of {name} can be used: {name} is covered like everybody else"
-                         f"{', but where you said who it is' if is_said else ''}.")
+            notes.append(
+                f"No picture of {name} can be used: {name} is covered like everybody else"
+                f"{', but where you said who it is' if is_said else ''}."
+            )
     if not any(person.references for person in people.persons) and not is_said:
         raise FaceBlurError(f"Nobody can be recognised by the pictures in {decisions.references}. {' '.join(notes)}")
     for text in notes:
         warn(text)
-    shape = [decisions.others_clear, people.stranger_rate, {name: mode.value for name, mode in decisions.modes.items()},
-             sorted(hashlib.sha256(path.read_bytes()).hexdigest() for path in files),
-             [[t.fingerprint, t.frame, t.x, t.y, t.person] for t in decisions.tracks if t.by == EDITOR]]
+    shape = [
+        decisions.others_clear,
+        people.stranger_rate,
+        {name: mode.value for name, mode in decisions.modes.items()},
+        sorted(hashlib.sha256(path.read_bytes()).hexdigest() for path in files),
+        [[t.fingerprint, t.frame, t.x, t.y, t.person] for t in decisions.tracks if t.by == EDITOR],
+    ]
     digest = hashlib.sha256(json.dumps(shape, sort_keys=True).encode()).hexdigest()
     return Recognition(people, decisions, choice.file, digest, notes)
 

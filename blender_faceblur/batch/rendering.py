@@ -33,8 +33,16 @@ OnProgress = Callable[[str, int, int], None]
 def check_blender(blender: Path) -> str:
     """The version line of an installed Blender. Raises FaceBlurError unless it is Blender 5."""
     try:
-        done = subprocess.run([str(blender), "--version"], check=False, capture_output=True, text=True,
-                              encoding="utf-8", errors="replace", stdin=subprocess.DEVNULL, timeout=120)
+        done = subprocess.run(
+            [str(blender), "--version"],
+            check=False,
+            capture_output=True,
+            text=True,
+            encoding="utf-8",
+            errors="replace",
+            stdin=subprocess.DEVNULL,
+            timeout=120,
+        )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise FaceBlurError(f"{blender} cannot be started: {error}.") from error
     match = re.search(r"^Blender (\d+)\.\d+.*$", done.stdout, re.MULTILINE)
@@ -56,8 +64,9 @@ def borrow_no_settings(folder: Path) -> dict[str, str]:
     return {"BLENDER_USER_RESOURCES": str(resources)}
 
 
-def run_blender_job(job: dict[str, Any], folder: Path, blender: Path | None, on_progress: OnProgress,
-                    warn: Callable[[str], None]) -> dict[str, Any]:
+def run_blender_job(
+    job: dict[str, Any], folder: Path, blender: Path | None, on_progress: OnProgress, warn: Callable[[str], None]
+) -> dict[str, Any]:
     """Run the job in Blender and return its result message; see blender/child.py for the keys of both.
 
     `folder` is a private one for the job file. Raises FaceBlurError when Blender fails, falls silent or ends without
@@ -69,15 +78,35 @@ def run_blender_job(job: dict[str, Any], folder: Path, blender: Path | None, on_
         command = [sys.executable, "-m", f"{PACKAGE_FOLDER.name}.blender.child", str(description)]
     else:
         child = PACKAGE_FOLDER / "blender" / "child.py"
-        command = [str(blender), "-b", "--factory-startup", "--python-exit-code", "1", "--python", str(child), "--",
-                   str(description)]
-    variables = {**os.environ, **borrow_no_settings(folder), "PYTHONPATH": str(PACKAGE_FOLDER.parent),
-                 "PYTHONSAFEPATH": "1", "PYTHONUTF8": "1"}
+        command = [
+            str(blender),
+            "-b",
+            "--factory-startup",
+            "--python-exit-code",
+            "1",
+            "--python",
+            str(child),
+            "--",
+            str(description),
+        ]
+    variables = {
+        **os.environ,
+        **borrow_no_settings(folder),
+        "PYTHONPATH": str(PACKAGE_FOLDER.parent),
+        "PYTHONSAFEPATH": "1",
+        "PYTHONUTF8": "1",
+    }
     if sys.platform == "linux":
         variables.update(_GLIBC_VARIABLES)
     try:
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                                   stderr=subprocess.STDOUT, env=variables, cwd=folder)
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env=variables,
+            cwd=folder,
+        )
     except OSError as error:
         raise FaceBlurError(f"Blender cannot be started: {error}.") from error
     try:
@@ -142,11 +171,15 @@ def _parse_message(line: str) -> dict[str, Any] | None:
     if not line.startswith(PREFIX):
         return None
     try:
-        content = json.loads(line[len(PREFIX):])
+        content = json.loads(line[len(PREFIX) :])
     except ValueError:
         return None
-    keys = {"progress": {"stage", "done", "total"}, "warning": {"text"}, "error": {"text"},
-            "result": {"frames", "width", "height", "frame_rate"}}
+    keys = {
+        "progress": {"stage", "done", "total"},
+        "warning": {"text"},
+        "error": {"text"},
+        "result": {"frames", "width", "height", "frame_rate"},
+    }
     if not isinstance(content, dict) or not keys.get(str(content.get("type")), {"?"}) <= content.keys():
         return None
     return content

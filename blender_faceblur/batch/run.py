@@ -39,8 +39,27 @@ from .rendering import OnProgress, check_blender, run_blender_job
 OWN_MARK = ".blurred"
 """Stands before the ending of our outputs; folders are searched without them."""
 
-FILM_ENDINGS = frozenset({".mp4", ".m4v", ".mov", ".mkv", ".avi", ".webm", ".mts", ".m2ts", ".ts", ".mpg", ".mpeg",
-                          ".wmv", ".flv", ".3gp", ".ogv", ".mxf", ".gif"})
+FILM_ENDINGS = frozenset(
+    {
+        ".mp4",
+        ".m4v",
+        ".mov",
+        ".mkv",
+        ".avi",
+        ".webm",
+        ".mts",
+        ".m2ts",
+        ".ts",
+        ".mpg",
+        ".mpeg",
+        ".wmv",
+        ".flv",
+        ".3gp",
+        ".ogv",
+        ".mxf",
+        ".gif",
+    }
+)
 PICTURE_ENDINGS = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp"})
 
 SPARE_BYTES = 4 << 20
@@ -85,13 +104,22 @@ class BatchSettings:
 
     def shape(self) -> dict[str, str | int | float | bool]:
         """The part of the settings that shapes the output."""
-        return {"version": RECORD_VERSION, "preset": self.preset, "detectors": list_weights(self.preset),
-                "expansion": self.expansion, "effect": self.effect, "color": self.color,
-                "samples_across": self.samples_per_face, "codec": self.codec, "quality": self.quality,
-                "reencode_audio": self.reencode_audio, **({"people": self.people.digest} if self.people else {}),
-                **({"plates": list_weights(plates.PRESET)} if self.plates else {}),
-                **({"image": hashlib.sha256(self.image.read_bytes()).hexdigest()} if self.image else {}),
-                **({"inverse": True} if self.inverse else {})}
+        return {
+            "version": RECORD_VERSION,
+            "preset": self.preset,
+            "detectors": list_weights(self.preset),
+            "expansion": self.expansion,
+            "effect": self.effect,
+            "color": self.color,
+            "samples_across": self.samples_per_face,
+            "codec": self.codec,
+            "quality": self.quality,
+            "reencode_audio": self.reencode_audio,
+            **({"people": self.people.digest} if self.people else {}),
+            **({"plates": list_weights(plates.PRESET)} if self.plates else {}),
+            **({"image": hashlib.sha256(self.image.read_bytes()).hexdigest()} if self.image else {}),
+            **({"inverse": True} if self.inverse else {}),
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,8 +161,14 @@ class Batch:
     taken: dict[Path, Path] = field(default_factory=dict)
 
 
-def plan_jobs(inputs: Iterable[Path], output: Path | None, recursive: bool, save_blend: Path | None = None,
-              save_tracks: Path | None = None, report: Path | None = None) -> list[FilmJob]:
+def plan_jobs(
+    inputs: Iterable[Path],
+    output: Path | None,
+    recursive: bool,
+    save_blend: Path | None = None,
+    save_tracks: Path | None = None,
+    report: Path | None = None,
+) -> list[FilmJob]:
     """One job for each input, and for each film and picture in an input that is a folder, in order, none twice.
 
     `output` is a folder if it is one, if its name has no ending, or if there are several inputs; `save_blend`,
@@ -149,12 +183,20 @@ def plan_jobs(inputs: Iterable[Path], output: Path | None, recursive: bool, save
             found.setdefault(entry, Path())
     given = list(inputs)
     single = len(given) == 1 and not given[0].is_dir()
-    for name, place in (("--output", output), ("--save-blend", save_blend), ("--save-tracks", save_tracks),
-                        ("--report", report)):
+    for name, place in (
+        ("--output", output),
+        ("--save-blend", save_blend),
+        ("--save-tracks", save_tracks),
+        ("--report", report),
+    ):
         if place is not None and not single and place.is_file():
             raise FaceBlurError(f"{name} {place} is a file, but there are several inputs: name a folder.")
-    if output is not None and not single and output.suffix.lower() in FILM_ENDINGS | PICTURE_ENDINGS and \
-            not output.is_dir():
+    if (
+        output is not None
+        and not single
+        and output.suffix.lower() in FILM_ENDINGS | PICTURE_ENDINGS
+        and not output.is_dir()
+    ):
         raise FaceBlurError(f"--output {output} is a file's name, but there are several inputs: name a folder.")
 
     names = Counter(under / source.stem for source, under in found.items())
@@ -183,8 +225,14 @@ def plan_jobs(inputs: Iterable[Path], output: Path | None, recursive: bool, save
     return jobs
 
 
-def run_batch(jobs: list[FilmJob], settings: BatchSettings, reporter: Reporter, analyse: Analyse | None = None,
-              render: Render = run_blender_job, verify: Verify | None = None) -> list[Outcome]:
+def run_batch(
+    jobs: list[FilmJob],
+    settings: BatchSettings,
+    reporter: Reporter,
+    analyse: Analyse | None = None,
+    render: Render = run_blender_job,
+    verify: Verify | None = None,
+) -> list[Outcome]:
     """Do the jobs one after another; one that fails does not stop the others. The outcomes are in the jobs' order.
 
     Whatever happens, a file under its final name is whole, and no earlier file is replaced unless `overwrite`.
@@ -220,14 +268,21 @@ def list_weights(preset: str) -> str:
     return ", ".join(there)
 
 
-def run_analysis(source: Path, tracks: Path, settings: BatchSettings, on_progress: OnProgress, warn: Warn,
-                 storage: Path | None = None) -> None:
+def run_analysis(
+    source: Path,
+    tracks: Path,
+    settings: BatchSettings,
+    on_progress: OnProgress,
+    warn: Warn,
+    storage: Path | None = None,
+) -> None:
     """Analyse a source in processes of its own and leave the tracks document at `tracks`. Raises FaceBlurError.
 
     With `storage` (a folder) it goes on with what an earlier analysis of the same source and settings left there.
     """
-    request = build_request(source, tracks, settings.preset, settings.expansion, storage=storage,
-                            recognise=settings.people is not None)
+    request = build_request(
+        source, tracks, settings.preset, settings.expansion, storage=storage, recognise=settings.people is not None
+    )
 
     def hear(message: Message) -> None:
         match message:
@@ -356,8 +411,9 @@ class Run:
         """Look at the source, and settle where the results go. Raises FaceBlurError where they cannot go there."""
         for name in (self.job.source.resolve(), self.job.output.resolve()):
             if any(0xD800 <= ord(sign) <= 0xDFFF for sign in str(name)):
-                raise FaceBlurError(f"{self.job.source}: its path is no UTF-8 text, which Blender cannot open; rename "
-                                    "it.")
+                raise FaceBlurError(
+                    f"{self.job.source}: its path is no UTF-8 text, which Blender cannot open; rename it."
+                )
         with open_source(self.job.source) as source:
             self.info = source.info
         self.job, self.container, self._container_notes = _choose_output(self.job, self.info, self.settings)
@@ -372,8 +428,9 @@ class Run:
         self.outcome.output = self.job.output
         if self.settings.verify_every or self.job.report is not None:
             document = self._find_tracks(self.reporter.warn)
-            verification = self.verify(self.job.output, self.tracks, self.reporter.warn) \
-                if self.settings.verify_every else None
+            verification = (
+                self.verify(self.job.output, self.tracks, self.reporter.warn) if self.settings.verify_every else None
+            )
             self.report(document, verification, _describe_settings(self.settings))
             self.forget_analysis()
         self.outcome.status, self.outcome.reason = "skipped", f"{self.job.output} is complete."
@@ -422,8 +479,10 @@ class Run:
         plain = self.folder if "#" in str(self.part.resolve()) else self.part
         pictures = plain / ("pictures.mkv" if self.container else f"picture{self.job.output.suffix.lower()}")
         if self._needs_encoding() and settings.render:
-            self.warn(f"The size {info.width} x {info.height} is odd: written with colours at full resolution (4:4:4), "
-                      "which some players do not show.")
+            self.warn(
+                f"The size {info.width} x {info.height} is odd: written with colours at full resolution (4:4:4), "
+                "which some players do not show."
+            )
         if not settings.render and self.project is None:
             return pictures
         shown = self.tracks
@@ -432,11 +491,18 @@ class Run:
             if settings.people is not None:
                 shown = self.folder / "shown.json"
                 write_document(_load_kept(document), shown)
-        result = self.batch.stages.render(self._describe_render(shown, pictures), self.folder, settings.blender,
-                                          self.reporter.show_progress, self.warn)
+        result = self.batch.stages.render(
+            self._describe_render(shown, pictures),
+            self.folder,
+            settings.blender,
+            self.reporter.show_progress,
+            self.warn,
+        )
         if (result["width"], result["height"], result["frames"]) != (info.width, info.height, info.frame_count):
-            raise FaceBlurError(f"Blender rendered {result['frames']} frames of {result['width']} x "
-                                f"{result['height']} instead of {info.frame_count} of {info.width} x {info.height}.")
+            raise FaceBlurError(
+                f"Blender rendered {result['frames']} frames of {result['width']} x "
+                f"{result['height']} instead of {info.frame_count} of {info.width} x {info.height}."
+            )
         return pictures
 
     def deliver(self, pictures: Path) -> Path:
@@ -455,8 +521,10 @@ class Run:
         verification.film = self.job.output.name
         self.outcome.verified = verification.passed
         found = *verification.leaks, *verification.doubts
-        self.outcome.findings = [*(f"problem: {text}" for text in verification.problems),
-                                 *(f"{one.kind}: {describe_finding(one)}" for one in found)]
+        self.outcome.findings = [
+            *(f"problem: {text}" for text in verification.problems),
+            *(f"{one.kind}: {describe_finding(one)}" for one in found),
+        ]
         return verification
 
     def save(self, document: TrackDocument) -> None:
@@ -467,15 +535,30 @@ class Run:
             self.job.save_tracks.parent.mkdir(parents=True, exist_ok=True)
             write_document(document, self.job.save_tracks)
 
-    def report(self, document: TrackDocument, verification: Verification | None, settings: dict[str, Any],
-               blender: Path | None = None) -> None:
+    def report(
+        self,
+        document: TrackDocument,
+        verification: Verification | None,
+        settings: dict[str, Any],
+        blender: Path | None = None,
+    ) -> None:
         """Write the report where one was asked for; `blender` is the application that rendered."""
         if self.job.report is None:
             return
         faces = verification.faces if verification is not None else draw_faces(self.job.source, document)
-        write_report(collect_report(
-            self.job.source, self.outcome.output, document, settings, verification, faces, notes=self.outcome.warnings,
-            blender=check_blender(blender) if blender is not None else ""), self.job.report)
+        write_report(
+            collect_report(
+                self.job.source,
+                self.outcome.output,
+                document,
+                settings,
+                verification,
+                faces,
+                notes=self.outcome.warnings,
+                blender=check_blender(blender) if blender is not None else "",
+            ),
+            self.job.report,
+        )
 
     def forget_analysis(self) -> None:
         """Remove what an analysis kept in order to be gone on with."""
@@ -523,11 +606,18 @@ class Run:
         settings = self.settings
         codec = LOSSLESS_CODEC if self._needs_encoding() else settings.codec
         return {
-            "source": str(self.job.source.resolve()), "tracks": str(tracks),
-            "effect": {"kind": settings.effect, "color": settings.color, "samples_across": settings.samples_per_face,
-                       "image": str(settings.image or ""), "inverse": settings.inverse},
+            "source": str(self.job.source.resolve()),
+            "tracks": str(tracks),
+            "effect": {
+                "kind": settings.effect,
+                "color": settings.color,
+                "samples_across": settings.samples_per_face,
+                "image": str(settings.image or ""),
+                "inverse": settings.inverse,
+            },
             "render": {"output": str(pictures.resolve()), "codec": codec, "quality": settings.quality}
-            if settings.render else None,
+            if settings.render
+            else None,
             "save_blend": str(self.project.resolve()) if self.project else None,
         }
 
@@ -543,14 +633,27 @@ class Run:
         info, settings = self.info, self.settings
         if self._needs_encoding():
             encoded = pictures.with_name("encoded.mkv")
-            encode_pictures(pictures, encoded, codec=settings.codec, quality=settings.quality,
-                            frame_rate=info.frame_rate,
-                            progress=lambda done: self.reporter.show_progress("encode", done, info.frame_count))
+            encode_pictures(
+                pictures,
+                encoded,
+                codec=settings.codec,
+                quality=settings.quality,
+                frame_rate=info.frame_rate,
+                progress=lambda done: self.reporter.show_progress("encode", done, info.frame_count),
+            )
             pictures.unlink()
             pictures = encoded
         finished = self.part / f"result{container.suffix}"
-        for text in remux_film(pictures, self.job.source, finished, container, frame_rate=info.frame_rate,
-                               pixel_aspect=info.pixel_aspect, record=record, reencode_audio=settings.reencode_audio):
+        for text in remux_film(
+            pictures,
+            self.job.source,
+            finished,
+            container,
+            frame_rate=info.frame_rate,
+            pixel_aspect=info.pixel_aspect,
+            record=record,
+            reencode_audio=settings.reencode_audio,
+        ):
             self.warn(text)
         verify_film(finished, self.job.source, _expect(info), settings.reencode_audio)
         pictures.unlink()
@@ -558,8 +661,12 @@ class Run:
 
     def _list_places(self) -> list[Path]:
         """Where results go."""
-        places = (self.job.output if self.settings.render else None, self.job.save_blend, self.job.save_tracks,
-                  self.job.report)
+        places = (
+            self.job.output if self.settings.render else None,
+            self.job.save_blend,
+            self.job.save_tracks,
+            self.job.report,
+        )
         return [place for place in places if place is not None]
 
 
@@ -579,12 +686,17 @@ def _load_kept(document: TrackDocument) -> TrackDocument:
 
     def is_alone(sample: Sample) -> bool:
         one = sample.ellipse
-        return all(math.hypot(one.cx - other.cx, one.cy - other.cy)
-                   > document.expansion * (max(one.rx, one.ry) + max(other.rx, other.ry))
-                   for other in others.get(sample.source_frame, ()))
+        return all(
+            math.hypot(one.cx - other.cx, one.cy - other.cy)
+            > document.expansion * (max(one.rx, one.ry) + max(other.rx, other.ry))
+            for other in others.get(sample.source_frame, ())
+        )
 
-    kept = [replace(track, samples=list(filter(is_alone, track.samples)))
-            for track in document.aside if track.status is TrackStatus.ALLOWED]
+    kept = [
+        replace(track, samples=list(filter(is_alone, track.samples)))
+        for track in document.aside
+        if track.status is TrackStatus.ALLOWED
+    ]
     for track in kept:
         track.cover()
     return replace(document, tracks=[track for track in kept if track.samples], review_items=[], aside=[])
@@ -599,17 +711,21 @@ def _choose_output(
 ) -> tuple[FilmJob, Container | None, list[str]]:
     if info.kind == "image":
         if job.output.suffix.lower() not in PICTURE_ENDINGS or (
-                not job.choose_ending and _picture_format(job.output) != _picture_format(job.source)):
+            not job.choose_ending and _picture_format(job.output) != _picture_format(job.source)
+        ):
             if job.choose_ending:
                 raise FaceBlurError(f"{job.source.name}: a picture needs an ending that says its format.")
             raise FaceBlurError(f"{job.output.name}: a picture keeps its format; name it {job.source.suffix}.")
         return job, None, []
     if settings.codec == "ffv1" and info.pixel_aspect != 1:
-        raise FaceBlurError(f"{job.source.name}: its pixels are not square, which cannot be kept with ffv1; use "
-                            "--codec h264 --quality lossless.")
+        raise FaceBlurError(
+            f"{job.source.name}: its pixels are not square, which cannot be kept with ffv1; use "
+            "--codec h264 --quality lossless."
+        )
     wanted = None if job.choose_ending else job.output
-    container, said = choose_container(job.source, list_sound(job.source), settings.codec, wanted,
-                                       settings.reencode_audio)
+    container, said = choose_container(
+        job.source, list_sound(job.source), settings.codec, wanted, settings.reencode_audio
+    )
     if job.choose_ending and job.output.suffix.lower() != container.suffix:
         job = replace(job, output=job.output.with_suffix(container.suffix))
     return job, container, said

@@ -113,8 +113,14 @@ def finish_project(job: dict[str, Any]) -> None:
     for note in notes:
         send(type="warning", text=note)
     render = scene.render
-    send(type="result", output=job["save"], frames=scene.frame_end - scene.frame_start + 1,
-         width=render.resolution_x, height=render.resolution_y, frame_rate=[render.fps, render.fps_base])
+    send(
+        type="result",
+        output=job["save"],
+        frames=scene.frame_end - scene.frame_start + 1,
+        width=render.resolution_x,
+        height=render.resolution_y,
+        frame_rate=[render.fps, render.fps_base],
+    )
 
 
 def replace_by_pass(scene: Any) -> None:
@@ -152,5 +158,5 @@ def save_project(path: Path) -> None:
 
 
 if __name__ == "__main__":
-    arguments = sys.argv[sys.argv.index("--") + 1:] if "--" in sys.argv else sys.argv[1:]
+    arguments = sys.argv[sys.argv.index("--") + 1 :] if "--" in sys.argv else sys.argv[1:]
     sys.exit(main(Path(arguments[0])))

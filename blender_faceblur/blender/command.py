@@ -64,10 +64,13 @@ def run(arguments: list[str]) -> int:
 
 def build_strips_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="blender -b PROJECT.blend --command faceblur", description="Cover the faces in strips of a project, and "
-        "save it.", epilog="Exit codes: 0 all well, 1 something failed, 2 wrong usage, 130 interrupted.")
-    parser.add_argument("--strips", nargs="*", required=True, metavar="NAME", help="all movie and image strips where "
-                        "none is named")
+        prog="blender -b PROJECT.blend --command faceblur",
+        description="Cover the faces in strips of a project, and save it.",
+        epilog="Exit codes: 0 all well, 1 something failed, 2 wrong usage, 130 interrupted.",
+    )
+    parser.add_argument(
+        "--strips", nargs="*", required=True, metavar="NAME", help="all movie and image strips where none is named"
+    )
     parser.add_argument("--render", action="store_true", help="render the project with its own settings as well")
     cli.add_detection_options(parser)
     cli.add_people_options(parser)
@@ -87,8 +90,9 @@ def blur_strips(arguments: list[str]) -> int:
         image = cli.get_image(options)
         recognition = cli.open_people(options)
         if options.inverse and recognition is not None:
-            raise FaceBlurError("With --inverse all faces of a project's strips are shown: --keep and --people do not "
-                                "go with it here.")
+            raise FaceBlurError(
+                "With --inverse all faces of a project's strips are shown: --keep and --people do not go with it here."
+            )
     except FaceBlurError as error:
         print(error, file=sys.stderr)
         return cli.USAGE
@@ -125,8 +129,10 @@ def render_project(scene: bpy.types.Scene, reporter: Reporter) -> None:
         reporter.warn(problem)
     faults = [fault for fault in check_scene(scene, asks_for_review()) if fault.shows]
     if faults:
-        raise FaceBlurError("Nothing was rendered, as faces would show. " + " ".join(
-            f"'{fault.strip}': {fault.text}" for fault in faults))
+        raise FaceBlurError(
+            "Nothing was rendered, as faces would show. "
+            + " ".join(f"'{fault.strip}': {fault.text}" for fault in faults)
+        )
     total = len(range(scene.frame_start, scene.frame_end + 1, scene.frame_step))
     # Without a screen a graphics card is not always there, and Blender ends at once where it asks for one in vain.
     device, scene.render.compositor_device = scene.render.compositor_device, "CPU"
@@ -142,16 +148,20 @@ def render_project(scene: bpy.types.Scene, reporter: Reporter) -> None:
 
 def _check_pictures(scene: bpy.types.Scene) -> None:
     """Blender says that it has saved a picture for which the disk had no room (5.0.1, 5.2.2)."""
-    written = {Path(bpy.path.abspath(scene.render.frame_path(frame=frame)))
-               for frame in range(scene.frame_start, scene.frame_end + 1, scene.frame_step)}
+    written = {
+        Path(bpy.path.abspath(scene.render.frame_path(frame=frame)))
+        for frame in range(scene.frame_start, scene.frame_end + 1, scene.frame_step)
+    }
     empty = sorted(path.name for path in written if not path.is_file() or not path.stat().st_size)
     if empty:
-        raise FaceBlurError(f"{len(empty)} of the rendered pictures are missing or empty, the first is {empty[0]}: "
-                            "is the disk full?")
+        raise FaceBlurError(
+            f"{len(empty)} of the rendered pictures are missing or empty, the first is {empty[0]}: is the disk full?"
+        )
 
 
-def _detect_and_cover(scene: bpy.types.Scene, names: list[str], settings: DetectionSettings, effect: EffectSettings,
-                      reporter: Reporter) -> bool:
+def _detect_and_cover(
+    scene: bpy.types.Scene, names: list[str], settings: DetectionSettings, effect: EffectSettings, reporter: Reporter
+) -> bool:
     """Whether every strip was covered."""
     began = time.monotonic()
     started = 0
@@ -171,9 +181,15 @@ def _detect_and_cover(scene: bpy.types.Scene, names: list[str], settings: Detect
             reporter.warn(note)
         outcome = Outcome(found.footage.path, "failed", reason=found.problem)
         if found.document is not None:
-            outcome = Outcome(found.footage.path, "done", faces=len(found.document.tracks),
-                              review_items=len(found.document.review_items), frames=found.document.source.frame_count,
-                              seconds=time.monotonic() - began, warnings=found.notes)
+            outcome = Outcome(
+                found.footage.path,
+                "done",
+                faces=len(found.document.tracks),
+                review_items=len(found.document.review_items),
+                frames=found.document.source.frame_count,
+                seconds=time.monotonic() - began,
+                warnings=found.notes,
+            )
         reporter.finish(outcome)
         outcomes.append(outcome)
     for problem in problems:

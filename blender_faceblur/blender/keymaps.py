@@ -8,10 +8,17 @@ from dataclasses import dataclass, field
 import bpy
 
 KEYS: tuple[tuple[str, str, dict[str, str]], ...] = (
-    ("faceblur.detect", "D", {}), ("faceblur.apply", "A", {}), ("wm.call_menu_pie", "F", {"name": "FACEBLUR_MT_pie"}),
-    ("faceblur.follow", "T", {"direction": "BOTH"}), ("faceblur.add", "B", {"kind": "FACE"}),
-    ("faceblur.review_next", "N", {}), ("faceblur.review_previous", "P", {}), ("faceblur.review_fine", "I", {}),
-    ("faceblur.review_off", "O", {}), ("faceblur.review_cover", "Y", {}), ("faceblur.review_fix", "X", {}),
+    ("faceblur.detect", "D", {}),
+    ("faceblur.apply", "A", {}),
+    ("wm.call_menu_pie", "F", {"name": "FACEBLUR_MT_pie"}),
+    ("faceblur.follow", "T", {"direction": "BOTH"}),
+    ("faceblur.add", "B", {"kind": "FACE"}),
+    ("faceblur.review_next", "N", {}),
+    ("faceblur.review_previous", "P", {}),
+    ("faceblur.review_fine", "I", {}),
+    ("faceblur.review_off", "O", {}),
+    ("faceblur.review_cover", "Y", {}),
+    ("faceblur.review_fix", "X", {}),
 )
 """Each with Shift, Ctrl and Alt together, which Blender's own keymaps leave free in the sequencer."""
 

@@ -28,8 +28,23 @@ from . import (
 from .common import jobs
 from .preferences.properties import ROOT_PACKAGE
 
-_ROOMS = (common, preferences, cover, guard, masks, overlay, review, thumbnails, people, detection, correction, export,
-          settings, keymaps, command)
+_ROOMS = (
+    common,
+    preferences,
+    cover,
+    guard,
+    masks,
+    overlay,
+    review,
+    thumbnails,
+    people,
+    detection,
+    correction,
+    export,
+    settings,
+    keymaps,
+    command,
+)
 """Panels come after the one they lie in, which is the cover's. The guard's handlers come after the cover's, which put
 right what would be a fault. The review's mark lies over the outlines. The scene's settings hold groups of other rooms'
 properties, and keys need their operators."""

@@ -100,13 +100,16 @@ def ellipses_in_boxes(boxes: Array, rolls: Array) -> Array:
     lies = np.abs(np.sin(rolls)) > np.abs(np.cos(rolls))
     nearest = np.maximum(np.abs(np.sin(rolls)), np.abs(np.cos(rolls)))
     lean = np.clip((np.arccos(np.clip(nearest, 0, 1)) - _FLAT) / (_STEEP - _FLAT), 0, 1)
-    out = np.stack([
-        (boxes[:, 0] + boxes[:, 2]) / 2,
-        (boxes[:, 1] + boxes[:, 3]) / 2,
-        (1 - lean) * np.where(lies, half_h, half_w) + lean * short,
-        (1 - lean) * np.where(lies, half_w, half_h) + lean * short * aspect,
-        rolls,
-    ], axis=1)
+    out = np.stack(
+        [
+            (boxes[:, 0] + boxes[:, 2]) / 2,
+            (boxes[:, 1] + boxes[:, 3]) / 2,
+            (1 - lean) * np.where(lies, half_h, half_w) + lean * short,
+            (1 - lean) * np.where(lies, half_w, half_h) + lean * short * aspect,
+            rolls,
+        ],
+        axis=1,
+    )
     least = ELLIPSES.least_box_share
     upright = np.stack([out[:, 0], out[:, 1], least * half_w, least * half_h, np.zeros(len(out))], axis=1)
     return grow_to_contain(out, upright)

@@ -10,14 +10,61 @@ from typing import Any
 from ..core.types import FaceBlurError
 
 _MP4_SOUND = frozenset({"aac", "mp3", "ac3", "eac3", "alac", "opus", "flac"})
-_MOV_SOUND = frozenset({"aac", "mp3", "ac3", "eac3", "alac", "pcm_s16le", "pcm_s16be", "pcm_s24le", "pcm_s24be",
-                        "pcm_s32le", "pcm_s32be", "pcm_f32le", "pcm_f32be", "pcm_u8", "pcm_s8", "pcm_alaw",
-                        "pcm_mulaw"})
+_MOV_SOUND = frozenset(
+    {
+        "aac",
+        "mp3",
+        "ac3",
+        "eac3",
+        "alac",
+        "pcm_s16le",
+        "pcm_s16be",
+        "pcm_s24le",
+        "pcm_s24be",
+        "pcm_s32le",
+        "pcm_s32be",
+        "pcm_f32le",
+        "pcm_f32be",
+        "pcm_u8",
+        "pcm_s8",
+        "pcm_alaw",
+        "pcm_mulaw",
+    }
+)
 # What FFmpeg's Matroska muxer has codec identifiers for; G.711 and the like would go in as ACM, which few players read.
-_MKV_SOUND = frozenset({"aac", "mp2", "mp3", "ac3", "eac3", "alac", "opus", "flac", "vorbis", "dts", "truehd", "mlp",
-                        "tta", "wavpack", "pcm_s16le", "pcm_s16be", "pcm_s24le", "pcm_s24be", "pcm_s32le",
-                        "pcm_s32be", "pcm_f32le", "pcm_f64le", "pcm_u8", "wmav1", "wmav2", "pcm_alaw", "pcm_mulaw",
-                        "adpcm_ms", "adpcm_ima_wav"})
+_MKV_SOUND = frozenset(
+    {
+        "aac",
+        "mp2",
+        "mp3",
+        "ac3",
+        "eac3",
+        "alac",
+        "opus",
+        "flac",
+        "vorbis",
+        "dts",
+        "truehd",
+        "mlp",
+        "tta",
+        "wavpack",
+        "pcm_s16le",
+        "pcm_s16be",
+        "pcm_s24le",
+        "pcm_s24be",
+        "pcm_s32le",
+        "pcm_s32be",
+        "pcm_f32le",
+        "pcm_f64le",
+        "pcm_u8",
+        "wmav1",
+        "wmav2",
+        "pcm_alaw",
+        "pcm_mulaw",
+        "adpcm_ms",
+        "adpcm_ima_wav",
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +104,9 @@ def name_codec(stream: Any) -> str:
     return str(stream.codec_context.codec.canonical_name)
 
 
-def choose_container(source: Path, sound: list[str], codec: str, wanted: Path | None,
-                     reencode_audio: bool) -> tuple[Container, list[str]]:
+def choose_container(
+    source: Path, sound: list[str], codec: str, wanted: Path | None, reencode_audio: bool
+) -> tuple[Container, list[str]]:
     """The container for a source's blurred film, and sentences to say about the choice.
 
     `wanted` is the file asked for, None where its ending is ours to choose: then the source's own container if it
@@ -75,16 +123,18 @@ def choose_container(source: Path, sound: list[str], codec: str, wanted: Path | 
         foreign = _list_foreign(sound, container)
         if foreign and not reencode_audio:
             other = "name it .mkv, or " if set(sound) <= MATROSKA.sound else ""
-            raise FaceBlurError(f"{wanted.name} cannot hold {', '.join(foreign)} sound as it is: "
-                                f"{other}use --reencode-audio.")
+            raise FaceBlurError(
+                f"{wanted.name} cannot hold {', '.join(foreign)} sound as it is: {other}use --reencode-audio."
+            )
         return container, []
     own = _get_container(source.suffix)
     if own is not None and codec in own.pictures and not _list_foreign(sound, own):
         return own, []
     foreign = _list_foreign(sound, MATROSKA)
     if foreign and not reencode_audio:
-        raise FaceBlurError(f"The {', '.join(foreign)} sound of {source.name} cannot be kept as it is; "
-                            "use --reencode-audio.")
+        raise FaceBlurError(
+            f"The {', '.join(foreign)} sound of {source.name} cannot be kept as it is; use --reencode-audio."
+        )
     if own is MATROSKA:
         return MATROSKA, []
     what = f"{codec} pictures" if own is None or codec not in own.pictures else f"{', '.join(sound)} sound as it is"

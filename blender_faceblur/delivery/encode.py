@@ -31,8 +31,9 @@ def needs_encoding(codec: str, width: int, height: int) -> bool:
     return codec in _ENCODERS and bool(width % 2 or height % 2)
 
 
-def encode_pictures(rendered: Path, output: Path, *, codec: str, quality: str, frame_rate: Fraction,
-                    progress: Callable[[int], None]) -> None:
+def encode_pictures(
+    rendered: Path, output: Path, *, codec: str, quality: str, frame_rate: Fraction, progress: Callable[[int], None]
+) -> None:
     """Write the pictures of `rendered` (FFV1) into a Matroska file in `codec`, with colours at full resolution.
 
     `progress` gets the number of pictures done. Raises FaceBlurError when a file cannot be read or written.

@@ -21,8 +21,9 @@ _PROFILE_PART = 65_000
 _MOST_PROFILE_BYTES = 4 << 20
 
 _TIFF_ORIENTATION, _TIFF_PROFILE = 0x0112, 0x8773
-_TIFF_FOREIGN = frozenset({0x010D, 0x010E, 0x010F, 0x0110, 0x0131, 0x0132, 0x013B, 0x013C, 0x02BC, 0x8298, 0x83BB,
-                           0x8649, 0x8769, 0x8825})
+_TIFF_FOREIGN = frozenset(
+    {0x010D, 0x010E, 0x010F, 0x0110, 0x0131, 0x0132, 0x013B, 0x013C, 0x02BC, 0x8298, 0x83BB, 0x8649, 0x8769, 0x8825}
+)
 """Names, makers, programs, dates, people, XMP, IPTC, Photoshop's, EXIF, GPS (TIFF 6.0, EXIF 2.3)."""
 
 _SHORT, _UNDEFINED = 3, 7
@@ -61,14 +62,14 @@ def read_profile(path: Path) -> bytes:
             profile = zlib.decompressobj().decompress(packed, _MOST_PROFILE_BYTES) if packed else b""
         elif data.startswith(b"\xff\xd8"):
             parts = [segment[4:] for segment in _split_jpeg(data, path)[0] if segment[1] == 0xE2]
-            numbered = sorted(part[len(_PROFILE_START):] for part in parts if part.startswith(_PROFILE_START))
+            numbered = sorted(part[len(_PROFILE_START) :] for part in parts if part.startswith(_PROFILE_START))
             profile = b"".join(part[2:] for part in numbered)
         elif data.startswith((b"II*\0", b"MM\0*")):
             order, entries, _ = _read_directory(data)
             for tag, _, count, value in entries:
                 if tag == _TIFF_PROFILE:
                     at = struct.unpack(order + "I", value)[0]
-                    profile = data[at:at + count]
+                    profile = data[at : at + count]
         elif data[:4] == b"RIFF" and data[8:12] == b"WEBP":
             profile = next((body for name, body in _split_webp(data, path) if name == b"ICCP"), b"")
     except (struct.error, zlib.error, FaceBlurError, IndexError):
@@ -96,18 +97,28 @@ def list_notes(path: Path) -> list[str]:
     data = path.read_bytes()
     own = [_make_exif(orientation) for orientation in range(2, 9)]
     if data.startswith(_PNG_START):
-        return [chunk[4:8].decode("ascii", "replace") for chunk in _split_png(data, path) if chunk[4:8] in _PNG_FOREIGN
-                and chunk[8:-4] not in own and not re.fullmatch(rb"Comment\0" + _RECORD, chunk[8:-4])]
+        return [
+            chunk[4:8].decode("ascii", "replace")
+            for chunk in _split_png(data, path)
+            if chunk[4:8] in _PNG_FOREIGN
+            and chunk[8:-4] not in own
+            and not re.fullmatch(rb"Comment\0" + _RECORD, chunk[8:-4])
+        ]
     if data.startswith(b"\xff\xd8"):
         exif = [b"Exif\0\0" + body for body in own]
-        return [{0xE1: "EXIF or XMP", 0xED: "IPTC"}.get(segment[1], "comment") for segment in _split_jpeg(data, path)[0]
-                if segment[1] in (0xE1, 0xED, 0xFE) and segment[4:] not in exif
-                and not re.fullmatch(_RECORD, segment[4:])]
+        return [
+            {0xE1: "EXIF or XMP", 0xED: "IPTC"}.get(segment[1], "comment")
+            for segment in _split_jpeg(data, path)[0]
+            if segment[1] in (0xE1, 0xED, 0xFE) and segment[4:] not in exif and not re.fullmatch(_RECORD, segment[4:])
+        ]
     if data.startswith((b"II*\0", b"MM\0*")):
         return [f"tag {tag}" for tag, *_ in _read_directory(data)[1] if tag in _TIFF_FOREIGN]
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
-        return [name.decode("ascii", "replace").strip() for name, body in _split_webp(data, path)
-                if name in (b"EXIF", b"XMP ") and body not in own]
+        return [
+            name.decode("ascii", "replace").strip()
+            for name, body in _split_webp(data, path)
+            if name in (b"EXIF", b"XMP ") and body not in own
+        ]
     return []
 
 
@@ -125,8 +136,9 @@ def verify_picture(path: Path, width: int, height: int) -> None:
     if image is None:
         raise FaceBlurError(f"{path.name} failed its check: it cannot be read.")
     if image.shape[:2] != (height, width):
-        raise FaceBlurError(f"{path.name} failed its check: {image.shape[1]} x {image.shape[0]} pixels instead of "
-                            f"{width} x {height}.")
+        raise FaceBlurError(
+            f"{path.name} failed its check: {image.shape[1]} x {image.shape[0]} pixels instead of {width} x {height}."
+        )
 
 
 def _finish_png(data: bytes, path: Path, words: bytes, orientation: int, profile: bytes) -> bytes:
@@ -156,9 +168,10 @@ def _finish_jpeg(data: bytes, path: Path, words: bytes, orientation: int, profil
     notes = []
     if orientation != 1:
         notes.append(_make_segment(0xE1, b"Exif\0\0" + _make_exif(orientation)))
-    parts = [profile[at:at + _PROFILE_PART] for at in range(0, len(profile), _PROFILE_PART)]
-    notes += [_make_segment(0xE2, _PROFILE_START + bytes([number, len(parts)]) + part)
-              for number, part in enumerate(parts, 1)]
+    parts = [profile[at : at + _PROFILE_PART] for at in range(0, len(profile), _PROFILE_PART)]
+    notes += [
+        _make_segment(0xE2, _PROFILE_START + bytes([number, len(parts)]) + part) for number, part in enumerate(parts, 1)
+    ]
     notes.append(_make_segment(0xFE, words))
     front = 1 if kept and kept[0][1] == 0xE0 else 0
     return b"\xff\xd8" + b"".join([*kept[:front], *notes, *kept[front:]]) + rest
@@ -199,7 +212,7 @@ def _split_webp(data: bytes, path: Path) -> list[tuple[bytes, bytes]]:
     end = 8 + struct.unpack_from("<I", data, 4)[0]
     while at + 8 <= end:
         length = struct.unpack_from("<I", data, at + 4)[0]
-        chunks.append((data[at:at + 4], data[at + 8:at + 8 + length]))
+        chunks.append((data[at : at + 4], data[at + 8 : at + 8 + length]))
         at += 8 + length + length % 2
     if not chunks or at > len(data) + 1:
         raise FaceBlurError(f"{path.name}: the rendered picture is not whole.")
@@ -235,7 +248,7 @@ def _set_tags(data: bytes, added: dict[int, tuple[int, int, bytes]]) -> bytes:
         size = count * {1: 1, 2: 1, _SHORT: 2, 4: 4, 5: 8, _UNDEFINED: 1}.get(kind, 0)
         if tag in _TIFF_FOREIGN and size > 4:
             at = struct.unpack(order + "I", value)[0]
-            scrubbed[at:at + size] = b"\0" * size
+            scrubbed[at : at + size] = b"\0" * size
     data = bytes(scrubbed) + b"\0" * (len(scrubbed) % 2)
     for tag, (kind, count, value) in added.items():
         if len(value) > 4:
@@ -244,7 +257,8 @@ def _set_tags(data: bytes, added: dict[int, tuple[int, int, bytes]]) -> bytes:
         else:
             wanted.append((tag, kind, count, value))
     directory = struct.pack(order + "H", len(wanted)) + b"".join(
-        struct.pack(order + "HHI", tag, kind, count) + value for tag, kind, count, value in sorted(wanted))
+        struct.pack(order + "HHI", tag, kind, count) + value for tag, kind, count, value in sorted(wanted)
+    )
     return data[:4] + struct.pack(order + "I", len(data)) + data[8:] + directory + struct.pack(order + "I", behind)
 
 
@@ -256,7 +270,7 @@ def _read_directory(data: bytes) -> tuple[str, list[Entry], int]:
     entries = []
     for place in range(at + 2, at + 2 + 12 * count, 12):
         tag, kind, number = struct.unpack_from(order + "HHI", data, place)
-        entries.append((tag, kind, number, data[place + 8:place + 12]))
+        entries.append((tag, kind, number, data[place + 8 : place + 12]))
     return order, entries, struct.unpack_from(order + "I", data, at + 2 + 12 * count)[0]
 
 
@@ -268,7 +282,7 @@ def _split_png(data: bytes, path: Path) -> list[bytes]:
     chunks, at = [], len(_PNG_START)
     while at + 12 <= len(data):
         length = struct.unpack_from(">I", data, at)[0] + 12
-        chunks.append(data[at:at + length])
+        chunks.append(data[at : at + length])
         at += length
     if not chunks or chunks[-1][4:8] != b"IEND" or at != len(data):
         raise FaceBlurError(f"{path.name}: the rendered picture is not whole.")
@@ -283,6 +297,6 @@ def _split_jpeg(data: bytes, path: Path) -> tuple[list[bytes], bytes]:
         marker, length = data[at + 1], struct.unpack_from(">H", data, at + 2)[0] + 2
         if marker == 0xDA:
             return segments, data[at:]
-        segments.append(data[at:at + length])
+        segments.append(data[at : at + length])
         at += length
     raise FaceBlurError(f"{path.name}: the rendered picture is not whole.")

@@ -18,8 +18,17 @@ _AAC_RATES = (96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 120
 _AAC_LAYOUTS = {1: "mono", 2: "stereo", 3: "3.0", 4: "4.0", 5: "5.0", 6: "5.1", 8: "7.1"}
 
 
-def remux_film(pictures: Path, source: Path, output: Path, container: Container, *, frame_rate: Fraction,
-               pixel_aspect: Fraction, record: str, reencode_audio: bool) -> list[str]:
+def remux_film(
+    pictures: Path,
+    source: Path,
+    output: Path,
+    container: Container,
+    *,
+    frame_rate: Fraction,
+    pixel_aspect: Fraction,
+    record: str,
+    reencode_audio: bool,
+) -> list[str]:
     """Write `output`: every picture packet of `pictures`, every sound packet of `source`; returns what was left out.
 
     Pictures are timed anew, picture n at n / frame_rate after the time at which the source's video begins, so sound
@@ -78,13 +87,15 @@ def time_pictures(packets: list[tuple[int, int]], frame_rate: Fraction, time_bas
     return [(index, position - delay) for position, index in enumerate(shown)]
 
 
-def _plan_pictures(rendered: Any, result: Any, frame_rate: Fraction, pixel_aspect: Fraction,
-                   start: Fraction) -> Iterator[tuple[Fraction, Any]]:
+def _plan_pictures(
+    rendered: Any, result: Any, frame_rate: Fraction, pixel_aspect: Fraction, start: Fraction
+) -> Iterator[tuple[Fraction, Any]]:
     stream = rendered.streams.video[0]
     time_base = Fraction(stream.time_base)
     # The times are needed before the first packet is written, the pictures are not: so read the file twice.
-    times = time_pictures([(packet.pts, packet.dts) for packet in rendered.demux(stream) if packet.pts is not None],
-                          frame_rate, time_base)
+    times = time_pictures(
+        [(packet.pts, packet.dts) for packet in rendered.demux(stream) if packet.pts is not None], frame_rate, time_base
+    )
     rendered.seek(0)
     target = result.add_stream_from_template(stream)
     shape = _plan_shape(stream, target, pixel_aspect)
@@ -118,8 +129,16 @@ def _compute_unit(frame_rate: Fraction) -> Fraction:
     return Fraction(1, ticks)
 
 
-def _walk_pictures(rendered: Any, stream: Any, target: Any, shape: Any, times: list[tuple[int, int]], start: Fraction,
-                   frame_rate: Fraction, unit: Fraction) -> Iterator[tuple[Fraction, Any]]:
+def _walk_pictures(
+    rendered: Any,
+    stream: Any,
+    target: Any,
+    shape: Any,
+    times: list[tuple[int, int]],
+    start: Fraction,
+    frame_rate: Fraction,
+    unit: Fraction,
+) -> Iterator[tuple[Fraction, Any]]:
     offset = round(start / unit)
     frame = 1 / frame_rate / unit
     packets = (packet for packet in rendered.demux(stream) if packet.pts is not None)
@@ -133,8 +152,9 @@ def _walk_pictures(rendered: Any, stream: Any, target: Any, shape: Any, times: l
         yield packet.dts * unit, packet
 
 
-def _plan_sound(stream: Any, source: Path, result: Any, container: Container,
-                reencode_audio: bool, blank: Fraction) -> Iterator[tuple[Fraction, Any]]:
+def _plan_sound(
+    stream: Any, source: Path, result: Any, container: Container, reencode_audio: bool, blank: Fraction
+) -> Iterator[tuple[Fraction, Any]]:
     """Each sound stream is read through a container of its own, so that no stream waits in memory for another."""
     if name_codec(stream) in container.sound:
         target = result.add_stream_from_template(stream)
@@ -156,8 +176,9 @@ def _plan_sound(stream: Any, source: Path, result: Any, container: Container,
     return walk
 
 
-def _walk_packets(source: Path, index: int, target: Any, container: Container,
-                  blank: Fraction) -> Iterator[tuple[Fraction, Any]]:
+def _walk_packets(
+    source: Path, index: int, target: Any, container: Container, blank: Fraction
+) -> Iterator[tuple[Fraction, Any]]:
     import av
 
     with av.open(str(source), options={"protocol_whitelist": "file"}) as original:
@@ -214,5 +235,8 @@ def _list_dropped(original: Any) -> list[str]:
         counts["chapter"] = chapters
     if not counts:
         return []
-    return ["Not carried over: " + ", ".join(f"{count} {kind}{'s' if count > 1 else ''}"
-                                             for kind, count in counts.items()) + "."]
+    return [
+        "Not carried over: "
+        + ", ".join(f"{count} {kind}{'s' if count > 1 else ''}" for kind, count in counts.items())
+        + "."
+    ]

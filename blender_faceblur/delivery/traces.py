@@ -14,8 +14,21 @@ from .picture import list_notes
 
 _RECORD = re.compile(r"faceblur:1:[0-9a-f]{64}:[0-9]{1,9}")
 
-_OWN_FILM_KEYS = frozenset({"encoder", "major_brand", "minor_version", "compatible_brands", "handler_name", "vendor_id",
-                            "language", "duration", "number_of_bytes", "number_of_frames", "bps"})
+_OWN_FILM_KEYS = frozenset(
+    {
+        "encoder",
+        "major_brand",
+        "minor_version",
+        "compatible_brands",
+        "handler_name",
+        "vendor_id",
+        "language",
+        "duration",
+        "number_of_bytes",
+        "number_of_frames",
+        "bps",
+    }
+)
 """What muxers write of themselves; `handler_name` and `encoder` only with the words below."""
 
 _OWN_WORDS = re.compile(r"(Lavf|Lavc|VideoHandler\Z|SoundHandler\Z|\Z)")
@@ -59,8 +72,13 @@ def find_carried(film: Path, source: Path) -> list[str]:
     for path in (film, source):
         try:
             with av.open(str(path), options={"protocol_whitelist": "file"}) as container:
-                tags.append({(key.lower(), value) for metadata in (container.metadata, *(
-                    stream.metadata for stream in container.streams)) for key, value in metadata.items()})
+                tags.append(
+                    {
+                        (key.lower(), value)
+                        for metadata in (container.metadata, *(stream.metadata for stream in container.streams))
+                        for key, value in metadata.items()
+                    }
+                )
         except (av.error.FFmpegError, OSError) as error:
             raise FaceBlurError(f"{path.name} cannot be opened: {error}") from error
     carried = sorted({key for key, value in tags[0] & tags[1] if key not in _OWN_FILM_KEYS and value})

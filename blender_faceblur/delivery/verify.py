@@ -73,8 +73,15 @@ def read_sound(path: Path) -> list[Sound]:
             counts[index] += 1
             if index not in firsts:
                 firsts[index] = (packet.pts or 0) * Fraction(packet.time_base) - start
-        return [Sound(name_codec(stream), digests[stream.index].hexdigest(), counts[stream.index],
-                      firsts.get(stream.index, Fraction(0))) for stream in streams]
+        return [
+            Sound(
+                name_codec(stream),
+                digests[stream.index].hexdigest(),
+                counts[stream.index],
+                firsts.get(stream.index, Fraction(0)),
+            )
+            for stream in streams
+        ]
 
 
 def _strip_adts(data: bytes, stream: Any) -> bytes:
@@ -82,7 +89,7 @@ def _strip_adts(data: bytes, stream: Any) -> bytes:
     if name_codec(stream) == "aac" and len(data) > 7 and data[0] == 0xFF and data[1] & 0xF6 == 0xF0:
         length = (data[3] & 3) << 11 | data[4] << 3 | data[5] >> 5
         if length == len(data):
-            return data[7 if data[1] & 1 else 9:]
+            return data[7 if data[1] & 1 else 9 :]
     return data
 
 

@@ -13,7 +13,16 @@ from .ssd import SsdRes10
 from .yunet import YuNet, YuNet2023
 
 DETECTORS: tuple[type[FaceDetector], ...] = (
-    CenterFace, YuNet, YuNet2023, BlazeFaceShort, BlazeFaceFull, SsdRes10, HaarFrontal, HaarFrontalAlt2, HaarProfile)
+    CenterFace,
+    YuNet,
+    YuNet2023,
+    BlazeFaceShort,
+    BlazeFaceFull,
+    SsdRes10,
+    HaarFrontal,
+    HaarFrontalAlt2,
+    HaarProfile,
+)
 
 
 OTHER_DETECTORS: tuple[type[FaceDetector], ...] = (LpdYuNet,)

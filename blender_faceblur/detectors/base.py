@@ -142,7 +142,10 @@ def keep_best(boxes: NDArray[np.float32], scores: NDArray[np.float32], overlap: 
 
 
 def to_detections(
-    boxes: NDArray[np.float32], scores: NDArray[np.float32], landmarks: NDArray[np.float32] | None, detector: str,
+    boxes: NDArray[np.float32],
+    scores: NDArray[np.float32],
+    landmarks: NDArray[np.float32] | None,
+    detector: str,
     overlap: float,
 ) -> list[Detection]:
     """Suppress doubles; `landmarks` is N x 5 x 2 in the order of `Detection.landmarks`, or None."""

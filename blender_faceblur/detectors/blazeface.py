@@ -67,7 +67,8 @@ class BlazeFace(FaceDetector):
             # As bytes: paths in other than plain letters fail on Windows.
             base = vision.BaseOptions(model_asset_buffer=model.read_bytes())
             self._detector: Any = vision.FaceDetector.create_from_options(
-                vision.FaceDetectorOptions(base_options=base, min_detection_confidence=threshold))
+                vision.FaceDetectorOptions(base_options=base, min_detection_confidence=threshold)
+            )
         except (OSError, RuntimeError, ValueError) as error:
             raise FaceBlurError(f"Cannot read the face detector {model.name}: {_first_line(error)}") from error
         self._threshold = threshold
@@ -90,12 +91,17 @@ class BlazeFace(FaceDetector):
         vision = self._mediapipe
         picture = vision.Image(image_format=vision.ImageFormat.SRGB, data=cv2.cvtColor(image_bgr, cv2.COLOR_BGR2RGB))
         try:
-            found = [d for d in self._detector.detect(picture).detections
-                     if d.categories[0].score >= self._threshold and len(d.keypoints) >= 4]
+            found = [
+                d
+                for d in self._detector.detect(picture).detections
+                if d.categories[0].score >= self._threshold and len(d.keypoints) >= 4
+            ]
         except (RuntimeError, ValueError) as error:
             self.close()
-            self._notes.append(f"The detector {self.name} has failed ({_first_line(error)}): from there on it was "
-                               "left out, and the others ran on.")
+            self._notes.append(
+                f"The detector {self.name} has failed ({_first_line(error)}): from there on it was "
+                "left out, and the others ran on."
+            )
             return []
         if not found:
             return []
@@ -105,8 +111,13 @@ class BlazeFace(FaceDetector):
         points = np.array([[(p.x * width, p.y * height) for p in d.keypoints[:4]] for d in found], np.float32)
         landmarks = _to_landmarks(points)
         down = points[:, 3] - (points[:, 0] + points[:, 1]) / 2
-        return to_detections(self.shape.fit(boxes, np.arctan2(-down[:, 0], down[:, 1])), scores, landmarks, self.name,
-                             BLAZEFACE.overlap_share)
+        return to_detections(
+            self.shape.fit(boxes, np.arctan2(-down[:, 0], down[:, 1])),
+            scores,
+            landmarks,
+            self.name,
+            BLAZEFACE.overlap_share,
+        )
 
 
 class BlazeFaceShort(BlazeFace):
@@ -142,8 +153,10 @@ def _load_mediapipe() -> Any:
     except metadata.PackageNotFoundError:
         raise FaceBlurError(f"The package mediapipe is not installed: BlazeFace is left out ({how}).") from None
     if version != VERSION:
-        raise FaceBlurError(f"mediapipe {version} is not used, {VERSION} would be: later ones send usage data, earlier "
-                            "ones lack a detector. BlazeFace is left out ({how}).")
+        raise FaceBlurError(
+            f"mediapipe {version} is not used, {VERSION} would be: later ones send usage data, earlier "
+            "ones lack a detector. BlazeFace is left out ({how})."
+        )
     # Its drawing aids import matplotlib, which would write a font cache into the user's folder; nothing here draws.
     stand_ins = {name: types.ModuleType(name) for name in ("matplotlib", "matplotlib.pyplot")}
     if "matplotlib" in sys.modules:
@@ -155,11 +168,17 @@ def _load_mediapipe() -> Any:
         from mediapipe.tasks.python.vision.face_detector import FaceDetector as Detector
         from mediapipe.tasks.python.vision.face_detector import FaceDetectorOptions
     except (ImportError, OSError, AttributeError, RuntimeError) as error:
-        raise FaceBlurError(f"mediapipe {version} cannot be loaded ({_first_line(error)}): BlazeFace is left "
-                            "out.") from error
+        raise FaceBlurError(
+            f"mediapipe {version} cannot be loaded ({_first_line(error)}): BlazeFace is left out."
+        ) from error
     finally:
         for name, module in stand_ins.items():
             if sys.modules.get(name) is module:
                 del sys.modules[name]
-    return types.SimpleNamespace(BaseOptions=BaseOptions, Image=Image, ImageFormat=ImageFormat, FaceDetector=Detector,
-                                 FaceDetectorOptions=FaceDetectorOptions)
+    return types.SimpleNamespace(
+        BaseOptions=BaseOptions,
+        Image=Image,
+        ImageFormat=ImageFormat,
+        FaceDetector=Detector,
+        FaceDetectorOptions=FaceDetectorOptions,
+    )

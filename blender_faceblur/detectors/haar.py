@@ -68,8 +68,9 @@ class HaarCascade(FaceDetector):
             raise FaceBlurError(problem)
         try:
             # Not by its name: OpenCV opens no path outside the code page on Windows.
-            storage = cv2.FileStorage(model.read_text(encoding="utf-8"),
-                                      cv2.FILE_STORAGE_READ | cv2.FILE_STORAGE_MEMORY)
+            storage = cv2.FileStorage(
+                model.read_text(encoding="utf-8"), cv2.FILE_STORAGE_READ | cv2.FILE_STORAGE_MEMORY
+            )
             self._cascade = cv2.CascadeClassifier()
             usable = self._cascade.read(storage.getFirstTopLevelNode())
         except (OSError, ValueError, cv2.error, SystemError) as error:
@@ -92,7 +93,8 @@ class HaarCascade(FaceDetector):
 
     def _run_cascade(self, grey: NDArray[np.uint8], shape: BoxShape) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         found, _, weights = self._cascade.detectMultiScale3(
-            grey, HAAR.scale_ratio, HAAR.least_neighbors, outputRejectLevels=True)
+            grey, HAAR.scale_ratio, HAAR.least_neighbors, outputRejectLevels=True
+        )
         corners = np.asarray(found, np.float32).reshape(-1, 4)
         corners[:, 2:] += corners[:, :2]
         sure = [1 / (1 + math.exp(-self.slope * (weight - self.middle))) for weight in np.ravel(weights)]

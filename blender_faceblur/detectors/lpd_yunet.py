@@ -22,6 +22,7 @@ _SIDES = ((10, 16, 24), (32, 48), (64, 96), (128, 192, 256))
 _VARIANCE = 0.1
 _CORNERS = (4, 6, 10, 12)
 
+
 @dataclass(frozen=True, slots=True)
 class PlateSettings:
     """Which of the network's boxes are number plates."""
@@ -58,16 +59,20 @@ def build_priors(size: tuple[int, int]) -> NDArray[np.float32]:
     """Centres and sides (N x 3, pixels) of the places that the network rates in a picture of a size (width, height)."""
     parts = []
     for stride, sides in zip(_STRIDES, _SIDES, strict=True):
-        rows, columns = np.mgrid[0:size[1] // stride, 0:size[0] // stride]
+        rows, columns = np.mgrid[0 : size[1] // stride, 0 : size[0] // stride]
         centres = np.stack([(columns.ravel() + 0.5) * stride, (rows.ravel() + 0.5) * stride], axis=1)
-        part = np.concatenate([np.repeat(centres, len(sides), axis=0),
-                               np.tile(np.array(sides, float), len(centres))[:, None]], axis=1)
+        part = np.concatenate(
+            [np.repeat(centres, len(sides), axis=0), np.tile(np.array(sides, float), len(centres))[:, None]], axis=1
+        )
         parts.append(part)
     return np.concatenate(parts).astype(np.float32)
 
 
 def decode(
-    places: NDArray[np.float32], classes: NDArray[np.float32], overlaps: NDArray[np.float32], size: tuple[int, int],
+    places: NDArray[np.float32],
+    classes: NDArray[np.float32],
+    overlaps: NDArray[np.float32],
+    size: tuple[int, int],
     threshold: float,
 ) -> list[Detection]:
     """Plates from the network's outputs (N x 14, N x 2, N x 1) for a picture of a size whose sides are multiples of 64.
@@ -77,16 +82,19 @@ def decode(
     """
     priors = build_priors(size)
     if len(priors) != len(places):
-        raise FaceBlurError("The detector of number plates gives other places than expected: its weights are another "
-                            "version's.")
+        raise FaceBlurError(
+            "The detector of number plates gives other places than expected: its weights are another version's."
+        )
     scores = np.sqrt(np.clip(classes[:, 1], 0, 1) * np.clip(overlaps[:, 0], 0, 1))
     hit = np.nonzero(scores >= threshold)[0]
     if not len(hit):
         return []
     prior = priors[hit]
-    corners = np.stack([prior[:, :2] + places[hit, at:at + 2] * _VARIANCE * prior[:, 2:] for at in _CORNERS], axis=1)
+    corners = np.stack([prior[:, :2] + places[hit, at : at + 2] * _VARIANCE * prior[:, 2:] for at in _CORNERS], axis=1)
     boxes = np.concatenate([corners.min(axis=1), corners.max(axis=1)], axis=1)
     right = boxes[:, 2] - boxes[:, 0] <= PLATE_BOXES.most_width_px
     boxes, sure = boxes[right], scores[hit][right]
-    return [Detection(tuple(boxes[i].tolist()), min(1.0, float(sure[i])), LpdYuNet.name)
-            for i in keep_best(boxes, sure, PLATE_BOXES.overlap_share)]
+    return [
+        Detection(tuple(boxes[i].tolist()), min(1.0, float(sure[i])), LpdYuNet.name)
+        for i in keep_best(boxes, sure, PLATE_BOXES.overlap_share)
+    ]

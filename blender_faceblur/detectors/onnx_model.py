@@ -64,7 +64,8 @@ class OnnxSession:
         label = self.provider
         first_line = (reason.strip().splitlines() or ["no reason given"])[0][:200]
         self.notes.append(
-            f"{label} is installed but cannot be used ({first_line}): detection runs on the CPU instead, more slowly.")
+            f"{label} is installed but cannot be used ({first_line}): detection runs on the CPU instead, more slowly."
+        )
         self._providers = (CPU,)
         self._session = self._open()
 
@@ -82,16 +83,29 @@ class OnnxSession:
         try:
             # onnxruntime's own way back to the CPU is silent, and would come before ours.
             return onnxruntime.InferenceSession(
-                self._model, options, providers=list(self._providers), enable_fallback=0)
+                self._model, options, providers=list(self._providers), enable_fallback=0
+            )
         except _find_errors("InvalidProtobuf") as error:
             raise FaceBlurError(f"Cannot read the face detector {self._name}: {error}") from error
 
 
 def _list_failures() -> tuple[type[Exception], ...]:
     """What onnxruntime raises when a provider fails."""
-    return (RuntimeError, ValueError, *_find_errors(
-        "DeviceReset", "EPFail", "EngineError", "Fail", "InvalidArgument", "InvalidGraph", "NotFound",
-        "NotImplemented", "RuntimeException"))
+    return (
+        RuntimeError,
+        ValueError,
+        *_find_errors(
+            "DeviceReset",
+            "EPFail",
+            "EngineError",
+            "Fail",
+            "InvalidArgument",
+            "InvalidGraph",
+            "NotFound",
+            "NotImplemented",
+            "RuntimeException",
+        ),
+    )
 
 
 def _find_errors(*names: str) -> tuple[type[Exception], ...]:

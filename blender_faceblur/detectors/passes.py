@@ -118,8 +118,9 @@ def split_side(length: int, parts: int) -> list[tuple[int, int]]:
     """Half-open ranges that cover 0..length and overlap by a quarter of a share: what one cuts the next has whole."""
     share = length / parts
     more = DETECTION_PASSES.tile_overlap_share * share
-    return [(max(0, math.floor(i * share - more)), min(length, math.ceil((i + 1) * share + more)))
-            for i in range(parts)]
+    return [
+        (max(0, math.floor(i * share - more)), min(length, math.ceil((i + 1) * share + more))) for i in range(parts)
+    ]
 
 
 def _turned(picture: NDArray[np.uint8], detector: FaceDetector, turn_deg: int) -> list[Detection]:

@@ -68,6 +68,7 @@ def list_available() -> list[str]:
     try:
         import onnxruntime
     except ImportError as error:
-        raise FaceBlurError(f"onnxruntime cannot be loaded ({error}): install the extension, or what the checkout "
-                            "needs, again.") from error
+        raise FaceBlurError(
+            f"onnxruntime cannot be loaded ({error}): install the extension, or what the checkout needs, again."
+        ) from error
     return list(onnxruntime.get_available_providers())

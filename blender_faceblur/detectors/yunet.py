@@ -18,6 +18,7 @@ from .onnx_model import OnnxDetector
 _STRIDES = (8, 16, 32)
 _OUTPUTS = [f"{kind}_{stride}" for stride in _STRIDES for kind in ("cls", "obj", "bbox", "kps")]
 
+
 @dataclass(frozen=True, slots=True)
 class YuNetSettings:
     """How YuNet's boxes of one face are reduced to one."""
@@ -41,7 +42,7 @@ class YuNet(OnnxDetector):
         outputs = self._session.run(_OUTPUTS, {self.input_name: blob})
         boxes, scores, landmarks = [], [], []
         for level, stride in enumerate(_STRIDES):
-            classes, objects, shape, points = (part[0] for part in outputs[4 * level:4 * level + 4])
+            classes, objects, shape, points = (part[0] for part in outputs[4 * level : 4 * level + 4])
             # The score of OpenCV's FaceDetectorYN: geometric mean of the two outputs.
             score = np.sqrt(np.clip(classes[:, 0], 0, 1) * np.clip(objects[:, 0], 0, 1))
             hit = np.nonzero(score >= self._threshold)[0]
@@ -57,7 +58,8 @@ class YuNet(OnnxDetector):
         if not boxes:
             return []
         return to_detections(
-            np.concatenate(boxes), np.concatenate(scores), np.concatenate(landmarks), self.name, YUNET.overlap_share)
+            np.concatenate(boxes), np.concatenate(scores), np.concatenate(landmarks), self.name, YUNET.overlap_share
+        )
 
 
 class YuNet2023(YuNet):

@@ -112,10 +112,14 @@ def get_model_path(name: str) -> Path:
         raise FaceBlurError(f"{wrong[0]} is not the expected file (size or SHA-256 differ); it is not used.")
     originals = [folder / model.file for folder in _weight_folders() if (folder / model.file).is_file()]
     if originals:
-        raise FaceBlurError(f"{originals[0]} cannot be used as it is: in a checkout run `build.py models {name}`, "
-                            f"which makes {model.used.file} of it.")
-    raise FaceBlurError(f"{model.used.file} is missing: in a checkout run `build.py models`, else install the "
-                        f"extension again; or set {MODELS_VARIABLE} to a folder that holds it.")
+        raise FaceBlurError(
+            f"{originals[0]} cannot be used as it is: in a checkout run `build.py models {name}`, "
+            f"which makes {model.used.file} of it."
+        )
+    raise FaceBlurError(
+        f"{model.used.file} is missing: in a checkout run `build.py models`, else install the "
+        f"extension again; or set {MODELS_VARIABLE} to a folder that holds it."
+    )
 
 
 def check_models(names: Iterable[str]) -> None:

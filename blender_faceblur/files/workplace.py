@@ -44,8 +44,9 @@ class Workplace:
             raise FaceBlurError(f"{self.folder} is locked by another process.")
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
-                 trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         for part in self._parts:
             _remove(part)
         if self._lock is not None:
@@ -67,8 +68,9 @@ class Workplace:
         # Written down before it is made: a crash in between leaves a name, not a part that nobody knows.
         self._parts.append(part)
         try:
-            (self.folder / _PARTS).write_text(json.dumps([str(path.resolve()) for path in self._parts]),
-                                              encoding="utf-8")
+            (self.folder / _PARTS).write_text(
+                json.dumps([str(path.resolve()) for path in self._parts]), encoding="utf-8"
+            )
         except OSError as error:
             raise FaceBlurError(f"{self.folder} cannot be written to: {error.strerror}.") from error
         return part

@@ -76,8 +76,10 @@ def cut_aligned(image: NDArray[np.uint8], landmarks: Points, template: Points, s
     reach = ALIGNMENT.reach_diagonal_share * side / scale
     height, width = image.shape[:2]
     left, top = _limit(middle_x - reach, 0, width - 1), _limit(middle_y - reach, 0, height - 1)
-    part = image[top:_limit(math.ceil(middle_y + reach), top + 1, height),
-                 left:_limit(math.ceil(middle_x + reach), left + 1, width)]
+    part = image[
+        top : _limit(math.ceil(middle_y + reach), top + 1, height),
+        left : _limit(math.ceil(middle_x + reach), left + 1, width),
+    ]
     grown_x = grown_y = 1.0
     if scale < ALIGNMENT.least_sampled_scale:
         size = max(1, round(part.shape[1] * scale)), max(1, round(part.shape[0] * scale))

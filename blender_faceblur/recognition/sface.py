@@ -22,8 +22,10 @@ class SFace(Recognizer):
     name = "sface"
     side = 112
     # OpenCV counts from the middle of the first pixel.
-    template = np.array([(38.2946, 51.6963), (73.5318, 51.5014), (56.0252, 71.7366), (41.5493, 92.3655),
-                         (70.7299, 92.2041)]) + 0.5
+    template = (
+        np.array([(38.2946, 51.6963), (73.5318, 51.5014), (56.0252, 71.7366), (41.5493, 92.3655), (70.7299, 92.2041)])
+        + 0.5
+    )
     usual_threshold = 1 - 0.363
 
     def __init__(self, model: Path) -> None:

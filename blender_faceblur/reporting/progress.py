@@ -111,14 +111,18 @@ class LineReporter(Reporter):
                 self._print(f"    {line}")
 
     def summarize(self, outcomes: list[Outcome]) -> None:
-        counts = {status: sum(outcome.status == status for outcome in outcomes)
-                  for status in ("done", "skipped", "failed")}
+        counts = {
+            status: sum(outcome.status == status for outcome in outcomes) for status in ("done", "skipped", "failed")
+        }
         if len(outcomes) > 1:
             covered = count_covered(
-                sum(outcome.faces for outcome in outcomes), sum(outcome.regions for outcome in outcomes))
+                sum(outcome.faces for outcome in outcomes), sum(outcome.regions for outcome in outcomes)
+            )
             doubts = sum(outcome.review_items for outcome in outcomes)
-            self._print(f"{counts['done']} done, {counts['skipped']} skipped, {counts['failed']} failed; "
-                        f"{covered}, {count(doubts, 'doubt')}.")
+            self._print(
+                f"{counts['done']} done, {counts['skipped']} skipped, {counts['failed']} failed; "
+                f"{covered}, {count(doubts, 'doubt')}."
+            )
             for outcome in outcomes:
                 if outcome.status == "failed":
                     self._print(f"  FAILED {outcome.source}: {outcome.reason}")
@@ -158,21 +162,43 @@ class JsonReporter(Reporter):
     def show_progress(self, stage: str, done: int, total: int) -> None:
         measured = self._measure(stage, done, total, TERMINAL_INTERVAL_S)
         if measured:
-            self._send("progress", source=self._source, stage=stage, done=done, total=total,
-                       fps=round(measured[0], 2), seconds_left=round(measured[1], 1))
+            self._send(
+                "progress",
+                source=self._source,
+                stage=stage,
+                done=done,
+                total=total,
+                fps=round(measured[0], 2),
+                seconds_left=round(measured[1], 1),
+            )
 
     def warn(self, text: str) -> None:
         self._send("warning", source=self._source, text=text)
 
     def finish(self, outcome: Outcome) -> None:
-        self._send("finish", source=str(outcome.source), status=outcome.status, reason=outcome.reason,
-                   output=str(outcome.output) if outcome.output else None, faces=outcome.faces,
-                   regions=outcome.regions, doubts=outcome.review_items, frames=outcome.frames,
-                   seconds=round(outcome.seconds, 2), verified=outcome.verified, findings=outcome.findings)
+        self._send(
+            "finish",
+            source=str(outcome.source),
+            status=outcome.status,
+            reason=outcome.reason,
+            output=str(outcome.output) if outcome.output else None,
+            faces=outcome.faces,
+            regions=outcome.regions,
+            doubts=outcome.review_items,
+            frames=outcome.frames,
+            seconds=round(outcome.seconds, 2),
+            verified=outcome.verified,
+            findings=outcome.findings,
+        )
 
     def summarize(self, outcomes: list[Outcome]) -> None:
-        self._send("summary", **{status: sum(outcome.status == status for outcome in outcomes)
-                                 for status in ("done", "skipped", "failed")})
+        self._send(
+            "summary",
+            **{
+                status: sum(outcome.status == status for outcome in outcomes)
+                for status in ("done", "skipped", "failed")
+            },
+        )
 
     def _send(self, kind: str, **content: object) -> None:
         print(json.dumps({"type": kind, **content}), file=self.stream, flush=True)
@@ -206,7 +232,7 @@ def count_covered(faces: int, regions: int) -> str:
 
 
 def count(number: int, word: str) -> str:
-    """"1 face", "2 faces"."""
+    """ "1 face", "2 faces"."""
     return f"{number} {word}{'s' * (number != 1)}"
 
 

@@ -104,7 +104,8 @@ def describe_status(track: Decided) -> str:
 def describe_suppression(suppression: Suppression) -> str:
     """Why the machine does not cover a track; empty where nobody said."""
     return suppression.text or _tell_detected(
-        Reason(suppression.reason), suppression.detected_frames, suppression.searched_frames)
+        Reason(suppression.reason), suppression.detected_frames, suppression.searched_frames
+    )
 
 
 def describe_reason(doubt: ReviewItem) -> str:

@@ -13,8 +13,15 @@ from .image import ImageSource
 from .movie import MovieSource
 from .sequence import SequenceSource, check_names, fingerprint_files
 
-__all__ = ["FrameSource", "ImageSource", "MovieSource", "SequenceSource", "find_fingerprint", "fingerprint",
-           "open_source"]
+__all__ = [
+    "FrameSource",
+    "ImageSource",
+    "MovieSource",
+    "SequenceSource",
+    "find_fingerprint",
+    "fingerprint",
+    "open_source",
+]
 
 
 def compute_fingerprint(path: Path, files: Sequence[str] = ()) -> str:

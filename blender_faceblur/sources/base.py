@@ -19,6 +19,7 @@ from ..core.types import FaceBlurError, SourceInfo
 Picture = NDArray[np.uint8]
 """Height x width x 3, BGR; height x width where grey was asked for."""
 
+
 class FrameSource(ABC):
     """A film, a picture or a sequence of pictures, seen through the eyes of the strip that Blender makes of it."""
 

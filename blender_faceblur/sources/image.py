@@ -87,8 +87,10 @@ def list_losses(data: bytes, keeps_tag: bool = True) -> list[str]:
     warnings = []
     tag = parse_orientation(data)
     if tag is not None and tag[2] != 1:
-        warnings.append("Blender ignores the orientation tag and shows the picture as its pixels lie"
-                        + ("; the output keeps the tag" if keeps_tag else ""))
+        warnings.append(
+            "Blender ignores the orientation tag and shows the picture as its pixels lie"
+            + ("; the output keeps the tag" if keeps_tag else "")
+        )
     stored: Any = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     if stored is not None and stored.dtype != np.uint8:
         warnings.append("more than 8 bits a colour: kept only if the output is written with as many")

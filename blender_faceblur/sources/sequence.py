@@ -79,12 +79,14 @@ class SequenceSource(FrameSource):
         if (picture.shape[1], picture.shape[0]) != self._size:
             raise FaceBlurError(
                 f"{name}: has {picture.shape[1]} x {picture.shape[0]} pixels, but {first}, the first of the sequence, "
-                f"{self._size[0]} x {self._size[1]}; give all of them one size or use strips of their own")
+                f"{self._size[0]} x {self._size[1]}; give all of them one size or use strips of their own"
+            )
         if turn != self.upright_turn:
             # Following a face from one to the other would look for it in the wrong place.
             raise FaceBlurError(
                 f"{name}: its orientation tag says to turn it otherwise than {first}, the first of the sequence; "
-                "turn the pictures or use strips of their own")
+                "turn the pictures or use strips of their own"
+            )
         return picture
 
 

@@ -39,8 +39,10 @@ class Checkpoint:
     def read(self) -> list[tuple[Segment, list[Frame]]]:
         """The parts of which frames are known, cut where these end; the frames of each in order."""
         parts: list[tuple[Segment, list[Frame]]] = []
-        with suppress(OSError, ValueError, ProtocolError, LookupError, TypeError), \
-                open(self._path, encoding="utf-8") as stream:
+        with (
+            suppress(OSError, ValueError, ProtocolError, LookupError, TypeError),
+            open(self._path, encoding="utf-8") as stream,
+        ):
             # What comes after a line that is damaged, or was not written to its end, is seen anew.
             for line in stream:
                 content = json.loads(line)

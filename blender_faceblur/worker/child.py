@@ -54,7 +54,8 @@ def _import_work() -> Any:
     package may bear its name.
     """
     spec = importlib.util.spec_from_file_location(
-        _NAME, PACKAGE / "__init__.py", submodule_search_locations=[str(PACKAGE)])
+        _NAME, PACKAGE / "__init__.py", submodule_search_locations=[str(PACKAGE)]
+    )
     assert spec is not None and spec.loader is not None
     package = importlib.util.module_from_spec(spec)
     sys.modules[_NAME] = package

@@ -74,15 +74,25 @@ _FROM_CHILD = (
 Request = AnalysisRequest | TrackRequest | EmbedRequest | ReferenceRequest | VerifyRequest
 
 _LAST: dict[type, type] = {
-    AnalysisRequest: Result, TrackRequest: Result, EmbedRequest: EmbeddingsDone, ReferenceRequest: EmbeddingsDone,
+    AnalysisRequest: Result,
+    TrackRequest: Result,
+    EmbedRequest: EmbeddingsDone,
+    ReferenceRequest: EmbeddingsDone,
     VerifyRequest: VerificationDone,
 }
 """The message with which each request is done."""
 
 
 def build_request(
-    source: Path | SourceRef, output: Path, preset: str = "balanced", expansion: float = DEFAULT_EXPANSION,
-    processes: int = 0, *, provider: str = "auto", storage: Path | None = None, span: tuple[int, int] | None = None,
+    source: Path | SourceRef,
+    output: Path,
+    preset: str = "balanced",
+    expansion: float = DEFAULT_EXPANSION,
+    processes: int = 0,
+    *,
+    provider: str = "auto",
+    storage: Path | None = None,
+    span: tuple[int, int] | None = None,
     recognise: bool = False,
 ) -> AnalysisRequest:
     """A request whose process finds packages where this one does. `source` may be the path of a film or a picture.
@@ -90,8 +100,17 @@ def build_request(
     With `span` only those source frames, half-open, are analysed. `provider` is "auto" (a GPU where onnxruntime has
     one) or "cpu". With `recognise` looks at the tracks' faces are told before the result.
     """
-    return AnalysisRequest(_to_ref(source), str(output.resolve()), preset, expansion, processes, provider,
-                           str(storage) if storage is not None else "", list(span or ()), recognise)
+    return AnalysisRequest(
+        _to_ref(source),
+        str(output.resolve()),
+        preset,
+        expansion,
+        processes,
+        provider,
+        str(storage) if storage is not None else "",
+        list(span or ()),
+        recognise,
+    )
 
 
 def build_track_request(
@@ -108,15 +127,34 @@ def build_thumbnails_request(source: SourceRef, faces: Sequence[tuple[int, Box]]
 
 
 def build_verify_request(
-    source: Path | SourceRef, film: Path, tracks: Path, output: Path, samples_per_face: float = 6.0, every: int = 3, *,
-    shown: Sequence[tuple[int, int, int]] = (), place: Sequence[float] = (), provider: str = "auto", processes: int = 0,
+    source: Path | SourceRef,
+    film: Path,
+    tracks: Path,
+    output: Path,
+    samples_per_face: float = 6.0,
+    every: int = 3,
+    *,
+    shown: Sequence[tuple[int, int, int]] = (),
+    place: Sequence[float] = (),
+    provider: str = "auto",
+    processes: int = 0,
 ) -> VerifyRequest:
     """A request to compare a finished film with its source; see `protocol.VerifyRequest`.
 
     `run_job` runs it; the last message is a Verified, whose `output` `core.verifying.from_json` reads.
     """
-    return VerifyRequest(_to_ref(source), str(film.resolve()), str(tracks.resolve()), str(output.resolve()),
-                         samples_per_face, every, [list(run) for run in shown], list(place), provider, processes)
+    return VerifyRequest(
+        _to_ref(source),
+        str(film.resolve()),
+        str(tracks.resolve()),
+        str(output.resolve()),
+        samples_per_face,
+        every,
+        [list(run) for run in shown],
+        list(place),
+        provider,
+        processes,
+    )
 
 
 def build_embed_request(source: SourceRef, tracks: Path) -> EmbedRequest:
@@ -133,9 +171,7 @@ def _to_ref(source: Path | SourceRef) -> SourceRef:
     return SourceRef.of(source) if isinstance(source, Path) else source
 
 
-def probe_providers(
-    timeout_s: float = 60.0, *, python: str | None = None, script: Path | None = None
-) -> list[str]:
+def probe_providers(timeout_s: float = 60.0, *, python: str | None = None, script: Path | None = None) -> list[str]:
     """onnxruntime's names of the providers that an analysis could use, found out in a process of its own.
 
     So a Blender that asks never loads onnxruntime itself. FaceBlurError when there is no answer.
@@ -186,8 +222,10 @@ def run_job(
         return
     try:
         yield from _read_to_the_end(
-            process, request, _read_messages(process, _FROM_CHILD, "The analysis process", wait_s, start_timeout_s,
-                                             silence_timeout_s))
+            process,
+            request,
+            _read_messages(process, _FROM_CHILD, "The analysis process", wait_s, start_timeout_s, silence_timeout_s),
+        )
     except FaceBlurError as error:
         yield ErrorMessage(str(error))
     finally:
@@ -232,15 +270,24 @@ def finish_job(
 
 
 def run_thumbnails(
-    request: ThumbnailsRequest, wait_s: float | None = None, *, python: str | None = None, script: Path | None = None,
+    request: ThumbnailsRequest,
+    wait_s: float | None = None,
+    *,
+    python: str | None = None,
+    script: Path | None = None,
     silence_timeout_s: float = CLIENT.start_s,
 ) -> Generator[Thumbnail | Waiting, None, None]:
     """The pictures, as they are made; raises FaceBlurError where they cannot be. With `wait_s` see `run_job`."""
     process = WorkerProcess(to_line(request), python, *([script] if script else []))
     try:
-        for message in _read_messages(process, (Started, Thumbnail, Finished, ErrorMessage),
-                                      "The process that makes thumbnails", wait_s, silence_timeout_s,
-                                      silence_timeout_s):
+        for message in _read_messages(
+            process,
+            (Started, Thumbnail, Finished, ErrorMessage),
+            "The process that makes thumbnails",
+            wait_s,
+            silence_timeout_s,
+            silence_timeout_s,
+        ):
             match message:
                 case ErrorMessage():
                     raise FaceBlurError(message.text)
@@ -256,7 +303,8 @@ def _read_to_the_end(process: WorkerProcess, request: Request, messages: Iterato
     """The messages of a job up to its last one; an ErrorMessage takes the place of a result that is not there."""
     for message in messages:
         if isinstance(message, Result | VerificationDone) and not (
-            process.ended_well() and message.output == getattr(request, "output", None)
+            process.ended_well()
+            and message.output == getattr(request, "output", None)
             and Path(message.output).is_file()
         ):
             yield ErrorMessage(f"The analysis process failed after its result ({process.end_story()}).")
@@ -267,8 +315,12 @@ def _read_to_the_end(process: WorkerProcess, request: Request, messages: Iterato
 
 
 def _read_messages(
-    process: WorkerProcess, kinds: tuple[type, ...], who: str, wait_s: float | None,
-    start_timeout_s: float, silence_timeout_s: float,
+    process: WorkerProcess,
+    kinds: tuple[type, ...],
+    who: str,
+    wait_s: float | None,
+    start_timeout_s: float,
+    silence_timeout_s: float,
 ) -> Iterator[Any]:
     """What a process says, of these kinds, and Waiting whenever nothing has arrived for `wait_s`.
 

@@ -80,10 +80,18 @@ class FrameComparison:
 
 def to_text(comparison: FrameComparison) -> str:
     """One line of JSON, line feed included."""
-    faces = [[place.track, astuple(place.ellipse), astuple(shown), _encode(picture)]
-             for place, shown, picture in comparison.faces]
-    finds = None if comparison.finds is None else [[find.box, find.confidences, astuple(shown), kept, _encode(picture)]
-                                             for find, shown, kept, picture in comparison.finds]
+    faces = [
+        [place.track, astuple(place.ellipse), astuple(shown), _encode(picture)]
+        for place, shown, picture in comparison.faces
+    ]
+    finds = (
+        None
+        if comparison.finds is None
+        else [
+            [find.box, find.confidences, astuple(shown), kept, _encode(picture)]
+            for find, shown, kept, picture in comparison.finds
+        ]
+    )
     clearest = {name: _encode(picture) for name, picture in comparison.clearest.items()}
     return (
         json.dumps(
@@ -109,14 +117,28 @@ def from_text(line: str) -> FrameComparison:
     try:
         frame, late, foreign, covered, flat, faces, finds, clearest = json.loads(line)
         return FrameComparison(
-            frame, late, foreign, covered, flat,
-            [(ExpectedFace(track, Ellipse(*ellipse)), Visibility(*shown), base64.b64decode(picture, validate=True))
-             for track, ellipse, shown, picture in faces],
-            None if finds is None else [
-                (FilmDetection(tuple(box), tuple((name, value) for name, value in confidences)), Visibility(*shown),
-                 FindingReason(kept) if kept is not None else None,
-                 base64.b64decode(picture, validate=True)) for box, confidences, shown, kept, picture in finds],
-            {name: base64.b64decode(picture, validate=True) for name, picture in clearest.items()})
+            frame,
+            late,
+            foreign,
+            covered,
+            flat,
+            [
+                (ExpectedFace(track, Ellipse(*ellipse)), Visibility(*shown), base64.b64decode(picture, validate=True))
+                for track, ellipse, shown, picture in faces
+            ],
+            None
+            if finds is None
+            else [
+                (
+                    FilmDetection(tuple(box), tuple((name, value) for name, value in confidences)),
+                    Visibility(*shown),
+                    FindingReason(kept) if kept is not None else None,
+                    base64.b64decode(picture, validate=True),
+                )
+                for box, confidences, shown, kept, picture in finds
+            ],
+            {name: base64.b64decode(picture, validate=True) for name, picture in clearest.items()},
+        )
     except (ValueError, TypeError, AttributeError, binascii.Error) as error:
         raise FaceBlurError(f"A process of the verification has written something else: {error}.") from error
 
@@ -144,8 +166,14 @@ class _Pair:
 class Comparison:
     """A film beside its source. One object looks at one part of the film, in order."""
 
-    def __init__(self, request: VerifyRequest, document: TrackDocument, source: FrameSource, film: FrameSource,
-                 film_detectors: FilmDetectors) -> None:
+    def __init__(
+        self,
+        request: VerifyRequest,
+        document: TrackDocument,
+        source: FrameSource,
+        film: FrameSource,
+        film_detectors: FilmDetectors,
+    ) -> None:
         self._request, self._film, self._looks = request, film, film_detectors
         chosen = {doubt.track for doubt in list_review_entries(document) if doubt.verdict and not doubt.covered}
         self._places = list_places(document, chosen.__contains__)
@@ -195,8 +223,10 @@ class Comparison:
         if is_due or self._looks_again:
             finds = self._find(pair, leaking)
             self._looks_again = self._judge.add_detections(pair.frame, finds, lambda box: b"") and is_due
-            comparison.finds = [(find, shown, kept, draw_place(pair.picture, find.box) if find.hints else b"")
-                          for find, shown, kept in finds]
+            comparison.finds = [
+                (find, shown, kept, draw_place(pair.picture, find.box) if find.hints else b"")
+                for find, shown, kept in finds
+            ]
         return comparison
 
     def _measure_places(self, pair: _Pair, comparison: FrameComparison) -> list[ExpectedFace]:
@@ -206,8 +236,9 @@ class Comparison:
             if place.kept:
                 continue
             smaller = 2 * min(place.ellipse.rx, place.ellipse.ry)
-            shown = measure_shown(pair.grey, pair.other, place.ellipse,
-                                  max(self._block_px, smaller / self._request.samples_per_face))
+            shown = measure_shown(
+                pair.grey, pair.other, place.ellipse, max(self._block_px, smaller / self._request.samples_per_face)
+            )
             if shown is None:
                 continue
             if not shown.leaks and not shown.doubtful:
@@ -286,8 +317,9 @@ def _lay_back(picture: Picture, matrix: Array, shape: tuple[int, ...]) -> Pictur
     # OpenCV puts pixel centres at whole numbers, we put corners there.
     shifted = matrix.copy()
     shifted[:, 2] += matrix[:, :2] @ (0.5, 0.5) - 0.5
-    return np.asarray(cv2.warpAffine(picture, shifted, (shape[1], shape[0]),
-                                     flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP), np.uint8)
+    return np.asarray(
+        cv2.warpAffine(picture, shifted, (shape[1], shape[0]), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP), np.uint8
+    )
 
 
 class FilmDetectors:
@@ -308,8 +340,11 @@ class FilmDetectors:
             if number % use.each_look:
                 continue
             size = detector_size(frame_size, use.long_side)
-            small = upright if size == frame_size else np.asarray(
-                cv2.resize(upright, size, interpolation=cv2.INTER_AREA), np.uint8)
+            small = (
+                upright
+                if size == frame_size
+                else np.asarray(cv2.resize(upright, size, interpolation=cv2.INTER_AREA), np.uint8)
+            )
             x, y = frame_size[0] / size[0], frame_size[1] / size[1]
             found += [
                 replace(
@@ -324,8 +359,11 @@ class FilmDetectors:
     def _turn_back(self, box: Box, picture: Picture) -> Box:
         height, width = picture.shape[:2]
         x1, y1, x2, y2 = box
-        return {90: (y1, height - x2, y2, height - x1), 180: (width - x2, height - y2, width - x1, height - y1),
-                270: (width - y2, x1, width - y1, x2)}.get(self._turn, box)
+        return {
+            90: (y1, height - x2, y2, height - x1),
+            180: (width - x2, height - y2, width - x1, height - y1),
+            270: (width - y2, x1, width - y1, x2),
+        }.get(self._turn, box)
 
 
 def _box_of(ellipse: Ellipse) -> Box:

@@ -119,9 +119,13 @@ EMBEDDING = EmbeddingSettings()
 
 _DETECTOR = "yunet_2023mar"
 _STRAIGHT = math.radians(EMBEDDING.upright_roll_deg)
-_SHARE = {Evidence.DETECTED: EMBEDDING.detected_weight, Evidence.LOCKED: EMBEDDING.locked_weight,
-          Evidence.FLOW: EMBEDDING.tracked_weight, Evidence.INTERPOLATED: EMBEDDING.interpolated_weight,
-          Evidence.EXTRAPOLATED: EMBEDDING.extrapolated_weight}
+_SHARE = {
+    Evidence.DETECTED: EMBEDDING.detected_weight,
+    Evidence.LOCKED: EMBEDDING.locked_weight,
+    Evidence.FLOW: EMBEDDING.tracked_weight,
+    Evidence.INTERPOLATED: EMBEDDING.interpolated_weight,
+    Evidence.EXTRAPOLATED: EMBEDDING.extrapolated_weight,
+}
 
 OnProgress = Callable[[Any], None]
 
@@ -251,12 +255,18 @@ class FaceEmbedder:
         part, middle, factor = _cut_crop(picture, face, scale)
         if part is None:
             return None
-        away = [(math.hypot((d.box[0] + d.box[2]) / 2 - middle[0], (d.box[1] + d.box[3]) / 2 - middle[1]), d)
-                for d in self._detector.detect(part) if d.landmarks is not None]
+        away = [
+            (math.hypot((d.box[0] + d.box[2]) / 2 - middle[0], (d.box[1] + d.box[3]) / 2 - middle[1]), d)
+            for d in self._detector.detect(part)
+            if d.landmarks is not None
+        ]
         width, most = EMBEDDING.face_width_px, EMBEDDING.landmark_size_ratio
-        near = [(distance, d) for distance, d in away
-                if distance < EMBEDDING.landmark_middle_share * width
-                and 1 / most < size_of(d.box) / (EMBEDDING.landmark_size_share * width) < most]
+        near = [
+            (distance, d)
+            for distance, d in away
+            if distance < EMBEDDING.landmark_middle_share * width
+            and 1 / most < size_of(d.box) / (EMBEDDING.landmark_size_share * width) < most
+        ]
         if not near:
             return None
         found = min(near, key=lambda pair: pair[0])[1]
@@ -270,8 +280,9 @@ class FaceEmbedder:
             if source.info.kind != "image":
                 raise FaceBlurError(f"{path.name}: a reference must be a picture.")
             _, picture = next(iter(source.frames(0, 1)))
-            turn = {90: cv2.ROTATE_90_CLOCKWISE, 180: cv2.ROTATE_180,
-                    270: cv2.ROTATE_90_COUNTERCLOCKWISE}.get(source.upright_turn)
+            turn = {90: cv2.ROTATE_90_CLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_COUNTERCLOCKWISE}.get(
+                source.upright_turn
+            )
             upright = picture if turn is None else np.asarray(cv2.rotate(picture, turn), np.uint8)
         # A face that fills its picture is only found with something around it.
         rim, grey = round(EMBEDDING.reference_rim_share * max(upright.shape[:2])), EMBEDDING.reference_rim_level
@@ -282,10 +293,15 @@ class FaceEmbedder:
             scale = side / max(upright.shape[:2])
             size = max(1, round(upright.shape[1] * scale)), max(1, round(upright.shape[0] * scale))
             seen = cv2.resize(upright, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
-            found_now = [d.box for d in self._detector.detect(np.asarray(seen, np.uint8))
-                         if d.confidence > EMBEDDING.reference_confidence]
-            faces = sorted(((x1 / scale, y1 / scale, x2 / scale, y2 / scale) for x1, y1, x2, y2 in found_now),
-                           key=lambda box: -size_of(box))
+            found_now = [
+                d.box
+                for d in self._detector.detect(np.asarray(seen, np.uint8))
+                if d.confidence > EMBEDDING.reference_confidence
+            ]
+            faces = sorted(
+                ((x1 / scale, y1 / scale, x2 / scale, y2 / scale) for x1, y1, x2, y2 in found_now),
+                key=lambda box: -size_of(box),
+            )
             if faces:
                 break
         if not faces:

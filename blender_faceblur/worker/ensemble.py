@@ -54,8 +54,10 @@ def open_sessions(opened: ExitStack, uses: Iterable[DetectorUse], provider: str)
     least: dict[str, float] = {}
     for use in uses:
         least[use.detector] = min(use.threshold, least.get(use.detector, use.threshold))
-    return {name: opened.enter_context(closing(get_detector(name)(get_model_path(name), threshold, provider)))
-            for name, threshold in least.items()}
+    return {
+        name: opened.enter_context(closing(get_detector(name)(get_model_path(name), threshold, provider)))
+        for name, threshold in least.items()
+    }
 
 
 def list_used(uses: Iterable[DetectorUse], info: SourceInfo) -> list[ModelUse]:

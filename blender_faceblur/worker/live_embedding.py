@@ -81,9 +81,7 @@ class _FaceInProgress:
 class LiveEmbedder:
     """Stands between the source, the detectors and the analysis, and tells looks at faces as they come."""
 
-    def __init__(
-        self, frame_size: tuple[int, int], frame_rate: float, send: Callable[[BoxEmbedding], None]
-    ) -> None:
+    def __init__(self, frame_size: tuple[int, int], frame_rate: float, send: Callable[[BoxEmbedding], None]) -> None:
         """Boxes are told in pixels of `frame_size`. FaceBlurError where the recogniser's weights are not there."""
         self._recognizer: Recognizer = get_recognizer(RECOGNIZER)(get_model_path(RECOGNIZER))
         self._size, self._rate, self._send = frame_size, frame_rate, send
@@ -140,8 +138,12 @@ class LiveEmbedder:
             other, ratio = centre_of(face.box), size_of(face.box) / size
             away = math.dist(centre, other) / size
             most = LIVE_EMBEDDING.same_face_size_ratio
-            if id(face) not in taken and away < LIVE_EMBEDDING.same_face_sizes and 1 / most < ratio < most and (
-                    best is None or away < best[0]):
+            if (
+                id(face) not in taken
+                and away < LIVE_EMBEDDING.same_face_sizes
+                and 1 / most < ratio < most
+                and (best is None or away < best[0])
+            ):
                 best = away, face
         if best is not None:
             return best[1]

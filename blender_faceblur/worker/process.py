@@ -50,7 +50,10 @@ class WorkerProcess:
                 # -B: nothing is written beside the code. -S: packages come from the request's folders, in their
                 # order, so that what an extension brings is not hidden by what another Python has of that name.
                 [python or sys.executable, "-I", "-S", "-B", str(script)],
-                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, creationflags=hidden,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                creationflags=hidden,
                 # OpenCV warns of pictures that are damaged; what the user must know is said in our own words. NumPy's
                 # threads keep a core busy with waiting, for products that are too small for them.
                 env={**os.environ, "OPENCV_LOG_LEVEL": "SILENT", "OPENBLAS_NUM_THREADS": "1"},
@@ -134,9 +137,7 @@ class WorkerProcess:
                     stream.close()
 
 
-def listen(
-    processes: Mapping[int, WorkerProcess], name: str, kinds: tuple[type, ...]
-) -> Iterator[tuple[int, Any]]:
+def listen(processes: Mapping[int, WorkerProcess], name: str, kinds: tuple[type, ...]) -> Iterator[tuple[int, Any]]:
     """What processes that share a work say, and which said it, until each has finished.
 
     Messages are of these `kinds` or Finished, or one Running for all once every process has told what it runs on.
@@ -152,8 +153,7 @@ def listen(
                 line = processes[i].lines.get_nowait()
             except queue.Empty:
                 if time.monotonic() - heard[i] > PROCESS.silence_s:
-                    raise FaceBlurError(
-                        f"{name} {i + 1} has stopped responding. {processes[i].last_words()}") from None
+                    raise FaceBlurError(f"{name} {i + 1} has stopped responding. {processes[i].last_words()}") from None
                 continue
             idle, heard[i] = False, time.monotonic()
             if line is None:

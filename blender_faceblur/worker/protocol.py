@@ -331,17 +331,40 @@ Message = (
 """What `run_job` yields; a verification ends with a Verified, looks with an Embedded, where others have a Result."""
 
 _KINDS: dict[str, type] = {
-    "analyse": AnalysisRequest, "segment": SegmentRequest, "probe": ProbeRequest, "follow": TrackRequest,
-    "embed": EmbedRequest, "references": ReferenceRequest, "view": TrackEmbedding, "embedded": EmbeddingsDone,
+    "analyse": AnalysisRequest,
+    "segment": SegmentRequest,
+    "probe": ProbeRequest,
+    "follow": TrackRequest,
+    "embed": EmbedRequest,
+    "references": ReferenceRequest,
+    "view": TrackEmbedding,
+    "embedded": EmbeddingsDone,
     "seen": BoxEmbedding,
-    "verify": VerifyRequest, "started": Started, "verified": VerificationDone,
-    "thumbnails": ThumbnailsRequest, "thumbnail": Thumbnail,
-    "running": Running, "progress": Progress, "warning": Warned, "result": Result, "error": ErrorMessage,
-    "finished": Finished, "frame": Frame, "providers": Providers,
+    "verify": VerifyRequest,
+    "started": Started,
+    "verified": VerificationDone,
+    "thumbnails": ThumbnailsRequest,
+    "thumbnail": Thumbnail,
+    "running": Running,
+    "progress": Progress,
+    "warning": Warned,
+    "result": Result,
+    "error": ErrorMessage,
+    "finished": Finished,
+    "frame": Frame,
+    "providers": Providers,
 }
 _NAMES = {kind: name for name, kind in _KINDS.items()}
-_REQUESTS = (AnalysisRequest, SegmentRequest, ProbeRequest, TrackRequest, EmbedRequest, ReferenceRequest,
-             ThumbnailsRequest, VerifyRequest)
+_REQUESTS = (
+    AnalysisRequest,
+    SegmentRequest,
+    ProbeRequest,
+    TrackRequest,
+    EmbedRequest,
+    ReferenceRequest,
+    ThumbnailsRequest,
+    VerifyRequest,
+)
 
 M = TypeVar("M")
 
@@ -420,8 +443,15 @@ def from_record(record: FrameRecord) -> Frame:
         ]
         rows.append([*numbers, *([] if observation.roll is None else [round(observation.roll, 3)]), observation.votes])
     looks = [observation.appearance.hex() for observation in record.observations]
-    return Frame(record.source_frame, record.cut, record.mixed, rows, [list(pair) for pair in record.joins],
-                 record.is_detected_frame, looks if any(looks) else [])
+    return Frame(
+        record.source_frame,
+        record.cut,
+        record.mixed,
+        rows,
+        [list(pair) for pair in record.joins],
+        record.is_detected_frame,
+        looks if any(looks) else [],
+    )
 
 
 def to_record(frame: Frame) -> FrameRecord:
@@ -447,5 +477,4 @@ def to_record(frame: Frame) -> FrameRecord:
         )
     if any(len(pair) != 2 for pair in frame.joins):
         raise ProtocolError("frame: a join is wrong")
-    return FrameRecord(frame.frame, frame.cut, frame.mixed, rows, [(a, b) for a, b in frame.joins],
-                       frame.looked)
+    return FrameRecord(frame.frame, frame.cut, frame.mixed, rows, [(a, b) for a, b in frame.joins], frame.looked)

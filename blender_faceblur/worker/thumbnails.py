@@ -56,13 +56,19 @@ def cut_square(picture: NDArray[np.uint8], box: Box, side: int) -> NDArray[np.ui
     import cv2
 
     height, width = picture.shape[:2]
-    reach = min(max(box[2] - box[0], box[3] - box[1], THUMBNAILS.least_face_px) * THUMBNAILS.side_ratio,
-                max(width, height)) / 2
-    x, y = (min(max((low + high) / 2, 0.0), most) for low, high, most in (
-        (box[0], box[2], width), (box[1], box[3], height)))
-    columns, rows = (np.clip(np.arange(round(at - reach), max(round(at + reach), round(at - reach) + 1)), 0, most - 1)
-                     for at, most in ((x, width), (y, height)))
+    reach = (
+        min(max(box[2] - box[0], box[3] - box[1], THUMBNAILS.least_face_px) * THUMBNAILS.side_ratio, max(width, height))
+        / 2
+    )
+    x, y = (
+        min(max((low + high) / 2, 0.0), most) for low, high, most in ((box[0], box[2], width), (box[1], box[3], height))
+    )
+    columns, rows = (
+        np.clip(np.arange(round(at - reach), max(round(at + reach), round(at - reach) + 1)), 0, most - 1)
+        for at, most in ((x, width), (y, height))
+    )
     square = picture[rows[:, None], columns, ::-1]
     shrinks = len(columns) > side
-    return np.asarray(cv2.resize(square, (side, side), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR),
-                      np.uint8)
+    return np.asarray(
+        cv2.resize(square, (side, side), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR), np.uint8
+    )

@@ -58,8 +58,9 @@ def track_region(request: TrackRequest, send: Callable[[Any], None]) -> None:
                     reported = time.monotonic()
                     send(Progress(Stage.FOLLOW, min(done, stop - start), stop - start, done / (reported - began)))
 
-        samples = track_keys(pictures, keys, start, stop, size[0] / info.width, set(request.cuts),
-                              (info.width, info.height))
+        samples = track_keys(
+            pictures, keys, start, stop, size[0] / info.width, set(request.cuts), (info.width, info.height)
+        )
     samples += [Sample(frame, ellipse, Evidence.LOCKED, 1.0) for frame, ellipse in keys.items()]
     track = Track("followed", sorted(samples, key=lambda s: s.source_frame))
     try:

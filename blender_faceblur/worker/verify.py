@@ -76,15 +76,18 @@ def verify(request: VerifyRequest, send: OnProgress) -> None:
         else:
             # Beside the result, whose folder its owner removes whatever becomes of this process.
             folder = Path(opened.enter_context(tempfile.TemporaryDirectory(dir=Path(request.output).parent)))
-            requests = [replace(request, output=str(folder / f"{number}.jsonl"), part=list(part))
-                        for number, part in enumerate(parts)]
+            requests = [
+                replace(request, output=str(folder / f"{number}.jsonl"), part=list(part))
+                for number, part in enumerate(parts)
+            ]
             said = _run_parts(requests, _Pace(made.frame_count, send))
             for one in requests:
                 with open(one.output, encoding="utf-8") as lines:
                     for line in lines:
                         verdict.add(from_text(line))
-    send(Progress(Stage.VERIFY, made.frame_count, made.frame_count,
-                  verdict.frames / max(time.monotonic() - began, 1e-6)))
+    send(
+        Progress(Stage.VERIFY, made.frame_count, made.frame_count, verdict.frames / max(time.monotonic() - began, 1e-6))
+    )
     leaks, doubts, weak = verdict.classifier.finish()
     verification = Verification(
         made.file_name,
@@ -182,8 +185,9 @@ def _open_both(request: VerifyRequest, document: TrackDocument) -> Iterator[Fram
     yield film
     size = source.info.width, source.info.height
     if not request.place and (film.info.width, film.info.height) != size:
-        raise FaceBlurError(f"{film.info.file_name} has {film.info.width} x {film.info.height} pixels instead of "
-                            f"{size[0]} x {size[1]}.")
+        raise FaceBlurError(
+            f"{film.info.file_name} has {film.info.width} x {film.info.height} pixels instead of {size[0]} x {size[1]}."
+        )
 
 
 def _split(request: VerifyRequest, made: SourceInfo) -> list[tuple[int, int]]:
@@ -191,8 +195,9 @@ def _split(request: VerifyRequest, made: SourceInfo) -> list[tuple[int, int]]:
     frames = compute_shown_frames(request.shown, made.frame_count)
     first, stop = min(frames, default=0), max(frames, default=-1) + 1
     provider = choose_providers(list_available(), request.provider, sys.platform)[0]
-    parts = split_range(stop - first, float(made.frame_rate),
-                        count_processes(get_preset(VERIFY_PRESET), provider, request.processes))
+    parts = split_range(
+        stop - first, float(made.frame_rate), count_processes(get_preset(VERIFY_PRESET), provider, request.processes)
+    )
     edges = [first + part.start for part in parts[1:]]
     edges = [first, *(edge - edge % request.every for edge in edges), stop]
     return [part for part in itertools.pairwise(edges) if part[0] < part[1]] or [(first, stop)]

@@ -174,16 +174,27 @@ class _Analysis:
         request, info = self._request, self._info
         if not request.storage:
             return None
-        shape = [info.fingerprint, info.kind, str(info.frame_rate), info.frame_count, request.preset, request.expansion,
-                 request.span, self._provider, [asdict(model) for model in self._models],
-                 [asdict(use) for use in self._uses]]
+        shape = [
+            info.fingerprint,
+            info.kind,
+            str(info.frame_rate),
+            info.frame_count,
+            request.preset,
+            request.expansion,
+            request.span,
+            self._provider,
+            [asdict(model) for model in self._models],
+            [asdict(use) for use in self._uses],
+        ]
         return name_stored(Path(request.storage), shape)
 
     def _split(self, checkpoint: Checkpoint | None) -> list[tuple[Segment, list[Frame]]]:
         """The parts of the film, with the frames that an earlier run has left of each."""
         processes = count_processes(self._preset, self._provider, self._request.processes)
-        own = [Segment(self._first + part.start, self._first + part.stop)
-               for part in split_range(self._stop - self._first, float(self._info.frame_rate), processes)]
+        own = [
+            Segment(self._first + part.start, self._first + part.stop)
+            for part in split_range(self._stop - self._first, float(self._info.frame_rate), processes)
+        ]
         return split_known(own, checkpoint.read() if checkpoint is not None else [])
 
     def _detect(self, parts: list[tuple[Segment, list[Frame]]], collector: _Collector) -> list[str]:
@@ -211,12 +222,19 @@ class _Analysis:
         reach = Tracker.reach_frames(float(self._info.frame_rate))
         source = replace(self._request.source, fingerprint=self._info.fingerprint)
         return SegmentRequest(
-            source, self._request.preset, max(0, part.start - reach), min(self._info.frame_count, part.stop + reach),
-            self._request.provider, self._request.recognise, sys_path=self._request.sys_path)
+            source,
+            self._request.preset,
+            max(0, part.start - reach),
+            min(self._info.frame_count, part.stop + reach),
+            self._request.provider,
+            self._request.recognise,
+            sys_path=self._request.sys_path,
+        )
 
     def _build_document(self, table: ObservationTable, notes: list[str]) -> TrackDocument:
-        document = build_document(table, self._info, self._preset, self._request.expansion, self._models,
-                                  [*self._notes, *notes])
+        document = build_document(
+            table, self._info, self._preset, self._request.expansion, self._models, [*self._notes, *notes]
+        )
         if self._kinds == {TrackKind.PLATE}:
             make_regions(document)
         if self._request.span:
@@ -238,8 +256,10 @@ class _Analysis:
 def _send_embeddings(document: TrackDocument, comparison: list[BoxEmbedding], send: OnProgress) -> None:
     """Tell the looks at faces that tracks were made of, and that these are all."""
     # Two processes look at the frames around their border.
-    looks = {(name, comparison[at].frame): comparison[at]
-             for name, at in assign_embeddings(document.tracks, [(s.frame, s.box) for s in comparison])}
+    looks = {
+        (name, comparison[at].frame): comparison[at]
+        for name, at in assign_embeddings(document.tracks, [(s.frame, s.box) for s in comparison])
+    }
     for (name, frame), look in looks.items():
         send(TrackEmbedding(name, frame, look.quality, look.vector))
     send(EmbeddingsDone(RECOGNIZER, len(looks), 0.0))
@@ -277,8 +297,9 @@ class _Collector:
                 self._tell_progress(before, began)
         self._tell_progress(before, began)
         if self.table.missing():
-            raise FaceBlurError(f"{self.table.missing()} of {self.table.frame_count} frames were not analysed; nothing "
-                                "was written.")
+            raise FaceBlurError(
+                f"{self.table.missing()} of {self.table.frame_count} frames were not analysed; nothing was written."
+            )
         return list(self._notes)
 
     def _take(self, number: int, message: Any) -> None:
@@ -305,8 +326,9 @@ class _Collector:
 
     def _tell_progress(self, before: int, began: float) -> None:
         done = self.table.frame_count - self.table.missing()
-        self._tell(Progress(Stage.DETECT, done, self.table.frame_count,
-                            (done - before) / max(time.monotonic() - began, 1e-6)))
+        self._tell(
+            Progress(Stage.DETECT, done, self.table.frame_count, (done - before) / max(time.monotonic() - began, 1e-6))
+        )
 
 
 def _probe(request: ProbeRequest, send: OnProgress) -> None:

@@ -28,7 +28,7 @@ def write_film(path: Path, size: tuple[int, int] = (WIDTH, HEIGHT)) -> Path:
     """The film, grey with one white disk, sharp enough that a threshold finds the disk to half a pixel."""
     import av
 
-    y, x = np.mgrid[0:size[1], 0:size[0]] + 0.5
+    y, x = np.mgrid[0 : size[1], 0 : size[0]] + 0.5
     with av.open(str(path), "w") as film:
         stream = film.add_stream("libx264", rate=24)
         stream.width, stream.height, stream.pix_fmt = *size, "yuv420p"

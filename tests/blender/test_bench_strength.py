@@ -23,8 +23,13 @@ from benchmarks.portraits import TILE_PX
 @pytest.mark.parametrize(("kind", "samples"), [("mosaic", 5), ("mosaic", 6), ("blur", 6)])
 def test_the_computed_effect_is_the_rendered_one(kind: str, samples: int, tmp_path: Path) -> None:
     rng = np.random.default_rng(4)
-    tiles = [np.asarray(cv2.resize(rng.integers(0, 256, (12, 12, 3), np.uint8), (TILE_PX, TILE_PX),
-                                   interpolation=cv2.INTER_CUBIC), np.uint8) for _ in range(3)]
+    tiles = [
+        np.asarray(
+            cv2.resize(rng.integers(0, 256, (12, 12, 3), np.uint8), (TILE_PX, TILE_PX), interpolation=cv2.INTER_CUBIC),
+            np.uint8,
+        )
+        for _ in range(3)
+    ]
     # One more than a sheet holds: the next one is shown too.
     many = tiles + [tiles[0]] * (COLUMNS - 2)
     rendered = render_tiles(many, kind, samples, tmp_path)

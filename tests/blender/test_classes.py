@@ -38,8 +38,9 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
             if "broken" in presets:
                 yield ErrorMessage("out of memory")
                 return
-            document.tracks = [Track("Face 01", [Sample(f, Ellipse(250, 120, 30, 10), Evidence.DETECTED, 0.9)
-                                                 for f in range(5, 20)])]
+            document.tracks = [
+                Track("Face 01", [Sample(f, Ellipse(250, 120, 30, 10), Evidence.DETECTED, 0.9) for f in range(5, 20)])
+            ]
             plates.make_regions(document)
         write_document(document, Path(request.output))
         yield Result(request.output, disks.FRAMES, 1, 0, 1.0)
@@ -92,7 +93,9 @@ def test_where_plates_fail_nothing_seems_to_be_done(scene: Any, asked: list[str]
 
 
 def test_without_weights_plates_are_refused_and_faces_are_not(
-    scene: Any, asked: list[str], monkeypatch: pytest.MonkeyPatch,
+    scene: Any,
+    asked: list[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def missing(names: list[str]) -> None:
         raise FaceBlurError(f"{names[0]} is missing")

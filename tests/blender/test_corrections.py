@@ -36,8 +36,12 @@ UNIT_PX = compute_mask_unit_px(SIZE, SIZE)
 def make_document(film: Path, bend: float = 0.0) -> TrackDocument:
     """The disk's track, and a second face that stands still, with a bend in its way so that it has keys."""
     document = disks.build_document(film)
-    document.tracks.append(Track("Face 02", [
-        Sample(f, Ellipse(40 + bend * abs(f - 20), 150, 12, 15), Evidence.DETECTED, 1.0) for f in range(5, 35)]))
+    document.tracks.append(
+        Track(
+            "Face 02",
+            [Sample(f, Ellipse(40 + bend * abs(f - 20), 150, 12, 15), Evidence.DETECTED, 1.0) for f in range(5, 35)],
+        )
+    )
     return document
 
 
@@ -100,8 +104,9 @@ def test_only_frames_with_keys_are_looked_at(mask: Any) -> None:
     finally:
         bpy.app.handlers.frame_change_post.remove(note)
         bpy.app.handlers.depsgraph_update_post.remove(note)
-    keys = {mask.frame_start + round(frame) for face in mask[MARK]["faces"].values()
-            for frame in list(face["keys"])[::6]}
+    keys = {
+        mask.frame_start + round(frame) for face in mask[MARK]["faces"].values() for frame in list(face["keys"])[::6]
+    }
     assert len(set(seen) - keys) < 6 and len(keys) < 15
     assert len(bpy.data.actions) == actions
 
@@ -151,8 +156,13 @@ def add_spline(mask: Any) -> None:
 
 
 CHANGES: dict[str, Callable[[Any], None]] = {
-    "one point by one pixel": move_one_point, "one frame only": bump_one_frame, "a key cleared": clear_key,
-    "opacity three frames longer": lengthen, "opacity 90 %": thin, "polarity": show, "another spline": add_spline,
+    "one point by one pixel": move_one_point,
+    "one frame only": bump_one_frame,
+    "a key cleared": clear_key,
+    "opacity three frames longer": lengthen,
+    "opacity 90 %": thin,
+    "polarity": show,
+    "another spline": add_spline,
 }
 
 

@@ -199,12 +199,21 @@ def test_a_missing_file_is_named(scene: Any) -> None:
         get_footage(strip)
 
 
-@pytest.mark.parametrize(("name", "spans", "expected"), [
-    ("first", [(0, 5)], 1), ("first", [(7, 9)], 8), ("second", [(12, 20)], 73), ("second", [(3, 20)], 71),
-    ("second", [(0, 10)], None), ("second", [(35, 40)], None), ("second", [(0, 4), (30, 33)], 91),
-])
-def test_the_first_appearance_is_where_the_strip_shows_it(scene: Any, name: str, spans: list[tuple[int, int]],
-                                                         expected: int | None) -> None:
+@pytest.mark.parametrize(
+    ("name", "spans", "expected"),
+    [
+        ("first", [(0, 5)], 1),
+        ("first", [(7, 9)], 8),
+        ("second", [(12, 20)], 73),
+        ("second", [(3, 20)], 71),
+        ("second", [(0, 10)], None),
+        ("second", [(35, 40)], None),
+        ("second", [(0, 4), (30, 33)], 91),
+    ],
+)
+def test_the_first_appearance_is_where_the_strip_shows_it(
+    scene: Any, name: str, spans: list[tuple[int, int]], expected: int | None
+) -> None:
     assert find_timeline_frame(find(scene, name), spans, disks.FRAMES) == expected
 
 

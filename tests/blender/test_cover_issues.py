@@ -113,10 +113,12 @@ def slow_scene(scene: Any, footage: Any, mask: Any) -> Any:
     return outer
 
 
-@pytest.mark.parametrize("edit", [slow_meta, slow_effect, slow_effect_on_a_meta, slow_scene],
-                         ids=lambda edit: edit.__name__)
-def test_times_between_frames_are_found(edit: Callable[[Any, Any, Any], Any], project: tuple[Any, Any, Any],
-                                        tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "edit", [slow_meta, slow_effect, slow_effect_on_a_meta, slow_scene], ids=lambda edit: edit.__name__
+)
+def test_times_between_frames_are_found(
+    edit: Callable[[Any, Any, Any], Any], project: tuple[Any, Any, Any], tmp_path: Path
+) -> None:
     scene, footage, mask = project
     outer = edit(scene, footage, mask)
     # The first picture of the face is source frame 10, which is shown at frame 20 already, rounded up.
@@ -140,8 +142,9 @@ def soft_effect(scene: Any, footage: Any, mask: Any) -> Any:
 
 
 @pytest.mark.parametrize("edit", [twice_as_quick, trimmed_meta, soft_effect], ids=lambda edit: edit.__name__)
-def test_what_reads_whole_frames_is_no_disturbance(edit: Callable[[Any, Any, Any], Any],
-                                                   project: tuple[Any, Any, Any]) -> None:
+def test_what_reads_whole_frames_is_no_disturbance(
+    edit: Callable[[Any, Any, Any], Any], project: tuple[Any, Any, Any]
+) -> None:
     scene, footage, mask = project
     edit(scene, footage, mask)
     assert list_cover_issues(scene, footage) == []

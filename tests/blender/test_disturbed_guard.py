@@ -38,8 +38,9 @@ def _build(film: Path, frames: range = range(disks.FRAMES)) -> tuple[Any, Any, A
     return scene, footage, modifier.input_mask_strip
 
 
-@pytest.mark.parametrize("edit", [slow_meta, slow_effect, slow_effect_on_a_meta, slow_scene],
-                         ids=lambda edit: edit.__name__)
+@pytest.mark.parametrize(
+    "edit", [slow_meta, slow_effect, slow_effect_on_a_meta, slow_scene], ids=lambda edit: edit.__name__
+)
 def test_times_between_frames_are_black(edit: Callable[[Any, Any, Any], Any], film: Path, tmp_path: Path) -> None:
     outer = edit(*_build(film, range(10, disks.FRAMES)))
     assert disks.see(disks.render_frame(outer, 20, tmp_path / "seen.png")).disk == 0

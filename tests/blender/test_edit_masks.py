@@ -38,8 +38,10 @@ def _build(film: Path, canvas: tuple[int, int] = CANVASES[0]) -> tuple[Any, Any,
 
 
 def _list_data() -> dict[str, list[str]]:
-    return {kind: sorted(block.name for block in getattr(bpy.data, kind))
-            for kind in ("scenes", "masks", "movieclips", "images", "workspaces", "texts", "node_groups")}
+    return {
+        kind: sorted(block.name for block in getattr(bpy.data, kind))
+        for kind in ("scenes", "masks", "movieclips", "images", "workspaces", "texts", "node_groups")
+    }
 
 
 @pytest.mark.parametrize("canvas", CANVASES, ids=["its own", "tall", "wide"])

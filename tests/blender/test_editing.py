@@ -35,8 +35,9 @@ def scene(film: Path) -> Iterator[Any]:
     strip = scene.sequence_editor_create().strips.new_movie("disk", str(film), 1, 1)
     scene.sequence_editor.active_strip = strip
     document = disks.build_document(film)
-    document.tracks.append(Track("Face 02", [
-        Sample(f, Ellipse(40, 150, 12, 15), Evidence.DETECTED, 1.0) for f in range(5, 35)]))
+    document.tracks.append(
+        Track("Face 02", [Sample(f, Ellipse(40, 150, 12, 15), Evidence.DETECTED, 1.0) for f in range(5, 35)])
+    )
     cover_footage(scene, strip, document, EffectSettings("solid", disks.COVER))
     yield scene
     blender_faceblur.unregister()
@@ -214,7 +215,7 @@ def test_a_face_is_followed_from_its_key(scene: Any, tmp_path: Path) -> None:
     assert see(scene, 33, tmp_path).disk > 300
     choose(scene, "Face 02", 20)
     assert bpy.ops.faceblur.follow() == {"FINISHED"}
-    (start, stop), = spans(mask, "Face 02")
+    ((start, stop),) = spans(mask, "Face 02")
     assert start <= 2 and stop >= 38
     for frame in (5, 20, 33):
         assert see(scene, frame, tmp_path).disk == 0

@@ -76,8 +76,15 @@ def _mean_blocks(picture: Picture, columns: int, rows: int, spread: float = 0.0)
     value = picture / 255
     linear = np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
     if spread:
-        linear = np.asarray(cv2.GaussianBlur(linear, (0, 0), sigmaX=spread * width / columns,
-                                             sigmaY=spread * height / rows, borderType=cv2.BORDER_REPLICATE))
+        linear = np.asarray(
+            cv2.GaussianBlur(
+                linear,
+                (0, 0),
+                sigmaX=spread * width / columns,
+                sigmaY=spread * height / rows,
+                borderType=cv2.BORDER_REPLICATE,
+            )
+        )
     summed = np.zeros((height + 1, width + 1, 3))
     summed[1:, 1:] = linear.cumsum(0).cumsum(1)
     for axis, count, length in ((0, rows, height), (1, columns, width)):
@@ -111,7 +118,7 @@ def test_each_mosaic_block_is_the_mean_of_what_it_hides_and_is_around_it(
     assert np.percentile(inner, 98) <= 2.0, f"{np.percentile(inner, (50, 90, 98, 100))}"
     # A block is one colour: its middle half is flat.
     block = shown[: size[1] // rows, : size[0] // columns]
-    inner = block[len(block) // 4:-len(block) // 4, len(block[0]) // 4:-len(block[0]) // 4]
+    inner = block[len(block) // 4 : -len(block) // 4, len(block[0]) // 4 : -len(block[0]) // 4]
     assert np.ptp(inner, axis=(0, 1)).max() <= 1
 
 
@@ -157,13 +164,14 @@ def test_erase_draws_from_what_surrounds_the_face_alone(tmp_path: Path) -> None:
     document = _document(size, 90)
     shown = disks.render_frame(build_project(path, document, EffectSettings("erase")), 1, tmp_path / "a.png")
     face = document.tracks[0].samples[0].ellipse
-    y, x = np.mgrid[0:size[1], 0:size[0]] + 0.5
+    y, x = np.mgrid[0 : size[1], 0 : size[0]] + 0.5
     away = np.hypot((x - face.cx) / face.rx, (y - face.cy) / face.ry)
     picture = cv2.imread(str(path))
     picture[away < 1.3] = np.random.default_rng(1).integers(0, 255, ((away < 1.3).sum(), 3))
     cv2.imwrite(str(tmp_path / "another.png"), picture)
-    another = disks.render_frame(build_project(tmp_path / "another.png", document, EffectSettings("erase")), 1,
-                                 tmp_path / "b.png")
+    another = disks.render_frame(
+        build_project(tmp_path / "another.png", document, EffectSettings("erase")), 1, tmp_path / "b.png"
+    )
     difference = np.abs(shown.astype(int) - another)
     difference[:2, -2:] = 0  # the corner that Blender 5.0.1 leaves out of every mask
     assert difference.max() <= 1, "something of what is covered is left"
@@ -252,8 +260,10 @@ def _write_disks(folder: Path, places: list[tuple[float, float, float]]) -> tupl
 
     path = folder / "grey.png"
     cv2.imwrite(str(path), np.full((360, 640, 3), 128, np.uint8))
-    tracks = [Track(f"Face {n:02d}", [Sample(0, Ellipse(x, y, r / 1.4, r / 1.4), Evidence.DETECTED, 1.0)])
-              for n, (x, y, r) in enumerate(places, 1)]
+    tracks = [
+        Track(f"Face {n:02d}", [Sample(0, Ellipse(x, y, r / 1.4, r / 1.4), Evidence.DETECTED, 1.0)])
+        for n, (x, y, r) in enumerate(places, 1)
+    ]
     source = SourceInfo("grey.png", "image", 640, 360, 1, Fraction(24), "0" * 64)
     return path, TrackDocument(source, "balanced", 1.4, [], [], tracks, [])
 
@@ -400,6 +410,7 @@ def test_the_whole_head_is_a_larger_cover(size: float, whole_head: bool, expecte
 
     from blender_faceblur.blender.detection.properties import read_detection_settings
 
-    scene: Any = SimpleNamespace(faceblur=SimpleNamespace(preset="fast", expansion=size, whole_head=whole_head,
-                                                          find_plates=False))
+    scene: Any = SimpleNamespace(
+        faceblur=SimpleNamespace(preset="fast", expansion=size, whole_head=whole_head, find_plates=False)
+    )
     assert read_detection_settings(scene).expansion == expected

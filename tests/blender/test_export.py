@@ -52,7 +52,7 @@ def _add_sound(film: Path, output: Path) -> Path:
         length = round(48000 * disks.FRAMES / 24)
         tone = (0.3 * np.sin(np.arange(length) * 2 * np.pi * 440 / 48000)).astype(np.float32)
         for start in range(0, length, 1024):
-            frame = av.AudioFrame.from_ndarray(tone[None, start:start + 1024], format="fltp", layout="mono")
+            frame = av.AudioFrame.from_ndarray(tone[None, start : start + 1024], format="fltp", layout="mono")
             frame.sample_rate, frame.pts, frame.time_base = 48000, start, Fraction(1, 48000)
             target.mux(sound.encode(frame))
         target.mux(sound.encode(None))
@@ -222,8 +222,9 @@ def test_a_picture_is_exported_as_well(tmp_path: Path) -> None:
     scene.view_settings.view_transform = "Standard"
     strip = scene.sequence_editor_create().strips.new_image("still", str(path), 2, 1)
     document = disks.build_document(path, frames=range(1))
-    document.source = SourceInfo("still.png", "image", disks.WIDTH, disks.HEIGHT, 1, Fraction(24),
-                                 compute_fingerprint(path))
+    document.source = SourceInfo(
+        "still.png", "image", disks.WIDTH, disks.HEIGHT, 1, Fraction(24), compute_fingerprint(path)
+    )
     cover_footage(scene, strip, document, EffectSettings("solid", disks.COVER))
     scene.sequence_editor.strips.new_image("bare", str(path), 9, 100)
     exported = _export(tmp_path / "out")
@@ -243,7 +244,7 @@ def test_a_sequence_of_pictures_is_exported_as_one(tmp_path: Path) -> None:
 
     folder = tmp_path / "shots"
     folder.mkdir()
-    y, x = np.mgrid[0:disks.HEIGHT, 0:disks.WIDTH] + 0.5
+    y, x = np.mgrid[0 : disks.HEIGHT, 0 : disks.WIDTH] + 0.5
     names = [f"b{number}.png" for number in (7, 3, 12)]
     for number, name in enumerate(names):
         cx, cy = disks.place_disk(10 * number)
@@ -256,10 +257,13 @@ def test_a_sequence_of_pictures_is_exported_as_one(tmp_path: Path) -> None:
     strip = scene.sequence_editor_create().strips.new_image("shots", str(folder / names[0]), 2, 5)
     for name in names[1:]:
         strip.elements.append(name)
-    source = SourceInfo(names[0], "sequence", disks.WIDTH, disks.HEIGHT, 3, Fraction(24),
-                        fingerprint_files(folder, names))
-    samples = [Sample(n, Ellipse(*disks.place_disk(10 * n), disks.RADIUS, disks.RADIUS), Evidence.DETECTED, 1.0)
-               for n in range(3)]
+    source = SourceInfo(
+        names[0], "sequence", disks.WIDTH, disks.HEIGHT, 3, Fraction(24), fingerprint_files(folder, names)
+    )
+    samples = [
+        Sample(n, Ellipse(*disks.place_disk(10 * n), disks.RADIUS, disks.RADIUS), Evidence.DETECTED, 1.0)
+        for n in range(3)
+    ]
     document = TrackDocument(source, "balanced", 1.4, [], [], [Track("Face 01", samples)], [])
     cover_footage(scene, strip, document, EffectSettings("solid", disks.COVER))
     exported = _export(tmp_path / "out")
@@ -309,7 +313,8 @@ def test_an_export_that_is_ended_leaves_nothing(scene: Any, tmp_path: Path) -> N
 def test_a_film_that_fails_ends_the_export(scene: Any, film: Path, tmp_path: Path) -> None:
     document = load_document(bpy.data.masks[0])
     document.source = type(document.source)(
-        **{name: getattr(document.source, name) for name in document.source.__slots__} | {"width": 300})
+        **{name: getattr(document.source, name) for name in document.source.__slots__} | {"width": 300}
+    )
     from blender_faceblur.blender.masks.mask import store_document
 
     store_document(bpy.data.masks[0], document)

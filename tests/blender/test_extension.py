@@ -80,15 +80,21 @@ def analyses(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[AnalysisRequest]]
 
 def list_everything() -> dict[str, list[str]]:
     """What an add-on can leave behind in Blender."""
-    handlers = {name: [f.__module__ for f in getattr(bpy.app.handlers, name)] for name in dir(bpy.app.handlers)
-                if isinstance(getattr(bpy.app.handlers, name), list)}
+    handlers = {
+        name: [f.__module__ for f in getattr(bpy.app.handlers, name)]
+        for name in dir(bpy.app.handlers)
+        if isinstance(getattr(bpy.app.handlers, name), list)
+    }
     return {
         "types": [name for name in dir(bpy.types) if "faceblur" in name.lower()],
         "operators": [name for name in dir(bpy.ops) if "faceblur" in name],
         "scene": [name for name in dir(bpy.types.Scene) if "faceblur" in name],
         "menu": [f.__module__ for f in bpy.types.SEQUENCER_MT_strip._dyn_ui_initialize() if "faceblur" in f.__module__],
-        "keys": [item.idname for keymap in bpy.context.window_manager.keyconfigs.addon.keymaps
-                 for item in keymap.keymap_items],
+        "keys": [
+            item.idname
+            for keymap in bpy.context.window_manager.keyconfigs.addon.keymaps
+            for item in keymap.keymap_items
+        ],
         **{f"handlers {name}": modules for name, modules in handlers.items()},
     }
 
@@ -260,7 +266,9 @@ def test_settings_and_covers_are_saved_with_the_project(scene: Any, tmp_path: Pa
 
 
 def test_an_image_sequence_is_asked_for_with_its_names_and_rate(
-    scene: Any, analyses: list[AnalysisRequest], tmp_path: Path,
+    scene: Any,
+    analyses: list[AnalysisRequest],
+    tmp_path: Path,
 ) -> None:
     import cv2
     import numpy as np

@@ -141,8 +141,9 @@ def change_unit(scene: Any, strip: Any) -> None:
 
 def pass_on(scene: Any, strip: Any) -> None:
     tree = bpy.data.node_groups["Face Blur Solid"]
-    source, result = (next(node for node in tree.nodes if node.bl_idname == f"NodeGroup{kind}")
-                      for kind in ("Input", "Output"))
+    source, result = (
+        next(node for node in tree.nodes if node.bl_idname == f"NodeGroup{kind}") for kind in ("Input", "Output")
+    )
     tree.links.new(source.outputs["Image"], result.inputs[0])
 
 
@@ -238,6 +239,7 @@ def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def build(films: Path, tmp_path: Path) -> Iterator[Callable[[], tuple[Any, Any]]]:
     """Builds the covered project; the extension is disabled afterwards if it is not yet."""
+
     def build() -> tuple[Any, Any]:
         for film in films.iterdir():
             shutil.copy(film, tmp_path)
@@ -387,10 +389,18 @@ def test_a_render_that_ends_early_leaves_no_face(
     folder.mkdir()
     script.write_text(END_EARLY, encoding="utf-8")
     bpy.ops.wm.save_as_mainfile(filepath=str(project))
-    command = [sys.executable, str(script)] if getattr(bpy.app, "module", False) else [
-        bpy.app.binary_path, "-b", "--factory-startup", "--python", str(script), "--"]
-    done = subprocess.run([*command, str(ROOT), how, extension, str(project), str(folder)], capture_output=True,
-                          text=True, timeout=120, check=False)
+    command = (
+        [sys.executable, str(script)]
+        if getattr(bpy.app, "module", False)
+        else [bpy.app.binary_path, "-b", "--factory-startup", "--python", str(script), "--"]
+    )
+    done = subprocess.run(
+        [*command, str(ROOT), how, extension, str(project), str(folder)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
     said = done.stdout + done.stderr
     assert "ENDS NOW" in said and ("GOES ON" in said) == (how in ("cancelled", "full")), said
     written = [path for path in sorted(folder.iterdir()) if path.stat().st_size > 0 and not path.is_symlink()]
@@ -416,6 +426,6 @@ def test_the_manual_has_this_table() -> None:
     lines = (ROOT / "docs" / "project.md").read_text(encoding="utf-8").split("## What is delivered", 1)[1].splitlines()
     rows = [tuple(cell.strip() for cell in line.strip("|").split("|")) for line in lines if line.startswith("|")]
     first = next(number for number, row in enumerate(rows) if set(row[0]) == {"-"}) + 1
-    reported = rows[first:first + len(FAULTS)]
+    reported = rows[first : first + len(FAULTS)]
     assert reported == [(fault.name, fault.blacked_out, fault.plain, fault.reported) for fault in FAULTS]
-    assert [row[0] for row in rows[first + len(FAULTS):]] == list(ENDS)
+    assert [row[0] for row in rows[first + len(FAULTS) :]] == list(ENDS)

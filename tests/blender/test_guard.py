@@ -78,8 +78,14 @@ def _mute_inner_nodes(scene: Any, strip: Any) -> None:
 def _change_inner_number(scene: Any, strip: Any) -> None:
     nodes = bpy.data.node_groups["Face Blur Picture Space"].nodes
     # The direction that the mask is moved back in.
-    turned = next(node for node in nodes if node.bl_idname == "ShaderNodeMath" and node.operation == "MULTIPLY"
-                  and not node.inputs[1].is_linked and node.inputs[1].default_value == -1.0)
+    turned = next(
+        node
+        for node in nodes
+        if node.bl_idname == "ShaderNodeMath"
+        and node.operation == "MULTIPLY"
+        and not node.inputs[1].is_linked
+        and node.inputs[1].default_value == -1.0
+    )
     turned.inputs[1].default_value = 40.0
 
 
@@ -111,8 +117,18 @@ BREAKS: list[tuple[Callable[[Any, Any], None], bool]] = [
     (_shift_animated, False),
     (_replace_file, False),
 ]
-NAMES = ["mute animated", "group unlinked", "node muted", "inner nodes muted", "inner number", "viewer", "mask by id",
-         "mask shifted", "mask shift animated", "file replaced"]
+NAMES = [
+    "mute animated",
+    "group unlinked",
+    "node muted",
+    "inner nodes muted",
+    "inner number",
+    "viewer",
+    "mask by id",
+    "mask shifted",
+    "mask shift animated",
+    "file replaced",
+]
 
 
 @pytest.mark.parametrize(("break_it", "repaired"), BREAKS, ids=NAMES)
@@ -177,8 +193,7 @@ def test_inverse_and_people_who_stay_clear_do_not_go_together(film: Path) -> Non
     document = disks.build_document(film)
     scene = build_project(film, document, replace(EFFECT, inverse=True))
     assert guard.check_scene(scene) == []
-    document.aside.append(replace(document.tracks[0], name="Face 02", status=TrackStatus.ALLOWED,
-                                  allowed_person="Ann"))
+    document.aside.append(replace(document.tracks[0], name="Face 02", status=TrackStatus.ALLOWED, allowed_person="Ann"))
     scene = build_project(film, document, replace(EFFECT, inverse=True))
     assert [(fault.shows, fault.text[:13]) for fault in guard.check_scene(scene)] == [(True, "Inverse shows")]
 

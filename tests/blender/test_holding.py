@@ -150,8 +150,9 @@ def move_inside_a_meta_strip(scene: Any, footage: Any, mask: Any) -> Frames:
     return [21, 35]
 
 
-@pytest.mark.parametrize("edit", [*ALONE, slip_footage_alone, disconnect_and_move, move_inside_a_meta_strip],
-                         ids=lambda edit: edit.__name__)
+@pytest.mark.parametrize(
+    "edit", [*ALONE, slip_footage_alone, disconnect_and_move, move_inside_a_meta_strip], ids=lambda edit: edit.__name__
+)
 def test_the_extension_holds(
     edit: Callable[[Any, Any, Any], Frames], film: Path, tmp_path: Path, extension: None
 ) -> None:
@@ -204,8 +205,9 @@ def test_a_copied_scene(film: Path, tmp_path: Path, extension: None) -> None:
     check_covered(other, [1, 20, 40], tmp_path)
 
 
-def test_a_modifier_copied_to_another_film(film: Path, tmp_path: Path, extension: None,
-                                           monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_modifier_copied_to_another_film(
+    film: Path, tmp_path: Path, extension: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     scene, footage, _ = _build(film)
     monkeypatch.setattr(disks, "place_disk", lambda frame: (260.0 - 5 * frame, 120.0))
     other = scene.sequence_editor.strips.new_movie("other", str(disks.write_film(tmp_path / "other.mp4")), 5, 1)
@@ -225,8 +227,12 @@ def test_undone_and_done_again(film: Path, tmp_path: Path, extension: None) -> N
     footage.transform.scale_x = 0.5
     _make_meta(scene, footage, mask)
     bpy.ops.ed.undo_push(message="in a meta strip")
-    for operator, frames in ((bpy.ops.ed.undo, [31, 50, 70]), (bpy.ops.ed.undo, [1, 20, 40]),
-                             (bpy.ops.ed.redo, [31, 50, 70]), (bpy.ops.ed.redo, [31, 50, 70])):
+    for operator, frames in (
+        (bpy.ops.ed.undo, [31, 50, 70]),
+        (bpy.ops.ed.undo, [1, 20, 40]),
+        (bpy.ops.ed.redo, [31, 50, 70]),
+        (bpy.ops.ed.redo, [31, 50, 70]),
+    ):
         assert operator() == {"FINISHED"}
         assert guard.check_scene(bpy.data.scenes[name]) == []
         check_covered(bpy.data.scenes[name], frames, tmp_path)
@@ -284,8 +290,9 @@ def test_written_by_another_blender(film: Path, tmp_path: Path) -> None:
     if not other:
         pytest.skip("there is no other Blender here: FACEBLUR_OTHER_BPY names no Python that has its module")
     path = tmp_path / "written.blend"
-    done = subprocess.run([other, "-c", WRITE, str(ROOT), str(film), str(path)], capture_output=True, text=True,
-                          timeout=120, check=False)
+    done = subprocess.run(
+        [other, "-c", WRITE, str(ROOT), str(film), str(path)], capture_output=True, text=True, timeout=120, check=False
+    )
     if "WRITTEN BY" not in done.stdout:
         pytest.skip(f"{other} has no Blender that can write a project: {done.stderr[-200:]}")
     version = done.stdout.split("WRITTEN BY")[1].split()[0]

@@ -31,16 +31,35 @@ from blender_faceblur.core.types import Ellipse, Evidence, FaceBlurError
 from . import disks
 
 LAYER = LayerRecord(
-    layer="Face 01", track="Ann", spans=[(2, 5), (8, 12)], frames=[2, 4, 8, 11],
+    layer="Face 01",
+    track="Ann",
+    spans=[(2, 5), (8, 12)],
+    frames=[2, 4, 8, 11],
     shapes=np.array([[10.0 * number, 20.0, 3.0, 4.0, 0.1 * number] for number in range(4)]),
-    evidence={Evidence.DETECTED: 5, Evidence.LOCKED: 2}, clearest=4, size=7.5, locked=[4, 9])
+    evidence={Evidence.DETECTED: 5, Evidence.LOCKED: 2},
+    clearest=4,
+    size=7.5,
+    locked=[4, 9],
+)
 
 
 @pytest.fixture
 def mask() -> Iterator[Any]:
     made = bpy.data.masks.new("test")
-    record = MaskRecord((320, 180), 320.0, "f" * 64, "fast", ["A note."], [(0, 20), (30, 40)], (1, 41),
-                        ["Picture", "Face 01"], ["Picture", "Face 01", "Mine"], 3, "abc", "ends 1-2 3,4,5,6")
+    record = MaskRecord(
+        (320, 180),
+        320.0,
+        "f" * 64,
+        "fast",
+        ["A note."],
+        [(0, 20), (30, 40)],
+        (1, 41),
+        ["Picture", "Face 01"],
+        ["Picture", "Face 01", "Mine"],
+        3,
+        "abc",
+        "ends 1-2 3,4,5,6",
+    )
     record.layers["Face 01"] = LAYER
     record.save(made)
     yield made
@@ -50,9 +69,18 @@ def mask() -> Iterator[Any]:
 def test_it_comes_back_as_it_was_saved(mask: Any) -> None:
     record = MaskRecord.load(mask)
     assert (record.size, record.unit_px, record.fingerprint, record.preset, record.notes) == (
-        (320, 180), 320.0, "f" * 64, "fast", ["A note."])
+        (320, 180),
+        320.0,
+        "f" * 64,
+        "fast",
+        ["A note."],
+    )
     assert (record.analysed, record.frames, record.own, record.order) == (
-        [(0, 20), (30, 40)], (1, 41), ["Picture", "Face 01"], ["Picture", "Face 01", "Mine"])
+        [(0, 20), (30, 40)],
+        (1, 41),
+        ["Picture", "Face 01"],
+        ["Picture", "Face 01", "Mine"],
+    )
     assert (record.doubts, record.serial, record.looked_at) == (3, "abc", "ends 1-2 3,4,5,6")
     assert (fingerprint_of(mask), size_of(mask)) == (record.fingerprint, record.size)
     layer = record.layers["Face 01"]

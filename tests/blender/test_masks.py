@@ -61,7 +61,7 @@ def test_faces_that_overlap_leave_no_hole(film: Path, tmp_path: Path) -> None:
     document.tracks.append(Track("Face 02", second))
     picture = disks.render_frame(_build(film, document), 15, tmp_path / "two.png").astype(int)
     cx, cy = disks.place_disk(14)
-    between = picture[int(cy) - 15:int(cy) + 15, int(cx) - 10:int(cx) + 25]
+    between = picture[int(cy) - 15 : int(cy) + 15, int(cx) - 10 : int(cx) + 25]
     assert between[..., 2].min() > 200 and between[..., 0].max() < 60
 
 

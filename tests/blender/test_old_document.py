@@ -47,12 +47,14 @@ def test_it_shows_what_0_1_0_showed(mask: Any) -> None:
     assert read_version(mask) == 2
     queue = review.read_queue(mask)
     assert [(p.key, describe_place(p), p.verdict or "") for p in queue.places] == [
-        (p["key"], p["sentence"], p["verdict"]) for p in EXPECTED["places"]]
+        (p["key"], p["sentence"], p["verdict"]) for p in EXPECTED["places"]
+    ]
     overlay_cache.refresh_overview(mask)
     overview = overlay_cache.get_cached(mask).overview
     assert overview is not None
     assert [(g.name, describe_status(g)) for g in overview.aside] == [
-        (name, why) for name, _, _, why, *_ in EXPECTED["uncovered"]]
+        (name, why) for name, _, _, why, *_ in EXPECTED["uncovered"]
+    ]
     assert [layer.name for layer in mask.layers if layer.name != PICTURE_LAYER] == [t[0] for t in EXPECTED["tracks"]]
     assert read_version(mask) == 2, "reading changes nothing"
 

@@ -69,20 +69,33 @@ def describe(scene: Any) -> dict[str, Any]:
     assert effect is not None
     return {
         "effect": [effect.kind, effect.color],
-        "faces": {face.name: {
-            "spans": face.spans, "evidence": [face.evidence.get(kind, 0) for kind in editing.Evidence],
-            "track": face.track, "freehand": face.freehand, "clearest": face.clearest, "size": face.size,
-            "origin": describe_origin(face), "off": mask.layers[face.name].hide_render,
-        } for face in list_faces(mask)},
-        "covers": {face.name: [_to_numbers(cover_at(mask, face.name, frame)) for frame in frames]
-                   for face in list_faces(mask)},
-        "outlines": {cover.layer: [cover.shape_at(frame).tolist() for frame in frames]
-                     for cover in overlay_cache.get_cached(mask).covers},
+        "faces": {
+            face.name: {
+                "spans": face.spans,
+                "evidence": [face.evidence.get(kind, 0) for kind in editing.Evidence],
+                "track": face.track,
+                "freehand": face.freehand,
+                "clearest": face.clearest,
+                "size": face.size,
+                "origin": describe_origin(face),
+                "off": mask.layers[face.name].hide_render,
+            }
+            for face in list_faces(mask)
+        },
+        "covers": {
+            face.name: [_to_numbers(cover_at(mask, face.name, frame)) for frame in frames] for face in list_faces(mask)
+        },
+        "outlines": {
+            cover.layer: [cover.shape_at(frame).tolist() for frame in frames]
+            for cover in overlay_cache.get_cached(mask).covers
+        },
         "locked": {cover.layer: cover.locked for cover in overlay_cache.get_cached(mask).covers},
         "tracks": {track.name: track.covered_spans() for track in document.tracks},
         "left_out": {track.name: track.spans() for track in document.aside},
-        "review": [[place.key, place.frame, place.track, place.covered, place.verdict or ""]
-                   for place in review.list_entries(strip, mask)],
+        "review": [
+            [place.key, place.frame, place.track, place.covered, place.verdict or ""]
+            for place in review.list_entries(strip, mask)
+        ],
         "looked_at": getattr(review.get_current(mask), "key", ""),
         "left": review.count_left(scene),
         "corrected": list_corrected(mask),
@@ -95,8 +108,12 @@ def _to_numbers(ellipse: Ellipse | None) -> list[float] | None:
 
 def render(scene: Any, folder: Path) -> dict[str, str]:
     """The covered pixels of some frames, packed."""
-    return {str(frame): base64.b64encode(zlib.compress(np.packbits(_find_covered(scene, frame, folder)).tobytes(), 9)
-                                         ).decode() for frame in RENDERED}
+    return {
+        str(frame): base64.b64encode(
+            zlib.compress(np.packbits(_find_covered(scene, frame, folder)).tobytes(), 9)
+        ).decode()
+        for frame in RENDERED
+    }
 
 
 def _find_covered(scene: Any, frame: int, folder: Path) -> NDArray[np.bool_]:
@@ -115,7 +132,8 @@ def test_the_list_the_covers_and_the_review_are_the_same(scene: Any, expected: d
 def test_the_tracks_file_is_the_same_document(expected: dict[str, Any]) -> None:
     document = read_file(DATA / "tracks.json")
     assert {track.name: [list(span) for span in track.covered_spans()] for track in document.tracks} == (
-        expected["tracks"])
+        expected["tracks"]
+    )
     assert {track.name: [list(span) for span in track.spans()] for track in document.aside} == expected["left_out"]
 
 
@@ -152,6 +170,8 @@ def test_it_can_be_edited_saved_and_opened_again(scene: Any, expected: dict[str,
     # What 0.1.0 would read, were it to open this file.
     stored = get_mask(get_strip(bpy.context.scene))["faceblur"].to_dict()
     assert {key: type(value) for key, value in stored.items()} == {
-        key: type(value) for key, value in expected["stored"].items()}
+        key: type(value) for key, value in expected["stored"].items()
+    }
     assert {key: type(value) for key, value in stored["faces"]["Grace"].items()} == {
-        key: type(value) for key, value in expected["stored"]["faces"]["Grace"].items()}
+        key: type(value) for key, value in expected["stored"]["faces"]["Grace"].items()
+    }

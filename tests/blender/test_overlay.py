@@ -69,11 +69,22 @@ def scene(film: Path) -> Iterator[Any]:
 
 def make_document(film: Path) -> TrackDocument:
     document = disks.build_document(film)
-    samples = [Sample(f, Ellipse(250, 120, 20, 25), evidence, 0.8) for f, evidence in
-               [*((f, Evidence.FLOW) for f in range(5, 20)), *((f, Evidence.INTERPOLATED) for f in range(20, 30))]]
+    samples = [
+        Sample(f, Ellipse(250, 120, 20, 25), evidence, 0.8)
+        for f, evidence in [
+            *((f, Evidence.FLOW) for f in range(5, 20)),
+            *((f, Evidence.INTERPOLATED) for f in range(20, 30)),
+        ]
+    ]
     document.tracks.append(Track("Face 02", samples))
-    document.aside.append(Track("Perhaps 01", samples[:10], status=TrackStatus.SUPPRESSED,
-                                suppression=Suppression(SuppressionReason.LOW_CONFIDENCE, 10)))
+    document.aside.append(
+        Track(
+            "Perhaps 01",
+            samples[:10],
+            status=TrackStatus.SUPPRESSED,
+            suppression=Suppression(SuppressionReason.LOW_CONFIDENCE, 10),
+        )
+    )
     document.review_items.append(
         ReviewItem(25, 28, (0.0, 0.0, 50.0, 50.0), 0.5, ReviewReason.LOW_CONFIDENCE, "Face 02")
     )
@@ -103,8 +114,11 @@ def test_each_face_has_its_outline(scene: Any) -> None:
     drawing = draw(scene)
     assert list_words(drawing) == {"Face 01", "Face 02", "Perhaps 01: not covered"}
     assert [get_color(drawing, name) for name in ("Face 01", "Face 02", "Perhaps")] == [
-        "detected", "followed", "doubtful"]
-    (active, _), = drawing.thick
+        "detected",
+        "followed",
+        "doubtful",
+    ]
+    ((active, _),) = drawing.thick
     # The region shows one canvas pixel as one, the canvas in its middle.
     ellipse = cover_at(get_mask(get_strip(scene)), "Face 01", 10)
     assert ellipse is not None
@@ -120,12 +134,19 @@ def test_an_outline_lies_where_the_layer_does(scene: Any, frame: int) -> None:
         assert cover.is_opaque(frame) == (expected is not None)
         if expected is not None:
             assert cover.shape_at(frame) == pytest.approx(
-                (expected.cx, expected.cy, expected.rx, expected.ry, expected.angle))
+                (expected.cx, expected.cy, expected.rx, expected.ry, expected.angle)
+            )
 
 
-@pytest.mark.parametrize(("frame", "word", "color"), [
-    (3, None, None), (12, "", "followed"), (23, ": guessed", "guessed"), (26, ": doubtful", "doubtful"),
-])
+@pytest.mark.parametrize(
+    ("frame", "word", "color"),
+    [
+        (3, None, None),
+        (12, "", "followed"),
+        (23, ": guessed", "guessed"),
+        (26, ": doubtful", "doubtful"),
+    ],
+)
 def test_the_state_of_a_face(scene: Any, frame: int, word: str | None, color: str | None) -> None:
     scene.frame_set(frame + 1)
     drawing = draw(scene)
@@ -154,10 +175,10 @@ def test_a_change_of_the_tracks_is_noticed(scene: Any) -> None:
     drawing = draw(scene)
     assert {"Face 01: locked", "Face 02: off"} <= list_words(drawing)
     assert np.abs(drawing.thick[0][0].mean(axis=0) - before).max() > 20
-    (dot, radius, _), = drawing.dots
+    ((dot, radius, _),) = drawing.dots
     assert dot == pytest.approx((200, disks.HEIGHT - 100), abs=2) and radius < 10
     scene.frame_set(12)
-    (other, smaller, _), = draw(scene).dots
+    ((other, smaller, _),) = draw(scene).dots
     assert other == pytest.approx(dot) and smaller < radius
 
 
@@ -166,7 +187,7 @@ def test_an_uncovered_strip_is_framed_where_others_are_covered(scene: Any, film:
     other.transform.scale_x = other.transform.scale_y = 0.5
     drawing = draw(scene)
     assert "other: not analysed, faces would show" in list_words(drawing)
-    frame, = (line for line, color in drawing.thick if color == get_colors()["uncovered"])
+    (frame,) = (line for line, color in drawing.thick if color == get_colors()["uncovered"])
     assert frame.min(axis=0) == pytest.approx((80, 45)) and frame.max(axis=0) == pytest.approx((240, 135))
     other.mute = True
     assert "other" not in str(draw(scene).words)
@@ -201,7 +222,7 @@ def test_where_nobody_looked_all_is_covered(scene: Any, film: Path) -> None:
 def test_what_was_drawn_is_where_blender_has_it(scene: Any, frame: int) -> None:
     mask = get_mask(get_strip(scene))
     scene.frame_set(1 + frame)
-    line, = outlines.compute_drawn_lines(mask, mask.layers["Face 01"])
+    (line,) = outlines.compute_drawn_lines(mask, mask.layers["Face 01"])
     ellipse = cover_at(mask, "Face 01", frame)
     assert ellipse is not None
     assert line[:-1].mean(axis=0) == pytest.approx((ellipse.cx, ellipse.cy), abs=0.1)
@@ -269,8 +290,9 @@ def test_a_lost_document_leaves_the_outlines(scene: Any) -> None:
 
 def show(strip: Any, width: int, left: float, right: float, alone: bool = False) -> str:
     overlay_cache.refresh_overview(get_mask(strip))
-    found = coverage.compute_columns(strip, get_region_projection(make_region(width, left, 0, right, 5)), width, alone,
-                                  True)
+    found = coverage.compute_columns(
+        strip, get_region_projection(make_region(width, left, 0, right, 5)), width, alone, True
+    )
     assert found is not None
     first, codes, doubts = found
     return " " * first + "".join("?" if doubt else ".oLDFG?#"[code] for code, doubt in zip(codes, doubts, strict=True))
@@ -335,7 +357,7 @@ def test_see_behind_shows_the_source_where_faces_are_covered(scene: Any) -> None
     assert "renders stay covered" not in str(draw(scene).words)
     bpy.ops.faceblur.see_behind()
     drawing = draw(scene)
-    look, = outlines.compose_bare_pictures(scene, 0)
+    (look,) = outlines.compose_bare_pictures(scene, 0)
     assert Path(look.path).name == "disk.mp4" and (look.number, look.size) == (10, (disks.WIDTH, disks.HEIGHT))
     assert len(look.places) == 2
     # The film fills the canvas, whose middle is the origin.
@@ -353,7 +375,7 @@ def test_see_behind_shows_the_source_where_faces_are_covered(scene: Any) -> None
 
 def test_see_behind_stays_within_what_is_shown(scene: Any) -> None:
     get_strip(scene).crop.min_x = 105
-    look, = outlines.compose_bare_pictures(scene, 0)
+    (look,) = outlines.compose_bare_pictures(scene, 0)
     assert look.places[..., 0].min() == pytest.approx(105 - disks.WIDTH / 2)
 
 

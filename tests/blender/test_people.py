@@ -122,15 +122,19 @@ class Stand:
             for track in read_file(Path(request.tracks)).tracks:
                 for sample in track.samples[::4] if len(track.samples) > 4 else track.samples:
                     place = int(np.argmin([abs(x - sample.ellipse.cx) for x in PLACES]))
-                    yield TrackEmbedding(track.name, sample.source_frame, self.quality.get(place, 0.8),
-                                   make_vector(self.who(place, sample.source_frame), sample.source_frame))
+                    yield TrackEmbedding(
+                        track.name,
+                        sample.source_frame,
+                        self.quality.get(place, 0.8),
+                        make_vector(self.who(place, sample.source_frame), sample.source_frame),
+                    )
         yield EmbeddingsDone("dlib_resnet", 1, 0.1)
 
 
 def write_film(path: Path, grey: int = 90) -> Path:
     import av
 
-    y, x = np.mgrid[0:disks.HEIGHT, 0:disks.WIDTH] + 0.5
+    y, x = np.mgrid[0 : disks.HEIGHT, 0 : disks.WIDTH] + 0.5
     picture = np.full((disks.HEIGHT, disks.WIDTH), grey, np.uint8)
     for cx in PLACES:
         picture[(x - cx) ** 2 + (y - Y) ** 2 < disks.RADIUS**2] = 235
@@ -180,10 +184,16 @@ def get_scene() -> Any:
 def add_strip(scene: Any, film: Path, name: str, channel: int) -> Any:
     strip = scene.sequence_editor.strips.new_movie(name, str(film), channel, 1)
     scene.sequence_editor.active_strip = strip
-    source = SourceInfo(film.name, "movie", disks.WIDTH, disks.HEIGHT, disks.FRAMES, Fraction(24),
-                        compute_fingerprint(film))
-    tracks = [Track(f"Face 0{number}", [Sample(f, Ellipse(x, Y, disks.RADIUS, disks.RADIUS), Evidence.DETECTED, 1.0)
-                                        for f in range(disks.FRAMES)]) for number, x in enumerate(PLACES, 1)]
+    source = SourceInfo(
+        film.name, "movie", disks.WIDTH, disks.HEIGHT, disks.FRAMES, Fraction(24), compute_fingerprint(film)
+    )
+    tracks = [
+        Track(
+            f"Face 0{number}",
+            [Sample(f, Ellipse(x, Y, disks.RADIUS, disks.RADIUS), Evidence.DETECTED, 1.0) for f in range(disks.FRAMES)],
+        )
+        for number, x in enumerate(PLACES, 1)
+    ]
     document = TrackDocument(source, "balanced", 1.2, [], [], tracks, [])
     cover_footage(scene, strip, document, EffectSettings("solid", disks.COVER))
     return strip
@@ -194,7 +204,7 @@ def see(scene: Any, frame: int, folder: Path) -> list[bool]:
     picture = disks.render_frame(scene, frame, folder / "seen.png").astype(int)
     shown = []
     for x in PLACES:
-        part = picture[int(Y) - 14:int(Y) + 14, int(x) - 14:int(x) + 14]
+        part = picture[int(Y) - 14 : int(Y) + 14, int(x) - 14 : int(x) + 14]
         share = float((part.min(axis=2) > 165).mean())
         assert share in (0.0, 1.0), f"a face is shown in part: {share}"
         shown.append(share == 1.0)
@@ -287,13 +297,17 @@ def test_who_was_never_seen_well_stays_covered(mode: str, scene: Any, stand: Sta
     bpy.ops.faceblur.apply_people()
     assert see(scene, 20, tmp_path) == [False, mode == person_list.ONLY, mode == person_list.KEEP]
     strip = scene.sequence_editor.strips["three"]
-    assert [p.track for p in list_entries(strip, get_mask(strip))
-            if p.doubt.reason is ReviewReason.TOO_FEW_VIEWS] == ["Face 01"]
+    assert [p.track for p in list_entries(strip, get_mask(strip)) if p.doubt.reason is ReviewReason.TOO_FEW_VIEWS] == [
+        "Face 01"
+    ]
 
 
 @pytest.mark.parametrize("known", ["by the editor", "by a picture"])
 def test_a_track_that_goes_over_to_somebody_else_is_covered_there(
-    known: str, scene: Any, stand: Stand, tmp_path: Path,
+    known: str,
+    scene: Any,
+    stand: Stand,
+    tmp_path: Path,
 ) -> None:
     stand.who = lambda place, frame: 4 if place == BEN and frame >= 20 else place
     if known == "by a picture":
@@ -306,8 +320,8 @@ def test_a_track_that_goes_over_to_somebody_else_is_covered_there(
     for frame in (22, 30, 40):
         assert see(scene, frame, tmp_path) == [False, False, False]
     strip = scene.sequence_editor.strips["three"]
-    assert any(place.doubt.reason is ReviewReason.DIFFERENT_PERSON
-               for place in list_entries(strip, get_mask(strip)))
+    assert any(place.doubt.reason is ReviewReason.DIFFERENT_PERSON for place in list_entries(strip, get_mask(strip)))
+
     # Decided anew it is the same again, and what was cut apart comes together.
     def list_names() -> tuple[list[str], list[str]]:
         document = load_document(get_mask(strip))
@@ -375,8 +389,9 @@ def test_a_track_of_which_two_things_are_said_is_blurred(scene: Any, tmp_path: P
     settings = scene.faceblur.people
     choose(scene, BEN, person_list.KEEP)
     document = load_document(get_mask(scene.sequence_editor.strips["three"]))
-    person_list.add_face(settings, settings.faces[0].fingerprint, document.tracks[1], find_own("Person 01").uid,
-                         person_list.EDITOR)
+    person_list.add_face(
+        settings, settings.faces[0].fingerprint, document.tracks[1], find_own("Person 01").uid, person_list.EDITOR
+    )
     bpy.ops.faceblur.apply_people()
     assert see(scene, 20, tmp_path) == [False, False, False]
 
@@ -402,7 +417,9 @@ def test_pictures_say_who_people_are(scene: Any, stand: Stand, tmp_path: Path) -
         bpy.ops.faceblur.add_people(directory=str(folder))
     persons = scene.faceblur.people.persons
     assert [(p.name, p.chosen, len(memory.get_references(p))) for p in persons] == [
-        ("Ben", True, 2), ("Clara", True, 1)]
+        ("Ben", True, 2),
+        ("Clara", True, 1),
+    ]
     assert len(stand.requests[0].pictures) == 4
     bpy.ops.faceblur.recognise_faces()
     assert list_faces_of("Ben") == [("Face 02", "machine")] and list_faces_of("Clara") == [("Face 03", "machine")]
@@ -461,8 +478,10 @@ def test_people_are_the_same_over_several_sources(scene: Any, tmp_path: Path) ->
     assert [len(list_faces_of(f"Person 0{n}")) for n in (1, 2, 3)] == [2, 2, 2]
     choose(scene, BEN, person_list.KEEP)
     bpy.ops.faceblur.apply_people()
-    kept = [[get_kept_person(track) for track in load_document(get_mask(scene.sequence_editor.strips[name])).aside]
-            for name in ("three", "other")]
+    kept = [
+        [get_kept_person(track) for track in load_document(get_mask(scene.sequence_editor.strips[name])).aside]
+        for name in ("three", "other")
+    ]
     # In one source an editor has said it, in the other it is recognised.
     assert kept == [["Person 02"], ["Person 02"]]
 
@@ -483,7 +502,7 @@ def test_nothing_of_how_faces_look_is_saved(scene: Any, tmp_path: Path) -> None:
     for vector in vectors:
         for kind in (np.float32, np.float64):
             for at in range(0, 128, 8):
-                assert vector[at:at + 4].astype(kind).tobytes() not in content
+                assert vector[at : at + 4].astype(kind).tobytes() not in content
         assert str(round(float(vector[5]), 5)).encode() not in content
     bpy.ops.wm.open_mainfile(filepath=str(path))
     assert not memory.MEMORY.crops and not memory.MEMORY.references
@@ -510,9 +529,7 @@ def test_everything_is_forgotten(cover: bool, scene: Any, tmp_path: Path) -> Non
     assert see(scene, 20, tmp_path) == [False, not cover, False]
 
 
-def test_what_cannot_be_deleted_is_told_and_the_rest_is_forgotten(
-    scene: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_cannot_be_deleted_is_told_and_the_rest_is_forgotten(scene: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(folder: object) -> int:
         raise FaceBlurError("the folder still holds what faces look like")
 
@@ -533,8 +550,10 @@ def test_what_has_changed_must_be_looked_at_again(scene: Any, tmp_path: Path) ->
 
     def move(document: TrackDocument) -> list[str]:
         track = editing.get_track(document, "Face 02")
-        track.samples = [s if s.source_frame < 30 else Sample(s.source_frame, Ellipse(160, 150, 20, 20), s.evidence, 1)
-                         for s in track.samples]
+        track.samples = [
+            s if s.source_frame < 30 else Sample(s.source_frame, Ellipse(160, 150, 20, 20), s.evidence, 1)
+            for s in track.samples
+        ]
         return ["Face 02"]
 
     change_tracks(mask, move)
@@ -637,7 +656,8 @@ def test_a_chosen_person_has_an_active_face(scene: Any) -> None:
     bpy.ops.faceblur.recognise_faces()
     person_list.show_person(scene.faceblur.people, find_own("Person 03").uid)
     assert bpy.ops.faceblur.not_this_person.poll() and bpy.ops.faceblur.this_is(
-        person=str(find_own("Person 01").uid)) == {"FINISHED"}
+        person=str(find_own("Person 01").uid)
+    ) == {"FINISHED"}
     assert list_faces_of("Person 01") == [("Face 01", "machine"), ("Face 03", "editor")]
 
 
@@ -676,8 +696,15 @@ def test_faces_of_nobody_known_are_picked_together(scene: Any, stand: Stand, tmp
 def test_people_have_colours_of_their_own(scene: Any, tmp_path: Path) -> None:
     bpy.ops.faceblur.recognise_faces()
     colors = [tuple(person.color) for person in scene.faceblur.people.persons]
-    assert min(max(abs(a - b) for a, b in zip(one, other, strict=True))
-               for one in colors for other in colors if one is not other) > 0.3
+    assert (
+        min(
+            max(abs(a - b) for a, b in zip(one, other, strict=True))
+            for one in colors
+            for other in colors
+            if one is not other
+        )
+        > 0.3
+    )
     assert people_cache.get_outline_colors(scene) == {}
     choose(scene, BEN, person_list.KEEP)
     bpy.ops.faceblur.apply_people()
@@ -686,8 +713,9 @@ def test_people_have_colours_of_their_own(scene: Any, tmp_path: Path) -> None:
     theirs = people_cache.get_outline_colors(scene)[mask.name]
     assert [theirs[f"Face 0{n}"][:3] for n in (1, 2, 3)] == colors
     overlay_cache.refresh_overview(mask)
-    region = SimpleNamespace(width=320, height=180, view2d=SimpleNamespace(
-        region_to_view=lambda x, y: (x - 160, y - 90)))
+    region = SimpleNamespace(
+        width=320, height=180, view2d=SimpleNamespace(region_to_view=lambda x, y: (x - 160, y - 90))
+    )
     drawn = outlines.compose(bpy.context, scene, region, 0)
     assert {color[:3] for _, color in (*drawn.thin, *drawn.thick)} == set(colors), "of the one who stays clear too"
 
@@ -726,8 +754,10 @@ def test_a_file_of_people_is_written_and_taken_over(scene: Any, tmp_path: Path) 
     decisions = read_decisions(tmp_path / "who.json")
     assert not decisions.others_clear
     assert {t.track: (t.person, t.by, t.clear) for t in decisions.tracks} == {
-        "Face 01": ("Person 01", MACHINE, ()), "Face 02": ("Ben", EDITOR, ((0, disks.FRAMES),)),
-        "Face 03": ("Person 02", EDITOR, ())}
+        "Face 01": ("Person 01", MACHINE, ()),
+        "Face 02": ("Ben", EDITOR, ((0, disks.FRAMES),)),
+        "Face 03": ("Person 02", EDITOR, ()),
+    }
     assert decisions.modes == {"Person 01": Mode.BLUR, "Ben": Mode.KEEP, "Person 02": Mode.BLUR}
     # The command understands it: an editor's word keeps Ben clear, nothing else does.
     document = load_document(get_mask(scene.sequence_editor.strips["three"]))
@@ -738,7 +768,10 @@ def test_a_file_of_people_is_written_and_taken_over(scene: Any, tmp_path: Path) 
     assert bpy.ops.faceblur.load_people(filepath=str(tmp_path / "who.json")) == {"FINISHED"}
     assert scene.faceblur.people.mode == person_list.KEEP
     assert {p.name: p.chosen for p in scene.faceblur.people.persons} == {
-        "Person 01": False, "Ben": True, "Person 02": False}
+        "Person 01": False,
+        "Ben": True,
+        "Person 02": False,
+    }
     assert list_faces_of("Ben") == [("Face 02", "editor")] and list_faces_of("Person 01") == [("Face 01", "machine")]
     assert see(scene, 20, tmp_path) == [False, False, False], "until it is applied"
     bpy.ops.faceblur.recognise_faces()
@@ -750,10 +783,19 @@ def test_a_file_of_people_does_not_say_what_it_does_not_know(scene: Any, tmp_pat
     """A tick in it is no word about the face that this project shows for that person, and a guess stays a guess."""
     bpy.ops.faceblur.recognise_faces()
     fingerprint = scene.faceblur.people.faces[0].fingerprint
-    write_decisions(Decisions(False, "", {"Person 01": Mode.KEEP, "Somebody": Mode.KEEP, "Zoe": Mode.KEEP}, [
-        Assignment(fingerprint, "three.mp4", "x", 3, PLACES[BEN], Y, "Somebody", MACHINE),
-        Assignment(fingerprint, "three.mp4", "x", 3, 300.0, 20.0, "Nowhere", EDITOR),
-        Assignment("cd" * 32, "other.mp4", "x", 3, PLACES[ANNA], Y, "Elsewhere", EDITOR)]), tmp_path / "a.json")
+    write_decisions(
+        Decisions(
+            False,
+            "",
+            {"Person 01": Mode.KEEP, "Somebody": Mode.KEEP, "Zoe": Mode.KEEP},
+            [
+                Assignment(fingerprint, "three.mp4", "x", 3, PLACES[BEN], Y, "Somebody", MACHINE),
+                Assignment(fingerprint, "three.mp4", "x", 3, 300.0, 20.0, "Nowhere", EDITOR),
+                Assignment("cd" * 32, "other.mp4", "x", 3, PLACES[ANNA], Y, "Elsewhere", EDITOR),
+            ],
+        ),
+        tmp_path / "a.json",
+    )
     assert people_files.read_file(scene, tmp_path / "a.json") == (1, ["Zoe"])
     assert [p.name for p in scene.faceblur.people.persons] == ["Person 01", "Person 03", "Somebody"]
     assert list_faces_of("Person 01") == [("Face 01", "machine")]
@@ -772,8 +814,9 @@ def test_of_two_words_in_a_file_the_one_that_blurs_counts(scene: Any, tmp_path: 
     choose(scene, BEN, person_list.KEEP)
     settings = scene.faceblur.people
     document = load_document(get_mask(scene.sequence_editor.strips["three"]))
-    person_list.add_face(settings, settings.faces[0].fingerprint, document.tracks[1], find_own("Person 01").uid,
-                         person_list.EDITOR)
+    person_list.add_face(
+        settings, settings.faces[0].fingerprint, document.tracks[1], find_own("Person 01").uid, person_list.EDITOR
+    )
     settings.faces.move(len(settings.faces) - 1, 0)
     people_files.write_file(scene, tmp_path / "a.json")
     assert read_decisions(tmp_path / "a.json").list_assigned(document)["Face 02"] == "Person 01"
@@ -788,7 +831,11 @@ def folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 
 def test_what_faces_look_like_is_kept_only_where_the_editor_asks_for_it(
-    scene: Any, stand: Stand, folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
+    scene: Any,
+    stand: Stand,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
 ) -> None:
     bpy.ops.faceblur.recognise_faces()
     assert not folder.exists()
@@ -824,8 +871,14 @@ def test_what_is_kept_is_read_as_data(scene: Any, folder: Path, monkeypatch: pyt
     )
     assert read_embeddings(folder, fingerprint, "another") is None and read_embeddings(folder, "../x", model) is None
     content = json.loads(text)
-    for key, value in (("schema", "x"), ("version", 2), ("tracks", "{}"), ("looks", 5), ("looks", [[0] * 7]),
-                       ("looks", [[0, 0, 0, 0, 0, 1, [1e99] * 128]])):
+    for key, value in (
+        ("schema", "x"),
+        ("version", 2),
+        ("tracks", "{}"),
+        ("looks", 5),
+        ("looks", [[0] * 7]),
+        ("looks", [[0, 0, 0, 0, 0, 1, [1e99] * 128]]),
+    ):
         file.write_text(json.dumps(content | {key: value}))
         assert read_embeddings(folder, fingerprint, model) is None, key
     forgetting.forget()
@@ -837,8 +890,12 @@ def test_the_command_decides_about_strips(scene: Any, tmp_path: Path) -> None:
     mask = get_mask(scene.sequence_editor.strips["three"])
     fingerprint = load_document(mask).source.fingerprint
     ben = Person("Ben", Mode.KEEP, [np.array(make_vector(BEN, 7), np.float32)])
-    decisions = Decisions(False, "", {"Ben": Mode.KEEP, "Clara": Mode.KEEP}, [
-        Assignment(fingerprint, "three.mp4", "x", 3, PLACES[CLARA], Y, "Clara", EDITOR)])
+    decisions = Decisions(
+        False,
+        "",
+        {"Ben": Mode.KEEP, "Clara": Mode.KEEP},
+        [Assignment(fingerprint, "three.mp4", "x", 3, PLACES[CLARA], Y, "Clara", EDITOR)],
+    )
     recognition = Recognition(People([ben, Person("Clara", Mode.KEEP)]), decisions, tmp_path / "people.json", "")
     reported: list[str] = []
     applied = people_decisions.apply_known(
@@ -847,7 +904,10 @@ def test_the_command_decides_about_strips(scene: Any, tmp_path: Path) -> None:
     assert applied.people == {"Ben", "Clara"} and "recognise" in reported
     assert see(scene, 20, tmp_path) == [False, True, True]
     assert [(t.track, t.person, t.by) for t in decisions.tracks] == [
-        ("x", "Clara", EDITOR), ("Face 01", "", MACHINE), ("Face 02", "Ben", MACHINE)]
+        ("x", "Clara", EDITOR),
+        ("Face 01", "", MACHINE),
+        ("Face 02", "Ben", MACHINE),
+    ]
 
 
 def test_who_stays_clear_is_not_left_out(scene: Any) -> None:

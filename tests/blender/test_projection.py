@@ -97,8 +97,21 @@ def put_in_meta(strip: Any) -> None:
     meta.use_flip_y = True
 
 
-@pytest.mark.parametrize("change", [move, scale, turn, turn_about_a_corner, mirror, mirror_both, crop,
-                                    shrink_the_render, shrink_and_crop, put_in_meta])
+@pytest.mark.parametrize(
+    "change",
+    [
+        move,
+        scale,
+        turn,
+        turn_about_a_corner,
+        mirror,
+        mirror_both,
+        crop,
+        shrink_the_render,
+        shrink_and_crop,
+        put_in_meta,
+    ],
+)
 def test_a_disk_is_rendered_where_it_is_projected(scene: Any, tmp_path: Path, change: Callable[[Any], None]) -> None:
     change(scene.sequence_editor.strips["disk"])
     sight = disks.see(disks.render_frame(scene, FRAME, tmp_path / "frame.png"))
@@ -161,5 +174,4 @@ def test_a_region_as_blender_sees_it(scene: Any) -> None:
     region = next(region for region in area.regions if region.type == "WINDOW")
     projection = get_region_projection(region)
     for place in ((12.5, 3.25), (-40.0, 8.0)):
-        assert projection.to_region(*place) == pytest.approx(
-            region.view2d.view_to_region(*place, clip=False), abs=1.0)
+        assert projection.to_region(*place) == pytest.approx(region.view2d.view_to_region(*place, clip=False), abs=1.0)

@@ -57,7 +57,7 @@ def test_every_frame_with_a_face_is_covered_and_every_other_is_as_it_was(film: P
         rows, columns = np.nonzero(tinted)
         outside = np.ones(tinted.shape, bool)
         if len(rows):
-            outside[rows.min() - 8:rows.max() + 8, columns.min() - 8:columns.max() + 8] = False
+            outside[rows.min() - 8 : rows.max() + 8, columns.min() - 8 : columns.max() + 8] = False
             assert np.ptp(rows) < 75 and np.ptp(columns) < 75
         error = (before.astype(float) - after)[outside]
         assert 10 * np.log10(255**2 / np.mean(error**2)) > 40
@@ -102,7 +102,7 @@ def _write_job(folder: Path, film: Path, document: TrackDocument, **changes: Any
 
 
 def _messages(out: str) -> list[dict[str, Any]]:
-    return [json.loads(line[len(PREFIX):]) for line in out.splitlines() if line.startswith(PREFIX)]
+    return [json.loads(line[len(PREFIX) :]) for line in out.splitlines() if line.startswith(PREFIX)]
 
 
 def test_a_job_saves_renders_and_tells(film: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -115,10 +115,12 @@ def _render(scene: Any, strip: Any) -> Any:
             return put_in_place(scene, asked, end.value)
 
 
-@pytest.mark.parametrize("edit", [meta, transparent_meta, slow_effect, flipped, scene_strip, camera_scene],
-                         ids=lambda edit: edit.__name__)
-def test_the_same_is_seen(edit: Callable[[Any, Any], tuple[Any, Any]], project: tuple[Any, Any],
-                          tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "edit", [meta, transparent_meta, slow_effect, flipped, scene_strip, camera_scene], ids=lambda edit: edit.__name__
+)
+def test_the_same_is_seen(
+    edit: Callable[[Any, Any], tuple[Any, Any]], project: tuple[Any, Any], tmp_path: Path
+) -> None:
     scene, strip = edit(*project)
     bpy.ops.wm.save_mainfile()
     start = int(strip.frame_final_start)

@@ -56,12 +56,15 @@ def build_document(film: Path) -> TrackDocument:
     """The disk's track, another one beside it, one that was left out; a doubt about each and one more."""
     document = disks.build_document(film)
     disk = document.tracks[0]
-    still = Track("Face 02", [
-        Sample(f, Ellipse(40.0, 150.0, 12.0, 15.0), Evidence.DETECTED, 0.9) for f in range(5, 30)])
-    weak = Track("Perhaps 01", [
-        Sample(f, Ellipse(280.0, 20.0, 10.0, 10.0), Evidence.DETECTED, 0.3) for f in range(12, 16)],
+    still = Track(
+        "Face 02", [Sample(f, Ellipse(40.0, 150.0, 12.0, 15.0), Evidence.DETECTED, 0.9) for f in range(5, 30)]
+    )
+    weak = Track(
+        "Perhaps 01",
+        [Sample(f, Ellipse(280.0, 20.0, 10.0, 10.0), Evidence.DETECTED, 0.3) for f in range(12, 16)],
         status=TrackStatus.SUPPRESSED,
-        suppression=Suppression(SuppressionReason.LOW_CONFIDENCE, 4))
+        suppression=Suppression(SuppressionReason.LOW_CONFIDENCE, 4),
+    )
     document.tracks.append(still)
     document.aside.append(weak)
     document.review_items = [
@@ -194,8 +197,11 @@ def test_judgements_bear_the_name_that_the_preferences_have(
     for module in (review, review_operators):
         monkeypatch.setattr(module, "get_reviewer", lambda: "Ann")
     _, _, mask = project
-    for kind, operator in (("ends", bpy.ops.faceblur.review_fine), ("fast", bpy.ops.faceblur.review_off),
-                           ("weak", bpy.ops.faceblur.review_cover)):
+    for kind, operator in (
+        ("ends", bpy.ops.faceblur.review_fine),
+        ("fast", bpy.ops.faceblur.review_off),
+        ("weak", bpy.ops.faceblur.review_cover),
+    ):
         look_at(mask, kind)
         assert operator() == {"FINISHED"}
     reported = {place.key.split()[0]: place.reviewer for place in list_review_entries(load_document(mask))}
@@ -299,7 +305,7 @@ def test_pictures_are_made_of_each_track_and_follow_it(project: tuple[Any, Any, 
     assert len(portraits) == 3
     preview = thumbnails._STORE.previews[next(name for name in thumbnails._STORE.previews if _is_of_disk(name))]
     middle = 4 * (64 * 128 + 64)
-    assert min(preview.image_pixels_float[middle:middle + 3]) > 0.85, "the disk is white"
+    assert min(preview.image_pixels_float[middle : middle + 3]) > 0.85, "the disk is white"
     assert max(preview.image_pixels_float[:3]) < 0.5, "what is around it is grey"
 
     def swap(document: TrackDocument) -> list[str]:

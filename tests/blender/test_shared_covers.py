@@ -24,8 +24,9 @@ def test_one_half_of_a_cut_strip_is_changed(change: str, film: Path, tmp_path: P
     """Both have one node group, which Blender counts as having one user, and would not save with none."""
     scene = build_project(film, disks.build_document(film), EFFECT)
     footage, modifier = disks.get_cover(scene)
-    disks.operate(scene, bpy.ops.sequencer.split, footage, modifier.input_mask_strip, frame=20, type="SOFT",
-                  side="RIGHT")
+    disks.operate(
+        scene, bpy.ops.sequencer.split, footage, modifier.input_mask_strip, frame=20, type="SOFT", side="RIGHT"
+    )
     if change == "update":
         put_cover(scene, footage, get_mask(footage), EFFECT)
     else:

@@ -64,13 +64,17 @@ def test_a_covered_film_passes(scene: Any) -> None:
     bpy.ops.render.render(animation=True, scene=scene.name)
     assert bpy.ops.faceblur.verify() == {"FINISHED"}
     assert JOB.verified.leaks == 0 and JOB.verified.problems == []
-    (_, verification), = JOB.verified.parts
+    ((_, verification),) = JOB.verified.parts
     assert verification.compared == LENGTH
 
 
 def test_faces_that_are_meant_to_show_are_no_leaks(scene: Any, film: Path) -> None:
-    cover_footage(scene, scene.sequence_editor.strips["disk"], disks.build_document(film),
-                  EffectSettings("solid", disks.COVER, inverse=True))
+    cover_footage(
+        scene,
+        scene.sequence_editor.strips["disk"],
+        disks.build_document(film),
+        EffectSettings("solid", disks.COVER, inverse=True),
+    )
     with pytest.raises(RuntimeError, match="'disk' shows faces, as its cover is inverse"):
         bpy.ops.faceblur.verify(film=str(film))
 

@@ -17,11 +17,18 @@ def build_network() -> bytes:
     from onnx import TensorProto, helper, numpy_helper
 
     rng = np.random.default_rng(7)
-    weights = {"filters": rng.uniform(-1, 1, (2, 3, 3, 3)), "scale": [1.5, 0.5], "shift": [0.1, -0.2],
-               "mean": [0.3, 0.1], "variance": [1.2, 0.8]}
+    weights = {
+        "filters": rng.uniform(-1, 1, (2, 3, 3, 3)),
+        "scale": [1.5, 0.5],
+        "shift": [0.1, -0.2],
+        "mean": [0.3, 0.1],
+        "variance": [1.2, 0.8],
+    }
     arrays = [numpy_helper.from_array(np.array(value, np.float32), name) for name, value in weights.items()]
-    nodes = [helper.make_node("Conv", ["pictures", "filters"], ["filtered"], pads=[1, 1, 1, 1]),
-             helper.make_node("BatchNormalization", ["filtered", *list(weights)[1:]], ["map"])]
+    nodes = [
+        helper.make_node("Conv", ["pictures", "filters"], ["filtered"], pads=[1, 1, 1, 1]),
+        helper.make_node("BatchNormalization", ["filtered", *list(weights)[1:]], ["map"]),
+    ]
     values = {"pictures": [10, 3, 32, 32], "filtered": [10, 2, 32, 32], "map": [10, 2, 32, 32]}
     values |= {array.name: list(array.dims) for array in arrays}
     reported = {name: helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in values.items()}

@@ -81,7 +81,7 @@ def test_a_missed_face_is_followed_in_the_pictures() -> None:
     source = SourceInfo("film.mp4", "movie", *SIZE, COUNT, Fraction(25), "0" * 64)
     document = build_document(table, source, get_preset("balanced"), 1.4, [], ["said"])
     assert document.notes == ["said"] and [(s.start, s.stop) for s in document.shots] == [(0, COUNT)]
-    track, = document.tracks
+    (track,) = document.tracks
     assert track.spans() == [(0, COUNT)]
     for sample in track.samples:
         x1, y1, x2, y2 = face_box(sample.source_frame)
@@ -102,8 +102,9 @@ def test_boxes_come_in_the_sources_pixels() -> None:
 def test_repeated_pictures_are_looked_at_once() -> None:
     picture = make_frame(0)
     oracle = Oracle(range(0))
-    records = list(analyse_frames(
-        ((i, picture) for i in range(8)), SIZE, 25, [(oracle, DetectorUse("oracle", 640, 0.2))], 0.5))
+    records = list(
+        analyse_frames(((i, picture) for i in range(8)), SIZE, 25, [(oracle, DetectorUse("oracle", 640, 0.2))], 0.5)
+    )
     assert oracle._frame == 0
     assert all(len(r.observations) == 1 for r in records)
 
@@ -114,7 +115,7 @@ def test_flow_follows_motion_and_size_and_refuses_other_pictures() -> None:
     picture = make_texture(240, 320, 3)
     moved = cv2.warpAffine(picture, np.array([[1.03, 0, 4.0], [0, 1.03, -3.0]]), (320, 240))
     box = np.array([100.0, 80, 150, 140])
-    flowed, = flow_boxes(picture, np.asarray(moved), [box])
+    (flowed,) = flow_boxes(picture, np.asarray(moved), [box])
     assert flowed is not None
     np.testing.assert_allclose(flowed, box * 1.03 + np.array([4, -3, 4, -3]), atol=1)
     assert flow_boxes(picture, make_texture(240, 320, 4), [box]) == [None]
@@ -122,12 +123,14 @@ def test_flow_follows_motion_and_size_and_refuses_other_pictures() -> None:
 
 
 def test_detections_of_one_face_become_one_hit() -> None:
-    hits = fuse_detections([
-        Detection((100, 100, 150, 165), 0.9, "one", ((110, 120), (140, 120), (125, 135), (112, 150), (138, 150))),
-        Detection((102, 98, 152, 163), 0.6, "two"),
-        Detection((110, 110, 140, 150), 0.3, "two"),
-        Detection((400, 100, 450, 165), 0.4, "one"),
-    ])
+    hits = fuse_detections(
+        [
+            Detection((100, 100, 150, 165), 0.9, "one", ((110, 120), (140, 120), (125, 135), (112, 150), (138, 150))),
+            Detection((102, 98, 152, 163), 0.6, "two"),
+            Detection((110, 110, 140, 150), 0.3, "two"),
+            Detection((400, 100, 450, 165), 0.4, "one"),
+        ]
+    )
     assert [h.votes for h in hits] == [2, 1]
     assert hits[0].confidence == 0.9 and hits[0].roll == pytest.approx(0)
     assert 100 <= hits[0].box[0] <= 102
@@ -135,16 +138,19 @@ def test_detections_of_one_face_become_one_hit() -> None:
 
 
 def test_a_part_found_by_one_extends_the_face_found_by_the_other() -> None:
-    hit, = fuse_detections([
-        Detection((100, 100, 140, 150), 0.9, "one"), Detection((90, 95, 170, 160), 0.5, "two")])
+    (hit,) = fuse_detections([Detection((100, 100, 140, 150), 0.9, "one"), Detection((90, 95, 170, 160), 0.5, "two")])
     assert tuple(hit.box) == (90, 95, 170, 160)
     assert fuse_detections([]) == []
 
 
 def test_small_faces_in_a_huge_box_stay_apart() -> None:
-    hits = fuse_detections([
-        Detection((100, 100, 120, 125), 0.8, "one"), Detection((150, 100, 170, 125), 0.8, "one"),
-        Detection((50, 50, 250, 250), 0.3, "two")])
+    hits = fuse_detections(
+        [
+            Detection((100, 100, 120, 125), 0.8, "one"),
+            Detection((150, 100, 170, 125), 0.8, "one"),
+            Detection((50, 50, 250, 250), 0.3, "two"),
+        ]
+    )
     assert len(hits) == 3
 
 

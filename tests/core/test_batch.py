@@ -60,8 +60,9 @@ def render(
     return {"frames": info.frame_count, "width": info.width, "height": info.height}
 
 
-def run(jobs: list[FilmJob], settings: BatchSettings | None = None, analyse: Analyse = analyse,
-        render: Any = render) -> list[Outcome]:
+def run(
+    jobs: list[FilmJob], settings: BatchSettings | None = None, analyse: Analyse = analyse, render: Any = render
+) -> list[Outcome]:
     return run_batch(jobs, settings or BatchSettings(), Reporter(), analyse, render)
 
 
@@ -86,6 +87,7 @@ def test_film_and_picture(tmp_path: Path) -> None:
 
 def test_folder_that_blender_would_misread(tmp_path: Path) -> None:
     """Blender reads '#' in a path as digits of the frame number, so it must never be given such a path to write to."""
+
     def look(job: dict[str, Any], *rest: Any) -> dict[str, Any]:
         assert "#" not in job["render"]["output"]
         return render(job, *rest)
@@ -111,12 +113,17 @@ def test_name_that_is_no_text(tmp_path: Path) -> None:
 
 def test_inverse_leaves_out_only_those_who_stay_clear(tmp_path: Path) -> None:
     """All that the cover is made of are their faces; the tracks that are saved are those that were decided."""
+
     def find(source: Path, tracks: Path, settings: BatchSettings, on_progress: OnProgress, warn: Any) -> None:
         with open_source(source) as opened:
             # In frame 0 they are apart; in frame 1 a part of Face 01 would be seen beside Ann.
-            one, other = (Track(name, [Sample(frame, Ellipse(x, 20, 5, 5), Evidence.DETECTED, 1.0)
-                                       for frame, x in enumerate(places)])
-                          for name, places in (("Face 01", (80, 42)), ("Face 02", (30, 30))))
+            one, other = (
+                Track(
+                    name,
+                    [Sample(frame, Ellipse(x, 20, 5, 5), Evidence.DETECTED, 1.0) for frame, x in enumerate(places)],
+                )
+                for name, places in (("Face 01", (80, 42)), ("Face 02", (30, 30)))
+            )
             other.status, other.allowed_person = TrackStatus.ALLOWED, "Ann"
             write_document(TrackDocument(opened.info, settings.preset, 1.4, [], [], [one], [], aside=[other]), tracks)
 
@@ -130,8 +137,9 @@ def test_inverse_leaves_out_only_those_who_stay_clear(tmp_path: Path) -> None:
     jobs: list[dict[str, Any]] = []
 
     def look(job: dict[str, Any], *rest: Any) -> dict[str, Any]:
-        jobs.append(job | {"faces": {track.name: len(track.samples)
-                                     for track in read_document(Path(job["tracks"])).tracks}})
+        jobs.append(
+            job | {"faces": {track.name: len(track.samples) for track in read_document(Path(job["tracks"])).tracks}}
+        )
         return render(job, *rest)
 
     write_film(tmp_path / "a.mp4", rate=RATE)
@@ -141,13 +149,20 @@ def test_inverse_leaves_out_only_those_who_stay_clear(tmp_path: Path) -> None:
         BatchSettings(inverse=True, people=people),
         BatchSettings(people=people),
     ):
-        (outcome,) = run(plan_jobs([tmp_path / "a.mp4"], None, False, None, tmp_path / "saved.json"),
-                         replace(settings, overwrite=True), find, look)
+        (outcome,) = run(
+            plan_jobs([tmp_path / "a.mp4"], None, False, None, tmp_path / "saved.json"),
+            replace(settings, overwrite=True),
+            find,
+            look,
+        )
         assert outcome.status == "done"
         assert any("Everything is" in text for text in outcome.warnings) == settings.inverse
         assert [track.name for track in read_document(tmp_path / "saved.json").tracks] == ["Face 01"]
     assert [(job["faces"], job["effect"]["inverse"]) for job in jobs] == [
-        ({"Face 01": 2}, True), ({"Face 02": 1}, True), ({"Face 01": 2}, False)]
+        ({"Face 01": 2}, True),
+        ({"Face 02": 1}, True),
+        ({"Face 01": 2}, False),
+    ]
 
 
 def test_one_failure_leaves_the_others_alone(tmp_path: Path) -> None:
@@ -277,8 +292,10 @@ def test_folders(tmp_path: Path) -> None:
     (source / "day 1").mkdir(parents=True)
     for name in ("a.mp4", "a.blurred.mp4", "note.txt", ".hidden.mp4", "day 1/b.mp4"):
         (source / name).write_bytes(b"")
-    names = [(job.source.relative_to(source).as_posix(), job.output.relative_to(tmp_path).as_posix())
-             for job in plan_jobs([source], tmp_path / "out", True)]
+    names = [
+        (job.source.relative_to(source).as_posix(), job.output.relative_to(tmp_path).as_posix())
+        for job in plan_jobs([source], tmp_path / "out", True)
+    ]
     assert names == [("a.mp4", "out/a.blurred.mp4"), ("day 1/b.mp4", "out/day 1/b.blurred.mp4")]
     assert [job.source.name for job in plan_jobs([source], None, False)] == ["a.mp4"]
     (tmp_path / "file").write_bytes(b"")
@@ -334,13 +351,16 @@ def test_interrupt_removes_what_was_begun(tmp_path: Path) -> None:
 
 
 def test_leftovers_of_a_crash_are_removed_and_of_the_living_not(tmp_path: Path, private_temp: Path) -> None:
-    code = ("import os, sys, tempfile\nfrom pathlib import Path\nfrom blender_faceblur.files.workplace import "
-            "Workplace\n"
-            "tempfile.tempdir = sys.argv[1]\nplace = Workplace().__enter__()\n"
-            "part = place.make_part_folder(Path(sys.argv[2]) / 'a.mp4')\n(part / 'half.mkv').write_bytes(b'half')\n"
-            "print(place.folder, flush=True)\nos._exit(1)")
-    subprocess.run([sys.executable, "-c", code, str(private_temp), str(tmp_path)], check=False,
-                   cwd=Path(__file__).parents[2])
+    code = (
+        "import os, sys, tempfile\nfrom pathlib import Path\nfrom blender_faceblur.files.workplace import "
+        "Workplace\n"
+        "tempfile.tempdir = sys.argv[1]\nplace = Workplace().__enter__()\n"
+        "part = place.make_part_folder(Path(sys.argv[2]) / 'a.mp4')\n(part / 'half.mkv').write_bytes(b'half')\n"
+        "print(place.folder, flush=True)\nos._exit(1)"
+    )
+    subprocess.run(
+        [sys.executable, "-c", code, str(private_temp), str(tmp_path)], check=False, cwd=Path(__file__).parents[2]
+    )
     assert any(name.startswith(".faceblur-") for name in list_names(tmp_path))
     with Workplace() as alive:
         assert not any(name.startswith(".faceblur-") for name in list_names(tmp_path))

@@ -39,8 +39,10 @@ WIDTH, HEIGHT = 320, 180
 
 def make_cover(tracks: dict[str, dict[int, Ellipse]], frames: int = 60, expansion: float = 1.0) -> TracksCover:
     info = SourceInfo("x.mp4", "movie", WIDTH, HEIGHT, frames, Fraction(25), "0" * 64)
-    made = [Track(name, [Sample(frame, e, Evidence.DETECTED, 0.9) for frame, e in sorted(places.items())])
-            for name, places in tracks.items()]
+    made = [
+        Track(name, [Sample(frame, e, Evidence.DETECTED, 0.9) for frame, e in sorted(places.items())])
+        for name, places in tracks.items()
+    ]
     return TracksCover(TrackDocument(info, "balanced", expansion, [], [Shot(0, frames)], made, []), 2.0)
 
 
@@ -114,10 +116,17 @@ def test_matches_repeated_and_missing_pictures() -> None:
 
 def test_fills_keys_and_refuses_wrong_ones() -> None:
     filled = fill_keys([[3, CLEAR, 0, 0, 10, 10], [5, HARD, 20, 0, 30, 10], [6, "gone"], [8, CLEAR, 1, 1, 2, 2]])
-    assert [(frame, kind, box[0]) for frame, kind, box in filled] == [(3, CLEAR, 0), (4, CLEAR, 10), (5, HARD, 20),
-                                                                    (8, CLEAR, 1)]
-    for keys in ([[3, CLEAR, 0, 0, 10, 10], [3, CLEAR, 0, 0, 10, 10]], [[3, "sure", 0, 0, 1, 1]],
-                 [[3, CLEAR, 5, 0, 1, 1]]):
+    assert [(frame, kind, box[0]) for frame, kind, box in filled] == [
+        (3, CLEAR, 0),
+        (4, CLEAR, 10),
+        (5, HARD, 20),
+        (8, CLEAR, 1),
+    ]
+    for keys in (
+        [[3, CLEAR, 0, 0, 10, 10], [3, CLEAR, 0, 0, 10, 10]],
+        [[3, "sure", 0, 0, 1, 1]],
+        [[3, CLEAR, 5, 0, 1, 1]],
+    ):
         with pytest.raises(ValueError, match=r"comes after|no kind|no box"):
             fill_keys(keys)
 
@@ -134,9 +143,17 @@ def test_dense_runs_are_whole(path: Path) -> None:
 
 
 def test_dense_runs_belong_to_one_file(tmp_path: Path) -> None:
-    (tmp_path / "run.json").write_text(json.dumps({
-        "clip": "a.mp4", "sha256": "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad", "frames": [0, 2],
-        "faces": [{"who": "one", "keys": [[0, "clear", 1, 1, 5, 5], [1, "clear", 1, 1, 5, 5]]}], "ignore": []}))
+    (tmp_path / "run.json").write_text(
+        json.dumps(
+            {
+                "clip": "a.mp4",
+                "sha256": "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",
+                "frames": [0, 2],
+                "faces": [{"who": "one", "keys": [[0, "clear", 1, 1, 5, 5], [1, "clear", 1, 1, 5, 5]]}],
+                "ignore": [],
+            }
+        )
+    )
     clip = tmp_path / "a.mp4"
     clip.write_bytes(b"abc")
     assert [truth.name for truth in list_dense(clip, tmp_path)] == ["a.mp4 run"]
@@ -164,10 +181,10 @@ def test_other_clips_need_no_annotations_beside_them(tmp_path: Path, monkeypatch
         accuracy.list_real(tmp_path, [], [])
     truth = Truth("a.mp4", {0: []})
     monkeypatch.setattr(accuracy, "read_others", lambda: {compute_digest(clip): truth})
-    case, = accuracy.list_real(tmp_path, [], [])
+    (case,) = accuracy.list_real(tmp_path, [], [])
     assert case.clip == clip and case.truths == [(accuracy.OTHER, truth)]
     (tmp_path / "faces.json").write_text('{"renamed.mp4": {"0": {}}}')
-    case, = accuracy.list_real(tmp_path, [], [])
+    (case,) = accuracy.list_real(tmp_path, [], [])
     assert [group for group, _ in case.truths] == [accuracy.REAL, accuracy.OTHER]
 
 

@@ -11,8 +11,9 @@ from benchmarks.mixing import CELLS, SIZE, compute_cell
 from .test_people import looks, make_document, make_track
 
 
-@pytest.mark.parametrize(("wrong", "of", "bound"), [(0, 100, 0.0295), (0, 299, 0.00997), (1, 100, 0.0466),
-                                                    (5, 1000, 0.0105), (3, 3, 1.0)])
+@pytest.mark.parametrize(
+    ("wrong", "of", "bound"), [(0, 100, 0.0295), (0, 299, 0.00997), (1, 100, 0.0466), (5, 1000, 0.0105), (3, 3, 1.0)]
+)
 def test_bounds_are_the_exact_ones(wrong: int, of: int, bound: float) -> None:
     """Figures from tables of Clopper and Pearson's one-sided intervals."""
     assert compute_bound(wrong, of) == pytest.approx(bound, rel=0.01)
@@ -26,18 +27,26 @@ def test_the_truth_is_sound() -> None:
         for i, one in enumerate(places):
             assert one.start < one.stop and one.box[0] < one.box[2] and one.box[1] < one.box[3]
             clips.setdefault(one.who, set()).add(name)
-            for other in places[i + 1:]:
-                apart = (one.stop <= other.start or other.stop <= one.start or one.box[2] < other.box[0]
-                         or other.box[2] < one.box[0] or one.box[3] < other.box[1] or other.box[3] < one.box[1])
+            for other in places[i + 1 :]:
+                apart = (
+                    one.stop <= other.start
+                    or other.stop <= one.start
+                    or one.box[2] < other.box[0]
+                    or other.box[2] < one.box[0]
+                    or one.box[3] < other.box[1]
+                    or other.box[3] < one.box[1]
+                )
                 assert apart or one.who == other.who, f"{name}: {one} and {other}"
     assert any(len(names) > 1 for names in clips.values())
 
 
 def make_film() -> WatchedFilm:
-    film = WatchedFilm("film", make_document(make_track("Face 01", 0, 100), make_track("Face 02", 0, 100, 300)),
-                   {"Face 01": looks(0, 100, 1)})
-    film.who = {"Face 01": {f: "Ann" if f < 90 else "Bo" for f in range(100)},
-                "Face 02": dict.fromkeys(range(100), "")}
+    film = WatchedFilm(
+        "film",
+        make_document(make_track("Face 01", 0, 100), make_track("Face 02", 0, 100, 300)),
+        {"Face 01": looks(0, 100, 1)},
+    )
+    film.who = {"Face 01": {f: "Ann" if f < 90 else "Bo" for f in range(100)}, "Face 02": dict.fromkeys(range(100), "")}
     return film
 
 

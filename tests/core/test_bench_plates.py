@@ -32,7 +32,9 @@ def test_turned_rectangles_around_their_middle(tmp_path: Path) -> None:
     (tmp_path / "GroundTruth_others.xml").write_text(
         '<?xml version="1.0" encoding="ISO-8859-1"?><tagset><image><imageName>京A1</imageName><taggedRectangles>'
         '<taggedRectangle x="50" y="40" width="20" height="10" rotation="90">京A1</taggedRectangle>'
-        "</taggedRectangles></image></tagset>", encoding="utf-8")
+        "</taggedRectangles></image></tagset>",
+        encoding="utf-8",
+    )
     ((path, (corners,)),) = read_set(tmp_path)
     assert path.name == "京A1.jpg"
     np.testing.assert_allclose([corners.min(axis=0), corners.max(axis=0)], [(45, 30), (55, 50)], atol=1e-3)

@@ -80,7 +80,7 @@ def test_blocks_are_the_means_of_what_they_hide_and_is_around_them() -> None:
             continue
         soft = cv2.GaussianBlur(tile, (0, 0), SPREAD * block, borderType=cv2.BORDER_REPLICATE)
         means = soft.reshape(count, block, count, block, 3).mean(axis=(1, 3))
-        assert np.abs(imitate(tile, "mosaic", samples)[block // 2::block, block // 2::block] - means).max() < 1e-5
+        assert np.abs(imitate(tile, "mosaic", samples)[block // 2 :: block, block // 2 :: block] - means).max() < 1e-5
 
 
 def test_splines_keep_a_flat_picture_and_a_slope() -> None:

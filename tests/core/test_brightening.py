@@ -13,7 +13,7 @@ SHAPE = (120, 160, 3)
 def make_dark(seed: int, square_at: int = 40, noise: float = 6.0) -> np.ndarray:
     """A dark picture with a square of 30 levels on a ground of 15, and noise."""
     picture = np.full(SHAPE, 15.0)
-    picture[40:80, square_at:square_at + 40] = 30.0
+    picture[40:80, square_at : square_at + 40] = 30.0
     picture += np.random.default_rng(seed).normal(0, noise, SHAPE)
     return np.clip(picture, 0, 255).astype(np.uint8)
 

@@ -48,8 +48,10 @@ def test_json_lines(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_reporters() -> None:
-    outcomes = [Outcome(Path("a.mp4"), "done", Path("b.mp4"), faces=2, regions=1, review_items=1),
-                Outcome(Path("c.mp4"), "failed", reason="no film")]
+    outcomes = [
+        Outcome(Path("a.mp4"), "done", Path("b.mp4"), faces=2, regions=1, review_items=1),
+        Outcome(Path("c.mp4"), "failed", reason="no film"),
+    ]
     text = io.StringIO()
     reporter = LineReporter(text)
     reporter.start(Path("a.mp4"), 1, 2)
@@ -82,19 +84,21 @@ def write_program(path: Path, code: str) -> Path:
     return path
 
 
-RESULT = ("print('\\n@faceblur ' + '{\"type\":\"result\",\"frames\":3,\"width\":4,\"height\":5,'"
-          "'\"frame_rate\":[25,1]}')\n")
+RESULT = 'print(\'\\n@faceblur \' + \'{"type":"result","frames":3,"width":4,"height":5,\'\'"frame_rate":[25,1]}\')\n'
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="the stand-in is a shell script")
-@pytest.mark.parametrize(("code", "words"), [
-    ("print('out of memory')\nraise SystemExit(3)", "exit code 3.*last said: out of memory"),
-    ("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)", "signal 9"),
-    ("print('fine')", "without a result"),
-    ("print('@faceblur {\"type\": \"error\", \"text\": \"no strip\"}')\nraise SystemExit(1)", "no strip"),
-    ("print('@faceblur nonsense')\nprint('@faceblur {\"type\": \"result\"}')", "without a result"),
-    (RESULT + "raise SystemExit(1)", "exit code 1"),
-])
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        ("print('out of memory')\nraise SystemExit(3)", "exit code 3.*last said: out of memory"),
+        ("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)", "signal 9"),
+        ("print('fine')", "without a result"),
+        ('print(\'@faceblur {"type": "error", "text": "no strip"}\')\nraise SystemExit(1)', "no strip"),
+        ("print('@faceblur nonsense')\nprint('@faceblur {\"type\": \"result\"}')", "without a result"),
+        (RESULT + "raise SystemExit(1)", "exit code 1"),
+    ],
+)
 def test_blender_that_fails(tmp_path: Path, code: str, words: str) -> None:
     program = write_program(tmp_path / "blender", code)
     with pytest.raises(FaceBlurError, match=words):
@@ -103,9 +107,11 @@ def test_blender_that_fails(tmp_path: Path, code: str, words: str) -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="the stand-in is a shell script")
 def test_blender_that_works(tmp_path: Path) -> None:
-    code = ("import sys\nassert sys.argv[1:3] == ['-b', '--factory-startup'], sys.argv\nprint('Fra:1 Mem:2M')\n"
-            "print('@faceblur ' + '{\"type\":\"progress\",\"stage\":\"render\",\"done\":1,\"total\":3}')\n"
-            "print('@faceblur ' + '{\"type\":\"warning\",\"text\":\"look\"}')\n")
+    code = (
+        "import sys\nassert sys.argv[1:3] == ['-b', '--factory-startup'], sys.argv\nprint('Fra:1 Mem:2M')\n"
+        'print(\'@faceblur \' + \'{"type":"progress","stage":"render","done":1,"total":3}\')\n'
+        'print(\'@faceblur \' + \'{"type":"warning","text":"look"}\')\n'
+    )
     program = write_program(tmp_path / "blender", code + RESULT)
     said: list[object] = []
     result = run_blender_job({}, tmp_path, program, lambda *progress: said.append(progress), said.append)
@@ -129,15 +135,21 @@ def test_front_door_without_a_command() -> None:
     assert all(name in done.stderr for name in ("blur", "test", "lint", "models", "demo", "bench"))
 
 
-@pytest.mark.parametrize(("arguments", "words"), [
-    (["--effect", "image"], "needs --image FILE"), (["--image", "{film}"], "needs --effect image"),
-    (["--effect", "image", "--image", "no such.png"], "no such.png"),
-    (["--effect", "image", "--image", "{film}"], "is no picture"),
-    (["--inverse", "--verify"], "meant to"), (["--inverse", "--plates"], "name what is"),
-    (["--inverse", "--blur-only", "people"], "name what is"),
-])
-def test_looks_that_do_not_fit_are_refused(arguments: list[str], words: str, tmp_path: Path,
-                                           capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--effect", "image"], "needs --image FILE"),
+        (["--image", "{film}"], "needs --effect image"),
+        (["--effect", "image", "--image", "no such.png"], "no such.png"),
+        (["--effect", "image", "--image", "{film}"], "is no picture"),
+        (["--inverse", "--verify"], "meant to"),
+        (["--inverse", "--plates"], "name what is"),
+        (["--inverse", "--blur-only", "people"], "name what is"),
+    ],
+)
+def test_looks_that_do_not_fit_are_refused(
+    arguments: list[str], words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     film = tmp_path / "a.mp4"
     write_film(film, rate=Fraction(25))
     assert cli.main([str(film), *(argument.format(film=film) for argument in arguments)]) == cli.USAGE
@@ -145,7 +157,8 @@ def test_looks_that_do_not_fit_are_refused(arguments: list[str], words: str, tmp
     assert list(tmp_path.iterdir()) == [film]
 
 
-@pytest.mark.parametrize(("arguments", "expansion"),
-                         [([], 1.4), (["--head"], 1.8), (["--head", "--expansion", "2"], 2)])
+@pytest.mark.parametrize(
+    ("arguments", "expansion"), [([], 1.4), (["--head"], 1.8), (["--head", "--expansion", "2"], 2)]
+)
 def test_the_whole_head_is_a_larger_cover(arguments: list[str], expansion: float) -> None:
     assert cli.build_parser().parse_args(["a.mp4", *arguments]).expansion == expansion

@@ -27,6 +27,7 @@ def network(onnx_environment: None, tmp_path: Path) -> Path:
 
 def test_a_converted_network_takes_pictures_of_any_size(network: Path, tmp_path: Path) -> None:
     import onnxruntime
+
     result = tmp_path / "any.onnx"
     convert.convert_network(network, result, "pictures")
     before, after = (onnxruntime.InferenceSession(str(path)) for path in (network, result))

@@ -25,9 +25,18 @@ from blender_faceblur.sources.image import parse_orientation
 NTSC = Fraction(30000, 1001)
 
 
-def write_film(path: Path, *, frames: int = 12, rate: Fraction = NTSC, sound: tuple[str, ...] = ("aac",),
-               video: str = "libx264", start_s: float = 0.0, languages: tuple[str, ...] = (), subtitle: bool = False,
-               aspect: Fraction = Fraction(1)) -> None:
+def write_film(
+    path: Path,
+    *,
+    frames: int = 12,
+    rate: Fraction = NTSC,
+    sound: tuple[str, ...] = ("aac",),
+    video: str = "libx264",
+    start_s: float = 0.0,
+    languages: tuple[str, ...] = (),
+    subtitle: bool = False,
+    aspect: Fraction = Fraction(1),
+) -> None:
     """A small film whose video begins `start_s` after its sound; with B-frames where the codec has them."""
     with av.open(str(path), "w") as container:
         container.metadata["title"] = "holiday of Jane Doe"
@@ -61,8 +70,13 @@ def encode_tone(stream: Any, seconds: Fraction) -> list[Any]:
     return [*stream.encode(frame), *stream.encode(None)]
 
 
-def render(path: Path, frames: int = 12, rate: Fraction = NTSC, size: tuple[int, int] = (64, 48),
-           aspect: Fraction = Fraction(1)) -> None:
+def render(
+    path: Path,
+    frames: int = 12,
+    rate: Fraction = NTSC,
+    size: tuple[int, int] = (64, 48),
+    aspect: Fraction = Fraction(1),
+) -> None:
     """What Blender's child leaves: pictures alone in Matroska, with B-frames."""
     with av.open(str(path), "w") as container:
         stream: Any = container.add_stream("libx264", rate=rate, options={"bf": "2"})
@@ -77,27 +91,46 @@ def render(path: Path, frames: int = 12, rate: Fraction = NTSC, size: tuple[int,
         container.mux(stream.encode(None))
 
 
-def deliver(source: Path, folder: Path, *, frames: int = 12, rate: Fraction = NTSC, size: tuple[int, int] = (64, 48),
-            wanted: Path | None = None, reencode: bool = False,
-            aspect: Fraction = Fraction(1)) -> tuple[Path, list[str]]:
+def deliver(
+    source: Path,
+    folder: Path,
+    *,
+    frames: int = 12,
+    rate: Fraction = NTSC,
+    size: tuple[int, int] = (64, 48),
+    wanted: Path | None = None,
+    reencode: bool = False,
+    aspect: Fraction = Fraction(1),
+) -> tuple[Path, list[str]]:
     container, said = choose_container(source, list_sound(source), "h264", wanted, reencode)
     pictures, result = folder / "pictures.mkv", folder / f"result{container.suffix}"
     render(pictures, frames, rate, size, aspect)
-    said += remux_film(pictures, source, result, container, frame_rate=rate, pixel_aspect=aspect,
-                       record="faceblur:1:test", reencode_audio=reencode)
+    said += remux_film(
+        pictures,
+        source,
+        result,
+        container,
+        frame_rate=rate,
+        pixel_aspect=aspect,
+        record="faceblur:1:test",
+        reencode_audio=reencode,
+    )
     verify_film(result, source, Expected(frames, rate, *size, aspect), reencode)
     return result, said
 
 
-@pytest.mark.parametrize(("name", "video", "sound", "suffix"), [
-    ("a.mp4", "libx264", ("aac",), ".mp4"),
-    ("a.mov", "libx264", ("pcm_s16le",), ".mov"),
-    ("a.mkv", "libx264", ("flac", "ac3"), ".mkv"),
-    ("a.webm", "libvpx", ("libopus",), ".mkv"),
-    ("a.avi", "mpeg4", ("pcm_s16le",), ".mkv"),
-    ("a.ts", "libx264", ("aac",), ".mkv"),
-    ("a.mp4", "libx264", (), ".mp4"),
-])
+@pytest.mark.parametrize(
+    ("name", "video", "sound", "suffix"),
+    [
+        ("a.mp4", "libx264", ("aac",), ".mp4"),
+        ("a.mov", "libx264", ("pcm_s16le",), ".mov"),
+        ("a.mkv", "libx264", ("flac", "ac3"), ".mkv"),
+        ("a.webm", "libvpx", ("libopus",), ".mkv"),
+        ("a.avi", "mpeg4", ("pcm_s16le",), ".mkv"),
+        ("a.ts", "libx264", ("aac",), ".mkv"),
+        ("a.mp4", "libx264", (), ".mp4"),
+    ],
+)
 def test_sound_is_kept(tmp_path: Path, name: str, video: str, sound: tuple[str, ...], suffix: str) -> None:
     source = tmp_path / name
     write_film(source, sound=sound, video=video)
@@ -217,10 +250,12 @@ def test_verify_finds_what_is_wrong(tmp_path: Path) -> None:
     write_film(source)
     write_film(other, sound=("aac",), frames=20)
     result, _ = deliver(source, tmp_path)
-    for expected, words in ((Expected(13, NTSC, 64, 48), "12 pictures instead of 13"),
-                            (Expected(12, Fraction(25), 64, 48), "not at its time"),
-                            (Expected(12, NTSC, 64, 50), "64 x 48 pixels"),
-                            (Expected(12, NTSC, 64, 48, Fraction(4, 3)), "shape")):
+    for expected, words in (
+        (Expected(13, NTSC, 64, 48), "12 pictures instead of 13"),
+        (Expected(12, Fraction(25), 64, 48), "not at its time"),
+        (Expected(12, NTSC, 64, 50), "64 x 48 pixels"),
+        (Expected(12, NTSC, 64, 48, Fraction(4, 3)), "shape"),
+    ):
         with pytest.raises(FaceBlurError, match=words):
             verify_film(result, source, expected, False)
     with pytest.raises(FaceBlurError, match="not the source's"):
@@ -275,9 +310,16 @@ def test_picture_carries_the_record_and_nothing_else(tmp_path: Path, name: str) 
         data = path.read_bytes()
         directory = struct.unpack_from("<I", data, 4)[0]
         count = struct.unpack_from("<H", data, directory)[0]
-        entries = data[directory + 2:directory + 2 + 12 * count] + struct.pack("<HHII", 0x8298, 2, 9, len(data))
-        path.write_bytes(data[:4] + struct.pack("<I", len(data) + 10) + data[8:] + b"Jane Doe\0\0" +
-                         struct.pack("<H", count + 1) + entries + b"\0\0\0\0")
+        entries = data[directory + 2 : directory + 2 + 12 * count] + struct.pack("<HHII", 0x8298, 2, 9, len(data))
+        path.write_bytes(
+            data[:4]
+            + struct.pack("<I", len(data) + 10)
+            + data[8:]
+            + b"Jane Doe\0\0"
+            + struct.pack("<H", count + 1)
+            + entries
+            + b"\0\0\0\0"
+        )
     record = make_record("ab", {}, 1)
     finish_picture(path, record)
     assert read_picture_record(path) == record
@@ -317,4 +359,5 @@ def test_real_film_with_late_video(tmp_path: Path) -> None:
     with av.open(str(result)) as container:
         video, sound = container.streams.video[0], container.streams.audio[0]
         assert float(video.start_time * video.time_base - sound.start_time * sound.time_base) == pytest.approx(
-            10214 / 11988 - 353 / 44100, abs=0.001)
+            10214 / 11988 - 353 / 44100, abs=0.001
+        )

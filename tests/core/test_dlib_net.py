@@ -61,8 +61,10 @@ def make_package(path: Path, cut: int = 0) -> dict[str, Array]:
             add(f"{name}/{part}", (after,), least, most)
     add("fc", (WIDTHS["conv256"], 128), -1, 1)
     with tarfile.open(path, "w:gz") as archive:
-        for member, data in ((dlib_net.MANIFEST, json.dumps([{"weights": entries, "paths": []}]).encode()),
-                             (dlib_net.WEIGHTS, raw[:len(raw) - cut])):
+        for member, data in (
+            (dlib_net.MANIFEST, json.dumps([{"weights": entries, "paths": []}]).encode()),
+            (dlib_net.WEIGHTS, raw[: len(raw) - cut]),
+        ):
             info = tarfile.TarInfo(member)
             info.size = len(data)
             archive.addfile(info, io.BytesIO(data))
@@ -81,8 +83,9 @@ def compute(values: dict[str, Array], image: Array) -> Array:
         padded = np.pad(x, ((0, 0), (pad, pad), (pad, pad)))
         y = np.einsum("chwij,ijco->ohw", windows(padded, len(filters), stride), filters, optimize=True)
         y = y + values[f"{name}/conv/bias"][:, None, None]
-        return np.asarray(y * values[f"{name}/scale/weights"][:, None, None]
-                          + values[f"{name}/scale/biases"][:, None, None])
+        return np.asarray(
+            y * values[f"{name}/scale/weights"][:, None, None] + values[f"{name}/scale/biases"][:, None, None]
+        )
 
     def reduce(x: Array, name: str) -> Array:
         y = convolve(np.maximum(convolve(x, f"{name}/conv1", 2, 0), 0), f"{name}/conv2")
@@ -114,6 +117,7 @@ def test_the_network_in_floats_is_what_the_package_says(tmp_path: Path) -> None:
 
 def test_the_file_computes_nearly_what_the_network_does_in_floats(onnx_environment: None, tmp_path: Path) -> None:
     import onnxruntime
+
     package = tmp_path / "face.tgz"
     make_package(package)
     weights, images = dlib_net.read_package(package), make_images()

@@ -32,19 +32,50 @@ from blender_faceblur.core.types import (
 
 
 def make_document(frames: int = 30) -> TrackDocument:
-    source = SourceInfo("Zwölf \"Äpfel\".mp4", "movie", 1920, 1080, frames, Fraction(30000, 1001), "ab" * 32,
-                        Fraction(16, 15), True, ("a warning",))
+    source = SourceInfo(
+        'Zwölf "Äpfel".mp4',
+        "movie",
+        1920,
+        1080,
+        frames,
+        Fraction(30000, 1001),
+        "ab" * 32,
+        Fraction(16, 15),
+        True,
+        ("a warning",),
+    )
     samples = [
         Sample(f, Ellipse(100.123 + f, -7.5, 20.001 + 0.37 * f, 31.5, -0.25), list(Evidence)[f % 4], 0.5)
-        for f in range(frames) if f % 10
+        for f in range(frames)
+        if f % 10
     ]
     return TrackDocument(
-        source, "balanced", 1.4, [ModelUse("centerface", "0" * 64, 640, 0.25)], [Shot(0, 10), Shot(10, frames, True)],
-        [Track("Face 01", samples)], [ReviewItem(3, 9, (1.0, 2.0, 30.5, 40.0), 0.31, ReviewReason.LOW_CONFIDENCE,
-                                            "Perhaps 01", 6, 7, "found weakly")],
-        ["a note"], [Track("Perhaps 01", samples[:3], TrackKind.REGION, True, [(2, 3)], TrackStatus.SUPPRESSED,
-                             Suppression(SuppressionReason.RARELY_DETECTED, 3, 9, "found weakly"))], ["a key"],
-        people_notes=["a note about people"])
+        source,
+        "balanced",
+        1.4,
+        [ModelUse("centerface", "0" * 64, 640, 0.25)],
+        [Shot(0, 10), Shot(10, frames, True)],
+        [Track("Face 01", samples)],
+        [
+            ReviewItem(
+                3, 9, (1.0, 2.0, 30.5, 40.0), 0.31, ReviewReason.LOW_CONFIDENCE, "Perhaps 01", 6, 7, "found weakly"
+            )
+        ],
+        ["a note"],
+        [
+            Track(
+                "Perhaps 01",
+                samples[:3],
+                TrackKind.REGION,
+                True,
+                [(2, 3)],
+                TrackStatus.SUPPRESSED,
+                Suppression(SuppressionReason.RARELY_DETECTED, 3, 9, "found weakly"),
+            )
+        ],
+        ["a key"],
+        people_notes=["a note about people"],
+    )
 
 
 def test_reading_gives_back_what_was_written(tmp_path: Path) -> None:
@@ -53,13 +84,23 @@ def test_reading_gives_back_what_was_written(tmp_path: Path) -> None:
     read = read_document(tmp_path / "tracks.json")
     assert [p.name for p in tmp_path.iterdir()] == ["tracks.json"]
     assert (read.source, read.models, read.shots, read.review_items, read.notes, read.people_notes) == (
-        document.source, document.models, document.shots, document.review_items, document.notes,
-        document.people_notes)
+        document.source,
+        document.models,
+        document.shots,
+        document.review_items,
+        document.notes,
+        document.people_notes,
+    )
     assert read.tracks[0].spans() == document.tracks[0].spans()
     (aside,) = read.aside
     assert (read.reviewed, aside.kind, aside.locked, aside.off, aside.status, aside.suppression) == (
-        ["a key"], TrackKind.REGION, True, [(2, 3)], TrackStatus.SUPPRESSED,
-        Suppression(SuppressionReason.RARELY_DETECTED, 3, 9, "found weakly"))
+        ["a key"],
+        TrackKind.REGION,
+        True,
+        [(2, 3)],
+        TrackStatus.SUPPRESSED,
+        Suppression(SuppressionReason.RARELY_DETECTED, 3, 9, "found weakly"),
+    )
     for one, two in zip(read.tracks[0].samples, document.tracks[0].samples, strict=True):
         assert one.evidence is two.evidence
         assert one.ellipse.cx == pytest.approx(two.ellipse.cx, abs=0.0051)
@@ -103,26 +144,70 @@ def change(path: str, value: Any) -> str:
     return json.dumps(content)
 
 
-@pytest.mark.parametrize(("path", "value"), [
-    ("schema", "other"), ("version", 4), ("version", True), ("uncovered", 1), ("reviewed", [1]),
-    ("uncovered/0/status", 2), ("uncovered/0/status", "kept clear: Ann"), ("uncovered/0/suppression", "weak"),
-    ("uncovered/0/suppression/reason", "found weakly"), ("uncovered/0/suppression/detected_frames", -1),
-    ("uncovered/0/suppression/text", 1), ("uncovered/0/allowed_person", 1), ("uncovered/0/never_region", ["x"]),
-    ("doubts/0/reason", "found weakly"), ("doubts/0/searched_frames", 1.5), ("people_notes", [1]),
-    ("analysed", [[3, 2]]), ("analysed", 1),
-    ("uncovered/0/kind", "sign"), ("uncovered/0/off", [[3, 2]]), ("uncovered/0/off", [[2, 4], [3, 5]]),
-    ("uncovered/0/locked", 1),
-    ("version", "1"), ("expansion", 0.2), ("expansion", True),
-    ("expansion", float("nan")), ("expansion", float("inf")), ("source", []), ("source/width", 0),
-    ("source/width", 10.5), ("source/frame_count", 10**9), ("source/frame_rate", [0, 1]), ("source/frame_rate", [1]),
-    ("source/kind", "folder"), ("source/file_name", 7), ("source/warnings", [1]), ("tracks", {}),
-    ("tracks/0/name", "x" * 5000), ("tracks/0/cx", []), ("tracks/0/cx/0", 1.5), ("tracks/0/cx/0", True),
-    ("tracks/0/cx/0", 10**30), ("tracks/0/rx/0", 0), ("tracks/0/rx/3", -4), ("tracks/0/evidence", "d"),
-    ("tracks/0/evidence", "x" * 27), ("tracks/0/confidence/0", 1001), ("tracks/0/spans", [[0, 9]]),
-    ("tracks/0/spans/0", [5, 5]), ("tracks/0/spans/1", [0, 9]), ("tracks/0/spans/2", [21, 31]),
-    ("tracks/0/spans/0", [-1, 8]), ("shots/0", [0, 99, False]), ("shots/0", [0, 10]), ("doubts/0/box", [1, 2]),
-    ("doubts/0/confidence", 2), ("doubts/0/start", 29), ("notes", KeyError), ("tracks/0/ry", KeyError),
-])
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("schema", "other"),
+        ("version", 4),
+        ("version", True),
+        ("uncovered", 1),
+        ("reviewed", [1]),
+        ("uncovered/0/status", 2),
+        ("uncovered/0/status", "kept clear: Ann"),
+        ("uncovered/0/suppression", "weak"),
+        ("uncovered/0/suppression/reason", "found weakly"),
+        ("uncovered/0/suppression/detected_frames", -1),
+        ("uncovered/0/suppression/text", 1),
+        ("uncovered/0/allowed_person", 1),
+        ("uncovered/0/never_region", ["x"]),
+        ("doubts/0/reason", "found weakly"),
+        ("doubts/0/searched_frames", 1.5),
+        ("people_notes", [1]),
+        ("analysed", [[3, 2]]),
+        ("analysed", 1),
+        ("uncovered/0/kind", "sign"),
+        ("uncovered/0/off", [[3, 2]]),
+        ("uncovered/0/off", [[2, 4], [3, 5]]),
+        ("uncovered/0/locked", 1),
+        ("version", "1"),
+        ("expansion", 0.2),
+        ("expansion", True),
+        ("expansion", float("nan")),
+        ("expansion", float("inf")),
+        ("source", []),
+        ("source/width", 0),
+        ("source/width", 10.5),
+        ("source/frame_count", 10**9),
+        ("source/frame_rate", [0, 1]),
+        ("source/frame_rate", [1]),
+        ("source/kind", "folder"),
+        ("source/file_name", 7),
+        ("source/warnings", [1]),
+        ("tracks", {}),
+        ("tracks/0/name", "x" * 5000),
+        ("tracks/0/cx", []),
+        ("tracks/0/cx/0", 1.5),
+        ("tracks/0/cx/0", True),
+        ("tracks/0/cx/0", 10**30),
+        ("tracks/0/rx/0", 0),
+        ("tracks/0/rx/3", -4),
+        ("tracks/0/evidence", "d"),
+        ("tracks/0/evidence", "x" * 27),
+        ("tracks/0/confidence/0", 1001),
+        ("tracks/0/spans", [[0, 9]]),
+        ("tracks/0/spans/0", [5, 5]),
+        ("tracks/0/spans/1", [0, 9]),
+        ("tracks/0/spans/2", [21, 31]),
+        ("tracks/0/spans/0", [-1, 8]),
+        ("shots/0", [0, 99, False]),
+        ("shots/0", [0, 10]),
+        ("doubts/0/box", [1, 2]),
+        ("doubts/0/confidence", 2),
+        ("doubts/0/start", 29),
+        ("notes", KeyError),
+        ("tracks/0/ry", KeyError),
+    ],
+)
 def test_what_is_wrong_is_refused(path: str, value: Any) -> None:
     with pytest.raises(FaceBlurError):
         from_json(change(path, value))

@@ -112,8 +112,14 @@ def test_merging_shows_only_what_was_off_in_all() -> None:
 
 def test_deleted_tracks_can_be_brought_back() -> None:
     document = make_document(make_track("Face 01", range(10)))
-    document.aside.append(Track("Perhaps 01", make_track("", range(5)).samples, status=TrackStatus.SUPPRESSED,
-                                suppression=Suppression(SuppressionReason.LOW_CONFIDENCE, 5)))
+    document.aside.append(
+        Track(
+            "Perhaps 01",
+            make_track("", range(5)).samples,
+            status=TrackStatus.SUPPRESSED,
+            suppression=Suppression(SuppressionReason.LOW_CONFIDENCE, 5),
+        )
+    )
     document.review_items.append(ReviewItem(0, 5, (0, 0, 1, 1), 0.3, ReviewReason.LOW_CONFIDENCE, "Perhaps 01", 5))
     editing.delete(document, "Face 01")
     assert not document.tracks and document.aside[-1].status is TrackStatus.DELETED
@@ -162,8 +168,11 @@ def test_a_new_analysis_changes_only_its_range() -> None:
 
 
 def test_a_new_analysis_keeps_every_correction() -> None:
-    anna, region, locked = make_track("Anna", range(100)), make_track("Region 01", range(100), 300), make_track(
-        "Bert", range(100), 500)
+    anna, region, locked = (
+        make_track("Anna", range(100)),
+        make_track("Region 01", range(100), 300),
+        make_track("Bert", range(100), 500),
+    )
     region.kind, locked.locked, anna.off = TrackKind.REGION, True, [(30, 40)]
     editing.set_key(anna, 50, Ellipse(110, 100, 30, 30), reach=5)
     old = make_document(anna, region, locked)

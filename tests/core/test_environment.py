@@ -27,8 +27,9 @@ def add_mediapipe(folder: Path) -> None:
     environment._ensure_mediapipe(ROOT, folder, Path(sys.executable))
 
 
-def test_mediapipe_that_cannot_be_had_is_said_and_left_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-                                                            capsys: pytest.CaptureFixture[str]) -> None:
+def test_mediapipe_that_cannot_be_had_is_said_and_left_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     def refuse(python: Path, lock: Path, *options: str) -> None:
         raise environment.EnvironmentProblem("pip could not install mediapipe.txt: no matching distribution")
 

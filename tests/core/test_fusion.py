@@ -15,25 +15,25 @@ def assign_faces(box: Box, confidence: float, detector: str = "a") -> Detection:
 
 
 def test_agreeing_boxes_are_averaged_by_confidence() -> None:
-    hit, = fuse_detections([assign_faces((0, 0, 100, 100), 0.9), assign_faces((4, 0, 104, 100), 0.3, "b")])
+    (hit,) = fuse_detections([assign_faces((0, 0, 100, 100), 0.9), assign_faces((4, 0, 104, 100), 0.3, "b")])
     np.testing.assert_allclose(hit.box, (1, 0, 101, 100))
     assert hit.confidence == 0.9 and hit.votes == 2
 
 
 def test_two_sure_detectors_that_disagree_are_both_covered() -> None:
-    hit, = fuse_detections([assign_faces((0, 0, 100, 100), 0.9), assign_faces((30, 0, 130, 100), 0.8, "b")])
+    (hit,) = fuse_detections([assign_faces((0, 0, 100, 100), 0.9), assign_faces((30, 0, 130, 100), 0.8, "b")])
     np.testing.assert_allclose(hit.box, (0, 0, 130, 100))
 
 
 def test_an_unsure_one_beside_does_not_double_the_cover() -> None:
-    hit, = fuse_detections([assign_faces((0, 0, 100, 100), 0.9), assign_faces((30, 0, 130, 100), 0.3, "b")])
+    (hit,) = fuse_detections([assign_faces((0, 0, 100, 100), 0.9), assign_faces((30, 0, 130, 100), 0.3, "b")])
     assert hit.box[2] < 110 and hit.votes == 2
 
 
 @pytest.mark.parametrize("confidence", [0.9, 0.3])
 def test_a_box_around_or_inside_is_not_lost(confidence: float) -> None:
     for other in ((-35, -35, 135, 135), (20, 20, 80, 85)):
-        hit, = fuse_detections([assign_faces((0, 0, 100, 100), 0.91), assign_faces(other, confidence, "b")])
+        (hit,) = fuse_detections([assign_faces((0, 0, 100, 100), 0.91), assign_faces(other, confidence, "b")])
         union = np.concatenate([np.minimum((0, 0), other[:2]), np.maximum((100, 100), other[2:])])
         np.testing.assert_allclose(hit.box, union)
         assert hit.votes == 2

@@ -31,39 +31,166 @@ ALLOWED: dict[str, set[str]] = {
     "detectors": {"core", "core/detection", "core/tracking", "files"},
     "recognition": {"core", "detectors"},
     "delivery": {"core"},
-    "worker": {"core", "core/detection", "core/document", "core/tracking", "core/people", "core/review",
-               "core/verification", "core/cover", "files", "sources", "detectors", "recognition", "delivery"},
+    "worker": {
+        "core",
+        "core/detection",
+        "core/document",
+        "core/tracking",
+        "core/people",
+        "core/review",
+        "core/verification",
+        "core/cover",
+        "files",
+        "sources",
+        "detectors",
+        "recognition",
+        "delivery",
+    },
     "reporting": {"core", "core/document", "core/review", "core/verification", "core/cover", "files", "sources"},
-    "batch": {"core", "core/detection", "core/document", "core/tracking", "core/people", "core/verification", "files",
-              "sources", "delivery", "worker", "reporting"},
+    "batch": {
+        "core",
+        "core/detection",
+        "core/document",
+        "core/tracking",
+        "core/people",
+        "core/verification",
+        "files",
+        "sources",
+        "delivery",
+        "worker",
+        "reporting",
+    },
     "blender/common": {"core", "files", "worker", "reporting"},
     "blender/preferences": {"core", "core/detection", "core/people", "files", "worker", "blender/common"},
     "blender/masks": {"core", "core/document", "core/review", "core/cover", "blender/common"},
     "blender/cover": {"core", "core/cover", "reporting", "blender/common", "blender/masks"},
     "blender/rendering": {"core", "blender/common", "blender/cover"},
-    "blender/review": {"core", "core/document", "core/review", "reporting", "blender/common", "blender/preferences",
-                       "blender/masks", "blender/cover"},
-    "blender/thumbnails": {"core", "core/document", "core/review", "worker", "reporting", "blender/common",
-                           "blender/masks", "blender/cover", "blender/review"},
-    "blender/people": {"core", "core/document", "core/people", "core/review", "files", "worker", "reporting", "batch",
-                       "blender/common", "blender/preferences", "blender/masks", "blender/cover", "blender/review",
-                       "blender/thumbnails"},
-    "blender/detection": {"core", "core/detection", "core/document", "core/tracking", "files", "worker", "reporting",
-                          "blender/common", "blender/preferences", "blender/cover", "blender/thumbnails"},
-    "blender/guard": {"core", "core/document", "core/review", "core/verification", "files", "sources", "worker",
-                      "reporting", "blender/common", "blender/preferences", "blender/masks", "blender/cover",
-                      "blender/review"},
-    "blender/overlay": {"core", "core/review", "reporting", "blender/common", "blender/preferences", "blender/masks",
-                        "blender/cover", "blender/people"},
-    "blender/correction": {"core", "core/document", "core/review", "files", "worker", "reporting", "blender/common",
-                           "blender/masks", "blender/cover", "blender/rendering", "blender/thumbnails",
-                           "blender/guard", "blender/overlay"},
-    "blender/export": {"core", "core/document", "files", "reporting", "batch", "blender/common", "blender/masks",
-                       "blender/cover", "blender/rendering", "blender/guard", "blender/correction"},
-    "blender": {"core", "core/detection", "core/document", "core/tracking", "core/cover", "files", "reporting",
-                "batch", "blender/common", "blender/preferences", "blender/masks", "blender/cover",
-                "blender/rendering", "blender/review", "blender/thumbnails", "blender/people", "blender/detection",
-                "blender/guard", "blender/overlay", "blender/correction", "blender/export"},
+    "blender/review": {
+        "core",
+        "core/document",
+        "core/review",
+        "reporting",
+        "blender/common",
+        "blender/preferences",
+        "blender/masks",
+        "blender/cover",
+    },
+    "blender/thumbnails": {
+        "core",
+        "core/document",
+        "core/review",
+        "worker",
+        "reporting",
+        "blender/common",
+        "blender/masks",
+        "blender/cover",
+        "blender/review",
+    },
+    "blender/people": {
+        "core",
+        "core/document",
+        "core/people",
+        "core/review",
+        "files",
+        "worker",
+        "reporting",
+        "batch",
+        "blender/common",
+        "blender/preferences",
+        "blender/masks",
+        "blender/cover",
+        "blender/review",
+        "blender/thumbnails",
+    },
+    "blender/detection": {
+        "core",
+        "core/detection",
+        "core/document",
+        "core/tracking",
+        "files",
+        "worker",
+        "reporting",
+        "blender/common",
+        "blender/preferences",
+        "blender/cover",
+        "blender/thumbnails",
+    },
+    "blender/guard": {
+        "core",
+        "core/document",
+        "core/review",
+        "core/verification",
+        "files",
+        "sources",
+        "worker",
+        "reporting",
+        "blender/common",
+        "blender/preferences",
+        "blender/masks",
+        "blender/cover",
+        "blender/review",
+    },
+    "blender/overlay": {
+        "core",
+        "core/review",
+        "reporting",
+        "blender/common",
+        "blender/preferences",
+        "blender/masks",
+        "blender/cover",
+        "blender/people",
+    },
+    "blender/correction": {
+        "core",
+        "core/document",
+        "core/review",
+        "files",
+        "worker",
+        "reporting",
+        "blender/common",
+        "blender/masks",
+        "blender/cover",
+        "blender/rendering",
+        "blender/thumbnails",
+        "blender/guard",
+        "blender/overlay",
+    },
+    "blender/export": {
+        "core",
+        "core/document",
+        "files",
+        "reporting",
+        "batch",
+        "blender/common",
+        "blender/masks",
+        "blender/cover",
+        "blender/rendering",
+        "blender/guard",
+        "blender/correction",
+    },
+    "blender": {
+        "core",
+        "core/detection",
+        "core/document",
+        "core/tracking",
+        "core/cover",
+        "files",
+        "reporting",
+        "batch",
+        "blender/common",
+        "blender/preferences",
+        "blender/masks",
+        "blender/cover",
+        "blender/rendering",
+        "blender/review",
+        "blender/thumbnails",
+        "blender/people",
+        "blender/detection",
+        "blender/guard",
+        "blender/overlay",
+        "blender/correction",
+        "blender/export",
+    },
     "": {"blender"},
 }
 """Room -> the other rooms that it imports, from the ground up.
@@ -85,15 +212,19 @@ def list_rooms() -> set[str]:
 def list_imports(path: Path) -> Iterator[tuple[str, bool]]:
     """(absolute dotted name, whether it is imported with the module itself) of every import in a file."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
-    inner = {node for function in ast.walk(tree) if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef)
-             for node in ast.walk(function)}
+    inner = {
+        node
+        for function in ast.walk(tree)
+        if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef)
+        for node in ast.walk(function)
+    }
     package = path.relative_to(ROOT).with_suffix("").parts[:-1]
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             for alias in node.names:
                 yield alias.name, node not in inner
         elif isinstance(node, ast.ImportFrom):
-            base = ".".join(package[:len(package) - node.level + 1]) if node.level else ""
+            base = ".".join(package[: len(package) - node.level + 1]) if node.level else ""
             stem = ".".join(part for part in (base, node.module) if part)
             for alias in node.names:
                 yield f"{stem}.{alias.name}", node not in inner
@@ -103,7 +234,7 @@ def find_room(path: Path) -> str:
     """The room of a file or folder of the package."""
     parts = path.relative_to(PACKAGE).parts
     depth = 2 if parts[0] in ("core", "blender") else 1
-    return "/".join(part for index, part in enumerate(parts[:depth]) if PACKAGE.joinpath(*parts[:index + 1]).is_dir())
+    return "/".join(part for index, part in enumerate(parts[:depth]) if PACKAGE.joinpath(*parts[: index + 1]).is_dir())
 
 
 @pytest.mark.parametrize("path", list_modules(), ids=lambda path: str(path.relative_to(PACKAGE)))
@@ -128,8 +259,10 @@ def test_each_room_imports_only_the_rooms_it_may(path: Path) -> None:
 def _only_for_types(path: Path, name: str) -> bool:
     """Whether a module's top-level imports of a library all stand under `if TYPE_CHECKING`."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
-    return not any(isinstance(node, ast.Import | ast.ImportFrom) and name in ast.unparse(node).split(".")[0].split()
-                   for node in tree.body)
+    return not any(
+        isinstance(node, ast.Import | ast.ImportFrom) and name in ast.unparse(node).split(".")[0].split()
+        for node in tree.body
+    )
 
 
 def test_every_room_is_in_the_table_and_stands_above_all_that_it_imports() -> None:
@@ -141,8 +274,13 @@ def test_every_room_is_in_the_table_and_stands_above_all_that_it_imports() -> No
 
 @pytest.mark.parametrize("room", ALLOWED)
 def test_no_room_may_import_what_it_does_not_need(room: str) -> None:
-    used = {find_room(PACKAGE.joinpath(*name.split(".")[1:])) for path in list_modules() if find_room(path) == room
-            for name, _ in list_imports(path) if name.startswith(f"{PACKAGE.name}.")}
+    used = {
+        find_room(PACKAGE.joinpath(*name.split(".")[1:]))
+        for path in list_modules()
+        if find_room(path) == room
+        for name, _ in list_imports(path)
+        if name.startswith(f"{PACKAGE.name}.")
+    }
     assert ALLOWED[room] == used - {room}
 
 
@@ -165,11 +303,13 @@ def test_the_walk_sees_imports() -> None:
 
 
 def test_nothing_heavy_is_loaded() -> None:
-    code = ("import sys\n"
-            "import blender_faceblur.core.types, blender_faceblur.core.document.tracks_file\n"
-            "import blender_faceblur.files.paths\n"
-            "import blender_faceblur.worker.client, blender_faceblur.sources, blender_faceblur.detectors\n"
-            "import blender_faceblur.batch.cli\n"
-            f"print([name for name in {HEAVY!r} if name in sys.modules])")
+    code = (
+        "import sys\n"
+        "import blender_faceblur.core.types, blender_faceblur.core.document.tracks_file\n"
+        "import blender_faceblur.files.paths\n"
+        "import blender_faceblur.worker.client, blender_faceblur.sources, blender_faceblur.detectors\n"
+        "import blender_faceblur.batch.cli\n"
+        f"print([name for name in {HEAVY!r} if name in sys.modules])"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
     assert done.stdout.strip() == "[]"

@@ -14,10 +14,22 @@ from blender_faceblur.core.types import Ellipse, Evidence, Keyframe, Sample, Tra
 
 EXPANSION = 1.4
 FRAME_SIZE = (1920, 1080)
-POINTS = np.array([
-    (1, 0), (1, HANDLE), (HANDLE, 1), (0, 1), (-HANDLE, 1), (-1, HANDLE),
-    (-1, 0), (-1, -HANDLE), (-HANDLE, -1), (0, -1), (HANDLE, -1), (1, -HANDLE),
-])
+POINTS = np.array(
+    [
+        (1, 0),
+        (1, HANDLE),
+        (HANDLE, 1),
+        (0, 1),
+        (-HANDLE, 1),
+        (-1, HANDLE),
+        (-1, 0),
+        (-1, -HANDLE),
+        (-HANDLE, -1),
+        (0, -1),
+        (HANDLE, -1),
+        (1, -HANDLE),
+    ]
+)
 
 
 def make_track(seed: int, count: int = 400, gap: bool = False) -> Track:
@@ -32,13 +44,20 @@ def make_track(seed: int, count: int = 400, gap: bool = False) -> Track:
         t = time_s[frame]
         if gap and 100 <= frame < 130:
             continue
-        samples.append(Sample(frame + 5, Ellipse(
-            960 + 5 * size * np.sin(rate[0] * t) + random.normal(0, shake) + (frame > 250) * size,
-            540 + 2 * size * np.cos(rate[1] * t) + random.normal(0, shake),
-            size * (1 + 0.4 * np.sin(rate[2] * t)),
-            1.3 * size * (1 + 0.4 * np.sin(rate[3] * t)),
-            2.5 * np.sin(turn * t),
-        ), Evidence.DETECTED, 0.9))
+        samples.append(
+            Sample(
+                frame + 5,
+                Ellipse(
+                    960 + 5 * size * np.sin(rate[0] * t) + random.normal(0, shake) + (frame > 250) * size,
+                    540 + 2 * size * np.cos(rate[1] * t) + random.normal(0, shake),
+                    size * (1 + 0.4 * np.sin(rate[2] * t)),
+                    1.3 * size * (1 + 0.4 * np.sin(rate[3] * t)),
+                    2.5 * np.sin(turn * t),
+                ),
+                Evidence.DETECTED,
+                0.9,
+            )
+        )
     return Track("Face 01", samples)
 
 
@@ -107,8 +126,9 @@ def test_spans_have_keys_at_both_ends() -> None:
 
 def test_still_and_evenly_moving_faces_need_two_keys() -> None:
     def line(speed: float) -> Track:
-        return Track("Face 01", [
-            Sample(f, Ellipse(100 + speed * f, 200, 40, 50), Evidence.DETECTED, 0.9) for f in range(900)])
+        return Track(
+            "Face 01", [Sample(f, Ellipse(100 + speed * f, 200, 40, 50), Evidence.DETECTED, 0.9) for f in range(900)]
+        )
 
     assert len(simplify(line(0), EXPANSION, FRAME_SIZE)) == 2
     assert len(simplify(line(1.5), EXPANSION, FRAME_SIZE)) == 2
@@ -123,7 +143,8 @@ def test_one_frame_needs_one_key() -> None:
 
 def test_half_turns_of_the_angle_do_not_spin_the_mask() -> None:
     samples = [
-        Sample(f, Ellipse(100, 100, 40, 60, 0.1 + (np.pi if f % 2 else 0)), Evidence.DETECTED, 0.9) for f in range(60)]
+        Sample(f, Ellipse(100, 100, 40, 60, 0.1 + (np.pi if f % 2 else 0)), Evidence.DETECTED, 0.9) for f in range(60)
+    ]
     assert len(simplify(Track("Face 01", samples), EXPANSION, FRAME_SIZE)) == 2
 
 

@@ -31,8 +31,12 @@ def make_observation(
 
 
 def link(
-    rows: dict[int, list[Observation]], count: int, cuts: tuple[int, ...] = (), cover_doubts: bool = False,
-    joins: dict[int, list[tuple[int, int]]] | None = None, several: bool = True,
+    rows: dict[int, list[Observation]],
+    count: int,
+    cuts: tuple[int, ...] = (),
+    cover_doubts: bool = False,
+    joins: dict[int, list[tuple[int, int]]] | None = None,
+    several: bool = True,
 ) -> LinkedTracks:
     table = ObservationTable([Segment(0, count)])
     for frame in range(count):
@@ -83,8 +87,10 @@ def test_a_face_that_was_hidden_comes_back_as_the_same() -> None:
     (track,) = hide(50, 0).tracks
     assert len(track.spans()) == 2
     assert len(hide(50, 90).tracks) == 2 and len(hide(90, 0).tracks) == 2
-    red, blue = (describe(np.full((200, 200, 3), colour, np.uint8), np.array([50, 50, 100, 120.]))
-                 for colour in ((30, 30, 200), (200, 60, 30)))
+    red, blue = (
+        describe(np.full((200, 200, 3), colour, np.uint8), np.array([50, 50, 100, 120.0]))
+        for colour in ((30, 30, 200), (200, 60, 30))
+    )
     assert len(hide(50, 0, (red, red)).tracks) == 1 and len(hide(50, 0, (red, blue)).tracks) == 2
 
 
@@ -116,7 +122,9 @@ def test_weak_hits_become_doubts_that_thorough_covers() -> None:
     (aside,) = careful.aside
     assert aside.name == "Perhaps 01" and "weakly" in describe_status(aside)
     assert (aside.status, aside.suppression) == (
-        TrackStatus.SUPPRESSED, Suppression(SuppressionReason.LOW_CONFIDENCE, 2))
+        TrackStatus.SUPPRESSED,
+        Suppression(SuppressionReason.LOW_CONFIDENCE, 2),
+    )
     assert {10, 11} <= {sample.source_frame for sample in aside.samples}
     thorough = link(rows, 40, cover_doubts=True)
     assert len(thorough.tracks) == 1 and thorough.review_items[0].track == "Face 01" and not thorough.aside
@@ -240,8 +248,10 @@ def test_a_track_that_begins_or_ends_in_the_middle_is_told() -> None:
 
 
 def test_fast_motion_is_told() -> None:
-    rows = {f: [make_observation(0, (100 + 30 * max(0, min(f - 10, 10)), 300, 150 + 30 * max(0, min(f - 10, 10)), 365))]
-            for f in range(30)}
+    rows = {
+        f: [make_observation(0, (100 + 30 * max(0, min(f - 10, 10)), 300, 150 + 30 * max(0, min(f - 10, 10)), 365))]
+        for f in range(30)
+    }
     linked = link(rows, 30)
     assert list_reasons(linked) == [("Face 01", ReviewReason.FAST_MOTION)]
     assert 8 <= linked.review_items[0].start <= 12 and 18 <= linked.review_items[0].stop <= 24
@@ -267,7 +277,8 @@ def test_a_stretch_in_which_one_detector_alone_finds_a_face_is_told() -> None:
     rows = {f: [make_observation(0, (600, 300, 650, 365), votes=1 if 30 <= f < 45 else 2)] for f in range(80)}
     linked = link(rows, 80)
     assert [(d.track, d.reason, d.start, d.stop) for d in linked.review_items] == [
-        ("Face 01", ReviewReason.DETECTORS_DISAGREE, 30, 45)]
+        ("Face 01", ReviewReason.DETECTORS_DISAGREE, 30, 45)
+    ]
     for lonely in (range(30, 40), range(20, 70)):
         rows = {f: [make_observation(0, (600, 300, 650, 365), votes=1 if f in lonely else 2)] for f in range(80)}
         assert list_reasons(link(rows, 80)) == []
@@ -280,19 +291,31 @@ def test_tiny_faces_get_a_margin_where_doubts_are_covered() -> None:
     assert all(1 <= w < 2.5 for w in wider)
 
 
-@pytest.mark.parametrize("every, height, confidence, votes, several, covered", [
-    (3, 100, 0.7, 1, True, False),
-    (3, 100, 0.7, 1, False, True),
-    (2, 100, 0.7, 1, True, True),
-    (3, 30, 0.7, 1, True, True),
-    (3, 100, 0.7, 2, True, True),
-    (3, 100, 0.9, 1, True, True),
-])
+@pytest.mark.parametrize(
+    "every, height, confidence, votes, several, covered",
+    [
+        (3, 100, 0.7, 1, True, False),
+        (3, 100, 0.7, 1, False, True),
+        (2, 100, 0.7, 1, True, True),
+        (3, 30, 0.7, 1, True, True),
+        (3, 100, 0.7, 2, True, True),
+        (3, 100, 0.9, 1, True, True),
+    ],
+)
 def test_what_one_of_several_detectors_seldom_finds_is_no_face(
     every: int, height: int, confidence: float, votes: int, several: bool, covered: bool
 ) -> None:
-    rows = {f: [make_observation(0, (600, 300, 600 + 0.8 * height, 300 + height), confidence,
-                         (votes if f == 30 else 1) if f % every == 0 else 0)] for f in range(61)}
+    rows = {
+        f: [
+            make_observation(
+                0,
+                (600, 300, 600 + 0.8 * height, 300 + height),
+                confidence,
+                (votes if f == 30 else 1) if f % every == 0 else 0,
+            )
+        ]
+        for f in range(61)
+    }
     linked = link(rows, 61, several=several)
     assert [len(linked.tracks), len(linked.aside)] == [covered, not covered]
     if not covered:
@@ -301,16 +324,20 @@ def test_what_one_of_several_detectors_seldom_finds_is_no_face(
         assert linked.review_items[0].track == "Perhaps 01"
 
 
-@pytest.mark.parametrize("height, votes, several, spans", [
-    (100, 1, True, (40 - 10 - 6, 51 + 10 + 6)),
-    (100, 2, True, (20 - 6, 71 + 6)),
-    (30, 1, True, (20 - 6, 71 + 6)),
-    (100, 1, False, (20 - 6, 71 + 6)),
-])
+@pytest.mark.parametrize(
+    "height, votes, several, spans",
+    [
+        (100, 1, True, (40 - 10 - 6, 51 + 10 + 6)),
+        (100, 2, True, (20 - 6, 71 + 6)),
+        (30, 1, True, (20 - 6, 71 + 6)),
+        (100, 1, False, (20 - 6, 71 + 6)),
+    ],
+)
 def test_what_one_of_several_detectors_finds_is_not_carried_far(
     height: int, votes: int, several: bool, spans: tuple[int, int]
 ) -> None:
     box = (600, 300, 600 + 0.8 * height, 300 + height)
-    linked = link({f: [make_observation(0, box, 0.8, votes if 40 <= f <= 50 else 0)] for f in range(20, 71)}, 100,
-                  several=several)
+    linked = link(
+        {f: [make_observation(0, box, 0.8, votes if 40 <= f <= 50 else 0)] for f in range(20, 71)}, 100, several=several
+    )
     assert linked.tracks[0].spans() == [spans]

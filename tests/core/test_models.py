@@ -18,13 +18,20 @@ CONTENT = b"weights" * 100
 
 
 def make_catalogue(folder: Path, **source: str) -> None:
-    entry = {"name": "net", "file": "net.onnx", "sha256": hashlib.sha256(CONTENT).hexdigest(), "licence": "MIT",
-             "origin": "here", **source}
+    entry = {
+        "name": "net",
+        "file": "net.onnx",
+        "sha256": hashlib.sha256(CONTENT).hexdigest(),
+        "licence": "MIT",
+        "origin": "here",
+        **source,
+    }
     lines = [f'{key} = "{value}"' for key, value in entry.items()]
     folder.mkdir(exist_ok=True)
     (folder / "models.toml").write_text(
         "[[model]]\n" + "\n".join(lines) + f'\nbytes = {len(CONTENT)}\nrequired = false\npresets = ["balanced"]\n',
-        encoding="utf-8")
+        encoding="utf-8",
+    )
 
 
 @pytest.fixture
@@ -36,8 +43,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     paths.list_models.cache_clear()
 
 
-def test_given_folder_is_taken_and_bad_one_refused(folder: Path, tmp_path: Path,
-                                                   monkeypatch: pytest.MonkeyPatch) -> None:
+def test_given_folder_is_taken_and_bad_one_refused(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     make_catalogue(folder, url="https://localhost:9/net.onnx")
     given = tmp_path / "given"
     given.mkdir()
@@ -55,12 +63,19 @@ def test_given_folder_is_taken_and_bad_one_refused(folder: Path, tmp_path: Path,
 def test_weights_of_a_preset_on_request_are_fetched_only_when_it_is_named() -> None:
     everyday, with_five = set(models.preset_models()), set(models.preset_models(["five"]))
     assert everyday == {"centerface", "yunet_2023mar"}
-    assert with_five - everyday == {"ssd_res10", "ssd_res10_graph", "blazeface_short", "blazeface_full",
-                                    "haar_frontal", "haar_profile"}
+    assert with_five - everyday == {
+        "ssd_res10",
+        "ssd_res10_graph",
+        "blazeface_short",
+        "blazeface_full",
+        "haar_frontal",
+        "haar_profile",
+    }
 
 
-def test_what_a_package_carries_is_used_from_there(folder: Path, tmp_path: Path,
-                                                   monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_a_package_carries_is_used_from_there(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     make_catalogue(folder, package="carrier", member="data/net.onnx")
     (tmp_path / "carrier" / "data").mkdir(parents=True)
     (tmp_path / "carrier" / "__init__.py").write_text("raise ImportError", encoding="utf-8")
@@ -104,7 +119,8 @@ def test_what_presets_need_comes_from_the_package_registries() -> None:
 
 
 def test_one_line_says_before_any_download_what_comes_and_where_it_goes(
-        folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     make_catalogue(folder, url="https://localhost:9/net.onnx")
     lines: list[str] = []
 
@@ -165,8 +181,9 @@ def test_wheel_member(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert (folder / "net.onnx").read_bytes() == CONTENT
 
 
-def test_wrong_file_is_replaced_and_right_one_left(folder: Path, tmp_path: Path,
-                                                   monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wrong_file_is_replaced_and_right_one_left(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     make_catalogue(folder, url="https://localhost:9/net.onnx")
     (folder / "net.onnx").write_bytes(CONTENT)
     assert models.fetch_models(["net"], lambda text: None) == {}
@@ -187,8 +204,9 @@ def converted(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     make_catalogue(folder, url="https://localhost:9/net.onnx")
     sha256 = hashlib.sha256(CONTENT[::-1]).hexdigest()
     with open(folder / "models.toml", "a", encoding="utf-8") as stream:
-        stream.write(f'[model.converted]\nfile = "any.onnx"\nbytes = {len(CONTENT)}\nsha256 = "{sha256}"\n'
-                     'input = "image"\n')
+        stream.write(
+            f'[model.converted]\nfile = "any.onnx"\nbytes = {len(CONTENT)}\nsha256 = "{sha256}"\ninput = "image"\n'
+        )
     monkeypatch.setenv(paths.MODELS_VARIABLE, str(tmp_path / "given"))
     (tmp_path / "given").mkdir()
     given: list[bytes] = []
@@ -203,8 +221,9 @@ def converted(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.mark.parametrize("place", ["given", "models"])
-def test_a_network_that_is_fetched_is_converted_once(converted: list[bytes], folder: Path, tmp_path: Path,
-                                                     place: str) -> None:
+def test_a_network_that_is_fetched_is_converted_once(
+    converted: list[bytes], folder: Path, tmp_path: Path, place: str
+) -> None:
     """Of the original in the folder that is given, or in ours, where earlier versions used it."""
     (tmp_path / place / "net.onnx").write_bytes(CONTENT)
     for _ in range(2):
@@ -222,7 +241,8 @@ def test_a_converted_network_that_is_given_is_taken(converted: list[bytes], fold
 
 
 def test_only_what_is_right_is_converted_and_only_what_is_right_comes_of_it(
-        converted: list[bytes], folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    converted: list[bytes], folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "given" / "net.onnx").write_bytes(CONTENT[:-1] + b"!")
     assert "refused" in models.fetch_models(["net"], lambda text: None)["net"] and converted == []
     (tmp_path / "given" / "net.onnx").write_bytes(CONTENT)
@@ -239,8 +259,12 @@ def test_only_what_is_right_is_converted_and_only_what_is_right_comes_of_it(
 
 
 def test_a_recogniser_is_made_of_its_package(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    make_catalogue(folder, tarball="https://localhost:9/net.tgz", needed_for="recognising people",
-                   tarball_sha256=hashlib.sha256(b"package").hexdigest())
+    make_catalogue(
+        folder,
+        tarball="https://localhost:9/net.tgz",
+        needed_for="recognising people",
+        tarball_sha256=hashlib.sha256(b"package").hexdigest(),
+    )
     missing = models.fetch_models(["net"], lambda text: None)
     assert "recognising people does not work" in models.describe_missing("net", missing["net"])
     monkeypatch.setattr(models, "_download", lambda url, most, part: part.write_bytes(b"another"))

@@ -48,16 +48,37 @@ def test_the_file_is_of_an_older_version() -> None:
 
 
 def test_covered_tracks_are_the_same(document: TrackDocument) -> None:
-    assert as_json([[t.name, KINDS[t.kind], t.locked, t.off, t.spans(), editing.locked_frames(t), t.covered_spans()]
-                    for t in document.tracks]) == EXPECTED["tracks"]
+    assert (
+        as_json(
+            [
+                [t.name, KINDS[t.kind], t.locked, t.off, t.spans(), editing.locked_frames(t), t.covered_spans()]
+                for t in document.tracks
+            ]
+        )
+        == EXPECTED["tracks"]
+    )
     assert {t.status for t in document.tracks} == {TrackStatus.COVERED}
     assert leaks.compute_block_px(document, 6.0) == EXPECTED["block_px"]
 
 
 def test_what_is_not_covered_is_so_for_the_same_reason(document: TrackDocument) -> None:
-    assert as_json([
-        [t.name, KINDS[t.kind], t.spans(), describe_status(t), people.get_kept_person(t), t.is_chosen, t.is_chosen]
-        for t in document.aside]) == EXPECTED["uncovered"]
+    assert (
+        as_json(
+            [
+                [
+                    t.name,
+                    KINDS[t.kind],
+                    t.spans(),
+                    describe_status(t),
+                    people.get_kept_person(t),
+                    t.is_chosen,
+                    t.is_chosen,
+                ]
+                for t in document.aside
+            ]
+        )
+        == EXPECTED["uncovered"]
+    )
     states = {t.name: (t.kind, t.status, t.suppression, t.allowed_person, t.never_region) for t in document.aside}
     face, suppressed = TrackKind.FACE, TrackStatus.SUPPRESSED
     assert states == {
@@ -82,9 +103,23 @@ def test_plates_are_plates(document: TrackDocument) -> None:
 
 
 def test_doubtful_places_keep_their_order_keys_words_and_judgements(document: TrackDocument) -> None:
-    places = [{"key": p.key, "start": p.start, "stop": p.stop, "box": p.box, "sentence": describe_place(p),
-               "risk": p.risk, "frame": p.frame, "track": p.track, "covered": p.covered, "off_frames": p.off_frames,
-               "verdict": p.verdict or "", "reviewer": p.reviewer} for p in review.list_review_entries(document)]
+    places = [
+        {
+            "key": p.key,
+            "start": p.start,
+            "stop": p.stop,
+            "box": p.box,
+            "sentence": describe_place(p),
+            "risk": p.risk,
+            "frame": p.frame,
+            "track": p.track,
+            "covered": p.covered,
+            "off_frames": p.off_frames,
+            "verdict": p.verdict or "",
+            "reviewer": p.reviewer,
+        }
+        for p in review.list_review_entries(document)
+    ]
     assert as_json(places) == EXPECTED["places"]
     assert {p["verdict"] for p in places} == {"", "fine", "fixed", "off", "left"}
     assert as_json([[d.track, describe_reason(d)] for d in document.review_items]) == EXPECTED["doubts"]
@@ -93,13 +128,21 @@ def test_doubtful_places_keep_their_order_keys_words_and_judgements(document: Tr
 
 
 def test_what_is_shown_on_purpose_is_no_leak(document: TrackDocument) -> None:
-    assert as_json([[f.kind, f.track, f.start, f.stop, f.frames, f.worst, f.box, f.share, describe_finding_reason(f)]
-                    for f in leaks.list_kept(document)]) == EXPECTED["kept"]
+    assert (
+        as_json(
+            [
+                [f.kind, f.track, f.start, f.stop, f.frames, f.worst, f.box, f.share, describe_finding_reason(f)]
+                for f in leaks.list_kept(document)
+            ]
+        )
+        == EXPECTED["kept"]
+    )
     chosen = {p.track for p in review.list_review_entries(document) if p.verdict and not p.covered}
     places = leaks.list_places(document, chosen.__contains__)
     for frame, there in EXPECTED["kept_places"].items():
         assert [[p.track, p.kept is not None] for p in places[int(frame)]] == [
-            [track, bool(kept)] for track, kept in there]
+            [track, bool(kept)] for track, kept in there
+        ]
 
 
 def test_the_report_says_the_same(document: TrackDocument) -> None:
@@ -109,12 +152,17 @@ def test_the_report_says_the_same(document: TrackDocument) -> None:
 
 def test_everybody_can_be_covered_again(document: TrackDocument) -> None:
     people.cover_everybody(document)
-    assert as_json({
-        "tracks": [[t.name, t.spans()] for t in document.tracks],
-        "uncovered": [[t.name, describe_status(t)] for t in document.aside],
-        "notes": document.all_notes,
-        "doubts": [[d.track, describe_reason(d)] for d in document.review_items],
-    }) == EXPECTED["covered_again"]
+    assert (
+        as_json(
+            {
+                "tracks": [[t.name, t.spans()] for t in document.tracks],
+                "uncovered": [[t.name, describe_status(t)] for t in document.aside],
+                "notes": document.all_notes,
+                "doubts": [[d.track, describe_reason(d)] for d in document.review_items],
+            }
+        )
+        == EXPECTED["covered_again"]
+    )
 
 
 def test_every_track_can_be_brought_back(document: TrackDocument) -> None:
@@ -127,20 +175,32 @@ def test_the_drawing_reads_it_too() -> None:
     text = (FOLDER / "tracks.json").read_text(encoding="utf-8")
     old, new = read_overview(text), read_overview(to_json(from_json(text)))
     assert old is not None and new is not None
-    assert [(g.name, describe_status(g)) for g in old.aside] == [(name, why) for name, _, _, why, *_ in
-                                                                 EXPECTED["uncovered"]]
+    assert [(g.name, describe_status(g)) for g in old.aside] == [
+        (name, why) for name, _, _, why, *_ in EXPECTED["uncovered"]
+    ]
     for one, other in zip(old.aside, new.aside, strict=True):
         assert (one.kind, one.status, one.suppression, one.allowed_person, one.never_region) == (
-            other.kind, other.status, other.suppression, other.allowed_person, other.never_region)
+            other.kind,
+            other.status,
+            other.suppression,
+            other.allowed_person,
+            other.never_region,
+        )
     assert old.review_items == new.review_items
 
 
-@pytest.mark.parametrize(("sentence", "status"), [
-    ("kept clear: kept clear: Bob", TrackStatus.ALLOWED), ("in the region of something", TrackStatus.EXEMPT),
-    ("in the region 'It's here', where nothing is blurred", TrackStatus.EXEMPT),
-    ("kept clear", TrackStatus.SUPPRESSED), ("deleted by the editor.", TrackStatus.SUPPRESSED),
-    ("moves fast", TrackStatus.SUPPRESSED), ("found weakly in 1 frames only", TrackStatus.SUPPRESSED),
-])
+@pytest.mark.parametrize(
+    ("sentence", "status"),
+    [
+        ("kept clear: kept clear: Bob", TrackStatus.ALLOWED),
+        ("in the region of something", TrackStatus.EXEMPT),
+        ("in the region 'It's here', where nothing is blurred", TrackStatus.EXEMPT),
+        ("kept clear", TrackStatus.SUPPRESSED),
+        ("deleted by the editor.", TrackStatus.SUPPRESSED),
+        ("moves fast", TrackStatus.SUPPRESSED),
+        ("found weakly in 1 frames only", TrackStatus.SUPPRESSED),
+    ],
+)
 def test_a_sentence_decides_as_it_did(sentence: str, status: TrackStatus) -> None:
     content = json.loads((FOLDER / "tracks.json").read_text(encoding="utf-8"))
     content["aside"][3]["aside"] = sentence
@@ -149,8 +209,9 @@ def test_a_sentence_decides_as_it_did(sentence: str, status: TrackStatus) -> Non
     assert status is TrackStatus.EXEMPT or describe_status(track) == sentence
 
 
-@pytest.mark.parametrize("path", ["aside/0/aside", "aside/0/name", "aside", "tracks", "doubts/0/reason", "notes",
-                                  "doubts", "aside/0"])
+@pytest.mark.parametrize(
+    "path", ["aside/0/aside", "aside/0/name", "aside", "tracks", "doubts/0/reason", "notes", "doubts", "aside/0"]
+)
 @pytest.mark.parametrize("value", [None, 1, [1], {"a": 1}])
 def test_a_damaged_one_is_refused(path: str, value: object) -> None:
     content = json.loads((FOLDER / "tracks.json").read_text(encoding="utf-8"))

@@ -28,25 +28,54 @@ from blender_faceblur.core.types import (
 )
 from blender_faceblur.reporting.wording import describe_status
 
-LETTERS = {"d": Evidence.DETECTED, "f": Evidence.FLOW, "i": Evidence.INTERPOLATED, "h": Evidence.EXTRAPOLATED,
-           "l": Evidence.LOCKED}
+LETTERS = {
+    "d": Evidence.DETECTED,
+    "f": Evidence.FLOW,
+    "i": Evidence.INTERPOLATED,
+    "h": Evidence.EXTRAPOLATED,
+    "l": Evidence.LOCKED,
+}
 
 
 def make_track(name: str, start: int, letters: str, **more: object) -> Track:
     """A track with a sample for each letter; "-" leaves a gap."""
-    return Track(name, [Sample(start + place, Ellipse(100.25 + place, 50, 10, 12, 0.5), LETTERS[letter], 0.9)
-                        for place, letter in enumerate(letters) if letter != "-"], **more)  # type: ignore[arg-type]
+    return Track(
+        name,
+        [
+            Sample(start + place, Ellipse(100.25 + place, 50, 10, 12, 0.5), LETTERS[letter], 0.9)
+            for place, letter in enumerate(letters)
+            if letter != "-"
+        ],
+        **more,
+    )  # type: ignore[arg-type]
 
 
 @pytest.fixture
 def document() -> TrackDocument:
     source = SourceInfo("film.mp4", "movie", 320, 180, 20, Fraction(24), "00")
     tracks = [make_track("Face 01", 2, "ddffdi-hl"), make_track("Face 02", 4, "dddddd", off=[(6, 8)], locked=True)]
-    doubts = [ReviewItem(8, 10, (0.0, 0.0, 9.0, 9.0), 0.5, ReviewReason.LOW_CONFIDENCE, "Face 02"),
-              ReviewItem(15, 17, (0.0, 0.0, 9.0, 9.0), 0.5, ReviewReason.UNKNOWN, text="?")]
-    return TrackDocument(source, "balanced", 1.5, [], [], tracks, doubts,
-                         aside=[make_track("Perhaps 01", 12, "dd", status=TrackStatus.SUPPRESSED,
-                                           suppression=Suppression(SuppressionReason.UNKNOWN, text="too weak"))])
+    doubts = [
+        ReviewItem(8, 10, (0.0, 0.0, 9.0, 9.0), 0.5, ReviewReason.LOW_CONFIDENCE, "Face 02"),
+        ReviewItem(15, 17, (0.0, 0.0, 9.0, 9.0), 0.5, ReviewReason.UNKNOWN, text="?"),
+    ]
+    return TrackDocument(
+        source,
+        "balanced",
+        1.5,
+        [],
+        [],
+        tracks,
+        doubts,
+        aside=[
+            make_track(
+                "Perhaps 01",
+                12,
+                "dd",
+                status=TrackStatus.SUPPRESSED,
+                suppression=Suppression(SuppressionReason.UNKNOWN, text="too weak"),
+            )
+        ],
+    )
 
 
 def read(document: TrackDocument) -> Overview:
@@ -84,7 +113,7 @@ def test_a_judged_doubt_is_none(document: TrackDocument) -> None:
 
 
 def test_what_is_set_aside_has_its_place(document: TrackDocument) -> None:
-    aside, = read(document).aside
+    (aside,) = read(document).aside
     assert (aside.name, aside.get_index(11), aside.get_index(13)) == ("Perhaps 01", None, 1)
     assert (aside.status, describe_status(aside)) == (TrackStatus.SUPPRESSED, "too weak")
     assert aside.ellipses is not None
@@ -98,12 +127,19 @@ def test_a_frame_is_found_after_a_gap(document: TrackDocument) -> None:
     assert read(document).tracks["Face 02"].is_off(7) and not read(document).tracks["Face 02"].is_off(8)
 
 
-@pytest.mark.parametrize("damage", [
-    {"tracks": 3}, {"expansion": "x"}, {"source": {"frame_count": 10**15}}, {"doubts": [[]]}, {"uncovered": [{}]},
-    {"tracks": [{"name": "A", "spans": [[0, 10**12]], "evidence": "d"}]},
-    {"tracks": [{"name": "A", "spans": [[-5, 3]], "evidence": "d" * 8}]},
-    {"tracks": [{"name": "A", "spans": [[5, 3]], "evidence": ""}]},
-])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"tracks": 3},
+        {"expansion": "x"},
+        {"source": {"frame_count": 10**15}},
+        {"doubts": [[]]},
+        {"uncovered": [{}]},
+        {"tracks": [{"name": "A", "spans": [[0, 10**12]], "evidence": "d"}]},
+        {"tracks": [{"name": "A", "spans": [[-5, 3]], "evidence": "d" * 8}]},
+        {"tracks": [{"name": "A", "spans": [[5, 3]], "evidence": ""}]},
+    ],
+)
 def test_a_damaged_document_is_none(document: TrackDocument, damage: dict[str, object]) -> None:
     assert read_overview(json.dumps({**json.loads(to_json(document)), **damage})) is None
 

@@ -25,7 +25,9 @@ def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[P
     (installed / "models.toml").write_text(
         f'[[model]]\nname = "net"\nfile = "net.onnx"\nbytes = {len(CONTENT)}\n'
         f'sha256 = "{hashlib.sha256(CONTENT).hexdigest()}"\nlicence = "MIT"\norigin = "here"\nrequired = true\n'
-        'presets = ["fast"]\nurl = "https://localhost/net.onnx"\n', encoding="utf-8")
+        'presets = ["fast"]\nurl = "https://localhost/net.onnx"\n',
+        encoding="utf-8",
+    )
     monkeypatch.setattr(paths, "PACKAGE_FOLDER", tmp_path / "package")
     monkeypatch.setenv(paths.MODELS_VARIABLE, str(given))
     paths.list_models.cache_clear()
@@ -69,8 +71,11 @@ def test_missing_and_unknown(folders: tuple[Path, Path]) -> None:
 def test_a_converted_file_is_handed_out_and_never_the_original(folders: tuple[Path, Path]) -> None:
     catalogue = folders[0] / "models.toml"
     sha256 = hashlib.sha256(b"converted").hexdigest()
-    catalogue.write_text(catalogue.read_text("utf-8") + f'[model.converted]\nfile = "any.onnx"\nbytes = 9\n'
-                         f'sha256 = "{sha256}"\ninput = "image"\n', encoding="utf-8")
+    catalogue.write_text(
+        catalogue.read_text("utf-8") + f'[model.converted]\nfile = "any.onnx"\nbytes = 9\n'
+        f'sha256 = "{sha256}"\ninput = "image"\n',
+        encoding="utf-8",
+    )
     (folders[1] / "net.onnx").write_bytes(CONTENT)
     with pytest.raises(FaceBlurError, match=r"net\.onnx cannot be used as it is: .*models net.*any\.onnx"):
         paths.get_model_path("net")

@@ -70,8 +70,9 @@ def look(frame: int, vector: similarity.Vector, quality: float = 0.9) -> FaceEmb
 
 
 def make_track(name: str, start: int, stop: int, x: float = 100.0, gap: range = range(0)) -> Track:
-    return Track(name, [Sample(f, Ellipse(x, 100, 20, 25), Evidence.DETECTED, 0.9)
-                        for f in range(start, stop) if f not in gap])
+    return Track(
+        name, [Sample(f, Ellipse(x, 100, 20, 25), Evidence.DETECTED, 0.9) for f in range(start, stop) if f not in gap]
+    )
 
 
 def make_document(*tracks: Track, frames: int = 500) -> TrackDocument:
@@ -134,8 +135,13 @@ def test_a_featureless_face_is_nobodys() -> None:
 
 
 def test_groups_are_people() -> None:
-    embeddings = {"a": looks(0, 100, 1), "b": looks(200, 300, 1, 0.35), "c": looks(0, 100, 2),
-             "d": looks(0, 100, 1, 0.3, 0.1), "e": looks(0, 25, 1)}
+    embeddings = {
+        "a": looks(0, 100, 1),
+        "b": looks(200, 300, 1, 0.35),
+        "c": looks(0, 100, 2),
+        "d": looks(0, 100, 1, 0.3, 0.1),
+        "e": looks(0, 25, 1),
+    }
     assert group_tracks(embeddings) == [["a", "b"], ["c"], ["d"], ["e"]], "seen poorly or once, one stays alone"
 
 
@@ -149,8 +155,9 @@ def test_tracks_seen_at_once_are_never_one_group() -> None:
 def test_a_bridge_does_not_join_what_is_far_apart() -> None:
     """A face between two people may be put to one of them, but these two stay apart."""
     between = face(1) * 0.55 + face(2) * 0.45
-    groups = group_tracks({"a": [look(0, face(1))] * 2, "m": [look(50, between)] * 2, "b": [look(90, face(2))] * 2},
-                          limit=0.9)
+    groups = group_tracks(
+        {"a": [look(0, face(1))] * 2, "m": [look(50, between)] * 2, "b": [look(90, face(2))] * 2}, limit=0.9
+    )
     assert not any({"a", "b"} <= set(group) for group in groups)
 
 

@@ -20,8 +20,12 @@ from blender_faceblur.worker.protocol import TrackEmbedding
 
 from .test_people import keep, looks, make_document, make_track
 
-FULL = Decisions(True, "/people", {"Ann": Mode.KEEP, "Bé": Mode.BLUR}, [
-    Assignment("ab" * 32, "film.mp4", "Face 01", 3, 100.0, 99.5, "Ann", EDITOR, ((0, 5), (7, 9)), "said")])
+FULL = Decisions(
+    True,
+    "/people",
+    {"Ann": Mode.KEEP, "Bé": Mode.BLUR},
+    [Assignment("ab" * 32, "film.mp4", "Face 01", 3, 100.0, 99.5, "Ann", EDITOR, ((0, 5), (7, 9)), "said")],
+)
 
 
 def test_what_is_written_is_read(tmp_path: Path) -> None:
@@ -31,11 +35,22 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     assert [file.name for file in tmp_path.iterdir()] == ["people.json"]
 
 
-@pytest.mark.parametrize(("key", "value"), [
-    ("schema", "other"), ("version", 2), ("others", "perhaps"), ("references", 5),
-    ("people", [{"name": "", "mode": "keep"}]), ("people", [{"name": "A", "mode": "shoot"}]),
-    ("people", [{"name": "A", "mode": "keep"}] * 2), ("tracks", [[]]),
-    ("tracks", [{"at": [0.5, 1, 1]}]), ("tracks", {"a": 1}), ("others", "x" * 3000)])
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("schema", "other"),
+        ("version", 2),
+        ("others", "perhaps"),
+        ("references", 5),
+        ("people", [{"name": "", "mode": "keep"}]),
+        ("people", [{"name": "A", "mode": "shoot"}]),
+        ("people", [{"name": "A", "mode": "keep"}] * 2),
+        ("tracks", [[]]),
+        ("tracks", [{"at": [0.5, 1, 1]}]),
+        ("tracks", {"a": 1}),
+        ("others", "x" * 3000),
+    ],
+)
 def test_what_is_wrong_is_refused(key: str, value: Any, tmp_path: Path) -> None:
     path = tmp_path / "people.json"
     write_decisions(FULL, path)
@@ -66,10 +81,13 @@ def test_a_new_decision_takes_the_place_of_the_old() -> None:
     tracks = {track.name: track for track in document.tracks}
     decisions = Decisions(tracks=list(FULL.tracks))
     for person in ("Bo", "Cy"):
-        decisions.remember(document, tracks, [Decision("Face 01", "Ann", by_editor=True),
-                                              Decision("Face 02", person, [(0, 50)])])
-    assert [(t.track, t.person, t.by) for t in decisions.tracks] == [("Face 01", "Ann", EDITOR),
-                                                                     ("Face 02", "Cy", "machine")]
+        decisions.remember(
+            document, tracks, [Decision("Face 01", "Ann", by_editor=True), Decision("Face 02", person, [(0, 50)])]
+        )
+    assert [(t.track, t.person, t.by) for t in decisions.tracks] == [
+        ("Face 01", "Ann", EDITOR),
+        ("Face 02", "Cy", "machine"),
+    ]
 
 
 def test_folders_and_files_name_people(tmp_path: Path) -> None:
@@ -118,7 +136,9 @@ def test_what_was_seen_during_the_analysis_is_enough(tmp_path: Path) -> None:
     written = read_document(tmp_path / "tracks.json")
     assert [t.name for t in written.tracks] == ["Face 02"] and [get_kept_person(t) for t in written.aside] == ["P1"]
     assert [(t.track, t.person, t.clear) for t in read_decisions(tmp_path / "people.json").tracks] == [
-        ("Face 01", "P1", ((0, 250),)), ("Face 02", "", ())]
+        ("Face 01", "P1", ((0, 250),)),
+        ("Face 02", "", ()),
+    ]
     for file in tmp_path.iterdir():
         assert "vector" not in file.read_text()
     recognition.begin()

@@ -21,7 +21,11 @@ def test_tracks_become_regions_around_the_plates_corners() -> None:
     make_regions(document)
     (plate,), (perhaps,) = document.tracks, document.aside
     assert (plate.name, plate.kind, perhaps.name, perhaps.kind) == (
-        "Plate 01", TrackKind.PLATE, "Perhaps plate 01", TrackKind.PLATE)
+        "Plate 01",
+        TrackKind.PLATE,
+        "Perhaps plate 01",
+        TrackKind.PLATE,
+    )
     ellipse = plate.samples[0].ellipse
     # The box was 80 to 120 and 75 to 125: its corner lies on the ellipse.
     assert abs((20 / ellipse.rx) ** 2 + (25 / ellipse.ry) ** 2 - 1) < 1e-9

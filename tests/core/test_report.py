@@ -60,20 +60,53 @@ def make_document(source: Path) -> TrackDocument:
     with open_source(source) as opened:
         info = opened.info
     return TrackDocument(
-        info, "balanced", 1.4, [ModelUse("centerface", "ab" * 32, 640, 0.25)], [],
+        info,
+        "balanced",
+        1.4,
+        [ModelUse("centerface", "ab" * 32, 640, 0.25)],
+        [],
         [face, track("Region 01", 5, 6, kind=TrackKind.REGION, locked=True)],
-        [ReviewItem(0, 8, (1.0, 1.0, 9.0, 9.0), 0.4, ReviewReason.FAST_MOTION, "Face <01>")], ["a note"],
-        [track("Face 02", 1, 3, status=TrackStatus.DELETED)])
+        [ReviewItem(0, 8, (1.0, 1.0, 9.0, 9.0), 0.4, ReviewReason.FAST_MOTION, "Face <01>")],
+        ["a note"],
+        [track("Face 02", 1, 3, status=TrackStatus.DELETED)],
+    )
 
 
 def make_verification(*leaks: Finding) -> Verification:
-    return Verification("a.blurred.mp4", "a.mp4", 12, 0.48, 1, 8, 1, 4, 3, 2, [ModelUse("centerface", "ab", 960, 0.2)],
-                        list(leaks), [], [], [], [], {"Face <01>": draw_face(np.zeros((48, 64, 3), np.uint8),
-                                                                              Ellipse(30, 20, 9, 12))})
+    return Verification(
+        "a.blurred.mp4",
+        "a.mp4",
+        12,
+        0.48,
+        1,
+        8,
+        1,
+        4,
+        3,
+        2,
+        [ModelUse("centerface", "ab", 960, 0.2)],
+        list(leaks),
+        [],
+        [],
+        [],
+        [],
+        {"Face <01>": draw_face(np.zeros((48, 64, 3), np.uint8), Ellipse(30, 20, 9, 12))},
+    )
 
 
-LEAKED = Finding(FindingKind.LEAK, "Face <01>", 3, 5, 2, 4, (1.0, 2.0, 3.0, 4.0), 0.97, 1.0,
-                 FindingReason.NOT_COVERED, b"\xff\xd8\xff")
+LEAKED = Finding(
+    FindingKind.LEAK,
+    "Face <01>",
+    3,
+    5,
+    2,
+    4,
+    (1.0, 2.0, 3.0, 4.0),
+    0.97,
+    1.0,
+    FindingReason.NOT_COVERED,
+    b"\xff\xd8\xff",
+)
 
 
 class Links(HTMLParser):
@@ -98,8 +131,16 @@ def test_a_report_holds_hashes_evidence_corrections_and_leaks(tmp_path: Path) ->
     source, output = tmp_path / "a.mp4", tmp_path / "b.mp4"
     write_film(source, rate=Fraction(25))
     output.write_bytes(b"film")
-    content = collect_report(source, output, make_document(source), {"effect": "mosaic"}, make_verification(LEAKED),
-                             output_name=NASTY, notes=["<b>said</b>"], blender="Blender 5.2.2")
+    content = collect_report(
+        source,
+        output,
+        make_document(source),
+        {"effect": "mosaic"},
+        make_verification(LEAKED),
+        output_name=NASTY,
+        notes=["<b>said</b>"],
+        blender="Blender 5.2.2",
+    )
     assert content["source"]["sha256"] == hashlib.sha256(source.read_bytes()).hexdigest()
     assert content["output"] == {"name": NASTY, "bytes": 4, "sha256": hashlib.sha256(b"film").hexdigest()}
     assert content["coverage"] == {"detected": 0, "flow": 8, "interpolated": 0, "held": 0, "locked": 1}
@@ -117,8 +158,16 @@ def test_a_report_holds_hashes_evidence_corrections_and_leaks(tmp_path: Path) ->
     page = Links((tmp_path / "r.html").read_text(encoding="utf-8"))
     assert page.links and all(link.startswith("data:image/jpeg;base64,") for link in page.links)
     assert "script" not in page.tags and "b" not in page.tags
-    for words in (content["source"]["sha256"], content["output"]["sha256"], "Face <01>", "Not passed", "Blender 5.2.2",
-                  "frames 3 to 4: Face <01>: not covered (97 % of it shows in frame 4)", "locked keys", "Face 02"):
+    for words in (
+        content["source"]["sha256"],
+        content["output"]["sha256"],
+        "Face <01>",
+        "Not passed",
+        "Blender 5.2.2",
+        "frames 3 to 4: Face <01>: not covered (97 % of it shows in frame 4)",
+        "locked keys",
+        "Face 02",
+    ):
         assert words in page.text
     with pytest.raises(FaceBlurError, match="written as"):
         write_report(content, tmp_path / "r.pdf")
@@ -191,8 +240,9 @@ def test_verified_outputs(film: Path) -> None:
     assert (outcome.status, outcome.verified, outcome.findings) == ("done", True, [])
     assert list_names(film.parent) == ["a.blurred.mp4", "a.mp4", "r.html"]
     page = film.with_name("r.html").read_text(encoding="utf-8")
-    assert "no leak was found" in page and hashlib.sha256(
-        film.with_name("a.blurred.mp4").read_bytes()).hexdigest() in page
+    assert (
+        "no leak was found" in page and hashlib.sha256(film.with_name("a.blurred.mp4").read_bytes()).hexdigest() in page
+    )
 
     again = BatchSettings(verify_every=3, resume=True)
     leaking = run(film, again, film.with_name("r.html"), LEAKED)
@@ -220,9 +270,15 @@ def test_reports_of_several_inputs(film: Path) -> None:
     assert list_names(film.parent / "reports") == ["a.report.html", "b.report.html"]
 
 
-@pytest.mark.parametrize(("verified", "status", "code"), [
-    (True, "done", cli.ALL_WELL), (False, "done", cli.LEAKED), (None, "failed", cli.SOME_FAILED),
-    (False, "skipped", cli.LEAKED)])
+@pytest.mark.parametrize(
+    ("verified", "status", "code"),
+    [
+        (True, "done", cli.ALL_WELL),
+        (False, "done", cli.LEAKED),
+        (None, "failed", cli.SOME_FAILED),
+        (False, "skipped", cli.LEAKED),
+    ],
+)
 def test_exit_codes(verified: bool | None, status: str, code: int, film: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[BatchSettings] = []
 

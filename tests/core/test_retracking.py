@@ -27,7 +27,7 @@ def draw(frame: int, cut: int = 10**6) -> np.ndarray:
     x, y = place(frame)
     wide = max(0, min(60, 320 - x))
     if wide and frame < cut:
-        picture[y:y + 40, x:x + wide] = _PATCH[:, :wide]
+        picture[y : y + 40, x : x + wide] = _PATCH[:, :wide]
     return np.asarray(cv2.GaussianBlur(picture, (0, 0), 1.5), np.uint8)
 
 

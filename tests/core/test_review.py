@@ -42,19 +42,31 @@ def doubt_about(track: Track, reason: ReviewReason, start: int, stop: int, confi
 
 @pytest.fixture
 def document() -> TrackDocument:
-    one, two, small = (make_track("Face 01", range(10, 60)), make_track("Face 02", range(100, 190), 100.0),
-                       make_track("Face 03", range(20, 120), 500.0, 8.0))
+    one, two, small = (
+        make_track("Face 01", range(10, 60)),
+        make_track("Face 02", range(100, 190), 100.0),
+        make_track("Face 03", range(20, 120), 500.0, 8.0),
+    )
     weak = make_track("Perhaps 01", range(70, 73), 400.0)
     weak.status, weak.suppression = TrackStatus.SUPPRESSED, Suppression(SuppressionReason.LOW_CONFIDENCE, 3)
     source = SourceInfo("a.mp4", "movie", 640, 480, 200, Fraction(25), "0" * 64)
-    return TrackDocument(source, "balanced", 1.4, [], [Shot(0, 95), Shot(95, 200)], [one, two, small], [
-        doubt_about(one, ReviewReason.FAST_MOTION, 20, 30),
-        doubt_about(one, ReviewReason.ENDS, 55, 60),
-        replace(doubt_about(weak, ReviewReason.LOW_CONFIDENCE, 70, 73), detected_frames=3),
-        doubt_about(two, ReviewReason.BEGINS, 100, 105),
-        doubt_about(two, ReviewReason.SINGLE_DETECTOR, 100, 190),
-        doubt_about(small, ReviewReason.ENDS, 115, 120),
-    ], aside=[weak])
+    return TrackDocument(
+        source,
+        "balanced",
+        1.4,
+        [],
+        [Shot(0, 95), Shot(95, 200)],
+        [one, two, small],
+        [
+            doubt_about(one, ReviewReason.FAST_MOTION, 20, 30),
+            doubt_about(one, ReviewReason.ENDS, 55, 60),
+            replace(doubt_about(weak, ReviewReason.LOW_CONFIDENCE, 70, 73), detected_frames=3),
+            doubt_about(two, ReviewReason.BEGINS, 100, 105),
+            doubt_about(two, ReviewReason.SINGLE_DETECTOR, 100, 190),
+            doubt_about(small, ReviewReason.ENDS, 115, 120),
+        ],
+        aside=[weak],
+    )
 
 
 def find(document: TrackDocument, kind: str, track: str) -> review.ReviewEntry:
@@ -75,7 +87,8 @@ def test_one_is_sent_where_the_face_may_show(document: TrackDocument) -> None:
     assert begins.frame == 99
     assert describe_place(begins).startswith("'Face 02' begins 5 frames after a cut.")
     assert describe_place(find(document, "weak", "Perhaps 01")) == (
-        "'Perhaps 01' found weakly in 3 frames only, and is not covered. Is it a face?")
+        "'Perhaps 01' found weakly in 3 frames only, and is not covered. Is it a face?"
+    )
 
 
 def test_judgements_are_kept_and_may_change(document: TrackDocument) -> None:
@@ -93,9 +106,10 @@ def test_who_judged_is_kept(document: TrackDocument) -> None:
     review.record_verdict(document, ends.key, Verdict.FINE, "Ann=\nOh by Beå ")
     review.record_verdict(document, begins.key, Verdict.OFF)
     again = from_json(to_json(document))
-    assert [(find(again, *of).verdict, find(again, *of).reviewer) for of in (
-        ("ends", "Face 01"), ("begins", "Face 02"), ("fast", "Face 01"))] == [
-        ("fine", "Ann=Oh by Beå"), ("off", ""), (None, "")]
+    assert [
+        (find(again, *of).verdict, find(again, *of).reviewer)
+        for of in (("ends", "Face 01"), ("begins", "Face 02"), ("fast", "Face 01"))
+    ] == [("fine", "Ann=Oh by Beå"), ("off", ""), (None, "")]
     review.record_verdict(again, ends.key, Verdict.FIXED, "x" * 99)
     assert again.reviewed == [f"{begins.key}=off", f"{ends.key}=fixed by {'x' * 60}"]
 
@@ -116,8 +130,9 @@ def test_a_new_analysis_asks_again_only_where_something_is_new(
     review.record_verdict(document, find(document, "ends", "Face 01").key, Verdict.FINE)
     old = document.review_items[1]
     x1, y1, x2, y2 = old.box
-    moved = replace(old, start=old.start + later, stop=old.stop + later, box=(x1 + shift, y1, x2 + shift, y2),
-                    track="Face 02")
+    moved = replace(
+        old, start=old.start + later, stop=old.stop + later, box=(x1 + shift, y1, x2 + shift, y2), track="Face 02"
+    )
     document.review_items[1] = moved
     assert (review.count_left(document) == 5) is kept
     document.review_items[1] = replace(moved, reason=ReviewReason.BEGINS)
@@ -177,18 +192,29 @@ def test_a_doubt_whose_track_was_merged_is_about_the_one_that_is_there(document:
 
 
 def test_the_clearest_frame_is_large_sure_and_whole() -> None:
-    samples = [Sample(0, Ellipse(300, 200, 20, 20), Evidence.DETECTED, 0.9),
-               Sample(1, Ellipse(300, 200, 60, 60), Evidence.DETECTED, 0.8),
-               Sample(2, Ellipse(300, 200, 80, 80), Evidence.FLOW, 0.8),
-               Sample(3, Ellipse(300, 200, 62, 62), Evidence.DETECTED, 0.3),
-               Sample(4, Ellipse(0, 200, 80, 80), Evidence.DETECTED, 0.9)]
+    samples = [
+        Sample(0, Ellipse(300, 200, 20, 20), Evidence.DETECTED, 0.9),
+        Sample(1, Ellipse(300, 200, 60, 60), Evidence.DETECTED, 0.8),
+        Sample(2, Ellipse(300, 200, 80, 80), Evidence.FLOW, 0.8),
+        Sample(3, Ellipse(300, 200, 62, 62), Evidence.DETECTED, 0.3),
+        Sample(4, Ellipse(0, 200, 80, 80), Evidence.DETECTED, 0.9),
+    ]
     assert review.choose_clearest(samples, (640, 480)).source_frame == 1
 
 
-@pytest.mark.parametrize("reason", [
-    ReviewReason.FLOW_ONLY, ReviewReason.BEGINS, ReviewReason.ENDS, ReviewReason.SINGLE_DETECTOR,
-    ReviewReason.FAST_MOTION, ReviewReason.DETECTORS_DISAGREE, ReviewReason.JUMP])
+@pytest.mark.parametrize(
+    "reason",
+    [
+        ReviewReason.FLOW_ONLY,
+        ReviewReason.BEGINS,
+        ReviewReason.ENDS,
+        ReviewReason.SINGLE_DETECTOR,
+        ReviewReason.FAST_MOTION,
+        ReviewReason.DETECTORS_DISAGREE,
+        ReviewReason.JUMP,
+    ],
+)
 def test_every_reason_has_a_question_of_its_own(reason: ReviewReason, document: TrackDocument) -> None:
     document.review_items = [doubt_about(document.tracks[0], reason, 20, 30)]
-    place, = (d for d in review.list_review_entries(document) if d.covered)
+    (place,) = (d for d in review.list_review_entries(document) if d.covered)
     assert describe_place(place).endswith("?") and not place.key.startswith("other ") and place.risk > 0

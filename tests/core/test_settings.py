@@ -30,15 +30,22 @@ def test_every_detector_of_a_preset_is_known_and_listed_with_its_weights(preset:
 
 
 def test_weights_name_only_presets_that_run_them() -> None:
-    needed = {(name, preset.name) for preset in PRESETS for kind in map(get_detector, list_detectors(preset))
-              for name in (kind.name, *kind.further_weights)}
+    needed = {
+        (name, preset.name)
+        for preset in PRESETS
+        for kind in map(get_detector, list_detectors(preset))
+        for name in (kind.name, *kind.further_weights)
+    }
     assert {(model.name, preset) for model in paths.list_models().values() for preset in model.presets} == needed
 
 
 def test_five_is_the_popular_recipe() -> None:
     five = get_preset("five")
     assert {use.detector: use.threshold for use in five.detectors if use.detector.startswith(("ssd", "blaze"))} == {
-        "ssd_res10": 0.25, "blazeface_short": 0.2, "blazeface_full": 0.2}
+        "ssd_res10": 0.25,
+        "blazeface_short": 0.2,
+        "blazeface_full": 0.2,
+    }
     assert {"yunet_2023mar", "haar_frontal", "haar_profile"} < set(list_detectors(five)) and DEFAULT_EXPANSION == 1.4
     assert five.cover_uncertain and five.on_request
 
@@ -60,14 +67,31 @@ def test_every_preset_has_words_for_people() -> None:
 def test_any_detectors_make_an_ensemble() -> None:
     name = name_ensemble(["haar_frontal@640", "yunet_2023mar:0.4", "centerface"])
     assert [(use.detector, use.long_side, use.threshold) for use in get_preset(name).detectors] == [
-        ("haar_frontal", 640, 0.0), ("yunet_2023mar", 960, 0.4), ("centerface", 960, 0.25)]
+        ("haar_frontal", 640, 0.0),
+        ("yunet_2023mar", 960, 0.4),
+        ("centerface", 960, 0.25),
+    ]
     assert get_preset(name).detect_every_s == 0, "they run at every frame"
     assert list_detectors(get_preset(name_ensemble(["centerface"]))) == ["centerface"]
 
 
-@pytest.mark.parametrize("wrong", [
-    [], [""], ["centerface", ""], ["centerface@9"], ["centerface@9999"], ["centerface:2"], ["centerface:-1"],
-    ["../../x"], ["Centerface"], ["centerface", "centerface"], ["centerface\n"], ["centerface@640:0.3:0.4"]])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        [],
+        [""],
+        ["centerface", ""],
+        ["centerface@9"],
+        ["centerface@9999"],
+        ["centerface:2"],
+        ["centerface:-1"],
+        ["../../x"],
+        ["Centerface"],
+        ["centerface", "centerface"],
+        ["centerface\n"],
+        ["centerface@640:0.3:0.4"],
+    ],
+)
 def test_ensembles_that_mean_nothing_are_refused(wrong: list[str]) -> None:
     with pytest.raises(FaceBlurError):
         name_ensemble(wrong)

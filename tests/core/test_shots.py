@@ -41,7 +41,7 @@ def test_a_flash_is_no_cut() -> None:
 
 def test_a_pan_is_no_cut_and_no_dissolve() -> None:
     wide = np.concatenate([make_picture(1), make_picture(2), make_picture(3)], axis=1)
-    cuts, mixed = look([wide[:, 2 * i:2 * i + 64] for i in range(60)])
+    cuts, mixed = look([wide[:, 2 * i : 2 * i + 64] for i in range(60)])
     assert not cuts and not mixed
 
 

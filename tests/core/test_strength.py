@@ -29,9 +29,14 @@ MADE_OF_SAMPLES = [name for name in ANOTHER if name[-1].isdigit()]
 
 def find_most(row: dict[str, str], of_shots: bool) -> float:
     """The highest rank-1 in a row, of single pictures or of shots."""
-    return max((float(text.partition("/")[0]) for column, text in row.items()
-                if "gallery" in column and text and (column.partition(",")[0] not in ONE_PICTURE) is of_shots),
-               default=0.0)
+    return max(
+        (
+            float(text.partition("/")[0])
+            for column, text in row.items()
+            if "gallery" in column and text and (column.partition(",")[0] not in ONE_PICTURE) is of_shots
+        ),
+        default=0.0,
+    )
 
 
 @pytest.mark.parametrize("name", MADE_OF_SAMPLES)

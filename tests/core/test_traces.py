@@ -28,8 +28,16 @@ def test_our_films_carry_nothing(container: Any, tmp_path: Path) -> None:
     source, pictures, result = tmp_path / "in.mp4", tmp_path / "p.mkv", tmp_path / f"out{container.suffix}"
     write_film(source, sound=("aac", "aac"), languages=("deu", "fra"))
     render(pictures)
-    remux_film(pictures, source, result, container, frame_rate=Fraction(30000, 1001), pixel_aspect=Fraction(1),
-               record=RECORD, reencode_audio=False)
+    remux_film(
+        pictures,
+        source,
+        result,
+        container,
+        frame_rate=Fraction(30000, 1001),
+        pixel_aspect=Fraction(1),
+        record=RECORD,
+        reencode_audio=False,
+    )
     assert find_traces(result) == []
 
 

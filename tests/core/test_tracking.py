@@ -29,7 +29,10 @@ def lose_all(before: np.ndarray, after: np.ndarray, boxes: list[np.ndarray]) -> 
 
 
 def follow(
-    found: dict[int, float], count: int, flow: Flow = move_along, cut: int = -1,
+    found: dict[int, float],
+    count: int,
+    flow: Flow = move_along,
+    cut: int = -1,
     box: Callable[[int], np.ndarray] = box_at,
 ) -> dict[int, list]:
     """Rows by frame for a face found with the given confidence at the given frames."""

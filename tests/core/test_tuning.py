@@ -16,14 +16,39 @@ FOLDERS = ("core", "worker", "detectors", "recognition")
 
 FIXED = {
     # Versions of files and of the protocol, and what a file or message may hold at most.
-    "SCHEMA", "VERSION", "OLDEST", "PROTOCOL", "LONGEST_LINE", "LONGEST_REQUEST", "_LONGEST_LIST", "_CHUNK_BYTES",
-    "_MOST_BYTES", "_MOST_FRAMES", "_MOST_ENTRIES", "_MOST_SIDE", "_MOST_SAMPLES", "_MOST_EMBEDDINGS", "_LONGEST_TEXT",
-    "_FAR", "_FAR_PX", "_LENGTH", "_LINE",
+    "SCHEMA",
+    "VERSION",
+    "OLDEST",
+    "PROTOCOL",
+    "LONGEST_LINE",
+    "LONGEST_REQUEST",
+    "_LONGEST_LIST",
+    "_CHUNK_BYTES",
+    "_MOST_BYTES",
+    "_MOST_FRAMES",
+    "_MOST_ENTRIES",
+    "_MOST_SIDE",
+    "_MOST_SAMPLES",
+    "_MOST_EMBEDDINGS",
+    "_LONGEST_TEXT",
+    "_FAR",
+    "_FAR_PX",
+    "_LENGTH",
+    "_LINE",
     # What networks were made with.
-    "_STRIDE", "_STRIDES", "_CELL_PX", "_SIDES", "_VARIANCE", "_CORNERS", "_MEAN_BGR", "_LEAST_SIDE",
-    "_MARGIN", "UNINFORMATIVE",
+    "_STRIDE",
+    "_STRIDES",
+    "_CELL_PX",
+    "_SIDES",
+    "_VARIANCE",
+    "_CORNERS",
+    "_MEAN_BGR",
+    "_LEAST_SIDE",
+    "_MARGIN",
+    "UNINFORMATIVE",
     # Geometry, and how many people took part in a measurement.
-    "HANDLE", "PEOPLE",
+    "HANDLE",
+    "PEOPLE",
 }
 """Numbers that nobody tunes."""
 
@@ -53,8 +78,12 @@ class Stage:
 
 
 def list_modules() -> list[Path]:
-    return [path for folder in FOLDERS for path in sorted((PACKAGE / folder).rglob("*.py"))
-            if str(path.relative_to(PACKAGE).as_posix()) not in OTHERS]
+    return [
+        path
+        for folder in FOLDERS
+        for path in sorted((PACKAGE / folder).rglob("*.py"))
+        if str(path.relative_to(PACKAGE).as_posix()) not in OTHERS
+    ]
 
 
 def find_stages(path: Path) -> Iterator[Stage]:
@@ -62,8 +91,13 @@ def find_stages(path: Path) -> Iterator[Stage]:
     body = ast.parse(path.read_text(encoding="utf-8")).body
     classes = {node.name: node for node in body if isinstance(node, ast.ClassDef)}
     for node in body:
-        if (isinstance(node, ast.Assign) and isinstance(node.value, ast.Call) and isinstance(node.value.func, ast.Name)
-                and node.value.func.id.endswith("Settings") and isinstance(node.targets[0], ast.Name)):
+        if (
+            isinstance(node, ast.Assign)
+            and isinstance(node.value, ast.Call)
+            and isinstance(node.value.func, ast.Name)
+            and node.value.func.id.endswith("Settings")
+            and isinstance(node.targets[0], ast.Name)
+        ):
             yield Stage(path, node.targets[0].id, classes[node.value.func.id])
 
 
@@ -71,8 +105,16 @@ STAGES = [stage for path in list_modules() for stage in find_stages(path)]
 
 
 def test_the_stages_of_the_engine_have_settings() -> None:
-    assert {"TrackingSettings", "LinkingSettings", "ShotSettings", "SmoothingSettings", "KeyframeSettings",
-            "FillingSettings", "FusionSettings", "DecisionSettings"} <= {s.definition.name for s in STAGES}
+    assert {
+        "TrackingSettings",
+        "LinkingSettings",
+        "ShotSettings",
+        "SmoothingSettings",
+        "KeyframeSettings",
+        "FillingSettings",
+        "FusionSettings",
+        "DecisionSettings",
+    } <= {s.definition.name for s in STAGES}
     assert len({stage.instance for stage in STAGES}) == len({s.definition.name for s in STAGES}) == len(STAGES)
 
 
@@ -87,8 +129,12 @@ def test_every_tuning_number_says_what_it_does_and_where_it_comes_from(stage: St
 
 
 def test_every_tuning_number_is_used() -> None:
-    used = {node.attr for path in PACKAGE.rglob("*.py")
-            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.Attribute)}
+    used = {
+        node.attr
+        for path in PACKAGE.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Attribute)
+    }
     assert [f"{s.definition.name}.{name}" for s in STAGES for name, _ in s.fields if name not in used] == []
 
 

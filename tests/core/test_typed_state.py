@@ -26,22 +26,69 @@ from blender_faceblur.core.verification import leaks
 
 PACKAGE = Path(blender_faceblur.__file__).parent
 
-TEXT_FIELDS = frozenset({"name", "text", "why", "note", "notes", "sentence", "reason", "problem", "problems",
-                         "warnings", "people_notes", "all_notes", "findings", "title", "label"})
+TEXT_FIELDS = frozenset(
+    {
+        "name",
+        "text",
+        "why",
+        "note",
+        "notes",
+        "sentence",
+        "reason",
+        "problem",
+        "problems",
+        "warnings",
+        "people_notes",
+        "all_notes",
+        "findings",
+        "title",
+        "label",
+    }
+)
 ENUM_FIELDS = frozenset({"status", "kind", "reason", "verdict", "suppression"})
 VALUES = frozenset(
-    str(value) for enum in (types.TrackKind, types.TrackStatus, types.SuppressionReason, types.ReviewReason,
-                            types.Verdict, leaks.FindingKind, leaks.FindingReason) for value in enum)
+    str(value)
+    for enum in (
+        types.TrackKind,
+        types.TrackStatus,
+        types.SuppressionReason,
+        types.ReviewReason,
+        types.Verdict,
+        leaks.FindingKind,
+        leaks.FindingReason,
+    )
+    for value in enum
+)
 
-READING = frozenset({"startswith", "endswith", "removeprefix", "removesuffix", "replace", "find", "rfind", "index",
-                     "partition", "rpartition", "split", "rsplit", "count", "casefold", "lower", "upper"})
+READING = frozenset(
+    {
+        "startswith",
+        "endswith",
+        "removeprefix",
+        "removesuffix",
+        "replace",
+        "find",
+        "rfind",
+        "index",
+        "partition",
+        "rpartition",
+        "split",
+        "rsplit",
+        "count",
+        "casefold",
+        "lower",
+        "upper",
+    }
+)
 OF_NAMES = frozenset({"startswith", "endswith", "removeprefix", "removesuffix", "replace", "find", "rfind", "index"})
 """Names of other things than tracks are lists of formats, or sought without regard to case."""
 MATCHING = frozenset({"match", "fullmatch", "search", "findall", "finditer", "sub", "split", "compile"})
 
 WORDING = "wording"
-SHOWING = re.compile(r"reporting/\w+\.py|batch/cli\.py|blender/overlay/outlines\.py|"
-                     r"blender/\w+/(panels|operators)(/\w+)?\.py")
+SHOWING = re.compile(
+    r"reporting/\w+\.py|batch/cli\.py|blender/overlay/outlines\.py|"
+    r"blender/\w+/(panels|operators)(/\w+)?\.py"
+)
 """The modules that may ask for wording: they show it."""
 
 OLD_SENTENCES = "migration.py"
@@ -73,8 +120,11 @@ def list_strings(node: ast.AST) -> Iterator[str]:
 def list_phrase_constants(tree: ast.Module) -> Iterator[str]:
     """The names of the module's constants that are phrases, or collections of some."""
     for statement in tree.body:
-        targets = statement.targets if isinstance(statement, ast.Assign) else (
-            [statement.target] if isinstance(statement, ast.AnnAssign) and statement.value is not None else [])
+        targets = (
+            statement.targets
+            if isinstance(statement, ast.Assign)
+            else ([statement.target] if isinstance(statement, ast.AnnAssign) and statement.value is not None else [])
+        )
         value = statement.value if isinstance(statement, ast.Assign | ast.AnnAssign) else None
         for target in targets:
             pairs = [(target, value)]
@@ -96,8 +146,10 @@ class Reader(ast.NodeVisitor):
         self.faults: list[str] = []
 
     def _tell(self, node: ast.AST, what: str) -> None:
-        self.faults.append(f"{self._where}:{getattr(node, 'lineno', 0)} in {self._functions[-1] or 'the module'}: "
-                           f"{what}: {ast.unparse(node)[:100]}")
+        self.faults.append(
+            f"{self._where}:{getattr(node, 'lineno', 0)} in {self._functions[-1] or 'the module'}: "
+            f"{what}: {ast.unparse(node)[:100]}"
+        )
 
     def _has_phrase(self, node: ast.AST) -> bool:
         """Whether an operand is a phrase: not whether one lies somewhere in a call that is an operand."""
@@ -144,10 +196,17 @@ class Reader(ast.NodeVisitor):
         elif any(map(self._is_worded, operands)):
             self._tell(node, "wording is compared")
         elif read:
-            fields = {one.attr for one in operands if isinstance(one, ast.Attribute)
-                      and not (isinstance(one.value, ast.Name) and one.value.id == "os")}
-            literals = {text for one in operands
-                        if isinstance(one, ast.Constant | ast.Tuple | ast.List | ast.Set) for text in list_strings(one)}
+            fields = {
+                one.attr
+                for one in operands
+                if isinstance(one, ast.Attribute) and not (isinstance(one.value, ast.Name) and one.value.id == "os")
+            }
+            literals = {
+                text
+                for one in operands
+                if isinstance(one, ast.Constant | ast.Tuple | ast.List | ast.Set)
+                for text in list_strings(one)
+            }
             if fields & ENUM_FIELDS and literals & VALUES:
                 self._tell(node, "an enum is compared with a literal")
             elif fields & TEXT_FIELDS - ENUM_FIELDS and {text for text in literals if text} and not self._may_read():
@@ -160,14 +219,21 @@ class Reader(ast.NodeVisitor):
             is_regex = isinstance(owner, ast.Name) and owner.id == "re" and method in MATCHING
             if is_regex and any(map(self._has_phrase, node.args)):
                 self._tell(node, "a phrase is searched for")
-            elif (method in READING | MATCHING and not self._may_read()
-                  and any(map(self._has_phrase, [*([] if isinstance(owner, ast.JoinedStr) else [owner]), *node.args]))):
+            elif (
+                method in READING | MATCHING
+                and not self._may_read()
+                and any(map(self._has_phrase, [*([] if isinstance(owner, ast.JoinedStr) else [owner]), *node.args]))
+            ):
                 # Numbers are put into sentences and then grouped.
                 self._tell(node, "a phrase is read")
             elif method in READING and self._is_worded(owner):
                 self._tell(node, "wording is read")
-            elif (isinstance(owner, ast.Attribute) and owner.attr in TEXT_FIELDS
-                  and method in (OF_NAMES if owner.attr == "name" else READING) and not self._may_read()):
+            elif (
+                isinstance(owner, ast.Attribute)
+                and owner.attr in TEXT_FIELDS
+                and method in (OF_NAMES if owner.attr == "name" else READING)
+                and not self._may_read()
+            ):
                 self._tell(node, "a text is read")
         self.generic_visit(node)
 
@@ -209,61 +275,73 @@ def test_no_program_logic_reads_a_text_for_people() -> None:
     sources = {path: path.read_text(encoding="utf-8") for path in list_sources()}
     assert len(sources) > 100
     constants = frozenset(name for source in sources.values() for name in list_phrase_constants(ast.parse(source)))
-    faults = [fault for path, source in sources.items()
-              for fault in list_faults(source, path.relative_to(PACKAGE).as_posix(), constants)]
+    faults = [
+        fault
+        for path, source in sources.items()
+        for fault in list_faults(source, path.relative_to(PACKAGE).as_posix(), constants)
+    ]
     assert not faults, "\n".join(faults)
 
 
-@pytest.mark.parametrize("planted", [
-    # What stood in 0.1.0.
-    'DELETED = "deleted by the editor"\ndeleted = [t for t in old.aside if t.aside == DELETED]',
-    'KEPT = "kept clear: "\nchosen = track.aside.startswith((KEPT, "in the region"))',
-    'KEPT = "kept clear: "\nperson = track.aside.removeprefix(KEPT)',
-    'KEPT_CLEAR = "kept clear: "\nkept = track.allowed_person == core.people.KEPT_CLEAR',
-    'DELETED = "deleted by the editor"\ndef is_chosen(aside):\n    return aside == DELETED',
-    'names[track.name] = track.name.replace("Face", "Plate")',
-    'if track.name.startswith("Perhaps"):\n    pass',
-    'kind = next(kind for kind in KINDS if doubt.reason.startswith(kind.reason))',
-    '_NOTE, _OTHER = "Kept clear: Ann", ""\nnotes = [n for n in document.notes if not n.startswith(_NOTE)]',
-    'if track.kind == "face":\n    pass',
-    'if "never" != track.kind:\n    pass',
-    # What might come.
-    'if doubt.reason in ("low_confidence", "unknown"):\n    pass',
-    'if "found weakly in" in reason:\n    pass',
-    'if fault.text == "muted":\n    pass',
-    'if finding.sentence.endswith("?"):\n    pass',
-    'import re\nif re.search("found weakly", told):\n    pass',
-    'if told == f"kept clear: {name}":\n    pass',
-    'match told:\n    case "not covered at all":\n        pass',
-    'from .wording import describe_status',
-])
+@pytest.mark.parametrize(
+    "planted",
+    [
+        # What stood in 0.1.0.
+        'DELETED = "deleted by the editor"\ndeleted = [t for t in old.aside if t.aside == DELETED]',
+        'KEPT = "kept clear: "\nchosen = track.aside.startswith((KEPT, "in the region"))',
+        'KEPT = "kept clear: "\nperson = track.aside.removeprefix(KEPT)',
+        'KEPT_CLEAR = "kept clear: "\nkept = track.allowed_person == core.people.KEPT_CLEAR',
+        'DELETED = "deleted by the editor"\ndef is_chosen(aside):\n    return aside == DELETED',
+        'names[track.name] = track.name.replace("Face", "Plate")',
+        'if track.name.startswith("Perhaps"):\n    pass',
+        "kind = next(kind for kind in KINDS if doubt.reason.startswith(kind.reason))",
+        '_NOTE, _OTHER = "Kept clear: Ann", ""\nnotes = [n for n in document.notes if not n.startswith(_NOTE)]',
+        'if track.kind == "face":\n    pass',
+        'if "never" != track.kind:\n    pass',
+        # What might come.
+        'if doubt.reason in ("low_confidence", "unknown"):\n    pass',
+        'if "found weakly in" in reason:\n    pass',
+        'if fault.text == "muted":\n    pass',
+        'if finding.sentence.endswith("?"):\n    pass',
+        'import re\nif re.search("found weakly", told):\n    pass',
+        'if told == f"kept clear: {name}":\n    pass',
+        'match told:\n    case "not covered at all":\n        pass',
+        "from .wording import describe_status",
+    ],
+)
 def test_a_planted_reader_is_found(planted: str) -> None:
     assert list_faults(planted, "core/planted.py")
 
 
-@pytest.mark.parametrize("planted", [
-    'if describe_status(track):\n    pass',
-    'covered = not describe_status(track) if track else 1',
-    'if describe_status(track) == other:\n    pass',
-    'word = 1 if not describe_status(track) else 2',
-    'if describe_status(track).startswith("x"):\n    pass',
-])
+@pytest.mark.parametrize(
+    "planted",
+    [
+        "if describe_status(track):\n    pass",
+        "covered = not describe_status(track) if track else 1",
+        "if describe_status(track) == other:\n    pass",
+        "word = 1 if not describe_status(track) else 2",
+        'if describe_status(track).startswith("x"):\n    pass',
+    ],
+)
 def test_a_reader_of_wording_is_found_where_wording_is_shown(planted: str) -> None:
     start = "from ...core.wording import describe_status\n"
     assert list_faults(start + "row.label(text=describe_status(track))", "blender/review/panels.py") == []
     assert list_faults(start + planted, "blender/review/panels.py")
 
 
-@pytest.mark.parametrize("sound", [
-    "if track.status is TrackStatus.DELETED:\n    pass",
-    'DELETED = "deleted by the editor"\nif track.status == TrackStatus.DELETED:\n    pass',
-    'if track.name == other.name or track.name in taken:\n    pass',
-    'if source.kind == "movie":\n    pass',
-    'if path.suffix == ".blend" and line.startswith("{"):\n    pass',
-    'raise FaceBlurError(f"There is no track {name} here.")',
-    'if doubt.reason in _WHOLE or doubt.reason == ReviewReason.ENDS:\n    pass',
-    'notes = list(dict.fromkeys([*document.notes, *more.notes]))',
-])
+@pytest.mark.parametrize(
+    "sound",
+    [
+        "if track.status is TrackStatus.DELETED:\n    pass",
+        'DELETED = "deleted by the editor"\nif track.status == TrackStatus.DELETED:\n    pass',
+        "if track.name == other.name or track.name in taken:\n    pass",
+        'if source.kind == "movie":\n    pass',
+        'if path.suffix == ".blend" and line.startswith("{"):\n    pass',
+        'raise FaceBlurError(f"There is no track {name} here.")',
+        "if doubt.reason in _WHOLE or doubt.reason == ReviewReason.ENDS:\n    pass",
+        "notes = list(dict.fromkeys([*document.notes, *more.notes]))",
+    ],
+)
 def test_sound_code_is_not_told(sound: str) -> None:
     assert list_faults(sound, "core/sound.py") == []
 

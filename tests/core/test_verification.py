@@ -50,8 +50,11 @@ def draw_scene(strength: float = 25.0, seed: int = 3) -> Grey:
     random = np.random.default_rng(seed)
     picture = np.full((120, 160), 110.0)
     for cells, part in ((10, 1.0), (24, 0.7), (60, 0.4)):
-        picture += strength * part * cv2.resize(random.uniform(-1, 1, (cells, cells)), (160, 120),
-                                                interpolation=cv2.INTER_CUBIC)
+        picture += (
+            strength
+            * part
+            * cv2.resize(random.uniform(-1, 1, (cells, cells)), (160, 120), interpolation=cv2.INTER_CUBIC)
+        )
     return np.clip(picture, 0, 255).astype(np.uint8)
 
 
@@ -165,31 +168,49 @@ def make_document(tracks: list[Track], aside: list[Track] | None = None) -> Trac
 
 
 def make_track(name: str, start: int, stop: int, **more: object) -> Track:
-    return Track(name, [Sample(f, FACE, Evidence.DETECTED, 0.9) for f in range(start, stop)],
-                 **more)  # type: ignore[arg-type]
+    return Track(name, [Sample(f, FACE, Evidence.DETECTED, 0.9) for f in range(start, stop)], **more)  # type: ignore[arg-type]
 
 
 def test_what_an_editor_shows_is_kept_and_what_the_machine_left_is_not() -> None:
     document = make_document(
         [make_track("Face 01", 0, 10, off=[(4, 6)])],
-        [make_track("Perhaps 01", 0, 3, status=TrackStatus.SUPPRESSED,
-                    suppression=Suppression(SuppressionReason.LOW_CONFIDENCE, 3)),
-         make_track("Face 02", 2, 5, status=TrackStatus.DELETED),
-         make_track("Face 03", 7, 9, status=TrackStatus.ALLOWED, allowed_person="Ann"),
-         make_track("Poster", 0, 2, kind=TrackKind.NEVER, status=TrackStatus.EXEMPT)])
+        [
+            make_track(
+                "Perhaps 01",
+                0,
+                3,
+                status=TrackStatus.SUPPRESSED,
+                suppression=Suppression(SuppressionReason.LOW_CONFIDENCE, 3),
+            ),
+            make_track("Face 02", 2, 5, status=TrackStatus.DELETED),
+            make_track("Face 03", 7, 9, status=TrackStatus.ALLOWED, allowed_person="Ann"),
+            make_track("Poster", 0, 2, kind=TrackKind.NEVER, status=TrackStatus.EXEMPT),
+        ],
+    )
     places = verifying.list_places(document)
     assert [place.kept for place in places[3]] == [None, FindingReason.DELETED]
     assert [place.kept for place in places[4]] == [FindingReason.SWITCHED_OFF, FindingReason.DELETED]
     assert {place.track for place in places[0]} == {"Face 01", "Poster"}
     assert {place.track for place in verifying.list_places(document, {"Perhaps 01"}.__contains__)[0]} == {
-        "Face 01", "Poster", "Perhaps 01"}
+        "Face 01",
+        "Poster",
+        "Perhaps 01",
+    }
     assert [(one.track, one.start, one.stop) for one in verifying.list_kept(document)] == [
-        ("Poster", 0, 2), ("Face 02", 2, 5), ("Face 01", 4, 6), ("Face 03", 7, 9)]
+        ("Poster", 0, 2),
+        ("Face 02", 2, 5),
+        ("Face 01", 4, 6),
+        ("Face 03", 7, 9),
+    ]
     box = verifying.surround(FACE)
     assert verifying.get_kept_reason(places[4], box) is FindingReason.SWITCHED_OFF
     assert verifying.get_kept_reason(places[9], box) is None
     assert [describe_finding_reason(one) for one in verifying.list_kept(document)] == [
-        "never blurred", "deleted by the editor", "switched off by the editor", "kept clear: Ann"]
+        "never blurred",
+        "deleted by the editor",
+        "switched off by the editor",
+        "kept clear: Ann",
+    ]
 
 
 def judge_faces(shares: dict[int, float]) -> tuple[list[Finding], list[Finding]]:
@@ -205,7 +226,9 @@ def test_leaking_frames_are_told_run_by_run() -> None:
     shares = dict.fromkeys(range(40), 0.02) | dict.fromkeys(range(10, 14), 0.9) | {12: 1.0, 30: 0.3}
     leaks, doubts = judge_faces(shares)
     assert [(leak.start, leak.stop, leak.frames, leak.worst, leak.share) for leak in leaks] == [
-        (10, 14, 4, 12, 1.0), (30, 31, 1, 30, 0.3)]
+        (10, 14, 4, 12, 1.0),
+        (30, 31, 1, 30, 0.3),
+    ]
     assert leaks[0].reason is FindingReason.NOT_COVERED and leaks[0].picture == b"picture"
     assert leaks[1].reason is FindingReason.PARTLY_COVERED and doubts == []
     leaks, doubts = judge_faces({0: 0.16, 1: 0.01})
@@ -215,8 +238,9 @@ def test_leaking_frames_are_told_run_by_run() -> None:
 BOX: Box = (10.0, 10.0, 30.0, 36.0)
 
 
-def judge_looks(looks: list[tuple[float, float]], single: bool = False,
-                kept: FindingReason | None = None) -> tuple[int, int, int]:
+def judge_looks(
+    looks: list[tuple[float, float]], single: bool = False, kept: FindingReason | None = None
+) -> tuple[int, int, int]:
     """Numbers of leaks, doubts and weak finds after looks in which two detectors had these confidences."""
     classifier = LeakClassifier(single)
     for number, confidences in enumerate(looks):
@@ -227,17 +251,21 @@ def judge_looks(looks: list[tuple[float, float]], single: bool = False,
     return len(leaks), len(doubts), weak
 
 
-@pytest.mark.parametrize(("looks", "told"), [
-    ([(0.6, 0.5), (0.5, 0.7)], (1, 0, 0)),
-    ([(0.9, 0.0), (0.85, 0.2)], (1, 0, 0)),
-    ([(0.6, 0.5)], (0, 1, 0)),
-    ([(0.6, 0.5), (0.0, 0.0), (0.0, 0.0), (0.0, 0.0), (0.6, 0.5)], (0, 2, 0)),
-    ([(0.7, 0.1), (0.65, 0.0)], (0, 1, 0)),
-    ([(0.7, 0.1), (0.3, 0.2), (0.5, 0.0)], (0, 0, 1)),
-    ([(0.4, 0.25)] * 9, (0, 0, 1)),
-])
-def test_what_nobody_expected_needs_two_neighbouring_looks(looks: list[tuple[float, float]],
-                                                           told: tuple[int, int, int]) -> None:
+@pytest.mark.parametrize(
+    ("looks", "told"),
+    [
+        ([(0.6, 0.5), (0.5, 0.7)], (1, 0, 0)),
+        ([(0.9, 0.0), (0.85, 0.2)], (1, 0, 0)),
+        ([(0.6, 0.5)], (0, 1, 0)),
+        ([(0.6, 0.5), (0.0, 0.0), (0.0, 0.0), (0.0, 0.0), (0.6, 0.5)], (0, 2, 0)),
+        ([(0.7, 0.1), (0.65, 0.0)], (0, 1, 0)),
+        ([(0.7, 0.1), (0.3, 0.2), (0.5, 0.0)], (0, 0, 1)),
+        ([(0.4, 0.25)] * 9, (0, 0, 1)),
+    ],
+)
+def test_what_nobody_expected_needs_two_neighbouring_looks(
+    looks: list[tuple[float, float]], told: tuple[int, int, int]
+) -> None:
     assert judge_looks(looks) == told
     assert judge_looks(looks, kept=FindingReason.DELETED) == (0, 0, 0)
 
@@ -271,17 +299,42 @@ def test_pictures_of_another_frame_are_noticed() -> None:
 
 
 def make_verification() -> Verification:
-    leak = Finding(FindingKind.LEAK, "Face 01", 3, 9, 6, 4, (1.0, 2.0, 3.5, 4.0), 0.8, 1.0,
-                   FindingReason.NOT_COVERED, b"\xff\xd8")
-    return Verification("out.mp4", "in.mp4", 50, 2.0, 1, 40, 2, 17, 3, 5, [ModelUse("centerface", "ab", 960, 0.2)],
-                        [leak], [], [], [], ["a note"], {"Face 01": b"\xff"}, 1.5)
+    leak = Finding(
+        FindingKind.LEAK, "Face 01", 3, 9, 6, 4, (1.0, 2.0, 3.5, 4.0), 0.8, 1.0, FindingReason.NOT_COVERED, b"\xff\xd8"
+    )
+    return Verification(
+        "out.mp4",
+        "in.mp4",
+        50,
+        2.0,
+        1,
+        40,
+        2,
+        17,
+        3,
+        5,
+        [ModelUse("centerface", "ab", 960, 0.2)],
+        [leak],
+        [],
+        [],
+        [],
+        ["a note"],
+        {"Face 01": b"\xff"},
+        1.5,
+    )
 
 
 def test_json_round_trip() -> None:
     verification = make_verification()
     assert not verification.passed
     assert verifying.from_json(verifying.to_json(verification)) == verification
-    for broken in ("", "[]", "{}", '{"schema":"faceblur-verification","version":2}', "[" * 9999,
-                   verifying.to_json(verification).replace('"leaks": [', '"leaks": [3, ')):
+    for broken in (
+        "",
+        "[]",
+        "{}",
+        '{"schema":"faceblur-verification","version":2}',
+        "[" * 9999,
+        verifying.to_json(verification).replace('"leaks": [', '"leaks": [3, '),
+    ):
         with pytest.raises(FaceBlurError):
             verifying.from_json(broken)

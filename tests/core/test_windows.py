@@ -22,9 +22,14 @@ def test_a_window_lies_round_the_face_and_in_the_picture() -> None:
     assert find((-20, -20, 20, 20), (940, 530, 990, 570)) == [(0, 0, 192), (768, 352, 192)]
 
 
-@pytest.mark.parametrize("places", [
-    (), ((300, 100, 500, 350),), tuple((100 * i, 100, 100 * i + 90, 200) for i in range(3)),
-])
+@pytest.mark.parametrize(
+    "places",
+    [
+        (),
+        ((300, 100, 500, 350),),
+        tuple((100 * i, 100, 100 * i + 90, 200) for i in range(3)),
+    ],
+)
 def test_else_the_whole_picture_is_looked_at(places: tuple[tuple[float, float, float, float], ...]) -> None:
     assert find(*places) == []
 
@@ -37,7 +42,7 @@ def test_what_is_found_lies_in_the_picture() -> None:
         (y,), (x,) = np.nonzero(image[..., 0])
         return [Detection((x - 20, y - 25, x + 20, y + 25), 0.9, "one", ((x, y),))]
 
-    one, = detect_in_windows(detect, picture, [(404, 189, 192)])
+    (one,) = detect_in_windows(detect, picture, [(404, 189, 192)])
     assert (one.box, one.landmarks) == ((480, 255, 520, 305), ((500, 280),))
 
 

@@ -65,6 +65,7 @@ def detector(request: pytest.FixtureRequest) -> FaceDetector:
 @cache
 def astronaut() -> np.ndarray:
     from skimage import data
+
     return np.ascontiguousarray(data.astronaut()[..., ::-1])
 
 

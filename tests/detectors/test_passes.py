@@ -33,14 +33,17 @@ class FindsRed(FaceDetector):
         found = []
         for x, y, w, h, _ in cv2.connectedComponentsWithStats(spots)[2][1:].tolist():
             middle = (x + w / 2, y + h / 2)
-            found.append(Detection((x, y, x + w, y + h), 0.9, self.name,
-                                   ((middle[0], middle[1] - 10), middle, middle, middle, middle)))
+            found.append(
+                Detection(
+                    (x, y, x + w, y + h), 0.9, self.name, ((middle[0], middle[1] - 10), middle, middle, middle, middle)
+                )
+            )
         return found
 
 
 def paint(width: int, height: int, x: int, y: int, size: int) -> np.ndarray:
     picture = np.full((height, width, 3), 255, np.uint8)
-    picture[y:y + size, x:x + size] = RED
+    picture[y : y + size, x : x + size] = RED
     return picture
 
 
@@ -93,7 +96,9 @@ def test_larger_faces_than_asked_for_are_left_out() -> None:
 def test_each_look_has_its_own_threshold() -> None:
     red = FindsRed()
     used: list[tuple[FaceDetector, DetectorUse]] = [
-        (red, DetectorUse("red", 640, 0.2)), (red, DetectorUse("red", 320, 0.95))]
+        (red, DetectorUse("red", 640, 0.2)),
+        (red, DetectorUse("red", 320, 0.95)),
+    ]
     low, high = (look.detect(paint(200, 100, 60, 40, 20)) for look, _ in combine_passes(used, (1280, 720)))
     assert len(low) == 1 and high == []
 
@@ -108,10 +113,12 @@ def test_parts_cover_the_side_and_overlap() -> None:
 def test_looks_of_one_size_are_combined_and_none_is_lost() -> None:
     red = FindsRed()
     used: list[tuple[FaceDetector, DetectorUse]] = [
-        (red, DetectorUse("red", 1280, 0.2)), (red, DetectorUse("red", 640, 0.2)),
-        (red, DetectorUse("red", 960, 0.2, turns=(90,)))]
+        (red, DetectorUse("red", 1280, 0.2)),
+        (red, DetectorUse("red", 640, 0.2)),
+        (red, DetectorUse("red", 960, 0.2, turns=(90,))),
+    ]
     assert len(combine_passes(used, (1920, 1080))) == 3
-    (small, use), = combine_passes(used, (320, 240))
+    ((small, use),) = combine_passes(used, (320, 240))
     assert use.detector == "red"
     small.detect(paint(320, 240, 5, 5, 9))
     assert red.sizes == [(320, 240), (240, 320)]

@@ -30,7 +30,7 @@ def test_corners_become_a_box() -> None:
     corners = [(100, 90), (150, 95), (148, 110), (98, 105)]
     places = np.zeros((count, 14), np.float32)
     for column, (x, y) in zip((4, 6, 10, 12), corners, strict=True):
-        places[at, column:column + 2] = (x - cx) / (0.1 * side), (y - cy) / (0.1 * side)
+        places[at, column : column + 2] = (x - cx) / (0.1 * side), (y - cy) / (0.1 * side)
     classes, overlaps = np.zeros((count, 2), np.float32), np.zeros((count, 1), np.float32)
     classes[at, 1], overlaps[at] = 0.81, 1.0
     (plate,) = decode(places, classes, overlaps, SIZE, 0.5)
@@ -46,7 +46,10 @@ def test_what_is_wider_than_the_networks_own_pictures_is_no_plate() -> None:
     for at, width, score in ((5, 300, 0.5), (900, 360, 0.9)):
         cx, cy, side = priors[at]
         for column, x in zip((4, 6, 10, 12), (0, width, width, 0), strict=True):
-            places[at, column:column + 2] = (x - cx) / (0.1 * side), ((100 if column < 8 else 160) - cy) / (0.1 * side)
+            places[at, column : column + 2] = (
+                (x - cx) / (0.1 * side),
+                ((100 if column < 8 else 160) - cy) / (0.1 * side),
+            )
         classes[at, 1], overlaps[at] = score, 1.0
     (plate,) = decode(places, classes, overlaps, size, 0.3)
     assert plate.box == pytest.approx((0, 100, 300, 160), abs=1e-2)

@@ -25,21 +25,24 @@ DML, COREML = "DmlExecutionProvider", "CoreMLExecutionProvider"
 TENSORRT, AZURE, OPENVINO = "TensorrtExecutionProvider", "AzureExecutionProvider", "OpenVINOExecutionProvider"
 
 
-@pytest.mark.parametrize(("available", "platform", "chosen"), [
-    ([AZURE, CPU], "linux", (CPU,)),
-    ([CPU], "darwin", (CPU,)),
-    ([], "linux", (CPU,)),
-    ([TENSORRT, CUDA, CPU], "linux", (CUDA, CPU)),
-    ([TENSORRT, CUDA, CPU], "win32", (CUDA, CPU)),
-    ([DML, CPU], "win32", (DML, CPU)),
-    ([DML, CUDA, CPU], "win32", (CUDA, CPU)),
-    ([COREML, AZURE, CPU], "darwin", (COREML, CPU)),
-    ([OPENVINO, CPU], "linux", (CPU,)),
-    ([TENSORRT, CPU], "linux", (CPU,)),
-    ([DML, COREML, CPU], "linux", (CPU,)),
-    ([CUDA, DML, CPU], "darwin", (CPU,)),
-    ([CUDA, DML, COREML, CPU], "freebsd14", (CPU,)),
-])
+@pytest.mark.parametrize(
+    ("available", "platform", "chosen"),
+    [
+        ([AZURE, CPU], "linux", (CPU,)),
+        ([CPU], "darwin", (CPU,)),
+        ([], "linux", (CPU,)),
+        ([TENSORRT, CUDA, CPU], "linux", (CUDA, CPU)),
+        ([TENSORRT, CUDA, CPU], "win32", (CUDA, CPU)),
+        ([DML, CPU], "win32", (DML, CPU)),
+        ([DML, CUDA, CPU], "win32", (CUDA, CPU)),
+        ([COREML, AZURE, CPU], "darwin", (COREML, CPU)),
+        ([OPENVINO, CPU], "linux", (CPU,)),
+        ([TENSORRT, CPU], "linux", (CPU,)),
+        ([DML, COREML, CPU], "linux", (CPU,)),
+        ([CUDA, DML, CPU], "darwin", (CPU,)),
+        ([CUDA, DML, COREML, CPU], "freebsd14", (CPU,)),
+    ],
+)
 def test_a_gpu_is_chosen_where_it_belongs(available: list[str], platform: str, chosen: tuple[str, ...]) -> None:
     assert choose_providers(available, "auto", platform) == chosen
     assert choose_providers(available, "cpu", platform) == (CPU,)
@@ -81,9 +84,7 @@ class FakeRuntime:
         def add_session_config_entry(self, key: str, value: str) -> None:
             pass
 
-    def InferenceSession(
-        self, model: bytes, options: Any, providers: list[str], enable_fallback: int
-    ) -> Any:
+    def InferenceSession(self, model: bytes, options: Any, providers: list[str], enable_fallback: int) -> Any:
         assert enable_fallback == 0
         self.opened.append(providers)
         if providers[0] == CUDA and self.gpu == "raises":
@@ -96,8 +97,11 @@ class FakeRuntime:
                 raise Failure("out of memory")
             return [providers[0]]
 
-        return SimpleNamespace(get_providers=lambda: used, run=run, get_provider_graph_assignment_info=lambda: [
-            SimpleNamespace(ep_name=nodes), SimpleNamespace(ep_name=CPU)])
+        return SimpleNamespace(
+            get_providers=lambda: used,
+            run=run,
+            get_provider_graph_assignment_info=lambda: [SimpleNamespace(ep_name=nodes), SimpleNamespace(ep_name=CPU)],
+        )
 
 
 def open_fake(
@@ -123,14 +127,16 @@ def test_the_cpu_alone_is_asked_for_when_wanted(monkeypatch: pytest.MonkeyPatch,
     assert (session.provider, session.notes) == ("CPU", [])
 
 
-@pytest.mark.parametrize(("gpu", "reason"), [
-    ("absent", "could not load"), ("idle", "no part"), ("raises", "no kernel image")])
-def test_a_gpu_that_cannot_be_used_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, gpu: str,
-                                           reason: str) -> None:
+@pytest.mark.parametrize(
+    ("gpu", "reason"), [("absent", "could not load"), ("idle", "no part"), ("raises", "no kernel image")]
+)
+def test_a_gpu_that_cannot_be_used_is_told(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, gpu: str, reason: str
+) -> None:
     runtime, session = open_fake(monkeypatch, tmp_path, gpu, "auto")
     assert runtime.opened == [[CUDA, CPU], [CPU]]
     assert session.provider == "CPU" and session.run([], {}) == [CPU]
-    note, = session.notes
+    (note,) = session.notes
     assert note.startswith("CUDA is installed but cannot be used") and reason in note and "\n" not in note
     assert "CPU instead" in note
 
@@ -157,6 +163,7 @@ def test_an_error_of_the_cpu_is_not_hidden(monkeypatch: pytest.MonkeyPatch, tmp_
 def test_the_real_runtime_says_where_its_nodes_run(monkeypatch: pytest.MonkeyPatch) -> None:
     """A provider that is on the list but takes no node is found out: Azure's, which runs no network itself."""
     import onnxruntime
+
     if AZURE not in onnxruntime.get_available_providers():
         pytest.skip("this onnxruntime has no provider but the CPU's")
     try:

@@ -23,6 +23,7 @@ from tools.film import make_film
 
 ROOT = Path(__file__).resolve().parents[2]
 
+
 @pytest.fixture(scope="module")
 def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("film") / "a face.mp4"
@@ -46,8 +47,9 @@ def variables(temp: Path) -> dict[str, str]:
 
 def blur(temp: Path, *arguments: str | Path, before: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
     command = [*before, sys.executable, "-m", "blender_faceblur.batch.cli", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, encoding="utf-8", check=False, timeout=120,
-                          env=variables(temp))
+    return subprocess.run(
+        command, capture_output=True, text=True, encoding="utf-8", check=False, timeout=120, env=variables(temp)
+    )
 
 
 def list_files(folder: Path) -> list[str]:
@@ -99,16 +101,36 @@ def test_earlier_output_stays(tmp_path: Path, film: Path) -> None:
 def test_full_disk(tmp_path: Path) -> None:
     disk = tmp_path / "disk"
     disk.mkdir()
-    small = ("unshare", "--user", "--map-root-user", "--mount", "sh", "-c",
-             'mount -t tmpfs -o size=6m none "$0" && "$@"; code=$?; echo "left: $(ls -A "$0")" >&2; exit $code',
-             str(disk))
-    if shutil.which("unshare") is None or subprocess.run([*small, "true"], check=False,
-                                                         capture_output=True).returncode != 0:
+    small = (
+        "unshare",
+        "--user",
+        "--map-root-user",
+        "--mount",
+        "sh",
+        "-c",
+        'mount -t tmpfs -o size=6m none "$0" && "$@"; code=$?; echo "left: $(ls -A "$0")" >&2; exit $code',
+        str(disk),
+    )
+    if (
+        shutil.which("unshare") is None
+        or subprocess.run([*small, "true"], check=False, capture_output=True).returncode != 0
+    ):
         pytest.skip("mount namespaces are not allowed here")
     film = tmp_path / "big.mp4"
     make_film(film, width=640, height=360, frame_rate=Fraction(25), seconds=2, scene="cut")
-    done = blur(tmp_path / "temp", film, "-o", disk / "out.mkv", "--codec", "ffv1", "--quality", "lossless",
-                "--preset", "fast", before=small)
+    done = blur(
+        tmp_path / "temp",
+        film,
+        "-o",
+        disk / "out.mkv",
+        "--codec",
+        "ffv1",
+        "--quality",
+        "lossless",
+        "--preset",
+        "fast",
+        before=small,
+    )
     assert done.returncode == 1
     assert f"The disk of {disk} is full; nothing was written." in done.stderr
     assert done.stderr.splitlines()[-1] == "left: "
@@ -138,17 +160,29 @@ def interrupt(process: subprocess.Popen[str]) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="finds child processes in /proc")
-@pytest.mark.parametrize(("stage", "act", "code"), [
-    ("detect", kill_child, 1), ("render", kill_child, 1), ("detect", interrupt, 130), ("render", interrupt, 130)])
-def test_killed_and_interrupted(tmp_path: Path, stage: str, act: Callable[[subprocess.Popen[str]], None],
-                                code: int) -> None:
+@pytest.mark.parametrize(
+    ("stage", "act", "code"),
+    [("detect", kill_child, 1), ("render", kill_child, 1), ("detect", interrupt, 130), ("render", interrupt, 130)],
+)
+def test_killed_and_interrupted(
+    tmp_path: Path, stage: str, act: Callable[[subprocess.Popen[str]], None], code: int
+) -> None:
     film, output = tmp_path / "long.mp4", tmp_path / "out.mp4"
     write_film(film, rate=Fraction(25), frames=600)
     output.write_bytes(b"earlier")
-    command = [sys.executable, "-m", "blender_faceblur.batch.cli", str(film), "-o", str(output), "--overwrite",
-               "--json"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                          env=variables(tmp_path / "temp")) as process:
+    command = [
+        sys.executable,
+        "-m",
+        "blender_faceblur.batch.cli",
+        str(film),
+        "-o",
+        str(output),
+        "--overwrite",
+        "--json",
+    ]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=variables(tmp_path / "temp")
+    ) as process:
         assert process.stdout is not None and process.stderr is not None
         acted = False
         for line in process.stdout:

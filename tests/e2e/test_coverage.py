@@ -71,8 +71,10 @@ def test_no_face_is_left_uncovered(scene: str, tmp_path: Path) -> None:
     truth = make_film(film, width=WIDTH, height=HEIGHT, frame_rate=Fraction(24), seconds=3, scene=scene)
     _blur(film, output, "--effect", "solid", "--color", "00FF00")
     shares, covered = _measure(output, truth)
-    print(f"{scene}: {len(shares)} faces, worst {max(shares):.1%} uncovered, mean {np.mean(shares):.2%}, "
-          f"{covered:.1%} of the film covered")
+    print(
+        f"{scene}: {len(shares)} faces, worst {max(shares):.1%} uncovered, mean {np.mean(shares):.2%}, "
+        f"{covered:.1%} of the film covered"
+    )
     assert len(shares) > 30
     assert max(shares) <= 0.1, f"face {int(np.argmax(shares))} of {len(shares)}"
     assert np.mean(shares) < 0.005
@@ -95,7 +97,7 @@ def test_outside_the_mask_the_picture_is_unchanged(effect: str, tmp_path: Path) 
     for before, after, mark in zip(_read(film), _read(output), _read(marked), strict=True):
         rows, columns = np.nonzero(_find_cover(mark))
         outside = np.ones((HEIGHT, WIDTH), bool)
-        outside[max(rows.min() - 6, 0):rows.max() + 7, max(columns.min() - 6, 0):columns.max() + 7] = False
+        outside[max(rows.min() - 6, 0) : rows.max() + 7, max(columns.min() - 6, 0) : columns.max() + 7] = False
         assert 10 * np.log10(255**2 / np.mean((before.astype(float) - after)[outside] ** 2)) > 40
         inside = _find_cover(mark)
         assert np.abs(before.astype(float) - after)[inside].mean() > 5, "the face is not changed"

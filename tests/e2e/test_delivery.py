@@ -70,8 +70,15 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     command = [sys.executable, "-m", "blender_faceblur.batch.cli", str(inputs), "-o", str(outputs), "--json"]
     temp = folder / "temp"
     temp.mkdir()
-    done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", check=False, timeout=300,
-                          env={**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(temp), "TEMP": str(temp)})
+    done = subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        check=False,
+        timeout=300,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(temp), "TEMP": str(temp)},
+    )
     messages = [json.loads(line) for line in done.stdout.splitlines()]
     failed = [message for message in messages if message["type"] == "finish" and message["status"] != "done"]
     assert done.returncode == 0 and not failed, (failed, done.stderr)
@@ -82,9 +89,18 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     return Run(inputs, outputs, [faces[0].ellipse for faces in truth], said)
 
 
-def write(path: Path, pictures: list[Picture], codec: str = "libx264", *, options: dict[str, str] | None = None,
-          rotation: int | None = None, aspect: Fraction | None = None, ticks: tuple[int, ...] | None = None,
-          matrix: int = 1, sound: bool = False) -> None:
+def write(
+    path: Path,
+    pictures: list[Picture],
+    codec: str = "libx264",
+    *,
+    options: dict[str, str] | None = None,
+    rotation: int | None = None,
+    aspect: Fraction | None = None,
+    ticks: tuple[int, ...] | None = None,
+    matrix: int = 1,
+    sound: bool = False,
+) -> None:
     with av.open(str(path), "w") as container:
         stream: Any = container.add_stream(codec, rate=25, options=options or {"crf": "8"})
         stream.height, stream.width = pictures[0].shape[:2]
@@ -115,8 +131,7 @@ def write_pictures(folder: Path, upright: Picture, turned: Picture) -> None:
     (folder / "deep.png").write_bytes(cv2.imencode(".png", deep)[1].tobytes())
     jpeg = cv2.imencode(".jpg", np.ascontiguousarray(turned[:, :, ::-1]), [cv2.IMWRITE_JPEG_QUALITY, 97])[1].tobytes()
     # EXIF: orientation 6 and a description.
-    exif = (b"Exif\0\0II*\0\x08\0\0\0\x02\0" b"\x0e\x01\x02\0\x04\0\0\0Jane" b"\x12\x01\x03\0\x01\0\0\0\x06\0\0\0"
-            b"\0\0\0\0")
+    exif = b"Exif\0\0II*\0\x08\0\0\0\x02\0\x0e\x01\x02\0\x04\0\0\0Jane\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0"
     segment = b"\xff\xe1" + (len(exif) + 2).to_bytes(2, "big") + exif
     (folder / "turned.jpg").write_bytes(jpeg[:2] + segment + jpeg[2:])
 
@@ -138,10 +153,16 @@ def compare(before: Picture, after: Picture, face: Ellipse) -> tuple[float, floa
     return 10 * math.log10(255**2 / error), float(np.abs(before - after)[on].mean())
 
 
-@pytest.mark.parametrize(("name", "result", "least_psnr"), [
-    ("odd.webm", "odd.blurred.mkv", 40), ("turned.mp4", "turned.blurred.mp4", 40),
-    ("short.mkv", "short.blurred.mkv", 40), ("varying.mp4", "varying.blurred.mp4", 40),
-    ("sd #3.mov", "sd #3.blurred.mov", 40)])
+@pytest.mark.parametrize(
+    ("name", "result", "least_psnr"),
+    [
+        ("odd.webm", "odd.blurred.mkv", 40),
+        ("turned.mp4", "turned.blurred.mp4", 40),
+        ("short.mkv", "short.blurred.mkv", 40),
+        ("varying.mp4", "varying.blurred.mp4", 40),
+        ("sd #3.mov", "sd #3.blurred.mov", 40),
+    ],
+)
 def test_film_is_covered_and_kept(run: Run, name: str, result: str, least_psnr: float) -> None:
     source, output = run.inputs / name, run.outputs / result
     with open_source(source) as opened, open_source(output) as written:
@@ -157,9 +178,12 @@ def test_film_is_covered_and_kept(run: Run, name: str, result: str, least_psnr: 
         assert (int(frames[0].colorspace), int(frames[0].color_range)) == (1, 1)
     sound, original = read_sound(output), read_sound(source)
     assert [(stream.sha256, stream.packets) for stream in sound] == [
-        (stream.sha256, stream.packets) for stream in original]
-    shown = [max(n for n in range(FRAMES) if TICKS[n] <= frame) if name == "varying.mp4" else min(frame, FRAMES - 1)
-             for frame in range(count)]
+        (stream.sha256, stream.packets) for stream in original
+    ]
+    shown = [
+        max(n for n in range(FRAMES) if TICKS[n] <= frame) if name == "varying.mp4" else min(frame, FRAMES - 1)
+        for frame in range(count)
+    ]
     bias = []
     for frame, (before, after) in enumerate(zip(read(source, count), read(output, count), strict=True)):
         psnr, on = compare(before, after, run.faces[shown[frame]])
@@ -211,6 +235,12 @@ def test_picture_on_its_side(run: Run) -> None:
 
 def test_nothing_else_is_left(run: Run) -> None:
     assert sorted(path.name for path in run.outputs.iterdir()) == [
-        "deep.blurred.png", "odd.blurred.mkv", "sd #3.blurred.mov", "short.blurred.mkv", "turned.blurred.jpg",
-        "turned.blurred.mp4", "varying.blurred.mp4"]
+        "deep.blurred.png",
+        "odd.blurred.mkv",
+        "sd #3.blurred.mov",
+        "short.blurred.mkv",
+        "turned.blurred.jpg",
+        "turned.blurred.mp4",
+        "varying.blurred.mp4",
+    ]
     assert [path for path in (run.outputs.parent / "temp").rglob("*") if path.is_file()] == []

@@ -30,8 +30,17 @@ def build(tmp_path_factory: pytest.TempPathFactory) -> Build:
 
     @functools.cache
     def build_once(platform: str, python: str) -> Path:
-        command = [sys.executable, "-m", "tools.package", "--platform", platform, "--python", python,
-                   "--output", str(folder)]
+        command = [
+            sys.executable,
+            "-m",
+            "tools.package",
+            "--platform",
+            platform,
+            "--python",
+            python,
+            "--output",
+            str(folder),
+        ]
         done = subprocess.run(command, cwd=package.ROOT, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         return folder / f"faceblur-0.1.0-{WheelTarget(platform, python)}.zip"
@@ -62,9 +71,19 @@ def blender() -> Iterator[str]:
 @pytest.fixture(scope="session")
 def blenders_python(blender: str) -> str:
     """The Python inside the application, as 3.13."""
-    done = subprocess.run([blender, "-b", "--factory-startup", "--python-expr",
-                           "import sys; print('PYTHON', *sys.version_info[:2], sep='.')"],
-                          capture_output=True, text=True, check=True, stdin=subprocess.DEVNULL)
+    done = subprocess.run(
+        [
+            blender,
+            "-b",
+            "--factory-startup",
+            "--python-expr",
+            "import sys; print('PYTHON', *sys.version_info[:2], sep='.')",
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+        stdin=subprocess.DEVNULL,
+    )
     version = re.search(r"PYTHON\.(\d+\.\d+)", done.stdout)
     assert version, done.stdout
     if version[1] not in PYTHONS:

@@ -48,8 +48,11 @@ def watch(*folders: Path) -> tuple[list[str], list[str]]:
 
 def list_files(folder: Path) -> list[str]:
     """Everything below a folder, without what Python and Blender keep of what they have loaded."""
-    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.name != "__pycache__"
-                  and path.suffix != ".pyc")
+    return sorted(
+        path.relative_to(folder).as_posix()
+        for path in folder.rglob("*")
+        if path.name != "__pycache__" and path.suffix != ".pyc"
+    )
 
 
 def describe_blender() -> dict[str, Any]:
@@ -58,19 +61,34 @@ def describe_blender() -> dict[str, Any]:
     structures = {name: getattr(bpy.types, name) for name in sorted(dir(bpy.types))}
     return {
         "types": list(structures),
-        "properties": {name: len(structure.bl_rna.properties) for name, structure in structures.items()
-                       if hasattr(structure, "bl_rna")},
+        "properties": {
+            name: len(structure.bl_rna.properties)
+            for name, structure in structures.items()
+            if hasattr(structure, "bl_rna")
+        },
         # A menu that had anything appended keeps its own function in a list, and a keymap that was asked for stays.
-        "draws": {name: added for name, structure in structures.items()
-                  if (added := [f"{function.__module__}.{function.__name__}"
-                                for function in getattr(getattr(structure, "draw", None), "_draw_funcs", [])
-                                if not function.__module__.startswith("bl_ui.")])},
-        "handlers": {name: [f"{function.__module__}.{function.__name__}" for function in functions]
-                     for name in dir(bpy.app.handlers)
-                     if isinstance(functions := getattr(bpy.app.handlers, name), list)},
-        "keys": {f"{configuration.name}/{keymap.name}": sorted(item.idname for item in keymap.keymap_items)
-                 for configuration in configurations for keymap in configuration.keymaps
-                 if len(keymap.keymap_items)},
+        "draws": {
+            name: added
+            for name, structure in structures.items()
+            if (
+                added := [
+                    f"{function.__module__}.{function.__name__}"
+                    for function in getattr(getattr(structure, "draw", None), "_draw_funcs", [])
+                    if not function.__module__.startswith("bl_ui.")
+                ]
+            )
+        },
+        "handlers": {
+            name: [f"{function.__module__}.{function.__name__}" for function in functions]
+            for name in dir(bpy.app.handlers)
+            if isinstance(functions := getattr(bpy.app.handlers, name), list)
+        },
+        "keys": {
+            f"{configuration.name}/{keymap.name}": sorted(item.idname for item in keymap.keymap_items)
+            for configuration in configurations
+            for keymap in configuration.keymaps
+            if len(keymap.keymap_items)
+        },
         "operators": [name for name in dir(bpy.ops.faceblur) if not name.startswith("_")],
     }
 
@@ -108,7 +126,8 @@ def run(given: dict[str, str]) -> dict[str, Any]:
 
     def install(path: str) -> None:
         assert bpy.ops.extensions.package_install_files(
-            filepath=path, repo="user_default", enable_on_install=False) == {"FINISHED"}
+            filepath=path, repo="user_default", enable_on_install=False
+        ) == {"FINISHED"}
 
     note("empty")
     install(given["zip"])
@@ -142,8 +161,9 @@ def run(given: dict[str, str]) -> dict[str, Any]:
     (Path(bpy.utils.extension_path_user(ADDON, create=True)) / "kept.txt").write_text("x", encoding="utf-8")
     note("kept")
     places = [repository.module for repository in bpy.context.preferences.extensions.repos]
-    assert bpy.ops.extensions.package_uninstall(
-        repo_index=places.index("user_default"), pkg_id="faceblur") == {"FINISHED"}
+    assert bpy.ops.extensions.package_uninstall(repo_index=places.index("user_default"), pkg_id="faceblur") == {
+        "FINISHED"
+    }
     note("removed")
     seen["modules left"] = [name for name in sys.modules if name.startswith(ADDON)]
     return seen

@@ -23,8 +23,11 @@ BLENDERS_COMPLAINTS = ("Could not get a list of mounted file-systems", "extensio
 
 
 def list_complaints(done: subprocess.CompletedProcess[str]) -> list[str]:
-    return [line for line in (done.stdout + done.stderr).splitlines()
-            if COMPLAINT.search(line) and not any(known in line for known in BLENDERS_COMPLAINTS)]
+    return [
+        line
+        for line in (done.stdout + done.stderr).splitlines()
+        if COMPLAINT.search(line) and not any(known in line for known in BLENDERS_COMPLAINTS)
+    ]
 
 
 class Machine:
@@ -36,20 +39,39 @@ class Machine:
             path.mkdir()
         temporary = str(self.folders["temporary"])
         self.variables = {
-            **{name: value for name, value in os.environ.items()
-               if name != paths.MODELS_VARIABLE and not name.startswith(("PYTHON", "ORT_"))},
-            "HOME": str(self.folders["home"]), "USERPROFILE": str(self.folders["home"]), "TMPDIR": temporary,
-            "TEMP": temporary, "TMP": temporary, "BLENDER_USER_RESOURCES": str(self.folders["resources"]),
+            **{
+                name: value
+                for name, value in os.environ.items()
+                if name != paths.MODELS_VARIABLE and not name.startswith(("PYTHON", "ORT_"))
+            },
+            "HOME": str(self.folders["home"]),
+            "USERPROFILE": str(self.folders["home"]),
+            "TMPDIR": temporary,
+            "TEMP": temporary,
+            "TMP": temporary,
+            "BLENDER_USER_RESOURCES": str(self.folders["resources"]),
             # Nothing on this machine answers: a use of the network shows as an error.
             **{name: "http://127.0.0.1:9" for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY")},
         }
 
     def run(self, command: list[str]) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(command, env=self.variables, capture_output=True, text=True, errors="replace",
-                              stdin=subprocess.DEVNULL, timeout=300, check=False, cwd=self.folders["resources"].parent)
+        return subprocess.run(
+            command,
+            env=self.variables,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            stdin=subprocess.DEVNULL,
+            timeout=300,
+            check=False,
+            cwd=self.folders["resources"].parent,
+        )
 
     def list_outside(self) -> list[str]:
         """Files in the home and the temporary folder, but for Blender's own."""
         home, temporary = self.folders["home"], self.folders["temporary"]
-        return [str(path) for path in sorted([*home.rglob("*"), *temporary.rglob("*")])
-                if not BLENDERS_HOME.fullmatch(path.relative_to(home).as_posix() if home in path.parents else "-")]
+        return [
+            str(path)
+            for path in sorted([*home.rglob("*"), *temporary.rglob("*")])
+            if not BLENDERS_HOME.fullmatch(path.relative_to(home).as_posix() if home in path.parents else "-")
+        ]

@@ -16,8 +16,19 @@ from .machine import HOST, Machine, list_complaints
 
 @pytest.fixture
 def installed(machine: Machine, blender: str, blenders_python: str, build: Build) -> Machine:
-    done = machine.run([blender, "-b", "--command", "extension", "install-file", "-r", "user_default", "-e",
-                        str(build(HOST, blenders_python))])
+    done = machine.run(
+        [
+            blender,
+            "-b",
+            "--command",
+            "extension",
+            "install-file",
+            "-r",
+            "user_default",
+            "-e",
+            str(build(HOST, blenders_python)),
+        ]
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     return machine
 
@@ -74,22 +85,27 @@ def test_exit_codes(installed: Machine, blender: str, tmp_path: Path) -> None:
 def test_strips_of_a_project(installed: Machine, blender: str, film: Path, tmp_path: Path) -> None:
     """The command covers a project's strip, saves it and renders it."""
     project, pictures = tmp_path / "cut.blend", tmp_path / "pictures"
-    made = ("import bpy; scene = bpy.context.scene; scene.frame_end = 5;"
-            f"scene.render.filepath = {str(pictures)!r} + '/';"
-            "scene.render.resolution_x, scene.render.resolution_y, scene.render.resolution_percentage = 640, 360, 100;"
-            "scene.render.image_settings.file_format = 'PNG'; bpy.context.workspace.sequencer_scene = scene;"
-            f"scene.sequence_editor_create().strips.new_movie('clip', {str(film)!r}, 1, 1);"
-            f"bpy.ops.wm.save_as_mainfile(filepath={str(project)!r})")
+    made = (
+        "import bpy; scene = bpy.context.scene; scene.frame_end = 5;"
+        f"scene.render.filepath = {str(pictures)!r} + '/';"
+        "scene.render.resolution_x, scene.render.resolution_y, scene.render.resolution_percentage = 640, 360, 100;"
+        "scene.render.image_settings.file_format = 'PNG'; bpy.context.workspace.sequencer_scene = scene;"
+        f"scene.sequence_editor_create().strips.new_movie('clip', {str(film)!r}, 1, 1);"
+        f"bpy.ops.wm.save_as_mainfile(filepath={str(project)!r})"
+    )
     done = installed.run([blender, "-b", "--python-exit-code", "1", "--python-expr", made])
     assert done.returncode == 0, done.stdout + done.stderr
-    done = installed.run([blender, "-b", str(project), "--command", "faceblur", "--strips", "--render",
-                          "--preset", "fast", "--json"])
+    done = installed.run(
+        [blender, "-b", str(project), "--command", "faceblur", "--strips", "--render", "--preset", "fast", "--json"]
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     for line in done.stdout.splitlines():
         if line.startswith("{"):
             json.loads(line)
-    asked = ("import bpy; strip = bpy.context.scene.sequence_editor.strips['clip']; "
-             "print('COVER', [modifier.type for modifier in strip.modifiers], len(bpy.data.masks[0].layers))")
+    asked = (
+        "import bpy; strip = bpy.context.scene.sequence_editor.strips['clip']; "
+        "print('COVER', [modifier.type for modifier in strip.modifiers], len(bpy.data.masks[0].layers))"
+    )
     done = installed.run([blender, "-b", str(project), "--python-exit-code", "1", "--python-expr", asked])
     assert "COVER ['COMPOSITOR'] " in done.stdout, done.stdout + done.stderr
     rendered = sorted(pictures.iterdir())

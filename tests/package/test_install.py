@@ -17,8 +17,10 @@ SCRIPT = Path(__file__).with_name("installing.py")
 
 BLENDERS_FILES = re.compile(
     r"config(/userpref\.blend)?|extensions(/\.cache(/compat\.dat)?|/\.local(/lib(/python[0-9.]+(/site-packages)?)?)?"
-    r"|/\.user(/user_default)?|/user_default(/\.blender_ext(/cache)?)?)?")
+    r"|/\.user(/user_default)?|/user_default(/\.blender_ext(/cache)?)?)?"
+)
 """What Blender makes in an empty user folder, and leaves, for any extension with wheels."""
+
 
 def make_newer(path: Path, folder: Path) -> Path:
     """The same package as version 0.1.1, with a file more and one less."""
@@ -35,8 +37,13 @@ def make_newer(path: Path, folder: Path) -> Path:
 
 
 def live_through(machine: Machine, command: list[str], path: Path, film: Path, tmp_path: Path) -> dict[str, Any]:
-    given = {"zip": str(path), "newer": str(make_newer(path, tmp_path)), "film": str(film),
-             "output": str(tmp_path / "output"), "report": str(tmp_path / "report.json")}
+    given = {
+        "zip": str(path),
+        "newer": str(make_newer(path, tmp_path)),
+        "film": str(film),
+        "output": str(tmp_path / "output"),
+        "report": str(tmp_path / "report.json"),
+    }
     (tmp_path / "output").mkdir()
     (tmp_path / "given.json").write_text(json.dumps(given), encoding="utf-8")
     done = machine.run([*command, str(tmp_path / "given.json")])
@@ -52,8 +59,11 @@ def list_changes(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
     for kind, old in before.items():
         new = after[kind]
         if isinstance(old, dict):
-            changes += [f"{kind} {name}: {old.get(name)} -> {new.get(name)}" for name in sorted({*old, *new})
-                        if old.get(name) != new.get(name)]
+            changes += [
+                f"{kind} {name}: {old.get(name)} -> {new.get(name)}"
+                for name in sorted({*old, *new})
+                if old.get(name) != new.get(name)
+            ]
         elif old != new:
             changes.append(f"{kind}: less {sorted(set(old) - set(new))}, more {sorted(set(new) - set(old))}")
     return changes
@@ -98,8 +108,9 @@ def test_life_in_the_module(machine: Machine, build: Build, film: Path, tmp_path
     assert machine.list_outside() == []
 
 
-def test_life_in_the_application(machine: Machine, blender: str, blenders_python: str, build: Build, film: Path,
-                                 tmp_path: Path) -> None:
+def test_life_in_the_application(
+    machine: Machine, blender: str, blenders_python: str, build: Build, film: Path, tmp_path: Path
+) -> None:
     path = build(HOST, blenders_python)
     command = [blender, "-b", "--python-exit-code", "1", "--python", str(SCRIPT), "--"]
     seen = live_through(machine, command, path, film, tmp_path)
@@ -110,12 +121,25 @@ def test_life_in_the_application(machine: Machine, blender: str, blenders_python
 
 def test_commands_of_the_application(machine: Machine, blender: str, blenders_python: str, build: Build) -> None:
     """Installed by one process, there in the next, removed by a third."""
-    done = machine.run([blender, "-b", "--command", "extension", "install-file", "-r", "user_default", "-e",
-                        str(build(HOST, blenders_python))])
+    done = machine.run(
+        [
+            blender,
+            "-b",
+            "--command",
+            "extension",
+            "install-file",
+            "-r",
+            "user_default",
+            "-e",
+            str(build(HOST, blenders_python)),
+        ]
+    )
     assert done.returncode == 0 and list_complaints(done) == [], done.stdout + done.stderr
-    asked = ("import bpy, cv2, onnxruntime, av; "
-             "assert 'bl_ext.user_default.faceblur' in bpy.context.preferences.addons; "
-             "print('FILES', cv2.__file__, onnxruntime.__file__, av.__file__, sep='|')")
+    asked = (
+        "import bpy, cv2, onnxruntime, av; "
+        "assert 'bl_ext.user_default.faceblur' in bpy.context.preferences.addons; "
+        "print('FILES', cv2.__file__, onnxruntime.__file__, av.__file__, sep='|')"
+    )
     done = machine.run([blender, "-b", "--python-exit-code", "1", "--python-expr", asked])
     assert done.returncode == 0 and list_complaints(done) == [], done.stdout + done.stderr
     line = next(line for line in done.stdout.splitlines() if line.startswith("FILES|"))
@@ -133,8 +157,19 @@ def test_commands_of_the_application(machine: Machine, blender: str, blenders_py
 
 def test_application_refuses_a_foreign_zip(machine: Machine, blender: str, blenders_python: str, build: Build) -> None:
     """Somebody who takes the wrong zip is told so by Blender."""
-    done = machine.run([blender, "-b", "--command", "extension", "install-file", "-r", "user_default", "-e",
-                        str(build(FOREIGN, RUNNING))])
+    done = machine.run(
+        [
+            blender,
+            "-b",
+            "--command",
+            "extension",
+            "install-file",
+            "-r",
+            "user_default",
+            "-e",
+            str(build(FOREIGN, RUNNING)),
+        ]
+    )
     # Its exit code is 0 (5.2.2).
     assert not list(machine.folders["resources"].rglob("faceblur"))
     assert f"This platform ({HOST}) isn't one of ({FOREIGN})" in done.stdout + done.stderr

@@ -60,11 +60,13 @@ def test_same_inputs_same_bytes(build: Build, tmp_path: Path, monkeypatch: pytes
     assert [path.name for path in tmp_path.iterdir()] == [first.name]
 
 
-def test_missing_wheel_ends_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-                                        capsys: pytest.CaptureFixture[str]) -> None:
+def test_missing_wheel_ends_the_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     lock = tmp_path / "lock.txt"
-    lock.write_text(package.LOCK.read_text(encoding="utf-8").replace("packaging==26", "packaging==0.26"),
-                    encoding="utf-8")
+    lock.write_text(
+        package.LOCK.read_text(encoding="utf-8").replace("packaging==26", "packaging==0.26"), encoding="utf-8"
+    )
     monkeypatch.setattr(package, "LOCK", lock)
     monkeypatch.setattr(package, "CACHE", tmp_path / "cache")
     monkeypatch.setenv("PIP_NO_INDEX", "1")
@@ -75,8 +77,9 @@ def test_missing_wheel_ends_the_command(tmp_path: Path, monkeypatch: pytest.Monk
     assert not output.exists()
 
 
-def test_weights_that_are_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-                                  capsys: pytest.CaptureFixture[str]) -> None:
+def test_weights_that_are_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Without a detector of the presets nothing is built; without the recogniser a zip is, with a warning."""
     shutil.copy(package.ROOT / "models" / "models.toml", tmp_path)
     monkeypatch.setattr(paths, "models_folder", lambda: tmp_path)
@@ -93,7 +96,9 @@ def test_weights_that_are_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert "WARNING: this package will not recognise people. dlib_face_recognition_int8.onnx is missing" in output.err
     with zipfile.ZipFile(output.out.rsplit("  ", 1)[0]) as archive:
         assert [name for name in archive.namelist() if name.endswith(".onnx")] == [
-            "models/centerface_any_size.onnx", "models/yunet_2023mar_any_size.onnx"]
+            "models/centerface_any_size.onnx",
+            "models/yunet_2023mar_any_size.onnx",
+        ]
 
 
 @pytest.fixture
@@ -123,23 +128,37 @@ def test_copy_that_is_the_same_passes(copy: Callable[..., Path]) -> None:
     package.check_package(copy())
 
 
-@pytest.mark.parametrize("name", ["tests/test_x.txt", "core/__pycache__/types.cpython-311.pyc", ".env", "notes.blend1",
-                                  "models/other.onnx", "wheels/readme.txt", "models/code.py", "../outside.py"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "tests/test_x.txt",
+        "core/__pycache__/types.cpython-311.pyc",
+        ".env",
+        "notes.blend1",
+        "models/other.onnx",
+        "wheels/readme.txt",
+        "models/code.py",
+        "../outside.py",
+    ],
+)
 def test_stray_file_is_refused(copy: Callable[..., Path], name: str) -> None:
     with pytest.raises(FaceBlurError, match=f"{name} does not belong there"):
         package.check_package(copy({name: b"x"}))
 
 
-@pytest.mark.parametrize(("name", "content", "words"), [
-    ("models/centerface_any_size.onnx", None, "centerface_any_size.onnx is missing"),
-    ("models/centerface_any_size.onnx", b"other", "not the file that models.toml lists"),
-    ("LICENSE", None, "LICENSE is missing"),
-    ("__init__.py", None, "__init__.py is missing"),
-    ("models/models.toml", None, "not an extension of ours"),
-    ("blender_manifest.toml", None, "not an extension of ours"),
-    ("more.py", b"from blender_faceblur.files import paths", "more.py imports blender_faceblur"),
-    ("more.py", b"import os, tools.models", "more.py imports tools"),
-])
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("models/centerface_any_size.onnx", None, "centerface_any_size.onnx is missing"),
+        ("models/centerface_any_size.onnx", b"other", "not the file that models.toml lists"),
+        ("LICENSE", None, "LICENSE is missing"),
+        ("__init__.py", None, "__init__.py is missing"),
+        ("models/models.toml", None, "not an extension of ours"),
+        ("blender_manifest.toml", None, "not an extension of ours"),
+        ("more.py", b"from blender_faceblur.files import paths", "more.py imports blender_faceblur"),
+        ("more.py", b"import os, tools.models", "more.py imports tools"),
+    ],
+)
 def test_broken_zip_is_refused(copy: Callable[..., Path], name: str, content: bytes | None, words: str) -> None:
     with pytest.raises(FaceBlurError, match=words):
         package.check_package(copy({name: content}))
@@ -171,7 +190,7 @@ def test_manifest_and_name_agree(copy: Callable[..., Path], build: Build) -> Non
     with zipfile.ZipFile(build("macos-arm64", RUNNING)) as archive:
         manifest = archive.read("blender_manifest.toml").decode()
     with pytest.raises(FaceBlurError, match="the manifest's Blender versions"):
-        package.check_package(copy({"blender_manifest.toml": manifest.replace("min = \"5.", "min = \"4.").encode()}))
+        package.check_package(copy({"blender_manifest.toml": manifest.replace('min = "5.', 'min = "4.').encode()}))
 
 
 def test_too_large_is_refused(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:

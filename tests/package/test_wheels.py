@@ -15,8 +15,11 @@ from tools.package import LOCK, ROOT
 from tools.wheels import PLATFORMS, PYTHONS, Pin, WheelTarget
 
 LINUX = WheelTarget("linux-x64", "3.13")
-NAMES = {"av": "av-1.0-cp312-abi3-manylinux_2_28_x86_64.whl", "cv2": "opencv-2.0-cp37-abi3-manylinux2014_x86_64.whl",
-         "onnxruntime": "onnxruntime-3.0-cp313-cp313-manylinux_2_27_x86_64.manylinux_2_28_x86_64.whl"}
+NAMES = {
+    "av": "av-1.0-cp312-abi3-manylinux_2_28_x86_64.whl",
+    "cv2": "opencv-2.0-cp37-abi3-manylinux2014_x86_64.whl",
+    "onnxruntime": "onnxruntime-3.0-cp313-cp313-manylinux_2_27_x86_64.manylinux_2_28_x86_64.whl",
+}
 
 
 def make_wheel(folder: Path, name: str, module: str) -> Path:
@@ -36,8 +39,9 @@ def make_wheels(folder: Path) -> list[Path]:
 
 
 def pin_wheels(files: list[Path]) -> list[Pin]:
-    return [Pin(path.name.split("-")[0], path.name.split("-")[1], frozenset([wheels.hash_file(path)]))
-            for path in files]
+    return [
+        Pin(path.name.split("-")[0], path.name.split("-")[1], frozenset([wheels.hash_file(path)])) for path in files
+    ]
 
 
 def check(files: list[Path], pins: list[Pin], target: WheelTarget = LINUX) -> None:
@@ -86,23 +90,26 @@ def test_unknown_wheel_and_version_fail(tmp_path: Path) -> None:
         check(files[:3], newer)
 
 
-@pytest.mark.parametrize(("tag", "target", "fits"), [
-    ("cp313-cp313-manylinux_2_28_x86_64", LINUX, True),
-    ("cp311-abi3-manylinux2014_x86_64", LINUX, True),
-    ("py2.py3-none-any", LINUX, True),
-    ("cp313-cp313-manylinux_2_34_x86_64", LINUX, False),
-    ("cp313-cp313-musllinux_1_2_x86_64", LINUX, False),
-    ("cp313-cp313-manylinux_2_28_aarch64", LINUX, False),
-    ("cp313-cp313t-manylinux_2_28_x86_64", LINUX, False),
-    ("cp312-cp312-manylinux_2_28_x86_64", LINUX, False),
-    ("cp314-abi3-manylinux_2_28_x86_64", LINUX, False),
-    ("cp313-cp313-win_amd64", WheelTarget("windows-x64", "3.13"), True),
-    ("cp313-cp313-win_arm64", WheelTarget("windows-x64", "3.13"), False),
-    ("cp311-cp311-macosx_14_0_arm64", WheelTarget("macos-arm64", "3.11"), True),
-    ("cp310-abi3-macosx_10_9_universal2", WheelTarget("macos-arm64", "3.11"), True),
-    ("cp311-cp311-macosx_15_0_arm64", WheelTarget("macos-arm64", "3.11"), False),
-    ("cp311-cp311-macosx_11_0_x86_64", WheelTarget("macos-arm64", "3.11"), False),
-])
+@pytest.mark.parametrize(
+    ("tag", "target", "fits"),
+    [
+        ("cp313-cp313-manylinux_2_28_x86_64", LINUX, True),
+        ("cp311-abi3-manylinux2014_x86_64", LINUX, True),
+        ("py2.py3-none-any", LINUX, True),
+        ("cp313-cp313-manylinux_2_34_x86_64", LINUX, False),
+        ("cp313-cp313-musllinux_1_2_x86_64", LINUX, False),
+        ("cp313-cp313-manylinux_2_28_aarch64", LINUX, False),
+        ("cp313-cp313t-manylinux_2_28_x86_64", LINUX, False),
+        ("cp312-cp312-manylinux_2_28_x86_64", LINUX, False),
+        ("cp314-abi3-manylinux_2_28_x86_64", LINUX, False),
+        ("cp313-cp313-win_amd64", WheelTarget("windows-x64", "3.13"), True),
+        ("cp313-cp313-win_arm64", WheelTarget("windows-x64", "3.13"), False),
+        ("cp311-cp311-macosx_14_0_arm64", WheelTarget("macos-arm64", "3.11"), True),
+        ("cp310-abi3-macosx_10_9_universal2", WheelTarget("macos-arm64", "3.11"), True),
+        ("cp311-cp311-macosx_15_0_arm64", WheelTarget("macos-arm64", "3.11"), False),
+        ("cp311-cp311-macosx_11_0_x86_64", WheelTarget("macos-arm64", "3.11"), False),
+    ],
+)
 def test_tags(tmp_path: Path, tag: str, target: WheelTarget, fits: bool) -> None:
     wheel = make_wheel(tmp_path, f"some-1.0-{tag}.whl", "some")
     with pytest.raises(FaceBlurError) as caught:
@@ -112,13 +119,18 @@ def test_tags(tmp_path: Path, tag: str, target: WheelTarget, fits: bool) -> None
 
 def test_markers_are_the_targets(tmp_path: Path) -> None:
     lock = tmp_path / "lock.txt"
-    lock.write_text("# made by hand\n"
-                    "One==1 ; python_full_version < '3.12' \\\n    --hash=sha256:aa \\\n    --hash=sha256:bb\n"
-                    "one==2 ; python_full_version >= '3.12' \\\n    --hash=sha256:cc\n"
-                    "two==3 ; sys_platform == 'win32' \\\n    --hash=sha256:dd\n", encoding="utf-8")
+    lock.write_text(
+        "# made by hand\n"
+        "One==1 ; python_full_version < '3.12' \\\n    --hash=sha256:aa \\\n    --hash=sha256:bb\n"
+        "one==2 ; python_full_version >= '3.12' \\\n    --hash=sha256:cc\n"
+        "two==3 ; sys_platform == 'win32' \\\n    --hash=sha256:dd\n",
+        encoding="utf-8",
+    )
     assert wheels.read_pins(lock, WheelTarget("linux-x64", "3.11")) == [Pin("one", "1", frozenset(["aa", "bb"]))]
     assert [(pin.name, pin.version) for pin in wheels.read_pins(lock, WheelTarget("windows-x64", "3.14"))] == [
-        ("one", "2"), ("two", "3")]
+        ("one", "2"),
+        ("two", "3"),
+    ]
 
 
 @pytest.mark.parametrize("line", ["one>=1 --hash=sha256:aa", "one==1"])

@@ -44,13 +44,15 @@ def test_landmarks_in_one_point_are_refused(points: NDArray[np.float64]) -> None
 @pytest.mark.parametrize(("scale", "turn_deg"), [(1, 0), (0.5, -30), (2.7, 15), (6, 90)])
 def test_what_lies_at_the_landmarks_is_cut_out_there(scale: float, turn_deg: float) -> None:
     import cv2
+
     points = place(scale, turn_deg, 400.5, 300.25)
     points += (700, 600) - points.mean(axis=0)
     picture = np.zeros((1200, 1400, 3), np.uint8)
     for x, y in points:
         # OpenCV draws with 4 bits after the point, from the middle of the first pixel.
-        cv2.circle(picture, (round((x - 0.5) * 16), round((y - 0.5) * 16)), round(5 * scale * 16), (255, 255, 255), -1,
-                   shift=4)
+        cv2.circle(
+            picture, (round((x - 0.5) * 16), round((y - 0.5) * 16)), round(5 * scale * 16), (255, 255, 255), -1, shift=4
+        )
     cut = cut_aligned(picture, points, TEMPLATE, SIDE)
     assert cut.shape == (SIDE, SIDE, 3)
     _, _, _, centres = cv2.connectedComponentsWithStats((cut[..., 0] > 127).astype(np.uint8))

@@ -36,6 +36,7 @@ def recognizer(request: pytest.FixtureRequest) -> Recognizer:
 @cache
 def read_astronaut() -> Picture:
     from skimage import data
+
     return np.ascontiguousarray(data.astronaut()[..., ::-1])
 
 
@@ -59,6 +60,7 @@ def test_the_same_face_is_near(recognizer: Recognizer, changed: tuple[float, flo
 
 def test_what_is_no_such_face_is_far(recognizer: Recognizer) -> None:
     from skimage import data
+
     first = recognizer.embed(recognizer.align(read_astronaut(), FACE))
     cat = np.ascontiguousarray(data.cat()[..., ::-1])
     eyes = np.array([(150.0, 100.0), (200.0, 100.0), (175.0, 130.0), (155.0, 150.0), (195.0, 150.0)])

@@ -35,8 +35,10 @@ class Screenshot:
 
     def cut(self, box: Box) -> bytes:
         left, top, width, height = box
-        return b"".join(self.pixels[3 * (row * self.width + left):3 * (row * self.width + left + width)]
-                        for row in range(top, top + height))
+        return b"".join(
+            self.pixels[3 * (row * self.width + left) : 3 * (row * self.width + left + width)]
+            for row in range(top, top + height)
+        )
 
 
 class Hand:
@@ -131,14 +133,30 @@ class Hand:
 
     def photograph(self, name: str) -> None:
         """The whole screen as NAME.png."""
-        subprocess.run(["import", "-silent", "-window", "root", str(self._pictures / f"{name}.png")], check=True,
-                       timeout=30)
+        subprocess.run(
+            ["import", "-silent", "-window", "root", str(self._pictures / f"{name}.png")], check=True, timeout=30
+        )
 
     def see(self, box: Box) -> Screenshot:
         """A part of the screen, now."""
         left, top, width, height = box
-        done = subprocess.run(["import", "-silent", "-window", "root", "-crop", f"{width}x{height}+{left}+{top}",
-                               "+repage", "-depth", "8", "ppm:-"], check=True, capture_output=True, timeout=30)
+        done = subprocess.run(
+            [
+                "import",
+                "-silent",
+                "-window",
+                "root",
+                "-crop",
+                f"{width}x{height}+{left}+{top}",
+                "+repage",
+                "-depth",
+                "8",
+                "ppm:-",
+            ],
+            check=True,
+            capture_output=True,
+            timeout=30,
+        )
         kind, size, depth, pixels = done.stdout.split(b"\n", 3)
         columns, rows = map(int, size.split())
         if (kind, depth, len(pixels)) != (b"P6", b"255", 3 * columns * rows):

@@ -19,11 +19,24 @@ from typing import Any
 from .hand import Box, Hand, Missed, Screenshot, State, compute_difference, compute_mean
 
 PLACES = {
-    "tab": (-13, 188), "preset": (245, 47), "detect": (186, 99), "effect": (245, 129), "update": (105, 202),
-    "switch": (36, 307), "go": (252, 307),
-    "heading": (60, 274), "recognise": (180, 383), "mode": (180, 409), "person": (200, 440),
-    "from this frame": (330, 455), "apply people": (187, 637), "this is": (97, 745), "face": (38, 659),
-    "not this person": (256, 745), "pictures": (296, 671), "verify": (180, 435),
+    "tab": (-13, 188),
+    "preset": (245, 47),
+    "detect": (186, 99),
+    "effect": (245, 129),
+    "update": (105, 202),
+    "switch": (36, 307),
+    "go": (252, 307),
+    "heading": (60, 274),
+    "recognise": (180, 383),
+    "mode": (180, 409),
+    "person": (200, 440),
+    "from this frame": (330, 455),
+    "apply people": (187, 637),
+    "this is": (97, 745),
+    "face": (38, 659),
+    "not this person": (256, 745),
+    "pictures": (296, 671),
+    "verify": (180, 435),
 }
 """Places in the tab from the sidebar's top left (negative: from its right), seen at Blender's default scale."""
 RENDER_MENU, RENDER_ANIMATION = (125, 14), (175, 59)
@@ -67,8 +80,9 @@ class Story:
         self.hand.press("ctrl+n")
         time.sleep(0.4)
         self.hand.press("e")
-        self.hand.wait("a new project for video editing",
-                       lambda s: s["workspace"] == "Video Editing" and s["loaded"] > loaded)
+        self.hand.wait(
+            "a new project for video editing", lambda s: s["workspace"] == "Video Editing" and s["loaded"] > loaded
+        )
         time.sleep(0.5)
 
     def add_film(self, film: Path) -> None:
@@ -80,8 +94,9 @@ class Story:
         hand.write("movie")
         hand.press("Return")
         self.choose_file(film)
-        before = hand.wait("the film's strip", lambda s: any(strip["type"] in ("MOVIE", "SOUND")
-                                                           for strip in s["strips"]))
+        before = hand.wait(
+            "the film's strip", lambda s: any(strip["type"] in ("MOVIE", "SOUND") for strip in s["strips"])
+        )
         # It hangs on the mouse until a click, from under the button of the file browser on.
         start = min(strip["frames"][0] for strip in before["strips"])
         hand.check(abs(start - 1) < 10, f"the strip begins at frame {start}, not under the mouse")
@@ -189,9 +204,16 @@ class Story:
         """Where faces are that can be seen well, as boxes within their ellipses, in a picture of the preview."""
         first = _get_strip(self.hand.look(), "MOVIE")["frames"][0]
         scale = picture.width / self.size[0]
-        return [[round(scale * (face["x"] - 0.6 * face["rx"])), round(scale * (face["y"] - 0.6 * face["ry"])),
-                 round(scale * 1.2 * face["rx"]), round(scale * 1.2 * face["ry"])]
-                for face in self.faces[frame - first] if face["visible"] > 0.9]
+        return [
+            [
+                round(scale * (face["x"] - 0.6 * face["rx"])),
+                round(scale * (face["y"] - 0.6 * face["ry"])),
+                round(scale * 1.2 * face["rx"]),
+                round(scale * 1.2 * face["ry"]),
+            ]
+            for face in self.faces[frame - first]
+            if face["visible"] > 0.9
+        ]
 
     def find_cover(self, layer: str) -> tuple[int, int]:
         """Where on the screen the middle of a layer's cover is at the playhead."""
@@ -217,8 +239,11 @@ class Story:
 
     def wait_for_switch(self, row: int, off: bool) -> None:
         """The first layer of the mask is no face."""
-        self.hand.wait(f"face {row + 1} is switched {'off' if off else 'on'}",
-                       lambda s: s["masks"][0]["layers"][row + 1]["off"] == off, 5)
+        self.hand.wait(
+            f"face {row + 1} is switched {'off' if off else 'on'}",
+            lambda s: s["masks"][0]["layers"][row + 1]["off"] == off,
+            5,
+        )
 
     def widen_timeline(self) -> None:
         """The timeline as large as the window, or back."""
@@ -254,8 +279,10 @@ class Story:
         """Which faces the preview shows as the film does; the others are black."""
         now = self.see_preview()
         for place, shows in zip(places, clear, strict=True):
-            self.hand.check(compute_difference(bare, now, place) < SAME if shows else compute_mean(now, place) < BLACK,
-                            f"the face at {place} {'is covered' if shows else 'shows'}")
+            self.hand.check(
+                compute_difference(bare, now, place) < SAME if shows else compute_mean(now, place) < BLACK,
+                f"the face at {place} {'is covered' if shows else 'shows'}",
+            )
 
     def render(self) -> None:
         """The given range, by Blender's own menu."""
@@ -341,8 +368,10 @@ def tell_first_film(story: Story) -> None:
     for part in ("strips", "groups", "texts"):
         was, now = (_list_names(reported) if part == "strips" else reported[part] for reported in (before, state))
         hand.check(was == now, f"after the undo: {part} {now}, not {was}")
-    hand.check(compute_difference(later, story.see_preview(), [0, 0, later.width, later.height]) < SAME,
-               "after the undo the preview is not as it was")
+    hand.check(
+        compute_difference(later, story.see_preview(), [0, 0, later.width, later.height]) < SAME,
+        "after the undo the preview is not as it was",
+    )
     hand.press("ctrl+shift+z")
     hand.wait("redo brings the cover back", _is_covered, 10)
     story.go_to_frame(51)
@@ -432,8 +461,10 @@ def tell_what_goes_wrong(story: Story) -> None:
     hand.move(left + width / 2, top + height / 2)
     hand.press("ctrl+z")
     state = hand.wait("the detection ends by itself", lambda s: not s["addon"]["active"], 120)
-    hand.check(_is_covered(state) or state["addon"]["problems"],
-               "after an undo the strip is neither covered nor is said why not")
+    hand.check(
+        _is_covered(state) or state["addon"]["problems"],
+        "after an undo the strip is neither covered nor is said why not",
+    )
     hand.press("ctrl+z")
     hand.wait("one undo takes all of the cover away", lambda s: not s["masks"], 10)
     story.wait_for_no_workers()
@@ -442,7 +473,7 @@ def tell_what_goes_wrong(story: Story) -> None:
     content = story.film.read_bytes()
     broken.write_bytes(content)
     story.begin(broken)
-    broken.write_bytes(content[:len(content) // 3])
+    broken.write_bytes(content[: len(content) // 3])
     story.click("detect")
     state = hand.wait("a problem", lambda s: s["addon"]["problems"], 30)
     hand.check(broken.name in state["addon"]["problems"][0], f"it names the film: {state['addon']['problems']}")
@@ -507,16 +538,26 @@ def tell_corrections(story: Story) -> None:
 
     hand.move(350, 300)
     hand.press("n")
-    hand.wait("the Image editor's sidebar", lambda s: any(
-        a["type"] == "IMAGE_EDITOR" and "UI" in a["regions"] for a in s["areas"]), 5)
+    hand.wait(
+        "the Image editor's sidebar",
+        lambda s: any(a["type"] == "IMAGE_EDITOR" and "UI" in a["regions"] for a in s["areas"]),
+        5,
+    )
     time.sleep(0.4)
     hand.click(*MASK_TAB)
     hand.wait("the tab Mask", lambda s: any(a["type"] == "IMAGE_EDITOR" and a["tab"] == "Mask" for a in s["areas"]), 5)
     time.sleep(0.4)
     count = len(hand.look()["masks"][0]["layers"])
     hand.click(*ADD_LAYER)
-    hand.wait("a layer that covers what it surrounds", lambda s: len(s["masks"][0]["layers"]) > count and
-              s["masks"][0]["layers"][-1]["invert"] and s["masks"][0]["layers"][-1]["blend"] == "MUL", 5)
+    hand.wait(
+        "a layer that covers what it surrounds",
+        lambda s: (
+            len(s["masks"][0]["layers"]) > count
+            and s["masks"][0]["layers"][-1]["invert"]
+            and s["masks"][0]["layers"][-1]["blend"] == "MUL"
+        ),
+        5,
+    )
     hand.move(120, 300)
     hand.press("shift+a")
     time.sleep(0.5)
@@ -548,10 +589,12 @@ def _cancel_a_broken_render(story: Story) -> None:
     hand.wait("the Python console", lambda s: _has_editor(s, "CONSOLE"), 5)
     hand.move(350, 300)
     time.sleep(0.5)
-    for line in ("s = C.workspace.sequencer_scene",
-                 "[setattr(m, 'enable', False) for t in s.sequence_editor.strips for m in getattr(t, 'modifiers', ())]",
-                 f"s.render.filepath = '{story.folder}/frames/f'; s.render.use_file_extension = True",
-                 "i = s.render.image_settings; i.media_type = 'IMAGE'; i.file_format = 'PNG'"):
+    for line in (
+        "s = C.workspace.sequencer_scene",
+        "[setattr(m, 'enable', False) for t in s.sequence_editor.strips for m in getattr(t, 'modifiers', ())]",
+        f"s.render.filepath = '{story.folder}/frames/f'; s.render.use_file_extension = True",
+        "i = s.render.image_settings; i.media_type = 'IMAGE'; i.file_format = 'PNG'",
+    ):
         hand.write(line)
         hand.press("Return")
     hand.click(*RENDER_MENU)
@@ -568,12 +611,14 @@ def _cancel_a_broken_render(story: Story) -> None:
     # What the View menu renders is the preview, which the cover is taken from here.
     hand.press("Escape")
     hand.move(350, 300)
-    for line in ("m = [m for t in s.sequence_editor.strips for m in getattr(t, 'modifiers', ())][0]",
-                 "m.enable = True; m.show_preview = False",
-                 f"s.frame_end = s.frame_start + 9; s.render.filepath = '{story.folder}/previewed/f'",
-                 "a = next(a for a in C.screen.areas if a.type == 'SEQUENCE_EDITOR')",
-                 "c = C.temp_override(area=a, region=a.regions[-1]); c.__enter__(); "
-                 "bpy.ops.render.opengl('INVOKE_DEFAULT', animation=True, sequencer=True)"):
+    for line in (
+        "m = [m for t in s.sequence_editor.strips for m in getattr(t, 'modifiers', ())][0]",
+        "m.enable = True; m.show_preview = False",
+        f"s.frame_end = s.frame_start + 9; s.render.filepath = '{story.folder}/previewed/f'",
+        "a = next(a for a in C.screen.areas if a.type == 'SEQUENCE_EDITOR')",
+        "c = C.temp_override(area=a, region=a.regions[-1]); c.__enter__(); "
+        "bpy.ops.render.opengl('INVOKE_DEFAULT', animation=True, sequencer=True)",
+    ):
         hand.write(line)
         hand.press("Return")
     hand.wait("the preview is rendered", lambda s: len(list(story.folder.glob("previewed/*.png"))) == 10, 30)
@@ -604,8 +649,10 @@ def tell_desk(story: Story) -> None:
     hand.move(x + 200, y + 150)
     hand.press("ctrl+z")
     hand.wait("one undo takes the drag back", lambda s: s["masks"][0]["faces"][layer]["locked"] == [], 10)
-    hand.check(compute_difference(before, story.see_preview(), [0, 0, before.width, before.height]) < SAME,
-               "after the undo the preview is as before")
+    hand.check(
+        compute_difference(before, story.see_preview(), [0, 0, before.width, before.height]) < SAME,
+        "after the undo the preview is as before",
+    )
     hand.move(x + 200, y + 150)
     hand.press("ctrl+shift+z")
     hand.wait("redo brings the key back", lambda s: s["masks"][0]["faces"][layer]["locked"] == [50], 10)
@@ -617,8 +664,9 @@ def tell_desk(story: Story) -> None:
     box = [left + round(part * size) for part, size in ((0.8, width), (0.6, height), (0.9, width), (0.75, height))]
     box[1::2] = [value - left + top for value in box[1::2]]
     hand.drag(*box)
-    hand.wait("the region is followed",
-              lambda s: "Region 01" in s["masks"][0]["faces"] and not s["addon"]["active"], 60)
+    hand.wait(
+        "the region is followed", lambda s: "Region 01" in s["masks"][0]["faces"] and not s["addon"]["active"], 60
+    )
     time.sleep(0.5)
     hand.photograph("region")
     corners = [box[0] - left + 3, box[1] - top + 3, box[2] - box[0] - 6, box[3] - box[1] - 6]
@@ -683,14 +731,30 @@ def tell_people(story: Story) -> None:
         story.click("heading", row)
         time.sleep(0.5)
     story.click("recognise")
-    hand.wait("three people are suggested", lambda s: _list_people(s) == [
-        ["Person 01", ["Face 01", "machine"]], ["Person 02", ["Face 02", "machine"]],
-        ["Person 03", ["Face 03", "machine"]]], 60)
+    hand.wait(
+        "three people are suggested",
+        lambda s: (
+            _list_people(s)
+            == [
+                ["Person 01", ["Face 01", "machine"]],
+                ["Person 02", ["Face 02", "machine"]],
+                ["Person 03", ["Face 03", "machine"]],
+            ]
+        ),
+        60,
+    )
     time.sleep(2)
 
     story.choose_person("from this frame", 1)
-    hand.wait("a reference from the face in this frame", lambda s: not s["addon"]["active"] and
-              s["people"]["persons"][0]["references"] == 1 and s["people"]["persons"][0]["chosen"], 60)
+    hand.wait(
+        "a reference from the face in this frame",
+        lambda s: (
+            not s["addon"]["active"]
+            and s["people"]["persons"][0]["references"] == 1
+            and s["people"]["persons"][0]["chosen"]
+        ),
+        60,
+    )
     story.activate_person(2)
     story.choose_person("this is", 1)
     wrong = [["Person 01", ["Face 01", "editor"], ["Face 03", "editor"]], ["Person 02", ["Face 02", "machine"]]]
@@ -704,8 +768,11 @@ def tell_people(story: Story) -> None:
     time.sleep(0.4)
     x, y = story.compute_place("not this person")
     hand.click(x, y - ROW)
-    right = [["Person 01", ["Face 01", "editor"]], ["Person 02", ["Face 02", "machine"]],
-             ["Person 03", ["Face 03", "split"]]]
+    right = [
+        ["Person 01", ["Face 01", "editor"]],
+        ["Person 02", ["Face 02", "machine"]],
+        ["Person 03", ["Face 03", "split"]],
+    ]
     hand.wait("the wrong one is apart", lambda s: _list_people(s) == right, 5)
     story.point_at_timeline()
     hand.press("ctrl+z")
@@ -755,8 +822,12 @@ def tell_people(story: Story) -> None:
 
 
 STORIES: dict[str, Callable[[Story], None]] = {
-    "first film": tell_first_film, "what goes wrong": tell_what_goes_wrong, "corrections": tell_corrections,
-    "desk": tell_desk, "review": tell_review, "people": tell_people,
+    "first film": tell_first_film,
+    "what goes wrong": tell_what_goes_wrong,
+    "corrections": tell_corrections,
+    "desk": tell_desk,
+    "review": tell_review,
+    "people": tell_people,
 }
 
 
@@ -792,13 +863,18 @@ def _get_area(state: State, view: str) -> dict[str, Any]:
 
 
 def _get_strip(state: State, kind: str) -> dict[str, Any]:
-    return next((strip for strip in state["strips"] if strip["type"] == kind),
-                {"active": False, "modifiers": [], "frames": [0, 0], "box": [0, 0, 0, 0]})
+    return next(
+        (strip for strip in state["strips"] if strip["type"] == kind),
+        {"active": False, "modifiers": [], "frames": [0, 0], "box": [0, 0, 0, 0]},
+    )
 
 
 def _is_covered(state: State) -> bool:
-    return bool(state["masks"] and _get_strip(state, "MOVIE")["modifiers"] and
-                any(strip["type"] == "MASK" for strip in state["strips"]))
+    return bool(
+        state["masks"]
+        and _get_strip(state, "MOVIE")["modifiers"]
+        and any(strip["type"] == "MASK" for strip in state["strips"])
+    )
 
 
 def _list_names(state: State) -> list[tuple[str, list[str]]]:

@@ -62,22 +62,57 @@ class Desk:
         pictures = Path(os.environ.get("FACEBLUR_PICTURES", folder / "pictures"))
         pictures.mkdir(parents=True, exist_ok=True)
         given: dict[str, Any] = {
-            "story": story, "state": str(folder / "state.json"), "pictures": str(pictures), "folder": str(folder),
-            "film": str(film.path), "size": [WIDTH, HEIGHT], "range": RANGE, "output": str(folder / "rendered.mp4"),
-            "faces": [[{"x": face.ellipse.cx, "y": face.ellipse.cy, "rx": face.ellipse.rx, "ry": face.ellipse.ry,
-                        "visible": face.visible} for face in faces] for faces in film.truth]}
+            "story": story,
+            "state": str(folder / "state.json"),
+            "pictures": str(pictures),
+            "folder": str(folder),
+            "film": str(film.path),
+            "size": [WIDTH, HEIGHT],
+            "range": RANGE,
+            "output": str(folder / "rendered.mp4"),
+            "faces": [
+                [
+                    {
+                        "x": face.ellipse.cx,
+                        "y": face.ellipse.cy,
+                        "rx": face.ellipse.rx,
+                        "ry": face.ellipse.ry,
+                        "visible": face.visible,
+                    }
+                    for face in faces
+                ]
+                for faces in film.truth
+            ],
+        }
         (folder / "given.json").write_text(json.dumps(given), encoding="utf-8")
         script = folder / "script"
         story_command = f"python3 -B -m tests.window.story '{folder / 'given.json'}'"
         script.write_text(f"#!/bin/sh\ncd '{ROOT}' && exec {story_command}\n", encoding="utf-8")
         script.chmod(0o755)
-        command = [self.program, "drive", str(script), "--python-exit-code", "1", "--python", str(WATCHER),
-                   "--", given["state"], given["output"]]
+        command = [
+            self.program,
+            "drive",
+            str(script),
+            "--python-exit-code",
+            "1",
+            "--python",
+            str(WATCHER),
+            "--",
+            given["state"],
+            given["output"],
+        ]
         variables = {name: value for name, value in os.environ.items() if name != "FACEBLUR_MODELS"}
         variables["BLENDER_USER_RESOURCES"] = str(self.resources)
         with open(folder / "log.txt", "w", encoding="utf-8") as log:
-            process = subprocess.Popen(command, env=variables, stdout=log, stderr=subprocess.STDOUT, cwd=folder,
-                                       stdin=subprocess.DEVNULL, start_new_session=True)
+            process = subprocess.Popen(
+                command,
+                env=variables,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                cwd=folder,
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+            )
             try:
                 code = process.wait(seconds)
             except subprocess.TimeoutExpired:
@@ -92,8 +127,11 @@ class Desk:
 
 
 def list_complaints(text: str) -> list[str]:
-    return [line for line in text.splitlines()
-            if COMPLAINT.search(line) and not any(known in line for known in BLENDERS_COMPLAINTS)]
+    return [
+        line
+        for line in text.splitlines()
+        if COMPLAINT.search(line) and not any(known in line for known in BLENDERS_COMPLAINTS)
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -111,14 +149,22 @@ def desk(program: str, tmp_path_factory: pytest.TempPathFactory) -> Desk:
     resources.mkdir()
 
     def run(*arguments: str) -> str:
-        done = subprocess.run([program, "run", "-b", *arguments], capture_output=True, text=True, timeout=300,
-                              stdin=subprocess.DEVNULL, env={**os.environ, "BLENDER_USER_RESOURCES": str(resources)},
-                              check=False)
+        done = subprocess.run(
+            [program, "run", "-b", *arguments],
+            capture_output=True,
+            text=True,
+            timeout=300,
+            stdin=subprocess.DEVNULL,
+            env={**os.environ, "BLENDER_USER_RESOURCES": str(resources)},
+            check=False,
+        )
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
-    version = re.search(r"PYTHON\.(\d+\.\d+)", run("--factory-startup", "--python-expr",
-                                                   "import sys; print('PYTHON', *sys.version_info[:2], sep='.')"))
+    version = re.search(
+        r"PYTHON\.(\d+\.\d+)",
+        run("--factory-startup", "--python-expr", "import sys; print('PYTHON', *sys.version_info[:2], sep='.')"),
+    )
     assert version
     if version[1] not in PYTHONS:
         pytest.skip(f"no package is made for Python {version[1]}")

@@ -95,9 +95,16 @@ def _to_box(window: bpy.types.Window, part: Any) -> list[int]:
 
 
 def _get_region(window: bpy.types.Window, view: str, kind: str) -> Any:
-    return next((region for area in window.screen.areas
-                 if area.type == "SEQUENCE_EDITOR" and area.spaces.active.view_type == view
-                 for region in area.regions if region.type == kind), None)
+    return next(
+        (
+            region
+            for area in window.screen.areas
+            if area.type == "SEQUENCE_EDITOR" and area.spaces.active.view_type == view
+            for region in area.regions
+            if region.type == kind
+        ),
+        None,
+    )
 
 
 def _to_screen(window: bpy.types.Window, region: Any, x: float, y: float) -> tuple[int, int]:
@@ -125,10 +132,16 @@ def _list_strips(window: bpy.types.Window, scene: bpy.types.Scene) -> Iterator[d
         first, last = strip.left_handle, strip.right_handle
         left, top = _to_screen(window, timeline, first, strip.channel + 0.9)
         right, bottom = _to_screen(window, timeline, last, strip.channel + 0.1)
-        yield {"name": strip.name, "type": strip.type, "frames": [first, last],
-               "box": [left, top, right - left, bottom - top], "selected": strip.select,
-               "active": strip == editor.active_strip, "connections": [other.name for other in strip.connections],
-               "modifiers": [modifier.name for modifier in getattr(strip, "modifiers", ())]}
+        yield {
+            "name": strip.name,
+            "type": strip.type,
+            "frames": [first, last],
+            "box": [left, top, right - left, bottom - top],
+            "selected": strip.select,
+            "active": strip == editor.active_strip,
+            "connections": [other.name for other in strip.connections],
+            "modifiers": [modifier.name for modifier in getattr(strip, "modifiers", ())],
+        }
 
 
 def _describe_mask(mask: bpy.types.Mask) -> dict[str, Any]:
@@ -140,10 +153,23 @@ def _describe_mask(mask: bpy.types.Mask) -> dict[str, Any]:
     active = mask.layers.active
     left = mask["faceblur"].get("doubts", 0) if "faceblur" in mask else 0
     name = active.name if active is not None else ""
-    return {"name": mask.name, "faces": reported, "left": left, "active": name, "layers": [
-        {"name": layer.name, "off": layer.hide_render, "invert": layer.invert, "blend": layer.blend,
-         "alpha": layer.alpha, "points": [list(point.co) for spline in layer.splines for point in spline.points]}
-        for layer in mask.layers]}
+    return {
+        "name": mask.name,
+        "faces": reported,
+        "left": left,
+        "active": name,
+        "layers": [
+            {
+                "name": layer.name,
+                "off": layer.hide_render,
+                "invert": layer.invert,
+                "blend": layer.blend,
+                "alpha": layer.alpha,
+                "points": [list(point.co) for spline in layer.splines for point in spline.points],
+            }
+            for layer in mask.layers
+        ],
+    }
 
 
 def _describe_addon(scene: bpy.types.Scene) -> dict[str, Any] | None:
@@ -152,19 +178,35 @@ def _describe_addon(scene: bpy.types.Scene) -> dict[str, Any] | None:
         return None
     state = running.STATE
     verified = state.verified
-    return {"active": state.active, "share": state.step.share if state.step is not None else None,
-            "problems": list(state.problems), "provider": state.provider, "preset": scene.faceblur.preset,
-            "effect": scene.faceblur.effect, "leaks": verified.leaks if verified is not None else None}
+    return {
+        "active": state.active,
+        "share": state.step.share if state.step is not None else None,
+        "problems": list(state.problems),
+        "provider": state.provider,
+        "preset": scene.faceblur.preset,
+        "effect": scene.faceblur.effect,
+        "leaks": verified.leaks if verified is not None else None,
+    }
 
 
 def _describe_people(scene: bpy.types.Scene) -> dict[str, Any] | None:
     if not hasattr(scene, "faceblur"):
         return None
     people = scene.faceblur.people
-    return {"mode": people.mode, "active": people.active_person, "sheet": people.show_sheet, "persons": [
-        {"name": person.name, "chosen": person.chosen, "references": len(person.references.split(",")) if
-         person.references else 0, "faces": [[face.track, face.by] for face in people.faces
-                                             if face.person == person.uid]} for person in people.persons]}
+    return {
+        "mode": people.mode,
+        "active": people.active_person,
+        "sheet": people.show_sheet,
+        "persons": [
+            {
+                "name": person.name,
+                "chosen": person.chosen,
+                "references": len(person.references.split(",")) if person.references else 0,
+                "faces": [[face.track, face.by] for face in people.faces if face.person == person.uid],
+            }
+            for person in people.persons
+        ],
+    }
 
 
 def _tell(path: Path) -> float:

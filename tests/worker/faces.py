@@ -25,8 +25,10 @@ def write_face(path: Path, frame_count: int, rate: int, place: Callable[[int], t
         pytest.skip(str(error))
     from tools.film import DrawnPicture, Placement, draw_picture, write_film
 
-    drawn = (draw_picture(DrawnPicture([Placement(*place(n), 0.5, 0.35)], []), n / frame_count, 640, 360)
-             for n in range(frame_count))
+    drawn = (
+        draw_picture(DrawnPicture([Placement(*place(n), 0.5, 0.35)], []), n / frame_count, 640, 360)
+        for n in range(frame_count)
+    )
     write_film(path, drawn, width=640, height=360, frame_rate=Fraction(rate), frame_count=frame_count, crf=18)
     return path
 

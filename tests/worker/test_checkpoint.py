@@ -32,17 +32,26 @@ def write(path: Path, parts: list[tuple[Segment, list[Frame]]]) -> None:
 
 def test_what_was_seen_comes_back(tmp_path: Path) -> None:
     path = tmp_path / "a" / "b.checkpoint"
-    parts = [(Segment(0, 50), make_frames(0, 20)), (Segment(50, 100), make_frames(45, 63)),
-             (Segment(100, 120), make_frames(95, 100))]
+    parts = [
+        (Segment(0, 50), make_frames(0, 20)),
+        (Segment(50, 100), make_frames(45, 63)),
+        (Segment(100, 120), make_frames(95, 100)),
+    ]
     write(path, parts)
     known = Checkpoint(path).read()
     assert [part for part, _ in known] == [Segment(0, 20), Segment(50, 63)]
     assert known[1][1] == make_frames(45, 63)
     # Another number of processes this time.
     assert [(part.start, part.stop, len(frames)) for part, frames in split_known([Segment(0, 120)], known)] == [
-        (0, 20, 20), (20, 50, 0), (50, 63, 18), (63, 120, 0)]
+        (0, 20, 20),
+        (20, 50, 0),
+        (50, 63, 18),
+        (63, 120, 0),
+    ]
     assert [part for part, _ in split_known([Segment(0, 60), Segment(60, 120)], [])] == [
-        Segment(0, 60), Segment(60, 120)]
+        Segment(0, 60),
+        Segment(60, 120),
+    ]
 
 
 @pytest.mark.parametrize("damage", ["cut", "foreign", "empty", "order", "box", "none"])
@@ -101,9 +110,17 @@ def test_a_stopped_analysis_goes_on(tmp_path: Path) -> None:
     assert len(found) > 900
     for one, other in ((found, again), (again, found)):
         # Where one process ends and another begins lies elsewhere now: ends of tracks may be held otherwise there.
-        apart = [s for s in one if s.evidence is not Evidence.EXTRAPOLATED and not any(
-            s.source_frame == o.source_frame and abs(s.ellipse.cx - o.ellipse.cx) < 0.5 * o.ellipse.rx
-            and abs(s.ellipse.cy - o.ellipse.cy) < 0.5 * o.ellipse.ry for o in other)]
+        apart = [
+            s
+            for s in one
+            if s.evidence is not Evidence.EXTRAPOLATED
+            and not any(
+                s.source_frame == o.source_frame
+                and abs(s.ellipse.cx - o.ellipse.cx) < 0.5 * o.ellipse.rx
+                and abs(s.ellipse.cy - o.ellipse.cy) < 0.5 * o.ellipse.ry
+                for o in other
+            )
+        ]
         assert len(apart) < 0.02 * len(one)
 
 

@@ -56,20 +56,26 @@ def run_fake(tmp_path: Path, body: str, **options: Any) -> list[Message]:
     return list(run_job(request, script=script, **options))
 
 
-@pytest.mark.parametrize(("body", "words"), [
-    ("sys.exit(0)", "ended without a result"),
-    (STARTED + "\nsys.exit('the disk is on fire')", "the disk is on fire"),
-    (STARTED + "\nos.abort()", "ended without a result"),
-    ("print('hello')", "no message"),
-    (STARTED + "\nprint('{\"type\":\"progress\"}')", "missing"),
-    ("sys.stdout.buffer.write(b'\\xff\\xfe\\n')", "no message"),
-    ("import not_a_module", "not_a_module"),
-    (STARTED + '\nprint(\'{"type":"running","provider":"CPU"}\')\nsys.exit("gone")', "gone"),
-    (STARTED + '\nprint(\'{"type":"error","text":"no such file"}\')\nsys.exit(1)', "no such file"),
-    (STARTED + '\nprint(\'{"type":"result","output":"elsewhere","frames":1,"tracks":1,"doubts":0,"seconds":1}\')',
-     "failed after its result"),
-    ('print(\'{"type":"frame","frame":1,"cut":false,"mixed":false,"rows":[],"joins":[]}\')', "unexpected"),
-])
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ("sys.exit(0)", "ended without a result"),
+        (STARTED + "\nsys.exit('the disk is on fire')", "the disk is on fire"),
+        (STARTED + "\nos.abort()", "ended without a result"),
+        ("print('hello')", "no message"),
+        (STARTED + '\nprint(\'{"type":"progress"}\')', "missing"),
+        ("sys.stdout.buffer.write(b'\\xff\\xfe\\n')", "no message"),
+        ("import not_a_module", "not_a_module"),
+        (STARTED + '\nprint(\'{"type":"running","provider":"CPU"}\')\nsys.exit("gone")', "gone"),
+        (STARTED + '\nprint(\'{"type":"error","text":"no such file"}\')\nsys.exit(1)', "no such file"),
+        (
+            STARTED
+            + '\nprint(\'{"type":"result","output":"elsewhere","frames":1,"tracks":1,"doubts":0,"seconds":1}\')',
+            "failed after its result",
+        ),
+        ('print(\'{"type":"frame","frame":1,"cut":false,"mixed":false,"rows":[],"joins":[]}\')', "unexpected"),
+    ],
+)
 def test_a_failing_child_is_one_clear_error(tmp_path: Path, body: str, words: str) -> None:
     *_, last = run_fake(tmp_path, body)
     assert isinstance(last, ErrorMessage)
@@ -96,7 +102,7 @@ def test_a_result_without_its_file_is_an_error(tmp_path: Path) -> None:
 
 def test_an_interpreter_that_is_not_there(tmp_path: Path) -> None:
     request = AnalysisRequest(SourceRef("in.mp4"), str(tmp_path / "out.json"), "balanced", 1.4)
-    message, = run_job(request, python=str(tmp_path / "no python"))
+    (message,) = run_job(request, python=str(tmp_path / "no python"))
     assert isinstance(message, ErrorMessage) and "cannot be started" in message.text
 
 
@@ -141,8 +147,11 @@ def test_one_loop_reads_the_messages_of_a_job(monkeypatch: pytest.MonkeyPatch) -
     reported: list[tuple[str, int, int]] = []
     client.finish_job(request, lambda *step: reported.append(step))
     assert reported == [("detect", 1, 2)] and len(closed) == 2
-    for end, words in (([ErrorMessage("no such file")], "no such file"), ([], "without a result"),
-                       ([EmbeddingsDone("dlib_resnet", 0, 0.0)], "without a result")):
+    for end, words in (
+        ([ErrorMessage("no such file")], "no such file"),
+        ([], "without a result"),
+        ([EmbeddingsDone("dlib_resnet", 0, 0.0)], "without a result"),
+    ):
         said[:] = [Started(2), half, *end]
         with pytest.raises(FaceBlurError, match=words):
             client.finish_job(request, lambda *step: None)
@@ -152,7 +161,8 @@ def test_one_loop_reads_the_messages_of_a_job(monkeypatch: pytest.MonkeyPatch) -
 def test_a_child_ends_when_its_parent_closes_stdin() -> None:
     """This is how segment processes end when the process that leads them is killed."""
     process = subprocess.Popen(
-        [sys.executable, "-I", child.__file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        [sys.executable, "-I", child.__file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
     out, err = process.communicate(b"no request\n", timeout=20)
     assert process.returncode == 2 and out == b"" and b"not a request" in err
 
@@ -248,8 +258,7 @@ def test_a_gpu_that_gives_up_midway_is_told(film: Path, monkeypatch: pytest.Monk
     from blender_faceblur.sources import open_source
 
     reported: list[Any] = []
-    request = SegmentRequest(
-        SourceRef.of(film, fingerprint=open_source(film).info.fingerprint), "fast", 0, 60, "cpu")
+    request = SegmentRequest(SourceRef.of(film, fingerprint=open_source(film).info.fingerprint), "fast", 0, 60, "cpu")
     work._detect_segment(request, reported.append)
     assert reported[1] == Running("CUDA")
     assert [m for m in reported if isinstance(m, Warned)] == [Warned("CUDA is gone")]
@@ -269,7 +278,7 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
         stream.width = stream.height = 256
         stream.pix_fmt = "yuv420p"
         for i in range(200):
-            part = np.ascontiguousarray(picture[20:276, 60 + i // 4:316 + i // 4])
+            part = np.ascontiguousarray(picture[20:276, 60 + i // 4 : 316 + i // 4])
             frame = av.VideoFrame.from_ndarray(part, format="rgb24")
             frame.pts = i
             frame.time_base = Fraction(1, 25)
@@ -294,7 +303,7 @@ def test_a_film_is_analysed_whole(film: Path, tmp_path: Path, processes: int) ->
     assert any(isinstance(m, Progress) and m.done == m.total == 200 for m in messages)
     assert sum(isinstance(m, Running) for m in messages) == 1
     document = read_document(tmp_path / "tracks.json")
-    track, = document.tracks
+    (track,) = document.tracks
     assert track.spans() == [(0, 200)]
     for sample in track.samples[::10]:
         assert abs(sample.ellipse.cx - (222 - 60 - sample.source_frame / 4)) < 12
@@ -315,8 +324,10 @@ def write_oriented(path: Path, upright: np.ndarray, orientation: int) -> None:
     path.write_bytes(jpeg[:2] + b"\xff\xe1" + struct.pack(">H", len(segment) + 2) + segment + jpeg[2:])
 
 
-@pytest.mark.parametrize(("orientation", "place", "lies"), [
-    (3, (512 - 222, 480 - 118), False), (6, (118, 512 - 222), True), (8, (480 - 118, 222), True)])
+@pytest.mark.parametrize(
+    ("orientation", "place", "lies"),
+    [(3, (512 - 222, 480 - 118), False), (6, (118, 512 - 222), True), (8, (480 - 118, 222), True)],
+)
 def test_a_picture_with_an_orientation_tag_is_looked_at_upright(
     tmp_path: Path, orientation: int, place: tuple[float, float], lies: bool
 ) -> None:
@@ -375,7 +386,7 @@ def write_glide(folder: Path, count: int) -> list[str]:
     folder.mkdir(parents=True)
     names = [f"Bild ü {number}.jpg" for number in range(count)]
     for i, name in enumerate(names):
-        part = np.ascontiguousarray(data.astronaut()[20:276, 60 + i // 4:316 + i // 4, ::-1])
+        part = np.ascontiguousarray(data.astronaut()[20:276, 60 + i // 4 : 316 + i // 4, ::-1])
         (folder / name).write_bytes(cv2.imencode(".jpg", part)[1].tobytes())
     return names
 
@@ -383,15 +394,20 @@ def write_glide(folder: Path, count: int) -> list[str]:
 def test_a_sequence_is_analysed_whole(tmp_path: Path) -> None:
     need_models()
     names = write_glide(tmp_path / "pictures", 200)
-    request = build_request(SourceRef.of(tmp_path / "pictures", names, Fraction(24)), tmp_path / "tracks.json",
-                            "fast", processes=2, provider="cpu")
+    request = build_request(
+        SourceRef.of(tmp_path / "pictures", names, Fraction(24)),
+        tmp_path / "tracks.json",
+        "fast",
+        processes=2,
+        provider="cpu",
+    )
     messages = list(run_job(request))
     assert isinstance(messages[-1], Result), messages[-1]
     assert [m for m in messages if isinstance(m, Running)] == [Running("CPU")]
     document = read_document(tmp_path / "tracks.json")
     source = document.source
     assert (source.kind, source.frame_count, source.frame_rate, source.file_name) == ("sequence", 200, 24, names[0])
-    track, = document.tracks
+    (track,) = document.tracks
     assert track.spans() == [(0, 200)]
     for sample in track.samples[::10]:
         assert abs(sample.ellipse.cx - (222 - 60 - sample.source_frame / 4)) < 12
@@ -407,14 +423,26 @@ def test_a_gap_in_a_sequence_is_one_clear_error(tmp_path: Path) -> None:
     assert isinstance(last, ErrorMessage) and names[40] in last.text and not (tmp_path / "tracks.json").exists()
 
 
-@pytest.mark.parametrize(("change", "words"), [
-    ({"provider": "quantum"}, "quantum"), ({"frame_rate": [24]}, "frame rate"), ({"frame_rate": [24, 0]}, "frame rate"),
-    ({"files": ["../a.png", "b.png"]}, "name of a picture")])
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"provider": "quantum"}, "quantum"),
+        ({"frame_rate": [24]}, "frame rate"),
+        ({"frame_rate": [24, 0]}, "frame rate"),
+        ({"files": ["../a.png", "b.png"]}, "name of a picture"),
+    ],
+)
 def test_a_request_that_makes_no_sense_is_refused(tmp_path: Path, change: dict[str, Any], words: str) -> None:
     need_models()
     source, rest = {key: change[key] for key in change if key != "provider"}, change.get("provider", "auto")
-    request = AnalysisRequest(SourceRef(str(tmp_path), **source), str(tmp_path / "out.json"), "fast", 1.4,
-                              provider=rest, sys_path=sys.path[1:])
+    request = AnalysisRequest(
+        SourceRef(str(tmp_path), **source),
+        str(tmp_path / "out.json"),
+        "fast",
+        1.4,
+        provider=rest,
+        sys_path=sys.path[1:],
+    )
     *_, last = run_job(request)
     assert isinstance(last, ErrorMessage) and words in last.text
 
@@ -425,7 +453,8 @@ def test_twenty_thousand_names_arrive(tmp_path: Path) -> None:
     script = tmp_path / "fake.py"
     script.write_text(
         "import sys, time, json\ntime.sleep(1)\nfiles = json.loads(sys.stdin.buffer.readline())['source']['files']\n"
-        "print(json.dumps({'type': 'error', 'text': f\"{len(files)} {files[-1]}\"}))\n")
+        "print(json.dumps({'type': 'error', 'text': f\"{len(files)} {files[-1]}\"}))\n"
+    )
     request = AnalysisRequest(SourceRef("in", names), str(tmp_path / "out.json"), "fast", 1.4)
     began = time.monotonic()
     job = run_job(request, 0.05, script=script)
@@ -434,8 +463,9 @@ def test_twenty_thousand_names_arrive(tmp_path: Path) -> None:
     assert last == ErrorMessage(f"20000 {names[-1]}")
     need_models()
     (tmp_path / "pictures").mkdir()
-    *_, last = run_job(AnalysisRequest(
-        SourceRef(str(tmp_path / "pictures"), names), str(tmp_path / "out.json"), "fast", 1.4))
+    *_, last = run_job(
+        AnalysisRequest(SourceRef(str(tmp_path / "pictures"), names), str(tmp_path / "out.json"), "fast", 1.4)
+    )
     assert isinstance(last, ErrorMessage) and names[0] in last.text
 
 
@@ -460,9 +490,15 @@ def test_the_provider_that_would_be_used_is_named(monkeypatch: pytest.MonkeyPatc
     assert (describe_provider(names), describe_provider(names, "cpu")) == ("DirectML", "CPU")
 
 
-@pytest.mark.parametrize(("body", "words"), [
-    ("sys.exit('no onnxruntime here')", "no onnxruntime here"), ("print('hello')", "no answer"),
-    ("time.sleep(60)", "said nothing"), ('print(\'{"type":"error","text":"it broke"}\')', "it broke")])
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ("sys.exit('no onnxruntime here')", "no onnxruntime here"),
+        ("print('hello')", "no answer"),
+        ("time.sleep(60)", "said nothing"),
+        ('print(\'{"type":"error","text":"it broke"}\')', "it broke"),
+    ],
+)
 def test_a_failing_probe_is_one_clear_error(tmp_path: Path, body: str, words: str) -> None:
     script = tmp_path / "fake.py"
     script.write_text("import sys, time\nsys.stdin.buffer.readline()\n" + body)
@@ -504,7 +540,12 @@ def test_it_works_installed_under_another_name(film: Path, tmp_path: Path) -> No
     outputs.mkdir()
     done = subprocess.run(
         [sys.executable, "-B", "-c", RUN_ELSEWHERE, str(user), str(film), str(outputs / "tracks.json")],
-        capture_output=True, text=True, cwd=outputs, timeout=60, check=False)
+        capture_output=True,
+        text=True,
+        cwd=outputs,
+        timeout=60,
+        check=False,
+    )
     assert done.stdout.splitlines()[:1] == ["Result "], done.stdout + done.stderr
     assert "CPUExecutionProvider" in done.stdout
     assert list_files(user) == before and list_files(outputs) == ["tracks.json"]

@@ -22,8 +22,9 @@ from .faces import analyse, write_face
 
 
 def make_track(name: str, frames: range, best: int = -1, x: float = 100.0) -> Track:
-    return Track(name, [Sample(f, Ellipse(x, 100, 20, 25), Evidence.DETECTED, 0.99 if f == best else 0.6)
-                        for f in frames])
+    return Track(
+        name, [Sample(f, Ellipse(x, 100, 20, 25), Evidence.DETECTED, 0.99 if f == best else 0.6) for f in frames]
+    )
 
 
 def test_every_moment_is_looked_at_where_the_face_is_best() -> None:
@@ -87,8 +88,9 @@ def test_faces_are_looked_at_while_they_are_found(looked: tuple[Path, list[FaceE
 
 def test_a_later_look_sees_the_same_person(film: Path, looked: tuple[Path, list[FaceEmbedding]]) -> None:
     tracks, before = looked
-    messages = list(run_job(build_embed_request(
-        SourceRef.of(film, fingerprint=read_document(tracks).source.fingerprint), tracks)))
+    messages = list(
+        run_job(build_embed_request(SourceRef.of(film, fingerprint=read_document(tracks).source.fingerprint), tracks))
+    )
     assert isinstance(messages[-1], EmbeddingsDone), messages[-1]
     (embeddings,) = collect_embeddings(m for m in messages if isinstance(m, TrackEmbedding)).values()
     assert len(embeddings) >= 4

@@ -38,14 +38,22 @@ from blender_faceblur.worker.protocol import (
 )
 
 MESSAGES = [
-    AnalysisRequest(SourceRef("/a/ä \"b\".mp4"), "/tmp/x.json", "balanced", 1.4, 2, sys_path=["/p"]),
+    AnalysisRequest(SourceRef('/a/ä "b".mp4'), "/tmp/x.json", "balanced", 1.4, 2, sys_path=["/p"]),
     AnalysisRequest(SourceRef("/a", ["1 ü.png", "2.png"], [30000, 1001]), "/x", "fast", 1.4, provider="cpu"),
     SegmentRequest(SourceRef("C:\\film.mp4", fingerprint="ab"), "fast", 0, 10),
     SegmentRequest(SourceRef("/a", ["1.png", "2.png"], [24, 1], "ab"), "fast", 0, 10, "cpu"),
-    ThumbnailsRequest(SourceRef("/a", fingerprint="ab"), [[3, 1.5, 2, 30, 40]], 64), Thumbnail(0, 1, "AAAA"),
-    ProbeRequest(sys_path=["/p"]), Providers(["CPUExecutionProvider"]), Running("CUDA"),
-    Started(3), Progress(Stage.DETECT, 1, 2, 3.5), Warned("one\ntwo"), Result("/x", 1, 2, 3, 4.5), ErrorMessage("no"),
-    Finished(9, ["a"]), Frame(3, True, False, [[1, 2.5, 3, 4, 5, 0.5, 1]], [[1, 2]], False),
+    ThumbnailsRequest(SourceRef("/a", fingerprint="ab"), [[3, 1.5, 2, 30, 40]], 64),
+    Thumbnail(0, 1, "AAAA"),
+    ProbeRequest(sys_path=["/p"]),
+    Providers(["CPUExecutionProvider"]),
+    Running("CUDA"),
+    Started(3),
+    Progress(Stage.DETECT, 1, 2, 3.5),
+    Warned("one\ntwo"),
+    Result("/x", 1, 2, 3, 4.5),
+    ErrorMessage("no"),
+    Finished(9, ["a"]),
+    Frame(3, True, False, [[1, 2.5, 3, 4, 5, 0.5, 1]], [[1, 2]], False),
 ]
 
 
@@ -56,16 +64,30 @@ def test_messages_survive(message: Any) -> None:
     assert parse_line(line, (type(message),)) == message
 
 
-@pytest.mark.parametrize("line", [
-    "", "hello", "[]", "null", "{}", '{"type":"started"}', '{"type":"started","frames":"3","protocol":2}',
-    '{"type":"started","frames":3,"protocol":99}', '{"type":"started","frames":true,"protocol":2}',
-    '{"type":"started","frames":3,"protocol":2,"more":1}', '{"type":"started","frames":3.0,"protocol":2}',
-    '{"type":"progress","stage":"detect","done":1,"total":2,"fps":NaN}', '{"type":["started"]}',
-    '{"type":"progress","stage":"rest","done":1,"total":2,"fps":1}',
-    '{"type":"progress","stage":1,"done":1,"total":2,"fps":1}',
-    '{"type":"result","output":"x","frames":1,"tracks":1,"doubts":1,"seconds":1}', "[" * 50_000,
-    '{"type":"started","frames":99999999999999999999,"protocol":2}', '{"type":"started","frames":3}',
-])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "",
+        "hello",
+        "[]",
+        "null",
+        "{}",
+        '{"type":"started"}',
+        '{"type":"started","frames":"3","protocol":2}',
+        '{"type":"started","frames":3,"protocol":99}',
+        '{"type":"started","frames":true,"protocol":2}',
+        '{"type":"started","frames":3,"protocol":2,"more":1}',
+        '{"type":"started","frames":3.0,"protocol":2}',
+        '{"type":"progress","stage":"detect","done":1,"total":2,"fps":NaN}',
+        '{"type":["started"]}',
+        '{"type":"progress","stage":"rest","done":1,"total":2,"fps":1}',
+        '{"type":"progress","stage":1,"done":1,"total":2,"fps":1}',
+        '{"type":"result","output":"x","frames":1,"tracks":1,"doubts":1,"seconds":1}',
+        "[" * 50_000,
+        '{"type":"started","frames":99999999999999999999,"protocol":2}',
+        '{"type":"started","frames":3}',
+    ],
+)
 def test_what_is_no_message_is_refused(line: str) -> None:
     with pytest.raises(ProtocolError):
         parse_line(line, (Started, Progress))
@@ -84,14 +106,26 @@ def test_a_line_without_end_is_refused() -> None:
 
 def test_a_request_of_before_is_understood() -> None:
     """Fields that came later have a default; what is missing is never the protocol's number."""
-    old = {"type": "analyse", "source": {"path": "a"}, "output": "b", "preset": "fast", "expansion": 1.4,
-           "sys_path": [], "protocol": 2}
+    old = {
+        "type": "analyse",
+        "source": {"path": "a"},
+        "output": "b",
+        "preset": "fast",
+        "expansion": 1.4,
+        "sys_path": [],
+        "protocol": 2,
+    }
     request = parse_line(json.dumps(old), (AnalysisRequest,))
     assert (request.source, request.provider, request.processes) == (SourceRef("a", [], [], ""), "auto", 0)
     changes: list[dict[str, Any]] = [
-        {"source": {"path": "a", "files": "1.png"}}, {"source": {"path": "a", "files": [1]}},
-        {"source": {"path": "a", "frame_rate": [24.5]}}, {"source": {"path": "a", "more": 1}},
-        {"source": {"files": []}}, {"source": "a"}, {"provider": 1}]
+        {"source": {"path": "a", "files": "1.png"}},
+        {"source": {"path": "a", "files": [1]}},
+        {"source": {"path": "a", "frame_rate": [24.5]}},
+        {"source": {"path": "a", "more": 1}},
+        {"source": {"files": []}},
+        {"source": "a"},
+        {"provider": 1},
+    ]
     for change in changes:
         with pytest.raises(ProtocolError):
             parse_line(json.dumps(old | change), (AnalysisRequest,))
@@ -106,14 +140,21 @@ def test_thousands_of_names_fit() -> None:
 
 
 def test_records_survive() -> None:
-    rows = [Observation(4, np.array([1.25, -2, 30, 40]), 0.5, 0.125, 2, bytes(range(LENGTH))),
-            Observation(5, np.array([1.0, 2, 3, 4]), 0.25, None, 0)]
+    rows = [
+        Observation(4, np.array([1.25, -2, 30, 40]), 0.5, 0.125, 2, bytes(range(LENGTH))),
+        Observation(5, np.array([1.0, 2, 3, 4]), 0.25, None, 0),
+    ]
     record = FrameRecord(7, True, False, rows, [(1, 2)])
     read = to_record(parse_line(to_line(from_record(record)), (Frame,)))
     assert (read.source_frame, read.cut, read.mixed, read.joins) == (7, True, False, [(1, 2)])
     for one, two in zip(read.observations, rows, strict=True):
         assert (one.tracklet, one.confidence, one.roll, one.votes, one.appearance) == (
-            two.tracklet, two.confidence, two.roll, two.votes, two.appearance)
+            two.tracklet,
+            two.confidence,
+            two.roll,
+            two.votes,
+            two.appearance,
+        )
         np.testing.assert_allclose(one.box, two.box)
 
 

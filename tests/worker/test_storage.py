@@ -47,8 +47,9 @@ def test_anything_else_is_looked_at_anew(change: str, tmp_path: Path) -> None:
             path.write_text(path.read_text(encoding="utf-8")[:-40], encoding="utf-8")
     elif change == "forgotten":
         assert storage.forget_all(folder) == 1
-    messages, _ = analyse(film, folder, "balanced" if change == "preset" else "fast",
-                          1.5 if change == "expansion" else 1.4)
+    messages, _ = analyse(
+        film, folder, "balanced" if change == "preset" else "fast", 1.5 if change == "expansion" else 1.4
+    )
     assert was_looked_at(messages)
     assert read_document(tmp_path / "tracks.json").expansion == (1.5 if change == "expansion" else 1.4)
 

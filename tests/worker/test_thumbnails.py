@@ -46,7 +46,7 @@ def test_each_face_is_seen_in_its_own_frame(film: Path) -> None:
     assert sorted(seen) == [0, 1, 2, 3]
     # A square as wide as the film: its edges go on above and below.
     top = (WIDTH - HEIGHT) // 2
-    assert [films.read_number(seen[n][top:top + HEIGHT, :, ::-1]) for n in (0, 1, 3)] == [117, 102, 129]
+    assert [films.read_number(seen[n][top : top + HEIGHT, :, ::-1]) for n in (0, 1, 3)] == [117, 102, 129]
     red, green, blue = seen[2][80, 80].tolist()
     assert red > 150 and max(green, blue) < 90, "the lower left corner is red"
 
@@ -84,8 +84,9 @@ def test_a_window_never_waits(film: Path) -> None:
     assert seen and longest < 0.05
 
 
-@pytest.mark.parametrize("box", [(-1e6, -1e6, 1e6, 1e6), (1e6, 1e6, 1e6, 1e6), (-50.0, 20.0, 4.0, 60.0),
-                                 (5.0, 5.0, 5.0, 5.0)])
+@pytest.mark.parametrize(
+    "box", [(-1e6, -1e6, 1e6, 1e6), (1e6, 1e6, 1e6, 1e6), (-50.0, 20.0, 4.0, 60.0), (5.0, 5.0, 5.0, 5.0)]
+)
 def test_any_box_gives_a_picture(box: Box) -> None:
     picture = films.draw_number(77)
     assert cut_square(picture, box, 48).shape == (48, 48, 3)

@@ -51,14 +51,12 @@ def test_a_key_is_followed_through_the_film(film: Path, tmp_path: Path) -> None:
 
 
 def test_another_file_is_refused(film: Path, tmp_path: Path) -> None:
-    request = build_track_request(
-        refer(film, "0" * 64), tmp_path / "out.json", {3: Ellipse(50, 50, 10, 10)}, 0, 10, [])
+    request = build_track_request(refer(film, "0" * 64), tmp_path / "out.json", {3: Ellipse(50, 50, 10, 10)}, 0, 10, [])
     *_, last = run_job(request)
     assert isinstance(last, ErrorMessage) and "has changed" in last.text and not (tmp_path / "out.json").exists()
 
 
 def test_a_key_outside_of_the_film_is_refused(film: Path, tmp_path: Path) -> None:
-    request = build_track_request(
-        refer(film), tmp_path / "out.json", {10**6: Ellipse(50, 50, 10, 10)}, 0, 10**7, [])
+    request = build_track_request(refer(film), tmp_path / "out.json", {10**6: Ellipse(50, 50, 10, 10)}, 0, 10**7, [])
     *_, last = run_job(request)
     assert isinstance(last, ErrorMessage) and "no key" in last.text

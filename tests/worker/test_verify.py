@@ -54,8 +54,15 @@ def make_scene(folder: Path, scene: str) -> tuple[Path, Path, list[list[FaceTrut
         for face in faces:
             samples.setdefault(face.face, []).append(Sample(frame, face.ellipse, Evidence.DETECTED, 0.9))
     with open_source(film) as source:
-        document = TrackDocument(source.info, "balanced", EXPANSION, [], [],
-                                 [Track(f"Face {n:02}", own) for n, own in sorted(samples.items())], [])
+        document = TrackDocument(
+            source.info,
+            "balanced",
+            EXPANSION,
+            [],
+            [],
+            [Track(f"Face {n:02}", own) for n, own in sorted(samples.items())],
+            [],
+        )
     tracks = folder / "tracks.json"
     write_document(document, tracks)
     return film, tracks, truth
@@ -69,13 +76,27 @@ def obscure(picture: NDArray[np.uint8], face: Ellipse) -> NDArray[np.uint8]:
     small = cv2.resize(picture, (round(width / block), round(height / block)), interpolation=cv2.INTER_AREA)
     whole = cv2.resize(small, (width, height), interpolation=cv2.INTER_NEAREST)
     inside = np.zeros((height, width), np.uint8)
-    cv2.ellipse(inside, (round(face.cx), round(face.cy)),
-                (round(EXPANSION * face.rx), round(EXPANSION * face.ry)), np.degrees(face.angle), 0, 360, 1, -1)
+    cv2.ellipse(
+        inside,
+        (round(face.cx), round(face.cy)),
+        (round(EXPANSION * face.rx), round(EXPANSION * face.ry)),
+        np.degrees(face.angle),
+        0,
+        360,
+        1,
+        -1,
+    )
     return np.where(inside[..., None] > 0, whole, picture).astype(np.uint8)
 
 
-def cover(film: Path, output: Path, truth: list[list[FaceTruth]], shows: Shows = lambda frame, face: False,
-          crf: int = 17, late: int = 0) -> Path:
+def cover(
+    film: Path,
+    output: Path,
+    truth: list[list[FaceTruth]],
+    shows: Shows = lambda frame, face: False,
+    crf: int = 17,
+    late: int = 0,
+) -> Path:
     """The covered film; with `late` its pictures come so many frames too late."""
     with open_source(film) as source:
         pictures = [np.array(picture) for _, picture in source.frames()]
@@ -115,8 +136,9 @@ def test_a_covered_film_has_no_leak_and_an_uncovered_stretch_is_found(scene: str
     assert (covered.frames, covered.looked, covered.sound_streams) == (FRAMES, FRAMES // 3, 0)
     assert covered.compared > 20 and {"Face 00", "Face 01"} <= set(covered.faces)
 
-    leaking = verify(film, cover(film, tmp_path / "leaking.mp4", truth,
-                                 lambda frame, face: face == 0 and frame in (8, 9)), tracks)
+    leaking = verify(
+        film, cover(film, tmp_path / "leaking.mp4", truth, lambda frame, face: face == 0 and frame in (8, 9)), tracks
+    )
     assert tell_leaks(leaking) == [("Face 00", 8, 10)] and leaking.leaks[0].share > 0.6
     assert leaking.leaks[0].picture.startswith(b"\xff\xd8") and leaking.problems == []
 
@@ -179,8 +201,15 @@ def test_a_timeline_shows_a_part_of_the_source_scaled(tmp_path: Path) -> None:
         pictures = [np.asarray(cv2.resize(picture, (480, 270)), np.uint8) for _, picture in source.frames(6, 14)]
     nothing = [np.zeros((270, 480, 3), np.uint8)] * 2
     shown = tmp_path / "timeline.mp4"
-    write_film(shown, ((picture, []) for picture in [*nothing, *pictures]), width=480, height=270, frame_rate=RATE,
-               frame_count=10, crf=17)
+    write_film(
+        shown,
+        ((picture, []) for picture in [*nothing, *pictures]),
+        width=480,
+        height=270,
+        frame_rate=RATE,
+        frame_count=10,
+        crf=17,
+    )
     verification = verify(film, shown, tracks, 18, shown=[(2, 6, 8)], place=(1.5, 0.0, 0.0, 0.0, 1.5, 0.0))
     assert tell_leaks(verification) == [("Face 00", 6, 8)] and verification.compared == 8
     assert verification.problems == []
@@ -191,8 +220,9 @@ def test_the_number_of_processes_makes_no_difference(
     late: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A leak and a face that nobody expected lie across the borders, and pictures that come late, on a timeline."""
-    monkeypatch.setattr(analysis, "FRAME_ANALYSIS",
-                        replace(analysis.FRAME_ANALYSIS, least_segment_s=0.1, least_segment_frames=2))
+    monkeypatch.setattr(
+        analysis, "FRAME_ANALYSIS", replace(analysis.FRAME_ANALYSIS, least_segment_s=0.1, least_segment_frames=2)
+    )
     film, tracks, truth = make_scene(tmp_path, "crossing")
     document = read_document(tracks)
     document.tracks.pop(0)
@@ -202,8 +232,10 @@ def test_the_number_of_processes_makes_no_difference(
     found = []
     for processes in (1, 3):
         reported: list[Any] = []
-        verify_film(build_verify_request(film, output, tracks, tmp_path / "v.json", every=2, processes=processes,
-                                         **more), reported.append)
+        verify_film(
+            build_verify_request(film, output, tracks, tmp_path / "v.json", every=2, processes=processes, **more),
+            reported.append,
+        )
         found.append(from_json((tmp_path / "v.json").read_text(encoding="utf-8")))
         found[-1].seconds = 0.0
         assert [type(message) for message in reported].count(Running) == 1

@@ -26,8 +26,12 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from tools.film import STRANGERS
 
     one, _, other = STRANGERS
-    return write_face(tmp_path_factory.mktemp("film") / "visit.mp4", 100, 12,
-                      lambda n: (other if n in VISIT else one, 0.002 * n - 0.1))
+    return write_face(
+        tmp_path_factory.mktemp("film") / "visit.mp4",
+        100,
+        12,
+        lambda n: (other if n in VISIT else one, 0.002 * n - 0.1),
+    )
 
 
 @pytest.fixture(scope="module")
@@ -40,12 +44,17 @@ def test_a_short_visit_is_seen_and_covered(later: bool, film: Path, analysed: tu
     tracks, messages = analysed
     document = read_document(tracks)
     if later:
-        messages = list(run_job(build_embed_request(
-            SourceRef.of(film, fingerprint=document.source.fingerprint), tracks)))
+        messages = list(
+            run_job(build_embed_request(SourceRef.of(film, fingerprint=document.source.fingerprint), tracks))
+        )
     views: dict[str, list[FaceEmbedding]] = collect_embeddings(m for m in messages if isinstance(m, TrackEmbedding))
     own = next(view for looks in views.values() for view in looks if view.source_frame < VISIT.start)
     visits = [v for looks in views.values() for v in looks if v.source_frame in VISIT]
     assert visits and min(float(np.linalg.norm(v.vector - own.vector)) for v in visits) > 0.6
-    shown = {frame for decision in decide_tracks(document, views, People([Person("P", Mode.KEEP, [own.vector])]))
-             for start, stop in decision.clear for frame in range(start, stop)}
+    shown = {
+        frame
+        for decision in decide_tracks(document, views, People([Person("P", Mode.KEEP, [own.vector])]))
+        for start, stop in decision.clear
+        for frame in range(start, stop)
+    }
     assert len(shown) > 20 and not shown & set(VISIT)

@@ -45,8 +45,10 @@ def borrow_area(kind: str, scene: bpy.types.Scene) -> Iterator[bpy.types.Space]:
         raise FaceBlurError("Blender has no window to work in; start it with a factory or saved layout.")
     window = bpy.context.window or windows[0]
     # One that is of this type already saves the others a flicker; of the sequencer's, the timeline.
-    area = max(window.screen.areas, key=lambda a: (
-        a.type == kind, getattr(a.spaces.active, "view_type", "") == "SEQUENCER", a.width * a.height))
+    area = max(
+        window.screen.areas,
+        key=lambda a: (a.type == kind, getattr(a.spaces.active, "view_type", "") == "SEQUENCER", a.width * a.height),
+    )
     shown_scene, shown_kind = window.scene, area.ui_type
     window.scene = scene
     area.type = kind

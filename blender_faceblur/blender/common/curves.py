@@ -11,9 +11,7 @@ def list_curves(block: bpy.types.ID, path: str) -> list[tuple[bpy.types.ActionCh
     animation = block.animation_data
     if animation is None or animation.action is None:
         return []
-    bags = [
-        strip.channelbag(animation.action_slot) for layer in animation.action.layers for strip in layer.strips
-    ]
+    bags = [strip.channelbag(animation.action_slot) for layer in animation.action.layers for strip in layer.strips]
     return [(bag.fcurves, curve) for bag in bags if bag is not None for curve in bag.fcurves if curve.data_path == path]
 
 

@@ -55,12 +55,16 @@ def check_document(scene: bpy.types.Scene, strip: bpy.types.Strip, document: Tra
     element = strip.elements[0]
     shown = (element.orig_width, element.orig_height)
     if 0 not in shown and shown != (source.width, source.height):
-        raise FaceBlurError(f"'{strip.name}': Blender shows it as {shown[0]} x {shown[1]}, but {source.width} x "
-                            f"{source.height} was analysed; reload the strip and detect again.")
+        raise FaceBlurError(
+            f"'{strip.name}': Blender shows it as {shown[0]} x {shown[1]}, but {source.width} x "
+            f"{source.height} was analysed; reload the strip and detect again."
+        )
     retimed = strip.type == "MOVIE" and abs(strip.fps - frame_rate_of(scene)) > 1e-3 * strip.fps
     if not retimed and not strip.retiming_keys and abs(strip.frame_duration - source.frame_count) > 1:
-        raise FaceBlurError(f"'{strip.name}': Blender counts {strip.frame_duration} frames, but {source.frame_count} "
-                            "were analysed; reload the strip and detect again.")
+        raise FaceBlurError(
+            f"'{strip.name}': Blender counts {strip.frame_duration} frames, but {source.frame_count} "
+            "were analysed; reload the strip and detect again."
+        )
 
 
 def frame_rate_of(scene: bpy.types.Scene) -> float:
@@ -94,9 +98,7 @@ def find_timeline_frame(strip: bpy.types.Strip, spans: list[tuple[int, int]], fr
     return first
 
 
-def compute_shown(
-    strip: bpy.types.Strip, first: int, stop: int, frame_count: int
-) -> tuple[int, int] | None:
+def compute_shown(strip: bpy.types.Strip, first: int, stop: int, frame_count: int) -> tuple[int, int] | None:
     """The half-open source frames that a strip with one speed shows in timeline frames first..stop; None for none."""
     first, last = max(first, int(strip.frame_final_start)), min(stop, int(strip.frame_final_end)) - 1
     ends = [compute_source_frame(strip, frame, frame_count) for frame in (first, last)] if first <= last else []

@@ -66,7 +66,11 @@ class JobProgress:
         self._count, self._wait_s, self._began = count, wait_s, time.monotonic()
 
     def run(
-        self, request: Request, strip: str, number: int = 1, on_message: Callable[[Message], None] | None = None,
+        self,
+        request: Request,
+        strip: str,
+        number: int = 1,
+        on_message: Callable[[Message], None] | None = None,
         span: tuple[float, float] | None = None,
     ) -> Generator[Step | None, None, None]:
         """Yield the steps of the request of this number (from 1), and None whenever nothing happens for `wait_s`.
@@ -84,8 +88,16 @@ class JobProgress:
                 part = 1.0 if progress.stage is Stage.LINK else progress.done / max(progress.total, 1)
                 share = first + part * (last - first)
                 past = time.monotonic() - self._began
-                yield Step(strip, number, self._count, progress.stage, progress.done, progress.total, share,
-                           past / share * (1 - share) if share > _TELLING else None)
+                yield Step(
+                    strip,
+                    number,
+                    self._count,
+                    progress.stage,
+                    progress.done,
+                    progress.total,
+                    share,
+                    past / share * (1 - share) if share > _TELLING else None,
+                )
 
 
 def run_to_end(job: Generator[Step | None, None, T], tell: Callable[[Step], None] | None = None) -> T:
@@ -102,8 +114,13 @@ def run_to_end(job: Generator[Step | None, None, T], tell: Callable[[Step], None
 
 
 JOB = JobState()
-_STAGES = {"follow": "following, ", "verify": "verifying, ", "recognise": "recognising, ", "render": "rendering, ",
-           "export": "exporting, "}
+_STAGES = {
+    "follow": "following, ",
+    "verify": "verifying, ",
+    "recognise": "recognising, ",
+    "render": "rendering, ",
+    "export": "exporting, ",
+}
 
 
 def stop() -> None:

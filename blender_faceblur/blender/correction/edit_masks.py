@@ -119,8 +119,9 @@ def _describe(document: TrackDocument) -> dict[str, object]:
     return {track.name: (track.samples, track.off, track.locked) for track in document.tracks}
 
 
-def _build_scene(scene: bpy.types.Scene, strip: bpy.types.Strip, mask: bpy.types.Mask,
-                 source: SourceInfo) -> bpy.types.Scene:
+def _build_scene(
+    scene: bpy.types.Scene, strip: bpy.types.Strip, mask: bpy.types.Mask, source: SourceInfo
+) -> bpy.types.Scene:
     footage = get_footage(strip)
     helper = bpy.data.scenes.new(NAME)
     helper[_MASK], helper[_HOME] = mask, scene

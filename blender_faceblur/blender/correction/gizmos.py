@@ -33,10 +33,12 @@ class FACEBLUR_OT_set_cover(bpy.types.Operator):
     bl_label = "Move Cover"
     bl_options = {"REGISTER", "UNDO"}  # noqa: RUF012  (Blender's way)
 
-    center: FloatVectorProperty(name="Center", size=2,
-                                description="In pixels of the source, from its upper left corner")
-    radii: FloatVectorProperty(name="Radii", size=2, default=(50.0, 50.0), min=1.0,
-                               description="Of the cover, in pixels of the source")
+    center: FloatVectorProperty(
+        name="Center", size=2, description="In pixels of the source, from its upper left corner"
+    )
+    radii: FloatVectorProperty(
+        name="Radii", size=2, default=(50.0, 50.0), min=1.0, description="Of the cover, in pixels of the source"
+    )
     angle: FloatProperty(name="Angle", subtype="ANGLE", description="Clockwise")
     track: StringProperty(name="Face", options={"HIDDEN", "SKIP_SAVE"}, description="Its name; empty: the active one")
 
@@ -111,7 +113,7 @@ class FACEBLUR_GGT_cover(bpy.types.GizmoGroup):
         return [value for column in matrix.transposed() for value in column]
 
     def _write(self, values: Any) -> None:
-        self.moved = Matrix([list(values)[4 * i:4 * i + 4] for i in range(4)]).transposed()
+        self.moved = Matrix([list(values)[4 * i : 4 * i + 4] for i in range(4)]).transposed()
 
 
 def _get_cover(context: bpy.types.Context) -> tuple[str, int, Ellipse, Projection] | None:
@@ -134,19 +136,23 @@ def _get_cover(context: bpy.types.Context) -> tuple[str, int, Ellipse, Projectio
 
 def _to_matrix(cover: Ellipse, projection: Projection, shown: RegionProjection) -> Matrix:
     """The cage around a cover in the region: a unit square, moved, turned and scaled."""
+
     def place(x: float, y: float) -> tuple[float, float]:
         return shown.to_region(*projection.to_canvas(x, y))
 
     c, s = math.cos(cover.angle), math.sin(cover.angle)
     middle = place(cover.cx, cover.cy)
-    ends = place(cover.cx + cover.rx * c, cover.cy + cover.rx * s), place(
-        cover.cx + cover.ry * s, cover.cy - cover.ry * c)
+    ends = (
+        place(cover.cx + cover.rx * c, cover.cy + cover.rx * s),
+        place(cover.cx + cover.ry * s, cover.cy - cover.ry * c),
+    )
     (ux, uy), (vx, vy) = ((end[0] - middle[0], end[1] - middle[1]) for end in ends)
     return Matrix(((2 * ux, 2 * vx, 0, middle[0]), (2 * uy, 2 * vy, 0, middle[1]), (0, 0, 1, 0), (0, 0, 0, 1)))
 
 
 def _to_cover(matrix: Matrix, projection: Projection, shown: RegionProjection) -> Ellipse:
     """The cover whose cage was dragged to where `matrix` is."""
+
     def place(x: float, y: float) -> tuple[float, float]:
         return projection.to_source(*shown.to_view(x, y))
 
@@ -168,12 +174,26 @@ def _keep_later(matrix: Matrix, frame: int, track: str, projection: Projection, 
         if found is None or found[:2] != (track, frame):
             return
         before = found[2]
-        far = max(abs(a - b) for a, b in ((before.cx, cover.cx), (before.cy, cover.cy), (before.rx, cover.rx),
-                                          (before.ry, cover.ry), (before.rx * before.angle, before.rx * cover.angle)))
+        far = max(
+            abs(a - b)
+            for a, b in (
+                (before.cx, cover.cx),
+                (before.cy, cover.cy),
+                (before.rx, cover.rx),
+                (before.ry, cover.ry),
+                (before.rx * before.angle, before.rx * cover.angle),
+            )
+        )
         if far > _SAME_PX:
             # True: a step of undo, which operators called from Python are not by themselves.
-            bpy.ops.faceblur.set_cover("EXEC_DEFAULT", True, center=(cover.cx, cover.cy), radii=(cover.rx, cover.ry),
-                                       angle=cover.angle, track=track)
+            bpy.ops.faceblur.set_cover(
+                "EXEC_DEFAULT",
+                True,
+                center=(cover.cx, cover.cy),
+                radii=(cover.rx, cover.ry),
+                angle=cover.angle,
+                track=track,
+            )
 
     bpy.app.timers.register(settle, first_interval=0.0)
 

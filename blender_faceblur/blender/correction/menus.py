@@ -11,8 +11,16 @@ class FACEBLUR_MT_correct(bpy.types.Menu):
 
     def draw(self, context: bpy.types.Context) -> None:
         layout = self.layout
-        for name in ("follow", "begin_here", "end_here", "split_face", "merge_faces", "clear_key", "lock_face",
-                     "delete_face"):
+        for name in (
+            "follow",
+            "begin_here",
+            "end_here",
+            "split_face",
+            "merge_faces",
+            "clear_key",
+            "lock_face",
+            "delete_face",
+        ):
             layout.operator(f"faceblur.{name}")
         layout.menu("FACEBLUR_MT_switch_off")
         layout.menu("FACEBLUR_MT_switch_on")

@@ -42,13 +42,27 @@ def start_region(
     """A place that is no track yet, in the shot of a frame. Raises FaceBlurError."""
     document = load_document(mask)
     start, stop = get_shot(document, source_frame)
-    return TrackingStart(mask.name, "new region", get_footage(strip), fingerprint_of(mask), {source_frame: face}, start,
-                 stop, [shot.start for shot in document.shots], Fraction(frame_rate_of(scene)).limit_denominator(1001))
+    return TrackingStart(
+        mask.name,
+        "new region",
+        get_footage(strip),
+        fingerprint_of(mask),
+        {source_frame: face},
+        start,
+        stop,
+        [shot.start for shot in document.shots],
+        Fraction(frame_rate_of(scene)).limit_denominator(1001),
+    )
 
 
 def start_track(
-    scene: bpy.types.Scene, strip: bpy.types.Strip, mask: bpy.types.Mask, track: str, source_frame: int,
-    direction: str = "BOTH", longest: int = 0,
+    scene: bpy.types.Scene,
+    strip: bpy.types.Strip,
+    mask: bpy.types.Mask,
+    track: str,
+    source_frame: int,
+    direction: str = "BOTH",
+    longest: int = 0,
 ) -> TrackingStart:
     """A track from its locked keys in the shot of a frame, or from where it is at that frame if it has none there.
 
@@ -64,16 +78,28 @@ def start_track(
         stop = source_frame + 1
     if longest:
         start, stop = max(start, source_frame - longest), min(stop, source_frame + longest + 1)
-    keys = {s.source_frame: s.ellipse for s in found.samples
-            if s.evidence is Evidence.LOCKED and start <= s.source_frame < stop}
+    keys = {
+        s.source_frame: s.ellipse
+        for s in found.samples
+        if s.evidence is Evidence.LOCKED and start <= s.source_frame < stop
+    }
     if source_frame not in keys:
         here = editing.sample_at(found, source_frame)
         if here is None and not keys:
             raise FaceBlurError(f"'{track}' is nowhere in this frame; go to one in which it is, or put it here.")
         if here is not None and (not keys or direction != "BOTH"):
             keys[source_frame] = here.ellipse
-    return TrackingStart(mask.name, track, get_footage(strip), fingerprint_of(mask), keys, start, stop,
-                 [shot.start for shot in document.shots], Fraction(frame_rate_of(scene)).limit_denominator(1001))
+    return TrackingStart(
+        mask.name,
+        track,
+        get_footage(strip),
+        fingerprint_of(mask),
+        keys,
+        start,
+        stop,
+        [shot.start for shot in document.shots],
+        Fraction(frame_rate_of(scene)).limit_denominator(1001),
+    )
 
 
 def get_shot(document: TrackDocument, source_frame: int) -> tuple[int, int]:

@@ -80,7 +80,7 @@ def to_linear(color: str) -> tuple[float, float, float, float]:
     """RRGGBB (sRGB) as scene-linear RGBA."""
     if len(color) != 6 or any(c not in "0123456789abcdefABCDEF" for c in color):
         raise FaceBlurError(f"'{color}' is not a colour: write six hexadecimal digits, as in 1A2B3C.")
-    channels = [int(color[i:i + 2], 16) / 255 for i in (0, 2, 4)]
+    channels = [int(color[i : i + 2], 16) / 255 for i in (0, 2, 4)]
     red, green, blue = (c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels)
     return red, green, blue, 1.0
 

@@ -34,7 +34,11 @@ EFFECT_MARK, MASK_MARK = "faceblur_effect", "faceblur_mask"
 
 
 def apply_analysis(
-    scene: bpy.types.Scene, names: Sequence[str], footage: Footage, document: TrackDocument, effect: EffectSettings,
+    scene: bpy.types.Scene,
+    names: Sequence[str],
+    footage: Footage,
+    document: TrackDocument,
+    effect: EffectSettings,
     span: tuple[int, int] | None = None,
 ) -> list[str]:
     """Cover the document's faces in the strips of those names that are still there and show `footage`, with one mask;
@@ -59,7 +63,10 @@ def apply_analysis(
 
 
 def cover_footage(
-    scene: bpy.types.Scene, strip: bpy.types.Strip, document: TrackDocument, effect: EffectSettings,
+    scene: bpy.types.Scene,
+    strip: bpy.types.Strip,
+    document: TrackDocument,
+    effect: EffectSettings,
     span: tuple[int, int] | None = None,
 ) -> bpy.types.Mask:
     """Cover the document's faces in `strip`. Strips of one source share one mask: a correction is made once.
@@ -84,14 +91,23 @@ def cover_footage(
 
 
 def put_cover(
-    scene: bpy.types.Scene, strip: bpy.types.Strip, mask: bpy.types.Mask, effect: EffectSettings,
+    scene: bpy.types.Scene,
+    strip: bpy.types.Strip,
+    mask: bpy.types.Mask,
+    effect: EffectSettings,
     document: TrackDocument | None = None,
 ) -> None:
     """Cover `strip` with `effect` where a mask of ours says; the mask is left as it is."""
     document = document or load_document(mask)
     size = (document.source.width, document.source.height)
-    group = build_strip_group(f"Face Blur: {strip.name}", size, MaskRecord.load(mask).unit_px,
-                              compute_largest_face_px(document), effect, has_alpha=document.source.kind != "movie")
+    group = build_strip_group(
+        f"Face Blur: {strip.name}",
+        size,
+        MaskRecord.load(mask).unit_px,
+        compute_largest_face_px(document),
+        effect,
+        has_alpha=document.source.kind != "movie",
+    )
     # Blender does not count all users of it, and would not save one that seems to have none.
     group.use_fake_user = True
     group[MASK_MARK] = mask
@@ -168,8 +184,11 @@ def read_effect(strip: bpy.types.Strip) -> EffectSettings | None:
     reported = modifier.node_group[EFFECT_MARK].to_dict()
     # A file may come from anybody, and from another version.
     kinds = {field.name: type(getattr(EffectSettings(), field.name)) for field in fields(EffectSettings)}
-    kept = {name: kind(reported[name]) for name, kind in kinds.items()
-            if isinstance(reported.get(name), (str,) if kind is str else (bool, int, float))}
+    kept = {
+        name: kind(reported[name])
+        for name, kind in kinds.items()
+        if isinstance(reported.get(name), (str,) if kind is str else (bool, int, float))
+    }
     return EffectSettings(**kept) if any(kept.get("kind") == known.name for known in EFFECTS) else None
 
 
@@ -186,6 +205,9 @@ def compute_largest_face_px(document: TrackDocument) -> float:
 def _choose_mask(strip: bpy.types.Strip, document: TrackDocument, unit_px: float) -> bpy.types.Mask | None:
     """The mask to write into: one of the same source that fits the canvas, the strip's own first."""
     own = get_mask(strip)
-    fitting = [mask for mask in list_masks_of(document.source.fingerprint)
-               if math.isclose(MaskRecord.load(mask).unit_px, unit_px, rel_tol=1e-6)]
+    fitting = [
+        mask
+        for mask in list_masks_of(document.source.fingerprint)
+        if math.isclose(MaskRecord.load(mask).unit_px, unit_px, rel_tol=1e-6)
+    ]
     return own if own in fitting else next(iter(fitting), None)

@@ -25,8 +25,10 @@ def list_cover_issues(scene: bpy.types.Scene, strip: bpy.types.Strip) -> list[tu
         found.append(("A modifier before its cover can move the picture.", True))
     if _is_animated(scene, strip, "strobe"):
         found.append(("Its strobe is animated, which its mask does not follow.", False))
-    found += [(f"Its cover lags behind: {text}. Give the footage itself that speed.", False)
-              for text in _list_odd_speeds(scene, strip)]
+    found += [
+        (f"Its cover lags behind: {text}. Give the footage itself that speed.", False)
+        for text in _list_odd_speeds(scene, strip)
+    ]
     return found
 
 

@@ -53,11 +53,24 @@ def sign(tree: bpy.types.NodeTree) -> str:
 
     Other nodes' settings and the names of sockets are left out: a newer Blender changes some when it opens the file.
     """
-    maths = [(node.name, node.operation, [0.0 if socket.is_linked else round(socket.default_value, 5)
-                                          for socket in node.inputs])
-             for node in tree.nodes if node.bl_idname == "ShaderNodeMath"]
-    links = [(link.from_node.name, list(link.from_node.outputs).index(link.from_socket),
-              link.to_node.name, list(link.to_node.inputs).index(link.to_socket)) for link in tree.links]
+    maths = [
+        (
+            node.name,
+            node.operation,
+            [0.0 if socket.is_linked else round(socket.default_value, 5) for socket in node.inputs],
+        )
+        for node in tree.nodes
+        if node.bl_idname == "ShaderNodeMath"
+    ]
+    links = [
+        (
+            link.from_node.name,
+            list(link.from_node.outputs).index(link.from_socket),
+            link.to_node.name,
+            list(link.to_node.inputs).index(link.to_socket),
+        )
+        for link in tree.links
+    ]
     return hashlib.sha256(json.dumps([sorted(maths), sorted(links)]).encode()).hexdigest()
 
 
@@ -82,9 +95,7 @@ def split(tree: bpy.types.NodeTree, vector: bpy.types.NodeSocket, column: int) -
     return node.outputs[0], node.outputs[1]
 
 
-def add_mix(
-    tree: bpy.types.NodeTree, column: int, factor: Operand, low: object, high: object
-) -> bpy.types.NodeSocket:
+def add_mix(tree: bpy.types.NodeTree, column: int, factor: Operand, low: object, high: object) -> bpy.types.NodeSocket:
     """`low` where `factor` is 0, `high` where it is 1."""
     node = add_node(tree, "ShaderNodeMix", column)
     node.data_type = "RGBA"

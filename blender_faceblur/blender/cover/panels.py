@@ -39,8 +39,10 @@ class FACEBLUR_PT_main(Tab, bpy.types.Panel):
         if JOB.active:
             # In the button's place, so that a double click on it does nothing.
             step = JOB.step
-            row.progress(factor=step.share if step is not None else 0.0,
-                         text=f"{100 * step.share:.0f} %" if step is not None else "Starting")
+            row.progress(
+                factor=step.share if step is not None else 0.0,
+                text=f"{100 * step.share:.0f} %" if step is not None else "Starting",
+            )
             write_lines(layout, context, describe_step(step))
             layout.operator("faceblur.cancel", icon="X")
             return

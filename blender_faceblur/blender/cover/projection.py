@@ -94,8 +94,9 @@ def get_projection(scene: bpy.types.Scene, strip: bpy.types.Strip) -> Projection
     matrix = np.diag([scene.render.pixel_aspect_x / scene.render.pixel_aspect_y, 1.0, 1.0]) @ matrix
     crop = getattr(strip, "crop", None)
     edges = (crop.min_x, crop.max_y, crop.max_x, crop.min_y) if crop is not None else (0, 0, 0, 0)
-    return Projection(matrix, size, (float(edges[0]), float(edges[1]), float(size[0] - edges[2]),
-                                     float(size[1] - edges[3])))
+    return Projection(
+        matrix, size, (float(edges[0]), float(edges[1]), float(size[0] - edges[2]), float(size[1] - edges[3]))
+    )
 
 
 def get_size(scene: bpy.types.Scene, strip: bpy.types.Strip) -> tuple[int, int]:

@@ -55,10 +55,18 @@ def remove_unused_group(group: bpy.types.NodeTree) -> None:
     Blender does not count users of modifiers: after a cut or a copy both strips have the group, and it has one user
     (5.0.1, 5.2.3).
     """
-    strips = (strip for scene in bpy.data.scenes if scene.sequence_editor is not None
-              for strip in scene.sequence_editor.strips_all if hasattr(strip, "modifiers"))
-    if not any(modifier.type == "COMPOSITOR" and modifier.node_group == group
-               for strip in strips for modifier in strip.modifiers):
+    strips = (
+        strip
+        for scene in bpy.data.scenes
+        if scene.sequence_editor is not None
+        for strip in scene.sequence_editor.strips_all
+        if hasattr(strip, "modifiers")
+    )
+    if not any(
+        modifier.type == "COMPOSITOR" and modifier.node_group == group
+        for strip in strips
+        for modifier in strip.modifiers
+    ):
         bpy.data.node_groups.remove(group)
 
 
@@ -122,8 +130,11 @@ def _list_connected(scene: bpy.types.Scene, strip: bpy.types.Strip) -> list[bpy.
         return list(strip.connections)
     # Blender 5.0 tells nobody. A film is added together with its sound, which lies as the film does.
     return [
-        other for other in (strip.parent_meta() or scene.sequence_editor).strips
-        if strip.type == "MOVIE" and other.type == "SOUND" and other.sound is not None
+        other
+        for other in (strip.parent_meta() or scene.sequence_editor).strips
+        if strip.type == "MOVIE"
+        and other.type == "SOUND"
+        and other.sound is not None
         and bpy.path.abspath(other.sound.filepath) == bpy.path.abspath(strip.filepath)
         and (other.frame_start, other.frame_final_start) == (strip.frame_start, strip.frame_final_start)
     ]

@@ -79,8 +79,13 @@ def list_sources(scene: bpy.types.Scene, strips: Sequence[str]) -> list[SourceDe
     return list(found.values())
 
 
-def detect(scene: bpy.types.Scene, strips: Sequence[str], settings: DetectionSettings,
-           wait_s: float | None = None, in_range: bool = False) -> Generator[Step | None, None, list[SourceDetection]]:
+def detect(
+    scene: bpy.types.Scene,
+    strips: Sequence[str],
+    settings: DetectionSettings,
+    wait_s: float | None = None,
+    in_range: bool = False,
+) -> Generator[Step | None, None, list[SourceDetection]]:
     """Analyse the strips of those names; returns what was found, and touches nothing.
 
     With `in_range` only what they show in the scene's preview range. With `wait_s` it yields None whenever nothing has
@@ -120,8 +125,9 @@ def _count_frames(strip: bpy.types.Strip) -> int:
     return mask.frame_end - mask.frame_start if mask is not None else max(strip.frame_duration, 1)
 
 
-def _detect(scene: bpy.types.Scene, sources: list[SourceDetection], settings: DetectionSettings,
-            wait_s: float | None) -> Generator[Step | None, None, list[SourceDetection]]:
+def _detect(
+    scene: bpy.types.Scene, sources: list[SourceDetection], settings: DetectionSettings, wait_s: float | None
+) -> Generator[Step | None, None, list[SourceDetection]]:
     rate = frame_rate_of(scene)
     del scene
     todo = [found for found in sources if not found.problem]
@@ -132,8 +138,15 @@ def _detect(scene: bpy.types.Scene, sources: list[SourceDetection], settings: De
         for number, found in enumerate(todo, 1):
             for turn, preset in enumerate(presets):
                 tracks = workplace.folder / f"tracks-{number}-{turn}.json"
-                request = build_request(found.footage.to_source_ref(rate), tracks, preset, settings.expansion,
-                                        provider=settings.provider, storage=stored_analyses(), span=found.range)
+                request = build_request(
+                    found.footage.to_source_ref(rate),
+                    tracks,
+                    preset,
+                    settings.expansion,
+                    provider=settings.provider,
+                    storage=stored_analyses(),
+                    span=found.range,
+                )
                 first, last = ((before + part / len(presets) * found.frames) / everything for part in (turn, turn + 1))
                 try:
                     yield from progress.run(request, found.strips[0], number, found.receive, (first, last))

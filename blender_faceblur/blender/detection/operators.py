@@ -27,8 +27,11 @@ class FACEBLUR_OT_detect(JobOperator, bpy.types.Operator):
     bl_label = "Detect Faces"
     cancelled = "Detection cancelled; nothing was changed"
 
-    in_range: BoolProperty(name="Preview Range Only", options={"SKIP_SAVE"}, description=(
-        "Detect only in the timeline's preview range (key P), and keep what was found elsewhere"))
+    in_range: BoolProperty(
+        name="Preview Range Only",
+        options={"SKIP_SAVE"},
+        description=("Detect only in the timeline's preview range (key P), and keep what was found elsewhere"),
+    )
 
     _scene = ""
 

@@ -44,11 +44,19 @@ class FACEBLUR_PT_classes(Tab, bpy.types.Panel):
             return
         (name,) = list_weights()
         model = list_models()[name]
-        write_lines(layout, context, f"Number plates cannot be looked for: {problem}", "ERROR" if settings.find_plates
-                    else "INFO")
+        write_lines(
+            layout,
+            context,
+            f"Number plates cannot be looked for: {problem}",
+            "ERROR" if settings.find_plates else "INFO",
+        )
         made = f", which `build.py models {name}` makes in a checkout" if model.converted else ""
-        write_lines(layout, context, f"{model.used.file} ({model.licence}, {model.used.bytes / 1e6:.1f} MB){made}: "
-                    f"put it into the folder that {MODELS_VARIABLE} names")
+        write_lines(
+            layout,
+            context,
+            f"{model.used.file} ({model.licence}, {model.used.bytes / 1e6:.1f} MB){made}: "
+            f"put it into the folder that {MODELS_VARIABLE} names",
+        )
         layout.operator("wm.url_open", text="Where It Is From", icon="URL").url = model.url or model.origin
 
 

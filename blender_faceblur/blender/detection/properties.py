@@ -13,5 +13,9 @@ from .detect import DetectionSettings
 def read_detection_settings(scene: bpy.types.Scene) -> DetectionSettings:
     settings, preferences = scene.faceblur, get_preferences()
     expansion = max(settings.expansion, HEAD_EXPANSION) if settings.whole_head else settings.expansion
-    return DetectionSettings(settings.preset, round(expansion, 3),
-                             preferences.provider if preferences is not None else "auto", settings.find_plates)
+    return DetectionSettings(
+        settings.preset,
+        round(expansion, 3),
+        preferences.provider if preferences is not None else "auto",
+        settings.find_plates,
+    )

@@ -63,8 +63,9 @@ class _Film:
     output: Path
 
 
-def export_covered(folder: Path, overwrite: bool = False, quality: str = "high",
-                   wait_s: float | None = None) -> Generator[Step | None, None, Exported]:
+def export_covered(
+    folder: Path, overwrite: bool = False, quality: str = "high", wait_s: float | None = None
+) -> Generator[Step | None, None, Exported]:
     """Make a film of each covered source, and a copy of the project that shows the films, in `folder`.
 
     Yields how far it is, and with `wait_s` None whenever nothing has happened for that long. Closing the generator ends
@@ -108,8 +109,9 @@ def _plan(folder: Path) -> list[_Film]:
                 raise FaceBlurError(f"'{strip.name}' has lost its mask: detect its faces again.")
             key = footage, modifier.node_group.name, mask.name
             if key not in films:
-                films[key] = _Film(footage.path, footage.files, load_document(mask), [],
-                                   _name_output(folder, footage.path, taken))
+                films[key] = _Film(
+                    footage.path, footage.files, load_document(mask), [], _name_output(folder, footage.path, taken)
+                )
             films[key].strips.append((scene.name, strip.name))
     if not films:
         raise FaceBlurError("There is no covered strip.")
@@ -135,8 +137,13 @@ def _check_places(project: Path, films: list[_Film], overwrite: bool) -> None:
     if bpy.data.filepath and project.exists() and project.samefile(bpy.data.filepath):
         raise FaceBlurError("This project is an export itself; name another folder.")
     # Which ending a film gets depends on its sound.
-    names = [project.name, *(glob.escape(film.output.name if film.files else film.output.stem) +
-                             ("" if film.files else ".*") for film in films)]
+    names = [
+        project.name,
+        *(
+            glob.escape(film.output.name if film.files else film.output.stem) + ("" if film.files else ".*")
+            for film in films
+        ),
+    ]
     there = [path for name in names for path in sorted(project.parent.glob(name))]
     if there and not overwrite:
         raise FaceBlurError(f"{there[0]} exists already; name another folder.")
@@ -148,8 +155,9 @@ def _check_places(project: Path, films: list[_Film], overwrite: bool) -> None:
 
 def _save_copy(path: Path) -> None:
     try:
-        bpy.ops.wm.save_as_mainfile(filepath=str(path), copy=True, check_existing=False, compress=True,
-                                    relative_remap=True)
+        bpy.ops.wm.save_as_mainfile(
+            filepath=str(path), copy=True, check_existing=False, compress=True, relative_remap=True
+        )
     except RuntimeError as error:
         raise FaceBlurError(f"The project cannot be copied: {str(error).strip()}") from error
 
@@ -161,8 +169,9 @@ class _Stopped(Exception):
 class _Work(Reporter):
     """The part that knows no bpy, in a thread: the batch renders, brings sound and picture together and checks."""
 
-    def __init__(self, films: list[_Film], copy: Path, finished: Path, settings: BatchSettings,
-                 workplace: Workplace) -> None:
+    def __init__(
+        self, films: list[_Film], copy: Path, finished: Path, settings: BatchSettings, workplace: Workplace
+    ) -> None:
         super().__init__()
         self.notes: list[str] = []
         self._films, self._copy, self._finished = films, copy, finished
@@ -219,18 +228,28 @@ class _Work(Reporter):
             if film.files:
                 self._make_pictures(film)
                 continue
-            outcome = run_batch([FilmJob(film.source, film.output)], self._settings, self, self._give_document(film),
-                                self._render(film))[0]
+            outcome = run_batch(
+                [FilmJob(film.source, film.output)], self._settings, self, self._give_document(film), self._render(film)
+            )[0]
             if outcome.status != "done" or outcome.output is None:
                 raise FaceBlurError(f"{film.source.name}: {outcome.reason}")
             film.output = outcome.output
-        replaced = [{"scene": scene, "strip": strip, "film": film.output.name}
-                    for film in self._films for scene, strip in film.strips]
-        sources = [{"source": str(film.source / film.files[0] if film.files else film.source), "film": film.output.name}
-                   for film in self._films]
+        replaced = [
+            {"scene": scene, "strip": strip, "film": film.output.name}
+            for film in self._films
+            for scene, strip in film.strips
+        ]
+        sources = [
+            {"source": str(film.source / film.files[0] if film.files else film.source), "film": film.output.name}
+            for film in self._films
+        ]
         self._now = replace(self._now, strip=self._finished.name, total=0)
-        job = {"project": str(self._copy.resolve()), "save": str(self._finished.resolve()), "replace": replaced,
-               "sources": sources}
+        job = {
+            "project": str(self._copy.resolve()),
+            "save": str(self._finished.resolve()),
+            "replace": replaced,
+            "sources": sources,
+        }
         run_blender_job(job, self._workplace.folder, self._settings.blender, self.show_progress, self.warn)
 
     def _make_pictures(self, film: _Film) -> None:
@@ -238,9 +257,13 @@ class _Work(Reporter):
         folder = self._workplace.folder
         part = self._workplace.make_part_folder(film.output)
         write_document(film.document, folder / "tracks.json")
-        job = {"source": str(film.source), "files": film.files, "tracks": str(folder / "tracks.json"), "effect": None,
-               "render": {"output": str(part.resolve()), "codec": self._settings.codec,
-                          "quality": self._settings.quality}}
+        job = {
+            "source": str(film.source),
+            "files": film.files,
+            "tracks": str(folder / "tracks.json"),
+            "effect": None,
+            "render": {"output": str(part.resolve()), "codec": self._settings.codec, "quality": self._settings.quality},
+        }
         self._render(film)(job, folder, self._settings.blender, self.show_progress, self.warn)
         try:
             film.output.mkdir(exist_ok=True)
@@ -259,8 +282,9 @@ class _Work(Reporter):
         scene, strip = film.strips[0]
 
         def render(job: dict[str, Any], *others: Any) -> dict[str, Any]:
-            return run_blender_job({**job, "project": str(self._copy.resolve()), "scene": scene, "strip": strip},
-                                   *others)
+            return run_blender_job(
+                {**job, "project": str(self._copy.resolve()), "scene": scene, "strip": strip}, *others
+            )
 
         return render
 
@@ -282,7 +306,8 @@ def open_footage(job: dict[str, Any], document: TrackDocument) -> bpy.types.Scen
     if "files" in job:
         first, *others = job["files"]
         footage = scene.sequence_editor_create().strips.new_image(
-            "Pictures", str(Path(job["source"]) / first), 1, FIRST_FRAME, fit_method="ORIGINAL")
+            "Pictures", str(Path(job["source"]) / first), 1, FIRST_FRAME, fit_method="ORIGINAL"
+        )
         for name in others:
             footage.elements.append(name)
     else:
@@ -293,8 +318,14 @@ def open_footage(job: dict[str, Any], document: TrackDocument) -> bpy.types.Scen
     return scene
 
 
-def render_pictures(scene: bpy.types.Scene, files: list[str], settings: RenderSettings, channels: str, depth: int,
-                    progress: Callable[[int], None]) -> None:
+def render_pictures(
+    scene: bpy.types.Scene,
+    files: list[str],
+    settings: RenderSettings,
+    channels: str,
+    depth: int,
+    progress: Callable[[int], None],
+) -> None:
     """Render frame for frame into pictures of those names in the folder `settings.output`; see `render_still`."""
     for number, name in enumerate(files):
         render_still(scene, replace(settings, output=settings.output / name), channels, depth, FIRST_FRAME + number)
@@ -311,8 +342,14 @@ def finish_copy(job: dict[str, Any]) -> tuple[bpy.types.Scene, list[str]]:
     unless all of it could be done.
     """
     data = _open(job["project"])
-    strips = [(data.scenes[one["scene"]], data.scenes[one["scene"]].sequence_editor.strips_all[one["strip"]].name,
-               one["film"]) for one in job["replace"]]
+    strips = [
+        (
+            data.scenes[one["scene"]],
+            data.scenes[one["scene"]].sequence_editor.strips_all[one["strip"]].name,
+            one["film"],
+        )
+        for one in job["replace"]
+    ]
     _remove_covers()
     for scene, name, film in strips:
         _show(scene.sequence_editor.strips_all[name], film)
@@ -321,8 +358,13 @@ def finish_copy(job: dict[str, Any]) -> tuple[bpy.types.Scene, list[str]]:
         film = films.get(_resolve_path(bpy.path.abspath(sound.filepath, library=sound.library)))
         if film is not None and sound.packed_file is None:
             sound.filepath = f"//{film}"
-    bare = {_resolve_path(bpy.path.abspath(path)) for scene in data.scenes if scene.sequence_editor is not None
-            for strip in scene.sequence_editor.strips_all for path in _list_shown(strip)}
+    bare = {
+        _resolve_path(bpy.path.abspath(path))
+        for scene in data.scenes
+        if scene.sequence_editor is not None
+        for strip in scene.sequence_editor.strips_all
+        for path in _list_shown(strip)
+    }
     still: set[str] = set()
 
     def visit(owner: bpy.types.ID, path: str, _: object) -> str | None:
@@ -336,11 +378,18 @@ def finish_copy(job: dict[str, Any]) -> tuple[bpy.types.Scene, list[str]]:
         return None
 
     data.file_path_foreach(visit)
-    notes = [f"{Path(path).name} is still in the copy of the project: a strip without a cover, or something else that "
-             "is no covered strip, shows it." for path in sorted(still)]
-    left = [strip.name for scene in data.scenes if scene.sequence_editor is not None
-            for strip in scene.sequence_editor.strips_all
-            if (hasattr(strip, "modifiers") and get_modifier(strip) is not None) or MUST_BE_COVERED in strip]
+    notes = [
+        f"{Path(path).name} is still in the copy of the project: a strip without a cover, or something else that "
+        "is no covered strip, shows it."
+        for path in sorted(still)
+    ]
+    left = [
+        strip.name
+        for scene in data.scenes
+        if scene.sequence_editor is not None
+        for strip in scene.sequence_editor.strips_all
+        if (hasattr(strip, "modifiers") and get_modifier(strip) is not None) or MUST_BE_COVERED in strip
+    ]
     if left or any(has_record(mask) for mask in data.masks):
         raise FaceBlurError(f"The covers could not be taken out of the copy: {', '.join(left)}")
     bpy.ops.wm.save_as_mainfile(filepath=job["save"], check_existing=False, compress=True, relative_remap=True)
@@ -398,8 +447,9 @@ def _remove_covers() -> None:
                 # Removing a modifier does not count the group's user down (Blender 5.0.1, 5.2).
                 modifier.node_group = None
                 strip.modifiers.remove(modifier)
-        for name in [strip.name for strip in scene.sequence_editor.strips_all
-                     if strip.type == "MASK" and strip.mask in masks]:
+        for name in [
+            strip.name for strip in scene.sequence_editor.strips_all if strip.type == "MASK" and strip.mask in masks
+        ]:
             remove_strip(scene, scene.sequence_editor.strips_all[name])
             if name in scene.sequence_editor.strips_all:
                 # Operators work on the level that is shown: this one is in a meta strip.

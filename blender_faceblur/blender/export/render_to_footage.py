@@ -91,8 +91,19 @@ def render_alone(asked: RenderOrder, wait_s: float | None = None) -> Generator[S
         part = workplace.make_part_folder(asked.output)
         bpy.ops.wm.save_as_mainfile(filepath=str(copy), copy=True, check_existing=False)
         job = workplace.folder / "job.json"
-        job.write_text(json.dumps({"project": str(copy), "scene": asked.scene, "strip": asked.strip,
-                                   "start": asked.start, "stop": asked.stop, "folder": str(part)}), encoding="utf-8")
+        job.write_text(
+            json.dumps(
+                {
+                    "project": str(copy),
+                    "scene": asked.scene,
+                    "strip": asked.strip,
+                    "start": asked.start,
+                    "stop": asked.stop,
+                    "folder": str(part),
+                }
+            ),
+            encoding="utf-8",
+        )
         process = _start(job)
         try:
             yield from _read_messages(process, asked, wait_s)
@@ -113,12 +124,29 @@ def _start(job: Path) -> subprocess.Popen[str]:
     if getattr(bpy.app, "module", False) or not bpy.app.binary_path:
         command = [sys.executable, "-m", f"{PACKAGE_FOLDER.name}.blender.export.render_to_footage", str(job)]
     else:
-        command = [bpy.app.binary_path, "-b", "--factory-startup", "--python-exit-code", "1", "--python", __file__,
-                   "--", str(job)]
+        command = [
+            bpy.app.binary_path,
+            "-b",
+            "--factory-startup",
+            "--python-exit-code",
+            "1",
+            "--python",
+            __file__,
+            "--",
+            str(job),
+        ]
     try:
-        return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                                text=True, encoding="utf-8", errors="replace", cwd=PACKAGE_FOLDER.parent,
-                                env={**os.environ, **borrow_no_settings(job.parent)})
+        return subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            encoding="utf-8",
+            errors="replace",
+            cwd=PACKAGE_FOLDER.parent,
+            env={**os.environ, **borrow_no_settings(job.parent)},
+        )
     except OSError as error:
         raise FaceBlurError(f"Blender cannot be started: {error.strerror}.") from error
 
@@ -147,7 +175,7 @@ def _read_messages(
         if not line.startswith(PREFIX):
             last = line.strip() or last
             continue
-        message = json.loads(line[len(PREFIX):])
+        message = json.loads(line[len(PREFIX) :])
         if message["type"] == "error":
             problem = message["text"]
         else:
@@ -166,9 +194,17 @@ def put_in_place(scene: bpy.types.Scene, asked: RenderOrder, made: Path) -> bpy.
     strip = strips.get(asked.strip)
     if strip is None or tuple(round(getattr(strip, name)) for name in _TIMES) != (asked.start, asked.stop):
         raise FaceBlurError(f"The strip '{asked.strip}' was changed meanwhile: {made.name} does not fit it.")
-    channel = next((c for c in range(strip.channel + 1, 129) if all(
-        other.channel != c or other.frame_final_end <= asked.start or other.frame_final_start >= asked.stop
-        for other in strips)), 0)
+    channel = next(
+        (
+            c
+            for c in range(strip.channel + 1, 129)
+            if all(
+                other.channel != c or other.frame_final_end <= asked.start or other.frame_final_start >= asked.stop
+                for other in strips
+            )
+        ),
+        0,
+    )
     if not channel:
         raise FaceBlurError(f"There is no free channel above the strip '{strip.name}'.")
     name = f"{strip.name} rendered"
@@ -231,8 +267,7 @@ def _render(job: dict[str, Any]) -> None:
         (folder / "pictures").mkdir()
         render.filepath = str(folder / "pictures" / "######.png")
     scene.frame_start, scene.frame_end, scene.frame_step = job["start"], job["stop"] - 1, 1
-    render_animation(scene, lambda done: send(type="progress", stage="render", done=done,
-                                              total=length))
+    render_animation(scene, lambda done: send(type="progress", stage="render", done=done, total=length))
 
 
 def _set_format(scene: bpy.types.Scene) -> None:
@@ -280,5 +315,5 @@ def main(path: Path) -> int:
 
 
 if __name__ == "__main__":
-    arguments = sys.argv[sys.argv.index("--") + 1:] if "--" in sys.argv else sys.argv[1:]
+    arguments = sys.argv[sys.argv.index("--") + 1 :] if "--" in sys.argv else sys.argv[1:]
     sys.exit(main(Path(arguments[0])))

@@ -57,6 +57,7 @@ _BLACKED_OUT = "faceblur_held"
 
 _REPORT_AFTER_S = 0.5
 
+
 @dataclass(slots=True)
 class _GuardState:
     """What the guard knows between its calls, in this process. Nothing resets it but what is said here."""
@@ -149,15 +150,20 @@ def _list_faults(scene: bpy.types.Scene, strip: bpy.types.Strip, with_review: bo
     if modifier.input_mask_type != "STRIP" or modifier.mask_time != "ABSOLUTE":
         add_fault("Its cover takes the mask in another way than from its Mask strip.")
     elif has_foreign_mask(strip):
-        add_fault("Its Mask strip has lost its mask.",
-             repair=_get_mask_for(strip) is not None or _get_tracks(strip) is not None)
+        add_fault(
+            "Its Mask strip has lost its mask.",
+            repair=_get_mask_for(strip) is not None or _get_tracks(strip) is not None,
+        )
     elif mask is None:
         add_fault("Its mask is lost: the whole picture is covered.", shows=False)
     else:
         _check_mask(scene, strip, mask_strip, mask, add_fault)
         if has_unanalysed(strip, mask):
-            add_fault("What it shows was not all analysed: the rest is covered whole. Detect again.", shows=False,
-                 repair=False)
+            add_fault(
+                "What it shows was not all analysed: the rest is covered whole. Detect again.",
+                shows=False,
+                repair=False,
+            )
         _check_inverse(strip, mask, add_fault)
         if with_review:
             _check_review(strip, mask, add_fault)
@@ -195,21 +201,33 @@ def _check_review(strip: bpy.types.Strip, mask: bpy.types.Mask, add_fault: Calla
         add_fault(f"{count(left, 'doubtful place')} {have} not been reviewed.", repair=False)
 
 
-def _check_mask(scene: bpy.types.Scene, strip: bpy.types.Strip, mask_strip: bpy.types.Strip, mask: bpy.types.Mask,
-                add_fault: Callable[..., None]) -> None:
+def _check_mask(
+    scene: bpy.types.Scene,
+    strip: bpy.types.Strip,
+    mask_strip: bpy.types.Strip,
+    mask: bpy.types.Mask,
+    add_fault: Callable[..., None],
+) -> None:
     record = MaskRecord.load(mask)
     limited = bool(record.analysed)
-    wrong = [layer.name for number, layer in enumerate(mask.layers)
-             if layer.invert == (limited and number == 0) or layer.blend != ("MERGE_ADD" if number == 0 else "MUL")
-             or not all(spline.use_fill for spline in layer.splines)
-             or not (_is_drawn(record, layer) or all(spline.use_cyclic for spline in layer.splines))]
+    wrong = [
+        layer.name
+        for number, layer in enumerate(mask.layers)
+        if layer.invert == (limited and number == 0)
+        or layer.blend != ("MERGE_ADD" if number == 0 else "MUL")
+        or not all(spline.use_fill for spline in layer.splines)
+        or not (_is_drawn(record, layer) or all(spline.use_cyclic for spline in layer.splines))
+    ]
     if wrong:
         add_fault(
             f"The mask's layer '{wrong[0]}' shows what it should cover: its blending, inversion or fill was changed."
         )
     if not mask.layers or mask.layers[0].hide_render:
-        add_fault("The first layer of its mask is hidden or gone: the whole picture is covered.", shows=False,
-             repair=len(mask.layers) > 0)
+        add_fault(
+            "The first layer of its mask is hidden or gone: the whole picture is covered.",
+            shows=False,
+            repair=len(mask.layers) > 0,
+        )
     if is_out_of_speed(scene, strip, mask_strip):
         add_fault("Its mask does not have its speed.")
     elif any(getattr(strip, name) != getattr(mask_strip, name) for name in TIMES):
@@ -391,8 +409,11 @@ def _has_unit(group: bpy.types.NodeTree, mask: bpy.types.Mask) -> bool:
     """Whether a strip's node group takes the mask's coordinates for what they are."""
     record = MaskRecord.load(mask)
     unit = record.unit_px / max(record.size)
-    places = [node.inputs["Unit"] for node in _list_reached(group)
-              if node.bl_idname == "CompositorNodeGroup" and "Unit" in node.inputs]
+    places = [
+        node.inputs["Unit"]
+        for node in _list_reached(group)
+        if node.bl_idname == "CompositorNodeGroup" and "Unit" in node.inputs
+    ]
     return all(not place.is_linked and math.isclose(place.default_value, unit, rel_tol=1e-5) for place in places)
 
 
@@ -407,8 +428,11 @@ def _list_changes(scene: bpy.types.Scene, mask_strip: bpy.types.Strip) -> Iterat
 def _identify(footage: Footage) -> str:
     """The fingerprint of what a strip shows; a file is read again only when its size or time has changed."""
     try:
-        stamp = tuple((stat.st_size, stat.st_mtime_ns) for name in footage.files or ("",)
-                      for stat in ((footage.path / name).stat(),))
+        stamp = tuple(
+            (stat.st_size, stat.st_mtime_ns)
+            for name in footage.files or ("",)
+            for stat in ((footage.path / name).stat(),)
+        )
     except OSError as error:
         raise FaceBlurError(f"{footage.name} cannot be read ({error.strerror}).") from error
     known = _GUARD.identities.get(footage)

@@ -59,16 +59,21 @@ class FACEBLUR_PT_verify(Tab, bpy.types.Panel):
         verified = JOB.verified
         if verified is not None:
             found = list(verified.list_findings())
-            write_lines(layout, context, f"{verified.film.name}: {count(verified.leaks, 'face')} uncovered, "
-                        f"{count(len(found) - verified.leaks, 'doubtful place')}",
-                        "ERROR" if verified.leaks or verified.problems else "CHECKMARK")
+            write_lines(
+                layout,
+                context,
+                f"{verified.film.name}: {count(verified.leaks, 'face')} uncovered, "
+                f"{count(len(found) - verified.leaks, 'doubtful place')}",
+                "ERROR" if verified.leaks or verified.problems else "CHECKMARK",
+            )
             for text in verified.problems:
                 write_lines(layout, context, text, "ERROR")
             for frame, strip, leaks, finding in found[:_MOST_LISTED]:
                 row = layout.row(align=True)
                 what = f"{100 * finding.share:.0f} % shows" if finding.share else describe_finding_reason(finding)
-                row.label(text=f"{finding.track or 'Face'}, frame {frame}: {what}",
-                          icon="ERROR" if leaks else "QUESTION")
+                row.label(
+                    text=f"{finding.track or 'Face'}, frame {frame}: {what}", icon="ERROR" if leaks else "QUESTION"
+                )
                 go = row.operator("faceblur.go_to_finding", text="", icon="VIEWZOOM")
                 go.frame, go.strip = frame, strip
         layout.operator("faceblur.report", icon="TEXT")

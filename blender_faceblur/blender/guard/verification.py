@@ -69,8 +69,11 @@ def get_film(scene: bpy.types.Scene) -> Path:
 
 def list_parts(scene: bpy.types.Scene) -> list[CoveredPart]:
     """The covered strips that the scene's film shows. Raises FaceBlurError where there are none, or one cannot be."""
-    strips = [strip for strip in scene.sequence_editor.strips_all
-              if strip.type in KINDS and not strip.mute and get_mask(strip) is not None]
+    strips = [
+        strip
+        for strip in scene.sequence_editor.strips_all
+        if strip.type in KINDS and not strip.mute and get_mask(strip) is not None
+    ]
     parts = [_get_part(scene, strip) for strip in strips]
     parts = [part for part in parts if part.shown]
     if not parts:
@@ -81,8 +84,10 @@ def list_parts(scene: bpy.types.Scene) -> list[CoveredPart]:
 def list_unverified(scene: bpy.types.Scene) -> list[str]:
     """Sentences about what the scene's film shows that is compared with nothing: covered footage of other scenes."""
     others = {owner.name for owner, strip in list_rendered(scene) if owner != scene and get_mask(strip) is not None}
-    return [f"Not verified: what is seen of the scene '{name}'. Render and verify that scene by itself."
-            for name in sorted(others)]
+    return [
+        f"Not verified: what is seen of the scene '{name}'. Render and verify that scene by itself."
+        for name in sorted(others)
+    ]
 
 
 def _get_part(scene: bpy.types.Scene, strip: bpy.types.Strip) -> CoveredPart:
@@ -98,11 +103,18 @@ def _get_part(scene: bpy.types.Scene, strip: bpy.types.Strip) -> CoveredPart:
     render = scene.render
     part = render.resolution_percentage / 100
     size = round(render.resolution_x * part), round(render.resolution_y * part)
-    matrix = np.array([[part, 0, size[0] / 2], [0, -part, size[1] / 2], [0, 0, 1]]) @ get_projection(
-        scene, strip).matrix
-    return CoveredPart(strip.name, get_footage(strip), document, effect.samples_across if effect is not None else 6.0,
-                _compute_shown(scene, strip, document.source.frame_count), matrix[:2].ravel().tolist(),
-                Fraction(frame_rate_of(scene)).limit_denominator(1001))
+    matrix = (
+        np.array([[part, 0, size[0] / 2], [0, -part, size[1] / 2], [0, 0, 1]]) @ get_projection(scene, strip).matrix
+    )
+    return CoveredPart(
+        strip.name,
+        get_footage(strip),
+        document,
+        effect.samples_across if effect is not None else 6.0,
+        _compute_shown(scene, strip, document.source.frame_count),
+        matrix[:2].ravel().tolist(),
+        Fraction(frame_rate_of(scene)).limit_denominator(1001),
+    )
 
 
 def _compute_shown(scene: bpy.types.Scene, strip: bpy.types.Strip, frame_count: int) -> list[tuple[int, int, int]]:
@@ -128,8 +140,16 @@ def verify_film(
         for number, part in enumerate(parts, 1):
             tracks, output = (workplace.folder / f"{what}-{number}.json" for what in ("tracks", "verified"))
             write_document(part.document, tracks)
-            request = build_verify_request(part.footage.to_source_ref(part.rate), film, tracks, output,
-                                           part.samples_per_face, every, shown=part.shown, place=part.place)
+            request = build_verify_request(
+                part.footage.to_source_ref(part.rate),
+                film,
+                tracks,
+                output,
+                part.samples_per_face,
+                every,
+                shown=part.shown,
+                place=part.place,
+            )
             yield from progress.run(request, part.strip, number)
             verified.parts.append((part, from_json(output.read_text(encoding="utf-8"))))
     return verified

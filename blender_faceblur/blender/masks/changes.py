@@ -78,7 +78,11 @@ def change_tracks(mask: bpy.types.Mask, change: Callable[[TrackDocument], Collec
 
 
 def write_analysis(
-    mask: bpy.types.Mask | None, name: str, document: TrackDocument, unit_px: float, span: tuple[int, int],
+    mask: bpy.types.Mask | None,
+    name: str,
+    document: TrackDocument,
+    unit_px: float,
+    span: tuple[int, int],
     first_frame: int,
 ) -> tuple[bpy.types.Mask, TrackDocument]:
     """Write what an analysis of the half-open source frames `span` has found into a mask of ours, or into a new one of
@@ -183,8 +187,11 @@ def _compare(mask: bpy.types.Mask) -> dict[str, _Found | None]:
     known = {name: record.layers[name] for name in record.own if name in mask.layers and name in record.layers}
     written = {name: _Written(layer, size, unit_px) for name, layer in known.items() if not layer.freehand}
     found: dict[str, _Found | None] = {
-        name: None for name in written
-        if not mask.layers[name].invert or mask.layers[name].blend != "MUL" or len(mask.layers[name].splines) != 1
+        name: None
+        for name in written
+        if not mask.layers[name].invert
+        or mask.layers[name].blend != "MUL"
+        or len(mask.layers[name].splines) != 1
         or len(mask.layers[name].splines[0].points) != len(CORNERS)
     }
     watched = {name: mask.layers[name] for name in written if name not in found}
@@ -229,8 +236,10 @@ def _compare(mask: bpy.types.Mask) -> dict[str, _Found | None]:
 
 def _is_straight(layer: bpy.types.MaskLayer) -> bool:
     """Whether all of a layer's points move straight from one of its shape keys to the next."""
-    return all(point.handle_left_type == point.handle_right_type == "FREE" and point.parent.id is None
-               for point in layer.splines[0].points)
+    return all(
+        point.handle_left_type == point.handle_right_type == "FREE" and point.parent.id is None
+        for point in layer.splines[0].points
+    )
 
 
 def _list_same(scene: bpy.types.Scene, mask: bpy.types.Mask, written: dict[str, _Written]) -> set[str]:
@@ -291,10 +300,15 @@ def _fit_ellipse(layer: bpy.types.MaskLayer, size: tuple[int, int], unit_px: flo
     c, s = axes[:, 0]
     x, y = centre.tolist()
     turned = Ellipse(x, y, float(lengths[0]), float(lengths[1]), float(np.arctan2(s, c)))
-    expected = np.array([
-        [centre + cu * u + cv * v for cu, cv in ((a, b), (a + b * HANDLE, b - a * HANDLE),
-                                                 (a - b * HANDLE, b + a * HANDLE))]
-        for a, b in CORNERS])
+    expected = np.array(
+        [
+            [
+                centre + cu * u + cv * v
+                for cu, cv in ((a, b), (a + b * HANDLE, b - a * HANDLE), (a - b * HANDLE, b + a * HANDLE))
+            ]
+            for a, b in CORNERS
+        ]
+    )
     beside = float(np.abs(places - expected).max())
     if beside > max(_ELLIPSE_PX, _ELLIPSE_SHARE * float(lengths[1])):
         return None
@@ -322,8 +336,9 @@ class _Written:
 
     def __init__(self, layer: LayerRecord, size: tuple[int, int], unit_px: float) -> None:
         self._frames, self.spans = layer.frames, layer.spans
-        self._points = np.array([compute_points(Ellipse(*shape), size, unit_px) for shape in layer.shapes.tolist()]
-                                ).reshape(-1, len(CORNERS), 3, 2)
+        self._points = np.array(
+            [compute_points(Ellipse(*shape), size, unit_px) for shape in layer.shapes.tolist()]
+        ).reshape(-1, len(CORNERS), 3, 2)
         self._least = _SEEN_PX / unit_px
         self._seen = np.zeros((3, len(CORNERS), 2), np.float32)
 
@@ -340,8 +355,9 @@ class _Written:
         if len(curves) != 1 or driven or curves[0].mute or curves[0].modifiers:
             return False
         keys = [(key.co[0], key.co[1]) for key in curves[0].keyframe_points]
-        return (all(key.interpolation == "CONSTANT" for key in curves[0].keyframe_points)
-                and keys == compute_opacity_keys(mask, self.spans))
+        return all(
+            key.interpolation == "CONSTANT" for key in curves[0].keyframe_points
+        ) and keys == compute_opacity_keys(mask, self.spans)
 
     def differs(self, layer: bpy.types.MaskLayer, frame: int) -> bool:
         """Whether the layer, as it is evaluated now, is not what was written for that source frame."""

@@ -59,6 +59,10 @@ def describe_origin(face: MaskFace) -> str:
         return "drawn by hand" if face.freehand else "added by hand"
     count = max(face.frames, 1)
     counts = {evidence: face.evidence.get(evidence, 0) for evidence in Evidence}
-    parts = ((counts[Evidence.LOCKED], "set by hand"), (counts[Evidence.DETECTED], "detected"),
-             (counts[Evidence.FLOW], "followed"), (sum(counts[evidence] for evidence in _NOT_DETECTED), "guessed"))
+    parts = (
+        (counts[Evidence.LOCKED], "set by hand"),
+        (counts[Evidence.DETECTED], "detected"),
+        (counts[Evidence.FLOW], "followed"),
+        (sum(counts[evidence] for evidence in _NOT_DETECTED), "guessed"),
+    )
     return ", ".join(f"{100 * part / count:.0f} % {word}" for part, word in parts if part)

@@ -130,8 +130,9 @@ def rewrite_layers(mask: bpy.types.Mask, document: TrackDocument, names: Collect
         mask.layers.active = mask.layers[active]
 
 
-def _rewrite(scene: bpy.types.Scene, mask: bpy.types.Mask, record: MaskRecord, document: TrackDocument,
-             names: set[str]) -> None:
+def _rewrite(
+    scene: bpy.types.Scene, mask: bpy.types.Mask, record: MaskRecord, document: TrackDocument, names: set[str]
+) -> None:
     size, unit_px, first = record.size, record.unit_px, mask.frame_start
     hidden: dict[str, tuple[str, bool]] = {}
     for name in names:
@@ -144,8 +145,11 @@ def _rewrite(scene: bpy.types.Scene, mask: bpy.types.Mask, record: MaskRecord, d
             _remove_layer(mask, layer)
     # All points before the first key: adding some to a layer that has keys is slow.
     written = [
-        (_add_layer(mask, hidden.get(track.name, (track.name, False))[0]), track,
-         simplify(track, document.expansion, size))
+        (
+            _add_layer(mask, hidden.get(track.name, (track.name, False))[0]),
+            track,
+            simplify(track, document.expansion, size),
+        )
         for track in document.tracks
         if track.name in names and track.samples and not get_layer_name(mask, track.name, record)
     ]
@@ -155,12 +159,16 @@ def _rewrite(scene: bpy.types.Scene, mask: bpy.types.Mask, record: MaskRecord, d
         _key_opacity(mask, layer, opacity_spans(track))
         layer.hide_render = hidden.get(track.name, ("", False))[1]
         record.layers[layer.name] = LayerRecord(
-            layer=layer.name, track=track.name, spans=track.covered_spans(), frames=[key.source_frame for key in keys],
+            layer=layer.name,
+            track=track.name,
+            spans=track.covered_spans(),
+            frames=[key.source_frame for key in keys],
             shapes=to_shapes(keys),
             evidence={evidence: sum(s.evidence is evidence for s in track.samples) for evidence in Evidence},
             clearest=clearest.source_frame,
             size=math.sqrt(clearest.ellipse.rx * clearest.ellipse.ry) * 2 * document.expansion,
-            locked=[s.source_frame for s in track.samples if s.evidence is Evidence.LOCKED])
+            locked=[s.source_frame for s in track.samples if s.evidence is Evidence.LOCKED],
+        )
     record.own += [layer.name for layer, _, _ in written]
     record.order = [layer.name for layer in mask.layers]
     record.save(mask)
@@ -239,8 +247,9 @@ def load_document(mask: bpy.types.Mask) -> TrackDocument:
 def _list_switched_off(mask: bpy.types.Mask) -> list[Track]:
     """The tracks of our layers that somebody switched off."""
     layers = MaskRecord.load(mask).layers
-    names = {layers.track_of(name) for name in list_own_layers(mask)
-             if name in layers and mask.layers[name].hide_render}
+    names = {
+        layers.track_of(name) for name in list_own_layers(mask) if name in layers and mask.layers[name].hide_render
+    }
     with suppress(FaceBlurError):
         return [track for track in load_document(mask).tracks if track.name in names] if names else []
     return []
@@ -325,9 +334,7 @@ def _select(points: bpy.types.MaskSplinePoints, selected: bool) -> None:
         point.select = selected
 
 
-def place_points(
-    points: bpy.types.MaskSplinePoints, ellipse: Ellipse, size: tuple[int, int], unit_px: float
-) -> None:
+def place_points(points: bpy.types.MaskSplinePoints, ellipse: Ellipse, size: tuple[int, int], unit_px: float) -> None:
     """Put four Bezier points on an ellipse given in pixels of a picture of `size` (width, height), feathered."""
     numbers = compute_points(ellipse, size, unit_px)
     for point, place, left, right in zip(points, numbers[::3], numbers[1::3], numbers[2::3], strict=True):
@@ -347,7 +354,8 @@ def compute_points(ellipse: Ellipse, size: tuple[int, int], unit_px: float) -> l
         return 0.5 + (x - size[0] / 2) / unit_px, 0.5 - (y - size[1] / 2) / unit_px
 
     return [
-        place(*corner) for u, v in CORNERS
+        place(*corner)
+        for u, v in CORNERS
         for corner in ((u, v), (u + v * HANDLE, v - u * HANDLE), (u - v * HANDLE, v + u * HANDLE))
     ]
 

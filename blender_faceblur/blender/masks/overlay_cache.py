@@ -78,9 +78,12 @@ def get_cached(mask: bpy.types.Mask) -> CachedMask:
     known = _CACHE.known.get(key)
     if known is None or known.stamp != stamp:
         record = MaskRecord.load(mask)
-        known = _CACHE.known[key] = CachedMask(stamp, [layer for layer in record.layers.values() if layer.frames],
-                                          [edge for span in record.analysed for edge in span],
-                                          _CACHE.overviews.get(key, (0, None))[1])
+        known = _CACHE.known[key] = CachedMask(
+            stamp,
+            [layer for layer in record.layers.values() if layer.frames],
+            [edge for span in record.analysed for edge in span],
+            _CACHE.overviews.get(key, (0, None))[1],
+        )
         _CACHE.unread.add(key)
         if not bpy.app.timers.is_registered(_read_documents):
             bpy.app.timers.register(_read_documents, first_interval=_READ_AFTER_S)

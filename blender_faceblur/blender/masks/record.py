@@ -101,8 +101,13 @@ class LayerRecords(MutableMapping[str, LayerRecord]):
 
     def __iter__(self) -> Iterator[str]:
         stored = list(self._find_stored().keys())
-        return iter([name for name in [*stored, *(name for name in self._changed if name not in stored)]
-                     if self._changed.get(name, self) is not None])
+        return iter(
+            [
+                name
+                for name in [*stored, *(name for name in self._changed if name not in stored)]
+                if self._changed.get(name, self) is not None
+            ]
+        )
 
     def __len__(self) -> int:
         return len(list(iter(self)))
@@ -164,13 +169,20 @@ class MaskRecord:
         group = _find_group(mask)
         width, height = _read_pair(group, "size")
         record = cls(
-            size=(width, height), unit_px=_read_number(group, "unit_px"), fingerprint=_read_text(group, "fingerprint"),
-            preset=_read_text(group, "preset", ""), notes=_read_texts(group, "notes", required=False),
+            size=(width, height),
+            unit_px=_read_number(group, "unit_px"),
+            fingerprint=_read_text(group, "fingerprint"),
+            preset=_read_text(group, "preset", ""),
+            notes=_read_texts(group, "notes", required=False),
             analysed=_read_ranges(group, "analysed", required=False),
             frames=_read_pair(group, "frames") if "frames" in group else None,
-            own=_read_texts(group, "layers"), order=_read_texts(group, "order"),
-            doubts=_read_whole(group, "doubts", 0), serial=_read_text(group, "serial", ""),
-            looked_at=_read_text(group, "looked_at", ""), layers=LayerRecords(mask))
+            own=_read_texts(group, "layers"),
+            order=_read_texts(group, "order"),
+            doubts=_read_whole(group, "doubts", 0),
+            serial=_read_text(group, "serial", ""),
+            looked_at=_read_text(group, "looked_at", ""),
+            layers=LayerRecords(mask),
+        )
         if record.unit_px <= 0 or width <= 0 or height <= 0:
             raise _damaged("size")
         record._loaded = record._to_plain()
@@ -206,9 +218,16 @@ class MaskRecord:
 
     def _to_plain(self) -> dict[str, Any]:
         stored = {
-            "layers": list(self.own), "order": list(self.order), "unit_px": self.unit_px, "size": tuple(self.size),
-            "fingerprint": self.fingerprint, "preset": self.preset, "notes": list(self.notes),
-            "analysed": _to_edges(self.analysed), "doubts": self.doubts, "serial": self.serial,
+            "layers": list(self.own),
+            "order": list(self.order),
+            "unit_px": self.unit_px,
+            "size": tuple(self.size),
+            "fingerprint": self.fingerprint,
+            "preset": self.preset,
+            "notes": list(self.notes),
+            "analysed": _to_edges(self.analysed),
+            "doubts": self.doubts,
+            "serial": self.serial,
             "looked_at": self.looked_at,
         }
         if self.frames is not None:
@@ -245,8 +264,11 @@ def size_of(mask: bpy.types.Mask) -> tuple[int, int]:
 def stamp_of(mask: bpy.types.Mask) -> object:
     """Changes when layers are rewritten, for caches that Blender does not notify. Cheap enough for every redraw."""
     layers = _check_group(_find_group(mask).get(_LAYERS), _LAYERS)
-    return mask.frame_start, mask.frame_end, tuple(
-        (name, len(layer["keys"]), len(layer["spans"])) for name, layer in layers.items())
+    return (
+        mask.frame_start,
+        mask.frame_end,
+        tuple((name, len(layer["keys"]), len(layer["spans"])) for name, layer in layers.items()),
+    )
 
 
 def _read_layer(name: str, group: Any) -> LayerRecord:
@@ -259,21 +281,33 @@ def _read_layer(name: str, group: Any) -> LayerRecord:
         raise _damaged("keys")
     spans = _read_ranges(group, "spans")
     return LayerRecord(
-        layer=name, track=_read_text(group, "track", name), spans=spans, frames=table[:, 0].astype(np.int64).tolist(),
+        layer=name,
+        track=_read_text(group, "track", name),
+        spans=spans,
+        frames=table[:, 0].astype(np.int64).tolist(),
         shapes=table[:, 1:],
         # Older records have fewer kinds.
         evidence=dict(zip(Evidence, _read_wholes(group, "evidence"), strict=False)),
-        clearest=_read_whole(group, "clearest", spans[0][0] if spans else 0), size=_read_number(group, "size", 0.0),
-        locked=_read_wholes(group, "locked", required=False), freehand=bool(group.get("freehand", False)))
+        clearest=_read_whole(group, "clearest", spans[0][0] if spans else 0),
+        size=_read_number(group, "size", 0.0),
+        locked=_read_wholes(group, "locked", required=False),
+        freehand=bool(group.get("freehand", False)),
+    )
 
 
 def _to_plain_layer(layer: LayerRecord) -> dict[str, Any]:
     stored = {
-        "track": layer.track, "spans": _to_edges(layer.spans),
-        "evidence": [layer.evidence.get(kind, 0) for kind in Evidence], "clearest": layer.clearest, "size": layer.size,
+        "track": layer.track,
+        "spans": _to_edges(layer.spans),
+        "evidence": [layer.evidence.get(kind, 0) for kind in Evidence],
+        "clearest": layer.clearest,
+        "size": layer.size,
         "locked": list(layer.locked),
-        "keys": [number for frame, shape in zip(layer.frames, layer.shapes.tolist(), strict=True)
-                 for number in (float(frame), *shape)],
+        "keys": [
+            number
+            for frame, shape in zip(layer.frames, layer.shapes.tolist(), strict=True)
+            for number in (float(frame), *shape)
+        ],
     }
     return stored | ({"freehand": True} if layer.freehand else {})
 

@@ -55,8 +55,9 @@ def draw() -> None:
         _put_rectangles(rectangles)
 
 
-def compose(context: bpy.types.Context, scene: bpy.types.Scene,
-            region: bpy.types.Region) -> list[tuple[Rectangle, Color]]:
+def compose(
+    context: bpy.types.Context, scene: bpy.types.Scene, region: bpy.types.Region
+) -> list[tuple[Rectangle, Color]]:
     """The rectangles of all bands that a timeline shows."""
     editor, view = scene.sequence_editor, get_region_projection(region)
     unit, colors = get_unit(context), get_colors()
@@ -85,8 +86,9 @@ def _list_in_view(strips: Any, region: bpy.types.Region, view: RegionProjection)
     return [strip for strip in seen if strip.type in KINDS]
 
 
-def compute_columns(strip: bpy.types.Strip, view: RegionProjection, width: int, alone: bool,
-                 is_used: bool) -> tuple[int, Codes, Codes] | None:
+def compute_columns(
+    strip: bpy.types.Strip, view: RegionProjection, width: int, alone: bool, is_used: bool
+) -> tuple[int, Codes, Codes] | None:
     """The first column of pixels that a strip's band has in a region so wide; from there the worst code in each, and
     `Code.DOUBTFUL` where a doubt is.
 
@@ -116,8 +118,9 @@ def compute_columns(strip: bpy.types.Strip, view: RegionProjection, width: int, 
     return first, compute_worst(codes[0], starts, stops), compute_worst(codes[1], starts, stops)
 
 
-def compute_source_ranges(strip: bpy.types.Strip, edges: NDArray[np.float64],
-                       count: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+def compute_source_ranges(
+    strip: bpy.types.Strip, edges: NDArray[np.float64], count: int
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """The half-open ranges of `count` source frames that a strip with one speed shows between timeline `edges`."""
     duration = max(strip.frame_duration, 1)
     # A timeline frame reaches to the next; what a column touches of it counts.
@@ -130,17 +133,23 @@ def compute_source_ranges(strip: bpy.types.Strip, edges: NDArray[np.float64],
     return first, last + 1
 
 
-def _list_rectangles(first: int, codes: Codes, doubtful: Codes, low: float, high: float,
-                     colors: dict[str, Color]) -> list[tuple[Rectangle, Color]]:
+def _list_rectangles(
+    first: int, codes: Codes, doubtful: Codes, low: float, high: float, colors: dict[str, Color]
+) -> list[tuple[Rectangle, Color]]:
     drawn: list[tuple[Rectangle, Color]] = [((first, low, first + len(codes), high), (0.0, 0.0, 0.0, 0.55))]
     for start, stop, code in list_runs(codes):
         if code == Code.UNSEEN:
-            drawn += [((x, low, min(x + _HATCH_PX, first + stop), high), colors["uncovered"])
-                      for x in range(first + start, first + stop, 2 * _HATCH_PX)]
+            drawn += [
+                ((x, low, min(x + _HATCH_PX, first + stop), high), colors["uncovered"])
+                for x in range(first + start, first + stop, 2 * _HATCH_PX)
+            ]
         elif code != Code.NOTHING:
             drawn.append(((first + start, low, first + stop, high), colors[Code(code).name.lower()]))
-    drawn += [((first + start, (low + high) / 2, first + stop, high), colors["doubtful"])
-              for start, stop, code in list_runs(doubtful) if code]
+    drawn += [
+        ((first + start, (low + high) / 2, first + stop, high), colors["doubtful"])
+        for start, stop, code in list_runs(doubtful)
+        if code
+    ]
     return drawn
 
 

@@ -20,7 +20,11 @@ class FACEBLUR_OT_see_behind(bpy.types.Operator):
             forget()
         else:
             SEE_THROUGH.on = True
-        self.report({"INFO"}, "Covers are seen through in the preview; renders stay covered" if SEE_THROUGH.on
-                    else "Covers are shown again")
+        self.report(
+            {"INFO"},
+            "Covers are seen through in the preview; renders stay covered"
+            if SEE_THROUGH.on
+            else "Covers are shown again",
+        )
         redraw()
         return {"FINISHED"}

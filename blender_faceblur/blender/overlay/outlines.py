@@ -46,18 +46,27 @@ _MANY = 20
 _LEAST_NAMED_PX, _ABOVE_PX = 16, 5
 """How wide an outline is that has its name, unless its face is the active one; and how far above it that is."""
 
-_DOT = np.stack([np.cos(np.linspace(0, 2 * np.pi, 12, endpoint=False)),
-                 np.sin(np.linspace(0, 2 * np.pi, 12, endpoint=False))], axis=1)
-_WORDS = {Code.OFF: "off", Code.LOCKED: "locked", Code.FOLLOWED: "", Code.DETECTED: "", Code.GUESSED: "guessed",
-          Code.DOUBTFUL: "doubtful"}
+_DOT = np.stack(
+    [np.cos(np.linspace(0, 2 * np.pi, 12, endpoint=False)), np.sin(np.linspace(0, 2 * np.pi, 12, endpoint=False))],
+    axis=1,
+)
+_WORDS = {
+    Code.OFF: "off",
+    Code.LOCKED: "locked",
+    Code.FOLLOWED: "",
+    Code.DETECTED: "",
+    Code.GUESSED: "guessed",
+    Code.DOUBTFUL: "doubtful",
+}
 _RIM, _RIM_PX = (0.0, 0.0, 0.0, 0.45), 1.25
 """What a line turns into at its sides."""
 
 _LEAST_STEP_PX = 1e-6
 _MOST_WIDTHS = 1000
 
-_BANDS = np.array([corner for side in range(3) for corner in (side, side + 1, side + 4, side + 1, side + 5, side + 4)],
-                  np.int32)
+_BANDS = np.array(
+    [corner for side in range(3) for corner in (side, side + 1, side + 4, side + 1, side + 5, side + 4)], np.int32
+)
 """The corners of the triangles between four points across a line and the next four."""
 
 
@@ -191,17 +200,41 @@ def compose(context: bpy.types.Context, scene: bpy.types.Scene, region: bpy.type
             for number, (cover, code) in enumerate(faces):
                 is_active = chosen is not None and chosen.name == cover.layer
                 label = labels[number] if is_active or wide[number] else None
-                _add_face(drawing, cover, code, closed[number], theirs.get(cover.track, colors[code.name.lower()]),
-                          is_active, label)
+                _add_face(
+                    drawing,
+                    cover,
+                    code,
+                    closed[number],
+                    theirs.get(cover.track, colors[code.name.lower()]),
+                    is_active,
+                    label,
+                )
                 if cover.locked:
-                    _add_dots(drawing, cover, frame, middles[number], colors["locked"], unit,
-                              is_active and (projection, region_projection))
-        _add_drawn(drawing, mask, known, scene.frame_current - mask.frame_start == frame,
-                   projection, region_projection, colors["locked"], unit)
+                    _add_dots(
+                        drawing,
+                        cover,
+                        frame,
+                        middles[number],
+                        colors["locked"],
+                        unit,
+                        is_active and (projection, region_projection),
+                    )
+        _add_drawn(
+            drawing,
+            mask,
+            known,
+            scene.frame_current - mask.frame_start == frame,
+            projection,
+            region_projection,
+            colors["locked"],
+            unit,
+        )
         _add_aside(drawing, known, frame, projection, region_projection, colors, theirs, unit)
     if SEE_THROUGH.on:
-        drawing.words.insert(0, ("Covers are seen through here; renders stay covered",
-                                 (region.width / 2, 10 * unit), colors["uncovered"]))
+        drawing.words.insert(
+            0,
+            ("Covers are seen through here; renders stay covered", (region.width / 2, 10 * unit), colors["uncovered"]),
+        )
     return drawing
 
 
@@ -215,8 +248,10 @@ def _list_faces(mask: bpy.types.Mask, known: CachedMask, frame: int) -> list[tup
     """The faces that are there at a source frame, and how they are covered."""
     off = list_switched_off(mask, known)
     doubtful = known.overview.list_in_review(frame) if known.overview is not None else set()
-    faces = ((cover, compute_code(known, cover, frame, cover.track in off, cover.track in doubtful))
-             for cover in known.covers)
+    faces = (
+        (cover, compute_code(known, cover, frame, cover.track in off, cover.track in doubtful))
+        for cover in known.covers
+    )
     return [(cover, code) for cover, code in faces if code is not Code.NOTHING and not cover.freehand]
 
 
@@ -260,8 +295,12 @@ def _get_channels(strip: bpy.types.Strip) -> tuple[int, ...]:
 def _hides(scene: bpy.types.Scene, strip: bpy.types.Strip) -> bool:
     """Whether nothing below a strip is seen, for certain."""
     name = strip.filepath if strip.type == "MOVIE" else strip.elements[0].filename if len(strip.elements) else ""
-    if (not name.lower().endswith(_OPAQUE) or strip.blend_type not in ("REPLACE", "ALPHA_OVER")
-            or strip.blend_alpha < 1 or strip.parent_meta() is not None):
+    if (
+        not name.lower().endswith(_OPAQUE)
+        or strip.blend_type not in ("REPLACE", "ALPHA_OVER")
+        or strip.blend_alpha < 1
+        or strip.parent_meta() is not None
+    ):
         return False
     projection = get_projection(scene, strip)
     half = scene.render.resolution_x / 2, scene.render.resolution_y / 2
@@ -287,15 +326,30 @@ def explain_fault(strip: bpy.types.Strip) -> str:
     return ""
 
 
-def _add_drawn(drawing: Drawing, mask: bpy.types.Mask, known: CachedMask, is_there: bool,
-               projection: Projection, region_projection: RegionProjection, color: Color, unit: float) -> None:
+def _add_drawn(
+    drawing: Drawing,
+    mask: bpy.types.Mask,
+    known: CachedMask,
+    is_there: bool,
+    projection: Projection,
+    region_projection: RegionProjection,
+    color: Color,
+    unit: float,
+) -> None:
     """Layers that somebody drew. Blender tells where they are at the scene's frame alone: `is_there` says whether that
     is the frame that is shown; otherwise they are only named, in a corner.
     """
     own = {cover.layer for cover in known.covers if not cover.freehand}
     record = MaskRecord.load(mask)
-    drawn = [layer for layer in mask.layers if layer.name not in own and layer.splines and not layer.hide_render
-             and is_face(record, layer.name) and layer.alpha > 0]
+    drawn = [
+        layer
+        for layer in mask.layers
+        if layer.name not in own
+        and layer.splines
+        and not layer.hide_render
+        and is_face(record, layer.name)
+        and layer.alpha > 0
+    ]
     for number, layer in enumerate(drawn):
         lines = compute_drawn_lines(mask, layer) if is_there else []
         outlines = [region_projection.project(projection.project(line)) for line in lines]
@@ -308,7 +362,7 @@ def compute_drawn_lines(mask: bpy.types.Mask, layer: bpy.types.MaskLayer) -> lis
     """The curves of a layer as they are now, closed, in pixels of the source, each N x 2."""
     record, parts = MaskRecord.load(mask), np.linspace(0, 1, 9)[:-1]
     width, height = record.size
-    weights = np.stack([(1 - parts)**3, 3 * parts * (1 - parts)**2, 3 * parts**2 * (1 - parts), parts**3])
+    weights = np.stack([(1 - parts) ** 3, 3 * parts * (1 - parts) ** 2, 3 * parts**2 * (1 - parts), parts**3])
     lines = []
     for spline in layer.splines:
         knots = np.array([[point.co, point.handle_right, point.handle_left] for point in spline.points], np.float64)
@@ -319,8 +373,15 @@ def compute_drawn_lines(mask: bpy.types.Mask, layer: bpy.types.MaskLayer) -> lis
     return lines
 
 
-def _add_face(drawing: Drawing, cover: LayerRecord, code: Code, outline: Array, color: Color, is_active: bool,
-              label: tuple[float, float] | None) -> None:
+def _add_face(
+    drawing: Drawing,
+    cover: LayerRecord,
+    code: Code,
+    outline: Array,
+    color: Color,
+    is_active: bool,
+    label: tuple[float, float] | None,
+) -> None:
     """`outline` is closed; `label` is where its name goes, if it has room for it."""
     lines = drawing.thick if is_active else drawing.thin
     if code is Code.OFF:
@@ -333,30 +394,40 @@ def _add_face(drawing: Drawing, cover: LayerRecord, code: Code, outline: Array, 
         drawing.words.insert(0 if is_active else len(drawing.words), words)
 
 
-def _add_dots(drawing: Drawing, cover: LayerRecord, frame: int, middle: Array, color: Color, unit: float,
-              around: Any) -> None:
+def _add_dots(
+    drawing: Drawing, cover: LayerRecord, frame: int, middle: Array, color: Color, unit: float, around: Any
+) -> None:
     """A dot in the middle of a face at a locked key; of the active face small ones at the keys before and after."""
     if frame in cover.locked:
         drawing.dots.append((middle, 4.0 * unit, color))
     if around:
         projection, region_projection = around
-        near = [max((key for key in cover.locked if key < frame), default=None),
-                min((key for key in cover.locked if key > frame), default=None)]
+        near = [
+            max((key for key in cover.locked if key < frame), default=None),
+            min((key for key in cover.locked if key > frame), default=None),
+        ]
         for key in near:
             if key is not None:
                 place = np.array(projection.to_canvas(*cover.shape_at(key)[:2]))
                 drawing.dots.append((region_projection.project(place), 2.5 * unit, color))
 
 
-def _add_aside(drawing: Drawing, known: CachedMask, frame: int, projection: Projection,
-               region_projection: RegionProjection, colors: dict[str, Color], of_people: dict[str, Color],
-               unit: float) -> None:
+def _add_aside(
+    drawing: Drawing,
+    known: CachedMask,
+    frame: int,
+    projection: Projection,
+    region_projection: RegionProjection,
+    colors: dict[str, Color],
+    of_people: dict[str, Color],
+    unit: float,
+) -> None:
     """What may be a face and is not covered, and what is never to be; people's faces by track in their own colour."""
     for track in known.overview.aside if known.overview is not None else ():
         at = track.get_index(frame)
         if at is None or track.ellipses is None or track.status is TrackStatus.DELETED:
             continue
-        points = compute_outlines(track.ellipses[at:at + 1], OUTLINE_POINTS)
+        points = compute_outlines(track.ellipses[at : at + 1], OUTLINE_POINTS)
         outline = region_projection.project(projection.project(points))[0]
         chosen = track.kind is TrackKind.NEVER or track.status is TrackStatus.ALLOWED
         color = of_people.get(track.name, colors["off" if chosen else "doubtful"])
@@ -376,15 +447,18 @@ def _close(points: Array) -> Array:
 
 def _cut(points: Array) -> list[Array]:
     """Dashes."""
-    return [points[start:start + 3] for start in range(0, len(points), 4)]
+    return [points[start : start + 3] for start in range(0, len(points), 4)]
 
 
 def _put_lines(drawing: Drawing, unit: float) -> None:
     import gpu
     from gpu_extras.batch import batch_for_shader
 
-    lines = [(line, color, width * unit) for lines, width in ((drawing.thin, 1.5), (drawing.thick, 3.0))
-             for line, color in lines]
+    lines = [
+        (line, color, width * unit)
+        for lines, width in ((drawing.thin, 1.5), (drawing.thick, 3.0))
+        for line, color in lines
+    ]
     if not lines:
         return
     points, colors, corners = compute_ribbons(lines)
@@ -394,8 +468,9 @@ def _put_lines(drawing: Drawing, unit: float) -> None:
     gpu.state.blend_set("NONE")
 
 
-def compute_ribbons(lines: list[tuple[Array, Color, float]]) -> tuple[NDArray[np.float32], NDArray[np.float32],
-                                                                   NDArray[np.int32]]:
+def compute_ribbons(
+    lines: list[tuple[Array, Color, float]],
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int32]]:
     """Triangles for lines (points, colour, width), with a dark rim that keeps them visible on any picture.
 
     Points N x 2, their colours N x 4, which points make a triangle M x 3. Blender's own shader for wide lines makes
@@ -412,8 +487,9 @@ def compute_ribbons(lines: list[tuple[Array, Color, float]]) -> tuple[NDArray[np
     across[:-1] += steps
     across[1:] += steps
     across *= 1j / np.maximum(np.abs(across), _LEAST_STEP_PX)
-    reach = np.array([(-width / 2 - _RIM_PX, -width / 2, width / 2, width / 2 + _RIM_PX) for _, _, width in lines],
-                     np.float32)
+    reach = np.array(
+        [(-width / 2 - _RIM_PX, -width / 2, width / 2, width / 2 + _RIM_PX) for _, _, width in lines], np.float32
+    )
     points = places[:, None] + across[:, None] * reach.repeat(counts, axis=0)
     colors = np.empty((len(lines), 4, 4), np.float32)
     colors[:, 1:3] = np.array([color for _, color, _ in lines], np.float32)[:, None]
@@ -434,10 +510,14 @@ def _put_dots(drawing: Drawing) -> None:
     colors = [tone for _, _, color in drawing.dots for tone in ((0.0, 0.0, 0.0, 0.6), color)]
     shader = gpu.shader.from_builtin("FLAT_COLOR")
     gpu.state.blend_set("ALPHA")
-    batch_for_shader(shader, "TRIS", {
-        "pos": make_fans(np.array(rings)),
-        "color": np.repeat(np.array(colors, np.float32), 3 * len(_DOT), axis=0),
-    }).draw(shader)
+    batch_for_shader(
+        shader,
+        "TRIS",
+        {
+            "pos": make_fans(np.array(rings)),
+            "color": np.repeat(np.array(colors, np.float32), 3 * len(_DOT), axis=0),
+        },
+    ).draw(shader)
     gpu.state.blend_set("NONE")
 
 

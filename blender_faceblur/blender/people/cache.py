@@ -42,12 +42,16 @@ def list_shown_faces(scene: bpy.types.Scene) -> list[ListedFace]:
     """For each face of the scene's list what to show of it. Quick: found anew only when something has changed."""
     faces = scene.faceblur.people.faces
     masks = {fingerprint_of(mask): mask for mask in list_own_masks()}
-    stamp = ([(face.fingerprint, face.frame, face.x, face.y) for face in faces],
-             [(mask.name, read_queue(mask).stamp) for mask in masks.values()])
+    stamp = (
+        [(face.fingerprint, face.frame, face.x, face.y) for face in faces],
+        [(mask.name, read_queue(mask).stamp) for mask in masks.values()],
+    )
     known = SHOWN_FACES.by_scene.get(scene.session_uid)
     if known is None or known[0] != stamp:
-        known = SHOWN_FACES.by_scene[scene.session_uid] = stamp, [
-            _compute_shown(face, masks.get(face.fingerprint)) for face in faces]
+        known = SHOWN_FACES.by_scene[scene.session_uid] = (
+            stamp,
+            [_compute_shown(face, masks.get(face.fingerprint)) for face in faces],
+        )
     return known[1]
 
 
@@ -74,8 +78,11 @@ def get_outline_colors(scene: bpy.types.Scene) -> dict[str, dict[str, Color]]:
 
 def count_unlisted(scene: bpy.types.Scene) -> int:
     """How many faces are nobody's in the list: they were never seen well enough."""
-    shown = {(item.mask, item.track) for face, item in zip(scene.faceblur.people.faces, list_shown_faces(scene),
-                                                           strict=True) if face.person != NOBODY}
+    shown = {
+        (item.mask, item.track)
+        for face, item in zip(scene.faceblur.people.faces, list_shown_faces(scene), strict=True)
+        if face.person != NOBODY
+    }
     count = 0
     for _, mask in list_masks(scene):
         document = read_queue(mask).document

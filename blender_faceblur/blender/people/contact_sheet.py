@@ -72,8 +72,9 @@ def get_sheet(scene: bpy.types.Scene, uid: int) -> list[SheetPicture]:
         own = [number for number, item in enumerate(shown) if persons[number + 1] == uid and item.track]
         own = own[:_MOST_PICTURES]
         each = _MOST_PICTURES // max(len(own), 1)
-        known = SHEETS.sheets[scene.session_uid] = _Sheet(shown, persons, [
-            pictured for number in own for pictured in _choose_pictured(number, shown[number], each)])
+        known = SHEETS.sheets[scene.session_uid] = _Sheet(
+            shown, persons, [pictured for number in own for pictured in _choose_pictured(number, shown[number], each)]
+        )
     return known.pictures
 
 
@@ -87,7 +88,7 @@ def _choose_pictured(number: int, shown: ListedFace, most: int) -> Iterator[Shee
     samples = next(t.samples for t in (*document.aside, *document.tracks) if t.name == shown.track)
     step = max(1, math.ceil(len(samples) / most), round(_APART_S * float(source.frame_rate)))
     for start in range(0, len(samples), step):
-        sample = choose_clearest(samples[start:start + step], (source.width, source.height))
+        sample = choose_clearest(samples[start : start + step], (source.width, source.height))
         yield SheetPicture(number, shown.mask, source.fingerprint, sample.source_frame, sample.ellipse)
 
 
@@ -95,8 +96,11 @@ def make_thumbnails(scene: bpy.types.Scene) -> None:
     """Have pictures made of the faces of all covered strips, one strip after the other."""
     sheet = _list_sheet(scene)
     SHEETS.scene = scene.name
-    SHEETS.strips = [strip.name for strip, mask in list_masks(scene)
-                     if thumbnails.list_missing(mask) or any(p.mask == mask.name for p in sheet)]
+    SHEETS.strips = [
+        strip.name
+        for strip, mask in list_masks(scene)
+        if thumbnails.list_missing(mask) or any(p.mask == mask.name for p in sheet)
+    ]
     if not bpy.app.timers.is_registered(make_next):
         bpy.app.timers.register(make_next)
 
@@ -106,8 +110,11 @@ def _list_sheet(scene: bpy.types.Scene) -> list[SheetPicture]:
     people = scene.faceblur.people
     if not people.show_sheet:
         return []
-    return [p for p in get_sheet(scene, get_listed(people))
-            if thumbnails.get_picture(p.fingerprint, p.frame, p.ellipse) is None]
+    return [
+        p
+        for p in get_sheet(scene, get_listed(people))
+        if thumbnails.get_picture(p.fingerprint, p.frame, p.ellipse) is None
+    ]
 
 
 def make_next() -> float | None:
@@ -120,8 +127,9 @@ def make_next() -> float | None:
         mask = get_mask(strip)
         if mask is not None:
             try:
-                thumbnails.start(scene, strip, [(p.frame, p.ellipse) for p in _list_sheet(scene)
-                                                if p.mask == mask.name])
+                thumbnails.start(
+                    scene, strip, [(p.frame, p.ellipse) for p in _list_sheet(scene) if p.mask == mask.name]
+                )
             except FaceBlurError as error:
                 JOB.problems = [f"No thumbnails: {error}"]
         redraw()

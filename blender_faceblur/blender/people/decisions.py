@@ -55,8 +55,10 @@ def gather_people(scene: bpy.types.Scene, scene_faces: SceneFaces) -> tuple[Peop
             most = _NEW_REFERENCES if clear else _PER_TRACK
             references += _choose_references(scene_faces.embeddings.get(key, []), most)
         if only and person.chosen and not references:
-            raise FaceBlurError(f"Nothing in memory shows what {person.name} looks like, so others cannot be told from "
-                                f"{person.name}: Recognise Faces again, or add pictures.")
+            raise FaceBlurError(
+                f"Nothing in memory shows what {person.name} looks like, so others cannot be told from "
+                f"{person.name}: Recognise Faces again, or add pictures."
+            )
         if only and clear and not own:
             # By what is only suggested nobody stays clear.
             continue
@@ -88,8 +90,9 @@ def check_embedded(scene_faces: SceneFaces) -> None:
                 continue
             for sample in track.samples:
                 if not any(_is_near(sample, other) for other in known.get(sample.source_frame, ())):
-                    raise FaceBlurError(f"'{track.name}' has changed since faces were recognised: Recognise Faces "
-                                        "again.")
+                    raise FaceBlurError(
+                        f"'{track.name}' has changed since faces were recognised: Recognise Faces again."
+                    )
 
 
 def _is_near(one: Sample, other: Sample) -> bool:
@@ -125,8 +128,9 @@ def apply_people(scene: bpy.types.Scene) -> Applied:
     return applied
 
 
-def apply_known(scene: bpy.types.Scene, strips: Iterable[str], recognition: Recognition,
-                tell: Callable[[str, int, int], None]) -> Applied:
+def apply_known(
+    scene: bpy.types.Scene, strips: Iterable[str], recognition: Recognition, tell: Callable[[str, int, int], None]
+) -> Applied:
     """Decide about the covered strips of those names with people who are known from pictures or a file.
 
     Looks at their faces first, in processes of their own. Raises FaceBlurError, with all of them still covered.
@@ -147,8 +151,13 @@ def apply_known(scene: bpy.types.Scene, strips: Iterable[str], recognition: Reco
     return applied
 
 
-def _apply_to(mask: bpy.types.Mask, people: People | None, assigned: dict[tuple[str, str], str],
-              applied: Applied, file: Decisions | None = None) -> None:
+def _apply_to(
+    mask: bpy.types.Mask,
+    people: People | None,
+    assigned: dict[tuple[str, str], str],
+    applied: Applied,
+    file: Decisions | None = None,
+) -> None:
     """Decide about a mask's tracks, with what an editor has said: `assigned`, or in a file, which is told of it."""
     fingerprint = fingerprint_of(mask)
 
@@ -162,8 +171,11 @@ def _apply_to(mask: bpy.types.Mask, people: People | None, assigned: dict[tuple[
             here = {track: person for (source, track), person in assigned.items() if source == fingerprint}
             if file is not None:
                 here = file.list_assigned(document)
-            decisions = [decision for decision in decide_tracks(document, get_embeddings(document), people, here)
-                         if not _is_freehand(mask, decision.track)]
+            decisions = [
+                decision
+                for decision in decide_tracks(document, get_embeddings(document), people, here)
+                if not _is_freehand(mask, decision.track)
+            ]
             if file is not None:
                 file.remember(document, {track.name: track for track in document.tracks}, decisions)
             apply_decisions(document, decisions, people)
@@ -171,7 +183,8 @@ def _apply_to(mask: bpy.types.Mask, people: People | None, assigned: dict[tuple[
                 if get_kept_person(track) and track.name not in names:
                     first = track.samples[0]
                     MEMORY.pieces[fingerprint, track.name] = next(
-                        other.name for other in covered if sample_at(other, first.source_frame) is first)
+                        other.name for other in covered if sample_at(other, first.source_frame) is first
+                    )
             for decision in decisions:
                 MEMORY.reasons[fingerprint, decision.track] = decision.why
                 applied.clear += bool(decision.clear)

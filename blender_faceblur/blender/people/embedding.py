@@ -91,8 +91,9 @@ def make_job_here(strip: bpy.types.Strip, mask: bpy.types.Mask, track: str, sour
     return EmbeddingJob(mask.name, strip.name, get_footage(strip), fingerprint_of(mask), document)
 
 
-def embed_faces(jobs: Sequence[EmbeddingJob], pictures: Sequence[Path], rate: float,
-            wait_s: float | None = None) -> Generator[Step | None, None, EmbeddingResults]:
+def embed_faces(
+    jobs: Sequence[EmbeddingJob], pictures: Sequence[Path], rate: float, wait_s: float | None = None
+) -> Generator[Step | None, None, EmbeddingResults]:
     """Look at faces in processes of their own. With `wait_s` it yields None meanwhile; closing it ends them.
 
     `rate`: frames a second at which picture sequences are shown. Raises FaceBlurError.
@@ -112,8 +113,9 @@ def embed_faces(jobs: Sequence[EmbeddingJob], pictures: Sequence[Path], rate: fl
     return results
 
 
-def _run(progress: JobProgress, request: Request, name: str, number: int,
-         results: EmbeddingResults) -> Generator[Step | None, None, list[TrackEmbedding]]:
+def _run(
+    progress: JobProgress, request: Request, name: str, number: int, results: EmbeddingResults
+) -> Generator[Step | None, None, list[TrackEmbedding]]:
     embeddings = []
 
     def hear(message: Message) -> None:
@@ -132,8 +134,10 @@ def _place_crops(job: EmbeddingJob, embeddings: Iterable[TrackEmbedding]) -> Ite
         sample = sample_at(tracks[embedding.track], embedding.frame) if embedding.track in tracks else None
         if sample is not None:
             face = sample.ellipse
-            yield FaceCrop((face.cx - face.rx, face.cy - face.ry, face.cx + face.rx, face.cy + face.ry),
-                       FaceEmbedding(embedding.frame, np.array(embedding.vector, np.float32), embedding.quality))
+            yield FaceCrop(
+                (face.cx - face.rx, face.cy - face.ry, face.cx + face.rx, face.cy + face.ry),
+                FaceEmbedding(embedding.frame, np.array(embedding.vector, np.float32), embedding.quality),
+            )
 
 
 def store_crops(results: EmbeddingResults) -> None:

@@ -22,8 +22,11 @@ def write_file(scene: bpy.types.Scene, path: Path) -> int:
     """Write who is who, and who stays clear, as the command's --people does; how many faces. Raises FaceBlurError."""
     people = scene.faceblur.people
     only = people.mode == ONLY
-    decisions = Decisions(only, MEMORY.folder, {
-        person.name: Mode.BLUR if person.chosen == only else Mode.KEEP for person in people.persons})
+    decisions = Decisions(
+        only,
+        MEMORY.folder,
+        {person.name: Mode.BLUR if person.chosen == only else Mode.KEEP for person in people.persons},
+    )
     names = {person.uid: person.name for person in people.persons}
     files = {fingerprint_of(mask): read_queue(mask).document for _, mask in list_masks(scene)}
     sure = (EDITOR,) if only else (EDITOR, TICKED)
@@ -32,10 +35,20 @@ def write_file(scene: bpy.types.Scene, path: Path) -> int:
         if document is None or face.person not in names:
             continue
         kept = next((track for track in document.aside if shown.kept and track.name == shown.track), None)
-        decisions.tracks.append(Assignment(
-            face.fingerprint, document.source.file_name, shown.track or face.track, face.frame, round(face.x, 1),
-            round(face.y, 1), names[face.person], SAID if face.by in sure else GUESSED,
-            tuple(kept.spans()) if kept is not None else (), MEMORY.reasons.get((face.fingerprint, shown.track), "")))
+        decisions.tracks.append(
+            Assignment(
+                face.fingerprint,
+                document.source.file_name,
+                shown.track or face.track,
+                face.frame,
+                round(face.x, 1),
+                round(face.y, 1),
+                names[face.person],
+                SAID if face.by in sure else GUESSED,
+                tuple(kept.spans()) if kept is not None else (),
+                MEMORY.reasons.get((face.fingerprint, shown.track), ""),
+            )
+        )
     # Of two words about one track the last one counts: that it is somebody who is to be blurred.
     decisions.tracks.sort(key=lambda entry: decisions.modes[entry.person] is Mode.BLUR)
     write_decisions(decisions, path)
@@ -54,8 +67,13 @@ def read_file(scene: bpy.types.Scene, path: Path) -> tuple[int, list[str]]:
         document = read_queue(mask).document
         if document is not None:
             tracks[document.source.fingerprint] = [*document.tracks, *filter(get_kept_person, document.aside)]
-    found = [(entry, track) for entry in decisions.tracks if entry.person and entry.fingerprint in tracks
-             and (track := get_face_track(entry, tracks[entry.fingerprint])) is not None]
+    found = [
+        (entry, track)
+        for entry in decisions.tracks
+        if entry.person
+        and entry.fingerprint in tracks
+        and (track := get_face_track(entry, tracks[entry.fingerprint])) is not None
+    ]
     people.mode = ONLY if decisions.others_clear else KEEP
     MEMORY.folder = decisions.references
     uids = {person.name: person.uid for person in people.persons}
@@ -73,8 +91,11 @@ def read_file(scene: bpy.types.Scene, path: Path) -> tuple[int, list[str]]:
             first.by = by
     taken = 0
     for entry, track in found:
-        own = [number for number, face in enumerate(people.faces) if face.fingerprint == entry.fingerprint
-               and get_face_track(face, tracks[entry.fingerprint]) is track]
+        own = [
+            number
+            for number, face in enumerate(people.faces)
+            if face.fingerprint == entry.fingerprint and get_face_track(face, tracks[entry.fingerprint]) is track
+        ]
         if entry.by != SAID and any(people.faces[number].by != MACHINE for number in own):
             continue
         for number in reversed(own):

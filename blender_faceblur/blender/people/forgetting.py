@@ -12,8 +12,7 @@ from .person_list import ALL
 
 
 def forget_everything(scene: bpy.types.Scene | None) -> int:
-    """As `forget`, and in the user's folder as well, of all projects. Raises FaceBlurError where something stays there.
-    """
+    """Forget as `forget` does, and in the user's folder for all projects. Raises FaceBlurError if anything stays."""
     count = forget(scene)
     forget_embeddings(stored_embeddings())
     return count

@@ -64,15 +64,21 @@ def read_scene_faces(scene: bpy.types.Scene) -> SceneFaces:
 def propose_people(scene: bpy.types.Scene) -> int:
     """Suggest whose each well seen track is; what an editor said stays. How many people there are. FaceBlurError."""
     people, scene_faces = scene.faceblur.people, read_scene_faces(scene)
-    said = {key: people.faces[numbers[0]].person for key, numbers in scene_faces.faces.items()
-            if people.faces[numbers[0]].by != MACHINE}
+    said = {
+        key: people.faces[numbers[0]].person
+        for key, numbers in scene_faces.faces.items()
+        if people.faces[numbers[0]].by != MACHINE
+    }
     results = {
         key: embeddings
         for key, embeddings in scene_faces.embeddings.items()
         if any(embedding.quality >= GOOD for embedding in embeddings)
     }
-    apart = [((fingerprint, one), (fingerprint, other)) for fingerprint, document in scene_faces.documents.items()
-             for one, other in list_coexisting_pairs(t for t in document.tracks if t.kind is TrackKind.FACE)]
+    apart = [
+        ((fingerprint, one), (fingerprint, other))
+        for fingerprint, document in scene_faces.documents.items()
+        for one, other in list_coexisting_pairs(t for t in document.tracks if t.kind is TrackKind.FACE)
+    ]
     apart += [(one, other) for one in said for other in said if one < other and said[one] != said[other]]
     active = people.persons[people.active_person].uid if people.active_person < len(people.persons) else 0
     for number in reversed(range(len(people.faces))):
@@ -103,7 +109,10 @@ def propose_people(scene: bpy.types.Scene) -> int:
 
 def _find_most_similar(people: Any, embeddings: list[FaceEmbedding]) -> Any:
     """The person whose reference pictures are most like these looks; None for nobody."""
-    near = [(compute_median_distance(measure_distances(embeddings, references), embeddings), number)
-            for number, person in enumerate(people.persons) if (references := get_references(person))]
+    near = [
+        (compute_median_distance(measure_distances(embeddings, references), embeddings), number)
+        for number, person in enumerate(people.persons)
+        if (references := get_references(person))
+    ]
     distance, number = min(near, default=(math.inf, -1))
     return people.persons[number] if distance <= SAME_GROUP else None

@@ -92,7 +92,8 @@ def cover_as_found(document: TrackDocument) -> None:
         samples = [sample for track in tracks for sample in track.samples]
         # Nothing that an editor has changed meanwhile, nor another track of that name.
         if len({sample.source_frame for sample in samples}) == len(samples) and all(
-                sample_at(looked_at[whole], sample.source_frame) == sample for sample in samples):
+            sample_at(looked_at[whole], sample.source_frame) == sample for sample in samples
+        ):
             merged = merge(document, [name, whole])
             if merged.name != whole:
                 rename(document, merged.name, whole)

@@ -33,8 +33,16 @@ _COLOR_WIDTH, _SHEET_SCALE, _SHEET_WIDTH_PX = 0.6, 3.5, 78
 class FACEBLUR_UL_people(bpy.types.UIList):
     """The people of a scene."""
 
-    def draw_item(self, context: bpy.types.Context, layout: bpy.types.UILayout, data: Any, item: Any, icon: int,
-                  active_data: object, active_property: str) -> None:
+    def draw_item(
+        self,
+        context: bpy.types.Context,
+        layout: bpy.types.UILayout,
+        data: Any,
+        item: Any,
+        icon: int,
+        active_data: object,
+        active_property: str,
+    ) -> None:
         scene = get_sequencer_scene(context)
         shown = [face for face, of in zip(list_shown_faces(scene), data.faces, strict=True) if of.person == item.uid]
         row = layout.row(align=True)
@@ -56,8 +64,17 @@ class FACEBLUR_UL_people(bpy.types.UIList):
 class FACEBLUR_UL_person_faces(bpy.types.UIList):
     """The faces of the active person."""
 
-    def draw_item(self, context: bpy.types.Context, layout: bpy.types.UILayout, data: Any, item: Any, icon: int,
-                  active_data: object, active_property: str, index: int) -> None:
+    def draw_item(
+        self,
+        context: bpy.types.Context,
+        layout: bpy.types.UILayout,
+        data: Any,
+        item: Any,
+        icon: int,
+        active_data: object,
+        active_property: str,
+        index: int,
+    ) -> None:
         shown = list_shown_faces(get_sequencer_scene(context))[index]
         row = layout.row(align=True)
         row.prop(item, "picked", text="")
@@ -67,8 +84,9 @@ class FACEBLUR_UL_person_faces(bpy.types.UIList):
         row.label(text=f"{shown.track}{of}" if shown.track else f"{item.track} (gone)")
         right = row.row(align=True)
         right.alignment = "RIGHT"
-        right.label(text="said" if item.by in (EDITOR, TICKED) else "suggested",
-                    icon="HIDE_OFF" if shown.kept else "HIDE_ON")
+        right.label(
+            text="said" if item.by in (EDITOR, TICKED) else "suggested", icon="HIDE_OFF" if shown.kept else "HIDE_ON"
+        )
         right.operator("faceblur.go_to_person_face", text="", icon="VIEWZOOM", emboss=False).number = index
 
     def filter_items(self, context: bpy.types.Context, data: Any, name: str) -> tuple[list[int], list[int]]:
@@ -115,8 +133,9 @@ class FACEBLUR_PT_people(Tab, bpy.types.Panel):
         self._draw_active(context, people)
         unlisted = count_unlisted(scene) if len(people.faces) else 0
         if unlisted:
-            write_lines(layout, context, f"{count(unlisted, 'more face')} not seen well enough to say whose: blurred",
-                        "INFO")
+            write_lines(
+                layout, context, f"{count(unlisted, 'more face')} not seen well enough to say whose: blurred", "INFO"
+            )
         if unlisted or people.show_unlisted:
             layout.prop(people, "show_unlisted", toggle=True)
         if len(people.persons) and not has_embeddings(scene) and not JOB.active:
@@ -128,16 +147,18 @@ class FACEBLUR_PT_people(Tab, bpy.types.Panel):
         picked = len(list_picked(scene))
         row = box.row()
         uid = get_listed(people)
-        row.label(text="Faces of Nobody Known" if uid == NOBODY else
-                  f"Faces of {people.persons[people.active_person].name}")
+        row.label(
+            text="Faces of Nobody Known" if uid == NOBODY else f"Faces of {people.persons[people.active_person].name}"
+        )
         row.prop(people, "show_sheet", text="", icon="IMAGE_DATA")
         row.operator("faceblur.pick_faces", text="", icon="CHECKBOX_HLT")
         if people.show_sheet:
             _draw_sheet(box, context, scene, uid)
         box.template_list("FACEBLUR_UL_person_faces", "", people, "faces", people, "active_face", rows=3)
         row = box.row(align=True)
-        row.operator_menu_enum("faceblur.this_is", "person", text=f"{count(picked, 'Face')}: This Is" if picked
-                               else "This Is")
+        row.operator_menu_enum(
+            "faceblur.this_is", "person", text=f"{count(picked, 'Face')}: This Is" if picked else "This Is"
+        )
         row.operator("faceblur.not_this_person")
         if 0 <= people.active_face < len(people.faces):
             face = people.faces[people.active_face]
@@ -153,8 +174,14 @@ class FACEBLUR_PT_people(Tab, bpy.types.Panel):
         if not track:
             return
         scene = get_sequencer_scene(context)
-        uid = next((face.person for face, shown in zip(people.faces, list_shown_faces(scene), strict=True)
-                    if shown.mask == mask.name and shown.track == track), 0)
+        uid = next(
+            (
+                face.person
+                for face, shown in zip(people.faces, list_shown_faces(scene), strict=True)
+                if shown.mask == mask.name and shown.track == track
+            ),
+            0,
+        )
         name = next((person.name for person in people.persons if person.uid == uid), "nobody known")
         row = self.layout.row()
         row.label(text=f"{track} is {name}")

@@ -46,8 +46,9 @@ def get_face_track(face: Any, tracks: Iterable[Track]) -> Track | None:
     for track in tracks:
         sample = sample_at(track, face.frame) if track.kind is TrackKind.FACE else None
         if sample is not None:
-            away = math.hypot((face.x - sample.ellipse.cx) / sample.ellipse.rx,
-                              (face.y - sample.ellipse.cy) / sample.ellipse.ry)
+            away = math.hypot(
+                (face.x - sample.ellipse.cx) / sample.ellipse.rx, (face.y - sample.ellipse.cy) / sample.ellipse.ry
+            )
             if away < _AT_PLACE and (best is None or away < best[0]):
                 best = away, track
     return best[1] if best is not None else None
@@ -119,8 +120,11 @@ def assign_track(scene: bpy.types.Scene, mask: bpy.types.Mask, track: str, uid: 
     if found is None:
         raise FaceBlurError(f"'{track}' is no face.")
     fingerprint = fingerprint_of(mask)
-    known = [number for number, face in enumerate(people.faces)
-             if face.fingerprint == fingerprint and get_face_track(face, document.tracks) is found]
+    known = [
+        number
+        for number, face in enumerate(people.faces)
+        if face.fingerprint == fingerprint and get_face_track(face, document.tracks) is found
+    ]
     if not known:
         add_face(people, fingerprint, found, uid, EDITOR, sample_at(found, source_frame))
     assign_faces(scene, known, uid)

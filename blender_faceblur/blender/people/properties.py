@@ -27,9 +27,13 @@ MODES = [
 ]
 
 RATE_ITEMS = [
-    (f"{round(1 / rate)}", f"1 stranger in {round(1 / rate):,}".replace(",", " "),
-     "How often somebody else who is seen as well would be kept clear by mistake, as measured on strangers")
-    for rate in RATES]
+    (
+        f"{round(1 / rate)}",
+        f"1 stranger in {round(1 / rate):,}".replace(",", " "),
+        "How often somebody else who is seen as well would be kept clear by mistake, as measured on strangers",
+    )
+    for rate in RATES
+]
 
 
 def _on_tick_changed(item: Any, context: bpy.types.Context | None) -> None:
@@ -72,10 +76,20 @@ class FACEBLUR_PG_person(bpy.types.PropertyGroup):
 
     uid: IntProperty(options={"HIDDEN"})
     name: StringProperty(name="Name", description="Who this is", maxlen=200, update=_on_name_changed)
-    chosen: BoolProperty(name="Chosen", update=_on_tick_changed, description=(
-        "One of those whom the mode speaks of. A tick says that the face shown here is this person's"))
-    color: FloatVectorProperty(name="Color", subtype="COLOR_GAMMA", size=3, min=0.0, max=1.0, default=(1.0, 0.35, 0.35),
-                               description="Of this person's outlines over the preview, with Color by Person")
+    chosen: BoolProperty(
+        name="Chosen",
+        update=_on_tick_changed,
+        description=("One of those whom the mode speaks of. A tick says that the face shown here is this person's"),
+    )
+    color: FloatVectorProperty(
+        name="Color",
+        subtype="COLOR_GAMMA",
+        size=3,
+        min=0.0,
+        max=1.0,
+        default=(1.0, 0.35, 0.35),
+        description="Of this person's outlines over the preview, with Color by Person",
+    )
     references: StringProperty(options={"HIDDEN"})
 
 
@@ -98,14 +112,28 @@ class FACEBLUR_PG_people(bpy.types.PropertyGroup):
     active_person: IntProperty(name="Person", update=_on_person_changed)
     active_face: IntProperty(name="Face")
     mode: EnumProperty(name="Mode", items=MODES, description="Whom to blur")
-    color_by_person: BoolProperty(name="Color by Person", description=(
-        "Outlines over the preview have the colour of whose face it is, where that is known"))
-    show_unlisted: BoolProperty(name="Show Them", update=_on_sheet_changed, description=(
-        "List the faces that were never seen well enough, to say whose they are"))
-    show_sheet: BoolProperty(name="Show Pictures", update=_on_sheet_changed, description=(
-        "Show this person's clearest faces, over all strips. The pictures are in memory only, and never saved"))
-    stranger_rate: EnumProperty(name="Mistakes", items=RATE_ITEMS, default=f"{round(1 / USUAL_RATE)}",
-                                description="How often a stranger may be taken for somebody who stays clear")
+    color_by_person: BoolProperty(
+        name="Color by Person",
+        description=("Outlines over the preview have the colour of whose face it is, where that is known"),
+    )
+    show_unlisted: BoolProperty(
+        name="Show Them",
+        update=_on_sheet_changed,
+        description=("List the faces that were never seen well enough, to say whose they are"),
+    )
+    show_sheet: BoolProperty(
+        name="Show Pictures",
+        update=_on_sheet_changed,
+        description=(
+            "Show this person's clearest faces, over all strips. The pictures are in memory only, and never saved"
+        ),
+    )
+    stranger_rate: EnumProperty(
+        name="Mistakes",
+        items=RATE_ITEMS,
+        default=f"{round(1 / USUAL_RATE)}",
+        description="How often a stranger may be taken for somebody who stays clear",
+    )
 
 
 GROUPS = (FACEBLUR_PG_person, FACEBLUR_PG_person_face, FACEBLUR_PG_people)

@@ -45,8 +45,15 @@ _COLORS = {
 
 def _color(name: str) -> Any:
     default, description = _COLORS[name]
-    return FloatVectorProperty(name=name.capitalize(), subtype="COLOR_GAMMA", size=4, min=0.0, max=1.0,
-                               default=default, description=description)
+    return FloatVectorProperty(
+        name=name.capitalize(),
+        subtype="COLOR_GAMMA",
+        size=4,
+        min=0.0,
+        max=1.0,
+        default=default,
+        description=description,
+    )
 
 
 def _on_keeping_changed(self: Any, context: bpy.types.Context | None) -> None:
@@ -61,30 +68,51 @@ def _on_keeping_changed(self: Any, context: bpy.types.Context | None) -> None:
 class FACEBLUR_AP_preferences(bpy.types.AddonPreferences):
     bl_idname = ROOT_PACKAGE
 
-    preset: EnumProperty(name="Preset", items=PRESET_ITEMS, default="balanced",
-                         description="How carefully new projects look for faces")
-    effect: EnumProperty(name="Effect", items=EFFECT_ITEMS, default="solid",
-                         description="What covers the faces of new projects")
+    preset: EnumProperty(
+        name="Preset", items=PRESET_ITEMS, default="balanced", description="How carefully new projects look for faces"
+    )
+    effect: EnumProperty(
+        name="Effect", items=EFFECT_ITEMS, default="solid", description="What covers the faces of new projects"
+    )
     samples_across: FloatProperty(name="Samples per Face", default=6.0, min=2.0, max=16.0, description=SAMPLES_TEXT)
-    expansion: FloatProperty(name="Size", default=DEFAULT_EXPANSION, min=EXPANSIONS[0], max=EXPANSIONS[1],
-                             description=EXPANSION_TEXT)
+    expansion: FloatProperty(
+        name="Size", default=DEFAULT_EXPANSION, min=EXPANSIONS[0], max=EXPANSIONS[1], description=EXPANSION_TEXT
+    )
     provider: EnumProperty(
         name="Run Detectors on",
-        items=[("auto", "Fastest", "The graphics card where an ONNX Runtime for it is installed, else the processor"),
-               ("cpu", "Processor", "Always the processor")],
-        default="auto", description="Where the detectors run")
+        items=[
+            ("auto", "Fastest", "The graphics card where an ONNX Runtime for it is installed, else the processor"),
+            ("cpu", "Processor", "Always the processor"),
+        ],
+        default="auto",
+        description="Where the detectors run",
+    )
 
     unreviewed: EnumProperty(
         name="Doubtful Places",
-        items=[("accept", "May Be Rendered", "Films with doubtful places that nobody has looked at are rendered"),
-               ("refuse", "Must Be Reviewed", "Strips with doubtful places that nobody has looked at are kept back")],
-        default="accept", description="What is done about doubtful places when a film is rendered")
-    keep_looks: BoolProperty(name="Remember Faces", update=_on_keeping_changed, description=(
-        "Keep the numbers by which people are recognised in a folder of yours, so that a project need not look at its "
-        "faces again after it was opened. They say who somebody is. Switching this off deletes them"))
-    reviewer: StringProperty(name="Reviewer", maxlen=60, description=(
-        "Who looks at doubtful places in this Blender. The name is kept in the project with each judgement, and "
-        "stands in reports"))
+        items=[
+            ("accept", "May Be Rendered", "Films with doubtful places that nobody has looked at are rendered"),
+            ("refuse", "Must Be Reviewed", "Strips with doubtful places that nobody has looked at are kept back"),
+        ],
+        default="accept",
+        description="What is done about doubtful places when a film is rendered",
+    )
+    keep_looks: BoolProperty(
+        name="Remember Faces",
+        update=_on_keeping_changed,
+        description=(
+            "Keep the numbers by which people are recognised in your user folder, so that a project need not look at its "
+            "faces again after it was opened. They say who somebody is. Switching this off deletes them"
+        ),
+    )
+    reviewer: StringProperty(
+        name="Reviewer",
+        maxlen=60,
+        description=(
+            "Who looks at doubtful places in this Blender. The name is kept in the project with each judgement, and "
+            "stands in reports"
+        ),
+    )
     color_detected: _color("detected")
     color_followed: _color("followed")
     color_guessed: _color("guessed")
@@ -122,15 +150,21 @@ class FACEBLUR_AP_preferences(bpy.types.AddonPreferences):
     def _draw_folder(self, layout: bpy.types.UILayout) -> None:
         folder = stored_analyses()
         row = layout.row()
-        row.label(text=f"Stored: {measure_folder(folder) / 1e3:.0f} kB in {folder}" if folder else
-                  "Stored: nothing (not installed as an extension)")
+        row.label(
+            text=f"Stored: {measure_folder(folder) / 1e3:.0f} kB in {folder}"
+            if folder
+            else "Stored: nothing (not installed as an extension)"
+        )
         row.operator("faceblur.forget_analyses")
         row.operator("faceblur.forget_thumbnails")
         layout.prop(self, "keep_looks")
         if self.keep_looks:
             folder = stored_embeddings()
-            layout.label(text=f"How people look: {measure_folder(folder) / 1e3:.0f} kB in {folder}" if folder else
-                         "How people look: not kept (not installed as an extension)")
+            layout.label(
+                text=f"How people look: {measure_folder(folder) / 1e3:.0f} kB in {folder}"
+                if folder
+                else "How people look: not kept (not installed as an extension)"
+            )
 
     def _draw_models(self, layout: bpy.types.UILayout) -> None:
         box = layout.box()

@@ -101,8 +101,9 @@ def render_animation(scene: bpy.types.Scene, progress: Callable[[int], None]) ->
         raise FaceBlurError(f"Blender ended its render after {written} of {total} frames.")
 
 
-def render_still(scene: bpy.types.Scene, settings: RenderSettings, channels: str, depth: int,
-                 frame: int = FIRST_FRAME) -> None:
+def render_still(
+    scene: bpy.types.Scene, settings: RenderSettings, channels: str, depth: int, frame: int = FIRST_FRAME
+) -> None:
     """Render one frame of the scene. `channels` is BW, RGB or RGBA; `depth` is in bits, 8 or 16."""
     suffix = settings.output.suffix.lower()
     if suffix not in STILL_FORMATS:

@@ -37,8 +37,11 @@ class FACEBLUR_PT_review(Tab, bpy.types.Panel):
         mask = get_mask(strip)
         left, places = count_left(scene), list_entries(strip, mask)
         if left:
-            layout.label(text=f"{count(left, 'doubtful place')} left, about "
-                              f"{describe_time(estimate_left(left, PACE.seconds_each))}", icon="QUESTION")
+            layout.label(
+                text=f"{count(left, 'doubtful place')} left, about "
+                f"{describe_time(estimate_left(left, PACE.seconds_each))}",
+                icon="QUESTION",
+            )
         else:
             layout.label(text="All doubtful places are judged" if places else "No doubtful places", icon="CHECKMARK")
         place = get_current(mask)
@@ -59,11 +62,16 @@ class FACEBLUR_PT_review(Tab, bpy.types.Panel):
             row = box.row()
             row.label(text=f"{number} of {len(places)} in this strip" if number else "Not in this strip")
             if place.verdict:
-                row.label(text=VERDICTS[place.verdict] + (f", by {place.reviewer}" if place.reviewer else ""),
-                          icon="CHECKMARK")
+                row.label(
+                    text=VERDICTS[place.verdict] + (f", by {place.reviewer}" if place.reviewer else ""),
+                    icon="CHECKMARK",
+                )
             write_lines(box, context, describe_place(place))
-            box.label(text=f"Source frames {place.start} to {place.stop - 1}" if place.stop - place.start > 1
-                      else f"Source frame {place.start}")
+            box.label(
+                text=f"Source frames {place.start} to {place.stop - 1}"
+                if place.stop - place.start > 1
+                else f"Source frame {place.start}"
+            )
 
 
 _HANDLERS = DrawHandlers("PREVIEW")
@@ -102,8 +110,10 @@ def _draw_mark() -> None:
     if box is not None:
         corners = np.array([(box[0], box[1]), (box[2], box[1]), (box[2], box[3]), (box[0], box[3])])
         projection = get_projection(scene, strip)
-        _put_corners(get_region_projection(context.region).project(projection.project(corners)),
-                     context.preferences.system.ui_scale)
+        _put_corners(
+            get_region_projection(context.region).project(projection.project(corners)),
+            context.preferences.system.ui_scale,
+        )
 
 
 def _put_corners(corners: Array, unit: float) -> None:

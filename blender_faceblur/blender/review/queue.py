@@ -111,8 +111,9 @@ def list_entries(strip: bpy.types.Strip, mask: bpy.types.Mask) -> list[ReviewEnt
 
 def get_span(strip: bpy.types.Strip, mask: bpy.types.Mask) -> tuple[int, int] | None:
     """The half-open source frames that a strip shows; None where it shows nothing."""
-    return compute_shown(strip, int(strip.frame_final_start), int(strip.frame_final_end),
-                      mask.frame_end - mask.frame_start)
+    return compute_shown(
+        strip, int(strip.frame_final_start), int(strip.frame_final_end), mask.frame_end - mask.frame_start
+    )
 
 
 def count_left(scene: bpy.types.Scene) -> int:
@@ -122,8 +123,11 @@ def count_left(scene: bpy.types.Scene) -> int:
         span = get_span(strip, mask)
         if span is not None:
             shown.setdefault(mask.session_uid, (mask, []))[1].append(span)
-    return sum(not place.verdict and any(is_shown(place, span) for span in _join(spans))
-               for mask, spans in shown.values() for place in read_queue(mask).places)
+    return sum(
+        not place.verdict and any(is_shown(place, span) for span in _join(spans))
+        for mask, spans in shown.values()
+        for place in read_queue(mask).places
+    )
 
 
 def _join(spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
@@ -149,7 +153,7 @@ def find_next(scene: bpy.types.Scene, strip: bpy.types.Strip) -> tuple[bpy.types
     the scene's other strips. None where all is judged."""
     covered = list(list_covered(scene))
     at = next((i for i, (other, _) in enumerate(covered) if other == strip), -1)
-    for other, mask in covered[max(at, 0):] + covered[:max(at, 0)]:
+    for other, mask in covered[max(at, 0) :] + covered[: max(at, 0)]:
         places = list_entries(other, mask)
         here = _get_index(mask, places) + 1 if other == strip else 0
         looked_at = MaskRecord.load(mask).looked_at

@@ -67,15 +67,23 @@ def get_icon(mask: bpy.types.Mask, track: str) -> int:
     stamp = (read_queue(mask).stamp, _STORE.changes)
     known = _STORE.shown.get(mask.session_uid)
     if known is None or known[0] != stamp:
-        known = _STORE.shown[mask.session_uid] = (stamp, {
-            name: portrait.icon for name, portrait in _match(mask).items() if portrait is not None})
+        known = _STORE.shown[mask.session_uid] = (
+            stamp,
+            {name: portrait.icon for name, portrait in _match(mask).items() if portrait is not None},
+        )
     return known[1].get(track, 0)
 
 
 def get_picture(fingerprint: str, frame: int, ellipse: Ellipse) -> FaceThumbnail | None:
     """The picture of a place of a source; None as long as there is none. Quick: for drawing."""
-    return next((portrait for portrait in _STORE.portraits.get(fingerprint, ())
-                 if portrait.frame == frame and portrait.ellipse == ellipse), None)
+    return next(
+        (
+            portrait
+            for portrait in _STORE.portraits.get(fingerprint, ())
+            if portrait.frame == frame and portrait.ellipse == ellipse
+        ),
+        None,
+    )
 
 
 def list_missing(mask: bpy.types.Mask) -> list[str]:
@@ -134,13 +142,19 @@ def forget() -> int:
 
 
 def _make(
-    scene: bpy.types.Scene, strip: bpy.types.Strip, mask: bpy.types.Mask, faces: list[tuple[int, Ellipse]],
+    scene: bpy.types.Scene,
+    strip: bpy.types.Strip,
+    mask: bpy.types.Mask,
+    faces: list[tuple[int, Ellipse]],
     wait_s: float | None,
 ) -> Generator[bool, None, None]:
     """A job that yields whether a picture was made. All that it needs of Blender's is read now: an undo may take it."""
     fingerprint, footage = fingerprint_of(mask), get_footage(strip)
-    request = build_thumbnails_request(footage.to_source_ref(frame_rate_of(scene), fingerprint),
-                                       [(frame, _to_box(ellipse)) for frame, ellipse in faces], _SIDE)
+    request = build_thumbnails_request(
+        footage.to_source_ref(frame_rate_of(scene), fingerprint),
+        [(frame, _to_box(ellipse)) for frame, ellipse in faces],
+        _SIDE,
+    )
     return _run(request, fingerprint, faces, wait_s)
 
 
@@ -183,8 +197,9 @@ def _list_faces(mask: bpy.types.Mask, names: list[str]) -> list[tuple[int, Ellip
         return []
     size = (document.source.width, document.source.height)
     wanted = set(names)
-    clearest = (choose_clearest(track.samples, size) for track in (*document.tracks, *document.aside)
-                if track.name in wanted)
+    clearest = (
+        choose_clearest(track.samples, size) for track in (*document.tracks, *document.aside) if track.name in wanted
+    )
     return [(sample.source_frame, sample.ellipse) for sample in clearest]
 
 
@@ -194,8 +209,11 @@ def _match(mask: bpy.types.Mask) -> dict[str, FaceThumbnail | None]:
     portraits = _STORE.portraits.get(fingerprint_of(mask), [])
     if document is None:
         return {}
-    return {track.name: next((p for p in portraits if _is_of(p, track)), None)
-            for track in (*document.tracks, *document.aside) if track.samples}
+    return {
+        track.name: next((p for p in portraits if _is_of(p, track)), None)
+        for track in (*document.tracks, *document.aside)
+        if track.samples
+    }
 
 
 def _is_of(portrait: FaceThumbnail, track: Track) -> bool:

@@ -68,7 +68,7 @@ def simplify(track: Track, expansion: float, frame_size: tuple[int, int]) -> lis
     keys: list[Keyframe] = []
     at = 0
     for start, stop in track.spans():
-        keys += _simplify_span(track.samples[at:at + stop - start], expansion, frame_size)
+        keys += _simplify_span(track.samples[at : at + stop - start], expansion, frame_size)
         at += stop - start
     return keys
 

@@ -45,8 +45,9 @@ def draw_face(picture: Picture, ellipse: Ellipse) -> bytes:
     import cv2
 
     reach = OBSCURING.face_reach_ratio * max(ellipse.rx, ellipse.ry)
-    left, top, right, bottom = _cut((ellipse.cx - reach, ellipse.cy - reach, ellipse.cx + reach, ellipse.cy + reach),
-                                    picture)
+    left, top, right, bottom = _cut(
+        (ellipse.cx - reach, ellipse.cy - reach, ellipse.cx + reach, ellipse.cy + reach), picture
+    )
     if right - left < 2 or bottom - top < 2:
         return b""
     block = 2 * min(ellipse.rx, ellipse.ry) / OBSCURING.samples_per_face
@@ -81,8 +82,12 @@ def draw_place(picture: Picture, box: Box) -> bytes:
 
 def _cut(box: Box, picture: Picture) -> tuple[int, int, int, int]:
     height, width = picture.shape[:2]
-    return (min(max(round(box[0]), 0), width), min(max(round(box[1]), 0), height),
-            min(max(round(box[2]), 0), width), min(max(round(box[3]), 0), height))
+    return (
+        min(max(round(box[0]), 0), width),
+        min(max(round(box[1]), 0), height),
+        min(max(round(box[2]), 0), width),
+        min(max(round(box[3]), 0), height),
+    )
 
 
 def _pack(picture: Picture) -> bytes:

@@ -89,8 +89,14 @@ def rate_effect(kind: str, samples_per_face: float) -> Verdict:
     samples = min((count for count in leaks if count >= samples_per_face), default=max(leaks))
     leak = leaks[samples]
     if leak.picture is None:
-        return Verdict("weak", f"At {samples} samples {leak.own:.0f} of 100 people were recognised by comparing with "
-                               "the very same photograph (guessing: 1)")
+        return Verdict(
+            "weak",
+            f"At {samples} samples {leak.own:.0f} of 100 people were recognised by comparing with "
+            "the very same photograph (guessing: 1)",
+        )
     of_shot = f", {leak.shot:.0f} from a moving shot" if leak.shot is not None else ""
-    return Verdict("weak", f"At {samples} samples up to {leak.picture:.0f} of 100 people were recognised from one "
-                           f"picture{of_shot} (guessing: {100 / PEOPLE:.1f})")
+    return Verdict(
+        "weak",
+        f"At {samples} samples up to {leak.picture:.0f} of 100 people were recognised from one "
+        f"picture{of_shot} (guessing: {100 / PEOPLE:.1f})",
+    )

@@ -107,8 +107,9 @@ class Averager:
         noise = 1.48 * float(np.median(cv2.absdiff(grey, soft)[::2, ::2]))
         if noise < BRIGHTENING.least_noise_levels or len(self._taken) == 1:
             return newest
-        most = min(BRIGHTENING.most_still_levels,
-                   max(BRIGHTENING.least_still_levels, BRIGHTENING.still_noise_ratio * noise))
+        most = min(
+            BRIGHTENING.most_still_levels, max(BRIGHTENING.least_still_levels, BRIGHTENING.still_noise_ratio * noise)
+        )
         total, count = newest.astype(np.float32), np.ones(soft.shape, np.float32)
         for picture, before in list(self._taken)[:-1]:
             _, same = cv2.threshold(cv2.absdiff(before, soft), most, 1, cv2.THRESH_BINARY_INV)

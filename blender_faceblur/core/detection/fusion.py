@@ -84,10 +84,12 @@ def fuse_detections(detections: list[Detection]) -> list[FusedDetection]:
             box[:2] = np.minimum(box[:2], boxes[apart, :2].min(axis=0))
             box[2:] = np.maximum(box[2:], boxes[apart, 2:].max(axis=0))
         landmarks = detections[best].landmarks
-        fused.append(FusedDetection(
-            box,
-            float(confidence[best]),
-            None if landmarks is None else roll_from_landmarks(landmarks),
-            len({detections[i].detector for i in group}),
-        ))
+        fused.append(
+            FusedDetection(
+                box,
+                float(confidence[best]),
+                None if landmarks is None else roll_from_landmarks(landmarks),
+                len({detections[i].detector for i in group}),
+            )
+        )
     return fused

@@ -121,8 +121,11 @@ PLATES = Preset(
     "plates",
     "Number plates, at every third frame; followed in between",
     # Plates of 30 pixels and more are found, at most half as wide as a picture of 640 (see `detectors.lpd_yunet`).
-    (DetectorUse("lpd_yunet", 640, 0.3), DetectorUse("lpd_yunet", 320, 0.3),
-     DetectorUse("lpd_yunet", 1280, 0.4, each_look=2)),
+    (
+        DetectorUse("lpd_yunet", 640, 0.3),
+        DetectorUse("lpd_yunet", 320, 0.3),
+        DetectorUse("lpd_yunet", 1280, 0.4, each_look=2),
+    ),
     strong=0.4,
     most_processes=2,
     detect_every_s=0.125,
@@ -146,8 +149,9 @@ def get_preset(name: str) -> Preset:
     uses = tuple(_build_use(specification) for specification in name.removeprefix(_OWN).split("+"))
     if len({(use.detector, use.long_side) for use in uses}) != len(uses):
         raise FaceBlurError("A detector is named twice at the same size.")
-    return Preset(name, "Detectors of your own choice at every frame", uses, strong=0.5,
-                  most_processes=2 if len(uses) < 3 else 1)
+    return Preset(
+        name, "Detectors of your own choice at every frame", uses, strong=0.5, most_processes=2 if len(uses) < 3 else 1
+    )
 
 
 def name_ensemble(specifications: Collection[str]) -> str:

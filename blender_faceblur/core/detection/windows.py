@@ -45,14 +45,16 @@ def choose_windows(places: Sequence[Array], size: tuple[int, int]) -> list[tuple
             return []
         left, top = (
             int(np.clip(round(middle - side / 2), 0, length - side))
-            for middle, length in zip(centre_of(place), size, strict=True))
+            for middle, length in zip(centre_of(place), size, strict=True)
+        )
         windows.append((left, top, side))
     most = DETECTION_WINDOWS.most_area_share * size[0] * size[1]
     return windows if sum(side * side for *_, side in windows) <= most else []
 
 
 def detect_in_windows(
-    detect: Callable[[NDArray[np.uint8]], list[Detection]], picture: NDArray[np.uint8],
+    detect: Callable[[NDArray[np.uint8]], list[Detection]],
+    picture: NDArray[np.uint8],
     windows: Sequence[tuple[int, int, int]],
 ) -> list[Detection]:
     """What a detector finds in the windows of a picture, in the picture's pixels; without what a window cuts off."""
@@ -74,6 +76,9 @@ def place_back(found: Detection, left: int, top: int, enlarged: int = 1) -> Dete
 
 def is_cut(box: Box, part: tuple[int, int, int, int], size: tuple[int, int], near_px: int = 0) -> bool:
     """Whether a box ends at an edge of the part of a picture, or so near to it, that is not the picture's own edge."""
-    return ((part[0] > 0 and box[0] <= part[0] + near_px) or (part[1] > 0 and box[1] <= part[1] + near_px)
-            or (part[2] < size[0] and box[2] >= part[2] - near_px)
-            or (part[3] < size[1] and box[3] >= part[3] - near_px))
+    return (
+        (part[0] > 0 and box[0] <= part[0] + near_px)
+        or (part[1] > 0 and box[1] <= part[1] + near_px)
+        or (part[2] < size[0] and box[2] >= part[2] - near_px)
+        or (part[3] < size[1] and box[3] >= part[3] - near_px)
+    )

@@ -30,8 +30,7 @@ from .naming import choose_free_name
 
 @dataclass(frozen=True, slots=True)
 class EditingSettings:
-    """When a new track is the one that an editor has worked on, and when a face lies in a region that is never blurred.
-    """
+    """When a new track is the one that an editor worked on, and when a face lies in a region that is never blurred."""
 
     same_place_semi_axes: float = 0.6
     """How far apart the centres of two ellipses at one place may lie, in the mean semi-axis of the smaller one. Raising
@@ -54,9 +53,17 @@ def copy_document(document: TrackDocument) -> TrackDocument:
         return [replace(track, samples=list(track.samples), off=list(track.off)) for track in tracks]
 
     return replace(
-        document, models=list(document.models), shots=list(document.shots), tracks=copy(document.tracks),
-        review_items=list(document.review_items), notes=list(document.notes), aside=copy(document.aside),
-        reviewed=list(document.reviewed), analysed=list(document.analysed), people_notes=list(document.people_notes))
+        document,
+        models=list(document.models),
+        shots=list(document.shots),
+        tracks=copy(document.tracks),
+        review_items=list(document.review_items),
+        notes=list(document.notes),
+        aside=copy(document.aside),
+        reviewed=list(document.reviewed),
+        analysed=list(document.analysed),
+        people_notes=list(document.people_notes),
+    )
 
 
 def get_track(document: TrackDocument, name: str) -> Track:
@@ -97,8 +104,11 @@ def set_key(track: Track, source_frame: int, face: Ellipse, reach: int) -> None:
             sample = known.get(frame)
             if sample is None or frame == source_frame or sample.evidence is Evidence.LOCKED:
                 continue
-            limit = source_frame - max(before, source_frame - reach) if frame < source_frame else (
-                min(after, source_frame + reach) - source_frame)
+            limit = (
+                source_frame - max(before, source_frame - reach)
+                if frame < source_frame
+                else (min(after, source_frame + reach) - source_frame)
+            )
             part = 1 - abs(frame - source_frame) / limit
             known[frame] = replace(sample, ellipse=_shift(sample.ellipse, old.ellipse, face, part))
     known[source_frame] = Sample(source_frame, face, Evidence.LOCKED, 1.0)
@@ -108,8 +118,10 @@ def set_key(track: Track, source_frame: int, face: Ellipse, reach: int) -> None:
 def _fill_towards(known: dict[int, Sample], source_frame: int, face: Ellipse, reach: int) -> None:
     if source_frame in known:
         return
-    for nearest in (max((f for f in known if f < source_frame), default=None),
-                    min((f for f in known if f > source_frame), default=None)):
+    for nearest in (
+        max((f for f in known if f < source_frame), default=None),
+        min((f for f in known if f > source_frame), default=None),
+    ):
         if nearest is None or abs(nearest - source_frame) > reach:
             continue
         end = known[nearest].ellipse
@@ -128,8 +140,12 @@ def _shift(ellipse: Ellipse, old: Ellipse, new: Ellipse, part: float) -> Ellipse
     """An ellipse changed by a part of what leads from `old` to `new`."""
     turn = (new.angle - old.angle + math.pi / 2) % math.pi - math.pi / 2
     return Ellipse(
-        ellipse.cx + part * (new.cx - old.cx), ellipse.cy + part * (new.cy - old.cy),
-        ellipse.rx * (new.rx / old.rx) ** part, ellipse.ry * (new.ry / old.ry) ** part, ellipse.angle + part * turn)
+        ellipse.cx + part * (new.cx - old.cx),
+        ellipse.cy + part * (new.cy - old.cy),
+        ellipse.rx * (new.rx / old.rx) ** part,
+        ellipse.ry * (new.ry / old.ry) ** part,
+        ellipse.angle + part * turn,
+    )
 
 
 def clear_key(track: Track, source_frame: int) -> None:
@@ -146,10 +162,14 @@ def extend(track: Track, source_frame: int) -> None:
         raise FaceBlurError(f"'{track.name}' has no place to hold.")
     first, last = track.samples[0], track.samples[-1]
     if first.source_frame <= source_frame <= last.source_frame:
-        raise FaceBlurError(f"'{track.name}' is there already: it lasts from frame {first.source_frame} to "
-                            f"{last.source_frame}.")
-    end, frames = (first, range(source_frame, first.source_frame)) if source_frame < first.source_frame else (
-        last, range(last.source_frame + 1, source_frame + 1))
+        raise FaceBlurError(
+            f"'{track.name}' is there already: it lasts from frame {first.source_frame} to {last.source_frame}."
+        )
+    end, frames = (
+        (first, range(source_frame, first.source_frame))
+        if source_frame < first.source_frame
+        else (last, range(last.source_frame + 1, source_frame + 1))
+    )
     _put(track, [Sample(frame, end.ellipse, Evidence.EXTRAPOLATED, 0.0) for frame in frames])
 
 
@@ -192,8 +212,9 @@ def merge(document: TrackDocument, names: Collection[str]) -> Track:
             known[sample.source_frame] = sample
     first = tracks[0]
     # A frame is shown only where all of them were off.
-    first.off = join_frames([
-        frame for frame in known if all(_is_off(t, frame) for t in tracks if sample_at(t, frame) is not None)])
+    first.off = join_frames(
+        [frame for frame in known if all(_is_off(t, frame) for t in tracks if sample_at(t, frame) is not None)]
+    )
     first.samples = [known[frame] for frame in sorted(known)]
     first.locked = any(track.locked for track in tracks)
     document.tracks = [track for track in document.tracks if track not in tracks[1:]]
@@ -262,8 +283,12 @@ def join_frames(frames: Iterable[int]) -> list[tuple[int, int]]:
     return spans
 
 
-def add_track(document: TrackDocument, samples: list[Sample], kind: TrackKind = TrackKind.FACE, name: str = "",
-              ) -> Track:
+def add_track(
+    document: TrackDocument,
+    samples: list[Sample],
+    kind: TrackKind = TrackKind.FACE,
+    name: str = "",
+) -> Track:
     """A new covered track; an empty name stands for the next free one."""
     if not samples:
         raise FaceBlurError("A track needs a frame.")
@@ -305,8 +330,11 @@ def set_never_aside(document: TrackDocument) -> list[str]:
         if track.kind is not TrackKind.FACE or track.locked or locked_frames(track):
             continue
         for region in regions:
-            inside = sum(_holds(place.ellipse, s.ellipse) for s in track.samples
-                         if (place := sample_at(region, s.source_frame)) is not None)
+            inside = sum(
+                _holds(place.ellipse, s.ellipse)
+                for s in track.samples
+                if (place := sample_at(region, s.source_frame)) is not None
+            )
             if inside >= EDITING.inside_frames_share * len(track.samples):
                 document.tracks.remove(track)
                 track.status, track.never_region = TrackStatus.EXEMPT, region.name
@@ -332,11 +360,18 @@ def merge_analysis(old: TrackDocument, new: TrackDocument, start: int, stop: int
     analysis no longer finds is set aside.
     """
     merged = replace(
-        new, tracks=[], aside=[t for t in old.aside if _stays_aside(t, start, stop)],
-        review_items=[d for d in old.review_items if d.stop <= start or d.start >= stop], reviewed=list(old.reviewed))
+        new,
+        tracks=[],
+        aside=[t for t in old.aside if _stays_aside(t, start, stop)],
+        review_items=[d for d in old.review_items if d.stop <= start or d.start >= stop],
+        reviewed=list(old.reviewed),
+    )
     merged.analysed = _join_analysed(old, start, stop)
-    if any(not start <= frame < stop for span in old.analysed or [(0, new.source.frame_count)]
-           for frame in (span[0], span[1] - 1)):
+    if any(
+        not start <= frame < stop
+        for span in old.analysed or [(0, new.source.frame_count)]
+        for frame in (span[0], span[1] - 1)
+    ):
         merged.preset, merged.expansion, merged.shots = old.preset, old.expansion, old.shots
         merged.models = old.models + [model for model in new.models if model not in old.models]
         merged.notes = list(dict.fromkeys([*old.notes, *new.notes]))
@@ -349,12 +384,21 @@ def merge_analysis(old: TrackDocument, new: TrackDocument, start: int, stop: int
     lost: list[Track] = []
     for track in old.tracks:
         # What an editor has set is a cover: it stays as large as it is.
-        whole = replace(track, samples=[replace(s, ellipse=s.ellipse.scaled(size)) if size != 1 else s
-                                        for s in track.samples if _stays(track, s, start, stop)])
+        whole = replace(
+            track,
+            samples=[
+                replace(s, ellipse=s.ellipse.scaled(size)) if size != 1 else s
+                for s in track.samples
+                if _stays(track, s, start, stop)
+            ],
+        )
         for partner in fresh:
             # A number plate is no face that goes on.
-            if partner.name in names or (track.kind is TrackKind.FACE and partner.kind is not TrackKind.FACE) \
-                    or not _goes_on(partner, track):
+            if (
+                partner.name in names
+                or (track.kind is TrackKind.FACE and partner.kind is not TrackKind.FACE)
+                or not _goes_on(partner, track)
+            ):
                 continue
             free = track.kind is TrackKind.FACE and not track.locked
             if free or all(sample_at(track, s.source_frame) is not None for s in partner.samples):
@@ -364,8 +408,11 @@ def merge_analysis(old: TrackDocument, new: TrackDocument, start: int, stop: int
         if whole.samples:
             merged.tracks.append(whole)
         elif track.name not in names.values():
-            lost.append(replace(track, status=TrackStatus.SUPPRESSED,
-                                suppression=Suppression(SuppressionReason.NOT_FOUND_AGAIN)))
+            lost.append(
+                replace(
+                    track, status=TrackStatus.SUPPRESSED, suppression=Suppression(SuppressionReason.NOT_FOUND_AGAIN)
+                )
+            )
     for track in fresh:
         if track.name not in names:
             names[track.name] = add_track(merged, track.samples, track.kind).name
@@ -374,7 +421,9 @@ def merge_analysis(old: TrackDocument, new: TrackDocument, start: int, stop: int
         merged.aside.append(replace(track, name=names[track.name]))
     merged.review_items += [
         replace(d, start=max(d.start, start), stop=min(d.stop, stop), track=names.get(d.track, d.track))
-        for d in new.review_items if d.start < stop and d.stop > start]
+        for d in new.review_items
+        if d.start < stop and d.stop > start
+    ]
     merged.review_items.sort(key=lambda d: d.start)
     merged.tracks.sort(key=lambda t: t.samples[0].source_frame)
     set_never_aside(merged)
@@ -395,13 +444,21 @@ def _join_analysed(old: TrackDocument, start: int, stop: int) -> list[tuple[int,
 
 
 def _stays(track: Track, sample: Sample, start: int, stop: int) -> bool:
-    return (track.locked or track.kind is not TrackKind.FACE or sample.evidence is Evidence.LOCKED
-            or not start <= sample.source_frame < stop)
+    return (
+        track.locked
+        or track.kind is not TrackKind.FACE
+        or sample.evidence is Evidence.LOCKED
+        or not start <= sample.source_frame < stop
+    )
 
 
 def _stays_aside(track: Track, start: int, stop: int) -> bool:
-    return (track.kind is TrackKind.NEVER or track.status is TrackStatus.DELETED
-            or track.samples[-1].source_frame < start or track.samples[0].source_frame >= stop)
+    return (
+        track.kind is TrackKind.NEVER
+        or track.status is TrackStatus.DELETED
+        or track.samples[-1].source_frame < start
+        or track.samples[0].source_frame >= stop
+    )
 
 
 def _goes_on(track: Track, old: Track) -> bool:
@@ -411,5 +468,7 @@ def _goes_on(track: Track, old: Track) -> bool:
     if common:
         return sum(_is_same_place(s.ellipse, known[s.source_frame]) for s in common) > len(common) / 2
     first, last = track.samples[0], track.samples[-1]
-    return any(near in known and _is_same_place(sample.ellipse, known[near])
-               for sample, near in ((first, first.source_frame - 1), (last, last.source_frame + 1)))
+    return any(
+        near in known and _is_same_place(sample.ellipse, known[near])
+        for sample, near in ((first, first.source_frame - 1), (last, last.source_frame + 1))
+    )

@@ -114,8 +114,12 @@ def _find_reason(sentence: Any) -> dict[str, Any]:
     if weakly := _WEAKLY.fullmatch(sentence):
         return {"reason": ReviewReason.LOW_CONFIDENCE.value, "detected_frames": int(weakly[1] or weakly[2])}
     if seldom := _SELDOM.fullmatch(sentence):
-        return {"reason": ReviewReason.RARELY_DETECTED.value, "detected_frames": int(seldom[1]),
-                "searched_frames": int(seldom[2])}
-    reason = next((own for beginning, own in _BEGINNINGS.items() if sentence.startswith(beginning)),
-                  ReviewReason.UNKNOWN)
+        return {
+            "reason": ReviewReason.RARELY_DETECTED.value,
+            "detected_frames": int(seldom[1]),
+            "searched_frames": int(seldom[2]),
+        }
+    reason = next(
+        (own for beginning, own in _BEGINNINGS.items() if sentence.startswith(beginning)), ReviewReason.UNKNOWN
+    )
     return {"reason": reason.value, **({"text": sentence} if sentence else {})}

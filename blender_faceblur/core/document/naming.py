@@ -18,8 +18,11 @@ def name_track(kind: TrackKind, status: TrackStatus, number: int, count: int = 0
 
 def choose_free_name(document: TrackDocument, kind: TrackKind, status: TrackStatus = TrackStatus.COVERED) -> str:
     """The next name for a track that no other has. Plates, which only an analysis calls so, are named as regions."""
-    word = _SUPPRESSED if status is TrackStatus.SUPPRESSED else _WORDS[
-        kind if kind is TrackKind.FACE else TrackKind.REGION]
+    word = (
+        _SUPPRESSED
+        if status is TrackStatus.SUPPRESSED
+        else _WORDS[kind if kind is TrackKind.FACE else TrackKind.REGION]
+    )
     taken = {track.name for track in (*document.tracks, *document.aside)}
     number = 1 + sum(track.name.startswith(f"{word} ") for track in document.tracks)
     while f"{word} {number:02}" in taken:

@@ -45,8 +45,13 @@ from .migration import migrate
 SCHEMA, VERSION = "faceblur-tracks", 3
 OLDEST = 1
 
-_LETTERS = {Evidence.DETECTED: "d", Evidence.FLOW: "f", Evidence.INTERPOLATED: "i", Evidence.EXTRAPOLATED: "h",
-            Evidence.LOCKED: "l"}
+_LETTERS = {
+    Evidence.DETECTED: "d",
+    Evidence.FLOW: "f",
+    Evidence.INTERPOLATED: "i",
+    Evidence.EXTRAPOLATED: "h",
+    Evidence.LOCKED: "l",
+}
 _EVIDENCE = {letter: evidence for evidence, letter in _LETTERS.items()}
 # What a file may hold at most: beyond it, it is refused as damaged.
 _MOST_BYTES = 1 << 29
@@ -68,10 +73,16 @@ def to_json(document: TrackDocument) -> str:
         "schema": SCHEMA,
         "version": VERSION,
         "source": {
-            "file_name": source.file_name, "kind": source.kind, "width": source.width, "height": source.height,
-            "frame_count": source.frame_count, "frame_rate": _from_fraction(source.frame_rate),
-            "fingerprint": source.fingerprint, "pixel_aspect": _from_fraction(source.pixel_aspect),
-            "variable_rate": source.variable_rate, "warnings": list(source.warnings),
+            "file_name": source.file_name,
+            "kind": source.kind,
+            "width": source.width,
+            "height": source.height,
+            "frame_count": source.frame_count,
+            "frame_rate": _from_fraction(source.frame_rate),
+            "fingerprint": source.fingerprint,
+            "pixel_aspect": _from_fraction(source.pixel_aspect),
+            "variable_rate": source.variable_rate,
+            "warnings": list(source.warnings),
         },
         "preset": document.preset,
         "expansion": document.expansion,
@@ -81,9 +92,15 @@ def to_json(document: TrackDocument) -> str:
         ],
         "shots": [[s.start, s.stop, s.gradual] for s in document.shots],
         "doubts": [
-            {"start": d.start, "stop": d.stop, "box": [round(float(v), 2) for v in d.box],
-             "confidence": round(d.confidence, 3), "reason": d.reason, "track": d.track,
-             **_from_detail(d)}
+            {
+                "start": d.start,
+                "stop": d.stop,
+                "box": [round(float(v), 2) for v in d.box],
+                "confidence": round(d.confidence, 3),
+                "reason": d.reason,
+                "track": d.track,
+                **_from_detail(d),
+            }
             for d in document.review_items
         ],
         "notes": list(document.notes),
@@ -91,8 +108,10 @@ def to_json(document: TrackDocument) -> str:
         "reviewed": list(document.reviewed),
         **({"analysed": [list(span) for span in document.analysed]} if document.analysed else {}),
     }
-    tracks = (f'"{key}":[' + ",\n".join(map(_from_track, own)) + "]"
-              for key, own in (("tracks", document.tracks), ("uncovered", document.aside)))
+    tracks = (
+        f'"{key}":[' + ",\n".join(map(_from_track, own)) + "]"
+        for key, own in (("tracks", document.tracks), ("uncovered", document.aside))
+    )
     return _dump(content)[:-1] + ",\n" + ",\n".join(tracks) + "}"
 
 
@@ -102,7 +121,7 @@ def _dump(content: object) -> str:
 
 def _dump_whole(numbers: list[int]) -> str:
     # In lines: the time that Blender takes to store one grows with the square of its length.
-    parts = (numbers[at:at + _LINE] for at in range(0, len(numbers), _LINE))
+    parts = (numbers[at : at + _LINE] for at in range(0, len(numbers), _LINE))
     return "[" + ",\n".join(",".join(map(str, part)) for part in parts) + "]"
 
 
@@ -113,19 +132,24 @@ def _from_fraction(value: Fraction) -> list[int]:
 def _from_track(track: Track) -> str:
     ellipses = [s.ellipse for s in track.samples]
     unusual = {
-        "kind": track.kind if track.kind is not TrackKind.FACE else None, "locked": track.locked or None,
+        "kind": track.kind if track.kind is not TrackKind.FACE else None,
+        "locked": track.locked or None,
         "off": [list(span) for span in track.off] or None,
         "status": track.status if track.status is not TrackStatus.COVERED else None,
         "suppression": {"reason": track.suppression.reason, **_from_detail(track.suppression)}
-        if track.suppression is not None else None,
-        "allowed_person": track.allowed_person or None, "never_region": track.never_region or None,
+        if track.suppression is not None
+        else None,
+        "allowed_person": track.allowed_person or None,
+        "never_region": track.never_region or None,
     }
-    text = _dump({
-        "name": track.name,
-        "spans": [list(span) for span in track.spans()],
-        "evidence": "".join(_LETTERS[s.evidence] for s in track.samples),
-        **{name: value for name, value in unusual.items() if value is not None},
-    })
+    text = _dump(
+        {
+            "name": track.name,
+            "spans": [list(span) for span in track.spans()],
+            "evidence": "".join(_LETTERS[s.evidence] for s in track.samples),
+            **{name: value for name, value in unusual.items() if value is not None},
+        }
+    )
     numbers = {
         "cx": [round(e.cx * 100) for e in ellipses],
         "cy": [round(e.cy * 100) for e in ellipses],
@@ -140,7 +164,10 @@ def _from_track(track: Track) -> str:
 
 def _from_detail(why: Suppression | ReviewItem) -> dict[str, int | str]:
     detail: dict[str, int | str] = {
-        "detected_frames": why.detected_frames, "searched_frames": why.searched_frames, "text": why.text}
+        "detected_frames": why.detected_frames,
+        "searched_frames": why.searched_frames,
+        "text": why.text,
+    }
     return {name: value for name, value in detail.items() if value}
 
 
@@ -154,8 +181,9 @@ def from_json(text: str) -> TrackDocument:
         raise FaceBlurError(f"This is not a tracks document: its schema is not '{SCHEMA}'.")
     version = content.get("version")
     if type(version) is not int or not OLDEST <= version <= VERSION:
-        raise FaceBlurError(f"The tracks document has version {str(version)[:20]}; this program reads {OLDEST} to "
-                            f"{VERSION}.")
+        raise FaceBlurError(
+            f"The tracks document has version {str(version)[:20]}; this program reads {OLDEST} to {VERSION}."
+        )
     if version < VERSION:
         migrate(content)
     source = _to_source(_item(content, "source", dict))
@@ -176,8 +204,12 @@ def from_json(text: str) -> TrackDocument:
         _text(content, "preset"),
         expansion,
         [
-            ModelUse(_text(m, "name"), _text(m, "sha256"), _whole(m, "input_long_side", 1, _MOST_SIDE),
-                     _number(m, "threshold", 0, 1))
+            ModelUse(
+                _text(m, "name"),
+                _text(m, "sha256"),
+                _whole(m, "input_long_side", 1, _MOST_SIDE),
+                _number(m, "threshold", 0, 1),
+            )
             for m in _entries(content, "models", dict)
         ],
         [_to_shot(s, frames) for s in _entries(content, "shots", list)],
@@ -261,8 +293,10 @@ def _choice(content: dict[str, Any], key: str, kind: type[E]) -> E:
 
 
 def _to_detail(content: dict[str, Any]) -> tuple[int, int, str]:
-    detected, searched = (_whole(content, name, 0, _MOST_FRAMES) if name in content else 0
-                          for name in ("detected_frames", "searched_frames"))
+    detected, searched = (
+        _whole(content, name, 0, _MOST_FRAMES) if name in content else 0
+        for name in ("detected_frames", "searched_frames")
+    )
     return detected, searched, _text(content, "text") if "text" in content else ""
 
 
@@ -293,9 +327,14 @@ def _to_source(content: dict[str, Any]) -> SourceInfo:
     if kind not in ("movie", "image", "sequence"):
         raise _wrong("kind", "is neither movie nor image nor sequence")
     return SourceInfo(
-        _text(content, "file_name"), kind, _whole(content, "width", 1, _MOST_SIDE),
-        _whole(content, "height", 1, _MOST_SIDE), _whole(content, "frame_count", 1, _MOST_FRAMES),
-        _fraction(content, "frame_rate"), _text(content, "fingerprint"), _fraction(content, "pixel_aspect"),
+        _text(content, "file_name"),
+        kind,
+        _whole(content, "width", 1, _MOST_SIDE),
+        _whole(content, "height", 1, _MOST_SIDE),
+        _whole(content, "frame_count", 1, _MOST_FRAMES),
+        _fraction(content, "frame_rate"),
+        _text(content, "fingerprint"),
+        _fraction(content, "pixel_aspect"),
         _item(content, "variable_rate", bool),
         tuple(_checked_text(w, "warnings") for w in _entries(content, "warnings", str)),
     )
@@ -319,8 +358,15 @@ def _to_review_item(content: dict[str, Any], frames: int) -> ReviewItem:
     if len(values) != 4:
         raise _wrong("box", "is not four numbers")
     box: Box = tuple(_checked(v, "box", -_FAR_PX, _FAR_PX, False) for v in values)
-    return ReviewItem(start, stop, box, _number(content, "confidence", 0, 1), _choice(content, "reason", ReviewReason),
-                 _text(content, "track") if "track" in content else "", *_to_detail(content))
+    return ReviewItem(
+        start,
+        stop,
+        box,
+        _number(content, "confidence", 0, 1),
+        _choice(content, "reason", ReviewReason),
+        _text(content, "track") if "track" in content else "",
+        *_to_detail(content),
+    )
 
 
 def _to_track(content: dict[str, Any], frame_count: int) -> Track:
@@ -337,16 +383,23 @@ def _to_track(content: dict[str, Any], frame_count: int) -> Track:
     if len(letters) != len(frames) or not set(letters) <= set(_EVIDENCE):
         raise _wrong("evidence", "does not fit the spans")
     suppression = _item(content, "suppression", dict) if "suppression" in content else None
-    return Track(_text(content, "name"), [
-        Sample(frame, Ellipse(cx / 100, cy / 100, rx / 100, ry / 100, angle / 10_000), _EVIDENCE[letter], sure / 1000)
-        for frame, cx, cy, rx, ry, angle, sure, letter in zip(frames, *columns, letters, strict=True)
-    ], _choice(content, "kind", TrackKind) if "kind" in content else TrackKind.FACE,
+    return Track(
+        _text(content, "name"),
+        [
+            Sample(
+                frame, Ellipse(cx / 100, cy / 100, rx / 100, ry / 100, angle / 10_000), _EVIDENCE[letter], sure / 1000
+            )
+            for frame, cx, cy, rx, ry, angle, sure, letter in zip(frames, *columns, letters, strict=True)
+        ],
+        _choice(content, "kind", TrackKind) if "kind" in content else TrackKind.FACE,
         _item(content, "locked", bool) if "locked" in content else False,
         _to_ranges(content, "off", frame_count) if "off" in content else [],
         _choice(content, "status", TrackStatus) if "status" in content else TrackStatus.COVERED,
         Suppression(_choice(suppression, "reason", SuppressionReason), *_to_detail(suppression))
-        if suppression is not None else None,
-        *(_text(content, name) if name in content else "" for name in ("allowed_person", "never_region")))
+        if suppression is not None
+        else None,
+        *(_text(content, name) if name in content else "" for name in ("allowed_person", "never_region")),
+    )
 
 
 def _to_ranges(content: dict[str, Any], key: str, frame_count: int) -> list[tuple[int, int]]:

@@ -38,8 +38,14 @@ from .similarity import (
 NOBODY_OF = "none of those to be blurred"
 """What a person is called who is nobody of those to be covered, where all others stay visible."""
 
-REASONS = (ReviewReason.DIFFERENT_PERSON, ReviewReason.NOT_RECOGNIZED, ReviewReason.WEAK_EVIDENCE,
-           ReviewReason.AMBIGUOUS_PERSON, ReviewReason.PERSON_ELSEWHERE, ReviewReason.TOO_FEW_VIEWS)
+REASONS = (
+    ReviewReason.DIFFERENT_PERSON,
+    ReviewReason.NOT_RECOGNIZED,
+    ReviewReason.WEAK_EVIDENCE,
+    ReviewReason.AMBIGUOUS_PERSON,
+    ReviewReason.PERSON_ELSEWHERE,
+    ReviewReason.TOO_FEW_VIEWS,
+)
 """Every reason of a doubt about people."""
 
 
@@ -162,7 +168,9 @@ class _Run:
 
 
 def decide_tracks(
-    document: TrackDocument, embeddings: Mapping[str, Sequence[FaceEmbedding]], people: People,
+    document: TrackDocument,
+    embeddings: Mapping[str, Sequence[FaceEmbedding]],
+    people: People,
     assigned: Mapping[str, str] | None = None,
 ) -> list[Decision]:
     """What becomes of each covered track, in the document's order. `embeddings` are by track name, sorted by frame.
@@ -197,8 +205,9 @@ def _apply_editor(
         return decision
     decision.clear = track.spans()
     if not track_embeddings and track.samples:
-        decision.review_items = _make_items(track, track.samples[0].source_frame, track.samples[-1].source_frame + 1,
-                                ReviewReason.WEAK_EVIDENCE)
+        decision.review_items = _make_items(
+            track, track.samples[0].source_frame, track.samples[-1].source_frame + 1, ReviewReason.WEAK_EVIDENCE
+        )
     if person is not None and person.references:
         distances = measure_distances(track_embeddings, person.references)
         limit = DECISIONS.somebody_else_distance
@@ -286,8 +295,11 @@ def _match(
                 ReviewReason.AMBIGUOUS_PERSON,
             )
             continue
-        own = [v.source_frame for v, d in zip(run.embeddings, run.distances, strict=True)
-               if d <= limit + DECISIONS.agreeing_slack]
+        own = [
+            v.source_frame
+            for v, d in zip(run.embeddings, run.distances, strict=True)
+            if d <= limit + DECISIONS.agreeing_slack
+        ]
         decision.clear += _compute_clear(spans, own, others, rate)
         used += list(zip(run.embeddings, run.distances.tolist(), strict=True))
     if not decision.clear:
@@ -308,8 +320,14 @@ def _match(
     return decision
 
 
-def _clear_stranger(track: Track, track_embeddings: list[FaceEmbedding], blur: list[Person], rate: float, single: bool,
-                    decided: Decision) -> Decision:
+def _clear_stranger(
+    track: Track,
+    track_embeddings: list[FaceEmbedding],
+    blur: list[Person],
+    rate: float,
+    single: bool,
+    decided: Decision,
+) -> Decision:
     """Whether, and where, a track surely shows none of those who are to be blurred."""
     references = [vector for person in blur for vector in person.references]
     if not references:
@@ -375,8 +393,7 @@ def _compute_clear(
 
     Never across a gap of the track, nor towards a look in `blocked` beyond the last one of our own, or quite to it.
     """
-    reach, end, fade = (
-        round(seconds * rate) for seconds in (DECISIONS.reach_s, DECISIONS.end_s, DECISIONS.fade_s))
+    reach, end, fade = (round(seconds * rate) for seconds in (DECISIONS.reach_s, DECISIONS.end_s, DECISIONS.fade_s))
     clear: list[tuple[int, int]] = []
     for start, stop in spans:
         mine = [f for f in own if start <= f < stop]
@@ -453,8 +470,11 @@ def _get_nearest(track_embeddings: list[FaceEmbedding], people: People) -> str:
 
 def _resolve_doubles(decisions: dict[str, Decision], tracks: list[Track]) -> None:
     """Nobody is at two places at once: of two tracks of one person both are covered, unless one is much surer."""
-    kept = [t for t in tracks if decisions[t.name].clear and not decisions[t.name].is_stranger
-            and not decisions[t.name].by_editor]
+    kept = [
+        t
+        for t in tracks
+        if decisions[t.name].clear and not decisions[t.name].is_stranger and not decisions[t.name].by_editor
+    ]
     clear = {t.name: decisions[t.name] for t in kept}
     for one, other in list_coexisting_pairs(kept):
         a, b = clear[one], clear[other]
@@ -462,8 +482,12 @@ def _resolve_doubles(decisions: dict[str, Decision], tracks: list[Track]) -> Non
             continue
         for mine, their in ((a, b), (b, a)):
             if mine.distance > their.distance - 2 * DECISIONS.rival_margin:
-                mine.review_items = _make_items(next(t for t in kept if t.name == mine.track), mine.clear[0][0],
-                                    mine.clear[-1][1], ReviewReason.PERSON_ELSEWHERE)
+                mine.review_items = _make_items(
+                    next(t for t in kept if t.name == mine.track),
+                    mine.clear[0][0],
+                    mine.clear[-1][1],
+                    ReviewReason.PERSON_ELSEWHERE,
+                )
     for decision in clear.values():
         if any(item.reason is ReviewReason.PERSON_ELSEWHERE for item in decision.review_items):
             decision.clear, decision.why = [], f"{decision.person} is at two places at once"
@@ -489,12 +513,14 @@ def apply_decisions(document: TrackDocument, decisions: Sequence[Decision], peop
             continue
         frames = {s.source_frame for s in kept}
         name = choose_free_name(document, TrackKind.FACE)
-        document.aside.append(replace(track, name=name, samples=kept, status=TrackStatus.ALLOWED,
-                                      allowed_person=decision.person, off=[]))
+        document.aside.append(
+            replace(track, name=name, samples=kept, status=TrackStatus.ALLOWED, allowed_person=decision.person, off=[])
+        )
         track.samples = [s for s in track.samples if s.source_frame not in frames]
         document.review_items = [
             replace(d, track=name) if d.track == track.name and d.reason is ReviewReason.WEAK_EVIDENCE else d
-            for d in document.review_items]
+            for d in document.review_items
+        ]
     document.review_items.sort(key=lambda d: d.start)
     document.people_notes += describe_decisions(decisions, people)
 
@@ -515,10 +541,18 @@ def get_kept_person(track: Track) -> str:
 
 def describe_decisions(decisions: Sequence[Decision], people: People) -> list[str]:
     """For the report: who was kept clear, in which track, and on what evidence."""
-    names = ", ".join(person.name for person in people.persons
-                      if (person.mode is Mode.BLUR) == people.others_clear) or "nobody"
-    notes = ["People: " + (f"only {names} and whoever might be {names} is covered." if people.others_clear else
-                           f"all are covered but {names} where that is sure.")]
+    names = (
+        ", ".join(person.name for person in people.persons if (person.mode is Mode.BLUR) == people.others_clear)
+        or "nobody"
+    )
+    notes = [
+        "People: "
+        + (
+            f"only {names} and whoever might be {names} is covered."
+            if people.others_clear
+            else f"all are covered but {names} where that is sure."
+        )
+    ]
     for decision in decisions:
         if decision.clear:
             notes.append(f"Kept clear: {decision.person} in {decision.track} ({decision.why}).")

@@ -44,9 +44,20 @@ def write_embeddings(folder: Path, document: TrackDocument, embeddings: BoxEmbed
         raise FaceBlurError("The source's fingerprint is damaged: Detect Faces again.")
     path = folder / f"{document.source.fingerprint}{ENDING}"
     content = {
-        "schema": SCHEMA, "version": VERSION, "model": model, "tracks": to_json(document),
-        "looks": [[embedding.source_frame, *(round(float(edge), 1) for edge in box), round(embedding.quality, 4),
-                   [round(float(number), 5) for number in embedding.vector]] for box, embedding in embeddings]}
+        "schema": SCHEMA,
+        "version": VERSION,
+        "model": model,
+        "tracks": to_json(document),
+        "looks": [
+            [
+                embedding.source_frame,
+                *(round(float(edge), 1) for edge in box),
+                round(embedding.quality, 4),
+                [round(float(number), 5) for number in embedding.vector],
+            ]
+            for box, embedding in embeddings
+        ],
+    }
     part = None
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -74,7 +85,10 @@ def read_embeddings(folder: Path, fingerprint: str, model: str) -> tuple[TrackDo
     except (OSError, ValueError, RecursionError):
         return None
     if not isinstance(content, dict) or [content.get(key) for key in ("schema", "version", "model")] != [
-            SCHEMA, VERSION, model]:
+        SCHEMA,
+        VERSION,
+        model,
+    ]:
         return None
     text, entries = content.get("tracks"), content.get("looks")
     if not isinstance(text, str) or not isinstance(entries, list) or len(entries) > _MOST_EMBEDDINGS:
@@ -90,8 +104,7 @@ def read_embeddings(folder: Path, fingerprint: str, model: str) -> tuple[TrackDo
 
 
 def forget_embeddings(folder: Path | None) -> int:
-    """Remove all that is kept in the folder, of all projects; of how many sources that was. FaceBlurError if it stays.
-    """
+    """Remove all that the folder keeps, of all projects; returns of how many sources. FaceBlurError if anything stays."""
     files = [path for path in folder.glob(f"*{ENDING}") if path.is_file()] if folder is not None else []
     try:
         for path in files:

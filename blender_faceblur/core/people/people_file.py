@@ -63,8 +63,9 @@ class Decisions:
                 sample = sample_at(track, entry.frame)
                 if sample is None:
                     continue
-                away = math.hypot((entry.x - sample.ellipse.cx) / sample.ellipse.rx,
-                                  (entry.y - sample.ellipse.cy) / sample.ellipse.ry)
+                away = math.hypot(
+                    (entry.x - sample.ellipse.cx) / sample.ellipse.rx, (entry.y - sample.ellipse.cy) / sample.ellipse.ry
+                )
                 if away < 0.7:
                     assigned[track.name] = entry.person
         return assigned
@@ -81,22 +82,43 @@ class Decisions:
                 continue
             samples = tracks[decision.track].samples
             middle = samples[len(samples) // 2]
-            self.tracks.append(Assignment(
-                source.fingerprint, source.file_name, decision.track, middle.source_frame,
-                round(middle.ellipse.cx, 1), round(middle.ellipse.cy, 1), decision.person, MACHINE,
-                tuple(decision.clear), decision.why))
+            self.tracks.append(
+                Assignment(
+                    source.fingerprint,
+                    source.file_name,
+                    decision.track,
+                    middle.source_frame,
+                    round(middle.ellipse.cx, 1),
+                    round(middle.ellipse.cy, 1),
+                    decision.person,
+                    MACHINE,
+                    tuple(decision.clear),
+                    decision.why,
+                )
+            )
 
 
 def write_decisions(decisions: Decisions, path: Path) -> None:
     """Write so that `path` holds all of it or what it held before. FaceBlurError when it cannot be written."""
     content = {
-        "schema": SCHEMA, "version": VERSION, "others": "clear" if decisions.others_clear else "covered",
+        "schema": SCHEMA,
+        "version": VERSION,
+        "others": "clear" if decisions.others_clear else "covered",
         "references": decisions.references,
         "people": [{"name": name, "mode": mode.value} for name, mode in decisions.modes.items()],
         "tracks": [
-            {"source": t.fingerprint, "file": t.file_name, "track": t.track, "at": [t.frame, t.x, t.y],
-             "person": t.person, "by": t.by, "clear": [list(span) for span in t.clear], "why": t.why}
-            for t in decisions.tracks],
+            {
+                "source": t.fingerprint,
+                "file": t.file_name,
+                "track": t.track,
+                "at": [t.frame, t.x, t.y],
+                "person": t.person,
+                "by": t.by,
+                "clear": [list(span) for span in t.clear],
+                "why": t.why,
+            }
+            for t in decisions.tracks
+        ],
     }
     part = None
     try:
@@ -129,24 +151,45 @@ def read_decisions(path: Path) -> Decisions:
         if mode not in [m.value for m in Mode] or not name or name in modes:
             raise _wrong("people")
         modes[name] = Mode(mode)
-    return Decisions(others == "clear", _text(content, "references"), modes,
-                     [_read_assignment(entry) for entry in _entries(content, "tracks")])
+    return Decisions(
+        others == "clear",
+        _text(content, "references"),
+        modes,
+        [_read_assignment(entry) for entry in _entries(content, "tracks")],
+    )
 
 
 def _read_assignment(entry: dict[str, Any]) -> Assignment:
     place = entry.get("at")
-    if not isinstance(place, list) or len(place) != 3 or type(place[0]) is not int or not all(
-            type(v) in (int, float) and abs(v) <= _FAR_PX for v in place):
+    if (
+        not isinstance(place, list)
+        or len(place) != 3
+        or type(place[0]) is not int
+        or not all(type(v) in (int, float) and abs(v) <= _FAR_PX for v in place)
+    ):
         raise _wrong("at")
     clear = entry.get("clear")
-    if not isinstance(clear, list) or len(clear) > _MOST_ENTRIES or not all(
-            isinstance(s, list) and len(s) == 2 and all(type(v) is int for v in s) for s in clear):
+    if (
+        not isinstance(clear, list)
+        or len(clear) > _MOST_ENTRIES
+        or not all(isinstance(s, list) and len(s) == 2 and all(type(v) is int for v in s) for s in clear)
+    ):
         raise _wrong("clear")
     by = _text(entry, "by")
     if by not in (EDITOR, MACHINE):
         raise _wrong("by")
-    return Assignment(_text(entry, "source"), _text(entry, "file"), _text(entry, "track"), place[0], float(place[1]),
-                      float(place[2]), _text(entry, "person"), by, tuple((a, b) for a, b in clear), _text(entry, "why"))
+    return Assignment(
+        _text(entry, "source"),
+        _text(entry, "file"),
+        _text(entry, "track"),
+        place[0],
+        float(place[1]),
+        float(place[2]),
+        _text(entry, "person"),
+        by,
+        tuple((a, b) for a, b in clear),
+        _text(entry, "why"),
+    )
 
 
 def _entries(content: dict[str, Any], key: str) -> list[dict[str, Any]]:

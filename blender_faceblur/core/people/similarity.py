@@ -26,7 +26,6 @@ RECOGNIZER = "dlib_resnet"
 """The recogniser that the tables belong to; no other one's vectors may be judged by them."""
 
 
-
 class StrangerRate(NamedTuple):
     """A distance, and the share (0..1) of all pairs of different people that are nearer."""
 
@@ -138,9 +137,7 @@ class FaceEmbedding:
     quality: float
 
 
-def rate_crop(
-    landmarks: Sequence[Sequence[float]], side_px: float, confidence: float, detail: float
-) -> float:
+def rate_crop(landmarks: Sequence[Sequence[float]], side_px: float, confidence: float, detail: float) -> float:
     """How well a face can be told from others, 0 to 1: large, surely found, seen from the front, sharp.
 
     `side_px` is the face's width in pixels of the source; `detail` is what `worker.embedding.compute_detail` measures.
@@ -155,7 +152,8 @@ def rate_crop(
     # In a face from the front the nose lies between the eyes, which are about as far apart as from the mouth.
     aside = abs((nx - eyes[0]) * (lx - rx) + (ny - eyes[1]) * (ly - ry)) / wide / (wide / 2)
     front = min(max(SIMILARITY.most_nose_offset - aside, 0.0), 1.0) * min(
-        wide / tall / SIMILARITY.frontal_eye_mouth_ratio, 1.0)
+        wide / tall / SIMILARITY.frontal_eye_mouth_ratio, 1.0
+    )
     large, sharp = min(1.0, side_px / SIMILARITY.full_width_px), min(max(detail / SIMILARITY.full_detail, 0.0), 1.0)
     return large * min(1.0, max(confidence, 0.0)) * front * sharp
 

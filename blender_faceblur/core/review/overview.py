@@ -112,7 +112,7 @@ class Overview:
             own = np.zeros(self.frame_count, np.uint8)
             at = 0
             for start, stop in zip(track.spans[::2], track.spans[1::2], strict=True):
-                own[start:stop] = Code.OFF if track.name in off else track.codes[at:at + stop - start]
+                own[start:stop] = Code.OFF if track.name in off else track.codes[at : at + stop - start]
                 at += stop - start
             for start, stop in zip(track.off[::2], track.off[1::2], strict=True):
                 own[start:stop][own[start:stop] > 0] = Code.OFF
@@ -128,7 +128,7 @@ class Overview:
         codes = np.zeros(self.frame_count, np.uint8)
         for item in self.review_items:
             if item.track not in off and (not only or item.track == only):
-                codes[item.start:item.stop] = Code.DOUBTFUL
+                codes[item.start : item.stop] = Code.DOUBTFUL
         return codes
 
     def list_in_review(self, source_frame: int) -> set[str]:
@@ -147,8 +147,11 @@ def read_overview(text: str) -> Overview | None:
             return None
         tracks = [_read_track(track, count) for track in content["tracks"]]
         aside = [_read_track(track, count, expansion) for track in content["uncovered"]]
-        doubts = _list_open(content["source"], [_read_review_item(item) for item in content["doubts"]],
-                            [str(line) for line in content.get("reviewed", ())])
+        doubts = _list_open(
+            content["source"],
+            [_read_review_item(item) for item in content["doubts"]],
+            [str(line) for line in content.get("reviewed", ())],
+        )
         analysed = _read_ranges(content.get("analysed", ()), count)
     except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError):
         return None
@@ -189,15 +192,26 @@ def _read_track(content: dict[str, Any], count: int, expansion: float | None = N
         status = TrackStatus(content.get("status", TrackStatus.SUPPRESSED))
     why = content.get("suppression")
     return TrackOverview(
-        str(content["name"]), TrackKind(content.get("kind", TrackKind.FACE)), bool(content.get("locked", False)),
-        spans, off, codes, status,
+        str(content["name"]),
+        TrackKind(content.get("kind", TrackKind.FACE)),
+        bool(content.get("locked", False)),
+        spans,
+        off,
+        codes,
+        status,
         Suppression(SuppressionReason(why["reason"]), *_read_detail(why)) if why is not None else None,
-        str(content.get("allowed_person", "")), str(content.get("never_region", "")), ellipses)
+        str(content.get("allowed_person", "")),
+        str(content.get("never_region", "")),
+        ellipses,
+    )
 
 
 def _read_detail(content: dict[str, Any]) -> tuple[int, int, str]:
-    return (int(content.get("detected_frames", 0)), int(content.get("searched_frames", 0)),
-            str(content.get("text", "")))
+    return (
+        int(content.get("detected_frames", 0)),
+        int(content.get("searched_frames", 0)),
+        str(content.get("text", "")),
+    )
 
 
 def _read_ranges(pairs: list[list[int]], count: int) -> list[int]:
@@ -209,15 +223,28 @@ def _read_ranges(pairs: list[list[int]], count: int) -> list[int]:
 
 def _read_review_item(content: dict[str, Any]) -> ReviewItem:
     left, top, right, bottom = (float(number) for number in content["box"])
-    return ReviewItem(max(int(content["start"]), 0), int(content["stop"]), (left, top, right, bottom),
-                 float(content["confidence"]), ReviewReason(content["reason"]), str(content.get("track", "")),
-                 *_read_detail(content))
+    return ReviewItem(
+        max(int(content["start"]), 0),
+        int(content["stop"]),
+        (left, top, right, bottom),
+        float(content["confidence"]),
+        ReviewReason(content["reason"]),
+        str(content.get("track", "")),
+        *_read_detail(content),
+    )
 
 
 def _list_open(source: dict[str, Any], doubts: list[ReviewItem], reviewed: list[str]) -> list[ReviewItem]:
     """The doubts that nobody has judged."""
-    info = SourceInfo("", "movie", int(source["width"]), int(source["height"]), int(source["frame_count"]),
-                      Fraction(*source["frame_rate"]), "")
+    info = SourceInfo(
+        "",
+        "movie",
+        int(source["width"]),
+        int(source["height"]),
+        int(source["frame_count"]),
+        Fraction(*source["frame_rate"]),
+        "",
+    )
     judged = list_review_entries(TrackDocument(info, "", 1.0, [], [], [], doubts, reviewed=reviewed))
     places = {(doubtful.start, doubtful.stop, doubtful.box) for doubtful in judged if not doubtful.verdict}
     return [item for item in doubts if (item.start, item.stop, item.box) in places]

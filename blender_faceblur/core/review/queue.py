@@ -111,8 +111,10 @@ _KINDS = {
 }
 _OTHER = _Kind("other", 0.4)
 
-_LINE = re.compile(r"([a-z]{1,16}) (\d{1,9})-(\d{1,9}) (-?\d{1,9}),(-?\d{1,9}),(-?\d{1,9}),(-?\d{1,9})=([a-z]{1,16})"
-                   r"(?: by (.{1,60}))?")
+_LINE = re.compile(
+    r"([a-z]{1,16}) (\d{1,9})-(\d{1,9}) (-?\d{1,9}),(-?\d{1,9}),(-?\d{1,9}),(-?\d{1,9})=([a-z]{1,16})"
+    r"(?: by (.{1,60}))?"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,11 +175,11 @@ def record_verdict(document: TrackDocument, key: str, verdict: Verdict, reviewer
 
 
 def is_fixed(document: TrackDocument, doubtful: ReviewEntry) -> bool:
-    """Whether an editor has put the cover of a doubtful place right: a locked key lies in its frames, or next to them.
-    """
+    """Whether an editor has corrected the cover at a review item: a locked key lies in its frames, or next to them."""
     track = next((t for t in document.tracks if t.name == doubtful.track), None)
     return track is not None and any(
-        s.evidence is Evidence.LOCKED and doubtful.start - 1 <= s.source_frame <= doubtful.stop for s in track.samples)
+        s.evidence is Evidence.LOCKED and doubtful.start - 1 <= s.source_frame <= doubtful.stop for s in track.samples
+    )
 
 
 def estimate_left(count: int, seconds_each: float = SECONDS_EACH) -> float:
@@ -194,8 +196,11 @@ def choose_clearest(samples: Iterable[Sample], frame_size: tuple[int, int]) -> S
         across = min(e.cx + e.rx, width) - max(e.cx - e.rx, 0.0)
         down = min(e.cy + e.ry, height) - max(e.cy - e.ry, 0.0)
         seen = max(across, 0.0) * max(down, 0.0)
-        sure = sample.confidence if sample.evidence in (Evidence.DETECTED, Evidence.LOCKED) else (
-            REVIEW_QUEUE.undetected_confidence)
+        sure = (
+            sample.confidence
+            if sample.evidence in (Evidence.DETECTED, Evidence.LOCKED)
+            else (REVIEW_QUEUE.undetected_confidence)
+        )
         return seen * (sure + REVIEW_QUEUE.confidence_base) * seen / (4 * e.rx * e.ry)
 
     return max(samples, key=weigh)
@@ -236,8 +241,20 @@ def _to_entry(
     if not verdict and track is not None:
         verdict = _get_decision(track, covered, own)
     return ReviewEntry(
-        key, item, item.start, item.stop, item.box, risk * (small + (1 - small) * min(share, 1.0)), frame,
-        track.name if track is not None else "", covered, off_frames, verdict, reviewer, after)
+        key,
+        item,
+        item.start,
+        item.stop,
+        item.box,
+        risk * (small + (1 - small) * min(share, 1.0)),
+        frame,
+        track.name if track is not None else "",
+        covered,
+        off_frames,
+        verdict,
+        reviewer,
+        after,
+    )
 
 
 def _get_decision(track: Track, covered: bool, own: list[Sample]) -> Verdict | None:
@@ -266,21 +283,34 @@ def _between(track: Track, start: int, stop: int) -> list[Sample]:
 def _list_unreported(document: TrackDocument) -> list[ReviewItem]:
     """Doubts about tracks that were set aside without one: what is no longer covered must be looked at."""
     reported = {item.track for item in document.review_items}
-    return [_tell_suppressed(track) for track in document.aside
-            if track.samples and track.name not in reported and not track.is_chosen]
+    return [
+        _tell_suppressed(track)
+        for track in document.aside
+        if track.samples and track.name not in reported and not track.is_chosen
+    ]
 
 
 def _tell_suppressed(track: Track) -> ReviewItem:
     why = track.suppression or Suppression(SuppressionReason.UNKNOWN)
-    return replace(make_review_item(track.name, track.samples, ReviewReason(why.reason)),
-                   detected_frames=why.detected_frames, searched_frames=why.searched_frames, text=why.text)
+    return replace(
+        make_review_item(track.name, track.samples, ReviewReason(why.reason)),
+        detected_frames=why.detected_frames,
+        searched_frames=why.searched_frames,
+        text=why.text,
+    )
 
 
 def _frames_after_cut(document: TrackDocument, frame: int) -> int:
     """How many frames after a cut, where it was just before; else 0."""
     soon = round(REVIEW_QUEUE.after_cut_s * float(document.source.frame_rate))
-    return next((frame - shot.start for shot in document.shots
-                 if shot.start and 0 < frame - shot.start <= soon and frame < shot.stop), 0)
+    return next(
+        (
+            frame - shot.start
+            for shot in document.shots
+            if shot.start and 0 < frame - shot.start <= soon and frame < shot.stop
+        ),
+        0,
+    )
 
 
 def _compute_size(own: list[Sample], box: Box) -> float:

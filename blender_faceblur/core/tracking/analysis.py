@@ -117,19 +117,29 @@ class _FrameAnalyser:
     """What `analyse_frames` knows between one frame and the next. One object analyses one run of frames."""
 
     def __init__(
-        self, frame_size: tuple[int, int], frame_rate: float, detectors: Sequence[tuple[Detector, DetectorUse]],
-        strong: float, upright_turn: int, stride: int,
+        self,
+        frame_size: tuple[int, int],
+        frame_rate: float,
+        detectors: Sequence[tuple[Detector, DetectorUse]],
+        strong: float,
+        upright_turn: int,
+        stride: int,
     ) -> None:
         """The arguments are those of `analyse_frames`."""
         self._stored_size, self._upright_turn = frame_size, upright_turn
         self._upright_size = frame_size[::-1] if upright_turn in (90, 270) else frame_size
         # A detector's own size where there is one: scaling once more would take as long as following.
         self._flow_size = detector_size(
-            self._upright_size, min(FRAME_ANALYSIS.flow_long_side_px, max(use.long_side for _, use in detectors)))
+            self._upright_size, min(FRAME_ANALYSIS.flow_long_side_px, max(use.long_side for _, use in detectors))
+        )
         self._to_flow = np.tile(np.array(self._flow_size) / np.array(self._upright_size), 2)
         # The same detector at the same size twice would add nothing.
-        self._detectors = list({(use.detector, detector_size(self._upright_size, use.long_side)): (detector, use)
-                                for detector, use in detectors}.items())
+        self._detectors = list(
+            {
+                (use.detector, detector_size(self._upright_size, use.long_side)): (detector, use)
+                for detector, use in detectors
+            }.items()
+        )
         self._stride = stride
         self._describe_every = stride * max(1, round(FRAME_ANALYSIS.describe_every_s * frame_rate / stride))
         self._follower = Tracker(frame_rate, strong, self._compute_flow, stride)
@@ -262,11 +272,13 @@ def _turn_record_back(record: FrameRecord, upright_turn: int, stored_size: tuple
         width, height = stored_size
         for row in record.observations:
             x1, y1, x2, y2 = row.box
-            row.box = np.array({
-                90: (y1, height - x2, y2, height - x1),
-                180: (width - x2, height - y2, width - x1, height - y1),
-                270: (width - y2, x1, width - y1, x2),
-            }[upright_turn])
+            row.box = np.array(
+                {
+                    90: (y1, height - x2, y2, height - x1),
+                    180: (width - x2, height - y2, width - x1, height - y1),
+                    270: (width - y2, x1, width - y1, x2),
+                }[upright_turn]
+            )
             row.roll = None if row.roll is None else row.roll - math.radians(upright_turn)
     return record
 
@@ -293,14 +305,27 @@ def build_document(
     window = max(3, round(FRAME_ANALYSIS.transition_s * rate))
     shots = build_shots(source.frame_count, drop_rapid_cuts(table.cuts, rate), sorted(table.mixing), window)
     linked = link_tracks(
-        table, source.frame_count, (source.width, source.height), rate, preset.strong, preset.cover_uncertain,
-        several=len({model.name for model in models}) > 1)
+        table,
+        source.frame_count,
+        (source.width, source.height),
+        rate,
+        preset.strong,
+        preset.cover_uncertain,
+        several=len({model.name for model in models}) > 1,
+    )
     whole = (0.0, 0.0, float(source.width), float(source.height))
     gradual = [
-        ReviewItem(max(0, shot.start - window), min(source.frame_count, shot.start + window), whole, 0.0,
-              ReviewReason.GRADUAL_TRANSITION)
-        for shot in shots if shot.gradual
+        ReviewItem(
+            max(0, shot.start - window),
+            min(source.frame_count, shot.start + window),
+            whole,
+            0.0,
+            ReviewReason.GRADUAL_TRANSITION,
+        )
+        for shot in shots
+        if shot.gradual
     ]
     doubts = sorted(linked.review_items + gradual, key=lambda d: (d.start, d.stop))
     return TrackDocument(
-        source, preset.name, expansion, models, shots, linked.tracks, doubts, list(notes), linked.aside)
+        source, preset.name, expansion, models, shots, linked.tracks, doubts, list(notes), linked.aside
+    )

@@ -101,7 +101,8 @@ def fill_trajectory(
     return [
         Sample(frame, Ellipse(*ellipse), _EVIDENCE[kind], sure)
         for frame, ellipse, kind, sure in zip(
-            frames.tolist(), ellipses.tolist(), evidence.tolist(), confidence.tolist(), strict=True)
+            frames.tolist(), ellipses.tolist(), evidence.tolist(), confidence.tolist(), strict=True
+        )
         if 0 <= frame < frame_count
     ]
 
@@ -113,13 +114,14 @@ def _extend(boxes: Array, room: int, frame_size: tuple[int, int], frame_rate: fl
     on until its box with a third more on each side has left the picture, for at most `leaving_s`.
     """
     hold_frames = max(3, round(FILLING.hold_s * frame_rate))
-    tail = boxes[-max(3, round(FILLING.end_speed_s * frame_rate)):]
+    tail = boxes[-max(3, round(FILLING.end_speed_s * frame_rate)) :]
     centres = (tail[:, :2] + tail[:, 2:]) / 2
     speed = (centres[-1] - centres[0]) / max(len(tail) - 1, 1)
     box = boxes[-1]
     slack = FILLING.edge_share * (box[2:] - box[:2])
     outward = bool(
-        ((box[:2] - slack <= 0) & (speed < 0)).any() or ((box[2:] + slack >= np.array(frame_size)) & (speed > 0)).any())
+        ((box[:2] - slack <= 0) & (speed < 0)).any() or ((box[2:] + slack >= np.array(frame_size)) & (speed > 0)).any()
+    )
     extrapolated = []
     for step in range(room):
         if outward:

@@ -123,8 +123,13 @@ class LinkedTracks:
 
 
 def link_tracks(
-    table: ObservationTable, frame_count: int, frame_size: tuple[int, int], frame_rate: float, strong: float,
-    cover_uncertain: bool, several: bool,
+    table: ObservationTable,
+    frame_count: int,
+    frame_size: tuple[int, int],
+    frame_rate: float,
+    strong: float,
+    cover_uncertain: bool,
+    several: bool,
 ) -> LinkedTracks:
     """Tracks over frames 0..frame_count and doubts from all rows. `strong`: see `settings.Preset`.
 
@@ -151,8 +156,10 @@ def link_tracks(
         or _explain_low_confidence(trajectory, strong, frame_size, detected_frames, single=frame_count == 1)
         for trajectory in trajectories
     ]
-    hidden = [bool(reason) and not (cover_uncertain and _is_likely(trajectory, strong, frame_size))
-             for trajectory, reason in zip(trajectories, reasons, strict=True)]
+    hidden = [
+        bool(reason) and not (cover_uncertain and _is_likely(trajectory, strong, frame_size))
+        for trajectory, reason in zip(trajectories, reasons, strict=True)
+    ]
     for trajectory, reason, left_out in _drop_contained(list(zip(trajectories, reasons, hidden, strict=True))):
         samples: list[Sample] = []
         # What may be no face is not followed on its way out of the picture: its motion says as little as its size.
@@ -161,8 +168,11 @@ def link_tracks(
             filled = fill_trajectory(part, cuts, frame_count, frame_size, frame_rate, leaving_s, margin)
             samples += [s for s in filled if not samples or s.source_frame > samples[-1].source_frame]
         if samples:
-            track = Track("", samples, status=TrackStatus.SUPPRESSED, suppression=reason) if left_out \
+            track = (
+                Track("", samples, status=TrackStatus.SUPPRESSED, suppression=reason)
+                if left_out
                 else Track("", samples)
+            )
             (aside if left_out else covered).append((track, trajectory, reason))
     linked = LinkedTracks()
     for tracks, status in ((covered, TrackStatus.COVERED), (aside, TrackStatus.SUPPRESSED)):
@@ -172,8 +182,15 @@ def link_tracks(
             if reason:
                 linked.review_items.append(_to_review_item(track.name, trajectory, reason, frame_count))
             else:
-                linked.review_items += find_review_items(track, trajectory, cuts, frame_count, frame_size, frame_rate,
-                                             detected_frames if several else detected_frames[:0])
+                linked.review_items += find_review_items(
+                    track,
+                    trajectory,
+                    cuts,
+                    frame_count,
+                    frame_size,
+                    frame_rate,
+                    detected_frames if several else detected_frames[:0],
+                )
     linked.tracks, linked.aside = [track for track, *_ in covered], [track for track, *_ in aside]
     linked.review_items.sort(key=lambda d: d.start)
     return linked
@@ -259,7 +276,8 @@ def _join_fragments(trajectories: list[Trajectory], cuts: list[int], frame_rate:
                 way = _compute_speed(earlier, frame_rate) * (start - last)
                 distance = min(distance, float(np.hypot(*(away - way))) / size)
             if distance <= (LINKING.hidden_sizes if long else LINKING.join_sizes) and ratio <= (
-                    LINKING.hidden_size_ratio if long else LINKING.join_size_ratio):
+                LINKING.hidden_size_ratio if long else LINKING.join_size_ratio
+            ):
                 best = min(best or (long, distance, i), (long, distance, i))
         if best is None:
             open_trajectories.append(trajectory)
@@ -294,9 +312,12 @@ def _explain_rarely_detected(
 ) -> Suppression | None:
     """Why a path is taken for none because only one of several detectors ever finds it, now and then; else None."""
     chances, share = _compute_detection_share(trajectory, detected_frames)
-    if (not _is_single_detector(trajectory, frame_size)
-            or trajectory.confidence[trajectory.is_detected()].max() >= LINKING.rarely_detected_most_confidence
-            or chances < LINKING.rarely_detected_least_frames or share >= LINKING.rarely_detected_share):
+    if (
+        not _is_single_detector(trajectory, frame_size)
+        or trajectory.confidence[trajectory.is_detected()].max() >= LINKING.rarely_detected_most_confidence
+        or chances < LINKING.rarely_detected_least_frames
+        or share >= LINKING.rarely_detected_share
+    ):
         return None
     return Suppression(SuppressionReason.RARELY_DETECTED, round(share * chances), chances)
 
@@ -324,14 +345,12 @@ def _explain_low_confidence(
         return None
     seen = trajectory.frames[found]
     # Small faces are often only found weakly; a large one that never is found well is mostly foliage or cloth.
-    enough = (LINKING.sustained_confidence
-              + LINKING.sustained_confidence_per_size * trajectory.size() / min(frame_size))
+    enough = LINKING.sustained_confidence + LINKING.sustained_confidence_per_size * trajectory.size() / min(frame_size)
     chances, share = _compute_detection_share(trajectory, detected_frames)
     span = int(seen[-1] - seen[0]) + 1
     # Where only some frames were looked at, fewer hits stand for as long a time.
     if (
-        len(seen) >= max(LINKING.sustained_least_detections,
-                         math.ceil(LINKING.sustained_detections * chances / span))
+        len(seen) >= max(LINKING.sustained_least_detections, math.ceil(LINKING.sustained_detections * chances / span))
         and share >= LINKING.sustained_share
         and float(confidence.mean()) >= enough
     ):
@@ -344,8 +363,11 @@ def _is_likely(trajectory: Trajectory, strong: float, frame_size: tuple[int, int
 
     Small faces are often found weakly; cloth and foliage are found weakly as large faces.
     """
-    return bool(trajectory.size() < LINKING.likely_share * min(frame_size) or trajectory.votes.max() > 1
-                or trajectory.confidence[trajectory.is_detected()].max() >= strong)
+    return bool(
+        trajectory.size() < LINKING.likely_share * min(frame_size)
+        or trajectory.votes.max() > 1
+        or trajectory.confidence[trajectory.is_detected()].max() >= strong
+    )
 
 
 def _to_review_item(name: str, trajectory: Trajectory, reason: Suppression, frame_count: int) -> ReviewItem:

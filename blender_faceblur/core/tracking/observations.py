@@ -93,8 +93,18 @@ class ObservationTable:
                 # Carried back from frames that this process was stopped before it told: who goes on finds it there.
                 continue
             at = frames[part].astype(int)
-            trajectories.append(Trajectory({number}, at, rows[:, :4], rows[:, 4], rows[:, 5], rows[:, 6],
-                               (at >= own.start) & (at < own.stop), self._appearances.get(number, [])))
+            trajectories.append(
+                Trajectory(
+                    {number},
+                    at,
+                    rows[:, :4],
+                    rows[:, 4],
+                    rows[:, 5],
+                    rows[:, 6],
+                    (at >= own.start) & (at < own.stop),
+                    self._appearances.get(number, []),
+                )
+            )
         return sorted(trajectories, key=lambda p: (p.frames[0], p.boxes[0, 0]))
 
 
@@ -124,14 +134,28 @@ class Trajectory:
         keep = order[np.concatenate([[True], np.diff(frames[order]) > 0])]
         looks = sorted(self.appearances + other.appearances)
         return Trajectory(
-            self.numbers | other.numbers, frames[keep], np.concatenate([self.boxes, other.boxes])[keep],
-            confidence[keep], np.concatenate([self.rolls, other.rolls])[keep], votes[keep], owned[keep],
-            looks[:1] + looks[1:][-1:])
+            self.numbers | other.numbers,
+            frames[keep],
+            np.concatenate([self.boxes, other.boxes])[keep],
+            confidence[keep],
+            np.concatenate([self.rolls, other.rolls])[keep],
+            votes[keep],
+            owned[keep],
+            looks[:1] + looks[1:][-1:],
+        )
 
     def part(self, rows: NDArray[np.int_] | NDArray[np.bool_]) -> Trajectory:
         """Some of its rows, by number or by a mask."""
-        return Trajectory(self.numbers, self.frames[rows], self.boxes[rows], self.confidence[rows], self.rolls[rows],
-                        self.votes[rows], self.owned[rows], self.appearances)
+        return Trajectory(
+            self.numbers,
+            self.frames[rows],
+            self.boxes[rows],
+            self.confidence[rows],
+            self.rolls[rows],
+            self.votes[rows],
+            self.owned[rows],
+            self.appearances,
+        )
 
     def is_detected(self) -> NDArray[np.bool_]:
         return self.votes > 0

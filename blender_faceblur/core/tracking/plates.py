@@ -13,8 +13,10 @@ from ..types import TrackDocument, TrackKind, TrackStatus
 PRESET = PLATES.name
 """The name of the preset that looks for them."""
 
-NOTE = ("Number plates: the detector was trained with Chinese plates. Large ones of Europe, the United States and "
-        "Brazil were nearly all found too, small ones often not: look at every frame that shows a vehicle.")
+NOTE = (
+    "Number plates: the detector was trained with Chinese plates. Large ones of Europe, the United States and "
+    "Brazil were nearly all found too, small ones often not: look at every frame that shows a vehicle."
+)
 
 
 def list_weights() -> list[str]:

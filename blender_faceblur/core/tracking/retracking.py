@@ -38,8 +38,13 @@ KEY_TRACKING = KeyTrackingSettings()
 
 
 def track_keys(
-    pictures: Pictures, keys: dict[int, Ellipse], start: int, stop: int, scale: float,
-    cuts: Collection[int], frame_size: tuple[int, int],
+    pictures: Pictures,
+    keys: dict[int, Ellipse],
+    start: int,
+    stop: int,
+    scale: float,
+    cuts: Collection[int],
+    frame_size: tuple[int, int],
 ) -> list[Sample]:
     """Samples of a place in frames start..stop, without those of the keys.
 
@@ -67,8 +72,13 @@ def track_keys(
 
 
 def _walk(
-    pictures: Pictures, keys: dict[int, Ellipse], start: int, stop: int, scale: float,
-    cuts: Collection[int], frame_size: tuple[int, int],
+    pictures: Pictures,
+    keys: dict[int, Ellipse],
+    start: int,
+    stop: int,
+    scale: float,
+    cuts: Collection[int],
+    frame_size: tuple[int, int],
 ) -> tuple[dict[int, Ellipse], dict[int, Ellipse]]:
     """What the keys lead to, followed forwards and backwards, by frame."""
     first, last = min(keys), max(keys)
@@ -113,8 +123,9 @@ def _track_step(
     box = moved / scale
     if not all(map(math.isfinite, box)) or _is_gone(box, frame_size):
         return None
-    return Ellipse((box[0] + box[2]) / 2, (box[1] + box[3]) / 2, (box[2] - box[0]) / 2, (box[3] - box[1]) / 2,
-                   ellipse.angle)
+    return Ellipse(
+        (box[0] + box[2]) / 2, (box[1] + box[3]) / 2, (box[2] - box[0]) / 2, (box[3] - box[1]) / 2, ellipse.angle
+    )
 
 
 def _is_gone(box: Array, frame_size: Sequence[int]) -> bool:

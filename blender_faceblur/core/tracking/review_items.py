@@ -73,20 +73,24 @@ def find_review_items(
     `cuts`: first frames of shots, sorted. `detected_frames`: the frames that several detectors looked at, sorted; empty
     where there was only one.
     """
+
     def tell(samples: list[Sample], reason: ReviewReason) -> ReviewItem:
         return make_review_item(track.name, samples, reason)
 
     items = []
     for undetected, run in itertools.groupby(
-            track.samples, key=lambda s: s.evidence in (Evidence.FLOW, Evidence.INTERPOLATED)):
+        track.samples, key=lambda s: s.evidence in (Evidence.FLOW, Evidence.INTERPOLATED)
+    ):
         stretch = list(run)
         if undetected and len(stretch) >= REVIEW_RULES.undetected_s * frame_rate:
             items.append(tell(stretch, ReviewReason.FLOW_ONLY))
     edges, near = {0, frame_count, *cuts}, REVIEW_RULES.end_frames
     for start, stop in track.spans():
         own = [s for s in track.samples if start <= s.source_frame < stop]
-        for reason, outermost, frame in ((ReviewReason.BEGINS, own[:near], start),
-                                         (ReviewReason.ENDS, own[-near:], stop)):
+        for reason, outermost, frame in (
+            (ReviewReason.BEGINS, own[:near], start),
+            (ReviewReason.ENDS, own[-near:], stop),
+        ):
             if frame not in edges and not _lies_at_edge(outermost, frame_size):
                 items.append(tell(outermost, reason))
     if (
@@ -121,19 +125,30 @@ def make_review_item(track: str, samples: list[Sample], reason: ReviewReason) ->
     """A doubt about these samples of a track, in a box around all of them."""
     ellipses = [s.ellipse for s in samples]
     return ReviewItem(
-        samples[0].source_frame, samples[-1].source_frame + 1,
-        (min(e.cx - e.rx for e in ellipses), min(e.cy - e.ry for e in ellipses),
-         max(e.cx + e.rx for e in ellipses), max(e.cy + e.ry for e in ellipses)),
-        min(s.confidence for s in samples), reason, track)
+        samples[0].source_frame,
+        samples[-1].source_frame + 1,
+        (
+            min(e.cx - e.rx for e in ellipses),
+            min(e.cy - e.ry for e in ellipses),
+            max(e.cx + e.rx for e in ellipses),
+            max(e.cy + e.ry for e in ellipses),
+        ),
+        min(s.confidence for s in samples),
+        reason,
+        track,
+    )
 
 
 def _lies_at_edge(samples: Iterable[Sample], frame_size: tuple[int, int]) -> bool:
     """Whether a face touches the picture's edge, or nearly."""
     (width, height), near = frame_size, REVIEW_RULES.edge_semi_axes
     return any(
-        e.cx - e.rx < near * e.rx or e.cx + e.rx > width - near * e.rx
-        or e.cy - e.ry < near * e.ry or e.cy + e.ry > height - near * e.ry
-        for e in (s.ellipse for s in samples))
+        e.cx - e.rx < near * e.rx
+        or e.cx + e.rx > width - near * e.rx
+        or e.cy - e.ry < near * e.ry
+        or e.cy + e.ry > height - near * e.ry
+        for e in (s.ellipse for s in samples)
+    )
 
 
 def _find_fast(samples: list[Sample], cuts: list[int]) -> list[list[Sample]]:
@@ -142,8 +157,9 @@ def _find_fast(samples: list[Sample], cuts: list[int]) -> list[list[Sample]]:
     last: Sample | None = None
     for one, other in itertools.pairwise(samples):
         step = np.hypot(other.ellipse.cx - one.ellipse.cx, other.ellipse.cy - one.ellipse.cy)
-        joined = (other.source_frame == one.source_frame + 1
-                  and bisect_right(cuts, one.source_frame) == bisect_right(cuts, other.source_frame))
+        joined = other.source_frame == one.source_frame + 1 and bisect_right(cuts, one.source_frame) == bisect_right(
+            cuts, other.source_frame
+        )
         if joined and step > REVIEW_RULES.fast_sizes * 2 * min(other.ellipse.rx, other.ellipse.ry):
             if runs and last is one:
                 runs[-1].append(other)
@@ -183,7 +199,13 @@ def _find_single_detector(
     frames, agreed = trajectory.frames[at].tolist(), trajectory.votes[at] > 1
     if not len(frames) or agreed.mean() < REVIEW_RULES.several_detectors_share:
         return []
-    runs = ([frame for frame, _ in run] for many, run in itertools.groupby(
-        zip(frames, agreed.tolist(), strict=True), key=lambda pair: pair[1]) if not many)
-    return [(run[0], run[-1]) for run in runs
-            if len(run) >= REVIEW_RULES.single_detector_frames and run[-1] + 1 - run[0] >= least]
+    runs = (
+        [frame for frame, _ in run]
+        for many, run in itertools.groupby(zip(frames, agreed.tolist(), strict=True), key=lambda pair: pair[1])
+        if not many
+    )
+    return [
+        (run[0], run[-1])
+        for run in runs
+        if len(run) >= REVIEW_RULES.single_detector_frames and run[-1] + 1 - run[0] >= least
+    ]

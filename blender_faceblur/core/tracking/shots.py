@@ -138,8 +138,11 @@ def drop_rapid_cuts(cuts: Iterable[int], frame_rate: float) -> list[int]:
     """
     found = sorted(cuts)
     apart = max(2, round(SHOTS.rapid_cuts_s * frame_rate))
-    return [cut for i, cut in enumerate(found)
-            if (i == 0 or cut - found[i - 1] > apart) and (i + 1 == len(found) or found[i + 1] - cut > apart)]
+    return [
+        cut
+        for i, cut in enumerate(found)
+        if (i == 0 or cut - found[i - 1] > apart) and (i + 1 == len(found) or found[i + 1] - cut > apart)
+    ]
 
 
 def build_shots(frame_count: int, cuts: list[int], mixing: list[int], window_frames: int) -> list[Shot]:
@@ -157,8 +160,4 @@ def build_shots(frame_count: int, cuts: list[int], mixing: list[int], window_fra
             run = []
         run.append(frame)
     edges = [0, *sorted(starts), frame_count]
-    return [
-        Shot(start, stop, starts.get(start, False))
-        for start, stop in itertools.pairwise(edges)
-        if stop > start
-    ]
+    return [Shot(start, stop, starts.get(start, False)) for start, stop in itertools.pairwise(edges) if stop > start]

@@ -99,16 +99,21 @@ def smooth_ellipses(boxes: Array, rolls: Array, frame_size: tuple[int, int], fra
     smooth = _smooth_tightly(raw, frame_rate)
     height = 2 * np.maximum(smooth[:, 2], smooth[:, 3])
     room = np.maximum(
-        np.minimum(SMOOTHING.room_share * height, SMOOTHING.most_room_share * min(frame_size)), SMOOTHING.least_room_px)
+        np.minimum(SMOOTHING.room_share * height, SMOOTHING.most_room_share * min(frame_size)), SMOOTHING.least_room_px
+    )
     calm = _calm(smooth, _bell(SMOOTHING.calm_s * frame_rate))
     wider = np.zeros_like(smooth)
     wider[:, 2:4] = SMOOTHING.candidate_room_share * room[:, None]
     # Tight where the face moves as lines do, wide and led out of its turns where it does not.
     candidates = [smooth] + [
-        grow_to_contain(lead_out(path, room), raw) for path in (smooth, smooth + wider, calm + wider)]
+        grow_to_contain(lead_out(path, room), raw) for path in (smooth, smooth + wider, calm + wider)
+    ]
     bounds = Bounds(
-        compute_centres(raw), compute_reaches(raw) * (1 - SMOOTHING.inner_slack),
-        compute_centres(smooth), compute_reaches(smooth) + room[:, None])
+        compute_centres(raw),
+        compute_reaches(raw) * (1 - SMOOTHING.inner_slack),
+        compute_centres(smooth),
+        compute_reaches(smooth) + room[:, None],
+    )
     frames, keys = choose_keys(candidates, bounds)
     at = np.arange(len(raw))
     even = np.stack([np.interp(at, frames, keys[:, i]) for i in range(5)], axis=1)

@@ -106,8 +106,7 @@ class _Chooser:
         self._last = len(candidates[0]) - 1
         self._maps = [_maps(c) for c in candidates]
         everywhere = slice(0, self._last + 1)
-        self._usable = [
-            bounds.contain(everywhere, m[:, 0], np.hypot(m[:, 1], m[:, 2])).tolist() for m in self._maps]
+        self._usable = [bounds.contain(everywhere, m[:, 0], np.hypot(m[:, 1], m[:, 2])).tolist() for m in self._maps]
         # How many frames the stretch before took: the next one is likely to be alike.
         self._guess = SPARSE_KEYS.first_guess_frames
 
@@ -165,12 +164,14 @@ class _Chooser:
         first = self._maps[start][begin]
         weight = (np.arange(1, end - begin) / (end - begin))[:, None, None]
         between = first + weight * (self._maps[candidate][end] - first)
-        return bool(self._bounds.contain(
-            slice(begin + 1, end), between[:, 0], np.hypot(between[:, 1], between[:, 2])).all())
+        return bool(
+            self._bounds.contain(slice(begin + 1, end), between[:, 0], np.hypot(between[:, 1], between[:, 2])).all()
+        )
 
 
 def _maps(ellipses: Array) -> Array:
     """c . u and both components of A^T u: N x 3 x D, all linear in time between two keys."""
     turn = _ANGLES[None, :] - ellipses[:, 4:5]
     return np.stack(
-        [compute_centres(ellipses), ellipses[:, 2:3] * np.cos(turn), ellipses[:, 3:4] * np.sin(turn)], axis=1)
+        [compute_centres(ellipses), ellipses[:, 2:3] * np.cos(turn), ellipses[:, 3:4] * np.sin(turn)], axis=1
+    )

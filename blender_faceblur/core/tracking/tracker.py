@@ -177,7 +177,12 @@ class Tracker:
         return self._ring[-1][1]
 
     def step(
-        self, source_frame: int, detections: list[FusedDetection] | None, picture: Picture, cut: bool, mixed: bool,
+        self,
+        source_frame: int,
+        detections: list[FusedDetection] | None,
+        picture: Picture,
+        cut: bool,
+        mixed: bool,
         more_passes: Callable[[list[Array]], Iterable[list[FusedDetection]]] | None = None,
     ) -> list[FrameRecord]:
         """Take the next frame. `picture` is kept for a second and handed to the flow.
@@ -192,8 +197,9 @@ class Tracker:
         flowed: dict[int, Array | None] | None = None
         if detections is None:
             flowed = self._apply_flow(self._tracklets)
-            sought = [c for c in self._tracklets
-                      if c.carried and c.strong_count and self._is_doubtful(c, flowed[c.number])]
+            sought = [
+                c for c in self._tracklets if c.carried and c.strong_count and self._is_doubtful(c, flowed[c.number])
+            ]
             places = [c.predicted() if (box := flowed[c.number]) is None else box for c in sought]
             for seen in more_passes(places) if more_passes is not None and sought else ():
                 detections = seen
@@ -329,8 +335,14 @@ class Tracker:
             smaller = size_of(detection.box) < max(size_of(record.observations[int(i)].box) for i in [inside.argmax()])
             if smaller and inside.max() > TRACKING.duplicate_share and not self._is_strong(detection):
                 return
-        tracklet = _Tracklet(self._count, detection.box, record.source_frame, record.source_frame, detection.confidence,
-                       centre_of(detection.box))
+        tracklet = _Tracklet(
+            self._count,
+            detection.box,
+            record.source_frame,
+            record.source_frame,
+            detection.confidence,
+            centre_of(detection.box),
+        )
         tracklet.strong_count = int(self._is_strong(detection))
         self._count += 1
         self._tracklets.append(tracklet)

@@ -63,7 +63,6 @@ class FindingReason(StrEnum):
     """The machine does not cover it, and an editor has judged that."""
 
 
-
 @dataclass(frozen=True, slots=True)
 class ExposureSettings:
     """When a face's pixels show the source. Shares are of the pixels of the face's ellipse, 0..1.
@@ -223,13 +222,15 @@ class Visibility:
     @property
     def leaks(self) -> bool:
         return self.share >= EXPOSURE.leak_share or (
-            not self.flat and self.share >= EXPOSURE.leak_decided_share * self.decided)
+            not self.flat and self.share >= EXPOSURE.leak_decided_share * self.decided
+        )
 
     @property
     def doubtful(self) -> bool:
         """Whether some of the face may show: it is not clearly covered, and no leak for certain."""
         return not self.leaks and (
-            self.share >= EXPOSURE.review_share or (not self.flat and self.lost < EXPOSURE.review_lost_share))
+            self.share >= EXPOSURE.review_share or (not self.flat and self.lost < EXPOSURE.review_lost_share)
+        )
 
     @property
     def part(self) -> float:
@@ -318,8 +319,10 @@ class Verification:
         return not self.leaks and not self.problems
 
 
-def list_places(document: TrackDocument, is_reviewed: Callable[[str], bool] = lambda track: False,
-                ) -> dict[int, list[ExpectedFace]]:
+def list_places(
+    document: TrackDocument,
+    is_reviewed: Callable[[str], bool] = lambda track: False,
+) -> dict[int, list[ExpectedFace]]:
     """Per source frame, where a face must be covered, and where somebody chose to show one.
 
     `is_reviewed`: whether an editor has judged the doubts about a track that the machine set aside.
@@ -343,8 +346,11 @@ def _find_why(track: Track) -> FindingReason:
     """Why a track that is not covered may be seen."""
     if track.kind is TrackKind.NEVER:
         return FindingReason.NEVER_REGION
-    return {TrackStatus.DELETED: FindingReason.DELETED, TrackStatus.EXEMPT: FindingReason.EXEMPT,
-            TrackStatus.ALLOWED: FindingReason.ALLOWED}.get(track.status, FindingReason.REVIEWED)
+    return {
+        TrackStatus.DELETED: FindingReason.DELETED,
+        TrackStatus.EXEMPT: FindingReason.EXEMPT,
+        TrackStatus.ALLOWED: FindingReason.ALLOWED,
+    }.get(track.status, FindingReason.REVIEWED)
 
 
 def list_kept(document: TrackDocument) -> list[Finding]:
@@ -354,15 +360,38 @@ def list_kept(document: TrackDocument) -> list[Finding]:
         for start, stop in track.off:
             samples = [s for s in track.samples if start <= s.source_frame < stop]
             if samples:
-                kept.append(Finding(FindingKind.KEPT, track.name, samples[0].source_frame, samples[-1].source_frame + 1,
-                                    len(samples), samples[0].source_frame, surround(samples[0].ellipse), 1.0, 0.0,
-                                    FindingReason.SWITCHED_OFF))
+                kept.append(
+                    Finding(
+                        FindingKind.KEPT,
+                        track.name,
+                        samples[0].source_frame,
+                        samples[-1].source_frame + 1,
+                        len(samples),
+                        samples[0].source_frame,
+                        surround(samples[0].ellipse),
+                        1.0,
+                        0.0,
+                        FindingReason.SWITCHED_OFF,
+                    )
+                )
     for track in document.aside:
         if track.is_chosen and track.samples:
             first, last = track.samples[0], track.samples[-1]
-            kept.append(Finding(FindingKind.KEPT, track.name, first.source_frame, last.source_frame + 1,
-                                len(track.samples), first.source_frame, surround(first.ellipse), 1.0, 0.0,
-                                _find_why(track), subject=track.allowed_person or track.never_region))
+            kept.append(
+                Finding(
+                    FindingKind.KEPT,
+                    track.name,
+                    first.source_frame,
+                    last.source_frame + 1,
+                    len(track.samples),
+                    first.source_frame,
+                    surround(first.ellipse),
+                    1.0,
+                    0.0,
+                    _find_why(track),
+                    subject=track.allowed_person or track.never_region,
+                )
+            )
     return sorted(kept, key=lambda one: one.start)
 
 
@@ -469,22 +498,30 @@ class SyncChecker:
         height, width = source.shape
         scale = min(1.0, STEP_CHECK.thumbnail_px / max(height, width))
         size = max(8, round(width * scale)), max(8, round(height * scale))
-        theirs, ours = (np.asarray(cv2.resize(p, size, interpolation=cv2.INTER_AREA), np.float32)
-                        for p in (source, film))
+        theirs, ours = (
+            np.asarray(cv2.resize(p, size, interpolation=cv2.INTER_AREA), np.float32) for p in (source, film)
+        )
         outside = np.ones(theirs.shape, bool)
         for place in places:
             # Covers reach beyond the face by the expansion, a tolerance and the feather.
             e = place.ellipse.scaled(STEP_CHECK.cover_ratio * self._expansion).grown(STEP_CHECK.cover_margin_px)
             box = surround(Ellipse(e.cx * scale, e.cy * scale, e.rx * scale, e.ry * scale, e.angle))
-            x1, y1, x2, y2 = (max(0, math.floor(box[0])), max(0, math.floor(box[1])), math.ceil(box[2]) + 1,
-                              math.ceil(box[3]) + 1)
+            x1, y1, x2, y2 = (
+                max(0, math.floor(box[0])),
+                max(0, math.floor(box[1])),
+                math.ceil(box[2]) + 1,
+                math.ceil(box[3]) + 1,
+            )
             outside[y1:y2, x1:x2] = False
         if outside.sum() >= STEP_CHECK.least_outside_px:
             detail, rest = (theirs - theirs[outside].mean())[outside], (ours - theirs)[outside]
             rest = rest - rest.mean()
             there, lost = float((detail**2).mean()), float((rest**2).mean())
-            apart = math.inf if self._last is None else min(
-                self._differ(ours, self._last[0], outside), self._differ(self._last[1], theirs, outside))
+            apart = (
+                math.inf
+                if self._last is None
+                else min(self._differ(ours, self._last[0], outside), self._differ(self._last[1], theirs, outside))
+            )
             if math.sqrt(lost) > STEP_CHECK.late_ratio * apart + STEP_CHECK.noise_levels:
                 self.late.append(frame)
             elif there >= STEP_CHECK.least_detail and lost > STEP_CHECK.foreign_share * there:
@@ -497,9 +534,14 @@ class SyncChecker:
 
     def describe(self) -> list[str]:
         """What is wrong, in sentences."""
-        return [f"In {len(frames)} frames, the first of them {frames[0]}, the film {words}."
-                for frames, words in ((self.foreign, "shows other pictures than the source"),
-                                      (self.late, "is not in step with the source")) if frames]
+        return [
+            f"In {len(frames)} frames, the first of them {frames[0]}, the film {words}."
+            for frames, words in (
+                (self.foreign, "shows other pictures than the source"),
+                (self.late, "is not in step with the source"),
+            )
+            if frames
+        ]
 
 
 @dataclass(slots=True)
@@ -535,20 +577,45 @@ class LeakClassifier:
             return
         kind = FindingKind.LEAK if shown.leaks else FindingKind.DOUBT
         runs = self._runs.setdefault(place.track, [])
-        reason = FindingReason.NOT_COVERED if shown.part >= LEAK_RULES.exposed_share else (
-            FindingReason.PARTLY_COVERED if shown.share >= EXPOSURE.review_share else FindingReason.TOO_FAINT)
+        reason = (
+            FindingReason.NOT_COVERED
+            if shown.part >= LEAK_RULES.exposed_share
+            else (FindingReason.PARTLY_COVERED if shown.share >= EXPOSURE.review_share else FindingReason.TOO_FAINT)
+        )
         if not runs or frame - runs[-1].stop > LEAK_RULES.run_gap_frames or runs[-1].kind is not kind:
-            runs.append(Finding(kind, place.track, frame, frame + 1, 1, frame, surround(place.ellipse), shown.part,
-                                1.0, reason, draw()))
+            runs.append(
+                Finding(
+                    kind,
+                    place.track,
+                    frame,
+                    frame + 1,
+                    1,
+                    frame,
+                    surround(place.ellipse),
+                    shown.part,
+                    1.0,
+                    reason,
+                    draw(),
+                )
+            )
             return
         run = runs[-1]
         run.stop, run.frames = frame + 1, run.frames + 1
         if shown.part > run.share:
             run.worst, run.share, run.box, run.picture, run.reason = (
-                frame, shown.part, surround(place.ellipse), draw(), reason)
+                frame,
+                shown.part,
+                surround(place.ellipse),
+                draw(),
+                reason,
+            )
 
-    def add_detections(self, frame: int, detections: list[tuple[FilmDetection, Visibility, FindingReason | None]],
-                 draw: Callable[[Box], bytes]) -> bool:
+    def add_detections(
+        self,
+        frame: int,
+        detections: list[tuple[FilmDetection, Visibility, FindingReason | None]],
+        draw: Callable[[Box], bytes],
+    ) -> bool:
         """Faces found over pixels that show the source: (find, how much shows, why it may be seen or None).
 
         Looks come in the order of frames. Returns whether the next frame should be looked at too.
@@ -558,8 +625,11 @@ class LeakClassifier:
         self._open = [c for c in self._open if self._pass_number - c.detections[-1][0] <= LEAK_RULES.open_passes]
         curious = False
         for detection, shown, kept in sorted(detections, key=lambda one: -one[0].confidence):
-            tracklet = max((c for c in self._open if c.detections[-1][0] < self._pass_number), default=None,
-                        key=lambda c: _overlap(c.detections[-1][2].box, detection.box))
+            tracklet = max(
+                (c for c in self._open if c.detections[-1][0] < self._pass_number),
+                default=None,
+                key=lambda c: _overlap(c.detections[-1][2].box, detection.box),
+            )
             if (
                 tracklet is None
                 or _overlap(tracklet.detections[-1][2].box, detection.box) < LEAK_RULES.same_face_overlap_share
@@ -672,8 +742,11 @@ def to_json(verification: Verification) -> str:
     for finding in _walk_findings(content):
         finding["picture"] = base64.b64encode(finding["picture"]).decode("ascii")
     content["faces"] = {name: base64.b64encode(data).decode("ascii") for name, data in verification.faces.items()}
-    return json.dumps({"schema": SCHEMA, "version": VERSION, "passed": verification.passed, **content},
-                      ensure_ascii=False, allow_nan=False)
+    return json.dumps(
+        {"schema": SCHEMA, "version": VERSION, "passed": verification.passed, **content},
+        ensure_ascii=False,
+        allow_nan=False,
+    )
 
 
 def from_json(text: str) -> Verification:
@@ -689,8 +762,7 @@ def from_json(text: str) -> Verification:
             finding["kind"], finding["reason"] = FindingKind(finding["kind"]), FindingReason(finding["reason"])
         for name in ("leaks", "doubts", "kept"):
             content[name] = [Finding(**finding) for finding in content[name]]
-        content["faces"] = {str(name): base64.b64decode(data, validate=True)
-                            for name, data in content["faces"].items()}
+        content["faces"] = {str(name): base64.b64decode(data, validate=True) for name, data in content["faces"].items()}
         content["models"] = [ModelUse(**model) for model in content["models"]]
         return Verification(**content)
     except (ValueError, TypeError, KeyError, AttributeError, binascii.Error, RecursionError) as error:

@@ -25,23 +25,34 @@ _HINT = "Draw a box over it in the preview: press, drag, release   ESC: cancel"
 
 
 class FACEBLUR_OT_add(JobOperator, bpy.types.Operator):
-    """Draw a box in the preview over something of the active strip that is to be covered, or never to be. ESC cancels
-    """
+    """Draw a box in the preview around what must be covered in the active strip, or never be. ESC cancels"""
 
     bl_idname = "faceblur.add"
     bl_label = "Add"
     cancelled = "Cancelled; nothing was added"
 
-    kind: EnumProperty(name="Kind", items=[
-        ("FACE", "Face", "A face that was missed"),
-        ("REGION", "Region", "A number plate, a sign, a screen: all of the box is covered"),
-        ("NEVER", "Never", "A poster, say: faces that stay in it are not covered")])
-    extent: EnumProperty(name="Extent", items=[
-        ("FOLLOW", "Follow", "It is followed forwards and backwards until it leaves or the shot ends"),
-        ("FRAME", "Here Only", "In this frame only"),
-        ("HOLD", "Until I Say Stop", "It stays where it is to the end of the film, or until End Here")])
-    box: FloatVectorProperty(name="Box", size=4, options={"SKIP_SAVE"}, description=(
-        "Left, top, right and bottom in pixels of the source; drawn with the mouse where it is empty"))
+    kind: EnumProperty(
+        name="Kind",
+        items=[
+            ("FACE", "Face", "A face that was missed"),
+            ("REGION", "Region", "A number plate, a sign, a screen: all of the box is covered"),
+            ("NEVER", "Never", "A poster, say: faces that stay in it are not covered"),
+        ],
+    )
+    extent: EnumProperty(
+        name="Extent",
+        items=[
+            ("FOLLOW", "Follow", "It is followed forwards and backwards until it leaves or the shot ends"),
+            ("FRAME", "Here Only", "In this frame only"),
+            ("HOLD", "Until I Say Stop", "It stays where it is to the end of the film, or until End Here"),
+        ],
+    )
+    box: FloatVectorProperty(
+        name="Box",
+        size=4,
+        options={"SKIP_SAVE"},
+        description=("Left, top, right and bottom in pixels of the source; drawn with the mouse where it is empty"),
+    )
 
     _place: TrackingStart | None = None
     _target: tuple[str, str, str, int] | None = None
@@ -79,8 +90,9 @@ class FACEBLUR_OT_add(JobOperator, bpy.types.Operator):
             self.report({"INFO"}, self.cancelled)
             return {"CANCELLED"}
         area, region = area_region
-        inside = (region.x <= event.mouse_x < region.x + region.width
-                  and region.y <= event.mouse_y < region.y + region.height)
+        inside = (
+            region.x <= event.mouse_x < region.x + region.width and region.y <= event.mouse_y < region.y + region.height
+        )
         self._mouse = float(event.mouse_x - region.x), float(event.mouse_y - region.y)
         if event.type == "LEFTMOUSE" and event.value == "PRESS" and inside:
             self._press = self._mouse
@@ -134,8 +146,13 @@ class FACEBLUR_OT_add(JobOperator, bpy.types.Operator):
         if mask not in bpy.data.masks or scene not in bpy.data.scenes:
             return "", ["The mask is gone: nothing was added."]
         keys = [Sample(f, face, Evidence.LOCKED, 1.0) for f, face in self._place.keys.items()]
-        target = FaceTarget(bpy.data.scenes[scene], bpy.data.scenes[scene].sequence_editor.strips_all.get(strip),
-                        bpy.data.masks[mask], "", frame)
+        target = FaceTarget(
+            bpy.data.scenes[scene],
+            bpy.data.scenes[scene].sequence_editor.strips_all.get(strip),
+            bpy.data.masks[mask],
+            "",
+            frame,
+        )
         name = _add(target, [*result, *keys], self.kind)
         frames = [sample.source_frame for sample in (*result, *keys)]
         return f"'{name}' was followed from frame {min(frames)} to {max(frames)} of the source", []
@@ -218,9 +235,16 @@ def _add(target: FaceTarget, samples: list[Sample], kind: str) -> str:
 
 def _get_preview(context: bpy.types.Context) -> tuple[bpy.types.Area, bpy.types.Region] | None:
     """The largest preview of the sequencer in the window."""
-    found = [(area, region) for area in context.window.screen.areas if area.type == "SEQUENCE_EDITOR"
-             for region in area.regions if region.type == "PREVIEW" and region.width > 1 and region.height > 1
-             and area.spaces.active.view_type in ("PREVIEW", "SEQUENCER_PREVIEW")]
+    found = [
+        (area, region)
+        for area in context.window.screen.areas
+        if area.type == "SEQUENCE_EDITOR"
+        for region in area.regions
+        if region.type == "PREVIEW"
+        and region.width > 1
+        and region.height > 1
+        and area.spaces.active.view_type in ("PREVIEW", "SEQUENCER_PREVIEW")
+    ]
     return max(found, key=lambda pair: pair[1].width * pair[1].height, default=None)
 
 

@@ -41,8 +41,9 @@ def set_cover(target: FaceTarget, cover: Ellipse, name: str = "") -> None:
     reach = max(2, round(REACH_S * target.rate))
 
     def change(document: TrackDocument) -> list[str]:
-        editing.set_key(editing.get_track(document, name), target.source_frame, cover.scaled(1 / document.expansion),
-                        reach)
+        editing.set_key(
+            editing.get_track(document, name), target.source_frame, cover.scaled(1 / document.expansion), reach
+        )
         return [name]
 
     apply_change(target, change, [name])
@@ -93,8 +94,7 @@ class FACEBLUR_OT_begin_here(_OnFace, bpy.types.Operator):
 
 
 class FACEBLUR_OT_end_here(_OnFace, bpy.types.Operator):
-    """Let the cover of the active face end at the playhead: what comes after is shown, or covered by holding until here
-    """
+    """End the cover of the active face at the playhead, or extend it to there"""
 
     bl_idname = "faceblur.end_here"
     bl_label = "End Here"
@@ -138,8 +138,9 @@ def _list_others(operator: Any, context: bpy.types.Context | None) -> list[tuple
         return _OTHERS.offer([("", "None", "")])
     layers = MaskRecord.load(target.mask).layers
     names = [track for track in map(layers.track_of, layers) if track != target.track]
-    return _OTHERS.offer([(name, name, f"Make '{name}' part of the active face") for name in names]
-                         or [("", "None", "")])
+    return _OTHERS.offer(
+        [(name, name, f"Make '{name}' part of the active face") for name in names] or [("", "None", "")]
+    )
 
 
 _OTHERS = EnumItems()
@@ -152,8 +153,9 @@ class FACEBLUR_OT_merge_faces(_OnFace, bpy.types.Operator):
     bl_label = "Merge With"
     bl_property = "other"
 
-    other: EnumProperty(name="Other Face", items=_list_others,
-                        description="The face that becomes part of the active one")
+    other: EnumProperty(
+        name="Other Face", items=_list_others, description="The face that becomes part of the active one"
+    )
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
         context.window_manager.invoke_search_popup(self)
@@ -220,12 +222,15 @@ class FACEBLUR_OT_switch_face(_OnFace, bpy.types.Operator):
     bl_idname = "faceblur.switch_face"
     bl_label = "Switch Face"
 
-    action: EnumProperty(name="Action", items=[
-        ("OFF", "Off", "The face shows"), ("ON", "On", "The face is covered")])
-    where: EnumProperty(name="Where", items=[
-        ("FRAME", "This Frame", "Only in the frame at the playhead"),
-        ("RANGE", "Preview Range", "In the timeline's preview range (key P)"),
-        ("FILM", "Whole Film", "In all frames")])
+    action: EnumProperty(name="Action", items=[("OFF", "Off", "The face shows"), ("ON", "On", "The face is covered")])
+    where: EnumProperty(
+        name="Where",
+        items=[
+            ("FRAME", "This Frame", "Only in the frame at the playhead"),
+            ("RANGE", "Preview Range", "In the timeline's preview range (key P)"),
+            ("FILM", "Whole Film", "In all frames"),
+        ],
+    )
 
     def work(self, target: FaceTarget) -> str:
         start, stop = self._compute_frames(target)
@@ -279,7 +284,13 @@ class FACEBLUR_OT_bring_back(bpy.types.Operator):
 
 
 CLASSES = (
-    FACEBLUR_OT_begin_here, FACEBLUR_OT_end_here, FACEBLUR_OT_split_face, FACEBLUR_OT_merge_faces,
-    FACEBLUR_OT_delete_face, FACEBLUR_OT_clear_key, FACEBLUR_OT_lock_face, FACEBLUR_OT_switch_face,
+    FACEBLUR_OT_begin_here,
+    FACEBLUR_OT_end_here,
+    FACEBLUR_OT_split_face,
+    FACEBLUR_OT_merge_faces,
+    FACEBLUR_OT_delete_face,
+    FACEBLUR_OT_clear_key,
+    FACEBLUR_OT_lock_face,
+    FACEBLUR_OT_switch_face,
     FACEBLUR_OT_bring_back,
 )

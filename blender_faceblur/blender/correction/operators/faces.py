@@ -64,8 +64,9 @@ class FACEBLUR_OT_go_to_frame(bpy.types.Operator):
     def execute(self, context: bpy.types.Context) -> set[str]:
         strip = get_active_footage(context)
         mask = get_mask(strip)
-        frame = find_timeline_frame(strip, [(self.source_frame, self.source_frame + 1)],
-                                    mask.frame_end - mask.frame_start)
+        frame = find_timeline_frame(
+            strip, [(self.source_frame, self.source_frame + 1)], mask.frame_end - mask.frame_start
+        )
         if frame is None:
             self.report({"WARNING"}, "This strip does not show that frame")
             return {"CANCELLED"}
@@ -80,9 +81,14 @@ class FACEBLUR_OT_switch_faces(bpy.types.Operator):
     bl_label = "Switch All Faces"
     bl_options = {"REGISTER", "UNDO"}
 
-    action: EnumProperty(name="Action", items=[
-        ("ON", "All On", "Cover all faces"), ("OFF", "All Off", "Cover no face"),
-        ("INVERT", "Invert", "Cover those that are not covered, and no others")])
+    action: EnumProperty(
+        name="Action",
+        items=[
+            ("ON", "All On", "Cover all faces"),
+            ("OFF", "All Off", "Cover no face"),
+            ("INVERT", "Invert", "Cover those that are not covered, and no others"),
+        ],
+    )
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:

@@ -36,8 +36,9 @@ class _TrackFace(JobOperator):
 
     def begin(self, context: bpy.types.Context, wait_s: float | None) -> JobSteps:
         target = get_target(context)
-        self._place = start_track(target.scene, target.strip, target.mask, target.track, target.source_frame,
-                                 self.direction, self.longest)
+        self._place = start_track(
+            target.scene, target.strip, target.mask, target.track, target.source_frame, self.direction, self.longest
+        )
         return run_tracking(self._place, wait_s)
 
     def finish(self, context: bpy.types.Context, result: list[Sample]) -> tuple[str, list[str]]:
@@ -82,4 +83,3 @@ class FACEBLUR_OT_follow_step(_TrackFace, bpy.types.Operator):
 
 
 CLASSES = (FACEBLUR_OT_follow, FACEBLUR_OT_follow_step)
-

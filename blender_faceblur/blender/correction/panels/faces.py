@@ -26,8 +26,16 @@ from ...thumbnails.store import get_icon
 class FACEBLUR_UL_faces(bpy.types.UIList):
     """Layers of a mask, without the one that shows the picture."""
 
-    def draw_item(self, context: bpy.types.Context, layout: bpy.types.UILayout, data: bpy.types.Mask,
-                  item: bpy.types.MaskLayer, icon: int, active_data: object, active_property: str) -> None:
+    def draw_item(
+        self,
+        context: bpy.types.Context,
+        layout: bpy.types.UILayout,
+        data: bpy.types.Mask,
+        item: bpy.types.MaskLayer,
+        icon: int,
+        active_data: object,
+        active_property: str,
+    ) -> None:
         face = read_face(MaskRecord.load(data), item.name)
         row = layout.row(align=True)
         # Blender itself goes one icon back, to the empty box, where the property is true.
@@ -57,8 +65,14 @@ class FACEBLUR_UL_faces(bpy.types.UIList):
         wanted = self.filter_name.lower()
         layers, record = list(data.layers), MaskRecord.load(data)
         doubts = _count_review_items(data)
-        flags = [shown if is_face(record, layer.name) and wanted in layer.name.lower()
-                 and _is_wanted(record, layer, settings.list_filter, doubts) else 0 for layer in layers]
+        flags = [
+            shown
+            if is_face(record, layer.name)
+            and wanted in layer.name.lower()
+            and _is_wanted(record, layer, settings.list_filter, doubts)
+            else 0
+            for layer in layers
+        ]
         keys = [(index, _compute_rank(record, layer, settings.list_sort, doubts)) for index, layer in enumerate(layers)]
         return flags, bpy.types.UI_UL_list.sort_items_helper(keys, lambda pair: pair[1])
 
@@ -84,8 +98,7 @@ def _is_wanted(record: MaskRecord, layer: bpy.types.MaskLayer, wanted: str, doub
     return True
 
 
-def _compute_rank(record: MaskRecord, layer: bpy.types.MaskLayer, by: str,
-               doubts: dict[str, int]) -> tuple[float, str]:
+def _compute_rank(record: MaskRecord, layer: bpy.types.MaskLayer, by: str, doubts: dict[str, int]) -> tuple[float, str]:
     face = read_face(record, layer.name)
     if by == "DOUBT":
         return -doubts.get(face.track, 0), layer.name
@@ -123,8 +136,10 @@ class FACEBLUR_PT_faces(Tab, bpy.types.Panel):
             side.operator("faceblur.switch_faces", text="", icon=icon).action = action
         faces = list_faces(mask)
         off = sum(mask.layers[face.name].hide_render for face in faces)
-        layout.label(text=count(len(faces), "face") + (f", {off} switched off: they show" if off else ""),
-                     icon="ERROR" if off else "NONE")
+        layout.label(
+            text=count(len(faces), "face") + (f", {off} switched off: they show" if off else ""),
+            icon="ERROR" if off else "NONE",
+        )
         active = mask.layers.active
         record = MaskRecord.load(mask)
         if active is not None and is_face(record, active.name):

@@ -51,7 +51,10 @@ def add_grid_inputs(tree: bpy.types.NodeTree) -> None:
 
 
 def add_reduction(
-    tree: bpy.types.NodeTree, source: bpy.types.Node, halvings: int, image: bpy.types.NodeSocket | None = None,
+    tree: bpy.types.NodeTree,
+    source: bpy.types.Node,
+    halvings: int,
+    image: bpy.types.NodeSocket | None = None,
     finer: int = 0,
 ) -> bpy.types.NodeSocket:
     """The picture, or another `image` of its size, as Columns x Rows samples, each the mean of its area.

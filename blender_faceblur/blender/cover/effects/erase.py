@@ -27,8 +27,9 @@ class Erase(Effect):
         nodes.add_output(tree, "Image", "Color")
         source = nodes.add_node(tree, "NodeGroupInput", 0)
         level = nodes.add_node(tree, "CompositorNodeRGBToBW", 1, Image=source.outputs["Shown"])
-        weighed = nodes.add_node(tree, "CompositorNodeSetAlpha", 1, Image=source.outputs["Image"],
-                                 Alpha=level.outputs[0])
+        weighed = nodes.add_node(
+            tree, "CompositorNodeSetAlpha", 1, Image=source.outputs["Image"], Alpha=level.outputs[0]
+        )
         weighed.inputs["Type"].default_value = "Apply Mask"
         levels = [add_reduction(tree, source, halvings, weighed.outputs[0])]
         column = halvings + 4
@@ -47,5 +48,4 @@ class Erase(Effect):
             over = nodes.add_node(tree, "CompositorNodeAlphaOver", column, Background=below, Foreground=finer)
             filled = nodes.add_node(tree, "CompositorNodeExposure", column, Image=over.outputs[0]).outputs[0]
         result = nodes.add_node(tree, "NodeGroupOutput", column + 3)
-        nodes.put(tree, result.inputs["Image"],
-                  add_enlargement(tree, source.outputs["Image"], filled, "Bilinear"))
+        nodes.put(tree, result.inputs["Image"], add_enlargement(tree, source.outputs["Image"], filled, "Bilinear"))

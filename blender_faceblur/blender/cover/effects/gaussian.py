@@ -29,5 +29,6 @@ class Gaussian(Effect):
         blurred.inputs["Type"].default_value = "Gaussian"
         blurred.inputs["Size"].default_value = (_RADIUS * 2**finer,) * 2
         result = nodes.add_node(tree, "NodeGroupOutput", halvings + 7)
-        nodes.put(tree, result.inputs["Image"],
-                  add_enlargement(tree, source.outputs["Image"], blurred.outputs[0], "Bilinear"))
+        nodes.put(
+            tree, result.inputs["Image"], add_enlargement(tree, source.outputs["Image"], blurred.outputs[0], "Bilinear")
+        )

@@ -51,18 +51,24 @@ class Image(Effect):
         sides = nodes.split(tree, sticker.outputs["Resolution"], column)
         longer = maths("MAXIMUM", *sides)
         across = []
-        for here_, middle, count, side in zip(nodes.split(tree, here.outputs["Normalized"], column),
-                                              (field.outputs["Red"], field.outputs["Green"]),
-                                              (source.outputs["Columns"], source.outputs["Rows"]), sides, strict=True):
+        for here_, middle, count, side in zip(
+            nodes.split(tree, here.outputs["Normalized"], column),
+            (field.outputs["Red"], field.outputs["Green"]),
+            (source.outputs["Columns"], source.outputs["Rows"]),
+            sides,
+            strict=True,
+        ):
             # In samples from the middle of the cover, in diameters, in the picture's own width or height.
             away = maths("MULTIPLY", maths("SUBTRACT", here_, middle), count)
             share = maths("MULTIPLY", maths("DIVIDE", away, field.outputs["Blue"]), maths("DIVIDE", longer, side))
             across.append(maths("ADD", share, 0.5))
         place = nodes.add_node(tree, "ShaderNodeCombineXYZ", column + 2, X=across[0], Y=across[1], Z=1.0)
-        laid = nodes.add_node(tree, "CompositorNodeMapUV", column + 3, Image=source.outputs["Sticker"],
-                              UV=place.outputs[0])
-        over = nodes.add_node(tree, "CompositorNodeAlphaOver", column + 4, Background=source.outputs["Color"],
-                              Foreground=laid.outputs[0])
+        laid = nodes.add_node(
+            tree, "CompositorNodeMapUV", column + 3, Image=source.outputs["Sticker"], UV=place.outputs[0]
+        )
+        over = nodes.add_node(
+            tree, "CompositorNodeAlphaOver", column + 4, Background=source.outputs["Color"], Foreground=laid.outputs[0]
+        )
         result = nodes.add_node(tree, "NodeGroupOutput", column + 5)
         nodes.put(tree, result.inputs["Image"], over.outputs[0])
 
@@ -81,8 +87,14 @@ def _add_places(
         away = maths("ABSOLUTE", maths("SUBTRACT", place, 0.5))
         inside = maths("LESS_THAN", away, maths("SUBTRACT", 0.5, maths("DIVIDE", 0.75, count)))
         covered = maths("MULTIPLY", covered, inside)
-    weighed = nodes.add_node(tree, "CompositorNodeCombineColor", column + 1, Red=maths("MULTIPLY", x, covered),
-                             Green=maths("MULTIPLY", y, covered), Blue=covered)
+    weighed = nodes.add_node(
+        tree,
+        "CompositorNodeCombineColor",
+        column + 1,
+        Red=maths("MULTIPLY", x, covered),
+        Green=maths("MULTIPLY", y, covered),
+        Blue=covered,
+    )
     areas, places = [], []
     for reach in _WINDOWS:
         mean = nodes.add_node(tree, "CompositorNodeBlur", column + 2, Image=weighed.outputs[0])
@@ -93,8 +105,9 @@ def _add_places(
         area = maths("MULTIPLY", part.outputs["Blue"], float((2 * reach + 1) ** 2))
         diameter = maths("MULTIPLY", maths("SQRT", area), _SHARE * 2 / math.sqrt(math.pi))
         middle = [maths("DIVIDE", part.outputs[name], part.outputs["Blue"]) for name in ("Red", "Green")]
-        place = nodes.add_node(tree, "CompositorNodeCombineColor", column + 5, Red=middle[0], Green=middle[1],
-                               Blue=diameter)
+        place = nodes.add_node(
+            tree, "CompositorNodeCombineColor", column + 5, Red=middle[0], Green=middle[1], Blue=diameter
+        )
         areas.append(area)
         places.append(place.outputs[0])
     maths = nodes.make_maths(tree, column + 6)

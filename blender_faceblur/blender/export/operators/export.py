@@ -26,16 +26,24 @@ class FACEBLUR_OT_export_covered(JobOperator, bpy.types.Operator):
     bl_options = {"REGISTER"}
     cancelled = "Export cancelled; films that were finished are in the folder"
 
-    folder: StringProperty(name="Folder", subtype="DIR_PATH", description=(
-        "Where the films and the copy of the project go; where none is named, beside the project"))
+    folder: StringProperty(
+        name="Folder",
+        subtype="DIR_PATH",
+        description=("Where the films and the copy of the project go; where none is named, beside the project"),
+    )
     overwrite: BoolProperty(name="Overwrite", description="Replace what an earlier export left in the folder")
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
         if is_busy(cls):
             return False
-        covered = any(get_modifier(strip) is not None for scene in bpy.data.scenes if scene.sequence_editor is not None
-                      for strip in scene.sequence_editor.strips_all if hasattr(strip, "modifiers"))
+        covered = any(
+            get_modifier(strip) is not None
+            for scene in bpy.data.scenes
+            if scene.sequence_editor is not None
+            for strip in scene.sequence_editor.strips_all
+            if hasattr(strip, "modifiers")
+        )
         return covered or refuse(cls, "There is no covered strip")
 
     def begin(self, context: bpy.types.Context, wait_s: float | None) -> JobSteps:
@@ -51,5 +59,6 @@ class FACEBLUR_OT_export_covered(JobOperator, bpy.types.Operator):
         JOB.notes = result.notes
         for note in result.notes:
             self.report({"WARNING"}, note)
-        return (f"{count(len(result.films), 'film')} and {result.project.name} are in {result.project.parent}: look at "
-                "them"), []
+        return (
+            f"{count(len(result.films), 'film')} and {result.project.name} are in {result.project.parent}: look at them"
+        ), []

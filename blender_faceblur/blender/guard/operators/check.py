@@ -88,8 +88,10 @@ class FACEBLUR_OT_repair(bpy.types.Operator):
         if not bpy.app.background:
             refresh_shown_sequencers()
         left = sum(fault.shows for fault in JOB.faults)
-        self.report({"WARNING" if left else "INFO"},
-                    f"{count(len(faults), 'fault')} repaired" + (f", {left} left" if left else ""))
+        self.report(
+            {"WARNING" if left else "INFO"},
+            f"{count(len(faults), 'fault')} repaired" + (f", {left} left" if left else ""),
+        )
         return {"FINISHED"}
 
 
@@ -140,5 +142,10 @@ class FACEBLUR_OT_render(bpy.types.Operator):
         return set(bpy.ops.render.render(how, animation=True, scene=scene.name))
 
 
-CLASSES = (FACEBLUR_OT_check, FACEBLUR_OT_go_to_fault, FACEBLUR_OT_repair, FACEBLUR_OT_must_be_covered,
-           FACEBLUR_OT_render)
+CLASSES = (
+    FACEBLUR_OT_check,
+    FACEBLUR_OT_go_to_fault,
+    FACEBLUR_OT_repair,
+    FACEBLUR_OT_must_be_covered,
+    FACEBLUR_OT_render,
+)

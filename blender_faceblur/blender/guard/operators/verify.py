@@ -29,8 +29,12 @@ class FACEBLUR_OT_verify(JobOperator, bpy.types.Operator):
     bl_label = "Verify Render"
     cancelled = "Verifying cancelled"
 
-    film: StringProperty(name="Film", subtype="FILE_PATH", options={"SKIP_SAVE"},
-                         description="The finished film; empty: where this scene's settings render to")
+    film: StringProperty(
+        name="Film",
+        subtype="FILE_PATH",
+        options={"SKIP_SAVE"},
+        description="The finished film; empty: where this scene's settings render to",
+    )
 
     _unverified: tuple[str, ...] = ()
 
@@ -54,8 +58,7 @@ class FACEBLUR_OT_verify(JobOperator, bpy.types.Operator):
         if not result.leaks:
             said = f"Every expected face is covered in {result.film.name}; {count(doubts, 'doubtful place')}"
             return said, problems
-        return "Look at what leaked", [f"{count(result.leaks, 'face')} uncovered in {result.film.name}",
-                                       *problems]
+        return "Look at what leaked", [f"{count(result.leaks, 'face')} uncovered in {result.film.name}", *problems]
 
 
 class FACEBLUR_OT_go_to_finding(bpy.types.Operator):
@@ -102,13 +105,28 @@ class FACEBLUR_OT_report(bpy.types.Operator):
         strip = get_active_footage(context)
         try:
             footage = get_footage(strip)
-            found = next(((JOB.verified.film, verification) for part, verification in JOB.verified.parts
-                          if part.strip == strip.name), None) if JOB.verified is not None else None
+            found = (
+                next(
+                    (
+                        (JOB.verified.film, verification)
+                        for part, verification in JOB.verified.parts
+                        if part.strip == strip.name
+                    ),
+                    None,
+                )
+                if JOB.verified is not None
+                else None
+            )
             effect = read_effect(strip)
             settings = {"effect": effect.kind, "samples_across": effect.samples_across} if effect is not None else {}
             content = collect_report(
-                footage.path, found[0] if found else None, sync_from_blender(get_mask(strip)), settings,
-                found[1] if found else None, blender=bpy.app.version_string)
+                footage.path,
+                found[0] if found else None,
+                sync_from_blender(get_mask(strip)),
+                settings,
+                found[1] if found else None,
+                blender=bpy.app.version_string,
+            )
             write_report(content, Path(bpy.path.abspath(self.filepath)))
         except FaceBlurError as error:
             self.report({"ERROR"}, str(error))

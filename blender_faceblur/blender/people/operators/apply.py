@@ -31,7 +31,8 @@ class FACEBLUR_OT_apply_people(bpy.types.Operator):
             return False
         scene = get_sequencer_scene(context)
         return (scene is not None and next(list_covered(scene), None) is not None) or refuse(
-            cls, "No strip is covered: Detect Faces first")
+            cls, "No strip is covered: Detect Faces first"
+        )
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         scene = get_sequencer_scene(context)
@@ -57,8 +58,12 @@ class FACEBLUR_OT_forget_people(bpy.types.Operator):
     bl_label = "Forget Everything"
     bl_options = {"REGISTER", "UNDO"}
 
-    cover: BoolProperty(name="Cover Everybody Again", default=True, options={"SKIP_SAVE"}, description=(
-        "Blur those who stay clear; else who they are stays written in the tracks"))
+    cover: BoolProperty(
+        name="Cover Everybody Again",
+        default=True,
+        options={"SKIP_SAVE"},
+        description=("Blur those who stay clear; else who they are stays written in the tracks"),
+    )
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:

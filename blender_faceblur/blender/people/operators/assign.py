@@ -176,8 +176,12 @@ class FACEBLUR_OT_go_to_person_face(bpy.types.Operator):
     bl_options = {"REGISTER", "UNDO"}
 
     number: IntProperty(name="Face", description="Its place in the scene's list")
-    source_frame: IntProperty(name="Source Frame", default=-1, options={"SKIP_SAVE"},
-                              description="Where in its film to go instead; below 0: where the face is seen best")
+    source_frame: IntProperty(
+        name="Source Frame",
+        default=-1,
+        options={"SKIP_SAVE"},
+        description="Where in its film to go instead; below 0: where the face is seen best",
+    )
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         scene = get_sequencer_scene(context)

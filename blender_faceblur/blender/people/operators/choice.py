@@ -28,8 +28,12 @@ def is_ready(operator: Any, context: bpy.types.Context, covered: bool = True) ->
 def list_people(operator: Any, context: bpy.types.Context | None) -> list[tuple[str, str, str]]:
     scene = get_sequencer_scene(context or bpy.context)
     persons = scene.faceblur.people.persons if scene is not None else ()
-    return _PERSON_ITEMS.offer([(NEW, "New Person", "Somebody who is not in the list yet"),
-                                *((str(person.uid), person.name, f"This is {person.name}") for person in persons)])
+    return _PERSON_ITEMS.offer(
+        [
+            (NEW, "New Person", "Somebody who is not in the list yet"),
+            *((str(person.uid), person.name, f"This is {person.name}") for person in persons),
+        ]
+    )
 
 
 _PERSON_ITEMS = EnumItems()

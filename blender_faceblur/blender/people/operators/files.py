@@ -21,8 +21,12 @@ class _PeopleFile:
 
     bl_options = {"REGISTER", "UNDO"}
 
-    filepath: StringProperty(name="File", subtype="FILE_PATH", options={"SKIP_SAVE"},
-                             description="A JSON file of people: names and places, no faces")
+    filepath: StringProperty(
+        name="File",
+        subtype="FILE_PATH",
+        options={"SKIP_SAVE"},
+        description="A JSON file of people: names and places, no faces",
+    )
     filter_glob: StringProperty(default="*.json", options={"HIDDEN"}, description="Which files are listed")
     check_existing: BoolProperty(default=True, options={"HIDDEN"}, description="Ask before a file is replaced")
 

@@ -52,8 +52,11 @@ class FACEBLUR_OT_recognise_faces(_PeopleJob, bpy.types.Operator):
     bl_idname = "faceblur.recognise_faces"
     bl_label = "Recognise Faces"
 
-    selected: BoolProperty(name="Selected Only", options={"SKIP_SAVE"}, description=(
-        "Look only at the selected strips; what is known of the others stays"))
+    selected: BoolProperty(
+        name="Selected Only",
+        options={"SKIP_SAVE"},
+        description=("Look only at the selected strips; what is known of the others stays"),
+    )
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
@@ -132,12 +135,23 @@ class FACEBLUR_OT_add_people(_PeopleJob, bpy.types.Operator):
     bl_idname = "faceblur.add_people"
     bl_label = "Add People from Pictures"
 
-    directory: StringProperty(name="Folder", subtype="DIR_PATH", options={"SKIP_SAVE"},
-                              description="Of the pictures, or of the people's folders")
-    filename: StringProperty(name="File", subtype="FILE_NAME", options={"SKIP_SAVE", "HIDDEN"},
-                             description="A picture; empty: all that are chosen, or lie in the folder")
-    files: CollectionProperty(type=bpy.types.OperatorFileListElement, options={"SKIP_SAVE"},
-                              description="Pictures; none: all that lie in the folder")
+    directory: StringProperty(
+        name="Folder",
+        subtype="DIR_PATH",
+        options={"SKIP_SAVE"},
+        description="Of the pictures, or of the people's folders",
+    )
+    filename: StringProperty(
+        name="File",
+        subtype="FILE_NAME",
+        options={"SKIP_SAVE", "HIDDEN"},
+        description="A picture; empty: all that are chosen, or lie in the folder",
+    )
+    files: CollectionProperty(
+        type=bpy.types.OperatorFileListElement,
+        options={"SKIP_SAVE"},
+        description="Pictures; none: all that lie in the folder",
+    )
     _pictures: dict[str, list[Path]] | None = None
 
     filter_folder: BoolProperty(default=True, options={"HIDDEN"}, description="Folders are listed")
@@ -168,8 +182,10 @@ class FACEBLUR_OT_add_people(_PeopleJob, bpy.types.Operator):
             unusable = [name for name in sorted(chosen) if Path(name).suffix.lower() not in REFERENCE_ENDINGS]
             if unusable:
                 raise FaceBlurError(f"{unusable[0]} is no picture.")
-            found = {name: [path for path in paths if path.parent == folder and path.name in chosen]
-                     for name, paths in found.items()}
+            found = {
+                name: [path for path in paths if path.parent == folder and path.name in chosen]
+                for name, paths in found.items()
+            }
         return {name: paths for name, paths in found.items() if paths}
 
     def begin(self, context: bpy.types.Context, wait_s: float | None) -> JobSteps:
@@ -177,8 +193,9 @@ class FACEBLUR_OT_add_people(_PeopleJob, bpy.types.Operator):
         scene = get_sequencer_scene(context)
         self._scene = scene.name
         self._pictures = self._list_pictures()
-        return embed_faces((), [path for paths in self._pictures.values() for path in paths], frame_rate_of(scene),
-                              wait_s)
+        return embed_faces(
+            (), [path for paths in self._pictures.values() for path in paths], frame_rate_of(scene), wait_s
+        )
 
     def take(self, scene: bpy.types.Scene, result: EmbeddingResults) -> str:
         settings = scene.faceblur.people
