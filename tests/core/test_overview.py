@@ -46,8 +46,8 @@ def make_track(name: str, start: int, letters: str, **more: object) -> Track:
             for place, letter in enumerate(letters)
             if letter != "-"
         ],
-        **more,
-    )  # type: ignore[arg-type]
+        **more,  # type: ignore[arg-type]
+    )
 
 
 @pytest.fixture
