@@ -29,8 +29,8 @@ COMMANDS = {
     ),
 }
 BENCHMARKS = ("accuracy", "identity", "plates", "recogniser", "speed", "strength")
-ON_REQUEST = ("five",)
-"""Presets whose weights and packages are fetched only when they are named."""
+ON_REQUEST = {"ensemble": ("ensemble", "five")}
+"""Presets whose weights and packages are fetched only when they are named, by one of these names."""
 NEED_TEST_PACKAGES = ("test", "lint", "demo", "bench accuracy")
 NEED_WEIGHTS = ("blur", "test", "demo", "bench", "package")
 
@@ -91,7 +91,11 @@ def _list_asked_presets(command: str, arguments: list[str]) -> list[str]:
     every = command in ("test", "bench strength") or (command == "bench accuracy" and "--preset" not in arguments)
     # Detectors that are named one by one may be of those that only such a preset needs.
     every = every or any(argument.split("=")[0] == "--detectors" for argument in arguments)
-    return [name for name in ON_REQUEST if every or {name, "--preset=" + name} & set(arguments)]
+    return [
+        preset
+        for preset, names in ON_REQUEST.items()
+        if every or any({name, "--preset=" + name} & set(arguments) for name in names)
+    ]
 
 
 def _list_asked_models(command: str, arguments: list[str]) -> list[str]:

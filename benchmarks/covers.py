@@ -90,7 +90,7 @@ class TracksCover:
         self.notes = list(self.document.notes)
         self.tracks, self.doubts = len(self.document.tracks), len(self.document.review_items)
         self._keyed = [
-            (track.name, opacity_spans(track), simplify(track, self.document.expansion, (self.width, self.height)))
+            (track.name, opacity_spans(track), simplify(track, self.document.margin, (self.width, self.height)))
             for track in self.document.tracks
         ]
 

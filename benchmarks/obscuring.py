@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from blender_faceblur.core.detection.settings import DEFAULT_EXPANSION
+from blender_faceblur.core.detection.settings import DEFAULT_MARGIN
 from blender_faceblur.core.types import Ellipse, Evidence, Sample, SourceInfo, Track, TrackDocument
 
 from .portraits import FACE_HEIGHT, FACE_PX, TILE_PX, Picture, compute_middle
@@ -82,13 +82,13 @@ def _build_document(size: tuple[int, int]) -> TrackDocument:
         )
         tracks.append(Track(f"Face {i + 1:02}", [Sample(0, ellipse, Evidence.DETECTED, 1.0)]))
     source = SourceInfo("sheet 0.png", "image", *size, 1, Fraction(24), "0" * 64)
-    return TrackDocument(source, "balanced", DEFAULT_EXPANSION, [], [], tracks, [])
+    return TrackDocument(source, "balanced", DEFAULT_MARGIN, [], [], tracks, [])
 
 
 def draw_cover() -> NDArray[np.bool_]:
     """Which pixels of a tile are covered, safety expansion included."""
     x, y = np.meshgrid(np.arange(TILE_PX) + 0.5, np.arange(TILE_PX) + 0.5)
-    half = DEFAULT_EXPANSION * FACE_PX / 2
+    half = DEFAULT_MARGIN * FACE_PX / 2
     return np.hypot((x - compute_middle()[0]) / half, (y - compute_middle()[1]) / (half * FACE_HEIGHT)) < 1
 
 

@@ -26,7 +26,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from blender_faceblur.core.detection.settings import DEFAULT_EXPANSION, get_preset
+from blender_faceblur.core.detection.settings import DEFAULT_MARGIN, get_preset
 from blender_faceblur.core.tracking.analysis import analyse_frames, build_document, decode_size
 from blender_faceblur.core.tracking.observations import ObservationTable, Segment
 from blender_faceblur.core.tracking.plates import PRESET, make_regions
@@ -107,7 +107,7 @@ def measure(folder: Path, every: int) -> Tally:
                 table.add(0, record)
             tally.seconds += time.process_time() - began
             info = SourceInfo(path.name, "image", *size, 1, Fraction(25), "0" * 64)
-            document = build_document(table, info, preset, DEFAULT_EXPANSION, [], [])
+            document = build_document(table, info, preset, DEFAULT_MARGIN, [], [])
             make_regions(document)
             mask = TracksCover(document, 0.0).draw(0)
             assert mask is not None

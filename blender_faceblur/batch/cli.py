@@ -13,9 +13,10 @@ from pathlib import Path
 from types import FrameType
 
 from ..core.detection.settings import (
-    DEFAULT_EXPANSION,
-    EXPANSIONS,
-    HEAD_EXPANSION,
+    DEFAULT_MARGIN,
+    FORMER_NAMES,
+    HEAD_MARGIN,
+    MARGINS,
     PRESETS,
     get_preset,
     list_detectors,
@@ -146,7 +147,12 @@ def build_verify_parser(program: str) -> argparse.ArgumentParser:
 def add_detection_options(parser: argparse.ArgumentParser) -> None:
     """The options that mean the same for files and for the strips of a project."""
     choice = parser.add_mutually_exclusive_group()
-    choice.add_argument("--preset", choices=[preset.name for preset in PRESETS], default="balanced")
+    choice.add_argument(
+        "--preset",
+        type=lambda name: FORMER_NAMES.get(name, name),
+        choices=[preset.name for preset in PRESETS],
+        default="balanced",
+    )
     choice.add_argument(
         "--detectors",
         dest="preset",
@@ -155,18 +161,20 @@ def add_detection_options(parser: argparse.ArgumentParser) -> None:
         help="detectors of your own choice, at every frame, instead of a preset",
     )
     parser.add_argument(
+        "--margin",
         "--expansion",
-        type=_parse_expansion,
-        default=DEFAULT_EXPANSION,
+        dest="margin",
+        type=_parse_margin,
+        default=DEFAULT_MARGIN,
         metavar="FACTOR",
-        help=f"how much larger than the face the cover is, default {DEFAULT_EXPANSION}",
+        help=f"how much larger than the face the cover is, default {DEFAULT_MARGIN}",
     )
     parser.add_argument(
         "--head",
-        dest="expansion",
+        dest="margin",
         action="store_const",
-        const=HEAD_EXPANSION,
-        help=f"cover ears and hair as well: the same as --expansion {HEAD_EXPANSION}",
+        const=HEAD_MARGIN,
+        help=f"cover ears and hair as well: the same as --margin {HEAD_MARGIN}",
     )
     parser.add_argument("--effect", choices=EFFECT_NAMES, default="solid")
     parser.add_argument(
@@ -205,7 +213,7 @@ def main(arguments: list[str] | None = None, program: str = "build.py blur", ble
     prepare_process()
     settings = BatchSettings(
         preset=options.preset,
-        expansion=options.expansion,
+        margin=options.margin,
         effect=options.effect,
         color=options.color,
         codec=options.codec,
@@ -322,13 +330,13 @@ def _parse_ensemble(text: str) -> str:
     return preset
 
 
-def _parse_expansion(text: str) -> float:
+def _parse_margin(text: str) -> float:
     try:
         value = float(text)
     except ValueError:
         value = 0.0
-    if not EXPANSIONS[0] <= value <= EXPANSIONS[1]:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number from {EXPANSIONS[0]} to {EXPANSIONS[1]}")
+    if not MARGINS[0] <= value <= MARGINS[1]:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from {MARGINS[0]} to {MARGINS[1]}")
     return value
 
 

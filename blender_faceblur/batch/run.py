@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ..core.detection.settings import DEFAULT_EXPANSION, get_preset, list_detectors
+from ..core.detection.settings import DEFAULT_MARGIN, get_preset, list_detectors
 from ..core.document.tracks_file import read_document, write_document
 from ..core.tracking import plates
 from ..core.types import Ellipse, FaceBlurError, Sample, SourceInfo, TrackDocument, TrackKind, TrackStatus
@@ -79,7 +79,7 @@ class BatchSettings:
     """What is asked for every file; `codec` and `quality` are those of blender/rendering/render.py."""
 
     preset: str = "balanced"
-    expansion: float = DEFAULT_EXPANSION
+    margin: float = DEFAULT_MARGIN
     effect: str = "solid"
     """Empty where it is not known, of an output that is there already."""
     color: str = "000000"
@@ -108,7 +108,7 @@ class BatchSettings:
             "version": RECORD_VERSION,
             "preset": self.preset,
             "detectors": list_weights(self.preset),
-            "expansion": self.expansion,
+            "expansion": self.margin,
             "effect": self.effect,
             "color": self.color,
             "samples_across": self.samples_per_face,
@@ -281,7 +281,7 @@ def run_analysis(
     With `storage` (a folder) it goes on with what an earlier analysis of the same source and settings left there.
     """
     request = build_request(
-        source, tracks, settings.preset, settings.expansion, storage=storage, recognise=settings.people is not None
+        source, tracks, settings.preset, settings.margin, storage=storage, recognise=settings.people is not None
     )
 
     def hear(message: Message) -> None:
@@ -688,7 +688,7 @@ def _load_kept(document: TrackDocument) -> TrackDocument:
         one = sample.ellipse
         return all(
             math.hypot(one.cx - other.cx, one.cy - other.cy)
-            > document.expansion * (max(one.rx, one.ry) + max(other.rx, other.ry))
+            > document.margin * (max(one.rx, one.ry) + max(other.rx, other.ry))
             for other in others.get(sample.source_frame, ())
         )
 

@@ -98,7 +98,7 @@ def blur_strips(arguments: list[str]) -> int:
         return cli.USAGE
     effect = EffectSettings(options.effect, options.color, image=str(image or ""), inverse=options.inverse)
     try:
-        settings = DetectionSettings(options.preset, options.expansion, plates=options.plates)
+        settings = DetectionSettings(options.preset, options.margin, plates=options.plates)
         if not _detect_and_cover(scene, names, settings, effect, reporter):
             print("Nothing was saved.", file=sys.stderr)
             return cli.SOME_FAILED

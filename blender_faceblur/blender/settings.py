@@ -9,7 +9,7 @@ from typing import Any
 import bpy
 from bpy.props import BoolProperty, EnumProperty, FloatProperty, FloatVectorProperty, PointerProperty
 
-from ..core.detection.settings import DEFAULT_EXPANSION, EXPANSIONS
+from ..core.detection.settings import DEFAULT_MARGIN, MARGINS
 from .people.properties import FACEBLUR_PG_people
 from .preferences.properties import EFFECT_ITEMS, EXPANSION_TEXT, PRESET_ITEMS, SAMPLES_TEXT, get_preferences
 
@@ -29,8 +29,8 @@ class FACEBLUR_PG_settings(bpy.types.PropertyGroup):
     find_plates: BoolProperty(
         name="Number Plates",
         description=(
-            "Look for number plates too, in a second pass over each film. Trained with Chinese plates: large ones of others "
-            "are mostly found, small ones often missed"
+            "Look for number plates too, in a second pass over each film. The detector was trained with Chinese plates: "
+            "it finds most large plates of other countries and misses many small ones"
         ),
     )
     people: PointerProperty(type=FACEBLUR_PG_people, name="People", description="Who is seen, and whom to blur")
@@ -107,9 +107,9 @@ class FACEBLUR_PG_settings(bpy.types.PropertyGroup):
     inverse: BoolProperty(name="Inverse", description="Cover everything but the faces")
     expansion: FloatProperty(
         name="Size",
-        default=DEFAULT_EXPANSION,
-        min=EXPANSIONS[0],
-        max=EXPANSIONS[1],
+        default=DEFAULT_MARGIN,
+        min=MARGINS[0],
+        max=MARGINS[1],
         get_transform=_as_preferred("expansion"),
         description=f"{EXPANSION_TEXT}. Used when faces are detected",
     )

@@ -308,7 +308,7 @@ class TrackDocument:
 
     source: SourceInfo
     preset: str
-    expansion: float
+    margin: float
     models: list[ModelUse]
     shots: list[Shot]
     tracks: list[Track]

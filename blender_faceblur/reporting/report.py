@@ -83,7 +83,7 @@ def collect_report(
             "fingerprint": info.fingerprint,
         },
         "output": _describe_file(output, output_name or output.name) if output is not None else None,
-        "settings": {**settings, "preset": document.preset, "expansion": document.expansion},
+        "settings": {**settings, "preset": document.preset, "expansion": document.margin},
         "models": [{**asdict(model), "licence": _get_licence(model.name)} for model in document.models],
         "faces": [_describe_track(track, faces.get(track.name, b"")) for track in document.tracks],
         "coverage": {evidence.value: totals.get(evidence.value, 0) for evidence in Evidence},

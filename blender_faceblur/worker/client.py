@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..core.detection.settings import DEFAULT_EXPANSION
+from ..core.detection.settings import DEFAULT_MARGIN
 from ..core.types import Box, Ellipse, FaceBlurError
 from ..detectors.providers import choose_providers, label_provider
 from .process import WorkerProcess
@@ -87,7 +87,7 @@ def build_request(
     source: Path | SourceRef,
     output: Path,
     preset: str = "balanced",
-    expansion: float = DEFAULT_EXPANSION,
+    margin: float = DEFAULT_MARGIN,
     processes: int = 0,
     *,
     provider: str = "auto",
@@ -104,7 +104,7 @@ def build_request(
         _to_ref(source),
         str(output.resolve()),
         preset,
-        expansion,
+        margin,
         processes,
         provider,
         str(storage) if storage is not None else "",

@@ -180,7 +180,7 @@ class Comparison:
         self._block_px = compute_block_px(document, request.samples_per_face)
         # Of the part: it knows which pictures may be wanted, and when to look twice.
         self._judge = LeakClassifier(single=film.info.frame_count == 1)
-        self._watch = SyncChecker(document.expansion)
+        self._watch = SyncChecker(document.margin)
         self._matrix = fit_matrix(request.place) if request.place else None
         self._originals = _Originals(source)
         self._clearest: dict[int, list[tuple[str, Ellipse]]] = {}

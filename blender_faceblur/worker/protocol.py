@@ -82,7 +82,7 @@ class AnalysisRequest(BaseRequest):
     source: SourceRef
     output: str
     preset: str
-    expansion: float
+    margin: float
     processes: int = 0
     provider: str = "auto"
     storage: str = ""

@@ -137,7 +137,7 @@ class _VerificationBuilder:
 
     def __init__(self, document: TrackDocument, frame_count: int) -> None:
         self.classifier = LeakClassifier(single=frame_count == 1)
-        self.steps = SyncChecker(document.expansion)
+        self.steps = SyncChecker(document.margin)
         self.faces: dict[str, bytes] = {}
         self.frames = self.looked = 0
 

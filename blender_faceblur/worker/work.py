@@ -11,7 +11,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, TextIO
 
-from ..core.detection.settings import EXPANSIONS, DetectorUse, get_preset
+from ..core.detection.settings import MARGINS, DetectorUse, get_preset
 from ..core.document.tracks_file import write_document
 from ..core.people.similarity import RECOGNIZER, assign_embeddings
 from ..core.tracking.analysis import Detector, analyse_frames, build_document, compute_stride, decode_size, split_range
@@ -132,8 +132,8 @@ class _Analysis:
     def __init__(self, request: AnalysisRequest, send: OnProgress) -> None:
         self._request, self._tell, self._began = request, send, time.monotonic()
         self._preset = get_preset(request.preset)
-        if not EXPANSIONS[0] <= request.expansion <= EXPANSIONS[1]:
-            raise FaceBlurError(f"The expansion must lie between {EXPANSIONS[0]} and {EXPANSIONS[1]}.")
+        if not MARGINS[0] <= request.margin <= MARGINS[1]:
+            raise FaceBlurError(f"The margin must lie between {MARGINS[0]} and {MARGINS[1]}.")
         self._uses, self._notes = choose_usable(self._preset)
         self._kinds = {get_detector(use.detector).finds for use in self._uses}
         if len(self._kinds) > 1:
@@ -180,7 +180,7 @@ class _Analysis:
             str(info.frame_rate),
             info.frame_count,
             request.preset,
-            request.expansion,
+            request.margin,
             request.span,
             self._provider,
             [asdict(model) for model in self._models],
@@ -233,7 +233,7 @@ class _Analysis:
 
     def _build_document(self, table: ObservationTable, notes: list[str]) -> TrackDocument:
         document = build_document(
-            table, self._info, self._preset, self._request.expansion, self._models, [*self._notes, *notes]
+            table, self._info, self._preset, self._request.margin, self._models, [*self._notes, *notes]
         )
         if self._kinds == {TrackKind.PLATE}:
             make_regions(document)

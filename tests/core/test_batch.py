@@ -39,7 +39,7 @@ def private_temp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pa
 
 def analyse(source: Path, tracks: Path, settings: BatchSettings, on_progress: OnProgress, warn: Warn) -> None:
     with open_source(source) as opened:
-        write_document(TrackDocument(opened.info, settings.preset, settings.expansion, [], [], [], []), tracks)
+        write_document(TrackDocument(opened.info, settings.preset, settings.margin, [], [], [], []), tracks)
 
 
 def render(

@@ -37,13 +37,13 @@ from blender_faceblur.sources import open_source
 WIDTH, HEIGHT = 320, 180
 
 
-def make_cover(tracks: dict[str, dict[int, Ellipse]], frames: int = 60, expansion: float = 1.0) -> TracksCover:
+def make_cover(tracks: dict[str, dict[int, Ellipse]], frames: int = 60, margin: float = 1.0) -> TracksCover:
     info = SourceInfo("x.mp4", "movie", WIDTH, HEIGHT, frames, Fraction(25), "0" * 64)
     made = [
         Track(name, [Sample(frame, e, Evidence.DETECTED, 0.9) for frame, e in sorted(places.items())])
         for name, places in tracks.items()
     ]
-    return TracksCover(TrackDocument(info, "balanced", expansion, [], [Shot(0, frames)], made, []), 2.0)
+    return TracksCover(TrackDocument(info, "balanced", margin, [], [Shot(0, frames)], made, []), 2.0)
 
 
 def test_counts_covered_faces_runs_and_area() -> None:

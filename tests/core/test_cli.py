@@ -158,7 +158,7 @@ def test_looks_that_do_not_fit_are_refused(
 
 
 @pytest.mark.parametrize(
-    ("arguments", "expansion"), [([], 1.4), (["--head"], 1.8), (["--head", "--expansion", "2"], 2)]
+    ("arguments", "margin"), [([], 1.4), (["--head"], 1.8), (["--head", "--margin", "2"], 2), (["--expansion", "2"], 2)]
 )
-def test_the_whole_head_is_a_larger_cover(arguments: list[str], expansion: float) -> None:
-    assert cli.build_parser().parse_args(["a.mp4", *arguments]).expansion == expansion
+def test_the_whole_head_is_a_larger_cover(arguments: list[str], margin: float) -> None:
+    assert cli.build_parser().parse_args(["a.mp4", *arguments]).margin == margin

@@ -189,11 +189,11 @@ def test_a_range_keeps_the_size_of_covers_and_a_whole_analysis_that_of_keys() ->
     anna = make_track("Anna", range(100))
     editing.set_key(anna, 50, Ellipse(110, 100, 30, 30), reach=5)
     old, new = make_document(anna), make_document(make_track("Face 01", range(100), 104))
-    new.expansion, new.preset, new.notes = 2.0, "thorough", ["said"]
+    new.margin, new.preset, new.notes = 2.0, "thorough", ["said"]
     ranged = editing.merge_analysis(old, new, 20, 60)
-    assert (ranged.expansion, ranged.preset, ranged.notes) == (1.4, "balanced", ["said"])
+    assert (ranged.margin, ranged.preset, ranged.notes) == (1.4, "balanced", ["said"])
     whole = editing.merge_analysis(old, new, 0, 100)
-    assert (whole.expansion, whole.preset) == (2.0, "thorough")
+    assert (whole.margin, whole.preset) == (2.0, "thorough")
     assert at(whole.tracks[0], 50).rx * 2.0 == pytest.approx(30 * 1.4) and at(whole.tracks[0], 51).rx == 20
 
 
@@ -229,6 +229,6 @@ def test_what_was_not_looked_at_is_known() -> None:
 
 def test_a_new_analysis_of_all_that_was_analysed_sets_the_size() -> None:
     old, new = make_document(make_track("Face 01", range(20, 40))), make_document(make_track("Face 01", range(20, 40)))
-    old.analysed, new.expansion = [(20, 40)], 2.0
-    assert editing.merge_analysis(old, new, 20, 40).expansion == 2.0
-    assert editing.merge_analysis(old, new, 25, 40).expansion == 1.4
+    old.analysed, new.margin = [(20, 40)], 2.0
+    assert editing.merge_analysis(old, new, 20, 40).margin == 2.0
+    assert editing.merge_analysis(old, new, 25, 40).margin == 1.4

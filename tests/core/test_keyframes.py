@@ -12,7 +12,7 @@ import pytest
 from blender_faceblur.core.cover.keyframes import HANDLE, compute_tolerance_px, opacity_spans, simplify
 from blender_faceblur.core.types import Ellipse, Evidence, Keyframe, Sample, Track
 
-EXPANSION = 1.4
+MARGIN = 1.4
 FRAME_SIZE = (1920, 1080)
 POINTS = np.array(
     [
@@ -104,11 +104,11 @@ def measure(curve: np.ndarray, ellipse: Ellipse) -> tuple[float, float]:
 @pytest.mark.parametrize("seed", range(12))
 def test_mask_stays_within_its_bounds(seed: int) -> None:
     track = make_track(seed, 300, gap=seed % 2 == 0)
-    keys = simplify(track, EXPANSION, FRAME_SIZE)
+    keys = simplify(track, MARGIN, FRAME_SIZE)
     faces = np.array([(s.ellipse.cx, s.ellipse.cy, s.ellipse.rx, s.ellipse.ry, s.ellipse.angle) for s in track.samples])
     tolerance = compute_tolerance_px(faces)
     for sample, most in list(zip(track.samples, tolerance, strict=True))[::3]:
-        wanted = sample.ellipse.scaled(EXPANSION)
+        wanted = sample.ellipse.scaled(MARGIN)
         into, beyond = measure(compute_curve(keys, sample.source_frame), wanted)
         # Chords of the drawn polygon lie a little inside the curve itself.
         chord = 2e-4 * max(wanted.rx, wanted.ry)
@@ -118,7 +118,7 @@ def test_mask_stays_within_its_bounds(seed: int) -> None:
 
 def test_spans_have_keys_at_both_ends() -> None:
     track = make_track(1, gap=True)
-    frames = {key.source_frame for key in simplify(track, EXPANSION, FRAME_SIZE)}
+    frames = {key.source_frame for key in simplify(track, MARGIN, FRAME_SIZE)}
     assert opacity_spans(track) == [(5, 105), (135, 405)]
     assert {5, 104, 135, 404} <= frames
     assert not frames & set(range(105, 135))
@@ -130,13 +130,13 @@ def test_still_and_evenly_moving_faces_need_two_keys() -> None:
             "Face 01", [Sample(f, Ellipse(100 + speed * f, 200, 40, 50), Evidence.DETECTED, 0.9) for f in range(900)]
         )
 
-    assert len(simplify(line(0), EXPANSION, FRAME_SIZE)) == 2
-    assert len(simplify(line(1.5), EXPANSION, FRAME_SIZE)) == 2
+    assert len(simplify(line(0), MARGIN, FRAME_SIZE)) == 2
+    assert len(simplify(line(1.5), MARGIN, FRAME_SIZE)) == 2
 
 
 def test_one_frame_needs_one_key() -> None:
     track = Track("Face 01", [Sample(7, Ellipse(100, 200, 40, 50), Evidence.DETECTED, 0.9)])
-    keys = simplify(track, EXPANSION, FRAME_SIZE)
+    keys = simplify(track, MARGIN, FRAME_SIZE)
     assert [key.source_frame for key in keys] == [7]
     assert keys[0].ellipse.rx >= 56
 
@@ -145,11 +145,11 @@ def test_half_turns_of_the_angle_do_not_spin_the_mask() -> None:
     samples = [
         Sample(f, Ellipse(100, 100, 40, 60, 0.1 + (np.pi if f % 2 else 0)), Evidence.DETECTED, 0.9) for f in range(60)
     ]
-    assert len(simplify(Track("Face 01", samples), EXPANSION, FRAME_SIZE)) == 2
+    assert len(simplify(Track("Face 01", samples), MARGIN, FRAME_SIZE)) == 2
 
 
 def test_a_long_track_is_quick() -> None:
     track = make_track(3, 9000)
     began = time.process_time()
-    simplify(track, EXPANSION, FRAME_SIZE)
+    simplify(track, MARGIN, FRAME_SIZE)
     assert time.process_time() - began < 4

@@ -61,9 +61,9 @@ def test_given_folder_is_taken_and_bad_one_refused(
 
 
 def test_weights_of_a_preset_on_request_are_fetched_only_when_it_is_named() -> None:
-    everyday, with_five = set(models.preset_models()), set(models.preset_models(["five"]))
+    everyday, with_ensemble = set(models.preset_models()), set(models.preset_models(["ensemble"]))
     assert everyday == {"centerface", "yunet_2023mar"}
-    assert with_five - everyday == {
+    assert with_ensemble - everyday == {
         "ssd_res10",
         "ssd_res10_graph",
         "blazeface_short",
@@ -153,7 +153,7 @@ def test_weights_that_were_there_need_no_second_process(tmp_path: Path) -> None:
     arguments = ["--presets"]
     assert not fetched.is_fetched(tmp_path, arguments)
     fetched.remember_fetched(tmp_path, arguments, [net])
-    assert fetched.is_fetched(tmp_path, arguments) and not fetched.is_fetched(tmp_path, ["--presets", "five"])
+    assert fetched.is_fetched(tmp_path, arguments) and not fetched.is_fetched(tmp_path, ["--presets", "ensemble"])
     net.write_bytes(CONTENT + b"!")
     assert not fetched.is_fetched(tmp_path, arguments), "a file that has changed is checked again"
     net.unlink()

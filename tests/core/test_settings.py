@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 
 from blender_faceblur.core.detection.settings import (
-    DEFAULT_EXPANSION,
+    DEFAULT_MARGIN,
     PRESETS,
     choose_detectors,
     get_preset,
@@ -39,25 +39,29 @@ def test_weights_name_only_presets_that_run_them() -> None:
     assert {(model.name, preset) for model in paths.list_models().values() for preset in model.presets} == needed
 
 
-def test_five_is_the_popular_recipe() -> None:
-    five = get_preset("five")
-    assert {use.detector: use.threshold for use in five.detectors if use.detector.startswith(("ssd", "blaze"))} == {
+def test_ensemble_is_the_popular_recipe_of_five_detectors() -> None:
+    ensemble = get_preset("ensemble")
+    assert {use.detector: use.threshold for use in ensemble.detectors if use.detector.startswith(("ssd", "blaze"))} == {
         "ssd_res10": 0.25,
         "blazeface_short": 0.2,
         "blazeface_full": 0.2,
     }
-    assert {"yunet_2023mar", "haar_frontal", "haar_profile"} < set(list_detectors(five)) and DEFAULT_EXPANSION == 1.4
-    assert five.cover_uncertain and five.on_request
+    assert {"yunet_2023mar", "haar_frontal", "haar_profile"} < set(list_detectors(ensemble)) and DEFAULT_MARGIN == 1.4
+    assert ensemble.cover_uncertain and ensemble.on_request
 
 
-def test_five_runs_without_what_is_missing_and_says_so() -> None:
-    five = get_preset("five")
-    uses, notes = choose_detectors(five, {"yunet_2023mar", "haar_frontal", "haar_profile", "ssd_res10"})
+def test_ensemble_runs_without_missing_detectors_and_warns() -> None:
+    ensemble = get_preset("ensemble")
+    uses, notes = choose_detectors(ensemble, {"yunet_2023mar", "haar_frontal", "haar_profile", "ssd_res10"})
     assert {use.detector for use in uses} == {"yunet_2023mar", "haar_frontal", "haar_profile", "ssd_res10"}
     assert any("without blazeface_short, blazeface_full" in note for note in notes)
-    assert len(choose_detectors(five, set(list_detectors(five)))[1]) == len(notes) - 1
+    assert len(choose_detectors(ensemble, set(list_detectors(ensemble)))[1]) == len(notes) - 1
     with pytest.raises(FaceBlurError, match="None of the detectors"):
-        choose_detectors(five, {"centerface"})
+        choose_detectors(ensemble, {"centerface"})
+
+
+def test_five_is_the_former_name_of_ensemble() -> None:
+    assert get_preset("five") is get_preset("ensemble")
 
 
 def test_every_preset_has_words_for_people() -> None:

@@ -111,7 +111,7 @@ def test_a_request_of_before_is_understood() -> None:
         "source": {"path": "a"},
         "output": "b",
         "preset": "fast",
-        "expansion": 1.4,
+        "margin": 1.4,
         "sys_path": [],
         "protocol": 2,
     }

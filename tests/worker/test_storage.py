@@ -15,9 +15,9 @@ from blender_faceblur.worker.protocol import ErrorMessage, Message, Progress, Re
 from .. import films
 
 
-def analyse(film: Path, folder: Path, preset: str = "fast", expansion: float = 1.4) -> tuple[list[Message], str]:
+def analyse(film: Path, folder: Path, preset: str = "fast", margin: float = 1.4) -> tuple[list[Message], str]:
     output = film.with_name("tracks.json")
-    messages = list(run_job(build_request(film, output, preset, expansion, storage=folder)))
+    messages = list(run_job(build_request(film, output, preset, margin, storage=folder)))
     assert isinstance(messages[-1], Result), messages
     return messages, output.read_text(encoding="utf-8")
 
@@ -51,7 +51,7 @@ def test_anything_else_is_looked_at_anew(change: str, tmp_path: Path) -> None:
         film, folder, "balanced" if change == "preset" else "fast", 1.5 if change == "expansion" else 1.4
     )
     assert was_looked_at(messages)
-    assert read_document(tmp_path / "tracks.json").expansion == (1.5 if change == "expansion" else 1.4)
+    assert read_document(tmp_path / "tracks.json").margin == (1.5 if change == "expansion" else 1.4)
 
 
 def test_a_folder_that_cannot_be_written_loses_nothing(tmp_path: Path) -> None:

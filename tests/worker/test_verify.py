@@ -38,7 +38,7 @@ from tools.film import FaceTruth, draw_frame, write_film
 SIZE = (320, 180)
 RATE = Fraction(12)
 FRAMES = 18
-EXPANSION = 1.4
+MARGIN = 1.4
 
 Shows = Callable[[int, int], bool]
 """(frame, face) -> whether that face is left uncovered there."""
@@ -57,7 +57,7 @@ def make_scene(folder: Path, scene: str) -> tuple[Path, Path, list[list[FaceTrut
         document = TrackDocument(
             source.info,
             "balanced",
-            EXPANSION,
+            MARGIN,
             [],
             [],
             [Track(f"Face {n:02}", own) for n, own in sorted(samples.items())],
@@ -79,7 +79,7 @@ def obscure(picture: NDArray[np.uint8], face: Ellipse) -> NDArray[np.uint8]:
     cv2.ellipse(
         inside,
         (round(face.cx), round(face.cy)),
-        (round(EXPANSION * face.rx), round(EXPANSION * face.ry)),
+        (round(MARGIN * face.rx), round(MARGIN * face.ry)),
         np.degrees(face.angle),
         0,
         360,
@@ -280,5 +280,5 @@ def test_nothing_covered_on_a_real_clip_is_all_leaks(tmp_path: Path) -> None:
         info = source.info
     face = Track("Face 01", [Sample(0, Ellipse(info.width / 2, info.height / 2, 40, 50), Evidence.DETECTED, 1.0)])
     tracks = tmp_path / "tracks.json"
-    write_document(TrackDocument(info, "balanced", EXPANSION, [], [], [face], []), tracks)
+    write_document(TrackDocument(info, "balanced", MARGIN, [], [], [face], []), tracks)
     assert ("Face 01", 0, 1) in tell_leaks(verify(clip, clip, tracks, 1000))

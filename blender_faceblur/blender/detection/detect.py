@@ -13,7 +13,7 @@ from pathlib import Path
 
 import bpy
 
-from ...core.detection.settings import DEFAULT_EXPANSION
+from ...core.detection.settings import DEFAULT_MARGIN
 from ...core.document.tracks_file import read_document
 from ...core.tracking import plates
 from ...core.types import FaceBlurError, TrackDocument
@@ -37,7 +37,7 @@ class DetectionSettings:
     """What is asked of an analysis; see core/detection/settings.py. `provider` is "auto" or "cpu"."""
 
     preset: str = "balanced"
-    expansion: float = DEFAULT_EXPANSION
+    margin: float = DEFAULT_MARGIN
     provider: str = "auto"
     plates: bool = False
     """Number plates are looked for too, in a second look at each film."""
@@ -142,7 +142,7 @@ def _detect(
                     found.footage.to_source_ref(rate),
                     tracks,
                     preset,
-                    settings.expansion,
+                    settings.margin,
                     provider=settings.provider,
                     storage=stored_analyses(),
                     span=found.range,

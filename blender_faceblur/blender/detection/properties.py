@@ -5,17 +5,17 @@ from __future__ import annotations
 
 import bpy
 
-from ...core.detection.settings import HEAD_EXPANSION
+from ...core.detection.settings import HEAD_MARGIN
 from ..preferences.properties import get_preferences
 from .detect import DetectionSettings
 
 
 def read_detection_settings(scene: bpy.types.Scene) -> DetectionSettings:
     settings, preferences = scene.faceblur, get_preferences()
-    expansion = max(settings.expansion, HEAD_EXPANSION) if settings.whole_head else settings.expansion
+    margin = max(settings.expansion, HEAD_MARGIN) if settings.whole_head else settings.expansion
     return DetectionSettings(
         settings.preset,
-        round(expansion, 3),
+        round(margin, 3),
         preferences.provider if preferences is not None else "auto",
         settings.find_plates,
     )

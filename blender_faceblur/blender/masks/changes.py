@@ -144,7 +144,7 @@ def sync_from_blender(mask: bpy.types.Mask) -> TrackDocument:
             track.locked = True
             record.layers[layer] = replace(record.layers[layer], freehand=True)
         else:
-            _apply_found(track, found, document.expansion)
+            _apply_found(track, found, document.margin)
             rewritten.add(track.name)
     record.save(mask)
     if rewritten:
@@ -319,13 +319,13 @@ def _fit_ellipse(layer: bpy.types.MaskLayer, size: tuple[int, int], unit_px: flo
     return Ellipse(turned.cx, turned.cy, turned.rx + beside, turned.ry + beside, float(angle))
 
 
-def _apply_found(track: Track, found: _Found, expansion: float) -> None:
+def _apply_found(track: Track, found: _Found, margin: float) -> None:
     """What was found at frames of a layer becomes the track's: locked samples, and frames that are off."""
     gone = [frame for frame, ellipse in found.items() if ellipse is None]
     shown = {frame: ellipse for frame, ellipse in found.items() if ellipse is not None}
     known = {s.source_frame: s for s in track.samples}
     for frame, ellipse in shown.items():
-        known[frame] = Sample(frame, ellipse.scaled(1 / expansion), Evidence.LOCKED, 1.0)
+        known[frame] = Sample(frame, ellipse.scaled(1 / margin), Evidence.LOCKED, 1.0)
     track.samples = [known[frame] for frame in sorted(known)]
     off = {frame for start, stop in track.off for frame in range(start, stop)}
     track.off = editing.join_frames((off | set(gone)) - set(shown))

@@ -148,7 +148,7 @@ def _rewrite(
         (
             _add_layer(mask, hidden.get(track.name, (track.name, False))[0]),
             track,
-            simplify(track, document.expansion, size),
+            simplify(track, document.margin, size),
         )
         for track in document.tracks
         if track.name in names and track.samples and not get_layer_name(mask, track.name, record)
@@ -166,7 +166,7 @@ def _rewrite(
             shapes=to_shapes(keys),
             evidence={evidence: sum(s.evidence is evidence for s in track.samples) for evidence in Evidence},
             clearest=clearest.source_frame,
-            size=math.sqrt(clearest.ellipse.rx * clearest.ellipse.ry) * 2 * document.expansion,
+            size=math.sqrt(clearest.ellipse.rx * clearest.ellipse.ry) * 2 * document.margin,
             locked=[s.source_frame for s in track.samples if s.evidence is Evidence.LOCKED],
         )
     record.own += [layer.name for layer, _, _ in written]

@@ -9,7 +9,7 @@ from typing import Any
 import bpy
 from bpy.props import BoolProperty, EnumProperty, FloatProperty, FloatVectorProperty, StringProperty
 
-from ...core.detection.settings import DEFAULT_EXPANSION, EXPANSIONS, PRESETS
+from ...core.detection.settings import DEFAULT_MARGIN, MARGINS, PRESETS
 from ...core.people.embeddings_file import forget_embeddings
 from ...core.types import FaceBlurError
 from ...files.paths import get_model_path, list_models, stored_analyses, stored_embeddings
@@ -76,7 +76,7 @@ class FACEBLUR_AP_preferences(bpy.types.AddonPreferences):
     )
     samples_across: FloatProperty(name="Samples per Face", default=6.0, min=2.0, max=16.0, description=SAMPLES_TEXT)
     expansion: FloatProperty(
-        name="Size", default=DEFAULT_EXPANSION, min=EXPANSIONS[0], max=EXPANSIONS[1], description=EXPANSION_TEXT
+        name="Size", default=DEFAULT_MARGIN, min=MARGINS[0], max=MARGINS[1], description=EXPANSION_TEXT
     )
     provider: EnumProperty(
         name="Run Detectors on",
@@ -101,8 +101,8 @@ class FACEBLUR_AP_preferences(bpy.types.AddonPreferences):
         name="Remember Faces",
         update=_on_keeping_changed,
         description=(
-            "Keep the numbers by which people are recognised in your user folder, so that a project need not look at its "
-            "faces again after it was opened. They say who somebody is. Switching this off deletes them"
+            "Keep the numbers by which people are recognised in your user folder, so that a project that is opened "
+            "again need not measure its faces anew. They identify people. Switching this off deletes them"
         ),
     )
     reviewer: StringProperty(

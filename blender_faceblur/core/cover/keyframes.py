@@ -57,7 +57,7 @@ def compute_tolerance_px(ellipses: Array) -> Array:
     return np.maximum(KEYFRAMES.tolerance_share * heights, KEYFRAMES.tolerance_px)
 
 
-def simplify(track: Track, expansion: float, frame_size: tuple[int, int]) -> list[Keyframe]:
+def simplify(track: Track, margin: float, frame_size: tuple[int, int]) -> list[Keyframe]:
     """Keys (safety expansion included) between which linear motion keeps to the track's ellipses.
 
     At every frame of every span of the track the mask contains `sample.ellipse.scaled(expansion)`, and reaches at most
@@ -68,7 +68,7 @@ def simplify(track: Track, expansion: float, frame_size: tuple[int, int]) -> lis
     keys: list[Keyframe] = []
     at = 0
     for start, stop in track.spans():
-        keys += _simplify_span(track.samples[at : at + stop - start], expansion, frame_size)
+        keys += _simplify_span(track.samples[at : at + stop - start], margin, frame_size)
         at += stop - start
     return keys
 
@@ -91,13 +91,13 @@ def interpolate(frames: Sequence[int], values: Array, source_frame: int) -> Arra
     return np.asarray(values[left] + part * (values[right] - values[left]))
 
 
-def _simplify_span(samples: list[Sample], expansion: float, frame_size: tuple[int, int]) -> list[Keyframe]:
+def _simplify_span(samples: list[Sample], margin: float, frame_size: tuple[int, int]) -> list[Keyframe]:
     faces = np.array([(e.cx, e.cy, e.rx, e.ry, e.angle) for e in (s.ellipse for s in samples)])
     # An ellipse turned by half a turn is the same; the points that Blender moves are not.
     faces[:, 4] = np.unwrap(faces[:, 4], period=np.pi)
     tolerance = compute_tolerance_px(faces)
     tolerance[[s.evidence is Evidence.LOCKED for s in samples]] = KEYFRAMES.locked_tolerance_px
-    faces[:, 2:4] *= expansion
+    faces[:, 2:4] *= margin
     reaches = compute_reaches(faces)
     inner = reaches + KEYFRAMES.between_share * tolerance[:, None]
     outer = reaches * (1 - KEYFRAMES.bezier_excess_share) + (1 - KEYFRAMES.between_share) * tolerance[:, None]

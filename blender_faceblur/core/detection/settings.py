@@ -9,11 +9,11 @@ from dataclasses import dataclass
 
 from ..types import FaceBlurError
 
-DEFAULT_EXPANSION = 1.4
-EXPANSIONS = (1.0, 3.0)
+DEFAULT_MARGIN = 1.4
+MARGINS = (1.0, 3.0)
 """Least and greatest safety expansion that is taken."""
 
-HEAD_EXPANSION = 1.8
+HEAD_MARGIN = 1.8
 """The expansion that also covers ears and short hair, as seen on real clips; long hair is longer."""
 
 
@@ -42,7 +42,7 @@ class Preset:
     """`strong` is the confidence from which a hit can begin a track; weaker hits only continue or support one.
 
     `meaning` is for people. `most_processes` bounds the memory of all of them together (measured with two at 1080p,
-    with the one that leads: balanced 550 MB, thorough 740 MB; five alone at 720p 620 MB). What a preset needs
+    with the one that leads: balanced 550 MB, thorough 740 MB; ensemble alone at 720p 620 MB). What a preset needs
     `on_request` is fetched only for those who ask for it, and any of its detectors may be missing; the other presets
     run with all of their detectors or not at all.
     """
@@ -99,7 +99,7 @@ PRESETS = (
         cover_uncertain=True,
     ),
     Preset(
-        "five",
+        "ensemble",
         "The popular recipe: five detectors on every frame. Very slow, and covers much that is no face",
         (
             DetectorUse("ssd_res10", 640, 0.25),
@@ -113,7 +113,7 @@ PRESETS = (
         most_processes=1,
         cover_uncertain=True,
         on_request=True,
-        note="The five preset is the popular recipe. Thorough is quicker and covers less that is no face.",
+        note="The ensemble preset is the popular recipe. Thorough is quicker and covers less that is no face.",
     ),
 )
 
@@ -139,10 +139,14 @@ _USE = re.compile(r"(?P<name>[a-z][a-z0-9_]{0,40})(@(?P<side>[0-9]{2,4}))?(:(?P<
 _USUAL_SIDE, _SIDES = 960, (96, 4096)
 
 
+FORMER_NAMES = {"five": "ensemble"}
+"""Names of presets in files and commands of 0.1.0, and what they are called now."""
+
+
 def get_preset(name: str) -> Preset:
     """The preset of that name, also one that `name_ensemble` has named. Raises FaceBlurError where there is none."""
     for preset in (*PRESETS, PLATES):
-        if preset.name == name:
+        if preset.name == FORMER_NAMES.get(name, name):
             return preset
     if not name.startswith(_OWN):
         raise FaceBlurError(f"There is no preset '{name[:80]}'; there are {', '.join(p.name for p in PRESETS)}.")

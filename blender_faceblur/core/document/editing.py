@@ -372,11 +372,11 @@ def merge_analysis(old: TrackDocument, new: TrackDocument, start: int, stop: int
         for span in old.analysed or [(0, new.source.frame_count)]
         for frame in (span[0], span[1] - 1)
     ):
-        merged.preset, merged.expansion, merged.shots = old.preset, old.expansion, old.shots
+        merged.preset, merged.margin, merged.shots = old.preset, old.margin, old.shots
         merged.models = old.models + [model for model in new.models if model not in old.models]
         merged.notes = list(dict.fromkeys([*old.notes, *new.notes]))
         merged.people_notes = list(dict.fromkeys([*old.people_notes, *new.people_notes]))
-    size = old.expansion / merged.expansion
+    size = old.margin / merged.margin
     fresh = [replace(t, samples=[s for s in t.samples if start <= s.source_frame < stop]) for t in new.tracks]
     deleted = [t for t in old.aside if t.status is TrackStatus.DELETED]
     fresh = [t for t in fresh if t.samples and not any(is_same_track(t, gone) for gone in deleted)]

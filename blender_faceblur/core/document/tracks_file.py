@@ -21,7 +21,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ..detection.settings import EXPANSIONS
+from ..detection.settings import MARGINS
 from ..types import (
     Box,
     Ellipse,
@@ -85,7 +85,7 @@ def to_json(document: TrackDocument) -> str:
             "warnings": list(source.warnings),
         },
         "preset": document.preset,
-        "expansion": document.expansion,
+        "expansion": document.margin,
         "models": [
             {"name": m.name, "sha256": m.sha256, "input_long_side": m.input_long_side, "threshold": m.threshold}
             for m in document.models
@@ -188,7 +188,7 @@ def from_json(text: str) -> TrackDocument:
         migrate(content)
     source = _to_source(_item(content, "source", dict))
     frames = source.frame_count
-    expansion = _number(content, "expansion", EXPANSIONS[0], EXPANSIONS[1])
+    margin = _number(content, "expansion", MARGINS[0], MARGINS[1])
     tracks = [_to_track(t, frames) for t in _entries(content, "tracks", dict)]
     for track in tracks:
         # Where a track lies is what decides.
@@ -202,7 +202,7 @@ def from_json(text: str) -> TrackDocument:
     return TrackDocument(
         source,
         _text(content, "preset"),
-        expansion,
+        margin,
         [
             ModelUse(
                 _text(m, "name"),

@@ -104,7 +104,7 @@ def read_embeddings(folder: Path, fingerprint: str, model: str) -> tuple[TrackDo
 
 
 def forget_embeddings(folder: Path | None) -> int:
-    """Remove all that the folder keeps, of all projects; returns of how many sources. FaceBlurError if anything stays."""
+    """Remove what the folder keeps of all projects; returns of how many sources. FaceBlurError if anything stays."""
     files = [path for path in folder.glob(f"*{ENDING}") if path.is_file()] if folder is not None else []
     try:
         for path in files:

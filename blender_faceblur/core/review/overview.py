@@ -92,7 +92,7 @@ class Overview:
     """All that is drawn of a document."""
 
     frame_count: int
-    expansion: float
+    margin: float
     tracks: dict[str, TrackOverview]
     aside: list[TrackOverview]
     review_items: list[ReviewItem]
@@ -142,11 +142,11 @@ def read_overview(text: str) -> Overview | None:
         content = json.loads(text)
         if content["version"] < VERSION:
             migrate(content)
-        count, expansion = int(content["source"]["frame_count"]), float(content["expansion"])
+        count, margin = int(content["source"]["frame_count"]), float(content["expansion"])
         if not 0 < count <= 10_000_000:
             return None
         tracks = [_read_track(track, count) for track in content["tracks"]]
-        aside = [_read_track(track, count, expansion) for track in content["uncovered"]]
+        aside = [_read_track(track, count, margin) for track in content["uncovered"]]
         doubts = _list_open(
             content["source"],
             [_read_review_item(item) for item in content["doubts"]],
@@ -155,7 +155,7 @@ def read_overview(text: str) -> Overview | None:
         analysed = _read_ranges(content.get("analysed", ()), count)
     except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError):
         return None
-    return Overview(count, expansion, {track.name: track for track in tracks}, aside, doubts, analysed)
+    return Overview(count, margin, {track.name: track for track in tracks}, aside, doubts, analysed)
 
 
 def compute_worst(codes: Codes, starts: NDArray[np.intp], stops: NDArray[np.intp]) -> Codes:
@@ -174,21 +174,21 @@ def list_runs(codes: Codes) -> list[tuple[int, int, int]]:
     return list(zip(starts.tolist(), [*starts[1:].tolist(), len(codes)], codes[starts].tolist(), strict=True))
 
 
-def _read_track(content: dict[str, Any], count: int, expansion: float | None = None) -> TrackOverview:
+def _read_track(content: dict[str, Any], count: int, margin: float | None = None) -> TrackOverview:
     spans, off = _read_ranges(content["spans"], count), _read_ranges(content.get("off", ()), count)
     codes = _TABLE[np.frombuffer(content["evidence"].encode("latin-1"), np.uint8)]
     if len(codes) != sum(spans[1::2]) - sum(spans[::2]):
         raise ValueError("evidence")
     ellipses = None
-    if expansion is not None:
+    if margin is not None:
         columns = [np.array(content[name], np.float64) for name in ("cx", "cy", "rx", "ry", "angle")]
         # What is never blurred is drawn as it is.
-        grown = 0.01 * (expansion if content.get("kind") != TrackKind.NEVER else 1.0)
+        grown = 0.01 * (margin if content.get("kind") != TrackKind.NEVER else 1.0)
         ellipses = np.stack(columns, axis=1) * [0.01, 0.01, grown, grown, 1e-4]
         if ellipses.shape != (len(codes), 5):
             raise ValueError("columns")
     status = TrackStatus.COVERED
-    if expansion is not None:
+    if margin is not None:
         status = TrackStatus(content.get("status", TrackStatus.SUPPRESSED))
     why = content.get("suppression")
     return TrackOverview(

@@ -296,7 +296,7 @@ def build_document(
     table: ObservationTable,
     source: SourceInfo,
     preset: Preset,
-    expansion: float,
+    margin: float,
     models: list[ModelUse],
     notes: list[str],
 ) -> TrackDocument:
@@ -326,6 +326,4 @@ def build_document(
         if shot.gradual
     ]
     doubts = sorted(linked.review_items + gradual, key=lambda d: (d.start, d.stop))
-    return TrackDocument(
-        source, preset.name, expansion, models, shots, linked.tracks, doubts, list(notes), linked.aside
-    )
+    return TrackDocument(source, preset.name, margin, models, shots, linked.tracks, doubts, list(notes), linked.aside)

@@ -485,8 +485,8 @@ def _take_detail(values: NDArray[np.float32], block: int) -> NDArray[np.float32]
 class SyncChecker:
     """Tells whether the film's pictures are the source's at all, and not those of the frame before or after."""
 
-    def __init__(self, expansion: float) -> None:
-        self._expansion = expansion
+    def __init__(self, margin: float) -> None:
+        self._margin = margin
         self._last: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None
         self.foreign: list[int] = []
         self.late: list[int] = []
@@ -504,7 +504,7 @@ class SyncChecker:
         outside = np.ones(theirs.shape, bool)
         for place in places:
             # Covers reach beyond the face by the expansion, a tolerance and the feather.
-            e = place.ellipse.scaled(STEP_CHECK.cover_ratio * self._expansion).grown(STEP_CHECK.cover_margin_px)
+            e = place.ellipse.scaled(STEP_CHECK.cover_ratio * self._margin).grown(STEP_CHECK.cover_margin_px)
             box = surround(Ellipse(e.cx * scale, e.cy * scale, e.rx * scale, e.ry * scale, e.angle))
             x1, y1, x2, y2 = (
                 max(0, math.floor(box[0])),

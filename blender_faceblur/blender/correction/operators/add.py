@@ -159,9 +159,9 @@ class FACEBLUR_OT_add(JobOperator, bpy.types.Operator):
 
     def _get_face(self, target: FaceTarget) -> Ellipse:
         x1, y1, x2, y2 = self.box
-        expansion = load_document(target.mask).expansion
+        margin = load_document(target.mask).margin
         # The cover of a face reaches beyond it by the expansion; that of anything else must hold the box's corners.
-        share = math.sqrt(2) / expansion if self.kind == "REGION" else 1.0
+        share = math.sqrt(2) / margin if self.kind == "REGION" else 1.0
         return Ellipse.inscribed((x1, y1, x2, y2)).scaled(share)
 
     def _compute_box(self, context: bpy.types.Context, region: bpy.types.Region) -> None:

@@ -42,7 +42,7 @@ def set_cover(target: FaceTarget, cover: Ellipse, name: str = "") -> None:
 
     def change(document: TrackDocument) -> list[str]:
         editing.set_key(
-            editing.get_track(document, name), target.source_frame, cover.scaled(1 / document.expansion), reach
+            editing.get_track(document, name), target.source_frame, cover.scaled(1 / document.margin), reach
         )
         return [name]
 
