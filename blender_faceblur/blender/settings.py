@@ -29,7 +29,7 @@ class FACEBLUR_PG_settings(bpy.types.PropertyGroup):
     find_plates: BoolProperty(
         name="Number Plates",
         description=(
-            "Look for number plates too, in a second pass over each film. The detector was trained with Chinese plates: "
+            "Look for number plates too, in a second pass over each film. It was trained with Chinese plates; "
             "it finds most large plates of other countries and misses many small ones"
         ),
     )
