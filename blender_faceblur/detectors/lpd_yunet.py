@@ -83,7 +83,8 @@ def decode(
     priors = build_priors(size)
     if len(priors) != len(places):
         raise FaceBlurError(
-            "The number plate detector returned an unexpected number of boxes: its weights are of another version. Install them again."
+            "The number plate detector returned an unexpected number of boxes: its weights are of another version. "
+            "Install them again."
         )
     scores = np.sqrt(np.clip(classes[:, 1], 0, 1) * np.clip(overlaps[:, 0], 0, 1))
     kept = np.nonzero(scores >= threshold)[0]

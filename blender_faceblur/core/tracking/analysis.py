@@ -35,7 +35,7 @@ class FrameAnalysisSettings:
 
     flow_long_side_px: int = 640
     """Long side, in pixels, of the picture for optical flow, unless all detectors use smaller ones. Raising it tracks
-    smaller faces and takes time with its square. Origin not recorded."""
+    smaller faces and takes time in proportion to its square. Origin not recorded."""
     transition_s: float = 0.8
     """Length, in seconds, of the window in which gradual transitions are detected: twice
     `ShotSettings.transition_half_s`. Raising it lists longer stretches around transitions for review. Origin not

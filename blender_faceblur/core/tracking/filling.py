@@ -113,7 +113,7 @@ def _extend(boxes: Array, room: int, frame_size: tuple[int, int], frame_rate: fl
     A face away from the picture's edges slows down and stops. One that touches an edge and moves outward goes on until
     its box, enlarged by a third on each side, has left the picture, for at most `leaving_s`.
     """
-    usual_frames = max(3, round(FILLING.extrapolate_s * frame_rate))
+    extrapolated_frames = max(3, round(FILLING.extrapolate_s * frame_rate))
     tail = boxes[-max(3, round(FILLING.end_speed_s * frame_rate)) :]
     centres = (tail[:, :2] + tail[:, 2:]) / 2
     speed = (centres[-1] - centres[0]) / max(len(tail) - 1, 1)
@@ -127,10 +127,10 @@ def _extend(boxes: Array, room: int, frame_size: tuple[int, int], frame_rate: fl
         if outward:
             margin = (box[2:] - box[:2]) / FILLING.gone_divisor
             gone = (box[2:] + margin < 0).any() or (box[:2] - margin > np.array(frame_size)).any()
-            if gone or step >= max(usual_frames, round(leaving_s * frame_rate)):
+            if gone or step >= max(extrapolated_frames, round(leaving_s * frame_rate)):
                 break
             box = box + np.tile(speed, 2)
-        elif step >= usual_frames:
+        elif step >= extrapolated_frames:
             break
         else:
             box = box + np.tile(speed * FILLING.speed_decay ** (step + 1), 2)

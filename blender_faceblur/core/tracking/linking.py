@@ -39,8 +39,8 @@ class LinkingSettings:
     """Greatest distance, in sizes of the face, between the ends of two tracklets that are joined across such a gap.
     Raising it joins faster faces, and different people more often. Origin not recorded."""
     join_size_ratio: float = 1.8
-    """How many times larger or smaller the second tracklet may begin. Raising it joins faster zooms, and different
-    people more often. Origin not recorded."""
+    """How many times larger or smaller the second tracklet may begin. Raising it joins across faster zooms, and
+    different people more often. Origin not recorded."""
     hidden_s: float = 3.0
     """Seconds for which a face may be hidden and still come back as the same track, if its colours agree too (see
     `AppearanceSettings`). Raising it joins longer absences, and different people more often. Origin not recorded."""

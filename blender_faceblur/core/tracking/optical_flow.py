@@ -20,7 +20,7 @@ class OpticalFlowSettings:
 
     grid_points: int = 6
     """Points along each side of the grid that is laid over a box. Raising it makes the median steadier and takes time
-    with its square. Origin not recorded."""
+    in proportion to its square. Origin not recorded."""
     grid_edge_share: float = 0.1
     """Share of the box that the grid leaves free on each side, where background shows beside the face. Raising it keeps
     out more background and leaves less to track. Origin not recorded."""

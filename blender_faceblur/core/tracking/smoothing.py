@@ -28,9 +28,8 @@ class SmoothingSettings:
     straighter, larger covers. Origin: introduced with straight stretches, which saved a third of the keys at the same
     coverage; how it was chosen is not recorded."""
     room_share: float = 0.25
-    """How far the straight stretches may lie outside the smooth ellipse, as a share of its height. Raising it saves
-    keys and covers more around the face. Origin: introduced with straight stretches; how it was chosen is not
-    recorded."""
+    """Room that the straight stretches have outside the smooth ellipse, as a share of its height. Raising it saves keys
+    and covers more around the face. Origin: introduced with straight stretches; how it was chosen is not recorded."""
     least_room_px: float = 2.0
     """The least such room, in pixels of the source, for small faces. Raising it saves keys and covers more around
     small faces. Origin: introduced with straight stretches; how it was chosen is not recorded."""
@@ -64,7 +63,7 @@ def _averaged(values: Array, kernel: Array, keep_trend: bool = False) -> Array:
 
 
 def _raised(values: Array, kernel: Array) -> Array:
-    """A smooth curve that is nowhere below `values`: the mean of the maxima of all windows that contain a place."""
+    """A smooth curve that is nowhere below `values`: the mean of the maxima of all windows that contain a point."""
     reach = len(kernel) // 2
     padded = np.pad(values, 2 * reach, mode="edge")
     highest = sliding_window_view(padded, len(kernel)).max(axis=1)
