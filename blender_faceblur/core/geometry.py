@@ -16,25 +16,26 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class EllipseSettings:
-    """How an ellipse is laid into a face's box, and how exactly ellipses are compared."""
+    """How an ellipse is fitted into a face's box, and how precisely ellipses are compared."""
 
     face_aspect_ratio: float = 1.3
-    """Height by width of a face from brow to chin; used where a rolled face's box tells little about it. Raising it
-    covers more of forehead and chin of leaning faces and less of their cheeks. Origin not recorded."""
+    """Height of a face, from brow to chin, divided by its width; used for leaning faces, whose box says little about
+    their shape. Raising it covers more forehead and chin of leaning faces and less of their cheeks. Origin not
+    recorded."""
     upright_roll_deg: float = 10.0
-    """Lean, in degrees from upright or lying, up to which a face fills its box. Raising it trusts boxes of leaning
-    faces more. Origin not recorded."""
+    """Lean, in degrees from upright or from lying on the side, up to which a face fills its box. Raising it trusts the
+    boxes of leaning faces more. Origin not recorded."""
     leaning_roll_deg: float = 30.0
-    """Lean from which the box says nothing of the face's shape and `face_aspect_ratio` counts; in between it is a
-    mixture. Raising it trusts boxes of leaning faces more. Origin not recorded."""
+    """Lean, in degrees, from which `face_aspect_ratio` alone determines the shape; at smaller angles the two are
+    blended. Raising it trusts the boxes of leaning faces more. Origin not recorded."""
     least_box_share: float = 0.9
-    """Share (0..1) of the box's semi-axes of which an upright ellipse is contained in any case, whatever the roll.
-    Raising it covers more of leaning faces' boxes. Origin not recorded."""
+    """Share (0..1) of the box's semi-axes; an upright ellipse of that size is always contained, whatever the roll.
+    Raising it covers more of a leaning face's box. Origin not recorded."""
     directions: int = 32
-    """Directions in which two ellipses' reach is compared when one must contain the other. Raising it is more exact and
-    takes time in proportion. Origin not recorded."""
+    """Number of directions in which two ellipses are compared when one must contain the other. Raising it is more
+    precise and takes proportionally longer. Origin not recorded."""
     between_directions_ratio: float = 1.02
-    """Factor on the margin that is added, since the lack can be larger between two of those directions. Raising it
+    """Factor on the added margin, because an ellipse can fall short by more between two of those directions. Raising it
     covers more. Origin: follows from `directions`; how it was computed is not recorded."""
 
 
@@ -62,7 +63,7 @@ def overlaps(first: Array, second: Array) -> Array:
 
 
 def shares_of_smaller(first: Array, second: Array) -> Array:
-    """The part of the smaller box that lies in the larger one: N x M."""
+    """The share of the smaller box that lies in the larger one: N x M."""
     return common_areas(first, second) / np.minimum(areas(first)[:, None], areas(second)[None, :])
 
 
@@ -76,9 +77,9 @@ def size_of(box: Box | Array) -> float:
 
 
 def roll_from_landmarks(landmarks: tuple[tuple[float, float], ...]) -> float:
-    """How far a face leans clockwise on the screen, radians, from the line between its eyes' and its mouth's middle.
+    """How far a face leans clockwise on the screen, in radians: the lean of the line from its mouth to its eyes.
 
-    That line stays long when a face turns to profile, where the eyes' own line shrinks to nothing.
+    That line stays long when a face turns to profile, while the line between the eyes shrinks to nothing.
     """
     (ax, ay), (bx, by), _, (cx, cy), (dx, dy) = landmarks
     return math.atan2((ax + bx) - (cx + dx), (cy + dy) - (ay + by))
@@ -87,9 +88,9 @@ def roll_from_landmarks(landmarks: tuple[tuple[float, float], ...]) -> float:
 def ellipses_in_boxes(boxes: Array, rolls: Array) -> Array:
     """Ellipses (N x 5: cx, cy, rx, ry, angle) of faces in axis-parallel boxes (N x 4) with rolls (N, radians).
 
-    An upright face fills its box, and so does one that lies on its side. The box of a face that leans by 30 degrees
-    or more from both says little about its shape, so its ellipse has a face's usual aspect and the box's area; in
-    between it is a mixture.
+    An upright face fills its box, and so does one that lies on its side. The box of a face that leans by 30 degrees or
+    more from both says little about its shape, so its ellipse has a face's usual aspect and the box's area; in between,
+    the two are blended.
     """
     half_w = (boxes[:, 2] - boxes[:, 0]) / 2
     half_h = (boxes[:, 3] - boxes[:, 1]) / 2
@@ -118,7 +119,8 @@ def ellipses_in_boxes(boxes: Array, rolls: Array) -> Array:
 def supports(ellipses: Array, directions: Array) -> Array:
     """How far N ellipses (N x 5) reach in D directions (radians, clockwise from +x): N x D.
 
-    The most of p . (cos, sin) over an ellipse's points p. It lies inside another where its reach is nowhere larger.
+    This is the maximum of p . (cos, sin) over an ellipse's points p. An ellipse lies inside another if it reaches no
+    farther in any direction.
     """
     c, s = np.cos(directions), np.sin(directions)
     turn = directions[None, :] - ellipses[:, 4:5]
@@ -130,14 +132,14 @@ _DIRECTIONS = np.linspace(0, 2 * np.pi, ELLIPSES.directions, endpoint=False)
 
 
 def grow_to_contain(ellipses: Array, contained: Array) -> Array:
-    """`ellipses` (N x 5) with both semi-axes grown by the least margin that makes each contain its `contained` one.
+    """`ellipses` (N x 5), each grown by the least margin on both semi-axes that makes it contain its `contained` one.
 
     Growing both semi-axes by m moves the support by at least m * 2 sqrt(rx ry) / (rx + ry) in every direction.
     """
     lack = (supports(contained, _DIRECTIONS) - supports(ellipses, _DIRECTIONS)).max(axis=1)
     rx, ry = ellipses[:, 2], ellipses[:, 3]
     margin = np.clip(lack, 0, None) * (rx + ry) / (2 * np.sqrt(np.maximum(rx * ry, 1e-9)))
-    # Between two directions a lack can be larger by a part of the ellipses' difference in shape.
+    # Between two directions the lack can be larger, depending on how much the shapes differ.
     margin[margin > 0] *= ELLIPSES.between_directions_ratio
     grown = ellipses.copy()
     grown[:, 2] += margin

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The words of the core: what a detector finds, what a track is, what reaches a mask.
+"""The core's types: detections, tracks, and what is written to a mask.
 
-Pixel coordinates are those of the picture as Blender's strip shows it (after rotation metadata),
-x to the right, y down, the outer corner of the first pixel at (0, 0). Frames are source frames counted from 0;
-ranges are half-open.
+Pixel coordinates are those of the picture as Blender's strip shows it (after rotation metadata), x to the right, y
+down, with the outer corner of the first pixel at (0, 0). Frames are source frames counted from 0; ranges are half-open.
 """
 
 from __future__ import annotations
@@ -17,67 +16,67 @@ Box = tuple[float, float, float, float]
 
 
 class FaceBlurError(Exception):
-    """Something the user must be told in one line; its text is that line."""
+    """An error that the user must see. Its text is one line."""
 
 
 class Evidence(str, Enum):
-    """Why a track has a sample at a frame, strongest first."""
+    """How the position of a sample was obtained. The values are those of the tracks document."""
 
     DETECTED = "detected"
     FLOW = "flow"
     INTERPOLATED = "interpolated"
     EXTRAPOLATED = "held"
     LOCKED = "locked"
-    """The editor put it there: a key that no later run moves."""
+    """An editor set it; later analyses do not move it."""
 
 
 class TrackKind(StrEnum):
-    """What a track follows. The values are those of the tracks document."""
+    """What a track shows. The values are those of the tracks document."""
 
     FACE = "face"
     PLATE = "plate"
     """A number plate that a detector found."""
     REGION = "region"
-    """A place that an editor drew, to be covered like a face: a sign, a screen, a number plate."""
+    """An area that an editor drew, to be covered like a face: a sign, a screen, a number plate."""
     NEVER = "never"
-    """A place that an editor drew, in which no face is covered: a poster. It is among the tracks that are not covered.
-    """
+    """An area that an editor drew, in which no face is covered: a poster. It is kept among the tracks that are not
+    covered."""
 
 
 class TrackStatus(StrEnum):
-    """Whether a track is covered, and who decided that it is not. The values are those of the tracks document."""
+    """Whether a track is covered and, if not, who decided that. The values are those of the tracks document."""
 
     COVERED = "covered"
     SUPPRESSED = "suppressed"
-    """The machine does not cover it; `Track.suppression` says why."""
+    """The program does not cover it; `Track.suppression` says why."""
     DELETED = "deleted"
     """An editor deleted it."""
     EXEMPT = "exempt"
-    """It lies in a region of `TrackKind.NEVER` (`Track.never_region`), or is one."""
+    """It lies in a region of `TrackKind.NEVER`, which `Track.never_region` names, or is such a region."""
     ALLOWED = "allowed"
-    """The person whom it shows (`Track.allowed_person`) stays visible."""
+    """It shows a person who stays visible (`Track.allowed_person`)."""
 
     @property
     def is_chosen(self) -> bool:
-        """Whether a person, and not the machine, decided that the track is not covered."""
+        """Whether a person, not the program, decided that the track is not covered."""
         return self in (TrackStatus.DELETED, TrackStatus.EXEMPT, TrackStatus.ALLOWED)
 
 
 class SuppressionReason(StrEnum):
-    """Why the machine does not cover a track. Each is a `ReviewReason` of the same value too."""
+    """Why the program does not cover a track. Each reason is also a `ReviewReason` of the same value."""
 
     LOW_CONFIDENCE = "low_confidence"
-    """Detected in a few frames only, with low confidence."""
+    """Detected in only a few frames, with low confidence."""
     RARELY_DETECTED = "rarely_detected"
-    """Large, detected by one of several detectors only, and in few of the frames in which all of them looked."""
+    """Large, detected by only one of several detectors, and in few of the frames in which all of them ran."""
     NOT_FOUND_AGAIN = "not_found_again"
-    """Covered before, but a later analysis did not find it."""
+    """It was covered before, but a later analysis did not find it."""
     UNKNOWN = "unknown"
-    """A document gives a reason that this program does not know, or none."""
+    """A document gives no reason, or one that this program does not know."""
 
 
 class ReviewReason(StrEnum):
-    """Why an editor should look at a place. The values are those of the tracks document."""
+    """Why an editor should review a place. The values are those of the tracks document."""
 
     ENDS = "ends"
     """The track ends in the middle of the picture."""
@@ -85,12 +84,12 @@ class ReviewReason(StrEnum):
     """The track begins in the middle of the picture."""
     GRADUAL_TRANSITION = "gradual_transition"
     FLOW_ONLY = "flow_only"
-    """For a while the face was tracked by optical flow, or interpolated, and not detected."""
+    """For a while the face was not detected, only tracked by optical flow or interpolated."""
     FAST_MOTION = "fast_motion"
     JUMP = "jump"
-    """The face lies elsewhere for a moment than just before and just after."""
+    """For a moment the face lies elsewhere than just before and just after."""
     DETECTORS_DISAGREE = "detectors_disagree"
-    """One detector only finds the face in these frames, several do in most others."""
+    """Only one detector finds the face in these frames; several find it in most others."""
     SINGLE_DETECTOR = "single_detector"
     """A large face that only one detector ever finds."""
 
@@ -99,39 +98,39 @@ class ReviewReason(StrEnum):
     NOT_FOUND_AGAIN = "not_found_again"
 
     DIFFERENT_PERSON = "different_person"
-    """From here on the track may show somebody else, and is covered."""
+    """From here on the track may show another person, so it is covered."""
     NOT_RECOGNIZED = "not_recognized"
     """The person who stays visible was not recognised here."""
     WEAK_EVIDENCE = "weak_evidence"
-    """The person stays visible on little evidence."""
+    """The person stays visible, although there is little evidence of who it is."""
     AMBIGUOUS_PERSON = "ambiguous_person"
-    """The face looks like two people."""
+    """The face resembles two people."""
     PERSON_ELSEWHERE = "person_elsewhere"
-    """The face looks like a person who is elsewhere in the picture."""
+    """The face resembles a person who is elsewhere in the picture."""
     TOO_FEW_VIEWS = "too_few_views"
-    """The face was never seen well enough to say whose it is."""
+    """The face was never seen well enough to recognise the person."""
 
     UNKNOWN = "unknown"
-    """A document gives a reason that this program does not know, or none."""
+    """A document gives no reason, or one that this program does not know."""
 
 
 class Verdict(StrEnum):
-    """What an editor thinks of a place in the review. The values are those of the tracks document."""
+    """What an editor decided about a review item. The values are those of the tracks document."""
 
     FINE = "fine"
     FIXED = "fixed"
     OFF = "off"
     COVERED = "covered"
     LEFT = "left"
-    """It stays uncovered; also said of places that were made uncovered elsewhere."""
+    """It stays uncovered; also used for tracks that were uncovered outside the review."""
 
 
 @dataclass(frozen=True, slots=True)
 class Detection:
-    """One face, or thing of the class that its detector `finds`, in one source frame.
+    """One face, or one object of the kind that its detector `finds`, in one source frame.
 
-    `box` runs about from brow to chin. `landmarks` are (x, y) in the order right eye, left eye, nose tip,
-    right and left mouth corner (the person's right, so seen on the left), or None.
+    `box` reaches roughly from brow to chin. `landmarks` are None or (x, y) in the order right eye, left eye, nose tip,
+    right and left mouth corner; right is the person's right, which appears on the left.
     """
 
     box: Box
@@ -142,7 +141,7 @@ class Detection:
 
 @dataclass(frozen=True, slots=True)
 class Ellipse:
-    """Centre, semi-axes and clockwise turn (radians, as seen on the screen) of a face."""
+    """An ellipse in pixels: centre, semi-axes and clockwise rotation (radians, as seen on the screen)."""
 
     cx: float
     cy: float
@@ -164,7 +163,7 @@ class Ellipse:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """Where a track's face is at one source frame: the face itself, before the safety expansion."""
+    """Where a track's face is at one source frame: the face itself, without the margin."""
 
     source_frame: int
     ellipse: Ellipse
@@ -174,15 +173,15 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Suppression:
-    """Why the machine does not cover a track, with the numbers that belong to the reason."""
+    """Why the program does not cover a track, with the counts that belong to the reason."""
 
     reason: SuppressionReason
     detected_frames: int = 0
-    """In how many frames it was detected; of LOW_CONFIDENCE and RARELY_DETECTED."""
+    """Frames in which the track was detected; set for LOW_CONFIDENCE and RARELY_DETECTED."""
     searched_frames: int = 0
-    """In how many frames all detectors looked while it was there; of RARELY_DETECTED."""
+    """Frames within the track in which all detectors ran; set for RARELY_DETECTED."""
     text: str = ""
-    """What a document says in place of a reason; only to be shown."""
+    """The document's own words where it gives no known reason; for display only."""
 
 
 @dataclass(slots=True)
@@ -193,28 +192,28 @@ class Track:
     samples: list[Sample]
     kind: TrackKind = TrackKind.FACE
     locked: bool = False
-    """No later run changes it."""
+    """Later analyses do not change it."""
     off: list[tuple[int, int]] = field(default_factory=list)
-    """Half-open frame ranges, in order and apart, in which the editor shows what the track covers elsewhere."""
+    """Half-open frame ranges, sorted and disjoint, in which the editor turned the cover off."""
     status: TrackStatus = TrackStatus.COVERED
     suppression: Suppression | None = None
-    """Of a track that is SUPPRESSED."""
+    """Set for a SUPPRESSED track."""
     allowed_person: str = ""
-    """The name of the person who stays visible, of a track that is ALLOWED."""
+    """The name of the person who stays visible; set for an ALLOWED track."""
     never_region: str = ""
-    """The name of the region in which a track lies that is EXEMPT; empty where it is the region itself."""
+    """The name of the region in which an EXEMPT track lies; empty for the region itself."""
 
     def cover(self) -> None:
-        """Make the status COVERED; what said why it was another goes."""
+        """Set the status to COVERED and clear the details of any other status."""
         self.status, self.suppression, self.allowed_person, self.never_region = TrackStatus.COVERED, None, "", ""
 
     @property
     def is_chosen(self) -> bool:
-        """Whether a person, and not the machine, decided that the track is not covered."""
+        """Whether a person, not the program, decided that the track is not covered."""
         return self.kind is TrackKind.NEVER or self.status.is_chosen
 
     def covered_spans(self) -> list[tuple[int, int]]:
-        """The half-open frame ranges in which the track is covered: its spans without those that are off."""
+        """The half-open frame ranges in which the track is covered: its spans without the ranges in `off`."""
         spans = []
         for start, stop in self.spans():
             shown = start
@@ -239,7 +238,7 @@ class Track:
 
 @dataclass(frozen=True, slots=True)
 class ReviewItem:
-    """Something that may be a face but was too weak to cover, or a place the editor should look at."""
+    """A place that an editor should review: a track too weak to be covered, or part of a covered one."""
 
     start: int
     stop: int
@@ -247,18 +246,18 @@ class ReviewItem:
     confidence: float
     reason: ReviewReason
     track: str = ""
-    """The name of the track that it is about, covered or not; empty where there is none."""
+    """The name of the track concerned, covered or not; empty if there is none."""
     detected_frames: int = 0
     """As in `Suppression`."""
     searched_frames: int = 0
     """As in `Suppression`."""
     text: str = ""
-    """What a document says that this program says in other words, or not at all; only to be shown."""
+    """The document's own words where this program has none, or others; for display only."""
 
 
 @dataclass(frozen=True, slots=True)
 class Shot:
-    """Frames between two cuts; `gradual` where the shot begins inside a slow transition."""
+    """The frames between two cuts; `gradual` if the shot begins within a slow transition."""
 
     start: int
     stop: int
@@ -267,10 +266,11 @@ class Shot:
 
 @dataclass(frozen=True, slots=True)
 class SourceInfo:
-    """What was analysed. `frame_count` and `frame_rate` are the strip's, `width` and `height` those shown by it."""
+    """The analysed source. `frame_count` and `frame_rate` are the strip's, `width` and `height` as the strip shows
+    them."""
 
     file_name: str
-    """Of a sequence the first picture's."""
+    """For a sequence, the name of its first picture."""
     kind: str
     """"movie", "image" (one picture, however long it is shown) or "sequence" (pictures, one frame each)."""
     width: int
@@ -278,7 +278,7 @@ class SourceInfo:
     frame_count: int
     frame_rate: Fraction
     fingerprint: str
-    """SHA-256 over the size and samples of the content, hexadecimal; of a sequence over all of its files."""
+    """Hexadecimal SHA-256 of the size and of samples of the content; for a sequence, of all its files."""
     pixel_aspect: Fraction = Fraction(1)
     variable_rate: bool = False
     warnings: tuple[str, ...] = ()
@@ -286,7 +286,7 @@ class SourceInfo:
 
 @dataclass(frozen=True, slots=True)
 class Keyframe:
-    """An ellipse (safety expansion included) that is written as a shape key."""
+    """An ellipse, margin included, that is written as a shape key."""
 
     source_frame: int
     ellipse: Ellipse
@@ -294,7 +294,7 @@ class Keyframe:
 
 @dataclass(frozen=True, slots=True)
 class ModelUse:
-    """A detector as it was run: enough to repeat the analysis."""
+    """A detector and how it was run: enough to repeat the analysis."""
 
     name: str
     sha256: str
@@ -304,7 +304,7 @@ class ModelUse:
 
 @dataclass(slots=True)
 class TrackDocument:
-    """What the machine and the editor decided about one source."""
+    """What the program and the editor decided about one source."""
 
     source: SourceInfo
     preset: str
@@ -314,22 +314,22 @@ class TrackDocument:
     tracks: list[Track]
     review_items: list[ReviewItem]
     notes: list[str] = field(default_factory=list)
-    """Sentences for the user: what was done with less than was asked, what to look at."""
+    """Sentences for the user: what was reduced or skipped, and what to check."""
     aside: list[Track] = field(default_factory=list)
-    """Tracks that are not covered; `Track.status` says why. An editor can bring each back."""
+    """Tracks that are not covered; `Track.status` says why. An editor can bring each one back."""
     reviewed: list[str] = field(default_factory=list)
-    """Keys (see `review`) of the doubtful places that an editor has judged."""
+    """Keys of the review items that an editor has judged (see `core.review.queue`)."""
     analysed: list[tuple[int, int]] = field(default_factory=list)
-    """Half-open frame ranges, in order and apart, outside of which nobody has looked for faces; empty: none."""
+    """Half-open frame ranges, sorted and disjoint, that were analysed; empty if all frames were."""
     people_notes: list[str] = field(default_factory=list)
-    """Sentences for the user about who stays visible and why; covering everybody again removes them."""
+    """Sentences for the user about who stays visible and why; they are removed when everyone is covered again."""
 
     @property
     def all_notes(self) -> list[str]:
         return [*self.notes, *self.people_notes]
 
     def unanalysed_spans(self) -> list[tuple[int, int]]:
-        """The half-open frame ranges in which nobody has looked for faces: they must be covered whole."""
+        """The half-open frame ranges that were not analysed, which must be covered entirely."""
         edges = [0, *(edge for span in self.analysed for edge in span), self.source.frame_count]
         spans = list(zip(edges[::2], edges[1::2], strict=True)) if self.analysed else []
         return [(start, stop) for start, stop in spans if start < stop]

@@ -26,12 +26,12 @@ DETECTORS: tuple[type[FaceDetector], ...] = (
 
 
 OTHER_DETECTORS: tuple[type[FaceDetector], ...] = (LpdYuNet,)
-"""They find other things than faces, in a run of their own."""
+"""Detectors of other things than faces, which run separately."""
 
 
 def get_detector(name: str) -> type[FaceDetector]:
-    """The detector of that name. Raises FaceBlurError when there is none."""
+    """The detector of that name. Raises FaceBlurError if there is none."""
     for detector in (*DETECTORS, *OTHER_DETECTORS):
         if detector.name == name:
             return detector
-    raise FaceBlurError(f"There is no detector '{name}'; there are {', '.join(d.name for d in DETECTORS)}.")
+    raise FaceBlurError(f"There is no detector '{name}'. Choose from {', '.join(d.name for d in DETECTORS)}.")

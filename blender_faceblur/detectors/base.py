@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What every face detector is, and what their decoders share."""
+"""The base class of face detectors, and what their decoders share."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from ..core.types import Detection, TrackKind
 
 @dataclass(frozen=True, slots=True)
 class NetworkInputSettings:
-    """How the networks' inputs are kept for the next picture."""
+    """How the input arrays of networks are kept for the next picture."""
 
     most_kept_sizes: int = 4
-    """Sizes of picture for which an array is kept; more are all dropped and begun anew. Raising it takes memory where
-    many sizes take turns. Origin not recorded."""
+    """Picture sizes for which an array is kept; beyond that, all are dropped. Raising it takes memory where many sizes
+    alternate. Origin not recorded."""
 
 
 NETWORK_INPUTS = NetworkInputSettings()
@@ -29,22 +29,22 @@ NETWORK_INPUTS = NetworkInputSettings()
 class FaceDetector(ABC):
     """Finds faces in one picture.
 
-    `name` is also that of its weights in models.toml. The constructor loads them (FaceBlurError when it cannot);
-    its `provider` is "auto", a GPU where there is one that it can use, or "cpu".
+    `name` is also the name of its weights in models.toml. The constructor loads them (FaceBlurError if it cannot); its
+    `provider` is "auto" (a GPU if a usable one is found) or "cpu".
     """
 
     name: ClassVar[str]
     further_weights: ClassVar[tuple[str, ...]] = ()
-    """Names in models.toml of what it needs besides."""
+    """Names in models.toml of other files that it needs."""
     gives_landmarks: ClassVar[bool] = True
     finds: ClassVar[TrackKind] = TrackKind.FACE
-    """The class of what it finds."""
+    """The kind of object that it detects."""
     only_profiles: ClassVar[bool] = False
-    """It does not look for faces that are seen from the front."""
+    """Whether it only detects faces seen from the side."""
 
     @classmethod
     def explain_unavailable(cls) -> str:
-        """One sentence that says why it cannot run with the packages installed here; empty where it can."""
+        """One sentence that says why it cannot run with the installed packages; empty if it can."""
         return ""
 
     @abstractmethod
@@ -52,33 +52,33 @@ class FaceDetector(ABC):
 
     @property
     def provider(self) -> str:
-        """What it runs on, for people: "CPU", "CUDA", "DirectML" or "CoreML"."""
+        """What it runs on, for display: "CPU", "CUDA", "DirectML" or "CoreML"."""
         return "CPU"
 
     @property
     def notes(self) -> list[str]:
-        """Sentences for the user about what it runs on; more may come while it detects."""
+        """Sentences for the user about what it runs on; more may be added while it detects."""
         return []
 
     @abstractmethod
     def detect(self, image_bgr: NDArray[np.uint8]) -> list[Detection]:
         """Faces with at least the threshold's confidence, in pixels of `image_bgr` (H x W x 3, uint8), best first.
 
-        Boxes may reach past the picture's edge. They run about from brow to chin, and a confidence is roughly the
-        share of right boxes among those that get it, so that boxes and confidences of different detectors can be
-        averaged.
+        Boxes may reach past the picture's edge. They run roughly from brow to chin, and a confidence is roughly the
+        share of correct boxes among those with that confidence, so that boxes and confidences of different detectors
+        can be averaged.
         """
 
-    def close(self) -> None:  # noqa: B027 (most have nothing to give back)
-        """Give back what it holds; afterwards it finds nothing."""
+    def close(self) -> None:  # noqa: B027 (most hold no resources)
+        """Release its resources; afterwards it finds nothing."""
 
 
 @dataclass(frozen=True, slots=True)
 class BoxShape:
-    """How a detector's own boxes become boxes from brow to chin, in shares of their width and height.
+    """How a detector's own boxes are converted to boxes from brow to chin, in shares of their width and height.
 
-    The centre moves by `right` (positive: to the right on the screen) and `down`; the sides are multiplied by
-    `width` and `height`. All figures in this package are medians over right boxes of at least 0.25 confidence on 161
+    The centre moves by `right` (positive: to the right on the screen) and `down`; the sides are multiplied by `width`
+    and `height`. All figures in this package are medians over correct boxes of at least 0.25 confidence on 161
     annotated frames of 8 real clips (287 clear faces).
     """
 
@@ -88,7 +88,7 @@ class BoxShape:
     height: float
 
     def fit(self, boxes: NDArray[np.float32], rolls: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
-        """Boxes (N x 4) of that shape; with `rolls` (N, radians clockwise) they lean with the faces."""
+        """The converted boxes (N x 4); with `rolls` (N, radians clockwise) they follow the lean of the faces."""
         angle = np.zeros(len(boxes), np.float32) if rolls is None else rolls
         c, s = np.cos(angle), np.sin(angle)
         size = boxes[:, 2:] - boxes[:, :2]
@@ -100,10 +100,10 @@ class BoxShape:
 
 
 class BlobMaker:
-    """Makes a network's input of pictures: 1 x 3 x H x W, float32, levels and order of colours as they are.
+    """Makes a network's input from pictures: 1 x 3 x H x W, float32, with levels and channel order unchanged.
 
-    Black is added at the right and at the bottom until both sides are multiples of `stride`. The array is used again
-    for the next picture of the same size: fresh memory of that size costs more than filling it.
+    Black is added on the right and at the bottom until both sides are multiples of `stride`. The array is reused for
+    the next picture of the same size: allocating memory of that size costs more than filling it.
     """
 
     def __init__(self, stride: int) -> None:
@@ -148,7 +148,7 @@ def to_detections(
     detector: str,
     overlap: float,
 ) -> list[Detection]:
-    """Suppress doubles; `landmarks` is N x 5 x 2 in the order of `Detection.landmarks`, or None."""
+    """Suppress duplicates; `landmarks` is N x 5 x 2 in the order of `Detection.landmarks`, or None."""
     return [
         Detection(
             tuple(boxes[i].tolist()),

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""MediaPipe's BlazeFace, short range (selfies) and full range, by its Tasks API. The package is optional.
+"""MediaPipe's BlazeFace, short range (selfies) and full range, through its Tasks API. The package is optional.
 
 Model: Bazarevsky et al., "BlazeFace: Sub-millisecond Neural Face Detection on Mobile GPUs", arXiv:1907.05047.
 
-Only one version of the package is used. When a detector is made, mediapipe 0.10.35 and 1.2.2 look up
-play.googleapis.com, to send usage data (seen with strace; nothing in their Python interface switches it off);
-0.10.32 and earlier cannot run the full-range file. 0.10.33 can, and neither opened a socket nor wrote a file (strace,
-Linux; its Windows and macOS libraries hold no HTTP client either).
+Only one version of the package is used. When a detector is created, mediapipe 0.10.35 and 1.2.2 look up
+play.googleapis.com to send usage data (seen with strace; nothing in their Python interface switches it off); 0.10.32
+and earlier cannot run the full-range file. 0.10.33 can, and it neither opened a socket nor wrote a file (strace, Linux;
+its Windows and macOS libraries contain no HTTP client either).
 """
 
 from __future__ import annotations
@@ -25,28 +25,28 @@ from ..core.types import Detection, FaceBlurError
 from .base import BoxShape, FaceDetector, to_detections
 
 VERSION = "0.10.33"
-"""Of the package mediapipe; see requirements/mediapipe.txt."""
+"""Version of the package mediapipe that is used; see requirements/mediapipe.txt."""
 
 
 @dataclass(frozen=True, slots=True)
 class BlazeFaceSettings:
-    """How BlazeFace's boxes of one face are reduced to one, and what its landmarks lack."""
+    """How BlazeFace's boxes are reduced to one per face, and how its missing landmarks are estimated."""
 
     overlap_share: float = 0.3
     """Intersection over union (0..1) from which the less confident of two boxes is dropped. Raising it keeps more
-    doubles; lowering it drops faces that are close. Origin not recorded."""
+    duplicates; lowering it drops faces that are close together. Origin not recorded."""
     mouth_corner_share: float = 0.35
-    """MediaPipe has one point for the mouth; its corners are put so far to each side, in distances of the eyes. Raising
-    it makes mouths wider. Origin not recorded."""
+    """MediaPipe has one point for the mouth; the corners are placed this far to each side, as a multiple of the
+    distance between the eyes. Raising it makes mouths wider. Origin not recorded."""
 
 
 BLAZEFACE = BlazeFaceSettings()
 
 
 class BlazeFace(FaceDetector):
-    """Confidences are the network's own; half of the boxes at 0.33 were right, nearly all from 0.5 on.
+    """Confidences are the network's own; half of the boxes at 0.33 were correct, nearly all from 0.5 on.
 
-    MediaPipe itself brings pictures to 128 (short range) or 192 (full range) pixels, with their aspect kept.
+    MediaPipe itself scales pictures to 128 (short range) or 192 (full range) pixels and keeps their aspect.
     """
 
     shape: BoxShape
@@ -64,7 +64,7 @@ class BlazeFace(FaceDetector):
         self._notes: list[str] = []
         vision = self._mediapipe
         try:
-            # As bytes: paths in other than plain letters fail on Windows.
+            # As bytes, because paths with non-ASCII characters fail on Windows.
             base = vision.BaseOptions(model_asset_buffer=model.read_bytes())
             self._detector: Any = vision.FaceDetector.create_from_options(
                 vision.FaceDetectorOptions(base_options=base, min_detection_confidence=threshold)
@@ -78,7 +78,7 @@ class BlazeFace(FaceDetector):
         return self._notes
 
     def close(self) -> None:
-        # Left to the interpreter's end it comes too late for MediaPipe's own threads, which then complain.
+        # At the interpreter's exit it would be too late for MediaPipe's own threads, which then report errors.
         if self._detector is not None:
             self._detector.close()
             self._detector = None
@@ -99,8 +99,8 @@ class BlazeFace(FaceDetector):
         except (RuntimeError, ValueError) as error:
             self.close()
             self._notes.append(
-                f"The detector {self.name} has failed ({_first_line(error)}): from there on it was "
-                "left out, and the others ran on."
+                f"The detector {self.name} failed ({_first_line(error)}) and was not used from then on. "
+                "The other detectors continued."
             )
             return []
         if not found:
@@ -131,10 +131,10 @@ class BlazeFaceFull(BlazeFace):
 
 
 def _to_landmarks(points: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Right eye, left eye, nose tip, mouth (N x 4 x 2) as our five points."""
-    aside = BLAZEFACE.mouth_corner_share * (points[:, 1] - points[:, 0])
+    """The five points of `Detection.landmarks` from right eye, left eye, nose tip and mouth (N x 4 x 2)."""
+    half_mouth = BLAZEFACE.mouth_corner_share * (points[:, 1] - points[:, 0])
     mouth = points[:, 3]
-    return np.stack([points[:, 0], points[:, 1], points[:, 2], mouth - aside, mouth + aside], axis=1)
+    return np.stack([points[:, 0], points[:, 1], points[:, 2], mouth - half_mouth, mouth + half_mouth], axis=1)
 
 
 def _corners_of(box: Any) -> tuple[float, float, float, float]:
@@ -146,18 +146,18 @@ def _first_line(error: Exception) -> str:
 
 
 def _load_mediapipe() -> Any:
-    """The names of MediaPipe that are used here; FaceBlurError in one line when they cannot be had."""
-    how = f"in a checkout, build.py adds mediapipe {VERSION} when a preset asks for it"
+    """The parts of MediaPipe that are used here; FaceBlurError, in one line, if they cannot be loaded."""
+    how = f"in a checkout, build.py installs mediapipe {VERSION} when a preset needs it"
     try:
         version = metadata.version("mediapipe")
     except metadata.PackageNotFoundError:
-        raise FaceBlurError(f"The package mediapipe is not installed: BlazeFace is left out ({how}).") from None
+        raise FaceBlurError(f"The package mediapipe is not installed, so BlazeFace cannot run ({how}).") from None
     if version != VERSION:
         raise FaceBlurError(
-            f"mediapipe {version} is not used, {VERSION} would be: later ones send usage data, earlier "
-            "ones lack a detector. BlazeFace is left out ({how})."
+            f"mediapipe {version} is not used, only {VERSION}: later versions send usage data, earlier ones lack "
+            f"a detector. BlazeFace cannot run ({how})."
         )
-    # Its drawing aids import matplotlib, which would write a font cache into the user's folder; nothing here draws.
+    # Its drawing module, unused here, imports matplotlib, which would write a font cache into the user's folder.
     stand_ins = {name: types.ModuleType(name) for name in ("matplotlib", "matplotlib.pyplot")}
     if "matplotlib" in sys.modules:
         stand_ins.clear()
@@ -169,7 +169,7 @@ def _load_mediapipe() -> Any:
         from mediapipe.tasks.python.vision.face_detector import FaceDetectorOptions
     except (ImportError, OSError, AttributeError, RuntimeError) as error:
         raise FaceBlurError(
-            f"mediapipe {version} cannot be loaded ({_first_line(error)}): BlazeFace is left out."
+            f"mediapipe {version} cannot be loaded ({_first_line(error)}), so BlazeFace cannot run."
         ) from error
     finally:
         for name, module in stand_ins.items():

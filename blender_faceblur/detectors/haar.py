@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Haar cascades: OpenCV's boosted detectors of 2001-2008; slow, many false boxes, but unlike all the networks.
+"""Haar cascades: OpenCV's boosted detectors of 2001-2008; slow, with many false boxes, but unlike all the networks.
 
-Method: Viola and Jones, "Rapid Object Detection using a Boosted Cascade of Simple Features" (2001); Lienhart and
-Maydt (2002). The files come with OpenCV 4's wheels. OpenCV 5 can no longer read them.
+Method: Viola and Jones, "Rapid Object Detection using a Boosted Cascade of Simple Features" (2001); Lienhart and Maydt
+(2002). The files come with OpenCV 4's wheels. OpenCV 5 can no longer read them.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from .base import BoxShape, FaceDetector, to_detections
 
 @dataclass(frozen=True, slots=True)
 class HaarSettings:
-    """How a cascade is run, and how its boxes of one face are reduced to one."""
+    """How a cascade is run, and how its boxes are reduced to one per face."""
 
     overlap_share: float = 0.45
     """Intersection over union (0..1) from which the less confident of two boxes is dropped. Raising it keeps more
-    doubles; lowering it drops faces that are close. Origin not recorded."""
+    duplicates; lowering it drops faces that are close together. Origin not recorded."""
     scale_ratio: float = 1.05
-    """By how much the picture is reduced from one pass to the next (OpenCV's scaleFactor). Raising it saves time and
-    misses sizes in between. Origin: the popular recipe."""
+    """Factor by which the picture is reduced from one pass to the next (OpenCV's scaleFactor). Raising it saves time
+    and misses sizes in between. Origin: the popular recipe."""
     least_neighbors: int = 2
-    """Overlapping raw boxes that make a face (OpenCV's minNeighbors). Raising it finds fewer faces, and fewer wrong
+    """Overlapping raw boxes needed for a face (OpenCV's minNeighbors). Raising it finds fewer faces, and fewer false
     ones. Origin: the popular recipe."""
 
 
@@ -38,11 +38,11 @@ HAAR = HaarSettings()
 
 
 class HaarCascade(FaceDetector):
-    """A cascade with the scale factor 1.05 and two neighbours, as the popular recipe runs it.
+    """A cascade with the scale factor 1.05 and two neighbours, as in the popular recipe.
 
-    A cascade says no confidence, only how far above its last stage's limit a box was (`detectMultiScale3`, w). It is
-    1 / (1 + exp(-slope (w - middle))): a logistic curve fitted to which boxes were right, on 161 annotated frames of
-    8 real clips at a long side of 640.
+    A cascade reports no confidence, only how far a box was above its last stage's limit (`detectMultiScale3`, w). The
+    confidence is 1 / (1 + exp(-slope (w - middle))): a logistic curve fitted to which boxes were correct, on 161
+    annotated frames of 8 real clips at a long side of 640.
     """
 
     gives_landmarks = False
@@ -50,7 +50,7 @@ class HaarCascade(FaceDetector):
     slope: ClassVar[float]
     middle: ClassVar[float]
     mirrored: ClassVar[bool] = False
-    """Look at the mirror picture too: the profile cascade knows faces that look to the left only."""
+    """Also search the mirrored picture: the profile cascade only knows faces that look to the left."""
 
     @classmethod
     def explain_unavailable(cls) -> str:
@@ -58,7 +58,7 @@ class HaarCascade(FaceDetector):
 
         if hasattr(cv2, "CascadeClassifier"):
             return ""
-        return f"OpenCV {cv2.__version__} has no Haar cascades any more: {cls.name} needs OpenCV 4."
+        return f"OpenCV {cv2.__version__} no longer has Haar cascades: {cls.name} needs OpenCV 4."
 
     def __init__(self, model: Path, threshold: float, provider: str = "auto") -> None:
         import cv2
@@ -67,7 +67,7 @@ class HaarCascade(FaceDetector):
         if problem:
             raise FaceBlurError(problem)
         try:
-            # Not by its name: OpenCV opens no path outside the code page on Windows.
+            # Read here, because OpenCV cannot open paths outside the code page on Windows.
             storage = cv2.FileStorage(
                 model.read_text(encoding="utf-8"), cv2.FILE_STORAGE_READ | cv2.FILE_STORAGE_MEMORY
             )
@@ -76,7 +76,7 @@ class HaarCascade(FaceDetector):
         except (OSError, ValueError, cv2.error, SystemError) as error:
             raise FaceBlurError(f"Cannot read the face detector {model.name}: {error}") from error
         if not usable:
-            raise FaceBlurError(f"Cannot read the face detector {model.name}: it is no cascade.")
+            raise FaceBlurError(f"Cannot read the face detector {model.name}: it is not a cascade.")
         self._threshold = threshold
 
     def detect(self, image_bgr: NDArray[np.uint8]) -> list[Detection]:
@@ -102,7 +102,7 @@ class HaarCascade(FaceDetector):
 
 
 class HaarFrontal(HaarCascade):
-    """Right boxes: half of those at w = 2.1, nearly all from 6 on."""
+    """Half of the boxes at w = 2.1 are correct, nearly all from 6 on."""
 
     name = "haar_frontal"
     shape = BoxShape(right=0.0, down=0.01, width=0.80, height=1.06)
@@ -110,7 +110,7 @@ class HaarFrontal(HaarCascade):
 
 
 class HaarFrontalAlt2(HaarCascade):
-    """Fewer and better boxes: 161 right of 195, where `haar_frontal` had 156 of 275."""
+    """Fewer and better boxes: 161 of 195 were correct, compared with 156 of 275 for `haar_frontal`."""
 
     name = "haar_frontal_alt2"
     shape = BoxShape(right=0.0, down=0.01, width=0.79, height=1.06)
@@ -118,7 +118,7 @@ class HaarFrontalAlt2(HaarCascade):
 
 
 class HaarProfile(HaarCascade):
-    """Faces seen from the side, in both directions; most right boxes on the clips were half turned ones."""
+    """Faces seen from the side, in both directions; most correct boxes on the clips were half-turned faces."""
 
     name = "haar_profile"
     only_profiles = True

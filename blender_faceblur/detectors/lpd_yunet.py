@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""LPD-YuNet: number plates by their four corners; trained with Chinese plates, so others may be missed.
+"""LPD-YuNet: finds number plates by their four corners; it was trained on Chinese plates and may miss others.
 
 Model: Dong Xu, github.com/opencv/opencv_zoo, models/license_plate_detection_yunet ("the model is trained with Chinese
 license plates, so the detection results of other license plates with this model may be limited"). Priors, variance and
-score are those of its demonstration.
+score are those of its demo.
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ class PlateSettings:
 
     overlap_share: float = 0.3
     """Intersection over union (0..1) from which the less confident of two boxes is dropped. Raising it keeps more
-    doubles; lowering it drops plates that are close. Origin not recorded."""
+    duplicates; lowering it drops plates that are close together. Origin not recorded."""
     most_width_px: int = 320
-    """Width of a box above which it is no plate, in pixels of the detector's picture: the width of the pictures that
-    the network was made for. Raising it takes more walls, bonnets and roads for plates. Origin: of what had
-    0.4 or more in 176 annotated pictures of 480 to 1920 pixels, 704 of 820 wrong boxes were wider, and 54 of 808 right
-    ones; large plates are found in smaller pictures."""
+    """Width of a box above which it is not a plate, in pixels of the detector's picture: the width of the pictures that
+    the network was made for. Raising it mistakes more walls, bonnets and roads for plates. Origin: of boxes with a
+    confidence of 0.4 or more in 176 annotated pictures of 480 to 1920 pixels, 704 of 820 wrong ones were wider, and 54
+    of 808 correct ones; large plates are found in smaller pictures."""
 
 
 PLATE_BOXES = PlateSettings()
 
 
 class LpdYuNet(OnnxDetector):
-    """Its confidence is the network's own; OpenCV's demonstration takes what has at least 0.9."""
+    """Its confidence is the network's own; OpenCV's demo accepts boxes from 0.9 on."""
 
     name = "lpd_yunet"
     input_name = "input"
@@ -56,7 +56,7 @@ class LpdYuNet(OnnxDetector):
 
 
 def build_priors(size: tuple[int, int]) -> NDArray[np.float32]:
-    """Centres and sides (N x 3, pixels) of the places that the network rates in a picture of a size (width, height)."""
+    """Centres and sides (N x 3, pixels) of the network's priors in a picture of a size (width, height)."""
     parts = []
     for stride, sides in zip(_STRIDES, _SIDES, strict=True):
         rows, columns = np.mgrid[0 : size[1] // stride, 0 : size[0] // stride]
@@ -77,23 +77,24 @@ def decode(
 ) -> list[Detection]:
     """Plates from the network's outputs (N x 14, N x 2, N x 1) for a picture of a size whose sides are multiples of 64.
 
-    A box lies around the plate's four corners, and is at most as wide as the pictures that the network was made for.
-    Raises FaceBlurError where the outputs do not fit the picture.
+    A box encloses the plate's four corners; boxes wider than `most_width_px` are dropped. Raises FaceBlurError if the
+    outputs do not fit the picture.
     """
     priors = build_priors(size)
     if len(priors) != len(places):
         raise FaceBlurError(
-            "The detector of number plates gives other places than expected: its weights are another version's."
+            "The number plate detector returned an unexpected number of boxes: its weights are of another version. "
+            "Install them again."
         )
     scores = np.sqrt(np.clip(classes[:, 1], 0, 1) * np.clip(overlaps[:, 0], 0, 1))
-    hit = np.nonzero(scores >= threshold)[0]
-    if not len(hit):
+    kept = np.nonzero(scores >= threshold)[0]
+    if not len(kept):
         return []
-    prior = priors[hit]
-    corners = np.stack([prior[:, :2] + places[hit, at : at + 2] * _VARIANCE * prior[:, 2:] for at in _CORNERS], axis=1)
+    prior = priors[kept]
+    corners = np.stack([prior[:, :2] + places[kept, at : at + 2] * _VARIANCE * prior[:, 2:] for at in _CORNERS], axis=1)
     boxes = np.concatenate([corners.min(axis=1), corners.max(axis=1)], axis=1)
     right = boxes[:, 2] - boxes[:, 0] <= PLATE_BOXES.most_width_px
-    boxes, sure = boxes[right], scores[hit][right]
+    boxes, sure = boxes[right], scores[kept][right]
     return [
         Detection(tuple(boxes[i].tolist()), min(1.0, float(sure[i])), LpdYuNet.name)
         for i in keep_best(boxes, sure, PLATE_BOXES.overlap_share)

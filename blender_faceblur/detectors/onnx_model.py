@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Run an ONNX network with onnxruntime, on a GPU where there is one."""
+"""Run an ONNX network with onnxruntime, on a GPU if there is one."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from .providers import CPU, choose_providers, label_provider, list_available
 class OnnxSession:
     """A network on one thread of the CPU, or on the GPU that onnxruntime offers.
 
-    With CoreML the open sizes of the pictures may keep the network, or parts of it, on the CPU; where all of it stays
-    there that is noted like every other fall back. Not measured, neither speed nor what the GPUs' rounding changes.
+    With CoreML, the variable picture size may keep the network, or parts of it, on the CPU; if all of it stays there,
+    the user is warned as for any other fallback. Neither speed nor the effect of GPU rounding was measured.
     """
 
     def __init__(self, path: Path, wanted: str = "auto") -> None:
-        """`wanted` is "auto" or "cpu". Raises FaceBlurError when the file cannot be read as a model."""
+        """`wanted` is "auto" or "cpu". Raises FaceBlurError if the file cannot be read as a model."""
         try:
             self._model = path.read_bytes()
         except OSError as error:
-            raise FaceBlurError(f"Cannot read the face detector {path.name}: {error}") from error
+            raise FaceBlurError(f"Cannot read the model {path.name}: {error}") from error
         self._name = path.name
         self.notes: list[str] = []
-        """Sentences for the user: why it runs on the CPU although there is a GPU's provider."""
+        """Sentences for the user: why it runs on the CPU although a GPU's provider is installed."""
         self._providers = choose_providers(list_available(), wanted, sys.platform)
         if self._providers[0] == CPU:
             self._session = self._open()
@@ -47,11 +47,11 @@ class OnnxSession:
 
     @property
     def provider(self) -> str:
-        """What it runs on, for people."""
+        """What it runs on, for display."""
         return label_provider(self._providers[0])
 
     def run(self, outputs: list[str], inputs: dict[str, NDArray[np.float32]]) -> Any:
-        """The outputs of those names, as arrays. A GPU that fails midway is given up and the CPU takes over."""
+        """The outputs of those names, as arrays. If a GPU fails, the CPU takes over for good."""
         if self._providers[0] == CPU:
             return self._session.run(outputs, inputs)
         try:
@@ -64,7 +64,7 @@ class OnnxSession:
         label = self.provider
         first_line = (reason.strip().splitlines() or ["no reason given"])[0][:200]
         self.notes.append(
-            f"{label} is installed but cannot be used ({first_line}): detection runs on the CPU instead, more slowly."
+            f"{label} is installed but cannot be used ({first_line}). Detection runs on the CPU instead, more slowly."
         )
         self._providers = (CPU,)
         self._session = self._open()
@@ -75,22 +75,22 @@ class OnnxSession:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
         options.inter_op_num_threads = 1
-        # Patterns keep a block for each size of picture, and DirectML does not allow them.
+        # Memory patterns keep a block for each picture size, and DirectML does not allow them.
         options.enable_mem_pattern = False
         options.log_severity_level = 3
         if self._providers[0] != CPU:
             options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
         try:
-            # onnxruntime's own way back to the CPU is silent, and would come before ours.
+            # onnxruntime's own fallback to the CPU is silent, and would come before ours.
             return onnxruntime.InferenceSession(
                 self._model, options, providers=list(self._providers), enable_fallback=0
             )
         except _find_errors("InvalidProtobuf") as error:
-            raise FaceBlurError(f"Cannot read the face detector {self._name}: {error}") from error
+            raise FaceBlurError(f"Cannot read the model {self._name}: {error}") from error
 
 
 def _list_failures() -> tuple[type[Exception], ...]:
-    """What onnxruntime raises when a provider fails."""
+    """The exceptions that onnxruntime raises when a provider fails."""
     return (
         RuntimeError,
         ValueError,
@@ -109,7 +109,7 @@ def _list_failures() -> tuple[type[Exception], ...]:
 
 
 def _find_errors(*names: str) -> tuple[type[Exception], ...]:
-    """onnxruntime's errors of those names, as far as it has them; they have no base of their own."""
+    """onnxruntime's exceptions of those names, if it has them; they have no common base class."""
     import onnxruntime
 
     state = onnxruntime.capi.onnxruntime_pybind11_state
@@ -117,16 +117,16 @@ def _find_errors(*names: str) -> tuple[type[Exception], ...]:
 
 
 def _runs_nothing(session: Any, provider: str) -> bool:
-    """Whether the provider was given no part of the network (onnxruntime tells from 1.24 on)."""
+    """Whether the provider was assigned no part of the network (reported by onnxruntime from 1.24 on)."""
     if not hasattr(session, "get_provider_graph_assignment_info"):
         return False
     return all(part.ep_name != provider for part in session.get_provider_graph_assignment_info())
 
 
 class OnnxDetector(FaceDetector):
-    """A detector whose network onnxruntime runs; its input is a picture of any size, padded to the stride.
+    """A detector whose network runs in onnxruntime; its input is a picture of any size, padded to the stride.
 
-    `input_name` is the input that takes the pictures, as in the entry of models.toml.
+    `input_name` is the input for the pictures, as in the entry of models.toml.
     """
 
     input_name: ClassVar[str]

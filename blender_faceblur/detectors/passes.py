@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Look at one picture in several ways with one detector: turned, for faces that lie, and in parts, for tiny ones."""
+"""Run one detector on one picture in several passes: rotated, for lying faces, and in tiles, for tiny ones."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from .base import FaceDetector, keep_best
 
 @dataclass(frozen=True, slots=True)
 class DetectionPassSettings:
-    """How a picture is cut into tiles, and how what several passes find is put together."""
+    """How a picture is cut into tiles, and how the results of several passes are merged."""
 
     overlap_share: float = 0.4
-    """Intersection over union (0..1) from which the less confident of two boxes of several passes is dropped. Raising
-    it keeps more doubles; lowering it drops faces that are close. Origin not recorded."""
+    """Intersection over union (0..1) from which the less confident of two boxes from several passes is dropped. Raising
+    it keeps more duplicates; lowering it drops faces that are close together. Origin not recorded."""
     tile_overlap_share: float = 0.125
-    """By how much a tile reaches beyond its share of the picture, on each side, in such shares. Raising it finds larger
-    faces whole in one tile and takes time. Origin not recorded."""
+    """How far a tile reaches beyond its share of the picture on each side, relative to that share. Raising it finds
+    larger faces whole in one tile and takes time. Origin not recorded."""
     tile_edge_px: int = 2
-    """How near to a tile's edge a box is cut off by it, in pixels of the picture. Raising it drops more boxes, which
-    the neighbouring tile must have. Origin not recorded."""
+    """Distance from a tile's edge, in pixels of the picture, within which a box counts as cut off. Raising it drops
+    more boxes, which the neighbouring tile must find. Origin not recorded."""
 
 
 DETECTION_PASSES = DetectionPassSettings()
@@ -38,11 +38,11 @@ DETECTION_PASSES = DetectionPassSettings()
 
 @dataclass(frozen=True, slots=True)
 class DetectionPass:
-    """`turns` are degrees by which the picture is turned clockwise before the detector sees it, one pass each.
+    """`turns` are clockwise rotations of the picture in degrees; the detector runs once for each.
 
     With `tiles` = n above 1 it sees n x n overlapping parts, each enlarged n times (so about as large as the picture).
-    What is larger than `largest`, a share of the picture's long side, is left out, and so is what has less confidence
-    than `threshold`: one detector serves several looks.
+    Detections larger than `largest`, a share of the picture's long side, are dropped, and so are those with less
+    confidence than `threshold`, since one detector serves several passes.
     """
 
     detector: FaceDetector
@@ -53,13 +53,14 @@ class DetectionPass:
 
 
 class MultiPassDetector:
-    """What several looks at pictures of one size find together, in the picture's own pixels, doubles suppressed."""
+    """Merges several passes over pictures of one size, in the picture's own pixels, with duplicates suppressed."""
 
     def __init__(self, passes: Sequence[DetectionPass]) -> None:
         self._passes = tuple(passes)
 
     def detect(self, image_bgr: NDArray[np.uint8]) -> list[Detection]:
-        """As `FaceDetector.detect`; boxes of turned passes lie around the leaning face, landmarks are turned back."""
+        """As `FaceDetector.detect`; boxes of rotated passes enclose the leaning face, and landmarks are rotated
+        back."""
         most = max(image_bgr.shape[:2])
         found = [
             d
@@ -78,10 +79,11 @@ class MultiPassDetector:
 def combine_passes(
     used: Sequence[tuple[FaceDetector, DetectorUse]], frame_size: tuple[int, int]
 ) -> list[tuple[MultiPassDetector, DetectorUse]]:
-    """One for each detector and size of picture, whatever turns and tiles it is used with; order is kept.
+    """One for each detector and size of picture, with all its turns and tiles; the order is kept.
 
-    Each detector was opened with the least of its thresholds. Large sizes become the same where a source is small; the
-    same look twice, which adds nothing, is done once. All of them run as often as the most frequent.
+    Each detector was opened with the least of its thresholds. Large sizes can become the same for a small source;
+    identical passes, which would add nothing, run only once. All passes of one size run as often as the most frequent
+    of them.
     """
     passes: dict[tuple[str, tuple[int, int]], dict[object, DetectionPass]] = {}
     uses: dict[tuple[str, tuple[int, int]], DetectorUse] = {}
@@ -109,13 +111,13 @@ def _run_pass(picture: NDArray[np.uint8], one_pass: DetectionPass) -> Iterator[D
             for turn in one_pass.turns:
                 for d in _turned(part, one_pass.detector, turn):
                     placed = place_back(d, left, top, one_pass.tiles)
-                    # The neighbouring part shows that face whole.
+                    # The neighbouring tile shows that face whole.
                     if not is_cut(placed.box, (left, top, right, bottom), (width, height), near_px):
                         yield placed
 
 
 def split_side(length: int, parts: int) -> list[tuple[int, int]]:
-    """Half-open ranges that cover 0..length and overlap by a quarter of a share: what one cuts the next has whole."""
+    """Half-open ranges over 0..length that overlap by a quarter of a share: what one cuts off, the next has whole."""
     share = length / parts
     more = DETECTION_PASSES.tile_overlap_share * share
     return [
@@ -124,7 +126,7 @@ def split_side(length: int, parts: int) -> list[tuple[int, int]]:
 
 
 def _turned(picture: NDArray[np.uint8], detector: FaceDetector, turn_deg: int) -> list[Detection]:
-    """What the detector finds in the picture turned clockwise, where it lies in the picture as it is."""
+    """Detections in the picture rotated clockwise, mapped back to the unrotated picture."""
     if turn_deg % 360 == 0:
         return detector.detect(picture)
     import cv2
@@ -133,14 +135,14 @@ def _turned(picture: NDArray[np.uint8], detector: FaceDetector, turn_deg: int) -
     # OpenCV counts angles anticlockwise.
     forth = cv2.getRotationMatrix2D((width / 2, height / 2), -turn_deg, 1.0)
     c, s = abs(forth[0, 0]), abs(forth[0, 1])
-    # All of the picture stays in sight, black around it.
+    # The whole picture stays visible, with black around it.
     size = math.ceil(width * c + height * s - 1e-6), math.ceil(width * s + height * c - 1e-6)
     forth[:, 2] += (size[0] - width) / 2, (size[1] - height) / 2
     quarter = {90: cv2.ROTATE_90_CLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_COUNTERCLOCKWISE}
     if turn_deg % 360 in quarter:
         seen = cv2.rotate(picture, quarter[turn_deg % 360])
     else:
-        # OpenCV puts pixel centres at whole numbers, we put corners there.
+        # In OpenCV, whole numbers are pixel centres; here they are pixel corners.
         shifted = forth.copy()
         shifted[:, 2] += forth[:, :2] @ (0.5, 0.5) - 0.5
         seen = cv2.warpAffine(picture, shifted, size, flags=cv2.INTER_LINEAR)
@@ -151,7 +153,7 @@ def _turned(picture: NDArray[np.uint8], detector: FaceDetector, turn_deg: int) -
 def _turn_back(d: Detection, back: NDArray[np.float64], turn: float) -> Detection:
     x1, y1, x2, y2 = d.box
     cx, cy = back @ ((x1 + x2) / 2, (y1 + y2) / 2, 1)
-    # The box of the ellipse in the box as it was found, which now leans.
+    # The box around the ellipse that was inscribed in the detected box and now leans.
     half_x = math.hypot((x2 - x1) / 2 * math.cos(turn), (y2 - y1) / 2 * math.sin(turn))
     half_y = math.hypot((x2 - x1) / 2 * math.sin(turn), (y2 - y1) / 2 * math.cos(turn))
     marks = None

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """OpenCV's SSD: a ten-layer ResNet trained on pictures of 300 x 300; finds frontal faces, few small ones.
 
-Model: res10_300x300_ssd_iter_140000.caffemodel and its graph, github.com/opencv/opencv/tree/4.x/samples/dnn/
-face_detector. Usually whole pictures are squeezed to 300 x 300; the network also takes other sizes, and at 640 with
-the picture's own aspect the same network with weights of 8 bits found 209 instead of 165 of 328 annotated faces
-(threshold 0.25, 161 frames). With these weights it found 213 of 287 clear faces with 3 false boxes; with those of 8
-bits 214 with 7.
+Model: res10_300x300_ssd_iter_140000.caffemodel and its graph,
+github.com/opencv/opencv/tree/4.x/samples/dnn/face_detector. Pictures are usually squeezed to 300 x 300, but the network
+accepts other sizes: at 640 and in the original aspect, the same network with 8-bit weights found 209 instead of 165 of
+328 annotated faces (threshold 0.25, 161 frames). With these weights it found 213 of 287 clear faces with 3 false boxes;
+with the 8-bit ones 214 with 7.
 """
 
 from __future__ import annotations
@@ -23,23 +23,23 @@ from .base import BoxShape, FaceDetector, to_detections
 _MEAN_BGR = (104.0, 177.0, 123.0)
 _SHAPE = BoxShape(right=0.0, down=0.02, width=1.02, height=0.96)
 _LEAST_SIDE = 8
-"""In pixels; the layers of narrower pictures would be empty (below 5 in OpenCV 4.11)."""
+"""In pixels; narrower pictures would leave layers empty (below 5 in OpenCV 4.11)."""
 
 
 @dataclass(frozen=True, slots=True)
 class SsdSettings:
-    """How the SSD's boxes of one face are reduced to one."""
+    """How the SSD's boxes are reduced to one per face."""
 
     overlap_share: float = 0.45
     """Intersection over union (0..1) from which the less confident of two boxes is dropped. Raising it keeps more
-    doubles; lowering it drops faces that are close. Origin not recorded."""
+    duplicates; lowering it drops faces that are close together. Origin not recorded."""
 
 
 SSD = SsdSettings()
 
 
 class SsdRes10(FaceDetector):
-    """Its confidences are the network's own: of 162 boxes above 0.4 all but one were right, below 0.2 few."""
+    """Its confidences are the network's own: of 162 boxes above 0.4 all but one were correct, below 0.2 few."""
 
     name = "ssd_res10"
     further_weights = ("ssd_res10_graph",)

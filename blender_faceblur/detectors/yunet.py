@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""YuNet: an anchor-free detector of 76 k weights; finds large profiles and half-hidden faces quickly.
+"""YuNet: an anchor-free detector of 76 k weights; quickly finds large profiles and half-hidden faces.
 
 Model: Wu et al., "YuNet: A Tiny Millisecond-level Face Detector" (2023), github.com/ShiqiYu/libfacedetection.train.
 """
@@ -21,12 +21,12 @@ _OUTPUTS = [f"{kind}_{stride}" for stride in _STRIDES for kind in ("cls", "obj",
 
 @dataclass(frozen=True, slots=True)
 class YuNetSettings:
-    """How YuNet's boxes of one face are reduced to one."""
+    """How YuNet's boxes are reduced to one per face."""
 
     overlap_share: float = 0.3
     """Intersection over union (0..1) from which the less confident of two boxes is dropped. Raising it keeps more
-    doubles; lowering it drops faces that are close. Origin not recorded; OpenCV's
-    FaceDetectorYN has the same default."""
+    duplicates; lowering it drops faces that are close together. Origin not recorded; OpenCV's FaceDetectorYN has the
+    same default."""
 
 
 YUNET = YuNetSettings()
@@ -45,16 +45,16 @@ class YuNet(OnnxDetector):
             classes, objects, shape, points = (part[0] for part in outputs[4 * level : 4 * level + 4])
             # The score of OpenCV's FaceDetectorYN: geometric mean of the two outputs.
             score = np.sqrt(np.clip(classes[:, 0], 0, 1) * np.clip(objects[:, 0], 0, 1))
-            hit = np.nonzero(score >= self._threshold)[0]
-            if not len(hit):
+            kept = np.nonzero(score >= self._threshold)[0]
+            if not len(kept):
                 continue
-            row, column = np.divmod(hit, blob.shape[3] // stride)
+            row, column = np.divmod(kept, blob.shape[3] // stride)
             corner = np.stack([column, row], axis=1).astype(np.float32)
-            centre = (corner + shape[hit, :2]) * stride
-            half = np.exp(shape[hit, 2:]) * stride / 2
+            centre = (corner + shape[kept, :2]) * stride
+            half = np.exp(shape[kept, 2:]) * stride / 2
             boxes.append(np.concatenate([centre - half, centre + half], axis=1))
-            scores.append(score[hit])
-            landmarks.append((points[hit].reshape(-1, 5, 2) + corner[:, None]) * stride)
+            scores.append(score[kept])
+            landmarks.append((points[kept].reshape(-1, 5, 2) + corner[:, None]) * stride)
         if not boxes:
             return []
         return to_detections(
@@ -63,6 +63,6 @@ class YuNet(OnnxDetector):
 
 
 class YuNet2023(YuNet):
-    """The smaller network (54 k weights) that OpenCV's model zoo spreads as "2023mar"; the same outputs."""
+    """The smaller network (54 k weights) that OpenCV's model zoo distributes as "2023mar"; its outputs are the same."""
 
     name = "yunet_2023mar"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Lays a face's five landmarks over those that a recogniser was trained with, and cuts that square out."""
+"""Align a face's five landmarks with those that a recogniser was trained on, and crop that square."""
 
 from __future__ import annotations
 
@@ -16,30 +16,30 @@ Points = Sequence[Sequence[float]] | NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class AlignmentSettings:
-    """How a face is brought to the size that a recogniser sees."""
+    """How a face is scaled and cropped for a recogniser."""
 
     least_sampled_scale: float = 0.5
-    """Scale below which a face is reduced by area first: linear sampling takes in two pixels at most. Raising it takes
-    time; lowering it lets fine detail flicker. Origin: the two pixels of linear sampling."""
+    """Scale below which a face is first reduced by area, since linear sampling reads two pixels at most. Raising it
+    takes time; lowering it lets fine detail flicker. Origin: the two pixels of linear sampling."""
     reach_diagonal_share: float = 0.75
-    """How far around its middle the picture is worked on, in the square's side: half of a turned square's diagonal, and
-    a little for sampling. Raising it takes time. Origin: half of the root of two is 0.71."""
+    """How far around the face's centre the picture is processed, in sides of the square: half of the rotated square's
+    diagonal, and a little for sampling. Raising it takes time. Origin: half of the root of two is 0.71."""
 
 
 ALIGNMENT = AlignmentSettings()
 
 
 def fit_similarity_transform(points: Points, template: Points) -> NDArray[np.float64]:
-    """The 2 x 3 matrix of scale, turn and shift that lays `points` over `template` with the least squares.
+    """The 2 x 3 matrix of scale, rotation and shift that maps `points` to `template` with the least squares.
 
-    Raises ValueError where the points are not finite or all in one place, so that there is no such matrix.
+    Raises ValueError if the points are not finite or all coincide, so that there is no such matrix.
     """
     along, across, dx, dy = _fit(points, template)
     return np.array([[along, -across, dx], [across, along, dy]])
 
 
 def _fit(points: Points, template: Points) -> tuple[float, float, float, float]:
-    # Without NumPy: for five points it takes six times as long.
+    # Without NumPy, which takes six times as long for five points.
     pairs = list(zip(_to_lists(points), _to_lists(template), strict=True))
     count = len(pairs)
     from_x, from_y = sum(p[0] for p, _ in pairs) / count, sum(p[1] for p, _ in pairs) / count
@@ -51,15 +51,15 @@ def _fit(points: Points, template: Points) -> tuple[float, float, float, float]:
         along += x * u + y * v
         across += x * v - y * u
     if not 1e-6 <= spread < math.inf:
-        raise ValueError("The landmarks of a face lie in one point.")
+        raise ValueError("All landmarks of the face lie in one point.")
     along, across = along / spread, across / spread
     return along, across, to_x - along * from_x + across * from_y, to_y - across * from_x - along * from_y
 
 
 def cut_aligned(image: NDArray[np.uint8], landmarks: Points, template: Points, side: int) -> NDArray[np.uint8]:
-    """The square of `side` pixels in which the landmarks lie over `template`; beyond the rim the rim goes on.
+    """The square of `side` pixels in which the landmarks match `template`; the picture's edge pixels continue outside.
 
-    `image` is H x W x 3. Raises ValueError as `fit_similarity_transform`.
+    `image` is H x W x 3. Raises ValueError like `fit_similarity_transform`.
     """
     import cv2
 
@@ -67,12 +67,11 @@ def cut_aligned(image: NDArray[np.uint8], landmarks: Points, template: Points, s
     along, across, dx, dy = _fit(points, template)
     square = along * along + across * across
     if square <= 0:
-        raise ValueError("The landmarks of a face lie in one line.")
+        raise ValueError("All landmarks of the face lie on one line.")
     scale = math.sqrt(square)
-    # Only what surrounds the face is worked on, however large the picture is.
+    # Only the face's surroundings are processed, however large the picture is.
     right, down = side / 2 - dx, side / 2 - dy
     middle_x, middle_y = (along * right + across * down) / square, (along * down - across * right) / square
-    # Half of the turned square's diagonal, and a little for sampling.
     reach = ALIGNMENT.reach_diagonal_share * side / scale
     height, width = image.shape[:2]
     left, top = _limit(middle_x - reach, 0, width - 1), _limit(middle_y - reach, 0, height - 1)
@@ -87,7 +86,7 @@ def cut_aligned(image: NDArray[np.uint8], landmarks: Points, template: Points, s
         part = np.asarray(cv2.resize(part, size, interpolation=cv2.INTER_AREA), np.uint8)
     points = [((x - left) * grown_x, (y - top) * grown_y) for x, y in points]
     matrix = fit_similarity_transform(points, template)
-    # OpenCV counts from the middle of the first pixel.
+    # OpenCV's origin is the centre of the first pixel.
     matrix[:, 2] += matrix[:, :2] @ (0.5, 0.5) - 0.5
     cut = cv2.warpAffine(part, matrix, (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     return np.asarray(cut, np.uint8)

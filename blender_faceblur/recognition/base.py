@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What every face recogniser is: a face in a picture becomes numbers, and numbers of one person lie close together."""
+"""The base class of face recognisers, which turn a face into an embedding; those of one person lie close together."""
 
 from __future__ import annotations
 
@@ -15,37 +15,38 @@ from .alignment import Points, cut_aligned
 
 
 class Recognizer(ABC):
-    """`name` is also that of its weights in models.toml; the constructor loads them (FaceBlurError when it cannot).
+    """`name` is also the name of its weights in models.toml; the constructor loads them (FaceBlurError if it cannot).
 
-    The numbers say who somebody is: they belong into memory, never into a file that is given away.
+    Embeddings identify people: they belong in memory, never in a file that is passed on.
     """
 
     name: ClassVar[str]
     side: ClassVar[int]
-    """Pixels of the square that it looks at."""
+    """Side of the square face crop, in pixels."""
     template: ClassVar[Points]
-    """Where in that square the five landmarks lie."""
+    """The positions of the five landmarks in that square."""
     usual_threshold: ClassVar[float]
-    """The distance below which its makers call two faces one person's."""
+    """The distance below which its authors consider two faces to show one person."""
 
     @abstractmethod
     def __init__(self, model: Path) -> None: ...
 
     def align(self, image_bgr: NDArray[np.uint8], landmarks: Points) -> NDArray[np.uint8]:
-        """The face as `embed` wants it, side x side x 3; `landmarks` are a detection's, in pixels of `image_bgr`.
+        """The face crop that `embed` takes, side x side x 3; `landmarks` are a detection's, in pixels of `image_bgr`.
 
-        Raises ValueError where the landmarks lie in one point.
+        Raises ValueError if all landmarks lie in one point.
         """
         return cut_aligned(image_bgr, landmarks, self.template, self.side)
 
     @abstractmethod
     def embed(self, aligned_bgr: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """128 numbers for an aligned face (side x side x 3, levels 0 to 255)."""
+        """The embedding, 128 numbers, of an aligned face crop (side x side x 3, levels 0 to 255)."""
 
     def embed_many(self, aligned_bgr: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
-        """N x 128 for N aligned faces, one at least."""
+        """The embeddings (N x 128) of N aligned face crops; N is at least 1."""
         return np.stack([self.embed(aligned) for aligned in aligned_bgr])
 
     @abstractmethod
     def distance(self, a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float32]:
-        """How far apart faces are, 0 for the same: arrays of 128 numbers at the end, any shape that fits before."""
+        """Distances between embeddings, 0 if identical: arrays with 128 numbers in the last axis, broadcast in the
+        others."""

@@ -15,12 +15,12 @@ from .base import Recognizer
 _MARGIN = 0.25
 _MEAN_FACE = np.array([(0.2255, 0.2160), (0.7548, 0.2160), (0.4901, 0.5156), (0.2541, 0.7802), (0.7261, 0.7802)])
 """Eyes, nose tip and mouth corners of dlib's mean face (image_transforms/interpolation.h; an eye is the mean of six
-points). With another margin than the one of its training, 0.35 instead of 0.25, 97 of 100 people were found again in
-another photograph instead of 99."""
+points). With a margin of 0.35 instead of the 0.25 of its training, 97 instead of 99 of 100 people were recognised in
+another photograph."""
 
 
 class DlibResNet(Recognizer):
-    """Distances are Euclidean: about 0.37 between two photographs of one person, 0.78 between two people's."""
+    """Distances are Euclidean: about 0.37 between two photographs of one person, 0.78 between two people."""
 
     name = "dlib_resnet"
     side = 150

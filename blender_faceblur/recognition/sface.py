@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""SFace: MobileFaceNet trained with a loss that keeps noise down, from OpenCV's model zoo.
+"""SFace: MobileFaceNet trained with a loss that is robust to noise, from OpenCV's model zoo.
 
 Zhong et al., "SFace: Sigmoid-Constrained Hypersphere Loss for Robust Face Recognition" (arxiv.org/abs/2205.12010).
-Input, alignment and threshold are those of OpenCV's FaceRecognizerSF. It was not run with its real weights here.
+Input, alignment and threshold are those of OpenCV's FaceRecognizerSF. It has not been run with its real weights here.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from .base import Recognizer
 
 
 class SFace(Recognizer):
-    """Distances are 1 minus the cosine."""
+    """Distances are 1 minus the cosine similarity."""
 
     name = "sface"
     side = 112
-    # OpenCV counts from the middle of the first pixel.
+    # OpenCV's origin is the centre of the first pixel.
     template = (
         np.array([(38.2946, 51.6963), (73.5318, 51.5014), (56.0252, 71.7366), (41.5493, 92.3655), (70.7299, 92.2041)])
         + 0.5

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One suite that every detector passes; a new one is tested by being in `DETECTORS`."""
+"""One suite that every detector must pass; a new one is tested because it is in `DETECTORS`."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def close_all() -> Iterator[None]:
 
 @pytest.fixture(params=[kind for kind in DETECTORS if not kind.only_profiles], ids=lambda kind: kind.name)
 def frontal(request: pytest.FixtureRequest) -> FaceDetector:
-    """Each detector that finds faces seen from the front; the astronaut's is."""
+    """Each detector that finds faces seen from the front, as the astronaut's is."""
     return load(request.param)
 
 
@@ -77,7 +77,7 @@ def test_names_are_unique() -> None:
         get_detector("none")
 
 
-def test_it_finds_a_face(frontal: FaceDetector) -> None:
+def test_a_face_is_found_with_its_landmarks(frontal: FaceDetector) -> None:
     best, *_ = frontal.detect(astronaut())
     assert overlaps(np.array([best.box]), ASTRONAUT_FACE)[0, 0] > 0.65
     assert 0.6 < best.confidence <= 1 and best.detector == frontal.name
@@ -91,7 +91,7 @@ def test_it_finds_a_face(frontal: FaceDetector) -> None:
 
 
 @pytest.mark.parametrize("size", [(512, 384), (333, 271), (640, 352), (139, 191)])
-def test_any_size_of_picture_is_taken(frontal: FaceDetector, size: tuple[int, int]) -> None:
+def test_pictures_of_any_size_are_accepted(frontal: FaceDetector, size: tuple[int, int]) -> None:
     import cv2
 
     side = min(size)
@@ -102,11 +102,11 @@ def test_any_size_of_picture_is_taken(frontal: FaceDetector, size: tuple[int, in
 
 
 @pytest.mark.parametrize("size", [(1, 1), (16, 9), (9, 200)])
-def test_a_tiny_picture_is_no_error(detector: FaceDetector, size: tuple[int, int]) -> None:
+def test_tiny_pictures_raise_no_error(detector: FaceDetector, size: tuple[int, int]) -> None:
     detector.detect(np.full((size[1], size[0], 3), 90, np.uint8))
 
 
-def test_the_picture_is_left_as_it_was(detector: FaceDetector) -> None:
+def test_detection_does_not_change_the_picture(detector: FaceDetector) -> None:
     before = astronaut().copy()
     detector.detect(astronaut())
     np.testing.assert_array_equal(before, astronaut())
@@ -116,7 +116,7 @@ def test_an_empty_picture_has_no_face(detector: FaceDetector) -> None:
     assert detector.detect(np.zeros((96, 160, 3), np.uint8)) == []
 
 
-def test_a_higher_threshold_finds_a_part_of_the_same(frontal: FaceDetector) -> None:
+def test_a_higher_threshold_keeps_only_the_confident_faces(frontal: FaceDetector) -> None:
     low = load(type(frontal), 0.1).detect(astronaut())
     high = load(type(frontal), 0.7).detect(astronaut())
     assert low and high and len(high) <= len(low)
@@ -125,7 +125,7 @@ def test_a_higher_threshold_finds_a_part_of_the_same(frontal: FaceDetector) -> N
 
 
 @pytest.mark.parametrize("kind", DETECTORS, ids=lambda kind: kind.name)
-def test_a_broken_file_is_one_clear_error(kind: type[FaceDetector], tmp_path: Path) -> None:
+def test_a_broken_model_file_raises_an_error_that_names_it(kind: type[FaceDetector], tmp_path: Path) -> None:
     if kind.explain_unavailable():
         pytest.skip(kind.explain_unavailable())
     try:
@@ -190,9 +190,9 @@ def mirror(boxes: np.ndarray, width: int) -> np.ndarray:
     return np.stack([width - boxes[:, 2], boxes[:, 1], width - boxes[:, 0], boxes[:, 3]], axis=1)
 
 
-def test_the_mirror_picture_has_the_mirror_boxes() -> None:
+def test_a_mirrored_picture_has_mirrored_boxes() -> None:
     profile = load(get_detector("haar_profile"), 0.0)
-    # The cascade's windows move in steps of two pixels: from both sides they are the same in a picture of even width.
+    # The cascade's windows move in steps of two pixels, so the width must be even for the mirrored windows to match.
     picture = np.asarray(astronaut()[:300, 100:360])
     there = np.array([d.box for d in profile.detect(picture)])
     back = np.array([d.box for d in profile.detect(np.ascontiguousarray(picture[:, ::-1]))])
@@ -200,15 +200,15 @@ def test_the_mirror_picture_has_the_mirror_boxes() -> None:
     np.testing.assert_allclose(np.sort(mirror(back, picture.shape[1]), axis=0), np.sort(there, axis=0), atol=1e-3)
 
 
-def test_boxes_are_shaped_along_the_lean_of_the_face() -> None:
+def test_box_shapes_follow_the_lean_of_the_face() -> None:
     shape = BoxShape(right=0.0, down=-0.5, width=1.0, height=2.0)
     box = np.array([[0, 0, 10, 10]], np.float32)
     np.testing.assert_allclose(shape.fit(box), [[0, -10, 10, 10]], atol=1e-4)
-    # Leaning to the right by a quarter, the top of the face is on the right.
+    # After a quarter turn to the right, the top of the face is on the right.
     np.testing.assert_allclose(shape.fit(box, np.array([np.pi / 2], np.float32)), [[0, 0, 20, 10]], atol=1e-4)
 
 
-def test_ssd_boxes_do_not_move_with_the_size_of_the_picture() -> None:
+def test_ssd_boxes_do_not_depend_on_the_size_of_the_picture() -> None:
     ssd = load(get_detector("ssd_res10"))
     for added in (0, 20, 40, 64):
         picture = np.pad(astronaut(), ((0, added), (0, added), (0, 0)))
@@ -228,7 +228,7 @@ def test_other_versions_of_mediapipe_are_not_loaded(monkeypatch: pytest.MonkeyPa
         blazeface(Path("none.tflite"), 0.5)
 
 
-def test_a_broken_mediapipe_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_broken_mediapipe_is_reported_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.metadata.version", lambda name: VERSION)
     monkeypatch.setitem(sys.modules, "mediapipe", None)
     for name in [name for name in sys.modules if name.startswith("mediapipe.")]:
@@ -238,7 +238,7 @@ def test_a_broken_mediapipe_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None
     assert "matplotlib" not in sys.modules or hasattr(sys.modules["matplotlib"], "__version__")
 
 
-def test_blazeface_that_fails_midway_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_blazeface_that_fails_midway_is_no_longer_used(monkeypatch: pytest.MonkeyPatch) -> None:
     kind = get_detector("blazeface_short")
     if kind.explain_unavailable():
         pytest.skip(kind.explain_unavailable())
@@ -255,12 +255,12 @@ def test_blazeface_that_fails_midway_is_left_out(monkeypatch: pytest.MonkeyPatch
     assert len(broken.notes) == 1 and "no memory" in broken.notes[0] and "\n" not in broken.notes[0]
 
 
-def test_doubles_are_suppressed() -> None:
+def test_duplicates_are_suppressed() -> None:
     boxes = np.array([[0, 0, 10, 10], [1, 1, 11, 11], [20, 20, 30, 30]], np.float32)
     assert keep_best(boxes, np.array([0.5, 0.9, 0.4], np.float32), 0.3) == [1, 2]
 
 
-def test_padding_adds_black_at_the_far_sides() -> None:
+def test_padding_adds_black_on_the_right_and_at_the_bottom() -> None:
     maker = BlobMaker(32)
     for level in (9, 7):
         picture = np.stack([np.full((33, 64), level + i, np.uint8) for i in range(3)], axis=2)
@@ -270,8 +270,8 @@ def test_padding_adds_black_at_the_far_sides() -> None:
     assert maker.make(np.ones((20, 20, 3), np.uint8))[0, :, 20:].max() == 0
 
 
-def test_the_readme_names_every_detector_of_faces() -> None:
-    """Those that no preset runs are there for `--detectors` alone, so its row must name them."""
+def test_the_readme_names_every_face_detector() -> None:
+    """A detector that no preset runs can only be used with `--detectors`, so that row must name it."""
     readme = Path(__file__).resolve().parents[2] / "README.md"
     row = next(line for line in readme.read_text(encoding="utf-8").splitlines() if line.startswith("| `--detectors "))
     every, without = row.rsplit(". The detectors are ", 1)[1].split("; no preset runs ")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Turned and tiled looks: boxes and landmarks come back to where the face lies in the picture as it is."""
+"""Rotated and tiled passes: boxes and landmarks are mapped back to the original picture."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ RED = (0, 0, 255)
 
 
 class FindsRed(FaceDetector):
-    """Takes every red spot for a face; its landmarks are the middle, and the first lies above it."""
+    """Takes every red spot for a face; its landmarks are the centre, except the first, which lies above it."""
 
     name = "red"
 
@@ -59,16 +59,16 @@ def test_quarter_turns_are_exact(turn: int) -> None:
 
 @pytest.mark.parametrize("turn", [35, -35, 20])
 @pytest.mark.parametrize(("x", "y"), [(2, 3), (135, 60), (70, 40)])
-def test_other_turns_come_back_to_the_place(turn: int, x: int, y: int) -> None:
+def test_other_turns_are_mapped_back_to_the_place(turn: int, x: int, y: int) -> None:
     red = FindsRed()
     found = MultiPassDetector([DetectionPass(red, (turn,))]).detect(paint(160, 90, x, y, 24))
-    assert red.sizes[0][0] > 160 and red.sizes[0][1] > 90, "the corners must stay in sight"
+    assert red.sizes[0][0] > 160 and red.sizes[0][1] > 90, "the corners must stay visible"
     x1, y1, x2, y2 = found[0].box
     assert ((x1 + x2) / 2, (y1 + y2) / 2) == pytest.approx((x + 12, y + 12), abs=0.7)
     assert x1 <= x and y1 <= y and x2 >= x + 24 and y2 >= y + 24
 
 
-def test_the_same_face_in_two_turns_is_one() -> None:
+def test_the_same_face_in_two_turns_is_reported_once() -> None:
     assert (
         len(
             MultiPassDetector([DetectionPass(FindsRed(), (0, 90, 35)), DetectionPass(FindsRed())]).detect(
@@ -80,26 +80,26 @@ def test_the_same_face_in_two_turns_is_one() -> None:
 
 
 @pytest.mark.parametrize(("x", "y"), [(10, 10), (75, 40), (77, 42), (148, 84), (72, 2)])
-def test_tiles_see_the_picture_enlarged_and_whole(x: int, y: int) -> None:
+def test_tiles_are_enlarged_and_cover_the_whole_picture(x: int, y: int) -> None:
     red = FindsRed()
     found = MultiPassDetector([DetectionPass(red, (0,), 2)]).detect(paint(160, 96, x, y, 8))
     assert [d.box for d in found] == [pytest.approx((x, y, x + 8, y + 8), abs=0.6)]
     assert len(red.sizes) == 4 and max(red.sizes)[0] <= 160 * 1.25 + 2
 
 
-def test_larger_faces_than_asked_for_are_left_out() -> None:
+def test_faces_larger_than_the_limit_are_dropped() -> None:
     picture = paint(200, 100, 60, 40, 20)
     assert len(MultiPassDetector([DetectionPass(FindsRed(), (90,), 1, 0.11)]).detect(picture)) == 1
     assert MultiPassDetector([DetectionPass(FindsRed(), (90,), 1, 0.09)]).detect(picture) == []
 
 
-def test_each_look_has_its_own_threshold() -> None:
+def test_each_pass_has_its_own_threshold() -> None:
     red = FindsRed()
     used: list[tuple[FaceDetector, DetectorUse]] = [
         (red, DetectorUse("red", 640, 0.2)),
         (red, DetectorUse("red", 320, 0.95)),
     ]
-    low, high = (look.detect(paint(200, 100, 60, 40, 20)) for look, _ in combine_passes(used, (1280, 720)))
+    low, high = (detector.detect(paint(200, 100, 60, 40, 20)) for detector, _ in combine_passes(used, (1280, 720)))
     assert len(low) == 1 and high == []
 
 
@@ -110,7 +110,7 @@ def test_parts_cover_the_side_and_overlap() -> None:
         assert all(b < a for (_, a), (b, _) in itertools.pairwise(ranges))
 
 
-def test_looks_of_one_size_are_combined_and_none_is_lost() -> None:
+def test_passes_of_one_size_are_combined_and_none_is_lost() -> None:
     red = FindsRed()
     used: list[tuple[FaceDetector, DetectorUse]] = [
         (red, DetectorUse("red", 1280, 0.2)),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the number plates' network says becomes boxes; with its weights, drawn plates are found."""
+"""The outputs of the number plate network become boxes; with its weights, drawn plates are found."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_corners_become_a_box() -> None:
     assert decode(places, classes, overlaps, SIZE, 0.95) == []
 
 
-def test_what_is_wider_than_the_networks_own_pictures_is_no_plate() -> None:
+def test_boxes_wider_than_the_networks_own_pictures_are_dropped() -> None:
     size = (704, 256)
     priors = build_priors(size)
     places, classes, overlaps = (np.zeros((len(priors), columns), np.float32) for columns in (14, 2, 1))
@@ -60,7 +60,7 @@ def test_outputs_of_another_size_are_refused() -> None:
         decode(np.zeros((5, 14), np.float32), np.zeros((5, 2), np.float32), np.zeros((5, 1), np.float32), SIZE, 0.5)
 
 
-def test_faces_are_the_usual_class() -> None:
+def test_detectors_state_what_they_find() -> None:
     assert get_detector("lpd_yunet") is LpdYuNet and LpdYuNet.finds is TrackKind.PLATE
     assert get_detector("yunet_n").finds is TrackKind.FACE
 
@@ -88,7 +88,7 @@ def draw_plate(width: float, lean: float, left: float, top: float) -> tuple[np.n
     return np.asarray(cv2.GaussianBlur(picture, (3, 3), 0), np.uint8), corners
 
 
-def test_with_the_weights_plates_are_found_where_they_are() -> None:
+def test_with_the_weights_plates_are_found_in_place() -> None:
     detector = LpdYuNet(find_weights(), 0.5, "cpu")
     assert detector.detect(np.full((200, 300, 3), 128, np.uint8)) == []
     for width, lean in ((60, 0.0), (110, 0.15), (110, -0.3), (200, 0.0)):
@@ -101,6 +101,6 @@ def test_with_the_weights_plates_are_found_where_they_are() -> None:
 def test_with_the_weights_a_plate_in_a_corner_is_found() -> None:
     detector = LpdYuNet(find_weights(), 0.3, "cpu")
     picture, corners = draw_plate(100, 0.0, 530, 320)
-    # Its sides are no multiples of the network's stride, so that black is added.
+    # Its sides are not multiples of the network's stride, so black is added.
     (plate,) = detector.detect(picture[:355])
     assert plate.box == pytest.approx((*corners.min(axis=0), *corners.max(axis=0)), abs=12)

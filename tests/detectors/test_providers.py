@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A GPU's provider is chosen where it is installed, and given up with a word to the user where it fails.
+"""A GPU's provider is chosen if it is installed, and the user is warned if it fails.
 
-Made-up lists of providers and a made-up onnxruntime: no GPU was measured, and none is needed here.
+The provider lists and onnxruntime are simulated: no GPU was measured, and none is needed here.
 """
 
 from __future__ import annotations
@@ -43,36 +43,38 @@ TENSORRT, AZURE, OPENVINO = "TensorrtExecutionProvider", "AzureExecutionProvider
         ([CUDA, DML, COREML, CPU], "freebsd14", (CPU,)),
     ],
 )
-def test_a_gpu_is_chosen_where_it_belongs(available: list[str], platform: str, chosen: tuple[str, ...]) -> None:
+def test_a_gpu_is_chosen_on_the_platforms_that_support_it(
+    available: list[str], platform: str, chosen: tuple[str, ...]
+) -> None:
     assert choose_providers(available, "auto", platform) == chosen
     assert choose_providers(available, "cpu", platform) == (CPU,)
 
 
-def test_an_unknown_wish_is_refused() -> None:
+def test_an_unknown_provider_is_refused() -> None:
     with pytest.raises(FaceBlurError, match="TensorRT"):
         choose_providers([CPU], "TensorRT", "linux")
 
 
-def test_no_onnxruntime_is_one_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_onnxruntime_raises_a_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(FaceBlurError, match="onnxruntime cannot be loaded"):
         list_available()
 
 
-def test_people_read_words() -> None:
+def test_providers_have_readable_labels() -> None:
     assert [label_provider(name) for name in (CPU, CUDA, DML, COREML)] == ["CPU", "CUDA", "DirectML", "CoreML"]
     assert label_provider("NewExecutionProvider") == "New"
 
 
 class Failure(Exception):
-    """Like onnxruntime's errors, which have no base of their own."""
+    """Like onnxruntime's exceptions, which have no common base class."""
 
 
 class FakeRuntime:
-    """An onnxruntime with a CUDA provider that does as it is told."""
+    """An onnxruntime with a CUDA provider that behaves as requested."""
 
     def __init__(self, gpu: str) -> None:
-        """`gpu`: "works", "absent" (left out silently), "idle" (given nothing), "raises", "fails later"."""
+        """`gpu`: "works", "absent" (dropped silently), "idle" (assigned no node), "raises", "fails later"."""
         self.gpu = gpu
         self.opened: list[list[str]] = []
         self.capi = SimpleNamespace(onnxruntime_pybind11_state=SimpleNamespace(Fail=Failure))
@@ -121,7 +123,7 @@ def test_a_gpu_that_works_is_used_without_a_word(monkeypatch: pytest.MonkeyPatch
     assert (session.provider, session.notes) == ("CUDA", [])
 
 
-def test_the_cpu_alone_is_asked_for_when_wanted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_only_the_cpu_is_requested_if_wanted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     runtime, session = open_fake(monkeypatch, tmp_path, "works", "cpu")
     assert runtime.opened == [[CPU]]
     assert (session.provider, session.notes) == ("CPU", [])
@@ -130,7 +132,7 @@ def test_the_cpu_alone_is_asked_for_when_wanted(monkeypatch: pytest.MonkeyPatch,
 @pytest.mark.parametrize(
     ("gpu", "reason"), [("absent", "could not load"), ("idle", "no part"), ("raises", "no kernel image")]
 )
-def test_a_gpu_that_cannot_be_used_is_told(
+def test_the_user_is_warned_of_a_gpu_that_cannot_be_used(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, gpu: str, reason: str
 ) -> None:
     runtime, session = open_fake(monkeypatch, tmp_path, gpu, "auto")
@@ -160,8 +162,8 @@ def test_an_error_of_the_cpu_is_not_hidden(monkeypatch: pytest.MonkeyPatch, tmp_
         session.run([], {})
 
 
-def test_the_real_runtime_says_where_its_nodes_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A provider that is on the list but takes no node is found out: Azure's, which runs no network itself."""
+def test_the_real_runtime_reports_where_its_nodes_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A listed provider that runs no node is recognised: Azure's, which runs no network itself."""
     import onnxruntime
 
     if AZURE not in onnxruntime.get_available_providers():

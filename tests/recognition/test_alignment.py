@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Alignment: landmarks come to lie over the template, wherever and however large and turned the face is."""
+"""Alignment maps landmarks to the template, whatever the position, size and rotation of the face."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def place(scale: float, turn_deg: float, x: float, y: float) -> NDArray[np.float
 
 
 @pytest.mark.parametrize(("scale", "turn_deg"), [(1, 0), (0.3, 20), (4, -35), (1.5, 180)])
-def test_similarity_takes_points_to_the_template(scale: float, turn_deg: float) -> None:
+def test_the_transform_maps_points_to_the_template(scale: float, turn_deg: float) -> None:
     points = place(scale, turn_deg, 700, 40)
     matrix = fit_similarity_transform(points, TEMPLATE)
     assert np.allclose(points @ matrix[:, :2].T + matrix[:, 2], TEMPLATE)
@@ -42,14 +42,14 @@ def test_landmarks_in_one_point_are_refused(points: NDArray[np.float64]) -> None
 
 
 @pytest.mark.parametrize(("scale", "turn_deg"), [(1, 0), (0.5, -30), (2.7, 15), (6, 90)])
-def test_what_lies_at_the_landmarks_is_cut_out_there(scale: float, turn_deg: float) -> None:
+def test_the_crop_has_the_landmarks_at_the_template(scale: float, turn_deg: float) -> None:
     import cv2
 
     points = place(scale, turn_deg, 400.5, 300.25)
     points += (700, 600) - points.mean(axis=0)
     picture = np.zeros((1200, 1400, 3), np.uint8)
     for x, y in points:
-        # OpenCV draws with 4 bits after the point, from the middle of the first pixel.
+        # OpenCV draws with 4 fractional bits, from the centre of the first pixel.
         cv2.circle(
             picture, (round((x - 0.5) * 16), round((y - 0.5) * 16)), round(5 * scale * 16), (255, 255, 255), -1, shift=4
         )
@@ -60,7 +60,7 @@ def test_what_lies_at_the_landmarks_is_cut_out_there(scale: float, turn_deg: flo
     assert np.abs(found - np.array(sorted(TEMPLATE.tolist()))).max() < 0.6
 
 
-def test_a_face_beyond_the_rim_is_cut_too() -> None:
+def test_a_face_beyond_the_edge_is_cropped_too() -> None:
     picture = np.full((60, 80, 3), 90, np.uint8)
     for x in (-300.0, 20.0, 400.0):
         cut = cut_aligned(picture, place(1, 0, x, -100), TEMPLATE, SIDE)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One suite that every recogniser passes whose weights are here; a new one is tested by being in `RECOGNIZERS`."""
+"""One suite for every recogniser whose weights are installed; a new one is tested because it is in `RECOGNIZERS`."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def read_astronaut() -> Picture:
 
 
 def change(scale: float, turn_deg: float, light: float) -> tuple[Picture, NDArray[np.float64]]:
-    """The astronaut photographed again, and where the landmarks are then."""
+    """The astronaut photographed again, and the new positions of the landmarks."""
     import cv2
 
     matrix = cv2.getRotationMatrix2D((220, 130), turn_deg, scale)
@@ -50,7 +50,7 @@ def change(scale: float, turn_deg: float, light: float) -> tuple[Picture, NDArra
 
 
 @pytest.mark.parametrize("changed", [(0.7, 0, 1.0), (1.6, 15, 0.8), (1.0, -40, 1.1), (1.0, 180, 1.0)])
-def test_the_same_face_is_near(recognizer: Recognizer, changed: tuple[float, float, float]) -> None:
+def test_embeddings_of_the_same_face_are_close(recognizer: Recognizer, changed: tuple[float, float, float]) -> None:
     first = recognizer.embed(recognizer.align(read_astronaut(), FACE))
     again = recognizer.embed(recognizer.align(*change(*changed)))
     assert first.shape == (128,) and first.dtype == np.float32
@@ -58,7 +58,7 @@ def test_the_same_face_is_near(recognizer: Recognizer, changed: tuple[float, flo
     assert recognizer.distance(first, again) < 0.6 * recognizer.usual_threshold
 
 
-def test_what_is_no_such_face_is_far(recognizer: Recognizer) -> None:
+def test_the_embedding_of_another_face_is_far(recognizer: Recognizer) -> None:
     from skimage import data
 
     first = recognizer.embed(recognizer.align(read_astronaut(), FACE))
@@ -67,14 +67,14 @@ def test_what_is_no_such_face_is_far(recognizer: Recognizer) -> None:
     assert recognizer.distance(first, recognizer.embed(recognizer.align(cat, eyes))) > recognizer.usual_threshold
 
 
-def test_distances_of_many_are_those_of_each(recognizer: Recognizer) -> None:
+def test_distances_of_arrays_are_those_of_their_elements(recognizer: Recognizer) -> None:
     many = np.random.default_rng(3).normal(size=(4, 128)).astype(np.float32)
     table = recognizer.distance(many[:, None], many[None])
     assert table.shape == (4, 4) and np.allclose(np.diag(table), 0, atol=1e-5)
     assert table[1, 2] == pytest.approx(recognizer.distance(many[1], many[2]))
 
 
-def test_a_file_that_is_no_network_is_refused(tmp_path: Any) -> None:
+def test_a_file_that_is_not_a_network_is_refused(tmp_path: Any) -> None:
     path = tmp_path / "net.onnx"
     path.write_bytes(b"\x00nothing")
     for kind in RECOGNIZERS:

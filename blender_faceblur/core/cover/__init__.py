@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Covers without Blender: their keyframes and their strength."""
+"""Keyframes and strength of covers, without Blender."""

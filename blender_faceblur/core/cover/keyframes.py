@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Make keyframes of a track: as few ellipses as linear motion between them allows, never inside the tracked one."""
+"""Make keyframes of a track: as few ellipses as linear motion allows, always containing the tracked one."""
 
 from __future__ import annotations
 
@@ -15,36 +15,36 @@ from ..tracking.sparse import Bounds, choose_keys, compute_centres, compute_reac
 from ..types import Ellipse, Evidence, Keyframe, Sample, Track
 
 HANDLE = 0.5523
-"""Length of a Bezier handle for a quarter of a unit circle; with it the curve is nowhere inside the circle and
-nowhere more than 0.03 % outside."""
+"""Length of a Bezier handle for a quarter of a unit circle; the curve lies nowhere inside the circle and at most 0.03 %
+outside."""
 
 
 @dataclass(frozen=True, slots=True)
 class KeyframeSettings:
-    """How far a mask between its keys may lie beyond the tracked ellipses. It never lies inside them."""
+    """How far a mask between its keys may reach beyond the tracked ellipses. It always contains them."""
 
     tolerance_share: float = 0.08
-    """How far the mask may reach beyond the expanded ellipse, as a share of the face's height without expansion.
+    """How far the mask may reach beyond the ellipse with its margin, as a share of the face's height without it.
     Raising it saves keys and covers more around the face. Origin not recorded."""
     tolerance_px: float = 3.0
     """The least such tolerance, in pixels of the source, for small faces. Raising it saves keys and covers more around
     small faces. Origin not recorded."""
     locked_tolerance_px: float = 0.5
-    """The tolerance where an editor has locked a key, in pixels of the source. Raising it lets the mask differ from
-    what was set by hand. Origin not recorded."""
+    """The tolerance where an editor has locked a key, in pixels of the source. Raising it lets the mask differ from the
+    editor's shape. Origin not recorded."""
     bezier_excess_share: float = 3e-4
-    """How far a Bezier circle with handles of `HANDLE` lies outside a true one, as a share of its radius. Raising it
+    """How far a Bezier circle with handles of `HANDLE` reaches beyond a true one, as a share of its radius. Raising it
     above the true value wastes tolerance. Origin: computed, see `HANDLE`."""
     between_share: float = 0.04
-    """Share of the tolerance that is kept back on both sides, because two ellipses can differ by that much more between
-    two of the directions that are compared. Raising it is safer and costs keys. Origin: about the greatest difference
-    for ellipses within the tolerance of each other, in 24 directions."""
+    """Share of the tolerance that is reserved on both sides, because two ellipses can differ by that much more between
+    two of the compared directions. Raising it is safer and costs keys. Origin: about the greatest difference for
+    ellipses within the tolerance of each other, in 24 directions."""
     small_candidate_share: float = 0.2
-    """Where the first candidate for a key lies between the bounds, as a share (0..1) of the tolerance. Raising it
-    covers more and makes longer stretches fit. Origin: introduced with straight stretches, which took a third of the
-    keys away at the same coverage; how it was chosen is not recorded."""
+    """Position of the first candidate for a key between the bounds, as a share (0..1) of the tolerance. Raising it
+    covers more and makes longer stretches fit. Origin: introduced with straight stretches, which saved a third of the
+    keys at the same coverage; how it was chosen is not recorded."""
     large_candidate_share: float = 0.5
-    """Where the other candidates lie, likewise. Raising it covers more and makes longer stretches fit. Origin:
+    """Position of the other candidates, likewise. Raising it covers more and makes longer stretches fit. Origin:
     introduced with straight stretches; how it was chosen is not recorded."""
 
 
@@ -52,18 +52,18 @@ KEYFRAMES = KeyframeSettings()
 
 
 def compute_tolerance_px(ellipses: Array) -> Array:
-    """How far the mask may lie outside tracked ellipses (N x 5, without expansion): 8 % of the height or 3 px."""
+    """How far the mask may reach beyond tracked ellipses (N x 5, without margin): 8 % of the height or 3 px."""
     heights = 2 * np.maximum(ellipses[:, 2], ellipses[:, 3])
     return np.maximum(KEYFRAMES.tolerance_share * heights, KEYFRAMES.tolerance_px)
 
 
 def simplify(track: Track, margin: float, frame_size: tuple[int, int]) -> list[Keyframe]:
-    """Keys (safety expansion included) between which linear motion keeps to the track's ellipses.
+    """Keys, margin included, between which linear motion stays close to the track's ellipses.
 
-    At every frame of every span of the track the mask contains `sample.ellipse.scaled(expansion)`, and reaches at most
-    `compute_tolerance_px` beyond it; the latter is not asked where the ellipse is wholly outside the picture of
-    `frame_size` (width, height). Each span has a key on its first and on its last frame, and what an editor has locked
-    is met within half a pixel.
+    At every frame of every span of the track the mask contains `sample.ellipse.scaled(margin)`, and reaches at most
+    `compute_tolerance_px` beyond it; that limit does not apply where the ellipse is entirely outside the picture of
+    `frame_size` (width, height). Each span has a key on its first and on its last frame, and shapes that an editor has
+    locked are matched within half a pixel.
     """
     keys: list[Keyframe] = []
     at = 0
@@ -79,9 +79,9 @@ def opacity_spans(track: Track) -> list[tuple[int, int]]:
 
 
 def interpolate(frames: Sequence[int], values: Array, source_frame: int) -> Array:
-    """The value at a frame of `values` (K x ...) that are keyed at `frames` (K, in rising order), as Blender makes it.
+    """The value at a frame of `values` (K x ...) that are keyed at `frames` (K, ascending), as Blender computes it.
 
-    It is linear between keys. Before the first key the first value holds, after the last key the last one.
+    It is linear between keys, and constant before the first key and after the last.
     """
     right = min(bisect_left(frames, source_frame), len(frames) - 1)
     left = max(right - 1, 0) if frames[right] > source_frame else right
@@ -93,7 +93,7 @@ def interpolate(frames: Sequence[int], values: Array, source_frame: int) -> Arra
 
 def _simplify_span(samples: list[Sample], margin: float, frame_size: tuple[int, int]) -> list[Keyframe]:
     faces = np.array([(e.cx, e.cy, e.rx, e.ry, e.angle) for e in (s.ellipse for s in samples)])
-    # An ellipse turned by half a turn is the same; the points that Blender moves are not.
+    # Half a turn leaves an ellipse unchanged, but not the points that Blender moves.
     faces[:, 4] = np.unwrap(faces[:, 4], period=np.pi)
     tolerance = compute_tolerance_px(faces)
     tolerance[[s.evidence is Evidence.LOCKED for s in samples]] = KEYFRAMES.locked_tolerance_px

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Small pictures for lists and reports, in which the face is nothing but a few blocks."""
+"""Small pictures for lists and reports, in which faces are reduced to a few blocks."""
 
 from __future__ import annotations
 
@@ -16,32 +16,33 @@ Picture = NDArray[np.uint8]
 
 @dataclass(frozen=True, slots=True)
 class ObscuringSettings:
-    """How large the small pictures of lists and reports are, and how little they show of a face."""
+    """How large the small pictures of lists and reports are, and how little of a face they show."""
 
     samples_per_face: int = 6
-    """Blocks across a face. Raising it shows more of who it is (docs/strength.md). Origin not recorded."""
+    """Blocks across a face. Raising it reveals more of the person's identity (docs/strength.md). Origin not
+    recorded."""
     face_reach_ratio: float = 1.35
-    """Half the side of a face's picture, in the face's longer semi-axis. Raising it shows more of what is around the
-    face. Origin not recorded."""
+    """Half the side of a face's picture, as a multiple of the face's longer semi-axis. Raising it shows more of the
+    surroundings. Origin not recorded."""
     face_side_px: int = 96
     """Side of a face's picture, in pixels. Raising it makes reports larger. Origin not recorded."""
     place_ratio: float = 3.0
-    """Side of a place's picture, in the longer side of the place's box. Raising it shows more of what is around the
-    place. Origin not recorded."""
+    """Side of a place's picture, as a multiple of the longer side of its box. Raising it shows more of the
+    surroundings. Origin not recorded."""
     place_side_px: int = 320
-    """Side of a place's picture at most, in pixels. Raising it makes reports larger. Origin not recorded."""
+    """Greatest side of a place's picture, in pixels. Raising it makes reports larger. Origin not recorded."""
     least_place_px: int = 24
-    """The least side of a box that is shown, in pixels of the source. Raising it shows more around tiny places. Origin
-    not recorded."""
+    """Least side that is assumed for a place's box, in pixels of the source. Raising it shows more around tiny places.
+    Origin not recorded."""
     jpeg_quality: int = 85
-    """OpenCV's quality of the JPEG, 0..100. Raising it makes reports larger. Origin not recorded."""
+    """OpenCV's JPEG quality, 0..100. Raising it makes reports larger. Origin not recorded."""
 
 
 OBSCURING = ObscuringSettings()
 
 
 def draw_face(picture: Picture, ellipse: Ellipse) -> bytes:
-    """A square JPEG of a face and a little around it, all of it in blocks; nothing where none of it shows."""
+    """A square JPEG of a face and its surroundings, all in blocks; empty if the face is outside the picture."""
     import cv2
 
     reach = OBSCURING.face_reach_ratio * max(ellipse.rx, ellipse.ry)
@@ -59,7 +60,7 @@ def draw_face(picture: Picture, ellipse: Ellipse) -> bytes:
 
 
 def draw_place(picture: Picture, box: Box) -> bytes:
-    """A JPEG of a place and what is around it, what is in the box in blocks and framed in red."""
+    """A JPEG of a place and its surroundings, the box in blocks and framed in red; empty if outside the picture."""
     import cv2
 
     reach = OBSCURING.place_ratio / 2 * max(box[2] - box[0], box[3] - box[1], OBSCURING.least_place_px)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Whether a cover hides who somebody is: the verdict on an effect and its samples, from what was measured."""
+"""Rate how well a cover hides a person's identity, from its effect, its samples, and measurements."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ..types import FaceBlurError
 
 PEOPLE = 150
-"""How many were told apart in the measurement (docs/strength.md)."""
+"""How many people took part in the measurement (docs/strength.md)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,10 +25,10 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class _Leak:
-    """The most people in a hundred that any attack named rightly, as docs/strength.md has them.
+    """The most people in a hundred that any attack identified correctly, as in docs/strength.md.
 
-    `picture` out of one picture and `shot` out of a moving shot, by who has another photograph of everybody; both None
-    where that is what guessing reaches. `own` by who has the very photograph, lit otherwise.
+    `picture` from one picture and `shot` from a moving shot, if the attacker has another photograph of everyone; None
+    if that is no better than guessing. `own` if the attacker has the same photograph in different light.
     """
 
     picture: float | None
@@ -65,19 +65,19 @@ _MEASURED: dict[str, dict[int, _Leak]] = {
 }
 
 _EMPTY = {
-    "solid": "Nothing of the face is left: nobody was recognised more often than by guessing",
-    "erase": "Drawn from what surrounds the face: nobody was recognised more often than by guessing",
+    "solid": "Nothing of the face is left: recognition was no better than guessing",
+    "erase": "Drawn from the surroundings of the face: recognition was no better than guessing",
 }
 _NOT_MEASURED = {
-    "image": Verdict("strong", "Nothing of the face is left under the picture and its colour"),
+    "image": Verdict("strong", "The picture and its colour leave nothing of the face"),
 }
 
 
 def rate_effect(kind: str, samples_per_face: float) -> Verdict:
-    """The verdict on an effect with so many samples across a face. Raises FaceBlurError for an unknown effect.
+    """The verdict on an effect with this many samples across a face. Raises FaceBlurError for an unknown effect.
 
-    Strong is what leaves nothing of the face: no number of samples that was measured withstood every attack. Between
-    two measured numbers the larger one is told, which shows more.
+    Only effects that leave nothing of the face are strong: no measured number of samples withstood every attack.
+    Between two measured numbers the larger one counts, because it shows more.
     """
     if kind in _EMPTY:
         return Verdict("strong", f"{_EMPTY[kind]} ({PEOPLE} people)")

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Presets, and what is done with one picture's detections."""
+"""Presets, and the processing of one picture's detections."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Dark pictures as detectors should see them: levels stretched, noise averaged away over time where nothing moves."""
+"""Prepare dark pictures for detectors: stretch their levels, and average noise away where nothing moves."""
 
 from __future__ import annotations
 
@@ -14,61 +14,62 @@ Picture = NDArray[np.uint8]
 
 @dataclass(frozen=True, slots=True)
 class BrighteningSettings:
-    """When a picture is dark, how far it is brightened, and over how many pictures its noise is averaged.
+    """Which pictures are dark, how far they are brightened, and over how many pictures noise is averaged.
 
-    Levels are of 0..255. At a quarter of their light all 287 clear faces of the annotated clips are covered with
-    averaging, 274 without; at 0.4 of it 33 of the 41 hard ones, 3 without.
+    Levels are 0..255. In the annotated clips at a quarter of their light, all 287 clear faces are covered with
+    averaging, and 274 without; at 0.4 of their light, 33 of the 41 hard faces with averaging, and 3 without.
     """
 
     outlier_percent: float = 1.0
-    """Percentage of the brightest and of the darkest pixels that say nothing about whether a picture is dark. Raising
-    it takes pictures with more lights in them for dark. Origin not recorded."""
+    """Percentage of the brightest and of the darkest pixels that are ignored when judging whether a picture is dark.
+    Raising it calls pictures with more lights in them dark. Origin not recorded."""
     dark_level: float = 90.0
-    """Level below which the rest of a picture must lie to be dark. Raising it brightens more pictures. Origin not
+    """Level below which all other pixels of a dark picture lie. Raising it brightens more pictures. Origin not
     recorded."""
     fade_levels: float = 20.0
-    """How far below that the brightening is complete; in between it grows, since a step in a fade would look like
-    motion to optical flow. Raising it brightens less below the limit. Origin: introduced for fades; how it was chosen
-    is not recorded."""
+    """How far below `dark_level` the brightening is complete; in between it grows, since a step in a fade would look
+    like motion to optical flow. Raising it brightens less just below the limit. Origin: introduced for fades; how it
+    was chosen is not recorded."""
     target_levels: float = 220.0
-    """Span of levels to which a dark picture is stretched. Raising it gives more contrast and clips more. Origin not
+    """Range of levels to which a dark picture is stretched. Raising it gives more contrast and clips more. Origin not
     recorded."""
     most_gain: float = 8.0
-    """The most by which levels are multiplied. Raising it shows more in pictures that are almost black, noise above
-    all. Origin not recorded."""
+    """The greatest factor on the levels. Raising it shows more in pictures that are almost black, above all noise.
+    Origin not recorded."""
     smoothing_px: float = 1.0
-    """Standard deviation of the bell that smooths a picture before it is stretched, in its own pixels. Raising it
+    """Standard deviation, in pixels of the picture, of the Gaussian that smooths it before it is stretched. Raising it
     leaves less noise and less of small faces. Origin not recorded."""
     averaged_frames: int = 8
-    """Pictures that are averaged, the newest among them. Raising it leaves less noise and takes time and memory in
+    """Pictures that are averaged, including the newest. Raising it leaves less noise and takes time and memory in
     proportion. Origin not recorded."""
     least_noise_levels: float = 1.0
     """Standard deviation of the noise, in levels, from which averaging is worth its time. Raising it averages less
     often. Origin not recorded."""
     motion_softening_px: float = 2.0
-    """Standard deviation of the bell that softens pictures before they are compared for motion; it leaves a seventh of
-    the noise. Raising it takes less noise for motion and misses small motion. Origin not recorded."""
-    still_noise_ratio: float = 0.7
-    """A pixel whose softened level changed by more than this times the noise has moved and is not averaged. Raising it
-    averages more and smears what moves. Origin not recorded."""
-    least_still_levels: float = 1.5
-    """The least such limit, in levels. Raising it averages more in clean pictures. Origin not recorded."""
-    most_still_levels: float = 6.0
-    """The greatest such limit, in levels. Raising it averages more in noisy pictures and smears what moves. Origin not
+    """Standard deviation, in pixels, of the Gaussian that softens pictures before they are compared for motion; it
+    leaves a seventh of the noise. Raising it mistakes less noise for motion and misses small motion. Origin not
     recorded."""
+    still_noise_ratio: float = 0.7
+    """A pixel whose softened level changed by more than the noise times this has moved and is not averaged. Raising it
+    averages more and smears moving objects. Origin not recorded."""
+    least_still_levels: float = 1.5
+    """The least limit for that change, in levels. Raising it averages more in clean pictures. Origin not recorded."""
+    most_still_levels: float = 6.0
+    """The greatest limit for that change, in levels. Raising it averages more in noisy pictures and smears moving
+    objects. Origin not recorded."""
 
 
 BRIGHTENING = BrighteningSettings()
 
 
 def compute_stretch(thumbnail: Picture) -> NDArray[np.uint8] | None:
-    """New levels (256) for a very dark picture; None for any other. The thumbnail has no noise left."""
+    """New levels (256) for a very dark picture, None for any other. A thumbnail is used because it has no noise."""
     percent = BRIGHTENING.outlier_percent
     if np.count_nonzero(thumbnail >= BRIGHTENING.dark_level) > percent / 100 * thumbnail.size:
         return None
     low, high = np.percentile(thumbnail, (percent, 100 - percent))
     most = min(BRIGHTENING.most_gain, BRIGHTENING.target_levels / max(high - low, 1.0))
-    # Without a step in a fade, which would look like motion to optical flow.
+    # The gain grows gradually: a step in a fade would look like motion to optical flow.
     gain = 1 + (most - 1) * min(1.0, (BRIGHTENING.dark_level - high) / BRIGHTENING.fade_levels)
     return np.clip((np.arange(256) - low) * gain, 0, 255).astype(np.uint8)
 
@@ -81,13 +82,13 @@ def brighten(picture: Picture, stretch: NDArray[np.uint8]) -> Picture:
 
 
 class Averager:
-    """Takes consecutive pictures (H x W x 3, BGR) of a shot, and gives the newest without its noise."""
+    """Averages the noise away in consecutive pictures (H x W x 3, BGR) of a shot."""
 
     def __init__(self) -> None:
         self._taken: deque[tuple[Picture, Picture]] = deque(maxlen=BRIGHTENING.averaged_frames)
 
     def clear(self) -> None:
-        """Forget all pictures: another shot begins."""
+        """Forget all pictures: a new shot begins."""
         self._taken.clear()
 
     def take(self, picture: Picture) -> None:
@@ -98,7 +99,7 @@ class Averager:
         self._taken.append((picture, np.asarray(soft, np.uint8)))
 
     def average(self) -> Picture:
-        """The newest picture, each pixel averaged with those of the pictures before in which it was the same."""
+        """The newest picture, each pixel averaged with those earlier pictures in which it was the same."""
         import cv2
 
         newest, soft = self._taken[-1]

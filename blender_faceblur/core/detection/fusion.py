@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Make one hit of what several detectors and scales say about the same face."""
+"""Fuse what several detectors and scales find of the same face into one detection."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ class FusionSettings:
     """Which detections of one frame show the same face."""
 
     same_overlap_share: float = 0.4
-    """Intersection over union (0..1) from which two detections are one face. Raising it makes two faces of one more
-    often; lowering it makes one of two that are close. Origin not recorded."""
+    """Intersection over union (0..1) from which two detections show one face. Raising it splits one face in two more
+    often; lowering it merges faces that are close together. Origin not recorded."""
     contained_share: float = 0.7
-    """Share (0..1) of the smaller box inside the larger one from which they are one face too. Raising it makes two
-    faces of one more often. Origin not recorded."""
+    """Share (0..1) of the smaller box inside the larger one from which they also show one face. Raising it splits one
+    face in two more often. Origin not recorded."""
     contained_area_ratio: float = 3.0
-    """How many times larger the containing box's area may be for that. Raising it takes more parts for the whole face,
-    and small faces before large ones for parts. Origin not recorded."""
+    """How many times larger the containing box's area may be for that. Raising it merges smaller parts of a face into
+    it, but also small faces into large ones that they overlap. Origin not recorded."""
     agreed_overlap_share: float = 0.6
     """Intersection over union (0..1) from which a high-confidence box is averaged with the best one; below it the
-    result is extended to contain both. Raising it covers more where detectors disagree. Origin: introduced so that
-    both boxes are covered where sure detectors disagree; how it was chosen is not recorded."""
+    result is extended to contain both. Raising it covers more where detectors disagree. Origin: introduced so that both
+    boxes are covered where confident detectors disagree; how it was chosen is not recorded."""
     rival_confidence_share: float = 0.8
-    """Share (0..1) of the best one's confidence from which a box counts as high-confidence in that rule. Raising it
-    averages more boxes away. Origin: as of `agreed_overlap_share`."""
+    """Share (0..1) of the best box's confidence from which a box counts as high-confidence in that rule. Raising it
+    averages more boxes away. Origin: that of `agreed_overlap_share`."""
 
 
 FUSION = FusionSettings()
@@ -38,9 +38,9 @@ FUSION = FusionSettings()
 
 @dataclass(slots=True)
 class FusedDetection:
-    """A face found in one frame: `box` (4,) in pixels, `roll` in radians or None, `votes` different detectors.
+    """A face in one frame: `box` (4,) in pixels, `roll` in radians or None, `votes`: how many detectors found it.
 
-    `appearance`: what `appearance.describe` says of it, empty where that was not asked.
+    `appearance`: its description by `appearance.describe`; empty if none was made.
     """
 
     box: Array
@@ -51,12 +51,12 @@ class FusedDetection:
 
 
 def fuse_detections(detections: list[Detection]) -> list[FusedDetection]:
-    """Group detections of one frame that show the same face, surest first.
+    """Group detections of one frame that show the same face, the most confident first.
 
-    Two belong together when their boxes overlap by 0.4, or the smaller lies in one of at most three times its area.
-    Boxes that agree are averaged by confidence. A box that only contains, or lies in, the best one extends it, and so
-    does one that lies beside it (overlaps by less than 0.6) with at least 0.8 of its confidence: nothing that a
-    detector took for the face is lost.
+    Two belong together if their boxes overlap by 0.4, or if the smaller lies in one of at most three times its area.
+    Boxes that agree are averaged by confidence. The result is extended by boxes that merely contain or lie in the best
+    one, and by boxes beside it (overlap below 0.6) with at least 0.8 of its confidence, so that nothing that a detector
+    took for the face is lost.
     """
     if not detections:
         return []
@@ -78,7 +78,7 @@ def fuse_detections(detections: list[Detection]) -> list[FusedDetection]:
         needed = np.where(rival, FUSION.agreed_overlap_share, FUSION.same_overlap_share)
         agrees = overlap[best, group] >= needed
         agreeing, apart = group[agrees], group[~agrees]
-        # A best one without confidence (a threshold of 0) still has its place.
+        # With a threshold of 0 the best box can have no confidence, but it still needs a weight.
         box = np.average(boxes[agreeing], axis=0, weights=np.maximum(confidence[agreeing], 1e-6))
         if len(apart):
             box[:2] = np.minimum(box[:2], boxes[apart, :2].min(axis=0))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the presets mean: which detectors at which size and threshold, and what is done with doubts."""
+"""The presets: which detectors run at which size and threshold, and whether uncertain faces are covered."""
 
 from __future__ import annotations
 
@@ -11,27 +11,28 @@ from ..types import FaceBlurError
 
 DEFAULT_MARGIN = 1.4
 MARGINS = (1.0, 3.0)
-"""Least and greatest safety expansion that is taken."""
+"""The least and the greatest margin that is accepted."""
 
 HEAD_MARGIN = 1.8
-"""The expansion that also covers ears and short hair, as seen on real clips; long hair is longer."""
+"""A margin that also covers ears and short hair, as measured on real clips; long hair needs more."""
 
 
 @dataclass(frozen=True, slots=True)
 class DetectorUse:
-    """A detector by name, the long side of its picture (never larger than the source's own), its threshold.
+    """A detector's name, the long side of its picture (never larger than the source's own), and its threshold.
 
-    `turns` are degrees by which the picture is turned clockwise, one pass each, for faces that do not stand upright.
-    With `tiles` = n above 1 it sees n x n overlapping parts of the picture, each enlarged n times, for tiny faces;
-    that takes the time of n x n pictures and the memory of one. Faces larger than `largest`, a share of the picture's
-    long side, are left to the other uses: turned and enlarged pictures show many more things that look like faces.
+    `turns` are clockwise rotations of the picture in degrees, one detection pass each, for faces that are not upright.
+    With `tiles` = n above 1 the detector sees n x n overlapping parts of the picture, each enlarged n times, for tiny
+    faces; that takes the time of n x n pictures and the memory of one. Faces larger than `largest`, a share of the
+    picture's long side, are left to the other uses: many more things look like faces in rotated and enlarged pictures.
     """
 
     detector: str
     long_side: int
     threshold: float
     each_look: int = 1
-    """It runs at every so manyth look only, and at those that something called for."""
+    """It runs only at regular detection passes whose number is a multiple of this, and whenever all detectors are
+    needed."""
     turns: tuple[int, ...] = (0,)
     tiles: int = 1
     largest: float = 1.0
@@ -39,12 +40,12 @@ class DetectorUse:
 
 @dataclass(frozen=True, slots=True)
 class Preset:
-    """`strong` is the confidence from which a hit can begin a track; weaker hits only continue or support one.
+    """`strong` is the confidence from which a detection can start a track; weaker ones only continue or support one.
 
-    `meaning` is for people. `most_processes` bounds the memory of all of them together (measured with two at 1080p,
-    with the one that leads: balanced 550 MB, thorough 740 MB; ensemble alone at 720p 620 MB). What a preset needs
-    `on_request` is fetched only for those who ask for it, and any of its detectors may be missing; the other presets
-    run with all of their detectors or not at all.
+    `meaning` is shown to the user. `most_processes` limits the memory of all processes together (measured with two at
+    1080p, including the leading process: balanced 550 MB, thorough 740 MB; ensemble alone at 720p 620 MB). The models
+    of a preset that is available `on_request` are fetched only for users who ask for it, and any of its detectors may
+    be missing; the other presets run with all of their detectors or not at all.
     """
 
     name: str
@@ -56,25 +57,25 @@ class Preset:
     on_request: bool = False
     note: str = ""
     detect_every_s: float = 0.0
-    """The detectors look at least so often; 0: at every frame."""
+    """Longest interval, in seconds, between regular detection passes; 0: detectors run on every frame."""
 
 
 LYING = (35, 90, 145, 180, -145, -90, -35)
-"""Turns for faces that lie, stand on their heads or lean more than small faces may: about 30 degrees."""
+"""Rotations for faces that lie, are upside down, or lean by more than about 30 degrees, the limit for small faces."""
 
 PRESETS = (
     Preset(
         "fast",
-        "One detector. Dark and blurred faces may be missed",
+        "One detector. May miss dark and blurred faces",
         (DetectorUse("yunet_2023mar", 640, 0.2),),
         strong=0.5,
         most_processes=3,
         detect_every_s=0.125,
-        note="The fast preset uses one detector: dark and defocused faces may be missed. Balanced finds more.",
+        note="The fast preset uses one detector and may miss dark and defocused faces. Balanced finds more.",
     ),
     Preset(
         "balanced",
-        "Two detectors at every third frame and where faces move much; followed in between",
+        "Two detectors at every third frame and where faces move fast; optical flow tracks them in between",
         (DetectorUse("centerface", 640, 0.25, each_look=2), DetectorUse("yunet_2023mar", 960, 0.25)),
         strong=0.5,
         most_processes=3,
@@ -82,15 +83,15 @@ PRESETS = (
     ),
     Preset(
         "thorough",
-        "More looks at every frame, also turned and enlarged; covers what is only perhaps a face. Slow",
+        "More detection passes at every frame, some rotated or enlarged. Also covers uncertain faces. Slow",
         (
             DetectorUse("centerface", 960, 0.2),
             DetectorUse("centerface", 480, 0.2),
             DetectorUse("yunet_2023mar", 1280, 0.2),
             DetectorUse("yunet_2023mar", 640, 0.2),
             DetectorUse("yunet_2023mar", 320, 0.4),
-            # From about 50 pixels in 1280 on, upright looks find leaning faces too.
-            # Turned by 35 degrees this is as large as the largest of the others, and needs no more memory.
+            # Upright passes also find leaning faces, from about 50 pixels in 1280.
+            # Rotated by 35 degrees, this picture is as large as the largest of the others and needs no more memory.
             DetectorUse("yunet_2023mar", 864, 0.5, each_look=2, turns=LYING, largest=0.04),
             DetectorUse("yunet_2023mar", 960, 0.5, each_look=2, tiles=2, largest=0.03),
         ),
@@ -100,7 +101,7 @@ PRESETS = (
     ),
     Preset(
         "ensemble",
-        "The popular recipe: five detectors on every frame. Very slow, and covers much that is no face",
+        "The popular recipe: five detectors at every frame. Very slow, and covers many things that are not faces",
         (
             DetectorUse("ssd_res10", 640, 0.25),
             DetectorUse("blazeface_short", 1280, 0.2),
@@ -113,14 +114,14 @@ PRESETS = (
         most_processes=1,
         cover_uncertain=True,
         on_request=True,
-        note="The ensemble preset is the popular recipe. Thorough is quicker and covers less that is no face.",
+        note="The ensemble preset is the popular recipe. Thorough is faster and covers fewer things by mistake.",
     ),
 )
 
 PLATES = Preset(
     "plates",
-    "Number plates, at every third frame; followed in between",
-    # Plates of 30 pixels and more are found, at most half as wide as a picture of 640 (see `detectors.lpd_yunet`).
+    "Number plates, at every third frame; optical flow tracks them in between",
+    # Finds plates from 30 pixels up to half the width of a picture of 640 (see `detectors.lpd_yunet`).
     (
         DetectorUse("lpd_yunet", 640, 0.3),
         DetectorUse("lpd_yunet", 320, 0.3),
@@ -130,38 +131,38 @@ PLATES = Preset(
     most_processes=2,
     detect_every_s=0.125,
 )
-"""Not one to choose: what looks for number plates, beside the preset that looks for faces."""
+"""Detects number plates, in addition to the preset for faces. Users cannot choose it as their preset."""
 
 _OWN = "own:"
-"""Begins the name of a preset that a user puts together."""
+"""Prefix of the names of presets that users put together."""
 
 _USE = re.compile(r"(?P<name>[a-z][a-z0-9_]{0,40})(@(?P<side>[0-9]{2,4}))?(:(?P<threshold>0(\.[0-9]{1,4})?))?")
 _USUAL_SIDE, _SIDES = 960, (96, 4096)
 
 
 FORMER_NAMES = {"five": "ensemble"}
-"""Names of presets in files and commands of 0.1.0, and what they are called now."""
+"""Names of presets in files and commands of 0.1.0, and their present names."""
 
 
 def get_preset(name: str) -> Preset:
-    """The preset of that name, also one that `name_ensemble` has named. Raises FaceBlurError where there is none."""
+    """The preset of that name, which may come from `name_ensemble`. Raises FaceBlurError if there is none."""
     for preset in (*PRESETS, PLATES):
         if preset.name == FORMER_NAMES.get(name, name):
             return preset
     if not name.startswith(_OWN):
-        raise FaceBlurError(f"There is no preset '{name[:80]}'; there are {', '.join(p.name for p in PRESETS)}.")
+        raise FaceBlurError(f"There is no preset '{name[:80]}'. Choose one of {', '.join(p.name for p in PRESETS)}.")
     uses = tuple(_build_use(specification) for specification in name.removeprefix(_OWN).split("+"))
     if len({(use.detector, use.long_side) for use in uses}) != len(uses):
-        raise FaceBlurError("A detector is named twice at the same size.")
+        raise FaceBlurError("A detector is listed twice at the same size. Remove one, or give it another size.")
     return Preset(
-        name, "Detectors of your own choice at every frame", uses, strong=0.5, most_processes=2 if len(uses) < 3 else 1
+        name, "Your own choice of detectors, at every frame", uses, strong=0.5, most_processes=2 if len(uses) < 3 else 1
     )
 
 
 def name_ensemble(specifications: Collection[str]) -> str:
-    """The name of the preset that runs these detectors at every frame. Raises FaceBlurError.
+    """The name of the preset that runs these detectors at every frame. Raises FaceBlurError if one is invalid.
 
-    Each is NAME[@SIDE][:THRESHOLD]: the long side of its picture in pixels, and the least confidence.
+    Each is NAME[@SIDE][:THRESHOLD]: the long side of its picture in pixels, and the minimum confidence.
     """
     return get_preset(_OWN + "+".join(specifications)).name
 
@@ -169,11 +170,11 @@ def name_ensemble(specifications: Collection[str]) -> str:
 def _build_use(specification: str) -> DetectorUse:
     part = _USE.fullmatch(specification)
     if part is None:
-        raise FaceBlurError(f"'{specification[:80]}' is no detector: NAME, NAME@SIDE or NAME@SIDE:THRESHOLD.")
+        raise FaceBlurError(f"'{specification[:80]}' is not a detector. Write NAME, NAME@SIDE or NAME@SIDE:THRESHOLD.")
     known = [use for preset in PRESETS for use in preset.detectors if use.detector == part["name"]]
     side = int(part["side"] or _USUAL_SIDE)
     if not _SIDES[0] <= side <= _SIDES[1]:
-        raise FaceBlurError(f"The size of {part['name']} must lie between {_SIDES[0]} and {_SIDES[1]}.")
+        raise FaceBlurError(f"The size of {part['name']} must be between {_SIDES[0]} and {_SIDES[1]} pixels.")
     usual = known[0].threshold if known else 0.25
     return DetectorUse(part["name"], side, float(part["threshold"]) if part["threshold"] else usual)
 
@@ -184,9 +185,9 @@ def list_detectors(preset: Preset) -> list[str]:
 
 
 def choose_detectors(preset: Preset, available: Collection[str]) -> tuple[tuple[DetectorUse, ...], list[str]]:
-    """The detectors to run out of those that are available, and sentences that warn the user of what is lost.
+    """The available detectors to run, and sentences that warn the user of what the missing ones cost.
 
-    Raises FaceBlurError when a preset that needs all of its detectors lacks one, or when none is there.
+    Raises FaceBlurError if a preset that needs all of its detectors lacks one, or if none is available.
     """
     notes = [preset.note] if preset.note else []
     uses = tuple(use for use in preset.detectors if use.detector in available)
@@ -194,7 +195,7 @@ def choose_detectors(preset: Preset, available: Collection[str]) -> tuple[tuple[
     if missing and not preset.on_request:
         raise FaceBlurError(f"The preset '{preset.name}' needs detectors that are missing: {missing}.")
     if not uses:
-        raise FaceBlurError(f"None of the detectors of the preset '{preset.name}' is there.")
+        raise FaceBlurError(f"None of the detectors of the preset '{preset.name}' is installed. Choose another preset.")
     if missing:
-        notes.append(f"The preset '{preset.name}' ran without {missing}: faces may be missed.")
+        notes.append(f"The preset '{preset.name}' ran without {missing} and may have missed faces.")
     return uses, notes

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Look at parts of a picture: small ones round known faces, and what was found in any part placed in the whole."""
+"""Detect in parts of a picture: choose small windows around known faces, and map results back to the picture."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from ..types import Box, Detection
 
 @dataclass(frozen=True, slots=True)
 class DetectionWindowSettings:
-    """How large the windows are in which a face that optical flow lost is looked for."""
+    """How large the windows are in which detectors search for a face that optical flow lost."""
 
     sides_px: tuple[int, ...] = (192, 320)
-    """Sides that a window may have, in pixels of the detector's picture, ascending: multiples of what all detectors
-    need, and few, since each size costs memory. Raising the last one serves larger faces and saves less time. Origin
-    not recorded."""
+    """Possible sides of a window, in pixels of the detector's picture, ascending: multiples of what all detectors need,
+    and few, since each size costs memory. Raising the last one serves larger faces and saves less time. Origin not
+    recorded."""
     face_ratio: float = 3.0
-    """How many times as large as the face a window is at least: detectors need what is around a face. Raising it finds
-    faces that moved farther and takes time. Origin not recorded."""
+    """Least side of a window as a multiple of the face's longer side: detectors need the surroundings of a face.
+    Raising it finds faces that moved farther and takes time. Origin not recorded."""
     most_area_share: float = 0.5
-    """Share (0..1) of the picture's area in windows above which the whole picture is looked at. Raising it saves less
-    time the nearer it comes to 1. Origin not recorded; the windows as a whole took a tenth of the time away."""
+    """Share (0..1) of the picture's area in windows above which the detectors search the whole picture. Raising it
+    saves less time the nearer it comes to 1. Origin not recorded; the windows as a whole saved a tenth of the time."""
 
 
 DETECTION_WINDOWS = DetectionWindowSettings()
@@ -35,7 +35,7 @@ DETECTION_WINDOWS = DetectionWindowSettings()
 def choose_windows(places: Sequence[Array], size: tuple[int, int]) -> list[tuple[int, int, int]]:
     """Left, top and side of a square for each place (a box, in pixels of the picture with that size).
 
-    None where the whole picture is to be looked at: without places, with large ones, and with many.
+    Empty if the whole picture should be searched: without places, or if they are too large or too many.
     """
     windows = []
     for place in places:
@@ -57,7 +57,7 @@ def detect_in_windows(
     picture: NDArray[np.uint8],
     windows: Sequence[tuple[int, int, int]],
 ) -> list[Detection]:
-    """What a detector finds in the windows of a picture, in the picture's pixels; without what a window cuts off."""
+    """Detections in the windows of a picture, in the picture's pixels, without those that a window cuts off."""
     size = picture.shape[1], picture.shape[0]
     found = []
     for left, top, side in windows:
@@ -68,14 +68,14 @@ def detect_in_windows(
 
 
 def place_back(found: Detection, left: int, top: int, enlarged: int = 1) -> Detection:
-    """What was found in a part of a picture, shown enlarged, where it lies in the picture."""
+    """Map a detection in an enlarged part of a picture back to the picture."""
     x1, y1, x2, y2 = (value / enlarged for value in found.box)
     marks = found.landmarks and tuple((x / enlarged + left, y / enlarged + top) for x, y in found.landmarks)
     return replace(found, box=(x1 + left, y1 + top, x2 + left, y2 + top), landmarks=marks)
 
 
 def is_cut(box: Box, part: tuple[int, int, int, int], size: tuple[int, int], near_px: int = 0) -> bool:
-    """Whether a box ends at an edge of the part of a picture, or so near to it, that is not the picture's own edge."""
+    """Whether a box ends within `near_px` of an edge of the part that is not the picture's own edge."""
     return (
         (part[0] > 0 and box[0] <= part[0] + near_px)
         or (part[1] > 0 and box[1] <= part[1] + near_px)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""From pictures to records, from records to a document: the two stages of an analysis."""
+"""The two stages of an analysis: from pictures to records, and from records to a document."""
 
 from __future__ import annotations
 
@@ -26,49 +26,50 @@ from .shots import THUMBNAIL, CutDetector, build_shots, drop_rapid_cuts
 from .tracker import FrameRecord, Tracker
 
 _STRIDE = 32
-"""Of the networks, in pixels: both sides of a reduced picture are multiples of it."""
+"""Stride of the networks, in pixels: both sides of a reduced picture are multiples of it."""
 
 
 @dataclass(frozen=True, slots=True)
 class FrameAnalysisSettings:
-    """How a film is cut into parts, and what is computed from its pictures besides detections."""
+    """How a film is split into segments, and what is computed from its pictures besides detections."""
 
     flow_long_side_px: int = 640
-    """Long side of the picture in which optical flow is computed, in pixels, where no detector uses a smaller one.
-    Raising it tracks smaller faces and takes time with its square. Origin not recorded."""
+    """Long side, in pixels, of the picture for optical flow, unless all detectors use smaller ones. Raising it tracks
+    smaller faces and takes time in proportion to its square. Origin not recorded."""
     transition_s: float = 0.8
-    """Seconds of the window over which a gradual transition is looked for: twice `ShotSettings.transition_half_s`.
-    Raising it lists longer stretches around transitions for review. Origin not recorded."""
+    """Length, in seconds, of the window in which gradual transitions are detected: twice
+    `ShotSettings.transition_half_s`. Raising it lists longer stretches around transitions for review. Origin not
+    recorded."""
     describe_every_s: float = 0.5
-    """Seconds between two descriptions of a face's colors. Raising it saves time and compares people who come back with
-    older colors. Origin not recorded."""
+    """Seconds between two descriptions of a face's colours. Raising it saves time, but people who come back are
+    compared with older colours. Origin not recorded."""
     least_segment_s: float = 4.0
-    """Seconds that a part of a film must have to be worth a process of its own. Raising it uses fewer processes for
-    short films. Origin not recorded."""
+    """Shortest segment, in seconds, that is worth a process of its own. Raising it uses fewer processes for short
+    films. Origin not recorded."""
     least_segment_frames: int = 96
-    """Frames that it must have as well. Raising it does the same. Origin not recorded."""
+    """The same limit in frames; a segment must reach both. Raising it does the same. Origin not recorded."""
 
 
 FRAME_ANALYSIS = FrameAnalysisSettings()
 
 
 class Detector(Protocol):
-    """What the analysis asks of a detector; `detectors.base.FaceDetector` is one."""
+    """What the analysis needs from a detector; `detectors.base.FaceDetector` is one."""
 
     def detect(self, image_bgr: NDArray[np.uint8]) -> list[Detection]: ...
 
 
 def fit_size(frame_size: tuple[int, int], long_side: int) -> tuple[int, int]:
-    """Width and height of a picture with that long side, never enlarged."""
+    """Width and height of a picture reduced to that long side; pictures are never enlarged."""
     width, height = frame_size
     scale = min(1.0, long_side / max(width, height))
     return max(1, round(width * scale)), max(1, round(height * scale))
 
 
 def detector_size(frame_size: tuple[int, int], long_side: int) -> tuple[int, int]:
-    """Like `fit_size`, with both sides of a reduced picture at multiples of the detectors' stride.
+    """Like `fit_size`, but the sides of a reduced picture are multiples of the detectors' stride.
 
-    That changes the aspect by at most 16 pixels a side, and saves the time that padding would take.
+    This changes each side by at most 16 pixels, and saves the time that padding would take.
     """
     width, height = fit_size(frame_size, long_side)
     if (width, height) == frame_size:
@@ -77,17 +78,17 @@ def detector_size(frame_size: tuple[int, int], long_side: int) -> tuple[int, int
 
 
 def decode_size(frame_size: tuple[int, int], uses: Iterable[DetectorUse]) -> tuple[int, int]:
-    """The size in which pictures must be decoded for all detectors."""
+    """The size at which pictures must be decoded to serve all detectors."""
     return max(detector_size(frame_size, use.long_side) for use in uses)
 
 
 def compute_stride(detect_every_s: float, frame_rate: float) -> int:
-    """Every how manyth frame is looked at by the detectors, at least."""
+    """The interval, in frames, between regular detection passes."""
     return max(1, int(detect_every_s * frame_rate + 0.1))
 
 
 def split_range(frame_count: int, frame_rate: float, processes: int) -> list[Segment]:
-    """Equal parts of 0..frame_count, fewer than `processes` when they would be too short to be worth a process."""
+    """Equal segments of 0..frame_count: `processes` of them, or fewer if they would be too short."""
     least = max(FRAME_ANALYSIS.least_segment_frames, round(FRAME_ANALYSIS.least_segment_s * frame_rate))
     parts = max(1, min(processes, frame_count // least))
     edges = [frame_count * i // parts for i in range(parts + 1)]
@@ -103,18 +104,18 @@ def analyse_frames(
     upright_turn: int = 0,
     stride: int = 1,
 ) -> Iterator[FrameRecord]:
-    """Detect and follow over consecutive pictures (BGR, as large as `decode_size` says); records in order.
+    """Detect and track faces in consecutive pictures (BGR, as large as `decode_size` says); yields records in order.
 
-    A record comes about a second after its picture. Boxes are in pixels of `frame_size`. `upright_turn`: degrees
-    clockwise (0, 90, 180, 270) by which the pictures are turned for the detectors; what they find is turned back.
-    The detectors look at the first frame, at each that is a multiple of `stride`, and after cuts; between these, faces
-    are followed. Where one can no longer be followed surely it is looked for round the place where it should be.
+    A record follows its picture by about a second. Boxes are in pixels of `frame_size`. `upright_turn` is the clockwise
+    rotation in degrees (0, 90, 180, 270) of the pictures for the detectors; results are rotated back. The detectors run
+    on the first frame, on each multiple of `stride`, and after cuts; in between, optical flow tracks the faces. When it
+    loses one, or becomes unreliable, the detectors search around the expected position.
     """
     return _FrameAnalyser(frame_size, frame_rate, detectors, strong, upright_turn, stride).run(frames)
 
 
 class _FrameAnalyser:
-    """What `analyse_frames` knows between one frame and the next. One object analyses one run of frames."""
+    """The state of `analyse_frames` between one frame and the next. One object analyses one run of frames."""
 
     def __init__(
         self,
@@ -128,12 +129,12 @@ class _FrameAnalyser:
         """The arguments are those of `analyse_frames`."""
         self._stored_size, self._upright_turn = frame_size, upright_turn
         self._upright_size = frame_size[::-1] if upright_turn in (90, 270) else frame_size
-        # A detector's own size where there is one: scaling once more would take as long as following.
+        # A detector's own size if possible: scaling once more would take as long as optical flow.
         self._flow_size = detector_size(
             self._upright_size, min(FRAME_ANALYSIS.flow_long_side_px, max(use.long_side for _, use in detectors))
         )
         self._to_flow = np.tile(np.array(self._flow_size) / np.array(self._upright_size), 2)
-        # The same detector at the same size twice would add nothing.
+        # Running the same detector twice at the same size adds nothing.
         self._detectors = list(
             {
                 (use.detector, detector_size(self._upright_size, use.long_side)): (detector, use)
@@ -142,7 +143,7 @@ class _FrameAnalyser:
         )
         self._stride = stride
         self._describe_every = stride * max(1, round(FRAME_ANALYSIS.describe_every_s * frame_rate / stride))
-        self._follower = Tracker(frame_rate, strong, self._compute_flow, stride)
+        self._tracker = Tracker(frame_rate, strong, self._compute_flow, stride)
         self._cuts = CutDetector(frame_rate)
         self._averager = Averager()
         self._frame: _PreparedFrame | None = None
@@ -152,13 +153,13 @@ class _FrameAnalyser:
         for source_frame, picture in frames:
             for record in self._step(source_frame, picture):
                 yield _turn_record_back(record, self._upright_turn, self._stored_size)
-        for record in self._follower.finish():
+        for record in self._tracker.finish():
             yield _turn_record_back(record, self._upright_turn, self._stored_size)
 
     def _step(self, source_frame: int, picture: NDArray[np.uint8]) -> list[FrameRecord]:
-        """Take the next frame; the records that are complete now."""
+        """Process the next frame and return the records that are now complete."""
         is_first = self._frame is None
-        # Where a film repeats a picture its source yields the same array again.
+        # When a film repeats a picture, its source yields the same array again.
         is_new = self._frame is None or picture is not self._frame.picture
         if self._frame is None or is_new:
             self._frame = _PreparedFrame(picture, self._upright_turn, self._flow_size)
@@ -170,35 +171,35 @@ class _FrameAnalyser:
             self._averager.take(frame.upright)
         fused = self._detect_when_due(frame, source_frame, is_first or is_cut)
         if fused and source_frame % self._describe_every == 0:
-            for hit in fused:
-                hit.appearance = describe(frame.small, hit.box * self._to_flow)
-        records = self._follower.step(source_frame, fused, frame.grey, is_cut, is_mixed, self._detect_around)
-        self._follower.newest.is_detected_frame = len(frame.detections) == len(self._detectors)
+            for detection in fused:
+                detection.appearance = describe(frame.small, detection.box * self._to_flow)
+        records = self._tracker.step(source_frame, fused, frame.grey, is_cut, is_mixed, self._detect_around)
+        self._tracker.newest.is_detected_frame = len(frame.detections) == len(self._detectors)
         return records
 
     def _detect_when_due(
         self, frame: _PreparedFrame, source_frame: int, is_new_shot: bool
     ) -> list[FusedDetection] | None:
-        """What the detectors find in a frame if it is one of theirs; None where faces are only followed."""
+        """The detections of a frame on which detectors run; None if its faces are only tracked."""
         if is_new_shot:
             return self._detect(frame, 0)
         if source_frame % self._stride == 0:
-            # Whole multiples, so that two processes decide alike about the frames that both of them see.
+            # Counted from the film's first frame, so that two processes decide alike about the frames they share.
             return self._detect(frame, source_frame // self._stride)
         if frame.detections:
             return self._detect(frame, 1)
         return None
 
     def _detect_around(self, places: Sequence[Array]) -> Iterator[list[FusedDetection]]:
-        """What is found round these boxes: first by the detectors that look most often, then by all."""
+        """Detections around these boxes: first from the detectors that run most often, then from all."""
         assert self._frame is not None
         yield self._detect(self._frame, 1, places)
         yield self._detect(self._frame, 0, places)
 
     def _detect(self, frame: _PreparedFrame, number: int, places: Sequence[Array] = ()) -> list[FusedDetection]:
-        """Run the detectors whose turn it is at the look of that number (0: all), each once a picture.
+        """Run the detectors that are due at the detection pass of that number (0: all), each once per picture.
 
-        With `places` (boxes) they look only round these, where that takes less time.
+        With `places` (boxes) they search only around these, if that takes less time.
         """
         if frame.stretch is not None and not frame.bright:
             frame.bright[max(frame.scaled)] = brighten(self._averager.average(), frame.stretch)
@@ -219,10 +220,10 @@ class _FrameAnalyser:
 
 
 class _PreparedFrame:
-    """A picture, upright and in the sizes that were asked for so far, and what the detectors found in it.
+    """A picture, upright and in the sizes requested so far, with its detections.
 
-    `detections` are by the number of a detector that saw the whole picture, `near` by that of one that saw parts of it.
-    `stretch` are the levels of a picture that is too dark, and `bright` is that picture brightened.
+    `detections` holds, by the number of the detector, the results for the whole picture, and `near` those for parts of
+    it. `stretch` holds the new levels of a picture that is too dark, and `bright` that picture brightened.
     """
 
     def __init__(self, picture: NDArray[np.uint8], upright_turn: int, flow_size: tuple[int, int]) -> None:
@@ -236,7 +237,7 @@ class _PreparedFrame:
         self.detections: dict[int, list[Detection]] = {}
         self.near: dict[int, list[Detection]] = {}
         self.small = _scale_to(self.scaled, flow_size)
-        # By way of a quarter of its size, which OpenCV makes quickly.
+        # In two steps: OpenCV reduces to a quarter quickly.
         quarter = max(flow_size[0] // 4, THUMBNAIL[0]), max(flow_size[1] // 4, THUMBNAIL[1])
         self.thumbnail = _reduce(_reduce(self.small, quarter), THUMBNAIL)
         self.stretch = compute_stretch(self.thumbnail)
@@ -244,14 +245,14 @@ class _PreparedFrame:
         self.grey = np.asarray(cv2.cvtColor(seen, cv2.COLOR_BGR2GRAY), np.uint8)
 
     def at_size(self, size: tuple[int, int]) -> NDArray[np.uint8]:
-        """The picture at a size, brightened where it is too dark."""
+        """The picture at a size, brightened if it is too dark."""
         return _scale_to(self.bright or self.scaled, size)
 
 
 def _scale_to(scaled: dict[tuple[int, int], NDArray[np.uint8]], size: tuple[int, int]) -> NDArray[np.uint8]:
-    """A picture at `size`, kept with the others: made from the smallest that is large enough."""
+    """The picture at `size`, made from the smallest version that is large enough, and kept with the others."""
     if size not in scaled:
-        # Scaling takes time by the pixel it reads.
+        # The time that scaling takes depends on the pixels that it reads.
         nearest = min((s for s in scaled if s[0] >= size[0]), default=max(scaled))
         scaled[size] = _reduce(scaled[nearest], size)
     return scaled[size]
@@ -260,26 +261,26 @@ def _scale_to(scaled: dict[tuple[int, int], NDArray[np.uint8]], size: tuple[int,
 def _reduce(picture: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
     import cv2
 
-    # Every pixel still counts at ratios below two, in a sixth of the time that INTER_AREA takes.
+    # At ratios below two, linear sampling still reads every pixel, in a sixth of the time that INTER_AREA takes.
     smooth = picture.shape[1] < 2 * size[0] and picture.shape[0] < 2 * size[1]
     reduced = cv2.resize(picture, size, interpolation=cv2.INTER_LINEAR if smooth else cv2.INTER_AREA)
     return np.asarray(reduced, np.uint8)
 
 
 def _turn_record_back(record: FrameRecord, upright_turn: int, stored_size: tuple[int, int]) -> FrameRecord:
-    """The record with its rows where they lie in the picture as it is stored."""
+    """The record with its observations rotated back to the picture as it is stored."""
     if upright_turn:
         width, height = stored_size
-        for row in record.observations:
-            x1, y1, x2, y2 = row.box
-            row.box = np.array(
+        for observation in record.observations:
+            x1, y1, x2, y2 = observation.box
+            observation.box = np.array(
                 {
                     90: (y1, height - x2, y2, height - x1),
                     180: (width - x2, height - y2, width - x1, height - y1),
                     270: (width - y2, x1, width - y1, x2),
                 }[upright_turn]
             )
-            row.roll = None if row.roll is None else row.roll - math.radians(upright_turn)
+            observation.roll = None if observation.roll is None else observation.roll - math.radians(upright_turn)
     return record
 
 
@@ -300,7 +301,7 @@ def build_document(
     models: list[ModelUse],
     notes: list[str],
 ) -> TrackDocument:
-    """Everything that follows from the records; takes seconds for an hour of film and no pictures."""
+    """Build a document from all records. This takes seconds for an hour of film and needs no pictures."""
     rate = float(source.frame_rate)
     window = max(3, round(FRAME_ANALYSIS.transition_s * rate))
     shots = build_shots(source.frame_count, drop_rapid_cuts(table.cuts, rate), sorted(table.mixing), window)
@@ -325,5 +326,7 @@ def build_document(
         for shot in shots
         if shot.gradual
     ]
-    doubts = sorted(linked.review_items + gradual, key=lambda d: (d.start, d.stop))
-    return TrackDocument(source, preset.name, margin, models, shots, linked.tracks, doubts, list(notes), linked.aside)
+    review_items = sorted(linked.review_items + gradual, key=lambda d: (d.start, d.stop))
+    return TrackDocument(
+        source, preset.name, margin, models, shots, linked.tracks, review_items, list(notes), linked.aside
+    )

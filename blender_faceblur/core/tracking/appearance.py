@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The colours of a head and of what is below it: whether a face that comes back may be the one that was hidden."""
+"""Describe the colours of a person, to tell whether a face that comes back may be the one that was hidden."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..geometry import Array
 
 @dataclass(frozen=True, slots=True)
 class BodyRegion:
-    """Where a part of a person lies: its edges in widths and heights of the face's box, from its left and top."""
+    """Part of a person: its edges in widths and heights of the face's box, from the box's left and top."""
 
     left: float
     top: float
@@ -27,7 +27,7 @@ class BodyRegion:
 
 @dataclass(frozen=True, slots=True)
 class ColorBins:
-    """A histogram of one channel: its number in OpenCV's Lab of 8 bits, how many bins, over levels low..high."""
+    """A histogram of one channel: its number in OpenCV's 8-bit Lab, and how many bins over levels low..high."""
 
     channel: int
     bins: int
@@ -37,34 +37,35 @@ class ColorBins:
 
 @dataclass(frozen=True, slots=True)
 class AppearanceSettings:
-    """How the colors of a person are described and compared.
+    """How the colours of a person are described and compared.
 
-    The regions and bins decide how long a description is: other values cannot be compared with stored ones.
+    The regions and bins determine the length of a description: stored descriptions only fit the values they were made
+    with.
     """
 
     head: BodyRegion = BodyRegion(left=-0.1, top=-0.35, right=1.1, bottom=1.0)
-    """The head with its hair. Raising its reach takes in more hair and background. Origin not recorded."""
+    """The head with its hair. Raising its reach includes more hair and background. Origin not recorded."""
     clothes: BodyRegion = BodyRegion(left=-0.4, top=1.15, right=1.4, bottom=2.0)
-    """What is worn below the chin. Raising its reach takes in more background. Origin not recorded."""
+    """The clothes below the chin. Raising its reach includes more background. Origin not recorded."""
     lightness: ColorBins = ColorBins(channel=0, bins=8, low=0, high=256)
-    """Bins of the lightness; fewer than of the colors, since light changes. Raising their number tells more people
-    apart and one person from herself in another light. Origin not recorded."""
+    """Bins of the lightness, fewer than of the colours because light changes. Raising their number distinguishes more
+    people, and one person from themselves in another light. Origin not recorded."""
     green_red: ColorBins = ColorBins(channel=1, bins=12, low=88, high=168)
-    """Bins of green to red around the neutral 128; what lies beyond counts as the last one. Raising their number tells
-    more people apart and one person from herself. Origin not recorded."""
+    """Bins from green to red around the neutral 128; levels beyond them count in the outermost bin. Raising their
+    number distinguishes more people, and one person from themselves. Origin not recorded."""
     blue_yellow: ColorBins = ColorBins(channel=2, bins=12, low=88, high=168)
-    """Bins of blue to yellow, likewise. Raising their number does the same. Origin not recorded."""
+    """Bins from blue to yellow, likewise. Raising their number does the same. Origin not recorded."""
     neighbor_bin_share: float = 0.5
-    """Share of each bin's count that is given to each neighbouring bin, so that a slight shift changes little. Raising
+    """Share of each bin's count that is added to each neighbouring bin, so that a slight shift changes little. Raising
     it blurs differences. Origin not recorded."""
     least_region_px: int = 3
-    """Sides below which a region is not described, in pixels of optical flow's picture. Raising it compares fewer small
-    or cut-off people. Origin not recorded."""
+    """Side, in pixels of the picture for optical flow, below which a region is not described. Raising it compares fewer
+    small or cut-off people. Origin not recorded."""
     least_similarity: float = 0.97
-    """Similarity (0..1, Bhattacharyya coefficient) from which two descriptions may be one person's. Raising it makes
-    new tracks of more people who come back, above all where the light changes; lowering it joins different people.
-    Origin: 94 % of 1080 pairs of one person 0.8 to 3.5 s apart reach it, and 26 % of 1020 pairs of two people, in 7
-    clips in which the light stays."""
+    """Similarity (0..1, Bhattacharyya coefficient) from which two descriptions may show one person. Raising it makes
+    new tracks of more people who come back, above all in changing light; lowering it joins different people. Origin: 94
+    % of 1080 pairs of one person, 0.8 to 3.5 s apart, reach it, as do 26 % of 1020 pairs of two people, in 7 clips with
+    constant light."""
 
     @property
     def regions(self) -> tuple[BodyRegion, ...]:
@@ -83,14 +84,14 @@ LENGTH = len(_PARTS) * _PART_LENGTH
 
 
 def describe(picture: NDArray[np.uint8], box: Array) -> bytes:
-    """Square roots of histograms, `LENGTH` bytes; zeros for a part that lies outside the picture.
+    """The description of a person: square roots of histograms, `LENGTH` bytes; zeros for parts outside the picture.
 
-    `picture`: H x W x 3, BGR; `box` (4,): of the face, in its pixels.
+    `picture`: H x W x 3, BGR; `box` (4,): the face's, in pixels of the picture.
     """
     import cv2
 
     origin, size = np.tile(box[:2], 2), np.tile(box[2:] - box[:2], 2)
-    reported = np.zeros((len(_PARTS), _PART_LENGTH))
+    histograms = np.zeros((len(_PARTS), _PART_LENGTH))
     for i, part in enumerate(_PARTS):
         left, top, right, bottom = np.maximum(0, np.rint(origin + size * part.edges)).astype(int).tolist()
         seen = picture[top:bottom, left:right]
@@ -98,19 +99,21 @@ def describe(picture: NDArray[np.uint8], box: Array) -> bytes:
             continue
         lab = cv2.cvtColor(seen, cv2.COLOR_BGR2LAB)
         counts = []
-        for one in _CHANNELS:
-            inside = np.clip(lab[..., one.channel], one.low, one.high - 1)
-            count = cv2.calcHist([inside], [0], None, [one.bins], [one.low, one.high]).ravel()
+        for channel in _CHANNELS:
+            inside = np.clip(lab[..., channel.channel], channel.low, channel.high - 1)
+            count = cv2.calcHist([inside], [0], None, [channel.bins], [channel.low, channel.high]).ravel()
             spread = APPEARANCE.neighbor_bin_share
             blurred = np.convolve(count, (spread, 1, spread), "same")
             counts.append(blurred / blurred.sum())
-        reported[i] = np.concatenate(counts)
-    return np.rint(255 * np.sqrt(reported)).astype(np.uint8).tobytes()
+        histograms[i] = np.concatenate(counts)
+    return np.rint(255 * np.sqrt(histograms)).astype(np.uint8).tobytes()
 
 
 def are_alike(one: bytes, other: bytes) -> bool:
-    """Whether two descriptions may be of one person (Bhattacharyya); yes where there is nothing to compare."""
-    first, second = (np.frombuffer(look, np.uint8).reshape(len(_PARTS), -1) / 255 for look in (one, other))
+    """Whether two descriptions may show one person (Bhattacharyya); True if there is nothing to compare."""
+    first, second = (
+        np.frombuffer(description, np.uint8).reshape(len(_PARTS), -1) / 255 for description in (one, other)
+    )
     both = first.any(axis=1) & second.any(axis=1)
     shared = (first * second).sum(axis=1)[both] / len(_CHANNELS)
     return not both.any() or float(shared.mean()) >= APPEARANCE.least_similarity

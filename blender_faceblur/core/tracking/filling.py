@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Make samples of a path: gaps filled, ends held, growth where the place is less sure, the way smoothed."""
+"""Turn a trajectory into samples: fill gaps, extrapolate ends, enlarge uncertain boxes, smooth the motion."""
 
 from __future__ import annotations
 
@@ -17,41 +17,40 @@ from .smoothing import fill_rolls, smooth_ellipses
 
 @dataclass(frozen=True, slots=True)
 class FillingSettings:
-    """How a track goes on beyond its ends, and by how much its boxes grow where the face's place is less certain.
+    """How far a track goes beyond its ends, and by how much boxes grow where the face's position is less certain.
 
     A face's size is the side of the square with its box's area.
     """
 
-    hold_s: float = 0.25
+    extrapolate_s: float = 0.25
     """Seconds for which the box is extrapolated beyond both ends of a track. Raising it covers faces that are detected
     late or lost early, and covers the background for longer. Origin not recorded."""
-    leave_s: float = 1.0
-    """Seconds for which the box of a face that leaves the picture is extrapolated at most. Raising it covers slow
+    leaving_s: float = 1.0
+    """Seconds, at most, for which the box of a face that leaves the picture is extrapolated. Raising it covers slow
     exits to their end. Origin not recorded."""
     end_speed_s: float = 0.2
     """Seconds at a track's end over which its speed is measured for the extrapolation. Raising it averages over more
-    motion and reacts less to the last one. Origin not recorded."""
+    motion and reacts less to the latest. Origin not recorded."""
     edge_share: float = 0.15
     """Share of the box's width or height within which a box counts as touching the picture's edge. Raising it lets
     more faces be extrapolated out of the picture. Origin not recorded."""
     gone_divisor: float = 3.0
-    """A face has left when its box, one part in this many wider on each side, has left the picture. Raising it ends
-    the cover sooner. Origin not recorded."""
-    hold_speed_decay: float = 0.8
-    """What is left of the speed after each extrapolated frame of a face in the open. Raising it lets the cover go
-    farther before it stands still. Origin not recorded."""
+    """A face has left the picture when its box, enlarged on each side by its size divided by this, lies outside.
+    Raising it ends the cover sooner. Origin not recorded."""
+    speed_decay: float = 0.8
+    """Factor on the speed after each extrapolated frame of a face that is not leaving the picture. Raising it lets the
+    cover move farther before it stops. Origin not recorded."""
     growth_share_per_s: float = 0.3
-    """By how much of its width and height a box grows a second of distance to the nearest detection. Raising it covers
-    more where the face is tracked only. Origin not recorded."""
+    """Growth of a box, as a share of its width and height, per second of distance to the nearest detection. Raising it
+    covers more where the face is only tracked. Origin not recorded."""
     most_growth_share: float = 0.2
-    """The most that it grows so. Raising it covers more where the face is not detected for long. Origin not
-    recorded."""
+    """The greatest such growth. Raising it covers more where the face is not detected for long. Origin not recorded."""
     slow_sizes: float = 0.08
-    """Motion from one frame to the next, in sizes of the face, that does not blur it. Raising it widens fewer boxes.
+    """Motion from one frame to the next, in sizes of the face, that does not blur it. Raising it enlarges fewer boxes.
     Origin not recorded."""
     motion_growth_share: float = 0.5
-    """By how much of the motion beyond that each side of the box grows, along the motion. Raising it covers more of
-    the blur. Origin not recorded."""
+    """Growth of each side of the box along the motion, as a share of the motion beyond `slow_sizes`. Raising it covers
+    more of the blur. Origin not recorded."""
 
 
 FILLING = FillingSettings()
@@ -61,7 +60,7 @@ _DETECTED, _FLOW, _INTERPOLATED, _EXTRAPOLATED = range(4)
 
 
 def split_at_gaps(trajectory: Trajectory, cuts: list[int], longest: int) -> list[Trajectory]:
-    """The path's parts between cuts, and between gaps of more than `longest` frames: there it is nowhere."""
+    """Split a trajectory at cuts and at gaps of more than `longest` frames, in which nothing is covered."""
     shot = np.searchsorted(cuts, trajectory.frames, side="right")
     apart = (np.diff(shot) > 0) | (np.diff(trajectory.frames) > longest + 1)
     return [trajectory.part(rows) for rows in np.split(np.arange(len(shot)), np.nonzero(apart)[0] + 1)]
@@ -76,7 +75,8 @@ def fill_trajectory(
     leaving_s: float,
     margin: float = 0.0,
 ) -> list[Sample]:
-    """The path with its gaps filled, its ends held, `margin` pixels added and its way smoothed, within its shot."""
+    """Samples of a trajectory within its shot: gaps filled, ends extrapolated, `margin` pixels added, motion
+    smoothed."""
     first, last = int(trajectory.frames[0]), int(trajectory.frames[-1])
     shot = bisect_right(cuts, first)
     begin = max(0, cuts[shot - 1] if shot else 0)
@@ -95,7 +95,7 @@ def fill_trajectory(
     evidence = np.pad(evidence, (len(before), len(after)), constant_values=_EXTRAPOLATED)
     confidence = np.pad(confidence, (len(before), len(after)), mode="edge")
     rolls = np.pad(rolls, (len(before), len(after)), constant_values=np.nan)
-    boxes = _grow_moving(_grow_unseen(boxes, evidence == _DETECTED, frame_rate))
+    boxes = _grow_moving(_grow_undetected(boxes, evidence == _DETECTED, frame_rate))
     boxes += margin * np.array([-1.0, -1.0, 1.0, 1.0])
     ellipses = smooth_ellipses(boxes, fill_rolls(rolls, confidence, frame_rate), frame_size, frame_rate)
     return [
@@ -108,12 +108,12 @@ def fill_trajectory(
 
 
 def _extend(boxes: Array, room: int, frame_size: tuple[int, int], frame_rate: float, leaving_s: float) -> Array:
-    """Boxes that hold the end of a path for at most `room` frames (K x 4).
+    """Boxes (K x 4) that extrapolate the end of a trajectory for at most `room` frames.
 
-    A face in the open stays where its motion dies out. One that touches the picture's edge and moves outward goes
-    on until its box with a third more on each side has left the picture, for at most `leaving_s`.
+    A face away from the picture's edges slows down and stops. One that touches an edge and moves outward goes on until
+    its box, enlarged by a third on each side, has left the picture, for at most `leaving_s`.
     """
-    hold_frames = max(3, round(FILLING.hold_s * frame_rate))
+    extrapolated_frames = max(3, round(FILLING.extrapolate_s * frame_rate))
     tail = boxes[-max(3, round(FILLING.end_speed_s * frame_rate)) :]
     centres = (tail[:, :2] + tail[:, 2:]) / 2
     speed = (centres[-1] - centres[0]) / max(len(tail) - 1, 1)
@@ -127,19 +127,19 @@ def _extend(boxes: Array, room: int, frame_size: tuple[int, int], frame_rate: fl
         if outward:
             margin = (box[2:] - box[:2]) / FILLING.gone_divisor
             gone = (box[2:] + margin < 0).any() or (box[:2] - margin > np.array(frame_size)).any()
-            if gone or step >= max(hold_frames, round(leaving_s * frame_rate)):
+            if gone or step >= max(extrapolated_frames, round(leaving_s * frame_rate)):
                 break
             box = box + np.tile(speed, 2)
-        elif step >= hold_frames:
+        elif step >= extrapolated_frames:
             break
         else:
-            box = box + np.tile(speed * FILLING.hold_speed_decay ** (step + 1), 2)
+            box = box + np.tile(speed * FILLING.speed_decay ** (step + 1), 2)
         extrapolated.append(box)
     return np.array(extrapolated).reshape(-1, 4)
 
 
 def _grow_moving(boxes: Array) -> Array:
-    """Boxes lengthened along fast motion, which smears a face over its way and leaves its place less sure."""
+    """Enlarge boxes along fast motion, which blurs a face and makes its position less certain."""
     if len(boxes) < 2:
         return boxes
     step = np.abs(np.gradient((boxes[:, :2] + boxes[:, 2:]) / 2, axis=0))
@@ -148,8 +148,8 @@ def _grow_moving(boxes: Array) -> Array:
     return np.concatenate([boxes[:, :2] - growth, boxes[:, 2:] + growth], axis=1)
 
 
-def _grow_unseen(boxes: Array, found: NDArray[np.bool_], frame_rate: float) -> Array:
-    """Boxes widened with the time to the nearest frame in which the face was found: there its place is less sure."""
+def _grow_undetected(boxes: Array, found: NDArray[np.bool_], frame_rate: float) -> Array:
+    """Enlarge boxes with the time to the nearest detection, as their position becomes less certain."""
     if not found.any():
         return boxes
     at = np.arange(len(found))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Make tracks of what was followed: chains joined, weak ones set aside, gaps filled, ends held, paths smoothed."""
+"""Link tracklets into tracks: join those of one face, suppress weak ones, fill gaps and smooth the motion."""
 
 from __future__ import annotations
 
@@ -23,65 +23,66 @@ from .shots import drop_rapid_cuts
 
 @dataclass(frozen=True, slots=True)
 class LinkingSettings:
-    """Which tracklets are one face, and which are too weak, or too rarely detected, to be covered.
+    """Which tracklets show one face, and which are too weak, or too rarely detected, to be covered.
 
-    A face's size is the side of the square with its box's area. Picture shares are of the picture's shorter side
-    unless they say otherwise.
+    A face's size is the side of the square with its box's area. Picture shares are of the picture's shorter side unless
+    they say otherwise.
     """
 
     same_face_overlap_share: float = 0.4
-    """Mean intersection over union (0..1) above which tracklets of neighbouring processes are one face, in the frames
-    that both processes saw. Raising it splits faces at the borders between processes. Origin not recorded."""
+    """Mean intersection over union (0..1) above which tracklets of neighbouring processes show one face, in the frames
+    that both processed. Raising it splits faces at the borders between processes. Origin not recorded."""
     join_gap_s: float = 1.0
-    """Seconds of a gap that is filled by interpolation, and that two tracklets may lie apart to be joined by place and
-    size alone. Raising it covers longer gaps, and joins different people more often. Origin not recorded."""
+    """Longest gap, in seconds, that is interpolated, and across which two tracklets are joined by position and size
+    alone. Raising it covers longer gaps, and joins different people more often. Origin not recorded."""
     join_sizes: float = 0.8
-    """How far apart, in sizes of the face, the ends of two tracklets may lie across such a gap. Raising it joins faster
-    faces, and different people more often. Origin not recorded."""
+    """Greatest distance, in sizes of the face, between the ends of two tracklets that are joined across such a gap.
+    Raising it joins faster faces, and different people more often. Origin not recorded."""
     join_size_ratio: float = 1.8
-    """How many times larger or smaller the second tracklet may begin there. Raising it joins faster zooms, and
+    """How many times larger or smaller the second tracklet may begin. Raising it joins across faster zooms, and
     different people more often. Origin not recorded."""
     hidden_s: float = 3.0
-    """Seconds for which a face may be hidden and still come back as the same track, where its colors agree too (see
+    """Seconds for which a face may be hidden and still come back as the same track, if its colours agree too (see
     `AppearanceSettings`). Raising it joins longer absences, and different people more often. Origin not recorded."""
     hidden_sizes: float = 0.6
-    """How far, in sizes of the face, a face may come back from where it was last seen or where its speed takes it.
-    Raising it joins more returns, wrong ones too. Origin not recorded."""
+    """Greatest distance, in sizes of the face, of a face that comes back from its last or its predicted position.
+    Raising it joins more returns, including wrong ones. Origin not recorded."""
     hidden_size_ratio: float = 1.4
-    """How many times larger or smaller it may come back. Raising it joins more returns, wrong ones too. Origin not
-    recorded."""
+    """How many times larger or smaller it may come back. Raising it joins more returns, including wrong ones. Origin
+    not recorded."""
     speed_s: float = 0.5
-    """Seconds at a tracklet's end over which the speed is measured that says where a hidden face should come back.
-    Raising it averages over more motion and reacts less to the last one. Origin not recorded."""
+    """Seconds at a tracklet's end over which its speed is measured to predict where a hidden face comes back. Raising
+    it averages over more motion and reacts less to the latest. Origin not recorded."""
     sure_confidence: float = 0.72
-    """Confidence (0..1) from which one detection alone makes a track that is covered. Raising it leaves more single
-    sightings uncovered. Origin not recorded."""
+    """Confidence (0..1) from which a single detection makes a track that is covered. Raising it leaves more single
+    detections uncovered. Origin not recorded."""
     sure_detections: int = 2
     """High-confidence detections that make a track that is covered. Raising it leaves more brief faces uncovered.
     Origin not recorded."""
     sustained_detections: int = 6
-    """Low-confidence detections that together make a track that is covered, where every frame was detected. Raising
-    it leaves more faint faces uncovered. Origin: lowered from 8 together with the brightening of dark
+    """Low-confidence detections that together make a track that is covered, if the detectors ran on every frame.
+    Raising it leaves more faint faces uncovered. Origin: lowered from 8 together with the brightening of dark
     pictures."""
     sustained_least_detections: int = 3
-    """The fewest such detections, however few frames were detected. Raising it leaves brief faint faces uncovered.
-    Origin: introduced with detection in every third frame; how it was chosen is not recorded."""
+    """The fewest such detections, however few frames the detectors ran on. Raising it leaves brief faint faces
+    uncovered. Origin: introduced with detection in every third frame; how it was chosen is not recorded."""
     sustained_share: float = 0.5
-    """Share (0..1) of the track's detected frames that must have one. Raising it leaves faint faces uncovered that are
-    missed now and then. Origin: raised from 0.4 when only the frames began to count in which every detector ran."""
+    """Share (0..1) of the frames in which every detector ran that must have such a detection. Raising it leaves faint
+    faces uncovered that are missed now and then. Origin: raised from 0.4 when only frames in which every detector ran
+    began to count."""
     sustained_confidence: float = 0.24
-    """Mean confidence (0..1) that such detections need for a face without size. Raising it leaves more faint faces
-    uncovered. Origin not recorded."""
+    """Mean confidence (0..1) that such detections need for a tiny face. Raising it leaves more faint faces uncovered.
+    Origin not recorded."""
     sustained_confidence_per_size: float = 0.2
-    """What is added to that for a face as large as the picture's shorter side, and in proportion for smaller ones:
-    small faces are often only detected faintly, a large faint one is mostly foliage or cloth. Raising it leaves more
-    large faint faces uncovered. Origin not recorded."""
+    """Added to `sustained_confidence` for a face as large as the picture's shorter side, and proportionally less for
+    smaller ones: small faces often get low confidence, but a large face with low confidence is mostly foliage or cloth.
+    Raising it leaves more large faint faces uncovered. Origin not recorded."""
     single_detector_share: float = 0.06
     """Size from which several detectors should see a face, as a share of the picture's shorter side. Raising it covers
     more of what only one detector sees. Origin: chosen on 238 tracks in 57 films (docs/measuring.md)."""
     rarely_detected_least_frames: int = 8
-    """Frames in which every detector ran that are needed before a track can be called rarely detected. Raising it
-    covers more brief tracks of one detector. Origin: chosen on 238 tracks in 57 films (docs/measuring.md)."""
+    """Frames in which every detector must have run before a track can be called rarely detected. Raising it covers more
+    brief tracks of one detector. Origin: chosen on 238 tracks in 57 films (docs/measuring.md)."""
     rarely_detected_share: float = 0.4
     """A large track that only one detector sees, in a smaller share (0..1) of those frames than this, is not covered.
     Raising it leaves more uncovered. Origin: chosen on 238 tracks in 57 films; 11 were detected so rarely (hands, a
@@ -90,24 +91,24 @@ class LinkingSettings:
     """Confidence (0..1) from which a track is covered however rarely it is detected. Raising it leaves more uncovered.
     Origin: chosen on 238 tracks in 57 films (docs/measuring.md)."""
     single_detector_carry_s: float = 0.4
-    """Seconds for which such a large track of one detector is carried before its first and after its last detection.
-    Raising it covers more of what is no face. Origin: in 34 clips that nothing here was made for, 0.4 s instead of
-    1.25 s avoided a ninth of the needless cover and lost no face, neither there nor in any version of the annotated
+    """Seconds for which a large track of only one detector is carried before its first and after its last detection.
+    Raising it covers more that is not a face. Origin: in 34 clips that nothing was tuned on, 0.4 s instead of 1.25 s
+    avoided a ninth of the needless cover and lost no face; nor did it lose one in any version of the annotated
     clips."""
     single_picture_confidence: float = 0.35
-    """Confidence (0..1) from which a face in a single picture is covered, where nothing can be seen twice. Raising it
-    leaves more faces uncovered. Origin not recorded."""
+    """Confidence (0..1) from which a face in a single picture is covered, since no other frame can confirm it. Raising
+    it leaves more faces uncovered. Origin not recorded."""
     likely_share: float = 0.12
-    """Size below which a low-confidence track is covered by presets that cover doubtful places, as a share of the
-    picture's shorter side. Raising it covers more large things that are no faces. Origin not recorded."""
+    """Size, as a share of the picture's shorter side, below which presets that cover uncertain faces cover a
+    low-confidence track. Raising it covers more large things that are not faces. Origin not recorded."""
     contained_share: float = 0.85
     """Share (0..1) of a track's box inside a larger covered one, in every frame, from which the track is dropped as
-    part of it. Raising it keeps more doubles. Origin not recorded."""
-    doubtful_margin_share: float = 1 / 960
-    """Margin on each side of a face, as a share of the picture's longer side, in presets that cover doubtful places:
-    the place of a face of a few pixels is that uncertain. Raising it covers more around small faces. Origin: added
+    part of it. Raising it keeps more duplicates. Origin not recorded."""
+    uncertain_margin_share: float = 1 / 960
+    """Margin on each side of a face, as a share of the picture's longer side, in presets that cover uncertain faces:
+    the position of a face of a few pixels is that uncertain. Raising it covers more around small faces. Origin: added
     for faces of a few pixels; how it was chosen is not recorded."""
-    doubtful_least_margin_px: float = 1.0
+    uncertain_least_margin_px: float = 1.0
     """The least such margin, in pixels of the source. Raising it covers more around small faces. Origin: added for
     faces of a few pixels; how it was chosen is not recorded."""
 
@@ -131,9 +132,9 @@ def link_tracks(
     cover_uncertain: bool,
     several: bool,
 ) -> LinkedTracks:
-    """Tracks over frames 0..frame_count and doubts from all rows. `strong`: see `settings.Preset`.
+    """Link all observations into tracks over frames 0..frame_count, with their review items.
 
-    `several`: more than one detector looked.
+    `strong`: see `settings.Preset`. `several`: whether more than one detector ran.
     """
     cuts = drop_rapid_cuts(table.cuts, frame_rate)
     trajectories = _join_segments(table.trajectories())
@@ -148,7 +149,7 @@ def link_tracks(
     detected_frames = np.array(sorted(table.detected_frames))
     margin = 0.0
     if cover_uncertain:
-        margin = max(LINKING.doubtful_least_margin_px, LINKING.doubtful_margin_share * max(frame_size))
+        margin = max(LINKING.uncertain_least_margin_px, LINKING.uncertain_margin_share * max(frame_size))
     covered: list[tuple[Track, Trajectory, Suppression | None]] = []
     aside: list[tuple[Track, Trajectory, Suppression | None]] = []
     reasons = [
@@ -156,24 +157,24 @@ def link_tracks(
         or _explain_low_confidence(trajectory, strong, frame_size, detected_frames, single=frame_count == 1)
         for trajectory in trajectories
     ]
-    hidden = [
+    suppressed = [
         bool(reason) and not (cover_uncertain and _is_likely(trajectory, strong, frame_size))
         for trajectory, reason in zip(trajectories, reasons, strict=True)
     ]
-    for trajectory, reason, left_out in _drop_contained(list(zip(trajectories, reasons, hidden, strict=True))):
+    for trajectory, reason, is_suppressed in _drop_contained(list(zip(trajectories, reasons, suppressed, strict=True))):
         samples: list[Sample] = []
-        # What may be no face is not followed on its way out of the picture: its motion says as little as its size.
-        leaving_s = FILLING.hold_s if reason else FILLING.leave_s
+        # What may not be a face is not extrapolated out of the picture: its motion is as unreliable as its size.
+        leaving_s = FILLING.extrapolate_s if reason else FILLING.leaving_s
         for part in split_at_gaps(trajectory, cuts, round(LINKING.join_gap_s * frame_rate)):
             filled = fill_trajectory(part, cuts, frame_count, frame_size, frame_rate, leaving_s, margin)
             samples += [s for s in filled if not samples or s.source_frame > samples[-1].source_frame]
         if samples:
             track = (
                 Track("", samples, status=TrackStatus.SUPPRESSED, suppression=reason)
-                if left_out
+                if is_suppressed
                 else Track("", samples)
             )
-            (aside if left_out else covered).append((track, trajectory, reason))
+            (aside if is_suppressed else covered).append((track, trajectory, reason))
     linked = LinkedTracks()
     for tracks, status in ((covered, TrackStatus.COVERED), (aside, TrackStatus.SUPPRESSED)):
         tracks.sort(key=lambda t: (t[0].samples[0].source_frame, t[0].samples[0].ellipse.cx))
@@ -197,7 +198,7 @@ def link_tracks(
 
 
 def _join_segments(trajectories: list[Trajectory]) -> list[Trajectory]:
-    """Join chains of neighbouring processes that lie on each other in the frames which both looked at."""
+    """Join trajectories of neighbouring processes that overlap in the frames which both processed."""
     inner = [p for p in trajectories if p.owned.all()]
     edge = [p for p in trajectories if not p.owned.all()]
     pairs = []
@@ -208,7 +209,7 @@ def _join_segments(trajectories: list[Trajectory]) -> list[Trajectory]:
         overlap = np.diagonal(overlaps(edge[i].boxes[one], edge[j].boxes[two])).mean()
         if overlap > LINKING.same_face_overlap_share:
             pairs.append((len(common) * float(overlap), i, j))
-    # A chain of the middle may be joined on both of its sides, but only once on each.
+    # A trajectory between two others may be joined on both sides, but only once on each.
     used: set[tuple[int, int]] = set()
     home = list(range(len(edge)))
     merged: dict[int, Trajectory] = dict(enumerate(edge))
@@ -221,13 +222,13 @@ def _join_segments(trajectories: list[Trajectory]) -> list[Trajectory]:
         if a != b:
             merged[a] = merged[a].joined(merged.pop(b))
             home = [a if h == b else h for h in home]
-    # What a process saw only outside its own frames is the neighbour's to tell.
+    # A face that a process saw only outside its own frames is reported by the neighbouring process.
     outer = [p for p in merged.values() if p.owned.any()]
     return sorted(inner + outer, key=lambda p: (p.frames[0], p.boxes[0, 0]))
 
 
 def _join_met(trajectories: list[Trajectory], joins: list[tuple[int, int]]) -> list[Trajectory]:
-    """Join chains that met while one was carried back, unless both were found apart in the same frames."""
+    """Join trajectories that met while one was carried back, unless both were detected in several common frames."""
     place = {number: trajectory for trajectory in trajectories for number in trajectory.numbers}
     for first, second in joins:
         one, two = place.get(first), place.get(second)
@@ -244,10 +245,10 @@ def _join_met(trajectories: list[Trajectory], joins: list[tuple[int, int]]) -> l
 
 
 def _join_fragments(trajectories: list[Trajectory], cuts: list[int], frame_rate: float) -> list[Trajectory]:
-    """Join a path that ends with one that begins soon after, near by and of like size, in the same shot.
+    """Join a trajectory that ends with one that begins soon after, nearby, of similar size, and in the same shot.
 
-    After a second it must come where its speed would have taken it, or where it was, closer in place and size, and
-    look alike.
+    After more than a second, the new one must begin closer to the last or the predicted position, be closer in size,
+    and have similar colours.
     """
     soon, latest = (max(2, round(seconds * frame_rate)) for seconds in (LINKING.join_gap_s, LINKING.hidden_s))
     open_trajectories: list[Trajectory] = []
@@ -287,7 +288,7 @@ def _join_fragments(trajectories: list[Trajectory], cuts: list[int], frame_rate:
 
 
 def _compute_speed(trajectory: Trajectory, frame_rate: float) -> Array:
-    """Pixels a frame (2,) in a path's last half second."""
+    """Speed at a trajectory's end (2,), in pixels per frame."""
     tail = trajectory.frames > trajectory.frames[-1] - max(2, round(LINKING.speed_s * frame_rate))
     if tail.sum() < 2:
         return np.zeros(2)
@@ -297,12 +298,12 @@ def _compute_speed(trajectory: Trajectory, frame_rate: float) -> Array:
 
 
 def _is_single_detector(trajectory: Trajectory, frame_size: tuple[int, int]) -> bool:
-    """Whether only one detector ever found a path, which is so large that others should have."""
+    """Whether only one detector ever found a trajectory that is large enough for others to find it too."""
     return bool(trajectory.votes.max() <= 1 and trajectory.size() >= LINKING.single_detector_share * min(frame_size))
 
 
 def _trim_ends(trajectory: Trajectory, frames: int) -> Trajectory:
-    """The path without what lies more than so many frames before or after all in which it was found."""
+    """Cut a trajectory that many frames before its first and after its last detection."""
     seen = trajectory.frames[trajectory.is_detected()]
     return trajectory.part((trajectory.frames >= seen[0] - frames) & (trajectory.frames <= seen[-1] + frames))
 
@@ -310,32 +311,34 @@ def _trim_ends(trajectory: Trajectory, frames: int) -> Trajectory:
 def _explain_rarely_detected(
     trajectory: Trajectory, frame_size: tuple[int, int], detected_frames: NDArray[np.int_]
 ) -> Suppression | None:
-    """Why a path is taken for none because only one of several detectors ever finds it, now and then; else None."""
-    chances, share = _compute_detection_share(trajectory, detected_frames)
+    """Why a large trajectory that only one of several detectors finds is suppressed; None if it is not."""
+    searched, share = _compute_detection_share(trajectory, detected_frames)
     if (
         not _is_single_detector(trajectory, frame_size)
         or trajectory.confidence[trajectory.is_detected()].max() >= LINKING.rarely_detected_most_confidence
-        or chances < LINKING.rarely_detected_least_frames
+        or searched < LINKING.rarely_detected_least_frames
         or share >= LINKING.rarely_detected_share
     ):
         return None
-    return Suppression(SuppressionReason.RARELY_DETECTED, round(share * chances), chances)
+    return Suppression(SuppressionReason.RARELY_DETECTED, round(share * searched), searched)
 
 
 def _compute_detection_share(trajectory: Trajectory, detected_frames: NDArray[np.int_]) -> tuple[int, float]:
-    """In how many frames all detectors looked while a path was there, and the share of these in which it was found."""
+    """The number of frames within a trajectory in which all detectors ran, and the share with a detection."""
     seen = trajectory.frames[trajectory.is_detected()]
-    chances = detected_frames[
+    searched = detected_frames[
         np.searchsorted(detected_frames, seen[0]) : np.searchsorted(detected_frames, seen[-1], "right")
     ]
-    return len(chances), float(np.isin(chances, seen).mean()) if len(chances) else 1.0
+    return len(searched), float(np.isin(searched, seen).mean()) if len(searched) else 1.0
 
 
 def _explain_low_confidence(
     trajectory: Trajectory, strong: float, frame_size: tuple[int, int], detected_frames: NDArray[np.int_], single: bool
 ) -> Suppression | None:
-    """Why a path is too weak to be covered; None when it isn't. `detected_frames`: the frames with detections,
-    sorted."""
+    """Why a trajectory is too weak to be covered; None if it is not.
+
+    `detected_frames`: the frames in which all detectors ran, sorted.
+    """
     found = trajectory.is_detected()
     confidence = trajectory.confidence[found]
     strong_count = int(((confidence >= strong) | (trajectory.votes[found] > 1)).sum())
@@ -344,13 +347,13 @@ def _explain_low_confidence(
     if strong_count >= LINKING.sure_detections or confidence.max() >= LINKING.sure_confidence:
         return None
     seen = trajectory.frames[found]
-    # Small faces are often only found weakly; a large one that never is found well is mostly foliage or cloth.
+    # Small faces often get low confidence; a large one that never gets more is mostly foliage or cloth.
     enough = LINKING.sustained_confidence + LINKING.sustained_confidence_per_size * trajectory.size() / min(frame_size)
-    chances, share = _compute_detection_share(trajectory, detected_frames)
+    searched, share = _compute_detection_share(trajectory, detected_frames)
     span = int(seen[-1] - seen[0]) + 1
-    # Where only some frames were looked at, fewer hits stand for as long a time.
+    # If the detectors ran on only some frames, fewer detections stand for the same duration.
     if (
-        len(seen) >= max(LINKING.sustained_least_detections, math.ceil(LINKING.sustained_detections * chances / span))
+        len(seen) >= max(LINKING.sustained_least_detections, math.ceil(LINKING.sustained_detections * searched / span))
         and share >= LINKING.sustained_share
         and float(confidence.mean()) >= enough
     ):
@@ -359,9 +362,10 @@ def _explain_low_confidence(
 
 
 def _is_likely(trajectory: Trajectory, strong: float, frame_size: tuple[int, int]) -> bool:
-    """Whether a weak path is covered where doubts are: a large thing that nothing ever took for a face surely is none.
+    """Whether presets that cover uncertain faces cover a weak trajectory.
 
-    Small faces are often found weakly; cloth and foliage are found weakly as large faces.
+    A large one needs a strong detection or two detectors that agree: small faces often get low confidence, but so do
+    cloth and foliage that look like large faces.
     """
     return bool(
         trajectory.size() < LINKING.likely_share * min(frame_size)
@@ -387,12 +391,12 @@ def _to_review_item(name: str, trajectory: Trajectory, reason: Suppression, fram
 def _drop_contained(
     trajectories: list[tuple[Trajectory, Suppression | None, bool]],
 ) -> list[tuple[Trajectory, Suppression | None, bool]]:
-    """Without those that lie in the boxes of a covered one (the bool says which isn't) in all of their frames."""
+    """Drop trajectories that lie within a covered one in all of their frames; the bools mark suppressed ones."""
     kept: list[tuple[Trajectory, Suppression | None, bool]] = []
-    for trajectory, reason, left_out in sorted(trajectories, key=lambda p: (p[2], -len(p[0].frames))):
-        for other, _, also_left_out in kept:
+    for trajectory, reason, is_suppressed in sorted(trajectories, key=lambda p: (p[2], -len(p[0].frames))):
+        for other, _, other_is_suppressed in kept:
             common, one, two = np.intersect1d(trajectory.frames, other.frames, return_indices=True)
-            if also_left_out or len(common) < len(trajectory.frames):
+            if other_is_suppressed or len(common) < len(trajectory.frames):
                 continue
             share = np.diagonal(shares_of_smaller(trajectory.boxes[one], other.boxes[two]))
             if (share >= LINKING.contained_share).all() and (
@@ -400,5 +404,5 @@ def _drop_contained(
             ).all():
                 break
         else:
-            kept.append((trajectory, reason, left_out))
+            kept.append((trajectory, reason, is_suppressed))
     return kept

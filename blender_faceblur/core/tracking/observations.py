@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""All that the processes of an analysis have told, by face: what tracks are made of."""
+"""The observations from all processes of an analysis, by face; tracks are made of them."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from ..geometry import Array, areas
 from .tracker import FrameRecord
 
 Appearance = tuple[int, bytes]
-"""A frame, and what `appearance.describe` says of the face there."""
+"""A frame, and the description of the face there (see `appearance.describe`)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """The frames that one process owns out of those that it looked at; half-open."""
+    """The half-open range of frames that one process owns, out of those that it processes."""
 
     start: int
     stop: int
 
 
 class ObservationTable:
-    """All rows of all segments in compact columns: about 40 bytes per face and frame."""
+    """All observations of all segments in compact columns: about 40 bytes per face and frame."""
 
     def __init__(self, segments: list[Segment]) -> None:
         self.segments = segments
         self.cuts: set[int] = set()
         self.mixing: set[int] = set()
         self.detected_frames: set[int] = set()
-        """Frames in which the detectors were run."""
+        """Frames in which all detectors ran."""
         self.joins: list[tuple[int, int]] = []
         self._frames = array("i")
         self._tracklets = array("q")
@@ -41,11 +41,13 @@ class ObservationTable:
         self._received = [0] * len(segments)
 
     def add(self, segment: int, record: FrameRecord) -> None:
-        """Take a frame from a segment; ValueError when a frame that the segment owns comes out of order or twice."""
+        """Add a record of a segment; ValueError if a frame that the segment owns comes out of order or twice."""
         own = self.segments[segment]
         if own.start <= record.source_frame < own.stop:
             if record.source_frame != own.start + self._received[segment]:
-                raise ValueError(f"frame {record.source_frame} came when {own.start + self._received[segment]} was due")
+                raise ValueError(
+                    f"received frame {record.source_frame} when {own.start + self._received[segment]} was due"
+                )
             self._received[segment] += 1
             if record.cut:
                 self.cuts.add(record.source_frame)
@@ -53,14 +55,14 @@ class ObservationTable:
                 self.mixing.add(record.source_frame)
             if record.is_detected_frame:
                 self.detected_frames.add(record.source_frame)
-        for row in record.observations:
+        for observation in record.observations:
             self._frames.append(record.source_frame)
-            self._tracklets.append(self._global(segment, row.tracklet))
-            roll = float("nan") if row.roll is None else row.roll
-            self._numbers.extend((*row.box.tolist(), row.confidence, roll, row.votes))
-            if row.appearance and own.start <= record.source_frame < own.stop:
-                looks = self._appearances.setdefault(self._tracklets[-1], [])
-                looks[1:] = [(record.source_frame, row.appearance)]
+            self._tracklets.append(self._global(segment, observation.tracklet))
+            roll = float("nan") if observation.roll is None else observation.roll
+            self._numbers.extend((*observation.box.tolist(), observation.confidence, roll, observation.votes))
+            if observation.appearance and own.start <= record.source_frame < own.stop:
+                appearances = self._appearances.setdefault(self._tracklets[-1], [])
+                appearances[1:] = [(record.source_frame, observation.appearance)]
         for first, second in record.joins:
             self.joins.append((self._global(segment, first), self._global(segment, second)))
 
@@ -73,11 +75,11 @@ class ObservationTable:
         return sum(s.stop - s.start for s in self.segments)
 
     def missing(self) -> int:
-        """How many owned frames were not reported."""
+        """How many owned frames have not been added."""
         return self.frame_count - sum(self._received)
 
     def trajectories(self) -> list[Trajectory]:
-        """One path per chain, in order of first frame."""
+        """One trajectory per tracklet, in order of first frame."""
         frames = np.frombuffer(self._frames, np.int32) if self._frames else np.zeros(0, np.int32)
         numbers = np.frombuffer(self._numbers, np.float32).reshape(-1, 7) if self._frames else np.zeros((0, 7))
         tracklet_of = np.frombuffer(self._tracklets, np.int64) if self._frames else np.zeros(0, np.int64)
@@ -90,7 +92,7 @@ class ObservationTable:
             own = self.segments[segment]
             rows = numbers[part].astype(float)
             if not (rows[:, 6] > 0).any():
-                # Carried back from frames that this process was stopped before it told: who goes on finds it there.
+                # Carried back from frames that this process never reported; the process that resumes finds the face.
                 continue
             at = frames[part].astype(int)
             trajectories.append(
@@ -110,9 +112,9 @@ class ObservationTable:
 
 @dataclass(slots=True)
 class Trajectory:
-    """Rows of one face, sorted by frame, one per frame. `owned`: seen by the process that owns the frame.
+    """Observations of one face, sorted by frame, one per frame. `owned`: whether the process owns the frame.
 
-    `appearances`: the first and the last one, as far as there are any.
+    `appearances`: the first and the last one, if there are any.
     """
 
     numbers: set[int]
@@ -125,14 +127,14 @@ class Trajectory:
     appearances: list[Appearance] = field(default_factory=list)
 
     def joined(self, other: Trajectory) -> Trajectory:
-        """Both together; where both have a frame the owned row wins, then the found one, then the surer one."""
+        """Both together. At a common frame an owned observation wins, then a detected one, then the more confident."""
         frames = np.concatenate([self.frames, other.frames])
         owned = np.concatenate([self.owned, other.owned])
         votes = np.concatenate([self.votes, other.votes])
         confidence = np.concatenate([self.confidence, other.confidence])
         order = np.lexsort((-confidence, votes == 0, ~owned, frames))
         keep = order[np.concatenate([[True], np.diff(frames[order]) > 0])]
-        looks = sorted(self.appearances + other.appearances)
+        appearances = sorted(self.appearances + other.appearances)
         return Trajectory(
             self.numbers | other.numbers,
             frames[keep],
@@ -141,11 +143,11 @@ class Trajectory:
             np.concatenate([self.rolls, other.rolls])[keep],
             votes[keep],
             owned[keep],
-            looks[:1] + looks[1:][-1:],
+            appearances[:1] + appearances[1:][-1:],
         )
 
     def part(self, rows: NDArray[np.int_] | NDArray[np.bool_]) -> Trajectory:
-        """Some of its rows, by number or by a mask."""
+        """Some of its observations, by index or by mask."""
         return Trajectory(
             self.numbers,
             self.frames[rows],
@@ -161,5 +163,5 @@ class Trajectory:
         return self.votes > 0
 
     def size(self) -> float:
-        """The median size where it was found: the root of the box's area, pixels."""
+        """The median size where it was detected: the square root of the box's area, in pixels."""
         return float(np.median(np.sqrt(areas(self.boxes[self.is_detected()]))))

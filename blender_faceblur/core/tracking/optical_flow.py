@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Follow boxes from one picture to the next by forward-backward Lucas-Kanade optical flow.
+"""Track boxes from one picture to the next by forward-backward Lucas-Kanade optical flow.
 
 Method: Kalal et al., "Forward-Backward Error: Automatic Detection of Tracking Failures", ICPR 2010 (median flow).
 """
@@ -16,40 +16,41 @@ from ..geometry import Array
 
 @dataclass(frozen=True, slots=True)
 class OpticalFlowSettings:
-    """How optical flow carries a box from one picture to the next, and when its answer is rejected."""
+    """How optical flow carries a box from one picture to the next, and when its result is rejected."""
 
     grid_points: int = 6
     """Points along each side of the grid that is laid over a box. Raising it makes the median steadier and takes time
-    with its square. Origin not recorded."""
+    in proportion to its square. Origin not recorded."""
     grid_edge_share: float = 0.1
-    """Share of the box that the grid leaves free on each side, where background shows beside the face. Raising it
-    keeps more of the background out and leaves less to follow. Origin not recorded."""
+    """Share of the box that the grid leaves free on each side, where background shows beside the face. Raising it keeps
+    out more background and leaves less to track. Origin not recorded."""
     window_px: int = 15
-    """Side of the square around each point that Lucas-Kanade compares, in pixels of the flow's picture. Raising it
-    steadies flat areas, blurs the border between face and background, and takes time. Origin not recorded."""
-    pyramid_levels: int = 3
-    """How often the pictures are halved for large motion, beyond the full size. Raising it follows faster motion, and
-    small faces dissolve. Origin not recorded."""
-    most_error_px: float = 1.0
-    """How far a point that is followed forward and back may end from where it began, in pixels of the flow's picture
-    (the forward-backward error of Kalal et al.). Raising it keeps more points, wrong ones too. Origin not
+    """Side, in pixels of the picture for optical flow, of the square around each point that Lucas-Kanade compares.
+    Raising it steadies flat areas, blurs the border between face and background, and takes time. Origin not
     recorded."""
-    least_points: int = 8
-    """Points that must survive the check for the box to be followed. Raising it gives small and half-hidden faces up
-    sooner. Origin not recorded."""
-    least_points_divisor: int = 4
-    """One in this many of the box's points must survive as well. Raising it trusts flow that lost most of its points.
+    pyramid_levels: int = 3
+    """How often the pictures are halved for large motion, in addition to the full size. Raising it tracks faster
+    motion, but small faces dissolve. Origin not recorded."""
+    most_error_px: float = 1.0
+    """Greatest distance, in pixels of the picture for optical flow, between a point and where it ends when tracked
+    forward and back (the forward-backward error of Kalal et al.). Raising it keeps more points, including wrong ones.
     Origin not recorded."""
+    least_points: int = 8
+    """Points that must pass that check for a box to be tracked. Raising it gives up small and half-hidden faces sooner.
+    Origin not recorded."""
+    least_points_divisor: int = 4
+    """The number of points in the box divided by this must pass as well. Raising it trusts flow that lost most of its
+    points. Origin not recorded."""
     most_scale_ratio: float = 1.25
-    """The greatest change of size between two frames that is believed, as a ratio either way. Raising it follows
-    faster zooms, and lets bad matches blow a box up. Origin not recorded."""
+    """Greatest change of size between two frames that is accepted, as a ratio either way. Raising it tracks faster
+    zooms, and lets bad matches inflate a box. Origin not recorded."""
 
 
 OPTICAL_FLOW = OpticalFlowSettings()
 
 
 def _grid_points(box: Array, width: int, height: int) -> NDArray[np.float32]:
-    """Points over the inner 80 % of the box that lie in the picture: K x 2."""
+    """Points (K x 2) of the grid over the inner part of the box that lie in the picture."""
     edge = OPTICAL_FLOW.grid_edge_share
     steps = np.linspace(edge, 1 - edge, OPTICAL_FLOW.grid_points)
     x = box[0] + steps * (box[2] - box[0])
@@ -60,7 +61,7 @@ def _grid_points(box: Array, width: int, height: int) -> NDArray[np.float32]:
 
 
 def flow_boxes(before: NDArray[np.uint8], after: NDArray[np.uint8], boxes: list[Array]) -> list[Array | None]:
-    """Where each box in the grey picture `before` is in `after`; None where the flow cannot be trusted.
+    """The position in `after` of each box in the grey picture `before`; None if the flow is unreliable.
 
     Boxes are in pixels of the pictures (both H x W), which may be given in either order of time.
     """
@@ -89,9 +90,9 @@ def flow_boxes(before: NDArray[np.uint8], after: NDArray[np.uint8], boxes: list[
 
 
 def _move_box(box: Array, old: Array, new: Array) -> Array | None:
-    """The box moved and scaled as most of its points were."""
+    """The box moved and scaled by the median of its points; None if the change of size is implausible."""
     shift = np.median(new - old, axis=0)
-    # A quarter of the points against the rest that lies across the box: enough pairs for a stable median.
+    # Each point is paired with one half the list away: enough pairs across the box for a stable median.
     other = np.roll(np.arange(len(old)), len(old) // 2)
     span = np.linalg.norm(old - old[other], axis=1)
     far = span > 1

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Number plates are found like faces; afterwards their tracks are regions."""
+"""Number plates are detected like faces; afterwards their tracks are turned into plates."""
 
 from __future__ import annotations
 
@@ -11,35 +11,37 @@ from ..document.naming import name_track
 from ..types import TrackDocument, TrackKind, TrackStatus
 
 PRESET = PLATES.name
-"""The name of the preset that looks for them."""
+"""The name of the preset that detects number plates."""
 
 NOTE = (
-    "Number plates: the detector was trained with Chinese plates. Large ones of Europe, the United States and "
-    "Brazil were nearly all found too, small ones often not: look at every frame that shows a vehicle."
+    "Number plates: the detector was trained on Chinese plates. In tests it found nearly all large plates from "
+    "Europe, the United States and Brazil, but often missed small ones. Check every frame that shows a vehicle."
 )
 
 
 def list_weights() -> list[str]:
-    """The names of the models that looking for plates takes."""
+    """The names of the models that the detection of plates needs."""
     return list_detectors(PLATES)
 
 
 def make_regions(document: TrackDocument) -> None:
-    """Make plates of the tracks of an analysis that looked for them, numbered as they are, and large enough for the
-    corners of a plate."""
+    """Turn the tracks of an analysis for plates into plates, with their numbers kept.
+
+    Their ellipses are enlarged to contain the corners of a plate.
+    """
     names = {}
     for tracks, status in ((document.tracks, TrackStatus.COVERED), (document.aside, TrackStatus.SUPPRESSED)):
         for number, track in enumerate(tracks, 1):
             names[track.name] = name_track(TrackKind.PLATE, status, number, len(tracks))
             track.name, track.kind = names[track.name], TrackKind.PLATE
-            # The least ellipse around a box is that much larger than the one inside it.
+            # The smallest ellipse around a box is larger than the inscribed one by this factor.
             track.samples = [replace(s, ellipse=s.ellipse.scaled(math.sqrt(2))) for s in track.samples]
     document.review_items = [replace(d, track=names.get(d.track, d.track)) for d in document.review_items]
     document.notes.append(NOTE)
 
 
 def add_regions(document: TrackDocument, plates: TrackDocument) -> None:
-    """Put the regions of another analysis of the same source into a document."""
+    """Add the plates from another analysis of the same source to a document."""
     taken = {track.name for track in (*document.tracks, *document.aside)}
     for tracks, others in ((document.tracks, plates.tracks), (document.aside, plates.aside)):
         tracks += [track for track in others if track.name not in taken]

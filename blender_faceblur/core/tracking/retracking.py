@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Follow one place that an editor has marked, forwards and backwards, by optical flow from its keys."""
+"""Track one place that an editor has marked, forwards and backwards from its keys, by optical flow."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ class KeyTrackingSettings:
     """How a place is tracked from the keys that an editor has locked."""
 
     chunk_frames: int = 64
-    """Frames that are in memory at once when pictures are read backwards. Raising it decodes fewer frames twice and
-    takes memory. Origin not recorded."""
+    """Frames held in memory at once when pictures are read backwards. Raising it decodes fewer frames twice and takes
+    memory. Origin not recorded."""
     least_visible_share: float = 0.2
-    """Share (0..1) of the box inside the picture below which tracking ends. Raising it ends the cover of what leaves
-    the picture sooner. Origin not recorded."""
+    """Share (0..1) of the box inside the picture below which tracking ends. Raising it ends the cover sooner when the
+    place leaves the picture. Origin not recorded."""
     confidence_decay: float = 0.97
-    """What is left of the confidence after each frame away from the nearest key. Raising it makes tracked frames look
-    more certain. Origin: that of `TrackingSettings.carry_confidence_decay`."""
+    """Factor on the confidence for each frame away from the nearest key. Raising it makes tracked frames look more
+    certain. Origin: that of `TrackingSettings.carry_confidence_decay`."""
 
 
 KEY_TRACKING = KeyTrackingSettings()
@@ -48,9 +48,9 @@ def track_keys(
 ) -> list[Sample]:
     """Samples of a place in frames start..stop, without those of the keys.
 
-    Each key is followed both ways: to the next key, where what comes from both is blended by nearness, or until flow
-    loses it, it leaves the picture, or the shot ends. `scale`: pixels of the pictures by pixels of the frame. `cuts`:
-    first frames of shots.
+    Each key is tracked both ways: up to the next key, or until flow loses it, it leaves the picture, or the shot ends.
+    Between two keys the results of both are blended by distance. `scale`: pixels of the pictures per pixel of the
+    frame. `cuts`: first frames of shots.
     """
     forward, backward = _walk(pictures, keys, start, stop, scale, cuts, frame_size)
     samples = []
@@ -80,7 +80,7 @@ def _walk(
     cuts: Collection[int],
     frame_size: tuple[int, int],
 ) -> tuple[dict[int, Ellipse], dict[int, Ellipse]]:
-    """What the keys lead to, followed forwards and backwards, by frame."""
+    """The ellipses tracked forwards and those tracked backwards from the keys, by frame."""
     first, last = min(keys), max(keys)
     found: tuple[dict[int, Ellipse], dict[int, Ellipse]] = ({}, {})
     for way, here in ((0, first), (1, last)):
@@ -129,6 +129,6 @@ def _track_step(
 
 
 def _is_gone(box: Array, frame_size: Sequence[int]) -> bool:
-    """Whether so little of a box lies in the picture that nothing more can be said of it."""
+    """Whether too little of a box lies in the picture to track it."""
     seen = np.minimum(box[2:], frame_size) - np.maximum(box[:2], 0)
     return bool((seen <= 0).any() or seen.prod() < KEY_TRACKING.least_visible_share * (box[2:] - box[:2]).prod())

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Where an editor should look: what makes a track, or a place that was left uncovered, doubtful."""
+"""Find the places of covered tracks that an editor should review."""
 
 from __future__ import annotations
 
@@ -18,42 +18,42 @@ from .observations import Trajectory
 
 @dataclass(frozen=True, slots=True)
 class ReviewRuleSettings:
-    """What makes a place of a covered track one that an editor should review."""
+    """Which places of a covered track an editor should review."""
 
     undetected_s: float = 0.7
     """Seconds without a detection from which a stretch of a track is listed. Raising it lists fewer. Origin not
     recorded."""
     edge_semi_axes: float = 0.25
-    """How far from the picture's edge, in semi-axes of the face, a track may begin or end without being listed. Raising
-    it lists fewer. Origin not recorded."""
+    """Distance from the picture's edge, in semi-axes of the face, within which a track may begin or end without being
+    listed. Raising it lists fewer. Origin not recorded."""
     end_frames: int = 5
-    """Frames at a track's beginning or end of which one must be that near to the edge. Raising it lists fewer. Origin
+    """Frames at a track's beginning or end of which one must be that close to the edge. Raising it lists fewer. Origin
     not recorded."""
     large_share: float = 0.2
     """Size, as a share of the picture's shorter side, above which a track that only one detector sees is listed.
     Raising it lists fewer. Origin not recorded."""
     fast_sizes: float = 0.25
-    """Motion from frame to frame, in the face's smaller diameter, above which a face is fast. Raising it lists fewer.
-    Origin not recorded."""
+    """Motion from frame to frame, in the face's smaller diameter, above which a face counts as fast. Raising it lists
+    fewer. Origin not recorded."""
     fast_s: float = 0.12
     """Seconds for which a face must be fast to be listed. Raising it lists fewer. Origin not recorded."""
     several_detectors_share: float = 0.5
-    """Share (0..1) of its frames in which several detectors must see a track before a stretch with one alone is listed.
+    """Share (0..1) of its frames in which several detectors must find a track before a stretch with only one is listed.
     Raising it lists fewer. Origin: with the next two, lists 1 place in the 204 s of clips that accuracy is measured
     with."""
     single_detector_s: float = 0.45
-    """Seconds for which such a stretch must last. Raising it lists fewer. Origin: see `several_detectors_share`."""
+    """Shortest such stretch, in seconds. Raising it lists fewer. Origin: see `several_detectors_share`."""
     single_detector_frames: int = 3
-    """Detected frames that it must have. Raising it lists fewer. Origin: see `several_detectors_share`."""
+    """Frames with a detection that it must have. Raising it lists fewer. Origin: see `several_detectors_share`."""
     jump_sizes: float = 0.35
-    """How far a box may lie from the middle between its neighbours, in sizes of the face, before that is listed as a
+    """Distance of a box from the midpoint between its neighbours, in sizes of the face, above which it is listed as a
     jump. Raising it lists fewer. Origin: with `jump_size_ratio`, lists 4 places in the 204 s of clips that accuracy is
     measured with."""
     jump_size_ratio: float = 1.42
-    """How many times larger or smaller than its neighbours it may be. Raising it lists fewer. Origin: see
-    `jump_sizes`."""
+    """How many times larger or smaller than its neighbours a box may be without being listed. Raising it lists fewer.
+    Origin: see `jump_sizes`."""
     same_jump_s: float = 0.5
-    """Jumps less than so many seconds apart are one place. Raising it lists fewer. Origin not recorded."""
+    """Jumps less than this many seconds apart are one place. Raising it lists fewer. Origin not recorded."""
 
 
 REVIEW_RULES = ReviewRuleSettings()
@@ -68,13 +68,13 @@ def find_review_items(
     frame_rate: float,
     detected_frames: NDArray[np.int_],
 ) -> list[ReviewItem]:
-    """The doubtful places of a covered track; `trajectory` is what it was made of.
+    """The review items of a covered track that was made of `trajectory`.
 
-    `cuts`: first frames of shots, sorted. `detected_frames`: the frames that several detectors looked at, sorted; empty
-    where there was only one.
+    `cuts`: first frames of shots, sorted. `detected_frames`: the frames in which several detectors ran, sorted; empty
+    if there was only one detector.
     """
 
-    def tell(samples: list[Sample], reason: ReviewReason) -> ReviewItem:
+    def make_item(samples: list[Sample], reason: ReviewReason) -> ReviewItem:
         return make_review_item(track.name, samples, reason)
 
     items = []
@@ -83,7 +83,7 @@ def find_review_items(
     ):
         stretch = list(run)
         if undetected and len(stretch) >= REVIEW_RULES.undetected_s * frame_rate:
-            items.append(tell(stretch, ReviewReason.FLOW_ONLY))
+            items.append(make_item(stretch, ReviewReason.FLOW_ONLY))
     edges, near = {0, frame_count, *cuts}, REVIEW_RULES.end_frames
     for start, stop in track.spans():
         own = [s for s in track.samples if start <= s.source_frame < stop]
@@ -92,17 +92,17 @@ def find_review_items(
             (ReviewReason.ENDS, own[-near:], stop),
         ):
             if frame not in edges and not _lies_at_edge(outermost, frame_size):
-                items.append(tell(outermost, reason))
+                items.append(make_item(outermost, reason))
     if (
         len(detected_frames)
         and trajectory.votes.max() == 1
         and trajectory.size() > REVIEW_RULES.large_share * min(frame_size)
     ):
-        items.append(tell(track.samples, ReviewReason.SINGLE_DETECTOR))
+        items.append(make_item(track.samples, ReviewReason.SINGLE_DETECTOR))
     least = max(3, REVIEW_RULES.fast_s * frame_rate)
-    hurries = [run for run in _find_fast(track.samples, cuts) if len(run) >= least]
-    items += [tell(run, ReviewReason.FAST_MOTION) for run in hurries]
-    fast = {sample.source_frame for run in hurries for sample in run}
+    fast_runs = [run for run in _find_fast(track.samples, cuts) if len(run) >= least]
+    items += [make_item(run, ReviewReason.FAST_MOTION) for run in fast_runs]
+    fast = {sample.source_frame for run in fast_runs for sample in run}
     jumps = [
         (first - 1, last + 2, ReviewReason.JUMP)
         for first, last in _find_jumps(trajectory, cuts, REVIEW_RULES.same_jump_s * frame_rate)
@@ -117,12 +117,12 @@ def find_review_items(
     for start, stop, reason in jumps + single_detector:
         own = [s for s in track.samples if start <= s.source_frame < stop]
         if own:
-            items.append(tell(own, reason))
+            items.append(make_item(own, reason))
     return items
 
 
 def make_review_item(track: str, samples: list[Sample], reason: ReviewReason) -> ReviewItem:
-    """A doubt about these samples of a track, in a box around all of them."""
+    """A review item for these samples of a track, with a box around all of them."""
     ellipses = [s.ellipse for s in samples]
     return ReviewItem(
         samples[0].source_frame,
@@ -140,7 +140,7 @@ def make_review_item(track: str, samples: list[Sample], reason: ReviewReason) ->
 
 
 def _lies_at_edge(samples: Iterable[Sample], frame_size: tuple[int, int]) -> bool:
-    """Whether a face touches the picture's edge, or nearly."""
+    """Whether a face touches the picture's edge, or nearly does, in one of the samples."""
     (width, height), near = frame_size, REVIEW_RULES.edge_semi_axes
     return any(
         e.cx - e.rx < near * e.rx
@@ -152,7 +152,7 @@ def _lies_at_edge(samples: Iterable[Sample], frame_size: tuple[int, int]) -> boo
 
 
 def _find_fast(samples: list[Sample], cuts: list[int]) -> list[list[Sample]]:
-    """Runs of samples between which the face moves far, within shots."""
+    """Runs of samples, within shots, in which the face moves fast."""
     runs: list[list[Sample]] = []
     last: Sample | None = None
     for one, other in itertools.pairwise(samples):
@@ -170,9 +170,9 @@ def _find_fast(samples: list[Sample], cuts: list[int]) -> list[list[Sample]]:
 
 
 def _find_jumps(trajectory: Trajectory, cuts: list[int], apart: float) -> list[tuple[int, int]]:
-    """First and last frame of where the face lies, for a moment, elsewhere than just before and after, within a shot.
+    """First and last frame of each moment in which the face lies elsewhere than just before and after, within a shot.
 
-    What comes less than `apart` frames after another is the same.
+    A jump less than `apart` frames after another belongs to it.
     """
     frames, middles = trajectory.frames, (trajectory.boxes[:, :2] + trajectory.boxes[:, 2:]) / 2
     sizes = np.sqrt(areas(trajectory.boxes))
@@ -193,8 +193,10 @@ def _find_jumps(trajectory: Trajectory, cuts: list[int], apart: float) -> list[t
 def _find_single_detector(
     trajectory: Trajectory, detected_frames: NDArray[np.int_], least: float
 ) -> list[tuple[int, int]]:
-    """First and last frame of stretches, `least` frames long, in which one detector alone finds a face that several
-    find in most frames."""
+    """First and last frame of each stretch in which only one detector finds a face that several find in most frames.
+
+    Stretches shorter than `least` frames are ignored.
+    """
     at = trajectory.is_detected() & np.isin(trajectory.frames, detected_frames)
     frames, agreed = trajectory.frames[at].tolist(), trajectory.votes[at] > 1
     if not len(frames) or agreed.mean() < REVIEW_RULES.several_detectors_share:

@@ -16,55 +16,55 @@ from ..types import Shot
 
 @dataclass(frozen=True, slots=True)
 class ShotSettings:
-    """When a cut or a gradual transition is believed. Levels are of 0..255.
+    """When a frame counts as a cut or a gradual transition. Levels are 0..255.
 
-    A cut must be clear: a missed one only lets optical flow and extrapolation run on for a moment, a false one takes
-    the bridge away from under a face that a flash hid.
+    Only clear cuts count. After a missed one, optical flow and extrapolation merely run on for a moment, but a false
+    one ends the track of a face that a flash hid.
     """
 
     thumbnail_width_px: int = 64
-    """Width of the pictures that are compared, in pixels. Raising it sees smaller changes, noise among them, and takes
-    time. Origin not recorded."""
+    """Width of the thumbnails that are compared, in pixels. Raising it notices smaller changes, including noise, and
+    takes time. Origin not recorded."""
     thumbnail_height_px: int = 36
     """Their height. Raising it does the same. Origin not recorded."""
     cut_levels: float = 16.0
     """Mean change of a pixel, in levels, above which a frame may begin a shot, in pictures of usual contrast. Raising
-    it misses more cuts between pictures that are alike. Origin not recorded."""
+    it misses more cuts between similar pictures. Origin not recorded."""
     cut_change_ratio: float = 2.5
     """How many times larger than the usual change from frame to frame it must be. Raising it misses more cuts in lively
     shots. Origin not recorded."""
     cut_correlation: float = 0.6
     """Correlation (-1..1) of the brightness of both pictures, below which a frame may begin a shot: a flash or a fade
-    changes it little, a cut a lot. Raising it takes more flashes for cuts. Origin not recorded."""
+    changes it little, a cut a lot. Raising it mistakes more flashes for cuts. Origin not recorded."""
     usual_contrast_levels: float = 40.0
-    """Standard deviation of the brightness, in levels, from which `cut_levels` holds; it falls in proportion below,
-    since dark and dull pictures differ by fewer levels. Raising it finds more cuts in dull pictures, false ones too.
-    Origin: introduced for cuts in dark films; how it was chosen is not recorded."""
+    """Standard deviation of the brightness, in levels, from which `cut_levels` applies; below it the limit falls in
+    proportion, since dark and dull pictures differ by fewer levels. Raising it finds more cuts in dull pictures,
+    including false ones. Origin: introduced for cuts in dark films; how it was chosen is not recorded."""
     least_contrast_share: float = 0.3
-    """Share (0..1) of `cut_levels` to which it falls at most. Raising it misses more cuts in dark pictures. Origin:
-    introduced for cuts in dark films; how it was chosen is not recorded."""
+    """Least share (0..1) of `cut_levels` to which the limit falls. Raising it misses more cuts in dark pictures.
+    Origin: introduced for cuts in dark films; how it was chosen is not recorded."""
     black_level: float = 10.0
-    """Level up to which a pixel is black. What is black in both pictures, as the bars beside a film are, says nothing
-    about either and is left out. Raising it leaves more of dark pictures out. Origin: introduced for cuts in dark
-    films; how it was chosen is not recorded."""
+    """Level up to which a pixel is black. Pixels that are black in both pictures, such as the bars beside a film, are
+    ignored. Raising it ignores more of dark pictures. Origin: introduced for cuts in dark films; how it was chosen is
+    not recorded."""
     least_visible_share: float = 0.25
-    """Share (0..1) of pixels that are not black, below which all count all the same. Raising it counts black bars more
+    """Share (0..1) of pixels that are not black, below which black ones count too. Raising it counts black bars more
     often. Origin: introduced for cuts in dark films; how it was chosen is not recorded."""
     usual_frames: int = 12
-    """Frames over whose changes the median says what is usual. Raising it adapts more slowly to a shot that becomes
-    lively. Origin not recorded."""
+    """Frames whose median change is the usual one. Raising it adapts more slowly to a shot that becomes lively. Origin
+    not recorded."""
     transition_half_s: float = 0.4
-    """Half of the time window, in seconds, over which a gradual transition is looked for. Raising it finds longer
-    transitions and misses short ones. Origin not recorded."""
+    """Half of the window, in seconds, in which a gradual transition is detected. Raising it finds longer transitions
+    and misses short ones. Origin not recorded."""
     transition_levels: float = 20.0
-    """Mean difference, in levels, that both ends of the window must have. Raising it misses transitions between
-    pictures that are alike. Origin not recorded."""
+    """Mean difference, in levels, that both ends of the window must have. Raising it misses transitions between similar
+    pictures. Origin not recorded."""
     transition_rest_share: float = 0.2
     """Share of that difference by which the picture in the middle may differ from the mean of both ends. Raising it
-    takes more motion for transitions. Origin not recorded."""
+    mistakes more motion for transitions. Origin not recorded."""
     rapid_cuts_s: float = 0.15
-    """Cuts that follow each other within so many seconds are none: nobody cuts like that, but a large thing that moves
-    fast through a dark picture looks like it. Raising it drops real cuts of quick montages. Origin: introduced when
+    """Cuts less than this many seconds apart are dropped: editors do not cut that fast, but a large object that moves
+    fast through a dark picture looks like it. Raising it drops real cuts in quick montages. Origin: introduced when
     faces stayed uncovered between such cuts; how it was chosen is not recorded."""
 
     @property
@@ -80,7 +80,7 @@ THUMBNAIL = SHOTS.thumbnail_size
 
 
 class CutDetector:
-    """Looks at one thumbnail (36 x 64 x 3, uint8) after another."""
+    """Finds cuts and gradual transitions in consecutive thumbnails (36 x 64 x 3, uint8)."""
 
     def __init__(self, frame_rate: float) -> None:
         self._usual: deque[float] = deque(maxlen=SHOTS.usual_frames)
@@ -88,7 +88,7 @@ class CutDetector:
         self._thumbnails: deque[NDArray[np.float32]] = deque(maxlen=2 * self._half + 1)
 
     def add_frame(self, thumbnail: NDArray[np.uint8]) -> tuple[bool, bool]:
-        """Whether a shot begins with this frame, and whether a gradual transition is going on just before it."""
+        """Whether a shot begins with this frame, and whether a gradual transition was in progress just before it."""
         now = thumbnail.astype(np.float32)
         cut = False
         if self._thumbnails:
@@ -114,7 +114,7 @@ class CutDetector:
         return cut, self._is_mixture()
 
     def _is_mixture(self) -> bool:
-        """True when the picture half-way through the window is the mean of its two very different ends."""
+        """Whether the picture in the middle of the window is the mean of its two very different ends."""
         if len(self._thumbnails) <= 2 * self._half:
             return False
         first, middle, last = self._thumbnails[0], self._thumbnails[self._half], self._thumbnails[-1]
@@ -131,10 +131,10 @@ def _compute_similarity(first: NDArray[np.float32], second: NDArray[np.float32])
 
 
 def drop_rapid_cuts(cuts: Iterable[int], frame_rate: float) -> list[int]:
-    """The cuts without those that follow each other within moments, sorted.
+    """The cuts, sorted, without those that follow each other within moments.
 
-    Nobody cuts like that; a large thing that moves fast through a dark picture looks like it. Where it was a flash
-    after all, faces are only covered for a moment longer.
+    Editors do not cut that fast, but a large object that moves fast through a dark picture looks like it. If such a cut
+    was real, faces are only covered for a moment longer.
     """
     found = sorted(cuts)
     apart = max(2, round(SHOTS.rapid_cuts_s * frame_rate))
@@ -146,9 +146,9 @@ def drop_rapid_cuts(cuts: Iterable[int], frame_rate: float) -> list[int]:
 
 
 def build_shots(frame_count: int, cuts: list[int], mixing: list[int], window_frames: int) -> list[Shot]:
-    """Shots over 0..frame_count from the frames that begin after a cut and those that end a mixed window.
+    """Shots over 0..frame_count, from the frames that begin after a cut and those that end a mixed window.
 
-    A gradual transition becomes a shot boundary in the middle of where mixture was seen.
+    A gradual transition becomes a shot boundary in the middle of the frames in which it was seen.
     """
     starts = dict.fromkeys((c for c in cuts if 0 < c < frame_count), False)
     run: list[int] = []

@@ -21,22 +21,22 @@ class SparseKeySettings:
     """How a moving ellipse is reduced to a few keys."""
 
     half_turn_directions: int = 12
-    """Directions in half a turn in which the reach of two shapes is compared; opposite ones share it. Raising it makes
-    "contains" more exact and takes time in proportion. Origin not recorded; `KeyframeSettings.between_share` belongs
-    to it."""
+    """Number of directions, over half a turn, in which two shapes are compared; opposite ones share them. Raising it
+    makes "contains" more precise and takes proportionally longer. Origin not recorded; `KeyframeSettings.between_share`
+    depends on it."""
     turn_frames: int = 6
-    """Frames on each side of a frame over which the mean is taken that shows which way the motion curves. Raising it
-    sees wider turns and smooths sharp ones away. Origin not recorded."""
+    """Frames on each side whose mean shows which way the motion curves. Raising it notices wider turns and smooths away
+    sharp ones. Origin not recorded."""
     lead_place_share: float = 0.3
     """Share (0..1) of the room by which a candidate's centre is moved out of a turn. Raising it saves keys in turns and
-    puts the cover beside the face. Origin: introduced with leading keys, for fewer keys on moving faces; how it was
+    moves the cover off the face. Origin: introduced with leading keys, for fewer keys on moving faces; how it was
     chosen is not recorded."""
     lead_size_share: float = 0.15
     """Share (0..1) of the room by which its semi-axes are enlarged there. Raising it saves keys and covers more.
     Origin: introduced with leading keys; how it was chosen is not recorded."""
     first_guess_frames: int = 8
-    """Frames that the search for the next key tries first. Raising it costs or saves time only: the search doubles and
-    halves from there. Origin not recorded."""
+    """Frames that the search for the next key tries first. Raising it only affects speed: the search doubles and halves
+    from there. Origin not recorded."""
 
 
 SPARSE_KEYS = SparseKeySettings()
@@ -57,7 +57,8 @@ def compute_centres(ellipses: Array) -> Array:
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """At each of N frames a shape that must be contained and one that must not be left, as D supports (N x D)."""
+    """For each of N frames, a shape to be contained and a shape not to be exceeded, as supports in D directions (N x
+    D)."""
 
     inner_centres: Array
     inner_reaches: Array
@@ -72,17 +73,18 @@ class Bounds:
 
 
 def lead_out(ellipses: Array, room: Array) -> Array:
-    """Ellipses moved and sized a little beyond their turns, where straight lines between keys would cut inside.
+    """Ellipses moved and enlarged a little beyond their turns, where straight lines between keys would cut inside.
 
-    The difference to the mean over some frames points out of the curve; a share of `room` (N, pixels) is taken at most.
+    The difference from the mean over some frames points out of the curve; at most a share of `room` (N, pixels) is
+    used.
     """
     out = ellipses.copy()
     reach = SPARSE_KEYS.turn_frames
     if len(ellipses) < 2 * reach:
         return out
-    bell = np.exp(-0.5 * (np.arange(-reach, reach + 1) / (reach / 2)) ** 2)
+    kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) / (reach / 2)) ** 2)
     padded = np.pad(ellipses[:, :4], ((reach, reach), (0, 0)), mode="reflect", reflect_type="odd")
-    mean = sliding_window_view(padded, len(bell), axis=0) @ (bell / bell.sum())
+    mean = sliding_window_view(padded, len(kernel), axis=0) @ (kernel / kernel.sum())
     for columns, share in ((slice(0, 2), SPARSE_KEYS.lead_place_share), (slice(2, 4), SPARSE_KEYS.lead_size_share)):
         step = ellipses[:, columns] - mean[:, columns]
         length = np.maximum(np.hypot(step[:, 0], step[:, 1]), 1e-9)
@@ -91,11 +93,11 @@ def lead_out(ellipses: Array, room: Array) -> Array:
 
 
 def choose_keys(candidates: list[Array], bounds: Bounds) -> tuple[list[int], Array]:
-    """Frames (K, the first and the last among them) and ellipses (K x 5) to be keyed there.
+    """Frames (K, including the first and the last) and ellipses (K x 5) to be keyed there.
 
-    Each key is one of the `candidates` (N x 5 each, angles unwrapped) at its frame, as far from the key before as the
-    bounds of the frames between allow; the earlier candidate wins a draw. The first candidate must be within the bounds
-    at every frame, or at least within the inner one: it is what is left where nothing else is.
+    Each key is one of the `candidates` (N x 5 each, angles unwrapped) at its frame, as far from the previous key as the
+    bounds of the frames in between allow; the earlier candidate wins a tie. The first candidate is the fallback, so it
+    must be within the bounds at every frame, or at least contain the inner shape.
     """
     return _Chooser(candidates, bounds).choose()
 
@@ -107,7 +109,7 @@ class _Chooser:
         self._maps = [_maps(c) for c in candidates]
         everywhere = slice(0, self._last + 1)
         self._usable = [bounds.contain(everywhere, m[:, 0], np.hypot(m[:, 1], m[:, 2])).tolist() for m in self._maps]
-        # How many frames the stretch before took: the next one is likely to be alike.
+        # The length of the previous stretch in frames: the next one is likely to be similar.
         self._guess = SPARSE_KEYS.first_guess_frames
 
     def choose(self) -> tuple[list[int], Array]:
@@ -131,7 +133,8 @@ class _Chooser:
         return frames, np.array([self._candidates[c][f] for f, c in zip(frames, chosen, strict=True)])
 
     def _reach_from(self, begin: int, start: int, candidate: int, beaten: int) -> int:
-        """The farthest frame at which the candidate can be keyed next; no further than `beaten` if it is not beyond."""
+        """The farthest frame at which the candidate can be keyed next; at most `beaten` if it does not reach
+        farther."""
         low = max(begin, beaten)
         if low >= self._last:
             return low
@@ -139,7 +142,7 @@ class _Chooser:
             return low
         step = self._guess if low == begin else 2
         high = self._last + 1
-        # Gallop, then halve: whether a stretch fits is nearly monotonous.
+        # Double the step, then bisect: whether a stretch fits is nearly monotonic.
         while low + step <= self._last and low + step < high:
             if self._fits(begin, start, low + step, candidate):
                 low += step

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Follow faces through consecutive frames while the pictures are at hand: hits matched, gaps carried by flow.
+"""Track faces through consecutive frames: match detections to tracklets, and carry them over gaps by optical flow.
 
-Faces are carried forward when they are no longer found and, once they have proved to be faces, backward from
-where they were first found. What comes out is numbers only, so that nothing later needs pictures.
+Faces are carried forward when they are no longer detected and, once proven to be faces, backward from their first
+detection. The results are numbers only, so that later stages need no pictures.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from ..geometry import Array, centre_of, overlaps, shares_of_smaller, size_of
 
 Picture = NDArray[np.uint8]
 Flow = Callable[[Picture, Picture, list[Array]], list[Array | None]]
-"""Two grey pictures (H x W) and boxes in the first: the boxes in the second, None where they cannot be followed."""
+"""Takes two grey pictures (H x W) and boxes in the first; returns the boxes in the second, None for lost ones."""
 
 
 @dataclass(frozen=True, slots=True)
 class TrackingSettings:
     """How detections become tracklets, and for how long optical flow carries a tracklet without a detection.
 
-    A face's size is the side of the square with its box's area. "Proven" is a tracklet with enough detections to be
-    taken for a face.
+    A face's size is the side of the square with its box's area. A tracklet is "proven" once it has enough detections to
+    count as a face.
     """
 
     match_overlap_share: float = 0.25
@@ -38,55 +38,54 @@ class TrackingSettings:
     """Added to the overlap of a proven tracklet when several compete for a detection, so that long tracklets win over
     stray ones at the same place. Raising it favours them even where they fit worse. Origin not recorded."""
     near_sizes: float = 0.75
-    """How far, in sizes of the face, a detection may lie from a tracklet that optical flow lost too and still
-    continue it. Raising it bridges faster motion and may take a neighbour for the face. Origin not recorded."""
+    """Greatest distance, in sizes of the face, between a detection and a tracklet that optical flow has also lost, for
+    the detection to continue it. Raising it bridges faster motion and may take a neighbour for the face. Origin not
+    recorded."""
     near_size_ratio: float = 1.7
     """How many times larger or smaller that detection may be. Raising it accepts faster zooms, and other people's
     faces. Origin not recorded."""
     same_place_share: float = 0.5
-    """Intersection over union (0..1) from which two boxes are at one place: a tracklet stops being carried where
-    another was detected, two tracklets that meet are joined, a face that was sought is found. Raising it keeps
-    doubles side by side for longer. Origin not recorded."""
+    """Intersection over union (0..1) from which two boxes are at one place: a tracklet is no longer carried where
+    another was detected, two tracklets that meet are joined, and a face that was sought is found. Raising it keeps
+    duplicates side by side for longer. Origin not recorded."""
     duplicate_share: float = 0.9
-    """Share of a low-confidence detection inside the box of a larger face of the same frame, above which it starts no
-    tracklet of its own: it is a part of that face. Raising it starts more tracklets on noses and ears. Origin not
-    recorded."""
+    """Share of a low-confidence detection inside a larger face of the same frame, above which it starts no tracklet
+    because it is part of that face. Raising it starts more tracklets on noses and ears. Origin not recorded."""
     drifted_sizes: float = 0.25
-    """How far, in sizes of the face, optical flow may carry a face between two detection passes before the detectors
-    are asked again. Raising it saves detection passes and lets covers drift. Origin: introduced with
-    detection in every third frame, which lost no annotated face, clear or hard; how it was chosen is not
-    recorded."""
+    """Greatest distance, in sizes of the face, that optical flow may carry a face between two detection passes before
+    the detectors run again. Raising it saves detection passes and lets covers drift. Origin: introduced with detection
+    in every third frame, which lost no annotated face, clear or hard; how it was chosen is not recorded."""
     drift_memory_share: float = 0.5
-    """Weight (0..1) of the motion known before, when a tracklet's motion from frame to frame is averaged with the
-    newest step. Raising it smooths the predicted motion and makes it lag. Origin not recorded."""
+    """Weight (0..1) of the previous motion when a tracklet's motion from frame to frame is averaged with the newest
+    step. Raising it smooths the predicted motion and makes it lag. Origin not recorded."""
     drift_decay_share: float = 0.8
-    """What is left of a tracklet's motion after each frame in which it waits for its face to be found again. Raising
-    it predicts the face farther along its way. Origin not recorded."""
+    """Factor on a tracklet's motion after each frame in which it waits to be detected again. Raising it predicts the
+    face farther along its way. Origin not recorded."""
     carry_unproven_s: float = 0.2
-    """Seconds for which optical flow carries a tracklet that is not proven. Raising it covers more of what is no face.
+    """Seconds for which optical flow carries a tracklet that is not proven. Raising it covers more that is not a face.
     Origin not recorded."""
     carry_low_confidence_s: float = 0.4
     """Seconds for a proven tracklet with at most one high-confidence detection, forwards and backwards. Raising it
-    bridges longer gaps and covers more of what is no face. Origin not recorded."""
+    bridges longer gaps and covers more that is not a face. Origin not recorded."""
     carry_s: float = 1.25
     """Seconds for a proven tracklet with at least two high-confidence detections. Raising it covers faces that are
-    hidden for longer and lets covers drift off; the frames that neighbouring processes share grow with it. Origin not
+    hidden for longer, lets covers drift off, and makes neighbouring processes share more frames. Origin not
     recorded."""
     carry_back_s: float = 1.0
     """Seconds for which a proven tracklet is carried backwards from its first detection. Raising it covers faces
-    earlier, and delays every record and keeps more pictures in memory. Origin not recorded."""
+    earlier, delays every record, and keeps more pictures in memory. Origin not recorded."""
     carry_confidence_decay: float = 0.97
-    """What is left of a tracklet's confidence after each frame of optical flow. Raising it makes carried frames look
-    more certain. Origin not recorded."""
+    """Factor on a tracklet's confidence for each frame of optical flow. Raising it makes carried frames look more
+    certain. Origin not recorded."""
     wait_s: float = 0.6
-    """Seconds for which a tracklet that can no longer be carried waits, invisible, for its face. Raising it joins
-    longer interruptions, and joins them to the wrong face more often. Origin not recorded."""
+    """Seconds for which a tracklet that can no longer be carried waits, invisible, to be detected again. Raising it
+    joins longer interruptions, and joins them to the wrong face more often. Origin not recorded."""
     proven_detections: int = 3
-    """Detections, at every frame, that prove a tracklet with a high-confidence one among them; fewer where only some
-    frames are detected. Raising it carries new faces later. Origin not recorded."""
+    """Detections, at least one of high confidence, that prove a tracklet if the detectors run on every frame; otherwise
+    fewer suffice. Raising it carries new faces later. Origin not recorded."""
     proven_low_confidence_detections: int = 8
-    """Detections that prove a tracklet without a high-confidence one. Raising it leaves faint faces uncarried for
-    longer, and delays every record. Origin not recorded."""
+    """Detections that prove a tracklet without a high-confidence one. Raising it carries faint faces later, and delays
+    every record. Origin not recorded."""
 
 
 TRACKING = TrackingSettings()
@@ -94,7 +93,7 @@ TRACKING = TrackingSettings()
 
 @dataclass(slots=True)
 class Observation:
-    """A chain's box (4,) at one frame: found (then with voices > 0) or carried there by flow (voices 0).
+    """A tracklet's box (4,) at one frame: detected (votes above 0) or carried there by optical flow (votes 0).
 
     `appearance`: see `fusion.FusedDetection`.
     """
@@ -109,16 +108,16 @@ class Observation:
 
 @dataclass(slots=True)
 class FrameRecord:
-    """All that is known of one source frame. `mixed`: a gradual transition was going on just before it."""
+    """All that is known of one source frame. `mixed`: a gradual transition was in progress just before it."""
 
     source_frame: int
     cut: bool
     mixed: bool
     observations: list[Observation] = field(default_factory=list)
     joins: list[tuple[int, int]] = field(default_factory=list)
-    """Chains that met here, earlier one first: probably the same face."""
+    """Pairs of tracklets that met here, the earlier one first: probably the same face."""
     is_detected_frame: bool = True
-    """Whether all detectors were run."""
+    """Whether all detectors ran."""
 
 
 @dataclass(slots=True)
@@ -134,7 +133,7 @@ class _Tracklet:
     strong_count: int = 0
     proven: bool = False
     carried: bool = True
-    """False while the chain waits, invisible, for its face to be found again."""
+    """False while the tracklet waits, invisible, to be detected again."""
 
     def predicted(self) -> Array:
         return self.box + np.tile(self.drift, 2)
@@ -146,10 +145,11 @@ def _blend_drift(before: Array, step: Array) -> Array:
 
 
 class Tracker:
-    """Takes frames in order by `step`, gives records back about a second later, the rest by `finish`."""
+    """Takes frames in order by `step` and returns their records about a second later; `finish` returns the rest."""
 
     def __init__(self, frame_rate: float, strong: float, flow: Flow, stride: int = 1) -> None:
-        """`strong` is the confidence from which one hit alone is believed; every `stride`th frame has hits at least."""
+        """`strong` is the confidence from which one detection is trusted. Detectors run at least on every `stride`th
+        frame."""
         self._strong = strong
         self._flow = flow
         self._unproven_carry = max(3, round(TRACKING.carry_unproven_s * frame_rate), 2 * stride)
@@ -158,7 +158,7 @@ class Tracker:
         self._coast = max(3, round(TRACKING.wait_s * frame_rate))
         self._backward = max(3, round(TRACKING.carry_back_s * frame_rate))
         self._stride = stride
-        # Hits in neighbouring frames say the same thing again: what counts is for how long there were some.
+        # Detections in neighbouring frames are not independent: what counts is how long a face was detected.
         self._proving_detections = max(2, math.ceil(TRACKING.proven_detections / stride))
         self._proving_low_confidence_detections = max(3, math.ceil(TRACKING.proven_low_confidence_detections / stride))
         self._delay = self._backward + self._proving_low_confidence_detections * stride
@@ -168,12 +168,12 @@ class Tracker:
 
     @staticmethod
     def reach_frames(frame_rate: float) -> int:
-        """How many frames before and after a range must be seen for its records to be as if all were seen."""
+        """How many frames before and after a range must be processed to get the same records as from all frames."""
         return max(4, round(TRACKING.carry_s * frame_rate)) + 1
 
     @property
     def newest(self) -> FrameRecord:
-        """The record of the frame that was taken last."""
+        """The record of the latest frame."""
         return self._ring[-1][1]
 
     def step(
@@ -185,10 +185,10 @@ class Tracker:
         mixed: bool,
         more_passes: Callable[[list[Array]], Iterable[list[FusedDetection]]] | None = None,
     ) -> list[FrameRecord]:
-        """Take the next frame. `picture` is kept for a second and handed to the flow.
+        """Process the next frame and return the records that are complete. `picture` is kept for about a second.
 
-        `detections` is None where nobody looked for faces; where flow then loses one, `more_passes` are taken after all
-        at the places where it should be, until one finds it: each gives all that was found so far.
+        `detections` is None if no detector ran. If optical flow then loses a face, detection passes from `more_passes`
+        search around the expected positions until all are found; each pass returns all detections so far.
         """
         if cut:
             self._tracklets.clear()
@@ -198,7 +198,9 @@ class Tracker:
         if detections is None:
             flowed = self._apply_flow(self._tracklets)
             sought = [
-                c for c in self._tracklets if c.carried and c.strong_count and self._is_doubtful(c, flowed[c.number])
+                c
+                for c in self._tracklets
+                if c.carried and c.strong_count and self._needs_detection(c, flowed[c.number])
             ]
             places = [c.predicted() if (box := flowed[c.number]) is None else box for c in sought]
             for seen in more_passes(places) if more_passes is not None and sought else ():
@@ -238,7 +240,7 @@ class Tracker:
         return records
 
     def _apply_flow(self, tracklets: list[_Tracklet]) -> dict[int, Array | None]:
-        """Boxes by chain number, from the frame before; waiting chains are where they were and are not followed."""
+        """Boxes by tracklet number, moved from the previous frame; None for tracklets that wait or were lost."""
         moving = [c for c in tracklets if c.carried]
         places: dict[int, Array | None] = dict.fromkeys((c.number for c in tracklets), None)
         if moving and len(self._ring) > 1:
@@ -246,15 +248,15 @@ class Tracker:
             places.update(zip((c.number for c in moving), boxes, strict=True))
         return places
 
-    def _is_doubtful(self, tracklet: _Tracklet, flowed: Array | None) -> bool:
-        """Whether flow lost a face, or carried it so far that it should be found again before it goes on."""
+    def _needs_detection(self, tracklet: _Tracklet, flowed: Array | None) -> bool:
+        """Whether flow lost a face, or carried it so far that it must be detected again."""
         if flowed is None:
             return True
         way = np.subtract(centre_of(flowed), tracklet.found_at)
         return bool(np.hypot(*way) > TRACKING.drifted_sizes * size_of(flowed))
 
     def _is_among(self, detections: list[FusedDetection], place: Array) -> bool:
-        """Whether a face that was sought at a place is surely one of the hits."""
+        """Whether a face expected at a place is among the high-confidence detections."""
         sure = [detection.box for detection in detections if self._is_strong(detection)]
         return bool(sure) and bool(overlaps(place[None], np.array(sure)).max() >= TRACKING.same_place_share)
 
@@ -266,11 +268,11 @@ class Tracker:
         tracklets: list[_Tracklet],
         free: list[int],
     ) -> list[int]:
-        """Give free hits to the chains whose places they overlap most; the hits still free."""
+        """Assign free detections to the tracklets that they overlap most; returns those still free."""
         if not places or not free:
             return free
         overlap = overlaps(np.array(places), np.array([detections[i].box for i in free]))
-        # Long chains win over stray ones at the same place.
+        # Long tracklets win over stray ones at the same place.
         worth = overlap + TRACKING.proven_bonus * np.array([[c.proven] for c in tracklets])
         worth[overlap < TRACKING.match_overlap_share] = 0
         taken = set()
@@ -287,7 +289,7 @@ class Tracker:
     def _match_near(
         self, record: FrameRecord, detections: list[FusedDetection], tracklets: list[_Tracklet], free: list[int]
     ) -> list[int]:
-        """Chains that flow lost too: a hit of like size within 0.75 face sizes is taken for the same face."""
+        """Assign free detections of similar size nearby to tracklets that flow also lost; returns those still free."""
         for tracklet in sorted(tracklets, key=lambda c: -c.detection_count):
             (x, y), size = centre_of(tracklet.box), size_of(tracklet.box)
             best: tuple[float, int] | None = None
@@ -375,7 +377,7 @@ class Tracker:
         return source_frame - tracklet.last_found <= (limit if tracklet.carried else min(limit, self._coast))
 
     def _limit(self, tracklet: _Tracklet) -> int:
-        """For how many frames a chain is carried without being found: the surer it is a face, the longer."""
+        """For how many frames a tracklet is carried without a detection: longer the more certainly it is a face."""
         if not tracklet.proven:
             return self._unproven_carry
         return self._carry if tracklet.strong_count > 1 else self._low_confidence_carry
@@ -386,7 +388,7 @@ class Tracker:
         )
 
     def _carry_back(self, tracklet: _Tracklet) -> None:
-        """From the chain's first frame towards earlier ones, until flow fails, a cut comes or another chain is met."""
+        """Carry a tracklet back from its first frame until flow fails, a cut comes, or it meets another tracklet."""
         newest = self._ring[-1][1].source_frame
         at = len(self._ring) - 1 - (newest - tracklet.first_frame)
         if at <= 0:
