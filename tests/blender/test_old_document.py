@@ -19,7 +19,7 @@ from blender_faceblur.core.document import editing
 from blender_faceblur.core.document.tracks_file import VERSION
 from blender_faceblur.core.document.tracks_file import read_document as read_file
 from blender_faceblur.core.types import TrackDocument, TrackStatus, Verdict
-from blender_faceblur.reporting.wording import describe_place, describe_status
+from tests.words_of_0_1_0 import describe_place, describe_status
 
 FOLDER = Path(__file__).parent.parent / "data" / "v0_1_0" / "states"
 EXPECTED: dict[str, Any] = json.loads((FOLDER / "expected.json").read_text(encoding="utf-8"))
@@ -43,7 +43,7 @@ def read_version(mask: Any) -> int:
     return int(json.loads(text.as_string())["version"])
 
 
-def test_it_shows_what_0_1_0_showed(mask: Any) -> None:
+def test_the_review_and_the_overview_have_the_states_of_0_1_0(mask: Any) -> None:
     assert read_version(mask) == 2
     queue = review.read_queue(mask)
     assert [(p.key, describe_place(p), p.verdict or "") for p in queue.places] == [

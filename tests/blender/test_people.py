@@ -297,7 +297,7 @@ def test_who_was_never_seen_well_stays_covered(mode: str, scene: Any, stand: Sta
     bpy.ops.faceblur.apply_people()
     assert see(scene, 20, tmp_path) == [False, mode == person_list.ONLY, mode == person_list.KEEP]
     strip = scene.sequence_editor.strips["three"]
-    assert [p.track for p in list_entries(strip, get_mask(strip)) if p.doubt.reason is ReviewReason.TOO_FEW_VIEWS] == [
+    assert [p.track for p in list_entries(strip, get_mask(strip)) if p.item.reason is ReviewReason.TOO_FEW_VIEWS] == [
         "Face 01"
     ]
 
@@ -320,7 +320,7 @@ def test_a_track_that_goes_over_to_somebody_else_is_covered_there(
     for frame in (22, 30, 40):
         assert see(scene, frame, tmp_path) == [False, False, False]
     strip = scene.sequence_editor.strips["three"]
-    assert any(place.doubt.reason is ReviewReason.DIFFERENT_PERSON for place in list_entries(strip, get_mask(strip)))
+    assert any(place.item.reason is ReviewReason.DIFFERENT_PERSON for place in list_entries(strip, get_mask(strip)))
 
     # Decided anew it is the same again, and what was cut apart comes together.
     def list_names() -> tuple[list[str], list[str]]:

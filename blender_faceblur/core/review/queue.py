@@ -127,7 +127,7 @@ class ReviewEntry:
     """
 
     key: str
-    doubt: ReviewItem
+    item: ReviewItem
     start: int
     stop: int
     box: Box
