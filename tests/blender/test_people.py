@@ -803,7 +803,7 @@ def test_a_file_of_people_does_not_say_what_it_does_not_know(scene: Any, tmp_pat
     bpy.ops.faceblur.apply_people()
     assert see(scene, 20, tmp_path) == [False, False, False]
     (tmp_path / "b.json").write_text(json.dumps({"schema": "faceblur-people"}))
-    with pytest.raises(RuntimeError, match=r"b\.json is no file of people"):
+    with pytest.raises(RuntimeError, match=r"b\.json is not a people file"):
         bpy.ops.faceblur.load_people(filepath=str(tmp_path / "b.json"))
     with pytest.raises(RuntimeError, match="Name a file"):
         bpy.ops.faceblur.load_people(filepath="")

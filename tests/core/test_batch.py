@@ -325,7 +325,7 @@ def test_place_that_cannot_be_written(tmp_path: Path) -> None:
     write_film(tmp_path / "a.mp4", rate=RATE)
     (tmp_path / "file").write_bytes(b"")
     outcome = run(plan_jobs([tmp_path / "a.mp4"], tmp_path / "file" / "b.mp4", False))[0]
-    assert outcome.status == "failed" and "Nothing can be written" in outcome.reason
+    assert outcome.status == "failed" and "cannot be written to" in outcome.reason
 
 
 def test_full_disk_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -59,7 +59,7 @@ def test_reporters() -> None:
     for outcome in outcomes:
         reporter.finish(outcome)
     reporter.summarize(outcomes)
-    assert "2 faces and 1 region covered, 1 doubt to look at -> b.mp4" in text.getvalue()
+    assert "2 faces and 1 region covered, 1 place to review -> b.mp4" in text.getvalue()
     assert "FAILED c.mp4: no film" in text.getvalue()
     quiet = io.StringIO()
     Reporter(quiet).finish(outcomes[0])

@@ -77,7 +77,7 @@ def test_a_converted_file_is_handed_out_and_never_the_original(folders: tuple[Pa
         encoding="utf-8",
     )
     (folders[1] / "net.onnx").write_bytes(CONTENT)
-    with pytest.raises(FaceBlurError, match=r"net\.onnx cannot be used as it is: .*models net.*any\.onnx"):
+    with pytest.raises(FaceBlurError, match=r"net\.onnx must be converted first: .*models net.*any\.onnx"):
         paths.get_model_path("net")
     for content in (CONTENT, b"convertex"):
         (folders[1] / "any.onnx").write_bytes(content)

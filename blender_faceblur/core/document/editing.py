@@ -33,13 +33,14 @@ class EditingSettings:
     """When a new track continues one that an editor changed, and when a face lies in a region that is never blurred."""
 
     same_place_semi_axes: float = 0.6
-    """Distance up to which two ellipses are at the same place, as a multiple of the smaller one's mean semi-axis. Raising it lets more new tracks continue old ones, including other people's. Origin not recorded."""
+    """Distance up to which two ellipses are at the same place, as a multiple of the smaller one's mean semi-axis.
+    Raising it lets more new tracks continue old ones, including other people's. Origin not recorded."""
     inside_frames_share: float = 0.8
     """Share (0..1) of a track's frames that must lie in such a region for the track to stay uncovered. Raising it
     covers more of the people who walk past. Origin not recorded."""
     inside_width_ratio: float = 1.2
-    """How many times wider than the region the face may be. Raising it leaves larger faces uncovered there. Origin
-    not recorded."""
+    """How many times wider than the region the face may be. Raising it leaves larger faces uncovered there. Origin not
+    recorded."""
 
 
 EDITING = EditingSettings()
@@ -464,7 +465,7 @@ def _stays_uncovered(track: Track, start: int, stop: int) -> bool:
 
 
 def _continues(track: Track, old: Track) -> bool:
-    """Whether a new track continues an old one: at the same place in most of their common frames, or next to its end."""
+    """Whether a new track continues an old one: at its place in most of their common frames, or next to its end."""
     known = {s.source_frame: s.ellipse for s in old.samples}
     common = [s for s in track.samples if s.source_frame in known]
     if common:

@@ -13,8 +13,8 @@ class MatchingSettings:
     """When a track of a new analysis is the same as an earlier track."""
 
     same_face_semi_axes: float = 0.5
-    """How far apart two centres on the same face may lie, as a multiple of the smallest semi-axis. Raising it passes
-    an editor's decision on to more new tracks, and sooner to another person's face. Origin not recorded."""
+    """How far apart two centres on the same face may lie, as a multiple of the smallest semi-axis. Raising it passes an
+    editor's decision on to more new tracks, and sooner to another person's face. Origin not recorded."""
 
 
 MATCHING = MatchingSettings()

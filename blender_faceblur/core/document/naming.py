@@ -11,7 +11,7 @@ _SUPPRESSED_WORDS = {TrackKind.FACE: _SUPPRESSED, TrackKind.PLATE: "Perhaps plat
 
 
 def name_track(kind: TrackKind, status: TrackStatus, number: int, count: int = 0) -> str:
-    """The name of track `number` (from 1) of `count` similar ones, padded with zeros so that names sort like numbers."""
+    """The name of track `number` (from 1) of `count`, padded with zeros so that names sort like numbers."""
     word = _WORDS[kind] if status is not TrackStatus.SUPPRESSED else _SUPPRESSED_WORDS.get(kind, _SUPPRESSED)
     return f"{word} {number:0{max(2, len(str(count)))}}"
 

@@ -59,48 +59,54 @@ class DecisionSettings:
     """
 
     stranger_rate: float = 1e-4
-    """Share (0..1) of strangers who may look like a person in every crop, unless the user chooses another rate. Raising it keeps more of the right people visible, and more strangers. Origin: lowered from 1e-3; with it, none of 5400
+    """Share (0..1) of strangers who may look like a person in every crop, unless the user chooses another rate. Raising
+    it keeps more of the right people visible, and more strangers. Origin: lowered from 1e-3; with it, none of 5400
     tracks of strangers stayed visible."""
     stranger_rates: tuple[float, ...] = (1e-2, 1e-3, 1e-4)
     """The rates that the user may choose from. Raising the first rate would keep more strangers visible. Origin not
     recorded; docs/people.md says what each rate costs."""
     least_crops: int = 4
-    """Good crops in a row that a track needs to stay visible. Raising it covers more of the right people. Origin
-    not recorded."""
+    """Good crops in a row that a track needs to stay visible. Raising it covers more of the right people. Origin not
+    recorded."""
     many_crops: int = 8
     """Good crops that are needed where they are less than half of a track's, and below which the evidence counts as
     weak. Raising it covers and lists more of the right people. Origin not recorded."""
     agreeing_slack: float = 0.06
-    """How far beyond the limit a single crop may lie and still show the person. Raising it keeps the person visible
-    in more frames. Origin not recorded."""
+    """How far beyond the limit a single crop may lie and still show the person. Raising it keeps the person visible in
+    more frames. Origin not recorded."""
     contradicting_slack: float = 0.09
-    """How far beyond the limit a good crop must lie to show a different person. Raising it delays the moment when the program notices that another person has taken their place. Origin not recorded."""
+    """How far beyond the limit a good crop must lie to show a different person. Raising it delays the moment when the
+    program notices that another person has taken their place. Origin not recorded."""
     rival_margin: float = 0.06
     """How much nearer a track must be to the person who stays visible than to any person who is covered. Where a person
-    seems to be at two places at once, a track stays visible only if it is nearer than the other by twice this value. Raising it covers more of the right people. Origin not recorded."""
+    seems to be at two places at once, a track stays visible only if it is nearer than the other by twice this value.
+    Raising it covers more of the right people. Origin not recorded."""
     weak_margin: float = 0.03
-    """A median distance that is less than this below the limit is weak evidence, which is listed for review. Raising it lists more tracks. Origin not recorded."""
+    """A median distance that is less than this below the limit is weak evidence, which is listed for review. Raising it
+    lists more tracks. Origin not recorded."""
     somebody_else_distance: float = 0.64
-    """Distance from which a good crop shows a different person in any case. With a higher value, the program notices
-    later that another person has taken the first one's place. Origin: at most 1 in 200 pairs of one person's
+    """Distance from which a good crop shows a different person in any case. Raising it delays the moment when the
+    program notices that another person has taken their place. Origin: at most 1 in 200 pairs of one person's
     photographs lie this far apart."""
     stranger_distance: float = 0.66
-    """Where only certain people are covered: the distance to each of them from which a good crop shows someone else. Raising it covers more of the other people. Origin not recorded."""
+    """Where only certain people are covered: the distance to each of them from which a good crop shows someone else.
+    Raising it covers more of the other people. Origin not recorded."""
     stranger_median_distance: float = 0.7
     """The same for the median of a track's good crops. Raising it covers more of the other people. Origin not
     recorded."""
     recognised_distance: float = 0.62
-    """Distance up to which a person who is to be covered counts as recognised: covering needs no certainty. Raising it covers more of the other people. Origin not recorded."""
+    """Distance up to which a person who is to be covered counts as recognised: covering needs no certainty. Raising it
+    covers more of the other people. Origin not recorded."""
     reach_s: float = 3.0
-    """Seconds between two crops with the person for which the track stays visible. Raising it keeps the person
-    visible in more frames, and also anyone who takes their place in between. Origin not recorded."""
+    """Seconds between two crops with the person for which the track stays visible. Raising it keeps the person visible
+    in more frames, and also anyone who takes their place in between. Origin not recorded."""
     end_s: float = 1.5
-    """Seconds before the first such crop and after the last one for which the track stays visible. Raising it has
-    the same effects. Origin not recorded."""
+    """Seconds before the first such crop and after the last one for which the track stays visible. Raising it has the
+    same effects. Origin not recorded."""
     fade_s: float = 0.12
     """Seconds around a change to a different person that are covered too: while one face fades into another, a crop may
-    still recognise the first. Raising it covers more of the right people. Origin: introduced with that observation;
-    how it was chosen is not recorded."""
+    still recognise the first. Raising it covers more of the right people. Origin: introduced with that observation; how
+    it was chosen is not recorded."""
 
 
 DECISIONS = DecisionSettings()
@@ -352,7 +358,9 @@ def _clear_stranger(
     decision.clear = _compute_clear(track.spans(), sure, near, rate)
     if decision.clear:
         decision.person, decision.is_stranger, decision.agreeing = NOBODY_OF, True, len(sure)
-        decision.why = f"{len(sure)} of {len(track_embeddings)} crops show someone else, at a typical distance of {median:.2f}"
+        decision.why = (
+            f"{len(sure)} of {len(track_embeddings)} crops show someone else, at a typical distance of {median:.2f}"
+        )
         decision.review_items = _list_covered(track, decision.clear, near)
         if len(sure) < DECISIONS.many_crops:
             decision.review_items += _make_items(

@@ -104,13 +104,16 @@ def read_embeddings(folder: Path, fingerprint: str, model: str) -> tuple[TrackDo
 
 
 def forget_embeddings(folder: Path | None) -> int:
-    """Remove the saved embeddings of all projects. Returns the number of sources; raises FaceBlurError if any remain."""
+    """Remove the saved embeddings of all projects. Returns the number of sources; raises FaceBlurError if any
+    remain."""
     files = [path for path in folder.glob(f"*{ENDING}") if path.is_file()] if folder is not None else []
     try:
         for path in files:
             path.unlink(missing_ok=True)
     except OSError as error:
-        raise FaceBlurError(f"{folder} still holds face embeddings, which cannot be removed: {error.strerror}.") from error
+        raise FaceBlurError(
+            f"{folder} still holds face embeddings, which cannot be removed: {error.strerror}."
+        ) from error
     if folder is not None:
         with suppress(OSError):
             folder.rmdir()

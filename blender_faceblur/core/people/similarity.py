@@ -64,30 +64,32 @@ class SimilaritySettings:
     """Quality (0..1) below which a crop is not used. Raising it uses fewer crops. Origin: chosen on the 9 annotated
     clips of docs/people.md."""
     good_quality: float = 0.35
-    """Quality (0..1) from which a crop can also rule a person out. Raising it keeps fewer people visible, and delays the moment when the program notices that another person has taken their place. Origin: chosen on the 9 annotated clips of
-    docs/people.md."""
+    """Quality (0..1) from which a crop can also rule a person out. Raising it keeps fewer people visible, and delays
+    the moment when the program notices that another person has taken their place. Origin: chosen on the 9 annotated
+    clips of docs/people.md."""
     full_width_px: float = 40
-    """Width of a face, in pixels of the source, from which its size no longer lowers the quality. Raising it lowers
-    the quality of small faces. Origin not recorded."""
+    """Width of a face, in pixels of the source, from which its size no longer lowers the quality. Raising it lowers the
+    quality of small faces. Origin not recorded."""
     most_nose_offset: float = 1.3
     """Offset of the nose from the middle of the eyes, in half the distance between the eyes, at which the quality of a
-    face that is turned away becomes zero. An offset smaller by 1 does not lower it. Raising it raises the quality
-    of faces that are turned away. Origin not recorded."""
+    face that is turned away becomes zero. An offset smaller by 1 does not lower it. Raising it raises the quality of
+    faces that are turned away. Origin not recorded."""
     frontal_eye_mouth_ratio: float = 0.75
-    """Distance between the eyes, divided by the distance from eyes to mouth, from which a face counts as frontal. Raising it lowers the quality of faces that are turned a little. Origin not recorded."""
+    """Distance between the eyes, divided by the distance from eyes to mouth, from which a face counts as frontal.
+    Raising it lowers the quality of faces that are turned a little. Origin not recorded."""
     full_detail: float = 0.45
     """Detail (see `worker.embedding.compute_detail`) from which blur no longer lowers the quality. Raising it lowers
     the quality of soft faces. Origin: sharp faces 32 pixels wide have at least this much; faces blurred by a twentieth
     of their width have 0.2 (80 portraits)."""
     uninformative_distance: float = 0.44
-    """Distance from the uninformative embedding (`UNINFORMATIVE`) up to which a crop has no weight. Raising it
-    ignores more blurred faces. Origin not recorded."""
+    """Distance from the uninformative embedding (`UNINFORMATIVE`) up to which a crop has no weight. Raising it ignores
+    more blurred faces. Origin not recorded."""
     informative_distance: float = 0.54
-    """Distance from that embedding from which a crop has its full weight. Raising it gives blurred faces less
-    weight. Origin not recorded."""
+    """Distance from that embedding from which a crop has its full weight. Raising it gives blurred faces less weight.
+    Origin not recorded."""
     most_references: int = 8
-    """Maximum number of a person's references in use, chosen to differ most. Raising it makes the limit for
-    strangers stricter, so that the person is recognised less often. Origin not recorded."""
+    """Maximum number of a person's references in use, chosen to differ most. Raising it makes the limit for strangers
+    stricter, so that the person is recognised less often. Origin not recorded."""
     duplicate_reference_distance: float = 0.3
     """Distance up to which two references count as the same picture. Raising it uses fewer references. Origin not
     recorded."""
@@ -101,19 +103,20 @@ class SimilaritySettings:
     """Number of a track's best crops that are compared for groups. Raising it averages over more and worse crops.
     Origin not recorded."""
     least_grouped_crops: int = 2
-    """Good crops that a track needs to be grouped. Raising it leaves more tracks ungrouped. Origin:
-    introduced when groups were first measured on the annotated clips; how it was chosen is not recorded."""
+    """Good crops that a track needs to be grouped. Raising it leaves more tracks ungrouped. Origin: introduced when
+    groups were first measured on the annotated clips; how it was chosen is not recorded."""
     apart_frames: int = 2
-    """Two tracks cannot be one person if they are at two places in more frames than this. Raising it groups more
-    tracks that overlap. Origin not recorded."""
+    """Two tracks cannot be one person if they are at two places in more frames than this. Raising it groups more tracks
+    that overlap. Origin not recorded."""
     apart_semi_axes: float = 0.5
     """How far apart two centres must lie to be two places, as a multiple of the sum of the smaller semi-axes: one face
     may be tracked twice. Raising it takes more neighbours for the same face. Origin not recorded."""
     inside_semi_axes: float = 0.6
-    """How far from a track's centre, in its semi-axes, the middle of a face crop may lie to belong to that track. Raising it assigns more crops, including those of neighbours. Origin not recorded."""
+    """How far from a track's centre, in its semi-axes, the middle of a face crop may lie to belong to that track.
+    Raising it assigns more crops, including those of neighbours. Origin not recorded."""
     assigned_size_ratio: float = 2.0
-    """How many times larger or smaller than the track's ellipse the face of that crop may be. Raising it assigns
-    more crops, including wrong ones. Origin not recorded."""
+    """How many times larger or smaller than the track's ellipse the face of that crop may be. Raising it assigns more
+    crops, including wrong ones. Origin not recorded."""
 
 
 SIMILARITY = SimilaritySettings()
@@ -136,7 +139,8 @@ class FaceEmbedding:
 
 
 def rate_crop(landmarks: Sequence[Sequence[float]], side_px: float, confidence: float, detail: float) -> float:
-    """How well a face can be recognised, from 0 to 1. Large, confidently detected, frontal and sharp faces rate highest.
+    """How well a face can be recognised, from 0 to 1. Large, confidently detected, frontal and sharp faces rate
+    highest.
 
     `side_px` is the face's width in pixels of the source; `detail` comes from `worker.embedding.compute_detail`.
     Landmarks are those of `Detection`.
