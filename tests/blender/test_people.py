@@ -253,7 +253,7 @@ def test_one_of_three_is_kept_clear_and_undo_leads_back(scene: Any, tmp_path: Pa
         assert see(scene, frame, tmp_path) == [False, True, False]
     document = load_document(get_mask(scene.sequence_editor.strips["three"]))
     assert [(track.name, get_kept_person(track)) for track in document.aside] == [("Face 02", "Person 02")]
-    assert any("Kept clear: Person 02 in Face 02" in note for note in document.all_notes)
+    assert any("Kept visible: Person 02 in Face 02" in note for note in document.all_notes)
     bpy.ops.ed.undo()
     assert see(get_scene(), 20, tmp_path) == [False, False, False]
     bpy.ops.ed.redo()

@@ -71,7 +71,7 @@ class Oracle:
         return [Detection((x1 * x, y1 * y, x2 * x, y2 * y), 0.9, "oracle")]
 
 
-def test_a_missed_face_is_followed_in_the_pictures() -> None:
+def test_a_missed_face_is_tracked_by_optical_flow() -> None:
     use = DetectorUse("oracle", 640, 0.2)
     records = list(analyse_frames(make_frames(), SIZE, 25, [(Oracle(range(20, 40)), use)], 0.5))
     assert [r.source_frame for r in records] == list(range(COUNT))
@@ -90,7 +90,7 @@ def test_a_missed_face_is_followed_in_the_pictures() -> None:
     assert track.samples[30].evidence is Evidence.FLOW
 
 
-def test_boxes_come_in_the_sources_pixels() -> None:
+def test_boxes_are_in_pixels_of_the_source() -> None:
     import cv2
 
     frames = ((i, np.asarray(cv2.resize(f, (320, 192), interpolation=cv2.INTER_AREA))) for i, f in make_frames(12))
@@ -99,7 +99,7 @@ def test_boxes_come_in_the_sources_pixels() -> None:
     np.testing.assert_allclose(records[5].observations[0].box, face_box(5), atol=1)
 
 
-def test_repeated_pictures_are_looked_at_once() -> None:
+def test_repeated_pictures_are_analysed_once() -> None:
     picture = make_frame(0)
     oracle = Oracle(range(0))
     records = list(
@@ -109,7 +109,7 @@ def test_repeated_pictures_are_looked_at_once() -> None:
     assert all(len(r.observations) == 1 for r in records)
 
 
-def test_flow_follows_motion_and_size_and_refuses_other_pictures() -> None:
+def test_optical_flow_tracks_motion_and_size_and_rejects_other_pictures() -> None:
     import cv2
 
     picture = make_texture(240, 320, 3)
@@ -122,7 +122,7 @@ def test_flow_follows_motion_and_size_and_refuses_other_pictures() -> None:
     assert flow_boxes(picture, picture, [np.array([-200.0, -200, -100, -100])]) == [None]
 
 
-def test_detections_of_one_face_become_one_hit() -> None:
+def test_detections_of_one_face_are_fused() -> None:
     hits = fuse_detections(
         [
             Detection((100, 100, 150, 165), 0.9, "one", ((110, 120), (140, 120), (125, 135), (112, 150), (138, 150))),
@@ -137,13 +137,13 @@ def test_detections_of_one_face_become_one_hit() -> None:
     assert hits[1].roll is None
 
 
-def test_a_part_found_by_one_extends_the_face_found_by_the_other() -> None:
+def test_a_part_found_by_one_detector_extends_the_face_of_the_other() -> None:
     (hit,) = fuse_detections([Detection((100, 100, 140, 150), 0.9, "one"), Detection((90, 95, 170, 160), 0.5, "two")])
     assert tuple(hit.box) == (90, 95, 170, 160)
     assert fuse_detections([]) == []
 
 
-def test_small_faces_in_a_huge_box_stay_apart() -> None:
+def test_small_faces_in_a_huge_box_stay_separate() -> None:
     hits = fuse_detections(
         [
             Detection((100, 100, 120, 125), 0.8, "one"),
@@ -203,7 +203,7 @@ class Seer:
         return [] if self._blind or likeness < 0.9 else [Detection((x, y, x + 48, y + 64), 0.9, "seer")]
 
 
-def test_between_looks_a_face_is_followed() -> None:
+def test_a_face_is_tracked_between_detection_passes() -> None:
     every, seldom = Seer(), Seer()
     uses = [(every, DetectorUse("every", 640, 0.2)), (seldom, DetectorUse("seldom", 640, 0.2, each_look=2))]
     records = list(analyse_frames(make_frames(), SIZE, 25, uses, 0.5, stride=3))
@@ -214,7 +214,7 @@ def test_between_looks_a_face_is_followed() -> None:
         np.testing.assert_allclose(record.observations[0].box, face_box(record.source_frame), atol=2)
 
 
-def test_a_face_that_moves_far_is_looked_for_at_once() -> None:
+def test_a_face_that_moves_far_is_detected_again_at_once() -> None:
     """5 pixels a frame are a quarter of this face's size after three frames, and never while it stands still."""
     still, moving = Seer(), Seer()
     use = DetectorUse("seer", 640, 0.2)
@@ -227,7 +227,7 @@ def test_a_face_that_moves_far_is_looked_for_at_once() -> None:
         np.testing.assert_allclose(record.observations[0].box, face_box(record.source_frame), atol=2)
 
 
-def test_where_one_detector_finds_the_face_again_the_others_are_not_asked() -> None:
+def test_other_detectors_do_not_run_where_one_finds_the_face_again() -> None:
     seldom, blind = Seer(), Seer(blind=True)
     uses = [(Seer(), DetectorUse("often", 640, 0.2)), (seldom, DetectorUse("seldom", 640, 0.2, each_look=2))]
     list(analyse_frames(make_frames(40), SIZE, 25, uses, 0.5, stride=20))
@@ -237,7 +237,7 @@ def test_where_one_detector_finds_the_face_again_the_others_are_not_asked() -> N
     assert seldom.near >= 10
 
 
-def test_after_a_cut_all_detectors_look() -> None:
+def test_all_detectors_run_after_a_cut() -> None:
     def frames() -> Iterator[tuple[int, np.ndarray]]:
         for frame in range(40):
             yield frame, make_frame(frame) if frame < 19 else 255 - make_frame(frame)[:, ::-1]
@@ -249,12 +249,12 @@ def test_after_a_cut_all_detectors_look() -> None:
     assert next(r for r in records if r.source_frame == 19).is_detected_frame
 
 
-def test_looks_come_by_time_not_by_frames() -> None:
+def test_detection_passes_are_spaced_in_time_and_not_in_frames() -> None:
     assert [compute_stride(0.125, rate) for rate in (10, 15, 23.976, 25, 30, 60)] == [1, 1, 3, 3, 3, 7]
     assert compute_stride(0.0, 60) == 1
 
 
-def test_dark_pictures_are_stretched_and_smoothed_for_the_detectors() -> None:
+def test_dark_pictures_are_brightened_and_denoised_for_the_detectors() -> None:
     light = make_frame(0)
     noise = np.random.default_rng(1).normal(0, 6, light.shape)
     dark = np.clip(light * 0.2 + noise, 0, 255).astype(np.uint8)

@@ -14,12 +14,12 @@ from .test_people import looks, make_document, make_track
 @pytest.mark.parametrize(
     ("wrong", "of", "bound"), [(0, 100, 0.0295), (0, 299, 0.00997), (1, 100, 0.0466), (5, 1000, 0.0105), (3, 3, 1.0)]
 )
-def test_bounds_are_the_exact_ones(wrong: int, of: int, bound: float) -> None:
+def test_confidence_bounds_are_exact(wrong: int, of: int, bound: float) -> None:
     """Figures from tables of Clopper and Pearson's one-sided intervals."""
     assert compute_bound(wrong, of) == pytest.approx(bound, rel=0.01)
 
 
-def test_the_truth_is_sound() -> None:
+def test_the_annotations_are_consistent() -> None:
     """No two people's places of a clip overlap in the same frames, and several people are in more than one clip."""
     clips: dict[str, set[str]] = {}
     for name, (sha256, places) in read_truth().items():
@@ -61,7 +61,7 @@ def test_frames_and_tracks_are_counted() -> None:
     assert count.other_clear_frames == 5 and "frames 90 to 94" in count.wrong[0] and "Bo" in count.wrong[0]
 
 
-def test_a_track_is_who_it_mostly_shows() -> None:
+def test_a_track_belongs_to_the_person_whom_it_mostly_shows() -> None:
     film = make_film()
     assert film.get_person("Face 01") == "Ann" and film.get_person("Face 02") == ""
     film.who["Face 01"] = {f: "Ann" if f < 60 else "Bo" for f in range(100)}

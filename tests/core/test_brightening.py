@@ -18,7 +18,7 @@ def make_dark(seed: int, square_at: int = 40, noise: float = 6.0) -> np.ndarray:
     return np.clip(picture, 0, 255).astype(np.uint8)
 
 
-def test_only_dark_pictures_are_stretched() -> None:
+def test_only_dark_pictures_are_brightened() -> None:
     assert compute_stretch(np.full((48, 64, 3), 120, np.uint8)) is None
     lit = make_dark(0)
     lit[:10, :40] = 200
@@ -38,7 +38,7 @@ def test_noise_is_averaged_away_where_nothing_moves() -> None:
     assert after < 0.5 * before
 
 
-def test_what_moves_is_where_it_is_now() -> None:
+def test_moving_things_are_not_smeared() -> None:
     averager = Averager()
     for seed in range(8):
         averager.take(make_dark(seed, square_at=20 + 12 * seed))
@@ -47,7 +47,7 @@ def test_what_moves_is_where_it_is_now() -> None:
     assert abs(seen[45:75, 94:102].mean() - 15) < 3 and abs(seen[45:75, 134:142].mean() - 30) < 3
 
 
-def test_clean_pictures_and_new_shots_stay_as_they_are() -> None:
+def test_clean_pictures_and_new_shots_stay_unchanged() -> None:
     averager = Averager()
     for _ in range(3):
         averager.take(make_dark(0, noise=0))

@@ -131,7 +131,7 @@ def deliver(
         ("a.mp4", "libx264", (), ".mp4"),
     ],
 )
-def test_sound_is_kept(tmp_path: Path, name: str, video: str, sound: tuple[str, ...], suffix: str) -> None:
+def test_sound_is_copied_packet_for_packet(tmp_path: Path, name: str, video: str, sound: tuple[str, ...], suffix: str) -> None:
     source = tmp_path / name
     write_film(source, sound=sound, video=video)
     result, said = deliver(source, tmp_path)
@@ -142,7 +142,7 @@ def test_sound_is_kept(tmp_path: Path, name: str, video: str, sound: tuple[str, 
 
 
 @pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.ts"])
-def test_late_video_stays_late(tmp_path: Path, name: str) -> None:
+def test_video_that_begins_late_stays_in_sync(tmp_path: Path, name: str) -> None:
     source = tmp_path / name
     write_film(source, start_s=0.85)
     assert float(read_sound(source)[0].offset_s) == pytest.approx(-0.85, abs=0.05)
@@ -150,7 +150,7 @@ def test_late_video_stays_late(tmp_path: Path, name: str) -> None:
     assert abs(read_sound(result)[0].offset_s - read_sound(source)[0].offset_s) <= Fraction(2, 1000)
 
 
-def test_only_language_comes_along(tmp_path: Path) -> None:
+def test_the_language_is_the_only_metadata_that_is_kept(tmp_path: Path) -> None:
     source = tmp_path / "a.mp4"
     write_film(source, sound=("aac", "aac"), languages=("deu", "fra"))
     result, _ = deliver(source, tmp_path)
@@ -175,7 +175,7 @@ def test_pixel_aspect_is_kept(tmp_path: Path, name: str) -> None:
         assert (picture.width, picture.height) == (64, 48)
 
 
-def test_what_begins_late_begins_at_zero(tmp_path: Path) -> None:
+def test_a_transport_stream_begins_at_zero(tmp_path: Path) -> None:
     """A transport stream's clock runs from anywhere; its film does not begin with hours of nothing."""
     early, source = tmp_path / "a.mp4", tmp_path / "a.ts"
     write_film(early, start_s=0.4)
@@ -196,7 +196,7 @@ def test_what_begins_late_begins_at_zero(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("codec", ["h264", "h265"])
-def test_odd_sizes_are_encoded_anew(tmp_path: Path, codec: str) -> None:
+def test_odd_sizes_are_re_encoded(tmp_path: Path, codec: str) -> None:
     assert needs_encoding(codec, 65, 48) and needs_encoding(codec, 64, 49) and not needs_encoding(codec, 64, 48)
     assert not needs_encoding("ffv1", 65, 49)
     rendered, encoded = tmp_path / "rendered.mkv", tmp_path / "encoded.mkv"
@@ -221,7 +221,7 @@ def test_odd_sizes_are_encoded_anew(tmp_path: Path, codec: str) -> None:
 
 
 @pytest.mark.parametrize("rate", [Fraction(24000, 1001), Fraction(25), Fraction(60000, 1001), Fraction(25, 2)])
-def test_rate_is_kept(tmp_path: Path, rate: Fraction) -> None:
+def test_the_frame_rate_is_kept(tmp_path: Path, rate: Fraction) -> None:
     source = tmp_path / "a.mp4"
     write_film(source, rate=rate)
     result, _ = deliver(source, tmp_path, rate=rate)
@@ -229,7 +229,7 @@ def test_rate_is_kept(tmp_path: Path, rate: Fraction) -> None:
         assert Fraction(container.streams.video[0].guessed_rate) == rate
 
 
-def test_foreign_sound_stops_unless_asked(tmp_path: Path) -> None:
+def test_sound_that_cannot_be_copied_is_refused_unless_re_encoding_is_asked_for(tmp_path: Path) -> None:
     source = tmp_path / "a.mkv"
     write_film(source, sound=("pcm_s16le",))
     with pytest.raises(FaceBlurError, match="cannot hold pcm_s16le sound as it is"):
@@ -238,14 +238,14 @@ def test_foreign_sound_stops_unless_asked(tmp_path: Path) -> None:
     assert list_sound(result) == ["aac"]
 
 
-def test_unkeepable_sound_is_refused() -> None:
+def test_sound_that_cannot_be_kept_or_re_encoded_is_refused() -> None:
     with pytest.raises(FaceBlurError, match="--reencode-audio"):
         choose_container(Path("a.mov"), ["qdm2"], "h264", None, False)
     with pytest.raises(FaceBlurError, match="can be written as"):
         choose_container(Path("a.mov"), [], "h264", Path("b.webm"), False)
 
 
-def test_verify_finds_what_is_wrong(tmp_path: Path) -> None:
+def test_verification_finds_faults_of_the_file(tmp_path: Path) -> None:
     source, other = tmp_path / "a.mp4", tmp_path / "b.mp4"
     write_film(source)
     write_film(other, sound=("aac",), frames=20)
@@ -273,14 +273,14 @@ def test_verify_finds_what_is_wrong(tmp_path: Path) -> None:
         verify_film(cut, silent, Expected(12, NTSC, 64, 48), False)
 
 
-def test_times_come_from_order() -> None:
+def test_time_stamps_follow_the_order_of_pictures() -> None:
     packets = [(0, -67), (100, -33), (33, 0), (67, 33), (133, 67)]
     assert time_pictures(packets, NTSC, Fraction(1, 1000)) == [(0, -1), (3, 0), (1, 1), (2, 2), (4, 3)]
     with pytest.raises(FaceBlurError, match="missing or double"):
         time_pictures([(0, 0), (33, 33), (100, 100)], NTSC, Fraction(1, 1000))
 
 
-def test_record_belongs_to_source_and_settings(tmp_path: Path) -> None:
+def test_the_record_depends_on_source_and_settings(tmp_path: Path) -> None:
     record = make_record("ab", {"effect": "mosaic"}, 12)
     assert parse_frames(record, "ab", {"effect": "mosaic"}) == 12
     assert parse_frames(record, "ab", {"effect": "solid"}) is None
@@ -293,7 +293,7 @@ def test_record_belongs_to_source_and_settings(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.tif", "a.webp", "a.bmp"])
-def test_picture_carries_the_record_and_nothing_else(tmp_path: Path, name: str) -> None:
+def test_a_picture_carries_the_record_and_no_other_metadata(tmp_path: Path, name: str) -> None:
     import cv2
 
     picture = np.random.default_rng(1).integers(0, 255, (40, 60, 3), np.uint8)
@@ -329,7 +329,7 @@ def test_picture_carries_the_record_and_nothing_else(tmp_path: Path, name: str) 
 
 @pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.tif", "a.webp"])
 @pytest.mark.parametrize("channels", [3, 4])
-def test_picture_keeps_its_way_up_and_its_profile(tmp_path: Path, name: str, channels: int) -> None:
+def test_a_picture_keeps_its_orientation_and_colour_profile(tmp_path: Path, name: str, channels: int) -> None:
     import cv2
 
     path = tmp_path / name
@@ -349,7 +349,7 @@ def test_picture_keeps_its_way_up_and_its_profile(tmp_path: Path, name: str, cha
     assert np.array_equal(cv2.imread(str(path), unchanged), before)
 
 
-def test_real_film_with_late_video(tmp_path: Path) -> None:
+def test_a_real_film_with_late_video_stays_in_sync(tmp_path: Path) -> None:
     media = os.environ.get("FACEBLUR_MEDIA")
     if not media:
         pytest.skip("FACEBLUR_MEDIA does not name the folder of clips")

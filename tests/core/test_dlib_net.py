@@ -106,7 +106,7 @@ def compute(values: dict[str, Array], image: Array) -> Array:
     return np.asarray(reduce(x, "conv256_down_out").mean(axis=(1, 2)) @ values["fc"])
 
 
-def test_the_network_in_floats_is_what_the_package_says(tmp_path: Path) -> None:
+def test_the_float_weights_are_those_of_the_package(tmp_path: Path) -> None:
     values = make_package(tmp_path / "face.tgz")
     images = make_images()
     found = dlib_net.compute(dlib_net.read_package(tmp_path / "face.tgz"), images)
@@ -115,7 +115,7 @@ def test_the_network_in_floats_is_what_the_package_says(tmp_path: Path) -> None:
     assert np.abs(found - expected).max() < 1e-3 * np.abs(expected).max()
 
 
-def test_the_file_computes_nearly_what_the_network_does_in_floats(onnx_environment: None, tmp_path: Path) -> None:
+def test_the_file_computes_nearly_the_same_as_the_float_network(onnx_environment: None, tmp_path: Path) -> None:
     import onnxruntime
 
     package = tmp_path / "face.tgz"
@@ -137,7 +137,7 @@ def test_the_file_computes_nearly_what_the_network_does_in_floats(onnx_environme
     assert np.abs(cut).max() < np.abs(found).max()
 
 
-def test_the_ranges_are_of_all_layers() -> None:
+def test_ranges_are_measured_for_all_layers() -> None:
     names = {f"{block}/{layer}" for block, _ in dlib_net.list_blocks() for layer in ("active", "y", "out")}
     assert set(dlib_net.RANGES) == names | {"conv32_down/active"}
     assert all(least <= 0 < most for least, most in dlib_net.RANGES.values())

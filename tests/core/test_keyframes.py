@@ -124,7 +124,7 @@ def test_spans_have_keys_at_both_ends() -> None:
     assert not frames & set(range(105, 135))
 
 
-def test_still_and_evenly_moving_faces_need_two_keys() -> None:
+def test_still_and_steadily_moving_faces_need_two_keys() -> None:
     def line(speed: float) -> Track:
         return Track(
             "Face 01", [Sample(f, Ellipse(100 + speed * f, 200, 40, 50), Evidence.DETECTED, 0.9) for f in range(900)]
@@ -148,7 +148,7 @@ def test_half_turns_of_the_angle_do_not_spin_the_mask() -> None:
     assert len(simplify(Track("Face 01", samples), MARGIN, FRAME_SIZE)) == 2
 
 
-def test_a_long_track_is_quick() -> None:
+def test_a_long_track_is_fast() -> None:
     track = make_track(3, 9000)
     began = time.process_time()
     simplify(track, MARGIN, FRAME_SIZE)

@@ -43,7 +43,7 @@ def follow(keys: dict[int, Ellipse], start: int, stop: int, cut: int = 10**6) ->
     return {s.source_frame: s for s in track_keys(pictures, keys, start, stop, 1.0, {cut}, SIZE)}
 
 
-def test_one_key_is_followed_both_ways() -> None:
+def test_a_face_is_tracked_in_both_directions_from_one_key() -> None:
     samples = follow({30: at(30)}, 0, 60)
     assert set(samples) == set(range(60)) - {30}
     for frame, sample in samples.items():
@@ -52,7 +52,7 @@ def test_one_key_is_followed_both_ways() -> None:
     assert samples[31].confidence > samples[59].confidence
 
 
-def test_between_two_keys_both_are_met() -> None:
+def test_the_track_between_two_keys_meets_both() -> None:
     start, end = at(10), at(40)
     end = Ellipse(end.cx + 12, end.cy, 40, 24, 0.1)
     samples = follow({10: start, 40: end}, 0, 60)
@@ -61,7 +61,7 @@ def test_between_two_keys_both_are_met() -> None:
     assert samples[39].ellipse.rx > 37 and samples[11].ellipse.rx < 33
 
 
-def test_it_ends_at_a_cut_and_where_it_leaves() -> None:
+def test_the_track_ends_at_a_cut_and_where_the_face_leaves() -> None:
     assert max(follow({10: at(10)}, 0, 60, cut=25)) == 24
     assert min(follow({10: at(10)}, 0, 20, cut=5)) == 5
     last = max(follow({60: at(60)}, 50, 120))

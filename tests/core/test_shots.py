@@ -28,24 +28,24 @@ def shake(picture: NDArray[np.float64], count: int, seed: int) -> list[NDArray[n
     return [picture + random.normal(0, 3, picture.shape) for _ in range(count)]
 
 
-def test_a_cut_is_found_on_its_frame() -> None:
+def test_a_cut_is_found_at_its_exact_frame() -> None:
     cuts, mixed = look(shake(make_picture(1), 30, 0) + shake(make_picture(2), 30, 0))
     assert cuts == [30] and not mixed
 
 
-def test_a_flash_is_no_cut() -> None:
+def test_a_flash_is_not_a_cut() -> None:
     pictures = shake(make_picture(1), 30, 0)
     pictures[12] = pictures[12] * 0.5 + 120
     assert look(pictures)[0] == []
 
 
-def test_a_pan_is_no_cut_and_no_dissolve() -> None:
+def test_a_pan_is_neither_a_cut_nor_a_dissolve() -> None:
     wide = np.concatenate([make_picture(1), make_picture(2), make_picture(3)], axis=1)
     cuts, mixed = look([wide[:, 2 * i : 2 * i + 64] for i in range(60)])
     assert not cuts and not mixed
 
 
-def test_a_dissolve_is_told() -> None:
+def test_a_dissolve_is_found() -> None:
     one, two = make_picture(1), make_picture(2)
     pictures = [one] * 30 + [one * (1 - i / 20) + two * i / 20 for i in range(20)] + [two] * 30
     cuts, mixed = look(pictures)
@@ -60,7 +60,7 @@ def test_shots_cover_all_frames() -> None:
     assert build_shots(1, [], [], 20) == [Shot(0, 1)]
 
 
-def test_cuts_in_quick_succession_are_none() -> None:
+def test_rapid_changes_are_not_cuts() -> None:
     assert drop_rapid_cuts({20, 45, 46, 47, 48, 82, 116, 118}, 30) == [20, 82]
     assert drop_rapid_cuts([10, 16], 30) == [10, 16]
     assert drop_rapid_cuts([], 25) == []

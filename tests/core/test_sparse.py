@@ -25,7 +25,7 @@ def wider(path: np.ndarray, by: float) -> np.ndarray:
 
 
 @pytest.mark.parametrize("room", [0.5, 3.0, 12.0])
-def test_keys_keep_to_the_bounds(room: float) -> None:
+def test_keys_stay_within_the_bounds(room: float) -> None:
     path = make_path(400)
     frames, keys = choose_keys([wider(path, room / 2), wider(path, 0.2 * room)], make_bounds(path, room))
     assert frames[0] == 0 and frames[-1] == 399 and len(frames) == len(keys) and (np.diff(frames) > 0).all()
@@ -45,7 +45,7 @@ def test_more_room_or_more_candidates_need_fewer_keys() -> None:
     assert len(two) <= counts[1]
 
 
-def test_the_first_candidate_is_the_way_out() -> None:
+def test_the_first_candidate_is_the_fallback() -> None:
     """Where nothing stays within the outer bound, every frame is keyed, and the inner bound is kept."""
     path = make_path(30)
     frames, keys = choose_keys([wider(path, 9), wider(path, 20)], make_bounds(path, 4))
@@ -53,7 +53,7 @@ def test_the_first_candidate_is_the_way_out() -> None:
     np.testing.assert_allclose(keys, wider(path, 9))
 
 
-def test_one_and_two_frames() -> None:
+def test_one_or_two_frames_are_all_keyed() -> None:
     for count in (1, 2):
         path = make_path(count)
         frames, keys = choose_keys([wider(path, 1)], make_bounds(path, 2))

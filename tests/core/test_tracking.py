@@ -47,7 +47,7 @@ def follow(
     return {r.source_frame: r.observations for r in records}
 
 
-def test_missed_frames_are_bridged_by_flow() -> None:
+def test_missed_frames_are_bridged_by_optical_flow() -> None:
     rows = follow(dict.fromkeys([*range(10), *range(22, 30)], 0.9), 30)
     assert all(len(rows[f]) == 1 for f in range(30))
     assert {rows[f][0].tracklet for f in range(30)} == {0}
@@ -56,7 +56,7 @@ def test_missed_frames_are_bridged_by_flow() -> None:
         np.testing.assert_allclose(rows[frame][0].box, box_at(frame))
 
 
-def test_a_face_is_carried_back_from_where_it_was_found() -> None:
+def test_a_face_is_tracked_backwards_from_its_detection() -> None:
     rows = follow(dict.fromkeys(range(40, 50), 0.9), 50)
     assert not rows[10]
     for frame in range(16, 40):
@@ -64,30 +64,30 @@ def test_a_face_is_carried_back_from_where_it_was_found() -> None:
         assert rows[frame][0].votes == 0
 
 
-def test_nothing_is_carried_across_a_cut() -> None:
+def test_tracking_stops_at_a_cut() -> None:
     before = follow(dict.fromkeys(range(10), 0.9), 30, cut=12)
     assert before[11] and not any(before[f] for f in range(12, 30))
     after = follow(dict.fromkeys(range(20, 40), 0.9), 40, cut=15)
     assert after[15] and not any(after[f] for f in range(15))
 
 
-def test_a_face_is_not_carried_for_ever() -> None:
+def test_tracking_without_a_detection_ends() -> None:
     rows = follow(dict.fromkeys(range(10), 0.9), 100)
     assert rows[9 + 30] and not any(rows[f] for f in range(9 + 33, 100))
 
 
-def test_a_weak_hit_alone_is_hardly_carried() -> None:
+def test_a_low_confidence_detection_is_tracked_only_briefly() -> None:
     rows = follow({10: 0.3}, 40)
     assert not rows[9] and not any(rows[f] for f in range(20, 40))
 
 
-def test_a_face_that_flow_loses_is_taken_up_again_near_by() -> None:
+def test_a_face_that_optical_flow_loses_is_continued_near_by() -> None:
     rows = follow(dict.fromkeys([*range(10), *range(14, 30)], 0.9), 30, flow=lose_all)
     assert not rows[11]
     assert rows[14][0].tracklet == rows[9][0].tracklet
 
 
-def test_fast_motion_is_matched_through_flow() -> None:
+def test_fast_motion_is_matched_with_optical_flow() -> None:
     def fast(frame: int) -> np.ndarray:
         return np.array([100.0 + 45 * frame, 100, 150 + 45 * frame, 165])
 

@@ -271,7 +271,7 @@ def list_sources() -> list[Path]:
     return sorted(path for path in PACKAGE.rglob("*.py") if path.name != OLD_SENTENCES)
 
 
-def test_no_program_logic_reads_a_text_for_people() -> None:
+def test_no_program_logic_reads_text_for_people() -> None:
     sources = {path: path.read_text(encoding="utf-8") for path in list_sources()}
     assert len(sources) > 100
     constants = frozenset(name for source in sources.values() for name in list_phrase_constants(ast.parse(source)))
@@ -323,7 +323,7 @@ def test_a_planted_reader_is_found(planted: str) -> None:
         'if describe_status(track).startswith("x"):\n    pass',
     ],
 )
-def test_a_reader_of_wording_is_found_where_wording_is_shown(planted: str) -> None:
+def test_logic_that_reads_wording_is_found_in_modules_that_show_it(planted: str) -> None:
     start = "from ...core.wording import describe_status\n"
     assert list_faults(start + "row.label(text=describe_status(track))", "blender/review/panels.py") == []
     assert list_faults(start + planted, "blender/review/panels.py")
@@ -342,7 +342,7 @@ def test_a_reader_of_wording_is_found_where_wording_is_shown(planted: str) -> No
         "notes = list(dict.fromkeys([*document.notes, *more.notes]))",
     ],
 )
-def test_sound_code_is_not_told(sound: str) -> None:
+def test_sound_code_has_no_faults(sound: str) -> None:
     assert list_faults(sound, "core/sound.py") == []
 
 

@@ -94,13 +94,13 @@ def test_an_uncovered_face_shows_through_coding_noise(strength: float, noise: fl
 @pytest.mark.parametrize("noise", [0.0, 1.5, 3.0])
 @pytest.mark.parametrize("kind", ["mosaic", "blur", "solid"])
 @pytest.mark.parametrize("strength", [3.0, 8.0, 25.0, 60.0])
-def test_a_covered_face_does_not(kind: str, strength: float, noise: float) -> None:
+def test_a_covered_face_does_not_show(kind: str, strength: float, noise: float) -> None:
     source = draw_scene(strength)
     shown = measure(source, add_noise(cover(source, kind), noise))
     assert not shown.leaks and shown.share < 0.12
 
 
-def test_what_noise_nearly_hides_is_a_doubt_and_not_covered() -> None:
+def test_a_face_almost_hidden_by_noise_is_listed_for_review() -> None:
     """Coding noise may be about as large as the detail of a faint face."""
     source = draw_scene(12.0)
     shown = measure(source, add_noise(source, 2.0))
@@ -112,20 +112,20 @@ def test_what_noise_nearly_hides_is_a_doubt_and_not_covered() -> None:
     assert not measure(source, add_noise(cover(source, "mosaic"), 2.0)).doubtful
 
 
-def test_changed_brightness_uncovers_nothing_and_covers_nothing() -> None:
+def test_changed_brightness_has_no_effect() -> None:
     source = draw_scene()
     assert measure(source, (source.astype(int) * 0.9 + 12).astype(np.uint8)).share > 0.9
     assert measure(source, (cover(source, "mosaic").astype(int) * 0.9 + 12).astype(np.uint8)).share < 0.12
 
 
-def test_a_cover_beside_the_face_is_told() -> None:
+def test_a_cover_beside_the_face_is_a_leak() -> None:
     source = draw_scene()
     shares = [measure(source, cover(source, "mosaic", shift=shift)).share for shift in (0, 20, 40, 80)]
     assert shares[0] < 0.05 and 0.25 < shares[2] < 0.9 and shares[3] > 0.9 and sorted(shares) == shares
 
 
 @pytest.mark.parametrize("edge", range(72, 89, 2))
-def test_an_edge_along_the_blocks_shows_nobody(edge: int) -> None:
+def test_an_edge_along_the_blocks_is_not_a_face(edge: int) -> None:
     """What stands before a face may end where a block of the mosaic does: the same edge, and nothing of the face."""
     source = draw_scene()
     source[:, :edge] = 30
@@ -133,7 +133,7 @@ def test_an_edge_along_the_blocks_shows_nobody(edge: int) -> None:
     assert measure(source, add_noise(source, 1.0)).leaks
 
 
-def test_a_flat_sign_shows_by_its_rim() -> None:
+def test_a_flat_sign_is_recognised_by_its_edge() -> None:
     sign = np.full((120, 160), 60, np.uint8)
     cv2.ellipse(sign, (80, 60), (22, 28), 0, 0, 360, 190, -1)
     assert measure(sign, add_noise(sign, 1.0)).leaks
@@ -141,7 +141,7 @@ def test_a_flat_sign_shows_by_its_rim() -> None:
         assert not measure(sign, add_noise(cover(sign, kind), 1.0)).leaks
 
 
-def test_flat_dark_faces_are_no_false_alarm() -> None:
+def test_flat_dark_faces_are_not_false_alarms() -> None:
     dark = np.full((120, 160), 17, np.uint8)
     for film in (dark, add_noise(dark, 0.5), cover(dark, "mosaic")):
         shown = measure(dark, film)
@@ -149,14 +149,14 @@ def test_flat_dark_faces_are_no_false_alarm() -> None:
 
 
 @pytest.mark.parametrize("size", [4.0, 6.0, 10.0])
-def test_small_faces(size: float) -> None:
+def test_small_faces_are_compared(size: float) -> None:
     source = draw_scene(40)
     face = Ellipse(70, 50, size, 1.3 * size)
     assert measure(source, add_noise(source, 1.0), face, BLOCK).leaks
     assert not measure(source, add_noise(cover(source, "mosaic", 1.4, face=face), 1.0), face, BLOCK).leaks
 
 
-def test_faces_outside_the_picture_are_left_out() -> None:
+def test_faces_outside_the_picture_are_not_compared() -> None:
     source = draw_scene()
     assert measure_shown(source, source, Ellipse(-60, 50, 20, 20), BLOCK) is None
     assert measure_shown(source, source, Ellipse(-17, 50, 20, 20), BLOCK) is not None
@@ -171,7 +171,7 @@ def make_track(name: str, start: int, stop: int, **more: object) -> Track:
     return Track(name, [Sample(f, FACE, Evidence.DETECTED, 0.9) for f in range(start, stop)], **more)  # type: ignore[arg-type]
 
 
-def test_what_an_editor_shows_is_kept_and_what_the_machine_left_is_not() -> None:
+def test_tracks_that_an_editor_shows_are_kept_and_suppressed_ones_are_not() -> None:
     document = make_document(
         [make_track("Face 01", 0, 10, off=[(4, 6)])],
         [
@@ -209,7 +209,7 @@ def test_what_an_editor_shows_is_kept_and_what_the_machine_left_is_not() -> None
         "never blurred",
         "deleted by the editor",
         "switched off by the editor",
-        "kept clear: Ann",
+        "kept visible: Ann",
     ]
 
 
@@ -222,7 +222,7 @@ def judge_faces(shares: dict[int, float]) -> tuple[list[Finding], list[Finding]]
     return leaks, doubts
 
 
-def test_leaking_frames_are_told_run_by_run() -> None:
+def test_leaking_frames_are_grouped_into_runs() -> None:
     shares = dict.fromkeys(range(40), 0.02) | dict.fromkeys(range(10, 14), 0.9) | {12: 1.0, 30: 0.3}
     leaks, doubts = judge_faces(shares)
     assert [(leak.start, leak.stop, leak.frames, leak.worst, leak.share) for leak in leaks] == [
@@ -263,18 +263,18 @@ def judge_looks(
         ([(0.4, 0.25)] * 9, (0, 0, 1)),
     ],
 )
-def test_what_nobody_expected_needs_two_neighbouring_looks(
+def test_an_unexpected_face_needs_two_neighbouring_passes(
     looks: list[tuple[float, float]], told: tuple[int, int, int]
 ) -> None:
     assert judge_looks(looks) == told
     assert judge_looks(looks, kept=FindingReason.DELETED) == (0, 0, 0)
 
 
-def test_a_picture_is_looked_at_once() -> None:
+def test_a_single_picture_needs_one_pass() -> None:
     assert judge_looks([(0.6, 0.5)], single=True) == (1, 0, 0)
 
 
-def test_a_sure_find_asks_for_the_next_frame() -> None:
+def test_a_confident_detection_asks_for_the_next_frame() -> None:
     def look(one: float, two: float, kept: FindingReason | None = None) -> bool:
         return LeakClassifier().add_detections(
             0, [(FilmDetection(BOX, (("one", one), ("two", two))), Visibility(1, 1), kept)], lambda box: b""
@@ -283,7 +283,7 @@ def test_a_sure_find_asks_for_the_next_frame() -> None:
     assert look(0.6, 0.5) and not look(0.6, 0.2) and not look(0.6, 0.5, FindingReason.DELETED)
 
 
-def test_pictures_of_another_frame_are_noticed() -> None:
+def test_pictures_of_another_frame_are_reported() -> None:
     frames = [np.roll(draw_scene(), 5 * i, axis=1) for i in range(6)]
 
     def watch(film: list[Grey]) -> list[str]:
@@ -293,8 +293,8 @@ def test_pictures_of_another_frame_are_noticed() -> None:
         return watcher.describe()
 
     assert watch([add_noise(cover(frame, "solid"), 2) for frame in frames]) == []
-    assert "not in step" in watch([frames[0], *frames[:5]])[0]
-    assert "not in step" in watch([*frames[1:], frames[5]])[-1]
+    assert "out of sync" in watch([frames[0], *frames[:5]])[0]
+    assert "out of sync" in watch([*frames[1:], frames[5]])[-1]
     assert "other pictures" in watch([draw_scene(seed=50 + i) for i in range(6)])[0]
 
 
@@ -324,7 +324,7 @@ def make_verification() -> Verification:
     )
 
 
-def test_json_round_trip() -> None:
+def test_a_verification_reads_back_the_same() -> None:
     verification = make_verification()
     assert not verification.passed
     assert verifying.from_json(verifying.to_json(verification)) == verification
