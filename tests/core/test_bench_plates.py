@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Pictures of number plates are read in the three forms that published sets have, and what is covered is counted."""
+"""The benchmark of number plates reads the three formats of published data sets, and counts covered plates."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How the strength of a cover is counted, and that the attacks on it do what they say."""
+"""The benchmark of a cover's strength counts correctly, and its attacks work as described."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ POINTS = np.array([(-14, -12), (14, -12), (0, 3), (-11, 18), (11, 18)], np.float
 
 
 def draw_tile(seed: int, fine: float = 3) -> Picture:
-    """Spots of about `fine` pixels."""
+    """A picture with spots of about `fine` pixels."""
     noise = np.random.default_rng(seed).normal(size=(TILE_PX, TILE_PX, 3))
     soft = cv2.GaussianBlur(noise, (0, 0), fine)
     return np.asarray(np.clip(128 + 50 * soft / soft.std(), 0, 255), np.uint8)

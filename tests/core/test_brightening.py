@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Dark pictures become bright ones without noise; what moves is not smeared."""
+"""Dark pictures are brightened without noise, and moving things are not smeared."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ SHAPE = (120, 160, 3)
 
 
 def make_dark(seed: int, square_at: int = 40, noise: float = 6.0) -> np.ndarray:
-    """A dark picture with a square of 30 levels on a ground of 15, and noise."""
+    """A dark, noisy picture with a square of 30 levels on a background of 15."""
     picture = np.full(SHAPE, 15.0)
     picture[40:80, square_at : square_at + 40] = 30.0
     picture += np.random.default_rng(seed).normal(0, noise, SHAPE)
@@ -43,7 +43,7 @@ def test_moving_things_are_not_smeared() -> None:
     for seed in range(8):
         averager.take(make_dark(seed, square_at=20 + 12 * seed))
     seen = averager.average().astype(float)
-    # Half of what the square was in the frame before is ground now, and its other end has just been reached.
+    # The square has just left the first range, and has just reached the second.
     assert abs(seen[45:75, 94:102].mean() - 15) < 3 and abs(seen[45:75, 134:142].mean() - 30) < 3
 
 

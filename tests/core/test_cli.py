@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the command line says and how it ends."""
+"""The output and the exit codes of the command line."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_times_are_written_in_words() -> None:
 
 
 def write_program(path: Path, code: str) -> Path:
-    """A program that stands in for the Blender application."""
+    """A program as a stand-in for the Blender application."""
     script = path.with_suffix(".py")
     script.write_text(code, encoding="utf-8")
     path.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{script}" "$@"\n', encoding="utf-8")
@@ -113,15 +113,18 @@ def test_messages_of_blender_are_passed_on(tmp_path: Path) -> None:
         'print(\'@faceblur \' + \'{"type":"warning","text":"look"}\')\n'
     )
     program = write_program(tmp_path / "blender", code + RESULT)
-    said: list[object] = []
-    result = run_blender_job({}, tmp_path, program, lambda *progress: said.append(progress), said.append)
-    assert (result["frames"], said) == (3, [("render", 1, 3), "look"])
+    messages: list[object] = []
+    result = run_blender_job({}, tmp_path, program, lambda *progress: messages.append(progress), messages.append)
+    assert (result["frames"], messages) == (3, [("render", 1, 3), "look"])
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="the stand-in is a shell script")
 def test_only_blender_5_is_accepted(tmp_path: Path) -> None:
     assert check_blender(write_program(tmp_path / "new", "print('Blender 5.2.2 LTS')")) == "Blender 5.2.2 LTS"
-    for name, code, words in (("old", "print('Blender 4.5.1')", "too old"), ("other", "print('hi')", "is not a Blender application")):
+    for name, code, words in (
+        ("old", "print('Blender 4.5.1')", "too old"),
+        ("other", "print('hi')", "is not a Blender application"),
+    ):
         with pytest.raises(FaceBlurError, match=words):
             check_blender(write_program(tmp_path / name, code))
     with pytest.raises(FaceBlurError, match="cannot be started"):

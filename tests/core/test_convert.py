@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A converted network computes the same on pictures of any size, and is the same file each time."""
+"""A converted network computes the same on pictures of any size, and conversion always gives the same file."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_a_converted_network_takes_pictures_of_any_size(network: Path, tmp_path:
     assert [(given.name, given.shape) for given in after.get_inputs()] == [("pictures", ["n", 3, "height", "width"])]
     pictures = np.random.default_rng(1).uniform(0, 255, (10, 3, 32, 32)).astype(np.float32)
     expected = before.run(["map"], {"pictures": pictures})[0]
-    # Folding the normalisation into the convolution rounds otherwise.
+    # Folding the normalisation into the convolution changes the rounding.
     np.testing.assert_allclose(after.run(["map"], {"pictures": pictures})[0], expected, rtol=1e-4, atol=1e-3)
     larger = np.pad(pictures[:1], ((0, 0), (0, 0), (0, 8), (0, 40)))
     with pytest.raises(Exception, match="Got invalid dimensions"):
@@ -67,8 +67,10 @@ def test_a_network_with_another_input_is_refused(network: Path, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("model", CONVERTED, ids=lambda model: model.name)
-def test_conversion_makes_the_files_that_the_catalogue_lists(onnx_environment: None, model: paths.ModelFile, tmp_path: Path) -> None:
-    """Of the file that is fetched where it is at hand, and else of the converted one, which gives itself."""
+def test_conversion_makes_the_files_that_the_catalogue_lists(
+    onnx_environment: None, model: paths.ModelFile, tmp_path: Path
+) -> None:
+    """Convert the original file if it is available, otherwise the converted file, which must not change."""
     assert model.converted is not None
     given = os.environ.get(paths.MODELS_VARIABLE)
     folders = [paths.models_folder(), *([Path(given).expanduser()] if given else [])]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The sound that leaves is the sound that came, packet for packet and in step; nothing else comes along."""
+"""Sound is copied packet for packet and stays in sync, and no other data is copied."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def write_film(
     subtitle: bool = False,
     aspect: Fraction = Fraction(1),
 ) -> None:
-    """A small film whose video begins `start_s` after its sound; with B-frames where the codec has them."""
+    """A small film whose video begins `start_s` after its sound, with B-frames if the codec supports them."""
     with av.open(str(path), "w") as container:
         container.metadata["title"] = "holiday of Jane Doe"
         container.metadata["location"] = "+48.1+11.5/"
@@ -45,7 +45,7 @@ def write_film(
         stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
         if aspect != 1:
             stream.codec_context.sample_aspect_ratio = aspect
-        # MPEG-4 knows no finer unit than 1/65535 s.
+        # MPEG-4 has no finer time unit than 1/65535 s.
         unit = Fraction(1, 90000) if start_s else 1 / rate
         tones: list[Any] = [container.add_stream(codec, rate=48000, layout="mono") for codec in sound]
         for tone, language in zip(tones, languages, strict=False):
@@ -77,7 +77,7 @@ def render(
     size: tuple[int, int] = (64, 48),
     aspect: Fraction = Fraction(1),
 ) -> None:
-    """What Blender's child leaves: pictures alone in Matroska, with B-frames."""
+    """The output of Blender's child process: pictures in Matroska, with B-frames and without sound."""
     with av.open(str(path), "w") as container:
         stream: Any = container.add_stream("libx264", rate=rate, options={"bf": "2"})
         stream.width, stream.height, stream.pix_fmt = *size, "yuv420p"
@@ -102,10 +102,10 @@ def deliver(
     reencode: bool = False,
     aspect: Fraction = Fraction(1),
 ) -> tuple[Path, list[str]]:
-    container, said = choose_container(source, list_sound(source), "h264", wanted, reencode)
+    container, warnings = choose_container(source, list_sound(source), "h264", wanted, reencode)
     pictures, result = folder / "pictures.mkv", folder / f"result{container.suffix}"
     render(pictures, frames, rate, size, aspect)
-    said += remux_film(
+    warnings += remux_film(
         pictures,
         source,
         result,
@@ -116,7 +116,7 @@ def deliver(
         reencode_audio=reencode,
     )
     verify_film(result, source, Expected(frames, rate, *size, aspect), reencode)
-    return result, said
+    return result, warnings
 
 
 @pytest.mark.parametrize(
@@ -131,12 +131,14 @@ def deliver(
         ("a.mp4", "libx264", (), ".mp4"),
     ],
 )
-def test_sound_is_copied_packet_for_packet(tmp_path: Path, name: str, video: str, sound: tuple[str, ...], suffix: str) -> None:
+def test_sound_is_copied_packet_for_packet(
+    tmp_path: Path, name: str, video: str, sound: tuple[str, ...], suffix: str
+) -> None:
     source = tmp_path / name
     write_film(source, sound=sound, video=video)
-    result, said = deliver(source, tmp_path)
+    result, warnings = deliver(source, tmp_path)
     assert result.suffix == suffix
-    assert bool(said) == (suffix != source.suffix)
+    assert bool(warnings) == (suffix != source.suffix)
     assert [stream.sha256 for stream in read_sound(result)] == [stream.sha256 for stream in read_sound(source)]
     assert [stream.packets > 0 for stream in read_sound(result)] == [True] * len(sound)
 
@@ -170,13 +172,13 @@ def test_pixel_aspect_is_kept(tmp_path: Path, name: str) -> None:
     with av.open(str(result)) as container:
         picture = next(container.decode(video=0))
         assert container.streams.video[0].sample_aspect_ratio == Fraction(16, 15)
-        # In the pictures' own headers too: some players look nowhere else.
+        # The headers of the pictures must have it too: some players read nothing else.
         assert container.streams.video[0].codec_context.sample_aspect_ratio == Fraction(16, 15)
         assert (picture.width, picture.height) == (64, 48)
 
 
 def test_a_transport_stream_begins_at_zero(tmp_path: Path) -> None:
-    """A transport stream's clock runs from anywhere; its film does not begin with hours of nothing."""
+    """The clock of a transport stream can start at any time. The output must not begin with hours of nothing."""
     early, source = tmp_path / "a.mp4", tmp_path / "a.ts"
     write_film(early, start_s=0.4)
     with av.open(str(early)) as container, av.open(str(source), "w") as late:
@@ -238,7 +240,7 @@ def test_sound_that_cannot_be_copied_is_refused_unless_re_encoding_is_asked_for(
     assert list_sound(result) == ["aac"]
 
 
-def test_sound_that_cannot_be_kept_or_re_encoded_is_refused() -> None:
+def test_unsupported_sound_and_containers_are_refused() -> None:
     with pytest.raises(FaceBlurError, match="--reencode-audio"):
         choose_container(Path("a.mov"), ["qdm2"], "h264", None, False)
     with pytest.raises(FaceBlurError, match="can be written as"):
@@ -336,7 +338,7 @@ def test_a_picture_keeps_its_orientation_and_colour_profile(tmp_path: Path, name
     assert cv2.imwrite(str(path), np.random.default_rng(1).integers(0, 255, (40, 61, channels), np.uint8))
     unchanged = cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION
     before = cv2.imread(str(path), unchanged)
-    # Longer than a JPEG segment; only what read_profile looks at is real.
+    # Longer than a JPEG segment. Only the parts that read_profile reads are real.
     profile = bytes(16) + b"RGB XYZ " + bytes(12) + b"acsp" + np.random.default_rng(2).bytes(70_001)
     finish_picture(path, make_record("ab", {}, 1), 8, profile)
     assert read_profile(path) == profile
@@ -344,7 +346,7 @@ def test_a_picture_keeps_its_orientation_and_colour_profile(tmp_path: Path, name
     assert tag is not None and tag[2] == 8
     verify_picture(path, 61, 40)
     if name == "a.tif":
-        # OpenCV turns TIFF pictures whatever it is told, or fails at it.
+        # OpenCV rotates TIFF pictures in spite of its flags, or fails.
         finish_picture(path, make_record("ab", {}, 1))
     assert np.array_equal(cv2.imread(str(path), unchanged), before)
 
@@ -354,8 +356,8 @@ def test_a_real_film_with_late_video_stays_in_sync(tmp_path: Path) -> None:
     if not media:
         pytest.skip("FACEBLUR_MEDIA does not name the folder of clips")
     source = Path(media) / "hamilton.mp4"
-    result, said = deliver(source, tmp_path, frames=275)
-    assert said == [] and result.suffix == ".mp4"
+    result, warnings = deliver(source, tmp_path, frames=275)
+    assert warnings == [] and result.suffix == ".mp4"
     with av.open(str(result)) as container:
         video, sound = container.streams.video[0], container.streams.audio[0]
         assert float(video.start_time * video.time_base - sound.start_time * sound.time_base) == pytest.approx(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The tracks document survives writing and reading, and a stranger's file is refused where it is wrong."""
+"""A tracks document reads back as it was written, and a damaged file is refused."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ def test_a_hundred_thousand_samples_are_small_and_fast() -> None:
 
 
 def change(path: str, value: Any) -> str:
-    """The document's JSON with one place changed; the path's parts are keys and indices."""
+    """The document's JSON with one value changed. The parts of the path are keys and indices."""
     content = json.loads(to_json(make_document()))
     *parts, last = path.split("/")
     place: Any = content

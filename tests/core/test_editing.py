@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What an editor does to tracks, and what of it survives a new analysis."""
+"""An editor's changes to tracks, and how a new analysis keeps them."""
 
 from __future__ import annotations
 
@@ -176,22 +176,22 @@ def test_a_new_analysis_keeps_every_correction() -> None:
     region.kind, locked.locked, anna.off = TrackKind.REGION, True, [(30, 40)]
     editing.set_key(anna, 50, Ellipse(110, 100, 30, 30), reach=5)
     old = make_document(anna, region, locked)
-    old.reviewed = ["judged"]
+    old.reviewed = ["reviewed"]
     merged = analyse_again(old, make_track("Face 01", range(100), 104), make_track("Face 02", range(100), 505))
-    assert [t.name for t in merged.tracks] == ["Anna", "Region 01", "Bert"] and merged.reviewed == ["judged"]
+    assert [t.name for t in merged.tracks] == ["Anna", "Region 01", "Bert"] and merged.reviewed == ["reviewed"]
     kept = editing.get_track(merged, "Anna")
     assert at(kept, 50) == Ellipse(110, 100, 30, 30) and editing.locked_frames(kept) == [50] and kept.off == [(30, 40)]
     assert editing.get_track(merged, "Region 01").samples == region.samples
     assert editing.get_track(merged, "Bert").samples == locked.samples
 
 
-def test_a_new_margin_does_not_change_the_size_of_kept_covers() -> None:
+def test_a_new_margin_does_not_change_the_size_of_locked_covers() -> None:
     anna = make_track("Anna", range(100))
     editing.set_key(anna, 50, Ellipse(110, 100, 30, 30), reach=5)
     old, new = make_document(anna), make_document(make_track("Face 01", range(100), 104))
-    new.margin, new.preset, new.notes = 2.0, "thorough", ["said"]
+    new.margin, new.preset, new.notes = 2.0, "thorough", ["a note"]
     ranged = editing.merge_analysis(old, new, 20, 60)
-    assert (ranged.margin, ranged.preset, ranged.notes) == (1.4, "balanced", ["said"])
+    assert (ranged.margin, ranged.preset, ranged.notes) == (1.4, "balanced", ["a note"])
     whole = editing.merge_analysis(old, new, 0, 100)
     assert (whole.margin, whole.preset) == (2.0, "thorough")
     assert at(whole.tracks[0], 50).rx * 2.0 == pytest.approx(30 * 1.4) and at(whole.tracks[0], 51).rx == 20

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is optional in the environment is added once, and never keeps the rest from working."""
+"""Optional parts of the environment are added once, and their absence does not affect the rest."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_two_processes_that_need_a_tool_make_one_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The second waits for the lock, and then finds what the first has made."""
+    """The second process waits for the lock, and then uses the environment of the first."""
     (tmp_path / "requirements").mkdir()
     (tmp_path / "requirements" / "tool.txt").write_text("", encoding="utf-8")
     answers = [False, True]

@@ -210,7 +210,7 @@ def list_rooms() -> set[str]:
 
 
 def list_imports(path: Path) -> Iterator[tuple[str, bool]]:
-    """(absolute dotted name, whether it is imported with the module itself) of every import in a file."""
+    """All imports of a file: (absolute dotted name, whether the import runs with the module itself)."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     inner = {
         node
@@ -257,7 +257,7 @@ def test_each_room_imports_only_the_rooms_it_may(path: Path) -> None:
 
 
 def _only_for_types(path: Path, name: str) -> bool:
-    """Whether a module's top-level imports of a library all stand under `if TYPE_CHECKING`."""
+    """Whether all top-level imports of a library in a module stand under `if TYPE_CHECKING`."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     return not any(
         isinstance(node, ast.Import | ast.ImportFrom) and name in ast.unparse(node).split(".")[0].split()
@@ -292,7 +292,7 @@ def test_contributing_has_the_same_table() -> None:
 
 
 def test_all_forms_of_import_are_seen() -> None:
-    """The rules above must be able to fail: they see relative, absolute and late imports, and where each leads."""
+    """The tests above can only fail if relative, absolute and late imports are seen with their targets."""
     names = dict(list_imports(PACKAGE / "delivery" / "remux.py"))
     assert names["blender_faceblur.core.types.FaceBlurError"] is True
     assert names["av"] is False

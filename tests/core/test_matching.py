@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A switched-off face stays off only where nobody else can be meant."""
+"""A track of a new analysis is the same as an earlier one only where it cannot show another person."""
 
 from __future__ import annotations
 

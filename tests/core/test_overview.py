@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What drawings read of a tracks document."""
+"""The overview of a tracks document, which the overlay draws."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ LETTERS = {
 
 
 def make_track(name: str, start: int, letters: str, **more: object) -> Track:
-    """A track with a sample for each letter; "-" leaves a gap."""
+    """A track with one sample per letter, where "-" is a gap."""
     return Track(
         name,
         [
@@ -54,7 +54,7 @@ def make_track(name: str, start: int, letters: str, **more: object) -> Track:
 def document() -> TrackDocument:
     source = SourceInfo("film.mp4", "movie", 320, 180, 20, Fraction(24), "00")
     tracks = [make_track("Face 01", 2, "ddffdi-hl"), make_track("Face 02", 4, "dddddd", off=[(6, 8)], locked=True)]
-    doubts = [
+    items = [
         ReviewItem(8, 10, (0.0, 0.0, 9.0, 9.0), 0.5, ReviewReason.LOW_CONFIDENCE, "Face 02"),
         ReviewItem(15, 17, (0.0, 0.0, 9.0, 9.0), 0.5, ReviewReason.UNKNOWN, text="?"),
     ]
@@ -65,7 +65,7 @@ def document() -> TrackDocument:
         [],
         [],
         tracks,
-        doubts,
+        items,
         aside=[
             make_track(
                 "Perhaps 01",
@@ -107,7 +107,7 @@ def test_frames_that_were_not_analysed_are_marked(document: TrackDocument) -> No
 
 def test_a_reviewed_item_is_not_open(document: TrackDocument) -> None:
     record_verdict(
-        document, next(doubtful.key for doubtful in list_review_entries(document) if doubtful.start == 8), Verdict.FINE
+        document, next(entry.key for entry in list_review_entries(document) if entry.start == 8), Verdict.FINE
     )
     assert show(read(document).compute_review_codes()) == "...............??..."
 

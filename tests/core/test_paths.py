@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Weights are found where they may be, and nothing but the expected bytes is ever handed out."""
+"""Weights are found in all their possible places, and only files with the expected bytes are used."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CONTENT = b"weights"
 
 @pytest.fixture
 def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Path, Path]]:
-    """(models folder, folder named by the variable) of an installation that knows one model, "net"."""
+    """An installation with one model, "net": (models folder, folder named by the environment variable)."""
     installed, given = tmp_path / "package" / "models", tmp_path / "given"
     installed.mkdir(parents=True)
     given.mkdir()

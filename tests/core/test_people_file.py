@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Decisions about people are kept and read as data; folders of pictures name people."""
+"""Decisions about people are saved and read as untrusted data, and people are named after folders of pictures."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from blender_faceblur.core.people.people_file import EDITOR, Assignment, Decisio
 from blender_faceblur.core.types import FaceBlurError
 from blender_faceblur.worker.protocol import TrackEmbedding
 
-from .test_people import keep, looks, make_document, make_track
+from .test_people import keep, make_document, make_embeddings, make_track
 
 FULL = Decisions(
     True,
     "/people",
     {"Ann": Mode.KEEP, "Bé": Mode.BLUR},
-    [Assignment("ab" * 32, "film.mp4", "Face 01", 3, 100.0, 99.5, "Ann", EDITOR, ((0, 5), (7, 9)), "said")],
+    [Assignment("ab" * 32, "film.mp4", "Face 01", 3, 100.0, 99.5, "Ann", EDITOR, ((0, 5), (7, 9)), "warnings")],
 )
 
 
@@ -67,7 +67,7 @@ def test_other_text_is_refused(text: str, tmp_path: Path) -> None:
 
 
 def test_an_assignment_finds_its_track_by_place() -> None:
-    """Also after another analysis has named the tracks otherwise; another source's never counts."""
+    """This also holds after a new analysis has changed the names of tracks. Other sources never match."""
     document = make_document(make_track("Face 07", 0, 50), make_track("Face 08", 0, 50, 300))
     assert FULL.list_assigned(document) == {"Face 07": "Ann"}
     document.source = make_document().source
@@ -123,12 +123,12 @@ def test_a_file_of_the_other_mode_is_refused(tmp_path: Path) -> None:
 
 
 def test_embeddings_of_the_analysis_are_enough(tmp_path: Path) -> None:
-    """No process is started; the document that lies there is the decided one, the file of decisions holds no vector."""
+    """No process starts, the document is written with the decisions, and the people file holds no embeddings."""
     document = make_document(make_track("Face 01", 0, 250), make_track("Face 02", 0, 250, 300))
     recognition = Recognition(keep(1), Decisions(modes={"P1": Mode.KEEP}), tmp_path / "people.json", "digest")
     recognition.begin()
     for number, name in ((1, "Face 01"), (2, "Face 02")):
-        for view in looks(5, 250, number):
+        for view in make_embeddings(5, 250, number):
             recognition.take(TrackEmbedding(name, view.source_frame, view.quality, view.vector.tolist()))
     recognition.end()
     recognition.decide(tmp_path / "no film.mp4", tmp_path / "tracks.json", document, nothing, nothing)
@@ -159,19 +159,20 @@ def test_the_command_refuses_impossible_options(tmp_path: Path, capsys: pytest.C
 
 
 def test_an_editors_assignment_needs_no_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A file from Blender's window; those who are to be blurred must be known by pictures where others stay clear."""
+    """A people file from Blender may have only assignments. Where everyone else stays visible, the people to be covered
+    need pictures."""
     monkeypatch.setattr(recognising, "get_model_path", Path)
     path = tmp_path / "people.json"
-    said: list[str] = []
+    warnings: list[str] = []
     word = Assignment("ab" * 32, "film.mp4", "Face 01", 3, 100.0, 99.5, "Ann", EDITOR)
     modes = {"Ann": Mode.KEEP, "Bo": Mode.BLUR}
     write_decisions(Decisions(False, "", modes, [word]), path)
-    recognition = open_recognition(PeopleOptions(None, None, path), nothing, said.append)
+    recognition = open_recognition(PeopleOptions(None, None, path), nothing, warnings.append)
     document = make_document(make_track("Face 07", 0, 250), make_track("Face 08", 0, 250, 300))
     recognition.end()
     recognition.decide(tmp_path / "no film.mp4", tmp_path / "tracks.json", document, nothing, nothing)
     assert [get_kept_person(t) for t in document.aside] == ["Ann"] and [t.name for t in document.tracks] == ["Face 08"]
-    assert len(said) == 1 and "except where you assigned the name" in said[0]
+    assert len(warnings) == 1 and "except where you assigned the name" in warnings[0]
     write_decisions(Decisions(True, "", modes, [word]), path)
     with pytest.raises(FaceBlurError, match="Bo cannot be recognised, because no picture of Bo can be used"):
         open_recognition(PeopleOptions(None, None, path), nothing, nothing)

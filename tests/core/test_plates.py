@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a run for number plates finds are regions, which join those of the faces."""
+"""An analysis for number plates gives regions, which are added to the faces."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_plate_tracks_become_regions_that_hold_the_corners() -> None:
         TrackKind.PLATE,
     )
     ellipse = plate.samples[0].ellipse
-    # The box was 80 to 120 and 75 to 125: its corner lies on the ellipse.
+    # The box is 80 to 120 by 75 to 125, and its corner lies on the ellipse.
     assert abs((20 / ellipse.rx) ** 2 + (25 / ellipse.ry) ** 2 - 1) < 1e-9
     assert document.review_items[0].track == "Perhaps plate 01" and document.notes == [NOTE]
 

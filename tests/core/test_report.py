@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a report says, that it stands alone, and what --verify and --report do to outputs and exit codes."""
+"""The content of a report, which refers to nothing outside itself, and the effects of --verify and --report."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ LEAKED = Finding(
 
 
 class Links(HTMLParser):
-    """What a page refers to, its tags and its text."""
+    """Collects the links, the tags and the text of a page."""
 
     def __init__(self, page: str) -> None:
         super().__init__()
@@ -138,7 +138,7 @@ def test_a_report_holds_hashes_evidence_corrections_and_leaks(tmp_path: Path) ->
         {"effect": "mosaic"},
         make_verification(LEAKED),
         output_name=NASTY,
-        notes=["<b>said</b>"],
+        notes=["<b>a note</b>"],
         blender="Blender 5.2.2",
     )
     assert content["source"]["sha256"] == hashlib.sha256(source.read_bytes()).hexdigest()
@@ -187,18 +187,18 @@ def test_the_report_names_the_reviewer(tmp_path: Path) -> None:
     write_film(source, rate=Fraction(25))
     document = make_document(source)
     (place,) = list_review_entries(document)
-    for reviewer, said in (("Ann <b>", "Ann &lt;b&gt;"), ("", "an unnamed reviewer")):
+    for reviewer, name in (("Ann <b>", "Ann &lt;b&gt;"), ("", "an unnamed reviewer")):
         record_verdict(document, place.key, Verdict.FINE, reviewer)
         content = collect_report(source, None, document, {})
         assert content["doubts"][0]["reviewer"] == reviewer
-        assert f"Verdict: Fine (by {said})." in to_html(content)
+        assert f"Verdict: Fine (by {name})." in to_html(content)
 
 
 def test_pictures_of_faces_are_blocks() -> None:
     picture = np.random.default_rng(1).integers(0, 256, (200, 200, 3)).astype(np.uint8)
     assert np.median(np.abs(np.diff(picture.astype(int), axis=1)).mean(axis=(0, 2))) > 50
     face = cv2.imdecode(np.frombuffer(draw_face(picture, Ellipse(100, 100, 30, 40)), np.uint8), cv2.IMREAD_COLOR)
-    # 40 * 1.35 * 2 pixels in blocks of a sixth of 60 make ten blocks across.
+    # 40 * 1.35 * 2 pixels in blocks of 60 / 6 pixels make ten blocks across.
     assert face is not None and face.shape == (96, 96, 3)
     assert np.median(np.abs(np.diff(face.astype(int), axis=1)).mean(axis=(0, 2))) < 3
     place = cv2.imdecode(np.frombuffer(draw_place(picture, (80, 80, 140, 140)), np.uint8), cv2.IMREAD_COLOR)
@@ -235,7 +235,7 @@ def run(source: Path, settings: BatchSettings, report: Path | None = None, *leak
     return outcome
 
 
-def test_a_leak_fails_the_verification_but_keeps_the_output(film: Path) -> None:
+def test_a_verification_sets_the_outcome_and_the_report(film: Path) -> None:
     outcome = run(film, BatchSettings(verify_every=3), film.with_name("r.html"))
     assert (outcome.status, outcome.verified, outcome.findings) == ("done", True, [])
     assert list_names(film.parent) == ["a.blurred.mp4", "a.mp4", "r.html"]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The queue of doubtful places: its order, what counts as judged, and that judgements outlast a new analysis."""
+"""The review queue: its order, its verdicts, and how verdicts survive a new analysis."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def make_track(name: str, frames: range, x: float = 300.0, size: float = 60.0) -
     return Track(name, [Sample(f, Ellipse(x, 200, size, size), Evidence.DETECTED, 0.8) for f in frames])
 
 
-def doubt_about(track: Track, reason: ReviewReason, start: int, stop: int, confidence: float = 0.5) -> ReviewItem:
+def make_item(track: Track, reason: ReviewReason, start: int, stop: int, confidence: float = 0.5) -> ReviewItem:
     own = [s for s in track.samples if start <= s.source_frame < stop]
     return replace(review_items.make_review_item(track.name, own, reason), confidence=confidence)
 
@@ -58,12 +58,12 @@ def document() -> TrackDocument:
         [Shot(0, 95), Shot(95, 200)],
         [one, two, small],
         [
-            doubt_about(one, ReviewReason.FAST_MOTION, 20, 30),
-            doubt_about(one, ReviewReason.ENDS, 55, 60),
-            replace(doubt_about(weak, ReviewReason.LOW_CONFIDENCE, 70, 73), detected_frames=3),
-            doubt_about(two, ReviewReason.BEGINS, 100, 105),
-            doubt_about(two, ReviewReason.SINGLE_DETECTOR, 100, 190),
-            doubt_about(small, ReviewReason.ENDS, 115, 120),
+            make_item(one, ReviewReason.FAST_MOTION, 20, 30),
+            make_item(one, ReviewReason.ENDS, 55, 60),
+            replace(make_item(weak, ReviewReason.LOW_CONFIDENCE, 70, 73), detected_frames=3),
+            make_item(two, ReviewReason.BEGINS, 100, 105),
+            make_item(two, ReviewReason.SINGLE_DETECTOR, 100, 190),
+            make_item(small, ReviewReason.ENDS, 115, 120),
         ],
         aside=[weak],
     )
@@ -149,7 +149,7 @@ def test_decisions_made_elsewhere_are_not_open_items(document: TrackDocument) ->
 
 
 def test_a_track_that_is_no_longer_covered_is_listed(document: TrackDocument) -> None:
-    """An analysis that no longer finds a face sets its track aside without a doubt."""
+    """An analysis that does not find a face again suppresses its track without adding a review item."""
     lost = document.tracks.pop(0)
     lost.name, lost.status = "Perhaps 02", TrackStatus.SUPPRESSED
     lost.suppression = Suppression(SuppressionReason.NOT_FOUND_AGAIN)
@@ -215,6 +215,6 @@ def test_the_clearest_frame_is_large_confident_and_whole() -> None:
     ],
 )
 def test_every_reason_has_its_own_question(reason: ReviewReason, document: TrackDocument) -> None:
-    document.review_items = [doubt_about(document.tracks[0], reason, 20, 30)]
+    document.review_items = [make_item(document.tracks[0], reason, 20, 30)]
     (place,) = (d for d in review.list_review_entries(document) if d.covered)
     assert describe_place(place).endswith("?") and not place.key.startswith("other ") and place.risk > 0

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Presets: what they run is known, what they lack is said, and what few ask for is fetched on request only."""
+"""Presets: their detectors are known, missing ones give a warning, and optional weights are downloaded on request."""
 
 from __future__ import annotations
 

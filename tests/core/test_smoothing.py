@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Smoothing calms the path and never uncovers what was found."""
+"""Smoothing steadies a track and never uncovers a detected face."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Sources without Blender: exact jumps, sizes, memory, what is refused and what is warned of."""
+"""Sources without Blender: exact seeking, sizes and memory, and which files are refused or give warnings."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def test_pictures_have_the_requested_size_and_colours(tmp_path: Path) -> None:
 
 
 def test_scaling_down_averages_pixels(tmp_path: Path) -> None:
-    """Fine stripes become grey: a picture that was picked pixel by pixel would show stripes of its own."""
+    """Fine stripes become grey. Picking single pixels would show false stripes."""
     import av
 
     path = tmp_path / "stripes.mkv"
@@ -199,14 +199,14 @@ def write_sound(path: Path) -> None:
 
 
 def write_no_frames(path: Path) -> None:
-    """A film whose headers are there and whose pictures are not."""
+    """A film with headers but without pictures."""
     write_film(path, range(3), container_options={"movflags": "empty_moov+frag_keyframe"})
     data = path.read_bytes()
     path.write_bytes(data[: data.index(b"moof") - 4])
 
 
 def write_cut_head(path: Path) -> None:
-    """An MP4 cut off before its index, which comes last."""
+    """An MP4 file that ends before its index, which is at its end."""
     data = write_film(path, range(30)).read_bytes()
     path.write_bytes(data[: data.index(b"moov") - 10])
 
@@ -266,7 +266,7 @@ def test_a_film_whose_size_changes_is_refused(tmp_path: Path) -> None:
         list(source.frames(stop=40))
 
 
-def test_pictures_are_read_upright(tmp_path: Path) -> None:
+def test_unusual_pictures_are_read(tmp_path: Path) -> None:
     import cv2
 
     deep = draw_number(178).astype(np.uint16) * 257
@@ -300,7 +300,7 @@ def test_the_orientation_tag_of_png_and_webp_is_applied(tmp_path: Path) -> None:
 
 
 def write_pictures(folder: Path, numbers: list[int], suffix: str = ".png") -> list[str]:
-    """One picture for each number; the names in order."""
+    """Write one picture for each number. Returns the names in order."""
     import cv2
 
     folder.mkdir(exist_ok=True)
@@ -340,7 +340,7 @@ def test_a_sequence_of_one_picture_is_an_image(tmp_path: Path) -> None:
 
 
 def test_a_repeated_picture_is_the_same_array(tmp_path: Path) -> None:
-    """The analysis looks at it once."""
+    """The analysis relies on it to analyse such a picture only once."""
     names = write_pictures(tmp_path, [7, 200])
     order = [names[0], names[0], names[1], names[0]]
     with open_source(tmp_path, order) as source:

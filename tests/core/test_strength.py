@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The verdict on an effect: what was measured decides, and between two measurements the weaker cover."""
+"""The rating of an effect follows the measurements; between two of them, the weaker cover decides."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ONE_PICTURE = {"plain", "sharpened", "deconvolved", "values of the blocks"}
 
 
 def read_table(title: str) -> list[dict[str, str]]:
-    """The rows of a table of docs/strength.md by heading."""
+    """The rows of the table with that title in docs/strength.md, by column heading."""
     part = TABLES.read_text(encoding="utf-8").split(f"### {title}\n")[1].split("\n###")[0]
     rows = [[cell.strip() for cell in line.strip("|\n").split("|")] for line in part.splitlines() if line[:1] == "|"]
     return [dict(zip(rows[0], row, strict=True)) for row in rows[2:]]
@@ -28,7 +28,7 @@ MADE_OF_SAMPLES = [name for name in ANOTHER if name[-1].isdigit()]
 
 
 def find_most(row: dict[str, str], of_shots: bool) -> float:
-    """The highest rank-1 in a row, of single pictures or of shots."""
+    """The highest rank-1 rate in a row, for single pictures or for shots."""
     return max(
         (
             float(text.partition("/")[0])

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a source says of place, device and people is seen where it came along, and our own words are not mistaken."""
+"""Metadata about places, devices and people is found in a file, and our own metadata is not mistaken for it."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Faces that are known are looked for in small parts of the picture."""
+"""Known faces are detected in small parts of the picture."""
 
 from __future__ import annotations
 
@@ -30,7 +30,9 @@ def test_a_window_lies_around_the_face_and_inside_the_picture() -> None:
         tuple((100 * i, 100, 100 * i + 90, 200) for i in range(3)),
     ],
 )
-def test_the_whole_picture_is_searched_without_a_usable_window(places: tuple[tuple[float, float, float, float], ...]) -> None:
+def test_the_whole_picture_is_searched_without_a_usable_window(
+    places: tuple[tuple[float, float, float, float], ...],
+) -> None:
     assert find(*places) == []
 
 
