@@ -95,7 +95,7 @@ def test_merging_reverses_splitting() -> None:
     assert (one.spans(), other.spans(), other.name) == ([(0, 20)], [(20, 50)], "Face 03")
     merged = editing.merge(document, ["Face 03", "Face 01"])
     assert merged.name == "Face 01" and merged.spans() == [(0, 50)] and len(document.tracks) == 2
-    with pytest.raises(FaceBlurError, match="In frame 0 .* different places"):
+    with pytest.raises(FaceBlurError, match=r"In frame 0 .* different places"):
         editing.merge(document, ["Face 01", "Face 02"])
     with pytest.raises(FaceBlurError, match="between"):
         editing.split(document, "Face 01", 0)
