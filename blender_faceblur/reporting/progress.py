@@ -106,7 +106,7 @@ class LineReporter(Reporter):
             where = f" -> {outcome.output}" if outcome.output else ""
             self._print(f"  done in {describe_time(outcome.seconds)}: {describe_faces(outcome)}{where}")
         if outcome.verified is not None:
-            self._print("  verified: no leak was found" if outcome.verified else "  NOT PASSED: see the findings below")
+            self._print("  verified: nothing leaked" if outcome.verified else "  NOT PASSED: see the findings below")
             for line in outcome.findings:
                 self._print(f"    {line}")
 

@@ -43,7 +43,7 @@ def read_version(mask: Any) -> int:
     return int(json.loads(text.as_string())["version"])
 
 
-def test_the_review_and_the_overview_have_the_states_of_0_1_0(mask: Any) -> None:
+def test_it_shows_what_0_1_0_showed(mask: Any) -> None:
     assert read_version(mask) == 2
     queue = review.read_queue(mask)
     assert [(p.key, describe_place(p), p.verdict or "") for p in queue.places] == [
