@@ -115,7 +115,7 @@ def add_people_options(parser: argparse.ArgumentParser) -> None:
         choices=[round(1 / rate) for rate in RATES],
         default=round(1 / USUAL_RATE),
         metavar="N",
-        help="how often a stranger may be taken for a person who stays visible, at most 1 in N: "
+        help="at most 1 in N strangers may be taken for a person who stays visible: "
         f"{', '.join(str(round(1 / rate)) for rate in RATES)} (default {round(1 / USUAL_RATE)})",
     )
     group.add_argument(
@@ -147,7 +147,7 @@ def build_verify_parser(program: str) -> argparse.ArgumentParser:
     parser.add_argument("--report", type=Path, metavar="FILE", help="write a report, as .html or .json")
     parser.add_argument("--effect", choices=EFFECT_NAMES, help="the effect of the output, for the report")
     parser.add_argument("--quiet", action="store_true", help="print only leaks and errors")
-    parser.add_argument("--json", action="store_true", help="progress as JSON lines on standard output")
+    parser.add_argument("--json", action="store_true", help="print progress as JSON lines on standard output")
     return parser
 
 
@@ -198,7 +198,7 @@ def add_detection_options(parser: argparse.ArgumentParser) -> None:
         help="cover everything except the faces; with --keep, except the faces of the people who stay visible",
     )
     parser.add_argument("--quiet", action="store_true", help="print only failures")
-    parser.add_argument("--json", action="store_true", help="progress as JSON lines on standard output")
+    parser.add_argument("--json", action="store_true", help="print progress as JSON lines on standard output")
 
 
 def prepare_process() -> None:

@@ -42,7 +42,7 @@ NOT_COVERED = "not covered"
 _REASONS = {
     Reason.ENDS: "ends in the middle of the picture",
     Reason.BEGINS: "begins in the middle of the picture",
-    Reason.GRADUAL_TRANSITION: "has a gradual transition, in which a face that fades in or out may be detected late",
+    Reason.GRADUAL_TRANSITION: "changes gradually, so a face that fades in or out may be detected late",
     Reason.FLOW_ONLY: "was tracked by optical flow only, without a detection in these frames",
     Reason.FAST_MOTION: "moves fast",
     Reason.JUMP: "jumps for a moment",

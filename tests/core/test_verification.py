@@ -64,7 +64,7 @@ def add_noise(picture: Grey, level: float) -> Grey:
 
 
 def cover(picture: Grey, kind: str, factor: float = 1.3, shift: float = 0.0, face: Ellipse = FACE) -> Grey:
-    """The picture with a cover over the face, `factor` times as large and moved right by `shift`."""
+    """The picture with a cover over the face, `factor` times as large and moved to the right by `shift`."""
     height, width = picture.shape
     blocks = round(width / BLOCK), round(height / BLOCK)
     small = cv2.resize(picture, blocks, interpolation=cv2.INTER_AREA)
