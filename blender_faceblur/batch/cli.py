@@ -36,7 +36,7 @@ from .run import BatchSettings, FilmJob, plan_jobs, run_batch, verify_one
 ALL_WELL, SOME_FAILED, USAGE, LEAKED, INTERRUPTED = 0, 1, 2, 3, 130
 EFFECT_NAMES = ("mosaic", "blur", "solid", "erase", "gaussian", "image")
 EVERY = 3
-"""How often a verification looks for faces that nobody expected, in frames."""
+"""The step, in frames, in which a verification searches for unexpected faces."""
 
 CODECS = ("h264", "h265", "ffv1")
 QUALITIES = ("lossless", "high", "medium", "low")
@@ -45,64 +45,69 @@ QUALITIES = ("lossless", "high", "medium", "low")
 def build_parser(program: str = "build.py blur") -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=program,
-        description="Cover the faces in films and pictures with Blender, and keep the rest.",
-        epilog="Exit codes: 0 all well, 1 some inputs failed, 2 wrong usage, 3 a verified output leaks, 130 "
-        f"interrupted. `{program} verify SOURCE OUTPUT --tracks FILE` verifies an output that is there.",
+        description="Cover the faces in films and pictures with Blender, and keep everything else.",
+        epilog="Exit codes: 0 success, 1 some inputs failed, 2 wrong usage, 3 a verified output leaks, 130 "
+        f"interrupted. `{program} verify SOURCE OUTPUT --tracks FILE` verifies an existing output.",
     )
     parser.add_argument("inputs", nargs="+", type=Path, metavar="INPUT", help="film, picture or folder")
     parser.add_argument(
         "-o", "--output", type=Path, metavar="FILE|FOLDER", help="default: NAME.blurred.EXT beside the input"
     )
-    parser.add_argument("-r", "--recursive", action="store_true", help="folders below folders too, structure kept")
+    parser.add_argument("-r", "--recursive", action="store_true", help="include sub-folders, and keep their structure")
     add_detection_options(parser)
-    parser.add_argument("--codec", choices=CODECS, default="h264", help="of films (default h264)")
-    parser.add_argument("--quality", choices=QUALITIES, default="high", help="default high: no visible loss")
-    parser.add_argument("--save-blend", type=Path, metavar="FILE|FOLDER", help="the project with editable masks")
-    parser.add_argument("--save-tracks", type=Path, metavar="FILE|FOLDER", help="what was found, as JSON")
+    parser.add_argument("--codec", choices=CODECS, default="h264", help="codec of films (default h264)")
+    parser.add_argument(
+        "--quality", choices=QUALITIES, default="high", help="quality of films (default high: no visible loss)"
+    )
+    parser.add_argument("--save-blend", type=Path, metavar="FILE|FOLDER", help="save the project with editable masks")
+    parser.add_argument("--save-tracks", type=Path, metavar="FILE|FOLDER", help="save the tracks document, as JSON")
     add_verify_options(parser)
     add_people_options(parser)
-    parser.add_argument("--no-render", action="store_true", help="analyse (and save) only")
-    parser.add_argument("--overwrite", action="store_true", help="replace outputs that exist")
-    parser.add_argument("--resume", action="store_true", help="skip outputs that are complete, go on with the rest")
-    parser.add_argument(
-        "--reencode-audio", action="store_true", help="encode sound anew where it cannot be kept as it is"
-    )
-    parser.add_argument("--blender", type=Path, metavar="PATH", help="an installed Blender 5 to render with")
+    parser.add_argument("--no-render", action="store_true", help="only analyse, and save if asked to")
+    parser.add_argument("--overwrite", action="store_true", help="replace existing outputs")
+    parser.add_argument("--resume", action="store_true", help="skip complete outputs, and resume unfinished analyses")
+    parser.add_argument("--reencode-audio", action="store_true", help="re-encode sound that cannot be copied unchanged")
+    parser.add_argument("--blender", type=Path, metavar="PATH", help="render with an installed Blender 5")
     return parser
 
 
 def add_verify_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--verify", action="store_true", help="compare the output with the source, and look in it for uncovered faces"
+        "--verify", action="store_true", help="compare the output with the source, and search it for uncovered faces"
     )
     parser.add_argument(
         "--verify-every",
         type=_parse_every,
         default=EVERY,
         metavar="N",
-        help=f"look for uncovered faces in every Nth frame (default {EVERY}; 1: all)",
+        help=f"search one frame in N for uncovered faces (default {EVERY}; 1 for all frames)",
     )
     parser.add_argument(
-        "--report", type=Path, metavar="FILE|FOLDER", help="what was covered, corrected and verified, as .html or .json"
+        "--report",
+        type=Path,
+        metavar="FILE|FOLDER",
+        help="write a report of covers, corrections and verification, as .html or .json",
     )
 
 
 def add_people_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group(
         "people",
-        "Pictures of people lie in FOLDER, a sub-folder or file name is the "
-        "person's name. To stay clear a face must surely be recognised, or surely be "
-        "another's; all others are covered.",
+        "FOLDER holds pictures of people; the name of a sub-folder or file is the "
+        "person's name. A face stays visible only if its person is certainly recognised, or with --blur-only, "
+        "if it is certainly none of these people. All other faces are covered.",
     )
     parser.add_argument(
         "--plates",
         action="store_true",
-        help="cover number plates too, in a second look at the film (the detector knows Chinese plates best)",
+        help="cover number plates too, in a second analysis (the detector is best at Chinese plates)",
     )
     choice = group.add_mutually_exclusive_group()
-    choice.add_argument("--keep", type=Path, metavar="FOLDER", help="keep these people clear, cover all others")
     choice.add_argument(
-        "--blur-only", type=Path, metavar="FOLDER", help="cover these people and whoever may be one of them"
+        "--keep", type=Path, metavar="FOLDER", help="keep these people visible, and cover everyone else"
+    )
+    choice.add_argument(
+        "--blur-only", type=Path, metavar="FOLDER", help="cover these people, and anyone who may be one of them"
     )
     group.add_argument(
         "--mistakes",
@@ -110,14 +115,14 @@ def add_people_options(parser: argparse.ArgumentParser) -> None:
         choices=[round(1 / rate) for rate in RATES],
         default=round(1 / USUAL_RATE),
         metavar="N",
-        help="a person may be seen in 1 stranger of N: "
+        help="at most 1 in N strangers may be taken for a person who stays visible: "
         f"{', '.join(str(round(1 / rate)) for rate in RATES)} (default {round(1 / USUAL_RATE)})",
     )
     group.add_argument(
         "--people",
         type=Path,
         metavar="FILE",
-        help="keep names and decisions in this file, and follow it the next time (JSON, no faces)",
+        help="save names and decisions in this file, and use them in the next run (JSON, without faces)",
     )
 
 
@@ -125,27 +130,29 @@ def build_verify_parser(program: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=f"{program} verify",
         description="Compare a covered film or picture with its source.",
-        epilog="Exit codes: 0 nothing leaked, 1 it could not be verified, 2 wrong usage, 3 something leaked.",
+        epilog="Exit codes: 0 no leak, 1 the verification failed, 2 wrong usage, 3 the output leaks.",
     )
     parser.add_argument("source", type=Path, metavar="SOURCE")
     parser.add_argument("film", type=Path, metavar="OUTPUT")
-    parser.add_argument("--tracks", type=Path, required=True, metavar="FILE", help="what --save-tracks wrote")
+    parser.add_argument(
+        "--tracks", type=Path, required=True, metavar="FILE", help="the tracks document from --save-tracks"
+    )
     parser.add_argument(
         "--verify-every",
         type=_parse_every,
         default=EVERY,
         metavar="N",
-        help=f"look for uncovered faces in every Nth frame (default {EVERY}; 1: all)",
+        help=f"search one frame in N for uncovered faces (default {EVERY}; 1 for all frames)",
     )
-    parser.add_argument("--report", type=Path, metavar="FILE", help="as .html or .json")
-    parser.add_argument("--effect", choices=EFFECT_NAMES, help="what it was covered with, for the report")
-    parser.add_argument("--quiet", action="store_true", help="say only what is wrong")
-    parser.add_argument("--json", action="store_true", help="progress as JSON lines on standard output")
+    parser.add_argument("--report", type=Path, metavar="FILE", help="write a report, as .html or .json")
+    parser.add_argument("--effect", choices=EFFECT_NAMES, help="the effect of the output, for the report")
+    parser.add_argument("--quiet", action="store_true", help="print only leaks and errors")
+    parser.add_argument("--json", action="store_true", help="print progress as JSON lines on standard output")
     return parser
 
 
 def add_detection_options(parser: argparse.ArgumentParser) -> None:
-    """The options that mean the same for files and for the strips of a project."""
+    """Add the options that files and the strips of a project have in common."""
     choice = parser.add_mutually_exclusive_group()
     choice.add_argument(
         "--preset",
@@ -158,7 +165,7 @@ def add_detection_options(parser: argparse.ArgumentParser) -> None:
         dest="preset",
         type=_parse_ensemble,
         metavar="NAME[@SIDE][:THRESHOLD],...",
-        help="detectors of your own choice, at every frame, instead of a preset",
+        help="run these detectors on every frame, instead of a preset",
     )
     parser.add_argument(
         "--margin",
@@ -167,14 +174,14 @@ def add_detection_options(parser: argparse.ArgumentParser) -> None:
         type=_parse_margin,
         default=DEFAULT_MARGIN,
         metavar="FACTOR",
-        help=f"how much larger than the face the cover is, default {DEFAULT_MARGIN}",
+        help=f"size of the cover compared with the face (default {DEFAULT_MARGIN})",
     )
     parser.add_argument(
         "--head",
         dest="margin",
         action="store_const",
         const=HEAD_MARGIN,
-        help=f"cover ears and hair as well: the same as --margin {HEAD_MARGIN}",
+        help=f"cover ears and hair too (the same as --margin {HEAD_MARGIN})",
     )
     parser.add_argument("--effect", choices=EFFECT_NAMES, default="solid")
     parser.add_argument(
@@ -182,30 +189,31 @@ def add_detection_options(parser: argparse.ArgumentParser) -> None:
         type=_parse_color,
         default="000000",
         metavar="RRGGBB",
-        help="of --effect solid, and around the picture of --effect image",
+        help="colour of --effect solid, and around the picture of --effect image",
     )
     parser.add_argument("--image", type=Path, metavar="FILE", help="the picture of --effect image, over each face")
     parser.add_argument(
         "--inverse",
         action="store_true",
-        help="cover everything but the faces: all that are found, or with --keep those of the people who stay clear",
+        help="cover everything except the faces; with --keep, except the faces of the people who stay visible",
     )
-    parser.add_argument("--quiet", action="store_true", help="say only what failed")
-    parser.add_argument("--json", action="store_true", help="progress as JSON lines on standard output")
+    parser.add_argument("--quiet", action="store_true", help="print only failures")
+    parser.add_argument("--json", action="store_true", help="print progress as JSON lines on standard output")
 
 
 def prepare_process() -> None:
-    """Set up this process for a command: nothing is sent to anybody, and it can be asked to end."""
+    """Set up this process for a command: no usage data is sent, and signals end it cleanly."""
     # onnxruntime from 1.29 on sends usage data to Microsoft and leaves an identifier behind unless this is set
     # before it is loaded (its Privacy.md); the worker processes inherit it.
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"
-    # Being asked to end is the same as Ctrl-C (which Blender keeps from Python): children end, unfinished files go.
+    # SIGTERM acts like Ctrl-C, which Blender does not pass on to Python: child processes end, and unfinished files are
+    # removed.
     signal.signal(signal.SIGTERM, _interrupt)
     signal.signal(signal.SIGINT, _interrupt)
 
 
 def main(arguments: list[str] | None = None, program: str = "build.py blur", blender: Path | None = None) -> int:
-    """Run the command line; its exit code. `blender` is the application to render with where none is named."""
+    """Run the command line and return its exit code. `blender` is the application to render with by default."""
     given = sys.argv[1:] if arguments is None else arguments
     if given[:1] == ["verify"] and not Path("verify").exists():
         return verify_output(given[1:], program)
@@ -234,11 +242,11 @@ def main(arguments: list[str] | None = None, program: str = "build.py blur", ble
             options.inputs, options.output, options.recursive, options.save_blend, options.save_tracks, options.report
         )
         if options.report is not None and options.report.suffix and options.report.suffix.lower() not in ENDINGS:
-            raise FaceBlurError(f"--report {options.report}: a report is written as {' or '.join(ENDINGS)}.")
+            raise FaceBlurError(f"--report {options.report}: the name of a report must end in {' or '.join(ENDINGS)}.")
         if not jobs:
-            raise FaceBlurError("There are no films or pictures in the inputs.")
+            raise FaceBlurError("The inputs contain no films or pictures.")
         if options.inverse and options.verify:
-            raise FaceBlurError("--verify looks for faces that show; with --inverse they are meant to.")
+            raise FaceBlurError("--verify cannot be combined with --inverse, which shows the faces.")
         settings = replace(settings, image=get_image(options))
         if options.plates:
             check_models(list_plate_weights())
@@ -254,28 +262,30 @@ def main(arguments: list[str] | None = None, program: str = "build.py blur", ble
         print(error, file=sys.stderr)
         return SOME_FAILED
     except KeyboardInterrupt:
-        print("\nInterrupted; unfinished files were removed.", file=sys.stderr)
+        print("\nInterrupted. Unfinished files were removed.", file=sys.stderr)
         return INTERRUPTED
     return _compute_exit_code(outcomes)
 
 
 def get_image(options: argparse.Namespace) -> Path | None:
-    """The picture of --effect image, None with another effect. FaceBlurError where options about looks don't fit."""
+    """The picture of --effect image; None with another effect. Raises FaceBlurError where options contradict."""
     if options.inverse and (options.blur_only is not None or options.plates):
-        raise FaceBlurError("With --inverse everything is covered but faces: --blur-only and --plates name what is.")
+        raise FaceBlurError(
+            "--inverse covers everything except faces, so it cannot be combined with --blur-only or --plates."
+        )
     if (options.effect == "image") != (options.image is not None):
-        raise FaceBlurError("--effect image needs --image FILE, and --image needs --effect image.")
+        raise FaceBlurError("--effect image and --image FILE need each other. Use both or neither.")
     if options.image is None:
         return None
     with open_source(options.image) as source:
         if source.info.kind != "image":
-            raise FaceBlurError(f"{options.image} is no picture.")
+            raise FaceBlurError(f"{options.image} is not a picture.")
     path: Path = options.image.resolve()
     return path
 
 
 def open_people(options: argparse.Namespace) -> Recognition | None:
-    """What the options about people ask for; None where they ask for nothing. Raises FaceBlurError."""
+    """The recognition that the options about people ask for; None without such options. Raises FaceBlurError."""
     folder = options.keep or options.blur_only
     if folder is None and options.people is None:
         return None
@@ -288,7 +298,7 @@ def open_people(options: argparse.Namespace) -> Recognition | None:
 
 
 def verify_output(arguments: list[str], program: str) -> int:
-    """Verify one output that is there already; the exit code."""
+    """Verify one existing output and return the exit code."""
     options = build_verify_parser(program).parse_args(arguments)
     prepare_process()
     reporter = choose_reporter(options.quiet, options.json)

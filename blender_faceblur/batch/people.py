@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Whom to cover in a batch: people known from reference pictures, or from what was decided earlier.
+"""Whom to cover in a batch: people known from reference pictures, or from earlier decisions.
 
-Vectors of faces are only ever in the memory of this process; pictures are read where they lie and copied nowhere.
+Face embeddings stay in the memory of this process. Reference pictures are read in place and never copied.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ Warn = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class PeopleOptions:
-    """What was asked for: at least one of a folder of references and a file of earlier decisions.
+    """The options about people: a folder of reference pictures, a file of earlier decisions, or both.
 
-    `others_clear` is None where only the file says whether others stay clear.
+    `others_clear` is None where the file decides whether other people stay visible.
     """
 
     folder: Path | None
@@ -46,9 +46,9 @@ class PeopleOptions:
 
 
 def list_references(folder: Path) -> dict[str, list[Path]]:
-    """The pictures of each person: of a sub-folder under its name, else under the file's (without a number at its end).
+    """The reference pictures by person: the name is that of the sub-folder, or of the file without a number at its end.
 
-    Raises FaceBlurError where there are none.
+    Raises FaceBlurError where there are no pictures.
     """
     found: dict[str, list[Path]] = {}
     try:
@@ -63,42 +63,43 @@ def list_references(folder: Path) -> dict[str, list[Path]]:
             elif entry.suffix.lower() in REFERENCE_ENDINGS:
                 found.setdefault(_NUMBERED.sub("", entry.stem) or entry.stem, []).append(entry)
     except OSError as error:
-        raise FaceBlurError(f"The folder of people {folder} cannot be read: {error.strerror}.") from error
+        raise FaceBlurError(f"The folder of reference pictures {folder} cannot be read: {error.strerror}.") from error
     if not found:
         raise FaceBlurError(
-            f"{folder} holds no pictures of people: name files, or sub-folders with pictures, after the people."
+            f"{folder} holds no pictures of people. Name pictures, or sub-folders with pictures, after the people."
         )
     return found
 
 
 @dataclass(slots=True)
 class Recognition:
-    """The people of a batch, and what has been seen of the film at hand."""
+    """The people of a batch, and the embeddings of the current film."""
 
     people: People
     decisions: Decisions
     file: Path | None
     digest: str
-    """What shapes a result: names, modes and the reference pictures, hashed."""
+    """A hash of everything that affects a result: names, modes and reference pictures."""
     notes: list[str] = field(default_factory=list)
     _embeddings: list[TrackEmbedding] = field(default_factory=list, repr=False)
     _whole: bool = False
 
     def begin(self) -> None:
-        """Forget what was seen of the film before."""
+        """Forget the embeddings of the previous film."""
         self._embeddings, self._whole = [], False
 
     def take(self, embedding: TrackEmbedding) -> None:
         self._embeddings.append(embedding)
 
     def end(self) -> None:
-        """All looks at this film were taken."""
+        """Note that all embeddings of this film have arrived."""
         self._whole = True
 
     def decide(
         self, source: Path, tracks: Path, document: TrackDocument, on_progress: OnProgress, warn: Warn
     ) -> list[Decision]:
-        """Decide about a document that lies at `tracks`, change it, and write it there again. Raises FaceBlurError."""
+        """Decide about the document, whose file is `tracks`, and write it there with the changes. Raises
+        FaceBlurError."""
         if not self._whole:
             wanted = SourceRef.of(source, fingerprint=document.source.fingerprint)
             self._embeddings = _run_embedding(build_embed_request(wanted, tracks), on_progress, warn)
@@ -111,17 +112,17 @@ class Recognition:
         try:
             write_document(document, tracks)
         except OSError as error:
-            raise FaceBlurError(f"The tracks cannot be written to {tracks}: {error.strerror}.") from error
+            raise FaceBlurError(f"The tracks document {tracks} cannot be written: {error.strerror}.") from error
         return decided
 
     def save(self) -> None:
-        """Write the decisions where they were asked for."""
+        """Write the people file if one was asked for."""
         if self.file is not None:
             write_decisions(self.decisions, self.file)
 
 
 def collect_embeddings(track_embeddings: Iterable[TrackEmbedding]) -> dict[str, list[FaceEmbedding]]:
-    """Looks by track, each track's by frame."""
+    """The embeddings by track name, sorted by frame."""
     embeddings: dict[str, list[FaceEmbedding]] = {}
     for embedding in sorted(track_embeddings, key=lambda s: s.frame):
         embeddings.setdefault(embedding.track, []).append(
@@ -131,25 +132,27 @@ def collect_embeddings(track_embeddings: Iterable[TrackEmbedding]) -> dict[str, 
 
 
 def open_recognition(choice: PeopleOptions, on_progress: OnProgress, warn: Warn) -> Recognition:
-    """Look at the reference pictures. Raises FaceBlurError where nobody can be recognised."""
+    """Compute the embeddings of the reference pictures. Raises FaceBlurError where no person can be recognised."""
     decisions = Decisions()
     if choice.file is not None and choice.file.exists():
         decisions = read_decisions(choice.file)
         if choice.others_clear is not None and decisions.others_clear != choice.others_clear:
             option = "--blur-only" if decisions.others_clear else "--keep"
-            raise FaceBlurError(f"{choice.file} was made with {option}; name another file.")
+            raise FaceBlurError(f"{choice.file} was made with {option}. Name another file for --people.")
     elif choice.folder is None:
-        raise FaceBlurError(f"There is no {choice.file} yet: name the people's pictures with --keep or --blur-only.")
+        raise FaceBlurError(
+            f"{choice.file} does not exist yet. Name the folder of reference pictures with --keep or --blur-only."
+        )
     else:
         decisions.others_clear = bool(choice.others_clear)
-    # Before hours are spent.
+    # Missing weights must be reported before the long work.
     get_model_path(RECOGNIZER)
     if choice.folder is not None:
         decisions.references = str(choice.folder.resolve())
-    # What an editor has said of films needs no pictures.
-    is_said = any(entry.by == EDITOR for entry in decisions.tracks)
-    if not decisions.references and not is_said:
-        raise FaceBlurError(f"{choice.file} names no folder of reference pictures: give it with --keep or --blur-only.")
+    # An editor's assignments need no pictures.
+    has_assignments = any(entry.by == EDITOR for entry in decisions.tracks)
+    if not decisions.references and not has_assignments:
+        raise FaceBlurError(f"{choice.file} names no folder of reference pictures. Name it with --keep or --blur-only.")
     pictures = list_references(Path(decisions.references)) if decisions.references else {}
     usual = Mode.BLUR if decisions.others_clear else Mode.KEEP
     for name in pictures:
@@ -166,16 +169,18 @@ def open_recognition(choice: PeopleOptions, on_progress: OnProgress, warn: Warn)
             continue
         if mode is Mode.BLUR and decisions.others_clear:
             raise FaceBlurError(
-                f"{name} cannot be recognised: no picture of {name} can be used, so others cannot be "
-                f"told from {name}. {' '.join(notes)}"
+                f"{name} cannot be recognised, because no picture of {name} can be used. Add a clear picture. "
+                f"{' '.join(notes)}"
             )
         if mode is Mode.KEEP:
             notes.append(
-                f"No picture of {name} can be used: {name} is covered like everybody else"
-                f"{', but where you said who it is' if is_said else ''}."
+                f"No picture of {name} can be used, so {name} is covered like everyone else"
+                f"{', except where you assigned the name' if has_assignments else ''}."
             )
-    if not any(person.references for person in people.persons) and not is_said:
-        raise FaceBlurError(f"Nobody can be recognised by the pictures in {decisions.references}. {' '.join(notes)}")
+    if not any(person.references for person in people.persons) and not has_assignments:
+        raise FaceBlurError(
+            f"No person can be recognised with the pictures in {decisions.references}. {' '.join(notes)}"
+        )
     for text in notes:
         warn(text)
     shape = [

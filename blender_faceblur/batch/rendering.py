@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Runs one Blender job in a process of its own: bpy in this Python, or an installed Blender application."""
+"""Run one Blender job in a separate process: with bpy in this Python, or in an installed Blender application."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ PREFIX = "@faceblur "
 SILENCE_S = 900.0
 _LOG_LINES = 50
 
-# Blender frees and faults in fresh pages for each frame's buffers otherwise: bpy 5.0.1 took 213 instead of 164 ms a
-# frame at 1080p on two cores.
+# Without these settings Blender frees the memory of each frame's buffers and faults in new pages: bpy 5.0.1 took 213
+# instead of 164 ms per frame at 1080p on two cores.
 _GLIBC_VARIABLES = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "8000000000", "MALLOC_TOP_PAD_": "268435456"}
 
 OnProgress = Callable[[str, int, int], None]
@@ -47,17 +47,18 @@ def check_blender(blender: Path) -> str:
         raise FaceBlurError(f"{blender} cannot be started: {error}.") from error
     match = re.search(r"^Blender (\d+)\.\d+.*$", done.stdout, re.MULTILINE)
     if match is None:
-        raise FaceBlurError(f"{blender} does not say that it is Blender.")
+        raise FaceBlurError(f"{blender} is not a Blender application.")
     if int(match[1]) < 5:
-        raise FaceBlurError(f"{match[0].strip()} is too old: Blender 5.0 or later is needed.")
+        raise FaceBlurError(f"{match[0].strip()} is too old. Use Blender 5.0 or later.")
     return match[0].strip()
 
 
 def borrow_no_settings(folder: Path) -> dict[str, str]:
-    """Environment variables for a Blender that begins without the user's settings, in a private `folder`.
+    """Environment variables that make Blender start without the user's settings, with a private `folder` in their
+    place.
 
-    With factory settings no extension is on; one that shares the user's folder then removes the packages that the
-    extensions of the Blender that started it are using (5.2.2).
+    With factory settings no extension is enabled. A Blender that shares the user's folder would then remove the
+    packages that the extensions of the running Blender are using (seen in 5.2.2).
     """
     resources = folder / "blender-settings"
     resources.mkdir(exist_ok=True)
@@ -67,10 +68,10 @@ def borrow_no_settings(folder: Path) -> dict[str, str]:
 def run_blender_job(
     job: dict[str, Any], folder: Path, blender: Path | None, on_progress: OnProgress, warn: Callable[[str], None]
 ) -> dict[str, Any]:
-    """Run the job in Blender and return its result message; see blender/child.py for the keys of both.
+    """Run the job in Blender and return its result message; blender/child.py documents the keys of both.
 
-    `folder` is a private one for the job file. Raises FaceBlurError when Blender fails, falls silent or ends without
-    a result. The process is ended when this is left by an exception, Ctrl-C included.
+    `folder` is a private folder for the job file. Raises FaceBlurError when Blender fails, sends nothing for too long
+    or ends without a result. An exception, including Ctrl-C, ends the process.
     """
     description = folder / "job.json"
     description.write_text(json.dumps(job), encoding="utf-8")
@@ -131,7 +132,7 @@ def _read_messages(
         try:
             line = lines.get(timeout=SILENCE_S)
         except queue.Empty as error:
-            raise FaceBlurError(f"Blender has said nothing for {SILENCE_S:.0f} s.") from error
+            raise FaceBlurError(f"Blender has not responded for {SILENCE_S:.0f} s.") from error
         if line is None:
             break
         message = _parse_message(line)
@@ -149,9 +150,9 @@ def _read_messages(
     if problem:
         raise FaceBlurError(problem)
     if code != 0 or result is None:
-        last = next((line for line in reversed(log) if line.strip()), "no word")
+        last = next((line for line in reversed(log) if line.strip()), "no output")
         how = f"signal {-code}" if code < 0 else f"exit code {code}"
-        raise FaceBlurError(f"Blender ended without a result ({how}); it last said: {last.strip()[:200]}")
+        raise FaceBlurError(f"Blender ended without a result ({how}). Its last line: {last.strip()[:200]}")
     return result
 
 
@@ -161,13 +162,13 @@ def _queue_lines(process: subprocess.Popen[bytes], lines: queue.Queue[str | None
         for line in process.stdout:
             lines.put(line.decode("utf-8", errors="replace").rstrip("\r\n"))
     except ValueError:
-        # The other thread has closed the pipe: it wants no more lines.
+        # The other thread has closed the pipe and needs no more lines.
         return
     lines.put(None)
 
 
 def _parse_message(line: str) -> dict[str, Any] | None:
-    """The message in a line; None for lines of Blender's own, and for ones that only look like a message."""
+    """The message in a line; None for Blender's own output, and for lines that only look like a message."""
     if not line.startswith(PREFIX):
         return None
     try:

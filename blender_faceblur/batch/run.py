@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""From files to blurred files: plans where each goes, then analyses, renders, delivers and checks one after another."""
+"""Turn files into blurred files: plan the outputs, then analyse, render, deliver and check one file after another."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from ..delivery.verify import Expected, verify_film
 from ..files.paths import get_model_path, list_models, unfinished_analyses
 from ..files.workplace import Workplace, replace_file
 from ..reporting.progress import Outcome, Reporter
-from ..reporting.report import collect_report, describe_finding, draw_faces, write_report
+from ..reporting.report import collect_report, draw_faces, list_findings, write_report
 from ..sources import open_source
 from ..sources.image import parse_orientation
 from ..worker.client import build_request, build_verify_request, finish_job
@@ -37,7 +37,7 @@ from .people import Recognition
 from .rendering import OnProgress, check_blender, run_blender_job
 
 OWN_MARK = ".blurred"
-"""Stands before the ending of our outputs; folders are searched without them."""
+"""The mark before the suffix of our outputs. The search through a folder skips files with it."""
 
 FILM_ENDINGS = frozenset(
     {
@@ -63,25 +63,25 @@ FILM_ENDINGS = frozenset(
 PICTURE_ENDINGS = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp"})
 
 SPARE_BYTES = 4 << 20
-"""With less than this free no output is begun."""
+"""The free disk space that is needed to begin an output."""
 
 _FEW_SAMPLES = 3.0
 
 _KEPT_S = 30 * 86400.0
-"""For how long an analysis waits to be gone on with."""
+"""How long an unfinished analysis is kept to be resumed."""
 
 RECORD_VERSION = 2
-"""Counts up when the same source and settings give another result, so that --resume does it anew."""
+"""Increase it when the same source and settings give a different result, so that --resume makes the output again."""
 
 
 @dataclass(frozen=True, slots=True)
 class BatchSettings:
-    """What is asked for every file; `codec` and `quality` are those of blender/rendering/render.py."""
+    """The settings for every file. `codec` and `quality` are those of blender/rendering/render.py."""
 
     preset: str = "balanced"
     margin: float = DEFAULT_MARGIN
     effect: str = "solid"
-    """Empty where it is not known, of an output that is there already."""
+    """Empty where the effect of an existing output is not known."""
     color: str = "000000"
     samples_per_face: float = 6.0
     codec: str = "h264"
@@ -92,18 +92,18 @@ class BatchSettings:
     reencode_audio: bool = False
     blender: Path | None = None
     verify_every: int = 0
-    """Verify outputs, with the detectors at every so manyth frame; 0: don't."""
+    """Verify outputs, and run the detectors on one frame in this many; 0 for no verification."""
     plates: bool = False
-    """Number plates are looked for too."""
+    """Whether number plates are covered too."""
     people: Recognition | None = None
-    """Who is covered and who stays clear; nothing: all are covered."""
+    """Whom to cover and who stays visible; None covers everyone."""
     image: Path | None = None
-    """The picture of the effect image."""
+    """The picture of the effect "image"."""
     inverse: bool = False
-    """Everything is covered but the faces, or those of `people` who stay clear."""
+    """Whether everything except the faces is covered; with `people`, except the faces of those who stay visible."""
 
     def shape(self) -> dict[str, str | int | float | bool]:
-        """The part of the settings that shapes the output."""
+        """The settings that affect the output."""
         return {
             "version": RECORD_VERSION,
             "preset": self.preset,
@@ -124,7 +124,7 @@ class BatchSettings:
 
 @dataclass(frozen=True, slots=True)
 class FilmJob:
-    """One input and where its results go. `output` without an ending of its own gets the container's."""
+    """One input, and the paths of its results. With `choose_ending`, `output` gets the suffix of its container."""
 
     source: Path
     output: Path
@@ -143,7 +143,7 @@ Verify = Callable[[Path, Path, Path, BatchSettings, OnProgress, Warn], Verificat
 
 @dataclass(frozen=True, slots=True)
 class Stages:
-    """The functions that do the long work of a run; tests and the export have their own."""
+    """The functions for the long stages of a run. Tests and the export pass their own."""
 
     analyse: Analyse
     render: Render
@@ -152,7 +152,7 @@ class Stages:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What all runs of a batch share. `taken` are the places of their results, each with its source."""
+    """The state that all runs of a batch share. `taken` maps the paths of their results to the sources."""
 
     settings: BatchSettings
     reporter: Reporter
@@ -169,10 +169,10 @@ def plan_jobs(
     save_tracks: Path | None = None,
     report: Path | None = None,
 ) -> list[FilmJob]:
-    """One job for each input, and for each film and picture in an input that is a folder, in order, none twice.
+    """One job for each input, and for each film and picture in an input folder, in order and without duplicates.
 
-    `output` is a folder if it is one, if its name has no ending, or if there are several inputs; `save_blend`,
-    `save_tracks` and `report` likewise. Raises FaceBlurError when the options don't fit the inputs.
+    `output` is taken for a folder if it is one, if its name has no suffix, or if there are several inputs; likewise
+    `save_blend`, `save_tracks` and `report`. Raises FaceBlurError when the options don't fit the inputs.
     """
     found: dict[Path, Path] = {}
     for entry in inputs:
@@ -190,14 +190,14 @@ def plan_jobs(
         ("--report", report),
     ):
         if place is not None and not single and place.is_file():
-            raise FaceBlurError(f"{name} {place} is a file, but there are several inputs: name a folder.")
+            raise FaceBlurError(f"{name} {place} is a file, but there are several inputs. Name a folder.")
     if (
         output is not None
         and not single
         and output.suffix.lower() in FILM_ENDINGS | PICTURE_ENDINGS
         and not output.is_dir()
     ):
-        raise FaceBlurError(f"--output {output} is a file's name, but there are several inputs: name a folder.")
+        raise FaceBlurError(f"--output {output} is the name of a file, but there are several inputs. Name a folder.")
 
     names = Counter(under / source.stem for source, under in found.items())
 
@@ -206,7 +206,7 @@ def plan_jobs(
             return None
         if single and folder.suffix and not folder.is_dir():
             return folder
-        # A phone's film and picture of one moment share their name but for the ending.
+        # The film and the picture of a live photo have the same name with different suffixes.
         alone = names[under / source.stem] == 1
         return folder / under / ((source.stem if alone else source.name) + ending)
 
@@ -233,9 +233,9 @@ def run_batch(
     render: Render = run_blender_job,
     verify: Verify | None = None,
 ) -> list[Outcome]:
-    """Do the jobs one after another; one that fails does not stop the others. The outcomes are in the jobs' order.
+    """Do the jobs one after another, and return their outcomes in the same order. A failed job does not stop the rest.
 
-    Whatever happens, a file under its final name is whole, and no earlier file is replaced unless `overwrite`.
+    A file with its final name is always complete, and an existing file is replaced only with `overwrite`.
     """
     stages = Stages(analyse or _run_resumable_analysis, render, verify or run_verification)
     outcomes: list[Outcome] = []
@@ -252,14 +252,14 @@ def run_batch(
 
 
 def verify_one(job: FilmJob, tracks: Path, settings: BatchSettings, reporter: Reporter) -> Outcome:
-    """Verify an output that is there already against the tracks document it was made with; report if asked."""
+    """Verify an existing output with the tracks document that it was made with, and write a report if asked to."""
     with Workplace() as workplace:
         batch = Batch(settings, reporter, Stages(_run_resumable_analysis, run_blender_job, run_verification), workplace)
         return Run(job, batch).verify_output(tracks)
 
 
 def list_weights(preset: str) -> str:
-    """The weights that the preset would use and that are there: an output made with fewer is not the same."""
+    """The installed weights that a preset uses. They are compared because fewer weights give a different output."""
     there = []
     for name in sorted(list_detectors(get_preset(preset))):
         with suppress(FaceBlurError):
@@ -276,9 +276,9 @@ def run_analysis(
     warn: Warn,
     storage: Path | None = None,
 ) -> None:
-    """Analyse a source in processes of its own and leave the tracks document at `tracks`. Raises FaceBlurError.
+    """Analyse a source in separate processes, and write the tracks document to `tracks`. Raises FaceBlurError.
 
-    With `storage` (a folder) it goes on with what an earlier analysis of the same source and settings left there.
+    With `storage` (a folder), an unfinished analysis of the same source and settings is resumed.
     """
     request = build_request(
         source, tracks, settings.preset, settings.margin, storage=storage, recognise=settings.people is not None
@@ -304,10 +304,10 @@ def run_verification(
     on_progress: OnProgress,
     warn: Warn,
 ) -> Verification:
-    """Compare an output with its source in a process of its own. Raises FaceBlurError where that cannot be done."""
+    """Compare an output with its source in a separate process. Raises FaceBlurError where that fails."""
     with Workplace() as workplace:
         place = workplace.folder / "verification.json"
-        # Effects that are made of no samples leave nothing of a face: nearly all of its detail must be gone.
+        # Effects without samples leave nothing of a face, so nearly all of its detail must be gone.
         samples = settings.samples_per_face if settings.effect in ("mosaic", "blur", "gaussian") else _FEW_SAMPLES
         request = build_verify_request(source, output, tracks, place, samples, settings.verify_every or 1)
 
@@ -329,12 +329,12 @@ def _run_resumable_analysis(
 
 
 def _get_unfinished_path(source: Path) -> Path:
-    """Where the analysis of a source is kept until its output is finished."""
+    """The folder in which the analysis of a source is kept until its output is finished."""
     return unfinished_analyses() / hashlib.sha256(str(source.resolve()).encode()).hexdigest()[:32]
 
 
 def _forget_abandoned() -> None:
-    """Remove analyses that nobody went on with."""
+    """Remove unfinished analyses that were not resumed in time."""
     for folder in unfinished_analyses().glob("*"):
         with suppress(OSError):
             if time.time() - folder.stat().st_mtime > _KEPT_S:
@@ -342,10 +342,10 @@ def _forget_abandoned() -> None:
 
 
 class Run:
-    """One input on its way to its output. Every step is a method, in the order of `_make`.
+    """The run from one input to its output. `_make` calls the steps, one method each, in order.
 
-    `info` and `container` are known once `prepare` was called; `part` and `project` (a folder, and a .blend file where
-    one is wanted) are where unfinished results lie until they are moved to their places.
+    `prepare` sets `info` and `container`. Unfinished results lie in the folder `part` and in the .blend file `project`
+    (if one is wanted) until they are moved into place.
     """
 
     info: SourceInfo
@@ -361,11 +361,11 @@ class Run:
         self.tracks = self.folder / "tracks.json"
 
     def make_output(self) -> Outcome:
-        """Make the output and what else is asked for. What goes wrong is the outcome's reason."""
+        """Make the output and the other results that were asked for. An error becomes the reason of the outcome."""
         return self._try(self._make)
 
     def verify_output(self, tracks: Path) -> Outcome:
-        """Verify the output that is there, made with the document at `tracks`; report if asked."""
+        """Verify the existing output, made with the document at `tracks`, and write a report if asked to."""
         return self._try(lambda: self._verify_existing(tracks))
 
     def _try(self, work: Callable[[], None]) -> Outcome:
@@ -375,7 +375,7 @@ class Run:
             work()
         except FaceBlurError as error:
             outcome.status = "failed"
-            # The reporter says which file it is.
+            # The reporter already names the file.
             outcome.reason = str(error).removeprefix(f"{source}: ").removeprefix(f"{source.name}: ")
         except OSError as error:
             outcome.status = "failed"
@@ -386,7 +386,7 @@ class Run:
         return outcome
 
     def _make(self) -> None:
-        """The whole way, from top to bottom."""
+        """All steps of the run, in order."""
         self.prepare()
         if self.settings.resume and self.settings.render and _is_finished(self.job, self.info, self.settings):
             self.skip()
@@ -408,11 +408,11 @@ class Run:
         self.outcome.status = "done"
 
     def prepare(self) -> None:
-        """Look at the source, and settle where the results go. Raises FaceBlurError where they cannot go there."""
+        """Open the source, and choose the paths of the results. Raises FaceBlurError where a path is not possible."""
         for name in (self.job.source.resolve(), self.job.output.resolve()):
             if any(0xD800 <= ord(sign) <= 0xDFFF for sign in str(name)):
                 raise FaceBlurError(
-                    f"{self.job.source}: its path is no UTF-8 text, which Blender cannot open; rename it."
+                    f"{self.job.source}: Blender cannot open this path, because it is not valid UTF-8. Rename the file."
                 )
         with open_source(self.job.source) as source:
             self.info = source.info
@@ -421,9 +421,9 @@ class Run:
             _claim(place, self.job.source, self.batch.taken)
 
     def skip(self) -> None:
-        """Leave the output of an earlier run as it is; if asked, verify it and report on it.
+        """Keep the output of an earlier run, and verify it and write a report if asked to.
 
-        What it covers is found out anew for that.
+        The verification and the report need a new analysis of the source.
         """
         self.outcome.output = self.job.output
         if self.settings.verify_every or self.job.report is not None:
@@ -436,7 +436,7 @@ class Run:
         self.outcome.status, self.outcome.reason = "skipped", f"{self.job.output} is complete."
 
     def check_places(self) -> None:
-        """Before hours are spent: raise FaceBlurError where a result cannot be written, and warn of what is lost."""
+        """Raise FaceBlurError where a result cannot be written, before the long work, and warn of losses."""
         for place in self._list_places():
             _check_place(place, self.settings.overwrite)
         for text in self._container_notes:
@@ -444,7 +444,7 @@ class Run:
 
     @contextmanager
     def unfinished_results(self) -> Iterator[None]:
-        """Make room for results that are not finished, and remove what is left of them at the end."""
+        """Create places for unfinished results, and remove the leftovers at the end."""
         workplace, output = self.batch.workplace, self.job.output
         self.part = workplace.make_part_folder(output) if self.settings.render else self.folder
         self.project = workplace.name_part(self.job.save_blend, ".blend") if self.job.save_blend else None
@@ -453,7 +453,7 @@ class Run:
         except (FaceBlurError, OSError) as error:
             for place, disk in ((self.part, output.parent), (self.folder, self.folder.parent)):
                 if shutil.disk_usage(place).free < SPARE_BYTES:
-                    raise FaceBlurError(f"The disk of {disk} is full; nothing was written. ({error})") from error
+                    raise FaceBlurError(f"The disk of {disk} is full. Nothing was written. ({error})") from error
             raise
         finally:
             if self.settings.render:
@@ -462,10 +462,10 @@ class Run:
                 workplace.remove_part(self.project)
 
     def analyse(self) -> TrackDocument:
-        """Find out what is to be covered. The document lies at `tracks` too."""
+        """Analyse the source, and return the tracks document, which is also written to `tracks`."""
         document = self._find_tracks(self.warn)
         if document.source.fingerprint != self.info.fingerprint:
-            raise FaceBlurError(f"{self.job.source.name} has changed while it was being analysed.")
+            raise FaceBlurError(f"{self.job.source.name} changed during the analysis. Start again.")
         for text in (*document.source.warnings, *document.all_notes):
             self.warn(text)
         _count_found(self.outcome, document)
@@ -473,21 +473,24 @@ class Run:
         return document
 
     def render(self, document: TrackDocument) -> Path:
-        """Have Blender render and save what is asked for; where the pictures lie then."""
+        """Let Blender render, and save the project if asked to. Returns the path of the rendered pictures."""
         info, settings = self.info, self.settings
-        # In a path Blender takes '#' for digits of the frame number.
+        # Blender replaces '#' in a path with digits of the frame number.
         plain = self.folder if "#" in str(self.part.resolve()) else self.part
         pictures = plain / ("pictures.mkv" if self.container else f"picture{self.job.output.suffix.lower()}")
         if self._needs_encoding() and settings.render:
             self.warn(
-                f"The size {info.width} x {info.height} is odd: written with colours at full resolution (4:4:4), "
-                "which some players do not show."
+                f"The size {info.width} x {info.height} is odd, so the film is written with colours at full "
+                "resolution (4:4:4). Some players cannot show it."
             )
         if not settings.render and self.project is None:
             return pictures
         shown = self.tracks
         if settings.inverse:
-            self.warn("Everything is covered but the faces" + (" of those who stay clear." if settings.people else "."))
+            self.warn(
+                "Everything is covered except the faces"
+                + (" of the people who stay visible." if settings.people else ".")
+            )
             if settings.people is not None:
                 shown = self.folder / "shown.json"
                 write_document(_load_kept(document), shown)
@@ -506,29 +509,25 @@ class Run:
         return pictures
 
     def deliver(self, pictures: Path) -> Path:
-        """Make a whole, checked file of what Blender rendered; where it lies, on its way to its place."""
+        """Make a complete, checked file from the rendered pictures. Returns its path before it is moved into place."""
         record = make_record(self.info.fingerprint, self.settings.shape(), self.info.frame_count)
         if self.container is None:
             return self._deliver_picture(pictures, record)
         return self._deliver_film(pictures, record, self.container)
 
     def verify(self, film: Path, tracks: Path, warn: Warn) -> Verification:
-        """Compare what is, or will be, the output with its source, and note in the outcome what was found."""
+        """Compare the output, which may not be in its place yet, with its source. The outcome gets the findings."""
         verification = self.batch.stages.verify(
             self.job.source, film, tracks, self.settings, self.reporter.show_progress, warn
         )
-        # It may not have got its name yet.
+        # The file may not have its final name yet.
         verification.film = self.job.output.name
         self.outcome.verified = verification.passed
-        found = *verification.leaks, *verification.doubts
-        self.outcome.findings = [
-            *(f"problem: {text}" for text in verification.problems),
-            *(f"{one.kind}: {describe_finding(one)}" for one in found),
-        ]
+        self.outcome.findings = list_findings(verification)
         return verification
 
     def save(self, document: TrackDocument) -> None:
-        """Put the project and the tracks document where they were asked for."""
+        """Save the project and the tracks document at the paths that were asked for."""
         if self.project is not None and self.job.save_blend is not None:
             replace_file(self.project, self.job.save_blend)
         if self.job.save_tracks is not None:
@@ -542,7 +541,7 @@ class Run:
         settings: dict[str, Any],
         blender: Path | None = None,
     ) -> None:
-        """Write the report where one was asked for; `blender` is the application that rendered."""
+        """Write the report if one was asked for. `blender` is the application that rendered."""
         if self.job.report is None:
             return
         faces = verification.faces if verification is not None else draw_faces(self.job.source, document)
@@ -561,11 +560,11 @@ class Run:
         )
 
     def forget_analysis(self) -> None:
-        """Remove what an analysis kept in order to be gone on with."""
+        """Remove the files that would resume the analysis."""
         shutil.rmtree(_get_unfinished_path(self.job.source), ignore_errors=True)
 
     def warn(self, text: str) -> None:
-        """Tell a sentence once, and keep it for the report."""
+        """Report a warning once, and keep it for the report."""
         if text not in self.outcome.warnings:
             self.outcome.warnings.append(text)
             self.reporter.warn(text)
@@ -578,11 +577,11 @@ class Run:
         self.outcome.output = self.job.output
         _count_found(self.outcome, document)
         self.outcome.frames = verification.frames
-        self.report(document, verification, {"effect": self.settings.effect or "not told"})
+        self.report(document, verification, {"effect": self.settings.effect or "not known"})
         self.outcome.status = "done"
 
     def _find_tracks(self, warn: Warn) -> TrackDocument:
-        """Analyse the source, and decide who stays clear; the document lies at `tracks`."""
+        """Analyse the source, and decide who stays visible. The document is written to `tracks`."""
         settings, on_progress, analyse = self.settings, self.reporter.show_progress, self.batch.stages.analyse
         if settings.people is not None:
             settings.people.begin()
@@ -598,11 +597,11 @@ class Run:
         return document
 
     def _needs_encoding(self) -> bool:
-        """Whether Blender cannot write the film's codec in its size, so that it renders without loss first."""
+        """Whether Blender cannot write the codec in the film's size, and therefore renders without loss first."""
         return self.container is not None and needs_encoding(self.settings.codec, self.info.width, self.info.height)
 
     def _describe_render(self, tracks: Path, pictures: Path) -> dict[str, Any]:
-        """What Blender is to do, for blender/child.py."""
+        """The job description for blender/child.py."""
         settings = self.settings
         codec = LOSSLESS_CODEC if self._needs_encoding() else settings.codec
         return {
@@ -660,7 +659,7 @@ class Run:
         return finished
 
     def _list_places(self) -> list[Path]:
-        """Where results go."""
+        """The paths of the results."""
         places = (
             self.job.output if self.settings.render else None,
             self.job.save_blend,
@@ -676,9 +675,9 @@ def _count_found(outcome: Outcome, document: TrackDocument) -> None:
 
 
 def _load_kept(document: TrackDocument) -> TrackDocument:
-    """The document of those who stay clear alone, whose faces an inverse cover leaves out.
+    """A document with only the people who stay visible, whose faces an inverse cover shows.
 
-    Not in frames in which somebody else's cover meets theirs: what is left out shows whatever lies there.
+    It omits frames in which another person's cover would overlap theirs, since an inverse cover shows that person too.
     """
     others: dict[int, list[Ellipse]] = {}
     for sample in (sample for track in document.tracks for sample in track.samples):
@@ -714,21 +713,22 @@ def _choose_output(
             not job.choose_ending and _picture_format(job.output) != _picture_format(job.source)
         ):
             if job.choose_ending:
-                raise FaceBlurError(f"{job.source.name}: a picture needs an ending that says its format.")
-            raise FaceBlurError(f"{job.output.name}: a picture keeps its format; name it {job.source.suffix}.")
+                raise FaceBlurError(f"{job.source.name}: the name of a picture must end with its format.")
+            raise FaceBlurError(
+                f"{job.output.name}: a picture keeps its format. End the output's name with {job.source.suffix}."
+            )
         return job, None, []
     if settings.codec == "ffv1" and info.pixel_aspect != 1:
         raise FaceBlurError(
-            f"{job.source.name}: its pixels are not square, which cannot be kept with ffv1; use "
-            "--codec h264 --quality lossless."
+            f"{job.source.name}: ffv1 cannot keep pixels that are not square. Use --codec h264 --quality lossless."
         )
     wanted = None if job.choose_ending else job.output
-    container, said = choose_container(
+    container, notes = choose_container(
         job.source, list_sound(job.source), settings.codec, wanted, settings.reencode_audio
     )
     if job.choose_ending and job.output.suffix.lower() != container.suffix:
         job = replace(job, output=job.output.with_suffix(container.suffix))
-    return job, container, said
+    return job, container, notes
 
 
 def _picture_format(path: Path) -> str:
@@ -738,29 +738,32 @@ def _picture_format(path: Path) -> str:
 def _claim(place: Path, source: Path, taken: dict[Path, Path]) -> None:
     key = place.resolve()
     if key == source.resolve() or (place.exists() and place.samefile(source)):
-        raise FaceBlurError(f"{place} is the input itself; name another output.")
+        raise FaceBlurError(f"{place} is the input itself. Name another output.")
     if key in taken:
-        raise FaceBlurError(f"{place} is already the output of {taken[key]}; name another.")
+        raise FaceBlurError(f"{place} is already the output of {taken[key]}. Name another output.")
     taken[key] = source
 
 
 def _check_place(place: Path, overwrite: bool) -> None:
-    """Make the folder, and refuse a place where nothing can or may be written, before hours are spent."""
+    """Create the folder of a result. Raises FaceBlurError before any work where the result cannot be written."""
     if place.is_dir():
-        raise FaceBlurError(f"{place} is a folder.")
+        raise FaceBlurError(f"{place} is a folder. Name a file.")
     if place.exists() and not overwrite:
-        raise FaceBlurError(f"{place} exists; --overwrite replaces it.")
+        raise FaceBlurError(f"{place} already exists. Use --overwrite to replace it.")
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
         free = shutil.disk_usage(place.parent).free
     except OSError as error:
-        raise FaceBlurError(f"Nothing can be written into {place.parent}: {error.strerror}.") from error
+        raise FaceBlurError(f"The folder {place.parent} cannot be written to: {error.strerror}.") from error
     if free < SPARE_BYTES:
-        raise FaceBlurError(f"The disk of {place.parent} is full ({free / 1e6:.0f} MB free); nothing was written.")
+        raise FaceBlurError(f"The disk of {place.parent} is full ({free / 1e6:.0f} MB free). Nothing was written.")
 
 
 def _is_finished(job: FilmJob, info: SourceInfo, settings: BatchSettings) -> bool:
-    """Whether the output is ours, of this very source and these settings, and whole: its frames are counted again."""
+    """Whether the output was made by this program from this source with these settings, and is complete.
+
+    The frames of the output are counted again.
+    """
     if not job.output.is_file():
         return False
     film = info.kind == "movie"
@@ -774,7 +777,7 @@ def _is_finished(job: FilmJob, info: SourceInfo, settings: BatchSettings) -> boo
             verify_picture(job.output, info.width, info.height)
     except FaceBlurError:
         return False
-    # What was asked for beside it must be there too.
+    # The other results that were asked for must exist too.
     return all(place is None or place.is_file() for place in (job.save_blend, job.save_tracks))
 
 
@@ -783,7 +786,7 @@ def _expect(info: SourceInfo) -> Expected:
 
 
 def _list_folder(folder: Path, recursive: bool, output: Path | None) -> list[Path]:
-    """Films and pictures in a folder, sorted, without our own outputs and what lies in the output folder."""
+    """The films and pictures in a folder, sorted, without our own outputs and the files in the output folder."""
     own = output.resolve() if output is not None and output.is_dir() else None
     paths = []
     for path in sorted(folder.rglob("*") if recursive else folder.iterdir()):

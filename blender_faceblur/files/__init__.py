@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Where weights, stored analyses and unfinished work lie."""
+"""The places of weights, stored analyses and unfinished work."""

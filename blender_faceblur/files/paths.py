@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Where the weights and this user's temporary files are, in a checkout and in an installed extension."""
+"""The places of weights and of this user's temporary files, in a checkout and in an installed extension."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from ..core.types import FaceBlurError
 PACKAGE_FOLDER = Path(__file__).resolve().parents[1]
 
 MODELS_VARIABLE = "FACEBLUR_MODELS"
-"""Names a folder with further weights, for machines that cannot fetch them."""
+"""The environment variable for a folder with more weights, for machines that cannot download them."""
 
 
 @dataclass(frozen=True, slots=True)
 class ConvertedFile:
-    """What `tools/convert.py` makes of a network; `input` is the name of the input that takes the pictures."""
+    """The file that `tools/convert.py` makes from a network. `input` is the name of the network's picture input."""
 
     file: str
     bytes: int
@@ -34,11 +34,11 @@ class ConvertedFile:
 
 @dataclass(frozen=True, slots=True)
 class ModelFile:
-    """An entry of models.toml; no preset works without a `required` one.
+    """An entry of models.toml. No preset works without the `required` ones.
 
-    At least one of `wheel`, `package`, `tarball` and `url` is set, and they are tried in this order. `member` goes with
-    the first two, the size and SHA-256 of what is downloaded with a wheel or a tarball. `second_url` is another address
-    of the file at `url`.
+    At least one of `wheel`, `package`, `tarball` and `url` is set; they are tried in this order. `member` is the path
+    of the file in the wheel or the package. A wheel and a tarball have their own size and SHA-256. `second_url` is
+    another address of the file at `url`.
     """
 
     name: str
@@ -60,13 +60,13 @@ class ModelFile:
     tarball_bytes: int = 0
     tarball_sha256: str | None = None
     needed_for: str = ""
-    """What does not work without it, where that is no preset."""
+    """The feature that does not work without the file, where that is not a preset."""
     converted: ConvertedFile | None = None
-    """The file that is used in place of this one, made of it. The SHA-256 of this one still names the network."""
+    """A file made from this one and used in its place. The SHA-256 of the original still identifies the network."""
 
     @property
     def used(self) -> ModelFile | ConvertedFile:
-        """The file that detectors and recognisers open."""
+        """The file that detectors and recognisers load."""
         return self.converted or self
 
 
@@ -83,7 +83,7 @@ def models_folder() -> Path:
 
 @cache
 def list_models() -> dict[str, ModelFile]:
-    """All weights this version knows, by name, in the file's order."""
+    """All weights that this version knows, by name, in the order of the file."""
     with open(models_folder() / "models.toml", "rb") as stream:
         entries = tomllib.load(stream)["model"]
     return {entry["name"]: _read_entry(entry) for entry in entries}
@@ -95,9 +95,9 @@ def _read_entry(entry: dict[str, Any]) -> ModelFile:
 
 
 def get_model_path(name: str) -> Path:
-    """The verified weights file of that name: from the models folder, $FACEBLUR_MODELS or the package that has it.
+    """The verified weights file with that name, from the models folder, $FACEBLUR_MODELS or an installed package.
 
-    Raises FaceBlurError when no such file is there, or none with the right size and SHA-256.
+    Raises FaceBlurError when there is no such file, or none with the right size and SHA-256.
     """
     model = list_models().get(name)
     if model is None:
@@ -109,32 +109,32 @@ def get_model_path(name: str) -> Path:
                 return candidate
             wrong.append(candidate)
     if wrong:
-        raise FaceBlurError(f"{wrong[0]} is not the expected file (size or SHA-256 differ); it is not used.")
+        raise FaceBlurError(f"{wrong[0]} is not used: its size or SHA-256 differs from the expected file.")
     originals = [folder / model.file for folder in _weight_folders() if (folder / model.file).is_file()]
     if originals:
         raise FaceBlurError(
-            f"{originals[0]} cannot be used as it is: in a checkout run `build.py models {name}`, "
-            f"which makes {model.used.file} of it."
+            f"{originals[0]} must be converted first: in a checkout run `build.py models {name}`, "
+            f"which makes {model.used.file} from it."
         )
     raise FaceBlurError(
-        f"{model.used.file} is missing: in a checkout run `build.py models`, else install the "
-        f"extension again; or set {MODELS_VARIABLE} to a folder that holds it."
+        f"{model.used.file} is missing. In a checkout run `build.py models`, otherwise install the "
+        f"extension again, or set {MODELS_VARIABLE} to a folder that holds the file."
     )
 
 
 def check_models(names: Iterable[str]) -> None:
-    """Raise FaceBlurError where the weights of one of those names are not there."""
+    """Raise FaceBlurError where the weights with one of these names are missing."""
     for name in names:
         get_model_path(name)
 
 
 def list_places(model: ModelFile) -> list[Path]:
-    """Where the file of those weights may lie, whether it is there or not, the first choice first."""
+    """The possible paths of a weights file, whether it exists or not, in the order in which they are tried."""
     return [*(folder / model.used.file for folder in _weight_folders()), *list_packaged(model)]
 
 
 def list_packaged(model: ModelFile) -> list[Path]:
-    """The files that an installed package may carry the weights in; the package is not loaded."""
+    """The possible paths of a weights file in an installed package, which is not imported."""
     if model.package is None or model.member is None:
         return []
     spec = importlib.util.find_spec(model.package)
@@ -142,13 +142,13 @@ def list_packaged(model: ModelFile) -> list[Path]:
 
 
 def is_right_file(path: Path, wanted: ModelFile | ConvertedFile) -> bool:
-    """Whether the file has the size and SHA-256 that are wanted. Hashed once per process and file state."""
+    """Whether the file has the wanted size and SHA-256. A file is hashed once per process unless it changes."""
     status = path.stat()
     return status.st_size == wanted.bytes and _hash_file(path, status.st_size, status.st_mtime_ns) == wanted.sha256
 
 
 def get_page_path(name: str) -> Path:
-    """A page of the guide: as HTML in an installed extension, as Markdown in a checkout. FaceBlurError without one."""
+    """A page of the guide: HTML in an installed extension, Markdown in a checkout. Raises FaceBlurError if missing."""
     for page in (PACKAGE_FOLDER / "docs" / f"{name}.html", PACKAGE_FOLDER.parent / "docs" / f"{name}.md"):
         if page.is_file():
             return page
@@ -157,7 +157,7 @@ def get_page_path(name: str) -> Path:
 
 @dataclass(slots=True)
 class _Installation:
-    """Where this process may write: set when the extension is switched on, reset when it is switched off."""
+    """The folder that this process may write to: set when the extension is enabled, reset when it is disabled."""
 
     user_folder: Path | None = None
 
@@ -166,7 +166,7 @@ _INSTALLATION = _Installation()
 
 
 def set_user_folder(folder: Path | None) -> None:
-    """Name the only folder that an installed extension may write into; None outside of one."""
+    """Set the only folder that an installed extension may write to; None outside an extension."""
     _INSTALLATION.user_folder = folder
 
 
@@ -176,28 +176,27 @@ def user_folder() -> Path | None:
 
 
 def stored_analyses() -> Path | None:
-    """The folder in which an installed extension keeps analyses; None outside of one, where nothing is kept."""
+    """The folder in which an installed extension stores analyses; None outside an extension, where none are stored."""
     own = user_folder()
     return own / "analyses" if own is not None else None
 
 
 def stored_embeddings() -> Path | None:
-    """The folder in which an installed extension keeps what faces look like, where the editor asks for it."""
+    """The folder in which an installed extension stores face embeddings if the editor asks for it; else None."""
     own = user_folder()
     return own / "faces" if own is not None else None
 
 
 def unfinished_analyses() -> Path:
-    """The folder for what unfinished analyses have seen: the extension's own, or `.cache` in a checkout."""
+    """The folder for the results of unfinished analyses: the extension's own, or `.cache` in a checkout."""
     return (user_folder() or PACKAGE_FOLDER.parent / ".cache") / "unfinished"
 
 
 def temporary_folder() -> Path:
-    """The folder for this user's job folders, made private (0700 where the system has such modes).
+    """Create the folder for this user's job folders: private (mode 0700 where the system has modes).
 
-    In an installed extension it lies in the folder that Blender gives it, else in the system's temporary folder.
-
-    Raises FaceBlurError when somebody else owns a folder of that name.
+    It lies in the user folder of an installed extension, otherwise in the system's temporary folder. Raises
+    FaceBlurError when the folder cannot be created, or when others own it or have access to it.
     """
     user = str(os.getuid()) if hasattr(os, "getuid") else os.environ.get("USERNAME", "user")
     own = user_folder()
@@ -205,11 +204,11 @@ def temporary_folder() -> Path:
     try:
         folder.mkdir(mode=0o700, parents=own is not None, exist_ok=True)
     except OSError as error:
-        raise FaceBlurError(f"The temporary folder {folder} cannot be made: {error.strerror}.") from error
+        raise FaceBlurError(f"The temporary folder {folder} cannot be created: {error.strerror}.") from error
     if hasattr(os, "getuid"):
         status = folder.lstat()
         if status.st_uid != os.getuid() or status.st_mode & 0o077 or not os.path.isdir(folder) or folder.is_symlink():
-            raise FaceBlurError(f"The temporary folder {folder} is open to others; remove it or set TMPDIR.")
+            raise FaceBlurError(f"Other users can access the temporary folder {folder}. Remove it, or set TMPDIR.")
     return folder
 
 

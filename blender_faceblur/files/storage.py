@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Analyses kept for the next time: the same source with the same settings and weights is not looked at twice.
+"""Stored analyses, so that a source is not analysed again with the same settings and weights.
 
-What is kept are places and times of faces, and no picture.
+They hold the places and times of faces, and no pictures.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from ..core.document.tracks_file import read_document
 from ..core.types import FaceBlurError, SourceInfo, TrackDocument
 
 VERSION = 6
-"""Counts up when the same source and settings give another result."""
+"""Increase it when the same source and settings give a different result."""
 
 MOST_BYTES = 200_000_000
 
 
 def name_stored(folder: Path, shape: list[object]) -> Path:
-    """The file for one source and all that shapes what is found in it (JSON values)."""
+    """The file for one source and everything that affects its analysis (`shape`, as JSON values)."""
     return folder / (hashlib.sha256(json.dumps([VERSION, *shape]).encode()).hexdigest() + ".json")
 
 
@@ -38,7 +38,7 @@ def read_stored(path: Path, source: SourceInfo) -> TrackDocument | None:
 
 
 def store(path: Path, tracks: Path) -> None:
-    """Keep a copy of a tracks document. Where it cannot be kept nothing is lost, so that is no error."""
+    """Store a copy of a tracks document. A failure is ignored: the next analysis only takes longer."""
     part = path.with_suffix(".part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -51,7 +51,7 @@ def store(path: Path, tracks: Path) -> None:
 
 
 def forget_all(folder: Path | None) -> int:
-    """Remove all stored analyses, unfinished ones too; how many there were."""
+    """Remove all stored and unfinished analyses. Returns their number."""
     files = [path for path in folder.glob("*") if path.suffix in (".json", ".checkpoint")] if folder is not None else []
     for path in files:
         path.unlink(missing_ok=True)

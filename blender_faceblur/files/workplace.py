@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Private folders for unfinished work, which never outlive the process that made them by more than one run."""
+"""Private folders for unfinished work. The next run removes the folders of a process that crashed."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _LOCK, _PARTS = "lock", "parts.json"
 
 
 class Workplace:
-    """A private (0700) folder of this process, and hidden parts beside the outputs; a context manager.
+    """A context manager for a private (0700) folder of this process, and for hidden part files beside the outputs.
 
-    The parts lie on the outputs' file systems, so that a finished file moves into place in one step. All are
-    removed at the end. A lock held while the process lives tells the next run which folders a dead one left.
+    Parts lie on the file system of their output, so that a finished file moves into place in one step. The folder and
+    the parts are removed at the end. The process holds a lock: an unlocked folder belongs to a process that crashed.
     """
 
     def __init__(self) -> None:
@@ -39,9 +39,9 @@ class Workplace:
             self.folder.mkdir(mode=0o700)
             self._lock = _take_lock(self.folder / _LOCK)
         except OSError as error:
-            raise FaceBlurError(f"{self.folder} cannot be made: {error.strerror}.") from error
+            raise FaceBlurError(f"The folder {self.folder} cannot be created: {error.strerror}.") from error
         if self._lock is None:
-            raise FaceBlurError(f"{self.folder} is locked by another process.")
+            raise FaceBlurError(f"Another process has locked the folder {self.folder}.")
         return self
 
     def __exit__(
@@ -54,25 +54,25 @@ class Workplace:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def make_part_folder(self, beside: Path) -> Path:
-        """A private folder in the folder of `beside`. Raises FaceBlurError where nothing can be written."""
+        """Create a private folder beside the file `beside`. Raises FaceBlurError where nothing can be written."""
         part = self.name_part(beside, "")
         try:
             part.mkdir(mode=0o700)
         except OSError as error:
-            raise FaceBlurError(f"Nothing can be written into {beside.parent}: {error.strerror}.") from error
+            raise FaceBlurError(f"The folder {beside.parent} cannot be written to: {error.strerror}.") from error
         return part
 
     def name_part(self, beside: Path, ending: str) -> Path:
-        """A name for a file that is made in the folder of `beside`, since it must lie as deep as the finished one."""
+        """A path for an unfinished file beside `beside`, where its relative paths are those of the finished file."""
         part = beside.parent / f"{_PART_PREFIX}{secrets.token_hex(8)}{ending}"
-        # Written down before it is made: a crash in between leaves a name, not a part that nobody knows.
+        # Recorded before it is created: a crash in between leaves a name without a part, never an unknown part.
         self._parts.append(part)
         try:
             (self.folder / _PARTS).write_text(
                 json.dumps([str(path.resolve()) for path in self._parts]), encoding="utf-8"
             )
         except OSError as error:
-            raise FaceBlurError(f"{self.folder} cannot be written to: {error.strerror}.") from error
+            raise FaceBlurError(f"The folder {self.folder} cannot be written to: {error.strerror}.") from error
         return part
 
     def remove_part(self, part: Path) -> None:
@@ -81,13 +81,13 @@ class Workplace:
 
 
 def remove_leftovers(root: Path) -> int:
-    """Remove the folders of processes that ended without doing so; how many there were."""
+    """Remove the folders of processes that ended without removing them. Returns their number."""
     count = 0
     for folder in root.glob("job-*"):
         try:
             lock = _take_lock(folder / _LOCK)
         except OSError:
-            # Made a moment ago by a process that has no lock yet, or just removed by its own.
+            # The folder was created just now and has no lock yet, or its own process has just removed it.
             continue
         if lock is None:
             continue
@@ -103,7 +103,7 @@ def _remove(part: Path) -> None:
     if part.is_dir() and not part.is_symlink():
         shutil.rmtree(part, ignore_errors=True)
         return
-    # Blender saves under a longer name first.
+    # Blender saves to a longer name first.
     for path in (part, *part.parent.glob(f"{part.name}.*")):
         with suppress(OSError):
             path.unlink()
@@ -119,7 +119,7 @@ def _read_parts(folder: Path) -> list[Path]:
 
 
 def _take_lock(path: Path) -> IO[bytes] | None:
-    """The open lock file, None when a living process holds it. The system lets go of it when its holder ends."""
+    """The open, locked file; None when a running process holds the lock. The system releases it when a process ends."""
     stream = open(path, "a+b")  # noqa: SIM115
     try:
         if sys.platform == "win32":
@@ -138,9 +138,9 @@ def _take_lock(path: Path) -> IO[bytes] | None:
 
 
 def replace_file(part: Path, final: Path) -> None:
-    """Move a finished file into place in one step, with its content on the disk before its name.
+    """Move a finished file into place in one step, after its content is written to the disk.
 
-    Raises FaceBlurError; the file that was there before is then untouched.
+    Raises FaceBlurError and leaves an earlier file unchanged where that fails.
     """
     try:
         with open(part, "rb+") as stream:

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the user is told: progress, outcomes and reports."""
+"""Messages to the user: progress, outcomes and reports."""

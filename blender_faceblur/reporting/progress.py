@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Tells the user how the work goes: one moving line on a terminal, plain lines elsewhere, JSON lines, or nothing."""
+"""Report progress to the user: as one changing line on a terminal, as plain lines, as JSON lines, or not at all."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ TERMINAL_INTERVAL_S = 0.2
 
 @dataclass(slots=True)
 class Outcome:
-    """What became of one input. `status` is "done", "skipped" or "failed"; `reason` says why it is not "done"."""
+    """The result of one input. `status` is "done", "skipped" or "failed"; `reason` says why it is not "done"."""
 
     source: Path
     status: str
@@ -30,13 +30,13 @@ class Outcome:
     seconds: float = 0.0
     warnings: list[str] = field(default_factory=list)
     verified: bool | None = None
-    """Whether nothing leaked; None where the output was not verified."""
+    """Whether the verification passed; None where the output was not verified."""
     findings: list[str] = field(default_factory=list)
-    """What the verification found, a line each, leaks first."""
+    """The findings of the verification, one line each: problems with the file, leaks, then findings to review."""
 
 
 class Reporter:
-    """Says nothing but what failed; the others build on it. Everything for people goes to `stream`."""
+    """Reports only failures, and is the base class of the other reporters. Text goes to `stream`."""
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self.stream = stream if stream is not None else sys.stderr
@@ -45,35 +45,35 @@ class Reporter:
         self._shown = 0.0
 
     def start(self, source: Path, number: int, count: int) -> None:
-        """Work on an input begins; `number` counts from 1."""
+        """Report that the work on an input begins. `number` counts from 1."""
 
     def show_progress(self, stage: str, done: int, total: int) -> None:
-        """`done` of `total` frames of a stage are finished."""
+        """Report that `done` of `total` frames of a stage are finished."""
 
     def warn(self, text: str) -> None:
-        """A sentence about the current input; the work goes on."""
+        """Report a warning about the current input. The work continues."""
 
     def finish(self, outcome: Outcome) -> None:
-        """The current input is finished."""
+        """Report the outcome of the current input."""
         if outcome.status == "failed":
             self._print(f"{outcome.source}: {outcome.reason}")
         if outcome.verified is False:
             self._print(f"{outcome.source}: NOT PASSED: {'; '.join(outcome.findings)}")
 
     def summarize(self, outcomes: list[Outcome]) -> None:
-        """All is finished."""
+        """Report that all inputs are finished."""
 
     def _print(self, text: str) -> None:
-        # A file's name may hold line ends and orders to the terminal.
+        # A file name may hold line breaks and control characters for the terminal.
         shown = "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in text)
         print(shown, file=self.stream, flush=True)
 
     def _measure(self, stage: str, done: int, total: int, interval_s: float) -> tuple[float, float] | None:
-        """Frames per second and seconds left, or None when it is too early to say something again."""
+        """Frames per second and seconds left; None while it is too early for the next report."""
         now = time.monotonic()
         if stage != self._stage:
             self._stage, self._since = stage, now
-            # The first word of a stage has no speed yet: a log can wait for the next.
+            # The first report of a stage has no speed yet, so a log waits for the second.
             self._shown = now if interval_s == PLAIN_INTERVAL_S else 0.0
         if now - self._shown < interval_s and done < total:
             return None
@@ -83,7 +83,7 @@ class Reporter:
 
 
 class LineReporter(Reporter):
-    """Plain lines, for logs."""
+    """Reports in plain lines, for logs."""
 
     def start(self, source: Path, number: int, count: int) -> None:
         self._stage = ""
@@ -106,7 +106,7 @@ class LineReporter(Reporter):
             where = f" -> {outcome.output}" if outcome.output else ""
             self._print(f"  done in {describe_time(outcome.seconds)}: {describe_faces(outcome)}{where}")
         if outcome.verified is not None:
-            self._print("  verified: nothing leaked" if outcome.verified else "  NOT PASSED: something leaked")
+            self._print("  verified: nothing leaked" if outcome.verified else "  NOT PASSED: see the findings below")
             for line in outcome.findings:
                 self._print(f"    {line}")
 
@@ -118,10 +118,10 @@ class LineReporter(Reporter):
             covered = count_covered(
                 sum(outcome.faces for outcome in outcomes), sum(outcome.regions for outcome in outcomes)
             )
-            doubts = sum(outcome.review_items for outcome in outcomes)
+            to_review = sum(outcome.review_items for outcome in outcomes)
             self._print(
                 f"{counts['done']} done, {counts['skipped']} skipped, {counts['failed']} failed; "
-                f"{covered}, {count(doubts, 'doubt')}."
+                f"{covered}, {count(to_review, 'place')} to review."
             )
             for outcome in outcomes:
                 if outcome.status == "failed":
@@ -129,11 +129,11 @@ class LineReporter(Reporter):
                 if outcome.verified is False:
                     self._print(f"  NOT PASSED {outcome.source}")
         if counts["done"]:
-            self._print("Look at the result before you give it away: no detector finds every face.")
+            self._print("Check the result before you share it: no detector finds every face.")
 
 
 class TerminalReporter(LineReporter):
-    """One line that is drawn over while the work goes on."""
+    """Reports in one line that is overwritten while the work continues."""
 
     def show_progress(self, stage: str, done: int, total: int) -> None:
         measured = self._measure(stage, done, total, TERMINAL_INTERVAL_S)
@@ -149,7 +149,8 @@ class TerminalReporter(LineReporter):
 
 
 class JsonReporter(Reporter):
-    """One JSON object per line on standard output: type is start, progress, warning, finish or summary."""
+    """Reports in one JSON object per line on standard output. Its type is start, progress, warning, finish or
+    summary."""
 
     def __init__(self, stream: TextIO | None = None) -> None:
         super().__init__(stream if stream is not None else sys.stdout)
@@ -221,13 +222,13 @@ def describe_progress(stage: str, done: int, total: int, rate: float, left_s: fl
 
 
 def describe_faces(outcome: Outcome) -> str:
-    """How many faces were covered and how many places were too doubtful for it."""
-    doubts = f", {count(outcome.review_items, 'doubt')} to look at" if outcome.review_items else ""
-    return count_covered(outcome.faces, outcome.regions) + doubts
+    """How many faces were covered, and how many places an editor should review."""
+    to_review = f", {count(outcome.review_items, 'place')} to review" if outcome.review_items else ""
+    return count_covered(outcome.faces, outcome.regions) + to_review
 
 
 def count_covered(faces: int, regions: int) -> str:
-    """What was covered; regions (number plates, what was drawn) are named where there are any."""
+    """How many faces were covered, and how many regions (number plates and drawn regions) if there are any."""
     return count(faces, "face") + (f" and {count(regions, 'region')}" if regions else "") + " covered"
 
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A report on one covered film or picture: what was covered on what evidence, what an editor did, what was verified.
+"""A report on one covered film or picture: the covered faces with the evidence, the corrections and the verification.
 
-`collect_report` gathers everything as plain data, which `write_report` writes as JSON or as one HTML file that can be
-printed and refers to nothing outside of itself. Faces appear in it as blocks only.
+`collect_report` gathers the content as plain data. `write_report` writes it as JSON, or as a single HTML file that can
+be printed and refers to nothing outside itself. Faces appear only as blocks.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from ..core.types import Evidence, FaceBlurError, Track, TrackDocument, TrackKin
 from ..core.verification.leaks import Finding, FindingKind, Verification
 from ..files.paths import PACKAGE_FOLDER, list_models
 from ..sources import open_source
-from .wording import VERDICTS, describe_finding_reason, describe_place, describe_status
+from .wording import FINDING_KINDS, VERDICTS, describe_finding_reason, describe_place, describe_status
 
 SCHEMA, VERSION = "faceblur-report", 1
 ENDINGS = (".html", ".json")
@@ -50,16 +50,16 @@ def collect_report(
     notes: Iterable[str] = (),
     blender: str = "",
 ) -> dict[str, Any]:
-    """Everything that a report says, as data for JSON.
+    """The content of a report, as data for JSON.
 
-    `faces` are obscured JPEGs by track name, by default those of the verification (`draw_faces` makes them without
-    one); `blender` the version line of the Blender that rendered, where it is known. `source` is hashed whole; of a
-    sequence, a folder, its fingerprint stands for it. Raises FaceBlurError where a file cannot be read.
+    `faces` are obscured JPEGs by track name, by default those of the verification. Without a verification `draw_faces`
+    makes them. `blender` is the version line of the Blender that rendered, if known. The whole `source` is hashed, but
+    for a sequence, which is a folder, only the fingerprint is listed. Raises FaceBlurError where a file cannot be read.
     """
     if faces is None:
         faces = verification.faces if verification is not None else {}
     info = document.source
-    doubts = list_review_entries(document)
+    entries = list_review_entries(document)
     totals = Counter(s.evidence.value for track in document.tracks for s in track.samples)
     return {
         "schema": SCHEMA,
@@ -90,25 +90,26 @@ def collect_report(
         "corrections": _list_corrections(document),
         "doubts": [
             {
-                "start": d.start,
-                "stop": d.stop,
-                "track": d.track,
-                "sentence": describe_place(d),
-                "risk": round(d.risk, 3),
-                "judged": VERDICTS[d.verdict] if d.verdict is not None else "",
-                "reviewer": d.reviewer,
+                "start": entry.start,
+                "stop": entry.stop,
+                "track": entry.track,
+                "sentence": describe_place(entry),
+                "risk": round(entry.risk, 3),
+                "judged": VERDICTS[entry.verdict] if entry.verdict is not None else "",
+                "reviewer": entry.reviewer,
             }
-            for d in doubts
+            for entry in entries
         ],
-        "doubts_judged": sum(d.verdict is not None for d in doubts),
-        "doubts_left": sum(d.verdict is None for d in doubts),
+        "doubts_judged": sum(entry.verdict is not None for entry in entries),
+        "doubts_left": sum(entry.verdict is None for entry in entries),
         "verification": _describe_verification(verification) if verification is not None else None,
         "notes": list(dict.fromkeys([*info.warnings, *document.all_notes, *notes])),
     }
 
 
 def draw_faces(source: Path, document: TrackDocument) -> dict[str, bytes]:
-    """An obscured JPEG of each track's face. Decodes the source in this process. Raises FaceBlurError."""
+    """An obscured JPEG of each track's face, by track name. Decodes the source in this process. Raises
+    FaceBlurError."""
     wanted: dict[int, list[Track]] = {}
     size = document.source.width, document.source.height
     for track in (track for track in document.tracks if track.samples):
@@ -123,12 +124,12 @@ def draw_faces(source: Path, document: TrackDocument) -> dict[str, bytes]:
 
 
 def write_report(content: Mapping[str, Any], path: Path) -> None:
-    """Write the report as `path`'s ending says, so that there is all of it or what was there before.
+    """Write the report in one step, as HTML or JSON by the suffix of `path`.
 
-    Raises FaceBlurError for another ending than .html and .json, and where it cannot be written.
+    Raises FaceBlurError for any other suffix, and where the report cannot be written; an earlier file then stays.
     """
     if path.suffix.lower() not in ENDINGS:
-        raise FaceBlurError(f"{path.name}: a report is written as {' or '.join(ENDINGS)}.")
+        raise FaceBlurError(f"{path.name}: the name of a report must end in {' or '.join(ENDINGS)}.")
     text = json.dumps(content, ensure_ascii=False, indent=1) if path.suffix.lower() == ".json" else to_html(content)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -141,7 +142,7 @@ def write_report(content: Mapping[str, Any], path: Path) -> None:
 
 
 def get_version() -> str:
-    """This program's version, of its manifest."""
+    """This program's version, from its manifest."""
     for folder in (PACKAGE_FOLDER, PACKAGE_FOLDER.parent):
         with suppress(OSError, KeyError, ValueError):
             return str(tomllib.loads((folder / "blender_manifest.toml").read_text(encoding="utf-8"))["version"])
@@ -176,7 +177,7 @@ def _get_licence(name: str) -> str:
 
 
 _KINDS = {TrackKind.PLATE: TrackKind.REGION}
-"""What reports call a kind, as they always have."""
+"""Kinds that have another name in reports, as in all earlier versions."""
 
 
 def _describe_track(track: Track, picture: bytes) -> dict[str, Any]:
@@ -197,18 +198,18 @@ def _describe_track(track: Track, picture: bytes) -> dict[str, Any]:
 
 
 def _list_corrections(document: TrackDocument) -> dict[str, Any]:
-    def tell(track: Track) -> dict[str, Any]:
+    def describe(track: Track) -> dict[str, Any]:
         return {"name": track.name, "spans": [list(span) for span in track.spans()], "reason": describe_status(track)}
 
     return {
         "locked_keys": {t.name: locked_frames(t) for t in document.tracks if locked_frames(t)},
         "locked": [t.name for t in document.tracks if t.locked],
         "off": {t.name: [list(span) for span in t.off] for t in document.tracks if t.off},
-        "regions": [tell(t) for t in document.tracks if t.kind in (TrackKind.REGION, TrackKind.PLATE)],
-        "deleted": [tell(t) for t in document.aside if t.status is TrackStatus.DELETED],
-        "never": [tell(t) for t in document.aside if t.kind is TrackKind.NEVER],
+        "regions": [describe(t) for t in document.tracks if t.kind in (TrackKind.REGION, TrackKind.PLATE)],
+        "deleted": [describe(t) for t in document.aside if t.status is TrackStatus.DELETED],
+        "never": [describe(t) for t in document.aside if t.kind is TrackKind.NEVER],
         "aside": [
-            tell(t) for t in document.aside if t.status is not TrackStatus.DELETED and t.kind is not TrackKind.NEVER
+            describe(t) for t in document.aside if t.status is not TrackStatus.DELETED and t.kind is not TrackKind.NEVER
         ],
     }
 
@@ -236,13 +237,24 @@ def _encode(picture: bytes) -> str:
     return base64.b64encode(picture).decode("ascii")
 
 
+def list_findings(verification: Verification) -> list[str]:
+    """The problems, leaks and findings to review of a verification, one line each."""
+    return [
+        *(f"problem: {text}" for text in verification.problems),
+        *(
+            f"{FINDING_KINDS[finding.kind]}: {describe_finding(finding)}"
+            for finding in (*verification.leaks, *verification.doubts)
+        ),
+    ]
+
+
 def describe_finding(finding: Finding | Mapping[str, Any]) -> str:
-    """A finding in one line, with the frames of the film counted from 0 and the last one named."""
+    """A finding in one line. Frames of the film count from 0; the last frame is included."""
     one = finding if isinstance(finding, Mapping) else _describe_finding(finding)
     last = one["stop"] - 1
     frames = f"frame {one['start']}" if last == one["start"] else f"frames {one['start']} to {last}"
     who = f"{one['track']}: " if one["track"] else ""
-    shown = f" ({round(100 * one['share'])} % of it shows in frame {one['worst']})"
+    shown = f" ({round(100 * one['share'])} % of the face shows in frame {one['worst']})"
     return f"{frames}: {who}{one['reason']}" + ("" if one["kind"] == FindingKind.KEPT else shown)
 
 
@@ -258,7 +270,7 @@ margin: 1em 2em 0 0; } tr, img { break-inside: avoid; } @media print { body { ma
 
 
 def to_html(content: Mapping[str, Any]) -> str:
-    """The report as one HTML page without scripts and without outside links."""
+    """The report as one HTML page without scripts and external links."""
     source, verification, program = content["source"], content["verification"], content["program"]
     parts = [
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">',
@@ -281,12 +293,12 @@ def to_html(content: Mapping[str, Any]) -> str:
                 (
                     "Source",
                     f"{source['name']}, {source['width']} x {source['height']} pixels, {source['frames']} frames at "
-                    f"{source['frame_rate']} a second",
+                    f"{source['frame_rate']} per second",
                 ),
-                ("its SHA-256", source["sha256"] or "-"),
-                ("its fingerprint", source["fingerprint"]),
-                ("Output", content["output"]["name"] if content["output"] else "none was written"),
-                ("its SHA-256", content["output"]["sha256"] if content["output"] else "-"),
+                ("SHA-256 of the source", source["sha256"] or "-"),
+                ("Fingerprint of the source", source["fingerprint"]),
+                ("Output", content["output"]["name"] if content["output"] else "no output was written"),
+                ("SHA-256 of the output", content["output"]["sha256"] if content["output"] else "-"),
             ]
         ),
         "<h2>Settings</h2>",
@@ -295,7 +307,7 @@ def to_html(content: Mapping[str, Any]) -> str:
         _table(
             [
                 (
-                    f"{m['name']}, {m['input_long_side']} pixels, from {m['threshold']}",
+                    f"{m['name']}, {m['input_long_side']} pixels, threshold {m['threshold']}",
                     f"{m['sha256']} ({m['licence']})",
                 )
                 for m in content["models"]
@@ -309,19 +321,19 @@ def to_html(content: Mapping[str, Any]) -> str:
         _show_coverage(content["coverage"]),
         "<h2>Corrections</h2>",
         _show_corrections(content["corrections"]),
-        f"<h2>Doubtful places: {content['doubts_judged']} judged, {content['doubts_left']} left</h2>",
+        f"<h2>Places to review: {content['doubts_judged']} reviewed, {content['doubts_left']} open</h2>",
         _table(
             [
                 (
-                    _format_range(d["start"], d["stop"]) + (f", {d['track']}" if d["track"] else ""),
-                    d["sentence"]
+                    _format_range(entry["start"], entry["stop"]) + (f", {entry['track']}" if entry["track"] else ""),
+                    entry["sentence"]
                     + (
-                        f" Judged: {d['judged']} (by {d['reviewer'] or 'somebody not named'})."
-                        if d["judged"]
-                        else " Not judged."
+                        f" Verdict: {entry['judged']} (by {entry['reviewer'] or 'an unnamed reviewer'})."
+                        if entry["judged"]
+                        else " Not reviewed."
                     ),
                 )
-                for d in content["doubts"]
+                for entry in content["doubts"]
             ]
         ),
     ]
@@ -356,21 +368,18 @@ def _format_verdict(content: Mapping[str, Any]) -> str:
     if verification is None:
         return "<p>The finished film was not verified.</p>"
     if verification["passed"]:
-        return (
-            f'<p class="good">Verified: no leak was found. {len(verification["doubts"])} doubtful places in the '
-            "film.</p>"
-        )
+        return f'<p class="good">Verified: no leak was found. Findings to review: {len(verification["doubts"])}.</p>'
     return (
-        f'<p class="bad">Not passed: {len(verification["leaks"])} leaks, {len(verification["problems"])} '
-        "problems with the file.</p>"
+        f'<p class="bad">Not passed. Leaks: {len(verification["leaks"])}. Problems with the file: '
+        f"{len(verification['problems'])}.</p>"
     )
 
 
 def _show_verification(verification: Mapping[str, Any] | None) -> str:
     if verification is None:
-        return "<p>Not made.</p>"
-    looked = f"{verification['looked']} of {verification['frames']} frames" + (
-        f" (every {verification['every']}.)" if verification["every"] > 1 else ""
+        return "<p>The finished film was not verified.</p>"
+    searched = f"{verification['looked']} of {verification['frames']} frames" + (
+        f" (one frame in {verification['every']})" if verification["every"] > 1 else ""
     )
     parts = [
         _table(
@@ -381,15 +390,15 @@ def _show_verification(verification: Mapping[str, Any] | None) -> str:
                 ),
                 (
                     "Expected faces compared",
-                    f"{verification['compared']} (each face in each frame), {verification['flat']} of "
-                    "them too flat or too dark to tell",
+                    f"{verification['compared']} (each face in each frame); {verification['flat']} of "
+                    "them are too flat or too dark to tell",
                 ),
-                ("Looked for others in", looked),
+                ("Searched for unexpected faces in", searched),
                 (
                     "Detectors",
                     ", ".join(dict.fromkeys(f"{m['name']} {m['sha256'][:12]}" for m in verification["models"])),
                 ),
-                ("Too weak to be listed", verification["weak"]),
+                ("Detections too weak to be listed", verification["weak"]),
             ]
         )
     ]
@@ -397,7 +406,7 @@ def _show_verification(verification: Mapping[str, Any] | None) -> str:
         if verification[name]:
             lines = "".join(f"<li>{_text(line)}</li>" for line in verification[name])
             parts.append(f"<h3>{title}</h3><ul>{lines}</ul>")
-    for name, title in (("leaks", "Leaks, worst first"), ("doubts", "Doubts"), ("kept", "Shown on purpose")):
+    for name, title in (("leaks", "Leaks, worst first"), ("doubts", "To review"), ("kept", "Shown on purpose")):
         if verification[name]:
             rows = "".join(
                 f"<tr><td>{_picture(f['picture'])}</td><td>{_text(describe_finding(f))}</td></tr>"
@@ -410,7 +419,7 @@ def _show_verification(verification: Mapping[str, Any] | None) -> str:
 def _show_faces(faces: Iterable[Mapping[str, Any]]) -> str:
     rows = []
     for face in faces:
-        evidence = ", ".join(f"{name} {count}" for name, count in face["evidence"].items())
+        evidence = ", ".join(f"{_NAMES.get(name, name)} {count}" for name, count in face["evidence"].items())
         more = ("; locked" if face["locked"] else "") + (
             f"; off in {', '.join(_format_range(*span) for span in face['off'])}" if face["off"] else ""
         )
@@ -425,18 +434,23 @@ def _show_faces(faces: Iterable[Mapping[str, Any]]) -> str:
 
 _MEANINGS = {
     "detected": "found by a detector",
-    "flow": "followed by the movement of the picture",
-    "interpolated": "guessed between two frames",
-    "held": "held beyond its last sight",
+    "flow": "tracked by optical flow",
+    "interpolated": "interpolated between two frames",
+    "held": "extrapolated from the nearest detection",
     "locked": "set by an editor",
 }
+_NAMES = {Evidence.FLOW.value: "optical flow", Evidence.EXTRAPOLATED.value: "extrapolated"}
+"""Names for evidence whose value in files is not a word for people."""
 
 
 def _show_coverage(coverage: Mapping[str, int]) -> str:
     total = max(sum(coverage.values()), 1)
     return _table(
         [
-            (f"{name} ({_MEANINGS.get(name, '')})", f"{count} faces in frames, {100 * count / total:.1f} %")
+            (
+                f"{_NAMES.get(name, name)} ({_MEANINGS.get(name, '')})",
+                f"{count} faces in frames, {100 * count / total:.1f} %",
+            )
             for name, count in coverage.items()
         ]
     )
@@ -449,19 +463,19 @@ def _show_corrections(corrections: Mapping[str, Any]) -> str:
     rows = [
         (f"{name}: locked keys", ", ".join(map(str, frames))) for name, frames in corrections["locked_keys"].items()
     ]
-    rows += [(f"{name}: locked", "no later analysis changes it") for name in corrections["locked"]]
+    rows += [(f"{name}: locked", "a later analysis does not change it") for name in corrections["locked"]]
     rows += [
         (f"{name}: switched off", ", ".join(_format_range(*span) for span in off))
         for name, off in corrections["off"].items()
     ]
-    for kind, words in (
+    for kind, label in (
         ("regions", "drawn region"),
         ("deleted", "deleted"),
         ("never", "never blurred"),
         ("aside", "not covered"),
     ):
         rows += [
-            (f"{track['name']}: {words}", spans(track) + (f" ({track['reason']})" if kind == "aside" else ""))
+            (f"{track['name']}: {label}", spans(track) + (f" ({track['reason']})" if kind == "aside" else ""))
             for track in corrections[kind]
         ]
     return _table(rows)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What people read in place of the program's enums: labels, names and sentences, for window, report and command line.
+"""The words for the program's enums: labels and sentences for the window, the reports and the command line.
 
-Nothing here is read by the program itself, which asks the enums (`tests/core/test_typed_state.py`).
+Only people read these texts. The program itself asks the enums (`tests/core/test_typed_state.py`).
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from typing import Protocol
 from ..core.review.queue import ReviewEntry
 from ..core.types import ReviewItem, Suppression, SuppressionReason, TrackKind, TrackStatus, Verdict
 from ..core.types import ReviewReason as Reason
-from ..core.verification.leaks import Finding, FindingReason
+from ..core.verification.leaks import Finding, FindingKind, FindingReason
 
 
 class Decided(Protocol):
-    """A track, or what a drawing knows of one."""
+    """A track, or the part of it that the overlay knows."""
 
     @property
     def kind(self) -> TrackKind: ...
@@ -30,7 +30,7 @@ class Decided(Protocol):
 
 
 VERDICTS = {
-    Verdict.FINE: "Is fine",
+    Verdict.FINE: "Fine",
     Verdict.FIXED: "Fixed",
     Verdict.OFF: "Switched off",
     Verdict.COVERED: "Covered",
@@ -42,110 +42,127 @@ NOT_COVERED = "not covered"
 _REASONS = {
     Reason.ENDS: "ends in the middle of the picture",
     Reason.BEGINS: "begins in the middle of the picture",
-    Reason.GRADUAL_TRANSITION: "gradual transition: faces that fade in or out here may be found late",
-    Reason.FLOW_ONLY: "covered by following only, not found again in these frames",
+    Reason.GRADUAL_TRANSITION: "changes gradually, so a face that fades in or out may be detected late",
+    Reason.FLOW_ONLY: "was tracked by optical flow only, without a detection in these frames",
     Reason.FAST_MOTION: "moves fast",
     Reason.JUMP: "jumps for a moment",
-    Reason.DETECTORS_DISAGREE: "found by one detector only in these frames, by several in most others",
-    Reason.SINGLE_DETECTOR: "large, and found by one detector only",
-    Reason.NOT_FOUND_AGAIN: "not found again by the new analysis",
-    Reason.DIFFERENT_PERSON: "may be somebody else than before: covered",
-    Reason.NOT_RECOGNIZED: "not recognised here: covered",
-    Reason.WEAK_EVIDENCE: "kept clear on weak evidence",
-    Reason.AMBIGUOUS_PERSON: "looks like two people: covered",
-    Reason.PERSON_ELSEWHERE: "looks like somebody who is elsewhere in the picture: covered",
-    Reason.TOO_FEW_VIEWS: "never seen well enough to say who it is: covered",
+    Reason.DETECTORS_DISAGREE: "was detected by only one detector in these frames, but by several in most others",
+    Reason.SINGLE_DETECTOR: "is large, but was detected by only one detector",
+    Reason.DIFFERENT_PERSON: "may show a different person here, so it is covered",
+    Reason.NOT_RECOGNIZED: "was not recognised here, so it is covered",
+    Reason.WEAK_EVIDENCE: "is kept visible on weak evidence",
+    Reason.AMBIGUOUS_PERSON: "looks like two different people, so it is covered",
+    Reason.PERSON_ELSEWHERE: "looks like a person who is elsewhere in the picture, so it is covered",
+    Reason.TOO_FEW_VIEWS: "was never seen clearly enough to be recognised, so it is covered",
 }
+"""What follows the name of a track, in the review."""
 
 _IS_IT_A_FACE = "Is it a face?"
-_IS_IT_ALL = "Is it the face here, and all of it?"
+_IS_IT_WHOLE = "Is the whole face inside the outline?"
 _QUESTIONS = {
-    Reason.ENDS: "Is the face still to be seen here, uncovered?",
-    Reason.BEGINS: "Was the face to be seen before, uncovered?",
-    Reason.GRADUAL_TRANSITION: "Does a face show that fades in or out?",
+    Reason.ENDS: "Is the face still visible here, without a cover?",
+    Reason.BEGINS: "Is the face already visible here, without a cover?",
+    Reason.GRADUAL_TRANSITION: "Does a face fade in or out here, without a cover?",
     Reason.FLOW_ONLY: "Is the cover still on the face?",
     Reason.FAST_MOTION: "Does the cover keep up with the face?",
-    Reason.JUMP: "Is the cover on the face throughout?",
-    Reason.DETECTORS_DISAGREE: _IS_IT_ALL,
-    Reason.RARELY_DETECTED: _IS_IT_ALL,
+    Reason.JUMP: "Is the cover on the face in every frame?",
+    Reason.DETECTORS_DISAGREE: _IS_IT_WHOLE,
+    Reason.RARELY_DETECTED: "Is it a face, and is all of it inside the outline?",
     Reason.NOT_FOUND_AGAIN: _IS_IT_A_FACE,
     Reason.SINGLE_DETECTOR: _IS_IT_A_FACE,
     Reason.LOW_CONFIDENCE: _IS_IT_A_FACE,
 }
+_CHECK_IT = "Please check it."
+
+FINDING_KINDS = {FindingKind.LEAK: "leak", FindingKind.DOUBT: "to review", FindingKind.KEPT: "shown on purpose"}
 
 _FINDINGS = {
     FindingReason.NOT_COVERED: NOT_COVERED,
-    FindingReason.PARTLY_COVERED: "covered in part only",
-    FindingReason.TOO_FAINT: "perhaps not covered: too faint to tell",
-    FindingReason.UNEXPECTED: "a face that nobody expected",
-    FindingReason.PERHAPS_UNEXPECTED: "perhaps a face that nobody expected",
+    FindingReason.PARTLY_COVERED: "only partly covered",
+    FindingReason.TOO_FAINT: "possibly not covered: too faint to tell",
+    FindingReason.UNEXPECTED: "an unexpected face",
+    FindingReason.PERHAPS_UNEXPECTED: "possibly an unexpected face",
     FindingReason.SWITCHED_OFF: "switched off by the editor",
     FindingReason.DELETED: "deleted by the editor",
     FindingReason.NEVER_REGION: "never blurred",
-    FindingReason.REVIEWED: "set aside",
+    FindingReason.REVIEWED: "ignored after a review",
 }
 
 
 def describe_status(track: Decided) -> str:
-    """Why a track is not covered; empty for one that is."""
+    """Why a track is not covered; empty for a covered track, and where no reason is known."""
     match track.status:
         case TrackStatus.COVERED:
             return ""
         case TrackStatus.DELETED:
             return _FINDINGS[FindingReason.DELETED]
         case TrackStatus.ALLOWED:
-            return _tell_allowed(track.allowed_person)
+            return _describe_allowed(track.allowed_person)
         case TrackStatus.EXEMPT:
-            return _tell_exempt(track.never_region)
+            return _describe_exempt(track.never_region)
         case TrackStatus.SUPPRESSED:
             return describe_suppression(track.suppression) if track.suppression is not None else ""
 
 
 def describe_suppression(suppression: Suppression) -> str:
-    """Why the machine does not cover a track; empty where nobody said."""
-    return suppression.text or _tell_detected(
-        Reason(suppression.reason), suppression.detected_frames, suppression.searched_frames
+    """Why the program does not cover a track; empty where no reason is known."""
+    return suppression.text or _describe_detections(
+        suppression.reason, suppression.detected_frames, suppression.searched_frames
     )
 
 
-def describe_reason(doubt: ReviewItem) -> str:
-    """What makes a place doubtful; empty where nobody said."""
-    return doubt.text or _tell_detected(doubt.reason, doubt.detected_frames, doubt.searched_frames)
+def describe_reason(item: ReviewItem) -> str:
+    """Why a review item is listed, as it follows the name of its track; empty where no reason is known."""
+    if item.text:
+        return item.text
+    if item.reason in _REASONS:
+        return _REASONS[item.reason]
+    words = _describe_detections(item.reason, item.detected_frames, item.searched_frames)
+    return f"was {words}" if words else ""
 
 
-def _tell_detected(reason: Reason, detected: int, searched: int) -> str:
-    if reason == SuppressionReason.LOW_CONFIDENCE:
-        return f"found weakly in {detected} frame{'s' if detected != 1 else ''} only"
-    if reason == SuppressionReason.RARELY_DETECTED:
-        return f"found by one detector only, in {detected} of {searched} frames that all looked at"
-    return _REASONS.get(reason, "")
+def _describe_detections(reason: Reason | SuppressionReason, detected: int, searched: int) -> str:
+    match reason:
+        case Reason.LOW_CONFIDENCE | SuppressionReason.LOW_CONFIDENCE:
+            return f"detected in only {detected} frame{'s' if detected != 1 else ''}, with low confidence"
+        case Reason.RARELY_DETECTED | SuppressionReason.RARELY_DETECTED:
+            return f"detected by only one detector, in {detected} of the {searched} frames that all detectors searched"
+        case Reason.NOT_FOUND_AGAIN | SuppressionReason.NOT_FOUND_AGAIN:
+            return "not found again by the new analysis"
+    return ""
 
 
 def describe_place(place: ReviewEntry) -> str:
-    """A doubtful place as a sentence, and the question that it asks of an editor."""
-    who = f"'{place.track}'" if place.track else "In the picture:"
-    words = describe_reason(place.doubt)
+    """A place to review in a few sentences, with a question to the editor at the end."""
+    if place.track:
+        subject = f"'{place.track}'"
+    else:
+        subject = "The picture" if place.item.reason is Reason.GRADUAL_TRANSITION else "A face"
+    words = describe_reason(place.item)
     if place.frames_after_cut:
         words = f"begins {place.frames_after_cut} frame{'s' if place.frames_after_cut > 1 else ''} after a cut"
+    elif place.item.text:
+        subject += ":"
+    sentence = f"{subject} {words or 'is listed for review'}."
     if place.track and not place.covered:
-        words += f", and is {NOT_COVERED}"
-    return f"{who} {words}. {_QUESTIONS.get(place.doubt.reason, 'Look at it.')}"
+        sentence += f" It is {NOT_COVERED}."
+    return f"{sentence} {_QUESTIONS.get(place.item.reason, _CHECK_IT)}"
 
 
 def describe_finding_reason(finding: Finding) -> str:
     """Why a verification lists a finding."""
     match finding.reason:
         case FindingReason.ALLOWED:
-            return _tell_allowed(finding.subject)
+            return _describe_allowed(finding.subject)
         case FindingReason.EXEMPT:
-            return _tell_exempt(finding.subject)
+            return _describe_exempt(finding.subject)
         case reason:
             return _FINDINGS[reason]
 
 
-def _tell_allowed(person: str) -> str:
-    return f"kept clear: {person}"
+def _describe_allowed(person: str) -> str:
+    return f"kept visible: {person}"
 
 
-def _tell_exempt(region: str) -> str:
-    return f"in the region '{region}', where nothing is blurred" if region else _FINDINGS[FindingReason.NEVER_REGION]
+def _describe_exempt(region: str) -> str:
+    return f"in the region '{region}', which is never blurred" if region else _FINDINGS[FindingReason.NEVER_REGION]

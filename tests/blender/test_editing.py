@@ -127,9 +127,9 @@ def test_faces_are_split_merged_deleted_and_brought_back(scene: Any, tmp_path: P
     choose(scene, "Face 01", 10)
     bpy.ops.faceblur.merge_faces(other="Face 03")
     assert spans(mask, "Face 01") == [(0, 40)] and see(scene, 25, tmp_path).disk == 0
-    with pytest.raises(RuntimeError, match="two places in frame 5"):
+    with pytest.raises(RuntimeError, match=r"In frame 5 .* different places"):
         bpy.ops.faceblur.merge_faces(other="Face 02")
-    with pytest.raises(RuntimeError, match="no track 'Nobody' aside"):
+    with pytest.raises(RuntimeError, match="no uncovered track 'Nobody'"):
         bpy.ops.faceblur.bring_back(name="Nobody")
 
 

@@ -19,7 +19,7 @@ from blender_faceblur.core.document import editing
 from blender_faceblur.core.document.tracks_file import VERSION
 from blender_faceblur.core.document.tracks_file import read_document as read_file
 from blender_faceblur.core.types import TrackDocument, TrackStatus, Verdict
-from blender_faceblur.reporting.wording import describe_place, describe_status
+from tests.words_of_0_1_0 import describe_place, describe_status
 
 FOLDER = Path(__file__).parent.parent / "data" / "v0_1_0" / "states"
 EXPECTED: dict[str, Any] = json.loads((FOLDER / "expected.json").read_text(encoding="utf-8"))

@@ -253,7 +253,7 @@ def test_one_of_three_is_kept_clear_and_undo_leads_back(scene: Any, tmp_path: Pa
         assert see(scene, frame, tmp_path) == [False, True, False]
     document = load_document(get_mask(scene.sequence_editor.strips["three"]))
     assert [(track.name, get_kept_person(track)) for track in document.aside] == [("Face 02", "Person 02")]
-    assert any("Kept clear: Person 02 in Face 02" in note for note in document.all_notes)
+    assert any("Kept visible: Person 02 in Face 02" in note for note in document.all_notes)
     bpy.ops.ed.undo()
     assert see(get_scene(), 20, tmp_path) == [False, False, False]
     bpy.ops.ed.redo()
@@ -297,7 +297,7 @@ def test_who_was_never_seen_well_stays_covered(mode: str, scene: Any, stand: Sta
     bpy.ops.faceblur.apply_people()
     assert see(scene, 20, tmp_path) == [False, mode == person_list.ONLY, mode == person_list.KEEP]
     strip = scene.sequence_editor.strips["three"]
-    assert [p.track for p in list_entries(strip, get_mask(strip)) if p.doubt.reason is ReviewReason.TOO_FEW_VIEWS] == [
+    assert [p.track for p in list_entries(strip, get_mask(strip)) if p.item.reason is ReviewReason.TOO_FEW_VIEWS] == [
         "Face 01"
     ]
 
@@ -320,7 +320,7 @@ def test_a_track_that_goes_over_to_somebody_else_is_covered_there(
     for frame in (22, 30, 40):
         assert see(scene, frame, tmp_path) == [False, False, False]
     strip = scene.sequence_editor.strips["three"]
-    assert any(place.doubt.reason is ReviewReason.DIFFERENT_PERSON for place in list_entries(strip, get_mask(strip)))
+    assert any(place.item.reason is ReviewReason.DIFFERENT_PERSON for place in list_entries(strip, get_mask(strip)))
 
     # Decided anew it is the same again, and what was cut apart comes together.
     def list_names() -> tuple[list[str], list[str]]:
@@ -803,7 +803,7 @@ def test_a_file_of_people_does_not_say_what_it_does_not_know(scene: Any, tmp_pat
     bpy.ops.faceblur.apply_people()
     assert see(scene, 20, tmp_path) == [False, False, False]
     (tmp_path / "b.json").write_text(json.dumps({"schema": "faceblur-people"}))
-    with pytest.raises(RuntimeError, match=r"b\.json is no file of people"):
+    with pytest.raises(RuntimeError, match=r"b\.json is not a people file"):
         bpy.ops.faceblur.load_people(filepath=str(tmp_path / "b.json"))
     with pytest.raises(RuntimeError, match="Name a file"):
         bpy.ops.faceblur.load_people(filepath="")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What several tests of the core need."""
+"""Fixtures for several tests of the core."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tools import convert, environment
 
 @pytest.fixture(scope="session")
 def onnx_environment() -> None:
-    """The environment that has the onnx package: made where it is missing, and without a network the test is left."""
+    """Make the environment with the onnx package if it is missing. Skips the test where there is no network."""
     try:
         environment.ensure_tool(convert.ROOT, "convert")
     except environment.EnvironmentProblem as problem:

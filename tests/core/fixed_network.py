@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Writes a small network like those that are published: one size of pictures, weights among the inputs.
+"""Write a small network with the form of published ones: a fixed picture size, and weights among the inputs.
 
-Run where the onnx package is: `python -m tests.core.fixed_network FILE`.
+It needs the onnx package. Run `python -m tests.core.fixed_network FILE`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 
 
 def build_network() -> bytes:
-    """A convolution and a batch normalisation: "pictures" (10 x 3 x 32 x 32) in, "map" (10 x 2 x 32 x 32) out."""
+    """A convolution and a batch normalisation, from "pictures" (10 x 3 x 32 x 32) to "map" (10 x 2 x 32 x 32)."""
     from onnx import TensorProto, helper, numpy_helper
 
     rng = np.random.default_rng(7)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""From pictures to a document with a detector that knows the truth; flow, merging and presets on the way."""
+"""From pictures to a document with an ideal detector: optical flow, fusion and presets."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def make_frames(count: int = COUNT) -> Iterator[tuple[int, np.ndarray]]:
 
 
 class Oracle:
-    """Finds the face in the frames given to it in order, except in those it is told to miss."""
+    """A detector that knows the face's place in consecutive frames, and misses it in a given range."""
 
     def __init__(self, missed: range) -> None:
         self._frame = -1
@@ -71,7 +71,7 @@ class Oracle:
         return [Detection((x1 * x, y1 * y, x2 * x, y2 * y), 0.9, "oracle")]
 
 
-def test_a_missed_face_is_followed_in_the_pictures() -> None:
+def test_a_missed_face_is_tracked_by_optical_flow() -> None:
     use = DetectorUse("oracle", 640, 0.2)
     records = list(analyse_frames(make_frames(), SIZE, 25, [(Oracle(range(20, 40)), use)], 0.5))
     assert [r.source_frame for r in records] == list(range(COUNT))
@@ -79,8 +79,8 @@ def test_a_missed_face_is_followed_in_the_pictures() -> None:
     for record in records:
         table.add(0, record)
     source = SourceInfo("film.mp4", "movie", *SIZE, COUNT, Fraction(25), "0" * 64)
-    document = build_document(table, source, get_preset("balanced"), 1.4, [], ["said"])
-    assert document.notes == ["said"] and [(s.start, s.stop) for s in document.shots] == [(0, COUNT)]
+    document = build_document(table, source, get_preset("balanced"), 1.4, [], ["a note"])
+    assert document.notes == ["a note"] and [(s.start, s.stop) for s in document.shots] == [(0, COUNT)]
     (track,) = document.tracks
     assert track.spans() == [(0, COUNT)]
     for sample in track.samples:
@@ -90,7 +90,7 @@ def test_a_missed_face_is_followed_in_the_pictures() -> None:
     assert track.samples[30].evidence is Evidence.FLOW
 
 
-def test_boxes_come_in_the_sources_pixels() -> None:
+def test_boxes_are_in_pixels_of_the_source() -> None:
     import cv2
 
     frames = ((i, np.asarray(cv2.resize(f, (320, 192), interpolation=cv2.INTER_AREA))) for i, f in make_frames(12))
@@ -99,7 +99,7 @@ def test_boxes_come_in_the_sources_pixels() -> None:
     np.testing.assert_allclose(records[5].observations[0].box, face_box(5), atol=1)
 
 
-def test_repeated_pictures_are_looked_at_once() -> None:
+def test_repeated_pictures_are_analysed_once() -> None:
     picture = make_frame(0)
     oracle = Oracle(range(0))
     records = list(
@@ -109,7 +109,7 @@ def test_repeated_pictures_are_looked_at_once() -> None:
     assert all(len(r.observations) == 1 for r in records)
 
 
-def test_flow_follows_motion_and_size_and_refuses_other_pictures() -> None:
+def test_optical_flow_tracks_motion_and_size_and_rejects_other_pictures() -> None:
     import cv2
 
     picture = make_texture(240, 320, 3)
@@ -122,8 +122,8 @@ def test_flow_follows_motion_and_size_and_refuses_other_pictures() -> None:
     assert flow_boxes(picture, picture, [np.array([-200.0, -200, -100, -100])]) == [None]
 
 
-def test_detections_of_one_face_become_one_hit() -> None:
-    hits = fuse_detections(
+def test_detections_of_one_face_are_fused() -> None:
+    fused = fuse_detections(
         [
             Detection((100, 100, 150, 165), 0.9, "one", ((110, 120), (140, 120), (125, 135), (112, 150), (138, 150))),
             Detection((102, 98, 152, 163), 0.6, "two"),
@@ -131,27 +131,27 @@ def test_detections_of_one_face_become_one_hit() -> None:
             Detection((400, 100, 450, 165), 0.4, "one"),
         ]
     )
-    assert [h.votes for h in hits] == [2, 1]
-    assert hits[0].confidence == 0.9 and hits[0].roll == pytest.approx(0)
-    assert 100 <= hits[0].box[0] <= 102
-    assert hits[1].roll is None
+    assert [face.votes for face in fused] == [2, 1]
+    assert fused[0].confidence == 0.9 and fused[0].roll == pytest.approx(0)
+    assert 100 <= fused[0].box[0] <= 102
+    assert fused[1].roll is None
 
 
-def test_a_part_found_by_one_extends_the_face_found_by_the_other() -> None:
-    (hit,) = fuse_detections([Detection((100, 100, 140, 150), 0.9, "one"), Detection((90, 95, 170, 160), 0.5, "two")])
-    assert tuple(hit.box) == (90, 95, 170, 160)
+def test_a_part_found_by_one_detector_extends_the_face_of_the_other() -> None:
+    (fused,) = fuse_detections([Detection((100, 100, 140, 150), 0.9, "one"), Detection((90, 95, 170, 160), 0.5, "two")])
+    assert tuple(fused.box) == (90, 95, 170, 160)
     assert fuse_detections([]) == []
 
 
-def test_small_faces_in_a_huge_box_stay_apart() -> None:
-    hits = fuse_detections(
+def test_small_faces_in_a_huge_box_stay_separate() -> None:
+    fused = fuse_detections(
         [
             Detection((100, 100, 120, 125), 0.8, "one"),
             Detection((150, 100, 170, 125), 0.8, "one"),
             Detection((50, 50, 250, 250), 0.3, "two"),
         ]
     )
-    assert len(hits) == 3
+    assert len(fused) == 3
 
 
 def test_pictures_are_never_enlarged() -> None:
@@ -181,13 +181,13 @@ def test_a_preset_that_lacks_a_detector_is_refused() -> None:
 
 
 class Seer:
-    """Finds the face in every picture, by looking; a blind one finds none.
+    """A detector that finds the face by template matching, or never finds it if `blind`.
 
-    `looks` are the frames of whole pictures, `near` is how many parts of pictures it was shown.
+    `passes` lists the frames of whole pictures. `near` counts the parts of pictures.
     """
 
     def __init__(self, blind: bool = False) -> None:
-        self.looks: list[int] = []
+        self.passes: list[int] = []
         self.near = 0
         self._blind = blind
 
@@ -195,83 +195,83 @@ class Seer:
         import cv2
 
         template = np.repeat(FACE[..., None], 3, axis=2)
-        _, likeness, _, (x, y) = cv2.minMaxLoc(cv2.matchTemplate(image_bgr, template, cv2.TM_CCOEFF_NORMED))
+        _, similarity, _, (x, y) = cv2.minMaxLoc(cv2.matchTemplate(image_bgr, template, cv2.TM_CCOEFF_NORMED))
         if image_bgr.shape[1] == SIZE[0]:
-            self.looks.append((x - face_box(0)[0]) // 5)
+            self.passes.append((x - face_box(0)[0]) // 5)
         else:
             self.near += 1
-        return [] if self._blind or likeness < 0.9 else [Detection((x, y, x + 48, y + 64), 0.9, "seer")]
+        return [] if self._blind or similarity < 0.9 else [Detection((x, y, x + 48, y + 64), 0.9, "seer")]
 
 
-def test_between_looks_a_face_is_followed() -> None:
-    every, seldom = Seer(), Seer()
-    uses = [(every, DetectorUse("every", 640, 0.2)), (seldom, DetectorUse("seldom", 640, 0.2, each_look=2))]
+def test_a_face_is_tracked_between_detection_passes() -> None:
+    frequent, rare = Seer(), Seer()
+    uses = [(frequent, DetectorUse("frequent", 640, 0.2)), (rare, DetectorUse("rare", 640, 0.2, each_look=2))]
     records = list(analyse_frames(make_frames(), SIZE, 25, uses, 0.5, stride=3))
-    assert set(range(0, COUNT, 3)) <= set(every.looks) and len(every.looks) < 0.8 * COUNT
-    assert set(range(0, COUNT, 6)) <= set(seldom.looks) and len(seldom.looks) < len(every.looks)
-    assert [r.source_frame for r in records if r.is_detected_frame] == sorted(set(seldom.looks) & set(every.looks))
+    assert set(range(0, COUNT, 3)) <= set(frequent.passes) and len(frequent.passes) < 0.8 * COUNT
+    assert set(range(0, COUNT, 6)) <= set(rare.passes) and len(rare.passes) < len(frequent.passes)
+    assert [r.source_frame for r in records if r.is_detected_frame] == sorted(set(rare.passes) & set(frequent.passes))
     for record in records:
         np.testing.assert_allclose(record.observations[0].box, face_box(record.source_frame), atol=2)
 
 
-def test_a_face_that_moves_far_is_looked_for_at_once() -> None:
-    """5 pixels a frame are a quarter of this face's size after three frames, and never while it stands still."""
+def test_a_face_that_moves_far_is_detected_again_at_once() -> None:
+    """At 5 pixels per frame, this face moves by a quarter of its size in three frames."""
     still, moving = Seer(), Seer()
     use = DetectorUse("seer", 640, 0.2)
     list(analyse_frames(((i, make_frame(0)) for i in range(40)), SIZE, 25, [(still, use)], 0.5, stride=20))
     records = list(analyse_frames(make_frames(40), SIZE, 25, [(moving, use)], 0.5, stride=20))
-    assert len(still.looks) == 2 and still.near == 0
-    assert moving.looks == [0, 20] and moving.near >= 10
+    assert len(still.passes) == 2 and still.near == 0
+    assert moving.passes == [0, 20] and moving.near >= 10
     assert [r.source_frame for r in records if r.is_detected_frame] == [0, 20]
     for record in records:
         np.testing.assert_allclose(record.observations[0].box, face_box(record.source_frame), atol=2)
 
 
-def test_where_one_detector_finds_the_face_again_the_others_are_not_asked() -> None:
-    seldom, blind = Seer(), Seer(blind=True)
-    uses = [(Seer(), DetectorUse("often", 640, 0.2)), (seldom, DetectorUse("seldom", 640, 0.2, each_look=2))]
+def test_other_detectors_do_not_run_where_one_finds_the_face_again() -> None:
+    rare, blind = Seer(), Seer(blind=True)
+    uses = [(Seer(), DetectorUse("often", 640, 0.2)), (rare, DetectorUse("rare", 640, 0.2, each_look=2))]
     list(analyse_frames(make_frames(40), SIZE, 25, uses, 0.5, stride=20))
-    assert seldom.looks == [0] and seldom.near == 0
-    uses = [(blind, DetectorUse("often", 640, 0.2)), (seldom, DetectorUse("seldom", 640, 0.2, each_look=2))]
+    assert rare.passes == [0] and rare.near == 0
+    uses = [(blind, DetectorUse("often", 640, 0.2)), (rare, DetectorUse("rare", 640, 0.2, each_look=2))]
     list(analyse_frames(make_frames(40), SIZE, 25, uses, 0.5, stride=20))
-    assert seldom.near >= 10
+    assert rare.near >= 10
 
 
-def test_after_a_cut_all_detectors_look() -> None:
+def test_all_detectors_run_after_a_cut() -> None:
     def frames() -> Iterator[tuple[int, np.ndarray]]:
         for frame in range(40):
             yield frame, make_frame(frame) if frame < 19 else 255 - make_frame(frame)[:, ::-1]
 
-    seldom = Seer()
-    use = DetectorUse("seldom", 640, 0.2, each_look=2)
-    records = list(analyse_frames(frames(), SIZE, 25, [(seldom, use)], 0.5, stride=9))
+    rare = Seer()
+    use = DetectorUse("rare", 640, 0.2, each_look=2)
+    records = list(analyse_frames(frames(), SIZE, 25, [(rare, use)], 0.5, stride=9))
     assert [r.source_frame for r in records if r.cut] == [19]
     assert next(r for r in records if r.source_frame == 19).is_detected_frame
 
 
-def test_looks_come_by_time_not_by_frames() -> None:
+def test_detection_passes_are_spaced_in_time_and_not_in_frames() -> None:
     assert [compute_stride(0.125, rate) for rate in (10, 15, 23.976, 25, 30, 60)] == [1, 1, 3, 3, 3, 7]
     assert compute_stride(0.0, 60) == 1
 
 
-def test_dark_pictures_are_stretched_and_smoothed_for_the_detectors() -> None:
+def test_dark_pictures_are_brightened_and_denoised_for_the_detectors() -> None:
     light = make_frame(0)
     noise = np.random.default_rng(1).normal(0, 6, light.shape)
     dark = np.clip(light * 0.2 + noise, 0, 255).astype(np.uint8)
 
     class Watcher:
         def __init__(self) -> None:
-            self.seen: list[np.ndarray] = []
+            self.pictures: list[np.ndarray] = []
 
         def detect(self, image_bgr: np.ndarray) -> list[Detection]:
-            self.seen.append(image_bgr.copy())
+            self.pictures.append(image_bgr.copy())
             return []
 
     watcher, use = Watcher(), DetectorUse("oracle", 640, 0.2)
     list(analyse_frames(enumerate([light, dark]), SIZE, 25, [(watcher, use)], 0.5))
-    as_it_was, stretched = watcher.seen
-    np.testing.assert_array_equal(as_it_was, light)
-    contrast, before = stretched.astype(float).std(), dark.astype(float).std()
+    unchanged, brightened = watcher.pictures
+    np.testing.assert_array_equal(unchanged, light)
+    contrast, before = brightened.astype(float).std(), dark.astype(float).std()
     assert contrast > 2 * before
-    grain = float(np.abs(np.diff(stretched.astype(float), axis=1)).mean()) / contrast
+    grain = float(np.abs(np.diff(brightened.astype(float), axis=1)).mean()) / contrast
     assert grain < 0.7 * float(np.abs(np.diff(dark.astype(float), axis=1)).mean()) / before

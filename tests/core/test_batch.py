@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Many files in, whole files out: whatever fails fails alone, in one line, and leaves nothing half-written."""
+"""Batches of files: a failure affects only its own file, gives a one-line error and leaves no unfinished file."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ RATE = Fraction(25)
 
 @pytest.fixture(autouse=True)
 def private_temp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """Each test has its own folder for temporary files, which must be empty again at its end."""
+    """Give each test its own folder for temporary files, which must be empty at the end."""
     folder = tmp_path / "system temp"
     folder.mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(folder))
@@ -45,7 +45,7 @@ def analyse(source: Path, tracks: Path, settings: BatchSettings, on_progress: On
 def render(
     job: dict[str, Any], folder: Path, blender: Path | None, on_progress: OnProgress, warn: Any
 ) -> dict[str, Any]:
-    """Stands in for Blender: pictures of the right number, rate and size."""
+    """A stand-in for Blender that writes pictures with the right number, rate and size."""
     with open_source(Path(job["source"])) as source:
         info = source.info
     if job["render"]:
@@ -77,7 +77,7 @@ def list_names(folder: Path) -> list[str]:
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if "system temp" not in str(path))
 
 
-def test_film_and_picture(tmp_path: Path) -> None:
+def test_a_film_and_a_picture_become_outputs(tmp_path: Path) -> None:
     write_film(tmp_path / "a film's “name”.mp4", rate=RATE)
     write_picture(tmp_path / "ü.png")
     outcomes = run(plan_jobs([tmp_path / "a film's “name”.mp4", tmp_path / "ü.png"], None, False))
@@ -85,10 +85,10 @@ def test_film_and_picture(tmp_path: Path) -> None:
     assert list_names(tmp_path) == ["a film's “name”.blurred.mp4", "a film's “name”.mp4", "ü.blurred.png", "ü.png"]
 
 
-def test_folder_that_blender_would_misread(tmp_path: Path) -> None:
-    """Blender reads '#' in a path as digits of the frame number, so it must never be given such a path to write to."""
+def test_a_number_sign_in_a_folder_name_is_kept(tmp_path: Path) -> None:
+    """Blender replaces '#' in a path with the frame number, so Blender must never write to such a path."""
 
-    def look(job: dict[str, Any], *rest: Any) -> dict[str, Any]:
+    def render_and_note(job: dict[str, Any], *rest: Any) -> dict[str, Any]:
         assert "#" not in job["render"]["output"]
         return render(job, *rest)
 
@@ -96,27 +96,27 @@ def test_folder_that_blender_would_misread(tmp_path: Path) -> None:
     folder.mkdir()
     write_film(folder / "#1.mp4", rate=RATE)
     write_picture(folder / "#1.png")
-    outcomes = run(plan_jobs([folder / "#1.mp4", folder / "#1.png"], None, False), render=look)
+    outcomes = run(plan_jobs([folder / "#1.mp4", folder / "#1.png"], None, False), render=render_and_note)
     assert [(outcome.status, outcome.reason) for outcome in outcomes] == [("done", "")] * 2
     assert list_names(folder) == ["#1.blurred.mp4", "#1.blurred.png", "#1.mp4", "#1.png"]
 
 
 @pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="names are text there")
-def test_name_that_is_no_text(tmp_path: Path) -> None:
+def test_a_name_that_is_not_utf_8_is_refused(tmp_path: Path) -> None:
     import os
 
     path = tmp_path / os.fsdecode(b"bad\xff.mp4")
     write_film(tmp_path / "a.mp4", rate=RATE)
     (tmp_path / "a.mp4").rename(path)
-    assert "rename it" in run(plan_jobs([path], None, False))[0].reason
+    assert "Rename the file" in run(plan_jobs([path], None, False))[0].reason
 
 
-def test_inverse_leaves_out_only_those_who_stay_clear(tmp_path: Path) -> None:
-    """All that the cover is made of are their faces; the tracks that are saved are those that were decided."""
+def test_an_inverse_cover_shows_only_the_people_who_stay_visible(tmp_path: Path) -> None:
+    """The mask of the cover holds only their faces, while the saved document holds the tracks of the decisions."""
 
     def find(source: Path, tracks: Path, settings: BatchSettings, on_progress: OnProgress, warn: Any) -> None:
         with open_source(source) as opened:
-            # In frame 0 they are apart; in frame 1 a part of Face 01 would be seen beside Ann.
+            # In frame 0 the faces are apart. In frame 1 a part of Face 01 would show beside Ann.
             one, other = (
                 Track(
                     name,
@@ -127,7 +127,7 @@ def test_inverse_leaves_out_only_those_who_stay_clear(tmp_path: Path) -> None:
             other.status, other.allowed_person = TrackStatus.ALLOWED, "Ann"
             write_document(TrackDocument(opened.info, settings.preset, 1.4, [], [], [one], [], aside=[other]), tracks)
 
-    class Nobody:
+    class NoRecognition:
         digest = "ab"
 
         def begin(self) -> None: ...
@@ -136,14 +136,14 @@ def test_inverse_leaves_out_only_those_who_stay_clear(tmp_path: Path) -> None:
 
     jobs: list[dict[str, Any]] = []
 
-    def look(job: dict[str, Any], *rest: Any) -> dict[str, Any]:
+    def render_and_note(job: dict[str, Any], *rest: Any) -> dict[str, Any]:
         jobs.append(
             job | {"faces": {track.name: len(track.samples) for track in read_document(Path(job["tracks"])).tracks}}
         )
         return render(job, *rest)
 
     write_film(tmp_path / "a.mp4", rate=RATE)
-    people: Any = Nobody()
+    people: Any = NoRecognition()
     for settings in (
         BatchSettings(inverse=True),
         BatchSettings(inverse=True, people=people),
@@ -153,7 +153,7 @@ def test_inverse_leaves_out_only_those_who_stay_clear(tmp_path: Path) -> None:
             plan_jobs([tmp_path / "a.mp4"], None, False, None, tmp_path / "saved.json"),
             replace(settings, overwrite=True),
             find,
-            look,
+            render_and_note,
         )
         assert outcome.status == "done"
         assert any("Everything is" in text for text in outcome.warnings) == settings.inverse
@@ -165,7 +165,7 @@ def test_inverse_leaves_out_only_those_who_stay_clear(tmp_path: Path) -> None:
     ]
 
 
-def test_one_failure_leaves_the_others_alone(tmp_path: Path) -> None:
+def test_one_failure_does_not_affect_the_other_inputs(tmp_path: Path) -> None:
     write_film(tmp_path / "good.mp4", rate=RATE)
     (tmp_path / "text.mp4").write_text("not a film")
     (tmp_path / "empty.mp4").write_bytes(b"")
@@ -176,7 +176,7 @@ def test_one_failure_leaves_the_others_alone(tmp_path: Path) -> None:
     assert list_names(tmp_path) == ["empty.mp4", "good.blurred.mp4", "good.mp4", "text.mp4"]
 
 
-def test_existing_output_needs_overwrite(tmp_path: Path) -> None:
+def test_an_existing_output_is_replaced_only_with_overwrite(tmp_path: Path) -> None:
     write_film(tmp_path / "a.mp4", rate=RATE)
     (tmp_path / "a.blurred.mp4").write_bytes(b"earlier")
     jobs = plan_jobs([tmp_path / "a.mp4"], None, False)
@@ -186,7 +186,7 @@ def test_existing_output_needs_overwrite(tmp_path: Path) -> None:
     assert (tmp_path / "a.blurred.mp4").read_bytes() != b"earlier"
 
 
-def test_failed_render_keeps_the_earlier_output(tmp_path: Path) -> None:
+def test_a_failed_render_keeps_the_earlier_output(tmp_path: Path) -> None:
     def fail(job: dict[str, Any], *rest: Any) -> dict[str, Any]:
         Path(job["render"]["output"]).write_bytes(b"half")
         Path(job["save_blend"]).write_bytes(b"BLENDER")
@@ -204,14 +204,14 @@ def test_failed_render_keeps_the_earlier_output(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("lack", [{"frames": 11}, {"width": 66}])
-def test_incomplete_render_is_no_output(tmp_path: Path, lack: dict[str, int]) -> None:
+def test_an_incomplete_render_is_not_delivered(tmp_path: Path, lack: dict[str, int]) -> None:
     write_film(tmp_path / "a.mp4", rate=RATE)
     outcome = run(plan_jobs([tmp_path / "a.mp4"], None, False), render=lambda *call: {**render(*call), **lack})[0]
     assert outcome.status == "failed" and "instead of" in outcome.reason
     assert list_names(tmp_path) == ["a.mp4"]
 
 
-def test_missing_pictures_are_noticed(tmp_path: Path) -> None:
+def test_missing_pictures_fail_the_job(tmp_path: Path) -> None:
     def lose(job: dict[str, Any], *rest: Any) -> dict[str, Any]:
         render_pictures(Path(job["render"]["output"]), 11, RATE)
         return {"frames": 12, "width": 64, "height": 48}
@@ -222,7 +222,7 @@ def test_missing_pictures_are_noticed(tmp_path: Path) -> None:
     assert list_names(tmp_path) == ["a.mp4"]
 
 
-def test_resume_skips_only_what_is_whole_and_the_same(tmp_path: Path) -> None:
+def test_resume_skips_only_complete_outputs_with_the_same_settings(tmp_path: Path) -> None:
     write_film(tmp_path / "a.mp4", rate=RATE)
     write_picture(tmp_path / "b.jpg")
     jobs = plan_jobs([tmp_path / "a.mp4", tmp_path / "b.jpg"], None, False)
@@ -239,7 +239,9 @@ def test_resume_skips_only_what_is_whole_and_the_same(tmp_path: Path) -> None:
     assert run(jobs, again)[0].status == "failed"
 
 
-def test_resume_does_anew_what_was_made_with_fewer_detectors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_resume_repeats_outputs_that_were_made_with_fewer_detectors(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def find(name: str) -> Path:
         if name not in there:
             raise FaceBlurError("missing")
@@ -257,8 +259,8 @@ def test_resume_does_anew_what_was_made_with_fewer_detectors(tmp_path: Path, mon
     assert run(jobs, again)[0].status == "skipped"
 
 
-def test_one_name_for_film_and_picture(tmp_path: Path) -> None:
-    """A phone writes IMG_1.mov and IMG_1.jpg for one moment; what is saved beside them must not collide."""
+def test_a_film_and_a_picture_with_one_name_get_separate_results(tmp_path: Path) -> None:
+    """A phone writes IMG_1.mov and IMG_1.jpg for one live photo. Their saved files must not collide."""
     write_film(tmp_path / "IMG_1.mov", rate=RATE)
     write_picture(tmp_path / "IMG_1.jpg")
     saved = tmp_path / "tracks"
@@ -267,7 +269,7 @@ def test_one_name_for_film_and_picture(tmp_path: Path) -> None:
     assert list_names(saved) == ["IMG_1.jpg.tracks.json", "IMG_1.mov.tracks.json"]
 
 
-def test_output_must_not_be_the_input(tmp_path: Path) -> None:
+def test_an_output_cannot_be_its_input(tmp_path: Path) -> None:
     film = tmp_path / "a.mp4"
     write_film(film, rate=RATE)
     before = film.read_bytes()
@@ -287,7 +289,7 @@ def test_two_inputs_never_share_an_output(tmp_path: Path) -> None:
     assert "already the output" in outcomes[1].reason
 
 
-def test_folders(tmp_path: Path) -> None:
+def test_folders_keep_their_structure_and_skip_earlier_outputs(tmp_path: Path) -> None:
     source = tmp_path / "in"
     (source / "day 1").mkdir(parents=True)
     for name in ("a.mp4", "a.blurred.mp4", "note.txt", ".hidden.mp4", "day 1/b.mp4"):
@@ -299,47 +301,47 @@ def test_folders(tmp_path: Path) -> None:
     assert names == [("a.mp4", "out/a.blurred.mp4"), ("day 1/b.mp4", "out/day 1/b.blurred.mp4")]
     assert [job.source.name for job in plan_jobs([source], None, False)] == ["a.mp4"]
     (tmp_path / "file").write_bytes(b"")
-    with pytest.raises(FaceBlurError, match="name a folder"):
+    with pytest.raises(FaceBlurError, match="Name a folder"):
         plan_jobs([source], tmp_path / "file", False)
-    with pytest.raises(FaceBlurError, match="name a folder"):
+    with pytest.raises(FaceBlurError, match="Name a folder"):
         plan_jobs([source], tmp_path / "new.mp4", False)
 
 
-def test_only_saving(tmp_path: Path) -> None:
+def test_without_rendering_only_the_saved_files_are_written(tmp_path: Path) -> None:
     write_film(tmp_path / "a.mp4", rate=RATE)
     jobs = plan_jobs([tmp_path / "a.mp4"], None, False, tmp_path / "a.blend", tmp_path / "new" / "a.json")
     assert run(jobs, BatchSettings(render=False))[0].status == "done"
     assert list_names(tmp_path) == ["a.blend", "a.mp4", "new", "new/a.json"]
 
 
-def test_source_changed_meanwhile(tmp_path: Path) -> None:
+def test_a_source_that_changes_during_the_analysis_fails(tmp_path: Path) -> None:
     def change(source: Path, tracks: Path, settings: BatchSettings, on_progress: OnProgress, warn: Warn) -> None:
         write_film(source, rate=RATE, frames=9)
         analyse(source, tracks, settings, on_progress, warn)
 
     write_film(tmp_path / "a.mp4", rate=RATE)
-    assert "has changed" in run(plan_jobs([tmp_path / "a.mp4"], None, False), analyse=change)[0].reason
+    assert "changed during the analysis" in run(plan_jobs([tmp_path / "a.mp4"], None, False), analyse=change)[0].reason
 
 
-def test_place_that_cannot_be_written(tmp_path: Path) -> None:
+def test_an_output_path_that_cannot_be_written_fails(tmp_path: Path) -> None:
     write_film(tmp_path / "a.mp4", rate=RATE)
     (tmp_path / "file").write_bytes(b"")
     outcome = run(plan_jobs([tmp_path / "a.mp4"], tmp_path / "file" / "b.mp4", False))[0]
-    assert outcome.status == "failed" and "Nothing can be written" in outcome.reason
+    assert outcome.status == "failed" and "cannot be written to" in outcome.reason
 
 
-def test_full_disk_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fill(*call: Any) -> dict[str, Any]:
         monkeypatch.setattr("shutil.disk_usage", lambda path: type("Usage", (), {"free": 0}))
         raise OSError(errno.ENOSPC, "No space left on device")
 
     write_film(tmp_path / "a.mp4", rate=RATE)
     outcome = run(plan_jobs([tmp_path / "a.mp4"], None, False), render=fill)[0]
-    assert "is full; nothing was written" in outcome.reason
+    assert "is full. Nothing was written" in outcome.reason
     assert list_names(tmp_path) == ["a.mp4"]
 
 
-def test_interrupt_removes_what_was_begun(tmp_path: Path) -> None:
+def test_an_interrupt_removes_unfinished_files(tmp_path: Path) -> None:
     def interrupt(job: dict[str, Any], *rest: Any) -> dict[str, Any]:
         Path(job["render"]["output"]).write_bytes(b"half")
         raise KeyboardInterrupt
@@ -350,7 +352,9 @@ def test_interrupt_removes_what_was_begun(tmp_path: Path) -> None:
     assert list_names(tmp_path) == ["a.mp4"]
 
 
-def test_leftovers_of_a_crash_are_removed_and_of_the_living_not(tmp_path: Path, private_temp: Path) -> None:
+def test_leftovers_of_crashed_processes_are_removed_but_not_those_of_running_ones(
+    tmp_path: Path, private_temp: Path
+) -> None:
     code = (
         "import os, sys, tempfile\nfrom pathlib import Path\nfrom blender_faceblur.files.workplace import "
         "Workplace\n"

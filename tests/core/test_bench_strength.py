@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How the strength of a cover is counted, and that the attacks on it do what they say."""
+"""The benchmark of a cover's strength counts correctly, and its attacks work as described."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ POINTS = np.array([(-14, -12), (14, -12), (0, 3), (-11, 18), (11, 18)], np.float
 
 
 def draw_tile(seed: int, fine: float = 3) -> Picture:
-    """Spots of about `fine` pixels."""
+    """A picture with spots of about `fine` pixels."""
     noise = np.random.default_rng(seed).normal(size=(TILE_PX, TILE_PX, 3))
     soft = cv2.GaussianBlur(noise, (0, 0), fine)
     return np.asarray(np.clip(128 + 50 * soft / soft.std(), 0, 255), np.uint8)
@@ -47,7 +47,7 @@ def compute_error(picture: Picture, tile: Picture) -> float:
     return float(np.abs(picture.astype(int) - tile)[draw_cover()].mean())
 
 
-def test_hits_are_counted_and_ties_are_none() -> None:
+def test_matches_are_counted_and_ties_do_not_count() -> None:
     apart = np.full((4, 4), 1.0, np.float32) - 0.5 * np.eye(4, dtype=np.float32)
     assert count_hits(apart) == (4, 4)
     apart[2, 3] = 0.4
@@ -55,7 +55,7 @@ def test_hits_are_counted_and_ties_are_none() -> None:
     assert count_hits(np.zeros((5, 5), np.float32)) == (0, 0)
 
 
-def test_guessing_stays_within_its_bound() -> None:
+def test_guesses_stay_within_the_bound_for_chance() -> None:
     rng = np.random.default_rng(2)
     for trials, chance in ((200, 1 / 200), (200, 0.01), (100, 0.2)):
         beyond = (rng.binomial(trials, chance, 20000) > compute_bound(trials, chance)).mean()
@@ -71,7 +71,7 @@ def test_strangers_are_at_chance_and_the_same_people_are_not() -> None:
         assert AttackResult("", "", "", 200, *hits).at_chance() is chance
 
 
-def test_blocks_are_the_means_of_what_they_hide_and_is_around_them() -> None:
+def test_blocks_are_means_of_the_pixels_in_and_around_them() -> None:
     tile = to_linear(draw_tile(1))
     for samples in (4, 6, 16):
         count = 3 * samples
@@ -108,7 +108,7 @@ def test_frames_of_a_moving_shot_show_more_than_one_of_a_blur_but_not_of_a_mosai
         assert (attack(covered, setting)[outside] == tile[outside]).all()
 
 
-def test_only_what_is_covered_is_compared() -> None:
+def test_only_covered_pixels_are_compared() -> None:
     setting = Setting("solid", 0)
     one, other = (np.where(draw_cover()[..., None], np.uint8(0), draw_tile(seed)) for seed in (4, 5))
     assert not list_values(one, setting).any()
@@ -126,7 +126,7 @@ def test_a_mirrored_copy_is_the_same_photograph() -> None:
     assert compare_photographs(tile, Tile(draw_tile(9, 6), POINTS)) < 0.6
 
 
-def test_both_are_grey_where_one_is() -> None:
+def test_both_pictures_become_grey_where_one_is() -> None:
     grey = Tile(np.full((TILE_PX, TILE_PX, 3), 90, np.uint8), POINTS)
     colours = Tile(draw_tile(10), POINTS)
     assert np.ptp(match_colours([colours, grey])[0].picture, axis=2).max() == 0

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Dark pictures become bright ones without noise; what moves is not smeared."""
+"""Dark pictures are brightened without noise, and moving things are not smeared."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ SHAPE = (120, 160, 3)
 
 
 def make_dark(seed: int, square_at: int = 40, noise: float = 6.0) -> np.ndarray:
-    """A dark picture with a square of 30 levels on a ground of 15, and noise."""
+    """A dark, noisy picture with a square of 30 levels on a background of 15."""
     picture = np.full(SHAPE, 15.0)
     picture[40:80, square_at : square_at + 40] = 30.0
     picture += np.random.default_rng(seed).normal(0, noise, SHAPE)
     return np.clip(picture, 0, 255).astype(np.uint8)
 
 
-def test_only_dark_pictures_are_stretched() -> None:
+def test_only_dark_pictures_are_brightened() -> None:
     assert compute_stretch(np.full((48, 64, 3), 120, np.uint8)) is None
     lit = make_dark(0)
     lit[:10, :40] = 200
@@ -38,16 +38,16 @@ def test_noise_is_averaged_away_where_nothing_moves() -> None:
     assert after < 0.5 * before
 
 
-def test_what_moves_is_where_it_is_now() -> None:
+def test_moving_things_are_not_smeared() -> None:
     averager = Averager()
     for seed in range(8):
         averager.take(make_dark(seed, square_at=20 + 12 * seed))
     seen = averager.average().astype(float)
-    # Half of what the square was in the frame before is ground now, and its other end has just been reached.
+    # The square has just left the first range, and has just reached the second.
     assert abs(seen[45:75, 94:102].mean() - 15) < 3 and abs(seen[45:75, 134:142].mean() - 30) < 3
 
 
-def test_clean_pictures_and_new_shots_stay_as_they_are() -> None:
+def test_clean_pictures_and_new_shots_stay_unchanged() -> None:
     averager = Averager()
     for _ in range(3):
         averager.take(make_dark(0, noise=0))

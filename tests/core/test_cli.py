@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the command line says and how it ends."""
+"""The output and the exit codes of the command line."""
 
 from __future__ import annotations
 
@@ -27,27 +27,27 @@ from tests.core.test_batch import write_film
 
 
 @pytest.mark.parametrize("arguments", [[], ["--effect", "magic", "a"], ["--color", "red", "a"]])
-def test_wrong_usage(arguments: list[str]) -> None:
+def test_wrong_usage_exits_with_code_2(arguments: list[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         cli.main(arguments)
     assert ended.value.code == cli.USAGE
 
 
-def test_failed_input_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_failed_input_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["--quiet", str(tmp_path / "no such.mp4")]) == cli.SOME_FAILED
     assert "no such.mp4" in capsys.readouterr().err
     assert cli.main([str(tmp_path)]) == cli.USAGE
     assert "no films or pictures" in capsys.readouterr().err
 
 
-def test_json_lines(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_json_output_has_one_object_per_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["--json", str(tmp_path / "no such.mp4")]) == cli.SOME_FAILED
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [line["type"] for line in lines] == ["start", "finish", "summary"]
     assert lines[1]["status"] == "failed" and lines[2]["failed"] == 1
 
 
-def test_reporters() -> None:
+def test_each_reporter_writes_its_own_form() -> None:
     outcomes = [
         Outcome(Path("a.mp4"), "done", Path("b.mp4"), faces=2, regions=1, review_items=1),
         Outcome(Path("c.mp4"), "failed", reason="no film"),
@@ -59,7 +59,7 @@ def test_reporters() -> None:
     for outcome in outcomes:
         reporter.finish(outcome)
     reporter.summarize(outcomes)
-    assert "2 faces and 1 region covered, 1 doubt to look at -> b.mp4" in text.getvalue()
+    assert "2 faces and 1 region covered, 1 place to review -> b.mp4" in text.getvalue()
     assert "FAILED c.mp4: no film" in text.getvalue()
     quiet = io.StringIO()
     Reporter(quiet).finish(outcomes[0])
@@ -70,13 +70,13 @@ def test_reporters() -> None:
     assert json.loads(lines.getvalue())["done"] == 5
 
 
-def test_words_for_time() -> None:
+def test_times_are_written_in_words() -> None:
     assert [describe_time(seconds) for seconds in (4.4, 65, 3700)] == ["4 s", "1 min 05 s", "1 h 01 min"]
     assert describe_progress("render", 50, 200, 10.0, 15.0) == "render: 50/200 (25 %), 10.0 fps, 15 s left"
 
 
 def write_program(path: Path, code: str) -> Path:
-    """A program that stands in for the Blender application."""
+    """A program as a stand-in for the Blender application."""
     script = path.with_suffix(".py")
     script.write_text(code, encoding="utf-8")
     path.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{script}" "$@"\n', encoding="utf-8")
@@ -91,7 +91,7 @@ RESULT = 'print(\'\\n@faceblur \' + \'{"type":"result","frames":3,"width":4,"hei
 @pytest.mark.parametrize(
     ("code", "words"),
     [
-        ("print('out of memory')\nraise SystemExit(3)", "exit code 3.*last said: out of memory"),
+        ("print('out of memory')\nraise SystemExit(3)", "exit code 3.*last line: out of memory"),
         ("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)", "signal 9"),
         ("print('fine')", "without a result"),
         ('print(\'@faceblur {"type": "error", "text": "no strip"}\')\nraise SystemExit(1)', "no strip"),
@@ -99,36 +99,39 @@ RESULT = 'print(\'\\n@faceblur \' + \'{"type":"result","frames":3,"width":4,"hei
         (RESULT + "raise SystemExit(1)", "exit code 1"),
     ],
 )
-def test_blender_that_fails(tmp_path: Path, code: str, words: str) -> None:
+def test_a_blender_that_fails_is_reported(tmp_path: Path, code: str, words: str) -> None:
     program = write_program(tmp_path / "blender", code)
     with pytest.raises(FaceBlurError, match=words):
         run_blender_job({}, tmp_path, program, lambda *progress: None, lambda text: None)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="the stand-in is a shell script")
-def test_blender_that_works(tmp_path: Path) -> None:
+def test_messages_of_blender_are_passed_on(tmp_path: Path) -> None:
     code = (
         "import sys\nassert sys.argv[1:3] == ['-b', '--factory-startup'], sys.argv\nprint('Fra:1 Mem:2M')\n"
         'print(\'@faceblur \' + \'{"type":"progress","stage":"render","done":1,"total":3}\')\n'
         'print(\'@faceblur \' + \'{"type":"warning","text":"look"}\')\n'
     )
     program = write_program(tmp_path / "blender", code + RESULT)
-    said: list[object] = []
-    result = run_blender_job({}, tmp_path, program, lambda *progress: said.append(progress), said.append)
-    assert (result["frames"], said) == (3, [("render", 1, 3), "look"])
+    messages: list[object] = []
+    result = run_blender_job({}, tmp_path, program, lambda *progress: messages.append(progress), messages.append)
+    assert (result["frames"], messages) == (3, [("render", 1, 3), "look"])
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="the stand-in is a shell script")
-def test_blender_version(tmp_path: Path) -> None:
+def test_only_blender_5_is_accepted(tmp_path: Path) -> None:
     assert check_blender(write_program(tmp_path / "new", "print('Blender 5.2.2 LTS')")) == "Blender 5.2.2 LTS"
-    for name, code, words in (("old", "print('Blender 4.5.1')", "too old"), ("other", "print('hi')", "does not say")):
+    for name, code, words in (
+        ("old", "print('Blender 4.5.1')", "too old"),
+        ("other", "print('hi')", "is not a Blender application"),
+    ):
         with pytest.raises(FaceBlurError, match=words):
             check_blender(write_program(tmp_path / name, code))
     with pytest.raises(FaceBlurError, match="cannot be started"):
         check_blender(tmp_path / "nowhere")
 
 
-def test_front_door_without_a_command() -> None:
+def test_build_py_without_a_command_lists_the_commands() -> None:
     root = Path(__file__).resolve().parents[2]
     done = subprocess.run([sys.executable, str(root / "build.py")], capture_output=True, text=True, check=False)
     assert done.returncode == 2
@@ -138,16 +141,16 @@ def test_front_door_without_a_command() -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--effect", "image"], "needs --image FILE"),
-        (["--image", "{film}"], "needs --effect image"),
+        (["--effect", "image"], "--effect image and --image FILE need each other"),
+        (["--image", "{film}"], "--effect image and --image FILE need each other"),
         (["--effect", "image", "--image", "no such.png"], "no such.png"),
-        (["--effect", "image", "--image", "{film}"], "is no picture"),
-        (["--inverse", "--verify"], "meant to"),
-        (["--inverse", "--plates"], "name what is"),
-        (["--inverse", "--blur-only", "people"], "name what is"),
+        (["--effect", "image", "--image", "{film}"], "is not a picture"),
+        (["--inverse", "--verify"], "cannot be combined with --inverse"),
+        (["--inverse", "--plates"], "cannot be combined with --blur-only or --plates"),
+        (["--inverse", "--blur-only", "people"], "cannot be combined with --blur-only or --plates"),
     ],
 )
-def test_looks_that_do_not_fit_are_refused(
+def test_contradictory_effect_options_are_refused(
     arguments: list[str], words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     film = tmp_path / "a.mp4"
@@ -160,5 +163,5 @@ def test_looks_that_do_not_fit_are_refused(
 @pytest.mark.parametrize(
     ("arguments", "margin"), [([], 1.4), (["--head"], 1.8), (["--head", "--margin", "2"], 2), (["--expansion", "2"], 2)]
 )
-def test_the_whole_head_is_a_larger_cover(arguments: list[str], margin: float) -> None:
+def test_the_head_option_sets_a_larger_margin(arguments: list[str], margin: float) -> None:
     assert cli.build_parser().parse_args(["a.mp4", *arguments]).margin == margin

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A converted network computes the same on pictures of any size, and is the same file each time."""
+"""A converted network computes the same on pictures of any size, and conversion always gives the same file."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_a_converted_network_takes_pictures_of_any_size(network: Path, tmp_path:
     assert [(given.name, given.shape) for given in after.get_inputs()] == [("pictures", ["n", 3, "height", "width"])]
     pictures = np.random.default_rng(1).uniform(0, 255, (10, 3, 32, 32)).astype(np.float32)
     expected = before.run(["map"], {"pictures": pictures})[0]
-    # Folding the normalisation into the convolution rounds otherwise.
+    # Folding the normalisation into the convolution changes the rounding.
     np.testing.assert_allclose(after.run(["map"], {"pictures": pictures})[0], expected, rtol=1e-4, atol=1e-3)
     larger = np.pad(pictures[:1], ((0, 0), (0, 0), (0, 8), (0, 40)))
     with pytest.raises(Exception, match="Got invalid dimensions"):
@@ -44,7 +44,7 @@ def test_a_converted_network_takes_pictures_of_any_size(network: Path, tmp_path:
     np.testing.assert_allclose(found[..., :32, :32], expected[:1], rtol=1e-4, atol=1e-3)
 
 
-def test_conversion_gives_the_same_bytes_and_a_notice_in_them(network: Path, tmp_path: Path) -> None:
+def test_conversion_is_reproducible_and_adds_a_notice(network: Path, tmp_path: Path) -> None:
     once, twice, again = (tmp_path / name for name in ("once.onnx", "twice.onnx", "again.onnx"))
     for source, result in ((network, once), (network, twice), (once, again)):
         convert.convert_network(source, result, "pictures")
@@ -53,7 +53,7 @@ def test_conversion_gives_the_same_bytes_and_a_notice_in_them(network: Path, tmp
 
 
 @pytest.mark.parametrize("content", [b"", b"no network", b"\x3a\xff\xff\xff\x7f", b"\x08\x04"])
-def test_what_is_no_network_is_refused(onnx_environment: None, tmp_path: Path, content: bytes) -> None:
+def test_a_file_that_is_not_a_network_is_refused(onnx_environment: None, tmp_path: Path, content: bytes) -> None:
     source, result = tmp_path / "source.onnx", tmp_path / "result.onnx"
     source.write_bytes(content)
     with pytest.raises(FaceBlurError, match=r"^source\.onnx cannot be converted: "):
@@ -67,8 +67,10 @@ def test_a_network_with_another_input_is_refused(network: Path, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("model", CONVERTED, ids=lambda model: model.name)
-def test_the_listed_files_are_what_is_made(onnx_environment: None, model: paths.ModelFile, tmp_path: Path) -> None:
-    """Of the file that is fetched where it is at hand, and else of the converted one, which gives itself."""
+def test_conversion_makes_the_files_that_the_catalogue_lists(
+    onnx_environment: None, model: paths.ModelFile, tmp_path: Path
+) -> None:
+    """Convert the original file if it is available, otherwise the converted file, which must not change."""
     assert model.converted is not None
     given = os.environ.get(paths.MODELS_VARIABLE)
     folders = [paths.models_folder(), *([Path(given).expanduser()] if given else [])]
@@ -81,7 +83,7 @@ def test_the_listed_files_are_what_is_made(onnx_environment: None, model: paths.
     assert paths.is_right_file(result, model.converted)
 
 
-def test_detectors_that_take_any_size_are_those_that_are_converted() -> None:
+def test_converted_detectors_are_those_that_accept_any_size() -> None:
     for model in CONVERTED:
         kind = get_detector(model.name)
         assert issubclass(kind, OnnxDetector) and model.converted and model.converted.input == kind.input_name

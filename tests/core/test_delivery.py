@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The sound that leaves is the sound that came, packet for packet and in step; nothing else comes along."""
+"""Sound is copied packet for packet and stays in sync, and no other data is copied."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def write_film(
     subtitle: bool = False,
     aspect: Fraction = Fraction(1),
 ) -> None:
-    """A small film whose video begins `start_s` after its sound; with B-frames where the codec has them."""
+    """A small film whose video begins `start_s` after its sound, with B-frames if the codec supports them."""
     with av.open(str(path), "w") as container:
         container.metadata["title"] = "holiday of Jane Doe"
         container.metadata["location"] = "+48.1+11.5/"
@@ -45,7 +45,7 @@ def write_film(
         stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
         if aspect != 1:
             stream.codec_context.sample_aspect_ratio = aspect
-        # MPEG-4 knows no finer unit than 1/65535 s.
+        # MPEG-4 has no finer time unit than 1/65535 s.
         unit = Fraction(1, 90000) if start_s else 1 / rate
         tones: list[Any] = [container.add_stream(codec, rate=48000, layout="mono") for codec in sound]
         for tone, language in zip(tones, languages, strict=False):
@@ -77,7 +77,7 @@ def render(
     size: tuple[int, int] = (64, 48),
     aspect: Fraction = Fraction(1),
 ) -> None:
-    """What Blender's child leaves: pictures alone in Matroska, with B-frames."""
+    """The output of Blender's child process: pictures in Matroska, with B-frames and without sound."""
     with av.open(str(path), "w") as container:
         stream: Any = container.add_stream("libx264", rate=rate, options={"bf": "2"})
         stream.width, stream.height, stream.pix_fmt = *size, "yuv420p"
@@ -102,10 +102,10 @@ def deliver(
     reencode: bool = False,
     aspect: Fraction = Fraction(1),
 ) -> tuple[Path, list[str]]:
-    container, said = choose_container(source, list_sound(source), "h264", wanted, reencode)
+    container, warnings = choose_container(source, list_sound(source), "h264", wanted, reencode)
     pictures, result = folder / "pictures.mkv", folder / f"result{container.suffix}"
     render(pictures, frames, rate, size, aspect)
-    said += remux_film(
+    warnings += remux_film(
         pictures,
         source,
         result,
@@ -116,7 +116,7 @@ def deliver(
         reencode_audio=reencode,
     )
     verify_film(result, source, Expected(frames, rate, *size, aspect), reencode)
-    return result, said
+    return result, warnings
 
 
 @pytest.mark.parametrize(
@@ -131,18 +131,20 @@ def deliver(
         ("a.mp4", "libx264", (), ".mp4"),
     ],
 )
-def test_sound_is_kept(tmp_path: Path, name: str, video: str, sound: tuple[str, ...], suffix: str) -> None:
+def test_sound_is_copied_packet_for_packet(
+    tmp_path: Path, name: str, video: str, sound: tuple[str, ...], suffix: str
+) -> None:
     source = tmp_path / name
     write_film(source, sound=sound, video=video)
-    result, said = deliver(source, tmp_path)
+    result, warnings = deliver(source, tmp_path)
     assert result.suffix == suffix
-    assert bool(said) == (suffix != source.suffix)
+    assert bool(warnings) == (suffix != source.suffix)
     assert [stream.sha256 for stream in read_sound(result)] == [stream.sha256 for stream in read_sound(source)]
     assert [stream.packets > 0 for stream in read_sound(result)] == [True] * len(sound)
 
 
 @pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.ts"])
-def test_late_video_stays_late(tmp_path: Path, name: str) -> None:
+def test_video_that_begins_late_stays_in_sync(tmp_path: Path, name: str) -> None:
     source = tmp_path / name
     write_film(source, start_s=0.85)
     assert float(read_sound(source)[0].offset_s) == pytest.approx(-0.85, abs=0.05)
@@ -150,7 +152,7 @@ def test_late_video_stays_late(tmp_path: Path, name: str) -> None:
     assert abs(read_sound(result)[0].offset_s - read_sound(source)[0].offset_s) <= Fraction(2, 1000)
 
 
-def test_only_language_comes_along(tmp_path: Path) -> None:
+def test_the_language_is_the_only_metadata_that_is_kept(tmp_path: Path) -> None:
     source = tmp_path / "a.mp4"
     write_film(source, sound=("aac", "aac"), languages=("deu", "fra"))
     result, _ = deliver(source, tmp_path)
@@ -170,13 +172,13 @@ def test_pixel_aspect_is_kept(tmp_path: Path, name: str) -> None:
     with av.open(str(result)) as container:
         picture = next(container.decode(video=0))
         assert container.streams.video[0].sample_aspect_ratio == Fraction(16, 15)
-        # In the pictures' own headers too: some players look nowhere else.
+        # The headers of the pictures must have it too: some players read nothing else.
         assert container.streams.video[0].codec_context.sample_aspect_ratio == Fraction(16, 15)
         assert (picture.width, picture.height) == (64, 48)
 
 
-def test_what_begins_late_begins_at_zero(tmp_path: Path) -> None:
-    """A transport stream's clock runs from anywhere; its film does not begin with hours of nothing."""
+def test_a_transport_stream_begins_at_zero(tmp_path: Path) -> None:
+    """The clock of a transport stream can start at any time. The output must not begin with hours of nothing."""
     early, source = tmp_path / "a.mp4", tmp_path / "a.ts"
     write_film(early, start_s=0.4)
     with av.open(str(early)) as container, av.open(str(source), "w") as late:
@@ -196,7 +198,7 @@ def test_what_begins_late_begins_at_zero(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("codec", ["h264", "h265"])
-def test_odd_sizes_are_encoded_anew(tmp_path: Path, codec: str) -> None:
+def test_odd_sizes_are_re_encoded(tmp_path: Path, codec: str) -> None:
     assert needs_encoding(codec, 65, 48) and needs_encoding(codec, 64, 49) and not needs_encoding(codec, 64, 48)
     assert not needs_encoding("ffv1", 65, 49)
     rendered, encoded = tmp_path / "rendered.mkv", tmp_path / "encoded.mkv"
@@ -221,7 +223,7 @@ def test_odd_sizes_are_encoded_anew(tmp_path: Path, codec: str) -> None:
 
 
 @pytest.mark.parametrize("rate", [Fraction(24000, 1001), Fraction(25), Fraction(60000, 1001), Fraction(25, 2)])
-def test_rate_is_kept(tmp_path: Path, rate: Fraction) -> None:
+def test_the_frame_rate_is_kept(tmp_path: Path, rate: Fraction) -> None:
     source = tmp_path / "a.mp4"
     write_film(source, rate=rate)
     result, _ = deliver(source, tmp_path, rate=rate)
@@ -229,7 +231,7 @@ def test_rate_is_kept(tmp_path: Path, rate: Fraction) -> None:
         assert Fraction(container.streams.video[0].guessed_rate) == rate
 
 
-def test_foreign_sound_stops_unless_asked(tmp_path: Path) -> None:
+def test_sound_that_cannot_be_copied_is_refused_unless_re_encoding_is_asked_for(tmp_path: Path) -> None:
     source = tmp_path / "a.mkv"
     write_film(source, sound=("pcm_s16le",))
     with pytest.raises(FaceBlurError, match="cannot hold pcm_s16le sound as it is"):
@@ -238,14 +240,14 @@ def test_foreign_sound_stops_unless_asked(tmp_path: Path) -> None:
     assert list_sound(result) == ["aac"]
 
 
-def test_unkeepable_sound_is_refused() -> None:
+def test_unsupported_sound_and_containers_are_refused() -> None:
     with pytest.raises(FaceBlurError, match="--reencode-audio"):
         choose_container(Path("a.mov"), ["qdm2"], "h264", None, False)
     with pytest.raises(FaceBlurError, match="can be written as"):
         choose_container(Path("a.mov"), [], "h264", Path("b.webm"), False)
 
 
-def test_verify_finds_what_is_wrong(tmp_path: Path) -> None:
+def test_verification_finds_faults_of_the_file(tmp_path: Path) -> None:
     source, other = tmp_path / "a.mp4", tmp_path / "b.mp4"
     write_film(source)
     write_film(other, sound=("aac",), frames=20)
@@ -273,14 +275,14 @@ def test_verify_finds_what_is_wrong(tmp_path: Path) -> None:
         verify_film(cut, silent, Expected(12, NTSC, 64, 48), False)
 
 
-def test_times_come_from_order() -> None:
+def test_time_stamps_follow_the_order_of_pictures() -> None:
     packets = [(0, -67), (100, -33), (33, 0), (67, 33), (133, 67)]
     assert time_pictures(packets, NTSC, Fraction(1, 1000)) == [(0, -1), (3, 0), (1, 1), (2, 2), (4, 3)]
     with pytest.raises(FaceBlurError, match="missing or double"):
         time_pictures([(0, 0), (33, 33), (100, 100)], NTSC, Fraction(1, 1000))
 
 
-def test_record_belongs_to_source_and_settings(tmp_path: Path) -> None:
+def test_the_record_depends_on_source_and_settings(tmp_path: Path) -> None:
     record = make_record("ab", {"effect": "mosaic"}, 12)
     assert parse_frames(record, "ab", {"effect": "mosaic"}) == 12
     assert parse_frames(record, "ab", {"effect": "solid"}) is None
@@ -293,7 +295,7 @@ def test_record_belongs_to_source_and_settings(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.tif", "a.webp", "a.bmp"])
-def test_picture_carries_the_record_and_nothing_else(tmp_path: Path, name: str) -> None:
+def test_a_picture_carries_the_record_and_no_other_metadata(tmp_path: Path, name: str) -> None:
     import cv2
 
     picture = np.random.default_rng(1).integers(0, 255, (40, 60, 3), np.uint8)
@@ -329,14 +331,14 @@ def test_picture_carries_the_record_and_nothing_else(tmp_path: Path, name: str) 
 
 @pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.tif", "a.webp"])
 @pytest.mark.parametrize("channels", [3, 4])
-def test_picture_keeps_its_way_up_and_its_profile(tmp_path: Path, name: str, channels: int) -> None:
+def test_a_picture_keeps_its_orientation_and_colour_profile(tmp_path: Path, name: str, channels: int) -> None:
     import cv2
 
     path = tmp_path / name
     assert cv2.imwrite(str(path), np.random.default_rng(1).integers(0, 255, (40, 61, channels), np.uint8))
     unchanged = cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION
     before = cv2.imread(str(path), unchanged)
-    # Longer than a JPEG segment; only what read_profile looks at is real.
+    # Longer than a JPEG segment. Only the parts that read_profile reads are real.
     profile = bytes(16) + b"RGB XYZ " + bytes(12) + b"acsp" + np.random.default_rng(2).bytes(70_001)
     finish_picture(path, make_record("ab", {}, 1), 8, profile)
     assert read_profile(path) == profile
@@ -344,18 +346,18 @@ def test_picture_keeps_its_way_up_and_its_profile(tmp_path: Path, name: str, cha
     assert tag is not None and tag[2] == 8
     verify_picture(path, 61, 40)
     if name == "a.tif":
-        # OpenCV turns TIFF pictures whatever it is told, or fails at it.
+        # OpenCV rotates TIFF pictures in spite of its flags, or fails.
         finish_picture(path, make_record("ab", {}, 1))
     assert np.array_equal(cv2.imread(str(path), unchanged), before)
 
 
-def test_real_film_with_late_video(tmp_path: Path) -> None:
+def test_a_real_film_with_late_video_stays_in_sync(tmp_path: Path) -> None:
     media = os.environ.get("FACEBLUR_MEDIA")
     if not media:
         pytest.skip("FACEBLUR_MEDIA does not name the folder of clips")
     source = Path(media) / "hamilton.mp4"
-    result, said = deliver(source, tmp_path, frames=275)
-    assert said == [] and result.suffix == ".mp4"
+    result, warnings = deliver(source, tmp_path, frames=275)
+    assert warnings == [] and result.suffix == ".mp4"
     with av.open(str(result)) as container:
         video, sound = container.streams.video[0], container.streams.audio[0]
         assert float(video.start_time * video.time_base - sound.start_time * sound.time_base) == pytest.approx(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The recogniser's conversion: a made-up small package gives what its numbers say, and a bad one is refused."""
+"""The conversion of the recogniser: a small made-up package gives the expected network, and a bad one is refused."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ WIDTHS = {"conv32": 2, "conv64": 3, "conv128": 4, "conv256": 5}
 
 
 def list_convolutions() -> list[tuple[str, int, int, int]]:
-    """Name, side, channels in and out of every convolution."""
+    """The name, the side, and the input and output channels of every convolution."""
     found, before = [("conv32_down", 7, 3, WIDTHS["conv32"])], WIDTHS["conv32"]
     for level, blocks in (("conv32", 3), ("conv64", 3), ("conv128", 2), ("conv256", 2)):
         width = WIDTHS[level]
@@ -37,7 +37,7 @@ def list_convolutions() -> list[tuple[str, int, int, int]]:
 
 
 def make_package(path: Path, cut: int = 0) -> dict[str, Array]:
-    """Write a package whose weights are in 8 bits, but for one layer, and return their values."""
+    """Write a package whose weights have 8 bits, except in one layer, and return their values."""
     rng = np.random.default_rng(5)
     entries: list[dict[str, Any]] = []
     raw, values = b"", {}
@@ -72,7 +72,7 @@ def make_package(path: Path, cut: int = 0) -> dict[str, Array]:
 
 
 def compute(values: dict[str, Array], image: Array) -> Array:
-    """The network by itself, in doubles: C x H x W in, 128 out."""
+    """Compute the network directly in double precision: C x H x W in, 128 out."""
 
     def windows(x: Array, side: int, stride: int) -> Array:
         view = np.lib.stride_tricks.sliding_window_view(x, (side, side), (1, 2))  # type: ignore[call-overload]
@@ -106,7 +106,7 @@ def compute(values: dict[str, Array], image: Array) -> Array:
     return np.asarray(reduce(x, "conv256_down_out").mean(axis=(1, 2)) @ values["fc"])
 
 
-def test_the_network_in_floats_is_what_the_package_says(tmp_path: Path) -> None:
+def test_the_float_weights_are_those_of_the_package(tmp_path: Path) -> None:
     values = make_package(tmp_path / "face.tgz")
     images = make_images()
     found = dlib_net.compute(dlib_net.read_package(tmp_path / "face.tgz"), images)
@@ -115,7 +115,7 @@ def test_the_network_in_floats_is_what_the_package_says(tmp_path: Path) -> None:
     assert np.abs(found - expected).max() < 1e-3 * np.abs(expected).max()
 
 
-def test_the_file_computes_nearly_what_the_network_does_in_floats(onnx_environment: None, tmp_path: Path) -> None:
+def test_the_file_computes_nearly_the_same_as_the_float_network(onnx_environment: None, tmp_path: Path) -> None:
     import onnxruntime
 
     package = tmp_path / "face.tgz"
@@ -127,17 +127,17 @@ def test_the_file_computes_nearly_what_the_network_does_in_floats(onnx_environme
     session = onnxruntime.InferenceSession(model)
     found = session.run(["descriptor"], {"image": images})[0]
     expected = dlib_net.compute(weights, images)
-    # Each value between layers is one of 256.
+    # Values between layers have 8 bits.
     assert np.abs(found - expected).max() < 0.7 * np.abs(expected[0] - expected[1]).max()
     assert np.allclose(session.run(["descriptor"], {"image": images[1:]})[0], found[1:], atol=1e-5)
-    # What lies beyond the ranges is cut off, not wrapped round.
+    # Values beyond the ranges are clipped and do not wrap around.
     narrow = {name: (least / 4, most / 4) for name, (least, most) in ranges.items()}
     session = onnxruntime.InferenceSession(dlib_net.convert_package(package, narrow))
     cut = session.run(["descriptor"], {"image": images})[0]
     assert np.abs(cut).max() < np.abs(found).max()
 
 
-def test_the_ranges_are_of_all_layers() -> None:
+def test_ranges_are_measured_for_all_layers() -> None:
     names = {f"{block}/{layer}" for block, _ in dlib_net.list_blocks() for layer in ("active", "y", "out")}
     assert set(dlib_net.RANGES) == names | {"conv32_down/active"}
     assert all(least <= 0 < most for least, most in dlib_net.RANGES.values())

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The tracks document survives writing and reading, and a stranger's file is refused where it is wrong."""
+"""A tracks document reads back as it was written, and a damaged file is refused."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def make_document(frames: int = 30) -> TrackDocument:
     )
 
 
-def test_reading_gives_back_what_was_written(tmp_path: Path) -> None:
+def test_a_written_document_reads_back_the_same(tmp_path: Path) -> None:
     document = make_document()
     write_document(document, tmp_path / "tracks.json")
     read = read_document(tmp_path / "tracks.json")
@@ -108,7 +108,7 @@ def test_reading_gives_back_what_was_written(tmp_path: Path) -> None:
         assert one.ellipse.angle == pytest.approx(two.ellipse.angle, abs=6e-5)
 
 
-def test_writing_what_was_read_changes_nothing() -> None:
+def test_reading_and_writing_again_changes_nothing() -> None:
     document = make_document(1000)
     document.analysed = [(10, 900)]
     text = to_json(document)
@@ -120,7 +120,7 @@ def test_every_kind_of_source_is_read(kind: str) -> None:
     assert from_json(change("source/kind", kind)).source.kind == kind
 
 
-def test_a_hundred_thousand_samples_stay_small_and_quick() -> None:
+def test_a_hundred_thousand_samples_are_small_and_fast() -> None:
     document = make_document(110_000)
     began = time.process_time()
     text = to_json(document)
@@ -130,7 +130,7 @@ def test_a_hundred_thousand_samples_stay_small_and_quick() -> None:
 
 
 def change(path: str, value: Any) -> str:
-    """The document's JSON with one place changed; the path's parts are keys and indices."""
+    """The document's JSON with one value changed. The parts of the path are keys and indices."""
     content = json.loads(to_json(make_document()))
     *parts, last = path.split("/")
     place: Any = content
@@ -208,18 +208,18 @@ def change(path: str, value: Any) -> str:
         ("tracks/0/ry", KeyError),
     ],
 )
-def test_what_is_wrong_is_refused(path: str, value: Any) -> None:
+def test_a_wrong_value_is_refused(path: str, value: Any) -> None:
     with pytest.raises(FaceBlurError):
         from_json(change(path, value))
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", "[" * 100_000, '{"schema": "faceblur-tracks"}'])
-def test_what_is_no_document_is_refused(text: str) -> None:
+def test_other_text_is_refused(text: str) -> None:
     with pytest.raises(FaceBlurError):
         from_json(text)
 
 
-def test_an_unreadable_file_is_one_clear_line(tmp_path: Path) -> None:
+def test_an_unreadable_file_gives_a_one_line_error(tmp_path: Path) -> None:
     (tmp_path / "bad.json").write_bytes(b"\xff\xfe\x00")
     for name in ("bad.json", "absent.json"):
         with pytest.raises(FaceBlurError) as caught:
@@ -227,7 +227,7 @@ def test_an_unreadable_file_is_one_clear_line(tmp_path: Path) -> None:
         assert name in str(caught.value) and "\n" not in str(caught.value)
 
 
-def test_failing_to_write_leaves_the_old_document(tmp_path: Path) -> None:
+def test_a_failed_write_keeps_the_old_document(tmp_path: Path) -> None:
     path = tmp_path / "tracks.json"
     path.write_text("old")
     broken = make_document()
@@ -250,7 +250,7 @@ def test_a_document_of_the_first_version_is_read() -> None:
     assert (read.tracks[0].kind, read.tracks[0].locked, read.tracks[0].off) == (TrackKind.FACE, False, [])
 
 
-def test_what_is_off_is_not_covered() -> None:
+def test_frames_that_are_off_are_not_covered() -> None:
     track = make_document().tracks[0]
     assert track.spans() == [(1, 10), (11, 20), (21, 30)]
     track.off = [(0, 3), (9, 12), (15, 16), (21, 30)]

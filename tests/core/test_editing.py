@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What an editor does to tracks, and what of it survives a new analysis."""
+"""An editor's changes to tracks, and how a new analysis keeps them."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def at(track: Track, frame: int) -> Ellipse:
     return sample.ellipse
 
 
-def test_a_key_takes_its_neighbours_along_and_is_locked() -> None:
+def test_a_new_key_is_locked_and_moves_its_neighbours() -> None:
     track = make_track("Face 01", range(50))
     editing.set_key(track, 20, Ellipse(140, 100, 40, 25), reach=10)
     assert editing.locked_frames(track) == [20]
@@ -52,7 +52,7 @@ def test_a_key_takes_its_neighbours_along_and_is_locked() -> None:
     assert at(track, 10) == at(track, 30) == Ellipse(100, 100, 20, 25)
 
 
-def test_a_key_leaves_other_keys_and_what_lies_beyond_them() -> None:
+def test_a_new_key_does_not_move_other_keys_or_samples_beyond_them() -> None:
     track = make_track("Face 01", range(50))
     editing.set_key(track, 24, Ellipse(110, 100, 20, 25), reach=3)
     before = list(track.samples)
@@ -65,7 +65,7 @@ def test_a_key_leaves_other_keys_and_what_lies_beyond_them() -> None:
         editing.clear_key(track, 24)
 
 
-def test_a_key_beyond_the_end_fills_the_way_there() -> None:
+def test_a_key_beyond_the_end_interpolates_the_frames_in_between() -> None:
     track = make_track("Face 01", range(10))
     editing.set_key(track, 15, Ellipse(160, 100, 20, 25), reach=10)
     assert track.spans() == [(0, 16)]
@@ -76,7 +76,7 @@ def test_a_key_beyond_the_end_fills_the_way_there() -> None:
         editing.set_key(track, 60, Ellipse(160, 100, 0, 25), reach=10)
 
 
-def test_ends_are_held_and_cut() -> None:
+def test_ends_are_extrapolated_and_trimmed() -> None:
     track = make_track("Face 01", range(10, 20))
     editing.extend(track, 25)
     editing.extend(track, 5)
@@ -85,17 +85,17 @@ def test_ends_are_held_and_cut() -> None:
         editing.extend(track, 12)
     editing.trim(track, 8, 22)
     assert track.spans() == [(8, 22)]
-    with pytest.raises(FaceBlurError, match="Nothing"):
+    with pytest.raises(FaceBlurError, match="no frames left"):
         editing.trim(track, 30, 40)
 
 
-def test_split_and_merge_are_each_others_opposite() -> None:
+def test_merging_reverses_splitting() -> None:
     document = make_document(make_track("Face 01", range(50)), make_track("Face 02", range(50), 400))
     one, other = editing.split(document, "Face 01", 20)
     assert (one.spans(), other.spans(), other.name) == ([(0, 20)], [(20, 50)], "Face 03")
     merged = editing.merge(document, ["Face 03", "Face 01"])
     assert merged.name == "Face 01" and merged.spans() == [(0, 50)] and len(document.tracks) == 2
-    with pytest.raises(FaceBlurError, match="two places in frame 0"):
+    with pytest.raises(FaceBlurError, match=r"In frame 0 .* different places"):
         editing.merge(document, ["Face 01", "Face 02"])
     with pytest.raises(FaceBlurError, match="between"):
         editing.split(document, "Face 01", 0)
@@ -103,14 +103,14 @@ def test_split_and_merge_are_each_others_opposite() -> None:
         editing.split(document, "Face 09", 5)
 
 
-def test_merging_shows_only_what_was_off_in_all() -> None:
+def test_a_merged_track_is_off_only_where_all_were_off() -> None:
     one, other = make_track("Face 01", range(20)), make_track("Face 02", range(10, 30))
     one.off, other.off = [(5, 15)], [(12, 25)]
     merged = editing.merge(make_document(one, other), ["Face 01", "Face 02"])
     assert merged.off == [(5, 10), (12, 15), (20, 25)]
 
 
-def test_deleted_tracks_can_be_brought_back() -> None:
+def test_deleted_tracks_can_be_restored() -> None:
     document = make_document(make_track("Face 01", range(10)))
     document.aside.append(
         Track(
@@ -128,7 +128,7 @@ def test_deleted_tracks_can_be_brought_back() -> None:
     assert [track.name for track in document.tracks] == ["Face 01", "Face 02"] and not document.aside
 
 
-def test_ranges_are_switched() -> None:
+def test_frame_ranges_are_switched_off_and_on() -> None:
     track = make_track("Face 01", range(50))
     editing.switch(track, 10, 20, on=False)
     editing.switch(track, 15, 30, on=False)
@@ -145,7 +145,7 @@ def test_new_tracks_get_free_names() -> None:
         editing.add_track(document, make_track("", range(3)).samples, name="Face 03")
 
 
-def test_a_region_never_to_blur_takes_only_what_stays_in_it() -> None:
+def test_a_never_region_exempts_only_tracks_that_stay_in_it() -> None:
     poster, passer = make_track("Face 01", range(50), 300), make_track("Face 02", range(50), 100, 8)
     document = make_document(poster, passer)
     assert editing.never_blur(document, Ellipse(300, 100, 40, 50), 0, 100, "Poster") == ["Face 01"]
@@ -176,28 +176,28 @@ def test_a_new_analysis_keeps_every_correction() -> None:
     region.kind, locked.locked, anna.off = TrackKind.REGION, True, [(30, 40)]
     editing.set_key(anna, 50, Ellipse(110, 100, 30, 30), reach=5)
     old = make_document(anna, region, locked)
-    old.reviewed = ["judged"]
+    old.reviewed = ["reviewed"]
     merged = analyse_again(old, make_track("Face 01", range(100), 104), make_track("Face 02", range(100), 505))
-    assert [t.name for t in merged.tracks] == ["Anna", "Region 01", "Bert"] and merged.reviewed == ["judged"]
+    assert [t.name for t in merged.tracks] == ["Anna", "Region 01", "Bert"] and merged.reviewed == ["reviewed"]
     kept = editing.get_track(merged, "Anna")
     assert at(kept, 50) == Ellipse(110, 100, 30, 30) and editing.locked_frames(kept) == [50] and kept.off == [(30, 40)]
     assert editing.get_track(merged, "Region 01").samples == region.samples
     assert editing.get_track(merged, "Bert").samples == locked.samples
 
 
-def test_a_range_keeps_the_size_of_covers_and_a_whole_analysis_that_of_keys() -> None:
+def test_a_new_margin_does_not_change_the_size_of_locked_covers() -> None:
     anna = make_track("Anna", range(100))
     editing.set_key(anna, 50, Ellipse(110, 100, 30, 30), reach=5)
     old, new = make_document(anna), make_document(make_track("Face 01", range(100), 104))
-    new.margin, new.preset, new.notes = 2.0, "thorough", ["said"]
+    new.margin, new.preset, new.notes = 2.0, "thorough", ["a note"]
     ranged = editing.merge_analysis(old, new, 20, 60)
-    assert (ranged.margin, ranged.preset, ranged.notes) == (1.4, "balanced", ["said"])
+    assert (ranged.margin, ranged.preset, ranged.notes) == (1.4, "balanced", ["a note"])
     whole = editing.merge_analysis(old, new, 0, 100)
     assert (whole.margin, whole.preset) == (2.0, "thorough")
     assert at(whole.tracks[0], 50).rx * 2.0 == pytest.approx(30 * 1.4) and at(whole.tracks[0], 51).rx == 20
 
 
-def test_what_a_new_analysis_no_longer_finds_is_kept_aside() -> None:
+def test_a_track_that_is_not_found_again_is_suppressed() -> None:
     old = make_document(make_track("Face 01", range(25, 40)), make_track("Face 02", range(10, 40), 300))
     merged = analyse_again(old, make_track("Face 01", range(30, 50), 500))
     assert [t.spans() for t in merged.tracks] == [[(10, 20)], [(30, 50)]]
@@ -207,14 +207,14 @@ def test_what_a_new_analysis_no_longer_finds_is_kept_aside() -> None:
     assert aside.suppression == Suppression(SuppressionReason.NOT_FOUND_AGAIN)
 
 
-def test_deleted_tracks_do_not_come_back_by_themselves() -> None:
+def test_a_new_analysis_does_not_restore_deleted_tracks() -> None:
     old = make_document(make_track("Face 01", range(100)))
     editing.delete(old, "Face 01")
     merged = analyse_again(old, make_track("Face 01", range(100)))
     assert not merged.tracks and [t.status for t in merged.aside] == [TrackStatus.DELETED]
 
 
-def test_what_was_not_looked_at_is_known() -> None:
+def test_analysed_ranges_are_recorded() -> None:
     old, new = make_document(make_track("Face 01", range(20, 40))), make_document(make_track("Face 01", range(40, 60)))
     old.analysed = [(20, 40)]
     assert old.unanalysed_spans() == [(0, 20), (40, 100)] and make_document().unanalysed_spans() == []
@@ -227,7 +227,7 @@ def test_what_was_not_looked_at_is_known() -> None:
     assert editing.merge_analysis(whole, new, 40, 60).analysed == []
 
 
-def test_a_new_analysis_of_all_that_was_analysed_sets_the_size() -> None:
+def test_a_new_analysis_of_all_analysed_ranges_sets_the_margin() -> None:
     old, new = make_document(make_track("Face 01", range(20, 40))), make_document(make_track("Face 01", range(20, 40)))
     old.analysed, new.margin = [(20, 40)], 2.0
     assert editing.merge_analysis(old, new, 20, 40).margin == 2.0

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is optional in the environment is added once, and never keeps the rest from working."""
+"""Optional parts of the environment are added once, and their absence does not affect the rest."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from tools import environment
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def test_two_that_need_a_tool_at_once_make_one_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The second waits for the lock, and then finds what the first has made."""
+def test_two_processes_that_need_a_tool_make_one_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second process waits for the lock, and then uses the environment of the first."""
     (tmp_path / "requirements").mkdir()
     (tmp_path / "requirements" / "tool.txt").write_text("", encoding="utf-8")
     answers = [False, True]
@@ -27,7 +27,7 @@ def add_mediapipe(folder: Path) -> None:
     environment._ensure_mediapipe(ROOT, folder, Path(sys.executable))
 
 
-def test_mediapipe_that_cannot_be_had_is_said_and_left_away(
+def test_a_missing_mediapipe_is_reported_and_skipped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def refuse(python: Path, lock: Path, *options: str) -> None:
@@ -39,7 +39,7 @@ def test_mediapipe_that_cannot_be_had_is_said_and_left_away(
     assert not list(tmp_path.glob("env/complete*"))
 
 
-def test_mediapipe_is_added_once_without_what_it_asks_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_mediapipe_is_installed_once_without_its_dependencies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[tuple[str, ...]] = []
     monkeypatch.setattr(environment, "_install", lambda python, lock, *options: calls.append((lock.name, *options)))
     (tmp_path / "env").mkdir()

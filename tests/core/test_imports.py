@@ -210,7 +210,7 @@ def list_rooms() -> set[str]:
 
 
 def list_imports(path: Path) -> Iterator[tuple[str, bool]]:
-    """(absolute dotted name, whether it is imported with the module itself) of every import in a file."""
+    """All imports of a file: (absolute dotted name, whether the import runs with the module itself)."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     inner = {
         node
@@ -257,7 +257,7 @@ def test_each_room_imports_only_the_rooms_it_may(path: Path) -> None:
 
 
 def _only_for_types(path: Path, name: str) -> bool:
-    """Whether a module's top-level imports of a library all stand under `if TYPE_CHECKING`."""
+    """Whether all top-level imports of a library in a module stand under `if TYPE_CHECKING`."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     return not any(
         isinstance(node, ast.Import | ast.ImportFrom) and name in ast.unparse(node).split(".")[0].split()
@@ -265,7 +265,7 @@ def _only_for_types(path: Path, name: str) -> bool:
     )
 
 
-def test_every_room_is_in_the_table_and_stands_above_all_that_it_imports() -> None:
+def test_every_room_is_in_the_table_below_the_rooms_it_imports() -> None:
     assert set(ALLOWED) == list_rooms()
     rooms = list(ALLOWED)
     for index, room in enumerate(rooms):
@@ -273,7 +273,7 @@ def test_every_room_is_in_the_table_and_stands_above_all_that_it_imports() -> No
 
 
 @pytest.mark.parametrize("room", ALLOWED)
-def test_no_room_may_import_what_it_does_not_need(room: str) -> None:
+def test_no_room_may_import_a_room_that_it_does_not_use(room: str) -> None:
     used = {
         find_room(PACKAGE.joinpath(*name.split(".")[1:]))
         for path in list_modules()
@@ -284,15 +284,15 @@ def test_no_room_may_import_what_it_does_not_need(room: str) -> None:
     assert ALLOWED[room] == used - {room}
 
 
-def test_the_contributors_guide_says_the_same() -> None:
+def test_contributing_has_the_same_table() -> None:
     text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| `([\w/]+)` \|[^|]*\|([^|]*)\|$", text, re.MULTILINE)
     listed = {room: {name for name in others.replace(",", " ").split() if name != "-"} for room, others in rows}
     assert listed == {room: others for room, others in ALLOWED.items() if room}
 
 
-def test_the_walk_sees_imports() -> None:
-    """The rules above must be able to fail: they see relative, absolute and late imports, and where each leads."""
+def test_all_forms_of_import_are_seen() -> None:
+    """The tests above can only fail if relative, absolute and late imports are seen with their targets."""
     names = dict(list_imports(PACKAGE / "delivery" / "remux.py"))
     assert names["blender_faceblur.core.types.FaceBlurError"] is True
     assert names["av"] is False
@@ -302,7 +302,7 @@ def test_the_walk_sees_imports() -> None:
     assert find_room(PACKAGE / "worker" / "client" / "run_job") == "worker"
 
 
-def test_nothing_heavy_is_loaded() -> None:
+def test_enabling_the_extension_loads_no_heavy_library() -> None:
     code = (
         "import sys\n"
         "import blender_faceblur.core.types, blender_faceblur.core.document.tracks_file\n"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Keys keep the mask between its bounds at every frame, measured on the drawn Bezier curve."""
+"""The mask stays within its bounds in every frame, measured on the drawn Bezier curve."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ POINTS = np.array(
 
 
 def make_track(seed: int, count: int = 400, gap: bool = False) -> Track:
-    """A face that wanders, grows, shrinks and leans; now and then it jumps or stands still."""
+    """A face that moves, grows, shrinks and leans, and sometimes jumps or stands still."""
     random = np.random.default_rng(seed)
     time_s = np.arange(count) / 30
     samples = []
@@ -76,7 +76,7 @@ def draw_curve(points: np.ndarray) -> np.ndarray:
 
 
 def compute_curve(keys: list[Keyframe], frame: int) -> np.ndarray:
-    """The mask's curve at a frame as Blender shows it: points move linearly between keys."""
+    """The mask's curve in a frame as Blender shows it: points move linearly between keys."""
     later = next(i for i, key in enumerate(keys) if key.source_frame >= frame)
     if keys[later].source_frame == frame:
         return draw_curve(draw_points(keys[later].ellipse))
@@ -94,7 +94,7 @@ def find_support(ellipse: Ellipse, direction: float) -> float:
 
 
 def measure(curve: np.ndarray, ellipse: Ellipse) -> tuple[float, float]:
-    """How far the curve goes into the ellipse and how far beyond it (pixels), from supports in 360 directions."""
+    """How far the curve lies inside and outside the ellipse at most, in pixels, measured in 360 directions."""
     directions = np.linspace(0, 2 * np.pi, 360, endpoint=False)
     reach = (curve @ np.stack([np.cos(directions), np.sin(directions)])).max(axis=0)
     wanted = np.array([find_support(ellipse, d) for d in directions])
@@ -110,7 +110,7 @@ def test_mask_stays_within_its_bounds(seed: int) -> None:
     for sample, most in list(zip(track.samples, tolerance, strict=True))[::3]:
         wanted = sample.ellipse.scaled(MARGIN)
         into, beyond = measure(compute_curve(keys, sample.source_frame), wanted)
-        # Chords of the drawn polygon lie a little inside the curve itself.
+        # Chords of the drawn polygon lie slightly inside the curve.
         chord = 2e-4 * max(wanted.rx, wanted.ry)
         assert into <= chord, f"frame {sample.source_frame}: the mask is {into:.3f} px inside the face"
         assert beyond <= most + chord, f"frame {sample.source_frame}: {beyond:.2f} px outside, allowed {most:.2f}"
@@ -124,7 +124,7 @@ def test_spans_have_keys_at_both_ends() -> None:
     assert not frames & set(range(105, 135))
 
 
-def test_still_and_evenly_moving_faces_need_two_keys() -> None:
+def test_still_and_steadily_moving_faces_need_two_keys() -> None:
     def line(speed: float) -> Track:
         return Track(
             "Face 01", [Sample(f, Ellipse(100 + speed * f, 200, 40, 50), Evidence.DETECTED, 0.9) for f in range(900)]
@@ -148,7 +148,7 @@ def test_half_turns_of_the_angle_do_not_spin_the_mask() -> None:
     assert len(simplify(Track("Face 01", samples), MARGIN, FRAME_SIZE)) == 2
 
 
-def test_a_long_track_is_quick() -> None:
+def test_a_long_track_is_fast() -> None:
     track = make_track(3, 9000)
     began = time.process_time()
     simplify(track, MARGIN, FRAME_SIZE)

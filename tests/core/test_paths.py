@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Weights are found where they may be, and nothing but the expected bytes is ever handed out."""
+"""Weights are found in all their possible places, and only files with the expected bytes are used."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CONTENT = b"weights"
 
 @pytest.fixture
 def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Path, Path]]:
-    """(models folder, folder named by the variable) of an installation that knows one model, "net"."""
+    """An installation with one model, "net": (models folder, folder named by the environment variable)."""
     installed, given = tmp_path / "package" / "models", tmp_path / "given"
     installed.mkdir(parents=True)
     given.mkdir()
@@ -35,7 +35,7 @@ def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[P
     paths.list_models.cache_clear()
 
 
-def test_models_folder_comes_first(folders: tuple[Path, Path]) -> None:
+def test_the_models_folder_is_searched_first(folders: tuple[Path, Path]) -> None:
     for folder in folders:
         (folder / "net.onnx").write_bytes(CONTENT)
     assert paths.get_model_path("net") == folders[0] / "net.onnx"
@@ -45,13 +45,13 @@ def test_models_folder_comes_first(folders: tuple[Path, Path]) -> None:
 
 def test_wrong_bytes_are_refused(folders: tuple[Path, Path]) -> None:
     (folders[0] / "net.onnx").write_bytes(b"weightz")
-    with pytest.raises(FaceBlurError, match="not the expected file"):
+    with pytest.raises(FaceBlurError, match="is not used: its size or SHA-256 differs"):
         paths.get_model_path("net")
     (folders[1] / "net.onnx").write_bytes(CONTENT)
     assert paths.get_model_path("net") == folders[1] / "net.onnx"
 
 
-def test_a_file_exchanged_later_is_noticed(folders: tuple[Path, Path]) -> None:
+def test_a_file_that_changes_later_is_checked_again(folders: tuple[Path, Path]) -> None:
     path = folders[0] / "net.onnx"
     path.write_bytes(CONTENT)
     paths.get_model_path("net")
@@ -61,14 +61,14 @@ def test_a_file_exchanged_later_is_noticed(folders: tuple[Path, Path]) -> None:
         paths.get_model_path("net")
 
 
-def test_missing_and_unknown(folders: tuple[Path, Path]) -> None:
+def test_missing_and_unknown_models_are_named(folders: tuple[Path, Path]) -> None:
     with pytest.raises(FaceBlurError, match=r"build\.py models"):
         paths.get_model_path("net")
     with pytest.raises(FaceBlurError, match="no model named"):
         paths.get_model_path("other")
 
 
-def test_a_converted_file_is_handed_out_and_never_the_original(folders: tuple[Path, Path]) -> None:
+def test_the_converted_file_is_used_and_never_the_original(folders: tuple[Path, Path]) -> None:
     catalogue = folders[0] / "models.toml"
     sha256 = hashlib.sha256(b"converted").hexdigest()
     catalogue.write_text(
@@ -77,17 +77,17 @@ def test_a_converted_file_is_handed_out_and_never_the_original(folders: tuple[Pa
         encoding="utf-8",
     )
     (folders[1] / "net.onnx").write_bytes(CONTENT)
-    with pytest.raises(FaceBlurError, match=r"net\.onnx cannot be used as it is: .*models net.*any\.onnx"):
+    with pytest.raises(FaceBlurError, match=r"net\.onnx must be converted first: .*models net.*any\.onnx"):
         paths.get_model_path("net")
     for content in (CONTENT, b"convertex"):
         (folders[1] / "any.onnx").write_bytes(content)
-        with pytest.raises(FaceBlurError, match="not the expected file"):
+        with pytest.raises(FaceBlurError, match="is not used: its size or SHA-256 differs"):
             paths.get_model_path("net")
     (folders[0] / "any.onnx").write_bytes(b"converted")
     assert paths.get_model_path("net") == folders[0] / "any.onnx"
 
 
-def test_catalogue_is_whole() -> None:
+def test_the_catalogue_is_complete() -> None:
     models = paths.list_models()
     assert [name for name, model in models.items() if model.required] == ["centerface", "yunet_2023mar"]
     for model in models.values():
@@ -100,16 +100,16 @@ def test_catalogue_is_whole() -> None:
 
 
 @pytest.mark.skipif(os.name != "posix", reason="folders have no modes on Windows")
-def test_temporary_folder_is_private(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_temporary_folder_is_private(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     folder = paths.temporary_folder()
     assert folder.stat().st_mode & 0o777 == 0o700
     folder.chmod(0o755)
-    with pytest.raises(FaceBlurError, match="open to others"):
+    with pytest.raises(FaceBlurError, match="Other users can access"):
         paths.temporary_folder()
 
 
-def test_a_page_of_the_guide_is_the_installed_one_if_there_is_one(folders: tuple[Path, Path]) -> None:
+def test_an_installed_page_of_the_guide_comes_first(folders: tuple[Path, Path]) -> None:
     checkout = folders[0].parents[1] / "docs" / "editing.md"
     checkout.parent.mkdir()
     checkout.touch()

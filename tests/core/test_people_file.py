@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Decisions about people are kept and read as data; folders of pictures name people."""
+"""Decisions about people are saved and read as untrusted data, and people are named after folders of pictures."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from blender_faceblur.core.people.people_file import EDITOR, Assignment, Decisio
 from blender_faceblur.core.types import FaceBlurError
 from blender_faceblur.worker.protocol import TrackEmbedding
 
-from .test_people import keep, looks, make_document, make_track
+from .test_people import keep, make_document, make_embeddings, make_track
 
 FULL = Decisions(
     True,
     "/people",
     {"Ann": Mode.KEEP, "Bé": Mode.BLUR},
-    [Assignment("ab" * 32, "film.mp4", "Face 01", 3, 100.0, 99.5, "Ann", EDITOR, ((0, 5), (7, 9)), "said")],
+    [Assignment("ab" * 32, "film.mp4", "Face 01", 3, 100.0, 99.5, "Ann", EDITOR, ((0, 5), (7, 9)), "warnings")],
 )
 
 
-def test_what_is_written_is_read(tmp_path: Path) -> None:
+def test_a_written_file_reads_back_the_same(tmp_path: Path) -> None:
     path = tmp_path / "people.json"
     write_decisions(FULL, path)
     assert read_decisions(path) == FULL
@@ -51,7 +51,7 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
         ("others", "x" * 3000),
     ],
 )
-def test_what_is_wrong_is_refused(key: str, value: Any, tmp_path: Path) -> None:
+def test_a_wrong_value_is_refused(key: str, value: Any, tmp_path: Path) -> None:
     path = tmp_path / "people.json"
     write_decisions(FULL, path)
     path.write_text(json.dumps(json.loads(path.read_text()) | {key: value}))
@@ -60,14 +60,14 @@ def test_what_is_wrong_is_refused(key: str, value: Any, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{", "null", "[" * 5000])
-def test_what_is_no_file_of_people_is_refused(text: str, tmp_path: Path) -> None:
+def test_other_text_is_refused(text: str, tmp_path: Path) -> None:
     (tmp_path / "people.json").write_text(text)
     with pytest.raises(FaceBlurError):
         read_decisions(tmp_path / "people.json")
 
 
-def test_the_editors_word_finds_its_track_by_place() -> None:
-    """Also after another analysis has named the tracks otherwise; another source's never counts."""
+def test_an_assignment_finds_its_track_by_place() -> None:
+    """This also holds after a new analysis has changed the names of tracks. Other sources never match."""
     document = make_document(make_track("Face 07", 0, 50), make_track("Face 08", 0, 50, 300))
     assert FULL.list_assigned(document) == {"Face 07": "Ann"}
     document.source = make_document().source
@@ -76,7 +76,7 @@ def test_the_editors_word_finds_its_track_by_place() -> None:
     assert other.list_assigned(document) == machine.list_assigned(document) == {}
 
 
-def test_a_new_decision_takes_the_place_of_the_old() -> None:
+def test_a_new_decision_replaces_the_old_one() -> None:
     document = make_document(make_track("Face 01", 0, 50), make_track("Face 02", 0, 50, 300))
     tracks = {track.name: track for track in document.tracks}
     decisions = Decisions(tracks=list(FULL.tracks))
@@ -90,7 +90,7 @@ def test_a_new_decision_takes_the_place_of_the_old() -> None:
     ]
 
 
-def test_folders_and_files_name_people(tmp_path: Path) -> None:
+def test_people_are_named_after_folders_and_files(tmp_path: Path) -> None:
     for name in ("Ann.jpg", "Ann 2.JPG", "Ann_3.png", "Bo (1).jpeg", "42.png", "notes.txt", ".hidden.jpg"):
         (tmp_path / name).touch()
     (tmp_path / "Cy Young").mkdir()
@@ -111,7 +111,7 @@ def nothing(*_: object) -> None:
     pass
 
 
-def test_without_a_file_there_must_be_pictures(tmp_path: Path) -> None:
+def test_a_missing_file_needs_a_folder_of_pictures(tmp_path: Path) -> None:
     with pytest.raises(FaceBlurError, match="--keep or --blur-only"):
         open_recognition(PeopleOptions(None, None, tmp_path / "people.json"), nothing, nothing)
 
@@ -122,13 +122,13 @@ def test_a_file_of_the_other_mode_is_refused(tmp_path: Path) -> None:
         open_recognition(PeopleOptions(tmp_path, False, tmp_path / "people.json"), nothing, nothing)
 
 
-def test_what_was_seen_during_the_analysis_is_enough(tmp_path: Path) -> None:
-    """No process is started; the document that lies there is the decided one, the file of decisions holds no vector."""
+def test_embeddings_of_the_analysis_are_enough(tmp_path: Path) -> None:
+    """No process starts, the document is written with the decisions, and the people file holds no embeddings."""
     document = make_document(make_track("Face 01", 0, 250), make_track("Face 02", 0, 250, 300))
     recognition = Recognition(keep(1), Decisions(modes={"P1": Mode.KEEP}), tmp_path / "people.json", "digest")
     recognition.begin()
     for number, name in ((1, "Face 01"), (2, "Face 02")):
-        for view in looks(5, 250, number):
+        for view in make_embeddings(5, 250, number):
             recognition.take(TrackEmbedding(name, view.source_frame, view.quality, view.vector.tolist()))
     recognition.end()
     recognition.decide(tmp_path / "no film.mp4", tmp_path / "tracks.json", document, nothing, nothing)
@@ -146,7 +146,7 @@ def test_what_was_seen_during_the_analysis_is_enough(tmp_path: Path) -> None:
         recognition.decide(tmp_path / "no film.mp4", tmp_path / "tracks.json", document, nothing, nothing)
 
 
-def test_the_command_refuses_what_cannot_be(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_refuses_impossible_options(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "film.mp4").touch()
     film = str(tmp_path / "film.mp4")
     assert main([film, "--people", str(tmp_path / "people.json")]) == USAGE
@@ -158,29 +158,30 @@ def test_the_command_refuses_what_cannot_be(tmp_path: Path, capsys: pytest.Captu
         main([film, "--keep", "a", "--mistakes", "7"])
 
 
-def test_an_editors_word_needs_no_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A file from Blender's window; those who are to be blurred must be known by pictures where others stay clear."""
+def test_an_editors_assignment_needs_no_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A people file from Blender may have only assignments. Where everyone else stays visible, the people to be covered
+    need pictures."""
     monkeypatch.setattr(recognising, "get_model_path", Path)
     path = tmp_path / "people.json"
-    said: list[str] = []
+    warnings: list[str] = []
     word = Assignment("ab" * 32, "film.mp4", "Face 01", 3, 100.0, 99.5, "Ann", EDITOR)
     modes = {"Ann": Mode.KEEP, "Bo": Mode.BLUR}
     write_decisions(Decisions(False, "", modes, [word]), path)
-    recognition = open_recognition(PeopleOptions(None, None, path), nothing, said.append)
+    recognition = open_recognition(PeopleOptions(None, None, path), nothing, warnings.append)
     document = make_document(make_track("Face 07", 0, 250), make_track("Face 08", 0, 250, 300))
     recognition.end()
     recognition.decide(tmp_path / "no film.mp4", tmp_path / "tracks.json", document, nothing, nothing)
     assert [get_kept_person(t) for t in document.aside] == ["Ann"] and [t.name for t in document.tracks] == ["Face 08"]
-    assert len(said) == 1 and "but where you said who it is" in said[0]
+    assert len(warnings) == 1 and "except where you assigned the name" in warnings[0]
     write_decisions(Decisions(True, "", modes, [word]), path)
-    with pytest.raises(FaceBlurError, match="others cannot be told from Bo"):
+    with pytest.raises(FaceBlurError, match="Bo cannot be recognised, because no picture of Bo can be used"):
         open_recognition(PeopleOptions(None, None, path), nothing, nothing)
     write_decisions(Decisions(False, "", modes, []), path)
     with pytest.raises(FaceBlurError, match="names no folder"):
         open_recognition(PeopleOptions(None, None, path), nothing, nothing)
 
 
-def test_halves_of_characters_are_refused(tmp_path: Path) -> None:
+def test_halves_of_surrogate_pairs_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "people.json"
     write_decisions(FULL, path)
     path.write_text(path.read_text().replace("Ann", "\\ud800"))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a run for number plates finds are regions, which join those of the faces."""
+"""An analysis for number plates gives regions, which are added to the faces."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from blender_faceblur.core.types import ReviewItem, ReviewReason, TrackKind
 from .test_people import make_document, make_track
 
 
-def test_the_preset_is_one() -> None:
+def test_the_preset_for_plates_exists() -> None:
     assert {use.detector for use in get_preset(PRESET).detectors} == set(list_weights()) == {"lpd_yunet"}
 
 
-def test_tracks_become_regions_around_the_plates_corners() -> None:
+def test_plate_tracks_become_regions_that_hold_the_corners() -> None:
     document = make_document(make_track("Face 01", 0, 5))
     document.aside = [make_track("Perhaps 01", 0, 5)]
     document.review_items = [ReviewItem(0, 5, (0, 0, 1, 1), 0.5, ReviewReason.LOW_CONFIDENCE, "Perhaps 01")]
@@ -27,12 +27,12 @@ def test_tracks_become_regions_around_the_plates_corners() -> None:
         TrackKind.PLATE,
     )
     ellipse = plate.samples[0].ellipse
-    # The box was 80 to 120 and 75 to 125: its corner lies on the ellipse.
+    # The box is 80 to 120 by 75 to 125, and its corner lies on the ellipse.
     assert abs((20 / ellipse.rx) ** 2 + (25 / ellipse.ry) ** 2 - 1) < 1e-9
     assert document.review_items[0].track == "Perhaps plate 01" and document.notes == [NOTE]
 
 
-def test_plates_join_the_faces() -> None:
+def test_plates_are_added_to_the_faces() -> None:
     faces, plates = make_document(make_track("Face 01", 0, 5)), make_document(make_track("Face 01", 2, 5))
     make_regions(plates)
     add_regions(faces, plates)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a report says, that it stands alone, and what --verify and --report do to outputs and exit codes."""
+"""The content of a report, which refers to nothing outside itself, and the effects of --verify and --report."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ LEAKED = Finding(
 
 
 class Links(HTMLParser):
-    """What a page refers to, its tags and its text."""
+    """Collects the links, the tags and the text of a page."""
 
     def __init__(self, page: str) -> None:
         super().__init__()
@@ -138,7 +138,7 @@ def test_a_report_holds_hashes_evidence_corrections_and_leaks(tmp_path: Path) ->
         {"effect": "mosaic"},
         make_verification(LEAKED),
         output_name=NASTY,
-        notes=["<b>said</b>"],
+        notes=["<b>a note</b>"],
         blender="Blender 5.2.2",
     )
     assert content["source"]["sha256"] == hashlib.sha256(source.read_bytes()).hexdigest()
@@ -164,16 +164,16 @@ def test_a_report_holds_hashes_evidence_corrections_and_leaks(tmp_path: Path) ->
         "Face <01>",
         "Not passed",
         "Blender 5.2.2",
-        "frames 3 to 4: Face <01>: not covered (97 % of it shows in frame 4)",
+        "frames 3 to 4: Face <01>: not covered (97 % of the face shows in frame 4)",
         "locked keys",
         "Face 02",
     ):
         assert words in page.text
-    with pytest.raises(FaceBlurError, match="written as"):
+    with pytest.raises(FaceBlurError, match="must end in"):
         write_report(content, tmp_path / "r.pdf")
 
 
-def test_without_verification_the_report_says_so(tmp_path: Path) -> None:
+def test_a_report_without_verification_says_so(tmp_path: Path) -> None:
     source = tmp_path / "a.mp4"
     write_film(source, rate=Fraction(25))
     document = make_document(source)
@@ -182,23 +182,23 @@ def test_without_verification_the_report_says_so(tmp_path: Path) -> None:
     assert "was not verified" in to_html(content) and to_html(content).count("data:image/jpeg") == 2
 
 
-def test_the_report_says_who_judged(tmp_path: Path) -> None:
+def test_the_report_names_the_reviewer(tmp_path: Path) -> None:
     source = tmp_path / "a.mp4"
     write_film(source, rate=Fraction(25))
     document = make_document(source)
     (place,) = list_review_entries(document)
-    for reviewer, said in (("Ann <b>", "Ann &lt;b&gt;"), ("", "somebody not named")):
+    for reviewer, name in (("Ann <b>", "Ann &lt;b&gt;"), ("", "an unnamed reviewer")):
         record_verdict(document, place.key, Verdict.FINE, reviewer)
         content = collect_report(source, None, document, {})
         assert content["doubts"][0]["reviewer"] == reviewer
-        assert f"Judged: Is fine (by {said})." in to_html(content)
+        assert f"Verdict: Fine (by {name})." in to_html(content)
 
 
 def test_pictures_of_faces_are_blocks() -> None:
     picture = np.random.default_rng(1).integers(0, 256, (200, 200, 3)).astype(np.uint8)
     assert np.median(np.abs(np.diff(picture.astype(int), axis=1)).mean(axis=(0, 2))) > 50
     face = cv2.imdecode(np.frombuffer(draw_face(picture, Ellipse(100, 100, 30, 40)), np.uint8), cv2.IMREAD_COLOR)
-    # 40 * 1.35 * 2 pixels in blocks of a sixth of 60 make ten blocks across.
+    # 40 * 1.35 * 2 pixels in blocks of 60 / 6 pixels make ten blocks across.
     assert face is not None and face.shape == (96, 96, 3)
     assert np.median(np.abs(np.diff(face.astype(int), axis=1)).mean(axis=(0, 2))) < 3
     place = cv2.imdecode(np.frombuffer(draw_place(picture, (80, 80, 140, 140)), np.uint8), cv2.IMREAD_COLOR)
@@ -208,8 +208,8 @@ def test_pictures_of_faces_are_blocks() -> None:
     assert draw_face(picture, Ellipse(-300, 100, 30, 40)) == b"" == draw_place(picture, (-300, 0, -250, 60))
 
 
-def test_findings_in_words() -> None:
-    assert describe_finding(LEAKED) == "frames 3 to 4: Face <01>: not covered (97 % of it shows in frame 4)"
+def test_a_finding_is_one_sentence() -> None:
+    assert describe_finding(LEAKED) == "frames 3 to 4: Face <01>: not covered (97 % of the face shows in frame 4)"
 
 
 @pytest.fixture
@@ -235,7 +235,7 @@ def run(source: Path, settings: BatchSettings, report: Path | None = None, *leak
     return outcome
 
 
-def test_verified_outputs(film: Path) -> None:
+def test_a_verification_sets_the_outcome_and_the_report(film: Path) -> None:
     outcome = run(film, BatchSettings(verify_every=3), film.with_name("r.html"))
     assert (outcome.status, outcome.verified, outcome.findings) == ("done", True, [])
     assert list_names(film.parent) == ["a.blurred.mp4", "a.mp4", "r.html"]
@@ -252,7 +252,7 @@ def test_verified_outputs(film: Path) -> None:
     assert run(film, BatchSettings(resume=True)).verified is None
 
 
-def test_a_verification_that_fails_delivers_nothing(film: Path) -> None:
+def test_an_error_in_the_verification_delivers_no_output(film: Path) -> None:
     def fail(*call: Any) -> Verification:
         raise FaceBlurError("The verification failed: no detectors")
 
@@ -263,7 +263,7 @@ def test_a_verification_that_fails_delivers_nothing(film: Path) -> None:
     assert list_names(film.parent) == ["a.mp4"]
 
 
-def test_reports_of_several_inputs(film: Path) -> None:
+def test_each_input_gets_its_own_report(film: Path) -> None:
     write_picture(film.with_name("b.png"))
     jobs = plan_jobs([film.parent], None, False, report=film.parent / "reports")
     assert [outcome.status for outcome in run_batch(jobs, BatchSettings(), Reporter(), analyse, render)] == ["done"] * 2
@@ -292,7 +292,7 @@ def test_exit_codes(verified: bool | None, status: str, code: int, film: Path, m
     assert [settings.verify_every for settings in asked] == [5, 3, 0]
 
 
-def test_wrong_reports_and_numbers(film: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_wrong_report_names_and_step_numbers_are_refused(film: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main([str(film), "--report", "r.pdf"]) == cli.USAGE
     assert ".html or .json" in capsys.readouterr().err
     for every in ("0", "-1", "x"):
@@ -301,7 +301,7 @@ def test_wrong_reports_and_numbers(film: Path, capsys: pytest.CaptureFixture[str
         assert ended.value.code == cli.USAGE
 
 
-def test_one_output_that_is_there(film: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_existing_output_is_verified(film: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tracks, output = film.with_name("t.json"), film.with_name("b.mp4")
     write_document(make_document(film), tracks)
     output.write_bytes(b"film")

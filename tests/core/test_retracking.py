@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A marked place is followed both ways from its keys, and no farther than it is there."""
+"""A marked place is tracked in both directions from its keys, as long as it is in the picture."""
 
 from __future__ import annotations
 
@@ -36,15 +36,15 @@ def at(frame: int) -> Ellipse:
     return Ellipse(x + 30, y + 20, 30, 20, 0.1)
 
 
-def follow(keys: dict[int, Ellipse], start: int, stop: int, cut: int = 10**6) -> dict[int, Sample]:
+def retrack(keys: dict[int, Ellipse], start: int, stop: int, cut: int = 10**6) -> dict[int, Sample]:
     def pictures(first: int, last: int) -> Iterable[tuple[int, np.ndarray]]:
         return ((frame, draw(frame, cut)) for frame in range(first, last))
 
     return {s.source_frame: s for s in track_keys(pictures, keys, start, stop, 1.0, {cut}, SIZE)}
 
 
-def test_one_key_is_followed_both_ways() -> None:
-    samples = follow({30: at(30)}, 0, 60)
+def test_a_face_is_tracked_in_both_directions_from_one_key() -> None:
+    samples = retrack({30: at(30)}, 0, 60)
     assert set(samples) == set(range(60)) - {30}
     for frame, sample in samples.items():
         assert abs(sample.ellipse.cx - at(frame).cx) < 3 and abs(sample.ellipse.cy - at(frame).cy) < 3
@@ -52,18 +52,18 @@ def test_one_key_is_followed_both_ways() -> None:
     assert samples[31].confidence > samples[59].confidence
 
 
-def test_between_two_keys_both_are_met() -> None:
+def test_the_track_between_two_keys_meets_both() -> None:
     start, end = at(10), at(40)
     end = Ellipse(end.cx + 12, end.cy, 40, 24, 0.1)
-    samples = follow({10: start, 40: end}, 0, 60)
+    samples = retrack({10: start, 40: end}, 0, 60)
     assert abs(samples[11].ellipse.cx - at(11).cx) < 3 and abs(samples[39].ellipse.cx - at(39).cx - 12) < 3
     assert abs(samples[25].ellipse.cx - at(25).cx - 6) < 3
     assert samples[39].ellipse.rx > 37 and samples[11].ellipse.rx < 33
 
 
-def test_it_ends_at_a_cut_and_where_it_leaves() -> None:
-    assert max(follow({10: at(10)}, 0, 60, cut=25)) == 24
-    assert min(follow({10: at(10)}, 0, 20, cut=5)) == 5
-    last = max(follow({60: at(60)}, 50, 120))
-    # It is gone from frame 94 on; with a fifth of it in sight it still is followed.
+def test_the_track_ends_at_a_cut_and_where_the_face_leaves() -> None:
+    assert max(retrack({10: at(10)}, 0, 60, cut=25)) == 24
+    assert min(retrack({10: at(10)}, 0, 20, cut=5)) == 5
+    last = max(retrack({60: at(60)}, 50, 120))
+    # The place is gone from frame 94 on. It is tracked as long as a fifth of it is visible.
     assert 84 <= last <= 94

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The queue of doubtful places: its order, what counts as judged, and that judgements outlast a new analysis."""
+"""The review queue: its order, its verdicts, and how verdicts survive a new analysis."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def make_track(name: str, frames: range, x: float = 300.0, size: float = 60.0) -
     return Track(name, [Sample(f, Ellipse(x, 200, size, size), Evidence.DETECTED, 0.8) for f in frames])
 
 
-def doubt_about(track: Track, reason: ReviewReason, start: int, stop: int, confidence: float = 0.5) -> ReviewItem:
+def make_item(track: Track, reason: ReviewReason, start: int, stop: int, confidence: float = 0.5) -> ReviewItem:
     own = [s for s in track.samples if start <= s.source_frame < stop]
     return replace(review_items.make_review_item(track.name, own, reason), confidence=confidence)
 
@@ -58,12 +58,12 @@ def document() -> TrackDocument:
         [Shot(0, 95), Shot(95, 200)],
         [one, two, small],
         [
-            doubt_about(one, ReviewReason.FAST_MOTION, 20, 30),
-            doubt_about(one, ReviewReason.ENDS, 55, 60),
-            replace(doubt_about(weak, ReviewReason.LOW_CONFIDENCE, 70, 73), detected_frames=3),
-            doubt_about(two, ReviewReason.BEGINS, 100, 105),
-            doubt_about(two, ReviewReason.SINGLE_DETECTOR, 100, 190),
-            doubt_about(small, ReviewReason.ENDS, 115, 120),
+            make_item(one, ReviewReason.FAST_MOTION, 20, 30),
+            make_item(one, ReviewReason.ENDS, 55, 60),
+            replace(make_item(weak, ReviewReason.LOW_CONFIDENCE, 70, 73), detected_frames=3),
+            make_item(two, ReviewReason.BEGINS, 100, 105),
+            make_item(two, ReviewReason.SINGLE_DETECTOR, 100, 190),
+            make_item(small, ReviewReason.ENDS, 115, 120),
         ],
         aside=[weak],
     )
@@ -73,7 +73,7 @@ def find(document: TrackDocument, kind: str, track: str) -> review.ReviewEntry:
     return next(d for d in review.list_review_entries(document) if d.key.startswith(kind) and d.track == track)
 
 
-def test_what_may_show_comes_before_what_is_covered(document: TrackDocument) -> None:
+def test_faces_that_may_show_come_before_covered_ones(document: TrackDocument) -> None:
     order = [(d.key.split()[0], d.track) for d in review.list_review_entries(document)]
     assert order[0] in (("ends", "Face 01"), ("begins", "Face 02"))
     assert order[-1] == ("lone", "Face 02")
@@ -81,17 +81,17 @@ def test_what_may_show_comes_before_what_is_covered(document: TrackDocument) -> 
     assert order.index(("ends", "Face 03")) > order.index(("ends", "Face 01")), "a small face shows less"
 
 
-def test_one_is_sent_where_the_face_may_show(document: TrackDocument) -> None:
+def test_the_frame_to_review_is_where_the_face_may_show(document: TrackDocument) -> None:
     assert find(document, "ends", "Face 01").frame == 60
     begins = find(document, "begins", "Face 02")
     assert begins.frame == 99
     assert describe_place(begins).startswith("'Face 02' begins 5 frames after a cut.")
     assert describe_place(find(document, "weak", "Perhaps 01")) == (
-        "'Perhaps 01' found weakly in 3 frames only, and is not covered. Is it a face?"
+        "'Perhaps 01' was detected in only 3 frames, with low confidence. It is not covered. Is it a face?"
     )
 
 
-def test_judgements_are_kept_and_may_change(document: TrackDocument) -> None:
+def test_verdicts_are_kept_and_can_change(document: TrackDocument) -> None:
     ends = find(document, "ends", "Face 01")
     review.record_verdict(document, ends.key, Verdict.FINE)
     assert review.count_left(document) == 5
@@ -101,7 +101,7 @@ def test_judgements_are_kept_and_may_change(document: TrackDocument) -> None:
     assert again.reviewed == [f"{ends.key}=fixed"]
 
 
-def test_who_judged_is_kept(document: TrackDocument) -> None:
+def test_the_reviewer_is_kept(document: TrackDocument) -> None:
     ends, begins = find(document, "ends", "Face 01"), find(document, "begins", "Face 02")
     review.record_verdict(document, ends.key, Verdict.FINE, "Ann=\nOh by Beå ")
     review.record_verdict(document, begins.key, Verdict.OFF)
@@ -115,7 +115,7 @@ def test_who_judged_is_kept(document: TrackDocument) -> None:
 
 
 @pytest.mark.parametrize("line", ["ends 1-2 3,4,5,6", "", "nonsense=fine", "ends 1-2 3,4,5,6=perhaps", "=" * 300])
-def test_lines_that_say_nothing_judge_nothing(document: TrackDocument, line: str) -> None:
+def test_invalid_lines_are_no_verdicts(document: TrackDocument, line: str) -> None:
     document.reviewed = [line]
     assert review.count_left(document) == 6
     if "=" not in line:
@@ -124,7 +124,7 @@ def test_lines_that_say_nothing_judge_nothing(document: TrackDocument, line: str
 
 
 @pytest.mark.parametrize(("shift", "later", "kept"), [(0, 0, True), (6, 1, True), (200, 0, False), (0, 40, False)])
-def test_a_new_analysis_asks_again_only_where_something_is_new(
+def test_a_new_analysis_lists_again_only_new_items(
     document: TrackDocument, shift: float, later: int, kept: bool
 ) -> None:
     review.record_verdict(document, find(document, "ends", "Face 01").key, Verdict.FINE)
@@ -139,7 +139,7 @@ def test_a_new_analysis_asks_again_only_where_something_is_new(
     assert review.count_left(document) == 6, "of another kind"
 
 
-def test_what_an_editor_decided_elsewhere_is_not_asked(document: TrackDocument) -> None:
+def test_decisions_made_elsewhere_are_not_open_items(document: TrackDocument) -> None:
     editing.switch(editing.get_track(document, "Face 01"), 50, 70, False)
     assert find(document, "ends", "Face 01").verdict == "off"
     assert find(document, "fast", "Face 01").verdict is None, "only where all of it is off"
@@ -148,8 +148,8 @@ def test_what_an_editor_decided_elsewhere_is_not_asked(document: TrackDocument) 
     assert review.count_left(document) == 3
 
 
-def test_what_is_no_longer_covered_is_asked_about(document: TrackDocument) -> None:
-    """An analysis that no longer finds a face sets its track aside without a doubt."""
+def test_a_track_that_is_no_longer_covered_is_listed(document: TrackDocument) -> None:
+    """An analysis that does not find a face again suppresses its track without adding a review item."""
     lost = document.tracks.pop(0)
     lost.name, lost.status = "Perhaps 02", TrackStatus.SUPPRESSED
     lost.suppression = Suppression(SuppressionReason.NOT_FOUND_AGAIN)
@@ -159,7 +159,7 @@ def test_what_is_no_longer_covered_is_asked_about(document: TrackDocument) -> No
     assert not asked.covered and asked.risk > 0.4 and (asked.start, asked.stop) == (10, 60)
 
 
-def test_bringing_a_track_back_keeps_its_doubt(document: TrackDocument) -> None:
+def test_restoring_a_track_keeps_its_review_item(document: TrackDocument) -> None:
     weak = find(document, "weak", "Perhaps 01")
     order = [d.key for d in review.list_review_entries(document)]
     name = editing.bring_back(document, weak.track).name
@@ -169,29 +169,29 @@ def test_bringing_a_track_back_keeps_its_doubt(document: TrackDocument) -> None:
     assert [d.key for d in review.list_review_entries(document)] == order
 
 
-def test_a_whole_track_is_switched_off_where_all_of_it_is_in_doubt(document: TrackDocument) -> None:
+def test_a_reason_about_the_whole_track_switches_all_of_it_off(document: TrackDocument) -> None:
     assert find(document, "lone", "Face 02").off_frames == (100, 190)
     assert find(document, "fast", "Face 01").off_frames == (20, 30)
 
 
-def test_only_what_is_shown_is_counted(document: TrackDocument) -> None:
+def test_only_items_in_the_shown_frames_are_counted(document: TrackDocument) -> None:
     assert review.count_left(document, (0, 65)) == 2
     assert review.count_left(document, (60, 70)) == 0
 
 
-def test_a_correction_in_its_frames_fixes_a_place(document: TrackDocument) -> None:
+def test_a_correction_in_its_frames_fixes_an_item(document: TrackDocument) -> None:
     fast = find(document, "fast", "Face 01")
     assert not review.is_fixed(document, fast)
     editing.set_key(editing.get_track(document, "Face 01"), 24, Ellipse(310, 200, 60, 60), 5)
     assert review.is_fixed(document, fast)
 
 
-def test_a_doubt_whose_track_was_merged_is_about_the_one_that_is_there(document: TrackDocument) -> None:
+def test_an_item_of_a_merged_track_refers_to_the_track_at_its_place(document: TrackDocument) -> None:
     document.review_items[0] = replace(document.review_items[0], track="Face 99")
     assert find(document, "fast", "Face 01").covered
 
 
-def test_the_clearest_frame_is_large_sure_and_whole() -> None:
+def test_the_clearest_frame_is_large_confident_and_whole() -> None:
     samples = [
         Sample(0, Ellipse(300, 200, 20, 20), Evidence.DETECTED, 0.9),
         Sample(1, Ellipse(300, 200, 60, 60), Evidence.DETECTED, 0.8),
@@ -214,7 +214,7 @@ def test_the_clearest_frame_is_large_sure_and_whole() -> None:
         ReviewReason.JUMP,
     ],
 )
-def test_every_reason_has_a_question_of_its_own(reason: ReviewReason, document: TrackDocument) -> None:
-    document.review_items = [doubt_about(document.tracks[0], reason, 20, 30)]
+def test_every_reason_has_its_own_question(reason: ReviewReason, document: TrackDocument) -> None:
+    document.review_items = [make_item(document.tracks[0], reason, 20, 30)]
     (place,) = (d for d in review.list_review_entries(document) if d.covered)
     assert describe_place(place).endswith("?") and not place.key.startswith("other ") and place.risk > 0

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Presets: what they run is known, what they lack is said, and what few ask for is fetched on request only."""
+"""Presets: their detectors are known, missing ones give a warning, and optional weights are downloaded on request."""
 
 from __future__ import annotations
 
@@ -64,11 +64,11 @@ def test_five_is_the_former_name_of_ensemble() -> None:
     assert get_preset("five") is get_preset("ensemble")
 
 
-def test_every_preset_has_words_for_people() -> None:
+def test_every_preset_has_a_description() -> None:
     assert all(preset.meaning and "\n" not in preset.meaning for preset in PRESETS)
 
 
-def test_any_detectors_make_an_ensemble() -> None:
+def test_any_detectors_can_form_an_ensemble() -> None:
     name = name_ensemble(["haar_frontal@640", "yunet_2023mar:0.4", "centerface"])
     assert [(use.detector, use.long_side, use.threshold) for use in get_preset(name).detectors] == [
         ("haar_frontal", 640, 0.0),
@@ -96,6 +96,6 @@ def test_any_detectors_make_an_ensemble() -> None:
         ["centerface@640:0.3:0.4"],
     ],
 )
-def test_ensembles_that_mean_nothing_are_refused(wrong: list[str]) -> None:
+def test_invalid_ensembles_are_refused(wrong: list[str]) -> None:
     with pytest.raises(FaceBlurError):
         name_ensemble(wrong)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Smoothing calms the path and never uncovers what was found."""
+"""Smoothing steadies a track and never uncovers a detected face."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ def make_boxes(seed: int, count: int = 200) -> tuple[np.ndarray, np.ndarray]:
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_smooth_ellipses_contain_the_found_ones(seed: int) -> None:
+def test_smoothed_ellipses_contain_the_detected_ones(seed: int) -> None:
     boxes, rolls = make_boxes(seed)
     smooth = smooth_ellipses(boxes, rolls, (1280, 720), 25)
     raw = ellipses_in_boxes(boxes, rolls)
     assert (supports(smooth, DIRECTIONS) >= supports(raw, DIRECTIONS) - 0.02).all()
 
 
-def test_smoothing_calms_a_shaking_path() -> None:
+def test_smoothing_steadies_a_shaking_track() -> None:
     boxes, rolls = make_boxes(1)
     shake = np.abs(np.diff(ellipses_in_boxes(boxes, rolls)[:, :4], n=2, axis=0)).mean()
     left = np.abs(np.diff(smooth_ellipses(boxes, rolls, (1280, 720), 25)[:, :4], n=2, axis=0)).mean()
     assert left < shake / 5
 
 
-def test_a_shaking_path_becomes_few_straight_stretches_close_to_it() -> None:
+def test_a_shaking_track_becomes_a_few_straight_segments_near_it() -> None:
     boxes, rolls = make_boxes(1, 500)
     raw, smooth = ellipses_in_boxes(boxes, rolls), smooth_ellipses(boxes, rolls, (1280, 720), 25)
     turns = np.abs(np.diff(smooth[:, :2], n=2, axis=0)).max(axis=1) > 0.02
@@ -54,7 +54,7 @@ def test_upright_face_fills_its_box_and_leaning_one_covers_most_of_it() -> None:
     assert (supports(leaning, DIRECTIONS) >= supports(inner, DIRECTIONS) - 0.02).all()
 
 
-def test_growth_is_enough_and_not_wasteful() -> None:
+def test_growth_is_sufficient_and_not_wasteful() -> None:
     inner, outer = np.array([[10.0, 5.0, 20.0, 26.0, 0.3]]), np.array([[8.0, 5.0, 22.0, 22.0, 0.0]])
     grown = grow_to_contain(outer, inner)
     spare = supports(grown, DIRECTIONS) - supports(inner, DIRECTIONS)
@@ -71,7 +71,7 @@ def test_roll_turns_clockwise_on_the_screen() -> None:
         assert roll_from_landmarks(marks) == pytest.approx(angle, abs=1e-6)
 
 
-def test_unknown_rolls_are_filled_between_known_ones() -> None:
+def test_unknown_rolls_are_interpolated() -> None:
     rolls = np.full(100, np.nan)
     rolls[:20], rolls[80:] = 0.0, 0.6
     filled = fill_rolls(rolls, np.ones(100), 10)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Sources without Blender: exact jumps, sizes, memory, what is refused and what is warned of."""
+"""Sources without Blender: exact seeking, sizes and memory, and which files are refused or give warnings."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ FILMS: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("name", FILMS)
-def test_starting_anywhere_equals_the_tail(name: str, tmp_path: Path) -> None:
+def test_starting_at_any_frame_gives_the_same_frames(name: str, tmp_path: Path) -> None:
     path = write_film(tmp_path / name, range(60), **FILMS[name])
     with open_source(path) as source:
         whole = [picture for _, picture in source.frames()]
@@ -56,7 +56,7 @@ def test_starting_anywhere_equals_the_tail(name: str, tmp_path: Path) -> None:
                 assert np.array_equal(picture, whole[frame])
 
 
-def test_far_jumps_do_not_read_from_the_start(tmp_path: Path) -> None:
+def test_a_far_jump_does_not_decode_from_the_start(tmp_path: Path) -> None:
     path = write_film(tmp_path / "long.mp4", (n % 256 for n in range(1500)), options={"g": "25", "bf": "2"})
     with open_source(path) as source:
         decoded: list[int] = []
@@ -73,7 +73,7 @@ def test_far_jumps_do_not_read_from_the_start(tmp_path: Path) -> None:
         assert len(decoded) < 60
 
 
-def test_shared_clip_starts_anywhere() -> None:
+def test_a_real_clip_can_start_at_any_frame() -> None:
     folder = os.environ.get("FACEBLUR_MEDIA")
     if not folder:
         pytest.skip("FACEBLUR_MEDIA does not name the folder of clips")
@@ -86,13 +86,13 @@ def test_shared_clip_starts_anywhere() -> None:
                 assert np.array_equal(picture, small[frame])
 
 
-def test_frames_beyond_the_count_hold_the_last_picture(tmp_path: Path) -> None:
+def test_frames_beyond_the_end_repeat_the_last_picture(tmp_path: Path) -> None:
     path = write_film(tmp_path / "film.mp4", range(10))
     with open_source(path) as source:
         assert [read_number(picture) for _, picture in source.frames(8, 13)] == [8, 9, 9, 9, 9]
 
 
-def test_sizes_and_grey(tmp_path: Path) -> None:
+def test_pictures_have_the_requested_size_and_colours(tmp_path: Path) -> None:
     path = write_film(tmp_path / "film.mp4", [178], size=(640, 384))
     turned = write_film(tmp_path / "turned.mp4", [178], size=(640, 384), rotation=90)
     with open_source(path) as source:
@@ -109,8 +109,8 @@ def test_sizes_and_grey(tmp_path: Path) -> None:
         assert next(source.frames(size=(96, 160)))[1].shape == (160, 96, 3)
 
 
-def test_scaling_down_averages_instead_of_picking(tmp_path: Path) -> None:
-    """Fine stripes become grey: a picture that was picked pixel by pixel would show stripes of its own."""
+def test_scaling_down_averages_pixels(tmp_path: Path) -> None:
+    """Fine stripes become grey. Picking single pixels would show false stripes."""
     import av
 
     path = tmp_path / "stripes.mkv"
@@ -157,27 +157,27 @@ WARNED: dict[str, tuple[dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize("name", WARNED)
-def test_warnings(name: str, tmp_path: Path) -> None:
+def test_unusual_films_have_warnings(name: str, tmp_path: Path) -> None:
     form, words = WARNED[name]
     with open_source(write_film(tmp_path / name, range(4), **form)) as source:
         assert any(words in warning for warning in source.info.warnings)
         assert read_number(next(source.frames())[1]) == 0
 
 
-def test_plain_film_has_no_warnings(tmp_path: Path) -> None:
+def test_a_plain_film_has_no_warnings(tmp_path: Path) -> None:
     with open_source(write_film(tmp_path / "film.mp4", range(30), options=B_FRAMES, sound=True)) as source:
         assert source.info.warnings == ()
         assert not source.info.variable_rate
         assert len(list(source.frames())) == 30 and source.notes() == []
 
 
-def test_pixel_aspect(tmp_path: Path) -> None:
+def test_the_pixel_aspect_is_read(tmp_path: Path) -> None:
     with open_source(write_film(tmp_path / "film.mp4", range(2), pixel_aspect=Fraction(4, 3))) as source:
         assert (source.info.width, source.info.height, source.info.pixel_aspect) == (*SIZE, Fraction(4, 3))
 
 
 @pytest.mark.parametrize("name", ['it\'s a "film" 100%.mp4', "фильм — 映画 ü.mp4", "%03d.mp4", "a:b.mp4", "-i.mp4"])
-def test_names_are_data(name: str, tmp_path: Path) -> None:
+def test_names_are_not_interpreted(name: str, tmp_path: Path) -> None:
     if os.name == "nt" and set(name) & set('":'):
         pytest.skip("Windows forbids such names")
     write_film(tmp_path / "plain.mp4", range(3)).rename(tmp_path / name)
@@ -199,14 +199,14 @@ def write_sound(path: Path) -> None:
 
 
 def write_no_frames(path: Path) -> None:
-    """A film whose headers are there and whose pictures are not."""
+    """A film with headers but without pictures."""
     write_film(path, range(3), container_options={"movflags": "empty_moov+frag_keyframe"})
     data = path.read_bytes()
     path.write_bytes(data[: data.index(b"moof") - 4])
 
 
 def write_cut_head(path: Path) -> None:
-    """An MP4 cut off before its index, which comes last."""
+    """An MP4 file that ends before its index, which is at its end."""
     data = write_film(path, range(30)).read_bytes()
     path.write_bytes(data[: data.index(b"moov") - 10])
 
@@ -241,7 +241,7 @@ REFUSED: dict[str, tuple[Any, str]] = {
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_refused_in_one_line(name: str, tmp_path: Path) -> None:
+def test_unusable_files_give_a_one_line_error(name: str, tmp_path: Path) -> None:
     make, words = REFUSED[name]
     make(tmp_path / name)
     with pytest.raises(FaceBlurError) as caught:
@@ -251,14 +251,14 @@ def test_refused_in_one_line(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.name == "nt" or getattr(os, "geteuid", lambda: 0)() == 0, reason="permissions do not bind here")
-def test_no_permission(tmp_path: Path) -> None:
+def test_a_file_without_permission_is_refused(tmp_path: Path) -> None:
     path = write_film(tmp_path / "film.mp4", range(3))
     path.chmod(0)
     with pytest.raises(FaceBlurError, match="cannot be read"):
         open_source(path)
 
 
-def test_size_that_changes_midway_is_refused(tmp_path: Path) -> None:
+def test_a_film_whose_size_changes_is_refused(tmp_path: Path) -> None:
     small = write_film(tmp_path / "small.ts", range(20)).read_bytes()
     large = write_film(tmp_path / "large.ts", range(20), size=(320, 192), first_tick=20).read_bytes()
     (tmp_path / "both.ts").write_bytes(small + large)
@@ -266,7 +266,7 @@ def test_size_that_changes_midway_is_refused(tmp_path: Path) -> None:
         list(source.frames(stop=40))
 
 
-def test_pictures(tmp_path: Path) -> None:
+def test_unusual_pictures_are_read(tmp_path: Path) -> None:
     import cv2
 
     deep = draw_number(178).astype(np.uint16) * 257
@@ -283,7 +283,7 @@ def test_pictures(tmp_path: Path) -> None:
             assert frame == 0 and picture.shape == (48, 80, 3) and read_number(picture) == 178
 
 
-def test_orientation_tag_of_png_and_webp(tmp_path: Path) -> None:
+def test_the_orientation_tag_of_png_and_webp_is_applied(tmp_path: Path) -> None:
     import zlib
 
     import cv2
@@ -300,7 +300,7 @@ def test_orientation_tag_of_png_and_webp(tmp_path: Path) -> None:
 
 
 def write_pictures(folder: Path, numbers: list[int], suffix: str = ".png") -> list[str]:
-    """One picture for each number; the names in order."""
+    """Write one picture for each number. Returns the names in order."""
     import cv2
 
     folder.mkdir(exist_ok=True)
@@ -311,7 +311,7 @@ def write_pictures(folder: Path, numbers: list[int], suffix: str = ".png") -> li
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".tif", ".bmp", ".webp"])
-def test_a_sequence_is_its_pictures_one_by_one(suffix: str, tmp_path: Path) -> None:
+def test_a_sequence_has_one_frame_per_picture(suffix: str, tmp_path: Path) -> None:
     numbers = [7, 200, 33, 90, 120]
     names = write_pictures(tmp_path, numbers, suffix)
     with open_source(tmp_path, names, Fraction(24)) as source:
@@ -329,7 +329,7 @@ def test_a_sequence_is_its_pictures_one_by_one(suffix: str, tmp_path: Path) -> N
         assert small.shape == (48, 80, 3) and read_number(small) == 200 and grey.shape == (48, 80)
 
 
-def test_one_name_is_the_single_picture(tmp_path: Path) -> None:
+def test_a_sequence_of_one_picture_is_an_image(tmp_path: Path) -> None:
     (name,) = write_pictures(tmp_path, [178])
     with open_source(tmp_path, [name], Fraction(24)) as source, open_source(tmp_path / name) as alone:
         assert source.info == alone.info and source.info.kind == "image"
@@ -339,8 +339,8 @@ def test_one_name_is_the_single_picture(tmp_path: Path) -> None:
         open_source(tmp_path, ["film.mp4"])
 
 
-def test_a_picture_that_comes_again_is_the_same_array(tmp_path: Path) -> None:
-    """The analysis looks at it once."""
+def test_a_repeated_picture_is_the_same_array(tmp_path: Path) -> None:
+    """The analysis relies on it to analyse such a picture only once."""
     names = write_pictures(tmp_path, [7, 200])
     order = [names[0], names[0], names[1], names[0]]
     with open_source(tmp_path, order) as source:
@@ -391,7 +391,7 @@ SPOILED: dict[str, tuple[Any, str]] = {
 
 
 @pytest.mark.parametrize("how", SPOILED)
-def test_no_picture_of_a_sequence_is_passed_over(how: str, tmp_path: Path) -> None:
+def test_no_picture_of_a_sequence_is_skipped(how: str, tmp_path: Path) -> None:
     names = write_pictures(tmp_path, list(range(9)))
     spoil, words = SPOILED[how]
     spoil(tmp_path / names[6])
@@ -420,12 +420,12 @@ def test_drives_are_refused_on_windows(monkeypatch: pytest.MonkeyPatch) -> None:
     check_names(["12:30:00.png", "a..b.png", "..png"])
 
 
-def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
+def test_a_missing_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(FaceBlurError, match="no such folder"):
         open_source(tmp_path / "gone", ["a.png", "b.png"])
 
 
-def test_a_sequence_of_odd_names_in_an_odd_folder(tmp_path: Path) -> None:
+def test_a_sequence_may_have_unusual_names(tmp_path: Path) -> None:
     folder = tmp_path / "Bilder 100% — 映画 'n' more"
     names = write_pictures(folder, [1, 2])
     odd = ["%03d…ü.png", "-i 'x'.png"]
@@ -435,7 +435,7 @@ def test_a_sequence_of_odd_names_in_an_odd_folder(tmp_path: Path) -> None:
         assert [read_number(picture) for _, picture in source.frames()] == [1, 2]
 
 
-def test_fingerprint_of_a_sequence(tmp_path: Path) -> None:
+def test_the_fingerprint_of_a_sequence_covers_all_files(tmp_path: Path) -> None:
     names = write_pictures(tmp_path, list(range(30)), ".bmp")
     before = open_source(tmp_path, names).info.fingerprint
     assert open_source(tmp_path, names, Fraction(50)).info.fingerprint == before and len(before) == 64
@@ -452,7 +452,7 @@ def test_fingerprint_of_a_sequence(tmp_path: Path) -> None:
     assert open_source(tmp_path, names).info.fingerprint == before
 
 
-def test_many_pictures_open_quickly(tmp_path: Path) -> None:
+def test_a_sequence_of_many_pictures_opens_fast(tmp_path: Path) -> None:
     names = [f"{number:05}.png" for number in range(2000)]
     write_pictures(tmp_path, [5])
     data = (tmp_path / "picture 000.png").read_bytes()
@@ -464,7 +464,7 @@ def test_many_pictures_open_quickly(tmp_path: Path) -> None:
     assert time.process_time() - began < 2
 
 
-def test_fingerprint_of_small_and_large_files(tmp_path: Path) -> None:
+def test_the_fingerprint_depends_on_size_and_content(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(b"abc")
     first = fingerprint(path)
@@ -481,7 +481,7 @@ def test_fingerprint_of_small_and_large_files(tmp_path: Path) -> None:
         large = fingerprint(path)
 
 
-def test_import_is_light() -> None:
+def test_importing_sources_loads_no_heavy_library() -> None:
     code = "import sys, blender_faceblur.sources; print(sorted({'cv2', 'av', 'bpy'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

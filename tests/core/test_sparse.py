@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Chosen keys keep to their bounds at every frame, take the farthest way and fall back where none is left."""
+"""The chosen keys stay within their bounds in every frame, are as far apart as possible, and have a fallback."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ def wider(path: np.ndarray, by: float) -> np.ndarray:
 
 
 @pytest.mark.parametrize("room", [0.5, 3.0, 12.0])
-def test_keys_keep_to_the_bounds(room: float) -> None:
+def test_keys_stay_within_the_bounds(room: float) -> None:
     path = make_path(400)
     frames, keys = choose_keys([wider(path, room / 2), wider(path, 0.2 * room)], make_bounds(path, room))
     assert frames[0] == 0 and frames[-1] == 399 and len(frames) == len(keys) and (np.diff(frames) > 0).all()
     at = np.arange(400)
-    # Nothing leans here, so the drawn shape is the ellipse of the mean parameters.
+    # No ellipse is rotated here, so the drawn shape is the ellipse of the mean parameters.
     between = np.stack([np.interp(at, frames, keys[:, i]) for i in range(5)], axis=1)
     excess = compute_reaches(between) - compute_reaches(path)
     off = np.abs(compute_centres(between) - compute_centres(path))
@@ -45,15 +45,15 @@ def test_more_room_or_more_candidates_need_fewer_keys() -> None:
     assert len(two) <= counts[1]
 
 
-def test_the_first_candidate_is_the_way_out() -> None:
-    """Where nothing stays within the outer bound, every frame is keyed, and the inner bound is kept."""
+def test_the_first_candidate_is_the_fallback() -> None:
+    """Where no candidate stays within the outer bound, every frame gets a key, and the inner bound still holds."""
     path = make_path(30)
     frames, keys = choose_keys([wider(path, 9), wider(path, 20)], make_bounds(path, 4))
     assert frames == list(range(30))
     np.testing.assert_allclose(keys, wider(path, 9))
 
 
-def test_one_and_two_frames() -> None:
+def test_one_or_two_frames_are_all_keyed() -> None:
     for count in (1, 2):
         path = make_path(count)
         frames, keys = choose_keys([wider(path, 1)], make_bounds(path, 2))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The verdict on an effect: what was measured decides, and between two measurements the weaker cover."""
+"""The rating of an effect follows the measurements; between two of them, the weaker cover decides."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ONE_PICTURE = {"plain", "sharpened", "deconvolved", "values of the blocks"}
 
 
 def read_table(title: str) -> list[dict[str, str]]:
-    """The rows of a table of docs/strength.md by heading."""
+    """The rows of the table with that title in docs/strength.md, by column heading."""
     part = TABLES.read_text(encoding="utf-8").split(f"### {title}\n")[1].split("\n###")[0]
     rows = [[cell.strip() for cell in line.strip("|\n").split("|")] for line in part.splitlines() if line[:1] == "|"]
     return [dict(zip(rows[0], row, strict=True)) for row in rows[2:]]
@@ -28,7 +28,7 @@ MADE_OF_SAMPLES = [name for name in ANOTHER if name[-1].isdigit()]
 
 
 def find_most(row: dict[str, str], of_shots: bool) -> float:
-    """The highest rank-1 in a row, of single pictures or of shots."""
+    """The highest rank-1 rate in a row, for single pictures or for shots."""
     return max(
         (
             float(text.partition("/")[0])
@@ -40,7 +40,7 @@ def find_most(row: dict[str, str], of_shots: bool) -> float:
 
 
 @pytest.mark.parametrize("name", MADE_OF_SAMPLES)
-def test_what_is_said_stands_in_the_table(name: str) -> None:
+def test_each_stated_figure_is_in_the_table(name: str) -> None:
     kind, _, samples = name.partition(" ")
     verdict = rate_effect(kind, float(samples))
     assert not verdict.is_strong and f"At {samples} samples" in verdict.reason
@@ -54,26 +54,26 @@ def test_what_is_said_stands_in_the_table(name: str) -> None:
     assert (f"{shot:.0f} from a moving shot" in verdict.reason) is (shot > 0)
 
 
-def test_only_what_leaves_nothing_of_the_face_is_strong() -> None:
+def test_only_effects_that_leave_nothing_of_the_face_are_strong() -> None:
     for name in ANOTHER.keys() - {"nothing", *MADE_OF_SAMPLES}:
         assert ANOTHER[name]["at chance"] == "yes" and rate_effect(name, 6).is_strong
 
 
-def test_the_table_is_of_so_many_people() -> None:
+def test_the_number_of_people_is_that_of_the_table() -> None:
     assert f"{PEOPLE} people. Chance" in TABLES.read_text(encoding="utf-8")
 
 
-def test_between_two_measurements_the_weaker_decides() -> None:
+def test_the_weaker_of_two_measurements_decides() -> None:
     assert rate_effect("mosaic", 6.5) == rate_effect("mosaic", 7.9) == rate_effect("mosaic", 8)
     assert rate_effect("mosaic", 40) == rate_effect("mosaic", 16)
     assert re.search(r"At 2 samples", rate_effect("mosaic", 1).reason)
 
 
-def test_what_holds_nothing_of_the_face_is_strong_at_any_setting() -> None:
+def test_an_effect_without_the_face_is_strong_at_any_setting() -> None:
     for kind in ("solid", "erase", "image"):
         assert rate_effect(kind, 2) == rate_effect(kind, 16) and rate_effect(kind, 6).is_strong
 
 
-def test_an_effect_that_nobody_measured_is_refused() -> None:
+def test_an_unmeasured_effect_is_refused() -> None:
     with pytest.raises(FaceBlurError, match="no measurement of the effect 'pixels'"):
         rate_effect("pixels", 6)

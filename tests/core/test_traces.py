@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a source says of place, device and people is seen where it came along, and our own words are not mistaken."""
+"""Metadata about places, devices and people is found in a file, and our own metadata is not mistaken for it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ RECORD = make_record("f" * 64, {}, 12)
 
 
 @pytest.mark.parametrize("container", CONTAINERS, ids=lambda one: one.suffix)
-def test_our_films_carry_nothing(container: Any, tmp_path: Path) -> None:
+def test_our_films_carry_no_metadata(container: Any, tmp_path: Path) -> None:
     source, pictures, result = tmp_path / "in.mp4", tmp_path / "p.mkv", tmp_path / f"out{container.suffix}"
     write_film(source, sound=("aac", "aac"), languages=("deu", "fra"))
     render(pictures)
@@ -41,7 +41,7 @@ def test_our_films_carry_nothing(container: Any, tmp_path: Path) -> None:
     assert find_traces(result) == []
 
 
-def test_what_comes_along_is_named(tmp_path: Path) -> None:
+def test_metadata_in_a_source_is_named(tmp_path: Path) -> None:
     film = tmp_path / "film.mp4"
     write_film(film)
     found = find_traces(film)
@@ -66,14 +66,14 @@ def test_what_comes_along_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("ending", [".jpg", ".png", ".webp", ".tif", ".bmp"])
 @pytest.mark.parametrize("orientation", [1, 6])
-def test_our_pictures_carry_nothing(ending: str, orientation: int, tmp_path: Path) -> None:
+def test_our_pictures_carry_no_metadata(ending: str, orientation: int, tmp_path: Path) -> None:
     path = tmp_path / f"picture{ending}"
     path.write_bytes(cv2.imencode(ending, np.full((40, 60, 3), 99, np.uint8))[1].tobytes())
     finish_picture(path, make_record("f" * 64, {}, 1), orientation)
     assert find_picture_traces(path) == []
 
 
-def test_pictures_with_words(tmp_path: Path) -> None:
+def test_text_in_pictures_is_named(tmp_path: Path) -> None:
     jpeg = cv2.imencode(".jpg", np.full((40, 60, 3), 99, np.uint8))[1].tobytes()
     comment, exif = b"Jane Doe", b"Exif\0\0II*\0" + b"\x08\0\0\0\0\0"
     for marker, body, name in ((0xFE, comment, "comment"), (0xE1, exif, "EXIF"), (0xED, comment, "IPTC")):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Faces are followed through missed frames, backward from where they were found, and never across a cut."""
+"""Faces are tracked through missed frames and backwards from their detection, but never across a cut."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ RATE = 25.0
 
 
 def box_at(frame: int) -> np.ndarray:
-    """A face that moves 3 pixels a frame to the right."""
+    """The box of a face that moves 3 pixels per frame to the right."""
     return np.array([100.0 + 3 * frame, 100, 150 + 3 * frame, 165])
 
 
 def move_along(before: np.ndarray, after: np.ndarray, boxes: list[np.ndarray]) -> list[np.ndarray | None]:
-    """Flow of a world that moves 3 pixels a frame; pictures are frame numbers here."""
+    """The optical flow of a scene that moves 3 pixels per frame. Pictures are frame numbers here."""
     step = 3.0 * (int(after[0, 0]) - int(before[0, 0]))
     return [box + np.array([step, 0, step, 0]) for box in boxes]
 
@@ -28,14 +28,14 @@ def lose_all(before: np.ndarray, after: np.ndarray, boxes: list[np.ndarray]) -> 
     return [None] * len(boxes)
 
 
-def follow(
+def track_faces(
     found: dict[int, float],
     count: int,
     flow: Flow = move_along,
     cut: int = -1,
     box: Callable[[int], np.ndarray] = box_at,
 ) -> dict[int, list]:
-    """Rows by frame for a face found with the given confidence at the given frames."""
+    """The observations by frame of a face that is detected in the given frames with the given confidence."""
     tracker = Tracker(RATE, 0.5, flow)
     records: list[FrameRecord] = []
     for frame in range(count):
@@ -47,47 +47,47 @@ def follow(
     return {r.source_frame: r.observations for r in records}
 
 
-def test_missed_frames_are_bridged_by_flow() -> None:
-    rows = follow(dict.fromkeys([*range(10), *range(22, 30)], 0.9), 30)
-    assert all(len(rows[f]) == 1 for f in range(30))
-    assert {rows[f][0].tracklet for f in range(30)} == {0}
+def test_missed_frames_are_bridged_by_optical_flow() -> None:
+    observations = track_faces(dict.fromkeys([*range(10), *range(22, 30)], 0.9), 30)
+    assert all(len(observations[f]) == 1 for f in range(30))
+    assert {observations[f][0].tracklet for f in range(30)} == {0}
     for frame in range(10, 22):
-        assert rows[frame][0].votes == 0
-        np.testing.assert_allclose(rows[frame][0].box, box_at(frame))
+        assert observations[frame][0].votes == 0
+        np.testing.assert_allclose(observations[frame][0].box, box_at(frame))
 
 
-def test_a_face_is_carried_back_from_where_it_was_found() -> None:
-    rows = follow(dict.fromkeys(range(40, 50), 0.9), 50)
-    assert not rows[10]
+def test_a_face_is_tracked_backwards_from_its_detection() -> None:
+    observations = track_faces(dict.fromkeys(range(40, 50), 0.9), 50)
+    assert not observations[10]
     for frame in range(16, 40):
-        np.testing.assert_allclose(rows[frame][0].box, box_at(frame))
-        assert rows[frame][0].votes == 0
+        np.testing.assert_allclose(observations[frame][0].box, box_at(frame))
+        assert observations[frame][0].votes == 0
 
 
-def test_nothing_is_carried_across_a_cut() -> None:
-    before = follow(dict.fromkeys(range(10), 0.9), 30, cut=12)
+def test_tracking_stops_at_a_cut() -> None:
+    before = track_faces(dict.fromkeys(range(10), 0.9), 30, cut=12)
     assert before[11] and not any(before[f] for f in range(12, 30))
-    after = follow(dict.fromkeys(range(20, 40), 0.9), 40, cut=15)
+    after = track_faces(dict.fromkeys(range(20, 40), 0.9), 40, cut=15)
     assert after[15] and not any(after[f] for f in range(15))
 
 
-def test_a_face_is_not_carried_for_ever() -> None:
-    rows = follow(dict.fromkeys(range(10), 0.9), 100)
-    assert rows[9 + 30] and not any(rows[f] for f in range(9 + 33, 100))
+def test_tracking_without_a_detection_ends() -> None:
+    observations = track_faces(dict.fromkeys(range(10), 0.9), 100)
+    assert observations[9 + 30] and not any(observations[f] for f in range(9 + 33, 100))
 
 
-def test_a_weak_hit_alone_is_hardly_carried() -> None:
-    rows = follow({10: 0.3}, 40)
-    assert not rows[9] and not any(rows[f] for f in range(20, 40))
+def test_a_low_confidence_detection_is_tracked_only_briefly() -> None:
+    observations = track_faces({10: 0.3}, 40)
+    assert not observations[9] and not any(observations[f] for f in range(20, 40))
 
 
-def test_a_face_that_flow_loses_is_taken_up_again_near_by() -> None:
-    rows = follow(dict.fromkeys([*range(10), *range(14, 30)], 0.9), 30, flow=lose_all)
-    assert not rows[11]
-    assert rows[14][0].tracklet == rows[9][0].tracklet
+def test_a_face_that_optical_flow_loses_is_continued_near_by() -> None:
+    observations = track_faces(dict.fromkeys([*range(10), *range(14, 30)], 0.9), 30, flow=lose_all)
+    assert not observations[11]
+    assert observations[14][0].tracklet == observations[9][0].tracklet
 
 
-def test_fast_motion_is_matched_through_flow() -> None:
+def test_fast_motion_is_matched_with_optical_flow() -> None:
     def fast(frame: int) -> np.ndarray:
         return np.array([100.0 + 45 * frame, 100, 150 + 45 * frame, 165])
 
@@ -95,5 +95,5 @@ def test_fast_motion_is_matched_through_flow() -> None:
         step = 45.0 * (int(after[0, 0]) - int(before[0, 0]))
         return [box + np.array([step, 0, step, 0]) for box in boxes]
 
-    rows = follow(dict.fromkeys(range(12), 0.9), 12, flow=flow, box=fast)
-    assert {r.tracklet for f in range(12) for r in rows[f]} == {0}
+    observations = track_faces(dict.fromkeys(range(12), 0.9), 12, flow=flow, box=fast)
+    assert {r.tracklet for f in range(12) for r in observations[f]} == {0}

@@ -15,7 +15,7 @@ PACKAGE = Path(__file__).resolve().parents[2] / "blender_faceblur"
 FOLDERS = ("core", "worker", "detectors", "recognition")
 
 FIXED = {
-    # Versions of files and of the protocol, and what a file or message may hold at most.
+    # Versions of files and of the protocol, and limits for files and messages.
     "SCHEMA",
     "VERSION",
     "OLDEST",
@@ -35,7 +35,7 @@ FIXED = {
     "_FAR_PX",
     "_LENGTH",
     "_LINE",
-    # What networks were made with.
+    # Constants of the networks.
     "_STRIDE",
     "_STRIDES",
     "_CELL_PX",
@@ -46,7 +46,7 @@ FIXED = {
     "_LEAST_SIDE",
     "_MARGIN",
     "UNINFORMATIVE",
-    # Geometry, and how many people took part in a measurement.
+    # Geometry, and the number of people in a measurement.
     "HANDLE",
     "PEOPLE",
 }
@@ -64,7 +64,7 @@ class Stage:
 
     @property
     def fields(self) -> list[tuple[str, str]]:
-        """Names of fields and what follows them as a text, empty where nothing does."""
+        """The names of fields with their docstrings, which are empty where they are missing."""
         body = self.definition.body
         found = []
         for one, after in zip(body, [*body[1:], None], strict=True):
@@ -87,7 +87,7 @@ def list_modules() -> list[Path]:
 
 
 def find_stages(path: Path) -> Iterator[Stage]:
-    """Classes of which a module makes its one instance without arguments: `NAME = SomeSettings()`."""
+    """The settings classes of a module, with one instance each: `NAME = SomeSettings()`."""
     body = ast.parse(path.read_text(encoding="utf-8")).body
     classes = {node.name: node for node in body if isinstance(node, ast.ClassDef)}
     for node in body:
@@ -139,7 +139,7 @@ def test_every_tuning_number_is_used() -> None:
 
 
 def is_number(node: ast.expr) -> bool:
-    """Whether an expression is made of nothing but numbers, and has one."""
+    """Whether an expression consists only of numbers."""
     leaves = [leaf for leaf in ast.walk(node) if isinstance(leaf, ast.Constant | ast.Name | ast.Call | ast.Attribute)]
     return bool(leaves) and all(isinstance(leaf, ast.Constant) and type(leaf.value) in (int, float) for leaf in leaves)
 

@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""No program logic reads a text that was made for people: it asks enums, which `reporting/wording.py` puts into words.
+"""No program logic reads text for people: the logic uses enums, and `reporting/wording.py` puts them into words.
 
-The package's source is searched for four ways of reading such a text:
+The package's source is searched for four ways of reading such text:
 
 - a phrase (a literal, or a constant that holds one) is compared, searched or cut;
-- a field that holds a text is compared with a literal, or read with a method of strings;
+- a field that holds text is compared with a literal, or read with a method of strings;
 - a field that holds an enum is compared with a literal;
-- what `wording` says is asked for by a module that shows nothing, or is compared, tested or read.
+- a module that shows nothing imports from `wording`, or the text of `wording` is compared, tested or read.
 
-Identifiers, file names and names of other programs are no texts for people; `NAMES_ARE_DATA` lists where they are read.
+Identifiers, file names and names of other programs are not text for people. `NAMES_ARE_DATA` lists where they are read.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ READING = frozenset(
     }
 )
 OF_NAMES = frozenset({"startswith", "endswith", "removeprefix", "removesuffix", "replace", "find", "rfind", "index"})
-"""Names of other things than tracks are lists of formats, or sought without regard to case."""
+"""The methods that count as reading a name. Other names than those of tracks may be split or compared without case."""
 MATCHING = frozenset({"match", "fullmatch", "search", "findall", "finditer", "sub", "split", "compile"})
 
 WORDING = "wording"
@@ -89,10 +89,10 @@ SHOWING = re.compile(
     r"reporting/\w+\.py|batch/cli\.py|blender/overlay/outlines\.py|"
     r"blender/\w+/(panels|operators)(/\w+)?\.py"
 )
-"""The modules that may ask for wording: they show it."""
+"""The modules that show text, and may therefore import from `wording`."""
 
 OLD_SENTENCES = "migration.py"
-"""The module that reads what 0.1.0 wrote: sentences were its file format."""
+"""The module that reads files of 0.1.0, which held sentences."""
 
 NAMES_ARE_DATA = {
     ("naming.py", "choose_free_name"): "a name is sought that is free",
@@ -107,7 +107,7 @@ NAMES_ARE_DATA = {
 
 
 def is_phrase(value: object) -> bool:
-    """Whether people are meant to read it: words with a space between them."""
+    """Whether a value is text for people: words with a space between them."""
     return isinstance(value, str) and re.search(r"[A-Za-z]{2,}:? [A-Za-z]", value.strip()) is not None
 
 
@@ -118,7 +118,7 @@ def list_strings(node: ast.AST) -> Iterator[str]:
 
 
 def list_phrase_constants(tree: ast.Module) -> Iterator[str]:
-    """The names of the module's constants that are phrases, or collections of some."""
+    """The names of the module's constants that are phrases or collections of phrases."""
     for statement in tree.body:
         targets = (
             statement.targets
@@ -137,7 +137,7 @@ def list_phrase_constants(tree: ast.Module) -> Iterator[str]:
 
 
 class Reader(ast.NodeVisitor):
-    """Notes what reads a text that was made for people."""
+    """Records the places that read text for people."""
 
     def __init__(self, where: str, constants: frozenset[str]) -> None:
         self._where, self._constants = where, constants
@@ -152,14 +152,14 @@ class Reader(ast.NodeVisitor):
         )
 
     def _has_phrase(self, node: ast.AST) -> bool:
-        """Whether an operand is a phrase: not whether one lies somewhere in a call that is an operand."""
+        """Whether an operand is a phrase itself. Phrases inside a call do not count."""
         match node:
             case ast.Constant(value=value):
                 return is_phrase(value)
             case ast.JoinedStr():
                 return any(map(is_phrase, list_strings(node)))
             case ast.Attribute(value=ast.Name(id=owner)) if owner[:1].isupper():
-                # A member of an enum, which may be called as a constant of another module.
+                # A member of an enum, which may have the same name as a constant of another module.
                 return False
             case ast.Name(id=name) | ast.Attribute(attr=name):
                 return name in self._constants
@@ -224,7 +224,7 @@ class Reader(ast.NodeVisitor):
                 and not self._may_read()
                 and any(map(self._has_phrase, [*([] if isinstance(owner, ast.JoinedStr) else [owner]), *node.args]))
             ):
-                # Numbers are put into sentences and then grouped.
+                # An f-string may be the owner of the method: numbers are formatted and then grouped.
                 self._tell(node, "a phrase is read")
             elif method in READING and self._is_worded(owner):
                 self._tell(node, "wording is read")
@@ -260,7 +260,7 @@ class Reader(ast.NodeVisitor):
 
 
 def list_faults(source: str, where: str, constants: frozenset[str] = frozenset()) -> list[str]:
-    """What in a module's source reads a text for people. `constants` are phrases of other modules."""
+    """The places in a module's source that read text for people. `constants` are phrases of other modules."""
     tree = ast.parse(source)
     reader = Reader(where, constants | frozenset(list_phrase_constants(tree)))
     reader.visit(tree)
@@ -271,7 +271,7 @@ def list_sources() -> list[Path]:
     return sorted(path for path in PACKAGE.rglob("*.py") if path.name != OLD_SENTENCES)
 
 
-def test_no_program_logic_reads_a_text_for_people() -> None:
+def test_no_program_logic_reads_text_for_people() -> None:
     sources = {path: path.read_text(encoding="utf-8") for path in list_sources()}
     assert len(sources) > 100
     constants = frozenset(name for source in sources.values() for name in list_phrase_constants(ast.parse(source)))
@@ -286,7 +286,7 @@ def test_no_program_logic_reads_a_text_for_people() -> None:
 @pytest.mark.parametrize(
     "planted",
     [
-        # What stood in 0.1.0.
+        # Code of 0.1.0.
         'DELETED = "deleted by the editor"\ndeleted = [t for t in old.aside if t.aside == DELETED]',
         'KEPT = "kept clear: "\nchosen = track.aside.startswith((KEPT, "in the region"))',
         'KEPT = "kept clear: "\nperson = track.aside.removeprefix(KEPT)',
@@ -298,7 +298,7 @@ def test_no_program_logic_reads_a_text_for_people() -> None:
         '_NOTE, _OTHER = "Kept clear: Ann", ""\nnotes = [n for n in document.notes if not n.startswith(_NOTE)]',
         'if track.kind == "face":\n    pass',
         'if "never" != track.kind:\n    pass',
-        # What might come.
+        # Code that could be written.
         'if doubt.reason in ("low_confidence", "unknown"):\n    pass',
         'if "found weakly in" in reason:\n    pass',
         'if fault.text == "muted":\n    pass',
@@ -323,7 +323,7 @@ def test_a_planted_reader_is_found(planted: str) -> None:
         'if describe_status(track).startswith("x"):\n    pass',
     ],
 )
-def test_a_reader_of_wording_is_found_where_wording_is_shown(planted: str) -> None:
+def test_logic_that_reads_wording_is_found_in_modules_that_show_it(planted: str) -> None:
     start = "from ...core.wording import describe_status\n"
     assert list_faults(start + "row.label(text=describe_status(track))", "blender/review/panels.py") == []
     assert list_faults(start + planted, "blender/review/panels.py")
@@ -342,12 +342,12 @@ def test_a_reader_of_wording_is_found_where_wording_is_shown(planted: str) -> No
         "notes = list(dict.fromkeys([*document.notes, *more.notes]))",
     ],
 )
-def test_sound_code_is_not_told(sound: str) -> None:
+def test_sound_code_has_no_faults(sound: str) -> None:
     assert list_faults(sound, "core/sound.py") == []
 
 
 def test_exceptions_are_still_needed() -> None:
-    """Who is allowed to read names does read them."""
+    """Every function with an exception still reads names."""
     read: set[tuple[str, str]] = set()
 
     class Allowed(Reader):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Uncovered faces are told from covered ones, also in noise and in the dark; what was chosen to be shown is no leak."""
+"""Uncovered faces are leaks, even in noise and darkness, but covered faces and faces shown on purpose are not."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ Grey = NDArray[np.uint8]
 
 
 def draw_scene(strength: float = 25.0, seed: int = 3) -> Grey:
-    """Soft noise with detail of many sizes, as skin, eyes and cloth have; 160 x 120."""
+    """Soft noise with detail of many sizes, like that of skin, eyes and cloth; 160 x 120."""
     random = np.random.default_rng(seed)
     picture = np.full((120, 160), 110.0)
     for cells, part in ((10, 1.0), (24, 0.7), (60, 0.4)):
@@ -64,7 +64,7 @@ def add_noise(picture: Grey, level: float) -> Grey:
 
 
 def cover(picture: Grey, kind: str, factor: float = 1.3, shift: float = 0.0, face: Ellipse = FACE) -> Grey:
-    """The picture with a cover over the face, `factor` times its size and moved to the right."""
+    """The picture with a cover over the face, `factor` times as large and moved to the right by `shift`."""
     height, width = picture.shape
     blocks = round(width / BLOCK), round(height / BLOCK)
     small = cv2.resize(picture, blocks, interpolation=cv2.INTER_AREA)
@@ -94,46 +94,46 @@ def test_an_uncovered_face_shows_through_coding_noise(strength: float, noise: fl
 @pytest.mark.parametrize("noise", [0.0, 1.5, 3.0])
 @pytest.mark.parametrize("kind", ["mosaic", "blur", "solid"])
 @pytest.mark.parametrize("strength", [3.0, 8.0, 25.0, 60.0])
-def test_a_covered_face_does_not(kind: str, strength: float, noise: float) -> None:
+def test_a_covered_face_does_not_show(kind: str, strength: float, noise: float) -> None:
     source = draw_scene(strength)
     shown = measure(source, add_noise(cover(source, kind), noise))
     assert not shown.leaks and shown.share < 0.12
 
 
-def test_what_noise_nearly_hides_is_a_doubt_and_not_covered() -> None:
-    """Coding noise may be about as large as the detail of a faint face."""
+def test_a_face_almost_hidden_by_noise_is_listed_for_review() -> None:
+    """Coding noise may be as strong as the detail of a faint face."""
     source = draw_scene(12.0)
     shown = measure(source, add_noise(source, 2.0))
     assert shown.doubtful and not shown.leaks and not shown.flat
     classifier = LeakClassifier()
     classifier.add_face(0, ExpectedFace("Face 01", FACE), shown, lambda: b"")
-    leaks, doubts, _ = classifier.finish()
-    assert leaks == [] and doubts[0].reason is FindingReason.TOO_FAINT
+    leaks, to_review, _ = classifier.finish()
+    assert leaks == [] and to_review[0].reason is FindingReason.TOO_FAINT
     assert not measure(source, add_noise(cover(source, "mosaic"), 2.0)).doubtful
 
 
-def test_changed_brightness_uncovers_nothing_and_covers_nothing() -> None:
+def test_changed_brightness_has_no_effect() -> None:
     source = draw_scene()
     assert measure(source, (source.astype(int) * 0.9 + 12).astype(np.uint8)).share > 0.9
     assert measure(source, (cover(source, "mosaic").astype(int) * 0.9 + 12).astype(np.uint8)).share < 0.12
 
 
-def test_a_cover_beside_the_face_is_told() -> None:
+def test_a_cover_beside_the_face_is_a_leak() -> None:
     source = draw_scene()
     shares = [measure(source, cover(source, "mosaic", shift=shift)).share for shift in (0, 20, 40, 80)]
     assert shares[0] < 0.05 and 0.25 < shares[2] < 0.9 and shares[3] > 0.9 and sorted(shares) == shares
 
 
 @pytest.mark.parametrize("edge", range(72, 89, 2))
-def test_an_edge_along_the_blocks_shows_nobody(edge: int) -> None:
-    """What stands before a face may end where a block of the mosaic does: the same edge, and nothing of the face."""
+def test_an_edge_along_the_blocks_is_not_a_face(edge: int) -> None:
+    """An object in front of a face may end at the edge of a block. The edge survives, but nothing of the face."""
     source = draw_scene()
     source[:, :edge] = 30
     assert measure(source, cover(source, "mosaic")).share < 0.1
     assert measure(source, add_noise(source, 1.0)).leaks
 
 
-def test_a_flat_sign_shows_by_its_rim() -> None:
+def test_a_flat_sign_is_recognised_by_its_edge() -> None:
     sign = np.full((120, 160), 60, np.uint8)
     cv2.ellipse(sign, (80, 60), (22, 28), 0, 0, 360, 190, -1)
     assert measure(sign, add_noise(sign, 1.0)).leaks
@@ -141,7 +141,7 @@ def test_a_flat_sign_shows_by_its_rim() -> None:
         assert not measure(sign, add_noise(cover(sign, kind), 1.0)).leaks
 
 
-def test_flat_dark_faces_are_no_false_alarm() -> None:
+def test_flat_dark_faces_are_not_false_alarms() -> None:
     dark = np.full((120, 160), 17, np.uint8)
     for film in (dark, add_noise(dark, 0.5), cover(dark, "mosaic")):
         shown = measure(dark, film)
@@ -149,14 +149,14 @@ def test_flat_dark_faces_are_no_false_alarm() -> None:
 
 
 @pytest.mark.parametrize("size", [4.0, 6.0, 10.0])
-def test_small_faces(size: float) -> None:
+def test_small_faces_are_compared(size: float) -> None:
     source = draw_scene(40)
     face = Ellipse(70, 50, size, 1.3 * size)
     assert measure(source, add_noise(source, 1.0), face, BLOCK).leaks
     assert not measure(source, add_noise(cover(source, "mosaic", 1.4, face=face), 1.0), face, BLOCK).leaks
 
 
-def test_faces_outside_the_picture_are_left_out() -> None:
+def test_faces_outside_the_picture_are_not_compared() -> None:
     source = draw_scene()
     assert measure_shown(source, source, Ellipse(-60, 50, 20, 20), BLOCK) is None
     assert measure_shown(source, source, Ellipse(-17, 50, 20, 20), BLOCK) is not None
@@ -171,7 +171,7 @@ def make_track(name: str, start: int, stop: int, **more: object) -> Track:
     return Track(name, [Sample(f, FACE, Evidence.DETECTED, 0.9) for f in range(start, stop)], **more)  # type: ignore[arg-type]
 
 
-def test_what_an_editor_shows_is_kept_and_what_the_machine_left_is_not() -> None:
+def test_tracks_that_an_editor_shows_are_kept_and_suppressed_ones_are_not() -> None:
     document = make_document(
         [make_track("Face 01", 0, 10, off=[(4, 6)])],
         [
@@ -209,50 +209,50 @@ def test_what_an_editor_shows_is_kept_and_what_the_machine_left_is_not() -> None
         "never blurred",
         "deleted by the editor",
         "switched off by the editor",
-        "kept clear: Ann",
+        "kept visible: Ann",
     ]
 
 
-def judge_faces(shares: dict[int, float]) -> tuple[list[Finding], list[Finding]]:
+def classify_faces(shares: dict[int, float]) -> tuple[list[Finding], list[Finding]]:
     classifier = LeakClassifier()
     for frame, share in shares.items():
         classifier.add_face(frame, ExpectedFace("Face 01", FACE), Visibility(share, 1.0), lambda: b"picture")
-    leaks, doubts, weak = classifier.finish()
+    leaks, to_review, weak = classifier.finish()
     assert weak == 0
-    return leaks, doubts
+    return leaks, to_review
 
 
-def test_leaking_frames_are_told_run_by_run() -> None:
+def test_leaking_frames_are_grouped_into_runs() -> None:
     shares = dict.fromkeys(range(40), 0.02) | dict.fromkeys(range(10, 14), 0.9) | {12: 1.0, 30: 0.3}
-    leaks, doubts = judge_faces(shares)
+    leaks, to_review = classify_faces(shares)
     assert [(leak.start, leak.stop, leak.frames, leak.worst, leak.share) for leak in leaks] == [
         (10, 14, 4, 12, 1.0),
         (30, 31, 1, 30, 0.3),
     ]
     assert leaks[0].reason is FindingReason.NOT_COVERED and leaks[0].picture == b"picture"
-    assert leaks[1].reason is FindingReason.PARTLY_COVERED and doubts == []
-    leaks, doubts = judge_faces({0: 0.16, 1: 0.01})
-    assert leaks == [] and [doubt.stop for doubt in doubts] == [1]
+    assert leaks[1].reason is FindingReason.PARTLY_COVERED and to_review == []
+    leaks, to_review = classify_faces({0: 0.16, 1: 0.01})
+    assert leaks == [] and [item.stop for item in to_review] == [1]
 
 
 BOX: Box = (10.0, 10.0, 30.0, 36.0)
 
 
-def judge_looks(
-    looks: list[tuple[float, float]], single: bool = False, kept: FindingReason | None = None
+def classify_passes(
+    passes: list[tuple[float, float]], single: bool = False, kept: FindingReason | None = None
 ) -> tuple[int, int, int]:
-    """Numbers of leaks, doubts and weak finds after looks in which two detectors had these confidences."""
+    """How many leaks, findings to review and weak detections result from passes with two detectors' confidences."""
     classifier = LeakClassifier(single)
-    for number, confidences in enumerate(looks):
+    for number, confidences in enumerate(passes):
         named = tuple((name, value) for name, value in zip(("one", "two"), confidences, strict=True) if value)
         found = [(FilmDetection(BOX, named), Visibility(1.0, 1.0), kept)] if named else []
         classifier.add_detections(3 * number, found, lambda box: b"picture")
-    leaks, doubts, weak = classifier.finish()
-    return len(leaks), len(doubts), weak
+    leaks, to_review, weak = classifier.finish()
+    return len(leaks), len(to_review), weak
 
 
 @pytest.mark.parametrize(
-    ("looks", "told"),
+    ("passes", "expected"),
     [
         ([(0.6, 0.5), (0.5, 0.7)], (1, 0, 0)),
         ([(0.9, 0.0), (0.85, 0.2)], (1, 0, 0)),
@@ -263,39 +263,39 @@ def judge_looks(
         ([(0.4, 0.25)] * 9, (0, 0, 1)),
     ],
 )
-def test_what_nobody_expected_needs_two_neighbouring_looks(
-    looks: list[tuple[float, float]], told: tuple[int, int, int]
+def test_an_unexpected_face_needs_two_neighbouring_passes(
+    passes: list[tuple[float, float]], expected: tuple[int, int, int]
 ) -> None:
-    assert judge_looks(looks) == told
-    assert judge_looks(looks, kept=FindingReason.DELETED) == (0, 0, 0)
+    assert classify_passes(passes) == expected
+    assert classify_passes(passes, kept=FindingReason.DELETED) == (0, 0, 0)
 
 
-def test_a_picture_is_looked_at_once() -> None:
-    assert judge_looks([(0.6, 0.5)], single=True) == (1, 0, 0)
+def test_a_single_picture_needs_one_pass() -> None:
+    assert classify_passes([(0.6, 0.5)], single=True) == (1, 0, 0)
 
 
-def test_a_sure_find_asks_for_the_next_frame() -> None:
-    def look(one: float, two: float, kept: FindingReason | None = None) -> bool:
+def test_a_confident_detection_asks_for_the_next_frame() -> None:
+    def needs_next(one: float, two: float, kept: FindingReason | None = None) -> bool:
         return LeakClassifier().add_detections(
             0, [(FilmDetection(BOX, (("one", one), ("two", two))), Visibility(1, 1), kept)], lambda box: b""
         )
 
-    assert look(0.6, 0.5) and not look(0.6, 0.2) and not look(0.6, 0.5, FindingReason.DELETED)
+    assert needs_next(0.6, 0.5) and not needs_next(0.6, 0.2) and not needs_next(0.6, 0.5, FindingReason.DELETED)
 
 
-def test_pictures_of_another_frame_are_noticed() -> None:
+def test_pictures_of_another_frame_are_reported() -> None:
     frames = [np.roll(draw_scene(), 5 * i, axis=1) for i in range(6)]
 
-    def watch(film: list[Grey]) -> list[str]:
-        watcher = SyncChecker(1.4)
+    def check_sync(film: list[Grey]) -> list[str]:
+        checker = SyncChecker(1.4)
         for frame, (source, picture) in enumerate(zip(frames, film, strict=True)):
-            watcher.compare(frame, source, picture, [ExpectedFace("Face 01", FACE)])
-        return watcher.describe()
+            checker.compare(frame, source, picture, [ExpectedFace("Face 01", FACE)])
+        return checker.describe()
 
-    assert watch([add_noise(cover(frame, "solid"), 2) for frame in frames]) == []
-    assert "not in step" in watch([frames[0], *frames[:5]])[0]
-    assert "not in step" in watch([*frames[1:], frames[5]])[-1]
-    assert "other pictures" in watch([draw_scene(seed=50 + i) for i in range(6)])[0]
+    assert check_sync([add_noise(cover(frame, "solid"), 2) for frame in frames]) == []
+    assert "out of sync" in check_sync([frames[0], *frames[:5]])[0]
+    assert "out of sync" in check_sync([*frames[1:], frames[5]])[-1]
+    assert "different pictures" in check_sync([draw_scene(seed=50 + i) for i in range(6)])[0]
 
 
 def make_verification() -> Verification:
@@ -324,7 +324,7 @@ def make_verification() -> Verification:
     )
 
 
-def test_json_round_trip() -> None:
+def test_a_verification_reads_back_the_same() -> None:
     verification = make_verification()
     assert not verification.passed
     assert verifying.from_json(verifying.to_json(verification)) == verification

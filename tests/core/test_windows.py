@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Faces that are known are looked for in small parts of the picture."""
+"""Known faces are detected in small parts of the picture."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def find(*places: tuple[float, float, float, float]) -> list[tuple[int, int, int
     return choose_windows([np.array(place) for place in places], SIZE)
 
 
-def test_a_window_lies_round_the_face_and_in_the_picture() -> None:
+def test_a_window_lies_around_the_face_and_inside_the_picture() -> None:
     assert find((480, 260, 520, 310)) == [(404, 189, 192)]
     assert find((480, 260, 560, 360)) == [(360, 150, 320)]
     assert find((-20, -20, 20, 20), (940, 530, 990, 570)) == [(0, 0, 192), (768, 352, 192)]
@@ -30,11 +30,13 @@ def test_a_window_lies_round_the_face_and_in_the_picture() -> None:
         tuple((100 * i, 100, 100 * i + 90, 200) for i in range(3)),
     ],
 )
-def test_else_the_whole_picture_is_looked_at(places: tuple[tuple[float, float, float, float], ...]) -> None:
+def test_the_whole_picture_is_searched_without_a_usable_window(
+    places: tuple[tuple[float, float, float, float], ...],
+) -> None:
     assert find(*places) == []
 
 
-def test_what_is_found_lies_in_the_picture() -> None:
+def test_detections_are_in_pixels_of_the_whole_picture() -> None:
     picture = np.zeros((SIZE[1], SIZE[0], 3), np.uint8)
     picture[280, 500] = 255
 
@@ -46,7 +48,7 @@ def test_what_is_found_lies_in_the_picture() -> None:
     assert (one.box, one.landmarks) == ((480, 255, 520, 305), ((500, 280),))
 
 
-def test_what_a_window_cuts_off_is_left_out() -> None:
+def test_faces_cut_off_by_a_window_are_dropped() -> None:
     def detect(image: np.ndarray) -> list[Detection]:
         return [Detection((-3.0, 50, 40, 90), 0.9, "one")]
 

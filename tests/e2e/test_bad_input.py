@@ -132,7 +132,7 @@ def test_full_disk(tmp_path: Path) -> None:
         before=small,
     )
     assert done.returncode == 1
-    assert f"The disk of {disk} is full; nothing was written." in done.stderr
+    assert f"The disk of {disk} is full. Nothing was written." in done.stderr
     assert done.stderr.splitlines()[-1] == "left: "
     assert list_files(tmp_path / "temp") == []
 

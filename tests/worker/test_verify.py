@@ -184,7 +184,7 @@ def test_a_track_that_is_off_is_kept_there_only(tmp_path: Path) -> None:
 def test_a_film_out_of_step_or_cut_short_is_a_problem(tmp_path: Path) -> None:
     film, tracks, truth = make_scene(tmp_path, "demo")
     late = verify(film, cover(film, tmp_path / "late.mp4", truth, late=1), tracks, 18)
-    assert any("not in step" in problem for problem in late.problems) and not late.passed
+    assert any("out of sync" in problem for problem in late.problems) and not late.passed
     short = tmp_path / "short.mp4"
     drawn = (draw_frame(frame / FRAMES, *SIZE, "demo") for frame in range(FRAMES - 2))
     write_film(short, drawn, width=SIZE[0], height=SIZE[1], frame_rate=RATE, frame_count=FRAMES - 2, sound=True)
@@ -242,7 +242,7 @@ def test_the_number_of_processes_makes_no_difference(
     assert found[0] == found[1]
     assert found[0].frames == (13 if late else FRAMES)
     assert {leak.track for leak in found[0].leaks} == (set() if late else {"", "Face 01"})
-    assert any("not in step" in text for text in found[0].problems) == bool(late)
+    assert any("out of sync" in text for text in found[0].problems) == bool(late)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["crossing.mp4", "out.mp4", "tracks.json", "v.json"]
 
 

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The tracks document, and what an editor does to its tracks."""
+"""The tracks document, and an editor's changes to its tracks."""

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What an editor does to tracks: keys, ends, splitting, merging, switching, and what a later analysis must respect.
+"""An editor's changes to tracks (keys, ends, splitting, merging, switching), and merging a new analysis with them.
 
-Everything here changes tracks or documents in place and raises FaceBlurError, in one line, where it cannot.
-Ellipses are faces, before the safety expansion; frames are source frames.
+The functions change tracks or documents in place, and raise FaceBlurError with one line of text where they cannot.
+Ellipses are faces without the safety margin; frames are source frames.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ from .naming import choose_free_name
 
 @dataclass(frozen=True, slots=True)
 class EditingSettings:
-    """When a new track is the one that an editor worked on, and when a face lies in a region that is never blurred."""
+    """When a new track continues one that an editor changed, and when a face lies in a region that is never blurred."""
 
     same_place_semi_axes: float = 0.6
-    """How far apart the centres of two ellipses at one place may lie, in the mean semi-axis of the smaller one. Raising
-    it lets more new tracks continue old ones, and other people's. Origin not recorded."""
+    """Distance up to which two ellipses are at the same place, as a multiple of the smaller one's mean semi-axis.
+    Raising it lets more new tracks continue old ones, including other people's. Origin not recorded."""
     inside_frames_share: float = 0.8
-    """Share (0..1) of a track's frames in such a region from which the track is not covered. Raising it keeps more
-    people covered who walk past. Origin not recorded."""
+    """Share (0..1) of a track's frames that must lie in such a region for the track to stay uncovered. Raising it
+    covers more of the people who walk past. Origin not recorded."""
     inside_width_ratio: float = 1.2
     """How many times wider than the region the face may be. Raising it leaves larger faces uncovered there. Origin not
     recorded."""
@@ -47,7 +47,7 @@ EDITING = EditingSettings()
 
 
 def copy_document(document: TrackDocument) -> TrackDocument:
-    """A document that can be changed without changing this one; samples, which nobody changes, are shared."""
+    """An independent copy of the document. Both share the samples, which are immutable."""
 
     def copy(tracks: list[Track]) -> list[Track]:
         return [replace(track, samples=list(track.samples), off=list(track.off)) for track in tracks]
@@ -67,7 +67,7 @@ def copy_document(document: TrackDocument) -> TrackDocument:
 
 
 def get_track(document: TrackDocument, name: str) -> Track:
-    """The covered track of that name."""
+    """The covered track with that name. Raises FaceBlurError where there is none."""
     for track in document.tracks:
         if track.name == name:
             return track
@@ -86,10 +86,10 @@ def locked_frames(track: Track) -> list[int]:
 
 
 def set_key(track: Track, source_frame: int, face: Ellipse, reach: int) -> None:
-    """Put the face at a frame for good; the samples within `reach` frames of it go along, less the farther they are.
+    """Lock the face's place at a frame. The samples within `reach` frames move with it, the less the farther away.
 
-    Other locked keys stay, and so does all beyond them. Where the track has a gap, or has ended, at most `reach`
-    frames away, the way there is filled.
+    Other locked keys stay, and so do the samples beyond them. Where the track has a gap or an end at most `reach`
+    frames away, the frames in between are interpolated.
     """
     if min(face.rx, face.ry) <= 0:
         raise FaceBlurError("A cover needs a size above zero.")
@@ -132,12 +132,12 @@ def _fill_towards(known: dict[int, Sample], source_frame: int, face: Ellipse, re
 
 
 def blend(one: Ellipse, other: Ellipse, part: float) -> Ellipse:
-    """The ellipse between two, `part` of the way; it turns the short way."""
+    """The ellipse between two, at the share `part` (0..1) of the way. The angle turns in the shorter direction."""
     return _shift(one, one, other, part)
 
 
 def _shift(ellipse: Ellipse, old: Ellipse, new: Ellipse, part: float) -> Ellipse:
-    """An ellipse changed by a part of what leads from `old` to `new`."""
+    """An ellipse, changed by the share `part` of the difference between `old` and `new`."""
     turn = (new.angle - old.angle + math.pi / 2) % math.pi - math.pi / 2
     return Ellipse(
         ellipse.cx + part * (new.cx - old.cx),
@@ -149,7 +149,7 @@ def _shift(ellipse: Ellipse, old: Ellipse, new: Ellipse, part: float) -> Ellipse
 
 
 def clear_key(track: Track, source_frame: int) -> None:
-    """Give a locked key free: it stays where it is until something moves it."""
+    """Unlock a key. It stays in place until something moves it."""
     sample = sample_at(track, source_frame)
     if sample is None or sample.evidence is not Evidence.LOCKED:
         raise FaceBlurError(f"'{track.name}' has no locked key in this frame.")
@@ -157,13 +157,14 @@ def clear_key(track: Track, source_frame: int) -> None:
 
 
 def extend(track: Track, source_frame: int) -> None:
-    """Hold the track's nearer end until that frame, included."""
+    """Extrapolate the track from its nearer end up to and including that frame."""
     if not track.samples:
-        raise FaceBlurError(f"'{track.name}' has no place to hold.")
+        raise FaceBlurError(f"'{track.name}' has no frames, so it cannot be extended.")
     first, last = track.samples[0], track.samples[-1]
     if first.source_frame <= source_frame <= last.source_frame:
         raise FaceBlurError(
-            f"'{track.name}' is there already: it lasts from frame {first.source_frame} to {last.source_frame}."
+            f"'{track.name}' already includes this frame: it lasts from frame {first.source_frame} to "
+            f"{last.source_frame}."
         )
     end, frames = (
         (first, range(source_frame, first.source_frame))
@@ -174,20 +175,20 @@ def extend(track: Track, source_frame: int) -> None:
 
 
 def trim(track: Track, start: int, stop: int) -> None:
-    """Keep only the frames start..stop."""
+    """Keep only the frames start..stop (half-open)."""
     kept = [s for s in track.samples if start <= s.source_frame < stop]
     if not kept:
-        raise FaceBlurError(f"Nothing of '{track.name}' would be left.")
+        raise FaceBlurError(f"'{track.name}' would have no frames left; delete the track instead.")
     track.samples = kept
 
 
 def split(document: TrackDocument, name: str, source_frame: int) -> tuple[Track, Track]:
-    """Make two tracks of one: what comes before a frame, and the rest under a new name."""
+    """Split a track in two. The frames from `source_frame` on become a new track with a new name."""
     track = get_track(document, name)
     before = [s for s in track.samples if s.source_frame < source_frame]
     after = [s for s in track.samples if s.source_frame >= source_frame]
     if not before or not after:
-        raise FaceBlurError(f"'{name}' can only be split between its first and its last frame.")
+        raise FaceBlurError(f"'{name}' can be split only between its first and its last frame.")
     track.samples = before
     rest = Track(choose_free_name(document, track.kind), after, track.kind, track.locked, list(track.off))
     document.tracks.append(rest)
@@ -195,9 +196,9 @@ def split(document: TrackDocument, name: str, source_frame: int) -> tuple[Track,
 
 
 def merge(document: TrackDocument, names: Collection[str]) -> Track:
-    """Make one track of several, under the name of the earliest; where they meet, locked and surer samples win.
+    """Merge tracks into the earliest one. Where they share a frame, the locked or more certain sample remains.
 
-    FaceBlurError where two of them are apart in the same frame: one of the two places would no longer be covered.
+    Raises FaceBlurError where two tracks are apart in the same frame, since one of these places would be uncovered.
     """
     tracks = sorted((get_track(document, name) for name in names), key=lambda t: t.samples[0].source_frame)
     if len(tracks) < 2:
@@ -207,11 +208,13 @@ def merge(document: TrackDocument, names: Collection[str]) -> Track:
     for sample in (s for track in tracks for s in track.samples):
         other = known.get(sample.source_frame)
         if other is not None and not _is_same_place(sample.ellipse, other.ellipse):
-            raise FaceBlurError(f"They are in two places in frame {sample.source_frame}: they cannot be one.")
+            raise FaceBlurError(
+                f"In frame {sample.source_frame} these tracks are at different places, so they cannot be merged."
+            )
         if other is None or _rank(sample, order) < _rank(other, order):
             known[sample.source_frame] = sample
     first = tracks[0]
-    # A frame is shown only where all of them were off.
+    # The merged track is off only where all of the tracks were off.
     first.off = join_frames(
         [frame for frame in known if all(_is_off(t, frame) for t in tracks if sample_at(t, frame) is not None)]
     )
@@ -235,7 +238,7 @@ def _is_same_place(one: Ellipse, other: Ellipse) -> bool:
 
 
 def delete(document: TrackDocument, name: str) -> None:
-    """Cover a track no longer; it is kept aside, from where it can be brought back."""
+    """Stop covering a track. It moves to the uncovered tracks and can be restored from there."""
     track = get_track(document, name)
     document.tracks.remove(track)
     track.status = TrackStatus.DELETED
@@ -243,10 +246,10 @@ def delete(document: TrackDocument, name: str) -> None:
 
 
 def bring_back(document: TrackDocument, name: str) -> Track:
-    """Cover a track that was set aside, under a free name; what speaks of it follows."""
+    """Cover an uncovered track again, with a name that is free. Its review items keep referring to it."""
     track = next((t for t in document.aside if t.name == name), None)
     if track is None:
-        raise FaceBlurError(f"There is no track '{name}' aside.")
+        raise FaceBlurError(f"There is no uncovered track '{name}'.")
     document.aside.remove(track)
     was_suppressed = track.status is TrackStatus.SUPPRESSED
     track.cover()
@@ -258,22 +261,22 @@ def bring_back(document: TrackDocument, name: str) -> Track:
 
 
 def rename(document: TrackDocument, old: str, new: str) -> None:
-    """Give a track another name; what speaks of it follows."""
+    """Rename a covered track. Its review items keep referring to it."""
     if any(track.name == new for track in (*document.tracks, *document.aside)):
-        raise FaceBlurError(f"There is a track '{new}' already.")
+        raise FaceBlurError(f"There is already a track '{new}'.")
     get_track(document, old).name = new
     document.review_items = [replace(d, track=new) if d.track == old else d for d in document.review_items]
 
 
 def switch(track: Track, start: int, stop: int, on: bool) -> None:
-    """Cover the track in frames start..stop, or show what it covers there."""
+    """Switch the track's cover on or off in the frames start..stop (half-open)."""
     frames = {frame for first, last in track.off for frame in range(first, last)}
     changed = range(start, stop)
     track.off = join_frames(frames.difference(changed) if on else frames.union(changed))
 
 
 def join_frames(frames: Iterable[int]) -> list[tuple[int, int]]:
-    """Half-open ranges out of frames, in order and apart."""
+    """The frames as half-open ranges, sorted and with gaps between them."""
     spans: list[tuple[int, int]] = []
     for frame in sorted(frames):
         if spans and spans[-1][1] == frame:
@@ -289,18 +292,18 @@ def add_track(
     kind: TrackKind = TrackKind.FACE,
     name: str = "",
 ) -> Track:
-    """A new covered track; an empty name stands for the next free one."""
+    """Add a covered track to the document. Without a name it gets the next free one."""
     if not samples:
-        raise FaceBlurError("A track needs a frame.")
+        raise FaceBlurError("A track needs at least one frame.")
     track = Track(name or choose_free_name(document, kind), sorted(samples, key=lambda s: s.source_frame), kind)
     if any(track.name == other.name for other in (*document.tracks, *document.aside)):
-        raise FaceBlurError(f"There is a track '{track.name}' already.")
+        raise FaceBlurError(f"There is already a track '{track.name}'.")
     document.tracks.append(track)
     return track
 
 
 def replace_samples(track: Track, samples: Iterable[Sample]) -> None:
-    """Put samples into the track; its locked keys stay."""
+    """Insert samples into the track, without changing its locked keys."""
     locked = set(locked_frames(track))
     _put(track, [s for s in samples if s.source_frame not in locked])
 
@@ -311,19 +314,19 @@ def _put(track: Track, samples: Iterable[Sample]) -> None:
 
 
 def never_blur(document: TrackDocument, ellipse: Ellipse, start: int, stop: int, name: str) -> list[str]:
-    """Mark a place in which faces are none that need a cover (a poster); the names of the tracks set aside for it.
+    """Mark a region that is never blurred, such as a poster. Returns the names of the tracks that it exempts.
 
-    Only tracks that are in it for most of their time are set aside: somebody who walks past stays covered.
+    Only tracks that lie in the region for most of their frames are exempt: a person who walks past stays covered.
     """
     samples = [Sample(frame, ellipse, Evidence.LOCKED, 1.0) for frame in range(start, stop)]
     if any(track.name == name for track in (*document.tracks, *document.aside)):
-        raise FaceBlurError(f"There is a track '{name}' already.")
+        raise FaceBlurError(f"There is already a track '{name}'.")
     document.aside.append(Track(name, samples, TrackKind.NEVER, locked=True, status=TrackStatus.EXEMPT))
-    return set_never_aside(document)
+    return exempt_tracks(document)
 
 
-def set_never_aside(document: TrackDocument) -> list[str]:
-    """Set aside the face tracks that lie in a place where nothing is to be blurred; their names."""
+def exempt_tracks(document: TrackDocument) -> list[str]:
+    """Stop covering the face tracks that lie in a region that is never blurred. Returns their names."""
     regions = [track for track in document.aside if track.kind is TrackKind.NEVER]
     names = []
     for track in list(document.tracks):
@@ -345,7 +348,7 @@ def set_never_aside(document: TrackDocument) -> list[str]:
 
 
 def _holds(region: Ellipse, face: Ellipse) -> bool:
-    """Whether the face's middle, and most of it, lies in the region."""
+    """Whether the face's centre lies in the region, and the face is not much wider than the region."""
     c, s = math.cos(region.angle), math.sin(region.angle)
     x, y = face.cx - region.cx, face.cy - region.cy
     inside = math.hypot((x * c + y * s) / region.rx, (y * c - x * s) / region.ry) <= 1
@@ -353,16 +356,16 @@ def _holds(region: Ellipse, face: Ellipse) -> bool:
 
 
 def merge_analysis(old: TrackDocument, new: TrackDocument, start: int, stop: int) -> TrackDocument:
-    """The document after frames start..stop were analysed again: nothing that an editor did is lost.
+    """The old document, updated with a new analysis of the frames start..stop, without losing an editor's changes.
 
-    What is locked, drawn by hand, or switched off stays, as does all outside of the range. A track of the new analysis
-    that goes on one of the old becomes part of it; one that is nowhere but on a deleted one stays deleted. What the new
-    analysis no longer finds is set aside.
+    Tracks that are locked, drawn by hand or switched off stay, and so does everything outside the range. A new track
+    that continues an old one becomes part of it. A new track that lies only on a deleted track is dropped. An old track
+    that the new analysis does not find again is suppressed.
     """
     merged = replace(
         new,
         tracks=[],
-        aside=[t for t in old.aside if _stays_aside(t, start, stop)],
+        aside=[t for t in old.aside if _stays_uncovered(t, start, stop)],
         review_items=[d for d in old.review_items if d.stop <= start or d.start >= stop],
         reviewed=list(old.reviewed),
     )
@@ -383,7 +386,7 @@ def merge_analysis(old: TrackDocument, new: TrackDocument, start: int, stop: int
     names: dict[str, str] = {}
     lost: list[Track] = []
     for track in old.tracks:
-        # What an editor has set is a cover: it stays as large as it is.
+        # The margin may have changed: scaling keeps the covers that an editor set as large as they were.
         whole = replace(
             track,
             samples=[
@@ -393,11 +396,11 @@ def merge_analysis(old: TrackDocument, new: TrackDocument, start: int, stop: int
             ],
         )
         for partner in fresh:
-            # A number plate is no face that goes on.
+            # A number plate cannot continue a face.
             if (
                 partner.name in names
                 or (track.kind is TrackKind.FACE and partner.kind is not TrackKind.FACE)
-                or not _goes_on(partner, track)
+                or not _continues(partner, track)
             ):
                 continue
             free = track.kind is TrackKind.FACE and not track.locked
@@ -426,12 +429,12 @@ def merge_analysis(old: TrackDocument, new: TrackDocument, start: int, stop: int
     ]
     merged.review_items.sort(key=lambda d: d.start)
     merged.tracks.sort(key=lambda t: t.samples[0].source_frame)
-    set_never_aside(merged)
+    exempt_tracks(merged)
     return merged
 
 
 def _join_analysed(old: TrackDocument, start: int, stop: int) -> list[tuple[int, int]]:
-    """What has been looked at, with start..stop; empty for everything."""
+    """The analysed ranges, including start..stop; empty where they span the whole source."""
     if not old.analysed:
         return []
     joined: list[tuple[int, int]] = []
@@ -452,7 +455,7 @@ def _stays(track: Track, sample: Sample, start: int, stop: int) -> bool:
     )
 
 
-def _stays_aside(track: Track, start: int, stop: int) -> bool:
+def _stays_uncovered(track: Track, start: int, stop: int) -> bool:
     return (
         track.kind is TrackKind.NEVER
         or track.status is TrackStatus.DELETED
@@ -461,8 +464,8 @@ def _stays_aside(track: Track, start: int, stop: int) -> bool:
     )
 
 
-def _goes_on(track: Track, old: Track) -> bool:
-    """Whether a new track is the old one: at its place in most of the frames that both have, or next to its end."""
+def _continues(track: Track, old: Track) -> bool:
+    """Whether a new track continues an old one: at its place in most of their common frames, or next to its end."""
     known = {s.source_frame: s.ellipse for s in old.samples}
     common = [s for s in track.samples if s.source_frame in known]
     if common:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Tell whether a track of a new analysis is one that was there before."""
+"""Tell whether a track of a new analysis is the same as an earlier track."""
 
 from __future__ import annotations
 
@@ -10,20 +10,21 @@ from ..types import Track
 
 @dataclass(frozen=True, slots=True)
 class MatchingSettings:
-    """When a track of a new analysis is one that was there before."""
+    """When a track of a new analysis is the same as an earlier track."""
 
     same_face_semi_axes: float = 0.5
-    """How far apart two centres may lie on the same face, in the smaller semi-axis. Raising it passes what an editor
-    decided on to more new tracks, and to somebody else's face sooner. Origin not recorded."""
+    """How far apart two centres on the same face may lie, as a multiple of the smallest semi-axis. Raising it passes an
+    editor's decision on to more new tracks, and sooner to another person's face. Origin not recorded."""
 
 
 MATCHING = MatchingSettings()
 
 
 def is_same_track(track: Track, old: Track) -> bool:
-    """Whether `track` is nowhere but where `old` is: no frame more, and its centre on the same face in each.
+    """Whether `track` lies only where `old` lies: in no other frame, and with its centre on the same face in each.
 
-    So strict because a face that was switched off passes this on: one frame of somebody else would be uncovered.
+    The test is strict because the new track stays uncovered where the old one was: a single frame of another person
+    must not be uncovered.
     """
     known = {sample.source_frame: sample.ellipse for sample in old.samples}
     for sample in track.samples:

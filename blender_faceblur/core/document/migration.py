@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Bring the JSON of an older tracks document to the present version.
+"""Convert the JSON of an older tracks document to the present version.
 
-Until version 2, which Face Blur 0.1.0 wrote, a track that is not covered had the sentence that says why (`aside`), and
-so had a doubtful place (`reason`); number plates were regions with a certain name. The sentences here are those of
-0.1.0 and never change. A sentence that is none of them is kept as `text`, to be shown; what it begins with still says
-what it is about, as it did then.
+Up to version 2, which Face Blur 0.1.0 wrote, an uncovered track had a sentence with the reason (`aside`), and so had a
+review item (`reason`); number plates were regions with a certain name. The sentences here are those of 0.1.0 and never
+change. Any other sentence is kept as `text` and shown to the user; as in 0.1.0, its first words still determine the
+reason.
 
-What is of the wrong kind stays as it is: whoever reads the result refuses it.
+Values of the wrong type stay unchanged: the reader of the result refuses them.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from typing import Any
 from ..types import ReviewReason, SuppressionReason, TrackKind, TrackStatus
 
 _DELETED = "deleted by the editor"
-_KEPT_CLEAR = "kept clear: "
+_ALLOWED = "kept clear: "
 _IN_REGION = "in the region"
 _REGION = re.compile(r"in the region '(.*)', where nothing is blurred", re.DOTALL)
 _PLATE = re.compile(r"(?:Plate|Perhaps plate) [0-9]+")
 _COUNT = "(0|[1-9][0-9]{0,6})"
 _WEAKLY = re.compile(rf"found weakly in (?:(1) frame|(?!1 ){_COUNT} frames) only")
-_SELDOM = re.compile(rf"found by one detector only, in {_COUNT} of {_COUNT} frames that all looked at")
+_RARELY = re.compile(rf"found by one detector only, in {_COUNT} of {_COUNT} frames that all looked at")
 
 _REASONS = {
     "ends in the middle of the picture": ReviewReason.ENDS,
@@ -58,7 +58,7 @@ _PEOPLE_NOTES = ("Kept clear: ", "People: ")
 
 
 def migrate(content: dict[str, Any]) -> None:
-    """Change an older document's JSON, in place, to what the present version writes."""
+    """Convert an older document's JSON in place to the form that the present version writes."""
     uncovered = content.pop("aside", [])
     content["uncovered"] = uncovered if content.get("version") != 1 else []
     if content.get("version") == 1:
@@ -69,8 +69,8 @@ def migrate(content: dict[str, Any]) -> None:
     for track in _list_objects(content["uncovered"]):
         _change_kind(track)
         track.update(_find_status(track.pop("aside", ""), track.get("kind")))
-    for doubt in _list_objects(content.get("doubts")):
-        doubt.update(_find_reason(doubt.get("reason")))
+    for item in _list_objects(content.get("doubts")):
+        item.update(_find_reason(item.get("reason")))
     notes = content.get("notes")
     if isinstance(notes, list) and all(isinstance(note, str) for note in notes):
         content["people_notes"] = [note for note in notes if note.startswith(_PEOPLE_NOTES)]
@@ -87,11 +87,11 @@ def _change_kind(track: dict[str, Any]) -> None:
 
 
 def _find_status(sentence: Any, kind: Any) -> dict[str, Any]:
-    """The members of a track that say why it is not covered."""
+    """The members of an uncovered track that hold its status and the reason for it."""
     if not isinstance(sentence, str):
         return {"status": sentence}
-    if sentence.startswith(_KEPT_CLEAR):
-        return {"status": TrackStatus.ALLOWED.value, "allowed_person": sentence.removeprefix(_KEPT_CLEAR)}
+    if sentence.startswith(_ALLOWED):
+        return {"status": TrackStatus.ALLOWED.value, "allowed_person": sentence.removeprefix(_ALLOWED)}
     if kind == TrackKind.NEVER or sentence.startswith(_IN_REGION):
         region = _REGION.fullmatch(sentence)
         return {"status": TrackStatus.EXEMPT.value, **({"never_region": region[1]} if region else {})}
@@ -106,18 +106,18 @@ def _find_status(sentence: Any, kind: Any) -> dict[str, Any]:
 
 
 def _find_reason(sentence: Any) -> dict[str, Any]:
-    """The members of a doubtful place that say what is doubtful."""
+    """The members of a review item that hold its reason."""
     if not isinstance(sentence, str):
         return {"reason": sentence}
     if sentence in _REASONS:
         return {"reason": _REASONS[sentence].value}
     if weakly := _WEAKLY.fullmatch(sentence):
         return {"reason": ReviewReason.LOW_CONFIDENCE.value, "detected_frames": int(weakly[1] or weakly[2])}
-    if seldom := _SELDOM.fullmatch(sentence):
+    if rarely := _RARELY.fullmatch(sentence):
         return {
             "reason": ReviewReason.RARELY_DETECTED.value,
-            "detected_frames": int(seldom[1]),
-            "searched_frames": int(seldom[2]),
+            "detected_frames": int(rarely[1]),
+            "searched_frames": int(rarely[2]),
         }
     reason = next(
         (own for beginning, own in _BEGINNINGS.items() if sentence.startswith(beginning)), ReviewReason.UNKNOWN

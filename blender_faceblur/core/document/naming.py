@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the program calls a track until an editor renames it."""
+"""The names that the program gives to tracks. An editor can rename them."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ _SUPPRESSED_WORDS = {TrackKind.FACE: _SUPPRESSED, TrackKind.PLATE: "Perhaps plat
 
 
 def name_track(kind: TrackKind, status: TrackStatus, number: int, count: int = 0) -> str:
-    """The name of the track of that number, from 1, of `count` that are alike: so that names sort like numbers."""
+    """The name of track `number` (from 1) of `count`, padded with zeros so that names sort like numbers."""
     word = _WORDS[kind] if status is not TrackStatus.SUPPRESSED else _SUPPRESSED_WORDS.get(kind, _SUPPRESSED)
     return f"{word} {number:0{max(2, len(str(count)))}}"
 
 
 def choose_free_name(document: TrackDocument, kind: TrackKind, status: TrackStatus = TrackStatus.COVERED) -> str:
-    """The next name for a track that no other has. Plates, which only an analysis calls so, are named as regions."""
+    """The next free name for a track. A plate gets the name of a region: only an analysis names tracks "Plate"."""
     word = (
         _SUPPRESSED
         if status is TrackStatus.SUPPRESSED

@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The tracks document as JSON: written compactly, read as data from a stranger.
+"""The tracks document as JSON: written compactly, and read as untrusted data.
 
-Version 3: an object with `schema` "faceblur-tracks". A track has `spans` ([start, stop] half-open) and one column per
-value over all frames of its spans: `cx`, `cy`, `rx`, `ry` in hundredths of a pixel, `angle` in ten-thousandths of a
-radian, `confidence` in thousandths, `evidence` a letter per frame (d detected, f flow, i interpolated, h held,
-l locked), and where they are not as usual `kind`, `locked` and `off` (ranges like spans). `tracks` are covered;
-`uncovered` are not: each of these has a `status`, and what belongs to it (`suppression`, `allowed_person`,
-`never_region`). A doubtful place has a `reason`. What may be in these is in the enums of `types`. Where not all was
-looked at the document has `analysed` (ranges). Versions 1 and 2 are read: see `migration`.
+Version 3: an object with the `schema` "faceblur-tracks". A track has `spans` ([start, stop], half-open) and one column
+per value over all frames of its spans: `cx`, `cy`, `rx`, `ry` in hundredths of a pixel, `angle` in ten-thousandths of a
+radian, `confidence` in thousandths, and `evidence` as one letter per frame (d detected, f optical flow, i interpolated,
+h extrapolated, l locked). `kind`, `locked` and `off` (ranges like spans) are there where they differ from the default.
+`tracks` holds the covered tracks. Each track in `uncovered` has a `status` and the members that belong to it
+(`suppression`, `allowed_person`, `never_region`). `doubts` are the review items, each with a `reason`. The enums in
+`types` list the possible values. Where only parts of the source were analysed, `analysed` holds their ranges. Documents
+of versions 1 and 2 are converted by `migration`.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ _LETTERS = {
     Evidence.LOCKED: "l",
 }
 _EVIDENCE = {letter: evidence for evidence, letter in _LETTERS.items()}
-# What a file may hold at most: beyond it, it is refused as damaged.
+# Limits for a file's content. A file that exceeds them is refused as damaged.
 _MOST_BYTES = 1 << 29
 _MOST_FRAMES = 10_000_000
 _MOST_ENTRIES = 100_000
@@ -120,7 +121,7 @@ def _dump(content: object) -> str:
 
 
 def _dump_whole(numbers: list[int]) -> str:
-    # In lines: the time that Blender takes to store one grows with the square of its length.
+    # Split into lines: the time that Blender takes to store a line grows with the square of its length.
     parts = (numbers[at : at + _LINE] for at in range(0, len(numbers), _LINE))
     return "[" + ",\n".join(",".join(map(str, part)) for part in parts) + "]"
 
@@ -153,7 +154,7 @@ def _from_track(track: Track) -> str:
     numbers = {
         "cx": [round(e.cx * 100) for e in ellipses],
         "cy": [round(e.cy * 100) for e in ellipses],
-        # Rounded up: reading back must not uncover anything. What was read is written as it was.
+        # Rounded up, so that a file never covers less than the document. A value that was read is written unchanged.
         "rx": [math.ceil(round(e.rx * 100, 4)) for e in ellipses],
         "ry": [math.ceil(round(e.ry * 100, 4)) for e in ellipses],
         "angle": [round(e.angle * 10_000) for e in ellipses],
@@ -172,7 +173,7 @@ def _from_detail(why: Suppression | ReviewItem) -> dict[str, int | str]:
 
 
 def from_json(text: str) -> TrackDocument:
-    """The document that `text` holds. Raises FaceBlurError that names what is wrong."""
+    """Parse a tracks document. Raises FaceBlurError, which names the faulty part."""
     try:
         content = json.loads(text, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
@@ -191,14 +192,14 @@ def from_json(text: str) -> TrackDocument:
     margin = _number(content, "expansion", MARGINS[0], MARGINS[1])
     tracks = [_to_track(t, frames) for t in _entries(content, "tracks", dict)]
     for track in tracks:
-        # Where a track lies is what decides.
+        # The list that holds a track decides whether it is covered.
         track.cover()
     aside = [_to_track(t, frames) for t in _entries(content, "uncovered", dict)]
     for track in aside:
         if track.status is TrackStatus.COVERED:
             track.status = TrackStatus.SUPPRESSED
     if sum(len(t.samples) for t in (*tracks, *aside)) > _MOST_SAMPLES:
-        raise _wrong("tracks", "too many samples")
+        raise _wrong("tracks", "holds too many samples")
     return TrackDocument(
         source,
         _text(content, "preset"),
@@ -224,7 +225,7 @@ def from_json(text: str) -> TrackDocument:
 
 
 def write_document(document: TrackDocument, path: Path) -> None:
-    """Write the document so that `path` holds all of it or what it held before. OSError when it cannot be written."""
+    """Write the document in one step: `path` holds either all of it or its former content. Raises OSError."""
     handle, name = tempfile.mkstemp(prefix=".faceblur-", suffix=".part", dir=path.parent)
     try:
         with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as stream:
@@ -238,13 +239,13 @@ def write_document(document: TrackDocument, path: Path) -> None:
 
 
 def read_document(path: Path) -> TrackDocument:
-    """Read a tracks document; FaceBlurError when it cannot be read or is wrong."""
+    """Read a tracks document. Raises FaceBlurError where it cannot be read or is damaged."""
     try:
         if path.stat().st_size > _MOST_BYTES:
-            raise FaceBlurError(f"{path.name} is too large for a tracks document.")
+            raise FaceBlurError(f"{path.name} is too large to be a tracks document.")
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise FaceBlurError(f"Cannot read the tracks document {path.name}: {error}") from error
+        raise FaceBlurError(f"The tracks document {path.name} cannot be read: {error}") from error
     return from_json(text)
 
 
@@ -259,7 +260,7 @@ def _wrong(where: str, what: str) -> FaceBlurError:
 def _item(content: dict[str, Any], key: str, kind: type) -> Any:
     value = content.get(key)
     if type(value) is not kind:
-        raise _wrong(key, f"is not {'there' if key not in content else 'of the right kind'}")
+        raise _wrong(key, "is missing" if key not in content else "has the wrong type")
     return value
 
 
@@ -268,7 +269,7 @@ def _entries(content: dict[str, Any], key: str, kind: type) -> list[Any]:
     if len(values) > _MOST_ENTRIES:
         raise _wrong(key, "is too long")
     if any(type(value) is not kind for value in values):
-        raise _wrong(key, "holds something of the wrong kind")
+        raise _wrong(key, "holds an entry of the wrong type")
     return list(values)
 
 
@@ -288,7 +289,7 @@ E = TypeVar("E", bound=StrEnum)
 def _choice(content: dict[str, Any], key: str, kind: type[E]) -> E:
     value = _text(content, key)
     if value not in list(kind):
-        raise _wrong(key, f"is none of {', '.join(kind)}")
+        raise _wrong(key, f"is not one of {', '.join(kind)}")
     return kind(value)
 
 
@@ -347,7 +348,7 @@ def _to_range(pair: list[Any], key: str, frames: int) -> tuple[int, int]:
 
 def _to_shot(content: list[Any], frames: int) -> Shot:
     if len(content) != 3 or type(content[2]) is not bool:
-        raise _wrong("shots", "holds something that is not [start, stop, gradual]")
+        raise _wrong("shots", "holds an entry that is not [start, stop, gradual]")
     start, stop = _to_range(content, "shots", frames)
     return Shot(start, stop, content[2])
 
@@ -406,7 +407,7 @@ def _to_ranges(content: dict[str, Any], key: str, frame_count: int) -> list[tupl
     ranges: list[tuple[int, int]] = []
     for pair in _entries(content, key, list):
         if len(pair) != 2:
-            raise _wrong(key, "holds something that is not [start, stop]")
+            raise _wrong(key, "holds an entry that is not [start, stop]")
         start, stop = _to_range(pair, key, frame_count)
         if ranges and start < ranges[-1][1]:
             raise _wrong(key, "is not in order")
@@ -419,5 +420,5 @@ def _column(content: dict[str, Any], key: str, count: int, low: int, high: int) 
     if len(values) != count:
         raise _wrong(key, "does not fit the spans")
     if values and (set(map(type, values)) != {int} or min(values) < low or max(values) > high):
-        raise _wrong(key, f"holds something that is not a whole number from {low} to {high}")
+        raise _wrong(key, f"holds a value that is not a whole number from {low} to {high}")
     return values

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Who is who, and whom to cover."""
+"""Recognising people, and deciding whom to cover."""

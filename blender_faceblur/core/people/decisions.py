@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Whom to cover: people, what is decided about each track, and what becomes of the tracks of those who stay clear.
+"""Decide whom to cover: people, a decision about each track, and how the document changes with the decisions.
 
-To keep a face visible takes certainty along the track; to cover it takes none. A track whose person stays visible has
-the status ALLOWED: what covers, checks and lists tracks leaves it alone, and a new analysis covers it again until it is
-decided anew.
+A face stays visible only where it is certain, all along the track, whom it shows. Covering needs no certainty. A track
+whose person stays visible has the status ALLOWED: the program neither covers nor checks nor lists it. A new analysis
+covers the track again until there is a new decision.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from .similarity import (
 )
 
 NOBODY_OF = "none of those to be blurred"
-"""What a person is called who is nobody of those to be covered, where all others stay visible."""
+"""The name of a person who is not one of those to be covered, where everyone else stays visible. Documents hold it."""
 
 REASONS = (
     ReviewReason.DIFFERENT_PERSON,
@@ -46,64 +46,67 @@ REASONS = (
     ReviewReason.PERSON_ELSEWHERE,
     ReviewReason.TOO_FEW_VIEWS,
 )
-"""Every reason of a doubt about people."""
+"""All reasons of review items about people."""
 
 
 @dataclass(frozen=True, slots=True)
 class DecisionSettings:
-    """How certain it must be who a track shows before it stays clear.
+    """How certain a track's person must be before the track stays visible.
 
-    Distances are those of `SimilaritySettings`; "the limit" is the distance that follows from the chosen rate of
-    strangers. Good crops are those of `SimilaritySettings.good_quality`. docs/people.md has what was measured with
-    all of these values.
+    Distances are those of `SimilaritySettings`. "The limit" is the distance that belongs to the chosen rate of
+    strangers. A good crop has at least `SimilaritySettings.good_quality`. docs/people.md has the measurements that were
+    made with all of these values.
     """
 
     stranger_rate: float = 1e-4
-    """Share (0..1) of strangers who may look like a person in every crop, unless the user chooses another. Raising it
-    keeps more of the right people clear, and more strangers. Origin: lowered from 1e-3; in 5400 tracks of strangers
-    none stayed clear with it."""
+    """Share (0..1) of strangers who may look like a person in every crop, unless the user chooses another rate. Raising
+    it keeps more of the right people visible, and more strangers. Origin: lowered from 1e-3; with it, none of 5400
+    tracks of strangers stayed visible."""
     stranger_rates: tuple[float, ...] = (1e-2, 1e-3, 1e-4)
-    """The rates that the user may choose from. Raising the first one would keep more strangers clear. Origin not
-    recorded; docs/people.md says what each costs."""
+    """The rates that the user may choose from. Raising the first rate would keep more strangers visible. Origin not
+    recorded; docs/people.md says what each rate costs."""
     least_crops: int = 4
-    """Good crops in a row that a track needs to stay clear. Raising it covers more of the right people. Origin not
+    """Good crops in a row that a track needs to stay visible. Raising it covers more of the right people. Origin not
     recorded."""
     many_crops: int = 8
-    """Good crops that are needed where they are the lesser part of a track, and below which the evidence is called
+    """Good crops that are needed where they are less than half of a track's, and below which the evidence counts as
     weak. Raising it covers and lists more of the right people. Origin not recorded."""
     agreeing_slack: float = 0.06
-    """How far beyond the limit one crop may lie and still show the person. Raising it keeps the person clear in more
-    frames. Origin not recorded."""
+    """How far beyond the limit a single crop may lie and still show the person. Raising it keeps the person visible in
+    more frames. Origin not recorded."""
     contradicting_slack: float = 0.09
-    """How far beyond the limit a good crop must lie to show somebody else. Raising it finds somebody who takes the
-    person's place later. Origin not recorded."""
+    """How far beyond the limit a good crop must lie to show a different person. Raising it delays the moment when the
+    program notices that another person has taken their place. Origin not recorded."""
     rival_margin: float = 0.06
-    """How much nearer a track must be to the person who stays clear than to anybody who is covered. Where a person
-    seems to be at two places at once, a track stays clear only if it is twice this nearer than the other. Raising it
-    covers more of the right people. Origin not recorded."""
+    """How much nearer a track must be to the person who stays visible than to any person who is covered. Where a person
+    seems to be at two places at once, a track stays visible only if it is nearer than the other by twice this value.
+    Raising it covers more of the right people. Origin not recorded."""
     weak_margin: float = 0.03
-    """A median distance less than this below the limit is called weak evidence and listed. Raising it lists more.
-    Origin not recorded."""
+    """A median distance that is less than this below the limit is weak evidence, which is listed for review. Raising it
+    lists more tracks. Origin not recorded."""
     somebody_else_distance: float = 0.64
-    """Distance from which a good crop shows somebody else in any case. Raising it finds somebody who takes the person's
-    place later. Origin: 1 in 200 of one person's photographs lie so far apart, or fewer."""
+    """Distance from which a good crop shows a different person in any case. Raising it delays the moment when the
+    program notices that another person has taken their place. Origin: at most 1 in 200 pairs of one person's
+    photographs lie this far apart."""
     stranger_distance: float = 0.66
-    """Distance from everybody who is covered from which a good crop shows another, where all others stay clear. Raising
-    it covers more of the others. Origin not recorded."""
+    """Where only certain people are covered: the distance to each of them from which a good crop shows someone else.
+    Raising it covers more of the other people. Origin not recorded."""
     stranger_median_distance: float = 0.7
-    """The same for the median of a track's good crops. Raising it covers more of the others. Origin not recorded."""
+    """The same for the median of a track's good crops. Raising it covers more of the other people. Origin not
+    recorded."""
     recognised_distance: float = 0.62
-    """Distance within which somebody who is to be covered is recognised: covering takes no certainty. Raising it covers
-    more of the others. Origin not recorded."""
+    """Distance up to which a person who is to be covered counts as recognised: covering needs no certainty. Raising it
+    covers more of the other people. Origin not recorded."""
     reach_s: float = 3.0
-    """Seconds between two crops that recognise the person, in which the track stays clear. Raising it keeps the person
-    clear in more frames, and whoever takes their place in between. Origin not recorded."""
+    """Seconds between two crops with the person for which the track stays visible. Raising it keeps the person visible
+    in more frames, and also anyone who takes their place in between. Origin not recorded."""
     end_s: float = 1.5
-    """Seconds before the first and after the last of them, likewise. Raising it does the same. Origin not recorded."""
+    """Seconds before the first such crop and after the last one for which the track stays visible. Raising it has the
+    same effects. Origin not recorded."""
     fade_s: float = 0.12
-    """Seconds around a change to somebody else that are covered too: before it is complete, a crop may recognise the
-    person in whom the other begins to show. Raising it covers more of the right people. Origin: introduced with
-    that observation; how it was chosen is not recorded."""
+    """Seconds around a change to a different person that are covered too: while one face fades into another, a crop may
+    still recognise the first. Raising it covers more of the right people. Origin: introduced with that observation; how
+    it was chosen is not recorded."""
 
 
 DECISIONS = DecisionSettings()
@@ -119,7 +122,7 @@ class Mode(str, Enum):
 
 @dataclass(slots=True)
 class Person:
-    """Somebody with a name; `references` are vectors of faces known to be theirs, only ever in memory."""
+    """A person with a name. `references` are embeddings of the person's face; they are never saved."""
 
     name: str
     mode: Mode
@@ -128,7 +131,8 @@ class Person:
 
 @dataclass(slots=True)
 class People:
-    """Who is known. With `others_clear` all others stay clear (blur only these), else they are covered (keep these)."""
+    """The known people. With `others_clear` everyone else stays visible (blur only these), otherwise everyone else is
+    covered (keep these)."""
 
     persons: list[Person] = field(default_factory=list)
     others_clear: bool = False
@@ -140,9 +144,10 @@ class People:
 
 @dataclass(slots=True)
 class Decision:
-    """What is to become of a track: it stays clear in the frames `clear` (half-open, in order), and is covered else.
+    """A decision about a track: it stays visible in the frame ranges `clear` (half-open, sorted), and is covered
+    elsewhere.
 
-    `person` is who it shows, as far as one can say, empty for nobody known; `why` is a sentence about the evidence.
+    `person` is the person whom the track probably shows; empty for an unknown person. `why` describes the evidence.
     """
 
     track: str
@@ -155,13 +160,13 @@ class Decision:
     why: str = ""
     by_editor: bool = False
     is_stranger: bool = False
-    """It stays visible not because of who it shows, but because it shows none of those who are to be covered."""
+    """The track stays visible because it shows none of the people to be covered, and not because of whom it shows."""
     review_items: list[ReviewItem] = field(default_factory=list)
 
 
 @dataclass(slots=True)
 class _Run:
-    """Looks at a track that follow each other and that nothing says show two people."""
+    """Consecutive crops of a track without a sign that they show two people."""
 
     embeddings: list[FaceEmbedding]
     distances: Array
@@ -173,10 +178,10 @@ def decide_tracks(
     people: People,
     assigned: Mapping[str, str] | None = None,
 ) -> list[Decision]:
-    """What becomes of each covered track, in the document's order. `embeddings` are by track name, sorted by frame.
+    """Decide about each covered face track, in the document's order.
 
-    `assigned` are tracks of which an editor has said whose they are: that counts more than any likeness, but where such
-    a track goes over to somebody else it is covered all the same. Regions and what is never blurred are left alone.
+    `embeddings` are by track name, sorted by frame. `assigned` maps tracks to the people that an editor has assigned.
+    An assignment counts more than any similarity, but the track is covered where it changes to a different person.
     """
     rate = float(document.source.frame_rate)
     tracks = [track for track in document.tracks if track.kind is TrackKind.FACE]
@@ -198,7 +203,7 @@ def _apply_editor(
 ) -> Decision:
     person = people.get(name)
     decision = Decision(
-        track.name, name, embedding_count=len(track_embeddings), by_editor=True, why="said by the editor"
+        track.name, name, embedding_count=len(track_embeddings), by_editor=True, why="assigned by the editor"
     )
     keep = person.mode is Mode.KEEP if person is not None else people.others_clear
     if not keep:
@@ -217,7 +222,7 @@ def _apply_editor(
         agreeing = [v.source_frame for v, d in zip(track_embeddings, distances, strict=True) if d < limit]
         decision.agreeing, decision.distance = len(agreeing), compute_median_distance(distances, track_embeddings)
         for other in others:
-            # From the last look before that shows the person to the first one after.
+            # From the last crop of the person before this frame to the first one after it.
             fade = round(DECISIONS.fade_s * rate)
             at = bisect_left(agreeing, other)
             start = agreeing[at - 1] + 1 - fade if at else track.samples[0].source_frame
@@ -233,7 +238,7 @@ def _decide(track: Track, track_embeddings: list[FaceEmbedding], people: People,
     start, stop = track.samples[0].source_frame, track.samples[-1].source_frame + 1
     good = [embedding for embedding in track_embeddings if embedding.quality >= GOOD]
     if len(good) < (1 if single else DECISIONS.least_crops):
-        decision.why = f"seen well {len(good)} times"
+        decision.why = f"seen clearly in {len(good)} crops"
         decision.review_items = _make_items(track, start, stop, ReviewReason.TOO_FEW_VIEWS)
         decision.person = _get_nearest(track_embeddings, people)
         return decision
@@ -250,7 +255,7 @@ def _decide(track: Track, track_embeddings: list[FaceEmbedding], people: People,
         decision = _clear_stranger(track, track_embeddings, blur, rate, single, decision)
     if not decision.clear and not decision.person:
         decision.person = _get_nearest(track_embeddings, people)
-        decision.why = decision.why or "looks like nobody known"
+        decision.why = decision.why or "looks like no known person"
     return decision
 
 
@@ -263,7 +268,7 @@ def _match(
     rate: float,
     single: bool,
 ) -> Decision:
-    """Whether, and where, a track surely shows a person who stays clear."""
+    """Whether, and where, a track certainly shows a person who stays visible."""
     decision = Decision(track.name, embedding_count=len(track_embeddings))
     references = choose_references(person.references)
     limit = compute_threshold(stranger_rate, len(references))
@@ -274,10 +279,10 @@ def _match(
     others = [
         v.source_frame for v, d in zip(track_embeddings, distances, strict=True) if v.quality >= GOOD and d >= other
     ]
-    well_seen = sum(embedding.quality >= GOOD for embedding in track_embeddings)
+    good_count = sum(embedding.quality >= GOOD for embedding in track_embeddings)
     spans = track.spans()
     for run in _split_runs(track_embeddings, distances, other):
-        if not _weigh(run, limit, well_seen, single):
+        if not _is_certain(run, limit, good_count, single):
             continue
         rivals = [
             p
@@ -310,8 +315,8 @@ def _match(
     decision.agreeing = sum(d <= limit + DECISIONS.agreeing_slack for _, d in used)
     decision.rate = false_accept_rate(decision.distance, len(references))
     decision.why = (
-        f"{decision.agreeing} of {len(track_embeddings)} looks, typically {decision.distance:.2f} apart; of strangers "
-        f"{describe_rate(decision.rate)} looks so much alike"
+        f"{decision.agreeing} of {len(track_embeddings)} crops match, at a typical distance of "
+        f"{decision.distance:.2f}; {describe_rate(decision.rate)} strangers is as similar"
     )
     decision.review_items += _list_covered(track, decision.clear, others)
     if decision.agreeing < DECISIONS.many_crops or decision.distance > limit - DECISIONS.weak_margin:
@@ -328,7 +333,7 @@ def _clear_stranger(
     single: bool,
     decided: Decision,
 ) -> Decision:
-    """Whether, and where, a track surely shows none of those who are to be blurred."""
+    """Whether, and where, a track certainly shows none of the people to be covered."""
     references = [vector for person in blur for vector in person.references]
     if not references:
         return decided
@@ -338,7 +343,7 @@ def _clear_stranger(
     decision = Decision(track.name, embedding_count=len(track_embeddings), distance=median)
     if median < DECISIONS.stranger_median_distance:
         decision.person = _get_nearest(track_embeddings, People(blur))
-        decision.why = f"not surely another than {decision.person or 'one who is to be blurred'}"
+        decision.why = f"not certainly someone other than {decision.person or 'the people to be covered'}"
         if median > DECISIONS.recognised_distance:
             decision.review_items = _make_items(
                 track, track.samples[0].source_frame, track.samples[-1].source_frame + 1, ReviewReason.AMBIGUOUS_PERSON
@@ -353,7 +358,9 @@ def _clear_stranger(
     decision.clear = _compute_clear(track.spans(), sure, near, rate)
     if decision.clear:
         decision.person, decision.is_stranger, decision.agreeing = NOBODY_OF, True, len(sure)
-        decision.why = f"{len(sure)} of {len(track_embeddings)} looks show another, typically {median:.2f} apart"
+        decision.why = (
+            f"{len(sure)} of {len(track_embeddings)} crops show someone else, at a typical distance of {median:.2f}"
+        )
         decision.review_items = _list_covered(track, decision.clear, near)
         if len(sure) < DECISIONS.many_crops:
             decision.review_items += _make_items(
@@ -363,7 +370,7 @@ def _clear_stranger(
 
 
 def _split_runs(track_embeddings: list[FaceEmbedding], distances: Array, other: float) -> list[_Run]:
-    """The looks between those that surely show somebody else."""
+    """Split the crops at those that certainly show a different person, which are left out."""
     runs: list[_Run] = []
     kept: list[int] = []
     for i in range(len(track_embeddings) + 1):
@@ -375,23 +382,25 @@ def _split_runs(track_embeddings: list[FaceEmbedding], distances: Array, other: 
     return runs
 
 
-def _weigh(run: _Run, limit: float, well_seen: int, single: bool) -> bool:
-    """Whether a run of looks surely shows the person. No good look in it is far from the references.
+def _is_certain(run: _Run, limit: float, good_count: int, single: bool) -> bool:
+    """Whether a run of crops certainly shows the person. None of its good crops is far from the references.
 
-    `well_seen` is how often the track was seen well: a run that is the lesser part of it must be longer, since one that
-    is short enough lies near to anybody by chance.
+    `good_count` is the number of good crops in the whole track. A run with less than half of them must be longer: a
+    short run can be near any person by chance.
     """
     good = sum(embedding.quality >= GOOD for embedding in run.embeddings)
-    needed = 1 if single else DECISIONS.least_crops if good >= well_seen / 2 else DECISIONS.many_crops
+    needed = 1 if single else DECISIONS.least_crops if good >= good_count / 2 else DECISIONS.many_crops
     return good >= needed and compute_median_distance(run.distances, run.embeddings) <= limit
 
 
 def _compute_clear(
     spans: Sequence[tuple[int, int]], own: list[int], blocked: list[int], rate: float
 ) -> list[tuple[int, int]]:
-    """Where a track of these spans stays clear: between looks (`own`) that follow closely, and a bit beyond the ends.
+    """Where a track with these spans stays visible: between crops of the person (frames `own`) that are close in time,
+    and for a moment before the first and after the last of them.
 
-    Never across a gap of the track, nor towards a look in `blocked` beyond the last one of our own, or quite to it.
+    A range never crosses a gap of the track. Towards a crop of a different person (frames `blocked`) it ends shortly
+    before the last crop of the person.
     """
     reach, end, fade = (round(seconds * rate) for seconds in (DECISIONS.reach_s, DECISIONS.end_s, DECISIONS.fade_s))
     clear: list[tuple[int, int]] = []
@@ -399,22 +408,22 @@ def _compute_clear(
         mine = [f for f in own if start <= f < stop]
         if not mine:
             continue
-        # A look on either side of the span's ends bounds nothing; one within it does.
+        # Crops of other people outside this span do not matter.
         not_mine = [f for f in blocked if start <= f < stop]
-        chains = [[mine[0]]]
+        runs = [[mine[0]]]
         for frame in mine[1:]:
-            last = chains[-1][-1]
+            last = runs[-1][-1]
             if frame - last <= reach and bisect_right(not_mine, last) == bisect_left(not_mine, frame):
-                chains[-1].append(frame)
+                runs[-1].append(frame)
             else:
-                chains.append([frame])
-        for number, chain in enumerate(chains):
-            before = [f for f in not_mine if f < chain[0]]
-            after = [f for f in not_mine if f > chain[-1]]
-            lowest = chains[number - 1][-1] + 1 if number else start
-            highest = chains[number + 1][0] if number + 1 < len(chains) else stop
-            low = chain[0] + fade if before and max(before) >= lowest - 1 else max(lowest, chain[0] - end)
-            high = chain[-1] + 1 - fade if after and min(after) <= highest else min(highest, chain[-1] + 1 + end)
+                runs.append([frame])
+        for number, run in enumerate(runs):
+            before = [f for f in not_mine if f < run[0]]
+            after = [f for f in not_mine if f > run[-1]]
+            lowest = runs[number - 1][-1] + 1 if number else start
+            highest = runs[number + 1][0] if number + 1 < len(runs) else stop
+            low = run[0] + fade if before and max(before) >= lowest - 1 else max(lowest, run[0] - end)
+            high = run[-1] + 1 - fade if after and min(after) <= highest else min(highest, run[-1] + 1 + end)
             if low >= high:
                 continue
             if clear and clear[-1][1] >= low:
@@ -425,15 +434,16 @@ def _compute_clear(
 
 
 def _list_covered(track: Track, clear: list[tuple[int, int]], others: list[int]) -> list[ReviewItem]:
-    """Doubts about the frames of a kept track in which it is covered; `others`: looks that show somebody else."""
-    doubts = []
+    """Review items for the frames in which an allowed track is covered. `others` are the frames that show a different
+    person."""
+    items = []
     for start, stop in track.spans():
         for low, high in _subtract((start, stop), clear):
             other = any(low <= frame < high for frame in others)
-            doubts += _make_items(
+            items += _make_items(
                 track, low, high, ReviewReason.DIFFERENT_PERSON if other else ReviewReason.NOT_RECOGNIZED
             )
-    return doubts
+    return items
 
 
 def _subtract(span: tuple[int, int], ranges: list[tuple[int, int]]) -> list[tuple[int, int]]:
@@ -444,7 +454,7 @@ def _subtract(span: tuple[int, int], ranges: list[tuple[int, int]]) -> list[tupl
 
 
 def _without(ranges: list[tuple[int, int]], start: int, stop: int) -> list[tuple[int, int]]:
-    """The ranges without start..stop."""
+    """The ranges without the frames start..stop."""
     left = []
     for low, high in ranges:
         left += [(low, min(high, start)), (max(low, stop), high)] if start < high and stop > low else [(low, high)]
@@ -458,7 +468,7 @@ def _make_items(track: Track, start: int, stop: int, reason: ReviewReason) -> li
 
 
 def _get_nearest(track_embeddings: list[FaceEmbedding], people: People) -> str:
-    """Who a track looks like most, though not surely enough to stay clear for it; empty for nobody."""
+    """The person whom a track resembles most, if not certainly enough to stay visible; empty for none."""
     near = [
         (compute_median_distance(measure_distances(track_embeddings, p.references), track_embeddings), p.name)
         for p in people.persons
@@ -469,7 +479,7 @@ def _get_nearest(track_embeddings: list[FaceEmbedding], people: People) -> str:
 
 
 def _resolve_doubles(decisions: dict[str, Decision], tracks: list[Track]) -> None:
-    """Nobody is at two places at once: of two tracks of one person both are covered, unless one is much surer."""
+    """Cover both of two tracks that show one person at two places at once, unless one of them is much more certain."""
     kept = [
         t
         for t in tracks
@@ -494,9 +504,10 @@ def _resolve_doubles(decisions: dict[str, Decision], tracks: list[Track]) -> Non
 
 
 def apply_decisions(document: TrackDocument, decisions: Sequence[Decision], people: People) -> None:
-    """Set aside what stays clear, split tracks where that changes, and say so in the doubts and notes.
+    """Stop covering the tracks that stay visible, split tracks that stay visible only in part, and add review items and
+    notes.
 
-    What an earlier call did must be undone first (`cover_everybody`).
+    The changes of an earlier call must be undone first (`cover_everybody`).
     """
     for decision in decisions:
         track = next((t for t in document.tracks if t.name == decision.track), None)
@@ -526,7 +537,7 @@ def apply_decisions(document: TrackDocument, decisions: Sequence[Decision], peop
 
 
 def cover_everybody(document: TrackDocument) -> None:
-    """Cover again all that `apply_decisions` has set aside; its doubts and notes go."""
+    """Undo `apply_decisions`: cover all ALLOWED tracks again, and remove the review items and notes about people."""
     for name in [track.name for track in document.aside if track.status is TrackStatus.ALLOWED]:
         bring_back(document, name)
     document.tracks.sort(key=lambda t: t.samples[0].source_frame)
@@ -535,25 +546,25 @@ def cover_everybody(document: TrackDocument) -> None:
 
 
 def get_kept_person(track: Track) -> str:
-    """Who stays visible in a track that is not covered; empty where it is for another reason."""
+    """The person who stays visible in a track; empty where the track is covered, or uncovered for another reason."""
     return track.allowed_person if track.status is TrackStatus.ALLOWED else ""
 
 
 def describe_decisions(decisions: Sequence[Decision], people: People) -> list[str]:
-    """For the report: who was kept clear, in which track, and on what evidence."""
+    """Notes for the report: who stays visible, in which track, and on what evidence."""
     names = (
         ", ".join(person.name for person in people.persons if (person.mode is Mode.BLUR) == people.others_clear)
-        or "nobody"
+        or "no person"
     )
     notes = [
         "People: "
         + (
-            f"only {names} and whoever might be {names} is covered."
+            f"only {names}, and anyone who might be one of them, is covered."
             if people.others_clear
-            else f"all are covered but {names} where that is sure."
+            else f"everyone is covered except {names}, where they are certainly recognised."
         )
     ]
     for decision in decisions:
         if decision.clear:
-            notes.append(f"Kept clear: {decision.person} in {decision.track} ({decision.why}).")
+            notes.append(f"Kept visible: {decision.person} in {decision.track} ({decision.why}).")
     return notes

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How the faces of a source look, kept in the user's own folder where an editor asks for it; read as data.
+"""Face embeddings of a source, saved in the user's own folder if the editor asks for it, and read as untrusted data.
 
-A file holds the tracks that were looked at, and of each look its frame, box, quality and vector. Its name is the
-source's fingerprint. Vectors say who somebody is: such files belong nowhere else, and `forget_embeddings` removes them
-all.
+A file holds the tracks, and the frame, box, quality and embedding of each face crop. Its name is the source's
+fingerprint. Embeddings identify people, so these files must not lie anywhere else. `forget_embeddings` removes all of
+them.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ SCHEMA, VERSION = "faceblur-looks", 1
 ENDING = ".looks.json"
 
 _LENGTH = 128
-# What a file may hold at most: beyond it, it is refused as damaged.
+# Limits for a file's content. A file that exceeds them is ignored as damaged.
 _MOST_BYTES = 1 << 28
 _MOST_EMBEDDINGS = 200_000
 _FAR = 1e6
@@ -36,12 +36,12 @@ BoxEmbeddings = list[tuple[Box, FaceEmbedding]]
 
 
 def write_embeddings(folder: Path, document: TrackDocument, embeddings: BoxEmbeddings, model: str) -> None:
-    """Keep the looks at a document's tracks, for this user alone. `model` names the weights (see `read_embeddings`).
+    """Save the embeddings of a document's tracks, readable by this user only. `model` identifies the weights.
 
-    Raises FaceBlurError where they cannot be kept.
+    Raises FaceBlurError where the file cannot be written.
     """
     if not _FINGERPRINT.fullmatch(document.source.fingerprint):
-        raise FaceBlurError("The source's fingerprint is damaged: Detect Faces again.")
+        raise FaceBlurError("The source's fingerprint is damaged. Run Detect Faces again.")
     path = folder / f"{document.source.fingerprint}{ENDING}"
     content = {
         "schema": SCHEMA,
@@ -61,7 +61,7 @@ def write_embeddings(folder: Path, document: TrackDocument, embeddings: BoxEmbed
     part = None
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # Such a file is this user's alone from the start.
+        # mkstemp makes a file that only this user can read, so it is private from the start.
         handle, part = tempfile.mkstemp(prefix=".", suffix=ENDING, dir=folder)
         with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as stream:
             json.dump(content, stream, allow_nan=False, separators=(",", ":"))
@@ -69,12 +69,12 @@ def write_embeddings(folder: Path, document: TrackDocument, embeddings: BoxEmbed
     except OSError as error:
         if part is not None:
             Path(part).unlink(missing_ok=True)
-        raise FaceBlurError(f"What faces look like cannot be kept in {folder}: {error.strerror}.") from error
+        raise FaceBlurError(f"The face embeddings cannot be saved in {folder}: {error.strerror}.") from error
 
 
 def read_embeddings(folder: Path, fingerprint: str, model: str) -> tuple[TrackDocument, BoxEmbeddings] | None:
-    """What is kept of a source. None where nothing is, or it is damaged, or was made with other weights."""
-    # It comes out of a project, which may be a stranger's.
+    """The saved embeddings of a source. None where there are none, or they are damaged or made with other weights."""
+    # The fingerprint comes from a project, which is untrusted.
     if not _FINGERPRINT.fullmatch(fingerprint):
         return None
     path = folder / f"{fingerprint}{ENDING}"
@@ -104,13 +104,16 @@ def read_embeddings(folder: Path, fingerprint: str, model: str) -> tuple[TrackDo
 
 
 def forget_embeddings(folder: Path | None) -> int:
-    """Remove what the folder keeps of all projects; returns of how many sources. FaceBlurError if anything stays."""
+    """Remove the saved embeddings of all projects. Returns the number of sources; raises FaceBlurError if any
+    remain."""
     files = [path for path in folder.glob(f"*{ENDING}") if path.is_file()] if folder is not None else []
     try:
         for path in files:
             path.unlink(missing_ok=True)
     except OSError as error:
-        raise FaceBlurError(f"{folder} still holds what faces look like: {error.strerror}.") from error
+        raise FaceBlurError(
+            f"{folder} still holds face embeddings, which cannot be removed: {error.strerror}."
+        ) from error
     if folder is not None:
         with suppress(OSError):
             folder.rmdir()

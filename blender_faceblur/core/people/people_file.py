@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What was decided about people, as JSON for the next time: names, modes, and whose each track was.
+"""Decisions about people, saved as JSON for the next run: names, modes, and the person of each track.
 
-No vectors and no pictures: from this file nobody can be recognised. It is read as data from a stranger.
+The file holds no embeddings and no pictures, so nobody can be recognised with it. It is read as untrusted data.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from ..types import FaceBlurError, Track, TrackDocument
 from .decisions import Decision, Mode
 
 SCHEMA, VERSION = "faceblur-people", 1
-# What a file may hold at most: beyond it, it is refused as damaged.
+# Limits for a file's content. A file that exceeds them is refused as damaged.
 _MOST_BYTES = 1 << 26
 _MOST_ENTRIES = 100_000
 _LONGEST_TEXT = 2_000
@@ -30,7 +30,7 @@ EDITOR, MACHINE = "editor", "machine"
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """Whose a track of one source was: the track that has its face at `x`, `y` in `frame`."""
+    """The person of one track of one source: the track whose face contains `x`, `y` in `frame`."""
 
     fingerprint: str
     file_name: str
@@ -46,7 +46,7 @@ class Assignment:
 
 @dataclass(slots=True)
 class Decisions:
-    """The content of such a file; `references` is the folder of the people's pictures, as it was given."""
+    """The content of a people file. `references` is the path of the folder with the people's pictures."""
 
     others_clear: bool = False
     references: str = ""
@@ -54,7 +54,7 @@ class Decisions:
     tracks: list[Assignment] = field(default_factory=list)
 
     def list_assigned(self, document: TrackDocument) -> dict[str, str]:
-        """Of which tracks of a document an editor has said whose they are."""
+        """The people that an editor has assigned to tracks of a document, by track name."""
         assigned = {}
         for entry in self.tracks:
             if entry.by != EDITOR or entry.fingerprint != document.source.fingerprint:
@@ -71,9 +71,9 @@ class Decisions:
         return assigned
 
     def remember(self, document: TrackDocument, tracks: Mapping[str, Track], decided: Sequence[Decision]) -> None:
-        """Put what was decided in the place of what was known of that source; what an editor said stays.
+        """Replace the earlier decisions about this source. An editor's assignments stay.
 
-        `tracks` are those of the document before decisions were applied, by name.
+        `tracks` are the document's tracks by name, before the decisions were applied.
         """
         source = document.source
         self.tracks = [t for t in self.tracks if t.fingerprint != source.fingerprint or t.by == EDITOR]
@@ -99,7 +99,7 @@ class Decisions:
 
 
 def write_decisions(decisions: Decisions, path: Path) -> None:
-    """Write so that `path` holds all of it or what it held before. FaceBlurError when it cannot be written."""
+    """Write the file in one step: `path` holds either all of it or its former content. Raises FaceBlurError."""
     content = {
         "schema": SCHEMA,
         "version": VERSION,
@@ -129,19 +129,19 @@ def write_decisions(decisions: Decisions, path: Path) -> None:
     except OSError as error:
         if part is not None:
             Path(part).unlink(missing_ok=True)
-        raise FaceBlurError(f"The people cannot be written to {path}: {error.strerror}.") from error
+        raise FaceBlurError(f"The people file {path} cannot be written: {error.strerror}.") from error
 
 
 def read_decisions(path: Path) -> Decisions:
-    """Read such a file. Raises FaceBlurError that names what is wrong."""
+    """Read a people file. Raises FaceBlurError, which names the faulty part."""
     try:
         if path.stat().st_size > _MOST_BYTES:
-            raise FaceBlurError(f"{path.name} is too large for a file of people.")
+            raise FaceBlurError(f"{path.name} is too large to be a people file.")
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise FaceBlurError(f"{path.name} cannot be read as a file of people: {str(error)[:200]}") from error
+        raise FaceBlurError(f"{path.name} cannot be read as a people file: {str(error)[:200]}") from error
     if not isinstance(content, dict) or content.get("schema") != SCHEMA or content.get("version") != VERSION:
-        raise FaceBlurError(f"{path.name} is no file of people, or one of another version.")
+        raise FaceBlurError(f"{path.name} is not a people file of this version.")
     others = _text(content, "others")
     if others not in ("clear", "covered"):
         raise _wrong("others")
@@ -201,11 +201,11 @@ def _entries(content: dict[str, Any], key: str) -> list[dict[str, Any]]:
 
 def _text(content: dict[str, Any], key: str) -> str:
     value = content.get(key)
-    # JSON can hold halves of characters, which nobody can write again.
+    # JSON can hold halves of surrogate pairs, which cannot be written again.
     if not isinstance(value, str) or len(value) > _LONGEST_TEXT or value.encode("utf-8", "ignore").decode() != value:
         raise _wrong(key)
     return value
 
 
 def _wrong(where: str) -> FaceBlurError:
-    return FaceBlurError(f"The file of people is damaged: '{where}' is wrong.")
+    return FaceBlurError(f"The people file is damaged: '{where}' is wrong.")

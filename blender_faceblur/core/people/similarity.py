@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How alike faces are, what that says (measured on strangers), and which tracks show the same person.
+"""How similar faces are, how often strangers are as similar, and which tracks show the same person.
 
-A face's vector comes from dlib's recognition network (`recognition.dlib_resnet`); distances are Euclidean. Vectors say
-who somebody is: they stay in memory.
+Embeddings come from dlib's recognition network (`recognition.dlib_resnet`); distances are Euclidean. Embeddings
+identify people, so they stay in memory.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from .uninformative import UNINFORMATIVE
 Vector = NDArray[np.float32]
 
 RECOGNIZER = "dlib_resnet"
-"""The recogniser that the tables belong to; no other one's vectors may be judged by them."""
+"""The recogniser for which the tables were measured. They do not hold for the embeddings of any other."""
 
 
 class StrangerRate(NamedTuple):
-    """A distance, and the share (0..1) of all pairs of different people that are nearer."""
+    """A distance, and the share (0..1) of all pairs of different people whose distance is smaller."""
 
     distance: float
     share: float
@@ -49,73 +49,74 @@ STRANGER_DISTANCES: tuple[StrangerRate, ...] = (
     StrangerRate(distance=0.70, share=0.30),
     StrangerRate(distance=0.80, share=0.75),
 )
-"""How many of all pairs of different people are less than a distance apart; docs/people.md says how it was measured.
-What lies below the first row was not measured: it counts as that row."""
+"""The share of all pairs of different people that are less than a distance apart; docs/people.md describes the
+measurement. Smaller distances than the first were not measured and count as the first."""
 
 
 @dataclass(frozen=True, slots=True)
 class SimilaritySettings:
-    """How much a face crop says about who somebody is, and which tracks are suggested as one person's.
+    """How much a face crop says about a person's identity, and which tracks are suggested as one person.
 
     Distances are Euclidean, between embeddings of `RECOGNIZER`.
     """
 
     usable_quality: float = 0.12
-    """Quality (0..1) below which a crop says nothing. Raising it uses fewer crops. Origin: chosen on the 9 annotated
+    """Quality (0..1) below which a crop is not used. Raising it uses fewer crops. Origin: chosen on the 9 annotated
     clips of docs/people.md."""
     good_quality: float = 0.35
-    """Quality (0..1) from which a crop also says who somebody is not. Raising it keeps fewer people clear and finds
-    somebody who takes another's place later. Origin: chosen on the 9 annotated clips of docs/people.md."""
+    """Quality (0..1) from which a crop can also rule a person out. Raising it keeps fewer people visible, and delays
+    the moment when the program notices that another person has taken their place. Origin: chosen on the 9 annotated
+    clips of docs/people.md."""
     full_width_px: float = 40
     """Width of a face, in pixels of the source, from which its size no longer lowers the quality. Raising it lowers the
     quality of small faces. Origin not recorded."""
     most_nose_offset: float = 1.3
-    """Offset of the nose from the middle of the eyes, in half the distance of the eyes, at which a face turned away
-    counts nothing; from 1 less it counts fully. Raising it counts more of faces that are turned away. Origin not
-    recorded."""
+    """Offset of the nose from the middle of the eyes, in half the distance between the eyes, at which the quality of a
+    face that is turned away becomes zero. An offset smaller by 1 does not lower it. Raising it raises the quality of
+    faces that are turned away. Origin not recorded."""
     frontal_eye_mouth_ratio: float = 0.75
-    """Distance of the eyes by that from eyes to mouth, from which a face counts as seen from the front. Raising it
-    lowers the quality of faces that are turned a little. Origin not recorded."""
+    """Distance between the eyes, divided by the distance from eyes to mouth, from which a face counts as frontal.
+    Raising it lowers the quality of faces that are turned a little. Origin not recorded."""
     full_detail: float = 0.45
-    """Sharpness (see `worker.embedding.compute_detail`) from which it no longer lowers the quality. Raising it lowers
-    the quality of soft faces. Origin: sharp faces 32 pixels wide have it and more, those blurred by a twentieth of
-    their width have 0.2 (80 portraits)."""
+    """Detail (see `worker.embedding.compute_detail`) from which blur no longer lowers the quality. Raising it lowers
+    the quality of soft faces. Origin: sharp faces 32 pixels wide have at least this much; faces blurred by a twentieth
+    of their width have 0.2 (80 portraits)."""
     uninformative_distance: float = 0.44
-    """Distance from the embedding of a face in which nothing can be seen (`core.featureless`), up to which a crop
-    counts nothing. Raising it ignores more blurred faces. Origin not recorded."""
+    """Distance from the uninformative embedding (`UNINFORMATIVE`) up to which a crop has no weight. Raising it ignores
+    more blurred faces. Origin not recorded."""
     informative_distance: float = 0.54
-    """Distance from that embedding from which a crop counts fully. Raising it counts less of blurred faces. Origin not
-    recorded."""
+    """Distance from that embedding from which a crop has its full weight. Raising it gives blurred faces less weight.
+    Origin not recorded."""
     most_references: int = 8
-    """References of a person that are used, those that differ most. Raising it makes the limit for strangers so strict
-    that the person is recognised less often. Origin not recorded."""
+    """Maximum number of a person's references in use, chosen to differ most. Raising it makes the limit for strangers
+    stricter, so that the person is recognised less often. Origin not recorded."""
     duplicate_reference_distance: float = 0.3
-    """Distance up to which two references are the same and count once. Raising it uses fewer references. Origin not
+    """Distance up to which two references count as the same picture. Raising it uses fewer references. Origin not
     recorded."""
     same_person_distance: float = 0.58
-    """Mean distance up to which tracks are suggested as one person's. Raising it makes larger groups, wrong ones too.
-    Origin: chosen on the 9 annotated clips of docs/people.md, raised from 0.52 when they were first measured."""
+    """Mean distance up to which tracks are suggested as one person. Raising it makes larger groups, including wrong
+    ones. Origin: chosen on the 9 annotated clips of docs/people.md, raised from 0.52 when they were first measured."""
     never_same_distance: float = 0.72
-    """Mean distance beyond which no two tracks of a group may be. Raising it makes larger groups, wrong ones too.
+    """Largest mean distance between any two tracks of a group. Raising it makes larger groups, including wrong ones.
     Origin: chosen on the 9 annotated clips of docs/people.md."""
     grouped_crops: int = 6
-    """The best crops of a track that are compared for that. Raising it averages over more, worse ones. Origin not
-    recorded."""
+    """Number of a track's best crops that are compared for groups. Raising it averages over more and worse crops.
+    Origin not recorded."""
     least_grouped_crops: int = 2
-    """Good crops that a track needs to be grouped. Raising it leaves more tracks alone. Origin:
-    introduced when groups were first measured on the annotated clips; how it was chosen is not recorded."""
+    """Good crops that a track needs to be grouped. Raising it leaves more tracks ungrouped. Origin: introduced when
+    groups were first measured on the annotated clips; how it was chosen is not recorded."""
     apart_frames: int = 2
     """Two tracks cannot be one person if they are at two places in more frames than this. Raising it groups more tracks
     that overlap. Origin not recorded."""
     apart_semi_axes: float = 0.5
-    """How far apart two centres must lie to be two places, in the sum of the smaller semi-axes: one face may be tracked
-    twice. Raising it takes more neighbours for doubles. Origin not recorded."""
+    """How far apart two centres must lie to be two places, as a multiple of the sum of the smaller semi-axes: one face
+    may be tracked twice. Raising it takes more neighbours for the same face. Origin not recorded."""
     inside_semi_axes: float = 0.6
-    """How far from a track's centre, in its semi-axes, the middle of an embedded face may lie to be that track's face.
-    Raising it assigns more faces, to neighbours too. Origin not recorded."""
+    """How far from a track's centre, in its semi-axes, the middle of a face crop may lie to belong to that track.
+    Raising it assigns more crops, including those of neighbours. Origin not recorded."""
     assigned_size_ratio: float = 2.0
-    """How many times larger or smaller than the track's ellipse that face may be. Raising it assigns more faces, wrong
-    ones too. Origin not recorded."""
+    """How many times larger or smaller than the track's ellipse the face of that crop may be. Raising it assigns more
+    crops, including wrong ones. Origin not recorded."""
 
 
 SIMILARITY = SimilaritySettings()
@@ -129,7 +130,7 @@ Key = TypeVar("Key", bound=Hashable)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FaceEmbedding:
-    """One look at a track's face: its vector (128 numbers), and how much it counts: `rate_crop` by
+    """The embedding of one face crop: its vector (128 numbers), and its quality, which is `rate_crop` times
     `compute_clarity`."""
 
     source_frame: int
@@ -138,10 +139,11 @@ class FaceEmbedding:
 
 
 def rate_crop(landmarks: Sequence[Sequence[float]], side_px: float, confidence: float, detail: float) -> float:
-    """How well a face can be told from others, 0 to 1: large, surely found, seen from the front, sharp.
+    """How well a face can be recognised, from 0 to 1. Large, confidently detected, frontal and sharp faces rate
+    highest.
 
-    `side_px` is the face's width in pixels of the source; `detail` is what `worker.embedding.compute_detail` measures.
-    Landmarks as in `Detection`.
+    `side_px` is the face's width in pixels of the source; `detail` comes from `worker.embedding.compute_detail`.
+    Landmarks are those of `Detection`.
     """
     (rx, ry), (lx, ly), (nx, ny), right_mouth, left_mouth = landmarks
     eyes = (rx + lx) / 2, (ry + ly) / 2
@@ -149,9 +151,9 @@ def rate_crop(landmarks: Sequence[Sequence[float]], side_px: float, confidence: 
     tall, wide = math.dist(mouth, eyes), math.dist((lx, ly), (rx, ry))
     if tall < 1e-6 or wide < 1e-6:
         return 0.0
-    # In a face from the front the nose lies between the eyes, which are about as far apart as from the mouth.
-    aside = abs((nx - eyes[0]) * (lx - rx) + (ny - eyes[1]) * (ly - ry)) / wide / (wide / 2)
-    front = min(max(SIMILARITY.most_nose_offset - aside, 0.0), 1.0) * min(
+    # In a frontal face the nose lies midway between the eyes, which are about as far from each other as from the mouth.
+    nose_offset = abs((nx - eyes[0]) * (lx - rx) + (ny - eyes[1]) * (ly - ry)) / wide / (wide / 2)
+    front = min(max(SIMILARITY.most_nose_offset - nose_offset, 0.0), 1.0) * min(
         wide / tall / SIMILARITY.frontal_eye_mouth_ratio, 1.0
     )
     large, sharp = min(1.0, side_px / SIMILARITY.full_width_px), min(max(detail / SIMILARITY.full_detail, 0.0), 1.0)
@@ -159,23 +161,24 @@ def rate_crop(landmarks: Sequence[Sequence[float]], side_px: float, confidence: 
 
 
 def compute_clarity(vector: Vector) -> float:
-    """Whether a vector tells anybody from anybody, 0 to 1; see `featureless`."""
+    """How much an embedding tells about identity, from 0 to 1; see `uninformative`."""
     away = float(np.linalg.norm(np.asarray(vector, float) - np.array(UNINFORMATIVE)))
     least = SIMILARITY.uninformative_distance
     return float(np.clip((away - least) / (SIMILARITY.informative_distance - least), 0, 1))
 
 
 def false_accept_rate(distance: float, references: int = 1) -> float:
-    """How often a stranger comes as near as that to one of so many references: 0 to 1, at least the least measured."""
+    """How often (0..1) a stranger is this near to one of `references` references; never less than the smallest measured
+    share."""
     distances = [row.distance for row in STRANGER_DISTANCES]
     logs = [math.log(row.share) for row in STRANGER_DISTANCES]
     return min(1.0, references * math.exp(float(np.interp(distance, distances, logs))))
 
 
 def compute_threshold(rate: float, references: int = 1) -> float:
-    """The distance below which at most that share of strangers comes to one of so many references.
+    """The distance within which at most the share `rate` of strangers is to one of `references` references.
 
-    0, which nothing is below, where so small a share has not been measured.
+    0, within which no face is, where such a small share was not measured.
     """
     wanted = rate / max(references, 1)
     if wanted < STRANGER_DISTANCES[0].share:
@@ -185,7 +188,7 @@ def compute_threshold(rate: float, references: int = 1) -> float:
 
 
 def choose_references(vectors: Sequence[Vector], most: int = SIMILARITY.most_references) -> list[Vector]:
-    """The references that differ most, none nearly the same as another: each gives a stranger one more chance."""
+    """The references that differ most, without near duplicates: each reference gives strangers another chance."""
     kept: list[Vector] = list(vectors[:1])
     while kept and len(kept) < most:
         away = np.stack([np.linalg.norm(np.stack(list(vectors)) - other, axis=1) for other in kept]).min(axis=0)
@@ -197,7 +200,7 @@ def choose_references(vectors: Sequence[Vector], most: int = SIMILARITY.most_ref
 
 
 def measure_distances(embeddings: Sequence[FaceEmbedding], references: Sequence[Vector]) -> Array:
-    """The distance of each view (N) to the nearest reference; infinite without any."""
+    """The distance of each embedding (N) to the nearest reference; infinite without references."""
     if not embeddings or not len(references):
         return np.full(len(embeddings), np.inf)
     vectors = np.stack([embedding.vector for embedding in embeddings]).astype(float)
@@ -206,7 +209,7 @@ def measure_distances(embeddings: Sequence[FaceEmbedding], references: Sequence[
 
 
 def compute_median_distance(distances: Array, embeddings: Sequence[FaceEmbedding]) -> float:
-    """The median of the views' distances, the best views counted most (by the square of their quality)."""
+    """The median of the distances, weighted by the square of the embeddings' quality. Infinite where there are none."""
     if not len(distances):
         return math.inf
     order = np.argsort(distances, kind="stable")
@@ -218,12 +221,12 @@ def compute_median_distance(distances: Array, embeddings: Sequence[FaceEmbedding
 def choose_best(
     embeddings: Iterable[FaceEmbedding], most: int = SIMILARITY.grouped_crops, least: float = USABLE
 ) -> list[FaceEmbedding]:
-    """The views of at least the quality `least` that count most, best first."""
+    """At most `most` embeddings with at least the quality `least`, the best first."""
     return sorted((v for v in embeddings if v.quality >= least), key=lambda v: -v.quality)[:most]
 
 
 def list_coexisting_pairs(tracks: Iterable[Track]) -> set[tuple[str, str]]:
-    """Pairs of names of tracks that cannot be one person: they are seen at two places in the same frames."""
+    """The names of pairs of tracks that cannot be one person, since they are at two places in the same frames."""
     apart = set()
     ordered = sorted((t for t in tracks if t.samples), key=lambda t: t.samples[0].source_frame)
     for one, other in itertools.combinations(ordered, 2):
@@ -242,7 +245,7 @@ def list_coexisting_pairs(tracks: Iterable[Track]) -> set[tuple[str, str]]:
 
 
 def _coexist(one: Ellipse, other: Ellipse) -> bool:
-    """Whether two ellipses in one frame are two faces; a face may be followed twice."""
+    """Whether two ellipses in one frame are two faces. One face may be tracked twice."""
     least = SIMILARITY.apart_semi_axes * (min(one.rx, one.ry) + min(other.rx, other.ry))
     return math.hypot(one.cx - other.cx, one.cy - other.cy) > least
 
@@ -250,10 +253,9 @@ def _coexist(one: Ellipse, other: Ellipse) -> bool:
 def assign_embeddings(
     tracks: Sequence[Track], crops: Sequence[tuple[int, Sequence[float]]]
 ) -> Iterable[tuple[str, int]]:
-    """Which look (source frame and box) shows which track's face: names and places in `crops`, those in order.
+    """Assign face crops (source frame and box) to tracks. Yields track names with indices into `crops`, in their order.
 
-    A look belongs to the track whose face its middle lies deepest in; to none where it lies in none, or is not about
-    as large.
+    A crop belongs to the track whose ellipse holds its middle nearest to the centre, if both are about the same size.
     """
     there: dict[int, list[tuple[str, Ellipse]]] = {}
     wanted = {frame for frame, _ in crops}
@@ -279,15 +281,15 @@ def group_tracks(
     apart: Collection[tuple[Key, Key]] = (),
     limit: float = SAME_GROUP,
 ) -> list[list[Key]]:
-    """Suggest which tracks show one person, the largest group first; a track that was not seen well stays alone.
+    """Suggest which tracks show one person, the largest group first. A track without enough good crops stays alone.
 
-    Average linkage of the tracks' best views, up to `limit`. Two tracks that are `apart`, or further from each other
-    than `SimilaritySettings.never_same_distance`, never come into one group.
+    Uses average linkage of the tracks' best crops, up to the distance `limit`. Two tracks that are `apart`, or further
+    from each other than `SimilaritySettings.never_same_distance`, are never in one group.
     """
     keys = list(embeddings)
-    # Poor views are near to anybody's.
+    # Poor crops are similar to everyone's.
     best = [choose_best(embeddings[key], least=GOOD) for key in keys]
-    best = [looks if len(looks) >= SIMILARITY.least_grouped_crops else [] for looks in best]
+    best = [crops if len(crops) >= SIMILARITY.least_grouped_crops else [] for crops in best]
     count = len(keys)
     distance = np.full((count, count), np.inf)
     for i, j in itertools.combinations(range(count), 2):
@@ -309,7 +311,7 @@ def group_tracks(
         if not distance[i, j] <= limit:
             break
         one_size, other_size = len(groups[i]), len(groups[j])
-        # An infinite distance of any two stays infinite: no mean may join what cannot be one.
+        # An infinite distance between any two tracks stays infinite, so that a mean never joins tracks that are apart.
         joined = (one_size * distance[i] + other_size * distance[j]) / (one_size + other_size)
         groups[i] += groups[j]
         alive[j] = False
@@ -321,7 +323,7 @@ def group_tracks(
 
 
 def describe_rate(rate: float) -> str:
-    """A share of strangers in words: "1 in 2 000", rounded to one digit."""
+    """A share of strangers in words: "about 1 in 2 000", rounded to one digit."""
     if rate <= STRANGER_DISTANCES[0].share:
         return f"fewer than 1 in {_round_to_one_digit(1 / STRANGER_DISTANCES[0].share)}"
     return f"about 1 in {_round_to_one_digit(1 / rate)}"

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the recogniser makes of a face in which nothing can be told: it is nobody's.
+"""The embedding that the recogniser computes for a face without recognisable features.
 
-Blurred faces, backs of heads and much that is no face lie close to one place, and so seem to be one person. That place
-is the mean over 150 official portraits, each aligned and blurred (Gaussian, sigma 14 of 150 pixels) until any two of
-them are 0.35 apart. Of 1406 sharp portraits 1 in 100 lies nearer to it than 0.56; clearly seen faces in our clips lie
-0.55 to 0.8 away, faces that were blurred at the source and backs of heads 0.25 to 0.48.
+Embeddings of blurred faces, backs of heads and many things that are not faces lie close together, so that they seem to
+be one person. Their place is the mean over 150 official portraits, each aligned and blurred (Gaussian, sigma 14 of 150
+pixels) until any two of them are 0.35 apart. Of 1406 sharp portraits, 1 in 100 is nearer to it than 0.56. In our clips,
+clearly seen faces are 0.55 to 0.8 away from it, and backs of heads and faces that were blurred in the source 0.25 to
+0.48.
 """
 
 UNINFORMATIVE = (
@@ -137,4 +138,4 @@ UNINFORMATIVE = (
     -0.055,
     -0.004,
 )
-"""128 numbers of `recognition.dlib_resnet`."""
+"""An embedding (128 numbers) of `recognition.dlib_resnet`."""

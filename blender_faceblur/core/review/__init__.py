@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What an editor should look at."""
+"""The places that an editor should review."""

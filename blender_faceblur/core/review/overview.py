@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a drawing needs of a tracks document, read without making its samples: eight times as fast.
+"""The overview of a tracks document that the overlay draws, read without building samples: eight times as fast.
 
-What is wrong in the document is told by `tracks_file.from_json`; here it is no document at all.
+`tracks_file.from_json` reports errors in a document. This module returns None for a damaged one.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ Codes = NDArray[np.uint8]
 
 
 class Code(IntEnum):
-    """How a face, or all faces of a frame, is covered: the worst is the highest."""
+    """How a face, or all faces of a frame, are covered. A higher code is worse."""
 
     NOTHING = 0
     OFF = 1
@@ -46,7 +46,7 @@ class Code(IntEnum):
     GUESSED = 5
     DOUBTFUL = 6
     UNSEEN = 7
-    """Nobody has looked for faces."""
+    """The frame was not analysed."""
 
 
 _LETTERS = {"l": Code.LOCKED, "d": Code.DETECTED, "f": Code.FOLLOWED, "i": Code.GUESSED, "h": Code.GUESSED}
@@ -57,7 +57,7 @@ for _letter, _code in _LETTERS.items():
 
 @dataclass(frozen=True, slots=True)
 class TrackOverview:
-    """A track. `spans` and `off` are flat: start, stop, start, stop; half-open."""
+    """A track. `spans` and `off` are flat lists of half-open ranges: start, stop, start, stop."""
 
     name: str
     kind: TrackKind
@@ -65,17 +65,17 @@ class TrackOverview:
     spans: list[int]
     off: list[int]
     codes: Codes
-    """One for each frame of the spans."""
+    """One code for each frame of the spans."""
     status: TrackStatus = TrackStatus.COVERED
     suppression: Suppression | None = None
     allowed_person: str = ""
     never_region: str = ""
-    """These four as in `Track`."""
+    """`status` and the three fields after it mean the same as in `Track`."""
     ellipses: NDArray[np.float64] | None = None
-    """Of a track that is not covered: N x 5 (cx, cy, rx, ry, angle), one for each frame of the spans."""
+    """The ellipses of an uncovered track: N x 5 (cx, cy, rx, ry, angle), one row for each frame of the spans."""
 
     def get_index(self, source_frame: int) -> int | None:
-        """Where a frame stands in `codes`; None where the track has no sample."""
+        """The index of a frame in `codes`; None where the track has no sample."""
         at = 0
         for start, stop in zip(self.spans[::2], self.spans[1::2], strict=True):
             if start <= source_frame < stop:
@@ -89,21 +89,21 @@ class TrackOverview:
 
 @dataclass(frozen=True, slots=True)
 class Overview:
-    """All that is drawn of a document."""
+    """The parts of a document that the overlay draws."""
 
     frame_count: int
     margin: float
     tracks: dict[str, TrackOverview]
     aside: list[TrackOverview]
     review_items: list[ReviewItem]
-    """Those that nobody has judged."""
+    """The items without a verdict."""
     analysed: list[int]
-    """Flat as `TrackOverview.spans`: outside of it nobody has looked for faces; empty: looked everywhere."""
+    """The analysed ranges, flat like `TrackOverview.spans`; empty where the whole source was analysed."""
 
     def compute_codes(self, off: Collection[str] = (), only: str = "") -> Codes:
-        """The worst code of each source frame, over all tracks or `only` one; `off` are names of those switched off.
+        """The worst code of each source frame, over all tracks or `only` one. `off` names tracks that are switched off.
 
-        Doubts are left out: see `compute_review_codes`.
+        Review items are not included: see `compute_review_codes`.
         """
         codes = np.zeros(self.frame_count, np.uint8)
         for track in self.tracks.values():
@@ -124,7 +124,7 @@ class Overview:
         return codes
 
     def compute_review_codes(self, off: Collection[str] = (), only: str = "") -> Codes:
-        """`Code.DOUBTFUL` where something is doubtful, of all tracks or `only` one, else nothing; by source frame."""
+        """For each source frame, `Code.DOUBTFUL` where a review item lies, for all tracks or `only` one, else 0."""
         codes = np.zeros(self.frame_count, np.uint8)
         for item in self.review_items:
             if item.track not in off and (not only or item.track == only):
@@ -132,12 +132,12 @@ class Overview:
         return codes
 
     def list_in_review(self, source_frame: int) -> set[str]:
-        """The names of the tracks of which something is doubtful at a frame."""
+        """The names of the tracks that have a review item at a frame."""
         return {item.track for item in self.review_items if item.start <= source_frame < item.stop}
 
 
 def read_overview(text: str) -> Overview | None:
-    """What is drawn of the tracks document (JSON) `text`; None where it is damaged."""
+    """The overview of a tracks document, given as JSON; None where it is damaged."""
     try:
         content = json.loads(text)
         if content["version"] < VERSION:
@@ -147,7 +147,7 @@ def read_overview(text: str) -> Overview | None:
             return None
         tracks = [_read_track(track, count) for track in content["tracks"]]
         aside = [_read_track(track, count, margin) for track in content["uncovered"]]
-        doubts = _list_open(
+        items = _list_open(
             content["source"],
             [_read_review_item(item) for item in content["doubts"]],
             [str(line) for line in content.get("reviewed", ())],
@@ -155,19 +155,19 @@ def read_overview(text: str) -> Overview | None:
         analysed = _read_ranges(content.get("analysed", ()), count)
     except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError):
         return None
-    return Overview(count, margin, {track.name: track for track in tracks}, aside, doubts, analysed)
+    return Overview(count, margin, {track.name: track for track in tracks}, aside, items, analysed)
 
 
 def compute_worst(codes: Codes, starts: NDArray[np.intp], stops: NDArray[np.intp]) -> Codes:
-    """The worst code in each of the half-open frame ranges, which lie in `codes`; of an empty one that of its start."""
+    """The worst code in each half-open range of frames, which must lie in `codes`. An empty range has its start's."""
     edges = np.stack([starts, np.maximum(stops, starts + 1)], axis=1).ravel()
-    # The last range may end with the codes, where no range may begin.
+    # The last range may end where the codes end, but reduceat allows no range to begin there.
     worst: Codes = np.maximum.reduceat(np.append(codes, np.uint8(0)), edges)[::2]
     return worst
 
 
 def list_runs(codes: Codes) -> list[tuple[int, int, int]]:
-    """Start, stop and code of each run of one code."""
+    """Start, stop and code of each run of equal codes."""
     if not len(codes):
         return []
     starts = np.flatnonzero(np.concatenate([[True], codes[1:] != codes[:-1]]))
@@ -182,7 +182,7 @@ def _read_track(content: dict[str, Any], count: int, margin: float | None = None
     ellipses = None
     if margin is not None:
         columns = [np.array(content[name], np.float64) for name in ("cx", "cy", "rx", "ry", "angle")]
-        # What is never blurred is drawn as it is.
+        # A region that is never blurred is drawn without a margin.
         grown = 0.01 * (margin if content.get("kind") != TrackKind.NEVER else 1.0)
         ellipses = np.stack(columns, axis=1) * [0.01, 0.01, grown, grown, 1e-4]
         if ellipses.shape != (len(codes), 5):
@@ -234,8 +234,8 @@ def _read_review_item(content: dict[str, Any]) -> ReviewItem:
     )
 
 
-def _list_open(source: dict[str, Any], doubts: list[ReviewItem], reviewed: list[str]) -> list[ReviewItem]:
-    """The doubts that nobody has judged."""
+def _list_open(source: dict[str, Any], items: list[ReviewItem], reviewed: list[str]) -> list[ReviewItem]:
+    """The review items without a verdict."""
     info = SourceInfo(
         "",
         "movie",
@@ -245,6 +245,6 @@ def _list_open(source: dict[str, Any], doubts: list[ReviewItem], reviewed: list[
         Fraction(*source["frame_rate"]),
         "",
     )
-    judged = list_review_entries(TrackDocument(info, "", 1.0, [], [], [], doubts, reviewed=reviewed))
-    places = {(doubtful.start, doubtful.stop, doubtful.box) for doubtful in judged if not doubtful.verdict}
-    return [item for item in doubts if (item.start, item.stop, item.box) in places]
+    entries = list_review_entries(TrackDocument(info, "", 1.0, [], [], [], items, reviewed=reviewed))
+    places = {(entry.start, entry.stop, entry.box) for entry in entries if not entry.verdict}
+    return [item for item in items if (item.start, item.stop, item.box) in places]

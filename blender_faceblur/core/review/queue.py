@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The review queue: the doubtful places of a document, riskiest first, and what an editor has judged of them.
+"""The review queue: the review items of a document, the riskiest first, and the editor's verdicts on them.
 
-A judgement is a line in `TrackDocument.reviewed`: `KIND START-STOP X1,Y1,X2,Y2=VERDICT`, as in
-`ends 115-120 310,80,370,160=fine`; frames and pixels are whole numbers of the source. ` by NAME` follows where whoever
-judged is named. It names no track, as tracks are renamed and found anew: a doubt of another analysis is judged where it
-is of the same kind at the same place.
+A verdict is a line in `TrackDocument.reviewed`: `KIND START-STOP X1,Y1,X2,Y2=VERDICT`, as in `ends 115-120
+310,80,370,160=fine`. Frames and pixels are whole numbers of the source. ` by NAME` follows where the reviewer is known.
+The line names no track, because tracks are renamed and detected again: a verdict also holds for an item of another
+analysis that has the same kind and lies at the same place.
 """
 
 from __future__ import annotations
@@ -35,49 +35,49 @@ from ..types import (
 
 @dataclass(frozen=True, slots=True)
 class ReviewQueueSettings:
-    """How the review queue is ordered, and when a judgement is about a place that was found anew.
+    """How the review queue is sorted, and when a verdict also holds for an item of another analysis.
 
-    A place's risk (0..1) begins with that of its kind (`_KINDS`), whose origin is not recorded either.
+    An item's risk (0..1) starts with the risk of its kind (`_KINDS`), whose origin is not recorded either.
     """
 
     seconds_per_item: float = 4.0
-    """Seconds that reviewing one place takes as long as nothing was measured. Raising it makes the shown estimate
-    longer. Origin: a guess."""
+    """Seconds to review one item, until the actual time is measured. Raising it makes the shown estimate longer.
+    Origin: a guess."""
     large_share: float = 0.2
-    """Size, as a share of the picture's shorter side, from which a face counts with its whole risk: such faces are
-    recognisable in any case. Raising it moves small faces down the queue. Origin not recorded."""
+    """Size of a face, as a share of the picture's shorter side, from which its risk is not reduced: such a face can
+    always be recognised. Raising it moves small faces down the queue. Origin not recorded."""
     least_size_weight: float = 0.5
-    """Share (0..1) of the risk that a face without size keeps. Raising it lets size matter less. Origin not
+    """Share (0..1) of the risk that remains for the smallest faces. Raising it makes size matter less. Origin not
     recorded."""
     after_cut_s: float = 0.6
-    """Seconds after a cut within which a track that begins is listed with `after_cut_risk`. Raising it lists more as
-    such. Origin not recorded."""
+    """Seconds after a cut within which the beginning of a track has `after_cut_risk`. Raising it applies that risk to
+    more tracks. Origin not recorded."""
     after_cut_risk: float = 0.9
-    """Risk (0..1) of such a track. Raising it moves it up the queue. Origin not recorded."""
+    """Risk (0..1) of such a beginning. Raising it moves these items up the queue. Origin not recorded."""
     uncovered_risk: float = 0.25
-    """Risk (0..1) of a track that is not covered and was detected without confidence. Raising it moves uncovered tracks
-    up the queue. Origin not recorded."""
+    """Risk (0..1) of an uncovered track with a confidence of 0. Raising it moves uncovered tracks up the queue. Origin
+    not recorded."""
     uncovered_risk_per_confidence: float = 0.6
-    """What full confidence adds to it. Raising it moves surely detected tracks that are not covered up the queue.
+    """Addition to that risk at a confidence of 1. Raising it moves uncovered tracks with high confidence up the queue.
     Origin not recorded."""
     undetected_risk: float = 0.2
-    """What a long stretch without detection adds to its risk at most. Raising it moves long stretches up the queue.
-    Origin not recorded."""
+    """Largest addition to the risk of a stretch without detection. Raising it moves long stretches up the queue. Origin
+    not recorded."""
     undetected_full_s: float = 10
-    """Seconds from which such a stretch gets all of that. Raising it moves shorter ones down the queue. Origin not
-    recorded."""
+    """Length of such a stretch, in seconds, from which it gets the whole addition. Raising it moves shorter stretches
+    down the queue. Origin not recorded."""
     same_time_share: float = 0.5
-    """Share (0..1) of the longer of two stretches in which both lie, from which a judgement of the one holds for the
-    other. Raising it shows more judged places again after a new analysis. Origin not recorded."""
+    """Share (0..1) of the longer of two items that both must have in common for a verdict on one to hold for the other.
+    Raising it lists more reviewed items again after a new analysis. Origin not recorded."""
     same_place_share: float = 0.4
-    """Intersection over union (0..1) of their boxes that they need as well. Raising it does the same. Origin not
+    """Intersection over union (0..1) that their boxes must have as well. Raising it has the same effect. Origin not
     recorded."""
     undetected_confidence: float = 0.1
-    """Confidence (0..1) that a frame without detection counts as, where the clearest picture of a face is chosen.
-    Raising it chooses large undetected frames more often. Origin not recorded."""
+    """Confidence (0..1) of a frame without a detection in the choice of a face's clearest picture. Raising it chooses
+    large faces without a detection more often. Origin not recorded."""
     confidence_base: float = 0.01
-    """Added to every confidence there, so that size decides between frames without any. Raising it lets size decide
-    more. Origin not recorded."""
+    """Addition to every confidence in that choice, so that size decides between frames with a confidence of 0. Raising
+    it gives size more weight. Origin not recorded."""
 
 
 REVIEW_QUEUE = ReviewQueueSettings()
@@ -85,12 +85,12 @@ REVIEW_QUEUE = ReviewQueueSettings()
 SECONDS_EACH = REVIEW_QUEUE.seconds_per_item
 
 _WHOLE = (ReviewReason.LOW_CONFIDENCE, ReviewReason.NOT_FOUND_AGAIN, ReviewReason.SINGLE_DETECTOR)
-"""Reasons to doubt all of a track, not just some of its frames."""
+"""Reasons that concern a whole track and not only some of its frames."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Kind:
-    """`key` begins the keys of judgements, which lie in files: it stays as it is."""
+    """`key` is the first word of a verdict's key. Files hold these keys, so the words must not change."""
 
     key: str
     risk: float
@@ -119,15 +119,16 @@ _LINE = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class ReviewEntry:
-    """A doubtful place. Ranges are half-open source frames; `risk` 0..1 weighs what would show by how likely it is.
+    """A review item with its place in the queue. Ranges are half-open source frames.
 
-    `frame` is where to look; `track` the name of the track, covered or not, or empty; `off_frames` what switching it
-    off switches off. `verdict` is None where nobody has judged; `reviewer` who has, empty where that is not known.
-    `frames_after_cut`: how many frames after a cut a track begins, where that makes it doubtful; else 0.
+    `risk` (0..1) combines how likely a leak is and how large the face. `frame` is the frame to show to the editor.
+    `track` is the name of the track, covered or not, or empty. `off_frames` are the frames that the verdict OFF
+    switches off. `verdict` is None for an open item; `reviewer` is empty where the reviewer is not known.
+    `frames_after_cut` counts the frames from a cut to the beginning of the track if that is why it is listed, else 0.
     """
 
     key: str
-    doubt: ReviewItem
+    item: ReviewItem
     start: int
     stop: int
     box: Box
@@ -142,53 +143,53 @@ class ReviewEntry:
 
 
 def list_review_entries(document: TrackDocument) -> list[ReviewEntry]:
-    """All doubtful places, riskiest first, those that were judged included."""
+    """All review items, reviewed or open, the riskiest first."""
     tracks = {track.name: track for track in (*document.aside, *document.tracks)}
-    judged = _Judged(document.reviewed)
+    verdicts = _Verdicts(document.reviewed)
     covered = {id(track) for track in document.tracks}
     found = []
     for item in (*document.review_items, *_list_unreported(document)):
         track = tracks.get(item.track)
         if track is None and item.track:
             track = _find_track_at(document, item)
-        found.append(_to_entry(document, item, track, id(track) in covered, judged))
+        found.append(_to_entry(document, item, track, id(track) in covered, verdicts))
     return sorted(found, key=lambda d: (-d.risk, d.start))
 
 
 def count_left(document: TrackDocument, shown: tuple[int, int] | None = None) -> int:
-    """How many doubtful places nobody has judged; with `shown` only those in these half-open source frames."""
+    """The number of open review items; with `shown`, only of those in this half-open range of source frames."""
     return sum(not d.verdict and is_shown(d, shown) for d in list_review_entries(document))
 
 
-def is_shown(doubtful: ReviewEntry, shown: tuple[int, int] | None) -> bool:
-    """Whether any frame of a place is among half-open source frames; None stands for all."""
-    return shown is None or (doubtful.start < shown[1] and doubtful.stop > shown[0])
+def is_shown(entry: ReviewEntry, shown: tuple[int, int] | None) -> bool:
+    """Whether any frame of an item lies in a half-open range of source frames; None stands for all frames."""
+    return shown is None or (entry.start < shown[1] and entry.stop > shown[0])
 
 
 def record_verdict(document: TrackDocument, key: str, verdict: Verdict, reviewer: str = "") -> None:
-    """Keep what an editor, who need not be named, thinks of a place. FaceBlurError for what is no key or no verdict."""
+    """Save an editor's verdict on a review item. Raises FaceBlurError where the key or the verdict is invalid."""
     if verdict not in list(Verdict) or _LINE.fullmatch(f"{key}={verdict}") is None:
-        raise FaceBlurError("There is no such doubtful place.")
+        raise FaceBlurError("There is no such place to review.")
     name = "".join(sign for sign in reviewer if sign.isprintable()).strip()[:60]
     line = f"{key}={verdict}" + (f" by {name}" if name else "")
     document.reviewed = [other for other in document.reviewed if other.partition("=")[0] != key] + [line]
 
 
-def is_fixed(document: TrackDocument, doubtful: ReviewEntry) -> bool:
+def is_fixed(document: TrackDocument, entry: ReviewEntry) -> bool:
     """Whether an editor has corrected the cover at a review item: a locked key lies in its frames, or next to them."""
-    track = next((t for t in document.tracks if t.name == doubtful.track), None)
+    track = next((t for t in document.tracks if t.name == entry.track), None)
     return track is not None and any(
-        s.evidence is Evidence.LOCKED and doubtful.start - 1 <= s.source_frame <= doubtful.stop for s in track.samples
+        s.evidence is Evidence.LOCKED and entry.start - 1 <= s.source_frame <= entry.stop for s in track.samples
     )
 
 
 def estimate_left(count: int, seconds_each: float = SECONDS_EACH) -> float:
-    """Seconds that looking at so many places takes."""
+    """The seconds that reviewing `count` items takes."""
     return count * seconds_each
 
 
 def choose_clearest(samples: Iterable[Sample], frame_size: tuple[int, int]) -> Sample:
-    """The sample in which a face is seen best: large, surely found, and whole in the picture of (width, height)."""
+    """The sample that shows a face best: large, confidently detected, and whole in a picture of (width, height)."""
     width, height = frame_size
 
     def weigh(sample: Sample) -> float:
@@ -207,7 +208,7 @@ def choose_clearest(samples: Iterable[Sample], frame_size: tuple[int, int]) -> S
 
 
 def _to_entry(
-    document: TrackDocument, item: ReviewItem, track: Track | None, covered: bool, judged: _Judged
+    document: TrackDocument, item: ReviewItem, track: Track | None, covered: bool, verdicts: _Verdicts
 ) -> ReviewEntry:
     kind = _KINDS.get(item.reason, _OTHER)
     source = document.source
@@ -224,15 +225,15 @@ def _to_entry(
     elif own and item.reason in _WHOLE:
         frame = choose_clearest(own, size).source_frame
     key = _make_key(kind.key, item)
-    verdict, reviewer = judged.find_verdict(key, kind.key, item)
-    # What was covered in the review stays where it stands in it.
+    verdict, reviewer = verdicts.find_verdict(key, kind.key, item)
+    # A track that was covered during the review keeps its place in the queue.
     if track is not None and (not covered or verdict is Verdict.COVERED):
         uncovered = REVIEW_QUEUE.uncovered_risk + REVIEW_QUEUE.uncovered_risk_per_confidence * item.confidence
         risk = max(kind.risk, uncovered)
     elif item.reason is ReviewReason.FLOW_ONLY:
         full = REVIEW_QUEUE.undetected_full_s * float(source.frame_rate)
         risk += REVIEW_QUEUE.undetected_risk * min((item.stop - item.start) / full, 1.0)
-    # The whole picture's box says nothing of a face.
+    # An item without a track has the box of the whole picture, which says nothing about the size of a face.
     share = 1.0 if track is None else _compute_size(own, item.box) / (REVIEW_QUEUE.large_share * min(size))
     small = REVIEW_QUEUE.least_size_weight
     off_frames = (item.start, item.stop)
@@ -258,7 +259,7 @@ def _to_entry(
 
 
 def _get_decision(track: Track, covered: bool, own: list[Sample]) -> Verdict | None:
-    """What an editor has decided of a track by other means than the queue."""
+    """The verdict that follows from an editor's decision about the track outside the review queue."""
     if not covered:
         return Verdict.LEFT if track.is_chosen else None
     hidden = own and all(any(first <= s.source_frame < stop for first, stop in track.off) for s in own)
@@ -266,7 +267,7 @@ def _get_decision(track: Track, covered: bool, own: list[Sample]) -> Verdict | N
 
 
 def _find_track_at(document: TrackDocument, item: ReviewItem) -> Track | None:
-    """The covered track that is where a doubt is whose own track is gone, merged into another perhaps."""
+    """The covered track at the place of an item whose own track is gone, perhaps because it was merged."""
     x1, y1, x2, y2 = item.box
     for track in document.tracks:
         sample = sample_at(track, (item.start + item.stop - 1) // 2)
@@ -281,16 +282,16 @@ def _between(track: Track, start: int, stop: int) -> list[Sample]:
 
 
 def _list_unreported(document: TrackDocument) -> list[ReviewItem]:
-    """Doubts about tracks that were set aside without one: what is no longer covered must be looked at."""
+    """Review items for suppressed tracks without one: the editor must see every track that is no longer covered."""
     reported = {item.track for item in document.review_items}
     return [
-        _tell_suppressed(track)
+        _make_suppressed_item(track)
         for track in document.aside
         if track.samples and track.name not in reported and not track.is_chosen
     ]
 
 
-def _tell_suppressed(track: Track) -> ReviewItem:
+def _make_suppressed_item(track: Track) -> ReviewItem:
     why = track.suppression or Suppression(SuppressionReason.UNKNOWN)
     return replace(
         make_review_item(track.name, track.samples, ReviewReason(why.reason)),
@@ -301,7 +302,7 @@ def _tell_suppressed(track: Track) -> ReviewItem:
 
 
 def _frames_after_cut(document: TrackDocument, frame: int) -> int:
-    """How many frames after a cut, where it was just before; else 0."""
+    """The number of frames since a cut that was shortly before; 0 where there was none."""
     soon = round(REVIEW_QUEUE.after_cut_s * float(document.source.frame_rate))
     return next(
         (
@@ -314,7 +315,7 @@ def _frames_after_cut(document: TrackDocument, frame: int) -> int:
 
 
 def _compute_size(own: list[Sample], box: Box) -> float:
-    """How large a face is in pixels, as the side of a square."""
+    """The size of a face in pixels, as the side of a square of the same area."""
     if own:
         return median(_side(s.ellipse) for s in own)
     return float(max(box[2] - box[0], 0.0) * max(box[3] - box[1], 0.0)) ** 0.5
@@ -328,8 +329,8 @@ def _make_key(kind: str, item: ReviewItem) -> str:
     return f"{kind} {item.start}-{item.stop} {','.join(str(round(edge)) for edge in item.box)}"
 
 
-class _Judged:
-    """The judgements of a document, as they were written and by kind."""
+class _Verdicts:
+    """The verdicts of a document, by their exact key and by kind."""
 
     def __init__(self, lines: list[str]) -> None:
         self._exact: dict[str, tuple[Verdict, str]] = {}
@@ -344,7 +345,7 @@ class _Judged:
             self._kinds.setdefault(match[1], []).append((int(match[2]), int(match[3]), (x1, y1, x2, y2), reported))
 
     def find_verdict(self, key: str, kind: str, item: ReviewItem) -> tuple[Verdict | None, str]:
-        """The verdict on a doubt, or on one of the same kind at the same place, and whose; None where there is none."""
+        """The verdict on an item, or on one of its kind at its place, with the reviewer; None where there is none."""
         if key in self._exact:
             return self._exact[key]
         for start, stop, box, reported in self._kinds.get(kind, ()):
@@ -356,7 +357,7 @@ class _Judged:
 
 
 def _compute_overlap(one: Box, other: Box) -> float:
-    """Of two boxes, as a share of both together."""
+    """Intersection over union of two boxes."""
     across = min(one[2], other[2]) - max(one[0], other[0])
     down = min(one[3], other[3]) - max(one[1], other[1])
     if across <= 0 or down <= 0:

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Judging a finished film."""
+"""Checking a finished film for leaks."""

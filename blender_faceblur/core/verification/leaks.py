@@ -1,14 +1,15 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Judge a finished film against its source: whether each expected face is covered, and which others still show.
+"""Compare a finished film with its source: whether each expected face is covered, and whether other faces show.
 
-A pixel's detail is what a box of `block_px` (about what the effect leaves of the picture) takes away around it. Where
-the film is the source but for coding noise, the detail of their difference is small beside that of the source; under
-an effect it is as large as it or larger, since the effect has taken the detail away. So it is judged in windows of
-a quarter of a face, and where a face has detail at all.
+A pixel's detail is its difference from the mean of a box of `block_px` around it, which is about as large as the
+effect's samples. Where the film shows the source, apart from coding noise, the detail of their difference is small
+compared with the detail of the source. Under an effect it is at least as large, because the effect has removed the
+source's detail. The comparison runs in windows of a quarter of a face, wherever the face has enough detail.
 
 Measured on six real clips (2,486 faces in frames, mosaic, H.264 at rate factor 17): under the covers at most 0.04 of a
-face seemed to show, 0.12 of faces 18 pixels wide. Two of the clips (1,831) encoded without covers: 1,824 were told as
-leaks, 7 as too dark to judge; at rate factor 28, 1,779 and 8, and 41 as doubts.
+face seemed to show, and 0.12 of faces 18 pixels wide. Two of the clips (1,831 faces in frames) were encoded without
+covers: 1,824 faces were leaks, and 7 were too dark to tell. At rate factor 28, 1,779 were leaks, 8 were too dark, and
+41 were listed for review.
 """
 
 from __future__ import annotations
@@ -30,107 +31,108 @@ from ..geometry import Array
 from ..types import Box, Ellipse, FaceBlurError, ModelUse, Track, TrackDocument, TrackKind, TrackStatus
 
 Grey = NDArray[np.uint8]
-"""Height x width, brightness."""
+"""Brightness, height x width."""
 
 
 class FindingKind(StrEnum):
     LEAK = "leak"
     DOUBT = "doubt"
     KEPT = "kept"
-    """Shown on purpose."""
+    """The face is shown on purpose."""
 
 
 class FindingReason(StrEnum):
-    """Why a verification lists something, or why a face may be seen in its place."""
+    """Why a verification lists something, or why a face may show at its place."""
 
     NOT_COVERED = "not_covered"
     PARTLY_COVERED = "partly_covered"
     TOO_FAINT = "too_faint"
-    """Perhaps not covered, but it is too faint to tell."""
+    """The face may be uncovered, but it is too faint to tell."""
     UNEXPECTED = "unexpected"
-    """A face where no track is."""
+    """A face at a place without a track."""
     PERHAPS_UNEXPECTED = "perhaps_unexpected"
 
     SWITCHED_OFF = "switched_off"
     DELETED = "deleted"
     EXEMPT = "exempt"
-    """It lies in a region in which nothing is covered; `Finding.subject` names it."""
+    """The face lies in a region that is never blurred; `Finding.subject` names the region."""
     NEVER_REGION = "never_region"
-    """It is such a region."""
+    """The place is such a region."""
     ALLOWED = "allowed"
-    """It is somebody who stays visible: `Finding.subject`."""
+    """The face is that of a person who stays visible; `Finding.subject` names the person."""
     REVIEWED = "reviewed"
-    """The machine does not cover it, and an editor has judged that."""
+    """The program suppressed the track, and an editor has reviewed that."""
 
 
 @dataclass(frozen=True, slots=True)
 class ExposureSettings:
-    """When a face's pixels show the source. Shares are of the pixels of the face's ellipse, 0..1.
+    """When a face's pixels show the source. Shares (0..1) are shares of the pixels in the face's ellipse.
 
-    "The clips" are those of docs/verifying.md, on which the thresholds were chosen.
+    The thresholds were chosen on "the clips", those of docs/verifying.md.
     """
 
     inner_share: float = 0.95
-    """Share of the ellipse's semi-axes within which pixels count; beyond it a cover's edge is soft. Raising it counts
-    more of the rim. Origin not recorded."""
+    """Share of the ellipse's semi-axes within which pixels count, since a cover's edge is soft. Raising it counts more
+    of the rim. Origin not recorded."""
     least_pixels: int = 12
-    """Pixels of a face in the picture below which nobody can be recognised. Raising it checks fewer small or cut-off
+    """Pixels below which the visible part of a face is too small to recognise. Raising it checks fewer small or cut-off
     faces. Origin not recorded."""
     least_detail: float = 1.2
-    """Variance of the source's detail, in levels squared, from which a pixel can be judged. Raising it leaves more of
-    dark and flat faces unjudged. Origin: chosen on the clips; lowered from 2.0 when faint faces began to count."""
+    """Variance of the source's detail, in levels squared, from which a pixel is compared. Raising it compares fewer
+    pixels of dark and flat faces. Origin: chosen on the clips; lowered from 2.0 when faint faces began to count."""
     least_block_px: float = 3.0
-    """The smallest block of which detail is taken, in pixels. Raising it looks at coarser detail in small faces.
-    Origin not recorded."""
+    """The smallest block size for detail, in pixels. Raising it compares coarser detail in small faces. Origin not
+    recorded."""
     face_block_divisor: float = 1.25
-    """The largest block: a face's smaller semi-axis by this. Raising it looks at finer detail where the effect's
-    samples are large. Origin not recorded."""
+    """The largest block size is a face's smaller semi-axis divided by this. Raising it compares finer detail where the
+    effect's samples are large. Origin not recorded."""
     least_film_face_share: float = 1 / 8
-    """The width, as a share of the source's height, for which an effect is made at least; it follows
-    `blender.cover.find_largest_face_px`. Raising it above what the effect uses looks at coarser detail than is there.
-    Origin: the effect's own rule."""
+    """The smallest face width for which an effect is scaled, as a share of the source's height, as in
+    `blender.cover.find_largest_face_px`. Raising it above the effect's own value compares coarser detail than the
+    effect leaves. Origin: the effect's own rule."""
     smoothed_block_px: int = 13
-    """Block size, in pixels, from which the finest detail is smoothed away first: coding changes it first, and it says
-    little of a large face. Raising it judges large faces by finer detail. Origin: introduced when faint faces
-    began to count; how it was chosen is not recorded."""
+    """Block size, in pixels, from which the finest detail is smoothed away first: coding changes it most, and it
+    matters little for a large face. Raising it compares large faces by finer detail. Origin: introduced when faint
+    faces began to count; how it was chosen is not recorded."""
     least_window_px: float = 5.0
-    """The smallest window over which detail is averaged, in pixels. Raising it averages over more of small faces.
+    """The smallest window over which detail is averaged, in pixels. Raising it averages over more of a small face.
     Origin not recorded."""
     window_divisor: float = 2
-    """Window size: a face's smaller semi-axis by this, a quarter of a face. Raising it sees smaller uncovered parts,
-    and more accidents. Origin not recorded."""
+    """The window size is a face's smaller semi-axis divided by this, which is a quarter of a face. Raising it finds
+    smaller uncovered parts, and more false ones. Origin not recorded."""
     same_detail_share: float = 0.3
-    """A pixel shows the source where less than this share of the detail is lost. Raising it takes more covered pixels
+    """A pixel shows the source where less than this share of its detail is lost. Raising it takes more covered pixels
     for uncovered ones. Origin: chosen on the clips; lowered from 0.35 when faint faces began to count."""
     whole_share: float = 0.9
-    """Share of the pixels with detail that must show for the check of slopes below to be left out. Raising it checks
-    slopes more often. Origin: introduced for flat signs; how it was chosen is not recorded."""
+    """Share of the compared pixels that must show for the check of slopes to be skipped. Raising it checks slopes more
+    often. Origin: introduced for flat signs; how it was chosen is not recorded."""
     steep_share: float = 0.04
-    """Square of a slope by the detail around it, from which the slope counts. Raising it counts fewer. Origin: this and
-    the next three keep a single edge along a mosaic's blocks from being taken for a face; chosen on the clips."""
+    """Square of a slope, divided by the detail around it, from which the slope counts. Raising it counts fewer slopes.
+    Origin: this and the next three values prevent a single edge along a mosaic's blocks from counting as a face; chosen
+    on the clips."""
     steep_spread_share: float = 0.25
-    """Share of a window's pixels that must have such a slope for it to be judged. Raising it judges fewer windows.
-    Origin: see `steep_share`."""
+    """Share of a window's pixels that must have such a slope for the window to be compared. Raising it compares fewer
+    windows. Origin: see `steep_share`."""
     same_slope_share: float = 0.5
-    """A slope survived where it differs by less than this share of its square. Raising it counts more as survived.
-    Origin: see `steep_share`."""
+    """A slope survived the effect where it changed by less than this share of its square. Raising it counts more slopes
+    as survived. Origin: see `steep_share`."""
     survived_share: float = 0.25
     """Share of a window's pixels whose slopes must have survived for it to show the source. Raising it finds fewer
     leaks. Origin: see `steep_share`."""
     leak_share: float = 0.2
-    """Share of a face that must show for it to leak. Raising it finds fewer leaks. Origin: chosen on the clips."""
+    """Share of a face that must show for a leak. Raising it finds fewer leaks. Origin: chosen on the clips."""
     leak_decided_share: float = 0.5
-    """Share of what can be judged that must show for it to leak too. Raising it finds fewer leaks. Origin: chosen on
-    the clips."""
+    """Share of a face's compared pixels that must show for a leak as well. Raising it finds fewer leaks. Origin: chosen
+    on the clips."""
     least_decided_share: float = 0.08
-    """Share of a face that must have enough detail to be judged; a face with less is flat. Raising it calls more faces
-    flat. Origin: chosen on the clips."""
+    """Share of a face's pixels that must have enough detail to be compared; a face with less is flat. Raising it counts
+    more faces as flat. Origin: chosen on the clips."""
     review_share: float = 0.14
-    """Share of a face that must show for it to be listed for review. Raising it lists fewer. Origin: chosen on the
-    clips."""
+    """Share of a face that must show for the face to be listed for review. Raising it lists fewer faces. Origin: chosen
+    on the clips."""
     review_lost_share: float = 0.55
-    """A face is listed too where less than this share of its detail is lost. Raising it lists more. Origin: introduced
-    for faces that coding has changed too much to tell; chosen on the clips."""
+    """A face is also listed for review where less than this share of its detail is lost. Raising it lists more faces.
+    Origin: introduced for faces that coding has changed too much to tell; chosen on the clips."""
 
 
 EXPOSURE = ExposureSettings()
@@ -138,32 +140,32 @@ EXPOSURE = ExposureSettings()
 
 @dataclass(frozen=True, slots=True)
 class LeakSettings:
-    """When something that was seen in the finished film is a leak, and when it is listed for review."""
+    """When something in the finished film is a leak, and when it is listed for review."""
 
     run_gap_frames: int = 3
-    """Frames up to which two exposures of a track are one finding. Raising it makes longer findings. Origin not
-    recorded."""
+    """Largest gap, in frames, between two exposures of a track that are one finding. Raising it makes longer findings.
+    Origin not recorded."""
     exposed_share: float = 0.7
-    """Share (0..1) of a face that shows from which the finding is called "not covered", and not "covered in part only".
-    Raising it changes words only. Origin not recorded."""
+    """Share (0..1) of a face that must show for the finding to be NOT_COVERED and not PARTLY_COVERED. Raising it
+    changes only the reason. Origin not recorded."""
     both_confidence: float = 0.4
-    """Confidence (0..1) of each of two detectors that makes a face of what they found. Raising it finds fewer leaks.
-    Origin: foliage, hands and a dog in two real clips had 0.25 at most in two neighbouring passes."""
+    """Confidence (0..1) that two detectors must both have for their detection to be a face. Raising it finds fewer
+    leaks. Origin: foliage, hands and a dog in two real clips had at most 0.25 in two neighbouring passes."""
     alone_confidence: float = 0.8
-    """Confidence (0..1) of one detector that does the same. Raising it finds fewer leaks. Origin: foliage, hands and a
-    dog in two real clips had 0.67 at most in two neighbouring passes."""
+    """Confidence (0..1) that a single detector must have for the same. Raising it finds fewer leaks. Origin: foliage,
+    hands and a dog in two real clips had at most 0.67 in two neighbouring passes."""
     hint_both_confidence: float = 0.3
-    """Confidence (0..1) of each of two detectors from which a place is listed for review. Raising it lists fewer.
-    Origin: chosen on the clips of docs/verifying.md."""
+    """Confidence (0..1) that two detectors must both have for a place to be listed for review. Raising it lists fewer
+    places. Origin: chosen on the clips of docs/verifying.md."""
     hint_alone_confidence: float = 0.6
-    """Confidence (0..1) of one detector that does the same. Raising it lists fewer. Origin: chosen on the clips of
-    docs/verifying.md."""
+    """Confidence (0..1) that a single detector must have for the same. Raising it lists fewer places. Origin: chosen on
+    the clips of docs/verifying.md."""
     same_face_overlap_share: float = 0.2
-    """Intersection over union (0..1) from which finds of two passes are one face. Raising it tears fast faces apart, so
-    that fewer are confirmed by a second pass. Origin not recorded."""
+    """Intersection over union (0..1) from which detections of two passes are one face. Raising it splits fast faces, so
+    that a second pass confirms fewer of them. Origin not recorded."""
     open_passes: int = 2
-    """Detection passes after which a face that is not found again is finished. Raising it bridges more passes. Origin
-    not recorded."""
+    """Detection passes without the face after which its tracklet ends. Raising it bridges more passes. Origin not
+    recorded."""
 
 
 LEAK_RULES = LeakSettings()
@@ -171,31 +173,31 @@ LEAK_RULES = LeakSettings()
 
 @dataclass(frozen=True, slots=True)
 class StepSettings:
-    """When a film's pictures are not the source's, or those of another frame. Levels are of 0..255."""
+    """When a film's pictures are not those of the source, or belong to another frame. Levels are from 0 to 255."""
 
     thumbnail_px: int = 256
-    """Long side of the pictures that are compared, in pixels. Raising it sees smaller differences and takes time.
-    Origin not recorded."""
+    """Long side of the compared pictures, in pixels. Raising it finds smaller differences and takes more time. Origin
+    not recorded."""
     cover_ratio: float = 1.3
-    """How much larger than its mask a cover is taken to be, since it reaches beyond by a tolerance and its feather.
-    Raising it compares less of the picture. Origin not recorded."""
+    """Assumed size of a cover compared with its mask: a tolerance and the feather make it larger. Raising it compares
+    less of the picture. Origin not recorded."""
     cover_margin_px: float = 6
-    """And by how many pixels of the source. Raising it compares less of the picture. Origin not recorded."""
+    """Pixels of the source by which the cover is assumed to be larger still. Raising it compares less of the picture.
+    Origin not recorded."""
     least_outside_px: int = 400
-    """Pixels outside all covers that are needed for a comparison. Raising it compares fewer frames. Origin not
-    recorded."""
+    """Pixels outside all covers that a comparison needs. Raising it compares fewer frames. Origin not recorded."""
     noise_levels: float = 1.5
-    """Difference that coding may make, in levels (standard deviation). Raising it misses more frames that are out of
+    """Difference that coding may cause, in levels (standard deviation). Raising it misses more frames that are out of
     step. Origin not recorded."""
     late_ratio: float = 1.6
-    """A frame is out of step where it differs more than this times as much from the source as from the frame before or
-    after. Raising it misses more frames that are out of step. Origin not recorded."""
+    """A frame is out of step where its difference from the source's frame is more than this many times its difference
+    from the source's frame before or after. Raising it misses more such frames. Origin not recorded."""
     least_detail: float = 4.0
-    """Variance of the source's picture, in levels squared, from which it can be told from another. Raising it judges
+    """Variance of the source's picture, in levels squared, from which the picture can be identified. Raising it checks
     fewer dark and flat pictures. Origin not recorded."""
     foreign_share: float = 0.5
-    """A frame shows another picture where the difference is more than this share of that variance. Raising it misses
-    more of them. Origin not recorded."""
+    """A frame shows a different picture where the difference is more than this share of that variance. Raising it
+    misses more such frames. Origin not recorded."""
 
 
 STEP_CHECK = StepSettings()
@@ -203,7 +205,7 @@ STEP_CHECK = StepSettings()
 
 @dataclass(frozen=True, slots=True)
 class ExpectedFace:
-    """Where a track is in one frame; `kept` says why the face may be seen there, None where it must be covered."""
+    """A track's place in one frame. `kept` is the reason why the face may show; None where it must be covered."""
 
     track: str
     ellipse: Ellipse
@@ -212,12 +214,12 @@ class ExpectedFace:
 
 @dataclass(frozen=True, slots=True)
 class Visibility:
-    """Shares of a face's area: where the source is seen to show, and where there is enough detail to tell."""
+    """How much of a face shows: `share` of its area shows the source, and `decided` has enough detail to tell."""
 
     share: float
     decided: float
     lost: float = 1.0
-    """How much of the detail is gone where there is enough of it; under an effect next to all or more."""
+    """Share of the detail that is lost, where there is enough detail. Under an effect it is close to 1."""
 
     @property
     def leaks(self) -> bool:
@@ -227,14 +229,14 @@ class Visibility:
 
     @property
     def doubtful(self) -> bool:
-        """Whether some of the face may show: it is not clearly covered, and no leak for certain."""
+        """Whether a part of the face may show: the face is not clearly covered, but not certainly a leak."""
         return not self.leaks and (
             self.share >= EXPOSURE.review_share or (not self.flat and self.lost < EXPOSURE.review_lost_share)
         )
 
     @property
     def part(self) -> float:
-        """How much of the face shows, as far as can be told."""
+        """The share of the face that shows, among the pixels with enough detail."""
         return self.share if self.flat else self.share / self.decided
 
     @property
@@ -244,7 +246,7 @@ class Visibility:
 
 @dataclass(frozen=True, slots=True)
 class FilmDetection:
-    """A face that detectors found in the film: the best confidence of each of them."""
+    """A face that detectors found in the film, with the best confidence of each detector."""
 
     box: Box
     confidences: tuple[tuple[str, float], ...]
@@ -255,21 +257,21 @@ class FilmDetection:
 
     @property
     def second(self) -> float:
-        """The confidence of the second surest detector, 0 where only one found it."""
+        """The second-highest confidence; 0 where only one detector found the face."""
         return sorted(value for _, value in self.confidences)[-2] if len(self.confidences) > 1 else 0.0
 
     @property
     def hints(self) -> bool:
-        """Whether it can be told as a doubt, if not as a leak."""
+        """Whether the detection is strong enough to be listed for review."""
         return _is_found(self, LEAK_RULES.hint_both_confidence, LEAK_RULES.hint_alone_confidence)
 
 
 @dataclass(slots=True)
 class Finding:
-    """Something that an editor should look at. Frames are the film's, counted from 0; start..stop is half-open.
+    """A finding for the editor. Frames are those of the film, counted from 0; start..stop is half-open.
 
-    `share` is how much of the face shows in the worst frame, whose `box` this is; `picture` a JPEG of its surroundings
-    with the face itself obscured, or nothing. `subject` is the person or the region that the reason speaks of.
+    `share` is the share of the face that shows in the frame `worst`, and `box` its place there. `picture` is a JPEG of
+    its surroundings with the face obscured, or empty. `subject` is the person or the region that the reason refers to.
     """
 
     kind: FindingKind
@@ -288,7 +290,7 @@ class Finding:
 
 @dataclass(slots=True)
 class Verification:
-    """What came of verifying a film. `problems` are what is wrong with the file itself."""
+    """The result of verifying a film. `problems` are faults of the file itself, one sentence each."""
 
     film: str
     source: str
@@ -296,14 +298,14 @@ class Verification:
     seconds_long: float
     sound_streams: int
     compared: int
-    """Faces times frames that were compared with the source."""
+    """Faces that were compared with the source, counted in each frame."""
     flat: int
-    """Those of them that are too flat or too dark to tell."""
+    """Compared faces that are too flat or too dark to tell."""
     looked: int
-    """Frames in which the detectors looked for faces that nobody expected."""
+    """Frames in which the detectors searched for unexpected faces. `every` is the step between them."""
     every: int
     weak: int
-    """Finds that were too weak to be listed."""
+    """Detections that were too weak to be listed."""
     models: list[ModelUse]
     leaks: list[Finding]
     doubts: list[Finding]
@@ -311,7 +313,7 @@ class Verification:
     problems: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     faces: dict[str, bytes] = field(default_factory=dict)
-    """By track, an obscured JPEG of the source's face for a report; see `obscured.draw_face`."""
+    """For each track, an obscured JPEG of its face in the source, for a report; see `obscured.draw_face`."""
     seconds: float = 0.0
 
     @property
@@ -323,9 +325,9 @@ def list_places(
     document: TrackDocument,
     is_reviewed: Callable[[str], bool] = lambda track: False,
 ) -> dict[int, list[ExpectedFace]]:
-    """Per source frame, where a face must be covered, and where somebody chose to show one.
+    """For each source frame, the places where a face must be covered, and those where an editor chose to show one.
 
-    `is_reviewed`: whether an editor has judged the doubts about a track that the machine set aside.
+    `is_reviewed` tells whether an editor has reviewed a track that the program suppressed.
     """
     places: dict[int, list[ExpectedFace]] = {}
     for track in document.tracks:
@@ -343,7 +345,7 @@ def list_places(
 
 
 def _find_why(track: Track) -> FindingReason:
-    """Why a track that is not covered may be seen."""
+    """Why an uncovered track may show."""
     if track.kind is TrackKind.NEVER:
         return FindingReason.NEVER_REGION
     return {
@@ -354,7 +356,7 @@ def _find_why(track: Track) -> FindingReason:
 
 
 def list_kept(document: TrackDocument) -> list[Finding]:
-    """What an editor chose to show, in source frames."""
+    """The faces that an editor chose to show, in source frames."""
     kept = []
     for track in document.tracks:
         for start, stop in track.off:
@@ -396,14 +398,14 @@ def list_kept(document: TrackDocument) -> list[Finding]:
 
 
 def surround(ellipse: Ellipse) -> Box:
-    """The box around an ellipse, whatever its turn."""
+    """The bounding box of an ellipse, including its rotation."""
     c, s = math.cos(ellipse.angle), math.sin(ellipse.angle)
     half_x, half_y = math.hypot(ellipse.rx * c, ellipse.ry * s), math.hypot(ellipse.rx * s, ellipse.ry * c)
     return ellipse.cx - half_x, ellipse.cy - half_y, ellipse.cx + half_x, ellipse.cy + half_y
 
 
 def compute_block_px(document: TrackDocument, samples_per_face: float) -> float:
-    """How large the samples of the effect are: it is made for the widest face, and never finer than a small one needs.
+    """The size of the effect's samples in pixels, which follows the widest face and has a lower limit.
 
     See `blender.cover.find_largest_face_px`.
     """
@@ -412,10 +414,10 @@ def compute_block_px(document: TrackDocument, samples_per_face: float) -> float:
 
 
 def measure_shown(source: Grey, film: Grey, ellipse: Ellipse, block_px: float) -> Visibility | None:
-    """How much of a face's ellipse shows the source in the film; None where hardly any of it is in the picture.
+    """How much of a face's ellipse shows the source in the film; None where hardly any of it lies in the picture.
 
-    Both pictures are of one size, in which the ellipse is. Detail larger than `block_px` does not count, so neither do
-    a changed brightness and colour.
+    Both pictures have the same size, and the ellipse is in their pixels. Detail larger than `block_px` is ignored, and
+    with it changes of brightness and colour.
     """
     height, width = source.shape
     smaller = min(ellipse.rx, ellipse.ry)
@@ -435,14 +437,14 @@ def measure_shown(source: Grey, film: Grey, ellipse: Ellipse, block_px: float) -
     detail, changed = _take_detail(first, block), _take_detail(change, block)
     weight = inside.astype(np.float32)
     window = _odd(max(EXPOSURE.least_window_px, smaller / EXPOSURE.window_divisor))
-    # Only what lies inside counts: beyond the edge of a cover the source shows and may.
+    # Only pixels inside the ellipse count: beyond the edge of a cover the source may show.
     near = np.maximum(_blur(weight, window), 1e-6)
     there = _blur(detail**2 * weight, window) / near
     lost = _blur(changed**2 * weight, window) / near
     decided = inside & (there >= EXPOSURE.least_detail)
     shown = decided & (lost < EXPOSURE.same_detail_share * there)
     if shown.sum() < EXPOSURE.whole_share * decided.sum():
-        # One straight edge along the rim of two blocks survives a mosaic; where a face shows, it shows all over.
+        # A single straight edge between two blocks survives a mosaic. A face that shows has slopes all over.
         steep = _compute_slopes(first, block)
         detailed = steep >= EXPOSURE.steep_share * there
         survived = detailed & (_compute_slopes(change, block) < EXPOSURE.same_slope_share * steep)
@@ -453,7 +455,7 @@ def measure_shown(source: Grey, film: Grey, ellipse: Ellipse, block_px: float) -
 
 
 def draw_inside(ellipse: Ellipse, x1: int, y1: int, x2: int, y2: int) -> NDArray[np.bool_]:
-    """The pixels of a part of the picture that lie well inside an ellipse."""
+    """Which pixels of a part of the picture lie well inside an ellipse."""
     y, x = np.mgrid[y1:y2, x1:x2] + 0.5
     c, s = math.cos(ellipse.angle), math.sin(ellipse.angle)
     x, y = x - ellipse.cx, y - ellipse.cy
@@ -462,7 +464,7 @@ def draw_inside(ellipse: Ellipse, x1: int, y1: int, x2: int, y2: int) -> NDArray
 
 
 def _compute_slopes(values: NDArray[np.float32], block: int) -> NDArray[np.float32]:
-    """Squared, in levels a pixel."""
+    """The squared slopes, in levels per pixel."""
     down, across = np.gradient(_blur(values, 3) if block >= EXPOSURE.smoothed_block_px else values)
     return np.asarray(down**2 + across**2, np.float32)
 
@@ -478,12 +480,12 @@ def _blur(values: NDArray[np.float32], size: int) -> NDArray[np.float32]:
 
 
 def _take_detail(values: NDArray[np.float32], block: int) -> NDArray[np.float32]:
-    # The finest detail is what coding changes first, and says little about a face.
+    # Coding changes the finest detail most, and this detail says little about a large face.
     return (_blur(values, 3) if block >= EXPOSURE.smoothed_block_px else values) - _blur(values, block)
 
 
 class SyncChecker:
-    """Tells whether the film's pictures are the source's at all, and not those of the frame before or after."""
+    """Checks that the film's pictures are those of the source, and not of the frame before or after."""
 
     def __init__(self, margin: float) -> None:
         self._margin = margin
@@ -492,7 +494,7 @@ class SyncChecker:
         self.late: list[int] = []
 
     def compare(self, frame: int, source: Grey, film: Grey, places: list[ExpectedFace]) -> None:
-        """Compare one frame outside of the covers, small."""
+        """Compare small versions of one frame's pictures, outside the covers."""
         import cv2
 
         height, width = source.shape
@@ -503,7 +505,7 @@ class SyncChecker:
         )
         outside = np.ones(theirs.shape, bool)
         for place in places:
-            # Covers reach beyond the face by the expansion, a tolerance and the feather.
+            # Covers are larger than the face by the margin, a tolerance and the feather.
             e = place.ellipse.scaled(STEP_CHECK.cover_ratio * self._margin).grown(STEP_CHECK.cover_margin_px)
             box = surround(Ellipse(e.cx * scale, e.cy * scale, e.rx * scale, e.ry * scale, e.angle))
             x1, y1, x2, y2 = (
@@ -533,12 +535,12 @@ class SyncChecker:
         return float((one - other)[outside].std())
 
     def describe(self) -> list[str]:
-        """What is wrong, in sentences."""
+        """The faults found, one sentence each."""
         return [
-            f"In {len(frames)} frames, the first of them {frames[0]}, the film {words}."
+            f"In {len(frames)} frames, from frame {frames[0]} on, the film {words}."
             for frames, words in (
-                (self.foreign, "shows other pictures than the source"),
-                (self.late, "is not in step with the source"),
+                (self.foreign, "shows different pictures from the source"),
+                (self.late, "is out of sync with the source"),
             )
             if frames
         ]
@@ -546,19 +548,19 @@ class SyncChecker:
 
 @dataclass(slots=True)
 class _LeakTracklet:
-    """One face that nobody expected, from look to look."""
+    """One unexpected face over several detection passes."""
 
     detections: list[tuple[int, int, FilmDetection, Visibility]]
-    """(number of the look, frame, find, how much of it shows)"""
+    """(number of the detection pass, frame, detection, how much of the face shows)"""
     kept: FindingReason | None
     worst: int
     picture: bytes
 
 
 class LeakClassifier:
-    """Gathers what is seen frame by frame and sorts it into leaks and doubts.
+    """Collects faces frame by frame, and sorts them into leaks and findings to review.
 
-    `single`: the film is one picture, where nothing can be seen twice.
+    `single` means that the film is one picture, where a second pass cannot confirm a face.
     """
 
     def __init__(self, single: bool = False) -> None:
@@ -570,7 +572,7 @@ class LeakClassifier:
         self.compared = self.flat = 0
 
     def add_face(self, frame: int, place: ExpectedFace, shown: Visibility, draw: Callable[[], bytes]) -> None:
-        """A face that must be covered; `draw` makes a picture of the place in this frame."""
+        """Add a face that must be covered. `draw` makes a picture of its place in this frame."""
         self.compared += 1
         self.flat += shown.flat
         if not shown.leaks and not shown.doubtful:
@@ -616,14 +618,15 @@ class LeakClassifier:
         detections: list[tuple[FilmDetection, Visibility, FindingReason | None]],
         draw: Callable[[Box], bytes],
     ) -> bool:
-        """Faces found over pixels that show the source: (find, how much shows, why it may be seen or None).
+        """Add the faces of one detection pass whose pixels show the source.
 
-        Looks come in the order of frames. Returns whether the next frame should be looked at too.
+        Each is (detection, how much shows, why the face may show or None). Passes must come in the order of frames.
+        Returns whether the next frame should be searched as well.
         """
         self._pass_number += 1
         self._done += [c for c in self._open if self._pass_number - c.detections[-1][0] > LEAK_RULES.open_passes]
         self._open = [c for c in self._open if self._pass_number - c.detections[-1][0] <= LEAK_RULES.open_passes]
-        curious = False
+        needs_next = False
         for detection, shown, kept in sorted(detections, key=lambda one: -one[0].confidence):
             tracklet = max(
                 (c for c in self._open if c.detections[-1][0] < self._pass_number),
@@ -643,11 +646,11 @@ class LeakClassifier:
                 tracklet.worst = frame
                 if detection.hints:
                     tracklet.picture = draw(detection.box)
-            curious = curious or (not kept and _is_sure(detection))
-        return curious
+            needs_next = needs_next or (not kept and _is_sure(detection))
+        return needs_next
 
     def finish(self) -> tuple[list[Finding], list[Finding], int]:
-        """Leaks and doubts, worst first, and how many finds were too weak to be listed."""
+        """Leaks, findings to review (both worst first), and the number of detections too weak to be listed."""
         leaks: list[Finding] = []
         doubts: list[Finding] = []
         weak = 0
@@ -679,10 +682,10 @@ class LeakClassifier:
     def _classify(self, tracklet: _LeakTracklet) -> FindingKind | None:
         if tracklet.kept:
             return None
-        sure = [look for look, _, detection, _ in tracklet.detections if _is_sure(detection)]
+        sure = [number for number, _, detection, _ in tracklet.detections if _is_sure(detection)]
         if _has_neighbours(sure) or (sure and self._single):
             return FindingKind.LEAK
-        hints = [look for look, _, detection, _ in tracklet.detections if detection.hints]
+        hints = [number for number, _, detection, _ in tracklet.detections if detection.hints]
         return FindingKind.DOUBT if sure or _has_neighbours(hints) or (hints and self._single) else None
 
 
@@ -711,19 +714,19 @@ def _overlap(one: Box, other: Box) -> float:
 
 
 def _weigh(finding: Finding) -> float:
-    """How bad: how much of how large a face shows for how long."""
+    """How bad a finding is: it grows with the share that shows, the size of the face and the number of frames."""
     x1, y1, x2, y2 = finding.box
     return finding.share * math.sqrt(max((x2 - x1) * (y2 - y1), 1.0)) * finding.frames**0.5
 
 
 def get_kept_reason(places: list[ExpectedFace], box: Box) -> FindingReason | None:
-    """Why a find in this place may be seen; None where nobody chose to show a face there."""
+    """Why a detection at this place may show; None where the editor did not choose to show a face there."""
     cx, cy = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
     return next((place.kept for place in places if place.kept and _holds(place.ellipse, cx, cy)), None)
 
 
 def is_on(places: list[ExpectedFace], box: Box) -> bool:
-    """Whether a find lies on one of these faces."""
+    """Whether a detection lies on one of these faces."""
     return any(_holds(place.ellipse, (box[0] + box[2]) / 2, (box[1] + box[3]) / 2) for place in places)
 
 
@@ -737,7 +740,7 @@ SCHEMA, VERSION = "faceblur-verification", 2
 
 
 def to_json(verification: Verification) -> str:
-    """The verification as one line of JSON; pictures in Base64."""
+    """The verification as one line of JSON, with pictures in Base64."""
     content = asdict(verification)
     for finding in _walk_findings(content):
         finding["picture"] = base64.b64encode(finding["picture"]).decode("ascii")
@@ -750,11 +753,11 @@ def to_json(verification: Verification) -> str:
 
 
 def from_json(text: str) -> Verification:
-    """What `to_json` wrote. Raises FaceBlurError."""
+    """Parse the JSON of `to_json`. Raises FaceBlurError."""
     try:
         content = json.loads(text)
         if content.pop("schema") != SCHEMA or content.pop("version") != VERSION:
-            raise ValueError("of another version")
+            raise ValueError("it has another version")
         content.pop("passed")
         for finding in _walk_findings(content):
             finding["picture"] = base64.b64decode(finding["picture"], validate=True)
@@ -766,7 +769,7 @@ def from_json(text: str) -> Verification:
         content["models"] = [ModelUse(**model) for model in content["models"]]
         return Verification(**content)
     except (ValueError, TypeError, KeyError, AttributeError, binascii.Error, RecursionError) as error:
-        raise FaceBlurError(f"This is no verification: {str(error)[:200]}") from error
+        raise FaceBlurError(f"This is not a verification: {str(error)[:200]}") from error
 
 
 def _walk_findings(content: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
@@ -775,8 +778,8 @@ def _walk_findings(content: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def fit_matrix(place: list[float]) -> Array:
-    """The 2 x 3 matrix from the source's pixels to the film's; FaceBlurError where it cannot be turned round."""
+    """The 2 x 3 matrix from the source's pixels to the film's. Raises FaceBlurError where it cannot be inverted."""
     matrix = np.array(place, float).reshape(2, 3)
     if not np.isfinite(matrix).all() or abs(np.linalg.det(matrix[:, :2])) < 1e-6:
-        raise FaceBlurError("The film's pictures cannot be laid over the source's.")
+        raise FaceBlurError("The film's pictures cannot be aligned with the source's.")
     return matrix
