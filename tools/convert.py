@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[1]
 TIMEOUT_S = 300
 
 NOTICE = (
-    "Changed by Face Blur for Blender (tools/convert.py): accepts pictures of any size and number, and only "
+    "Changed by Face Blur for Blender (tools/convert.py): pictures of any size and number may go in, and only "
     "pictures are inputs."
 )
 """Stored in each converted file: the licences require a notice of changes."""

@@ -459,12 +459,12 @@ def to_record(frame: Frame) -> FrameRecord:
     """Raises ProtocolError if an observation or its appearance has the wrong length."""
     rows = []
     if frame.looks and len(frame.looks) != len(frame.rows):
-        raise ProtocolError("frame: the numbers of looks and rows differ")
+        raise ProtocolError("frame: the numbers of appearances and observations differ")
     for numbers, look in zip(frame.rows, frame.looks or [""] * len(frame.rows), strict=True):
         if len(numbers) not in (7, 8) or numbers[0] < 0 or not (numbers[1] < numbers[3] and numbers[2] < numbers[4]):
-            raise ProtocolError("frame: a row is invalid")
+            raise ProtocolError("frame: an observation is invalid")
         if look and _APPEARANCE.fullmatch(look) is None:
-            raise ProtocolError("frame: a look is invalid")
+            raise ProtocolError("frame: an appearance is invalid")
         roll = float(numbers[6]) if len(numbers) == 8 else None
         rows.append(
             Observation(

@@ -35,7 +35,7 @@ def test_mediapipe_that_cannot_be_had_is_said_and_left_away(
 
     monkeypatch.setattr(environment, "_install", refuse)
     add_mediapipe(tmp_path / "env")
-    assert "left out" in capsys.readouterr().err.splitlines()[-1]
+    assert "not available" in capsys.readouterr().err.splitlines()[-1]
     assert not list(tmp_path.glob("env/complete*"))
 
 
