@@ -87,7 +87,7 @@ class WatchedFilm:
 
     name: str
     document: TrackDocument
-    views: dict[str, list[FaceEmbedding]]
+    embeddings: dict[str, list[FaceEmbedding]]
     who: dict[str, dict[int, str]] = field(default_factory=dict)
 
     def get_person(self, track: str) -> str:
@@ -218,9 +218,9 @@ def measure_clips(folder: Path) -> bool:
             film = watch(clip, name)
             name_people(film, places)
             films.append(film)
-            good = sum(len(choose_best(embeddings)) > 0 for embeddings in film.views.values())
+            good = sum(len(choose_best(embeddings)) > 0 for embeddings in film.embeddings.values())
             print(
-                f"{name}: {len(film.document.tracks)} tracks, {sum(map(len, film.views.values()))} embeddings; "
+                f"{name}: {len(film.document.tracks)} tracks, {sum(map(len, film.embeddings.values()))} embeddings; "
                 f"{good} tracks have usable embeddings",
                 flush=True,
             )
@@ -234,12 +234,12 @@ def measure_clips(folder: Path) -> bool:
             continue
         known += 1
         film_at, track_at = source
-        best = choose_best(films[film_at].views[track_at], _REFERENCES)
+        best = choose_best(films[film_at].embeddings[track_at], _REFERENCES)
         for mode, others_clear in ((Mode.KEEP, False), (Mode.BLUR, True)):
             asked = People([Person(person, mode, [embedding.vector for embedding in best])], others_clear)
             for number, film in enumerate(films):
                 tracks = {track.name: track for track in film.document.tracks}
-                for decision in decide_tracks(film.document, film.views, asked):
+                for decision in decide_tracks(film.document, film.embeddings, asked):
                     track = tracks[decision.track]
                     if mode is Mode.BLUR:
                         blur.add(
@@ -253,7 +253,7 @@ def measure_clips(folder: Path) -> bool:
                         if not decision.clear:
                             print(
                                 f"{person}: not kept in {film.name} {track.name}: {decision.why}; embeddings "
-                                f"{_describe_embeddings(film.views.get(track.name, ()))}"
+                                f"{_describe_embeddings(film.embeddings.get(track.name, ()))}"
                             )
                         same.add(film, track, decision.clear, [person], f"{person} is kept; {decision.why}")
                     else:
@@ -280,24 +280,24 @@ def _get_source(films: list[WatchedFilm], person: str) -> tuple[int, str] | None
     """The film and track with a person's best embeddings."""
     best: tuple[float, int, str] | None = None
     for number, film in enumerate(films):
-        for track, embeddings in film.views.items():
-            looks = [
+        for track, embeddings in film.embeddings.items():
+            own = [
                 embedding
                 for embedding in choose_best(embeddings, _REFERENCES)
                 if film.who[track].get(embedding.source_frame) == person
             ]
-            score = sum(embedding.quality for embedding in looks)
-            if len(looks) == _REFERENCES and (best is None or score > best[0]):
+            score = sum(embedding.quality for embedding in own)
+            if len(own) == _REFERENCES and (best is None or score > best[0]):
                 best = score, number, track
     return None if best is None or best[0] < _REFERENCES * GOOD else (best[1], best[2])
 
 
 def _measure_groups(films: list[WatchedFilm]) -> None:
     embeddings = {
-        (number, track): looks
+        (number, track): own
         for number, film in enumerate(films)
-        for track, looks in film.views.items()
-        if choose_best(looks)
+        for track, own in film.embeddings.items()
+        if choose_best(own)
     }
     apart = {
         ((number, one), (number, other))
@@ -306,28 +306,28 @@ def _measure_groups(films: list[WatchedFilm]) -> None:
     }
     who = {key: films[key[0]].get_person(key[1]) for key in embeddings}
     groups = group_tracks(embeddings, apart)
-    joined = right = missed = nobody = 0
+    joined = right = missed = unknown = 0
     group_of = {key: number for number, group in enumerate(groups) for key in group}
     keys = list(embeddings)
     for i, one in enumerate(keys):
         for other in keys[i + 1 :]:
             together = group_of[one] == group_of[other]
             if not who[one] or not who[other]:
-                nobody += together
+                unknown += together
                 continue
             joined += together
             right += together and who[one] == who[other]
             missed += not together and who[one] == who[other]
     print(
         f"groups: {len(keys)} tracks in {len(groups)} groups; of {joined} joined pairs {right} are one "
-        f"person's; of {right + missed} pairs of one person {right} were joined; {nobody} pairs with unknown "
-        "known"
+        f"person's; of {right + missed} pairs of one person {right} were joined; {unknown} pairs include an "
+        "unknown person"
     )
 
 
 def measure_portraits(folder: Path, most: int) -> None:
     """Print the distances between strangers, and between photographs of one person."""
-    eye, detector = FaceEmbedder(), open_detector()
+    embedder, detector = FaceEmbedder(), open_detector()
     sharp: list[Vector] = []
     again: list[tuple[int, Vector]] = []
     worse: dict[tuple[int, int], list[Vector]] = {blur: [] for blur in _BLURS if blur}
@@ -336,12 +336,12 @@ def measure_portraits(folder: Path, most: int) -> None:
         vectors = []
         for file in files[:2]:
             portrait = read_portrait(name, file, detector)
-            vector = _embed(eye, portrait) if portrait is not None else None
+            vector = _embed(embedder, portrait) if portrait is not None else None
             if portrait is not None and vector is not None:
                 vectors.append(vector)
                 if len(vectors) == 1:
                     for blur in worse:
-                        poor = _embed(eye, _make_worse(portrait, blur, rng))
+                        poor = _embed(embedder, _make_worse(portrait, blur, rng))
                         worse[blur] += [] if poor is None else [poor]
         if vectors:
             sharp.append(vectors[0])
@@ -390,14 +390,14 @@ def _make_worse(portrait: SourcePortrait, blur: tuple[int, int], rng: np.random.
     return SourcePortrait(portrait.name, noisy, (x1, y1, x2, y2))
 
 
-def _embed(eye: FaceEmbedder, portrait: SourcePortrait) -> Vector | None:
-    found = eye.embed_face(portrait.picture, Ellipse.inscribed(portrait.box))
+def _embed(embedder: FaceEmbedder, portrait: SourcePortrait) -> Vector | None:
+    found = embedder.embed_face(portrait.picture, Ellipse.inscribed(portrait.box))
     return None if found is None else found[1]
 
 
 def measure_mixed(folder: Path, films: int, known: int) -> bool:
     """Print the decisions in films made of portraits; returns whether no person was shown who had to be covered."""
-    detector, eye = open_detector(), FaceEmbedder()
+    detector, embedder = open_detector(), FaceEmbedder()
     references: dict[str, Vector] = {}
     faces: list[SourcePortrait] = []
     for name, files in list_references(folder).items():
@@ -407,7 +407,7 @@ def measure_mixed(folder: Path, films: int, known: int) -> bool:
         faces.append(portrait)
         if len(files) > 1 and len(references) < known:
             second = read_portrait(name, files[1], detector)
-            vector = _embed(eye, second) if second is not None else None
+            vector = _embed(embedder, second) if second is not None else None
             if vector is not None:
                 references[name] = vector
         if len(faces) == films * (CELLS + 1):
@@ -434,7 +434,7 @@ def measure_mixed(folder: Path, films: int, known: int) -> bool:
             for person, reference in references.items():
                 for rate, count in counts.items():
                     for decision in decide_tracks(
-                        film.document, film.views, People([Person(person, Mode.KEEP, [reference])], False, rate)
+                        film.document, film.embeddings, People([Person(person, Mode.KEEP, [reference])], False, rate)
                     ):
                         count.add(film, tracks[decision.track], decision.clear, [person], f"{person} is kept")
                         theirs = set(film.who[decision.track].values())
@@ -443,7 +443,7 @@ def measure_mixed(folder: Path, films: int, known: int) -> bool:
                             trials += rate == RATES[0]
                             kept[rate] += bool(decision.clear)
                 for decision in decide_tracks(
-                    film.document, film.views, People([Person(person, Mode.BLUR, [reference])], True)
+                    film.document, film.embeddings, People([Person(person, Mode.BLUR, [reference])], True)
                 ):
                     blur.add(
                         film,
@@ -453,7 +453,8 @@ def measure_mixed(folder: Path, films: int, known: int) -> bool:
                         f"only {person} is to be blurred",
                     )
             print(
-                f"film {number + 1}: {len(tracks)} tracks, {sum(map(len, film.views.values()))} embeddings", flush=True
+                f"film {number + 1}: {len(tracks)} tracks, {sum(map(len, film.embeddings.values()))} embeddings",
+                flush=True,
             )
     print(
         f"\nmixed films: {len(faces) // (CELLS + 1)} of {FRAMES} frames, {len(strangers)} strangers, "
@@ -478,7 +479,7 @@ def measure_mixed(folder: Path, films: int, known: int) -> bool:
 
 def measure_visits(folder: Path, films: int) -> bool:
     """Print whether a person is shown who briefly replaces a kept face; returns whether none was."""
-    detector, eye = open_detector(), FaceEmbedder()
+    detector, embedder = open_detector(), FaceEmbedder()
     portraits = (read_portrait(name, files[0], detector) for name, files in list_references(folder).items())
     faces = list(itertools.islice((face for face in portraits if face is not None), 2 * CELLS * films))
     count = len(faces) // (2 * CELLS)
@@ -498,7 +499,7 @@ def measure_visits(folder: Path, films: int) -> bool:
                 request = build_embed_request(SourceRef.of(clip, fingerprint=document.source.fingerprint), tracks)
                 embeddings[_WHEN[1]] = _collect(request)
                 for cell, (face, visit) in enumerate(zip(scene_faces, visits, strict=True)):
-                    vector = _embed(eye, face)
+                    vector = _embed(embedder, face)
                     if vector is None:
                         continue
                     trials += 1

@@ -100,10 +100,12 @@ def measure(folder: Path, every: int) -> Tally:
                 raise FaceBlurError(f"{path} cannot be read as a picture.")
             size = picture.shape[1], picture.shape[0]
             seen = cv2.resize(picture, decode_size(size, uses), interpolation=cv2.INTER_AREA)
-            looks = combine_passes([(sessions[use.detector], use) for use in uses], size)
+            detection_passes = combine_passes([(sessions[use.detector], use) for use in uses], size)
             began = time.process_time()
             table = ObservationTable([Segment(0, 1)])
-            for record in analyse_frames([(0, np.asarray(seen, np.uint8))], size, 25.0, looks, preset.strong):
+            for record in analyse_frames(
+                [(0, np.asarray(seen, np.uint8))], size, 25.0, detection_passes, preset.strong
+            ):
                 table.add(0, record)
             tally.seconds += time.process_time() - began
             info = SourceInfo(path.name, "image", *size, 1, Fraction(25), "0" * 64)

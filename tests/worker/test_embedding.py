@@ -28,26 +28,26 @@ def make_track(name: str, frames: range, best: int = -1, x: float = 100.0) -> Tr
 
 
 def test_the_best_frame_of_each_moment_is_embedded() -> None:
-    looks = list(choose_crops([make_track("a", range(250), best=64)], 25.0))
-    assert looks == sorted(looks) and 64 in looks
+    crops = list(choose_crops([make_track("a", range(250), best=64)], 25.0))
+    assert crops == sorted(crops) and 64 in crops
     # A person who is visible for seven frames gets an embedding.
-    assert all(4 <= other - one <= 6 for one, other in itertools.pairwise(looks[:-1]))
-    assert looks[0] <= 1 and looks[-1] >= 248
+    assert all(4 <= other - one <= 6 for one, other in itertools.pairwise(crops[:-1]))
+    assert crops[0] <= 1 and crops[-1] >= 248
 
 
 @pytest.mark.parametrize("count", range(1, 60))
 def test_even_the_shortest_track_is_embedded(count: int) -> None:
     for rate in (5.0, 25.0, 60.0, 120.0):
-        looks = list(choose_crops([make_track("a", range(count))], rate))
+        crops = list(choose_crops([make_track("a", range(count))], rate))
         step = max(1, min(round(0.2 * rate), count // EMBEDDING.least_crops))
-        edges = [-step, *looks, count + step // 4]
-        assert looks and all(0 < other - one <= step + step // 4 for one, other in itertools.pairwise(edges))
+        edges = [-step, *crops, count + step // 4]
+        assert crops and all(0 < other - one <= step + step // 4 for one, other in itertools.pairwise(edges))
 
 
 def test_short_tracks_are_embedded_more_often() -> None:
     assert len(choose_crops([make_track("a", range(12))], 25.0)) >= EMBEDDING.least_crops
-    looks = choose_crops([make_track("a", range(12)), make_track("b", range(3, 250), x=300)], 25.0)
-    assert {name for tracks in looks.values() for name, _ in tracks} == {"a", "b"}
+    crops = choose_crops([make_track("a", range(12)), make_track("b", range(3, 250), x=300)], 25.0)
+    assert {name for tracks in crops.values() for name, _ in tracks} == {"a", "b"}
 
 
 def test_both_sides_of_a_gap_are_embedded() -> None:
