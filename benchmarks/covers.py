@@ -57,8 +57,7 @@ class ProgramCover(Protocol):
     frame_count: int
     notes: list[str]
     tracks: int | None
-    """None if the program has no tracks; `doubts` are review items, which are reported to the editor but not
-    covered."""
+    """None if the program has no tracks; `doubts` are review items, which are reported but not covered."""
     doubts: int | None
 
     def draw(self, frame: int) -> Mask | None:

@@ -34,8 +34,7 @@ _FOLLOWED = 8
 
 
 def render_tiles(tiles: list[Picture], kind: str, samples: float, folder: Path) -> list[Picture]:
-    """Every tile as Blender renders it with the effect over its face, many on a sheet; `folder` is for temporary
-    files."""
+    """Every tile as Blender renders it with the effect over its face; `folder` is for temporary files."""
     import bpy
 
     from blender_faceblur.blender.common.context import refresh_sequencer

@@ -127,8 +127,7 @@ def photograph_again(tile: Tile, behind: Picture, rng: np.random.Generator) -> T
 
 
 def compare_photographs(a: Tile, b: Tile) -> float:
-    """The similarity of two tiles, mirrored or not: above about 0.85 they are one photograph, however it was
-    cropped."""
+    """The similarity of two tiles, mirrored or not: above about 0.85 they are crops of one photograph."""
     target = np.array([(70.0, 75.0), (122.0, 75.0), (96.0, 105.0), (74.0, 132.0), (118.0, 132.0)])
     faces = []
     for tile in (a, b):

@@ -115,8 +115,7 @@ class Side:
     def embed(
         self, recognizer: Recognizer, pictures: Iterable[Picture], usual: NDArray[np.float64] | None = None
     ) -> NDArray[np.float32]:
-        """`usual` are landmarks for all faces: an attacker cannot see those of a covered face, which would identify
-        it."""
+        """`usual` are landmarks for all faces: those of a covered face are hidden, and would identify it."""
         return np.array(
             [
                 recognizer.embed(recognizer.align(picture, tile.landmarks if usual is None else usual))

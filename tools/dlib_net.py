@@ -43,8 +43,7 @@ _MOST = 64
 """Largest absolute value of a filter's bytes: older processors saturate the sum of two products at 16 bits, which would
 change the results (onnxruntime.ai/docs/performance/model-optimizations/quantization.html)."""
 _SHARES = tuple(percent / 100 for percent in range(60, 101, 2))
-"""The filter value of the largest byte, as a share of the filter's largest value: larger ones are clipped, and the
-others get finer steps."""
+"""The largest byte's value as a share of the filter's largest: larger values are clipped, others get finer steps."""
 
 Pixels = NDArray[np.float32]
 Ranges = dict[str, tuple[float, float]]

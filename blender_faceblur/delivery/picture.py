@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Removes foreign metadata from a rendered picture and adds its colour profile and our record, without changing
-pixels."""
+"""Replaces the metadata of a rendered picture by its colour profile and our record, without changing pixels."""
 
 from __future__ import annotations
 
@@ -31,8 +30,7 @@ _SHORT, _UNDEFINED = 3, 7
 
 
 def finish_picture(path: Path, record: str, orientation: int = 1, profile: bytes = b"") -> None:
-    """Rewrite the picture in place: remove comments and EXIF, add our record, the source's orientation and colour
-    profile.
+    """Rewrite the picture in place: remove comments and EXIF, add our record, orientation and colour profile.
 
     `orientation` is EXIF's (1 to 8), `profile` an ICC profile that fits the pixels, or empty. BMP supports neither.
     A format without a field for the record gets it after its end, where readers do not look.

@@ -29,8 +29,7 @@ def remux_film(
     record: str,
     reencode_audio: bool,
 ) -> list[str]:
-    """Write `output` from the picture packets of `pictures` and the sound packets of `source`; returns what was
-    dropped.
+    """Write `output` from the packets of `pictures` and the sound packets of `source`; returns what was dropped.
 
     Pictures get new times, picture n at n / frame_rate after the start of the source's video, so that sound and picture
     stay in sync; the earlier of them begins at 0, even if the source (such as a recorded broadcast) begins later. Of

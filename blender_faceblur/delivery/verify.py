@@ -30,8 +30,7 @@ class Expected:
 
 @dataclass(frozen=True, slots=True)
 class Sound:
-    """A sound stream: its codec, the hash and number of its packets, its first packet's time after the video's
-    start."""
+    """A sound stream: codec, hash and number of its packets, and its first packet's time after the video's start."""
 
     codec: str
     sha256: str
@@ -40,8 +39,7 @@ class Sound:
 
 
 def verify_film(result: Path, source: Path, expected: Expected, reencode_audio: bool) -> None:
-    """Raise FaceBlurError unless every picture is present, at its time and in its size, and the sound equals the
-    source's.
+    """Raise FaceBlurError unless every picture has its expected time and size, and the sound equals the source's.
 
     Pictures are counted and timed packet by packet, and the first one is decoded; sound packets are compared by hash.
     """

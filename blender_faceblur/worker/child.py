@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The script of every worker process (`python -I -S -B child.py`): reads a request on stdin, writes messages to
-stdout."""
+"""The script of every worker process (`python -I -S -B child.py`): request on stdin, messages on stdout."""
 
 from __future__ import annotations
 

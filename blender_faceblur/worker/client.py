@@ -195,8 +195,7 @@ def probe_providers(timeout_s: float = 60.0, *, python: str | None = None, scrip
 
 
 def describe_provider(available: Sequence[str], wanted: str = "auto") -> str:
-    """The user-visible name ("CPU", "CUDA", ...) of the provider that an analysis would use, given
-    `probe_providers`."""
+    """The user-visible name ("CPU", "CUDA", ...) of the provider that an analysis would use of the available ones."""
     return label_provider(choose_providers(available, wanted, sys.platform)[0])
 
 
@@ -235,8 +234,7 @@ def run_job(
 def watch_job(
     request: Request, wait_s: float | None = None, on_message: Callable[[Message], None] | None = None
 ) -> Generator[Progress | None, None, None]:
-    """Run a job and yield its progress, and None whenever nothing has arrived for `wait_s`; `on_message` gets all other
-    messages.
+    """Run a job and yield its progress, or None after `wait_s` without a message; `on_message` gets other messages.
 
     Windows and commands share this message loop. Raises FaceBlurError if the job fails. Closing the generator ends all
     processes.
@@ -260,8 +258,7 @@ def watch_job(
 def finish_job(
     request: Request, on_progress: Callable[[str, int, int], None], on_message: Callable[[Message], None] | None = None
 ) -> None:
-    """Run a job to its end; `on_progress` gets stage, done and total, `on_message` all other messages. Raises
-    FaceBlurError."""
+    """Run a job to its end; `on_progress` gets stage, done and total. Raises FaceBlurError."""
     # Close it at once if an exception ends the loop, so that its processes do not run on beside the next job's.
     with closing(watch_job(request, on_message=on_message)) as steps:
         for progress in steps:
@@ -303,7 +300,7 @@ def _read_to_the_end(process: WorkerProcess, request: Request, messages: Iterato
     """The messages of a job up to the last one; if the process fails after its result, an ErrorMessage replaces it."""
     for message in messages:
         if isinstance(message, Result | VerificationDone) and not (
-            process.has_succeeded()
+            process.wait_for_success()
             and message.output == getattr(request, "output", None)
             and Path(message.output).is_file()
         ):

@@ -71,7 +71,7 @@ class FrameComparison:
     foreign: bool = False
     covered: int = 0
     flat: int = 0
-    """How many of the covered faces are a flat colour."""
+    """How many of the covered faces are too flat or too dark to compare."""
     faces: list[tuple[ExpectedFace, Visibility, bytes]] = field(default_factory=list)
     finds: list[tuple[FilmDetection, Visibility, FindingReason | None, bytes]] | None = None
     clearest: dict[str, bytes] = field(default_factory=dict)
@@ -148,8 +148,7 @@ def _encode(picture: bytes) -> str:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Pair:
-    """One frame of the film and the source frame that it shows, in the source's pixels, with the `places` expected
-    there.
+    """One frame of the film and the source frame that it shows, in the source's pixels, with the expected `places`.
 
     `original` and its `grey` are the source's; `picture` and its grey version `other` are the film's.
     """

@@ -252,8 +252,7 @@ class FaceEmbedder:
     def embed_face(
         self, picture: Picture, face: Ellipse, scale: float = 1.0
     ) -> tuple[float, NDArray[np.float32]] | None:
-        """Quality and embedding of the face at an ellipse, or None; the ellipse is in units of `scale` picture
-        pixels."""
+        """Quality and embedding of the face at an ellipse, or None; `scale` is picture pixels per ellipse pixel."""
         part, middle, factor = _cut_crop(picture, face, scale)
         if part is None:
             return None
@@ -331,8 +330,7 @@ class FaceEmbedder:
 
 
 def _cut_crop(picture: Picture, face: Ellipse, scale: float) -> tuple[Picture | None, tuple[float, float], float]:
-    """The upright crop around a face, at the detector's preferred size; the position of the face's middle in it; its
-    scale.
+    """The upright crop around a face at the detector's preferred size, the face's middle in it, and its scale.
 
     The scale is pixels of the crop per pixel of the source.
     """

@@ -99,8 +99,7 @@ class LiveEmbedder:
         self._send_waiting()
 
     def observe(self, detectors: Sequence[tuple[Detector, DetectorUse]]) -> list[tuple[Detector, DetectorUse]]:
-        """The same detectors; the one with landmarks that runs most often, then at the largest size, feeds the
-        embedder."""
+        """The same detectors; the most frequent one with landmarks (then the largest) also feeds the embedder."""
         able = [use for _, use in detectors if get_detector(use.detector).gives_landmarks]
         chosen = min(able, key=lambda use: (use.each_look, -use.long_side), default=None)
         return [

@@ -112,7 +112,7 @@ class WorkerProcess:
         how = f"exit code {code}" if code >= 0 else f"killed by signal {-code}"
         return f"{how}; its last output: {words[-600:]}" if words else how
 
-    def has_succeeded(self) -> bool:
+    def wait_for_success(self) -> bool:
         """Wait for the end of a process that has sent its last message; whether its exit code is 0."""
         try:
             return self._process.wait(timeout=20) == 0

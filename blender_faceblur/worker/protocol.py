@@ -282,8 +282,7 @@ class ErrorMessage:
 
 @dataclass(frozen=True, slots=True)
 class Thumbnail:
-    """The picture of the face with that index in the request: RGB, one byte per channel, rows from the top, in
-    base64."""
+    """The picture of the face with that index in the request: 8-bit RGB, rows from the top, in base64."""
 
     number: int
     side: int

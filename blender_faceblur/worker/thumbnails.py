@@ -53,8 +53,7 @@ def cut_faces(request: ThumbnailsRequest, send: Callable[[Any], None]) -> None:
 
 
 def cut_square(picture: NDArray[np.uint8], box: Box, side: int) -> NDArray[np.uint8]:
-    """The surroundings of a box in a BGR picture as `side` x `side` x 3 RGB; beyond the picture its edge is
-    repeated."""
+    """The surroundings of a box in a BGR picture as `side` x `side` x 3 RGB, with repeated edges beyond it."""
     import cv2
 
     height, width = picture.shape[:2]

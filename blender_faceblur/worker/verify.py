@@ -178,8 +178,7 @@ class _Pace:
 
 
 def _open_both(request: VerifyRequest, document: TrackDocument) -> Iterator[FrameSource]:
-    """The source, then the film. Raises FaceBlurError if the source was not the one analysed, or the film does not
-    fit."""
+    """The source, then the film. Raises FaceBlurError if the source was not analysed or the film does not fit."""
     source = open_requested(replace(request.source, fingerprint=document.source.fingerprint))
     yield source
     film = open_source(Path(request.film))

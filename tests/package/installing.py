@@ -25,13 +25,11 @@ import addon_utils
 
 ADDON = "bl_ext.user_default.faceblur"
 LIBRARIES = ("av", "cv2", "flatbuffers", "google.protobuf", "onnxruntime")
-"""Modules that only the extension provides; an application on the system's Python may have its own copy of
-packaging."""
+"""Modules that only the extension provides; Blender on the system's Python may have its own packaging."""
 
 
 def watch(*folders: Path) -> tuple[list[str], list[str]]:
-    """Two lists that fill up: addresses that this Python process looks up, and files that it writes outside
-    `folders`."""
+    """Two growing lists: addresses that this process looks up, and files that it writes outside `folders`."""
     asked: list[str] = []
     written: list[str] = []
     allowed = (*map(str, folders), tempfile.gettempdir(), os.devnull)

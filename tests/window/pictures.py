@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Updates docs/pictures from the screenshots of the window test: `BLENDER_WINDOW=... python -m
-tests.window.pictures`."""
+"""Updates docs/pictures from the window test: `BLENDER_WINDOW=... python -m tests.window.pictures`."""
 
 from __future__ import annotations
 

@@ -583,8 +583,7 @@ def play_corrections(story: Story) -> None:
 
 
 def _cancel_a_broken_render(story: Story) -> None:
-    """Python disables the cover in renders; then Blender's own Render Animation starts, and Escape cancels it
-    halfway."""
+    """Disable the cover in renders from Python, start Blender's own Render Animation, and cancel it halfway."""
     hand = story.hand
     for place in (EDITOR_MENU, PYTHON_CONSOLE):
         hand.click(*place)

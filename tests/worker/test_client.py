@@ -127,8 +127,7 @@ def test_closing_the_job_ends_the_child(tmp_path: Path) -> None:
 
 
 def test_one_loop_reads_the_messages_of_a_job(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The caller gets progress from the generator and all other messages by callback; the job must end with its
-    result."""
+    """Progress comes from the generator, other messages by callback; a job must end with its result."""
     messages: list[Message] = []
     closed: list[bool] = []
 
@@ -524,8 +523,7 @@ def list_files(folder: Path) -> list[str]:
 
 
 def test_it_works_installed_under_another_name(film: Path, tmp_path: Path) -> None:
-    """As in a user's extensions folder: another package name, the weights inside, another package with the original
-    name."""
+    """As in a user's extensions folder: another package name, and another package with the original name."""
     need_models()
     user = tmp_path / "extensions of 'Zoë'"
     installed = user / "ext" / "user_default" / "faceblur"
