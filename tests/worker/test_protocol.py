@@ -166,5 +166,5 @@ def test_invalid_observations_are_rejected(row: list[float]) -> None:
 
 @pytest.mark.parametrize("looks", [["", ""], ["ab"], ["xy" * LENGTH]])
 def test_invalid_appearances_are_rejected(looks: list[str]) -> None:
-    with pytest.raises(ProtocolError, match="look"):
+    with pytest.raises(ProtocolError, match="appearance"):
         to_record(Frame(0, False, False, [[1, 1, 1, 2, 2, 0.5, 1]], [], True, looks))
