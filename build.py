@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The front door of a checkout: makes the environment when it is missing, then hands over. For Python 3.8 and later."""
+"""The entry point of a checkout: creates the environment if it is missing, then runs the command. For Python 3.8+."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ COMMANDS = {
     "blur": ("blender_faceblur.batch.cli", "blur the faces in films and pictures"),
     "test": ("tools.check", "run all checks and tests, as CI does"),
     "lint": ("tools.lint", "run the style and type checks"),
-    "models": ("tools.models", "fetch the detectors' weights"),
+    "models": ("tools.models", "fetch the weights of detectors and recognisers"),
     "demo": ("tools.demo", "make a short film of a real face and blur it"),
     "package": ("tools.package", "build the extension's zips for Blender"),
     "library": ("tools.library", "build a .blend file of the effects, for projects without the extension"),
@@ -30,13 +30,13 @@ COMMANDS = {
 }
 BENCHMARKS = ("accuracy", "identity", "plates", "recogniser", "speed", "strength")
 ON_REQUEST = {"ensemble": ("ensemble", "five")}
-"""Presets whose weights and packages are fetched only when they are named, by one of these names."""
+"""Presets whose weights and packages are fetched only for commands that name them, by one of these names."""
 NEED_TEST_PACKAGES = ("test", "lint", "demo", "bench accuracy")
 NEED_WEIGHTS = ("blur", "test", "demo", "bench", "package")
 
 
 def main() -> int:
-    """Run one command; its exit code."""
+    """Run one command; returns its exit code."""
     if len(sys.argv) < 2 or sys.argv[1] not in COMMANDS:
         print("usage: python3 build.py COMMAND ...   (COMMAND --help says more)", file=sys.stderr)
         for name, (_, words) in COMMANDS.items():
@@ -66,7 +66,7 @@ def main() -> int:
             if code != 0:
                 return code
             if command in ("package", "test"):
-                # Where its source cannot be reached a line says so, and everything but people works.
+                # If the download fails the tool prints why, and everything except recognising people works.
                 _fetch_weights(python, ["dlib_resnet"])
     except environment.EnvironmentProblem as problem:
         print(problem, file=sys.stderr)
@@ -77,7 +77,7 @@ def main() -> int:
 
 
 def _fetch_weights(python: Path, arguments: list[str]) -> int:
-    """Run `tools.models` where what it would fetch is not known to be there; its exit code."""
+    """Run `tools.models` unless all its files are known to be present; returns its exit code."""
     if fetched.is_fetched(ROOT, arguments):
         return 0
     return subprocess.call(
@@ -86,10 +86,10 @@ def _fetch_weights(python: Path, arguments: list[str]) -> int:
 
 
 def _list_asked_presets(command: str, arguments: list[str]) -> list[str]:
-    """The presets on request whose weights and packages this command needs."""
-    # Strength is measured with every detector, accuracy with every preset unless some are named.
+    """The on-request presets whose weights and packages this command needs."""
+    # Strength is measured with every detector; accuracy with every preset unless some are named.
     every = command in ("test", "bench strength") or (command == "bench accuracy" and "--preset" not in arguments)
-    # Detectors that are named one by one may be of those that only such a preset needs.
+    # A detector that is named individually may belong to such a preset only.
     every = every or any(argument.split("=")[0] == "--detectors" for argument in arguments)
     return [
         preset
@@ -99,7 +99,7 @@ def _list_asked_presets(command: str, arguments: list[str]) -> list[str]:
 
 
 def _list_asked_models(command: str, arguments: list[str]) -> list[str]:
-    """The weights of no preset that this command cannot do without."""
+    """The weights that this command requires and that belong to no preset."""
     options = {argument.split("=")[0] for argument in arguments}
     people = command in ("bench identity", "bench recogniser") or (
         command == "blur" and options & {"--keep", "--blur-only", "--people"}
@@ -118,7 +118,7 @@ def _hand_over(command: list[str]) -> int:
         sys.stdout.flush()
         sys.stderr.flush()
         os.execve(command[0], command, variables)
-    # Windows has no exec that keeps the console: wait, and leave Ctrl-C to the child, which gets it too.
+    # Windows has no exec that keeps the console: wait, and let the child handle Ctrl-C, which it also receives.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     return subprocess.call(command, env=variables)
 

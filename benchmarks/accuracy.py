@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How many faces are covered, how long one is not, and what is covered needlessly: build.py bench accuracy [FOLDER].
+"""How many faces are covered, for how long a face stays uncovered, and what is covered needlessly.
 
-FOLDER holds clips and faces.json. Clips that a dense run in benchmarks/truth belongs to are scored against that too;
-those that truth/others knows need no faces.json.
-Without FOLDER the synthetic films are made and measured. --degraded adds worse versions of the clips. Each kind has a
-total of its own: they are never added up. docs/measuring.md says what the columns mean.
+build.py bench accuracy [FOLDER]: FOLDER holds clips and faces.json. Clips with a dense run in benchmarks/truth are
+scored against that too; those in truth/others need no faces.json.
+Without FOLDER the synthetic films are made and measured. --degraded adds degraded versions of the clips. Each kind has
+a separate total; kinds are never added up. docs/measuring.md explains the columns.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ NOT_MEASURED = (
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One film to run everything on, and what to compare it with; `group` says into which total each truth goes."""
+    """One film to run everything on, and its truths; `group` is the total that each truth counts in."""
 
     name: str
     clip: Path
@@ -69,7 +69,7 @@ class Table:
     def compute_total(self, group: str, program: str) -> Score:
         scores = self.scores[group][program]
         if program == BY_NUMBER:
-            # It is told apart only where it is another.
+            # It has a separate row only if it differs.
             scores = self.scores[group][DEFACE] | scores
         total = Score()
         for name, score in scores.items():
@@ -115,7 +115,7 @@ def _print_rows(rows: list[tuple[str, ...]]) -> None:
 
 
 def list_real(folder: Path, names: list[str], left_out: list[str]) -> list[Case]:
-    """The clips of a folder; those of which nobody said where faces are are measured where they are named or dense."""
+    """The clips of a folder; a clip without annotations is measured only if it is named or has a dense run."""
     given, others = folder / "faces.json", read_others()
     files = [path for path in folder.iterdir() if path.is_file()] if folder.is_dir() else []
     known = {path.name: others[digest] for path in files if (digest := compute_digest(path)) in others}
@@ -124,7 +124,7 @@ def list_real(folder: Path, names: list[str], left_out: list[str]) -> list[Case]
     for name in names or sorted({*sparse, *known}):
         clip = folder / name
         if not clip.is_file():
-            raise FaceBlurError(f"{clip}: no such file")
+            raise FaceBlurError(f"{clip}: there is no such file")
         truths = [(REAL, sparse[name])] if name in sparse else []
         truths += [(OTHER, known[name])] if name in known else []
         truths += [(DENSE, truth) for truth in list_dense(clip)]
@@ -133,7 +133,7 @@ def list_real(folder: Path, names: list[str], left_out: list[str]) -> list[Case]
 
 
 def list_cases(options: argparse.Namespace, place: Path) -> Iterator[Case]:
-    """Everything that is to be measured; made films lie in `place` until the next one is asked for."""
+    """Everything to measure; generated films stay in `place` until the next one is requested."""
     if options.folder is None:
         for name in options.clips or FILMS:
             path = place / "synthetic.mkv"
@@ -152,7 +152,7 @@ def list_cases(options: argparse.Namespace, place: Path) -> Iterator[Case]:
 
 
 def describe_machine() -> list[str]:
-    """What the figures depend on, beside what runs at the same time."""
+    """The machine properties that affect the figures, except for other running programs."""
     model = platform.processor() or platform.machine()
     cpu = Path("/proc/cpuinfo")
     if cpu.is_file():
@@ -166,7 +166,7 @@ def describe_machine() -> list[str]:
 
 
 def measure(options: argparse.Namespace, table: Table) -> list[str]:
-    """Run every program on every case; the weights that were used."""
+    """Run every program on every case; returns the weights that were used."""
     weights: dict[str, None] = {}
     with tempfile.TemporaryDirectory(prefix="faceblur-bench-") as place:
         for case in list_cases(options, Path(place)):
@@ -194,7 +194,7 @@ def _score(case: Case, program: str, cover: ProgramCover, options: argparse.Name
         headed = " ".join(f"{name} {value}" for name, value in zip(HEADINGS, score.columns(), strict=True))
         print(f"{truth.name}, {program}: {headed}", flush=True)
         if score.not_shown:
-            print(f"    {score.not_shown} annotated faces lie in frames that its result does not show")
+            print(f"    {score.not_shown} annotated faces are in frames that its result does not show")
         for miss in score.misses[: options.misses]:
             print(f"    missed: {miss.words()}")
         if len(score.misses) > options.misses:
@@ -210,7 +210,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="build.py bench accuracy", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("folder", type=Path, nargs="?", help="clips with faces.json; none: the synthetic films")
+    parser.add_argument("folder", type=Path, nargs="?", help="clips with faces.json; default: the synthetic films")
     parser.add_argument("--clips", nargs="+", default=[], metavar="NAME", help="only these clips or synthetic films")
     parser.add_argument(
         "--preset",
@@ -218,26 +218,26 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         default=programs,
         choices=programs,
         metavar="NAME",
-        help=f"what to measure, all by default: {', '.join(programs)}",
+        help=f"what to measure; default: all of: {', '.join(programs)}",
     )
     parser.add_argument(
         "--degraded",
         nargs="*",
         choices=VERSIONS,
         metavar="VERSION",
-        help=f"worse versions too, all or some: {', '.join(VERSIONS)}",
+        help=f"degraded versions too, all or some of: {', '.join(VERSIONS)}",
     )
-    parser.add_argument("--only-degraded", action="store_true", help="with --degraded: not the clips themselves")
+    parser.add_argument("--only-degraded", action="store_true", help="with --degraded: skip the original clips")
     parser.add_argument(
         "--leave-out",
         nargs="*",
         default=["bedroom.mp4"],
         metavar="NAME",
-        help="clips that are not in the total (bedroom.mp4, whose faces are blurred already)",
+        help="clips to exclude from the total (bedroom.mp4, whose faces are blurred already)",
     )
     parser.add_argument("--misses", type=int, default=12, metavar="N", help="misses to print for each clip (12)")
-    parser.add_argument("--pictures", type=Path, metavar="FOLDER", help="write pictures of misses and needless cover")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write all of it as JSON")
+    parser.add_argument("--pictures", type=Path, metavar="FOLDER", help="write pictures of misses and needless covers")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all results as JSON")
     options = parser.parse_args(arguments)
     versions = [] if options.degraded is None else options.degraded or list(VERSIONS)
     options.versions = versions if options.only_degraded else ["none", *versions]

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Look at a dense run: sheets of every frame, enlarged round each person, with the box that is drawn there.
+"""Check a dense run: writes sheets of every frame, enlarged around each person, with the box drawn there.
 
 python -m benchmarks.annotate benchmarks/truth/NAME.json CLIP FOLDER [--every N]. Edit the keys in the JSON file and
-look again until each frame is right. The window on a person moves with the box, so a box that lags shows.
+run it again until each frame is right. The crop around a person moves with the box, so that a lagging box is visible.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _ROWS = 6
 
 
 def save_sheets(truth_file: Path, clip: Path, folder: Path, every: int, side: int, times: float, light: float) -> None:
-    """One or more sheets for each person; `times` box sides are seen, `light` above 1 brightens dark pictures."""
+    """One or more sheets for each person; crops are `times` box sides wide, `light` above 1 brightens dark pictures."""
     truth = read_dense(truth_file)[2]
     pictures = read_frames(clip, set(truth.frames))
     curve = (255 * (np.arange(256) / 255) ** (1 / light)).astype(np.uint8)
@@ -50,8 +50,8 @@ def main() -> None:
     parser.add_argument("clip", type=Path)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--every", type=int, default=1)
-    parser.add_argument("--side", type=int, default=150, help="of each picture, in pixels")
-    parser.add_argument("--times", type=float, default=1.5, help="how many box sides a picture shows")
+    parser.add_argument("--side", type=int, default=150, help="side of each picture, in pixels")
+    parser.add_argument("--times", type=float, default=1.5, help="width of a picture, in box sides")
     parser.add_argument("--light", type=float, default=1.0, help="above 1 brightens")
     given = parser.parse_args()
     given.folder.mkdir(parents=True, exist_ok=True)

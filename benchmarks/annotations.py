@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Where the faces of a clip are, as people said: read from faces.json and from benchmarks/truth.
+"""The annotated faces of a clip, read from faces.json and from benchmarks/truth.
 
-A dense run there is drawn by eye: boxes at key frames, straight lines between them, and every frame looked at. Its file
-says of which clip (by SHA-256), where that comes from and how the run was made. truth/others has some frames of clips
-from elsewhere. docs/measuring.md describes the formats.
+A dense run there is annotated by hand: boxes at key frames, straight lines between them, and every frame checked. Its
+file states its clip (by SHA-256), the clip's origin and how the run was made. truth/others has some frames of clips
+from other sources. docs/measuring.md describes the formats.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _KINDS = {"faces": CLEAR, "hard": HARD, "ignore": IGNORE}
 
 @dataclass(frozen=True, slots=True)
 class TrueFace:
-    """A face in one frame; `who` tells people apart within a clip (0 where nobody has said)."""
+    """A face in one frame; `who` distinguishes people within a clip (0: not annotated)."""
 
     kind: str
     ellipse: Ellipse
@@ -42,7 +42,7 @@ class Truth:
 
 
 def read_sparse(path: Path) -> dict[str, Truth]:
-    """The clips of a faces.json by file name. Raises FaceBlurError when it cannot be read."""
+    """The clips of a faces.json by file name. Raises FaceBlurError if it cannot be read."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         return {clip: _to_truth(clip, frames) for clip, frames in content.items()}
@@ -51,7 +51,7 @@ def read_sparse(path: Path) -> dict[str, Truth]:
 
 
 def read_others(path: Path = OTHERS) -> dict[str, Truth]:
-    """Some frames of clips from elsewhere, by the clips' SHA-256. Raises FaceBlurError when it is wrong."""
+    """Some frames of clips from other sources, by the clips' SHA-256. Raises FaceBlurError if the file is invalid."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         return {clip["sha256"]: _to_truth(clip["clip"], clip["frames"]) for clip in content["clips"]}
@@ -74,7 +74,7 @@ def _to_truth(clip: str, frames: dict[str, dict[str, list[list[float]]]]) -> Tru
 
 
 def read_dense(path: Path) -> tuple[str, str, Truth]:
-    """A dense run: the clip's file name, its SHA-256, and the faces. Raises FaceBlurError when it is wrong."""
+    """A dense run: the clip's file name, its SHA-256, and the faces. Raises FaceBlurError if the file is invalid."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         first, stop = content["frames"]
@@ -93,7 +93,7 @@ def read_dense(path: Path) -> tuple[str, str, Truth]:
 
 
 def list_dense(clip: Path, folder: Path = DENSE) -> list[Truth]:
-    """The dense runs of this very file."""
+    """The dense runs of exactly this file."""
     runs = [read_dense(path) for path in sorted(folder.glob("*.json"))]
     named = [run for run in runs if run[0] == clip.name]
     if not named:
@@ -111,7 +111,7 @@ def compute_digest(clip: Path) -> str:
 def fill_keys(keys: list[list[Any]]) -> list[tuple[int, str, Box]]:
     """Frame, kind and box of every frame from [frame, kind, x1, y1, x2, y2], straight lines between the keys.
 
-    A key's kind holds until the next key; kind "gone" ends a stretch, in which the frame itself has no face any more.
+    A key's kind holds until the next key. Kind "gone" ends a run; its own frame no longer has a face.
     """
     filled: list[tuple[int, str, Box]] = []
     for key, later in zip(keys, [*keys[1:], None], strict=True):
@@ -125,7 +125,7 @@ def fill_keys(keys: list[list[Any]]) -> list[tuple[int, str, Box]]:
             filled.append((frame, kind, box))
             continue
         if later[0] <= frame:
-            raise ValueError(f"frame {later[0]} comes after {frame}")
+            raise ValueError(f"frame {later[0]} must not follow frame {frame}")
         goal = box if later[1] == "gone" else to_box(later[2:])
         for between in range(frame, later[0]):
             part = (between - frame) / (later[0] - frame)
@@ -137,5 +137,5 @@ def fill_keys(keys: list[list[Any]]) -> list[tuple[int, str, Box]]:
 def to_box(values: list[float]) -> Box:
     x1, y1, x2, y2 = (float(value) for value in values)
     if x2 <= x1 or y2 <= y1:
-        raise ValueError(f"{values} is no box")
+        raise ValueError(f"{values} is not a box")
     return x1, y1, x2, y2

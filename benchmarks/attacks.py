@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What somebody may do to a covered face before comparing it: sharpen, undo the blur, add up the frames of a shot."""
+"""Attacks on a covered face before it is compared: sharpening, deconvolution, adding up the frames of a shot."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from .obscuring import SPREAD, draw_cover, imitate, to_levels, to_linear
 from .portraits import FACE_PX, TILE_PX, Picture
 
 _NOISE = 0.01
-"""Of the signal's power, for Wiener's filter."""
+"""Noise power as a share of the signal's power, for Wiener's filter."""
 _SPREADS = {"mosaic": math.hypot(0.45, SPREAD), "blur": 0.65, "gaussian": 1.0}
-"""Standard deviations of what one picture does to a point, in blocks: a box has 0.29, B-splines 0.58."""
+"""Standard deviations of a point's spread in one picture, in blocks: a box has 0.29, B-splines 0.58."""
 _SHOT_SPREADS = {"mosaic": math.hypot(0.41, SPREAD), "blur": 0.71}
-"""The same of the sum of a shot's frames: two boxes and the bell, or a box and B-splines and where they begin."""
+"""The same for the sum of a shot's frames: two boxes and the bell, or a box, B-splines and the grid's offset."""
 _STEPS = 4
 """Positions of the moving face within a block, across and down: 16 frames."""
 
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """An effect and its samples across a face; `samples` is 0 where the effect has none of the face."""
+    """An effect and its samples across a face; `samples` is 0 for an effect that shows nothing of the face."""
 
     kind: str
     samples: int
@@ -37,7 +37,7 @@ class Setting:
 
     @property
     def can_be_computed(self) -> bool:
-        """Whether `imitate` knows it."""
+        """Whether `imitate` supports it."""
         return self.kind in ("mosaic", "blur")
 
     def __str__(self) -> str:
@@ -45,7 +45,7 @@ class Setting:
 
 
 Attack = Callable[[Picture, Setting], Picture]
-"""A covered tile, or the summed frames of a shot, and the setting -> what is compared."""
+"""A covered tile, or the summed frames of a shot, and the setting -> the picture to compare."""
 
 
 def keep_plain(covered: Picture, setting: Setting) -> Picture:
@@ -59,7 +59,7 @@ def sharpen(covered: Picture, setting: Setting) -> Picture:
 
 
 def deconvolve(covered: Picture, setting: Setting) -> Picture:
-    """Smooth curves through a mosaic's blocks, then Wiener's filter against what the effect does to a point."""
+    """Smooth curves through a mosaic's blocks, then Wiener's filter against the effect's spread of a point."""
     picture = covered
     if setting.kind == "mosaic":
         count = TILE_PX // FACE_PX * setting.samples
@@ -69,13 +69,13 @@ def deconvolve(covered: Picture, setting: Setting) -> Picture:
 
 
 def sum_shot(bare: Picture, covered: Picture, setting: Setting) -> Picture:
-    """Of a tile as it was and as it is covered: the frames of a shot, laid over each other with the face in one place.
+    """From a bare and a covered tile: the frames of a shot, added up with the face in one place.
 
     The face moves by parts of a block under the fixed grid.
     """
     linear = to_linear(bare)
     total = np.zeros_like(linear)
-    # In whole pixels, so that moving it there and back blurs nothing.
+    # In whole pixels, so that shifting there and back blurs nothing.
     steps = [round(i * setting.block_px / _STEPS) for i in range(_STEPS)]
     for dy in steps:
         for dx in steps:
@@ -85,7 +85,7 @@ def sum_shot(bare: Picture, covered: Picture, setting: Setting) -> Picture:
 
 
 def deconvolve_sum(summed: Picture, setting: Setting) -> Picture:
-    """Wiener's filter, as `deconvolve`, for what `sum_shot` gives."""
+    """Wiener's filter, as `deconvolve`, for the result of `sum_shot`."""
     return _lay_in(summed, _filter(summed, _SHOT_SPREADS[setting.kind] * setting.block_px))
 
 
@@ -101,9 +101,9 @@ ON_SHOTS: dict[str, Attack] = {
 
 
 def list_values(tile: Picture, setting: Setting) -> NDArray[np.float32]:
-    """The mean of each block that lies under the cover as a whole, brightness and contrast taken out.
+    """The mean of each block that lies entirely under the cover, normalised for brightness and contrast.
 
-    It is what can be compared without any knowledge of faces.
+    It can be compared without any knowledge of faces.
     """
     count = TILE_PX // FACE_PX * (setting.samples or 6)
     blocks = cv2.resize(tile, (count, count), interpolation=cv2.INTER_AREA).astype(np.float32)
@@ -115,11 +115,11 @@ def list_values(tile: Picture, setting: Setting) -> NDArray[np.float32]:
 
 _COVER = draw_cover()
 _UNDER = cv2.erode(_COVER.astype(np.uint8), np.ones((7, 7))).astype(bool)
-"""Without its rim, whose pixels the surroundings share."""
+"""Without the border, whose pixels depend on the surroundings."""
 
 
 def show_only_covered(tile: Picture) -> Picture:
-    """Grey where no cover is, so that only what lies under it can be compared."""
+    """Make everything outside the cover grey, so that only the covered area can be compared."""
     return np.where(_UNDER[..., None], tile, np.uint8(128))
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a program covers in every frame of a clip: the presets by the real job, deface 1.5.0 by its own command."""
+"""The area that a program covers in every frame of a clip: presets by a real job, deface 1.5.0 by its own command."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ Mask = NDArray[np.uint8]
 
 
 class ProgramCover(Protocol):
-    """What one program covers in one clip; `seconds` is how long finding that out took."""
+    """The cover of one program in one clip; `seconds` is the time that it took."""
 
     seconds: float
     width: int
@@ -57,14 +57,14 @@ class ProgramCover(Protocol):
     frame_count: int
     notes: list[str]
     tracks: int | None
-    """None where the program has no tracks; `doubts` are places told to the editor, not covered."""
+    """None if the program has no tracks; `doubts` are review items, which are reported but not covered."""
     doubts: int | None
 
     def draw(self, frame: int) -> Mask | None:
-        """Height x width, 1 where covered; None where the result does not show this source frame at all."""
+        """Height x width, 1 where covered; None if the result does not show this source frame at all."""
 
     def list_faces(self, frame: int) -> list[tuple[str, Ellipse]]:
-        """The tracks shown at a frame, by name; empty where the program has no tracks."""
+        """The tracks shown at a frame, by name; empty if the program has no tracks."""
 
     def count_keys(self) -> list[float]:
         """Keys per minute of every track of two seconds or more."""
@@ -72,7 +72,7 @@ class ProgramCover(Protocol):
 
 @dataclass(slots=True)
 class TracksCover:
-    """The masks that a tracks document leads to, drawn from the keyframes as Blender draws them."""
+    """The masks of a tracks document, drawn from the keyframes as Blender draws them."""
 
     document: TrackDocument
     seconds: float
@@ -107,7 +107,7 @@ class TracksCover:
                     for i in range(4)
                 ]
             )
-            # cv2 puts pixel centres at whole numbers.
+            # OpenCV puts pixel centres at whole numbers.
             cv2.fillPoly(mask, [np.round((curve - 0.5) * _SUBPIXEL).astype(np.int32)], [1], shift=4)
         return mask
 
@@ -135,7 +135,7 @@ class TracksCover:
         ]
 
     def _show(self, frame: int) -> list[tuple[str, Ellipse, Ellipse, float]]:
-        """Name, the keys before and after, and how far between them, of the tracks opaque at a frame."""
+        """Name, the keys before and after, and the position between them, of the tracks opaque at a frame."""
         shown = []
         for name, spans, keys in self._keyed:
             if not any(start <= frame < stop for start, stop in spans):
@@ -150,10 +150,10 @@ class TracksCover:
 
 @dataclass(slots=True)
 class DefaceCover:
-    """The ellipses that deface blurred, laid on the source frames that its pictures show.
+    """The ellipses that deface blurred, mapped to the source frames that its pictures show.
 
-    Its reader (ffmpeg by way of imageio) may repeat or drop pictures; which source frame each is was found by what
-    they look like. `shows` holds the picture that shows each source frame, or -1.
+    Its reader (ffmpeg by way of imageio) may repeat or drop pictures, so the pictures are matched to source frames by
+    their content. `shows` holds the picture that shows each source frame, or -1.
     """
 
     seconds: float
@@ -171,7 +171,7 @@ class DefaceCover:
             return None
         mask = np.zeros((self.height, self.width), np.uint8)
         for x1, y1, x2, y2 in self.boxes[self.shows[frame]]:
-            # As in its draw_det: skimage.draw.ellipse in a box that was cut at the picture's edge before.
+            # As in its draw_det: skimage.draw.ellipse in a box that was already cut at the picture's edge.
             across, down = (x2 - x1) // 2, (y2 - y1) // 2
             y, x = np.mgrid[0 : y2 - y1, 0 : x2 - x1]
             if across > 0 and down > 0:
@@ -179,9 +179,9 @@ class DefaceCover:
         return mask
 
     def count_by_number(self) -> DefaceCover | None:
-        """The same, but picture N laid on frame N, as one sees it who compares by number; None where that is no other.
+        """The same with picture N mapped to frame N, as in a comparison by number; None if that makes no difference.
 
-        Here a repeated picture at the beginning puts every cover beside its face, although deface blurred the face.
+        A repeated picture at the beginning then puts every cover beside its face, although deface blurred the face.
         """
         numbers = [frame if frame < len(self.boxes) else -1 for frame in range(self.frame_count)]
         return None if numbers == self.shows else replace(self, shows=numbers, notes=[])
@@ -200,12 +200,12 @@ def draw_points(ellipse: Ellipse) -> NDArray[np.float64]:
 
 
 def make_cover(clip: Path, program: str) -> ProgramCover:
-    """What a preset, or deface, covers in a clip. Raises FaceBlurError with the reason when it fails."""
+    """The cover of a preset, or of deface, in a clip. Raises FaceBlurError with the reason if it fails."""
     return _run_deface(clip) if program == DEFACE else TracksCover(*analyse(clip, program))
 
 
 def analyse(clip: Path, preset: str) -> tuple[TrackDocument, float]:
-    """Run the real job; the document and the seconds that it took."""
+    """Run a real job; returns the document and the seconds that it took."""
     with tempfile.TemporaryDirectory() as folder:
         output = Path(folder) / "tracks.json"
         began = time.monotonic()
@@ -259,23 +259,23 @@ def _run_deface(clip: Path) -> DefaceCover:
         shows[at[picture]] = picture
     same = sum(picture == frame for picture, frame in enumerate(at))
     notes = [
-        f"deface wrote {len(at)} pictures of {info.frame_count}; {same} have their frame's own number, "
-        f"{shows.count(-1)} frames are in none"
+        f"deface wrote {len(at)} pictures of {info.frame_count}; {same} have the number of their frame, "
+        f"{shows.count(-1)} frames are missing"
     ]
     boxes = [[(x1, y1, x2, y2) for x1, y1, x2, y2 in found] for found in content["boxes"]]
     return DefaceCover(seconds, info.width, info.height, info.frame_count, boxes, shows, notes)
 
 
 def match_pictures(pictures: NDArray[np.float32], frames: NDArray[np.float32]) -> list[int]:
-    """Which frame (M x values) each picture (N x values) shows, in order, with the least difference over all.
+    """The frame (M x values) that each picture (N x values) shows, in order, with the least total difference.
 
-    Pictures may repeat frames or leave up to three out in a row.
+    Pictures may repeat frames or skip up to three in a row.
     """
     cost = np.stack([np.abs(frames - picture).mean(axis=1) for picture in pictures])
     best, steps = cost[0].copy(), np.zeros(cost.shape, np.int64)
     number = np.arange(len(frames))
     for picture in range(1, len(cost)):
-        # A step of one is what is to be expected; the others must look better.
+        # A step of one is the normal case; other steps must match better.
         before = np.stack(
             [
                 np.concatenate([np.full(min(step, len(best)), np.inf), best[: len(best) - step]]) + 0.01 * abs(step - 1)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Runs deface's own command line, in deface's environment, and notes what it covers: RECORD ARGUMENT...
+"""Runs deface's own command line, in deface's environment, and records what it covers: RECORD ARGUMENT...
 
-Its drawing function is called as ever; the boxes that reach it (scaled and cut at the picture's edge by deface) and a
-small grey copy of each picture go to RECORD as JSON.
+Its drawing function is called unchanged. The boxes that reach it (scaled and cut at the picture's edge by deface) and a
+small grey copy of each picture are written to RECORD as JSON.
 """
 
 import json

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Worse versions of a clip, made when they are measured: dark, darker, blurred, halved, rolled, hard-compressed."""
+"""Degraded versions of a clip, made on demand: dark, darker, blurred, halved, rolled, strongly compressed."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ _CRF, _HARD_CRF = 12, 40
 
 
 def darken(picture: Picture, seed: int) -> Picture:
-    """Encoded values times 0.4 and noise of 5 levels, as from a sensor that is short of light."""
+    """Encoded values times 0.4 and noise of 5 levels, as from a sensor with too little light."""
     return _darken(picture, seed, 0.4, 5)
 
 
 def darken_much(picture: Picture, seed: int) -> Picture:
-    """Encoded values times 0.25 and noise of 8 levels: in a clip that is dark already, faces are near the noise."""
+    """Encoded values times 0.25 and noise of 8 levels: in a clip that is already dark, faces are close to the noise."""
     return _darken(picture, seed, 0.25, 8)
 
 
@@ -50,7 +50,7 @@ def _keep(picture: Picture, seed: int) -> Picture:
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """How pictures change; `scale` and `roll_deg` (clockwise) move what is in them."""
+    """How pictures change; `scale` and `roll_deg` (clockwise) also move their content."""
 
     change: Callable[[Picture, int], Picture] = _keep
     scale: float = 1.0
@@ -69,7 +69,7 @@ VERSIONS = {
 
 
 def write_version(clip: Path, truth: list[Truth], name: str, path: Path) -> list[Truth]:
-    """Write a version of a clip and return where its faces are then. FaceBlurError when the clip cannot be read."""
+    """Write a version of a clip; returns the positions of its faces. Raises FaceBlurError if it cannot be read."""
     version = VERSIONS[name]
     with open_source(clip) as source:
         info = source.info
@@ -109,10 +109,10 @@ def write_version(clip: Path, truth: list[Truth], name: str, path: Path) -> list
 
 
 def compute_placement(width: int, height: int, version: Version) -> tuple[tuple[int, int], NDArray[np.float64]]:
-    """The new size (even numbers) and the 2 x 3 matrix that takes old pixel coordinates to new ones.
+    """The new size (even numbers) and the 2 x 3 matrix from old pixel coordinates to new ones.
 
-    A rolled picture lies whole on a larger black ground, so that nobody is cut off. The matrix counts as cv2 does up
-    to half a pixel of `scale` - 1, which is below what boxes are drawn to.
+    A rolled picture lies completely on a larger black background, so that no face is cut off. The matrix uses OpenCV's
+    pixel centres to within half a pixel of `scale` - 1, which is less than the precision of the boxes.
     """
     turn = math.radians(version.roll_deg)
     c, s = math.cos(turn), math.sin(turn)
@@ -129,7 +129,7 @@ def compute_placement(width: int, height: int, version: Version) -> tuple[tuple[
 
 
 def move_ellipse(ellipse: Ellipse, matrix: NDArray[np.float64]) -> Ellipse:
-    """An ellipse after a turn, a scaling and a shift."""
+    """An ellipse after a rotation, a scaling and a shift."""
     centre = matrix[:, :2] @ (ellipse.cx, ellipse.cy) + matrix[:, 2]
     scale = math.hypot(matrix[0, 0], matrix[1, 0])
     turn = math.atan2(matrix[1, 0], matrix[0, 0])

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Whether the right people stay clear: build.py bench identity [FOLDER] [--portraits FOLDER].
+"""Whether the right people stay visible: build.py bench identity [FOLDER] [--portraits FOLDER].
 
-FOLDER holds clips of which benchmarks/truth/people says who is where: each person in turn is kept clear, and blurred
-alone, in all clips, known by the best looks at one of their tracks. With --portraits (a picture or a folder of pictures
-for each of many people) how far apart strangers and photographs of one person are is measured, and films are made in
-which strangers move side by side and give way to others, for good or for a moment. docs/people.md says what the figures
-mean.
+FOLDER holds the clips whose people benchmarks/truth/people annotates. Each person in turn is kept visible, and then
+blurred alone, in all clips, recognised by the best crops of one of their tracks. With --portraits (a picture or a
+folder of pictures for each of many people) the distances between strangers and between photographs of one person are
+measured, and films are made in which strangers move side by side and replace each other, permanently or for a moment.
+docs/people.md explains the figures.
 """
 
 from __future__ import annotations
@@ -64,12 +64,12 @@ _VISITS = (15, 8)
 """Frames."""
 _WHEN = ("while it is analysed", "afterwards")
 _BLURS = (None, (48, 20), (24, 20), (16, 20))
-"""How portraits are made worse: the face's width in pixels, and its width by the blur's sigma."""
+"""How portraits are degraded: the face's width in pixels, and its width divided by the blur's sigma."""
 
 
 @dataclass(frozen=True, slots=True)
 class PersonSpan:
-    """Where somebody's face is: frames (half-open) and a box for its middle."""
+    """The position of a person's face: frames (half-open) and a box for its middle."""
 
     who: str
     start: int
@@ -83,15 +83,15 @@ class PersonSpan:
 
 @dataclass(slots=True)
 class WatchedFilm:
-    """A film that was analysed with looks, and who is who: the person of every track in every frame."""
+    """A film that was analysed with embeddings, and the person of every track in every frame."""
 
     name: str
     document: TrackDocument
-    views: dict[str, list[FaceEmbedding]]
+    embeddings: dict[str, list[FaceEmbedding]]
     who: dict[str, dict[int, str]] = field(default_factory=dict)
 
     def get_person(self, track: str) -> str:
-        """Who a track shows in most of its frames; empty for nobody known, or where it is several."""
+        """The person whom a track shows in most of its frames; empty for unknown people, or for several."""
         people = list(self.who[track].values())
         best = max(set(people), key=people.count, default="")
         return best if best and people.count(best) >= _LEAST_SHARE * len(people) else ""
@@ -99,7 +99,7 @@ class WatchedFilm:
 
 @dataclass(slots=True)
 class Count:
-    """What was decided: frames and tracks of those who may be seen, and of those who may not."""
+    """The decisions: frames and tracks of people who may be visible, and of people who may not."""
 
     own_tracks: int = 0
     own_clear: int = 0
@@ -114,7 +114,7 @@ class Count:
     def add(
         self, film: WatchedFilm, track: Track, clear: Sequence[tuple[int, int]], mine: Sequence[str], label: str
     ) -> None:
-        """`mine` are those who may be seen; frames of nobody known count as others'."""
+        """`mine` are the people who may be visible; frames of unknown people count as others'."""
         shown = {frame for start, stop in clear for frame in range(start, stop)}
         people = film.who[track.name]
         own = [f for f, who in people.items() if who in mine]
@@ -131,13 +131,13 @@ class Count:
         if wrongly:
             self.wrong.append(
                 f"{film.name} {track.name}, frames {wrongly[0]} to {wrongly[-1]} ({len(wrongly)}), "
-                f"{people[wrongly[0]] or 'nobody known'}: {label}"
+                f"{people[wrongly[0]] or 'an unknown person'}: {label}"
             )
 
     def describe(self) -> str:
         return (
-            f"right ones clear: {self.own_clear} of {self.own_tracks} tracks, {self.own_clear_frames} of "
-            f"{self.own_frames} frames; others clear: {self.other_clear} of {self.other_tracks} tracks, "
+            f"intended tracks visible: {self.own_clear} of {self.own_tracks} tracks, {self.own_clear_frames} of "
+            f"{self.own_frames} frames; others visible: {self.other_clear} of {self.other_tracks} tracks, "
             f"{self.other_clear_frames} of {self.other_frames} frames"
         )
 
@@ -159,7 +159,7 @@ def compute_bound(wrong: int, of: int) -> float:
 
 
 def read_truth(path: Path = TRUTH) -> dict[str, tuple[str, list[PersonSpan]]]:
-    """By clip: its SHA-256 and who is where. Raises FaceBlurError when the file is wrong."""
+    """By clip: its SHA-256 and its people's positions. Raises FaceBlurError if the file is invalid."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         return {
@@ -178,7 +178,7 @@ def read_truth(path: Path = TRUTH) -> dict[str, tuple[str, list[PersonSpan]]]:
 
 
 def watch(clip: Path, name: str) -> WatchedFilm:
-    """Analyse a film as the command does, looks at faces included."""
+    """Analyse a film as the command does, with embeddings."""
     with tempfile.TemporaryDirectory(prefix="faceblur-bench-") as place:
         tracks = Path(place) / "tracks.json"
         embeddings = _collect(build_request(clip, tracks, recognise=True))
@@ -188,16 +188,16 @@ def watch(clip: Path, name: str) -> WatchedFilm:
 def _collect(request: Request) -> dict[str, list[FaceEmbedding]]:
     seen = []
 
-    def hear(message: Message) -> None:
+    def collect(message: Message) -> None:
         if isinstance(message, TrackEmbedding):
             seen.append(message)
 
-    finish_job(request, lambda *_: None, hear)
+    finish_job(request, lambda *_: None, collect)
     return collect_embeddings(seen)
 
 
 def name_people(film: WatchedFilm, places: Sequence[PersonSpan]) -> None:
-    """Say who is in each frame of each track."""
+    """Assign a person to each frame of each track."""
     for track in film.document.tracks:
         film.who[track.name] = {
             s.source_frame: next((p.who for p in places if p.holds(s.source_frame, s.ellipse)), "")
@@ -206,22 +206,22 @@ def name_people(film: WatchedFilm, places: Sequence[PersonSpan]) -> None:
 
 
 def measure_clips(folder: Path) -> bool:
-    """Print what is decided in the clips of a folder; whether nobody was shown who was to be covered."""
+    """Print the decisions in the clips of a folder; returns whether no person was shown who had to be covered."""
     films = []
     for name, (sha256, places) in read_truth().items():
         clip = folder / name
         if not clip.is_file():
-            print(f"{name}: not there, not measured")
+            print(f"{name}: the file is missing, not measured")
         elif compute_digest(clip) != sha256:
-            print(f"{name}: another file than the annotated one, not measured")
+            print(f"{name}: this is not the annotated file, not measured")
         else:
             film = watch(clip, name)
             name_people(film, places)
             films.append(film)
-            good = sum(len(choose_best(embeddings)) > 0 for embeddings in film.views.values())
+            good = sum(len(choose_best(embeddings)) > 0 for embeddings in film.embeddings.values())
             print(
-                f"{name}: {len(film.document.tracks)} tracks, {sum(map(len, film.views.values()))} looks; "
-                f"{good} tracks were seen usably",
+                f"{name}: {len(film.document.tracks)} tracks, {sum(map(len, film.embeddings.values()))} embeddings; "
+                f"{good} tracks have usable embeddings",
                 flush=True,
             )
     people = sorted({who for film in films for track in film.who.values() for who in track.values() if who})
@@ -230,16 +230,16 @@ def measure_clips(folder: Path) -> bool:
     for person in people:
         source = _get_source(films, person)
         if source is None:
-            print(f"{person}: never seen well enough to be a reference")
+            print(f"{person}: no embedding is good enough for a reference")
             continue
         known += 1
         film_at, track_at = source
-        best = choose_best(films[film_at].views[track_at], _REFERENCES)
+        best = choose_best(films[film_at].embeddings[track_at], _REFERENCES)
         for mode, others_clear in ((Mode.KEEP, False), (Mode.BLUR, True)):
             asked = People([Person(person, mode, [embedding.vector for embedding in best])], others_clear)
             for number, film in enumerate(films):
                 tracks = {track.name: track for track in film.document.tracks}
-                for decision in decide_tracks(film.document, film.views, asked):
+                for decision in decide_tracks(film.document, film.embeddings, asked):
                     track = tracks[decision.track]
                     if mode is Mode.BLUR:
                         blur.add(
@@ -252,17 +252,17 @@ def measure_clips(folder: Path) -> bool:
                     elif (number, track.name) == source:
                         if not decision.clear:
                             print(
-                                f"{person}: not kept in {film.name} {track.name}: {decision.why}; looks "
-                                f"{_describe_embeddings(film.views.get(track.name, ()))}"
+                                f"{person}: not kept in {film.name} {track.name}: {decision.why}; embeddings "
+                                f"{_describe_embeddings(film.embeddings.get(track.name, ()))}"
                             )
                         same.add(film, track, decision.clear, [person], f"{person} is kept; {decision.why}")
                     else:
                         again.add(film, track, decision.clear, [person], f"{person} is kept; {decision.why}")
     print(
-        f"\nclips: {len(films)} films, {len(people)} people, {known} of them kept in turn by {_REFERENCES} looks of "
-        "one track"
+        f"\nclips: {len(films)} films, {len(people)} people, {known} of them kept visible in turn by {_REFERENCES} "
+        "embeddings of one track"
     )
-    print(f"keep, the track of the references: {same.describe()}")
+    print(f"keep, track of the references: {same.describe()}")
     print(f"keep, all other tracks: {again.describe()}")
     print(f"blur only: {blur.describe()}")
     for count in (same, again, blur):
@@ -277,27 +277,27 @@ def _describe_embeddings(embeddings: Sequence[FaceEmbedding]) -> str:
 
 
 def _get_source(films: list[WatchedFilm], person: str) -> tuple[int, str] | None:
-    """The film and track in which somebody is seen best."""
+    """The film and track with a person's best embeddings."""
     best: tuple[float, int, str] | None = None
     for number, film in enumerate(films):
-        for track, embeddings in film.views.items():
-            looks = [
+        for track, embeddings in film.embeddings.items():
+            own = [
                 embedding
                 for embedding in choose_best(embeddings, _REFERENCES)
                 if film.who[track].get(embedding.source_frame) == person
             ]
-            score = sum(embedding.quality for embedding in looks)
-            if len(looks) == _REFERENCES and (best is None or score > best[0]):
+            score = sum(embedding.quality for embedding in own)
+            if len(own) == _REFERENCES and (best is None or score > best[0]):
                 best = score, number, track
     return None if best is None or best[0] < _REFERENCES * GOOD else (best[1], best[2])
 
 
 def _measure_groups(films: list[WatchedFilm]) -> None:
     embeddings = {
-        (number, track): looks
+        (number, track): own
         for number, film in enumerate(films)
-        for track, looks in film.views.items()
-        if choose_best(looks)
+        for track, own in film.embeddings.items()
+        if choose_best(own)
     }
     apart = {
         ((number, one), (number, other))
@@ -306,28 +306,28 @@ def _measure_groups(films: list[WatchedFilm]) -> None:
     }
     who = {key: films[key[0]].get_person(key[1]) for key in embeddings}
     groups = group_tracks(embeddings, apart)
-    joined = right = missed = nobody = 0
+    joined = right = missed = unknown = 0
     group_of = {key: number for number, group in enumerate(groups) for key in group}
     keys = list(embeddings)
     for i, one in enumerate(keys):
         for other in keys[i + 1 :]:
             together = group_of[one] == group_of[other]
             if not who[one] or not who[other]:
-                nobody += together
+                unknown += together
                 continue
             joined += together
             right += together and who[one] == who[other]
             missed += not together and who[one] == who[other]
     print(
-        f"groups: {len(keys)} tracks in {len(groups)} groups; of {joined} pairs put together {right} are one "
-        f"person's; of {right + missed} pairs of one person {right} were put together; {nobody} pairs with nobody "
-        "known"
+        f"groups: {len(keys)} tracks in {len(groups)} groups; of {joined} joined pairs {right} are one "
+        f"person's; of {right + missed} pairs of one person {right} were joined; {unknown} pairs include an "
+        "unknown person"
     )
 
 
 def measure_portraits(folder: Path, most: int) -> None:
-    """Print how far apart strangers, and photographs of one person, are."""
-    eye, detector = FaceEmbedder(), open_detector()
+    """Print the distances between strangers, and between photographs of one person."""
+    embedder, detector = FaceEmbedder(), open_detector()
     sharp: list[Vector] = []
     again: list[tuple[int, Vector]] = []
     worse: dict[tuple[int, int], list[Vector]] = {blur: [] for blur in _BLURS if blur}
@@ -336,12 +336,12 @@ def measure_portraits(folder: Path, most: int) -> None:
         vectors = []
         for file in files[:2]:
             portrait = read_portrait(name, file, detector)
-            vector = _embed(eye, portrait) if portrait is not None else None
+            vector = _embed(embedder, portrait) if portrait is not None else None
             if portrait is not None and vector is not None:
                 vectors.append(vector)
                 if len(vectors) == 1:
                     for blur in worse:
-                        poor = _embed(eye, _make_worse(portrait, blur, rng))
+                        poor = _embed(embedder, _make_worse(portrait, blur, rng))
                         worse[blur] += [] if poor is None else [poor]
         if vectors:
             sharp.append(vectors[0])
@@ -390,14 +390,14 @@ def _make_worse(portrait: SourcePortrait, blur: tuple[int, int], rng: np.random.
     return SourcePortrait(portrait.name, noisy, (x1, y1, x2, y2))
 
 
-def _embed(eye: FaceEmbedder, portrait: SourcePortrait) -> Vector | None:
-    found = eye.embed_face(portrait.picture, Ellipse.inscribed(portrait.box))
+def _embed(embedder: FaceEmbedder, portrait: SourcePortrait) -> Vector | None:
+    found = embedder.embed_face(portrait.picture, Ellipse.inscribed(portrait.box))
     return None if found is None else found[1]
 
 
 def measure_mixed(folder: Path, films: int, known: int) -> bool:
-    """Print what is decided in films made of portraits; whether nobody was shown who was to be covered."""
-    detector, eye = open_detector(), FaceEmbedder()
+    """Print the decisions in films made of portraits; returns whether no person was shown who had to be covered."""
+    detector, embedder = open_detector(), FaceEmbedder()
     references: dict[str, Vector] = {}
     faces: list[SourcePortrait] = []
     for name, files in list_references(folder).items():
@@ -407,7 +407,7 @@ def measure_mixed(folder: Path, films: int, known: int) -> bool:
         faces.append(portrait)
         if len(files) > 1 and len(references) < known:
             second = read_portrait(name, files[1], detector)
-            vector = _embed(eye, second) if second is not None else None
+            vector = _embed(embedder, second) if second is not None else None
             if vector is not None:
                 references[name] = vector
         if len(faces) == films * (CELLS + 1):
@@ -434,7 +434,7 @@ def measure_mixed(folder: Path, films: int, known: int) -> bool:
             for person, reference in references.items():
                 for rate, count in counts.items():
                     for decision in decide_tracks(
-                        film.document, film.views, People([Person(person, Mode.KEEP, [reference])], False, rate)
+                        film.document, film.embeddings, People([Person(person, Mode.KEEP, [reference])], False, rate)
                     ):
                         count.add(film, tracks[decision.track], decision.clear, [person], f"{person} is kept")
                         theirs = set(film.who[decision.track].values())
@@ -443,7 +443,7 @@ def measure_mixed(folder: Path, films: int, known: int) -> bool:
                             trials += rate == RATES[0]
                             kept[rate] += bool(decision.clear)
                 for decision in decide_tracks(
-                    film.document, film.views, People([Person(person, Mode.BLUR, [reference])], True)
+                    film.document, film.embeddings, People([Person(person, Mode.BLUR, [reference])], True)
                 ):
                     blur.add(
                         film,
@@ -452,17 +452,20 @@ def measure_mixed(folder: Path, films: int, known: int) -> bool:
                         [p.name for p in scene_faces if p.name != person],
                         f"only {person} is to be blurred",
                     )
-            print(f"film {number + 1}: {len(tracks)} tracks, {sum(map(len, film.views.values()))} looks", flush=True)
+            print(
+                f"film {number + 1}: {len(tracks)} tracks, {sum(map(len, film.embeddings.values()))} embeddings",
+                flush=True,
+            )
     print(
         f"\nmixed films: {len(faces) // (CELLS + 1)} of {FRAMES} frames, {len(strangers)} strangers, "
-        f"{len(references)} people kept in turn, each by one other photograph; {switched} tracks go over to "
+        f"{len(references)} people kept visible in turn, each by one other photograph; {switched} tracks change to "
         "another"
     )
     for rate, count in counts.items():
         usual = " (usual)" if rate == USUAL_RATE else ""
         print(f"keep, 1 stranger in {1 / rate:.0f}{usual}: {count.describe()}")
         print(
-            f"  strangers' tracks kept clear: {kept[rate]} of {trials} trials ({kept[rate] / max(trials, 1):.1e}), "
+            f"  strangers' tracks kept visible: {kept[rate]} of {trials} trials ({kept[rate] / max(trials, 1):.1e}), "
             f"95 % up to {compute_bound(kept[rate], trials):.1e} if trials were independent, up to "
             f"{compute_bound(min(kept[rate], len(strangers)), len(strangers)):.1e} if only strangers are"
         )
@@ -475,8 +478,8 @@ def measure_mixed(folder: Path, films: int, known: int) -> bool:
 
 
 def measure_visits(folder: Path, films: int) -> bool:
-    """Print whether somebody is shown who is there for a moment in place of a kept face; whether nobody was."""
-    detector, eye = open_detector(), FaceEmbedder()
+    """Print whether a person is shown who briefly replaces a kept face; returns whether none was."""
+    detector, embedder = open_detector(), FaceEmbedder()
     portraits = (read_portrait(name, files[0], detector) for name, files in list_references(folder).items())
     faces = list(itertools.islice((face for face in portraits if face is not None), 2 * CELLS * films))
     count = len(faces) // (2 * CELLS)
@@ -496,7 +499,7 @@ def measure_visits(folder: Path, films: int) -> bool:
                 request = build_embed_request(SourceRef.of(clip, fingerprint=document.source.fingerprint), tracks)
                 embeddings[_WHEN[1]] = _collect(request)
                 for cell, (face, visit) in enumerate(zip(scene_faces, visits, strict=True)):
-                    vector = _embed(eye, face)
+                    vector = _embed(embedder, face)
                     if vector is None:
                         continue
                     trials += 1
@@ -510,8 +513,8 @@ def measure_visits(folder: Path, films: int) -> bool:
             for when in _WHEN:
                 wrong = len(shown[when])
                 print(
-                    f"visits of {length} frames, looked at {when}: {wrong} of {trials} shown, 95 % up to "
-                    f"{compute_bound(wrong, trials):.1%}; {own[when]} of {frames} own frames clear",
+                    f"visits of {length} frames, embedded {when}: {wrong} of {trials} shown, 95 % up to "
+                    f"{compute_bound(wrong, trials):.1%}; {own[when]} of {frames} own frames visible",
                     flush=True,
                 )
                 for text in shown[when]:
@@ -523,7 +526,7 @@ def measure_visits(folder: Path, films: int) -> bool:
 def _list_clear(
     document: TrackDocument, embeddings: dict[str, list[FaceEmbedding]], people: People, cell: int
 ) -> set[int]:
-    """The frames in which a face in that cell stays clear."""
+    """The frames in which a face in that cell stays visible."""
     tracks = {track.name: track for track in document.tracks}
     clear: set[int] = set()
     for decision in decide_tracks(document, embeddings, people):
@@ -540,18 +543,20 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("folder", type=Path, nargs="?", help="annotated clips")
     parser.add_argument("--portraits", type=Path, metavar="FOLDER", help="pictures of many people")
-    parser.add_argument("--people", type=int, default=2000, metavar="N", help="at most so many portraits (2000)")
-    parser.add_argument("--films", type=int, default=20, metavar="N", help="so many mixed films (20; 0: none)")
-    parser.add_argument("--known", type=int, default=60, metavar="N", help="so many people kept in turn in them (60)")
-    parser.add_argument("--visits", type=int, default=20, metavar="N", help="so many films of visits (20; 0: none)")
+    parser.add_argument("--people", type=int, default=2000, metavar="N", help="use at most N portraits (2000)")
+    parser.add_argument("--films", type=int, default=20, metavar="N", help="number of mixed films (20; 0: none)")
+    parser.add_argument(
+        "--known", type=int, default=60, metavar="N", help="number of people kept visible in turn in them (60)"
+    )
+    parser.add_argument("--visits", type=int, default=20, metavar="N", help="number of films of visits (20; 0: none)")
     options = parser.parse_args(arguments)
     if options.folder is None and options.portraits is None:
-        parser.error("name a folder of clips, or portraits")
+        parser.error("name a folder of clips, or use --portraits")
     return options
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the measurement; 1 where somebody was shown who was to be covered."""
+    """Run the measurement; returns 1 if a person was shown who had to be covered."""
     options = parse(arguments)
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     well = True

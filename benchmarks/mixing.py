@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Films in which faces of many people move side by side, and some give way to others: for bench identity.
+"""Films in which faces of many people move side by side, and some are replaced by others: for bench identity.
 
-Portraits are pasted on a plain background, so the films show size, turn, light and compression; how one face looks
-from several sides they do not show.
+Portraits are pasted on a plain background, so the films vary size, roll, light and compression, but not the side from
+which a face is seen.
 """
 
 from __future__ import annotations
@@ -41,12 +41,12 @@ class SourcePortrait:
 
 
 def open_detector() -> FaceDetector:
-    """What finds the faces of portraits. FaceBlurError where its weights are not there."""
+    """The detector for the faces of portraits. Raises FaceBlurError if its weights are missing."""
     return get_detector("yunet_2023mar")(get_model_path("yunet_2023mar"), 0.5, "cpu")
 
 
 def read_portrait(name: str, path: Path, detector: FaceDetector) -> SourcePortrait | None:
-    """The surest face of a picture file; None where there is none."""
+    """The most confident face of a picture file; None if there is none."""
     picture = cv2.imread(str(path))
     if picture is None:
         return None
@@ -64,7 +64,7 @@ def write_mixed(
 ) -> list[list[tuple[int, int, str]]]:
     """Write a film with a face in each cell (`faces`, CELLS of them); in the last one `other` takes its place midway.
 
-    Who is in each cell, row by row, as (first frame, frame after the last, name).
+    Returns the people in each cell, row by row, as (first frame, frame after the last, name).
     """
     middle = FRAMES // 2
     _write(path, faces, FRAMES, [(CELLS - 1, other, range(middle, FRAMES))], seed)
@@ -76,7 +76,7 @@ def write_mixed(
 def write_visits(
     path: Path, faces: Sequence[SourcePortrait], others: Sequence[SourcePortrait], length: int, seed: int
 ) -> list[range]:
-    """Write a film with a face in each cell, each of which is another's for `length` frames; when that is, by cell."""
+    """Write a film whose faces are each replaced for `length` frames by another; returns these frames by cell."""
     visits = [range(start, start + length) for start in (40 + 14 * cell + 5 * seed % 7 for cell in range(CELLS))]
     _write(path, faces, VISIT_FRAMES, list(zip(range(CELLS), others, visits, strict=True)), seed)
     return visits
@@ -89,7 +89,7 @@ def _write(
     others: Sequence[tuple[int, SourcePortrait, range]],
     seed: int,
 ) -> None:
-    """`others` come into a cell for some frames; they fade in."""
+    """`others` appear in a cell for some frames and fade in."""
     import av
 
     rng = np.random.default_rng(seed)
@@ -113,7 +113,7 @@ def _write(
 
 
 def compute_cell(x: float, y: float) -> int:
-    """In which cell a place lies."""
+    """The cell that contains a position."""
     column, row = int(x * COLUMNS / SIZE[0]), int(y * ROWS / SIZE[1])
     return min(max(row, 0), ROWS - 1) * COLUMNS + min(max(column, 0), COLUMNS - 1)
 
@@ -127,7 +127,7 @@ def _paste(
     way: NDArray[np.float64],
     share: float,
 ) -> None:
-    """Lay a head over the picture, where it is at that frame; `share` is how much of it is there."""
+    """Paste a head at its position in that frame; `share` is its opacity."""
     t = frame / float(RATE)
     x1, y1, x2, y2 = face.box
     scale = width / (x2 - x1) * (1 + 0.08 * np.sin(1.3 * t + way[0]))
@@ -136,7 +136,7 @@ def _paste(
     cy = (cell // COLUMNS + 0.5) * SIZE[1] / ROWS + 30 * np.sin(1.7 * t + way[3])
     matrix = cv2.getRotationMatrix2D(((x1 + x2) / 2, (y1 + y2) / 2), turn, scale)
     matrix[:, 2] += (cx - (x1 + x2) / 2, cy - (y1 + y2) / 2)
-    # Smooth before it is reduced: warping alone would leave stairs.
+    # Smooth before reducing, because warping alone would leave jagged edges.
     smooth = cv2.GaussianBlur(face.picture, (0, 0), max(0.01, 0.4 / scale)) if scale < 0.8 else face.picture
     warped = cv2.warpAffine(smooth, matrix, SIZE, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     half = round(width * 1.2)

@@ -19,11 +19,11 @@ from .portraits import FACE_HEIGHT, FACE_PX, TILE_PX, Picture, compute_middle
 Linear = NDArray[np.float32]
 
 COLUMNS = 8
-"""Tiles of a sheet, in one row: an effect takes no face for smaller than an eighth of the picture's height."""
+"""Tiles of a sheet, in one row: an effect assumes at least an eighth of the picture's height as a face's size."""
 _ROOM = FACE_PX, 2 * FACE_PX, FACE_PX, FACE_PX
-"""Pixels above, below, left and right of a tile into which its rim goes on, so that no cover shows any of another's.
+"""Pixels by which a tile's border is extended above, below, left and right, so that no cover shows another tile.
 
-Whole faces, and in all an even number of them: so every grid fits.
+Whole faces, and an even number in total, so that every grid fits.
 """
 _PITCH = TILE_PX + _ROOM[2] + _ROOM[3]
 SPREAD = 0.8
@@ -34,7 +34,7 @@ _FOLLOWED = 8
 
 
 def render_tiles(tiles: list[Picture], kind: str, samples: float, folder: Path) -> list[Picture]:
-    """Every tile as Blender renders it with the effect over its face, many on a sheet; `folder` is for scratch."""
+    """Every tile as Blender renders it with the effect over its face; `folder` is for temporary files."""
     import bpy
 
     from blender_faceblur.blender.common.context import refresh_sequencer
@@ -86,14 +86,14 @@ def _build_document(size: tuple[int, int]) -> TrackDocument:
 
 
 def draw_cover() -> NDArray[np.bool_]:
-    """Which pixels of a tile are covered, safety expansion included."""
+    """The covered pixels of a tile, safety margin included."""
     x, y = np.meshgrid(np.arange(TILE_PX) + 0.5, np.arange(TILE_PX) + 0.5)
     half = DEFAULT_MARGIN * FACE_PX / 2
     return np.hypot((x - compute_middle()[0]) / half, (y - compute_middle()[1]) / (half * FACE_HEIGHT)) < 1
 
 
 def imitate(tile: Linear, kind: str, samples: int) -> Linear:
-    """Mosaic or blur over a whole tile in linear light, as Blender computes it (the bench measures how nearly)."""
+    """Mosaic or blur over a whole tile in linear light, as Blender computes it (the bench measures the difference)."""
     count = TILE_PX // FACE_PX * samples
     if kind == "mosaic":
         tile = np.asarray(cv2.GaussianBlur(tile, (0, 0), SPREAD * FACE_PX / samples, borderType=cv2.BORDER_REPLICATE))
@@ -106,7 +106,7 @@ def imitate(tile: Linear, kind: str, samples: int) -> Linear:
 
 
 def spread_splines(count: int, times: int) -> NDArray[np.float32]:
-    """The matrix that takes `count` samples to `times` as many points: cubic B-splines, Blender's bicubic."""
+    """The matrix from `count` samples to `times` as many points: cubic B-splines, Blender's bicubic."""
     at = (np.arange(count * times) + 0.5) / times - 0.5
     base = np.floor(at).astype(int)
     t = at - base
@@ -119,7 +119,7 @@ def spread_splines(count: int, times: int) -> NDArray[np.float32]:
 
 @cache
 def _spread_to_tile(count: int) -> NDArray[np.float32]:
-    """The matrix that takes samples to a tile's pixels: curves between them first, then straight lines."""
+    """The matrix from samples to a tile's pixels: curves between the samples first, then straight lines."""
     points = spread_splines(count, _FOLLOWED)
     return np.asarray(cv2.resize(points, (count, TILE_PX), interpolation=cv2.INTER_LINEAR), np.float32)
 

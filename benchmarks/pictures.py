@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Pictures of what went wrong: faces that are not covered, and where most is covered without a face."""
+"""Pictures of errors: uncovered faces, and the frames with the largest covered area without a face."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def read_frames(clip: Path, wanted: set[int]) -> dict[int, Picture]:
 
 
 def draw_over(picture: Picture, mask: Mask | None, faces: list[TrueFace], thickness: int = 1) -> Picture:
-    """A copy with the mask in red and the annotated ellipses on it: green clear, yellow hard, grey ignored."""
+    """A copy with the mask in red and the annotated ellipses: green clear, yellow hard, grey ignored."""
     drawn = picture.copy()
     if mask is not None:
         drawn[..., 2] = np.where(mask > 0, np.maximum(drawn[..., 2], 90) // 2 + 127, drawn[..., 2])
@@ -51,14 +51,14 @@ def draw_outline(picture: Picture, ellipse: Ellipse, colour: tuple[int, int, int
 
 
 def crop_face(picture: Picture, ellipse: Ellipse, times: float, side: int) -> Picture:
-    """A square round a face, `times` its larger side wide, enlarged or reduced to `side`."""
+    """A square around a face, `times` its larger side wide, enlarged or reduced to `side`."""
     half = times * max(ellipse.rx, ellipse.ry)
     matrix = side / (2 * half) * np.array([[1, 0, half - ellipse.cx], [0, 1, half - ellipse.cy]])
     return np.asarray(cv2.warpAffine(picture, matrix, (side, side), flags=cv2.INTER_CUBIC), np.uint8)
 
 
 def lay_out(tiles: list[tuple[str, Picture]], columns: int) -> Picture:
-    """A sheet of pictures of one size, each with its words in the upper left corner."""
+    """A sheet of pictures of one size, each with its text in the upper left corner."""
     for words, tile in tiles:
         for colour, width in (((0, 0, 0), 3), ((0, 255, 255), 1)):
             cv2.putText(tile, words, (4, 14), cv2.FONT_HERSHEY_SIMPLEX, 0.42, colour, width, cv2.LINE_AA)
@@ -69,7 +69,7 @@ def lay_out(tiles: list[tuple[str, Picture]], columns: int) -> Picture:
 
 
 def save_misses(clip: Path, truth: Truth, cover: ProgramCover, score: Score, folder: Path, program: str) -> None:
-    """A sheet of up to 24 misses (clear ones first, evenly picked), mask and truth on them."""
+    """A sheet of up to 24 misses (clear ones first, evenly picked) with mask and truth."""
     misses = sorted(score.misses, key=lambda miss: miss.face.kind)
     if not misses:
         return
@@ -85,7 +85,7 @@ def save_misses(clip: Path, truth: Truth, cover: ProgramCover, score: Score, fol
 
 
 def save_worst_excess(clip: Path, truth: Truth, cover: ProgramCover, folder: Path, program: str) -> None:
-    """The six frames, a twelfth of the clip apart at least, with most cover away from faces."""
+    """The six frames, at least a twelfth of the clip apart, with the largest covered area away from faces."""
     excess: dict[int, int] = {}
     for frame, faces in truth.frames.items():
         mask = cover.draw(frame)

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """How many number plates are covered in pictures: build.py bench plates FOLDER...
 
-Each FOLDER is a set of pictures with their plates' places in one of three forms: a .txt file beside each picture
+Each FOLDER is a set of pictures with annotated plates in one of three forms: a .txt file beside each picture
 (github.com/openalpr/benchmarks: name, x, y, width, height, separated by tabs), the corners in the picture's name
-(github.com/detectRecog/CCPD), or one GroundTruth_others.xml (github.com/liuruoze/EasyPR). Each picture is analysed as
-a film of one frame is. docs/people.md says what came out.
+(github.com/detectRecog/CCPD), or one GroundTruth_others.xml (github.com/liuruoze/EasyPR). Each picture is analysed
+like a film of one frame. docs/people.md has the results.
 """
 
 from __future__ import annotations
@@ -46,21 +46,21 @@ _WIDTHS = (32, 48, 64, 96)
 
 @dataclass(slots=True)
 class Tally:
-    """What came out of a set."""
+    """The results of a set."""
 
     pictures: int = 0
     found: list[tuple[float, bool]] = field(default_factory=list)
-    """Of each plate its width in a picture of 1280, and whether it is covered."""
+    """The width of each plate in a picture of 1280, and whether it is covered."""
     needless: list[float] = field(default_factory=list)
-    """Of each picture the share of it that is covered beyond its plates."""
+    """The share of each picture that is covered beyond its plates."""
     seconds: float = 0.0
 
 
 def read_set(folder: Path) -> Iterator[tuple[Path, list[Corners]]]:
-    """Pictures and the corners (4 x 2) of each of their plates. FaceBlurError where there are none."""
+    """Pictures and the corners (4 x 2) of each of their plates. Raises FaceBlurError if there are none."""
     tagged = folder / "GroundTruth_others.xml"
     if tagged.is_file():
-        # It says that it is Latin-1, and is UTF-8.
+        # The file declares Latin-1 but is UTF-8.
         for image in ElementTree.fromstring(tagged.read_text(encoding="utf-8").partition("?>")[2]):
             rectangles = [
                 [float(r.attrib[name]) for name in ("x", "y", "width", "height", "rotation")]
@@ -80,12 +80,12 @@ def read_set(folder: Path) -> Iterator[tuple[Path, list[Corners]]]:
         points = [point.split("&") for point in picture.stem.split("-")[3].split("_")]
         plates[picture] = [np.array(points, float)]
     if not plates:
-        raise FaceBlurError(f"{folder}: no pictures with number plates in a known form")
+        raise FaceBlurError(f"{folder}: there are no pictures with number plates in a known form")
     yield from plates.items()
 
 
 def measure(folder: Path, every: int) -> Tally:
-    """Analyse every picture of a set, or every so manyth."""
+    """Analyse every picture of a set, or every `every`th one."""
     preset = get_preset(PRESET)
     uses, _ = choose_usable(preset)
     tally = Tally()
@@ -94,16 +94,18 @@ def measure(folder: Path, every: int) -> Tally:
         for path, plates in itertools.islice(read_set(folder), 0, None, every):
             if not path.is_file():
                 continue
-            # By NumPy: OpenCV on Windows opens no file whose name is not in its code page.
+            # With NumPy: OpenCV on Windows cannot open a file whose name is outside its code page.
             picture = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR)
             if picture is None:
                 raise FaceBlurError(f"{path} cannot be read as a picture.")
             size = picture.shape[1], picture.shape[0]
             seen = cv2.resize(picture, decode_size(size, uses), interpolation=cv2.INTER_AREA)
-            looks = combine_passes([(sessions[use.detector], use) for use in uses], size)
+            detection_passes = combine_passes([(sessions[use.detector], use) for use in uses], size)
             began = time.process_time()
             table = ObservationTable([Segment(0, 1)])
-            for record in analyse_frames([(0, np.asarray(seen, np.uint8))], size, 25.0, looks, preset.strong):
+            for record in analyse_frames(
+                [(0, np.asarray(seen, np.uint8))], size, 25.0, detection_passes, preset.strong
+            ):
                 table.add(0, record)
             tally.seconds += time.process_time() - began
             info = SourceInfo(path.name, "image", *size, 1, Fraction(25), "0" * 64)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Portraits for bench strength: read from a folder, laid out alike, photographed again, gathered from git clones."""
+"""Portraits for bench strength: read from a folder, aligned, photographed again, gathered from git clones."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ Picture = NDArray[np.uint8]
 FACE_PX, TILE_PX = 64, 192
 """Width of a face, and the side of the square around it."""
 OFF_GRID_PX = (7, 5)
-"""How far faces lie beside the middle of their tile, so that a grid does not cut them in the middle."""
+"""Offset of faces from the middle of their tile, so that no grid line cuts them in the middle."""
 FACE_HEIGHT = 1.3
-"""Height of a face over its width, for the cover; one for all, so that the cover's shape says nothing."""
+"""Height of a face over its width, for the cover; the same for all, so that the cover's shape reveals nothing."""
 _SEEN_PX, _LEAST_FACE_PX = 400, 30
 _SAME_PHOTOGRAPH = 0.85
 _PICTURES = {".jpg", ".jpeg", ".png"}
@@ -35,14 +35,14 @@ _PICTURES = {".jpg", ".jpeg", ".png"}
 
 @dataclass(frozen=True, slots=True)
 class Tile:
-    """A portrait laid out: the face upright, FACE_PX wide, its box's middle at the tile's, OFF_GRID_PX aside."""
+    """An aligned portrait: the face upright, FACE_PX wide, its box's middle OFF_GRID_PX from the tile's middle."""
 
     picture: Picture
     landmarks: NDArray[np.float64]
 
 
 def compute_middle() -> tuple[float, float]:
-    """Where in its tile a face's middle lies."""
+    """The position of a face's middle in its tile."""
     return TILE_PX / 2 + OFF_GRID_PX[0], TILE_PX / 2 + OFF_GRID_PX[1]
 
 
@@ -51,12 +51,12 @@ def open_yunet() -> FaceDetector:
 
 
 def read_people(folder: Path, most: int) -> dict[str, list[Tile]]:
-    """Portraits by person: a picture is one of its own, a folder is one with several photographs (two are used).
+    """Portraits by person: a picture is one person, a folder is one person with several photographs (two are used).
 
-    Pictures without a face that is found, or with one of less than 30 pixels, are left out.
+    Pictures without a detected face, or with a face smaller than 30 pixels, are skipped.
     """
     if not folder.is_dir():
-        raise FaceBlurError(f"{folder}: no such folder")
+        raise FaceBlurError(f"{folder}: there is no such folder")
     detector = open_yunet()
     people: dict[str, list[Tile]] = {}
     for place in sorted(folder.iterdir()):
@@ -70,7 +70,7 @@ def read_people(folder: Path, most: int) -> dict[str, list[Tile]]:
 
 
 def lay_out(picture: Picture | None, detector: FaceDetector) -> Tile | None:
-    """The surest face of a picture as a tile; None where there is none of use."""
+    """The most confident face of a picture as a tile; None if there is no usable one."""
     if picture is None:
         return None
     scale = _SEEN_PX / max(picture.shape[:2])
@@ -93,7 +93,7 @@ def lay_out(picture: Picture | None, detector: FaceDetector) -> Tile | None:
 
 
 def match_colours(tiles: list[Tile]) -> list[Tile]:
-    """All of them grey where one is."""
+    """Make all of them grey if one is."""
     if any(np.ptp(tile.picture.astype(int), axis=2).mean() < 4 for tile in tiles):
         grey = [cv2.cvtColor(tile.picture, cv2.COLOR_BGR2GRAY) for tile in tiles]
         return [Tile(np.dstack([g, g, g]), tile.landmarks) for g, tile in zip(grey, tiles, strict=True)]
@@ -101,10 +101,10 @@ def match_colours(tiles: list[Tile]) -> list[Tile]:
 
 
 def photograph_again(tile: Tile, behind: Picture, rng: np.random.Generator) -> Tile:
-    """The same portrait as another camera would show it: what an attacker has who owns the very picture.
+    """The same portrait as another camera would show it: the data of an attacker who owns the original photograph.
 
-    Another background (that of the tile `behind`, beyond the head), turned by up to 4 degrees, 6 % larger or smaller,
-    moved by up to 2 pixels, lit from one side, of another brightness, contrast and colour, with noise, as JPEG.
+    Another background (that of the tile `behind`, beyond the head), rotated by up to 4 degrees, 6 % larger or smaller,
+    moved by up to 2 pixels, lit from one side, with another brightness, contrast and colour, with noise, as JPEG.
     """
     height, width = tile.picture.shape[:2]
     x, y = np.meshgrid(np.arange(width) + 0.5, np.arange(height) + 0.5)
@@ -127,7 +127,7 @@ def photograph_again(tile: Tile, behind: Picture, rng: np.random.Generator) -> T
 
 
 def compare_photographs(a: Tile, b: Tile) -> float:
-    """How alike two tiles are, mirrored or not: above about 0.85 they are one photograph, however it was cut."""
+    """The similarity of two tiles, mirrored or not: above about 0.85 they are crops of one photograph."""
     target = np.array([(70.0, 75.0), (122.0, 75.0), (96.0, 105.0), (74.0, 132.0), (118.0, 132.0)])
     faces = []
     for tile in (a, b):
@@ -153,11 +153,11 @@ def compare_photographs(a: Tile, b: Tile) -> float:
 
 
 def gather(clones: Path, folder: Path) -> int:
-    """Write two different photographs of each person into `folder`; how many people that are.
+    """Write two different photographs of each person into `folder`; returns the number of people.
 
     `clones` holds three clones from github.com: voteview/member_photos and Reform-to/congress-photos (both official
     portraits of members of the United States Congress, in the public domain) and unitedstates/congress-legislators,
-    which says who is who. FaceBlurError when one is missing or cannot be read.
+    which names the people. Raises FaceBlurError if one is missing or cannot be read.
     """
     photos, directory, people = (
         _get_clone(clones, name) for name in ("member_photos", "congress-photos", "congress-legislators")
@@ -167,7 +167,7 @@ def gather(clones: Path, folder: Path) -> int:
     for line in _git(people, "log", "--format=%h %ad", "--date=format:%Y", "--", _CURRENT).decode().splitlines():
         commit, year = line.split()
         years[year] = commit
-    # Older lists name those who have left; their own file is too large for some copies of the repository.
+    # Older lists name former members; their own file is too large for some copies of the repository.
     for commit in years.values():
         name = ""
         for line in _git(people, "show", f"{commit}:{_CURRENT}").decode().splitlines():
@@ -201,7 +201,7 @@ _CURRENT = "legislators-current.yaml"
 def _get_clone(clones: Path, name: str) -> Path:
     for place in sorted(clones.glob(f"*{name}*")):
         return place / "repo" if (place / "repo").is_dir() else place
-    raise FaceBlurError(f"{clones} holds no clone of {name}")
+    raise FaceBlurError(f"{clones} does not contain a clone of {name}")
 
 
 def _git(repository: Path, *arguments: str) -> bytes:

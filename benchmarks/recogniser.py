@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How far the recogniser's file is from its network in floats: build.py bench recogniser PACKAGE FOLDER.
+"""The error of the recogniser's file against its network in floats: build.py bench recogniser PACKAGE FOLDER.
 
-PACKAGE is the tarball that models.toml names, FOLDER holds portraits. Faces of half of them, sharp, blurred, small and
-dark, give the least and the largest value of each layer, printed as they stand in tools/dlib_net.py; the faces of the
-others are what the two are compared by.
+PACKAGE is the tarball that models.toml names, FOLDER holds portraits. The faces of half of them, sharp, blurred, small
+and dark, give the smallest and largest value of each layer, printed as in tools/dlib_net.py; the faces of the others
+are used to compare the two.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _AT_ONCE = 8
 
 
 def read_faces(folder: Path, recognizer: DlibResNet) -> Faces:
-    """The surest face of each portrait, aligned: N x 150 x 150 x 3."""
+    """The most confident face of each portrait, aligned: N x 150 x 150 x 3."""
     detector = open_detector()
     faces = []
     for files in list_references(folder).values():
@@ -46,12 +46,12 @@ def read_faces(folder: Path, recognizer: DlibResNet) -> Faces:
         if found and found[0].landmarks is not None:
             faces.append(recognizer.align(seen, found[0].landmarks))
     if len(faces) < 2:
-        raise FaceBlurError(f"No faces were found in {folder}.")
+        raise FaceBlurError(f"No faces were detected in {folder}.")
     return np.stack(faces)
 
 
 def make_worse(faces: Faces) -> dict[str, Faces]:
-    """The faces as they are, and blurred, small and dark."""
+    """The unchanged faces, and blurred, small and dark ones."""
     side = faces.shape[1]
     small = [cv2.resize(face, (24, 24), interpolation=cv2.INTER_AREA) for face in faces]
     return {
@@ -100,8 +100,8 @@ def main(arguments: list[str] | None = None) -> int:
         for name, (least, most) in ranges.items()
         if least < RANGES[name][0] - 0.001 or most > RANGES[name][1] + 0.001
     ]
-    print(f"beyond the file's own: {', '.join(beyond) or 'none'}")
-    print("\ndistance of the file's numbers from those in floats: mean, largest")
+    print(f"beyond the file's own ranges: {', '.join(beyond) or 'none'}")
+    print("\ndistance between the file's descriptors and those in floats: mean, largest")
     for kind, part in make_worse(faces[1::2]).items():
         exact = np.concatenate(
             [compute(weights, to_pixels(part[i : i + _AT_ONCE])) for i in range(0, len(part), _AT_ONCE)]

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Compare what is covered with where the faces are.
+"""Compares the covered area with the annotated faces.
 
-A face counts as covered when at least 90 % of its ellipse (what of it lies in the picture) lies in the mask. Area
-outside is what is covered beyond every annotated ellipse, hard and ignored ones included, made 2.2 times as large.
+A face counts as covered if at least 90 % of the part of its ellipse within the picture lies in the mask. The area
+outside is the covered area beyond every annotated ellipse, hard and ignored ones included, enlarged 2.2 times.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _SUBPIXEL = 16
 
 @dataclass(frozen=True, slots=True)
 class Miss:
-    """A face that is not covered; `share` is how much of it is."""
+    """A face that is not covered; `share` is its covered share."""
 
     frame: int
     face: TrueFace
@@ -43,7 +43,7 @@ class Miss:
 
 @dataclass(slots=True)
 class Score:
-    """Counts over annotated frames, areas in pixels; what is not known is None (runs and switches need dense truth)."""
+    """Counts over annotated frames, areas in pixels; None for unknown values (runs and switches need dense truth)."""
 
     clear: int = 0
     clear_covered: int = 0
@@ -58,13 +58,13 @@ class Score:
     doubts: int | None = None
     keys_per_minute: list[float] = field(default_factory=list)
     sizes: list[float] = field(default_factory=list)
-    """How many times as large as the face its track's mask is (square root of the areas' ratio), dense truth only."""
+    """The size of a track's mask relative to the face (square root of the areas' ratio), dense truth only."""
     frames: int = 0
     seconds: float = 0.0
     misses: list[Miss] = field(default_factory=list)
 
     def add(self, other: Score) -> None:
-        """Take another clip's counts in; of runs the longest is kept, misses stay with their clip."""
+        """Add another clip's counts; of runs the longest is kept, misses stay with their clip."""
         for name in (
             "clear",
             "clear_covered",
@@ -84,7 +84,7 @@ class Score:
         self.longest_run = _combine(self.longest_run, other.longest_run, max)
 
     def columns(self) -> list[str]:
-        """The table's row, as HEADINGS names it."""
+        """The table's row, in the order of HEADINGS."""
         return [
             f"{self.clear_covered}/{self.clear}",
             f"{100 * self.clear_covered / self.clear:.1f}" if self.clear else "-",
@@ -191,7 +191,7 @@ def _count(score: Score, face: TrueFace, share: float, frame: int) -> None:
 def draw_ellipse(ellipse: Ellipse, shape: tuple[int, ...]) -> Mask:
     """An ellipse as a mask (height x width, 0 or 1)."""
     mask: NDArray[np.uint8] = np.zeros(shape, np.uint8)
-    # cv2 puts pixel centres at whole numbers.
+    # OpenCV puts pixel centres at whole numbers.
     centre = round((ellipse.cx - 0.5) * _SUBPIXEL), round((ellipse.cy - 0.5) * _SUBPIXEL)
     axes = round(ellipse.rx * _SUBPIXEL), round(ellipse.ry * _SUBPIXEL)
     cv2.ellipse(mask, centre, axes, float(np.degrees(ellipse.angle)), 0, 360, [1], -1, shift=4)
@@ -199,7 +199,7 @@ def draw_ellipse(ellipse: Ellipse, shape: tuple[int, ...]) -> Mask:
 
 
 def compute_longest_run(covered: list[bool]) -> int:
-    """The most frames in a row without cover."""
+    """The largest number of consecutive frames without cover."""
     longest = now = 0
     for value in covered:
         now = 0 if value else now + 1

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How fast it is, beside what it is built on and beside deface, in one run: build.py bench speed CLIP.
+"""The speed in comparison with plain decoding, plain rendering and deface: build.py bench speed CLIP.
 
-Everything is measured --rounds times, in turn, and the median told with the slowest and the fastest.
-With --make-from FOLDER the clip is made first: 1080p, 300 frames, out of three clips in that folder.
-The analysis is also measured on the clip played --repeat times: what it costs to start is shared by a longer film.
+Everything is measured --rounds times, in turn; the results are the median, the slowest and the fastest round.
+With --make-from FOLDER the clip is made first: 1080p, 300 frames, from three clips in that folder.
+The analysis is also measured on the clip repeated --repeat times, because a longer film spreads the cost of the start.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ CLIP_PARTS = (("juggle.mp4", 0), ("hamilton.mp4", 0), ("dog.mp4", 100))
 
 
 def make_clip(folder: Path, clip: Path) -> None:
-    """Write a 1920 x 1080 clip at 25 fps out of the clips of a folder, always the same way."""
+    """Write a 1920 x 1080 clip at 25 fps from the clips of a folder, always the same way."""
     import av
 
     with av.open(str(clip), "w") as container:
@@ -59,7 +59,7 @@ def make_clip(folder: Path, clip: Path) -> None:
 
 
 def repeat_clip(clip: Path, times: int, longer: Path) -> None:
-    """Write the clip's picture so many times in a row, as it is encoded."""
+    """Write the clip's encoded pictures `times` times in a row."""
     import av
 
     with av.open(str(longer), "w") as target:
@@ -81,7 +81,7 @@ def repeat_clip(clip: Path, times: int, longer: Path) -> None:
 
 @dataclass(slots=True)
 class Timing:
-    """One thing to measure; `seconds` holds the rounds done, `problem` why there are no more."""
+    """One thing to measure; `seconds` holds the finished rounds, `problem` the reason why there are no more."""
 
     name: str
     work: Callable[[], None]
@@ -92,7 +92,7 @@ class Timing:
 
 
 def measure(rows: list[Timing]) -> None:
-    """Do each row's work as often as it says, all rows in turn so that noise spreads; then print the medians."""
+    """Run each row's work as often as it requires, all rows in turn so that noise spreads; then print the medians."""
     for number in range(max(row.rounds for row in rows)):
         for row in rows:
             if number >= row.rounds or row.problem:
@@ -106,7 +106,7 @@ def measure(rows: list[Timing]) -> None:
             else:
                 row.seconds.append(time.perf_counter() - began)
     print("\r".ljust(80) + "\r", end="", file=sys.stderr)
-    print(f"{'median (slowest to fastest)':52} {'fps':>7} {'ms a frame':>12}")
+    print(f"{'median (slowest to fastest)':52} {'fps':>7} {'ms/frame':>12}")
     for row in rows:
         if row.problem:
             print(f"{row.name:52} not measured: {row.problem}")
@@ -117,7 +117,7 @@ def measure(rows: list[Timing]) -> None:
 
 
 class MemoryWatch:
-    """The highest memory (proportional set size, bytes) of this process's descendants, watched by a thread; Linux."""
+    """The peak memory (proportional set size, bytes) of this process's descendants, watched by a thread; Linux."""
 
     def __init__(self) -> None:
         self.peak = 0
@@ -208,9 +208,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--make-from", type=Path, metavar="FOLDER")
     parser.add_argument("--preset", default="balanced")
     parser.add_argument("--repeat", type=int, default=6, metavar="TIMES")
-    parser.add_argument("--analysis-only", action="store_true", help="leave the renders and deface out")
+    parser.add_argument("--analysis-only", action="store_true", help="skip the renders and deface")
     parser.add_argument("--blender", type=Path)
-    parser.add_argument("--no-deface", action="store_true", help="deface takes minutes at 1080p")
+    parser.add_argument("--no-deface", action="store_true", help="skip deface, which takes minutes at 1080p")
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args(arguments)
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"
@@ -264,7 +264,7 @@ def main(arguments: list[str] | None = None) -> int:
             Timing(f"analysis ({options.preset}), decode included", analyse, rounds, count),
             *(
                 Timing(
-                    f"analysis ({preset}) of {options.repeat} times the clip",
+                    f"analysis ({preset}) of the clip repeated {options.repeat} times",
                     partial(analyse, longer, preset),
                     rounds,
                     count * options.repeat,
@@ -277,7 +277,7 @@ def main(arguments: list[str] | None = None) -> int:
                 Timing("Blender's plain render, start included", render(nowhere, None), rounds, count),
                 Timing("render, no face in any frame", render(nowhere, "mosaic"), rounds, count),
                 Timing(
-                    "a modifier in every frame that passes the picture",
+                    "a modifier that passes the picture through, every frame",
                     render(everywhere, "mosaic", "pass"),
                     rounds,
                     count,
@@ -292,12 +292,12 @@ def main(arguments: list[str] | None = None) -> int:
             rows.append(Timing("deface 1.5.0, its defaults, once", lambda: run_deface(options.clip, folder), 1, count))
         measure(rows)
         if sys.platform == "linux":
-            print(f"{'memory of all analysis processes at most (PSS)':52} {memory.peak / 1e6:7.0f} MB")
+            print(f"{'peak memory of all analysis processes (PSS)':52} {memory.peak / 1e6:7.0f} MB")
     return 0
 
 
 class Quiet(Reporter):
-    """Failures are told in the table."""
+    """The table reports failures instead."""
 
     def finish(self, outcome: Outcome) -> None:
         return None

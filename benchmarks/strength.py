@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How well a covered face can still be found and recognised: build.py bench strength FOLDER.
+"""How often a covered face can still be detected and recognised: build.py bench strength FOLDER.
 
 FOLDER holds portraits: a picture for each person, or a folder for each with two different photographs; at least 100
-people. docs/strength.md says where to get them, what is measured and what came out.
+people. docs/strength.md lists sources of portraits, the measurements and the results.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ SETTINGS = (
 )
 ANOTHER, SAME = "another photograph", "the same photograph, taken again"
 FEW = ("deconvolved", "16 frames, deconvolved")
-"""What is tried where the attacker owns the very photograph."""
+"""The attacks that are measured if the attacker owns the same photograph."""
 VALUES = "values of the blocks"
 LEAST_PEOPLE = 100
 _LOOKED_AT = _OWNED = 100
@@ -54,7 +54,7 @@ _SURE = 0.999
 
 @dataclass(frozen=True, slots=True)
 class AttackResult:
-    """Of `people` probes, how many are nearest to their own in the gallery, how many pass at 1 % false accepts."""
+    """Of `people` probes: how many have their own person nearest in the gallery, how many pass at 1 % false accepts."""
 
     probes: str
     attack: str
@@ -64,7 +64,7 @@ class AttackResult:
     accepted: int
 
     def at_chance(self) -> bool:
-        """Whether pure guessing would do as well at least once in a thousand times."""
+        """Whether guessing would do as well at least once in a thousand times."""
         return self.nearest <= compute_bound(self.people, 1 / self.people) and self.accepted <= compute_bound(
             self.people, _FALSE_ACCEPTS
         )
@@ -72,13 +72,13 @@ class AttackResult:
 
 @dataclass(slots=True)
 class SettingResult:
-    """What was measured of one setting; `setting` is None where faces are bare."""
+    """The measurements of one setting; `setting` is None for uncovered faces."""
 
     setting: Setting | None
     found: dict[str, float] = field(default_factory=dict)
     results: list[AttackResult] = field(default_factory=list)
     imitation: tuple[float, float] | None = None
-    """Mean and 98th percentile of the levels by which the computed effect differs from the rendered one."""
+    """Mean and 98th percentile of the difference, in levels, between the computed and the rendered effect."""
 
     @property
     def name(self) -> str:
@@ -86,7 +86,7 @@ class SettingResult:
 
 
 def compute_bound(trials: int, chance: float) -> int:
-    """The most hits out of `trials` that guessing reaches in 999 of 1000 cases."""
+    """The largest number of hits in `trials` that guessing reaches in 999 of 1000 cases."""
     share, total, hits = (1 - chance) ** trials, 0.0, 0
     while True:
         total += share
@@ -97,8 +97,8 @@ def compute_bound(trials: int, chance: float) -> int:
 
 
 def count_hits(distances: NDArray[np.float32]) -> tuple[int, int]:
-    """Of a table probes x gallery, persons in the same order: how many are nearest to their own, and how many are
-    nearer to it than all but 1 % of the strangers are. Ties count for nobody."""
+    """Of a table probes x gallery with people in the same order: how many probes are nearest to their own person, and
+    how many are nearer to it than all but 1 % of the strangers are. Ties do not count."""
     own = np.diag(distances)
     others = distances[~np.eye(len(distances), dtype=bool)].reshape(len(distances), -1)
     limit = np.quantile(others, _FALSE_ACCEPTS)
@@ -107,7 +107,7 @@ def count_hits(distances: NDArray[np.float32]) -> tuple[int, int]:
 
 @dataclass(slots=True)
 class Side:
-    """One photograph of each person: the tiles, and how they look covered by the setting at hand."""
+    """One photograph of each person: the tiles, and their covered versions with the current setting."""
 
     tiles: list[Tile]
     covered: list[Picture] = field(default_factory=list)
@@ -115,7 +115,7 @@ class Side:
     def embed(
         self, recognizer: Recognizer, pictures: Iterable[Picture], usual: NDArray[np.float64] | None = None
     ) -> NDArray[np.float32]:
-        """`usual` are landmarks for all of them: nobody sees those of a covered face, and they would tell who it is."""
+        """`usual` are landmarks for all faces: those of a covered face are hidden, and would identify it."""
         return np.array(
             [
                 recognizer.embed(recognizer.align(picture, tile.landmarks if usual is None else usual))
@@ -170,9 +170,9 @@ class Bench:
         return row
 
     def _attack(self, setting: Setting, probes: str) -> Iterator[tuple[str, list[NDArray[np.float32]]]]:
-        """Each attack's name and the numbers of probes and gallery after it.
+        """Each attack's name, with the values of probes and gallery after it.
 
-        Of one's own photograph only what is under the cover is compared: around it hair and clothes are the same.
+        For the same photograph only the covered area is compared, because hair and clothes around it are identical.
         """
         sides = self._pairs[probes]
         shots: list[list[Picture]] = []
@@ -237,7 +237,7 @@ class Bench:
 
 
 def list_detectors() -> list[FaceDetector]:
-    """Those of the presets that can run here, but for those that look for profiles only."""
+    """The presets' detectors that can run here, except those for profiles only."""
     found = []
     for name in dict.fromkeys(use.detector for preset in PRESETS for use in preset.detectors):
         kind = get_detector(name)
@@ -251,7 +251,7 @@ def list_detectors() -> list[FaceDetector]:
 
 
 def _has_face(detector: FaceDetector, picture: Picture) -> bool:
-    """Whether something about as large as the face is found about where it is."""
+    """Whether a detection has about the size and position of the face."""
     middle = compute_middle()
     for d in detector.detect(picture):
         x, y, width = (d.box[0] + d.box[2]) / 2, (d.box[1] + d.box[3]) / 2, d.box[2] - d.box[0]
@@ -261,7 +261,7 @@ def _has_face(detector: FaceDetector, picture: Picture) -> bool:
 
 
 def describe(rows: list[SettingResult]) -> list[str]:
-    """The tables, as Markdown, in the order of `SETTINGS`, bare faces first."""
+    """The tables, as Markdown, in the order of `SETTINGS`, uncovered faces first."""
     rows = sorted(rows, key=lambda row: -1 if row.setting is None else SETTINGS.index(row.setting))
     lines = ["### Found", ""]
     lines += _lay_table(
@@ -302,32 +302,36 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         prog="build.py bench strength", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("folder", type=Path, help="portraits: pictures, or a folder for each person")
-    parser.add_argument("--gather", type=Path, metavar="CLONES", help="first fill FOLDER out of git clones in CLONES")
-    parser.add_argument("--people", type=int, default=1000, metavar="N", help="no more people than this")
-    parser.add_argument("--settings", nargs="+", metavar="EFFECT[:SAMPLES]", help="only these, as in mosaic:6 solid")
+    parser.add_argument("--gather", type=Path, metavar="CLONES", help="first fill FOLDER from git clones in CLONES")
+    parser.add_argument("--people", type=int, default=1000, metavar="N", help="largest number of people")
+    parser.add_argument(
+        "--settings", nargs="+", metavar="EFFECT[:SAMPLES]", help="only these settings, such as: mosaic:6 solid"
+    )
     parser.add_argument("--recogniser", default="dlib_resnet", metavar="NAME", help="dlib_resnet or sface")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the tables")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write everything")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all results")
     options = parser.parse_args(arguments)
     names = {f"{s.kind}:{s.samples}" if s.samples else s.kind: s for s in SETTINGS}
     unknown = [name for name in options.settings or () if name not in names]
     if unknown:
-        parser.error(f"unknown setting {', '.join(unknown)}; there are {', '.join(names)}")
+        parser.error(f"unknown setting {', '.join(unknown)}; choose from {', '.join(names)}")
     options.settings = [names[name] for name in options.settings or names]
     return options
 
 
 def measure(options: argparse.Namespace) -> list[str]:
-    """Measure everything and print it as it comes; the lines of the report."""
+    """Measure everything and print the results as they come; returns the lines of the report."""
     missing = fetch_models([options.recogniser], lambda line: print(line, file=sys.stderr))
     if missing:
-        raise FaceBlurError(f"Nothing can be recognised: {missing[options.recogniser]}")
+        raise FaceBlurError(f"The recogniser is missing: {missing[options.recogniser]}")
     kind = get_recognizer(options.recogniser)
     if options.gather is not None:
         print(f"{gather(options.gather, options.folder)} people with two photographs each in {options.folder}")
     people = list(read_people(options.folder, options.people).values())
     if len(people) < LEAST_PEOPLE:
-        raise FaceBlurError(f"{options.folder}: faces of {len(people)} people were found; {LEAST_PEOPLE} are needed.")
+        raise FaceBlurError(
+            f"{options.folder}: faces of {len(people)} people were detected, but {LEAST_PEOPLE} are needed."
+        )
     today = datetime.datetime.now(datetime.UTC).date()
     weights = list_models()[kind.name]
     lines = [
@@ -342,7 +346,7 @@ def measure(options: argparse.Namespace) -> list[str]:
         for setting in (None, *options.settings):
             row = bench.measure(setting)
             rows.append(row)
-            print(f"\n{row.name}: found {json.dumps({name: round(v, 2) for name, v in row.found.items()})}")
+            print(f"\n{row.name}: detected {json.dumps({name: round(v, 2) for name, v in row.found.items()})}")
             if row.imitation:
                 print(
                     f"  computed and rendered differ by {row.imitation[0]:.2f} levels, 98 % by at most "
@@ -360,7 +364,7 @@ def measure(options: argparse.Namespace) -> list[str]:
 
 
 def _write(options: argparse.Namespace, lines: list[str], rows: list[SettingResult]) -> None:
-    """After every setting, so that a run that is ended leaves what it has."""
+    """Write after every setting, so that an interrupted run leaves its results."""
     if options.markdown is not None:
         options.markdown.write_text("\n".join([*lines, "", *describe(rows)]) + "\n", encoding="utf-8")
     if options.json is not None:

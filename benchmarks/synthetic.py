@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Short films of one known face whose place is exact in every frame, and what makes faces hard to find.
+"""Short films of one known face with an exact position in every frame, under difficult conditions.
 
-The face is scikit-image's astronaut (see tools/film.py). It shows what size, roll, motion, light, noise, compression,
-edges and cuts do. It cannot show yaw, other people, or how small real faces look: it is one upright frontal picture,
-enlarged or reduced (its face is 102 px high, so all above that is soft).
+The face is scikit-image's astronaut (see tools/film.py). The films cover size, roll, motion, light, noise, compression,
+edges and cuts. They do not cover yaw, other people, or the look of small real faces: the face is one upright frontal
+picture, enlarged or reduced (it is 102 px high, so larger ones are soft).
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ Drawn = tuple[NDArray[np.uint8], list[FaceTruth]]
 
 @dataclass(frozen=True, slots=True)
 class SyntheticFilm:
-    """A scene and what is done to it; `shutter` is the share of the time to the next frame in which light falls."""
+    """A scene and its changes; `shutter` is the exposure as a share of the time to the next frame."""
 
     scene: Scene
     seconds: float = 2.0
@@ -43,12 +43,12 @@ class SyntheticFilm:
     shutter: float = 0.0
     change: Callable[[NDArray[np.uint8], int], NDArray[np.uint8]] | None = None
     fade: tuple[float, float] | None = None
-    """When (parts of the film) the picture goes over into the same scene one film later (t + 1)."""
+    """The range (shares of the film) over which the picture fades into the same scene one film later (t + 1)."""
     crf: int = 12
 
 
 def _walk(height: float, roll: float = 0.0) -> Scene:
-    """A face of a given height that goes from left to right, up and down."""
+    """A face of a given height that moves from left to right, up and down."""
 
     def show(t: float, half: float) -> DrawnPicture:
         way = max(0.0, min(half - 0.7 * height, 0.5))
@@ -64,7 +64,7 @@ def _roll_over(t: float, half: float) -> DrawnPicture:
 
 
 def _visit(x: float, y: float) -> Scene:
-    """Nobody; a face comes in from the edge that (x, y) points to, stays a moment, and leaves by it; nobody."""
+    """Empty; a face enters from the edge that (x, y) points to, stays for a moment, and leaves there; empty."""
 
     def show(t: float, half: float) -> DrawnPicture:
         height = 0.3
@@ -78,7 +78,7 @@ def _visit(x: float, y: float) -> Scene:
 
 
 def _rush(t: float, half: float) -> DrawnPicture:
-    """A face that crosses the picture twice, its own height in two to three frames."""
+    """A face that crosses the picture twice, moving its own height in two to three frames."""
     return DrawnPicture([Placement(0, 0.8 * half * math.cos(4 * math.pi * t), 0.5 + 0.1 * math.sin(9 * t), 0.22)], [])
 
 
@@ -90,7 +90,7 @@ def _change_places(t: float, half: float) -> DrawnPicture:
 
 
 def _cut(t: float, half: float) -> DrawnPicture:
-    """Another person at another place and size from the middle on."""
+    """From the middle on another person at another position and size."""
     if t < 0.5:
         return DrawnPicture([Placement(0, -0.4 * half + 0.1 * t, 0.45, 0.3)], [], 0)
     return DrawnPicture([Placement(1, 0.45 * half, 0.55 + 0.1 * t, 0.24, 0.2)], [], 1)
@@ -119,7 +119,7 @@ FILMS: dict[str, SyntheticFilm] = {
 
 
 def write_synthetic(name: str, path: Path) -> Truth:
-    """Write one of FILMS and return where its faces are: hard where less than half is to be seen (or half faded)."""
+    """Write one of FILMS; returns its faces, which are hard if less than half is visible (or they are half faded)."""
     film = FILMS[name]
     count = round(film.seconds * FRAME_RATE)
     seen = write_film(
@@ -153,7 +153,7 @@ def _draw(film: SyntheticFilm, count: int) -> Iterator[Drawn]:
 
 
 def _draw_moment(film: SyntheticFilm, index: int, count: int) -> Drawn:
-    """One frame; with a shutter the mean of moments round it, the truth of the middle one."""
+    """One frame; with a shutter the mean of moments around it, with the truth of the middle one."""
     half = film.width / film.height / 2
     t = index / count
     picture, faces = draw_picture(film.scene(t, half), t, film.width, film.height)

@@ -1,16 +1,16 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Face Blur: finds, follows and covers faces in Blender's Video Sequence Editor, and from the command line."""
+"""Face Blur: detects, tracks and covers faces in Blender's Video Sequence Editor and on the command line."""
 
 
 def register() -> None:
-    """Called by Blender when the extension is switched on."""
+    """Called by Blender when the extension is enabled."""
     from .blender import registration
 
     registration.register()
 
 
 def unregister() -> None:
-    """Called by Blender when the extension is switched off."""
+    """Called by Blender when the extension is disabled."""
     from .blender import registration
 
     registration.unregister()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Makes small test films whose every picture carries its own number in blocks that survive compression."""
+"""Makes small test films whose pictures carry their own number in blocks that survive compression."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def draw_number(number: int, size: tuple[int, int] = SIZE) -> NDArray[np.uint8]:
 
 
 def read_number(picture: NDArray[np.uint8]) -> int | None:
-    """Read what `draw_number` drew, at any size; None where the bits contradict their inverted copies."""
+    """Read the number that `draw_number` drew, at any size; None if the bits contradict their inverted copies."""
     height, width = picture.shape[:2]
     number = 0
     for bit in range(BITS):
@@ -70,8 +70,8 @@ def write_film(
 ) -> Path:
     """Write a film of numbered pictures and return its path.
 
-    `ticks` are the pictures' timestamps in `time_base` (one per picture; a variable rate); without it they
-    follow `rate`, from `first_tick` on. `context` sets attributes of the encoder (colours, GOP...).
+    `ticks` are the pictures' timestamps in `time_base` (one per picture; a variable rate). Without them the timestamps
+    follow `rate` from `first_tick`. `context` sets attributes of the encoder (colours, GOP...).
     """
     import av
 
@@ -118,7 +118,7 @@ def write_film(
 
 
 def patch_edit_list(path: Path, media_time: int) -> None:
-    """Make an MP4's first edit begin at `media_time` (track time scale), as cutting programs write it."""
+    """Make an MP4's first edit begin at `media_time` (track time scale), as editing programs write it."""
     data = bytearray(path.read_bytes())
     at = data.index(b"elst") + 4
     version = data[at]

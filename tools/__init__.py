@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What build.py hands over to; not part of the extension."""
+"""The commands behind build.py; not part of the extension."""

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Everything that must hold before a change goes in: lint, the tests, and Blender's tests inside $BLENDER.
+"""Runs every check that a change must pass: lint, the tests, and Blender's tests inside $BLENDER.
 
-The tests run in as many processes as there are cores. The stories in Blender's window follow alone, since mouse and
-keyboard wait for what the machine is doing. Arguments go to pytest; with any of them lint and the application are left
-out, and one process runs the tests.
+The tests run in as many processes as there are cores. The stories in Blender's window run alone afterwards, since mouse
+and keyboard depend on a responsive machine. Arguments go to pytest; with arguments only pytest runs, in one process.
 """
 
 from __future__ import annotations
@@ -21,12 +20,12 @@ _LINES_SHOWN = 25
 
 
 def check(arguments: list[str]) -> int:
-    """0 when all of it passed; everything runs even when something before it failed, and what failed stands last."""
+    """Run every check even after a failure, and list the failures at the end; returns 0 if all passed."""
     if arguments:
         return subprocess.call([sys.executable, "-m", "pytest", *arguments], cwd=ROOT)
     failed = ["lint"] if lint() else []
     with tempfile.TemporaryDirectory() as folder:
-        # Groups are made in tests/conftest.py.
+        # tests/conftest.py defines the groups.
         spread = ["-n", str(os.cpu_count() or 1), "--dist", "loadgroup", "--ignore", "tests/window"]
         for name, arguments in (("tests", [*spread, "tests"]), ("tests in the window", ["tests/window"])):
             report = Path(folder, "tests.xml")
@@ -54,11 +53,11 @@ def check(arguments: list[str]) -> int:
 
 
 def _report_failures(report: Path) -> str:
-    """What pytest wrote of the tests that failed, each with the end of its traceback."""
+    """pytest's report of the tests that failed, each with the end of its traceback."""
     try:
         cases = list(ET.parse(report).iter("testcase"))
     except (OSError, ET.ParseError) as problem:
-        return f", and pytest left no report of them: {problem}"
+        return f", and pytest wrote no report: {problem}"
     reported = ""
     for case in cases:
         for failure in (*case.findall("failure"), *case.findall("error")):

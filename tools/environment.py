@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Makes the pinned environment below the checkout, once, and finds a Python for it. Runs on Python 3.8 and later."""
+"""Creates the pinned environment inside the checkout, once, and finds a Python for it. Runs on Python 3.8 and later."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 BPY_VERSIONS = ((3, 11), (3, 13))
-"""Pythons for which PyPI has a Blender 5 module that we pin."""
+"""Pythons for which PyPI has a Blender 5 module in a pinned version."""
 
 PLAIN_VERSIONS = ((3, 11), (3, 12), (3, 13), (3, 14))
-"""Pythons that do when Blender is an application of its own."""
+"""Pythons that are sufficient if Blender is a separate application."""
 
 SIZES = {
     "py311": "0.5 GB to download, 1.3 GB on disk",
@@ -34,16 +34,16 @@ INSTALL_HINT = (
 
 
 class EnvironmentProblem(Exception):
-    """No environment can be made; the text is one line for the user."""
+    """No environment can be created; the text is one line for the user."""
 
 
 def ensure_environment(
     root: Path, with_bpy: bool = True, with_tests: bool = False, with_mediapipe: bool = False
 ) -> Path:
-    """The Python of a complete environment that fits the lock files; made anew where it is missing or broken.
+    """The Python of a complete environment that matches the lock files; creates it if it is missing or broken.
 
-    What cannot be had of `with_mediapipe` is said, and left away. Raises EnvironmentProblem when no fitting Python is
-    there or another package cannot be had.
+    If mediapipe (`with_mediapipe`) cannot be installed, prints why and continues. Raises EnvironmentProblem if there is
+    no suitable Python or another package cannot be installed.
     """
     version, interpreter = _find_interpreter(BPY_VERSIONS if with_bpy else PLAIN_VERSIONS)
     lock = "py{}{}".format(*version) if with_bpy else "blender"
@@ -51,7 +51,7 @@ def ensure_environment(
     python = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
     complete, tested = folder / "complete", folder / "complete-test"
     if with_tests and not with_bpy:
-        raise EnvironmentProblem("The tests need the bpy module: leave --blender away.")
+        raise EnvironmentProblem("The tests need the bpy module: run them without --blender.")
     if _works(python, complete, tested if with_tests else complete):
         if with_mediapipe:
             _ensure_mediapipe(root, folder, python)
@@ -60,7 +60,7 @@ def ensure_environment(
     with _hold_lock(folder.parent / (folder.name + ".lock")):
         if not _works(python, complete, complete):
             _report(
-                "Making the environment in {} (Python {}.{}; about {}) ...".format(
+                "Creating the environment in {} (Python {}.{}; about {}) ...".format(
                     folder.relative_to(root), version[0], version[1], SIZES[lock]
                 )
             )
@@ -78,7 +78,7 @@ def ensure_environment(
 
 
 def _ensure_mediapipe(root: Path, folder: Path, python: Path) -> None:
-    """Add mediapipe without what it asks for; where that fails it is said, since its detectors are optional."""
+    """Add mediapipe without its dependencies; if that fails print why, since its detectors are optional."""
     lock = root / "requirements" / "mediapipe.txt"
     added = folder / "complete-mediapipe-{}".format(_hash([lock]))
     if added.is_file():
@@ -90,13 +90,13 @@ def _ensure_mediapipe(root: Path, folder: Path, python: Path) -> None:
         try:
             _install(python, lock, "--no-deps")
         except EnvironmentProblem as problem:
-            _report("{} The BlazeFace detectors are left out.".format(problem))
+            _report("{} The BlazeFace detectors are not available.".format(problem))
             return
         added.write_text("whole\n", encoding="utf-8")
 
 
 def ensure_tool(root: Path, name: str) -> Path:
-    """The Python of an environment for a foreign program pinned in requirements/NAME.txt, on this Python."""
+    """The Python of an environment for a third-party program pinned in requirements/NAME.txt, on this Python."""
     lock = root / "requirements" / (name + ".txt")
     folder = root / ".env" / "{}-py{}{}-{}".format(name, sys.version_info[0], sys.version_info[1], _hash([lock]))
     python = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
@@ -107,7 +107,7 @@ def ensure_tool(root: Path, name: str) -> Path:
             if _works(python, complete, complete):
                 return python
             size = " (about {})".format(SIZES[name]) if name in SIZES else ""
-            _report("Making an environment for {}{} ...".format(name, size))
+            _report("Creating an environment for {}{} ...".format(name, size))
             _remove(folder)
             _make_environment(folder, [sys.executable], sys.version_info[:2])
             _install(python, lock)
@@ -116,14 +116,14 @@ def ensure_tool(root: Path, name: str) -> Path:
 
 
 def build_command(python: Path, module: str, arguments: list[str]) -> list[str]:
-    """Run a module of the checkout; -P keeps the current folder, which is the user's, out of the module search."""
+    """Run a module of the checkout; -P keeps the user's current folder out of the module search."""
     return [str(python), "-P", "-m", module, *arguments]
 
 
 def build_variables(root: Path) -> dict[str, str]:
-    """The variables for a module of the checkout."""
+    """The environment variables for a module of the checkout."""
     variables = dict(os.environ)
-    # onnxruntime from 1.29 on sends usage data otherwise, should somebody install one into the environment.
+    # onnxruntime from 1.29 sends usage data without it, in case one is installed into the environment.
     variables.update(
         {"PYTHONPATH": str(root), "PYTHONNOUSERSITE": "1", "PYTHONUTF8": "1", "ORT_DISABLE_TELEMETRY": "1"}
     )
@@ -132,7 +132,7 @@ def build_variables(root: Path) -> dict[str, str]:
 
 
 def _find_interpreter(versions: tuple[tuple[int, int], ...]) -> tuple[tuple[int, int], list[str]]:
-    """The version chosen and the command that makes an environment: a Python, or uv where there is none."""
+    """The chosen version, and the command that creates an environment: a Python, or uv if there is none."""
     current = sys.version_info[:2]
     if current in versions and sys.implementation.name == "cpython":
         return current, [sys.executable]
@@ -167,13 +167,13 @@ def _name_environment(root: Path, lock: str, version: tuple[int, int]) -> str:
 def _hash(files: list[Path]) -> str:
     digest = hashlib.sha256(platform.machine().encode())
     for path in files:
-        # Git may write other line ends on Windows; they change nothing in what is installed.
+        # Git may write other line endings on Windows, which do not change what is installed.
         digest.update(path.read_text(encoding="utf-8").encode())
     return digest.hexdigest()[:12]
 
 
 def _works(python: Path, *markers: Path) -> bool:
-    """Whether an environment was made to its end and its Python still starts (the one below may be gone)."""
+    """Whether an environment was completed and its Python still starts (the base Python may be gone)."""
     return all(marker.is_file() for marker in markers) and _ask_version([str(python)]) is not None
 
 
@@ -183,7 +183,7 @@ def _make_environment(folder: Path, interpreter: list[str], version: tuple[int, 
     if done.returncode != 0:
         lines = done.stdout.decode(errors="replace").strip().splitlines() or ["no reason given"]
         raise EnvironmentProblem(
-            "Python {}.{} could not make an environment ({}). On Debian and Ubuntu: install python3-venv.".format(
+            "Python {}.{} could not create an environment ({}). On Debian and Ubuntu: install python3-venv.".format(
                 version[0], version[1], lines[-1]
             )
         )
@@ -221,7 +221,7 @@ def _remove(folder: Path) -> None:
 
 @contextlib.contextmanager
 def _hold_lock(path: Path) -> Iterator[None]:
-    """Hold a lock that the system releases when this process ends, so that two first runs don't mix."""
+    """Hold a lock that the system releases when this process ends, so that two first runs do not collide."""
     try:
         stream = open(str(path), "a+b")  # noqa: SIM115
     except OSError as error:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Remembers which weights were found right, so that a later start needs no process to check them. For Python 3.8+."""
+"""Remembers verified weights, so that a later start needs no process to check them. For Python 3.8+."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 
 def is_fetched(root: Path, arguments: list[str]) -> bool:
-    """Whether `tools.models` was run with these arguments, had everything, and no file has changed since.
+    """Whether `tools.models` ran with these arguments, found everything, and no file has changed since.
 
     Workers check the SHA-256 of each file again before they use it.
     """
@@ -20,7 +20,7 @@ def is_fetched(root: Path, arguments: list[str]) -> bool:
 
 
 def remember_fetched(root: Path, arguments: list[str], files: list[Path]) -> None:
-    """Note that these files are what the arguments ask for. What cannot be written is checked again next time."""
+    """Record that these files satisfy the arguments. If the record cannot be written, the next start checks again."""
     record = _record(root)
     content = _read(record)
     content[" ".join(arguments)] = {str(path): _describe(path) for path in files}
@@ -34,7 +34,7 @@ def remember_fetched(root: Path, arguments: list[str], files: list[Path]) -> Non
 
 
 def _record(root: Path) -> Path:
-    # Another list of weights, or another folder of them, is another record.
+    # Another list of weights, or another folder for them, has a separate record.
     listed = (root / "models" / "models.toml").read_bytes() + os.environ.get("FACEBLUR_MODELS", "").encode()
     return root / ".env" / "weights-{}.json".format(hashlib.sha256(listed).hexdigest()[:12])
 
@@ -48,7 +48,7 @@ def _read(record: Path) -> dict[str, Any]:
 
 
 def _describe(path: Path) -> list[int]:
-    """Size and time of change; empty when there is no such file."""
+    """Size and modification time; empty if there is no such file."""
     try:
         status = path.stat()
     except OSError:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Makes films of a real, free face (scikit-image's astronaut) whose place in every frame is known exactly.
+"""Makes films of a real, free face (scikit-image's astronaut) whose position in every frame is known exactly.
 
-Eileen Collins, NASA, public domain. The picture comes with the scikit-image wheel; nothing is fetched.
+Eileen Collins, NASA, public domain. The picture is part of the scikit-image wheel, so nothing is fetched.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from numpy.typing import NDArray
 from blender_faceblur.core.types import Ellipse
 
 ASTRONAUT_FACE = Ellipse(225.0, 129.0, 44.0, 51.0, 0.04)
-"""The face in the 512 x 512 picture, fringe to chin and cheek to cheek: read off the picture enlarged four times.
+"""The face in the 512 x 512 picture, fringe to chin and cheek to cheek: measured in the picture enlarged four times.
 
 YuNet's box there is (178, 63) to (268, 176), its eyes lie 0.02 rad off the horizontal.
 """
 
 ASTRONAUT_HEAD = Ellipse(225.0, 112.0, 86.0, 108.0, 0.0)
-"""What is cut out of the picture: the head with hair and a little of the collar."""
+"""The part of the picture that is cut out: the head with hair and a little of the collar."""
 
 SAMPLE_RATE = 48000
 
@@ -35,15 +35,15 @@ STRANGERS: dict[int, tuple[tuple[tuple[float, float], ...], tuple[tuple[float, f
     12: (((-0.22, 0.12), (0.06, -0.31), (0.18, 0.52)), ((-0.02, -0.36), (0.06, -0.16), (0.14, 0.06))),
     14: (((0.12, 0.23), (-0.46, -0.44), (0.45, -0.45)), ((-0.66, -0.01), (-0.31, 0.17), (0.68, 0.26))),
 }
-"""Faces whose features are moved so far that a recogniser takes them for other people (0.9 apart, where 0.6 is usual
-for strangers): how far, in half axes of the face, sideways and down, at three heights of its left half."""
+"""Faces with features moved so far that a recogniser sees other people (distance 0.9; strangers usually have 0.6): the
+shift, in half axes of the face, sideways and down, at three heights of its left half."""
 
 
 @dataclass(frozen=True, slots=True)
 class FaceTruth:
-    """Where a face is in one frame, in pixels, and which part of its ellipse can be seen (0 to 1).
+    """The ellipse of a face in one frame, in pixels, and the visible share of it (0 to 1).
 
-    The ellipse may lie partly outside the picture. `face` tells the faces of a film apart.
+    The ellipse may lie partly outside the picture. `face` is the number of the face within the film.
     """
 
     face: int
@@ -72,7 +72,7 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class DrawnPicture:
-    """What a scene shows at one time, faces from back to front, and which background."""
+    """The faces of a scene at one time, from back to front, and its background."""
 
     faces: list[Placement]
     bars: list[Bar]
@@ -80,7 +80,7 @@ class DrawnPicture:
 
 
 Scene = Callable[[float, float], DrawnPicture]
-"""(time as a fraction of the film, half the picture's width as a fraction of its height) -> what is shown."""
+"""(time as a fraction of the film, half the picture's width as a fraction of its height) -> the drawn picture."""
 
 
 def _show_demo(t: float, half: float) -> DrawnPicture:
@@ -101,7 +101,7 @@ def _show_steady(t: float, half: float) -> DrawnPicture:
 
 
 def _show_passing(t: float, half: float) -> DrawnPicture:
-    """Nobody, then a face enters left and leaves right, then nobody."""
+    """An empty picture; then a face enters on the left and leaves on the right; then an empty picture."""
     if not 0.15 <= t < 0.85:
         return DrawnPicture([], [])
     part = (t - 0.15) / 0.7
@@ -147,7 +147,7 @@ def _show_cut(t: float, half: float) -> DrawnPicture:
 
 
 def _show_people(t: float, half: float) -> DrawnPicture:
-    """Three different people who stay where they are."""
+    """Three different people who do not move."""
     faces = [
         Placement(
             face,
@@ -189,9 +189,9 @@ def make_film(
     scene: str = "demo",
     sound: bool = True,
 ) -> list[list[FaceTruth]]:
-    """Write the film (H.264, near lossless, with an AAC tone) and return, per frame, the faces that can be seen.
+    """Write the film (H.264, near lossless, with an AAC tone) and return the visible faces of each frame.
 
-    Width and height are even. The container follows the file's ending.
+    Width and height must be even. The file name extension selects the container.
     """
     frame_count = max(1, round(seconds * frame_rate))
     drawn = (draw_frame(index / frame_count, width, height, scene) for index in range(frame_count))
@@ -211,7 +211,7 @@ def write_film(
     sound: bool = False,
     crf: int = 12,
 ) -> list[list[FaceTruth]]:
-    """Write pictures (height x width x 3, BGR) as H.264 and return what was drawn with them; `crf` up to 51 (worst)."""
+    """Write pictures (height x width x 3, BGR) as H.264 and return their faces; `crf` up to 51 (worst)."""
     import av
 
     truths = []
@@ -238,12 +238,12 @@ def write_film(
 
 
 def draw_frame(t: float, width: int, height: int, scene: str) -> tuple[NDArray[np.uint8], list[FaceTruth]]:
-    """One picture (height x width x 3, BGR) of the scene at the time t (0 to 1), and the faces seen in it."""
+    """One picture (height x width x 3, BGR) of the scene at time t (0 to 1), and its visible faces."""
     return draw_picture(SCENES[scene](t, width / height / 2), t, width, height)
 
 
 def draw_picture(picture: DrawnPicture, t: float, width: int, height: int) -> tuple[NDArray[np.uint8], list[FaceTruth]]:
-    """The picture (height x width x 3, BGR), its background panned by the time t (0 to 1), and the faces seen."""
+    """The picture (height x width x 3, BGR), with its background panned to time t (0 to 1), and its visible faces."""
     image = _draw_background(width, height, t, picture.background)
     shapes: list[tuple[int, Ellipse, NDArray[np.bool_]]] = []
     for placement in picture.faces:
@@ -275,12 +275,12 @@ def _paste_face(image: NDArray[np.uint8], placement: Placement) -> tuple[Ellipse
     turn, centre = placement.roll, (width / 2 + placement.x * height, placement.y * height)
     linear = scale * np.array([[math.cos(turn), -math.sin(turn)], [math.sin(turn), math.cos(turn)]])
     offset = np.array(centre) - linear @ np.array([face.cx, face.cy])
-    # cv2 puts pixel centres at whole numbers, we put them at halves; the patch may be a reduced one.
+    # OpenCV puts pixel centres at whole numbers, this program at halves; the patch may be a reduced one.
     reduced = linear * factor
     matrix = np.hstack([reduced, (offset + reduced @ np.array([0.5, 0.5]) - 0.5)[:, None]])
     ellipse = Ellipse(centre[0], centre[1], face.rx * scale, face.ry * scale, face.angle + turn)
     cover = np.zeros((height, width), np.bool_)
-    # Nothing of the head lies farther from the face's middle than this.
+    # No part of the head lies farther than this from the face's middle.
     rows, columns = _compute_window(centre, (ASTRONAUT_HEAD.ry + 40) * scale + 2, width, height)
     if rows.start == rows.stop or columns.start == columns.stop:
         return ellipse, cover
@@ -294,7 +294,7 @@ def _paste_face(image: NDArray[np.uint8], placement: Placement) -> tuple[Ellipse
 
 
 def _compute_window(centre: tuple[float, float], reach: float, width: int, height: int) -> tuple[slice, slice]:
-    """The rows and columns of the picture within a reach of a point; empty ones where it lies too far outside."""
+    """The rows and columns of the picture within reach of a point; empty slices if the point is too far outside."""
 
     def cut(middle: float, most: int) -> slice:
         start = min(max(math.floor(middle - reach), 0), most)
@@ -305,7 +305,7 @@ def _compute_window(centre: tuple[float, float], reach: float, width: int, heigh
 
 @cache
 def _load_head(face: int, halvings: int) -> tuple[NDArray[np.uint8], NDArray[np.float32], float]:
-    """The astronaut (BGR), the matte of the head (0 to 1) and how many original pixels one of theirs is."""
+    """The astronaut (BGR), the matte of the head (0 to 1), and the number of original pixels per reduced pixel."""
     import cv2
     import skimage.data
 
@@ -328,7 +328,7 @@ def _load_head(face: int, halvings: int) -> tuple[NDArray[np.uint8], NDArray[np.
 
 
 def _make_stranger(patch: NDArray[np.uint8], face: int) -> NDArray[np.uint8]:
-    """The astronaut with somebody else's features."""
+    """The astronaut with other features."""
     import cv2
 
     y, x = (np.mgrid[0:512, 0:512]).astype(np.float32)
@@ -362,7 +362,7 @@ def _draw_background(width: int, height: int, t: float, which: int) -> NDArray[n
 
 @cache
 def _make_plate(width: int, height: int, which: int) -> NDArray[np.uint8]:
-    """Soft coloured noise, wider than the picture so that it can pan; nothing in it looks like a face."""
+    """Soft coloured noise without face-like shapes, wider than the picture so that it can be panned."""
     import cv2
 
     random = np.random.default_rng(7 + which)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Makes web pages of docs/*.md, which an extension carries so that its question marks work without a network.
+"""Makes web pages from docs/*.md, which the extension contains so that its question marks work without a network.
 
-Run in the environment that is made for it: nothing else of ours needs the Markdown package.
+It runs in a separate environment, because nothing else needs the Markdown package.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
 
 EXTENSIONS = ("fenced_code", "sane_lists", "tables", "toc")
-"""`toc` gives each heading the anchor that it has on GitHub."""
+"""`toc` gives each heading the same anchor as on GitHub."""
 
 TIMEOUT_S = 120
 
@@ -36,13 +36,13 @@ body { color: #ddd; background: #1d1d1d } code, pre { background: #2b2b2b } a { 
 
 
 def list_files() -> list[str]:
-    """The names below the guide's folder: pages and pictures."""
+    """The file names inside the guide's folder: pages and pictures."""
     pages = [f"{path.stem}.html" for path in DOCS.glob("*.md")]
     return sorted([*pages, *(f"pictures/{path.name}" for path in (DOCS / "pictures").glob("*.png"))])
 
 
 def build_guide(folder: Path) -> None:
-    """Pages and pictures in `folder`, which is made. Raises FaceBlurError where the Markdown package cannot be had."""
+    """Write pages and pictures to `folder`, which is created. Raises FaceBlurError if Markdown cannot be installed."""
     from blender_faceblur.core.types import FaceBlurError
 
     from .environment import EnvironmentProblem, build_command, build_variables, ensure_tool
@@ -50,7 +50,7 @@ def build_guide(folder: Path) -> None:
     try:
         command = build_command(ensure_tool(ROOT, "guide"), "tools.guide", [str(folder)])
     except EnvironmentProblem as problem:
-        raise FaceBlurError(f"The guide's pages cannot be made: {problem}") from problem
+        raise FaceBlurError(f"The guide's pages cannot be built: {problem}") from problem
     done = subprocess.run(
         command,
         cwd=ROOT,
@@ -62,11 +62,11 @@ def build_guide(folder: Path) -> None:
         check=False,
     )
     if done.returncode != 0:
-        raise FaceBlurError(f"The guide's pages cannot be made: {done.stderr.strip()[-300:]}")
+        raise FaceBlurError(f"The guide's pages cannot be built: {done.stderr.strip()[-300:]}")
 
 
 def write_pages(folder: Path) -> None:
-    """The same, where the Markdown package is there."""
+    """Write the pages, in the environment with the Markdown package."""
     import markdown
 
     (folder / "pictures").mkdir(parents=True)

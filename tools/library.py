@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Builds a .blend file of the effects, for projects that are to cover something without the extension.
+"""Builds a .blend file of the effects, for projects that use them without the extension.
 
-Run as `python -m tools.library` in the environment that build.py makes.
+Run as `python -m tools.library` in the environment that build.py creates.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from .lint import ROOT
 
 PICTURE = (1920, 1080)
 FACE_PX = 135.0
-"""What the groups' numbers are made for until somebody sets others: faces as wide as an eighth of the height."""
+"""The face width for which the groups' values are computed until the user sets others: an eighth of the height."""
 
 
 def build_library(output: Path) -> None:
-    """Write a file that holds, of each effect, one node group for the Compositor modifier of a strip, as an asset.
+    """Write a file with one node group per effect, as an asset, for the Compositor modifier of a strip.
 
-    Its numbers stand on the node of the effect in it: Blender 5.0 gives further inputs of such a group the value 0.
+    The values are on the effect's node inside: Blender 5.0 gives further inputs of such a group the value 0.
     """
     import bpy
 
@@ -35,7 +35,7 @@ def build_library(output: Path) -> None:
     for effect in EFFECTS:
         name = f"Face Blur: {effect.label}"
         tree = build_strip_group(name, PICTURE, max(PICTURE), FACE_PX, EffectSettings(effect.name))
-        # Only those that the extension has put on a strip are its own.
+        # The mark is only for groups that the extension has put on a strip.
         del tree[MARK]
         tree.asset_mark()
         tree.asset_data.description = meanings[effect.name]
@@ -48,7 +48,7 @@ def build_library(output: Path) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Build the library; 0 when it is there."""
+    """Build the library; returns 0 on success."""
     parser = argparse.ArgumentParser(prog="build.py library", description="Build a .blend file of the effects.")
     parser.add_argument(
         "--output",

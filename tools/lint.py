@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def lint() -> int:
-    """0 when none of them finds anything."""
+    """Returns 0 if no checker reports a problem."""
     module = [sys.executable, "-m"]
     # zizmor is a program beside Python, not a module.
     program = str(Path(sys.executable).with_name("zizmor"))

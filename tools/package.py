@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Builds the extension's zips, one per platform and Python, with Blender's own builder, and opens them again to check.
+"""Builds the extension's zips, one per platform and Python, with Blender's own builder, and checks the result.
 
-Run as `python -m tools.package` in the environment that build.py makes.
+Run as `python -m tools.package` in the environment that build.py creates.
 """
 
 from __future__ import annotations
@@ -37,34 +37,34 @@ CACHE = ROOT / ".env" / "wheels"
 MANIFEST = "blender_manifest.toml"
 
 RECOGNISER = "dlib_resnet"
-"""Weights that no preset runs and that are in a package all the same."""
+"""Weights that no preset runs but that a package contains."""
 
 NEEDED = ("LICENSE", "models/models.toml", "models/LICENCES.txt")
-"""Files that go along beside the code."""
+"""Files that a package contains in addition to the code."""
 
 GUIDE = "docs"
 """The folder of the guide's pages, see `guide`."""
 
 LARGEST_BYTES = 200_000_000
-"""What Blender's extension site is said to take."""
+"""The size limit of Blender's extension site, according to its documentation."""
 
 BLENDER_VERSIONS = {"3.11": ("5.0.0", "5.1.0"), "3.13": ("5.1.0", None), "3.14": ("5.1.0", None)}
-"""Python -> the first Blender that has it inside, and the first that no longer has (None: not known yet)."""
+"""Python -> the first Blender with it, and the first without it (None: not known yet)."""
 
 STAMP_S = 1577836800
 """The time of every file in a zip, 2020-01-01 UTC."""
 
 OUR_ROOTS = ("blender_faceblur", "tools", "tests", "benchmarks")
-"""Names that exist in a checkout and not in an installed extension."""
+"""Module names that exist in a checkout but not in an installed extension."""
 
 BUILD_TIMEOUT_S = 600
 
 
 def build_package(target: WheelTarget, output: Path, report: Callable[[str], None]) -> Path:
-    """The checked zip of one platform and Python in the folder `output`, which is made; an older one is replaced.
+    """The checked zip of one platform and Python in the folder `output`, which is created; an older zip is replaced.
 
-    The same inputs give the same bytes on one machine. Raises FaceBlurError when a wheel or required weights are
-    missing or wrong, when Blender's builder refuses, and when the zip is not what it should be.
+    The same inputs give the same bytes on one machine. Raises FaceBlurError if a wheel or required weights are
+    missing or incorrect, if Blender's builder fails, or if the zip fails its check.
     """
     pins = read_pins(LOCK, target)
     wheels = fetch_wheels(pins, target, CACHE, report)
@@ -83,7 +83,7 @@ def build_package(target: WheelTarget, output: Path, report: Callable[[str], Non
         for name_inside in NEEDED:
             shutil.copyfile(ROOT / name_inside, stage / name_inside)
         (stage / MANIFEST).write_text(_fill_manifest(manifest, target, stage), encoding="utf-8", newline="\n")
-        # What else would differ from one build to the next: Blender's builder takes over time and mode.
+        # Blender's builder copies time and mode, which would differ from one build to the next.
         for path in stage.rglob("*"):
             path.chmod(0o755 if path.is_dir() else 0o644)
             os.utime(path, (STAMP_S, STAMP_S))
@@ -96,7 +96,7 @@ def build_package(target: WheelTarget, output: Path, report: Callable[[str], Non
 
 
 def check_package(path: Path) -> None:
-    """Open a zip and raise FaceBlurError, which names what is wrong, unless it is complete and holds nothing else.
+    """Open a zip and raise FaceBlurError, with a list of problems, unless it is complete and contains nothing else.
 
     The wheels are compared with the lock of this checkout, the weights with the models.toml inside.
     """
@@ -104,17 +104,17 @@ def check_package(path: Path) -> None:
         with zipfile.ZipFile(path) as archive:
             problems = _list_problems(path, archive)
     except (zipfile.BadZipFile, KeyError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise FaceBlurError(f"{path.name} is not an extension of ours: {error}") from error
+        raise FaceBlurError(f"{path.name} is not a package of this extension: {error}") from error
     if problems:
-        raise FaceBlurError(f"{path.name} is not right: {'; '.join(problems)}.")
+        raise FaceBlurError(f"{path.name} failed its check: {'; '.join(problems)}.")
 
 
 def read_target(name: str) -> WheelTarget:
-    """The platform and Python that a zip's file name says. Raises FaceBlurError when it says none of ours."""
+    """The platform and Python in a zip's file name. Raises FaceBlurError if the name contains none of ours."""
     match = re.fullmatch(r"[a-z_]+-[0-9.]+-([a-z]+-[a-z0-9]+)-py(\d)(\d+)\.zip", name)
     target = WheelTarget(match[1], f"{match[2]}.{match[3]}") if match else None
     if target is None or target.platform not in PLATFORMS or target.python not in PYTHONS:
-        raise FaceBlurError(f"{name} does not name a platform and Python of ours.")
+        raise FaceBlurError(f"{name} does not name a supported platform and Python.")
     return target
 
 
@@ -134,7 +134,7 @@ def _list_weights(report: Callable[[str], None]) -> list[Path]:
 
 
 def _fill_manifest(template: dict[str, Any], target: WheelTarget, stage: Path) -> str:
-    """The manifest's text: Blender wants plain values first and tables last."""
+    """The manifest's text: Blender requires plain values first and tables last."""
     first, after_last = BLENDER_VERSIONS[target.python]
     files = sorted(path.relative_to(stage).as_posix() for path in stage.rglob("*") if path.is_file())
     wheels = [f"./{file}" for file in files if file.startswith("wheels/")]
@@ -145,7 +145,7 @@ def _fill_manifest(template: dict[str, Any], target: WheelTarget, stage: Path) -
         "platforms": [target.platform],
         "wheels": wheels,
     }
-    # The builder takes files in the order of the file system unless they are listed; it adds manifest and wheels.
+    # Unlisted files would be in the order of the file system; the builder adds manifest and wheels.
     manifest["build"] = {"paths": [file for file in files if not file.startswith("wheels/")]}
     lines = ["# SPDX-License-Identifier: GPL-3.0-or-later"]
     lines += [f"{key} = {_to_toml(value)}" for key, value in manifest.items() if not isinstance(value, dict)]
@@ -158,17 +158,17 @@ def _fill_manifest(template: dict[str, Any], target: WheelTarget, stage: Path) -
 def _to_toml(value: str | list[str]) -> str:
     if isinstance(value, list):
         return "[" + "".join(f"\n  {_to_toml(item)}," for item in value) + "\n]" if value else "[]"
-    # A TOML basic string may hold every escape that JSON writes.
+    # A TOML basic string allows every escape that JSON writes.
     return json.dumps(value, ensure_ascii=False)
 
 
 def _run_builder(command: str, *arguments: str) -> None:
-    # Finding the module does not load it: that would start Blender in this process.
+    # find_spec does not load the module, which would start Blender in this process.
     spec = importlib.util.find_spec("bpy")
     places = list(spec.submodule_search_locations or []) if spec else []
     tools = [path for place in places for path in Path(place).glob("*/scripts/addons_core/bl_pkg/cli/blender_ext.py")]
     if len(tools) != 1:
-        raise FaceBlurError("Blender's extension builder is missing in the environment: its bpy module carries none.")
+        raise FaceBlurError("Blender's extension builder is missing from the environment's bpy module.")
     tags = tools[0].parents[3] / "modules" / "_bpy_internal" / "extensions" / "tags.py"
     # A zip stores local times.
     done = subprocess.run(
@@ -182,7 +182,7 @@ def _run_builder(command: str, *arguments: str) -> None:
     )
     output = [line.strip() for line in (done.stdout + done.stderr).splitlines() if line.strip()]
     if done.returncode != 0:
-        raise FaceBlurError(f"Blender's builder refuses the package ({command}): {' '.join(output)}")
+        raise FaceBlurError(f"Blender's builder rejected the package ({command}): {' '.join(output)}")
 
 
 def _list_problems(path: Path, archive: zipfile.ZipFile) -> list[str]:
@@ -192,7 +192,7 @@ def _list_problems(path: Path, archive: zipfile.ZipFile) -> list[str]:
     names = [entry.filename for entry in entries]
     manifest = tomllib.loads(archive.read(MANIFEST).decode())
     if path.name != f"{manifest['id']}-{manifest['version']}-{target}.zip":
-        problems.append(f"the manifest is that of {manifest['id']} {manifest['version']}")
+        problems.append(f"the manifest belongs to {manifest['id']} {manifest['version']}")
     if manifest["platforms"] != [target.platform]:
         problems.append(f"the manifest is for {', '.join(manifest['platforms'])}")
     versions = (manifest["blender_version_min"], manifest.get("blender_version_max"))
@@ -219,15 +219,17 @@ def _list_problems(path: Path, archive: zipfile.ZipFile) -> list[str]:
         if file in names:
             weights[file] = model
             if hashlib.sha256(archive.read(file)).hexdigest() != used["sha256"]:
-                problems.append(f"{file} is not the file that models.toml lists")
+                problems.append(f"{file} differs from the file that models.toml lists")
         elif model["required"]:
             problems.append(f"{file} is missing")
     pages = [f"{GUIDE}/{name}" for name in list_files()]
     known = {MANIFEST, *NEEDED, *wheels, *weights, *pages}
     modules = [name for name in names if re.fullmatch(r"(?!wheels/|models/|docs/)(\w+/)*\w+\.py", name)]
-    problems += [f"{name} does not belong there" for name in names if name not in known and name not in modules]
+    problems += [f"{name} must not be in the zip" for name in names if name not in known and name not in modules]
     problems += [f"{name} is missing" for name in (*NEEDED, *pages, "__init__.py") if name not in names]
-    problems += [f"{name} is there twice" for name, same in itertools.groupby(sorted(names)) if len(list(same)) > 1]
+    problems += [
+        f"{name} is in the zip twice" for name, same in itertools.groupby(sorted(names)) if len(list(same)) > 1
+    ]
     for name in modules:
         problems += [
             f"{name} imports {root}, which is not installed"
@@ -236,14 +238,14 @@ def _list_problems(path: Path, archive: zipfile.ZipFile) -> list[str]:
         ]
 
     problems += [
-        f"{entry.filename} has another mode or time"
+        f"{entry.filename} has an unexpected mode or time"
         for entry in entries
         if entry.date_time != (2020, 1, 1, 0, 0, 0)
         or (entry.create_system == 3 and entry.external_attr >> 16 != 0o100644)
     ]
     size = path.stat().st_size
     if size >= LARGEST_BYTES:
-        problems.append(f"it has {size / 1e6:.0f} MB, and {LARGEST_BYTES / 1e6:.0f} are too many")
+        problems.append(f"it has {size / 1e6:.0f} MB and must be smaller than {LARGEST_BYTES / 1e6:.0f} MB")
     return problems
 
 
@@ -259,7 +261,7 @@ def _list_roots(source: bytes) -> set[str]:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Build the packages asked for; 0 when all of them are whole."""
+    """Build the requested packages; returns 0 if all succeed."""
     parser = argparse.ArgumentParser(prog="build.py package", description="Build the extension for Blender.")
     parser.add_argument("--platform", action="append", choices=list(PLATFORMS), help="default: all; may be repeated")
     parser.add_argument(

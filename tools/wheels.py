@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Fetches the wheels that an extension zip carries, unmodified, for any platform and Python that Blender has."""
+"""Fetches the unmodified wheels for an extension zip, for any platform and Python that Blender has."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ DOWNLOAD_TIMEOUT_S = 1800
 _MANYLINUX_ALIASES = {17: "manylinux2014_x86_64", 12: "manylinux2010_x86_64", 5: "manylinux1_x86_64"}
 
 PLATFORMS: dict[str, tuple[str, ...]] = {
-    # glibc 2.28 is what Blender 5 itself asks for.
+    # Blender 5 itself requires glibc 2.28.
     "linux-x64": tuple(
         name
         for minor in range(28, 4, -1)
@@ -33,13 +33,13 @@ PLATFORMS: dict[str, tuple[str, ...]] = {
         if name
     ),
     "windows-x64": ("win_amd64",),
-    # Blender 5 runs on older ones; onnxruntime and av have no wheel for them.
+    # Blender 5 runs on older versions too, but onnxruntime and av have no wheels for them.
     "macos-arm64": tuple(mac_platforms((14, 0), "arm64")),
 }
 """Blender's name of a platform -> the wheel platforms that run there, best first."""
 
 PYTHONS = ("3.11", "3.13", "3.14")
-"""The Pythons inside Blender 5: 3.11 in 5.0, 3.13 from 5.1 on, 3.14 in Debian's 5.2."""
+"""The Pythons inside Blender 5: 3.11 in 5.0, 3.13 since 5.1, 3.14 in Debian's 5.2."""
 
 _MARKERS = {
     "linux-x64": {
@@ -64,7 +64,7 @@ _MARKERS = {
 
 NEEDED_MODULES = ("av", "cv2", "onnxruntime")
 BLENDERS_MODULES = ("numpy",)
-"""A second NumPy beside Blender's own would be loaded or not as the order of the path happens to be."""
+"""With a second NumPy the order of the path would decide whether Blender's own NumPy is loaded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,7 @@ class WheelTarget:
 
 @dataclass(frozen=True, slots=True)
 class Pin:
-    """One package of the lock: canonical name, version, and the SHA-256 of every file that is allowed."""
+    """One package of the lock: canonical name, version, and the SHA-256 of every allowed file."""
 
     name: str
     version: str
@@ -88,7 +88,7 @@ class Pin:
 
 
 def read_pins(lock: Path, target: WheelTarget) -> list[Pin]:
-    """The packages of a pip requirements file with hashes that this target needs, in the file's order."""
+    """The packages in a pip requirements file with hashes that this target needs, in the file's order."""
     major, minor = target.python.split(".")
     environment = {
         **_MARKERS[target.platform],
@@ -115,7 +115,7 @@ def read_pins(lock: Path, target: WheelTarget) -> list[Pin]:
 
 
 def list_tags(target: WheelTarget) -> list[Tag]:
-    """The wheel tags that this target loads."""
+    """The wheel tags that this target can load."""
     version = [int(part) for part in target.python.split(".")]
     abi = f"cp{version[0]}{version[1]}"
     platforms = PLATFORMS[target.platform]
@@ -123,10 +123,10 @@ def list_tags(target: WheelTarget) -> list[Tag]:
 
 
 def fetch_wheels(pins: list[Pin], target: WheelTarget, cache: Path, report: Callable[[str], None]) -> list[Path]:
-    """One file per pin, sorted by name, from the cache or else by pip; the files are the cache's, not to be changed.
+    """One file per pin, sorted by name, from the cache or from pip; do not change these files, they are the cache's.
 
-    The cache keeps a wheel as HASH/NAME.whl, and the choice that pip made for a target beside them. Raises
-    FaceBlurError when a wheel is missing for this target or is another than the lock allows.
+    The cache stores a wheel as HASH/NAME.whl, and beside them pip's choice for each target. Raises FaceBlurError if a
+    wheel for this target is missing or differs from the lock.
     """
     state = "\n".join(f"{pin.name}=={pin.version} {' '.join(sorted(pin.hashes))}" for pin in pins)
     choice = cache / f"{target}-{hashlib.sha256(state.encode()).hexdigest()[:12]}.txt"
@@ -147,10 +147,10 @@ def fetch_wheels(pins: list[Pin], target: WheelTarget, cache: Path, report: Call
 
 
 def check_wheels(wheels: Iterable[tuple[str, Path | IO[bytes]]], pins: list[Pin], target: WheelTarget) -> None:
-    """Raise FaceBlurError, which names all that is wrong, unless these (file name, content) are what the pins ask for.
+    """Raise FaceBlurError, with all problems, unless these (file name, content) satisfy the pins.
 
-    That is: one unmodified wheel per pin and no other, each of a tag that the target loads; and no two that bring the
-    same module, above all cv2, of which several packages on PyPI bring their own.
+    There must be one unmodified wheel per pin and no other, each with a tag that the target can load, and no two wheels
+    with the same module. This matters above all for cv2, of which several packages on PyPI have their own copy.
     """
     problems: list[str] = []
     tags = frozenset(list_tags(target))
@@ -172,7 +172,7 @@ def check_wheels(wheels: Iterable[tuple[str, Path | IO[bytes]]], pins: list[Pin]
             problems.append(f"{name} and {seen[package]} are the same package")
         seen[package] = name
         if not wheel_tags & tags:
-            problems.append(f"{name} does not fit {target}")
+            problems.append(f"{name} does not support {target}")
         try:
             brought = _list_modules(content)
         except zipfile.BadZipFile as error:
@@ -182,12 +182,12 @@ def check_wheels(wheels: Iterable[tuple[str, Path | IO[bytes]]], pins: list[Pin]
             if module in modules:
                 problems.append(f"{name} and {modules[module]} both provide {module}")
             if module in BLENDERS_MODULES:
-                problems.append(f"{name} provides {module}, which is Blender's own")
+                problems.append(f"{name} provides {module}, which Blender itself provides")
             modules[module] = name
     problems += [f"the wheel of {name} is missing" for name in wanted if name not in seen]
     problems += [f"no wheel provides {module}" for module in NEEDED_MODULES if module not in modules]
     if problems:
-        raise FaceBlurError(f"The wheels for {target} are not right: {'; '.join(problems)}.")
+        raise FaceBlurError(f"The wheels for {target} failed their check: {'; '.join(problems)}.")
 
 
 def hash_file(content: Path | IO[bytes]) -> str:
@@ -203,7 +203,7 @@ def hash_file(content: Path | IO[bytes]) -> str:
 
 
 def _list_modules(wheel: Path | IO[bytes]) -> set[str]:
-    """The names at a wheel's root that can be imported."""
+    """The importable names at a wheel's root."""
     with zipfile.ZipFile(wheel) as archive:
         roots = {name.split("/")[0] for name in archive.namelist()}
     return {root.split(".")[0] for root in roots if not root.endswith((".dist-info", ".data", ".libs"))}
@@ -227,7 +227,7 @@ def _keep(wheel: Path, cache: Path) -> Path:
 
 def _download(pins: list[Pin], target: WheelTarget, folder: Path) -> None:
     lock = folder / "lock.txt"
-    # Without markers: pip would take them for the running platform and Python.
+    # Without markers, because pip would evaluate them for the running platform and Python.
     lock.write_text(
         "".join(
             f"{pin.name}=={pin.version} {' '.join(f'--hash=sha256:{h}' for h in sorted(pin.hashes))}\n" for pin in pins
@@ -235,7 +235,7 @@ def _download(pins: list[Pin], target: WheelTarget, folder: Path) -> None:
         encoding="utf-8",
     )
     platforms = [word for name in PLATFORMS[target.platform] for word in ("--platform", name)]
-    # pip adds the stable ABI and "none" to the one ABI named.
+    # pip adds the stable ABI and "none" to the one ABI named here.
     digits = target.python.replace(".", "")
     command = [
         sys.executable,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Chooses a container that holds the blurred picture and the source's sound; changes neither in silence."""
+"""Chooses a container for the blurred picture and the source's sound, and reports it if either has to change."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _MOV_SOUND = frozenset(
         "pcm_mulaw",
     }
 )
-# What FFmpeg's Matroska muxer has codec identifiers for; G.711 and the like would go in as ACM, which few players read.
+# Codecs with an identifier in FFmpeg's Matroska muxer. G.711 and the like would become ACM, which few players read.
 _MKV_SOUND = frozenset(
     {
         "aac",
@@ -87,7 +87,7 @@ MATROSKA = CONTAINERS[-1]
 
 
 def list_sound(path: Path) -> list[str]:
-    """The codec of each sound stream, in order; "unknown" where FFmpeg has no name for it."""
+    """The codec of each sound stream, in order; "unknown" if FFmpeg has no name for it."""
     import av
 
     try:
@@ -98,7 +98,7 @@ def list_sound(path: Path) -> list[str]:
 
 
 def name_codec(stream: Any) -> str:
-    """FFmpeg's name of a stream's codec; "unknown" where it has none. Decoders of the same codec share it."""
+    """FFmpeg's name of a stream's codec, or "unknown". All decoders of a codec share the name."""
     if stream.codec_context is None:
         return "unknown"
     return str(stream.codec_context.codec.canonical_name)
@@ -107,24 +107,24 @@ def name_codec(stream: Any) -> str:
 def choose_container(
     source: Path, sound: list[str], codec: str, wanted: Path | None, reencode_audio: bool
 ) -> tuple[Container, list[str]]:
-    """The container for a source's blurred film, and sentences to say about the choice.
+    """The container for a source's blurred film, and sentences for the user about the choice.
 
-    `wanted` is the file asked for, None where its ending is ours to choose: then the source's own container if it
-    can hold everything, else Matroska. Raises FaceBlurError when the sound cannot be kept as it is and encoding it
-    anew was not asked for.
+    `wanted` is the requested file, or None if the file name extension is free: the source's own container if it
+    can hold everything, else Matroska. Raises FaceBlurError if the sound cannot be kept unchanged and `reencode_audio`
+    is off.
     """
     if wanted is not None:
         container = _get_container(wanted.suffix)
         if container is None:
             known = ", ".join(known.suffix for known in CONTAINERS)
-            raise FaceBlurError(f"{wanted.name}: films can be written as {known}.")
+            raise FaceBlurError(f"{wanted.name}: this file type cannot be written. Use one of {known}.")
         if codec not in container.pictures:
-            raise FaceBlurError(f"{wanted.name} cannot hold {codec} pictures; name it .mkv.")
+            raise FaceBlurError(f"{wanted.name} cannot hold {codec} pictures. Name it .mkv.")
         foreign = _list_foreign(sound, container)
         if foreign and not reencode_audio:
             other = "name it .mkv, or " if set(sound) <= MATROSKA.sound else ""
             raise FaceBlurError(
-                f"{wanted.name} cannot hold {', '.join(foreign)} sound as it is: {other}use --reencode-audio."
+                f"{wanted.name} cannot hold {', '.join(foreign)} sound unchanged: {other}use --reencode-audio."
             )
         return container, []
     own = _get_container(source.suffix)
@@ -133,12 +133,12 @@ def choose_container(
     foreign = _list_foreign(sound, MATROSKA)
     if foreign and not reencode_audio:
         raise FaceBlurError(
-            f"The {', '.join(foreign)} sound of {source.name} cannot be kept as it is; use --reencode-audio."
+            f"The {', '.join(foreign)} sound of {source.name} cannot be kept unchanged. Use --reencode-audio."
         )
     if own is MATROSKA:
         return MATROSKA, []
-    what = f"{codec} pictures" if own is None or codec not in own.pictures else f"{', '.join(sound)} sound as it is"
-    return MATROSKA, [f"Written as .mkv: {source.suffix or 'a file without ending'} cannot hold {what}."]
+    what = f"{codec} pictures" if own is None or codec not in own.pictures else f"{', '.join(sound)} sound unchanged"
+    return MATROSKA, [f"Written as .mkv: {source.suffix or 'a file without an extension'} cannot hold {what}."]
 
 
 def _get_container(suffix: str) -> Container | None:

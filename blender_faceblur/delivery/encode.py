@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Encodes pictures that Blender rendered without loss, where its own encoder cannot write what is wanted."""
+"""Encodes pictures that Blender rendered losslessly, where Blender's own encoder cannot write the wanted format."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 from ..core.types import FaceBlurError
 
 LOSSLESS_CODEC = "ffv1"
-"""What Blender is asked for instead; it takes any size."""
+"""The codec that Blender renders to instead; it supports any size."""
 
 _RATE_FACTORS = {"lossless": 0, "high": 17, "medium": 20, "low": 23}
 """The constant rate factors that Blender uses for its H.264 and H.265 at these qualities
@@ -19,13 +19,13 @@ _RATE_FACTORS = {"lossless": 0, "high": 17, "medium": 20, "low": 23}
 
 _ENCODERS = {"h264": "libx264", "h265": "libx265"}
 _BT709, _LIMITED = 1, 1
-"""AVCOL_SPC_BT709 and its primaries and curve, AVCOL_RANGE_MPEG (libavutil/pixfmt.h): what Blender's films say."""
+"""AVCOL_SPC_BT709 with its primaries and curve, AVCOL_RANGE_MPEG (libavutil/pixfmt.h): the tags of Blender's films."""
 
 
 def needs_encoding(codec: str, width: int, height: int) -> bool:
-    """Whether Blender must render without loss first.
+    """Whether Blender must render losslessly first.
 
-    Its H.264 and H.265 have colours at half the resolution, which an odd size cannot have: it refuses them
+    Its H.264 and H.265 store colour at half resolution, which requires even sizes: Blender refuses odd ones
     (5.0.1, 5.2.2).
     """
     return codec in _ENCODERS and bool(width % 2 or height % 2)
@@ -34,9 +34,9 @@ def needs_encoding(codec: str, width: int, height: int) -> bool:
 def encode_pictures(
     rendered: Path, output: Path, *, codec: str, quality: str, frame_rate: Fraction, progress: Callable[[int], None]
 ) -> None:
-    """Write the pictures of `rendered` (FFV1) into a Matroska file in `codec`, with colours at full resolution.
+    """Write the pictures of `rendered` (FFV1) into a Matroska file in `codec`, with colour at full resolution.
 
-    `progress` gets the number of pictures done. Raises FaceBlurError when a file cannot be read or written.
+    `progress` gets the number of pictures done. Raises FaceBlurError if a file cannot be read or written.
     """
     import av
 
@@ -64,9 +64,9 @@ def encode_pictures(
 def _choose_options(codec: str, quality: str) -> dict[str, str]:
     options = {"crf": str(_RATE_FACTORS[quality]), "preset": "medium"}
     if codec == "h264":
-        # x264 makes colours coarser by this much when they come at full resolution.
+        # x264 quantises colour this much more coarsely at full resolution.
         options["x264-params"] = "chroma-qp-offset=-6"
     if codec == "h265":
-        # x265 writes to the terminal by itself.
+        # x265 writes to the terminal by default.
         options["x265-params"] = "log-level=error" + (":lossless=1" if quality == "lossless" else "")
     return options

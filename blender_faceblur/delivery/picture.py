@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Takes foreign metadata out of a rendered picture and puts in what its pixels need and our record; pixels stay."""
+"""Replaces the metadata of a rendered picture by its colour profile and our record, without changing pixels."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ _SHORT, _UNDEFINED = 3, 7
 
 
 def finish_picture(path: Path, record: str, orientation: int = 1, profile: bytes = b"") -> None:
-    """Rewrite the picture in place: comments and EXIF out; our record, the source's way up and colour profile in.
+    """Rewrite the picture in place: remove comments and EXIF, add our record, orientation and colour profile.
 
-    `orientation` is EXIF's (1 to 8), `profile` an ICC profile that fits the pixels or nothing. BMP takes neither.
-    What has no place for the record gets it behind its end, where readers don't look.
+    `orientation` is EXIF's (1 to 8), `profile` an ICC profile that fits the pixels, or empty. BMP supports neither.
+    A format without a field for the record gets it after its end, where readers do not look.
     """
     data = path.read_bytes()
     words = record.encode("ascii")
@@ -52,7 +52,7 @@ def finish_picture(path: Path, record: str, orientation: int = 1, profile: bytes
 
 
 def read_profile(path: Path) -> bytes:
-    """The ICC profile of a picture if it is one for RGB, empty where there is none or it cannot be read."""
+    """The ICC profile of an RGB picture; empty if there is none, or if it cannot be read."""
     data = path.read_bytes()
     profile = b""
     try:
@@ -78,7 +78,7 @@ def read_profile(path: Path) -> bytes:
 
 
 def read_picture_record(path: Path) -> str:
-    """The record of a picture, empty where it has none."""
+    """The record of a picture, or an empty string."""
     data = path.read_bytes()
     if data.startswith(_PNG_START):
         match = re.search(rb"tEXtComment\0" + _RECORD, data)
@@ -90,9 +90,9 @@ def read_picture_record(path: Path) -> str:
 
 
 def list_notes(path: Path) -> list[str]:
-    """What a picture says beside its pixels that `finish_picture` does not put there: names of chunks, segments, tags.
+    """The metadata of a picture that `finish_picture` did not write: names of chunks, segments or tags.
 
-    Raises FaceBlurError or struct.error where the file is not whole.
+    Raises FaceBlurError or struct.error if the file is incomplete.
     """
     data = path.read_bytes()
     own = [_make_exif(orientation) for orientation in range(2, 9)]
@@ -123,15 +123,15 @@ def list_notes(path: Path) -> list[str]:
 
 
 def verify_picture(path: Path, width: int, height: int) -> None:
-    """Raise FaceBlurError unless the file is a whole picture of that size."""
+    """Raise FaceBlurError unless the file is a complete picture of that size."""
     import cv2
     import numpy as np
 
     data = path.read_bytes()
     if data.startswith((b"II*\0", b"MM\0*")):
-        # OpenCV turns TIFF pictures even when told not to (seen in 4.11 and 4.14).
+        # OpenCV rotates TIFF pictures even with IMREAD_IGNORE_ORIENTATION (seen in 4.11 and 4.14).
         data = _set_tags(data, {_TIFF_ORIENTATION: (_SHORT, 1, _pack_short(data, 1))})
-    # Not cv2.imread: on Windows it cannot open names outside of the local code page.
+    # Not cv2.imread: on Windows it cannot open names outside the local code page.
     image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION)
     if image is None:
         raise FaceBlurError(f"{path.name} failed its check: it cannot be read.")
@@ -157,7 +157,7 @@ def _make_chunk(name: bytes, body: bytes) -> bytes:
 
 
 def _make_exif(orientation: int) -> bytes:
-    """A TIFF directory with the one tag."""
+    """A TIFF directory with only the orientation tag."""
     return b"II*\0" + struct.pack("<IHHHIHHI", 8, 1, _TIFF_ORIENTATION, _SHORT, 1, orientation, 0, 0)
 
 
@@ -182,7 +182,7 @@ def _make_segment(marker: int, body: bytes) -> bytes:
 
 
 def _finish_webp(data: bytes, path: Path, orientation: int, profile: bytes) -> bytes:
-    """VP8X first, ICCP before the picture, EXIF behind it (developers.google.com/speed/webp/docs/riff_container)."""
+    """VP8X first, ICCP before the picture, EXIF after it (developers.google.com/speed/webp/docs/riff_container)."""
     chunks = [(name, body) for name, body in _split_webp(data, path) if name not in (b"EXIF", b"XMP ", b"ICCP")]
     header = next((body for name, body in chunks if name == b"VP8X"), b"")
     rest = [(name, body) for name, body in chunks if name != b"VP8X"]
@@ -203,7 +203,7 @@ def _make_webp_header(picture: tuple[bytes, bytes], path: Path) -> bytes:
     elif name == b"VP8 ":
         width, height, alpha = *(side - 1 for side in struct.unpack_from("<HH", body, 6)), 0
     else:
-        raise FaceBlurError(f"{path.name}: the rendered picture is not whole.")
+        raise FaceBlurError(f"{path.name}: the rendered picture is incomplete.")
     return struct.pack("<I", 0x10 * alpha) + struct.pack("<I", width)[:3] + struct.pack("<I", height)[:3]
 
 
@@ -215,7 +215,7 @@ def _split_webp(data: bytes, path: Path) -> list[tuple[bytes, bytes]]:
         chunks.append((data[at : at + 4], data[at + 8 : at + 8 + length]))
         at += 8 + length + length % 2
     if not chunks or at > len(data) + 1:
-        raise FaceBlurError(f"{path.name}: the rendered picture is not whole.")
+        raise FaceBlurError(f"{path.name}: the rendered picture is incomplete.")
     return chunks
 
 
@@ -225,7 +225,7 @@ def _join_webp(chunks: list[tuple[bytes, bytes]]) -> bytes:
 
 
 Entry = tuple[int, int, int, bytes]
-"""A TIFF directory's entry: tag, type, count, the four bytes that are the value or say where it lies."""
+"""An entry of a TIFF directory: tag, type, count, and the four bytes with the value or its offset."""
 
 
 def _finish_tiff(data: bytes, path: Path, orientation: int, profile: bytes) -> bytes:
@@ -235,14 +235,14 @@ def _finish_tiff(data: bytes, path: Path, orientation: int, profile: bytes) -> b
     try:
         return _set_tags(data, added)
     except struct.error as error:
-        raise FaceBlurError(f"{path.name}: the rendered picture is not whole.") from error
+        raise FaceBlurError(f"{path.name}: the rendered picture is incomplete.") from error
 
 
 def _set_tags(data: bytes, added: dict[int, tuple[int, int, bytes]]) -> bytes:
     """The TIFF with these tags (tag -> type, count, value), without foreign ones; its directory moves to the end."""
     order, entries, behind = _read_directory(data)
     wanted = [entry for entry in entries if entry[0] not in _TIFF_FOREIGN and entry[0] not in added]
-    # What foreign tags point to must not stay in the file either.
+    # The data that foreign tags point to must not stay in the file either.
     scrubbed = bytearray(data)
     for tag, kind, count, value in entries:
         size = count * {1: 1, 2: 1, _SHORT: 2, 4: 4, 5: 8, _UNDEFINED: 1}.get(kind, 0)
@@ -263,7 +263,7 @@ def _set_tags(data: bytes, added: dict[int, tuple[int, int, bytes]]) -> bytes:
 
 
 def _read_directory(data: bytes) -> tuple[str, list[Entry], int]:
-    """Byte order (struct), the first directory's entries, and where the next one lies (0 for none)."""
+    """Byte order (struct), the first directory's entries, and the offset of the next directory (0 for none)."""
     order = "<" if data.startswith(b"II") else ">"
     at = struct.unpack_from(order + "I", data, 4)[0]
     count = struct.unpack_from(order + "H", data, at)[0]
@@ -285,7 +285,7 @@ def _split_png(data: bytes, path: Path) -> list[bytes]:
         chunks.append(data[at : at + length])
         at += length
     if not chunks or chunks[-1][4:8] != b"IEND" or at != len(data):
-        raise FaceBlurError(f"{path.name}: the rendered picture is not whole.")
+        raise FaceBlurError(f"{path.name}: the rendered picture is incomplete.")
     return chunks
 
 
@@ -299,4 +299,4 @@ def _split_jpeg(data: bytes, path: Path) -> tuple[list[bytes], bytes]:
             return segments, data[at:]
         segments.append(data[at : at + length])
         at += length
-    raise FaceBlurError(f"{path.name}: the rendered picture is not whole.")
+    raise FaceBlurError(f"{path.name}: the rendered picture is incomplete.")

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The line that our outputs carry so that a later run knows them: from which source, with which settings, how long.
+"""The line in an output that identifies its source, its settings and its length for a later run.
 
-It holds a hash and a number of frames, nothing of the source's name, place or content. It is written into a film's
-or picture's comment before the output is verified and moved into place, so a file under its final name that carries
-it was once whole; `--resume` counts its frames again.
+It holds a hash and a number of frames, but no name, location or content of the source. It is written into the comment
+of a film or picture before the output is verified and moved into place, so a file that carries it under its final name
+was once complete. `--resume` counts its frames again.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ _PATTERN = re.compile(r"faceblur:1:([0-9a-f]{64}):([0-9]{1,9})")
 
 
 def make_record(fingerprint: str, settings: Mapping[str, str | int | float | bool], frames: int) -> str:
-    """The line for a source's fingerprint, the settings that shape the output, and its number of frames."""
+    """The line for a source's fingerprint, the settings that affect the output, and its number of frames."""
     return f"faceblur:1:{_hash(fingerprint, settings)}:{frames}"
 
 
 def parse_frames(record: str, fingerprint: str, settings: Mapping[str, str | int | float | bool]) -> int | None:
-    """How many frames the output must have, or None when the line is not of this source and these settings."""
+    """How many frames the output must have, or None if the line belongs to another source or other settings."""
     match = _PATTERN.fullmatch(record)
     if match is None or match[1] != _hash(fingerprint, settings):
         return None
@@ -31,7 +31,7 @@ def parse_frames(record: str, fingerprint: str, settings: Mapping[str, str | int
 
 
 def read_film_record(path: Path) -> str:
-    """The comment of a film, empty where it has none or is no film."""
+    """The comment of a film; empty if it has none, or is not a film."""
     import av
 
     try:

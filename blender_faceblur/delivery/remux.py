@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Puts the rendered pictures and the source's sound packets, unchanged and in step, into one file."""
+"""Puts the rendered pictures and the source's unchanged sound packets into one file, in sync."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ def remux_film(
     record: str,
     reencode_audio: bool,
 ) -> list[str]:
-    """Write `output`: every picture packet of `pictures`, every sound packet of `source`; returns what was left out.
+    """Write `output` from the packets of `pictures` and the sound packets of `source`; returns what was dropped.
 
-    Pictures are timed anew, picture n at n / frame_rate after the time at which the source's video begins, so sound
-    and picture stay in step; what begins first begins at 0, as a recording of a broadcast may not. Of the metadata
-    only the language and role of sound streams are kept. Sound that the container cannot hold is encoded anew when
-    `reencode_audio`. Raises FaceBlurError when a file cannot be read or written.
+    Pictures get new times, picture n at n / frame_rate after the start of the source's video, so that sound and picture
+    stay in sync; the earlier of them begins at 0, even if the source (such as a recorded broadcast) begins later. Of
+    the metadata only the language and role of sound streams are kept. With `reencode_audio` sound that the container
+    cannot hold is encoded again. Raises FaceBlurError if a file cannot be read or written.
     """
     import av
 
@@ -42,7 +42,7 @@ def remux_film(
         with contextlib.ExitStack() as files:
             rendered = files.enter_context(av.open(str(pictures)))
             original = files.enter_context(av.open(str(source), options={"protocol_whitelist": "file"}))
-            # A result whose index lies at its front plays while it still loads; only MP4 and MOV know the option.
+            # A file with its index at the front plays while it still loads; only MP4 and MOV have the option.
             options = {"movflags": "+faststart"} if container.format in ("mp4", "mov") else {}
             result = files.enter_context(av.open(str(output), "w", format=container.format, options=options))
             result.metadata["comment"] = record
@@ -56,7 +56,7 @@ def remux_film(
             return _list_dropped(original)
     except (av.error.FFmpegError, OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise FaceBlurError(f"The result of {source.name} cannot be put together: {reason}.") from error
+        raise FaceBlurError(f"The pictures and sound of {source.name} cannot be joined: {reason}.") from error
 
 
 def read_start(container: Any) -> Fraction:
@@ -66,7 +66,7 @@ def read_start(container: Any) -> Fraction:
 
 
 def compute_blank(container: Any) -> Fraction:
-    """The seconds before anything is seen or heard; 0 also where something begins before time zero."""
+    """The seconds before the first picture or sound; 0 if a stream begins before time zero."""
     streams = [container.streams.video[0], *container.streams.audio]
     starts = [stream.start_time * Fraction(stream.time_base) for stream in streams if stream.start_time is not None]
     return max(min(starts, default=Fraction(0)), Fraction(0))
@@ -75,14 +75,14 @@ def compute_blank(container: Any) -> Fraction:
 def time_pictures(packets: list[tuple[int, int]], frame_rate: Fraction, time_base: Fraction) -> list[tuple[int, int]]:
     """(pts, dts) in frames for (pts, dts) in a time base that may be coarser than a frame, in decoding order.
 
-    Matroska rounds times to milliseconds: 29.97 pictures a second are uneven there. Raises FaceBlurError when the
-    pictures are not at a constant rate.
+    Matroska rounds times to milliseconds, which makes 29.97 pictures a second uneven. Raises FaceBlurError if the
+    pictures do not have a constant rate.
     """
     order = [round(pts * time_base * frame_rate) for pts, _ in packets]
     first = min(order, default=0)
     shown = [index - first for index in order]
     if sorted(shown) != list(range(len(shown))):
-        raise FaceBlurError("The rendered pictures are not at a constant rate: some are missing or double.")
+        raise FaceBlurError("The rendered pictures do not have a constant rate: some are missing or duplicated.")
     delay = max((position - index for position, index in enumerate(shown)), default=0)
     return [(index, position - delay) for position, index in enumerate(shown)]
 
@@ -92,7 +92,7 @@ def _plan_pictures(
 ) -> Iterator[tuple[Fraction, Any]]:
     stream = rendered.streams.video[0]
     time_base = Fraction(stream.time_base)
-    # The times are needed before the first packet is written, the pictures are not: so read the file twice.
+    # All times are needed before the first packet is written, so the file is read twice instead of kept in memory.
     times = time_pictures(
         [(packet.pts, packet.dts) for packet in rendered.demux(stream) if packet.pts is not None], frame_rate, time_base
     )
@@ -105,9 +105,9 @@ def _plan_pictures(
 
 
 def _plan_shape(stream: Any, target: Any, pixel_aspect: Fraction) -> Any:
-    """A filter that writes the pixels' shape into the pictures' own headers, None where it is there; tells the target.
+    """Set the pixels' shape on the target; returns a filter that writes it into the pictures' headers, or None.
 
-    Blender renders with square pixels: with others its strips are stretched, and the mask with them.
+    Blender renders with square pixels: with other shapes it stretches its strips, and the mask with them.
     """
     from av.bitstream import BitStreamFilterContext
 
@@ -116,13 +116,13 @@ def _plan_shape(stream: Any, target: Any, pixel_aspect: Fraction) -> Any:
         return None
     shape = f"sample_aspect_ratio={pixel_aspect.numerator}/{pixel_aspect.denominator}"
     written = BitStreamFilterContext(f"{shaper}={shape}", stream, target)
-    # MP4 and MOV say it too; the filter has just told the target the old one.
+    # MP4 and MOV also store the shape; the filter has just reset the target to the old one.
     target.codec_context.sample_aspect_ratio = pixel_aspect
     return written
 
 
 def _compute_unit(frame_rate: Fraction) -> Fraction:
-    """A time base in which frames last a whole number of ticks, and so fine that any start fits within 6 us."""
+    """A time base in which a frame lasts a whole number of ticks and any start is exact to 6 us."""
     ticks = frame_rate.numerator
     while ticks < 90_000:
         ticks *= 2
@@ -143,7 +143,7 @@ def _walk_pictures(
     frame = 1 / frame_rate / unit
     packets = (packet for packet in rendered.demux(stream) if packet.pts is not None)
     if shape is not None:
-        # One packet in, one packet out: these filters hold nothing back.
+        # One packet in, one packet out: these filters buffer nothing.
         packets = (shaped for packet in packets for shaped in shape.filter(packet))
     for packet, (pts, dts) in zip(packets, times, strict=True):
         packet.stream, packet.time_base = target, unit
@@ -162,13 +162,13 @@ def _plan_sound(
     elif reencode_audio and stream.codec_context is not None:
         channels = stream.codec_context.channels
         if channels not in _AAC_LAYOUTS:
-            raise FaceBlurError(f"The sound of {source.name} has {channels} channels, which AAC cannot hold.")
+            raise FaceBlurError(f"The sound of {source.name} has {channels} channels, which AAC does not support.")
         rate = stream.codec_context.sample_rate
         target = result.add_stream("aac", rate=rate if rate in _AAC_RATES else 48000, layout=_AAC_LAYOUTS[channels])
         target.codec_context.bit_rate = AAC_BIT_RATE
         walk = _walk_encoded(source, stream.index, target, blank)
     else:
-        raise FaceBlurError(f"The {name_codec(stream)} sound of {source.name} cannot be kept as it is.")
+        raise FaceBlurError(f"The {name_codec(stream)} sound of {source.name} cannot be kept unchanged.")
     language = stream.metadata.get("language")
     if language:
         target.metadata["language"] = language
@@ -185,7 +185,7 @@ def _walk_packets(
         stream = original.streams[index]
         early = round(blank / stream.time_base)
         for packet in original.demux(stream):
-            # Only MP4 and MOV have edit lists, which say that a packet before the start must not be heard.
+            # Only MP4 and MOV have edit lists, which can mark a packet before the start as silent.
             if packet.size and not (packet.is_discard and container.format == "matroska"):
                 time = (packet.dts if packet.dts is not None else packet.pts or 0) * Fraction(packet.time_base)
                 packet.pts = None if packet.pts is None else packet.pts - early

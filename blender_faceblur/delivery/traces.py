@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Looks in a finished film or picture for what its source must not have left there: place, device, people, pictures."""
+"""Searches a finished film or picture for traces of its source: place, device, people, embedded pictures."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _OWN_FILM_KEYS = frozenset(
         "bps",
     }
 )
-"""What muxers write of themselves; `handler_name` and `encoder` only with the words below."""
+"""Keys that muxers write themselves; `handler_name` and `encoder` only with the values below."""
 
 _OWN_WORDS = re.compile(r"(Lavf|Lavc|VideoHandler\Z|SoundHandler\Z|\Z)")
 
@@ -37,7 +37,7 @@ _OWN_WORDS = re.compile(r"(Lavf|Lavc|VideoHandler\Z|SoundHandler\Z|\Z)")
 def find_traces(film: Path) -> list[str]:
     """Sentences about metadata, further streams, chapters and pictures in a finished film; see `delivery.remux`.
 
-    Names what is there without repeating it. Raises FaceBlurError where the file cannot be read.
+    They name the keys without repeating the values. Raises FaceBlurError if the file cannot be read.
     """
     import av
 
@@ -62,9 +62,9 @@ def find_traces(film: Path) -> list[str]:
 
 
 def find_carried(film: Path, source: Path) -> list[str]:
-    """Sentences about metadata that a film made of several sources has from one of them, word for word.
+    """Sentences about metadata that a film made of several sources copied literally from one of them.
 
-    What programs write of themselves counts as their own. Raises FaceBlurError where a file cannot be read.
+    Metadata that programs write themselves does not count. Raises FaceBlurError if a file cannot be read.
     """
     import av
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Opens a result again and compares it with what was rendered and with the source's sound."""
+"""Opens a result again and compares it with the rendered pictures and the source's sound."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from .container import name_codec
 from .remux import read_start
 
 STEP_TOLERANCE_S = Fraction(2, 1000)
-"""Matroska keeps times in milliseconds: two of them may be half a one off each."""
+"""Matroska rounds times to milliseconds, so two of them may differ by half a millisecond each."""
 
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """What a film must be; width and height in stored pixels."""
+    """The expected properties of a film; width and height in stored pixels."""
 
     frames: int
     frame_rate: Fraction
@@ -30,7 +30,7 @@ class Expected:
 
 @dataclass(frozen=True, slots=True)
 class Sound:
-    """A sound stream: its codec, the hash and number of its packets, the first one's time after the video's start."""
+    """A sound stream: codec, hash and number of its packets, and its first packet's time after the video's start."""
 
     codec: str
     sha256: str
@@ -39,9 +39,9 @@ class Sound:
 
 
 def verify_film(result: Path, source: Path, expected: Expected, reencode_audio: bool) -> None:
-    """Raise FaceBlurError unless every picture is there, at its time, in its size, and the sound is the source's.
+    """Raise FaceBlurError unless every picture has its expected time and size, and the sound equals the source's.
 
-    Pictures are counted and timed packet by packet and the first one is decoded; sound packets are compared by hash.
+    Pictures are counted and timed packet by packet, and the first one is decoded; sound packets are compared by hash.
     """
     import av
 
@@ -101,7 +101,7 @@ def _check_pictures(container: Any, expected: Expected) -> str:
         return f"{len(times)} pictures instead of {expected.frames}"
     for index, time in enumerate(times):
         if abs((time - times[0]) * time_base - index / expected.frame_rate) > STEP_TOLERANCE_S:
-            return f"picture {index} is not at its time"
+            return f"picture {index} is not at the expected time"
     size = (stream.codec_context.width, stream.codec_context.height)
     if size != (expected.width, expected.height):
         return f"{size[0]} x {size[1]} pixels instead of {expected.width} x {expected.height}"
@@ -112,8 +112,8 @@ def _check_pictures(container: Any, expected: Expected) -> str:
     first = next(container.decode(stream), None)
     if first is None:
         return "its first picture cannot be decoded"
-    # Blender has already turned the pictures.
-    return "it asks players to turn it" if first.rotation else ""
+    # Blender has already rotated the pictures.
+    return "it has a rotation tag" if first.rotation else ""
 
 
 def _check_sound(result: list[Sound], source: list[Sound], reencode_audio: bool) -> str:
@@ -123,7 +123,7 @@ def _check_sound(result: list[Sound], source: list[Sound], reencode_audio: bool)
         if reencode_audio and ours.codec != theirs.codec:
             continue
         if (ours.sha256, ours.packets) != (theirs.sha256, theirs.packets):
-            return f"sound stream {number} is not the source's, packet for packet"
+            return f"sound stream {number} differs from the source's"
         if theirs.packets and abs(ours.offset_s - theirs.offset_s) > STEP_TOLERANCE_S:
-            return f"sound stream {number} is {float(ours.offset_s - theirs.offset_s):+.3f} s out of step"
+            return f"sound stream {number} is {float(ours.offset_s - theirs.offset_s):+.3f} s out of sync"
     return ""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Pictures of a film or a still exactly as Blender's strip shows them, for analysis outside of Blender."""
+"""Pictures of a film or a still exactly as Blender's strip shows them, for analysis outside Blender."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ __all__ = [
 
 
 def compute_fingerprint(path: Path, files: Sequence[str] = ()) -> str:
-    """What identifies the content of a film or a picture, or of the pictures `files` in a folder.
+    """The fingerprint of a film's or picture's content, or of the pictures `files` in a folder.
 
-    The same as `open_source(...).info.fingerprint`, without looking at pictures. Raises FaceBlurError.
+    Equals `open_source(...).info.fingerprint`, without decoding pictures. Raises FaceBlurError.
     """
     return fingerprint_files(path, files) if len(files) > 1 else fingerprint(path.joinpath(*files))
 
@@ -35,9 +35,9 @@ def compute_fingerprint(path: Path, files: Sequence[str] = ()) -> str:
 def open_source(path: Path, files: Sequence[str] = (), frame_rate: Fraction | None = None) -> FrameSource:
     """Open a film or a picture, or with `files` the sequence of these pictures in the folder `path`.
 
-    A file's content decides what it is, not its name. One name alone is the same as that picture. `frame_rate` is
-    that of a sequence, which has none of its own; films and single pictures do not take it.
-    Raises FaceBlurError, in one line, for whatever Blender could not show or would show unpredictably.
+    A file's content decides its type, not its name. A single name is the same as that picture. `frame_rate` is
+    that of a sequence, which has none of its own; films and single pictures ignore it.
+    Raises FaceBlurError, in one line, for anything that Blender could not show or would show unpredictably.
     """
     path = Path(path).absolute()
     if len(files) > 1:
@@ -46,18 +46,18 @@ def open_source(path: Path, files: Sequence[str] = (), frame_rate: Fraction | No
     path = path.joinpath(*files)
     try:
         if path.is_dir():
-            raise FaceBlurError(f"{path.name}: is a folder, not a film or a picture")
+            raise FaceBlurError(f"{path.name}: this is a folder, not a film or a picture")
         size = path.stat().st_size
         with path.open("rb") as file:
             head = file.read(64)
     except (FileNotFoundError, NotADirectoryError):
         raise FaceBlurError(f"{path}: no such file") from None
     except OSError as error:
-        raise FaceBlurError(f"{path.name}: cannot be read ({error.strerror})") from None
+        raise FaceBlurError(f"{path.name}: the file cannot be read ({error.strerror})") from None
     if not size:
         raise FaceBlurError(f"{path.name}: the file is empty")
     if sniff(head, path.name) == "image":
         return ImageSource(path)
     if files:
-        raise FaceBlurError(f"{path.name}: not a picture that can be read")
+        raise FaceBlurError(f"{path.name}: this is not a readable picture")
     return MovieSource(path)

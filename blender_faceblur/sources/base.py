@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What every source of frames offers, what identifies its file, and how pictures are told from films."""
+"""The interface of all sources of frames, their fingerprints, and how pictures are distinguished from films."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from numpy.typing import NDArray
 from ..core.types import FaceBlurError, SourceInfo
 
 Picture = NDArray[np.uint8]
-"""Height x width x 3, BGR; height x width where grey was asked for."""
+"""Height x width x 3, BGR; height x width if grey was requested."""
 
 
 class FrameSource(ABC):
-    """A film, a picture or a sequence of pictures, seen through the eyes of the strip that Blender makes of it."""
+    """A film, a picture or a sequence of pictures, with the frames that Blender's strip of it shows."""
 
     info: SourceInfo
     upright_turn: int = 0
-    """Degrees clockwise (0, 90, 180, 270) by which the pictures must be turned for people to stand upright.
+    """Degrees clockwise (0, 90, 180, 270) by which the pictures must be rotated for people to stand upright.
 
-    Blender ignores the orientation tag of a picture, so its faces may lie on their side: detect them in turned
-    pictures and turn what was found back.
+    Blender ignores the orientation tag of a picture, so its faces may lie on their side: detect them in rotated
+    pictures and rotate the detections back.
     """
 
     @abstractmethod
@@ -37,19 +37,19 @@ class FrameSource(ABC):
     ) -> Iterator[tuple[int, Picture]]:
         """Yield (source_frame, picture) for the strip's frames start..stop, half-open, counted from 0.
 
-        The picture is the one that Blender shows at that frame, scaled to `size` (width, height) if given, BGR
-        or, with `grey`, only its brightness. Do not write into it: a frame that repeats a picture yields the same
-        array again. `stop` may lie beyond `info.frame_count` (another version of Blender may count a frame more);
-        the last picture is held there, as Blender does. Each call reads for itself, so several may run side by
-        side, also in several processes. Raises FaceBlurError where the file cannot be read as Blender reads it.
+        The picture is the one that Blender shows at that frame, scaled to `size` (width, height) if given; BGR, or
+        only brightness with `grey`. Do not write into it: a frame that repeats a picture yields the same array
+        again. `stop` may exceed `info.frame_count` (another version of Blender may count one frame more); the last
+        picture is then repeated, as in Blender. Calls are independent, so several may run in parallel, also in
+        several processes. Raises FaceBlurError if the file cannot be read as Blender reads it.
         """
 
     def notes(self) -> list[str]:
-        """Sentences about what only showed while frames were read, such as damaged pictures."""
+        """Sentences about problems that only appear while frames are read, such as damaged pictures."""
         return []
 
     def close(self) -> None:
-        """Let go of the file; a source that holds nothing has nothing to do."""
+        """Close the file, if the source keeps one open."""
         return None
 
     def __enter__(self) -> FrameSource:
@@ -63,7 +63,7 @@ class FrameSource(ABC):
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """How much of a file tells it from others: all of a small one, else both ends and evenly spaced samples."""
+    """How much of a file is hashed: all of a small one, otherwise both ends and evenly spaced samples."""
 
     whole_bytes: int
     end_bytes: int
@@ -77,9 +77,9 @@ _FILM = Sampling(whole_bytes=8 << 20, end_bytes=1 << 20, sample_bytes=64 << 10, 
 def fingerprint(path: Path) -> str:
     """Identify a file's content: hexadecimal SHA-256 over its size and its bytes, or samples of them.
 
-    Up to 8 MiB every byte counts. Beyond that the first and last MiB and 16 evenly spaced samples of 64 KiB do,
-    so a film of 100 GB takes as long as one of 10 MB. It finds a file that was exchanged or encoded anew; it is
-    no proof against somebody who alters a few bytes on purpose. Raises FaceBlurError if the file cannot be read.
+    Up to 8 MiB every byte counts. For larger files the first and last MiB and 16 evenly spaced samples of 64 KiB
+    count, so a film of 100 GB takes as long as one of 10 MB. The fingerprint detects a file that was replaced or
+    encoded again, but not deliberate changes of a few bytes. Raises FaceBlurError if the file cannot be read.
     """
     return sample_file(path, _FILM)[0].hex()
 
@@ -106,16 +106,16 @@ def sample_file(path: Path, sampling: Sampling) -> tuple[bytes, bytes]:
                 digest.update(piece)
                 head = head or piece
     except FileNotFoundError:
-        raise FaceBlurError(f"{path.name}: no such file in {path.parent}") from None
+        raise FaceBlurError(f"{path.name}: there is no such file in {path.parent}") from None
     except OSError as error:
-        raise FaceBlurError(f"{path.name}: cannot be read ({error.strerror})") from None
+        raise FaceBlurError(f"{path.name}: the file cannot be read ({error.strerror})") from None
     return digest.digest(), head
 
 
 def sniff(head: bytes, name: str) -> Literal["image", "movie"]:
-    """Tell from a file's first bytes (64 are enough) whether Blender must load it as a picture or as a film.
+    """Whether Blender must load a file as a picture or as a film, from its first bytes (64 are enough).
 
-    Raises FaceBlurError for pictures in a form that cannot be analysed as Blender shows them.
+    Raises FaceBlurError for picture formats that cannot be analysed as Blender shows them.
     """
     starts = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"II*\0", b"MM\0*")
     if head.startswith(starts) or (head[:4] == b"RIFF" and head[8:12] == b"WEBP"):

@@ -16,7 +16,7 @@ from .base import FrameSource, Picture, fingerprint
 
 _ORIENTATION = 0x0112
 _UPRIGHT_TURNS = {3: 180, 4: 180, 5: 90, 6: 90, 7: 270, 8: 270}
-"""Degrees clockwise for the EXIF orientations; mirrored ones count like their unmirrored neighbours."""
+"""Degrees clockwise for the EXIF orientations; a mirrored one counts like the same one without mirroring."""
 
 
 class ImageSource(FrameSource):
@@ -49,36 +49,36 @@ def read_data(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except FileNotFoundError:
-        raise FaceBlurError(f"{path.name}: no such file in {path.parent}") from None
+        raise FaceBlurError(f"{path.name}: there is no such file in {path.parent}") from None
     except OSError as error:
-        raise FaceBlurError(f"{path.name}: cannot be read ({error.strerror})") from None
+        raise FaceBlurError(f"{path.name}: the file cannot be read ({error.strerror})") from None
 
 
 def decode_picture(data: bytes, name: str) -> tuple[Picture, int]:
-    """The picture that Blender shows of a file's bytes, and how to turn it upright (`FrameSource.upright_turn`).
+    """The picture that Blender shows for a file's bytes, and its `FrameSource.upright_turn`.
 
-    Raises FaceBlurError, beginning with `name`, where Blender shows nothing or not all of it.
+    Raises FaceBlurError, beginning with `name`, if Blender would show nothing, or only part of it.
     """
     import cv2
 
     if _is_animated(data):
-        raise FaceBlurError(f"{name}: an animated picture, Blender shows one frame at most; make it a film")
-    # Colours below transparent places are looked at too: hiding them is not certain in every output.
+        raise FaceBlurError(f"{name}: Blender shows only one frame of an animated picture; convert it to a film")
+    # Colours of transparent pixels are analysed too: not every output hides them.
     flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
     tag = parse_orientation(data)
     if tag is not None and data.startswith((b"II", b"MM")):
-        # OpenCV turns TIFF pictures even when told not to (seen in 4.11 and 4.14).
+        # OpenCV rotates TIFF pictures even with IMREAD_IGNORE_ORIENTATION (seen in 4.11 and 4.14).
         changed = bytearray(data)
         struct.pack_into(tag[1], changed, tag[0], 1)
         data = bytes(changed)
     picture: Any = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     if picture is None:
-        raise FaceBlurError(f"{name}: the picture is damaged or of an unknown kind")
+        raise FaceBlurError(f"{name}: the picture is damaged or has an unknown format")
     return picture, 0 if tag is None else _UPRIGHT_TURNS.get(tag[2], 0)
 
 
 def list_losses(data: bytes, keeps_tag: bool = True) -> list[str]:
-    """What of a picture Blender does not show or an ordinary output would not keep, in sentences.
+    """Sentences about properties of a picture that Blender does not show, or that an ordinary output does not keep.
 
     `keeps_tag`: whether the output will carry the orientation tag.
     """
@@ -88,21 +88,21 @@ def list_losses(data: bytes, keeps_tag: bool = True) -> list[str]:
     tag = parse_orientation(data)
     if tag is not None and tag[2] != 1:
         warnings.append(
-            "Blender ignores the orientation tag and shows the picture as its pixels lie"
+            "Blender ignores the orientation tag and shows the picture without rotation"
             + ("; the output keeps the tag" if keeps_tag else "")
         )
     stored: Any = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     if stored is not None and stored.dtype != np.uint8:
-        warnings.append("more than 8 bits a colour: kept only if the output is written with as many")
+        warnings.append("more than 8 bits per channel: kept only if the output has the same depth")
     if stored is not None and stored.ndim == 3 and stored.shape[2] == 4:
-        warnings.append("transparency: kept only if the output is written with it")
+        warnings.append("transparency: kept only if the output has an alpha channel")
     if data.startswith((b"II", b"MM")) and _has_second_page(data):
         warnings.append("only the first of several pages is shown and written")
     return warnings
 
 
 def scale_picture(picture: Picture, size: tuple[int, int] | None, grey: bool) -> Picture:
-    """The picture as `FrameSource.frames` is asked for it."""
+    """Convert a picture to the format that a call of `FrameSource.frames` requests."""
     import cv2
 
     changed: Any = cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY) if grey else picture
@@ -118,7 +118,7 @@ def _is_animated(data: bytes) -> bool:
 
 
 def parse_orientation(data: bytes) -> tuple[int, str, int] | None:
-    """Where the orientation tag's value lies, how it is packed (struct), and its value; None if there is none.
+    """The offset of the orientation tag's value, its packing (struct), and the value; None if there is no tag.
 
     TIFF 6.0 section 2 describes the directory, which EXIF embeds in JPEG (APP1), PNG (eXIf) and WebP (EXIF).
     """

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Films: decoded with PyAV, each strip frame matched to the picture that Blender's own reader shows there.
 
-The rules (which stream, how long, at what rate, which picture for which frame, how turned) are those of Blender's
+The rules (stream, length, rate, picture of each frame, rotation) are those of Blender's
 source/blender/imbuf/movie/intern/movie_read.cc, versions 5.0 to 5.2; tests/blender compares them with renders.
 """
 
@@ -26,26 +26,26 @@ if TYPE_CHECKING:
     import av.container
 
 _NO_TIME = -(1 << 63)
-"""AV_NOPTS_VALUE: what Blender takes as the time of a picture that has none."""
+"""AV_NOPTS_VALUE, which Blender uses as the time of a picture without one."""
 
 _SURVEY_BYTES = 256 << 20
 """How much of a film is read (not decoded) on opening, to learn which pictures its strip shows."""
 
 _ENTRIES_CHECKED = 256
-"""How many of an MP4's last pictures are looked at to see whether the file holds them."""
+"""How many of an MP4's last pictures are checked for whether the file contains them."""
 
 _SEEK_MARGINS_S = (0.5, 4.0, 20.0)
-"""How far before the wanted time to look for a key picture, one after another, before reading from the start."""
+"""How far before the wanted time to search for a key picture, in turn, before reading from the start."""
 
 _INDIRECT_FORMATS = frozenset({"concat", "hls", "applehttp", "dash", "imf", "sdp", "rtsp", "tty", "lavfi"})
-"""Texts that name other files or are drawn as text: not films, though FFmpeg would open them."""
+"""Text formats that refer to other files or are rendered as text: not films, though FFmpeg would open them."""
 
 _GENERATE_TIMES = 0x1
 _TIMES_JUMP = 0x200
 """AVFMT_FLAG_GENPTS, AVFMT_TS_DISCONT (libavformat/avformat.h)."""
 
 _HIGHEST_RATE = 1000
-"""A transport stream of variable rate counts as 90000 frames a second in Blender: nobody can edit that."""
+"""Blender assigns 90000 frames a second to a transport stream of variable rate, which cannot be edited."""
 
 _PQ, _HLG = 16, 18
 _BT2020, _P3_DCI, _P3_DISPLAY = 9, 11, 12
@@ -76,22 +76,32 @@ class MovieSource(FrameSource):
             self._start = stream.start_time or 0
             rate = stream.guessed_rate
             if not rate or rate <= 0:
-                raise FaceBlurError(f"{path.name}: the film has no frame rate, Blender cannot show it")
+                raise FaceBlurError(
+                    f"{path.name}: the film has no frame rate, so Blender cannot show it; convert it first"
+                )
             if rate > _HIGHEST_RATE:
-                raise FaceBlurError(f"{path.name}: its times make no sense ({float(rate):.0f} frames per second)")
+                raise FaceBlurError(
+                    f"{path.name}: its frame rate is implausible ({float(rate):.0f} frames a second); convert it first"
+                )
             self._rate = Fraction(rate)
             self._count = _count_frames(container, stream, self._rate)
             if self._count < 1:
-                raise FaceBlurError(f"{path.name}: the film says no length or has no frame, Blender cannot show it")
+                raise FaceBlurError(
+                    f"{path.name}: the film has no length or no frames, so Blender cannot show it; convert it first"
+                )
             if self._start < 0:
-                raise FaceBlurError(f"{path.name}: the film begins before time zero, Blender cannot show its start")
+                raise FaceBlurError(
+                    f"{path.name}: the film begins before time zero, so Blender cannot show its start; convert it first"
+                )
             first = self._decode_first(container)
             self._format = first.format.name
             self._coded_size = (first.width, first.height)
             self._rotation = _get_rotation(container, first)
             if self._rotation % 90 and max(component.bits for component in first.format.components) > 8:
-                # Blender 5.0 and 5.2 never write the picture then and show unwritten memory.
-                raise FaceBlurError(f"{path.name}: asks for a turn by {self._rotation} degrees, Blender cannot show it")
+                # In this case Blender 5.0 and 5.2 show uninitialised memory instead of the picture.
+                raise FaceBlurError(
+                    f"{path.name}: Blender cannot show a rotation by {self._rotation} degrees; rotate it first"
+                )
             pixel_aspect = Fraction(stream.sample_aspect_ratio or 1)
             warnings = _list_losses(first, self._rotation)
             if stream.metadata.get("alpha_mode") == "1":
@@ -99,9 +109,7 @@ class MovieSource(FrameSource):
             warnings += _list_streams(container, stream)
         late = next((f for f in range(self._count) if self._get_time(f) >= self._first_time), self._count)
         if late:
-            warnings.append(
-                f"the first picture that can be decoded is held for {late} frame{'s' * (late > 1)} at the start"
-            )
+            warnings.append(f"the first decodable picture is repeated for {late} frame{'s' * (late > 1)} at the start")
         self._check_end()
         self._damaged.clear()
         variable, surveyed = self._survey()
@@ -155,47 +163,47 @@ class MovieSource(FrameSource):
         if self._damaged:
             notes.append(
                 f"{len(self._damaged)} damaged parts could not be decoded; Blender shows a neighbouring picture "
-                "there, and perhaps another one when playback starts in the middle: look at the result"
+                "there, and may show another one if playback starts in the middle: check the result"
             )
         if not self._surveyed_whole and self._ended_at is not None and self._ended_at < self._count:
-            notes.append(f"the pictures end before frame {self._ended_at}; the last one is held from there on")
+            notes.append(f"the pictures end before frame {self._ended_at}; the last one is repeated from there on")
         return notes
 
     def _get_time(self, source_frame: int) -> int:
-        """The time that Blender looks for at a strip frame: round() of doubles, halves away from zero."""
+        """The time that Blender uses for a strip frame: round() of doubles, halves away from zero."""
         steps = 1.0 / float(self._rate * self._time_base)
         return _round_half_away(source_frame * steps) + self._start
 
     def _compute_seek_time(self, source_frame: int) -> int:
-        """Where Blender jumps to before it reads on to a strip frame (ffmpeg_get_seek_pts)."""
+        """The time to which Blender seeks before it reads on to a strip frame (ffmpeg_get_seek_pts)."""
         steps = 1.0 / float(self._rate * self._time_base)
         return max(int(self._get_time(source_frame) - steps * 3), 0)
 
     def _open(self) -> av.container.InputContainer:
         import av
 
-        # PyAV is silent unless its logging is switched on. Never do: in a Blender that was built with the same
-        # FFmpeg version its callback is called by Blender's decoder threads and waits for Python for ever (5.2.2).
+        # Never enable PyAV's logging, which is off by default: in a Blender built with the same FFmpeg version,
+        # Blender's decoder threads call PyAV's callback and wait for Python forever (5.2.2).
         try:
-            # A film may not make FFmpeg open anything but itself.
+            # A film must not make FFmpeg open any other file.
             container = av.open(str(self._path), options={"protocol_whitelist": "file"})
         except PermissionError:
-            raise FaceBlurError(f"{self._path.name}: no permission to read it") from None
+            raise FaceBlurError(f"{self._path.name}: there is no permission to read the file") from None
         except (av.error.FFmpegError, OSError, ValueError):
-            raise FaceBlurError(f"{self._path.name}: not a film or picture that can be read") from None
-        # PyAV asks for invented times where a packet has none; Blender takes the packet's decoding time then.
+            raise FaceBlurError(f"{self._path.name}: this is not a readable film or picture") from None
+        # PyAV asks FFmpeg to generate missing packet times; Blender uses the packet's decoding time instead.
         container.flags = int(container.flags) & ~_GENERATE_TIMES
         if _INDIRECT_FORMATS & set(container.format.name.split(",")):
             form = container.format.long_name
             container.close()
-            raise FaceBlurError(f"{self._path.name}: not a film but a text or list ({form})")
+            raise FaceBlurError(f"{self._path.name}: this is a text or playlist ({form}), not a film")
         return container
 
     def _decode(self, container: Any, only_after_key: bool = False) -> Iterator[_Decoded]:
-        """Decode in output order, passing over what is damaged, as Blender does.
+        """Decode in output order, skipping damaged parts as Blender does.
 
-        With `only_after_key` nothing comes before the first key picture: pictures that lean on ones which a jump
-        has skipped would be wrong. Ends silently if there is none.
+        With `only_after_key` the iterator begins at the first key picture: after a seek, pictures that depend on
+        skipped ones would be wrong. It ends without an error if there is none.
         """
         import av
 
@@ -236,7 +244,7 @@ class MovieSource(FrameSource):
         raise FaceBlurError(f"{self._path.name}: no picture of the film can be decoded")
 
     def _decode_from(self, wanted: int) -> Iterator[_Decoded]:
-        """Decode from a key picture at or before a time, or from the start if no such is found nearby."""
+        """Decode from a key picture at or before a time, or from the start if there is none nearby."""
         import av
 
         if wanted > self._start:
@@ -251,7 +259,7 @@ class MovieSource(FrameSource):
                         break
                     decoded = self._decode(container, only_after_key=True)
                     first = next(decoded, None)
-                    # In an MPEG program stream a picture without a time of its own gets a wrong one after a jump.
+                    # After a seek in an MPEG program stream a picture without its own time gets a wrong one.
                     timed = first is not None and first.frame.pts is not None
                     jumps = int(container.format.flags) & _TIMES_JUMP
                     if first is not None and first.time <= wanted and (timed or not jumps):
@@ -260,32 +268,32 @@ class MovieSource(FrameSource):
                         return
         with self._open() as container:
             if not int(container.format.flags) & _TIMES_JUMP:
-                # Blender begins with a jump to three frames before the start, never before zero: films which begin
-                # earlier lose pictures by it.
+                # Blender first seeks to three frames before the start, but never before zero, and so loses pictures
+                # of films that begin earlier.
                 with suppress(av.error.FFmpegError):
                     container.seek(self._compute_seek_time(0), stream=container.streams[self._stream_index])
             yield from self._decode(container)
 
     def _check_end(self) -> None:
-        """Refuse a film whose last frames Blender cannot reach.
+        """Reject a film whose last frames Blender cannot reach.
 
-        Behind the end of the pictures Blender jumps back to a key picture; finding none it shows memory that was
-        never written (seen in 5.0.1 and 5.2.2 with an MP4 cut off): what appears there cannot be analysed.
+        After the last picture Blender seeks back to a key picture. If there is none it shows uninitialised memory
+        (seen in 5.0.1 and 5.2.2 with a truncated MP4), which cannot be analysed.
         """
         import av
 
-        cut_off = FaceBlurError(f"{self._path.name}: the film is cut off and its end unreadable; repair it first")
+        cut_off = FaceBlurError(f"{self._path.name}: the film is truncated and its end is unreadable; repair it first")
         target = self._compute_seek_time(self._count - 1)
         with self._open() as container:
             stream: Any = container.streams[self._stream_index]
             if "mp4" in container.format.name.split(","):
-                # An MP4 lists where every picture lies, also those which are gone.
+                # An MP4 lists the positions of all pictures, including missing ones.
                 entries = stream.index_entries
                 last = range(max(0, len(entries) - _ENTRIES_CHECKED), len(entries))
                 if any(entries[place].pos + entries[place].size > self._path.stat().st_size for place in last):
                     raise cut_off
             if int(container.format.flags) & _TIMES_JUMP or target <= self._start:
-                # Where times jump, Blender goes back frame by frame until it meets a key picture.
+                # Where times jump, Blender goes back frame by frame until it reaches a key picture.
                 return
             try:
                 container.seek(target, stream=stream)
@@ -295,7 +303,7 @@ class MovieSource(FrameSource):
                 raise cut_off
 
     def _survey(self) -> tuple[bool, list[str]]:
-        """Read the packets' times, without decoding: does the strip step through the pictures one by one?
+        """Read the packets' times, without decoding, to learn whether the strip shows every picture once.
 
         Returns whether the rate varies, and warnings. A very large film is judged by its beginning.
         """
@@ -334,7 +342,7 @@ class MovieSource(FrameSource):
             known = known[: max(1, len(known) - 64)]
         steps = 1.0 / float(self._rate * self._time_base)
         if untimed:
-            # A picture then counts from the packet that made the decoder release it (AVI with B-frames).
+            # Such a picture gets the time of the packet that made the decoder release it (AVI with B-frames).
             known = known + round(delay * steps)
         reach = self._count
         if not whole:
@@ -364,16 +372,18 @@ class MovieSource(FrameSource):
             if skipped - behind > 0:
                 warnings.append(f"{skipped - behind} of {pictures} pictures are never shown at a constant rate")
             if held > 0:
-                warnings.append(f"at the strip's end the last picture is held for {held} frame{'s' * (held > 1)}")
+                warnings.append(f"at the strip's end the last picture is repeated for {held} frame{'s' * (held > 1)}")
         elif rates[0] and rates[1] and abs(1 - rates[0] / rates[1]) > Fraction(1, 1000):
             variable = True
         if variable:
-            warnings.insert(0, f"variable frame rate: becomes a constant {_format_rate(self._rate)} frames per second")
+            warnings.insert(
+                0, f"variable frame rate: Blender shows a constant {_format_rate(self._rate)} frames per second"
+            )
         return variable, warnings
 
 
 class _Converter:
-    """Turns decoded frames into pictures: BGR or grey, the asked size, the way up that Blender shows."""
+    """Turns decoded frames into pictures: BGR or grey, the requested size, the orientation that Blender shows."""
 
     def __init__(
         self,
@@ -392,7 +402,7 @@ class _Converter:
         shown_size = size or (coded_size[::-1] if rotation in (90, 270) else coded_size)
         self._size = shown_size[::-1] if rotation in (90, 270) else shown_size
         self._flags = _BILINEAR if self._size == coded_size else _AREA
-        # One for each source: its scaling tables are made once.
+        # One for each source, so that its scaling tables are computed once.
         self._reformatter = VideoReformatter()
         # Blender counts clockwise (ffmpeg_get_video_rotation).
         turns = {90: cv2.ROTATE_90_CLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_COUNTERCLOCKWISE}
@@ -401,7 +411,7 @@ class _Converter:
 
     def __call__(self, frame: av.VideoFrame) -> Picture:
         if (frame.width, frame.height) != self._coded_size or frame.format.name != self._form:
-            raise FaceBlurError(f"{self._name}: the picture's size or format changes midway, Blender cannot show that")
+            raise FaceBlurError(f"{self._name}: the picture's size or format changes midway, which Blender cannot show")
         scaled = self._reformatter.reformat(
             frame, self._size[0], self._size[1], self._layout, interpolation=self._flags, threads=1
         )
@@ -417,11 +427,17 @@ def _get_stream(container: Any, name: str) -> Any:
     """The stream that Blender shows: the first video."""
     videos = container.streams.video
     if all(_is_cover(stream) for stream in videos):
-        raise FaceBlurError(f"{name}: holds only sound" if container.streams.audio else f"{name}: holds no film")
+        raise FaceBlurError(
+            f"{name}: this file contains only sound"
+            if container.streams.audio
+            else f"{name}: this file contains no video"
+        )
     if videos[0].codec_context is None:
-        raise FaceBlurError(f"{name}: no decoder for the film's codec")
+        raise FaceBlurError(f"{name}: there is no decoder for the film's codec")
     if _is_cover(videos[0]):
-        raise FaceBlurError(f"{name}: a cover picture comes before the film, which Blender may show in its place")
+        raise FaceBlurError(
+            f"{name}: a cover picture precedes the film, and Blender may show it instead; remove it first"
+        )
     return videos[0]
 
 
@@ -448,14 +464,14 @@ def _round_half_away(value: float) -> int:
 
 
 def _get_rotation(container: Any, frame: av.VideoFrame) -> int:
-    """Degrees clockwise, 0 <= angle < 360. Blender obeys only what the container says, not the video stream."""
+    """Degrees clockwise, 0 <= angle < 360. Blender uses only the container's rotation, not the video stream's."""
     if not {"mov", "mp4", "matroska"} & set(container.format.name.split(",")):
         return 0
     return int(-frame.rotation % 360)
 
 
 def _list_losses(frame: av.VideoFrame, rotation: int) -> list[str]:
-    """What of the film an 8-bit BT.709 H.264 file would not keep, and what Blender does not show as players do."""
+    """Properties that an 8-bit BT.709 H.264 file does not keep, and those that Blender shows unlike players."""
     warnings = []
     form = frame.format
     bits = max(component.bits for component in form.components)
@@ -463,7 +479,7 @@ def _list_losses(frame: av.VideoFrame, rotation: int) -> list[str]:
         curve = "PQ" if int(frame.color_trc) == _PQ else "HLG"
         warnings.append(f"HDR ({curve}): brightness beyond the standard range is not kept in an 8-bit H.264 film")
     if int(frame.color_primaries) in (_BT2020, _P3_DCI, _P3_DISPLAY):
-        warnings.append("wide-gamut colours: what lies outside BT.709 is not kept in an 8-bit H.264 film")
+        warnings.append("wide-gamut colours: colours outside BT.709 are not kept in an 8-bit H.264 film")
     if bits > 8:
         warnings.append(f"{bits}-bit colour is not kept in an 8-bit H.264 film")
     if form.name.startswith(("yuva", "rgba", "bgra", "argb", "abgr", "gbrap", "ya")):
@@ -473,15 +489,15 @@ def _list_losses(frame: av.VideoFrame, rotation: int) -> list[str]:
     elif not form.is_rgb and len(form.components) >= 3 and form.chroma_height(64) == 64:
         warnings.append("colour resolution 4:2:2 becomes 4:2:0 in an ordinary H.264 film")
     if frame.interlaced_frame:
-        warnings.append("interlaced film: Blender shows and writes both fields woven into one picture")
+        warnings.append("interlaced film: Blender combines both fields in one picture")
     if rotation not in (0, 90, 180, 270):
-        warnings.append(f"the file asks for a turn by {rotation} degrees, which Blender does not show")
+        warnings.append(f"the file asks for a rotation by {rotation} degrees, which Blender ignores")
     return warnings
 
 
 def _list_streams(container: Any, stream: Any) -> list[str]:
     others = [other for other in container.streams.video if other.index != stream.index and not _is_cover(other)]
-    return [f"the file holds {len(others) + 1} video streams: only the first is shown and blurred"] if others else []
+    return [f"the file contains {len(others) + 1} video streams: only the first is shown and blurred"] if others else []
 
 
 def _format_rate(rate: Fraction) -> str:
@@ -489,9 +505,9 @@ def _format_rate(rate: Fraction) -> str:
 
 
 def _make_pq_table() -> NDArray[np.uint8]:
-    """From 8-bit PQ code values (SMPTE ST 2084) to sRGB with white at 203 cd/m2, brighter cut off.
+    """From 8-bit PQ code values (SMPTE ST 2084) to sRGB with white at 203 cd/m2, brighter values clipped.
 
-    A detector sees next to nothing in PQ's own grey. (ITU-R BT.2408 gives 203 cd/m2 for white.)
+    PQ's own values are too flat for a detector. (ITU-R BT.2408 gives 203 cd/m2 for white.)
     """
     code = np.arange(256) / 255
     root = code ** (1 / 78.84375)

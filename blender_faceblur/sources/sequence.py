@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Image sequences: a folder and the names of its pictures, one for each frame, as Blender's image strip holds them."""
+"""Image sequences: a folder and the names of its pictures, one for each frame, as in Blender's image strip."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from .base import FrameSource, Picture, Sampling, sample_file, sniff
 from .image import decode_picture, list_losses, read_data, scale_picture
 
 _PICTURE = Sampling(whole_bytes=64 << 10, end_bytes=16 << 10, sample_bytes=4 << 10, samples=6)
-"""Of each picture: at most 72 KiB, so that ten thousand take seconds."""
+"""Per picture: at most 72 KiB, so that ten thousand take seconds."""
 
 
 def fingerprint_files(folder: Path, files: Sequence[str]) -> str:
-    """Identify the pictures of a sequence by their content, in their order. Raises FaceBlurError for no pictures."""
+    """Identify the pictures of a sequence by their content, in order. Raises FaceBlurError if there are none."""
     digest = hashlib.sha256(len(files).to_bytes(8, "big"))
     known: dict[str, bytes] = {}
     for name in files:
@@ -27,23 +27,23 @@ def fingerprint_files(folder: Path, files: Sequence[str]) -> str:
             if not head:
                 raise FaceBlurError(f"{name}: the file is empty")
             if sniff(head, name) != "image":
-                raise FaceBlurError(f"{name}: not a picture that can be read")
+                raise FaceBlurError(f"{name}: this is not a readable picture")
         digest.update(known[name])
     return digest.hexdigest()
 
 
 class SequenceSource(FrameSource):
-    """Pictures of one size, one frame each; a name may come again. Only the one that is shown is in memory."""
+    """Pictures of one size, one frame each; a name may be repeated. Only the current picture is in memory."""
 
     def __init__(self, folder: Path, files: Sequence[str], frame_rate: Fraction | None = None) -> None:
-        """`files` are names inside of `folder`, in the strip's order; the rate, 25 unless given, is the scene's.
+        """`files` are names inside `folder`, in the strip's order; `frame_rate` is the scene's, 25 if not given.
 
-        Looks into every file, but decodes only the first: that another one is damaged or of another size shows,
-        as a FaceBlurError, when its frame is read.
+        The constructor samples every file, but decodes only the first one: a damaged picture or one of another size
+        raises FaceBlurError only when its frame is read.
         """
         check_names(files)
         if not folder.is_dir():
-            raise FaceBlurError(f"{folder}: no such folder")
+            raise FaceBlurError(f"{folder}: there is no such folder")
         self._folder = folder
         self._files = list(files)
         identity = fingerprint_files(folder, files)
@@ -79,20 +79,20 @@ class SequenceSource(FrameSource):
         if (picture.shape[1], picture.shape[0]) != self._size:
             raise FaceBlurError(
                 f"{name}: has {picture.shape[1]} x {picture.shape[0]} pixels, but {first}, the first of the sequence, "
-                f"{self._size[0]} x {self._size[1]}; give all of them one size or use strips of their own"
+                f"{self._size[0]} x {self._size[1]}; give all pictures the same size or use separate strips"
             )
         if turn != self.upright_turn:
-            # Following a face from one to the other would look for it in the wrong place.
+            # Tracking a face from one picture to the next would search in the wrong place.
             raise FaceBlurError(
-                f"{name}: its orientation tag says to turn it otherwise than {first}, the first of the sequence; "
-                "turn the pictures or use strips of their own"
+                f"{name}: its orientation tag differs from that of {first}, the first of the sequence; "
+                "rotate the pictures or use separate strips"
             )
         return picture
 
 
 def check_names(files: Sequence[str]) -> None:
-    """Refuse whatever does not name a file directly inside of a folder. Raises FaceBlurError."""
+    """Reject anything that does not name a file directly inside a folder. Raises FaceBlurError."""
     for name in files:
-        # Blender turns backslashes into slashes on every system, and Windows takes what is before a colon for a drive.
+        # Blender turns backslashes into slashes on every system, and Windows reads the text before a colon as a drive.
         if name in ("", ".", "..") or set(name) & {"/", "\\", "\0"} or (os.name == "nt" and ":" in name):
             raise FaceBlurError(f"{name[:80]!r} is not the name of a picture in a folder")

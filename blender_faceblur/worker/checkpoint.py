@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What an analysis has seen so far, kept on the disk, so that one which was stopped or crashed goes on from there."""
+"""Analysed frames kept on disk, so that an analysis that was stopped or crashed can resume."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .protocol import Frame, ProtocolError, parse_line, to_line, to_record
 
 @dataclass(frozen=True, slots=True)
 class CheckpointSettings:
-    """How often what an analysis has seen is put on the disk."""
+    """How often an analysis writes its analysed frames to disk."""
 
     flush_every_s: float = 1.0
     """Seconds between two writes. Raising it loses more when an analysis is stopped. Origin not recorded."""
@@ -26,9 +26,9 @@ CHECKPOINT = CheckpointSettings()
 
 
 class Checkpoint:
-    """A file of lines: a part of the film with its range, then frames of any part as they come.
+    """A file of JSON lines: the parts of the film, each with its range, then frames of any part as they arrive.
 
-    Where it cannot be written, the analysis goes on without: nothing is lost but the chance to resume.
+    If the file cannot be written, the analysis continues without a checkpoint and cannot be resumed.
     """
 
     def __init__(self, path: Path) -> None:
@@ -37,13 +37,13 @@ class Checkpoint:
         self._flushed = 0.0
 
     def read(self) -> list[tuple[Segment, list[Frame]]]:
-        """The parts of which frames are known, cut where these end; the frames of each in order."""
+        """The parts with known frames, each cut at its last known frame, with its frames in order."""
         parts: list[tuple[Segment, list[Frame]]] = []
         with (
             suppress(OSError, ValueError, ProtocolError, LookupError, TypeError),
             open(self._path, encoding="utf-8") as stream,
         ):
-            # What comes after a line that is damaged, or was not written to its end, is seen anew.
+            # The analysis repeats everything after a damaged or incomplete line.
             for line in stream:
                 content = json.loads(line)
                 if "part" in content:
@@ -60,7 +60,7 @@ class Checkpoint:
         return sorted(known, key=lambda one: one[0].start)
 
     def begin(self, parts: list[tuple[Segment, list[Frame]]]) -> None:
-        """Write anew: the parts of the film and what is known of each."""
+        """Write a new file with the parts of the film and the known frames of each."""
         part_file = self._path.with_suffix(".part")
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
@@ -76,7 +76,7 @@ class Checkpoint:
             self._give_up()
 
     def add(self, part: int, frame: Frame) -> None:
-        """Keep a frame of the part of that number."""
+        """Store a frame; `part` is the index of its part."""
         if self._stream is None:
             return
         try:
@@ -88,7 +88,7 @@ class Checkpoint:
             self._give_up()
 
     def close(self, finished: bool) -> None:
-        """Close the file; what is finished needs none."""
+        """Close the file, and delete it if the analysis has finished."""
         self._give_up()
         if finished:
             with suppress(OSError):
@@ -106,7 +106,7 @@ def _write(stream: IO[str], content: dict[str, Any]) -> None:
 
 
 def split_known(own: list[Segment], known: list[tuple[Segment, list[Frame]]]) -> list[tuple[Segment, list[Frame]]]:
-    """The parts of a film, in order: the known ones as they are, and what of `own` lies between them, still unknown."""
+    """All parts of a film in order: the known parts unchanged, and the unknown gaps of `own` between them."""
     parts = list(known)
     for segment in own:
         start = segment.start

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The script that every worker process runs: `python -I -S -B child.py`, a request on stdin, messages on stdout."""
+"""The script of every worker process (`python -I -S -B child.py`): request on stdin, messages on stdout."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _CHUNK_BYTES = 1 << 16
 
 
 def main() -> int:
-    # Native libraries print to descriptor 1 as they like; messages get a descriptor of their own.
+    # Native libraries may print to descriptor 1, so messages get a descriptor of their own.
     messages = os.fdopen(os.dup(1), "w", encoding="utf-8", newline="\n")
     os.dup2(2, 1)
     # Not sys.stdin: a thread that waits in its buffer aborts Python 3.11 at exit.
@@ -30,14 +30,14 @@ def main() -> int:
         known = set(sys.path)
         sys.path += [p for p in paths if type(p) is str and p not in known]
     except (ValueError, TypeError, KeyError):
-        print("The first line on stdin is not a request.", file=sys.stderr)
+        print("The first line on stdin is not a valid request.", file=sys.stderr)
         return 2
     threading.Thread(target=_end_with_parent, args=(requests,), daemon=True).start()
     return int(_import_work().serve(line, messages))
 
 
 def _read_line(requests: FileIO) -> str:
-    """The first line; nothing may follow it. (FileIO.readline would read byte by byte.)"""
+    """The first line; the caller must send nothing after it. (FileIO.readline would read byte by byte.)"""
     chunks: list[bytes] = []
     while not chunks or not chunks[-1].endswith(b"\n"):
         chunk = requests.read(_CHUNK_BYTES)
@@ -48,10 +48,10 @@ def _read_line(requests: FileIO) -> str:
 
 
 def _import_work() -> Any:
-    """The module that does the work, of the package around this file whatever its folder is called.
+    """Import `worker.work` from the package that contains this file, whatever its folder is called.
 
-    It is not looked up in sys.path: an extension's folder lies beside those of other extensions, and another
-    package may bear its name.
+    The module is not looked up in sys.path: an extension's folder lies beside those of other extensions, and another
+    package may have the same name.
     """
     spec = importlib.util.spec_from_file_location(
         _NAME, PACKAGE / "__init__.py", submodule_search_locations=[str(PACKAGE)]
@@ -64,7 +64,7 @@ def _import_work() -> Any:
 
 
 def _end_with_parent(requests: FileIO) -> None:
-    """Wait for the end of stdin: it comes when the parent closes it, and when the parent dies."""
+    """Wait until stdin ends, which happens when the parent closes it or dies, and exit."""
     while requests.read(4096):
         pass
     os._exit(3)

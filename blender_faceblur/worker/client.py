@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Run an analysis in processes of its own and tell its messages, to a window's timer or to a plain loop."""
+"""Run an analysis in separate processes and pass on its messages, to a window's timer or to a plain loop."""
 
 from __future__ import annotations
 
@@ -47,14 +47,14 @@ from .protocol import (
 
 @dataclass(frozen=True, slots=True)
 class ClientSettings:
-    """How long whoever asked for an analysis waits for the leading process."""
+    """How long a caller waits for the leading process."""
 
     start_s: float = 120.0
-    """Seconds until it must have reported that it began. Raising it waits longer for slow disks, and for a process that
-    hangs. Origin not recorded."""
+    """Seconds within which the process must report that it has started. Raising it waits longer for slow disks, and for
+    a process that hangs. Origin not recorded."""
     silence_s: float = 300.0
-    """Seconds without a report after which it is taken for stuck; longer than `ProcessSettings.silence_s`. Raising it
-    waits longer. Origin not recorded."""
+    """Seconds without a message after which the process counts as stuck; longer than `ProcessSettings.silence_s`.
+    Raising it waits longer. Origin not recorded."""
 
 
 CLIENT = ClientSettings()
@@ -80,7 +80,7 @@ _LAST: dict[type, type] = {
     ReferenceRequest: EmbeddingsDone,
     VerifyRequest: VerificationDone,
 }
-"""The message with which each request is done."""
+"""The message that completes each kind of request."""
 
 
 def build_request(
@@ -97,8 +97,8 @@ def build_request(
 ) -> AnalysisRequest:
     """A request whose process finds packages where this one does. `source` may be the path of a film or a picture.
 
-    With `span` only those source frames, half-open, are analysed. `provider` is "auto" (a GPU where onnxruntime has
-    one) or "cpu". With `recognise` looks at the tracks' faces are told before the result.
+    With `span` (half-open) only those source frames are analysed. `provider` is "auto" (a GPU where onnxruntime
+    supports one) or "cpu". With `recognise` the process sends embeddings of the tracks' faces before the result.
     """
     return AnalysisRequest(
         _to_ref(source),
@@ -116,13 +116,13 @@ def build_request(
 def build_track_request(
     source: SourceRef, output: Path, keys: dict[int, Ellipse], start: int, stop: int, cuts: Sequence[int]
 ) -> TrackRequest:
-    """A request to follow one place from its keys; see `core.refollow.track_keys`."""
+    """A request to track one region from an editor's keys; see `core.tracking.retracking.track_keys`."""
     numbers = [[float(frame), e.cx, e.cy, e.rx, e.ry, e.angle] for frame, e in keys.items()]
     return TrackRequest(source, str(output.resolve()), numbers, start, stop, list(cuts))
 
 
 def build_thumbnails_request(source: SourceRef, faces: Sequence[tuple[int, Box]], side: int) -> ThumbnailsRequest:
-    """A request for small square pictures of faces, each given by its source frame and its box."""
+    """A request for small square pictures of faces, each given by its source frame and box."""
     return ThumbnailsRequest(source, [[float(frame), *box] for frame, box in faces], side)
 
 
@@ -141,7 +141,7 @@ def build_verify_request(
 ) -> VerifyRequest:
     """A request to compare a finished film with its source; see `protocol.VerifyRequest`.
 
-    `run_job` runs it; the last message is a Verified, whose `output` `core.verifying.from_json` reads.
+    `run_job` runs it; the last message is a VerificationDone. `core.verification.leaks.from_json` reads its `output`.
     """
     return VerifyRequest(
         _to_ref(source),
@@ -158,12 +158,12 @@ def build_verify_request(
 
 
 def build_embed_request(source: SourceRef, tracks: Path) -> EmbedRequest:
-    """A request to look at the faces of a tracks document that lies at `tracks`; see `worker.embedding`."""
+    """A request to embed the faces of the tracks document at `tracks`; see `worker.embedding`."""
     return EmbedRequest(source, str(tracks.resolve()))
 
 
 def build_reference_request(pictures: Sequence[Path]) -> ReferenceRequest:
-    """A request to look at the one face in each of these picture files."""
+    """A request to embed the one face in each of these picture files."""
     return ReferenceRequest([str(picture.resolve()) for picture in pictures])
 
 
@@ -172,20 +172,20 @@ def _to_ref(source: Path | SourceRef) -> SourceRef:
 
 
 def probe_providers(timeout_s: float = 60.0, *, python: str | None = None, script: Path | None = None) -> list[str]:
-    """onnxruntime's names of the providers that an analysis could use, found out in a process of its own.
+    """onnxruntime's names of the providers that an analysis could use.
 
-    So a Blender that asks never loads onnxruntime itself. FaceBlurError when there is no answer.
+    A separate process finds them, so that Blender itself never loads onnxruntime. Raises FaceBlurError if that fails.
     """
     process = WorkerProcess(to_line(ProbeRequest()), python, *([script] if script else []))
     try:
         line = process.lines.get(timeout=timeout_s)
         if line is None:
-            raise FaceBlurError(f"The detectors' providers cannot be found out ({process.end_story()}).")
+            raise FaceBlurError(f"The process that lists the detectors' providers failed ({process.describe_end()}).")
         answer = parse_line(line, (Providers, ErrorMessage))
     except queue.Empty:
-        raise FaceBlurError(f"The process that looks for providers has said nothing for {timeout_s:.0f} s.") from None
+        raise FaceBlurError(f"The process that lists providers has not answered for {timeout_s:.0f} s.") from None
     except ProtocolError as error:
-        raise FaceBlurError(f"The process that looks for providers sent no answer: {error}.") from error
+        raise FaceBlurError(f"The process that lists providers sent no valid answer: {error}.") from error
     finally:
         process.kill()
     if isinstance(answer, ErrorMessage):
@@ -195,7 +195,7 @@ def probe_providers(timeout_s: float = 60.0, *, python: str | None = None, scrip
 
 
 def describe_provider(available: Sequence[str], wanted: str = "auto") -> str:
-    """The word for people ("CPU", "CUDA", ...) for what an analysis would ask for, of what `probe_providers` found."""
+    """The user-visible name ("CPU", "CUDA", ...) of the provider that an analysis would use of the available ones."""
     return label_provider(choose_providers(available, wanted, sys.platform)[0])
 
 
@@ -208,12 +208,11 @@ def run_job(
     start_timeout_s: float = CLIENT.start_s,
     silence_timeout_s: float = CLIENT.silence_s,
 ) -> Generator[Message, None, None]:
-    """Messages of what a process was asked for; the last is a Result, Verified, Embedded or ErrorMessage, and always
-    comes.
+    """Run a job and yield its messages. The last one always comes: a result (see `_LAST`) or an ErrorMessage.
 
     With `wait_s` it yields Waiting whenever nothing has arrived for that long, so that a timer never blocks.
-    Closing the generator (or dropping it) ends all processes. `python` is the interpreter to use (this one's by
-    default), `script` another child.
+    Closing or dropping the generator ends all processes. `python` is the interpreter to use (this one's by
+    default), `script` replaces the worker's script.
     """
     try:
         process = WorkerProcess(to_line(request), python, *([script] if script else []))
@@ -235,11 +234,10 @@ def run_job(
 def watch_job(
     request: Request, wait_s: float | None = None, on_message: Callable[[Message], None] | None = None
 ) -> Generator[Progress | None, None, None]:
-    """Run a job and yield how far it is, and None whenever nothing has arrived for `wait_s`; `on_message` gets all the
-    rest.
+    """Run a job and yield its progress, or None after `wait_s` without a message; `on_message` gets other messages.
 
-    This is the loop over the messages of a job, for windows and commands alike. Raises FaceBlurError with what went
-    wrong. Closing it ends all processes.
+    Windows and commands share this message loop. Raises FaceBlurError if the job fails. Closing the generator ends all
+    processes.
     """
     last: Message | None = None
     with closing(run_job(request, wait_s)) as messages:
@@ -254,19 +252,18 @@ def watch_job(
                 case _ if on_message is not None:
                     on_message(last)
     if not isinstance(last, _LAST[type(request)]):
-        raise FaceBlurError("The analysis process ended without a result.")
+        raise FaceBlurError("The analysis process ended without a result. Try again.")
 
 
 def finish_job(
-    request: Request, tell: Callable[[str, int, int], None], on_message: Callable[[Message], None] | None = None
+    request: Request, on_progress: Callable[[str, int, int], None], on_message: Callable[[Message], None] | None = None
 ) -> None:
-    """Run a job to its end; `tell` gets stage, done and total, `on_message` all other messages. Raises
-    FaceBlurError."""
-    # Closed at once when this is left by an exception: its processes must not go on beside whatever comes next.
+    """Run a job to its end; `on_progress` gets stage, done and total. Raises FaceBlurError."""
+    # Close it at once if an exception ends the loop, so that its processes do not run on beside the next job's.
     with closing(watch_job(request, on_message=on_message)) as steps:
         for progress in steps:
             if progress is not None:
-                tell(progress.stage, progress.done, progress.total)
+                on_progress(progress.stage, progress.done, progress.total)
 
 
 def run_thumbnails(
@@ -277,7 +274,7 @@ def run_thumbnails(
     script: Path | None = None,
     silence_timeout_s: float = CLIENT.start_s,
 ) -> Generator[Thumbnail | Waiting, None, None]:
-    """The pictures, as they are made; raises FaceBlurError where they cannot be. With `wait_s` see `run_job`."""
+    """The pictures as they are made. With `wait_s` see `run_job`. Raises FaceBlurError if they cannot be made."""
     process = WorkerProcess(to_line(request), python, *([script] if script else []))
     try:
         for message in _read_messages(
@@ -300,14 +297,14 @@ def run_thumbnails(
 
 
 def _read_to_the_end(process: WorkerProcess, request: Request, messages: Iterator[Message]) -> Iterator[Message]:
-    """The messages of a job up to its last one; an ErrorMessage takes the place of a result that is not there."""
+    """The messages of a job up to the last one; if the process fails after its result, an ErrorMessage replaces it."""
     for message in messages:
         if isinstance(message, Result | VerificationDone) and not (
-            process.ended_well()
+            process.wait_for_success()
             and message.output == getattr(request, "output", None)
             and Path(message.output).is_file()
         ):
-            yield ErrorMessage(f"The analysis process failed after its result ({process.end_story()}).")
+            yield ErrorMessage(f"The analysis process failed after it had sent its result ({process.describe_end()}).")
             return
         yield message
         if isinstance(message, (_LAST[type(request)], ErrorMessage)):
@@ -322,17 +319,17 @@ def _read_messages(
     start_timeout_s: float,
     silence_timeout_s: float,
 ) -> Iterator[Any]:
-    """What a process says, of these kinds, and Waiting whenever nothing has arrived for `wait_s`.
+    """A process's messages of these kinds, and Waiting whenever nothing has arrived for `wait_s`.
 
-    Raises FaceBlurError, which names the process as `who`, where it says nothing for too long, ends, or says what is no
-    message. Until it has said that it is Started it may be silent for `start_timeout_s`.
+    Raises FaceBlurError, which calls the process `who`, if it is silent too long, ends, or sends an invalid message.
+    Until its Started message it may be silent for `start_timeout_s`.
     """
-    limit, heard = start_timeout_s, time.monotonic()
+    limit, last_message = start_timeout_s, time.monotonic()
     while True:
-        left = heard + limit - time.monotonic()
+        left = last_message + limit - time.monotonic()
         if left <= 0:
-            words = process.last_words()
-            text = f"{who} has said nothing for {limit:.0f} s"
+            words = process.last_errors()
+            text = f"{who} has not responded for {limit:.0f} s"
             raise FaceBlurError(f"{text}: {words}" if words else f"{text}.")
         try:
             line = process.lines.get(timeout=left if wait_s is None else min(left, wait_s))
@@ -340,13 +337,13 @@ def _read_messages(
             if wait_s is not None:
                 yield Waiting()
             continue
-        heard = time.monotonic()
+        last_message = time.monotonic()
         if line is None:
-            raise FaceBlurError(f"{who} has ended without a result ({process.end_story()}).")
+            raise FaceBlurError(f"{who} ended without a result ({process.describe_end()}).")
         try:
             message: Any = parse_line(line, kinds)
         except ProtocolError as error:
-            raise FaceBlurError(f"{who} sent something that is no message: {error}.") from error
+            raise FaceBlurError(f"{who} sent an invalid message: {error}.") from error
         if isinstance(message, Started):
             limit = silence_timeout_s
         yield message

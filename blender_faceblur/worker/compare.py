@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Look at a part of a finished film beside its source: what one process of a verification sees, frame by frame.
+"""Compare a part of a finished film with its source, frame by frame; one verification process runs this for each part.
 
-A frame's `FrameComparison` depends on no other part, so that films are judged the same however many processes look at
-them.
+A frame's `FrameComparison` depends on no other part, so the number of processes does not change the verification.
 """
 
 from __future__ import annotations
@@ -44,17 +43,17 @@ from .protocol import VerifyRequest
 
 @dataclass(frozen=True, slots=True)
 class ComparisonSettings:
-    """How a finished film is read beside its source, and what the detectors find in it."""
+    """How a finished film is read beside its source, and how detections in it are evaluated."""
 
     read_over_frames: int = 60
-    """Frames of the source that are rather read over than jumped over. Raising it reads more where a timeline leaves
-    frames out. Origin not recorded."""
+    """Up to this many source frames are read over instead of seeking. Raising it reads more where a timeline skips
+    frames. Origin not recorded."""
     same_face_overlap_share: float = 0.4
-    """Intersection over union (0..1) from which a single detection belongs to a fused one, whose detectors are counted.
-    Raising it counts fewer detectors a face. Origin: that of `FusionSettings.same_overlap_share`."""
+    """Intersection over union (0..1) from which a single detection belongs to a fused one and its detector is counted.
+    Raising it counts fewer detectors per face. Origin: that of `FusionSettings.same_overlap_share`."""
     blocks_per_face: float = 4.0
-    """Blocks across a found face, of which detail is taken to see whether it is the source's. Raising it looks at finer
-    detail. Origin not recorded."""
+    """Blocks across a detected face in which detail is compared with the source. Raising it compares finer detail.
+    Origin not recorded."""
 
 
 COMPARISON = ComparisonSettings()
@@ -62,9 +61,9 @@ COMPARISON = ComparisonSettings()
 
 @dataclass(slots=True)
 class FrameComparison:
-    """What was seen in one frame of the film. `faces` are those that are not clearly covered, and `finds` all that was
-    found by looking for others, None where nobody looked; each with a picture or nothing. `clearest`: pictures of the
-    source's faces by track.
+    """The comparison of one frame of the film with its source. `faces` are the expected faces that are not clearly
+    covered. `finds` are detections of other faces, or None in frames without a detection pass. Both carry a picture or
+    empty bytes. `clearest`: the source's pictures of each track's face.
     """
 
     frame: int
@@ -72,7 +71,7 @@ class FrameComparison:
     foreign: bool = False
     covered: int = 0
     flat: int = 0
-    """Of those that are covered."""
+    """How many of the covered faces are too flat or too dark to compare."""
     faces: list[tuple[ExpectedFace, Visibility, bytes]] = field(default_factory=list)
     finds: list[tuple[FilmDetection, Visibility, FindingReason | None, bytes]] | None = None
     clearest: dict[str, bytes] = field(default_factory=dict)
@@ -113,7 +112,7 @@ def to_text(comparison: FrameComparison) -> str:
 
 
 def from_text(line: str) -> FrameComparison:
-    """What `to_text` wrote. Raises FaceBlurError."""
+    """Read a line that `to_text` wrote. Raises FaceBlurError."""
     try:
         frame, late, foreign, covered, flat, faces, finds, clearest = json.loads(line)
         return FrameComparison(
@@ -140,7 +139,7 @@ def from_text(line: str) -> FrameComparison:
             {name: base64.b64decode(picture, validate=True) for name, picture in clearest.items()},
         )
     except (ValueError, TypeError, AttributeError, binascii.Error) as error:
-        raise FaceBlurError(f"A process of the verification has written something else: {error}.") from error
+        raise FaceBlurError(f"A verification process wrote an invalid result: {error}.") from error
 
 
 def _encode(picture: bytes) -> str:
@@ -149,9 +148,9 @@ def _encode(picture: bytes) -> str:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Pair:
-    """One frame of the film and what it shows of the source, both in the source's pixels; `places` are expected there.
+    """One frame of the film and the source frame that it shows, in the source's pixels, with the expected `places`.
 
-    `original` and its `grey` are the source's; `picture` and its `other` grey one are the film's.
+    `original` and its `grey` are the source's; `picture` and its grey version `other` are the film's.
     """
 
     frame: int
@@ -164,7 +163,7 @@ class _Pair:
 
 
 class Comparison:
-    """A film beside its source. One object looks at one part of the film, in order."""
+    """A film beside its source. One object compares one part of the film, in order."""
 
     def __init__(
         self,
@@ -174,13 +173,13 @@ class Comparison:
         film: FrameSource,
         film_detectors: FilmDetectors,
     ) -> None:
-        self._request, self._film, self._looks = request, film, film_detectors
-        chosen = {doubt.track for doubt in list_review_entries(document) if doubt.verdict and not doubt.covered}
+        self._request, self._film, self._detectors = request, film, film_detectors
+        chosen = {entry.track for entry in list_review_entries(document) if entry.verdict and not entry.covered}
         self._places = list_places(document, chosen.__contains__)
         self._block_px = compute_block_px(document, request.samples_per_face)
-        # Of the part: it knows which pictures may be wanted, and when to look twice.
-        self._judge = LeakClassifier(single=film.info.frame_count == 1)
-        self._watch = SyncChecker(document.margin)
+        # One object for the whole part: it keeps candidate pictures and decides when a second detection pass is needed.
+        self._classifier = LeakClassifier(single=film.info.frame_count == 1)
+        self._sync = SyncChecker(document.margin)
         self._matrix = fit_matrix(request.place) if request.place else None
         self._originals = _Originals(source)
         self._clearest: dict[int, list[tuple[str, Ellipse]]] = {}
@@ -188,19 +187,19 @@ class Comparison:
             sample = choose_clearest(track.samples, (source.info.width, source.info.height))
             self._clearest.setdefault(sample.source_frame, []).append((track.name, sample.ellipse))
         self._shown_frames = compute_shown_frames(request.shown, film.info.frame_count)
-        self._looks_again = False
+        self._detects_again = False
 
     def run(self, start: int, stop: int) -> Iterator[FrameComparison]:
-        """What is seen in each frame start..stop of the film that shows the source, in order."""
+        """The comparison of each frame start..stop of the film that shows the source, in order."""
         own = [frame for frame in self._shown_frames if start <= frame < stop]
-        # Frames are compared with those before them.
+        # Each frame is also compared with the frames before it.
         before = max((frame for frame in self._shown_frames if frame < start), default=start)
         for frame, picture in self._film.frames(before, own[-1] + 1) if own else ():
             source_frame = self._shown_frames.get(frame)
             if source_frame is None:
                 continue
             pair = self._pair(frame, source_frame, picture)
-            self._watch.compare(frame, pair.grey, pair.other, pair.places)
+            self._sync.compare(frame, pair.grey, pair.other, pair.places)
             if frame >= start:
                 yield self._see(pair)
 
@@ -214,15 +213,15 @@ class Comparison:
 
     def _see(self, pair: _Pair) -> FrameComparison:
         comparison = FrameComparison(
-            pair.frame, self._watch.late[-1:] == [pair.frame], self._watch.foreign[-1:] == [pair.frame]
+            pair.frame, self._sync.late[-1:] == [pair.frame], self._sync.foreign[-1:] == [pair.frame]
         )
         for name, ellipse in self._clearest.get(pair.source_frame, []):
             comparison.clearest[name] = draw_face(pair.original, ellipse)
         leaking = self._measure_places(pair, comparison)
         is_due = pair.frame % self._request.every == 0
-        if is_due or self._looks_again:
+        if is_due or self._detects_again:
             finds = self._find(pair, leaking)
-            self._looks_again = self._judge.add_detections(pair.frame, finds, lambda box: b"") and is_due
+            self._detects_again = self._classifier.add_detections(pair.frame, finds, lambda box: b"") and is_due
             comparison.finds = [
                 (find, shown, kept, draw_place(pair.picture, find.box) if find.hints else b"")
                 for find, shown, kept in finds
@@ -230,7 +229,7 @@ class Comparison:
         return comparison
 
     def _measure_places(self, pair: _Pair, comparison: FrameComparison) -> list[ExpectedFace]:
-        """See how far each face that is expected is covered; those that leak."""
+        """Measure how well each expected face is covered; returns the faces that leak."""
         leaking = []
         for place in pair.places:
             if place.kept:
@@ -246,7 +245,9 @@ class Comparison:
                 comparison.flat += shown.flat
                 continue
             drawn: list[bytes] = []
-            self._judge.add_face(pair.frame, place, shown, partial(_keep, drawn, pair.picture, _box_of(place.ellipse)))
+            self._classifier.add_face(
+                pair.frame, place, shown, partial(_keep, drawn, pair.picture, _box_of(place.ellipse))
+            )
             comparison.faces.append((place, shown, drawn[0] if drawn else b""))
             leaking += [place] if shown.leaks else []
         return leaking
@@ -254,9 +255,9 @@ class Comparison:
     def _find(
         self, pair: _Pair, leaking: list[ExpectedFace]
     ) -> list[tuple[FilmDetection, Visibility, FindingReason | None]]:
-        """What the detectors find in the film's picture over pixels that show the source, but on `leaking`."""
+        """Detections in the film's picture where it shows the source, except on the `leaking` faces."""
         number = pair.frame // self._request.every - min(self._shown_frames, default=0) // self._request.every
-        detections = self._looks.detect(pair.picture, number)
+        detections = self._detectors.detect(pair.picture, number)
         boxes = np.array([d.box for d in detections], float).reshape(-1, 4)
         finds = []
         for hit in fuse_detections(detections):
@@ -280,17 +281,17 @@ def _keep(drawn: list[bytes], picture: Picture, box: Box) -> bytes:
 
 
 def compute_shown_frames(shown: list[list[int]], frame_count: int) -> dict[int, int]:
-    """The film's frames that show the source, and which source frame. Raises FaceBlurError for what is not there."""
+    """The source frame that each film frame shows, by film frame. Raises FaceBlurError for frames outside the film."""
     if not shown:
         return {frame: frame for frame in range(frame_count)}
     for run in shown:
         if len(run) != 3 or min(run) < 0 or run[0] + run[2] > frame_count:
-            raise FaceBlurError("The frames that the film is said to show are not in it.")
+            raise FaceBlurError("The request names frames that the film does not have.")
     return dict(sorted((run[0] + i, run[1] + i) for run in shown for i in range(run[2])))
 
 
 class _Originals:
-    """The source's pictures, cheapest when asked for in order."""
+    """The source's pictures; reading them in order is cheapest."""
 
     def __init__(self, source: FrameSource) -> None:
         self._source = source
@@ -311,10 +312,10 @@ class _Originals:
 
 
 def _lay_back(picture: Picture, matrix: Array, shape: tuple[int, ...]) -> Picture:
-    """The film's picture where the source's lies, in the source's pixels."""
+    """The film's picture transformed into the source's pixels."""
     import cv2
 
-    # OpenCV puts pixel centres at whole numbers, we put corners there.
+    # OpenCV puts pixel centres at whole numbers; this program puts pixel corners there.
     shifted = matrix.copy()
     shifted[:, 2] += matrix[:, :2] @ (0.5, 0.5) - 0.5
     return np.asarray(
@@ -323,13 +324,13 @@ def _lay_back(picture: Picture, matrix: Array, shape: tuple[int, ...]) -> Pictur
 
 
 class FilmDetectors:
-    """The detectors, with the sizes of picture that each wants, for upright pictures."""
+    """The detectors, each with its picture size, applied to upright pictures."""
 
     def __init__(self, film_detectors: list[tuple[MultiPassDetector, DetectorUse]], upright_turn: int) -> None:
         self._detectors, self._turn = film_detectors, upright_turn
 
     def detect(self, picture: Picture, number: int) -> list[Detection]:
-        """All that is found, not merged, in the picture's own pixels. Some detectors rest in looks of odd numbers."""
+        """All detections, not fused, in the picture's own pixels. Some detectors skip every second detection pass."""
         import cv2
 
         turn = {90: cv2.ROTATE_90_CLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_COUNTERCLOCKWISE}.get(self._turn)

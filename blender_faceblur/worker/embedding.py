@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Look at the faces of tracks, or of reference pictures, so that people can be told apart.
+"""Compute embeddings of the faces of tracks, or of reference pictures, to tell people apart.
 
-What is found is told and never written anywhere.
+The embeddings are sent to the caller and never written to disk.
 """
 
 from __future__ import annotations
@@ -37,82 +37,83 @@ class EmbeddingSettings:
     """Which frames of a track are embedded, how its face is cut out, and which reference pictures are accepted."""
 
     every_s: float = 0.2
-    """Seconds between two embeddings of a track. Raising it saves time and finds shorter visits of somebody else less
-    surely. Origin: lowered from 1.0, like `LiveEmbeddingSettings.good_every_s`."""
+    """Seconds between two embeddings of a track. Raising it saves time and detects short appearances of another person
+    less reliably. Origin: lowered from 1.0, like `LiveEmbeddingSettings.good_every_s`."""
     poor_every_s: float = 0.6
-    """Seconds after a crop that was not good until the next one. Raising it saves time and leaves fewer crops to decide
-    on. Origin: introduced when embeddings came five times a second; how it was chosen is not recorded."""
+    """Seconds after a poor crop until the next one. Raising it saves time and leaves fewer crops to decide on. Origin:
+    introduced when a track had five embeddings a second; how it was chosen is not recorded."""
     least_crops: int = 6
-    """Embeddings of a track at least, where it has the frames. Raising it takes time for short tracks. Origin not
-    recorded."""
+    """Least number of embeddings of a track, if it has that many frames. Raising it takes more time for short tracks.
+    Origin not recorded."""
     long_side_px: int = 1920
-    """Long side of the pictures that are read, in pixels, never enlarged. Raising it sees small faces of large films
-    sharper and takes time. Origin not recorded."""
+    """Long side of the pictures that are read, in pixels; they are never enlarged. Raising it shows small faces of
+    large films in more detail and takes time. Origin not recorded."""
     reference_sides_px: tuple[int, ...] = (960, 480, 240)
-    """Long sides at which the face of a reference picture is looked for, in turn, in pixels: a face that fills its
-    picture is only found in a small one. Raising the first one finds smaller faces. Origin: the smaller ones were
+    """Long sides, in pixels, to which a reference picture is scaled in turn to detect its face: a face that fills its
+    picture is only detected in a small one. Raising the first one detects smaller faces. Origin: the smaller ones were
     introduced for faces that fill their picture."""
     reference_rim_share: float = 0.2
-    """Grey rim around a reference picture, as a share of its long side, for the same reason. Raising it makes the face
-    smaller in what the detector sees. Origin not recorded."""
+    """Grey border around a reference picture, as a share of its long side, for the same reason. Raising it makes the
+    face smaller in the detector's input. Origin not recorded."""
     reference_rim_level: int = 127
-    """Level of that rim, 0..255. Raising it makes it lighter. Origin: the middle of the range."""
+    """Level of that border, 0..255. Raising it makes it lighter. Origin: the middle of the range."""
     reference_confidence: float = 0.6
-    """Confidence (0..1) above which a face in a reference picture counts. Raising it refuses more pictures. Origin not
+    """Confidence (0..1) above which a face in a reference picture counts. Raising it rejects more pictures. Origin not
     recorded."""
     reference_area_ratio: float = 2.0
-    """How many times larger in area than any other the face of a reference picture must be. Raising it refuses more
+    """How many times larger in area than any other the face of a reference picture must be. Raising it rejects more
     pictures with several faces. Origin not recorded."""
     face_width_px: int = 96
-    """Width of the face in the crop that the landmark detector sees, in pixels. Raising it takes time; the detector
-    finds faces of this size well. Origin not recorded."""
+    """Width of the face in the crop that the landmark detector receives, in pixels. Raising it takes time; the detector
+    works well at this size. Origin not recorded."""
     crop_ratio: float = 2.0
-    """Side of that crop, in the face's width. Raising it takes more background in. Origin not recorded."""
+    """Side of that crop, in face widths. Raising it includes more background. Origin not recorded."""
     width_by_height_ratio: float = 0.8
-    """A face's width is taken to be this share of its height at least. Raising it makes crops of narrow ellipses
-    larger. Origin not recorded."""
-    landmark_threshold: float = 0.3
-    """Confidence (0..1) that the landmark detector must have. Raising it embeds fewer faces. Origin not recorded."""
-    landmark_middle_share: float = 0.5
-    """How far from the middle of the crop the found face may lie, in `face_width_px`. Raising it takes neighbours for
-    the face. Origin not recorded."""
-    landmark_size_ratio: float = 2.0
-    """How many times larger or smaller than expected it may be. Raising it takes other faces for it. Origin not
+    """Least width of a face as a share of its height. Raising it makes crops of narrow ellipses larger. Origin not
     recorded."""
+    landmark_threshold: float = 0.3
+    """Least confidence (0..1) of the landmark detector. Raising it embeds fewer faces. Origin not recorded."""
+    landmark_middle_share: float = 0.5
+    """How far from the middle of the crop the detected face may lie, in `face_width_px`. Raising it accepts a
+    neighbour's face more often. Origin not recorded."""
+    landmark_size_ratio: float = 2.0
+    """How many times larger or smaller than expected the detected face may be. Raising it accepts other faces more
+    often. Origin not recorded."""
     landmark_size_share: float = 1.1
-    """Size of the box that is expected, in `face_width_px`: faces are higher than wide. Raising it expects larger
+    """Expected size of the detected box, in `face_width_px`: faces are higher than wide. Raising it expects larger
     boxes. Origin not recorded."""
     upright_roll_deg: float = 15
-    """Roll, in degrees, up to which a crop is not turned upright. Raising it saves time and shows the detector leaning
+    """Roll, in degrees, up to which a crop is not rotated upright. Raising it saves time and gives the detector tilted
     faces. Origin not recorded."""
     detected_weight: float = 1.0
-    """How much a detected frame counts when the best frame near a planned one is chosen. Raising it prefers them more.
-    Origin not recorded."""
+    """Weight of a detected frame in the choice of the best frame near a planned one. Raising it prefers such frames
+    more. Origin not recorded."""
     locked_weight: float = 0.9
-    """The same for a key that an editor locked. Raising it prefers them more. Origin not recorded."""
+    """The same for a key that an editor locked. Raising it prefers such frames more. Origin not recorded."""
     tracked_weight: float = 0.7
-    """The same for a frame of optical flow. Raising it prefers them more. Origin not recorded."""
+    """The same for a frame tracked by optical flow. Raising it prefers such frames more. Origin not recorded."""
     interpolated_weight: float = 0.4
-    """The same for an interpolated frame. Raising it prefers them more. Origin not recorded."""
+    """The same for an interpolated frame. Raising it prefers such frames more. Origin not recorded."""
     extrapolated_weight: float = 0.1
-    """The same for an extrapolated frame. Raising it prefers them more. Origin not recorded."""
+    """The same for an extrapolated frame. Raising it prefers such frames more. Origin not recorded."""
     confidence_base: float = 0.2
-    """Added to a frame's confidence there, so that faint frames differ by more than it. Raising it lets confidence
-    matter less. Origin not recorded."""
+    """Added to a frame's confidence in that choice, so that differences between low confidences count less. Raising it
+    makes confidence matter less. Origin not recorded."""
     full_semi_axis_px: float = 40.0
-    """Horizontal semi-axis, in pixels of the source, from which size no longer matters there. Raising it prefers larger
-    faces for longer. Origin not recorded."""
+    """Horizontal semi-axis, in pixels of the source, above which size no longer matters in that choice. Raising it
+    prefers larger faces up to a larger size. Origin not recorded."""
     read_over_frames: int = 150
-    """Frames that are rather read over than jumped over: to jump takes reading from a key picture before, which in most
-    films lies farther away. Raising it reads more in films with frequent key pictures. Origin not recorded."""
+    """Up to this many frames are read over instead of seeking: a seek has to decode from the previous key picture,
+    which in most films is farther away. Raising it reads more in films with frequent key pictures. Origin not
+    recorded."""
     detail_side_px: int = 50
-    """Side of the aligned face in which sharpness is measured, in pixels: a third of its size. Raising it measures
-    finer detail, noise among it. Origin not recorded; `SimilaritySettings.full_detail` belongs to it."""
+    """Side, in pixels, to which the aligned face is scaled to measure sharpness: a third of its size. Raising it
+    measures finer detail, including noise. Origin not recorded; `SimilaritySettings.full_detail` depends on it."""
     detail_rim_px: int = 5
-    """Rim of it that does not count, in pixels. Raising it leaves hair and background out. Origin not recorded."""
+    """Border of it that does not count, in pixels. Raising it excludes hair and background. Origin not recorded."""
     dark_contrast_levels: float = 4.0
-    """Added to the contrast, in levels, by which the sharpness is divided, so that noise in dark faces is not sharp.
-    Raising it takes dark faces for less sharp. Origin not recorded."""
+    """Added to the contrast, in levels, by which the sharpness is divided, so that noise in dark faces does not count
+    as sharpness. Raising it rates dark faces as less sharp. Origin not recorded."""
 
 
 EMBEDDING = EmbeddingSettings()
@@ -131,7 +132,7 @@ OnProgress = Callable[[Any], None]
 
 
 def choose_crops(tracks: Iterable[Track], frame_rate: float) -> dict[int, list[tuple[str, Sample]]]:
-    """The frames to look at, in order, and which tracks in each."""
+    """The frames to embed, in order, with the tracks (by name) and their samples in each."""
     chosen: dict[int, list[tuple[str, Sample]]] = {}
     for track in tracks:
         step = max(1, min(round(EMBEDDING.every_s * frame_rate), len(track.samples) // EMBEDDING.least_crops))
@@ -142,7 +143,7 @@ def choose_crops(tracks: Iterable[Track], frame_rate: float) -> dict[int, list[t
 
 
 def _split_runs(track: Track) -> list[list[Sample]]:
-    """The track's samples between its gaps."""
+    """The track's samples, split at its gaps."""
     runs: list[list[Sample]] = []
     for sample in track.samples:
         if runs and sample.source_frame == runs[-1][-1].source_frame + 1:
@@ -153,11 +154,11 @@ def _split_runs(track: Track) -> list[list[Sample]]:
 
 
 def _choose_samples(run: list[Sample], step: int) -> Iterator[Sample]:
-    """Of samples that follow each other every `step`th or a better one next to it, and one at the end."""
+    """Of consecutive samples, the best near every `step`th one, and one at the end."""
     slack = step // 4
     last, at = -1, 0
     while last < len(run) - 1 - slack:
-        # The rest is shorter than a step: its end.
+        # The rest is shorter than a step, so it is the end of the run.
         at = min(at, len(run) - 1 - slack // 2)
         low = max(at - slack, last + 1)
         last = max(range(low, min(at + slack + 1, len(run))), key=lambda n: (_score(run[n]), -abs(n - at)))
@@ -171,7 +172,7 @@ def _score(sample: Sample) -> float:
 
 
 def embed_tracks(request: EmbedRequest, send: OnProgress) -> None:
-    """Do what the request asks and tell it. Raises FaceBlurError."""
+    """Embed the faces of a tracks document and send the embeddings. Raises FaceBlurError."""
     began = time.process_time()
     reported = time.monotonic()
     document = read_document(Path(request.tracks))
@@ -181,7 +182,7 @@ def embed_tracks(request: EmbedRequest, send: OnProgress) -> None:
     with open_requested(request.source) as source:
         info = source.info
         if any(frame >= info.frame_count for frame in looks):
-            raise FaceBlurError("The tracks do not belong to this film.")
+            raise FaceBlurError("The tracks were made from another film. Detect the faces of this film again.")
         total = sum(map(len, looks.values()))
         send(Started(total))
         if looks:
@@ -209,7 +210,7 @@ def embed_tracks(request: EmbedRequest, send: OnProgress) -> None:
 
 
 def _read_crops(source: FrameSource, frames: list[int], size: tuple[int, int]) -> Iterator[tuple[int, Picture]]:
-    """These frames (sorted) of a source, and what lies between two that are close."""
+    """These frames (sorted) of a source, and the frames between two that are close together."""
     start = 0
     for at in range(1, len(frames) + 1):
         if at < len(frames) and frames[at] - frames[at - 1] <= EMBEDDING.read_over_frames:
@@ -219,7 +220,7 @@ def _read_crops(source: FrameSource, frames: list[int], size: tuple[int, int]) -
 
 
 def embed_pictures(request: ReferenceRequest, send: OnProgress) -> None:
-    """Tell a look at the face in each picture, and which pictures cannot be used and why."""
+    """Send an embedding of the face in each picture, and a warning for each picture that cannot be used."""
     began = time.process_time()
     send(Started(len(request.pictures)))
     eye = FaceEmbedder()
@@ -241,17 +242,17 @@ def to_numbers(vector: NDArray[np.float32]) -> list[float]:
 
 
 class FaceEmbedder:
-    """A detector that gives landmarks, and the recogniser."""
+    """A detector that provides landmarks, and the recogniser."""
 
     def __init__(self) -> None:
-        """Raises FaceBlurError where the weights are not there."""
+        """Raises FaceBlurError if the weights are missing."""
         self._recognizer: Recognizer = get_recognizer(RECOGNIZER)(get_model_path(RECOGNIZER))
         self._detector = get_detector(_DETECTOR)(get_model_path(_DETECTOR), EMBEDDING.landmark_threshold, "cpu")
 
     def embed_face(
         self, picture: Picture, face: Ellipse, scale: float = 1.0
     ) -> tuple[float, NDArray[np.float32]] | None:
-        """Quality and vector of the face at an ellipse, whose pixels are `scale` of the picture's; None for no face."""
+        """Quality and embedding of the face at an ellipse, or None; `scale` is picture pixels per ellipse pixel."""
         part, middle, factor = _cut_crop(picture, face, scale)
         if part is None:
             return None
@@ -273,18 +274,18 @@ class FaceEmbedder:
         return self._embed_crop(part, found, (found.box[2] - found.box[0]) / factor)
 
     def embed_picture(self, path: Path) -> tuple[float, NDArray[np.float32]]:
-        """Quality and vector of the one face in a picture file. FaceBlurError where there is none, or several."""
+        """Quality and embedding of the one face in a picture file. Raises FaceBlurError for no face, or for several."""
         import cv2
 
         with open_source(path) as source:
             if source.info.kind != "image":
-                raise FaceBlurError(f"{path.name}: a reference must be a picture.")
+                raise FaceBlurError(f"{path.name}: a reference must be a picture, not a film.")
             _, picture = next(iter(source.frames(0, 1)))
             turn = {90: cv2.ROTATE_90_CLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_COUNTERCLOCKWISE}.get(
                 source.upright_turn
             )
             upright = picture if turn is None else np.asarray(cv2.rotate(picture, turn), np.uint8)
-        # A face that fills its picture is only found with something around it.
+        # The detector needs a border to detect a face that fills its picture.
         rim, grey = round(EMBEDDING.reference_rim_share * max(upright.shape[:2])), EMBEDDING.reference_rim_level
         framed = cv2.copyMakeBorder(upright, rim, rim, rim, rim, cv2.BORDER_CONSTANT, value=(grey, grey, grey))
         upright = np.asarray(framed, np.uint8)
@@ -305,12 +306,14 @@ class FaceEmbedder:
             if faces:
                 break
         if not faces:
-            raise FaceBlurError(f"{path.name}: no face was found in it; it is not used as a reference.")
+            raise FaceBlurError(f"{path.name}: no face was detected in this reference. Choose another picture.")
         if len(faces) > 1 and size_of(faces[0]) ** 2 < EMBEDDING.reference_area_ratio * size_of(faces[1]) ** 2:
-            raise FaceBlurError(f"{path.name}: it shows several faces; cut it to one to use it as a reference.")
+            raise FaceBlurError(f"{path.name}: it shows several faces. Crop it to one face to use it as a reference.")
         found = self.embed_face(upright, Ellipse.inscribed(faces[0]))
         if found is None or found[0] < USABLE:
-            raise FaceBlurError(f"{path.name}: its face is too small, blurred or turned away for a reference.")
+            raise FaceBlurError(
+                f"{path.name}: its face is too small, blurred or turned away for a reference. Choose another picture."
+            )
         return found
 
     def _embed_crop(self, part: Picture, found: Detection, side_px: float) -> tuple[float, NDArray[np.float32]] | None:
@@ -327,9 +330,9 @@ class FaceEmbedder:
 
 
 def _cut_crop(picture: Picture, face: Ellipse, scale: float) -> tuple[Picture | None, tuple[float, float], float]:
-    """The part around a face, upright and as large as the detector likes it; where its middle is in it; its scale.
+    """The upright crop around a face at the detector's preferred size, the face's middle in it, and its scale.
 
-    The last is pixels of the part by pixels of the source.
+    The scale is pixels of the crop per pixel of the source.
     """
     import cv2
 
@@ -352,9 +355,9 @@ def _cut_crop(picture: Picture, face: Ellipse, scale: float) -> tuple[Picture | 
 
 
 def compute_detail(aligned: Picture) -> float:
-    """How sharp an aligned face is: its second differences by its contrast, at a third of its size.
+    """Sharpness of an aligned face: its second differences divided by its contrast, at a third of its size.
 
-    Sharp faces 32 pixels wide have 0.45 and more, those blurred by a twentieth of their width 0.2 (80 portraits).
+    Sharp faces 32 pixels wide have 0.45 or more, those blurred by a twentieth of their width 0.2 (80 portraits).
     """
     import cv2
 

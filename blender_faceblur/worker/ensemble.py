@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The detectors of a preset that can run here: which they are, opened, and in how many processes."""
+"""The detectors of a preset that can run on this machine, their sessions, and the number of processes."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from ..files.paths import get_model_path, list_models
 
 
 def choose_usable(preset: Preset) -> tuple[tuple[DetectorUse, ...], list[str]]:
-    """The detectors to run out of those that can, and sentences about what is lost and why.
+    """The usable detectors of a preset, and sentences that say which others are unavailable and why.
 
-    Raises FaceBlurError, with the reasons, when the preset cannot be run.
+    Raises FaceBlurError, with the reasons, if the preset cannot run.
     """
     usable, reasons = _list_usable(preset)
     try:
@@ -28,7 +28,7 @@ def choose_usable(preset: Preset) -> tuple[tuple[DetectorUse, ...], list[str]]:
 
 
 def _list_usable(preset: Preset) -> tuple[set[str], list[str]]:
-    """The preset's detectors whose weights and packages are there and right, and why the others are not."""
+    """The preset's detectors whose weights and packages are present and valid, and why the others are unusable."""
     names, reasons = set(), []
     for name in list_detectors(preset):
         kind = get_detector(name)
@@ -47,9 +47,9 @@ def _list_usable(preset: Preset) -> tuple[set[str], list[str]]:
 
 
 def open_sessions(opened: ExitStack, uses: Iterable[DetectorUse], provider: str) -> dict[str, FaceDetector]:
-    """One session for all uses of a detector, at the least of their thresholds; `opened` closes them.
+    """One session for all uses of a detector, with the lowest of their thresholds; `opened` closes the sessions.
 
-    Each keeps the memory of its largest picture.
+    Each session keeps the memory for its largest picture.
     """
     least: dict[str, float] = {}
     for use in uses:
@@ -61,13 +61,13 @@ def open_sessions(opened: ExitStack, uses: Iterable[DetectorUse], provider: str)
 
 
 def list_used(uses: Iterable[DetectorUse], info: SourceInfo) -> list[ModelUse]:
-    """The weights behind these uses, as a document names them."""
+    """The weights behind these uses, in the form that a document stores."""
     models = list_models()
     longest = max(info.width, info.height)
     return [ModelUse(u.detector, models[u.detector].sha256, min(u.long_side, longest), u.threshold) for u in uses]
 
 
 def count_processes(preset: Preset, provider: str, wanted: int) -> int:
-    """How many processes share a film: as many as wanted, or with 0 what the machine and its memory are good for."""
+    """How many processes share a film: `wanted`, or with 0 as many as the machine's cores and memory allow."""
     most = preset.most_processes if provider == CPU else min(PROVIDERS.most_gpu_processes, preset.most_processes)
     return wanted or min(os.cpu_count() or 1, most)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Look at faces while a film is analysed: its pictures are there then, and the detectors' landmarks too.
+"""Embed faces while a film is analysed, when its pictures are decoded and the detectors' landmarks are known.
 
-Decoding a film once more only to recognise people would cost as much as a good part of its analysis.
+Decoding the film a second time only to recognise people would cost a large part of the analysis time again.
 """
 
 from __future__ import annotations
@@ -32,33 +32,33 @@ class LiveEmbeddingSettings:
     """Which faces are embedded while their film is analysed, and how often."""
 
     good_every_s: float = 0.2
-    """Seconds between two embeddings of a face that is seen well: somebody else may take its place at any time. Raising
-    it saves time and finds shorter visits less surely. Origin: with an embedding a second, and one more where the
-    picture changed, 1 of 120 visits of 0.6 s was shown, with this value none (docs/people.md)."""
+    """Seconds between two embeddings of a clearly visible face: another person may take its place at any time. Raising
+    it saves time and detects short appearances less reliably. Origin: with one embedding a second, plus one where the
+    picture changed, 1 of 120 appearances of 0.6 s was shown; with this value none was (docs/people.md)."""
     poor_every_s: float = 1.0
-    """Seconds between two embeddings of a face that is seen poorly, which cannot show that it is another's. Raising it
-    saves time and leaves fewer crops to decide on. Origin: lowered from 1.2 when people were first measured on the
+    """Seconds between two embeddings of a poorly visible face, which cannot show that it is another person's. Raising
+    it saves time and leaves fewer crops to decide on. Origin: lowered from 1.2 when people were first measured on the
     annotated clips; how it was chosen is not recorded."""
     batch_faces: int = 8
-    """Crops that are embedded at once. Raising it delays them and takes memory. Origin: 8 at once take a fifth less
-    time than one by one."""
+    """Crops per recogniser batch. Raising it delays the embeddings and takes memory. Origin: a batch of 8 takes a fifth
+    less time than single crops."""
     least_confidence: float = 0.4
-    """Confidence (0..1) of a detection from which it is embedded. Raising it saves time and embeds fewer faint faces.
-    Origin not recorded."""
+    """Confidence (0..1) from which a detection is embedded. Raising it saves time and embeds fewer low-confidence
+    faces. Origin not recorded."""
     better_ratio: float = 1.1
-    """How many times better than the best one so far a crop must promise to be to be cut out. Raising it saves time and
-    keeps worse crops. Origin: introduced to save time; how it was chosen is not recorded."""
+    """How many times better than the best crop so far the estimate of a new one must be for it to be cut out. Raising
+    it saves time and keeps worse crops. Origin: introduced to save time; how it was chosen is not recorded."""
     sharper_ratio: float = 1.2
-    """How many times sharper than the sharpest one so far it may be in that estimate, since its sharpness shows only
-    when it was cut out. Raising it cuts out more. Origin not recorded."""
+    """How many times sharper than the sharpest crop so far that estimate assumes the new one to be, since sharpness is
+    only known after cutting. Raising it cuts out more crops. Origin not recorded."""
     lost_s: float = 0.5
     """Seconds without a detection after which a face is finished. Raising it bridges longer gaps, and joins different
     people more often. Origin not recorded."""
     same_face_sizes: float = 0.7
-    """How far, in sizes of the face, a detection may lie from a face to be the same. Raising it joins faster faces, and
-    different people more often. Origin not recorded."""
+    """How far from a face, in face sizes, a detection may lie to count as the same face. Raising it joins faster faces,
+    and different people more often. Origin not recorded."""
     same_face_size_ratio: float = 1.6
-    """How many times larger or smaller it may be. Raising it does the same. Origin not recorded."""
+    """How many times larger or smaller it may be. Raising it has the same effect. Origin not recorded."""
 
 
 LIVE_EMBEDDING = LiveEmbeddingSettings()
@@ -66,7 +66,7 @@ LIVE_EMBEDDING = LiveEmbeddingSettings()
 
 @dataclass(slots=True)
 class _FaceInProgress:
-    """One face that the detector finds again and again, with the best look of the time since the last that counted."""
+    """One face over several detections, with the best crop since its last embedding."""
 
     last_frame: int
     box: Box
@@ -74,15 +74,15 @@ class _FaceInProgress:
     best: BoxEmbedding | None = None
     quality: float = 0.0
     detail: float = math.inf
-    """How sharp it was at most since the last look; anything is hoped for before it was cut out."""
+    """Sharpness of the sharpest crop since the last embedding; infinite until one was cut out."""
     aligned: Picture | None = field(default=None, repr=False)
 
 
 class LiveEmbedder:
-    """Stands between the source, the detectors and the analysis, and tells looks at faces as they come."""
+    """Stands between the source, the detectors and the analysis, and sends embeddings as they are computed."""
 
     def __init__(self, frame_size: tuple[int, int], frame_rate: float, send: Callable[[BoxEmbedding], None]) -> None:
-        """Boxes are told in pixels of `frame_size`. FaceBlurError where the recogniser's weights are not there."""
+        """Boxes are sent in pixels of `frame_size`. Raises FaceBlurError if the recogniser's weights are missing."""
         self._recognizer: Recognizer = get_recognizer(RECOGNIZER)(get_model_path(RECOGNIZER))
         self._size, self._rate, self._send = frame_size, frame_rate, send
         self._frame = 0
@@ -90,7 +90,7 @@ class LiveEmbedder:
         self._waiting: list[tuple[BoxEmbedding, Picture]] = []
 
     def pass_frames(self, frames: Iterable[tuple[int, Picture]]) -> Iterator[tuple[int, Picture]]:
-        """The same pictures, their numbers noted."""
+        """Pass on the same pictures and note their frame numbers."""
         for self._frame, picture in frames:
             yield self._frame, picture
         for face in self._faces:
@@ -99,7 +99,7 @@ class LiveEmbedder:
         self._send_waiting()
 
     def observe(self, detectors: Sequence[tuple[Detector, DetectorUse]]) -> list[tuple[Detector, DetectorUse]]:
-        """The same detectors; what the one that looks most often, and at the largest pictures, finds is looked at."""
+        """The same detectors; the most frequent one with landmarks (then the largest) also feeds the embedder."""
         able = [use for _, use in detectors if get_detector(use.detector).gives_landmarks]
         chosen = min(able, key=lambda use: (use.each_look, -use.long_side), default=None)
         return [
@@ -120,7 +120,7 @@ class LiveEmbedder:
             taken.add(id(face))
             face.last_frame, face.box = self._frame, box
             self._consider(face, picture, d, x)
-            # What is seen poorly cannot show that this is another's face, so better is waited for.
+            # A poor crop cannot show that the face is another person's, so wait for a better one.
             every_s = LIVE_EMBEDDING.good_every_s if face.quality >= GOOD else LIVE_EMBEDDING.poor_every_s
             if self._frame - face.reported_at >= every_s * self._rate:
                 self._take_best(face)
@@ -154,7 +154,7 @@ class LiveEmbedder:
     def _consider(self, face: _FaceInProgress, picture: Picture, found: Detection, scale: float) -> None:
         assert found.landmarks is not None
         side = (found.box[2] - found.box[0]) * scale
-        # How sharp it is shows only when it has been cut out, which takes longer than all the rest.
+        # Sharpness is only known after cutting, which takes longer than all other steps.
         hoped = rate_crop(found.landmarks, side, found.confidence, LIVE_EMBEDDING.sharper_ratio * face.detail)
         if hoped <= max(LIVE_EMBEDDING.better_ratio * face.quality, USABLE):
             return
@@ -170,7 +170,7 @@ class LiveEmbedder:
             face.best = BoxEmbedding(self._frame, [round(v, 1) for v in face.box], round(quality, 3), [])
 
     def _take_best(self, face: _FaceInProgress) -> None:
-        """Take the best look since the last, if there was any."""
+        """Use the best crop since the last embedding, if there is one."""
         if face.best is not None and face.aligned is not None:
             self._waiting.append((face.best, face.aligned))
         face.reported_at, face.best, face.quality, face.aligned, face.detail = self._frame, None, 0.0, None, math.inf
@@ -188,7 +188,7 @@ class LiveEmbedder:
 
 
 class _ObservedDetector:
-    """A detector whose finds are shown to somebody else too."""
+    """A detector whose detections are also passed to a callback."""
 
     def __init__(self, detector: Detector, see: Callable[[Picture, list[Detection]], None]) -> None:
         self._detector, self._see = detector, see

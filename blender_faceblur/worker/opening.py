@@ -12,12 +12,13 @@ from .protocol import SourceRef
 
 
 def open_requested(wanted: SourceRef, since: str = "it was analysed") -> FrameSource:
-    """Raises FaceBlurError for what cannot be opened, or has changed `since` (for people) it got its fingerprint."""
+    """Open a source. Raises FaceBlurError if it cannot be opened, or has changed since its fingerprint was taken
+    (`since` says when, in words for the user)."""
     rate = wanted.frame_rate
     if rate and (len(rate) != 2 or min(rate) < 1):
-        raise FaceBlurError("The frame rate is not a fraction above zero.")
+        raise FaceBlurError("The frame rate must be a fraction above zero.")
     source = open_source(Path(wanted.path), wanted.files, Fraction(*rate) if rate else None)
     if wanted.fingerprint and source.info.fingerprint != wanted.fingerprint:
         source.close()
-        raise FaceBlurError(f"{source.info.file_name} has changed since {since}.")
+        raise FaceBlurError(f"{source.info.file_name} has changed since {since}. Analyse it again.")
     return source

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Start a worker process, read its lines without blocking for ever, and end it."""
+"""Start a worker process, read its lines without blocking forever, and end it."""
 
 from __future__ import annotations
 
@@ -27,35 +27,35 @@ class ProcessSettings:
     """How much of a worker process's output is kept, and how long it may be silent."""
 
     error_lines: int = 12
-    """Last lines of its standard error that a message about its death may quote. Raising it makes such messages longer.
+    """Last lines of its standard error that a message about a crash may quote. Raising it makes such messages longer.
     Origin not recorded."""
     queued_lines: int = 512
-    """Lines that wait to be read before the process must wait. Raising it takes memory. Origin not recorded."""
+    """Unread lines after which the process must wait. Raising it takes memory. Origin not recorded."""
     silence_s: float = 240.0
-    """Seconds without a line after which it is taken for stuck. Raising it waits longer for slow machines and for
-    processes that hang. Origin not recorded."""
+    """Seconds without a line after which the process counts as stuck. Raising it waits longer for slow machines, and
+    for processes that hang. Origin not recorded."""
 
 
 PROCESS = ProcessSettings()
 
 
 class WorkerProcess:
-    """A child with a request on its stdin. `lines` holds what it says, and None after its last line."""
+    """A child process that got a request on its stdin. `lines` holds its output lines, and None after the last one."""
 
     def __init__(self, request_line: str, python: str | None = None, script: Path = _CHILD) -> None:
-        """Raises FaceBlurError when the process cannot be started."""
+        """Raises FaceBlurError if the process cannot be started."""
         hidden = getattr(subprocess, "CREATE_NO_WINDOW", 0)
         try:
             self._process = subprocess.Popen(
-                # -B: nothing is written beside the code. -S: packages come from the request's folders, in their
-                # order, so that what an extension brings is not hidden by what another Python has of that name.
+                # -B: write no bytecode beside the code. -S: packages come from the request's folders, in their order,
+                # so that another Python's package of the same name does not hide one of the extension's.
                 [python or sys.executable, "-I", "-S", "-B", str(script)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 creationflags=hidden,
-                # OpenCV warns of pictures that are damaged; what the user must know is said in our own words. NumPy's
-                # threads keep a core busy with waiting, for products that are too small for them.
+                # OpenCV warns of damaged pictures, which the program reports in its own words. NumPy's threads
+                # would keep a core busy with waiting, since the products are too small for them.
                 env={**os.environ, "OPENCV_LOG_LEVEL": "SILENT", "OPENBLAS_NUM_THREADS": "1"},
             )
         except OSError as error:
@@ -70,12 +70,12 @@ class WorkerProcess:
         ]
         for reader in self._readers:
             reader.start()
-        # Thousands of names do not fit into a pipe, and a child that never reads may not keep a window waiting.
+        # Thousands of names do not fit into a pipe, and a child that never reads must not block a window.
         self._writer = threading.Thread(target=self._write, args=(self._process.stdin, request_line), daemon=True)
         self._writer.start()
 
     def _write(self, stream: IO[bytes], request_line: str) -> None:
-        # If the child has died already, its end of output and its exit code tell the rest.
+        # If the child has already died, its end of output and its exit code show it.
         with contextlib.suppress(OSError):
             stream.write(request_line.encode())
             stream.flush()
@@ -100,8 +100,8 @@ class WorkerProcess:
         while line := stream.readline(4096):
             self._last.append(line.decode("utf-8", "replace").rstrip())
 
-    def end_story(self) -> str:
-        """How a process whose output has ended came to its end: exit code and its last words, one line."""
+    def describe_end(self) -> str:
+        """One line that says how a process whose output has ended came to its end: exit code and last error output."""
         try:
             code = self._process.wait(timeout=10)
         except subprocess.TimeoutExpired:
@@ -110,20 +110,20 @@ class WorkerProcess:
         self._readers[1].join(timeout=2)
         words = " | ".join(line for line in self._last if line.strip())
         how = f"exit code {code}" if code >= 0 else f"killed by signal {-code}"
-        return f"{how}; its last words: {words[-600:]}" if words else how
+        return f"{how}; its last output: {words[-600:]}" if words else how
 
-    def ended_well(self) -> bool:
-        """Wait for the end of a process that has said its last message; whether its exit code is 0."""
+    def wait_for_success(self) -> bool:
+        """Wait for the end of a process that has sent its last message; whether its exit code is 0."""
         try:
             return self._process.wait(timeout=20) == 0
         except subprocess.TimeoutExpired:
             return False
 
-    def last_words(self) -> str:
+    def last_errors(self) -> str:
         return " | ".join(line for line in self._last if line.strip())[-600:]
 
     def kill(self) -> None:
-        """End the process and wait for it. Its own children end too: their stdin closes with it."""
+        """End the process and wait for it. Its children end too, because their stdin closes with it."""
         self._stopped.set()
         if self._process.poll() is None:
             self._process.kill()
@@ -132,32 +132,34 @@ class WorkerProcess:
             thread.join(timeout=2)
         for stream in (self._process.stdin, self._process.stdout, self._process.stderr):
             if stream is not None:
-                # Unsent bytes of a request to a dead child: nobody will read them.
+                # Unsent bytes of a request to a dead child: nothing will read them.
                 with contextlib.suppress(OSError):
                     stream.close()
 
 
 def listen(processes: Mapping[int, WorkerProcess], name: str, kinds: tuple[type, ...]) -> Iterator[tuple[int, Any]]:
-    """What processes that share a work say, and which said it, until each has finished.
+    """The messages of processes that share a job, each with its process's number, until all have finished.
 
-    Messages are of these `kinds` or Finished, or one Running for all once every process has told what it runs on.
-    Raises FaceBlurError when one fails, ends early or says nothing for long; `name` is what such a process is called.
+    Messages are of these `kinds` or Finished, plus one Running for all once every process has named its provider.
+    Raises FaceBlurError if one fails, ends early or stops responding; `name` is what a message calls such a process.
     """
     providers: dict[int, str] = {}
     running = set(processes)
-    heard = dict.fromkeys(processes, time.monotonic())
+    last_line = dict.fromkeys(processes, time.monotonic())
     while running:
         idle = True
         for i in sorted(running):
             try:
                 line = processes[i].lines.get_nowait()
             except queue.Empty:
-                if time.monotonic() - heard[i] > PROCESS.silence_s:
-                    raise FaceBlurError(f"{name} {i + 1} has stopped responding. {processes[i].last_words()}") from None
+                if time.monotonic() - last_line[i] > PROCESS.silence_s:
+                    raise FaceBlurError(
+                        f"{name} {i + 1} has stopped responding. {processes[i].last_errors()}"
+                    ) from None
                 continue
-            idle, heard[i] = False, time.monotonic()
+            idle, last_line[i] = False, time.monotonic()
             if line is None:
-                raise FaceBlurError(f"{name} {i + 1} has died ({processes[i].end_story()}).")
+                raise FaceBlurError(f"{name} {i + 1} crashed ({processes[i].describe_end()}).")
             message: Any = parse_line(line, (*kinds, Running, Finished, ErrorMessage))
             if isinstance(message, ErrorMessage):
                 raise FaceBlurError(message.text)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the processes of an analysis say to each other: one JSON object per line, checked on arrival.
+"""The messages between the processes of an analysis: one JSON object per line, checked on arrival.
 
-Request lines go to a child's stdin, which then stays open: when it closes, the child ends. Messages come on stdout.
+Request lines go to a child's stdin, which stays open: when it closes, the child ends. Messages come on stdout.
 """
 
 from __future__ import annotations
@@ -25,21 +25,21 @@ from ..core.tracking.tracker import FrameRecord, Observation
 PROTOCOL = 2
 LONGEST_LINE = 4 << 20
 LONGEST_REQUEST = 64 << 20
-"""Characters. A request may carry the names of a hundred thousand pictures."""
+"""Characters. A request may contain the names of a hundred thousand pictures."""
 _LONGEST_LIST = 100_000
 _APPEARANCE = re.compile(f"[0-9a-f]{{{2 * LENGTH}}}")
 
 
 class ProtocolError(Exception):
-    """A line that is not a message of this protocol."""
+    """A line is not a valid message of this protocol."""
 
 
 @dataclass(frozen=True, slots=True)
 class SourceRef:
     """What to open: the file `path`, or with `files` the sequence of these pictures in the folder `path`.
 
-    A sequence is shown at `frame_rate` (numerator and denominator, or nothing: 25). With a `fingerprint` the source is
-    refused unless it is the one that has it.
+    A sequence is shown at `frame_rate` (numerator and denominator; empty means 25). With a `fingerprint` a source with
+    another fingerprint is refused.
     """
 
     path: str
@@ -57,7 +57,7 @@ class SourceRef:
 
 def list_package_folders() -> list[str]:
     """The folders in which this process finds packages."""
-    # Empty entries stand for the current folder, which is not the child's to import from.
+    # Empty entries stand for the current folder, from which the child must not import.
     return [folder for folder in sys.path if folder]
 
 
@@ -73,10 +73,10 @@ class BaseRequest:
 class AnalysisRequest(BaseRequest):
     """Analyse `source` and write the tracks document to `output`.
 
-    `processes` 0 leaves their number to the child. `provider` is "auto" (a GPU where onnxruntime has one) or "cpu".
-    `storage` is the folder in which analyses are kept for the next time, or nothing. `span` are the first frame and the
-    one after the last where not all are to be analysed. With `recognise` looks at the tracks' faces are told before the
-    result, if all of the film was looked at now: an Embedded after them says so.
+    With `processes` 0 the child chooses their number. `provider` is "auto" (a GPU where onnxruntime supports one) or
+    "cpu". `storage` is the folder that stores analyses for reuse, or empty. `span` is a half-open range of frames, or
+    empty for all. With `recognise` the process sends embeddings of the tracks' faces before the result, if it has just
+    analysed the whole film; an EmbeddingsDone then follows them.
     """
 
     source: SourceRef
@@ -92,7 +92,7 @@ class AnalysisRequest(BaseRequest):
 
 @dataclass(frozen=True, slots=True)
 class SegmentRequest(BaseRequest):
-    """Look at frames `start`..`stop` of `source` with the detectors of a preset and report each."""
+    """Run a preset's detectors on frames `start`..`stop` of `source` and report each frame."""
 
     source: SourceRef
     preset: str
@@ -104,9 +104,9 @@ class SegmentRequest(BaseRequest):
 
 @dataclass(frozen=True, slots=True)
 class TrackRequest(BaseRequest):
-    """Follow one place in frames `start`..`stop` from its `keys` and write a document with that one track to `output`.
+    """Track one region in frames `start`..`stop` from its `keys` and write a document with that one track to `output`.
 
-    A key is frame, cx, cy, rx, ry and angle of the face; `cuts` are first frames of shots.
+    A key is frame, cx, cy, rx, ry and angle of the face; `cuts` are the first frames of shots.
     """
 
     source: SourceRef
@@ -121,11 +121,11 @@ class TrackRequest(BaseRequest):
 class VerifyRequest(BaseRequest):
     """Compare the finished `film` with its `source` and the tracks document at `tracks`; the result goes to `output`.
 
-    `every`: the detectors look at each frame of the film that is a multiple of it. `samples_per_face` is the effect's.
-    `shown` says which source frames the film shows, runs of [film frame, source frame, length]; nothing: all, in
-    order. `place` is the 2 x 3 matrix, row by row, from the source's pixels to the film's; nothing: the same pixels.
-    `processes` 0 leaves their number to the child. With `part`, the first frame of the film and the one after the last,
-    only what is seen in these frames is written to `output`. The source must be the one that `tracks` was made of.
+    The detectors run on each film frame that is a multiple of `every`. `samples_per_face` is the effect's setting.
+    `shown` lists which source frames the film shows, as runs of [film frame, source frame, length]; empty: all, in
+    order. `place` is the 2 x 3 matrix, row by row, from the source's pixels to the film's; empty: the same pixels. With
+    `processes` 0 the child chooses their number. With `part` (half-open range of film frames) only these frames are
+    compared, and their comparisons are written to `output`. `source` must be the one from which `tracks` was made.
     """
 
     source: SourceRef
@@ -143,7 +143,7 @@ class VerifyRequest(BaseRequest):
 
 @dataclass(frozen=True, slots=True)
 class EmbedRequest(BaseRequest):
-    """Look at the faces of the tracks document `tracks` in the pictures of `source`, each track's best ones."""
+    """Embed the faces of the tracks document `tracks` in the pictures of `source`, in each track's best frames."""
 
     source: SourceRef
     tracks: str
@@ -151,19 +151,19 @@ class EmbedRequest(BaseRequest):
 
 @dataclass(frozen=True, slots=True)
 class ReferenceRequest(BaseRequest):
-    """Look at the one face that each of these picture files shows."""
+    """Embed the one face in each of these picture files."""
 
     pictures: list[str]
 
 
 @dataclass(frozen=True, slots=True)
 class ProbeRequest(BaseRequest):
-    """Say which of onnxruntime's providers there are."""
+    """List onnxruntime's available providers."""
 
 
 @dataclass(frozen=True, slots=True)
 class ThumbnailsRequest(BaseRequest):
-    """Cut a picture of `side` x `side` pixels around each of `faces` (frame and the box x1, y1, x2, y2) and tell it."""
+    """Cut a picture of `side` x `side` pixels around each of `faces` (frame and the box x1, y1, x2, y2) and send it."""
 
     source: SourceRef
     faces: list[list[float]]
@@ -187,13 +187,13 @@ class Started:
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """What the detectors run on, for people: "CPU", "CUDA", "DirectML", "CoreML"."""
+    """What the detectors run on, as shown to the user: "CPU", "CUDA", "DirectML", "CoreML"."""
 
     provider: str
 
 
 class Stage(StrEnum):
-    """What a process is at."""
+    """The current step of a job."""
 
     DETECT = "detect"
     LINK = "link"
@@ -204,7 +204,7 @@ class Stage(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """`fps` counts source frames a second since the start."""
+    """`fps` is the average number of source frames per second since the start."""
 
     stage: Stage
     done: int
@@ -214,14 +214,14 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Warned:
-    """A sentence for the user; the work goes on."""
+    """A warning for the user; the job continues."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class BoxEmbedding:
-    """A look at a face while its film is analysed, before there are tracks: its box, and as in `TrackEmbedding`."""
+    """Box and embedding of a face while its film is analysed, before tracks exist; otherwise as in `TrackEmbedding`."""
 
     frame: int
     box: list[float]
@@ -231,9 +231,9 @@ class BoxEmbedding:
 
 @dataclass(frozen=True, slots=True)
 class TrackEmbedding:
-    """One look at a face: of a track at a frame, or in a picture file (then `track` is its path, and the frame 0).
+    """One embedding of a face: of a track at a frame, or in a picture file (`track` is then its path, and the frame 0).
 
-    `vector` says who it is: it may only be kept in memory. See `core.likeness.FaceEmbedding`.
+    `vector` identifies a person and may only be kept in memory. See `core.people.similarity.FaceEmbedding`.
     """
 
     track: str
@@ -244,7 +244,7 @@ class TrackEmbedding:
 
 @dataclass(frozen=True, slots=True)
 class EmbeddingsDone:
-    """All looks were told; `recogniser` is whose vectors they are."""
+    """All embeddings were sent; `recogniser` is the model that computed them."""
 
     recogniser: str
     views: int
@@ -253,7 +253,7 @@ class EmbeddingsDone:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """The document lies whole at `output`."""
+    """The complete document is at `output`."""
 
     output: str
     frames: int
@@ -264,7 +264,7 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class VerificationDone:
-    """The verification (see `core.verifying`) lies whole at `output`."""
+    """The complete verification (see `core.verification`) is at `output`."""
 
     output: str
     frames: int
@@ -275,14 +275,14 @@ class VerificationDone:
 
 @dataclass(frozen=True, slots=True)
 class ErrorMessage:
-    """The work has failed; nothing was written."""
+    """The job has failed; nothing was written."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class Thumbnail:
-    """The picture of the face of that number in the request: RGB, a byte each, rows from the top, in base64."""
+    """The picture of the face with that index in the request: 8-bit RGB, rows from the top, in base64."""
 
     number: int
     side: int
@@ -291,7 +291,7 @@ class Thumbnail:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """A process has told all of its frames, or pictures; `notes` are what the source had to say."""
+    """A process has sent all its frames or pictures; `notes` are the warnings of the source."""
 
     frames: int
     notes: list[str]
@@ -304,7 +304,7 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """A record of one frame from a segment process: rows of chain, box, confidence, roll, voices."""
+    """One analysed frame from a segment process; a row is an observation: tracklet, box, confidence, roll, votes."""
 
     frame: int
     cut: bool
@@ -313,7 +313,7 @@ class Frame:
     joins: list[list[int]]
     looked: bool
     looks: list[str] = field(default_factory=list)
-    """A row's each, in hexadecimal digits and empty where it has none; none at all where no row has one."""
+    """The appearance of each observation as hexadecimal digits, empty if it has none; an empty list if none has one."""
 
 
 Message = (
@@ -328,7 +328,7 @@ Message = (
     | ErrorMessage
     | Waiting
 )
-"""What `run_job` yields; a verification ends with a Verified, looks with an Embedded, where others have a Result."""
+"""What `run_job` yields. The last message is a Result, a VerificationDone, an EmbeddingsDone or an ErrorMessage."""
 
 _KINDS: dict[str, type] = {
     "analyse": AnalysisRequest,
@@ -375,7 +375,7 @@ def to_line(message: Any) -> str:
 
 
 def parse_line(line: str, allowed: tuple[type[M], ...]) -> M:
-    """The message that a line holds. ProtocolError when it is not whole, of a kind not allowed, or ill-typed."""
+    """Parse a line. Raises ProtocolError if the message is incomplete, of a kind not allowed, or has a wrong type."""
     if len(line) > (LONGEST_REQUEST if set(allowed) & set(_REQUESTS) else LONGEST_LINE):
         raise ProtocolError("a line is too long")
     try:
@@ -394,7 +394,7 @@ def parse_line(line: str, allowed: tuple[type[M], ...]) -> M:
 
 
 def _build(kind: type[M], content: dict[str, Any], name: str) -> M:
-    """An object of that kind with this content. ProtocolError where that lacks something, or has what does not fit."""
+    """An object of that kind with this content. Raises ProtocolError if a value is missing or has the wrong type."""
     hints = get_type_hints(kind)
     for part in fields(kind):  # type: ignore[arg-type]
         if part.name not in content and not _may_be_missing(part):
@@ -455,15 +455,15 @@ def from_record(record: FrameRecord) -> Frame:
 
 
 def to_record(frame: Frame) -> FrameRecord:
-    """Raises ProtocolError where a row or a look does not have the right length."""
+    """Raises ProtocolError if an observation or its appearance has the wrong length."""
     rows = []
     if frame.looks and len(frame.looks) != len(frame.rows):
-        raise ProtocolError("frame: looks without rows")
+        raise ProtocolError("frame: the numbers of appearances and observations differ")
     for numbers, look in zip(frame.rows, frame.looks or [""] * len(frame.rows), strict=True):
         if len(numbers) not in (7, 8) or numbers[0] < 0 or not (numbers[1] < numbers[3] and numbers[2] < numbers[4]):
-            raise ProtocolError("frame: a row is wrong")
+            raise ProtocolError("frame: an observation is invalid")
         if look and _APPEARANCE.fullmatch(look) is None:
-            raise ProtocolError("frame: a look is wrong")
+            raise ProtocolError("frame: an appearance is invalid")
         roll = float(numbers[6]) if len(numbers) == 8 else None
         rows.append(
             Observation(
@@ -476,5 +476,5 @@ def to_record(frame: Frame) -> FrameRecord:
             )
         )
     if any(len(pair) != 2 for pair in frame.joins):
-        raise ProtocolError("frame: a join is wrong")
+        raise ProtocolError("frame: a join is invalid")
     return FrameRecord(frame.frame, frame.cut, frame.mixed, rows, [(a, b) for a, b in frame.joins], frame.looked)

@@ -11,7 +11,7 @@ class ReportingSettings:
     """How often a worker process reports."""
 
     progress_every_s: float = 0.3
-    """Seconds between two reports of progress. Raising it makes progress bars jump and saves messages. Origin not
+    """Seconds between two progress messages. Raising it makes progress bars jump and sends fewer messages. Origin not
     recorded."""
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Cut small pictures of faces out of a source; they are told, and written nowhere."""
+"""Cut small pictures of faces out of a source and send them, without writing them to disk."""
 
 from __future__ import annotations
 
@@ -22,22 +22,23 @@ class ThumbnailSettings:
     """How much of a source a small picture of a face shows."""
 
     side_ratio: float = 1.4
-    """Side of the square that is cut out, in the longer side of the face's box. Raising it shows more of what is around
-    the face. Origin not recorded."""
+    """Side of the square that is cut out, in multiples of the longer side of the face's box. Raising it shows more of
+    the surroundings. Origin not recorded."""
     least_face_px: float = 4.0
-    """The least side of a face's box that is shown, in pixels of the source. Raising it shows more around tiny faces.
-    Origin not recorded."""
+    """Least side of a face's box, in pixels of the source. Raising it shows more around tiny faces. Origin not
+    recorded."""
     most_side_px: int = 512
-    """The largest picture that may be asked for, in pixels. Raising it allows larger messages. Origin not recorded."""
+    """Largest side of a picture that a request may ask for, in pixels. Raising it allows larger messages. Origin not
+    recorded."""
 
 
 THUMBNAILS = ThumbnailSettings()
 
 
 def cut_faces(request: ThumbnailsRequest, send: Callable[[Any], None]) -> None:
-    """Do what the request asks and tell each picture, in the order of their frames. Raises FaceBlurError."""
+    """Send a picture of each face, in the order of their frames. Raises FaceBlurError."""
     if not 1 <= request.side <= THUMBNAILS.most_side_px or any(len(face) != 5 for face in request.faces):
-        raise FaceBlurError("These are no faces of which pictures could be made.")
+        raise FaceBlurError("The request names no valid faces for thumbnails.")
     with open_requested(request.source) as source:
         count = source.info.frame_count
         wanted = sorted((int(face[0]), number) for number, face in enumerate(request.faces) if 0 <= face[0] < count)
@@ -52,7 +53,7 @@ def cut_faces(request: ThumbnailsRequest, send: Callable[[Any], None]) -> None:
 
 
 def cut_square(picture: NDArray[np.uint8], box: Box, side: int) -> NDArray[np.uint8]:
-    """What is around a box of a BGR picture, as `side` x `side` x 3 RGB; beyond the picture its edge goes on."""
+    """The surroundings of a box in a BGR picture as `side` x `side` x 3 RGB, with repeated edges beyond it."""
     import cv2
 
     height, width = picture.shape[:2]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Follow a place that an editor has marked, in the pictures of its source."""
+"""Track a region that an editor has marked through the pictures of its source."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from .reporting import REPORTING
 
 @dataclass(frozen=True, slots=True)
 class KeyTrackingPictureSettings:
-    """The pictures in which a place is tracked from an editor's keys."""
+    """The pictures in which a region is tracked from an editor's keys."""
 
     long_side_px: int = 1280
     """Their long side, in pixels, never enlarged; larger than in an analysis, since number plates are smaller than
@@ -35,7 +35,7 @@ KEY_TRACKING_PICTURES = KeyTrackingPictureSettings()
 
 
 def track_region(request: TrackRequest, send: Callable[[Any], None]) -> None:
-    """Do what the request asks and tell it. Raises FaceBlurError."""
+    """Track the request's region and send the result. Raises FaceBlurError."""
     import cv2
 
     began = reported = time.monotonic()
@@ -44,7 +44,7 @@ def track_region(request: TrackRequest, send: Callable[[Any], None]) -> None:
         info = source.info
         start, stop = max(request.start, 0), min(request.stop, info.frame_count)
         if not keys or min(keys) < start or max(keys) >= stop:
-            raise FaceBlurError("There is no key in the frames that are to be followed.")
+            raise FaceBlurError("There is no key in the frames to track. Add one first.")
         send(Started(stop - start))
         size = fit_size((info.width, info.height), KEY_TRACKING_PICTURES.long_side_px)
         done = 0
@@ -72,6 +72,6 @@ def track_region(request: TrackRequest, send: Callable[[Any], None]) -> None:
 
 def _read_key(numbers: list[float]) -> tuple[int, Ellipse]:
     if len(numbers) != 6 or not all(map(math.isfinite, numbers)) or min(numbers[3:5]) <= 0:
-        raise FaceBlurError("A key is no ellipse.")
+        raise FaceBlurError("A key must be an ellipse.")
     frame, cx, cy, rx, ry, angle = numbers
     return int(frame), Ellipse(cx, cy, rx, ry, angle)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Verify a finished film: processes look at a part of it each, beside its source, and one judges what they saw."""
+"""Verify a finished film: processes compare one part each with its source, and the leading process evaluates all."""
 
 from __future__ import annotations
 
@@ -48,10 +48,10 @@ OnProgress = Callable[[Any], None]
 
 
 def verify(request: VerifyRequest, send: OnProgress) -> None:
-    """Do what the request asks and tell it. Raises FaceBlurError where the film cannot be compared."""
+    """Verify a film and send the result. Raises FaceBlurError if the film cannot be compared."""
     began = time.monotonic()
     if request.every < 1 or request.samples_per_face <= 0:
-        raise FaceBlurError("The film must be looked at in every frame, or in every second, third and so on.")
+        raise FaceBlurError("The interval between detection passes must be at least one frame.")
     if request.part:
         _verify_part(request, send)
         return
@@ -72,15 +72,15 @@ def verify(request: VerifyRequest, send: OnProgress) -> None:
             for comparison in Comparison(request, document, source, film, film_detectors).run(*parts[0]):
                 verdict.add(comparison)
                 reported.count()
-            said = [*film.notes(), *source.notes()]
+            source_notes = [*film.notes(), *source.notes()]
         else:
-            # Beside the result, whose folder its owner removes whatever becomes of this process.
+            # Beside the result: the caller removes that folder even if this process crashes.
             folder = Path(opened.enter_context(tempfile.TemporaryDirectory(dir=Path(request.output).parent)))
             requests = [
                 replace(request, output=str(folder / f"{number}.jsonl"), part=list(part))
                 for number, part in enumerate(parts)
             ]
-            said = _run_parts(requests, _Pace(made.frame_count, send))
+            source_notes = _run_parts(requests, _Pace(made.frame_count, send))
             for one in requests:
                 with open(one.output, encoding="utf-8") as lines:
                     for line in lines:
@@ -88,7 +88,7 @@ def verify(request: VerifyRequest, send: OnProgress) -> None:
     send(
         Progress(Stage.VERIFY, made.frame_count, made.frame_count, verdict.frames / max(time.monotonic() - began, 1e-6))
     )
-    leaks, doubts, weak = verdict.classifier.finish()
+    leaks, uncertain, weak = verdict.classifier.finish()
     verification = Verification(
         made.file_name,
         info.file_name,
@@ -102,19 +102,19 @@ def verify(request: VerifyRequest, send: OnProgress) -> None:
         weak,
         list_used(uses, info),
         leaks,
-        doubts,
+        uncertain,
         list_kept(document),
         [*problems, *verdict.steps.describe()],
-        list(dict.fromkeys([*notes, *said])),
+        list(dict.fromkeys([*notes, *source_notes])),
         verdict.faces,
         time.monotonic() - began,
     )
     _write(to_json(verification), Path(request.output))
-    send(VerificationDone(request.output, verification.frames, len(leaks), len(doubts), verification.seconds))
+    send(VerificationDone(request.output, verification.frames, len(leaks), len(uncertain), verification.seconds))
 
 
 def _verify_part(request: VerifyRequest, send: OnProgress) -> None:
-    """Write what was seen in one part to the request's output, a line a frame."""
+    """Write the comparisons of one part to the request's output, one frame a line."""
     start, stop = request.part
     document = read_document(Path(request.tracks))
     uses, _ = choose_usable(get_preset(VERIFY_PRESET))
@@ -133,7 +133,7 @@ def _verify_part(request: VerifyRequest, send: OnProgress) -> None:
 
 
 class _VerificationBuilder:
-    """Gathers what was seen, frame by frame in order."""
+    """Collects the comparisons, frame by frame in order."""
 
     def __init__(self, document: TrackDocument, frame_count: int) -> None:
         self.classifier = LeakClassifier(single=frame_count == 1)
@@ -161,7 +161,7 @@ class _VerificationBuilder:
 
 
 class _Pace:
-    """Tells how far the work is, now and then."""
+    """Reports progress at intervals."""
 
     def __init__(self, total: int, send: OnProgress) -> None:
         self.send, self.total, self.done = send, total, 0
@@ -169,7 +169,7 @@ class _Pace:
         send(Progress(Stage.VERIFY, 0, total, 0.0))
 
     def count(self, done: int | None = None) -> None:
-        """One frame more, or so many in all."""
+        """Count one more frame, or set the total to `done`."""
         self.done = self.done + 1 if done is None else done
         now = time.monotonic()
         if now - self._told >= REPORTING.progress_every_s:
@@ -178,7 +178,7 @@ class _Pace:
 
 
 def _open_both(request: VerifyRequest, document: TrackDocument) -> Iterator[FrameSource]:
-    """The source, then the film. Raises FaceBlurError where the one is not what was analysed, or they do not fit."""
+    """The source, then the film. Raises FaceBlurError if the source was not analysed or the film does not fit."""
     source = open_requested(replace(request.source, fingerprint=document.source.fingerprint))
     yield source
     film = open_source(Path(request.film))
@@ -191,7 +191,7 @@ def _open_both(request: VerifyRequest, document: TrackDocument) -> Iterator[Fram
 
 
 def _split(request: VerifyRequest, made: SourceInfo) -> list[tuple[int, int]]:
-    """Half-open parts of the film's frames for one process each; looks at every so manyth frame begin with a part."""
+    """Half-open parts of the film's frames, one per process; each part begins with a detection pass."""
     frames = compute_shown_frames(request.shown, made.frame_count)
     first, stop = min(frames, default=0), max(frames, default=-1) + 1
     provider = choose_providers(list_available(), request.provider, sys.platform)[0]
@@ -204,7 +204,7 @@ def _split(request: VerifyRequest, made: SourceInfo) -> list[tuple[int, int]]:
 
 
 def _run_parts(requests: list[VerifyRequest], reported: _Pace) -> list[str]:
-    """Have every part looked at by a process of its own; what their files had to say. FaceBlurError if any fails."""
+    """Compare every part in a process of its own; returns the lines of their files. FaceBlurError if any fails."""
     processes = [WorkerProcess(to_line(request)) for request in requests]
     try:
         notes: dict[str, None] = {}
@@ -224,10 +224,10 @@ def _run_parts(requests: list[VerifyRequest], reported: _Pace) -> list[str]:
 
 
 def _check_file(made: SourceInfo, info: SourceInfo, request: VerifyRequest) -> list[str]:
-    """What is wrong with the film's file as a copy of its source: frames, duration, sound, and what it carries over."""
+    """Problems of the film's file as a copy of its source: frames, duration, sound and carried-over metadata."""
     film = Path(request.film)
     if request.shown or request.place:
-        # A timeline has a length, sound and perhaps words of its own.
+        # A timeline has its own length and sound, and may have its own metadata.
         return find_carried(film, Path(request.source.path)) if made.kind == info.kind == "movie" else []
     problems = []
     try:
@@ -235,7 +235,7 @@ def _check_file(made: SourceInfo, info: SourceInfo, request: VerifyRequest) -> l
             verify_picture(film, info.width, info.height)
         else:
             expected = Expected(info.frame_count, info.frame_rate, info.width, info.height, info.pixel_aspect)
-            # Sound that was encoded anew on purpose has another codec; nothing else may differ.
+            # Sound that was re-encoded on purpose has another codec; nothing else may differ.
             verify_film(film, Path(request.source.path), expected, reencode_audio=True)
     except FaceBlurError as error:
         problems.append(str(error))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What worker processes do: one leads an analysis, its own children look at a segment of frames each."""
+"""The jobs of worker processes: one process leads an analysis, and its children analyse one segment of frames each."""
 
 from __future__ import annotations
 
@@ -66,20 +66,20 @@ OnProgress = Callable[[Any], None]
 
 
 def serve(line: str, messages: TextIO) -> int:
-    """Do what a request line asks; the exit code. Every foreseen failure is told as an ErrorMessage."""
+    """Run the job of a request line; returns the exit code. Every expected failure is sent as an ErrorMessage."""
 
-    def tell(message: Any) -> None:
+    def send(message: Any) -> None:
         messages.write(to_line(message))
         messages.flush()
 
     try:
         request: object = parse_line(line, tuple(_WORK))
-        _WORK[type(request)](request, tell)
+        _WORK[type(request)](request, send)
     except (FaceBlurError, ProtocolError) as error:
-        tell(ErrorMessage(str(error)))
+        send(ErrorMessage(str(error)))
         return 1
     except MemoryError:
-        tell(ErrorMessage("There is not enough memory for the analysis."))
+        send(ErrorMessage("There is not enough memory for the analysis. Close other programs or use fewer processes."))
         return 1
     return 0
 
@@ -111,7 +111,7 @@ def _detect_segment(request: SegmentRequest, send: OnProgress) -> None:
 
 
 def _warn_newly(detectors: Iterable[FaceDetector], known: int, send: OnProgress) -> int:
-    """Tell what the detectors have noted since there were `known` notes; how many there are now."""
+    """Send the detectors' notes beyond the first `known` ones; returns how many there are now."""
     notes = [note for detector in detectors for note in detector.notes]
     if len(notes) > known:
         for text in dict.fromkeys(notes):
@@ -124,20 +124,20 @@ def _lead(request: AnalysisRequest, send: OnProgress) -> None:
 
 
 class _Analysis:
-    """An analysis that this process leads: processes of its own look at the frames, and it makes the document.
+    """An analysis that this process leads: child processes analyse the frames, and this one builds the document.
 
-    All of it raises FaceBlurError where the request cannot be done.
+    Its methods raise FaceBlurError if the request cannot be carried out.
     """
 
     def __init__(self, request: AnalysisRequest, send: OnProgress) -> None:
-        self._request, self._tell, self._began = request, send, time.monotonic()
+        self._request, self._send, self._began = request, send, time.monotonic()
         self._preset = get_preset(request.preset)
         if not MARGINS[0] <= request.margin <= MARGINS[1]:
-            raise FaceBlurError(f"The margin must lie between {MARGINS[0]} and {MARGINS[1]}.")
+            raise FaceBlurError(f"The margin must be between {MARGINS[0]} and {MARGINS[1]}.")
         self._uses, self._notes = choose_usable(self._preset)
         self._kinds = {get_detector(use.detector).finds for use in self._uses}
         if len(self._kinds) > 1:
-            raise FaceBlurError("Faces and number plates are looked for in runs of their own.")
+            raise FaceBlurError("Faces and number plates cannot be detected in one analysis. Run two analyses.")
         self._provider = choose_providers(list_available(), request.provider, sys.platform)[0]
         with open_requested(request.source) as source:
             self._info = source.info
@@ -146,31 +146,31 @@ class _Analysis:
         self._stored = self._name_stored()
 
     def run(self) -> None:
-        """Take the document that is stored, or make it; write it where the request says, and tell that."""
-        self._tell(Started(self._stop - self._first))
+        """Reuse the stored document or make a new one, write it where the request says, and send the result."""
+        self._send(Started(self._stop - self._first))
         for text in (*self._notes, *self._info.warnings):
-            self._tell(Warned(text))
+            self._send(Warned(text))
         found = read_stored(self._stored, self._info) if self._stored is not None else None
         if found is not None:
-            self._tell(Warned("This source was analysed before with the same settings; that analysis was taken."))
+            self._send(Warned("This source was analysed before with the same settings; the stored analysis is reused."))
             self._deliver(found)
             return
         checkpoint = Checkpoint(self._stored.with_suffix(".checkpoint")) if self._stored is not None else None
         parts = self._split(checkpoint)
-        collector = _Collector(ObservationTable([part for part, _ in parts]), self._tell, checkpoint)
+        collector = _Collector(ObservationTable([part for part, _ in parts]), self._send, checkpoint)
         notes = self._detect(parts, collector)
         for text in notes:
-            self._tell(Warned(text))
-        self._tell(Progress(Stage.LINK, 0, 1, 0.0))
+            self._send(Warned(text))
+        self._send(Progress(Stage.LINK, 0, 1, 0.0))
         document = self._build_document(collector.table, notes)
         if self._request.recognise and collector.seen and not any(known for _, known in parts):
-            _send_embeddings(document, collector.seen, self._tell)
+            _send_embeddings(document, collector.seen, self._send)
         self._deliver(document)
         if self._stored is not None:
             store(self._stored, Path(self._request.output))
 
     def _name_stored(self) -> Path | None:
-        """Where the analysis of this source with all that shapes it is kept; None where nothing may be kept."""
+        """Where the analysis of this source with these settings is stored; None if nothing may be stored."""
         request, info = self._request, self._info
         if not request.storage:
             return None
@@ -189,7 +189,7 @@ class _Analysis:
         return name_stored(Path(request.storage), shape)
 
     def _split(self, checkpoint: Checkpoint | None) -> list[tuple[Segment, list[Frame]]]:
-        """The parts of the film, with the frames that an earlier run has left of each."""
+        """The parts of the film, each with the frames that an earlier run has analysed."""
         processes = count_processes(self._preset, self._provider, self._request.processes)
         own = [
             Segment(self._first + part.start, self._first + part.stop)
@@ -198,9 +198,9 @@ class _Analysis:
         return split_known(own, checkpoint.read() if checkpoint is not None else [])
 
     def _detect(self, parts: list[tuple[Segment, list[Frame]]], collector: _Collector) -> list[str]:
-        """Collect all frames: what is known, and from one process for each other part. What their sources had to say.
+        """Collect all frames, known ones and those from one process for each other part; returns the sources' notes.
 
-        What was seen until one fails is kept in the checkpoint.
+        The checkpoint keeps the frames that were analysed before a failure.
         """
         if collector.checkpoint is not None:
             collector.checkpoint.begin(parts)
@@ -248,14 +248,14 @@ class _Analysis:
         except OSError as error:
             raise FaceBlurError(f"The tracks cannot be written to {output}: {error.strerror}.") from error
         seconds = time.monotonic() - self._began
-        self._tell(
+        self._send(
             Result(output, document.source.frame_count, len(document.tracks), len(document.review_items), seconds)
         )
 
 
 def _send_embeddings(document: TrackDocument, comparison: list[BoxEmbedding], send: OnProgress) -> None:
-    """Tell the looks at faces that tracks were made of, and that these are all."""
-    # Two processes look at the frames around their border.
+    """Send the embeddings that belong to tracks, then a message that these are all."""
+    # Two processes analyse the frames around the border of their segments.
     looks = {
         (name, comparison[at].frame): comparison[at]
         for name, at in assign_embeddings(document.tracks, [(s.frame, s.box) for s in comparison])
@@ -269,33 +269,33 @@ def _get_span(request: AnalysisRequest, info: SourceInfo) -> tuple[int, int]:
     if not request.span:
         return 0, info.frame_count
     if len(request.span) != 2 or not 0 <= request.span[0] < request.span[1] <= info.frame_count:
-        raise FaceBlurError("The frames that are to be analysed are not in the film.")
+        raise FaceBlurError("The frames to analyse are outside the film.")
     return request.span[0], request.span[1]
 
 
 class _Collector:
-    """Takes what the processes of an analysis say into its table and checkpoint, and tells how far they are.
+    """Collects the messages of an analysis's processes in its table and checkpoint, and reports progress.
 
-    `seen` are the looks at faces that they told.
+    `seen` are the embeddings that the processes sent.
     """
 
     def __init__(self, table: ObservationTable, send: OnProgress, checkpoint: Checkpoint | None = None) -> None:
         self.table, self.checkpoint = table, checkpoint
         self.seen: list[BoxEmbedding] = []
-        self._tell = send
+        self._send = send
         self._warned: set[str] = set()
         self._notes: dict[str, None] = {}
 
     def collect(self, processes: dict[int, WorkerProcess]) -> list[str]:
-        """Listen until each process has finished; what their sources had to say. FaceBlurError if any fails."""
+        """Listen until every process has finished; returns their sources' notes. Raises FaceBlurError if any fails."""
         began = reported = time.monotonic()
         before = self.table.frame_count - self.table.missing()
         for number, message in listen(processes, "Analysis process", (Started, Warned, Frame, BoxEmbedding)):
             self._take(number, message)
             if time.monotonic() - reported >= REPORTING.progress_every_s:
                 reported = time.monotonic()
-                self._tell_progress(before, began)
-        self._tell_progress(before, began)
+                self._send_progress(before, began)
+        self._send_progress(before, began)
         if self.table.missing():
             raise FaceBlurError(
                 f"{self.table.missing()} of {self.table.frame_count} frames were not analysed; nothing was written."
@@ -310,9 +310,9 @@ class _Collector:
                 self.seen.append(message)
             case Warned() if message.text not in self._warned:
                 self._warned.add(message.text)
-                self._tell(message)
+                self._send(message)
             case Running():
-                self._tell(message)
+                self._send(message)
             case Finished():
                 self._notes.update(dict.fromkeys(message.notes))
 
@@ -322,11 +322,11 @@ class _Collector:
         try:
             self.table.add(number, to_record(frame))
         except ValueError as error:
-            raise FaceBlurError(f"Analysis process {number + 1} reported frames wrongly: {error}.") from error
+            raise FaceBlurError(f"Analysis process {number + 1} sent invalid frames: {error}.") from error
 
-    def _tell_progress(self, before: int, began: float) -> None:
+    def _send_progress(self, before: int, began: float) -> None:
         done = self.table.frame_count - self.table.missing()
-        self._tell(
+        self._send(
             Progress(Stage.DETECT, done, self.table.frame_count, (done - before) / max(time.monotonic() - began, 1e-6))
         )
 

@@ -149,7 +149,7 @@ def make_images() -> dlib_net.Pixels:
 
 def test_a_package_that_is_cut_short_is_refused(onnx_environment: None, tmp_path: Path) -> None:
     make_package(tmp_path / "face.tgz", cut=7)
-    with pytest.raises(FaceBlurError, match="does not hold the network"):
+    with pytest.raises(FaceBlurError, match="does not contain the expected network"):
         dlib_net.convert_package(tmp_path / "face.tgz")
 
 
@@ -158,5 +158,5 @@ def test_another_archive_is_refused(onnx_environment: None, tmp_path: Path) -> N
         pass
     (tmp_path / "none.tgz").write_bytes(b"no archive")
     for name in ("other.tgz", "none.tgz"):
-        with pytest.raises(FaceBlurError, match="does not hold the network"):
+        with pytest.raises(FaceBlurError, match="does not contain the expected network"):
             dlib_net.convert_package(tmp_path / name)

@@ -35,7 +35,7 @@ def test_a_missing_mediapipe_is_reported_and_skipped(
 
     monkeypatch.setattr(environment, "_install", refuse)
     add_mediapipe(tmp_path / "env")
-    assert "left out" in capsys.readouterr().err.splitlines()[-1]
+    assert "not available" in capsys.readouterr().err.splitlines()[-1]
     assert not list(tmp_path.glob("env/complete*"))
 
 

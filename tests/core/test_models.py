@@ -52,7 +52,7 @@ def test_weights_in_the_given_folder_are_used_and_wrong_ones_refused(
     monkeypatch.setenv(paths.MODELS_VARIABLE, str(given))
     (given / "net.onnx").write_bytes(CONTENT[:-1] + b"!")
     missing = models.fetch_models(["net"], lambda text: None)
-    assert "refused" in missing["net"]
+    assert "rejected" in missing["net"]
     assert not (folder / "net.onnx").exists()
     (given / "net.onnx").write_bytes(CONTENT)
     assert models.fetch_models(["net"], lambda text: None) == {}
@@ -91,7 +91,7 @@ def test_an_unreachable_address_gives_a_one_line_error(folder: Path) -> None:
     make_catalogue(folder, url="https://localhost:9/net.onnx")
     missing = models.fetch_models(["net"], lambda text: None)
     line = models.describe_missing("net", missing["net"])
-    assert "cannot be reached" in line and "balanced works with less" in line and "\n" not in line
+    assert "cannot be reached" in line and "balanced runs with fewer detectors" in line and "\n" not in line
 
 
 def test_the_second_address_is_used_where_the_first_fails(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -232,7 +232,7 @@ def test_a_downloaded_network_is_converted_once(
 
 def test_a_converted_network_in_the_given_folder_is_used(converted: list[bytes], folder: Path, tmp_path: Path) -> None:
     (tmp_path / "given" / "any.onnx").write_bytes(CONTENT)
-    assert "refused" in models.fetch_models(["net"], lambda text: None)["net"] and not (folder / "any.onnx").exists()
+    assert "rejected" in models.fetch_models(["net"], lambda text: None)["net"] and not (folder / "any.onnx").exists()
     (tmp_path / "given" / "any.onnx").write_bytes(CONTENT[::-1])
     assert models.fetch_models(["net"], lambda text: None) == {} and converted == []
     assert (folder / "any.onnx").read_bytes() == CONTENT[::-1]
@@ -242,11 +242,11 @@ def test_only_expected_files_are_converted_and_only_expected_results_are_kept(
     converted: list[bytes], folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "given" / "net.onnx").write_bytes(CONTENT[:-1] + b"!")
-    assert "refused" in models.fetch_models(["net"], lambda text: None)["net"] and converted == []
+    assert "rejected" in models.fetch_models(["net"], lambda text: None)["net"] and converted == []
     (tmp_path / "given" / "net.onnx").write_bytes(CONTENT)
     monkeypatch.setattr(models.convert, "convert_network", lambda source, result, name: result.write_bytes(b"other"))
     wrong = models.fetch_models(["net"], lambda text: None)["net"]
-    assert "5 bytes" in wrong and hashlib.sha256(b"other").hexdigest() in wrong and "refused" in wrong
+    assert "5 bytes" in wrong and hashlib.sha256(b"other").hexdigest() in wrong and "rejected" in wrong
 
     def fail(source: Path, result: Path, input_name: str) -> None:
         raise paths.FaceBlurError("the onnx package cannot be had: no network")

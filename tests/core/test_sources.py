@@ -152,7 +152,7 @@ WARNED: dict[str, tuple[dict[str, Any], str]] = {
     "wide.mp4": ({"context": {"color_primaries": 9}}, "wide-gamut"),
     "interlaced.mkv": ({"options": {"x264-params": "tff=1"}}, "interlaced"),
     "two.mp4": ({"duplicate_stream": True}, "2 video streams"),
-    "turned.mp4": ({"rotation": 30}, "turn by"),
+    "turned.mp4": ({"rotation": 30}, "rotation by"),
 }
 
 
@@ -225,11 +225,11 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "missing.mp4": (lambda path: None, "no such file"),
     "empty.mp4": (lambda path: path.write_bytes(b""), "empty"),
     "folder.mp4": (lambda path: path.mkdir(), "folder"),
-    "text.mp4": (lambda path: path.write_text("Dear diary, there is no film in here.\n" * 50), "not a film"),
-    "zeros.mp4": (lambda path: path.write_bytes(bytes(5000)), "not a film"),
+    "text.mp4": (lambda path: path.write_text("Dear diary, there is no film in here.\n" * 50), "not a readable film"),
+    "zeros.mp4": (lambda path: path.write_bytes(bytes(5000)), "not a readable film"),
     "sound.m4a": (write_sound, "only sound"),
     "no_frames.mp4": (write_no_frames, ""),
-    "cut.mp4": (write_cut_head, "not a film"),
+    "cut.mp4": (write_cut_head, "not a readable film"),
     "list.mp4": (write_playlist, ""),
     "list.m3u8": (write_hls, ""),
     "raw.h264": (lambda path: write_film(path, range(5)), "no length"),
@@ -335,7 +335,7 @@ def test_a_sequence_of_one_picture_is_an_image(tmp_path: Path) -> None:
         assert source.info == alone.info and source.info.kind == "image"
         assert np.array_equal(next(source.frames())[1], next(alone.frames())[1])
     write_film(tmp_path / "film.mp4", range(3))
-    with pytest.raises(FaceBlurError, match=r"film\.mp4: not a picture"):
+    with pytest.raises(FaceBlurError, match=r"film\.mp4: this is not a readable picture"):
         open_source(tmp_path, ["film.mp4"])
 
 
@@ -381,7 +381,7 @@ def write_turned(path: Path) -> None:
 SPOILED: dict[str, tuple[Any, str]] = {
     "missing": (lambda path: path.unlink(), "no such file"),
     "empty": (lambda path: path.write_bytes(b""), "empty"),
-    "text": (lambda path: path.write_text("no picture"), "not a picture"),
+    "text": (lambda path: path.write_text("no picture"), "not a readable picture"),
     "deep": (lambda path: path.write_bytes(b"\x76\x2f\x31\x01" + bytes(90)), "OpenEXR"),
     "folder": (lambda path: (path.unlink(), path.mkdir()), "cannot be read"),
     "cut off": (lambda path: path.write_bytes(path.read_bytes()[:-100]), "damaged"),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The whole command with real analysis and real Blender: bad files, full disks, killed processes, Ctrl-C."""
+"""The complete command with real analysis and real Blender: bad files, full disks, killed processes, Ctrl-C."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def write_sound_only(path: Path) -> None:
             container.mux(packet)
 
 
-def test_earlier_output_stays(tmp_path: Path, film: Path) -> None:
+def test_an_earlier_output_is_kept_without_overwrite(tmp_path: Path, film: Path) -> None:
     output = tmp_path / "out.mp4"
     output.write_bytes(b"earlier")
     done = blur(tmp_path / "temp", film, "-o", output, "--quiet")
@@ -98,7 +98,7 @@ def test_earlier_output_stays(tmp_path: Path, film: Path) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="makes a small disk with a Linux mount namespace")
-def test_full_disk(tmp_path: Path) -> None:
+def test_a_full_disk_is_reported_and_leaves_no_output(tmp_path: Path) -> None:
     disk = tmp_path / "disk"
     disk.mkdir()
     small = (
@@ -164,7 +164,7 @@ def interrupt(process: subprocess.Popen[str]) -> None:
     ("stage", "act", "code"),
     [("detect", kill_child, 1), ("render", kill_child, 1), ("detect", interrupt, 130), ("render", interrupt, 130)],
 )
-def test_killed_and_interrupted(
+def test_a_killed_or_interrupted_run_keeps_the_earlier_output(
     tmp_path: Path, stage: str, act: Callable[[subprocess.Popen[str]], None], code: int
 ) -> None:
     film, output = tmp_path / "long.mp4", tmp_path / "out.mp4"
@@ -200,8 +200,8 @@ def test_killed_and_interrupted(
     assert "Traceback" not in errors
 
 
-def test_an_interrupted_analysis_is_gone_on_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The second run begins where the first was stopped; a finished film leaves nothing behind."""
+def test_an_interrupted_analysis_resumes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second run resumes where the first was stopped; a finished film leaves no stored work behind."""
     from blender_faceblur.batch import run as batch
 
     monkeypatch.setattr(batch, "unfinished_analyses", lambda: tmp_path / "unfinished")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The whole way by the command: how much of each face is left uncovered, and whether all else stays as it was."""
+"""The complete command: how much of each face stays uncovered, and whether the rest of the picture is unchanged."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ ROOT = Path(__file__).resolve().parents[2]
 WIDTH, HEIGHT = 640, 360
 COVER = (0, 255, 0)
 IN_SIGHT = 0.5
-"""Faces that show less of themselves are measured by nobody here: in the demo film one enters behind another, and for
-two frames mouth and chin (46 % of it) are all that is ever seen of it before it is hidden."""
+"""Least visible share of a face that is measured. In the demo film one face enters behind another, and only its mouth
+and chin (46 % of it) are visible for two frames before it is hidden."""
 
 
 def _blur(source: Path, output: Path, *options: str) -> str:
@@ -52,7 +52,7 @@ def _find_cover(picture: NDArray[np.uint8]) -> NDArray[np.bool_]:
 
 
 def _measure(output: Path, truth: list[list[FaceTruth]]) -> tuple[list[float], float]:
-    """The uncovered share of each face in sight in each frame, and the share of the film that is covered."""
+    """The uncovered share of each visible face in each frame, and the share of the film that is covered."""
     shares, covered, frames = [], 0.0, 0
     for picture, faces in zip(_read(output), truth, strict=True):
         cover = _find_cover(picture)
@@ -80,7 +80,7 @@ def test_no_face_is_left_uncovered(scene: str, tmp_path: Path) -> None:
     assert np.mean(shares) < 0.005
 
 
-def test_a_film_with_nobody_stays_as_it_was(tmp_path: Path) -> None:
+def test_a_film_without_faces_is_unchanged(tmp_path: Path) -> None:
     film, output = tmp_path / "nobody.mp4", tmp_path / "out.mp4"
     make_film(film, width=WIDTH, height=HEIGHT, frame_rate=Fraction(24), seconds=1, scene="nobody")
     _blur(film, output)
@@ -100,10 +100,10 @@ def test_outside_the_mask_the_picture_is_unchanged(effect: str, tmp_path: Path) 
         outside[max(rows.min() - 6, 0) : rows.max() + 7, max(columns.min() - 6, 0) : columns.max() + 7] = False
         assert 10 * np.log10(255**2 / np.mean((before.astype(float) - after)[outside] ** 2)) > 40
         inside = _find_cover(mark)
-        assert np.abs(before.astype(float) - after)[inside].mean() > 5, "the face is not changed"
+        assert np.abs(before.astype(float) - after)[inside].mean() > 5, "the effect changes the face"
 
 
-def test_a_picture_covers_faces_and_inverse_covers_all_else(tmp_path: Path) -> None:
+def test_a_picture_is_covered_and_inverse_covers_the_rest(tmp_path: Path) -> None:
     import cv2
 
     film, sticker = tmp_path / "film.mp4", tmp_path / "green.png"
@@ -116,12 +116,12 @@ def test_a_picture_covers_faces_and_inverse_covers_all_else(tmp_path: Path) -> N
     for before, after, faces in zip(_read(film), _read(tmp_path / "inverse.mp4"), truth, strict=True):
         (face,) = (face.ellipse for face in faces)
         inside = _inside(face)
-        assert np.abs(before.astype(float) - after)[inside].mean() < 4, "the face shows"
-        assert _find_cover(after)[~_inside(face.scaled(3))].mean() > 0.99, "all else is covered"
+        assert np.abs(before.astype(float) - after)[inside].mean() < 4, "the face stays visible"
+        assert _find_cover(after)[~_inside(face.scaled(3))].mean() > 0.99, "everything else is covered"
 
 
 @pytest.mark.skipif("BLENDER" not in os.environ, reason="BLENDER does not name a Blender application")
-def test_a_blender_application_renders_it_as_well(tmp_path: Path) -> None:
+def test_a_blender_application_renders_the_same(tmp_path: Path) -> None:
     film, output = tmp_path / "film.mp4", tmp_path / "out.mp4"
     truth = make_film(film, width=WIDTH, height=HEIGHT, frame_rate=Fraction(24), seconds=1, scene="turning")
     _blur(film, output, "--effect", "solid", "--color", "00FF00", "--blender", os.environ["BLENDER"])

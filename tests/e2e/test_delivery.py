@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Unusual films and pictures through the whole command: the face is covered and everything else is as it was."""
+"""Unusual films and pictures through the complete command: the face is covered and everything else is unchanged."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ ROOT = Path(__file__).resolve().parents[2]
 SIZE = (320, 180)
 FRAMES = 8
 TICKS = (0, 1, 2, 4, 5, 8, 9, 10)
-"""When the pictures of the film of variable rate are shown, in 1/25 s."""
+"""The times of the pictures of the variable-rate film, in 1/25 s."""
 
 Picture = NDArray[Any]
 
 
 @dataclass(frozen=True)
 class Run:
-    """Where the inputs and outputs lie, where the face is in the picture that people see upright, what was said."""
+    """The inputs and outputs, the position of the face in the upright picture, and the reported messages."""
 
     inputs: Path
     outputs: Path
@@ -82,11 +82,11 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     messages = [json.loads(line) for line in done.stdout.splitlines()]
     failed = [message for message in messages if message["type"] == "finish" and message["status"] != "done"]
     assert done.returncode == 0 and not failed, (failed, done.stderr)
-    said: dict[str, list[str]] = {}
+    reported: dict[str, list[str]] = {}
     for message in messages:
         if message["type"] == "warning":
-            said.setdefault(Path(message["source"]).name, []).append(message["text"])
-    return Run(inputs, outputs, [faces[0].ellipse for faces in truth], said)
+            reported.setdefault(Path(message["source"]).name, []).append(message["text"])
+    return Run(inputs, outputs, [faces[0].ellipse for faces in truth], reported)
 
 
 def write(
@@ -194,7 +194,7 @@ def test_film_is_covered_and_kept(run: Run, name: str, result: str, least_psnr: 
     assert np.abs(np.mean(bias, axis=0)).max() < 1
 
 
-def test_said_aloud(run: Run) -> None:
+def test_warnings_are_reported(run: Run) -> None:
     assert any("321 x 181 is odd" in text for text in run.reported["odd.webm"])
     assert any("variable frame rate" in text for text in run.reported["varying.mp4"])
     assert any("orientation tag" in text for text in run.reported["turned.jpg"])
@@ -233,7 +233,7 @@ def test_picture_on_its_side(run: Run) -> None:
     assert psnr > 40 and on > 12
 
 
-def test_nothing_else_is_left(run: Run) -> None:
+def test_no_other_files_are_left(run: Run) -> None:
     assert sorted(path.name for path in run.outputs.iterdir()) == [
         "deep.blurred.png",
         "odd.blurred.mkv",

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The command verifies what it has rendered, reports on it, and ends with its own exit code where something leaks."""
+"""The command verifies its renders, reports the verification, and has a separate exit code for leaks."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ def _run(*arguments: str | Path) -> tuple[int, str]:
     return result.returncode, result.stdout + result.stderr
 
 
-def test_what_the_command_covers_passes_and_its_source_does_not(tmp_path: Path) -> None:
+def test_a_covered_film_passes_and_its_source_does_not(tmp_path: Path) -> None:
     film, output, tracks, report = (tmp_path / name for name in ("film.mp4", "out.mp4", "tracks.json", "report.json"))
     make_film(film, width=480, height=270, frame_rate=Fraction(12), seconds=1, scene="steady")
-    code, said = _run(
+    code, text = _run(
         film, "-o", output, "--save-tracks", tracks, "--verify", "--verify-every", "4", "--report", report
     )
-    assert code == ALL_WELL and "nothing leaked" in said and "leak:" not in said, said
+    assert code == ALL_WELL and "nothing leaked" in text and "leak:" not in text, text
     content = json.loads(report.read_text(encoding="utf-8"))
     assert content["verification"]["passed"]
     assert content["verification"]["compared"] == 12 and content["verification"]["sound_streams"] == 1
     assert all(face["picture"] for face in content["faces"])
 
-    code, said = _run(
+    code, text = _run(
         "verify", film, film, "--tracks", tracks, "--verify-every", "12", "--report", tmp_path / "report.html"
     )
-    assert code == LEAKED and "to 11: Face" in said and "not covered" in said, said
+    assert code == LEAKED and "to 11: Face" in text and "not covered" in text, text
     assert "Not passed" in (tmp_path / "report.html").read_text(encoding="utf-8")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The zips that these tests open and install, each built once; a machine, a film and the application for them."""
+"""Fixtures: the zips to open and install, each built once, and a machine, a film and a Blender application."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Build = Callable[[str, str], Path]
 
 @pytest.fixture(scope="session")
 def build(tmp_path_factory: pytest.TempPathFactory) -> Build:
-    """(platform, Python) -> its zip, built by the command in a process of its own, as a user does."""
+    """(platform, Python) -> its zip, built by the command in a separate process, as a user does."""
     folder = tmp_path_factory.mktemp("dist")
 
     @functools.cache
@@ -64,13 +64,13 @@ def machine(tmp_path: Path) -> Machine:
 def blender() -> Iterator[str]:
     application = os.environ.get("BLENDER")
     if not application:
-        pytest.skip("BLENDER names no application")
+        pytest.skip("BLENDER does not name an application")
     yield application
 
 
 @pytest.fixture(scope="session")
 def blenders_python(blender: str) -> str:
-    """The Python inside the application, as 3.13."""
+    """The Python version inside the application, such as 3.13."""
     done = subprocess.run(
         [
             blender,
@@ -87,5 +87,5 @@ def blenders_python(blender: str) -> str:
     version = re.search(r"PYTHON\.(\d+\.\d+)", done.stdout)
     assert version, done.stdout
     if version[1] not in PYTHONS:
-        pytest.skip(f"no package is made for Python {version[1]}")
+        pytest.skip(f"there is no package for Python {version[1]}")
     return version[1]

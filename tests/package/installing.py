@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Installs, runs, upgrades and removes zips of ours with Blender's own operators, and writes down what it saw.
+"""Installs, runs, upgrades and removes our zips with Blender's own operators, and records the effects.
 
 Run in a process with the bpy module, or by `blender -b --python`, each with an empty user folder. The last argument
-is a JSON file: zip, newer (a second version), film, output (a folder for tracks.json and blurred.mp4), report (what
-test_install.py reads).
+is a JSON file: zip, newer (a second version), film, output (a folder for tracks.json and blurred.mp4), report (the
+file that test_install.py reads).
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ import addon_utils
 
 ADDON = "bl_ext.user_default.faceblur"
 LIBRARIES = ("av", "cv2", "flatbuffers", "google.protobuf", "onnxruntime")
-"""What only the extension brings; an application on the system's Python may have loaded a packaging of its own."""
+"""Modules that only the extension provides; Blender on the system's Python may have its own packaging."""
 
 
 def watch(*folders: Path) -> tuple[list[str], list[str]]:
-    """Two lists that fill: addresses that this process's Python asks for, files it writes elsewhere than here."""
+    """Two growing lists: addresses that this process looks up, and files that it writes outside `folders`."""
     asked: list[str] = []
     written: list[str] = []
     allowed = (*map(str, folders), tempfile.gettempdir(), os.devnull)
 
-    def hear(event: str, arguments: tuple[Any, ...]) -> None:
+    def record(event: str, arguments: tuple[Any, ...]) -> None:
         if event in ("socket.connect", "socket.getaddrinfo"):
             asked.append(repr(arguments[-1] if event == "socket.connect" else arguments[0]))
         elif event == "open" and isinstance(arguments[0], str) and arguments[2] & (os.O_WRONLY | os.O_RDWR):
@@ -42,12 +42,12 @@ def watch(*folders: Path) -> tuple[list[str], list[str]]:
             if not path.startswith(allowed):
                 written.append(path)
 
-    sys.addaudithook(hear)
+    sys.addaudithook(record)
     return asked, written
 
 
 def list_files(folder: Path) -> list[str]:
-    """Everything below a folder, without what Python and Blender keep of what they have loaded."""
+    """Everything below a folder, except the caches of Python and Blender."""
     return sorted(
         path.relative_to(folder).as_posix()
         for path in folder.rglob("*")
@@ -56,7 +56,7 @@ def list_files(folder: Path) -> list[str]:
 
 
 def describe_blender() -> dict[str, Any]:
-    """What an add-on changes in Blender by registering."""
+    """The state of Blender that registering an add-on changes."""
     configurations = [configuration for configuration in bpy.context.window_manager.keyconfigs if configuration]
     structures = {name: getattr(bpy.types, name) for name in sorted(dir(bpy.types))}
     return {
@@ -66,7 +66,7 @@ def describe_blender() -> dict[str, Any]:
             for name, structure in structures.items()
             if hasattr(structure, "bl_rna")
         },
-        # A menu that had anything appended keeps its own function in a list, and a keymap that was asked for stays.
+        # A menu keeps its own function in a list once anything was appended, and a requested keymap stays.
         "draws": {
             name: added
             for name, structure in structures.items()
@@ -94,13 +94,13 @@ def describe_blender() -> dict[str, Any]:
 
 
 def list_warnings() -> list[str]:
-    """What Blender's preferences would show as policy violations of an extension."""
+    """The policy violations of an extension that Blender's preferences would show."""
     addon_utils._is_first_reset()
     return [line for lines in addon_utils._extensions_warnings_get().values() for line in lines]
 
 
 def walk_modules() -> Iterator[str]:
-    """Import every module of the extension, as if all of it had been used."""
+    """Import every module of the extension, as if all features had been used."""
     package = sys.modules[ADDON]
     for module in pkgutil.walk_packages(package.__path__, f"{ADDON}."):
         importlib.import_module(module.name)
@@ -108,7 +108,7 @@ def walk_modules() -> Iterator[str]:
 
 
 def analyse(film: Path, output: Path) -> str:
-    """Detect faces in a film, in the extension's worker process; the text of the last message."""
+    """Detect faces in a film in the extension's worker process; returns the text of the last message."""
     client = importlib.import_module(f"{ADDON}.worker.client")
     *_, last = client.run_job(client.build_request(film, output, "fast"))
     return f"{type(last).__name__} {getattr(last, 'text', '')}".strip()
@@ -136,7 +136,7 @@ def run(given: dict[str, str]) -> dict[str, Any]:
     note("enabled")
     packages = extensions / ".local" / "lib" / f"python{seen['python']}" / "site-packages"
     if bpy.app.module:
-        # The environment of the module holds the same libraries; the extension's own are to be seen.
+        # The module's environment has the same libraries; the test must see the extension's own.
         sys.path.remove(str(packages))
         sys.path.insert(0, str(packages))
         importlib.invalidate_caches()
@@ -157,7 +157,7 @@ def run(given: dict[str, str]) -> dict[str, Any]:
     seen["enabled after the upgrade"] = addon_utils.check(ADDON)[1]
     note("upgraded")
 
-    # What the extension itself keeps goes with it.
+    # Data that the extension itself stores is removed with it.
     (Path(bpy.utils.extension_path_user(ADDON, create=True)) / "kept.txt").write_text("x", encoding="utf-8")
     note("kept")
     places = [repository.module for repository in bpy.context.preferences.extensions.repos]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A user of Blender with nothing installed, and what Blender says to them."""
+"""A Blender user with nothing installed, and the complaints that Blender prints."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ BLENDERS_HOME = re.compile(r"\.cache(/(thumbnails|mesa_shader_cache)(/.*)?)?")
 
 COMPLAINT = re.compile("warning|error|traceback|violation|failed", re.IGNORECASE)
 BLENDERS_COMPLAINTS = ("Could not get a list of mounted file-systems", "extensions/blender_org'")
-"""From a system without /proc/mounts; from `extension remove` where the online repository was never fetched."""
+"""On a system without /proc/mounts; from `extension remove` if the online repository was never fetched."""
 
 
 def list_complaints(done: subprocess.CompletedProcess[str]) -> list[str]:
@@ -50,7 +50,7 @@ class Machine:
             "TEMP": temporary,
             "TMP": temporary,
             "BLENDER_USER_RESOURCES": str(self.folders["resources"]),
-            # Nothing on this machine answers: a use of the network shows as an error.
+            # These addresses do not answer on this machine, so any network access fails visibly.
             **{name: "http://127.0.0.1:9" for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY")},
         }
 
@@ -68,7 +68,7 @@ class Machine:
         )
 
     def list_outside(self) -> list[str]:
-        """Files in the home and the temporary folder, but for Blender's own."""
+        """Files in the home and the temporary folder, except Blender's own."""
         home, temporary = self.folders["home"], self.folders["temporary"]
         return [
             str(path)

@@ -41,7 +41,7 @@ def count_frames(path: Path) -> int:
 
 
 def find_faces(path: Path) -> int:
-    """How many frames of a film still show a face to the detector that found them."""
+    """In how many frames of a film the detector still detects a face."""
     import av
 
     from blender_faceblur.detectors.centerface import CenterFace
@@ -64,10 +64,10 @@ def test_film_is_blurred(installed: Machine, blender: str, film: Path, tmp_path:
     assert installed.list_outside() == []
 
 
-def test_a_blender_that_was_started_leaves_the_packages_of_the_extension(
+def test_starting_blender_keeps_the_packages_of_the_extension(
     installed: Machine, blender: str, film: Path, tmp_path: Path
 ) -> None:
-    """What comes after rendering in the same command needs them still."""
+    """Later steps of the same command still need them."""
     source = Path(shutil.copy(film, tmp_path / "film.mp4"))
     done = installed.run([blender, "-b", "--command", "faceblur", str(source), "--preset", "fast", "--verify"])
     assert done.returncode == 0, done.stdout + done.stderr
@@ -83,7 +83,7 @@ def test_exit_codes(installed: Machine, blender: str, tmp_path: Path) -> None:
 
 
 def test_strips_of_a_project(installed: Machine, blender: str, film: Path, tmp_path: Path) -> None:
-    """The command covers a project's strip, saves it and renders it."""
+    """The command covers a project's strip, saves the project and renders it."""
     project, pictures = tmp_path / "cut.blend", tmp_path / "pictures"
     made = (
         "import bpy; scene = bpy.context.scene; scene.frame_end = 5;"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The guide in a zip: all pages, with links that lead somewhere, and question marks that open a heading of them."""
+"""The guide in a zip: every page is present, every link has a target, and every question mark opens a heading."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def pages(build: Build, names: set[str]) -> Pages:
         return {name: _Page(archive.read(f"docs/{name}").decode()) for name in names if name.endswith(".html")}
 
 
-def test_every_page_is_there_and_every_link_leads_somewhere(pages: Pages, names: set[str]) -> None:
+def test_every_page_exists_and_every_link_has_a_target(pages: Pages, names: set[str]) -> None:
     assert set(pages) == {f"{path.stem}.html" for path in DOCS.glob("*.md")}
     within = 0
     for name, page in pages.items():
@@ -59,7 +59,7 @@ def test_every_page_is_there_and_every_link_leads_somewhere(pages: Pages, names:
     assert within > len(pages) ** 2
 
 
-def test_question_marks_open_what_is_there(pages: Pages) -> None:
+def test_question_marks_open_existing_headings(pages: Pages) -> None:
     sources = [path.read_text(encoding="utf-8") for path in (ROOT / "blender_faceblur" / "blender").rglob("*.py")]
     asked = {page for source in sources for page in re.findall(r'\bguide = "([\w#-]+)"', source)}
     assert {"editing", "editing#review", "people"} <= asked

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The zip of this machine, installed by Blender itself, used, upgraded and removed: nothing warns, nothing is left."""
+"""This machine's zip, installed by Blender itself, used, upgraded and removed, without warnings or leftovers."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ BLENDERS_FILES = re.compile(
     r"config(/userpref\.blend)?|extensions(/\.cache(/compat\.dat)?|/\.local(/lib(/python[0-9.]+(/site-packages)?)?)?"
     r"|/\.user(/user_default)?|/user_default(/\.blender_ext(/cache)?)?)?"
 )
-"""What Blender makes in an empty user folder, and leaves, for any extension with wheels."""
+"""Folders that Blender creates in an empty user folder for any extension with wheels, and keeps."""
 
 
 def make_newer(path: Path, folder: Path) -> Path:
-    """The same package as version 0.1.1, with a file more and one less."""
+    """The same package as version 0.1.1, with one file added and one removed."""
     newer = folder / "newer.zip"
     with zipfile.ZipFile(path) as old, zipfile.ZipFile(newer, "w") as new:
         for entry in old.infolist():
@@ -36,7 +36,7 @@ def make_newer(path: Path, folder: Path) -> Path:
     return newer
 
 
-def live_through(machine: Machine, command: list[str], path: Path, film: Path, tmp_path: Path) -> dict[str, Any]:
+def run_installation(machine: Machine, command: list[str], path: Path, film: Path, tmp_path: Path) -> dict[str, Any]:
     given = {
         "zip": str(path),
         "newer": str(make_newer(path, tmp_path)),
@@ -54,7 +54,7 @@ def live_through(machine: Machine, command: list[str], path: Path, film: Path, t
 
 
 def list_changes(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
-    """What differs between two descriptions of Blender, one line each."""
+    """The differences between two descriptions of Blender, one line each."""
     changes = []
     for kind, old in before.items():
         new = after[kind]
@@ -69,7 +69,7 @@ def list_changes(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
     return changes
 
 
-def check_life(seen: dict[str, Any], path: Path, tmp_path: Path) -> None:
+def check_installation(seen: dict[str, Any], path: Path, tmp_path: Path) -> None:
     files, states, used = seen["files"], seen["states"], Path(seen["packages"])
     with zipfile.ZipFile(path) as archive:
         contents = set(archive.namelist())
@@ -83,7 +83,7 @@ def check_life(seen: dict[str, Any], path: Path, tmp_path: Path) -> None:
     assert "bl_ext.user_default.faceblur.worker.client" in seen["modules"]
     assert seen["analysis"] == "Result"
     found = json.loads((tmp_path / "output" / "tracks.json").read_text(encoding="utf-8"))
-    assert found["tracks"], "the face in the film was not found"
+    assert found["tracks"], "the face in the film is detected"
     assert seen["command"] == 0 and (tmp_path / "output" / "blurred.mp4").is_file()
     assert seen["warnings"] == []
     assert (seen["asked"], seen["written"]) == ([], [])
@@ -101,26 +101,28 @@ def check_life(seen: dict[str, Any], path: Path, tmp_path: Path) -> None:
     assert [name for name in files["removed"] if not BLENDERS_FILES.fullmatch(name)] == []
 
 
-def test_life_in_the_module(machine: Machine, build: Build, film: Path, tmp_path: Path) -> None:
+def test_install_use_upgrade_and_removal_in_the_module(
+    machine: Machine, build: Build, film: Path, tmp_path: Path
+) -> None:
     path = build(HOST, RUNNING)
-    seen = live_through(machine, [sys.executable, "-I", str(SCRIPT)], path, film, tmp_path)
-    check_life(seen, path, tmp_path)
+    seen = run_installation(machine, [sys.executable, "-I", str(SCRIPT)], path, film, tmp_path)
+    check_installation(seen, path, tmp_path)
     assert machine.list_outside() == []
 
 
-def test_life_in_the_application(
+def test_install_use_upgrade_and_removal_in_the_application(
     machine: Machine, blender: str, blenders_python: str, build: Build, film: Path, tmp_path: Path
 ) -> None:
     path = build(HOST, blenders_python)
     command = [blender, "-b", "--python-exit-code", "1", "--python", str(SCRIPT), "--"]
-    seen = live_through(machine, command, path, film, tmp_path)
+    seen = run_installation(machine, command, path, film, tmp_path)
     assert seen["python"] == blenders_python
-    check_life(seen, path, tmp_path)
+    check_installation(seen, path, tmp_path)
     assert machine.list_outside() == []
 
 
 def test_commands_of_the_application(machine: Machine, blender: str, blenders_python: str, build: Build) -> None:
-    """Installed by one process, there in the next, removed by a third."""
+    """One process installs the extension, the next one uses it, a third removes it."""
     done = machine.run(
         [
             blender,
@@ -156,7 +158,7 @@ def test_commands_of_the_application(machine: Machine, blender: str, blenders_py
 
 
 def test_application_refuses_a_foreign_zip(machine: Machine, blender: str, blenders_python: str, build: Build) -> None:
-    """Somebody who takes the wrong zip is told so by Blender."""
+    """Blender reports an error to a user who installs a zip for another platform."""
     done = machine.run(
         [
             blender,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The zips of build.py package: whole, for every platform, the same each time, and refused when they are not."""
+"""The zips of build.py package: complete, for every platform, reproducible, and rejected if they are incorrect."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ZIPS = sorted({("linux-x64", "3.11"), *((platform, RUNNING) for platform in PLAT
 
 
 @pytest.mark.parametrize(("platform", "python"), ZIPS)
-def test_zip_is_whole(build: Build, platform: str, python: str) -> None:
+def test_zip_is_complete(build: Build, platform: str, python: str) -> None:
     path = build(platform, python)
     package.check_package(path)
     assert 50e6 < path.stat().st_size < 200e6
@@ -47,7 +47,7 @@ def test_zip_is_whole(build: Build, platform: str, python: str) -> None:
 
 
 def test_same_inputs_same_bytes(build: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever the clock, the time zone, the umask and the state of the output folder are."""
+    """The clock, the time zone, the umask and the contents of the output folder do not change them."""
     first = build("macos-arm64", RUNNING)
     (tmp_path / first.name).write_bytes(b"an older one")
     monkeypatch.setenv("TZ", "Asia/Tokyo")
@@ -77,10 +77,10 @@ def test_missing_wheel_ends_the_command(
     assert not output.exists()
 
 
-def test_weights_that_are_missing(
+def test_missing_weights_are_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Without a detector of the presets nothing is built; without the recogniser a zip is, with a warning."""
+    """Without a preset's detector the build fails; without the recogniser it succeeds with a warning."""
     shutil.copy(package.ROOT / "models" / "models.toml", tmp_path)
     monkeypatch.setattr(paths, "models_folder", lambda: tmp_path)
     arguments = ["--platform", "macos-arm64", "--python", RUNNING, "--output", str(tmp_path / "dist")]
@@ -103,7 +103,7 @@ def test_weights_that_are_missing(
 
 @pytest.fixture
 def copy(build: Build, tmp_path: Path) -> Callable[..., Path]:
-    """A function that copies a zip of ours with entries replaced (None: left out) or added."""
+    """A function that copies one of our zips with entries replaced (None: removed) or added."""
     source = build("macos-arm64", RUNNING)
 
     def copy_zip(changes: dict[str, bytes | None] | None = None, name: str = source.name) -> Path:
@@ -123,8 +123,8 @@ def copy(build: Build, tmp_path: Path) -> Callable[..., Path]:
     return copy_zip
 
 
-def test_copy_that_is_the_same_passes(copy: Callable[..., Path]) -> None:
-    """The refusals below come from their changes."""
+def test_an_unchanged_copy_passes(copy: Callable[..., Path]) -> None:
+    """So the rejections below come from their changes."""
     package.check_package(copy())
 
 
@@ -142,7 +142,7 @@ def test_copy_that_is_the_same_passes(copy: Callable[..., Path]) -> None:
     ],
 )
 def test_stray_file_is_refused(copy: Callable[..., Path], name: str) -> None:
-    with pytest.raises(FaceBlurError, match=f"{name} does not belong there"):
+    with pytest.raises(FaceBlurError, match=f"{name} must not be in the zip"):
         package.check_package(copy({name: b"x"}))
 
 
@@ -150,11 +150,11 @@ def test_stray_file_is_refused(copy: Callable[..., Path], name: str) -> None:
     ("name", "content", "words"),
     [
         ("models/centerface_any_size.onnx", None, "centerface_any_size.onnx is missing"),
-        ("models/centerface_any_size.onnx", b"other", "not the file that models.toml lists"),
+        ("models/centerface_any_size.onnx", b"other", "differs from the file that models.toml lists"),
         ("LICENSE", None, "LICENSE is missing"),
         ("__init__.py", None, "__init__.py is missing"),
-        ("models/models.toml", None, "not an extension of ours"),
-        ("blender_manifest.toml", None, "not an extension of ours"),
+        ("models/models.toml", None, "not a package of this extension"),
+        ("blender_manifest.toml", None, "not a package of this extension"),
         ("more.py", b"from blender_faceblur.files import paths", "more.py imports blender_faceblur"),
         ("more.py", b"import os, tools.models", "more.py imports tools"),
     ],
@@ -164,7 +164,7 @@ def test_broken_zip_is_refused(copy: Callable[..., Path], name: str, content: by
         package.check_package(copy({name: content}))
 
 
-def test_wheels_are_looked_into(copy: Callable[..., Path]) -> None:
+def test_wheels_are_checked(copy: Callable[..., Path]) -> None:
     with zipfile.ZipFile(copy()) as archive:
         wheel = next(name for name in archive.namelist() if "packaging" in name)
         manifest = archive.read("blender_manifest.toml")
@@ -181,11 +181,11 @@ def test_wheels_are_looked_into(copy: Callable[..., Path]) -> None:
 
 def test_manifest_and_name_agree(copy: Callable[..., Path], build: Build) -> None:
     name = build("macos-arm64", RUNNING).name
-    with pytest.raises(FaceBlurError, match=r"the manifest is for macos-arm64; .* does not fit linux-x64"):
+    with pytest.raises(FaceBlurError, match=r"the manifest is for macos-arm64; .* does not support linux-x64"):
         package.check_package(copy(name=name.replace("macos-arm64", "linux-x64")))
-    with pytest.raises(FaceBlurError, match=r"the manifest is that of faceblur 0\.1\.0"):
+    with pytest.raises(FaceBlurError, match=r"the manifest belongs to faceblur 0\.1\.0"):
         package.check_package(copy(name=name.replace("0.1.0", "0.2.0")))
-    with pytest.raises(FaceBlurError, match="does not name a platform"):
+    with pytest.raises(FaceBlurError, match="does not name a supported platform"):
         package.check_package(copy(name="faceblur.zip"))
     with zipfile.ZipFile(build("macos-arm64", RUNNING)) as archive:
         manifest = archive.read("blender_manifest.toml").decode()
@@ -196,5 +196,5 @@ def test_manifest_and_name_agree(copy: Callable[..., Path], build: Build) -> Non
 def test_too_large_is_refused(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
     path = build("macos-arm64", RUNNING)
     monkeypatch.setattr(package, "LARGEST_BYTES", path.stat().st_size)
-    with pytest.raises(FaceBlurError, match="are too many"):
+    with pytest.raises(FaceBlurError, match="must be smaller than"):
         package.check_package(path)

@@ -48,7 +48,7 @@ def check(files: list[Path], pins: list[Pin], target: WheelTarget = LINUX) -> No
     wheels.check_wheels([(path.name, path) for path in files], pins, target)
 
 
-def test_whole_set_passes(tmp_path: Path) -> None:
+def test_complete_set_passes(tmp_path: Path) -> None:
     files = make_wheels(tmp_path)
     check(files, pin_wheels(files))
 
@@ -75,9 +75,9 @@ def test_two_providers_of_cv2_fail(tmp_path: Path) -> None:
         check(files, pins)
 
 
-def test_blenders_numpy_is_not_brought_along(tmp_path: Path) -> None:
+def test_blenders_numpy_must_not_be_provided(tmp_path: Path) -> None:
     files = [*make_wheels(tmp_path), make_wheel(tmp_path, "numpy-2.0-py3-none-any.whl", "numpy")]
-    with pytest.raises(FaceBlurError, match="Blender's own"):
+    with pytest.raises(FaceBlurError, match="Blender itself provides"):
         check(files, pin_wheels(files))
 
 
@@ -114,13 +114,13 @@ def test_tags(tmp_path: Path, tag: str, target: WheelTarget, fits: bool) -> None
     wheel = make_wheel(tmp_path, f"some-1.0-{tag}.whl", "some")
     with pytest.raises(FaceBlurError) as caught:
         check([wheel], pin_wheels([wheel]), target)
-    assert ("does not fit" not in str(caught.value)) is fits
+    assert ("does not support" not in str(caught.value)) is fits
 
 
 def test_markers_are_the_targets(tmp_path: Path) -> None:
     lock = tmp_path / "lock.txt"
     lock.write_text(
-        "# made by hand\n"
+        "# written by hand\n"
         "One==1 ; python_full_version < '3.12' \\\n    --hash=sha256:aa \\\n    --hash=sha256:bb\n"
         "one==2 ; python_full_version >= '3.12' \\\n    --hash=sha256:cc\n"
         "two==3 ; sys_platform == 'win32' \\\n    --hash=sha256:dd\n",
@@ -142,8 +142,8 @@ def test_unpinned_is_refused(tmp_path: Path, line: str) -> None:
 
 
 @pytest.mark.parametrize("python", ["3.11", "3.13"])
-def test_pins_are_those_that_are_tested(python: str) -> None:
-    """The zips carry what this checkout's tests run with."""
+def test_the_pins_match_the_tested_versions(python: str) -> None:
+    """The zips contain the versions that this checkout's tests use."""
     text = (ROOT / "requirements" / f"py{python.replace('.', '')}.txt").read_text(encoding="utf-8")
     tested = dict(re.findall(r"^([a-z0-9-]+)==([^ ]+) ", text, re.MULTILINE))
     for platform in PLATFORMS:
@@ -192,7 +192,7 @@ def test_wrong_wheel_does_not_get_into_the_cache(tmp_path: Path, monkeypatch: py
 
 @pytest.fixture
 def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder that pip takes for all that there is."""
+    """A folder that pip uses as its only index."""
     folder = tmp_path / "index"
     folder.mkdir()
     monkeypatch.setenv("PIP_NO_INDEX", "1")
@@ -212,7 +212,7 @@ def test_pip_takes_the_targets_wheels(tmp_path: Path, index: Path) -> None:
 
 @pytest.mark.parametrize(("version", "words"), [("2.0", "Expected sha256 0000"), ("2.1", "No matching distribution")])
 def test_pip_refuses(tmp_path: Path, index: Path, version: str, words: str) -> None:
-    """A wheel of another hash, and one that is not to be had, end the build."""
+    """A wheel with another hash, and one that is not available, end the build."""
     pins = pin_wheels(make_wheels(index))
     pins[1] = Pin("opencv", version, frozenset(["0" * 64]))
     with pytest.raises(FaceBlurError, match=f"A wheel for linux-x64-py313 is missing: .*{words}"):

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A hand at mouse and keyboard and an eye on the screen, for the scripts that run beside Blender: xdotool and import.
+"""Mouse, keyboard and screen for the scripts that run beside Blender, by way of xdotool and import.
 
-Standard library only: it runs in the Python of whatever system Blender's window is on.
+It needs only the standard library, because it runs in the Python of whatever system Blender's window is on.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ Box = Sequence[int]
 """Left, top, width, height in pixels of the screen."""
 
 State = dict[str, Any]
-"""What watcher.py tells."""
+"""The state that watcher.py writes."""
 
 
 class Missed(Exception):
-    """What should have been seen was not."""
+    """An expected state did not appear."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,24 +42,24 @@ class Screenshot:
 
 
 class Hand:
-    """Acts and looks; `clicks` and `keys` count what was done."""
+    """Acts and observes; `clicks` and `keys` count the actions."""
 
     def __init__(self, state: Path, pictures: Path) -> None:
         self._state, self._pictures = state, pictures
         self.clicks = self.keys = 0
 
     def look(self) -> State:
-        """What Blender shows now: told after this was called."""
+        """Blender's current state, written entirely after this call."""
         before = self._read().get("told", 0)
         until = time.monotonic() + 20
         while time.monotonic() < until:
             state = self._read()
-            # The first may have been begun before.
+            # Blender may have begun to write the first one before this call.
             if state.get("told", 0) >= before + 2:
                 return state
             time.sleep(0.02)
         self.photograph("stuck")
-        raise Missed("Blender's window has not moved for 20 s; see stuck.png")
+        raise Missed("Blender's window has not responded for 20 s; see stuck.png")
 
     def _read(self) -> State:
         try:
@@ -69,7 +69,7 @@ class Hand:
         return state
 
     def wait(self, what: str, seen: Callable[[State], Any], seconds: float = 20.0) -> State:
-        """Wait until `seen`; a picture of what was there instead is left as missed.png."""
+        """Wait until `seen` returns a true value; if it never does, missed.png shows the screen instead."""
         until = time.monotonic() + seconds
         while True:
             state = self.look()
@@ -80,7 +80,7 @@ class Hand:
                 raise Missed(f"not seen within {seconds:.0f} s: {what}; see missed.png")
 
     def wait_for_window(self, seconds: float = 60.0) -> None:
-        """Wait for the first word of the watcher."""
+        """Wait for the first state that the watcher writes."""
         until = time.monotonic() + seconds
         while not self._state.exists():
             if time.monotonic() > until:
@@ -94,7 +94,7 @@ class Hand:
             raise Missed(f"{what}; see missed.png")
 
     def move(self, x: float, y: float) -> None:
-        """Two moves: Blender takes what is under the mouse from the second."""
+        """Move twice: Blender uses the position of the second move to find what is under the mouse."""
         for shift in (2, 0):
             self._act("mousemove", str(max(0, round(x) - shift)), str(round(y)))
             time.sleep(0.05)
@@ -107,7 +107,7 @@ class Hand:
         time.sleep(0.12)
 
     def drag(self, x: float, y: float, to_x: float, to_y: float) -> None:
-        """Slowly: a border between areas is taken only after the mouse has rested on it."""
+        """Drag slowly: Blender grabs a border between areas only after the mouse has rested on it."""
         self.move(x, y)
         time.sleep(0.4)
         self._act("mousedown", "1")
@@ -132,13 +132,13 @@ class Hand:
         time.sleep(0.15)
 
     def photograph(self, name: str) -> None:
-        """The whole screen as NAME.png."""
+        """Save the whole screen as NAME.png."""
         subprocess.run(
             ["import", "-silent", "-window", "root", str(self._pictures / f"{name}.png")], check=True, timeout=30
         )
 
     def see(self, box: Box) -> Screenshot:
-        """A part of the screen, now."""
+        """The current picture of a part of the screen."""
         left, top, width, height = box
         done = subprocess.run(
             [

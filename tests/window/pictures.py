@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Makes docs/pictures anew, from what the window test saw: `BLENDER_WINDOW=... python -m tests.window.pictures`."""
+"""Updates docs/pictures from the window test: `BLENDER_WINDOW=... python -m tests.window.pictures`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MOST_BYTES = 250_000
 
 
 def main() -> int:
-    """0 when the stories were told to their ends and each picture is there and small."""
+    """0 if the stories ran to their end and each picture exists and is small enough."""
     with tempfile.TemporaryDirectory(prefix="films-") as scratch:
         looks, tests = Path(scratch) / "looks", ROOT / "tests" / "window"
         command = [sys.executable, "-m", "pytest", str(tests), "--basetemp", str(Path(scratch) / "test")]
@@ -31,7 +31,7 @@ def main() -> int:
             file = folder / f"{name}.png"
             picture.quantize(255, dither=Image.Dither.NONE).save(file, optimize=True)
             if file.stat().st_size > MOST_BYTES:
-                print(f"{file} has {file.stat().st_size} bytes, and {MOST_BYTES} are too many", file=sys.stderr)
+                print(f"{file} has {file.stat().st_size} bytes, more than the {MOST_BYTES} allowed", file=sys.stderr)
                 return 1
     return 0
 

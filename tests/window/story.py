@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Stories of an editor at Blender's window: run beside it, with the mouse, the keyboard and the screen alone.
+"""Stories of an editor at Blender's window: run beside Blender, using only mouse, keyboard and screen.
 
 `python3 -m tests.window.story GIVEN`, in the Python of whatever system Blender is on. GIVEN is a JSON file with the
-story's name, `state` (what watcher.py writes), `pictures` (a folder), `film`, its `size` and `faces` (per frame:
-middle, radii and visible share of each face), and a `folder` to work in.
+story's name, `state` (the file that watcher.py writes), `pictures` (a folder), `film`, its `size` and `faces` (per
+frame: middle, radii and visible share of each face), and a `folder` to work in.
 """
 
 from __future__ import annotations
@@ -38,25 +38,25 @@ PLACES = {
     "pictures": (296, 671),
     "verify": (180, 435),
 }
-"""Places in the tab from the sidebar's top left (negative: from its right), seen at Blender's default scale."""
+"""Positions in the tab from the sidebar's top left (negative: from its right) at Blender's default scale."""
 RENDER_MENU, RENDER_ANIMATION = (125, 14), (175, 59)
 EDIT_MENU, PREFERENCES, ADDONS = (79, 14), (132, 283), (40, 255)
 EDITOR_MENU, IMAGE_EDITOR, EDITOR_MODE, MASK_MENU = (27, 41), (77, 120), (83, 41), (549, 41)
 PYTHON_CONSOLE = (496, 120)
 MASK_TAB, ADD_LAYER = (665, 126), (630, 128)
-"""Places in the window, which has 1600 x 900 pixels; those of the Image editor once it is 680 wide."""
+"""Positions in the window of 1600 x 900 pixels; those of the Image editor after it was widened to 680 pixels."""
 ROW = 21
 """Height of a row in the list of faces."""
 ROWS = {"heading": 26, "person": 42}
-"""Of other rows."""
+"""Height of a row in other lists."""
 
 SAME, OTHER = 4.0, 9.0
-"""Mean differences of two looks at a face: below the first nothing changed; above the second it is covered."""
+"""Mean differences of two pictures of a face: below the first it is unchanged; above the second it is covered."""
 BLACK = 12.0
 
 
 class Story:
-    """An editor who knows where things are."""
+    """An editor who knows where each button is."""
 
     def __init__(self, given: dict[str, Any]) -> None:
         self.hand = Hand(Path(given["state"]), Path(given["pictures"]))
@@ -66,7 +66,7 @@ class Story:
         self.given = given
 
     def begin(self, film: Path | None = None) -> None:
-        """A new project for editing films, with one in it and the tab open."""
+        """Create a new project for video editing with one film and the Face Blur tab open."""
         hand = self.hand
         hand.wait_for_window()
         if hand.look()["workspace"] != "Video Editing" or hand.look()["strips"]:
@@ -97,7 +97,7 @@ class Story:
         before = hand.wait(
             "the film's strip", lambda s: any(strip["type"] in ("MOVIE", "SOUND") for strip in s["strips"])
         )
-        # It hangs on the mouse until a click, from under the button of the file browser on.
+        # The strip follows the mouse until a click, starting under the button of the file browser.
         start = min(strip["frames"][0] for strip in before["strips"])
         hand.check(abs(start - 1) < 10, f"the strip begins at frame {start}, not under the mouse")
         time.sleep(0.6)
@@ -118,7 +118,7 @@ class Story:
         hand.click(left + 300, top + height / 2)
         hand.press("ctrl+a")
         hand.write(f"{path.parent}/")
-        # The first ends the list of completions.
+        # The first one closes the list of completions.
         hand.press("Return", "Return")
         time.sleep(0.3)
         left, top, _, height = regions["EXECUTE"]
@@ -127,7 +127,7 @@ class Story:
         hand.write(path.name)
         hand.press("Return")
         time.sleep(0.3)
-        # Where the timeline will begin: a new strip comes to lie under the mouse.
+        # The position where the timeline will begin, because a new strip is placed under the mouse.
         hand.move(regions["WINDOW"][0] + 16, regions["WINDOW"][1] + regions["WINDOW"][3] - 80)
         hand.press("Return")
         hand.wait("the file browser is gone", lambda s: len(s["areas"]) > 1)
@@ -143,7 +143,7 @@ class Story:
         time.sleep(1.0)
 
     def open_mask(self, film: Path) -> None:
-        """Show the mask, over its film, in an Image editor in the place of the file browser, made wider."""
+        """Show the mask over its film in an Image editor that replaces the file browser, and widen it."""
         hand = self.hand
         for place in (EDITOR_MENU, IMAGE_EDITOR):
             hand.click(*place)
@@ -181,7 +181,7 @@ class Story:
         self.hand.click(*self.compute_place(name, row))
 
     def go_to_frame(self, frame: int) -> State:
-        """Put the playhead there, by a click into the ruler; what was told when it was there."""
+        """Move the playhead by a click into the ruler; returns the state with the playhead there."""
         state = self.hand.look()
         strip = state["strips"][0]
         left, _, width, _ = strip["box"]
@@ -194,14 +194,14 @@ class Story:
         return there
 
     def see_preview(self) -> Screenshot:
-        """The canvas as the preview shows it, with the mouse out of the way."""
+        """The canvas as the preview shows it, with the mouse moved away."""
         left, top, width, height = self.get_region("SEQUENCER", "WINDOW")
         self.hand.move(left + width - 30, top + height / 2)
         time.sleep(0.6)
         return self.hand.see(self.hand.look()["picture"])
 
     def find_faces(self, frame: int, picture: Screenshot) -> list[Box]:
-        """Where faces are that can be seen well, as boxes within their ellipses, in a picture of the preview."""
+        """Boxes within the ellipses of clearly visible faces in a picture of the preview."""
         first = _get_strip(self.hand.look(), "MOVIE")["frames"][0]
         scale = picture.width / self.size[0]
         return [
@@ -216,7 +216,7 @@ class Story:
         ]
 
     def find_cover(self, layer: str) -> tuple[int, int]:
-        """Where on the screen the middle of a layer's cover is at the playhead."""
+        """The screen position of the middle of a layer's cover at the playhead."""
         state = self.hand.look()
         points = next(reported for reported in state["masks"][0]["layers"] if reported["name"] == layer)["points"]
         left, top, width, height = state["picture"]
@@ -226,11 +226,11 @@ class Story:
         return round(left + x), round(top + y)
 
     def choose_from_pie(self, direction: str) -> None:
-        """Open Face Blur's pie menu over the preview and choose what lies in that direction."""
+        """Open Face Blur's pie menu over the preview and choose the item in that direction."""
         left, top, width, height = self.hand.look()["picture"]
         x, y = left + round(0.82 * width), top + height // 3
         self.hand.move(x, y)
-        # What was done before may still be drawn.
+        # The previous action may still be drawing.
         time.sleep(1.5)
         self.hand.press("ctrl+alt+shift+f")
         time.sleep(1.5)
@@ -238,7 +238,7 @@ class Story:
         time.sleep(0.6)
 
     def wait_for_switch(self, row: int, off: bool) -> None:
-        """The first layer of the mask is no face."""
+        """The first layer of the mask is not a face, so the row is one lower."""
         self.hand.wait(
             f"face {row + 1} is switched {'off' if off else 'on'}",
             lambda s: s["masks"][0]["layers"][row + 1]["off"] == off,
@@ -246,7 +246,7 @@ class Story:
         )
 
     def widen_timeline(self) -> None:
-        """The timeline as large as the window, or back."""
+        """Maximise the timeline, or restore it."""
         left, top, width, height = self.get_region("SEQUENCER", "WINDOW")
         count = len(self.hand.look()["areas"])
         self.hand.move(left + width / 2, top + height / 2)
@@ -255,16 +255,16 @@ class Story:
         time.sleep(0.8)
 
     def activate_person(self, row: int) -> None:
-        """A click is lost where the panel is drawn anew just then, as it is when pictures come."""
+        """Retry the click: it is lost if the panel is redrawn at that moment, as it is when thumbnails arrive."""
         for _ in range(4):
             self.click("person", row)
             time.sleep(1.0)
             if self.hand.look()["people"]["active"] == row:
                 return
-        self.hand.check(False, f"person {row + 1} is the active one")
+        self.hand.check(False, f"person {row + 1} becomes active")
 
     def choose_person(self, button: str, number: int) -> None:
-        """From the menu of a button: the person in that place, 0 for a new one."""
+        """Choose a person from a button's menu by position; 0 is a new person."""
         self.click(button)
         time.sleep(0.6)
         # On a busy machine the menu opens later.
@@ -276,7 +276,7 @@ class Story:
         self.hand.move(left + width / 2, top + height / 2)
 
     def check_people(self, bare: Screenshot, places: list[Box], clear: list[bool]) -> None:
-        """Which faces the preview shows as the film does; the others are black."""
+        """Check which faces the preview shows as the film does; the others must be black."""
         now = self.see_preview()
         for place, shows in zip(places, clear, strict=True):
             self.hand.check(
@@ -285,13 +285,13 @@ class Story:
             )
 
     def render(self) -> None:
-        """The given range, by Blender's own menu."""
+        """Render the given range with Blender's own menu."""
         self.go_to_frame(self.given["range"][0])
         self.hand.press("ctrl+Home")
         self.go_to_frame(self.given["range"][1])
         self.hand.press("ctrl+End")
         self.hand.wait("the range to render", lambda s: s["range"] == self.given["range"], 5)
-        # X takes Ctrl+F12 for itself.
+        # X reserves Ctrl+F12.
         self.hand.click(*RENDER_MENU)
         time.sleep(0.4)
         self.hand.click(*RENDER_ANIMATION)
@@ -311,14 +311,14 @@ class Story:
         return self.hand.wait("the project is opened again", lambda s: s["loaded"] > loaded and _is_covered(s), 30)
 
     def choose_thorough(self) -> None:
-        """The slowest preset: time to do something meanwhile."""
+        """Choose the slowest preset, so that there is time to act during the detection."""
         self.click("preset")
         time.sleep(0.4)
         self.hand.press("t")
         self.hand.wait("the preset Thorough", lambda s: s["addon"]["preset"] == "thorough", 5)
 
     def choose_solid(self) -> None:
-        """Black covers, applied."""
+        """Choose black covers and apply them."""
         self.click("effect")
         time.sleep(0.4)
         self.hand.press("s")
@@ -329,7 +329,7 @@ class Story:
     def wait_for_no_workers(self, seconds: float = 10.0) -> None:
         until = time.monotonic() + seconds
         while _list_workers():
-            self.hand.check(time.monotonic() < until, f"processes were left behind: {_list_workers()}")
+            self.hand.check(time.monotonic() < until, f"worker processes are still running: {_list_workers()}")
             time.sleep(0.2)
 
     def detect(self) -> None:
@@ -337,7 +337,7 @@ class Story:
         self.hand.wait("a detection runs", lambda s: s["addon"]["active"], 10)
 
 
-def tell_first_film(story: Story) -> None:
+def play_first_film(story: Story) -> None:
     """From an empty project to a rendered film and back."""
     hand = story.hand
     story.begin()
@@ -354,23 +354,23 @@ def tell_first_film(story: Story) -> None:
     story.detect()
     hand.wait("progress", lambda s: (s["addon"]["share"] or 0) > 0.02, 60)
     there = story.go_to_frame(55)
-    hand.check(there["addon"]["active"], "the detection had ended before the playhead was moved")
+    hand.check(there["addon"]["active"], "the detection still runs after the playhead was moved")
     hand.photograph("detecting")
-    state = hand.wait("the detection is done", lambda s: not s["addon"]["active"], 120)
+    state = hand.wait("the detection ends", lambda s: not s["addon"]["active"], 120)
     time.sleep(0.5)
     hand.photograph("detected")
     faces = [layer["name"] for layer in state["masks"][0]["layers"]][1:]
-    hand.check(len(faces) >= 2 and _is_covered(state), f"faces found: {faces}")
+    hand.check(len(faces) >= 2 and _is_covered(state), f"detected faces: {faces}")
     hand.check(len(_get_strip(state, "SOUND")["connections"]) == 2, "the sound is connected to film and mask")
 
     hand.press("ctrl+z")
-    state = hand.wait("one undo takes all of the cover away", lambda s: not s["masks"], 10)
+    state = hand.wait("one undo removes the whole cover", lambda s: not s["masks"], 10)
     for part in ("strips", "groups", "texts"):
         was, now = (_list_names(reported) if part == "strips" else reported[part] for reported in (before, state))
         hand.check(was == now, f"after the undo: {part} {now}, not {was}")
     hand.check(
         compute_difference(later, story.see_preview(), [0, 0, later.width, later.height]) < SAME,
-        "after the undo the preview is not as it was",
+        "the preview after the undo is as before",
     )
     hand.press("ctrl+shift+z")
     hand.wait("redo brings the cover back", _is_covered, 10)
@@ -397,13 +397,13 @@ def tell_first_film(story: Story) -> None:
         now = story.see_preview()
         for place in places:
             hand.check(compute_difference(covered, now, place) < SAME, f"the face at {place} is covered again")
-    hand.check(len(shown) == len(places), f"of {len(places)} faces {len(shown)} showed when switched off")
+    hand.check(len(shown) == len(places), f"{len(shown)} of {len(places)} faces became visible when switched off")
 
     story.click("go", 0)
     hand.wait("the playhead at the first face", lambda s: s["frame"] != 51, 5)
     first = hand.look()["frame"]
     start = next(i for i, seen in enumerate(story.faces) if seen) + _get_strip(hand.look(), "MOVIE")["frames"][0]
-    hand.check(abs(first - start) <= 6, f"the first face is seen from frame {start} on, not {first}")
+    hand.check(abs(first - start) <= 6, f"the first face is visible from frame {start}, not {first}")
 
     story.choose_solid()
     story.go_to_frame(51)
@@ -414,7 +414,7 @@ def tell_first_film(story: Story) -> None:
     story.render()
     story.go_to_frame(51)
     state = story.save_and_open("project")
-    hand.check([layer["name"] for layer in state["masks"][0]["layers"]][1:] == faces, "the list is there again")
+    hand.check([layer["name"] for layer in state["masks"][0]["layers"]][1:] == faces, "the list of faces is restored")
     time.sleep(1.0)
     for place in places:
         hand.check(
@@ -423,8 +423,8 @@ def tell_first_film(story: Story) -> None:
     hand.photograph("opened")
 
 
-def tell_what_goes_wrong(story: Story) -> None:
-    """A detection that is cancelled, one whose project is closed, one during which things are undone; a broken film."""
+def play_what_goes_wrong(story: Story) -> None:
+    """A detection that is cancelled, one whose project is closed, one during which the user undoes; a damaged film."""
     hand = story.hand
     story.begin()
     story.choose_thorough()
@@ -432,7 +432,7 @@ def tell_what_goes_wrong(story: Story) -> None:
     bar = [300, 880, 1000, 18]
     story.detect()
     hand.wait("progress", lambda s: (s["addon"]["share"] or 0) > 0.02, 60)
-    hand.check(_list_workers(), "detection runs in processes of its own")
+    hand.check(_list_workers(), "the detection runs in separate processes")
     hand.move(*story.get_region("SEQUENCER", "WINDOW")[:2])
     nothing = hand.see(bar)
     hand.press("Escape")
@@ -442,7 +442,7 @@ def tell_what_goes_wrong(story: Story) -> None:
     reported = hand.see(bar)
     hand.check(
         compute_difference(nothing, reported, [0, 0, reported.width, reported.height]) > 3,
-        "the lower edge says that it ended",
+        "the status bar reports the end",
     )
     for part in ("strips", "masks", "groups", "texts"):
         hand.check(state[part] == before[part], f"after ESC: {part} {state[part]}, not {before[part]}")
@@ -463,10 +463,10 @@ def tell_what_goes_wrong(story: Story) -> None:
     state = hand.wait("the detection ends by itself", lambda s: not s["addon"]["active"], 120)
     hand.check(
         _is_covered(state) or state["addon"]["problems"],
-        "after an undo the strip is neither covered nor is said why not",
+        "after an undo the strip is covered or a message says why not",
     )
     hand.press("ctrl+z")
-    hand.wait("one undo takes all of the cover away", lambda s: not s["masks"], 10)
+    hand.wait("one undo removes the whole cover", lambda s: not s["masks"], 10)
     story.wait_for_no_workers()
 
     broken = story.folder / "broken.mp4"
@@ -476,10 +476,12 @@ def tell_what_goes_wrong(story: Story) -> None:
     broken.write_bytes(content[: len(content) // 3])
     story.click("detect")
     state = hand.wait("a problem", lambda s: s["addon"]["problems"], 30)
-    hand.check(broken.name in state["addon"]["problems"][0], f"it names the film: {state['addon']['problems']}")
+    hand.check(
+        broken.name in state["addon"]["problems"][0], f"the problem names the film: {state['addon']['problems']}"
+    )
     time.sleep(0.7)
     hand.photograph("broken")
-    # Ends Blender's popup.
+    # This closes Blender's popup.
     hand.press("Escape")
     hand.move(left + width / 2, top + height / 2)
     hand.press("alt+a")
@@ -489,8 +491,8 @@ def tell_what_goes_wrong(story: Story) -> None:
     hand.photograph("tooltip-nothing-selected")
 
 
-def tell_corrections(story: Story) -> None:
-    """A look at the preferences; then a mask that is changed, and a layer that is drawn, show at once."""
+def play_corrections(story: Story) -> None:
+    """The preferences are opened; then a changed mask and a drawn layer are visible at once."""
     hand = story.hand
     story.begin()
     hand.click(*EDIT_MENU)
@@ -550,7 +552,7 @@ def tell_corrections(story: Story) -> None:
     count = len(hand.look()["masks"][0]["layers"])
     hand.click(*ADD_LAYER)
     hand.wait(
-        "a layer that covers what it surrounds",
+        "a layer that covers its inside",
         lambda s: (
             len(s["masks"][0]["layers"]) > count
             and s["masks"][0]["layers"][-1]["invert"]
@@ -563,7 +565,7 @@ def tell_corrections(story: Story) -> None:
     time.sleep(0.5)
     hand.press("c")
     hand.wait("a circle in the layer", lambda s: s["masks"][0]["layers"][-1]["points"], 5)
-    # It comes at the 2D cursor, in a corner of the picture.
+    # The circle appears at the 2D cursor, in a corner of the picture.
     hand.move(120, 300)
     hand.press("g")
     for x, y in ((150, 270), (200, 220), (230, 180)):
@@ -581,7 +583,7 @@ def tell_corrections(story: Story) -> None:
 
 
 def _cancel_a_broken_render(story: Story) -> None:
-    """The cover switched off in renders, by Python; then Blender's own Render Animation, and Escape half way."""
+    """Disable the cover in renders from Python, start Blender's own Render Animation, and cancel it halfway."""
     hand = story.hand
     for place in (EDITOR_MENU, PYTHON_CONSOLE):
         hand.click(*place)
@@ -605,10 +607,10 @@ def _cancel_a_broken_render(story: Story) -> None:
     hand.press("Escape")
     state = hand.wait("Escape ends the render", lambda s: not s["rendering"], 20)
     problems = state["addon"]["problems"]
-    hand.check(problems and problems[0].endswith("Its cover is switched off."), f"the guard tells: {problems}")
+    hand.check(problems and problems[0].endswith("Its cover is switched off."), f"the guard reports: {problems}")
     time.sleep(1.0)
     hand.photograph("rendered-black")
-    # What the View menu renders is the preview, which the cover is taken from here.
+    # The View menu renders the preview, from which the cover is removed here.
     hand.press("Escape")
     hand.move(350, 300)
     for line in (
@@ -621,14 +623,16 @@ def _cancel_a_broken_render(story: Story) -> None:
     ):
         hand.write(line)
         hand.press("Return")
-    hand.wait("the preview is rendered", lambda s: len(list(story.folder.glob("previewed/*.png"))) == 10, 30)
-    state = hand.wait("and it is over", lambda s: not s["rendering"], 20)
+    hand.wait(
+        "the preview render writes its frames", lambda s: len(list(story.folder.glob("previewed/*.png"))) == 10, 30
+    )
+    state = hand.wait("the preview render ends", lambda s: not s["rendering"], 20)
     problems = state["addon"]["problems"]
-    hand.check(problems and problems[0].endswith("Its cover is not in the preview."), f"the guard tells: {problems}")
+    hand.check(problems and problems[0].endswith("Its cover is not in the preview."), f"the guard reports: {problems}")
 
 
-def tell_desk(story: Story) -> None:
-    """A cover that is dragged, undone and followed; a region that is drawn; a face that is off in one frame."""
+def play_desk(story: Story) -> None:
+    """A cover that is dragged, undone and tracked; a region that is drawn; a face that is hidden in one frame."""
     hand = story.hand
     story.begin()
     story.detect()
@@ -648,35 +652,37 @@ def tell_desk(story: Story) -> None:
     hand.check(abs(now[0] - x - 70) < 6 and abs(now[1] - y - 30) < 6, f"the cover lies where it was dragged to: {now}")
     hand.move(x + 200, y + 150)
     hand.press("ctrl+z")
-    hand.wait("one undo takes the drag back", lambda s: s["masks"][0]["faces"][layer]["locked"] == [], 10)
+    hand.wait("one undo reverts the drag", lambda s: s["masks"][0]["faces"][layer]["locked"] == [], 10)
     hand.check(
         compute_difference(before, story.see_preview(), [0, 0, before.width, before.height]) < SAME,
         "after the undo the preview is as before",
     )
     hand.move(x + 200, y + 150)
     hand.press("ctrl+shift+z")
-    hand.wait("redo brings the key back", lambda s: s["masks"][0]["faces"][layer]["locked"] == [50], 10)
+    hand.wait("redo restores the key", lambda s: s["masks"][0]["faces"][layer]["locked"] == [50], 10)
     hand.press("ctrl+z")
-    hand.wait("and undo takes it", lambda s: s["masks"][0]["faces"][layer]["locked"] == [], 10)
+    hand.wait("undo removes the key", lambda s: s["masks"][0]["faces"][layer]["locked"] == [], 10)
 
     story.choose_from_pie("north east")
     left, top, width, height = hand.look()["picture"]
     box = [left + round(part * size) for part, size in ((0.8, width), (0.6, height), (0.9, width), (0.75, height))]
     box[1::2] = [value - left + top for value in box[1::2]]
     hand.drag(*box)
-    hand.wait(
-        "the region is followed", lambda s: "Region 01" in s["masks"][0]["faces"] and not s["addon"]["active"], 60
-    )
+    hand.wait("the region is tracked", lambda s: "Region 01" in s["masks"][0]["faces"] and not s["addon"]["active"], 60)
     time.sleep(0.5)
     hand.photograph("region")
     corners = [box[0] - left + 3, box[1] - top + 3, box[2] - box[0] - 6, box[3] - box[1] - 6]
     hand.check(compute_mean(story.see_preview(), corners) < BLACK, "all of the box is covered")
     faces = hand.look()["masks"][0]["faces"]
-    hand.check(faces["Region 01"]["spans"][1] - faces["Region 01"]["spans"][0] > 20, "it was followed through its shot")
+    hand.check(
+        faces["Region 01"]["spans"][1] - faces["Region 01"]["spans"][0] > 20, "the region is tracked through its shot"
+    )
 
     story.choose_from_pie("north west")
-    hand.wait("the region is off in this frame", lambda s: len(s["masks"][0]["faces"]["Region 01"]["spans"]) == 4, 10)
-    hand.check(compute_mean(story.see_preview(), corners) > BLACK, "what is under it shows")
+    hand.wait(
+        "the region is disabled in this frame", lambda s: len(s["masks"][0]["faces"]["Region 01"]["spans"]) == 4, 10
+    )
+    hand.check(compute_mean(story.see_preview(), corners) > BLACK, "the picture under the region is visible")
     hand.move(x + 200, y + 150)
     hand.press("ctrl+z")
     hand.wait("undo covers it again", lambda s: len(s["masks"][0]["faces"]["Region 01"]["spans"]) == 2, 10)
@@ -685,14 +691,14 @@ def tell_desk(story: Story) -> None:
     hand.check(state["masks"][0]["faces"] == faces, "faces and keys are as they were saved")
 
 
-def tell_review(story: Story) -> None:
-    """From one doubtful place to the next: one is fine, one is switched off, one that was left out is covered."""
+def play_review(story: Story) -> None:
+    """Review one item after another: accept one, disable one, cover one that was ignored."""
     hand = story.hand
     story.begin()
     story.detect()
     state = hand.wait("the strip is covered", lambda s: not s["addon"]["active"] and _is_covered(s), 120)
     left = state["masks"][0]["left"]
-    hand.check(left > 2, f"the film has doubtful places: {left}")
+    hand.check(left > 2, f"the film has review items: {left}")
     x, y, width, height = story.get_region("PREVIEW", "PREVIEW")
     hand.move(x + 0.8 * width, y + 0.5 * height)
     frames = {hand.look()["frame"]}
@@ -701,22 +707,22 @@ def tell_review(story: Story) -> None:
     hand.photograph("review")
     frames.add(hand.look()["frame"])
     hand.press("ctrl+alt+shift+i")
-    hand.wait("one place less", lambda s: s["masks"][0]["left"] == left - 1, 10)
+    hand.wait("one review item fewer", lambda s: s["masks"][0]["left"] == left - 1, 10)
     time.sleep(1.0)
     frames.add(hand.look()["frame"])
-    hand.check(len(frames) > 1, "the review leads to where the places are")
+    hand.check(len(frames) > 1, "the review moves the playhead to the items")
     hand.press("ctrl+alt+shift+o")
-    state = hand.wait("a second one less", lambda s: s["masks"][0]["left"] <= left - 2, 10)
+    state = hand.wait("a second review item fewer", lambda s: s["masks"][0]["left"] <= left - 2, 10)
     now = state["masks"][0]["left"]
     hand.press("ctrl+z")
-    hand.wait("undo brings it back", lambda s: s["masks"][0]["left"] > now, 10)
+    hand.wait("undo restores the review item", lambda s: s["masks"][0]["left"] > now, 10)
     reported = hand.look()["masks"][0]["left"]
     state = story.save_and_open("review")
-    hand.check(state["masks"][0]["left"] == reported, "what was judged is kept with the project")
+    hand.check(state["masks"][0]["left"] == reported, "the project keeps the review decisions")
 
 
-def tell_people(story: Story) -> None:
-    """Three people, of whom one stays clear: known by a face in a frame, a wrong group put right; saved, rendered."""
+def play_people(story: Story) -> None:
+    """Three people, one of whom stays visible: a reference from a frame, a corrected group; saved and rendered."""
     hand = story.hand
     story.begin()
     story.go_to_frame(51)
@@ -732,7 +738,7 @@ def tell_people(story: Story) -> None:
         time.sleep(0.5)
     story.click("recognise")
     hand.wait(
-        "three people are suggested",
+        "the panel suggests three people",
         lambda s: (
             _list_people(s)
             == [
@@ -758,11 +764,11 @@ def tell_people(story: Story) -> None:
     story.activate_person(2)
     story.choose_person("this is", 1)
     wrong = [["Person 01", ["Face 01", "editor"], ["Face 03", "editor"]], ["Person 02", ["Face 02", "machine"]]]
-    hand.wait("a wrong group", lambda s: _list_people(s) == wrong, 5)
+    hand.wait("an incorrect group", lambda s: _list_people(s) == wrong, 5)
     time.sleep(0.5)
     hand.photograph("wrong-group")
     story.activate_person(0)
-    # The list is a row shorter.
+    # The list is one row shorter.
     x, y = story.compute_place("face", 1)
     hand.click(x, y - ROW)
     time.sleep(0.4)
@@ -773,12 +779,12 @@ def tell_people(story: Story) -> None:
         ["Person 02", ["Face 02", "machine"]],
         ["Person 03", ["Face 03", "split"]],
     ]
-    hand.wait("the wrong one is apart", lambda s: _list_people(s) == right, 5)
+    hand.wait("the wrong face is separate", lambda s: _list_people(s) == right, 5)
     story.point_at_timeline()
     hand.press("ctrl+z")
-    hand.wait("one undo joins them", lambda s: _list_people(s) == wrong, 10)
+    hand.wait("one undo joins the faces", lambda s: _list_people(s) == wrong, 10)
     hand.press("ctrl+shift+z")
-    hand.wait("redo parts them", lambda s: _list_people(s) == right, 10)
+    hand.wait("redo separates the faces", lambda s: _list_people(s) == right, 10)
 
     story.click("mode")
     time.sleep(0.6)
@@ -786,26 +792,26 @@ def tell_people(story: Story) -> None:
     hand.wait("the mode", lambda s: s["people"]["mode"] == "KEEP", 5)
     time.sleep(0.6)
     story.click("pictures")
-    hand.wait("a sheet of pictures", lambda s: s["people"]["sheet"], 5)
+    hand.wait("a contact sheet", lambda s: s["people"]["sheet"], 5)
     story.point_at_timeline()
     time.sleep(2.5)
     hand.photograph("people")
     story.click("apply people")
-    hand.wait("the first face is kept clear", lambda s: list(s["masks"][0]["faces"]) == ["Face 02", "Face 03"], 10)
+    hand.wait("the first face is visible", lambda s: list(s["masks"][0]["faces"]) == ["Face 02", "Face 03"], 10)
     story.widen_timeline()
     story.check_people(bare, places, [True, False, False])
     story.point_at_timeline()
     hand.press("ctrl+z")
-    hand.wait("undo covers it", lambda s: len(s["masks"][0]["faces"]) == 3, 10)
+    hand.wait("undo covers the face", lambda s: len(s["masks"][0]["faces"]) == 3, 10)
     story.check_people(bare, places, [False, False, False])
     story.point_at_timeline()
     hand.press("ctrl+shift+z")
-    hand.wait("redo shows it", lambda s: len(s["masks"][0]["faces"]) == 2, 10)
+    hand.wait("redo uncovers the face", lambda s: len(s["masks"][0]["faces"]) == 2, 10)
     story.check_people(bare, places, [True, False, False])
 
     story.save_and_open("people")
-    state = hand.wait("names and faces are there again", lambda s: _is_covered(s) and _list_people(s) == right, 10)
-    hand.check(state["people"]["persons"][0]["chosen"], "and who stays clear")
+    state = hand.wait("names and faces are restored", lambda s: _is_covered(s) and _list_people(s) == right, 10)
+    hand.check(state["people"]["persons"][0]["chosen"], "the person to keep visible is restored")
     story.check_people(bare, places, [True, False, False])
     hand.photograph("one-clear")
     story.render()
@@ -816,18 +822,20 @@ def tell_people(story: Story) -> None:
         time.sleep(0.5)
     story.click("verify")
     state = hand.wait("the render is verified", lambda s: s["addon"]["leaks"] is not None, 60)
-    hand.check(state["addon"]["leaks"] == 0 and not state["addon"]["problems"], f"it leaks: {state['addon']}")
+    hand.check(
+        state["addon"]["leaks"] == 0 and not state["addon"]["problems"], f"the verification passes: {state['addon']}"
+    )
     time.sleep(0.5)
     hand.photograph("verified")
 
 
 STORIES: dict[str, Callable[[Story], None]] = {
-    "first film": tell_first_film,
-    "what goes wrong": tell_what_goes_wrong,
-    "corrections": tell_corrections,
-    "desk": tell_desk,
-    "review": tell_review,
-    "people": tell_people,
+    "first film": play_first_film,
+    "what goes wrong": play_what_goes_wrong,
+    "corrections": play_corrections,
+    "desk": play_desk,
+    "review": play_review,
+    "people": play_people,
 }
 
 
@@ -842,7 +850,7 @@ def _list_workers() -> list[str]:
         try:
             command = (folder / "cmdline").read_text(errors="replace")
         except OSError:
-            # It has ended meanwhile.
+            # The process has ended meanwhile.
             continue
         if resources in command and "child.py" in command:
             found.append(command)
@@ -850,7 +858,7 @@ def _list_workers() -> list[str]:
 
 
 def _list_people(state: State) -> list[list[Any]]:
-    """Of each person the name, and the faces with who said so."""
+    """Each person's name, with its faces and the origin of each assignment."""
     return [[person["name"], *sorted(person["faces"])] for person in state["people"]["persons"]]
 
 
@@ -859,7 +867,7 @@ def _get_area(state: State, view: str) -> dict[str, Any]:
         if area["type"] == "SEQUENCE_EDITOR" and area["view"] == view:
             found: dict[str, Any] = area
             return found
-    raise Missed(f"the screen shows no sequencer of the kind {view}")
+    raise Missed(f"the screen has no sequencer with the view {view}")
 
 
 def _get_strip(state: State, kind: str) -> dict[str, Any]:
@@ -882,7 +890,7 @@ def _list_names(state: State) -> list[tuple[str, list[str]]]:
 
 
 def main() -> int:
-    """0 when the story could be told to its end."""
+    """0 if the story runs to its end."""
     given = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
     story = Story(given)
     try:

@@ -2,7 +2,7 @@
 """An editor's way through the extension in Blender's real window, by mouse and keyboard; see story.py.
 
 $BLENDER_WINDOW names a program: `PROGRAM drive SCRIPT ARGS...` opens Blender with ARGS on a screen, runs SCRIPT beside
-it with DISPLAY set, xdotool and import at hand, ends Blender when SCRIPT ends, and exits as SCRIPT did.
+it with DISPLAY set and with xdotool and import available, ends Blender when SCRIPT ends, and returns its exit code.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ RANGE = [47, 56]
 
 COMPLAINT = re.compile(r"Traceback|Error:|\bMISSED\b|WARNING|Segmentation")
 BLENDERS_COMPLAINTS = ("Could not get a list of mounted file-systems",)
-"""From a system without /proc/mounts."""
+"""On a system without /proc/mounts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class StoryFilm:
 
 
 def film(path: Path, scene: str) -> StoryFilm:
-    """Four seconds at the rate of a new project: about another one Blender puts a popup in the way of the mouse."""
+    """Write four seconds at the rate of a new project: for another rate Blender opens a popup under the mouse."""
     return StoryFilm(path, make_film(path, width=WIDTH, height=HEIGHT, frame_rate=Fraction(24), seconds=4, scene=scene))
 
 
@@ -57,8 +57,8 @@ class Desk:
     program: str
     resources: Path
 
-    def tell(self, story: str, film: StoryFilm, folder: Path, seconds: float) -> dict[str, Any]:
-        """Run a story of at most so many seconds; what it was given."""
+    def play(self, story: str, film: StoryFilm, folder: Path, seconds: float) -> dict[str, Any]:
+        """Run a story for at most `seconds`; returns its input."""
         pictures = Path(os.environ.get("FACEBLUR_PICTURES", folder / "pictures"))
         pictures.mkdir(parents=True, exist_ok=True)
         given: dict[str, Any] = {
@@ -116,7 +116,7 @@ class Desk:
             try:
                 code = process.wait(seconds)
             except subprocess.TimeoutExpired:
-                # All that it has started: Blender and its screen too.
+                # This ends all its children: Blender and its screen too.
                 os.killpg(process.pid, signal.SIGKILL)
                 code = process.wait()
         text = (folder / "log.txt").read_text(encoding="utf-8", errors="replace")
@@ -138,7 +138,7 @@ def list_complaints(text: str) -> list[str]:
 def program() -> Iterator[str]:
     program = os.environ.get("BLENDER_WINDOW")
     if not program:
-        pytest.skip("BLENDER_WINDOW names no program that shows Blender's window")
+        pytest.skip("BLENDER_WINDOW does not name a program that shows Blender's window")
     yield program
 
 
@@ -167,7 +167,7 @@ def desk(program: str, tmp_path_factory: pytest.TempPathFactory) -> Desk:
     )
     assert version
     if version[1] not in PYTHONS:
-        pytest.skip(f"no package is made for Python {version[1]}")
+        pytest.skip(f"there is no package for Python {version[1]}")
     path = package.build_package(WheelTarget(HOST, version[1]), folder, lambda text: print(text, file=sys.stderr))
     run("--command", "extension", "install-file", "-r", "user_default", "-e", str(path))
     return Desk(program, resources)
@@ -181,7 +181,7 @@ def read_film(path: Path) -> list[NDArray[np.uint8]]:
 
 
 def find_uncovered(film: StoryFilm, output: Path) -> dict[int, list[float]]:
-    """Of each face that can be seen in the rendered range, by its number in the film, which part is not black."""
+    """The share that is not black of each visible face in the rendered range, by its number in the film."""
     pictures = read_film(output)
     assert len(pictures) == RANGE[1] - RANGE[0] + 1
     uncovered: dict[int, list[float]] = {}
@@ -200,23 +200,23 @@ def find_uncovered(film: StoryFilm, output: Path) -> dict[int, list[float]]:
 
 def test_first_film(desk: Desk, tmp_path: Path) -> None:
     astronaut = film(tmp_path / "astronaut.mp4", "demo")
-    given = desk.tell("first film", astronaut, tmp_path, 300)
+    given = desk.play("first film", astronaut, tmp_path, 300)
     uncovered = [share for shares in find_uncovered(astronaut, Path(given["output"])).values() for share in shares]
     assert len(uncovered) > 10
-    assert max(uncovered) < 0.1, f"up to {max(uncovered):.0%} of a face can be seen in the rendered film"
+    assert max(uncovered) < 0.1, f"up to {max(uncovered):.0%} of a face is visible in the rendered film"
 
 
 def test_what_goes_wrong(desk: Desk, tmp_path: Path) -> None:
-    desk.tell("what goes wrong", film(tmp_path / "turning.mp4", "turning"), tmp_path, 300)
+    desk.play("what goes wrong", film(tmp_path / "turning.mp4", "turning"), tmp_path, 300)
 
 
 def test_corrections(desk: Desk, tmp_path: Path) -> None:
     turning = film(tmp_path / "turning.mp4", "turning")
-    desk.tell("corrections", turning, tmp_path, 300)
+    desk.play("corrections", turning, tmp_path, 300)
     import cv2
 
     frames = [cv2.imread(str(path)) for path in sorted(tmp_path.glob("frames/*.png"))]
-    # The render was cancelled; one that was being written then is none.
+    # The render was cancelled, so the file that was being written is incomplete.
     whole = [frame for frame in frames if frame is not None]
     assert 3 < len(whole) < len(turning.truth) and max(int(frame.max()) for frame in whole) <= 2
     previewed = [cv2.imread(str(path)) for path in sorted(tmp_path.glob("previewed/*.png"))]
@@ -224,16 +224,16 @@ def test_corrections(desk: Desk, tmp_path: Path) -> None:
 
 
 def test_desk(desk: Desk, tmp_path: Path) -> None:
-    desk.tell("desk", film(tmp_path / "astronaut.mp4", "demo"), tmp_path, 300)
+    desk.play("desk", film(tmp_path / "astronaut.mp4", "demo"), tmp_path, 300)
 
 
 def test_review(desk: Desk, tmp_path: Path) -> None:
-    desk.tell("review", film(tmp_path / "astronaut.mp4", "demo"), tmp_path, 300)
+    desk.play("review", film(tmp_path / "astronaut.mp4", "demo"), tmp_path, 300)
 
 
 def test_people(desk: Desk, tmp_path: Path) -> None:
     three = film(tmp_path / "people.mp4", "people")
-    given = desk.tell("people", three, tmp_path, 300)
+    given = desk.play("people", three, tmp_path, 300)
     kept, *others = find_uncovered(three, Path(given["output"])).values()
     assert min(kept) > 0.6 and len(kept) == RANGE[1] - RANGE[0] + 1
     assert len(others) == 2 and max(map(max, others)) < 0.1

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Tells what Blender shows, in a JSON file that is written anew many times a second; it does no step of a story.
+"""Writes Blender's state to a JSON file many times a second, without taking part in a story.
 
-Given to Blender by --python; the last two arguments are the file and where a new project renders to. Places are pixels
-of the screen, counted from its top left.
+Passed to Blender by --python; the last two arguments are the file, and the output path of a new project. Positions are
+pixels of the screen, counted from its top left.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _counts = {"told": 0, "loaded": 0}
 
 
 def set_up(output: str) -> None:
-    """What stands before a story begins: one window, as nothing manages several, no questions, a film as output."""
+    """Prepare Blender for a story: one window, since there is no window manager, no prompts, and a film as output."""
     preferences = bpy.context.preferences
     preferences.view.show_splash = False
     preferences.view.use_save_prompt = False
@@ -113,7 +113,7 @@ def _to_screen(window: bpy.types.Window, region: Any, x: float, y: float) -> tup
 
 
 def _get_picture(window: bpy.types.Window, scene: bpy.types.Scene) -> list[int] | None:
-    """Where the preview shows the canvas."""
+    """The box of the canvas in the preview."""
     region = _get_region(window, "PREVIEW", "PREVIEW")
     if region is None:
         return None
@@ -209,7 +209,7 @@ def _describe_people(scene: bpy.types.Scene) -> dict[str, Any] | None:
     }
 
 
-def _tell(path: Path) -> float:
+def _write_state(path: Path) -> float:
     part = path.with_suffix(".part")
     part.write_text(json.dumps(describe()), encoding="utf-8")
     os.replace(part, path)
@@ -219,4 +219,4 @@ def _tell(path: Path) -> float:
 if __name__ == "__main__":
     set_up(sys.argv[-1])
     report = Path(sys.argv[-2])
-    bpy.app.timers.register(lambda: _tell(report), first_interval=EVERY_S, persistent=True)
+    bpy.app.timers.register(lambda: _write_state(report), first_interval=EVERY_S, persistent=True)

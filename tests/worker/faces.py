@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Films of one drawn face at a time, analysed with looks at it."""
+"""Films of one drawn face at a time, analysed with embeddings."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from blender_faceblur.worker.protocol import Message, Result
 
 
 def write_face(path: Path, frame_count: int, rate: int, place: Callable[[int], tuple[int, float]]) -> Path:
-    """`place` says which face is in a frame, and how far right. Skips the test where weights are missing."""
+    """`place` returns a frame's face and its horizontal position. Skips the test if weights are missing."""
     try:
         get_model_path(RECOGNIZER)
         get_model_path("centerface")
@@ -34,7 +34,7 @@ def write_face(path: Path, frame_count: int, rate: int, place: Callable[[int], t
 
 
 def analyse(film: Path) -> tuple[Path, list[Message]]:
-    """The tracks document, and what was told while it was made."""
+    """The tracks document, and the messages of its analysis."""
     tracks = film.with_name("tracks.json")
     messages = list(run_job(build_request(film, tracks, recognise=True)))
     assert isinstance(messages[-1], Result), messages[-1]

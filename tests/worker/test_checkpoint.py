@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""An analysis that was stopped goes on where it was, finds the same, and is misled by no damaged file."""
+"""A stopped analysis resumes, has the same result, and ignores damaged parts of its checkpoint."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def write(path: Path, parts: list[tuple[Segment, list[Frame]]]) -> None:
     checkpoint.close(finished=False)
 
 
-def test_what_was_seen_comes_back(tmp_path: Path) -> None:
+def test_analysed_frames_are_restored(tmp_path: Path) -> None:
     path = tmp_path / "a" / "b.checkpoint"
     parts = [
         (Segment(0, 50), make_frames(0, 20)),
@@ -41,7 +41,7 @@ def test_what_was_seen_comes_back(tmp_path: Path) -> None:
     known = Checkpoint(path).read()
     assert [part for part, _ in known] == [Segment(0, 20), Segment(50, 63)]
     assert known[1][1] == make_frames(45, 63)
-    # Another number of processes this time.
+    # The second run has another number of processes.
     assert [(part.start, part.stop, len(frames)) for part, frames in split_known([Segment(0, 120)], known)] == [
         (0, 20, 20),
         (20, 50, 0),
@@ -55,7 +55,7 @@ def test_what_was_seen_comes_back(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", ["cut", "foreign", "empty", "order", "box", "none"])
-def test_damage_costs_only_what_it_touches(damage: str, tmp_path: Path) -> None:
+def test_damage_affects_only_the_lines_after_it(damage: str, tmp_path: Path) -> None:
     path = tmp_path / "b.checkpoint"
     write(path, [(Segment(0, 50), make_frames(0, 20))])
     lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
@@ -73,13 +73,13 @@ def test_damage_costs_only_what_it_touches(damage: str, tmp_path: Path) -> None:
     assert known == {"cut": [(19, 19)], "box": [(10, 10)], "none": [(20, 20)]}.get(damage, [])
 
 
-def test_a_place_that_cannot_be_written_stops_nothing(tmp_path: Path) -> None:
+def test_an_unwritable_checkpoint_does_not_stop_the_analysis(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     write(tmp_path / "file" / "b.checkpoint", [(Segment(0, 50), make_frames(0, 20))])
     assert Checkpoint(tmp_path / "file" / "b.checkpoint").read() == []
 
 
-def test_a_stopped_analysis_goes_on(tmp_path: Path) -> None:
+def test_a_stopped_analysis_resumes(tmp_path: Path) -> None:
     try:
         get_model_path("centerface")
     except FaceBlurError as error:
@@ -101,7 +101,9 @@ def test_a_stopped_analysis_goes_on(tmp_path: Path) -> None:
     assert stopped_at and not output.exists() and len(list(folder.glob("*.checkpoint"))) == 1
     messages = list(run_job(request))
     done = [m.done for m in messages if isinstance(m, Progress) and m.stage == "detect"]
-    assert isinstance(messages[-1], Result) and done[0] > 250, "it began where the other one stopped, or near"
+    assert isinstance(messages[-1], Result) and done[0] > 250, (
+        "the analysis resumes near the point where the first one stopped"
+    )
     assert not list(folder.glob("*.checkpoint")) and len(list(folder.glob("*.json"))) == 1
     resumed = read_document(output)
     fresh = list(run_job(build_request(film, output, "fast", processes=2)))
@@ -109,7 +111,7 @@ def test_a_stopped_analysis_goes_on(tmp_path: Path) -> None:
     found, again = list_samples(resumed), list_samples(read_document(output))
     assert len(found) > 900
     for one, other in ((found, again), (again, found)):
-        # Where one process ends and another begins lies elsewhere now: ends of tracks may be held otherwise there.
+        # The segments have other borders now, so ends of tracks may be extrapolated differently there.
         apart = [
             s
             for s in one

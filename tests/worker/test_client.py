@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A job ends in a result or in one clear error, whatever the child does; and no process is left behind."""
+"""A job ends with a result or one clear error, whatever its child process does, and leaves no process behind."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ STARTED = 'print(\'{"type":"started","frames":3,"protocol":2}\', flush=True)'
 
 
 def run_fake(tmp_path: Path, body: str, **options: Any) -> list[Message]:
-    """Run a job whose child is a small script; it has read its request."""
+    """Run a job whose child is a small script that has read its request."""
     script = tmp_path / "fake.py"
     script.write_text("import sys, time, os\nsys.stdin.buffer.readline()\n" + body)
     request = AnalysisRequest(SourceRef("in.mp4"), str(tmp_path / "out.json"), "balanced", 1.4)
@@ -62,16 +62,16 @@ def run_fake(tmp_path: Path, body: str, **options: Any) -> list[Message]:
         ("sys.exit(0)", "ended without a result"),
         (STARTED + "\nsys.exit('the disk is on fire')", "the disk is on fire"),
         (STARTED + "\nos.abort()", "ended without a result"),
-        ("print('hello')", "no message"),
+        ("print('hello')", "invalid message"),
         (STARTED + '\nprint(\'{"type":"progress"}\')', "missing"),
-        ("sys.stdout.buffer.write(b'\\xff\\xfe\\n')", "no message"),
+        ("sys.stdout.buffer.write(b'\\xff\\xfe\\n')", "invalid message"),
         ("import not_a_module", "not_a_module"),
         (STARTED + '\nprint(\'{"type":"running","provider":"CPU"}\')\nsys.exit("gone")', "gone"),
         (STARTED + '\nprint(\'{"type":"error","text":"no such file"}\')\nsys.exit(1)', "no such file"),
         (
             STARTED
             + '\nprint(\'{"type":"result","output":"elsewhere","frames":1,"tracks":1,"doubts":0,"seconds":1}\')',
-            "failed after its result",
+            "failed after it had sent its result",
         ),
         ('print(\'{"type":"frame","frame":1,"cut":false,"mixed":false,"rows":[],"joins":[]}\')', "unexpected"),
     ],
@@ -82,10 +82,10 @@ def test_a_failing_child_is_one_clear_error(tmp_path: Path, body: str, words: st
     assert words in last.text and "\n" not in last.text
 
 
-def test_a_child_that_hangs_is_given_up(tmp_path: Path) -> None:
+def test_a_child_that_hangs_is_ended(tmp_path: Path) -> None:
     began = time.monotonic()
     messages = run_fake(tmp_path, "time.sleep(60)", start_timeout_s=0.5)
-    assert isinstance(messages[-1], ErrorMessage) and "said nothing" in messages[-1].text
+    assert isinstance(messages[-1], ErrorMessage) and "has not responded" in messages[-1].text
     messages = run_fake(tmp_path, STARTED + "\ntime.sleep(60)", silence_timeout_s=0.5)
     assert isinstance(messages[0], Started) and isinstance(messages[-1], ErrorMessage)
     assert time.monotonic() - began < 10
@@ -100,13 +100,13 @@ def test_a_result_without_its_file_is_an_error(tmp_path: Path) -> None:
     assert isinstance(run_fake(tmp_path, f"sys.stdout.write({result!r})\nsys.exit(1)")[-1], ErrorMessage)
 
 
-def test_an_interpreter_that_is_not_there(tmp_path: Path) -> None:
+def test_a_missing_interpreter_is_an_error(tmp_path: Path) -> None:
     request = AnalysisRequest(SourceRef("in.mp4"), str(tmp_path / "out.json"), "balanced", 1.4)
     (message,) = run_job(request, python=str(tmp_path / "no python"))
     assert isinstance(message, ErrorMessage) and "cannot be started" in message.text
 
 
-def test_a_timer_is_never_kept_waiting(tmp_path: Path) -> None:
+def test_a_timer_never_blocks(tmp_path: Path) -> None:
     messages = run_fake(tmp_path, "time.sleep(0.4)\nsys.exit('done')", wait_s=0.05)
     assert sum(isinstance(m, Waiting) for m in messages) >= 3
     assert isinstance(messages[-1], ErrorMessage)
@@ -127,23 +127,23 @@ def test_closing_the_job_ends_the_child(tmp_path: Path) -> None:
 
 
 def test_one_loop_reads_the_messages_of_a_job(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Progress is yielded, the rest is heard; only the message that ends such a request is a good end."""
-    said: list[Message] = []
+    """Progress comes from the generator, other messages by callback; a job must end with its result."""
+    messages: list[Message] = []
     closed: list[bool] = []
 
     def answer(request: AnalysisRequest, wait_s: float | None = None) -> Iterator[Message]:
         try:
-            yield from said
+            yield from messages
         finally:
             closed.append(True)
 
     monkeypatch.setattr(client, "run_job", answer)
     request = AnalysisRequest(SourceRef("in.mp4"), "out.json", "balanced", 1.4)
     half, result = Progress(Stage.DETECT, 1, 2, 0.0), Result("out.json", 2, 1, 0, 1.0)
-    said[:] = [Started(2), Waiting(), half, Warned("dark"), result]
-    heard: list[Message] = []
-    assert list(client.watch_job(request, 0.1, heard.append)) == [None, half]
-    assert heard == [Started(2), Warned("dark"), result]
+    messages[:] = [Started(2), Waiting(), half, Warned("dark"), result]
+    received: list[Message] = []
+    assert list(client.watch_job(request, 0.1, received.append)) == [None, half]
+    assert received == [Started(2), Warned("dark"), result]
     reported: list[tuple[str, int, int]] = []
     client.finish_job(request, lambda *step: reported.append(step))
     assert reported == [("detect", 1, 2)] and len(closed) == 2
@@ -152,23 +152,23 @@ def test_one_loop_reads_the_messages_of_a_job(monkeypatch: pytest.MonkeyPatch) -
         ([], "without a result"),
         ([EmbeddingsDone("dlib_resnet", 0, 0.0)], "without a result"),
     ):
-        said[:] = [Started(2), half, *end]
+        messages[:] = [Started(2), half, *end]
         with pytest.raises(FaceBlurError, match=words):
             client.finish_job(request, lambda *step: None)
     assert len(closed) == 5
 
 
 def test_a_child_ends_when_its_parent_closes_stdin() -> None:
-    """This is how segment processes end when the process that leads them is killed."""
+    """Segment processes end this way when their leading process is killed."""
     process = subprocess.Popen(
         [sys.executable, "-I", child.__file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
     out, err = process.communicate(b"no request\n", timeout=20)
-    assert process.returncode == 2 and out == b"" and b"not a request" in err
+    assert process.returncode == 2 and out == b"" and b"not a valid request" in err
 
 
-class SpokenLines:
-    """Stands for a WorkerProcess that has said these lines."""
+class RecordedProcess:
+    """Replaces a WorkerProcess that has sent these lines."""
 
     def __init__(self, lines: list[str | None]) -> None:
         import queue
@@ -177,20 +177,20 @@ class SpokenLines:
         for line in lines:
             self.lines.put(line)
 
-    def end_story(self) -> str:
+    def describe_end(self) -> str:
         return "exit code 9"
 
-    def last_words(self) -> str:
-        return "I am tired."
+    def last_errors(self) -> str:
+        return "Out of memory."
 
 
 def collect(lines: list[str | None], count: int) -> ObservationTable:
     table = ObservationTable([Segment(0, count)])
-    work._Collector(table, lambda message: None).collect({0: SpokenLines(lines)})  # type: ignore[dict-item]
+    work._Collector(table, lambda message: None).collect({0: RecordedProcess(lines)})  # type: ignore[dict-item]
     return table
 
 
-def test_partial_reports_are_never_taken_as_whole() -> None:
+def test_an_incomplete_segment_is_an_error() -> None:
     frames = [to_line(Frame(i, False, False, [], [], True)) for i in range(5)]
     assert collect([*frames, to_line(Finished(5, []))], 5).missing() == 0
     with pytest.raises(FaceBlurError, match="2 of 5 frames"):
@@ -199,45 +199,45 @@ def test_partial_reports_are_never_taken_as_whole() -> None:
         collect([frames[0], frames[2], to_line(Finished(2, []))], 5)
 
 
-def hear(*lines: list[str | None]) -> list[tuple[int, Any]]:
-    """What is heard of processes that have said these lines."""
-    processes: Any = {number: SpokenLines(own) for number, own in enumerate(lines)}
+def listen_to(*lines: list[str | None]) -> list[tuple[int, Any]]:
+    """The messages that arrive from processes with these lines."""
+    processes: Any = {number: RecordedProcess(own) for number, own in enumerate(lines)}
     return list(listen(processes, "Verification process", (Progress,)))
 
 
-def test_processes_are_heard_until_each_has_finished(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_messages_are_read_until_every_process_has_finished(monkeypatch: pytest.MonkeyPatch) -> None:
     half, end, cpu, cuda = Progress(Stage.VERIFY, 1, 2, 0.0), Finished(2, []), Running("CPU"), Running("CUDA")
-    reported = hear([to_line(cuda), to_line(half), to_line(end)], [to_line(cpu), to_line(end)])
+    reported = listen_to([to_line(cuda), to_line(half), to_line(end)], [to_line(cpu), to_line(end)])
     assert sorted(i for i, message in reported if message == end) == [0, 1] and (0, half) in reported
     assert [m for _, m in reported if isinstance(m, Running)] == [Running("CPU and CUDA")]
-    with pytest.raises(FaceBlurError, match=r"Verification process 2 has died \(exit code 9\)"):
-        hear([to_line(end)], [to_line(half), None])
+    with pytest.raises(FaceBlurError, match=r"Verification process 2 crashed \(exit code 9\)"):
+        listen_to([to_line(end)], [to_line(half), None])
     with pytest.raises(FaceBlurError, match=r"^no such file$"):
-        hear([to_line(ErrorMessage("no such file"))])
+        listen_to([to_line(ErrorMessage("no such file"))])
     with pytest.raises(ProtocolError, match="unexpected"):
-        hear([to_line(Warned("of another work"))])
+        listen_to([to_line(Warned("of another work"))])
     monkeypatch.setattr(process, "PROCESS", replace(process.PROCESS, silence_s=0.02))
-    with pytest.raises(FaceBlurError, match=r"Verification process 1 has stopped responding. I am tired\."):
-        hear([to_line(half)])
+    with pytest.raises(FaceBlurError, match=r"Verification process 1 has stopped responding. Out of memory\."):
+        listen_to([to_line(half)])
 
 
-def test_what_segments_say_of_themselves_is_told_once() -> None:
-    def say(provider: str, warning: str) -> SpokenLines:
+def test_warnings_and_providers_of_segments_are_reported_once() -> None:
+    def record(provider: str, warning: str) -> RecordedProcess:
         frame, end = Frame(0, False, False, [], [], True), Finished(1, [])
-        return SpokenLines([to_line(part) for part in (Started(1), Warned(warning), Running(provider), frame, end)])
+        return RecordedProcess([to_line(part) for part in (Started(1), Warned(warning), Running(provider), frame, end)])
 
     reported: list[Any] = []
     parts = [Segment(0, 1), Segment(1, 2)]
-    second = say("CPU", "no memory left")
+    second = record("CPU", "no memory left")
     second.lines.queue[3] = to_line(Frame(1, False, False, [], [], True))
-    said = {0: say("CUDA", "no memory left"), 1: second}
-    work._Collector(ObservationTable(parts), reported.append).collect(said)  # type: ignore[arg-type]
+    messages = {0: record("CUDA", "no memory left"), 1: second}
+    work._Collector(ObservationTable(parts), reported.append).collect(messages)  # type: ignore[arg-type]
     assert [m for m in reported if isinstance(m, Warned)] == [Warned("no memory left")]
     assert [m for m in reported if isinstance(m, Running)] == [Running("CPU and CUDA")]
 
 
 class Idle(FaceDetector):
-    """Stands for a detector whose GPU gave up while it looked at the second picture."""
+    """Replaces a detector whose GPU fails at the second picture."""
 
     provider = "CUDA"
     notes: Any = None
@@ -252,7 +252,7 @@ class Idle(FaceDetector):
         return []
 
 
-def test_a_gpu_that_gives_up_midway_is_told(film: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_gpu_failure_during_the_analysis_is_reported(film: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     need_models()
     monkeypatch.setattr(ensemble, "get_detector", lambda name: Idle)
     from blender_faceblur.sources import open_source
@@ -267,7 +267,7 @@ def test_a_gpu_that_gives_up_midway_is_told(film: Path, monkeypatch: pytest.Monk
 
 @pytest.fixture(scope="module")
 def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Half the astronaut's picture, gliding: 200 frames, 256 x 256."""
+    """Half the astronaut's picture, panned: 200 frames, 256 x 256."""
     import av
     from skimage import data
 
@@ -295,7 +295,7 @@ def need_models() -> None:
 
 
 @pytest.mark.parametrize("processes", [1, 2])
-def test_a_film_is_analysed_whole(film: Path, tmp_path: Path, processes: int) -> None:
+def test_every_frame_of_a_film_is_analysed(film: Path, tmp_path: Path, processes: int) -> None:
     need_models()
     messages = list(run_job(build_request(film, tmp_path / "tracks.json", "fast", processes=processes)))
     assert isinstance(messages[0], Started) and messages[0].frames == 200
@@ -311,7 +311,7 @@ def test_a_film_is_analysed_whole(film: Path, tmp_path: Path, processes: int) ->
 
 
 def write_oriented(path: Path, upright: np.ndarray, orientation: int) -> None:
-    """A JPEG whose EXIF tag says how to turn its pixels to see `upright` (RGB)."""
+    """A JPEG whose EXIF tag says how to rotate its pixels to get `upright` (RGB)."""
     import cv2
 
     turns = {3: 2, 6: 1, 8: 3}
@@ -328,7 +328,7 @@ def write_oriented(path: Path, upright: np.ndarray, orientation: int) -> None:
     ("orientation", "place", "lies"),
     [(3, (512 - 222, 480 - 118), False), (6, (118, 512 - 222), True), (8, (480 - 118, 222), True)],
 )
-def test_a_picture_with_an_orientation_tag_is_looked_at_upright(
+def test_a_picture_with_an_orientation_tag_is_analysed_upright(
     tmp_path: Path, orientation: int, place: tuple[float, float], lies: bool
 ) -> None:
     need_models()
@@ -337,7 +337,7 @@ def test_a_picture_with_an_orientation_tag_is_looked_at_upright(
 
     picture = data.astronaut()[:480]
     write_oriented(tmp_path / "astronaut.jpg", picture, orientation)
-    # What a viewer that obeys the tag makes of the file is the upright picture.
+    # A viewer that obeys the tag shows the upright picture.
     obeyed = np.asarray(cv2.imread(str(tmp_path / "astronaut.jpg")))[..., ::-1]
     assert obeyed.shape == picture.shape and np.abs(obeyed.astype(int) - picture).mean() < 5
     *_, last = run_job(build_request(tmp_path / "astronaut.jpg", tmp_path / "tracks.json"))
@@ -350,7 +350,7 @@ def test_a_picture_with_an_orientation_tag_is_looked_at_upright(
     assert sample.confidence > 0.7
 
 
-def test_no_film_is_one_clear_error(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_film_is_one_clear_error(tmp_path: Path) -> None:
     need_models()
     (tmp_path / "text.mp4").write_text("not a film at all")
     for name in ("absent.mp4", "text.mp4"):
@@ -372,14 +372,14 @@ def test_a_killed_segment_fails_the_job(film: Path, tmp_path: Path, monkeypatch:
 
     monkeypatch.setattr(work, "WorkerProcess", Dying)
     request = build_request(film, tmp_path / "tracks.json", "fast", processes=2)
-    with pytest.raises(FaceBlurError, match=r"process 2 has died|process 2 has stopped"):
+    with pytest.raises(FaceBlurError, match=r"process 2 crashed|process 2 has stopped"):
         work._lead(request, lambda message: None)
     assert not (tmp_path / "tracks.json").exists()
     assert all(p._process.poll() is not None for p in started)
 
 
 def write_glide(folder: Path, count: int) -> list[str]:
-    """The film's pictures as files of their own."""
+    """Write the film's pictures as separate files."""
     import cv2
     from skimage import data
 
@@ -391,7 +391,7 @@ def write_glide(folder: Path, count: int) -> list[str]:
     return names
 
 
-def test_a_sequence_is_analysed_whole(tmp_path: Path) -> None:
+def test_every_picture_of_a_sequence_is_analysed(tmp_path: Path) -> None:
     need_models()
     names = write_glide(tmp_path / "pictures", 200)
     request = build_request(
@@ -432,7 +432,7 @@ def test_a_gap_in_a_sequence_is_one_clear_error(tmp_path: Path) -> None:
         ({"files": ["../a.png", "b.png"]}, "name of a picture"),
     ],
 )
-def test_a_request_that_makes_no_sense_is_refused(tmp_path: Path, change: dict[str, Any], words: str) -> None:
+def test_an_invalid_request_is_rejected(tmp_path: Path, change: dict[str, Any], words: str) -> None:
     need_models()
     source, rest = {key: change[key] for key in change if key != "provider"}, change.get("provider", "auto")
     request = AnalysisRequest(
@@ -448,7 +448,7 @@ def test_a_request_that_makes_no_sense_is_refused(tmp_path: Path, change: dict[s
 
 
 def test_twenty_thousand_names_arrive(tmp_path: Path) -> None:
-    """Also at a child that begins to read late: nobody waits for it."""
+    """The caller does not wait, even if the child begins to read late."""
     names = [f"{number:06} {'ü' * 100}.png" for number in range(20_000)]
     script = tmp_path / "fake.py"
     script.write_text(
@@ -478,7 +478,7 @@ def test_a_child_that_never_reads_can_be_ended(tmp_path: Path) -> None:
     assert isinstance(last, ErrorMessage) and time.monotonic() - began < 5
 
 
-def test_providers_are_found_out_in_another_process() -> None:
+def test_a_separate_process_lists_the_providers() -> None:
     names = probe_providers()
     assert "CPUExecutionProvider" in names
     assert describe_provider(names, "cpu") == "CPU"
@@ -494,8 +494,8 @@ def test_the_provider_that_would_be_used_is_named(monkeypatch: pytest.MonkeyPatc
     ("body", "words"),
     [
         ("sys.exit('no onnxruntime here')", "no onnxruntime here"),
-        ("print('hello')", "no answer"),
-        ("time.sleep(60)", "said nothing"),
+        ("print('hello')", "no valid answer"),
+        ("time.sleep(60)", "has not answered"),
         ('print(\'{"type":"error","text":"it broke"}\')', "it broke"),
     ],
 )
@@ -523,7 +523,7 @@ def list_files(folder: Path) -> list[str]:
 
 
 def test_it_works_installed_under_another_name(film: Path, tmp_path: Path) -> None:
-    """As an extension lies in a user's folder: another name, the weights inside, a package of that name elsewhere."""
+    """As in a user's extensions folder: another package name, and another package with the original name."""
     need_models()
     user = tmp_path / "extensions of 'Zoë'"
     installed = user / "ext" / "user_default" / "faceblur"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Looks at faces: which frames, and with the real recogniser while a film is analysed and afterwards."""
+"""Face embeddings: the choice of frames, and the real recogniser during and after an analysis."""
 
 from __future__ import annotations
 
@@ -27,36 +27,36 @@ def make_track(name: str, frames: range, best: int = -1, x: float = 100.0) -> Tr
     )
 
 
-def test_every_moment_is_looked_at_where_the_face_is_best() -> None:
-    looks = list(choose_crops([make_track("a", range(250), best=64)], 25.0))
-    assert looks == sorted(looks) and 64 in looks
-    # Whoever is there for seven frames is looked at.
-    assert all(4 <= other - one <= 6 for one, other in itertools.pairwise(looks[:-1]))
-    assert looks[0] <= 1 and looks[-1] >= 248
+def test_the_best_frame_of_each_moment_is_embedded() -> None:
+    crops = list(choose_crops([make_track("a", range(250), best=64)], 25.0))
+    assert crops == sorted(crops) and 64 in crops
+    # A person who is visible for seven frames gets an embedding.
+    assert all(4 <= other - one <= 6 for one, other in itertools.pairwise(crops[:-1]))
+    assert crops[0] <= 1 and crops[-1] >= 248
 
 
 @pytest.mark.parametrize("count", range(1, 60))
-def test_no_track_is_too_short_to_be_looked_at(count: int) -> None:
+def test_even_the_shortest_track_is_embedded(count: int) -> None:
     for rate in (5.0, 25.0, 60.0, 120.0):
-        looks = list(choose_crops([make_track("a", range(count))], rate))
+        crops = list(choose_crops([make_track("a", range(count))], rate))
         step = max(1, min(round(0.2 * rate), count // EMBEDDING.least_crops))
-        edges = [-step, *looks, count + step // 4]
-        assert looks and all(0 < other - one <= step + step // 4 for one, other in itertools.pairwise(edges))
+        edges = [-step, *crops, count + step // 4]
+        assert crops and all(0 < other - one <= step + step // 4 for one, other in itertools.pairwise(edges))
 
 
-def test_short_tracks_are_looked_at_more_often() -> None:
+def test_short_tracks_are_embedded_more_often() -> None:
     assert len(choose_crops([make_track("a", range(12))], 25.0)) >= EMBEDDING.least_crops
-    looks = choose_crops([make_track("a", range(12)), make_track("b", range(3, 250), x=300)], 25.0)
-    assert {name for tracks in looks.values() for name, _ in tracks} == {"a", "b"}
+    crops = choose_crops([make_track("a", range(12)), make_track("b", range(3, 250), x=300)], 25.0)
+    assert {name for tracks in crops.values() for name, _ in tracks} == {"a", "b"}
 
 
-def test_each_side_of_a_gap_is_looked_at() -> None:
+def test_both_sides_of_a_gap_are_embedded() -> None:
     track = make_track("a", range(100))
     track.samples = [s for s in track.samples if not 40 <= s.source_frame < 98]
     assert any(f >= 98 for f in choose_crops([track], 25.0))
 
 
-def test_blur_takes_detail_away() -> None:
+def test_blur_reduces_detail() -> None:
     import cv2
 
     sharp = np.random.default_rng(0).integers(0, 255, (150, 150, 3)).astype(np.uint8)
@@ -70,8 +70,8 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def looked(film: Path) -> tuple[Path, list[FaceEmbedding]]:
-    """The tracks document, and the looks that came with it."""
+def embedded(film: Path) -> tuple[Path, list[FaceEmbedding]]:
+    """The tracks document, and the embeddings of its analysis."""
     tracks, messages = analyse(film)
     assert any(isinstance(m, EmbeddingsDone) for m in messages)
     embeddings = collect_embeddings(m for m in messages if isinstance(m, TrackEmbedding))
@@ -79,15 +79,15 @@ def looked(film: Path) -> tuple[Path, list[FaceEmbedding]]:
     return tracks, embeddings[track.name]
 
 
-def test_faces_are_looked_at_while_they_are_found(looked: tuple[Path, list[FaceEmbedding]]) -> None:
-    _, embeddings = looked
+def test_faces_are_embedded_during_the_analysis(embedded: tuple[Path, list[FaceEmbedding]]) -> None:
+    _, embeddings = embedded
     assert len(embeddings) >= 4
     assert max(float(np.linalg.norm(a.vector - b.vector)) for a in embeddings for b in embeddings) < 0.35
     assert min(embedding.quality for embedding in embeddings) > 0.35
 
 
-def test_a_later_look_sees_the_same_person(film: Path, looked: tuple[Path, list[FaceEmbedding]]) -> None:
-    tracks, before = looked
+def test_a_later_embedding_shows_the_same_person(film: Path, embedded: tuple[Path, list[FaceEmbedding]]) -> None:
+    tracks, before = embedded
     messages = list(
         run_job(build_embed_request(SourceRef.of(film, fingerprint=read_document(tracks).source.fingerprint), tracks))
     )
@@ -97,15 +97,15 @@ def test_a_later_look_sees_the_same_person(film: Path, looked: tuple[Path, list[
     assert max(float(np.linalg.norm(a.vector - b.vector)) for a in embeddings for b in before) < 0.4
 
 
-def test_another_film_is_refused(film: Path, looked: tuple[Path, list[FaceEmbedding]]) -> None:
-    *_, last = run_job(build_embed_request(SourceRef.of(film, fingerprint="0" * 64), looked[0]))
+def test_another_film_is_rejected(film: Path, embedded: tuple[Path, list[FaceEmbedding]]) -> None:
+    *_, last = run_job(build_embed_request(SourceRef.of(film, fingerprint="0" * 64), embedded[0]))
     assert isinstance(last, ErrorMessage) and "changed" in last.text
 
 
-def test_a_person_of_a_picture_stays_clear(
-    film: Path, looked: tuple[Path, list[FaceEmbedding]], tmp_path: Path
+def test_a_person_from_a_reference_picture_stays_visible(
+    film: Path, embedded: tuple[Path, list[FaceEmbedding]], tmp_path: Path
 ) -> None:
-    """From a folder of references to the document; pictures without a face are named and not used."""
+    """From a folder of references to the document; references without a face are reported and not used."""
     import cv2
 
     from blender_faceblur.sources import open_source
@@ -115,11 +115,13 @@ def test_a_person_of_a_picture_stays_clear(
     with open_source(film) as source:
         cv2.imwrite(str(people / "Eileen.png"), next(iter(source.frames(10, 11)))[1])
     cv2.imwrite(str(people / "Wall.png"), np.full((200, 200, 3), 128, np.uint8))
-    said: list[str] = []
-    recognition = open_recognition(PeopleOptions(people, False, tmp_path / "people.json"), lambda *_: None, said.append)
-    assert any("Wall" in text for text in said)
-    document = read_document(looked[0])
-    recognition.decide(film, looked[0], document, lambda *_: None, said.append)
-    assert [get_kept_person(track) for track in read_document(looked[0]).aside] == ["Eileen"] and not document.tracks
+    messages: list[str] = []
+    recognition = open_recognition(
+        PeopleOptions(people, False, tmp_path / "people.json"), lambda *_: None, messages.append
+    )
+    assert any("Wall" in text for text in messages)
+    document = read_document(embedded[0])
+    recognition.decide(film, embedded[0], document, lambda *_: None, messages.append)
+    assert [get_kept_person(track) for track in read_document(embedded[0]).aside] == ["Eileen"] and not document.tracks
     recognition.save()
     assert "Eileen" in (tmp_path / "people.json").read_text() and len((tmp_path / "people.json").read_text()) < 2000

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Messages survive the line between two processes; whatever else comes is refused."""
+"""Messages survive the transfer between two processes; anything else is rejected."""
 
 from __future__ import annotations
 
@@ -88,24 +88,24 @@ def test_messages_survive(message: Any) -> None:
         '{"type":"started","frames":3}',
     ],
 )
-def test_what_is_no_message_is_refused(line: str) -> None:
+def test_invalid_messages_are_rejected(line: str) -> None:
     with pytest.raises(ProtocolError):
         parse_line(line, (Started, Progress))
 
 
-def test_a_stage_arrives_as_one() -> None:
+def test_a_stage_arrives_as_an_enum_member() -> None:
     assert parse_line(to_line(Progress(Stage.LINK, 0, 1, 0.0)), (Progress,)).stage is Stage.LINK
 
 
-def test_a_line_without_end_is_refused() -> None:
+def test_an_endless_line_is_rejected() -> None:
     with pytest.raises(ProtocolError, match="too long"):
         parse_line(json.dumps({"type": "warning", "text": "x" * LONGEST_LINE}), (Warned,))
     with pytest.raises(ProtocolError, match="too long"):
         parse_line(" " * LONGEST_REQUEST + "{}", (AnalysisRequest,))
 
 
-def test_a_request_of_before_is_understood() -> None:
-    """Fields that came later have a default; what is missing is never the protocol's number."""
+def test_a_request_of_an_older_version_is_accepted() -> None:
+    """Later fields have a default; the protocol's number is always required."""
     old = {
         "type": "analyse",
         "source": {"path": "a"},
@@ -159,12 +159,12 @@ def test_records_survive() -> None:
 
 
 @pytest.mark.parametrize("row", [[1, 2], [1, 5, 5, 4, 9, 0.5, 1], [-1, 1, 1, 2, 2, 0.5, 1], [1] * 9])
-def test_wrong_rows_are_refused(row: list[float]) -> None:
+def test_invalid_observations_are_rejected(row: list[float]) -> None:
     with pytest.raises(ProtocolError):
         to_record(Frame(0, False, False, [row], [], True))
 
 
 @pytest.mark.parametrize("looks", [["", ""], ["ab"], ["xy" * LENGTH]])
-def test_wrong_looks_are_refused(looks: list[str]) -> None:
-    with pytest.raises(ProtocolError, match="look"):
+def test_invalid_appearances_are_rejected(looks: list[str]) -> None:
+    with pytest.raises(ProtocolError, match="appearance"):
         to_record(Frame(0, False, False, [[1, 1, 1, 2, 2, 0.5, 1]], [], True, looks))

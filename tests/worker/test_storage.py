@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A stored analysis is used for exactly the source and settings that it was made of, and never where it is damaged."""
+"""A stored analysis is reused only for its own source and settings, and never if it is damaged."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ def analyse(film: Path, folder: Path, preset: str = "fast", margin: float = 1.4)
     return messages, output.read_text(encoding="utf-8")
 
 
-def was_looked_at(messages: list[Message]) -> bool:
+def was_analysed(messages: list[Message]) -> bool:
     return any(isinstance(message, Progress) for message in messages)
 
 
-def test_the_second_time_nothing_is_looked_at(tmp_path: Path) -> None:
+def test_a_second_analysis_reuses_the_stored_one(tmp_path: Path) -> None:
     film = films.write_film(tmp_path / "a.mp4", range(12))
     folder = tmp_path / "kept" / "analyses"
     first, text = analyse(film, folder)
     second, again = analyse(film, folder)
-    assert was_looked_at(first) and not was_looked_at(second)
+    assert was_analysed(first) and not was_analysed(second)
     assert text == again
 
 
 @pytest.mark.parametrize("change", ["expansion", "preset", "content", "damage", "forgotten"])
-def test_anything_else_is_looked_at_anew(change: str, tmp_path: Path) -> None:
+def test_any_change_requires_a_new_analysis(change: str, tmp_path: Path) -> None:
     film = films.write_film(tmp_path / "a.mp4", range(12))
     folder = tmp_path / "analyses"
     analyse(film, folder)
@@ -50,18 +50,20 @@ def test_anything_else_is_looked_at_anew(change: str, tmp_path: Path) -> None:
     messages, _ = analyse(
         film, folder, "balanced" if change == "preset" else "fast", 1.5 if change == "expansion" else 1.4
     )
-    assert was_looked_at(messages)
+    assert was_analysed(messages)
     assert read_document(tmp_path / "tracks.json").margin == (1.5 if change == "expansion" else 1.4)
 
 
-def test_a_folder_that_cannot_be_written_loses_nothing(tmp_path: Path) -> None:
+def test_an_unwritable_storage_does_not_fail_the_analysis(tmp_path: Path) -> None:
     film = films.write_film(tmp_path / "a.mp4", range(12))
     (tmp_path / "analyses").write_text("a file where the folder should be")
     messages, _ = analyse(film, tmp_path / "analyses")
     assert not any(isinstance(message, ErrorMessage) for message in messages)
 
 
-def test_the_oldest_go_when_there_are_too_many(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_oldest_analyses_are_deleted_when_there_are_too_many(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import os
 
     monkeypatch.setattr(storage, "MOST_BYTES", 25)

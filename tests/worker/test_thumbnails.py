@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Small pictures of faces are cut out of the right frames by a process of its own, and written nowhere."""
+"""A separate process cuts small pictures of faces from the right frames and writes nothing to disk."""
 
 from __future__ import annotations
 
@@ -38,39 +38,41 @@ def to_picture(thumbnail: Thumbnail) -> NDArray[np.uint8]:
     return pixels.reshape(thumbnail.side, thumbnail.side, 3)
 
 
-def test_each_face_is_seen_in_its_own_frame(film: Path) -> None:
-    """Wherever in the request it stands; the numbers are drawn over the whole width."""
+def test_each_face_is_cut_from_its_own_frame(film: Path) -> None:
+    """The order of the request does not matter; the numbers fill the whole width."""
     faces = [(17, WHOLE), (2, WHOLE), (17, (0.0, 64.0, 40.0, 96.0)), (29, WHOLE)]
     request = build_thumbnails_request(refer(film), faces, 160)
     seen = {t.number: to_picture(t) for t in run_thumbnails(request) if isinstance(t, Thumbnail)}
     assert sorted(seen) == [0, 1, 2, 3]
-    # A square as wide as the film: its edges go on above and below.
+    # The square is as wide as the film, whose edges are repeated above and below.
     top = (WIDTH - HEIGHT) // 2
     assert [films.read_number(seen[n][top : top + HEIGHT, :, ::-1]) for n in (0, 1, 3)] == [117, 102, 129]
     red, green, blue = seen[2][80, 80].tolist()
     assert red > 150 and max(green, blue) < 90, "the lower left corner is red"
 
 
-def test_frames_that_are_not_there_are_left_out(film: Path) -> None:
+def test_missing_frames_are_skipped(film: Path) -> None:
     request = build_thumbnails_request(refer(film), [(10**6, WHOLE), (-1, WHOLE), (5, WHOLE)], 32)
     assert [t.number for t in run_thumbnails(request) if isinstance(t, Thumbnail)] == [2]
 
 
-@pytest.mark.parametrize(("fingerprint", "side", "words"), [("0" * 64, 64, "has changed"), ("", 100_000, "no faces")])
-def test_what_cannot_be_is_said(film: Path, fingerprint: str, side: int, words: str) -> None:
+@pytest.mark.parametrize(
+    ("fingerprint", "side", "words"), [("0" * 64, 64, "has changed"), ("", 100_000, "no valid faces")]
+)
+def test_an_invalid_request_is_an_error(film: Path, fingerprint: str, side: int, words: str) -> None:
     request = build_thumbnails_request(refer(film, fingerprint), [(5, WHOLE)], side)
     with pytest.raises(FaceBlurError, match=words):
         list(run_thumbnails(request))
 
 
-def test_a_process_that_dies_is_told(film: Path, tmp_path: Path) -> None:
+def test_a_crashed_process_is_reported(film: Path, tmp_path: Path) -> None:
     script = tmp_path / "child.py"
     script.write_text("raise SystemExit(7)\n", encoding="utf-8")
     with pytest.raises(FaceBlurError, match="exit code 7"):
         list(run_thumbnails(build_thumbnails_request(SourceRef.of(film), [(5, WHOLE)], 32), script=script))
 
 
-def test_a_window_never_waits(film: Path) -> None:
+def test_a_window_never_blocks(film: Path) -> None:
     request = build_thumbnails_request(refer(film), [(5, WHOLE)], 32)
     with closing(run_thumbnails(request, 0.0)) as pictures:
         next(pictures)

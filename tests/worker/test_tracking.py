@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A marked place is followed by a process of its own."""
+"""A separate process tracks a marked region."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_a_key_is_followed_through_the_film(film: Path, tmp_path: Path) -> None:
-    """Further back than is kept in memory at once, and not across what is told to be a cut."""
+def test_a_key_is_tracked_through_the_film(film: Path, tmp_path: Path) -> None:
+    """Tracking goes back further than the pictures in memory, and stops at a given cut."""
     output = tmp_path / "out.json"
     request = build_track_request(refer(film), output, {75: at(75)}, 0, COUNT, [2])
     messages = list(run_job(request))
@@ -50,13 +50,13 @@ def test_a_key_is_followed_through_the_film(film: Path, tmp_path: Path) -> None:
         assert sample.evidence is (Evidence.LOCKED if frame == 75 else Evidence.FLOW)
 
 
-def test_another_file_is_refused(film: Path, tmp_path: Path) -> None:
+def test_another_file_is_rejected(film: Path, tmp_path: Path) -> None:
     request = build_track_request(refer(film, "0" * 64), tmp_path / "out.json", {3: Ellipse(50, 50, 10, 10)}, 0, 10, [])
     *_, last = run_job(request)
     assert isinstance(last, ErrorMessage) and "has changed" in last.text and not (tmp_path / "out.json").exists()
 
 
-def test_a_key_outside_of_the_film_is_refused(film: Path, tmp_path: Path) -> None:
+def test_a_key_outside_the_film_is_rejected(film: Path, tmp_path: Path) -> None:
     request = build_track_request(refer(film), tmp_path / "out.json", {10**6: Ellipse(50, 50, 10, 10)}, 0, 10**7, [])
     *_, last = run_job(request)
     assert isinstance(last, ErrorMessage) and "no key" in last.text

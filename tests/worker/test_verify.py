@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A finished film of the astronaut is verified in a process of its own: leaks are found in their frames, none invented.
+"""A separate process verifies a film of the astronaut: it finds every leak in its frames and reports no false ones.
 
-Faces and their places are known; covers are drawn here, so that no detector has a say in what is expected.
+The faces and their positions are known and the covers are drawn here, so no detector influences the expectation.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ Shows = Callable[[int, int], bool]
 
 
 def make_scene(folder: Path, scene: str) -> tuple[Path, Path, list[list[FaceTruth]]]:
-    """A film, and a tracks document that knows its faces."""
+    """A film, and a tracks document with its exact faces."""
     film = folder / f"{scene}.mp4"
     drawn = (draw_frame(frame / FRAMES, *SIZE, scene) for frame in range(FRAMES))
     truth = write_film(film, drawn, width=SIZE[0], height=SIZE[1], frame_rate=RATE, frame_count=FRAMES)
@@ -97,7 +97,7 @@ def cover(
     crf: int = 17,
     late: int = 0,
 ) -> Path:
-    """The covered film; with `late` its pictures come so many frames too late."""
+    """The covered film; its pictures are delayed by `late` frames."""
     with open_source(film) as source:
         pictures = [np.array(picture) for _, picture in source.frames()]
 
@@ -124,7 +124,7 @@ def verify(film: Path, output: Path, tracks: Path, every: int = 3, **more: Any) 
     return verification
 
 
-def tell_leaks(verification: Verification) -> list[tuple[str, int, int]]:
+def list_leaks(verification: Verification) -> list[tuple[str, int, int]]:
     return [(leak.track, leak.start, leak.stop) for leak in verification.leaks]
 
 
@@ -139,23 +139,23 @@ def test_a_covered_film_has_no_leak_and_an_uncovered_stretch_is_found(scene: str
     leaking = verify(
         film, cover(film, tmp_path / "leaking.mp4", truth, lambda frame, face: face == 0 and frame in (8, 9)), tracks
     )
-    assert tell_leaks(leaking) == [("Face 00", 8, 10)] and leaking.leaks[0].share > 0.6
+    assert list_leaks(leaking) == [("Face 00", 8, 10)] and leaking.leaks[0].share > 0.6
     assert leaking.leaks[0].picture.startswith(b"\xff\xd8") and leaking.problems == []
 
 
 def test_low_quality_hides_no_leak(tmp_path: Path) -> None:
     film, tracks, truth = make_scene(tmp_path, "steady")
     output = cover(film, tmp_path / "out.mp4", truth, lambda frame, face: frame == 5, crf=28)
-    assert tell_leaks(verify(film, output, tracks, 18)) == [("Face 00", 5, 6)]
+    assert list_leaks(verify(film, output, tracks, 18)) == [("Face 00", 5, 6)]
 
 
-def test_a_face_that_nobody_expected_is_found(tmp_path: Path) -> None:
+def test_an_unexpected_face_is_found(tmp_path: Path) -> None:
     film, tracks, truth = make_scene(tmp_path, "crossing")
     document = read_document(tracks)
     left_out = document.tracks.pop(0)
     write_document(document, tracks)
     output = cover(film, tmp_path / "out.mp4", truth, lambda frame, face: face == 0)
-    # Before the two faces meet and after: while one hides the other there is nothing to find.
+    # Before and after the two faces meet: a hidden face cannot be detected.
     verification = verify(film, output, tracks)
     assert {leak.track for leak in verification.leaks} == {""}
     assert verification.leaks[0].reason is FindingReason.UNEXPECTED
@@ -170,18 +170,18 @@ def test_a_face_that_nobody_expected_is_found(tmp_path: Path) -> None:
     assert chosen.leaks == [] and [one.track for one in chosen.kept] == [left_out.name]
 
 
-def test_a_track_that_is_off_is_kept_there_only(tmp_path: Path) -> None:
+def test_a_disabled_track_may_show_only_in_those_frames(tmp_path: Path) -> None:
     film, tracks, truth = make_scene(tmp_path, "steady")
     document = read_document(tracks)
     document.tracks[0].off = [(4, 8)]
     write_document(document, tracks)
     output = cover(film, tmp_path / "out.mp4", truth, lambda frame, face: 4 <= frame < 10)
     verification = verify(film, output, tracks, 6)
-    assert tell_leaks(verification) == [("Face 00", 8, 10)]
+    assert list_leaks(verification) == [("Face 00", 8, 10)]
     assert [(one.start, one.stop) for one in verification.kept] == [(4, 8)]
 
 
-def test_a_film_out_of_step_or_cut_short_is_a_problem(tmp_path: Path) -> None:
+def test_a_film_out_of_sync_or_truncated_is_a_problem(tmp_path: Path) -> None:
     film, tracks, truth = make_scene(tmp_path, "demo")
     late = verify(film, cover(film, tmp_path / "late.mp4", truth, late=1), tracks, 18)
     assert any("out of sync" in problem for problem in late.problems) and not late.passed
@@ -211,7 +211,7 @@ def test_a_timeline_shows_a_part_of_the_source_scaled(tmp_path: Path) -> None:
         crf=17,
     )
     verification = verify(film, shown, tracks, 18, shown=[(2, 6, 8)], place=(1.5, 0.0, 0.0, 0.0, 1.5, 0.0))
-    assert tell_leaks(verification) == [("Face 00", 6, 8)] and verification.compared == 8
+    assert list_leaks(verification) == [("Face 00", 6, 8)] and verification.compared == 8
     assert verification.problems == []
 
 
@@ -219,7 +219,7 @@ def test_a_timeline_shows_a_part_of_the_source_scaled(tmp_path: Path) -> None:
 def test_the_number_of_processes_makes_no_difference(
     late: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A leak and a face that nobody expected lie across the borders, and pictures that come late, on a timeline."""
+    """A leak, an unexpected face and late pictures lie across the borders of the parts, on a timeline."""
     monkeypatch.setattr(
         analysis, "FRAME_ANALYSIS", replace(analysis.FRAME_ANALYSIS, least_segment_s=0.1, least_segment_frames=2)
     )
@@ -246,7 +246,7 @@ def test_the_number_of_processes_makes_no_difference(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["crossing.mp4", "out.mp4", "tracks.json", "v.json"]
 
 
-def test_what_a_process_writes_is_read_again() -> None:
+def test_comparisons_survive_writing_and_reading() -> None:
     face = ExpectedFace("Face 01", Ellipse(1 / 3, 2.0, 3.0, 4.0, 0.1))
     find = FilmDetection((1.5, 2.0, 1 / 7, 4.0), (("yunet_2023mar", 0.3),))
     seen = FrameComparison(
@@ -265,7 +265,7 @@ def test_what_a_process_writes_is_read_again() -> None:
             from_text(line)
 
 
-def test_another_source_is_refused(tmp_path: Path) -> None:
+def test_another_source_is_rejected(tmp_path: Path) -> None:
     film, tracks, truth = make_scene(tmp_path, "steady")
     other = cover(film, tmp_path / "other.mp4", truth)
     *_, last = run_job(build_verify_request(other, film, tracks, tmp_path / "v.json"))
@@ -273,7 +273,7 @@ def test_another_source_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif("FACEBLUR_MEDIA" not in os.environ, reason="FACEBLUR_MEDIA does not name the annotated clips")
-def test_nothing_covered_on_a_real_clip_is_all_leaks(tmp_path: Path) -> None:
+def test_an_uncovered_real_clip_is_all_leaks(tmp_path: Path) -> None:
     """The clip verified against itself, with one known face expected."""
     clip = Path(os.environ["FACEBLUR_MEDIA"]) / "head-pose-face-detection-female.mp4"
     with open_source(clip) as source:
@@ -281,4 +281,4 @@ def test_nothing_covered_on_a_real_clip_is_all_leaks(tmp_path: Path) -> None:
     face = Track("Face 01", [Sample(0, Ellipse(info.width / 2, info.height / 2, 40, 50), Evidence.DETECTED, 1.0)])
     tracks = tmp_path / "tracks.json"
     write_document(TrackDocument(info, "balanced", MARGIN, [], [], [face], []), tracks)
-    assert ("Face 01", 0, 1) in tell_leaks(verify(clip, clip, tracks, 1000))
+    assert ("Face 01", 0, 1) in list_leaks(verify(clip, clip, tracks, 1000))

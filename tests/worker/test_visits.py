@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Somebody else who takes a face's place for half a second is looked at, and covered."""
+"""Another person who takes a face's place for half a second gets an embedding and is covered."""
 
 from __future__ import annotations
 
@@ -40,7 +40,9 @@ def analysed(film: Path) -> tuple[Path, list[Message]]:
 
 
 @pytest.mark.parametrize("later", [False, True], ids=["while it is analysed", "later"])
-def test_a_short_visit_is_seen_and_covered(later: bool, film: Path, analysed: tuple[Path, list[Message]]) -> None:
+def test_a_short_appearance_is_detected_and_covered(
+    later: bool, film: Path, analysed: tuple[Path, list[Message]]
+) -> None:
     tracks, messages = analysed
     document = read_document(tracks)
     if later:
