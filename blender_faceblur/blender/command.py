@@ -162,8 +162,8 @@ def _check_pictures(scene: bpy.types.Scene) -> None:
     empty = sorted(path.name for path in written if not path.is_file() or not path.stat().st_size)
     if empty:
         raise FaceBlurError(
-            f"{len(empty)} of the rendered pictures are missing or empty, starting with {empty[0]}. Check the free space "
-            "on the disk and render again."
+            f"{len(empty)} of the rendered pictures are missing or empty, starting with {empty[0]}. Check the free "
+            "space on the disk and render again."
         )
 
 

@@ -128,7 +128,7 @@ def test_several_speeds_are_covered_whole(scene: Any, film: Path, tmp_path: Path
         bpy.ops.sequencer.retiming_key_add(timeline_frame=20)
     strip.retiming_keys[1].timeline_frame = 30
     cover_footage(scene, strip, disks.build_document(film), EFFECT)
-    assert "covered whole" in sync_mask_strips(scene)[0]
+    assert "covered completely" in sync_mask_strips(scene)[0]
     sight = disks.see(disks.render_frame(scene, 10, tmp_path / "whole.png"))
     assert sight.disk == 0 and sight.cover == disks.WIDTH * disks.HEIGHT
 
@@ -195,7 +195,7 @@ def test_what_was_analysed_must_be_what_is_shown(scene: Any, film: Path) -> None
 def test_a_missing_file_is_named(scene: Any) -> None:
     strip = find(scene, "first")
     strip.filepath = "//nowhere.mp4"
-    with pytest.raises(FaceBlurError, match=r"'first': .*nowhere\.mp4 is not there"):
+    with pytest.raises(FaceBlurError, match=r"'first': .*nowhere\.mp4 does not exist"):
         get_footage(strip)
 
 

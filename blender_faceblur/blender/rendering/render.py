@@ -34,7 +34,7 @@ _JPEG_QUALITY = {"lossless": 100, "high": 97, "medium": 92, "low": 85}
 
 @dataclass(frozen=True, slots=True)
 class RenderSettings:
-    """The output path and its format. A film becomes a Matroska file without sound; a picture's suffix sets its format."""
+    """The output path and its format: Matroska without sound for a film, the path's suffix for a picture."""
 
     output: Path
     codec: str = "h264"
