@@ -83,7 +83,7 @@ def without_guard() -> Iterator[None]:
     import bpy
 
     handlers = bpy.app.handlers.render_init
-    guards = [handler for handler in handlers if handler.__module__.endswith(".guard")]
+    guards = [handler for handler in handlers if ".guard." in handler.__module__]
     for handler in guards:
         handlers.remove(handler)
     yield

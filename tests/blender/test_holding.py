@@ -268,7 +268,7 @@ from blender_faceblur.blender.cover.compositing import EffectSettings
 from tests.blender import disks
 film = Path(sys.argv[-2])
 scene = build_project(film, disks.build_document(film), EffectSettings("solid", disks.COVER))
-footage, modifier = disks.find_cover(scene)
+footage, modifier = disks.get_cover(scene)
 for strip in (modifier.input_mask_strip, footage):
     strip.frame_start += 10
 footage.transform.scale_x = footage.transform.scale_y = 0.7
