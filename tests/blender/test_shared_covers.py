@@ -14,7 +14,7 @@ from blender_faceblur.blender.guard import checks as guard
 from blender_faceblur.blender.rendering.project import build_project
 
 from . import disks
-from .test_following import check_covered
+from .test_cover_transforms import check_covered
 
 EFFECT = EffectSettings("solid", disks.COVER)
 

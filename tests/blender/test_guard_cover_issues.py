@@ -16,7 +16,7 @@ from blender_faceblur.blender.rendering.project import build_project
 
 from . import disks
 from .test_cover_issues import EFFECT, _flip, slow_effect, slow_effect_on_a_meta, slow_meta, slow_scene
-from .test_following import check_covered
+from .test_cover_transforms import check_covered
 
 
 @pytest.fixture(scope="module")
