@@ -11,7 +11,7 @@ from bpy.props import BoolProperty, EnumProperty, FloatProperty, FloatVectorProp
 
 from ..core.detection.settings import DEFAULT_MARGIN, MARGINS
 from .people.properties import FACEBLUR_PG_people
-from .preferences.properties import EFFECT_ITEMS, EXPANSION_TEXT, PRESET_ITEMS, SAMPLES_TEXT, get_preferences
+from .preferences.properties import EFFECT_ITEMS, MARGIN_TEXT, PRESET_ITEMS, SAMPLES_TEXT, get_preferences
 
 
 def _as_preferred(name: str, items: list[tuple[str, str, str]] | None = None) -> Callable[[Any, Any, bool], Any]:
@@ -111,7 +111,7 @@ class FACEBLUR_PG_settings(bpy.types.PropertyGroup):
         min=MARGINS[0],
         max=MARGINS[1],
         get_transform=_as_preferred("expansion"),
-        description=f"{EXPANSION_TEXT}. Takes effect when faces are detected",
+        description=f"{MARGIN_TEXT}. Takes effect when faces are detected",
     )
     show_overlay: BoolProperty(
         name="Faces", default=True, description="Show the outline of each face's cover in the preview"

@@ -363,7 +363,7 @@ def write_picture(path: Path, orientation: int, number: int = 178) -> Path:
 @pytest.mark.parametrize("suffix", [".jpg", ".tif", ".png", ".bmp", ".webp"])
 @pytest.mark.parametrize("orientation", [1, 6, 8])
 def test_pictures(suffix: str, orientation: int, tmp_path: Path) -> None:
-    """Blender ignores orientation tags. So does the analysis, but it reports the turn that makes the picture upright."""
+    """Blender and the analysis ignore orientation tags; the analysis reports the turn that makes a picture upright."""
     path = write_picture(tmp_path / f"picture{suffix}", orientation)
     strip = add_strip(path, "image")
     (rendered,) = render(tmp_path / "shown", 0, 1)

@@ -22,9 +22,9 @@ def list_cover_issues(scene: bpy.types.Scene, strip: bpy.types.Strip) -> list[tu
     """Sentences that say why a strip's cover can miss faces, each with whether `strips.put_cover_first` fixes it."""
     found = []
     if list_moving_modifiers(strip):
-        found.append(("A modifier before its cover can move the picture.", True))
+        found.append(("A modifier before its cover can move the picture. Move it behind the cover.", True))
     if _is_animated(scene, strip, "strobe"):
-        found.append(("Its strobe is animated, which its mask does not follow.", False))
+        found.append(("Its strobe is animated, but its mask's strobe cannot be. Remove the animation.", False))
     found += [
         (f"Its cover lags behind: {text}. Give the footage itself that speed.", False)
         for text in _list_odd_speeds(scene, strip)

@@ -59,7 +59,7 @@ class FACEBLUR_PT_main(Tab, bpy.types.Panel):
             column.prop(settings, "color")
         elif settings.effect != "erase":
             column.prop(settings, "samples_across")
-        _draw_verdict(layout, context, settings)
+        _draw_strength(layout, context, settings)
         strip = get_active_footage(context)
         covered = strip is not None and get_modifier(strip) is not None
         row = layout.row(align=True)
@@ -85,7 +85,7 @@ class FACEBLUR_PT_messages(Tab, bpy.types.Panel):
             write_lines(self.layout, context, note, "INFO")
 
 
-def _draw_verdict(layout: bpy.types.UILayout, context: bpy.types.Context, settings: bpy.types.PropertyGroup) -> None:
+def _draw_strength(layout: bpy.types.UILayout, context: bpy.types.Context, settings: bpy.types.PropertyGroup) -> None:
     """Show how strong the effect is, according to measurements."""
     verdict = rate_effect(settings.effect, settings.samples_across)
     if verdict.is_strong:

@@ -190,7 +190,7 @@ def sync_mask_strips(scene: bpy.types.Scene, with_speed: bool = True) -> list[st
 
 
 def is_out_of_speed(scene: bpy.types.Scene, footage: bpy.types.Strip, mask_strip: bpy.types.Strip) -> bool:
-    """Whether a Mask strip has another speed than its footage, or possibly has one."""
+    """Whether a Mask strip has another speed than its footage, or may have, because speed keys cannot be compared."""
     return _has_several_speeds(footage) or _differ_in_speed(scene, footage, mask_strip)
 
 

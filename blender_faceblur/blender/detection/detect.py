@@ -28,8 +28,8 @@ from ..cover.covering import apply_analysis
 from ..cover.strips import get_mask, sync_mask_strips
 
 _FAR = 1 << 30
-_MARGIN_S, _WORTH = 2.0, 0.9
-"""If a strip shows less than the share `_WORTH` of its file, only that part is analysed, plus `_MARGIN_S` on each
+_MARGIN_S, _LEAST_SHARE = 2.0, 0.9
+"""If a strip shows less than the share `_LEAST_SHARE` of its file, only that part is analysed, plus `_MARGIN_S` on each
 side."""
 
 
@@ -96,11 +96,11 @@ def detect(
     if settings.plates:
         check_models(plates.list_weights())
     sources = list_sources(scene, strips)
-    _limit(scene, sources, in_range)
+    _limit_ranges(scene, sources, in_range)
     return _detect(scene, sources, settings, wait_s)
 
 
-def _limit(scene: bpy.types.Scene, sources: list[SourceDetection], in_range: bool) -> None:
+def _limit_ranges(scene: bpy.types.Scene, sources: list[SourceDetection], in_range: bool) -> None:
     """Limit each analysis to the frames that its strips show, and with `in_range` to the preview range."""
     first, stop = get_preview_range(scene) if in_range else (-_FAR, _FAR)
     margin = 0 if in_range else round(_MARGIN_S * frame_rate_of(scene))
@@ -120,7 +120,7 @@ def _limit(scene: bpy.types.Scene, sources: list[SourceDetection], in_range: boo
             continue
         begin, end = max(min(a for a, _ in shown) - margin, 0), min(max(b for _, b in shown) + margin, total)
         # Python cannot compute which frames a strip with several speeds shows.
-        if in_range or (end - begin < _WORTH * total and not any(len(strip.retiming_keys) for strip in strips)):
+        if in_range or (end - begin < _LEAST_SHARE * total and not any(len(strip.retiming_keys) for strip in strips)):
             found.range = begin, end
             found.frames = end - begin
 
@@ -157,14 +157,14 @@ def _detect(
                     yield from progress.run(request, found.strips[0], number, found.receive, (first, last))
                 except FaceBlurError as error:
                     found.problem = f"{found.footage.name}: {str(error).removeprefix(f'{found.footage.name}: ')}"
-                _take(found, tracks)
+                _read_result(found, tracks)
                 if found.problem:
                     break
             before += found.frames
     return sources
 
 
-def _take(found: SourceDetection, tracks: Path) -> None:
+def _read_result(found: SourceDetection, tracks: Path) -> None:
     """Read the result of an analysis. Number plates are added to the faces that were found before."""
     if not found.problem:
         try:

@@ -50,7 +50,7 @@ class _WatchedMasks:
 
     on: bool = False
     """Whether a handler calls `mark_dirty` for every change."""
-    untouched: set[str] = field(default_factory=set)
+    clean: set[str] = field(default_factory=set)
     """The serials of the records of masks that have not changed since they were written. Undo returns to an earlier
     serial."""
 
@@ -61,7 +61,7 @@ _WATCHED = _WatchedMasks()
 def watch_edits(on: bool) -> None:
     """Set whether a handler calls `mark_dirty` for every change; without one, masks are compared each time."""
     _WATCHED.on = on
-    _WATCHED.untouched.clear()
+    _WATCHED.clean.clear()
 
 
 def change_tracks(mask: bpy.types.Mask, change: Callable[[TrackDocument], Collection[str]]) -> TrackDocument:
@@ -103,19 +103,19 @@ def mark_clean(mask: bpy.types.Mask) -> None:
     record = MaskRecord.load(mask)
     record.serial = f"{time.time_ns():x}"
     record.save(mask)
-    _WATCHED.untouched.add(record.serial)
+    _WATCHED.clean.add(record.serial)
     refresh_masks([mask.name])
 
 
 def mark_dirty(mask: bpy.types.Mask) -> None:
     """Record a change of the mask. Unless it was our own, the mask is compared before it is next written."""
     if mask.name not in WRITING:
-        _WATCHED.untouched.discard(MaskRecord.load(mask).serial)
+        _WATCHED.clean.discard(MaskRecord.load(mask).serial)
 
 
 def forget_written(*_: object) -> None:
     """Treat all masks as dirty, because another file was opened."""
-    _WATCHED.untouched.clear()
+    _WATCHED.clean.clear()
 
 
 def refresh_masks(names: Collection[str]) -> None:
@@ -131,7 +131,7 @@ def sync_from_blender(mask: bpy.types.Mask) -> TrackDocument:
     # Blender reports changes that Python made only after an update.
     bpy.context.view_layer.update()
     document = load_document(mask)
-    if _WATCHED.on and MaskRecord.load(mask).serial in _WATCHED.untouched:
+    if _WATCHED.on and MaskRecord.load(mask).serial in _WATCHED.clean:
         return document
     adopt_layers(mask)
     changed = _sync_names(mask, document)

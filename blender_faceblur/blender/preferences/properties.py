@@ -29,7 +29,7 @@ EFFECT_ITEMS = [
     ("image", "Image", "Your own picture over each face, on a background colour. Nothing of the face remains"),
 ]
 SAMPLES_TEXT = "How many blocks remain across the widest face of a strip. Fewer blocks hide more"
-EXPANSION_TEXT = "Size of the cover relative to the face. A larger cover includes hair, ears and quick movements"
+MARGIN_TEXT = "Size of the cover relative to the face. A larger cover includes hair, ears and quick movements"
 
 _COLORS = {
     "detected": ((0.25, 0.85, 0.35, 1.0), "Detected", "A face where it was detected"),
@@ -76,7 +76,7 @@ class FACEBLUR_AP_preferences(bpy.types.AddonPreferences):
     )
     samples_across: FloatProperty(name="Samples per Face", default=6.0, min=2.0, max=16.0, description=SAMPLES_TEXT)
     expansion: FloatProperty(
-        name="Size", default=DEFAULT_MARGIN, min=MARGINS[0], max=MARGINS[1], description=EXPANSION_TEXT
+        name="Size", default=DEFAULT_MARGIN, min=MARGINS[0], max=MARGINS[1], description=MARGIN_TEXT
     )
     provider: EnumProperty(
         name="Run Detectors on",

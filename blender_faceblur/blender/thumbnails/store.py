@@ -210,13 +210,13 @@ def _match(mask: bpy.types.Mask) -> dict[str, FaceThumbnail | None]:
     if document is None:
         return {}
     return {
-        track.name: next((p for p in portraits if _is_of(p, track)), None)
+        track.name: next((p for p in portraits if _shows_track(p, track)), None)
         for track in (*document.tracks, *document.aside)
         if track.samples
     }
 
 
-def _is_of(portrait: FaceThumbnail, track: Track) -> bool:
+def _shows_track(portrait: FaceThumbnail, track: Track) -> bool:
     sample = sample_at(track, portrait.frame)
     if sample is None:
         return False
