@@ -141,7 +141,7 @@ def render_project(scene: bpy.types.Scene, reporter: Reporter) -> None:
             + " ".join(f"'{fault.strip}': {fault.text}" for fault in faults)
         )
     total = len(range(scene.frame_start, scene.frame_end + 1, scene.frame_step))
-    # Without a display there may be no GPU, and Blender crashes when it asks for one that is missing.
+    # Without a display there may be no GPU, and Blender exits at once if it needs one that is missing.
     device, scene.render.compositor_device = scene.render.compositor_device, "CPU"
     try:
         render_animation(scene, lambda written: reporter.show_progress("render", written, total))

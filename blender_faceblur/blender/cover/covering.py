@@ -52,7 +52,9 @@ def apply_analysis(
             if strip is None:
                 raise FaceBlurError(f"The strip '{name}' no longer exists, so it was not covered.")
             if get_footage(strip) != footage:
-                raise FaceBlurError(f"The strip '{name}' now shows another file, so it was not covered. Detect again.")
+                raise FaceBlurError(
+                    f"The strip '{name}' now shows another file, so it was not covered. Detect its faces again."
+                )
             check_document(scene, strip, document)
             if mask is None:
                 mask = cover_footage(scene, strip, document, effect, span)

@@ -16,7 +16,7 @@ from ..common.panels import Tab, write_lines
 
 
 class FACEBLUR_PT_classes(Tab, bpy.types.Panel):
-    bl_label = "Detect"
+    bl_label = "What to Detect"
     bl_parent_id = "FACEBLUR_PT_main"
     bl_order = 8
     bl_options: ClassVar = {"DEFAULT_CLOSED"}

@@ -51,7 +51,7 @@ def set_format(scene: bpy.types.Scene, source: SourceInfo) -> None:
     scene.render.dither_intensity = 0.0
     scene.render.use_sequencer = True
     scene.render.use_compositing = False
-    # There may be no GPU, and without the OpenGL libraries Blender 5.2 crashes when asked to use one.
+    # There may be no GPU, and without the OpenGL libraries Blender 5.2 exits at once when asked to use one.
     scene.render.compositor_device = "CPU"
 
 
