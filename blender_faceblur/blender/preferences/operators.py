@@ -8,7 +8,6 @@ import bpy
 from ...core.types import FaceBlurError
 from ...files.paths import stored_analyses
 from ...files.storage import forget_all
-from ...reporting.progress import count
 from ...worker.client import describe_provider, probe_providers
 from ..common.jobs import JOB
 from ..common.selection import is_busy, refuse
@@ -30,7 +29,7 @@ class FACEBLUR_OT_forget_analyses(bpy.types.Operator):
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         forgotten = forget_all(stored_analyses())
-        self.report({"INFO"}, f"{count(forgotten, 'stored file')} deleted")
+        self.report({"INFO"}, f"Stored files deleted: {forgotten}")
         return {"FINISHED"}
 
 
