@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Run one Blender job described by a JSON file: build the project, save it, render it.
+"""Run one Blender job that a JSON file describes: build the project, save it, render it.
 
-Started as a module under the bpy wheel or as a script inside the Blender application, always in a process of its own.
-Messages are lines on standard output that begin with `@faceblur ` and hold one JSON object; all other lines are
-Blender's own.
+It runs as a module under the bpy wheel or as a script inside the Blender application, always in its own process.
+Messages are lines on standard output that begin with `@faceblur ` and hold one JSON object; all other lines come from
+Blender itself.
 """
 
 from __future__ import annotations
@@ -19,11 +19,12 @@ if __package__ in (None, ""):  # run as a script by the Blender application
     sys.path.insert(0, str(package.parent))
     __package__ = f"{package.name}.blender"
 
+# Imported here, because `__package__` must be set first.
 from .rendering.messages import send
 
 
 def main(job_path: Path) -> int:
-    """Run the job; 0 when it was done, else an error message has been sent."""
+    """Run the job. Returns 0 on success; otherwise it has sent an error message and returns 1."""
     from ..core.types import FaceBlurError
 
     try:
@@ -31,21 +32,21 @@ def main(job_path: Path) -> int:
     except FaceBlurError as error:
         send(type="error", text=str(error))
         return 1
-    except Exception as error:  # noqa: BLE001 - the process ends here; whoever started it is told
+    except Exception as error:  # noqa: BLE001 - the process ends here, and its parent gets the error
         traceback.print_exc()
-        send(type="error", text=f"Blender could not do its part: {error}")
+        send(type="error", text=f"Blender failed: {error}")
         return 1
     return 0
 
 
 def run(job: dict[str, Any]) -> None:
-    """Do what the job says (keys: source, tracks, effect, render, save_blend); sends progress and the result.
+    """Run the job (keys: source, tracks, effect, render, save_blend); sends progress messages and the result.
 
-    With `project` it renders the footage of a strip of that, see `covered_footage.open_footage`; with `replace` as well
-    it makes
-    a project without covers, see `covered_footage.finish_copy`.
+    With the key `project` it renders the footage of a strip in that project, see `covered_footage.open_footage`. With
+    `replace` as well it makes a project without covers, see `covered_footage.finish_copy`.
 
-    For measuring, `effect` may be None (footage as it is), and `measure` "pass": a modifier that hands the picture on.
+    For measurements, `effect` may be None (footage without a cover), and `measure` may be "pass": a modifier that
+    returns the picture unchanged.
     """
     import bpy
 
@@ -66,16 +67,16 @@ def run(job: dict[str, Any]) -> None:
     if job.get("measure") == "pass":
         replace_by_pass(scene)
     if job.get("save_blend"):
-        left_out = add_sound(scene, Path(job["source"])) if document.source.kind == "movie" else None
-        if left_out:
-            send(type="warning", text=left_out)
+        warning = add_sound(scene, Path(job["source"])) if document.source.kind == "movie" else None
+        if warning:
+            send(type="warning", text=warning)
         save_project(Path(job["save_blend"]))
     asked = job.get("render")
     if asked:
         settings = RenderSettings(Path(asked["output"]), asked["codec"], asked["quality"])
         total = scene.frame_end - scene.frame_start + 1
 
-        def tell(done: int) -> None:
+        def report_progress(done: int) -> None:
             send(type="progress", stage="render", done=done, total=total)
 
         if document.source.kind != "movie":
@@ -83,18 +84,18 @@ def run(job: dict[str, Any]) -> None:
             picture = bpy.data.images.load(strip.directory + strip.elements[0].filename)
             channels, depth = choose_channels(picture)
             if "files" in job:
-                render_pictures(scene, job["files"], settings, channels, depth, tell)
+                render_pictures(scene, job["files"], settings, channels, depth, report_progress)
             else:
                 render_still(scene, settings, channels, depth)
         else:
             spans = [span for track in document.tracks if track.samples for span in opacity_spans(track)]
             spans += document.unanalysed_spans()
             if "project" in job or (effect is not None and effect.inverse):
-                # What an editor has drawn or changed is in no document; and all but the faces is in every frame.
+                # The document does not have what an editor drew; and an inverse effect covers something in every frame.
                 spans = [(0, total)]
-            render_film(scene, settings, spans, tell)
+            render_film(scene, settings, spans, report_progress)
         if not settings.output.exists():
-            raise FaceBlurError("Blender rendered without an error, but there is no file.")
+            raise FaceBlurError(f"Blender reported no error, but it did not write {settings.output}.")
     source = document.source
     send(
         type="result",
@@ -107,6 +108,7 @@ def run(job: dict[str, Any]) -> None:
 
 
 def finish_project(job: dict[str, Any]) -> None:
+    """Make the project without covers that a job with `replace` asks for; sends its warnings and the result."""
     from .export.covered_footage import finish_copy
 
     scene, notes = finish_copy(job)
@@ -124,7 +126,7 @@ def finish_project(job: dict[str, Any]) -> None:
 
 
 def replace_by_pass(scene: Any) -> None:
-    """Let our modifiers hand their picture on untouched, to measure what a modifier costs by itself."""
+    """Make our modifiers return their picture unchanged, to measure the cost of a modifier itself."""
     from .common.marks import get_modifier
     from .cover import nodes
     from .cover.compositing import new_strip_group
@@ -139,14 +141,14 @@ def replace_by_pass(scene: Any) -> None:
 
 
 def choose_channels(picture: Any) -> tuple[str, int]:
-    """How to write a picture so that it keeps its channels (BW, RGB, RGBA) and its bits (8 or 16)."""
+    """The channels (BW, RGB or RGBA) and bits per channel (8 or 16) that preserve a picture's own."""
     per_channel = picture.depth // max(picture.channels, 1)
     name = "RGBA" if picture.depth in (32, 64, 128) else "BW" if picture.depth in (8, 16) else "RGB"
     return name, 16 if per_channel > 8 or picture.is_float else 8
 
 
 def save_project(path: Path) -> None:
-    """Save this Blender's file at `path`, with the footage's path made relative where it can be."""
+    """Save the open file at `path`, with a relative path to the footage where possible."""
     import bpy
 
     part = path.with_name(path.name + ".part.blend")

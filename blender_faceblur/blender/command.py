@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""`blender -b --command faceblur`: the command line inside Blender, over files or over the strips of a project."""
+"""`blender -b --command faceblur`: the command line inside Blender, for files or for the strips of a project."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ PROGRAM = "blender -b --command faceblur"
 
 @dataclass(slots=True)
 class _CommandHandle:
-    """What Blender gave for our command: there while the extension is switched on."""
+    """Blender's handle for our command; set while the extension is enabled."""
 
     handle: Any = None
 
@@ -51,34 +51,41 @@ def unregister() -> None:
 
 
 def run(arguments: list[str]) -> int:
-    """Run the command; its exit code. With --strips it works on the project that Blender has opened."""
+    """Run the command and return its exit code. With --strips it works on the project that Blender has opened."""
     try:
         if "--strips" in arguments:
             return blur_strips(arguments)
         blender = Path(bpy.app.binary_path) if bpy.app.binary_path else None
         return cli.main(arguments, PROGRAM, blender)
     except SystemExit as end:
-        # How argparse ends after --help and wrong usage; Blender would take it for a crash of ours.
+        # argparse exits after --help and wrong usage; Blender would report that as a crash.
         return end.code if isinstance(end.code, int) else cli.USAGE
 
 
 def build_strips_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="blender -b PROJECT.blend --command faceblur",
-        description="Cover the faces in strips of a project, and save it.",
-        epilog="Exit codes: 0 all well, 1 something failed, 2 wrong usage, 130 interrupted.",
+        description="Cover the faces in strips of a project, and save the project.",
+        epilog="Exit codes: 0 success, 1 something failed, 2 wrong usage, 130 interrupted.",
     )
     parser.add_argument(
-        "--strips", nargs="*", required=True, metavar="NAME", help="all movie and image strips where none is named"
+        "--strips",
+        nargs="*",
+        required=True,
+        metavar="NAME",
+        help="the strips to cover; without names, all movie and image strips",
     )
-    parser.add_argument("--render", action="store_true", help="render the project with its own settings as well")
+    parser.add_argument("--render", action="store_true", help="also render the project with its own settings")
     cli.add_detection_options(parser)
     cli.add_people_options(parser)
     return parser
 
 
 def blur_strips(arguments: list[str]) -> int:
-    """Detect, cover, save and perhaps render. Nothing is saved or rendered unless every strip could be covered."""
+    """Detect and cover faces, then save the project and render it with --render.
+
+    Nothing is saved or rendered unless every strip could be covered.
+    """
     options = build_strips_parser().parse_args(arguments)
     cli.prepare_process()
     reporter = choose_reporter(options.quiet, options.json)
@@ -91,7 +98,7 @@ def blur_strips(arguments: list[str]) -> int:
         recognition = cli.open_people(options)
         if options.inverse and recognition is not None:
             raise FaceBlurError(
-                "With --inverse all faces of a project's strips are shown: --keep and --people do not go with it here."
+                "With --inverse, all faces in a project's strips stay visible. Leave out --keep and --people."
             )
     except FaceBlurError as error:
         print(error, file=sys.stderr)
@@ -105,7 +112,7 @@ def blur_strips(arguments: list[str]) -> int:
         if recognition is not None:
             applied = apply_known(scene, names, recognition, reporter.show_progress)
             if not (options.quiet or options.json):
-                print(f"{applied.clear} of {count(applied.tracks, 'face')} stay clear", flush=True)
+                print(f"{applied.clear} of {count(applied.tracks, 'face')} stay visible", flush=True)
         _save()
         if recognition is not None:
             recognition.save()
@@ -121,20 +128,20 @@ def blur_strips(arguments: list[str]) -> int:
 
 
 def render_project(scene: bpy.types.Scene, reporter: Reporter) -> None:
-    """Render the scene's range to where its settings say.
+    """Render the scene's frame range to its output path.
 
-    Raises FaceBlurError unless every frame was written, and before anything is rendered where a face would show.
+    Raises FaceBlurError unless every frame was written, and before rendering if a face would show.
     """
     for problem in sync_mask_strips(scene):
         reporter.warn(problem)
     faults = [fault for fault in check_scene(scene, asks_for_review()) if fault.shows]
     if faults:
         raise FaceBlurError(
-            "Nothing was rendered, as faces would show. "
+            "Nothing was rendered, because faces would show. "
             + " ".join(f"'{fault.strip}': {fault.text}" for fault in faults)
         )
     total = len(range(scene.frame_start, scene.frame_end + 1, scene.frame_step))
-    # Without a screen a graphics card is not always there, and Blender ends at once where it asks for one in vain.
+    # Without a display there may be no GPU, and Blender exits at once if it needs one that is missing.
     device, scene.render.compositor_device = scene.render.compositor_device, "CPU"
     try:
         render_animation(scene, lambda written: reporter.show_progress("render", written, total))
@@ -147,7 +154,7 @@ def render_project(scene: bpy.types.Scene, reporter: Reporter) -> None:
 
 
 def _check_pictures(scene: bpy.types.Scene) -> None:
-    """Blender says that it has saved a picture for which the disk had no room (5.0.1, 5.2.2)."""
+    """Raise FaceBlurError if a picture is missing: on a full disk Blender still reports success (5.0.1, 5.2.2)."""
     written = {
         Path(bpy.path.abspath(scene.render.frame_path(frame=frame)))
         for frame in range(scene.frame_start, scene.frame_end + 1, scene.frame_step)
@@ -155,25 +162,26 @@ def _check_pictures(scene: bpy.types.Scene) -> None:
     empty = sorted(path.name for path in written if not path.is_file() or not path.stat().st_size)
     if empty:
         raise FaceBlurError(
-            f"{len(empty)} of the rendered pictures are missing or empty, the first is {empty[0]}: is the disk full?"
+            f"{len(empty)} of the rendered pictures are missing or empty, starting with {empty[0]}. Check the free "
+            "space on the disk and render again."
         )
 
 
 def _detect_and_cover(
     scene: bpy.types.Scene, names: list[str], settings: DetectionSettings, effect: EffectSettings, reporter: Reporter
 ) -> bool:
-    """Whether every strip was covered."""
+    """Detect and cover the strips; whether all of them were covered."""
     began = time.monotonic()
     started = 0
 
-    def tell(step: Step) -> None:
+    def report_step(step: Step) -> None:
         nonlocal started
         if step.number != started:
             started = step.number
             reporter.start(Path(step.strip), step.number, step.count)
         reporter.show_progress(step.stage, step.done, step.total)
 
-    results = run_to_end(detect(scene, names, settings), tell)
+    results = run_to_end(detect(scene, names, settings), report_step)
     problems = cover_found(scene, results, effect)
     outcomes = []
     for found in results:
@@ -206,7 +214,7 @@ def _get_scene() -> bpy.types.Scene:
     if scene is None:
         with_strips = [scene for scene in bpy.data.scenes if scene.sequence_editor is not None]
         if len(with_strips) != 1:
-            raise FaceBlurError(f"{bpy.data.filepath}: its scene has no strips.")
+            raise FaceBlurError(f"{bpy.data.filepath}: the scene has no strips.")
         scene = with_strips[0]
     return scene
 
@@ -215,12 +223,12 @@ def _choose_strips(scene: bpy.types.Scene, wanted: list[str]) -> list[str]:
     there = {strip.name: strip for strip in scene.sequence_editor.strips_all}
     for name in wanted:
         if name not in there:
-            raise FaceBlurError(f"There is no strip named '{name}'; there are: {', '.join(there) or 'none'}.")
+            raise FaceBlurError(f"There is no strip named '{name}'. Strips in the scene: {', '.join(there) or 'none'}.")
         if there[name].type not in KINDS:
-            raise FaceBlurError(f"'{name}' is no movie or image strip.")
+            raise FaceBlurError(f"'{name}' is not a movie or image strip.")
     names = wanted or [name for name, strip in there.items() if strip.type in KINDS]
     if not names:
-        raise FaceBlurError(f"{bpy.data.filepath}: there are no movie or image strips.")
+        raise FaceBlurError(f"{bpy.data.filepath}: the scene has no movie or image strips.")
     return names
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The keys of the sequencer and its preview."""
+"""Keyboard shortcuts in the sequencer and its preview."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ KEYS: tuple[tuple[str, str, dict[str, str]], ...] = (
     ("faceblur.review_cover", "Y", {}),
     ("faceblur.review_fix", "X", {}),
 )
-"""Each with Shift, Ctrl and Alt together, which Blender's own keymaps leave free in the sequencer."""
+"""Operator, key and options. Each needs Shift, Ctrl and Alt together, which Blender leaves free in the sequencer."""
 
 _KEYMAPS = ("Sequencer", "Preview")
 
 
 @dataclass(slots=True)
 class _AddedKeys:
-    """The shortcuts that are in Blender's keymaps because of us: added and taken out with the extension."""
+    """The shortcuts that we added to Blender's keymaps; removed when the extension is disabled."""
 
     items: list[tuple[bpy.types.KeyMap, bpy.types.KeyMapItem]] = field(default_factory=list)
 
@@ -38,7 +38,7 @@ _KEYS_ADDED = _AddedKeys()
 def register() -> None:
     keyconfig = bpy.context.window_manager.keyconfigs.addon
     if keyconfig is None:
-        # Without a window there are no keys.
+        # Blender has no keymaps in background mode.
         return
     for name in _KEYMAPS:
         keymap = keyconfig.keymaps.new(name=name, space_type="SEQUENCE_EDITOR")

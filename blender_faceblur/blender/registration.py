@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Everything that Blender must be told when the extension is switched on, and told again when it goes."""
+"""Register all rooms of the extension with Blender, and unregister them."""
 
 from __future__ import annotations
 
@@ -45,9 +45,9 @@ _ROOMS = (
     keymaps,
     command,
 )
-"""Panels come after the one they lie in, which is the cover's. The guard's handlers come after the cover's, which put
-right what would be a fault. The review's mark lies over the outlines. The scene's settings hold groups of other rooms'
-properties, and keys need their operators."""
+"""In the order of registration. Panels come after their parent panel, which is in `cover`. The guard's handlers run
+after the cover's handlers, which repair what the guard would report. The review marker is drawn over the outlines. The
+scene's settings contain property groups of other rooms, and shortcuts need their operators."""
 
 
 def register() -> None:
@@ -64,7 +64,7 @@ def unregister() -> None:
 
 
 def _get_user_folder() -> Path | None:
-    """The folder that Blender gives an installed extension; None in a checkout."""
+    """The user folder that Blender gives an installed extension; None in a checkout."""
     try:
         return Path(bpy.utils.extension_path_user(ROOT_PACKAGE))
     except ValueError:

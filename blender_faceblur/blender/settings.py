@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The settings of a scene, saved with it; what was never set is as the preferences say."""
+"""The settings of a scene, saved with it. A setting that was never changed has its value from the preferences."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from bpy.props import BoolProperty, EnumProperty, FloatProperty, FloatVectorProp
 
 from ..core.detection.settings import DEFAULT_MARGIN, MARGINS
 from .people.properties import FACEBLUR_PG_people
-from .preferences.properties import EFFECT_ITEMS, EXPANSION_TEXT, PRESET_ITEMS, SAMPLES_TEXT, get_preferences
+from .preferences.properties import EFFECT_ITEMS, MARGIN_TEXT, PRESET_ITEMS, SAMPLES_TEXT, get_preferences
 
 
 def _as_preferred(name: str, items: list[tuple[str, str, str]] | None = None) -> Callable[[Any, Any, bool], Any]:
@@ -29,46 +29,46 @@ class FACEBLUR_PG_settings(bpy.types.PropertyGroup):
     find_plates: BoolProperty(
         name="Number Plates",
         description=(
-            "Look for number plates too, in a second pass over each film. It was trained with Chinese plates; "
-            "it finds most large plates of other countries and misses many small ones"
+            "Also detect number plates, in a second pass over each film. The detector was trained on Chinese plates: "
+            "it finds most large plates from other countries and misses many small ones"
         ),
     )
-    people: PointerProperty(type=FACEBLUR_PG_people, name="People", description="Who is seen, and whom to blur")
+    people: PointerProperty(type=FACEBLUR_PG_people, name="People", description="Who appears, and whom to cover")
     list_sort: EnumProperty(
         name="Sort By",
         default="TIME",
-        description="In which order the faces are listed",
+        description="The order of the faces in the list",
         items=[
-            ("TIME", "Time", "The first seen first", "SORTTIME", 0),
-            ("DOUBT", "Doubt", "The most doubtful first", "QUESTION", 1),
-            ("SIZE", "Size", "The largest first", "FULLSCREEN_ENTER", 2),
-            ("NAME", "Name", "By name", "SORTALPHA", 3),
+            ("TIME", "Time", "Faces that appear first come first", "SORTTIME", 0),
+            ("DOUBT", "To Review", "Faces with the most open review items come first", "QUESTION", 1),
+            ("SIZE", "Size", "The largest faces come first", "FULLSCREEN_ENTER", 2),
+            ("NAME", "Name", "Sort by name", "SORTALPHA", 3),
         ],
     )
     list_filter: EnumProperty(
         name="Show",
         default="ALL",
-        description="Which faces are listed",
+        description="Which faces the list shows",
         items=[
-            ("ALL", "All", "All faces", "FILTER", 0),
-            ("DOUBTFUL", "Doubtful", "Those with doubtful places", "QUESTION", 1),
-            ("OFF", "Off", "Those that are switched off", "CHECKBOX_DEHLT", 2),
-            ("LOCKED", "Locked", "Those with locked keys", "LOCKED", 3),
+            ("ALL", "All", "Show all faces", "FILTER", 0),
+            ("DOUBTFUL", "To Review", "Show only faces with open review items", "QUESTION", 1),
+            ("OFF", "Off", "Show only faces that are switched off", "CHECKBOX_DEHLT", 2),
+            ("LOCKED", "Locked", "Show only faces with locked keys", "LOCKED", 3),
         ],
     )
     extent: EnumProperty(
         name="Extent",
-        description="For how long what is added is covered",
+        description="How long an added face or region is covered",
         items=[
-            ("FOLLOW", "Follow It", "It is followed forwards and backwards until it leaves or the shot ends"),
-            ("FRAME", "Here Only", "In this frame only"),
-            ("HOLD", "Until I Say Stop", "It stays where it is to the end of the film, or until End Here"),
+            ("FOLLOW", "Track It", "Track it forwards and backwards until it leaves the picture or the shot ends"),
+            ("FRAME", "This Frame Only", "Cover it in the current frame only"),
+            ("HOLD", "Until End Here", "Cover the same place until the end of the film, or until End Here is used"),
         ],
     )
     show_handles: BoolProperty(
         name="Handles",
         default=True,
-        description=("Show the active face's cover in the preview with handles, to drag, resize and turn it"),
+        description=("Show handles in the preview to move, resize and rotate the active face's cover"),
     )
     preset: EnumProperty(
         name="Preset",
@@ -97,12 +97,12 @@ class FACEBLUR_PG_settings(bpy.types.PropertyGroup):
     )
     whole_head: BoolProperty(
         name="Whole Head",
-        description=("Cover ears and hair as well. Used when faces are detected; long hair needs a larger Size"),
+        description=("Also cover ears and hair. Takes effect when faces are detected; long hair needs a larger Size"),
     )
     image: PointerProperty(
         name="Image",
         type=bpy.types.Image,
-        description="The picture that covers the faces; where it is lost, the colour does",
+        description="The picture that covers the faces. If it is missing, the colour covers them",
     )
     inverse: BoolProperty(name="Inverse", description="Cover everything but the faces")
     expansion: FloatProperty(
@@ -111,13 +111,13 @@ class FACEBLUR_PG_settings(bpy.types.PropertyGroup):
         min=MARGINS[0],
         max=MARGINS[1],
         get_transform=_as_preferred("expansion"),
-        description=f"{EXPANSION_TEXT}. Used when faces are detected",
+        description=f"{MARGIN_TEXT}. Takes effect when faces are detected",
     )
     show_overlay: BoolProperty(
         name="Faces", default=True, description="Show the outline of each face's cover in the preview"
     )
     show_coverage: BoolProperty(
-        name="Coverage", default=True, description="Show along each strip in the timeline how its faces are covered"
+        name="Coverage", default=True, description="Show on each strip in the timeline how its faces are covered"
     )
 
 

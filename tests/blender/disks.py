@@ -86,7 +86,7 @@ def without_guard() -> Iterator[None]:
     guards = [handler for handler in handlers if handler.__module__.endswith(".guard.checks")]
     for handler in guards:
         handlers.remove(handler)
-    # With the guard in place nothing that these tests compare would be seen.
+    # The guard would hide everything that these tests compare.
     assert guards or not any(handler.__module__.startswith("blender_faceblur") for handler in handlers)
     yield
     handlers.extend(guards)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Covering strips as the panel does: several of one source, retimed ones, changed settings, repair and removal."""
+"""Covers as the panel makes them: shared by strips of one source, retimed, changed, repaired and removed."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ EFFECT = EffectSettings("solid", disks.COVER)
 
 @pytest.fixture
 def scene(film: Path) -> Any:
-    """A project of the editor's own with the film in it twice: at once, and 60 frames later, trimmed."""
+    """An editor's project with the film in two strips: one at the start, and a trimmed one 60 frames later."""
     bpy.ops.wm.read_factory_settings(app_template="Video_Editing")
     scene = bpy.context.scene
     scene.render.resolution_x, scene.render.resolution_y = disks.WIDTH, disks.HEIGHT
@@ -70,7 +70,7 @@ def test_strips_of_one_source_share_a_mask(scene: Any, film: Path, tmp_path: Pat
     assert_covered(scene, [1, 20, 40, 71, 80, 94], tmp_path)
 
 
-def test_removing_one_leaves_the_other_covered(scene: Any, film: Path, tmp_path: Path) -> None:
+def test_uncovering_one_strip_leaves_the_other_covered(scene: Any, film: Path, tmp_path: Path) -> None:
     document = disks.build_document(film)
     for name in ("first", "second"):
         cover_footage(scene, find(scene, name), document, EFFECT)
@@ -80,7 +80,7 @@ def test_removing_one_leaves_the_other_covered(scene: Any, film: Path, tmp_path:
     assert_covered(scene, [71, 90], tmp_path)
 
 
-def test_removing_leaves_nothing(scene: Any, film: Path) -> None:
+def test_uncovering_removes_all_data_blocks(scene: Any, film: Path) -> None:
     before = [(s.name, s.channel, s.frame_final_start, s.frame_final_end) for s in scene.sequence_editor.strips]
     for name in ("first", "second"):
         cover_footage(scene, find(scene, name), disks.build_document(film), EFFECT)
@@ -121,23 +121,23 @@ def test_a_retimed_and_reversed_strip_can_be_covered(scene: Any, film: Path, tmp
     assert_covered(scene, list(range(61, 111, 7)), tmp_path)
 
 
-def test_several_speeds_are_covered_whole(scene: Any, film: Path, tmp_path: Path) -> None:
+def test_a_strip_with_several_speeds_is_covered_completely(scene: Any, film: Path, tmp_path: Path) -> None:
     strip = find(scene, "first")
     with borrow_selection(scene, strip):
         bpy.ops.sequencer.retiming_segment_speed_set(speed=100)
         bpy.ops.sequencer.retiming_key_add(timeline_frame=20)
     strip.retiming_keys[1].timeline_frame = 30
     cover_footage(scene, strip, disks.build_document(film), EFFECT)
-    assert "covered whole" in sync_mask_strips(scene)[0]
+    assert "covered completely" in sync_mask_strips(scene)[0]
     sight = disks.see(disks.render_frame(scene, 10, tmp_path / "whole.png"))
     assert sight.disk == 0 and sight.cover == disks.WIDTH * disks.HEIGHT
 
 
-def test_changed_settings_are_put_on_without_touching_the_mask(scene: Any, film: Path, tmp_path: Path) -> None:
+def test_changed_settings_do_not_change_the_mask(scene: Any, film: Path, tmp_path: Path) -> None:
     strip = find(scene, "first")
     mask = cover_footage(scene, strip, disks.build_document(film), EFFECT)
     own = mask.layers.new(name="By hand")
-    # Adding from Python does not say that the mask changed, and the next render crashes (Blender 5.0.1).
+    # Adding from Python does not notify Blender of the change, and the next render crashes (5.0.1).
     mask.update_tag()
     other = EffectSettings("solid", "FF0000")
     put_cover(scene, strip, mask, other)
@@ -148,7 +148,7 @@ def test_changed_settings_are_put_on_without_touching_the_mask(scene: Any, film:
     assert picture[int(y), int(x), 0] > 200 and picture[int(y), int(x), 2] < 60
 
 
-def test_a_lost_mask_strip_is_brought_back(scene: Any, film: Path, tmp_path: Path) -> None:
+def test_a_lost_mask_strip_is_restored(scene: Any, film: Path, tmp_path: Path) -> None:
     strip = find(scene, "first")
     mask = cover_footage(scene, strip, disks.build_document(film), EFFECT)
     remove_strip(scene, get_modifier(strip).input_mask_strip)
@@ -158,7 +158,7 @@ def test_a_lost_mask_strip_is_brought_back(scene: Any, film: Path, tmp_path: Pat
     assert_covered(scene, [1, 20, 40], tmp_path)
 
 
-def test_a_switched_off_modifier_is_switched_on(scene: Any, film: Path, tmp_path: Path) -> None:
+def test_a_disabled_modifier_is_enabled(scene: Any, film: Path, tmp_path: Path) -> None:
     strip = find(scene, "first")
     mask = cover_footage(scene, strip, disks.build_document(film), EFFECT)
     get_modifier(strip).mute = True
@@ -167,7 +167,7 @@ def test_a_switched_off_modifier_is_switched_on(scene: Any, film: Path, tmp_path
     assert_covered(scene, [1, 40], tmp_path)
 
 
-def test_a_canvas_of_another_shape_gets_a_mask_of_its_own(scene: Any, film: Path) -> None:
+def test_a_canvas_with_another_aspect_ratio_gets_its_own_mask(scene: Any, film: Path) -> None:
     document = disks.build_document(film)
     mask = cover_footage(scene, find(scene, "first"), document, EFFECT)
     scene.render.resolution_x, scene.render.resolution_y = 180, 320
@@ -176,15 +176,15 @@ def test_a_canvas_of_another_shape_gets_a_mask_of_its_own(scene: Any, film: Path
     assert len([strip for strip in scene.sequence_editor.strips if strip.type == "MASK"]) == 1
 
 
-def test_another_strip_of_the_same_files_finds_the_mask(scene: Any, film: Path) -> None:
+def test_the_mask_is_found_for_another_strip_of_the_same_file(scene: Any, film: Path) -> None:
     mask = cover_footage(scene, find(scene, "first"), disks.build_document(film), EFFECT)
     assert find_mask_of_footage(get_footage(find(scene, "second"))) == mask
 
 
-def test_what_was_analysed_must_be_what_is_shown(scene: Any, film: Path) -> None:
+def test_a_document_for_another_size_or_length_is_refused(scene: Any, film: Path) -> None:
     strip = find(scene, "first")
     check_document(scene, strip, disks.build_document(film))
-    with pytest.raises(FaceBlurError, match="320 x 180, but 640 x 360"):
+    with pytest.raises(FaceBlurError, match="320 x 180 pixels, but 640 x 360"):
         check_document(scene, strip, disks.build_document(film, (640, 360)))
     wrong = disks.build_document(film)
     object.__setattr__(wrong.source, "frame_count", 55)
@@ -195,7 +195,7 @@ def test_what_was_analysed_must_be_what_is_shown(scene: Any, film: Path) -> None
 def test_a_missing_file_is_named(scene: Any) -> None:
     strip = find(scene, "first")
     strip.filepath = "//nowhere.mp4"
-    with pytest.raises(FaceBlurError, match=r"'first': .*nowhere\.mp4 is not there"):
+    with pytest.raises(FaceBlurError, match=r"'first': .*nowhere\.mp4 does not exist"):
         get_footage(strip)
 
 
@@ -211,19 +211,19 @@ def test_a_missing_file_is_named(scene: Any) -> None:
         ("second", [(0, 4), (30, 33)], 91),
     ],
 )
-def test_the_first_appearance_is_where_the_strip_shows_it(
+def test_the_first_timeline_frame_that_shows_a_span(
     scene: Any, name: str, spans: list[tuple[int, int]], expected: int | None
 ) -> None:
     assert find_timeline_frame(find(scene, name), spans, disks.FRAMES) == expected
 
 
-def test_the_first_appearance_in_a_reversed_strip(scene: Any) -> None:
+def test_the_first_timeline_frame_in_a_reversed_strip(scene: Any) -> None:
     strip = find(scene, "first")
     strip.use_reverse_frames = True
     assert find_timeline_frame(strip, [(7, 9)], disks.FRAMES) == 1 + 40 - 9
 
 
-def test_what_was_not_analysed_is_covered_whole(scene: Any, film: Path, tmp_path: Path) -> None:
+def test_frames_that_were_not_analysed_are_covered_completely(scene: Any, film: Path, tmp_path: Path) -> None:
     strip = find(scene, "first")
     document = disks.build_document(film, frames=range(10, 20))
     document.analysed = [(10, 20)]
@@ -239,7 +239,7 @@ def test_what_was_not_analysed_is_covered_whole(scene: Any, film: Path, tmp_path
     assert_covered(scene, [first + 5, first + 39], tmp_path)
 
 
-def test_the_effect_of_a_cover_is_read_as_it_was_set_and_as_data(scene: Any, film: Path) -> None:
+def test_effect_settings_are_read_back_and_damaged_ones_are_ignored(scene: Any, film: Path) -> None:
     strip = find(scene, "first")
     effect = EffectSettings("mosaic", "102030", 5.0, "sticker.png", True)
     cover_footage(scene, strip, disks.build_document(film), effect)
@@ -251,18 +251,18 @@ def test_the_effect_of_a_cover_is_read_as_it_was_set_and_as_data(scene: Any, fil
     assert read_effect(strip) is None
 
 
-def test_in_a_file_without_our_masks_no_strip_is_looked_at(
+def test_no_strip_is_checked_in_a_file_without_our_masks(
     scene: Any, film: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Handlers look for covered strips after every edit."""
-    looked: list[str] = []
+    """Handlers search for covered strips after every edit."""
+    checked: list[str] = []
 
-    def look(strip: Any) -> Any:
-        looked.append(strip.name)
+    def check(strip: Any) -> Any:
+        checked.append(strip.name)
         return get_modifier(strip)
 
-    monkeypatch.setattr(strips, "get_modifier", look)
-    bpy.data.masks.new("somebody's")
-    assert sync_mask_strips(scene) == [] and not looked
+    monkeypatch.setattr(strips, "get_modifier", check)
+    bpy.data.masks.new("an editor's mask")
+    assert sync_mask_strips(scene) == [] and not checked
     cover_footage(scene, find(scene, "first"), disks.build_document(film), EFFECT)
-    assert sync_mask_strips(scene) == [] and {"first", "second"} <= set(looked)
+    assert sync_mask_strips(scene) == [] and {"first", "second"} <= set(checked)

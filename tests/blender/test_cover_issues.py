@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What makes a cover miss is found, and what does not is let be."""
+"""Everything that makes a cover miss its face is found, and harmless edits are not reported."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ EFFECT = EffectSettings("solid", disks.COVER)
 
 @pytest.fixture
 def project(film: Path) -> tuple[Any, Any, Any]:
-    """A face that is there from source frame 10 on."""
+    """A project with a face that appears in source frame 10."""
     scene = build_project(film, disks.build_document(film, frames=range(10, disks.FRAMES)), EFFECT)
     footage, modifier = disks.get_cover(scene)
     return scene, footage, modifier.input_mask_strip
 
 
 def _flip(scene: Any, strip: Any) -> Any:
-    """A modifier that turns the picture over, after all others."""
+    """Add a modifier that flips the picture, after all others."""
     tree = nodes.new_group("flip")
     for name in ("Image", "Mask"):
         nodes.add_input(tree, name, "Color")
@@ -47,7 +47,7 @@ def _flip(scene: Any, strip: Any) -> Any:
     return modifier
 
 
-def test_a_modifier_that_moves_the_picture_comes_after_the_cover(film: Path, tmp_path: Path) -> None:
+def test_the_cover_is_put_before_a_modifier_that_moves_the_picture(film: Path, tmp_path: Path) -> None:
     document = disks.build_document(film)
     scene = build_project(film, document, None)
     strip = scene.sequence_editor.strips[0]
@@ -61,7 +61,9 @@ def test_a_modifier_that_moves_the_picture_comes_after_the_cover(film: Path, tmp
         assert seen.disk == 0 and seen.cover > 1000
 
 
-def test_a_modifier_moved_before_the_cover_is_found(project: tuple[Any, Any, Any], tmp_path: Path) -> None:
+def test_a_moving_modifier_before_the_cover_is_found_and_repaired(
+    project: tuple[Any, Any, Any], tmp_path: Path
+) -> None:
     scene, strip, _ = project
     _flip(scene, strip)
     assert list_cover_issues(scene, strip) == []
@@ -73,7 +75,7 @@ def test_a_modifier_moved_before_the_cover_is_found(project: tuple[Any, Any, Any
     assert disks.see(disks.render_frame(scene, 12, tmp_path / "seen.png")).disk == 0
 
 
-def test_colours_may_be_changed_before_the_cover(project: tuple[Any, Any, Any]) -> None:
+def test_a_colour_modifier_before_the_cover_is_not_reported(project: tuple[Any, Any, Any]) -> None:
     scene, strip, _ = project
     with borrow_sequencer(scene):
         strip.modifiers.new("Bright", "BRIGHT_CONTRAST")
@@ -116,18 +118,20 @@ def slow_scene(scene: Any, footage: Any, mask: Any) -> Any:
 @pytest.mark.parametrize(
     "edit", [slow_meta, slow_effect, slow_effect_on_a_meta, slow_scene], ids=lambda edit: edit.__name__
 )
-def test_times_between_frames_are_found(
+def test_speeds_that_read_between_frames_are_found(
     edit: Callable[[Any, Any, Any], Any], project: tuple[Any, Any, Any], tmp_path: Path
 ) -> None:
     scene, footage, mask = project
     outer = edit(scene, footage, mask)
-    # The first picture of the face is source frame 10, which is shown at frame 20 already, rounded up.
-    assert disks.see(disks.render_frame(outer, 20, tmp_path / "seen.png")).disk > 1000, "Blender has learnt it"
+    # The face first appears in source frame 10, which Blender rounds up to and shows in frame 20 already.
+    assert disks.see(disks.render_frame(outer, 20, tmp_path / "seen.png")).disk > 1000, (
+        "this version of Blender keeps film and mask in sync"
+    )
     assert [helps for _, helps in list_cover_issues(scene, footage)] == [False]
 
 
-def twice_as_quick(scene: Any, footage: Any, mask: Any) -> Any:
-    effect = scene.sequence_editor.strips.new_effect("quick", "SPEED", 6, 1, length=20, input1=footage)
+def twice_as_fast(scene: Any, footage: Any, mask: Any) -> Any:
+    effect = scene.sequence_editor.strips.new_effect("fast", "SPEED", 6, 1, length=20, input1=footage)
     effect.speed_control, effect.speed_factor = "MULTIPLY", 2.0
 
 
@@ -141,8 +145,8 @@ def soft_effect(scene: Any, footage: Any, mask: Any) -> Any:
     scene.sequence_editor.strips.new_effect("soft", "GAUSSIAN_BLUR", 6, 1, length=40, input1=footage)
 
 
-@pytest.mark.parametrize("edit", [twice_as_quick, trimmed_meta, soft_effect], ids=lambda edit: edit.__name__)
-def test_what_reads_whole_frames_is_no_disturbance(
+@pytest.mark.parametrize("edit", [twice_as_fast, trimmed_meta, soft_effect], ids=lambda edit: edit.__name__)
+def test_edits_that_read_whole_frames_are_not_reported(
     edit: Callable[[Any, Any, Any], Any], project: tuple[Any, Any, Any]
 ) -> None:
     scene, footage, mask = project

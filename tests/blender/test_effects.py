@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is left of a face under each effect, measured on rendered pictures of a real face."""
+"""What remains of a face under each effect, measured on rendered pictures of a real face."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ Picture = NDArray[np.float64]
 def _write(folder: Path, size: tuple[int, int]) -> Path:
     import cv2
 
-    # The file itself: scikit-image's own reader is not of the stable ABI and does not load in every Blender.
+    # Read the file itself: scikit-image's own reader does not use the stable ABI and does not load in every Blender.
     found = find_spec("skimage")
     assert found is not None and found.submodule_search_locations
     astronaut = cv2.imread(str(Path(found.submodule_search_locations[0]) / "data" / "astronaut.png"))
@@ -59,16 +59,16 @@ def _document(size: tuple[int, int], face_px: float) -> TrackDocument:
 
 
 def _render_whole(path: Path, document: TrackDocument, effect: EffectSettings, folder: Path) -> Picture:
-    """The effect over the whole picture, as the file shows it when its mask says that nothing may be seen."""
+    """The effect over the whole picture, as Blender renders it if the mask shows nothing."""
     scene = build_project(path, document, effect)
     bpy.data.masks[0].layers[PICTURE_LAYER].hide_render = True
     return disks.render_frame(scene, 1, folder / "effect.png").astype(float)
 
 
 def _mean_blocks(picture: Picture, columns: int, rows: int, spread: float = 0.0) -> Picture:
-    """rows x columns x 3: the mean in linear light over each cell of a grid, whose lines cut pixels in parts.
+    """The mean of each cell of a grid, in linear light: rows x columns x 3. Grid lines may cut through pixels.
 
-    `spread` is the standard deviation, in cells, of the Gaussian that the picture is blurred with before.
+    `spread` is the standard deviation, in cells, of the Gaussian that blurs the picture first.
     """
     import cv2
 
@@ -100,7 +100,7 @@ def _mean_blocks(picture: Picture, columns: int, rows: int, spread: float = 0.0)
 @pytest.mark.parametrize(
     ("size", "face_px"), [((512, 512), 100), ((640, 360), 77), ((642, 358), 50), ((1280, 720), 333), ((960, 540), 68)]
 )
-def test_each_mosaic_block_is_the_mean_of_what_it_hides_and_is_around_it(
+def test_each_mosaic_block_is_the_mean_of_the_blurred_picture(
     size: tuple[int, int], face_px: float, tmp_path: Path
 ) -> None:
     path = _write(tmp_path, size)
@@ -113,17 +113,17 @@ def test_each_mosaic_block_is_the_mean_of_what_it_hides_and_is_around_it(
     down = ((np.arange(rows) + 0.5) * size[1] / rows).astype(int)
     difference = np.abs(shown[np.ix_(down, across)] - expected)
     assert difference.mean() < 0.6
-    # At the picture's rim Blender counts what is outside otherwise.
+    # At the picture's edge Blender weights the outside differently.
     inner = difference[2:-2, 2:-2]
     assert np.percentile(inner, 98) <= 2.0, f"{np.percentile(inner, (50, 90, 98, 100))}"
-    # A block is one colour: its middle half is flat.
+    # A block has one colour, so its middle half is flat.
     block = shown[: size[1] // rows, : size[0] // columns]
     inner = block[len(block) // 4 : -len(block) // 4, len(block[0]) // 4 : -len(block[0]) // 4]
     assert np.ptp(inner, axis=(0, 1)).max() <= 1
 
 
-def test_an_odd_size_has_no_more_blocks_than_asked(tmp_path: Path) -> None:
-    # Blender lays an even grid half a sample beside an odd picture's middle, so blocks are not over what they hide.
+def test_a_picture_with_odd_sides_has_no_more_blocks_than_set(tmp_path: Path) -> None:
+    # Blender shifts an even grid by half a sample in an odd picture, so blocks are not exactly over what they hide.
     size = (641, 361)
     shown = _render_whole(_write(tmp_path, size), _document(size, 50), EffectSettings("mosaic"), tmp_path)
     columns, rows = compute_grid(size, 50, 6)
@@ -131,14 +131,14 @@ def test_an_odd_size_has_no_more_blocks_than_asked(tmp_path: Path) -> None:
         assert lines.sum(axis=1).max() <= most + 1
 
 
-def test_blur_is_smooth_and_made_of_the_same_few_samples(tmp_path: Path) -> None:
+def test_blur_is_smooth_and_has_no_detail_finer_than_its_samples(tmp_path: Path) -> None:
     size = (640, 360)
     path = _write(tmp_path, size)
     document = _document(size, 90)
     shown = _render_whole(path, document, EffectSettings("blur"), tmp_path)
     columns, rows = compute_grid(size, 90, 6)
-    assert np.abs(np.diff(shown, axis=1)).max() < 16, "there are edges in it"
-    # Nothing finer than the samples: brought down to three times as many and up again, it is the same picture.
+    assert np.abs(np.diff(shown, axis=1)).max() < 16, "the blur has edges"
+    # No detail is finer than the samples: reduced to three times as many and enlarged, the picture is the same.
     import cv2
 
     coarse = cv2.resize(shown, (columns * 3, rows * 3), interpolation=cv2.INTER_AREA)
@@ -149,14 +149,14 @@ def test_blur_is_smooth_and_made_of_the_same_few_samples(tmp_path: Path) -> None
     assert np.abs(means[0] - means[1]).max() < 0.5
 
 
-def test_solid_is_the_colour_that_was_asked_for(tmp_path: Path) -> None:
+def test_solid_has_the_colour_of_its_settings(tmp_path: Path) -> None:
     size = (320, 240)
     shown = _render_whole(_write(tmp_path, size), _document(size, 40), EffectSettings("solid", "1A80F3"), tmp_path)
-    # All but the one pixel that Blender 5.0.1 gets wrong in every mask's raster.
+    # Blender 5.0.1 gets one pixel wrong in every mask's raster.
     assert (np.abs(shown - (0x1A, 0x80, 0xF3)).max(axis=2) > 1).sum() <= 1
 
 
-def test_erase_draws_from_what_surrounds_the_face_alone(tmp_path: Path) -> None:
+def test_erase_uses_only_the_surroundings_of_the_face(tmp_path: Path) -> None:
     import cv2
 
     size = (640, 360)
@@ -174,9 +174,9 @@ def test_erase_draws_from_what_surrounds_the_face_alone(tmp_path: Path) -> None:
     )
     difference = np.abs(shown.astype(int) - another)
     difference[:2, -2:] = 0  # the corner that Blender 5.0.1 leaves out of every mask
-    assert difference.max() <= 1, "something of what is covered is left"
+    assert difference.max() <= 1, "the covered pixels influence the result"
     inside = shown[away < 1.2].astype(float)
-    assert np.ptp(inside, axis=0).max() < 120 and inside.mean() > 60, "it is no part of the surroundings"
+    assert np.ptp(inside, axis=0).max() < 120 and inside.mean() > 60, "the fill does not look like the surroundings"
 
 
 def test_a_stronger_setting_leaves_fewer_samples() -> None:
@@ -189,7 +189,7 @@ def test_a_stronger_setting_leaves_fewer_samples() -> None:
 
 
 @pytest.mark.parametrize("color", ["", "12345", "GGGGGG", "#12345", "1234567", "٣٣٣٣٣٣"])
-def test_what_is_no_colour_is_refused(color: str) -> None:
+def test_an_invalid_colour_is_refused(color: str) -> None:
     with pytest.raises(FaceBlurError, match="not a colour"):
         to_linear(color)
 
@@ -206,7 +206,7 @@ def test_an_editors_change_to_an_effect_is_kept(tmp_path: Path) -> None:
     assert bpy.data.node_groups["Face Blur Solid"] == tree and "Mine" in tree.nodes
 
 
-def test_nothing_that_protects_is_animated(tmp_path: Path) -> None:
+def test_a_cover_has_no_animation_data(tmp_path: Path) -> None:
     size = (320, 240)
     scene: Any = build_project(_write(tmp_path, size), _document(size, 40), EffectSettings("mosaic"))
     assert scene.animation_data is None
@@ -214,7 +214,7 @@ def test_nothing_that_protects_is_animated(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("effect", ["mosaic", "solid"])
-def test_a_picture_keeps_its_transparency_where_no_face_is(effect: str, tmp_path: Path) -> None:
+def test_a_picture_keeps_its_transparency_outside_of_covers(effect: str, tmp_path: Path) -> None:
     import cv2
 
     from blender_faceblur.blender.rendering.render import RenderSettings, render_still
@@ -237,7 +237,7 @@ def test_a_picture_keeps_its_transparency_where_no_face_is(effect: str, tmp_path
         assert result[int(face.cy), int(face.cx)].tolist() == [0, 255, 0, 255]
 
 
-def test_gaussian_is_as_wide_as_a_sample_and_leaves_the_brightness(tmp_path: Path) -> None:
+def test_gaussian_is_as_wide_as_a_sample_and_preserves_brightness(tmp_path: Path) -> None:
     import cv2
 
     size = (640, 360)
@@ -246,7 +246,9 @@ def test_gaussian_is_as_wide_as_a_sample_and_leaves_the_brightness(tmp_path: Pat
     picture[:, 320:] = 220
     cv2.imwrite(str(path), picture)
     shown = _render_whole(path, _document(size, 90), EffectSettings("gaussian"), tmp_path)
-    assert np.abs(shown[:, :40] - 30).max() <= 1 and np.abs(shown[:, -40:] - 220).max() <= 1, "the rim is darkened"
+    assert np.abs(shown[:, :40] - 30).max() <= 1 and np.abs(shown[:, -40:] - 220).max() <= 1, (
+        "the picture's edge is darkened"
+    )
     linear = ((shown[180, :, 0] / 255 + 0.055) / 1.055) ** 2.4
     bell = np.diff(linear)
     x = np.arange(639) + 1 - 320
@@ -255,7 +257,7 @@ def test_gaussian_is_as_wide_as_a_sample_and_leaves_the_brightness(tmp_path: Pat
 
 
 def _write_disks(folder: Path, places: list[tuple[float, float, float]]) -> tuple[Path, TrackDocument]:
-    """A grey picture of 640 x 360, covered by disks (x, y, radius; expansion included)."""
+    """A grey picture of 640 x 360, covered by disks (x, y, radius; the margin included)."""
     import cv2
 
     path = folder / "grey.png"
@@ -280,7 +282,7 @@ def _write_sticker(folder: Path) -> Path:
     return folder / "sticker.png"
 
 
-def test_a_sticker_lies_on_each_face_in_its_size(tmp_path: Path) -> None:
+def test_each_face_has_a_sticker_of_its_size(tmp_path: Path) -> None:
     places = [(150.0, 200.0, 70.0), (430.0, 120.0, 24.0), (600.0, 300.0, 30.0)]
     path, document = _write_disks(tmp_path, places)
     scene = build_project(path, document, EffectSettings("image", "0000FF", image=str(_write_sticker(tmp_path))))
@@ -293,17 +295,17 @@ def test_a_sticker_lies_on_each_face_in_its_size(tmp_path: Path) -> None:
         red = near & (shown[..., 0] > 200) & (shown[..., 2] < 60)
         green = near & (shown[..., 1] > 200) & (shown[..., 2] < 60)
         blue = near & (shown[..., 2] > 200)
-        # All of the cover is one or the other; the sticker's halves meet in its middle.
+        # Every pixel of the cover is red, green or blue, and the sticker's halves meet in its centre.
         assert (red | green | blue).sum() > 0.93 * near.sum()
         assert 0.6 < (red | green).sum() / near.sum() < 1
         middle = x[red | green].mean(), y[red | green].mean()
         assert np.hypot(middle[0] - cx, middle[1] - cy) < 0.08 * radius + 1
         assert abs((x[red].max() + x[green].min()) / 2 - cx) < 0.1 * radius + 1
-    assert np.abs(shown - 128)[~covered][:, :].max(axis=1).sum() < 400, "something else is changed"
+    assert np.abs(shown - 128)[~covered][:, :].max(axis=1).sum() < 400, "pixels outside of the covers changed"
 
 
 @pytest.mark.parametrize("how", ["never there", "removed", "file lost"])
-def test_where_a_sticker_is_lost_the_face_is_one_colour(how: str, tmp_path: Path) -> None:
+def test_without_its_sticker_a_cover_has_one_colour(how: str, tmp_path: Path) -> None:
     path, document = _write_disks(tmp_path, [(300.0, 180.0, 60.0)])
     sticker = _write_sticker(tmp_path)
     name = "" if how == "never there" else str(sticker)
@@ -320,7 +322,7 @@ def test_where_a_sticker_is_lost_the_face_is_one_colour(how: str, tmp_path: Path
     assert np.abs(shown[near] - (0, 0, 255)).max() <= 1
 
 
-def test_a_sticker_is_kept_in_the_file(tmp_path: Path) -> None:
+def test_a_sticker_is_packed_into_the_project(tmp_path: Path) -> None:
     path, document = _write_disks(tmp_path, [(300.0, 180.0, 60.0)])
     build_project(path, document, EffectSettings("image", image=str(_write_sticker(tmp_path))))
     assert bpy.data.images["sticker.png"].packed_file is not None
@@ -348,7 +350,7 @@ def test_inverse_covers_everything_but_the_faces(effect: str, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("lost", ["mask strip", "picture layer", "all layers", "no face"])
-def test_inverse_shows_nothing_where_the_mask_is_lost(lost: str, tmp_path: Path) -> None:
+def test_inverse_shows_nothing_if_the_mask_is_lost(lost: str, tmp_path: Path) -> None:
     size = (320, 240)
     document = _document(size, 40)
     if lost == "no face":
@@ -396,16 +398,16 @@ def test_an_effect_of_the_library_covers_without_the_extension(name: str, tmp_pa
     strip = scene.sequence_editor.strips[0]
     mask = write_mask("by hand", document, compute_mask_unit_px(size, size))
     cover_strip(scene, strip, mask, group)
-    assert get_modifier(strip) is None, "what is used by hand is none of the extension's business"
+    assert get_modifier(strip) is None, "the extension does not manage a group that an editor uses"
     for frame in (1, 20, 40):
         assert disks.see(disks.render_frame(scene, frame, tmp_path / "x.png")).disk == 0
     bpy.data.masks[0].layers[PICTURE_LAYER].hide_render = True
     bare = disks.render_frame(scene, 20, tmp_path / "x.png")
-    assert np.ptp(bare[10:-10, 10:-10].reshape(-1, 3), axis=0).max() < 60, "a lost mask covers all"
+    assert np.ptp(bare[10:-10, 10:-10].reshape(-1, 3), axis=0).max() < 60, "a lost mask covers everything"
 
 
 @pytest.mark.parametrize(("size", "whole_head", "expected"), [(1.4, False, 1.4), (1.4, True, 1.8), (2.5, True, 2.5)])
-def test_the_whole_head_is_a_larger_cover(size: float, whole_head: bool, expected: float) -> None:
+def test_whole_head_sets_a_minimum_margin(size: float, whole_head: bool, expected: float) -> None:
     from types import SimpleNamespace
 
     from blender_faceblur.blender.detection.properties import read_detection_settings

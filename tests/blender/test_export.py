@@ -180,7 +180,7 @@ def test_a_strip_of_several_speeds_covers_no_more_than_its_faces(scene: Any, tmp
         bpy.ops.sequencer.retiming_segment_speed_set(speed=100)
         bpy.ops.sequencer.retiming_key_add(timeline_frame=30)
     strip.retiming_keys[1].timeline_frame = 45
-    assert "covered whole" in sync_mask_strips(scene)[0]
+    assert "covered completely" in sync_mask_strips(scene)[0]
     length = strip.frame_final_duration
     exported = _export(tmp_path / "out")
     bpy.ops.wm.open_mainfile(filepath=str(exported.project))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The record of a mask: it comes back as it was saved, and damage of any kind is refused and keeps a strip black."""
+"""The record of a mask: it loads as it was saved, and a damaged one raises an error and renders its strip black."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def mask() -> Iterator[Any]:
     bpy.data.masks.remove(made)
 
 
-def test_it_comes_back_as_it_was_saved(mask: Any) -> None:
+def test_a_record_loads_as_it_was_saved(mask: Any) -> None:
     record = MaskRecord.load(mask)
     assert (record.size, record.unit_px, record.fingerprint, record.preset, record.notes) == (
         (320, 180),
@@ -90,17 +90,19 @@ def test_it_comes_back_as_it_was_saved(mask: Any) -> None:
     assert layer.evidence == dict.fromkeys(Evidence, 0) | LAYER.evidence
 
 
-def test_its_ellipses_are_those_that_blender_shows(mask: Any) -> None:
+def test_ellipses_are_interpolated_between_keys_and_only_in_spans(mask: Any) -> None:
     record = MaskRecord.load(mask)
     found = {frame: record.ellipse_at("Face 01", frame) for frame in range(14)}
     assert [frame for frame, ellipse in found.items() if ellipse is not None] == [2, 3, 4, 8, 9, 10, 11]
     assert found[2] == Ellipse(0.0, 20.0, 3.0, 4.0, 0.0) and found[3] == Ellipse(5.0, 20.0, 3.0, 4.0, 0.05)
     assert record.ellipse_at("nobody", 3) is None
     layer = record.layers["Face 01"]
-    assert [layer.shape_at(frame)[0] for frame in (0, 6, 20)] == [0.0, 15.0, 30.0], "held before, between and after"
+    assert [layer.shape_at(frame)[0] for frame in (0, 6, 20)] == [0.0, 15.0, 30.0], (
+        "constant before the first and after the last key, linear between keys"
+    )
 
 
-def test_layers_are_renamed_forgotten_and_changed(mask: Any) -> None:
+def test_layers_can_be_renamed_changed_and_removed(mask: Any) -> None:
     record = MaskRecord.load(mask)
     record.rename_layer("Face 01", "Ann")
     assert record.own == ["Picture", "Ann"] and record.order == ["Picture", "Ann", "Mine"]
@@ -118,8 +120,8 @@ def test_layers_are_renamed_forgotten_and_changed(mask: Any) -> None:
     assert list(MaskRecord.load(mask).layers) == [] and MaskRecord.load(mask).own == ["Picture"]
 
 
-def test_saving_leaves_alone_what_was_not_changed(mask: Any) -> None:
-    """Handlers may note something in the meantime."""
+def test_saving_writes_only_what_changed(mask: Any) -> None:
+    """Handlers may write to the record in the meantime."""
     record, stamp = MaskRecord.load(mask), stamp_of(mask)
     mask[MARK]["serial"], mask[MARK]["newer"] = "later", 1
     record.notes = []
@@ -128,7 +130,7 @@ def test_saving_leaves_alone_what_was_not_changed(mask: Any) -> None:
     assert MaskRecord.load(mask).notes == [] and stamp_of(mask) == stamp
 
 
-def test_what_older_files_lack_has_a_default(mask: Any) -> None:
+def test_fields_that_older_files_lack_have_defaults(mask: Any) -> None:
     for key in ("preset", "notes", "analysed", "frames", "doubts", "serial", "looked_at"):
         del mask[MARK][key]
     for key in ("track", "clearest", "size", "locked"):
@@ -177,12 +179,12 @@ DAMAGE: dict[str, Callable[[Any], None]] = {
 
 
 @pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE.keys())
-def test_damage_is_refused(damage: Callable[[Any], None], mask: Any) -> None:
+def test_a_damaged_record_raises_an_error(damage: Callable[[Any], None], mask: Any) -> None:
     damage(mask)
-    assert has_record(mask), "it stays one of ours"
+    assert has_record(mask), "the mask is still recognised as ours"
     with pytest.raises(DamagedRecordError, match="the mask's record is wrong"):
         MaskRecord.load(mask).layers["Face 01"]
-    assert not issubclass(DamagedRecordError, FaceBlurError), "what expects one would pass over it"
+    assert not issubclass(DamagedRecordError, FaceBlurError), "code that handles FaceBlurError would ignore it"
 
 
 @pytest.fixture(scope="module")
@@ -196,7 +198,7 @@ def damaged_project(film: Path) -> Iterator[tuple[Any, Any]]:
 
 
 @pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE.keys())
-def test_damage_renders_a_strip_black(
+def test_a_damaged_record_renders_its_strip_black(
     damage: Callable[[Any], None], damaged_project: tuple[Any, Any], tmp_path: Path
 ) -> None:
     scene, (strip, modifier) = damaged_project

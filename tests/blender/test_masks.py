@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Masks as written: what they cover, when, with how many keys, and what they leave alone."""
+"""The masks that the extension writes: what they cover, and when, and what they leave unchanged."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_faces_that_overlap_leave_no_hole(film: Path, tmp_path: Path) -> None:
     assert between[..., 2].min() > 200 and between[..., 0].max() < 60
 
 
-def test_a_turned_ellipse_turns_the_way_it_says(film: Path, tmp_path: Path) -> None:
+def test_an_ellipse_is_rotated_by_its_angle(film: Path, tmp_path: Path) -> None:
     document = disks.build_document(film)
     samples = [Sample(f, Ellipse(160, 90, 60, 12, 0.5), Evidence.DETECTED, 1.0) for f in range(disks.FRAMES)]
     document.tracks = [Track("Face 01", samples)]
@@ -77,7 +77,7 @@ def test_a_turned_ellipse_turns_the_way_it_says(film: Path, tmp_path: Path) -> N
 
 
 def _delete_mask_strip(scene: Any) -> None:
-    # As an editor does: strips.remove() leaves the modifier a dangling pointer (Blender 5.0.1).
+    # With the operator, as an editor does: strips.remove() leaves the modifier a dangling pointer (Blender 5.0.1).
     for strip in scene.sequence_editor.strips:
         strip.select = strip.type == "MASK"
     with borrow_sequencer(scene):
@@ -87,18 +87,18 @@ def _delete_mask_strip(scene: Any) -> None:
 
 def _remove_layer(mask: Any, name: str) -> None:
     mask.layers.remove(mask.layers[name])
-    # Removing from Python does not say that the mask changed, and the next frame crashes (Blender 5.0.1, 5.2.3).
+    # Removing from Python does not notify Blender of the change, and the next frame crashes (5.0.1, 5.2.3).
     mask.update_tag()
 
 
-def test_the_edge_is_soft_outside_the_ellipse_only(film: Path, tmp_path: Path) -> None:
+def test_the_edge_is_soft_only_outside_the_ellipse(film: Path, tmp_path: Path) -> None:
     document = disks.build_document(film)
     document.tracks[0].samples[:] = [
         Sample(f, Ellipse(160, 90, 50, 50), Evidence.DETECTED, 1.0) for f in range(disks.FRAMES)
     ]
     picture = disks.render_frame(_build(film, document), 2, tmp_path / "soft.png").astype(int)
     blue = picture[90, 160:, 2]
-    assert blue[:70].min() >= 254, "70 = 1.4 x 50 pixels from the middle are covered whole"
+    assert blue[:70].min() >= 254, "70 = 1.4 x 50 pixels from the centre are covered completely"
     edge = blue[70:90]
     assert edge[-1] == pytest.approx(90, abs=4) and ((edge > 110) & (edge < 240)).sum() >= 3
 
@@ -112,13 +112,13 @@ BREAKS = {
 
 
 @pytest.mark.parametrize("name", BREAKS)
-def test_the_file_covers_everything_when(name: str, film: Path, tmp_path: Path) -> None:
+def test_a_damaged_mask_covers_everything(name: str, film: Path, tmp_path: Path) -> None:
     scene = _build(film, disks.build_document(film))
     BREAKS[name](scene, _mask_of(scene))
     assert _cover(scene, 7, tmp_path) == disks.WIDTH * disks.HEIGHT
 
 
-def test_a_mask_strip_that_ends_early_goes_on_covering(film: Path, tmp_path: Path) -> None:
+def test_a_mask_strip_that_ends_early_still_covers_later_frames(film: Path, tmp_path: Path) -> None:
     scene = _build(film, disks.build_document(film))
     mask_strip = next(s for s in scene.sequence_editor.strips if s.type == "MASK")
     mask_strip.frame_offset_end = 20
@@ -136,7 +136,7 @@ def test_deleting_one_face_leaves_the_others_covered(film: Path, tmp_path: Path)
     assert sight.disk > 900 and sight.cover_centre == pytest.approx((39.5, 149.5), abs=1.5)
 
 
-def test_writing_again_replaces_our_layers_and_nothing_else(film: Path, tmp_path: Path) -> None:
+def test_rewriting_a_mask_replaces_only_our_layers(film: Path, tmp_path: Path) -> None:
     scene = _build(film, disks.build_document(film))
     mask = _mask_of(scene)
     own = mask.layers.new(name="The editor's")
@@ -162,7 +162,7 @@ def test_writing_again_replaces_our_layers_and_nothing_else(film: Path, tmp_path
     assert covered == list(range(20, 25))
 
 
-def test_writing_again_restores_a_deleted_picture_layer_in_its_place(film: Path, tmp_path: Path) -> None:
+def test_rewriting_a_mask_restores_a_deleted_picture_layer_in_first_place(film: Path, tmp_path: Path) -> None:
     scene = _build(film, disks.build_document(film))
     mask = _mask_of(scene)
     mask.layers.new(name="The editor's")
@@ -173,7 +173,7 @@ def test_writing_again_restores_a_deleted_picture_layer_in_its_place(film: Path,
     assert sight.disk == 0 and 0 < sight.cover < 4000
 
 
-def test_the_document_is_kept_in_the_file(film: Path, tmp_path: Path) -> None:
+def test_the_document_is_saved_in_the_project(film: Path, tmp_path: Path) -> None:
     document = disks.build_document(film)
     _build(film, document)
     bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "kept.blend"))

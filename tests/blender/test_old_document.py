@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A tracks document that 0.1.0 left in a project is read there, and written anew when something changes."""
+"""A tracks document of 0.1.0 in a project can be read, and is converted when something changes."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def read_version(mask: Any) -> int:
     return int(json.loads(text.as_string())["version"])
 
 
-def test_it_shows_what_0_1_0_showed(mask: Any) -> None:
+def test_an_old_document_shows_what_0_1_0_showed(mask: Any) -> None:
     assert read_version(mask) == 2
     queue = review.read_queue(mask)
     assert [(p.key, describe_place(p), p.verdict or "") for p in queue.places] == [
@@ -59,7 +59,7 @@ def test_it_shows_what_0_1_0_showed(mask: Any) -> None:
     assert read_version(mask) == 2, "reading changes nothing"
 
 
-def test_a_judgement_writes_it_in_the_new_version(mask: Any) -> None:
+def test_a_verdict_converts_the_document(mask: Any) -> None:
     place = next(p for p in review.read_queue(mask).places if not p.verdict)
     review.keep_verdict(mask, place.key, Verdict.FINE)
     assert read_version(mask) == VERSION
@@ -68,7 +68,7 @@ def test_a_judgement_writes_it_in_the_new_version(mask: Any) -> None:
     assert verdicts == {p["key"]: p["verdict"] or None for p in EXPECTED["places"] if p["key"] != place.key}
 
 
-def test_what_was_left_out_can_be_covered(mask: Any) -> None:
+def test_a_suppressed_track_can_be_covered(mask: Any) -> None:
     names: list[str] = []
 
     def change(document: TrackDocument) -> list[str]:

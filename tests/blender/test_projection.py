@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Where a strip's pixels lie on the canvas, against where a render shows a disk."""
+"""The projection of a strip's pixels to the canvas, compared with where a render shows a disk."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from . import disks
 
 CANVAS = (400, 300)
 FRAME = 17
-"""The timeline's; the disk lies near the picture's middle then."""
+"""The timeline frame, in which the disk is near the centre of the picture."""
 
 
 @pytest.fixture
@@ -120,17 +120,17 @@ def test_a_disk_is_rendered_where_it_is_projected(scene: Any, tmp_path: Path, ch
     x, y = projection.to_canvas(*place)
     share = scene.render.resolution_percentage / 100
     assert sight.disk > 0.6 * share**2 * math.pi * disks.RADIUS**2 * projection.scale**2
-    # The centre of a pixel lies half a pixel from its number.
+    # The centre of a pixel is half a pixel from its index.
     seen = (sight.disk_centre[0] + 0.5) / share - CANVAS[0] / 2, CANVAS[1] / 2 - (sight.disk_centre[1] + 0.5) / share
     assert (x, y) == pytest.approx(seen, abs=0.75 / share)
     assert projection.to_source(x, y) == pytest.approx(place)
 
 
-def test_what_is_shown_of_a_cropped_strip(scene: Any, tmp_path: Path) -> None:
+def test_the_outline_of_a_cropped_strip_matches_the_render(scene: Any, tmp_path: Path) -> None:
     strip = scene.sequence_editor.strips["disk"]
     crop(strip)
     strip.transform.rotation = 0.0
-    # The film is grey, the rest of the canvas black.
+    # The film is grey, and the rest of the canvas is black.
     grey = disks.render_frame(scene, FRAME, tmp_path / "frame.png").min(axis=2) > 40
     rows, columns = np.nonzero(grey)
     corners = np.array(get_projection(scene, strip).picture_outline())
@@ -140,7 +140,7 @@ def test_what_is_shown_of_a_cropped_strip(scene: Any, tmp_path: Path) -> None:
     assert corners[:, 1].min() == pytest.approx(CANVAS[1] / 2 - rows.max() - 1, abs=1.01)
 
 
-def test_pixels_that_are_not_square_widen_the_view(scene: Any) -> None:
+def test_the_pixel_aspect_widens_the_view(scene: Any) -> None:
     strip = scene.sequence_editor.strips["disk"]
     move(strip)
     before = get_projection(scene, strip).to_canvas(10, 20)
@@ -161,14 +161,14 @@ def test_an_outline_is_the_projected_ellipse(scene: Any) -> None:
         assert (along / 30) ** 2 + (across / 15) ** 2 == pytest.approx(1)
 
 
-def test_a_region_and_back() -> None:
+def test_region_coordinates_convert_both_ways() -> None:
     region = RegionProjection((2.0, 3.0), (10.0, 20.0))
     assert region.to_region(5, 6) == (20.0, 38.0)
     assert region.to_view(*region.to_region(5, 6)) == (5, 6)
     assert region.project(np.array([[[5.0, 6.0]]])).tolist() == [[[20.0, 38.0]]]
 
 
-def test_a_region_as_blender_sees_it(scene: Any) -> None:
+def test_region_coordinates_match_blenders_own(scene: Any) -> None:
     area = max(bpy.context.window_manager.windows[0].screen.areas, key=lambda area: area.width * area.height)
     area.type = "SEQUENCE_EDITOR"
     region = next(region for region in area.regions if region.type == "WINDOW")

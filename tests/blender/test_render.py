@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Our own render: every frame of an animation, the frames that rest, the cache, and what stays as it was."""
+"""The extension's own render: every frame of a film, muted modifiers, outdated caches, and unchanged projects."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def _render(scene: Any, document: TrackDocument, output: Path) -> list[NDArray[n
     return _read(output)
 
 
-def test_every_frame_with_a_face_is_covered_and_every_other_is_as_it_was(film: Path, tmp_path: Path) -> None:
+def test_every_frame_with_a_face_is_covered_and_all_others_are_unchanged(film: Path, tmp_path: Path) -> None:
     document = disks.build_document(film, frames=range(6, 14))
     document.tracks[0].samples += disks.build_document(film, frames=range(16, 31)).tracks[0].samples
     pictures = _render(build_project(film, document, EFFECT), document, tmp_path / "out.mkv")
@@ -63,7 +63,7 @@ def test_every_frame_with_a_face_is_covered_and_every_other_is_as_it_was(film: P
         assert 10 * np.log10(255**2 / np.mean(error**2)) > 40
 
 
-def test_the_project_is_as_it_was_after_the_render(film: Path, tmp_path: Path) -> None:
+def test_a_render_leaves_the_project_unchanged(film: Path, tmp_path: Path) -> None:
     document = disks.build_document(film, frames=range(6, 14))
     scene = build_project(film, document, EFFECT)
     _render(scene, document, tmp_path / "out.mkv")
@@ -73,7 +73,7 @@ def test_the_project_is_as_it_was_after_the_render(film: Path, tmp_path: Path) -
     assert not curves, "a keyed mute left behind could uncover a face after the strip is moved"
 
 
-def test_a_mask_changed_after_frames_were_shown_is_in_the_render(film: Path, tmp_path: Path) -> None:
+def test_a_render_uses_a_mask_that_changed_after_frames_were_cached(film: Path, tmp_path: Path) -> None:
     wrong = disks.build_document(film)
     for sample in list(wrong.tracks[0].samples):
         wrong.tracks[0].samples[sample.source_frame] = type(sample)(
@@ -105,7 +105,9 @@ def _messages(out: str) -> list[dict[str, Any]]:
     return [json.loads(line[len(PREFIX) :]) for line in out.splitlines() if line.startswith(PREFIX)]
 
 
-def test_a_job_saves_renders_and_tells(film: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_job_saves_renders_and_reports_progress(
+    film: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     blend, output = tmp_path / "a film's project.blend", tmp_path / "film.mkv"
     job = _write_job(
         tmp_path,
@@ -126,13 +128,13 @@ def test_a_job_saves_renders_and_tells(film: Path, tmp_path: Path, capfd: pytest
     assert sorted(path.name for path in tmp_path.glob("*.blend*")) == [blend.name]
 
 
-def test_a_job_on_another_size_than_was_analysed_is_refused(
+def test_a_job_with_another_picture_size_than_was_analysed_is_refused(
     film: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     document = disks.build_document(film, (disks.HEIGHT, disks.WIDTH))
     assert child.main(_write_job(tmp_path, film, document)) == 1
     message = _messages(capfd.readouterr().out)[-1]
-    assert message["type"] == "error" and "320x180" in message["text"]
+    assert message["type"] == "error" and "320 x 180" in message["text"]
 
 
 def test_an_unknown_codec_is_refused(film: Path, tmp_path: Path) -> None:
@@ -142,7 +144,7 @@ def test_an_unknown_codec_is_refused(film: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("rate", [Fraction(24), Fraction(30000, 1001), Fraction(25, 2), Fraction(2997, 100)])
-def test_the_scene_has_the_rate_of_the_source(rate: Fraction, film: Path) -> None:
+def test_the_scene_has_the_frame_rate_of_the_source(rate: Fraction, film: Path) -> None:
     document = disks.build_document(film)
     document.source = type(document.source)(
         **{name: getattr(document.source, name) for name in document.source.__slots__} | {"frame_rate": rate}

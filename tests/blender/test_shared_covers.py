@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Strips that came of one by cutting and copying: what is done to one leaves the cover of the other."""
+"""Strips that were cut or copied from one another: changing one leaves the cover of the other intact."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from blender_faceblur.blender.guard import checks as guard
 from blender_faceblur.blender.rendering.project import build_project
 
 from . import disks
-from .test_following import _check as check_covered
+from .test_cover_transforms import check_covered
 
 EFFECT = EffectSettings("solid", disks.COVER)
 
 
 @pytest.mark.parametrize("change", ["update", "remove"])
-def test_one_half_of_a_cut_strip_is_changed(change: str, film: Path, tmp_path: Path) -> None:
-    """Both have one node group, which Blender counts as having one user, and would not save with none."""
+def test_changing_one_half_of_a_cut_strip_keeps_the_other_covered(change: str, film: Path, tmp_path: Path) -> None:
+    """Both halves use one node group. Blender counts one user for it, and would not save it with none."""
     scene = build_project(film, disks.build_document(film), EFFECT)
     footage, modifier = disks.get_cover(scene)
     disks.operate(
@@ -41,7 +41,7 @@ def test_one_half_of_a_cut_strip_is_changed(change: str, film: Path, tmp_path: P
         assert disks.see(disks.render_frame(bpy.context.scene, 10, tmp_path / "bare.png")).disk > 1000
 
 
-def test_nothing_is_left_once_both_are_uncovered(film: Path) -> None:
+def test_uncovering_both_removes_all_data_blocks(film: Path) -> None:
     scene = build_project(film, disks.build_document(film), EFFECT)
     footage, modifier = disks.get_cover(scene)
     disks.operate(scene, bpy.ops.sequencer.duplicate, footage, modifier.input_mask_strip)
@@ -52,7 +52,7 @@ def test_nothing_is_left_once_both_are_uncovered(film: Path) -> None:
 
 
 def test_footage_that_shares_a_mask_strip_gets_its_own(film: Path, tmp_path: Path, extension: None) -> None:
-    """As when the footage alone was copied: one Mask strip cannot lie where both do."""
+    """An editor copied only the footage, and one Mask strip cannot be where both copies are."""
     scene = build_project(film, disks.build_document(film), EFFECT)
     footage, modifier = disks.get_cover(scene)
     disks.operate(scene, bpy.ops.sequencer.disconnect, footage, modifier.input_mask_strip)

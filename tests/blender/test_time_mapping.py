@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The picture analysed for a strip frame is the picture Blender renders there: same number, same pixels."""
+"""The picture that is analysed for a strip's frame is the one that Blender renders there: same number, same pixels."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def render(folder: Path, start: int, stop: int) -> list[np.ndarray]:
 
 
 def assert_same(path: Path, tmp_path: Path, length_differs: bool = False) -> list[int | None]:
-    """Compare a source with Blender's strip and render, from the start and from the middle; return the numbers."""
+    """Compare a source with Blender's strip and renders from the start and the middle; returns the frame numbers."""
     strip = add_strip(path)
     with open_source(path) as source:
         info = source.info
@@ -84,7 +84,7 @@ def assert_same(path: Path, tmp_path: Path, length_differs: bool = False) -> lis
 
 
 @pytest.mark.parametrize("rate", ["25", "30000/1001", "24000/1001", "60000/1001", "50", "10", "25/2", "120000/1001"])
-def test_constant_rate(rate: str, tmp_path: Path) -> None:
+def test_films_with_a_constant_frame_rate(rate: str, tmp_path: Path) -> None:
     path = write_film(tmp_path / "film.mp4", range(40), rate=Fraction(rate), options=B_FRAMES)
     assert assert_same(path, tmp_path) == list(range(40))
 
@@ -122,20 +122,20 @@ FORMS: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("name", FORMS)
-def test_forms(name: str, tmp_path: Path) -> None:
+def test_containers_and_codecs(name: str, tmp_path: Path) -> None:
     path = write_film(tmp_path / name, range(40), **FORMS[name])
     assert assert_same(path, tmp_path) == list(range(40))
 
 
-def test_length_with_sound_may_differ_by_one(tmp_path: Path) -> None:
-    """Blender 5.0 takes the sound's priming off a Matroska film's length, 5.2 does not."""
+def test_the_length_of_a_film_with_sound_may_differ_by_one(tmp_path: Path) -> None:
+    """Blender 5.0 subtracts the sound's priming from a Matroska film's length; 5.2 does not."""
     path = write_film(tmp_path / "film.mkv", range(40), rate=30, sound=True, options=B_FRAMES)
     numbers = assert_same(path, tmp_path, length_differs=True)
     assert numbers == list(range(40 if bpy.app.version >= (5, 2) else 39))
 
 
-def test_late_pictures_of_avi_with_b_frames(tmp_path: Path) -> None:
-    """AVI stores no times: Blender shows such a film as many pictures late as the decoder holds back."""
+def test_pictures_of_an_avi_film_with_b_frames_are_late(tmp_path: Path) -> None:
+    """AVI stores no timestamps, so Blender shows such a film late by the decoder's delay."""
     path = write_film(tmp_path / "film.avi", range(40), options=B_FRAMES)
     numbers = assert_same(path, tmp_path)
     assert numbers == [0, 0, *range(38)]
@@ -144,7 +144,7 @@ def test_late_pictures_of_avi_with_b_frames(tmp_path: Path) -> None:
         assert any("ends 2 pictures before the film" in warning for warning in source.info.warnings)
 
 
-def test_strip_shorter_than_the_film(tmp_path: Path) -> None:
+def test_a_strip_that_is_shorter_than_its_film(tmp_path: Path) -> None:
     path = write_film(
         tmp_path / "film.mpg",
         range(45),
@@ -159,7 +159,7 @@ def test_strip_shorter_than_the_film(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("count", [1, 2, 3])
-def test_very_short(count: int, tmp_path: Path) -> None:
+def test_very_short_films(count: int, tmp_path: Path) -> None:
     path = write_film(tmp_path / "film.mp4", range(5, 5 + count))
     assert assert_same(path, tmp_path) == list(range(5, 5 + count))
 
@@ -184,7 +184,7 @@ def make_wild(count: int) -> list[int]:
 
 @pytest.mark.parametrize("suffix", ["mp4", "mkv"])
 @pytest.mark.parametrize("make", [make_dropped, make_phone, make_wild])
-def test_variable_rate(make: Callable[[int], list[int]], suffix: str, tmp_path: Path) -> None:
+def test_films_with_a_variable_frame_rate(make: Callable[[int], list[int]], suffix: str, tmp_path: Path) -> None:
     ticks = make(70)
     path = write_film(
         tmp_path / f"film.{suffix}",
@@ -202,8 +202,8 @@ def test_variable_rate(make: Callable[[int], list[int]], suffix: str, tmp_path: 
 
 
 @pytest.mark.parametrize("skipped", [0, 5, 7, 13])
-def test_edit_list(skipped: int, tmp_path: Path) -> None:
-    """An edit that begins within a group of pictures; the edit's length stays, so the last picture is held."""
+def test_an_edit_list_that_skips_pictures(skipped: int, tmp_path: Path) -> None:
+    """The edit begins within a group of pictures and keeps its length, so the last picture is frozen."""
     path = write_film(tmp_path / "film.mp4", range(40), options=B_FRAMES)
     data = path.read_bytes()
     at = data.index(b"elst")
@@ -214,7 +214,7 @@ def test_edit_list(skipped: int, tmp_path: Path) -> None:
 
 
 def copy_packets(source: Path, target: Path, keep: Callable[[int], bool]) -> Path:
-    """Cut a film without encoding it anew, as `-c copy` does."""
+    """Cut a film without re-encoding it, like FFmpeg's `-c copy`."""
     import av
 
     with av.open(str(source)) as old, av.open(str(target), "w") as new:
@@ -228,7 +228,7 @@ def copy_packets(source: Path, target: Path, keep: Callable[[int], bool]) -> Pat
 
 
 @pytest.mark.parametrize("suffix", ["mp4", "mkv", "ts"])
-def test_start_between_key_pictures(suffix: str, tmp_path: Path) -> None:
+def test_a_film_that_starts_between_key_frames(suffix: str, tmp_path: Path) -> None:
     whole = write_film(tmp_path / "whole.mp4", range(60), options=B_FRAMES)
     path = copy_packets(whole, tmp_path / f"film.{suffix}", lambda number: number >= 5)
     numbers = assert_same(path, tmp_path)
@@ -236,7 +236,7 @@ def test_start_between_key_pictures(suffix: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", ["mp4", "mkv", "avi"])
-def test_hole_in_the_middle(suffix: str, tmp_path: Path) -> None:
+def test_a_film_with_missing_packets(suffix: str, tmp_path: Path) -> None:
     form: dict[str, Any] = (
         {"codec": "mjpeg", "pixel_format": "yuvj420p"} if suffix == "avi" else {"options": {"g": "12", "bf": "0"}}
     )
@@ -247,8 +247,8 @@ def test_hole_in_the_middle(suffix: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["film.mkv", "film.ts", "film.webm", "film.avi"])
-def test_cut_off(name: str, tmp_path: Path) -> None:
-    """What is left is shown and analysed alike; the last picture is held."""
+def test_a_truncated_film(name: str, tmp_path: Path) -> None:
+    """Blender and the analysis show the same remaining pictures; the last one is frozen."""
     forms: dict[str, dict[str, Any]] = {
         "film.webm": {"codec": "libvpx-vp9", "options": FAST_VP9},
         "film.avi": {"codec": "mjpeg", "pixel_format": "yuvj420p"},
@@ -260,8 +260,8 @@ def test_cut_off(name: str, tmp_path: Path) -> None:
     assert numbers[:15] == list(range(15)) and 59 not in numbers
 
 
-def test_cut_off_mp4_is_refused(tmp_path: Path) -> None:
-    """Behind the last readable key picture Blender shows memory that nobody wrote (5.0.1, 5.2.2)."""
+def test_a_truncated_mp4_film_is_refused(tmp_path: Path) -> None:
+    """After the last readable key frame Blender shows uninitialised memory (5.0.1, 5.2.2)."""
     path = write_film(tmp_path / "film.mp4", range(60), options=B_FRAMES, container_options={"movflags": "faststart"})
     data = path.read_bytes()
     for part in (60, 90, 99):
@@ -270,7 +270,7 @@ def test_cut_off_mp4_is_refused(tmp_path: Path) -> None:
             open_source(path)
 
 
-def test_damaged_in_the_middle(tmp_path: Path) -> None:
+def test_a_film_that_is_damaged_in_the_middle(tmp_path: Path) -> None:
     path = write_film(tmp_path / "film.mp4", range(60), options=B_FRAMES)
     data = bytearray(path.read_bytes())
     middle = len(data) // 2
@@ -289,7 +289,7 @@ def test_damaged_in_the_middle(tmp_path: Path) -> None:
     ("turn", "pixel_format"),
     [(turn, form) for turn in (90, 180, -90, 30) for form in ("yuv420p", "yuv420p10le")],
 )
-def test_rotation(turn: int, pixel_format: str, tmp_path: Path) -> None:
+def test_rotated_films(turn: int, pixel_format: str, tmp_path: Path) -> None:
     deep = pixel_format != "yuv420p"
     path = write_film(
         tmp_path / "film.mp4",
@@ -324,13 +324,13 @@ def test_rotation(turn: int, pixel_format: str, tmp_path: Path) -> None:
     ],
 )
 def test_geometry_and_colour(form: dict[str, Any], tmp_path: Path) -> None:
-    """Odd sizes and coded padding, pixels that are not square (not stretched), ranges and matrices."""
+    """Odd sizes and coded padding, pixel aspects (which do not stretch the picture), colour ranges and matrices."""
     path = write_film(tmp_path / "film.mp4", range(4), **form)
     assert assert_same(path, tmp_path) == list(range(4))
 
 
 def write_exif(orientation: int) -> bytes:
-    """An EXIF block (a little TIFF file) that holds only an orientation."""
+    """An EXIF block, a little TIFF file, with nothing but an orientation."""
     return b"II*\0" + struct.pack("<IHHHIHHI", 8, 1, 0x0112, 3, 1, orientation, 0, 0)
 
 
@@ -363,7 +363,7 @@ def write_picture(path: Path, orientation: int, number: int = 178) -> Path:
 @pytest.mark.parametrize("suffix", [".jpg", ".tif", ".png", ".bmp", ".webp"])
 @pytest.mark.parametrize("orientation", [1, 6, 8])
 def test_pictures(suffix: str, orientation: int, tmp_path: Path) -> None:
-    """Blender ignores orientation tags; so does the analysis, and says how to turn the picture upright."""
+    """Blender and the analysis ignore orientation tags; the analysis reports the turn that makes a picture upright."""
     path = write_picture(tmp_path / f"picture{suffix}", orientation)
     strip = add_strip(path, "image")
     (rendered,) = render(tmp_path / "shown", 0, 1)
@@ -379,7 +379,7 @@ def test_pictures(suffix: str, orientation: int, tmp_path: Path) -> None:
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".tif"])
 @pytest.mark.parametrize("orientation", [1, 6])
 def test_image_sequence(suffix: str, orientation: int, tmp_path: Path) -> None:
-    """Strip frame i of an image strip shows its element i, also a name that comes again and one before its turn."""
+    """Frame i of an image strip shows its element i, even if names repeat or are not in order."""
     numbers = [178, 20, 91, 20, 20, 240, 3]
     names = [f"Bild {place} ü{suffix}" for place in (5, 1, 2, 1, 1, 4, 3)]
     for name, number in zip(names, numbers, strict=True):
@@ -405,7 +405,7 @@ def test_image_sequence(suffix: str, orientation: int, tmp_path: Path) -> None:
 
 
 def test_deep_image_sequence(tmp_path: Path) -> None:
-    """16 bits a colour, with and without transparency."""
+    """Sequences with 16 bits per channel, with and without transparency."""
     import cv2
 
     names = []

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What all rooms of the extension use: strips, jobs, selection, and the tab and menu they add to."""
+"""What all rooms of the extension share: strips, jobs, selection, and the tab and menu they add to."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import bpy
 
 
 def register() -> None:
-    """Tell Blender of this room."""
+    """Register this room's classes, handlers and menu with Blender."""
     from . import handlers, menus
 
     for item in _list_classes():

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Areas that Blender's operators insist on, borrowed for a moment and given back as they were; drawing over them."""
+"""Temporary contexts for Blender's operators, draw handlers, and the sequencer's cached frames."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from ...core.types import FaceBlurError
 
 
 class DrawHandlers:
-    """What Blender calls whenever it draws one kind of region of the sequencer.
+    """The functions that Blender calls whenever it draws one kind of region of the sequencer.
 
-    The module that draws owns one; it is filled when the extension is switched on, and emptied when it is switched off.
+    The module that draws owns one. It adds them when the extension is enabled and removes them when it is disabled.
     """
 
     def __init__(self, region: str) -> None:
-        """`region` is Blender's name of the kind: "PREVIEW", or "WINDOW" for the timeline."""
+        """`region` is Blender's name for the kind of region: "PREVIEW", or "WINDOW" for the timeline."""
         self._region = region
         self._handles: list[Any] = []
 
@@ -36,15 +36,15 @@ class DrawHandlers:
 
 @contextmanager
 def borrow_area(kind: str, scene: bpy.types.Scene) -> Iterator[bpy.types.Space]:
-    """An area of type `kind` in a window that shows `scene`, as the context of operators. Yields its space.
+    """Run operators in an area of type `kind`, in a window that shows `scene`. Yields the area's space.
 
-    Works in background too, where Blender keeps one window that nobody sees.
+    Area and window are restored at the end. It also works in background mode, where Blender keeps one invisible window.
     """
     windows = bpy.context.window_manager.windows
     if not windows:
-        raise FaceBlurError("Blender has no window to work in; start it with a factory or saved layout.")
+        raise FaceBlurError("Blender has no window. Start it with the factory settings or a saved layout.")
     window = bpy.context.window or windows[0]
-    # One that is of this type already saves the others a flicker; of the sequencer's, the timeline.
+    # An area that already has this type avoids flicker in the others; among sequencers, prefer the timeline.
     area = max(
         window.screen.areas,
         key=lambda a: (a.type == kind, getattr(a.spaces.active, "view_type", "") == "SEQUENCER", a.width * a.height),
@@ -63,7 +63,7 @@ def borrow_area(kind: str, scene: bpy.types.Scene) -> Iterator[bpy.types.Space]:
 
 @contextmanager
 def borrow_sequencer(scene: bpy.types.Scene) -> Iterator[None]:
-    """The context of the sequencer's operators, working on `scene`."""
+    """Run the sequencer's operators on `scene`."""
     workspace = (bpy.context.window or bpy.context.window_manager.windows[0]).workspace
     shown = workspace.sequencer_scene
     workspace.sequencer_scene = scene
@@ -81,13 +81,13 @@ def borrow_sequencer(scene: bpy.types.Scene) -> Iterator[None]:
 
 @contextmanager
 def borrow_selection(scene: bpy.types.Scene, *strips: bpy.types.Strip) -> Iterator[None]:
-    """The context of the sequencer's operators with `strips` selected, the first of them active.
+    """Run the sequencer's operators with `strips` selected and the first of them active.
 
-    They see only the strips of the meta strip that is open, so that of `strips` is opened for the moment.
+    Operators see only the strips in the open meta strip, so the one that contains `strips` is open for as long.
     """
     editor = scene.sequence_editor
     with borrow_sequencer(scene):
-        # Names, as the operators may remove strips; connected strips are chosen with their handles.
+        # Keep names, because the operators may remove strips.
         chosen = {strip.name for strip in editor.strips_all if strip.select}
         active = editor.active_strip.name if editor.active_strip else None
         for strip in editor.strips_all:
@@ -105,13 +105,13 @@ def borrow_selection(scene: bpy.types.Scene, *strips: bpy.types.Strip) -> Iterat
 
 
 def refresh_sequencer(scene: bpy.types.Scene) -> None:
-    """Drop the sequencer's cached frames: it keeps showing, and rendering, masks as they were before an edit."""
+    """Drop the sequencer's cached frames. Otherwise it shows and renders masks as they were before an edit."""
     with borrow_sequencer(scene):
         bpy.ops.sequencer.refresh_all()
 
 
 def refresh_shown_sequencers() -> None:
-    """Drop the cached frames of every sequencer that is on the screen."""
+    """Drop the cached frames of every visible sequencer."""
     for window in bpy.context.window_manager.windows:
         for area in window.screen.areas:
             if area.type == "SEQUENCE_EDITOR" and window.workspace.sequencer_scene is not None:
@@ -121,6 +121,6 @@ def refresh_shown_sequencers() -> None:
 
 
 def get_sequencer_scene(context: bpy.types.Context) -> Any:
-    """The scene whose strips the sequencer shows, None when it shows none."""
+    """The scene whose strips the sequencer shows; None if it has no strips."""
     scene = getattr(context.workspace, "sequencer_scene", None) or context.scene
     return scene if scene is not None and scene.sequence_editor is not None else None

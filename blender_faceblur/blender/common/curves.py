@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Find and remove the F-curves of one property of a data-block."""
+"""List and remove the F-curves of one property of a data-block."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import bpy
 
 
 def list_curves(block: bpy.types.ID, path: str) -> list[tuple[bpy.types.ActionChannelbagFCurves, bpy.types.FCurve]]:
-    """The F-curves on `path`, each with the collection that holds it."""
+    """The F-curves on the data path `path`, each with the collection that it belongs to."""
     animation = block.animation_data
     if animation is None or animation.action is None:
         return []

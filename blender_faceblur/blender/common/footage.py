@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a strip of the sequencer shows: which files, and which source frame at which timeline frame."""
+"""The files that a strip of the sequencer shows, and which source frame it shows at which timeline frame."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ KINDS = ("MOVIE", "IMAGE")
 
 @dataclass(frozen=True, slots=True)
 class Footage:
-    """A film or a picture at `path`; or the pictures `files`, in order, in the folder `path`."""
+    """A film or picture at `path`, or the image sequence `files`, in this order, in the folder `path`."""
 
     path: Path
     files: tuple[str, ...] = ()
@@ -28,61 +28,64 @@ class Footage:
         return self.path.name
 
     def to_source_ref(self, frame_rate: float | Fraction, fingerprint: str = "") -> SourceRef:
-        """What a worker opens; `frame_rate` is that at which sequences are shown, see `SourceRef`."""
+        """The reference by which a worker opens it. Image sequences play at `frame_rate`, see `SourceRef`."""
         return SourceRef.of(self.path, self.files, Fraction(frame_rate).limit_denominator(1001), fingerprint)
 
 
 def get_footage(strip: bpy.types.Strip) -> Footage:
-    """The files of a movie or image strip. Raises FaceBlurError, naming the strip, where there are none to analyse."""
+    """The files of a movie or image strip. Raises FaceBlurError, which names the strip, if they cannot be analysed."""
     if strip.type not in KINDS:
-        raise FaceBlurError(f"'{strip.name}' is no movie or image strip.")
+        raise FaceBlurError(f"'{strip.name}' is not a movie or image strip.")
     if strip.type == "MOVIE":
         if strip.stream_index > 0:
-            raise FaceBlurError(f"'{strip.name}' shows another stream than the film's first; that is not analysed.")
+            raise FaceBlurError(
+                f"'{strip.name}' shows another video stream than the film's first, and only that one can be analysed. "
+                "Set the strip's stream index to 0."
+            )
         footage = Footage(_resolve_path(strip, strip.filepath))
     else:
         names = tuple(element.filename for element in strip.elements)
         folder = _resolve_path(strip, strip.directory)
         footage = Footage(folder, names) if len(names) > 1 else Footage(folder / names[0])
     if not footage.path.exists():
-        raise FaceBlurError(f"'{strip.name}': {footage.path} is not there.")
+        raise FaceBlurError(f"'{strip.name}': {footage.path} does not exist. Point the strip to its file again.")
     return footage
 
 
 def check_document(scene: bpy.types.Scene, strip: bpy.types.Strip, document: TrackDocument) -> None:
-    """Raise FaceBlurError where Blender shows the strip in another size or length than what was analysed."""
+    """Raise FaceBlurError if Blender shows the strip with another size or length than what was analysed."""
     source = document.source
     element = strip.elements[0]
     shown = (element.orig_width, element.orig_height)
     if 0 not in shown and shown != (source.width, source.height):
         raise FaceBlurError(
-            f"'{strip.name}': Blender shows it as {shown[0]} x {shown[1]}, but {source.width} x "
-            f"{source.height} was analysed; reload the strip and detect again."
+            f"'{strip.name}': Blender shows {shown[0]} x {shown[1]} pixels, but {source.width} x "
+            f"{source.height} were analysed. Reload the strip and detect its faces again."
         )
     retimed = strip.type == "MOVIE" and abs(strip.fps - frame_rate_of(scene)) > 1e-3 * strip.fps
     if not retimed and not strip.retiming_keys and abs(strip.frame_duration - source.frame_count) > 1:
         raise FaceBlurError(
             f"'{strip.name}': Blender counts {strip.frame_duration} frames, but {source.frame_count} "
-            "were analysed; reload the strip and detect again."
+            "were analysed. Reload the strip and detect its faces again."
         )
 
 
 def frame_rate_of(scene: bpy.types.Scene) -> float:
-    """Frames a second of a scene."""
+    """A scene's frame rate, in frames per second."""
     return float(scene.render.fps / scene.render.fps_base)
 
 
 def get_preview_range(scene: bpy.types.Scene) -> tuple[int, int]:
-    """The half-open frames of the timeline's preview range. Raises FaceBlurError where none is set."""
+    """The timeline's preview range, half-open. Raises FaceBlurError if none is set."""
     if not scene.use_preview_range:
         raise FaceBlurError("Set a preview range in the timeline first (key P).")
     return scene.frame_preview_start, scene.frame_preview_end + 1
 
 
 def find_timeline_frame(strip: bpy.types.Strip, spans: list[tuple[int, int]], frame_count: int) -> int | None:
-    """The first timeline frame at which the strip shows a source frame of the half-open `spans`; None if none.
+    """The first timeline frame at which the strip shows a source frame in the half-open `spans`; None if there is none.
 
-    Exact for strips with one speed; with several it takes their mean.
+    Exact for strips with one speed; for strips with several speeds it uses their mean.
     """
     if frame_count == 1:
         return int(strip.frame_final_start) if spans else None
@@ -99,7 +102,10 @@ def find_timeline_frame(strip: bpy.types.Strip, spans: list[tuple[int, int]], fr
 
 
 def compute_shown(strip: bpy.types.Strip, first: int, stop: int, frame_count: int) -> tuple[int, int] | None:
-    """The half-open source frames that a strip with one speed shows in timeline frames first..stop; None for none."""
+    """The half-open range of source frames that a strip with one speed shows in the timeline frames first..stop-1.
+
+    None if it shows nothing there.
+    """
     first, last = max(first, int(strip.frame_final_start)), min(stop, int(strip.frame_final_end)) - 1
     ends = [compute_source_frame(strip, frame, frame_count) for frame in (first, last)] if first <= last else []
     frames = [frame for frame in ends if frame is not None]
@@ -107,7 +113,7 @@ def compute_shown(strip: bpy.types.Strip, first: int, stop: int, frame_count: in
 
 
 def compute_source_frame(strip: bpy.types.Strip, timeline_frame: int, frame_count: int) -> int | None:
-    """The source frame that a strip with one speed shows at a timeline frame; None where it shows nothing."""
+    """The source frame that a strip with one speed shows at a timeline frame; None if it shows nothing there."""
     if not strip.frame_final_start <= timeline_frame < strip.frame_final_end:
         return None
     place = timeline_frame - strip.frame_start

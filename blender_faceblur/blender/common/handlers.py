@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What ends with a project: the work on it, and what was checked and verified."""
+"""End running jobs, and clear the results of checks, before another project is opened."""
 
 from __future__ import annotations
 
@@ -19,6 +19,6 @@ def unregister_handlers() -> None:
 
 @persistent
 def _stop_before_load(*_: object) -> None:
-    """What was detected, checked and verified belongs to the project that is about to be closed."""
+    """Jobs and results belong to the project that is about to be closed."""
     jobs.stop()
     jobs.JOB.faults, jobs.JOB.verified = [], None

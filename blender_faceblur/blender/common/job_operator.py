@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Operators that wait for a process of ours: modal in a window, which goes on living, at once without one."""
+"""Operators that wait for a worker process: modal in a window, which stays responsive, and blocking without one."""
 
 from __future__ import annotations
 
@@ -15,36 +15,36 @@ from .jobs import JOB, Step, describe_step, redraw, run_to_end, stop
 _TICK_S, _LONGEST_TICK_S = 0.1, 0.02
 
 JobSteps = Generator[Step | None, None, Any]
-"""Yields how far it is, None where nothing has happened; returns what was found. Closing it ends all processes."""
+"""Yields progress, or None if nothing has happened; returns the result. Closing it ends all its processes."""
 
 
 class JobOperator:
-    """An operator whose work is a job. It holds names only: meanwhile an editor may undo, delete and rename."""
+    """An operator whose work is a job. It keeps names only, because an editor may undo, delete and rename meanwhile."""
 
     bl_options = {"REGISTER", "UNDO"}
     cancelled = "Cancelled; nothing was changed"
     level = "INFO"
-    """How what was done is reported."""
+    """The report type of its success message."""
 
     _timer: bpy.types.Timer | None = None
 
     def begin(self, context: bpy.types.Context, wait_s: float | None) -> JobSteps:
-        """The job; with `wait_s` it yields None whenever nothing has happened for that long. Raises FaceBlurError."""
+        """The job. With `wait_s` it yields None whenever nothing has happened for that long. Raises FaceBlurError."""
         raise NotImplementedError
 
     def finish(self, context: bpy.types.Context, result: Any) -> tuple[str, list[str]]:
-        """Take the result over; what to say of it, empty where nothing was done, and what went wrong."""
+        """Apply the result. Returns the message to report, empty if nothing was done, and a list of problems."""
         raise NotImplementedError
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
         operator: Any = self
-        done = self.go_on(context)
-        if "RUNNING_MODAL" in done:
+        status = self.go_on(context)
+        if "RUNNING_MODAL" in status:
             context.window_manager.modal_handler_add(operator)
-        return done
+        return status
 
     def go_on(self, context: bpy.types.Context) -> set[str]:
-        """Begin the job in an operator that is modal already: Blender crashes (5.2.2) where one is made so twice."""
+        """Begin the job in an operator that is already modal: Blender 5.2.2 crashes if one becomes modal twice."""
         if not self._start(context, 0.0):
             return {"CANCELLED"}
         self._timer = context.window_manager.event_timer_add(_TICK_S, window=context.window)
@@ -81,7 +81,7 @@ class JobOperator:
         return {"PASS_THROUGH"}
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        """Without a window: everything at once."""
+        """Run the whole job at once, for scripts and background mode."""
         if not self._start(context, None):
             return {"CANCELLED"}
         assert JOB.job is not None
@@ -93,7 +93,7 @@ class JobOperator:
             self._end(context)
 
     def cancel(self, context: bpy.types.Context) -> None:
-        """Also called by Blender when a file is opened or the window closed meanwhile."""
+        """End the job. Blender also calls this when a file is opened or the window is closed meanwhile."""
         self._end(context)
 
     def _start(self, context: bpy.types.Context, wait_s: float | None) -> bool:
@@ -117,14 +117,14 @@ class JobOperator:
     def _finish(self, context: bpy.types.Context, result: Any) -> set[str]:
         operator: Any = self
         try:
-            said, problems = self.finish(context, result)
+            message, problems = self.finish(context, result)
         except FaceBlurError as error:
-            said, problems = "", [str(error)]
+            message, problems = "", [str(error)]
         if problems:
             self._fail(problems)
-        if not said:
+        if not message:
             return {"CANCELLED"}
-        operator.report({self.level}, said)
+        operator.report({self.level}, message)
         return {"FINISHED"}
 
     def _fail(self, problems: list[str]) -> set[str]:

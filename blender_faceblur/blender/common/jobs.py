@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Work that runs in processes of its own, and what the panel shows of it and of what ran last. Never saved."""
+"""Jobs that run in worker processes, and the state that panels show of the current and the last job. Never saved."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from ...worker.protocol import Message, Stage
 
 T = TypeVar("T")
 
-_TELLING = 0.02
-"""The share of a work that must be done before the rest's time is told."""
+_LEAST_SHARE_TO_ESTIMATE = 0.02
+"""The share of a job that must be done before the remaining time is estimated."""
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """How far a job is: `share` 0..1 of everything, seconds left (None as long as it is not known)."""
+    """The progress of a job: `share` is 0..1 of the whole job, `left_s` the seconds left (None if not yet known)."""
 
     strip: str
     number: int
@@ -37,10 +37,10 @@ class Step:
 
 @dataclass(slots=True)
 class JobState:
-    """What the window shows of our work; one for the process. Operators and the guard write it, panels read it.
+    """The state of our work, as the window shows it; one per process. Operators and the guard write it, panels read it.
 
-    A new job begins with no problems and notes; `faults` and `verified` are reset before another project is opened.
-    `step` is None before the first word of the job; `provider` is what the last detector ran on.
+    A new job clears `problems` and `notes`; `faults` and `verified` are cleared before another project is opened.
+    `step` is None until the job reports progress; `provider` is the hardware that the last detector ran on.
     """
 
     job: Generator[Step | None, None, Any] | None = None
@@ -49,9 +49,9 @@ class JobState:
     problems: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     faults: list[Any] = field(default_factory=list)
-    """What the guard found when it was last asked (`checks.CoverFault`)."""
+    """The faults that the guard found in its last check (`checks.CoverFault`)."""
     verified: Any = None
-    """What came of the film that was verified last (`verification.FilmVerification`)."""
+    """The result of the last verification of a film (`verification.FilmVerification`)."""
 
     @property
     def active(self) -> bool:
@@ -59,10 +59,10 @@ class JobState:
 
 
 class JobProgress:
-    """A work of one or several requests in processes of their own, one after the other, and how far it is."""
+    """Runs one or more worker requests, one after the other, and computes the progress of them all."""
 
     def __init__(self, count: int, wait_s: float | None) -> None:
-        """`count` is the number of requests; `wait_s` see `run_job`."""
+        """`count` is the number of requests; for `wait_s` see `watch_job`."""
         self._count, self._wait_s, self._began = count, wait_s, time.monotonic()
 
     def run(
@@ -73,11 +73,11 @@ class JobProgress:
         on_message: Callable[[Message], None] | None = None,
         span: tuple[float, float] | None = None,
     ) -> Generator[Step | None, None, None]:
-        """Yield the steps of the request of this number (from 1), and None whenever nothing happens for `wait_s`.
+        """Yield the steps of request `number` (from 1), and None whenever nothing happens for `wait_s`.
 
-        What else is said is heard by `on_message`. `span` are the shares of the work (0..1) that are done before and
-        after it; without, all requests count alike. Raises FaceBlurError with what went wrong. Closing ends all
-        processes.
+        `on_message` gets all other messages. `span` is the share of the whole job (0..1) that is done before and after
+        this request; without it, all requests count the same. Raises FaceBlurError if the request fails. Closing it
+        ends all processes.
         """
         first, last = span or ((number - 1) / self._count, number / self._count)
         with closing(watch_job(request, self._wait_s, on_message)) as steps:
@@ -96,12 +96,12 @@ class JobProgress:
                     progress.done,
                     progress.total,
                     share,
-                    past / share * (1 - share) if share > _TELLING else None,
+                    past / share * (1 - share) if share > _LEAST_SHARE_TO_ESTIMATE else None,
                 )
 
 
-def run_to_end(job: Generator[Step | None, None, T], tell: Callable[[Step], None] | None = None) -> T:
-    """Run a job in one go, without a timer; `tell` gets its steps. What it returns. Raises what it raises."""
+def run_to_end(job: Generator[Step | None, None, T], on_step: Callable[[Step], None] | None = None) -> T:
+    """Run a job without a timer until it ends, and return its result. `on_step` gets its steps."""
     with closing(job):
         while True:
             try:
@@ -109,13 +109,13 @@ def run_to_end(job: Generator[Step | None, None, T], tell: Callable[[Step], None
             except StopIteration as end:
                 result: T = end.value
                 return result
-            if step is not None and tell is not None:
-                tell(step)
+            if step is not None and on_step is not None:
+                on_step(step)
 
 
 JOB = JobState()
 _STAGES = {
-    "follow": "following, ",
+    "follow": "tracking, ",
     "verify": "verifying, ",
     "recognise": "recognising, ",
     "render": "rendering, ",
@@ -124,7 +124,7 @@ _STAGES = {
 
 
 def stop() -> None:
-    """End the job that runs, with all its processes; its operator finds out at its next tick."""
+    """End the running job with all its processes; its operator notices at its next tick."""
     if JOB.job is not None:
         JOB.job.close()
     JOB.job, JOB.step = None, None
@@ -135,7 +135,7 @@ def describe_step(step: Step | None) -> str:
         return "Starting"
     which = f"{step.strip} ({step.number} of {step.count})" if step.count > 1 else step.strip
     if step.stage == Stage.LINK:
-        return f"{which}: joining what was found"
+        return f"{which}: linking detections into tracks"
     if not step.total:
         return f"{which}: {_STAGES.get(step.stage, '').removesuffix(', ')}"
     left = f", {describe_time(step.left_s)} left" if step.left_s is not None else ""
@@ -143,7 +143,7 @@ def describe_step(step: Step | None) -> str:
 
 
 def redraw() -> None:
-    """Have every sequencer on the screen drawn again."""
+    """Redraw every visible sequencer."""
     for window in bpy.context.window_manager.windows:
         for area in window.screen.areas:
             if area.type == "SEQUENCE_EDITOR":

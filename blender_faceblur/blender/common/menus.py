@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The menu Strip > Face Blur, by which the operator search finds what the tab offers, and the keys."""
+"""The menu Strip > Face Blur, through which the menu search finds what the tab offers, with its shortcuts."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The question marks: they open the guide that came along."""
+"""The question marks in panels, which open the bundled guide."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from ...files.paths import get_page_path
 
 
 class FACEBLUR_OT_guide(bpy.types.Operator):
-    """Open the guide in the browser. It came along with Face Blur: nothing is fetched"""
+    """Open the guide in the browser. It is bundled with Face Blur and needs no network"""
 
     bl_idname = "faceblur.guide"
     bl_label = "Guide"
     bl_options = {"INTERNAL"}
 
-    page: StringProperty(name="Page", default="editing", description="Its name, and after # the heading to go to")
+    page: StringProperty(name="Page", default="editing", description="Name of the page, and after # the heading")
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         name, _, heading = self.page.partition("#")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The tab in the sidebar of sequencer and preview, in which all panels lie."""
+"""The tab in the sidebar of sequencer and preview that contains all panels."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import bpy
 
 
 class Tab:
-    """Where all panels of the tab lie."""
+    """Puts a panel into the tab."""
 
     bl_space_type = "SEQUENCE_EDITOR"
     bl_region_type = "UI"
     bl_category = "Face Blur"
     guide = ""
-    """The page of the guide that says more, and after # its heading."""
+    """The page of the guide about the panel, and after # its heading; empty if there is none."""
 
     def draw_header_preset(self, context: bpy.types.Context) -> None:
         panel: Any = self
@@ -26,7 +26,7 @@ class Tab:
 
 
 def write_lines(layout: bpy.types.UILayout, context: bpy.types.Context, text: str, icon: str = "NONE") -> None:
-    """Write text in as many lines as the sidebar's width asks for."""
+    """Show a text, wrapped to the width of the sidebar."""
     width = (context.region.width if context.region is not None else 300) / context.preferences.system.ui_scale
     column = layout.column(align=True)
     for number, line in enumerate(_wrap(text, max(int(width / 7.5) - 4, 16))):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which strips an operator works on, and why it cannot."""
+"""Which strips an operator works on, and the poll messages if it cannot run."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from .marks import get_modifier
 
 @dataclass(slots=True)
 class EnumItems:
-    """What a list to choose from last offered. Blender keeps no reference to its strings, so whoever makes them must.
+    """The items that a dynamic enum last offered. Blender keeps no reference to their strings, so the caller must.
 
-    The module that has the list owns one; each call of `offer` takes the place of the last.
+    The module that has the enum owns one. Each call of `offer` replaces the last.
     """
 
     items: list[tuple[str, str, str]] = field(default_factory=list)
@@ -29,7 +29,7 @@ class EnumItems:
         return self.items
 
 
-BUSY = "Face Blur is at work; press ESC over the window to end that"
+BUSY = "Face Blur is working. Press ESC over the window to cancel it"
 
 
 def list_selected(context: bpy.types.Context) -> list[bpy.types.Strip]:
@@ -51,7 +51,7 @@ def list_selected_covered(context: bpy.types.Context) -> list[bpy.types.Strip]:
 def get_active_footage(context: bpy.types.Context) -> Any:
     """The active strip if it is footage, else the footage of an active Mask strip, else the first selected footage.
 
-    The last is what counts after Add > Movie, where the sound is active. None where there is none.
+    The last case occurs after Add > Movie, which makes the sound active. None if there is no such strip.
     """
     scene = get_sequencer_scene(context)
     active = scene.sequence_editor.active_strip if scene is not None else None
@@ -65,15 +65,15 @@ def get_active_footage(context: bpy.types.Context) -> Any:
 
 
 def get_named_strip(operator: bpy.types.Operator, scene: bpy.types.Scene | None, name: str) -> Any:
-    """The strip of that name; None where it is gone, which is told."""
+    """The strip of that name. If it no longer exists, the operator reports an error and the result is None."""
     strip = scene.sequence_editor.strips_all.get(name) if scene is not None else None
     if strip is None:
-        operator.report({"ERROR"}, f"The strip '{name}' is gone")
+        operator.report({"ERROR"}, f"The strip '{name}' no longer exists")
     return strip
 
 
 def refuse(operator: type[bpy.types.Operator], reason: str) -> bool:
-    """Say why a button is grey; False, for `poll` to return."""
+    """Set the poll message that explains a disabled button; returns False, for `poll` to return."""
     operator.poll_message_set(reason)
     return False
 
@@ -83,7 +83,7 @@ def is_busy(operator: type[bpy.types.Operator]) -> bool:
 
 
 def has_strips(operator: type[bpy.types.Operator], context: bpy.types.Context) -> bool:
-    """For `poll`: whether nothing runs, and there is a sequencer's scene."""
+    """For `poll`: whether no job is running and the sequencer has strips."""
     if is_busy(operator):
         return False
     return get_sequencer_scene(context) is not None or refuse(operator, "There are no strips")

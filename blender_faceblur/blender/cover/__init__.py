@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What covers the faces of a strip: node groups, effects, modifiers and mask strips."""
+"""Cover the faces of a strip, with node groups, effects, modifiers and mask strips."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import bpy
 
 
 def register() -> None:
-    """Tell Blender of this room, before the rooms whose panels lie in its panel."""
+    """Register this room's classes and handlers with Blender, before the rooms whose panels are in its panel."""
     from . import handlers
 
     for item in _list_classes():

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The face that an editor works on: the active strip's, at the playhead."""
+"""The face that an editor works on: the active face of the active strip, at the playhead."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ class FaceTarget:
 
 
 def get_target(context: bpy.types.Context, with_face: bool = True, settled: bool = True) -> FaceTarget:
-    """What the active strip, its active face and the playhead say. Raises FaceBlurError with what is missing.
+    """The active face of the active strip, at the playhead. Raises FaceBlurError that names what is missing.
 
-    What was changed by other tools is taken in first, faces that were renamed too, unless it need not be `settled`.
+    Unless `settled` is False, changes by Blender's own tools are read first, including renamed faces.
     """
     strip = get_active_footage(context)
     mask = get_mask(strip)
@@ -58,7 +58,7 @@ def get_target(context: bpy.types.Context, with_face: bool = True, settled: bool
 
 
 def has_target(operator: Any, context: bpy.types.Context, with_face: bool = True) -> bool:
-    """For `poll`: whether `get_target` finds something to work on; says what is missing."""
+    """For `poll`: whether `get_target` returns a face; otherwise sets the poll message."""
     if is_busy(operator):
         return False
     try:

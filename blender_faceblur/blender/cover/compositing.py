@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The node groups between a strip and its covered picture: where the mask lies, and what covers the faces.
+"""The node groups that turn a strip's picture into the covered one: they align the mask and apply the effect.
 
-A Compositor modifier gives its group the strip's picture in source pixels and the Mask strip's raster, which has the
-size of the canvas and carries, as its transform, the inverse of the footage's own (Blender 5.0.1 and 5.2). The group
-`PICTURE_SPACE` takes that transform back, so that the mask's coordinates are always the picture's own: an untransformed
-Mask strip fits the footage however that is scaled, moved or turned, animated or not, and no second copy of the
-transform can go stale.
+A Compositor modifier gives its group the strip's picture in source pixels, and the Mask strip's raster. The raster has
+the size of the canvas, and its transform is the inverse of the footage's transform (Blender 5.0.1 and 5.2). The group
+`PICTURE_SPACE` undoes that transform, so that mask coordinates always refer to the picture. An untransformed Mask strip
+therefore fits the footage however that is scaled, moved, rotated or animated, and there is no second copy of the
+transform that could become outdated.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ from .effects import get_effect
 
 PICTURE_SPACE = "Face Blur Picture Space"
 SIGNATURE = "faceblur_signature"
-"""Custom property of a group that may not be changed by hand: what `nodes.sign` said of it when it was made."""
+"""Custom property of a group that must not be changed by hand: the result of `nodes.sign` when it was made."""
 INVERSE = "Face Blur Inverse"
 
 
 _LEAST_SHOWN = 0.01
-"""Of a picture: with less of it outside of all covers, a mask that is turned round is taken to be lost."""
+"""If less than this share of a picture is outside all covers, an inverted mask is treated as lost."""
 
 
 @dataclass(frozen=True, slots=True)
 class EffectSettings:
-    """What covers the faces. `samples_across` is how many samples remain across the largest face; `color` is RRGGBB.
+    """The effect that covers faces. `samples_across` is the number of samples in the largest face; `color` is RRGGBB.
 
-    `image` is the sticker: the name of a picture in the file, or else a path; where it is lost `color` remains. With
-    `inverse` everything but the faces is covered.
+    `image` is the sticker: the name of a picture in the file, or else a path. If it is missing, `color` covers the
+    faces. With `inverse`, everything but the faces is covered.
     """
 
     kind: str = "solid"
@@ -47,51 +47,52 @@ class EffectSettings:
 
 
 def compute_mask_unit_px(picture: tuple[int, int], canvas: tuple[int, int]) -> float:
-    """How many source pixels one unit of mask coordinates spans.
+    """The number of source pixels in one unit of mask coordinates.
 
-    Blender lays mask coordinates 0..1 along the longer side of the raster, which has the canvas's size. The picture is
-    put into that raster as large as it fits, in the middle: with the picture's own aspect that is Blender's own
-    reading of the mask over this picture.
+    Blender maps mask coordinates 0..1 to the longer side of the raster, which has the size of the canvas. The picture
+    is fitted into that raster and centred. If both have the same aspect ratio, this is how Blender itself shows the
+    mask over the picture.
     """
     fit = min(canvas[0] / picture[0], canvas[1] / picture[1])
     return max(canvas) / fit
 
 
 def compute_grid(picture: tuple[int, int], face_px: float, samples_per_face: float) -> tuple[int, int]:
-    """Columns and rows of samples in the whole picture, at most `samples_per_face` over `face_px` source pixels.
+    """Columns and rows of samples in the whole picture, with at most `samples_per_face` in `face_px` source pixels.
 
-    Both are even (an odd size beside an even one is shifted by half a pixel when Blender scales it) and at least 2.
+    Both are at least 2, and even, because Blender shifts the picture by half a pixel when it scales between odd and
+    even sizes.
     """
     block_px = max(face_px / samples_per_face, 1.0)
     return max(2, math.floor(picture[0] / block_px / 2) * 2), max(2, math.floor(picture[1] / block_px / 2) * 2)
 
 
 def compute_halvings(picture: tuple[int, int], columns: int, rows: int) -> int:
-    """How often to halve on the way to a grid, starting from the picture's size or less.
+    """How many times to halve the picture, after a first reduction, to arrive at the grid.
 
-    The first step down samples with gaps where it is more than a half; samples of many pixels can spare some, which
-    is quicker, and start from three quarters at most.
+    A first reduction to less than half skips some pixels. If each sample is the mean of many pixels, that does not
+    matter and is faster: the halvings then start at three quarters of the picture's size at most.
     """
     ratio = min(picture[0] / columns, picture[1] / rows)
     return max(0, math.floor(math.log2(ratio if ratio < 16 else 0.75 * ratio)))
 
 
 def to_linear(color: str) -> tuple[float, float, float, float]:
-    """RRGGBB (sRGB) as scene-linear RGBA."""
+    """RRGGBB (sRGB) as scene-linear RGBA. Raises FaceBlurError if it is not a colour."""
     if len(color) != 6 or any(c not in "0123456789abcdefABCDEF" for c in color):
-        raise FaceBlurError(f"'{color}' is not a colour: write six hexadecimal digits, as in 1A2B3C.")
+        raise FaceBlurError(f"'{color}' is not a colour. Write six hexadecimal digits, for example 1A2B3C.")
     channels = [int(color[i : i + 2], 16) / 255 for i in (0, 2, 4)]
     red, green, blue = (c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels)
     return red, green, blue, 1.0
 
 
 def new_strip_group(name: str) -> bpy.types.NodeTree:
-    """A group of ours with the interface that a Compositor modifier asks for, and nothing in it."""
+    """A new group without nodes, with the interface that a Compositor modifier needs."""
     tree = nodes.new_group(name)
     tree[MARK] = "strip"
     # Blender 5.0 finds the first two inputs by these names, later versions by order and type.
     nodes.add_input(tree, "Image", "Color", description="The strip's picture")
-    nodes.add_input(tree, "Mask", "Color", description="1 where the picture may be shown, 0 where it is covered")
+    nodes.add_input(tree, "Mask", "Color", description="1 where the picture is shown, 0 where it is covered")
     nodes.add_output(tree, "Image", "Color")
     return tree
 
@@ -104,10 +105,10 @@ def build_strip_group(
     settings: EffectSettings,
     has_alpha: bool = False,
 ) -> bpy.types.NodeTree:
-    """The group of one strip: it holds the numbers, and calls the shared groups that an editor can open and change.
+    """The group of one strip. It holds the values, and uses the shared groups that an editor can open and change.
 
-    `face_px` is the width of the largest face, without the safety expansion. `has_alpha` keeps the picture's alpha
-    where it is shown, which films have no use for.
+    `face_px` is the width of the largest face, without the margin. `has_alpha` preserves the picture's alpha where it
+    is shown; films do not need that.
     """
     effect = get_effect(settings.kind)
     tree = new_strip_group(name)
@@ -152,7 +153,7 @@ def _mix_alpha(
     covered: bpy.types.NodeSocket,
     image: bpy.types.NodeSocket,
 ) -> bpy.types.NodeSocket:
-    """`mixed` with the alpha of the picture where it is shown; the Mix node takes that of its first colour."""
+    """`mixed`, with the picture's alpha where it is shown: the Mix node uses the alpha of its first colour only."""
     level = nodes.add_node(tree, "CompositorNodeRGBToBW", 3, Image=shown)
     alphas = []
     for color in (covered, image):
@@ -167,7 +168,7 @@ def _mix_alpha(
 
 
 def get_sticker(name: str) -> bpy.types.Image | None:
-    """The picture of that name in the file, or the one at that path, which is put into the file; None where lost."""
+    """The picture of that name in the file, or else the one at that path, which gets packed; None if it is missing."""
     image = bpy.data.images.get(name)
     if image is None and name and Path(name).is_file():
         image = bpy.data.images.load(name, check_existing=True)
@@ -177,17 +178,17 @@ def get_sticker(name: str) -> bpy.types.Image | None:
 
 
 def ensure_inverse() -> bpy.types.NodeTree:
-    """The group that turns the mask round: Shown in, Shown out, which shows the faces and nothing else.
+    """The group that inverts the mask, so that only the faces show. Input and output: Shown.
 
-    A mask that is lost is black all over, as no mask of ours can be otherwise: then nothing is shown. The soft edge of
-    a cover, which lies outside of it, is covered but for its innermost eighth.
+    A lost mask is completely black, which no mask of ours is otherwise; then nothing is shown. The soft edge outside of
+    a cover stays covered, except for its innermost eighth.
     """
     tree = bpy.data.node_groups.get(INVERSE)
     if tree is not None and tree.get(MARK) == "inverse 1":
         return tree
     tree = nodes.new_group(INVERSE)
     tree[MARK] = "inverse 1"
-    nodes.add_input(tree, "Shown", "Color", (0.0, 0.0, 0.0, 1.0), "1 where no face is, 0 where one is")
+    nodes.add_input(tree, "Shown", "Color", (0.0, 0.0, 0.0, 1.0), "1 where there is no face, 0 where there is one")
     nodes.add_output(tree, "Shown", "Color")
     source = nodes.add_node(tree, "NodeGroupInput", 0)
     level = nodes.add_node(tree, "CompositorNodeRGBToBW", 1, Image=source.outputs["Shown"])
@@ -202,12 +203,12 @@ def ensure_inverse() -> bpy.types.NodeTree:
 
 
 def ensure_picture_space() -> bpy.types.NodeTree:
-    """The group that lays the mask over the picture: Image, Mask and Unit in, Shown out (white shown, black covered).
+    """The group that aligns the mask with the picture. Inputs: Image, Mask, Unit. Output: Shown (white where shown).
 
-    With footage scaled by S, turned by R and moved by t, the mask arrives with the linear part A = S^-1 R^-1 and the
-    location -A t. Image Info gives of A only its columns' lengths and the first one's direction; with k = sx/sy the
-    orthogonality of R leaves a^2 k^4 - |column 2|^2 k^2 + b^2 = 0, and the size of the raster's bounding box tells
-    which of the two roots it is.
+    If the footage is scaled by S, rotated by R and moved by t, the mask arrives with the linear part A = S^-1 R^-1 and
+    the location -A t. Of A, Image Info gives only the lengths of its columns and the direction of the first. With
+    k = sx/sy, the orthogonality of R leaves a^2 k^4 - |column 2|^2 k^2 + b^2 = 0. The size of the raster's bounding box
+    shows which of the two roots is the right one.
     """
     tree = bpy.data.node_groups.get(PICTURE_SPACE)
     if tree is not None and tree.get(MARK) == "picture space 2":
@@ -216,7 +217,9 @@ def ensure_picture_space() -> bpy.types.NodeTree:
     tree[MARK] = "picture space 2"
     nodes.add_input(tree, "Image", "Color")
     nodes.add_input(tree, "Mask", "Color")
-    nodes.add_input(tree, "Unit", "Float", 1.0, "One unit of mask coordinates, in longer sides of the picture")
+    nodes.add_input(
+        tree, "Unit", "Float", 1.0, "One unit of mask coordinates, as a multiple of the picture's longer side"
+    )
     nodes.add_output(tree, "Shown", "Color")
     source = nodes.add_node(tree, "NodeGroupInput", 0)
     picture = nodes.add_node(tree, "CompositorNodeImageInfo", 1, Image=source.outputs["Image"])
@@ -240,7 +243,7 @@ def ensure_picture_space() -> bpy.types.NodeTree:
     )
     root_sum = maths("ADD", second_squared, maths("SQRT", discriminant))
     maths = nodes.make_maths(tree, 4)
-    # A Math node divides by zero to zero, so that the root which does not exist fits no box.
+    # A Math node returns zero for a division by zero, so a root that does not exist fits no box.
     ratios = (
         maths("SQRT", maths("DIVIDE", root_sum, maths("MULTIPLY", maths("MULTIPLY", a, a), 2.0))),
         maths("SQRT", maths("DIVIDE", maths("MULTIPLY", maths("MULTIPLY", b, b), 2.0), root_sum)),
@@ -273,7 +276,7 @@ def ensure_picture_space() -> bpy.types.NodeTree:
     )
     sy = maths("DIVIDE", sx, k)
     turn = maths("ARCTAN2", maths("MULTIPLY", maths("MULTIPLY", b, sy), -1.0), maths("MULTIPLY", a, sx))
-    # Relative to the picture that is there: in a preview it may be a proxy of half the size.
+    # Relative to the current picture, which may be a proxy of half the size in a preview.
     unit_px = maths("MULTIPLY", source.outputs["Unit"], maths("MAXIMUM", width, height))
     unit = maths("DIVIDE", unit_px, maths("MAXIMUM", raster_width, raster_height))
 
@@ -295,7 +298,7 @@ def ensure_picture_space() -> bpy.types.NodeTree:
         Y=maths("MULTIPLY", sy, unit),
     )
     turned = nodes.add_node(tree, "CompositorNodeRotate", 8, Image=scaled.outputs[0], Angle=turn)
-    # At the picture's rim the mask is sampled up to half a raster pixel outside; `reaches` refuses anything further.
+    # At the picture's edge the mask is sampled up to half a raster pixel outside; `reaches` rejects anything further.
     for node in (scaled, turned):
         for extension in ("Extension X", "Extension Y"):
             node.inputs[extension].default_value = "Extend"
@@ -304,7 +307,7 @@ def ensure_picture_space() -> bpy.types.NodeTree:
         maths("GREATER_THAN", maths("MULTIPLY", raster_width, unit), maths("SUBTRACT", width, 1.0)),
         maths("GREATER_THAN", maths("MULTIPLY", raster_height, unit), maths("SUBTRACT", height, 1.0)),
     )
-    # The mask where it reaches over the whole picture, else nothing shown; an unlinked input would be white.
+    # Show nothing unless the mask extends over the whole picture; an unlinked input would be white.
     chosen = nodes.add_node(tree, "CompositorNodeSwitch", 9, Switch=reaches, On=turned.outputs[0])
     chosen.inputs["Off"].default_value = (0.0, 0.0, 0.0, 1.0)
     result = nodes.add_node(tree, "NodeGroupOutput", 10)

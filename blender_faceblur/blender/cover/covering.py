@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Cover the faces of a strip, change how, and take the cover away: what the panel, the command and the job do."""
+"""Cover the faces of a strip, change the effect, and remove the cover: used by the panel, the command and the job."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from .effects import EFFECTS
 from .strips import cover_strip, get_mask, remove_strip, remove_unused_group
 
 LEAST_FACE_SHARE = 1 / 8
-"""Of the picture's height: the effect is never finer than a face of this width needs."""
+"""The effect is never finer than a face of this width needs, as a share of the picture's height."""
 
 MUST_BE_COVERED = "faceblur_must_be_covered"
-"""Custom property of a strip: it was covered once, or an editor wants it covered."""
+"""Custom property of a strip that was covered once, or that an editor wants covered."""
 
 LEFT_BARE = "faceblur_left_bare"
-"""Custom property of a strip whose cover was taken away on purpose."""
+"""Custom property of a strip whose cover an editor removed."""
 
 EFFECT_MARK, MASK_MARK = "faceblur_effect", "faceblur_mask"
 """Custom properties of a strip's node group: the settings it was made with, and the mask it belongs to."""
@@ -41,17 +41,20 @@ def apply_analysis(
     effect: EffectSettings,
     span: tuple[int, int] | None = None,
 ) -> list[str]:
-    """Cover the document's faces in the strips of those names that are still there and show `footage`, with one mask;
-    sentences about the others. `span`: see `cover_footage`.
+    """Cover the document's faces, with one mask, in the strips `names` that still exist and show `footage`.
+
+    Returns a sentence for each of the other strips. For `span` see `cover_footage`.
     """
     problems, mask = [], None
     for name in names:
         strip = scene.sequence_editor.strips_all.get(name) if scene.sequence_editor is not None else None
         try:
             if strip is None:
-                raise FaceBlurError(f"The strip '{name}' is gone: it is not covered.")
+                raise FaceBlurError(f"The strip '{name}' no longer exists, so it was not covered.")
             if get_footage(strip) != footage:
-                raise FaceBlurError(f"The strip '{name}' shows another file now: it is not covered.")
+                raise FaceBlurError(
+                    f"The strip '{name}' now shows another file, so it was not covered. Detect its faces again."
+                )
             check_document(scene, strip, document)
             if mask is None:
                 mask = cover_footage(scene, strip, document, effect, span)
@@ -69,11 +72,11 @@ def cover_footage(
     effect: EffectSettings,
     span: tuple[int, int] | None = None,
 ) -> bpy.types.Mask:
-    """Cover the document's faces in `strip`. Strips of one source share one mask: a correction is made once.
+    """Cover the document's faces in `strip`. Strips of one source share a mask, so a correction applies to them all.
 
-    Whatever lay on the strip from an earlier time is replaced, but what an editor did to it stays: see
-    `editing.merge_analysis`. `span`: the half-open source frames of which alone the document speaks; all others are
-    covered whole where nothing is known of them.
+    An earlier analysis on the strip is replaced, but an editor's changes are kept, see `editing.merge_analysis`. `span`
+    is the half-open range of source frames that the document covers. Frames outside of it that were never analysed are
+    covered completely.
     """
     source = document.source
     size = (source.width, source.height)
@@ -97,7 +100,7 @@ def put_cover(
     effect: EffectSettings,
     document: TrackDocument | None = None,
 ) -> None:
-    """Cover `strip` with `effect` where a mask of ours says; the mask is left as it is."""
+    """Cover `strip` with `effect`, using a mask of ours, which stays unchanged."""
     document = document or load_document(mask)
     size = (document.source.width, document.source.height)
     group = build_strip_group(
@@ -108,7 +111,7 @@ def put_cover(
         effect,
         has_alpha=document.source.kind != "movie",
     )
-    # Blender does not count all users of it, and would not save one that seems to have none.
+    # Blender does not count all users of the group, and would not save a group with no users.
     group.use_fake_user = True
     group[MASK_MARK] = mask
     group[EFFECT_MARK] = asdict(effect)
@@ -118,7 +121,7 @@ def put_cover(
 
 
 def uncover(scene: bpy.types.Scene, strip: bpy.types.Strip) -> None:
-    """Take our modifier, Mask strip and node group off a strip, and the mask when nothing else shows it."""
+    """Remove our modifier, Mask strip and node group from a strip, and the mask if no other strip uses it."""
     strip.pop(MUST_BE_COVERED, None)
     strip[LEFT_BARE] = True
     modifier = get_modifier(strip)
@@ -126,13 +129,13 @@ def uncover(scene: bpy.types.Scene, strip: bpy.types.Strip) -> None:
         return
     group, mask_strip = modifier.node_group, modifier.input_mask_strip
     mask = get_mask(strip)
-    # Removing a modifier does not count the group's user down (Blender 5.0.1, 5.2).
+    # Removing a modifier does not decrease the group's user count (Blender 5.0.1, 5.2).
     modifier.node_group = None
     strip.modifiers.remove(modifier)
     if mask_strip is not None:
         remove_strip(scene, mask_strip)
     remove_unused_group(group)
-    # Nor does deleting a Mask strip count the mask's down.
+    # Deleting a Mask strip does not decrease the mask's user count either.
     if mask is not None and not any(other.type == "MASK" and other.mask == mask for other in _list_strips()):
         text = get_document_text(mask)
         bpy.data.masks.remove(mask)
@@ -141,25 +144,25 @@ def uncover(scene: bpy.types.Scene, strip: bpy.types.Strip) -> None:
 
 
 def has_foreign_mask(strip: bpy.types.Strip) -> bool:
-    """Whether the Mask strip of a strip's cover is there and has no mask of ours: without any, faces show."""
+    """Whether a strip's cover has a Mask strip without a mask of ours. Without a mask, faces show."""
     modifier = get_modifier(strip)
     return modifier is not None and modifier.input_mask_strip is not None and get_mask(strip) is None
 
 
 def list_masks_of(fingerprint: str) -> list[bpy.types.Mask]:
-    """The masks of ours that were made from one source."""
+    """Our masks for the source with this fingerprint."""
     return [mask for mask in list_own_masks() if fingerprint_of(mask) == fingerprint]
 
 
 def find_lost_mask(strip: bpy.types.Strip) -> bpy.types.Mask | None:
-    """The mask that belongs to a strip's cover whose Mask strip is gone."""
+    """The mask of a cover whose Mask strip is gone; None if there is none."""
     modifier = get_modifier(strip)
     mask = modifier.node_group.get(MASK_MARK) if modifier is not None else None
     return mask if mask is not None and has_record(mask) else None
 
 
 def find_mask_of_footage(footage: Footage) -> bpy.types.Mask | None:
-    """The mask that covers another strip, of any scene, which shows the same files."""
+    """The mask of another strip, in any scene, that shows the same files; None if there is none."""
     for strip in _list_strips():
         mask = get_mask(strip)
         if mask is not None:
@@ -170,40 +173,40 @@ def find_mask_of_footage(footage: Footage) -> bpy.types.Mask | None:
 
 
 def _list_strips() -> Iterator[bpy.types.Strip]:
-    """The strips of all scenes, those inside of meta strips as well."""
+    """The strips of all scenes, including those inside meta strips."""
     for scene in bpy.data.scenes:
         if scene.sequence_editor is not None:
             yield from scene.sequence_editor.strips_all
 
 
 def read_effect(strip: bpy.types.Strip) -> EffectSettings | None:
-    """The settings that a strip's cover was made with; None where it has none."""
+    """The settings of a strip's cover; None if it has no cover."""
     modifier = get_modifier(strip)
     if modifier is None or EFFECT_MARK not in modifier.node_group:
         return None
-    reported = modifier.node_group[EFFECT_MARK].to_dict()
-    # A file may come from anybody, and from another version.
+    stored = modifier.node_group[EFFECT_MARK].to_dict()
+    # A file may come from a stranger, or from another version.
     kinds = {field.name: type(getattr(EffectSettings(), field.name)) for field in fields(EffectSettings)}
     kept = {
-        name: kind(reported[name])
+        name: kind(stored[name])
         for name, kind in kinds.items()
-        if isinstance(reported.get(name), (str,) if kind is str else (bool, int, float))
+        if isinstance(stored.get(name), (str,) if kind is str else (bool, int, float))
     }
     return EffectSettings(**kept) if any(kept.get("kind") == known.name for known in EFFECTS) else None
 
 
 def compute_largest_face_px(document: TrackDocument) -> float:
-    """Width of the widest face of the document, without the safety expansion, and at least `LEAST_FACE_SHARE`.
+    """Width of the document's widest face, without the margin, and at least `LEAST_FACE_SHARE` of the picture's height.
 
-    The floor keeps the effect strong over a face that an editor adds later, and over the whole picture when the file
-    covers all of it because its mask is gone.
+    The minimum keeps the effect strong on a face that an editor adds later, and on the whole picture if all of it is
+    covered because the mask is gone.
     """
     floor = LEAST_FACE_SHARE * document.source.height
     return max([floor, *(2 * s.ellipse.rx for track in document.tracks for s in track.samples)])
 
 
 def _choose_mask(strip: bpy.types.Strip, document: TrackDocument, unit_px: float) -> bpy.types.Mask | None:
-    """The mask to write into: one of the same source that fits the canvas, the strip's own first."""
+    """The mask to write into: one for the same source that fits the canvas, preferably the strip's own."""
     own = get_mask(strip)
     fitting = [
         mask

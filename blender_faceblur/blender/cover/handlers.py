@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Keep what covers in step with what an editor does to footage and masks, by whatever tool.
+"""Keep covers in sync with an editor's changes to footage and masks, whatever the tool.
 
-In space nothing has to be kept (see compositing.py), and edits of the connected pair keep its time. But the sidebar
-reverses only the active strip, a script may move, trim or retime one strip of the pair, a mask may be changed while the
-sequencer still holds frames with the old one, and a layer that Blender adds covers nothing.
+Positions in the picture need no work (see compositing.py), and editing a connected pair keeps both strips in sync. But
+the sidebar reverses only the active strip, a script may move, trim or retime one strip of the pair, the sequencer may
+still cache frames with an old mask, and a layer that Blender adds covers nothing.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from ..masks.record import DamagedRecordError, has_record, list_own_masks
 from .strips import _has_other_speeds, is_out_of_speed, list_pairs, sync_mask_strips
 
 _REFRESH_AFTER_S = 0.15
-"""While a point is dragged a mask changes with every move of the mouse."""
+"""Delays a refresh, because a mask changes with every mouse move while a point is dragged."""
 
 _SYNC_AFTER_S = 0.5
 _OWN_OPERATORS = ("FACEBLUR_OT_detect",)
@@ -51,20 +51,20 @@ def _forget(*_: object) -> None:
 
 @persistent
 def _on_edit(scene: bpy.types.Scene, depsgraph: bpy.types.Depsgraph) -> None:
-    """Runs after every edit, and not when only the frame changes."""
+    """Update the covers after every edit. Blender does not call this when only the frame changes."""
     sync_mask_strips(scene, with_speed=False)
     changed = [update.id.original for update in depsgraph.updates if isinstance(update.id, bpy.types.Mask)]
     changed = [mask for mask in changed if has_record(mask) and mask.name not in WRITING]
     for mask in changed:
-        # The guard tells of damage, and renders the strips of such a mask black.
+        # The guard reports damaged masks, and renders their strips black.
         with suppress(DamagedRecordError):
             extend_frame_range(mask)
             adopt_layers(mask)
             mark_dirty(mask)
     if bpy.app.background:
-        # Only a render shows anything, and it prepares itself.
+        # In background mode only a render shows anything, and `_prepare_render` prepares it.
         return
-    # A refresh takes an operator, which may not run in here, and so does a change of speed.
+    # A refresh or a change of speed needs an operator, which must not run in this handler.
     if changed and not bpy.app.timers.is_registered(_refresh):
         bpy.app.timers.register(_refresh, first_interval=_REFRESH_AFTER_S)
     if not bpy.app.timers.is_registered(_sync_at_rest) and _has_other_speeds(scene):
@@ -73,18 +73,18 @@ def _on_edit(scene: bpy.types.Scene, depsgraph: bpy.types.Depsgraph) -> None:
 
 def _refresh() -> float | None:
     if bpy.app.is_job_running("RENDER"):
-        # Blender refuses meanwhile (5.2.2).
+        # Blender refuses to refresh during a render (5.2.2).
         return _REFRESH_AFTER_S
     for scene in bpy.data.scenes:
         for _, _, mask_strip in list_pairs(scene):
-            # Also where no sequencer is on the screen now.
+            # `refresh_shown_sequencers` does not reach sequencers that are not visible.
             mask_strip.invalidate_cache("RAW")
     refresh_shown_sequencers()
     return None
 
 
 def _sync_at_rest() -> float | None:
-    """Let Mask strips follow changed speeds once no tool of the editor's is in the middle of something."""
+    """Give Mask strips the changed speeds of their footage, once no modal tool of the editor is running."""
     if bpy.app.is_job_running("RENDER"):
         return _SYNC_AFTER_S
     for window in bpy.context.window_manager.windows:
@@ -104,15 +104,17 @@ def _prepare_render(scene: bpy.types.Scene, _: object = None) -> None:
         with suppress(DamagedRecordError):
             extend_frame_range(mask)
             adopt_layers(mask)
-    # From the window a render runs in a thread of its own, in which Blender crashes when the window's areas are touched
-    # (5.2.2) as operators ask for.
+    # A render from the window runs in its own thread. Operators need the window's areas, and Blender 5.2.2 crashes if
+    # that thread touches them.
     with_operators = threading.current_thread() is threading.main_thread()
     problems = sync_mask_strips(scene, with_speed=with_operators)
     for footage, modifier, mask_strip in list(list_pairs(scene)):
         if not with_operators and is_out_of_speed(scene, footage, mask_strip):
             modifier.input_mask_strip = None
-            problems.append(f"The strip '{footage.name}' is covered whole: its mask does not follow its speed yet.")
-        # The sequencer renders frames that it has cached, with the masks of then.
+            problems.append(
+                f"The strip '{footage.name}' is covered completely, because its mask does not have its new speed yet."
+            )
+        # The sequencer would render cached frames, with outdated masks.
         mask_strip.invalidate_cache("RAW")
     for problem in problems:
         print(f"Face Blur: {problem}")

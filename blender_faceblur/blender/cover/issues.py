@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What lies between the file that was analysed and the cover, and makes the cover miss: found, and told in a sentence.
+"""Find what makes a cover miss its faces: modifiers that move the picture, and speeds that the mask does not share.
 
-Footage and Mask strip are read at the same time only as long as that is a whole frame. In between, Blender rounds the
-film up and the mask down (5.0.1, 5.2.2): at half speed every second picture has the cover of the one before, and the
-first picture of a face has none. A pair that is retimed itself is not concerned, as its mask moves between frames too.
+Blender reads footage and Mask strip at the same time only at whole frames. Between frames it rounds up for the film and
+down for the mask (5.0.1, 5.2.2). So at half speed, every second picture has the cover of the one before, and the first
+picture of a face has none. A pair that is itself retimed is not affected, because its mask moves between frames too.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ _SPEED_PROPERTIES = ("speed_factor", "speed_frame_number", "speed_length")
 
 
 def list_cover_issues(scene: bpy.types.Scene, strip: bpy.types.Strip) -> list[tuple[str, bool]]:
-    """Why the cover of a strip misses, each with whether `strips.put_cover_first` helps."""
+    """Sentences that say why a strip's cover can miss faces, each with whether `strips.put_cover_first` fixes it."""
     found = []
     if list_moving_modifiers(strip):
-        found.append(("A modifier before its cover can move the picture.", True))
+        found.append(("A modifier before its cover can move the picture. Move it behind the cover.", True))
     if _is_animated(scene, strip, "strobe"):
-        found.append(("Its strobe is animated, which its mask does not follow.", False))
+        found.append(("Its strobe is animated, but its mask's strobe cannot be. Remove the animation.", False))
     found += [
         (f"Its cover lags behind: {text}. Give the footage itself that speed.", False)
         for text in _list_odd_speeds(scene, strip)
@@ -39,7 +39,7 @@ def _is_animated(scene: bpy.types.Scene, strip: bpy.types.Strip, name: str) -> b
 
 
 def _list_odd_speeds(scene: bpy.types.Scene, strip: bpy.types.Strip) -> Iterator[str]:
-    """What shows a strip at times between its frames: meta strips around it, strips of its scene, Speed effects."""
+    """What shows a strip between its frames: meta strips around it, strips that show its scene, and Speed effects."""
     around = [strip]
     while (meta := around[-1].parent_meta()) is not None:
         around.append(meta)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Build compositor node trees in few words: sockets in, sockets out."""
+"""Build compositor node trees concisely: functions take sockets and return sockets."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def add_output(tree: bpy.types.NodeTree, name: str, kind: str) -> None:
 
 
 def add_node(tree: bpy.types.NodeTree, kind: str, column: int, **inputs: object) -> bpy.types.Node:
-    """A node of type `kind`, laid out in `column`, with its inputs (by name) linked from sockets or set to values."""
+    """A node of type `kind`, placed in `column`. Its inputs, by name, are linked from sockets or set to values."""
     node = tree.nodes.new(kind)
     rows = sum(1 for other in tree.nodes if other != node and round(other.location.x / 220) == column)
     node.location = (column * 220, -rows * 220)
@@ -49,9 +49,10 @@ def put(tree: bpy.types.NodeTree, target: bpy.types.NodeSocket, value: object) -
 
 
 def sign(tree: bpy.types.NodeTree) -> str:
-    """A digest of what a group computes: all links, and its Math nodes' operations and numbers.
+    """A digest of what a group computes: all links, and the operations and numbers of its Math nodes.
 
-    Other nodes' settings and the names of sockets are left out: a newer Blender changes some when it opens the file.
+    It ignores the settings of other nodes and the names of sockets, because a newer Blender changes some of them when
+    it opens the file.
     """
     maths = [
         (
@@ -75,7 +76,7 @@ def sign(tree: bpy.types.NodeTree) -> str:
 
 
 def make_maths(tree: bpy.types.NodeTree, column: int) -> Callable[..., bpy.types.NodeSocket]:
-    """A function `maths(operation, a, b=None)` that adds a Math node and gives its output."""
+    """A function `maths(operation, a, b=None)` that adds a Math node and returns its output."""
 
     def maths(operation: str, *operands: Operand) -> bpy.types.NodeSocket:
         node = add_node(tree, "ShaderNodeMath", column)

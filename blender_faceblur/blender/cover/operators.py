@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Apply changed settings to covered strips, and take covers away."""
+"""Apply changed settings to covered strips, and remove covers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .strips import sync_mask_strips
 
 
 class FACEBLUR_OT_apply(bpy.types.Operator):
-    """Cover the selected strips with these settings, where their faces have been detected. Repairs what is missing"""
+    """Cover the selected strips with these settings and repair their covers. Their faces must have been detected"""
 
     bl_idname = "faceblur.apply"
     bl_label = "Apply"
@@ -37,7 +37,7 @@ class FACEBLUR_OT_apply(bpy.types.Operator):
             try:
                 mask = get_mask(strip) or find_lost_mask(strip) or find_mask_of_footage(get_footage(strip))
                 if mask is None:
-                    raise FaceBlurError(f"'{strip.name}': its faces have not been detected yet.")
+                    raise FaceBlurError(f"'{strip.name}': its faces have not been detected yet. Use Detect Faces.")
                 put_cover(scene, strip, mask, effect)
                 done += 1
             except FaceBlurError as error:
@@ -55,7 +55,7 @@ class FACEBLUR_OT_apply(bpy.types.Operator):
 
 
 class FACEBLUR_OT_remove(bpy.types.Operator):
-    """Take the cover off the selected strips: their faces show again. Masks that no other strip uses are deleted"""
+    """Remove the cover from the selected strips, so that their faces show. Deletes masks that no other strip uses"""
 
     bl_idname = "faceblur.remove"
     bl_label = "Remove"
@@ -69,11 +69,11 @@ class FACEBLUR_OT_remove(bpy.types.Operator):
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         scene = get_sequencer_scene(context)
-        # Names: removing one strip may move the others in memory.
+        # Keep names, because removing one strip may move the others in memory.
         names = [strip.name for strip in list_selected_covered(context)]
         for name in names:
             uncover(scene, scene.sequence_editor.strips_all[name])
         if not bpy.app.background:
             refresh_shown_sequencers()
-        self.report({"WARNING"}, f"{count(len(names), 'strip')} no longer covered: the faces show")
+        self.report({"WARNING"}, f"{count(len(names), 'strip')} no longer covered: faces show")
         return {"FINISHED"}

@@ -37,7 +37,7 @@ class FACEBLUR_PT_main(Tab, bpy.types.Panel):
         row = layout.row()
         row.scale_y = 1.4
         if JOB.active:
-            # In the button's place, so that a double click on it does nothing.
+            # It takes the button's place, so that a double click on the button does nothing.
             step = JOB.step
             row.progress(
                 factor=step.share if step is not None else 0.0,
@@ -59,7 +59,7 @@ class FACEBLUR_PT_main(Tab, bpy.types.Panel):
             column.prop(settings, "color")
         elif settings.effect != "erase":
             column.prop(settings, "samples_across")
-        _draw_verdict(layout, context, settings)
+        _draw_strength(layout, context, settings)
         strip = get_active_footage(context)
         covered = strip is not None and get_modifier(strip) is not None
         row = layout.row(align=True)
@@ -68,7 +68,7 @@ class FACEBLUR_PT_main(Tab, bpy.types.Panel):
 
 
 class FACEBLUR_PT_messages(Tab, bpy.types.Panel):
-    """What failed and why, and what the editor must know about a source."""
+    """The problems and notes of the last job, and the notes about the active strip's source."""
 
     bl_label = "Messages"
     bl_parent_id = "FACEBLUR_PT_main"
@@ -85,8 +85,8 @@ class FACEBLUR_PT_messages(Tab, bpy.types.Panel):
             write_lines(self.layout, context, note, "INFO")
 
 
-def _draw_verdict(layout: bpy.types.UILayout, context: bpy.types.Context, settings: bpy.types.PropertyGroup) -> None:
-    """How strong the effect is, as it was measured."""
+def _draw_strength(layout: bpy.types.UILayout, context: bpy.types.Context, settings: bpy.types.PropertyGroup) -> None:
+    """Show how strong the effect is, according to measurements."""
     verdict = rate_effect(settings.effect, settings.samples_across)
     if verdict.is_strong:
         layout.label(text="Strong: nothing of the face is left", icon="CHECKMARK")

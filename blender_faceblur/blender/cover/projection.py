@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Where the preview shows the pixels of a strip's source: the strip's transform as the sequencer applies it.
+"""Project source pixels to the preview, with a strip's transform as the sequencer applies it.
 
-A picture is scaled and turned about its origin and moved by its offset; a flipped strip is mirrored afterwards, about
-the middle of the canvas (Blender 5.0.1 and 5.2). What lies in a meta strip is put on the canvas so, and the meta strip
-treats that canvas as its picture. `resolution_percentage` and proxies change how many pixels are drawn, not where.
+The sequencer scales and rotates a picture about its origin and moves it by its offset. Then it mirrors a flipped strip
+about the centre of the canvas (Blender 5.0.1 and 5.2). It places strips in a meta strip on the canvas in the same way,
+and the meta strip uses that canvas as its picture. `resolution_percentage` and proxies change the number of pixels, not
+their positions.
 """
 
 from __future__ import annotations
@@ -24,23 +25,23 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Projection:
-    """`matrix` (3 x 3) takes source pixels (y down) to the preview's view coordinates.
+    """`matrix` (3 x 3) maps source pixels (y down) to the preview's view coordinates.
 
-    Those are canvas pixels at full resolution, y up, the origin in the middle, widened by the pixels' aspect.
+    Those are canvas pixels at full resolution, y up, with the origin in the centre, and x scaled by the pixel aspect.
     """
 
     matrix: Array
     size: tuple[int, int]
-    """Of the source, in pixels."""
+    """Width and height of the source, in pixels."""
     shown: Box
-    """What of the source is not cropped away, in its pixels."""
+    """The part of the source that is not cropped, in source pixels."""
 
     def to_canvas(self, x_px: float, y_px: float) -> tuple[float, float]:
         (a, b, c), (d, e, f), _ = self.matrix.tolist()
         return a * x_px + b * y_px + c, d * x_px + e * y_px + f
 
     def to_source(self, x: float, y: float) -> tuple[float, float]:
-        """The middle of a strip that is scaled to nothing, wherever the point is."""
+        """The source pixel at a point of the canvas. For a strip scaled to zero it is always the picture's centre."""
         (a, b, c), (d, e, f), _ = self.matrix.tolist()
         area = a * e - b * d
         if area == 0:
@@ -48,24 +49,24 @@ class Projection:
         return (e * (x - c) - b * (y - f)) / area, (a * (y - f) - d * (x - c)) / area
 
     def project(self, points_px: Array) -> Array:
-        """Source points (... x 2) on the canvas (... x 2)."""
+        """Map source points (... x 2) to the canvas (... x 2)."""
         return points_px @ self.matrix[:2, :2].T + self.matrix[:2, 2]
 
     def picture_outline(self) -> list[tuple[float, float]]:
-        """The four corners of what is shown of the source, on the canvas."""
+        """The four corners of the shown part of the source, on the canvas."""
         left, top, right, bottom = self.shown
         return [self.to_canvas(*corner) for corner in ((left, top), (right, top), (right, bottom), (left, bottom))]
 
     @property
     def scale(self) -> float:
-        """Canvas pixels to a source pixel, the mean of both directions."""
+        """The number of canvas pixels per source pixel, as the mean of both directions."""
         (a, b, _), (d, e, _), _ = self.matrix.tolist()
         return math.sqrt(abs(a * e - b * d))
 
 
 @dataclass(frozen=True, slots=True)
 class RegionProjection:
-    """From view coordinates to the pixels of a region (origin at its lower left) and back."""
+    """Maps view coordinates to the pixels of a region (origin at its lower left) and back."""
 
     scale: tuple[float, float]
     shift: tuple[float, float]
@@ -77,18 +78,18 @@ class RegionProjection:
         return (x - self.shift[0]) / self.scale[0], (y - self.shift[1]) / self.scale[1]
 
     def project(self, points: Array) -> Array:
-        """View points (... x 2) in the region (... x 2)."""
+        """Map view points (... x 2) to the region (... x 2)."""
         return points * self.scale + self.shift
 
 
 def get_projection(scene: bpy.types.Scene, strip: bpy.types.Strip) -> Projection:
-    """Where the preview of `scene` shows a strip now: an animated transform changes with the frame."""
+    """The projection of a strip in the preview of `scene` at the current frame; a transform may be animated."""
     canvas = (scene.render.resolution_x, scene.render.resolution_y)
     size = get_size(scene, strip)
     matrix = _compute_matrix(strip, size)
     parent = strip.parent_meta()
     while parent is not None:
-        # The canvas, from the middle and y up, is the picture of the meta strip.
+        # The picture of the meta strip is the canvas, with the origin in the centre and y up.
         matrix = _compute_matrix(parent, canvas) @ _from_middle(canvas) @ matrix
         parent = parent.parent_meta()
     matrix = np.diag([scene.render.pixel_aspect_x / scene.render.pixel_aspect_y, 1.0, 1.0]) @ matrix
@@ -111,7 +112,7 @@ def get_size(scene: bpy.types.Scene, strip: bpy.types.Strip) -> tuple[int, int]:
 
 
 def get_region_projection(region: bpy.types.Region) -> RegionProjection:
-    """From view coordinates to the pixels of a region, with their fractions, which `view_to_region` drops."""
+    """The mapping from view coordinates to a region's pixels, with fractions, which `view_to_region` drops."""
     left, bottom = region.view2d.region_to_view(0, 0)
     right, top = region.view2d.region_to_view(1000, 1000)
     scale = 1000 / (right - left), 1000 / (top - bottom)
@@ -119,7 +120,7 @@ def get_region_projection(region: bpy.types.Region) -> RegionProjection:
 
 
 def compute_outlines(ellipses: Array, count: int) -> Array:
-    """Points around N ellipses (N x 5: cx, cy, rx, ry, angle) of the source, in its pixels: N x `count` x 2."""
+    """Points on the outlines of N ellipses (N x 5: cx, cy, rx, ry, angle), in source pixels: N x `count` x 2."""
     turn = np.linspace(0, 2 * np.pi, count, endpoint=False)
     cx, cy, rx, ry, angle = (ellipses[:, number, None] for number in range(5))
     x, y = rx * np.cos(turn), ry * np.sin(turn)
@@ -127,7 +128,7 @@ def compute_outlines(ellipses: Array, count: int) -> Array:
 
 
 def _compute_matrix(strip: bpy.types.Strip, size: tuple[int, int]) -> Array:
-    """From pixels of the strip's picture (y down) to canvas pixels from the middle (y up)."""
+    """The matrix from pixels of the strip's picture (y down) to canvas pixels from the centre (y up)."""
     width, height = size
     transform = getattr(strip, "transform", None)
     if transform is None:
@@ -143,5 +144,5 @@ def _compute_matrix(strip: bpy.types.Strip, size: tuple[int, int]) -> Array:
 
 
 def _from_middle(canvas: tuple[int, int]) -> Array:
-    """From canvas pixels from the middle (y up) to those from the upper left corner (y down)."""
+    """The matrix from canvas pixels from the centre (y up) to canvas pixels from the upper left corner (y down)."""
     return np.array([[1.0, 0.0, canvas[0] / 2], [0.0, -1.0, canvas[1] / 2], [0.0, 0.0, 1.0]])

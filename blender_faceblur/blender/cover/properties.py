@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The effect that a scene's settings ask for."""
+"""The effect settings of a scene."""
 
 from __future__ import annotations
 

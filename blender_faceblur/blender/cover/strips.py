@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Put a mask over a strip of footage, find what we put there, keep it in the footage's time, and take it away."""
+"""Put a mask over a strip of footage, find it there, keep it in sync with the footage's time, and remove it."""
 
 from __future__ import annotations
 
@@ -19,17 +19,16 @@ MODIFIER_NAME = "Face Blur"
 def cover_strip(
     scene: bpy.types.Scene, strip: bpy.types.Strip, mask: bpy.types.Mask, group: bpy.types.NodeTree
 ) -> bpy.types.Strip:
-    """Cover `strip` with the effect `group` where `mask` does not show it; gives the Mask strip.
+    """Cover `strip` with the effect `group` where `mask` does not show it; returns the Mask strip.
 
-    Our modifier comes before all that can move the picture. The Mask strip is muted, lies above the footage, is
-    connected to it and feeds the modifier. What an earlier call put on the strip is reused, whatever an editor added
-    stays.
+    Our modifier comes before every modifier that can move the picture. The Mask strip is muted, above the footage,
+    connected to it, and the modifier's input. An existing cover is reused, and an editor's own additions stay.
     """
     modifier = get_modifier(strip)
     if modifier is None:
         modifier = _add_modifier(scene, strip)
     mask_strip = modifier.input_mask_strip
-    # Two strips share one where only the footage was copied, or the modifier: it cannot lie where both do.
+    # If only the footage or its modifier was copied, two strips share a Mask strip, which cannot be where both are.
     shared = any(other_mask == mask_strip and footage != strip for footage, _, other_mask in list_pairs(scene))
     if mask_strip is None or mask_strip.mask != mask or shared:
         if mask_strip is not None and not shared:
@@ -39,7 +38,7 @@ def cover_strip(
     modifier.node_group = group
     modifier.input_mask_type = "STRIP"
     modifier.input_mask_strip = mask_strip
-    # With RELATIVE, Blender skips the modifier where the Mask strip has ended: the footage comes through.
+    # With RELATIVE, Blender skips the modifier after the Mask strip's end, and the footage shows.
     modifier.mask_time = "ABSOLUTE"
     modifier.mute = False
     modifier.enable = True
@@ -50,9 +49,9 @@ def cover_strip(
 
 
 def remove_unused_group(group: bpy.types.NodeTree) -> None:
-    """Remove a strip's node group unless another strip has it as well.
+    """Remove a strip's node group unless another strip uses it too.
 
-    Blender does not count users of modifiers: after a cut or a copy both strips have the group, and it has one user
+    Blender does not count users of modifiers: after a cut or a copy, two strips use the group, and it has one user
     (5.0.1, 5.2.3).
     """
     strips = (
@@ -71,7 +70,7 @@ def remove_unused_group(group: bpy.types.NodeTree) -> None:
 
 
 def get_mask(strip: bpy.types.Strip | None) -> Any:
-    """The mask of ours that covers a strip; None where there is none, also when it was lost."""
+    """Our mask that covers a strip; None if there is none or it was lost."""
     modifier = get_modifier(strip) if strip is not None and hasattr(strip, "modifiers") else None
     mask_strip = modifier.input_mask_strip if modifier is not None else None
     mask = mask_strip.mask if mask_strip is not None else None
@@ -79,20 +78,20 @@ def get_mask(strip: bpy.types.Strip | None) -> Any:
 
 
 def list_moving_modifiers(strip: bpy.types.Strip) -> list[bpy.types.StripModifier]:
-    """The modifiers before our cover that can move the picture: what was analysed is the picture of the file."""
+    """The modifiers before our cover that can move the picture, away from where its faces were detected."""
     cover = get_modifier(strip)
     found: list[bpy.types.StripModifier] = []
     for modifier in strip.modifiers:
         if modifier == cover:
             return found
-        # All others change colours or alpha alone.
+        # Modifiers of other types change only colours or alpha.
         if modifier.type == "COMPOSITOR" and modifier.node_group is not None:
             found.append(modifier)
     return []
 
 
 def put_cover_first(scene: bpy.types.Scene, strip: bpy.types.Strip) -> None:
-    """Move our modifier before every one that can move the picture: these move the covered one then."""
+    """Move our modifier before every modifier that can move the picture, so that they move the covered picture."""
     for _ in range(len(strip.modifiers)):
         if not list_moving_modifiers(strip):
             return
@@ -101,13 +100,13 @@ def put_cover_first(scene: bpy.types.Scene, strip: bpy.types.Strip) -> None:
 
 
 def _add_modifier(scene: bpy.types.Scene, strip: bpy.types.Strip) -> bpy.types.StripModifier:
-    # Blender 5.0.1 crashes in modifiers.new() while the workspace has no sequencer scene.
+    # Blender 5.0.1 crashes in modifiers.new() if the workspace has no sequencer scene.
     with borrow_sequencer(scene):
         return strip.modifiers.new(MODIFIER_NAME, "COMPOSITOR")
 
 
 def _add_mask_strip(scene: bpy.types.Scene, strip: bpy.types.Strip, mask: bpy.types.Mask) -> bpy.types.Strip:
-    # In the same meta strip, which they are moved with.
+    # Put it into the same meta strip, so that both move with that.
     strips = (strip.parent_meta() or scene.sequence_editor).strips
     channel = _choose_free_channel(strips, strip)
     mask_strip = strips.new_mask(f"{strip.name} faces", mask, channel, round(strip.frame_start))
@@ -118,17 +117,17 @@ def _add_mask_strip(scene: bpy.types.Scene, strip: bpy.types.Strip, mask: bpy.ty
     if mask_strip.frame_final_duration != strip.frame_final_duration:
         mask_strip.frame_final_duration = strip.frame_final_duration
     mask_strip.channel = channel
-    # Connecting ends what was connected before: a film's sound must come along.
+    # Connecting strips ends their earlier connections, so include the film's sound.
     with borrow_selection(scene, strip, mask_strip, *_list_connected(scene, strip)):
         bpy.ops.sequencer.connect()
     return mask_strip
 
 
 def _list_connected(scene: bpy.types.Scene, strip: bpy.types.Strip) -> list[bpy.types.Strip]:
-    """The strips that are connected to one, as far as Blender tells."""
+    """The strips that are connected to `strip`."""
     if hasattr(strip, "connections"):
         return list(strip.connections)
-    # Blender 5.0 tells nobody. A film is added together with its sound, which lies as the film does.
+    # Blender 5.0 does not expose connections. A film is added together with its sound, at the same position.
     return [
         other
         for other in (strip.parent_meta() or scene.sequence_editor).strips
@@ -141,8 +140,8 @@ def _list_connected(scene: bpy.types.Scene, strip: bpy.types.Strip) -> list[bpy.
 
 
 def list_pairs(scene: bpy.types.Scene) -> Iterator[tuple[Any, Any, Any]]:
-    """Footage, our modifier on it, and its Mask strip, for all covered strips whose mask is there."""
-    # Handlers ask after every edit, also in files of a thousand strips with modifiers in which nothing is ours.
+    """Footage, our modifier on it, and its Mask strip, for all covered strips whose mask exists."""
+    # Handlers call this after every edit, also in files with a thousand strips and no mask of ours.
     if scene.sequence_editor is None or not list_own_masks():
         return
     for footage in scene.sequence_editor.strips_all:
@@ -156,14 +155,14 @@ def list_pairs(scene: bpy.types.Scene) -> Iterator[tuple[Any, Any, Any]]:
 def sync_mask_strip(
     scene: bpy.types.Scene, footage: bpy.types.Strip, mask_strip: bpy.types.Strip, with_speed: bool = True
 ) -> bool:
-    """Give a Mask strip the time of its footage; False where it cannot follow the footage's speed.
+    """Give a Mask strip the timing of its footage; False if it cannot have the footage's speed.
 
-    Changes of speed take operators, which are no business of a handler that runs while an editor drags: `with_speed`
-    False leaves them for later.
+    Changing the speed needs operators, which must not run in a handler while an editor drags. `with_speed=False` leaves
+    the speed for later.
     """
-    for name in _LEFT_OUT:
+    for name in _TRIMS:
         if getattr(mask_strip, name, 0):
-            # Shorter, it would be taken for a slower one.
+            # A shorter Mask strip would count as a slower one.
             setattr(mask_strip, name, 0)
     if is_out_of_speed(scene, footage, mask_strip):
         if not with_speed:
@@ -175,40 +174,43 @@ def sync_mask_strip(
 
 
 def sync_mask_strips(scene: bpy.types.Scene, with_speed: bool = True) -> list[str]:
-    """Give every Mask strip of ours the time of its footage; sentences about those that could not follow.
+    """Give every Mask strip of ours the timing of its footage; returns a sentence for each strip where that failed.
 
-    What cannot follow is covered whole: its modifier is left without a mask.
+    Such a strip is covered completely, because its modifier loses its mask.
     """
     problems = []
     for footage, modifier, mask_strip in list(list_pairs(scene)):
         if not sync_mask_strip(scene, footage, mask_strip, with_speed):
             modifier.input_mask_strip = None
-            problems.append(f"The strip '{footage.name}' is covered whole: its mask cannot follow its speed.")
+            problems.append(
+                f"The strip '{footage.name}' is covered completely, because its mask cannot have its speed. "
+                "Give it one constant speed, then apply the settings again."
+            )
     return problems
 
 
 def is_out_of_speed(scene: bpy.types.Scene, footage: bpy.types.Strip, mask_strip: bpy.types.Strip) -> bool:
-    """Whether a Mask strip runs at another speed than its footage, or nobody can know."""
+    """Whether a Mask strip has another speed than its footage, or may have, because speed keys cannot be compared."""
     return _has_several_speeds(footage) or _differ_in_speed(scene, footage, mask_strip)
 
 
 def _has_several_speeds(footage: bpy.types.Strip) -> bool:
-    # Speed keys of a Mask strip cannot be read, so whether it has the same ones is not to be known. And a film whose
-    # first or last pictures are left out is shorter without being quicker.
-    left_out = any(getattr(footage, name, 0) for name in _LEFT_OUT)
-    return left_out or len(getattr(footage, "retiming_keys", ())) > 2
+    # The speed keys of a Mask strip cannot be read, so they cannot be compared. A film whose first or last pictures are
+    # trimmed for good is shorter without being faster.
+    is_trimmed = any(getattr(footage, name, 0) for name in _TRIMS)
+    return is_trimmed or len(getattr(footage, "retiming_keys", ())) > 2
 
 
 def remove_strip(scene: bpy.types.Scene, strip: bpy.types.Strip) -> None:
-    """Remove a strip. By the operator: `strips.remove` leaves modifiers pointing at freed memory (Blender 5.0.1)."""
+    """Remove a strip, with the operator: `strips.remove` leaves modifiers pointing at freed memory (Blender 5.0.1)."""
     locked, strip.lock = strip.lock, False
     with borrow_selection(scene, strip):
         if bpy.ops.sequencer.delete() != {"FINISHED"}:
             strip.lock = locked
 
 
-_LEFT_OUT = ("animation_offset_start", "animation_offset_end")
-"""How many of its first and last frames a strip leaves out for good, unlike its ends."""
+_TRIMS = ("animation_offset_start", "animation_offset_end")
+"""How many first and last frames of the file a strip skips for good, unlike with its movable ends."""
 
 TIMES = ("frame_start", "frame_offset_start", "frame_offset_end", "use_reverse_frames", "strobe")
 
@@ -220,17 +222,17 @@ def _copy_times(footage: bpy.types.Strip, mask_strip: bpy.types.Strip) -> None:
 
 
 def _differ_in_speed(scene: bpy.types.Scene, footage: bpy.types.Strip, mask_strip: bpy.types.Strip) -> bool:
-    """Whether they last differently long, by speed keys or by a film's rate that is not the scene's."""
+    """Whether their durations differ, because of speed keys or a film's frame rate that is not the scene's."""
     apart = abs(footage.frame_duration - mask_strip.frame_duration)
     if apart != 1 or len(getattr(footage, "retiming_keys", ())) > 0:
         return apart > 0
-    # Blender 5.0 counts some films one frame short, at any rate.
+    # Blender 5.0 counts one frame too few for some films, at any frame rate.
     rate = scene.render.fps / scene.render.fps_base
     return footage.type == "MOVIE" and abs(footage.fps - rate) > 1e-3 * rate
 
 
 def _copy_speed(scene: bpy.types.Scene, footage: bpy.types.Strip, mask_strip: bpy.types.Strip) -> bool:
-    """Give the Mask strip the one speed of its footage; False where that did not work."""
+    """Give the Mask strip the constant speed of its footage; False if that failed."""
     with borrow_selection(scene, mask_strip):
         bpy.ops.sequencer.retiming_reset()
         if _differ_in_speed(scene, footage, mask_strip):
@@ -240,7 +242,7 @@ def _copy_speed(scene: bpy.types.Scene, footage: bpy.types.Strip, mask_strip: bp
 
 
 def _choose_free_channel(strips: Collection[bpy.types.Strip], strip: bpy.types.Strip) -> int:
-    """The first channel above `strip` that is free as long as it lasts."""
+    """The first channel above `strip` that is free for its whole duration."""
     for channel in range(strip.channel + 1, 129):
         taken = (other for other in strips if other.channel == channel)
         if not any(
@@ -248,9 +250,9 @@ def _choose_free_channel(strips: Collection[bpy.types.Strip], strip: bpy.types.S
             for other in taken
         ):
             return channel
-    raise FaceBlurError(f"There is no free channel above the strip '{strip.name}' for its mask.")
+    raise FaceBlurError(f"No channel above the strip '{strip.name}' is free for its mask. Move the strip down.")
 
 
 def _has_other_speeds(scene: bpy.types.Scene) -> bool:
-    """Whether some footage has a speed that its mask does not have."""
+    """Whether any footage has a speed that its mask does not have."""
     return any(is_out_of_speed(scene, footage, mask_strip) for footage, _, mask_strip in list_pairs(scene))

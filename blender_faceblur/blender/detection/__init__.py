@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Detection of faces in strips."""
+"""Detect faces in strips."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import bpy
 
 
 def register() -> None:
-    """Tell Blender of this room."""
+    """Register this room's classes with Blender."""
     for item in _list_classes():
         bpy.utils.register_class(item)
 

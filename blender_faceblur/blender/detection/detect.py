@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Detect the faces of strips and cover them: one generator for the window's timer and for the command's plain loop.
+"""Detect the faces of strips and cover them: one generator for the window's timer and for the command's loop.
 
-It holds names only. While it runs an editor may undo, or delete and rename strips; what is gone when the work is done
-is told, and nothing is touched before all of it is done.
+It keeps names only, because an editor may undo, or delete and rename strips while it runs. Nothing is changed until the
+whole job is done, and strips that are gone by then are reported.
 """
 
 from __future__ import annotations
@@ -28,37 +28,38 @@ from ..cover.covering import apply_analysis
 from ..cover.strips import get_mask, sync_mask_strips
 
 _FAR = 1 << 30
-_MARGIN_S, _WORTH = 2.0, 0.9
-"""A strip that shows less than this share of its file is analysed there only, and so much before and after it."""
+_MARGIN_S, _LEAST_SHARE = 2.0, 0.9
+"""If a strip shows less than the share `_LEAST_SHARE` of its file, only that part is analysed, plus `_MARGIN_S` on each
+side."""
 
 
 @dataclass(frozen=True, slots=True)
 class DetectionSettings:
-    """What is asked of an analysis; see core/detection/settings.py. `provider` is "auto" or "cpu"."""
+    """The settings of an analysis, see core/detection/settings.py. `provider` is "auto" or "cpu"."""
 
     preset: str = "balanced"
     margin: float = DEFAULT_MARGIN
     provider: str = "auto"
     plates: bool = False
-    """Number plates are looked for too, in a second look at each film."""
+    """Whether to detect number plates too, in a second pass over each film."""
 
 
 @dataclass(slots=True)
 class SourceDetection:
-    """What came of the strips of one source: its tracks, or why there are none."""
+    """The result for the strips of one source: its tracks, or the problem that prevented them."""
 
     footage: Footage
     strips: list[str]
     frames: int
     range: tuple[int, int] | None = None
-    """Half-open source frames where only some were asked for."""
+    """The half-open source frames to analyse; None for all."""
     document: TrackDocument | None = None
     problem: str = ""
     notes: list[str] = field(default_factory=list)
     provider: str = ""
 
     def receive(self, message: Message) -> None:
-        """Keep what an analysis says of itself."""
+        """Keep the provider and the warnings that an analysis reports."""
         if isinstance(message, Running):
             self.provider = message.provider
         elif isinstance(message, Warned):
@@ -66,7 +67,7 @@ class SourceDetection:
 
 
 def list_sources(scene: bpy.types.Scene, strips: Sequence[str]) -> list[SourceDetection]:
-    """The sources of the strips of those names, each once; those that cannot be analysed have a problem."""
+    """The sources of these strips, each once. Sources that cannot be analysed have a `problem`."""
     found: dict[Footage, SourceDetection] = {}
     for name in strips:
         strip = scene.sequence_editor.strips_all[name]
@@ -86,21 +87,21 @@ def detect(
     wait_s: float | None = None,
     in_range: bool = False,
 ) -> Generator[Step | None, None, list[SourceDetection]]:
-    """Analyse the strips of those names; returns what was found, and touches nothing.
+    """Analyse these strips and return the results, without changing the project.
 
-    With `in_range` only what they show in the scene's preview range. With `wait_s` it yields None whenever nothing has
-    happened for that long. Closing it ends all processes. Raises FaceBlurError where there is no such range, or number
-    plates cannot be looked for.
+    With `in_range` it analyses only what they show in the scene's preview range. It yields None whenever nothing has
+    happened for `wait_s`, if that is given. Closing it ends all processes. Raises FaceBlurError if no preview range is
+    set, or the weights for number plates are missing.
     """
     if settings.plates:
         check_models(plates.list_weights())
     sources = list_sources(scene, strips)
-    _limit(scene, sources, in_range)
+    _limit_ranges(scene, sources, in_range)
     return _detect(scene, sources, settings, wait_s)
 
 
-def _limit(scene: bpy.types.Scene, sources: list[SourceDetection], in_range: bool) -> None:
-    """Ask only for the frames that the strips show, those in the preview range where that is wanted."""
+def _limit_ranges(scene: bpy.types.Scene, sources: list[SourceDetection], in_range: bool) -> None:
+    """Limit each analysis to the frames that its strips show, and with `in_range` to the preview range."""
     first, stop = get_preview_range(scene) if in_range else (-_FAR, _FAR)
     margin = 0 if in_range else round(_MARGIN_S * frame_rate_of(scene))
     for found in sources:
@@ -111,11 +112,15 @@ def _limit(scene: bpy.types.Scene, sources: list[SourceDetection], in_range: boo
         spans = [compute_shown(strip, first, stop, total) for strip in strips]
         shown = [span for span in spans if span is not None]
         if not shown:
-            found.problem = f"'{found.strips[0]}' shows nothing{' in the preview range' if in_range else ''}."
+            found.problem = (
+                f"'{found.strips[0]}' shows nothing in the preview range. Set a range that the strip overlaps."
+                if in_range
+                else f"'{found.strips[0]}' shows no frame of its file. Move its ends so that it does."
+            )
             continue
         begin, end = max(min(a for a, _ in shown) - margin, 0), min(max(b for _, b in shown) + margin, total)
-        # A strip with several speeds shows what only Blender knows.
-        if in_range or (end - begin < _WORTH * total and not any(len(strip.retiming_keys) for strip in strips)):
+        # Python cannot compute which frames a strip with several speeds shows.
+        if in_range or (end - begin < _LEAST_SHARE * total and not any(len(strip.retiming_keys) for strip in strips)):
             found.range = begin, end
             found.frames = end - begin
 
@@ -152,15 +157,15 @@ def _detect(
                     yield from progress.run(request, found.strips[0], number, found.receive, (first, last))
                 except FaceBlurError as error:
                     found.problem = f"{found.footage.name}: {str(error).removeprefix(f'{found.footage.name}: ')}"
-                _take(found, tracks)
+                _read_result(found, tracks)
                 if found.problem:
                     break
             before += found.frames
     return sources
 
 
-def _take(found: SourceDetection, tracks: Path) -> None:
-    """Read what an analysis has written; number plates come to what was found before."""
+def _read_result(found: SourceDetection, tracks: Path) -> None:
+    """Read the result of an analysis. Number plates are added to the faces that were found before."""
     if not found.problem:
         try:
             document = read_document(tracks)
@@ -175,7 +180,7 @@ def _take(found: SourceDetection, tracks: Path) -> None:
 
 
 def cover_found(scene: bpy.types.Scene, results: Sequence[SourceDetection], effect: EffectSettings) -> list[str]:
-    """Cover what was found in the strips that are still there; sentences about what could not be."""
+    """Cover the faces in the strips that still exist. Returns a sentence for each problem."""
     problems = []
     for found in results:
         if found.document is None:

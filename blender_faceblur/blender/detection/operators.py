@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Detect Faces: a modal operator that only looks in on processes of its own, so that the window goes on living."""
+"""Detect Faces: a modal operator that only polls worker processes, so that the window stays responsive."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .properties import read_detection_settings
 
 
 class FACEBLUR_OT_detect(JobOperator, bpy.types.Operator):
-    """Find the faces in the selected movie and image strips, follow them and cover them. ESC cancels"""
+    """Detect, track and cover the faces in the selected movie and image strips. ESC cancels"""
 
     bl_idname = "faceblur.detect"
     bl_label = "Detect Faces"
@@ -30,7 +30,7 @@ class FACEBLUR_OT_detect(JobOperator, bpy.types.Operator):
     in_range: BoolProperty(
         name="Preview Range Only",
         options={"SKIP_SAVE"},
-        description=("Detect only in the timeline's preview range (key P), and keep what was found elsewhere"),
+        description=("Detect only in the timeline's preview range (key P), and keep the faces found elsewhere"),
     )
 
     _scene = ""
@@ -40,7 +40,7 @@ class FACEBLUR_OT_detect(JobOperator, bpy.types.Operator):
         if is_busy(cls):
             return False
         if get_sequencer_scene(context) is None:
-            return refuse(cls, "There are no strips: add a film to the sequencer first")
+            return refuse(cls, "There are no strips. Add a film to the sequencer first")
         return bool(list_selected(context)) or refuse(cls, "Select a movie or image strip")
 
     def begin(self, context: bpy.types.Context, wait_s: float | None) -> JobSteps:
@@ -52,14 +52,14 @@ class FACEBLUR_OT_detect(JobOperator, bpy.types.Operator):
     def finish(self, context: bpy.types.Context, result: list[SourceDetection]) -> tuple[str, list[str]]:
         scene = bpy.data.scenes.get(self._scene)
         if scene is None:
-            return "", ["The scene is gone: nothing was covered."]
+            return "", [f"The scene '{self._scene}' no longer exists, so nothing was covered."]
         problems = cover_found(scene, result, read_effect_settings(scene))
         JOB.provider = next((found.provider for found in result if found.provider), JOB.provider)
         JOB.notes = list(dict.fromkeys(note for found in result for note in found.notes))
         if not bpy.app.background:
             refresh_shown_sequencers()
             with suppress(FaceBlurError):
-                # Pictures for the list; without them it works as well.
+                # The list also works without thumbnails.
                 thumbnails.start(scene, get_active_footage(context))
         documents = [found.document for found in result if found.document is not None]
         if not documents:
@@ -67,11 +67,11 @@ class FACEBLUR_OT_detect(JobOperator, bpy.types.Operator):
         kinds = [track.kind for document in documents for track in document.tracks]
         faces = kinds.count(TrackKind.FACE)
         covered = count_covered(faces, len(kinds) - faces)
-        return f"{covered}, {count(sum(len(d.review_items) for d in documents), 'doubtful place')} to look at", problems
+        return f"{covered}, {count(sum(len(d.review_items) for d in documents), 'place')} to review", problems
 
 
 class FACEBLUR_OT_cancel(bpy.types.Operator):
-    """End what runs; nothing is changed"""
+    """Cancel the running job. Nothing is changed"""
 
     bl_idname = "faceblur.cancel"
     bl_label = "Cancel"
@@ -79,7 +79,7 @@ class FACEBLUR_OT_cancel(bpy.types.Operator):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        return JOB.active or refuse(cls, "Nothing is running")
+        return JOB.active or refuse(cls, "No job is running")
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         stop()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The panel that says what is looked for."""
+"""The panel that chooses what to detect."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ..common.panels import Tab, write_lines
 
 
 class FACEBLUR_PT_classes(Tab, bpy.types.Panel):
-    bl_label = "Look For"
+    bl_label = "What to Detect"
     bl_parent_id = "FACEBLUR_PT_main"
     bl_order = 8
     bl_options: ClassVar = {"DEFAULT_CLOSED"}
@@ -30,7 +30,7 @@ class FACEBLUR_PT_classes(Tab, bpy.types.Panel):
         layout, settings = self.layout, get_sequencer_scene(context).faceblur
         column = layout.column()
         column.enabled = not JOB.active
-        # Faces always are: a strip in which nobody looked for them must not seem to be covered.
+        # Faces are always detected: a strip that was not analysed for faces must not appear to be covered.
         faces = column.row()
         faces.enabled = False
         faces.label(text="Faces", icon="CHECKBOX_HLT")
@@ -47,21 +47,21 @@ class FACEBLUR_PT_classes(Tab, bpy.types.Panel):
         write_lines(
             layout,
             context,
-            f"Number plates cannot be looked for: {problem}",
+            f"Number plates cannot be detected: {problem}",
             "ERROR" if settings.find_plates else "INFO",
         )
         made = f", which `build.py models {name}` makes in a checkout" if model.converted else ""
         write_lines(
             layout,
             context,
-            f"{model.used.file} ({model.licence}, {model.used.bytes / 1e6:.1f} MB){made}: "
-            f"put it into the folder that {MODELS_VARIABLE} names",
+            f"Put {model.used.file} ({model.licence}, {model.used.bytes / 1e6:.1f} MB){made}, into the folder that the "
+            f"environment variable {MODELS_VARIABLE} names",
         )
-        layout.operator("wm.url_open", text="Where It Is From", icon="URL").url = model.url or model.origin
+        layout.operator("wm.url_open", text="Open Its Source", icon="URL").url = model.url or model.origin
 
 
 def explain_missing_plates() -> str:
-    """Why number plates cannot be looked for; empty where they can."""
+    """Why number plates cannot be detected; empty if they can."""
     try:
         check_models(list_weights())
     except FaceBlurError as error:

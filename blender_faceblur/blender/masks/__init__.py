@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Masks, which hold a strip's tracks: written, read, changed and listed."""
+"""The masks that hold a strip's tracks: write, read, change and list them."""
 
 from __future__ import annotations
 
 
 def register() -> None:
-    """Tell Blender of this room."""
+    """Register this room's handlers with Blender."""
     from . import overlay_cache
 
     overlay_cache.register_handlers()

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The way by which tracks are changed in a project: what an editor did with Blender's own tools comes in first.
+"""Change the tracks of a project, after reading what an editor changed with Blender's own tools.
 
-Shape keys cannot be read from Python, so a mask that was touched is evaluated at every frame and compared with what was
-written. What differs becomes locked keys of the track; what is no ellipse any more stays as it was drawn, and its track
+Python cannot read shape keys, so a dirty mask is evaluated at every frame and compared with what was written. Frames
+that differ become locked keys of the track. A layer that is no longer an ellipse stays as it was drawn, and its track
 is locked.
 """
 
@@ -38,39 +38,39 @@ from .mask import (
 )
 from .record import LayerRecord, MaskRecord
 
-_SEEN_PX = 0.05
-"""A point is where we put it within this many pixels of the picture: mask coordinates are single precision."""
+_TOLERANCE_PX = 0.05
+"""A point counts as unmoved within this many source pixels, because mask coordinates have single precision."""
 
 _ELLIPSE_PX, _ELLIPSE_SHARE = 0.5, 0.01
-"""How far points may lie beside an ellipse that is drawn through them, at least and of its size."""
+"""How far points may be from the fitted ellipse: at least this many pixels, or this share of its smaller half axis."""
 
 
 @dataclass(slots=True)
 class _WatchedMasks:
-    """What is known of changes by others. Only this module uses it; emptied when watching begins or ends, and when
-    another project has been opened."""
+    """Which masks are clean. Only this module uses it; it is cleared when watching begins or ends, and when another
+    project has been opened."""
 
     on: bool = False
-    """Whether somebody calls `mark_dirty` for every change."""
-    untouched: set[str] = field(default_factory=set)
-    """Which writings of masks, by the serial in their record, nobody has touched since. Undoing leads back to an
-    earlier one."""
+    """Whether a handler calls `mark_dirty` for every change."""
+    clean: set[str] = field(default_factory=set)
+    """The serials of the records of masks that have not changed since they were written. Undo returns to an earlier
+    serial."""
 
 
 _WATCHED = _WatchedMasks()
 
 
 def watch_edits(on: bool) -> None:
-    """Say whether somebody calls `mark_dirty` for every change; otherwise masks are compared each time."""
+    """Set whether a handler calls `mark_dirty` for every change; without one, masks are compared each time."""
     _WATCHED.on = on
-    _WATCHED.untouched.clear()
+    _WATCHED.clean.clear()
 
 
 def change_tracks(mask: bpy.types.Mask, change: Callable[[TrackDocument], Collection[str]]) -> TrackDocument:
     """Change the tracks of a mask of ours. `change` gets the document and returns the names of the tracks that it has
     changed, added or removed; only their layers are written.
 
-    Raises FaceBlurError, with nothing changed, where `change` does or the document is lost.
+    Raises FaceBlurError, with nothing changed, if `change` raises it or the document is lost.
     """
     document = sync_from_blender(mask)
     names = set(change(document))
@@ -88,8 +88,9 @@ def write_analysis(
     span: tuple[int, int],
     first_frame: int,
 ) -> tuple[bpy.types.Mask, TrackDocument]:
-    """Write what an analysis of the half-open source frames `span` has found into a mask of ours, or into a new one of
-    that name; gives the mask and the document that it holds now. What an editor did to it stays, see `merge_analysis`.
+    """Write the analysis of the half-open source frames `span` into `mask`, or into a new mask called `name`.
+
+    Returns the mask and the document that it now holds. An editor's changes are kept, see `merge_analysis`.
     """
     off: list[Track] = []
     if mask is None:
@@ -106,28 +107,28 @@ def write_analysis(
 
 
 def _mark_clean(mask: bpy.types.Mask, record: MaskRecord) -> None:
-    """The mask is as we wrote it: let Blender tell of that now, and take it for no change of somebody else's."""
+    """Record that the mask is as we wrote it. Blender's pending updates are flushed, so they do not count as edits."""
     with WRITING.hold(mask):
         bpy.context.view_layer.update()
     record.serial = f"{time.time_ns():x}"
     record.save(mask)
-    _WATCHED.untouched.add(record.serial)
+    _WATCHED.clean.add(record.serial)
     refresh_masks([mask.name])
 
 
 def mark_dirty(mask: bpy.types.Mask) -> None:
-    """Somebody has changed the mask; unless it was us, it is compared before it is next written."""
+    """Record a change of the mask. Unless it was our own, the mask is compared before it is next written."""
     if mask.name not in WRITING:
-        _WATCHED.untouched.discard(MaskRecord.load(mask).serial)
+        _WATCHED.clean.discard(MaskRecord.load(mask).serial)
 
 
 def forget_written(*_: object) -> None:
-    """After a file was opened nothing is known of its masks."""
-    _WATCHED.untouched.clear()
+    """Treat all masks as dirty, because another file was opened."""
+    _WATCHED.clean.clear()
 
 
 def refresh_masks(names: Collection[str]) -> None:
-    """Drop what the sequencer has cached of the strips that show these masks."""
+    """Drop the sequencer's cached frames of the strips that show these masks."""
     for scene in bpy.data.scenes:
         for strip in scene.sequence_editor.strips_all if scene.sequence_editor is not None else ():
             if strip.type == "MASK" and strip.mask is not None and strip.mask.name in names:
@@ -135,38 +136,38 @@ def refresh_masks(names: Collection[str]) -> None:
 
 
 def sync_from_blender(mask: bpy.types.Mask) -> TrackDocument:
-    """The document with everything in it that an editor did to the mask by other means; stored where it changed."""
+    """The document, updated with what an editor did to the mask with Blender's own tools. Stored if it changed."""
     record = MaskRecord.load(mask)
     edits = _read_edits(mask, record)
     if edits.rewritten:
         rewrite_layers(mask, record, edits.document, edits.rewritten)
     elif edits.changed:
         store_in_text(mask, record, edits.document)
-    if not edits.untouched:
+    if not edits.clean:
         _mark_clean(mask, record)
     return edits.document
 
 
 @dataclass(slots=True)
 class _Edits:
-    """A document with everything in it that an editor did to its mask, and what of the mask must be written anew."""
+    """A document, updated with what an editor did to its mask, and the layers that must be rewritten."""
 
     document: TrackDocument
-    untouched: bool = False
+    clean: bool = False
     """Nothing has changed since the mask was written."""
     changed: bool = False
-    """The document is not the stored one."""
+    """The document differs from the stored one."""
     rewritten: set[str] = field(default_factory=set)
-    """The tracks whose layers must be written anew."""
+    """The tracks whose layers must be rewritten."""
 
 
 def _read_edits(mask: bpy.types.Mask, record: MaskRecord) -> _Edits:
-    """Read what an editor did to the mask; `record` is brought up to date and saved, the document is not stored."""
-    # What was set from Python is reported only now.
+    """Read what an editor did to the mask. `record` is updated and saved; the document is not stored."""
+    # Blender reports changes that Python made only after an update.
     bpy.context.view_layer.update()
     document = load_document(mask)
-    if _WATCHED.on and record.serial in _WATCHED.untouched:
-        return _Edits(document, untouched=True)
+    if _WATCHED.on and record.serial in _WATCHED.clean:
+        return _Edits(document, clean=True)
     adopt_layers(mask, record)
     changed = _sync_names(mask, record, document)
     rewritten: set[str] = set()
@@ -185,7 +186,7 @@ def _read_edits(mask: bpy.types.Mask, record: MaskRecord) -> _Edits:
 
 
 def _sync_names(mask: bpy.types.Mask, record: MaskRecord, document: TrackDocument) -> bool:
-    """Layers that were renamed or deleted; whether there were any."""
+    """Apply renamed and deleted layers to the document; whether there were any."""
     changed = False
     for layer in list(record.layers):
         name = record.layers.track_of(layer)
@@ -205,11 +206,14 @@ def _sync_names(mask: bpy.types.Mask, record: MaskRecord, document: TrackDocumen
 
 
 _Found = dict[int, Ellipse | None]
-"""By source frame: the cover as it is now, None where it is transparent."""
+"""The cover as it is now, by source frame; None where it is transparent."""
 
 
 def _compare(mask: bpy.types.Mask, record: MaskRecord) -> dict[str, _Found | None]:
-    """By layer of ours that is not as written: the frames that differ; None where the layer is no ellipse any more."""
+    """The frames that differ from what was written, by layer of ours that changed.
+
+    The value is None if the layer is no longer an ellipse.
+    """
     size, unit_px = record.size, record.unit_px
     known = {name: record.layers[name] for name in record.own if name in mask.layers and name in record.layers}
     written = {name: _Written(layer, size, unit_px) for name, layer in known.items() if not layer.freehand}
@@ -224,12 +228,12 @@ def _compare(mask: bpy.types.Mask, record: MaskRecord) -> dict[str, _Found | Non
     watched = {name: mask.layers[name] for name in written if name not in found}
     if not watched:
         return found
-    # Where the opacity is keyed as it was written, a layer has to be looked at only where it covers.
+    # A layer whose opacity keys are unchanged needs comparing only in the frames that it covers.
     everywhere = [name for name, layer in watched.items() if not written[name].has_own_opacity(mask, layer)]
-    looked: dict[str, None] = {}
+    compared: dict[str, None] = {}
     with open_keying_scene(mask) as scene:
         straight = [name for name, layer in watched.items() if name not in everywhere and _is_straight(layer)]
-        same = _list_same(scene, mask, {name: written[name] for name in straight})
+        same = _list_unchanged(scene, mask, {name: written[name] for name in straight})
         begins: dict[int, list[str]] = {}
         for name in watched:
             if name in same:
@@ -239,59 +243,60 @@ def _compare(mask: bpy.types.Mask, record: MaskRecord) -> dict[str, _Found | Non
                 begins.setdefault(~stop, []).append(name)
         for frame in range(mask.frame_end - mask.frame_start):
             for name in begins.get(~frame, ()):
-                looked.pop(name, None)
-            looked.update(dict.fromkeys(begins.get(frame, ())))
-            if not looked:
+                compared.pop(name, None)
+            compared.update(dict.fromkeys(begins.get(frame, ())))
+            if not compared:
                 continue
             scene.frame_set(mask.frame_start + frame)
-            for name in looked:
+            for name in compared:
                 layer = watched[name]
                 if found.get(name, {}) is None or not written[name].differs(layer, frame):
                     continue
                 if layer.alpha <= 0:
-                    seen: Ellipse | None = None
+                    ellipse: Ellipse | None = None
                 else:
-                    seen = _fit_ellipse(layer, size, unit_px) if layer.alpha >= 1 else None
-                    if seen is None:
+                    ellipse = _fit_ellipse(layer, size, unit_px) if layer.alpha >= 1 else None
+                    if ellipse is None:
                         found[name] = None
                         continue
-                at = found.setdefault(name, {})
-                assert at is not None
-                at[frame] = seen
+                frames = found.setdefault(name, {})
+                assert frames is not None
+                frames[frame] = ellipse
     return found
 
 
 def _is_straight(layer: bpy.types.MaskLayer) -> bool:
-    """Whether all of a layer's points move straight from one of its shape keys to the next."""
+    """Whether all points of a layer move in straight lines from one shape key to the next."""
     return all(
         point.handle_left_type == point.handle_right_type == "FREE" and point.parent.id is None
         for point in layer.splines[0].points
     )
 
 
-def _list_same(scene: bpy.types.Scene, mask: bpy.types.Mask, written: dict[str, _Written]) -> set[str]:
-    """The names of the layers that are as written wherever they cover: they are so where either has a key or an end,
-    and between these both move straight.
+def _list_unchanged(scene: bpy.types.Scene, mask: bpy.types.Mask, written: dict[str, _Written]) -> set[str]:
+    """The names of the layers that are as written in all frames that they cover.
 
-    Blender lists no shape keys; its own jump from key to key leads to each of the active layer's (5.0.1, 5.2.3).
+    It is enough to compare the frames with a key and the ends of spans, because points move in straight lines between
+    them. Blender does not list shape keys, but its operator that jumps between keys visits those of the active layer
+    (5.0.1, 5.2.3).
     """
     active, first, end = mask.layers.active, mask.frame_start, mask.frame_end
-    # Something to arrive at after the last key: Blender prints where there is none.
+    # A key to arrive at after the last one: Blender prints a message if there is none.
     scene["end"] = 0.0
     scene.keyframe_insert('["end"]', frame=end)
-    same = set()
+    unchanged = set()
     with WRITING.hold(mask):
         for name, own in written.items():
             mask.layers.active = mask.layers[name]
             if not _has_moved(scene, mask.layers[name], own, first, end):
-                same.add(name)
+                unchanged.add(name)
     mask.layers.active = active
     bpy.data.actions.remove(scene.animation_data.action)
-    return same
+    return unchanged
 
 
 def _has_moved(scene: bpy.types.Scene, layer: bpy.types.MaskLayer, own: _Written, first: int, end: int) -> bool:
-    """Whether the active layer differs at a key or an end of a span; also where that cannot be told."""
+    """Whether the active layer differs at a key or an end of a span. Also true if Blender refuses to jump."""
     scene.frame_current = first - 1
     left = own.list_bends()
     while True:
@@ -311,9 +316,10 @@ def _has_moved(scene: bpy.types.Scene, layer: bpy.types.MaskLayer, own: _Written
 
 
 def _fit_ellipse(layer: bpy.types.MaskLayer, size: tuple[int, int], unit_px: float) -> Ellipse | None:
-    """The ellipse that a layer's four points describe, in pixels of the picture; None where they describe none.
+    """The ellipse that a layer's four points describe, in source pixels; None if they describe none.
 
-    Opposite points end conjugate diameters, whose handles are as long as in our own; every such shape is an ellipse.
+    Opposite points are the ends of conjugate diameters, with handles of the length that we write. Every such shape is
+    an ellipse.
     """
     numbers = [[point.co, point.handle_left, point.handle_right] for point in layer.splines[0].points]
     places = np.array([[list(place) for place in point] for point in numbers])
@@ -339,7 +345,7 @@ def _fit_ellipse(layer: bpy.types.MaskLayer, size: tuple[int, int], unit_px: flo
     beside = float(np.abs(places - expected).max())
     if beside > max(_ELLIPSE_PX, _ELLIPSE_SHARE * float(lengths[1])):
         return None
-    # The first axis is the one that lies flatter, as in the ellipses of faces.
+    # The first axis is the one closer to horizontal, as in the ellipses of faces.
     if abs(s) > abs(c):
         turned = Ellipse(turned.cx, turned.cy, turned.ry, turned.rx, turned.angle - np.pi / 2)
     angle = (turned.angle + np.pi / 2) % np.pi - np.pi / 2
@@ -347,7 +353,7 @@ def _fit_ellipse(layer: bpy.types.MaskLayer, size: tuple[int, int], unit_px: flo
 
 
 def _apply_found(track: Track, found: _Found, margin: float) -> None:
-    """What was found at frames of a layer becomes the track's: locked samples, and frames that are off."""
+    """Apply the changed frames of a layer to its track, as locked samples and frames that are off."""
     gone = [frame for frame, ellipse in found.items() if ellipse is None]
     shown = {frame: ellipse for frame, ellipse in found.items() if ellipse is not None}
     known = {s.source_frame: s for s in track.samples}
@@ -359,23 +365,23 @@ def _apply_found(track: Track, found: _Found, margin: float) -> None:
 
 
 class _Written:
-    """What we wrote into one layer, at any frame."""
+    """The shape and opacity that we wrote into one layer, at any frame."""
 
     def __init__(self, layer: LayerRecord, size: tuple[int, int], unit_px: float) -> None:
         self._frames, self.spans = layer.frames, layer.spans
         self._points = np.array(
             [compute_points(Ellipse(*shape), size, unit_px) for shape in layer.shapes.tolist()]
         ).reshape(-1, len(CORNERS), 3, 2)
-        self._least = _SEEN_PX / unit_px
-        self._seen = np.zeros((3, len(CORNERS), 2), np.float32)
+        self._tolerance = _TOLERANCE_PX / unit_px
+        self._current = np.zeros((3, len(CORNERS), 2), np.float32)
 
     def list_bends(self) -> set[int]:
-        """The frames where it covers that have a key, and the first and last of each span."""
+        """The covered frames that have a key, and the first and last frame of each span."""
         keys = {frame for frame in self._frames if any(start <= frame < stop for start, stop in self.spans)}
         return keys | {frame for start, stop in self.spans for frame in (start, stop - 1)}
 
     def has_own_opacity(self, mask: bpy.types.Mask, layer: bpy.types.MaskLayer) -> bool:
-        """Whether the layer's opacity is keyed just as it was written."""
+        """Whether the layer's opacity keys are the ones that we wrote."""
         path = layer.path_from_id("alpha")
         curves = [curve for _, curve in list_curves(mask, path)]
         driven = mask.animation_data is not None and any(d.data_path == path for d in mask.animation_data.drivers)
@@ -387,7 +393,7 @@ class _Written:
         ) and keys == compute_opacity_keys(mask, self.spans)
 
     def differs(self, layer: bpy.types.MaskLayer, frame: int) -> bool:
-        """Whether the layer, as it is evaluated now, is not what was written for that source frame."""
+        """Whether the layer, as it is evaluated now, differs from what was written for that source frame."""
         opaque = any(start <= frame < stop for start, stop in self.spans)
         alpha = layer.alpha
         if (alpha > 0.5) != opaque or (opaque and alpha < 1.0):
@@ -395,24 +401,24 @@ class _Written:
         if not opaque:
             return False
         expected = interpolate(self._frames, self._points, frame)
-        points, seen = layer.splines[0].points, self._seen
-        for place, name in enumerate(("co", "handle_left", "handle_right")):
-            flat = seen[place].reshape(-1)
+        points, current = layer.splines[0].points, self._current
+        for number, name in enumerate(("co", "handle_left", "handle_right")):
+            flat = current[number].reshape(-1)
             points.foreach_get(name, flat)
-        return bool(np.abs(seen.transpose(1, 0, 2) - expected).max() > self._least)
+        return bool(np.abs(current.transpose(1, 0, 2) - expected).max() > self._tolerance)
 
 
 def cover_at(mask: bpy.types.Mask, layer: str, source_frame: int) -> Ellipse | None:
-    """The ellipse with which a layer of ours covers at a frame, in pixels of the picture; None where it does not."""
+    """The ellipse that a layer of ours covers at a frame, in source pixels; None if it covers nothing there."""
     return MaskRecord.load(mask).ellipse_at(layer, source_frame)
 
 
 def check_freehand(mask: bpy.types.Mask, names: Collection[str]) -> None:
-    """Raise FaceBlurError where one of the tracks was drawn by hand: only Blender's tools can change it."""
+    """Raise FaceBlurError if one of the tracks was drawn by hand, because only Blender's tools can change it."""
     record = MaskRecord.load(mask)
     for name in names:
         layer = get_layer_name(mask, name, record)
         if layer and record.layers[layer].freehand:
-            raise FaceBlurError(f"'{name}' was drawn by hand; change it in the Mask editor.")
+            raise FaceBlurError(f"'{name}' was drawn by hand. Change it in the Mask editor.")
         if not layer and name in mask.layers and name != PICTURE_LAYER:
-            raise FaceBlurError(f"The layer '{name}' is not one of Face Blur's; change it in the Mask editor.")
+            raise FaceBlurError(f"Face Blur did not make the layer '{name}'. Change it in the Mask editor.")

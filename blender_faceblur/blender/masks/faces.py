@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The faces of a mask as a list shows them."""
+"""The faces of a mask, as the list of faces shows them."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _NOT_DETECTED = (Evidence.INTERPOLATED, Evidence.EXTRAPOLATED)
 
 @dataclass(frozen=True, slots=True)
 class MaskFace:
-    """A layer that covers something. `spans` are half-open source frame ranges; empty for what was made by hand.
+    """A layer that covers something. `spans` are half-open source frame ranges, empty for a layer drawn by hand.
 
-    `track` is the track's name in the document, empty where it has none; `freehand` says that an editor drew it anew.
+    `track` is the name of its track in the document, empty if it has none. `freehand` means that an editor redrew it.
     """
 
     name: str
@@ -29,7 +29,7 @@ class MaskFace:
     clearest: int = 0
     """The source frame in which the face is seen best."""
     size: float = 0.0
-    """Of its cover there, in pixels, as the side of a square."""
+    """The size of its cover in that frame, as the side of a square in pixels."""
 
     @property
     def frames(self) -> int:
@@ -42,7 +42,7 @@ def list_faces(mask: bpy.types.Mask) -> list[MaskFace]:
 
 
 def is_face(record: MaskRecord, name: str) -> bool:
-    """Whether a layer is one that covers a place: all but the first, which shows the picture."""
+    """Whether a layer covers a place. All do except our first one, which shows the picture."""
     return name != PICTURE_LAYER or PICTURE_LAYER not in record.own
 
 
@@ -54,7 +54,7 @@ def read_face(record: MaskRecord, name: str) -> MaskFace:
 
 
 def describe_origin(face: MaskFace) -> str:
-    """How a face was found, in one line."""
+    """How the positions of a face were determined, in one line."""
     if not face.spans or face.freehand:
         return "drawn by hand" if face.freehand else "added by hand"
     count = max(face.frames, 1)
@@ -62,7 +62,7 @@ def describe_origin(face: MaskFace) -> str:
     parts = (
         (counts[Evidence.LOCKED], "set by hand"),
         (counts[Evidence.DETECTED], "detected"),
-        (counts[Evidence.FLOW], "followed"),
-        (sum(counts[evidence] for evidence in _NOT_DETECTED), "guessed"),
+        (counts[Evidence.FLOW], "tracked"),
+        (sum(counts[evidence] for evidence in _NOT_DETECTED), "estimated"),
     )
     return ", ".join(f"{100 * part / count:.0f} % {word}" for part, word in parts if part)

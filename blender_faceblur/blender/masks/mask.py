@@ -1,16 +1,16 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Write tracks into a Blender mask: one layer per face, sparse shape keys, opacity keyed at its ends.
+"""Write tracks into a Blender mask: one layer per face, sparse shape keys, opacity keyed at the ends of spans.
 
-The mask says what may be *shown*. Its first layer, `PICTURE_LAYER`, has no spline and is inverted: it shows
-everything. Every face is an inverted layer multiplied onto that. So the file covers the whole picture where the
-picture layer is hidden or gone, or no layer is left (Blender 5.0.1 and 5.2), and a face's layer is deleted or hidden
-without harm to the others.
+The mask defines what may be *shown*. Its first layer, `PICTURE_LAYER`, has no spline and is inverted, so it shows
+everything. Every face is an inverted layer multiplied onto it. Therefore the whole picture is covered if the picture
+layer is hidden or gone, or if no layer is left (Blender 5.0.1 and 5.2), and a face's layer can be deleted or hidden
+without affecting the others.
 
-Keys are in mask frames: `mask.frame_start` is the first frame of the source. A new mask starts where its strip does, as
-Blender's mask editor and Dope Sheet work at the scene's frame; where the strip goes later changes nothing.
+Keys are in mask frames: `mask.frame_start` is the first frame of the source. A new mask starts where its strip does,
+because Blender's mask editor and Dope Sheet work at the scene's frame. Moving the strip later changes nothing.
 
-What Blender gives no place for lies in the mask's record (see mask_record.py): which layers are ours, which keys they
-were written with, what a list shows of them, and the order of all layers when last looked at.
+The mask's record (see record.py) keeps what Blender has no place for: which layers are ours, which keys they were
+written with, what the list of faces shows, and the order of all layers when they were last checked.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ from .record import LayerRecord, MaskRecord, has_record, to_shapes
 
 PICTURE_LAYER = "Picture"
 FEATHER_SHARE = 0.08
-"""Width of the soft edge, in the shorter half axis of the covering ellipse. All of it lies outside that ellipse."""
+"""Width of the soft edge, as a share of the ellipse's shorter half axis. The whole edge lies outside the ellipse."""
 
 
 class MasksBeingWritten:
-    """The names of the masks that we are changing: what Blender tells of them is no edit of somebody else's.
+    """The names of the masks that we are changing, so that handlers do not take our changes for edits.
 
-    A mask is in it only within `hold`; who changes masks uses the one instance, `WRITING`.
+    A mask is in it only within `hold`. There is one instance, `WRITING`.
     """
 
     def __init__(self) -> None:
@@ -68,11 +68,11 @@ CORNERS = ((1.0, 0.0), (0.0, 1.0), (-1.0, 0.0), (0.0, -1.0))
 def write_mask(
     name: str, document: TrackDocument, unit_px: float, mask: bpy.types.Mask | None = None, first_frame: int = 0
 ) -> bpy.types.Mask:
-    """A mask holding the document's tracks, from `first_frame` on; an existing `mask` of ours is rewritten in its time.
+    """Write the document's tracks into a new mask that starts at `first_frame`, or into `mask`, which keeps its start.
 
-    Layers that we did not make stay as they are, and so do those that an editor drew anew: the document has them as
-    locked tracks of the same name. A face that was switched off stays off only where its new track is nowhere but on
-    the old one.
+    Layers that we did not make stay as they are, and so do those that an editor redrew: the document has them as locked
+    tracks of the same name. A face that was switched off stays off only if `is_same_track` matches its new track to the
+    old one.
     """
     off: list[Track] = []
     if mask is None:
@@ -88,7 +88,7 @@ def write_mask(
 def make_mask(
     name: str, document: TrackDocument, unit_px: float, first_frame: int
 ) -> tuple[bpy.types.Mask, MaskRecord]:
-    """A mask without layers, from `first_frame` on, and its record, which is not stored yet."""
+    """A new mask without layers that starts at `first_frame`, and its record, which is not stored yet."""
     mask = bpy.data.masks.new(name)
     mask.use_fake_user = True
     mask.frame_start = max(first_frame, 0)
@@ -98,7 +98,7 @@ def make_mask(
 def write_tracks(
     mask: bpy.types.Mask, record: MaskRecord, document: TrackDocument, unit_px: float, off: Sequence[Track]
 ) -> None:
-    """Write all layers of ours anew and store the document; `off` are the tracks whose layers are switched off."""
+    """Rewrite all our layers and store the document. `off` are the tracks whose layers stay switched off."""
     mask.frame_end = mask.frame_start + max(document.source.frame_count, 1)
     record.size, record.unit_px = (document.source.width, document.source.height), unit_px
     record.fingerprint, record.preset = document.source.fingerprint, document.preset
@@ -123,12 +123,12 @@ def write_tracks(
     store_in_text(mask, record, document)
     faces = [own for own in record.own if own in mask.layers and own != PICTURE_LAYER]
     if faces:
-        # Not the picture's layer: what is drawn goes into the active one.
+        # An editor draws into the active layer, which should not be the picture's.
         mask.layers.active = mask.layers[faces[0]]
 
 
 def extend_frame_range(mask: bpy.types.Mask) -> None:
-    """Give a mask its first and last frame again: with others its keys come too early or too late."""
+    """Restore a mask's first and last frame: with other values, its keys come too early or too late."""
     frames = MaskRecord.load(mask).frames
     if frames is not None and (mask.frame_start, mask.frame_end) != frames:
         mask.frame_start, mask.frame_end = frames
@@ -136,7 +136,7 @@ def extend_frame_range(mask: bpy.types.Mask) -> None:
 
 
 def rewrite_layers(mask: bpy.types.Mask, record: MaskRecord, document: TrackDocument, names: Collection[str]) -> None:
-    """Write the layers of the tracks of those names anew, remove those that have none now, and store the document."""
+    """Rewrite the layers of these tracks, remove the layers of those that are gone, and store the document."""
     active = mask.layers.active.name if mask.layers.active is not None else ""
     with WRITING.hold(mask), open_keying_scene(mask) as scene:
         _rewrite(scene, mask, record, document, set(names))
@@ -155,10 +155,10 @@ def _rewrite(
         if layer and not record.layers[layer].freehand:
             hidden[name] = layer, mask.layers[layer].hide_render
             record.forget_layer(layer)
-            # At once: a layer that is known and not there would be taken for one that an editor deleted.
+            # Save first: a layer that is in the record but not in the mask counts as deleted by an editor.
             record.save(mask)
             _remove_layer(mask, layer)
-    # All points before the first key: adding some to a layer that has keys is slow.
+    # Add all points before the first key, because adding points to a layer with keys is slow.
     written = [
         (
             _add_layer(mask, hidden.get(track.name, (track.name, False))[0]),
@@ -191,27 +191,27 @@ def _rewrite(
 
 
 def get_layer_name(mask: bpy.types.Mask, track: str, record: MaskRecord | None = None) -> str:
-    """The name of the layer that covers a track; empty where there is none. `record`: the mask's, if it is at hand."""
+    """The name of the layer that covers a track; empty if there is none. Pass the mask's `record` if it is loaded."""
     return _find_layer(mask, record or MaskRecord.load(mask), track)
 
 
 def _find_layer(mask: bpy.types.Mask, record: MaskRecord, track: str) -> str:
     layers = record.layers
-    # Nearly always the track's own name.
+    # The layer nearly always has the track's name.
     candidates = [track, *layers] if track in layers else list(layers)
     return next((name for name in candidates if layers.track_of(name) == track and name in mask.layers), "")
 
 
 def list_own_layers(mask: bpy.types.Mask) -> list[str]:
-    """Names of the layers that we made and that are still there."""
+    """The names of the layers that we made and that still exist."""
     return [name for name in MaskRecord.load(mask).own if name in mask.layers] if has_record(mask) else []
 
 
 def adopt_layers(mask: bpy.types.Mask, record: MaskRecord | None = None) -> list[str]:
-    """Make layers that were added by hand cover what they surround; their names.
+    """Make layers that were added by hand cover the area inside them; returns their names.
 
-    Blender adds a layer that would show what it surrounds. Each is adopted once: what an editor sets afterwards
-    stays. A renamed layer is known again by its place.
+    A new layer in Blender shows the area inside it. Each is adopted once, so an editor's later settings stay. A renamed
+    layer is recognised by its position in the list.
     """
     record = record or MaskRecord.load(mask)
     before, now = list(record.order), [layer.name for layer in mask.layers]
@@ -232,8 +232,8 @@ def adopt_layers(mask: bpy.types.Mask, record: MaskRecord | None = None) -> list
 
 @dataclass(slots=True)
 class _LastRead:
-    """The document that was read last: of which mask, from which text. Only `load_document` uses it; another text
-    takes its place."""
+    """The document that was parsed last, with its mask and text. Only `load_document` uses it; the next one replaces
+    it."""
 
     mask: str = ""
     content: str = ""
@@ -244,19 +244,19 @@ _LAST_READ = _LastRead()
 
 
 def get_document_text(mask: bpy.types.Mask) -> bpy.types.Text | None:
-    """The text data-block that holds the tracks document (JSON) of a mask of ours."""
+    """The text data-block with the tracks document (JSON) of a mask of ours; None if it is gone."""
     return mask.get(MARK + "_tracks")
 
 
 def load_document(mask: bpy.types.Mask) -> TrackDocument:
-    """The tracks document of a mask of ours. FaceBlurError where it is gone or damaged."""
+    """A copy of the tracks document of a mask of ours. Raises FaceBlurError if it is gone or damaged."""
     text = get_document_text(mask)
     if text is None:
-        raise FaceBlurError(f"The mask '{mask.name}' has lost its tracks document; detect its faces again.")
+        raise FaceBlurError(f"The mask '{mask.name}' has lost its tracks document. Detect the faces again.")
     content = text.as_string()
     document = _LAST_READ.document
     if document is None or _LAST_READ.mask != mask.name or _LAST_READ.content != content:
-        # A long film's takes a second to read.
+        # Parsing the document of a long film takes a second.
         _LAST_READ.document = None
         document = from_json(content)
         _LAST_READ.mask, _LAST_READ.content, _LAST_READ.document = mask.name, content, document
@@ -264,7 +264,7 @@ def load_document(mask: bpy.types.Mask) -> TrackDocument:
 
 
 def list_switched_off(mask: bpy.types.Mask, record: MaskRecord, tracks: Collection[Track]) -> list[Track]:
-    """The tracks of our layers that somebody switched off."""
+    """The tracks whose layers an editor switched off."""
     layers = record.layers
     names = {
         layers.track_of(name)
@@ -275,12 +275,12 @@ def list_switched_off(mask: bpy.types.Mask, record: MaskRecord, tracks: Collecti
 
 
 def store_document(mask: bpy.types.Mask, document: TrackDocument) -> None:
-    """Keep the document in the mask's text data-block."""
+    """Store the document in the mask's text data-block."""
     store_in_text(mask, MaskRecord.load(mask), document)
 
 
 def store_in_text(mask: bpy.types.Mask, record: MaskRecord, document: TrackDocument) -> None:
-    """Keep the document in the mask's text data-block, and what a list shows of it in the record."""
+    """Store the document in the mask's text data-block, and the number of open review items in the record."""
     record.doubts = count_left(document)
     record.save(mask)
     text = get_document_text(mask)
@@ -303,15 +303,15 @@ def _add_layer(mask: bpy.types.Mask, name: str) -> bpy.types.MaskLayer:
 
 def _remove_layer(mask: bpy.types.Mask, name: str) -> None:
     layer = mask.layers[name]
-    # A curve left behind would switch the next layer of that name.
+    # A curve left behind would animate the next layer of that name.
     remove_curves(mask, layer.path_from_id("alpha"))
     mask.layers.remove(layer)
-    # Removing from Python does not tell the depsgraph, which then animates freed memory (Blender 5.0.1, 5.2.3).
+    # Removing from Python does not notify the depsgraph, which then animates freed memory (Blender 5.0.1, 5.2.3).
     mask.update_tag()
 
 
 def _move_first(mask: bpy.types.Mask) -> None:
-    """Move the last layer before all others (Blender moves the active one by one place a call)."""
+    """Move the last layer before all others. Blender moves the active layer by one place per call."""
     mask.active_layer_index = len(mask.layers) - 1
     for _ in range(len(mask.layers) - 1):
         bpy.ops.mask.layer_move(direction="UP")
@@ -319,7 +319,7 @@ def _move_first(mask: bpy.types.Mask) -> None:
 
 @contextmanager
 def open_keying_scene(mask: bpy.types.Mask) -> Iterator[bpy.types.Scene]:
-    """An empty scene, cheap to step through, shown in an area where the mask's operators work."""
+    """An empty scene, in which changing the frame is cheap, in an area where the mask's operators work."""
     scene = bpy.data.scenes.new("Face Blur keying")
     try:
         with borrow_area("IMAGE_EDITOR", scene) as space:
@@ -342,10 +342,10 @@ def _key_shapes(
     first: int,
 ) -> None:
     points = layer.splines[0].points
-    # `shape_key_insert` keys every layer with a selected point, and refuses where nothing is selected.
+    # `shape_key_insert` keys every layer with a selected point, and fails if nothing is selected.
     _select(points, True)
     for key in keys:
-        # Set first: moving in time afterwards would put the points back (Blender 5.0.1).
+        # Set the frame first: changing it afterwards would reset the points (Blender 5.0.1).
         scene.frame_set(first + key.source_frame)
         place_points(points, key.ellipse, size, unit_px)
         bpy.ops.mask.shape_key_insert()
@@ -358,7 +358,7 @@ def _select(points: bpy.types.MaskSplinePoints, selected: bool) -> None:
 
 
 def place_points(points: bpy.types.MaskSplinePoints, ellipse: Ellipse, size: tuple[int, int], unit_px: float) -> None:
-    """Put four Bezier points on an ellipse given in pixels of a picture of `size` (width, height), feathered."""
+    """Put four feathered Bezier points on an ellipse, given in pixels of a picture of `size` (width, height)."""
     numbers = compute_points(ellipse, size, unit_px)
     for point, place, left, right in zip(points, numbers[::3], numbers[1::3], numbers[2::3], strict=True):
         point.co = place
@@ -368,7 +368,7 @@ def place_points(points: bpy.types.MaskSplinePoints, ellipse: Ellipse, size: tup
 
 
 def compute_points(ellipse: Ellipse, size: tuple[int, int], unit_px: float) -> list[tuple[float, float]]:
-    """Place, left handle and right handle of each of the four points, in mask coordinates."""
+    """Position, left handle and right handle of each of the four points, in mask coordinates."""
     cos, sin = math.cos(ellipse.angle), math.sin(ellipse.angle)
 
     def place(u: float, v: float) -> tuple[float, float]:
@@ -384,9 +384,10 @@ def compute_points(ellipse: Ellipse, size: tuple[int, int], unit_px: float) -> l
 
 
 def _show_only(mask: bpy.types.Mask, picture: bpy.types.MaskLayer, spans: Sequence[tuple[int, int]]) -> None:
-    """Let the layer that shows the picture show nothing outside of these frames, in which nobody has looked.
+    """Make the picture layer show nothing outside of the analysed frames `spans`.
 
-    A layer without opacity shows all where it is inverted (Blender 5.0.1, 5.2): this one is not, and holds the picture.
+    An inverted layer without opacity shows everything (Blender 5.0.1, 5.2). So this layer is not inverted; its spline
+    surrounds the picture.
     """
     picture.invert = False
     spline = picture.splines.new()
@@ -399,15 +400,15 @@ def _show_only(mask: bpy.types.Mask, picture: bpy.types.MaskLayer, spans: Sequen
 
 
 def compute_opacity_keys(mask: bpy.types.Mask, spans: Sequence[tuple[int, int]]) -> list[tuple[float, float]]:
-    """Frame and value of each key of the opacity of a layer that covers in these half-open source frames."""
+    """Frame and value of each opacity key of a layer that covers the half-open source frame ranges `spans`."""
     frames: list[tuple[float, float]] = []
     if not spans or spans[0][0] > 0:
         frames.append((0.0, 0.0))
     for start, stop in spans:
-        # Half a frame early: a retimed strip shows the next picture from there on.
+        # Half a frame early, because a retimed strip shows the next picture from there on.
         frames += [(max(start - 0.5, 0.0), 1.0), (float(stop), 0.0)]
     if mask.frame_start + frames[-1][0] >= mask.frame_end:
-        # To the last frame: nothing after it to uncover, and a held last frame stays covered.
+        # Without a key at the end, a freeze frame of the last picture stays covered.
         frames.pop()
     return [(mask.frame_start + frame, alpha) for frame, alpha in frames]
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the drawings over preview and timeline know of masks: read when one has changed, and not while drawing.
+"""The overlay cache: what preview and timeline draw of masks, read when a mask changes and not while drawing.
 
-How a mask covers is read at once, as that is quick. Why it does lies in its tracks document, which is read a moment
-later by a timer; until then the drawings show the rest.
+The covers of a mask are read at once, because that is fast. Their evidence and review items are in its tracks document,
+which a timer reads a moment later. Until then the overlays show the covers alone.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ _READ_AFTER_S = 0.2
 
 @dataclass(slots=True)
 class CachedMask:
-    """One mask."""
+    """What the cache holds of one mask."""
 
     stamp: object
     covers: list[LayerRecord]
-    """Its layers that cover something, as they were written."""
+    """The layers that cover something, as they were written."""
     analysed: list[int]
-    """Flat: start, stop, start, stop; half-open source frames outside of which nobody has looked for faces. Empty where
-    somebody has looked at all of them."""
+    """The half-open source frame ranges that were analysed, flat: start, stop, start, stop. Empty if all frames were
+    analysed."""
     overview: Overview | None = None
     codes: dict[tuple[frozenset[str], str], tuple[Codes, Codes]] = field(default_factory=dict)
 
@@ -39,7 +39,7 @@ class CachedMask:
         return bool(self.analysed) and bisect_right(self.analysed, source_frame) % 2 == 0
 
     def compute_codes(self, off: frozenset[str], only: str = "") -> tuple[Codes, Codes] | None:
-        """See `Overview.compute_codes` and `compute_review_codes`; None while the document has not been read."""
+        """The results of `Overview.compute_codes` and `compute_review_codes`; None until the document has been read."""
         if self.overview is None:
             return None
         if (off, only) not in self.codes:
@@ -54,12 +54,12 @@ class CachedMask:
 
 @dataclass(slots=True)
 class _OverlayCache:
-    """What was read, by the mask's session_uid. Only this module uses it. What a mask changes is read anew; `known` is
-    emptied by undo, redo and another project, all of it when the extension is switched off."""
+    """What was read, by the mask's session_uid. Only this module uses it. A mask that changes is read again; `known` is
+    cleared by undo, redo and opening a file, everything when the extension is disabled."""
 
     known: dict[int, CachedMask] = field(default_factory=dict)
     overviews: dict[int, tuple[int, Overview | None]] = field(default_factory=dict)
-    """A hash of the document's text, and what it said."""
+    """A hash of the document's text, and its overview."""
     unread: set[int] = field(default_factory=set)
     """Masks whose documents the timer is to read."""
 
@@ -73,7 +73,7 @@ _CACHE = _OverlayCache()
 
 
 def get_cached(mask: bpy.types.Mask) -> CachedMask:
-    """What is known of a mask of ours."""
+    """The cached state of a mask of ours, read first if it has changed."""
     key, stamp = mask.session_uid, stamp_of(mask)
     known = _CACHE.known.get(key)
     if known is None or known.stamp != stamp:
@@ -91,7 +91,7 @@ def get_cached(mask: bpy.types.Mask) -> CachedMask:
 
 
 def refresh_overview(mask: bpy.types.Mask) -> None:
-    """Read now what the timer would read."""
+    """Read the tracks document now, without waiting for the timer."""
     known, key = get_cached(mask), mask.session_uid
     text = get_document_text(mask)
     content = text.as_string().replace("\n", "") if text is not None else ""
@@ -103,13 +103,13 @@ def refresh_overview(mask: bpy.types.Mask) -> None:
 
 
 def list_switched_off(mask: bpy.types.Mask, known: CachedMask) -> frozenset[str]:
-    """The names of the tracks whose layer is hidden, or gone."""
+    """The names of the tracks whose layer is hidden or gone."""
     shown = {layer.name for layer in mask.layers if not layer.hide_render}
     return frozenset(cover.track for cover in known.covers if cover.layer not in shown)
 
 
 def compute_code(known: CachedMask, cover: LayerRecord, source_frame: int, hidden: bool, doubtful: bool) -> Code:
-    """How a layer covers at a frame, `hidden` or not, and `doubtful` there or not."""
+    """How a layer covers at a frame. `hidden`: it is switched off; `doubtful`: there is an open review item."""
     track_overview = known.overview.tracks.get(cover.track) if known.overview is not None else None
     place = track_overview.get_index(source_frame) if track_overview is not None else None
     if track_overview is None:
@@ -126,8 +126,8 @@ def compute_code(known: CachedMask, cover: LayerRecord, source_frame: int, hidde
 
 
 def get_unit(context: bpy.types.Context) -> float:
-    """Pixels of the screen to one of the interface."""
-    # Blender without a window has 0.
+    """The number of screen pixels in one unit of the interface."""
+    # Blender returns 0 without a window.
     return float(context.preferences.system.ui_scale) or 1.0
 
 

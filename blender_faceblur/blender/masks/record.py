@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The record of a mask: what Blender has no place for, kept in one custom property of the mask.
+"""The record of a mask: data that Blender has no place for, kept in one custom property of the mask.
 
 Only this module reads, checks and writes it. A project may come from a stranger, or from another version of the
-extension, so a record is checked when it is loaded. A damaged one raises DamagedRecordError. That is no FaceBlurError
-on purpose: code that expects one must not pass over damage, and the guard renders the strip black. The stored form is
-that of version 0.1.0.
+extension, so a record is checked when it is loaded. A damaged one raises DamagedRecordError. It is not a FaceBlurError,
+so that code which handles FaceBlurError cannot ignore damage, and the guard renders the strip black. The stored form
+has not changed since version 0.1.0.
 
 A record is a copy: load it, change it, save it. Do not keep it, because undo and other tools change what is stored.
 """
@@ -25,7 +25,7 @@ from ...core.types import Ellipse, Evidence, Keyframe
 from ..common.marks import MARK
 
 _LAYERS = "faces"
-"""In the stored record: what is known of each layer, by its name."""
+"""The key of the stored layer records, which are by layer name."""
 
 
 class DamagedRecordError(ValueError):
@@ -50,7 +50,7 @@ class LayerRecord:
     clearest: int
     """The frame in which the face is seen best."""
     size: float
-    """How large its cover is in that frame, as the side of a square in pixels."""
+    """The size of its cover in that frame, as the side of a square in pixels."""
     locked: list[int]
     """The frames in which an editor has set the cover."""
     freehand: bool = False
@@ -60,7 +60,7 @@ class LayerRecord:
         return any(start <= source_frame < stop for start, stop in self.spans)
 
     def shape_at(self, source_frame: int) -> Array:
-        """The layer's ellipse (cx, cy, rx, ry, angle) at a frame, whether the layer is opaque there or not."""
+        """The layer's ellipse (cx, cy, rx, ry, angle) at a frame, whether or not the layer is opaque there."""
         return interpolate(self.frames, self.shapes, source_frame)
 
     def ellipse_at(self, source_frame: int) -> Ellipse | None:
@@ -153,11 +153,11 @@ class MaskRecord:
     order: list[str] = field(default_factory=list)
     """Names of all layers, in their order when the extension last checked them."""
     doubts: int = 0
-    """How many doubtful places have not been judged."""
+    """How many review items have not been judged."""
     serial: str = ""
-    """Differs for each time that the mask was written."""
+    """Changes each time the mask is written."""
     looked_at: str = ""
-    """The key of the doubtful place that the editor is looking at."""
+    """The key of the review item that the editor is looking at."""
     layers: LayerRecords = field(default_factory=LayerRecords)
     """The records of the layers that cover tracks."""
     _loaded: dict[str, Any] = field(default_factory=dict)
@@ -205,7 +205,7 @@ class MaskRecord:
         return known.ellipse_at(source_frame) if known is not None else None
 
     def forget_layer(self, name: str) -> None:
-        """Remove a layer from the record. Raises KeyError where it is not in it."""
+        """Remove a layer from the record. Raises KeyError if it is not in it."""
         self.own = [own for own in self.own if own != name]
         del self.layers[name]
 

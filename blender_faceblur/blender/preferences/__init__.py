@@ -7,7 +7,7 @@ import bpy
 
 
 def register() -> None:
-    """Tell Blender of this room."""
+    """Register this room's classes with Blender."""
     for item in _list_classes():
         bpy.utils.register_class(item)
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the preferences offer: forget what is stored, and see where detectors can run."""
+"""Operators in the preferences: delete stored analyses, and show which hardware the detectors can use."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .properties import get_preferences
 
 
 class FACEBLUR_OT_forget_analyses(bpy.types.Operator):
-    """Delete the stored analyses of films. Projects keep what they hold; detecting again takes its full time"""
+    """Delete the stored analyses of films. Projects keep their faces, but detecting again takes the full time"""
 
     bl_idname = "faceblur.forget_analyses"
     bl_label = "Forget Analyses"
@@ -25,19 +25,19 @@ class FACEBLUR_OT_forget_analyses(bpy.types.Operator):
     def poll(cls, context: bpy.types.Context) -> bool:
         if is_busy(cls):
             return False
-        return stored_analyses() is not None or refuse(cls, "Nothing is stored")
+        return stored_analyses() is not None or refuse(cls, "No analyses are stored")
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         forgotten = forget_all(stored_analyses())
-        self.report({"INFO"}, f"{forgotten} stored files forgotten")
+        self.report({"INFO"}, f"Stored files deleted: {forgotten}")
         return {"FINISHED"}
 
 
 class FACEBLUR_OT_find_provider(bpy.types.Operator):
-    """Ask ONNX Runtime, in a process of its own, where the detectors can run"""
+    """Ask ONNX Runtime, in a separate process, which hardware the detectors can use"""
 
     bl_idname = "faceblur.find_provider"
-    bl_label = "Find Out"
+    bl_label = "Check Hardware"
     bl_options = {"INTERNAL"}
 
     def execute(self, context: bpy.types.Context) -> set[str]:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The add-on's preferences: what a new project begins with, where detectors run, what is stored, whose weights."""
+"""The add-on's preferences: defaults for new projects, the detectors' hardware, stored files, colours and weights."""
 
 from __future__ import annotations
 
@@ -17,36 +17,36 @@ from ..common.jobs import JOB
 
 ROOT_PACKAGE = __package__.removesuffix(".blender.preferences")
 
-# What the others need does not come along with the extension.
+# The extension does not include the weights of the other presets.
 _PRESETS = [preset for preset in PRESETS if not preset.on_request]
 PRESET_ITEMS = [(preset.name, preset.name.capitalize(), preset.meaning) for preset in _PRESETS]
 EFFECT_ITEMS = [
-    ("solid", "Solid", "One colour; nothing of the face remains"),
-    ("mosaic", "Mosaic", "Soft blocks, as few as you say. Who has photographs to compare can recognise some"),
-    ("blur", "Blur", "Smooth, drawn from as few samples as the mosaic has"),
-    ("erase", "Erase", "Filled from what surrounds it; nothing of the face remains"),
+    ("solid", "Solid", "One colour. Nothing of the face remains"),
+    ("mosaic", "Mosaic", "Soft blocks. A person with photographs to compare can recognise some faces"),
+    ("blur", "Blur", "A smooth blur, made from as few samples as the mosaic"),
+    ("erase", "Erase", "Filled from the surroundings. Nothing of the face remains"),
     ("gaussian", "Gaussian (weak)", "A soft blur for its look only: it can be sharpened again. Use Blur to protect"),
-    ("image", "Image", "A picture of your own over each face, on one colour; nothing of the face remains"),
+    ("image", "Image", "Your own picture over each face, on a background colour. Nothing of the face remains"),
 ]
-SAMPLES_TEXT = "How many blocks remain across the widest face of a strip. Fewer hide more"
-EXPANSION_TEXT = "How much larger than the face the cover is. More covers hair, ears and quick movements"
+SAMPLES_TEXT = "How many blocks remain across the widest face of a strip. Fewer blocks hide more"
+MARGIN_TEXT = "Size of the cover relative to the face. A larger cover includes hair, ears and quick movements"
 
 _COLORS = {
-    "detected": ((0.25, 0.85, 0.35, 1.0), "A face where it was detected"),
-    "followed": ((0.95, 0.9, 0.25, 1.0), "A face that was followed from where it was detected"),
-    "guessed": ((1.0, 0.6, 0.1, 1.0), "A face between or beyond where it was seen"),
-    "doubtful": ((1.0, 0.2, 0.15, 1.0), "A doubtful place that nobody has looked at"),
-    "locked": ((0.3, 0.65, 1.0, 1.0), "A face that was placed by hand"),
-    "off": ((0.65, 0.65, 0.65, 1.0), "A face that is switched off: it shows"),
-    "uncovered": ((1.0, 0.1, 0.8, 1.0), "A strip whose faces show, or that was not analysed"),
+    "detected": ((0.25, 0.85, 0.35, 1.0), "Detected", "A face where it was detected"),
+    "followed": ((0.95, 0.9, 0.25, 1.0), "Tracked", "A face that was tracked from a frame where it was detected"),
+    "guessed": ((1.0, 0.6, 0.1, 1.0), "Estimated", "A face whose position was interpolated or extrapolated"),
+    "doubtful": ((1.0, 0.2, 0.15, 1.0), "To Review", "A review item that has not been judged"),
+    "locked": ((0.3, 0.65, 1.0, 1.0), "Locked", "A face that was placed by hand"),
+    "off": ((0.65, 0.65, 0.65, 1.0), "Off", "A face that is switched off, so it shows"),
+    "uncovered": ((1.0, 0.1, 0.8, 1.0), "Uncovered", "A strip whose faces show, or that was not analysed"),
 }
-"""Of the drawings over preview and timeline."""
+"""Default, label and description of the colours of the drawings over preview and timeline, by property name."""
 
 
 def _color(name: str) -> Any:
-    default, description = _COLORS[name]
+    default, label, description = _COLORS[name]
     return FloatVectorProperty(
-        name=name.capitalize(),
+        name=label,
         subtype="COLOR_GAMMA",
         size=4,
         min=0.0,
@@ -61,7 +61,7 @@ def _on_keeping_changed(self: Any, context: bpy.types.Context | None) -> None:
         try:
             forget_embeddings(stored_embeddings())
         except FaceBlurError as error:
-            # What is raised here is only printed.
+            # Blender would only print an exception that is raised here.
             JOB.problems = [str(error)]
 
 
@@ -76,41 +76,40 @@ class FACEBLUR_AP_preferences(bpy.types.AddonPreferences):
     )
     samples_across: FloatProperty(name="Samples per Face", default=6.0, min=2.0, max=16.0, description=SAMPLES_TEXT)
     expansion: FloatProperty(
-        name="Size", default=DEFAULT_MARGIN, min=MARGINS[0], max=MARGINS[1], description=EXPANSION_TEXT
+        name="Size", default=DEFAULT_MARGIN, min=MARGINS[0], max=MARGINS[1], description=MARGIN_TEXT
     )
     provider: EnumProperty(
         name="Run Detectors on",
         items=[
-            ("auto", "Fastest", "The graphics card where an ONNX Runtime for it is installed, else the processor"),
+            ("auto", "Fastest", "The graphics card if an ONNX Runtime for it is installed, otherwise the processor"),
             ("cpu", "Processor", "Always the processor"),
         ],
         default="auto",
-        description="Where the detectors run",
+        description="The hardware that the detectors use",
     )
 
     unreviewed: EnumProperty(
-        name="Doubtful Places",
+        name="Open Review Items",
         items=[
-            ("accept", "May Be Rendered", "Films with doubtful places that nobody has looked at are rendered"),
-            ("refuse", "Must Be Reviewed", "Strips with doubtful places that nobody has looked at are kept back"),
+            ("accept", "May Be Rendered", "Render strips that still have open review items"),
+            ("refuse", "Must Be Reviewed", "Render a strip black while it has open review items"),
         ],
         default="accept",
-        description="What is done about doubtful places when a film is rendered",
+        description="How a film with open review items is rendered",
     )
     keep_looks: BoolProperty(
         name="Remember Faces",
         update=_on_keeping_changed,
         description=(
-            "Keep the numbers by which people are recognised in your user folder, so that a project that is opened "
-            "again need not measure its faces anew. They identify people. Switching this off deletes them"
+            "Store face embeddings in your user folder, so that a project recognises people at once when you open it "
+            "again. Embeddings identify people. Switching this off deletes them"
         ),
     )
     reviewer: StringProperty(
         name="Reviewer",
         maxlen=60,
         description=(
-            "Who looks at doubtful places in this Blender. The name is kept in the project with each judgement, and "
-            "stands in reports"
+            "Who reviews in this Blender. The name is saved in the project with each judgement, and reports show it"
         ),
     )
     color_detected: _color("detected")
@@ -125,7 +124,7 @@ class FACEBLUR_AP_preferences(bpy.types.AddonPreferences):
         layout = self.layout
         layout.use_property_split = True
         row = layout.row()
-        row.label(text="New projects begin with")
+        row.label(text="Defaults for New Projects")
         row.operator("faceblur.guide", icon="HELP")
         defaults = layout.column()
         for name in ("preset", "effect", "samples_across", "expansion"):
@@ -135,10 +134,10 @@ class FACEBLUR_AP_preferences(bpy.types.AddonPreferences):
         layout.prop(self, "reviewer")
         layout.prop(self, "provider")
         row = layout.row()
-        row.label(text=f"They run on: {JOB.provider}" if JOB.provider else "")
+        row.label(text=f"Detectors run on: {JOB.provider}" if JOB.provider else "")
         row.operator("faceblur.find_provider")
         layout.separator()
-        layout.label(text="Colors over Preview and Timeline")
+        layout.label(text="Colors in Preview and Timeline")
         colors = layout.column()
         for name in _COLORS:
             colors.prop(self, f"color_{name}")
@@ -151,9 +150,9 @@ class FACEBLUR_AP_preferences(bpy.types.AddonPreferences):
         folder = stored_analyses()
         row = layout.row()
         row.label(
-            text=f"Stored: {measure_folder(folder) / 1e3:.0f} kB in {folder}"
+            text=f"Stored analyses: {measure_folder(folder) / 1e3:.0f} kB in {folder}"
             if folder
-            else "Stored: nothing (not installed as an extension)"
+            else "Stored analyses: none (not installed as an extension)"
         )
         row.operator("faceblur.forget_analyses")
         row.operator("faceblur.forget_thumbnails")
@@ -161,14 +160,14 @@ class FACEBLUR_AP_preferences(bpy.types.AddonPreferences):
         if self.keep_looks:
             folder = stored_embeddings()
             layout.label(
-                text=f"How people look: {measure_folder(folder) / 1e3:.0f} kB in {folder}"
+                text=f"Face embeddings: {measure_folder(folder) / 1e3:.0f} kB in {folder}"
                 if folder
-                else "How people look: not kept (not installed as an extension)"
+                else "Face embeddings: not stored (not installed as an extension)"
             )
 
     def _draw_models(self, layout: bpy.types.UILayout) -> None:
         box = layout.box()
-        box.label(text="Weights of the Detectors")
+        box.label(text="Detector Weights")
         for model in list_models().values():
             if not {preset.name for preset in _PRESETS} & set(model.presets):
                 continue
@@ -176,32 +175,32 @@ class FACEBLUR_AP_preferences(bpy.types.AddonPreferences):
                 get_model_path(model.name)
                 state, icon = f"{model.used.bytes / 1e6:.1f} MB", "CHECKMARK"
             except FaceBlurError:
-                state, icon = "missing: the presets find less", "ERROR"
+                state, icon = "missing, so fewer faces are found", "ERROR"
             row = box.row()
             row.label(text=f"{model.name}: {model.licence}, {state}", icon=icon)
             row.operator("wm.url_open", text="Source", icon="URL").url = model.origin
 
 
 def get_preferences() -> FACEBLUR_AP_preferences | None:
-    """The preferences; None where the package runs without being an add-on."""
+    """The preferences; None if the package is not running as an add-on."""
     addon = bpy.context.preferences.addons.get(ROOT_PACKAGE)
     return addon.preferences if addon is not None else None
 
 
 def get_reviewer() -> str:
-    """Who looks at doubtful places in this Blender; empty where nobody is named."""
+    """The name of the reviewer; empty if none is set."""
     preferences = get_preferences()
     return str(preferences.reviewer) if preferences is not None else ""
 
 
 def get_colors() -> dict[str, tuple[float, float, float, float]]:
-    """The colours of the drawings over preview and timeline, by name."""
+    """The colours of the drawings over preview and timeline, by property name."""
     preferences = get_preferences()
     if preferences is None:
-        return {name: color for name, (color, _) in _COLORS.items()}
+        return {name: color for name, (color, _, _) in _COLORS.items()}
     return {name: tuple(getattr(preferences, f"color_{name}")) for name in _COLORS}
 
 
 def measure_folder(folder: Path | None) -> int:
-    """Bytes of all files in a folder, which need not be there."""
+    """The size of all files in a folder, in bytes; 0 if it does not exist."""
     return sum(path.stat().st_size for path in folder.glob("*") if path.is_file()) if folder is not None else 0

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a Blender that works for another tells it: lines of JSON on standard output."""
+"""Messages from a Blender process to its parent: lines of JSON on standard output."""
 
 from __future__ import annotations
 
@@ -10,5 +10,6 @@ PREFIX = "@faceblur "
 
 
 def send(**message: object) -> None:
+    """Write a message to standard output."""
     sys.stdout.write(f"\n{PREFIX}{json.dumps(message)}\n")
     sys.stdout.flush()

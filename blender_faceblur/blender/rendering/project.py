@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Build the project of one source: the footage, its mask and its effect, in a scene of the footage's own format."""
+"""Build the project of one source: the footage, its mask and its effect, in a scene with the footage's format."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ CACHE_MB = 256
 
 
 def build_project(path: Path, document: TrackDocument, effect: EffectSettings | None) -> bpy.types.Scene:
-    """Replace everything in this Blender by a scene that shows `path`, covered; uncovered where `effect` is None.
+    """Replace everything in this Blender with a scene that shows `path` covered, or uncovered if `effect` is None.
 
-    The scene has the source's size, rate and length, and the view transform that keeps its colours.
+    The scene has the source's size, frame rate and length, and the view transform that preserves its colours.
     """
     bpy.ops.wm.read_factory_settings(app_template="Video_Editing")
-    # Blender keeps frames in memory until this is full, several GB by default, though none is shown twice.
+    # Blender fills this cache with frames, several GB by default, though no frame is shown twice.
     bpy.context.preferences.system.memory_cache_limit = CACHE_MB
     scene = bpy.context.scene
     source = document.source
@@ -43,7 +43,7 @@ def set_format(scene: bpy.types.Scene, source: SourceInfo) -> None:
     render.fps_base = float(render.fps / source.frame_rate)
     scene.frame_start = FIRST_FRAME
     scene.frame_end = FIRST_FRAME + source.frame_count - 1
-    # AgX, the default, changes every colour: 6.6 levels on average against 1.0 with Standard (Blender 5.0.1, 5.2).
+    # AgX, the default, changes every colour, by 6.6 levels on average, Standard by 1.0 (Blender 5.0.1, 5.2).
     scene.display_settings.display_device = "sRGB"
     scene.view_settings.view_transform = "Standard"
     scene.view_settings.look = "None"
@@ -51,12 +51,15 @@ def set_format(scene: bpy.types.Scene, source: SourceInfo) -> None:
     scene.render.dither_intensity = 0.0
     scene.render.use_sequencer = True
     scene.render.use_compositing = False
-    # A GPU is not always there, and without OpenGL's libraries Blender ends at once when asked for one (5.2).
+    # There may be no GPU, and without the OpenGL libraries Blender 5.2 exits at once when asked to use one.
     scene.render.compositor_device = "CPU"
 
 
 def add_footage(scene: bpy.types.Scene, path: Path, source: SourceInfo) -> bpy.types.Strip:
-    """The source as a strip in its own size, one timeline frame a source frame, from `FIRST_FRAME` on."""
+    """Add the source as a strip in its own size, from `FIRST_FRAME` on, with one timeline frame per source frame.
+
+    Raises FaceBlurError if Blender shows it with another size than was analysed.
+    """
     strips = scene.sequence_editor_create().strips
     name = path.stem[:50]
     if source.kind == "image":
@@ -65,7 +68,7 @@ def add_footage(scene: bpy.types.Scene, path: Path, source: SourceInfo) -> bpy.t
     else:
         strip = strips.new_movie(name, str(path), 1, FIRST_FRAME, fit_method="ORIGINAL")
         if strip.frame_final_duration < source.frame_count:
-            # Blender 5.0 counts a Matroska film with AAC sound one frame short: its last picture is held.
+            # Blender 5.0 counts one frame too few for a Matroska film with AAC sound; its last picture is frozen.
             strip.frame_final_duration = source.frame_count
     element = strip.elements[0]
     shown = (element.orig_width, element.orig_height)
@@ -73,16 +76,17 @@ def add_footage(scene: bpy.types.Scene, path: Path, source: SourceInfo) -> bpy.t
         return strip
     if shown != (source.width, source.height):
         raise FaceBlurError(
-            f"Blender shows {path.name} as {shown[0]}x{shown[1]}, but {source.width}x{source.height} was analysed."
+            f"Blender shows {path.name} with {shown[0]} x {shown[1]} pixels, but {source.width} x {source.height} were "
+            "analysed."
         )
     return strip
 
 
 def add_sound(scene: bpy.types.Scene, path: Path) -> str | None:
-    """Lay a film's sound below its picture; a sentence for the user when there is sound that was left out.
+    """Add a film's sound below its picture. Returns a warning for the user if the film has sound that was not added.
 
-    Blender's Python starts a sound at its own beginning, whenever that was in the film, so sound that does not run as
-    long as the picture is left to the editor.
+    Through Python, Blender starts a sound at the strip's start, even if it begins later in the film. So sound that is
+    not as long as the picture is left for the editor to add.
     """
     strips = scene.sequence_editor.strips
     footage = next(strip for strip in strips if strip.type == "MOVIE")
@@ -95,4 +99,6 @@ def add_sound(scene: bpy.types.Scene, path: Path) -> str | None:
         return None
     strips.remove(sound)
     bpy.data.sounds.remove(data)
-    return None if silent else f"The sound of {path.name} is not in the project: it does not start with the picture."
+    if silent:
+        return None
+    return f"The sound of {path.name} was not added to the project, because it is not as long as the picture."

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Render a covered project so that everything but the faces stays as it was."""
+"""Render a covered project so that everything but the faces stays unchanged."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ..common.marks import get_modifier
 from .project import FIRST_FRAME
 
 QUALITIES = {"lossless": "LOSSLESS", "high": "PERC_LOSSLESS", "medium": "HIGH", "low": "MEDIUM"}
-"""Quality as asked -> Blender's constant rate factor. "high" is visually lossless (CRF 17 in H.264)."""
+"""Quality -> Blender's constant rate factor. "high" is visually lossless (CRF 17 in H.264)."""
 
 CODECS = {"h264": "H264", "h265": "H265", "av1": "AV1", "ffv1": "FFV1"}
 
@@ -34,7 +34,7 @@ _JPEG_QUALITY = {"lossless": 100, "high": 97, "medium": 92, "low": 85}
 
 @dataclass(frozen=True, slots=True)
 class RenderSettings:
-    """Where to and how. A film goes to a Matroska file without sound, a picture to the format of its suffix."""
+    """The output path and its format: Matroska without sound for a film, the path's suffix for a picture."""
 
     output: Path
     codec: str = "h264"
@@ -47,13 +47,13 @@ def render_film(
     faces: Sequence[tuple[int, int]],
     progress: Callable[[int], None],
 ) -> None:
-    """Render the scene's whole range. `faces` are the half-open source frame ranges that have one.
+    """Render the scene's whole range. `faces` are the half-open source frame ranges that have covers.
 
-    Elsewhere the modifier is muted for the time of this render, which spares its whole cost; the scene is as it was
-    afterwards. `progress` gets the number of frames done.
+    In all other frames the modifier is muted during this render, which saves its whole cost; afterwards the scene is
+    unchanged. `progress` gets the number of frames done. Raises FaceBlurError unless every frame was written.
     """
     if settings.codec not in CODECS or settings.quality not in QUALITIES:
-        raise FaceBlurError(f"'{settings.codec}' at '{settings.quality}' quality cannot be rendered.")
+        raise FaceBlurError(f"Blender cannot render the codec '{settings.codec}' at the quality '{settings.quality}'.")
     render = scene.render
     image = render.image_settings
     image.media_type = "VIDEO"
@@ -68,17 +68,17 @@ def render_film(
     film.audio_codec = "NONE"
     film.use_autosplit = False
     _set_output(scene, settings.output)
-    resting = _rest_where_no_face_is(scene, faces)
+    muted = _mute_without_faces(scene, faces)
     try:
         render_animation(scene, progress)
     finally:
-        for modifier, path in resting:
+        for modifier, path in muted:
             remove_curves(scene, path)
             modifier.mute = False
 
 
 def render_animation(scene: bpy.types.Scene, progress: Callable[[int], None]) -> None:
-    """Render the scene's range with the settings it has; `progress` gets the number of frames written.
+    """Render the scene's range with its own settings; `progress` gets the number of frames written.
 
     Raises FaceBlurError unless every frame was written.
     """
@@ -98,7 +98,7 @@ def render_animation(scene: bpy.types.Scene, progress: Callable[[int], None]) ->
     finally:
         bpy.app.handlers.render_write.remove(count_frame)
     if outcome != {"FINISHED"} or written != total:
-        raise FaceBlurError(f"Blender ended its render after {written} of {total} frames.")
+        raise FaceBlurError(f"Blender stopped rendering after {written} of {total} frames.")
 
 
 def render_still(
@@ -107,11 +107,11 @@ def render_still(
     """Render one frame of the scene. `channels` is BW, RGB or RGBA; `depth` is in bits, 8 or 16."""
     suffix = settings.output.suffix.lower()
     if suffix not in STILL_FORMATS:
-        raise FaceBlurError(f"Pictures of the kind '{suffix}' cannot be written.")
+        raise FaceBlurError(f"Pictures cannot be written as '{suffix}'. Choose from {', '.join(STILL_FORMATS)}.")
     image = scene.render.image_settings
     image.media_type = "IMAGE"
     image.file_format = STILL_FORMATS[suffix]
-    # A JPEG of four channels is one for print (CMYK), which Blender shows and writes as RGB.
+    # A JPEG with four channels is CMYK, which Blender shows and writes as RGB.
     image.color_mode = "RGB" if channels == "RGBA" and suffix in (".jpg", ".jpeg") else channels
     if suffix in (".png", ".tif", ".tiff"):
         image.color_depth = str(depth)
@@ -139,14 +139,14 @@ def _set_output(scene: bpy.types.Scene, output: Path) -> None:
     render.metadata_input = "SCENE"
     # Blender reads '#' in a path as digits of the frame number, and '//' as the folder of the .blend file.
     if "#" in str(output):
-        raise FaceBlurError(f"Blender cannot write to a path with '#' in it: {output}")
+        raise FaceBlurError(f"Blender cannot write to a path that contains '#': {output}")
     render.filepath = str(output)
 
 
-def _rest_where_no_face_is(
+def _mute_without_faces(
     scene: bpy.types.Scene, faces: Sequence[tuple[int, int]]
 ) -> list[tuple[bpy.types.StripModifier, str]]:
-    """Key the mute of our modifiers, with a frame to spare on either side of every range; gives what was keyed."""
+    """Key our modifiers to be muted outside of the ranges, which are widened by a frame; returns what was keyed."""
     keyed = []
     for strip in scene.sequence_editor.strips:
         modifier = get_modifier(strip)
@@ -166,7 +166,7 @@ def _rest_where_no_face_is(
 
 
 def _widen(ranges: Sequence[tuple[int, int]], by: int) -> list[tuple[int, int]]:
-    """Sorted ranges, each longer by `by` at both ends, those that meet joined."""
+    """The ranges, sorted, each widened by `by` at both ends; ranges that meet are joined."""
     wide: list[tuple[int, int]] = []
     for start, stop in sorted((start - by, stop + by) for start, stop in ranges):
         if wide and start <= wide[-1][1]:

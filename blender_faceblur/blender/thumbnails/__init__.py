@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Small pictures of the tracked faces."""
+"""Thumbnails of the tracked faces."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import bpy
 
 
 def register() -> None:
-    """Tell Blender of this room."""
+    """Register this room's classes and handlers with Blender."""
     from . import store
 
     for item in _list_classes():

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Make small pictures of the faces for the list, and forget them."""
+"""Make thumbnails of the faces for the list, and delete them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from . import store as thumbnails
 
 
 class FACEBLUR_OT_make_thumbnails(bpy.types.Operator):
-    """Show small pictures of the active strip's faces in the list. They are kept in memory only, and never saved"""
+    """Show thumbnails of the active strip's faces in the list. They are kept in memory only and never saved"""
 
     bl_idname = "faceblur.make_thumbnails"
     bl_label = "Make Thumbnails"
@@ -24,7 +24,7 @@ class FACEBLUR_OT_make_thumbnails(bpy.types.Operator):
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
         if thumbnails.is_running():
-            return refuse(cls, "They are being made")
+            return refuse(cls, "The thumbnails are being made")
         return get_mask(get_active_footage(context)) is not None or refuse(cls, "Select a strip that is covered")
 
     def execute(self, context: bpy.types.Context) -> set[str]:
@@ -33,19 +33,19 @@ class FACEBLUR_OT_make_thumbnails(bpy.types.Operator):
         except FaceBlurError as error:
             self.report({"ERROR"}, str(error))
             return {"CANCELLED"}
-        self.report({"INFO"}, f"{count(making, 'thumbnail')} to be made" if making else "All faces have thumbnails")
+        self.report({"INFO"}, f"Making {count(making, 'thumbnail')}" if making else "All faces have thumbnails")
         return {"FINISHED"}
 
 
 class FACEBLUR_OT_forget_thumbnails(bpy.types.Operator):
-    """Remove the small pictures of faces from memory"""
+    """Remove the thumbnails of faces from memory"""
 
     bl_idname = "faceblur.forget_thumbnails"
     bl_label = "Forget Thumbnails"
     bl_options = {"INTERNAL"}
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        self.report({"INFO"}, f"{count(thumbnails.forget(), 'thumbnail')} forgotten")
+        self.report({"INFO"}, f"{count(thumbnails.forget(), 'thumbnail')} deleted")
         redraw()
         return {"FINISHED"}
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Small pictures of the tracks' faces: made by a process of its own, kept in memory, never in a file.
+"""Thumbnails of the tracks' faces: made by a worker process and kept in memory, never in a file.
 
-A picture belongs to a place in a source, not to a name: after tracks were renamed, split or found anew it is shown for
-the track that is there, and for no other.
+A thumbnail belongs to a frame and position in a source, not to a name. After tracks were renamed, split or detected
+again, it is shown only for the track at that position.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ from ..review.queue import read_queue
 _SIDE, _ICON_SIDE = 128, 32
 _TICK_S, _MOST_A_TICK = 0.1, 2
 _SAME_PLACE = 0.5
-"""Of the mean half axis: how far a track may be from where a picture of it was made."""
+"""How far a track may be from the position of its thumbnail, as a share of the smaller mean half axis."""
 
 
 @dataclass(frozen=True, slots=True)
 class FaceThumbnail:
-    """A picture that was made: which place of a source it shows, and its icon. Without a window the icon is 0."""
+    """A thumbnail: the source frame and position that it shows, and its icon. Without a window the icon is 0."""
 
     frame: int
     ellipse: Ellipse
@@ -47,8 +47,8 @@ class FaceThumbnail:
 
 @dataclass(slots=True)
 class ThumbnailStore:
-    """Everything that is kept, by this module alone; emptied by `forget`, also before another project is opened and
-    when the extension is switched off. `shown` is by mask: what it was found for, and the icon of each track."""
+    """All thumbnails. Only this module uses it. `forget` clears it, also before another project is opened and when the
+    extension is disabled. `shown` has, by mask, the state that it was made for and the icon of each track."""
 
     previews: Any = None
     portraits: dict[str, list[FaceThumbnail]] = field(default_factory=dict)
@@ -61,7 +61,7 @@ _STORE = ThumbnailStore()
 
 
 def get_icon(mask: bpy.types.Mask, track: str) -> int:
-    """The icon with the face of a track of a mask of ours; 0 as long as there is none. Quick: for drawing."""
+    """The icon with the face of a track of a mask of ours; 0 if there is none yet. Fast enough for drawing."""
     if not _STORE.portraits:
         return 0
     stamp = (read_queue(mask).stamp, _STORE.changes)
@@ -75,7 +75,7 @@ def get_icon(mask: bpy.types.Mask, track: str) -> int:
 
 
 def get_picture(fingerprint: str, frame: int, ellipse: Ellipse) -> FaceThumbnail | None:
-    """The picture of a place of a source; None as long as there is none. Quick: for drawing."""
+    """The thumbnail of a position in a source; None if there is none yet. Fast enough for drawing."""
     return next(
         (
             portrait
@@ -87,7 +87,7 @@ def get_picture(fingerprint: str, frame: int, ellipse: Ellipse) -> FaceThumbnail
 
 
 def list_missing(mask: bpy.types.Mask) -> list[str]:
-    """The names of the tracks, covered or aside, of which there is no picture."""
+    """The names of the tracks, covered or not, that have no thumbnail."""
     return [name for name, portrait in _match(mask).items() if portrait is None]
 
 
@@ -96,9 +96,9 @@ def is_running() -> bool:
 
 
 def start(scene: bpy.types.Scene, strip: bpy.types.Strip, places: Sequence[tuple[int, Ellipse]] = ()) -> int:
-    """Begin to make the pictures that are missing of a strip's faces, and of `places` in its source; how many.
+    """Start making the missing thumbnails of a strip's faces, and of `places` in its source; returns their number.
 
-    In a window a timer goes on with it, without one it is done at once. Raises FaceBlurError.
+    In a window a timer continues the work; without one this waits until all are made. Raises FaceBlurError.
     """
     mask = get_mask(strip)
     if mask is None:
@@ -108,7 +108,7 @@ def start(scene: bpy.types.Scene, strip: bpy.types.Strip, places: Sequence[tuple
     faces += [place for place in places if place not in faces]
     if not faces:
         return 0
-    # To be told at once where a file is lost.
+    # Raises now if a file is missing.
     get_footage(strip)
     job = _make(scene, strip, mask, faces, None if bpy.app.background else 0.0)
     if bpy.app.background:
@@ -122,14 +122,14 @@ def start(scene: bpy.types.Scene, strip: bpy.types.Strip, places: Sequence[tuple
 
 
 def stop() -> None:
-    """End the process that makes pictures; those that were made stay."""
+    """End the process that makes thumbnails; finished ones stay."""
     if _STORE.job is not None:
         _STORE.job.close()
         _STORE.job = None
 
 
 def forget() -> int:
-    """Let go of all pictures; how many there were."""
+    """Delete all thumbnails; returns their number."""
     stop()
     count = sum(map(len, _STORE.portraits.values()))
     if _STORE.previews is not None:
@@ -148,7 +148,7 @@ def _make(
     faces: list[tuple[int, Ellipse]],
     wait_s: float | None,
 ) -> Generator[bool, None, None]:
-    """A job that yields whether a picture was made. All that it needs of Blender's is read now: an undo may take it."""
+    """A job that yields whether a thumbnail was made. It reads Blender's data now, because an undo may remove it."""
     fingerprint, footage = fingerprint_of(mask), get_footage(strip)
     request = build_thumbnails_request(
         footage.to_source_ref(frame_rate_of(scene), fingerprint),
@@ -181,7 +181,7 @@ def _tick() -> float | None:
         _STORE.job = None
     except FaceBlurError as error:
         _STORE.job = None
-        JOB.problems = [f"No thumbnails: {error}"]
+        JOB.problems = [f"Thumbnails could not be made: {error}"]
     except BaseException:
         stop()
         raise
@@ -191,7 +191,7 @@ def _tick() -> float | None:
 
 
 def _list_faces(mask: bpy.types.Mask, names: list[str]) -> list[tuple[int, Ellipse]]:
-    """Where each of these tracks is seen best."""
+    """The frame and position in which each of these tracks is seen best."""
     document = read_queue(mask).document
     if document is None:
         return []
@@ -204,19 +204,19 @@ def _list_faces(mask: bpy.types.Mask, names: list[str]) -> list[tuple[int, Ellip
 
 
 def _match(mask: bpy.types.Mask) -> dict[str, FaceThumbnail | None]:
-    """By track: the picture of it, None where there is none."""
+    """The thumbnail of each track, by name; None if there is none."""
     document = read_queue(mask).document
     portraits = _STORE.portraits.get(fingerprint_of(mask), [])
     if document is None:
         return {}
     return {
-        track.name: next((p for p in portraits if _is_of(p, track)), None)
+        track.name: next((p for p in portraits if _shows_track(p, track)), None)
         for track in (*document.tracks, *document.aside)
         if track.samples
     }
 
 
-def _is_of(portrait: FaceThumbnail, track: Track) -> bool:
+def _shows_track(portrait: FaceThumbnail, track: Track) -> bool:
     sample = sample_at(track, portrait.frame)
     if sample is None:
         return False
@@ -230,10 +230,10 @@ def _to_box(ellipse: Ellipse) -> Box:
 
 
 def _add_icon(name: str, message: Thumbnail) -> int:
-    """Raises FaceBlurError where the pixels are not as many as they should be."""
+    """Make an icon. Raises FaceBlurError if the message has the wrong number of pixels."""
     pixels = np.frombuffer(base64.b64decode(message.pixels), np.uint8)
     if message.side != _SIDE or pixels.size != 3 * _SIDE**2:
-        raise FaceBlurError("The process that makes thumbnails sent no picture.")
+        raise FaceBlurError("The process that makes thumbnails sent a damaged picture.")
     picture = np.full((_SIDE, _SIDE, 4), 255, np.uint8)
     # Blender counts rows from the bottom.
     picture[..., :3] = pixels.reshape(_SIDE, _SIDE, 3)[::-1]
@@ -249,7 +249,7 @@ def _add_icon(name: str, message: Thumbnail) -> int:
 
 
 def _to_words(picture: NDArray[np.uint8]) -> NDArray[np.int32]:
-    """Four bytes of a pixel in one number, as Blender's previews take them."""
+    """Pack the four bytes of each pixel into one number, as Blender's previews expect them."""
     return np.ascontiguousarray(picture).view(np.int32).ravel()
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What can cover a face: one module per effect, each building one node group that an editor can open and change."""
+"""The effects that cover faces: one module each, which builds a node group that an editor can open and change."""
 
 from __future__ import annotations
 
@@ -19,4 +19,4 @@ def get_effect(name: str) -> Effect:
     for effect in EFFECTS:
         if effect.name == name:
             return effect
-    raise FaceBlurError(f"There is no effect '{name}'; there are {', '.join(effect.name for effect in EFFECTS)}.")
+    raise FaceBlurError(f"There is no effect '{name}'. Choose from {', '.join(effect.name for effect in EFFECTS)}.")

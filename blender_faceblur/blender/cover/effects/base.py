@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What an effect is, and the way down to few samples that mosaic and blur share."""
+"""The base class of effects, and the reduction to a few samples that most of them share."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ GRID_INPUTS = ("Columns", "Rows")
 
 
 class Effect(ABC):
-    """Covers a whole picture; where it shows is the mask's business."""
+    """Covers a whole picture. The strip's group then shows the result only where the mask covers."""
 
     name: str
     label: str
@@ -21,13 +21,13 @@ class Effect(ABC):
     """Whether the effect is made of samples of the picture."""
 
     samples_per_face: float | None = None
-    """Samples across the largest face where that is the effect's own business; None where an editor says."""
+    """Samples across the largest face, if the effect fixes that number; None if an editor chooses it."""
 
     def ensure_group(self, halvings: int) -> bpy.types.NodeTree:
-        """The effect's node group: the one in the file, with the editor's changes, or a new one.
+        """The effect's node group: the one in the file, with an editor's changes, or a new one.
 
-        Inputs: Image, and any of Columns, Rows (samples over the whole picture), Shown (the mask over the picture),
-        Color and Sticker. Output: Image. `halvings` is how often the picture is halved on its way to the samples; an
+        Inputs: Image, and any of Columns, Rows (samples in the whole picture), Shown (the mask in picture space), Color
+        and Sticker. Output: Image. `halvings` is how many times the picture is halved to arrive at the samples; an
         effect without samples has one group for all.
         """
         mark = f"{self.name} {halvings}" if self.samples else self.name
@@ -36,18 +36,20 @@ class Effect(ABC):
         if tree is None or tree.get("faceblur") != mark:
             tree = nodes.new_group(name)
             tree["faceblur"] = mark
-            nodes.add_input(tree, "Image", "Color", description="The picture whose faces are to be covered")
+            nodes.add_input(tree, "Image", "Color", description="The picture whose faces are covered")
             self.build(tree, halvings)
         return tree
 
     @abstractmethod
     def build(self, tree: bpy.types.NodeTree, halvings: int) -> None:
-        """Fill a new group whose only input so far is Image."""
+        """Add nodes to a new group, whose only input so far is Image."""
 
 
 def add_grid_inputs(tree: bpy.types.NodeTree) -> None:
     for name, side, count in zip(GRID_INPUTS, ("width", "height"), (48.0, 28.0), strict=True):
-        nodes.add_input(tree, name, "Float", count, f"Samples over the whole {side} of the picture; fewer hide more")
+        nodes.add_input(
+            tree, name, "Float", count, f"Samples across the {side} of the picture. Fewer samples hide more"
+        )
 
 
 def add_reduction(
@@ -57,13 +59,13 @@ def add_reduction(
     image: bpy.types.NodeSocket | None = None,
     finer: int = 0,
 ) -> bpy.types.NodeSocket:
-    """The picture, or another `image` of its size, as Columns x Rows samples, each the mean of its area.
+    """The picture, or another `image` of its size, reduced to Columns x Rows samples, each the mean of its area.
 
-    With `finer`, which is at most `halvings`, it stops where there are still 2**finer times as many in a row.
+    With `finer`, which is at most `halvings`, it stops earlier, at 2**finer times as many columns and rows.
 
-    Bilinear sampling at exactly half the size is the mean of 2 x 2 pixels, so the picture is first brought to a power
-    of two times the grid and then halved. Scaling is lazy in Blender's compositor: an operation on pixels (Exposure,
-    by nothing) between two scalings makes each of them real.
+    Bilinear sampling at exactly half the size is the mean of 2 x 2 pixels. So the picture is first scaled to the grid
+    times a power of two and then halved. Blender's compositor scales lazily: a pixel operation between two Scale nodes
+    (an Exposure of 0) makes it resample at each of them.
     """
     image = image or source.outputs["Image"]
     maths = nodes.make_maths(tree, 1)
@@ -72,7 +74,7 @@ def add_reduction(
         if step == 0:
             scaled.inputs["Type"].default_value = "Absolute"
             for name, grid in zip(("X", "Y"), GRID_INPUTS, strict=True):
-                # Blender rounds sizes up: a hair above a whole number would add a column, and shift every halving.
+                # Blender rounds sizes up: slightly more than a whole number would add a column and shift every halving.
                 size = maths("MULTIPLY", source.outputs[grid], 2.0**halvings)
                 nodes.put(tree, scaled.inputs[name], maths("SUBTRACT", size, 0.01))
         extend(scaled)
@@ -81,14 +83,14 @@ def add_reduction(
 
 
 def add_halving(tree: bpy.types.NodeTree, image: bpy.types.NodeSocket, column: int) -> bpy.types.NodeSocket:
-    """`image` half as wide and high; where its sides are even each pixel is the mean of four."""
+    """`image` at half its width and height. If both are even, each pixel is the mean of four."""
     scaled = nodes.add_node(tree, "CompositorNodeScale", column, Image=image, X=0.5, Y=0.5)
     extend(scaled)
     return nodes.add_node(tree, "CompositorNodeExposure", column, Image=scaled.outputs[0]).outputs[0]
 
 
 def extend(node: bpy.types.Node) -> None:
-    """Let the picture's rim go on outside, where a scaled picture would mix with nothing."""
+    """Extend the picture's edge outwards; otherwise a scaled picture is mixed with transparency there."""
     for extension in ("Extension X", "Extension Y"):
         node.inputs[extension].default_value = "Extend"
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Blur: a smooth picture made from the same few samples as the mosaic, so nothing more can be got back from it."""
+"""Blur: a smooth picture made from as few samples as the mosaic, so no more can be recovered from it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Blur(Effect):
         source = nodes.add_node(tree, "NodeGroupInput", 0)
         samples = add_reduction(tree, source, halvings)
         result = nodes.add_node(tree, "NodeGroupOutput", halvings + 6)
-        # Bicubic over a whole picture is slow; from eight points a sample on, straight lines look the same.
+        # Bicubic scaling of a whole picture is slow. From eight points per sample on, bilinear looks the same.
         smooth = nodes.add_node(
             tree, "CompositorNodeScale", halvings + 3, Image=samples, X=8.0, Y=8.0, Interpolation="Bicubic"
         )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Erase: the face's place filled from what surrounds it, so that nothing of the face remains."""
+"""Erase: fill the cover from its surroundings, so that nothing of the face remains."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from .. import nodes
 from .base import Effect, add_enlargement, add_grid_inputs, add_halving, add_reduction
 
 _LEVELS = 6
-"""From as many samples across a face as were asked for, halved so often: each of the last lies over ten faces."""
+"""How many times the samples are halved. A sample of the last level spans about ten faces."""
 
 
 class Erase(Effect):
-    """Fills by pushing the picture down a pyramid and pulling it up again (Burt, "Moment images", 1988).
+    """Fills covers by a pull-push pyramid (Burt, "Moment images", 1988).
 
-    What is covered has no weight on the way down; on the way up it is filled from the next coarser level.
+    Covered pixels have no weight when the picture is reduced. When it is enlarged again, they are filled from the next
+    coarser level.
     """
 
     name = "erase"
@@ -23,7 +24,9 @@ class Erase(Effect):
 
     def build(self, tree: bpy.types.NodeTree, halvings: int) -> None:
         add_grid_inputs(tree)
-        nodes.add_input(tree, "Shown", "Color", description="1 where the picture may be shown: only that is drawn from")
+        nodes.add_input(
+            tree, "Shown", "Color", description="1 where the picture is shown; covers are filled from there"
+        )
         nodes.add_output(tree, "Image", "Color")
         source = nodes.add_node(tree, "NodeGroupInput", 0)
         level = nodes.add_node(tree, "CompositorNodeRGBToBW", 1, Image=source.outputs["Shown"])

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Gaussian: a bell-shaped blur, for its look only. It is weak: sharpening brings much of a face back."""
+"""Gaussian: a soft blur for its look only. It is weak: sharpening recovers much of a face."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from .. import nodes
 from .base import Effect, add_enlargement, add_grid_inputs, add_reduction
 
 _FINER = 2
-"""The picture is blurred with four points to each sample, since a blur of that width at full size is slow."""
+"""The picture is blurred at 2**_FINER points per sample, because a blur of that width at full size is slow."""
 
 _RADIUS = 3.0
-"""Of Blender's kernel, in standard deviations, one of which is as wide as a sample."""
+"""The radius of Blender's kernel, in standard deviations. One standard deviation is as wide as a sample."""
 
 
 class Gaussian(Effect):

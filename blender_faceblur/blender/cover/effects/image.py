@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Image: a picture of the editor's over each face, on one colour; where the picture is lost the colour remains."""
+"""Image: the editor's picture over each face, on a background colour, which remains if the picture is missing."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from .. import nodes
 from .base import Effect, add_enlargement, add_grid_inputs, add_reduction
 
 _WINDOWS = (3, 5, 8, 12, 18, 26)
-"""Reaches, in samples, within which a cover is looked for: a small face beside a large one is measured alone."""
+"""Window sizes (in samples to each side) for measuring covers, so that a small face beside a large one is separate."""
 
 _ALONE = 1.03
-"""A cover is all within a window when the next one holds no more than this times as much of it."""
+"""A cover lies completely within a window if the next larger window has at most this times as much covered area."""
 
 _SHARE = 0.92
-"""Of the circle as large as the cover, what the picture's diameter is: it fits into an ellipse."""
+"""The picture's diameter, as a share of the circle with the cover's area: so it fits into an ellipse."""
 
 
 class Image(Effect):
-    """Where a cover lies and how large it is comes out of the mask itself, so nothing has to be keyed.
+    """Positions and sizes of covers are measured from the mask, so nothing has to be keyed.
 
-    Around each point the covered samples are summed, and their places: the mean of those is the middle of the cover,
-    their number its area. Covers that touch, or lie nearer to each other than they are wide, share one picture; what
-    it leaves of them is of one colour.
+    Around each point the covered samples and their positions are summed: the mean position is the centre of the cover,
+    the number of samples its area. Covers that touch, or that are closer together than they are wide, share one
+    picture. The rest of a cover has the background colour.
     """
 
     name = "image"
@@ -34,9 +34,9 @@ class Image(Effect):
 
     def build(self, tree: bpy.types.NodeTree, halvings: int) -> None:
         add_grid_inputs(tree)
-        nodes.add_input(tree, "Shown", "Color", description="1 where the picture may be shown, 0 where a cover lies")
-        nodes.add_input(tree, "Color", "Color", (0.0, 0.0, 0.0, 1.0), "Covers what the sticker leaves")
-        nodes.add_input(tree, "Sticker", "Color", (0.0, 0.0, 0.0, 0.0), "The picture that is laid over each cover")
+        nodes.add_input(tree, "Shown", "Color", description="1 where the picture is shown, 0 where it is covered")
+        nodes.add_input(tree, "Color", "Color", (0.0, 0.0, 0.0, 1.0), "Background colour of each cover")
+        nodes.add_input(tree, "Sticker", "Color", (0.0, 0.0, 0.0, 0.0), "The picture that is placed over each cover")
         nodes.add_output(tree, "Image", "Color")
         source = nodes.add_node(tree, "NodeGroupInput", 0)
         shown = add_reduction(tree, source, halvings, source.outputs["Shown"])
@@ -58,7 +58,7 @@ class Image(Effect):
             sides,
             strict=True,
         ):
-            # In samples from the middle of the cover, in diameters, in the picture's own width or height.
+            # Distance from the cover's centre: in samples, then in diameters, then in the sticker's width or height.
             away = maths("MULTIPLY", maths("SUBTRACT", here_, middle), count)
             share = maths("MULTIPLY", maths("DIVIDE", away, field.outputs["Blue"]), maths("DIVIDE", longer, side))
             across.append(maths("ADD", share, 0.5))
@@ -76,13 +76,13 @@ class Image(Effect):
 def _add_places(
     tree: bpy.types.NodeTree, source: bpy.types.Node, shown: bpy.types.NodeSocket, column: int
 ) -> bpy.types.NodeSocket:
-    """At each sample, of the cover around it: the middle (red, green: 0..1 of the picture), the diameter (blue)."""
+    """For each sample, the cover around it: centre (red and green, 0..1 of the picture) and diameter (blue)."""
     maths = nodes.make_maths(tree, column)
     level = nodes.add_node(tree, "CompositorNodeRGBToBW", column, Image=shown)
     covered = maths("SUBTRACT", 1.0, level.outputs[0])
     here = nodes.add_node(tree, "CompositorNodeImageCoordinates", column, Image=shown)
     x, y = nodes.split(tree, here.outputs["Normalized"], column)
-    # What lies at the rim would go on outside for a blur, and be counted over and over.
+    # The blur extends the picture's edge outwards, so covered samples at the edge would count many times.
     for place, count in ((x, source.outputs["Columns"]), (y, source.outputs["Rows"])):
         away = maths("ABSOLUTE", maths("SUBTRACT", place, 0.5))
         inside = maths("LESS_THAN", away, maths("SUBTRACT", 0.5, maths("DIVIDE", 0.75, count)))

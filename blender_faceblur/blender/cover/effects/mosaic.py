@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Mosaic: blocks, each the mean of what it hides and of what is around it."""
+"""Mosaic: blocks, each the weighted mean of what it hides and of its surroundings."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from .. import nodes
 from .base import Effect, add_enlargement, add_grid_inputs, add_halving, add_reduction
 
 SPREAD = 0.8
-"""Standard deviation, in blocks, of the bell that the picture is blurred with before its blocks are taken.
+"""Standard deviation, in blocks, of the Gaussian that blurs the picture before it is sampled.
 
-Nothing is left then that is finer than two blocks, so that all places of the grid tell the same: of plain means each
-tells something else, and the frames of a face that moves under the grid show it again when they are laid over each
-other (docs/strength.md).
+It removes all detail finer than two blocks, so every position of the grid gives the same information. With plain means,
+each position gives different information, and combining the frames of a face that moves under the grid would recover
+the face (docs/strength.md).
 """
 
 _FINER = 2
-"""Where it is blurred there are 2**_FINER points to each block."""
+"""The picture is blurred at 2**_FINER points per block."""
 
 _RADIUS = 3.0
-"""Of Blender's kernel, in standard deviations."""
+"""The radius of Blender's kernel, in standard deviations."""
 
 
 class Mosaic(Effect):

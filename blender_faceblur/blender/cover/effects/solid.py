@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Solid: one colour, with nothing of the face in it."""
+"""Solid: one colour that contains nothing of the face."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Solid(Effect):
     samples = False
 
     def build(self, tree: bpy.types.NodeTree, halvings: int) -> None:
-        nodes.add_input(tree, "Color", "Color", (0.0, 0.0, 0.0, 1.0), "What every face is covered with")
+        nodes.add_input(tree, "Color", "Color", (0.0, 0.0, 0.0, 1.0), "The colour that covers every face")
         nodes.add_output(tree, "Image", "Color")
         source = nodes.add_node(tree, "NodeGroupInput", 0)
         result = nodes.add_node(tree, "NodeGroupOutput", 1)

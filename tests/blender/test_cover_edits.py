@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A table of what an editor does to a film, each rendered: the face stays covered, or the strip is marked and black.
+"""After everything that an editor does to a film, the face stays covered, or the strip has a fault and renders black.
 
-Edits of one strip in space and time are in test_following.py, broken covers in test_guard.py.
+Changes of one strip's transform and timing are in test_cover_transforms.py, broken covers in test_guard.py.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from blender_faceblur.blender.guard import checks as guard
 from blender_faceblur.blender.rendering.project import build_project
 
 from . import disks
-from .test_following import _check as check_covered
+from .test_cover_transforms import check_covered
 
 EFFECT = EffectSettings("solid", disks.COVER)
 Frames = list[int]
@@ -127,7 +127,9 @@ ALONE: list[Callable[[Any, Any, Any], Frames]] = [
 
 
 @pytest.mark.parametrize("edit", ALONE, ids=lambda edit: edit.__name__)
-def test_the_file_holds_by_itself(edit: Callable[[Any, Any, Any], Frames], film: Path, tmp_path: Path) -> None:
+def test_the_face_stays_covered_without_the_extension(
+    edit: Callable[[Any, Any, Any], Frames], film: Path, tmp_path: Path
+) -> None:
     scene, footage, mask = _build(film)
     check_covered(scene, edit(scene, footage, mask), tmp_path)
 
@@ -153,7 +155,7 @@ def move_inside_a_meta_strip(scene: Any, footage: Any, mask: Any) -> Frames:
 @pytest.mark.parametrize(
     "edit", [*ALONE, slip_footage_alone, disconnect_and_move, move_inside_a_meta_strip], ids=lambda edit: edit.__name__
 )
-def test_the_extension_holds(
+def test_the_face_stays_covered_with_the_extension(
     edit: Callable[[Any, Any, Any], Frames], film: Path, tmp_path: Path, extension: None
 ) -> None:
     scene, footage, mask = _build(film)
@@ -162,11 +164,11 @@ def test_the_extension_holds(
     assert guard.check_scene(scene) == []
 
 
-def _check_held(scene: Any, frames: Frames, folder: Path) -> None:
-    """No pixel of the disk in any frame, with the guard; what is marked is put right, and then covered as well."""
+def _check_covered_or_black(scene: Any, frames: Frames, folder: Path) -> None:
+    """With the guard no frame shows a pixel of the disk; faults can be repaired, and then the disk is covered."""
     faults = guard.check_scene(scene)
     for frame in frames:
-        seen = disks.see(disks.render_frame(scene, frame, folder / "held.png"))
+        seen = disks.see(disks.render_frame(scene, frame, folder / "seen.png"))
         assert seen.disk == 0, f"frame {frame}: {seen}, {faults}"
     for name in {fault.strip for fault in faults}:
         assert guard.repair_strip(scene, scene.sequence_editor.strips_all[name], EFFECT) == []
@@ -175,10 +177,10 @@ def _check_held(scene: Any, frames: Frames, folder: Path) -> None:
 
 @pytest.mark.parametrize("with_mask", [True, False], ids=["with its mask", "alone"])
 @pytest.mark.parametrize("size", [(disks.WIDTH, disks.HEIGHT), (640, 360)], ids=["same canvas", "larger canvas"])
-def test_pasted_into_another_scene(
+def test_a_strip_pasted_into_another_scene_is_covered_or_black(
     with_mask: bool, size: tuple[int, int], film: Path, tmp_path: Path, extension: None
 ) -> None:
-    """Blender 5.0.1 loses the modifier's node group on the way: the strip says itself that it must be covered."""
+    """Blender 5.0.1 loses the modifier's node group, but the strip itself is marked as one that must be covered."""
     scene, footage, mask = _build(film)
     disks.operate(scene, bpy.ops.sequencer.copy, *((footage, mask) if with_mask else (footage,)))
     other = bpy.data.scenes.new("other")
@@ -191,10 +193,10 @@ def test_pasted_into_another_scene(
     with borrow_selection(scene, footage):
         bpy.context.workspace.sequencer_scene = other
         assert bpy.ops.sequencer.paste() == {"FINISHED"}
-    _check_held(other, [31, 50, 70], tmp_path)
+    _check_covered_or_black(other, [31, 50, 70], tmp_path)
 
 
-def test_a_copied_scene(film: Path, tmp_path: Path, extension: None) -> None:
+def test_a_copied_scene_is_covered(film: Path, tmp_path: Path, extension: None) -> None:
     scene, _, _ = _build(film)
     bpy.context.window.scene = scene
     assert bpy.ops.scene.new(type="FULL_COPY") == {"FINISHED"}
@@ -205,7 +207,7 @@ def test_a_copied_scene(film: Path, tmp_path: Path, extension: None) -> None:
     check_covered(other, [1, 20, 40], tmp_path)
 
 
-def test_a_modifier_copied_to_another_film(
+def test_a_modifier_copied_to_another_film_is_a_fault(
     film: Path, tmp_path: Path, extension: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scene, footage, _ = _build(film)
@@ -217,7 +219,7 @@ def test_a_modifier_copied_to_another_film(
     assert disks.see(disks.render_frame(scene, 20, tmp_path / "seen.png")).disk == 0
 
 
-def test_undone_and_done_again(film: Path, tmp_path: Path, extension: None) -> None:
+def test_the_face_stays_covered_through_undo_and_redo(film: Path, tmp_path: Path, extension: None) -> None:
     scene, footage, mask = _build(film)
     name = scene.name
     bpy.ops.ed.undo_push(message="as built")
@@ -238,7 +240,7 @@ def test_undone_and_done_again(film: Path, tmp_path: Path, extension: None) -> N
         check_covered(bpy.data.scenes[name], frames, tmp_path)
 
 
-def test_the_file_is_gone_and_comes_back(film: Path, tmp_path: Path, extension: None) -> None:
+def test_a_missing_file_is_a_fault_until_it_is_back(film: Path, tmp_path: Path, extension: None) -> None:
     own = tmp_path / "own.mp4"
     own.write_bytes(film.read_bytes())
     scene, _, _ = _build(own)
@@ -249,7 +251,7 @@ def test_the_file_is_gone_and_comes_back(film: Path, tmp_path: Path, extension: 
     check_covered(scene, [1, 20], tmp_path)
 
 
-def test_relinked_to_the_same_film_elsewhere(film: Path, tmp_path: Path, extension: None) -> None:
+def test_a_strip_relinked_to_a_copy_of_its_film_is_covered(film: Path, tmp_path: Path, extension: None) -> None:
     scene, footage, _ = _build(film)
     copy = tmp_path / "copy.mp4"
     copy.write_bytes(film.read_bytes())
@@ -279,26 +281,26 @@ print("WRITTEN BY", bpy.app.version_string)
 
 
 def _find_other_python() -> str:
-    """$FACEBLUR_OTHER_BPY, else the environment whose packages the tests run with: it has Blender 5.0's module."""
+    """$FACEBLUR_OTHER_BPY, or else the Python of the environment whose packages the tests use, with bpy 5.0."""
     named = os.environ.get("FACEBLUR_OTHER_BPY")
     found = (Path(entry).parents[2] / "bin" / "python" for entry in sys.path if entry.endswith("site-packages"))
     return named or next((str(python) for python in found if python.exists()), "")
 
 
-def test_written_by_another_blender(film: Path, tmp_path: Path) -> None:
+def test_a_project_saved_by_another_blender_is_covered(film: Path, tmp_path: Path) -> None:
     other = _find_other_python()
     if not other:
-        pytest.skip("there is no other Blender here: FACEBLUR_OTHER_BPY names no Python that has its module")
+        pytest.skip("there is no other Blender: FACEBLUR_OTHER_BPY does not name a Python with the bpy module")
     path = tmp_path / "written.blend"
     done = subprocess.run(
         [other, "-c", WRITE, str(ROOT), str(film), str(path)], capture_output=True, text=True, timeout=120, check=False
     )
     if "No module named 'bpy'" in done.stderr:
-        pytest.skip(f"{other} has no Blender module")
+        pytest.skip(f"{other} does not have the bpy module")
     assert "WRITTEN BY" in done.stdout, done.stderr
     version = done.stdout.split("WRITTEN BY")[1].split()[0]
     if version == bpy.app.version_string.split()[0]:
-        pytest.skip(f"there is no other Blender here than {version}")
+        pytest.skip(f"there is no Blender other than {version}")
     bpy.ops.wm.open_mainfile(filepath=str(path))
     assert guard.check_scene(bpy.context.scene) == []
     check_covered(bpy.context.scene, [11, 30, 50], tmp_path)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Footage that is covered inside of a meta strip: its Mask strip lies there too, and moves with it."""
+"""Footage that is covered inside a meta strip has its Mask strip there too, and both move together."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from blender_faceblur.blender.guard import checks as guard
 from blender_faceblur.blender.rendering.project import build_project
 
 from . import disks
-from .test_following import _check as check_covered
+from .test_cover_transforms import check_covered
 
 EFFECT = EffectSettings("solid", disks.COVER)
 
@@ -40,21 +40,21 @@ def test_the_mask_strip_moves_with_the_meta_strip(speed: int, film: Path, tmp_pa
     check_covered(scene, [first, first + 9, first + 15], tmp_path)
 
 
-def test_a_meta_strip_that_is_open_stays_open(film: Path) -> None:
+def test_an_open_meta_strip_stays_open(film: Path) -> None:
     scene, meta, strip = _build(film)
     scene.sequence_editor.display_stack(meta)
     cover_footage(scene, strip, disks.build_document(film), EFFECT)
     assert [opened.name for opened in scene.sequence_editor.meta_stack] == [meta.name]
 
 
-def test_uncovering_leaves_nothing(film: Path) -> None:
+def test_uncovering_removes_mask_and_mask_strip(film: Path) -> None:
     scene, meta, strip = _build(film)
     cover_footage(scene, strip, disks.build_document(film), EFFECT)
     uncover(scene, strip)
     assert [other.name for other in meta.strips] == [strip.name] and not bpy.data.masks
 
 
-def test_a_lost_mask_strip_is_put_back_there(film: Path, tmp_path: Path, extension: None) -> None:
+def test_a_lost_mask_strip_is_restored_in_the_meta_strip(film: Path, tmp_path: Path, extension: None) -> None:
     scene, meta, strip = _build(film)
     cover_footage(scene, strip, disks.build_document(film), EFFECT)
     meta.strips.remove(get_modifier(strip).input_mask_strip)

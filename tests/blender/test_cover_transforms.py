@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The cover stays on the face through every edit of the strip: rendered, and measured against the uncovered render."""
+"""The cover stays on the face through every edit of the strip, measured against a render without the cover."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ def _operate(scene: Any, operator: Any, **options: Any) -> None:
         assert operator(**options) == {"FINISHED"}
 
 
-def _check(scene: Any, frames: list[int], folder: Path, scale: float = 1.0) -> None:
-    """At each frame the disk is in sight without the cover, and with it nothing of it, the cover being centred on it.
+def check_covered(scene: Any, frames: list[int], folder: Path, scale: float = 1.0) -> None:
+    """In each frame the disk is visible without the cover and hidden with it, and the cover is centred on the disk.
 
-    The mask is 1.4 times the disk and at most 3 pixels larger, with a soft edge of 2 pixels.
+    The mask is 1.4 times the size of the disk, at most 3 pixels larger, and has a soft edge of 2 pixels.
     """
     modifiers = [m for s in scene.sequence_editor.strips_all for m in s.modifiers if m.type == "COMPOSITOR"]
     for frame in frames:
@@ -51,7 +51,7 @@ def _check(scene: Any, frames: list[int], folder: Path, scale: float = 1.0) -> N
         for modifier in modifiers:
             modifier.mute = False
         covered = disks.see(disks.render_frame(scene, frame, folder / "covered.png"))
-        assert bare.disk > 150 and bare.cover == 0, f"frame {frame}: there is no disk to cover: {bare}"
+        assert bare.disk > 150 and bare.cover == 0, f"frame {frame}: no disk is visible without the cover: {bare}"
         assert covered.disk == 0, f"frame {frame}: {covered.disk} of {bare.disk} pixels uncovered"
         assert 1.8 < covered.cover / bare.disk < 2.9, f"frame {frame}: {covered} over {bare}"
         assert math.dist(covered.cover_centre, bare.disk_centre) < 2.5 * scale, f"frame {frame}: {covered} over {bare}"
@@ -160,16 +160,16 @@ SPACE: list[Edit] = [
 ]  # fmt: skip
 
 
-def test_covers_as_built(film: Path, tmp_path: Path) -> None:
+def test_a_new_project_is_covered(film: Path, tmp_path: Path) -> None:
     scene, _, _ = _build(film)
-    _check(scene, [1, 2, 14, 40], tmp_path)
+    check_covered(scene, [1, 2, 14, 40], tmp_path)
 
 
 @pytest.mark.parametrize("edit", SPACE, ids=lambda edit: edit.__name__)
-def test_follows_in_space(edit: Edit, film: Path, tmp_path: Path) -> None:
+def test_the_cover_has_the_footages_transform(edit: Edit, film: Path, tmp_path: Path) -> None:
     scene, footage, mask = _build(film)
     edit(scene, footage, mask)
-    _check(scene, [9, 20, 27], tmp_path)
+    check_covered(scene, [9, 20, 27], tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -182,27 +182,29 @@ def test_follows_in_space(edit: Edit, film: Path, tmp_path: Path) -> None:
     ],
     ids=lambda value: value.__name__ if callable(value) else "",
 )
-def test_follows_in_time(edit: Edit, frames: list[int], film: Path, tmp_path: Path) -> None:
+def test_the_cover_stays_in_sync_when_strips_are_moved_and_cut(
+    edit: Edit, frames: list[int], film: Path, tmp_path: Path
+) -> None:
     scene, footage, mask = _build(film)
     edit(scene, footage, mask)
-    _check(scene, frames, tmp_path)
+    check_covered(scene, frames, tmp_path)
 
 
 @pytest.mark.parametrize(("speed", "length"), [(50, 80), (200, 20)])
-def test_follows_another_speed(speed: int, length: int, film: Path, tmp_path: Path) -> None:
+def test_the_cover_stays_in_sync_at_another_speed(speed: int, length: int, film: Path, tmp_path: Path) -> None:
     scene, footage, mask = _build(film)
     _select(scene, footage, mask)
     _operate(scene, bpy.ops.sequencer.retiming_segment_speed_set, speed=speed)
     assert footage.frame_final_duration == mask.frame_final_duration == length
-    # Half speed shows each picture twice while the mask goes on: half a frame is half of 5 pixels.
-    _check(scene, [1, 2, 11, length - 4], tmp_path, scale=1.5)
+    # At half speed each picture is shown twice while the mask moves on. Half a frame is half of 5 pixels.
+    check_covered(scene, [1, 2, 11, length - 4], tmp_path, scale=1.5)
 
 
-def test_follows_in_reverse(film: Path, tmp_path: Path) -> None:
+def test_the_cover_stays_in_sync_in_reverse(film: Path, tmp_path: Path) -> None:
     scene, footage, mask = _build(film)
     for strip in (footage, mask):
         strip.use_reverse_frames = True
-    _check(scene, [1, 15, 40], tmp_path)
+    check_covered(scene, [1, 15, 40], tmp_path)
 
 
 def reverse_footage_alone(scene: Any, footage: Any, mask: Any) -> None:
@@ -240,15 +242,17 @@ def retime_move_and_trim_footage_alone(scene: Any, footage: Any, mask: Any) -> N
     ],
     ids=lambda value: value.__name__ if callable(value) else "",
 )
-def test_the_extension_brings_the_mask_after_footage_edited_alone(
+def test_the_extension_syncs_the_mask_when_only_the_footage_was_edited(
     edit: Edit, frames: list[int], film: Path, tmp_path: Path, extension: None
 ) -> None:
     scene, footage, mask = _build(film)
     edit(scene, footage, mask)
-    _check(scene, frames, tmp_path, scale=1.5)
+    check_covered(scene, frames, tmp_path, scale=1.5)
 
 
-def test_the_extension_covers_whole_what_cannot_follow(film: Path, tmp_path: Path, extension: None) -> None:
+def test_the_extension_covers_a_strip_with_several_speeds_completely(
+    film: Path, tmp_path: Path, extension: None
+) -> None:
     scene, footage, _ = _build(film)
     _select(scene, footage)
     _operate(scene, bpy.ops.sequencer.retiming_segment_speed_set, speed=100)
@@ -259,34 +263,34 @@ def test_the_extension_covers_whole_what_cannot_follow(film: Path, tmp_path: Pat
     assert sight.disk == 0 and sight.cover == disks.WIDTH * disks.HEIGHT
 
 
-def test_follows_a_cut_strip_whose_halves_are_changed_apart(film: Path, tmp_path: Path) -> None:
+def test_the_halves_of_a_cut_strip_can_have_different_transforms(film: Path, tmp_path: Path) -> None:
     scene, footage, mask = _build(film)
     cut_and_move_right_half(scene, footage, mask)
     halves = sorted((s for s in scene.sequence_editor.strips if s.type == "MOVIE"), key=lambda s: s.frame_final_start)
     halves[0].transform.scale_x = halves[0].transform.scale_y = 0.5
     halves[1].transform.rotation = 0.5
-    _check(scene, [3, 19, 52, 69], tmp_path)
+    check_covered(scene, [3, 19, 52, 69], tmp_path)
 
 
-def test_follows_footage_of_another_shape_than_the_canvas(tmp_path: Path) -> None:
+def test_footage_may_have_another_aspect_ratio_than_the_canvas(tmp_path: Path) -> None:
     film = disks.write_film(tmp_path / "tall.mp4", (200, 300))
     document = disks.build_document(film, (200, 300), range(26))
     scene = build_project(film, document, EffectSettings("solid", disks.COVER))
-    _check(scene, [1, 12, 20], tmp_path)
+    check_covered(scene, [1, 12, 20], tmp_path)
     scene.render.resolution_x, scene.render.resolution_y = 400, 600
-    _check(scene, [2, 13], tmp_path)
+    check_covered(scene, [2, 13], tmp_path)
 
 
-def test_covers_everything_when_the_canvas_takes_another_shape(film: Path, tmp_path: Path) -> None:
+def test_everything_is_covered_if_the_canvas_gets_another_aspect_ratio(film: Path, tmp_path: Path) -> None:
     scene, _, _ = _build(film)
     scene.render.resolution_x, scene.render.resolution_y = 240, 400
     sight = disks.see(disks.render_frame(scene, 10, tmp_path / "narrow.png"))
     assert sight.disk == 0 and sight.cover == 240 * disks.HEIGHT
 
 
-def test_follows_after_saving_and_opening(film: Path, tmp_path: Path) -> None:
+def test_a_saved_project_is_covered_when_opened_again(film: Path, tmp_path: Path) -> None:
     _build(film)
     path = tmp_path / "project.blend"
     bpy.ops.wm.save_as_mainfile(filepath=str(path))
     bpy.ops.wm.open_mainfile(filepath=str(path))
-    _check(bpy.context.scene, [1, 17, 40], tmp_path)
+    check_covered(bpy.context.scene, [1, 17, 40], tmp_path)

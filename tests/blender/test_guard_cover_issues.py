@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Where a cover would miss, the guard renders black; what can follow follows."""
+"""The guard renders a strip black if its cover would miss, and the handlers repair what they can."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from blender_faceblur.blender.rendering.project import build_project
 
 from . import disks
 from .test_cover_issues import EFFECT, _flip, slow_effect, slow_effect_on_a_meta, slow_meta, slow_scene
-from .test_following import _check as check_covered
+from .test_cover_transforms import check_covered
 
 
 @pytest.fixture(scope="module")
@@ -41,12 +41,14 @@ def _build(film: Path, frames: range = range(disks.FRAMES)) -> tuple[Any, Any, A
 @pytest.mark.parametrize(
     "edit", [slow_meta, slow_effect, slow_effect_on_a_meta, slow_scene], ids=lambda edit: edit.__name__
 )
-def test_times_between_frames_are_black(edit: Callable[[Any, Any, Any], Any], film: Path, tmp_path: Path) -> None:
+def test_speeds_that_read_between_frames_are_black(
+    edit: Callable[[Any, Any, Any], Any], film: Path, tmp_path: Path
+) -> None:
     outer = edit(*_build(film, range(10, disks.FRAMES)))
     assert disks.see(disks.render_frame(outer, 20, tmp_path / "seen.png")).disk == 0
 
 
-def test_a_modifier_before_the_cover_is_black_until_it_is_put_right(film: Path, tmp_path: Path) -> None:
+def test_a_moving_modifier_before_the_cover_is_black_until_repaired(film: Path, tmp_path: Path) -> None:
     scene, footage, _ = _build(film)
     _flip(scene, footage)
     disks.operate(scene, bpy.ops.sequencer.strip_modifier_move, footage, name="Flip", direction="UP")
@@ -57,7 +59,7 @@ def test_a_modifier_before_the_cover_is_black_until_it_is_put_right(film: Path, 
     assert seen.disk == 0 and 1000 < seen.cover < 4000
 
 
-def test_the_mask_follows_a_strobe(film: Path, tmp_path: Path) -> None:
+def test_the_mask_strip_gets_the_footages_strobe(film: Path, tmp_path: Path) -> None:
     scene, footage, _ = _build(film)
     footage.strobe = 6
     check_covered(scene, [1, 4, 6, 12, 17, 30], tmp_path)
@@ -65,7 +67,7 @@ def test_the_mask_follows_a_strobe(film: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["animation_offset_start", "animation_offset_end"])
-def test_pictures_left_out_of_the_film_cover_it_whole(name: str, film: Path, tmp_path: Path) -> None:
+def test_footage_that_skips_frames_for_good_is_covered(name: str, film: Path, tmp_path: Path) -> None:
     scene, footage, _ = _build(film)
     setattr(footage, name, 8)
     for frame in (10, 20, 28):
@@ -73,7 +75,7 @@ def test_pictures_left_out_of_the_film_cover_it_whole(name: str, film: Path, tmp
 
 
 @pytest.mark.parametrize("name", ["animation_offset_start", "animation_offset_end"])
-def test_frames_left_out_of_the_mask_come_back(name: str, film: Path, tmp_path: Path) -> None:
+def test_a_mask_strip_that_skips_frames_for_good_is_repaired(name: str, film: Path, tmp_path: Path) -> None:
     scene, _, mask_strip = _build(film)
     setattr(mask_strip, name, 8)
     check_covered(scene, [1, 20, 38], tmp_path)
