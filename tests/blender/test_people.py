@@ -292,7 +292,7 @@ def test_who_was_never_seen_well_stays_covered(mode: str, scene: Any, stand: Sta
     stand.quality = {ANNA: 0.2}
     bpy.ops.faceblur.recognise_faces()
     assert people_cache.count_unlisted(scene) == 1
-    assert sorted(face.person == person_list.NOBODY for face in scene.faceblur.people.faces) == [False, False, True]
+    assert sorted(face.person == person_list.NO_PERSON for face in scene.faceblur.people.faces) == [False, False, True]
     choose(scene, CLARA, mode)
     bpy.ops.faceblur.apply_people()
     assert see(scene, 20, tmp_path) == [False, mode == person_list.ONLY, mode == person_list.KEEP]

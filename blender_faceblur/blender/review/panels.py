@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The panel with which an editor goes through the doubtful places, and the mark where to look in the preview."""
+"""The panel of the review, and the mark in the preview that shows where to look."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ..cover.projection import Array, get_projection, get_region_projection
 from .queue import PACE, count_left, get_current, list_entries
 
 _CORNER = 0.25
-"""Length of each line, in the box's side."""
+"""Length of a corner's lines, as a share of the box's side."""
 
 
 class FACEBLUR_PT_review(Tab, bpy.types.Panel):
@@ -38,14 +38,14 @@ class FACEBLUR_PT_review(Tab, bpy.types.Panel):
         left, places = count_left(scene), list_entries(strip, mask)
         if left:
             layout.label(
-                text=f"{count(left, 'doubtful place')} left, about "
+                text=f"To Review: {count(left, 'item')}, about "
                 f"{describe_time(estimate_left(left, PACE.seconds_each))}",
                 icon="QUESTION",
             )
         else:
-            layout.label(text="All doubtful places are judged" if places else "No doubtful places", icon="CHECKMARK")
+            layout.label(text="All items are reviewed" if places else "Nothing to review", icon="CHECKMARK")
         place = get_current(mask)
-        # What has as many lines as it needs comes last: a button stays under the mouse that clicks it again and again.
+        # The text of an item has a varying number of lines. It comes last, so that the buttons stay under the mouse.
         column = layout.column(align=True)
         row = column.row(align=True)
         row.operator("faceblur.review_previous", text="Previous", icon="TRIA_LEFT")
@@ -86,9 +86,10 @@ def remove_mark() -> None:
 
 
 def get_mark(scene: bpy.types.Scene, strip: bpy.types.Strip) -> Box | None:
-    """The box, in pixels of the source, of the place that is looked at, if the playhead is where it has no cover.
+    """The current item's box, in source pixels, if it has no cover at the playhead; else None.
 
-    Of a covered track the handles say where to look, but not just before it begins and just after it has ended.
+    A covered track needs no mark, as its handles show where to look. Only the frame of the item itself is marked, if
+    that lies just before the track begins or just after it ends.
     """
     mask = get_mask(strip)
     place = get_current(mask) if mask is not None else None
@@ -100,7 +101,7 @@ def get_mark(scene: bpy.types.Scene, strip: bpy.types.Strip) -> Box | None:
 
 
 def _draw_mark() -> None:
-    """Called by Blender for each preview that it draws."""
+    """Draw handler, called by Blender for each preview."""
     context = bpy.context
     scene, space = get_sequencer_scene(context), context.space_data
     if scene is None or not scene.faceblur.show_overlay or not space.show_overlays or space.display_mode != "IMAGE":
@@ -117,7 +118,7 @@ def _draw_mark() -> None:
 
 
 def _put_corners(corners: Array, unit: float) -> None:
-    """Draw the corners of a box, four points in pixels of the region."""
+    """Draw the corners of a box (4 x 2, in region pixels). `unit` is the scale of the user interface."""
     import gpu
     from gpu_extras.batch import batch_for_shader
 
