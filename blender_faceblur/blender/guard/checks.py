@@ -54,7 +54,7 @@ from ..preferences.properties import get_preferences
 from ..review.queue import get_span
 
 _BLACKED_OUT = "faceblur_held"
-"""Custom property of a strip that is blacked out during a render: its brightness before, and which curves were muted."""
+"""Custom property of a strip that is blacked out during a render: its former brightness, and which curves were muted."""
 
 _REPORT_AFTER_S = 0.5
 
@@ -118,7 +118,9 @@ def check_strip(scene: bpy.types.Scene, strip: bpy.types.Strip, with_review: boo
         # Blender only prints what a handler raises, and goes on rendering.
         reported = " ".join(f"{type(error).__name__}: {error}".split())
         return [
-            CoverFault(scene.name, strip.name, f"The data of its cover in this file is damaged ({reported}).", shows=True)
+            CoverFault(
+                scene.name, strip.name, f"The data of its cover in this file is damaged ({reported}).", shows=True
+            )
         ]
 
 

@@ -137,9 +137,9 @@ def _compute_shown(scene: bpy.types.Scene, strip: bpy.types.Strip, frame_count: 
 def verify_film(
     film: Path, first_frame: int, parts: list[CoveredPart], wait_s: float | None = None, every: int = 3
 ) -> Generator[Step | None, None, FilmVerification]:
-    """Compare every `every`th frame of the film with each part's source; closing the generator ends all processes.
+    """Compare the film with each part's source, and run detectors on the film frames that are multiples of `every`.
 
-    With `wait_s` it yields None whenever nothing has happened for that long.
+    With `wait_s` it yields None whenever nothing has happened for that long. Closing the generator ends all processes.
     """
     verified, progress = FilmVerification(film, first_frame), JobProgress(len(parts), wait_s)
     with Workplace() as workplace:

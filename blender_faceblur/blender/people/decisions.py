@@ -168,7 +168,7 @@ def _apply_to(
     applied: Applied,
     file: Decisions | None = None,
 ) -> None:
-    """Decide about a mask's tracks. An editor's assignments are in `assigned` or in `file`, which records the results."""
+    """Decide about a mask's tracks. An editor's assignments are in `assigned` or `file`; `file` records the results."""
     fingerprint = fingerprint_of(mask)
 
     def change(document: TrackDocument) -> set[str]:

@@ -34,7 +34,7 @@ class SceneFaces:
     documents: dict[str, TrackDocument]
     embeddings: dict[tuple[str, str], list[FaceEmbedding]]
     faces: dict[tuple[str, str], list[int]]
-    """The indices, in the scene's list, of a track's faces: an editor's assignments, or suggestions if there are none."""
+    """The indices of a track's faces in the scene's list: an editor's assignments, or suggestions if there are none."""
 
 
 def read_scene_faces(scene: bpy.types.Scene) -> SceneFaces:

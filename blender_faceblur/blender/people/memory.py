@@ -111,7 +111,7 @@ def name_model() -> str:
 
 
 def is_embedded(fingerprint: str) -> bool:
-    """Whether memory has embeddings of a source. The first call for a source tries to load them from the user's folder."""
+    """Whether memory has embeddings of a source. The first call tries to load them from the user's folder."""
     if fingerprint not in MEMORY.crops and fingerprint not in MEMORY.asked:
         MEMORY.asked.add(fingerprint)
         folder = get_embeddings_folder()

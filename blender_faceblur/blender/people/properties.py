@@ -23,7 +23,11 @@ from .person_list import ALL, EDITOR, KEEP, MACHINE, ONLY, SPLIT, TICKED, choose
 MODES = [
     (ALL, "Blur All", "Blur everyone"),
     (ONLY, "Blur Only These", "Blur the ticked people, and everyone who might be one of them"),
-    (KEEP, "Keep These Visible", "Leave the ticked people visible where they are surely recognised, blur everyone else"),
+    (
+        KEEP,
+        "Keep These Visible",
+        "Leave the ticked people visible where they are surely recognised, blur everyone else",
+    ),
 ]
 
 RATE_ITEMS = [
@@ -94,7 +98,7 @@ class FACEBLUR_PG_person(bpy.types.PropertyGroup):
 
 
 class FACEBLUR_PG_person_face(bpy.types.PropertyGroup):
-    """The person of the track at a place in a source. `track` is the track's name when it was last read, for display."""
+    """The person of the track at a place in a source. `track` is the name that the track last had, for display."""
 
     fingerprint: StringProperty(options={"HIDDEN"})
     track: StringProperty(options={"HIDDEN"})

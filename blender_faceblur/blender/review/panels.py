@@ -38,8 +38,7 @@ class FACEBLUR_PT_review(Tab, bpy.types.Panel):
         left, places = count_left(scene), list_entries(strip, mask)
         if left:
             layout.label(
-                text=f"To Review: {count(left, 'item')}, about "
-                f"{describe_time(estimate_left(left, PACE.seconds_each))}",
+                text=f"To Review: {count(left, 'item')}, about {describe_time(estimate_left(left, PACE.seconds_each))}",
                 icon="QUESTION",
             )
         else:

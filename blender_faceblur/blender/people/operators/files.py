@@ -43,8 +43,8 @@ class _PeopleFile:
 
 
 class FACEBLUR_OT_save_people(_PeopleFile, bpy.types.Operator):
-    """Save names, assignments and who stays visible to a file, for other projects and the command's option --people. The
-    file holds no pictures or embeddings of faces"""
+    """Save names, assignments and who stays visible to a file, for other projects and the command's option --people.
+    The file holds no pictures or embeddings of faces"""
 
     bl_idname = "faceblur.save_people"
     bl_label = "Save People"
