@@ -23,7 +23,7 @@ from ..masks.record import fingerprint_of, has_record
 
 @dataclass(frozen=True, slots=True)
 class TrackingStart:
-    """What is to be tracked: a track of a mask, from its keys (face by source frame), in frames `start` to `stop - 1`."""
+    """A track of a mask to be tracked from its keys (face by source frame), in frames `start` to `stop - 1`."""
 
     mask: str
     track: str

@@ -54,7 +54,7 @@ from ..preferences.properties import get_preferences
 from ..review.queue import get_span
 
 _BLACKED_OUT = "faceblur_held"
-"""Custom property of a strip that is blacked out during a render: its former brightness, and which curves were muted."""
+"""Custom property of a strip that is blacked out during a render: its former brightness, and the muted curves."""
 
 _REPORT_AFTER_S = 0.5
 

@@ -44,7 +44,7 @@ _MANY = 20
 """If there are more faces than this, outlines have half as many points."""
 
 _LEAST_NAMED_PX, _ABOVE_PX = 16, 5
-"""The least width of an outline that shows its name (the active face's always does), and how far above it the name is."""
+"""The least width of an outline that gets a name (the active face always does), and the gap between the two."""
 
 _DOT = np.stack(
     [np.cos(np.linspace(0, 2 * np.pi, 12, endpoint=False)), np.sin(np.linspace(0, 2 * np.pi, 12, endpoint=False))],

@@ -63,11 +63,11 @@ class _OnEntry(_ReviewOperator):
 
     @classmethod
     def explain_unavailable(cls, context: bpy.types.Context, mask: bpy.types.Mask) -> str:
-        place = get_current(mask)
-        return "Go to a review item first, with Next" if place is None else cls.explain_refusal(place)
+        entry = get_current(mask)
+        return "Go to a review item first, with Next" if entry is None else cls.explain_refusal(entry)
 
     @classmethod
-    def explain_refusal(cls, place: ReviewEntry) -> str:
+    def explain_refusal(cls, entry: ReviewEntry) -> str:
         """Why the operator does not apply to an item; empty if it does."""
         return ""
 
@@ -103,11 +103,11 @@ class FACEBLUR_OT_review_previous(_ReviewOperator, bpy.types.Operator):
         return "" if before is not None else "This is the strip's first review item"
 
     def work(self, scene: bpy.types.Scene, strip: bpy.types.Strip, mask: bpy.types.Mask) -> str:
-        place = find_previous(strip, mask)
-        if place is None:
+        entry = find_previous(strip, mask)
+        if entry is None:
             raise FaceBlurError("This is the strip's first review item.")
-        go_to(scene, strip, place)
-        return describe_place(place)
+        go_to(scene, strip, entry)
+        return describe_place(entry)
 
 
 class FACEBLUR_OT_review_fine(_OnEntry, bpy.types.Operator):
@@ -117,10 +117,10 @@ class FACEBLUR_OT_review_fine(_OnEntry, bpy.types.Operator):
     bl_label = "Is Fine"
 
     def work(self, scene: bpy.types.Scene, strip: bpy.types.Strip, mask: bpy.types.Mask) -> str:
-        place = _get_current(mask)
+        entry = _get_current(mask)
         document = read_queue(mask).document
-        fixed = document is not None and is_fixed(document, place)
-        keep_verdict(mask, place.key, Verdict.FIXED if fixed else Verdict.FINE)
+        fixed = document is not None and is_fixed(document, entry)
+        keep_verdict(mask, entry.key, Verdict.FIXED if fixed else Verdict.FINE)
         return _go_on(scene, strip)
 
 
@@ -131,15 +131,15 @@ class FACEBLUR_OT_review_fix(_OnEntry, bpy.types.Operator):
     bl_label = "Fix"
 
     @classmethod
-    def explain_refusal(cls, place: ReviewEntry) -> str:
-        return "This track is not covered. Use Cover to cover it" if place.track and not place.covered else ""
+    def explain_refusal(cls, entry: ReviewEntry) -> str:
+        return "This track is not covered. Use Cover to cover it" if entry.track and not entry.covered else ""
 
     def work(self, scene: bpy.types.Scene, strip: bpy.types.Strip, mask: bpy.types.Mask) -> str:
-        place = _get_current(mask)
-        go_to(scene, strip, place)
+        entry = _get_current(mask)
+        go_to(scene, strip, entry)
         scene.faceblur.show_overlay = scene.faceblur.show_handles = True
-        if place.track:
-            return f"Drag the outline of '{place.track}', then click Is Fine"
+        if entry.track:
+            return f"Drag the outline of '{entry.track}', then click Is Fine"
         return "Draw a box over the missed face, then click Is Fine"
 
 
@@ -150,22 +150,22 @@ class FACEBLUR_OT_review_off(_OnEntry, bpy.types.Operator):
     bl_label = "Switch Off"
 
     @classmethod
-    def explain_refusal(cls, place: ReviewEntry) -> str:
-        return "" if place.covered else "This track is not covered. If that is right, use Is Fine"
+    def explain_refusal(cls, entry: ReviewEntry) -> str:
+        return "" if entry.covered else "This track is not covered. If that is right, use Is Fine"
 
     def work(self, scene: bpy.types.Scene, strip: bpy.types.Strip, mask: bpy.types.Mask) -> str:
-        place = _get_current(mask)
+        entry = _get_current(mask)
 
         def change(document: TrackDocument) -> list[str]:
-            name = _find_again(document, place).track
+            name = _find_again(document, entry).track
             check_freehand(mask, [name])
-            editing.switch(editing.get_track(document, name), *place.off_frames, False)
-            record_verdict(document, place.key, Verdict.OFF, get_reviewer())
+            editing.switch(editing.get_track(document, name), *entry.off_frames, False)
+            record_verdict(document, entry.key, Verdict.OFF, get_reviewer())
             return [name]
 
         _change(mask, change)
-        start, stop = place.off_frames
-        return f"'{place.track}' is uncovered in {count(stop - start, 'frame')}. {_go_on(scene, strip)}"
+        start, stop = entry.off_frames
+        return f"'{entry.track}' is uncovered in {count(stop - start, 'frame')}. {_go_on(scene, strip)}"
 
 
 class FACEBLUR_OT_review_cover(_OnEntry, bpy.types.Operator):
@@ -175,41 +175,41 @@ class FACEBLUR_OT_review_cover(_OnEntry, bpy.types.Operator):
     bl_label = "Cover"
 
     @classmethod
-    def explain_refusal(cls, place: ReviewEntry) -> str:
-        if not place.track:
+    def explain_refusal(cls, entry: ReviewEntry) -> str:
+        if not entry.track:
             return "No face was tracked here. Draw a box over the face"
-        return "This track is already covered" if place.covered else ""
+        return "This track is already covered" if entry.covered else ""
 
     def work(self, scene: bpy.types.Scene, strip: bpy.types.Strip, mask: bpy.types.Mask) -> str:
-        place = _get_current(mask)
+        entry = _get_current(mask)
         names: list[str] = []
 
         def change(document: TrackDocument) -> list[str]:
-            names.append(editing.bring_back(document, _find_again(document, place).track).name)
-            record_verdict(document, place.key, Verdict.COVERED, get_reviewer())
+            names.append(editing.bring_back(document, _find_again(document, entry).track).name)
+            record_verdict(document, entry.key, Verdict.COVERED, get_reviewer())
             return names
 
         _change(mask, change)
         layer = get_layer_name(mask, names[0])
         if layer:
             mask.layers.active = mask.layers[layer]
-        return f"'{place.track}' is now covered as '{names[0]}'"
+        return f"'{entry.track}' is now covered as '{names[0]}'"
 
 
 def _get_current(mask: bpy.types.Mask) -> ReviewEntry:
-    place = get_current(mask)
-    if place is None:
+    entry = get_current(mask)
+    if entry is None:
         raise FaceBlurError("Go to a review item first, with Next.")
-    return place
+    return entry
 
 
-def _find_again(document: TrackDocument, place: ReviewEntry) -> ReviewEntry:
+def _find_again(document: TrackDocument, entry: ReviewEntry) -> ReviewEntry:
     """The item as the document has it now, for instance after Blender's tools have renamed its face.
 
     Raises FaceBlurError if the item no longer exists.
     """
     for other in list_review_entries(document):
-        if other.key == place.key:
+        if other.key == entry.key:
             return other
     raise FaceBlurError("This item no longer needs a review.")
 

@@ -35,41 +35,41 @@ class FACEBLUR_PT_review(Tab, bpy.types.Panel):
     def draw(self, context: bpy.types.Context) -> None:
         layout, scene, strip = self.layout, get_sequencer_scene(context), get_active_footage(context)
         mask = get_mask(strip)
-        left, places = count_left(scene), list_entries(strip, mask)
+        left, entries = count_left(scene), list_entries(strip, mask)
         if left:
             layout.label(
                 text=f"To Review: {count(left, 'item')}, about {describe_time(estimate_left(left, PACE.seconds_each))}",
                 icon="QUESTION",
             )
         else:
-            layout.label(text="All items are reviewed" if places else "Nothing to review", icon="CHECKMARK")
-        place = get_current(mask)
+            layout.label(text="All items are reviewed" if entries else "Nothing to review", icon="CHECKMARK")
+        entry = get_current(mask)
         # The text of an item has a varying number of lines. It comes last, so that the buttons stay under the mouse.
         column = layout.column(align=True)
         row = column.row(align=True)
         row.operator("faceblur.review_previous", text="Previous", icon="TRIA_LEFT")
-        row.operator("faceblur.review_next", text="Next" if place is not None else "Begin", icon="TRIA_RIGHT")
+        row.operator("faceblur.review_next", text="Next" if entry is not None else "Begin", icon="TRIA_RIGHT")
         row = column.row(align=True)
         row.operator("faceblur.review_fine", icon="CHECKMARK")
         row.operator("faceblur.review_fix", icon="GREASEPENCIL")
         row = column.row(align=True)
         row.operator("faceblur.review_off", icon="HIDE_OFF")
         row.operator("faceblur.review_cover", icon="HIDE_ON")
-        if place is not None:
+        if entry is not None:
             box = layout.box().column(align=True)
-            number = next((n for n, other in enumerate(places, 1) if other.key == place.key), 0)
+            number = next((n for n, other in enumerate(entries, 1) if other.key == entry.key), 0)
             row = box.row()
-            row.label(text=f"{number} of {len(places)} in this strip" if number else "Not in this strip")
-            if place.verdict:
+            row.label(text=f"{number} of {len(entries)} in this strip" if number else "Not in this strip")
+            if entry.verdict:
                 row.label(
-                    text=VERDICTS[place.verdict] + (f", by {place.reviewer}" if place.reviewer else ""),
+                    text=VERDICTS[entry.verdict] + (f", by {entry.reviewer}" if entry.reviewer else ""),
                     icon="CHECKMARK",
                 )
-            write_lines(box, context, describe_place(place))
+            write_lines(box, context, describe_place(entry))
             box.label(
-                text=f"Source frames {place.start} to {place.stop - 1}"
-                if place.stop - place.start > 1
-                else f"Source frame {place.start}"
+                text=f"Source frames {entry.start} to {entry.stop - 1}"
+                if entry.stop - entry.start > 1
+                else f"Source frame {entry.start}"
             )
 
 
@@ -91,12 +91,12 @@ def get_mark(scene: bpy.types.Scene, strip: bpy.types.Strip) -> Box | None:
     that lies just before the track begins or just after it ends.
     """
     mask = get_mask(strip)
-    place = get_current(mask) if mask is not None else None
-    if place is None:
+    entry = get_current(mask) if mask is not None else None
+    if entry is None:
         return None
     frame = compute_source_frame(strip, scene.frame_current, max(mask.frame_end - mask.frame_start, 1))
-    inside = frame is not None and place.start <= frame < place.stop
-    return place.box if (frame == place.frame and not inside if place.covered else inside) else None
+    inside = frame is not None and entry.start <= frame < entry.stop
+    return entry.box if (frame == entry.frame and not inside if entry.covered else inside) else None
 
 
 def _draw_mark() -> None:

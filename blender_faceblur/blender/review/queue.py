@@ -35,7 +35,7 @@ class Queue:
 
     stamp: int
     document: TrackDocument | None = None
-    places: list[ReviewEntry] = field(default_factory=list)
+    entries: list[ReviewEntry] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -101,13 +101,13 @@ def _read(content: str) -> Queue:
 def get_current(mask: bpy.types.Mask) -> ReviewEntry | None:
     """The current review item of a mask."""
     key = MaskRecord.load(mask).looked_at
-    return next((place for place in read_queue(mask).places if place.key == key), None) if key else None
+    return next((entry for entry in read_queue(mask).entries if entry.key == key), None) if key else None
 
 
 def list_entries(strip: bpy.types.Strip, mask: bpy.types.Mask) -> list[ReviewEntry]:
     """The review items in the frames that a strip shows, the riskiest first, including reviewed ones."""
     span = get_span(strip, mask)
-    return [place for place in read_queue(mask).places if span is not None and is_shown(place, span)]
+    return [entry for entry in read_queue(mask).entries if span is not None and is_shown(entry, span)]
 
 
 def get_span(strip: bpy.types.Strip, mask: bpy.types.Mask) -> tuple[int, int] | None:
@@ -125,9 +125,9 @@ def count_left(scene: bpy.types.Scene) -> int:
         if span is not None:
             shown.setdefault(mask.session_uid, (mask, []))[1].append(span)
     return sum(
-        not place.verdict and any(is_shown(place, span) for span in _join(spans))
+        not entry.verdict and any(is_shown(entry, span) for span in _join(spans))
         for mask, spans in shown.values()
-        for place in read_queue(mask).places
+        for entry in read_queue(mask).entries
     )
 
 
@@ -155,38 +155,38 @@ def find_next(scene: bpy.types.Scene, strip: bpy.types.Strip) -> tuple[bpy.types
     covered = list(list_covered(scene))
     at = next((i for i, (other, _) in enumerate(covered) if other == strip), -1)
     for other, mask in covered[max(at, 0) :] + covered[: max(at, 0)]:
-        places = list_entries(other, mask)
-        here = _get_index(mask, places) + 1 if other == strip else 0
+        entries = list_entries(other, mask)
+        here = _get_index(mask, entries) + 1 if other == strip else 0
         looked_at = MaskRecord.load(mask).looked_at
-        for place in places[here:] + places[:here]:
-            if not place.verdict and (other != strip or place.key != looked_at):
-                return other, place
+        for entry in entries[here:] + entries[:here]:
+            if not entry.verdict and (other != strip or entry.key != looked_at):
+                return other, entry
     current = get_current(get_mask(strip)) if at >= 0 else None
     return (strip, current) if current is not None and not current.verdict else None
 
 
 def find_previous(strip: bpy.types.Strip, mask: bpy.types.Mask) -> ReviewEntry | None:
     """The item before the current one, reviewed or not; None if there is none."""
-    places = list_entries(strip, mask)
-    here = _get_index(mask, places)
-    return places[here - 1] if here > 0 else None
+    entries = list_entries(strip, mask)
+    here = _get_index(mask, entries)
+    return entries[here - 1] if here > 0 else None
 
 
-def _get_index(mask: bpy.types.Mask, places: list[ReviewEntry]) -> int:
+def _get_index(mask: bpy.types.Mask, entries: list[ReviewEntry]) -> int:
     key = MaskRecord.load(mask).looked_at
-    return next((number for number, place in enumerate(places) if place.key == key), -1)
+    return next((number for number, entry in enumerate(entries) if entry.key == key), -1)
 
 
-def go_to(scene: bpy.types.Scene, strip: bpy.types.Strip, place: ReviewEntry) -> None:
+def go_to(scene: bpy.types.Scene, strip: bpy.types.Strip, entry: ReviewEntry) -> None:
     """Make an item current, with its strip and face active and the playhead at its frame.
 
     Raises FaceBlurError if the strip does not show it.
     """
     mask = get_mask(strip)
     length = mask.frame_end - mask.frame_start
-    frame = find_timeline_frame(strip, [(place.frame, place.frame + 1)], length)
+    frame = find_timeline_frame(strip, [(entry.frame, entry.frame + 1)], length)
     if frame is None:
-        frame = find_timeline_frame(strip, [(place.start, place.stop)], length)
+        frame = find_timeline_frame(strip, [(entry.start, entry.stop)], length)
     if frame is None:
         raise FaceBlurError(f"The strip '{strip.name}' does not show the frames of this item.")
     editor = scene.sequence_editor
@@ -194,12 +194,12 @@ def go_to(scene: bpy.types.Scene, strip: bpy.types.Strip, place: ReviewEntry) ->
         for other in editor.strips_all:
             other.select = other == strip
         editor.active_strip = strip
-    layer = get_layer_name(mask, place.track) if place.covered else ""
+    layer = get_layer_name(mask, entry.track) if entry.covered else ""
     if layer:
         mask.layers.active = mask.layers[layer]
     scene.frame_set(frame)
     record = MaskRecord.load(mask)
-    record.looked_at = place.key
+    record.looked_at = entry.key
     record.save(mask)
     PACE.begin()
 
@@ -213,7 +213,7 @@ def keep_verdict(mask: bpy.types.Mask, key: str, verdict: Verdict) -> None:
         raise FaceBlurError(f"The mask '{mask.name}' has lost its tracks document. Detect its faces again.")
     record_verdict(queue.document, key, verdict, get_reviewer())
     store_document(mask, queue.document)
-    queue.places = list_review_entries(queue.document)
+    queue.entries = list_review_entries(queue.document)
     text = get_document_text(mask)
     assert text is not None
     queue.stamp = hash(text.as_string())
