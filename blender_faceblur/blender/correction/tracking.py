@@ -116,7 +116,7 @@ def run_tracking(place: TrackingStart, wait_s: float | None = None) -> Generator
     With `wait_s` it yields None whenever nothing has happened for that long.
     """
     with Workplace() as workplace:
-        output = workplace.folder / "followed.json"
+        output = workplace.folder / "tracked.json"
         source = place.footage.to_source_ref(place.rate, place.fingerprint)
         request = build_track_request(source, output, place.keys, place.start, place.stop, place.cuts)
         yield from JobProgress(1, wait_s).run(request, place.track)

@@ -257,8 +257,8 @@ def _render(job: dict[str, Any]) -> None:
     folder = Path(job["folder"])
     length = job["stop"] - job["start"]
     frames = {job["start"] + number * (length - 1) // (_ALPHA_SAMPLES - 1) for number in range(_ALPHA_SAMPLES)}
-    opaque = all(_is_opaque(scene, frame, folder / "look.png") for frame in sorted(frames))
-    (folder / "look.png").unlink()
+    opaque = all(_is_opaque(scene, frame, folder / "alpha.png") for frame in sorted(frames))
+    (folder / "alpha.png").unlink()
     render = scene.render
     if opaque and render.resolution_x % 2 == render.resolution_y % 2 == 0:
         render.image_settings.media_type = "VIDEO"

@@ -85,7 +85,7 @@ def check_embedded(scene_faces: SceneFaces) -> None:
     """Raise FaceBlurError if any sample of a track lies where no face was embedded."""
     for fingerprint, document in scene_faces.documents.items():
         if not is_embedded(fingerprint):
-            raise FaceBlurError("The appearance of faces is not saved in the project. Use Recognise Faces again.")
+            raise FaceBlurError("Face embeddings are not saved in the project. Use Recognise Faces again.")
         known: dict[int, list[Sample]] = {}
         for track in MEMORY.tracks[fingerprint]:
             for sample in track.samples:

@@ -140,7 +140,9 @@ class FACEBLUR_PT_people(Tab, bpy.types.Panel):
         if unlisted or people.show_unlisted:
             layout.prop(people, "show_unlisted", toggle=True)
         if len(people.persons) and not has_embeddings(scene) and not JOB.active:
-            write_lines(layout, context, "What faces look like is not saved: Recognise Faces before applying", "INFO")
+            write_lines(
+                layout, context, "Face embeddings are not saved: use Recognise Faces before Apply People", "INFO"
+            )
         layout.operator("faceblur.forget_people", icon="TRASH")
 
     def _draw_faces(self, context: bpy.types.Context, scene: bpy.types.Scene, people: Any) -> None:

@@ -207,17 +207,17 @@ def _add_still(target: FaceTarget, face: Ellipse, kind: str, extent: str) -> str
 
 
 def _add_never(target: FaceTarget, face: Ellipse) -> str:
-    aside: list[str] = []
+    exempt: list[str] = []
 
     def change(document: TrackDocument) -> list[str]:
         start, stop = get_shot(document, target.source_frame)
         number = 1 + sum(track.kind is TrackKind.NEVER for track in document.aside)
         name = name_track(TrackKind.NEVER, TrackStatus.EXEMPT, number)
-        aside[:] = editing.never_blur(document, face, start, stop, name)
-        return aside
+        exempt[:] = editing.never_blur(document, face, start, stop, name)
+        return exempt
 
     apply_change(target, change)
-    return f"No longer covered: {', '.join(aside)}" if aside else "No track stays within the box"
+    return f"No longer covered: {', '.join(exempt)}" if exempt else "No track stays within the box"
 
 
 def _add(target: FaceTarget, samples: list[Sample], kind: str) -> str:
