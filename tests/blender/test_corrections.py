@@ -276,10 +276,10 @@ def test_a_face_stays_off_only_where_its_track_is_the_same(mask: Any, film: Path
 
 def test_an_edit_of_a_mask_reaches_the_next_render(mask: Any, tmp_path: Path) -> None:
     """The extension's handlers adopt a new layer and show it in the next render."""
-    from blender_faceblur.blender.cover import handlers as alignment
+    from blender_faceblur.blender.cover import handlers as cover_handlers
 
     scene = bpy.context.scene
-    alignment.register_handlers()
+    cover_handlers.register_handlers()
     try:
         assert disks.see(disks.render_frame(scene, 3, tmp_path / "before.png")).disk == 0
         layer = mask.layers.new(name="By hand")
@@ -292,4 +292,4 @@ def test_an_edit_of_a_mask_reaches_the_next_render(mask: Any, tmp_path: Path) ->
 
         assert disks.see(cv2.imread(str(tmp_path / "after.png"))[..., ::-1]).disk > 900
     finally:
-        alignment.unregister_handlers()
+        cover_handlers.unregister_handlers()

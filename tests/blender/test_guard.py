@@ -16,7 +16,7 @@ from blender_faceblur.blender.common.marks import (
     MARK,
     get_modifier,
 )
-from blender_faceblur.blender.cover import handlers as alignment
+from blender_faceblur.blender.cover import handlers as cover_handlers
 from blender_faceblur.blender.cover.compositing import EffectSettings
 from blender_faceblur.blender.cover.covering import uncover
 from blender_faceblur.blender.guard import checks as guard
@@ -38,11 +38,11 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def project(film: Path, tmp_path: Path) -> Iterator[tuple[Any, Any]]:
     own = shutil.copy(film, tmp_path / "film.mp4")
     scene = build_project(Path(own), disks.build_document(Path(own)), EFFECT)
-    alignment.register_handlers()
+    cover_handlers.register_handlers()
     guard.register_handlers()
     yield scene, disks.get_cover(scene)[0]
     guard.unregister_handlers()
-    alignment.unregister_handlers()
+    cover_handlers.unregister_handlers()
 
 
 def _delete_mask_strip(scene: Any, strip: Any) -> None:
@@ -283,7 +283,7 @@ def test_the_operators_check_repair_and_refuse_to_render(project: tuple[Any, Any
 
     scene, strip = project
     guard.unregister_handlers()
-    alignment.unregister_handlers()
+    cover_handlers.unregister_handlers()
     blender_faceblur.register()
     try:
         assert bpy.ops.faceblur.check() == {"FINISHED"} and JOB.faults == []
@@ -302,7 +302,7 @@ def test_the_operators_check_repair_and_refuse_to_render(project: tuple[Any, Any
         assert bpy.ops.faceblur.render() == {"FINISHED"} and len(list((tmp_path / "out").iterdir())) == 1
     finally:
         blender_faceblur.unregister()
-        alignment.register_handlers()
+        cover_handlers.register_handlers()
         guard.register_handlers()
 
 

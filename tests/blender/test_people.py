@@ -98,7 +98,7 @@ def make_vector(who: int, noise: int = 0) -> list[float]:
     return [round(float(v), 5) for v in vector]
 
 
-class Stand:
+class FakeWorker:
     """Replaces the worker that embeds faces. `who` gives the person at a place in a frame."""
 
     def __init__(self) -> None:
@@ -156,15 +156,15 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def stand(monkeypatch: pytest.MonkeyPatch) -> Stand:
-    stand = Stand()
-    monkeypatch.setattr(client, "run_job", stand.answer)
+def worker(monkeypatch: pytest.MonkeyPatch) -> FakeWorker:
+    worker = FakeWorker()
+    monkeypatch.setattr(client, "run_job", worker.answer)
     monkeypatch.setattr(embedding, "get_model_path", Path)
-    return stand
+    return worker
 
 
 @pytest.fixture
-def scene(film: Path, stand: Stand) -> Iterator[Any]:
+def scene(film: Path, worker: FakeWorker) -> Iterator[Any]:
     bpy.ops.wm.read_factory_settings(app_template="Video_Editing")
     blender_faceblur.register()
     scene = get_scene()
@@ -270,9 +270,9 @@ def test_only_one_of_three_people_is_blurred(scene: Any, tmp_path: Path) -> None
     assert see(scene, 20, tmp_path) == [True, True, False]
 
 
-def test_a_name_or_a_removed_tick_leaves_no_person_visible(scene: Any, stand: Stand, tmp_path: Path) -> None:
+def test_a_name_or_a_removed_tick_leaves_no_person_visible(scene: Any, worker: FakeWorker, tmp_path: Path) -> None:
     """If only Ben is blurred, so is everyone who might be Ben, until an editor assigns the face to another person."""
-    stand.who = lambda place, frame: LIKE_BEN if place == CLARA else place
+    worker.who = lambda place, frame: LIKE_BEN if place == CLARA else place
     bpy.ops.faceblur.recognise_faces()
     clara = find_own("Person 03")
     clara.name = "Clara"
@@ -288,8 +288,10 @@ def test_a_name_or_a_removed_tick_leaves_no_person_visible(scene: Any, stand: St
 
 
 @pytest.mark.parametrize("mode", [person_list.KEEP, person_list.ONLY])
-def test_a_person_who_is_never_seen_well_stays_covered(mode: str, scene: Any, stand: Stand, tmp_path: Path) -> None:
-    stand.quality = {ANNA: 0.2}
+def test_a_person_who_is_never_seen_well_stays_covered(
+    mode: str, scene: Any, worker: FakeWorker, tmp_path: Path
+) -> None:
+    worker.quality = {ANNA: 0.2}
     bpy.ops.faceblur.recognise_faces()
     assert people_cache.count_unlisted(scene) == 1
     assert sorted(face.person == person_list.NO_PERSON for face in scene.faceblur.people.faces) == [False, False, True]
@@ -306,10 +308,10 @@ def test_a_person_who_is_never_seen_well_stays_covered(mode: str, scene: Any, st
 def test_a_track_is_covered_from_where_it_switches_to_another_person(
     known: str,
     scene: Any,
-    stand: Stand,
+    worker: FakeWorker,
     tmp_path: Path,
 ) -> None:
-    stand.who = lambda place, frame: 4 if place == BEN and frame >= 20 else place
+    worker.who = lambda place, frame: 4 if place == BEN and frame >= 20 else place
     if known == "by a picture":
         (tmp_path / "Ben.png").touch()
         bpy.ops.faceblur.add_people(directory=str(tmp_path))
@@ -341,7 +343,7 @@ def test_a_track_is_covered_from_where_it_switches_to_another_person(
     assert not any(see(scene, 10, tmp_path) + see(scene, 30, tmp_path))
 
 
-def test_a_suggestion_alone_leaves_no_person_visible(scene: Any, stand: Stand, tmp_path: Path) -> None:
+def test_a_suggestion_alone_leaves_no_person_visible(scene: Any, worker: FakeWorker, tmp_path: Path) -> None:
     """Of two strangers in one suggested group, only the one whose face was ticked stays visible."""
     bpy.ops.faceblur.recognise_faces()
     settings = scene.faceblur.people
@@ -353,8 +355,8 @@ def test_a_suggestion_alone_leaves_no_person_visible(scene: Any, stand: Stand, t
     assert see(scene, 20, tmp_path) == [True, False, False]
 
 
-def test_a_wrong_group_is_corrected(scene: Any, stand: Stand, tmp_path: Path) -> None:
-    stand.who = lambda place, frame: ANNA if place == CLARA else place
+def test_a_wrong_group_is_corrected(scene: Any, worker: FakeWorker, tmp_path: Path) -> None:
+    worker.who = lambda place, frame: ANNA if place == CLARA else place
     mask = get_mask(scene.sequence_editor.strips["three"])
 
     def apart(document: TrackDocument) -> list[str]:
@@ -408,7 +410,7 @@ def test_names_are_unique_and_stay(scene: Any) -> None:
     assert list_faces_of("Anna") == [("Face 01", "split")] and list_faces_of("Anna 02") == [("Face 02", "split")]
 
 
-def test_people_are_recognised_from_pictures(scene: Any, stand: Stand, tmp_path: Path) -> None:
+def test_people_are_recognised_from_pictures(scene: Any, worker: FakeWorker, tmp_path: Path) -> None:
     folder = tmp_path / "people"
     (folder / "Ben").mkdir(parents=True)
     for name in ("Ben/1.png", "Ben/2.png", "Clara.png", "nobody.png"):
@@ -420,7 +422,7 @@ def test_people_are_recognised_from_pictures(scene: Any, stand: Stand, tmp_path:
         ("Ben", True, 2),
         ("Clara", True, 1),
     ]
-    assert len(stand.requests[0].pictures) == 4
+    assert len(worker.requests[0].pictures) == 4
     bpy.ops.faceblur.recognise_faces()
     assert list_faces_of("Ben") == [("Face 02", "machine")] and list_faces_of("Clara") == [("Face 03", "machine")]
     scene.faceblur.people.mode = person_list.KEEP
@@ -452,7 +454,7 @@ def test_undo_removes_a_reference(scene: Any, tmp_path: Path) -> None:
         bpy.ops.faceblur.apply_people()
 
 
-def test_a_person_is_added_from_a_face_in_the_current_frame(scene: Any, stand: Stand, tmp_path: Path) -> None:
+def test_a_person_is_added_from_a_face_in_the_current_frame(scene: Any, worker: FakeWorker, tmp_path: Path) -> None:
     strip = scene.sequence_editor.strips["three"]
     mask = get_mask(strip)
     mask.layers.active = mask.layers["Face 03"]
@@ -464,7 +466,7 @@ def test_a_person_is_added_from_a_face_in_the_current_frame(scene: Any, stand: S
     scene.faceblur.people.mode = person_list.KEEP
     bpy.ops.faceblur.apply_people()
     assert see(scene, 20, tmp_path) == [False, False, True]
-    stand.quality = {ANNA: 0.05}
+    worker.quality = {ANNA: 0.05}
     mask.layers.active = mask.layers["Face 01"]
     with pytest.raises(RuntimeError, match="too small, blurred or turned away"):
         bpy.ops.faceblur.add_person_here(person="NEW")
@@ -616,7 +618,7 @@ def test_without_weights_everyone_stays_covered(scene: Any, monkeypatch: pytest.
 
 
 def test_a_cancelled_or_failed_recognition_changes_nothing(
-    scene: Any, stand: Stand, monkeypatch: pytest.MonkeyPatch
+    scene: Any, worker: FakeWorker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job = embedding.embed_faces(embedding.list_jobs(scene), (), 24.0, 0.0)
     next(job)
@@ -677,9 +679,9 @@ def test_assigning_faces_of_several_people_is_one_undo_step(scene: Any) -> None:
     assert [list_faces_of(f"Person 0{n}") for n in (1, 2, 3)] == [[(f"Face 0{n}", "machine")] for n in (1, 2, 3)]
 
 
-def test_faces_without_a_person_can_be_picked_together(scene: Any, stand: Stand, tmp_path: Path) -> None:
+def test_faces_without_a_person_can_be_picked_together(scene: Any, worker: FakeWorker, tmp_path: Path) -> None:
     """Faces that are not seen well enough have no person until an editor assigns them."""
-    stand.quality = {ANNA: 0.2, CLARA: 0.05}
+    worker.quality = {ANNA: 0.2, CLARA: 0.05}
     bpy.ops.faceblur.recognise_faces()
     assert [person.name for person in scene.faceblur.people.persons] == ["Person 01"]
     bpy.ops.faceblur.recognise_faces()
@@ -836,7 +838,7 @@ def folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 def test_embeddings_are_stored_only_if_the_editor_asks_for_it(
     scene: Any,
-    stand: Stand,
+    worker: FakeWorker,
     folder: Path,
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
@@ -853,12 +855,12 @@ def test_embeddings_are_stored_only_if_the_editor_asks_for_it(
     numbers = json.loads(file.read_text())["looks"][0][6]
     assert str(numbers[5]).encode() not in path.read_bytes()
     bpy.ops.wm.open_mainfile(filepath=str(path))
-    requested = len(stand.requests)
+    requested = len(worker.requests)
     scene = get_scene()
     # The opened project has the embeddings without another recognition.
     assert not memory.MEMORY.crops and memory.has_embeddings(scene)
     bpy.ops.faceblur.apply_people()
-    assert see(scene, 20, tmp_path) == [False, True, False] and len(stand.requests) == requested
+    assert see(scene, 20, tmp_path) == [False, True, False] and len(worker.requests) == requested
     bpy.ops.faceblur.forget_people(cover=False)
     assert not folder.exists() and not memory.has_embeddings(scene)
 

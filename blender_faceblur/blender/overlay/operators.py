@@ -24,7 +24,7 @@ class FACEBLUR_OT_see_behind(bpy.types.Operator):
             {"INFO"},
             "Covers are see-through in the preview. Renders stay covered"
             if SEE_THROUGH.on
-            else "Covers are visible again",
+            else "Covers are shown again",
         )
         redraw()
         return {"FINISHED"}
