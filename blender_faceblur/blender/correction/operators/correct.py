@@ -148,7 +148,7 @@ _OTHERS = EnumItems()
 
 
 class FACEBLUR_OT_merge_faces(_OnFace, bpy.types.Operator):
-    """Merge another face into the active one, as both are the same person at different times"""
+    """Merge another face of the same person into the active one"""
 
     bl_idname = "faceblur.merge_faces"
     bl_label = "Merge With"
