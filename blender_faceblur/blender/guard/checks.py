@@ -140,7 +140,7 @@ def _list_faults(scene: bpy.types.Scene, strip: bpy.types.Strip, with_review: bo
     if modifier.mute or not modifier.enable:
         add_fault("Its cover is switched off.")
     if not getattr(modifier, "show_preview", True):
-        add_fault("Its cover is switched off in the preview.", shows=False, in_preview=True)
+        add_fault("Its cover is not in the preview.", shows=False, in_preview=True)
     for name in ("mute", "enable"):
         if _list_animation(scene, modifier.path_from_id(name)):
             add_fault(f"Its cover's '{name}' is animated.", repair=False)
