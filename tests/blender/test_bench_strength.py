@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What bench strength computes for moving shots is what Blender's node groups render."""
+"""The effects that bench strength computes for moving shots equal those that Blender's node groups render."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_the_computed_effect_is_the_rendered_one(kind: str, samples: int, tmp_pa
         )
         for _ in range(3)
     ]
-    # One more than a sheet holds: the next one is shown too.
+    # One tile more than a sheet holds, so that a second sheet is rendered.
     many = tiles + [tiles[0]] * (COLUMNS - 2)
     rendered = render_tiles(many, kind, samples, tmp_path)
     assert len(rendered) == len(many) and np.abs(rendered[-1].astype(int) - rendered[0]).max() <= 1

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is looked for: faces always, number plates where that is asked for and their weights are there."""
+"""Faces are always detected, number plates only on request and with their weights."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from . import disks
 
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
-    """In the worker's place: a disk is a face, and beside it is a plate. Gives the presets that were asked for."""
+    """Replaces the worker: a disk is a face, and beside it is a plate. Gives the requested presets."""
     presets: list[str] = []
 
     def answer(request: AnalysisRequest, wait_s: float | None = None) -> Iterator[Message]:
@@ -70,7 +70,7 @@ def list_tracks(scene: Any) -> list[tuple[str, str]]:
     return [(track.name, track.kind) for track in document.tracks]
 
 
-def test_plates_are_looked_for_only_where_that_is_asked_for(scene: Any, asked: list[str]) -> None:
+def test_plates_are_detected_only_on_request(scene: Any, asked: list[str]) -> None:
     assert bpy.ops.faceblur.detect() == {"FINISHED"}
     assert asked == ["balanced"] and list_tracks(scene) == [("Face 01", "face")]
     scene.faceblur.find_plates = True
@@ -79,12 +79,12 @@ def test_plates_are_looked_for_only_where_that_is_asked_for(scene: Any, asked: l
     assert list_tracks(scene) == [("Face 01", "face"), ("Region 01", "plate")]
     notes = get_mask(scene.sequence_editor.strips["disk"])["faceblur"]["notes"]
     assert any("Chinese plates" in note for note in notes)
-    # Found again they do not double.
+    # A second detection does not duplicate them.
     bpy.ops.faceblur.detect()
     assert list_tracks(scene) == [("Face 01", "face"), ("Region 01", "plate")]
 
 
-def test_where_plates_fail_nothing_seems_to_be_done(scene: Any, asked: list[str]) -> None:
+def test_a_strip_stays_uncovered_if_the_detection_of_plates_fails(scene: Any, asked: list[str]) -> None:
     scene.faceblur.find_plates = True
     asked.append("broken")
     with pytest.raises(RuntimeError, match="out of memory"):

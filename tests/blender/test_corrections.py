@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What an editor did to a mask stays: layers added, moved, renamed, switched off; and is recognised as a change."""
+"""An editor's changes of a mask are recognised and stay: layers added, moved, renamed or switched off."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ UNIT_PX = compute_mask_unit_px(SIZE, SIZE)
 
 
 def make_document(film: Path, bend: float = 0.0) -> TrackDocument:
-    """The disk's track, and a second face that stands still, with a bend in its way so that it has keys."""
+    """The disk's track, and a second face that stands still, or with `bend` changes its direction and so needs keys."""
     document = disks.build_document(film)
     document.tracks.append(
         Track(
@@ -52,7 +52,7 @@ def mask(film: Path) -> Any:
 
 
 def move_key(mask: Any, name: str, frame: int, far: float) -> None:
-    """As in the mask editor: move a shape at a frame and insert a key."""
+    """Move a shape at a frame and insert a key, as in the Mask editor."""
     with open_keying_scene(mask) as scene:
         points = mask.layers[name].splines[0].points
         for point in points:
@@ -68,7 +68,7 @@ def move_key(mask: Any, name: str, frame: int, far: float) -> None:
 
 
 def test_a_key_set_at_the_scenes_frame_shows_at_that_frame(film: Path, tmp_path: Path) -> None:
-    """What an editor sees at a frame of the timeline is what the mask editor keys there."""
+    """The Mask editor sets a key at the frame of the timeline that an editor sees."""
     scene = build_project(film, make_document(film), EffectSettings("solid", disks.COVER))
     mask = disks.get_cover(scene)[1].input_mask_strip.mask
     for frame in (11, 13):
@@ -82,15 +82,15 @@ def test_an_untouched_mask_has_no_corrections(mask: Any) -> None:
     assert list_corrected(mask) == []
 
 
-def test_it_is_still_untouched_after_saving_and_opening(mask: Any, tmp_path: Path) -> None:
+def test_an_untouched_mask_has_no_corrections_after_saving_and_opening(mask: Any, tmp_path: Path) -> None:
     name = mask.name
     bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "a.blend"))
     bpy.ops.wm.open_mainfile(filepath=str(tmp_path / "a.blend"))
     assert list_corrected(bpy.data.masks[name]) == []
 
 
-def test_only_frames_with_keys_are_looked_at(mask: Any) -> None:
-    """A film of 20 minutes has 30000 others."""
+def test_only_frames_with_keys_are_evaluated(mask: Any) -> None:
+    """A film of 20 minutes has 30,000 other frames."""
     seen: list[int] = []
     actions = len(bpy.data.actions)
 
@@ -167,7 +167,7 @@ CHANGES: dict[str, Callable[[Any], None]] = {
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_a_change_is_recognised(change: str, mask: Any) -> None:
+def test_an_edit_of_a_layer_is_recognised(change: str, mask: Any) -> None:
     CHANGES[change](mask)
     assert list_corrected(mask) == ["Face 02"]
 
@@ -186,7 +186,7 @@ def test_a_moved_key_becomes_locked_keys_that_stay(mask: Any, film: Path) -> Non
     moved = sample_at(track, 26)
     assert moved is not None and moved.ellipse.cx - before.ellipse.cx == pytest.approx(3 / 1.0, abs=1.5)
     for _ in range(2):
-        # Written anew it is known, and a new analysis does not move it.
+        # After the mask was written again the key is known, and a new analysis does not move it.
         assert list_corrected(mask) == []
         analyse_again(mask, film)
         again = sample_at(get_track(load_document(mask), "Face 02"), 26)
@@ -196,7 +196,7 @@ def test_a_moved_key_becomes_locked_keys_that_stay(mask: Any, film: Path) -> Non
     assert [layer.name for layer in mask.layers] == [PICTURE_LAYER, "Face 01", "Face 02"]
 
 
-def test_opacity_set_by_hand_is_taken_in(mask: Any) -> None:
+def test_opacity_keys_set_by_hand_change_the_track(mask: Any) -> None:
     lengthen(mask)
     assert get_track(sync_from_blender(mask), "Face 02").covered_spans() == [(5, 38)]
     path = mask.layers["Face 02"].path_from_id("alpha")
@@ -205,7 +205,7 @@ def test_opacity_set_by_hand_is_taken_in(mask: Any) -> None:
     assert get_track(sync_from_blender(mask), "Face 02").covered_spans() == [(9, 38)]
 
 
-def test_what_is_no_ellipse_is_left_to_the_editor(mask: Any, film: Path) -> None:
+def test_a_shape_that_is_no_ellipse_is_left_to_the_editor(mask: Any, film: Path) -> None:
     add_spline(mask)
     assert get_track(sync_from_blender(mask), "Face 02").locked
     assert list_corrected(mask) == [] and describe_origin(list_faces(mask)[1]) == "drawn by hand"
@@ -237,7 +237,7 @@ def test_a_layer_added_by_hand_covers_once_it_is_adopted(mask: Any, film: Path, 
     assert [describe_origin(face) for face in list_faces(mask)][-1] == "added by hand"
 
 
-def test_what_an_editor_sets_afterwards_stays(mask: Any) -> None:
+def test_an_adopted_layer_keeps_later_settings(mask: Any) -> None:
     mask.layers.new(name="Never blur here")
     adopt_layers(mask)
     layer = mask.layers["Never blur here"]
@@ -245,7 +245,7 @@ def test_what_an_editor_sets_afterwards_stays(mask: Any) -> None:
     assert adopt_layers(mask) == [] and not layer.invert
 
 
-def test_a_renamed_layer_is_still_ours(mask: Any, film: Path) -> None:
+def test_a_renamed_layer_keeps_its_track(mask: Any, film: Path) -> None:
     mask.layers["Face 02"].name = "Anna"
     assert adopt_layers(mask) == []
     assert [(face.name, face.frames) for face in list_faces(mask)] == [("Face 01", 40), ("Anna", 30)]
@@ -255,7 +255,7 @@ def test_a_renamed_layer_is_still_ours(mask: Any, film: Path) -> None:
     assert [track.name for track in load_document(mask).tracks] == ["Face 01", "Anna"]
 
 
-def test_a_deleted_and_an_added_layer_are_not_a_renamed_one(mask: Any) -> None:
+def test_deleting_one_layer_and_adding_another_is_no_renaming(mask: Any) -> None:
     mask.layers.remove(mask.layers["Face 01"])
     mask.update_tag()
     mask.layers.new(name="New")
@@ -275,11 +275,11 @@ def test_a_face_stays_off_only_where_its_track_is_the_same(mask: Any, film: Path
 
 
 def test_an_edit_of_a_mask_reaches_the_next_render(mask: Any, tmp_path: Path) -> None:
-    """Adopted and shown in the next still and animation render, with the handlers that the extension registers."""
-    from blender_faceblur.blender.cover import handlers as alignment
+    """The extension's handlers adopt a new layer and show it in the next render."""
+    from blender_faceblur.blender.cover import handlers as cover_handlers
 
     scene = bpy.context.scene
-    alignment.register_handlers()
+    cover_handlers.register_handlers()
     try:
         assert disks.see(disks.render_frame(scene, 3, tmp_path / "before.png")).disk == 0
         layer = mask.layers.new(name="By hand")
@@ -292,4 +292,4 @@ def test_an_edit_of_a_mask_reaches_the_next_render(mask: Any, tmp_path: Path) ->
 
         assert disks.see(cv2.imread(str(tmp_path / "after.png"))[..., ::-1]).disk > 900
     finally:
-        alignment.unregister_handlers()
+        cover_handlers.unregister_handlers()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The scene in which a mask is edited: source time, the footage under the mask, nothing lost and nothing left."""
+"""The helper scene for editing a mask: it shows the right footage, loses no edit and leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ CANVASES = [(disks.WIDTH, disks.HEIGHT), (180, 320), (400, 200)]
 
 
 def _build(film: Path, canvas: tuple[int, int] = CANVASES[0]) -> tuple[Any, Any, Any]:
-    """A covered strip that lies elsewhere than the mask's own time."""
+    """A covered strip that does not lie in the mask's own time."""
     scene = build_project(film, disks.build_document(film), None)
     scene.render.resolution_x, scene.render.resolution_y = canvas
     strip = scene.sequence_editor.strips[0]
@@ -52,7 +52,7 @@ def test_the_picture_lies_under_the_mask(canvas: tuple[int, int], film: Path, tm
     source_frame = 33 - 21
     assert helper.frame_current == mask.frame_start + source_frame
     assert bpy.context.window.scene == helper
-    # As the Mask editor shows it: mask coordinates run along the longer side, from the middle.
+    # Mask coordinates run along the longer side of the Mask editor's picture, from the middle.
     width, height = helper.render.resolution_x, helper.render.resolution_y
     points = np.array([point.co for point in mask.layers["Face 01"].splines[0].points])
     x, y = (points.mean(axis=0) - 0.5) * max(width, height) + (width / 2, height / 2)
@@ -63,7 +63,7 @@ def test_the_picture_lies_under_the_mask(canvas: tuple[int, int], film: Path, tm
     close_masks()
 
 
-def test_what_was_changed_becomes_locked_keys(film: Path) -> None:
+def test_edits_of_the_mask_become_locked_keys(film: Path) -> None:
     scene, strip, mask = _build(film)
     scene.frame_set(40)
     before = _list_data()
@@ -77,13 +77,13 @@ def test_what_was_changed_becomes_locked_keys(film: Path) -> None:
     assert 22 in locked_frames(load_document(mask).tracks[0])
 
 
-def test_a_layer_drawn_anew_counts(film: Path) -> None:
+def test_a_new_layer_counts_as_a_change(film: Path) -> None:
     scene, strip, mask = _build(film)
     open_masks(scene, strip, bpy.context.window)
     mask.layers.new(name="by hand").splines.new().points.add(3)
     mask.update_tag()
     assert close_masks() == 1
-    assert mask.layers["by hand"].invert, "it shows what it surrounds"
+    assert mask.layers["by hand"].invert, "the layer shows what it surrounds"
 
 
 def test_the_uncovered_footage_cannot_be_rendered(film: Path, tmp_path: Path) -> None:
@@ -96,7 +96,7 @@ def test_the_uncovered_footage_cannot_be_rendered(film: Path, tmp_path: Path) ->
     close_masks()
 
 
-def test_one_at_a_time_and_only_what_is_covered(film: Path) -> None:
+def test_only_one_covered_strip_can_be_edited_at_a_time(film: Path) -> None:
     scene, strip, _ = _build(film)
     with pytest.raises(FaceBlurError, match="No mask"):
         close_masks()
@@ -110,8 +110,8 @@ def test_one_at_a_time_and_only_what_is_covered(film: Path) -> None:
     assert get_helper() is None
 
 
-def test_pictures_in_any_order(film: Path, tmp_path: Path) -> None:
-    """What Blender's own movie clips and images cannot show."""
+def test_a_picture_sequence_in_any_order_is_shown(film: Path, tmp_path: Path) -> None:
+    """Blender's movie clips and images cannot show such a sequence."""
     import cv2
 
     names = []
@@ -131,7 +131,7 @@ def test_pictures_in_any_order(film: Path, tmp_path: Path) -> None:
     close_masks()
 
 
-def test_the_operators_do_the_same(extension: None, film: Path) -> None:
+def test_the_operators_open_and_close_the_helper_scene(extension: None, film: Path) -> None:
     scene, strip, mask = _build(film)
     scene.sequence_editor.active_strip = strip
     bpy.context.workspace.sequencer_scene = scene
@@ -143,7 +143,9 @@ def test_the_operators_do_the_same(extension: None, film: Path) -> None:
     assert not bpy.ops.faceblur.back_from_masks.poll()
 
 
-def test_saved_in_the_middle_and_opened_again(extension: None, film: Path, tmp_path: Path) -> None:
+def test_a_project_saved_while_a_mask_is_edited_can_be_closed_later(
+    extension: None, film: Path, tmp_path: Path
+) -> None:
     scene, strip, mask = _build(film)
     name = mask.name
     open_masks(scene, strip, bpy.context.window)
@@ -155,7 +157,7 @@ def test_saved_in_the_middle_and_opened_again(extension: None, film: Path, tmp_p
     assert get_helper() is None and 22 in locked_frames(load_document(bpy.data.masks[name]).tracks[0])
 
 
-def test_undo_leads_out_and_redo_in_again(extension: None, film: Path) -> None:
+def test_undo_and_redo_leave_and_enter_the_helper_scene(extension: None, film: Path) -> None:
     scene, strip, mask = _build(film)
     name = mask.name
     bpy.ops.ed.undo_push(message="begin")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The operators with which an editor corrects a face: what they cover, rendered, and what they say."""
+"""The operators that correct a face: what they cover in renders, and what they report."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from .corrected import list_corrected
 
 @pytest.fixture
 def scene(film: Path) -> Iterator[Any]:
-    """The film from frame 1 on, covered: the disk is Face 01, Face 02 stands below it in frames 5 to 34."""
+    """The covered film from frame 1: the disk is Face 01; Face 02 stands still in frames 5 to 34."""
     bpy.ops.wm.read_factory_settings(app_template="Video_Editing")
     blender_faceblur.register()
     scene = bpy.context.workspace.sequencer_scene or bpy.context.scene
@@ -58,7 +58,7 @@ def spans(mask: Any, name: str) -> list[tuple[int, int]]:
     return get_track(load_document(mask), name).covered_spans()
 
 
-def test_a_cover_is_put_where_an_editor_wants_it(scene: Any, tmp_path: Path) -> None:
+def test_a_cover_moves_to_where_an_editor_puts_it(scene: Any, tmp_path: Path) -> None:
     mask = choose(scene, "Face 01", 20)
     before = cover_at(mask, "Face 01", 20)
     assert before is not None
@@ -67,7 +67,7 @@ def test_a_cover_is_put_where_an_editor_wants_it(scene: Any, tmp_path: Path) -> 
     moved = cover_at(mask, "Face 01", 20)
     assert moved is not None and moved.cx == pytest.approx(before.cx + 100, abs=0.6)
     assert see(scene, 20, tmp_path).disk > 900
-    # Half a second away it is where it was.
+    # The cover is unchanged half a second away.
     assert see(scene, 5, tmp_path).disk == 0 and see(scene, 35, tmp_path).disk == 0
     assert list_corrected(mask) == []
 
@@ -104,7 +104,7 @@ def test_all_faces_of_the_selected_strips_are_switched(scene: Any, tmp_path: Pat
     assert list_off() == [f"{two.name} Face 01"]
 
 
-def test_ends_are_set_at_the_playhead(scene: Any, tmp_path: Path) -> None:
+def test_a_track_begins_and_ends_at_the_playhead(scene: Any, tmp_path: Path) -> None:
     mask = choose(scene, "Face 01", 10)
     assert bpy.ops.faceblur.begin_here() == {"FINISHED"}
     scene.frame_set(1 + 30)
@@ -133,7 +133,7 @@ def test_faces_are_split_merged_deleted_and_brought_back(scene: Any, tmp_path: P
         bpy.ops.faceblur.bring_back(name="Nobody")
 
 
-def test_a_face_is_off_for_a_time(scene: Any, tmp_path: Path) -> None:
+def test_a_face_is_switched_off_in_some_frames(scene: Any, tmp_path: Path) -> None:
     mask = choose(scene, "Face 01", 20)
     bpy.ops.faceblur.switch_face(action="OFF", where="FRAME")
     assert spans(mask, "Face 01") == [(0, 20), (21, 40)]
@@ -147,7 +147,7 @@ def test_a_face_is_off_for_a_time(scene: Any, tmp_path: Path) -> None:
     assert spans(mask, "Face 01") == [(0, 40)]
 
 
-def test_keys_are_freed_and_faces_locked(scene: Any) -> None:
+def test_keys_are_unlocked_and_faces_locked(scene: Any) -> None:
     mask = choose(scene, "Face 01", 20)
     set_cover(get_target(bpy.context), Ellipse(100, 100, 30, 30))
     bpy.ops.faceblur.clear_key()
@@ -160,7 +160,7 @@ def test_keys_are_freed_and_faces_locked(scene: Any) -> None:
     assert not get_track(load_document(mask), "Face 01").locked
 
 
-def test_what_was_changed_with_blenders_tools_comes_in_first(scene: Any) -> None:
+def test_edits_with_blenders_tools_are_applied_before_an_operator(scene: Any) -> None:
     mask = choose(scene, "Face 01", 20)
     mask.layers["Face 02"].name = "Anna"
     bpy.context.view_layer.update()
@@ -173,7 +173,7 @@ def test_what_was_changed_with_blenders_tools_comes_in_first(scene: Any) -> None
     assert [track.name for track in document.aside] == ["Face 01"]
 
 
-def test_a_drawn_layer_is_refused_with_a_reason(scene: Any) -> None:
+def test_operators_refuse_a_layer_drawn_by_hand(scene: Any) -> None:
     mask = choose(scene, "Face 02", 20)
     mask.layers["Face 02"].splines.new().points.add(2)
     with pytest.raises(RuntimeError, match="drawn by hand"):
@@ -183,7 +183,7 @@ def test_a_drawn_layer_is_refused_with_a_reason(scene: Any) -> None:
     assert len(mask.layers["Face 02"].splines) == 2
 
 
-def test_it_says_why_it_cannot(scene: Any) -> None:
+def test_operators_need_a_face_at_the_playhead(scene: Any) -> None:
     choose(scene, "Face 01", 20)
     scene.frame_set(500)
     with pytest.raises(RuntimeError, match="poll"):
@@ -193,7 +193,7 @@ def test_it_says_why_it_cannot(scene: Any) -> None:
         bpy.ops.faceblur.split_face()
 
 
-def test_a_change_that_fails_changes_nothing(scene: Any) -> None:
+def test_a_failed_change_leaves_the_document_as_it_was(scene: Any) -> None:
     mask = choose(scene, "Face 01", 20)
     before = load_document(mask)
 
@@ -206,8 +206,8 @@ def test_a_change_that_fails_changes_nothing(scene: Any) -> None:
     assert load_document(mask) == before
 
 
-def test_a_face_is_followed_from_its_key(scene: Any, tmp_path: Path) -> None:
-    """The disk moves; a track that stands still is put on it in one frame and followed to both ends of the film."""
+def test_a_face_is_tracked_from_its_key(scene: Any, tmp_path: Path) -> None:
+    """A track that stands still is placed on the moving disk in one frame and tracked to both ends of the film."""
     mask = choose(scene, "Face 02", 20)
     set_cover(get_target(bpy.context), Ellipse(*disks.place_disk(20), 28, 28))
     choose(scene, "Face 01", 20)
@@ -221,7 +221,7 @@ def test_a_face_is_followed_from_its_key(scene: Any, tmp_path: Path) -> None:
         assert see(scene, frame, tmp_path).disk == 0
 
 
-def test_a_region_is_drawn_and_followed(scene: Any, tmp_path: Path) -> None:
+def test_a_drawn_region_is_tracked(scene: Any, tmp_path: Path) -> None:
     mask = choose(scene, "Face 01", 12)
     bpy.ops.faceblur.delete_face()
     x, y = disks.place_disk(12)
@@ -233,7 +233,7 @@ def test_a_region_is_drawn_and_followed(scene: Any, tmp_path: Path) -> None:
         assert see(scene, frame, tmp_path).disk == 0
 
 
-def test_a_region_is_covered_here_only_or_until_told(scene: Any, tmp_path: Path) -> None:
+def test_a_box_is_covered_in_one_frame_or_until_end_here(scene: Any, tmp_path: Path) -> None:
     mask = choose(scene, "Face 01", 12)
     bpy.ops.faceblur.delete_face()
     x, y = disks.place_disk(12)
@@ -249,13 +249,13 @@ def test_a_region_is_covered_here_only_or_until_told(scene: Any, tmp_path: Path)
     assert spans(mask, "Region 01") == [(12, 26)]
 
 
-def test_what_stays_in_a_poster_is_not_covered(scene: Any) -> None:
+def test_a_face_that_stays_in_a_never_region_is_not_covered(scene: Any) -> None:
     mask = choose(scene, "Face 01", 12)
     bpy.ops.faceblur.add(kind="NEVER", box=(10, 120, 70, 179))
     assert [track.name for track in load_document(mask).tracks] == ["Face 01"] and "Face 02" not in mask.layers
 
 
-def test_a_step_follows_one_frame_and_goes_there(scene: Any) -> None:
+def test_track_one_frame_goes_to_that_frame(scene: Any) -> None:
     mask = choose(scene, "Face 01", 20)
     bpy.ops.faceblur.end_here()
     bpy.ops.faceblur.follow_step(direction="FORWARD")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Exported footage: what the copy of a project shows where nothing of ours is left, and what is refused."""
+"""Export of covered footage: what the copy of a project shows without the extension, and what cannot be exported."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ from . import disks
 
 
 def _add_sound(film: Path, output: Path) -> Path:
-    """The film's packets with a tone beside them."""
+    """Copy a film's packets and add a tone."""
     with av.open(str(film)) as source, av.open(str(output), "w") as target:
         picture = target.add_stream_from_template(source.streams.video[0])
         sound: Any = target.add_stream("aac", rate=48000, layout="mono")
@@ -67,7 +67,7 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def scene(film: Path) -> Iterator[Any]:
-    """The film at frame 11, eight frames cut off its beginning, covered, with its sound."""
+    """The covered film with its sound at frame 11, with its first eight frames cut off."""
     bpy.ops.wm.read_factory_settings(app_template="Video_Editing")
     scene = bpy.context.workspace.sequencer_scene or bpy.context.scene
     scene.render.resolution_x, scene.render.resolution_y = disks.WIDTH, disks.HEIGHT
@@ -106,7 +106,9 @@ def _check_nothing_of_ours_is_left() -> None:
         assert not list(getattr(bpy.data, kind)), kind
 
 
-def test_the_copy_shows_no_face_and_needs_nothing_of_ours(scene: Any, film: Path, tmp_path: Path) -> None:
+def test_the_exported_copy_shows_no_face_and_does_not_need_the_extension(
+    scene: Any, film: Path, tmp_path: Path
+) -> None:
     project = _save(tmp_path)
     before = project.read_bytes()
     data = hashlib.sha256(film.read_bytes()).digest()
@@ -133,8 +135,8 @@ def test_the_copy_shows_no_face_and_needs_nothing_of_ours(scene: Any, film: Path
         assert np.hypot(sight.cover_centre[0] - x, sight.cover_centre[1] - y) < 2, frame
 
 
-def test_what_an_editor_changed_is_in_the_film(scene: Any, tmp_path: Path) -> None:
-    """A layer drawn by hand over the top left corner, in no document."""
+def test_an_editors_changes_are_in_the_film(scene: Any, tmp_path: Path) -> None:
+    """The change is a layer drawn by hand over the top left corner, which is in no document."""
     mask = bpy.data.masks[0]
     layer = mask.layers.new(name="mine")
     layer.invert, layer.blend = True, "MUL"
@@ -159,7 +161,7 @@ def test_strips_that_share_a_cover_share_a_film(scene: Any, tmp_path: Path) -> N
         bpy.ops.sequencer.split(frame=30, side="RIGHT", ignore_selection=False)
     halves = [strip.name for strip in strips if strip.type == "MOVIE"]
     assert len(halves) == 2
-    # One of them goes into a meta strip, out of the operators' reach.
+    # One half goes into a meta strip, where operators cannot reach it.
     second = strips[halves[1]]
     with borrow_selection(scene, second, get_modifier(second).input_mask_strip):
         bpy.ops.sequencer.meta_make()
@@ -173,8 +175,8 @@ def test_strips_that_share_a_cover_share_a_film(scene: Any, tmp_path: Path) -> N
         assert sight.disk == 0 and sight.cover > 800, frame
 
 
-def test_a_strip_of_several_speeds_covers_no_more_than_its_faces(scene: Any, tmp_path: Path) -> None:
-    """In the project it is covered whole, as a Mask strip cannot follow; a film needs no Mask strip."""
+def test_a_strip_with_several_speeds_is_exported_with_only_its_faces_covered(scene: Any, tmp_path: Path) -> None:
+    """In the project it is covered completely, as a Mask strip cannot follow the speeds. A film needs no Mask strip."""
     strip = scene.sequence_editor.strips["disk"]
     with borrow_selection(scene, strip):
         bpy.ops.sequencer.retiming_segment_speed_set(speed=100)
@@ -192,7 +194,7 @@ def test_a_strip_of_several_speeds_covers_no_more_than_its_faces(scene: Any, tmp
         assert sight.disk == 0 and 800 < sight.cover < 6000, frame
 
 
-def test_the_bare_footage_under_an_edited_mask_does_not_go_along(scene: Any, tmp_path: Path) -> None:
+def test_the_uncovered_footage_of_an_edited_mask_is_not_exported(scene: Any, tmp_path: Path) -> None:
     open_masks(scene, scene.sequence_editor.strips["disk"], None)
     exported = _export(tmp_path / "out")
     assert exported.notes == []
@@ -200,14 +202,14 @@ def test_the_bare_footage_under_an_edited_mask_does_not_go_along(scene: Any, tmp
     assert [scene.name for scene in bpy.data.scenes if scene.sequence_editor is not None] == ["Edit"]
 
 
-def test_a_strip_without_a_cover_is_told(scene: Any, film: Path, tmp_path: Path) -> None:
+def test_a_strip_without_a_cover_is_reported(scene: Any, film: Path, tmp_path: Path) -> None:
     scene.sequence_editor.strips.new_movie("bare", str(film), 8, 11)
     _save(tmp_path)
     exported = _export(tmp_path / "out")
     assert len(exported.notes) == 1 and exported.notes[0].startswith("disk.mp4 is still in the copy")
 
 
-def test_a_picture_is_exported_as_well(tmp_path: Path) -> None:
+def test_a_picture_is_exported(tmp_path: Path) -> None:
     import cv2
 
     from blender_faceblur.sources import compute_fingerprint
@@ -237,7 +239,7 @@ def test_a_picture_is_exported_as_well(tmp_path: Path) -> None:
     assert sight.disk == 0 and sight.cover > 800
 
 
-def test_a_sequence_of_pictures_is_exported_as_one(tmp_path: Path) -> None:
+def test_a_picture_sequence_is_exported_as_a_folder(tmp_path: Path) -> None:
     import cv2
 
     from blender_faceblur.sources.sequence import fingerprint_files
@@ -268,7 +270,7 @@ def test_a_sequence_of_pictures_is_exported_as_one(tmp_path: Path) -> None:
     cover_footage(scene, strip, document, EffectSettings("solid", disks.COVER))
     exported = _export(tmp_path / "out")
     assert sorted(path.name for path in (tmp_path / "out" / "shots.covered").iterdir()) == sorted(names)
-    with pytest.raises(FaceBlurError, match="exists already"):
+    with pytest.raises(FaceBlurError, match="already exists"):
         _export(tmp_path / "out")
     bpy.ops.wm.open_mainfile(filepath=str(exported.project))
     strip = bpy.context.scene.sequence_editor.strips["shots"]
@@ -279,29 +281,29 @@ def test_a_sequence_of_pictures_is_exported_as_one(tmp_path: Path) -> None:
         assert sight.disk == 0 and np.hypot(sight.cover_centre[0] - place[0], sight.cover_centre[1] - place[1]) < 2
 
 
-def test_what_would_show_a_face_is_refused(scene: Any, tmp_path: Path) -> None:
+def test_a_project_that_would_show_a_face_is_not_exported(scene: Any, tmp_path: Path) -> None:
     get_modifier(scene.sequence_editor.strips["disk"]).mute = True
     with pytest.raises(FaceBlurError, match="'disk' would show faces: Its cover is switched off"):
         _export(tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
-def test_without_covers_there_is_nothing_to_do(tmp_path: Path) -> None:
+def test_a_project_without_covers_is_not_exported(tmp_path: Path) -> None:
     bpy.ops.wm.read_factory_settings(app_template="Video_Editing")
     with pytest.raises(FaceBlurError, match="no covered strip"):
         _export(tmp_path / "out")
 
 
-def test_nothing_is_overwritten_unless_that_is_asked_for(scene: Any, tmp_path: Path) -> None:
+def test_files_are_overwritten_only_on_request(scene: Any, tmp_path: Path) -> None:
     folder = tmp_path / "out"
     folder.mkdir()
     (folder / "disk.covered.mov").write_text("precious")
-    with pytest.raises(FaceBlurError, match=r"disk\.covered\.mov exists already"):
+    with pytest.raises(FaceBlurError, match=r"disk\.covered\.mov already exists"):
         _export(folder)
     assert [path.name for path in folder.iterdir()] == ["disk.covered.mov"]
 
 
-def test_an_export_that_is_ended_leaves_nothing(scene: Any, tmp_path: Path) -> None:
+def test_a_cancelled_export_leaves_nothing_behind(scene: Any, tmp_path: Path) -> None:
     job = export_covered(tmp_path / "out")
     for step in job:
         if step is not None and step.done > 1:
@@ -328,7 +330,7 @@ def test_the_operator_works_without_a_window(scene: Any, tmp_path: Path) -> None
     blender_faceblur.register()
     try:
         assert bpy.ops.faceblur.export_covered() == {"FINISHED"}
-        with pytest.raises(RuntimeError, match="exists already"):
+        with pytest.raises(RuntimeError, match="already exists"):
             bpy.ops.faceblur.export_covered()
     finally:
         blender_faceblur.unregister()

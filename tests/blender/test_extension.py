@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The extension as Blender sees it: registered and gone without a trace, its operators, panel and keys."""
+"""The extension as Blender sees it: its registration, operators, panel and keys."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def scene(extension: None, film: Path) -> Any:
 
 @pytest.fixture
 def analyses(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[AnalysisRequest]]:
-    """The worker's place is taken by one that finds the disk at once; gives the requests it got."""
+    """Replaces the worker by one that finds the disk at once. Gives the requests."""
     requests: list[AnalysisRequest] = []
 
     def answer(request: AnalysisRequest, wait_s: float | None = None) -> Iterator[Message]:
@@ -79,7 +79,7 @@ def analyses(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[AnalysisRequest]]
 
 
 def list_everything() -> dict[str, list[str]]:
-    """What an add-on can leave behind in Blender."""
+    """Everything that an add-on can leave behind in Blender."""
     handlers = {
         name: [f.__module__ for f in getattr(bpy.app.handlers, name)]
         for name in dir(bpy.app.handlers)
@@ -99,7 +99,7 @@ def list_everything() -> dict[str, list[str]]:
     }
 
 
-def test_it_comes_and_goes_without_a_trace() -> None:
+def test_the_extension_registers_and_unregisters_without_a_trace() -> None:
     bpy.ops.wm.read_factory_settings(app_template="Video_Editing")
     before = list_everything()
     for _ in range(2):
@@ -110,12 +110,12 @@ def test_it_comes_and_goes_without_a_trace() -> None:
         assert list_everything() == before
 
 
-def test_the_keys_collide_with_nothing() -> None:
-    """Read from the tables that Blender makes its own keymaps of."""
+def test_the_shortcuts_are_free_in_blenders_keymap() -> None:
+    """Reads the tables from which Blender builds its own keymaps."""
     path = Path(bpy.utils.system_resource("SCRIPTS")) / "presets" / "keyconfig" / "keymap_data" / "blender_default.py"
     if not path.is_file():
         found = list(Path(bpy.__file__).parent.rglob("blender_default.py"))
-        assert found, "Blender's default keymap is not where it was"
+        assert found, "Blender's default keymap was not found"
         path = found[0]
     spec = importlib.util.spec_from_file_location("blender_default", path)
     assert spec is not None and spec.loader is not None
@@ -127,7 +127,7 @@ def test_the_keys_collide_with_nothing() -> None:
             event = item[1]
             if all(event.get(name) for name in ("shift", "ctrl", "alt")):
                 used.add(event["type"])
-    assert used, "the walk must see such keys"
+    assert used, "no key with all three modifiers was found"
     assert not used & {key for _, key, _ in KEYS}
 
 
@@ -150,7 +150,7 @@ def test_one_source_is_analysed_once(scene: Any, analyses: list[AnalysisRequest]
 
 
 @pytest.mark.usefixtures("analyses")
-def test_what_fails_is_named_and_the_others_are_covered(scene: Any, film: Path, tmp_path: Path) -> None:
+def test_a_failed_strip_is_reported_and_the_others_are_covered(scene: Any, film: Path, tmp_path: Path) -> None:
     broken = tmp_path / "broken.mp4"
     broken.write_bytes(film.read_bytes())
     scene.sequence_editor.strips.new_movie("broken", str(broken), 2, 1)
@@ -171,7 +171,7 @@ def test_a_cancelled_detection_changes_nothing(scene: Any, analyses: list[Analys
 
 @pytest.mark.usefixtures("analyses")
 @pytest.mark.parametrize("change", ["deleted", "renamed", "relinked", "scene emptied"])
-def test_strips_that_went_meanwhile_are_told(change: str, scene: Any, film: Path, tmp_path: Path) -> None:
+def test_strips_that_changed_during_detection_are_reported(change: str, scene: Any, film: Path, tmp_path: Path) -> None:
     job = detection.detect(scene, ["disk"], detection.DetectionSettings(), 0.0)
     next(job)
     strip = scene.sequence_editor.strips["disk"]
@@ -197,7 +197,7 @@ def test_strips_that_went_meanwhile_are_told(change: str, scene: Any, film: Path
 
 
 @pytest.mark.usefixtures("analyses")
-def test_update_puts_the_settings_on(scene: Any) -> None:
+def test_update_applies_the_settings(scene: Any) -> None:
     bpy.ops.faceblur.detect()
     strip = scene.sequence_editor.strips["disk"]
     scene.faceblur.color = (1.0, 0.5, 0.0)
@@ -227,14 +227,14 @@ def test_faces_are_switched_and_found(scene: Any, tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("analyses")
-def test_remove_leaves_the_strip_as_it_was(scene: Any) -> None:
+def test_remove_restores_the_strip(scene: Any) -> None:
     bpy.ops.faceblur.detect()
     bpy.ops.faceblur.remove()
     assert len(scene.sequence_editor.strips) == 1 and not bpy.data.masks
     assert not bpy.ops.faceblur.remove.poll()
 
 
-def test_buttons_that_cannot_work_say_why(scene: Any) -> None:
+def test_disabled_buttons_say_why(scene: Any) -> None:
     scene.sequence_editor.strips["disk"].select = False
     for operator in (bpy.ops.faceblur.detect, bpy.ops.faceblur.apply, bpy.ops.faceblur.remove):
         assert not operator.poll()
@@ -265,7 +265,7 @@ def test_settings_and_covers_are_saved_with_the_project(scene: Any, tmp_path: Pa
     assert disks.see(disks.render_frame(scene, 9, tmp_path / "a.png")).disk == 0
 
 
-def test_an_image_sequence_is_asked_for_with_its_names_and_rate(
+def test_an_image_sequence_is_analysed_with_its_names_and_rate(
     scene: Any,
     analyses: list[AnalysisRequest],
     tmp_path: Path,
@@ -289,7 +289,7 @@ def test_an_image_sequence_is_asked_for_with_its_names_and_rate(
     assert Path(source.path) == tmp_path
 
 
-def test_a_still_that_is_shown_long_is_covered_as_long(scene: Any, tmp_path: Path) -> None:
+def test_a_still_is_covered_for_as_long_as_it_is_shown(scene: Any, tmp_path: Path) -> None:
     import cv2
     import numpy as np
 
@@ -314,7 +314,7 @@ def test_a_still_that_is_shown_long_is_covered_as_long(scene: Any, tmp_path: Pat
 
 
 @pytest.mark.usefixtures("analyses")
-def test_only_what_a_strip_shows_is_analysed(scene: Any, analyses: list[AnalysisRequest]) -> None:
+def test_only_the_frames_that_a_strip_shows_are_analysed(scene: Any, analyses: list[AnalysisRequest]) -> None:
     strip = scene.sequence_editor.strips["disk"]
     strip.frame_start -= 500
     scene.render.fps = 1

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A table of faults: what is delivered of a project that is broken, with the extension and without, and what is told.
+"""A table of faults: what a broken project delivers with and without the extension, and what the extension reports.
 
-docs/project.md has the same table, which is read here. Each row is rendered as a still and as an animation; frames
-that were previewed before the project broke, and are in Blender's memory, and others.
+docs/project.md has the same table, and a test compares the two. Each fault is rendered as a still and as an animation,
+both in frames that were previewed before the project broke, and so are in Blender's cache, and in others.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ ROOT = Path(__file__).resolve().parents[2]
 EFFECT = EffectSettings("solid", disks.COVER)
 PREVIEWED = (10, 11)
 RANGE = (9, 14)
-"""Of the animation, the last one included: two frames of it were previewed."""
+"""First and last frame of the animation, which includes the two previewed frames."""
 
 COVERED, WHOLE, BLACK, FACE = "the face is covered", "all is covered", "black", "**the face shows**"
 NOTHING = "nothing"
@@ -43,7 +43,7 @@ NOTHING = "nothing"
 
 @dataclass(frozen=True, slots=True)
 class FaultCase:
-    """A row: what breaks, what is delivered with the extension and without, and what the extension tells."""
+    """A row: what breaks, what is delivered with the extension and without, and what the extension reports."""
 
     name: str
     break_it: Callable[[Any, Any], None]
@@ -51,7 +51,7 @@ class FaultCase:
     plain: str
     reported: str
     repaired: bool = True
-    """Whether the button Repair puts it right, so that the face is covered again."""
+    """Whether Repair fixes the fault, so that the face is covered again."""
 
 
 def _get_mask_strip(strip: Any) -> Any:
@@ -157,7 +157,7 @@ def relink(scene: Any, strip: Any) -> None:
 
 
 def disable(scene: Any, strip: Any) -> None:
-    """The file is whole: what fails is the extension."""
+    """Disable the extension; the project itself is intact."""
     if hasattr(bpy.types, "FACEBLUR_PT_main"):
         blender_faceblur.unregister()
 
@@ -170,7 +170,7 @@ FAULTS = [
     FaultCase("node group deleted", delete_group, BLACK, FACE, "It has no cover."),
     FaultCase("mask deleted", delete_mask, BLACK, FACE, "Its Mask strip has lost its mask."),
     FaultCase(
-        "a face's layer turned round",
+        "a face's layer no longer inverted",
         turn_layer_round,
         WHOLE,
         FACE,
@@ -189,24 +189,28 @@ FAULTS = [
         brighten_mask_strip,
         BLACK,
         FACE,
-        "Its Mask strip was moved, scaled, or changed in its look.",
+        "Its Mask strip was moved, scaled or modified.",
     ),
     FaultCase(
-        "the number Unit in the node group changed",
+        "the value Unit in the node group changed",
         change_unit,
         BLACK,
         FACE,
-        "Its node group lays the mask over the picture in another size.",
+        "Its node group puts the mask over the picture at the wrong size.",
     ),
     FaultCase(
-        "the effect's group hands the picture on", pass_on, BLACK, FACE, "'Face Blur Solid' hands on what it gets."
+        "the effect's node group passes the picture through",
+        pass_on,
+        BLACK,
+        FACE,
+        "The node group 'Face Blur Solid' passes its input through unchanged.",
     ),
     FaultCase(
         "footage linked to another file",
         relink,
         BLACK,
         FACE,
-        "It shows another file than the one that was analysed.",
+        "It shows a different file from the one that was analysed.",
         repaired=False,
     ),
     FaultCase("footage moved without its Mask strip", move_alone, COVERED, FACE, NOTHING),
@@ -227,7 +231,7 @@ FAULTS = [
 
 @pytest.fixture(scope="module")
 def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the film, and one whose face is elsewhere."""
+    """A folder with the film, and a second film whose face is elsewhere."""
     folder = tmp_path_factory.mktemp("films")
     disks.write_film(folder / "disk.mp4")
     with pytest.MonkeyPatch.context() as patch:
@@ -238,7 +242,7 @@ def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def build(films: Path, tmp_path: Path) -> Iterator[Callable[[], tuple[Any, Any]]]:
-    """Builds the covered project; the extension is disabled afterwards if it is not yet."""
+    """Builds the covered project. Afterwards the extension is disabled, if it is still enabled."""
 
     def build() -> tuple[Any, Any]:
         for film in films.iterdir():
@@ -246,7 +250,7 @@ def build(films: Path, tmp_path: Path) -> Iterator[Callable[[], tuple[Any, Any]]
         film = tmp_path / "disk.mp4"
         scene = build_project(film, disks.build_document(film), EFFECT)
         scene.frame_start, scene.frame_end = RANGE
-        # Pictures are written as it wants them.
+        # Sets the file format of the pictures.
         disks.render_frame(scene, RANGE[0], tmp_path / "first.png")
         return scene, disks.get_cover(scene)[0]
 
@@ -255,9 +259,9 @@ def build(films: Path, tmp_path: Path) -> Iterator[Callable[[], tuple[Any, Any]]
 
 
 def deliver(scene: Any, folder: Path) -> set[str]:
-    """What a still of a previewed frame, one of another frame, and an animation show, as Blender renders by itself.
+    """What Blender itself renders: a still of a previewed frame, a still of another frame, and an animation.
 
-    A face that shows in one of them shows.
+    If a face shows in any of them, only that is returned.
     """
     pictures = [_render_still(scene, frame, folder) for frame in (PREVIEWED[0], 30)]
     frames = folder / "frames"
@@ -272,7 +276,7 @@ def deliver(scene: Any, folder: Path) -> set[str]:
 
 
 def _render_still(scene: Any, frame: int, folder: Path) -> Any:
-    """Unlike `disks.render_frame` without forgetting what was previewed."""
+    """Render a still; unlike `disks.render_frame` without clearing Blender's cache of previewed frames."""
     scene.frame_set(frame)
     scene.render.filepath = str(folder / "still.png")
     bpy.ops.render.render(write_still=True, scene=scene.name)
@@ -291,7 +295,7 @@ def tell(picture: Any) -> str:
         return FACE
     if seen.cover > 0.95 * disks.WIDTH * disks.HEIGHT:
         return WHOLE
-    # A cover that still is there keeps its blue.
+    # A cover that is still there is blue.
     return BLACK if picture[..., :2].max() <= 2 else COVERED
 
 
@@ -304,13 +308,13 @@ def test_with_the_extension_no_face_is_delivered(
     assert {tell(_render_still(scene, frame, tmp_path)) for frame in PREVIEWED} == {COVERED}
     capfd.readouterr()
     fault.break_it(scene, strip)
-    # As a window does after each edit.
+    # A window does this after each edit.
     bpy.context.view_layer.update()
     faults = [found.text for found in guard.check_scene(scene)]
     assert deliver(scene, tmp_path) == {fault.blacked_out}
-    said = capfd.readouterr().err
+    printed = capfd.readouterr().err
     if fault.blacked_out == BLACK:
-        assert f"Face Blur: Rendered black: 'disk'. {fault.reported}\n" in said
+        assert f"Face Blur: Rendered black: 'disk'. {fault.reported}\n" in printed
     assert faults == ([fault.reported] if fault.reported != NOTHING else [])
     if fault.reported != NOTHING:
         strip = scene.sequence_editor.strips_all["disk"]
@@ -320,13 +324,13 @@ def test_with_the_extension_no_face_is_delivered(
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
-def test_what_a_blender_without_the_extension_delivers(
+def test_without_the_extension_blender_delivers_what_the_table_says(
     fault: FaultCase, build: Callable[[], tuple[Any, Any]], tmp_path: Path
 ) -> None:
     scene, strip = build()
     assert {tell(_render_still(scene, frame, tmp_path)) for frame in PREVIEWED} == {COVERED}
     fault.break_it(scene, strip)
-    # Where the project was broken frames may be delivered as they were previewed.
+    # In the session that broke the project, frames may be delivered as they were previewed.
     assert deliver(scene, tmp_path) <= {fault.plain, COVERED}
     bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "broken.blend"))
     bpy.ops.wm.open_mainfile(filepath=str(tmp_path / "broken.blend"))
@@ -373,10 +377,10 @@ ENDS = {
 @pytest.mark.skipif(sys.platform == "win32", reason="ends processes by signals")
 @pytest.mark.parametrize("extension", ["with", "without"])
 @pytest.mark.parametrize("name", ENDS)
-def test_a_render_that_ends_early_leaves_no_face(
+def test_a_render_that_ends_early_leaves_no_face_behind(
     name: str, extension: str, build: Callable[[], tuple[Any, Any]], tmp_path: Path
 ) -> None:
-    """With the extension of a project that would show the face, without it of a whole one."""
+    """The test uses a project that would show the face with the extension, and an intact one without it."""
     how = ENDS[name]
     if how == "cancelled" and getattr(bpy.app, "module", False):
         pytest.skip("only the application can be asked to cancel a render without a window")
@@ -401,17 +405,17 @@ def test_a_render_that_ends_early_leaves_no_face(
         timeout=120,
         check=False,
     )
-    said = done.stdout + done.stderr
-    assert "ENDS NOW" in said and ("GOES ON" in said) == (how in ("cancelled", "full")), said
+    printed = done.stdout + done.stderr
+    assert "ENDS NOW" in printed and ("GOES ON" in printed) == (how in ("cancelled", "full")), printed
     written = [path for path in sorted(folder.iterdir()) if path.stat().st_size > 0 and not path.is_symlink()]
-    assert len(written) == (RANGE[1] - RANGE[0] if how == "full" else 3), said
+    assert len(written) == (RANGE[1] - RANGE[0] if how == "full" else 3), printed
     assert {tell(_read(path)) for path in written} == {BLACK if extension == "with" else COVERED}
     if extension == "with":
-        assert "Rendered black: 'disk'. Its cover is switched off." in said
+        assert "Rendered black: 'disk'. Its cover is switched off." in printed
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
-def test_the_command_tells_that_the_disk_is_full(build: Callable[[], tuple[Any, Any]], tmp_path: Path) -> None:
+def test_the_command_reports_a_full_disk(build: Callable[[], tuple[Any, Any]], tmp_path: Path) -> None:
     scene, _ = build()
     (tmp_path / "out").mkdir()
     scene.render.filepath = str(tmp_path / "out" / "f")

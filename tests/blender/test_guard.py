@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the guard finds; and a strip whose faces would show is black in what is rendered. More in test_faults.py."""
+"""The guard finds broken covers, and renders strips that would show faces black. More faults are in test_faults.py."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from blender_faceblur.blender.common.marks import (
     MARK,
     get_modifier,
 )
-from blender_faceblur.blender.cover import handlers as alignment
+from blender_faceblur.blender.cover import handlers as cover_handlers
 from blender_faceblur.blender.cover.compositing import EffectSettings
 from blender_faceblur.blender.cover.covering import uncover
 from blender_faceblur.blender.guard import checks as guard
@@ -38,11 +38,11 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def project(film: Path, tmp_path: Path) -> Iterator[tuple[Any, Any]]:
     own = shutil.copy(film, tmp_path / "film.mp4")
     scene = build_project(Path(own), disks.build_document(Path(own)), EFFECT)
-    alignment.register_handlers()
+    cover_handlers.register_handlers()
     guard.register_handlers()
     yield scene, disks.get_cover(scene)[0]
     guard.unregister_handlers()
-    alignment.unregister_handlers()
+    cover_handlers.unregister_handlers()
 
 
 def _delete_mask_strip(scene: Any, strip: Any) -> None:
@@ -132,7 +132,7 @@ NAMES = [
 
 
 @pytest.mark.parametrize(("break_it", "repaired"), BREAKS, ids=NAMES)
-def test_what_is_broken_is_found_rendered_black_and_put_right(
+def test_a_broken_cover_is_found_rendered_black_and_repaired(
     break_it: Callable[[Any, Any], None], repaired: bool, project: tuple[Any, Any], tmp_path: Path
 ) -> None:
     scene, strip = project
@@ -142,9 +142,9 @@ def test_what_is_broken_is_found_rendered_black_and_put_right(
     faults = guard.check_scene(scene)
     assert faults and faults[0].shows and faults[0].strip == strip.name and "  " not in faults[0].text
     shown = disks.render_frame(scene, 10, tmp_path / "broken.png")
-    # Black, or the blue of a cover that still is there: nothing of the film.
-    assert shown[..., :2].max() <= 2, "it was rendered"
-    assert strip.color_multiply == 1.0, "it stays black"
+    # Black, or the blue of a cover that is still there, but nothing of the film.
+    assert shown[..., :2].max() <= 2, "the film was rendered"
+    assert strip.color_multiply == 1.0, "the strip stays black after the render"
     left = guard.repair_strip(scene, strip, EFFECT)
     assert (left == []) == repaired, left
     if repaired:
@@ -169,10 +169,10 @@ def test_an_animation_is_black_in_every_frame(project: tuple[Any, Any], tmp_path
     pictures = [cv2.imread(str(path)) for path in sorted(tmp_path.glob("f*.png"))]
     assert len(pictures) == 8 and max(int(picture.max()) for picture in pictures) <= 2
     scene.frame_set(5)
-    assert strip.color_multiply == pytest.approx(0.9), "its animation is switched off"
+    assert strip.color_multiply == pytest.approx(0.9), "the animation stays switched off"
 
 
-def test_what_may_be_shown_is_no_fault(project: tuple[Any, Any], tmp_path: Path) -> None:
+def test_a_face_that_may_show_is_no_fault(project: tuple[Any, Any], tmp_path: Path) -> None:
     scene, strip = project
     mask = get_modifier(strip).input_mask_strip.mask
     mask.layers[-1].hide_render = True
@@ -182,14 +182,14 @@ def test_what_may_be_shown_is_no_fault(project: tuple[Any, Any], tmp_path: Path)
     assert [fault.shows for fault in faults] == [False], "without its mask the whole picture is covered"
     assert guard.repair_strip(scene, strip, EFFECT) == []
     uncover(scene, strip)
-    assert guard.check_scene(scene) == [], "it was uncovered on purpose"
+    assert guard.check_scene(scene) == [], "an editor uncovered the strip on purpose"
     strip[guard.MUST_BE_COVERED] = True
     assert [fault.text for fault in guard.check_scene(scene)] == ["It has no cover."]
     strip.mute = True
-    assert guard.check_scene(scene) == [], "nobody sees it"
+    assert guard.check_scene(scene) == [], "a muted strip is not rendered"
 
 
-def test_inverse_and_people_who_stay_clear_do_not_go_together(film: Path) -> None:
+def test_an_inverse_cover_is_a_fault_if_people_stay_visible(film: Path) -> None:
     document = disks.build_document(film)
     scene = build_project(film, document, replace(EFFECT, inverse=True))
     assert guard.check_scene(scene) == []
@@ -198,7 +198,7 @@ def test_inverse_and_people_who_stay_clear_do_not_go_together(film: Path) -> Non
     assert [(fault.shows, fault.text[:13]) for fault in guard.check_scene(scene)] == [(True, "Inverse shows")]
 
 
-def test_a_cover_that_the_preview_lacks_is_told(project: tuple[Any, Any]) -> None:
+def test_a_cover_that_is_off_in_the_preview_is_reported(project: tuple[Any, Any]) -> None:
     scene, strip = project
     modifier = get_modifier(strip)
     if not hasattr(modifier, "show_preview"):
@@ -212,8 +212,10 @@ def test_a_cover_that_the_preview_lacks_is_told(project: tuple[Any, Any]) -> Non
 
 
 @pytest.mark.parametrize(("key", "value"), [("fingerprint", None), ("size", "x"), ("analysed", [1, 2, 3]), ("", "x")])
-def test_what_cannot_be_checked_is_black(key: str, value: object, project: tuple[Any, Any], tmp_path: Path) -> None:
-    """Whatever a file of a stranger's, or of another version, says of its covers."""
+def test_a_cover_that_cannot_be_checked_is_rendered_black(
+    key: str, value: object, project: tuple[Any, Any], tmp_path: Path
+) -> None:
+    """The data of a cover may be invalid in a file from elsewhere or from another version."""
     scene, strip = project
     get_modifier(strip).mute = True
     mask = get_modifier(strip).input_mask_strip.mask
@@ -227,8 +229,8 @@ def test_what_cannot_be_checked_is_black(key: str, value: object, project: tuple
     assert [fault.shows for fault in guard.check_scene(scene) if "damaged" in fault.text] == [True]
 
 
-def test_an_outline_of_ours_that_was_opened_is_found(project: tuple[Any, Any]) -> None:
-    """Open, it lacks a quarter."""
+def test_an_opened_outline_is_found_and_closed_again(project: tuple[Any, Any]) -> None:
+    """An open outline lacks a quarter."""
     scene, strip = project
     mask = get_modifier(strip).input_mask_strip.mask
     mask.layers["Face 01"].splines[0].use_cyclic = False
@@ -239,7 +241,7 @@ def test_an_outline_of_ours_that_was_opened_is_found(project: tuple[Any, Any]) -
     assert guard.check_scene(scene) == []
 
 
-def test_scenes_in_scenes_are_looked_at(project: tuple[Any, Any]) -> None:
+def test_scenes_within_scenes_are_checked(project: tuple[Any, Any]) -> None:
     scene, strip = project
     outer = bpy.data.scenes.new("outer")
     inner = outer.sequence_editor_create().strips.new_scene("inner", scene, 1, 1)
@@ -251,18 +253,18 @@ def test_scenes_in_scenes_are_looked_at(project: tuple[Any, Any]) -> None:
     bpy.data.scenes.remove(outer)
 
 
-def test_doubts_count_where_that_is_asked_for(film: Path, tmp_path: Path) -> None:
+def test_unreviewed_items_are_faults_only_on_request(film: Path, tmp_path: Path) -> None:
     from blender_faceblur.core.types import ReviewItem, ReviewReason
 
     document = disks.build_document(film)
     document.review_items.append(ReviewItem(3, 9, (1.0, 2.0, 30.5, 40.0), 0.31, ReviewReason.LOW_CONFIDENCE))
     scene = build_project(film, document, EFFECT)
-    doubts = [fault.text for fault in guard.check_scene(scene, with_review=True)]
-    assert [text for text in doubts if "doubtful" in text] == ["1 doubtful place has not been reviewed."]
-    assert not any("doubtful" in fault.text for fault in guard.check_scene(scene))
+    texts = [fault.text for fault in guard.check_scene(scene, with_review=True)]
+    assert [text for text in texts if "reviewed" in text] == ["1 item has not been reviewed."]
+    assert not any("reviewed" in fault.text for fault in guard.check_scene(scene))
 
 
-def test_the_command_renders_nothing_in_which_faces_would_show(project: tuple[Any, Any], tmp_path: Path) -> None:
+def test_the_command_does_not_render_a_scene_that_would_show_faces(project: tuple[Any, Any], tmp_path: Path) -> None:
     from blender_faceblur.blender.command import render_project
     from blender_faceblur.core.types import FaceBlurError
     from blender_faceblur.reporting.progress import Reporter
@@ -281,7 +283,7 @@ def test_the_operators_check_repair_and_refuse_to_render(project: tuple[Any, Any
 
     scene, strip = project
     guard.unregister_handlers()
-    alignment.unregister_handlers()
+    cover_handlers.unregister_handlers()
     blender_faceblur.register()
     try:
         assert bpy.ops.faceblur.check() == {"FINISHED"} and JOB.faults == []
@@ -300,7 +302,7 @@ def test_the_operators_check_repair_and_refuse_to_render(project: tuple[Any, Any
         assert bpy.ops.faceblur.render() == {"FINISHED"} and len(list((tmp_path / "out").iterdir())) == 1
     finally:
         blender_faceblur.unregister()
-        alignment.register_handlers()
+        cover_handlers.register_handlers()
         guard.register_handlers()
 
 

@@ -46,7 +46,7 @@ def read_version(mask: Any) -> int:
 def test_an_old_document_shows_what_0_1_0_showed(mask: Any) -> None:
     assert read_version(mask) == 2
     queue = review.read_queue(mask)
-    assert [(p.key, describe_place(p), p.verdict or "") for p in queue.places] == [
+    assert [(p.key, describe_place(p), p.verdict or "") for p in queue.entries] == [
         (p["key"], p["sentence"], p["verdict"]) for p in EXPECTED["places"]
     ]
     overlay_cache.refresh_overview(mask)
@@ -60,10 +60,10 @@ def test_an_old_document_shows_what_0_1_0_showed(mask: Any) -> None:
 
 
 def test_a_verdict_converts_the_document(mask: Any) -> None:
-    place = next(p for p in review.read_queue(mask).places if not p.verdict)
+    place = next(p for p in review.read_queue(mask).entries if not p.verdict)
     review.keep_verdict(mask, place.key, Verdict.FINE)
     assert read_version(mask) == VERSION
-    verdicts = {p.key: p.verdict for p in review.read_queue(mask).places}
+    verdicts = {p.key: p.verdict for p in review.read_queue(mask).entries}
     assert verdicts.pop(place.key) is Verdict.FINE
     assert verdicts == {p["key"]: p["verdict"] or None for p in EXPECTED["places"] if p["key"] != place.key}
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is drawn over preview and timeline, as far as it can be known without a window."""
+"""What is drawn over the preview and the timeline, as far as it can be tested without a window."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ EFFECT = EffectSettings("solid", disks.COVER)
 
 
 def make_region(width: int, left: float, bottom: float, right: float, top: float, height: int = 300) -> Any:
-    """A region that shows a part of its view."""
+    """A region that shows this part of its view."""
     wide, high = (right - left) / width, (top - bottom) / height
     view = SimpleNamespace(region_to_view=lambda x, y: (left + x * wide, bottom + y * high))
     return SimpleNamespace(width=width, height=height, view2d=view)
@@ -119,7 +119,7 @@ def test_each_face_has_its_outline(scene: Any) -> None:
         "doubtful",
     ]
     ((active, _),) = drawing.thick
-    # The region shows one canvas pixel as one, the canvas in its middle.
+    # The region shows the canvas in its middle, at a scale of 1.
     ellipse = cover_at(get_mask(get_strip(scene)), "Face 01", 10)
     assert ellipse is not None
     assert active.mean(axis=0) == pytest.approx((ellipse.cx, disks.HEIGHT - ellipse.cy), rel=0.02)
@@ -127,7 +127,7 @@ def test_each_face_has_its_outline(scene: Any) -> None:
 
 
 @pytest.mark.parametrize("frame", [0, 7, 13, 24, 29, 39])
-def test_an_outline_lies_where_the_layer_does(scene: Any, frame: int) -> None:
+def test_an_outline_lies_on_its_layer(scene: Any, frame: int) -> None:
     mask = get_mask(get_strip(scene))
     for cover in overlay_cache.get_cached(mask).covers:
         expected = cover_at(mask, cover.layer, frame)
@@ -143,11 +143,13 @@ def test_an_outline_lies_where_the_layer_does(scene: Any, frame: int) -> None:
     [
         (3, None, None),
         (12, "", "followed"),
-        (23, ": guessed", "guessed"),
-        (26, ": doubtful", "doubtful"),
+        (23, ": interpolated", "guessed"),
+        (26, ": to review", "doubtful"),
     ],
 )
-def test_the_state_of_a_face(scene: Any, frame: int, word: str | None, color: str | None) -> None:
+def test_a_face_shows_its_state_in_words_and_colour(
+    scene: Any, frame: int, word: str | None, color: str | None
+) -> None:
     scene.frame_set(frame + 1)
     drawing = draw(scene)
     assert ("Face 02" + word in list_words(drawing)) if word is not None else "Face 02" not in str(drawing.words)
@@ -162,7 +164,7 @@ def test_a_face_that_is_switched_off_is_dashed(scene: Any) -> None:
     assert len(drawing.thin) > 10
 
 
-def test_a_change_of_the_tracks_is_noticed(scene: Any) -> None:
+def test_outlines_show_a_change_of_the_tracks(scene: Any) -> None:
     mask = get_mask(get_strip(scene))
     before = draw(scene).thick[0][0].mean(axis=0)
 
@@ -199,7 +201,7 @@ def test_nothing_is_framed_in_a_project_without_covers(scene: Any) -> None:
     assert not drawing.thin and not drawing.thick and not drawing.words
 
 
-def test_a_lost_cover_is_told(scene: Any) -> None:
+def test_a_lost_cover_is_reported_over_the_preview(scene: Any) -> None:
     strip = get_strip(scene)
     get_modifier(strip).mute = True
     assert "disk: its cover is switched off, faces show" in list_words(draw(scene))
@@ -207,19 +209,19 @@ def test_a_lost_cover_is_told(scene: Any) -> None:
     assert "disk: its cover is gone, faces show" in list_words(draw(scene))
 
 
-def test_where_nobody_looked_all_is_covered(scene: Any, film: Path) -> None:
+def test_frames_that_were_not_analysed_are_completely_covered(scene: Any, film: Path) -> None:
     strip, document = get_strip(scene), make_document(film)
     uncover(scene, strip)
     document.analysed = [(5, 30)]
     cover_footage(scene, strip, document, EFFECT)
     assert "disk: not analysed here" not in str(draw(scene).words)
     scene.frame_set(33)
-    assert "disk: not analysed here, all is covered" in list_words(draw(scene))
+    assert "disk: not analysed here, completely covered" in list_words(draw(scene))
     assert show(strip, 40, 1, 41) == "#" * 5 + "F" * 15 + "G" * 5 + "???" + "GG" + "#" * 10
 
 
 @pytest.mark.parametrize("frame", [4, 15, 31])
-def test_what_was_drawn_is_where_blender_has_it(scene: Any, frame: int) -> None:
+def test_drawn_lines_lie_where_blender_has_the_layer(scene: Any, frame: int) -> None:
     mask = get_mask(get_strip(scene))
     scene.frame_set(1 + frame)
     (line,) = outlines.compute_drawn_lines(mask, mask.layers["Face 01"])
@@ -244,14 +246,14 @@ def test_a_layer_drawn_by_hand_has_its_outline(scene: Any) -> None:
     assert "Sign: drawn by hand" in list_words(drawing)
     line = next(line for line, color in drawing.thin if color == get_colors()["locked"])
     assert line.min(axis=0) == pytest.approx((128, 58), abs=1) and line.max(axis=0) == pytest.approx((192, 122), abs=1)
-    # Elsewhere in time Blender does not say where it is.
+    # At other frames Blender does not know where the layer is.
     get_strip(scene).frame_start = 3
     drawing = draw(scene)
     assert "Sign: drawn by hand" in list_words(drawing)
     assert get_colors()["locked"] not in [color for _, color in drawing.thin]
 
 
-def test_what_lies_under_a_film_is_not_drawn(scene: Any, film: Path) -> None:
+def test_strips_below_a_film_are_not_drawn(scene: Any, film: Path) -> None:
     above = scene.sequence_editor.strips.new_movie("above", str(film), 5, 1)
     assert [strip.name for strip in outlines.list_shown(scene)] == ["above"]
     assert [strip.name for strip in outlines.list_shown(scene, 3)] == ["disk"]
@@ -264,7 +266,7 @@ def test_what_lies_under_a_film_is_not_drawn(scene: Any, film: Path) -> None:
     assert [strip.name for strip in outlines.list_shown(scene)] == ["disk"]
 
 
-def test_faces_in_a_meta_strip(scene: Any) -> None:
+def test_outlines_follow_a_meta_strip(scene: Any) -> None:
     with borrow_selection(scene, get_strip(scene), *(s for s in scene.sequence_editor.strips if s.type == "MASK")):
         bpy.ops.sequencer.meta_make()
     meta = next(strip for strip in scene.sequence_editor.strips if strip.type == "META")
@@ -274,7 +276,7 @@ def test_faces_in_a_meta_strip(scene: Any) -> None:
     assert (after - before)[:, 0] == pytest.approx(20) and (after - before)[:, 1] == pytest.approx(0)
 
 
-def test_masks_may_vanish(scene: Any) -> None:
+def test_a_deleted_mask_raises_nothing(scene: Any) -> None:
     draw(scene)
     bpy.data.masks.remove(get_mask(get_strip(scene)))
     assert "faces show" in str(draw(scene).words)
@@ -282,7 +284,7 @@ def test_masks_may_vanish(scene: Any) -> None:
     draw(scene)
 
 
-def test_a_lost_document_leaves_the_outlines(scene: Any) -> None:
+def test_outlines_need_no_document(scene: Any) -> None:
     bpy.data.texts.remove(bpy.data.texts[0])
     drawing = draw(scene)
     assert {"Face 01", "Face 02"} <= list_words(drawing)
@@ -294,8 +296,8 @@ def show(strip: Any, width: int, left: float, right: float, alone: bool = False)
         strip, get_region_projection(make_region(width, left, 0, right, 5)), width, alone, True
     )
     assert found is not None
-    first, codes, doubts = found
-    return " " * first + "".join("?" if doubt else ".oLDFG?#"[code] for code, doubt in zip(codes, doubts, strict=True))
+    first, codes, reviews = found
+    return " " * first + "".join("?" if item else ".oLDFG?#"[code] for code, item in zip(codes, reviews, strict=True))
 
 
 FACE_02 = "." * 5 + "F" * 15 + "G" * 5 + "???" + "GG" + "." * 10
@@ -306,7 +308,7 @@ def choose_second(strip: Any) -> None:
     mask.layers.active = mask.layers["Face 02"]
 
 
-def test_a_band_tells_how_each_frame_is_covered(scene: Any) -> None:
+def test_a_band_shows_how_each_frame_is_covered(scene: Any) -> None:
     strip = get_strip(scene)
     assert show(strip, 44, -1, 43) == "  " + "D" * 5 + "F" * 15 + "G" * 5 + "???" + "GG" + "D" * 10
     choose_second(strip)
@@ -317,7 +319,7 @@ def test_a_pixel_shows_the_worst_of_its_frames(scene: Any) -> None:
     strip = get_strip(scene)
     choose_second(strip)
     assert show(strip, 10, 1, 41, alone=True) == ".FFFFG?G.."
-    # Three pixels a frame, scrolled.
+    # Three pixels per frame, scrolled.
     assert show(strip, 24, 23, 31, alone=True) == "".join(3 * code for code in FACE_02[22:30])
 
 
@@ -353,19 +355,20 @@ def test_the_band_of_an_uncovered_strip_is_hatched(scene: Any, film: Path) -> No
     assert coverage.compose(bpy.context, scene, region) == []
 
 
-def test_see_behind_shows_the_source_where_faces_are_covered(scene: Any) -> None:
+def test_see_through_shows_the_source_where_faces_are_covered(scene: Any) -> None:
     assert "renders stay covered" not in str(draw(scene).words)
     bpy.ops.faceblur.see_behind()
     drawing = draw(scene)
-    (look,) = outlines.compose_bare_pictures(scene, 0)
-    assert Path(look.path).name == "disk.mp4" and (look.number, look.size) == (10, (disks.WIDTH, disks.HEIGHT))
-    assert len(look.places) == 2
+    (picture,) = outlines.compose_bare_pictures(scene, 0)
+    assert Path(picture.path).name == "disk.mp4"
+    assert (picture.number, picture.size) == (10, (disks.WIDTH, disks.HEIGHT))
+    assert len(picture.places) == 2
     # The film fills the canvas, whose middle is the origin.
     middle = np.array((disks.WIDTH, disks.HEIGHT)) / 2
-    assert look.places + middle == pytest.approx(look.parts * middle * 2)
+    assert picture.places + middle == pytest.approx(picture.parts * middle * 2)
     outline = drawing.thick[0][0]
-    assert (look.places[0].max(axis=0) + middle >= outline.max(axis=0)).all()
-    assert (look.places[0].min(axis=0) + middle <= outline.min(axis=0)).all()
+    assert (picture.places[0].max(axis=0) + middle >= outline.max(axis=0)).all()
+    assert (picture.places[0].min(axis=0) + middle <= outline.min(axis=0)).all()
     get_mask(get_strip(scene)).layers["Face 02"].hide_render = True
     assert len(outlines.compose_bare_pictures(scene, 0)[0].places) == 1
     assert "renders stay covered" in str(drawing.words)
@@ -373,13 +376,13 @@ def test_see_behind_shows_the_source_where_faces_are_covered(scene: Any) -> None
     assert not see_through.SEE_THROUGH.on
 
 
-def test_see_behind_stays_within_what_is_shown(scene: Any) -> None:
+def test_see_through_stays_within_the_cropped_picture(scene: Any) -> None:
     get_strip(scene).crop.min_x = 105
-    (look,) = outlines.compose_bare_pictures(scene, 0)
-    assert look.places[..., 0].min() == pytest.approx(105 - disks.WIDTH / 2)
+    (picture,) = outlines.compose_bare_pictures(scene, 0)
+    assert picture.places[..., 0].min() == pytest.approx(105 - disks.WIDTH / 2)
 
 
-def test_see_behind_leaves_the_project_and_its_renders_alone(scene: Any, tmp_path: Path) -> None:
+def test_see_through_changes_neither_the_project_nor_its_renders(scene: Any, tmp_path: Path) -> None:
     before = [(m.name, m.mute, m.enable, m.input_mask_strip) for m in get_strip(scene).modifiers]
     bpy.ops.faceblur.see_behind()
     see_through.want(outlines.compose_bare_pictures(scene, 0)[0].path)
@@ -394,7 +397,7 @@ def test_see_behind_leaves_the_project_and_its_renders_alone(scene: Any, tmp_pat
     assert not [image for image in bpy.data.images if image.source == "MOVIE"]
 
 
-def test_handlers_come_and_go() -> None:
+def test_drawing_can_be_added_and_removed_repeatedly() -> None:
     for _ in range(2):
         outlines.add_overlay()
         coverage.add_coverage()
@@ -403,7 +406,7 @@ def test_handlers_come_and_go() -> None:
     assert not outlines._HANDLERS and not coverage._HANDLERS
 
 
-def test_codes_have_colours() -> None:
+def test_every_code_has_a_colour() -> None:
     assert {code.name.lower() for code in Code} - {"nothing", "unseen"} < set(get_colors())
 
 
@@ -413,7 +416,7 @@ def test_lines_become_ribbons_with_a_rim() -> None:
     assert points[:4].tolist() == [[0, -3.25], [0, -2], [0, 2], [0, 3.25]]
     assert points[-4:, 1].tolist() == [50 - 2.25, 49, 51, 50 + 2.25]
     assert colors[1].tolist() == [1, 0, 0, 1] and colors[-2].tolist() == [0, 1, 0, 1] and colors[0, 3] < 0.5
-    # Two pieces and one, and nothing from one line to the next.
+    # One line has two segments and the other has one, and no triangle connects the lines.
     assert len(corners) == 3 * 6 and all(len({int(corner) // 12 for corner in three}) == 1 for three in corners)
     one, two = points[corners[:, 1]] - points[corners[:, 0]], points[corners[:, 2]] - points[corners[:, 0]]
     areas = np.abs(one[:, 0] * two[:, 1] - one[:, 1] * two[:, 0]) / 2

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""People in a project: suggested, named, kept clear or blurred; seen in renders of three disks with made-up faces."""
+"""People in a project are suggested, named, left visible or blurred, as renders of three disks as faces show."""
 
 from __future__ import annotations
 
@@ -82,13 +82,13 @@ PLACES = (60.0, 160.0, 260.0)
 Y = 90.0
 ANNA, BEN, CLARA = range(3)
 LIKE_BEN = 99
-"""0.6 from Ben: perhaps another, perhaps not."""
+"""At a distance of 0.6 from Ben, and so possibly but not certainly a different person."""
 
 Who = Callable[[int, int], int]
 
 
 def make_vector(who: int, noise: int = 0) -> list[float]:
-    """128 numbers; two people are 0.9 apart, two looks at one 0.1."""
+    """128 numbers. Two people are 0.9 apart, two embeddings of one person 0.1."""
     vector = np.random.default_rng(noise).normal(size=128)
     vector *= 0.07 / np.linalg.norm(vector)
     if who == LIKE_BEN:
@@ -98,8 +98,8 @@ def make_vector(who: int, noise: int = 0) -> list[float]:
     return [round(float(v), 5) for v in vector]
 
 
-class Stand:
-    """In the place of the processes that look at faces. `who` says who is at a place in a frame."""
+class FakeWorker:
+    """Replaces the worker that embeds faces. `who` gives the person at a place in a frame."""
 
     def __init__(self) -> None:
         self.requests: list[Any] = []
@@ -156,15 +156,15 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def stand(monkeypatch: pytest.MonkeyPatch) -> Stand:
-    stand = Stand()
-    monkeypatch.setattr(client, "run_job", stand.answer)
+def worker(monkeypatch: pytest.MonkeyPatch) -> FakeWorker:
+    worker = FakeWorker()
+    monkeypatch.setattr(client, "run_job", worker.answer)
     monkeypatch.setattr(embedding, "get_model_path", Path)
-    return stand
+    return worker
 
 
 @pytest.fixture
-def scene(film: Path, stand: Stand) -> Iterator[Any]:
+def scene(film: Path, worker: FakeWorker) -> Iterator[Any]:
     bpy.ops.wm.read_factory_settings(app_template="Video_Editing")
     blender_faceblur.register()
     scene = get_scene()
@@ -200,7 +200,7 @@ def add_strip(scene: Any, film: Path, name: str, channel: int) -> Any:
 
 
 def see(scene: Any, frame: int, folder: Path) -> list[bool]:
-    """Which of the disks show."""
+    """Which of the disks are visible."""
     picture = disks.render_frame(scene, frame, folder / "seen.png").astype(int)
     shown = []
     for x in PLACES:
@@ -233,17 +233,17 @@ def pick(scene: Any, *places: int) -> None:
         face.picked = any(abs(face.x - PLACES[place]) < 1 for place in places)
 
 
-def test_people_are_suggested_and_all_stay_covered(scene: Any, tmp_path: Path) -> None:
+def test_suggested_people_all_stay_covered(scene: Any, tmp_path: Path) -> None:
     assert bpy.ops.faceblur.recognise_faces() == {"FINISHED"}
     assert [person.name for person in scene.faceblur.people.persons] == ["Person 01", "Person 02", "Person 03"]
     assert [list_faces_of(f"Person 0{n}") for n in (1, 2, 3)] == [[(f"Face 0{n}", "machine")] for n in (1, 2, 3)]
     assert see(scene, 9, tmp_path) == [False, False, False]
-    # A second look finds the same people.
+    # A second recognition finds the same people.
     bpy.ops.faceblur.recognise_faces()
     assert len(scene.faceblur.people.persons) == len(scene.faceblur.people.faces) == 3
 
 
-def test_one_of_three_is_kept_clear_and_undo_leads_back(scene: Any, tmp_path: Path) -> None:
+def test_one_of_three_people_stays_visible_until_undo(scene: Any, tmp_path: Path) -> None:
     bpy.ops.faceblur.recognise_faces()
     choose(scene, BEN, person_list.KEEP)
     bpy.ops.ed.undo_push(message="before")
@@ -263,16 +263,16 @@ def test_one_of_three_is_kept_clear_and_undo_leads_back(scene: Any, tmp_path: Pa
     assert see(get_scene(), 20, tmp_path) == [False, False, False]
 
 
-def test_only_one_of_three_is_blurred(scene: Any, tmp_path: Path) -> None:
+def test_only_one_of_three_people_is_blurred(scene: Any, tmp_path: Path) -> None:
     bpy.ops.faceblur.recognise_faces()
     choose(scene, CLARA, person_list.ONLY)
     bpy.ops.faceblur.apply_people()
     assert see(scene, 20, tmp_path) == [True, True, False]
 
 
-def test_a_name_or_an_old_tick_keeps_nobody_clear(scene: Any, stand: Stand, tmp_path: Path) -> None:
-    """Where only Ben is blurred, whoever may be Ben is, until an editor says that it is another."""
-    stand.who = lambda place, frame: LIKE_BEN if place == CLARA else place
+def test_a_name_or_a_removed_tick_leaves_no_person_visible(scene: Any, worker: FakeWorker, tmp_path: Path) -> None:
+    """If only Ben is blurred, so is everyone who might be Ben, until an editor assigns the face to another person."""
+    worker.who = lambda place, frame: LIKE_BEN if place == CLARA else place
     bpy.ops.faceblur.recognise_faces()
     clara = find_own("Person 03")
     clara.name = "Clara"
@@ -288,11 +288,13 @@ def test_a_name_or_an_old_tick_keeps_nobody_clear(scene: Any, stand: Stand, tmp_
 
 
 @pytest.mark.parametrize("mode", [person_list.KEEP, person_list.ONLY])
-def test_who_was_never_seen_well_stays_covered(mode: str, scene: Any, stand: Stand, tmp_path: Path) -> None:
-    stand.quality = {ANNA: 0.2}
+def test_a_person_who_is_never_seen_well_stays_covered(
+    mode: str, scene: Any, worker: FakeWorker, tmp_path: Path
+) -> None:
+    worker.quality = {ANNA: 0.2}
     bpy.ops.faceblur.recognise_faces()
     assert people_cache.count_unlisted(scene) == 1
-    assert sorted(face.person == person_list.NOBODY for face in scene.faceblur.people.faces) == [False, False, True]
+    assert sorted(face.person == person_list.NO_PERSON for face in scene.faceblur.people.faces) == [False, False, True]
     choose(scene, CLARA, mode)
     bpy.ops.faceblur.apply_people()
     assert see(scene, 20, tmp_path) == [False, mode == person_list.ONLY, mode == person_list.KEEP]
@@ -303,13 +305,13 @@ def test_who_was_never_seen_well_stays_covered(mode: str, scene: Any, stand: Sta
 
 
 @pytest.mark.parametrize("known", ["by the editor", "by a picture"])
-def test_a_track_that_goes_over_to_somebody_else_is_covered_there(
+def test_a_track_is_covered_from_where_it_switches_to_another_person(
     known: str,
     scene: Any,
-    stand: Stand,
+    worker: FakeWorker,
     tmp_path: Path,
 ) -> None:
-    stand.who = lambda place, frame: 4 if place == BEN and frame >= 20 else place
+    worker.who = lambda place, frame: 4 if place == BEN and frame >= 20 else place
     if known == "by a picture":
         (tmp_path / "Ben.png").touch()
         bpy.ops.faceblur.add_people(directory=str(tmp_path))
@@ -322,7 +324,7 @@ def test_a_track_that_goes_over_to_somebody_else_is_covered_there(
     strip = scene.sequence_editor.strips["three"]
     assert any(place.item.reason is ReviewReason.DIFFERENT_PERSON for place in list_entries(strip, get_mask(strip)))
 
-    # Decided anew it is the same again, and what was cut apart comes together.
+    # A second decision has the same result, and rejoins the tracks that the first one cut.
     def list_names() -> tuple[list[str], list[str]]:
         document = load_document(get_mask(strip))
         return sorted(track.name for track in document.tracks), [track.name for track in document.aside]
@@ -341,8 +343,8 @@ def test_a_track_that_goes_over_to_somebody_else_is_covered_there(
     assert not any(see(scene, 10, tmp_path) + see(scene, 30, tmp_path))
 
 
-def test_by_what_is_only_suggested_nobody_stays_clear(scene: Any, stand: Stand, tmp_path: Path) -> None:
-    """Two strangers in one suggested group: who was ticked by the shown face is kept, the other is not."""
+def test_a_suggestion_alone_leaves_no_person_visible(scene: Any, worker: FakeWorker, tmp_path: Path) -> None:
+    """Of two strangers in one suggested group, only the one whose face was ticked stays visible."""
     bpy.ops.faceblur.recognise_faces()
     settings = scene.faceblur.people
     clara = next(face for face in settings.faces if abs(face.x - PLACES[CLARA]) < 1)
@@ -353,12 +355,12 @@ def test_by_what_is_only_suggested_nobody_stays_clear(scene: Any, stand: Stand, 
     assert see(scene, 20, tmp_path) == [True, False, False]
 
 
-def test_a_wrong_group_is_corrected(scene: Any, stand: Stand, tmp_path: Path) -> None:
-    stand.who = lambda place, frame: ANNA if place == CLARA else place
+def test_a_wrong_group_is_corrected(scene: Any, worker: FakeWorker, tmp_path: Path) -> None:
+    worker.who = lambda place, frame: ANNA if place == CLARA else place
     mask = get_mask(scene.sequence_editor.strips["three"])
 
     def apart(document: TrackDocument) -> list[str]:
-        # Not in the same frames, else they could not be one person.
+        # Faces in the same frame could not be one person.
         for track, frames in ((document.tracks[0], range(20)), (document.tracks[2], range(20, 40))):
             track.samples = [s for s in track.samples if s.source_frame in frames]
         return ["Face 01", "Face 03"]
@@ -369,13 +371,13 @@ def test_a_wrong_group_is_corrected(scene: Any, stand: Stand, tmp_path: Path) ->
     pick(scene, CLARA)
     assert bpy.ops.faceblur.not_this_person() == {"FINISHED"}
     assert list_faces_of("Person 01") == [("Face 01", "split")] and list_faces_of("Person 03") == [("Face 03", "split")]
-    # A later look does not join them again.
+    # A later recognition does not join them again.
     bpy.ops.faceblur.recognise_faces()
     assert list_faces_of("Person 01") == [("Face 01", "split")] and list_faces_of("Person 03") == [("Face 03", "split")]
     choose(scene, ANNA, person_list.KEEP)
     bpy.ops.faceblur.apply_people()
     assert see(scene, 10, tmp_path)[ANNA] and not see(scene, 30, tmp_path)[CLARA]
-    # Both at once are somebody's.
+    # Both are assigned to one person.
     pick(scene, ANNA, CLARA)
     bpy.ops.faceblur.this_is(person=str(find_own("Person 01").uid))
     assert sorted(list_faces_of("Person 01")) == [("Face 01", "editor"), ("Face 03", "editor")]
@@ -384,7 +386,7 @@ def test_a_wrong_group_is_corrected(scene: Any, stand: Stand, tmp_path: Path) ->
     assert see(scene, 10, tmp_path)[ANNA] and see(scene, 30, tmp_path)[CLARA]
 
 
-def test_a_track_of_which_two_things_are_said_is_blurred(scene: Any, tmp_path: Path) -> None:
+def test_a_track_assigned_to_two_people_is_blurred(scene: Any, tmp_path: Path) -> None:
     bpy.ops.faceblur.recognise_faces()
     settings = scene.faceblur.people
     choose(scene, BEN, person_list.KEEP)
@@ -396,19 +398,19 @@ def test_a_track_of_which_two_things_are_said_is_blurred(scene: Any, tmp_path: P
     assert see(scene, 20, tmp_path) == [False, False, False]
 
 
-def test_names_stay_unique_and_are_kept(scene: Any) -> None:
+def test_names_are_unique_and_stay(scene: Any) -> None:
     bpy.ops.faceblur.recognise_faces()
     persons = scene.faceblur.people.persons
     persons[0].name = "Anna"
     persons[1].name = "Anna"
     persons[2].name = " "
     assert [person.name for person in persons] == ["Anna", "Anna 02", "Person 01"]
-    # A named person stays the same one.
+    # A named person keeps the name.
     bpy.ops.faceblur.recognise_faces()
     assert list_faces_of("Anna") == [("Face 01", "split")] and list_faces_of("Anna 02") == [("Face 02", "split")]
 
 
-def test_pictures_say_who_people_are(scene: Any, stand: Stand, tmp_path: Path) -> None:
+def test_people_are_recognised_from_pictures(scene: Any, worker: FakeWorker, tmp_path: Path) -> None:
     folder = tmp_path / "people"
     (folder / "Ben").mkdir(parents=True)
     for name in ("Ben/1.png", "Ben/2.png", "Clara.png", "nobody.png"):
@@ -420,7 +422,7 @@ def test_pictures_say_who_people_are(scene: Any, stand: Stand, tmp_path: Path) -
         ("Ben", True, 2),
         ("Clara", True, 1),
     ]
-    assert len(stand.requests[0].pictures) == 4
+    assert len(worker.requests[0].pictures) == 4
     bpy.ops.faceblur.recognise_faces()
     assert list_faces_of("Ben") == [("Face 02", "machine")] and list_faces_of("Clara") == [("Face 03", "machine")]
     scene.faceblur.people.mode = person_list.KEEP
@@ -428,16 +430,16 @@ def test_pictures_say_who_people_are(scene: Any, stand: Stand, tmp_path: Path) -
     assert see(scene, 20, tmp_path) == [False, True, True]
 
 
-def test_chosen_files_only(scene: Any, tmp_path: Path) -> None:
+def test_only_chosen_pictures_become_people(scene: Any, tmp_path: Path) -> None:
     for name in ("Anna.png", "Ben 2.png"):
         (tmp_path / name).touch()
     bpy.ops.faceblur.add_people(directory=str(tmp_path), files=[{"name": "Anna.png"}])
     assert [person.name for person in scene.faceblur.people.persons] == ["Anna"]
-    with pytest.raises(RuntimeError, match="is no picture"):
+    with pytest.raises(RuntimeError, match="is not a picture"):
         bpy.ops.faceblur.add_people(directory=str(tmp_path), files=[{"name": "film.mp4"}])
 
 
-def test_a_reference_that_was_undone_counts_no_more(scene: Any, tmp_path: Path) -> None:
+def test_undo_removes_a_reference(scene: Any, tmp_path: Path) -> None:
     (tmp_path / "Ben.png").touch()
     bpy.ops.faceblur.recognise_faces()
     bpy.ops.ed.undo_push(message="before")
@@ -447,12 +449,12 @@ def test_a_reference_that_was_undone_counts_no_more(scene: Any, tmp_path: Path) 
     bpy.ops.ed.undo()
     persons = get_scene().faceblur.people.persons
     assert all(not memory.get_references(person) for person in persons)
-    with pytest.raises(RuntimeError, match="Tick who"):
+    with pytest.raises(RuntimeError, match="Tick the people who"):
         get_scene().faceblur.people.mode = person_list.KEEP
         bpy.ops.faceblur.apply_people()
 
 
-def test_a_person_is_added_from_the_face_in_this_frame(scene: Any, stand: Stand, tmp_path: Path) -> None:
+def test_a_person_is_added_from_a_face_in_the_current_frame(scene: Any, worker: FakeWorker, tmp_path: Path) -> None:
     strip = scene.sequence_editor.strips["three"]
     mask = get_mask(strip)
     mask.layers.active = mask.layers["Face 03"]
@@ -464,7 +466,7 @@ def test_a_person_is_added_from_the_face_in_this_frame(scene: Any, stand: Stand,
     scene.faceblur.people.mode = person_list.KEEP
     bpy.ops.faceblur.apply_people()
     assert see(scene, 20, tmp_path) == [False, False, True]
-    stand.quality = {ANNA: 0.05}
+    worker.quality = {ANNA: 0.05}
     mask.layers.active = mask.layers["Face 01"]
     with pytest.raises(RuntimeError, match="too small, blurred or turned away"):
         bpy.ops.faceblur.add_person_here(person="NEW")
@@ -482,17 +484,17 @@ def test_people_are_the_same_over_several_sources(scene: Any, tmp_path: Path) ->
         [get_kept_person(track) for track in load_document(get_mask(scene.sequence_editor.strips[name])).aside]
         for name in ("three", "other")
     ]
-    # In one source an editor has said it, in the other it is recognised.
+    # An editor assigned him in one source, and he is recognised in the other.
     assert kept == [["Person 02"], ["Person 02"]]
 
 
-def test_nothing_of_how_faces_look_is_saved(scene: Any, tmp_path: Path) -> None:
+def test_no_embedding_is_saved_with_the_project(scene: Any, tmp_path: Path) -> None:
     (tmp_path / "Clara.png").touch()
     bpy.ops.faceblur.recognise_faces()
     bpy.ops.faceblur.add_people(directory=str(tmp_path))
     choose(scene, BEN, person_list.KEEP)
     bpy.ops.faceblur.apply_people()
-    vectors = [look.embedding.vector for looks in memory.MEMORY.crops.values() for look in looks]
+    vectors = [crop.embedding.vector for crops in memory.MEMORY.crops.values() for crop in crops]
     vectors += list(memory.MEMORY.references.values())
     assert len(vectors) == 31
     path = tmp_path / "saved.blend"
@@ -508,9 +510,9 @@ def test_nothing_of_how_faces_look_is_saved(scene: Any, tmp_path: Path) -> None:
     assert not memory.MEMORY.crops and not memory.MEMORY.references
     scene = get_scene()
     assert [person.name for person in scene.faceblur.people.persons] == ["Clara", "Person 01", "Person 02"]
-    # What was decided is still so; to decide anew takes another look, and Clara's picture.
+    # The decisions still apply. New decisions need another recognition, and Clara's picture.
     assert see(scene, 20, tmp_path) == [False, True, True]
-    with pytest.raises(RuntimeError, match="not kept in the project"):
+    with pytest.raises(RuntimeError, match="not saved in the project"):
         bpy.ops.faceblur.apply_people()
     bpy.ops.faceblur.recognise_faces()
     bpy.ops.faceblur.apply_people()
@@ -529,7 +531,9 @@ def test_everything_is_forgotten(cover: bool, scene: Any, tmp_path: Path) -> Non
     assert see(scene, 20, tmp_path) == [False, not cover, False]
 
 
-def test_what_cannot_be_deleted_is_told_and_the_rest_is_forgotten(scene: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_files_that_cannot_be_deleted_are_reported_and_the_rest_is_forgotten(
+    scene: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fail(folder: object) -> int:
         raise FaceBlurError("the folder still holds what faces look like")
 
@@ -543,7 +547,7 @@ def test_what_cannot_be_deleted_is_told_and_the_rest_is_forgotten(scene: Any, mo
     assert JOB.problems == ["the folder still holds what faces look like"]
 
 
-def test_what_has_changed_must_be_looked_at_again(scene: Any, tmp_path: Path) -> None:
+def test_a_changed_track_must_be_recognised_again(scene: Any, tmp_path: Path) -> None:
     bpy.ops.faceblur.recognise_faces()
     choose(scene, BEN, person_list.KEEP)
     mask = get_mask(scene.sequence_editor.strips["three"])
@@ -562,7 +566,7 @@ def test_what_has_changed_must_be_looked_at_again(scene: Any, tmp_path: Path) ->
     assert not load_document(mask).aside
 
 
-def test_a_new_analysis_covers_again(scene: Any, film: Path, tmp_path: Path) -> None:
+def test_a_new_analysis_covers_everyone_again(scene: Any, film: Path, tmp_path: Path) -> None:
     bpy.ops.faceblur.recognise_faces()
     choose(scene, BEN, person_list.KEEP)
     bpy.ops.faceblur.apply_people()
@@ -577,7 +581,7 @@ def test_a_new_analysis_covers_again(scene: Any, film: Path, tmp_path: Path) -> 
     assert see(scene, 20, tmp_path) == [False, True, False]
 
 
-def test_a_renamed_face_is_still_theirs(scene: Any, tmp_path: Path) -> None:
+def test_a_renamed_face_keeps_its_person(scene: Any, tmp_path: Path) -> None:
     bpy.ops.faceblur.recognise_faces()
     choose(scene, BEN, person_list.KEEP)
     get_mask(scene.sequence_editor.strips["three"]).layers["Face 02"].name = "The man"
@@ -586,7 +590,7 @@ def test_a_renamed_face_is_still_theirs(scene: Any, tmp_path: Path) -> None:
     assert list_faces_of("Person 02") == [("The man", "ticked")]
 
 
-def test_what_was_drawn_by_hand_stays_covered(scene: Any, tmp_path: Path) -> None:
+def test_a_layer_drawn_by_hand_stays_covered(scene: Any, tmp_path: Path) -> None:
     bpy.ops.faceblur.recognise_faces()
     choose(scene, BEN, person_list.KEEP)
     mask = get_mask(scene.sequence_editor.strips["three"])
@@ -597,7 +601,7 @@ def test_what_was_drawn_by_hand_stays_covered(scene: Any, tmp_path: Path) -> Non
     assert not load_document(mask).aside
 
 
-def test_without_weights_all_stay_covered(scene: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_without_weights_everyone_stays_covered(scene: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     def missing(name: str) -> Path:
         raise FaceBlurError(f"{name} is missing: in a checkout run `build.py models`.")
 
@@ -605,15 +609,17 @@ def test_without_weights_all_stay_covered(scene: Any, monkeypatch: pytest.Monkey
     memory.MEMORY.weights = None
     assert "build.py models" in embedding.explain_missing_weights()
     for operator in (bpy.ops.faceblur.recognise_faces, bpy.ops.faceblur.add_people, bpy.ops.faceblur.add_person_here):
-        with pytest.raises(RuntimeError, match=r"everybody stays blurred.*build\.py models"):
+        with pytest.raises(RuntimeError, match=r"all faces stay blurred.*build\.py models"):
             operator()
     assert see(scene, 20, tmp_path) == [False, False, False]
-    # Found as soon as they are there.
+    # The weights are found as soon as they exist.
     monkeypatch.setattr(embedding, "get_model_path", Path)
     assert bpy.ops.faceblur.recognise_faces() == {"FINISHED"} and not embedding.explain_missing_weights()
 
 
-def test_cancelled_or_failed_looking_changes_nothing(scene: Any, stand: Stand, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cancelled_or_failed_recognition_changes_nothing(
+    scene: Any, worker: FakeWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
     job = embedding.embed_faces(embedding.list_jobs(scene), (), 24.0, 0.0)
     next(job)
     job.close()
@@ -624,16 +630,16 @@ def test_cancelled_or_failed_looking_changes_nothing(scene: Any, stand: Stand, m
     assert not memory.MEMORY.crops and not scene.faceblur.people.persons
 
 
-def test_nobody_is_kept_by_a_mode_alone(scene: Any, tmp_path: Path) -> None:
+def test_a_mode_without_ticks_leaves_no_person_visible(scene: Any, tmp_path: Path) -> None:
     bpy.ops.faceblur.recognise_faces()
     for mode in (person_list.KEEP, person_list.ONLY):
         scene.faceblur.people.mode = mode
-        with pytest.raises(RuntimeError, match="Tick who"):
+        with pytest.raises(RuntimeError, match="Tick the people who"):
             bpy.ops.faceblur.apply_people()
     assert see(scene, 20, tmp_path) == [False, False, False]
 
 
-def test_a_scene_from_a_stranger_does_no_harm(scene: Any, tmp_path: Path) -> None:
+def test_invalid_saved_people_do_no_harm(scene: Any, tmp_path: Path) -> None:
     settings = scene.faceblur.people
     bpy.ops.faceblur.recognise_faces()
     for uid, references in ((1, "a,b,,c"), (1, "../x"), (-5, "")):
@@ -652,7 +658,7 @@ def test_a_scene_from_a_stranger_does_no_harm(scene: Any, tmp_path: Path) -> Non
     assert not bpy.ops.faceblur.this_is.poll()
 
 
-def test_a_chosen_person_has_an_active_face(scene: Any) -> None:
+def test_an_active_person_has_an_active_face(scene: Any) -> None:
     bpy.ops.faceblur.recognise_faces()
     person_list.show_person(scene.faceblur.people, find_own("Person 03").uid)
     assert bpy.ops.faceblur.not_this_person.poll() and bpy.ops.faceblur.this_is(
@@ -661,7 +667,7 @@ def test_a_chosen_person_has_an_active_face(scene: Any) -> None:
     assert list_faces_of("Person 01") == [("Face 01", "machine"), ("Face 03", "editor")]
 
 
-def test_several_faces_of_several_people_are_one_step_of_undo(scene: Any) -> None:
+def test_assigning_faces_of_several_people_is_one_undo_step(scene: Any) -> None:
     bpy.ops.faceblur.recognise_faces()
     pick(scene, BEN, CLARA)
     bpy.ops.ed.undo_push(message="before")
@@ -673,14 +679,14 @@ def test_several_faces_of_several_people_are_one_step_of_undo(scene: Any) -> Non
     assert [list_faces_of(f"Person 0{n}") for n in (1, 2, 3)] == [[(f"Face 0{n}", "machine")] for n in (1, 2, 3)]
 
 
-def test_faces_of_nobody_known_are_picked_together(scene: Any, stand: Stand, tmp_path: Path) -> None:
-    """Never seen well enough they are nobody's, until an editor says whose they are."""
-    stand.quality = {ANNA: 0.2, CLARA: 0.05}
+def test_faces_without_a_person_can_be_picked_together(scene: Any, worker: FakeWorker, tmp_path: Path) -> None:
+    """Faces that are not seen well enough have no person until an editor assigns them."""
+    worker.quality = {ANNA: 0.2, CLARA: 0.05}
     bpy.ops.faceblur.recognise_faces()
     assert [person.name for person in scene.faceblur.people.persons] == ["Person 01"]
     bpy.ops.faceblur.recognise_faces()
     settings = scene.faceblur.people
-    assert sorted(face.track for face in settings.faces) == ["Face 01", "Face 02", "Face 03"], "they do not double"
+    assert sorted(face.track for face in settings.faces) == ["Face 01", "Face 02", "Face 03"], "each is listed once"
     settings.show_unlisted = True
     bpy.ops.faceblur.pick_faces()
     assert [face.track for face in settings.faces if face.picked] == ["Face 01", "Face 03"]
@@ -693,7 +699,7 @@ def test_faces_of_nobody_known_are_picked_together(scene: Any, stand: Stand, tmp
     assert len(read_decisions(tmp_path / "a.json").tracks) == 3
 
 
-def test_people_have_colours_of_their_own(scene: Any, tmp_path: Path) -> None:
+def test_people_have_different_colours(scene: Any, tmp_path: Path) -> None:
     bpy.ops.faceblur.recognise_faces()
     colors = [tuple(person.color) for person in scene.faceblur.people.persons]
     assert (
@@ -717,7 +723,7 @@ def test_people_have_colours_of_their_own(scene: Any, tmp_path: Path) -> None:
         width=320, height=180, view2d=SimpleNamespace(region_to_view=lambda x, y: (x - 160, y - 90))
     )
     drawn = outlines.compose(bpy.context, scene, region, 0)
-    assert {color[:3] for _, color in (*drawn.thin, *drawn.thick)} == set(colors), "of the one who stays clear too"
+    assert {color[:3] for _, color in (*drawn.thin, *drawn.thick)} == set(colors), "including the visible person's"
 
 
 def test_a_sheet_shows_the_clearest_faces_of_all_strips(scene: Any, tmp_path: Path) -> None:
@@ -730,7 +736,7 @@ def test_a_sheet_shows_the_clearest_faces_of_all_strips(scene: Any, tmp_path: Pa
     faces = scene.faceblur.people.faces
     assert len(sheet) > 2 and len({p.fingerprint for p in sheet}) == 2
     assert all(faces[p.face].person == ben and abs(p.ellipse.cx - PLACES[BEN]) < 1 for p in sheet)
-    assert contact_sheet.get_sheet(scene, ben) is sheet, "found anew only when something has changed"
+    assert contact_sheet.get_sheet(scene, ben) is sheet, "chosen again only after a change"
     strip = scene.sequence_editor.strips["other"]
     own = [p for p in sheet if p.mask == get_mask(strip).name]
     thumbnails.start(scene, strip, [(p.frame, p.ellipse) for p in own])
@@ -743,7 +749,7 @@ def test_a_sheet_shows_the_clearest_faces_of_all_strips(scene: Any, tmp_path: Pa
     thumbnails.forget()
 
 
-def test_a_file_of_people_is_written_and_taken_over(scene: Any, tmp_path: Path) -> None:
+def test_a_people_file_is_saved_and_loaded(scene: Any, tmp_path: Path) -> None:
     bpy.ops.faceblur.recognise_faces()
     find_own("Person 02").name = "Ben"
     choose(scene, BEN, person_list.KEEP)
@@ -759,7 +765,7 @@ def test_a_file_of_people_is_written_and_taken_over(scene: Any, tmp_path: Path) 
         "Face 03": ("Person 02", EDITOR, ()),
     }
     assert decisions.modes == {"Person 01": Mode.BLUR, "Ben": Mode.KEEP, "Person 02": Mode.BLUR}
-    # The command understands it: an editor's word keeps Ben clear, nothing else does.
+    # The command reads it as well, and only an editor's assignment counts there.
     document = load_document(get_mask(scene.sequence_editor.strips["three"]))
     assert Decisions(tracks=decisions.tracks).list_assigned(document) == {"Face 03": "Person 02"}
 
@@ -773,14 +779,14 @@ def test_a_file_of_people_is_written_and_taken_over(scene: Any, tmp_path: Path) 
         "Person 02": False,
     }
     assert list_faces_of("Ben") == [("Face 02", "editor")] and list_faces_of("Person 01") == [("Face 01", "machine")]
-    assert see(scene, 20, tmp_path) == [False, False, False], "until it is applied"
+    assert see(scene, 20, tmp_path) == [False, False, False], "covered until the people are applied"
     bpy.ops.faceblur.recognise_faces()
     bpy.ops.faceblur.apply_people()
     assert see(scene, 20, tmp_path) == [False, True, False]
 
 
-def test_a_file_of_people_does_not_say_what_it_does_not_know(scene: Any, tmp_path: Path) -> None:
-    """A tick in it is no word about the face that this project shows for that person, and a guess stays a guess."""
+def test_a_people_file_confirms_no_face_that_it_does_not_assign(scene: Any, tmp_path: Path) -> None:
+    """A tick in the file does not confirm this project's face of the person, and a suggestion stays a suggestion."""
     bpy.ops.faceblur.recognise_faces()
     fingerprint = scene.faceblur.people.faces[0].fingerprint
     write_decisions(
@@ -805,11 +811,11 @@ def test_a_file_of_people_does_not_say_what_it_does_not_know(scene: Any, tmp_pat
     (tmp_path / "b.json").write_text(json.dumps({"schema": "faceblur-people"}))
     with pytest.raises(RuntimeError, match=r"b\.json is not a people file"):
         bpy.ops.faceblur.load_people(filepath=str(tmp_path / "b.json"))
-    with pytest.raises(RuntimeError, match="Name a file"):
+    with pytest.raises(RuntimeError, match="Enter a file name"):
         bpy.ops.faceblur.load_people(filepath="")
 
 
-def test_of_two_words_in_a_file_the_one_that_blurs_counts(scene: Any, tmp_path: Path) -> None:
+def test_of_two_assignments_in_a_file_the_blurred_person_counts(scene: Any, tmp_path: Path) -> None:
     bpy.ops.faceblur.recognise_faces()
     choose(scene, BEN, person_list.KEEP)
     settings = scene.faceblur.people
@@ -824,15 +830,15 @@ def test_of_two_words_in_a_file_the_one_that_blurs_counts(scene: Any, tmp_path: 
 
 @pytest.fixture
 def folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """Where what faces look like would be kept, as the preferences want it."""
+    """The folder in which embeddings are stored if the preferences say so."""
     for module in (memory, forgetting):
         monkeypatch.setattr(module, "stored_embeddings", lambda: tmp_path / "own" / "faces")
     return tmp_path / "own" / "faces"
 
 
-def test_what_faces_look_like_is_kept_only_where_the_editor_asks_for_it(
+def test_embeddings_are_stored_only_if_the_editor_asks_for_it(
     scene: Any,
-    stand: Stand,
+    worker: FakeWorker,
     folder: Path,
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
@@ -849,26 +855,24 @@ def test_what_faces_look_like_is_kept_only_where_the_editor_asks_for_it(
     numbers = json.loads(file.read_text())["looks"][0][6]
     assert str(numbers[5]).encode() not in path.read_bytes()
     bpy.ops.wm.open_mainfile(filepath=str(path))
-    asked = len(stand.requests)
+    requested = len(worker.requests)
     scene = get_scene()
-    # Opened again it knows them without another look.
+    # The opened project has the embeddings without another recognition.
     assert not memory.MEMORY.crops and memory.has_embeddings(scene)
     bpy.ops.faceblur.apply_people()
-    assert see(scene, 20, tmp_path) == [False, True, False] and len(stand.requests) == asked
+    assert see(scene, 20, tmp_path) == [False, True, False] and len(worker.requests) == requested
     bpy.ops.faceblur.forget_people(cover=False)
     assert not folder.exists() and not memory.has_embeddings(scene)
 
 
-def test_what_is_kept_is_read_as_data(scene: Any, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_invalid_stored_embeddings_are_ignored(scene: Any, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "get_preferences", lambda: SimpleNamespace(keep_looks=True))
     bpy.ops.faceblur.recognise_faces()
     (file,) = folder.iterdir()
     fingerprint, model, text = file.name.removesuffix(ENDING), memory.name_model(), file.read_text()
-    document, looks = read_embeddings(folder, fingerprint, model) or pytest.fail("it cannot be read")
+    document, stored = read_embeddings(folder, fingerprint, model) or pytest.fail("the file cannot be read")
     assert [track.name for track in document.tracks] == ["Face 01", "Face 02", "Face 03"]
-    assert (
-        all(isinstance(view, FaceEmbedding) and view.vector.shape == (128,) for _, view in looks) and len(looks) == 30
-    )
+    assert all(isinstance(one, FaceEmbedding) and one.vector.shape == (128,) for _, one in stored) and len(stored) == 30
     assert read_embeddings(folder, fingerprint, "another") is None and read_embeddings(folder, "../x", model) is None
     content = json.loads(text)
     for key, value in (
@@ -885,8 +889,8 @@ def test_what_is_kept_is_read_as_data(scene: Any, folder: Path, monkeypatch: pyt
     assert not memory.has_embeddings(scene)
 
 
-def test_the_command_decides_about_strips(scene: Any, tmp_path: Path) -> None:
-    """By pictures, by an editor's word in a file, and what was decided is written down."""
+def test_the_command_decides_by_pictures_and_by_a_people_file(scene: Any, tmp_path: Path) -> None:
+    """It also records its decisions in the file."""
     mask = get_mask(scene.sequence_editor.strips["three"])
     fingerprint = load_document(mask).source.fingerprint
     ben = Person("Ben", Mode.KEEP, [np.array(make_vector(BEN, 7), np.float32)])
@@ -910,7 +914,7 @@ def test_the_command_decides_about_strips(scene: Any, tmp_path: Path) -> None:
     ]
 
 
-def test_who_stays_clear_is_not_left_out(scene: Any) -> None:
+def test_a_person_who_stays_visible_is_not_listed_as_ignored(scene: Any) -> None:
     bpy.ops.faceblur.recognise_faces()
     choose(scene, BEN, person_list.KEEP)
     bpy.ops.faceblur.apply_people()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a strip shows becomes footage: the same pictures in its place, and the cover fits them."""
+"""A strip is rendered to footage, which shows the same pictures in its place."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import bpy
 import pytest
 
 from blender_faceblur.blender.common.context import borrow_selection
-from blender_faceblur.blender.export.render_to_footage import FOLDER, ask, put_in_place, render_alone
+from blender_faceblur.blender.export.render_to_footage import FOLDER, make_order, put_in_place, render_alone
 from blender_faceblur.blender.guard import checks as guard
 from blender_faceblur.blender.rendering.project import build_project
 from blender_faceblur.core.types import FaceBlurError
@@ -74,7 +74,7 @@ def scene_strip(scene: Any, strip: Any) -> tuple[Any, Any]:
 
 
 def camera_scene(scene: Any, strip: Any) -> tuple[Any, Any]:
-    """A glowing disk before a camera, rendered by Cycles, which needs no graphics card."""
+    """A glowing disk in front of a camera, rendered by Cycles, which needs no graphics card."""
     three = bpy.data.scenes.new("three")
     three.render.engine = "CYCLES"
     three.cycles.samples, three.cycles.use_denoising = 1, False
@@ -102,8 +102,8 @@ def camera_scene(scene: Any, strip: Any) -> tuple[Any, Any]:
 
 
 def _render(scene: Any, strip: Any) -> Any:
-    asked = ask(scene, strip)
-    job = render_alone(asked)
+    order = make_order(scene, strip)
+    job = render_alone(order)
     shares = []
     while True:
         try:
@@ -112,13 +112,13 @@ def _render(scene: Any, strip: Any) -> Any:
             shares.append(step.share)
         except StopIteration as end:
             assert shares[-1] == 1.0
-            return put_in_place(scene, asked, end.value)
+            return put_in_place(scene, order, end.value)
 
 
 @pytest.mark.parametrize(
     "edit", [meta, transparent_meta, slow_effect, flipped, scene_strip, camera_scene], ids=lambda edit: edit.__name__
 )
-def test_the_same_is_seen(
+def test_rendered_footage_shows_the_same_pictures(
     edit: Callable[[Any, Any], tuple[Any, Any]], project: tuple[Any, Any], tmp_path: Path
 ) -> None:
     scene, strip = edit(*project)
@@ -132,10 +132,12 @@ def test_the_same_is_seen(
     for one, other in zip(before, after, strict=True):
         assert other.disk == pytest.approx(one.disk, rel=0.03)
         assert other.disk_centre == pytest.approx(one.disk_centre, abs=0.3)
-    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == [], "a part was left behind"
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == [], (
+        "a temporary file was left behind"
+    )
 
 
-def test_it_is_black_until_it_is_covered(extension: None, film: Path, tmp_path: Path) -> None:
+def test_rendered_footage_is_black_until_it_is_covered(extension: None, film: Path, tmp_path: Path) -> None:
     scene = build_project(film, disks.build_document(film), None)
     strip = scene.sequence_editor.strips[0]
     strip.frame_final_duration = 4
@@ -150,38 +152,38 @@ def test_it_is_black_until_it_is_covered(extension: None, film: Path, tmp_path: 
     assert disks.see(disks.render_frame(scene, 2, tmp_path / "seen.png")).disk == 0
 
 
-def test_a_second_one_replaces_nothing(project: tuple[Any, Any], tmp_path: Path) -> None:
+def test_a_second_render_gets_a_name_of_its_own(project: tuple[Any, Any], tmp_path: Path) -> None:
     scene, strip = meta(*project)
     bpy.ops.wm.save_mainfile()
-    names = {ask(scene, strip).output.name}
+    names = {make_order(scene, strip).output.name}
     (tmp_path / FOLDER).mkdir()
     for _ in range(2):
-        (tmp_path / FOLDER / f"{ask(scene, strip).output.name}.mp4").touch()
-        names.add(ask(scene, strip).output.name)
+        (tmp_path / FOLDER / f"{make_order(scene, strip).output.name}.mp4").touch()
+        names.add(make_order(scene, strip).output.name)
     assert len(names) == 3
 
 
-def test_what_cannot_be_rendered_is_refused(project: tuple[Any, Any]) -> None:
+def test_a_strip_that_cannot_be_rendered_alone_is_refused(project: tuple[Any, Any]) -> None:
     scene, strip = project
     made = _make_meta(scene, strip)
     with pytest.raises(FaceBlurError, match="in a meta strip"):
-        ask(scene, strip)
-    asked = ask(scene, made)
+        make_order(scene, strip)
+    order = make_order(scene, made)
     made.frame_start += 1
-    with pytest.raises(FaceBlurError, match="changed meanwhile"):
-        put_in_place(scene, asked, Path("film.mp4"))
+    with pytest.raises(FaceBlurError, match="changed during the render"):
+        put_in_place(scene, order, Path("film.mp4"))
     bpy.ops.wm.read_homefile(use_empty=True)
     scene = bpy.context.scene
     colour = scene.sequence_editor_create().strips.new_effect("c", "COLOR", 1, 1, length=4)
     with pytest.raises(FaceBlurError, match="Save the project"):
-        ask(scene, colour)
+        make_order(scene, colour)
 
 
-def test_closing_it_leaves_nothing(project: tuple[Any, Any], tmp_path: Path) -> None:
+def test_a_cancelled_render_leaves_nothing_behind(project: tuple[Any, Any], tmp_path: Path) -> None:
     scene, strip = meta(*project)
     bpy.ops.wm.save_mainfile()
     before = sorted(path.name for path in tmp_path.iterdir())
-    job = render_alone(ask(scene, strip), wait_s=0.0)
+    job = render_alone(make_order(scene, strip), wait_s=0.0)
     assert next(job) is None
     job.close()
     assert sorted(path.name for path in tmp_path.iterdir() if path.name != FOLDER) == before

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""An editor goes through the doubtful places of a project; and small pictures show the right faces."""
+"""An editor goes through the review items of a project, and thumbnails show the right faces."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def registered() -> Iterator[None]:
 
 
 def build_document(film: Path) -> TrackDocument:
-    """The disk's track, another one beside it, one that was left out; a doubt about each and one more."""
+    """The disk's track, a second track, a suppressed one, and four review items about them."""
     document = disks.build_document(film)
     disk = document.tracks[0]
     still = Track(
@@ -80,7 +80,7 @@ def build_document(film: Path) -> TrackDocument:
 
 @pytest.fixture
 def project(film: Path) -> Iterator[tuple[Any, Any, Any]]:
-    """Scene, strip and mask; the strip is active."""
+    """Scene, strip and mask. The strip is active."""
     scene = build_project(film, build_document(film), EFFECT)
     bpy.context.workspace.sequencer_scene = scene
     strip, modifier = disks.get_cover(scene)
@@ -90,19 +90,19 @@ def project(film: Path) -> Iterator[tuple[Any, Any, Any]]:
 
 
 def kinds(mask: Any) -> list[str]:
-    return [place.key.split()[0] for place in review.read_queue(mask).places]
+    return [entry.key.split()[0] for entry in review.read_queue(mask).entries]
 
 
 def current(mask: Any) -> str:
-    place = review.get_current(mask)
-    return place.key.split()[0] if place is not None else ""
+    entry = review.get_current(mask)
+    return entry.key.split()[0] if entry is not None else ""
 
 
 def verdicts(mask: Any) -> dict[str, str]:
-    return {place.key.split()[0]: place.verdict or "" for place in list_review_entries(load_document(mask))}
+    return {entry.key.split()[0]: entry.verdict or "" for entry in list_review_entries(load_document(mask))}
 
 
-def test_next_goes_through_them_riskiest_first(project: tuple[Any, Any, Any]) -> None:
+def test_next_goes_through_the_items_riskiest_first(project: tuple[Any, Any, Any]) -> None:
     scene, strip, mask = project
     order = kinds(mask)
     assert order[0] == "ends" and order[-1] == "lone"
@@ -118,9 +118,9 @@ def test_next_goes_through_them_riskiest_first(project: tuple[Any, Any, Any]) ->
     assert not bpy.ops.faceblur.review_previous.poll()
 
 
-def test_each_judgement_is_kept_and_leads_on(project: tuple[Any, Any, Any]) -> None:
+def test_each_verdict_is_kept_and_leads_to_the_next_item(project: tuple[Any, Any, Any]) -> None:
     scene, _, mask = project
-    assert not bpy.ops.faceblur.review_fine.poll(), "nothing is looked at yet"
+    assert not bpy.ops.faceblur.review_fine.poll(), "there is no current item yet"
     bpy.ops.faceblur.review_next()
     layers = [layer.name for layer in mask.layers]
     assert bpy.ops.faceblur.review_fine() == {"FINISHED"}
@@ -131,10 +131,10 @@ def test_each_judgement_is_kept_and_leads_on(project: tuple[Any, Any, Any]) -> N
     assert set(verdicts(mask).values()) == {"fine"} and review.count_left(scene) == 0
     assert not bpy.ops.faceblur.review_next.poll()
     assert [layer.name for layer in mask.layers] == layers
-    assert bpy.ops.faceblur.review_previous() == {"FINISHED"}, "one may change one's mind"
+    assert bpy.ops.faceblur.review_previous() == {"FINISHED"}, "an editor can change a verdict"
 
 
-def look_at(mask: Any, kind: str) -> None:
+def go_to(mask: Any, kind: str) -> None:
     for _ in range(6):
         bpy.ops.faceblur.review_next()
         if current(mask) == kind:
@@ -142,27 +142,27 @@ def look_at(mask: Any, kind: str) -> None:
     raise AssertionError(kind)
 
 
-def test_off_shows_the_frames_in_doubt(project: tuple[Any, Any, Any]) -> None:
+def test_switch_off_uncovers_the_frames_of_an_item(project: tuple[Any, Any, Any]) -> None:
     _, _, mask = project
-    look_at(mask, "fast")
+    go_to(mask, "fast")
     assert bpy.ops.faceblur.review_off() == {"FINISHED"}
     assert editing.get_track(load_document(mask), "Face 01").off == [(20, 30)]
     assert list(mask[MARK]["faces"]["Face 01"]["spans"]) == [0, 20, 30, 40]
     assert verdicts(mask)["fast"] == "off"
 
 
-def test_off_shows_all_of_a_track_that_is_in_doubt_itself(project: tuple[Any, Any, Any]) -> None:
+def test_switch_off_uncovers_a_whole_track_if_the_track_itself_is_questionable(project: tuple[Any, Any, Any]) -> None:
     scene, _, mask = project
-    look_at(mask, "lone")
+    go_to(mask, "lone")
     bpy.ops.faceblur.review_off()
     assert editing.get_track(load_document(mask), "Face 02").off == [(5, 30)]
-    assert verdicts(mask)["ends"] == "off", "the other doubt about it is settled with it"
+    assert verdicts(mask)["ends"] == "off", "the track's other item gets the verdict too"
     assert review.count_left(scene) == 2
 
 
-def test_cover_brings_a_track_back(project: tuple[Any, Any, Any]) -> None:
+def test_cover_covers_a_suppressed_track(project: tuple[Any, Any, Any]) -> None:
     _, _, mask = project
-    look_at(mask, "weak")
+    go_to(mask, "weak")
     assert not bpy.ops.faceblur.review_off.poll() and not bpy.ops.faceblur.review_fix.poll()
     assert bpy.ops.faceblur.review_cover() == {"FINISHED"}
     assert mask.layers.active.name == "Face 03" and load_document(mask).aside == []
@@ -170,9 +170,9 @@ def test_cover_brings_a_track_back(project: tuple[Any, Any, Any]) -> None:
     assert not bpy.ops.faceblur.review_cover.poll() and bpy.ops.faceblur.review_off.poll()
 
 
-def test_what_was_corrected_is_fixed(project: tuple[Any, Any, Any]) -> None:
+def test_a_corrected_item_gets_the_verdict_fixed(project: tuple[Any, Any, Any]) -> None:
     scene, strip, mask = project
-    look_at(mask, "fast")
+    go_to(mask, "fast")
     scene.faceblur.show_handles = False
     scene.frame_set(1)
     assert bpy.ops.faceblur.review_fix() == {"FINISHED"}
@@ -189,10 +189,10 @@ def test_what_was_corrected_is_fixed(project: tuple[Any, Any, Any]) -> None:
     assert editing.locked_frames(editing.get_track(load_document(mask), "Face 01")) == [24]
 
 
-def test_judgements_bear_the_name_that_the_preferences_have(
+def test_verdicts_have_the_reviewer_of_the_preferences(
     project: tuple[Any, Any, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without an add-on there are no preferences."""
+    """Without an enabled add-on there are no preferences, so the test replaces their reviewer."""
     assert preferences.get_reviewer() == ""
     for module in (review, review_operators):
         monkeypatch.setattr(module, "get_reviewer", lambda: "Ann")
@@ -202,24 +202,24 @@ def test_judgements_bear_the_name_that_the_preferences_have(
         ("fast", bpy.ops.faceblur.review_off),
         ("weak", bpy.ops.faceblur.review_cover),
     ):
-        look_at(mask, kind)
+        go_to(mask, kind)
         assert operator() == {"FINISHED"}
-    reported = {place.key.split()[0]: place.reviewer for place in list_review_entries(load_document(mask))}
+    reported = {entry.key.split()[0]: entry.reviewer for entry in list_review_entries(load_document(mask))}
     assert reported == {"ends": "Ann", "fast": "Ann", "weak": "Ann", "lone": ""}
 
 
-def test_a_face_renamed_meanwhile_is_found(project: tuple[Any, Any, Any]) -> None:
+def test_an_item_is_found_after_its_face_was_renamed(project: tuple[Any, Any, Any]) -> None:
     _, _, mask = project
-    look_at(mask, "fast")
+    go_to(mask, "fast")
     mask.layers["Face 01"].name = "Mother"
     assert bpy.ops.faceblur.review_off() == {"FINISHED"}
     assert editing.get_track(load_document(mask), "Mother").off == [(20, 30)]
 
 
-def test_a_judgement_never_undoes_what_was_written_meanwhile(project: tuple[Any, Any, Any]) -> None:
-    """The document that is known may be an old one: nobody tells of a text that changes."""
+def test_a_verdict_never_undoes_another_change_of_the_document(project: tuple[Any, Any, Any]) -> None:
+    """The cached document may be out of date, as Blender does not report changes of texts."""
     _, _, mask = project
-    look_at(mask, "fast")
+    go_to(mask, "fast")
     document = load_document(mask)
     editing.get_track(document, "Face 02").locked = True
     store_document(mask, document)
@@ -227,7 +227,9 @@ def test_a_judgement_never_undoes_what_was_written_meanwhile(project: tuple[Any,
     assert editing.get_track(load_document(mask), "Face 02").locked and verdicts(mask)["fast"] == "fine"
 
 
-def test_when_one_strip_is_done_the_next_is_looked_at(project: tuple[Any, Any, Any], tmp_path: Path) -> None:
+def test_after_the_last_item_of_a_strip_the_next_strip_is_reviewed(
+    project: tuple[Any, Any, Any], tmp_path: Path
+) -> None:
     scene, strip, _ = project
     other = disks.write_film(tmp_path / "other.mp4", (disks.WIDTH, disks.HEIGHT + 2))
     second = scene.sequence_editor.strips.new_movie("second", str(other), 5, 200)
@@ -247,35 +249,35 @@ def test_when_one_strip_is_done_the_next_is_looked_at(project: tuple[Any, Any, A
     assert review.count_left(scene) == 0 and not bpy.ops.faceblur.review_next.poll()
 
 
-def test_what_is_cut_away_is_not_asked_about(project: tuple[Any, Any, Any]) -> None:
+def test_items_in_trimmed_frames_are_not_listed(project: tuple[Any, Any, Any]) -> None:
     scene, strip, mask = project
     strip.frame_final_duration = 18
-    assert [place.key.split()[0] for place in review.list_entries(strip, mask)] == ["weak", "lone"]
+    assert [entry.key.split()[0] for entry in review.list_entries(strip, mask)] == ["weak", "lone"]
     assert review.count_left(scene) == 2
 
 
-def test_a_damaged_document_stops_nothing(project: tuple[Any, Any, Any]) -> None:
+def test_a_damaged_document_has_no_items_and_raises_nothing(project: tuple[Any, Any, Any]) -> None:
     scene, _, mask = project
     mask[MARK + "_tracks"].from_string("{}")
     bpy.context.view_layer.update()
     review._CACHE.fresh.clear()
-    assert review.read_queue(mask).places == [] and review.count_left(scene) == 0
+    assert review.read_queue(mask).entries == [] and review.count_left(scene) == 0
     assert not bpy.ops.faceblur.review_next.poll()
     assert thumbnails.get_icon(mask, "Face 01") == 0
 
 
-def test_judgements_are_saved(project: tuple[Any, Any, Any], tmp_path: Path) -> None:
+def test_verdicts_are_saved(project: tuple[Any, Any, Any], tmp_path: Path) -> None:
     _, _, mask = project
     name = mask.name
-    look_at(mask, "fast")
+    go_to(mask, "fast")
     bpy.ops.faceblur.review_fine()
     bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "a.blend"))
     bpy.ops.wm.open_mainfile(filepath=str(tmp_path / "a.blend"))
     assert verdicts(bpy.data.masks[name])["fast"] == "fine"
 
 
-def test_the_queue_is_quick_to_draw(project: tuple[Any, Any, Any]) -> None:
-    """500 doubts; one look at what a panel asks for takes less than 10 ms."""
+def test_drawing_the_queue_is_fast(project: tuple[Any, Any, Any]) -> None:
+    """With 500 items, everything that the panel asks for takes less than 10 ms."""
     scene, strip, mask = project
     document = load_document(mask)
     document.aside = []
@@ -296,7 +298,7 @@ def test_the_queue_is_quick_to_draw(project: tuple[Any, Any, Any]) -> None:
     assert (time.process_time() - began) / 10 < 0.01
 
 
-def test_pictures_are_made_of_each_track_and_follow_it(project: tuple[Any, Any, Any]) -> None:
+def test_each_track_has_a_thumbnail_which_follows_a_renamed_track(project: tuple[Any, Any, Any]) -> None:
     _, _, mask = project
     assert thumbnails.list_missing(mask) == ["Face 01", "Face 02", "Perhaps 01"]
     assert bpy.ops.faceblur.make_thumbnails() == {"FINISHED"}
@@ -306,7 +308,7 @@ def test_pictures_are_made_of_each_track_and_follow_it(project: tuple[Any, Any, 
     preview = thumbnails._STORE.previews[next(name for name in thumbnails._STORE.previews if _is_of_disk(name))]
     middle = 4 * (64 * 128 + 64)
     assert min(preview.image_pixels_float[middle : middle + 3]) > 0.85, "the disk is white"
-    assert max(preview.image_pixels_float[:3]) < 0.5, "what is around it is grey"
+    assert max(preview.image_pixels_float[:3]) < 0.5, "the background is grey"
 
     def swap(document: TrackDocument) -> list[str]:
         editing.rename(document, "Face 01", "Anna")
@@ -325,7 +327,7 @@ def _is_of_disk(name: str) -> bool:
     return all(abs(a - b) < 2 for a, b in zip(disks.place_disk(int(frame)), (float(x), float(y)), strict=True))
 
 
-def test_another_face_at_another_place_gets_no_picture(project: tuple[Any, Any, Any]) -> None:
+def test_a_track_at_a_different_place_does_not_keep_the_thumbnail(project: tuple[Any, Any, Any]) -> None:
     _, _, mask = project
     bpy.ops.faceblur.make_thumbnails()
 
@@ -338,7 +340,7 @@ def test_another_face_at_another_place_gets_no_picture(project: tuple[Any, Any, 
     assert thumbnails.list_missing(mask) == ["Face 02"]
 
 
-def test_pictures_are_forgotten_and_never_saved(project: tuple[Any, Any, Any], tmp_path: Path) -> None:
+def test_thumbnails_are_forgotten_and_never_saved(project: tuple[Any, Any, Any], tmp_path: Path) -> None:
     _, _, mask = project
     bpy.ops.faceblur.make_thumbnails()
     images = set(bpy.data.images.keys())
@@ -356,8 +358,8 @@ def save(path: Path) -> int:
     return path.stat().st_size
 
 
-def test_a_film_that_was_exchanged_gives_no_pictures(project: tuple[Any, Any, Any], tmp_path: Path) -> None:
-    """They would be of other people."""
+def test_a_replaced_film_gives_no_thumbnails(project: tuple[Any, Any, Any], tmp_path: Path) -> None:
+    """The thumbnails would show other people."""
     _, strip, mask = project
     strip.filepath = str(disks.write_film(tmp_path / "b.mp4", (disks.WIDTH, disks.HEIGHT + 2)))
     with pytest.raises(RuntimeError, match="has changed"):
@@ -365,54 +367,54 @@ def test_a_film_that_was_exchanged_gives_no_pictures(project: tuple[Any, Any, An
     assert len(thumbnails.list_missing(mask)) == 3
 
 
-def test_where_nothing_is_covered_the_place_is_marked(project: tuple[Any, Any, Any]) -> None:
+def test_an_item_without_a_cover_is_marked_in_the_preview(project: tuple[Any, Any, Any]) -> None:
     scene, strip, mask = project
-    look_at(mask, "ends")
+    go_to(mask, "ends")
     assert get_mark(scene, strip) == (28.0, 135.0, 52.0, 165.0)
     scene.frame_set(scene.frame_current - 1)
-    assert get_mark(scene, strip) is None, "there its cover is"
-    look_at(mask, "fast")
+    assert get_mark(scene, strip) is None, "the face has a cover there"
+    go_to(mask, "fast")
     assert get_mark(scene, strip) is None
-    look_at(mask, "weak")
-    assert get_mark(scene, strip) == (270.0, 10.0, 290.0, 30.0), "it was left out"
+    go_to(mask, "weak")
+    assert get_mark(scene, strip) == (270.0, 10.0, 290.0, 30.0), "the track is suppressed"
     scene.frame_set(scene.frame_current + 10)
     assert get_mark(scene, strip) is None
 
 
-def begin_pictures(scene: Any, strip: Any, mask: Any) -> None:
-    """As `start` does in a window."""
+def begin_thumbnails(scene: Any, strip: Any, mask: Any) -> None:
+    """Start as `thumbnails.start` does in a window."""
     faces = thumbnails._list_faces(mask, thumbnails.list_missing(mask))
     thumbnails._STORE.job = thumbnails._make(scene, strip, mask, faces, 0.0)
 
 
 def run_ticks() -> None:
-    """As Blender's timer does in a window."""
+    """Call the timer as Blender does in a window."""
     until = time.monotonic() + 60
     while thumbnails._tick() is not None:
         assert time.monotonic() < until
         time.sleep(0.01)
 
 
-def test_a_timer_makes_the_pictures_in_a_window(project: tuple[Any, Any, Any]) -> None:
+def test_a_timer_makes_the_thumbnails_in_a_window(project: tuple[Any, Any, Any]) -> None:
     scene, strip, mask = project
-    begin_pictures(scene, strip, mask)
+    begin_thumbnails(scene, strip, mask)
     assert not bpy.ops.faceblur.make_thumbnails.poll()
     run_ticks()
     assert thumbnails.list_missing(mask) == [] and not thumbnails.is_running()
 
 
-def test_what_goes_wrong_meanwhile_is_told(project: tuple[Any, Any, Any], tmp_path: Path) -> None:
+def test_an_error_while_thumbnails_are_made_is_reported(project: tuple[Any, Any, Any], tmp_path: Path) -> None:
     scene, strip, mask = project
     strip.filepath = str(disks.write_film(tmp_path / "b.mp4", (disks.WIDTH, disks.HEIGHT + 2)))
-    begin_pictures(scene, strip, mask)
+    begin_thumbnails(scene, strip, mask)
     run_ticks()
     assert "has changed" in JOB.problems[0] and not thumbnails.is_running()
     JOB.problems = []
 
 
-def test_forgetting_ends_what_is_being_made(project: tuple[Any, Any, Any]) -> None:
+def test_forgetting_stops_the_thumbnails_in_progress(project: tuple[Any, Any, Any]) -> None:
     scene, strip, mask = project
-    begin_pictures(scene, strip, mask)
+    begin_thumbnails(scene, strip, mask)
     thumbnails._tick()
     thumbnails.forget()
     assert thumbnails._tick() is None and thumbnails._STORE.portraits == {}

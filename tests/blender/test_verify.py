@@ -32,7 +32,7 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module", autouse=True)
 def detectors() -> None:
-    """Verifying looks for faces; an application may have a Python for which this checkout has no packages."""
+    """Skip if this checkout has no packages for the application's Python, as a verification runs detectors."""
     try:
         probe_providers()
     except FaceBlurError as error:
@@ -41,7 +41,7 @@ def detectors() -> None:
 
 @pytest.fixture
 def scene(film: Path, tmp_path: Path) -> Iterator[Any]:
-    """The film from frame 11 on, its first frames cut off, at 150 % and moved; 24 frames of it are the film."""
+    """The film from frame 11, without its first frames, at 150 % and moved. 24 frames are rendered."""
     bpy.ops.wm.read_factory_settings(app_template="Video_Editing")
     blender_faceblur.register()
     scene = bpy.context.workspace.sequencer_scene or bpy.context.scene
@@ -68,25 +68,25 @@ def test_a_covered_film_passes(scene: Any) -> None:
     assert verification.compared == LENGTH
 
 
-def test_faces_that_are_meant_to_show_are_no_leaks(scene: Any, film: Path) -> None:
+def test_an_inverse_cover_cannot_be_verified(scene: Any, film: Path) -> None:
     cover_footage(
         scene,
         scene.sequence_editor.strips["disk"],
         disks.build_document(film),
         EffectSettings("solid", disks.COVER, inverse=True),
     )
-    with pytest.raises(RuntimeError, match="'disk' shows faces, as its cover is inverse"):
+    with pytest.raises(RuntimeError, match="'disk' cannot be verified, as its inverse cover"):
         bpy.ops.faceblur.verify(film=str(film))
 
 
-def test_covered_footage_of_other_scenes_is_told(scene: Any, film: Path) -> None:
+def test_covered_footage_of_other_scenes_is_reported(scene: Any, film: Path) -> None:
     assert list_unverified(scene) == []
     outer = bpy.data.scenes.new("outer")
     outer.sequence_editor_create().strips.new_scene("inner", scene, 1, 1)
     assert [scene.name in text for text in list_unverified(outer)] == [True]
 
 
-def test_a_frame_without_cover_is_found_and_gone_to(scene: Any, tmp_path: Path) -> None:
+def test_an_uncovered_frame_is_found_and_can_be_gone_to(scene: Any, tmp_path: Path) -> None:
     strip = scene.sequence_editor.strips["disk"]
     modifier = get_modifier(strip)
     scene.render.filepath = str(tmp_path / "bare-")
@@ -109,8 +109,8 @@ def test_a_face_that_was_switched_off_is_no_leak(scene: Any) -> None:
     assert bpy.ops.faceblur.verify() == {"FINISHED"} and JOB.verified.leaks == 0
 
 
-def test_a_film_that_is_not_there_is_named(scene: Any) -> None:
-    with pytest.raises(RuntimeError, match="render the film first"):
+def test_a_missing_film_is_reported(scene: Any) -> None:
+    with pytest.raises(RuntimeError, match="Render the film first"):
         bpy.ops.faceblur.verify()
 
 

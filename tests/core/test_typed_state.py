@@ -97,7 +97,7 @@ OLD_SENTENCES = "migration.py"
 NAMES_ARE_DATA = {
     ("naming.py", "choose_free_name"): "a name is sought that is free",
     ("checks.py", "_explain_broken_group"): "a node group has nothing else to be known by",
-    ("checks.py", "_hands_on"): "a socket's name",
+    ("checks.py", "_passes_through"): "a socket's name",
     ("compositing.py", "ensure_picture_space"): "a version mark that files hold",
     ("protocol.py", "_may_be_missing"): "a field's name",
     ("people.py", "list_references"): "a file's name",

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Correction of tracks by an editor: in the preview, in the list, and with Blender's own mask tools."""
+"""The correction of tracks by an editor: in the preview, in the list, and with Blender's own mask tools."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import bpy
 
 
 def register() -> None:
-    """Tell Blender of this room."""
+    """Register the classes, handlers and buttons of this room."""
     from . import edit_masks, panels
 
     for item in _list_classes():

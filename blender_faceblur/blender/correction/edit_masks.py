@@ -1,16 +1,15 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A scene in source time, in which a mask is edited over its footage with Blender's own tools; and the way back.
+"""A helper scene in which a mask is edited over its footage with Blender's own tools, and the way back.
 
-The Mask editor works at its scene's frame, so in the editor's scene it meets the right picture only where the strip
-happens to lie in the mask's own time. The helper scene shows source frame n at mask frame n, as large as mask
-coordinates want it: the canvas's shape may be another than the footage's. What it shows are frames of its sequencer,
-the only thing in Blender that reads every kind of footage; it can be looked at and not be rendered, as nothing in it is
-covered.
+The Mask editor works at its scene's frame. In the editor's own scene that is the right picture only if the strip lies
+in the mask's own time. The helper scene shows source frame n at mask frame n, at the size that the mask's coordinates
+need, as the canvas may have another shape than the footage. It shows frames of its own sequencer, the only part of
+Blender that reads every kind of footage. It can be viewed but not rendered, as nothing in it is covered.
 
-Everything about it lies in the file. A watch compares that with what is on the screen, so that a closed workspace, a
-deleted scene, or a project that was saved in the middle all end in the same way: what was changed is taken in, and
-scene and workspace are gone. After undo and redo it only brings the screen after the data: what is changed then without
-a step of its own, the next undo leaves as it is (Blender 5.0.1, 5.2.2).
+All state of the helper scene is in the file. A timer compares it with what is on the screen, so that a closed
+workspace, a deleted scene and a project that was saved in between all end in the same way: the edits are applied to the
+tracks, and the scene and its workspace are removed. After undo and redo the timer only updates the screen to match the
+data, as the next undo would not revert a change that is no undo step of its own (Blender 5.0.1, 5.2.2).
 """
 
 from __future__ import annotations
@@ -38,43 +37,43 @@ _WORKSPACE, _ARRANGED = "faceblur_home_workspace", "faceblur_arranged"
 """Custom properties of the helper workspace: the name of the editor's, and whether its own editors are in place."""
 
 _DRAGGING = ("TRANSFORM_", "MASK_", "ACTION_", "ANIM_")
-"""Beginnings of the names of tools in the middle of which nothing is changed."""
+"""Prefixes of modal tools; the timer changes nothing while one of them is in use."""
 
 _EVERY_S, _SOON_S = 0.3, 0.05
 _TIMELINE_SHARE = 0.3
-"""Of the window's height, for the Dope Sheet."""
+"""The Dope Sheet's share of the window's height."""
 
 
 @dataclass(slots=True)
 class _EditorState:
-    """What is on the screen, as the watch knows it. Only this module uses it; set anew whenever a mask is opened."""
+    """What the timer knows of the screen. Only this module uses it; reset whenever a mask is opened."""
 
     frame: int | None = None
-    """That the Image editor shows; None before it shows any."""
+    """The frame that the Image editor shows; None before it shows one."""
     patience: int = 0
-    """For how many looks the workspace may still be late."""
+    """How many more ticks to wait for the workspace to change."""
     rewound: bool = False
-    """Whether the data have just come from undo or redo."""
+    """Whether undo or redo has just changed the data."""
 
 
 _EDITOR = _EditorState()
 
 
 def get_helper() -> Any:
-    """The scene in which a mask is being edited; None where there is none."""
+    """The scene in which a mask is being edited; None if there is none."""
     return next((scene for scene in bpy.data.scenes if _MASK in scene), None)
 
 
 def open_masks(scene: bpy.types.Scene, strip: bpy.types.Strip, window: bpy.types.Window | None) -> bpy.types.Scene:
-    """Show the mask of a covered strip over its footage, at the frame that `scene` is at; gives the helper scene.
+    """Show the mask of a covered strip over its footage, at the current frame of `scene`; returns the helper scene.
 
-    In a window the workspace follows a moment later. Raises FaceBlurError where there is nothing to edit.
+    In a window the workspace changes a moment later. Raises FaceBlurError if there is nothing to edit.
     """
     if get_helper() is not None:
-        raise FaceBlurError("A mask is being edited already; go back from it first.")
+        raise FaceBlurError("A mask is already being edited. Use Back to the Film first.")
     mask = get_mask(strip)
     if mask is None:
-        raise FaceBlurError(f"'{strip.name}' has no mask; detect its faces first.")
+        raise FaceBlurError(f"'{strip.name}' has no mask. Detect its faces first.")
     document = load_document(mask)
     helper = _build_scene(scene, strip, mask, document.source)
     if window is not None:
@@ -85,7 +84,10 @@ def open_masks(scene: bpy.types.Scene, strip: bpy.types.Strip, window: bpy.types
 
 
 def close_masks() -> int:
-    """Go back to the editor's scene and workspace, and take in what was changed; how many faces that were."""
+    """Go back to the editor's scene and workspace, and apply the edits to the tracks; returns how many faces changed.
+
+    Raises FaceBlurError if no mask is being edited.
+    """
     helper = get_helper()
     if helper is None:
         raise FaceBlurError("No mask is being edited.")
@@ -106,12 +108,12 @@ def close_masks() -> int:
 
 
 def count_changed(mask: bpy.types.Mask) -> int:
-    """Take in what was changed with Blender's tools; how many faces that were, layers drawn anew included."""
+    """Apply edits made with Blender's tools to the tracks; returns how many faces changed, including new layers."""
     before, drawn = _describe(load_document(mask)), len(MaskRecord.load(mask).order)
     after = _describe(sync_from_blender(mask))
     changed = sum(before.get(name) != track for name, track in after.items())
     gone = sum(name not in after for name in before)
-    # A renamed face is one that is gone and one that is new.
+    # A renamed face counts as gone and as new.
     return max(changed, gone) + max(len(mask.layers) - drawn, 0)
 
 
@@ -128,9 +130,9 @@ def _build_scene(
     try:
         set_format(helper, source)
         helper.view_settings.view_transform = scene.view_settings.view_transform
-        # One unit of mask coordinates is the longer side of what the Mask editor shows.
+        # One unit of mask coordinates is the longer side of the Mask editor's picture.
         helper.render.resolution_x = max(source.width, round(MaskRecord.load(mask).unit_px))
-        # Without a camera, and nothing of it from the sequencer: it cannot be rendered, for its footage is uncovered.
+        # Without a camera and a sequencer the scene cannot be rendered, as its footage is uncovered.
         helper.render.use_sequencer = False
         helper.frame_start, helper.frame_end = mask.frame_start, max(mask.frame_end - 1, mask.frame_start)
         strips = helper.sequence_editor_create().strips
@@ -143,7 +145,7 @@ def _build_scene(
             shown = strips.new_movie(strip.name, str(footage.path), 1, mask.frame_start, fit_method="ORIGINAL")
             shown.use_deinterlace = strip.use_deinterlace
         shown.colorspace_settings.name = strip.colorspace_settings.name
-        # Beyond its own length it holds its last picture.
+        # Beyond its own length the strip repeats its last picture.
         shown.frame_final_duration = mask.frame_end - mask.frame_start
         frame = min(max(scene.frame_current, strip.frame_final_start), strip.frame_final_end - 1)
         helper.frame_set(
@@ -181,7 +183,7 @@ def _show_home_workspace(window: bpy.types.Window, workspace: bpy.types.WorkSpac
 
 
 def start_watch() -> None:
-    """Look after the helper scene from now on, until it is gone."""
+    """Start the timer that watches the helper scene until it is gone."""
     if not bpy.app.background and not bpy.app.timers.is_registered(_watch):
         bpy.app.timers.register(_watch, first_interval=_SOON_S)
 
@@ -198,7 +200,7 @@ def _watch() -> float | None:
     if helper is None:
         _remove_workspace(workspace, window)
     elif window is None and workspace is not None and not workspace[_ARRANGED] and _EDITOR.patience > 0:
-        # Blender changes workspaces a moment after it was told to.
+        # Blender switches workspaces with a delay.
         _EDITOR.patience -= 1
         return _SOON_S
     elif window is None or window.scene != helper:
@@ -219,12 +221,12 @@ def _remove_workspace(workspace: bpy.types.WorkSpace, window: bpy.types.Window |
     if window is not None:
         _show_home_workspace(window, workspace)
     else:
-        # The operator deletes the workspace that its window shows, whatever it is told.
+        # `workspace.delete` always deletes the workspace that its window shows.
         bpy.data.batch_remove([*workspace.screens, workspace])
 
 
 def _show_again(helper: bpy.types.Scene, workspace: Any, window: bpy.types.Window) -> None:
-    """The way back was undone, or the way there done again."""
+    """Show the helper scene after Back to the Film was undone or Edit Masks was redone."""
     if workspace is None:
         _duplicate_workspace(window, helper)
     elif window.workspace != workspace:
@@ -233,7 +235,7 @@ def _show_again(helper: bpy.types.Scene, workspace: Any, window: bpy.types.Windo
 
 
 def _close_unasked(window: bpy.types.Window) -> None:
-    """Left by other means than ours."""
+    """Close the helper scene after an editor left it without Back to the Film."""
     try:
         close_masks()
     except FaceBlurError as error:
@@ -243,9 +245,10 @@ def _close_unasked(window: bpy.types.Window) -> None:
 
 
 def _arrange(window: bpy.types.Window, helper: bpy.types.Scene) -> bool:
-    """A large Image editor with the mask, and the Dope Sheet with its keys below; one step a call, True at the end.
+    """Arrange a large Image editor with the mask and, below it, the Dope Sheet with its keys.
 
-    Blender lays areas out anew between two steps; it crashes where a new one is given a mask before (5.2.2).
+    Does one step per call and returns True after the last. Blender must lay out the areas between two steps: it crashes
+    if a new area gets a mask before that (5.2.2).
     """
     areas = sorted(window.screen.areas, key=lambda area: area.width * area.height)
     picture, keys = areas[-1], areas[-2] if len(areas) > 1 else None
@@ -320,7 +323,7 @@ def unregister_handlers() -> None:
 
 @persistent
 def _on_frame_change(scene: bpy.types.Scene, _: object = None) -> None:
-    # Drawing is none of a handler's business.
+    # A handler must not draw.
     if _MASK in scene and not bpy.app.background and not bpy.app.timers.is_registered(show_frame):
         bpy.app.timers.register(show_frame, first_interval=0.0)
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The active face's outline in the preview, to be dragged, resized and turned: each drag is a locked key."""
+"""The gizmo that moves, resizes and turns the active face's cover in the preview; each drag sets a locked key."""
 
 from __future__ import annotations
 
@@ -23,24 +23,26 @@ from ..masks.record import MaskRecord
 from .operators.correct import set_cover
 
 _SAME_PX = 0.3
-"""Of the source: a drag that moves less is none."""
+"""In source pixels: a drag that moves the cover by less is ignored."""
 
 
 class FACEBLUR_OT_set_cover(bpy.types.Operator):
-    """Put the cover of the active face here, at the playhead: a key that nothing moves later"""
+    """Set the cover of the active face at the playhead, as a locked key that no later detection moves"""
 
     bl_idname = "faceblur.set_cover"
     bl_label = "Move Cover"
     bl_options = {"REGISTER", "UNDO"}  # noqa: RUF012  (Blender's way)
 
     center: FloatVectorProperty(
-        name="Center", size=2, description="In pixels of the source, from its upper left corner"
+        name="Center", size=2, description="Middle of the cover, in source pixels from the upper left corner"
     )
     radii: FloatVectorProperty(
-        name="Radii", size=2, default=(50.0, 50.0), min=1.0, description="Of the cover, in pixels of the source"
+        name="Radii", size=2, default=(50.0, 50.0), min=1.0, description="Radii of the cover, in source pixels"
     )
-    angle: FloatProperty(name="Angle", subtype="ANGLE", description="Clockwise")
-    track: StringProperty(name="Face", options={"HIDDEN", "SKIP_SAVE"}, description="Its name; empty: the active one")
+    angle: FloatProperty(name="Angle", subtype="ANGLE", description="Rotation of the cover, clockwise")
+    track: StringProperty(
+        name="Face", options={"HIDDEN", "SKIP_SAVE"}, description="Name of the face; if empty, the active one"
+    )
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
@@ -54,7 +56,7 @@ class FACEBLUR_OT_set_cover(bpy.types.Operator):
         except FaceBlurError as error:
             self.report({"ERROR"}, str(error))
             return {"CANCELLED"}
-        self.report({"INFO"}, f"'{self.track or target.track}' is locked here. Follow carries it on")
+        self.report({"INFO"}, f"'{self.track or target.track}' is locked here. Use Track to continue from this key")
         return {"FINISHED"}
 
 
@@ -78,8 +80,8 @@ class FACEBLUR_GGT_cover(bpy.types.GizmoGroup):
 
     @classmethod
     def setup_keymap(cls, keyconfig: bpy.types.KeyConfig) -> bpy.types.KeyMap:
-        # Blender's own one for gizmos that answer the press: by default they answer a drag, whose first step has often
-        # left a small face before Blender looks what lies under the mouse.
+        # Blender's own keymap for gizmos that react to a press. By default they react to a drag, which has often left a
+        # small face before Blender checks what lies under the mouse.
         return keyconfig.keymaps.new(name="Generic Gizmo", space_type="EMPTY", region_type="WINDOW")
 
     def setup(self, context: bpy.types.Context) -> None:
@@ -97,7 +99,7 @@ class FACEBLUR_GGT_cover(bpy.types.GizmoGroup):
         if self.cage.is_modal:
             return
         if self.moved is not None:
-            # The drag has ended: what it did becomes one step that can be undone.
+            # The drag has ended and becomes one undo step.
             moved, self.moved = self.moved, None
             _keep_later(moved, self.frame, self.track, self.projection, self.region_projection)
         found = _get_cover(context)
@@ -117,7 +119,7 @@ class FACEBLUR_GGT_cover(bpy.types.GizmoGroup):
 
 
 def _get_cover(context: bpy.types.Context) -> tuple[str, int, Ellipse, Projection] | None:
-    """The active face's track, the source frame, its cover there, and where the preview shows the strip."""
+    """The active face's track, the source frame, the cover there, and the strip's projection; None without a cover."""
     scene, strip = get_sequencer_scene(context), get_active_footage(context)
     mask = get_mask(strip)
     if mask is None or mask.layers.active is None or not scene.faceblur.show_handles:
@@ -135,7 +137,7 @@ def _get_cover(context: bpy.types.Context) -> tuple[str, int, Ellipse, Projectio
 
 
 def _to_matrix(cover: Ellipse, projection: Projection, shown: RegionProjection) -> Matrix:
-    """The cage around a cover in the region: a unit square, moved, turned and scaled."""
+    """The matrix that turns a unit square into the cage around a cover, in region pixels."""
 
     def place(x: float, y: float) -> tuple[float, float]:
         return shown.to_region(*projection.to_canvas(x, y))
@@ -151,7 +153,7 @@ def _to_matrix(cover: Ellipse, projection: Projection, shown: RegionProjection) 
 
 
 def _to_cover(matrix: Matrix, projection: Projection, shown: RegionProjection) -> Ellipse:
-    """The cover whose cage was dragged to where `matrix` is."""
+    """The cover, in source pixels, whose cage has this matrix."""
 
     def place(x: float, y: float) -> tuple[float, float]:
         return projection.to_source(*shown.to_view(x, y))
@@ -165,7 +167,7 @@ def _to_cover(matrix: Matrix, projection: Projection, shown: RegionProjection) -
 
 
 def _keep_later(matrix: Matrix, frame: int, track: str, projection: Projection, shown: RegionProjection) -> None:
-    """Operators may not run while the window is drawn."""
+    """Set the cover from a timer, as operators must not run while the window is being drawn."""
     cover = _to_cover(matrix, projection, shown)
 
     def settle() -> None:
@@ -185,7 +187,7 @@ def _keep_later(matrix: Matrix, frame: int, track: str, projection: Projection, 
             )
         )
         if far > _SAME_PX:
-            # True: a step of undo, which operators called from Python are not by themselves.
+            # True makes it an undo step, which an operator called from Python is not by default.
             bpy.ops.faceblur.set_cover(
                 "EXEC_DEFAULT",
                 True,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Follow a place that an editor has marked through the pictures of a strip's source, in a process of its own."""
+"""Track a place that an editor has marked through the frames of a strip's source, in a process of its own."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from ..masks.record import fingerprint_of, has_record
 
 @dataclass(frozen=True, slots=True)
 class TrackingStart:
-    """What is to be followed: a track of a mask from its keys (source frame: face), in frames start..stop."""
+    """A track of a mask to be tracked from its keys (face by source frame), in frames `start` to `stop - 1`."""
 
     mask: str
     track: str
@@ -39,7 +39,7 @@ class TrackingStart:
 def start_region(
     scene: bpy.types.Scene, strip: bpy.types.Strip, mask: bpy.types.Mask, source_frame: int, face: Ellipse
 ) -> TrackingStart:
-    """A place that is no track yet, in the shot of a frame. Raises FaceBlurError."""
+    """Start from a face that is no track yet, within the shot of a frame. Raises FaceBlurError."""
     document = load_document(mask)
     start, stop = get_shot(document, source_frame)
     return TrackingStart(
@@ -64,10 +64,10 @@ def start_track(
     direction: str = "BOTH",
     longest: int = 0,
 ) -> TrackingStart:
-    """A track from its locked keys in the shot of a frame, or from where it is at that frame if it has none there.
+    """Start from a track's locked keys in the shot of a frame, or from its place in that frame if it has none there.
 
-    `direction` is "BOTH", "FORWARD" or "BACKWARD" from the frame; "BOTH" goes through the whole shot. `longest` limits
-    the frames on each side; 0 does not. Raises FaceBlurError.
+    `direction` is "FORWARD" or "BACKWARD" from the frame, or "BOTH" for the whole shot. `longest` is the most frames on
+    each side, 0 for no limit. Raises FaceBlurError.
     """
     document = load_document(mask)
     found = editing.get_track(document, track)
@@ -86,7 +86,7 @@ def start_track(
     if source_frame not in keys:
         here = editing.sample_at(found, source_frame)
         if here is None and not keys:
-            raise FaceBlurError(f"'{track}' is nowhere in this frame; go to one in which it is, or put it here.")
+            raise FaceBlurError(f"'{track}' is not in this frame. Go to a frame with it, or place it here.")
         if here is not None and (not keys or direction != "BOTH"):
             keys[source_frame] = here.ellipse
     return TrackingStart(
@@ -103,7 +103,7 @@ def start_track(
 
 
 def get_shot(document: TrackDocument, source_frame: int) -> tuple[int, int]:
-    """The half-open frames of the shot that a frame belongs to."""
+    """The half-open range of frames of the shot that a frame belongs to."""
     for shot in document.shots:
         if shot.start <= source_frame < shot.stop:
             return shot.start, shot.stop
@@ -111,9 +111,12 @@ def get_shot(document: TrackDocument, source_frame: int) -> tuple[int, int]:
 
 
 def run_tracking(place: TrackingStart, wait_s: float | None = None) -> Generator[Step | None, None, list[Sample]]:
-    """The samples that following leads to, those of the keys left out. With `wait_s` it yields None meanwhile."""
+    """Track, and return the new samples without those of the keys.
+
+    With `wait_s` it yields None whenever nothing has happened for that long.
+    """
     with Workplace() as workplace:
-        output = workplace.folder / "followed.json"
+        output = workplace.folder / "tracked.json"
         source = place.footage.to_source_ref(place.rate, place.fingerprint)
         request = build_track_request(source, output, place.keys, place.start, place.stop, place.cuts)
         yield from JobProgress(1, wait_s).run(request, place.track)
@@ -122,13 +125,13 @@ def run_tracking(place: TrackingStart, wait_s: float | None = None) -> Generator
 
 
 def apply_tracked(place: TrackingStart, samples: list[Sample]) -> str:
-    """Put what was followed into the track; what to say of it. Raises FaceBlurError where the track is gone.
+    """Put the new samples into the track and return the message to show. Raises FaceBlurError if the track is gone.
 
-    Between and beyond locked keys what was there is replaced as far as following went; the rest stays.
+    They replace the old samples between and beyond the locked keys, as far as tracking went; the others stay.
     """
     mask = bpy.data.masks.get(place.mask)
     if mask is None or not has_record(mask):
-        raise FaceBlurError("The mask is gone: nothing was changed.")
+        raise FaceBlurError("The mask was deleted, so nothing was changed.")
     check_freehand(mask, [place.track])
 
     def change(document: TrackDocument) -> list[str]:
@@ -137,4 +140,4 @@ def apply_tracked(place: TrackingStart, samples: list[Sample]) -> str:
 
     change_tracks(mask, change)
     frames = [*place.keys, *(sample.source_frame for sample in samples)]
-    return f"'{place.track}' was followed from frame {min(frames)} to {max(frames)} of the source"
+    return f"'{place.track}' was tracked from frame {min(frames)} to {max(frames)} of the source"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Export of covered footage, and footage made of what a strip shows."""
+"""The export of covered footage, and the rendering of strips to footage."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import bpy
 
 
 def register() -> None:
-    """Tell Blender of this room."""
+    """Register the classes of this room."""
     for item in _list_classes():
         bpy.utils.register_class(item)
 

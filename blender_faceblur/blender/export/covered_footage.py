@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Export covered footage: films with the covers in them, and a copy of the project that shows these instead.
+"""Export covered footage: films that contain the covers, and a copy of the project that shows these films instead.
 
-For those who cannot rely on what a project does elsewhere: the copy has no modifier that could be switched off, and
-names no covered source any more. The project itself is not touched: all of it happens in Blenders of their own, on a
-copy that lies in the folder of the results until they are whole.
+This is for editors who pass a project on: the copy has no modifier that could be switched off, and no longer refers to
+any covered source. The project itself does not change. All work happens in other Blender processes, on a temporary copy
+in the output folder.
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ from ..rendering.project import CACHE_MB, FIRST_FRAME, add_footage, set_format
 from ..rendering.render import RenderSettings, render_still
 
 OWN_MARK = ".covered"
-"""Stands before the ending of what is exported."""
+"""Comes before the ending in the names of exported files."""
 
 _LONGEST_END_S = 10.0
 
 
 @dataclass(slots=True)
 class Exported:
-    """What came of an export. `notes` are sentences for the user."""
+    """The result of an export. `notes` are sentences for the user."""
 
     project: Path
     films: list[Path]
@@ -54,7 +54,7 @@ class Exported:
 
 @dataclass(slots=True)
 class _Film:
-    """A film to be made, and the strips (scene, name) that show it. Of a sequence `files` are the pictures' names."""
+    """A film to be made, and the strips (scene, name) that show it. `files` has the picture names of a sequence."""
 
     source: Path
     files: tuple[str, ...]
@@ -68,9 +68,8 @@ def export_covered(
 ) -> Generator[Step | None, None, Exported]:
     """Make a film of each covered source, and a copy of the project that shows the films, in `folder`.
 
-    Yields how far it is, and with `wait_s` None whenever nothing has happened for that long. Closing the generator ends
-    it, with nothing left behind but films that are whole. Raises FaceBlurError where faces would show, or a part cannot
-    be done.
+    Yields the progress, and with `wait_s` None whenever nothing has happened for that long. Closing the generator stops
+    the export and leaves only complete films behind. Raises FaceBlurError if faces would show or a part fails.
     """
     films = _plan(folder)
     project = folder / f"{Path(bpy.data.filepath).stem or 'Untitled'}{OWN_MARK}.blend"
@@ -88,7 +87,7 @@ def export_covered(
 
 
 def _plan(folder: Path) -> list[_Film]:
-    """The films to be made: one for all strips that show the same file under the same cover."""
+    """The films to be made: one for all strips that show the same file with the same cover."""
     films: dict[tuple[Footage, str, str], _Film] = {}
     taken: set[str] = set()
     for scene in bpy.data.scenes:
@@ -97,16 +96,19 @@ def _plan(folder: Path) -> list[_Film]:
             if modifier is None and not strip.get(MUST_BE_COVERED):
                 continue
             if scene.library is not None:
-                raise FaceBlurError(f"'{strip.name}' is in the linked scene '{scene.name}', which cannot be exported.")
+                raise FaceBlurError(
+                    f"'{strip.name}' is in the linked scene '{scene.name}', which cannot be exported. "
+                    "Make the scene local first."
+                )
             for fault in check_strip(scene, strip, asks_for_review()):
                 if fault.shows:
                     raise FaceBlurError(f"'{strip.name}' would show faces: {fault.text}")
             footage = get_footage(strip)
             if len(set(footage.files)) != len(footage.files):
-                raise FaceBlurError(f"'{strip.name}' shows a picture several times, which cannot be exported.")
+                raise FaceBlurError(f"'{strip.name}' shows a picture more than once, which cannot be exported.")
             mask = get_mask(strip) or find_lost_mask(strip)
             if modifier is None or mask is None:
-                raise FaceBlurError(f"'{strip.name}' has lost its mask: detect its faces again.")
+                raise FaceBlurError(f"'{strip.name}' has lost its mask. Detect its faces again.")
             key = footage, modifier.node_group.name, mask.name
             if key not in films:
                 films[key] = _Film(
@@ -119,7 +121,7 @@ def _plan(folder: Path) -> list[_Film]:
 
 
 def _name_output(folder: Path, source: Path, taken: set[str]) -> Path:
-    """A name that no other film has, also where capitals make no difference."""
+    """A path that differs from the other films' even on a file system that ignores case."""
     stem, number = source.stem, 1
     while stem.casefold() in taken:
         number += 1
@@ -129,14 +131,14 @@ def _name_output(folder: Path, source: Path, taken: set[str]) -> Path:
 
 
 def _check_places(project: Path, films: list[_Film], overwrite: bool) -> None:
-    """Before hours are spent."""
+    """Check that the output can be written, before hours are spent. Raises FaceBlurError."""
     try:
         project.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise FaceBlurError(f"{project.parent} cannot be made: {error.strerror}.") from error
+        raise FaceBlurError(f"The folder {project.parent} cannot be created: {error.strerror}.") from error
     if bpy.data.filepath and project.exists() and project.samefile(bpy.data.filepath):
-        raise FaceBlurError("This project is an export itself; name another folder.")
-    # Which ending a film gets depends on its sound.
+        raise FaceBlurError("The export would overwrite this project. Choose another folder.")
+    # The ending of a film depends on its sound and is not known yet.
     names = [
         project.name,
         *(
@@ -146,11 +148,13 @@ def _check_places(project: Path, films: list[_Film], overwrite: bool) -> None:
     ]
     there = [path for name in names for path in sorted(project.parent.glob(name))]
     if there and not overwrite:
-        raise FaceBlurError(f"{there[0]} exists already; name another folder.")
+        raise FaceBlurError(f"{there[0]} already exists. Choose another folder, or Overwrite.")
     for path in there:
         for film in films:
             if path.samefile(film.source):
-                raise FaceBlurError(f"{path} is covered in this project; name another folder.")
+                raise FaceBlurError(
+                    f"The export would overwrite {path}, a source of this project. Choose another folder."
+                )
 
 
 def _save_copy(path: Path) -> None:
@@ -159,15 +163,15 @@ def _save_copy(path: Path) -> None:
             filepath=str(path), copy=True, check_existing=False, compress=True, relative_remap=True
         )
     except RuntimeError as error:
-        raise FaceBlurError(f"The project cannot be copied: {str(error).strip()}") from error
+        raise FaceBlurError(f"A copy of the project cannot be saved: {str(error).strip()}") from error
 
 
 class _Stopped(Exception):
-    """Nobody waits for the export any more."""
+    """The export was cancelled."""
 
 
 class _Work(Reporter):
-    """The part that knows no bpy, in a thread: the batch renders, brings sound and picture together and checks."""
+    """The part without bpy, in a thread: the batch renders each film, adds its sound and checks it."""
 
     def __init__(
         self, films: list[_Film], copy: Path, finished: Path, settings: BatchSettings, workplace: Workplace
@@ -176,7 +180,7 @@ class _Work(Reporter):
         self.notes: list[str] = []
         self._films, self._copy, self._finished = films, copy, finished
         self._settings, self._workplace = settings, workplace
-        self._told: queue.Queue[Step | None] = queue.Queue()
+        self._steps: queue.Queue[Step | None] = queue.Queue()
         self._stopped = threading.Event()
         self._now = Step("", 1, len(films), "export", 0, 0, 0.0, None)
         self._problem: BaseException | None = None
@@ -187,7 +191,7 @@ class _Work(Reporter):
         try:
             while True:
                 try:
-                    step = self._told.get(timeout=wait_s)
+                    step = self._steps.get(timeout=wait_s)
                 except queue.Empty:
                     yield None
                     continue
@@ -196,7 +200,7 @@ class _Work(Reporter):
                 yield step
         finally:
             self._stopped.set()
-            # It ends at the next word of the Blender it follows; one that says nothing is not waited for.
+            # The thread ends at the next message of its Blender process. A silent process is not waited for.
             thread.join(_LONGEST_END_S)
         if self._problem is not None:
             raise self._problem
@@ -205,7 +209,7 @@ class _Work(Reporter):
         if self._stopped.is_set():
             raise _Stopped
         share = (self._now.number - 1 + (done / total if total else 0.0)) / max(self._now.count, 1)
-        self._told.put(replace(self._now, done=done, total=total, share=share))
+        self._steps.put(replace(self._now, done=done, total=total, share=share))
 
     def warn(self, text: str) -> None:
         self.notes.append(text)
@@ -216,15 +220,15 @@ class _Work(Reporter):
     def _work(self) -> None:
         try:
             self._make()
-        except BaseException as error:  # noqa: BLE001 - told by the thread that reads
+        except BaseException as error:  # noqa: BLE001 - raised again by `run`
             self._problem = error
-        self._told.put(None)
+        self._steps.put(None)
 
     def _make(self) -> None:
         for number, film in enumerate(self._films, 1):
             name, total = film.output.stem.removesuffix(OWN_MARK), film.document.source.frame_count
             self._now = replace(self._now, strip=name, number=number, total=total)
-            # One by one: the first that fails ends all.
+            # One by one, as the first failure ends the export.
             if film.files:
                 self._make_pictures(film)
                 continue
@@ -253,7 +257,7 @@ class _Work(Reporter):
         run_blender_job(job, self._workplace.folder, self._settings.blender, self.show_progress, self.warn)
 
     def _make_pictures(self, film: _Film) -> None:
-        """The pictures of a sequence, under their own names, in a folder."""
+        """Export the pictures of a sequence to a folder, under their own names."""
         folder = self._workplace.folder
         part = self._workplace.make_part_folder(film.output)
         write_document(film.document, folder / "tracks.json")
@@ -268,7 +272,7 @@ class _Work(Reporter):
         try:
             film.output.mkdir(exist_ok=True)
         except OSError as error:
-            raise FaceBlurError(f"{film.output} cannot be made: {error.strerror}.") from error
+            raise FaceBlurError(f"The folder {film.output} cannot be created: {error.strerror}.") from error
         for name in film.files:
             replace_file(part / name, film.output / name)
 
@@ -292,8 +296,9 @@ class _Work(Reporter):
 def open_footage(job: dict[str, Any], document: TrackDocument) -> bpy.types.Scene:
     """Open the copy of the project, and put the footage of one strip, with its cover, into a scene of its own.
 
-    The scene is as `project.build_project` makes it. Mask and node group are the project's own, with everything that an
-    editor did to them. Keys of the job: project, scene, strip, source.
+    The scene is like one by `project.build_project`, but with the project's own mask and node group, including all
+    edits. Keys of the job: project, scene, strip, source and, for a sequence, files. Raises FaceBlurError if the strip
+    has no cover.
     """
     strip = _open(job["project"]).scenes[job["scene"]].sequence_editor.strips_all[job["strip"]]
     mask = get_mask(strip) or find_lost_mask(strip)
@@ -312,7 +317,7 @@ def open_footage(job: dict[str, Any], document: TrackDocument) -> bpy.types.Scen
             footage.elements.append(name)
     else:
         footage = add_footage(scene, Path(job["source"]), document.source)
-    # What the film is said to hold stays with the strip: its numbers pass through as they are.
+    # The strip keeps its own colour space; here the pixel values must pass through unchanged.
     footage.colorspace_settings.name = "sRGB"
     cover_strip(scene, footage, mask, group)
     return scene
@@ -326,20 +331,23 @@ def render_pictures(
     depth: int,
     progress: Callable[[int], None],
 ) -> None:
-    """Render frame for frame into pictures of those names in the folder `settings.output`; see `render_still`."""
+    """Render each frame to a picture with its name in the folder `settings.output`; see `render_still`.
+
+    Raises FaceBlurError if a picture is missing afterwards.
+    """
     for number, name in enumerate(files):
         render_still(scene, replace(settings, output=settings.output / name), channels, depth, FIRST_FRAME + number)
         if not (settings.output / name).is_file():
-            raise FaceBlurError(f"Blender rendered {name} without an error, but there is no file.")
+            raise FaceBlurError(f"Blender reported no error, but did not write {name}.")
         progress(number + 1)
 
 
 def finish_copy(job: dict[str, Any]) -> tuple[bpy.types.Scene, list[str]]:
-    """Let the strips of the copy show the films, take everything of ours out of it, and save it.
+    """Make the strips of the copy show the films, remove everything of ours from it, and save it.
 
-    A scene of it, and sentences for the user. Keys of the job: project, save, replace (of each strip: scene, strip,
-    film), sources (of each film: source, film); films are names of files beside the project. Raises FaceBlurError
-    unless all of it could be done.
+    Returns one of its scenes and sentences for the user. Keys of the job: project, save, replace (for each strip:
+    scene, strip, film) and sources (for each film: source, film). Films are names of files beside the project. Raises
+    FaceBlurError if a cover could not be removed.
     """
     data = _open(job["project"])
     strips = [
@@ -371,7 +379,7 @@ def finish_copy(job: dict[str, Any]) -> tuple[bpy.types.Scene, list[str]]:
         real = _resolve_path(bpy.path.abspath(path, library=owner.library))
         if real not in films:
             return None
-        # A sound strip keeps the path that it was made with, beside that of its sound.
+        # A sound strip keeps the path that it was created with, besides its sound's own path.
         if isinstance(owner, bpy.types.Scene) and real not in bare:
             return f"//{films[real]}"
         still.add(real)
@@ -379,8 +387,8 @@ def finish_copy(job: dict[str, Any]) -> tuple[bpy.types.Scene, list[str]]:
 
     data.file_path_foreach(visit)
     notes = [
-        f"{Path(path).name} is still in the copy of the project: a strip without a cover, or something else that "
-        "is no covered strip, shows it."
+        f"{Path(path).name} is still in the copy of the project, because something other than a covered strip "
+        "uses it, such as a strip without a cover."
         for path in sorted(still)
     ]
     left = [
@@ -391,7 +399,7 @@ def finish_copy(job: dict[str, Any]) -> tuple[bpy.types.Scene, list[str]]:
         if (hasattr(strip, "modifiers") and get_modifier(strip) is not None) or MUST_BE_COVERED in strip
     ]
     if left or any(has_record(mask) for mask in data.masks):
-        raise FaceBlurError(f"The covers could not be taken out of the copy: {', '.join(left)}")
+        raise FaceBlurError(f"The covers of these strips could not be removed from the copy: {', '.join(left)}")
     bpy.ops.wm.save_as_mainfile(filepath=job["save"], check_existing=False, compress=True, relative_remap=True)
     return data.scenes[0], notes
 
@@ -416,9 +424,9 @@ def _list_shown(strip: bpy.types.Strip) -> list[str]:
 
 
 def _show(strip: bpy.types.Strip, film: str) -> None:
-    """Let a strip show a file beside the project, of the same size and length; everything else about it stays."""
+    """Make a strip show a file of the same size and length beside the project; its other settings stay the same."""
     space = strip.colorspace_settings.name
-    # A proxy is a small film of the old file.
+    # Proxies show the old file.
     strip.use_proxy = False
     if strip.type == "MOVIE":
         strip.filepath = f"//{film}"
@@ -431,10 +439,10 @@ def _show(strip: bpy.types.Strip, film: str) -> None:
 
 
 def _remove_covers() -> None:
-    """Take modifiers, Mask strips, masks, what was found, and node groups of ours out of the file."""
+    """Remove our modifiers, Mask strips, masks, tracks documents and node groups from the file."""
     helper = get_helper()
     if helper is not None:
-        # A mask was being edited, over the bare footage.
+        # A mask is being edited in a scene that shows the uncovered footage.
         bpy.data.scenes.remove(helper)
     masks = list_own_masks()
     for scene in bpy.data.scenes:
@@ -444,7 +452,7 @@ def _remove_covers() -> None:
             if MUST_BE_COVERED in strip:
                 del strip[MUST_BE_COVERED]
             while hasattr(strip, "modifiers") and (modifier := get_modifier(strip)) is not None:
-                # Removing a modifier does not count the group's user down (Blender 5.0.1, 5.2).
+                # Removing a modifier does not decrease the user count of its group (Blender 5.0.1, 5.2).
                 modifier.node_group = None
                 strip.modifiers.remove(modifier)
         for name in [
@@ -452,7 +460,7 @@ def _remove_covers() -> None:
         ]:
             remove_strip(scene, scene.sequence_editor.strips_all[name])
             if name in scene.sequence_editor.strips_all:
-                # Operators work on the level that is shown: this one is in a meta strip.
+                # The strip is in a meta strip, where operators cannot reach it.
                 strip = scene.sequence_editor.strips_all[name]
                 strip.parent_meta().strips.remove(strip)
     for mask in masks:

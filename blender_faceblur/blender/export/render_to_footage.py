@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Make footage of what a strip shows: scene strips, meta strips, and strips whose look effects change before a cover.
+"""Render a strip to footage: scene strips, meta strips, and strips whose picture effects change before the cover.
 
-Faces are looked for in files. What has no file of its own is rendered alone by a Blender of its own, on a copy of the
-project, and takes its strip's place as a film or, where it is transparent, as pictures. From then on it is footage like
-any other: what changes in the strip that it was made of can neither uncover a face nor go stale unseen.
+Faces can only be detected in files. A strip without a file of its own is rendered by another Blender process, on a copy
+of the project, and a film replaces it, or a sequence of pictures if it is transparent. The result is footage like any
+other: later changes of the original strip neither uncover a face nor go unnoticed.
 
-This file is also that Blender's script: started as a module under the bpy wheel, or by --python.
+This file is also the script of that process, which runs it as a module with the bpy wheel, or with --python.
 """
 
 from __future__ import annotations
@@ -40,20 +40,20 @@ from ..rendering.messages import PREFIX, send
 from ..rendering.render import render_animation
 
 FOLDER = "Face Blur rendered"
-"""Beside the project."""
+"""Name of the folder for rendered footage, beside the project."""
 
 ORIGINAL = "faceblur_rendered_from"
-"""Custom property of what was rendered: the name of the strip whose place it took."""
+"""Custom property of rendered footage: the name of the strip that it replaced."""
 
-_OPAQUE, _LOOKS = 0.999, 12
-"""The least alpha of a picture that hides what is below, and how many pictures are looked at for it."""
+_OPAQUE, _ALPHA_SAMPLES = 0.999, 12
+"""The least alpha of an opaque picture, and the number of frames in which it is checked."""
 
 _TIMES = ("frame_final_start", "frame_final_end")
 
 
 @dataclass(frozen=True, slots=True)
 class RenderOrder:
-    """What is rendered, by names: the strip's frames from `start` to before `stop`, to `output` without an ending."""
+    """What to render, by names: the strip's frames `start` to `stop - 1`, to `output`, which has no ending."""
 
     scene: str
     strip: str
@@ -62,14 +62,16 @@ class RenderOrder:
     output: Path
 
 
-def ask(scene: bpy.types.Scene, strip: bpy.types.Strip) -> RenderOrder:
-    """Raises FaceBlurError where a strip cannot be rendered alone."""
+def make_order(scene: bpy.types.Scene, strip: bpy.types.Strip) -> RenderOrder:
+    """The order to render a strip, under a free file name. Raises FaceBlurError if it cannot be rendered alone."""
     if not bpy.data.filepath:
-        raise FaceBlurError("Save the project first: what is rendered is put beside it.")
+        raise FaceBlurError("Save the project first. The footage is stored beside it.")
     if strip.type in ("SOUND", "MASK"):
         raise FaceBlurError(f"'{strip.name}' shows no picture.")
     if strip.parent_meta() is not None:
-        raise FaceBlurError(f"'{strip.name}' is in a meta strip: render that, or take it out first.")
+        raise FaceBlurError(
+            f"'{strip.name}' is in a meta strip. Render the meta strip, or take the strip out of it first."
+        )
     folder = Path(bpy.data.filepath).parent / FOLDER
     stem = bpy.path.clean_name(f"{scene.name} {strip.name}")
     taken = {path.stem for path in folder.iterdir()} if folder.is_dir() else set()
@@ -78,27 +80,27 @@ def ask(scene: bpy.types.Scene, strip: bpy.types.Strip) -> RenderOrder:
     return RenderOrder(scene.name, strip.name, start, stop, folder / next(name for name in names if name not in taken))
 
 
-def render_alone(asked: RenderOrder, wait_s: float | None = None) -> Generator[Step | None, None, Path]:
-    """Render it in a Blender of its own; yields how far that is and, with `wait_s`, None when nothing is new so long.
+def render_alone(order: RenderOrder, wait_s: float | None = None) -> Generator[Step | None, None, Path]:
+    """Render a strip in another Blender process; returns the film, or the folder of the pictures.
 
-    Gives the film, or the folder of the pictures. Closing it ends that Blender, and nothing is left. FaceBlurError
-    where it fails.
+    Yields the progress, and with `wait_s` None whenever nothing has happened for that long. Closing the generator ends
+    the process and leaves nothing behind. Raises FaceBlurError if the render fails.
     """
-    asked.output.parent.mkdir(exist_ok=True)
+    order.output.parent.mkdir(exist_ok=True)
     with Workplace() as workplace:
-        # Beside the project, so that its paths stay what they are.
+        # Beside the project, so that relative paths stay valid.
         copy = workplace.name_part(Path(bpy.data.filepath), ".blend")
-        part = workplace.make_part_folder(asked.output)
+        part = workplace.make_part_folder(order.output)
         bpy.ops.wm.save_as_mainfile(filepath=str(copy), copy=True, check_existing=False)
         job = workplace.folder / "job.json"
         job.write_text(
             json.dumps(
                 {
                     "project": str(copy),
-                    "scene": asked.scene,
-                    "strip": asked.strip,
-                    "start": asked.start,
-                    "stop": asked.stop,
+                    "scene": order.scene,
+                    "strip": order.strip,
+                    "start": order.start,
+                    "stop": order.stop,
                     "folder": str(part),
                 }
             ),
@@ -106,16 +108,16 @@ def render_alone(asked: RenderOrder, wait_s: float | None = None) -> Generator[S
         )
         process = _start(job)
         try:
-            yield from _read_messages(process, asked, wait_s)
+            yield from _read_messages(process, order, wait_s)
         finally:
             if process.poll() is None:
                 process.kill()
             process.wait()
         film = part / "film.mp4"
         made = film if film.is_file() else part / "pictures"
-        output = asked.output.with_suffix(".mp4") if film.is_file() else asked.output
+        output = order.output.with_suffix(".mp4") if film.is_file() else order.output
         if not made.exists():
-            raise FaceBlurError("Blender rendered without an error, but there is no film.")
+            raise FaceBlurError("Blender reported no error, but did not write a film.")
         made.rename(output)
     return output
 
@@ -152,7 +154,7 @@ def _start(job: Path) -> subprocess.Popen[str]:
 
 
 def _read_messages(
-    process: subprocess.Popen[str], asked: RenderOrder, wait_s: float | None
+    process: subprocess.Popen[str], order: RenderOrder, wait_s: float | None
 ) -> Generator[Step | None, None, None]:
     lines: queue.Queue[str | None] = queue.Queue()
 
@@ -179,42 +181,45 @@ def _read_messages(
         if message["type"] == "error":
             problem = message["text"]
         else:
-            done, total = message["done"], asked.stop - asked.start
-            yield Step(asked.strip, 1, 1, "render", done, total, done / total, None)
+            done, total = message["done"], order.stop - order.start
+            yield Step(order.strip, 1, 1, "render", done, total, done / total, None)
     if process.wait() != 0:
-        raise FaceBlurError(problem or f"Blender ended without a result; it last said: {last[:200]}")
+        raise FaceBlurError(problem or f"Blender ended without a result. Its last message was: {last[:200]}")
 
 
-def put_in_place(scene: bpy.types.Scene, asked: RenderOrder, made: Path) -> bpy.types.Strip:
-    """Show what was rendered instead of the strip, which stays below it, unseen; its sound is heard as before.
+def put_in_place(scene: bpy.types.Scene, order: RenderOrder, made: Path) -> bpy.types.Strip:
+    """Show rendered footage instead of the strip, which stays below it, invisible but with its sound.
 
-    The new strip must be covered from now on. Raises FaceBlurError where the strip is gone or lies elsewhere now.
+    The new strip is marked as one that must be covered. Raises FaceBlurError if the strip was deleted or moved, or if
+    there is no free channel.
     """
     strips = scene.sequence_editor.strips
-    strip = strips.get(asked.strip)
-    if strip is None or tuple(round(getattr(strip, name)) for name in _TIMES) != (asked.start, asked.stop):
-        raise FaceBlurError(f"The strip '{asked.strip}' was changed meanwhile: {made.name} does not fit it.")
+    strip = strips.get(order.strip)
+    if strip is None or tuple(round(getattr(strip, name)) for name in _TIMES) != (order.start, order.stop):
+        raise FaceBlurError(
+            f"The strip '{order.strip}' was changed during the render, so {made.name} does not fit it. Render it again."
+        )
     channel = next(
         (
             c
             for c in range(strip.channel + 1, 129)
             if all(
-                other.channel != c or other.frame_final_end <= asked.start or other.frame_final_start >= asked.stop
+                other.channel != c or other.frame_final_end <= order.start or other.frame_final_start >= order.stop
                 for other in strips
             )
         ),
         0,
     )
     if not channel:
-        raise FaceBlurError(f"There is no free channel above the strip '{strip.name}'.")
+        raise FaceBlurError(f"There is no free channel above the strip '{strip.name}'. Move the strips above it.")
     name = f"{strip.name} rendered"
     if made.is_dir():
         files = sorted(path.name for path in made.iterdir())
-        new = strips.new_image(name, _choose_path(made / files[0]), channel, asked.start, fit_method="ORIGINAL")
+        new = strips.new_image(name, _choose_path(made / files[0]), channel, order.start, fit_method="ORIGINAL")
         for file in files[1:]:
             new.elements.append(file)
     else:
-        new = strips.new_movie(name, _choose_path(made), channel, asked.start, fit_method="ORIGINAL")
+        new = strips.new_movie(name, _choose_path(made), channel, order.start, fit_method="ORIGINAL")
     new.channel = channel
     new.blend_type = strip.blend_type
     new[ORIGINAL], new[MUST_BE_COVERED] = strip.name, True
@@ -229,16 +234,16 @@ def put_in_place(scene: bpy.types.Scene, asked: RenderOrder, made: Path) -> bpy.
 
 
 def _choose_path(path: Path) -> str:
-    """Relative to the project, beside which it lies."""
+    """The path relative to the project."""
     return str(bpy.path.relpath(str(path)))
 
 
 def _render(job: dict[str, Any]) -> None:
-    """The part of the other Blender."""
+    """Render the strip; runs in the other Blender process."""
     bpy.ops.wm.open_mainfile(filepath=job["project"], use_scripts=False)
     scene = bpy.data.scenes[job["scene"]]
     for window in bpy.context.window_manager.windows:
-        # Of any other scene Blender renders black (5.0.1, 5.2.3).
+        # Blender renders any other scene black (5.0.1, 5.2.3).
         window.scene = scene
     strip = scene.sequence_editor.strips[job["strip"]]
     for other in scene.sequence_editor.strips:
@@ -251,9 +256,9 @@ def _render(job: dict[str, Any]) -> None:
     _set_format(scene)
     folder = Path(job["folder"])
     length = job["stop"] - job["start"]
-    frames = {job["start"] + number * (length - 1) // (_LOOKS - 1) for number in range(_LOOKS)}
-    opaque = all(_is_opaque(scene, frame, folder / "look.png") for frame in sorted(frames))
-    (folder / "look.png").unlink()
+    frames = {job["start"] + number * (length - 1) // (_ALPHA_SAMPLES - 1) for number in range(_ALPHA_SAMPLES)}
+    opaque = all(_is_opaque(scene, frame, folder / "alpha.png") for frame in sorted(frames))
+    (folder / "alpha.png").unlink()
     render = scene.render
     if opaque and render.resolution_x % 2 == render.resolution_y % 2 == 0:
         render.image_settings.media_type = "VIDEO"
@@ -271,7 +276,7 @@ def _render(job: dict[str, Any]) -> None:
 
 
 def _set_format(scene: bpy.types.Scene) -> None:
-    """As the sequencer has the picture, before the look of the scene: that comes when it is shown."""
+    """Render the sequencer's picture without the scene's view transform, which is applied when the footage is shown."""
     scene.view_settings.view_transform = "Standard"
     scene.view_settings.look = "None"
     scene.view_settings.exposure, scene.view_settings.gamma = 0.0, 1.0
@@ -309,7 +314,7 @@ def main(path: Path) -> int:
         send(type="error", text=str(error))
         return 1
     except (RuntimeError, KeyError) as error:
-        send(type="error", text=f"Blender could not render it: {' '.join(str(error).split())}")
+        send(type="error", text=f"Blender could not render the strip: {' '.join(str(error).split())}")
         return 1
     return 0
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The guard, which checks every cover before a render, and the verification of the finished film."""
+"""The guard, which checks every cover before a render, and the verification of a finished film."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import bpy
 
 
 def register() -> None:
-    """Tell Blender of this room, after those that prepare a render: what they put right is no fault."""
+    """Register this room, after the rooms that prepare a render, as the guard must not report what they fix."""
     from . import checks
 
     for item in _list_classes():

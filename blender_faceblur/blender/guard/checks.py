@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Find out, before anything is rendered, where faces would show; and cover those strips whole while it is rendered.
+"""Find covers that would show faces before a render starts, and render the strips of such covers black.
 
-A handler cannot end a render (what it raises is only printed), but what it sets on a strip is in every frame that
-follows, previewed before or not: a strip that is multiplied by zero is black (measured in Blender 5.0.1 and 5.2.2).
+A handler cannot stop a render, as Blender only prints its exceptions. But what it sets on a strip applies to every
+frame that follows, whether the frame was previewed before or not: a strip multiplied by zero is black (measured in
+Blender 5.0.1 and 5.2.2).
 
-What the preview's View menu renders (Render Still Preview, Render Sequence Preview) calls no handler of renders. Its
-operator is seen among the window's, which is looked for in every turn of the window's loop and before every frame.
+Render Still Preview and Render Sequence Preview in the preview's View menu call no render handlers. Instead, the guard
+looks for their operator among the window's modal operators, in every turn of the event loop and before every frame.
 """
 
 from __future__ import annotations
@@ -53,28 +54,28 @@ from ..preferences.properties import get_preferences
 from ..review.queue import get_span
 
 _BLACKED_OUT = "faceblur_held"
-"""Custom property of a strip that is black while a render runs: how bright it was, and which curves were muted."""
+"""Custom property of a strip that is blacked out during a render: its former brightness, and the muted curves."""
 
 _REPORT_AFTER_S = 0.5
 
 
 @dataclass(slots=True)
 class _GuardState:
-    """What the guard knows between its calls, in this process. Nothing resets it but what is said here."""
+    """The guard's state between its calls. It lasts as long as the process, except as the fields say."""
 
-    untold: list[str] = field(default_factory=list)
-    """What was rendered black and has not been told in the window; emptied when it is."""
+    unreported: list[str] = field(default_factory=list)
+    """Problems of a black render that the window has not shown yet; cleared when it has."""
     previewed: bool = False
-    """Whether what the preview shows is being rendered; only with `preview_lock` held."""
+    """Whether a preview render is running; accessed only while `preview_lock` is held."""
     preview_lock: threading.Lock = field(default_factory=threading.Lock)
     identities: dict[Footage, tuple[tuple[tuple[int, int], ...], str]] = field(default_factory=dict)
-    """Sizes and times of the files of what a strip shows, and the fingerprint that they then had."""
+    """Sizes and modification times of a footage's files, and the fingerprint that they had then."""
 
 
 _GUARD = _GuardState()
 
 UNCOVERED = 3
-"""Exit code of a Blender without a window that rendered strips black because faces would have shown in them."""
+"""Exit code of a Blender without a window that rendered strips black because they would have shown faces."""
 
 _NEUTRAL = {"color_multiply": 1.0, "blend_alpha": 1.0, "use_flip_x": False, "use_flip_y": False}
 _NEUTRAL_TRANSFORM = {"offset_x": 0.0, "offset_y": 0.0, "scale_x": 1.0, "scale_y": 1.0, "rotation": 0.0}
@@ -82,9 +83,9 @@ _NEUTRAL_TRANSFORM = {"offset_x": 0.0, "offset_y": 0.0, "scale_x": 1.0, "scale_y
 
 @dataclass(frozen=True, slots=True)
 class CoverFault:
-    """Something that is wrong with the cover of a strip.
+    """A fault of a strip's cover.
 
-    `shows` says that faces would be seen; otherwise more is covered than is wanted, or somebody has to look.
+    `shows` is True if a render would show faces; otherwise the cover hides more than it should, or needs a look.
     """
 
     scene: str
@@ -92,16 +93,16 @@ class CoverFault:
     text: str
     shows: bool
     repair: bool = False
-    """Whether `repair_strip` can put it right."""
+    """Whether `repair_strip` can fix it."""
 
     in_preview: bool = False
-    """Whether faces would be seen in the preview alone, and in what is rendered of it."""
+    """Whether faces would show only in the preview, and in renders of the preview."""
 
 
 def check_scene(scene: bpy.types.Scene, with_review: bool = False) -> list[CoverFault]:
-    """What is wrong with the covers of all strips that a render of the scene can show, scenes within it included.
+    """The faults of all covers that a render of the scene can show, including those of scenes within it.
 
-    With `with_review` places that nobody has looked at count as faces that show.
+    With `with_review`, items that have not been reviewed count as faces that show.
     """
     faults: list[CoverFault] = []
     for owner, strip in list_rendered(scene):
@@ -110,14 +111,16 @@ def check_scene(scene: bpy.types.Scene, with_review: bool = False) -> list[Cover
 
 
 def check_strip(scene: bpy.types.Scene, strip: bpy.types.Strip, with_review: bool = False) -> list[CoverFault]:
-    """What is wrong with the cover of one strip; nothing for a strip that was never covered nor asked to be."""
+    """The faults of one strip's cover; none for a strip that was never covered and need not be."""
     try:
         return _list_faults(scene, strip, with_review)
-    except Exception as error:  # noqa: BLE001  (one that nobody has thought of may not show a face either)
-        # What a handler raises is only printed, and the render goes on.
+    except Exception as error:  # noqa: BLE001  (an unforeseen error must not show a face either)
+        # Blender only prints what a handler raises, and goes on rendering.
         reported = " ".join(f"{type(error).__name__}: {error}".split())
         return [
-            CoverFault(scene.name, strip.name, f"What this file says of its cover is damaged ({reported}).", shows=True)
+            CoverFault(
+                scene.name, strip.name, f"The data of its cover in this file is damaged ({reported}).", shows=True
+            )
         ]
 
 
@@ -148,7 +151,7 @@ def _list_faults(scene: bpy.types.Scene, strip: bpy.types.Strip, with_review: bo
         add_fault(text, repair=repair)
     mask_strip, mask = modifier.input_mask_strip, get_mask(strip)
     if modifier.input_mask_type != "STRIP" or modifier.mask_time != "ABSOLUTE":
-        add_fault("Its cover takes the mask in another way than from its Mask strip.")
+        add_fault("Its cover does not take the mask from its Mask strip.")
     elif has_foreign_mask(strip):
         add_fault(
             "Its Mask strip has lost its mask.",
@@ -160,7 +163,7 @@ def _list_faults(scene: bpy.types.Scene, strip: bpy.types.Strip, with_review: bo
         _check_mask(scene, strip, mask_strip, mask, add_fault)
         if has_unanalysed(strip, mask):
             add_fault(
-                "What it shows was not all analysed: the rest is covered whole. Detect again.",
+                "Some of its frames were not analysed and are covered completely. Detect its faces again.",
                 shows=False,
                 repair=False,
             )
@@ -171,7 +174,7 @@ def _list_faults(scene: bpy.types.Scene, strip: bpy.types.Strip, with_review: bo
 
 
 def has_unanalysed(strip: bpy.types.Strip, mask: bpy.types.Mask) -> bool:
-    """Whether a strip shows source frames in which nobody has looked for faces."""
+    """Whether a strip shows source frames that were not analysed."""
     spans, length = MaskRecord.load(mask).analysed, mask.frame_end - mask.frame_start
     shown = compute_shown(strip, int(strip.frame_final_start), int(strip.frame_final_end), length)
     return bool(spans) and shown is not None and not any(a <= shown[0] and shown[1] <= b for a, b in spans)
@@ -187,7 +190,7 @@ def _check_inverse(strip: bpy.types.Strip, mask: bpy.types.Mask, add_fault: Call
         add_fault(str(error), repair=False)
         return
     if kept:
-        add_fault("Inverse shows who is covered otherwise, and covers the people who stay clear.", repair=False)
+        add_fault("Inverse shows everyone else and covers the people who should stay visible.", repair=False)
 
 
 def _check_review(strip: bpy.types.Strip, mask: bpy.types.Mask, add_fault: Callable[..., None]) -> None:
@@ -198,7 +201,7 @@ def _check_review(strip: bpy.types.Strip, mask: bpy.types.Mask, add_fault: Calla
         return
     if left > 0:
         have = "has" if left == 1 else "have"
-        add_fault(f"{count(left, 'doubtful place')} {have} not been reviewed.", repair=False)
+        add_fault(f"{count(left, 'item')} {have} not been reviewed.", repair=False)
 
 
 def _check_mask(
@@ -229,29 +232,29 @@ def _check_mask(
             repair=len(mask.layers) > 0,
         )
     if is_out_of_speed(scene, strip, mask_strip):
-        add_fault("Its mask does not have its speed.")
+        add_fault("Its Mask strip does not have the strip's speed.")
     elif any(getattr(strip, name) != getattr(mask_strip, name) for name in TIMES):
-        add_fault("Its mask does not lie where it lies in time.")
+        add_fault("Its Mask strip does not cover the same frames as the strip.")
     if list(_list_changes(scene, mask_strip)) or len(mask_strip.modifiers):
-        add_fault("Its Mask strip was moved, scaled, or changed in its look.")
+        add_fault("Its Mask strip was moved, scaled or modified.")
     if not _has_unit(get_modifier(strip).node_group, mask):
-        add_fault("Its node group lays the mask over the picture in another size.")
+        add_fault("Its node group puts the mask over the picture at the wrong size.")
     try:
         footage = get_footage(strip)
         if _identify(footage) != record.fingerprint:
-            add_fault("It shows another file than the one that was analysed.", repair=False)
+            add_fault("It shows a different file from the one that was analysed.", repair=False)
     except FaceBlurError as error:
         add_fault(str(error), repair=False)
 
 
 def _is_drawn(record: MaskRecord, layer: bpy.types.MaskLayer) -> bool:
-    """Whether an editor has drawn a layer, or its shape: splines may be open on purpose."""
+    """Whether an editor has drawn a layer or its shape by hand. Its splines may be open on purpose."""
     known = record.layers.get(layer.name)
     return known is None or known.freehand
 
 
 def repair_strip(scene: bpy.types.Scene, strip: bpy.types.Strip, effect: EffectSettings) -> list[CoverFault]:
-    """Put right what can be, with `effect` where the strip's own is lost; what is left."""
+    """Fix what can be fixed, with `effect` if the strip's own is lost; returns the faults that remain."""
     modifier, mask = get_modifier(strip), _get_mask_for(strip)
     if mask is None:
         text = _get_tracks(strip)
@@ -271,7 +274,7 @@ def repair_strip(scene: bpy.types.Scene, strip: bpy.types.Strip, effect: EffectS
     mask.update_tag()
     for tree in _list_groups(modifier.node_group) if modifier is not None else ():
         if _explain_broken_part(tree):
-            # It stays in the file, and another one is made.
+            # The changed group stays in the file, and a new one is built.
             del tree[MARK]
             tree.name = f"{tree.name} (changed)"
     mask_strip = modifier.input_mask_strip if modifier is not None else None
@@ -288,9 +291,9 @@ def repair_strip(scene: bpy.types.Scene, strip: bpy.types.Strip, effect: EffectS
 
 
 def black_out(scene: bpy.types.Scene, with_review: bool = False, of_preview: bool = False) -> list[CoverFault]:
-    """Make every strip black in which faces would show, until `restore`; the faults for which that was done.
+    """Make every strip that would show faces black, until `restore` is called; returns the faults that caused it.
 
-    With `of_preview` the preview is rendered. It only sets what is there, so that a render's own thread may call it.
+    `of_preview` is for a render of the preview. The function adds no data, so the thread of a render may call it.
     """
     faults = [fault for fault in check_scene(scene, with_review) if fault.shows or (of_preview and fault.in_preview)]
     for name, owner in {(fault.strip, fault.scene) for fault in faults}:
@@ -300,7 +303,7 @@ def black_out(scene: bpy.types.Scene, with_review: bool = False, of_preview: boo
 
 
 def restore() -> None:
-    """Give the strips that were held back their look again."""
+    """Restore the brightness of the strips that were blacked out."""
     for scene in bpy.data.scenes:
         for strip in scene.sequence_editor.strips_all if scene.sequence_editor is not None else ():
             if _BLACKED_OUT in strip:
@@ -320,7 +323,7 @@ def _blacken(scene: bpy.types.Scene, strip: bpy.types.Strip) -> None:
 
 
 def _list_curves(scene: bpy.types.Scene, strip: bpy.types.Strip) -> list[bpy.types.FCurve]:
-    """What animates the brightness of a strip, drivers too."""
+    """The curves and drivers that animate a strip's brightness."""
     return _list_animation(scene, strip.path_from_id("color_multiply"))
 
 
@@ -330,7 +333,7 @@ def _list_animation(scene: bpy.types.Scene, path: str) -> list[bpy.types.FCurve]
 
 
 def list_rendered(scene: bpy.types.Scene) -> Iterator[tuple[bpy.types.Scene, bpy.types.Strip]]:
-    """Footage that a render of the scene shows, with its scene; that of scenes that are strips of it too."""
+    """The footage that a render of the scene shows, with its scene, including scenes that are strips of it."""
     todo, seen = [scene], set()
     while todo:
         owner = todo.pop()
@@ -340,7 +343,7 @@ def list_rendered(scene: bpy.types.Scene) -> Iterator[tuple[bpy.types.Scene, bpy
         strips = list(owner.sequence_editor.strips_all)
         inputs = [getattr(strip, name, None) for strip in strips for name in ("input_1", "input_2")]
         for strip in strips:
-            # A muted strip is rendered all the same where an effect strip works on it.
+            # A muted strip is rendered if it is the input of an effect strip.
             if strip.mute and strip not in inputs:
                 continue
             if strip.type == "SCENE" and strip.scene is not None:
@@ -350,31 +353,31 @@ def list_rendered(scene: bpy.types.Scene) -> Iterator[tuple[bpy.types.Scene, bpy
 
 
 def _explain_broken_group(group: bpy.types.NodeTree) -> str:
-    """Why the node group of a cover does not do what we made it for; empty where it does."""
+    """Why a cover's node group no longer covers the faces; empty if it does."""
     if any(node.bl_idname == "CompositorNodeViewer" for node in group.nodes):
         return "Its node group has a Viewer node, which replaces the covered picture in the preview."
     trees = _list_groups(group)
     if len(trees) < 2 or not any(tree.name.startswith(PICTURE_SPACE) for tree in trees):
-        return "Its node group has lost what covers the faces."
+        return "Its node group has lost the group that covers the faces."
     return _explain_broken_part(group)
 
 
 def _explain_broken_part(group: bpy.types.NodeTree) -> str:
-    """Why a group, or one that it calls, does not do what it should; empty where nothing is seen."""
+    """Why a group, or a group inside it, does not do what it should; empty if it looks intact."""
     nodes = _list_reached(group)
     if any(node.mute for node in nodes):
-        return f"A node of '{group.name}' is switched off."
+        return f"A node of the node group '{group.name}' is muted."
     if any(node.bl_idname == "CompositorNodeGroup" and node.node_tree is None for node in nodes):
-        return f"'{group.name}' has lost a group that it calls."
-    if _hands_on(group):
-        return f"'{group.name}' hands on what it gets."
+        return f"The node group '{group.name}' has lost a group inside it."
+    if _passes_through(group):
+        return f"The node group '{group.name}' passes its input through unchanged."
     if SIGNATURE in group and group[SIGNATURE] != sign(group):
-        return f"'{group.name}', which lays the mask over the picture, was changed."
+        return f"The node group '{group.name}', which puts the mask over the picture, was changed."
     return next((text for text in map(_explain_broken_part, _list_groups(group)) if text), "")
 
 
-def _hands_on(group: bpy.types.NodeTree) -> bool:
-    """Whether a group's output is one of its inputs as it is, other than a colour."""
+def _passes_through(group: bpy.types.NodeTree) -> bool:
+    """Whether a group's output is one of its inputs unchanged, other than a colour."""
     into = {link.to_socket: link.from_socket for link in group.links if link.is_valid and not link.is_muted}
     ends = [node.inputs[0] for node in group.nodes if node.bl_idname == "NodeGroupOutput" and len(node.inputs)]
     for end in ends:
@@ -387,7 +390,7 @@ def _hands_on(group: bpy.types.NodeTree) -> bool:
 
 
 def _list_reached(group: bpy.types.NodeTree) -> list[bpy.types.Node]:
-    """The nodes that a group's output depends on, itself included."""
+    """The nodes that a group's output depends on, including the output node."""
     links = [(link.to_node.name, link.from_node.name) for link in group.links if link.is_valid and not link.is_muted]
     reached = {node.name for node in group.nodes if node.bl_idname == "NodeGroupOutput"}
     todo = list(reached)
@@ -406,7 +409,7 @@ def _list_groups(group: bpy.types.NodeTree) -> list[bpy.types.NodeTree]:
 
 
 def _has_unit(group: bpy.types.NodeTree, mask: bpy.types.Mask) -> bool:
-    """Whether a strip's node group takes the mask's coordinates for what they are."""
+    """Whether a strip's node group uses the unit of the mask's coordinates."""
     record = MaskRecord.load(mask)
     unit = record.unit_px / max(record.size)
     places = [
@@ -418,7 +421,7 @@ def _has_unit(group: bpy.types.NodeTree, mask: bpy.types.Mask) -> bool:
 
 
 def _list_changes(scene: bpy.types.Scene, mask_strip: bpy.types.Strip) -> Iterator[tuple[str, float | bool]]:
-    """What of a Mask strip is not as we made it and would change where it covers; each with its proper value."""
+    """The properties of a Mask strip that were changed and would move or weaken the cover, with their proper values."""
     for owner, neutral in ((mask_strip, _NEUTRAL), (mask_strip.transform, _NEUTRAL_TRANSFORM)):
         for name, value in neutral.items():
             if getattr(owner, name) != value or _list_animation(scene, owner.path_from_id(name)):
@@ -426,7 +429,7 @@ def _list_changes(scene: bpy.types.Scene, mask_strip: bpy.types.Strip) -> Iterat
 
 
 def _identify(footage: Footage) -> str:
-    """The fingerprint of what a strip shows; a file is read again only when its size or time has changed."""
+    """The fingerprint of footage. A file is read again only if its size or modification time has changed."""
     try:
         stamp = tuple(
             (stat.st_size, stat.st_mtime_ns)
@@ -434,7 +437,7 @@ def _identify(footage: Footage) -> str:
             for stat in ((footage.path / name).stat(),)
         )
     except OSError as error:
-        raise FaceBlurError(f"{footage.name} cannot be read ({error.strerror}).") from error
+        raise FaceBlurError(f"{footage.name} cannot be read: {error.strerror}.") from error
     known = _GUARD.identities.get(footage)
     if known is None or known[0] != stamp:
         known = _GUARD.identities[footage] = stamp, compute_fingerprint(footage.path, footage.files)
@@ -442,7 +445,7 @@ def _identify(footage: Footage) -> str:
 
 
 def _is_analysed(strip: bpy.types.Strip) -> bool:
-    """Whether there is a mask for what a strip shows: it was deleted and added again, perhaps."""
+    """Whether there is a mask for a strip's footage, for instance because the strip was deleted and added again."""
     size = strip.elements[0].orig_width, strip.elements[0].orig_height
     if not any(size_of(mask) == size or 0 in size for mask in list_own_masks()):
         return False
@@ -452,7 +455,7 @@ def _is_analysed(strip: bpy.types.Strip) -> bool:
 
 
 def _get_mask_for(strip: bpy.types.Strip) -> bpy.types.Mask | None:
-    """The mask that a strip has, had, or could share."""
+    """The mask that a strip has, used to have, or could share."""
     mask = get_mask(strip) or find_lost_mask(strip)
     if mask is None:
         with suppress(FaceBlurError):
@@ -463,7 +466,7 @@ def _get_mask_for(strip: bpy.types.Strip) -> bpy.types.Mask | None:
 
 
 def _get_tracks(strip: bpy.types.Strip) -> bpy.types.Text | None:
-    """The text with the tracks of what a strip shows, which outlives its mask."""
+    """The text data-block with the tracks of a strip's footage, which remains when its mask is deleted."""
     with suppress(FaceBlurError):
         fingerprint = _identify(get_footage(strip))
         for text in bpy.data.texts:
@@ -476,7 +479,7 @@ def _get_tracks(strip: bpy.types.Strip) -> bpy.types.Text | None:
 
 
 def register_handlers() -> None:
-    """After those that prepare a render: what they put right is no fault."""
+    """Add the handlers. They must run after those that prepare a render, so as not to report what these fix."""
     if not bpy.app.background:
         bpy.app.timers.register(_report_blacked_out, first_interval=_REPORT_AFTER_S, persistent=True)
         bpy.app.timers.register(_guard_preview, first_interval=0.0, persistent=True)
@@ -499,7 +502,7 @@ def unregister_handlers() -> None:
 
 
 def asks_for_review() -> bool:
-    """Whether doubtful places that nobody has looked at keep a film from being rendered."""
+    """Whether the preferences forbid rendering while items have not been reviewed."""
     preferences = get_preferences()
     return preferences is not None and preferences.unreviewed == "refuse"
 
@@ -510,7 +513,7 @@ def _guard_render(scene: bpy.types.Scene, _: object = None) -> None:
     _note(faults)
     if not faults:
         return
-    # Blender as a module has a program around it, which has a say in how it ends.
+    # Blender as a Python module is part of another program, which decides on its own exit code.
     if bpy.app.background and not getattr(bpy.app, "module", False):
         atexit.unregister(_leave_with_error)
         atexit.register(_leave_with_error)
@@ -518,9 +521,9 @@ def _guard_render(scene: bpy.types.Scene, _: object = None) -> None:
 
 @persistent
 def _guard_preview(*_: object) -> float:
-    """A timer that is always due, and a handler before each frame: that of an animation is in its job's thread."""
+    """Both a timer that is always due and a handler before each frame, which an animation calls in its job's thread."""
     rendered = _is_preview_rendered()
-    # The job waits where the window's thread has begun to hold back.
+    # The lock makes the job wait while the window's thread is blacking out strips.
     with _GUARD.preview_lock:
         if rendered and not _GUARD.previewed:
             shown = {window.workspace.sequencer_scene for window in bpy.context.window_manager.windows} - {None}
@@ -536,26 +539,26 @@ def _is_preview_rendered() -> bool:
     for window in bpy.context.window_manager.windows:
         for operator in window.modal_operators:
             if operator.bl_idname == "RENDER_OT_opengl" and operator.properties.sequencer:
-                # That of an animation stays after its job until the next event, which may be long after.
+                # The operator of an animation outlives its job until the next event, which may come much later.
                 return not operator.properties.animation or bpy.app.is_job_running("RENDER")
     return False
 
 
 def _note(faults: list[CoverFault]) -> None:
-    """Keep what is rendered black, to be told."""
+    """Print which strips are rendered black, and keep it for the window."""
     if not faults:
         return
     JOB.problems = [f"Rendered black: '{fault.strip}'. {fault.text}" for fault in faults]
-    _GUARD.untold = list(JOB.problems)
+    _GUARD.unreported = list(JOB.problems)
     for problem in JOB.problems:
         print(f"Face Blur: {problem}", file=sys.stderr)
 
 
 def _report_blacked_out() -> float:
-    """Say in the window what was rendered black, once the render is over: its own thread may not."""
-    if _GUARD.untold and not bpy.app.is_job_running("RENDER"):
-        texts, manager = _GUARD.untold, bpy.context.window_manager
-        _GUARD.untold = []
+    """Timer: show in the window what was rendered black, after the render, as its thread must not open a menu."""
+    if _GUARD.unreported and not bpy.app.is_job_running("RENDER"):
+        texts, manager = _GUARD.unreported, bpy.context.window_manager
+        _GUARD.unreported = []
 
         def draw(menu: bpy.types.Menu, _: bpy.types.Context) -> None:
             for text in texts:
@@ -572,7 +575,7 @@ def _end_guard(*_: object) -> None:
 
 
 def _leave_with_error() -> None:
-    # Nothing else that Python could do at this point changes how Blender ends.
+    # At this point Python has no other way to change Blender's exit code.
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(UNCOVERED)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The panel of what stands between a film and its render."""
+"""The panels of the checks before a render and of the verification after it."""
 
 from __future__ import annotations
 
@@ -63,14 +63,14 @@ class FACEBLUR_PT_verify(Tab, bpy.types.Panel):
                 layout,
                 context,
                 f"{verified.film.name}: {count(verified.leaks, 'face')} uncovered, "
-                f"{count(len(found) - verified.leaks, 'doubtful place')}",
+                f"{count(len(found) - verified.leaks, 'item')} to review",
                 "ERROR" if verified.leaks or verified.problems else "CHECKMARK",
             )
             for text in verified.problems:
                 write_lines(layout, context, text, "ERROR")
             for frame, strip, leaks, finding in found[:_MOST_LISTED]:
                 row = layout.row(align=True)
-                what = f"{100 * finding.share:.0f} % shows" if finding.share else describe_finding_reason(finding)
+                what = f"{100 * finding.share:.0f} % visible" if finding.share else describe_finding_reason(finding)
                 row.label(
                     text=f"{finding.track or 'Face'}, frame {frame}: {what}", icon="ERROR" if leaks else "QUESTION"
                 )

@@ -27,7 +27,7 @@ from .checks import list_rendered
 
 @dataclass(frozen=True, slots=True)
 class CoveredPart:
-    """What a strip shows of its source in the film: see `protocol.VerifyRequest`."""
+    """A strip's part of the film, and how it shows its source; for the fields see `protocol.VerifyRequest`."""
 
     strip: str
     footage: Footage
@@ -40,14 +40,14 @@ class CoveredPart:
 
 @dataclass(slots=True)
 class FilmVerification:
-    """What came of verifying a film, by strip; leaks and doubts with the timeline's frames."""
+    """The result of verifying a film, by strip."""
 
     film: Path
     first_frame: int
     parts: list[tuple[CoveredPart, Verification]] = field(default_factory=list)
 
     def list_findings(self) -> Iterator[tuple[int, str, bool, Finding]]:
-        """Timeline frame, strip, whether it is a leak, and what was found; leaks first."""
+        """Timeline frame, name of the strip, whether it is a leak, and the finding; leaks first."""
         for leaks in (True, False):
             for part, verification in self.parts:
                 for finding in verification.leaks if leaks else verification.doubts:
@@ -63,12 +63,15 @@ class FilmVerification:
 
 
 def get_film(scene: bpy.types.Scene) -> Path:
-    """Where the scene's settings render its film to."""
+    """The path that the scene's settings render the film to."""
     return Path(bpy.path.abspath(scene.render.frame_path(frame=scene.frame_start)))
 
 
 def list_parts(scene: bpy.types.Scene) -> list[CoveredPart]:
-    """The covered strips that the scene's film shows. Raises FaceBlurError where there are none, or one cannot be."""
+    """The covered strips that the scene's film shows.
+
+    Raises FaceBlurError if there are none, or if one cannot be verified.
+    """
     strips = [
         strip
         for strip in scene.sequence_editor.strips_all
@@ -77,15 +80,15 @@ def list_parts(scene: bpy.types.Scene) -> list[CoveredPart]:
     parts = [_get_part(scene, strip) for strip in strips]
     parts = [part for part in parts if part.shown]
     if not parts:
-        raise FaceBlurError("The film shows no strip that is covered.")
+        raise FaceBlurError("The film shows no covered strip.")
     return parts
 
 
 def list_unverified(scene: bpy.types.Scene) -> list[str]:
-    """Sentences about what the scene's film shows that is compared with nothing: covered footage of other scenes."""
+    """Warnings about parts of the film that are not verified, as they are covered footage of other scenes."""
     others = {owner.name for owner, strip in list_rendered(scene) if owner != scene and get_mask(strip) is not None}
     return [
-        f"Not verified: what is seen of the scene '{name}'. Render and verify that scene by itself."
+        f"The footage of the scene '{name}' was not verified. Render and verify that scene separately."
         for name in sorted(others)
     ]
 
@@ -93,12 +96,12 @@ def list_unverified(scene: bpy.types.Scene) -> list[str]:
 def _get_part(scene: bpy.types.Scene, strip: bpy.types.Strip) -> CoveredPart:
     mask, effect = get_mask(strip), read_effect(strip)
     if effect is not None and effect.inverse:
-        raise FaceBlurError(f"'{strip.name}' shows faces, as its cover is inverse: that cannot be verified.")
+        raise FaceBlurError(f"'{strip.name}' cannot be verified, as its inverse cover shows the faces.")
     document = sync_from_blender(mask)
     hidden = {face.track for face in list_faces(mask) if face.track and mask.layers[face.name].hide_render}
     for track in document.tracks:
         if track.name in hidden:
-            # Switched off by the editor: it is meant to show.
+            # An editor has switched it off, so it is meant to show.
             track.off = [(0, document.source.frame_count)]
     render = scene.render
     part = render.resolution_percentage / 100
@@ -118,7 +121,7 @@ def _get_part(scene: bpy.types.Scene, strip: bpy.types.Strip) -> CoveredPart:
 
 
 def _compute_shown(scene: bpy.types.Scene, strip: bpy.types.Strip, frame_count: int) -> list[tuple[int, int, int]]:
-    """Runs of film frame, source frame, length."""
+    """Runs of consecutive frames: first film frame, first source frame, length."""
     runs: list[tuple[int, int, int]] = []
     for number, frame in enumerate(range(scene.frame_start, scene.frame_end + 1, scene.frame_step)):
         source = compute_source_frame(strip, frame, frame_count)
@@ -134,7 +137,10 @@ def _compute_shown(scene: bpy.types.Scene, strip: bpy.types.Strip, frame_count: 
 def verify_film(
     film: Path, first_frame: int, parts: list[CoveredPart], wait_s: float | None = None, every: int = 3
 ) -> Generator[Step | None, None, FilmVerification]:
-    """Compare the film with each part's source. With `wait_s` it yields None meanwhile; closing ends all processes."""
+    """Compare the film with each part's source, and run detectors on the film frames that are multiples of `every`.
+
+    With `wait_s` it yields None whenever nothing has happened for that long. Closing the generator ends all processes.
+    """
     verified, progress = FilmVerification(film, first_frame), JobProgress(len(parts), wait_s)
     with Workplace() as workplace:
         for number, part in enumerate(parts, 1):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is drawn over the preview and along the strips."""
+"""The drawing over the preview and along the strips."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import bpy
 
 
 def register() -> None:
-    """Tell Blender of this room."""
+    """Register the classes, handlers and drawing of this room."""
     from . import coverage, outlines, see_through
 
     for item in _list_classes():

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A band along each strip of footage in the timeline: how its faces are covered, frame by frame.
+"""A band along each strip of footage in the timeline, which shows how its faces are covered in each frame.
 
-A pixel that stands for several frames has the worst of them; its upper half is red where a doubt is. The strip that is
-worked on has a second band, for the active face alone.
+A pixel that stands for several frames shows the worst of them. Its upper half is red where a review item is. The active
+strip has a second band for the active face alone.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from .outlines import Color, explain_fault
 _HATCH_PX = 6
 _LEAST_STRIP_PX = 9
 _BODY = (0.06, 0.94)
-"""Where in its channel a strip is drawn."""
+"""The lower and upper edge of a strip within its channel."""
 
 Rectangle = tuple[float, float, float, float]
 """Left, bottom, right, top in pixels of the region."""
@@ -45,7 +45,7 @@ def remove_coverage() -> None:
 
 
 def draw() -> None:
-    """Called by Blender for each timeline that it draws."""
+    """Draw handler, called by Blender for each timeline."""
     context = bpy.context
     scene, space = get_sequencer_scene(context), context.space_data
     if scene is None or not scene.faceblur.show_coverage or not space.show_overlays:
@@ -58,7 +58,7 @@ def draw() -> None:
 def compose(
     context: bpy.types.Context, scene: bpy.types.Scene, region: bpy.types.Region
 ) -> list[tuple[Rectangle, Color]]:
-    """The rectangles of all bands that a timeline shows."""
+    """The rectangles and colours of all bands that a timeline shows."""
     editor, view = scene.sequence_editor, get_region_projection(region)
     unit, colors = get_unit(context), get_colors()
     active, is_used = get_active_footage(context), bool(list_own_masks())
@@ -89,11 +89,11 @@ def _list_in_view(strips: Any, region: bpy.types.Region, view: RegionProjection)
 def compute_columns(
     strip: bpy.types.Strip, view: RegionProjection, width: int, alone: bool, is_used: bool
 ) -> tuple[int, Codes, Codes] | None:
-    """The first column of pixels that a strip's band has in a region so wide; from there the worst code in each, and
-    `Code.DOUBTFUL` where a doubt is.
+    """The first pixel column of a strip's band in a region of this width; for each column from there the worst code,
+    and a second code that is `Code.DOUBTFUL` where a review item is.
 
-    None where there is nothing to say: for a strip that nobody wanted covered while nothing is covered (`is_used`),
-    and with `alone` where no face is active.
+    None if there is no band: for an uncovered strip that need not be covered, in a project without covers (`is_used` is
+    False), and with `alone` if no face is active.
     """
     first = max(round(view.to_region(strip.frame_final_start, 0)[0]), 0)
     stop = min(round(view.to_region(strip.frame_final_end, 0)[0]), width)
@@ -123,7 +123,7 @@ def compute_source_ranges(
 ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """The half-open ranges of `count` source frames that a strip with one speed shows between timeline `edges`."""
     duration = max(strip.frame_duration, 1)
-    # A timeline frame reaches to the next; what a column touches of it counts.
+    # A timeline frame lasts until the next one, and counts for each column that it touches.
     low, high = np.floor(edges[:-1] + 1e-6), np.ceil(edges[1:] - 1e-6) - 1
     low = np.clip(low, strip.frame_final_start, strip.frame_final_end - 1) - strip.frame_start
     high = np.clip(high, strip.frame_final_start, strip.frame_final_end - 1) - strip.frame_start
@@ -134,7 +134,7 @@ def compute_source_ranges(
 
 
 def _list_rectangles(
-    first: int, codes: Codes, doubtful: Codes, low: float, high: float, colors: dict[str, Color]
+    first: int, codes: Codes, in_review: Codes, low: float, high: float, colors: dict[str, Color]
 ) -> list[tuple[Rectangle, Color]]:
     drawn: list[tuple[Rectangle, Color]] = [((first, low, first + len(codes), high), (0.0, 0.0, 0.0, 0.55))]
     for start, stop, code in list_runs(codes):
@@ -147,7 +147,7 @@ def _list_rectangles(
             drawn.append(((first + start, low, first + stop, high), colors[Code(code).name.lower()]))
     drawn += [
         ((first + start, (low + high) / 2, first + stop, high), colors["doubtful"])
-        for start, stop, code in list_runs(doubtful)
+        for start, stop, code in list_runs(in_review)
         if code
     ]
     return drawn

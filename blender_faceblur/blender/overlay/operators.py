@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""See behind the covers."""
+"""The operator that makes the covers see-through in the preview."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class FACEBLUR_OT_see_behind(bpy.types.Operator):
     """Show what is behind the covers, in the preview only. Renders stay covered"""
 
     bl_idname = "faceblur.see_behind"
-    bl_label = "See Behind Covers"
+    bl_label = "See Through Covers"
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         if SEE_THROUGH.on:
@@ -22,7 +22,7 @@ class FACEBLUR_OT_see_behind(bpy.types.Operator):
             SEE_THROUGH.on = True
         self.report(
             {"INFO"},
-            "Covers are seen through in the preview; renders stay covered"
+            "Covers are see-through in the preview. Renders stay covered"
             if SEE_THROUGH.on
             else "Covers are shown again",
         )

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Each face's outline over the preview, with its name and state, and frames around strips whose faces show.
+"""The outline of each face over the preview, with its name and state, and a frame around strips whose faces show.
 
-Only drawn, as is what `behind` shows: nothing of the project is changed, and no render shows it.
+Outlines are only drawn, like the pictures of `see_through`: they change nothing in the project and show in no render.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ OUTLINE_POINTS = 48
 """Points of an outline."""
 
 _MANY = 20
-"""From so many faces on, outlines have half as many."""
+"""If there are more faces than this, outlines have half as many points."""
 
 _LEAST_NAMED_PX, _ABOVE_PX = 16, 5
-"""How wide an outline is that has its name, unless its face is the active one; and how far above it that is."""
+"""The least width of an outline that gets a name (the active face always does), and the gap between the two."""
 
 _DOT = np.stack(
     [np.cos(np.linspace(0, 2 * np.pi, 12, endpoint=False)), np.sin(np.linspace(0, 2 * np.pi, 12, endpoint=False))],
@@ -55,11 +55,11 @@ _WORDS = {
     Code.LOCKED: "locked",
     Code.FOLLOWED: "",
     Code.DETECTED: "",
-    Code.GUESSED: "guessed",
-    Code.DOUBTFUL: "doubtful",
+    Code.GUESSED: "interpolated",
+    Code.DOUBTFUL: "to review",
 }
 _RIM, _RIM_PX = (0.0, 0.0, 0.0, 0.45), 1.25
-"""What a line turns into at its sides."""
+"""Colour and width of the rim on each side of a line."""
 
 _LEAST_STEP_PX = 1e-6
 _MOST_WIDTHS = 1000
@@ -67,18 +67,18 @@ _MOST_WIDTHS = 1000
 _BANDS = np.array(
     [corner for side in range(3) for corner in (side, side + 1, side + 4, side + 1, side + 5, side + 4)], np.int32
 )
-"""The corners of the triangles between four points across a line and the next four."""
+"""Indices of the triangles between the four points across a line and the next four."""
 
 
 _OPAQUE = (".mp4", ".m4v", ".avi", ".mpg", ".mpeg", ".mts", ".m2ts", ".ts", ".jpg", ".jpeg")
-"""Ends of the names of files without an alpha channel."""
+"""Endings of file formats without an alpha channel."""
 
 Color = tuple[float, float, float, float]
 
 
 @dataclass(slots=True)
 class Drawing:
-    """Lines in pixels of the region, dots and words at places."""
+    """What is to be drawn, in pixels of the region: lines, dots and words."""
 
     thin: list[tuple[Array, Color]] = field(default_factory=list)
     thick: list[tuple[Array, Color]] = field(default_factory=list)
@@ -93,7 +93,7 @@ _HANDLERS = DrawHandlers("PREVIEW")
 
 @dataclass(slots=True)
 class _TextWidths:
-    """How wide words are drawn, in pixels, by word and unit. The drawing owns it; it starts anew once it is large."""
+    """The widths of drawn words in pixels, by word and unit. `limit` clears it once it is large."""
 
     known: dict[tuple[str, float], float] = field(default_factory=dict)
 
@@ -105,7 +105,7 @@ class _TextWidths:
         return self.known[text, unit]
 
     def limit(self) -> None:
-        """Call it before words are drawn."""
+        """To be called before words are drawn."""
         if len(self.known) > _MOST_WIDTHS:
             self.known.clear()
 
@@ -114,7 +114,7 @@ _WIDTHS = _TextWidths()
 
 
 def add_overlay() -> None:
-    # What is seen behind covers lies under Blender's gizmos.
+    # The pictures behind the covers are drawn below Blender's gizmos.
     for function, stage in ((draw, "POST_PIXEL"), (draw_see_through, "POST_VIEW")):
         _HANDLERS.add(function, stage)
 
@@ -124,7 +124,7 @@ def remove_overlay() -> None:
 
 
 def draw() -> None:
-    """Called by Blender for each preview that it draws."""
+    """Draw handler, called by Blender for each preview."""
     context = bpy.context
     scene = _get_shown_scene(context)
     if scene is None:
@@ -136,14 +136,14 @@ def draw() -> None:
 
 
 def draw_see_through() -> None:
-    """Called by Blender for each preview that it draws, before its gizmos."""
+    """Draw handler, called by Blender for each preview before its gizmos."""
     scene = _get_shown_scene(bpy.context) if SEE_THROUGH.on else None
     if scene is not None:
         draw_bare_pictures(compose_bare_pictures(scene, bpy.context.space_data.display_channel))
 
 
 def _get_shown_scene(context: bpy.types.Context) -> bpy.types.Scene | None:
-    """The scene over whose preview is to be drawn."""
+    """The scene of the preview, if anything is to be drawn over it; else None."""
     scene, space = get_sequencer_scene(context), context.space_data
     if scene is None or not space.show_overlays or space.display_mode != "IMAGE":
         return None
@@ -151,7 +151,7 @@ def _get_shown_scene(context: bpy.types.Context) -> bpy.types.Scene | None:
 
 
 def compose_bare_pictures(scene: bpy.types.Scene, channel: int) -> list[BarePicture]:
-    """What is seen behind the covers of a preview that shows strips up to a `channel` (0 for all)."""
+    """The pictures behind the covers in a preview that shows the strips up to a `channel` (0 for all)."""
     pictures = []
     for strip in list_shown(scene, channel):
         mask = get_mask(strip)
@@ -167,7 +167,7 @@ def compose_bare_pictures(scene: bpy.types.Scene, channel: int) -> list[BarePict
 
 
 def compose(context: bpy.types.Context, scene: bpy.types.Scene, region: bpy.types.Region, channel: int) -> Drawing:
-    """What is to be drawn over a preview that shows strips up to a `channel` (0 for all)."""
+    """What is to be drawn over a preview that shows the strips up to a `channel` (0 for all)."""
     drawing, active = Drawing(), get_active_footage(context)
     region_projection, of_people = get_region_projection(region), get_outline_colors(scene)
     unit, colors = get_unit(context), get_colors()
@@ -178,7 +178,7 @@ def compose(context: bpy.types.Context, scene: bpy.types.Scene, region: bpy.type
         known = get_cached(mask) if mask is not None else None
         frame = _get_frame(scene, strip, mask)
         if not fault and known is not None and frame is not None and known.is_unanalysed(frame):
-            fault = "not analysed here, all is covered"
+            fault = "not analysed here, completely covered"
         if fault and (is_used or strip.get(MUST_BE_COVERED)):
             corners = region_projection.project(np.array(projection.picture_outline()))
             drawing.thick.append((_close(corners), colors["uncovered"]))
@@ -229,36 +229,36 @@ def compose(context: bpy.types.Context, scene: bpy.types.Scene, region: bpy.type
             colors["locked"],
             unit,
         )
-        _add_aside(drawing, known, frame, projection, region_projection, colors, theirs, unit)
+        _add_suppressed(drawing, known, frame, projection, region_projection, colors, theirs, unit)
     if SEE_THROUGH.on:
         drawing.words.insert(
             0,
-            ("Covers are seen through here; renders stay covered", (region.width / 2, 10 * unit), colors["uncovered"]),
+            ("Covers are see-through here, renders stay covered", (region.width / 2, 10 * unit), colors["uncovered"]),
         )
     return drawing
 
 
 def _get_frame(scene: bpy.types.Scene, strip: bpy.types.Strip, mask: bpy.types.Mask | None) -> int | None:
-    """The source frame that is shown now."""
+    """The source frame at the playhead; None if the strip shows none."""
     length = mask.frame_end - mask.frame_start if mask is not None else 1
     return compute_source_frame(strip, scene.frame_current, max(length, 1))
 
 
 def _list_faces(mask: bpy.types.Mask, known: CachedMask, frame: int) -> list[tuple[LayerRecord, Code]]:
-    """The faces that are there at a source frame, and how they are covered."""
+    """The faces at a source frame, and how they are covered."""
     off = list_switched_off(mask, known)
-    doubtful = known.overview.list_in_review(frame) if known.overview is not None else set()
+    in_review = known.overview.list_in_review(frame) if known.overview is not None else set()
     faces = (
-        (cover, compute_code(known, cover, frame, cover.track in off, cover.track in doubtful))
+        (cover, compute_code(known, cover, frame, cover.track in off, cover.track in in_review))
         for cover in known.covers
     )
     return [(cover, code) for cover, code in faces if code is not Code.NOTHING and not cover.freehand]
 
 
 def list_shown(scene: bpy.types.Scene, channel: int = 0) -> list[bpy.types.Strip]:
-    """Footage that the preview shows at the scene's frame, from below, in meta strips too.
+    """The footage that the preview shows at the scene's frame, from the lowest channel up, including meta strips.
 
-    What lies below a film that fills the canvas is not seen.
+    Footage below a film that fills the canvas is hidden and left out.
     """
     editor = scene.sequence_editor
     shown: list[bpy.types.Strip] = []
@@ -272,7 +272,7 @@ def list_shown(scene: bpy.types.Scene, channel: int = 0) -> list[bpy.types.Strip
 
 
 def _list_present(strips: Any, channels: Any, frame: int) -> Iterator[bpy.types.Strip]:
-    """Footage at a frame that is not muted; found without a look at each strip, as films are cut into many."""
+    """The unmuted footage at a frame. Reads all strips' ranges at once, as films are cut into many strips."""
     starts, ends = np.empty(len(strips), np.int32), np.empty(len(strips), np.int32)
     strips.foreach_get("frame_final_start", starts)
     strips.foreach_get("frame_final_end", ends)
@@ -293,7 +293,7 @@ def _get_channels(strip: bpy.types.Strip) -> tuple[int, ...]:
 
 
 def _hides(scene: bpy.types.Scene, strip: bpy.types.Strip) -> bool:
-    """Whether nothing below a strip is seen, for certain."""
+    """Whether a strip certainly hides everything below it."""
     name = strip.filepath if strip.type == "MOVIE" else strip.elements[0].filename if len(strip.elements) else ""
     if (
         not name.lower().endswith(_OPAQUE)
@@ -311,18 +311,18 @@ def _hides(scene: bpy.types.Scene, strip: bpy.types.Strip) -> bool:
 
 
 def explain_fault(strip: bpy.types.Strip) -> str:
-    """Why faces of a strip show, or all of it is covered, as far as a quick look tells; empty where all is well."""
+    """Why a strip shows faces or is completely covered, as far as a quick check can tell; empty if all is well."""
     modifier = get_modifier(strip)
     if modifier is None:
         return "its cover is gone, faces show" if strip.get(MUST_BE_COVERED) else "not analysed, faces would show"
     if modifier.mute or not modifier.enable:
         return "its cover is switched off, faces show"
     if not getattr(modifier, "show_preview", True):
-        return "its cover is not shown in the preview"
+        return "its cover is switched off in the preview"
     if has_foreign_mask(strip):
         return "its mask is gone, faces show"
     if get_mask(strip) is None:
-        return "its mask is lost, all is covered" if find_lost_mask(strip) else "all is covered"
+        return "its mask is lost, completely covered" if find_lost_mask(strip) else "completely covered"
     return ""
 
 
@@ -336,8 +336,10 @@ def _add_drawn(
     color: Color,
     unit: float,
 ) -> None:
-    """Layers that somebody drew. Blender tells where they are at the scene's frame alone: `is_there` says whether that
-    is the frame that is shown; otherwise they are only named, in a corner.
+    """Add the layers that an editor drew by hand.
+
+    Blender knows their shape only at the scene's frame. `is_there` says whether that is the frame that the strip shows;
+    otherwise only the layers' names are drawn, in a corner.
     """
     own = {cover.layer for cover in known.covers if not cover.freehand}
     record = MaskRecord.load(mask)
@@ -359,7 +361,7 @@ def _add_drawn(
 
 
 def compute_drawn_lines(mask: bpy.types.Mask, layer: bpy.types.MaskLayer) -> list[Array]:
-    """The curves of a layer as they are now, closed, in pixels of the source, each N x 2."""
+    """The current curves of a layer as closed lines, each N x 2, in source pixels."""
     record, parts = MaskRecord.load(mask), np.linspace(0, 1, 9)[:-1]
     width, height = record.size
     weights = np.stack([(1 - parts) ** 3, 3 * parts * (1 - parts) ** 2, 3 * parts**2 * (1 - parts), parts**3])
@@ -382,7 +384,7 @@ def _add_face(
     is_active: bool,
     label: tuple[float, float] | None,
 ) -> None:
-    """`outline` is closed; `label` is where its name goes, if it has room for it."""
+    """Add a face. `outline` is a closed line; `label` is the place of its name, None if there is no room for one."""
     lines = drawing.thick if is_active else drawing.thin
     if code is Code.OFF:
         lines.extend((part, color) for part in _cut(outline[:-1]))
@@ -397,7 +399,7 @@ def _add_face(
 def _add_dots(
     drawing: Drawing, cover: LayerRecord, frame: int, middle: Array, color: Color, unit: float, around: Any
 ) -> None:
-    """A dot in the middle of a face at a locked key; of the active face small ones at the keys before and after."""
+    """Add a dot in the middle of a face at a locked key, and small ones at the active face's keys before and after."""
     if frame in cover.locked:
         drawing.dots.append((middle, 4.0 * unit, color))
     if around:
@@ -412,7 +414,7 @@ def _add_dots(
                 drawing.dots.append((region_projection.project(place), 2.5 * unit, color))
 
 
-def _add_aside(
+def _add_suppressed(
     drawing: Drawing,
     known: CachedMask,
     frame: int,
@@ -422,7 +424,10 @@ def _add_aside(
     of_people: dict[str, Color],
     unit: float,
 ) -> None:
-    """What may be a face and is not covered, and what is never to be; people's faces by track in their own colour."""
+    """Add the tracks that are not covered: suppressed and allowed ones, and regions that are never blurred.
+
+    `of_people` has the colours of people's tracks.
+    """
     for track in known.overview.aside if known.overview is not None else ():
         at = track.get_index(frame)
         if at is None or track.ellipses is None or track.status is TrackStatus.DELETED:
@@ -437,7 +442,7 @@ def _add_aside(
 
 
 def _compute_label(outline: Array, unit: float) -> tuple[float, float]:
-    """Above it, in the middle."""
+    """The place of a label: above the outline, in the middle."""
     return float(outline[:, 0].mean()), float(outline[:, 1].max()) + _ABOVE_PX * unit
 
 
@@ -446,7 +451,7 @@ def _close(points: Array) -> Array:
 
 
 def _cut(points: Array) -> list[Array]:
-    """Dashes."""
+    """Cut a line into dashes."""
     return [points[start : start + 3] for start in range(0, len(points), 4)]
 
 
@@ -473,11 +478,11 @@ def compute_ribbons(
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int32]]:
     """Triangles for lines (points, colour, width), with a dark rim that keeps them visible on any picture.
 
-    Points N x 2, their colours N x 4, which points make a triangle M x 3. Blender's own shader for wide lines makes
-    points of each piece on its own, four times as many.
+    Returns the points (N x 2), their colours (N x 4) and the indices of the triangles (M x 3). Blender's own shader for
+    wide lines needs four times as many points, as it draws each segment on its own.
     """
     counts = [len(line) for line, _, _ in lines]
-    # Points of the plane as complex numbers: one turned by a right angle is i times it.
+    # Points are complex numbers, so that multiplying by i turns a direction by a right angle.
     places = np.concatenate([line for line, _, _ in lines]).astype(np.float32).view(np.complex64).ravel()
     ends = np.cumsum(counts) - 1
     steps = np.diff(places)
@@ -505,7 +510,7 @@ def _put_dots(drawing: Drawing) -> None:
 
     if not drawing.dots:
         return
-    # Each on a dark one that is a little larger.
+    # Each dot is drawn on a dark one that is a little larger.
     rings = [place + (radius + more) * _DOT for place, radius, _ in drawing.dots for more in (1.5, 0.0)]
     colors = [tone for _, _, color in drawing.dots for tone in ((0.0, 0.0, 0.0, 0.6), color)]
     shader = gpu.shader.from_builtin("FLAT_COLOR")
@@ -525,7 +530,7 @@ _Label = tuple[str, tuple[float, float, float, float], Color]
 
 
 def _put_words(drawing: Drawing, size: tuple[int, int], unit: float) -> None:
-    """Within a region of that size. Words that would lie on others move up, or are left out."""
+    """Draw the words within a region of this size. Words that would overlap others move up, or are left out."""
     import blf
     import gpu
     from gpu_extras.batch import batch_for_shader

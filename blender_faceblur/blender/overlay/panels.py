@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is drawn, in the popover of the sequencer's overlays."""
+"""The overlay options, in the popover of the sequencer's overlays."""
 
 from __future__ import annotations
 

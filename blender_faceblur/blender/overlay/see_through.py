@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""See behind the covers: the source's own picture, drawn over the preview where a face is covered.
+"""See-through covers: the source's own picture, drawn over the preview where a face is covered.
 
-The project is left as it is: no modifier is switched off that a render could miss. The pictures come from image
-data-blocks that have no user, so that they are not saved; they are loaded by a timer, as nothing may be added while
-Blender draws.
+The project does not change: no modifier is switched off that a render would then lack. The pictures come from image
+data-blocks without users, which Blender does not save. A timer loads them, as no data may be added while Blender draws.
 """
 
 from __future__ import annotations
@@ -27,15 +26,15 @@ _MOST_IMAGES = 6
 
 @dataclass(frozen=True, slots=True)
 class BarePicture:
-    """Faces of one source at one frame: N rings of `FAN_POINTS` points (N x `FAN_POINTS` x 2), on the canvas and in the
-    picture.
+    """The uncovered faces of one source at one frame.
 
-    In the picture, places are parts of its width and height from its lower left corner.
+    `places` and `parts` are N rings of points (N x `FAN_POINTS` x 2): on the canvas, and in the picture as shares of
+    its width and height from the lower left corner.
     """
 
     path: str
     number: int
-    """Of the picture within a film, from 0."""
+    """Index of the picture within a film, from 0."""
     size: tuple[int, int]
     places: Array
     parts: Array
@@ -43,15 +42,16 @@ class BarePicture:
 
 @dataclass(slots=True)
 class SeeThroughState:
-    """What is seen behind covers. This module owns it; `forget` resets it, also before another project is opened and
-    when the extension is switched off."""
+    """The state of see-through covers. This module owns it. `forget` resets it, which also happens before another
+    project is opened and when the extension is disabled."""
 
     on: bool = False
     images: dict[str, str] = field(default_factory=dict)
-    """By path the name of the image data-block, empty where it cannot be shown; the latest last."""
+    """The names of the image data-blocks by path, empty for files that cannot be shown; the latest last."""
     loaded: dict[str, int] = field(default_factory=dict)
-    """By path the number of the picture that the graphics card has."""
+    """By path, the index of the picture that is on the graphics card."""
     wanted: set[str] = field(default_factory=set)
+    """Paths that the timer is to load."""
 
 
 SEE_THROUGH = SeeThroughState()
@@ -60,13 +60,13 @@ SEE_THROUGH = SeeThroughState()
 def get_bare_picture(
     strip: bpy.types.Strip, source_frame: int, ellipses: Array, projection: Projection
 ) -> BarePicture | None:
-    """What is to be seen behind covers (N x 5: cx, cy, rx, ry, angle in pixels of the source); None where it cannot."""
+    """The picture behind covers (N x 5: cx, cy, rx, ry, angle, in source pixels); None if there is no file for it."""
     try:
         path, number = _get_picture(get_footage(strip), source_frame)
     except FaceBlurError:
         return None
     wide = ellipses.copy()
-    # As far as the soft edge reaches.
+    # Includes the soft edge of the covers.
     wide[:, 2:4] += FEATHER_SHARE * wide[:, 2:4].min(axis=1, keepdims=True)
     left, top, right, bottom = projection.shown
     points = np.clip(compute_outlines(wide, FAN_POINTS), (left, top), (right, bottom))
@@ -76,7 +76,7 @@ def get_bare_picture(
 
 
 def draw_bare_pictures(pictures: list[BarePicture]) -> None:
-    """Draw over the preview what can be drawn now, and have the rest loaded."""
+    """Draw the pictures that are loaded, and have the others loaded."""
     import gpu
     from gpu_extras.batch import batch_for_shader
 
@@ -85,7 +85,7 @@ def draw_bare_pictures(pictures: list[BarePicture]) -> None:
         if image is None:
             continue
         if SEE_THROUGH.loaded.get(picture.path) != picture.number:
-            # Without it Blender goes on showing the picture that it has.
+            # Without this call Blender keeps showing the picture that it has loaded.
             image.gl_free()
             if image.gl_load(frame=picture.number + 1):
                 continue
@@ -98,7 +98,7 @@ def draw_bare_pictures(pictures: list[BarePicture]) -> None:
 
 
 def forget(*_: object) -> None:
-    """Show the covers, and give the pictures back."""
+    """Show the covers again and free the pictures."""
     SEE_THROUGH.on = False
     if bpy.app.timers.is_registered(load_wanted):
         bpy.app.timers.unregister(load_wanted)
@@ -133,12 +133,12 @@ def _get_image(picture: BarePicture) -> bpy.types.Image | None:
     image = bpy.data.images.get(name) if name else None
     if image is None and name != "":
         want(picture.path)
-    # A film that Blender turns in the sequencer alone would lie wrong.
+    # A film that only the sequencer rotates has another size as an image, and would be drawn wrongly.
     return image if image is not None and tuple(image.size) == picture.size else None
 
 
 def want(path: str) -> None:
-    """Have a picture loaded once Blender does not draw."""
+    """Have a picture loaded as soon as Blender is not drawing."""
     SEE_THROUGH.loaded.pop(path, None)
     SEE_THROUGH.wanted.add(path)
     if not bpy.app.timers.is_registered(load_wanted):
@@ -172,7 +172,7 @@ def _remove(name: str) -> None:
 
 
 def make_fans(points: Array) -> Array:
-    """Triangles (M x 2) from the middle of each of N rings of points (N x K x 2)."""
+    """The corners (M x 2) of the triangles that fill N rings of points (N x K x 2) from their middles."""
     middle = np.broadcast_to(points.mean(axis=1, keepdims=True), points.shape)
     corners = np.stack([middle, points, np.roll(points, -1, axis=1)], axis=2)
     return np.ascontiguousarray(corners.reshape(-1, 2), np.float32)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The people of a scene: who is who, who stays clear, and what is decided of them."""
+"""The people of a scene: whose face each track is, who stays visible, and how that is applied."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import bpy
 
 
 def register() -> None:
-    """Tell Blender of this room: before the scene's settings, which hold `FACEBLUR_PG_people`, and after the tab."""
+    """Register this room, after the tab and before the scene's settings, which hold `FACEBLUR_PG_people`."""
     from . import handlers
 
     for item in _list_classes():
@@ -24,7 +24,7 @@ def unregister() -> None:
 
 
 def _list_classes() -> tuple[type, ...]:
-    # Imported late: the settings of a scene need the properties, and the panels need those settings.
+    # Imported late, as the scene's settings import the properties and the panels import those settings.
     from . import operators, panels, properties
 
     return (*properties.GROUPS, *operators.CLASSES, *panels.CLASSES)

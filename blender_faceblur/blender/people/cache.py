@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the list of people and the outlines show; found anew only when something has changed."""
+"""What the list of people and the outlines show, computed again only when something has changed."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from ...core.types import TrackKind, TrackStatus
 from ..masks.record import fingerprint_of, list_own_masks
 from ..review.queue import read_queue
 from .memory import list_masks
-from .person_list import NOBODY, get_face_track
+from .person_list import NO_PERSON, get_face_track
 
 Color = tuple[float, float, float, float]
 
 
 @dataclass(slots=True)
 class ListedFace:
-    """A face of the scene's list as it is drawn: where it is now, and who stays clear in it."""
+    """The current mask and track of a face in the scene's list, and the person it is left visible for, if any."""
 
     mask: str = ""
     track: str = ""
@@ -29,8 +29,8 @@ class ListedFace:
 
 @dataclass(slots=True)
 class ShownFaces:
-    """What each scene's list shows, by the scene's session_uid, and what that was found for. Only `list_shown_faces`
-    uses it; emptied before another project is opened."""
+    """What each scene's list shows, by the scene's session_uid, with the state it was computed from. Only
+    `list_shown_faces` uses it. Cleared before another project is opened."""
 
     by_scene: dict[int, tuple[object, list[ListedFace]]] = field(default_factory=dict)
 
@@ -39,7 +39,7 @@ SHOWN_FACES = ShownFaces()
 
 
 def list_shown_faces(scene: bpy.types.Scene) -> list[ListedFace]:
-    """For each face of the scene's list what to show of it. Quick: found anew only when something has changed."""
+    """One ListedFace for each face of the scene's list. Fast, as it is computed again only after a change."""
     faces = scene.faceblur.people.faces
     masks = {fingerprint_of(mask): mask for mask in list_own_masks()}
     stamp = (
@@ -64,7 +64,7 @@ def _compute_shown(face: Any, mask: bpy.types.Mask | None) -> ListedFace:
 
 
 def get_outline_colors(scene: bpy.types.Scene) -> dict[str, dict[str, Color]]:
-    """By mask and track, the colour of whose face it is; nothing where outlines are not to show people."""
+    """The colour of each face's person, by mask and track; empty unless outlines are coloured by person."""
     people = scene.faceblur.people
     if not people.color_by_person:
         return {}
@@ -77,11 +77,11 @@ def get_outline_colors(scene: bpy.types.Scene) -> dict[str, dict[str, Color]]:
 
 
 def count_unlisted(scene: bpy.types.Scene) -> int:
-    """How many faces are nobody's in the list: they were never seen well enough."""
+    """How many faces have no person, because they are never seen well enough."""
     shown = {
         (item.mask, item.track)
         for face, item in zip(scene.faceblur.people.faces, list_shown_faces(scene), strict=True)
-        if face.person != NOBODY
+        if face.person != NO_PERSON
     }
     count = 0
     for _, mask in list_masks(scene):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A sheet of one person's clearest faces over all strips, and the timer that has their pictures made."""
+"""A contact sheet of one person's clearest faces over all strips, and the timer that has their thumbnails made."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from .person_list import get_listed
 _TICK_S = 0.5
 
 _MOST_PICTURES, _APART_S = 12, 0.5
-"""Of one person in the sheet; two of one track are at least so far apart."""
+"""The most pictures in one person's sheet, and the least time between two pictures of one track."""
 
 
 @dataclass(frozen=True, slots=True)
 class SheetPicture:
-    """A place in a source that shows a person clearly; `face` is its number in the scene's list."""
+    """A place in a source that shows a person clearly. `face` is the index in the scene's list of faces."""
 
     face: int
     mask: str
@@ -38,7 +38,7 @@ class SheetPicture:
 
 @dataclass(frozen=True, slots=True)
 class _Sheet:
-    """What was found, and for what."""
+    """The pictures of a sheet, and the state they were chosen for."""
 
     shown: list[ListedFace]
     persons: list[int]
@@ -47,13 +47,13 @@ class _Sheet:
 
 @dataclass(slots=True)
 class SheetState:
-    """The sheets that were found, by the scene's session_uid, and whose pictures are still to be made. Only this module
-    uses it; emptied before another project is opened."""
+    """The sheets, by the scene's session_uid, and the strips whose thumbnails are still to be made. Only this module
+    uses it. Cleared before another project is opened."""
 
     sheets: dict[int, _Sheet] = field(default_factory=dict)
     scene: str = ""
     strips: list[str] = field(default_factory=list)
-    """Those of `scene` whose faces' pictures are still to be made, the next one first."""
+    """The strips of `scene` that still need thumbnails, the next one first."""
 
     def forget(self) -> None:
         self.sheets.clear()
@@ -64,10 +64,10 @@ SHEETS = SheetState()
 
 
 def get_sheet(scene: bpy.types.Scene, uid: int) -> list[SheetPicture]:
-    """The clearest faces of a person over all strips, in the list's order; found anew only when that has changed."""
+    """The clearest faces of a person over all strips, in the list's order; chosen again only after a change."""
     shown, persons = list_shown_faces(scene), [uid, *(face.person for face in scene.faceblur.people.faces)]
     known = SHEETS.sheets.get(scene.session_uid)
-    # The list of what is shown is a new one whenever anything in it has changed.
+    # `list_shown_faces` returns a new list object after every change.
     if known is None or known.shown is not shown or known.persons != persons:
         own = [number for number, item in enumerate(shown) if persons[number + 1] == uid and item.track]
         own = own[:_MOST_PICTURES]
@@ -79,7 +79,7 @@ def get_sheet(scene: bpy.types.Scene, uid: int) -> list[SheetPicture]:
 
 
 def _choose_pictured(number: int, shown: ListedFace, most: int) -> Iterator[SheetPicture]:
-    """The clearest sample of each of so many parts of a track."""
+    """Divide a track into at most `most` parts, and give the clearest sample of each."""
     mask = bpy.data.masks.get(shown.mask)
     document = read_queue(mask).document if mask is not None else None
     if document is None:
@@ -93,7 +93,7 @@ def _choose_pictured(number: int, shown: ListedFace, most: int) -> Iterator[Shee
 
 
 def make_thumbnails(scene: bpy.types.Scene) -> None:
-    """Have pictures made of the faces of all covered strips, one strip after the other."""
+    """Start making thumbnails of the faces of all covered strips, one strip after the other."""
     sheet = _list_sheet(scene)
     SHEETS.scene = scene.name
     SHEETS.strips = [
@@ -106,7 +106,7 @@ def make_thumbnails(scene: bpy.types.Scene) -> None:
 
 
 def _list_sheet(scene: bpy.types.Scene) -> list[SheetPicture]:
-    """The places of the sheet that is shown of which there is no picture."""
+    """The places of the visible sheet that have no thumbnail yet."""
     people = scene.faceblur.people
     if not people.show_sheet:
         return []
@@ -118,6 +118,7 @@ def _list_sheet(scene: bpy.types.Scene) -> list[SheetPicture]:
 
 
 def make_next() -> float | None:
+    """Timer: start the next strip once the previous one is finished."""
     scene = bpy.data.scenes.get(SHEETS.scene) if SHEETS.strips else None
     if scene is None or scene.sequence_editor is None:
         SHEETS.strips.clear()
@@ -131,6 +132,6 @@ def make_next() -> float | None:
                     scene, strip, [(p.frame, p.ellipse) for p in _list_sheet(scene) if p.mask == mask.name]
                 )
             except FaceBlurError as error:
-                JOB.problems = [f"No thumbnails: {error}"]
+                JOB.problems = [f"The thumbnails of '{strip.name}' could not be made: {error}"]
         redraw()
     return _TICK_S

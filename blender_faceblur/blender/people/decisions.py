@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Decide who stays clear and who is covered, and apply it to the masks."""
+"""Decide who stays visible and who is covered, and apply it to the masks."""
 
 from __future__ import annotations
 
@@ -27,26 +27,31 @@ from .memory import MEMORY, cover_as_found, get_embeddings, get_references, is_e
 from .person_list import ALL, EDITOR, KEEP, ONLY, TICKED
 
 _NEW_REFERENCES, _PER_TRACK = 4, 6
+"""How many embeddings of one track become references of a person who stays visible, and of one who is blurred."""
 
 
-def _choose_references(views: Sequence[FaceEmbedding], most: int) -> list[Vector]:
-    """The vectors of the best looks that surely show who the very best does: a track may go over to somebody else."""
-    best, limit = choose_best(views, most), compute_threshold(USUAL_RATE)
-    return [view.vector for view in best if float(np.linalg.norm(view.vector - best[0].vector)) <= limit]
+def _choose_references(embeddings: Sequence[FaceEmbedding], most: int) -> list[Vector]:
+    """The vectors of the best embeddings that certainly show the same person as the best one.
+
+    The others are left out because a track may switch from one person to another.
+    """
+    best, limit = choose_best(embeddings, most), compute_threshold(USUAL_RATE)
+    return [chosen.vector for chosen in best if float(np.linalg.norm(chosen.vector - best[0].vector)) <= limit]
 
 
 def gather_people(scene: bpy.types.Scene, scene_faces: SceneFaces) -> tuple[People, dict[tuple[str, str], str]]:
-    """What the scene's list and mode mean for deciding, and of which tracks it is said whose they are.
+    """Turn the scene's list and mode into people to recognise, and list the tracks that are assigned to a person.
 
-    Whoever is to stay clear is recognised by what an editor has said alone, whoever is to be blurred by everything; a
-    track that is listed as somebody's who is to be blurred is blurred. Raises FaceBlurError where nobody can be told.
+    A person who stays visible is recognised only by faces that an editor assigned, a person who is blurred also by
+    suggested ones. A track that is listed for a person who is blurred is blurred. Raises FaceBlurError if no person is
+    ticked, or if a person who is to be blurred has no reference.
     """
     settings = scene.faceblur.people
     only = settings.mode == ONLY
     people = People(others_clear=only, stranger_rate=1 / float(settings.stranger_rate))
     assigned: dict[tuple[str, str], str] = {}
     if not any(person.chosen for person in settings.persons):
-        raise FaceBlurError(f"Tick who is to {'be blurred' if only else 'stay clear'} first.")
+        raise FaceBlurError(f"Tick the people who are to {'be blurred' if only else 'stay visible'} first.")
     for person in settings.persons:
         clear = person.chosen != only
         own = [key for key, numbers in scene_faces.faces.items() if _belongs(settings, numbers, person.uid, clear)]
@@ -56,11 +61,11 @@ def gather_people(scene: bpy.types.Scene, scene_faces: SceneFaces) -> tuple[Peop
             references += _choose_references(scene_faces.embeddings.get(key, []), most)
         if only and person.chosen and not references:
             raise FaceBlurError(
-                f"Nothing in memory shows what {person.name} looks like, so others cannot be told from "
-                f"{person.name}: Recognise Faces again, or add pictures."
+                f"There is no face or picture of {person.name} in memory to tell others apart from {person.name}. "
+                "Use Recognise Faces again, or add pictures."
             )
         if only and clear and not own:
-            # By what is only suggested nobody stays clear.
+            # A suggestion alone never leaves a person visible.
             continue
         people.persons.append(Person(person.name, Mode.KEEP if clear else Mode.BLUR, references))
         assigned.update(dict.fromkeys(own, person.name))
@@ -68,7 +73,7 @@ def gather_people(scene: bpy.types.Scene, scene_faces: SceneFaces) -> tuple[Peop
 
 
 def _belongs(settings: Any, numbers: Sequence[int], uid: int, clear: bool) -> bool:
-    """Whether a track of which those faces speak is somebody's; of several people's it is theirs who is blurred."""
+    """Whether the track that these faces stand for belongs to a person. A disputed track belongs to a blurred one."""
     faces = [settings.faces[number] for number in numbers]
     if clear:
         sure = (EDITOR, TICKED) if settings.mode == KEEP else (EDITOR,)
@@ -77,10 +82,10 @@ def _belongs(settings: Any, numbers: Sequence[int], uid: int, clear: bool) -> bo
 
 
 def check_embedded(scene_faces: SceneFaces) -> None:
-    """Raise FaceBlurError where a track is, anywhere, where nobody has looked for who it is."""
+    """Raise FaceBlurError if any sample of a track lies where no face was embedded."""
     for fingerprint, document in scene_faces.documents.items():
         if not is_embedded(fingerprint):
-            raise FaceBlurError("What faces look like is not kept in the project: Recognise Faces again.")
+            raise FaceBlurError("Face embeddings are not saved in the project. Use Recognise Faces again.")
         known: dict[int, list[Sample]] = {}
         for track in MEMORY.tracks[fingerprint]:
             for sample in track.samples:
@@ -91,7 +96,7 @@ def check_embedded(scene_faces: SceneFaces) -> None:
             for sample in track.samples:
                 if not any(_is_near(sample, other) for other in known.get(sample.source_frame, ())):
                     raise FaceBlurError(
-                        f"'{track.name}' has changed since faces were recognised: Recognise Faces again."
+                        f"'{track.name}' has changed since faces were recognised. Use Recognise Faces again."
                     )
 
 
@@ -103,7 +108,11 @@ def _is_near(one: Sample, other: Sample) -> bool:
 
 @dataclass(slots=True)
 class Applied:
-    """What was decided: tracks that stay clear, of how many people, of how many tracks, and new doubts."""
+    """The result of the decisions.
+
+    `clear` is the number of tracks that stay visible, `people` whose they are, `tracks` the number of all faces, and
+    `review_items` the number of new review items.
+    """
 
     clear: int = 0
     people: set[str] = field(default_factory=set)
@@ -112,7 +121,7 @@ class Applied:
 
 
 def apply_people(scene: bpy.types.Scene) -> Applied:
-    """Cover everybody but those who surely stay clear. Raises FaceBlurError, with nothing changed."""
+    """Cover everyone except the people who certainly stay visible. Raises FaceBlurError, with nothing changed."""
     masks = list_masks(scene)
     if not masks:
         raise FaceBlurError("No strip is covered: Detect Faces first.")
@@ -129,22 +138,23 @@ def apply_people(scene: bpy.types.Scene) -> Applied:
 
 
 def apply_known(
-    scene: bpy.types.Scene, strips: Iterable[str], recognition: Recognition, tell: Callable[[str, int, int], None]
+    scene: bpy.types.Scene, strips: Iterable[str], recognition: Recognition, report: Callable[[str, int, int], None]
 ) -> Applied:
-    """Decide about the covered strips of those names with people who are known from pictures or a file.
+    """Decide about the covered strips with these names, for people who are known from pictures or from a file.
 
-    Looks at their faces first, in processes of their own. Raises FaceBlurError, with all of them still covered.
+    First computes face embeddings in processes of their own; `report` gets stage, done and total. Raises
+    FaceBlurError, with all faces still covered.
     """
     jobs = list_jobs(scene, strips)
-    looking = embed_faces(jobs, (), frame_rate_of(scene))
+    steps = embed_faces(jobs, (), frame_rate_of(scene))
     while True:
         try:
-            step = next(looking)
+            step = next(steps)
         except StopIteration as end:
             store_crops(end.value)
             break
         if step is not None:
-            tell(step.stage, step.done, step.total)
+            report(step.stage, step.done, step.total)
     applied = Applied()
     for job in jobs:
         _apply_to(bpy.data.masks[job.mask], recognition.people, {}, applied, recognition.decisions)
@@ -158,7 +168,7 @@ def _apply_to(
     applied: Applied,
     file: Decisions | None = None,
 ) -> None:
-    """Decide about a mask's tracks, with what an editor has said: `assigned`, or in a file, which is told of it."""
+    """Decide about a mask's tracks. An editor's assignments are in `assigned` or `file`; `file` records the results."""
     fingerprint = fingerprint_of(mask)
 
     def change(document: TrackDocument) -> set[str]:

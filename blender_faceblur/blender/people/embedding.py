@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Have the faces of covered strips and of pictures looked at, and remember what they look like."""
+"""Compute embeddings of the faces in covered strips and in pictures, and keep them in memory."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from ..common.footage import Footage, get_footage
 from ..common.jobs import JobProgress, Step
 from ..masks.record import fingerprint_of
 from ..review.queue import list_covered
-from .memory import MEMORY, FaceCrop, get_looks_folder, name_model, read_as_covered
+from .memory import MEMORY, FaceCrop, get_embeddings_folder, name_model, read_as_covered
 
 
 @dataclass(frozen=True, slots=True)
 class EmbeddingJob:
-    """What is to be looked at: of one source, the tracks of a document."""
+    """The tracks of one source whose faces are to be embedded."""
 
     mask: str
     name: str
@@ -39,7 +39,7 @@ class EmbeddingJob:
 
 @dataclass(slots=True)
 class EmbeddingResults:
-    """What came of it; `crops` are by job, those at picture files by path."""
+    """The face crops of each job, and the vectors of picture files by their path."""
 
     crops: list[tuple[EmbeddingJob, list[FaceCrop]]] = field(default_factory=list)
     pictures: dict[str, Vector] = field(default_factory=dict)
@@ -47,7 +47,10 @@ class EmbeddingResults:
 
 
 def explain_missing_weights(again: bool = False) -> str:
-    """Why nobody can be recognised: the weights are not there. Empty where they are. Quick but for the first time."""
+    """Why no person can be recognised: the weights are missing. Empty if they exist.
+
+    Only the first call searches for them, and those with `again`.
+    """
     if MEMORY.weights is None or again:
         try:
             get_model_path(RECOGNIZER)
@@ -58,13 +61,13 @@ def explain_missing_weights(again: bool = False) -> str:
 
 
 def check_weights() -> None:
-    """Raise FaceBlurError where nobody can be recognised."""
+    """Raise FaceBlurError if the weights of the recogniser are missing."""
     if explain_missing_weights(again=True):
-        raise FaceBlurError(f"Nobody can be recognised, everybody stays blurred. {MEMORY.weights}")
+        raise FaceBlurError(f"No person can be recognised, so all faces stay blurred. {MEMORY.weights}")
 
 
 def list_jobs(scene: bpy.types.Scene, strips: Iterable[str] = ()) -> list[EmbeddingJob]:
-    """What to look at: every source once, of the covered strips of those names, or of all. Raises FaceBlurError."""
+    """A job for each source of the covered strips with these names, or of all covered strips. Raises FaceBlurError."""
     check_weights()
     names = set(strips)
     jobs: dict[str, EmbeddingJob] = {}
@@ -80,13 +83,13 @@ def list_jobs(scene: bpy.types.Scene, strips: Iterable[str] = ()) -> list[Embedd
 
 
 def make_job_here(strip: bpy.types.Strip, mask: bpy.types.Mask, track: str, source_frame: int) -> EmbeddingJob:
-    """To look at one track in one frame. Raises FaceBlurError."""
+    """A job for one track in one frame. Raises FaceBlurError."""
     check_weights()
     document = read_as_covered(mask)
     found = next((t for t in document.tracks if t.name == track), None)
     sample = sample_at(found, source_frame) if found is not None else None
     if sample is None:
-        raise FaceBlurError(f"'{track}' is nowhere in this frame; go to one in which it is seen well.")
+        raise FaceBlurError(f"'{track}' is not in this frame. Go to a frame in which it is seen well.")
     document.tracks, document.aside = [Track(track, [sample])], []
     return EmbeddingJob(mask.name, strip.name, get_footage(strip), fingerprint_of(mask), document)
 
@@ -94,9 +97,10 @@ def make_job_here(strip: bpy.types.Strip, mask: bpy.types.Mask, track: str, sour
 def embed_faces(
     jobs: Sequence[EmbeddingJob], pictures: Sequence[Path], rate: float, wait_s: float | None = None
 ) -> Generator[Step | None, None, EmbeddingResults]:
-    """Look at faces in processes of their own. With `wait_s` it yields None meanwhile; closing it ends them.
+    """Compute face embeddings in processes of their own; closing the generator ends them.
 
-    `rate`: frames a second at which picture sequences are shown. Raises FaceBlurError.
+    With `wait_s` it yields None whenever nothing has happened for that long. `rate` is the frame rate of picture
+    sequences. Raises FaceBlurError.
     """
     results, progress = EmbeddingResults(), JobProgress(len(jobs) + bool(pictures), wait_s)
     with Workplace() as workplace:
@@ -118,13 +122,13 @@ def _run(
 ) -> Generator[Step | None, None, list[TrackEmbedding]]:
     embeddings = []
 
-    def hear(message: Message) -> None:
+    def receive(message: Message) -> None:
         if isinstance(message, TrackEmbedding):
             embeddings.append(message)
         elif isinstance(message, Warned):
             results.warnings.append(message.text)
 
-    yield from progress.run(request, name, number, hear)
+    yield from progress.run(request, name, number, receive)
     return embeddings
 
 
@@ -141,11 +145,11 @@ def _place_crops(job: EmbeddingJob, embeddings: Iterable[TrackEmbedding]) -> Ite
 
 
 def store_crops(results: EmbeddingResults) -> None:
-    """Remember what whole sources showed; in the user's folder too where the preferences say so.
+    """Keep the embeddings of whole sources in memory, and in the user's folder if the preferences say so.
 
-    What cannot be kept there is told among the warnings.
+    A failure to write them to the folder is added to the warnings.
     """
-    folder = get_looks_folder()
+    folder = get_embeddings_folder()
     for job, crops in results.crops:
         MEMORY.crops[job.fingerprint] = crops
         MEMORY.tracks[job.fingerprint] = [track for track in job.document.tracks if track.kind is TrackKind.FACE]

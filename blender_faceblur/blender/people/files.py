@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Files of who is who and who stays clear: written and read as the command's --people does."""
+"""Write and read people files, as the command's option --people does: whose each face is, and who stays visible."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from pathlib import Path
 import bpy
 
 from ...core.people.decisions import Mode, get_kept_person
-from ...core.people.people_file import EDITOR as SAID
-from ...core.people.people_file import MACHINE as GUESSED
+from ...core.people.people_file import EDITOR as BY_EDITOR
+from ...core.people.people_file import MACHINE as BY_MACHINE
 from ...core.people.people_file import Assignment, Decisions, read_decisions, write_decisions
 from ..masks.record import fingerprint_of
 from ..review.queue import read_queue
@@ -19,7 +19,7 @@ from .person_list import EDITOR, KEEP, MACHINE, ONLY, TICKED, add_person, get_fa
 
 
 def write_file(scene: bpy.types.Scene, path: Path) -> int:
-    """Write who is who, and who stays clear, as the command's --people does; how many faces. Raises FaceBlurError."""
+    """Write the scene's people and assignments to a file; returns the number of faces. Raises FaceBlurError."""
     people = scene.faceblur.people
     only = people.mode == ONLY
     decisions = Decisions(
@@ -44,22 +44,22 @@ def write_file(scene: bpy.types.Scene, path: Path) -> int:
                 round(face.x, 1),
                 round(face.y, 1),
                 names[face.person],
-                SAID if face.by in sure else GUESSED,
+                BY_EDITOR if face.by in sure else BY_MACHINE,
                 tuple(kept.spans()) if kept is not None else (),
                 MEMORY.reasons.get((face.fingerprint, shown.track), ""),
             )
         )
-    # Of two words about one track the last one counts: that it is somebody who is to be blurred.
+    # The last assignment of a track counts, so those to people who are blurred come last.
     decisions.tracks.sort(key=lambda entry: decisions.modes[entry.person] is Mode.BLUR)
     write_decisions(decisions, path)
     return len(decisions.tracks)
 
 
 def read_file(scene: bpy.types.Scene, path: Path) -> tuple[int, list[str]]:
-    """Take over such a file, from here or the command: mode and ticks, and of this scene's sources whose each face is.
+    """Load the mode, the ticks and the assignments of this scene's faces from a file of the extension or the command.
 
-    An editor's word in it takes the place of what was said of that face; a guess only that of another guess. Returns
-    how many faces it was, and who in it has none here. Raises FaceBlurError.
+    An editor's assignment in the file replaces any assignment of that face; a suggestion replaces only a suggestion.
+    Returns the number of faces and the people in the file who have no face here. Raises FaceBlurError.
     """
     people, decisions = scene.faceblur.people, read_decisions(path)
     tracks = {}
@@ -87,7 +87,7 @@ def read_file(scene: bpy.types.Scene, path: Path) -> tuple[int, list[str]]:
         by = first.by if first is not None else ""
         person.chosen = person.uid in chosen
         if first is not None:
-            # The tick comes from the file: it says nothing of the face that is shown here.
+            # The tick comes from the file, so it does not confirm the face that is shown here.
             first.by = by
     taken = 0
     for entry, track in found:
@@ -96,14 +96,14 @@ def read_file(scene: bpy.types.Scene, path: Path) -> tuple[int, list[str]]:
             for number, face in enumerate(people.faces)
             if face.fingerprint == entry.fingerprint and get_face_track(face, tracks[entry.fingerprint]) is track
         ]
-        if entry.by != SAID and any(people.faces[number].by != MACHINE for number in own):
+        if entry.by != BY_EDITOR and any(people.faces[number].by != MACHINE for number in own):
             continue
         for number in reversed(own):
             people.faces.remove(number)
         face = people.faces.add()
         face.fingerprint, face.track, face.frame = entry.fingerprint, track.name, entry.frame
         face.x, face.y, face.person = entry.x, entry.y, uids[entry.person]
-        face.by = EDITOR if entry.by == SAID else MACHINE
+        face.by = EDITOR if entry.by == BY_EDITOR else MACHINE
         taken += 1
     remove_empty(people)
     return taken, [name for name in decisions.modes if name not in {person.name for person in people.persons}]

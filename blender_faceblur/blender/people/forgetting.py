@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Forget what faces look like, in memory and in the user's folder, and who is who."""
+"""Forget people and face embeddings, in memory and in the user's folder."""
 
 from __future__ import annotations
 
@@ -12,14 +12,17 @@ from .person_list import ALL
 
 
 def forget_everything(scene: bpy.types.Scene | None) -> int:
-    """Forget as `forget` does, and in the user's folder for all projects. Raises FaceBlurError if anything stays."""
+    """Do what `forget` does, and delete the user's folder of embeddings, which is shared by all projects.
+
+    Returns the number of embeddings that were in memory. Raises FaceBlurError if a file cannot be deleted.
+    """
     count = forget(scene)
     forget_embeddings(stored_embeddings())
     return count
 
 
 def forget(scene: bpy.types.Scene | None = None) -> int:
-    """Let go of everything in memory that says what faces look like, and of a scene's list; how many vectors it was."""
+    """Delete all face embeddings in memory, and the people and faces of a scene; returns the number of embeddings."""
     count = sum(map(len, MEMORY.crops.values())) + len(MEMORY.references)
     MEMORY.clear()
     if scene is not None:

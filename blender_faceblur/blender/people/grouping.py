@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Suggest which faces are the same person, from what they look like and from what an editor said."""
+"""Suggest which faces are the same person, from their embeddings and from an editor's assignments."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ from ...core.review.queue import choose_clearest
 from ...core.types import TrackDocument, TrackKind
 from ..masks.record import fingerprint_of
 from .memory import get_embeddings, get_references, is_embedded, list_masks, read_as_covered
-from .person_list import MACHINE, NOBODY, add_face, add_person, get_face_track, get_person, remove_empty, show_person
+from .person_list import MACHINE, NO_PERSON, add_face, add_person, get_face_track, get_person, remove_empty, show_person
 
 
 @dataclass(slots=True)
 class SceneFaces:
-    """What is known of a scene's sources; keys are fingerprint and track."""
+    """The faces of a scene's sources. Keys of `embeddings` and `faces` are fingerprint and track name."""
 
     documents: dict[str, TrackDocument]
     embeddings: dict[tuple[str, str], list[FaceEmbedding]]
     faces: dict[tuple[str, str], list[int]]
-    """The numbers, in the scene's list, of what was said of a track: by an editor, or else what is suggested."""
+    """The indices of a track's faces in the scene's list: an editor's assignments, or suggestions if there are none."""
 
 
 def read_scene_faces(scene: bpy.types.Scene) -> SceneFaces:
-    """What the masks, the scene and memory say together. Raises FaceBlurError where a document is lost."""
+    """Collect what the masks, the scene and memory hold. Raises FaceBlurError if a document is lost."""
     scene_faces = SceneFaces({}, {}, {})
     for _, mask in list_masks(scene):
         fingerprint = fingerprint_of(mask)
@@ -62,9 +62,12 @@ def read_scene_faces(scene: bpy.types.Scene) -> SceneFaces:
 
 
 def propose_people(scene: bpy.types.Scene) -> int:
-    """Suggest whose each well seen track is; what an editor said stays. How many people there are. FaceBlurError."""
+    """Suggest a person for each track that is seen well, without changing an editor's assignments.
+
+    Returns the number of people. Raises FaceBlurError.
+    """
     people, scene_faces = scene.faceblur.people, read_scene_faces(scene)
-    said = {
+    assigned = {
         key: people.faces[numbers[0]].person
         for key, numbers in scene_faces.faces.items()
         if people.faces[numbers[0]].by != MACHINE
@@ -79,16 +82,20 @@ def propose_people(scene: bpy.types.Scene) -> int:
         for fingerprint, document in scene_faces.documents.items()
         for one, other in list_coexisting_pairs(t for t in document.tracks if t.kind is TrackKind.FACE)
     ]
-    apart += [(one, other) for one in said for other in said if one < other and said[one] != said[other]]
+    apart += [
+        (one, other) for one in assigned for other in assigned if one < other and assigned[one] != assigned[other]
+    ]
     active = people.persons[people.active_person].uid if people.active_person < len(people.persons) else 0
     for number in reversed(range(len(people.faces))):
         if people.faces[number].by == MACHINE and is_embedded(people.faces[number].fingerprint):
             people.faces.remove(number)
     remove_empty(people)
     for group in group_tracks(results, apart):
-        uid = next((said[key] for key in group if key in said), 0)
+        uid = next((assigned[key] for key in group if key in assigned), 0)
         person = get_person(people, uid) or _find_most_similar(people, [v for key in group for v in results[key]])
-        ordered = sorted((key for key in group if key not in said), key=lambda k: -choose_best(results[k])[0].quality)
+        ordered = sorted(
+            (key for key in group if key not in assigned), key=lambda k: -choose_best(results[k])[0].quality
+        )
         if ordered and person is None:
             person = add_person(people)
         for fingerprint, name in ordered:
@@ -96,19 +103,19 @@ def propose_people(scene: bpy.types.Scene) -> int:
             clearest = choose_best(results[fingerprint, name])[0].source_frame
             add_face(people, fingerprint, track, person.uid, MACHINE, sample_at(track, clearest))
     for fingerprint, name in scene_faces.embeddings:
-        # So that several of them can be picked at once.
-        if (fingerprint, name) not in results and (fingerprint, name) not in said and is_embedded(fingerprint):
+        # Faces that are not seen well enough are listed too, so that several of them can be picked at once.
+        if (fingerprint, name) not in results and (fingerprint, name) not in assigned and is_embedded(fingerprint):
             document = scene_faces.documents[fingerprint]
             track = next(t for t in document.tracks if t.name == name)
             size = document.source.width, document.source.height
-            add_face(people, fingerprint, track, NOBODY, MACHINE, choose_clearest(track.samples, size))
+            add_face(people, fingerprint, track, NO_PERSON, MACHINE, choose_clearest(track.samples, size))
     remove_empty(people)
     show_person(people, active)
     return len(people.persons)
 
 
 def _find_most_similar(people: Any, embeddings: list[FaceEmbedding]) -> Any:
-    """The person whose reference pictures are most like these looks; None for nobody."""
+    """The person whose reference pictures are most similar to these embeddings; None if no person's are."""
     near = [
         (compute_median_distance(measure_distances(embeddings, references), embeddings), number)
         for number, person in enumerate(people.persons)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is forgotten when another project is opened, or the extension is switched off."""
+"""Forget people and their faces when another project is opened or the extension is disabled."""
 
 from __future__ import annotations
 

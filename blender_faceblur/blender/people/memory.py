@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What covered faces look like.
+"""The embeddings of covered faces.
 
-That is only ever in this process's memory, and in a folder of the user's where the preferences say so.
+They exist only in this process's memory, and in a folder of the user's if the preferences say so.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from ..review.queue import list_covered
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FaceCrop:
-    """One look at a face, and where in its picture it was."""
+    """The embedding of one face, and the face's box in its picture."""
 
     box: Box
     embedding: FaceEmbedding
@@ -35,28 +35,29 @@ class FaceCrop:
 
 @dataclass(slots=True)
 class EmbeddingMemory:
-    """All that says what faces look like. Never written anywhere; there is one for the process.
+    """All face embeddings of the process. Never saved with a project.
 
-    Emptied by `forget`, also before another project is opened and when the extension is switched off. `crops`
-    and `tracks` (what was looked at) are by source, by its fingerprint; `references` by number.
+    `forget` clears it, which also happens before another project is opened and when the extension is disabled.
+    `crops` and `tracks` (as they were when their faces were embedded) are by the source's fingerprint, `references`
+    by number.
     """
 
     crops: dict[str, list[FaceCrop]] = field(default_factory=dict)
     tracks: dict[str, list[Track]] = field(default_factory=dict)
     references: dict[str, Vector] = field(default_factory=dict)
     reasons: dict[tuple[str, str], str] = field(default_factory=dict)
-    """On what evidence it was last decided about a track."""
+    """Why a track was last decided to stay visible or be covered, as a sentence for the editor."""
     pieces: dict[tuple[str, str], str] = field(default_factory=dict)
-    """Tracks that deciding has cut from others: the name of the other, by source and name."""
+    """Tracks that a decision has cut off from another track: the other's name, by source and name."""
     weights: str | None = None
-    """Why nobody can be recognised; empty where it is possible, None before the first look for the weights."""
+    """Why no person can be recognised; empty if it is possible, None before the weights were searched for."""
     asked: set[str] = field(default_factory=set)
-    """Sources for which was looked in the user's folder."""
+    """Sources that were already searched for in the user's folder."""
     folder: str = ""
-    """Where pictures of people were last taken from."""
+    """The folder that pictures of people were last added from."""
 
     def clear(self) -> None:
-        """Forget all of it but whether the weights are there."""
+        """Forget everything except whether the weights exist."""
         for kept in (self.crops, self.tracks, self.references, self.reasons, self.pieces, self.asked):
             kept.clear()
         self.folder = ""
@@ -74,14 +75,14 @@ def list_masks(scene: bpy.types.Scene) -> list[tuple[Any, Any]]:
 
 
 def read_as_covered(mask: bpy.types.Mask) -> TrackDocument:
-    """The document of a mask as if everybody were covered, with what was done by other tools. Nothing is changed."""
+    """A copy of a mask's document in which every person is covered, including edits made with Blender's own tools."""
     document = copy_document(sync_from_blender(mask))
     cover_as_found(document)
     return document
 
 
 def cover_as_found(document: TrackDocument) -> None:
-    """Cover all, and put together again what deciding has cut apart."""
+    """Cover every person, and rejoin tracks that an earlier decision has cut in two."""
     cover_everybody(document)
     fingerprint = document.source.fingerprint
     looked_at = {track.name: track for track in MEMORY.tracks.get(fingerprint, ())}
@@ -90,7 +91,7 @@ def cover_as_found(document: TrackDocument) -> None:
         if source != fingerprint or len(tracks) != 2 or whole not in looked_at:
             continue
         samples = [sample for track in tracks for sample in track.samples]
-        # Nothing that an editor has changed meanwhile, nor another track of that name.
+        # Not if an editor has changed them since, or if another track has the name now.
         if len({sample.source_frame for sample in samples}) == len(samples) and all(
             sample_at(looked_at[whole], sample.source_frame) == sample for sample in samples
         ):
@@ -99,8 +100,8 @@ def cover_as_found(document: TrackDocument) -> None:
                 rename(document, merged.name, whole)
 
 
-def get_looks_folder() -> Path | None:
-    """Where what faces look like is kept; None where it is not."""
+def get_embeddings_folder() -> Path | None:
+    """The folder in which embeddings are kept; None if the preferences do not ask for that."""
     preferences = get_preferences()
     return stored_embeddings() if preferences is not None and preferences.keep_looks else None
 
@@ -110,10 +111,10 @@ def name_model() -> str:
 
 
 def is_embedded(fingerprint: str) -> bool:
-    """Whether memory has the looks at a source; for the first time, from the user's folder."""
+    """Whether memory has embeddings of a source. The first call tries to load them from the user's folder."""
     if fingerprint not in MEMORY.crops and fingerprint not in MEMORY.asked:
         MEMORY.asked.add(fingerprint)
-        folder = get_looks_folder()
+        folder = get_embeddings_folder()
         kept = read_embeddings(folder, fingerprint, name_model()) if folder is not None else None
         if kept is not None:
             document, crops = kept
@@ -123,7 +124,7 @@ def is_embedded(fingerprint: str) -> bool:
 
 
 def get_embeddings(document: TrackDocument) -> dict[str, list[FaceEmbedding]]:
-    """The looks in memory at the tracks of a document in which everybody is covered, by track, in order."""
+    """The embeddings in memory, by track and in order, for a document in which every person is covered."""
     crops = MEMORY.crops[document.source.fingerprint] if is_embedded(document.source.fingerprint) else []
     embeddings: dict[str, list[FaceEmbedding]] = {
         track.name: [] for track in document.tracks if track.kind is TrackKind.FACE
@@ -134,12 +135,12 @@ def get_embeddings(document: TrackDocument) -> dict[str, list[FaceEmbedding]]:
 
 
 def has_embeddings(scene: bpy.types.Scene) -> bool:
-    """Whether any source of the scene's strips was looked at since Blender was started or the project opened."""
+    """Whether there are embeddings of any source of the scene's strips."""
     return any(is_embedded(fingerprint_of(mask)) for _, mask in list_masks(scene))
 
 
 def add_reference(person: Any, vector: Vector) -> None:
-    """A face that is known to be somebody's. Undoing leads back to before: the scene says which ones count."""
+    """Add a reference to a person. The scene lists which references count, so that undo takes this one back."""
     number = f"{secrets.randbits(40):x}"
     MEMORY.references[number] = vector
     person.references = f"{person.references},{number}" if person.references else number

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The panel in which an editor says who is who, and whom to blur."""
+"""The panel in which an editor assigns faces to people and chooses whom to blur."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from .contact_sheet import get_sheet
 from .embedding import explain_missing_weights
 from .memory import MEMORY, has_embeddings
 from .operators.assign import list_picked
-from .person_list import EDITOR, KEEP, NOBODY, ONLY, TICKED, get_listed
+from .person_list import EDITOR, KEEP, NO_PERSON, ONLY, TICKED, get_listed
 
 _PICTURE_SCALE = 2.0
-"""Of the pictures in the list of people, in rows."""
+"""Height of the pictures in the list of people, in rows."""
 
 _COLOR_WIDTH, _SHEET_SCALE, _SHEET_WIDTH_PX = 0.6, 3.5, 78
-"""Of a person's colour; of the pictures in the sheet, and how wide one is with what is around it."""
+"""The width of a person's colour, the scale of the pictures in the sheet, and the width of one with its margins."""
 
 
 class FACEBLUR_UL_people(bpy.types.UIList):
@@ -58,7 +58,7 @@ class FACEBLUR_UL_people(bpy.types.UIList):
         right.alignment = "RIGHT"
         kept = sum(bool(face.kept) for face in shown)
         faces = count(len(shown), "face") if shown else "pictures"
-        right.label(text=f"{kept} of {len(shown)} clear" if kept else faces, icon="HIDE_OFF" if kept else "HIDE_ON")
+        right.label(text=f"{kept} of {len(shown)} visible" if kept else faces, icon="HIDE_OFF" if kept else "HIDE_ON")
 
 
 class FACEBLUR_UL_person_faces(bpy.types.UIList):
@@ -85,7 +85,8 @@ class FACEBLUR_UL_person_faces(bpy.types.UIList):
         right = row.row(align=True)
         right.alignment = "RIGHT"
         right.label(
-            text="said" if item.by in (EDITOR, TICKED) else "suggested", icon="HIDE_OFF" if shown.kept else "HIDE_ON"
+            text="assigned" if item.by in (EDITOR, TICKED) else "suggested",
+            icon="HIDE_OFF" if shown.kept else "HIDE_ON",
         )
         right.operator("faceblur.go_to_person_face", text="", icon="VIEWZOOM", emboss=False).number = index
 
@@ -110,13 +111,13 @@ class FACEBLUR_PT_people(Tab, bpy.types.Panel):
         people = scene.faceblur.people
         problem = explain_missing_weights()
         if problem:
-            write_lines(layout, context, f"Nobody can be recognised: all faces stay blurred. {problem}", "ERROR")
+            write_lines(layout, context, f"No person can be recognised, so all faces stay blurred. {problem}", "ERROR")
         layout.operator("faceblur.recognise_faces", icon="COMMUNITY")
         layout.prop(people, "mode", text="")
         if people.mode == KEEP:
             column = layout.column(align=True)
             column.prop(people, "stranger_rate", text="")
-            column.label(text="would be kept clear by mistake, at most")
+            column.label(text="would stay visible by mistake, at most")
         row = layout.row()
         row.template_list("FACEBLUR_UL_people", "", people, "persons", people, "active_person", rows=3)
         side = row.column(align=True)
@@ -134,12 +135,14 @@ class FACEBLUR_PT_people(Tab, bpy.types.Panel):
         unlisted = count_unlisted(scene) if len(people.faces) else 0
         if unlisted:
             write_lines(
-                layout, context, f"{count(unlisted, 'more face')} not seen well enough to say whose: blurred", "INFO"
+                layout, context, f"{count(unlisted, 'more face')} not seen well enough to recognise: blurred", "INFO"
             )
         if unlisted or people.show_unlisted:
             layout.prop(people, "show_unlisted", toggle=True)
         if len(people.persons) and not has_embeddings(scene) and not JOB.active:
-            write_lines(layout, context, "What faces look like is not saved: Recognise Faces before applying", "INFO")
+            write_lines(
+                layout, context, "Face embeddings are not saved: use Recognise Faces before Apply People", "INFO"
+            )
         layout.operator("faceblur.forget_people", icon="TRASH")
 
     def _draw_faces(self, context: bpy.types.Context, scene: bpy.types.Scene, people: Any) -> None:
@@ -148,7 +151,9 @@ class FACEBLUR_PT_people(Tab, bpy.types.Panel):
         row = box.row()
         uid = get_listed(people)
         row.label(
-            text="Faces of Nobody Known" if uid == NOBODY else f"Faces of {people.persons[people.active_person].name}"
+            text="Faces Without a Person"
+            if uid == NO_PERSON
+            else f"Faces of {people.persons[people.active_person].name}"
         )
         row.prop(people, "show_sheet", text="", icon="IMAGE_DATA")
         row.operator("faceblur.pick_faces", text="", icon="CHECKBOX_HLT")
@@ -167,7 +172,7 @@ class FACEBLUR_PT_people(Tab, bpy.types.Panel):
                 write_lines(box, context, f"{face.track}: {why}")
 
     def _draw_active(self, context: bpy.types.Context, people: Any) -> None:
-        """Whose the active face of the list Faces is."""
+        """Draw the person of the face that is active in the list Faces."""
         mask = get_mask(get_active_footage(context))
         layer = mask.layers.active if mask is not None else None
         track = read_face(MaskRecord.load(mask), layer.name).track if layer is not None else ""
@@ -182,14 +187,14 @@ class FACEBLUR_PT_people(Tab, bpy.types.Panel):
             ),
             0,
         )
-        name = next((person.name for person in people.persons if person.uid == uid), "nobody known")
+        name = next((person.name for person in people.persons if person.uid == uid), "")
         row = self.layout.row()
-        row.label(text=f"{track} is {name}")
+        row.label(text=f"{track} is {name}" if name else f"{track} has no person")
         row.operator_menu_enum("faceblur.say_who", "person", text="This Is")
 
 
 def _draw_sheet(layout: bpy.types.UILayout, context: bpy.types.Context, scene: bpy.types.Scene, uid: int) -> None:
-    """A person's clearest faces, as many side by side as there is room for; below each what goes there."""
+    """Draw a person's clearest faces in as many columns as fit, each above a button that goes to its frame."""
     width = (context.region.width if context.region is not None else 300) / context.preferences.system.ui_scale
     grid = layout.grid_flow(row_major=True, columns=max(2, int((width - 40) / _SHEET_WIDTH_PX)), align=True)
     for pictured in get_sheet(scene, uid):

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The list of people in a scene: who is in it, and whose each face is.
+"""The list of people in a scene, and whose face each track is.
 
-The scene keeps names, and whose each track is, by a place in a source: after tracks were renamed, split or found anew
-it speaks of the track that is there. What faces look like is not in it; see `memory`.
+An assignment is saved with a place in a source: after tracks were renamed, split or detected again, it applies to the
+track that lies there. Embeddings are not part of the list; see `memory`.
 """
 
 from __future__ import annotations
@@ -21,27 +21,28 @@ from ..masks.record import fingerprint_of
 from .memory import read_as_covered
 
 MACHINE, SPLIT, TICKED, EDITOR = "machine", "split", "ticked", "editor"
-"""Who said whose a face is: a suggestion; an editor who named its person, or said whose it is not; one who ticked the
-person that it stands for in the list; one who said that it is this person."""
+"""Where an assignment comes from: a suggestion by the program; an editor who named the person, or separated the face
+from another person; an editor who ticked the person that this face stands for in the list; an editor who assigned the
+face to this person."""
 
-NOBODY = 0
-"""In the place of a person's `uid`: a face of nobody known, as it was never seen well enough."""
+NO_PERSON = 0
+"""Instead of a person's `uid`: a face without a person, as it is never seen well enough."""
 
 ALL, ONLY, KEEP = "ALL", "ONLY", "KEEP"
 
 _AT_PLACE = 0.7
-"""How far from the middle of a face, in its half axes, a place may be that speaks of it."""
+"""The largest distance of an assignment's place from the middle of the face, in half axes of the face."""
 
 _HUES = [step / 12 for step in range(12)]
 
 
 def get_first_face(person: Any) -> Any:
-    """The face that stands for a person in the list; None where there is none."""
+    """The face that stands for a person in the list; None if the person has no face."""
     return next((face for face in person.id_data.faceblur.people.faces if face.person == person.uid), None)
 
 
 def get_face_track(face: Any, tracks: Iterable[Track]) -> Track | None:
-    """The track that a face of the scene speaks of."""
+    """The track at the place of a face of the scene's list; None if there is none."""
     best: tuple[float, Track] | None = None
     for track in tracks:
         sample = sample_at(track, face.frame) if track.kind is TrackKind.FACE else None
@@ -59,27 +60,27 @@ def get_person(people: Any, uid: int) -> Any:
 
 
 def get_listed(people: Any) -> int:
-    """Whose faces are listed: the `uid` of the active person, NOBODY for those of nobody known; -1 for none at all."""
+    """Whose faces are listed: the active person's `uid`, NO_PERSON for faces without a person, -1 if there are none."""
     if people.show_unlisted:
-        return NOBODY
+        return NO_PERSON
     active = people.active_person
     return int(people.persons[active].uid) if 0 <= active < len(people.persons) else -1
 
 
 def show_person(people: Any, uid: int) -> None:
-    """Make a person the active one of the list."""
+    """Make a person active in the list."""
     people.active_person = next((n for n, person in enumerate(people.persons) if person.uid == uid), 0)
 
 
 def add_person(people: Any, name: str = "") -> Any:
-    """A new person, under a free name."""
+    """Add a person, with a name and a colour that no other has."""
     taken = {person.name for person in people.persons}
     hues = [colorsys.rgb_to_hsv(*person.color)[0] for person in people.persons]
-    # As far as can be from the nearest of the others'.
+    # The hue that is farthest from the nearest one in use.
     hue = max(_HUES, key=lambda h: min((min(abs(h - o), 1 - abs(h - o)) for o in hues), default=0.0))
     person = people.persons.add()
     person.color = colorsys.hsv_to_rgb(hue, 0.65, 1.0)
-    # Never one that an undone person had: memory may still know that one.
+    # Random, so that no person gets the number of one whose adding was undone: memory may still hold it.
     person.uid = secrets.randbits(31)
     person.name = choose_free_name(taken, name)
     return person
@@ -95,7 +96,7 @@ def choose_free_name(taken: set[str], wanted: str) -> str:
 
 
 def add_face(people: Any, fingerprint: str, track: Track, person: int, by: str, at: Sample | None = None) -> Any:
-    """Say whose a track is."""
+    """Add a face for a track to the scene's list, assigned to a person."""
     sample = at or track.samples[len(track.samples) // 2]
     face = people.faces.add()
     face.fingerprint, face.track, face.frame = fingerprint, track.name, sample.source_frame
@@ -105,7 +106,7 @@ def add_face(people: Any, fingerprint: str, track: Track, person: int, by: str, 
 
 
 def assign_faces(scene: bpy.types.Scene, faces: Sequence[int], uid: int, by: str = EDITOR) -> None:
-    """An editor says that the scene's faces of those numbers are somebody's. People without a face go."""
+    """Assign the scene's faces with these indices to a person, and remove people who then have no face."""
     people = scene.faceblur.people
     for number in faces:
         face = people.faces[number]
@@ -114,11 +115,11 @@ def assign_faces(scene: bpy.types.Scene, faces: Sequence[int], uid: int, by: str
 
 
 def assign_track(scene: bpy.types.Scene, mask: bpy.types.Mask, track: str, uid: int, source_frame: int = -1) -> None:
-    """An editor says whose a track is, in the list or not. Raises FaceBlurError where there is no such track."""
+    """Assign a track to a person, whether it is in the list or not. Raises FaceBlurError if it is no face's track."""
     people, document = scene.faceblur.people, read_as_covered(mask)
     found = next((t for t in document.tracks if t.name == track and t.kind is TrackKind.FACE), None)
     if found is None:
-        raise FaceBlurError(f"'{track}' is no face.")
+        raise FaceBlurError(f"'{track}' is not a face.")
     fingerprint = fingerprint_of(mask)
     known = [
         number
@@ -131,7 +132,7 @@ def assign_track(scene: bpy.types.Scene, mask: bpy.types.Mask, track: str, uid: 
 
 
 def remove_empty(people: Any) -> None:
-    """Let go of people who have neither a face nor a reference."""
+    """Remove people who have neither a face nor a reference."""
     used = {face.person for face in people.faces}
     for number in reversed(range(len(people.persons))):
         if people.persons[number].uid not in used and not people.persons[number].references:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a scene saves of its people."""
+"""The properties of a scene's people, which are saved with it."""
 
 from __future__ import annotations
 
@@ -21,16 +21,20 @@ from .contact_sheet import make_thumbnails
 from .person_list import ALL, EDITOR, KEEP, MACHINE, ONLY, SPLIT, TICKED, choose_free_name, get_first_face
 
 MODES = [
-    (ALL, "Blur All", "Everybody is blurred"),
-    (ONLY, "Blur Only These", "Those with a tick are blurred, and all of whom it is not sure that they are others"),
-    (KEEP, "Keep These Clear", "Those with a tick stay clear where that is sure; all others are blurred"),
+    (ALL, "Blur All", "Blur everyone"),
+    (ONLY, "Blur Only These", "Blur the ticked people, and everyone who might be one of them"),
+    (
+        KEEP,
+        "Keep These Visible",
+        "Leave the ticked people visible where they are surely recognised, blur everyone else",
+    ),
 ]
 
 RATE_ITEMS = [
     (
         f"{round(1 / rate)}",
         f"1 stranger in {round(1 / rate):,}".replace(",", " "),
-        "How often somebody else who is seen as well would be kept clear by mistake, as measured on strangers",
+        "How often a stranger who is seen equally well would stay visible by mistake, as measured on strangers",
     )
     for rate in RATES
 ]
@@ -46,12 +50,12 @@ def _on_name_changed(item: Any, context: bpy.types.Context | None) -> None:
     people = item.id_data.faceblur.people
     free = choose_free_name({person.name for person in people.persons if person.uid != item.uid}, item.name.strip())
     if item.name != free:
-        # Which calls this again.
+        # Setting the name calls this function again.
         item.name = free
         return
     first = get_first_face(item)
     if first is not None and first.by == MACHINE:
-        # A name is no word about likeness; but the next look must not give it to somebody else.
+        # A name does not confirm the face, but the next recognition must not give the name to another person.
         first.by = SPLIT
 
 
@@ -61,7 +65,7 @@ def _on_sheet_changed(people: Any, context: bpy.types.Context | None) -> None:
 
 
 def _on_person_changed(people: Any, context: bpy.types.Context | None) -> None:
-    """Of the person who is active now a face is the active one too, so that the buttons have something to work on."""
+    """Make a face of the newly active person active too, so that the buttons have something to work on."""
     if 0 <= people.active_person < len(people.persons):
         uid = people.persons[people.active_person].uid
         own = [number for number, face in enumerate(people.faces) if face.person == uid]
@@ -72,14 +76,14 @@ def _on_person_changed(people: Any, context: bpy.types.Context | None) -> None:
 
 
 class FACEBLUR_PG_person(bpy.types.PropertyGroup):
-    """`uid` is never used again; `references` are the numbers, by which memory has them, of vectors from pictures."""
+    """A person. `uid` is never reused; `references` lists the numbers under which memory has reference vectors."""
 
     uid: IntProperty(options={"HIDDEN"})
     name: StringProperty(name="Name", description="Who this is", maxlen=200, update=_on_name_changed)
     chosen: BoolProperty(
         name="Chosen",
         update=_on_tick_changed,
-        description=("One of those whom the mode speaks of. A tick says that the face shown here is this person's"),
+        description=("Apply the mode to this person. A tick confirms that the face shown here is this person's"),
     )
     color: FloatVectorProperty(
         name="Color",
@@ -88,22 +92,22 @@ class FACEBLUR_PG_person(bpy.types.PropertyGroup):
         min=0.0,
         max=1.0,
         default=(1.0, 0.35, 0.35),
-        description="Of this person's outlines over the preview, with Color by Person",
+        description="Colour of this person's outlines over the preview, with Color by Person",
     )
     references: StringProperty(options={"HIDDEN"})
 
 
 class FACEBLUR_PG_person_face(bpy.types.PropertyGroup):
-    """Whose the track is that has its face at a place of a source; `track` was its name, only to be shown."""
+    """The person of the track at a place in a source. `track` is the name that the track last had, for display."""
 
     fingerprint: StringProperty(options={"HIDDEN"})
     track: StringProperty(options={"HIDDEN"})
     frame: IntProperty(options={"HIDDEN"})
     x: FloatProperty(options={"HIDDEN"})
     y: FloatProperty(options={"HIDDEN"})
-    person: IntProperty(options={"HIDDEN"}, description="Its `uid`; 0: nobody known")
+    person: IntProperty(options={"HIDDEN"}, description="The person's `uid`; 0 for none")
     by: StringProperty(default=MACHINE, options={"HIDDEN"})
-    picked: BoolProperty(name="Picked", description="What the buttons below work on; drag over several to pick them")
+    picked: BoolProperty(name="Picked", description="The buttons below work on picked faces; drag to pick several")
 
 
 class FACEBLUR_PG_people(bpy.types.PropertyGroup):
@@ -114,25 +118,25 @@ class FACEBLUR_PG_people(bpy.types.PropertyGroup):
     mode: EnumProperty(name="Mode", items=MODES, description="Whom to blur")
     color_by_person: BoolProperty(
         name="Color by Person",
-        description=("Outlines over the preview have the colour of whose face it is, where that is known"),
+        description=("Draw each outline over the preview in its person's colour, if the face has a person"),
     )
     show_unlisted: BoolProperty(
-        name="Show Them",
+        name="Show These Faces",
         update=_on_sheet_changed,
-        description=("List the faces that were never seen well enough, to say whose they are"),
+        description=("List the faces that are never seen well enough, so that you can assign them to people"),
     )
     show_sheet: BoolProperty(
         name="Show Pictures",
         update=_on_sheet_changed,
         description=(
-            "Show this person's clearest faces, over all strips. The pictures are in memory only, and never saved"
+            "Show this person's clearest faces from all strips. The pictures stay in memory and are never saved"
         ),
     )
     stranger_rate: EnumProperty(
         name="Mistakes",
         items=RATE_ITEMS,
         default=f"{round(1 / USUAL_RATE)}",
-        description="How often a stranger may be taken for somebody who stays clear",
+        description="How often a stranger may be mistaken for a person who stays visible",
     )
 
 

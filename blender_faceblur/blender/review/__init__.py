@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The review: doubtful places, one after the other."""
+"""The review, in which an editor goes through the review items one by one."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import bpy
 
 
 def register() -> None:
-    """Tell Blender of this room."""
+    """Register the classes, handlers and drawing of this room."""
     from . import panels, queue
 
     for item in _list_classes():

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Go through the doubtful places of a scene's strips, and say of each what it is."""
+"""Go through the review items of a scene's strips and give each one a verdict."""
 
 from __future__ import annotations
 
@@ -39,175 +39,179 @@ class _ReviewOperator:
 
     @classmethod
     def explain_unavailable(cls, context: bpy.types.Context, mask: bpy.types.Mask) -> str:
-        """Why it cannot be done; empty where it can."""
+        """Why the operator cannot run; empty if it can."""
         raise NotImplementedError
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         operator: Any = self
         scene, strip = get_sequencer_scene(context), get_active_footage(context)
         try:
-            said = self.work(scene, strip, get_mask(strip))
+            message = self.work(scene, strip, get_mask(strip))
         except FaceBlurError as error:
             operator.report({"ERROR"}, str(error))
             return {"CANCELLED"}
-        operator.report({"INFO"}, said)
+        operator.report({"INFO"}, message)
         return {"FINISHED"}
 
     def work(self, scene: bpy.types.Scene, strip: bpy.types.Strip, mask: bpy.types.Mask) -> str:
-        """Do it; what to say of it. Raises FaceBlurError."""
+        """Do the work and return the message to show. Raises FaceBlurError."""
         raise NotImplementedError
 
 
 class _OnEntry(_ReviewOperator):
-    """An operator that works on the place that is looked at, where `explain_refusal` finds nothing against it."""
+    """An operator on the current review item; `explain_refusal` may rule it out."""
 
     @classmethod
     def explain_unavailable(cls, context: bpy.types.Context, mask: bpy.types.Mask) -> str:
-        place = get_current(mask)
-        return "Go to a doubtful place first, with Next" if place is None else cls.explain_refusal(place)
+        entry = get_current(mask)
+        return "Go to a review item first, with Next" if entry is None else cls.explain_refusal(entry)
 
     @classmethod
-    def explain_refusal(cls, place: ReviewEntry) -> str:
+    def explain_refusal(cls, entry: ReviewEntry) -> str:
+        """Why the operator does not apply to an item; empty if it does."""
         return ""
 
 
 class FACEBLUR_OT_review_next(_ReviewOperator, bpy.types.Operator):
-    """Go to the riskiest doubtful place that nobody has judged, of this strip first and then of the others"""
+    """Go to the riskiest item that has not been reviewed, first in this strip and then in the others"""
 
     bl_idname = "faceblur.review_next"
-    bl_label = "Next Doubtful Place"
+    bl_label = "Next Item to Review"
 
     @classmethod
     def explain_unavailable(cls, context: bpy.types.Context, mask: bpy.types.Mask) -> str:
         left = find_next(get_sequencer_scene(context), get_active_footage(context)) is not None
-        return "" if left else "All doubtful places are judged"
+        return "" if left else "All items are reviewed"
 
     def work(self, scene: bpy.types.Scene, strip: bpy.types.Strip, mask: bpy.types.Mask) -> str:
         found = find_next(scene, strip)
         if found is None:
-            raise FaceBlurError("All doubtful places are judged.")
+            raise FaceBlurError("All items are reviewed.")
         go_to(scene, *found)
         return describe_place(found[1])
 
 
 class FACEBLUR_OT_review_previous(_ReviewOperator, bpy.types.Operator):
-    """Go back to the doubtful place before this one, judged or not"""
+    """Go back to the item before this one, whether it has been reviewed or not"""
 
     bl_idname = "faceblur.review_previous"
-    bl_label = "Previous Doubtful Place"
+    bl_label = "Previous Item to Review"
 
     @classmethod
     def explain_unavailable(cls, context: bpy.types.Context, mask: bpy.types.Mask) -> str:
         before = find_previous(get_active_footage(context), mask)
-        return "" if before is not None else "This is the strip's first doubtful place"
+        return "" if before is not None else "This is the strip's first review item"
 
     def work(self, scene: bpy.types.Scene, strip: bpy.types.Strip, mask: bpy.types.Mask) -> str:
-        place = find_previous(strip, mask)
-        if place is None:
-            raise FaceBlurError("This is the strip's first doubtful place.")
-        go_to(scene, strip, place)
-        return describe_place(place)
+        entry = find_previous(strip, mask)
+        if entry is None:
+            raise FaceBlurError("This is the strip's first review item.")
+        go_to(scene, strip, entry)
+        return describe_place(entry)
 
 
 class FACEBLUR_OT_review_fine(_OnEntry, bpy.types.Operator):
-    """This place is right as it is now, corrected or not. Goes on to the next"""
+    """Accept this item as it is now, corrected or not, and go to the next one"""
 
     bl_idname = "faceblur.review_fine"
     bl_label = "Is Fine"
 
     def work(self, scene: bpy.types.Scene, strip: bpy.types.Strip, mask: bpy.types.Mask) -> str:
-        place = _get_current(mask)
+        entry = _get_current(mask)
         document = read_queue(mask).document
-        fixed = document is not None and is_fixed(document, place)
-        keep_verdict(mask, place.key, Verdict.FIXED if fixed else Verdict.FINE)
+        fixed = document is not None and is_fixed(document, entry)
+        keep_verdict(mask, entry.key, Verdict.FIXED if fixed else Verdict.FINE)
         return _go_on(scene, strip)
 
 
 class FACEBLUR_OT_review_fix(_OnEntry, bpy.types.Operator):
-    """Work on this place: go to its frame, with its face active and its handles shown. Is Fine ends that"""
+    """Correct this item: go to its frame, make its face active and show the handles. Click Is Fine when done"""
 
     bl_idname = "faceblur.review_fix"
     bl_label = "Fix"
 
     @classmethod
-    def explain_refusal(cls, place: ReviewEntry) -> str:
-        return "It is not covered; Cover covers it" if place.track and not place.covered else ""
+    def explain_refusal(cls, entry: ReviewEntry) -> str:
+        return "This track is not covered. Use Cover to cover it" if entry.track and not entry.covered else ""
 
     def work(self, scene: bpy.types.Scene, strip: bpy.types.Strip, mask: bpy.types.Mask) -> str:
-        place = _get_current(mask)
-        go_to(scene, strip, place)
+        entry = _get_current(mask)
+        go_to(scene, strip, entry)
         scene.faceblur.show_overlay = scene.faceblur.show_handles = True
-        if place.track:
-            return f"Drag the outline of '{place.track}', then Is Fine"
-        return "Draw a box over the face that is missing, then Is Fine"
+        if entry.track:
+            return f"Drag the outline of '{entry.track}', then click Is Fine"
+        return "Draw a box over the missed face, then click Is Fine"
 
 
 class FACEBLUR_OT_review_off(_OnEntry, bpy.types.Operator):
-    """This is nothing that has to be covered: it shows in the frames that are in doubt. Goes on to the next"""
+    """Switch the cover off in the frames of this item, as nothing there has to be covered, and go to the next one"""
 
     bl_idname = "faceblur.review_off"
     bl_label = "Switch Off"
 
     @classmethod
-    def explain_refusal(cls, place: ReviewEntry) -> str:
-        return "" if place.covered else "It is not covered; if that is right, it is fine"
+    def explain_refusal(cls, entry: ReviewEntry) -> str:
+        return "" if entry.covered else "This track is not covered. If that is right, use Is Fine"
 
     def work(self, scene: bpy.types.Scene, strip: bpy.types.Strip, mask: bpy.types.Mask) -> str:
-        place = _get_current(mask)
+        entry = _get_current(mask)
 
         def change(document: TrackDocument) -> list[str]:
-            name = _find_again(document, place).track
+            name = _find_again(document, entry).track
             check_freehand(mask, [name])
-            editing.switch(editing.get_track(document, name), *place.off_frames, False)
-            record_verdict(document, place.key, Verdict.OFF, get_reviewer())
+            editing.switch(editing.get_track(document, name), *entry.off_frames, False)
+            record_verdict(document, entry.key, Verdict.OFF, get_reviewer())
             return [name]
 
         _change(mask, change)
-        start, stop = place.off_frames
-        return f"'{place.track}' shows in {count(stop - start, 'frame')}. {_go_on(scene, strip)}"
+        start, stop = entry.off_frames
+        return f"'{entry.track}' is uncovered in {count(stop - start, 'frame')}. {_go_on(scene, strip)}"
 
 
 class FACEBLUR_OT_review_cover(_OnEntry, bpy.types.Operator):
-    """Cover this track, which was left uncovered"""
+    """Cover this track, which is not covered yet"""
 
     bl_idname = "faceblur.review_cover"
     bl_label = "Cover"
 
     @classmethod
-    def explain_refusal(cls, place: ReviewEntry) -> str:
-        if not place.track:
-            return "Nothing was followed here; draw a box over the face"
-        return "It is covered" if place.covered else ""
+    def explain_refusal(cls, entry: ReviewEntry) -> str:
+        if not entry.track:
+            return "No face was tracked here. Draw a box over the face"
+        return "This track is already covered" if entry.covered else ""
 
     def work(self, scene: bpy.types.Scene, strip: bpy.types.Strip, mask: bpy.types.Mask) -> str:
-        place = _get_current(mask)
+        entry = _get_current(mask)
         names: list[str] = []
 
         def change(document: TrackDocument) -> list[str]:
-            names.append(editing.bring_back(document, _find_again(document, place).track).name)
-            record_verdict(document, place.key, Verdict.COVERED, get_reviewer())
+            names.append(editing.bring_back(document, _find_again(document, entry).track).name)
+            record_verdict(document, entry.key, Verdict.COVERED, get_reviewer())
             return names
 
         _change(mask, change)
         layer = get_layer_name(mask, names[0])
         if layer:
             mask.layers.active = mask.layers[layer]
-        return f"'{place.track}' is covered now, as '{names[0]}'"
+        return f"'{entry.track}' is now covered as '{names[0]}'"
 
 
 def _get_current(mask: bpy.types.Mask) -> ReviewEntry:
-    place = get_current(mask)
-    if place is None:
-        raise FaceBlurError("Go to a doubtful place first, with Next.")
-    return place
+    entry = get_current(mask)
+    if entry is None:
+        raise FaceBlurError("Go to a review item first, with Next.")
+    return entry
 
 
-def _find_again(document: TrackDocument, place: ReviewEntry) -> ReviewEntry:
-    """The place as the document has it now: what Blender's tools did, such as to rename its face, has come in."""
+def _find_again(document: TrackDocument, entry: ReviewEntry) -> ReviewEntry:
+    """The item as the document has it now, for instance after Blender's tools have renamed its face.
+
+    Raises FaceBlurError if the item no longer exists.
+    """
     for other in list_review_entries(document):
-        if other.key == place.key:
+        if other.key == entry.key:
             return other
-    raise FaceBlurError("That place is no longer in doubt.")
+    raise FaceBlurError("This item no longer needs a review.")
 
 
 def _change(mask: bpy.types.Mask, change: Any) -> None:
@@ -218,12 +222,12 @@ def _change(mask: bpy.types.Mask, change: Any) -> None:
 
 
 def _go_on(scene: bpy.types.Scene, strip: bpy.types.Strip) -> str:
-    """Go to the next place; what to say of it."""
+    """Go to the next item and return the message to show."""
     found = find_next(scene, strip)
     if found is None:
-        return "All doubtful places are judged"
+        return "All items are reviewed"
     go_to(scene, *found)
-    return f"{count(count_left(scene), 'doubtful place')} left"
+    return f"{count(count_left(scene), 'item')} left to review"
 
 
 CLASSES = (

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The panel with which an editor goes through the doubtful places, and the mark where to look in the preview."""
+"""The panel of the review, and the mark in the preview that shows where to look."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ..cover.projection import Array, get_projection, get_region_projection
 from .queue import PACE, count_left, get_current, list_entries
 
 _CORNER = 0.25
-"""Length of each line, in the box's side."""
+"""Length of a corner's lines, as a share of the box's side."""
 
 
 class FACEBLUR_PT_review(Tab, bpy.types.Panel):
@@ -35,42 +35,41 @@ class FACEBLUR_PT_review(Tab, bpy.types.Panel):
     def draw(self, context: bpy.types.Context) -> None:
         layout, scene, strip = self.layout, get_sequencer_scene(context), get_active_footage(context)
         mask = get_mask(strip)
-        left, places = count_left(scene), list_entries(strip, mask)
+        left, entries = count_left(scene), list_entries(strip, mask)
         if left:
             layout.label(
-                text=f"{count(left, 'doubtful place')} left, about "
-                f"{describe_time(estimate_left(left, PACE.seconds_each))}",
+                text=f"To Review: {count(left, 'item')}, about {describe_time(estimate_left(left, PACE.seconds_each))}",
                 icon="QUESTION",
             )
         else:
-            layout.label(text="All doubtful places are judged" if places else "No doubtful places", icon="CHECKMARK")
-        place = get_current(mask)
-        # What has as many lines as it needs comes last: a button stays under the mouse that clicks it again and again.
+            layout.label(text="All items are reviewed" if entries else "Nothing to review", icon="CHECKMARK")
+        entry = get_current(mask)
+        # The text of an item has a varying number of lines. It comes last, so that the buttons stay under the mouse.
         column = layout.column(align=True)
         row = column.row(align=True)
         row.operator("faceblur.review_previous", text="Previous", icon="TRIA_LEFT")
-        row.operator("faceblur.review_next", text="Next" if place is not None else "Begin", icon="TRIA_RIGHT")
+        row.operator("faceblur.review_next", text="Next" if entry is not None else "Begin", icon="TRIA_RIGHT")
         row = column.row(align=True)
         row.operator("faceblur.review_fine", icon="CHECKMARK")
         row.operator("faceblur.review_fix", icon="GREASEPENCIL")
         row = column.row(align=True)
         row.operator("faceblur.review_off", icon="HIDE_OFF")
         row.operator("faceblur.review_cover", icon="HIDE_ON")
-        if place is not None:
+        if entry is not None:
             box = layout.box().column(align=True)
-            number = next((n for n, other in enumerate(places, 1) if other.key == place.key), 0)
+            number = next((n for n, other in enumerate(entries, 1) if other.key == entry.key), 0)
             row = box.row()
-            row.label(text=f"{number} of {len(places)} in this strip" if number else "Not in this strip")
-            if place.verdict:
+            row.label(text=f"{number} of {len(entries)} in this strip" if number else "Not in this strip")
+            if entry.verdict:
                 row.label(
-                    text=VERDICTS[place.verdict] + (f", by {place.reviewer}" if place.reviewer else ""),
+                    text=VERDICTS[entry.verdict] + (f", by {entry.reviewer}" if entry.reviewer else ""),
                     icon="CHECKMARK",
                 )
-            write_lines(box, context, describe_place(place))
+            write_lines(box, context, describe_place(entry))
             box.label(
-                text=f"Source frames {place.start} to {place.stop - 1}"
-                if place.stop - place.start > 1
-                else f"Source frame {place.start}"
+                text=f"Source frames {entry.start} to {entry.stop - 1}"
+                if entry.stop - entry.start > 1
+                else f"Source frame {entry.start}"
             )
 
 
@@ -86,21 +85,22 @@ def remove_mark() -> None:
 
 
 def get_mark(scene: bpy.types.Scene, strip: bpy.types.Strip) -> Box | None:
-    """The box, in pixels of the source, of the place that is looked at, if the playhead is where it has no cover.
+    """The current item's box, in source pixels, if it has no cover at the playhead; else None.
 
-    Of a covered track the handles say where to look, but not just before it begins and just after it has ended.
+    A covered track needs no mark, as its handles show where to look. Only the frame of the item itself is marked, if
+    that lies just before the track begins or just after it ends.
     """
     mask = get_mask(strip)
-    place = get_current(mask) if mask is not None else None
-    if place is None:
+    entry = get_current(mask) if mask is not None else None
+    if entry is None:
         return None
     frame = compute_source_frame(strip, scene.frame_current, max(mask.frame_end - mask.frame_start, 1))
-    inside = frame is not None and place.start <= frame < place.stop
-    return place.box if (frame == place.frame and not inside if place.covered else inside) else None
+    inside = frame is not None and entry.start <= frame < entry.stop
+    return entry.box if (frame == entry.frame and not inside if entry.covered else inside) else None
 
 
 def _draw_mark() -> None:
-    """Called by Blender for each preview that it draws."""
+    """Draw handler, called by Blender for each preview."""
     context = bpy.context
     scene, space = get_sequencer_scene(context), context.space_data
     if scene is None or not scene.faceblur.show_overlay or not space.show_overlays or space.display_mode != "IMAGE":
@@ -117,7 +117,7 @@ def _draw_mark() -> None:
 
 
 def _put_corners(corners: Array, unit: float) -> None:
-    """Draw the corners of a box, four points in pixels of the region."""
+    """Draw the corners of a box (4 x 2, in region pixels). `unit` is the scale of the user interface."""
     import gpu
     from gpu_extras.batch import batch_for_shader
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The review of a project: which doubtful place an editor looks at, where the next is, and what is left.
+"""The review of a project: which item is the current one, which comes next, and how many are left.
 
-Documents are read when they have changed, not while drawing. Judgements lie in the documents, the place that is looked
-at in the mask: undoing leads back to both, and so does opening the project again.
+Documents are parsed when they have changed, not while drawing. Verdicts are saved in the documents and the current item
+in the mask, so that undo restores both and a reopened project has them.
 """
 
 from __future__ import annotations
@@ -25,21 +25,22 @@ from ..masks.record import MaskRecord
 from ..preferences.properties import get_reviewer
 
 _LONGEST_S, _REMEMBERED = 60.0, 20
-"""What took longer than that was no look at one place; and how many of the last looks count."""
+"""The longest time that counts as one review, as the editor did something else during a longer one; and the number of
+the latest reviews that the average is taken over."""
 
 
 @dataclass(slots=True)
 class Queue:
-    """The doubtful places of a mask. `document` is None where it is lost or damaged; do not change it."""
+    """The review items of a mask. `document` must not be changed; it is None if it is lost or damaged."""
 
     stamp: int
     document: TrackDocument | None = None
-    places: list[ReviewEntry] = field(default_factory=list)
+    entries: list[ReviewEntry] = field(default_factory=list)
 
 
 @dataclass(slots=True)
 class Pace:
-    """How long an editor took for the last places; of this Blender session, over all projects."""
+    """How long the editor took for the latest items, in this session of Blender and over all projects."""
 
     began: float = 0.0
     seconds: list[float] = field(default_factory=list)
@@ -60,12 +61,12 @@ class Pace:
 
 @dataclass(slots=True)
 class _QueueCache:
-    """The queues that were read, by the mask's session_uid. Only this module uses it; emptied when another project has
-    been opened and when the extension is switched off."""
+    """The parsed queues, by the mask's session_uid. Only this module uses it. Cleared when another project has been
+    opened and when the extension is disabled."""
 
     queues: dict[int, Queue] = field(default_factory=dict)
     fresh: set[int] = field(default_factory=set)
-    """Masks of which nothing says that they have changed since their queue was read; emptied by every change."""
+    """Masks that have not changed since their queue was parsed; cleared by every change in Blender."""
 
     def clear(self) -> None:
         self.queues.clear()
@@ -77,7 +78,7 @@ _CACHE = _QueueCache()
 
 
 def read_queue(mask: bpy.types.Mask) -> Queue:
-    """The doubtful places of a mask of ours, read anew where its document has changed."""
+    """The review items of one of our masks; parsed again if its document has changed."""
     uid = mask.session_uid
     if uid not in _CACHE.fresh or uid not in _CACHE.queues:
         text = get_document_text(mask)
@@ -92,41 +93,41 @@ def _read(content: str) -> Queue:
     try:
         document = from_json(content)
     except FaceBlurError:
-        # What the guard and the other operators say of it is enough.
+        # The guard and the other operators report the damaged document.
         return Queue(hash(content))
     return Queue(hash(content), document, list_review_entries(document))
 
 
 def get_current(mask: bpy.types.Mask) -> ReviewEntry | None:
-    """The place of a mask that is looked at."""
+    """The current review item of a mask."""
     key = MaskRecord.load(mask).looked_at
-    return next((place for place in read_queue(mask).places if place.key == key), None) if key else None
+    return next((entry for entry in read_queue(mask).entries if entry.key == key), None) if key else None
 
 
 def list_entries(strip: bpy.types.Strip, mask: bpy.types.Mask) -> list[ReviewEntry]:
-    """The doubtful places that a strip shows, riskiest first, those that were judged included."""
+    """The review items in the frames that a strip shows, the riskiest first, including reviewed ones."""
     span = get_span(strip, mask)
-    return [place for place in read_queue(mask).places if span is not None and is_shown(place, span)]
+    return [entry for entry in read_queue(mask).entries if span is not None and is_shown(entry, span)]
 
 
 def get_span(strip: bpy.types.Strip, mask: bpy.types.Mask) -> tuple[int, int] | None:
-    """The half-open source frames that a strip shows; None where it shows nothing."""
+    """The half-open range of source frames that a strip shows; None if it shows nothing."""
     return compute_shown(
         strip, int(strip.frame_final_start), int(strip.frame_final_end), mask.frame_end - mask.frame_start
     )
 
 
 def count_left(scene: bpy.types.Scene) -> int:
-    """How many places that the scene's strips show nobody has judged; each counts once."""
+    """How many items without a verdict the scene's strips show; an item that several strips show counts once."""
     shown: dict[int, tuple[bpy.types.Mask, list[tuple[int, int]]]] = {}
     for strip, mask in list_covered(scene):
         span = get_span(strip, mask)
         if span is not None:
             shown.setdefault(mask.session_uid, (mask, []))[1].append(span)
     return sum(
-        not place.verdict and any(is_shown(place, span) for span in _join(spans))
+        not entry.verdict and any(is_shown(entry, span) for span in _join(spans))
         for mask, spans in shown.values()
-        for place in read_queue(mask).places
+        for entry in read_queue(mask).entries
     )
 
 
@@ -141,7 +142,7 @@ def _join(spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
 
 
 def list_covered(scene: bpy.types.Scene) -> Iterator[tuple[bpy.types.Strip, bpy.types.Mask]]:
-    """The covered strips of a scene, as they come in time, with their masks."""
+    """The covered strips of a scene with their masks, in the order of the timeline."""
     for strip in sorted(scene.sequence_editor.strips_all, key=lambda s: (s.frame_final_start, s.channel)):
         mask = get_mask(strip) if strip.type in KINDS and not strip.mute else None
         if mask is not None:
@@ -149,67 +150,70 @@ def list_covered(scene: bpy.types.Scene) -> Iterator[tuple[bpy.types.Strip, bpy.
 
 
 def find_next(scene: bpy.types.Scene, strip: bpy.types.Strip) -> tuple[bpy.types.Strip, ReviewEntry] | None:
-    """The next place that nobody has judged: of this strip after the one that is looked at, then before it, then of
-    the scene's other strips. None where all is judged."""
+    """The next item without a verdict: first those of this strip after the current one, then those before it, then
+    those of the scene's other strips. None if all are reviewed."""
     covered = list(list_covered(scene))
     at = next((i for i, (other, _) in enumerate(covered) if other == strip), -1)
     for other, mask in covered[max(at, 0) :] + covered[: max(at, 0)]:
-        places = list_entries(other, mask)
-        here = _get_index(mask, places) + 1 if other == strip else 0
+        entries = list_entries(other, mask)
+        here = _get_index(mask, entries) + 1 if other == strip else 0
         looked_at = MaskRecord.load(mask).looked_at
-        for place in places[here:] + places[:here]:
-            if not place.verdict and (other != strip or place.key != looked_at):
-                return other, place
+        for entry in entries[here:] + entries[:here]:
+            if not entry.verdict and (other != strip or entry.key != looked_at):
+                return other, entry
     current = get_current(get_mask(strip)) if at >= 0 else None
     return (strip, current) if current is not None and not current.verdict else None
 
 
 def find_previous(strip: bpy.types.Strip, mask: bpy.types.Mask) -> ReviewEntry | None:
-    """The place before the one that is looked at, judged or not; None where there is none."""
-    places = list_entries(strip, mask)
-    here = _get_index(mask, places)
-    return places[here - 1] if here > 0 else None
+    """The item before the current one, reviewed or not; None if there is none."""
+    entries = list_entries(strip, mask)
+    here = _get_index(mask, entries)
+    return entries[here - 1] if here > 0 else None
 
 
-def _get_index(mask: bpy.types.Mask, places: list[ReviewEntry]) -> int:
+def _get_index(mask: bpy.types.Mask, entries: list[ReviewEntry]) -> int:
     key = MaskRecord.load(mask).looked_at
-    return next((number for number, place in enumerate(places) if place.key == key), -1)
+    return next((number for number, entry in enumerate(entries) if entry.key == key), -1)
 
 
-def go_to(scene: bpy.types.Scene, strip: bpy.types.Strip, place: ReviewEntry) -> None:
-    """Show a place: its frame, its strip, its face. Raises FaceBlurError where the strip does not show it."""
+def go_to(scene: bpy.types.Scene, strip: bpy.types.Strip, entry: ReviewEntry) -> None:
+    """Make an item current, with its strip and face active and the playhead at its frame.
+
+    Raises FaceBlurError if the strip does not show it.
+    """
     mask = get_mask(strip)
     length = mask.frame_end - mask.frame_start
-    frame = find_timeline_frame(strip, [(place.frame, place.frame + 1)], length)
+    frame = find_timeline_frame(strip, [(entry.frame, entry.frame + 1)], length)
     if frame is None:
-        frame = find_timeline_frame(strip, [(place.start, place.stop)], length)
+        frame = find_timeline_frame(strip, [(entry.start, entry.stop)], length)
     if frame is None:
-        raise FaceBlurError(f"The strip '{strip.name}' does not show that place.")
+        raise FaceBlurError(f"The strip '{strip.name}' does not show the frames of this item.")
     editor = scene.sequence_editor
     if editor.active_strip != strip:
         for other in editor.strips_all:
             other.select = other == strip
         editor.active_strip = strip
-    layer = get_layer_name(mask, place.track) if place.covered else ""
+    layer = get_layer_name(mask, entry.track) if entry.covered else ""
     if layer:
         mask.layers.active = mask.layers[layer]
     scene.frame_set(frame)
     record = MaskRecord.load(mask)
-    record.looked_at = place.key
+    record.looked_at = entry.key
     record.save(mask)
     PACE.begin()
 
 
 def keep_verdict(mask: bpy.types.Mask, key: str, verdict: Verdict) -> None:
-    """Note what an editor thinks of a place; nothing else of the mask changes. Raises FaceBlurError."""
-    # What is written back must be what is there.
+    """Save an editor's verdict on an item, and change nothing else. Raises FaceBlurError."""
+    # The cached document is written back, so it must be up to date.
     _CACHE.fresh.discard(mask.session_uid)
     queue = read_queue(mask)
     if queue.document is None:
-        raise FaceBlurError(f"The mask '{mask.name}' has lost its tracks document; detect its faces again.")
+        raise FaceBlurError(f"The mask '{mask.name}' has lost its tracks document. Detect its faces again.")
     record_verdict(queue.document, key, verdict, get_reviewer())
     store_document(mask, queue.document)
-    queue.places = list_review_entries(queue.document)
+    queue.entries = list_review_entries(queue.document)
     text = get_document_text(mask)
     assert text is not None
     queue.stamp = hash(text.as_string())

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What an editor can do to tracks: each operator is one undo step."""
+"""The operators that correct tracks; each is one undo step."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Draw a box over a missed face, a number plate, a sign or a poster in the preview."""
+"""Add a face or region by drawing a box in the preview, or mark an area in which nothing is covered."""
 
 from __future__ import annotations
 
@@ -21,11 +21,12 @@ from ..tracking import TrackingStart, get_shot, run_tracking, start_region
 from .correct import apply_change
 
 _LEAST_PX = 4.0
-_HINT = "Draw a box over it in the preview: press, drag, release   ESC: cancel"
+_HINT = "Drag a box over it in the preview   ESC: cancel"
 
 
 class FACEBLUR_OT_add(JobOperator, bpy.types.Operator):
-    """Draw a box in the preview around what must be covered in the active strip, or never be. ESC cancels"""
+    """Draw a box in the preview around something in the active strip that must be covered, or must never be. ESC
+    cancels"""
 
     bl_idname = "faceblur.add"
     bl_label = "Add"
@@ -35,23 +36,23 @@ class FACEBLUR_OT_add(JobOperator, bpy.types.Operator):
         name="Kind",
         items=[
             ("FACE", "Face", "A face that was missed"),
-            ("REGION", "Region", "A number plate, a sign, a screen: all of the box is covered"),
-            ("NEVER", "Never", "A poster, say: faces that stay in it are not covered"),
+            ("REGION", "Region", "A number plate, a sign or a screen. All of the box is covered"),
+            ("NEVER", "Never", "A poster, for example. Faces that stay within the box are not covered"),
         ],
     )
     extent: EnumProperty(
         name="Extent",
         items=[
-            ("FOLLOW", "Follow", "It is followed forwards and backwards until it leaves or the shot ends"),
-            ("FRAME", "Here Only", "In this frame only"),
-            ("HOLD", "Until I Say Stop", "It stays where it is to the end of the film, or until End Here"),
+            ("FOLLOW", "Track", "Track it forwards and backwards until it leaves the picture or the shot ends"),
+            ("FRAME", "Here Only", "Cover it in this frame only"),
+            ("HOLD", "Until I Say Stop", "Keep the cover in place until the end of the film, or until End Here"),
         ],
     )
     box: FloatVectorProperty(
         name="Box",
         size=4,
         options={"SKIP_SAVE"},
-        description=("Left, top, right and bottom in pixels of the source; drawn with the mouse where it is empty"),
+        description=("Left, top, right and bottom, in source pixels; if empty, the box is drawn with the mouse"),
     )
 
     _place: TrackingStart | None = None
@@ -72,7 +73,7 @@ class FACEBLUR_OT_add(JobOperator, bpy.types.Operator):
                 context.window_manager.modal_handler_add(self)
             return done
         if _get_preview(context) is None:
-            self.report({"ERROR"}, "Open a preview of the sequencer to draw in")
+            self.report({"ERROR"}, "Open a sequencer with a preview to draw the box in")
             return {"CANCELLED"}
         self._press, self._drawn = None, False
         self._handle = bpy.types.SpaceSequenceEditor.draw_handler_add(self._draw, (), "PREVIEW", "POST_PIXEL")
@@ -100,11 +101,11 @@ class FACEBLUR_OT_add(JobOperator, bpy.types.Operator):
             self._compute_box(context, region)
             self._stop_drawing(context)
             if min(self.box[2] - self.box[0], self.box[3] - self.box[1]) < _LEAST_PX:
-                self.report({"WARNING"}, "The box is too small; nothing was added")
+                self.report({"WARNING"}, "The box is too small. Nothing was added")
                 return {"CANCELLED"}
             return self._go(context, event)
         elif not inside and self._press is None:
-            # The playhead may still be moved, and the picture zoomed.
+            # An editor may still move the playhead and zoom.
             return {"PASS_THROUGH"}
         elif event.type in ("WHEELUPMOUSE", "WHEELDOWNMOUSE", "MIDDLEMOUSE", "LEFT_ARROW", "RIGHT_ARROW"):
             return {"PASS_THROUGH"}
@@ -113,7 +114,7 @@ class FACEBLUR_OT_add(JobOperator, bpy.types.Operator):
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         if min(self.box[2] - self.box[0], self.box[3] - self.box[1]) <= 0:
-            self.report({"ERROR"}, "Give a box: left, top, right and bottom")
+            self.report({"ERROR"}, "Enter a box: left, top, right and bottom")
             return {"CANCELLED"}
         return self._go(context, None)
 
@@ -127,11 +128,11 @@ class FACEBLUR_OT_add(JobOperator, bpy.types.Operator):
             return JobOperator.execute(self, context) if event is None else self.go_on(context)
         try:
             target = get_target(context, with_face=False)
-            said = _add_still(target, self._get_face(target), self.kind, self.extent)
+            message = _add_still(target, self._get_face(target), self.kind, self.extent)
         except FaceBlurError as error:
             self.report({"ERROR"}, str(error))
             return {"CANCELLED"}
-        self.report({"INFO"}, said)
+        self.report({"INFO"}, message)
         return {"FINISHED"}
 
     def begin(self, context: bpy.types.Context, wait_s: float | None) -> JobSteps:
@@ -144,7 +145,7 @@ class FACEBLUR_OT_add(JobOperator, bpy.types.Operator):
         assert self._place is not None and self._target is not None
         scene, strip, mask, frame = self._target
         if mask not in bpy.data.masks or scene not in bpy.data.scenes:
-            return "", ["The mask is gone: nothing was added."]
+            return "", ["The mask was deleted, so nothing was added."]
         keys = [Sample(f, face, Evidence.LOCKED, 1.0) for f, face in self._place.keys.items()]
         target = FaceTarget(
             bpy.data.scenes[scene],
@@ -155,12 +156,12 @@ class FACEBLUR_OT_add(JobOperator, bpy.types.Operator):
         )
         name = _add(target, [*result, *keys], self.kind)
         frames = [sample.source_frame for sample in (*result, *keys)]
-        return f"'{name}' was followed from frame {min(frames)} to {max(frames)} of the source", []
+        return f"'{name}' was tracked from frame {min(frames)} to {max(frames)} of the source", []
 
     def _get_face(self, target: FaceTarget) -> Ellipse:
         x1, y1, x2, y2 = self.box
         margin = load_document(target.mask).margin
-        # The cover of a face reaches beyond it by the expansion; that of anything else must hold the box's corners.
+        # The cover of a face is larger than the face by the margin; that of a region must contain the box's corners.
         share = math.sqrt(2) / margin if self.kind == "REGION" else 1.0
         return Ellipse.inscribed((x1, y1, x2, y2)).scaled(share)
 
@@ -195,6 +196,7 @@ class FACEBLUR_OT_add(JobOperator, bpy.types.Operator):
 
 
 def _add_still(target: FaceTarget, face: Ellipse, kind: str, extent: str) -> str:
+    """Add a cover that does not move, and return the message to show."""
     length = target.mask.frame_end - target.mask.frame_start
     if kind == "NEVER":
         return _add_never(target, face)
@@ -205,17 +207,17 @@ def _add_still(target: FaceTarget, face: Ellipse, kind: str, extent: str) -> str
 
 
 def _add_never(target: FaceTarget, face: Ellipse) -> str:
-    aside: list[str] = []
+    exempt: list[str] = []
 
     def change(document: TrackDocument) -> list[str]:
         start, stop = get_shot(document, target.source_frame)
         number = 1 + sum(track.kind is TrackKind.NEVER for track in document.aside)
         name = name_track(TrackKind.NEVER, TrackStatus.EXEMPT, number)
-        aside[:] = editing.never_blur(document, face, start, stop, name)
-        return aside
+        exempt[:] = editing.never_blur(document, face, start, stop, name)
+        return exempt
 
     apply_change(target, change)
-    return f"Not covered from now on: {', '.join(aside)}" if aside else "No face stays in that place"
+    return f"No longer covered: {', '.join(exempt)}" if exempt else "No track stays within the box"
 
 
 def _add(target: FaceTarget, samples: list[Sample], kind: str) -> str:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Correct the active face: its ends, its parts, where it is off; each one undo step."""
+"""Correct the active face: where it begins and ends, its parts, and where its cover is off."""
 
 from __future__ import annotations
 
@@ -21,13 +21,16 @@ from ...masks.changes import change_tracks, check_freehand
 from ...masks.record import MaskRecord
 
 REACH_S = 0.5
-"""For how long before and after a key the cover goes along with it."""
+"""For how long before and after a new key the cover moves towards it."""
 
 
 def apply_change(
     target: FaceTarget, change: Callable[[TrackDocument], Collection[str]], touched: Collection[str] = ()
 ) -> TrackDocument:
-    """Change the target's tracks and show it. Raises FaceBlurError."""
+    """Change the tracks of the target's mask and refresh the preview.
+
+    Raises FaceBlurError, for instance if one of the tracks `touched` was drawn by hand.
+    """
     check_freehand(target.mask, touched)
     document = change_tracks(target.mask, change)
     if not bpy.app.background:
@@ -36,7 +39,7 @@ def apply_change(
 
 
 def set_cover(target: FaceTarget, cover: Ellipse, name: str = "") -> None:
-    """Put the cover of a face where an editor wants it, at the playhead: a locked key."""
+    """Set the cover of a face at the playhead, in source pixels, as a locked key. Raises FaceBlurError."""
     name = name or target.track
     reach = max(2, round(REACH_S * target.rate))
 
@@ -61,19 +64,19 @@ class _OnFace:
     def execute(self, context: bpy.types.Context) -> set[str]:
         operator: Any = self
         try:
-            said = self.work(get_target(context))
+            message = self.work(get_target(context))
         except FaceBlurError as error:
             operator.report({"ERROR"}, str(error))
             return {"CANCELLED"}
-        operator.report({"INFO"}, said)
+        operator.report({"INFO"}, message)
         return {"FINISHED"}
 
     def work(self, target: FaceTarget) -> str:
-        """Do it; what to say of it."""
+        """Do the work and return the message to show. Raises FaceBlurError."""
         raise NotImplementedError
 
     def change(self, target: FaceTarget, work: Callable[[Track], None]) -> None:
-        """Change the target's track alone."""
+        """Change only the target's track."""
 
         def change(document: TrackDocument) -> list[str]:
             work(editing.get_track(document, target.track))
@@ -83,7 +86,7 @@ class _OnFace:
 
 
 class FACEBLUR_OT_begin_here(_OnFace, bpy.types.Operator):
-    """Let the cover of the active face begin at the playhead: what comes before is shown, or covered by holding"""
+    """Begin the cover of the active face at the playhead: uncover earlier frames, or extend the cover back to it"""
 
     bl_idname = "faceblur.begin_here"
     bl_label = "Begin Here"
@@ -94,7 +97,7 @@ class FACEBLUR_OT_begin_here(_OnFace, bpy.types.Operator):
 
 
 class FACEBLUR_OT_end_here(_OnFace, bpy.types.Operator):
-    """End the cover of the active face at the playhead, or extend it to there"""
+    """End the cover of the active face at the playhead: uncover later frames, or extend the cover to it"""
 
     bl_idname = "faceblur.end_here"
     bl_label = "End Here"
@@ -115,7 +118,7 @@ def _move_end(track: Track, frame: int, begin: bool) -> None:
 
 
 class FACEBLUR_OT_split_face(_OnFace, bpy.types.Operator):
-    """Make two faces of the active one: what comes before the playhead, and the rest"""
+    """Split the active face at the playhead into two faces"""
 
     bl_idname = "faceblur.split_face"
     bl_label = "Split Face"
@@ -128,7 +131,7 @@ class FACEBLUR_OT_split_face(_OnFace, bpy.types.Operator):
             return made
 
         apply_change(target, change, [target.track])
-        return f"'{made[1]}' is what '{made[0]}' was from here on"
+        return f"From here on, '{made[0]}' is '{made[1]}'"
 
 
 def _list_others(operator: Any, context: bpy.types.Context | None) -> list[tuple[str, str, str]]:
@@ -138,24 +141,20 @@ def _list_others(operator: Any, context: bpy.types.Context | None) -> list[tuple
         return _OTHERS.offer([("", "None", "")])
     layers = MaskRecord.load(target.mask).layers
     names = [track for track in map(layers.track_of, layers) if track != target.track]
-    return _OTHERS.offer(
-        [(name, name, f"Make '{name}' part of the active face") for name in names] or [("", "None", "")]
-    )
+    return _OTHERS.offer([(name, name, f"Merge '{name}' into the active face") for name in names] or [("", "None", "")])
 
 
 _OTHERS = EnumItems()
 
 
 class FACEBLUR_OT_merge_faces(_OnFace, bpy.types.Operator):
-    """Make one face of the active one and another: the same person at different times"""
+    """Merge another face of the same person into the active one"""
 
     bl_idname = "faceblur.merge_faces"
     bl_label = "Merge With"
     bl_property = "other"
 
-    other: EnumProperty(
-        name="Other Face", items=_list_others, description="The face that becomes part of the active one"
-    )
+    other: EnumProperty(name="Other Face", items=_list_others, description="The face to merge into the active one")
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
         context.window_manager.invoke_search_popup(self)
@@ -170,11 +169,11 @@ class FACEBLUR_OT_merge_faces(_OnFace, bpy.types.Operator):
             return names
 
         apply_change(target, change, names)
-        return f"'{target.track}' and '{self.other}' are one: '{made[0]}'"
+        return f"'{target.track}' and '{self.other}' were merged into '{made[0]}'"
 
 
 class FACEBLUR_OT_delete_face(_OnFace, bpy.types.Operator):
-    """Take the active face out of the list: it shows. It can be brought back from Left Out"""
+    """Uncover the active face and remove it from the list. Bring it back from the panel Ignored"""
 
     bl_idname = "faceblur.delete_face"
     bl_label = "Delete Face"
@@ -189,18 +188,18 @@ class FACEBLUR_OT_delete_face(_OnFace, bpy.types.Operator):
 
 
 class FACEBLUR_OT_clear_key(_OnFace, bpy.types.Operator):
-    """Give the locked key of the active face at the playhead free: following and detecting may move it again"""
+    """Unlock the active face's key at the playhead, so that tracking and detection may move it again"""
 
     bl_idname = "faceblur.clear_key"
     bl_label = "Clear Key"
 
     def work(self, target: FaceTarget) -> str:
         self.change(target, lambda track: editing.clear_key(track, target.source_frame))
-        return f"The key of '{target.track}' is free"
+        return f"The key of '{target.track}' is unlocked"
 
 
 class FACEBLUR_OT_lock_face(_OnFace, bpy.types.Operator):
-    """Lock the active face, so that no later detection changes it, or unlock it"""
+    """Lock or unlock the active face. No later detection changes a locked face"""
 
     bl_idname = "faceblur.lock_face"
     bl_label = "Lock Face"
@@ -217,17 +216,17 @@ class FACEBLUR_OT_lock_face(_OnFace, bpy.types.Operator):
 
 
 class FACEBLUR_OT_switch_face(_OnFace, bpy.types.Operator):
-    """Switch the cover of the active face off or on for a time"""
+    """Switch the cover of the active face off or on in some frames"""
 
     bl_idname = "faceblur.switch_face"
     bl_label = "Switch Face"
 
-    action: EnumProperty(name="Action", items=[("OFF", "Off", "The face shows"), ("ON", "On", "The face is covered")])
+    action: EnumProperty(name="Action", items=[("OFF", "Off", "Uncover the face"), ("ON", "On", "Cover the face")])
     where: EnumProperty(
         name="Where",
         items=[
             ("FRAME", "This Frame", "Only in the frame at the playhead"),
-            ("RANGE", "Preview Range", "In the timeline's preview range (key P)"),
+            ("RANGE", "Preview Range", "In the timeline's preview range (P key)"),
             ("FILM", "Whole Film", "In all frames"),
         ],
     )
@@ -235,7 +234,7 @@ class FACEBLUR_OT_switch_face(_OnFace, bpy.types.Operator):
     def work(self, target: FaceTarget) -> str:
         start, stop = self._compute_frames(target)
         self.change(target, lambda track: editing.switch(track, start, stop, self.action == "ON"))
-        word = "is covered" if self.action == "ON" else "shows"
+        word = "is covered" if self.action == "ON" else "is uncovered"
         return f"'{target.track}' {word} in {count(stop - start, 'frame')}"
 
     def _compute_frames(self, target: FaceTarget) -> tuple[int, int]:
@@ -246,21 +245,21 @@ class FACEBLUR_OT_switch_face(_OnFace, bpy.types.Operator):
 
 
 def compute_range(target: FaceTarget, length: int) -> tuple[int, int]:
-    """The source frames of the strip that lie in the timeline's preview range. Raises FaceBlurError where none do."""
+    """The strip's source frames in the timeline's preview range. Raises FaceBlurError if there are none."""
     shown = compute_shown(target.strip, *get_preview_range(target.scene), length)
     if shown is None:
-        raise FaceBlurError("The preview range does not meet the strip")
+        raise FaceBlurError(f"The preview range does not overlap the strip '{target.strip.name}'.")
     return shown
 
 
 class FACEBLUR_OT_bring_back(bpy.types.Operator):
-    """Cover a face of the active strip that was left out: found only weakly, or deleted"""
+    """Cover a track of the active strip that is ignored or was deleted"""
 
     bl_idname = "faceblur.bring_back"
     bl_label = "Bring Back"
     bl_options = {"REGISTER", "UNDO"}
 
-    name: StringProperty(name="Face", description="Name of the track that was left out")
+    name: StringProperty(name="Face", description="Name of the ignored track")
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
@@ -279,7 +278,7 @@ class FACEBLUR_OT_bring_back(bpy.types.Operator):
         except FaceBlurError as error:
             self.report({"ERROR"}, str(error))
             return {"CANCELLED"}
-        self.report({"INFO"}, f"'{self.name}' is covered as '{made[0]}'")
+        self.report({"INFO"}, f"'{self.name}' is now covered as '{made[0]}'")
         return {"FINISHED"}
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Edit Masks, and the way back from there."""
+"""The operators Edit Masks and Back to the Film."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ..edit_masks import close_masks, get_helper, open_masks
 
 
 class FACEBLUR_OT_edit_masks(bpy.types.Operator):
-    """Edit the mask of the active strip with Blender's own tools: over its footage, with its keys in the Dope Sheet"""
+    """Edit the mask of the active strip with Blender's own tools, over its footage, with its keys in the Dope Sheet"""
 
     bl_idname = "faceblur.edit_masks"
     bl_label = "Edit Masks"
@@ -25,7 +25,7 @@ class FACEBLUR_OT_edit_masks(bpy.types.Operator):
         if is_busy(cls):
             return False
         if get_helper() is not None:
-            return refuse(cls, "A mask is being edited already; go back from it first")
+            return refuse(cls, "A mask is already being edited. Use Back to the Film first")
         return get_mask(get_active_footage(context)) is not None or refuse(cls, "Select a strip that is covered")
 
     def execute(self, context: bpy.types.Context) -> set[str]:
@@ -34,12 +34,12 @@ class FACEBLUR_OT_edit_masks(bpy.types.Operator):
         except FaceBlurError as error:
             self.report({"ERROR"}, str(error))
             return {"CANCELLED"}
-        self.report({"INFO"}, f"Frame {helper.frame_current} of the mask. Move points and press I to set a key")
+        self.report({"INFO"}, f"Mask frame {helper.frame_current}. Move points and press I to set a key")
         return {"FINISHED"}
 
 
 class FACEBLUR_OT_back_from_masks(bpy.types.Operator):
-    """Go back to the film. What was changed in the mask becomes locked keys, which no later detection moves"""
+    """Go back to the film. Edits of the mask become locked keys, which no later detection moves"""
 
     bl_idname = "faceblur.back_from_masks"
     bl_label = "Back to the Film"
@@ -54,7 +54,7 @@ class FACEBLUR_OT_back_from_masks(bpy.types.Operator):
             changed = close_masks()
         except FaceBlurError as error:
             self.report({"ERROR"}, str(error))
-            # The scene is gone all the same.
+            # The helper scene was removed in spite of the error.
             return {"FINISHED"}
         if not bpy.app.background:
             refresh_shown_sequencers()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Go to a face, and switch all faces of a strip on or off."""
+"""Go to a face or a frame, and switch all faces of the selected strips on or off."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class FACEBLUR_OT_go_to_face(bpy.types.Operator):
     bl_label = "Go to Face"
     bl_options = {"REGISTER", "UNDO"}
 
-    layer: StringProperty(name="Face", description="Name of the mask layer; the active one where it is empty")
+    layer: StringProperty(name="Face", description="Name of the mask layer; if empty, the active one")
     clearest: BoolProperty(name="Clearest", description="Go to the frame in which the face is seen best")
 
     @classmethod
@@ -34,14 +34,14 @@ class FACEBLUR_OT_go_to_face(bpy.types.Operator):
         name = self.layer or (active.name if active is not None else "")
         face = next((face for face in list_faces(mask) if face.name == name), None)
         if face is None or not face.spans:
-            self.report({"WARNING"}, f"When '{name}' is first seen is not known: it was made or changed by hand")
+            self.report({"WARNING"}, f"The frames of '{name}' are not known, as it was drawn or changed by hand")
             return {"CANCELLED"}
         length = mask.frame_end - mask.frame_start
         frame = find_timeline_frame(strip, [(face.clearest, face.clearest + 1)], length) if self.clearest else None
         if frame is None:
             frame = find_timeline_frame(strip, face.spans, length)
         if frame is None:
-            self.report({"WARNING"}, f"'{name}' is only in parts of the film that this strip does not show")
+            self.report({"WARNING"}, f"'{name}' is only in frames that this strip does not show")
             return {"CANCELLED"}
         mask.layers.active = mask.layers[name]
         scene.frame_set(frame)
@@ -55,7 +55,7 @@ class FACEBLUR_OT_go_to_frame(bpy.types.Operator):
     bl_label = "Go to Frame"
     bl_options = {"REGISTER", "UNDO"}
 
-    source_frame: IntProperty(name="Source Frame", min=0, description="Counted from 0")
+    source_frame: IntProperty(name="Source Frame", min=0, description="Frame of the source, counted from 0")
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
@@ -75,7 +75,7 @@ class FACEBLUR_OT_go_to_frame(bpy.types.Operator):
 
 
 class FACEBLUR_OT_switch_faces(bpy.types.Operator):
-    """Switch the covers of all faces of the selected strips on or off"""
+    """Switch the covers of all faces in the selected strips on or off"""
 
     bl_idname = "faceblur.switch_faces"
     bl_label = "Switch All Faces"
@@ -86,7 +86,7 @@ class FACEBLUR_OT_switch_faces(bpy.types.Operator):
         items=[
             ("ON", "All On", "Cover all faces"),
             ("OFF", "All Off", "Cover no face"),
-            ("INVERT", "Invert", "Cover those that are not covered, and no others"),
+            ("INVERT", "Invert", "Cover the uncovered faces and uncover the others"),
         ],
     )
 
@@ -96,7 +96,7 @@ class FACEBLUR_OT_switch_faces(bpy.types.Operator):
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         strips = [get_active_footage(context), *list_selected_covered(context)]
-        # Strips that came of one by cutting have one mask.
+        # Strips that were cut from one strip share its mask.
         masks = {mask.name: mask for mask in map(get_mask, strips) if mask is not None}
         off = total = 0
         for mask in masks.values():
@@ -105,5 +105,5 @@ class FACEBLUR_OT_switch_faces(bpy.types.Operator):
                 layer.hide_render = self.action == "OFF" if self.action != "INVERT" else not layer.hide_render
                 off, total = off + layer.hide_render, total + 1
             mask.update_tag()
-        self.report({"WARNING" if off else "INFO"}, f"{off} of {total} faces show uncovered")
+        self.report({"WARNING" if off else "INFO"}, f"{off} of {total} faces are uncovered")
         return {"FINISHED"}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Follow the active face from its keys, through its shot or a frame at a time."""
+"""Track the active face from its keys, through its shot or by one frame."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from ...cover.covering import get_mask
 from ..tracking import TrackingStart, apply_tracked, run_tracking, start_track
 
 DIRECTIONS = [
-    ("BOTH", "Both Ways", "From its locked keys through the whole shot"),
-    ("FORWARD", "Forwards", "From the playhead on"),
-    ("BACKWARD", "Backwards", "From the playhead back"),
+    ("BOTH", "Both Ways", "From the locked keys through the whole shot"),
+    ("FORWARD", "Forwards", "Forwards from the playhead"),
+    ("BACKWARD", "Backwards", "Backwards from the playhead"),
 ]
 
 
 class _TrackFace(JobOperator):
-    cancelled = "Following cancelled; nothing was changed"
+    cancelled = "Tracking cancelled; nothing was changed"
 
     direction: EnumProperty(name="Direction", items=DIRECTIONS)
 
@@ -43,24 +43,24 @@ class _TrackFace(JobOperator):
 
     def finish(self, context: bpy.types.Context, result: list[Sample]) -> tuple[str, list[str]]:
         assert self._place is not None
-        said = apply_tracked(self._place, result)
+        message = apply_tracked(self._place, result)
         if not bpy.app.background:
             refresh_shown_sequencers()
-        return said, []
+        return message, []
 
 
 class FACEBLUR_OT_follow(_TrackFace, bpy.types.Operator):
-    """Follow the active face from its locked keys, both ways, until it is lost or the shot ends. ESC cancels"""
+    """Track the active face from its locked keys in both directions, until it is lost or the shot ends. ESC cancels"""
 
     bl_idname = "faceblur.follow"
-    bl_label = "Follow"
+    bl_label = "Track"
 
 
 class FACEBLUR_OT_follow_step(_TrackFace, bpy.types.Operator):
-    """Follow the active face by one frame and go there"""
+    """Track the active face to the next or previous frame and go there"""
 
     bl_idname = "faceblur.follow_step"
-    bl_label = "Follow a Frame"
+    bl_label = "Track One Frame"
     longest = 1
 
     def begin(self, context: bpy.types.Context, wait_s: float | None) -> JobSteps:
@@ -71,15 +71,15 @@ class FACEBLUR_OT_follow_step(_TrackFace, bpy.types.Operator):
     def finish(self, context: bpy.types.Context, result: list[Sample]) -> tuple[str, list[str]]:
         assert self._place is not None
         if not result:
-            return "", [f"'{self._place.track}' cannot be followed any farther: put it in the next frame by hand."]
-        said = super().finish(context, result)
+            return "", [f"'{self._place.track}' cannot be tracked any farther. Place it by hand in the next frame."]
+        outcome = super().finish(context, result)
         strip = get_active_footage(context)
         mask = get_mask(strip)
         frame = result[0].source_frame
         shown = find_timeline_frame(strip, [(frame, frame + 1)], mask.frame_end - mask.frame_start) if mask else None
         if shown is not None:
             get_sequencer_scene(context).frame_set(shown)
-        return said
+        return outcome
 
 
 CLASSES = (FACEBLUR_OT_follow, FACEBLUR_OT_follow_step)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The panels from which an editor corrects tracks."""
+"""The panels in which an editor corrects tracks."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The panels with which an editor corrects the active face, adds what was missed, and brings back what was left out."""
+"""The panels in which an editor corrects the active face, adds missed faces and brings back ignored ones."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ...cover.covering import get_mask
 from ...masks.overlay_cache import get_cached
 from ...overlay import see_through
 
-_MOST_LEFT_OUT = 30
+_MOST_IGNORED = 30
 
 
 class FACEBLUR_PT_correct(Tab, bpy.types.Panel):
@@ -57,35 +57,35 @@ class FACEBLUR_PT_correct(Tab, bpy.types.Panel):
         layout.operator("faceblur.detect", text="Detect in Preview Range", icon="PREVIEW_RANGE").in_range = True
         row = layout.row(align=True)
         row.prop(settings, "show_handles", toggle=True, icon="GIZMO")
-        row.operator("faceblur.see_behind", text="See Behind", depress=see_through.SEE_THROUGH.on, icon="HIDE_OFF")
+        row.operator("faceblur.see_behind", text="See Through", depress=see_through.SEE_THROUGH.on, icon="HIDE_OFF")
 
 
 class FACEBLUR_PT_left_out(Tab, bpy.types.Panel):
-    """What looked like a face, but too weakly to be covered, and what an editor has deleted."""
+    """The tracks that are not covered because the program suppressed them or an editor deleted them."""
 
-    bl_label = "Left Out"
+    bl_label = "Ignored"
     bl_parent_id = "FACEBLUR_PT_main"
     bl_options = {"DEFAULT_CLOSED"}  # noqa: RUF012  (Blender's way)
     bl_order = 4
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        return bool(_list_left_out(context))
+        return bool(_list_ignored(context))
 
     def draw(self, context: bpy.types.Context) -> None:
-        left_out = _list_left_out(context)
-        for track_overview in left_out[:_MOST_LEFT_OUT]:
+        ignored = _list_ignored(context)
+        for track_overview in ignored[:_MOST_IGNORED]:
             row = self.layout.row(align=True)
             row.label(text=f"{track_overview.name}: {describe_status(track_overview)}")
             if track_overview.kind is not TrackKind.NEVER:
                 row.operator("faceblur.bring_back", text="", icon="LOOP_BACK").name = track_overview.name
             row.operator("faceblur.go_to_frame", text="", icon="VIEWZOOM").source_frame = track_overview.spans[0]
-        if len(left_out) > _MOST_LEFT_OUT:
-            write_lines(self.layout, context, f"and {len(left_out) - _MOST_LEFT_OUT} more: see Review")
+        if len(ignored) > _MOST_IGNORED:
+            write_lines(self.layout, context, f"and {len(ignored) - _MOST_IGNORED} more: see Review")
 
 
-def _list_left_out(context: bpy.types.Context) -> list[TrackOverview]:
-    """People who stay clear are listed under People."""
+def _list_ignored(context: bpy.types.Context) -> list[TrackOverview]:
+    """The uncovered tracks of the active strip, except those of people who stay visible (see the panel People)."""
     mask = get_mask(get_active_footage(context))
     overview = get_cached(mask).overview if mask is not None else None
     aside = overview.aside if overview is not None else []

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The buttons that lead to a mask and back: in the sequencer's tab and menu, and in the Image editor over the mask."""
+"""The buttons that open a mask and go back: in the sequencer's tab and menu, and in the Image editor's header."""
 
 from __future__ import annotations
 

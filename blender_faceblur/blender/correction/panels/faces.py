@@ -24,7 +24,7 @@ from ...thumbnails.store import get_icon
 
 
 class FACEBLUR_UL_faces(bpy.types.UIList):
-    """Layers of a mask, without the one that shows the picture."""
+    """The layers of a mask, without the one that shows the picture."""
 
     def draw_item(
         self,
@@ -38,7 +38,7 @@ class FACEBLUR_UL_faces(bpy.types.UIList):
     ) -> None:
         face = read_face(MaskRecord.load(data), item.name)
         row = layout.row(align=True)
-        # Blender itself goes one icon back, to the empty box, where the property is true.
+        # If the property is true, Blender shows the preceding icon, which is the empty box.
         row.prop(item, "hide_render", text="", icon="CHECKBOX_HLT", emboss=False)
         picture = get_icon(data, face.track) if face.track else 0
         if picture:
@@ -64,21 +64,21 @@ class FACEBLUR_UL_faces(bpy.types.UIList):
         shown, settings = self.bitflag_filter_item, get_sequencer_scene(context).faceblur
         wanted = self.filter_name.lower()
         layers, record = list(data.layers), MaskRecord.load(data)
-        doubts = _count_review_items(data)
+        counts = _count_review_items(data)
         flags = [
             shown
             if is_face(record, layer.name)
             and wanted in layer.name.lower()
-            and _is_wanted(record, layer, settings.list_filter, doubts)
+            and _is_wanted(record, layer, settings.list_filter, counts)
             else 0
             for layer in layers
         ]
-        keys = [(index, _compute_rank(record, layer, settings.list_sort, doubts)) for index, layer in enumerate(layers)]
+        keys = [(index, _compute_rank(record, layer, settings.list_sort, counts)) for index, layer in enumerate(layers)]
         return flags, bpy.types.UI_UL_list.sort_items_helper(keys, lambda pair: pair[1])
 
 
 def _count_review_items(mask: bpy.types.Mask) -> dict[str, int]:
-    """By track, how many of its doubtful places nobody has judged."""
+    """The number of items to review, by track."""
     overview = get_cached(mask).overview
     counts: dict[str, int] = {}
     for item in overview.review_items if overview is not None else ():
@@ -86,22 +86,22 @@ def _count_review_items(mask: bpy.types.Mask) -> dict[str, int]:
     return counts
 
 
-def _is_wanted(record: MaskRecord, layer: bpy.types.MaskLayer, wanted: str, doubts: dict[str, int]) -> bool:
+def _is_wanted(record: MaskRecord, layer: bpy.types.MaskLayer, wanted: str, counts: dict[str, int]) -> bool:
     face = read_face(record, layer.name)
     if wanted == "OFF":
         return bool(layer.hide_render)
     if wanted == "DOUBTFUL":
-        return face.track in doubts
+        return face.track in counts
     if wanted == "LOCKED":
         known = record.layers.get(layer.name)
         return known is not None and bool(known.locked)
     return True
 
 
-def _compute_rank(record: MaskRecord, layer: bpy.types.MaskLayer, by: str, doubts: dict[str, int]) -> tuple[float, str]:
+def _compute_rank(record: MaskRecord, layer: bpy.types.MaskLayer, by: str, counts: dict[str, int]) -> tuple[float, str]:
     face = read_face(record, layer.name)
     if by == "DOUBT":
-        return -doubts.get(face.track, 0), layer.name
+        return -counts.get(face.track, 0), layer.name
     if by == "SIZE":
         return -face.size, layer.name
     if by == "TIME":
@@ -137,7 +137,7 @@ class FACEBLUR_PT_faces(Tab, bpy.types.Panel):
         faces = list_faces(mask)
         off = sum(mask.layers[face.name].hide_render for face in faces)
         layout.label(
-            text=count(len(faces), "face") + (f", {off} switched off: they show" if off else ""),
+            text=count(len(faces), "face") + (f", {off} switched off and visible" if off else ""),
             icon="ERROR" if off else "NONE",
         )
         active = mask.layers.active
@@ -157,25 +157,25 @@ class FACEBLUR_PT_faces(Tab, bpy.types.Panel):
             write_lines(box, context, describe_origin(face))
         frame = compute_source_frame(strip, scene.frame_current, mask.frame_end - mask.frame_start)
         if frame is not None and mask.frame_start + frame != scene.frame_current:
-            write_lines(layout, context, f"In the Mask editor this picture is frame {mask.frame_start + frame}", "INFO")
+            write_lines(layout, context, f"This picture is frame {mask.frame_start + frame} in the Mask editor", "INFO")
         if JOB.provider:
             layout.label(text=f"Detectors ran on: {JOB.provider}")
 
 
 def _list_faults(scene: bpy.types.Scene, strip: bpy.types.Strip) -> list[str]:
-    """Why faces of a strip may show, as far as a look at it tells."""
+    """Why a strip may show faces, as far as a quick check can tell."""
     modifier = get_modifier(strip)
     if modifier is None:
         return ["This strip is not covered: its faces show"]
     faults = []
     if modifier.mute or not modifier.enable:
-        faults.append("The modifier is switched off: faces show. Update switches it on")
+        faults.append("The modifier is switched off: faces show. Use Update to switch it on")
     if has_foreign_mask(strip):
-        faults.append("The mask is gone: faces show. Check, then Repair")
+        faults.append("The mask is gone: faces show. Use Check, then Repair")
     elif get_mask(strip) is None:
-        faults.append("The mask is lost: the whole picture is covered. Update brings it back")
+        faults.append("The mask is lost: the whole picture is covered. Use Update to restore it")
     elif has_unanalysed(strip, get_mask(strip)):
-        faults.append("Not all that it shows was analysed: the rest is covered whole. Detect again")
+        faults.append("Some frames were not analysed and are covered completely. Use Detect Faces again")
     if read_effect(strip) != read_effect_settings(scene):
         faults.append("These settings are not applied yet")
     return faults

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Operators that write films."""
+"""The operators that write films."""
 
 from __future__ import annotations
 

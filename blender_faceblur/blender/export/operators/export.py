@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Export Covered Footage: a modal operator beside which the window goes on living, as the work is on a copy."""
+"""Export Covered Footage: a modal operator during which the window stays usable, as it works on a copy."""
 
 from __future__ import annotations
 
@@ -18,20 +18,21 @@ from ..covered_footage import Exported, export_covered
 
 
 class FACEBLUR_OT_export_covered(JobOperator, bpy.types.Operator):
-    """Make films with the covers in them, and a copy of this project that shows these instead of the covered strips:
-    it needs no Face Blur, and nothing in it can be uncovered. The project itself is not changed. ESC cancels"""
+    """Make films that contain the covers, and a copy of this project that shows these films instead of the covered
+    strips. The copy does not need Face Blur, and nothing in it can be uncovered. This project does not change. ESC
+    cancels"""
 
     bl_idname = "faceblur.export_covered"
     bl_label = "Export Covered Footage"
     bl_options = {"REGISTER"}
-    cancelled = "Export cancelled; films that were finished are in the folder"
+    cancelled = "Export cancelled; the finished films are in the folder"
 
     folder: StringProperty(
         name="Folder",
         subtype="DIR_PATH",
-        description=("Where the films and the copy of the project go; where none is named, beside the project"),
+        description=("Folder for the films and the copy of the project; if empty, a folder beside the project"),
     )
-    overwrite: BoolProperty(name="Overwrite", description="Replace what an earlier export left in the folder")
+    overwrite: BoolProperty(name="Overwrite", description="Replace the files of an earlier export in the folder")
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
@@ -52,7 +53,7 @@ class FACEBLUR_OT_export_covered(JobOperator, bpy.types.Operator):
         elif bpy.data.filepath:
             folder = Path(bpy.data.filepath).with_suffix("").with_name(f"{Path(bpy.data.filepath).stem} covered")
         else:
-            raise FaceBlurError("Save the project first, or name a folder.")
+            raise FaceBlurError("Save the project first, or choose a folder.")
         return export_covered(folder, self.overwrite, wait_s=wait_s)
 
     def finish(self, context: bpy.types.Context, result: Exported) -> tuple[str, list[str]]:
@@ -60,5 +61,6 @@ class FACEBLUR_OT_export_covered(JobOperator, bpy.types.Operator):
         for note in result.notes:
             self.report({"WARNING"}, note)
         return (
-            f"{count(len(result.films), 'film')} and {result.project.name} are in {result.project.parent}: look at them"
+            f"{count(len(result.films), 'film')} and {result.project.name} are in {result.project.parent}. "
+            "Watch them before you pass them on"
         ), []

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Check before rendering, and verify afterwards."""
+"""The operators that check before a render and verify after it."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Check all covers, go to what is wrong, repair it, and render only what is covered."""
+"""Check all covers, go to their faults, repair them, and render only if all faces are covered."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ..checks import asks_for_review, check_scene, repair_strip
 
 
 class FACEBLUR_OT_check(bpy.types.Operator):
-    """Look for everything by which a face of this scene would show in a render"""
+    """Look for faults of covers that would make a render of this scene show a face"""
 
     bl_idname = "faceblur.check"
     bl_label = "Check"
@@ -31,7 +31,7 @@ class FACEBLUR_OT_check(bpy.types.Operator):
         JOB.faults = check_scene(get_sequencer_scene(context), asks_for_review())
         shown = sum(fault.shows for fault in JOB.faults)
         if shown:
-            self.report({"WARNING"}, f"{count(shown, 'fault')} by which faces would show")
+            self.report({"WARNING"}, f"{count(shown, 'fault')} would show faces")
         else:
             self.report({"INFO"}, "Every strip that must be covered is covered")
         return {"FINISHED"}
@@ -60,13 +60,13 @@ class FACEBLUR_OT_go_to_fault(bpy.types.Operator):
 
 
 class FACEBLUR_OT_repair(bpy.types.Operator):
-    """Put right what can be: covers switched on again, masks found again and aligned"""
+    """Repair covers: switch them on again, restore lost masks and align Mask strips"""
 
     bl_idname = "faceblur.repair"
     bl_label = "Repair"
     bl_options = {"REGISTER", "UNDO"}
 
-    strip: StringProperty(name="Strip", description="Name of the strip; empty: all", options={"SKIP_SAVE"})
+    strip: StringProperty(name="Strip", description="Name of the strip; if empty, all strips", options={"SKIP_SAVE"})
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
@@ -96,8 +96,8 @@ class FACEBLUR_OT_repair(bpy.types.Operator):
 
 
 class FACEBLUR_OT_must_be_covered(bpy.types.Operator):
-    """Mark the selected strips as ones that must be covered, or no longer: what is marked and has no cover is rendered
-    black"""
+    """Mark the selected strips as ones that must be covered, or remove the mark. A marked strip without a cover is
+    rendered black"""
 
     bl_idname = "faceblur.must_be_covered"
     bl_label = "Must Be Covered"
@@ -120,7 +120,7 @@ class FACEBLUR_OT_must_be_covered(bpy.types.Operator):
 
 
 class FACEBLUR_OT_render(bpy.types.Operator):
-    """Check all covers and render the animation; where a face would show, say so instead"""
+    """Check all covers and render the animation. If a face would show, report it and do not render"""
 
     bl_idname = "faceblur.render"
     bl_label = "Render If Covered"

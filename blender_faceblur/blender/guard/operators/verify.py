@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Look at the finished film, and write down what was covered and on what evidence."""
+"""Verify the finished film, go to the findings, and write a report."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ from ..verification import FilmVerification, get_film, list_parts, list_unverifi
 
 
 class FACEBLUR_OT_verify(JobOperator, bpy.types.Operator):
-    """Compare the rendered film with its sources: is every face covered in every frame, and is there one that nobody
-    expected? ESC cancels"""
+    """Compare the rendered film with its sources: check that every face is covered in every frame, and look for faces
+    that have no track. ESC cancels"""
 
     bl_idname = "faceblur.verify"
     bl_label = "Verify Render"
-    cancelled = "Verifying cancelled"
+    cancelled = "Verification cancelled"
 
     film: StringProperty(
         name="Film",
         subtype="FILE_PATH",
         options={"SKIP_SAVE"},
-        description="The finished film; empty: where this scene's settings render to",
+        description="The finished film; if empty, the output file of this scene",
     )
 
     _unverified: tuple[str, ...] = ()
@@ -46,7 +46,7 @@ class FACEBLUR_OT_verify(JobOperator, bpy.types.Operator):
         scene = get_sequencer_scene(context)
         film = Path(bpy.path.abspath(self.film)) if self.film else get_film(scene)
         if not film.is_file():
-            raise FaceBlurError(f"{film} is not there: render the film first.")
+            raise FaceBlurError(f"{film} does not exist. Render the film first.")
         JOB.verified = None
         self._unverified = tuple(list_unverified(scene))
         return verify_film(film, scene.frame_start, list_parts(scene), wait_s)
@@ -54,21 +54,24 @@ class FACEBLUR_OT_verify(JobOperator, bpy.types.Operator):
     def finish(self, context: bpy.types.Context, result: FilmVerification) -> tuple[str, list[str]]:
         JOB.verified = result
         problems = [*result.problems, *self._unverified]
-        doubts = sum(not leak for _, _, leak, _ in result.list_findings())
+        left = sum(not leak for _, _, leak, _ in result.list_findings())
         if not result.leaks:
-            said = f"Every expected face is covered in {result.film.name}; {count(doubts, 'doubtful place')}"
-            return said, problems
-        return "Look at what leaked", [f"{count(result.leaks, 'face')} uncovered in {result.film.name}", *problems]
+            message = f"Every expected face is covered in {result.film.name}. {count(left, 'item')} to review"
+            return message, problems
+        return "Look at the uncovered faces", [
+            f"{count(result.leaks, 'face')} uncovered in {result.film.name}",
+            *problems,
+        ]
 
 
 class FACEBLUR_OT_go_to_finding(bpy.types.Operator):
-    """Go to the frame in which most of the face shows"""
+    """Go to the frame in which most of the face is visible"""
 
     bl_idname = "faceblur.go_to_finding"
     bl_label = "Go to Finding"
     bl_options = {"REGISTER", "UNDO"}
 
-    frame: IntProperty(name="Frame", description="Of the timeline")
+    frame: IntProperty(name="Frame", description="Frame of the timeline")
     strip: StringProperty(name="Strip", description="Name of the strip")
 
     def execute(self, context: bpy.types.Context) -> set[str]:
@@ -82,15 +85,15 @@ class FACEBLUR_OT_go_to_finding(bpy.types.Operator):
 
 
 class FACEBLUR_OT_report(bpy.types.Operator):
-    """Write what was covered in the active strip, on what evidence, with what corrections and doubts, and what
-    verifying the film found: one page without links, or data"""
+    """Write a report on the active strip: its covers and their evidence, corrections, review items, and the results of
+    the verification. The report is a single HTML page or a JSON file"""
 
     bl_idname = "faceblur.report"
     bl_label = "Write Report"
     bl_options = {"REGISTER"}
 
-    filepath: StringProperty(name="File", subtype="FILE_PATH", description="Ends in .html or .json")
-    filter_glob: StringProperty(default="*.html;*.json", options={"HIDDEN"}, description="What is listed")
+    filepath: StringProperty(name="File", subtype="FILE_PATH", description="Report file, ending in .html or .json")
+    filter_glob: StringProperty(default="*.html;*.json", options={"HIDDEN"}, description="Files to list")
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
@@ -131,7 +134,7 @@ class FACEBLUR_OT_report(bpy.types.Operator):
         except FaceBlurError as error:
             self.report({"ERROR"}, str(error))
             return {"CANCELLED"}
-        self.report({"INFO"}, f"Written: {self.filepath}")
+        self.report({"INFO"}, f"Report written to {self.filepath}")
         return {"FINISHED"}
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What an editor can do with people."""
+"""The operators on a scene's people."""
 
 from __future__ import annotations
 

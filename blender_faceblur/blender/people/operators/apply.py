@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Blur whom the editor wants, and forget who is who."""
+"""Apply the editor's choice of people to the covers, and forget all people."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ..memory import list_masks
 
 
 class FACEBLUR_OT_apply_people(bpy.types.Operator):
-    """Blur everybody but those who surely stay clear. What is not sure stays blurred and is listed under Review"""
+    """Blur everyone except the people who surely stay visible. Uncertain faces stay blurred and are listed in Review"""
 
     bl_idname = "faceblur.apply_people"
     bl_label = "Apply People"
@@ -45,24 +45,24 @@ class FACEBLUR_OT_apply_people(bpy.types.Operator):
         JOB.problems = []
         if not bpy.app.background:
             refresh_shown_sequencers()
-        doubts = f", {count(applied.review_items, 'doubtful place')}" if applied.review_items else ""
-        self.report({"INFO"}, f"{applied.clear} of {count(applied.tracks, 'face')} stay clear{doubts}")
+        more = f", {count(applied.review_items, 'item')} to review" if applied.review_items else ""
+        self.report({"INFO"}, f"{applied.clear} of {count(applied.tracks, 'face')} stay visible{more}")
         return {"FINISHED"}
 
 
 class FACEBLUR_OT_forget_people(bpy.types.Operator):
-    """Forget what faces look like, in memory and in your folder, all names, and whose each face is. What was applied
-    stays as it is, unless you want everybody covered again"""
+    """Delete all face embeddings, in memory and in your folder, and all people of this scene. Faces that are visible
+    stay visible, unless you choose to cover everyone again"""
 
     bl_idname = "faceblur.forget_people"
     bl_label = "Forget Everything"
     bl_options = {"REGISTER", "UNDO"}
 
     cover: BoolProperty(
-        name="Cover Everybody Again",
+        name="Cover Everyone Again",
         default=True,
         options={"SKIP_SAVE"},
-        description=("Blur those who stay clear; else who they are stays written in the tracks"),
+        description=("Blur the people who stay visible. Otherwise the tracks keep their names"),
     )
 
     @classmethod
@@ -85,7 +85,7 @@ class FACEBLUR_OT_forget_people(bpy.types.Operator):
         if not bpy.app.background:
             refresh_shown_sequencers()
         redraw()
-        self.report({"INFO"}, f"{count(forgotten, 'look')} at faces forgotten")
+        self.report({"INFO"}, f"{count(forgotten, 'face embedding')} deleted")
         return {"FINISHED"}
 
 

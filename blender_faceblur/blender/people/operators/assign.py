@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Say who is who: faces of the list, the active face, and people who are taken out."""
+"""Assign faces to people, go to a person's faces, and remove people."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from ...masks.mask import get_layer_name
 from ...masks.record import fingerprint_of
 from ...review.queue import list_covered
 from ..cache import list_shown_faces
-from ..person_list import MACHINE, NOBODY, SPLIT, add_person, assign_faces, assign_track, get_listed, remove_empty
+from ..person_list import MACHINE, NO_PERSON, SPLIT, add_person, assign_faces, assign_track, get_listed, remove_empty
 from .choice import get_or_add, list_people
 
 
 class _OnFaces:
-    """An operator on the picked faces of the list of a person, else on its active one."""
+    """An operator on the picked faces of the list, or on the active one if no face is picked."""
 
     bl_options = {"REGISTER", "UNDO"}
 
@@ -38,7 +38,7 @@ class _OnFaces:
 
 
 def list_picked(scene: bpy.types.Scene) -> list[int]:
-    """The numbers of the picked faces; without any, of the active one if it is the active person's."""
+    """The indices of the picked faces; if there are none, of the active face if it is the active person's."""
     settings = scene.faceblur.people
     picked = [number for number, face in enumerate(settings.faces) if face.picked]
     at = settings.active_face
@@ -48,7 +48,7 @@ def list_picked(scene: bpy.types.Scene) -> list[int]:
 
 
 class FACEBLUR_OT_this_is(_OnFaces, bpy.types.Operator):
-    """Say who the picked faces are: that counts more than any likeness"""
+    """Assign the picked faces to a person. An assignment takes precedence over any similarity"""
 
     bl_idname = "faceblur.this_is"
     bl_label = "This Is"
@@ -67,7 +67,7 @@ class FACEBLUR_OT_this_is(_OnFaces, bpy.types.Operator):
 
 
 class FACEBLUR_OT_not_this_person(_OnFaces, bpy.types.Operator):
-    """The picked faces are somebody else: they become a person of their own"""
+    """Separate the picked faces from this person, and make a new person of them"""
 
     bl_idname = "faceblur.not_this_person"
     bl_label = "Not This Person"
@@ -75,21 +75,21 @@ class FACEBLUR_OT_not_this_person(_OnFaces, bpy.types.Operator):
     def execute(self, context: bpy.types.Context) -> set[str]:
         scene = get_sequencer_scene(context)
         settings, picked = scene.faceblur.people, list_picked(scene)
-        old = {settings.faces[number].person for number in picked} - {NOBODY}
+        old = {settings.faces[number].person for number in picked} - {NO_PERSON}
         person = add_person(settings)
         assign_faces(scene, picked, person.uid, SPLIT)
         for uid in old:
-            # So that the next look does not join them again.
+            # So that the next recognition does not join them again.
             left = next((face for face in settings.faces if face.person == uid), None)
             if left is not None and left.by == MACHINE:
                 left.by = SPLIT
         redraw()
-        self.report({"INFO"}, f"{count(len(picked), 'face')} apart")
+        self.report({"INFO"}, f"{count(len(picked), 'face')} moved to a new person")
         return {"FINISHED"}
 
 
 class FACEBLUR_OT_say_who(bpy.types.Operator):
-    """Say who the active face of the list Faces is: that counts more than any likeness"""
+    """Assign the active face of the list Faces to a person. An assignment takes precedence over any similarity"""
 
     bl_idname = "faceblur.say_who"
     bl_label = "Active Face Is"
@@ -144,7 +144,7 @@ class FACEBLUR_OT_pick_faces(bpy.types.Operator):
 
 
 class FACEBLUR_OT_remove_person(bpy.types.Operator):
-    """Take the active person out of the list, with what is known of how the person looks. Apply to blur them again"""
+    """Remove the active person and their references from the list. Use Apply People to blur them again"""
 
     bl_idname = "faceblur.remove_person"
     bl_label = "Remove Person"
@@ -175,12 +175,12 @@ class FACEBLUR_OT_go_to_person_face(bpy.types.Operator):
     bl_label = "Go to Face"
     bl_options = {"REGISTER", "UNDO"}
 
-    number: IntProperty(name="Face", description="Its place in the scene's list")
+    number: IntProperty(name="Face", description="Index of the face in the scene's list")
     source_frame: IntProperty(
         name="Source Frame",
         default=-1,
         options={"SKIP_SAVE"},
-        description="Where in its film to go instead; below 0: where the face is seen best",
+        description="Frame of the source to go to; below 0, the frame in which the face is seen best",
     )
 
     def execute(self, context: bpy.types.Context) -> set[str]:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which person an operator speaks of, and whether there is anybody to speak of."""
+"""The choice of a person in an operator, and whether an operator on people can run."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ NEW = "NEW"
 
 
 def is_ready(operator: Any, context: bpy.types.Context, covered: bool = True) -> bool:
-    """Whether there is a scene whose people can be told; says why not."""
+    """Whether an operator on people can run; sets its poll message if not.
+
+    With `covered` the scene needs a covered strip.
+    """
     if is_busy(operator):
         return False
     scene = get_sequencer_scene(context)
@@ -30,7 +33,7 @@ def list_people(operator: Any, context: bpy.types.Context | None) -> list[tuple[
     persons = scene.faceblur.people.persons if scene is not None else ()
     return _PERSON_ITEMS.offer(
         [
-            (NEW, "New Person", "Somebody who is not in the list yet"),
+            (NEW, "New Person", "A person who is not in the list yet"),
             *((str(person.uid), person.name, f"This is {person.name}") for person in persons),
         ]
     )
@@ -40,6 +43,7 @@ _PERSON_ITEMS = EnumItems()
 
 
 def get_or_add(scene: bpy.types.Scene, choice: str, name: str = "") -> Any:
+    """The chosen person; a new one if NEW was chosen or the person no longer exists."""
     settings = scene.faceblur.people
     found = get_person(settings, int(choice)) if choice not in (NEW, "") else None
     return found if found is not None else add_person(settings, name)

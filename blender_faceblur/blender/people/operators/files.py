@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Save who is who to a file, and load it."""
+"""Save people and assignments to a file, and load them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .choice import is_ready
 
 
 class _PeopleFile:
-    """A file of who is who and who stays clear, the same as the command's option --people."""
+    """A file of people and assignments, the same as for the command's option --people."""
 
     bl_options = {"REGISTER", "UNDO"}
 
@@ -25,9 +25,9 @@ class _PeopleFile:
         name="File",
         subtype="FILE_PATH",
         options={"SKIP_SAVE"},
-        description="A JSON file of people: names and places, no faces",
+        description="A JSON file of people. It holds names and positions, but no pictures or embeddings",
     )
-    filter_glob: StringProperty(default="*.json", options={"HIDDEN"}, description="Which files are listed")
+    filter_glob: StringProperty(default="*.json", options={"HIDDEN"}, description="Files to list")
     check_existing: BoolProperty(default=True, options={"HIDDEN"}, description="Ask before a file is replaced")
 
     @classmethod
@@ -35,16 +35,16 @@ class _PeopleFile:
         return is_ready(cls, context)
 
     def get_path(self) -> Path:
-        """Raises FaceBlurError where none is named."""
+        """The chosen path, with the ending .json. Raises FaceBlurError if no file is named."""
         path = Path(bpy.path.abspath(self.filepath))
         if not self.filepath or path.is_dir():
-            raise FaceBlurError("Name a file.")
+            raise FaceBlurError("Enter a file name.")
         return path.with_name(f"{path.name}.json") if path.suffix.lower() != ".json" else path
 
 
 class FACEBLUR_OT_save_people(_PeopleFile, bpy.types.Operator):
-    """Write who is who, and who stays clear, to a file for other projects and for the command's --people. It holds
-    names and places, and nothing of what faces look like"""
+    """Save names, assignments and who stays visible to a file, for other projects and the command's option --people.
+    The file holds no pictures or embeddings of faces"""
 
     bl_idname = "faceblur.save_people"
     bl_label = "Save People"
@@ -63,13 +63,13 @@ class FACEBLUR_OT_save_people(_PeopleFile, bpy.types.Operator):
         except FaceBlurError as error:
             self.report({"ERROR"}, str(error))
             return {"CANCELLED"}
-        self.report({"INFO"}, f"{count(written, 'face')} written to {path.name}")
+        self.report({"INFO"}, f"{count(written, 'face')} saved to {path.name}")
         return {"FINISHED"}
 
 
 class FACEBLUR_OT_load_people(_PeopleFile, bpy.types.Operator):
-    """Take over names, ticks and whose each face is from such a file, as far as it speaks of films of this scene.
-    Nothing changes in the picture until you apply it"""
+    """Load names, ticks and assignments for the films of this scene from a file. The covers do not change until you use
+    Apply People"""
 
     bl_idname = "faceblur.load_people"
     bl_label = "Load People"
@@ -85,8 +85,8 @@ class FACEBLUR_OT_load_people(_PeopleFile, bpy.types.Operator):
             self.report({"ERROR"}, str(error))
             return {"CANCELLED"}
         redraw()
-        more = f"; no face here of {', '.join(missing[:5])}: add pictures of them" if missing else ""
-        self.report({"INFO"}, f"{count(taken, 'face')} taken over{more}")
+        more = f". {', '.join(missing[:5])} have no face here: add pictures of them" if missing else ""
+        self.report({"INFO"}, f"{count(taken, 'face')} loaded{more}")
         return {"FINISHED"}
 
 

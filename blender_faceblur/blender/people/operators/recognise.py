@@ -29,25 +29,25 @@ from .choice import get_or_add, is_ready, list_people
 
 
 class _PeopleJob(JobOperator):
-    """A job whose scene may be gone when it ends."""
+    """A job whose scene may be deleted before it ends."""
 
-    cancelled = "Recognising cancelled; nothing was changed"
+    cancelled = "Recognition cancelled; nothing was changed"
     _scene = ""
 
     def finish(self, context: bpy.types.Context, result: EmbeddingResults) -> tuple[str, list[str]]:
         scene = bpy.data.scenes.get(self._scene)
         if scene is None:
-            return "", ["The scene is gone: nobody was recognised."]
+            return "", ["The scene was deleted, so no person was recognised."]
         return self.take(scene, result), result.warnings
 
     def take(self, scene: bpy.types.Scene, result: EmbeddingResults) -> str:
-        """Take over what was seen; what to say of it. Raises FaceBlurError."""
+        """Use the results and return the message to show. Raises FaceBlurError."""
         raise NotImplementedError
 
 
 class FACEBLUR_OT_recognise_faces(_PeopleJob, bpy.types.Operator):
-    """Look at the covered faces of all strips of this scene and suggest which of them are the same person. What faces
-    look like stays in memory and is never saved. ESC cancels"""
+    """Compare the covered faces of all strips of this scene and suggest which of them are the same person. Face
+    embeddings stay in memory and are never saved with the project. ESC cancels"""
 
     bl_idname = "faceblur.recognise_faces"
     bl_label = "Recognise Faces"
@@ -55,7 +55,7 @@ class FACEBLUR_OT_recognise_faces(_PeopleJob, bpy.types.Operator):
     selected: BoolProperty(
         name="Selected Only",
         options={"SKIP_SAVE"},
-        description=("Look only at the selected strips; what is known of the others stays"),
+        description=("Process only the selected strips; the results of the others are kept"),
     )
 
     @classmethod
@@ -76,12 +76,12 @@ class FACEBLUR_OT_recognise_faces(_PeopleJob, bpy.types.Operator):
         if not bpy.app.background:
             make_thumbnails(scene)
         unlisted = count_unlisted(scene)
-        more = f"; {count(unlisted, 'face')} never seen well enough" if unlisted else ""
-        return f"{found} people in the list{more}" if found != 1 else f"One person in the list{more}"
+        more = f", {count(unlisted, 'face')} not seen well enough" if unlisted else ""
+        return f"{found} people in the list{more}" if found != 1 else f"1 person in the list{more}"
 
 
 class FACEBLUR_OT_add_person_here(_PeopleJob, bpy.types.Operator):
-    """Say who the active face of the list Faces is, and know this person by how the face looks in this frame"""
+    """Assign the active face of the list Faces to a person, and recognise the person by the face in this frame"""
 
     bl_idname = "faceblur.add_person_here"
     bl_label = "Add Face in This Frame"
@@ -112,13 +112,16 @@ class FACEBLUR_OT_add_person_here(_PeopleJob, bpy.types.Operator):
         name, track, frame = self._place
         mask = bpy.data.masks.get(name)
         if mask is None or not has_record(mask):
-            raise FaceBlurError("The mask is gone: nobody was added.")
-        looks = [look for _, found in result.crops for look in found]
-        if not looks or looks[0].embedding.quality < USABLE:
-            raise FaceBlurError(f"'{track}' is too small, blurred or turned away in this frame to be known by it.")
+            raise FaceBlurError("The mask was deleted, so no person was added.")
+        crops = [crop for _, found in result.crops for crop in found]
+        if not crops or crops[0].embedding.quality < USABLE:
+            raise FaceBlurError(
+                f"'{track}' is too small, blurred or turned away in this frame to recognise a person by it. "
+                "Go to a clearer frame."
+            )
         person = get_or_add(scene, self.person)
         person.chosen = True
-        add_reference(person, looks[0].embedding.vector)
+        add_reference(person, crops[0].embedding.vector)
         uid = person.uid
         assign_track(scene, mask, track, uid, frame)
         show_person(scene.faceblur.people, uid)
@@ -129,8 +132,8 @@ class FACEBLUR_OT_add_person_here(_PeopleJob, bpy.types.Operator):
 
 
 class FACEBLUR_OT_add_people(_PeopleJob, bpy.types.Operator):
-    """Add people from pictures that show one face each: a folder's sub-folders are people, else files are, by name.
-    The pictures are only looked at, never copied"""
+    """Add people from pictures that show one face each. Each subfolder is a person, and so is each file beside them,
+    named after it. The pictures are read but never copied"""
 
     bl_idname = "faceblur.add_people"
     bl_label = "Add People from Pictures"
@@ -139,30 +142,30 @@ class FACEBLUR_OT_add_people(_PeopleJob, bpy.types.Operator):
         name="Folder",
         subtype="DIR_PATH",
         options={"SKIP_SAVE"},
-        description="Of the pictures, or of the people's folders",
+        description="Folder of the pictures, or of the people's folders",
     )
     filename: StringProperty(
         name="File",
         subtype="FILE_NAME",
         options={"SKIP_SAVE", "HIDDEN"},
-        description="A picture; empty: all that are chosen, or lie in the folder",
+        description="A picture; if empty, all chosen pictures or all in the folder",
     )
     files: CollectionProperty(
         type=bpy.types.OperatorFileListElement,
         options={"SKIP_SAVE"},
-        description="Pictures; none: all that lie in the folder",
+        description="The chosen pictures; if there are none, all in the folder",
     )
     _pictures: dict[str, list[Path]] | None = None
 
-    filter_folder: BoolProperty(default=True, options={"HIDDEN"}, description="Folders are listed")
-    filter_image: BoolProperty(default=True, options={"HIDDEN"}, description="Pictures are listed")
+    filter_folder: BoolProperty(default=True, options={"HIDDEN"}, description="List folders")
+    filter_image: BoolProperty(default=True, options={"HIDDEN"}, description="List pictures")
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
         return is_ready(cls, context, covered=False)
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
-        # Blender would write the project's name there.
+        # Blender would fill in the project's name.
         self.filename = ""
         if MEMORY.folder:
             self.directory = MEMORY.folder
@@ -170,18 +173,18 @@ class FACEBLUR_OT_add_people(_PeopleJob, bpy.types.Operator):
         return {"RUNNING_MODAL"}
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        # The file browser calls this and not `invoke`.
+        # The file browser calls this method, not `invoke`.
         return super().execute(context) if bpy.app.background else JobOperator.invoke(self, context, None)
 
     def _list_pictures(self) -> dict[str, list[Path]]:
-        """The chosen pictures, or all in the folder, by person. Raises FaceBlurError where there are none."""
+        """The chosen pictures, or all in the folder, by person. Raises FaceBlurError if there are none."""
         folder = Path(bpy.path.abspath(self.directory))
         found = list_references(folder)
         chosen = {file.name for file in self.files if file.name}
         if chosen:
             unusable = [name for name in sorted(chosen) if Path(name).suffix.lower() not in REFERENCE_ENDINGS]
             if unusable:
-                raise FaceBlurError(f"{unusable[0]} is no picture.")
+                raise FaceBlurError(f"{unusable[0]} is not a picture.")
             found = {
                 name: [path for path in paths if path.parent == folder and path.name in chosen]
                 for name, paths in found.items()
@@ -211,7 +214,7 @@ class FACEBLUR_OT_add_people(_PeopleJob, bpy.types.Operator):
             for vector in vectors:
                 add_reference(person, vector)
         if not names:
-            raise FaceBlurError("Nobody was added: no picture can be used. " + " ".join(result.warnings))
+            raise FaceBlurError("No person was added, as no picture can be used. " + " ".join(result.warnings))
         MEMORY.folder = str(Path(bpy.path.abspath(self.directory)).resolve())
         show_person(settings, person.uid)
         if has_embeddings(scene):
