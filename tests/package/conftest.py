@@ -43,7 +43,7 @@ def build(tmp_path_factory: pytest.TempPathFactory) -> Build:
         ]
         done = subprocess.run(command, cwd=package.ROOT, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
-        return folder / f"faceblur-0.1.0-{WheelTarget(platform, python)}.zip"
+        return folder / f"faceblur-0.2.0-{WheelTarget(platform, python)}.zip"
 
     return build_once
 

@@ -23,16 +23,16 @@ BLENDERS_FILES = re.compile(
 
 
 def make_newer(path: Path, folder: Path) -> Path:
-    """The same package as version 0.1.1, with one file added and one removed."""
+    """The same package as version 0.2.1, with one file added and one removed."""
     newer = folder / "newer.zip"
     with zipfile.ZipFile(path) as old, zipfile.ZipFile(newer, "w") as new:
         for entry in old.infolist():
             content = old.read(entry)
             if entry.filename == "blender_manifest.toml":
-                content = content.replace(b'"0.1.0"', b'"0.1.1"').replace(b'  "LICENSE",\n', b"")
+                content = content.replace(b'"0.2.0"', b'"0.2.1"').replace(b'  "LICENSE",\n', b"")
             if entry.filename != "LICENSE":
                 new.writestr(entry, content)
-        new.writestr("newer.py", "# In version 0.1.1 only.\n")
+        new.writestr("newer.py", "# In version 0.2.1 only.\n")
     return newer
 
 

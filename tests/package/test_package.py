@@ -183,8 +183,8 @@ def test_manifest_and_name_agree(copy: Callable[..., Path], build: Build) -> Non
     name = build("macos-arm64", RUNNING).name
     with pytest.raises(FaceBlurError, match=r"the manifest is for macos-arm64; .* does not support linux-x64"):
         package.check_package(copy(name=name.replace("macos-arm64", "linux-x64")))
-    with pytest.raises(FaceBlurError, match=r"the manifest belongs to faceblur 0\.1\.0"):
-        package.check_package(copy(name=name.replace("0.1.0", "0.2.0")))
+    with pytest.raises(FaceBlurError, match=r"the manifest belongs to faceblur 0\.2\.0"):
+        package.check_package(copy(name=name.replace("0.2.0", "0.3.0")))
     with pytest.raises(FaceBlurError, match="does not name a supported platform"):
         package.check_package(copy(name="faceblur.zip"))
     with zipfile.ZipFile(build("macos-arm64", RUNNING)) as archive:
