@@ -26,7 +26,8 @@ from blender_faceblur.core.types import FaceBlurError
 from blender_faceblur.detectors import get_detector
 from blender_faceblur.detectors.base import FaceDetector
 from blender_faceblur.files.paths import get_model_path, list_models
-from blender_faceblur.recognition import Recognizer, get_recognizer
+from blender_faceblur.recognition import get_recognizer
+from blender_faceblur.recognition.base import Recognizer
 from tools.models import fetch_models
 
 from .accuracy import describe_machine

@@ -12,7 +12,7 @@ import pytest
 
 import blender_faceblur
 from blender_faceblur.blender.common.jobs import JOB
-from blender_faceblur.blender.cover.covering import get_mask
+from blender_faceblur.blender.cover.strips import get_mask
 from blender_faceblur.blender.detection import detect as detection
 from blender_faceblur.blender.detection import panels as classes
 from blender_faceblur.blender.masks.mask import load_document

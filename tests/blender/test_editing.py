@@ -14,7 +14,8 @@ import blender_faceblur
 from blender_faceblur.blender.correction.operators.correct import set_cover
 from blender_faceblur.blender.cover.active_face import get_target
 from blender_faceblur.blender.cover.compositing import EffectSettings
-from blender_faceblur.blender.cover.covering import cover_footage, get_mask
+from blender_faceblur.blender.cover.covering import cover_footage
+from blender_faceblur.blender.cover.strips import get_mask
 from blender_faceblur.blender.masks.changes import change_tracks, cover_at
 from blender_faceblur.blender.masks.mask import load_document
 from blender_faceblur.core.document.editing import get_track, locked_frames

@@ -14,7 +14,8 @@ import pytest
 import blender_faceblur
 from blender_faceblur.blender.common.jobs import JOB
 from blender_faceblur.blender.common.selection import list_selected
-from blender_faceblur.blender.cover.covering import get_mask, read_effect
+from blender_faceblur.blender.cover.covering import read_effect
+from blender_faceblur.blender.cover.strips import get_mask
 from blender_faceblur.blender.detection import detect as detection
 from blender_faceblur.blender.keymaps import KEYS
 from blender_faceblur.blender.masks.faces import list_faces

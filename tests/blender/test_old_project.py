@@ -20,7 +20,8 @@ import pytest
 from numpy.typing import NDArray
 
 from blender_faceblur.blender import registration
-from blender_faceblur.blender.cover.covering import get_mask, read_effect
+from blender_faceblur.blender.cover.covering import read_effect
+from blender_faceblur.blender.cover.strips import get_mask
 from blender_faceblur.blender.guard import checks as guard
 from blender_faceblur.blender.masks import overlay_cache
 from blender_faceblur.blender.masks.changes import change_tracks, cover_at

@@ -19,7 +19,8 @@ from blender_faceblur.batch.people import Recognition
 from blender_faceblur.blender.common.jobs import JOB
 from blender_faceblur.blender.correction.panels import correct
 from blender_faceblur.blender.cover.compositing import EffectSettings
-from blender_faceblur.blender.cover.covering import cover_footage, get_mask
+from blender_faceblur.blender.cover.covering import cover_footage
+from blender_faceblur.blender.cover.strips import get_mask
 from blender_faceblur.blender.masks import overlay_cache
 from blender_faceblur.blender.masks.changes import change_tracks
 from blender_faceblur.blender.masks.mask import load_document

@@ -18,8 +18,8 @@ import pytest
 from blender_faceblur.core.detection.settings import PRESETS
 from blender_faceblur.core.geometry import overlaps
 from blender_faceblur.core.types import FaceBlurError
-from blender_faceblur.detectors import DETECTORS, FaceDetector, get_detector
-from blender_faceblur.detectors.base import BlobMaker, BoxShape, keep_best
+from blender_faceblur.detectors import DETECTORS, get_detector
+from blender_faceblur.detectors.base import BlobMaker, BoxShape, FaceDetector, keep_best
 from blender_faceblur.detectors.blazeface import VERSION
 from blender_faceblur.files.paths import get_model_path
 

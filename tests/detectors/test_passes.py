@@ -11,7 +11,7 @@ import pytest
 
 from blender_faceblur.core.detection.settings import DetectorUse
 from blender_faceblur.core.types import Detection
-from blender_faceblur.detectors import FaceDetector
+from blender_faceblur.detectors.base import FaceDetector
 from blender_faceblur.detectors.passes import DetectionPass, MultiPassDetector, combine_passes, split_side
 
 RED = (0, 0, 255)

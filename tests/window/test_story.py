@@ -23,7 +23,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tests.package.test_install import HOST
+from tests.package.machine import HOST
 from tools import package
 from tools.film import FaceTruth, make_film
 from tools.wheels import PYTHONS, WheelTarget

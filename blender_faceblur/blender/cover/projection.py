@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from ...core.types import Box
 from ..masks.record import size_of
-from .covering import get_mask
+from .strips import get_mask
 
 Array = NDArray[np.float64]
 

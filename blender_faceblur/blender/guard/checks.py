@@ -38,7 +38,6 @@ from ..cover.covering import (
     cover_footage,
     find_lost_mask,
     find_mask_of_footage,
-    get_mask,
     has_foreign_mask,
     list_masks_of,
     put_cover,
@@ -46,7 +45,7 @@ from ..cover.covering import (
 )
 from ..cover.issues import list_cover_issues
 from ..cover.nodes import sign
-from ..cover.strips import TIMES, is_out_of_speed, sync_mask_strip
+from ..cover.strips import TIMES, get_mask, is_out_of_speed, sync_mask_strip
 from ..masks.mask import load_document
 from ..masks.record import MaskRecord, list_own_masks, size_of
 from ..preferences.properties import get_preferences

@@ -17,8 +17,9 @@ from ...core.review.overview import Code, Codes, compute_worst, list_runs
 from ..common.context import DrawHandlers, get_sequencer_scene
 from ..common.footage import KINDS
 from ..common.selection import get_active_footage
-from ..cover.covering import MUST_BE_COVERED, get_mask
+from ..cover.covering import MUST_BE_COVERED
 from ..cover.projection import RegionProjection, get_region_projection
+from ..cover.strips import get_mask
 from ..masks.overlay_cache import get_cached, get_unit, list_switched_off
 from ..masks.record import list_own_masks
 from ..preferences.properties import get_colors

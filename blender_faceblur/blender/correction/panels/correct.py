@@ -11,7 +11,7 @@ from ....reporting.wording import describe_status
 from ...common.context import get_sequencer_scene
 from ...common.panels import Tab, write_lines
 from ...common.selection import get_active_footage
-from ...cover.covering import get_mask
+from ...cover.strips import get_mask
 from ...masks.overlay_cache import get_cached
 from ...overlay import see_through
 
