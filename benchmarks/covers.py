@@ -196,7 +196,9 @@ class DefaceCover:
 def draw_points(ellipse: Ellipse) -> NDArray[np.float64]:
     """The twelve points and handles of a mask spline."""
     c, s = np.cos(ellipse.angle), np.sin(ellipse.angle)
-    return _POINTS * (ellipse.rx, ellipse.ry) @ np.array([[c, s], [-s, c]]) + (ellipse.cx, ellipse.cy)
+    centre = ellipse.cx, ellipse.cy
+    points: NDArray[np.float64] = _POINTS * (ellipse.rx, ellipse.ry) @ np.array([[c, s], [-s, c]]) + centre
+    return points
 
 
 def make_cover(clip: Path, program: str) -> ProgramCover:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from ..core.review.queue import ReviewEntry
-from ..core.types import ReviewItem, Suppression, SuppressionReason, TrackKind, TrackStatus, Verdict
+from ..core.types import ReviewItem, Suppression, TrackKind, TrackStatus, Verdict
 from ..core.types import ReviewReason as Reason
 from ..core.verification.leaks import Finding, FindingReason
 
@@ -114,9 +114,9 @@ def describe_reason(doubt: ReviewItem) -> str:
 
 
 def _tell_detected(reason: Reason, detected: int, searched: int) -> str:
-    if reason == SuppressionReason.LOW_CONFIDENCE:
+    if reason == Reason.LOW_CONFIDENCE:
         return f"found weakly in {detected} frame{'s' if detected != 1 else ''} only"
-    if reason == SuppressionReason.RARELY_DETECTED:
+    if reason == Reason.RARELY_DETECTED:
         return f"found by one detector only, in {detected} of {searched} frames that all looked at"
     return _REASONS.get(reason, "")
 

@@ -238,7 +238,8 @@ def embed_pictures(request: ReferenceRequest, send: OnProgress) -> None:
 
 
 def to_numbers(vector: NDArray[np.float32]) -> list[float]:
-    return np.round(vector.astype(float), 5).tolist()
+    numbers: list[float] = np.round(vector.astype(float), 5).tolist()
+    return numbers
 
 
 class FaceEmbedder:

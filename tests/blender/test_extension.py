@@ -14,6 +14,7 @@ import pytest
 import blender_faceblur
 from blender_faceblur.blender.common.jobs import JOB
 from blender_faceblur.blender.common.selection import list_selected
+from blender_faceblur.blender.cover.compositing import EffectSettings
 from blender_faceblur.blender.cover.covering import read_effect
 from blender_faceblur.blender.cover.strips import get_mask
 from blender_faceblur.blender.detection import detect as detection
@@ -192,7 +193,7 @@ def test_strips_that_went_meanwhile_are_told(change: str, scene: Any, film: Path
         except StopIteration as stop:
             found = stop.value
             break
-    problems = detection.cover_found(scene, found, detection.EffectSettings())
+    problems = detection.cover_found(scene, found, EffectSettings())
     assert len(problems) == 1 and "not covered" in problems[0]
     assert not bpy.data.masks
 
@@ -308,7 +309,7 @@ def test_a_still_that_is_shown_long_is_covered_as_long(scene: Any, tmp_path: Pat
     document.tracks = [Track("Face 01", [Sample(0, first.ellipse, Evidence.DETECTED, 1.0)])]
     found = detection.list_sources(scene, ["still"])
     found[0].document = document
-    assert detection.cover_found(scene, found, detection.EffectSettings("solid", disks.COVER)) == []
+    assert detection.cover_found(scene, found, EffectSettings("solid", disks.COVER)) == []
     for frame in (1, 25, 50):
         sight = disks.see(disks.render_frame(scene, frame, tmp_path / "a.png"))
         assert sight.disk == 0 and sight.cover > 1200

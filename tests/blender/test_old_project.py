@@ -30,7 +30,7 @@ from blender_faceblur.blender.masks.mask import load_document
 from blender_faceblur.blender.review import queue as review
 from blender_faceblur.core.document import editing
 from blender_faceblur.core.document.tracks_file import read_document as read_file
-from blender_faceblur.core.types import Ellipse, TrackDocument
+from blender_faceblur.core.types import Ellipse, Evidence, TrackDocument
 
 from . import disks
 from .corrected import list_corrected
@@ -73,7 +73,7 @@ def describe(scene: Any) -> dict[str, Any]:
         "faces": {
             face.name: {
                 "spans": face.spans,
-                "evidence": [face.evidence.get(kind, 0) for kind in editing.Evidence],
+                "evidence": [face.evidence.get(kind, 0) for kind in Evidence],
                 "track": face.track,
                 "freehand": face.freehand,
                 "clearest": face.clearest,

@@ -316,7 +316,7 @@ def test_a_sequence_is_its_pictures_one_by_one(suffix: str, tmp_path: Path) -> N
     names = write_pictures(tmp_path, numbers, suffix)
     with open_source(tmp_path, names, Fraction(24)) as source:
         info = source.info
-        assert (info.kind, info.frame_count, info.frame_rate, info.file_name) == ("sequence", 5, 24, names[0])
+        assert (info.kind, info.frame_count, info.frame_rate, info.file_name) == ("sequence", 5, Fraction(24), names[0])
         assert (info.width, info.height) == SIZE and info.warnings == ()
         whole = list(source.frames())
         assert [frame for frame, _ in whole] == list(range(5))

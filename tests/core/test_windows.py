@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from blender_faceblur.core.detection.windows import choose_windows, detect_in_windows
 from blender_faceblur.core.types import Detection
@@ -38,8 +39,8 @@ def test_what_is_found_lies_in_the_picture() -> None:
     picture = np.zeros((SIZE[1], SIZE[0], 3), np.uint8)
     picture[280, 500] = 255
 
-    def detect(image: np.ndarray) -> list[Detection]:
-        (y,), (x,) = np.nonzero(image[..., 0])
+    def detect(image: NDArray[np.uint8]) -> list[Detection]:
+        (y,), (x,) = (found.tolist() for found in np.nonzero(image[..., 0]))
         return [Detection((x - 20, y - 25, x + 20, y + 25), 0.9, "one", ((x, y),))]
 
     (one,) = detect_in_windows(detect, picture, [(404, 189, 192)])
@@ -47,7 +48,7 @@ def test_what_is_found_lies_in_the_picture() -> None:
 
 
 def test_what_a_window_cuts_off_is_left_out() -> None:
-    def detect(image: np.ndarray) -> list[Detection]:
+    def detect(image: NDArray[np.uint8]) -> list[Detection]:
         return [Detection((-3.0, 50, 40, 90), 0.9, "one")]
 
     picture = np.zeros((SIZE[1], SIZE[0], 3), np.uint8)

@@ -108,7 +108,7 @@ def open_fake(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, gpu: str, wanted: str
 ) -> tuple[FakeRuntime, OnnxSession]:
     runtime = FakeRuntime(gpu)
-    monkeypatch.setitem(sys.modules, "onnxruntime", runtime)  # type: ignore[arg-type]
+    monkeypatch.setitem(sys.modules, "onnxruntime", runtime)
     monkeypatch.setattr(sys, "platform", "linux")
     (tmp_path / "model.onnx").write_bytes(b"")
     return runtime, OnnxSession(tmp_path / "model.onnx", wanted)

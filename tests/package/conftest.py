@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from tools import package
 from tools.film import make_film
+from tools.lint import ROOT
 from tools.wheels import PYTHONS, WheelTarget
 
 from .machine import Machine
@@ -41,7 +41,7 @@ def build(tmp_path_factory: pytest.TempPathFactory) -> Build:
             "--output",
             str(folder),
         ]
-        done = subprocess.run(command, cwd=package.ROOT, capture_output=True, text=True, check=False)
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         return folder / f"faceblur-0.1.0-{WheelTarget(platform, python)}.zip"
 

@@ -49,7 +49,8 @@ class Projection:
 
     def project(self, points_px: Array) -> Array:
         """Source points (... x 2) on the canvas (... x 2)."""
-        return points_px @ self.matrix[:2, :2].T + self.matrix[:2, 2]
+        projected: Array = points_px @ self.matrix[:2, :2].T + self.matrix[:2, 2]
+        return projected
 
     def picture_outline(self) -> list[tuple[float, float]]:
         """The four corners of what is shown of the source, on the canvas."""

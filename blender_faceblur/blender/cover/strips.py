@@ -223,10 +223,10 @@ def _differ_in_speed(scene: bpy.types.Scene, footage: bpy.types.Strip, mask_stri
     """Whether they last differently long, by speed keys or by a film's rate that is not the scene's."""
     apart = abs(footage.frame_duration - mask_strip.frame_duration)
     if apart != 1 or len(getattr(footage, "retiming_keys", ())) > 0:
-        return apart > 0
+        return bool(apart > 0)
     # Blender 5.0 counts some films one frame short, at any rate.
     rate = scene.render.fps / scene.render.fps_base
-    return footage.type == "MOVIE" and abs(footage.fps - rate) > 1e-3 * rate
+    return bool(footage.type == "MOVIE" and abs(footage.fps - rate) > 1e-3 * rate)
 
 
 def _copy_speed(scene: bpy.types.Scene, footage: bpy.types.Strip, mask_strip: bpy.types.Strip) -> bool:

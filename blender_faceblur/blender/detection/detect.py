@@ -122,7 +122,8 @@ def _limit(scene: bpy.types.Scene, sources: list[SourceDetection], in_range: boo
 
 def _count_frames(strip: bpy.types.Strip) -> int:
     mask = get_mask(strip)
-    return mask.frame_end - mask.frame_start if mask is not None else max(strip.frame_duration, 1)
+    frames: int = mask.frame_end - mask.frame_start if mask is not None else max(strip.frame_duration, 1)
+    return frames
 
 
 def _detect(

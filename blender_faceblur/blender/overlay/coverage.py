@@ -114,7 +114,7 @@ def compute_columns(
     codes = known.compute_codes(list_switched_off(mask, known), only if alone else "")
     if codes is None:
         return first, nothing, nothing
-    edges = (np.arange(first, stop + 1) - view.shift[0]) / view.scale[0]
+    edges = np.asarray((np.arange(first, stop + 1) - view.shift[0]) / view.scale[0], np.float64)
     starts, stops = compute_source_ranges(strip, edges, len(codes[0]))
     return first, compute_worst(codes[0], starts, stops), compute_worst(codes[1], starts, stops)
 

@@ -50,8 +50,8 @@ SMOOTHING = SmoothingSettings()
 
 def _bell(sigma: float) -> Array:
     reach = max(1, round(2 * sigma))
-    bell = np.exp(-0.5 * (np.arange(-reach, reach + 1) / max(sigma, 1e-6)) ** 2)
-    return bell / bell.sum()
+    bell: Array = np.exp(-0.5 * (np.arange(-reach, reach + 1) / max(sigma, 1e-6)) ** 2)
+    return np.asarray(bell / bell.sum())
 
 
 def _averaged(values: Array, bell: Array, keep_trend: bool = False) -> Array:

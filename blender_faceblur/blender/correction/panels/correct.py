@@ -96,7 +96,7 @@ class _Switch:
     action = ""
 
     def draw(self, context: bpy.types.Context) -> None:
-        menu: bpy.types.Menu = self  # type: ignore[assignment]
+        menu: bpy.types.Menu = self
         for where, text in (("FRAME", "This Frame"), ("RANGE", "Preview Range"), ("FILM", "Whole Film")):
             entry = menu.layout.operator("faceblur.switch_face", text=text)
             entry.action, entry.where = self.action, where
