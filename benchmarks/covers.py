@@ -261,8 +261,10 @@ def _run_deface(clip: Path) -> DefaceCover:
         shows[at[picture]] = picture
     same = sum(picture == frame for picture, frame in enumerate(at))
     notes = [
-        f"deface wrote {len(at)} pictures of {info.frame_count}; {same} have their frame's own number, "
-        f"{shows.count(-1)} frames are in none"
+        (
+            f"deface wrote {len(at)} pictures of {info.frame_count}; {same} have their frame's own number, "
+            f"{shows.count(-1)} frames are in none"
+        )
     ]
     boxes = [[(x1, y1, x2, y2) for x1, y1, x2, y2 in found] for found in content["boxes"]]
     return DefaceCover(seconds, info.width, info.height, info.frame_count, boxes, shows, notes)

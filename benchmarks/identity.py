@@ -205,7 +205,7 @@ def name_people(film: WatchedFilm, places: Sequence[PersonSpan]) -> None:
         }
 
 
-def measure_clips(folder: Path) -> bool:
+def measure_clips(folder: Path) -> bool:  # noqa: C901
     """Print what is decided in the clips of a folder; whether nobody was shown who was to be covered."""
     films = []
     for name, (sha256, places) in read_truth().items():
@@ -395,7 +395,7 @@ def _embed(eye: FaceEmbedder, portrait: SourcePortrait) -> Vector | None:
     return None if found is None else found[1]
 
 
-def measure_mixed(folder: Path, films: int, known: int) -> bool:
+def measure_mixed(folder: Path, films: int, known: int) -> bool:  # noqa: C901
     """Print what is decided in films made of portraits; whether nobody was shown who was to be covered."""
     detector, eye = open_detector(), FaceEmbedder()
     references: dict[str, Vector] = {}

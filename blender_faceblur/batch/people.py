@@ -130,7 +130,7 @@ def collect_embeddings(track_embeddings: Iterable[TrackEmbedding]) -> dict[str, 
     return embeddings
 
 
-def open_recognition(choice: PeopleOptions, on_progress: OnProgress, warn: Warn) -> Recognition:
+def open_recognition(choice: PeopleOptions, on_progress: OnProgress, warn: Warn) -> Recognition:  # noqa: C901
     """Look at the reference pictures. Raises FaceBlurError where nobody can be recognised."""
     decisions = Decisions()
     if choice.file is not None and choice.file.exists():

@@ -208,7 +208,7 @@ def temporary_folder() -> Path:
         raise FaceBlurError(f"The temporary folder {folder} cannot be made: {error.strerror}.") from error
     if hasattr(os, "getuid"):
         status = folder.lstat()
-        if status.st_uid != os.getuid() or status.st_mode & 0o077 or not os.path.isdir(folder) or folder.is_symlink():
+        if status.st_uid != os.getuid() or status.st_mode & 0o077 or not folder.is_dir() or folder.is_symlink():
             raise FaceBlurError(f"The temporary folder {folder} is open to others; remove it or set TMPDIR.")
     return folder
 

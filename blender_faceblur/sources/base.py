@@ -50,7 +50,7 @@ class FrameSource(ABC):
 
     def close(self) -> None:
         """Let go of the file; a source that holds nothing has nothing to do."""
-        return None
+        return
 
     def __enter__(self) -> FrameSource:
         return self

@@ -26,7 +26,7 @@ from . import disks
 
 
 @pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """In the worker's place: a disk is a face, and beside it is a plate. Gives the presets that were asked for."""
     presets: list[str] = []
 
@@ -47,7 +47,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
 
     monkeypatch.setattr(client, "run_job", answer)
     monkeypatch.setattr(detection, "check_models", lambda names: None)
-    yield presets
+    return presets
 
 
 @pytest.fixture

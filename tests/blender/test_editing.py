@@ -179,7 +179,8 @@ def test_a_drawn_layer_is_refused_with_a_reason(scene: Any) -> None:
     mask.layers["Face 02"].splines.new().points.add(2)
     with pytest.raises(RuntimeError, match="drawn by hand"):
         bpy.ops.faceblur.end_here()
-        choose(scene, "Face 02", 20)
+    choose(scene, "Face 02", 20)
+    with pytest.raises(RuntimeError, match="drawn by hand"):
         bpy.ops.faceblur.begin_here()
     assert len(mask.layers["Face 02"].splines) == 2
 

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -66,7 +65,7 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def scene(film: Path) -> Iterator[Any]:
+def scene(film: Path) -> Any:
     """The film at frame 11, eight frames cut off its beginning, covered, with its sound."""
     bpy.ops.wm.read_factory_settings(app_template="Video_Editing")
     scene = bpy.context.workspace.sequencer_scene or bpy.context.scene
@@ -79,7 +78,7 @@ def scene(film: Path) -> Iterator[Any]:
     strip.frame_offset_start = 8
     strips.new_sound("tone", str(film), 1, 11)
     cover_footage(scene, strip, disks.build_document(film), EffectSettings("solid", disks.COVER))
-    yield scene
+    return scene
 
 
 def _save(folder: Path) -> Path:

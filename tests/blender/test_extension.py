@@ -60,7 +60,7 @@ def scene(extension: None, film: Path) -> Any:
 
 
 @pytest.fixture
-def analyses(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[AnalysisRequest]]:
+def analyses(monkeypatch: pytest.MonkeyPatch) -> list[AnalysisRequest]:
     """The worker's place is taken by one that finds the disk at once; gives the requests it got."""
     requests: list[AnalysisRequest] = []
 
@@ -77,7 +77,7 @@ def analyses(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[AnalysisRequest]]
         yield Result(request.output, disks.FRAMES, 1, 0, 1.0)
 
     monkeypatch.setattr(client, "run_job", answer)
-    yield requests
+    return requests
 
 
 def list_everything() -> dict[str, list[str]]:

@@ -448,8 +448,8 @@ def test_a_reference_that_was_undone_counts_no_more(scene: Any, tmp_path: Path) 
     bpy.ops.ed.undo()
     persons = get_scene().faceblur.people.persons
     assert all(not memory.get_references(person) for person in persons)
+    get_scene().faceblur.people.mode = person_list.KEEP
     with pytest.raises(RuntimeError, match="Tick who"):
-        get_scene().faceblur.people.mode = person_list.KEEP
         bpy.ops.faceblur.apply_people()
 
 

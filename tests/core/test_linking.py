@@ -292,7 +292,7 @@ def test_tiny_faces_get_a_margin_where_doubts_are_covered() -> None:
 
 
 @pytest.mark.parametrize(
-    "every, height, confidence, votes, several, covered",
+    ("every", "height", "confidence", "votes", "several", "covered"),
     [
         (3, 100, 0.7, 1, True, False),
         (3, 100, 0.7, 1, False, True),
@@ -325,7 +325,7 @@ def test_what_one_of_several_detectors_seldom_finds_is_no_face(
 
 
 @pytest.mark.parametrize(
-    "height, votes, several, spans",
+    ("height", "votes", "several", "spans"),
     [
         (100, 1, True, (40 - 10 - 6, 51 + 10 + 6)),
         (100, 2, True, (20 - 6, 71 + 6)),

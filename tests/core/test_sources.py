@@ -213,12 +213,12 @@ def write_cut_head(path: Path) -> None:
 
 def write_playlist(path: Path) -> None:
     write_film(path.with_name("other.mp4"), range(3))
-    path.write_text("ffconcat version 1.0\nfile other.mp4\n")
+    path.write_text("ffconcat version 1.0\nfile other.mp4\n", encoding="utf-8")
 
 
 def write_hls(path: Path) -> None:
     write_film(path.with_name("other.ts"), range(30))
-    path.write_text("#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXTINF:1.2,\nother.ts\n#EXT-X-ENDLIST\n")
+    path.write_text("#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXTINF:1.2,\nother.ts\n#EXT-X-ENDLIST\n", encoding="utf-8")
 
 
 REFUSED: dict[str, tuple[Any, str]] = {

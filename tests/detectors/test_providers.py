@@ -84,7 +84,9 @@ class FakeRuntime:
         def add_session_config_entry(self, key: str, value: str) -> None:
             pass
 
-    def InferenceSession(self, model: bytes, options: Any, providers: list[str], enable_fallback: int) -> Any:
+    def InferenceSession(  # noqa: N802 - onnxruntime's name
+        self, model: bytes, options: Any, providers: list[str], enable_fallback: int
+    ) -> Any:
         assert enable_fallback == 0
         self.opened.append(providers)
         if providers[0] == CUDA and self.gpu == "raises":

@@ -8,7 +8,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
@@ -61,11 +61,11 @@ def machine(tmp_path: Path) -> Machine:
 
 
 @pytest.fixture(scope="session")
-def blender() -> Iterator[str]:
+def blender() -> str:
     application = os.environ.get("BLENDER")
     if not application:
         pytest.skip("BLENDER names no application")
-    yield application
+    return application
 
 
 @pytest.fixture(scope="session")

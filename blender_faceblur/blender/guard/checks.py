@@ -120,7 +120,7 @@ def check_strip(scene: bpy.types.Scene, strip: bpy.types.Strip, with_review: boo
         ]
 
 
-def _list_faults(scene: bpy.types.Scene, strip: bpy.types.Strip, with_review: bool) -> list[CoverFault]:
+def _list_faults(scene: bpy.types.Scene, strip: bpy.types.Strip, with_review: bool) -> list[CoverFault]:  # noqa: C901
     faults: list[CoverFault] = []
 
     def add_fault(text: str, shows: bool = True, repair: bool = True, in_preview: bool = False) -> None:

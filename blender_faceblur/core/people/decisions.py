@@ -553,7 +553,9 @@ def describe_decisions(decisions: Sequence[Decision], people: People) -> list[st
             else f"all are covered but {names} where that is sure."
         )
     ]
-    for decision in decisions:
-        if decision.clear:
-            notes.append(f"Kept clear: {decision.person} in {decision.track} ({decision.why}).")
+    notes += [
+        f"Kept clear: {decision.person} in {decision.track} ({decision.why})."
+        for decision in decisions
+        if decision.clear
+    ]
     return notes
