@@ -151,6 +151,7 @@ def list_children(pid: int) -> list[int]:
 
 
 def kill_child(process: subprocess.Popen[str]) -> None:
+    assert sys.platform != "win32"
     for child in list_children(process.pid):
         os.kill(child, signal.SIGKILL)
 
