@@ -411,6 +411,6 @@ def test_the_whole_head_is_a_larger_cover(size: float, whole_head: bool, expecte
     from blender_faceblur.blender.detection.properties import read_detection_settings
 
     scene: Any = SimpleNamespace(
-        faceblur=SimpleNamespace(preset="fast", margin=size, whole_head=whole_head, find_plates=False)
+        faceblur=SimpleNamespace(preset="fast", expansion=size, whole_head=whole_head, find_plates=False)
     )
     assert read_detection_settings(scene).margin == expected

@@ -28,11 +28,13 @@ from .mask import (
     compute_points,
     get_document_text,
     get_layer_name,
+    list_switched_off,
     load_document,
+    make_mask,
     open_keying_scene,
     rewrite_layers,
-    store_document,
-    write_mask,
+    store_in_text,
+    write_tracks,
 )
 from .record import LayerRecord, MaskRecord
 
@@ -72,8 +74,9 @@ def change_tracks(mask: bpy.types.Mask, change: Callable[[TrackDocument], Collec
     """
     document = sync_from_blender(mask)
     names = set(change(document))
-    rewrite_layers(mask, document, names)
-    mark_clean(mask)
+    record = MaskRecord.load(mask)
+    rewrite_layers(mask, record, document, names)
+    _mark_clean(mask, record)
     return document
 
 
@@ -88,18 +91,24 @@ def write_analysis(
     """Write what an analysis of the half-open source frames `span` has found into a mask of ours, or into a new one of
     that name; gives the mask and the document that it holds now. What an editor did to it stays, see `merge_analysis`.
     """
-    if mask is not None and get_document_text(mask) is not None:
-        document = editing.merge_analysis(sync_from_blender(mask), document, *span)
-    mask = write_mask(name, document, unit_px, mask, first_frame)
-    mark_clean(mask)
+    off: list[Track] = []
+    if mask is None:
+        mask, record = make_mask(name, document, unit_px, first_frame)
+    else:
+        record = MaskRecord.load(mask)
+        if get_document_text(mask) is not None:
+            edited = _read_edits(mask, record).document
+            off = list_switched_off(mask, record, editing.copy_document(edited).tracks)
+            document = editing.merge_analysis(edited, document, *span)
+    write_tracks(mask, record, document, unit_px, off)
+    _mark_clean(mask, record)
     return mask, document
 
 
-def mark_clean(mask: bpy.types.Mask) -> None:
+def _mark_clean(mask: bpy.types.Mask, record: MaskRecord) -> None:
     """The mask is as we wrote it: let Blender tell of that now, and take it for no change of somebody else's."""
     with WRITING.hold(mask):
         bpy.context.view_layer.update()
-    record = MaskRecord.load(mask)
     record.serial = f"{time.time_ns():x}"
     record.save(mask)
     _WATCHED.untouched.add(record.serial)
@@ -127,16 +136,41 @@ def refresh_masks(names: Collection[str]) -> None:
 
 def sync_from_blender(mask: bpy.types.Mask) -> TrackDocument:
     """The document with everything in it that an editor did to the mask by other means; stored where it changed."""
-    # What was set from Python is told of only now.
+    record = MaskRecord.load(mask)
+    edits = _read_edits(mask, record)
+    if edits.rewritten:
+        rewrite_layers(mask, record, edits.document, edits.rewritten)
+    elif edits.changed:
+        store_in_text(mask, record, edits.document)
+    if not edits.untouched:
+        _mark_clean(mask, record)
+    return edits.document
+
+
+@dataclass(slots=True)
+class _Edits:
+    """A document with everything in it that an editor did to its mask, and what of the mask must be written anew."""
+
+    document: TrackDocument
+    untouched: bool = False
+    """Nothing has changed since the mask was written."""
+    changed: bool = False
+    """The document is not the stored one."""
+    rewritten: set[str] = field(default_factory=set)
+    """The tracks whose layers must be written anew."""
+
+
+def _read_edits(mask: bpy.types.Mask, record: MaskRecord) -> _Edits:
+    """Read what an editor did to the mask; `record` is brought up to date and saved, the document is not stored."""
+    # What was set from Python is reported only now.
     bpy.context.view_layer.update()
     document = load_document(mask)
-    if _WATCHED.on and MaskRecord.load(mask).serial in _WATCHED.untouched:
-        return document
-    adopt_layers(mask)
-    changed = _sync_names(mask, document)
+    if _WATCHED.on and record.serial in _WATCHED.untouched:
+        return _Edits(document, untouched=True)
+    adopt_layers(mask, record)
+    changed = _sync_names(mask, record, document)
     rewritten: set[str] = set()
-    corrected = _compare(mask)
-    record = MaskRecord.load(mask)
+    corrected = _compare(mask, record)
     for layer, found in corrected.items():
         track = editing.get_track(document, record.layers.track_of(layer))
         changed = True
@@ -147,17 +181,11 @@ def sync_from_blender(mask: bpy.types.Mask) -> TrackDocument:
             _apply_found(track, found, document.margin)
             rewritten.add(track.name)
     record.save(mask)
-    if rewritten:
-        rewrite_layers(mask, document, rewritten)
-    elif changed:
-        store_document(mask, document)
-    mark_clean(mask)
-    return document
+    return _Edits(document, changed=changed, rewritten=rewritten)
 
 
-def _sync_names(mask: bpy.types.Mask, document: TrackDocument) -> bool:
+def _sync_names(mask: bpy.types.Mask, record: MaskRecord, document: TrackDocument) -> bool:
     """Layers that were renamed or deleted; whether there were any."""
-    record = MaskRecord.load(mask)
     changed = False
     for layer in list(record.layers):
         name = record.layers.track_of(layer)
@@ -180,9 +208,8 @@ _Found = dict[int, Ellipse | None]
 """By source frame: the cover as it is now, None where it is transparent."""
 
 
-def _compare(mask: bpy.types.Mask) -> dict[str, _Found | None]:
+def _compare(mask: bpy.types.Mask, record: MaskRecord) -> dict[str, _Found | None]:
     """By layer of ours that is not as written: the frames that differ; None where the layer is no ellipse any more."""
-    record = MaskRecord.load(mask)
     size, unit_px = record.size, record.unit_px
     known = {name: record.layers[name] for name in record.own if name in mask.layers and name in record.layers}
     written = {name: _Written(layer, size, unit_px) for name, layer in known.items() if not layer.freehand}

@@ -76,13 +76,29 @@ def write_mask(
     """
     off: list[Track] = []
     if mask is None:
-        mask = bpy.data.masks.new(name)
-        mask.use_fake_user = True
-        mask.frame_start = max(first_frame, 0)
-        record = MaskRecord((document.source.width, document.source.height), unit_px, document.source.fingerprint)
+        mask, record = make_mask(name, document, unit_px, first_frame)
     else:
-        off = _list_switched_off(mask)
         record = MaskRecord.load(mask)
+        with suppress(FaceBlurError):
+            off = list_switched_off(mask, record, load_document(mask).tracks)
+    write_tracks(mask, record, document, unit_px, off)
+    return mask
+
+
+def make_mask(
+    name: str, document: TrackDocument, unit_px: float, first_frame: int
+) -> tuple[bpy.types.Mask, MaskRecord]:
+    """A mask without layers, from `first_frame` on, and its record, which is not stored yet."""
+    mask = bpy.data.masks.new(name)
+    mask.use_fake_user = True
+    mask.frame_start = max(first_frame, 0)
+    return mask, MaskRecord((document.source.width, document.source.height), unit_px, document.source.fingerprint)
+
+
+def write_tracks(
+    mask: bpy.types.Mask, record: MaskRecord, document: TrackDocument, unit_px: float, off: Sequence[Track]
+) -> None:
+    """Write all layers of ours anew and store the document; `off` are the tracks whose layers are switched off."""
     mask.frame_end = mask.frame_start + max(document.source.frame_count, 1)
     record.size, record.unit_px = (document.source.width, document.source.height), unit_px
     record.fingerprint, record.preset = document.source.fingerprint, document.preset
@@ -101,15 +117,14 @@ def write_mask(
             _show_only(mask, picture, document.analysed)
         _rewrite(scene, mask, record, document, {track.name for track in document.tracks} | set(record.layers))
     for track in document.tracks:
-        layer = get_layer_name(mask, track.name, record)
+        layer = _find_layer(mask, record, track.name)
         if layer and off:
             mask.layers[layer].hide_render = any(is_same_track(track, old) for old in off)
-    store_document(mask, document)
+    store_in_text(mask, record, document)
     faces = [own for own in record.own if own in mask.layers and own != PICTURE_LAYER]
     if faces:
         # Not the picture's layer: what is drawn goes into the active one.
         mask.layers.active = mask.layers[faces[0]]
-    return mask
 
 
 def extend_frame_range(mask: bpy.types.Mask) -> None:
@@ -120,12 +135,12 @@ def extend_frame_range(mask: bpy.types.Mask) -> None:
         mask.update_tag()
 
 
-def rewrite_layers(mask: bpy.types.Mask, document: TrackDocument, names: Collection[str]) -> None:
+def rewrite_layers(mask: bpy.types.Mask, record: MaskRecord, document: TrackDocument, names: Collection[str]) -> None:
     """Write the layers of the tracks of those names anew, remove those that have none now, and store the document."""
     active = mask.layers.active.name if mask.layers.active is not None else ""
     with WRITING.hold(mask), open_keying_scene(mask) as scene:
-        _rewrite(scene, mask, MaskRecord.load(mask), document, set(names))
-    store_document(mask, document)
+        _rewrite(scene, mask, record, document, set(names))
+    store_in_text(mask, record, document)
     if active in mask.layers:
         mask.layers.active = mask.layers[active]
 
@@ -136,7 +151,7 @@ def _rewrite(
     size, unit_px, first = record.size, record.unit_px, mask.frame_start
     hidden: dict[str, tuple[str, bool]] = {}
     for name in names:
-        layer = get_layer_name(mask, name, record)
+        layer = _find_layer(mask, record, name)
         if layer and not record.layers[layer].freehand:
             hidden[name] = layer, mask.layers[layer].hide_render
             record.forget_layer(layer)
@@ -151,7 +166,7 @@ def _rewrite(
             simplify(track, document.margin, size),
         )
         for track in document.tracks
-        if track.name in names and track.samples and not get_layer_name(mask, track.name, record)
+        if track.name in names and track.samples and not _find_layer(mask, record, track.name)
     ]
     for layer, track, keys in written:
         clearest = choose_clearest(track.samples, size)
@@ -177,7 +192,11 @@ def _rewrite(
 
 def get_layer_name(mask: bpy.types.Mask, track: str, record: MaskRecord | None = None) -> str:
     """The name of the layer that covers a track; empty where there is none. `record`: the mask's, if it is at hand."""
-    layers = (record or MaskRecord.load(mask)).layers
+    return _find_layer(mask, record or MaskRecord.load(mask), track)
+
+
+def _find_layer(mask: bpy.types.Mask, record: MaskRecord, track: str) -> str:
+    layers = record.layers
     # Nearly always the track's own name.
     candidates = [track, *layers] if track in layers else list(layers)
     return next((name for name in candidates if layers.track_of(name) == track and name in mask.layers), "")
@@ -188,13 +207,13 @@ def list_own_layers(mask: bpy.types.Mask) -> list[str]:
     return [name for name in MaskRecord.load(mask).own if name in mask.layers] if has_record(mask) else []
 
 
-def adopt_layers(mask: bpy.types.Mask) -> list[str]:
+def adopt_layers(mask: bpy.types.Mask, record: MaskRecord | None = None) -> list[str]:
     """Make layers that were added by hand cover what they surround; their names.
 
     Blender adds a layer that would show what it surrounds. Each is adopted once: what an editor sets afterwards
     stays. A renamed layer is known again by its place.
     """
-    record = MaskRecord.load(mask)
+    record = record or MaskRecord.load(mask)
     before, now = list(record.order), [layer.name for layer in mask.layers]
     if before == now:
         return []
@@ -244,20 +263,24 @@ def load_document(mask: bpy.types.Mask) -> TrackDocument:
     return copy_document(document)
 
 
-def _list_switched_off(mask: bpy.types.Mask) -> list[Track]:
+def list_switched_off(mask: bpy.types.Mask, record: MaskRecord, tracks: Collection[Track]) -> list[Track]:
     """The tracks of our layers that somebody switched off."""
-    layers = MaskRecord.load(mask).layers
+    layers = record.layers
     names = {
-        layers.track_of(name) for name in list_own_layers(mask) if name in layers and mask.layers[name].hide_render
+        layers.track_of(name)
+        for name in record.own
+        if name in mask.layers and name in layers and mask.layers[name].hide_render
     }
-    with suppress(FaceBlurError):
-        return [track for track in load_document(mask).tracks if track.name in names] if names else []
-    return []
+    return [track for track in tracks if track.name in names]
 
 
 def store_document(mask: bpy.types.Mask, document: TrackDocument) -> None:
     """Keep the document in the mask's text data-block."""
-    record = MaskRecord.load(mask)
+    store_in_text(mask, MaskRecord.load(mask), document)
+
+
+def store_in_text(mask: bpy.types.Mask, record: MaskRecord, document: TrackDocument) -> None:
+    """Keep the document in the mask's text data-block, and what a list shows of it in the record."""
     record.doubts = count_left(document)
     record.save(mask)
     text = get_document_text(mask)
