@@ -14,12 +14,12 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from .rendering.messages import send
-
 if __package__ in (None, ""):  # run as a script by the Blender application
     package = Path(__file__).resolve().parents[1]
     sys.path.insert(0, str(package.parent))
     __package__ = f"{package.name}.blender"
+
+from .rendering.messages import send  # noqa: E402 - the package is known only now
 
 
 def main(job_path: Path) -> int:
