@@ -19,7 +19,7 @@ if __package__ in (None, ""):  # run as a script by the Blender application
     sys.path.insert(0, str(package.parent))
     __package__ = f"{package.name}.blender"
 
-from .rendering.messages import send  # noqa: E402 - the package is known only now
+from .rendering.messages import send
 
 
 def main(job_path: Path) -> int:

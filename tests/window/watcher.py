@@ -172,10 +172,10 @@ def _describe_mask(mask: bpy.types.Mask) -> dict[str, Any]:
 
 
 def _describe_addon(scene: bpy.types.Scene) -> dict[str, Any] | None:
-    running = sys.modules.get(f"{ADDON}.blender.common.jobs")
-    if running is None:
+    jobs = sys.modules.get(f"{ADDON}.blender.common.jobs")
+    if jobs is None:
         return None
-    state = running.STATE
+    state = jobs.JOB
     verified = state.verified
     return {
         "active": state.active,
