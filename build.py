@@ -24,8 +24,10 @@ COMMANDS = {
     "library": ("tools.library", "build a .blend file of the effects, for projects without the extension"),
     "bench": (
         "benchmarks.",
-        "measure: bench speed CLIP, bench accuracy [FOLDER], bench strength FOLDER, "
-        "bench identity FOLDER, bench plates FOLDER, bench recogniser PACKAGE FOLDER",
+        (
+            "measure: bench speed CLIP, bench accuracy [FOLDER], bench strength FOLDER, "
+            "bench identity FOLDER, bench plates FOLDER, bench recogniser PACKAGE FOLDER"
+        ),
     ),
 }
 BENCHMARKS = ("accuracy", "identity", "plates", "recogniser", "speed", "strength")

@@ -156,12 +156,18 @@ def describe_machine() -> list[str]:
     model = platform.processor() or platform.machine()
     cpu = Path("/proc/cpuinfo")
     if cpu.is_file():
-        names = [line.partition(":")[2].strip() for line in cpu.read_text().splitlines() if "model name" in line]
+        names = [
+            line.partition(":")[2].strip()
+            for line in cpu.read_text(encoding="utf-8").splitlines()
+            if "model name" in line
+        ]
         model = names[0] if names else model
     return [
         f"{model}, {os.cpu_count()} cores, {platform.platform()}",
-        f"Python {platform.python_version()}, numpy {np.__version__}, opencv {cv2.__version__}, "
-        f"onnxruntime {onnxruntime.__version__}, av {av.__version__}",
+        (
+            f"Python {platform.python_version()}, numpy {np.__version__}, opencv {cv2.__version__}, "
+            f"onnxruntime {onnxruntime.__version__}, av {av.__version__}"
+        ),
     ]
 
 

@@ -81,7 +81,7 @@ def sum_shot(bare: Picture, covered: Picture, setting: Setting) -> Picture:
         for dx in steps:
             moved = np.roll(linear, (dy, dx), (0, 1))
             total += np.roll(imitate(moved, setting.kind, setting.samples), (-dy, -dx), (0, 1))
-    return _lay_in(covered, to_levels(total / len(steps) ** 2))
+    return _lay_in(covered, to_levels(total / np.float32(len(steps) ** 2)))
 
 
 def deconvolve_sum(summed: Picture, setting: Setting) -> Picture:
@@ -139,4 +139,5 @@ def _filter(picture: Picture, spread_px: float) -> Picture:
         )
         for i in range(3)
     ]
-    return np.clip(np.dstack(sharp), 0, 255).astype(np.uint8)
+    filtered: Picture = np.clip(np.dstack(sharp), 0, 255).astype(np.uint8)
+    return filtered

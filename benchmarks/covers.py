@@ -196,7 +196,9 @@ class DefaceCover:
 def draw_points(ellipse: Ellipse) -> NDArray[np.float64]:
     """The twelve points and handles of a mask spline."""
     c, s = np.cos(ellipse.angle), np.sin(ellipse.angle)
-    return _POINTS * (ellipse.rx, ellipse.ry) @ np.array([[c, s], [-s, c]]) + (ellipse.cx, ellipse.cy)
+    centre = ellipse.cx, ellipse.cy
+    points: NDArray[np.float64] = _POINTS * (ellipse.rx, ellipse.ry) @ np.array([[c, s], [-s, c]]) + centre
+    return points
 
 
 def make_cover(clip: Path, program: str) -> ProgramCover:
@@ -259,8 +261,10 @@ def _run_deface(clip: Path) -> DefaceCover:
         shows[at[picture]] = picture
     same = sum(picture == frame for picture, frame in enumerate(at))
     notes = [
-        f"deface wrote {len(at)} pictures of {info.frame_count}; {same} have the number of their frame, "
-        f"{shows.count(-1)} frames are missing"
+        (
+            f"deface wrote {len(at)} pictures of {info.frame_count}; {same} have the number of their frame, "
+            f"{shows.count(-1)} frames are missing"
+        )
     ]
     boxes = [[(x1, y1, x2, y2) for x1, y1, x2, y2 in found] for found in content["boxes"]]
     return DefaceCover(seconds, info.width, info.height, info.frame_count, boxes, shows, notes)

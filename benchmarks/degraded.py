@@ -36,7 +36,8 @@ def darken_much(picture: Picture, seed: int) -> Picture:
 
 def _darken(picture: Picture, seed: int, light: float, noise: float) -> Picture:
     grain = np.random.default_rng(seed).normal(0, noise, picture.shape).astype(np.float32)
-    return np.clip(picture * np.float32(light) + grain, 0, 255).astype(np.uint8)
+    dark: Picture = np.clip(picture * np.float32(light) + grain, 0, 255).astype(np.uint8)
+    return dark
 
 
 def blur(picture: Picture, seed: int) -> Picture:

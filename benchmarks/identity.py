@@ -205,7 +205,7 @@ def name_people(film: WatchedFilm, places: Sequence[PersonSpan]) -> None:
         }
 
 
-def measure_clips(folder: Path) -> bool:
+def measure_clips(folder: Path) -> bool:  # noqa: C901
     """Print the decisions in the clips of a folder; returns whether no person was shown who had to be covered."""
     films = []
     for name, (sha256, places) in read_truth().items():
@@ -395,7 +395,7 @@ def _embed(embedder: FaceEmbedder, portrait: SourcePortrait) -> Vector | None:
     return None if found is None else found[1]
 
 
-def measure_mixed(folder: Path, films: int, known: int) -> bool:
+def measure_mixed(folder: Path, films: int, known: int) -> bool:  # noqa: C901
     """Print the decisions in films made of portraits; returns whether no person was shown who had to be covered."""
     detector, embedder = open_detector(), FaceEmbedder()
     references: dict[str, Vector] = {}

@@ -89,7 +89,8 @@ def draw_cover() -> NDArray[np.bool_]:
     """The covered pixels of a tile, safety margin included."""
     x, y = np.meshgrid(np.arange(TILE_PX) + 0.5, np.arange(TILE_PX) + 0.5)
     half = DEFAULT_MARGIN * FACE_PX / 2
-    return np.hypot((x - compute_middle()[0]) / half, (y - compute_middle()[1]) / (half * FACE_HEIGHT)) < 1
+    distance = np.hypot((x - compute_middle()[0]) / half, (y - compute_middle()[1]) / (half * FACE_HEIGHT))
+    return np.asarray(distance < 1)
 
 
 def imitate(tile: Linear, kind: str, samples: int) -> Linear:

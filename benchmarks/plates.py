@@ -61,7 +61,7 @@ def read_set(folder: Path) -> Iterator[tuple[Path, list[Corners]]]:
     tagged = folder / "GroundTruth_others.xml"
     if tagged.is_file():
         # The file declares Latin-1 but is UTF-8.
-        for image in ElementTree.fromstring(tagged.read_text(encoding="utf-8").partition("?>")[2]):
+        for image in ElementTree.fromstring(tagged.read_text(encoding="utf-8").partition("?>")[2]):  # noqa: S314
             rectangles = [
                 [float(r.attrib[name]) for name in ("x", "y", "width", "height", "rotation")]
                 for r in image.iter("taggedRectangle")

@@ -26,7 +26,8 @@ from blender_faceblur.core.types import FaceBlurError
 from blender_faceblur.detectors import get_detector
 from blender_faceblur.detectors.base import FaceDetector
 from blender_faceblur.files.paths import get_model_path, list_models
-from blender_faceblur.recognition import Recognizer, get_recognizer
+from blender_faceblur.recognition import get_recognizer
+from blender_faceblur.recognition.base import Recognizer
 from tools.models import fetch_models
 
 from .accuracy import describe_machine
@@ -274,8 +275,10 @@ def describe(rows: list[SettingResult]) -> list[str]:
             "",
             f"### Recognised: {probes}",
             "",
-            f"{people} people. Chance: rank-1 {100 / people:.1f} % (guessing stays within {bounds[0]}), "
-            f"verification 1.0 % (within {bounds[1]}).",
+            (
+                f"{people} people. Chance: rank-1 {100 / people:.1f} % (guessing stays within {bounds[0]}), "
+                f"verification 1.0 % (within {bounds[1]})."
+            ),
             "",
         ]
         columns = list(dict.fromkeys((r.gallery, r.attack) for row in rows for r in row.results if r.probes == probes))
@@ -336,8 +339,10 @@ def measure(options: argparse.Namespace) -> list[str]:
     weights = list_models()[kind.name]
     lines = [
         f"{today}, {' '.join(describe_machine())}",
-        f"{len(people)} people, {sum(len(tiles) > 1 for tiles in people)} of them with two different photographs; "
-        f"recogniser {kind.name} ({weights.sha256[:16]})",
+        (
+            f"{len(people)} people, {sum(len(tiles) > 1 for tiles in people)} of them with two different photographs; "
+            f"recogniser {kind.name} ({weights.sha256[:16]})"
+        ),
     ]
     print("\n".join(lines), flush=True)
     with tempfile.TemporaryDirectory(prefix="faceblur-bench-") as scratch:

@@ -9,7 +9,7 @@ This module never changes; the present words are in `reporting/wording.py`.
 from __future__ import annotations
 
 from blender_faceblur.core.review.queue import ReviewEntry
-from blender_faceblur.core.types import ReviewItem, Suppression, SuppressionReason, TrackStatus
+from blender_faceblur.core.types import ReviewItem, Suppression, TrackStatus
 from blender_faceblur.core.types import ReviewReason as Reason
 from blender_faceblur.core.verification.leaks import Finding, FindingReason
 from blender_faceblur.reporting.wording import Decided
@@ -88,9 +88,9 @@ def describe_reason(item: ReviewItem) -> str:
 
 
 def _describe_detections(reason: Reason, detected: int, searched: int) -> str:
-    if reason == SuppressionReason.LOW_CONFIDENCE:
+    if reason is Reason.LOW_CONFIDENCE:
         return f"found weakly in {detected} frame{'s' if detected != 1 else ''} only"
-    if reason == SuppressionReason.RARELY_DETECTED:
+    if reason is Reason.RARELY_DETECTED:
         return f"found by one detector only, in {detected} of {searched} frames that all looked at"
     return _REASONS.get(reason, "")
 

@@ -27,10 +27,10 @@ def check(arguments: list[str]) -> int:
     with tempfile.TemporaryDirectory() as folder:
         # tests/conftest.py defines the groups.
         spread = ["-n", str(os.cpu_count() or 1), "--dist", "loadgroup", "--ignore", "tests/window"]
-        for name, arguments in (("tests", [*spread, "tests"]), ("tests in the window", ["tests/window"])):
+        for name, chosen in (("tests", [*spread, "tests"]), ("tests in the window", ["tests/window"])):
             report = Path(folder, "tests.xml")
             print(f"== {name}", flush=True)
-            command = [sys.executable, "-m", "pytest", "--junitxml", str(report), *arguments]
+            command = [sys.executable, "-m", "pytest", "--junitxml", str(report), *chosen]
             if subprocess.call(command, cwd=ROOT):
                 failed.append(name + _report_failures(report))
         blender = os.environ.get("BLENDER")
@@ -55,7 +55,7 @@ def check(arguments: list[str]) -> int:
 def _report_failures(report: Path) -> str:
     """pytest's report of the tests that failed, each with the end of its traceback."""
     try:
-        cases = list(ET.parse(report).iter("testcase"))
+        cases = list(ET.parse(report).iter("testcase"))  # noqa: S314 - our own pytest wrote it
     except (OSError, ET.ParseError) as problem:
         return f", and pytest wrote no report: {problem}"
     reported = ""

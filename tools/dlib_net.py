@@ -129,7 +129,7 @@ def compute(weights: Mapping[str, Weight], images: Pixels, note: Callable[[str, 
     """
 
     def cut(x: Pixels, side: int, stride: int) -> Pixels:
-        windows = np.lib.stride_tricks.sliding_window_view(x, (side, side), (2, 3))  # type: ignore[call-overload]
+        windows = np.lib.stride_tricks.sliding_window_view(x, (side, side), (2, 3))  # type: ignore[call-overload, unused-ignore]
         return np.asarray(windows[:, :, ::stride, ::stride])
 
     def convolve(x: Pixels, name: str, stride: int = 1, pad: int = 1) -> Pixels:
@@ -157,7 +157,7 @@ def compute(weights: Mapping[str, Weight], images: Pixels, note: Callable[[str, 
             whole[tuple(slice(n) for n in part.shape)] += part
         return activate(whole, f"{name}/out")
 
-    x = activate(convolve((images - _MEAN) / 256, "conv32_down", 2, 0), "conv32_down/active")
+    x = activate(convolve((images - _MEAN) / np.float32(256), "conv32_down", 2, 0), "conv32_down/active")
     x = cut(x, 3, 2).max(axis=(-1, -2))
     for name, down in list_blocks():
         x = block(x, name, down)

@@ -28,7 +28,7 @@ def remember_fetched(root: Path, arguments: list[str], files: list[Path]) -> Non
         record.parent.mkdir(exist_ok=True)
         part = record.with_name("{}.{}".format(record.name, os.getpid()))
         part.write_text(json.dumps(content), encoding="utf-8")
-        os.replace(str(part), str(record))
+        part.replace(record)
     except OSError:
         return
 

@@ -261,9 +261,9 @@ def _copy_from_package(model: paths.ModelFile, part: Path) -> None:
 def _download(url: str, most_bytes: int, part: Path) -> None:
     """Download a file, at most one byte more than `most_bytes`."""
     assert url.startswith("https://")
-    request = urllib.request.Request(url, headers={"User-Agent": "faceblur"})
+    request = urllib.request.Request(url, headers={"User-Agent": "faceblur"})  # noqa: S310 - see above
     try:
-        with urllib.request.urlopen(request, timeout=CONNECT_TIMEOUT_S) as answer:
+        with urllib.request.urlopen(request, timeout=CONNECT_TIMEOUT_S) as answer:  # noqa: S310
             part.write_bytes(answer.read(most_bytes + 1))
     except OSError as error:
         host = url.split("/")[2]
@@ -274,7 +274,7 @@ def _install(part: Path, target: Path) -> None:
     beside = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
         shutil.copyfile(part, beside)
-        os.replace(beside, target)
+        beside.replace(target)
     except OSError as error:
         raise FaceBlurError(f"{target} cannot be written: {error.strerror}") from error
     finally:

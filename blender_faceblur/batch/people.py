@@ -131,7 +131,7 @@ def collect_embeddings(track_embeddings: Iterable[TrackEmbedding]) -> dict[str, 
     return embeddings
 
 
-def open_recognition(choice: PeopleOptions, on_progress: OnProgress, warn: Warn) -> Recognition:
+def open_recognition(choice: PeopleOptions, on_progress: OnProgress, warn: Warn) -> Recognition:  # noqa: C901
     """Compute the embeddings of the reference pictures. Raises FaceBlurError where no person can be recognised."""
     decisions = Decisions()
     if choice.file is not None and choice.file.exists():

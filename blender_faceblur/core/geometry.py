@@ -48,7 +48,8 @@ def common_areas(first: Array, second: Array) -> Array:
     """Areas shared by every box of `first` (N x 4) and every box of `second` (M x 4): N x M."""
     low = np.maximum(first[:, None, :2], second[None, :, :2])
     high = np.minimum(first[:, None, 2:], second[None, :, 2:])
-    return np.prod(np.clip(high - low, 0, None), axis=2)
+    common: Array = np.prod(np.clip(high - low, 0, None), axis=2)
+    return common
 
 
 def areas(boxes: Array) -> Array:
@@ -64,7 +65,8 @@ def overlaps(first: Array, second: Array) -> Array:
 
 def shares_of_smaller(first: Array, second: Array) -> Array:
     """The share of the smaller box that lies in the larger one: N x M."""
-    return common_areas(first, second) / np.minimum(areas(first)[:, None], areas(second)[None, :])
+    shares: Array = common_areas(first, second) / np.minimum(areas(first)[:, None], areas(second)[None, :])
+    return shares
 
 
 def centre_of(box: Box | Array) -> tuple[float, float]:
@@ -125,7 +127,8 @@ def supports(ellipses: Array, directions: Array) -> Array:
     c, s = np.cos(directions), np.sin(directions)
     turn = directions[None, :] - ellipses[:, 4:5]
     reach = np.hypot(ellipses[:, 2:3] * np.cos(turn), ellipses[:, 3:4] * np.sin(turn))
-    return ellipses[:, 0:1] * c + ellipses[:, 1:2] * s + reach
+    supported: Array = ellipses[:, 0:1] * c + ellipses[:, 1:2] * s + reach
+    return supported
 
 
 _DIRECTIONS = np.linspace(0, 2 * np.pi, ELLIPSES.directions, endpoint=False)

@@ -49,8 +49,10 @@ def remux_film(
             blank = compute_blank(original)
             start = read_start(original) - blank
             tracks = [_plan_pictures(rendered, result, frame_rate, pixel_aspect, start)]
-            for stream in original.streams.audio:
-                tracks.append(_plan_sound(stream, source, result, container, reencode_audio, blank))
+            tracks += [
+                _plan_sound(stream, source, result, container, reencode_audio, blank)
+                for stream in original.streams.audio
+            ]
             for packet in _merge(tracks):
                 result.mux(packet)
             return _list_dropped(original)

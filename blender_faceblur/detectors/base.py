@@ -96,7 +96,8 @@ class BoxShape:
         centre = (boxes[:, :2] + boxes[:, 2:]) / 2 + np.stack([across * c - along * s, across * s + along * c], axis=1)
         rx, ry = self.width * size[:, 0] / 2, self.height * size[:, 1] / 2
         half = np.stack([np.hypot(rx * c, ry * s), np.hypot(rx * s, ry * c)], axis=1)
-        return np.concatenate([centre - half, centre + half], axis=1).astype(np.float32)
+        fitted: NDArray[np.float32] = np.concatenate([centre - half, centre + half], axis=1).astype(np.float32)
+        return fitted
 
 
 class BlobMaker:

@@ -65,7 +65,8 @@ def build_priors(size: tuple[int, int]) -> NDArray[np.float32]:
             [np.repeat(centres, len(sides), axis=0), np.tile(np.array(sides, float), len(centres))[:, None]], axis=1
         )
         parts.append(part)
-    return np.concatenate(parts).astype(np.float32)
+    priors: NDArray[np.float32] = np.concatenate(parts).astype(np.float32)
+    return priors
 
 
 def decode(

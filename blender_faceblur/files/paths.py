@@ -207,7 +207,7 @@ def temporary_folder() -> Path:
         raise FaceBlurError(f"The temporary folder {folder} cannot be created: {error.strerror}.") from error
     if hasattr(os, "getuid"):
         status = folder.lstat()
-        if status.st_uid != os.getuid() or status.st_mode & 0o077 or not os.path.isdir(folder) or folder.is_symlink():
+        if status.st_uid != os.getuid() or status.st_mode & 0o077 or not folder.is_dir() or folder.is_symlink():
             raise FaceBlurError(f"Other users can access the temporary folder {folder}. Remove it, or set TMPDIR.")
     return folder
 

@@ -145,7 +145,7 @@ def replace_file(part: Path, final: Path) -> None:
     try:
         with open(part, "rb+") as stream:
             os.fsync(stream.fileno())
-        os.replace(part, final)
+        part.replace(final)
     except OSError as error:
         with suppress(OSError):
             part.unlink()

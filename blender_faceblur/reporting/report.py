@@ -136,7 +136,7 @@ def write_report(content: Mapping[str, Any], path: Path) -> None:
         handle, name = tempfile.mkstemp(prefix=".faceblur-", suffix=".part", dir=path.parent)
         with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as stream:
             stream.write(text)
-        os.replace(name, path)
+        Path(name).replace(path)
     except OSError as error:
         raise FaceBlurError(f"The report cannot be written to {path}: {error.strerror}.") from error
 
@@ -274,8 +274,10 @@ def to_html(content: Mapping[str, Any]) -> str:
     source, verification, program = content["source"], content["verification"], content["program"]
     parts = [
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">',
-        '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; img-src data:; '
-        "style-src 'unsafe-inline'\">",
+        (
+            '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; img-src data:; '
+            "style-src 'unsafe-inline'\">"
+        ),
         f"<title>Face Blur report: {_text(source['name'])}</title><style>{_STYLE}</style></head><body>",
         f"<h1>Face Blur report: {_text(source['name'])}</h1>",
         _format_verdict(content),
@@ -292,8 +294,10 @@ def to_html(content: Mapping[str, Any]) -> str:
             [
                 (
                     "Source",
-                    f"{source['name']}, {source['width']} x {source['height']} pixels, {source['frames']} frames at "
-                    f"{source['frame_rate']} per second",
+                    (
+                        f"{source['name']}, {source['width']} x {source['height']} pixels, {source['frames']} frames "
+                        f"at {source['frame_rate']} per second"
+                    ),
                 ),
                 ("SHA-256 of the source", source["sha256"] or "-"),
                 ("Fingerprint of the source", source["fingerprint"]),
@@ -390,8 +394,10 @@ def _show_verification(verification: Mapping[str, Any] | None) -> str:
                 ),
                 (
                     "Expected faces compared",
-                    f"{verification['compared']} (each face in each frame); {verification['flat']} of "
-                    "them are too flat or too dark to tell",
+                    (
+                        f"{verification['compared']} (each face in each frame); {verification['flat']} of "
+                        "them are too flat or too dark to tell"
+                    ),
                 ),
                 ("Searched for unexpected faces in", searched),
                 (

@@ -18,7 +18,7 @@ __all__ = [
     "ImageSource",
     "MovieSource",
     "SequenceSource",
-    "find_fingerprint",
+    "compute_fingerprint",
     "fingerprint",
     "open_source",
 ]

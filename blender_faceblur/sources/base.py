@@ -50,7 +50,7 @@ class FrameSource(ABC):
 
     def close(self) -> None:
         """Close the file, if the source keeps one open."""
-        return None
+        return
 
     def __enter__(self) -> FrameSource:
         return self

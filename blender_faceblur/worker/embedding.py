@@ -23,7 +23,8 @@ from ..core.tracking.analysis import fit_size
 from ..core.types import Box, Detection, Ellipse, Evidence, FaceBlurError, Sample, Track, TrackKind
 from ..detectors import get_detector
 from ..files.paths import get_model_path
-from ..recognition import Recognizer, get_recognizer
+from ..recognition import get_recognizer
+from ..recognition.base import Recognizer
 from ..sources import FrameSource, open_source
 from .opening import open_requested
 from .protocol import EmbeddingsDone, EmbedRequest, Progress, ReferenceRequest, Stage, Started, TrackEmbedding, Warned
@@ -238,7 +239,8 @@ def embed_pictures(request: ReferenceRequest, send: OnProgress) -> None:
 
 
 def to_numbers(vector: NDArray[np.float32]) -> list[float]:
-    return np.round(vector.astype(float), 5).tolist()
+    numbers: list[float] = np.round(vector.astype(float), 5).tolist()
+    return numbers
 
 
 class FaceEmbedder:

@@ -9,7 +9,8 @@ from contextlib import ExitStack, closing
 
 from ..core.detection.settings import DetectorUse, Preset, choose_detectors, list_detectors
 from ..core.types import FaceBlurError, ModelUse, SourceInfo
-from ..detectors import FaceDetector, get_detector
+from ..detectors import get_detector
+from ..detectors.base import FaceDetector
 from ..detectors.providers import CPU, PROVIDERS
 from ..files.paths import get_model_path, list_models
 

@@ -20,7 +20,8 @@ from ..core.tracking.analysis import Detector
 from ..core.types import Box, Detection
 from ..detectors import get_detector
 from ..files.paths import get_model_path
-from ..recognition import Recognizer, get_recognizer
+from ..recognition import get_recognizer
+from ..recognition.base import Recognizer
 from .embedding import compute_detail, to_numbers
 from .protocol import BoxEmbedding
 

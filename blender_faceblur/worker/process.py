@@ -92,9 +92,9 @@ class WorkerProcess:
         while not self._stopped.is_set():
             try:
                 self.lines.put(line, timeout=0.5)
-                return
             except queue.Full:
                 continue
+            return
 
     def _read_errors(self, stream: IO[bytes]) -> None:
         while line := stream.readline(4096):

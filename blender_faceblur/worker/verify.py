@@ -257,6 +257,6 @@ def _write(text: str, path: Path) -> None:
         handle, name = tempfile.mkstemp(prefix=".faceblur-", suffix=".part", dir=path.parent)
         with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as stream:
             stream.write(text)
-        os.replace(name, path)
+        Path(name).replace(path)
     except OSError as error:
         raise FaceBlurError(f"The verification cannot be written to {path}: {error.strerror}.") from error

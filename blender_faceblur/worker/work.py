@@ -19,7 +19,8 @@ from ..core.tracking.observations import ObservationTable, Segment
 from ..core.tracking.plates import make_regions
 from ..core.tracking.tracker import Tracker
 from ..core.types import FaceBlurError, SourceInfo, TrackDocument, TrackKind
-from ..detectors import FaceDetector, get_detector
+from ..detectors import get_detector
+from ..detectors.base import FaceDetector
 from ..detectors.passes import combine_passes
 from ..detectors.providers import choose_providers, list_available
 from ..files.storage import name_stored, read_stored, store

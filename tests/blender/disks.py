@@ -117,7 +117,7 @@ def get_cover(scene: Any) -> tuple[Any, Any]:
 
 
 def _is_disk(rgb: NDArray[Any]) -> NDArray[np.bool_]:
-    return rgb.min(axis=2) > 165
+    return np.asarray(rgb.min(axis=2) > 165)
 
 
 def _is_cover(rgb: NDArray[Any]) -> NDArray[np.bool_]:

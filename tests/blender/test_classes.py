@@ -12,7 +12,7 @@ import pytest
 
 import blender_faceblur
 from blender_faceblur.blender.common.jobs import JOB
-from blender_faceblur.blender.cover.covering import get_mask
+from blender_faceblur.blender.cover.strips import get_mask
 from blender_faceblur.blender.detection import detect as detection
 from blender_faceblur.blender.detection import panels as classes
 from blender_faceblur.blender.masks.mask import load_document
@@ -26,7 +26,7 @@ from . import disks
 
 
 @pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Replaces the worker: a disk is a face, and beside it is a plate. Gives the requested presets."""
     presets: list[str] = []
 
@@ -47,7 +47,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
 
     monkeypatch.setattr(client, "run_job", answer)
     monkeypatch.setattr(detection, "check_models", lambda names: None)
-    yield presets
+    return presets
 
 
 @pytest.fixture

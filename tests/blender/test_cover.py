@@ -22,13 +22,11 @@ from blender_faceblur.blender.cover.covering import (
     cover_footage,
     find_lost_mask,
     find_mask_of_footage,
-    get_mask,
     put_cover,
     read_effect,
     uncover,
 )
-from blender_faceblur.blender.cover.handlers import sync_mask_strips
-from blender_faceblur.blender.cover.strips import remove_strip
+from blender_faceblur.blender.cover.strips import get_mask, remove_strip, sync_mask_strips
 from blender_faceblur.core.types import FaceBlurError
 
 from . import disks

@@ -14,7 +14,8 @@ import blender_faceblur
 from blender_faceblur.blender.correction.operators.correct import set_cover
 from blender_faceblur.blender.cover.active_face import get_target
 from blender_faceblur.blender.cover.compositing import EffectSettings
-from blender_faceblur.blender.cover.covering import cover_footage, get_mask
+from blender_faceblur.blender.cover.covering import cover_footage
+from blender_faceblur.blender.cover.strips import get_mask
 from blender_faceblur.blender.masks.changes import change_tracks, cover_at
 from blender_faceblur.blender.masks.mask import load_document
 from blender_faceblur.core.document.editing import get_track, locked_frames
@@ -178,7 +179,8 @@ def test_operators_refuse_a_layer_drawn_by_hand(scene: Any) -> None:
     mask.layers["Face 02"].splines.new().points.add(2)
     with pytest.raises(RuntimeError, match="drawn by hand"):
         bpy.ops.faceblur.end_here()
-        choose(scene, "Face 02", 20)
+    choose(scene, "Face 02", 20)
+    with pytest.raises(RuntimeError, match="drawn by hand"):
         bpy.ops.faceblur.begin_here()
     assert len(mask.layers["Face 02"].splines) == 2
 

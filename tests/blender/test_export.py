@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,7 @@ from blender_faceblur.blender.common.marks import (
 from blender_faceblur.blender.correction.edit_masks import open_masks
 from blender_faceblur.blender.cover.compositing import EffectSettings
 from blender_faceblur.blender.cover.covering import MUST_BE_COVERED, cover_footage
-from blender_faceblur.blender.cover.handlers import sync_mask_strips
+from blender_faceblur.blender.cover.strips import sync_mask_strips
 from blender_faceblur.blender.export.covered_footage import Exported, export_covered
 from blender_faceblur.blender.masks.mask import load_document
 from blender_faceblur.core.types import (
@@ -66,7 +65,7 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def scene(film: Path) -> Iterator[Any]:
+def scene(film: Path) -> Any:
     """The covered film with its sound at frame 11, with its first eight frames cut off."""
     bpy.ops.wm.read_factory_settings(app_template="Video_Editing")
     scene = bpy.context.workspace.sequencer_scene or bpy.context.scene
@@ -79,7 +78,7 @@ def scene(film: Path) -> Iterator[Any]:
     strip.frame_offset_start = 8
     strips.new_sound("tone", str(film), 1, 11)
     cover_footage(scene, strip, disks.build_document(film), EffectSettings("solid", disks.COVER))
-    yield scene
+    return scene
 
 
 def _save(folder: Path) -> Path:

@@ -14,7 +14,9 @@ import pytest
 import blender_faceblur
 from blender_faceblur.blender.common.jobs import JOB
 from blender_faceblur.blender.common.selection import list_selected
-from blender_faceblur.blender.cover.covering import get_mask, read_effect
+from blender_faceblur.blender.cover.compositing import EffectSettings
+from blender_faceblur.blender.cover.covering import read_effect
+from blender_faceblur.blender.cover.strips import get_mask
 from blender_faceblur.blender.detection import detect as detection
 from blender_faceblur.blender.keymaps import KEYS
 from blender_faceblur.blender.masks.faces import list_faces
@@ -58,7 +60,7 @@ def scene(extension: None, film: Path) -> Any:
 
 
 @pytest.fixture
-def analyses(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[AnalysisRequest]]:
+def analyses(monkeypatch: pytest.MonkeyPatch) -> list[AnalysisRequest]:
     """Replaces the worker by one that finds the disk at once. Gives the requests."""
     requests: list[AnalysisRequest] = []
 
@@ -75,7 +77,7 @@ def analyses(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[AnalysisRequest]]
         yield Result(request.output, disks.FRAMES, 1, 0, 1.0)
 
     monkeypatch.setattr(client, "run_job", answer)
-    yield requests
+    return requests
 
 
 def list_everything() -> dict[str, list[str]]:
@@ -191,7 +193,7 @@ def test_strips_that_changed_during_detection_are_reported(change: str, scene: A
         except StopIteration as stop:
             found = stop.value
             break
-    problems = detection.cover_found(scene, found, detection.EffectSettings())
+    problems = detection.cover_found(scene, found, EffectSettings())
     assert len(problems) == 1 and "not covered" in problems[0]
     assert not bpy.data.masks
 
@@ -307,7 +309,7 @@ def test_a_still_is_covered_for_as_long_as_it_is_shown(scene: Any, tmp_path: Pat
     document.tracks = [Track("Face 01", [Sample(0, first.ellipse, Evidence.DETECTED, 1.0)])]
     found = detection.list_sources(scene, ["still"])
     found[0].document = document
-    assert detection.cover_found(scene, found, detection.EffectSettings("solid", disks.COVER)) == []
+    assert detection.cover_found(scene, found, EffectSettings("solid", disks.COVER)) == []
     for frame in (1, 25, 50):
         sight = disks.see(disks.render_frame(scene, frame, tmp_path / "a.png"))
         assert sight.disk == 0 and sight.cover > 1200

@@ -18,7 +18,7 @@ from blender_faceblur.blender.common.marks import (
 )
 from blender_faceblur.blender.cover import handlers as cover_handlers
 from blender_faceblur.blender.cover.compositing import EffectSettings
-from blender_faceblur.blender.cover.covering import uncover
+from blender_faceblur.blender.cover.covering import MUST_BE_COVERED, uncover
 from blender_faceblur.blender.guard import checks as guard
 from blender_faceblur.blender.rendering.project import build_project
 from blender_faceblur.blender.rendering.render import render_animation
@@ -183,7 +183,7 @@ def test_a_face_that_may_show_is_no_fault(project: tuple[Any, Any], tmp_path: Pa
     assert guard.repair_strip(scene, strip, EFFECT) == []
     uncover(scene, strip)
     assert guard.check_scene(scene) == [], "an editor uncovered the strip on purpose"
-    strip[guard.MUST_BE_COVERED] = True
+    strip[MUST_BE_COVERED] = True
     assert [fault.text for fault in guard.check_scene(scene)] == ["It has no cover."]
     strip.mute = True
     assert guard.check_scene(scene) == [], "a muted strip is not rendered"

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -103,7 +104,7 @@ def test_the_edge_is_soft_only_outside_the_ellipse(film: Path, tmp_path: Path) -
     assert edge[-1] == pytest.approx(90, abs=4) and ((edge > 110) & (edge < 240)).sum() >= 3
 
 
-BREAKS = {
+BREAKS: dict[str, Callable[[Any, Any], None]] = {
     "mask strip deleted": lambda scene, mask: _delete_mask_strip(scene),
     "no layers left": lambda scene, mask: mask.layers.clear(),
     "picture layer deleted": lambda scene, mask: _remove_layer(mask, PICTURE_LAYER),

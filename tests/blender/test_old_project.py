@@ -20,7 +20,8 @@ import pytest
 from numpy.typing import NDArray
 
 from blender_faceblur.blender import registration
-from blender_faceblur.blender.cover.covering import get_mask, read_effect
+from blender_faceblur.blender.cover.covering import read_effect
+from blender_faceblur.blender.cover.strips import get_mask
 from blender_faceblur.blender.guard import checks as guard
 from blender_faceblur.blender.masks import overlay_cache
 from blender_faceblur.blender.masks.changes import change_tracks, cover_at
@@ -29,7 +30,7 @@ from blender_faceblur.blender.masks.mask import load_document
 from blender_faceblur.blender.review import queue as review
 from blender_faceblur.core.document import editing
 from blender_faceblur.core.document.tracks_file import read_document as read_file
-from blender_faceblur.core.types import Ellipse, TrackDocument
+from blender_faceblur.core.types import Ellipse, Evidence, TrackDocument
 
 from . import disks
 from .corrected import list_corrected
@@ -76,7 +77,7 @@ def describe(scene: Any) -> dict[str, Any]:
         "faces": {
             face.name: {
                 "spans": face.spans,
-                "evidence": [face.evidence.get(kind, 0) for kind in editing.Evidence],
+                "evidence": [face.evidence.get(kind, 0) for kind in Evidence],
                 "track": face.track,
                 "freehand": face.freehand,
                 "clearest": face.clearest,

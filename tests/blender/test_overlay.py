@@ -16,8 +16,9 @@ import blender_faceblur
 from blender_faceblur.blender.common.context import borrow_selection
 from blender_faceblur.blender.common.marks import get_modifier
 from blender_faceblur.blender.cover.compositing import EffectSettings
-from blender_faceblur.blender.cover.covering import cover_footage, get_mask, uncover
+from blender_faceblur.blender.cover.covering import cover_footage, uncover
 from blender_faceblur.blender.cover.projection import get_region_projection
+from blender_faceblur.blender.cover.strips import get_mask
 from blender_faceblur.blender.masks import overlay_cache
 from blender_faceblur.blender.masks.changes import change_tracks, cover_at
 from blender_faceblur.blender.overlay import coverage, outlines, see_through

@@ -19,7 +19,8 @@ from blender_faceblur.batch.people import Recognition
 from blender_faceblur.blender.common.jobs import JOB
 from blender_faceblur.blender.correction.panels import correct
 from blender_faceblur.blender.cover.compositing import EffectSettings
-from blender_faceblur.blender.cover.covering import cover_footage, get_mask
+from blender_faceblur.blender.cover.covering import cover_footage
+from blender_faceblur.blender.cover.strips import get_mask
 from blender_faceblur.blender.masks import overlay_cache
 from blender_faceblur.blender.masks.changes import change_tracks
 from blender_faceblur.blender.masks.mask import load_document
@@ -449,8 +450,8 @@ def test_undo_removes_a_reference(scene: Any, tmp_path: Path) -> None:
     bpy.ops.ed.undo()
     persons = get_scene().faceblur.people.persons
     assert all(not memory.get_references(person) for person in persons)
+    get_scene().faceblur.people.mode = person_list.KEEP
     with pytest.raises(RuntimeError, match="Tick the people who"):
-        get_scene().faceblur.people.mode = person_list.KEEP
         bpy.ops.faceblur.apply_people()
 
 

@@ -9,7 +9,8 @@ import bpy
 import pytest
 
 from blender_faceblur.blender.cover.compositing import EffectSettings
-from blender_faceblur.blender.cover.covering import get_mask, put_cover, uncover
+from blender_faceblur.blender.cover.covering import put_cover, uncover
+from blender_faceblur.blender.cover.strips import get_mask
 from blender_faceblur.blender.guard import checks as guard
 from blender_faceblur.blender.rendering.project import build_project
 

@@ -14,6 +14,7 @@ from typing import Any
 import bpy
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from blender_faceblur.core.types import FaceBlurError
 from blender_faceblur.sources import open_source
@@ -46,7 +47,7 @@ def count_frames(strip: Any) -> int:
     return int(strip.duration if hasattr(strip, "duration") else strip.frame_final_duration)
 
 
-def render(folder: Path, start: int, stop: int) -> list[np.ndarray]:
+def render(folder: Path, start: int, stop: int) -> list[NDArray[np.uint8]]:
     """Render strip frames start..stop (half-open, from 0) of the strip that begins at scene frame 1."""
     import cv2
 

@@ -8,6 +8,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from blender_faceblur.core.detection.fusion import fuse_detections
 from blender_faceblur.core.detection.settings import PRESETS, DetectorUse, choose_detectors, get_preset, list_detectors
@@ -28,11 +29,12 @@ SIZE = (640, 360)
 COUNT = 60
 
 
-def make_texture(height: int, width: int, seed: int) -> np.ndarray:
+def make_texture(height: int, width: int, seed: int) -> NDArray[np.uint8]:
     import cv2
 
     noise = np.random.default_rng(seed).uniform(0, 255, (height // 4 + 1, width // 4 + 1)).astype(np.float32)
-    return np.clip(cv2.resize(noise, (width, height), interpolation=cv2.INTER_CUBIC), 0, 255).astype(np.uint8)
+    resized: NDArray[np.float32] = cv2.resize(noise, (width, height), interpolation=cv2.INTER_CUBIC)
+    return np.clip(resized, 0, 255).astype(np.uint8)
 
 
 GROUND, FACE = make_texture(360, 640, 1), make_texture(64, 48, 2)
@@ -43,14 +45,14 @@ def face_box(frame: int) -> tuple[int, int, int, int]:
     return x, y, x + 48, y + 64
 
 
-def make_frame(frame: int) -> np.ndarray:
+def make_frame(frame: int) -> NDArray[np.uint8]:
     grey = GROUND.copy()
     x1, y1, x2, y2 = face_box(frame)
     grey[y1:y2, x1:x2] = FACE
     return np.repeat(grey[..., None], 3, axis=2)
 
 
-def make_frames(count: int = COUNT) -> Iterator[tuple[int, np.ndarray]]:
+def make_frames(count: int = COUNT) -> Iterator[tuple[int, NDArray[np.uint8]]]:
     for frame in range(count):
         yield frame, make_frame(frame)
 
@@ -62,7 +64,7 @@ class Oracle:
         self._frame = -1
         self._missed = missed
 
-    def detect(self, image_bgr: np.ndarray) -> list[Detection]:
+    def detect(self, image_bgr: NDArray[np.uint8]) -> list[Detection]:
         self._frame += 1
         if self._frame in self._missed:
             return []
@@ -191,7 +193,7 @@ class Seer:
         self.near = 0
         self._blind = blind
 
-    def detect(self, image_bgr: np.ndarray) -> list[Detection]:
+    def detect(self, image_bgr: NDArray[np.uint8]) -> list[Detection]:
         import cv2
 
         template = np.repeat(FACE[..., None], 3, axis=2)
@@ -238,9 +240,9 @@ def test_other_detectors_do_not_run_where_one_finds_the_face_again() -> None:
 
 
 def test_all_detectors_run_after_a_cut() -> None:
-    def frames() -> Iterator[tuple[int, np.ndarray]]:
+    def frames() -> Iterator[tuple[int, NDArray[np.uint8]]]:
         for frame in range(40):
-            yield frame, make_frame(frame) if frame < 19 else 255 - make_frame(frame)[:, ::-1]
+            yield frame, make_frame(frame) if frame < 19 else np.uint8(255) - make_frame(frame)[:, ::-1]
 
     rare = Seer()
     use = DetectorUse("rare", 640, 0.2, each_look=2)
@@ -261,9 +263,9 @@ def test_dark_pictures_are_brightened_and_denoised_for_the_detectors() -> None:
 
     class Watcher:
         def __init__(self) -> None:
-            self.pictures: list[np.ndarray] = []
+            self.pictures: list[NDArray[np.uint8]] = []
 
-        def detect(self, image_bgr: np.ndarray) -> list[Detection]:
+        def detect(self, image_bgr: NDArray[np.uint8]) -> list[Detection]:
             self.pictures.append(image_bgr.copy())
             return []
 

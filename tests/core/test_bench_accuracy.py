@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from benchmarks import accuracy
 from benchmarks.accuracy import Table, parse
@@ -210,14 +211,14 @@ def test_degraded_faces_stay_at_their_annotated_places(tmp_path: Path, name: str
     assert after == pytest.approx(before * {"dark": 0.4, "darker": 0.25}.get(name, 1), abs=6)
 
 
-def mean_inside(picture: np.ndarray, ellipse: Ellipse) -> float:
+def mean_inside(picture: NDArray[np.uint8], ellipse: Ellipse) -> float:
     return float(picture[draw_ellipse(ellipse, picture.shape[:2]) > 0].mean())
 
 
 def test_rotation_about_the_middle_loses_no_picture() -> None:
     (width, height), matrix = compute_placement(640, 360, VERSIONS["rolled"])
     middle = move_ellipse(Ellipse(320, 180, 10, 12), matrix)
-    assert (middle.cx, middle.cy) == (pytest.approx(width / 2), pytest.approx(height / 2))
+    assert (middle.cx, middle.cy) == pytest.approx((width / 2, height / 2))
     assert math.degrees(middle.angle) == pytest.approx(25)
     for x, y in ((0, 0), (640, 0), (0, 360), (640, 360)):
         corner = move_ellipse(Ellipse(x, y, 1, 1), matrix)

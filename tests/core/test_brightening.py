@@ -4,18 +4,20 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from blender_faceblur.core.detection.brightening import Averager, brighten, compute_stretch
 
 SHAPE = (120, 160, 3)
 
 
-def make_dark(seed: int, square_at: int = 40, noise: float = 6.0) -> np.ndarray:
+def make_dark(seed: int, square_at: int = 40, noise: float = 6.0) -> NDArray[np.uint8]:
     """A dark, noisy picture with a square of 30 levels on a background of 15."""
     picture = np.full(SHAPE, 15.0)
     picture[40:80, square_at : square_at + 40] = 30.0
     picture += np.random.default_rng(seed).normal(0, noise, SHAPE)
-    return np.clip(picture, 0, 255).astype(np.uint8)
+    levels: NDArray[np.uint8] = np.clip(picture, 0, 255).astype(np.uint8)
+    return levels
 
 
 def test_only_dark_pictures_are_brightened() -> None:

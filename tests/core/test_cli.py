@@ -23,7 +23,7 @@ from blender_faceblur.reporting.progress import (
     describe_progress,
     describe_time,
 )
-from tests.core.test_batch import write_film
+from tests.core.test_delivery import write_film
 
 
 @pytest.mark.parametrize("arguments", [[], ["--effect", "magic", "a"], ["--color", "red", "a"]])

@@ -75,7 +75,7 @@ def compute(values: dict[str, Array], image: Array) -> Array:
     """Compute the network directly in double precision: C x H x W in, 128 out."""
 
     def windows(x: Array, side: int, stride: int) -> Array:
-        view = np.lib.stride_tricks.sliding_window_view(x, (side, side), (1, 2))  # type: ignore[call-overload]
+        view = np.lib.stride_tricks.sliding_window_view(x, (side, side), (1, 2))  # type: ignore[call-overload, unused-ignore]
         return np.asarray(view[:, ::stride, ::stride])
 
     def convolve(x: Array, name: str, stride: int = 1, pad: int = 1) -> Array:

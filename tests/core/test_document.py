@@ -232,7 +232,7 @@ def test_a_failed_write_keeps_the_old_document(tmp_path: Path) -> None:
     path.write_text("old")
     broken = make_document()
     broken.tracks[0].samples[0] = Sample(1, Ellipse(float("nan"), 0, 1, 1), Evidence.DETECTED, 1)
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match="NaN"):
         write_document(broken, path)
     assert path.read_text() == "old" and len(list(tmp_path.iterdir())) == 1
 

@@ -8,6 +8,7 @@ import time
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from blender_faceblur.core.cover.keyframes import HANDLE, compute_tolerance_px, opacity_spans, simplify
 from blender_faceblur.core.types import Ellipse, Evidence, Keyframe, Sample, Track
@@ -61,12 +62,14 @@ def make_track(seed: int, count: int = 400, gap: bool = False) -> Track:
     return Track("Face 01", samples)
 
 
-def draw_points(ellipse: Ellipse) -> np.ndarray:
+def draw_points(ellipse: Ellipse) -> NDArray[np.float64]:
     c, s = np.cos(ellipse.angle), np.sin(ellipse.angle)
-    return POINTS * (ellipse.rx, ellipse.ry) @ np.array([[c, s], [-s, c]]) + (ellipse.cx, ellipse.cy)
+    centre = ellipse.cx, ellipse.cy
+    points: NDArray[np.float64] = POINTS * (ellipse.rx, ellipse.ry) @ np.array([[c, s], [-s, c]]) + centre
+    return points
 
 
-def draw_curve(points: np.ndarray) -> np.ndarray:
+def draw_curve(points: NDArray[np.float64]) -> NDArray[np.float64]:
     t = np.linspace(0, 1, 60, endpoint=False)[:, None]
     parts = []
     for i in range(4):
@@ -75,7 +78,7 @@ def draw_curve(points: np.ndarray) -> np.ndarray:
     return np.concatenate(parts)
 
 
-def compute_curve(keys: list[Keyframe], frame: int) -> np.ndarray:
+def compute_curve(keys: list[Keyframe], frame: int) -> NDArray[np.float64]:
     """The mask's curve in a frame as Blender shows it: points move linearly between keys."""
     later = next(i for i, key in enumerate(keys) if key.source_frame >= frame)
     if keys[later].source_frame == frame:
@@ -93,7 +96,7 @@ def find_support(ellipse: Ellipse, direction: float) -> float:
     return ellipse.cx * c + ellipse.cy * s + math.hypot(ellipse.rx * along, ellipse.ry * across)
 
 
-def measure(curve: np.ndarray, ellipse: Ellipse) -> tuple[float, float]:
+def measure(curve: NDArray[np.float64], ellipse: Ellipse) -> tuple[float, float]:
     """How far the curve lies inside and outside the ellipse at most, in pixels, measured in 360 directions."""
     directions = np.linspace(0, 2 * np.pi, 360, endpoint=False)
     reach = (curve @ np.stack([np.cos(directions), np.sin(directions)])).max(axis=0)

@@ -298,7 +298,7 @@ def test_tiny_faces_get_a_margin_where_low_confidence_is_covered() -> None:
 
 
 @pytest.mark.parametrize(
-    "every, height, confidence, votes, several, covered",
+    ("every", "height", "confidence", "votes", "several", "covered"),
     [
         (3, 100, 0.7, 1, True, False),
         (3, 100, 0.7, 1, False, True),
@@ -333,7 +333,7 @@ def test_a_large_track_that_one_detector_rarely_finds_is_suppressed(
 
 
 @pytest.mark.parametrize(
-    "height, votes, several, spans",
+    ("height", "votes", "several", "spans"),
     [
         (100, 1, True, (40 - 10 - 6, 51 + 10 + 6)),
         (100, 2, True, (20 - 6, 71 + 6)),

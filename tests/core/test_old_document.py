@@ -15,6 +15,7 @@ from blender_faceblur.core.people import decisions as people
 from blender_faceblur.core.review import queue as review
 from blender_faceblur.core.review.overview import read_overview
 from blender_faceblur.core.types import (
+    FaceBlurError,
     ReviewReason,
     Suppression,
     SuppressionReason,
@@ -236,6 +237,6 @@ def test_a_damaged_document_is_refused(path: str, value: object) -> None:
     for part in parts:
         place = place[int(part)] if part.isdigit() else place[part]
     place[int(last) if last.isdigit() else last] = value
-    with pytest.raises(editing.FaceBlurError):
+    with pytest.raises(FaceBlurError):
         from_json(json.dumps(content))
     assert read_overview(json.dumps(content)) is None or path in ("notes", "aside/0/name")

@@ -8,6 +8,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from blender_faceblur.core.document.tracks_file import to_json
 from blender_faceblur.core.review.overview import Code, Overview, compute_worst, list_runs, read_overview
@@ -84,7 +85,7 @@ def read(document: TrackDocument) -> Overview:
     return overview
 
 
-def show(codes: np.ndarray) -> str:
+def show(codes: NDArray[np.uint8]) -> str:
     return "".join(".olDFG?#"[code] for code in codes)
 
 

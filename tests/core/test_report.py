@@ -46,7 +46,8 @@ from blender_faceblur.reporting.report import (
     write_report,
 )
 from blender_faceblur.sources import open_source
-from tests.core.test_batch import analyse, list_names, render, write_film, write_picture
+from tests.core.test_batch import analyse, list_names, render, write_picture
+from tests.core.test_delivery import write_film
 
 NASTY = "<script src='http://x.y/z'>\n.mp4"
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import numpy as np
+from numpy.typing import NDArray
 
 from blender_faceblur.core.tracking.retracking import track_keys
 from blender_faceblur.core.types import Ellipse, Evidence, Sample
@@ -20,7 +21,7 @@ def place(frame: int) -> tuple[int, int]:
     return 40 + 3 * frame, 60 + frame // 2
 
 
-def draw(frame: int, cut: int = 10**6) -> np.ndarray:
+def draw(frame: int, cut: int = 10**6) -> NDArray[np.uint8]:
     import cv2
 
     picture = _GROUND.copy() if frame < cut else 255 - _GROUND[:, ::-1]
@@ -37,7 +38,7 @@ def at(frame: int) -> Ellipse:
 
 
 def retrack(keys: dict[int, Ellipse], start: int, stop: int, cut: int = 10**6) -> dict[int, Sample]:
-    def pictures(first: int, last: int) -> Iterable[tuple[int, np.ndarray]]:
+    def pictures(first: int, last: int) -> Iterable[tuple[int, NDArray[np.uint8]]]:
         return ((frame, draw(frame, cut)) for frame in range(first, last))
 
     return {s.source_frame: s for s in track_keys(pictures, keys, start, stop, 1.0, {cut}, SIZE)}

@@ -8,6 +8,7 @@ import pytest
 from blender_faceblur.core.detection.settings import (
     DEFAULT_MARGIN,
     PRESETS,
+    Preset,
     choose_detectors,
     get_preset,
     list_detectors,
@@ -19,12 +20,12 @@ from blender_faceblur.files import paths
 
 
 @pytest.mark.parametrize("preset", PRESETS, ids=lambda preset: preset.name)
-def test_every_detector_of_a_preset_is_known_and_listed_with_its_weights(preset: object) -> None:
+def test_every_detector_of_a_preset_is_known_and_listed_with_its_weights(preset: Preset) -> None:
     assert preset in PRESETS
-    for use in preset.detectors:  # type: ignore[attr-defined]
+    for use in preset.detectors:
         kind = get_detector(use.detector)
         for name in (use.detector, *kind.further_weights):
-            assert preset.name in paths.list_models()[name].presets, name  # type: ignore[attr-defined]
+            assert preset.name in paths.list_models()[name].presets, name
         assert 0 <= use.threshold < 1 and use.tiles >= 1 and use.turns
         assert kind.gives_landmarks or use.turns == (0,), "without landmarks nobody knows how a face leans"
 

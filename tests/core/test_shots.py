@@ -14,7 +14,7 @@ def make_picture(seed: int) -> NDArray[np.float64]:
     """Spots of light on a dark background, 36 x 64 x 3."""
     random = np.random.default_rng(seed)
     coarse = random.uniform(0, 255, (6, 8, 3))
-    return np.kron(coarse, np.ones((6, 8, 1)))
+    return np.asarray(np.kron(coarse, np.ones((6, 8, 1))), np.float64)
 
 
 def find_shots(pictures: list[NDArray[np.float64]]) -> tuple[list[int], list[int]]:

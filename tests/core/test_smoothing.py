@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from blender_faceblur.core.geometry import ellipses_in_boxes, grow_to_contain, roll_from_landmarks, supports
 from blender_faceblur.core.tracking.smoothing import fill_rolls, smooth_ellipses
@@ -12,7 +13,7 @@ from blender_faceblur.core.tracking.smoothing import fill_rolls, smooth_ellipses
 DIRECTIONS = np.linspace(0, 2 * np.pi, 180, endpoint=False)
 
 
-def make_boxes(seed: int, count: int = 200) -> tuple[np.ndarray, np.ndarray]:
+def make_boxes(seed: int, count: int = 200) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     random = np.random.default_rng(seed)
     t = np.arange(count) / 25
     centre = np.stack([500 + 200 * np.sin(t), 300 + 50 * np.cos(2 * t)], axis=1) + random.normal(0, 3, (count, 2))

@@ -213,12 +213,12 @@ def write_cut_head(path: Path) -> None:
 
 def write_playlist(path: Path) -> None:
     write_film(path.with_name("other.mp4"), range(3))
-    path.write_text("ffconcat version 1.0\nfile other.mp4\n")
+    path.write_text("ffconcat version 1.0\nfile other.mp4\n", encoding="utf-8")
 
 
 def write_hls(path: Path) -> None:
     write_film(path.with_name("other.ts"), range(30))
-    path.write_text("#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXTINF:1.2,\nother.ts\n#EXT-X-ENDLIST\n")
+    path.write_text("#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXTINF:1.2,\nother.ts\n#EXT-X-ENDLIST\n", encoding="utf-8")
 
 
 REFUSED: dict[str, tuple[Any, str]] = {
@@ -316,7 +316,7 @@ def test_a_sequence_has_one_frame_per_picture(suffix: str, tmp_path: Path) -> No
     names = write_pictures(tmp_path, numbers, suffix)
     with open_source(tmp_path, names, Fraction(24)) as source:
         info = source.info
-        assert (info.kind, info.frame_count, info.frame_rate, info.file_name) == ("sequence", 5, 24, names[0])
+        assert (info.kind, info.frame_count, info.frame_rate, info.file_name) == ("sequence", 5, Fraction(24), names[0])
         assert (info.width, info.height) == SIZE and info.warnings == ()
         whole = list(source.frames())
         assert [frame for frame, _ in whole] == list(range(5))

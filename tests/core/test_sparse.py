@@ -5,23 +5,24 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from blender_faceblur.core.tracking.sparse import Bounds, choose_keys, compute_centres, compute_reaches
 
 
-def make_path(count: int) -> np.ndarray:
+def make_path(count: int) -> NDArray[np.float64]:
     t = np.arange(count) / 25
     columns = 300 + 90 * np.sin(t), 200 + 40 * np.cos(1.7 * t), 30 + 5 * np.sin(t), 40 + 5 * np.cos(t), 0 * t
     return np.stack(columns, axis=1)
 
 
-def make_bounds(path: np.ndarray, room: float) -> Bounds:
+def make_bounds(path: NDArray[np.float64], room: float) -> Bounds:
     centres, reaches = compute_centres(path), compute_reaches(path)
     return Bounds(centres, reaches, centres, reaches + room)
 
 
-def wider(path: np.ndarray, by: float) -> np.ndarray:
-    return path + np.array([0, 0, by, by, 0])
+def wider(path: NDArray[np.float64], by: float) -> NDArray[np.float64]:
+    return path + np.array([0, 0, by, by, 0], np.float64)
 
 
 @pytest.mark.parametrize("room", [0.5, 3.0, 12.0])

@@ -6,25 +6,30 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+from numpy.typing import NDArray
 
 from blender_faceblur.core.detection.fusion import FusedDetection
-from blender_faceblur.core.tracking.tracker import Flow, FrameRecord, Tracker
+from blender_faceblur.core.tracking.tracker import Flow, FrameRecord, Observation, Tracker
 
 RATE = 25.0
 
 
-def box_at(frame: int) -> np.ndarray:
+def box_at(frame: int) -> NDArray[np.float64]:
     """The box of a face that moves 3 pixels per frame to the right."""
     return np.array([100.0 + 3 * frame, 100, 150 + 3 * frame, 165])
 
 
-def move_along(before: np.ndarray, after: np.ndarray, boxes: list[np.ndarray]) -> list[np.ndarray | None]:
+def move_along(
+    before: NDArray[np.uint8], after: NDArray[np.uint8], boxes: list[NDArray[np.float64]]
+) -> list[NDArray[np.float64] | None]:
     """The optical flow of a scene that moves 3 pixels per frame. Pictures are frame numbers here."""
     step = 3.0 * (int(after[0, 0]) - int(before[0, 0]))
     return [box + np.array([step, 0, step, 0]) for box in boxes]
 
 
-def lose_all(before: np.ndarray, after: np.ndarray, boxes: list[np.ndarray]) -> list[np.ndarray | None]:
+def lose_all(
+    before: NDArray[np.uint8], after: NDArray[np.uint8], boxes: list[NDArray[np.float64]]
+) -> list[NDArray[np.float64] | None]:
     return [None] * len(boxes)
 
 
@@ -33,8 +38,8 @@ def track_faces(
     count: int,
     flow: Flow = move_along,
     cut: int = -1,
-    box: Callable[[int], np.ndarray] = box_at,
-) -> dict[int, list]:
+    box: Callable[[int], NDArray[np.float64]] = box_at,
+) -> dict[int, list[Observation]]:
     """The observations by frame of a face that is detected in the given frames with the given confidence."""
     tracker = Tracker(RATE, 0.5, flow)
     records: list[FrameRecord] = []
@@ -88,10 +93,12 @@ def test_a_face_that_optical_flow_loses_is_continued_near_by() -> None:
 
 
 def test_fast_motion_is_matched_with_optical_flow() -> None:
-    def fast(frame: int) -> np.ndarray:
+    def fast(frame: int) -> NDArray[np.float64]:
         return np.array([100.0 + 45 * frame, 100, 150 + 45 * frame, 165])
 
-    def flow(before: np.ndarray, after: np.ndarray, boxes: list[np.ndarray]) -> list[np.ndarray | None]:
+    def flow(
+        before: NDArray[np.float64], after: NDArray[np.uint8], boxes: list[NDArray[np.float64]]
+    ) -> list[NDArray[np.float64] | None]:
         step = 45.0 * (int(after[0, 0]) - int(before[0, 0]))
         return [box + np.array([step, 0, step, 0]) for box in boxes]
 

@@ -251,7 +251,7 @@ class Reader(ast.NodeVisitor):
             self._tell(node, "wording is tested")
         self.generic_visit(node)
 
-    visit_If = visit_IfExp = visit_While = _visit_test
+    visit_If = visit_IfExp = visit_While = _visit_test  # noqa: N815 - the names that ast.NodeVisitor calls
 
     def visit_MatchValue(self, node: ast.MatchValue) -> None:
         if self._has_phrase(node.value):

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from fractions import Fraction
 
 import cv2
@@ -55,7 +56,8 @@ def draw_scene(strength: float = 25.0, seed: int = 3) -> Grey:
             * part
             * cv2.resize(random.uniform(-1, 1, (cells, cells)), (160, 120), interpolation=cv2.INTER_CUBIC)
         )
-    return np.clip(picture, 0, 255).astype(np.uint8)
+    levels: Grey = np.clip(picture, 0, 255).astype(np.uint8)
+    return levels
 
 
 def add_noise(picture: Grey, level: float) -> Grey:
@@ -68,11 +70,12 @@ def cover(picture: Grey, kind: str, factor: float = 1.3, shift: float = 0.0, fac
     height, width = picture.shape
     blocks = round(width / BLOCK), round(height / BLOCK)
     small = cv2.resize(picture, blocks, interpolation=cv2.INTER_AREA)
-    whole = {
+    ways: dict[str, Callable[[], Grey]] = {
         "mosaic": lambda: cv2.resize(small, (width, height), interpolation=cv2.INTER_NEAREST),
         "blur": lambda: cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC),
         "solid": lambda: np.full_like(picture, 0),
-    }[kind]()
+    }
+    whole = ways[kind]()
     y, x = np.mgrid[0:height, 0:width] + 0.5
     inside = ((x - face.cx - shift) / (factor * face.rx)) ** 2 + ((y - face.cy) / (factor * face.ry)) ** 2 <= 1
     return np.where(inside, whole, picture).astype(np.uint8)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from blender_faceblur.core.detection.windows import choose_windows, detect_in_windows
 from blender_faceblur.core.types import Detection
@@ -40,8 +41,8 @@ def test_detections_are_in_pixels_of_the_whole_picture() -> None:
     picture = np.zeros((SIZE[1], SIZE[0], 3), np.uint8)
     picture[280, 500] = 255
 
-    def detect(image: np.ndarray) -> list[Detection]:
-        (y,), (x,) = np.nonzero(image[..., 0])
+    def detect(image: NDArray[np.uint8]) -> list[Detection]:
+        (y,), (x,) = (found.tolist() for found in np.nonzero(image[..., 0]))
         return [Detection((x - 20, y - 25, x + 20, y + 25), 0.9, "one", ((x, y),))]
 
     (one,) = detect_in_windows(detect, picture, [(404, 189, 192)])
@@ -49,7 +50,7 @@ def test_detections_are_in_pixels_of_the_whole_picture() -> None:
 
 
 def test_faces_cut_off_by_a_window_are_dropped() -> None:
-    def detect(image: np.ndarray) -> list[Detection]:
+    def detect(image: NDArray[np.uint8]) -> list[Detection]:
         return [Detection((-3.0, 50, 40, 90), 0.9, "one")]
 
     picture = np.zeros((SIZE[1], SIZE[0], 3), np.uint8)

@@ -14,12 +14,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from blender_faceblur.core.detection.settings import PRESETS
 from blender_faceblur.core.geometry import overlaps
 from blender_faceblur.core.types import FaceBlurError
-from blender_faceblur.detectors import DETECTORS, FaceDetector, get_detector
-from blender_faceblur.detectors.base import BlobMaker, BoxShape, keep_best
+from blender_faceblur.detectors import DETECTORS, get_detector
+from blender_faceblur.detectors.base import BlobMaker, BoxShape, FaceDetector, keep_best
 from blender_faceblur.detectors.blazeface import VERSION
 from blender_faceblur.files.paths import get_model_path
 
@@ -63,7 +64,7 @@ def detector(request: pytest.FixtureRequest) -> FaceDetector:
 
 
 @cache
-def astronaut() -> np.ndarray:
+def astronaut() -> NDArray[np.uint8]:
     from skimage import data
 
     return np.ascontiguousarray(data.astronaut()[..., ::-1])
@@ -156,14 +157,16 @@ def test_yunet_decodes_as_opencv_does(name: str) -> None:
         assert detection.confidence == pytest.approx(row[14], abs=0.01)
 
 
-def read_picture(clip: str, number: int) -> np.ndarray:
+def read_picture(clip: str, number: int) -> NDArray[np.uint8]:
     media = os.environ.get("FACEBLUR_MEDIA")
     if not media:
         pytest.skip("FACEBLUR_MEDIA does not name a folder with the annotated clips")
     import av
 
     with av.open(str(Path(media) / clip)) as container:
-        return next(itertools.islice(container.decode(video=0), number, None)).to_ndarray(format="bgr24")
+        frame = next(itertools.islice(container.decode(video=0), number, None))
+        picture: NDArray[np.uint8] = frame.to_ndarray(format="bgr24")
+        return picture
 
 
 @pytest.mark.parametrize("name", ["centerface", "yunet_n", "yunet_2023mar"])
@@ -186,7 +189,7 @@ def test_profiles_are_found_in_both_directions() -> None:
         assert overlaps(face, boxes).max() > 0.5
 
 
-def mirror(boxes: np.ndarray, width: int) -> np.ndarray:
+def mirror(boxes: NDArray[np.float64], width: int) -> NDArray[np.float64]:
     return np.stack([width - boxes[:, 2], boxes[:, 1], width - boxes[:, 0], boxes[:, 3]], axis=1)
 
 

@@ -8,10 +8,11 @@ import math
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from blender_faceblur.core.detection.settings import DetectorUse
 from blender_faceblur.core.types import Detection
-from blender_faceblur.detectors import FaceDetector
+from blender_faceblur.detectors.base import FaceDetector
 from blender_faceblur.detectors.passes import DetectionPass, MultiPassDetector, combine_passes, split_side
 
 RED = (0, 0, 255)
@@ -25,7 +26,7 @@ class FindsRed(FaceDetector):
     def __init__(self) -> None:
         self.sizes: list[tuple[int, int]] = []
 
-    def detect(self, image_bgr: np.ndarray) -> list[Detection]:
+    def detect(self, image_bgr: NDArray[np.uint8]) -> list[Detection]:
         import cv2
 
         self.sizes.append((image_bgr.shape[1], image_bgr.shape[0]))
@@ -41,7 +42,7 @@ class FindsRed(FaceDetector):
         return found
 
 
-def paint(width: int, height: int, x: int, y: int, size: int) -> np.ndarray:
+def paint(width: int, height: int, x: int, y: int, size: int) -> NDArray[np.uint8]:
     picture = np.full((height, width, 3), 255, np.uint8)
     picture[y : y + size, x : x + size] = RED
     return picture

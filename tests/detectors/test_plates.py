@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from blender_faceblur.core.types import FaceBlurError, TrackKind
 from blender_faceblur.detectors import get_detector
@@ -72,7 +73,7 @@ def find_weights() -> Path:
         pytest.skip(str(error))
 
 
-def draw_plate(width: float, lean: float, left: float, top: float) -> tuple[np.ndarray, np.ndarray]:
+def draw_plate(width: float, lean: float, left: float, top: float) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
     """A picture of 640 x 360 with a number plate in it, and the plate's corners (4 x 2)."""
     import cv2
 

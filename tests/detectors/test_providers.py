@@ -86,7 +86,9 @@ class FakeRuntime:
         def add_session_config_entry(self, key: str, value: str) -> None:
             pass
 
-    def InferenceSession(self, model: bytes, options: Any, providers: list[str], enable_fallback: int) -> Any:
+    def InferenceSession(  # noqa: N802 - onnxruntime's name
+        self, model: bytes, options: Any, providers: list[str], enable_fallback: int
+    ) -> Any:
         assert enable_fallback == 0
         self.opened.append(providers)
         if providers[0] == CUDA and self.gpu == "raises":
@@ -110,7 +112,7 @@ def open_fake(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, gpu: str, wanted: str
 ) -> tuple[FakeRuntime, OnnxSession]:
     runtime = FakeRuntime(gpu)
-    monkeypatch.setitem(sys.modules, "onnxruntime", runtime)  # type: ignore[arg-type]
+    monkeypatch.setitem(sys.modules, "onnxruntime", runtime)
     monkeypatch.setattr(sys, "platform", "linux")
     (tmp_path / "model.onnx").write_bytes(b"")
     return runtime, OnnxSession(tmp_path / "model.onnx", wanted)

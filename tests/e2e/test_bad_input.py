@@ -152,7 +152,8 @@ def list_children(pid: int) -> list[int]:
 
 def kill_child(process: subprocess.Popen[str]) -> None:
     for child in list_children(process.pid):
-        os.kill(child, signal.SIGKILL)
+        if sys.platform != "win32":
+            os.kill(child, signal.SIGKILL)
 
 
 def interrupt(process: subprocess.Popen[str]) -> None:

@@ -44,11 +44,13 @@ def _inside(ellipse: Ellipse) -> NDArray[np.bool_]:
     y, x = np.mgrid[0:HEIGHT, 0:WIDTH] + 0.5
     x, y = x - ellipse.cx, y - ellipse.cy
     cos, sin = np.cos(ellipse.angle), np.sin(ellipse.angle)
-    return ((x * cos + y * sin) / ellipse.rx) ** 2 + ((y * cos - x * sin) / ellipse.ry) ** 2 <= 1
+    inside: NDArray[np.bool_] = ((x * cos + y * sin) / ellipse.rx) ** 2 + ((y * cos - x * sin) / ellipse.ry) ** 2 <= 1
+    return inside
 
 
 def _find_cover(picture: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    return np.abs(picture.astype(int) - COVER).max(axis=2) < 60
+    apart: NDArray[np.int64] = np.abs(picture.astype(int) - COVER)
+    return np.asarray(apart.max(axis=2) < 60)
 
 
 def _measure(output: Path, truth: list[list[FaceTruth]]) -> tuple[list[float], float]:

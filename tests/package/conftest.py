@@ -8,14 +8,14 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
 import pytest
 
-from tools import package
 from tools.film import make_film
+from tools.lint import ROOT
 from tools.wheels import PYTHONS, WheelTarget
 
 from .machine import Machine
@@ -41,7 +41,7 @@ def build(tmp_path_factory: pytest.TempPathFactory) -> Build:
             "--output",
             str(folder),
         ]
-        done = subprocess.run(command, cwd=package.ROOT, capture_output=True, text=True, check=False)
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         return folder / f"faceblur-0.2.0-{WheelTarget(platform, python)}.zip"
 
@@ -61,11 +61,11 @@ def machine(tmp_path: Path) -> Machine:
 
 
 @pytest.fixture(scope="session")
-def blender() -> Iterator[str]:
+def blender() -> str:
     application = os.environ.get("BLENDER")
     if not application:
         pytest.skip("BLENDER does not name an application")
-    yield application
+    return application
 
 
 @pytest.fixture(scope="session")

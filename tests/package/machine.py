@@ -51,7 +51,7 @@ class Machine:
             "TMP": temporary,
             "BLENDER_USER_RESOURCES": str(self.folders["resources"]),
             # These addresses do not answer on this machine, so any network access fails visibly.
-            **{name: "http://127.0.0.1:9" for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY")},
+            **dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), "http://127.0.0.1:9"),
         }
 
     def run(self, command: list[str]) -> subprocess.CompletedProcess[str]:

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from pathlib import Path
 
@@ -109,5 +108,5 @@ def test_strips_of_a_project(installed: Machine, blender: str, film: Path, tmp_p
     done = installed.run([blender, "-b", str(project), "--python-exit-code", "1", "--python-expr", asked])
     assert "COVER ['COMPOSITOR'] " in done.stdout, done.stdout + done.stderr
     rendered = sorted(pictures.iterdir())
-    assert [os.path.splitext(path.name)[1] for path in rendered] == [".png"] * 5
+    assert [path.suffix for path in rendered] == [".png"] * 5
     assert [find_faces(path) for path in rendered] == [0] * 5

@@ -16,6 +16,7 @@ import pytest
 from blender_faceblur.core.types import FaceBlurError
 from blender_faceblur.files import paths
 from tools import package
+from tools.lint import ROOT
 from tools.wheels import PLATFORMS, WheelTarget
 
 from .conftest import Build
@@ -34,8 +35,8 @@ def test_zip_is_complete(build: Build, platform: str, python: str) -> None:
         assert archive.testzip() is None
         manifest = tomllib.loads(archive.read("blender_manifest.toml").decode())
         names = archive.namelist()
-        for file in (package.ROOT / "blender_faceblur").rglob("*.py"):
-            inside = file.relative_to(package.ROOT / "blender_faceblur").as_posix()
+        for file in (ROOT / "blender_faceblur").rglob("*.py"):
+            inside = file.relative_to(ROOT / "blender_faceblur").as_posix()
             assert archive.read(inside) == file.read_bytes()
     assert (manifest["id"], manifest["platforms"]) == ("faceblur", [platform])
     assert manifest["blender_version_min"] == ("5.0.0" if python == "3.11" else "5.1.0")
@@ -81,16 +82,16 @@ def test_missing_weights_are_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Without a preset's detector the build fails; without the recogniser it succeeds with a warning."""
-    shutil.copy(package.ROOT / "models" / "models.toml", tmp_path)
+    shutil.copy(ROOT / "models" / "models.toml", tmp_path)
     monkeypatch.setattr(paths, "models_folder", lambda: tmp_path)
     arguments = ["--platform", "macos-arm64", "--python", RUNNING, "--output", str(tmp_path / "dist")]
     assert package.main(arguments) == 1
     assert "centerface.onnx is missing" in capsys.readouterr().err
     assert not (tmp_path / "dist").exists()
-    shutil.copy(package.ROOT / "models" / "centerface_any_size.onnx", tmp_path)
+    shutil.copy(ROOT / "models" / "centerface_any_size.onnx", tmp_path)
     assert package.main(arguments) == 1
     assert "face_detection_yunet_2023mar.onnx is missing" in capsys.readouterr().err
-    shutil.copy(package.ROOT / "models" / "yunet_2023mar_any_size.onnx", tmp_path)
+    shutil.copy(ROOT / "models" / "yunet_2023mar_any_size.onnx", tmp_path)
     assert package.main(arguments) == 0
     output = capsys.readouterr()
     assert "WARNING: this package will not recognise people. dlib_face_recognition_int8.onnx is missing" in output.err

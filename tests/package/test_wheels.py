@@ -11,7 +11,8 @@ import pytest
 
 from blender_faceblur.core.types import FaceBlurError
 from tools import wheels
-from tools.package import LOCK, ROOT
+from tools.lint import ROOT
+from tools.package import LOCK
 from tools.wheels import PLATFORMS, PYTHONS, Pin, WheelTarget
 
 LINUX = WheelTarget("linux-x64", "3.13")

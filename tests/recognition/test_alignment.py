@@ -19,7 +19,8 @@ SIDE = RECOGNIZERS[0].side
 def place(scale: float, turn_deg: float, x: float, y: float) -> NDArray[np.float64]:
     """The template's points, scaled, turned and moved."""
     c, s = math.cos(math.radians(turn_deg)), math.sin(math.radians(turn_deg))
-    return scale * TEMPLATE @ np.array([[c, s], [-s, c]]) + (x, y)
+    points: NDArray[np.float64] = scale * TEMPLATE @ np.array([[c, s], [-s, c]]) + (x, y)
+    return points
 
 
 @pytest.mark.parametrize(("scale", "turn_deg"), [(1, 0), (0.3, 20), (4, -35), (1.5, 180)])

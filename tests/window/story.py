@@ -618,8 +618,10 @@ def _cancel_a_broken_render(story: Story) -> None:
         "m.enable = True; m.show_preview = False",
         f"s.frame_end = s.frame_start + 9; s.render.filepath = '{story.folder}/previewed/f'",
         "a = next(a for a in C.screen.areas if a.type == 'SEQUENCE_EDITOR')",
-        "c = C.temp_override(area=a, region=a.regions[-1]); c.__enter__(); "
-        "bpy.ops.render.opengl('INVOKE_DEFAULT', animation=True, sequencer=True)",
+        (
+            "c = C.temp_override(area=a, region=a.regions[-1]); c.__enter__(); "
+            "bpy.ops.render.opengl('INVOKE_DEFAULT', animation=True, sequencer=True)"
+        ),
     ):
         hand.write(line)
         hand.press("Return")

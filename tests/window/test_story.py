@@ -13,7 +13,6 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -23,7 +22,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tests.package.test_install import HOST
+from tests.package.machine import HOST
 from tools import package
 from tools.film import FaceTruth, make_film
 from tools.wheels import PYTHONS, WheelTarget
@@ -135,11 +134,11 @@ def list_complaints(text: str) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def program() -> Iterator[str]:
+def program() -> str:
     program = os.environ.get("BLENDER_WINDOW")
     if not program:
         pytest.skip("BLENDER_WINDOW does not name a program that shows Blender's window")
-    yield program
+    return program
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,6 @@ pixels of the screen, counted from its top left.
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -212,7 +211,7 @@ def _describe_people(scene: bpy.types.Scene) -> dict[str, Any] | None:
 def _write_state(path: Path) -> float:
     part = path.with_suffix(".part")
     part.write_text(json.dumps(describe()), encoding="utf-8")
-    os.replace(part, path)
+    part.replace(path)
     return EVERY_S
 
 

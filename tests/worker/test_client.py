@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from blender_faceblur.core.document.tracks_file import read_document
 from blender_faceblur.core.tracking.observations import ObservationTable, Segment
@@ -245,7 +246,7 @@ class Idle(FaceDetector):
     def __init__(self, *given: Any) -> None:
         self.notes, self.pictures = list[str](), 0
 
-    def detect(self, image_bgr: np.ndarray) -> list[Any]:
+    def detect(self, image_bgr: NDArray[np.uint8]) -> list[Any]:
         self.pictures += 1
         if self.pictures == 2:
             self.notes.append("CUDA is gone")
@@ -310,7 +311,7 @@ def test_every_frame_of_a_film_is_analysed(film: Path, tmp_path: Path, processes
         assert abs(sample.ellipse.cy - (118 - 20)) < 10
 
 
-def write_oriented(path: Path, upright: np.ndarray, orientation: int) -> None:
+def write_oriented(path: Path, upright: NDArray[np.uint8], orientation: int) -> None:
     """A JPEG whose EXIF tag says how to rotate its pixels to get `upright` (RGB)."""
     import cv2
 
@@ -406,7 +407,12 @@ def test_every_picture_of_a_sequence_is_analysed(tmp_path: Path) -> None:
     assert [m for m in messages if isinstance(m, Running)] == [Running("CPU")]
     document = read_document(tmp_path / "tracks.json")
     source = document.source
-    assert (source.kind, source.frame_count, source.frame_rate, source.file_name) == ("sequence", 200, 24, names[0])
+    assert (source.kind, source.frame_count, source.frame_rate, source.file_name) == (
+        "sequence",
+        200,
+        Fraction(24),
+        names[0],
+    )
     (track,) = document.tracks
     assert track.spans() == [(0, 200)]
     for sample in track.samples[::10]:

@@ -22,7 +22,7 @@ from bpy.app.handlers import persistent
 
 from ...core.types import FaceBlurError, SourceInfo, TrackDocument
 from ..common.footage import compute_source_frame, get_footage
-from ..cover.covering import get_mask
+from ..cover.strips import get_mask
 from ..masks.changes import sync_from_blender
 from ..masks.mask import load_document
 from ..masks.record import MaskRecord

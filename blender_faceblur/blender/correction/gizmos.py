@@ -16,8 +16,8 @@ from ..common.footage import compute_source_frame
 from ..common.jobs import JOB
 from ..common.selection import get_active_footage
 from ..cover.active_face import get_target, has_target
-from ..cover.covering import get_mask
 from ..cover.projection import Projection, RegionProjection, get_projection, get_region_projection
+from ..cover.strips import get_mask
 from ..masks.faces import is_face
 from ..masks.record import MaskRecord
 from .operators.correct import set_cover

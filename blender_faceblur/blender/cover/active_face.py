@@ -15,7 +15,7 @@ from ..common.selection import get_active_footage, is_busy, refuse
 from ..masks.changes import sync_from_blender
 from ..masks.faces import is_face, read_face
 from ..masks.record import MaskRecord
-from .covering import get_mask
+from .strips import get_mask
 
 
 @dataclass(frozen=True, slots=True)

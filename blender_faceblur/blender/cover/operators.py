@@ -11,9 +11,9 @@ from ..common.context import get_sequencer_scene, refresh_shown_sequencers
 from ..common.footage import get_footage
 from ..common.jobs import JOB
 from ..common.selection import is_busy, list_selected, list_selected_covered, refuse
-from .covering import find_lost_mask, find_mask_of_footage, get_mask, put_cover, uncover
+from .covering import find_lost_mask, find_mask_of_footage, put_cover, uncover
 from .properties import read_effect_settings
-from .strips import sync_mask_strips
+from .strips import get_mask, sync_mask_strips
 
 
 class FACEBLUR_OT_apply(bpy.types.Operator):

@@ -12,7 +12,7 @@ from ..common.marks import get_modifier
 from ..common.panels import Tab, write_lines
 from ..common.selection import get_active_footage
 from ..masks.record import MaskRecord
-from .covering import get_mask
+from .strips import get_mask
 
 
 class FACEBLUR_PT_main(Tab, bpy.types.Panel):

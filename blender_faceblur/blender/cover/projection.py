@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from ...core.types import Box
 from ..masks.record import size_of
-from .covering import get_mask
+from .strips import get_mask
 
 Array = NDArray[np.float64]
 
@@ -50,7 +50,8 @@ class Projection:
 
     def project(self, points_px: Array) -> Array:
         """Map source points (... x 2) to the canvas (... x 2)."""
-        return points_px @ self.matrix[:2, :2].T + self.matrix[:2, 2]
+        projected: Array = points_px @ self.matrix[:2, :2].T + self.matrix[:2, 2]
+        return projected
 
     def picture_outline(self) -> list[tuple[float, float]]:
         """The four corners of the shown part of the source, on the canvas."""

@@ -225,10 +225,10 @@ def _differ_in_speed(scene: bpy.types.Scene, footage: bpy.types.Strip, mask_stri
     """Whether their durations differ, because of speed keys or a film's frame rate that is not the scene's."""
     apart = abs(footage.frame_duration - mask_strip.frame_duration)
     if apart != 1 or len(getattr(footage, "retiming_keys", ())) > 0:
-        return apart > 0
+        return bool(apart > 0)
     # Blender 5.0 counts one frame too few for some films, at any frame rate.
     rate = scene.render.fps / scene.render.fps_base
-    return footage.type == "MOVIE" and abs(footage.fps - rate) > 1e-3 * rate
+    return bool(footage.type == "MOVIE" and abs(footage.fps - rate) > 1e-3 * rate)
 
 
 def _copy_speed(scene: bpy.types.Scene, footage: bpy.types.Strip, mask_strip: bpy.types.Strip) -> bool:

@@ -127,7 +127,8 @@ def _limit_ranges(scene: bpy.types.Scene, sources: list[SourceDetection], in_ran
 
 def _count_frames(strip: bpy.types.Strip) -> int:
     mask = get_mask(strip)
-    return mask.frame_end - mask.frame_start if mask is not None else max(strip.frame_duration, 1)
+    frames: int = mask.frame_end - mask.frame_start if mask is not None else max(strip.frame_duration, 1)
+    return frames
 
 
 def _detect(

@@ -29,8 +29,8 @@ from ..common.footage import Footage, get_footage
 from ..common.jobs import Step
 from ..common.marks import MARK, get_modifier
 from ..correction.edit_masks import get_helper
-from ..cover.covering import MUST_BE_COVERED, find_lost_mask, get_mask
-from ..cover.strips import cover_strip, remove_strip
+from ..cover.covering import MUST_BE_COVERED, find_lost_mask
+from ..cover.strips import cover_strip, get_mask, remove_strip
 from ..guard.checks import asks_for_review, check_strip
 from ..masks.mask import get_document_text, load_document
 from ..masks.record import has_record, list_own_masks

@@ -39,7 +39,6 @@ from ..cover.covering import (
     cover_footage,
     find_lost_mask,
     find_mask_of_footage,
-    get_mask,
     has_foreign_mask,
     list_masks_of,
     put_cover,
@@ -47,7 +46,7 @@ from ..cover.covering import (
 )
 from ..cover.issues import list_cover_issues
 from ..cover.nodes import sign
-from ..cover.strips import TIMES, is_out_of_speed, sync_mask_strip
+from ..cover.strips import TIMES, get_mask, is_out_of_speed, sync_mask_strip
 from ..masks.mask import load_document
 from ..masks.record import MaskRecord, list_own_masks, size_of
 from ..preferences.properties import get_preferences
@@ -124,7 +123,7 @@ def check_strip(scene: bpy.types.Scene, strip: bpy.types.Strip, with_review: boo
         ]
 
 
-def _list_faults(scene: bpy.types.Scene, strip: bpy.types.Strip, with_review: bool) -> list[CoverFault]:
+def _list_faults(scene: bpy.types.Scene, strip: bpy.types.Strip, with_review: bool) -> list[CoverFault]:  # noqa: C901
     faults: list[CoverFault] = []
 
     def add_fault(text: str, shows: bool = True, repair: bool = True, in_preview: bool = False) -> None:

@@ -18,8 +18,9 @@ from ...files.workplace import Workplace
 from ...worker.client import build_verify_request
 from ..common.footage import KINDS, Footage, compute_source_frame, frame_rate_of, get_footage
 from ..common.jobs import JobProgress, Step
-from ..cover.covering import get_mask, read_effect
+from ..cover.covering import read_effect
 from ..cover.projection import get_projection
+from ..cover.strips import get_mask
 from ..masks.changes import sync_from_blender
 from ..masks.faces import list_faces
 from .checks import list_rendered

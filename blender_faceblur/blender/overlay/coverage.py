@@ -17,8 +17,9 @@ from ...core.review.overview import Code, Codes, compute_worst, list_runs
 from ..common.context import DrawHandlers, get_sequencer_scene
 from ..common.footage import KINDS
 from ..common.selection import get_active_footage
-from ..cover.covering import MUST_BE_COVERED, get_mask
+from ..cover.covering import MUST_BE_COVERED
 from ..cover.projection import RegionProjection, get_region_projection
+from ..cover.strips import get_mask
 from ..masks.overlay_cache import get_cached, get_unit, list_switched_off
 from ..masks.record import list_own_masks
 from ..preferences.properties import get_colors
@@ -113,7 +114,7 @@ def compute_columns(
     codes = known.compute_codes(list_switched_off(mask, known), only if alone else "")
     if codes is None:
         return first, nothing, nothing
-    edges = (np.arange(first, stop + 1) - view.shift[0]) / view.scale[0]
+    edges = np.asarray((np.arange(first, stop + 1) - view.shift[0]) / view.scale[0], np.float64)
     starts, stops = compute_source_ranges(strip, edges, len(codes[0]))
     return first, compute_worst(codes[0], starts, stops), compute_worst(codes[1], starts, stops)
 

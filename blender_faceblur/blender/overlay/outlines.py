@@ -21,7 +21,7 @@ from ..common.context import DrawHandlers, get_sequencer_scene
 from ..common.footage import KINDS, compute_source_frame
 from ..common.marks import get_modifier
 from ..common.selection import get_active_footage
-from ..cover.covering import MUST_BE_COVERED, find_lost_mask, get_mask, has_foreign_mask
+from ..cover.covering import MUST_BE_COVERED, find_lost_mask, has_foreign_mask
 from ..cover.projection import (
     Array,
     Projection,
@@ -30,6 +30,7 @@ from ..cover.projection import (
     get_projection,
     get_region_projection,
 )
+from ..cover.strips import get_mask
 from ..masks.faces import is_face
 from ..masks.overlay_cache import CachedMask, compute_code, get_cached, get_unit, list_switched_off
 from ..masks.record import LayerRecord, MaskRecord, list_own_masks

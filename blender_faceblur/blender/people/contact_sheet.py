@@ -12,7 +12,7 @@ import bpy
 from ...core.review.queue import choose_clearest
 from ...core.types import Ellipse, FaceBlurError
 from ..common.jobs import JOB, redraw
-from ..cover.covering import get_mask
+from ..cover.strips import get_mask
 from ..review.queue import read_queue
 from ..thumbnails import store as thumbnails
 from .cache import ListedFace, list_shown_faces

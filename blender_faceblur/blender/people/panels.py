@@ -12,7 +12,7 @@ from ..common.context import get_sequencer_scene
 from ..common.jobs import JOB
 from ..common.panels import Tab, write_lines
 from ..common.selection import get_active_footage
-from ..cover.covering import get_mask
+from ..cover.strips import get_mask
 from ..masks.faces import read_face
 from ..masks.record import MaskRecord
 from ..thumbnails.store import get_icon, get_picture

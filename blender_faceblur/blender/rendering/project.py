@@ -67,7 +67,7 @@ def add_footage(scene: bpy.types.Scene, path: Path, source: SourceInfo) -> bpy.t
         strip.frame_final_duration = source.frame_count
     else:
         strip = strips.new_movie(name, str(path), 1, FIRST_FRAME, fit_method="ORIGINAL")
-        if strip.frame_final_duration < source.frame_count:
+        if strip.frame_final_duration < source.frame_count:  # noqa: PLR1730 - set only where it must be
             # Blender 5.0 counts one frame too few for a Matroska film with AAC sound; its last picture is frozen.
             strip.frame_final_duration = source.frame_count
     element = strip.elements[0]

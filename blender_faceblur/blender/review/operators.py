@@ -14,7 +14,7 @@ from ...reporting.progress import count
 from ...reporting.wording import describe_place
 from ..common.context import get_sequencer_scene, refresh_shown_sequencers
 from ..common.selection import get_active_footage, is_busy, refuse
-from ..cover.covering import get_mask
+from ..cover.strips import get_mask
 from ..masks.changes import change_tracks, check_freehand
 from ..masks.mask import get_layer_name
 from ..preferences.properties import get_reviewer

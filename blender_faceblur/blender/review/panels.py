@@ -14,8 +14,8 @@ from ..common.context import DrawHandlers, get_sequencer_scene
 from ..common.footage import compute_source_frame
 from ..common.panels import Tab, write_lines
 from ..common.selection import get_active_footage
-from ..cover.covering import get_mask
 from ..cover.projection import Array, get_projection, get_region_projection
+from ..cover.strips import get_mask
 from .queue import PACE, count_left, get_current, list_entries
 
 _CORNER = 0.25

@@ -19,7 +19,7 @@ from ...core.document.tracks_file import from_json
 from ...core.review.queue import SECONDS_EACH, ReviewEntry, is_shown, list_review_entries, record_verdict
 from ...core.types import FaceBlurError, TrackDocument, Verdict
 from ..common.footage import KINDS, compute_shown, find_timeline_frame
-from ..cover.covering import get_mask
+from ..cover.strips import get_mask
 from ..masks.mask import get_document_text, get_layer_name, store_document
 from ..masks.record import MaskRecord
 from ..preferences.properties import get_reviewer

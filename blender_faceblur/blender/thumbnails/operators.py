@@ -10,7 +10,7 @@ from ...reporting.progress import count
 from ..common.context import get_sequencer_scene
 from ..common.jobs import redraw
 from ..common.selection import get_active_footage, refuse
-from ..cover.covering import get_mask
+from ..cover.strips import get_mask
 from . import store as thumbnails
 
 

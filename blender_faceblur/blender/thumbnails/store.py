@@ -26,7 +26,7 @@ from ...worker.client import build_thumbnails_request, run_thumbnails
 from ...worker.protocol import Thumbnail, ThumbnailsRequest, Waiting
 from ..common.footage import frame_rate_of, get_footage
 from ..common.jobs import JOB, redraw
-from ..cover.covering import get_mask
+from ..cover.strips import get_mask
 from ..masks.record import fingerprint_of
 from ..review.queue import read_queue
 

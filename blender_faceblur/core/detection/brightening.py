@@ -71,7 +71,8 @@ def compute_stretch(thumbnail: Picture) -> NDArray[np.uint8] | None:
     most = min(BRIGHTENING.most_gain, BRIGHTENING.target_levels / max(high - low, 1.0))
     # The gain grows gradually: a step in a fade would look like motion to optical flow.
     gain = 1 + (most - 1) * min(1.0, (BRIGHTENING.dark_level - high) / BRIGHTENING.fade_levels)
-    return np.clip((np.arange(256) - low) * gain, 0, 255).astype(np.uint8)
+    levels: NDArray[np.uint8] = np.clip((np.arange(256) - low) * gain, 0, 255).astype(np.uint8)
+    return levels
 
 
 def brighten(picture: Picture, stretch: NDArray[np.uint8]) -> Picture:

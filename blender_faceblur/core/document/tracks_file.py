@@ -232,7 +232,7 @@ def write_document(document: TrackDocument, path: Path) -> None:
             stream.write(to_json(document))
             stream.flush()
             os.fsync(stream.fileno())
-        os.replace(name, path)
+        Path(name).replace(path)
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise

@@ -564,7 +564,9 @@ def describe_decisions(decisions: Sequence[Decision], people: People) -> list[st
             else f"everyone is covered except {names}, where they are certainly recognised."
         )
     ]
-    for decision in decisions:
-        if decision.clear:
-            notes.append(f"Kept visible: {decision.person} in {decision.track} ({decision.why}).")
+    notes += [
+        f"Kept visible: {decision.person} in {decision.track} ({decision.why})."
+        for decision in decisions
+        if decision.clear
+    ]
     return notes

@@ -65,7 +65,7 @@ def write_embeddings(folder: Path, document: TrackDocument, embeddings: BoxEmbed
         handle, part = tempfile.mkstemp(prefix=".", suffix=ENDING, dir=folder)
         with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as stream:
             json.dump(content, stream, allow_nan=False, separators=(",", ":"))
-        os.replace(part, path)
+        Path(part).replace(path)
     except OSError as error:
         if part is not None:
             Path(part).unlink(missing_ok=True)

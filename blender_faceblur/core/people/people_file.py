@@ -125,7 +125,7 @@ def write_decisions(decisions: Decisions, path: Path) -> None:
         handle, part = tempfile.mkstemp(prefix=".faceblur-", suffix=".part", dir=path.parent)
         with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as stream:
             json.dump(content, stream, ensure_ascii=False, allow_nan=False, indent=1)
-        os.replace(part, path)
+        Path(part).replace(path)
     except OSError as error:
         if part is not None:
             Path(part).unlink(missing_ok=True)

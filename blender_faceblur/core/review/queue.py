@@ -318,11 +318,11 @@ def _compute_size(own: list[Sample], box: Box) -> float:
     """The size of a face in pixels, as the side of a square of the same area."""
     if own:
         return median(_side(s.ellipse) for s in own)
-    return float(max(box[2] - box[0], 0.0) * max(box[3] - box[1], 0.0)) ** 0.5
+    return float((max(box[2] - box[0], 0.0) * max(box[3] - box[1], 0.0)) ** 0.5)
 
 
 def _side(ellipse: Ellipse) -> float:
-    return 2 * float(ellipse.rx * ellipse.ry) ** 0.5
+    return float(2 * (ellipse.rx * ellipse.ry) ** 0.5)
 
 
 def _make_key(kind: str, item: ReviewItem) -> str:

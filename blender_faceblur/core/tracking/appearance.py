@@ -106,7 +106,8 @@ def describe(picture: NDArray[np.uint8], box: Array) -> bytes:
             blurred = np.convolve(count, (spread, 1, spread), "same")
             counts.append(blurred / blurred.sum())
         histograms[i] = np.concatenate(counts)
-    return np.rint(255 * np.sqrt(histograms)).astype(np.uint8).tobytes()
+    rounded: NDArray[np.uint8] = np.rint(255 * np.sqrt(histograms)).astype(np.uint8)
+    return rounded.tobytes()
 
 
 def are_alike(one: bytes, other: bytes) -> bool:

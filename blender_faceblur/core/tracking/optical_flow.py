@@ -55,7 +55,7 @@ def _grid_points(box: Array, width: int, height: int) -> NDArray[np.float32]:
     steps = np.linspace(edge, 1 - edge, OPTICAL_FLOW.grid_points)
     x = box[0] + steps * (box[2] - box[0])
     y = box[1] + steps * (box[3] - box[1])
-    points = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
+    points: NDArray[np.float64] = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
     inside = (points[:, 0] >= 0) & (points[:, 0] < width) & (points[:, 1] >= 0) & (points[:, 1] < height)
     return points[inside].astype(np.float32)
 
@@ -102,4 +102,5 @@ def _move_box(box: Array, old: Array, new: Array) -> Array | None:
         return None
     centre = (box[:2] + box[2:]) / 2 + shift
     half = (box[2:] - box[:2]) / 2 * scale
-    return np.concatenate([centre - half, centre + half])
+    moved: Array = np.concatenate([centre - half, centre + half])
+    return moved

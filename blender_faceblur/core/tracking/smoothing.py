@@ -50,8 +50,8 @@ SMOOTHING = SmoothingSettings()
 
 def _gaussian(sigma: float) -> Array:
     reach = max(1, round(2 * sigma))
-    kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) / max(sigma, 1e-6)) ** 2)
-    return kernel / kernel.sum()
+    kernel: Array = np.exp(-0.5 * (np.arange(-reach, reach + 1) / max(sigma, 1e-6)) ** 2)
+    return np.asarray(kernel / kernel.sum())
 
 
 def _averaged(values: Array, kernel: Array, keep_trend: bool = False) -> Array:

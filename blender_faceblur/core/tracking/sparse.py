@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
 
 from ..geometry import Array
 
@@ -47,12 +48,14 @@ _ANGLES = np.linspace(0, np.pi, SPARSE_KEYS.half_turn_directions, endpoint=False
 def compute_reaches(ellipses: Array) -> Array:
     """How far N ellipses (N x 5: cx, cy, rx, ry, angle) reach from their centres in the D compared directions."""
     turn = _ANGLES[None, :] - ellipses[:, 4:5]
-    return np.hypot(ellipses[:, 2:3] * np.cos(turn), ellipses[:, 3:4] * np.sin(turn))
+    reaches: Array = np.hypot(ellipses[:, 2:3] * np.cos(turn), ellipses[:, 3:4] * np.sin(turn))
+    return reaches
 
 
 def compute_centres(ellipses: Array) -> Array:
     """Centres of N ellipses along the D compared directions: N x D."""
-    return ellipses[:, 0:1] * np.cos(_ANGLES) + ellipses[:, 1:2] * np.sin(_ANGLES)
+    centres: Array = ellipses[:, 0:1] * np.cos(_ANGLES) + ellipses[:, 1:2] * np.sin(_ANGLES)
+    return centres
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +68,7 @@ class Bounds:
     outer_centres: Array
     outer_reaches: Array
 
-    def contain(self, frames: slice, centres: Array, reaches: Array) -> np.ndarray:
+    def contain(self, frames: slice, centres: Array, reaches: Array) -> NDArray[np.bool_]:
         """Which of some consecutive frames (K) are within the bounds, given their shapes' centres and reaches."""
         inside = reaches - np.abs(centres - self.inner_centres[frames]) >= self.inner_reaches[frames]
         inside &= reaches + np.abs(centres - self.outer_centres[frames]) <= self.outer_reaches[frames]

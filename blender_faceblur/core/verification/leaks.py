@@ -716,7 +716,7 @@ def _overlap(one: Box, other: Box) -> float:
 def _weigh(finding: Finding) -> float:
     """How bad a finding is: it grows with the share that shows, the size of the face and the number of frames."""
     x1, y1, x2, y2 = finding.box
-    return finding.share * math.sqrt(max((x2 - x1) * (y2 - y1), 1.0)) * finding.frames**0.5
+    return float(finding.share * math.sqrt(max((x2 - x1) * (y2 - y1), 1.0)) * finding.frames**0.5)
 
 
 def get_kept_reason(places: list[ExpectedFace], box: Box) -> FindingReason | None:

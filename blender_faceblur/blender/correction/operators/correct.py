@@ -16,7 +16,7 @@ from ...common.context import get_sequencer_scene, refresh_shown_sequencers
 from ...common.footage import compute_shown, get_preview_range
 from ...common.selection import EnumItems, get_active_footage, refuse
 from ...cover.active_face import FaceTarget, get_target, has_target
-from ...cover.covering import get_mask
+from ...cover.strips import get_mask
 from ...masks.changes import change_tracks, check_freehand
 from ...masks.record import MaskRecord
 

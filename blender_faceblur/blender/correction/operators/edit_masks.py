@@ -9,7 +9,7 @@ from ....core.types import FaceBlurError
 from ....reporting.progress import count
 from ...common.context import get_sequencer_scene, refresh_shown_sequencers
 from ...common.selection import get_active_footage, is_busy, refuse
-from ...cover.covering import get_mask
+from ...cover.strips import get_mask
 from ..edit_masks import close_masks, get_helper, open_masks
 
 

@@ -9,7 +9,7 @@ from bpy.props import BoolProperty, EnumProperty, IntProperty, StringProperty
 from ...common.context import get_sequencer_scene
 from ...common.footage import find_timeline_frame
 from ...common.selection import get_active_footage, list_selected_covered, refuse
-from ...cover.covering import get_mask
+from ...cover.strips import get_mask
 from ...masks.faces import list_faces
 
 

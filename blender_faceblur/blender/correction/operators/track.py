@@ -12,7 +12,7 @@ from ...common.footage import find_timeline_frame
 from ...common.job_operator import JobOperator, JobSteps
 from ...common.selection import get_active_footage
 from ...cover.active_face import get_target, has_target
-from ...cover.covering import get_mask
+from ...cover.strips import get_mask
 from ..tracking import TrackingStart, apply_tracked, run_tracking, start_track
 
 DIRECTIONS = [

@@ -11,7 +11,7 @@ from ....reporting.wording import describe_status
 from ...common.context import get_sequencer_scene
 from ...common.panels import Tab, write_lines
 from ...common.selection import get_active_footage
-from ...cover.covering import get_mask
+from ...cover.strips import get_mask
 from ...masks.overlay_cache import get_cached
 from ...overlay import see_through
 
@@ -96,7 +96,7 @@ class _Switch:
     action = ""
 
     def draw(self, context: bpy.types.Context) -> None:
-        menu: bpy.types.Menu = self  # type: ignore[assignment]
+        menu: bpy.types.Menu = self
         for where, text in (("FRAME", "This Frame"), ("RANGE", "Preview Range"), ("FILM", "Whole Film")):
             entry = menu.layout.operator("faceblur.switch_face", text=text)
             entry.action, entry.where = self.action, where

@@ -14,8 +14,9 @@ from ...common.jobs import JOB
 from ...common.marks import get_modifier
 from ...common.panels import Tab, write_lines
 from ...common.selection import get_active_footage
-from ...cover.covering import get_mask, has_foreign_mask, read_effect
+from ...cover.covering import has_foreign_mask, read_effect
 from ...cover.properties import read_effect_settings
+from ...cover.strips import get_mask
 from ...guard.checks import has_unanalysed
 from ...masks.faces import describe_origin, is_face, list_faces, read_face
 from ...masks.overlay_cache import get_cached

@@ -16,7 +16,8 @@ from ...common.footage import get_footage
 from ...common.job_operator import JobOperator, JobSteps
 from ...common.jobs import JOB
 from ...common.selection import get_active_footage, get_named_strip, has_strips, refuse
-from ...cover.covering import get_mask, read_effect
+from ...cover.covering import read_effect
+from ...cover.strips import get_mask
 from ...masks.changes import sync_from_blender
 from ..verification import FilmVerification, get_film, list_parts, list_unverified, verify_film
 

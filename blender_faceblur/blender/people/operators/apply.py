@@ -70,7 +70,8 @@ class FACEBLUR_OT_forget_people(bpy.types.Operator):
         return not is_busy(cls)
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
-        return context.window_manager.invoke_props_dialog(self)
+        result: set[str] = context.window_manager.invoke_props_dialog(self)
+        return result
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         scene = get_sequencer_scene(context)
