@@ -97,7 +97,7 @@ def test_fast_motion_is_matched_with_optical_flow() -> None:
         return np.array([100.0 + 45 * frame, 100, 150 + 45 * frame, 165])
 
     def flow(
-        before: NDArray[np.float64], after: NDArray[np.uint8], boxes: list[NDArray[np.float64]]
+        before: NDArray[np.uint8], after: NDArray[np.uint8], boxes: list[NDArray[np.float64]]
     ) -> list[NDArray[np.float64] | None]:
         step = 45.0 * (int(after[0, 0]) - int(before[0, 0]))
         return [box + np.array([step, 0, step, 0]) for box in boxes]

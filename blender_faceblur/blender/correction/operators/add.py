@@ -43,9 +43,9 @@ class FACEBLUR_OT_add(JobOperator, bpy.types.Operator):
     extent: EnumProperty(
         name="Extent",
         items=[
-            ("FOLLOW", "Track", "Track it forwards and backwards until it leaves the picture or the shot ends"),
-            ("FRAME", "Here Only", "Cover it in this frame only"),
-            ("HOLD", "Until I Say Stop", "Keep the cover in place until the end of the film, or until End Here"),
+            ("FOLLOW", "Track It", "Track it forwards and backwards until it leaves the picture or the shot ends"),
+            ("FRAME", "This Frame Only", "Cover it in the current frame only"),
+            ("HOLD", "Until End Here", "Cover the same place until the end of the film, or until End Here is used"),
         ],
     )
     box: FloatVectorProperty(
