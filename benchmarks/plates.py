@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 from blender_faceblur.core.detection.settings import DEFAULT_MARGIN, get_preset
 from blender_faceblur.core.tracking.analysis import analyse_frames, build_document, decode_size
 from blender_faceblur.core.tracking.observations import ObservationTable, Segment
-from blender_faceblur.core.tracking.plates import PRESET, make_regions
+from blender_faceblur.core.tracking.plates import PLATE_PRESET, mark_as_plates
 from blender_faceblur.core.types import Ellipse, FaceBlurError, SourceInfo
 from blender_faceblur.detectors.passes import combine_passes
 from blender_faceblur.worker.ensemble import choose_usable, open_sessions
@@ -86,7 +86,7 @@ def read_set(folder: Path) -> Iterator[tuple[Path, list[Corners]]]:
 
 def measure(folder: Path, every: int) -> Tally:
     """Analyse every picture of a set, or every `every`th one."""
-    preset = get_preset(PRESET)
+    preset = get_preset(PLATE_PRESET)
     uses, _ = choose_usable(preset)
     tally = Tally()
     with ExitStack() as opened:
@@ -110,7 +110,7 @@ def measure(folder: Path, every: int) -> Tally:
             tally.seconds += time.process_time() - began
             info = SourceInfo(path.name, "image", *size, 1, Fraction(25), "0" * 64)
             document = build_document(table, info, preset, DEFAULT_MARGIN, [], [])
-            make_regions(document)
+            mark_as_plates(document)
             mask = TracksCover(document, 0.0).draw(0)
             assert mask is not None
             count_cover(tally, mask, plates)

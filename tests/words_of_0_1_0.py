@@ -31,7 +31,7 @@ _REASONS = {
     Reason.WEAK_EVIDENCE: "kept clear on weak evidence",
     Reason.AMBIGUOUS_PERSON: "looks like two people: covered",
     Reason.PERSON_ELSEWHERE: "looks like somebody who is elsewhere in the picture: covered",
-    Reason.TOO_FEW_VIEWS: "never seen well enough to say who it is: covered",
+    Reason.TOO_FEW_FACE_CROPS: "never seen well enough to say who it is: covered",
 }
 
 _IS_IT_A_FACE = "Is it a face?"

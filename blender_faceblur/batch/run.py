@@ -116,7 +116,7 @@ class BatchSettings:
             "quality": self.quality,
             "reencode_audio": self.reencode_audio,
             **({"people": self.people.digest} if self.people else {}),
-            **({"plates": list_weights(plates.PRESET)} if self.plates else {}),
+            **({"plates": list_weights(plates.PLATE_PRESET)} if self.plates else {}),
             **({"image": hashlib.sha256(self.image.read_bytes()).hexdigest()} if self.image else {}),
             **({"inverse": True} if self.inverse else {}),
         }
@@ -589,8 +589,10 @@ class Run:
         document = read_document(self.tracks)
         if settings.plates:
             found = self.tracks.with_name("plates.json")
-            analyse(self.job.source, found, replace(settings, preset=plates.PRESET, people=None), on_progress, warn)
-            plates.add_regions(document, read_document(found))
+            analyse(
+                self.job.source, found, replace(settings, preset=plates.PLATE_PRESET, people=None), on_progress, warn
+            )
+            plates.merge_plates(document, read_document(found))
             write_document(document, self.tracks)
         if settings.people is not None:
             settings.people.decide(self.job.source, self.tracks, document, on_progress, warn)
@@ -693,12 +695,12 @@ def _load_kept(document: TrackDocument) -> TrackDocument:
 
     kept = [
         replace(track, samples=list(filter(is_alone, track.samples)))
-        for track in document.aside
+        for track in document.uncovered
         if track.status is TrackStatus.ALLOWED
     ]
     for track in kept:
         track.cover()
-    return replace(document, tracks=[track for track in kept if track.samples], review_items=[], aside=[])
+    return replace(document, tracks=[track for track in kept if track.samples], review_items=[], uncovered=[])
 
 
 def _describe_settings(settings: BatchSettings) -> dict[str, Any]:

@@ -57,7 +57,7 @@ class TrackStatus(StrEnum):
     """It shows a person who stays visible (`Track.allowed_person`)."""
 
     @property
-    def is_chosen(self) -> bool:
+    def is_editor_decision(self) -> bool:
         """Whether a person, not the program, decided that the track is not covered."""
         return self in (TrackStatus.DELETED, TrackStatus.EXEMPT, TrackStatus.ALLOWED)
 
@@ -107,7 +107,7 @@ class ReviewReason(StrEnum):
     """The face resembles two people."""
     PERSON_ELSEWHERE = "person_elsewhere"
     """The face resembles a person who is elsewhere in the picture."""
-    TOO_FEW_VIEWS = "too_few_views"
+    TOO_FEW_FACE_CROPS = "too_few_views"
     """The face was never seen well enough to recognise the person."""
 
     UNKNOWN = "unknown"
@@ -117,11 +117,11 @@ class ReviewReason(StrEnum):
 class Verdict(StrEnum):
     """What an editor decided about a review item. The values are those of the tracks document."""
 
-    FINE = "fine"
+    CONFIRMED = "fine"
     FIXED = "fixed"
-    OFF = "off"
+    TURNED_OFF = "off"
     COVERED = "covered"
-    LEFT = "left"
+    UNCOVERED = "left"
     """It stays uncovered; also used for tracks that were uncovered outside the review."""
 
 
@@ -208,9 +208,9 @@ class Track:
         self.status, self.suppression, self.allowed_person, self.never_region = TrackStatus.COVERED, None, "", ""
 
     @property
-    def is_chosen(self) -> bool:
+    def is_editor_decision(self) -> bool:
         """Whether a person, not the program, decided that the track is not covered."""
-        return self.kind is TrackKind.NEVER or self.status.is_chosen
+        return self.kind is TrackKind.NEVER or self.status.is_editor_decision
 
     def covered_spans(self) -> list[tuple[int, int]]:
         """The half-open frame ranges in which the track is covered: its spans without the ranges in `off`."""
@@ -315,7 +315,7 @@ class TrackDocument:
     review_items: list[ReviewItem]
     notes: list[str] = field(default_factory=list)
     """Sentences for the user: what was reduced or skipped, and what to check."""
-    aside: list[Track] = field(default_factory=list)
+    uncovered: list[Track] = field(default_factory=list)
     """Tracks that are not covered; `Track.status` says why. An editor can bring each one back."""
     reviewed: list[str] = field(default_factory=list)
     """Keys of the review items that an editor has judged (see `core.review.queue`)."""

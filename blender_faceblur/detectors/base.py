@@ -126,7 +126,7 @@ class BlobMaker:
         return blob
 
 
-def keep_best(boxes: NDArray[np.float32], scores: NDArray[np.float32], overlap: float) -> list[int]:
+def suppress_duplicates(boxes: NDArray[np.float32], scores: NDArray[np.float32], overlap: float) -> list[int]:
     """Non-maximum suppression: indices of `boxes` (N x 4) to keep, best score first."""
     area = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
     order = np.argsort(-scores, kind="stable")
@@ -157,5 +157,5 @@ def to_detections(
             detector,
             None if landmarks is None else tuple((float(x), float(y)) for x, y in landmarks[i]),
         )
-        for i in keep_best(boxes, scores, overlap)
+        for i in suppress_duplicates(boxes, scores, overlap)
     ]

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..core.types import Detection, FaceBlurError, TrackKind
-from .base import keep_best
+from .base import suppress_duplicates
 from .onnx_model import OnnxDetector
 
 _STRIDES = (8, 16, 32, 64)
@@ -98,5 +98,5 @@ def decode(
     boxes, sure = boxes[right], scores[kept][right]
     return [
         Detection(tuple(boxes[i].tolist()), min(1.0, float(sure[i])), LpdYuNet.name)
-        for i in keep_best(boxes, sure, PLATE_BOXES.overlap_share)
+        for i in suppress_duplicates(boxes, sure, PLATE_BOXES.overlap_share)
     ]

@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..core.detection.settings import DetectorUse
-from ..core.detection.windows import is_cut, place_back
+from ..core.detection.windows import is_cut_off, map_to_picture
 from ..core.geometry import size_of
 from ..core.tracking.analysis import detector_size
 from ..core.types import Detection
-from .base import FaceDetector, keep_best
+from .base import FaceDetector, suppress_duplicates
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ class MultiPassDetector:
             return found
         boxes = np.array([d.box for d in found], np.float32).reshape(-1, 4)
         confidences = np.array([d.confidence for d in found], np.float32)
-        return [found[i] for i in keep_best(boxes, confidences, DETECTION_PASSES.overlap_share)]
+        return [found[i] for i in suppress_duplicates(boxes, confidences, DETECTION_PASSES.overlap_share)]
 
 
 def combine_passes(
@@ -110,9 +110,9 @@ def _run_pass(picture: NDArray[np.uint8], one_pass: DetectionPass) -> Iterator[D
             part = np.asarray(cv2.resize(picture[top:bottom, left:right], size, interpolation=cv2.INTER_LINEAR))
             for turn in one_pass.turns:
                 for d in _turned(part, one_pass.detector, turn):
-                    placed = place_back(d, left, top, one_pass.tiles)
+                    placed = map_to_picture(d, left, top, one_pass.tiles)
                     # The neighbouring tile shows that face whole.
-                    if not is_cut(placed.box, (left, top, right, bottom), (width, height), near_px):
+                    if not is_cut_off(placed.box, (left, top, right, bottom), (width, height), near_px):
                         yield placed
 
 

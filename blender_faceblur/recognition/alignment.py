@@ -56,7 +56,7 @@ def _fit(points: Points, template: Points) -> tuple[float, float, float, float]:
     return along, across, to_x - along * from_x + across * from_y, to_y - across * from_x - along * from_y
 
 
-def cut_aligned(image: NDArray[np.uint8], landmarks: Points, template: Points, side: int) -> NDArray[np.uint8]:
+def crop_aligned(image: NDArray[np.uint8], landmarks: Points, template: Points, side: int) -> NDArray[np.uint8]:
     """The square of `side` pixels in which the landmarks match `template`; the picture's edge pixels continue outside.
 
     `image` is H x W x 3. Raises ValueError like `fit_similarity_transform`.

@@ -11,7 +11,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from .alignment import Points, cut_aligned
+from .alignment import Points, crop_aligned
 
 
 class Recognizer(ABC):
@@ -36,7 +36,7 @@ class Recognizer(ABC):
 
         Raises ValueError if all landmarks lie in one point.
         """
-        return cut_aligned(image_bgr, landmarks, self.template, self.side)
+        return crop_aligned(image_bgr, landmarks, self.template, self.side)
 
     @abstractmethod
     def embed(self, aligned_bgr: NDArray[np.uint8]) -> NDArray[np.float32]:

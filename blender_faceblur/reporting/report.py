@@ -206,10 +206,12 @@ def _list_corrections(document: TrackDocument) -> dict[str, Any]:
         "locked": [t.name for t in document.tracks if t.locked],
         "off": {t.name: [list(span) for span in t.off] for t in document.tracks if t.off},
         "regions": [describe(t) for t in document.tracks if t.kind in (TrackKind.REGION, TrackKind.PLATE)],
-        "deleted": [describe(t) for t in document.aside if t.status is TrackStatus.DELETED],
-        "never": [describe(t) for t in document.aside if t.kind is TrackKind.NEVER],
+        "deleted": [describe(t) for t in document.uncovered if t.status is TrackStatus.DELETED],
+        "never": [describe(t) for t in document.uncovered if t.kind is TrackKind.NEVER],
         "aside": [
-            describe(t) for t in document.aside if t.status is not TrackStatus.DELETED and t.kind is not TrackKind.NEVER
+            describe(t)
+            for t in document.uncovered
+            if t.status is not TrackStatus.DELETED and t.kind is not TrackKind.NEVER
         ],
     }
 

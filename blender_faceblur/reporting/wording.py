@@ -30,11 +30,11 @@ class Decided(Protocol):
 
 
 VERDICTS = {
-    Verdict.FINE: "Fine",
+    Verdict.CONFIRMED: "Fine",
     Verdict.FIXED: "Fixed",
-    Verdict.OFF: "Switched off",
+    Verdict.TURNED_OFF: "Switched off",
     Verdict.COVERED: "Covered",
-    Verdict.LEFT: "Left uncovered",
+    Verdict.UNCOVERED: "Left uncovered",
 }
 
 NOT_COVERED = "not covered"
@@ -53,7 +53,7 @@ _REASONS = {
     Reason.WEAK_EVIDENCE: "is kept visible on weak evidence",
     Reason.AMBIGUOUS_PERSON: "looks like two different people, so it is covered",
     Reason.PERSON_ELSEWHERE: "looks like a person who is elsewhere in the picture, so it is covered",
-    Reason.TOO_FEW_VIEWS: "was never seen clearly enough to be recognised, so it is covered",
+    Reason.TOO_FEW_FACE_CROPS: "was never seen clearly enough to be recognised, so it is covered",
 }
 """What follows the name of a track, in the review."""
 
@@ -74,7 +74,7 @@ _QUESTIONS = {
 }
 _CHECK_IT = "Please check it."
 
-FINDING_KINDS = {FindingKind.LEAK: "leak", FindingKind.DOUBT: "to review", FindingKind.KEPT: "shown on purpose"}
+FINDING_KINDS = {FindingKind.LEAK: "leak", FindingKind.POSSIBLE_LEAK: "to review", FindingKind.KEPT: "shown on purpose"}
 
 _FINDINGS = {
     FindingReason.NOT_COVERED: NOT_COVERED,

@@ -16,7 +16,7 @@ from ..core.document.tracks_file import write_document
 from ..core.people.similarity import RECOGNIZER, assign_embeddings
 from ..core.tracking.analysis import Detector, analyse_frames, build_document, compute_stride, decode_size, split_range
 from ..core.tracking.observations import ObservationTable, Segment
-from ..core.tracking.plates import make_regions
+from ..core.tracking.plates import mark_as_plates
 from ..core.tracking.tracker import Tracker
 from ..core.types import FaceBlurError, SourceInfo, TrackDocument, TrackKind
 from ..detectors import get_detector
@@ -237,7 +237,7 @@ class _Analysis:
             table, self._info, self._preset, self._request.margin, self._models, [*self._notes, *notes]
         )
         if self._kinds == {TrackKind.PLATE}:
-            make_regions(document)
+            mark_as_plates(document)
         if self._request.span:
             document.analysed = [(self._first, self._stop)]
         return document

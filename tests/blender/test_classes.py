@@ -34,14 +34,14 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         presets.append(request.preset)
         yield Progress(Stage.DETECT, 1, 2, 1.0)
         document = disks.build_document(Path(request.source.path))
-        if request.preset == plates.PRESET:
+        if request.preset == plates.PLATE_PRESET:
             if "broken" in presets:
                 yield ErrorMessage("out of memory")
                 return
             document.tracks = [
                 Track("Face 01", [Sample(f, Ellipse(250, 120, 30, 10), Evidence.DETECTED, 0.9) for f in range(5, 20)])
             ]
-            plates.make_regions(document)
+            plates.mark_as_plates(document)
         write_document(document, Path(request.output))
         yield Result(request.output, disks.FRAMES, 1, 0, 1.0)
 
@@ -75,7 +75,7 @@ def test_plates_are_detected_only_on_request(scene: Any, asked: list[str]) -> No
     assert asked == ["balanced"] and list_tracks(scene) == [("Face 01", "face")]
     scene.faceblur.find_plates = True
     assert bpy.ops.faceblur.detect() == {"FINISHED"}
-    assert asked == ["balanced", "balanced", plates.PRESET]
+    assert asked == ["balanced", "balanced", plates.PLATE_PRESET]
     assert list_tracks(scene) == [("Face 01", "face"), ("Region 01", "plate")]
     notes = get_mask(scene.sequence_editor.strips["disk"])["faceblur"]["notes"]
     assert any("Chinese plates" in note for note in notes)

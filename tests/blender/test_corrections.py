@@ -219,7 +219,7 @@ def test_a_deleted_layer_stays_deleted(mask: Any, film: Path) -> None:
     mask.update_tag()
     analyse_again(mask, film)
     assert [layer.name for layer in mask.layers] == [PICTURE_LAYER, "Face 01"]
-    assert [track.status for track in load_document(mask).aside] == [TrackStatus.DELETED]
+    assert [track.status for track in load_document(mask).uncovered] == [TrackStatus.DELETED]
 
 
 def test_a_layer_added_by_hand_covers_once_it_is_adopted(mask: Any, film: Path, tmp_path: Path) -> None:

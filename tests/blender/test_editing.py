@@ -171,7 +171,7 @@ def test_edits_with_blenders_tools_are_applied_before_an_operator(scene: Any) ->
     bpy.ops.faceblur.end_here()
     document = load_document(mask)
     assert [track.name for track in document.tracks] == ["Anna"] and spans(mask, "Anna") == [(5, 21)]
-    assert [track.name for track in document.aside] == ["Face 01"]
+    assert [track.name for track in document.uncovered] == ["Face 01"]
 
 
 def test_operators_refuse_a_layer_drawn_by_hand(scene: Any) -> None:

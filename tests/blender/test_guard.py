@@ -193,7 +193,9 @@ def test_an_inverse_cover_is_a_fault_if_people_stay_visible(film: Path) -> None:
     document = disks.build_document(film)
     scene = build_project(film, document, replace(EFFECT, inverse=True))
     assert guard.check_scene(scene) == []
-    document.aside.append(replace(document.tracks[0], name="Face 02", status=TrackStatus.ALLOWED, allowed_person="Ann"))
+    document.uncovered.append(
+        replace(document.tracks[0], name="Face 02", status=TrackStatus.ALLOWED, allowed_person="Ann")
+    )
     scene = build_project(film, document, replace(EFFECT, inverse=True))
     assert [(fault.shows, fault.text[:13]) for fault in guard.check_scene(scene)] == [(True, "Inverse shows")]
 

@@ -81,7 +81,7 @@ def test_a_record_loads_as_it_was_saved(mask: Any) -> None:
         ["Picture", "Face 01"],
         ["Picture", "Face 01", "Mine"],
     )
-    assert (record.doubts, record.serial, record.looked_at) == (3, "abc", "ends 1-2 3,4,5,6")
+    assert (record.to_review, record.serial, record.reviewing) == (3, "abc", "ends 1-2 3,4,5,6")
     assert (fingerprint_of(mask), size_of(mask)) == (record.fingerprint, record.size)
     layer = record.layers["Face 01"]
     for name in ("layer", "track", "spans", "frames", "clearest", "size", "locked", "freehand"):
@@ -137,7 +137,7 @@ def test_fields_that_older_files_lack_have_defaults(mask: Any) -> None:
         del mask[MARK]["faces"]["Face 01"][key]
     record = MaskRecord.load(mask)
     layer = record.layers["Face 01"]
-    assert (record.notes, record.analysed, record.frames, record.looked_at) == ([], [], None, "")
+    assert (record.notes, record.analysed, record.frames, record.reviewing) == ([], [], None, "")
     assert (layer.track, layer.clearest, layer.size, layer.locked) == ("Face 01", 2, 0.0, [])
 
 

@@ -52,7 +52,7 @@ def test_an_old_document_shows_what_0_1_0_showed(mask: Any) -> None:
     overlay_cache.refresh_overview(mask)
     overview = overlay_cache.get_cached(mask).overview
     assert overview is not None
-    assert [(g.name, describe_status(g)) for g in overview.aside] == [
+    assert [(g.name, describe_status(g)) for g in overview.uncovered] == [
         (name, why) for name, _, _, why, *_ in EXPECTED["uncovered"]
     ]
     assert [layer.name for layer in mask.layers if layer.name != PICTURE_LAYER] == [t[0] for t in EXPECTED["tracks"]]
@@ -61,10 +61,10 @@ def test_an_old_document_shows_what_0_1_0_showed(mask: Any) -> None:
 
 def test_a_verdict_converts_the_document(mask: Any) -> None:
     place = next(p for p in review.read_queue(mask).entries if not p.verdict)
-    review.keep_verdict(mask, place.key, Verdict.FINE)
+    review.keep_verdict(mask, place.key, Verdict.CONFIRMED)
     assert read_version(mask) == VERSION
     verdicts = {p.key: p.verdict for p in review.read_queue(mask).entries}
-    assert verdicts.pop(place.key) is Verdict.FINE
+    assert verdicts.pop(place.key) is Verdict.CONFIRMED
     assert verdicts == {p["key"]: p["verdict"] or None for p in EXPECTED["places"] if p["key"] != place.key}
 
 

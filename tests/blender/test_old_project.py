@@ -96,7 +96,7 @@ def describe(scene: Any) -> dict[str, Any]:
         },
         "locked": {cover.layer: cover.locked for cover in overlay_cache.get_cached(mask).covers},
         "tracks": {track.name: track.covered_spans() for track in document.tracks},
-        "left_out": {track.name: track.spans() for track in document.aside},
+        "left_out": {track.name: track.spans() for track in document.uncovered},
         "review": [
             [place.key, place.frame, place.track, place.covered, place.verdict or ""]
             for place in review.list_entries(strip, mask)
@@ -142,7 +142,7 @@ def test_the_tracks_file_is_the_same_document(expected: dict[str, Any]) -> None:
     assert {track.name: [list(span) for span in track.covered_spans()] for track in document.tracks} == (
         expected["tracks"]
     )
-    assert {track.name: [list(span) for span in track.spans()] for track in document.aside} == expected["left_out"]
+    assert {track.name: [list(span) for span in track.spans()] for track in document.uncovered} == expected["left_out"]
 
 
 def test_the_render_is_the_same(scene: Any, expected: dict[str, Any], tmp_path: Path) -> None:

@@ -78,7 +78,7 @@ def make_document(film: Path) -> TrackDocument:
         ]
     ]
     document.tracks.append(Track("Face 02", samples))
-    document.aside.append(
+    document.uncovered.append(
         Track(
             "Perhaps 01",
             samples[:10],

@@ -253,7 +253,7 @@ def test_one_of_three_people_stays_visible_until_undo(scene: Any, tmp_path: Path
     for frame in (1, 20, 40):
         assert see(scene, frame, tmp_path) == [False, True, False]
     document = load_document(get_mask(scene.sequence_editor.strips["three"]))
-    assert [(track.name, get_kept_person(track)) for track in document.aside] == [("Face 02", "Person 02")]
+    assert [(track.name, get_kept_person(track)) for track in document.uncovered] == [("Face 02", "Person 02")]
     assert any("Kept visible: Person 02 in Face 02" in note for note in document.all_notes)
     bpy.ops.ed.undo()
     assert see(get_scene(), 20, tmp_path) == [False, False, False]
@@ -300,9 +300,9 @@ def test_a_person_who_is_never_seen_well_stays_covered(
     bpy.ops.faceblur.apply_people()
     assert see(scene, 20, tmp_path) == [False, mode == person_list.ONLY, mode == person_list.KEEP]
     strip = scene.sequence_editor.strips["three"]
-    assert [p.track for p in list_entries(strip, get_mask(strip)) if p.item.reason is ReviewReason.TOO_FEW_VIEWS] == [
-        "Face 01"
-    ]
+    assert [
+        p.track for p in list_entries(strip, get_mask(strip)) if p.item.reason is ReviewReason.TOO_FEW_FACE_CROPS
+    ] == ["Face 01"]
 
 
 @pytest.mark.parametrize("known", ["by the editor", "by a picture"])
@@ -328,7 +328,7 @@ def test_a_track_is_covered_from_where_it_switches_to_another_person(
     # A second decision has the same result, and rejoins the tracks that the first one cut.
     def list_names() -> tuple[list[str], list[str]]:
         document = load_document(get_mask(strip))
-        return sorted(track.name for track in document.tracks), [track.name for track in document.aside]
+        return sorted(track.name for track in document.tracks), [track.name for track in document.uncovered]
 
     once = list_names()
     assert once == (["Face 01", "Face 02", "Face 03"], ["Face 04"])
@@ -482,7 +482,7 @@ def test_people_are_the_same_over_several_sources(scene: Any, tmp_path: Path) ->
     choose(scene, BEN, person_list.KEEP)
     bpy.ops.faceblur.apply_people()
     kept = [
-        [get_kept_person(track) for track in load_document(get_mask(scene.sequence_editor.strips[name])).aside]
+        [get_kept_person(track) for track in load_document(get_mask(scene.sequence_editor.strips[name])).uncovered]
         for name in ("three", "other")
     ]
     # An editor assigned him in one source, and he is recognised in the other.
@@ -564,7 +564,7 @@ def test_a_changed_track_must_be_recognised_again(scene: Any, tmp_path: Path) ->
     change_tracks(mask, move)
     with pytest.raises(RuntimeError, match="'Face 02' has changed since"):
         bpy.ops.faceblur.apply_people()
-    assert not load_document(mask).aside
+    assert not load_document(mask).uncovered
 
 
 def test_a_new_analysis_covers_everyone_again(scene: Any, film: Path, tmp_path: Path) -> None:
@@ -573,7 +573,7 @@ def test_a_new_analysis_covers_everyone_again(scene: Any, film: Path, tmp_path: 
     bpy.ops.faceblur.apply_people()
     strip = scene.sequence_editor.strips["three"]
     document = load_document(get_mask(strip))
-    document.tracks, document.aside = [*document.tracks, *document.aside], []
+    document.tracks, document.uncovered = [*document.tracks, *document.uncovered], []
     for track in document.tracks:
         track.cover()
     cover_footage(scene, strip, document, EffectSettings("solid", disks.COVER))
@@ -599,7 +599,7 @@ def test_a_layer_drawn_by_hand_stays_covered(scene: Any, tmp_path: Path) -> None
     mask.update_tag()
     bpy.ops.faceblur.apply_people()
     assert see(scene, 20, tmp_path) == [False, False, False]
-    assert not load_document(mask).aside
+    assert not load_document(mask).uncovered
 
 
 def test_without_weights_everyone_stays_covered(scene: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -922,5 +922,5 @@ def test_a_person_who_stays_visible_is_not_listed_as_ignored(scene: Any) -> None
     mask = get_mask(scene.sequence_editor.strips["three"])
     overlay_cache.refresh_overview(mask)
     overview = overlay_cache.get_cached(mask).overview
-    assert overview is not None and [track_overview.name for track_overview in overview.aside] == ["Face 02"]
+    assert overview is not None and [track_overview.name for track_overview in overview.uncovered] == ["Face 02"]
     assert not correct.FACEBLUR_PT_left_out.poll(bpy.context)

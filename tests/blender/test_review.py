@@ -66,7 +66,7 @@ def build_document(film: Path) -> TrackDocument:
         suppression=Suppression(SuppressionReason.LOW_CONFIDENCE, 4),
     )
     document.tracks.append(still)
-    document.aside.append(weak)
+    document.uncovered.append(weak)
     document.review_items = [
         review_items.make_review_item("Face 01", disk.samples[20:30], ReviewReason.FAST_MOTION),
         review_items.make_review_item("Face 02", still.samples[-5:], ReviewReason.ENDS),
@@ -165,7 +165,7 @@ def test_cover_covers_a_suppressed_track(project: tuple[Any, Any, Any]) -> None:
     go_to(mask, "weak")
     assert not bpy.ops.faceblur.review_off.poll() and not bpy.ops.faceblur.review_fix.poll()
     assert bpy.ops.faceblur.review_cover() == {"FINISHED"}
-    assert mask.layers.active.name == "Face 03" and load_document(mask).aside == []
+    assert mask.layers.active.name == "Face 03" and load_document(mask).uncovered == []
     assert verdicts(mask)["weak"] == "covered"
     assert not bpy.ops.faceblur.review_cover.poll() and bpy.ops.faceblur.review_off.poll()
 
@@ -234,7 +234,7 @@ def test_after_the_last_item_of_a_strip_the_next_strip_is_reviewed(
     other = disks.write_film(tmp_path / "other.mp4", (disks.WIDTH, disks.HEIGHT + 2))
     second = scene.sequence_editor.strips.new_movie("second", str(other), 5, 200)
     document = build_document(other)
-    document.review_items, document.aside = document.review_items[:1], []
+    document.review_items, document.uncovered = document.review_items[:1], []
     size = (disks.WIDTH, disks.HEIGHT + 2)
     own = write_mask("second", document, compute_mask_unit_px(size, (disks.WIDTH, disks.HEIGHT)), first_frame=200)
     put_cover(scene, second, own, EFFECT)
@@ -280,7 +280,7 @@ def test_drawing_the_queue_is_fast(project: tuple[Any, Any, Any]) -> None:
     """With 500 items, everything that the panel asks for takes less than 10 ms."""
     scene, strip, mask = project
     document = load_document(mask)
-    document.aside = []
+    document.uncovered = []
     disk = document.tracks[0]
     document.review_items = [
         review_items.make_review_item("Face 01", disk.samples[n % 30 : n % 30 + 3], ReviewReason.FAST_MOTION)

@@ -125,7 +125,9 @@ def test_an_inverse_cover_shows_only_the_people_who_stay_visible(tmp_path: Path)
                 for name, places in (("Face 01", (80, 42)), ("Face 02", (30, 30)))
             )
             other.status, other.allowed_person = TrackStatus.ALLOWED, "Ann"
-            write_document(TrackDocument(opened.info, settings.preset, 1.4, [], [], [one], [], aside=[other]), tracks)
+            write_document(
+                TrackDocument(opened.info, settings.preset, 1.4, [], [], [one], [], uncovered=[other]), tracks
+            )
 
     class NoRecognition:
         digest = "ab"

@@ -92,7 +92,7 @@ def test_a_written_document_reads_back_the_same(tmp_path: Path) -> None:
         document.people_notes,
     )
     assert read.tracks[0].spans() == document.tracks[0].spans()
-    (aside,) = read.aside
+    (aside,) = read.uncovered
     assert (read.reviewed, aside.kind, aside.locked, aside.off, aside.status, aside.suppression) == (
         ["a key"],
         TrackKind.REGION,
@@ -245,7 +245,7 @@ def test_a_document_of_the_first_version_is_read() -> None:
     for name in ("track", "detected_frames", "searched_frames", "text"):
         del content["doubts"][0][name]
     read = from_json(json.dumps(content))
-    assert (read.aside, read.reviewed, read.review_items[0].track) == ([], [], "")
+    assert (read.uncovered, read.reviewed, read.review_items[0].track) == ([], [], "")
     assert (read.review_items[0].reason, read.review_items[0].detected_frames) == (ReviewReason.LOW_CONFIDENCE, 6)
     assert (read.tracks[0].kind, read.tracks[0].locked, read.tracks[0].off) == (TrackKind.FACE, False, [])
 

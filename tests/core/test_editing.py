@@ -112,7 +112,7 @@ def test_a_merged_track_is_off_only_where_all_were_off() -> None:
 
 def test_deleted_tracks_can_be_restored() -> None:
     document = make_document(make_track("Face 01", range(10)))
-    document.aside.append(
+    document.uncovered.append(
         Track(
             "Perhaps 01",
             make_track("", range(5)).samples,
@@ -122,10 +122,10 @@ def test_deleted_tracks_can_be_restored() -> None:
     )
     document.review_items.append(ReviewItem(0, 5, (0, 0, 1, 1), 0.3, ReviewReason.LOW_CONFIDENCE, "Perhaps 01", 5))
     editing.delete(document, "Face 01")
-    assert not document.tracks and document.aside[-1].status is TrackStatus.DELETED
+    assert not document.tracks and document.uncovered[-1].status is TrackStatus.DELETED
     assert editing.bring_back(document, "Face 01").status is TrackStatus.COVERED
     assert editing.bring_back(document, "Perhaps 01").name == document.review_items[0].track == "Face 02"
-    assert [track.name for track in document.tracks] == ["Face 01", "Face 02"] and not document.aside
+    assert [track.name for track in document.tracks] == ["Face 01", "Face 02"] and not document.uncovered
 
 
 def test_frame_ranges_are_switched_off_and_on() -> None:
@@ -150,7 +150,7 @@ def test_a_never_region_exempts_only_tracks_that_stay_in_it() -> None:
     document = make_document(poster, passer)
     assert editing.never_blur(document, Ellipse(300, 100, 40, 50), 0, 100, "Poster") == ["Face 01"]
     assert [t.name for t in document.tracks] == ["Face 02"]
-    poster = next(t for t in document.aside if t.name == "Face 01")
+    poster = next(t for t in document.uncovered if t.name == "Face 01")
     assert (poster.status, poster.never_region) == (TrackStatus.EXEMPT, "Poster")
     assert "Poster" in describe_status(poster)
 
@@ -202,7 +202,7 @@ def test_a_track_that_is_not_found_again_is_suppressed() -> None:
     merged = analyse_again(old, make_track("Face 01", range(30, 50), 500))
     assert [t.spans() for t in merged.tracks] == [[(10, 20)], [(30, 50)]]
     assert len({t.name for t in merged.tracks}) == 2
-    (aside,) = merged.aside
+    (aside,) = merged.uncovered
     assert aside.spans() == [(25, 40)] and "not found again" in describe_status(aside)
     assert aside.suppression == Suppression(SuppressionReason.NOT_FOUND_AGAIN)
 
@@ -211,7 +211,7 @@ def test_a_new_analysis_does_not_restore_deleted_tracks() -> None:
     old = make_document(make_track("Face 01", range(100)))
     editing.delete(old, "Face 01")
     merged = analyse_again(old, make_track("Face 01", range(100)))
-    assert not merged.tracks and [t.status for t in merged.aside] == [TrackStatus.DELETED]
+    assert not merged.tracks and [t.status for t in merged.uncovered] == [TrackStatus.DELETED]
 
 
 def test_analysed_ranges_are_recorded() -> None:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from blender_faceblur.core.tracking.appearance import describe
+from blender_faceblur.core.tracking.appearance import describe_appearance
 from blender_faceblur.core.tracking.linking import LinkedTracks, link_tracks
 from blender_faceblur.core.tracking.observations import ObservationTable, Segment
 from blender_faceblur.core.tracking.tracker import FrameRecord, Observation
@@ -90,7 +90,7 @@ def test_a_face_that_was_hidden_continues_its_track() -> None:
     assert len(track.spans()) == 2
     assert len(hide(50, 90).tracks) == 2 and len(hide(90, 0).tracks) == 2
     red, blue = (
-        describe(np.full((200, 200, 3), colour, np.uint8), np.array([50, 50, 100, 120.0]))
+        describe_appearance(np.full((200, 200, 3), colour, np.uint8), np.array([50, 50, 100, 120.0]))
         for colour in ((30, 30, 200), (200, 60, 30))
     )
     assert len(hide(50, 0, (red, red)).tracks) == 1 and len(hide(50, 0, (red, blue)).tracks) == 2
@@ -123,7 +123,7 @@ def test_low_confidence_detections_are_listed_and_thorough_covers_them() -> None
         "low confidence" in describe_reason(careful.review_items[0]) and careful.review_items[0].track == "Perhaps 01"
     )
     # Nothing is lost: an editor can restore the track.
-    (aside,) = careful.aside
+    (aside,) = careful.uncovered
     assert aside.name == "Perhaps 01" and "low confidence" in describe_status(aside)
     assert (aside.status, aside.suppression) == (
         TrackStatus.SUPPRESSED,
@@ -131,7 +131,7 @@ def test_low_confidence_detections_are_listed_and_thorough_covers_them() -> None
     )
     assert {10, 11} <= {sample.source_frame for sample in aside.samples}
     thorough = link(observations, 40, cover_doubts=True)
-    assert len(thorough.tracks) == 1 and thorough.review_items[0].track == "Face 01" and not thorough.aside
+    assert len(thorough.tracks) == 1 and thorough.review_items[0].track == "Face 01" and not thorough.uncovered
 
 
 def test_thorough_suppresses_large_tracks_with_low_confidence() -> None:
@@ -139,7 +139,7 @@ def test_thorough_suppresses_large_tracks_with_low_confidence() -> None:
         observations = {f: [make_observation(0, (600, 300, 720, 460), confidence, votes)] for f in (10, 11)}
         return link(observations, 40, cover_doubts=True)
 
-    assert link_large(0.3, 1).aside and not link_large(0.3, 1).tracks
+    assert link_large(0.3, 1).uncovered and not link_large(0.3, 1).tracks
     assert link_large(0.3, 2).tracks and link_large(0.6, 1).tracks
 
 
@@ -147,7 +147,7 @@ def test_a_low_confidence_tracklet_does_not_suppress_a_confident_one() -> None:
     observations = {f: [make_observation(0, (500, 200, 800, 600), 0.26)] for f in range(5)}
     observations |= {f: [*observations.get(f, []), make_observation(1, (600, 300, 650, 365))] for f in range(1, 4)}
     linked = link(observations, 40)
-    assert [track.name for track in linked.tracks] == ["Face 01"] and len(linked.aside) == 1
+    assert [track.name for track in linked.tracks] == ["Face 01"] and len(linked.uncovered) == 1
 
 
 def test_a_low_confidence_track_is_not_extended_out_of_the_picture() -> None:
@@ -323,10 +323,10 @@ def test_a_large_track_that_one_detector_rarely_finds_is_suppressed(
         for f in range(61)
     }
     linked = link(observations, 61, several=several)
-    assert [len(linked.tracks), len(linked.aside)] == [covered, not covered]
+    assert [len(linked.tracks), len(linked.uncovered)] == [covered, not covered]
     if not covered:
-        assert linked.aside[0].suppression == Suppression(SuppressionReason.RARELY_DETECTED, 21, 61)
-        assert describe_status(linked.aside[0]) == (
+        assert linked.uncovered[0].suppression == Suppression(SuppressionReason.RARELY_DETECTED, 21, 61)
+        assert describe_status(linked.uncovered[0]) == (
             "detected by only one detector, in 21 of the 61 frames that all detectors searched"
         )
         assert linked.review_items[0].track == "Perhaps 01"

@@ -72,15 +72,15 @@ def test_each_uncovered_track_keeps_its_reason(document: TrackDocument) -> None:
                     t.spans(),
                     describe_status(t),
                     people.get_kept_person(t),
-                    t.is_chosen,
-                    t.is_chosen,
+                    t.is_editor_decision,
+                    t.is_editor_decision,
                 ]
-                for t in document.aside
+                for t in document.uncovered
             ]
         )
         == EXPECTED["uncovered"]
     )
-    states = {t.name: (t.kind, t.status, t.suppression, t.allowed_person, t.never_region) for t in document.aside}
+    states = {t.name: (t.kind, t.status, t.suppression, t.allowed_person, t.never_region) for t in document.uncovered}
     face, suppressed = TrackKind.FACE, TrackStatus.SUPPRESSED
     assert states == {
         "Perhaps plate 01": (TrackKind.PLATE, suppressed, Suppression(SuppressionReason.LOW_CONFIDENCE, 2), "", ""),
@@ -153,7 +153,7 @@ def test_the_report_lists_the_same_corrections(document: TrackDocument, monkeypa
 
 
 def test_the_present_words_exist_wherever_0_1_0_had_words(document: TrackDocument) -> None:
-    for track in document.aside:
+    for track in document.uncovered:
         assert bool(wording.describe_status(track)) == bool(describe_status(track))
         if track.suppression is not None and track.suppression.text:
             assert wording.describe_status(track) == track.suppression.text
@@ -172,7 +172,7 @@ def test_everyone_can_be_covered_again(document: TrackDocument) -> None:
         as_json(
             {
                 "tracks": [[t.name, t.spans()] for t in document.tracks],
-                "uncovered": [[t.name, describe_status(t)] for t in document.aside],
+                "uncovered": [[t.name, describe_status(t)] for t in document.uncovered],
                 "notes": document.all_notes,
                 "doubts": [[d.track, describe_reason(d)] for d in document.review_items],
             }
@@ -182,7 +182,7 @@ def test_everyone_can_be_covered_again(document: TrackDocument) -> None:
 
 
 def test_every_uncovered_track_can_be_restored(document: TrackDocument) -> None:
-    names = [t.name for t in document.aside if t.kind is not TrackKind.NEVER]
+    names = [t.name for t in document.uncovered if t.kind is not TrackKind.NEVER]
     assert [[name, editing.bring_back(document, name).name] for name in names] == EXPECTED["brought_back"]
     assert all(t.status is TrackStatus.COVERED and describe_status(t) == "" for t in document.tracks)
     assert not any(map(wording.describe_status, document.tracks))
@@ -192,10 +192,10 @@ def test_the_overview_reads_the_same_states() -> None:
     text = (FOLDER / "tracks.json").read_text(encoding="utf-8")
     old, new = read_overview(text), read_overview(to_json(from_json(text)))
     assert old is not None and new is not None
-    assert [(g.name, describe_status(g)) for g in old.aside] == [
+    assert [(g.name, describe_status(g)) for g in old.uncovered] == [
         (name, why) for name, _, _, why, *_ in EXPECTED["uncovered"]
     ]
-    for one, other in zip(old.aside, new.aside, strict=True):
+    for one, other in zip(old.uncovered, new.uncovered, strict=True):
         assert (one.kind, one.status, one.suppression, one.allowed_person, one.never_region) == (
             other.kind,
             other.status,
@@ -221,7 +221,7 @@ def test_the_overview_reads_the_same_states() -> None:
 def test_a_sentence_of_0_1_0_gives_the_same_status(sentence: str, status: TrackStatus) -> None:
     content = json.loads((FOLDER / "tracks.json").read_text(encoding="utf-8"))
     content["aside"][3]["aside"] = sentence
-    track = from_json(json.dumps(content)).aside[3]
+    track = from_json(json.dumps(content)).uncovered[3]
     assert track.status is status
     assert status is TrackStatus.EXEMPT or describe_status(track) == sentence
 

@@ -67,7 +67,7 @@ def document() -> TrackDocument:
         [],
         tracks,
         items,
-        aside=[
+        uncovered=[
             make_track(
                 "Perhaps 01",
                 12,
@@ -108,13 +108,13 @@ def test_frames_that_were_not_analysed_are_marked(document: TrackDocument) -> No
 
 def test_a_reviewed_item_is_not_open(document: TrackDocument) -> None:
     record_verdict(
-        document, next(entry.key for entry in list_review_entries(document) if entry.start == 8), Verdict.FINE
+        document, next(entry.key for entry in list_review_entries(document) if entry.start == 8), Verdict.CONFIRMED
     )
     assert show(read(document).compute_review_codes()) == "...............??..."
 
 
 def test_uncovered_tracks_have_ellipses(document: TrackDocument) -> None:
-    (aside,) = read(document).aside
+    (aside,) = read(document).uncovered
     assert (aside.name, aside.get_index(11), aside.get_index(13)) == ("Perhaps 01", None, 1)
     assert (aside.status, describe_status(aside)) == (TrackStatus.SUPPRESSED, "too weak")
     assert aside.ellipses is not None
@@ -124,7 +124,7 @@ def test_uncovered_tracks_have_ellipses(document: TrackDocument) -> None:
 def test_the_index_of_a_frame_after_a_gap_is_right(document: TrackDocument) -> None:
     track = read(document).tracks["Face 01"]
     assert track.get_index(8) is None
-    assert track.codes[track.get_index(9)] == Code.GUESSED
+    assert track.codes[track.get_index(9)] == Code.INTERPOLATED
     assert read(document).tracks["Face 02"].is_off(7) and not read(document).tracks["Face 02"].is_off(8)
 
 

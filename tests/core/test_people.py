@@ -213,7 +213,7 @@ def test_the_threshold_follows_from_the_rate_of_strangers() -> None:
 )
 def test_a_track_without_enough_good_crops_is_covered(embeddings: list[FaceEmbedding]) -> None:
     (decision,) = decide_tracks(make_document(make_track("Face 01", 0, 250)), {"Face 01": embeddings}, keep(1))
-    assert not decision.clear and [d.reason for d in decision.review_items] == [ReviewReason.TOO_FEW_VIEWS]
+    assert not decision.clear and [d.reason for d in decision.review_items] == [ReviewReason.TOO_FEW_FACE_CROPS]
 
 
 def test_weak_evidence_is_listed_for_review() -> None:
@@ -337,15 +337,15 @@ def test_decisions_are_applied_and_undone() -> None:
     covered = {(t.samples[0].ellipse.cx, s.source_frame) for t in document.tracks for s in t.samples}
     apply_decisions(document, decide_tracks(document, embeddings, people), people)
     assert [(t.name, t.spans()) for t in document.tracks] == [("Face 01", [(223, 500)])]
-    assert {get_kept_person(t): t.spans() for t in document.aside} == {"P1": [(0, 223)], "P2": [(0, 250)]}
-    assert all(t.status is TrackStatus.ALLOWED for t in document.aside)
-    assert len({t.name for t in (*document.tracks, *document.aside)}) == 3
+    assert {get_kept_person(t): t.spans() for t in document.uncovered} == {"P1": [(0, 223)], "P2": [(0, 250)]}
+    assert all(t.status is TrackStatus.ALLOWED for t in document.uncovered)
+    assert len({t.name for t in (*document.tracks, *document.uncovered)}) == 3
     notes = "\n".join(document.all_notes)
     assert "everyone is covered except P1, P2" in notes and "P1 in Face 01" in notes
     assert ReviewReason.DIFFERENT_PERSON in [d.reason for d in document.review_items]
     cover_everybody(document)
     assert {(t.samples[0].ellipse.cx, s.source_frame) for t in document.tracks for s in t.samples} == covered
-    assert not document.aside and not document.review_items and not document.all_notes
+    assert not document.uncovered and not document.review_items and not document.all_notes
 
 
 def test_distances_are_to_the_nearest_reference() -> None:

@@ -134,7 +134,7 @@ def test_embeddings_of_the_analysis_are_enough(tmp_path: Path) -> None:
     recognition.decide(tmp_path / "no film.mp4", tmp_path / "tracks.json", document, nothing, nothing)
     recognition.save()
     written = read_document(tmp_path / "tracks.json")
-    assert [t.name for t in written.tracks] == ["Face 02"] and [get_kept_person(t) for t in written.aside] == ["P1"]
+    assert [t.name for t in written.tracks] == ["Face 02"] and [get_kept_person(t) for t in written.uncovered] == ["P1"]
     assert [(t.track, t.person, t.clear) for t in read_decisions(tmp_path / "people.json").tracks] == [
         ("Face 01", "P1", ((0, 250),)),
         ("Face 02", "", ()),
@@ -171,7 +171,9 @@ def test_an_editors_assignment_needs_no_pictures(tmp_path: Path, monkeypatch: py
     document = make_document(make_track("Face 07", 0, 250), make_track("Face 08", 0, 250, 300))
     recognition.end()
     recognition.decide(tmp_path / "no film.mp4", tmp_path / "tracks.json", document, nothing, nothing)
-    assert [get_kept_person(t) for t in document.aside] == ["Ann"] and [t.name for t in document.tracks] == ["Face 08"]
+    assert [get_kept_person(t) for t in document.uncovered] == ["Ann"] and [t.name for t in document.tracks] == [
+        "Face 08"
+    ]
     assert len(warnings) == 1 and "except where you assigned the name" in warnings[0]
     write_decisions(Decisions(True, "", modes, [word]), path)
     with pytest.raises(FaceBlurError, match="Bo cannot be recognised, because no picture of Bo can be used"):

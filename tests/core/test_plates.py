@@ -4,22 +4,22 @@
 from __future__ import annotations
 
 from blender_faceblur.core.detection.settings import get_preset
-from blender_faceblur.core.tracking.plates import NOTE, PRESET, add_regions, list_weights, make_regions
+from blender_faceblur.core.tracking.plates import NOTE, PLATE_PRESET, list_weights, mark_as_plates, merge_plates
 from blender_faceblur.core.types import ReviewItem, ReviewReason, TrackKind
 
 from .test_people import make_document, make_track
 
 
 def test_the_preset_for_plates_exists() -> None:
-    assert {use.detector for use in get_preset(PRESET).detectors} == set(list_weights()) == {"lpd_yunet"}
+    assert {use.detector for use in get_preset(PLATE_PRESET).detectors} == set(list_weights()) == {"lpd_yunet"}
 
 
 def test_plate_tracks_become_regions_that_hold_the_corners() -> None:
     document = make_document(make_track("Face 01", 0, 5))
-    document.aside = [make_track("Perhaps 01", 0, 5)]
+    document.uncovered = [make_track("Perhaps 01", 0, 5)]
     document.review_items = [ReviewItem(0, 5, (0, 0, 1, 1), 0.5, ReviewReason.LOW_CONFIDENCE, "Perhaps 01")]
-    make_regions(document)
-    (plate,), (perhaps,) = document.tracks, document.aside
+    mark_as_plates(document)
+    (plate,), (perhaps,) = document.tracks, document.uncovered
     assert (plate.name, plate.kind, perhaps.name, perhaps.kind) == (
         "Plate 01",
         TrackKind.PLATE,
@@ -34,6 +34,6 @@ def test_plate_tracks_become_regions_that_hold_the_corners() -> None:
 
 def test_plates_are_added_to_the_faces() -> None:
     faces, plates = make_document(make_track("Face 01", 0, 5)), make_document(make_track("Face 01", 2, 5))
-    make_regions(plates)
-    add_regions(faces, plates)
+    mark_as_plates(plates)
+    merge_plates(faces, plates)
     assert [track.name for track in faces.tracks] == ["Face 01", "Plate 01"] and NOTE in faces.notes

@@ -189,7 +189,7 @@ def test_the_report_names_the_reviewer(tmp_path: Path) -> None:
     document = make_document(source)
     (place,) = list_review_entries(document)
     for reviewer, name in (("Ann <b>", "Ann &lt;b&gt;"), ("", "an unnamed reviewer")):
-        record_verdict(document, place.key, Verdict.FINE, reviewer)
+        record_verdict(document, place.key, Verdict.CONFIRMED, reviewer)
         content = collect_report(source, None, document, {})
         assert content["doubts"][0]["reviewer"] == reviewer
         assert f"Verdict: Fine (by {name})." in to_html(content)

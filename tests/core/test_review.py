@@ -65,7 +65,7 @@ def document() -> TrackDocument:
             make_item(two, ReviewReason.SINGLE_DETECTOR, 100, 190),
             make_item(small, ReviewReason.ENDS, 115, 120),
         ],
-        aside=[weak],
+        uncovered=[weak],
     )
 
 
@@ -93,7 +93,7 @@ def test_the_frame_to_review_is_where_the_face_may_show(document: TrackDocument)
 
 def test_verdicts_are_kept_and_can_change(document: TrackDocument) -> None:
     ends = find(document, "ends", "Face 01")
-    review.record_verdict(document, ends.key, Verdict.FINE)
+    review.record_verdict(document, ends.key, Verdict.CONFIRMED)
     assert review.count_left(document) == 5
     again = from_json(to_json(document))
     assert find(again, "ends", "Face 01").verdict == "fine"
@@ -103,8 +103,8 @@ def test_verdicts_are_kept_and_can_change(document: TrackDocument) -> None:
 
 def test_the_reviewer_is_kept(document: TrackDocument) -> None:
     ends, begins = find(document, "ends", "Face 01"), find(document, "begins", "Face 02")
-    review.record_verdict(document, ends.key, Verdict.FINE, "Ann=\nOh by Beå ")
-    review.record_verdict(document, begins.key, Verdict.OFF)
+    review.record_verdict(document, ends.key, Verdict.CONFIRMED, "Ann=\nOh by Beå ")
+    review.record_verdict(document, begins.key, Verdict.TURNED_OFF)
     again = from_json(to_json(document))
     assert [
         (find(again, *of).verdict, find(again, *of).reviewer)
@@ -127,7 +127,7 @@ def test_invalid_lines_are_no_verdicts(document: TrackDocument, line: str) -> No
 def test_a_new_analysis_lists_again_only_new_items(
     document: TrackDocument, shift: float, later: int, kept: bool
 ) -> None:
-    review.record_verdict(document, find(document, "ends", "Face 01").key, Verdict.FINE)
+    review.record_verdict(document, find(document, "ends", "Face 01").key, Verdict.CONFIRMED)
     old = document.review_items[1]
     x1, y1, x2, y2 = old.box
     moved = replace(
@@ -153,7 +153,7 @@ def test_a_track_that_is_no_longer_covered_is_listed(document: TrackDocument) ->
     lost = document.tracks.pop(0)
     lost.name, lost.status = "Perhaps 02", TrackStatus.SUPPRESSED
     lost.suppression = Suppression(SuppressionReason.NOT_FOUND_AGAIN)
-    document.aside.append(lost)
+    document.uncovered.append(lost)
     document.review_items = [d for d in document.review_items if d.track != "Face 01"]
     asked = find(document, "lost", "Perhaps 02")
     assert not asked.covered and asked.risk > 0.4 and (asked.start, asked.stop) == (10, 60)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from blender_faceblur.core.cover.strength import PEOPLE, rate_effect
+from blender_faceblur.core.cover.strength import MEASURED_PEOPLE, rate_effect
 from blender_faceblur.core.types import FaceBlurError
 
 TABLES = Path(__file__).resolve().parents[2] / "docs" / "strength.md"
@@ -60,7 +60,7 @@ def test_only_effects_that_leave_nothing_of_the_face_are_strong() -> None:
 
 
 def test_the_number_of_people_is_that_of_the_table() -> None:
-    assert f"{PEOPLE} people. Chance" in TABLES.read_text(encoding="utf-8")
+    assert f"{MEASURED_PEOPLE} people. Chance" in TABLES.read_text(encoding="utf-8")
 
 
 def test_the_weaker_of_two_measurements_decides() -> None:

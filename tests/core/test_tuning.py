@@ -48,7 +48,7 @@ FIXED = {
     "UNINFORMATIVE",
     # Geometry, and the number of people in a measurement.
     "HANDLE",
-    "PEOPLE",
+    "MEASURED_PEOPLE",
 }
 """Numbers that nobody tunes."""
 

@@ -20,7 +20,7 @@ from blender_faceblur.core.detection.settings import PRESETS
 from blender_faceblur.core.geometry import overlaps
 from blender_faceblur.core.types import FaceBlurError
 from blender_faceblur.detectors import DETECTORS, get_detector
-from blender_faceblur.detectors.base import BlobMaker, BoxShape, FaceDetector, keep_best
+from blender_faceblur.detectors.base import BlobMaker, BoxShape, FaceDetector, suppress_duplicates
 from blender_faceblur.detectors.blazeface import VERSION
 from blender_faceblur.files.paths import get_model_path
 
@@ -260,7 +260,7 @@ def test_blazeface_that_fails_midway_is_no_longer_used(monkeypatch: pytest.Monke
 
 def test_duplicates_are_suppressed() -> None:
     boxes = np.array([[0, 0, 10, 10], [1, 1, 11, 11], [20, 20, 30, 30]], np.float32)
-    assert keep_best(boxes, np.array([0.5, 0.9, 0.4], np.float32), 0.3) == [1, 2]
+    assert suppress_duplicates(boxes, np.array([0.5, 0.9, 0.4], np.float32), 0.3) == [1, 2]
 
 
 def test_padding_adds_black_on_the_right_and_at_the_bottom() -> None:

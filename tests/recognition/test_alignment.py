@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from blender_faceblur.recognition import RECOGNIZERS
-from blender_faceblur.recognition.alignment import cut_aligned, fit_similarity_transform
+from blender_faceblur.recognition.alignment import crop_aligned, fit_similarity_transform
 
 TEMPLATE = np.asarray(RECOGNIZERS[0].template)
 SIDE = RECOGNIZERS[0].side
@@ -54,7 +54,7 @@ def test_the_crop_has_the_landmarks_at_the_template(scale: float, turn_deg: floa
         cv2.circle(
             picture, (round((x - 0.5) * 16), round((y - 0.5) * 16)), round(5 * scale * 16), (255, 255, 255), -1, shift=4
         )
-    cut = cut_aligned(picture, points, TEMPLATE, SIDE)
+    cut = crop_aligned(picture, points, TEMPLATE, SIDE)
     assert cut.shape == (SIDE, SIDE, 3)
     _, _, _, centres = cv2.connectedComponentsWithStats((cut[..., 0] > 127).astype(np.uint8))
     found = np.array(sorted(centres[1:].tolist())) + 0.5
@@ -64,5 +64,5 @@ def test_the_crop_has_the_landmarks_at_the_template(scale: float, turn_deg: floa
 def test_a_face_beyond_the_edge_is_cropped_too() -> None:
     picture = np.full((60, 80, 3), 90, np.uint8)
     for x in (-300.0, 20.0, 400.0):
-        cut = cut_aligned(picture, place(1, 0, x, -100), TEMPLATE, SIDE)
+        cut = crop_aligned(picture, place(1, 0, x, -100), TEMPLATE, SIDE)
         assert cut.shape == (SIDE, SIDE, 3) and (cut == 90).all()

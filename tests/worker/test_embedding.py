@@ -122,6 +122,8 @@ def test_a_person_from_a_reference_picture_stays_visible(
     assert any("Wall" in text for text in messages)
     document = read_document(embedded[0])
     recognition.decide(film, embedded[0], document, lambda *_: None, messages.append)
-    assert [get_kept_person(track) for track in read_document(embedded[0]).aside] == ["Eileen"] and not document.tracks
+    assert [get_kept_person(track) for track in read_document(embedded[0]).uncovered] == [
+        "Eileen"
+    ] and not document.tracks
     recognition.save()
     assert "Eileen" in (tmp_path / "people.json").read_text() and len((tmp_path / "people.json").read_text()) < 2000

@@ -165,7 +165,7 @@ def test_an_unexpected_face_is_found(tmp_path: Path) -> None:
     assert min(leak.start for leak in verification.leaks) <= 3
 
     left_out.status = TrackStatus.DELETED
-    write_document(replace(document, aside=[left_out]), tracks)
+    write_document(replace(document, uncovered=[left_out]), tracks)
     chosen = verify(film, output, tracks)
     assert chosen.leaks == [] and [one.track for one in chosen.kept] == [left_out.name]
 

@@ -26,7 +26,7 @@ LEAST_FACE_SHARE = 1 / 8
 MUST_BE_COVERED = "faceblur_must_be_covered"
 """Custom property of a strip that was covered once, or that an editor wants covered."""
 
-LEFT_BARE = "faceblur_left_bare"
+UNCOVERED_ON_PURPOSE = "faceblur_left_bare"
 """Custom property of a strip whose cover an editor removed."""
 
 EFFECT_MARK, MASK_MARK = "faceblur_effect", "faceblur_mask"
@@ -117,13 +117,13 @@ def put_cover(
     group[EFFECT_MARK] = asdict(effect)
     cover_strip(scene, strip, mask, group)
     strip[MUST_BE_COVERED] = True
-    strip.pop(LEFT_BARE, None)
+    strip.pop(UNCOVERED_ON_PURPOSE, None)
 
 
 def uncover(scene: bpy.types.Scene, strip: bpy.types.Strip) -> None:
     """Remove our modifier, Mask strip and node group from a strip, and the mask if no other strip uses it."""
     strip.pop(MUST_BE_COVERED, None)
-    strip[LEFT_BARE] = True
+    strip[UNCOVERED_ON_PURPOSE] = True
     modifier = get_modifier(strip)
     if modifier is None:
         return

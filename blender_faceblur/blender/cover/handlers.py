@@ -18,7 +18,7 @@ from ..common.context import refresh_shown_sequencers
 from ..masks.changes import forget_written, mark_dirty, watch_edits
 from ..masks.mask import WRITING, adopt_layers, extend_frame_range
 from ..masks.record import DamagedRecordError, has_record, list_own_masks
-from .strips import _has_other_speeds, is_out_of_speed, list_pairs, sync_mask_strips
+from .strips import has_other_speeds, is_out_of_speed, list_pairs, sync_mask_strips
 
 _REFRESH_AFTER_S = 0.15
 """Delays a refresh, because a mask changes with every mouse move while a point is dragged."""
@@ -67,7 +67,7 @@ def _on_edit(scene: bpy.types.Scene, depsgraph: bpy.types.Depsgraph) -> None:
     # A refresh or a change of speed needs an operator, which must not run in this handler.
     if changed and not bpy.app.timers.is_registered(_refresh):
         bpy.app.timers.register(_refresh, first_interval=_REFRESH_AFTER_S)
-    if not bpy.app.timers.is_registered(_sync_at_rest) and _has_other_speeds(scene):
+    if not bpy.app.timers.is_registered(_sync_at_rest) and has_other_speeds(scene):
         bpy.app.timers.register(_sync_at_rest, first_interval=_SYNC_AFTER_S)
 
 
@@ -91,7 +91,7 @@ def _sync_at_rest() -> float | None:
         if any(operator.bl_idname not in _OWN_OPERATORS for operator in window.modal_operators):
             return _SYNC_AFTER_S
     for scene in bpy.data.scenes:
-        if _has_other_speeds(scene):
+        if has_other_speeds(scene):
             for problem in sync_mask_strips(scene):
                 print(f"Face Blur: {problem}")
     refresh_shown_sequencers()

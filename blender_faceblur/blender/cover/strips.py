@@ -253,6 +253,6 @@ def _choose_free_channel(strips: Collection[bpy.types.Strip], strip: bpy.types.S
     raise FaceBlurError(f"No channel above the strip '{strip.name}' is free for its mask. Move the strip down.")
 
 
-def _has_other_speeds(scene: bpy.types.Scene) -> bool:
+def has_other_speeds(scene: bpy.types.Scene) -> bool:
     """Whether any footage has a speed that its mask does not have."""
     return any(is_out_of_speed(scene, footage, mask_strip) for footage, _, mask_strip in list_pairs(scene))

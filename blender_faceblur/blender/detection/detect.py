@@ -138,7 +138,7 @@ def _detect(
     del scene
     todo = [found for found in sources if not found.problem]
     everything = max(sum(found.frames for found in todo), 1)
-    presets = [settings.preset, *([plates.PRESET] if settings.plates else [])]
+    presets = [settings.preset, *([plates.PLATE_PRESET] if settings.plates else [])]
     before, progress = 0, JobProgress(len(todo), wait_s)
     with Workplace() as workplace:
         for number, found in enumerate(todo, 1):
@@ -177,7 +177,7 @@ def _read_result(found: SourceDetection, tracks: Path) -> None:
     elif found.document is None:
         found.document = document
     else:
-        plates.add_regions(found.document, document)
+        plates.merge_plates(found.document, document)
 
 
 def cover_found(scene: bpy.types.Scene, results: Sequence[SourceDetection], effect: EffectSettings) -> list[str]:

@@ -34,8 +34,8 @@ from ..common.jobs import JOB
 from ..common.marks import MARK, get_modifier
 from ..cover.compositing import PICTURE_SPACE, SIGNATURE, EffectSettings
 from ..cover.covering import (
-    LEFT_BARE,
     MUST_BE_COVERED,
+    UNCOVERED_ON_PURPOSE,
     cover_footage,
     find_lost_mask,
     find_mask_of_footage,
@@ -133,7 +133,7 @@ def _list_faults(scene: bpy.types.Scene, strip: bpy.types.Strip, with_review: bo
     if modifier is None:
         if strip.get(MUST_BE_COVERED):
             add_fault("It has no cover.", repair=_get_mask_for(strip) is not None)
-        elif not strip.get(LEFT_BARE) and _is_analysed(strip):
+        elif not strip.get(UNCOVERED_ON_PURPOSE) and _is_analysed(strip):
             add_fault("Its file was analysed, but it has no cover.")
         return faults
     if modifier.mute or not modifier.enable:
@@ -184,7 +184,7 @@ def _check_inverse(strip: bpy.types.Strip, mask: bpy.types.Mask, add_fault: Call
     if effect is None or not effect.inverse:
         return
     try:
-        kept = any(track.status is TrackStatus.ALLOWED for track in load_document(mask).aside)
+        kept = any(track.status is TrackStatus.ALLOWED for track in load_document(mask).uncovered)
     except FaceBlurError as error:
         add_fault(str(error), repair=False)
         return

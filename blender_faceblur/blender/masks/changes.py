@@ -195,7 +195,7 @@ def _sync_names(mask: bpy.types.Mask, record: MaskRecord, document: TrackDocumen
             if known:
                 editing.delete(document, name)
             record.forget_layer(layer)
-        elif layer != name and all(layer != t.name for t in (*document.tracks, *document.aside)):
+        elif layer != name and all(layer != t.name for t in (*document.tracks, *document.uncovered)):
             editing.rename(document, name, layer)
             record.layers[layer] = replace(record.layers[layer], track=layer)
         else:

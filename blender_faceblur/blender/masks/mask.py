@@ -281,7 +281,7 @@ def store_document(mask: bpy.types.Mask, document: TrackDocument) -> None:
 
 def store_in_text(mask: bpy.types.Mask, record: MaskRecord, document: TrackDocument) -> None:
     """Store the document in the mask's text data-block, and the number of open review items in the record."""
-    record.doubts = count_left(document)
+    record.to_review = count_left(document)
     record.save(mask)
     text = get_document_text(mask)
     if text is None:

@@ -121,7 +121,7 @@ def compute_code(known: CachedMask, cover: LayerRecord, source_frame: int, hidde
     if hidden or track_overview.is_off(source_frame):
         return Code.OFF
     if doubtful:
-        return Code.DOUBTFUL
+        return Code.TO_REVIEW
     return Code.LOCKED if track_overview.locked else Code(int(track_overview.codes[place]))
 
 

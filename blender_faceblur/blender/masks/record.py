@@ -85,7 +85,7 @@ class LayerRecords(MutableMapping[str, LayerRecord]):
                 raise KeyError(name)
             return changed
         if name not in self._read:
-            self._read[name] = _read_layer(name, self._find_stored()[name])
+            self._read[name] = _read_layer(name, self._get_stored()[name])
         return self._read[name]
 
     def __setitem__(self, name: str, layer: LayerRecord) -> None:
@@ -97,10 +97,10 @@ class LayerRecords(MutableMapping[str, LayerRecord]):
         self._changed[name] = None
 
     def __contains__(self, name: object) -> bool:
-        return self._changed[str(name)] is not None if name in self._changed else name in self._find_stored()
+        return self._changed[str(name)] is not None if name in self._changed else name in self._get_stored()
 
     def __iter__(self) -> Iterator[str]:
-        stored = list(self._find_stored().keys())
+        stored = list(self._get_stored().keys())
         return iter(
             [
                 name
@@ -116,7 +116,7 @@ class LayerRecords(MutableMapping[str, LayerRecord]):
         """The name of the track that a layer covers, without reading its keys."""
         if name in self._changed:
             return self[name].track
-        return _read_text(_check_group(self._find_stored()[name], name), "track", name)
+        return _read_text(_check_group(self._get_stored()[name], name), "track", name)
 
     def save(self, stored: Any) -> None:
         for name, layer in self._changed.items():
@@ -126,9 +126,9 @@ class LayerRecords(MutableMapping[str, LayerRecord]):
                 del stored[name]
         self._changed.clear()
 
-    def _find_stored(self) -> Any:
+    def _get_stored(self) -> Any:
         # Never kept: a reference to a property group can outlive the group.
-        return _check_group(_find_group(self._mask).get(_LAYERS), _LAYERS) if self._mask is not None else {}
+        return _check_group(_get_group(self._mask).get(_LAYERS), _LAYERS) if self._mask is not None else {}
 
 
 @dataclass(slots=True)
@@ -152,11 +152,11 @@ class MaskRecord:
     """Names of the layers that the extension made, including the one that shows the picture."""
     order: list[str] = field(default_factory=list)
     """Names of all layers, in their order when the extension last checked them."""
-    doubts: int = 0
+    to_review: int = 0
     """How many review items have not been judged."""
     serial: str = ""
     """Changes each time the mask is written."""
-    looked_at: str = ""
+    reviewing: str = ""
     """The key of the review item that the editor is looking at."""
     layers: LayerRecords = field(default_factory=LayerRecords)
     """The records of the layers that cover tracks."""
@@ -166,7 +166,7 @@ class MaskRecord:
     @classmethod
     def load(cls, mask: bpy.types.Mask) -> MaskRecord:
         """The record of a mask of ours. Raises DamagedRecordError."""
-        group = _find_group(mask)
+        group = _get_group(mask)
         width, height = _read_pair(group, "size")
         record = cls(
             size=(width, height),
@@ -178,9 +178,9 @@ class MaskRecord:
             frames=_read_pair(group, "frames") if "frames" in group else None,
             own=_read_texts(group, "layers"),
             order=_read_texts(group, "order"),
-            doubts=_read_whole(group, "doubts", 0),
+            to_review=_read_whole(group, "doubts", 0),
             serial=_read_text(group, "serial", ""),
-            looked_at=_read_text(group, "looked_at", ""),
+            reviewing=_read_text(group, "looked_at", ""),
             layers=LayerRecords(mask),
         )
         if record.unit_px <= 0 or width <= 0 or height <= 0:
@@ -192,7 +192,7 @@ class MaskRecord:
         """Store everything that has changed since the record was loaded."""
         if not has_record(mask):
             mask[MARK] = {"layers": [], _LAYERS: {}, "order": []}
-        group, plain = _find_group(mask), self._to_plain()
+        group, plain = _get_group(mask), self._to_plain()
         for key, value in plain.items():
             if key not in self._loaded or self._loaded[key] != value:
                 group[key] = value
@@ -226,9 +226,9 @@ class MaskRecord:
             "preset": self.preset,
             "notes": list(self.notes),
             "analysed": _to_edges(self.analysed),
-            "doubts": self.doubts,
+            "doubts": self.to_review,
             "serial": self.serial,
-            "looked_at": self.looked_at,
+            "looked_at": self.reviewing,
         }
         if self.frames is not None:
             stored["frames"] = tuple(self.frames)
@@ -253,17 +253,17 @@ def list_own_masks() -> list[bpy.types.Mask]:
 
 def fingerprint_of(mask: bpy.types.Mask) -> str:
     """The fingerprint of the source that a mask was made for, even if the rest of its record is damaged."""
-    return _read_text(_find_group(mask), "fingerprint")
+    return _read_text(_get_group(mask), "fingerprint")
 
 
 def size_of(mask: bpy.types.Mask) -> tuple[int, int]:
     """Width and height of the picture that a mask was made for, even if the rest of its record is damaged."""
-    return _read_pair(_find_group(mask), "size")
+    return _read_pair(_get_group(mask), "size")
 
 
 def stamp_of(mask: bpy.types.Mask) -> object:
     """Changes when layers are rewritten, for caches that Blender does not notify. Cheap enough for every redraw."""
-    layers = _check_group(_find_group(mask).get(_LAYERS), _LAYERS)
+    layers = _check_group(_get_group(mask).get(_LAYERS), _LAYERS)
     return (
         mask.frame_start,
         mask.frame_end,
@@ -320,7 +320,7 @@ def _damaged(key: str) -> DamagedRecordError:
     return DamagedRecordError(f"'{key}' in the mask's record is wrong")
 
 
-def _find_group(mask: bpy.types.Mask) -> Any:
+def _get_group(mask: bpy.types.Mask) -> Any:
     return _check_group(mask[MARK], MARK)
 
 

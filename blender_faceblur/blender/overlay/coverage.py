@@ -91,7 +91,7 @@ def compute_columns(
     strip: bpy.types.Strip, view: RegionProjection, width: int, alone: bool, is_used: bool
 ) -> tuple[int, Codes, Codes] | None:
     """The first pixel column of a strip's band in a region of this width; for each column from there the worst code,
-    and a second code that is `Code.DOUBTFUL` where a review item is.
+    and a second code that is `Code.TO_REVIEW` where a review item is.
 
     None if there is no band: for an uncovered strip that need not be covered, in a project without covers (`is_used` is
     False), and with `alone` if no face is active.
@@ -105,7 +105,7 @@ def compute_columns(
     if fault or mask is None:
         if alone or not (is_used or strip.get(MUST_BE_COVERED)):
             return None
-        return first, np.full(stop - first, Code.UNSEEN, np.uint8), nothing
+        return first, np.full(stop - first, Code.NOT_ANALYSED, np.uint8), nothing
     known = get_cached(mask)
     active = mask.layers.active
     only = next((cover.track for cover in known.covers if active is not None and cover.layer == active.name), "")
@@ -139,7 +139,7 @@ def _list_rectangles(
 ) -> list[tuple[Rectangle, Color]]:
     drawn: list[tuple[Rectangle, Color]] = [((first, low, first + len(codes), high), (0.0, 0.0, 0.0, 0.55))]
     for start, stop, code in list_runs(codes):
-        if code == Code.UNSEEN:
+        if code == Code.NOT_ANALYSED:
             drawn += [
                 ((x, low, min(x + _HATCH_PX, first + stop), high), colors["uncovered"])
                 for x in range(first + start, first + stop, 2 * _HATCH_PX)

@@ -54,10 +54,10 @@ _DOT = np.stack(
 _WORDS = {
     Code.OFF: "off",
     Code.LOCKED: "locked",
-    Code.FOLLOWED: "",
+    Code.TRACKED: "",
     Code.DETECTED: "",
-    Code.GUESSED: "interpolated",
-    Code.DOUBTFUL: "to review",
+    Code.INTERPOLATED: "interpolated",
+    Code.TO_REVIEW: "to review",
 }
 _RIM, _RIM_PX = (0.0, 0.0, 0.0, 0.45), 1.25
 """Colour and width of the rim on each side of a line."""
@@ -429,7 +429,7 @@ def _add_suppressed(
 
     `of_people` has the colours of people's tracks.
     """
-    for track in known.overview.aside if known.overview is not None else ():
+    for track in known.overview.uncovered if known.overview is not None else ():
         at = track.get_index(frame)
         if at is None or track.ellipses is None or track.status is TrackStatus.DELETED:
             continue

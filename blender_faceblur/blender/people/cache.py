@@ -59,7 +59,7 @@ def _compute_shown(face: Any, mask: bpy.types.Mask | None) -> ListedFace:
     document = read_queue(mask).document if mask is not None else None
     if mask is None or document is None:
         return ListedFace()
-    track = get_face_track(face, [*(track for track in document.aside if get_kept_person(track)), *document.tracks])
+    track = get_face_track(face, [*(track for track in document.uncovered if get_kept_person(track)), *document.tracks])
     return ListedFace(mask.name, track.name, get_kept_person(track)) if track is not None else ListedFace()
 
 
@@ -86,7 +86,7 @@ def count_unlisted(scene: bpy.types.Scene) -> int:
     count = 0
     for _, mask in list_masks(scene):
         document = read_queue(mask).document
-        for track in [*document.tracks, *document.aside] if document is not None else ():
+        for track in [*document.tracks, *document.uncovered] if document is not None else ():
             counts = track.kind is TrackKind.FACE and track.status in (TrackStatus.COVERED, TrackStatus.ALLOWED)
             count += counts and (mask.name, track.name) not in shown
     return count

@@ -85,7 +85,7 @@ def _choose_pictured(number: int, shown: ListedFace, most: int) -> Iterator[Shee
     if document is None:
         return
     source = document.source
-    samples = next(t.samples for t in (*document.aside, *document.tracks) if t.name == shown.track)
+    samples = next(t.samples for t in (*document.uncovered, *document.tracks) if t.name == shown.track)
     step = max(1, math.ceil(len(samples) / most), round(_APART_S * float(source.frame_rate)))
     for start in range(0, len(samples), step):
         sample = choose_clearest(samples[start : start + step], (source.width, source.height))

@@ -189,7 +189,7 @@ def _apply_to(
             if file is not None:
                 file.remember(document, {track.name: track for track in document.tracks}, decisions)
             apply_decisions(document, decisions, people)
-            for track in document.aside:
+            for track in document.uncovered:
                 if get_kept_person(track) and track.name not in names:
                     first = track.samples[0]
                     MEMORY.pieces[fingerprint, track.name] = next(

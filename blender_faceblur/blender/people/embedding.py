@@ -90,7 +90,7 @@ def make_job_here(strip: bpy.types.Strip, mask: bpy.types.Mask, track: str, sour
     sample = sample_at(found, source_frame) if found is not None else None
     if sample is None:
         raise FaceBlurError(f"'{track}' is not in this frame. Go to a frame in which it is seen well.")
-    document.tracks, document.aside = [Track(track, [sample])], []
+    document.tracks, document.uncovered = [Track(track, [sample])], []
     return EmbeddingJob(mask.name, strip.name, get_footage(strip), fingerprint_of(mask), document)
 
 

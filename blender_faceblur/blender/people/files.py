@@ -34,7 +34,7 @@ def write_file(scene: bpy.types.Scene, path: Path) -> int:
         document = files.get(face.fingerprint)
         if document is None or face.person not in names:
             continue
-        kept = next((track for track in document.aside if shown.kept and track.name == shown.track), None)
+        kept = next((track for track in document.uncovered if shown.kept and track.name == shown.track), None)
         decisions.tracks.append(
             Assignment(
                 face.fingerprint,
@@ -66,7 +66,7 @@ def read_file(scene: bpy.types.Scene, path: Path) -> tuple[int, list[str]]:
     for _, mask in list_masks(scene):
         document = read_queue(mask).document
         if document is not None:
-            tracks[document.source.fingerprint] = [*document.tracks, *filter(get_kept_person, document.aside)]
+            tracks[document.source.fingerprint] = [*document.tracks, *filter(get_kept_person, document.uncovered)]
     found = [
         (entry, track)
         for entry in decisions.tracks

@@ -120,7 +120,7 @@ class FACEBLUR_OT_review_fine(_OnEntry, bpy.types.Operator):
         entry = _get_current(mask)
         document = read_queue(mask).document
         fixed = document is not None and is_fixed(document, entry)
-        keep_verdict(mask, entry.key, Verdict.FIXED if fixed else Verdict.FINE)
+        keep_verdict(mask, entry.key, Verdict.FIXED if fixed else Verdict.CONFIRMED)
         return _go_on(scene, strip)
 
 
@@ -160,7 +160,7 @@ class FACEBLUR_OT_review_off(_OnEntry, bpy.types.Operator):
             name = _find_again(document, entry).track
             check_freehand(mask, [name])
             editing.switch(editing.get_track(document, name), *entry.off_frames, False)
-            record_verdict(document, entry.key, Verdict.OFF, get_reviewer())
+            record_verdict(document, entry.key, Verdict.TURNED_OFF, get_reviewer())
             return [name]
 
         _change(mask, change)

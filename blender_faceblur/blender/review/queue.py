@@ -100,7 +100,7 @@ def _read(content: str) -> Queue:
 
 def get_current(mask: bpy.types.Mask) -> ReviewEntry | None:
     """The current review item of a mask."""
-    key = MaskRecord.load(mask).looked_at
+    key = MaskRecord.load(mask).reviewing
     return next((entry for entry in read_queue(mask).entries if entry.key == key), None) if key else None
 
 
@@ -157,7 +157,7 @@ def find_next(scene: bpy.types.Scene, strip: bpy.types.Strip) -> tuple[bpy.types
     for other, mask in covered[max(at, 0) :] + covered[: max(at, 0)]:
         entries = list_entries(other, mask)
         here = _get_index(mask, entries) + 1 if other == strip else 0
-        looked_at = MaskRecord.load(mask).looked_at
+        looked_at = MaskRecord.load(mask).reviewing
         for entry in entries[here:] + entries[:here]:
             if not entry.verdict and (other != strip or entry.key != looked_at):
                 return other, entry
@@ -173,7 +173,7 @@ def find_previous(strip: bpy.types.Strip, mask: bpy.types.Mask) -> ReviewEntry |
 
 
 def _get_index(mask: bpy.types.Mask, entries: list[ReviewEntry]) -> int:
-    key = MaskRecord.load(mask).looked_at
+    key = MaskRecord.load(mask).reviewing
     return next((number for number, entry in enumerate(entries) if entry.key == key), -1)
 
 
@@ -199,7 +199,7 @@ def go_to(scene: bpy.types.Scene, strip: bpy.types.Strip, entry: ReviewEntry) ->
         mask.layers.active = mask.layers[layer]
     scene.frame_set(frame)
     record = MaskRecord.load(mask)
-    record.looked_at = entry.key
+    record.reviewing = entry.key
     record.save(mask)
     PACE.begin()
 

@@ -198,7 +198,9 @@ def _list_faces(mask: bpy.types.Mask, names: list[str]) -> list[tuple[int, Ellip
     size = (document.source.width, document.source.height)
     wanted = set(names)
     clearest = (
-        choose_clearest(track.samples, size) for track in (*document.tracks, *document.aside) if track.name in wanted
+        choose_clearest(track.samples, size)
+        for track in (*document.tracks, *document.uncovered)
+        if track.name in wanted
     )
     return [(sample.source_frame, sample.ellipse) for sample in clearest]
 
@@ -211,7 +213,7 @@ def _match(mask: bpy.types.Mask) -> dict[str, FaceThumbnail | None]:
         return {}
     return {
         track.name: next((p for p in portraits if _shows_track(p, track)), None)
-        for track in (*document.tracks, *document.aside)
+        for track in (*document.tracks, *document.uncovered)
         if track.samples
     }
 

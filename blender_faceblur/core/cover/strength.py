@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 from ..types import FaceBlurError
 
-PEOPLE = 150
+MEASURED_PEOPLE = 150
 """How many people took part in the measurement (docs/strength.md)."""
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class StrengthRating:
     """`word` is "strong" or "weak"; `reason` is a sentence for the panel."""
 
     word: str
@@ -69,18 +69,18 @@ _EMPTY = {
     "erase": "Drawn from the surroundings of the face: recognition was no better than guessing",
 }
 _NOT_MEASURED = {
-    "image": Verdict("strong", "The picture and its colour leave nothing of the face"),
+    "image": StrengthRating("strong", "The picture and its colour leave nothing of the face"),
 }
 
 
-def rate_effect(kind: str, samples_per_face: float) -> Verdict:
+def rate_effect(kind: str, samples_per_face: float) -> StrengthRating:
     """The verdict on an effect with this many samples across a face. Raises FaceBlurError for an unknown effect.
 
     Only effects that leave nothing of the face are strong: no measured number of samples withstood every attack.
     Between two measured numbers the larger one counts, because it shows more.
     """
     if kind in _EMPTY:
-        return Verdict("strong", f"{_EMPTY[kind]} ({PEOPLE} people)")
+        return StrengthRating("strong", f"{_EMPTY[kind]} ({MEASURED_PEOPLE} people)")
     if kind in _NOT_MEASURED:
         return _NOT_MEASURED[kind]
     if kind not in _MEASURED:
@@ -89,14 +89,14 @@ def rate_effect(kind: str, samples_per_face: float) -> Verdict:
     samples = min((count for count in leaks if count >= samples_per_face), default=max(leaks))
     leak = leaks[samples]
     if leak.picture is None:
-        return Verdict(
+        return StrengthRating(
             "weak",
             f"At {samples} samples {leak.own:.0f} of 100 people were recognised by comparing with "
             "the very same photograph (guessing: 1)",
         )
     of_shot = f", {leak.shot:.0f} from a moving shot" if leak.shot is not None else ""
-    return Verdict(
+    return StrengthRating(
         "weak",
         f"At {samples} samples up to {leak.picture:.0f} of 100 people were recognised from one "
-        f"picture{of_shot} (guessing: {100 / PEOPLE:.1f})",
+        f"picture{of_shot} (guessing: {100 / MEASURED_PEOPLE:.1f})",
     )

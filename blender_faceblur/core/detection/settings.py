@@ -60,7 +60,7 @@ class Preset:
     """Longest interval, in seconds, between regular detection passes; 0: detectors run on every frame."""
 
 
-LYING = (35, 90, 145, 180, -145, -90, -35)
+LYING_TURNS = (35, 90, 145, 180, -145, -90, -35)
 """Rotations for faces that lie, are upside down, or lean by more than about 30 degrees, the limit for small faces."""
 
 PRESETS = (
@@ -92,7 +92,7 @@ PRESETS = (
             DetectorUse("yunet_2023mar", 320, 0.4),
             # Upright passes also find leaning faces, from about 50 pixels in 1280.
             # Rotated by 35 degrees, this picture is as large as the largest of the others and needs no more memory.
-            DetectorUse("yunet_2023mar", 864, 0.5, each_look=2, turns=LYING, largest=0.04),
+            DetectorUse("yunet_2023mar", 864, 0.5, each_look=2, turns=LYING_TURNS, largest=0.04),
             DetectorUse("yunet_2023mar", 960, 0.5, each_look=2, tiles=2, largest=0.03),
         ),
         strong=0.4,

@@ -62,19 +62,19 @@ def detect_in_windows(
     found = []
     for left, top, side in windows:
         right, bottom = left + side, top + side
-        placed = [place_back(one, left, top) for one in detect(picture[top:bottom, left:right])]
-        found += [one for one in placed if not is_cut(one.box, (left, top, right, bottom), size)]
+        placed = [map_to_picture(one, left, top) for one in detect(picture[top:bottom, left:right])]
+        found += [one for one in placed if not is_cut_off(one.box, (left, top, right, bottom), size)]
     return found
 
 
-def place_back(found: Detection, left: int, top: int, enlarged: int = 1) -> Detection:
+def map_to_picture(found: Detection, left: int, top: int, enlarged: int = 1) -> Detection:
     """Map a detection in an enlarged part of a picture back to the picture."""
     x1, y1, x2, y2 = (value / enlarged for value in found.box)
     marks = found.landmarks and tuple((x / enlarged + left, y / enlarged + top) for x, y in found.landmarks)
     return replace(found, box=(x1 + left, y1 + top, x2 + left, y2 + top), landmarks=marks)
 
 
-def is_cut(box: Box, part: tuple[int, int, int, int], size: tuple[int, int], near_px: int = 0) -> bool:
+def is_cut_off(box: Box, part: tuple[int, int, int, int], size: tuple[int, int], near_px: int = 0) -> bool:
     """Whether a box ends within `near_px` of an edge of the part that is not the picture's own edge."""
     return (
         (part[0] > 0 and box[0] <= part[0] + near_px)

@@ -59,7 +59,7 @@ def copy_document(document: TrackDocument) -> TrackDocument:
         tracks=copy(document.tracks),
         review_items=list(document.review_items),
         notes=list(document.notes),
-        aside=copy(document.aside),
+        uncovered=copy(document.uncovered),
         reviewed=list(document.reviewed),
         analysed=list(document.analysed),
         people_notes=list(document.people_notes),
@@ -242,15 +242,15 @@ def delete(document: TrackDocument, name: str) -> None:
     track = get_track(document, name)
     document.tracks.remove(track)
     track.status = TrackStatus.DELETED
-    document.aside.append(track)
+    document.uncovered.append(track)
 
 
 def bring_back(document: TrackDocument, name: str) -> Track:
     """Cover an uncovered track again, with a name that is free. Its review items keep referring to it."""
-    track = next((t for t in document.aside if t.name == name), None)
+    track = next((t for t in document.uncovered if t.name == name), None)
     if track is None:
         raise FaceBlurError(f"There is no uncovered track '{name}'.")
-    document.aside.remove(track)
+    document.uncovered.remove(track)
     was_suppressed = track.status is TrackStatus.SUPPRESSED
     track.cover()
     if was_suppressed or any(t.name == track.name for t in document.tracks):
@@ -262,7 +262,7 @@ def bring_back(document: TrackDocument, name: str) -> Track:
 
 def rename(document: TrackDocument, old: str, new: str) -> None:
     """Rename a covered track. Its review items keep referring to it."""
-    if any(track.name == new for track in (*document.tracks, *document.aside)):
+    if any(track.name == new for track in (*document.tracks, *document.uncovered)):
         raise FaceBlurError(f"There is already a track '{new}'.")
     get_track(document, old).name = new
     document.review_items = [replace(d, track=new) if d.track == old else d for d in document.review_items]
@@ -296,7 +296,7 @@ def add_track(
     if not samples:
         raise FaceBlurError("A track needs at least one frame.")
     track = Track(name or choose_free_name(document, kind), sorted(samples, key=lambda s: s.source_frame), kind)
-    if any(track.name == other.name for other in (*document.tracks, *document.aside)):
+    if any(track.name == other.name for other in (*document.tracks, *document.uncovered)):
         raise FaceBlurError(f"There is already a track '{track.name}'.")
     document.tracks.append(track)
     return track
@@ -319,15 +319,15 @@ def never_blur(document: TrackDocument, ellipse: Ellipse, start: int, stop: int,
     Only tracks that lie in the region for most of their frames are exempt: a person who walks past stays covered.
     """
     samples = [Sample(frame, ellipse, Evidence.LOCKED, 1.0) for frame in range(start, stop)]
-    if any(track.name == name for track in (*document.tracks, *document.aside)):
+    if any(track.name == name for track in (*document.tracks, *document.uncovered)):
         raise FaceBlurError(f"There is already a track '{name}'.")
-    document.aside.append(Track(name, samples, TrackKind.NEVER, locked=True, status=TrackStatus.EXEMPT))
+    document.uncovered.append(Track(name, samples, TrackKind.NEVER, locked=True, status=TrackStatus.EXEMPT))
     return exempt_tracks(document)
 
 
 def exempt_tracks(document: TrackDocument) -> list[str]:
     """Stop covering the face tracks that lie in a region that is never blurred. Returns their names."""
-    regions = [track for track in document.aside if track.kind is TrackKind.NEVER]
+    regions = [track for track in document.uncovered if track.kind is TrackKind.NEVER]
     names = []
     for track in list(document.tracks):
         if track.kind is not TrackKind.FACE or track.locked or locked_frames(track):
@@ -341,7 +341,7 @@ def exempt_tracks(document: TrackDocument) -> list[str]:
             if inside >= EDITING.inside_frames_share * len(track.samples):
                 document.tracks.remove(track)
                 track.status, track.never_region = TrackStatus.EXEMPT, region.name
-                document.aside.append(track)
+                document.uncovered.append(track)
                 names.append(track.name)
                 break
     return names
@@ -365,7 +365,7 @@ def merge_analysis(old: TrackDocument, new: TrackDocument, start: int, stop: int
     merged = replace(
         new,
         tracks=[],
-        aside=[t for t in old.aside if _stays_uncovered(t, start, stop)],
+        uncovered=[t for t in old.uncovered if _stays_uncovered(t, start, stop)],
         review_items=[d for d in old.review_items if d.stop <= start or d.start >= stop],
         reviewed=list(old.reviewed),
     )
@@ -381,7 +381,7 @@ def merge_analysis(old: TrackDocument, new: TrackDocument, start: int, stop: int
         merged.people_notes = list(dict.fromkeys([*old.people_notes, *new.people_notes]))
     size = old.margin / merged.margin
     fresh = [replace(t, samples=[s for s in t.samples if start <= s.source_frame < stop]) for t in new.tracks]
-    deleted = [t for t in old.aside if t.status is TrackStatus.DELETED]
+    deleted = [t for t in old.uncovered if t.status is TrackStatus.DELETED]
     fresh = [t for t in fresh if t.samples and not any(is_same_track(t, gone) for gone in deleted)]
     names: dict[str, str] = {}
     lost: list[Track] = []
@@ -419,9 +419,9 @@ def merge_analysis(old: TrackDocument, new: TrackDocument, start: int, stop: int
     for track in fresh:
         if track.name not in names:
             names[track.name] = add_track(merged, track.samples, track.kind).name
-    for track in (*lost, *new.aside):
+    for track in (*lost, *new.uncovered):
         names[track.name] = choose_free_name(merged, track.kind, TrackStatus.SUPPRESSED)
-        merged.aside.append(replace(track, name=names[track.name]))
+        merged.uncovered.append(replace(track, name=names[track.name]))
     merged.review_items += [
         replace(d, start=max(d.start, start), stop=min(d.stop, stop), track=names.get(d.track, d.track))
         for d in new.review_items

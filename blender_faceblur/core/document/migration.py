@@ -40,7 +40,7 @@ _REASONS = {
     "kept clear on weak evidence": ReviewReason.WEAK_EVIDENCE,
     "looks like two people: covered": ReviewReason.AMBIGUOUS_PERSON,
     "looks like somebody who is elsewhere in the picture: covered": ReviewReason.PERSON_ELSEWHERE,
-    "never seen well enough to say who it is: covered": ReviewReason.TOO_FEW_VIEWS,
+    "never seen well enough to say who it is: covered": ReviewReason.TOO_FEW_FACE_CROPS,
 }
 _BEGINNINGS = {
     "ends in the middle": ReviewReason.ENDS,
@@ -68,9 +68,9 @@ def migrate(content: dict[str, Any]) -> None:
         track.pop("aside", None)
     for track in _list_objects(content["uncovered"]):
         _change_kind(track)
-        track.update(_find_status(track.pop("aside", ""), track.get("kind")))
+        track.update(_parse_status(track.pop("aside", ""), track.get("kind")))
     for item in _list_objects(content.get("doubts")):
-        item.update(_find_reason(item.get("reason")))
+        item.update(_parse_reason(item.get("reason")))
     notes = content.get("notes")
     if isinstance(notes, list) and all(isinstance(note, str) for note in notes):
         content["people_notes"] = [note for note in notes if note.startswith(_PEOPLE_NOTES)]
@@ -86,7 +86,7 @@ def _change_kind(track: dict[str, Any]) -> None:
         track["kind"] = TrackKind.PLATE.value
 
 
-def _find_status(sentence: Any, kind: Any) -> dict[str, Any]:
+def _parse_status(sentence: Any, kind: Any) -> dict[str, Any]:
     """The members of an uncovered track that hold its status and the reason for it."""
     if not isinstance(sentence, str):
         return {"status": sentence}
@@ -97,7 +97,7 @@ def _find_status(sentence: Any, kind: Any) -> dict[str, Any]:
         return {"status": TrackStatus.EXEMPT.value, **({"never_region": region[1]} if region else {})}
     if sentence == _DELETED:
         return {"status": TrackStatus.DELETED.value}
-    found = _find_reason(sentence)
+    found = _parse_reason(sentence)
     if found["reason"] == ReviewReason.DETECTORS_DISAGREE:
         found["reason"] = SuppressionReason.RARELY_DETECTED.value
     if found["reason"] not in list(SuppressionReason):
@@ -105,7 +105,7 @@ def _find_status(sentence: Any, kind: Any) -> dict[str, Any]:
     return {"status": TrackStatus.SUPPRESSED.value, "suppression": found}
 
 
-def _find_reason(sentence: Any) -> dict[str, Any]:
+def _parse_reason(sentence: Any) -> dict[str, Any]:
     """The members of a review item that hold its reason."""
     if not isinstance(sentence, str):
         return {"reason": sentence}

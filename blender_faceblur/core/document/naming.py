@@ -23,7 +23,7 @@ def choose_free_name(document: TrackDocument, kind: TrackKind, status: TrackStat
         if status is TrackStatus.SUPPRESSED
         else _WORDS[kind if kind is TrackKind.FACE else TrackKind.REGION]
     )
-    taken = {track.name for track in (*document.tracks, *document.aside)}
+    taken = {track.name for track in (*document.tracks, *document.uncovered)}
     number = 1 + sum(track.name.startswith(f"{word} ") for track in document.tracks)
     while f"{word} {number:02}" in taken:
         number += 1

@@ -111,7 +111,7 @@ def to_json(document: TrackDocument) -> str:
     }
     tracks = (
         f'"{key}":[' + ",\n".join(map(_from_track, own)) + "]"
-        for key, own in (("tracks", document.tracks), ("uncovered", document.aside))
+        for key, own in (("tracks", document.tracks), ("uncovered", document.uncovered))
     )
     return _dump(content)[:-1] + ",\n" + ",\n".join(tracks) + "}"
 

@@ -44,7 +44,7 @@ REASONS = (
     ReviewReason.WEAK_EVIDENCE,
     ReviewReason.AMBIGUOUS_PERSON,
     ReviewReason.PERSON_ELSEWHERE,
-    ReviewReason.TOO_FEW_VIEWS,
+    ReviewReason.TOO_FEW_FACE_CROPS,
 )
 """All reasons of review items about people."""
 
@@ -239,7 +239,7 @@ def _decide(track: Track, track_embeddings: list[FaceEmbedding], people: People,
     good = [embedding for embedding in track_embeddings if embedding.quality >= GOOD]
     if len(good) < (1 if single else DECISIONS.least_crops):
         decision.why = f"seen clearly in {len(good)} crops"
-        decision.review_items = _make_items(track, start, stop, ReviewReason.TOO_FEW_VIEWS)
+        decision.review_items = _make_items(track, start, stop, ReviewReason.TOO_FEW_FACE_CROPS)
         decision.person = _get_nearest(track_embeddings, people)
         return decision
     keep = [p for p in people.persons if p.mode is Mode.KEEP and p.references]
@@ -520,11 +520,11 @@ def apply_decisions(document: TrackDocument, decisions: Sequence[Decision], peop
         if len(kept) == len(track.samples):
             document.tracks.remove(track)
             track.status, track.allowed_person = TrackStatus.ALLOWED, decision.person
-            document.aside.append(track)
+            document.uncovered.append(track)
             continue
         frames = {s.source_frame for s in kept}
         name = choose_free_name(document, TrackKind.FACE)
-        document.aside.append(
+        document.uncovered.append(
             replace(track, name=name, samples=kept, status=TrackStatus.ALLOWED, allowed_person=decision.person, off=[])
         )
         track.samples = [s for s in track.samples if s.source_frame not in frames]
@@ -538,7 +538,7 @@ def apply_decisions(document: TrackDocument, decisions: Sequence[Decision], peop
 
 def cover_everybody(document: TrackDocument) -> None:
     """Undo `apply_decisions`: cover all ALLOWED tracks again, and remove the review items and notes about people."""
-    for name in [track.name for track in document.aside if track.status is TrackStatus.ALLOWED]:
+    for name in [track.name for track in document.uncovered if track.status is TrackStatus.ALLOWED]:
         bring_back(document, name)
     document.tracks.sort(key=lambda t: t.samples[0].source_frame)
     document.review_items = [item for item in document.review_items if item.reason not in REASONS]

@@ -42,14 +42,14 @@ class Code(IntEnum):
     OFF = 1
     LOCKED = 2
     DETECTED = 3
-    FOLLOWED = 4
-    GUESSED = 5
-    DOUBTFUL = 6
-    UNSEEN = 7
+    TRACKED = 4
+    INTERPOLATED = 5
+    TO_REVIEW = 6
+    NOT_ANALYSED = 7
     """The frame was not analysed."""
 
 
-_LETTERS = {"l": Code.LOCKED, "d": Code.DETECTED, "f": Code.FOLLOWED, "i": Code.GUESSED, "h": Code.GUESSED}
+_LETTERS = {"l": Code.LOCKED, "d": Code.DETECTED, "f": Code.TRACKED, "i": Code.INTERPOLATED, "h": Code.INTERPOLATED}
 _TABLE = np.zeros(256, np.uint8)
 for _letter, _code in _LETTERS.items():
     _TABLE[ord(_letter)] = _code
@@ -94,7 +94,7 @@ class Overview:
     frame_count: int
     margin: float
     tracks: dict[str, TrackOverview]
-    aside: list[TrackOverview]
+    uncovered: list[TrackOverview]
     review_items: list[ReviewItem]
     """The items without a verdict."""
     analysed: list[int]
@@ -120,15 +120,15 @@ class Overview:
         if self.analysed and not only:
             edges = [0, *self.analysed, self.frame_count]
             for start, stop in zip(edges[::2], edges[1::2], strict=True):
-                codes[start:stop] = Code.UNSEEN
+                codes[start:stop] = Code.NOT_ANALYSED
         return codes
 
     def compute_review_codes(self, off: Collection[str] = (), only: str = "") -> Codes:
-        """For each source frame, `Code.DOUBTFUL` where a review item lies, for all tracks or `only` one, else 0."""
+        """For each source frame, `Code.TO_REVIEW` where a review item lies, for all tracks or `only` one, else 0."""
         codes = np.zeros(self.frame_count, np.uint8)
         for item in self.review_items:
             if item.track not in off and (not only or item.track == only):
-                codes[item.start : item.stop] = Code.DOUBTFUL
+                codes[item.start : item.stop] = Code.TO_REVIEW
         return codes
 
     def list_in_review(self, source_frame: int) -> set[str]:

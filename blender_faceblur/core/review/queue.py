@@ -144,7 +144,7 @@ class ReviewEntry:
 
 def list_review_entries(document: TrackDocument) -> list[ReviewEntry]:
     """All review items, reviewed or open, the riskiest first."""
-    tracks = {track.name: track for track in (*document.aside, *document.tracks)}
+    tracks = {track.name: track for track in (*document.uncovered, *document.tracks)}
     verdicts = _Verdicts(document.reviewed)
     covered = {id(track) for track in document.tracks}
     found = []
@@ -261,9 +261,9 @@ def _to_entry(
 def _get_decision(track: Track, covered: bool, own: list[Sample]) -> Verdict | None:
     """The verdict that follows from an editor's decision about the track outside the review queue."""
     if not covered:
-        return Verdict.LEFT if track.is_chosen else None
+        return Verdict.UNCOVERED if track.is_editor_decision else None
     hidden = own and all(any(first <= s.source_frame < stop for first, stop in track.off) for s in own)
-    return Verdict.OFF if hidden else None
+    return Verdict.TURNED_OFF if hidden else None
 
 
 def _find_track_at(document: TrackDocument, item: ReviewItem) -> Track | None:
@@ -286,8 +286,8 @@ def _list_unreported(document: TrackDocument) -> list[ReviewItem]:
     reported = {item.track for item in document.review_items}
     return [
         _make_suppressed_item(track)
-        for track in document.aside
-        if track.samples and track.name not in reported and not track.is_chosen
+        for track in document.uncovered
+        if track.samples and track.name not in reported and not track.is_editor_decision
     ]
 
 

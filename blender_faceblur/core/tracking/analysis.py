@@ -18,7 +18,7 @@ from ..detection.settings import DetectorUse, Preset
 from ..detection.windows import choose_windows, detect_in_windows
 from ..geometry import Array
 from ..types import Detection, ModelUse, ReviewItem, ReviewReason, SourceInfo, TrackDocument
-from .appearance import describe
+from .appearance import describe_appearance
 from .linking import link_tracks
 from .observations import ObservationTable, Segment
 from .optical_flow import flow_boxes
@@ -172,7 +172,7 @@ class _FrameAnalyser:
         fused = self._detect_when_due(frame, source_frame, is_first or is_cut)
         if fused and source_frame % self._describe_every == 0:
             for detection in fused:
-                detection.appearance = describe(frame.small, detection.box * self._to_flow)
+                detection.appearance = describe_appearance(frame.small, detection.box * self._to_flow)
         records = self._tracker.step(source_frame, fused, frame.grey, is_cut, is_mixed, self._detect_around)
         self._tracker.newest.is_detected_frame = len(frame.detections) == len(self._detectors)
         return records
@@ -328,5 +328,5 @@ def build_document(
     ]
     review_items = sorted(linked.review_items + gradual, key=lambda d: (d.start, d.stop))
     return TrackDocument(
-        source, preset.name, margin, models, shots, linked.tracks, review_items, list(notes), linked.aside
+        source, preset.name, margin, models, shots, linked.tracks, review_items, list(notes), linked.uncovered
     )

@@ -83,7 +83,7 @@ _PART_LENGTH = sum(channel.bins for channel in _CHANNELS)
 LENGTH = len(_PARTS) * _PART_LENGTH
 
 
-def describe(picture: NDArray[np.uint8], box: Array) -> bytes:
+def describe_appearance(picture: NDArray[np.uint8], box: Array) -> bytes:
     """The description of a person: square roots of histograms, `LENGTH` bytes; zeros for parts outside the picture.
 
     `picture`: H x W x 3, BGR; `box` (4,): the face's, in pixels of the picture.
@@ -110,7 +110,7 @@ def describe(picture: NDArray[np.uint8], box: Array) -> bytes:
     return rounded.tobytes()
 
 
-def are_alike(one: bytes, other: bytes) -> bool:
+def is_similar_appearance(one: bytes, other: bytes) -> bool:
     """Whether two descriptions may show one person (Bhattacharyya); True if there is nothing to compare."""
     first, second = (
         np.frombuffer(description, np.uint8).reshape(len(_PARTS), -1) / 255 for description in (one, other)

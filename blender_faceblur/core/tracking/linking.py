@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ..document.naming import name_track
 from ..geometry import Array, areas, centre_of, overlaps, shares_of_smaller, size_of
 from ..types import ReviewItem, ReviewReason, Sample, Suppression, SuppressionReason, Track, TrackKind, TrackStatus
-from .appearance import are_alike
+from .appearance import is_similar_appearance
 from .filling import FILLING, fill_trajectory, split_at_gaps
 from .observations import ObservationTable, Trajectory
 from .review_items import find_review_items
@@ -120,7 +120,7 @@ LINKING = LinkingSettings()
 class LinkedTracks:
     tracks: list[Track] = field(default_factory=list)
     review_items: list[ReviewItem] = field(default_factory=list)
-    aside: list[Track] = field(default_factory=list)
+    uncovered: list[Track] = field(default_factory=list)
 
 
 def link_tracks(
@@ -192,7 +192,7 @@ def link_tracks(
                     frame_rate,
                     detected_frames if several else detected_frames[:0],
                 )
-    linked.tracks, linked.aside = [track for track, *_ in covered], [track for track, *_ in aside]
+    linked.tracks, linked.uncovered = [track for track, *_ in covered], [track for track, *_ in aside]
     linked.review_items.sort(key=lambda d: d.start)
     return linked
 
@@ -271,7 +271,7 @@ def _join_fragments(trajectories: list[Trajectory], cuts: list[int], frame_rate:
                 if (
                     earlier.appearances
                     and trajectory.appearances
-                    and not are_alike(earlier.appearances[-1][1], trajectory.appearances[0][1])
+                    and not is_similar_appearance(earlier.appearances[-1][1], trajectory.appearances[0][1])
                 ):
                     continue
                 way = _compute_speed(earlier, frame_rate) * (start - last)

@@ -13,7 +13,7 @@ from ..geometry import Array, areas
 from .tracker import FrameRecord
 
 Appearance = tuple[int, bytes]
-"""A frame, and the description of the face there (see `appearance.describe`)."""
+"""A frame, and the description of the face there (see `appearance.describe_appearance`)."""
 
 
 @dataclass(frozen=True, slots=True)

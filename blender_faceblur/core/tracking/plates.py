@@ -10,7 +10,7 @@ from ..detection.settings import PLATES, list_detectors
 from ..document.naming import name_track
 from ..types import TrackDocument, TrackKind, TrackStatus
 
-PRESET = PLATES.name
+PLATE_PRESET = PLATES.name
 """The name of the preset that detects number plates."""
 
 NOTE = (
@@ -24,13 +24,13 @@ def list_weights() -> list[str]:
     return list_detectors(PLATES)
 
 
-def make_regions(document: TrackDocument) -> None:
+def mark_as_plates(document: TrackDocument) -> None:
     """Turn the tracks of an analysis for plates into plates, with their numbers kept.
 
     Their ellipses are enlarged to contain the corners of a plate.
     """
     names = {}
-    for tracks, status in ((document.tracks, TrackStatus.COVERED), (document.aside, TrackStatus.SUPPRESSED)):
+    for tracks, status in ((document.tracks, TrackStatus.COVERED), (document.uncovered, TrackStatus.SUPPRESSED)):
         for number, track in enumerate(tracks, 1):
             names[track.name] = name_track(TrackKind.PLATE, status, number, len(tracks))
             track.name, track.kind = names[track.name], TrackKind.PLATE
@@ -40,10 +40,10 @@ def make_regions(document: TrackDocument) -> None:
     document.notes.append(NOTE)
 
 
-def add_regions(document: TrackDocument, plates: TrackDocument) -> None:
+def merge_plates(document: TrackDocument, plates: TrackDocument) -> None:
     """Add the plates from another analysis of the same source to a document."""
-    taken = {track.name for track in (*document.tracks, *document.aside)}
-    for tracks, others in ((document.tracks, plates.tracks), (document.aside, plates.aside)):
+    taken = {track.name for track in (*document.tracks, *document.uncovered)}
+    for tracks, others in ((document.tracks, plates.tracks), (document.uncovered, plates.uncovered)):
         tracks += [track for track in others if track.name not in taken]
     document.review_items = sorted(
         [*document.review_items, *(d for d in plates.review_items if d.track)], key=lambda d: d.start

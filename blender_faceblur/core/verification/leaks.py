@@ -36,7 +36,7 @@ Grey = NDArray[np.uint8]
 
 class FindingKind(StrEnum):
     LEAK = "leak"
-    DOUBT = "doubt"
+    POSSIBLE_LEAK = "doubt"
     KEPT = "kept"
     """The face is shown on purpose."""
 
@@ -335,16 +335,16 @@ def list_places(
         for sample in track.samples:
             kept = None if sample.source_frame in covered else FindingReason.SWITCHED_OFF
             places.setdefault(sample.source_frame, []).append(ExpectedFace(track.name, sample.ellipse, kept))
-    for track in document.aside:
-        if track.is_chosen or is_reviewed(track.name):
+    for track in document.uncovered:
+        if track.is_editor_decision or is_reviewed(track.name):
             for sample in track.samples:
                 places.setdefault(sample.source_frame, []).append(
-                    ExpectedFace(track.name, sample.ellipse, _find_why(track))
+                    ExpectedFace(track.name, sample.ellipse, _explain(track))
                 )
     return places
 
 
-def _find_why(track: Track) -> FindingReason:
+def _explain(track: Track) -> FindingReason:
     """Why an uncovered track may show."""
     if track.kind is TrackKind.NEVER:
         return FindingReason.NEVER_REGION
@@ -376,8 +376,8 @@ def list_kept(document: TrackDocument) -> list[Finding]:
                         FindingReason.SWITCHED_OFF,
                     )
                 )
-    for track in document.aside:
-        if track.is_chosen and track.samples:
+    for track in document.uncovered:
+        if track.is_editor_decision and track.samples:
             first, last = track.samples[0], track.samples[-1]
             kept.append(
                 Finding(
@@ -390,7 +390,7 @@ def list_kept(document: TrackDocument) -> list[Finding]:
                     surround(first.ellipse),
                     1.0,
                     0.0,
-                    _find_why(track),
+                    _explain(track),
                     subject=track.allowed_person or track.never_region,
                 )
             )
@@ -577,7 +577,7 @@ class LeakClassifier:
         self.flat += shown.flat
         if not shown.leaks and not shown.doubtful:
             return
-        kind = FindingKind.LEAK if shown.leaks else FindingKind.DOUBT
+        kind = FindingKind.LEAK if shown.leaks else FindingKind.POSSIBLE_LEAK
         runs = self._runs.setdefault(place.track, [])
         reason = (
             FindingReason.NOT_COVERED
@@ -686,7 +686,7 @@ class LeakClassifier:
         if _has_neighbours(sure) or (sure and self._single):
             return FindingKind.LEAK
         hints = [number for number, _, detection, _ in tracklet.detections if detection.hints]
-        return FindingKind.DOUBT if sure or _has_neighbours(hints) or (hints and self._single) else None
+        return FindingKind.POSSIBLE_LEAK if sure or _has_neighbours(hints) or (hints and self._single) else None
 
 
 def _is_sure(detection: FilmDetection) -> bool:

@@ -211,7 +211,7 @@ def _add_never(target: FaceTarget, face: Ellipse) -> str:
 
     def change(document: TrackDocument) -> list[str]:
         start, stop = get_shot(document, target.source_frame)
-        number = 1 + sum(track.kind is TrackKind.NEVER for track in document.aside)
+        number = 1 + sum(track.kind is TrackKind.NEVER for track in document.uncovered)
         name = name_track(TrackKind.NEVER, TrackStatus.EXEMPT, number)
         exempt[:] = editing.never_blur(document, face, start, stop, name)
         return exempt

@@ -88,7 +88,7 @@ def _list_ignored(context: bpy.types.Context) -> list[TrackOverview]:
     """The uncovered tracks of the active strip, except those of people who stay visible (see the panel People)."""
     mask = get_mask(get_active_footage(context))
     overview = get_cached(mask).overview if mask is not None else None
-    aside = overview.aside if overview is not None else []
+    aside = overview.uncovered if overview is not None else []
     return [track_overview for track_overview in aside if track_overview.status is not TrackStatus.ALLOWED]
 
 
