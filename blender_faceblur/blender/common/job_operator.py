@@ -12,7 +12,11 @@ import bpy
 from ...core.types import FaceBlurError
 from .jobs import JOB, Step, describe_step, redraw, run_to_end, stop
 
-_TICK_S, _LONGEST_TICK_S = 0.1, 0.02
+_TICK_S = 0.1
+"""How often the window's timer asks a job for progress. Raising it makes the progress bar jerk."""
+
+_LONGEST_TICK_S = 0.02
+"""The longest time that one tick may take. Raising it makes the window stutter, lowering it delays the job."""
 
 JobSteps = Generator[Step | None, None, Any]
 """Yields progress, or None if nothing has happened; returns the result. Closing it ends all its processes."""

@@ -39,7 +39,12 @@ _WORKSPACE, _ARRANGED = "faceblur_home_workspace", "faceblur_arranged"
 _DRAGGING = ("TRANSFORM_", "MASK_", "ACTION_", "ANIM_")
 """Prefixes of modal tools; the timer changes nothing while one of them is in use."""
 
-_EVERY_S, _SOON_S = 0.3, 0.05
+_EVERY_S = 0.3
+"""How often the mask editor is checked for edits while nothing is being dragged."""
+
+_SOON_S = 0.05
+"""How soon it is checked again while something is about to change."""
+
 _TIMELINE_SHARE = 0.3
 """The Dope Sheet's share of the window's height."""
 

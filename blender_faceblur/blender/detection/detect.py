@@ -28,9 +28,11 @@ from ..cover.covering import apply_analysis
 from ..cover.strips import get_mask, sync_mask_strips
 
 _FAR = 1 << 30
-_MARGIN_S, _LEAST_SHARE = 2.0, 0.9
-"""If a strip shows less than the share `_LEAST_SHARE` of its file, only that part is analysed, plus `_MARGIN_S` on each
-side."""
+_LEAST_SHARE = 0.9
+"""If a strip shows a smaller share of its file, only that part is analysed."""
+
+_MARGIN_S = 2.0
+"""How much before and after that part is analysed too, so that the strip can be lengthened a little."""
 
 
 @dataclass(frozen=True, slots=True)

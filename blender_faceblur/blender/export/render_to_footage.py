@@ -45,8 +45,11 @@ FOLDER = "Face Blur rendered"
 ORIGINAL = "faceblur_rendered_from"
 """Custom property of rendered footage: the name of the strip that it replaced."""
 
-_OPAQUE, _ALPHA_SAMPLES = 0.999, 12
-"""The least alpha of an opaque picture, and the number of frames in which it is checked."""
+_OPAQUE = 0.999
+"""The least alpha of an opaque picture."""
+
+_ALPHA_SAMPLES = 12
+"""The number of frames in which the alpha is checked."""
 
 _TIMES = ("frame_final_start", "frame_final_end")
 

@@ -41,8 +41,11 @@ from .record import LayerRecord, MaskRecord
 _TOLERANCE_PX = 0.05
 """A point counts as unmoved within this many source pixels, because mask coordinates have single precision."""
 
-_ELLIPSE_PX, _ELLIPSE_SHARE = 0.5, 0.01
-"""How far points may be from the fitted ellipse: at least this many pixels, or this share of its smaller half axis."""
+_ELLIPSE_PX = 0.5
+"""How far points may always be from the fitted ellipse. Raising it takes freehand shapes for ellipses."""
+
+_ELLIPSE_SHARE = 0.01
+"""The same as a share of the ellipse's smaller half axis; the larger of the two counts."""
 
 
 @dataclass(slots=True)

@@ -44,8 +44,11 @@ OUTLINE_POINTS = 48
 _MANY = 20
 """If there are more faces than this, outlines have half as many points."""
 
-_LEAST_NAMED_PX, _ABOVE_PX = 16, 5
-"""The least width of an outline that gets a name (the active face always does), and the gap between the two."""
+_LEAST_NAMED_PX = 16
+"""The least width of an outline that gets a name; the active face always gets one."""
+
+_ABOVE_PX = 5
+"""The gap between an outline and its name."""
 
 _DOT = np.stack(
     [np.cos(np.linspace(0, 2 * np.pi, 12, endpoint=False)), np.sin(np.linspace(0, 2 * np.pi, 12, endpoint=False))],
@@ -59,8 +62,11 @@ _WORDS = {
     Code.INTERPOLATED: "interpolated",
     Code.TO_REVIEW: "to review",
 }
-_RIM, _RIM_PX = (0.0, 0.0, 0.0, 0.45), 1.25
-"""Colour and width of the rim on each side of a line."""
+_RIM = (0.0, 0.0, 0.0, 0.45)
+"""Colour of the rim on each side of a line, which keeps it visible on a bright picture."""
+
+_RIM_PX = 1.25
+"""Width of that rim."""
 
 _LEAST_STEP_PX = 1e-6
 _MOST_WIDTHS = 1000

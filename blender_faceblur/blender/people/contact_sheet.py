@@ -21,8 +21,11 @@ from .person_list import get_listed
 
 _TICK_S = 0.5
 
-_MOST_PICTURES, _APART_S = 12, 0.5
-"""The most pictures in one person's sheet, and the least time between two pictures of one track."""
+_MOST_PICTURES = 12
+"""The most pictures in one person's sheet."""
+
+_APART_S = 0.5
+"""The least time between two pictures of one track."""
 
 
 @dataclass(frozen=True, slots=True)

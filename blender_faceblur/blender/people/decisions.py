@@ -26,8 +26,11 @@ from .grouping import SceneFaces, read_scene_faces
 from .memory import MEMORY, cover_as_found, get_embeddings, get_references, is_embedded, list_masks
 from .person_list import ALL, EDITOR, KEEP, ONLY, TICKED
 
-_NEW_REFERENCES, _PER_TRACK = 4, 6
-"""How many embeddings of one track become references of a person who stays visible, and of one who is blurred."""
+_NEW_REFERENCES = 4
+"""How many embeddings of one track become references of a person who stays visible."""
+
+_PER_TRACK = 6
+"""How many become references of a person who is blurred."""
 
 
 def _choose_references(embeddings: Sequence[FaceEmbedding], most: int) -> list[Vector]:

@@ -26,8 +26,14 @@ from .person_list import EDITOR, KEEP, NO_PERSON, ONLY, TICKED, get_listed
 _PICTURE_SCALE = 2.0
 """Height of the pictures in the list of people, in rows."""
 
-_COLOR_WIDTH, _SHEET_SCALE, _SHEET_WIDTH_PX = 0.6, 3.5, 78
-"""The width of a person's colour, the scale of the pictures in the sheet, and the width of one with its margins."""
+_COLOR_WIDTH = 0.6
+"""The width of a person's colour, in rows."""
+
+_SHEET_SCALE = 3.5
+"""The height of the pictures in the sheet, in rows."""
+
+_SHEET_WIDTH_PX = 78
+"""The width of one of these pictures with its margins."""
 
 
 class FACEBLUR_UL_people(bpy.types.UIList):

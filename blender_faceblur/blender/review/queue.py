@@ -24,9 +24,11 @@ from ..masks.mask import get_document_text, get_layer_name, store_document
 from ..masks.record import MaskRecord
 from ..preferences.properties import get_reviewer
 
-_LONGEST_S, _REMEMBERED = 60.0, 20
-"""The longest time that counts as one review, as the editor did something else during a longer one; and the number of
-the latest reviews that the average is taken over."""
+_LONGEST_S = 60.0
+"""The longest time that counts as one review: during a longer one the editor did something else."""
+
+_REMEMBERED = 20
+"""The estimate of the time left is the average over so many of the latest reviews."""
 
 
 @dataclass(slots=True)

@@ -30,8 +30,18 @@ from ..cover.strips import get_mask
 from ..masks.record import fingerprint_of
 from ..review.queue import read_queue
 
-_SIDE, _ICON_SIDE = 128, 32
-_TICK_S, _MOST_A_TICK = 0.1, 2
+_SIDE = 128
+"""Width and height of a thumbnail in pixels."""
+
+_ICON_SIDE = 32
+"""Width and height of its icon in pixels, the size that Blender's lists draw."""
+
+_TICK_S = 0.1
+"""How often the timer reads finished thumbnails."""
+
+_MOST_A_TICK = 2
+"""The most thumbnails that one tick takes. Raising it makes the window stutter."""
+
 _SAME_PLACE = 0.5
 """How far a track may be from the position of its thumbnail, as a share of the smaller mean half axis."""
 

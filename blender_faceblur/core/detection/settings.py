@@ -137,7 +137,12 @@ _OWN = "own:"
 """Prefix of the names of presets that users put together."""
 
 _USE = re.compile(r"(?P<name>[a-z][a-z0-9_]{0,40})(@(?P<side>[0-9]{2,4}))?(:(?P<threshold>0(\.[0-9]{1,4})?))?")
-_USUAL_SIDE, _SIDES = 960, (96, 4096)
+
+_USUAL_SIDE = 960
+"""The long side in pixels of a named detector's picture where the user gives none."""
+
+_SIDES = (96, 4096)
+"""The least and the greatest long side that a user may give."""
 
 
 FORMER_NAMES = {"five": "ensemble"}
