@@ -240,7 +240,7 @@ class Comparison:
             )
             if shown is None:
                 continue
-            if not shown.leaks and not shown.doubtful:
+            if not shown.leaks and not shown.uncertain:
                 comparison.covered += 1
                 comparison.flat += shown.flat
                 continue

@@ -107,12 +107,12 @@ def test_a_face_almost_hidden_by_noise_is_listed_for_review() -> None:
     """Coding noise may be as strong as the detail of a faint face."""
     source = draw_scene(12.0)
     shown = measure(source, add_noise(source, 2.0))
-    assert shown.doubtful and not shown.leaks and not shown.flat
+    assert shown.uncertain and not shown.leaks and not shown.flat
     classifier = LeakClassifier()
     classifier.add_face(0, ExpectedFace("Face 01", FACE), shown, lambda: b"")
     leaks, to_review, _ = classifier.finish()
     assert leaks == [] and to_review[0].reason is FindingReason.TOO_FAINT
-    assert not measure(source, add_noise(cover(source, "mosaic"), 2.0)).doubtful
+    assert not measure(source, add_noise(cover(source, "mosaic"), 2.0)).uncertain
 
 
 def test_changed_brightness_has_no_effect() -> None:

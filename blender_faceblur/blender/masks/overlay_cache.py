@@ -108,8 +108,8 @@ def list_switched_off(mask: bpy.types.Mask, known: CachedMask) -> frozenset[str]
     return frozenset(cover.track for cover in known.covers if cover.layer not in shown)
 
 
-def compute_code(known: CachedMask, cover: LayerRecord, source_frame: int, hidden: bool, doubtful: bool) -> Code:
-    """How a layer covers at a frame. `hidden`: it is switched off; `doubtful`: there is an open review item."""
+def compute_code(known: CachedMask, cover: LayerRecord, source_frame: int, hidden: bool, to_review: bool) -> Code:
+    """How a layer covers at a frame. `hidden`: it is switched off; `to_review`: there is an open review item."""
     track_overview = known.overview.tracks.get(cover.track) if known.overview is not None else None
     place = track_overview.get_index(source_frame) if track_overview is not None else None
     if track_overview is None:
@@ -120,7 +120,7 @@ def compute_code(known: CachedMask, cover: LayerRecord, source_frame: int, hidde
         return Code.NOTHING
     if hidden or track_overview.is_off(source_frame):
         return Code.OFF
-    if doubtful:
+    if to_review:
         return Code.TO_REVIEW
     return Code.LOCKED if track_overview.locked else Code(int(track_overview.codes[place]))
 

@@ -228,7 +228,7 @@ class Visibility:
         )
 
     @property
-    def doubtful(self) -> bool:
+    def uncertain(self) -> bool:
         """Whether a part of the face may show: the face is not clearly covered, but not certainly a leak."""
         return not self.leaks and (
             self.share >= EXPOSURE.review_share or (not self.flat and self.lost < EXPOSURE.review_lost_share)
@@ -575,7 +575,7 @@ class LeakClassifier:
         """Add a face that must be covered. `draw` makes a picture of its place in this frame."""
         self.compared += 1
         self.flat += shown.flat
-        if not shown.leaks and not shown.doubtful:
+        if not shown.leaks and not shown.uncertain:
             return
         kind = FindingKind.LEAK if shown.leaks else FindingKind.POSSIBLE_LEAK
         runs = self._runs.setdefault(place.track, [])
