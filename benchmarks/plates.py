@@ -26,8 +26,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from blender_faceblur.core.detection.picture_sizes import compute_decode_size
 from blender_faceblur.core.detection.settings import DEFAULT_MARGIN, get_preset
-from blender_faceblur.core.tracking.analysis import analyse_frames, build_document, decode_size
+from blender_faceblur.core.tracking.analysis import analyse_frames, build_document
 from blender_faceblur.core.tracking.observations import ObservationTable, Segment
 from blender_faceblur.core.tracking.plates import PLATE_PRESET, mark_as_plates
 from blender_faceblur.core.types import Ellipse, FaceBlurError, SourceInfo
@@ -99,7 +100,7 @@ def measure(folder: Path, every: int) -> Tally:
             if picture is None:
                 raise FaceBlurError(f"{path} cannot be read as a picture.")
             size = picture.shape[1], picture.shape[0]
-            seen = cv2.resize(picture, decode_size(size, uses), interpolation=cv2.INTER_AREA)
+            seen = cv2.resize(picture, compute_decode_size(size, uses), interpolation=cv2.INTER_AREA)
             detection_passes = combine_passes([(sessions[use.detector], use) for use in uses], size)
             began = time.process_time()
             table = ObservationTable([Segment(0, 1)])

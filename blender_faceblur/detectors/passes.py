@@ -10,10 +10,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from ..core.detection.picture_sizes import compute_detector_size
 from ..core.detection.settings import DetectorUse
 from ..core.detection.windows import is_cut_off, map_to_picture
 from ..core.geometry import size_of
-from ..core.tracking.analysis import detector_size
 from ..core.types import Detection
 from .base import FaceDetector, suppress_duplicates
 
@@ -88,7 +88,7 @@ def combine_passes(
     passes: dict[tuple[str, tuple[int, int]], dict[object, DetectionPass]] = {}
     uses: dict[tuple[str, tuple[int, int]], DetectorUse] = {}
     for detector, use in used:
-        key = use.detector, detector_size(frame_size, use.long_side)
+        key = use.detector, compute_detector_size(frame_size, use.long_side)
         uses[key] = min(uses.get(key, use), use, key=lambda one: one.each_look)
         way = use.turns, use.tiles, use.largest, use.threshold
         passes.setdefault(key, {})[way] = DetectionPass(detector, use.turns, use.tiles, use.largest, use.threshold)

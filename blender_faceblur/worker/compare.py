@@ -17,10 +17,10 @@ import numpy as np
 
 from ..core.cover.obscured import Picture, draw_face, draw_place
 from ..core.detection.fusion import fuse_detections
+from ..core.detection.picture_sizes import compute_detector_size
 from ..core.detection.settings import DetectorUse
 from ..core.geometry import Array, overlaps
 from ..core.review.queue import choose_clearest, list_review_entries
-from ..core.tracking.analysis import detector_size
 from ..core.types import Box, Detection, Ellipse, FaceBlurError, TrackDocument
 from ..core.verification.leaks import (
     ExpectedFace,
@@ -340,7 +340,7 @@ class FilmDetectors:
         for film_detectors, use in self._detectors:
             if number % use.each_look:
                 continue
-            size = detector_size(frame_size, use.long_side)
+            size = compute_detector_size(frame_size, use.long_side)
             small = (
                 upright
                 if size == frame_size

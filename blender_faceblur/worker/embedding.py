@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..core.detection.picture_sizes import fit_size
 from ..core.document.tracks_file import read_document
 from ..core.geometry import size_of
 from ..core.people.similarity import GOOD, RECOGNIZER, USABLE, compute_clarity, rate_crop
-from ..core.tracking.analysis import fit_size
 from ..core.types import Box, Detection, Ellipse, Evidence, FaceBlurError, Sample, Track, TrackKind
 from ..detectors import get_detector
 from ..files.paths import get_model_path

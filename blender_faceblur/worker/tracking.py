@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..core.detection.picture_sizes import fit_size
 from ..core.document.tracks_file import write_document
-from ..core.tracking.analysis import fit_size
 from ..core.tracking.retracking import track_keys
 from ..core.types import Ellipse, Evidence, FaceBlurError, Sample, Track, TrackDocument
 from .opening import open_requested

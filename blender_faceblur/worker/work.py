@@ -11,10 +11,11 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, TextIO
 
+from ..core.detection.picture_sizes import compute_decode_size
 from ..core.detection.settings import MARGINS, DetectorUse, get_preset
 from ..core.document.tracks_file import write_document
 from ..core.people.similarity import RECOGNIZER, assign_embeddings
-from ..core.tracking.analysis import Detector, analyse_frames, build_document, compute_stride, decode_size, split_range
+from ..core.tracking.analysis import Detector, analyse_frames, build_document, compute_stride, split_range
 from ..core.tracking.observations import ObservationTable, Segment
 from ..core.tracking.plates import mark_as_plates
 from ..core.tracking.tracker import Tracker
@@ -96,7 +97,7 @@ def _detect_segment(request: SegmentRequest, send: OnProgress) -> None:
         send(Started(request.stop - request.start))
         warned = _warn_newly(sessions.values(), 0, send)
         send(Running(" and ".join(sorted({detector.provider for detector in sessions.values()}))))
-        frames = source.frames(request.start, request.stop, decode_size(frame_size, uses))
+        frames = source.frames(request.start, request.stop, compute_decode_size(frame_size, uses))
         count = 0
         rate = float(info.frame_rate)
         seeing: Sequence[tuple[Detector, DetectorUse]] = detectors

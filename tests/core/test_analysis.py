@@ -11,16 +11,9 @@ import pytest
 from numpy.typing import NDArray
 
 from blender_faceblur.core.detection.fusion import fuse_detections
+from blender_faceblur.core.detection.picture_sizes import compute_decode_size, compute_detector_size, fit_size
 from blender_faceblur.core.detection.settings import PRESETS, DetectorUse, choose_detectors, get_preset, list_detectors
-from blender_faceblur.core.tracking.analysis import (
-    analyse_frames,
-    build_document,
-    compute_stride,
-    decode_size,
-    detector_size,
-    fit_size,
-    split_range,
-)
+from blender_faceblur.core.tracking.analysis import analyse_frames, build_document, compute_stride, split_range
 from blender_faceblur.core.tracking.observations import ObservationTable, Segment
 from blender_faceblur.core.tracking.optical_flow import flow_boxes
 from blender_faceblur.core.types import Detection, Evidence, FaceBlurError, SourceInfo
@@ -159,9 +152,9 @@ def test_small_faces_in_a_huge_box_stay_separate() -> None:
 def test_pictures_are_never_enlarged() -> None:
     assert fit_size((320, 240), 640) == (320, 240)
     assert fit_size((1080, 1920), 640) == (360, 640)
-    assert detector_size((1920, 1080), 960) == (960, 544)
-    assert detector_size((320, 240), 960) == (320, 240)
-    assert decode_size((1920, 1080), get_preset("balanced").detectors) == (960, 544)
+    assert compute_detector_size((1920, 1080), 960) == (960, 544)
+    assert compute_detector_size((320, 240), 960) == (320, 240)
+    assert compute_decode_size((1920, 1080), get_preset("balanced").detectors) == (960, 544)
 
 
 @pytest.mark.parametrize(("count", "processes", "parts"), [(1, 2, 1), (150, 2, 1), (300, 2, 2), (10_000, 3, 3)])

@@ -28,7 +28,7 @@ ALLOWED: dict[str, set[str]] = {
     "core/cover": {"core", "core/tracking"},
     "files": {"core", "core/document"},
     "sources": {"core"},
-    "detectors": {"core", "core/detection", "core/tracking", "files"},
+    "detectors": {"core", "core/detection", "files"},
     "recognition": {"core", "detectors"},
     "delivery": {"core"},
     "worker": {

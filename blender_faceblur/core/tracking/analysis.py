@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from ..detection.brightening import Averager, brighten, compute_stretch
 from ..detection.fusion import FusedDetection, fuse_detections
+from ..detection.picture_sizes import compute_detector_size
 from ..detection.settings import DetectorUse, Preset
 from ..detection.windows import choose_windows, detect_in_windows
 from ..geometry import Array
@@ -24,9 +25,6 @@ from .observations import ObservationTable, Segment
 from .optical_flow import flow_boxes
 from .shots import THUMBNAIL, CutDetector, build_shots, drop_rapid_cuts
 from .tracker import FrameRecord, Tracker
-
-_STRIDE = 32
-"""Stride of the networks, in pixels: both sides of a reduced picture are multiples of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,29 +57,6 @@ class Detector(Protocol):
     def detect(self, image_bgr: NDArray[np.uint8]) -> list[Detection]: ...
 
 
-def fit_size(frame_size: tuple[int, int], long_side: int) -> tuple[int, int]:
-    """Width and height of a picture reduced to that long side; pictures are never enlarged."""
-    width, height = frame_size
-    scale = min(1.0, long_side / max(width, height))
-    return max(1, round(width * scale)), max(1, round(height * scale))
-
-
-def detector_size(frame_size: tuple[int, int], long_side: int) -> tuple[int, int]:
-    """Like `fit_size`, but the sides of a reduced picture are multiples of the detectors' stride.
-
-    This changes each side by at most 16 pixels, and saves the time that padding would take.
-    """
-    width, height = fit_size(frame_size, long_side)
-    if (width, height) == frame_size:
-        return frame_size
-    return max(_STRIDE, round(width / _STRIDE) * _STRIDE), max(_STRIDE, round(height / _STRIDE) * _STRIDE)
-
-
-def decode_size(frame_size: tuple[int, int], uses: Iterable[DetectorUse]) -> tuple[int, int]:
-    """The size at which pictures must be decoded to serve all detectors."""
-    return max(detector_size(frame_size, use.long_side) for use in uses)
-
-
 def compute_stride(detect_every_s: float, frame_rate: float) -> int:
     """The interval, in frames, between regular detection passes."""
     return max(1, int(detect_every_s * frame_rate + 0.1))
@@ -104,7 +79,7 @@ def analyse_frames(
     upright_turn: int = 0,
     stride: int = 1,
 ) -> Iterator[FrameRecord]:
-    """Detect and track faces in consecutive pictures (BGR, as large as `decode_size` says); yields records in order.
+    """Detect and track faces in consecutive pictures (BGR, of `compute_decode_size`); yields records in order.
 
     A record follows its picture by about a second. Boxes are in pixels of `frame_size`. `upright_turn` is the clockwise
     rotation in degrees (0, 90, 180, 270) of the pictures for the detectors; results are rotated back. The detectors run
@@ -130,14 +105,14 @@ class _FrameAnalyser:
         self._stored_size, self._upright_turn = frame_size, upright_turn
         self._upright_size = frame_size[::-1] if upright_turn in (90, 270) else frame_size
         # A detector's own size if possible: scaling once more would take as long as optical flow.
-        self._flow_size = detector_size(
+        self._flow_size = compute_detector_size(
             self._upright_size, min(FRAME_ANALYSIS.flow_long_side_px, max(use.long_side for _, use in detectors))
         )
         self._to_flow = np.tile(np.array(self._flow_size) / np.array(self._upright_size), 2)
         # Running the same detector twice at the same size adds nothing.
         self._detectors = list(
             {
-                (use.detector, detector_size(self._upright_size, use.long_side)): (detector, use)
+                (use.detector, compute_detector_size(self._upright_size, use.long_side)): (detector, use)
                 for detector, use in detectors
             }.items()
         )
