@@ -19,6 +19,9 @@ from .paths import temporary_folder
 _PART_PREFIX = ".faceblur-"
 _LOCK, _PARTS = "lock", "parts.json"
 
+_ATTEMPTS = 8
+"""How many folders are tried. A process that removes leftovers can take a folder for one before it is locked."""
+
 
 class Workplace:
     """A context manager for a private (0700) folder of this process, and for hidden part files beside the outputs.
@@ -29,20 +32,24 @@ class Workplace:
 
     def __init__(self) -> None:
         self._root = temporary_folder()
-        self.folder = self._root / f"job-{secrets.token_hex(8)}"
+        self.folder = self._choose_folder()
         self._parts: list[Path] = []
         self._lock: IO[bytes] | None = None
 
     def __enter__(self) -> Workplace:
         remove_leftovers(self._root)
-        try:
-            self.folder.mkdir(mode=0o700)
-            self._lock = _take_lock(self.folder / _LOCK)
-        except OSError as error:
-            raise FaceBlurError(f"The folder {self.folder} cannot be created: {error.strerror}.") from error
-        if self._lock is None:
-            raise FaceBlurError(f"Another process has locked the folder {self.folder}.")
-        return self
+        for _ in range(_ATTEMPTS):
+            try:
+                self.folder.mkdir(mode=0o700)
+                self._lock = _take_lock(self.folder / _LOCK)
+            except FileNotFoundError:
+                self._lock = None
+            except OSError as error:
+                raise FaceBlurError(f"The folder {self.folder} cannot be created: {error.strerror}.") from error
+            if self._lock is not None:
+                return self
+            self.folder = self._choose_folder()
+        raise FaceBlurError(f"No folder of {self._root} can be locked: other processes remove each of them.")
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -52,6 +59,9 @@ class Workplace:
         if self._lock is not None:
             self._lock.close()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _choose_folder(self) -> Path:
+        return self._root / f"job-{secrets.token_hex(8)}"
 
     def make_part_folder(self, beside: Path) -> Path:
         """Create a private folder beside the file `beside`. Raises FaceBlurError where nothing can be written."""

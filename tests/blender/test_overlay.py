@@ -116,8 +116,8 @@ def test_each_face_has_its_outline(scene: Any) -> None:
     assert list_words(drawing) == {"Face 01", "Face 02", "Perhaps 01: not covered"}
     assert [get_color(drawing, name) for name in ("Face 01", "Face 02", "Perhaps")] == [
         "detected",
-        "followed",
-        "doubtful",
+        "tracked",
+        "to_review",
     ]
     ((active, _),) = drawing.thick
     # The region shows the canvas in its middle, at a scale of 1.
@@ -143,9 +143,9 @@ def test_an_outline_lies_on_its_layer(scene: Any, frame: int) -> None:
     ("frame", "word", "color"),
     [
         (3, None, None),
-        (12, "", "followed"),
-        (23, ": interpolated", "guessed"),
-        (26, ": to review", "doubtful"),
+        (12, "", "tracked"),
+        (23, ": interpolated", "interpolated"),
+        (26, ": to review", "to_review"),
     ],
 )
 def test_a_face_shows_its_state_in_words_and_colour(
@@ -351,7 +351,9 @@ def test_the_band_of_an_uncovered_strip_is_hatched(scene: Any, film: Path) -> No
     colors = get_colors()
     hatched = [box for box, color in rectangles if color == colors["uncovered"]]
     assert len(hatched) == 34 and all(250 < box[1] < box[3] < 300 for box in hatched)
-    assert {colors["detected"], colors["followed"], colors["guessed"], colors["doubtful"]} <= {c for _, c in rectangles}
+    assert {colors["detected"], colors["tracked"], colors["interpolated"], colors["to_review"]} <= {
+        c for _, c in rectangles
+    }
     uncover(scene, get_strip(scene))
     assert coverage.compose(bpy.context, scene, region) == []
 
@@ -408,7 +410,7 @@ def test_drawing_can_be_added_and_removed_repeatedly() -> None:
 
 
 def test_every_code_has_a_colour() -> None:
-    assert {code.name.lower() for code in Code} - {"nothing", "unseen"} < set(get_colors())
+    assert {code.name.lower() for code in Code} - {"nothing", "not_analysed"} < set(get_colors())
 
 
 def test_lines_become_ribbons_with_a_rim() -> None:

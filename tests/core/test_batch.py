@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 
@@ -18,6 +18,7 @@ from blender_faceblur.batch.rendering import OnProgress
 from blender_faceblur.batch.run import Analyse, BatchSettings, FilmJob, Warn, plan_jobs, run_batch
 from blender_faceblur.core.document.tracks_file import read_document, write_document
 from blender_faceblur.core.types import Ellipse, Evidence, FaceBlurError, Sample, Track, TrackDocument, TrackStatus
+from blender_faceblur.files import workplace
 from blender_faceblur.files.workplace import Workplace, remove_leftovers
 from blender_faceblur.reporting.progress import Outcome, Reporter
 from blender_faceblur.sources import open_source
@@ -352,6 +353,31 @@ def test_an_interrupt_removes_unfinished_files(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         run(plan_jobs([tmp_path / "a.mp4"], None, False), render=interrupt)
     assert list_names(tmp_path) == ["a.mp4"]
+
+
+@pytest.mark.parametrize("taken", [None, FileNotFoundError()])
+def test_a_folder_that_another_process_takes_for_a_leftover_is_replaced(
+    taken: OSError | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that removes leftovers can lock a new folder, or remove it, before its own process locks it."""
+    locked: list[Path] = []
+
+    def lock(path: Path) -> IO[bytes] | None:
+        locked.append(path.parent)
+        if len(locked) > 1:
+            return take_lock(path)
+        if taken is not None:
+            raise taken
+        return None
+
+    take_lock = workplace._take_lock
+    monkeypatch.setattr(workplace, "remove_leftovers", lambda root: 0)
+    monkeypatch.setattr(workplace, "_take_lock", lock)
+    with Workplace() as made:
+        assert made.folder == locked[1] != locked[0] and made.folder.is_dir()
+    assert not made.folder.exists()
+    locked[0].joinpath("lock").unlink(missing_ok=True)
+    locked[0].rmdir()
 
 
 def test_leftovers_of_crashed_processes_are_removed_but_not_those_of_running_ones(

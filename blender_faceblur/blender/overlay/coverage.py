@@ -147,7 +147,7 @@ def _list_rectangles(
         elif code != Code.NOTHING:
             drawn.append(((first + start, low, first + stop, high), colors[Code(code).name.lower()]))
     drawn += [
-        ((first + start, (low + high) / 2, first + stop, high), colors["doubtful"])
+        ((first + start, (low + high) / 2, first + stop, high), colors["to_review"])
         for start, stop, code in list_runs(in_review)
         if code
     ]

@@ -442,7 +442,7 @@ def _add_suppressed(
         points = compute_outlines(track.ellipses[at : at + 1], OUTLINE_POINTS)
         outline = region_projection.project(projection.project(points))[0]
         chosen = track.kind is TrackKind.NEVER or track.status is TrackStatus.ALLOWED
-        color = of_people.get(track.name, colors["off" if chosen else "doubtful"])
+        color = of_people.get(track.name, colors["off" if chosen else "to_review"])
         drawing.thin.extend((part, color) for part in _cut(outline))
         word = describe_status(track) if chosen else NOT_COVERED
         drawing.words.append((f"{track.name}: {word}", _compute_label(outline, unit), color))

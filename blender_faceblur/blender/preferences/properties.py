@@ -33,14 +33,18 @@ MARGIN_TEXT = "Size of the cover relative to the face. A larger cover includes h
 
 _COLORS = {
     "detected": ((0.25, 0.85, 0.35, 1.0), "Detected", "A face where it was detected"),
-    "followed": ((0.95, 0.9, 0.25, 1.0), "Tracked", "A face that was tracked from a frame where it was detected"),
-    "guessed": ((1.0, 0.6, 0.1, 1.0), "Estimated", "A face whose position was interpolated or extrapolated"),
-    "doubtful": ((1.0, 0.2, 0.15, 1.0), "To Review", "A review item that has not been judged"),
+    "tracked": ((0.95, 0.9, 0.25, 1.0), "Tracked", "A face that was tracked from a frame where it was detected"),
+    "interpolated": ((1.0, 0.6, 0.1, 1.0), "Estimated", "A face whose position was interpolated or extrapolated"),
+    "to_review": ((1.0, 0.2, 0.15, 1.0), "To Review", "A review item that has not been judged"),
     "locked": ((0.3, 0.65, 1.0, 1.0), "Locked", "A face that was placed by hand"),
     "off": ((0.65, 0.65, 0.65, 1.0), "Off", "A face that is switched off, so it shows"),
     "uncovered": ((1.0, 0.1, 0.8, 1.0), "Uncovered", "A strip whose faces show, or that was not analysed"),
 }
-"""Default, label and description of the colours of the drawings over preview and timeline, by property name."""
+"""Default, label and description of the colours of the drawings over preview and timeline. The names of the codes in
+`core.review.overview.Code` are among the names."""
+
+_SAVED_NAMES = {"tracked": "followed", "interpolated": "guessed", "to_review": "doubtful"}
+"""Colours that users' preferences hold under another name, since version 0.1.0."""
 
 
 def _color(name: str) -> Any:
@@ -113,9 +117,9 @@ class FACEBLUR_AP_preferences(bpy.types.AddonPreferences):
         ),
     )
     color_detected: _color("detected")
-    color_followed: _color("followed")
-    color_guessed: _color("guessed")
-    color_doubtful: _color("doubtful")
+    color_followed: _color("tracked")
+    color_guessed: _color("interpolated")
+    color_doubtful: _color("to_review")
     color_locked: _color("locked")
     color_off: _color("off")
     color_uncovered: _color("uncovered")
@@ -140,7 +144,7 @@ class FACEBLUR_AP_preferences(bpy.types.AddonPreferences):
         layout.label(text="Colors in Preview and Timeline")
         colors = layout.column()
         for name in _COLORS:
-            colors.prop(self, f"color_{name}")
+            colors.prop(self, _get_color_property(name))
         layout.separator()
         self._draw_folder(layout)
         layout.separator()
@@ -194,11 +198,15 @@ def get_reviewer() -> str:
 
 
 def get_colors() -> dict[str, tuple[float, float, float, float]]:
-    """The colours of the drawings over preview and timeline, by property name."""
+    """The colours of the drawings over preview and timeline, by name."""
     preferences = get_preferences()
     if preferences is None:
         return {name: color for name, (color, _, _) in _COLORS.items()}
-    return {name: tuple(getattr(preferences, f"color_{name}")) for name in _COLORS}
+    return {name: tuple(getattr(preferences, _get_color_property(name))) for name in _COLORS}
+
+
+def _get_color_property(name: str) -> str:
+    return f"color_{_SAVED_NAMES.get(name, name)}"
 
 
 def measure_folder(folder: Path | None) -> int:
