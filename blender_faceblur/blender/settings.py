@@ -106,7 +106,7 @@ class FACEBLUR_PG_settings(bpy.types.PropertyGroup):
     )
     inverse: BoolProperty(name="Inverse", description="Cover everything but the faces")
     expansion: FloatProperty(
-        name="Size",
+        name="Margin",
         default=DEFAULT_MARGIN,
         min=MARGINS[0],
         max=MARGINS[1],

@@ -80,7 +80,7 @@ class FACEBLUR_AP_preferences(bpy.types.AddonPreferences):
     )
     samples_across: FloatProperty(name="Samples per Face", default=6.0, min=2.0, max=16.0, description=SAMPLES_TEXT)
     expansion: FloatProperty(
-        name="Size", default=DEFAULT_MARGIN, min=MARGINS[0], max=MARGINS[1], description=MARGIN_TEXT
+        name="Margin", default=DEFAULT_MARGIN, min=MARGINS[0], max=MARGINS[1], description=MARGIN_TEXT
     )
     provider: EnumProperty(
         name="Run Detectors on",
