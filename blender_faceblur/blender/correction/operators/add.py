@@ -17,6 +17,7 @@ from ...common.job_operator import JobOperator, JobSteps
 from ...cover.active_face import FaceTarget, get_target, has_target
 from ...cover.projection import get_projection, get_region_projection
 from ...masks.mask import load_document
+from ..properties import EXTENT_ITEMS
 from ..tracking import TrackingStart, get_shot, run_tracking, start_region
 from .correct import apply_change
 
@@ -42,11 +43,7 @@ class FACEBLUR_OT_add(JobOperator, bpy.types.Operator):
     )
     extent: EnumProperty(
         name="Extent",
-        items=[
-            ("FOLLOW", "Track It", "Track it forwards and backwards until it leaves the picture or the shot ends"),
-            ("FRAME", "This Frame Only", "Cover it in the current frame only"),
-            ("HOLD", "Until End Here", "Cover the same place until the end of the film, or until End Here is used"),
-        ],
+        items=EXTENT_ITEMS,
     )
     box: FloatVectorProperty(
         name="Box",
