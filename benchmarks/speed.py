@@ -26,8 +26,11 @@ from pathlib import Path
 from typing import Any
 
 from blender_faceblur.batch.cli import EFFECT_NAMES
+from blender_faceblur.batch.planning import plan_jobs
 from blender_faceblur.batch.rendering import check_blender, run_blender_job
-from blender_faceblur.batch.run import BatchSettings, plan_jobs, run_analysis, run_batch
+from blender_faceblur.batch.run import run_batch
+from blender_faceblur.batch.settings import BatchSettings
+from blender_faceblur.batch.stages import run_analysis
 from blender_faceblur.core.document.tracks_file import read_document, write_document
 from blender_faceblur.core.types import Ellipse, Evidence, FaceBlurError, Sample, Track
 from blender_faceblur.reporting.progress import Outcome, Reporter

@@ -30,8 +30,10 @@ from ..reporting.progress import Outcome, choose_reporter
 from ..reporting.report import ENDINGS
 from ..sources import open_source
 from .people import PeopleOptions, Recognition, open_recognition
+from .planning import FilmJob, plan_jobs
 from .rendering import check_blender
-from .run import BatchSettings, FilmJob, plan_jobs, run_batch, verify_one
+from .run import run_batch, verify_one
+from .settings import BatchSettings
 
 ALL_WELL, SOME_FAILED, USAGE, LEAKED, INTERRUPTED = 0, 1, 2, 3, 130
 EFFECT_NAMES = ("mosaic", "blur", "solid", "erase", "gaussian", "image")

@@ -128,7 +128,7 @@ def test_a_strip_with_several_speeds_is_covered_completely(scene: Any, film: Pat
     cover_footage(scene, strip, disks.build_document(film), EFFECT)
     assert "covered completely" in sync_mask_strips(scene)[0]
     sight = disks.see(disks.render_frame(scene, 10, tmp_path / "whole.png"))
-    assert sight.disk == 0 and sight.cover == disks.WIDTH * disks.HEIGHT
+    assert sight.all_covered
 
 
 def test_changed_settings_do_not_change_the_mask(scene: Any, film: Path, tmp_path: Path) -> None:
@@ -229,10 +229,10 @@ def test_frames_that_were_not_analysed_are_covered_completely(scene: Any, film: 
     first = int(strip.frame_start)
     for frame, whole in ((9, True), (10, False), (19, False), (20, True)):
         sight = disks.see(disks.render_frame(scene, first + frame, tmp_path / "seen.png"))
-        assert sight.disk == 0 and (sight.cover == disks.WIDTH * disks.HEIGHT) == whole, frame
+        assert sight.disk == 0 and sight.all_covered == whole, frame
     cover_footage(scene, strip, disks.build_document(film, frames=range(20, 40)), EFFECT, (20, 40))
     assert_covered(scene, [first + 15, first + 20, first + 39], tmp_path)
-    assert disks.see(disks.render_frame(scene, first + 5, tmp_path / "seen.png")).cover == disks.WIDTH * disks.HEIGHT
+    assert disks.see(disks.render_frame(scene, first + 5, tmp_path / "seen.png")).all_covered
     cover_footage(scene, strip, disks.build_document(film), EFFECT)
     assert_covered(scene, [first + 5, first + 39], tmp_path)
 

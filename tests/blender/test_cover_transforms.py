@@ -260,7 +260,7 @@ def test_the_extension_covers_a_strip_with_several_speeds_completely(
     footage.retiming_keys[1].timeline_frame = 30
     assert len(footage.retiming_keys) > 2
     sight = disks.see(disks.render_frame(scene, 10, tmp_path / "whole.png"))
-    assert sight.disk == 0 and sight.cover == disks.WIDTH * disks.HEIGHT
+    assert sight.all_covered
 
 
 def test_the_halves_of_a_cut_strip_can_have_different_transforms(film: Path, tmp_path: Path) -> None:

@@ -14,8 +14,11 @@ from typing import IO, Any
 
 import pytest
 
+from blender_faceblur.batch.planning import FilmJob, plan_jobs
 from blender_faceblur.batch.rendering import OnProgress
-from blender_faceblur.batch.run import Analyse, BatchSettings, FilmJob, Warn, plan_jobs, run_batch
+from blender_faceblur.batch.run import run_batch
+from blender_faceblur.batch.settings import BatchSettings
+from blender_faceblur.batch.stages import Analyse, Warn
 from blender_faceblur.core.document.tracks_file import read_document, write_document
 from blender_faceblur.core.types import Ellipse, Evidence, FaceBlurError, Sample, Track, TrackDocument, TrackStatus
 from blender_faceblur.files import workplace
@@ -251,7 +254,7 @@ def test_resume_repeats_outputs_that_were_made_with_fewer_detectors(
         return tmp_path / name
 
     there = {"centerface"}
-    monkeypatch.setattr("blender_faceblur.batch.run.get_model_path", find)
+    monkeypatch.setattr("blender_faceblur.batch.settings.get_model_path", find)
     write_picture(tmp_path / "b.jpg")
     jobs = plan_jobs([tmp_path / "b.jpg"], None, False)
     assert run(jobs)[0].status == "done"

@@ -17,7 +17,9 @@ import pytest
 
 from blender_faceblur.batch import cli
 from blender_faceblur.batch import run as batch
-from blender_faceblur.batch.run import BatchSettings, plan_jobs, run_batch
+from blender_faceblur.batch.planning import plan_jobs
+from blender_faceblur.batch.run import run_batch
+from blender_faceblur.batch.settings import BatchSettings
 from blender_faceblur.core.cover.obscured import draw_face, draw_place
 from blender_faceblur.core.document.tracks_file import write_document
 from blender_faceblur.core.review.queue import list_review_entries, record_verdict

@@ -203,13 +203,15 @@ def test_a_killed_or_interrupted_run_keeps_the_earlier_output(
 
 def test_an_interrupted_analysis_resumes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The second run resumes where the first was stopped; a finished film leaves no stored work behind."""
-    from blender_faceblur.batch import run as batch
+    from blender_faceblur.batch import planning, stages
+    from blender_faceblur.batch import settings as batch_settings
+    from blender_faceblur.batch.run import run_batch
 
-    monkeypatch.setattr(batch, "unfinished_analyses", lambda: tmp_path / "unfinished")
+    monkeypatch.setattr(stages, "unfinished_analyses", lambda: tmp_path / "unfinished")
     source = tmp_path / "long.mp4"
     make_film(source, width=320, height=180, frame_rate=Fraction(25), seconds=36)
-    jobs = batch.plan_jobs([source], tmp_path / "out.mp4", False)
-    settings = batch.BatchSettings(preset="fast", render=False)
+    jobs = planning.plan_jobs([source], tmp_path / "out.mp4", False)
+    settings = batch_settings.BatchSettings(preset="fast", render=False)
     seen: list[tuple[str, int]] = []
 
     class Stopping(Reporter):
@@ -219,7 +221,7 @@ def test_an_interrupted_analysis_resumes(tmp_path: Path, monkeypatch: pytest.Mon
                 raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        batch.run_batch(jobs, settings, Stopping())
+        run_batch(jobs, settings, Stopping())
     stopped_at = seen[-1][1]
     assert len(list((tmp_path / "unfinished").rglob("*.checkpoint"))) == 1
 
@@ -228,6 +230,6 @@ def test_an_interrupted_analysis_resumes(tmp_path: Path, monkeypatch: pytest.Mon
             seen.append((stage, done))
 
     seen.clear()
-    assert batch.run_batch(jobs, settings, Noting())[0].status == "done"
+    assert run_batch(jobs, settings, Noting())[0].status == "done"
     assert seen[0][0] == "detect" and seen[0][1] > 0.5 * stopped_at
     assert not list((tmp_path / "unfinished").rglob("*"))

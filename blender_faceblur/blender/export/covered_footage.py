@@ -19,8 +19,10 @@ from typing import Any
 
 import bpy
 
+from ...batch.planning import FilmJob
 from ...batch.rendering import run_blender_job
-from ...batch.run import BatchSettings, FilmJob, run_batch
+from ...batch.run import run_batch
+from ...batch.settings import BatchSettings
 from ...core.document.tracks_file import write_document
 from ...core.types import FaceBlurError, TrackDocument
 from ...files.workplace import Workplace, replace_file

@@ -78,7 +78,7 @@ def opacity_spans(track: Track) -> list[tuple[int, int]]:
     return track.covered_spans()
 
 
-def interpolate(frames: Sequence[int], values: Array, source_frame: int) -> Array:
+def interpolate(frames: Sequence[int], values: Array, source_frame: float) -> Array:
     """The value at a frame of `values` (K x ...) that are keyed at `frames` (K, ascending), as Blender computes it.
 
     It is linear between keys, and constant before the first key and after the last.

@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The settings of a batch."""
+
+from __future__ import annotations
+
+import hashlib
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..core.detection.settings import DEFAULT_MARGIN, get_preset, list_detectors
+from ..core.tracking import plates
+from ..core.types import FaceBlurError
+from ..files.paths import get_model_path, list_models
+from .people import Recognition
+
+RECORD_VERSION = 2
+"""Increase it when the same source and settings give a different result, so that --resume makes the output again."""
+
+
+@dataclass(frozen=True, slots=True)
+class BatchSettings:
+    """The settings for every file. `codec` and `quality` are those of blender/rendering/render.py."""
+
+    preset: str = "balanced"
+    margin: float = DEFAULT_MARGIN
+    effect: str = "solid"
+    """Empty where the effect of an existing output is not known."""
+    color: str = "000000"
+    samples_per_face: float = 6.0
+    codec: str = "h264"
+    quality: str = "high"
+    render: bool = True
+    overwrite: bool = False
+    resume: bool = False
+    reencode_audio: bool = False
+    blender: Path | None = None
+    verify_every: int = 0
+    """Verify outputs, and run the detectors on one frame in this many; 0 for no verification."""
+    plates: bool = False
+    """Whether number plates are covered too."""
+    people: Recognition | None = None
+    """Whom to cover and who stays visible; None covers everyone."""
+    image: Path | None = None
+    """The picture of the effect "image"."""
+    inverse: bool = False
+    """Whether everything except the faces is covered; with `people`, except the faces of those who stay visible."""
+
+    def shape(self) -> dict[str, str | int | float | bool]:
+        """The settings that affect the output."""
+        return {
+            "version": RECORD_VERSION,
+            "preset": self.preset,
+            "detectors": list_weights(self.preset),
+            "expansion": self.margin,
+            "effect": self.effect,
+            "color": self.color,
+            "samples_across": self.samples_per_face,
+            "codec": self.codec,
+            "quality": self.quality,
+            "reencode_audio": self.reencode_audio,
+            **({"people": self.people.digest} if self.people else {}),
+            **({"plates": list_weights(plates.PLATE_PRESET)} if self.plates else {}),
+            **({"image": hashlib.sha256(self.image.read_bytes()).hexdigest()} if self.image else {}),
+            **({"inverse": True} if self.inverse else {}),
+        }
+
+
+def list_weights(preset: str) -> str:
+    """The installed weights that a preset uses. They are compared because fewer weights give a different output."""
+    there = []
+    for name in sorted(list_detectors(get_preset(preset))):
+        with suppress(FaceBlurError):
+            get_model_path(name)
+            there.append(f"{name} {list_models()[name].sha256}")
+    return ", ".join(there)

@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The long stages of a run, each in processes of its own: analysis, render, verification."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..core.types import FaceBlurError
+from ..core.verification.leaks import Verification, from_json
+from ..files.paths import unfinished_analyses
+from ..files.workplace import Workplace
+from ..worker.client import build_request, build_verify_request, finish_job
+from ..worker.protocol import EmbeddingsDone, Message, TrackEmbedding, Warned
+from .rendering import OnProgress
+from .settings import BatchSettings
+
+_FEW_SAMPLES = 3.0
+
+
+_KEPT_S = 30 * 86400.0
+"""How long an unfinished analysis is kept to be resumed."""
+
+
+Warn = Callable[[str], None]
+
+
+Analyse = Callable[[Path, Path, BatchSettings, OnProgress, Warn], None]
+
+
+Render = Callable[[dict[str, Any], Path, Path | None, OnProgress, Warn], dict[str, Any]]
+
+
+Verify = Callable[[Path, Path, Path, BatchSettings, OnProgress, Warn], Verification]
+"""(source, output, tracks document, ...)"""
+
+
+@dataclass(frozen=True, slots=True)
+class Stages:
+    """The functions for the long stages of a run. Tests and the export pass their own."""
+
+    analyse: Analyse
+    render: Render
+    verify: Verify
+
+
+def run_analysis(
+    source: Path,
+    tracks: Path,
+    settings: BatchSettings,
+    on_progress: OnProgress,
+    warn: Warn,
+    storage: Path | None = None,
+) -> None:
+    """Analyse a source in separate processes, and write the tracks document to `tracks`. Raises FaceBlurError.
+
+    With `storage` (a folder), an unfinished analysis of the same source and settings is resumed.
+    """
+    request = build_request(
+        source, tracks, settings.preset, settings.margin, storage=storage, recognise=settings.people is not None
+    )
+
+    def hear(message: Message) -> None:
+        match message:
+            case TrackEmbedding() if settings.people is not None:
+                settings.people.take(message)
+            case EmbeddingsDone() if settings.people is not None:
+                settings.people.end()
+            case Warned():
+                warn(message.text)
+
+    finish_job(request, on_progress, hear)
+
+
+def run_verification(
+    source: Path,
+    output: Path,
+    tracks: Path,
+    settings: BatchSettings,
+    on_progress: OnProgress,
+    warn: Warn,
+) -> Verification:
+    """Compare an output with its source in a separate process. Raises FaceBlurError where that fails."""
+    with Workplace() as workplace:
+        place = workplace.folder / "verification.json"
+        # Effects without samples leave nothing of a face, so nearly all of its detail must be gone.
+        samples = settings.samples_per_face if settings.effect in ("mosaic", "blur", "gaussian") else _FEW_SAMPLES
+        request = build_verify_request(source, output, tracks, place, samples, settings.verify_every or 1)
+
+        def hear(message: Message) -> None:
+            if isinstance(message, Warned):
+                warn(message.text)
+
+        try:
+            finish_job(request, on_progress, hear)
+        except FaceBlurError as error:
+            raise FaceBlurError(f"The verification failed: {error}") from error
+        return from_json(place.read_text(encoding="utf-8"))
+
+
+def run_resumable_analysis(
+    source: Path, tracks: Path, settings: BatchSettings, on_progress: OnProgress, warn: Warn
+) -> None:
+    run_analysis(source, tracks, settings, on_progress, warn, get_unfinished_path(source))
+
+
+def get_unfinished_path(source: Path) -> Path:
+    """The folder in which the analysis of a source is kept until its output is finished."""
+    return unfinished_analyses() / hashlib.sha256(str(source.resolve()).encode()).hexdigest()[:32]
+
+
+def forget_abandoned() -> None:
+    """Remove unfinished analyses that were not resumed in time."""
+    for folder in unfinished_analyses().glob("*"):
+        with suppress(OSError):
+            if time.time() - folder.stat().st_mtime > _KEPT_S:
+                shutil.rmtree(folder)
