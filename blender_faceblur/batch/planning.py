@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections import Counter
 from collections.abc import Iterable
@@ -166,7 +167,8 @@ def check_place(place: Path, overwrite: bool) -> None:
     """Create the folder of a result. Raises FaceBlurError before any work where the result cannot be written."""
     if place.is_dir():
         raise FaceBlurError(f"{place} is a folder. Name a file.")
-    if place.exists() and not overwrite:
+    # A link that leads nowhere is in the way too.
+    if os.path.lexists(place) and not overwrite:
         raise FaceBlurError(f"{place} already exists. Use --overwrite to replace it.")
     try:
         place.parent.mkdir(parents=True, exist_ok=True)

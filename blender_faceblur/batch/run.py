@@ -22,7 +22,7 @@ from ..delivery.picture import finish_picture, read_picture_record, read_profile
 from ..delivery.record import make_record, parse_frames, read_film_record
 from ..delivery.remux import remux_film
 from ..delivery.verify import Expected, verify_film
-from ..files.workplace import Workplace, replace_file
+from ..files.workplace import Workplace, place_file
 from ..reporting.progress import Outcome, Reporter
 from ..reporting.report import collect_report, draw_faces, list_findings, write_report
 from ..sources import open_source
@@ -146,10 +146,16 @@ class Run:
                 finished = self.deliver(pictures)
                 if self.settings.verify_every:
                     verification = self.verify(finished, self.tracks, self.warn)
-                replace_file(finished, self.job.output)
+                place_file(finished, self.job.output, self.settings.overwrite)
                 self.outcome.output = self.job.output
             self.save(document)
-            self.report(document, verification, _describe_settings(self.settings), self.settings.blender)
+            self.report(
+                document,
+                verification,
+                _describe_settings(self.settings),
+                self.settings.blender,
+                overwrite=self.settings.overwrite,
+            )
             self.forget_analysis()
         self.outcome.status = "done"
 
@@ -275,10 +281,14 @@ class Run:
     def save(self, document: TrackDocument) -> None:
         """Save the project and the tracks document at the paths that were asked for."""
         if self.project is not None and self.job.save_blend is not None:
-            replace_file(self.project, self.job.save_blend)
+            place_file(self.project, self.job.save_blend, self.settings.overwrite)
         if self.job.save_tracks is not None:
-            self.job.save_tracks.parent.mkdir(parents=True, exist_ok=True)
-            write_document(document, self.job.save_tracks)
+            part = self.batch.workplace.name_part(self.job.save_tracks, ".json")
+            try:
+                write_document(document, part)
+                place_file(part, self.job.save_tracks, self.settings.overwrite)
+            finally:
+                self.batch.workplace.remove_part(part)
 
     def report(
         self,
@@ -286,8 +296,12 @@ class Run:
         verification: Verification | None,
         settings: dict[str, Any],
         blender: Path | None = None,
+        overwrite: bool = True,
     ) -> None:
-        """Write the report if one was asked for. `blender` is the application that rendered."""
+        """Write the report if one was asked for. `blender` is the application that rendered.
+
+        The reports of existing outputs are always replaced.
+        """
         if self.job.report is None:
             return
         faces = verification.faces if verification is not None else draw_faces(self.job.source, document)
@@ -303,6 +317,7 @@ class Run:
                 blender=check_blender(blender) if blender is not None else "",
             ),
             self.job.report,
+            overwrite,
         )
 
     def forget_analysis(self) -> None:

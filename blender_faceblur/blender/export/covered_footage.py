@@ -25,7 +25,7 @@ from ...batch.run import run_batch
 from ...batch.settings import BatchSettings
 from ...core.document.tracks_file import write_document
 from ...core.types import FaceBlurError, TrackDocument
-from ...files.workplace import Workplace, replace_file
+from ...files.workplace import Workplace, place_file
 from ...reporting.progress import Outcome, Reporter
 from ..common.footage import Footage, get_footage
 from ..common.jobs import Step
@@ -77,14 +77,14 @@ def export_covered(
     project = folder / f"{Path(bpy.data.filepath).stem or 'Untitled'}{OWN_MARK}.blend"
     _check_places(project, films, overwrite)
     blender = Path(bpy.app.binary_path) if bpy.app.binary_path else None
-    settings = BatchSettings(quality=quality, overwrite=True, reencode_audio=True, blender=blender)
+    settings = BatchSettings(quality=quality, overwrite=overwrite, reencode_audio=True, blender=blender)
     with Workplace() as workplace:
         copy, finished = (workplace.name_part(project, ".blend") for _ in range(2))
         _save_copy(copy)
         work = _Work(films, copy, finished, settings, workplace)
         with closing(work.run(wait_s)) as steps:
             yield from steps
-        replace_file(finished, project)
+        place_file(finished, project, overwrite)
     return Exported(project, [film.output for film in films], list(dict.fromkeys(work.notes)))
 
 
@@ -276,7 +276,7 @@ class _Work(Reporter):
         except OSError as error:
             raise FaceBlurError(f"The folder {film.output} cannot be created: {error.strerror}.") from error
         for name in film.files:
-            replace_file(part / name, film.output / name)
+            place_file(part / name, film.output / name, self._settings.overwrite)
 
     def _give_document(self, film: _Film) -> Callable[..., None]:
         def write(source: Path, tracks: Path, *_: object) -> None:
