@@ -25,7 +25,7 @@ from ..delivery.verify import Expected, verify_film
 from ..files.workplace import Workplace, place_file
 from ..reporting.progress import Outcome, Reporter
 from ..reporting.report import collect_report, draw_faces, list_findings, write_report
-from ..sources import open_source
+from ..sources import SourceGuard, open_source
 from ..sources.image import parse_orientation
 from .planning import SPARE_BYTES, FilmJob, check_place, choose_output, claim
 from .rendering import check_blender, run_blender_job
@@ -90,10 +90,11 @@ def verify_one(job: FilmJob, tracks: Path, settings: BatchSettings, reporter: Re
 class Run:
     """The run from one input to its output. `_make` calls the steps, one method each, in order.
 
-    `prepare` sets `info` and `container`. Unfinished results lie in the folder `part` and in the .blend file `project`
-    (if one is wanted) until they are moved into place.
+    `prepare` sets `guard`, `info` and `container`. Unfinished results lie in the folder `part` and in the .blend file
+    `project` (if one is wanted) until they are moved into place.
     """
 
+    guard: SourceGuard
     info: SourceInfo
     container: Container | None
     part: Path
@@ -141,11 +142,13 @@ class Run:
         with self.unfinished_results():
             document = self.analyse()
             pictures = self.render(document)
+            self.guard.check("the render")
             verification = None
             if self.settings.render:
                 finished = self.deliver(pictures)
                 if self.settings.verify_every:
                     verification = self.verify(finished, self.tracks, self.warn)
+                self.guard.check("the run")
                 place_file(finished, self.job.output, self.settings.overwrite)
                 self.outcome.output = self.job.output
             self.save(document)
@@ -167,7 +170,10 @@ class Run:
                     f"{self.job.source}: Blender cannot open this path, because it is not valid UTF-8. Rename the file."
                 )
         with open_source(self.job.source) as source:
+            self.guard = SourceGuard(self.job.source)
             self.info = source.info
+        if self.guard.fingerprint != self.info.fingerprint:
+            raise FaceBlurError(f"{self.job.source.name} changed while it was opened. Start again.")
         self.job, self.container, self._container_notes = choose_output(self.job, self.info, self.settings)
         for place in self._list_places():
             claim(place, self.job.source, self.batch.taken)
@@ -216,8 +222,6 @@ class Run:
     def analyse(self) -> TrackDocument:
         """Analyse the source, and return the tracks document, which is also written to `tracks`."""
         document = self._find_tracks(self.warn)
-        if document.source.fingerprint != self.info.fingerprint:
-            raise FaceBlurError(f"{self.job.source.name} changed during the analysis. Start again.")
         for text in (*document.source.warnings, *document.all_notes):
             self.warn(text)
         _count_found(self.outcome, document)
@@ -348,6 +352,8 @@ class Run:
             settings.people.begin()
         analyse(self.job.source, self.tracks, settings, on_progress, warn)
         document = read_document(self.tracks)
+        if document.source.fingerprint != self.info.fingerprint:
+            raise FaceBlurError(f"{self.job.source.name} changed during the analysis. Start again.")
         if settings.plates:
             found = self.tracks.with_name("plates.json")
             analyse(
@@ -357,6 +363,7 @@ class Run:
             write_document(document, self.tracks)
         if settings.people is not None:
             settings.people.decide(self.job.source, self.tracks, document, on_progress, warn)
+        self.guard.check("the analysis")
         return document
 
     def _needs_encoding(self) -> bool:

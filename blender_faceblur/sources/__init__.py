@@ -12,12 +12,14 @@ from .base import FrameSource, fingerprint, sniff
 from .image import ImageSource
 from .movie import MovieSource
 from .sequence import SequenceSource, check_names, fingerprint_files
+from .unchanged import SourceGuard
 
 __all__ = [
     "FrameSource",
     "ImageSource",
     "MovieSource",
     "SequenceSource",
+    "SourceGuard",
     "compute_fingerprint",
     "fingerprint",
     "open_source",

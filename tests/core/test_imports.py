@@ -159,6 +159,7 @@ ALLOWED: dict[str, set[str]] = {
         "core",
         "core/document",
         "files",
+        "sources",
         "reporting",
         "batch",
         "blender/common",

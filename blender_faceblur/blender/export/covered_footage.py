@@ -27,6 +27,7 @@ from ...core.document.tracks_file import write_document
 from ...core.types import FaceBlurError, TrackDocument
 from ...files.workplace import Workplace, place_file
 from ...reporting.progress import Outcome, Reporter
+from ...sources import SourceGuard
 from ..common.footage import Footage, get_footage
 from ..common.jobs import Step
 from ..common.marks import MARK, get_modifier
@@ -261,6 +262,9 @@ class _Work(Reporter):
     def _make_pictures(self, film: _Film) -> None:
         """Export the pictures of a sequence to a folder, under their own names."""
         folder = self._workplace.folder
+        guard = SourceGuard(film.source, film.files)
+        if guard.fingerprint != film.document.source.fingerprint:
+            raise FaceBlurError(f"{film.source.name} changed after its faces were detected. Detect them again.")
         part = self._workplace.make_part_folder(film.output)
         write_document(film.document, folder / "tracks.json")
         job = {
@@ -271,6 +275,7 @@ class _Work(Reporter):
             "render": {"output": str(part.resolve()), "codec": self._settings.codec, "quality": self._settings.quality},
         }
         self._render(film)(job, folder, self._settings.blender, self.show_progress, self.warn)
+        guard.check("the render")
         try:
             film.output.mkdir(exist_ok=True)
         except OSError as error:
