@@ -127,6 +127,8 @@ class Run:
         except OSError as error:
             outcome.status = "failed"
             outcome.reason = f"{error.strerror or error}" + (f": {error.filename}" if error.filename else "")
+        except MemoryError:
+            outcome.status, outcome.reason = "failed", "There is not enough memory. Close other programs and try again."
         if outcome.status == "failed":
             outcome.output = None
         outcome.seconds = time.monotonic() - began
