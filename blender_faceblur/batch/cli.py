@@ -30,7 +30,7 @@ from ..reporting.progress import Outcome, choose_reporter
 from ..reporting.report import ENDINGS
 from ..sources import open_source
 from .people import PeopleOptions, Recognition, open_recognition
-from .planning import FilmJob, plan_jobs
+from .planning import FilmJob, check_place, plan_jobs
 from .rendering import check_blender
 from .run import run_batch, verify_one
 from .settings import BatchSettings
@@ -252,6 +252,8 @@ def main(arguments: list[str] | None = None, program: str = "build.py blur", ble
         settings = replace(settings, image=get_image(options))
         if options.plates:
             check_models(list_plate_weights())
+        if options.people is not None:
+            check_place(options.people, overwrite=True)
         settings = replace(settings, people=open_people(options))
     except FaceBlurError as error:
         print(error, file=sys.stderr)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -172,6 +173,8 @@ def check_place(place: Path, overwrite: bool) -> None:
         raise FaceBlurError(f"{place} already exists. Use --overwrite to replace it.")
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=place.parent):
+            pass
         free = shutil.disk_usage(place.parent).free
     except OSError as error:
         raise FaceBlurError(f"The folder {place.parent} cannot be written to: {error.strerror}.") from error

@@ -11,11 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from ..core.types import FaceBlurError
-from .container import Container, name_codec
+from .container import AAC_LAYOUTS, Container, can_copy, name_codec
 
 AAC_BIT_RATE = 192_000
 _AAC_RATES = (96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000, 7350)
-_AAC_LAYOUTS = {1: "mono", 2: "stereo", 3: "3.0", 4: "4.0", 5: "5.0", 6: "5.1", 8: "7.1"}
 
 
 def remux_film(
@@ -158,15 +157,15 @@ def _plan_sound(
     stream: Any, source: Path, result: Any, container: Container, reencode_audio: bool, blank: Fraction
 ) -> Iterator[tuple[Fraction, Any]]:
     """Each sound stream is read through a container of its own, so that no stream waits in memory for another."""
-    if name_codec(stream) in container.sound:
+    if can_copy(stream, container):
         target = result.add_stream_from_template(stream)
         walk = _walk_packets(source, stream.index, target, container, blank)
     elif reencode_audio and stream.codec_context is not None:
         channels = stream.codec_context.channels
-        if channels not in _AAC_LAYOUTS:
+        if channels not in AAC_LAYOUTS:
             raise FaceBlurError(f"The sound of {source.name} has {channels} channels, which AAC does not support.")
         rate = stream.codec_context.sample_rate
-        target = result.add_stream("aac", rate=rate if rate in _AAC_RATES else 48000, layout=_AAC_LAYOUTS[channels])
+        target = result.add_stream("aac", rate=rate if rate in _AAC_RATES else 48000, layout=AAC_LAYOUTS[channels])
         target.codec_context.bit_rate = AAC_BIT_RATE
         walk = _walk_encoded(source, stream.index, target, blank)
     else:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import errno
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
 from fractions import Fraction
@@ -334,6 +335,26 @@ def test_an_output_path_that_cannot_be_written_fails(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     outcome = run(plan_jobs([tmp_path / "a.mp4"], tmp_path / "file" / "b.mp4", False))[0]
     assert outcome.status == "failed" and "cannot be written to" in outcome.reason
+
+
+@pytest.mark.parametrize("kind", ["output", "save_blend", "save_tracks", "report"])
+def test_a_folder_that_cannot_be_written_to_fails_before_the_analysis(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    def open_file(**options: Path) -> IO[bytes]:
+        if options["dir"] == tmp_path / kind:
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return open_file_there(dir=options["dir"])
+
+    def never(*call: Any) -> None:
+        pytest.fail("the analysis began")
+
+    open_file_there = tempfile.TemporaryFile
+    monkeypatch.setattr(tempfile, "TemporaryFile", open_file)
+    write_film(tmp_path / "a.mp4", rate=RATE)
+    places = {name: tmp_path / name for name in ("output", "save_blend", "save_tracks", "report")}
+    outcome = run(plan_jobs([tmp_path / "a.mp4"], recursive=False, **places), analyse=never)[0]
+    assert outcome.reason == f"The folder {tmp_path / kind} cannot be written to: Permission denied."
 
 
 def test_a_full_disk_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

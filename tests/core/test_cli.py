@@ -40,6 +40,17 @@ def test_a_failed_input_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert "no films or pictures" in capsys.readouterr().err
 
 
+def test_a_people_file_that_cannot_be_written_is_refused_before_the_work(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_film(tmp_path / "a.mp4", rate=Fraction(25))
+    (tmp_path / "file").write_bytes(b"")
+    people = tmp_path / "file" / "people.json"
+    code = cli.main([str(tmp_path / "a.mp4"), "--keep", str(tmp_path), "--people", str(people)])
+    assert code == cli.USAGE
+    assert f"The folder {people.parent} cannot be written to" in capsys.readouterr().err
+
+
 def test_json_output_has_one_object_per_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["--json", str(tmp_path / "no such.mp4")]) == cli.SOME_FAILED
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
