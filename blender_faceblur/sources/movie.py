@@ -169,6 +169,91 @@ class MovieSource(FrameSource):
             notes.append(f"the pictures end before frame {self._ended_at}; the last one is repeated from there on")
         return notes
 
+    @property
+    def time_base(self) -> Fraction:
+        """The unit of `pictures`' times, in seconds."""
+        return self._time_base
+
+    @property
+    def turn(self) -> int:
+        """Degrees clockwise (0, 90, 180, 270) by which Blender and players turn the stored pictures."""
+        return self._rotation if self._rotation in (90, 180, 270) else 0
+
+    @property
+    def stream_index(self) -> int:
+        return self._stream_index
+
+    def pictures(self, start: int | None = None, stop: int | None = None) -> Iterator[tuple[int, av.VideoFrame]]:
+        """Yield (time, stored picture) for every picture that can be decoded, once each and in order.
+
+        Unlike `frames`, which follows Blender's strip, it neither repeats nor skips pictures. `start` and `stop` are
+        times in units of `time_base`; `start` must be that of a key picture (see `list_key_times`). Times always rise:
+        a picture that has none, or an earlier one, is placed right after the picture before it. The decoder may still
+        need a picture: make it writable before writing into it. Raises FaceBlurError as `frames` does.
+        """
+        last = None
+        for decoded in self._decode_all() if start is None else self._decode_from_key(start):
+            if start is not None and decoded.time < start:
+                continue
+            if stop is not None and decoded.time >= stop:
+                return
+            time = decoded.time if last is None or decoded.time > last else last + 1
+            last = time
+            yield time, decoded.frame
+
+    def list_key_times(self) -> list[int]:
+        """The times of the key pictures from which decoding can start, ascending; empty if they cannot be found."""
+        import av
+
+        times = []
+        with self._open() as container:
+            if int(container.format.flags) & _TIMES_JUMP:
+                return []
+            try:
+                for packet in container.demux(container.streams[self._stream_index]):
+                    if packet.size and packet.is_keyframe and not packet.is_discard and packet.pts is not None:
+                        times.append(int(packet.pts))
+            except av.error.FFmpegError:
+                raise FaceBlurError(
+                    f"{self._path.name}: the file cannot be read to its end; repair it or cut it first"
+                ) from None
+        return sorted(times)
+
+    def find_frames_showing(self, time: int, next_time: int | None) -> tuple[range, float]:
+        """The strip's frames that show the picture at `time`, before the one at `next_time` (None if it is the last).
+
+        Also returns the time as a position in frames: 2.5 lies between frames 2 and 3.
+        """
+        steps = 1.0 / float(self._rate * self._time_base)
+        stop = self._count if next_time is None else self._find_frame_at(next_time, steps)
+        return range(self._find_frame_at(time, steps), stop), (time - self._start) / steps
+
+    def _find_frame_at(self, time: int, steps: float) -> int:
+        """The first strip frame whose time is not before `time`, at most the number of frames."""
+        frame = min(max(math.floor((time - self._start) / steps) - 1, 0), self._count)
+        while frame < self._count and self._get_time(frame) < time:
+            frame += 1
+        return frame
+
+    def _decode_all(self) -> Iterator[_Decoded]:
+        with self._open() as container:
+            yield from self._decode(container)
+
+    def _decode_from_key(self, start: int) -> Iterator[_Decoded]:
+        """Decode from the key picture at a time; from an earlier one if the container does not seek precisely."""
+        import av
+
+        with self._open() as container:
+            with suppress(av.error.FFmpegError):
+                container.seek(start, stream=container.streams[self._stream_index])
+                decoded = self._decode(container, only_after_key=True)
+                first = next(decoded, None)
+                if first is not None and first.time <= start:
+                    yield first
+                    yield from decoded
+                    return
+        yield from self._decode_from(start)
+
     def _get_time(self, source_frame: int) -> int:
         """The time that Blender uses for a strip frame: round() of doubles, halves away from zero."""
         steps = 1.0 / float(self._rate * self._time_base)
