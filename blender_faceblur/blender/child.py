@@ -50,10 +50,10 @@ def run(job: dict[str, Any]) -> None:
     """
     import bpy
 
+    from ..core.cover.effects import EffectSettings
     from ..core.cover.keyframes import opacity_spans
     from ..core.document.tracks_file import read_document
     from ..core.types import FaceBlurError
-    from .cover.compositing import EffectSettings
     from .export.covered_footage import open_footage, render_pictures
     from .rendering.project import add_sound, build_project
     from .rendering.render import RenderSettings, render_film, render_still

@@ -12,7 +12,7 @@ import pytest
 
 from blender_faceblur.blender.common.curves import list_curves
 from blender_faceblur.blender.common.marks import MARK
-from blender_faceblur.blender.cover.compositing import EffectSettings, compute_mask_unit_px
+from blender_faceblur.blender.cover.compositing import compute_mask_unit_px
 from blender_faceblur.blender.masks.changes import sync_from_blender
 from blender_faceblur.blender.masks.faces import describe_origin, list_faces
 from blender_faceblur.blender.masks.mask import (
@@ -23,6 +23,7 @@ from blender_faceblur.blender.masks.mask import (
     write_mask,
 )
 from blender_faceblur.blender.rendering.project import build_project
+from blender_faceblur.core.cover.effects import EffectSettings
 from blender_faceblur.core.document.editing import get_track, locked_frames, merge_analysis, sample_at
 from blender_faceblur.core.types import Ellipse, Evidence, Sample, Track, TrackDocument, TrackStatus
 

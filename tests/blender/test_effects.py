@@ -13,21 +13,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from blender_faceblur.blender.cover.compositing import (
-    EffectSettings,
-    compute_grid,
-    compute_halvings,
-    compute_mask_unit_px,
-    to_linear,
-)
+from blender_faceblur.blender.cover.compositing import compute_mask_unit_px
 from blender_faceblur.blender.cover.covering import compute_largest_face_px
-from blender_faceblur.blender.cover.effects.mosaic import SPREAD
 from blender_faceblur.blender.masks.mask import PICTURE_LAYER
 from blender_faceblur.blender.rendering.project import build_project
+from blender_faceblur.core.cover.effects import MOSAIC, EffectSettings, compute_grid
 from blender_faceblur.core.types import (
     Ellipse,
     Evidence,
-    FaceBlurError,
     Sample,
     SourceInfo,
     Track,
@@ -108,7 +101,7 @@ def test_each_mosaic_block_is_the_mean_of_the_blurred_picture(
     shown = _render_whole(path, document, EffectSettings("mosaic"), tmp_path)
     bare = disks.render_frame(build_project(path, document, None), 1, tmp_path / "bare.png").astype(float)
     columns, rows = compute_grid(size, compute_largest_face_px(document), 6)
-    expected = _mean_blocks(bare, columns, rows, SPREAD)
+    expected = _mean_blocks(bare, columns, rows, MOSAIC.spread)
     across = ((np.arange(columns) + 0.5) * size[0] / columns).astype(int)
     down = ((np.arange(rows) + 0.5) * size[1] / rows).astype(int)
     difference = np.abs(shown[np.ix_(down, across)] - expected)
@@ -177,21 +170,6 @@ def test_erase_uses_only_the_surroundings_of_the_face(tmp_path: Path) -> None:
     assert difference.max() <= 1, "the covered pixels influence the result"
     inside = shown[away < 1.2].astype(float)
     assert np.ptp(inside, axis=0).max() < 120 and inside.mean() > 60, "the fill does not look like the surroundings"
-
-
-def test_a_stronger_setting_leaves_fewer_samples() -> None:
-    assert compute_grid((1920, 1080), 120, 3) < compute_grid((1920, 1080), 120, 6)
-    for face_px in (20, 77, 200, 1000):
-        columns, rows = compute_grid((1920, 1080), face_px, 6)
-        assert face_px * columns / 1920 <= 6.001 or columns == 2
-        assert face_px * rows / 1080 <= 6.001 or rows == 2
-        assert 0.37 * 1920 < columns * 2 ** compute_halvings((1920, 1080), columns, rows) <= 1920
-
-
-@pytest.mark.parametrize("color", ["", "12345", "GGGGGG", "#12345", "1234567", "٣٣٣٣٣٣"])
-def test_an_invalid_colour_is_refused(color: str) -> None:
-    with pytest.raises(FaceBlurError, match="not a colour"):
-        to_linear(color)
 
 
 def test_an_editors_change_to_an_effect_is_kept(tmp_path: Path) -> None:

@@ -31,6 +31,7 @@ ALLOWED: dict[str, set[str]] = {
     "detectors": {"core", "core/detection", "files"},
     "recognition": {"core", "detectors"},
     "delivery": {"core"},
+    "painting": {"core", "core/cover"},
     "worker": {
         "core",
         "core/detection",
@@ -64,7 +65,7 @@ ALLOWED: dict[str, set[str]] = {
     "blender/preferences": {"core", "core/detection", "core/people", "files", "worker", "blender/common"},
     "blender/masks": {"core", "core/document", "core/review", "core/cover", "blender/common"},
     "blender/cover": {"core", "core/cover", "reporting", "blender/common", "blender/masks"},
-    "blender/rendering": {"core", "blender/common", "blender/cover"},
+    "blender/rendering": {"core", "core/cover", "blender/common", "blender/cover"},
     "blender/review": {
         "core",
         "core/document",
@@ -107,6 +108,7 @@ ALLOWED: dict[str, set[str]] = {
         "core/detection",
         "core/document",
         "core/tracking",
+        "core/cover",
         "files",
         "worker",
         "reporting",
@@ -120,6 +122,7 @@ ALLOWED: dict[str, set[str]] = {
         "core/document",
         "core/review",
         "core/verification",
+        "core/cover",
         "files",
         "sources",
         "worker",

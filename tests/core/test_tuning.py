@@ -46,8 +46,10 @@ FIXED = {
     "_LEAST_SIDE",
     "_MARGIN",
     "UNINFORMATIVE",
-    # Geometry, and the number of people in a measurement.
+    # Geometry, Blender's kernel, and the number of people in a measurement.
     "HANDLE",
+    "FEATHER_SHARE",
+    "KERNEL_RADIUS",
     "MEASURED_PEOPLE",
 }
 """Numbers that nobody tunes."""
