@@ -8,6 +8,7 @@ gets the time that it has in the source.
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -93,11 +94,11 @@ class _PicturePlan:
         for piece in pieces:
             self._times += self._read_times(piece)
         order = sorted(self._times)
-        if any(first == second for first, second in zip(order, order[1:], strict=False)):
+        if any(first == second for first, second in itertools.pairwise(order)):
             raise ValueError("two pictures have the same time")
         ranks = {time: rank for rank, time in enumerate(order)}
         delay = max((place - ranks[time] for place, time in enumerate(self._times)), default=0)
-        shortest = min((b - a for a, b in zip(order, order[1:], strict=False)), default=self._step)
+        shortest = min((b - a for a, b in itertools.pairwise(order)), default=self._step)
         ahead = [order[0] - shortest * (delay - place) for place in range(delay)] if order else []
         self._decoding = [*ahead, *order][: len(order)]
         self._order = order
@@ -139,7 +140,7 @@ class _PicturePlan:
 
         place = 0
         order = self._order
-        following = dict(zip(order, order[1:], strict=False))
+        following = dict(itertools.pairwise(order))
         usual = order[-1] - order[-2] if len(order) > 1 else self._step
         for piece in self._pieces:
             with av.open(str(piece)) as container:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..core.types import FaceBlurError
-from .formats import Plane, PlanarFormat
+from .formats import PlanarFormat, Plane
 
 Rgb = NDArray[np.float32]
 """Height x width x 3, R'G'B' as the picture's own transfer curve encodes it, 0..1."""
@@ -34,9 +34,7 @@ _PQ, _HLG, _BT2020 = 16, 18, 9
 _WHITE_NITS = 203.0
 """Brightness of a cover's white in high dynamic range (ITU-R BT.2408)."""
 
-_BT709_TO_BT2020 = np.array(
-    [[0.6274, 0.3293, 0.0433], [0.0691, 0.9195, 0.0114], [0.0164, 0.0880, 0.8956]], np.float64
-)
+_BT709_TO_BT2020 = np.array([[0.6274, 0.3293, 0.0433], [0.0691, 0.9195, 0.0114], [0.0164, 0.0880, 0.8956]], np.float64)
 """Linear light (ITU-R BT.2087)."""
 
 
@@ -85,7 +83,7 @@ class CodeSpace:
         """The colours of samples, which all have the same resolution; values outside of the range are clipped."""
         top = np.float32(self.opaque)
         if self.planar.kind == "rgb":
-            return np.stack([planes[2], planes[0], planes[1]], axis=-1) / top
+            return np.asarray(np.stack([planes[2], planes[0], planes[1]], axis=-1) / top)
         if self.planar.kind == "grey":
             return np.repeat((planes[0] / top)[..., None], 3, axis=2)
         scale = np.float32(1 << (self.planar.bits - 8))
@@ -99,19 +97,21 @@ class CodeSpace:
         blue = luma + 2 * (1 - self.blue_weight) * first
         green_weight = 1 - self.red_weight - self.blue_weight
         green = (luma - self.red_weight * red - self.blue_weight * blue) / green_weight
-        return np.clip(np.stack([red, green, blue], axis=-1), 0.0, 1.0).astype(np.float32)
+        return np.asarray(np.clip(np.stack([red, green, blue], axis=-1), 0.0, 1.0), np.float32)
 
 
-def encode_color(color: str, frame: Any) -> Rgb:
-    """The colour RRGGBB (sRGB) as a picture of one pixel in the frame's transfer curve and primaries: 1 x 1 x 3."""
-    rgb = np.array([int(color[i : i + 2], 16) / 255 for i in (0, 2, 4)])
+def encode_srgb(rgb: Rgb, frame: Any) -> Rgb:
+    """sRGB colours (... x 3) in the frame's own transfer curve and primaries.
+
+    The curves of standard dynamic range count as sRGB's, as in Blender.
+    """
     curve = int(frame.color_trc)
-    if curve in (_PQ, _HLG):
-        linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
-        if int(frame.color_primaries) == _BT2020:
-            linear = _BT709_TO_BT2020 @ linear
-        rgb = _encode_pq(linear) if curve == _PQ else _encode_hlg(linear)
-    return rgb.astype(np.float32)[None, None]
+    if curve not in (_PQ, _HLG):
+        return rgb
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4).astype(np.float64)
+    if int(frame.color_primaries) == _BT2020:
+        linear = linear @ _BT709_TO_BT2020.T
+    return (_encode_pq(linear) if curve == _PQ else _encode_hlg(linear)).astype(np.float32)
 
 
 def _encode_pq(linear: NDArray[np.float64]) -> NDArray[np.float64]:

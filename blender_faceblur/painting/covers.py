@@ -95,8 +95,8 @@ class CoverTimeline:
             opaque = [frame for frame in frames if layer.covers(frame)]
             if len(opaque) == 2 and not moment.frames:
                 outlines.append(_outline(layer, moment.position, face_px))
-            for frame in opaque:
-                outlines.append(_outline(layer, frame, face_px, BEYOND_MARGIN if beyond else 1.0))
+            growth = BEYOND_MARGIN if beyond else 1.0
+            outlines += [_outline(layer, frame, face_px, growth) for frame in opaque]
         return outlines
 
     def describe(self, first: float, last: float) -> list[Any]:

@@ -128,10 +128,9 @@ def choose_encoder(
     """
     planar = choose_planar(pixel_format)
     own = _OWN_CODECS.get(source_codec, "")
+    order = [codec]
     if codec == "auto":
         order = [name for name in dict.fromkeys((own, *_FALLBACKS)) if name in allowed]
-    else:
-        order = [codec]
     if quality == "lossless":
         order = [name for name in order if name not in ("av1", "prores", "dnxhr")] or ["ffv1"]
     for name in order:
@@ -139,7 +138,7 @@ def choose_encoder(
             found = _find_format(encoder, planar)
             if found is None:
                 continue
-            options = _choose_options(encoder, name, quality, planar, look)
+            options = _choose_options(encoder, quality, planar, look)
             notes = _note_codec(codec, own, name, source_codec)
             if look.is_interlaced and encoder not in _INTERLACING:
                 notes += (f"The film is interlaced; {name} keeps its lines, but does not mark it as interlaced.",)
@@ -199,57 +198,68 @@ def _find_format(encoder: str, planar: PlanarFormat) -> str | None:
     return next((name for name in candidates if name in formats), None)
 
 
-def _choose_options(encoder: str, codec: str, quality: str, planar: PlanarFormat, look: StreamLook) -> dict[str, str]:
-    interlaced, top_first = look.is_interlaced, look.field_order in _TOP_FIRST
-    if encoder in ("libx264", "libx264rgb"):
-        options = {"crf": str(_RATE_FACTORS[quality]), "preset": "veryfast"}
-        if quality == "lossless":
-            options = {"qp": "0", "preset": "veryfast"}
-        params = []
-        if interlaced:
-            params.append("tff=1" if top_first else "bff=1")
-        if look.chroma_location in _CHROMA_LOCATIONS and planar.chroma_shift == (1, 1):
-            params.append(f"chromaloc={_CHROMA_LOCATIONS[look.chroma_location]}")
-        if planar.kind == "yuv" and planar.chroma_shift == (0, 0) and quality != "lossless":
-            # x264 quantises colour this much more coarsely at full resolution.
-            params.append("chroma-qp-offset=-6")
-        if look.mastering is not None:
-            params.append(f"mastering-display={_format_mastering(look.mastering)}")
-        if look.light is not None:
-            params.append(f"cll={look.light[0]},{look.light[1]}")
-        return options | ({"x264-params": ":".join(params)} if params else {})
-    if encoder == "libx265":
-        params = ["log-level=error", "repeat-headers=0"]
-        if quality == "lossless":
-            params.append("lossless=1")
-        if look.chroma_location in _CHROMA_LOCATIONS and planar.chroma_shift == (1, 1):
-            params.append(f"chromaloc={_CHROMA_LOCATIONS[look.chroma_location]}")
-        if look.mastering is not None:
-            params.append(f"master-display={_format_mastering(look.mastering)}")
-        if look.light is not None:
-            params.append(f"max-cll={look.light[0]},{look.light[1]}")
-        if look.mastering is not None or look.light is not None:
-            params.append("hdr10=1")
-        return {"crf": str(_RATE_FACTORS[quality]), "preset": "veryfast", "x265-params": ":".join(params)}
-    if encoder == "libsvtav1":
-        params = []
-        if look.mastering is not None:
-            params.append(f"mastering-display={_format_mastering_as_numbers(look.mastering)}")
-        if look.light is not None:
-            params.append(f"content-light={look.light[0]},{look.light[1]}")
-        options = {"crf": str(_AV1_RATE_FACTORS[quality]), "preset": "10"}
-        return options | ({"svtav1-params": ":".join(params)} if params else {})
-    if encoder == "libvpx-vp9":
-        options = {"crf": str(_VP9_RATE_FACTORS[quality]), "b": "0", "deadline": "realtime", "cpu-used": "5"}
-        return options | {"row-mt": "1"} | ({"lossless": "1"} if quality == "lossless" else {})
-    if encoder == "prores_ks":
-        return {"profile": _PRORES_PROFILES[planar.name], "vendor": "apl0"}
-    if encoder == "dnxhd":
-        profile = "dnxhr_hqx" if planar.bits > 8 else "dnxhr_hq"
-        return {"profile": "dnxhr_444" if planar.chroma_shift == (0, 0) else profile}
-    if encoder == "ffv1":
-        return {"level": "3", "slicecrc": "1", "g": "1"}
+def _choose_options(encoder: str, quality: str, planar: PlanarFormat, look: StreamLook) -> dict[str, str]:
+    match encoder:
+        case "libx264" | "libx264rgb":
+            return _choose_x264_options(quality, planar, look)
+        case "libx265":
+            return _choose_x265_options(quality, planar, look)
+        case "libsvtav1":
+            return _choose_svt_options(quality, look)
+        case "libvpx-vp9":
+            options = {"crf": str(_VP9_RATE_FACTORS[quality]), "b": "0", "deadline": "realtime", "cpu-used": "5"}
+            return options | {"row-mt": "1"} | ({"lossless": "1"} if quality == "lossless" else {})
+        case "prores_ks":
+            return {"profile": _PRORES_PROFILES[planar.name], "vendor": "apl0"}
+        case "dnxhd":
+            profile = "dnxhr_hqx" if planar.bits > 8 else "dnxhr_hq"
+            return {"profile": "dnxhr_444" if planar.chroma_shift == (0, 0) else profile}
+        case "ffv1":
+            return {"level": "3", "slicecrc": "1", "g": "1"}
     return _choose_hardware_options(encoder, quality)
+
+
+def _choose_x264_options(quality: str, planar: PlanarFormat, look: StreamLook) -> dict[str, str]:
+    params = _locate_chroma(planar, look)
+    if look.is_interlaced:
+        params.append("tff=1" if look.field_order in _TOP_FIRST else "bff=1")
+    if planar.kind == "yuv" and planar.chroma_shift == (0, 0) and quality != "lossless":
+        # x264 quantises colour this much more coarsely at full resolution.
+        params.append("chroma-qp-offset=-6")
+    if look.mastering is not None:
+        params.append(f"mastering-display={_format_mastering(look.mastering)}")
+    if look.light is not None:
+        params.append(f"cll={look.light[0]},{look.light[1]}")
+    options = {"qp": "0"} if quality == "lossless" else {"crf": str(_RATE_FACTORS[quality])}
+    return options | {"preset": "veryfast"} | ({"x264-params": ":".join(params)} if params else {})
+
+
+def _choose_x265_options(quality: str, planar: PlanarFormat, look: StreamLook) -> dict[str, str]:
+    # x265 writes to the terminal by default.
+    params = ["log-level=error", *_locate_chroma(planar, look)]
+    if quality == "lossless":
+        params.append("lossless=1")
+    if look.mastering is not None:
+        params.append(f"master-display={_format_mastering(look.mastering)}")
+    if look.light is not None:
+        params.append(f"max-cll={look.light[0]},{look.light[1]}")
+    return {"crf": str(_RATE_FACTORS[quality]), "preset": "veryfast", "x265-params": ":".join(params)}
+
+
+def _choose_svt_options(quality: str, look: StreamLook) -> dict[str, str]:
+    params = []
+    if look.mastering is not None:
+        params.append(f"mastering-display={_format_mastering_as_numbers(look.mastering)}")
+    if look.light is not None:
+        params.append(f"content-light={look.light[0]},{look.light[1]}")
+    options = {"crf": str(_AV1_RATE_FACTORS[quality]), "preset": "10"}
+    return options | ({"svtav1-params": ":".join(params)} if params else {})
+
+
+def _locate_chroma(planar: PlanarFormat, look: StreamLook) -> list[str]:
+    if look.chroma_location not in _CHROMA_LOCATIONS or planar.chroma_shift != (1, 1):
+        return []
+    return [f"chromaloc={_CHROMA_LOCATIONS[look.chroma_location]}"]
 
 
 def _choose_hardware_options(encoder: str, quality: str) -> dict[str, str]:
@@ -293,4 +303,3 @@ def _format_mastering_as_numbers(display: MasteringDisplay) -> str:
     chromaticities = "".join(f"{name}({x / 50000:.5f},{y / 50000:.5f})" for name, (x, y) in parts)
     high, low = display.luminance
     return f"{chromaticities}L({high / 10000:.4f},{low / 10000:.4f})"
-

@@ -81,7 +81,7 @@ class FilmPainter:
         path: Path,
         document: TrackDocument,
         settings: FilmSettings,
-        sticker: NDArray[np.float32] | None = None,
+        sticker: NDArray[np.uint8] | None = None,
     ) -> None:
         self._source, self._settings = source, settings
         self._timeline = CoverTimeline(document)
@@ -97,9 +97,7 @@ class FilmPainter:
             *([settings.allowed] if settings.allowed else []),
         )
 
-    def paint(
-        self, folder: Path, on_progress: Callable[[int], None], processors: int | None = None
-    ) -> PaintedFilm:
+    def paint(self, folder: Path, on_progress: Callable[[int], None], processors: int | None = None) -> PaintedFilm:
         """Make the pieces that `folder` does not hold yet, and remove others; `on_progress` gets the pictures done."""
         folder.mkdir(parents=True, exist_ok=True)
         pieces = self._plan_pieces(folder)
@@ -211,14 +209,14 @@ def read_look(path: Path, source: MovieSource) -> tuple[StreamLook, str, str, tu
         aspect = Fraction(stream.sample_aspect_ratio or 1)
     if first.interlaced_frame and field_order <= 1:
         field_order = 2
-    full = first.format.name.startswith("yuvj")
+    color_range = 2 if first.format.name.startswith("yuvj") else int(first.color_range)
     look = StreamLook(
         first.width,
         first.height,
         aspect,
         source.time_base,
         source.info.frame_rate,
-        (2 if full else int(first.color_range), int(first.colorspace), int(first.color_primaries), int(first.color_trc)),
+        (color_range, int(first.colorspace), int(first.color_primaries), int(first.color_trc)),
         field_order if first.interlaced_frame else 1,
         mastering=_read_mastering(first),
         light=_read_light(first),

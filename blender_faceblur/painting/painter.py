@@ -10,13 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..core.cover.effects import EffectSettings
-from .colors import CodeSpace, Rgb, cut_chroma, encode_color, read_samples
+from .colors import CodeSpace, Rgb, cut_chroma, encode_srgb, read_samples
 from .covers import Coverage, Outline, clip, fill, transform
-from .effects import Effect, Region, make_effect
-from .formats import Plane, PlanarFormat, choose_planar, list_planes, rearrange
+from .effects import Effect, Region, Solid, make_effect
+from .formats import PlanarFormat, Plane, choose_planar, list_planes, rearrange
 
 _INVERSE_EDGE = 8
 """An inverse cover shows the innermost 1 / 8 of the soft edge, as the node group "Face Blur Inverse" does."""
+
+_NOTHING = np.zeros((1, 1, 3), np.float32)
 
 
 class Painter:
@@ -27,7 +29,11 @@ class Painter:
     """
 
     def __init__(
-        self, settings: EffectSettings, largest_face_px: float, turn: int = 0, sticker: NDArray[np.float32] | None = None
+        self,
+        settings: EffectSettings,
+        largest_face_px: float,
+        turn: int = 0,
+        sticker: NDArray[np.uint8] | None = None,
     ) -> None:
         self._settings, self._largest_face_px, self._turn = settings, largest_face_px, turn
         self._effect: Effect = make_effect(settings, sticker)
@@ -78,23 +84,31 @@ class Painter:
         face_px: float,
     ) -> list[Any]:
         """The samples of the covered picture in a window, at full resolution; a single value each for one colour."""
-        color = encode_color(self._settings.color, frame)
-        if not self._effect.uses_picture:
-            return space.to_codes(color)
+        if isinstance(self._effect, Solid):
+            color = self._effect.paint(Region(_NOTHING, _NOTHING[..., 0], (0, 0), (1, 1), face_px))
+            return space.to_codes(encode_srgb(color, frame))
         size = (frame.width, frame.height)
         margin = self._effect.compute_margin(_turn_size(size, self._turn), face_px)
         x1, y1, x2, y2 = window
         grown = (x1 - margin, y1 - margin, x2 + margin, y2 + margin)
         region = clip(grown, size, _compute_step(frame, space.planar))
-        rgb = space.to_rgb(read_samples(planes, region, space.planar))
+        rgb = np.zeros((region[3] - region[1], region[2] - region[0], 3), np.float32)
+        if self._effect.uses_picture:
+            rgb = space.to_rgb(read_samples(planes, region, space.planar))
         near = [outline for outline in outlines if _meets(outline.bounds(), region)]
         shown = (255 - fill(near, region)).astype(np.float32) / 255
         painted = self._paint_upright(rgb, shown, region, size, face_px)
         left, top = x1 - region[0], y1 - region[1]
-        return space.to_codes(painted[top : top + y2 - y1, left : left + x2 - x1])
+        cover = painted[top : top + y2 - y1, left : left + x2 - x1]
+        return space.to_codes(cover if self._effect.uses_picture else encode_srgb(cover, frame))
 
     def _paint_upright(
-        self, rgb: Rgb, shown: NDArray[np.float32], region: tuple[int, int, int, int], size: tuple[int, int], face_px: float
+        self,
+        rgb: Rgb,
+        shown: NDArray[np.float32],
+        region: tuple[int, int, int, int],
+        size: tuple[int, int],
+        face_px: float,
     ) -> Rgb:
         """The effect on a region, computed in the orientation in which the picture is shown."""
         quarters = -self._turn // 90 % 4
@@ -147,10 +161,10 @@ def _blend(
     if len(cover) == 3:
         rows, columns = cut_chroma(window, planar)
         pooled = _pool(coverage, planar, step)
-        for plane, samples in zip(planes[1:3], cover[1:], strict=True):
+        for plane, full in zip(planes[1:3], cover[1:], strict=True):
             target = plane[rows, columns]
-            if samples.size > 1 and samples.shape != target.shape:
-                samples = cv2.resize(samples, target.shape[::-1], interpolation=cv2.INTER_AREA)
+            fits = full.size == 1 or full.shape == target.shape
+            samples = full if fits else cv2.resize(full, target.shape[::-1], interpolation=cv2.INTER_AREA)
             _mix(target, samples, pooled, space.opaque)
     if planar.has_alpha:
         # A transparent cover would let the outline of the person show.

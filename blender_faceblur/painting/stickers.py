@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from ..core.types import FaceBlurError
 
 
-def read_sticker(path: Path) -> NDArray[np.float32]:
-    """Height x width x 4, R'G'B' and alpha, 0..1. Raises FaceBlurError if the file is not a readable picture."""
+def read_sticker(path: Path) -> NDArray[np.uint8]:
+    """Height x width x 4, sRGB and alpha. Raises FaceBlurError if the file is not a readable picture."""
     import cv2
 
     try:
@@ -22,11 +22,7 @@ def read_sticker(path: Path) -> NDArray[np.float32]:
         raise FaceBlurError(f"{path.name}: the picture cannot be read ({error})") from error
     if stored is None:
         raise FaceBlurError(f"{path.name}: this is not a readable picture")
-    picture = stored.astype(np.float32) / np.float32(np.iinfo(stored.dtype).max)
-    if picture.ndim == 2:
-        picture = cv2.cvtColor(picture, cv2.COLOR_GRAY2RGBA)
-    elif picture.shape[2] == 3:
-        picture = cv2.cvtColor(picture, cv2.COLOR_BGR2RGBA)
-    else:
-        picture = cv2.cvtColor(picture, cv2.COLOR_BGRA2RGBA)
-    return picture
+    picture: Any = stored if stored.dtype == np.uint8 else (stored >> 8).astype(np.uint8)
+    channels = 1 if picture.ndim == 2 else picture.shape[2]
+    codes = {1: cv2.COLOR_GRAY2RGBA, 3: cv2.COLOR_BGR2RGBA, 4: cv2.COLOR_BGRA2RGBA}
+    return np.asarray(cv2.cvtColor(picture, codes[channels]))

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +13,6 @@ from ..core.types import FaceBlurError, TrackDocument
 
 
 def paint_still(
-    path: Path, document: TrackDocument, effect: EffectSettings, sticker: NDArray[np.float32] | None, output: Path
+    path: Path, document: TrackDocument, effect: EffectSettings, sticker: NDArray[np.uint8] | None, output: Path
 ) -> None:
     raise FaceBlurError("not yet")

@@ -205,14 +205,16 @@ class MovieSource(FrameSource):
         """The times of the key pictures from which decoding can start, ascending; empty if they cannot be found."""
         import av
 
-        times = []
         with self._open() as container:
             if int(container.format.flags) & _TIMES_JUMP:
                 return []
             try:
-                for packet in container.demux(container.streams[self._stream_index]):
-                    if packet.size and packet.is_keyframe and not packet.is_discard and packet.pts is not None:
-                        times.append(int(packet.pts))
+                packets = container.demux(container.streams[self._stream_index])
+                times = [
+                    int(packet.pts)
+                    for packet in packets
+                    if packet.size and packet.is_keyframe and not packet.is_discard and packet.pts is not None
+                ]
             except av.error.FFmpegError:
                 raise FaceBlurError(
                     f"{self._path.name}: the file cannot be read to its end; repair it or cut it first"
@@ -243,15 +245,14 @@ class MovieSource(FrameSource):
         """Decode from the key picture at a time; from an earlier one if the container does not seek precisely."""
         import av
 
-        with self._open() as container:
-            with suppress(av.error.FFmpegError):
-                container.seek(start, stream=container.streams[self._stream_index])
-                decoded = self._decode(container, only_after_key=True)
-                first = next(decoded, None)
-                if first is not None and first.time <= start:
-                    yield first
-                    yield from decoded
-                    return
+        with self._open() as container, suppress(av.error.FFmpegError):
+            container.seek(start, stream=container.streams[self._stream_index])
+            decoded = self._decode(container, only_after_key=True)
+            first = next(decoded, None)
+            if first is not None and first.time <= start:
+                yield first
+                yield from decoded
+                return
         yield from self._decode_from(start)
 
     def _get_time(self, source_frame: int) -> int:

@@ -13,8 +13,8 @@ from typing import Any
 from ..core.document.tracks_file import read_document
 from ..core.types import FaceBlurError
 from ..painting.film import FilmPainter, FilmSettings
-from ..painting.still import paint_still
 from ..painting.stickers import read_sticker
+from ..painting.still import paint_still
 from ..sources import ImageSource, MovieSource
 from .opening import open_requested
 from .protocol import PaintDone, PaintRequest, Progress, Stage, Started, Warned
@@ -34,9 +34,7 @@ def paint(request: PaintRequest, send: Callable[[Any], None]) -> None:
             return
         if not isinstance(source, MovieSource):
             raise FaceBlurError(f"{source.info.file_name}: covers are painted into films and single pictures only")
-        settings = FilmSettings(
-            request.effect, request.codec, request.quality, request.encoder, tuple(request.allowed)
-        )
+        settings = FilmSettings(request.effect, request.codec, request.quality, request.encoder, tuple(request.allowed))
         painter = FilmPainter(source, Path(request.source.path), document, settings, sticker)
         send(Started(source.info.frame_count))
         for text in painter.choice.notes:

@@ -31,7 +31,7 @@ ALLOWED: dict[str, set[str]] = {
     "detectors": {"core", "core/detection", "files"},
     "recognition": {"core", "detectors"},
     "delivery": {"core"},
-    "painting": {"core", "core/cover"},
+    "painting": {"core", "core/cover", "sources"},
     "worker": {
         "core",
         "core/detection",
@@ -46,6 +46,7 @@ ALLOWED: dict[str, set[str]] = {
         "detectors",
         "recognition",
         "delivery",
+        "painting",
     },
     "reporting": {"core", "core/document", "core/review", "core/verification", "core/cover", "files", "sources"},
     "batch": {
