@@ -26,7 +26,7 @@ from ..core.people.decisions import RATES, USUAL_RATE
 from ..core.tracking.plates import list_weights as list_plate_weights
 from ..core.types import FaceBlurError
 from ..files.paths import check_models
-from ..reporting.progress import Outcome, choose_reporter
+from ..reporting.progress import Outcome, choose_reporter, print_line
 from ..reporting.report import ENDINGS
 from ..sources import open_source
 from .people import PeopleOptions, Recognition, open_recognition
@@ -203,6 +203,19 @@ def add_detection_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print progress as JSON lines on standard output")
 
 
+def open_closed_streams() -> None:
+    """Let closed standard streams lead nowhere, so that no other file gets their number and with it all messages."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            # The system gives the lowest free number, which is this one.
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
+    # Python has None for a stream that was closed at its start.
+    sys.stdout = sys.stdout or open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115 (open to the end)
+    sys.stderr = sys.stderr or open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+
+
 def prepare_process() -> None:
     """Set up this process for a command: no usage data is sent, and signals end it cleanly."""
     # onnxruntime from 1.29 on sends usage data to Microsoft and leaves an identifier behind unless this is set
@@ -216,6 +229,7 @@ def prepare_process() -> None:
 
 def main(arguments: list[str] | None = None, program: str = "build.py blur", blender: Path | None = None) -> int:
     """Run the command line and return its exit code. `blender` is the application to render with by default."""
+    open_closed_streams()
     given = sys.argv[1:] if arguments is None else arguments
     if given[:1] == ["verify"] and not Path("verify").exists():
         return verify_output(given[1:], program)
@@ -255,18 +269,18 @@ def main(arguments: list[str] | None = None, program: str = "build.py blur", ble
         if options.people is not None:
             check_place(options.people, overwrite=True)
         settings = replace(settings, people=open_people(options))
-    except FaceBlurError as error:
-        print(error, file=sys.stderr)
+    except (FaceBlurError, OSError) as error:
+        print_line(str(error), sys.stderr)
         return USAGE
     try:
         outcomes = run_batch(jobs, settings, choose_reporter(options.quiet, options.json))
         if settings.people is not None:
             settings.people.save()
-    except FaceBlurError as error:
-        print(error, file=sys.stderr)
+    except (FaceBlurError, OSError) as error:
+        print_line(str(error), sys.stderr)
         return SOME_FAILED
     except KeyboardInterrupt:
-        print("\nInterrupted. Unfinished files were removed.", file=sys.stderr)
+        print_line("\nInterrupted. Unfinished files were removed.", sys.stderr)
         return INTERRUPTED
     return _compute_exit_code(outcomes)
 
@@ -297,7 +311,7 @@ def open_people(options: argparse.Namespace) -> Recognition | None:
     return open_recognition(
         PeopleOptions(folder, others_clear, options.people, 1 / options.mistakes),
         lambda stage, done, total: None,
-        lambda text: print(text, file=sys.stderr),
+        lambda text: print_line(text, sys.stderr),
     )
 
 
@@ -315,7 +329,7 @@ def verify_output(arguments: list[str], program: str) -> int:
             reporter,
         )
     except FaceBlurError as error:
-        print(error, file=sys.stderr)
+        print_line(str(error), sys.stderr)
         return SOME_FAILED
     except KeyboardInterrupt:
         return INTERRUPTED

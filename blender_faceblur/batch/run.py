@@ -166,6 +166,8 @@ class Run:
 
     def prepare(self) -> None:
         """Open the source, and choose the paths of the results. Raises FaceBlurError where a path is not possible."""
+        if self.job.problem:
+            raise FaceBlurError(self.job.problem)
         for name in (self.job.source.resolve(), self.job.output.resolve()):
             if any(0xD800 <= ord(sign) <= 0xDFFF for sign in str(name)):
                 raise FaceBlurError(

@@ -8,7 +8,7 @@ from fractions import Fraction
 from pathlib import Path
 
 from ..core.types import FaceBlurError
-from .base import FrameSource, fingerprint, sniff
+from .base import FrameSource, check_regular, fingerprint, sniff
 from .image import ImageSource
 from .movie import MovieSource
 from .sequence import SequenceSource, check_names, fingerprint_files
@@ -49,6 +49,7 @@ def open_source(path: Path, files: Sequence[str] = (), frame_rate: Fraction | No
     try:
         if path.is_dir():
             raise FaceBlurError(f"{path.name}: this is a folder, not a film or a picture")
+        check_regular(path)
         size = path.stat().st_size
         with path.open("rb") as file:
             head = file.read(64)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import hashlib
+import stat
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -84,11 +85,19 @@ def fingerprint(path: Path) -> str:
     return sample_file(path, _FILM)[0].hex()
 
 
+def check_regular(path: Path) -> None:
+    """Raise FaceBlurError for a pipe or a device, which could block its reader. Raises OSError for a missing file."""
+    mode = path.stat().st_mode
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+        raise FaceBlurError(f"{path.name}: this is a pipe or a device, not a file")
+
+
 def sample_file(path: Path, sampling: Sampling) -> tuple[bytes, bytes]:
     """SHA-256 over a file's size and samples, and the file's first bytes. Raises FaceBlurError."""
     digest = hashlib.sha256()
     head = b""
     try:
+        check_regular(path)
         with path.open("rb") as file:
             size = file.seek(0, 2)
             digest.update(size.to_bytes(8, "big"))

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..core.types import FaceBlurError, SourceInfo
-from .base import FrameSource, Picture, fingerprint
+from .base import FrameSource, Picture, check_regular, fingerprint
 
 _ORIENTATION = 0x0112
 _UPRIGHT_TURNS = {3: 180, 4: 180, 5: 90, 6: 90, 7: 270, 8: 270}
@@ -59,6 +59,7 @@ class ImageSource(FrameSource):
 def read_data(path: Path) -> bytes:
     """A picture file's bytes. Raises FaceBlurError, also for a file that is too large to be decoded."""
     try:
+        check_regular(path)
         if path.stat().st_size > _MOST_BYTES:
             raise FaceBlurError(f"{path.name}: the file is too large for a picture")
         return path.read_bytes()

@@ -7,6 +7,7 @@ source/blender/imbuf/movie/intern/movie_read.cc, versions 5.0 to 5.2; tests/blen
 
 from __future__ import annotations
 
+import errno
 import math
 from collections.abc import Iterator
 from contextlib import suppress
@@ -273,8 +274,11 @@ class MovieSource(FrameSource):
         try:
             # A film must not make FFmpeg open any other file.
             container = av.open(str(self._path), options={"protocol_whitelist": "file"})
-        except PermissionError:
-            raise FaceBlurError(f"{self._path.name}: there is no permission to read the file") from None
+        except PermissionError as error:
+            if error.errno == errno.EACCES:
+                raise FaceBlurError(f"{self._path.name}: there is no permission to read the file") from None
+            # FFmpeg reports a playlist that leads out of its folder like this.
+            raise FaceBlurError(f"{self._path.name}: this is a text or playlist, not a film") from None
         except (av.error.FFmpegError, OSError, ValueError):
             raise FaceBlurError(f"{self._path.name}: this is not a readable film or picture") from None
         # PyAV asks FFmpeg to generate missing packet times; Blender uses the packet's decoding time instead.
