@@ -26,6 +26,7 @@ from ..core.people.decisions import RATES, USUAL_RATE
 from ..core.tracking.plates import list_weights as list_plate_weights
 from ..core.types import FaceBlurError
 from ..files.paths import check_models
+from ..painting.encoders import CODECS, QUALITIES
 from ..reporting.progress import Outcome, choose_reporter, print_line
 from ..reporting.report import ENDINGS
 from ..sources import open_source
@@ -40,8 +41,8 @@ EFFECT_NAMES = ("mosaic", "blur", "solid", "erase", "gaussian", "image")
 EVERY = 3
 """The step, in frames, in which a verification searches for unexpected faces."""
 
-CODECS = ("h264", "h265", "ffv1")
-QUALITIES = ("lossless", "high", "medium", "low")
+BLENDER_CODECS = ("auto", "h264", "h265", "ffv1")
+RENDERERS = ("direct", "blender")
 
 
 def build_parser(program: str = "build.py blur") -> argparse.ArgumentParser:
@@ -57,7 +58,21 @@ def build_parser(program: str = "build.py blur") -> argparse.ArgumentParser:
     )
     parser.add_argument("-r", "--recursive", action="store_true", help="include sub-folders, and keep their structure")
     add_detection_options(parser)
-    parser.add_argument("--codec", choices=CODECS, default="h264", help="codec of films (default h264)")
+    parser.add_argument(
+        "--renderer",
+        choices=RENDERERS,
+        default="direct",
+        help="paint covers into the source's own pixels (default), or render a Blender project in 8 bits",
+    )
+    parser.add_argument(
+        "--codec", choices=("auto", *CODECS), default="auto", help="codec of films (default auto: the source's own)"
+    )
+    parser.add_argument(
+        "--encoder",
+        default="cpu",
+        metavar="auto|cpu|NAME",
+        help="auto uses a hardware encoder if there is one; or FFmpeg's name of an encoder (default cpu)",
+    )
     parser.add_argument(
         "--quality", choices=QUALITIES, default="high", help="quality of films (default high: no visible loss)"
     )
@@ -68,6 +83,7 @@ def build_parser(program: str = "build.py blur") -> argparse.ArgumentParser:
     parser.add_argument("--no-render", action="store_true", help="only analyse, and save if asked to")
     parser.add_argument("--overwrite", action="store_true", help="replace existing outputs")
     parser.add_argument("--resume", action="store_true", help="skip complete outputs, and resume unfinished analyses")
+    parser.add_argument("--drop-subtitles", action="store_true", help="leave subtitles out: they may name people")
     parser.add_argument("--reencode-audio", action="store_true", help="re-encode sound that cannot be copied unchanged")
     parser.add_argument("--blender", type=Path, metavar="PATH", help="render with an installed Blender 5")
     return parser
@@ -240,8 +256,11 @@ def main(arguments: list[str] | None = None, program: str = "build.py blur", ble
         margin=options.margin,
         effect=options.effect,
         color=options.color,
+        renderer=options.renderer,
         codec=options.codec,
         quality=options.quality,
+        encoder=options.encoder,
+        drop_subtitles=options.drop_subtitles,
         render=not options.no_render,
         overwrite=options.overwrite,
         resume=options.resume,
@@ -252,6 +271,7 @@ def main(arguments: list[str] | None = None, program: str = "build.py blur", ble
         blender=options.blender.resolve() if options.blender else blender,
     )
     try:
+        _check_renderer(options)
         if settings.blender is not None:
             check_blender(settings.blender)
         jobs = plan_jobs(
@@ -283,6 +303,13 @@ def main(arguments: list[str] | None = None, program: str = "build.py blur", ble
         print_line("\nInterrupted. Unfinished files were removed.", sys.stderr)
         return INTERRUPTED
     return _compute_exit_code(outcomes)
+
+
+def _check_renderer(options: argparse.Namespace) -> None:
+    """Raise FaceBlurError where the options about codecs do not fit the renderer."""
+    if options.renderer == "blender" and (options.codec not in BLENDER_CODECS or options.encoder != "cpu"):
+        known = ", ".join(BLENDER_CODECS)
+        raise FaceBlurError(f"--renderer blender writes {known} with its own encoders. Use --renderer direct.")
 
 
 def get_image(options: argparse.Namespace) -> Path | None:

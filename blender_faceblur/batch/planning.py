@@ -13,7 +13,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..core.types import FaceBlurError, SourceInfo
-from ..delivery.container import Container, choose_container, list_sound
+from ..delivery.container import Container, choose_container, get_container, list_sound
+from ..painting.encoders import CODECS, choose_encoder
+from ..painting.film import read_stream
+from ..sources import MovieSource, open_source
 from .settings import BatchSettings
 
 OWN_MARK = ".blurred"
@@ -148,17 +151,38 @@ def choose_output(
                 f"{job.output.name}: a picture keeps its format. End the output's name with {job.source.suffix}."
             )
         return job, None, []
-    if settings.codec == "ffv1" and info.pixel_aspect != 1:
+    if settings.codec == "ffv1" and info.pixel_aspect != 1 and not settings.is_direct:
         raise FaceBlurError(
             f"{job.source.name}: ffv1 cannot keep pixels that are not square. Use --codec h264 --quality lossless."
         )
     wanted = None if job.choose_ending else job.output
-    container, notes = choose_container(
-        job.source, list_sound(job.source), settings.codec, wanted, settings.reencode_audio
-    )
+    codec = _choose_codec(job.source, settings, wanted) if settings.is_direct else settings.blender_codec
+    container, notes = choose_container(job.source, list_sound(job.source), codec, wanted, settings.reencode_audio)
     if job.choose_ending and job.output.suffix.lower() != container.suffix:
         job = replace(job, output=job.output.with_suffix(container.suffix))
     return job, container, notes
+
+
+def _choose_codec(source: Path, settings: BatchSettings, wanted: Path | None) -> str:
+    """The codec that the direct renderer will use for a film. Raises FaceBlurError if none keeps its pixels."""
+    container = get_container(wanted.suffix) if wanted is not None else None
+    allowed = sorted(container.pictures) if container is not None else CODECS
+    with open_source(source) as film:
+        if not isinstance(film, MovieSource):
+            raise FaceBlurError(f"{source.name}: this is not a film")
+        try:
+            stream = read_stream(source, film)
+            return choose_encoder(
+                stream.codec,
+                stream.pixel_format,
+                settings.codec,
+                settings.quality,
+                stream.look,
+                settings.encoder,
+                allowed,
+            ).codec
+        except FaceBlurError as error:
+            raise FaceBlurError(f"{source.name}: {error}. Or use --renderer blender.") from error
 
 
 def _picture_format(path: Path) -> str:

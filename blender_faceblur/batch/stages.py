@@ -17,7 +17,7 @@ from ..core.verification.leaks import Verification, from_json
 from ..files.paths import unfinished_analyses
 from ..files.workplace import Workplace
 from ..worker.client import build_request, build_verify_request, finish_job
-from ..worker.protocol import EmbeddingsDone, Message, TrackEmbedding, Warned
+from ..worker.protocol import EmbeddingsDone, Message, PaintRequest, TrackEmbedding, Warned
 from .rendering import OnProgress
 from .settings import BatchSettings
 
@@ -37,6 +37,7 @@ Analyse = Callable[[Path, Path, BatchSettings, OnProgress, Warn], None]
 Render = Callable[[dict[str, Any], Path, Path | None, OnProgress, Warn], dict[str, Any]]
 
 
+Paint = Callable[[PaintRequest, OnProgress, Warn], None]
 Verify = Callable[[Path, Path, Path, BatchSettings, OnProgress, Warn], Verification]
 """(source, output, tracks document, ...)"""
 
@@ -48,6 +49,7 @@ class Stages:
     analyse: Analyse
     render: Render
     verify: Verify
+    paint: Paint
 
 
 def run_analysis(
@@ -74,6 +76,16 @@ def run_analysis(
                 settings.people.end()
             case Warned():
                 warn(message.text)
+
+    finish_job(request, on_progress, hear)
+
+
+def run_painting(request: PaintRequest, on_progress: OnProgress, warn: Warn) -> None:
+    """Paint covers in a separate process. Raises FaceBlurError where that fails."""
+
+    def hear(message: Message) -> None:
+        if isinstance(message, Warned):
+            warn(message.text)
 
     finish_job(request, on_progress, hear)
 

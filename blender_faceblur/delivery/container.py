@@ -32,6 +32,7 @@ _MOV_SOUND = frozenset(
         "pcm_mulaw",
     }
 )
+_WEBM_SOUND = frozenset({"opus", "vorbis"})
 AAC_LAYOUTS = {1: "mono", 2: "stereo", 3: "3.0", 4: "4.0", 5: "5.0", 6: "5.1", 8: "7.1"}
 """The layouts in which sound is encoded again, by the number of channels."""
 
@@ -50,10 +51,11 @@ class Container:
 
 
 CONTAINERS = (
-    Container(".mp4", "mp4", frozenset({"h264", "h265"}), _MP4_SOUND),
+    Container(".mp4", "mp4", frozenset({"h264", "h265", "av1", "vp9"}), _MP4_SOUND),
     Container(".m4v", "mp4", frozenset({"h264", "h265"}), _MP4_SOUND),
-    Container(".mov", "mov", frozenset({"h264", "h265"}), _MOV_SOUND),
-    Container(".mkv", "matroska", frozenset({"h264", "h265", "ffv1"}), None),
+    Container(".mov", "mov", frozenset({"h264", "h265", "prores", "dnxhr"}), _MOV_SOUND),
+    Container(".webm", "webm", frozenset({"av1", "vp9"}), _WEBM_SOUND),
+    Container(".mkv", "matroska", frozenset({"h264", "h265", "av1", "vp9", "prores", "dnxhr", "ffv1"}), None),
 )
 MATROSKA = CONTAINERS[-1]
 
@@ -119,7 +121,7 @@ def choose_container(
     is off, or if it cannot be encoded again either.
     """
     if wanted is not None:
-        container = _get_container(wanted.suffix)
+        container = get_container(wanted.suffix)
         if container is None:
             known = ", ".join(known.suffix for known in CONTAINERS)
             raise FaceBlurError(f"{wanted.name}: this file type cannot be written. Use one of {known}.")
@@ -133,7 +135,7 @@ def choose_container(
             )
         _check_encodable(source, sound, container)
         return container, []
-    own = _get_container(source.suffix)
+    own = get_container(source.suffix)
     if own is not None and codec in own.pictures and not _list_foreign(sound, own):
         return own, []
     foreign = _list_foreign(sound, MATROSKA)
@@ -152,7 +154,8 @@ def choose_container(
     return MATROSKA, [f"Written as .mkv: {source.suffix or 'a file without an extension'} cannot hold {what}."]
 
 
-def _get_container(suffix: str) -> Container | None:
+def get_container(suffix: str) -> Container | None:
+    """The container of files with this name extension; None if we write none."""
     return next((container for container in CONTAINERS if container.suffix == suffix.lower()), None)
 
 

@@ -53,6 +53,17 @@ class FilmSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class FilmStream:
+    """A film's video stream: how players show it, FFmpeg's names of its codec and pixel format, and its display matrix
+    (nine numbers, or none)."""
+
+    look: StreamLook
+    codec: str
+    pixel_format: str
+    matrix: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Piece:
     """A half-open range of times, None for the film's beginning and end, and the file that holds it when it is done."""
 
@@ -86,10 +97,11 @@ class FilmPainter:
         self._source, self._settings = source, settings
         self._timeline = CoverTimeline(document)
         self._painter = Painter(settings.effect, compute_largest_face_px(document), source.turn, sticker)
-        self.look, codec, pixel_format, self.matrix = read_look(path, source)
+        self.stream = read_stream(path, source)
+        self.look = self.stream.look
         self.choice = choose_encoder(
-            codec,
-            pixel_format,
+            self.stream.codec,
+            self.stream.pixel_format,
             settings.codec,
             settings.quality,
             self.look,
@@ -193,8 +205,8 @@ class FilmPainter:
         return frame.reformat(format=wanted)
 
 
-def read_look(path: Path, source: MovieSource) -> tuple[StreamLook, str, str, tuple[int, ...]]:
-    """How players show the film's stream, FFmpeg's name of its codec, its pixel format, and its display matrix."""
+def read_stream(path: Path, source: MovieSource) -> FilmStream:
+    """Read what a film's stream and first picture say. Raises FaceBlurError if no picture can be decoded."""
     import av
     from av.sidedata.sidedata import Type
 
@@ -222,7 +234,7 @@ def read_look(path: Path, source: MovieSource) -> tuple[StreamLook, str, str, tu
         light=_read_light(first),
     )
     matrix = first.side_data.get(Type.DISPLAYMATRIX)
-    return look, codec, first.format.name, _MATRIX.unpack(bytes(matrix)) if matrix is not None else ()
+    return FilmStream(look, codec, first.format.name, _MATRIX.unpack(bytes(matrix)) if matrix is not None else ())
 
 
 def compute_largest_face_px(document: TrackDocument) -> float:

@@ -52,7 +52,9 @@ class Painter:
         planes = list_planes(painted, planar)
         size = (painted.width, painted.height)
         space = CodeSpace.of(painted, planar)
-        stored = [transform(outline, size, self._turn) for outline in outlines]
+        # Where covers overlap, the one for the largest face comes last: finer samples must not show a part of it.
+        ordered = sorted(outlines, key=lambda outline: outline.face_px)
+        stored = [transform(outline, size, self._turn) for outline in ordered]
         step = _compute_step(painted, planar)
         whole = (0, 0, *size)
         jobs: list[tuple[tuple[int, int, int, int], Coverage, list[Any]]] = []

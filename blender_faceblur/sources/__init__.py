@@ -34,12 +34,17 @@ def compute_fingerprint(path: Path, files: Sequence[str] = ()) -> str:
     return fingerprint_files(path, files) if len(files) > 1 else fingerprint(path.joinpath(*files))
 
 
-def open_source(path: Path, files: Sequence[str] = (), frame_rate: Fraction | None = None) -> FrameSource:
+def open_source(
+    path: Path,
+    files: Sequence[str] = (),
+    frame_rate: Fraction | None = None,
+    timing: tuple[Fraction, int] | None = None,
+) -> FrameSource:
     """Open a film or a picture, or with `files` the sequence of these pictures in the folder `path`.
 
     A file's content decides its type, not its name. A single name is the same as that picture. `frame_rate` is
     that of a sequence, which has none of its own; films and single pictures ignore it.
-    Raises FaceBlurError, in one line, for anything that Blender could not show or would show unpredictably.
+    For `timing` see `MovieSource`. Raises FaceBlurError, in one line, for anything that Blender could not show or would show unpredictably.
     """
     path = Path(path).absolute()
     if len(files) > 1:
@@ -63,4 +68,4 @@ def open_source(path: Path, files: Sequence[str] = (), frame_rate: Fraction | No
         return ImageSource(path)
     if files:
         raise FaceBlurError(f"{path.name}: this is not a readable picture")
-    return MovieSource(path)
+    return MovieSource(path, timing)

@@ -25,12 +25,19 @@ class FrameSource(ABC):
     """A film, a picture or a sequence of pictures, with the frames that Blender's strip of it shows."""
 
     info: SourceInfo
+    blender_losses: tuple[str, ...] = ()
+    """Those of `info.warnings` that tell what Blender does not show, or a film that it renders does not keep."""
     upright_turn: int = 0
     """Degrees clockwise (0, 90, 180, 270) by which the pictures must be rotated for people to stand upright.
 
     Blender ignores the orientation tag of a picture, so its faces may lie on their side: detect them in rotated
     pictures and rotate the detections back.
     """
+
+    @property
+    def turn(self) -> int:
+        """Degrees clockwise (0, 90, 180, 270) by which Blender and players turn the stored pictures of a film."""
+        return 0
 
     @abstractmethod
     def frames(

@@ -47,6 +47,7 @@ class ImageSource(FrameSource):
             fingerprint=fingerprint(path),
             warnings=tuple(list_losses(data, path.name)),
         )
+        self.blender_losses = self.info.warnings
 
     def frames(
         self, start: int = 0, stop: int | None = None, size: tuple[int, int] | None = None, grey: bool = False

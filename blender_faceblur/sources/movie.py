@@ -66,7 +66,9 @@ class _Decoded:
 class MovieSource(FrameSource):
     """A film's first video stream, frame by frame as a movie strip shows it."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, timing: tuple[Fraction, int] | None = None) -> None:
+        """With `timing` (frame rate and number of frames) frames are counted like those of another film, of which this
+        one is a copy. Raises FaceBlurError if Blender could not show the film."""
         self._path = path
         self._damaged: set[int] = set()
         self._ended_at: int | None = None
@@ -84,8 +86,7 @@ class MovieSource(FrameSource):
                 raise FaceBlurError(
                     f"{path.name}: its frame rate is implausible ({float(rate):.0f} frames a second); convert it first"
                 )
-            self._rate = Fraction(rate)
-            self._count = _count_frames(container, stream, self._rate)
+            self._rate, self._count = timing or (Fraction(rate), _count_frames(container, stream, Fraction(rate)))
             if self._count < 1:
                 raise FaceBlurError(
                     f"{path.name}: the film has no length or no frames, so Blender cannot show it; convert it first"
@@ -107,7 +108,7 @@ class MovieSource(FrameSource):
             warnings = _list_losses(first, self._rotation)
             if stream.metadata.get("alpha_mode") == "1":
                 warnings.append(_ALPHA_LOST)
-            warnings += _list_streams(container, stream)
+            others = _list_streams(container, stream)
         late = next((f for f in range(self._count) if self._get_time(f) >= self._first_time), self._count)
         if late:
             warnings.append(f"the first decodable picture is repeated for {late} frame{'s' * (late > 1)} at the start")
@@ -126,8 +127,9 @@ class MovieSource(FrameSource):
             fingerprint=fingerprint(path),
             pixel_aspect=1 / pixel_aspect if turned else pixel_aspect,
             variable_rate=variable,
-            warnings=tuple(warnings + surveyed),
+            warnings=tuple(others + warnings + surveyed),
         )
+        self.blender_losses = tuple(warnings + surveyed)
 
     def frames(
         self, start: int = 0, stop: int | None = None, size: tuple[int, int] | None = None, grey: bool = False
@@ -177,7 +179,6 @@ class MovieSource(FrameSource):
 
     @property
     def turn(self) -> int:
-        """Degrees clockwise (0, 90, 180, 270) by which Blender and players turn the stored pictures."""
         return self._rotation if self._rotation in (90, 180, 270) else 0
 
     @property
@@ -230,6 +231,20 @@ class MovieSource(FrameSource):
         steps = 1.0 / float(self._rate * self._time_base)
         stop = self._count if next_time is None else self._find_frame_at(next_time, steps)
         return range(self._find_frame_at(time, steps), stop), (time - self._start) / steps
+
+    def list_times(self) -> list[Fraction]:
+        """The time of every picture in seconds, ascending, from the packets; pictures without a time are missing."""
+        import av
+
+        with self._open() as container:
+            try:
+                packets = container.demux(container.streams[self._stream_index])
+                times = [int(p.pts) for p in packets if p.size and not p.is_discard and p.pts is not None]
+            except av.error.FFmpegError:
+                raise FaceBlurError(
+                    f"{self._path.name}: the file cannot be read to its end; repair it or cut it first"
+                ) from None
+        return [time * self._time_base for time in sorted(times)]
 
     def _find_frame_at(self, time: int, steps: float) -> int:
         """The first strip frame whose time is not before `time`, at most the number of frames."""

@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -66,9 +66,10 @@ def paint(request: PaintRequest, send: Callable[[Any], None]) -> None:
                     "time_base": str(look.time_base),
                     "pixel_aspect": str(look.pixel_aspect),
                     "colors": look.colors,
-                    "matrix": painter.matrix,
+                    "matrix": painter.stream.matrix,
+                    "turn": source.turn,
+                    "pictures": film.pictures,
                     "seconds": seconds,
-                    "effect": asdict(request.effect),
                 }
             ),
             encoding="utf-8",

@@ -50,6 +50,8 @@ ALLOWED: dict[str, set[str]] = {
     },
     "reporting": {"core", "core/document", "core/review", "core/verification", "core/cover", "files", "sources"},
     "batch": {
+        "painting",
+        "core/cover",
         "core",
         "core/detection",
         "core/document",
