@@ -43,8 +43,8 @@ def open_source(
     """Open a film or a picture, or with `files` the sequence of these pictures in the folder `path`.
 
     A file's content decides its type, not its name. A single name is the same as that picture. `frame_rate` is
-    that of a sequence, which has none of its own; films and single pictures ignore it.
-    For `timing` see `MovieSource`. Raises FaceBlurError, in one line, for anything that Blender could not show or would show unpredictably.
+    that of a sequence, which has none of its own; films and single pictures ignore it. For `timing` see `MovieSource`.
+    Raises FaceBlurError, in one line, for anything that Blender could not show or would show unpredictably.
     """
     path = Path(path).absolute()
     if len(files) > 1:
