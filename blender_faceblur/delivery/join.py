@@ -110,7 +110,8 @@ class _PicturePlan:
         import av
 
         with av.open(str(self._pieces[0])) as first:
-            target = result.add_stream_from_template(first.streams.video[0])
+            # Without `opaque`, PyAV looks for an encoder with the decoder's name, such as libdav1d.
+            target = result.add_stream_from_template(first.streams.video[0], opaque=True)
         target.time_base = self._unit
         context = target.codec_context
         context.sample_aspect_ratio = self._pictures.pixel_aspect

@@ -35,6 +35,9 @@ PIECE_S = 8.0
 """Shortest length of a piece in seconds, except of the last. Raising it repeats more work after an interruption or a
 correction, and lowering it costs bytes: each piece begins with a key picture."""
 
+_VERSION = 1
+"""Increase it when the same source, settings and tracks give different pieces, so that no run mixes old and new."""
+
 _MASTERING = struct.Struct("<20i2i")
 _LIGHT = struct.Struct("<2I")
 """AVMasteringDisplayMetadata and AVContentLightMetadata (libavutil/mastering_display_metadata.h)."""
@@ -71,6 +74,19 @@ class Piece:
     stop: int | None
     path: Path
 
+    @property
+    def note(self) -> Path:
+        """The file that says how many pictures the piece has. It is written first."""
+        return self.path.with_suffix(".json")
+
+    def read_counts(self) -> tuple[int, int] | None:
+        """How many pictures the piece has, and how many of them are covered completely; None if it is not complete."""
+        try:
+            counts = json.loads(self.note.read_text(encoding="utf-8"))
+            return (int(counts["pictures"]), int(counts["whole"])) if self.path.is_file() else None
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
 
 @dataclass(frozen=True, slots=True)
 class PaintedFilm:
@@ -95,8 +111,10 @@ class FilmPainter:
         sticker: NDArray[np.uint8] | None = None,
     ) -> None:
         self._source, self._settings = source, settings
+        self._sticker = "" if sticker is None else hashlib.sha256(sticker.tobytes()).hexdigest()
+        self._largest_face_px = compute_largest_face_px(document)
         self._timeline = CoverTimeline(document)
-        self._painter = Painter(settings.effect, compute_largest_face_px(document), source.turn, sticker)
+        self._painter = Painter(settings.effect, self._largest_face_px, source.turn, sticker)
         self.stream = read_stream(path, source)
         self.look = self.stream.look
         self.choice = choose_encoder(
@@ -110,13 +128,18 @@ class FilmPainter:
         )
 
     def paint(self, folder: Path, on_progress: Callable[[int], None], processors: int | None = None) -> PaintedFilm:
-        """Make the pieces that `folder` does not hold yet, and remove others; `on_progress` gets the pictures done."""
+        """Make the pieces that `folder` does not hold yet, and remove others.
+
+        `on_progress` gets the number of pictures done, those of an earlier run included.
+        """
         folder.mkdir(parents=True, exist_ok=True)
         pieces = self._plan_pieces(folder)
-        _remove_others(folder, {piece.path for piece in pieces})
-        missing = [piece for piece in pieces if not piece.path.is_file()]
-        count, stopped, lock = 0, Event(), Lock()
-        whole = 0
+        _remove_others(folder, {path for piece in pieces for path in (piece.path, piece.note)})
+        made = [(piece, piece.read_counts()) for piece in pieces]
+        missing = [piece for piece, counts in made if counts is None]
+        count = sum(counts[0] for _, counts in made if counts is not None)
+        whole = sum(counts[1] for _, counts in made if counts is not None)
+        stopped, lock = Event(), Lock()
 
         def note(everything: bool) -> None:
             nonlocal count, whole
@@ -137,28 +160,46 @@ class FilmPainter:
         return PaintedFilm(pieces, self.choice, count, whole)
 
     def _plan_pieces(self, folder: Path) -> list[Piece]:
+        import av
+
         shortest = round(PIECE_S / self._source.time_base)
         edges: list[int] = []
         keys = self._source.list_key_times()
         for time in keys[1:]:
             if time - (edges[-1] if edges else keys[0]) >= shortest:
                 edges.append(time)
-        settings = [asdict(self._settings.effect), asdict(self.choice), _describe_look(self.look)]
+        settings = [
+            _VERSION,
+            str(av.library_versions),
+            self._source.info.fingerprint,
+            asdict(self._settings.effect),
+            self._sticker,
+            asdict(self.choice),
+            _describe_look(self.look),
+        ]
         pieces = []
         for number, (start, stop) in enumerate(zip([None, *edges], [*edges, None], strict=True)):
             first = -1.0 if start is None else self._source.find_frames_showing(start, start)[1]
             last = float("inf") if stop is None else self._source.find_frames_showing(stop, stop)[1]
-            content = json.dumps([settings, start, stop, self._timeline.describe(first, last)], default=str)
+            covers = self._timeline.describe(first, last)
+            # Only whole pictures that are covered depend on the largest face; the film's ends may lie beyond the strip.
+            if covers[-1] or self._settings.effect.inverse or start is None or stop is None:
+                covers.append(self._largest_face_px)
+            content = json.dumps([settings, start, stop, covers], default=str)
             digest = hashlib.sha256(content.encode()).hexdigest()[:32]
-            pieces.append(Piece(start, stop, folder / f"{number:06}-{digest}.nut"))
+            pieces.append(Piece(start, stop, folder / f"{number:06}-{digest}.{self.choice.piece_format}"))
         return pieces
 
     def _paint_piece(self, piece: Piece, threads: int, note: Callable[[bool], None], stopped: Event) -> None:
         import av
 
         part = piece.path.with_suffix(".part")
+        form = self.choice.piece_format
+        # MOV stores a late start in this unit.
+        options = {"movie_timescale": str(self.look.time_base.denominator)} if form == "mov" else {}
+        pictures = whole = 0
         try:
-            with av.open(str(part), "w", format="nut") as container:
+            with av.open(str(part), "w", format=form, options=options) as container:
                 stream = open_encoder(container, self.choice, self.look, threads)
                 for time, frame, moment in self._walk(piece):
                     if stopped.is_set():
@@ -170,9 +211,11 @@ class FilmPainter:
                     painted.pict_type = 0
                     for packet in stream.encode(painted):
                         container.mux(packet)
+                    pictures, whole = pictures + 1, whole + everything
                     note(everything)
                 for packet in stream.encode(None):
                     container.mux(packet)
+            piece.note.write_text(json.dumps({"pictures": pictures, "whole": whole}), encoding="utf-8")
             part.replace(piece.path)
         except (av.error.FFmpegError, OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or error
@@ -290,6 +333,6 @@ def _describe_look(look: StreamLook) -> list[Any]:
 
 def _remove_others(folder: Path, wanted: Sequence[Path] | set[Path]) -> None:
     for path in folder.iterdir():
-        if path not in wanted and path.suffix in (".nut", ".part"):
+        if path not in wanted and path.suffix in (".nut", ".mov", ".json", ".part"):
             with suppress(OSError):
                 path.unlink()
