@@ -113,6 +113,8 @@ class DirectRenderer(Renderer):
             Fraction(painted["pixel_aspect"]),
             tuple(painted["colors"]),
             tuple(painted["matrix"]),
+            Fraction(painted["frame_rate"]),
+            int(painted["lead"]),
         )
         count = int(painted["pictures"])
         settings = JoinSettings(

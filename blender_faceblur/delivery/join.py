@@ -33,12 +33,14 @@ class JoinSettings:
 @dataclass(frozen=True, slots=True)
 class PictureStream:
     """How players show the joined pictures: see `painting.encoders.StreamLook`. `matrix` is the display matrix, nine
-    numbers, or empty."""
+    numbers, or empty. In the pieces, pictures come `lead` units of the time base later."""
 
     time_base: Fraction
     pixel_aspect: Fraction
     colors: tuple[int, int, int, int]
     matrix: tuple[int, ...] = ()
+    frame_rate: Fraction = Fraction(25)
+    lead: int = 0
 
 
 def join_film(
@@ -87,7 +89,8 @@ class _PicturePlan:
         base = pictures.time_base
         # MP4 and Matroska count whole fractions of a second.
         self._unit = Fraction(1, base.denominator)
-        self._step = base.numerator
+        self._step = round(1 / pictures.frame_rate / self._unit)
+        self._lead = pictures.lead * base.numerator
         self._early = round(blank / self._unit)
         self._times: list[int] = []
         self._extradata: bytes | None = None
@@ -114,6 +117,7 @@ class _PicturePlan:
             target = result.add_stream_from_template(first.streams.video[0], opaque=True)
         target.time_base = self._unit
         context = target.codec_context
+        context.framerate = self._pictures.frame_rate
         context.sample_aspect_ratio = self._pictures.pixel_aspect
         context.color_range, context.colorspace, context.color_primaries, context.color_trc = self._pictures.colors
         if self._pictures.matrix:
@@ -134,7 +138,7 @@ class _PicturePlan:
             elif extradata != self._extradata:
                 raise ValueError("the pieces were encoded differently")
             ratio = Fraction(stream.time_base) / self._unit
-            return [round(packet.pts * ratio) for packet in container.demux(stream) if packet.size]
+            return [round(packet.pts * ratio) - self._lead for packet in container.demux(stream) if packet.size]
 
     def _walk(self, target: Any) -> Iterator[tuple[Fraction, Any]]:
         import av

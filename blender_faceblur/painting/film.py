@@ -35,6 +35,10 @@ PIECE_S = 8.0
 """Shortest length of a piece in seconds, except of the last. Raising it repeats more work after an interruption or a
 correction, and lowering it costs bytes: each piece begins with a key picture."""
 
+_LEAD_S = 86400
+"""Pieces are written this much later than their pictures are shown. Packets are decoded before that, the first of a
+film even before time zero, and containers would move the times of that piece alone."""
+
 _VERSION = 1
 """Increase it when the same source, settings and tracks give different pieces, so that no run mixes old and new."""
 
@@ -117,6 +121,7 @@ class FilmPainter:
         self._painter = Painter(settings.effect, self._largest_face_px, source.turn, sticker)
         self.stream = read_stream(path, source)
         self.look = self.stream.look
+        self.lead = round(_LEAD_S / self.look.time_base)
         self.choice = choose_encoder(
             self.stream.codec,
             self.stream.pixel_format,
@@ -210,11 +215,11 @@ class FilmPainter:
                     painted.pts, painted.time_base = time, self.look.time_base
                     painted.pict_type = 0
                     for packet in stream.encode(painted):
-                        container.mux(packet)
+                        self._write(container, packet)
                     pictures, whole = pictures + 1, whole + everything
                     note(everything)
                 for packet in stream.encode(None):
-                    container.mux(packet)
+                    self._write(container, packet)
             piece.note.write_text(json.dumps({"pictures": pictures, "whole": whole}), encoding="utf-8")
             part.replace(piece.path)
         except (av.error.FFmpegError, OSError, ValueError) as error:
@@ -223,6 +228,12 @@ class FilmPainter:
         finally:
             with suppress(OSError):
                 part.unlink(missing_ok=True)
+
+    def _write(self, container: Any, packet: Any) -> None:
+        packet.pts += self.lead
+        if packet.dts is not None:
+            packet.dts += self.lead
+        container.mux(packet)
 
     def _walk(self, piece: Piece) -> Iterator[tuple[int, Any, Moment]]:
         """Each picture of a piece with its time, and with the frames of the strip that show it."""
