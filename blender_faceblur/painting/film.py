@@ -29,6 +29,7 @@ from ..core.types import FaceBlurError, TrackDocument
 from ..sources.movie import MovieSource
 from .covers import CoverTimeline, Moment
 from .encoders import EncoderChoice, MasteringDisplay, StreamLook, choose_encoder, open_encoder
+from .formats import convert
 from .painter import Painter
 
 PIECE_S = 8.0
@@ -61,13 +62,15 @@ class FilmSettings:
 
 @dataclass(frozen=True, slots=True)
 class FilmStream:
-    """A film's video stream: how players show it, FFmpeg's names of its codec and pixel format, and its display matrix
-    (nine numbers, or none)."""
+    """A film's video stream: how players show it, and FFmpeg's names of its codec and pixel format."""
 
     look: StreamLook
     codec: str
     pixel_format: str
     matrix: tuple[int, ...]
+    """The display matrix: nine numbers, or none."""
+    header_colors: tuple[int, int, int, int]
+    """Like `StreamLook.colors`, as the container names them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,6 +212,7 @@ class FilmPainter:
                 for time, frame, moment in self._walk(piece):
                     if stopped.is_set():
                         return
+                    self._name_colors(frame)
                     everything = self._timeline.covers_everything(moment)
                     outlines = [] if everything else self._timeline.list_outlines(moment)
                     painted = self._to_encoder(self._painter.paint(frame, outlines, everything))
@@ -228,6 +232,14 @@ class FilmPainter:
         finally:
             with suppress(OSError):
                 part.unlink(missing_ok=True)
+
+    def _name_colors(self, frame: Any) -> None:
+        """Give a picture that names no colours those of its stream: covers are painted in them, and some encoders write
+        them."""
+        own = (frame.color_range, frame.colorspace, frame.color_primaries, frame.color_trc)
+        frame.color_range, frame.colorspace, frame.color_primaries, frame.color_trc = _merge_colors(
+            own, self.look.colors
+        )
 
     def _write(self, container: Any, packet: Any) -> None:
         packet.pts += self.lead
@@ -256,7 +268,7 @@ class FilmPainter:
             return frame
         if frame.format.name.replace("yuvj", "yuv") == wanted:
             return _relabel(frame, wanted)
-        return frame.reformat(format=wanted)
+        return convert(frame, wanted)
 
 
 def read_stream(path: Path, source: MovieSource) -> FilmStream:
@@ -272,23 +284,38 @@ def read_stream(path: Path, source: MovieSource) -> FilmStream:
         context = stream.codec_context
         field_order = int(context.field_order)
         codec = str(context.codec.canonical_name)
+        header = (context.color_range, context.colorspace, context.color_primaries, context.color_trc)
         aspect = Fraction(stream.sample_aspect_ratio or 1)
     if first.interlaced_frame and field_order <= 1:
         field_order = 2
-    color_range = 2 if first.format.name.startswith("yuvj") else int(first.color_range)
+    shown = (first.color_range, first.colorspace, first.color_primaries, first.color_trc)
+    in_header, in_pictures = _merge_colors(header, shown), _merge_colors(shown, header)
+    if first.format.name.startswith("yuvj"):
+        in_header, in_pictures = (2, *in_header[1:]), (2, *in_pictures[1:])
     look = StreamLook(
         first.width,
         first.height,
         aspect,
         source.time_base,
         source.info.frame_rate,
-        (color_range, int(first.colorspace), int(first.color_primaries), int(first.color_trc)),
+        in_pictures,
         field_order if first.interlaced_frame else 1,
         mastering=_read_mastering(first),
         light=_read_light(first),
     )
     matrix = first.side_data.get(Type.DISPLAYMATRIX)
-    return FilmStream(look, codec, first.format.name, _MATRIX.unpack(bytes(matrix)) if matrix is not None else ())
+    numbers = _MATRIX.unpack(bytes(matrix)) if matrix is not None else ()
+    return FilmStream(look, codec, first.format.name, numbers, in_header)
+
+
+def _merge_colors(wanted: Sequence[Any], other: Sequence[Any]) -> tuple[int, int, int, int]:
+    """Range, matrix, primaries and transfer curve: the wanted ones where they are specified, else the others."""
+    unspecified = (0, 2, 2, 2)
+    color_range, matrix, primaries, curve = (
+        int(one) if int(one) != nothing else int(two)
+        for one, two, nothing in zip(wanted, other, unspecified, strict=True)
+    )
+    return color_range, matrix, primaries, curve
 
 
 def compute_largest_face_px(document: TrackDocument) -> float:

@@ -67,7 +67,7 @@ def paint(request: PaintRequest, send: Callable[[Any], None]) -> None:
                     "lead": painter.lead,
                     "frame_rate": str(look.frame_rate),
                     "pixel_aspect": str(look.pixel_aspect),
-                    "colors": look.colors,
+                    "colors": painter.stream.header_colors,
                     "matrix": painter.stream.matrix,
                     "turn": source.turn,
                     "pictures": film.pictures,
