@@ -17,7 +17,15 @@ from typing import Any
 
 from ..core.types import FaceBlurError
 from .container import Container, can_copy
-from .remux import compute_blank, is_mark, list_dropped, merge_tracks, plan_sound, walk_packets
+from .remux import (
+    compute_blank,
+    list_dropped,
+    merge_tracks,
+    move_chapters,
+    plan_sound,
+    read_timecode,
+    walk_packets,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,15 +71,15 @@ def join_film(
             result.metadata["comment"] = settings.record
             blank = compute_blank(original)
             plan = _PicturePlan(pieces, pictures, blank)
-            tracks = [plan.add_to(result, _read_timecode(original))]
+            tracks = [plan.add_to(result, read_timecode(original))]
             tracks += [
                 plan_sound(stream, source, result, container, settings.reencode_audio, blank)
                 for stream in original.streams.audio
             ]
-            subtitles = [s for s in original.streams.subtitles if settings.keep_subtitles and not is_mark(s)]
+            subtitles = [s for s in original.streams.subtitles if settings.keep_subtitles]
             kept = [stream for stream in subtitles if can_copy(stream, container)]
             tracks += [_plan_subtitle(stream, source, result, container, blank) for stream in kept]
-            result.set_chapters(_move_chapters(original, blank))
+            result.set_chapters(move_chapters(original, blank))
             for packet in merge_tracks(tracks):
                 result.mux(packet)
             notes = list_dropped(original, {stream.index for stream in kept}, keeps_marks=True)
@@ -170,19 +178,3 @@ def _plan_subtitle(
         target.metadata["language"] = language
     target.disposition = stream.disposition
     return walk_packets(source, stream.index, target, container, blank)
-
-
-def _read_timecode(original: Any) -> str:
-    """The timecode of the first picture, which MP4 and MOV store in a stream of its own; empty if there is none."""
-    for metadata in (*(stream.metadata for stream in original.streams), original.metadata):
-        if metadata.get("timecode"):
-            return str(metadata["timecode"])
-    return ""
-
-
-def _move_chapters(original: Any, blank: Fraction) -> list[Any]:
-    chapters = []
-    for chapter in original.chapters():
-        early = round(blank / Fraction(chapter["time_base"]))
-        chapters.append({**chapter, "start": max(chapter["start"] - early, 0), "end": max(chapter["end"] - early, 0)})
-    return chapters

@@ -46,7 +46,12 @@ _SOFTWARE = {
     "ffv1": ("ffv1",),
 }
 
-_SAME_SAMPLES = {"gbrp": ("rgb24", "bgr24", "bgr0"), "gbrap": ("bgra",), "gbrp16le": ("rgb48le",), "gbrap16le": ("rgba64le",)}
+_SAME_SAMPLES = {
+    "gbrp": ("rgb24", "bgr24", "bgr0"),
+    "gbrap": ("bgra",),
+    "gbrp16le": ("rgb48le",),
+    "gbrap16le": ("rgba64le",),
+}
 """Packed formats with the same samples as a planar one, for encoders that take only those."""
 
 _RATE_FACTORS = {"lossless": 0, "high": 17, "medium": 20, "low": 23}
