@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 
 from ..core.cover.effects import EffectSettings
 from ..core.types import FaceBlurError, TrackDocument
+from ..delivery.join import PIECE_LEAD_S
 from ..sources.movie import MovieSource
 from .covers import CoverTimeline, Moment
 from .encoders import EncoderChoice, MasteringDisplay, StreamLook, choose_encoder, open_encoder
@@ -157,6 +158,7 @@ class FilmPainter:
         import av
 
         part = piece.path.with_suffix(".part")
+        lead = round(PIECE_LEAD_S / self.look.time_base)
         try:
             with av.open(str(part), "w", format="nut") as container:
                 stream = open_encoder(container, self.choice, self.look, threads)
@@ -166,7 +168,7 @@ class FilmPainter:
                     everything = self._timeline.covers_everything(moment)
                     outlines = [] if everything else self._timeline.list_outlines(moment)
                     painted = self._to_encoder(self._painter.paint(frame, outlines, everything))
-                    painted.pts, painted.time_base = time, self.look.time_base
+                    painted.pts, painted.time_base = time + lead, self.look.time_base
                     painted.pict_type = 0
                     for packet in stream.encode(painted):
                         container.mux(packet)
