@@ -7,6 +7,9 @@ region that is painted.
 
 Everything but the filling of `erase` and the places of `image` is linear and separable: each sample is a weighted sum
 of rows and columns, and each painted pixel a weighted sum of samples. `_Band` holds such weights for one axis.
+
+All sizes are rounded as in Blender 5.2. Blender 5.0 gives the same results for pictures with even sides; in others it
+stretches the samples by up to one column or row (tests/blender/test_painted_effects.py).
 """
 
 from __future__ import annotations
@@ -73,7 +76,7 @@ class Region:
 
 
 class Effect(ABC):
-    """Covers a whole region."""
+    """Covers a whole region. Only the part of the result that is under covers is meant to be seen."""
 
     uses_picture = True
     """Whether the result depends on `Region.rgb`, which may have any values otherwise."""
@@ -311,6 +314,7 @@ def _plan_mosaic(length: int, count: int, halvings: int) -> _Axis:
     samples = _chain(samples, _plan_kernel(samples.count, KERNEL_RADIUS * MOSAIC.spread * 2**finer))
     for _ in range(finer):
         samples = _chain(samples, _plan_scaling(samples.count, 0.5))
+    # As in `_plan_enlargement`, the middle is that of an even size.
     middles = (np.arange(length) + 0.5 - (length + (length & 1)) / 2) * samples.count / length + samples.count / 2
     nearest = np.clip(np.floor(middles - _NEAREST_BIAS), 0, samples.count - 1).astype(np.intp)
     return _Axis(samples, _Band(nearest, np.ones((length, 1), np.float32), samples.count))
@@ -358,6 +362,7 @@ def _plan_reduction(length: int, count: int, halvings: int, finer: int = 0) -> _
 
 def _plan_enlargement(length: int, count: int) -> _Band:
     """`length` points enlarged to `count` pixels."""
+    # Blender enlarges to an even size and cuts off the last pixel if `count` is odd.
     band = _plan_scaling(length, count / length, count + (count & 1))
     return _Band(band.first[:count], band.weights[:count], length)
 
@@ -384,10 +389,7 @@ def _plan_scaling(length: int, scale: float, count: int = 0, smooth: bool = Fals
 
 
 def _count_points(length: int, scale: float) -> int:
-    """The size that Blender 5.2 gives to a scaled picture: it rounds both halves up.
-
-    Blender 5.0 rounds differently if `length` is odd. All other sizes of this module are even.
-    """
+    """The size that Blender gives to a scaled picture: it rounds both halves up, so the size is even."""
     return 2 * math.ceil(length * scale / 2)
 
 
