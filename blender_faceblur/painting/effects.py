@@ -81,6 +81,9 @@ class Effect(ABC):
     uses_picture = True
     """Whether the result depends on `Region.rgb`, which may have any values otherwise."""
 
+    uses_shown = False
+    """Whether the result depends on `Region.shown`, and so on all covers of the picture."""
+
     def compute_margin(self, picture: tuple[int, int], face_px: float) -> int:
         """How many pixels around a cover the region must contain, so that the cover looks as in the whole picture.
 
@@ -168,6 +171,8 @@ class Erase(Effect):
     coarser level (Burt, "Moment images", 1988).
     """
 
+    uses_shown = True
+
     def __init__(self, samples_per_face: float) -> None:
         self._samples_per_face = samples_per_face
 
@@ -195,6 +200,7 @@ class Image(Effect):
     """
 
     uses_picture = False
+    uses_shown = True
 
     def __init__(self, color: str, sticker: NDArray[np.uint8]) -> None:
         self._color = np.array(to_linear(color)[:3], np.float32)

@@ -30,6 +30,7 @@ from ..delivery.join import PIECE_LEAD_S
 from ..sources.movie import MovieSource
 from .covers import CoverTimeline, Moment
 from .encoders import EncoderChoice, MasteringDisplay, StreamLook, choose_encoder, open_encoder
+from .formats import choose_planar, parse_planar
 from .painter import Painter
 
 PIECE_S = 8.0
@@ -202,7 +203,8 @@ class FilmPainter:
         wanted = self.choice.pixel_format
         if frame.format.name == wanted:
             return frame
-        if frame.format.name.replace("yuvj", "yuv") == wanted:
+        planar, other = parse_planar(frame.format.name), parse_planar(wanted)
+        if planar is not None and other is not None and planar.is_full_range != other.is_full_range:
             return _relabel(frame, wanted)
         return frame.reformat(format=wanted)
 
@@ -223,7 +225,8 @@ def read_stream(path: Path, source: MovieSource) -> FilmStream:
         aspect = Fraction(stream.sample_aspect_ratio or 1)
     if first.interlaced_frame and field_order <= 1:
         field_order = 2
-    color_range = 2 if first.format.name.startswith("yuvj") else int(first.color_range)
+    planar = choose_planar(first.format.name)
+    color_range = 2 if planar.kind == "yuv" and planar.is_full_range else int(first.color_range)
     look = StreamLook(
         first.width,
         first.height,
