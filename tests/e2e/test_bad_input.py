@@ -117,7 +117,7 @@ def test_a_full_disk_is_reported_and_leaves_no_output(tmp_path: Path) -> None:
     ):
         pytest.skip("mount namespaces are not allowed here")
     film = tmp_path / "big.mp4"
-    make_film(film, width=640, height=360, frame_rate=Fraction(25), seconds=2, scene="cut")
+    make_film(film, width=640, height=360, frame_rate=Fraction(25), seconds=6, scene="cut")
     done = blur(
         tmp_path / "temp",
         film,
