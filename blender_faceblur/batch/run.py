@@ -37,6 +37,7 @@ from .stages import (
     Verify,
     Warn,
     forget_abandoned,
+    forget_after_second_failure,
     get_unfinished_path,
     run_resumable_analysis,
     run_verification,
@@ -216,6 +217,7 @@ class Run:
             for place, disk in ((self.part, output.parent), (self.folder, self.folder.parent)):
                 if shutil.disk_usage(place).free < SPARE_BYTES:
                     raise FaceBlurError(f"The disk of {disk} is full. Nothing was written. ({error})") from error
+            forget_after_second_failure(self.job.source)
             raise
         finally:
             if self.settings.render:

@@ -15,11 +15,12 @@ from typing import IO, Any
 
 import pytest
 
+from blender_faceblur.batch import stages
 from blender_faceblur.batch.planning import FilmJob, plan_jobs
 from blender_faceblur.batch.rendering import OnProgress
 from blender_faceblur.batch.run import run_batch
 from blender_faceblur.batch.settings import BatchSettings
-from blender_faceblur.batch.stages import Analyse, Warn
+from blender_faceblur.batch.stages import Analyse, Warn, get_unfinished_path
 from blender_faceblur.core.document.tracks_file import read_document, write_document
 from blender_faceblur.core.types import Ellipse, Evidence, FaceBlurError, Sample, Track, TrackDocument, TrackStatus
 from blender_faceblur.files import workplace
@@ -377,6 +378,31 @@ def test_an_interrupt_removes_unfinished_files(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         run(plan_jobs([tmp_path / "a.mp4"], None, False), render=interrupt)
     assert list_names(tmp_path) == ["a.mp4"]
+
+
+def test_an_input_that_fails_twice_leaves_no_analysis_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def analyse_and_store(source: Path, *rest: Any) -> None:
+        get_unfinished_path(source).mkdir(parents=True, exist_ok=True)
+        (get_unfinished_path(source) / "stored.json").write_text("{}")
+        analyse(source, *rest)
+
+    def fail(*call: Any) -> dict[str, Any]:
+        raise FaceBlurError("Blender failed")
+
+    def interrupt(*call: Any) -> dict[str, Any]:
+        raise KeyboardInterrupt
+
+    unfinished = tmp_path / "system temp" / "unfinished"
+    monkeypatch.setattr(stages, "unfinished_analyses", lambda: unfinished)
+    write_film(tmp_path / "a.mp4", rate=RATE)
+    jobs = plan_jobs([tmp_path / "a.mp4"], None, False)
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            run(jobs, analyse=analyse_and_store, render=interrupt)
+    run(jobs, analyse=analyse_and_store, render=fail)
+    assert list(unfinished.rglob("stored.json"))
+    run(jobs, analyse=analyse_and_store, render=fail)
+    assert list(unfinished.iterdir()) == []
 
 
 @pytest.mark.parametrize("taken", [None, FileNotFoundError()])

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import subprocess
 import sys
 from fractions import Fraction
@@ -13,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from blender_faceblur.batch import cli
-from blender_faceblur.batch.rendering import check_blender, run_blender_job
+from blender_faceblur.batch.rendering import END_WITH_PARENT, check_blender, run_blender_job
 from blender_faceblur.core.types import FaceBlurError
 from blender_faceblur.reporting.progress import (
     JsonReporter,
@@ -176,3 +177,17 @@ def test_contradictory_effect_options_are_refused(
 )
 def test_the_head_option_sets_a_larger_margin(arguments: list[str], margin: float) -> None:
     assert cli.build_parser().parse_args(["a.mp4", *arguments]).margin == margin
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system has no pipes with names")
+def test_a_blender_ends_with_its_parent(tmp_path: Path) -> None:
+    """The process waits for its job, as it would wait for a render, while the pipe from its parent closes."""
+    if sys.platform != "win32":
+        os.mkfifo(tmp_path / "job.json")
+    command = [sys.executable, "-m", "blender_faceblur.blender.child", str(tmp_path / "job.json"), END_WITH_PARENT]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, cwd=Path(__file__).resolve().parents[2]) as process:
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(timeout=1)
+        assert process.stdin is not None
+        process.stdin.close()
+        assert process.wait(timeout=20) == 3
