@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+import build
 from blender_faceblur.batch import cli
 from blender_faceblur.batch.rendering import END_WITH_PARENT, check_blender, run_blender_job
 from blender_faceblur.core.types import FaceBlurError
@@ -25,6 +26,7 @@ from blender_faceblur.reporting.progress import (
     describe_time,
 )
 from tests.core.test_delivery import write_film
+from tools import environment
 
 
 @pytest.mark.parametrize("arguments", [[], ["--effect", "magic", "a"], ["--color", "red", "a"]])
@@ -141,6 +143,26 @@ def test_only_blender_5_is_accepted(tmp_path: Path) -> None:
             check_blender(write_program(tmp_path / name, code))
     with pytest.raises(FaceBlurError, match="cannot be started"):
         check_blender(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("arguments", [["--blender", "{}"], ["--blender={}"], ["--blender"]])
+def test_build_py_looks_for_blender_before_it_installs_anything(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: list[str]
+) -> None:
+    def install(*_: object, with_bpy: bool, **__: object) -> Path:
+        assert not with_bpy
+        raise environment.EnvironmentProblem("installed")
+
+    monkeypatch.setattr(environment, "ensure_environment", install)
+    program = tmp_path / "blender"
+    monkeypatch.setattr(sys, "argv", ["build.py", "blur", "a.mp4", *(text.format(program) for text in arguments)])
+    assert build.main() == cli.USAGE
+    assert "there is no such program" in capsys.readouterr().err
+    if len(arguments) == 1 and "{}" not in arguments[0]:
+        return
+    write_program(program, "")
+    assert build.main() == 1
+    assert capsys.readouterr().err == "installed\n"
 
 
 def test_build_py_without_a_command_lists_the_commands() -> None:
