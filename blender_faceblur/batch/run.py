@@ -130,6 +130,11 @@ class Run:
             outcome.reason = f"{error.strerror or error}" + (f": {error.filename}" if error.filename else "")
         except MemoryError:
             outcome.status, outcome.reason = "failed", "There is not enough memory. Close other programs and try again."
+        except Exception as error:
+            # What these libraries find in a file is no fault of this program. (They are not imported for this.)
+            if not type(error).__module__.startswith(("av.", "cv2")):
+                raise
+            outcome.status, outcome.reason = "failed", " ".join(f"The file cannot be read: {error}".split())
         if outcome.status == "failed":
             outcome.output = None
         outcome.seconds = time.monotonic() - began

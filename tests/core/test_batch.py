@@ -184,6 +184,27 @@ def test_one_failure_does_not_affect_the_other_inputs(tmp_path: Path) -> None:
     assert list_names(tmp_path) == ["empty.mp4", "good.blurred.mp4", "good.mp4", "text.mp4"]
 
 
+def test_an_exception_of_a_library_that_reads_files_fails_one_input_but_a_bug_ends_the_batch(tmp_path: Path) -> None:
+    import av
+    import cv2
+
+    def raise_first(job: dict[str, Any], *rest: Any) -> dict[str, Any]:
+        if problems:
+            raise problems.pop()
+        return render(job, *rest)
+
+    for name in "abc":
+        write_film(tmp_path / f"{name}.mp4", rate=RATE)
+    jobs = plan_jobs([tmp_path / f"{name}.mp4" for name in "abc"], None, False)
+    problems: list[Exception] = [cv2.error("assertion\nfailed"), av.error.InvalidDataError(1, "invalid data", "a.mp4")]
+    outcomes = run(jobs, render=raise_first)
+    assert [outcome.status for outcome in outcomes] == ["failed", "failed", "done"]
+    assert "invalid data" in outcomes[0].reason and outcomes[1].reason.endswith("assertion failed")
+    problems.append(ZeroDivisionError())
+    with pytest.raises(ZeroDivisionError):
+        run(jobs, BatchSettings(overwrite=True), render=raise_first)
+
+
 def test_an_existing_output_is_replaced_only_with_overwrite(tmp_path: Path) -> None:
     write_film(tmp_path / "a.mp4", rate=RATE)
     (tmp_path / "a.blurred.mp4").write_bytes(b"earlier")
