@@ -148,7 +148,7 @@ def choose_output(
 ) -> tuple[FilmJob, Container | None, list[str]]:
     """The job with its final output, the container of a film, and sentences for the user. Raises FaceBlurError."""
     smallest = SMALLEST_SIDES[info.kind]
-    if settings.render and min(info.width, info.height) < smallest:
+    if settings.render and not settings.is_direct and min(info.width, info.height) < smallest:
         raise FaceBlurError(
             f"{job.source.name}: {info.width} x {info.height} pixels are too few. Blender renders "
             f"{'pictures' if info.kind == 'image' else 'films'} from {smallest} x {smallest} pixels on."
