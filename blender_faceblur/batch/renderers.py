@@ -114,7 +114,6 @@ class DirectRenderer(Renderer):
             tuple(painted["colors"]),
             tuple(painted["matrix"]),
             Fraction(painted["frame_rate"]),
-            int(painted["lead"]),
         )
         count = int(painted["pictures"])
         settings = JoinSettings(

@@ -3,13 +3,15 @@
 
 It runs as a module under the bpy wheel or as a script inside the Blender application, always in its own process.
 Messages are lines on standard output that begin with `@faceblur ` and hold one JSON object; all other lines come from
-Blender itself.
+Blender itself. With a second argument, "end-with-parent", the process ends as soon as its standard input does.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import sys
+import threading
 import traceback
 from pathlib import Path
 from typing import Any
@@ -159,6 +161,16 @@ def save_project(path: Path) -> None:
         part.unlink(missing_ok=True)
 
 
+def end_with_parent() -> None:
+    """Wait until standard input ends, which happens when the parent closes it or dies, and end this process."""
+    # Not sys.stdin: a thread that waits in its buffer aborts Python 3.11 at exit.
+    while os.read(0, 4096):
+        pass
+    os._exit(3)
+
+
 if __name__ == "__main__":
     arguments = sys.argv[sys.argv.index("--") + 1 :] if "--" in sys.argv else sys.argv[1:]
+    if arguments[1:] == ["end-with-parent"]:
+        threading.Thread(target=end_with_parent, daemon=True).start()
     sys.exit(main(Path(arguments[0])))

@@ -27,6 +27,10 @@ from .remux import (
     walk_packets,
 )
 
+PIECE_LEAD_S = 86400
+"""How much later pictures are in a piece than in the source. Otherwise the NUT muxer would move a piece that has a time
+below zero, which the first pictures have in the order of decoding: as far below as the longest gap between pictures."""
+
 
 @dataclass(frozen=True, slots=True)
 class JoinSettings:
@@ -41,14 +45,13 @@ class JoinSettings:
 @dataclass(frozen=True, slots=True)
 class PictureStream:
     """How players show the joined pictures: see `painting.encoders.StreamLook`. `matrix` is the display matrix, nine
-    numbers, or empty. In the pieces, pictures come `lead` units of the time base later."""
+    numbers, or empty."""
 
     time_base: Fraction
     pixel_aspect: Fraction
     colors: tuple[int, int, int, int]
     matrix: tuple[int, ...] = ()
     frame_rate: Fraction = Fraction(25)
-    lead: int = 0
 
 
 def join_film(
@@ -79,7 +82,9 @@ def join_film(
             subtitles = [s for s in original.streams.subtitles if settings.keep_subtitles]
             kept = [stream for stream in subtitles if can_copy(stream, container)]
             tracks += [_plan_subtitle(stream, source, result, container, blank) for stream in kept]
-            result.set_chapters(move_chapters(original, blank))
+            chapters = move_chapters(original, blank)
+            if chapters:
+                result.set_chapters(chapters)
             for packet in merge_tracks(tracks):
                 result.mux(packet)
             notes = list_dropped(original, {stream.index for stream in kept}, keeps_marks=True)
@@ -98,7 +103,7 @@ class _PicturePlan:
         # MP4 and Matroska count whole fractions of a second.
         self._unit = Fraction(1, base.denominator)
         self._step = round(1 / pictures.frame_rate / self._unit)
-        self._lead = pictures.lead * base.numerator
+        self._lead = round(PIECE_LEAD_S / base) * base.numerator
         self._early = round(blank / self._unit)
         self._times: list[int] = []
         self._extradata: bytes | None = None

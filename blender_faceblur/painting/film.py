@@ -26,19 +26,16 @@ from numpy.typing import NDArray
 
 from ..core.cover.effects import EffectSettings
 from ..core.types import FaceBlurError, TrackDocument
+from ..delivery.join import PIECE_LEAD_S
 from ..sources.movie import MovieSource
 from .covers import CoverTimeline, Moment
 from .encoders import EncoderChoice, MasteringDisplay, StreamLook, choose_encoder, open_encoder
-from .formats import convert
+from .formats import choose_planar, convert, parse_planar
 from .painter import Painter
 
 PIECE_S = 8.0
 """Shortest length of a piece in seconds, except of the last. Raising it repeats more work after an interruption or a
 correction, and lowering it costs bytes: each piece begins with a key picture."""
-
-_LEAD_S = 86400
-"""Pieces are written this much later than their pictures are shown. Packets are decoded before that, the first of a
-film even before time zero, and containers would move the times of that piece alone."""
 
 _VERSION = 1
 """Increase it when the same source, settings and tracks give different pieces, so that no run mixes old and new."""
@@ -124,7 +121,6 @@ class FilmPainter:
         self._painter = Painter(settings.effect, self._largest_face_px, source.turn, sticker)
         self.stream = read_stream(path, source)
         self.look = self.stream.look
-        self.lead = round(_LEAD_S / self.look.time_base)
         self.choice = choose_encoder(
             self.stream.codec,
             self.stream.pixel_format,
@@ -205,6 +201,7 @@ class FilmPainter:
         form = self.choice.piece_format
         # MOV stores a late start in this unit.
         options = {"movie_timescale": str(self.look.time_base.denominator)} if form == "mov" else {}
+        lead = round(PIECE_LEAD_S / self.look.time_base)
         pictures = whole = 0
         try:
             with av.open(str(part), "w", format=form, options=options) as container:
@@ -216,14 +213,14 @@ class FilmPainter:
                     everything = self._timeline.covers_everything(moment)
                     outlines = [] if everything else self._timeline.list_outlines(moment)
                     painted = self._to_encoder(self._painter.paint(frame, outlines, everything))
-                    painted.pts, painted.time_base = time, self.look.time_base
+                    painted.pts, painted.time_base = time + lead, self.look.time_base
                     painted.pict_type = 0
                     for packet in stream.encode(painted):
-                        self._write(container, packet)
+                        container.mux(packet)
                     pictures, whole = pictures + 1, whole + everything
                     note(everything)
                 for packet in stream.encode(None):
-                    self._write(container, packet)
+                    container.mux(packet)
             piece.note.write_text(json.dumps({"pictures": pictures, "whole": whole}), encoding="utf-8")
             part.replace(piece.path)
         except (av.error.FFmpegError, OSError, ValueError) as error:
@@ -240,12 +237,6 @@ class FilmPainter:
         frame.color_range, frame.colorspace, frame.color_primaries, frame.color_trc = _merge_colors(
             own, self.look.colors
         )
-
-    def _write(self, container: Any, packet: Any) -> None:
-        packet.pts += self.lead
-        if packet.dts is not None:
-            packet.dts += self.lead
-        container.mux(packet)
 
     def _walk(self, piece: Piece) -> Iterator[tuple[int, Any, Moment]]:
         """Each picture of a piece with its time, and with the frames of the strip that show it."""
@@ -266,7 +257,8 @@ class FilmPainter:
         wanted = self.choice.pixel_format
         if frame.format.name == wanted:
             return frame
-        if frame.format.name.replace("yuvj", "yuv") == wanted:
+        planar, other = parse_planar(frame.format.name), parse_planar(wanted)
+        if planar is not None and other is not None and planar.is_full_range != other.is_full_range:
             return _relabel(frame, wanted)
         return convert(frame, wanted)
 
@@ -290,7 +282,8 @@ def read_stream(path: Path, source: MovieSource) -> FilmStream:
         field_order = 2
     shown = (first.color_range, first.colorspace, first.color_primaries, first.color_trc)
     in_header, in_pictures = _merge_colors(header, shown), _merge_colors(shown, header)
-    if first.format.name.startswith("yuvj"):
+    planar = choose_planar(first.format.name)
+    if planar.kind == "yuv" and planar.is_full_range:
         in_header, in_pictures = (2, *in_header[1:]), (2, *in_pictures[1:])
     look = StreamLook(
         first.width,

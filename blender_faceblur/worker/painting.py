@@ -64,7 +64,6 @@ def paint(request: PaintRequest, send: Callable[[Any], None]) -> None:
                     "codec": film.choice.codec,
                     "encoder": film.choice.encoder,
                     "time_base": str(look.time_base),
-                    "lead": painter.lead,
                     "frame_rate": str(look.frame_rate),
                     "pixel_aspect": str(look.pixel_aspect),
                     "colors": painter.stream.header_colors,
