@@ -68,6 +68,15 @@ _TOP_FIRST = (2, 4)
 _INTERLACING = ("libx264", "libx264rgb", "prores_ks", "ffv1")
 """Encoders that mark interlaced pictures as such."""
 
+_MASTERING = ("libx264", "libx264rgb", "libx265", "libsvtav1")
+"""Encoders that write the mastering display and the content light level."""
+
+_LOCATING = ("libx264", "libx265")
+"""Encoders that write the chroma location."""
+
+CAPTIONING = ("libx264", "libx264rgb", "libx265")
+"""Encoders that write the closed captions of the pictures (CEA-708)."""
+
 _HALVING = ("libx264", "libx264rgb", "libx265", "libsvtav1", "prores_ks", "dnxhd")
 """Encoders that take no picture whose last column or row shares a chroma sample with nothing."""
 
@@ -168,6 +177,17 @@ def choose_encoder(
     raise FaceBlurError(
         f"no encoder for {kept} keeps the pixel format {pixel_format} at {look.width} x {look.height}; use --codec ffv1"
     )
+
+
+def list_unwritten(choice: EncoderChoice, look: StreamLook) -> list[str]:
+    """What of the look the encoder does not write, in words for the user."""
+    unwritten = []
+    if choice.encoder not in _MASTERING and (look.mastering is not None or look.light is not None):
+        unwritten.append("the brightness of the HDR mastering display")
+    # Players take the place on the left for granted.
+    if choice.encoder not in _LOCATING and look.chroma_location > 1:
+        unwritten.append("the place of the colour samples")
+    return unwritten
 
 
 def open_encoder(container: Any, choice: EncoderChoice, look: StreamLook, threads: int = 0) -> Any:

@@ -28,14 +28,36 @@ from ..core.cover.effects import EffectSettings
 from ..core.types import FaceBlurError, TrackDocument
 from ..delivery.join import PIECE_LEAD_S
 from ..sources.movie import MovieSource
+from .chroma import read_chroma_location
 from .covers import CoverTimeline, Moment
-from .encoders import EncoderChoice, MasteringDisplay, StreamLook, choose_encoder, open_encoder
+from .encoders import (
+    CAPTIONING,
+    EncoderChoice,
+    MasteringDisplay,
+    StreamLook,
+    choose_encoder,
+    list_unwritten,
+    open_encoder,
+)
 from .formats import choose_planar, convert, parse_planar
 from .painter import Painter
 
 PIECE_S = 8.0
 """Shortest length of a piece in seconds, except of the last. Raising it repeats more work after an interruption or a
 correction, and lowering it costs bytes: each piece begins with a key picture."""
+
+_EXTRAS = {
+    "DOVI_RPU_BUFFER": "the Dolby Vision layer",
+    "DOVI_METADATA": "the Dolby Vision layer",
+    "DYNAMIC_HDR_PLUS": "HDR10+ brightness",
+    "DYNAMIC_HDR_VIVID": "HDR Vivid brightness",
+    "AMBIENT_VIEWING_ENVIRONMENT": "the ambient light of HDR",
+    "STEREO3D": "the marking as stereoscopic",
+    "SPHERICAL": "the marking as a 360-degree film",
+    "ICC_PROFILE": "the colour profile",
+    "A53_CC": "closed captions",
+}
+"""FFmpeg's side data of pictures that is not written, and its name for the user."""
 
 _VERSION = 1
 """Increase it when the same source, settings and tracks give different pieces, so that no run mixes old and new."""
@@ -68,6 +90,8 @@ class FilmStream:
     """The display matrix: nine numbers, or none."""
     header_colors: tuple[int, int, int, int]
     """Like `StreamLook.colors`, as the container names them."""
+    extras: tuple[str, ...] = ()
+    """What the film has besides, in words for the user, that no encoder here keeps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +154,13 @@ class FilmPainter:
             settings.encoder,
             *([settings.allowed] if settings.allowed else []),
         )
+
+    def list_losses(self) -> list[str]:
+        """Sentences about what the covered film does not keep of its pictures."""
+        captioned = self.choice.encoder in CAPTIONING
+        extras = [name for name in self.stream.extras if not (captioned and name == _EXTRAS["A53_CC"])]
+        lost = [*extras, *list_unwritten(self.choice, self.look)]
+        return [*self.choice.notes, *([f"Not kept: {', '.join(lost)}."] if lost else [])]
 
     def paint(self, folder: Path, on_progress: Callable[[int], None], processors: int | None = None) -> PaintedFilm:
         """Make the pieces that `folder` does not hold yet, and remove others.
@@ -271,18 +302,20 @@ def read_stream(path: Path, source: MovieSource) -> FilmStream:
     first = next((frame for _, frame in source.pictures()), None)
     if first is None:
         raise FaceBlurError(f"{path.name}: no picture of the film can be decoded")
+    planar = choose_planar(first.format.name)
     with av.open(str(path), options={"protocol_whitelist": "file"}) as container:
         stream = container.streams[source.stream_index]
         context = stream.codec_context
         field_order = int(context.field_order)
         codec = str(context.codec.canonical_name)
         header = (context.color_range, context.colorspace, context.color_primaries, context.color_trc)
+        chroma_location = read_chroma_location(bytes(context.extradata or b"")) if codec == "hevc" else 0
         aspect = Fraction(stream.sample_aspect_ratio or 1)
+        hides_alpha = stream.metadata.get("alpha_mode") == "1" and not planar.has_alpha
     if first.interlaced_frame and field_order <= 1:
         field_order = 2
     shown = (first.color_range, first.colorspace, first.color_primaries, first.color_trc)
     in_header, in_pictures = _merge_colors(header, shown), _merge_colors(shown, header)
-    planar = choose_planar(first.format.name)
     if planar.kind == "yuv" and planar.is_full_range:
         in_header, in_pictures = (2, *in_header[1:]), (2, *in_pictures[1:])
     look = StreamLook(
@@ -293,12 +326,16 @@ def read_stream(path: Path, source: MovieSource) -> FilmStream:
         source.info.frame_rate,
         in_pictures,
         field_order if first.interlaced_frame else 1,
+        chroma_location,
         mastering=_read_mastering(first),
         light=_read_light(first),
     )
     matrix = first.side_data.get(Type.DISPLAYMATRIX)
     numbers = _MATRIX.unpack(bytes(matrix)) if matrix is not None else ()
-    return FilmStream(look, codec, first.format.name, numbers, in_header)
+    extras = {_EXTRAS[data.type.name] for data in first.side_data if data.type.name in _EXTRAS}
+    if hides_alpha:
+        extras.add("transparency")
+    return FilmStream(look, codec, first.format.name, numbers, in_header, tuple(sorted(extras)))
 
 
 def _merge_colors(wanted: Sequence[Any], other: Sequence[Any]) -> tuple[int, int, int, int]:

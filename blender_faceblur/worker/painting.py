@@ -37,7 +37,7 @@ def paint(request: PaintRequest, send: Callable[[Any], None]) -> None:
         settings = FilmSettings(request.effect, request.codec, request.quality, request.encoder, tuple(request.allowed))
         painter = FilmPainter(source, Path(request.source.path), document, settings, sticker)
         send(Started(source.info.frame_count))
-        for text in painter.choice.notes:
+        for text in painter.list_losses():
             send(Warned(text))
         total, reported = source.info.frame_count, 0.0
 

@@ -21,6 +21,7 @@ from blender_faceblur.batch.settings import BatchSettings
 from blender_faceblur.batch.stages import Stages
 from blender_faceblur.core.document.tracks_file import write_document
 from blender_faceblur.core.types import Ellipse, Evidence, Sample, SourceInfo, Track, TrackDocument
+from blender_faceblur.painting.chroma import read_chroma_location
 from blender_faceblur.painting.film import FilmPainter
 from blender_faceblur.sources import MovieSource
 from blender_faceblur.worker.painting import paint
@@ -31,6 +32,7 @@ RADIUS = 9.0
 MARGIN = 1.4
 GREEN = "30C040"
 Planes = list[NDArray[Any]]
+_HDR = ("MASTERING_DISPLAY_METADATA", "CONTENT_LIGHT_LEVEL")
 
 _PACKED: dict[str, tuple[int, tuple[int, ...]]] = {
     "rgb24": (3, (1, 2, 0)),
@@ -153,13 +155,86 @@ def read_pictures(path: Path) -> list[tuple[Fraction, Any]]:
         return [((frame.pts or 0) * base, frame) for frame in container.decode(stream)]
 
 
-def build_document(info: SourceInfo, frames: range | None = None) -> TrackDocument:
-    """The disk as a face in the strip's frames, in a film whose strip shows picture n at frame n."""
+def list_shown(source: Path) -> list[int]:
+    """The number of the picture that each frame of the strip shows."""
+    pictures = [frame.to_ndarray(format="gray").astype(int) for _, frame in read_pictures(source)]
+    with MovieSource(source) as film:
+        turns = film.turn // 90
+        shown = [np.rot90(picture, turns) for _, picture in film.frames(grey=True)]
+    return [int(np.argmin([np.abs(one - other).mean() for other in pictures])) for one in shown]
+
+
+def build_document(info: SourceInfo, shown: Sequence[int] | None = None) -> TrackDocument:
+    """The disk as a face in the strip's frames. `shown` are the pictures that they show; by default picture n is shown
+    at frame n."""
     samples = [
-        Sample(frame, Ellipse(*place_disk(frame), RADIUS, RADIUS), Evidence.DETECTED, 1.0)
-        for frame in frames or range(info.frame_count)
+        Sample(frame, Ellipse(*place_disk(picture), RADIUS, RADIUS), Evidence.DETECTED, 1.0)
+        for frame, picture in enumerate(shown or range(info.frame_count))
     ]
     return TrackDocument(info, "balanced", MARGIN, [], [], [Track("Face 01", samples)], [])
+
+
+@dataclass(frozen=True, slots=True)
+class Properties:
+    """How players show a film's pictures."""
+
+    size: tuple[int, int]
+    pixel_format: str
+    """Without the range that FFmpeg's older names include."""
+    rotation: int
+    pixel_aspect: Fraction
+    field_order: int
+    interlaced: bool
+    colors: tuple[int, ...]
+    """Range, matrix, primaries and transfer curve of the pictures; the range of RGB is left open."""
+    header_colors: tuple[int, ...]
+    """The same, as the container has them."""
+    hdr: tuple[bytes, ...]
+    """Mastering display and content light."""
+    chroma_location: int
+    rate: Fraction
+
+
+def read_properties(path: Path) -> Properties:
+    """The properties of a film's stream and of its first picture."""
+    with av.open(str(path)) as container:
+        stream: Any = container.streams.video[0]
+        context = stream.codec_context
+        header = (context.color_range, context.colorspace, context.color_primaries, context.color_trc)
+        location = read_chroma_location(bytes(context.extradata or b"")) if context.name == "hevc" else 0
+        frame = read_pictures(path)[0][1]
+        names = {data.type.name for data in frame.side_data}
+        hdr = tuple(bytes(frame.side_data[key]) for key in _HDR if key in names)
+        colors = (frame.color_range, frame.colorspace, frame.color_primaries, frame.color_trc)
+        return Properties(
+            (frame.width, frame.height),
+            frame.format.name.replace("yuvj", "yuv"),
+            int(frame.rotation),
+            Fraction(stream.sample_aspect_ratio or 1),
+            int(context.field_order),
+            bool(frame.interlaced_frame),
+            tuple(map(int, colors))[1 if frame.format.is_rgb else 0 :],
+            tuple(map(int, header))[1 if frame.format.is_rgb else 0 :],
+            hdr,
+            location,
+            Fraction(stream.guessed_rate),
+        )
+
+
+def check_times(source: Path, covered: Covered) -> None:
+    """Assert that every picture is there, at its time, with its content: Matroska and WebM round times to 1 ms."""
+    before, after = read_pictures(source), read_pictures(covered.path)
+    assert len(before) == len(after) == covered.painted["pictures"]
+    tolerance = Fraction(1, 1000) if covered.path.suffix in (".mkv", ".webm") else Fraction(1, 100000)
+    for (time, _), (made, _) in zip(before, after, strict=True):
+        assert abs((made - after[0][0]) - (time - before[0][0])) <= tolerance
+    steps = []
+    for (_, frame), fed in zip(after, covered.fed, strict=True):
+        bits = max(component.bits for component in frame.format.components)
+        distances = [np.abs(read_planes(frame)[0].astype(int) - other[0]).mean() / (1 << bits) for other in covered.fed]
+        steps.append(int(np.argmin(distances)))
+        assert np.abs(read_planes(frame)[0].astype(int) - fed[0]).mean() < 0.04 * (1 << bits)
+    assert steps == list(range(len(steps)))
 
 
 @dataclass(slots=True)
@@ -231,17 +306,20 @@ def cover_film(
     return Covered(result, fed, warnings, json.loads((folder / "work" / "painted.json").read_text(encoding="utf-8")))
 
 
-def check_fed(source: Path, covered: Covered, turn: int = 0, disks: Sequence[int] | None = None) -> None:
+def check_fed(source: Path, covered: Covered, turn: int = 0, whole: int = 0) -> None:
     """Assert that what the encoder got equals the decoded source, except that a cover hides the disk.
 
-    `disks` are the strip's frames at whose places the disk is in the pictures; None if they are the pictures' numbers.
+    The last `whole` pictures must be covered completely.
     """
     pictures = read_pictures(source)
     assert len(covered.fed) == len(pictures)
     for number, ((_, frame), fed) in enumerate(zip(pictures, covered.fed, strict=True)):
         decoded = read_planes(frame)
+        if number >= len(pictures) - whole:
+            assert all((plane == plane[0, 0]).all() for plane in fed[:3]), number
+            continue
         width, height = frame.width, frame.height
-        cx, cy = place_disk(disks[number] if disks is not None else number)
+        cx, cy = place_disk(number)
         cx, cy = {
             0: (cx, cy),
             90: (cy, height - cx),
@@ -255,7 +333,7 @@ def check_fed(source: Path, covered: Covered, turn: int = 0, disks: Sequence[int
             # Samples of subsampled planes stand for several pixels, of which the nearest counts.
             step_x, step_y = -(-width // columns), -(-height // rows)
             away = np.hypot((x + 0.5) * step_x - cx, (y + 0.5) * step_y - cy)
-            reach = RADIUS * MARGIN * 1.1 + 3 * max(step_x, step_y)
+            reach = RADIUS * MARGIN * 1.35 + 3 * max(step_x, step_y)
             changed = before != after
             assert not changed[away > reach].any(), (number, at)
             hidden = after[away < RADIUS + 1]
