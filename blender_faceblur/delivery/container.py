@@ -58,7 +58,7 @@ CONTAINERS = (
     Container(".m4v", "mp4", frozenset({"h264", "h265"}), _MP4_SOUND, _MP4_TEXT),
     Container(".mov", "mov", frozenset({"h264", "h265", "prores", "dnxhr"}), _MOV_SOUND, _MP4_TEXT),
     Container(".webm", "webm", frozenset({"av1", "vp9"}), _WEBM_SOUND, frozenset({"webvtt"})),
-    Container(".mkv", "matroska", frozenset({"h264", "h265", "av1", "vp9", "prores", "dnxhr", "ffv1"}), None, None),
+    Container(".mkv", "matroska", frozenset({"h264", "h265", "av1", "vp9", "prores", "ffv1"}), None, None),
 )
 MATROSKA = CONTAINERS[-1]
 
@@ -143,6 +143,8 @@ def choose_container(
     own = get_container(source.suffix)
     if own is not None and codec in own.pictures and not _list_foreign(sound, own):
         return own, []
+    if codec not in MATROSKA.pictures:
+        raise FaceBlurError(f"{codec} pictures can only be written as .mov, which cannot hold the sound. Use --codec.")
     foreign = _list_foreign(sound, MATROSKA)
     if foreign and not reencode_audio:
         raise FaceBlurError(

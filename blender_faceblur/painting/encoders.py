@@ -243,7 +243,7 @@ def _find_format(encoder: str, planar: PlanarFormat) -> str | None:
 
 def _takes_size(encoder: str, planar: PlanarFormat, look: StreamLook) -> bool:
     columns, rows = (1 << shift for shift in planar.chroma_shift)
-    if look.is_interlaced:
+    if look.is_interlaced and encoder in _INTERLACING:
         rows *= 2
     smallest = _SMALLEST.get(encoder, (1, 1))
     if look.width < smallest[0] or look.height < smallest[1]:

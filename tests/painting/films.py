@@ -333,7 +333,7 @@ def check_fed(source: Path, covered: Covered, turn: int = 0, whole: int = 0) -> 
             # Samples of subsampled planes stand for several pixels, of which the nearest counts.
             step_x, step_y = -(-width // columns), -(-height // rows)
             away = np.hypot((x + 0.5) * step_x - cx, (y + 0.5) * step_y - cy)
-            reach = RADIUS * MARGIN * 1.35 + 3 * max(step_x, step_y)
+            reach = RADIUS * MARGIN * 1.5 + 3 * max(step_x, step_y)
             changed = before != after
             assert not changed[away > reach].any(), (number, at)
             hidden = after[away < RADIUS + 1]

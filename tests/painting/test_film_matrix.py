@@ -65,7 +65,7 @@ FORMATS = {
     "prores": ("a.mov", Film("prores_ks", "yuv422p10le")),
     "prores-mkv": ("a.mkv", Film("prores_ks", "yuv422p10le")),
     "dnxhr": ("a.mov", Film(pixel_format="yuv422p", options={"profile": "dnxhr_hq"}, **DNXHR)),
-    "dnxhr-10": ("a.mkv", Film(pixel_format="yuv422p10le", options={"profile": "dnxhr_hqx"}, **DNXHR)),
+    "dnxhr-10": ("a.mov", Film(pixel_format="yuv422p10le", options={"profile": "dnxhr_hqx"}, **DNXHR)),
     "dnxhr-444": ("a.mov", Film(pixel_format="yuv444p10le", options={"profile": "dnxhr_444"}, **DNXHR)),
     "ffv1-odd": ("a.mkv", Film("ffv1", "yuv420p", size=(97, 63))),
     "ffv1-422p12": ("a.mkv", Film("ffv1", "yuv422p12le")),
@@ -262,8 +262,9 @@ def test_pictures_without_a_time_are_kept_in_order(name: str, film: Film, tmp_pa
     source = write_film(tmp_path / name, film)
     shown = list_shown(source)
     covered = cover_film(source, tmp_path, document=lambda info: build_document(info, shown))
-    whole = sum(text.startswith(("1 picture is", "5 pictures are")) for text in covered.warnings)
-    check_fed(source, covered, whole=5 if name == "a.mpg" and whole else whole)
+    # Blender's strip ends before such a film does.
+    counts = [re.match(r"\d+(?= pictures? )", text) for text in covered.warnings]
+    check_fed(source, covered, whole=sum(int(count[0]) for count in counts if count))
     times = [time for time, _ in read_pictures(covered.path)]
     steps = np.diff(np.array(times, float))
     assert len(times) == 30 and steps.min() > 0.038 and steps.max() < 0.042
@@ -307,32 +308,48 @@ def test_what_an_encoder_cannot_write_is_reported(tmp_path: Path) -> None:
     assert len(cover_film(write_film(tmp_path / "b.webm", film), tmp_path).warnings) == 1
 
 
-@pytest.mark.parametrize(("codec", "unit", "kept"), [
-    # A Dolby Vision RPU, and a caption (ANSI/SCTE 128): a registered user data message.
-    ("libx265", b"\x7c\x01\x19\x08\x09\x00\x00\x40" + b"\x55" * 24, False),
-    ("libx264", b"\x06\x04\x0e\xb5\x00\x31GA94\x03\x41\xff\xfc\x94\x2c\xff\x80", True),
-])  # fmt: skip
-def test_dolby_vision_is_reported_and_captions_are_kept(codec: str, unit: bytes, kept: bool, tmp_path: Path) -> None:
+def make_brightness_message() -> bytes:
+    """An H.265 message with HDR10+ metadata of one window (SMPTE ST 2094-40, annex A of CTA-861.4)."""
+    bits = f"{0xB5:08b}{0x3C:016b}{1:016b}{4:08b}{1:08b}{1:02b}{1000:027b}0" + 4 * f"{90001:017b}"
+    bits += f"{1:04b}{50:07b}{90001:017b}{999:010b}" + "0" * 3
+    bits += "0" * (-len(bits) % 8)
+    payload = int(bits, 2).to_bytes(len(bits) // 8, "big")
+    return b"\x4e\x01\x04" + bytes([len(payload)]) + payload + b"\x80"
+
+
+CAPTION = b"\x06\x04\x0e\xb5\x00\x31GA94\x03\x41\xff\xfc\x94\x2c\xff\x80"
+"""An H.264 message with one closed caption code (ANSI/SCTE 128)."""
+
+
+@pytest.mark.parametrize(
+    ("codec", "unit", "name", "kept"),
+    [
+        ("libx265", make_brightness_message(), "DYNAMIC_HDR_PLUS", False),
+        ("libx264", CAPTION, "A53_CC", True),
+    ],
+)
+def test_changing_brightness_is_reported_and_captions_are_kept(
+    codec: str, unit: bytes, name: str, kept: bool, tmp_path: Path
+) -> None:
     plain, source = write_film(tmp_path / "plain.mp4", Film(codec, options=B_FRAMES)), tmp_path / "a.mp4"
     with av.open(str(plain)) as before, av.open(str(source), "w") as after:
         stream = after.add_stream_from_template(before.streams.video[0])
         for packet in before.demux(video=0):
             if packet.size:
-                whole = len(unit).to_bytes(4, "big") + unit
-                data = whole + bytes(packet) if codec == "libx264" else bytes(packet) + whole
-                copy = av.Packet(data)
+                copy = av.Packet(len(unit).to_bytes(4, "big") + unit + bytes(packet))
                 copy.stream, copy.time_base, copy.pts, copy.dts = stream, packet.time_base, packet.pts, packet.dts
                 copy.is_keyframe = packet.is_keyframe
                 after.mux(copy)
-    names = {data.type.name for data in read_pictures(source)[0][1].side_data}
-    assert names & {"DOVI_RPU_BUFFER", "A53_CC"}
+    assert name in list_side_data(source)
     covered = cover_film(source, tmp_path)
     assert len(covered.warnings) == (0 if kept else 1)
-    made = {data.type.name for data in read_pictures(covered.path)[0][1].side_data}
-    assert ("A53_CC" in made) == kept and "DOVI_RPU_BUFFER" not in made
-    if kept:
-        other = cover_film(source, tmp_path, settings=BatchSettings(color=GREEN, codec="av1"))
-        assert len(other.warnings) == 1
+    assert (name in list_side_data(covered.path)) == kept
+    other = cover_film(source, tmp_path, settings=BatchSettings(color=GREEN, codec="av1"))
+    assert len(other.warnings) == 1 and name not in list_side_data(other.path)
+
+
+def list_side_data(path: Path) -> set[str]:
+    return {data.type.name for data in read_pictures(path)[0][1].side_data}
 
 
 def test_lossless_films_equal_their_source_outside_of_covers(tmp_path: Path) -> None:
