@@ -17,6 +17,7 @@ from typing import Any
 
 from ..core.types import FaceBlurError
 from .container import Container, can_copy
+from .matroska import ROOM, name_pixel_aspect
 from .remux import (
     compute_blank,
     list_dropped,
@@ -74,7 +75,7 @@ def join_film(
             result.metadata["comment"] = settings.record
             blank = compute_blank(original)
             plan = _PicturePlan(pieces, pictures, blank)
-            tracks = [plan.add_to(result, read_timecode(original))]
+            tracks = [plan.add_to(result, container, read_timecode(original))]
             tracks += [
                 plan_sound(stream, source, result, container, settings.reencode_audio, blank)
                 for stream in original.streams.audio
@@ -88,7 +89,9 @@ def join_film(
             for packet in merge_tracks(tracks):
                 result.mux(packet)
             notes = list_dropped(original, {stream.index for stream in kept}, keeps_marks=True)
-            return notes, plan.list_times()
+        if plan.names_aspect_late:
+            name_pixel_aspect(output, plan.size, pictures.pixel_aspect)
+        return notes, plan.list_times()
     except (av.error.FFmpegError, OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise FaceBlurError(f"The pictures and sound of {source.name} cannot be joined: {reason}.") from error
@@ -105,6 +108,8 @@ class _PicturePlan:
         self._step = round(1 / pictures.frame_rate / self._unit)
         self._lead = round(PIECE_LEAD_S / base) * base.numerator
         self._early = round(blank / self._unit)
+        self.size = (0, 0)
+        self.names_aspect_late = False
         self._times: list[int] = []
         self._extradata: bytes | None = None
         for piece in pieces:
@@ -122,7 +127,7 @@ class _PicturePlan:
     def list_times(self) -> list[Fraction]:
         return [(time - self._early) * self._unit for time in self._order]
 
-    def add_to(self, result: Any, timecode: str) -> Iterator[tuple[Fraction, Any]]:
+    def add_to(self, result: Any, container: Container, timecode: str) -> Iterator[tuple[Fraction, Any]]:
         import av
 
         with av.open(str(self._pieces[0])) as first:
@@ -130,11 +135,15 @@ class _PicturePlan:
             target = result.add_stream_from_template(first.streams.video[0], opaque=True)
         target.time_base = self._unit
         context = target.codec_context
+        self.size = (context.width, context.height)
         context.framerate = self._pictures.frame_rate
         context.sample_aspect_ratio = self._pictures.pixel_aspect
         context.color_range, context.colorspace, context.color_primaries, context.color_trc = self._pictures.colors
         if self._pictures.matrix:
             target.set_display_matrix(self._pictures.matrix)
+        if container.format in ("matroska", "webm") and self._pictures.pixel_aspect != 1:
+            target.metadata.update(ROOM)
+            self.names_aspect_late = True
         if timecode:
             target.metadata["timecode"] = timecode
         return self._walk(target)

@@ -83,7 +83,7 @@ def verify_film(result: Path, source: Path, expected: Expected, reencode_audio: 
 
 
 def read_sound(path: Path, with_silent: bool = False) -> list[Sound]:
-    """All sound streams of a file, read packet by packet. Those that an edit list makes silent only count on request."""
+    """All sound streams of a file, read packet by packet. Those that an edit list silences count on request."""
     import av
 
     with av.open(str(path), options={"protocol_whitelist": "file"}) as container:

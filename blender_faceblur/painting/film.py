@@ -184,8 +184,17 @@ class FilmPainter:
 
         cores = processors or os.cpu_count() or 1
         lanes = max(1, min(len(missing), cores // 4))
+
+        def work(piece: Piece) -> None:
+            try:
+                self._paint_piece(piece, cores // lanes, note, stopped)
+            except BaseException:
+                # At once, so that this thread does not begin the next piece.
+                stopped.set()
+                raise
+
         with ThreadPoolExecutor(lanes) as pool:
-            jobs = [pool.submit(self._paint_piece, piece, cores // lanes, note, stopped) for piece in missing]
+            jobs = [pool.submit(work, piece) for piece in missing]
             try:
                 for job in jobs:
                     job.result()

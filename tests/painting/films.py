@@ -21,6 +21,7 @@ from blender_faceblur.batch.settings import BatchSettings
 from blender_faceblur.batch.stages import Stages
 from blender_faceblur.core.document.tracks_file import write_document
 from blender_faceblur.core.types import Ellipse, Evidence, Sample, SourceInfo, Track, TrackDocument
+from blender_faceblur.delivery.matroska import ROOM, name_pixel_aspect
 from blender_faceblur.painting.chroma import read_chroma_location
 from blender_faceblur.painting.film import FilmPainter
 from blender_faceblur.sources import MovieSource
@@ -130,6 +131,8 @@ def write_film(path: Path, film: Film, add: Callable[[Any], Callable[[], None]] 
             stream.codec_context.sample_aspect_ratio = film.pixel_aspect
         for name, value in film.context.items():
             setattr(stream.codec_context, name, value)
+        if film.pixel_aspect is not None and path.suffix in (".mkv", ".webm"):
+            stream.metadata.update(ROOM)
         if film.rotation is not None:
             stream.set_display_rotation(-film.rotation)
         if film.interlaced:
@@ -144,6 +147,8 @@ def write_film(path: Path, film: Film, add: Callable[[Any], Callable[[], None]] 
         container.mux(stream.encode(None))
         if finish is not None:
             finish()
+    if film.pixel_aspect is not None and path.suffix in (".mkv", ".webm"):
+        name_pixel_aspect(path, film.size, film.pixel_aspect)
     return path
 
 

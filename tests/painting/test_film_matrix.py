@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+import zlib
 from collections.abc import Mapping
 from dataclasses import replace
 from fractions import Fraction
@@ -16,6 +17,7 @@ import pytest
 
 from blender_faceblur.batch.settings import BatchSettings
 from blender_faceblur.core.types import FaceBlurError
+from blender_faceblur.delivery.traces import find_traces
 from blender_faceblur.painting.encoders import StreamLook, choose_encoder
 
 from .films import (
@@ -236,6 +238,24 @@ def test_rotation_aspect_and_fields_are_kept(case: str, tmp_path: Path) -> None:
     made = read_properties(covered.path)
     assert (-made.rotation % 360, made.interlaced) == (film.rotation or 0, bool(film.interlaced))
     assert made.pixel_aspect == (film.pixel_aspect or 1)
+    assert find_traces(covered.path, source) == []
+
+
+@pytest.mark.parametrize(("name", "codec"), [("a.mkv", "ffv1"), ("a.webm", "libvpx-vp9")])
+@pytest.mark.parametrize("size", [(64, 48), (720, 480), (1440, 1080)])
+@pytest.mark.parametrize("aspect", [Fraction(64, 45), Fraction(8, 9), Fraction(4, 3), Fraction(1, 3)])
+def test_the_shape_of_pixels_is_written_into_matroska(
+    name: str, codec: str, size: tuple[int, int], aspect: Fraction, tmp_path: Path
+) -> None:
+    path = write_film(tmp_path / name, Film(codec, size=size, count=1, pixel_aspect=aspect))
+    assert read_properties(path).pixel_aspect == pytest.approx(aspect, rel=5e-4)
+    tracks = re.search(rb"\x16\x54\xae\x6b([\x40-\x7f].)\xbf\x84(.{4})", path.read_bytes(), re.DOTALL)
+    if name == "a.mkv":
+        # The muxer writes a checksum into Matroska only.
+        assert tracks is not None
+        size_of_tracks = int.from_bytes(tracks[1], "big") & 0x3FFF
+        content = path.read_bytes()[tracks.end() : tracks.end() - 6 + size_of_tracks]
+        assert zlib.crc32(content) == int.from_bytes(tracks[2], "little")
 
 
 @pytest.mark.parametrize("case", TIMES)
