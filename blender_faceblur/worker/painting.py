@@ -39,14 +39,17 @@ def paint(request: PaintRequest, send: Callable[[Any], None]) -> None:
         send(Started(source.info.frame_count))
         for text in painter.list_losses():
             send(Warned(text))
-        total, reported = source.info.frame_count, 0.0
+        total, reported, kept = source.info.frame_count, 0.0, -1
 
         def report(done: int) -> None:
-            nonlocal reported
+            nonlocal reported, kept
             now = time.monotonic()
+            if kept < 0:
+                # The pictures of an earlier run took no time in this one.
+                kept = done - 1
             if now - reported >= REPORTING.progress_every_s:
                 reported = now
-                send(Progress(Stage.RENDER, min(done, total), total, done / max(now - began, 1e-6)))
+                send(Progress(Stage.RENDER, min(done, total), total, (done - kept) / max(now - began, 1e-6)))
 
         film = painter.paint(Path(request.folder), report)
         for text in source.notes():

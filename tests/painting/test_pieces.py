@@ -14,12 +14,18 @@ import av
 import pytest
 
 import blender_faceblur.painting.film as film_module
+from blender_faceblur.batch import stages
+from blender_faceblur.batch.planning import plan_jobs
+from blender_faceblur.batch.run import run_batch
 from blender_faceblur.batch.settings import BatchSettings
 from blender_faceblur.core.cover.effects import EffectSettings
-from blender_faceblur.core.types import TrackDocument
+from blender_faceblur.core.document.tracks_file import write_document
+from blender_faceblur.core.types import FaceBlurError, TrackDocument
 from blender_faceblur.painting.encoders import StreamLook, choose_encoder, open_encoder
 from blender_faceblur.painting.film import FilmPainter, FilmSettings, PaintedFilm
+from blender_faceblur.reporting.progress import Outcome, Reporter
 from blender_faceblur.sources import MovieSource
+from blender_faceblur.worker import painting as worker
 
 from .films import (
     GREEN,
@@ -198,6 +204,41 @@ def test_a_covered_film_of_resumed_pieces_is_delivered(source: Path, tmp_path: P
     cover_film(copy, tmp_path, settings=settings)
     covered = cover_film(copy, tmp_path, settings=settings)
     assert covered.fed == [] and covered.painted["pictures"] == 30
+
+
+def test_a_run_goes_on_where_it_failed_and_clears_its_pieces(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy, storage = tmp_path / "a.mp4", tmp_path / "storage"
+    copy.write_bytes(source.read_bytes())
+    monkeypatch.setattr(stages, "unfinished_analyses", lambda: storage)
+    painted: list[float] = []
+    to_encoder = FilmPainter._to_encoder
+
+    def analyse(source: Path, tracks: Path, *_: Any) -> None:
+        write_document(build_document(MovieSource(source).info), tracks)
+
+    def feed(self: FilmPainter, frame: Any) -> Any:
+        painted.append(frame.pts)
+        if len(painted) == 20:
+            raise FaceBlurError("stopped")
+        return to_encoder(self, frame)
+
+    def run() -> Outcome:
+        def work(request: Any, on_progress: Any, warn: Any) -> None:
+            worker.paint(request, lambda _: None)
+
+        jobs = plan_jobs([copy], None, False)
+        return run_batch(jobs, BatchSettings(resume=True), Reporter(), analyse, paint=work)[0]
+
+    monkeypatch.setattr(FilmPainter, "_to_encoder", feed)
+    monkeypatch.setattr("os.cpu_count", lambda: 1)
+    assert run().status == "failed"
+    assert len(list(storage.rglob("*.nut"))) == 1
+    assert run().status == "done" and (tmp_path / "a.blurred.mp4").is_file()
+    # Twelve pictures were in the piece that was complete.
+    assert len(painted) == 20 + 18 and not list(storage.rglob("*.nut"))
+    assert run().status == "skipped"
 
 
 @pytest.mark.parametrize(
