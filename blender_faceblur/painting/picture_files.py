@@ -82,9 +82,7 @@ def read_picture(data: bytes, name: str) -> StoredPicture:
     """Decode a file's bytes. Raises FaceBlurError, beginning with `name`, for a format that cannot be kept."""
     kind = _find_kind(data)
     if kind is None:
-        raise FaceBlurError(
-            f"{name}: only JPEG, PNG, TIFF, WebP and BMP pictures keep their format. Use --renderer blender."
-        )
+        raise FaceBlurError(f"{name}: this is not a JPEG, PNG, TIFF, WebP or BMP picture")
     shown, _ = decode_picture(data, name)
     others = _list_other_pictures(kind, data)
     if _is_cmyk(kind, data):
@@ -129,7 +127,7 @@ def _find_kind(data: bytes) -> str | None:
         return "JPEG"
     if data.startswith(_PNG_START):
         return "PNG"
-    if data.startswith((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")):
+    if data.startswith((b"II*\0", b"MM\0*")):
         return "TIFF"
     if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
         return "WebP"
@@ -340,10 +338,8 @@ class _Tag:
 
 
 def _list_tags(data: bytes) -> dict[int, _Tag]:
-    """The tags of the first directory; none for a BigTIFF or a damaged file."""
-    order = {b"II*\0": "<", b"MM\0*": ">"}.get(data[:4])
-    if order is None:
-        return {}
+    """The tags of the first directory; none for a damaged file."""
+    order = "<" if data.startswith(b"II") else ">"
     tags: dict[int, _Tag] = {}
     try:
         directory = struct.unpack_from(order + "I", data, 4)[0]

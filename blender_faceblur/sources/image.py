@@ -27,8 +27,6 @@ _MOST_SIDE = 65_536
 _MOST_BYTES = (1 << 31) - 1
 """The longest buffer that OpenCV decodes."""
 _TIFF_WIDTH, _TIFF_HEIGHT = 256, 257
-_BIG_TIFF = 43
-"""Version of files with offsets of 64 bits; ordinary ones have 42."""
 _NO_MEMORY = -4
 """OpenCV's code of an error that says that there is not enough memory."""
 
@@ -253,13 +251,11 @@ def parse_orientation(data: bytes) -> tuple[int, str, int] | None:
 
 
 def has_second_page(data: bytes) -> bool:
-    """Whether a TIFF or BigTIFF has more than one picture."""
+    """Whether a TIFF has more than one picture."""
     order = "<" if data.startswith(b"II") else ">"
-    is_big = struct.unpack_from(order + "H", data, 2)[0] == _BIG_TIFF
-    offset, count, entry = (order + "Q", order + "Q", 20) if is_big else (order + "I", order + "H", 12)
     try:
-        directory = struct.unpack_from(offset, data, 8 if is_big else 4)[0]
-        entries = struct.unpack_from(count, data, directory)[0]
-        return bool(struct.unpack_from(offset, data, directory + struct.calcsize(count) + entry * entries)[0])
+        directory = struct.unpack_from(order + "I", data, 4)[0]
+        entries = struct.unpack_from(order + "H", data, directory)[0]
+        return bool(struct.unpack_from(order + "I", data, directory + 2 + 12 * entries)[0])
     except struct.error:
         return False
