@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -307,9 +308,12 @@ def _compute_window(centre: tuple[float, float], reach: float, width: int, heigh
 def _load_head(face: int, halvings: int) -> tuple[NDArray[np.uint8], NDArray[np.float32], float]:
     """The astronaut (BGR), the matte of the head (0 to 1), and the number of original pixels per reduced pixel."""
     import cv2
-    import skimage.data
 
-    patch = np.ascontiguousarray(skimage.data.astronaut()[..., ::-1])
+    # Only the file is read, because importing the package needs SciPy and more, which build.py demo does not install.
+    package = find_spec("skimage")
+    assert package is not None and package.submodule_search_locations
+    content = (Path(package.submodule_search_locations[0]) / "data" / "astronaut.png").read_bytes()
+    patch = np.asarray(cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR), np.uint8)
     if face in STRANGERS:
         patch = _make_stranger(patch, face)
     y, x = np.mgrid[0:512, 0:512] + 0.5
