@@ -19,6 +19,10 @@ from ..core.types import FaceBlurError
 from .container import Container, can_copy
 from .remux import compute_blank, is_mark, list_dropped, merge_tracks, plan_sound, walk_packets
 
+PIECE_LEAD_S = 60
+"""How much later pictures are in a piece than in the source. Otherwise the NUT muxer would move a piece that has a time
+below zero, which the first pictures have in the order of decoding."""
+
 
 @dataclass(frozen=True, slots=True)
 class JoinSettings:
@@ -69,7 +73,9 @@ def join_film(
             subtitles = [s for s in original.streams.subtitles if settings.keep_subtitles and not is_mark(s)]
             kept = [stream for stream in subtitles if can_copy(stream, container)]
             tracks += [_plan_subtitle(stream, source, result, container, blank) for stream in kept]
-            result.set_chapters(_move_chapters(original, blank))
+            chapters = _move_chapters(original, blank)
+            if chapters:
+                result.set_chapters(chapters)
             for packet in merge_tracks(tracks):
                 result.mux(packet)
             notes = list_dropped(original, {stream.index for stream in kept}, keeps_marks=True)
@@ -132,8 +138,9 @@ class _PicturePlan:
                 self._extradata = extradata
             elif extradata != self._extradata:
                 raise ValueError("the pieces were encoded differently")
-            ratio = Fraction(stream.time_base) / self._unit
-            return [round(packet.pts * ratio) for packet in container.demux(stream) if packet.size]
+            ratio, lead = Fraction(stream.time_base) / self._unit, round(PIECE_LEAD_S / self._pictures.time_base)
+            packets = (packet for packet in container.demux(stream) if packet.size)
+            return [round(packet.pts * ratio) - lead * self._step for packet in packets]
 
     def _walk(self, target: Any) -> Iterator[tuple[Fraction, Any]]:
         import av

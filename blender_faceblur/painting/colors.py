@@ -64,40 +64,38 @@ class CodeSpace:
 
     def to_codes(self, rgb: Rgb) -> list[NDArray[np.float32]]:
         """The samples (Y, U, V or G, B, R or grey) of colours, at full resolution, not yet rounded."""
-        red, green, blue = rgb[..., 0], rgb[..., 1], rgb[..., 2]
-        if self.planar.kind == "rgb":
-            return [channel * np.float32(self.opaque) for channel in (green, blue, red)]
-        luma = red * self.red_weight + blue * self.blue_weight + green * (1 - self.red_weight - self.blue_weight)
-        scale = np.float32(1 << (self.planar.bits - 8))
+        import cv2
+
+        matrix = self._to_codes_matrix()
         if self.planar.kind == "grey":
-            return [luma * np.float32(self.opaque)]
-        first = (blue - luma) / (2 * (1 - self.blue_weight))
-        second = (red - luma) / (2 * (1 - self.red_weight))
-        middle = np.float32(128 * scale)
-        if self.is_full:
-            top = np.float32(self.opaque)
-            return [luma * top, first * top + middle, second * top + middle]
-        return [(luma * 219 + 16) * scale, (first * 224) * scale + middle, (second * 224) * scale + middle]
+            return [cv2.transform(rgb, matrix[:1])]
+        return list(cv2.split(cv2.transform(rgb, matrix)))
 
     def to_rgb(self, planes: list[NDArray[np.float32]]) -> Rgb:
         """The colours of samples, which all have the same resolution; values outside of the range are clipped."""
-        top = np.float32(self.opaque)
-        if self.planar.kind == "rgb":
-            return np.asarray(np.stack([planes[2], planes[0], planes[1]], axis=-1) / top)
+        import cv2
+
         if self.planar.kind == "grey":
-            return np.repeat((planes[0] / top)[..., None], 3, axis=2)
-        scale = np.float32(1 << (self.planar.bits - 8))
-        middle = 128 * scale
-        if self.is_full:
-            luma, first, second = planes[0] / top, (planes[1] - middle) / top, (planes[2] - middle) / top
-        else:
-            luma = (planes[0] / scale - 16) / 219
-            first, second = (planes[1] - middle) / (224 * scale), (planes[2] - middle) / (224 * scale)
-        red = luma + 2 * (1 - self.red_weight) * second
-        blue = luma + 2 * (1 - self.blue_weight) * first
-        green_weight = 1 - self.red_weight - self.blue_weight
-        green = (luma - self.red_weight * red - self.blue_weight * blue) / green_weight
-        return np.asarray(np.clip(np.stack([red, green, blue], axis=-1), 0.0, 1.0), np.float32)
+            return np.repeat((planes[0] / np.float32(self.opaque))[..., None], 3, axis=2)
+        rgb: Any = cv2.transform(cv2.merge(planes), _invert(self._to_codes_matrix()))
+        return np.asarray(np.clip(rgb, 0.0, 1.0, out=rgb))
+
+    def _to_codes_matrix(self) -> NDArray[np.float64]:
+        """3 x 4: from R'G'B' and 1 to samples. A grey picture's is the first row."""
+        top, scale = self.opaque, 1 << (self.planar.bits - 8)
+        if self.planar.kind == "rgb":
+            return np.array([[0, top, 0, 0], [0, 0, top, 0], [top, 0, 0, 0]], np.float64)
+        luma = np.array([self.red_weight, 1 - self.red_weight - self.blue_weight, self.blue_weight])
+        first = (np.array([0, 0, 1]) - luma) / (2 * (1 - self.blue_weight))
+        second = (np.array([1, 0, 0]) - luma) / (2 * (1 - self.red_weight))
+        ranges = (top, top, 0) if self.is_full else (219 * scale, 224 * scale, 16 * scale)
+        rows = np.stack([luma * ranges[0], first * ranges[1], second * ranges[1]])
+        return np.column_stack([rows, [ranges[2], 128 * scale, 128 * scale]])
+
+
+def _invert(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
+    inverse = np.linalg.inv(matrix[:, :3])
+    return np.column_stack([inverse, -inverse @ matrix[:, 3]])
 
 
 def encode_srgb(rgb: Rgb, frame: Any) -> Rgb:

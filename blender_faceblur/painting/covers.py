@@ -158,15 +158,28 @@ def fill(outlines: Sequence[Outline], window: tuple[int, int, int, int]) -> Cove
     coverage = np.zeros((y2 - y1, x2 - x1), np.uint8)
     scale = 1 << _SUBPIXEL_BITS
     for outline in outlines:
-        polygon = np.round((outline.polygon - (x1 + 0.5, y1 + 0.5)) * scale).astype(np.int32)
-        inside = np.zeros_like(coverage)
+        part = clip(outline.bounds(), (x2, y2))
+        if part is None or part[2] <= x1 or part[3] <= y1:
+            continue
+        left, top = max(part[0], x1), max(part[1], y1)
+        polygon = np.round((outline.polygon - (left + 0.5, top + 0.5)) * scale).astype(np.int32)
+        inside = np.zeros((part[3] - top, part[2] - left), np.uint8)
         cv2.fillPoly(inside, [polygon], 255, cv2.LINE_8, _SUBPIXEL_BITS)
-        if outline.feather >= 0.5 and inside.any():
-            away = cv2.distanceTransform(255 - inside, cv2.DIST_L2, 5)
-            # The first pixel outside lies half a pixel beyond the edge.
-            share = np.clip((away - 0.5) / outline.feather, 0.0, 1.0)
-            edge = np.where(away > 0, 255 * (1 - share * share * (3 - 2 * share)), 255)
-            coverage = np.maximum(coverage, edge.astype(np.uint8))
-        else:
-            np.maximum(coverage, inside, out=coverage)
+        target = coverage[top - y1 : part[3] - y1, left - x1 : part[2] - x1]
+        np.maximum(target, _soften(inside, outline.feather), out=target)
     return coverage
+
+
+def _soften(inside: Coverage, feather: float) -> Coverage:
+    """Add a soft edge of `feather` pixels around what is 255."""
+    import cv2
+
+    if feather < 0.5:
+        return inside
+    away = cv2.distanceTransform(255 - inside, cv2.DIST_L2, 3 if feather < 4 else 5)
+    # The first pixel outside lies half a pixel beyond the edge.
+    edge = np.flatnonzero((away > 0) & (away < feather + 0.5))
+    share = (away.flat[edge] - 0.5) / feather
+    soft = inside.copy()
+    soft.flat[edge] = 255 * (1 - share * share * (3 - 2 * share))
+    return soft

@@ -7,6 +7,9 @@ region that is painted.
 
 Everything but the filling of `erase` and the places of `image` is linear and separable: each sample is a weighted sum
 of rows and columns, and each painted pixel a weighted sum of samples. `_Band` holds such weights for one axis.
+
+All sizes are rounded as in Blender 5.2. Blender 5.0 gives the same results for pictures with even sides; in others it
+stretches the samples by up to one column or row (tests/blender/test_painted_effects.py).
 """
 
 from __future__ import annotations
@@ -42,6 +45,9 @@ _NEAREST_BIAS = 10e3 * float(np.finfo(np.float32).eps)
 _ROUNDED_UP = 0.01
 """What the node groups subtract from a size so that Blender does not round it up to a pixel more."""
 
+_PIECE = 16384
+"""How many values are converted at once; they stay in the processor's cache."""
+
 
 @dataclass(frozen=True, slots=True)
 class Region:
@@ -70,10 +76,13 @@ class Region:
 
 
 class Effect(ABC):
-    """Covers a whole region."""
+    """Covers a whole region. Only the part of the result that is under covers is meant to be seen."""
 
     uses_picture = True
     """Whether the result depends on `Region.rgb`, which may have any values otherwise."""
+
+    uses_shown = False
+    """Whether the result depends on `Region.shown`, and so on all covers of the picture."""
 
     def compute_margin(self, picture: tuple[int, int], face_px: float) -> int:
         """How many pixels around a cover the region must contain, so that the cover looks as in the whole picture.
@@ -162,6 +171,8 @@ class Erase(Effect):
     coarser level (Burt, "Moment images", 1988).
     """
 
+    uses_shown = True
+
     def __init__(self, samples_per_face: float) -> None:
         self._samples_per_face = samples_per_face
 
@@ -189,6 +200,7 @@ class Image(Effect):
     """
 
     uses_picture = False
+    uses_shown = True
 
     def __init__(self, color: str, sticker: NDArray[np.uint8]) -> None:
         self._color = np.array(to_linear(color)[:3], np.float32)
@@ -304,35 +316,32 @@ from below."""
 
 def _plan_mosaic(length: int, count: int, halvings: int) -> _Axis:
     finer = min(MOSAIC.finer, halvings)
-    blurred = _plan_kernel(count << finer, KERNEL_RADIUS * MOSAIC.spread * 2**finer)
-    samples = _chain(_plan_reduction(length, count, halvings, finer), blurred)
-    for step in range(finer, 0, -1):
-        samples = _chain(samples, _plan_scaling(count << step, count << (step - 1), 0.5))
-    middles = (np.arange(length) + 0.5 - length / 2) * count / length + count / 2
-    nearest = np.clip(np.floor(middles - _NEAREST_BIAS), 0, count - 1).astype(np.intp)
-    return _Axis(samples, _Band(nearest, np.ones((length, 1), np.float32), count))
+    samples = _plan_reduction(length, count, halvings, finer)
+    samples = _chain(samples, _plan_kernel(samples.count, KERNEL_RADIUS * MOSAIC.spread * 2**finer))
+    for _ in range(finer):
+        samples = _chain(samples, _plan_scaling(samples.count, 0.5))
+    # As in `_plan_enlargement`, the middle is that of an even size.
+    middles = (np.arange(length) + 0.5 - (length + (length & 1)) / 2) * samples.count / length + samples.count / 2
+    nearest = np.clip(np.floor(middles - _NEAREST_BIAS), 0, samples.count - 1).astype(np.intp)
+    return _Axis(samples, _Band(nearest, np.ones((length, 1), np.float32), samples.count))
 
 
 def _plan_blur(length: int, count: int, halvings: int) -> _Axis:
-    points = round(count * BLUR.points_per_sample)
-    curve = _plan_scaling(count, points, BLUR.points_per_sample, smooth=True)
-    return _Axis(
-        _plan_reduction(length, count, halvings), _chain(curve, _plan_scaling(points, length, length / points))
-    )
+    samples = _plan_reduction(length, count, halvings)
+    curve = _plan_scaling(samples.count, BLUR.points_per_sample, smooth=True)
+    return _Axis(samples, _chain(curve, _plan_enlargement(curve.count, length)))
 
 
 def _plan_gaussian(length: int, count: int, halvings: int) -> _Axis:
     finer = min(GAUSSIAN.finer, halvings)
-    points = count << finer
-    blurred = _plan_kernel(points, KERNEL_RADIUS * 2**finer)
-    return _Axis(
-        _chain(_plan_reduction(length, count, halvings, finer), blurred),
-        _plan_scaling(points, length, length / points),
-    )
+    points = _plan_reduction(length, count, halvings, finer)
+    blurred = _chain(points, _plan_kernel(points.count, KERNEL_RADIUS * 2**finer))
+    return _Axis(blurred, _plan_enlargement(points.count, length))
 
 
 def _plan_samples(length: int, count: int, halvings: int) -> _Axis:
-    return _Axis(_plan_reduction(length, count, halvings), _plan_scaling(count, length, length / count))
+    samples = _plan_reduction(length, count, halvings)
+    return _Axis(samples, _plan_enlargement(samples.count, length))
 
 
 def _plan_axes(plan: Plan, picture: tuple[int, int], face_px: float, samples_per_face: float) -> tuple[_Axis, _Axis]:
@@ -351,19 +360,27 @@ def _plan_axis(plan: Plan, length: int, count: int, halvings: int, from_above: b
 
 def _plan_reduction(length: int, count: int, halvings: int, finer: int = 0) -> _Band:
     """`length` pixels reduced to `count` samples, each the mean of its area, or to 2**finer times as many points."""
-    size = count << halvings
-    samples = _plan_scaling(length, size, (size - _ROUNDED_UP) / length)
-    for step in range(halvings, finer, -1):
-        samples = _chain(samples, _plan_scaling(count << step, count << (step - 1), 0.5))
+    samples = _plan_scaling(length, ((count << halvings) - _ROUNDED_UP) / length)
+    for _ in range(halvings - finer):
+        samples = _chain(samples, _plan_scaling(samples.count, 0.5))
     return samples
 
 
-def _plan_scaling(length: int, count: int, scale: float, smooth: bool = False) -> _Band:
-    """Blender's scaling by `scale` around the middle, cut off or extended to `count` points.
+def _plan_enlargement(length: int, count: int) -> _Band:
+    """`length` points enlarged to `count` pixels."""
+    # Blender enlarges to an even size and cuts off the last pixel if `count` is odd.
+    band = _plan_scaling(length, count / length, count + (count & 1))
+    return _Band(band.first[:count], band.weights[:count], length)
+
+
+@lru_cache(maxsize=256)
+def _plan_scaling(length: int, scale: float, count: int = 0, smooth: bool = False) -> _Band:
+    """Blender's scaling by `scale` around the middle, cut off or extended to `count` points if that is given.
 
     It samples the picture at points, bilinearly or, with `smooth`, by cubic B-splines, and extends it at its edges. If
     one of the sizes is even and the other odd, it shifts the picture by half a pixel.
     """
+    count = count or _count_points(length, scale)
     shift = 0.5 if (length ^ count) & 1 else 0.0
     at = (np.arange(count) + 0.5 - count / 2) / scale + length / 2 + shift - 0.5
     base = np.floor(at)
@@ -375,6 +392,11 @@ def _plan_scaling(length: int, count: int, scale: float, smooth: bool = False) -
         steps = np.array((0, 1))
         weights = np.stack((1 - t, t), axis=1)
     return _gather(base[:, None].astype(np.intp) + steps, weights, length)
+
+
+def _count_points(length: int, scale: float) -> int:
+    """The size that Blender gives to a scaled picture: it rounds both halves up, so the size is even."""
+    return 2 * math.ceil(length * scale / 2)
 
 
 def _plan_kernel(count: int, radius: float) -> _Band:
@@ -436,25 +458,23 @@ def _fill(samples: Floats) -> Floats:
     """
     levels = [samples]
     for _ in range(ERASE.levels):
-        # Blender extends a picture whose half is not an even number of pixels.
-        sizes = [2 * math.ceil(side / 4) for side in levels[-1].shape[:2]]
-        levels.append(_scale(levels[-1], sizes[0], sizes[1], (0.5, 0.5)))
+        rows, columns = (_plan_scaling(side, 0.5) for side in levels[-1].shape[:2])
+        levels.append(_scale(levels[-1], rows, columns))
     alpha = levels[-1][..., 3:]
     filled = np.where(alpha > 0, _divide(levels[-1][..., :3], alpha), levels[-1][..., :3])
     for finer in reversed(levels[:-1]):
-        rows, columns = finer.shape[:2]
-        below = _scale(filled, rows, columns, (rows / filled.shape[0], columns / filled.shape[1]))
-        filled = below * (1 - finer[..., 3:]) + finer[..., :3]
+        rows, columns = (_plan_enlargement(*sides) for sides in zip(filled.shape[:2], finer.shape[:2], strict=True))
+        filled = _scale(filled, rows, columns) * (1 - finer[..., 3:]) + finer[..., :3]
     return np.asarray(filled, np.float32)
 
 
-def _scale(values: Floats, rows: int, columns: int, scale: tuple[float, float]) -> Floats:
-    """`values` (rows x columns x channels), scaled by `scale` (of the rows and of the columns) to another size."""
+def _scale(values: Floats, rows: _Band, columns: _Band) -> Floats:
+    """`values` (rows x columns x channels), both axes of which are scaled."""
     height, width, channels = values.shape
-    upright = _plan_scaling(height, rows, scale[0]).apply(values.reshape(height, -1), 0, slice(0, rows))
-    turned = np.ascontiguousarray(upright.reshape(rows, width, channels).transpose(1, 0, 2)).reshape(width, -1)
-    scaled = _plan_scaling(width, columns, scale[1]).apply(turned, 0, slice(0, columns))
-    return np.ascontiguousarray(scaled.reshape(columns, rows, channels).transpose(1, 0, 2))
+    upright = rows.apply(values.reshape(height, -1), 0, slice(0, rows.count))
+    turned = np.ascontiguousarray(upright.reshape(-1, width, channels).transpose(1, 0, 2)).reshape(width, -1)
+    scaled = columns.apply(turned, 0, slice(0, columns.count))
+    return np.ascontiguousarray(scaled.reshape(columns.count, -1, channels).transpose(1, 0, 2))
 
 
 def _measure_covers(shown: Floats, origin: tuple[int, int], counts: tuple[int, int]) -> Floats:
@@ -497,14 +517,28 @@ def _divide(values: Floats, by: Floats) -> Floats:
 
 def _decode(rgb: Floats) -> Floats:
     """Display-encoded values (0..1) in scene-linear light."""
-    table = _make_decoding()
-    return table[(np.clip(rgb, 0, 1) * (len(table) - 1) + 0.5).astype(np.intp)]
+    return _look_up(_make_decoding(), rgb)
 
 
 def _encode(linear: Floats) -> Floats:
     """Scene-linear values, display-encoded, 0..1."""
-    table = _make_encoding()
-    return table[(np.clip(linear, 0, 1) * (len(table) - 1) + 0.5).astype(np.intp)]
+    return _look_up(_make_encoding(), linear)
+
+
+def _look_up(table: Floats, values: Floats) -> Floats:
+    """The entries of `table`, which stand for 0..1, that are nearest to `values`."""
+    found = np.empty(values.shape, np.float32)
+    source, target = np.ascontiguousarray(values).reshape(-1), found.reshape(-1)
+    # In pieces, because fresh memory for intermediate results of this size costs more than the work.
+    scaled, at = np.empty(_PIECE, np.float32), np.empty(_PIECE, np.intp)
+    for start in range(0, len(source), _PIECE):
+        piece = source[start : start + _PIECE]
+        some = slice(0, len(piece))
+        np.multiply(piece, np.float32(len(table) - 1), out=scaled[some])
+        scaled[some] += np.float32(0.5)
+        at[some] = scaled[some]
+        np.take(table, at[some], out=target[start : start + _PIECE], mode="clip")
+    return found
 
 
 @cache

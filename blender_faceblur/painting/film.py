@@ -26,9 +26,11 @@ from numpy.typing import NDArray
 
 from ..core.cover.effects import EffectSettings
 from ..core.types import FaceBlurError, TrackDocument
+from ..delivery.join import PIECE_LEAD_S
 from ..sources.movie import MovieSource
 from .covers import CoverTimeline, Moment
 from .encoders import EncoderChoice, MasteringDisplay, StreamLook, choose_encoder, open_encoder
+from .formats import choose_planar, parse_planar
 from .painter import Painter
 
 PIECE_S = 8.0
@@ -157,6 +159,7 @@ class FilmPainter:
         import av
 
         part = piece.path.with_suffix(".part")
+        lead = round(PIECE_LEAD_S / self.look.time_base)
         try:
             with av.open(str(part), "w", format="nut") as container:
                 stream = open_encoder(container, self.choice, self.look, threads)
@@ -166,7 +169,7 @@ class FilmPainter:
                     everything = self._timeline.covers_everything(moment)
                     outlines = [] if everything else self._timeline.list_outlines(moment)
                     painted = self._to_encoder(self._painter.paint(frame, outlines, everything))
-                    painted.pts, painted.time_base = time, self.look.time_base
+                    painted.pts, painted.time_base = time + lead, self.look.time_base
                     painted.pict_type = 0
                     for packet in stream.encode(painted):
                         container.mux(packet)
@@ -200,7 +203,8 @@ class FilmPainter:
         wanted = self.choice.pixel_format
         if frame.format.name == wanted:
             return frame
-        if frame.format.name.replace("yuvj", "yuv") == wanted:
+        planar, other = parse_planar(frame.format.name), parse_planar(wanted)
+        if planar is not None and other is not None and planar.is_full_range != other.is_full_range:
             return _relabel(frame, wanted)
         return frame.reformat(format=wanted)
 
@@ -221,7 +225,8 @@ def read_stream(path: Path, source: MovieSource) -> FilmStream:
         aspect = Fraction(stream.sample_aspect_ratio or 1)
     if first.interlaced_frame and field_order <= 1:
         field_order = 2
-    color_range = 2 if first.format.name.startswith("yuvj") else int(first.color_range)
+    planar = choose_planar(first.format.name)
+    color_range = 2 if planar.kind == "yuv" and planar.is_full_range else int(first.color_range)
     look = StreamLook(
         first.width,
         first.height,

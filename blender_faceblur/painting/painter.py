@@ -65,12 +65,13 @@ class Painter:
             shown = np.minimum((255 - fill(stored, whole)).astype(np.uint16) * _INVERSE_EDGE, 255).astype(np.uint8)
             jobs.append((whole, shown, self._cover(painted, planes, space, stored, whole, self._largest_face_px)))
         else:
-            for outline in stored:
-                window = clip(outline.bounds(), size, step)
+            # An effect that depends on all covers paints them together.
+            for group in [stored] if self._effect.uses_shown else [[outline] for outline in stored]:
+                window = clip(_surround(group), size, step)
                 if window is not None:
-                    coverage = fill([outline], window)
-                    cover = self._cover(painted, planes, space, stored, window, outline.face_px)
-                    jobs.append((window, coverage, cover))
+                    coverage = fill(group, window)
+                    face_px = self._largest_face_px if self._effect.uses_shown else group[0].face_px
+                    jobs.append((window, coverage, self._cover(painted, planes, space, stored, window, face_px)))
         # All covers are computed from the original samples before the first is painted.
         for window, coverage, cover in jobs:
             _blend(planes, space, window, coverage, cover, step)
@@ -97,8 +98,10 @@ class Painter:
         rgb = np.zeros((region[3] - region[1], region[2] - region[0], 3), np.float32)
         if self._effect.uses_picture:
             rgb = space.to_rgb(read_samples(planes, region, space.planar))
-        near = [outline for outline in outlines if _meets(outline.bounds(), region)]
-        shown = (255 - fill(near, region)).astype(np.float32) / 255
+        shown = np.ones(rgb.shape[:2], np.float32)
+        if self._effect.uses_shown:
+            near = [outline for outline in outlines if _meets(outline.bounds(), region)]
+            shown -= fill(near, region).astype(np.float32) / 255
         painted = self._paint_upright(rgb, shown, region, size, face_px)
         left, top = x1 - region[0], y1 - region[1]
         cover = painted[top : top + y2 - y1, left : left + x2 - x1]
@@ -133,6 +136,11 @@ class Painter:
 
 def _turn_size(size: tuple[int, int], turn: int) -> tuple[int, int]:
     return size[::-1] if turn in (90, 270) else size
+
+
+def _surround(outlines: Sequence[Outline]) -> tuple[int, int, int, int]:
+    x1, y1, x2, y2 = zip(*(outline.bounds() for outline in outlines), strict=True)
+    return min(x1), min(y1), max(x2), max(y2)
 
 
 def _meets(bounds: tuple[int, int, int, int], region: tuple[int, int, int, int]) -> bool:

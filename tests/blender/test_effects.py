@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from fractions import Fraction
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -28,20 +27,9 @@ from blender_faceblur.core.types import (
 )
 
 from . import disks
+from .astronaut import write_astronaut
 
 Picture = NDArray[np.float64]
-
-
-def _write(folder: Path, size: tuple[int, int]) -> Path:
-    import cv2
-
-    # Read the file itself: scikit-image's own reader does not use the stable ABI and does not load in every Blender.
-    found = find_spec("skimage")
-    assert found is not None and found.submodule_search_locations
-    astronaut = cv2.imread(str(Path(found.submodule_search_locations[0]) / "data" / "astronaut.png"))
-    path = folder / "astronaut.png"
-    cv2.imwrite(str(path), cv2.resize(astronaut, size, interpolation=cv2.INTER_AREA))
-    return path
 
 
 def _document(size: tuple[int, int], face_px: float) -> TrackDocument:
@@ -96,7 +84,7 @@ def _mean_blocks(picture: Picture, columns: int, rows: int, spread: float = 0.0)
 def test_each_mosaic_block_is_the_mean_of_the_blurred_picture(
     size: tuple[int, int], face_px: float, tmp_path: Path
 ) -> None:
-    path = _write(tmp_path, size)
+    path = write_astronaut(tmp_path, size)
     document = _document(size, face_px)
     shown = _render_whole(path, document, EffectSettings("mosaic"), tmp_path)
     bare = disks.render_frame(build_project(path, document, None), 1, tmp_path / "bare.png").astype(float)
@@ -118,7 +106,7 @@ def test_each_mosaic_block_is_the_mean_of_the_blurred_picture(
 def test_a_picture_with_odd_sides_has_no_more_blocks_than_set(tmp_path: Path) -> None:
     # Blender shifts an even grid by half a sample in an odd picture, so blocks are not exactly over what they hide.
     size = (641, 361)
-    shown = _render_whole(_write(tmp_path, size), _document(size, 50), EffectSettings("mosaic"), tmp_path)
+    shown = _render_whole(write_astronaut(tmp_path, size), _document(size, 50), EffectSettings("mosaic"), tmp_path)
     columns, rows = compute_grid(size, 50, 6)
     for lines, most in ((np.diff(shown, axis=1).any(axis=2), columns), (np.diff(shown, axis=0).any(axis=2).T, rows)):
         assert lines.sum(axis=1).max() <= most + 1
@@ -126,7 +114,7 @@ def test_a_picture_with_odd_sides_has_no_more_blocks_than_set(tmp_path: Path) ->
 
 def test_blur_is_smooth_and_has_no_detail_finer_than_its_samples(tmp_path: Path) -> None:
     size = (640, 360)
-    path = _write(tmp_path, size)
+    path = write_astronaut(tmp_path, size)
     document = _document(size, 90)
     shown = _render_whole(path, document, EffectSettings("blur"), tmp_path)
     columns, rows = compute_grid(size, 90, 6)
@@ -144,7 +132,9 @@ def test_blur_is_smooth_and_has_no_detail_finer_than_its_samples(tmp_path: Path)
 
 def test_solid_has_the_colour_of_its_settings(tmp_path: Path) -> None:
     size = (320, 240)
-    shown = _render_whole(_write(tmp_path, size), _document(size, 40), EffectSettings("solid", "1A80F3"), tmp_path)
+    shown = _render_whole(
+        write_astronaut(tmp_path, size), _document(size, 40), EffectSettings("solid", "1A80F3"), tmp_path
+    )
     # Blender 5.0.1 gets one pixel wrong in every mask's raster.
     assert (np.abs(shown - (0x1A, 0x80, 0xF3)).max(axis=2) > 1).sum() <= 1
 
@@ -153,7 +143,7 @@ def test_erase_uses_only_the_surroundings_of_the_face(tmp_path: Path) -> None:
     import cv2
 
     size = (640, 360)
-    path = _write(tmp_path, size)
+    path = write_astronaut(tmp_path, size)
     document = _document(size, 90)
     shown = disks.render_frame(build_project(path, document, EffectSettings("erase")), 1, tmp_path / "a.png")
     face = document.tracks[0].samples[0].ellipse
@@ -174,7 +164,7 @@ def test_erase_uses_only_the_surroundings_of_the_face(tmp_path: Path) -> None:
 
 def test_an_editors_change_to_an_effect_is_kept(tmp_path: Path) -> None:
     size = (320, 240)
-    path = _write(tmp_path, size)
+    path = write_astronaut(tmp_path, size)
     build_project(path, _document(size, 40), EffectSettings("solid"))
     from blender_faceblur.blender.cover.compositing import build_strip_group
 
@@ -186,7 +176,7 @@ def test_an_editors_change_to_an_effect_is_kept(tmp_path: Path) -> None:
 
 def test_a_cover_has_no_animation_data(tmp_path: Path) -> None:
     size = (320, 240)
-    scene: Any = build_project(_write(tmp_path, size), _document(size, 40), EffectSettings("mosaic"))
+    scene: Any = build_project(write_astronaut(tmp_path, size), _document(size, 40), EffectSettings("mosaic"))
     assert scene.animation_data is None
     assert all(group.animation_data is None for group in bpy.data.node_groups)
 
@@ -198,7 +188,7 @@ def test_a_picture_keeps_its_transparency_outside_of_covers(effect: str, tmp_pat
     from blender_faceblur.blender.rendering.render import RenderSettings, render_still
 
     size = (320, 240)
-    path = _write(tmp_path, size)
+    path = write_astronaut(tmp_path, size)
     alpha = np.tile(np.linspace(0, 255, size[0]).astype(np.uint8), (size[1], 1))
     cv2.imwrite(str(path), np.dstack([cv2.imread(str(path)), alpha]))
     document = _document(size, 40)
@@ -309,7 +299,7 @@ def test_a_sticker_is_packed_into_the_project(tmp_path: Path) -> None:
 @pytest.mark.parametrize("effect", ["mosaic", "solid", "erase"])
 def test_inverse_covers_everything_but_the_faces(effect: str, tmp_path: Path) -> None:
     size = (640, 360)
-    path = _write(tmp_path, size)
+    path = write_astronaut(tmp_path, size)
     document = _document(size, 90)
     bare = disks.render_frame(build_project(path, document, None), 1, tmp_path / "a.png").astype(int)
     scene = build_project(path, document, EffectSettings(effect, "0000FF", inverse=True))
@@ -333,7 +323,7 @@ def test_inverse_shows_nothing_if_the_mask_is_lost(lost: str, tmp_path: Path) ->
     document = _document(size, 40)
     if lost == "no face":
         document.tracks.clear()
-    scene = build_project(_write(tmp_path, size), document, EffectSettings("solid", "0000FF", inverse=True))
+    scene = build_project(write_astronaut(tmp_path, size), document, EffectSettings("solid", "0000FF", inverse=True))
     mask = bpy.data.masks[0]
     if lost == "mask strip":
         from blender_faceblur.blender.cover.strips import remove_strip

@@ -247,7 +247,7 @@ def test_unsupported_sound_and_containers_are_refused() -> None:
     with pytest.raises(FaceBlurError, match="--reencode-audio"):
         choose_container(Path("a.mov"), [SourceSound("qdm2", frozenset())], "h264", None, False)
     with pytest.raises(FaceBlurError, match="this file type cannot be written"):
-        choose_container(Path("a.mov"), [], "h264", Path("b.webm"), False)
+        choose_container(Path("a.mov"), [], "h264", Path("b.avi"), False)
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,7 @@ ALLOWED: dict[str, set[str]] = {
     "detectors": {"core", "core/detection", "files"},
     "recognition": {"core", "detectors"},
     "delivery": {"core"},
-    "painting": {"core", "core/cover", "sources"},
+    "painting": {"core", "core/cover", "sources", "delivery"},
     "worker": {
         "core",
         "core/detection",

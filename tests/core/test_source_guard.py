@@ -90,7 +90,9 @@ def test_a_film_that_is_replaced_during_the_verification_is_not_written(tmp_path
 
     write_film(tmp_path / "a.mp4", rate=RATE)
     jobs = plan_jobs([tmp_path / "a.mp4"], None, False)
-    (outcome,) = run_batch(jobs, BatchSettings(verify_every=1), Reporter(), analyse, render, verify_another)
+    (outcome,) = run_batch(
+        jobs, BatchSettings(verify_every=1, renderer="blender"), Reporter(), analyse, render, verify_another
+    )
     assert (outcome.status, outcome.reason) == ("failed", "a.mp4 changed during the run. Start again.")
     assert list_names(tmp_path) == ["a.mp4"]
 

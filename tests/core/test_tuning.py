@@ -48,6 +48,7 @@ FIXED = {
     "UNINFORMATIVE",
     # Geometry, Blender's kernel, and the number of people in a measurement.
     "HANDLE",
+    "CORNERS",
     "FEATHER_SHARE",
     "KERNEL_RADIUS",
     "MEASURED_PEOPLE",

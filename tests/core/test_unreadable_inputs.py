@@ -165,7 +165,8 @@ def test_closed_streams_do_not_end_the_work(tmp_path: Path, redirect: str, optio
         "import sys\nfrom pathlib import Path\nfrom blender_faceblur.batch import cli, run\n"
         "from tests.core.test_batch import analyse, render\n"
         "cli.run_batch = lambda jobs, settings, reporter: "
-        "run.run_batch(jobs, settings, reporter, analyse, render)\nsys.exit(cli.main(sys.argv[1:]))"
+        "run.run_batch(jobs, settings, reporter, analyse, render)\n"
+        "sys.exit(cli.main([*sys.argv[1:], '--renderer', 'blender']))"
     )
     done = subprocess.run(
         ["sh", "-c", f'"$@" {redirect}', "sh", sys.executable, "-c", code, str(tmp_path / "a.mp4"), *options],

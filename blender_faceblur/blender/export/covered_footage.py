@@ -78,7 +78,9 @@ def export_covered(
     project = folder / f"{Path(bpy.data.filepath).stem or 'Untitled'}{OWN_MARK}.blend"
     _check_places(project, films, overwrite)
     blender = Path(bpy.app.binary_path) if bpy.app.binary_path else None
-    settings = BatchSettings(quality=quality, overwrite=overwrite, reencode_audio=True, blender=blender)
+    settings = BatchSettings(
+        quality=quality, overwrite=overwrite, reencode_audio=True, blender=blender, renderer="blender"
+    )
     with Workplace() as workplace:
         copy, finished = (workplace.name_part(project, ".blend") for _ in range(2))
         _save_copy(copy)

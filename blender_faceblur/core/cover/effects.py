@@ -81,7 +81,7 @@ class ImageSettings:
     finely, but the windows then hold smaller ones. Origin not recorded."""
     windows: tuple[int, ...] = (3, 5, 8, 12, 18, 26)
     """Window sizes, in samples to each side, for measuring covers, so that a small face beside a large one is separate.
-    Raising them measures larger covers. Origin not recorded."""
+    Raising their sizes measures larger covers. Origin not recorded."""
     alone: float = 1.03
     """A cover lies completely within a window if the next larger window has at most this times as much covered area.
     Raising it measures with smaller windows, which may hold only a part of the cover. Origin not recorded."""
