@@ -36,7 +36,8 @@ ON_REQUEST = {"ensemble": ("ensemble", "five")}
 NEED_BPY = ("test", "lint", "package", "library", "bench strength")
 """Commands that always use Blender as a Python package."""
 NEED_BLENDER = ("bench speed",)
-"""Commands that always use Blender: the application, if they are given one, or else the package."""
+"""Commands that use Blender, unless an option skips it: the application if they are given one, or else the package."""
+SKIP_BLENDER = {"--no-blender", "--analysis-only"}
 NEED_TEST_PACKAGES = ("test", "lint")
 NEED_PORTRAIT = ("demo", "bench accuracy")
 SHORTEST = {"--blender": "--ble", "--save-blend": "--save-b", "--renderer": "--ren"}
@@ -59,6 +60,11 @@ def main() -> int:
             return 2
         name += " " + arguments[0]
         module += arguments.pop(0)
+    missing = [blender for blender in _list_values(arguments, "--blender") if not os.access(blender, os.X_OK)]
+    if missing:
+        # Before anything is installed for it.
+        print("--blender {}: there is no such program.".format(missing[0]), file=sys.stderr)
+        return 2
     try:
         asked = _list_asked_presets(name, arguments)
         python = environment.ensure_environment(
@@ -126,7 +132,7 @@ def _needs_bpy(command: str, arguments: list[str]) -> bool:
     if command in NEED_BPY:
         return True
     needs_blender = (
-        command in NEED_BLENDER
+        (command in NEED_BLENDER and not SKIP_BLENDER & set(arguments))
         or bool(_list_values(arguments, "--save-blend"))
         or "blender" in _list_values(arguments, "--renderer")
     )

@@ -12,6 +12,7 @@ from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from types import FrameType
+from typing import TextIO
 
 from ..core.detection.settings import (
     DEFAULT_MARGIN,
@@ -231,8 +232,12 @@ def open_closed_streams() -> None:
             # The system gives the lowest free number, which is this one.
             os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
     # Python has None for a stream that was closed at its start.
-    sys.stdout = sys.stdout or open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115 (open to the end)
-    sys.stderr = sys.stderr or open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+    sys.stdout = sys.stdout or _open_stream(1)
+    sys.stderr = sys.stderr or _open_stream(2)
+
+
+def _open_stream(number: int) -> TextIO:
+    return open(number, "w", encoding="utf-8", errors="backslashreplace", closefd=False)
 
 
 def prepare_process() -> None:

@@ -53,6 +53,11 @@ SPARE_BYTES = 4 << 20
 """The free disk space that is needed to begin an output."""
 
 
+SMALLEST_SIDES = {"image": 4, "movie": 16}
+"""The fewest pixels on a side that Blender renders (5.0.1, 5.2.2). It makes smaller pictures larger, and refuses to
+write smaller films."""
+
+
 @dataclass(frozen=True, slots=True)
 class FilmJob:
     """One input, and the paths of its results. With `choose_ending`, `output` gets the suffix of its container.
@@ -141,6 +146,13 @@ def plan_jobs(
 def choose_output(
     job: FilmJob, info: SourceInfo, settings: BatchSettings
 ) -> tuple[FilmJob, Container | None, list[str]]:
+    """The job with its final output, the container of a film, and sentences for the user. Raises FaceBlurError."""
+    smallest = SMALLEST_SIDES[info.kind]
+    if settings.render and not settings.is_direct and min(info.width, info.height) < smallest:
+        raise FaceBlurError(
+            f"{job.source.name}: {info.width} x {info.height} pixels are too few. Blender renders "
+            f"{'pictures' if info.kind == 'image' else 'films'} from {smallest} x {smallest} pixels on."
+        )
     if info.kind == "image":
         if job.output.suffix.lower() not in PICTURE_ENDINGS or (
             not job.choose_ending and _picture_format(job.output) != _picture_format(job.source)

@@ -36,6 +36,7 @@ from .stages import (
     Verify,
     Warn,
     forget_abandoned,
+    forget_after_second_failure,
     get_unfinished_path,
     run_painting,
     run_resumable_analysis,
@@ -137,6 +138,11 @@ class Run:
             outcome.reason = f"{error.strerror or error}" + (f": {error.filename}" if error.filename else "")
         except MemoryError:
             outcome.status, outcome.reason = "failed", "There is not enough memory. Close other programs and try again."
+        except Exception as error:
+            # What these libraries find in a file is no fault of this program. (They are not imported for this.)
+            if not type(error).__module__.startswith(("av.", "cv2")):
+                raise
+            outcome.status, outcome.reason = "failed", " ".join(f"The file cannot be read: {error}".split())
         if outcome.status == "failed":
             outcome.output = None
         outcome.seconds = time.monotonic() - began
@@ -228,6 +234,7 @@ class Run:
             for place, disk in ((self.part, output.parent), (self.folder, self.folder.parent)):
                 if shutil.disk_usage(place).free < SPARE_BYTES:
                     raise FaceBlurError(f"The disk of {disk} is full. Nothing was written. ({error})") from error
+            forget_after_second_failure(self.job.source)
             raise
         finally:
             if self.settings.render:

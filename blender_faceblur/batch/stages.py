@@ -127,6 +127,21 @@ def get_unfinished_path(source: Path) -> Path:
     return unfinished_analyses() / hashlib.sha256(str(source.resolve()).encode()).hexdigest()[:32]
 
 
+def forget_after_second_failure(source: Path) -> None:
+    """Keep a source's unfinished analysis after one failure, and remove it after the second.
+
+    A lack of memory or a crash may be over at the next try, but an input that fails twice would leave its analysis
+    behind for good.
+    """
+    folder = get_unfinished_path(source)
+    failed = folder / "failed"
+    if failed.exists():
+        shutil.rmtree(folder, ignore_errors=True)
+    elif folder.is_dir():
+        with suppress(OSError):
+            failed.touch()
+
+
 def forget_abandoned() -> None:
     """Remove unfinished analyses that were not resumed in time."""
     for folder in unfinished_analyses().glob("*"):

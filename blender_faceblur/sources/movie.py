@@ -589,9 +589,13 @@ def _list_losses(frame: av.VideoFrame, rotation: int) -> list[str]:
         warnings.append(f"{bits}-bit colour is not kept in an 8-bit H.264 film")
     if form.name.startswith(("yuva", "rgba", "bgra", "argb", "abgr", "gbrap", "ya")):
         warnings.append(_ALPHA_LOST)
-    if not form.is_rgb and len(form.components) >= 3 and form.chroma_width(64) == 64:
+    # A film of odd size is written with full colour resolution, because H.264 has no other way to store it.
+    odd = frame.width % 2 or frame.height % 2
+    if odd or form.is_rgb or len(form.components) < 3:
+        pass
+    elif form.chroma_width(64) == 64:
         warnings.append("full colour resolution (4:4:4) is not kept in an ordinary H.264 film")
-    elif not form.is_rgb and len(form.components) >= 3 and form.chroma_height(64) == 64:
+    elif form.chroma_height(64) == 64:
         warnings.append("colour resolution 4:2:2 becomes 4:2:0 in an ordinary H.264 film")
     if frame.interlaced_frame:
         warnings.append("interlaced film: Blender combines both fields in one picture")

@@ -37,6 +37,7 @@ HERE = sys.version_info[:2]
         ("bench identity", ["people"], False),
         ("bench speed", ["a.mp4"], True),
         ("bench speed", ["a.mp4", "--blender", "/opt/blender"], False),
+        ("bench speed", ["a.mp4", "--no-blender"], False),
         ("bench strength", ["people"], True),
         ("test", [], True),
         ("test", ["-k", "--blender"], True),
