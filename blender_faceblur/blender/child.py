@@ -47,8 +47,7 @@ def run(job: dict[str, Any]) -> None:
     With the key `project` it renders the footage of a strip in that project, see `covered_footage.open_footage`. With
     `replace` as well it makes a project without covers, see `covered_footage.finish_copy`.
 
-    For measurements, `effect` may be None (footage without a cover), and `measure` may be "pass": a modifier that
-    returns the picture unchanged.
+    For measurements, `effect` may be None (footage without a cover).
     """
     import bpy
 
@@ -66,8 +65,6 @@ def run(job: dict[str, Any]) -> None:
     document = read_document(Path(job["tracks"]))
     effect = EffectSettings(**job["effect"]) if job["effect"] is not None else None
     scene = open_footage(job, document) if "project" in job else build_project(Path(job["source"]), document, effect)
-    if job.get("measure") == "pass":
-        replace_by_pass(scene)
     if job.get("save_blend"):
         warning = add_sound(scene, Path(job["source"])) if document.source.kind == "movie" else None
         if warning:
@@ -125,21 +122,6 @@ def finish_project(job: dict[str, Any]) -> None:
         height=render.resolution_y,
         frame_rate=[render.fps, render.fps_base],
     )
-
-
-def replace_by_pass(scene: Any) -> None:
-    """Make our modifiers return their picture unchanged, to measure the cost of a modifier itself."""
-    from .common.marks import get_modifier
-    from .cover import nodes
-    from .cover.compositing import new_strip_group
-
-    tree = new_strip_group("Face Blur: nothing")
-    source = nodes.add_node(tree, "NodeGroupInput", 0)
-    result = nodes.add_node(tree, "NodeGroupOutput", 1)
-    nodes.put(tree, result.inputs["Image"], source.outputs["Image"])
-    for modifier in map(get_modifier, scene.sequence_editor.strips):
-        if modifier is not None:
-            modifier.node_group = tree
 
 
 def choose_channels(picture: Any) -> tuple[str, int]:
