@@ -16,8 +16,9 @@ from blender_faceblur.blender.cover.active_face import get_target
 from blender_faceblur.blender.cover.compositing import EffectSettings
 from blender_faceblur.blender.cover.covering import cover_footage
 from blender_faceblur.blender.cover.strips import get_mask
-from blender_faceblur.blender.masks.changes import change_tracks, cover_at
-from blender_faceblur.blender.masks.mask import load_document
+from blender_faceblur.blender.masks.changes import change_tracks
+from blender_faceblur.blender.masks.document import load_document
+from blender_faceblur.blender.masks.record import MaskRecord
 from blender_faceblur.core.document.editing import get_track, locked_frames
 from blender_faceblur.core.types import Ellipse, Evidence, Sample, Track
 
@@ -61,11 +62,11 @@ def spans(mask: Any, name: str) -> list[tuple[int, int]]:
 
 def test_a_cover_moves_to_where_an_editor_puts_it(scene: Any, tmp_path: Path) -> None:
     mask = choose(scene, "Face 01", 20)
-    before = cover_at(mask, "Face 01", 20)
+    before = MaskRecord.load(mask).ellipse_at("Face 01", 20)
     assert before is not None
     set_cover(get_target(bpy.context), Ellipse(before.cx + 100, before.cy, before.rx, before.ry))
     assert locked_frames(get_track(load_document(mask), "Face 01")) == [20]
-    moved = cover_at(mask, "Face 01", 20)
+    moved = MaskRecord.load(mask).ellipse_at("Face 01", 20)
     assert moved is not None and moved.cx == pytest.approx(before.cx + 100, abs=0.6)
     assert see(scene, 20, tmp_path).disk > 900
     # The cover is unchanged half a second away.

@@ -113,9 +113,9 @@ def test_layers_can_be_renamed_changed_and_removed(mask: Any) -> None:
     stored = MaskRecord.load(mask)
     assert stored.layers["Ann"].freehand and stored.layers.track_of("Ann") == "Ann"
     assert "Face 01" not in stored.layers and len(stored.layers) == 1
-    stored.forget_layer("Ann")
+    stored.forget_layers(["Ann"])
     with pytest.raises(KeyError):
-        stored.forget_layer("Ann")
+        stored.forget_layers(["Ann"])
     stored.save(mask)
     assert list(MaskRecord.load(mask).layers) == [] and MaskRecord.load(mask).own == ["Picture"]
 

@@ -23,7 +23,7 @@ from blender_faceblur.blender.cover.covering import cover_footage
 from blender_faceblur.blender.cover.strips import get_mask
 from blender_faceblur.blender.masks import overlay_cache
 from blender_faceblur.blender.masks.changes import change_tracks
-from blender_faceblur.blender.masks.mask import load_document
+from blender_faceblur.blender.masks.document import load_document
 from blender_faceblur.blender.overlay import outlines
 from blender_faceblur.blender.people import cache as people_cache
 from blender_faceblur.blender.people import (

@@ -18,7 +18,7 @@ from blender_faceblur.blender.common.marks import MARK
 from blender_faceblur.blender.cover.compositing import EffectSettings, compute_mask_unit_px
 from blender_faceblur.blender.cover.covering import put_cover
 from blender_faceblur.blender.masks.changes import change_tracks
-from blender_faceblur.blender.masks.mask import load_document, store_document, write_mask
+from blender_faceblur.blender.masks.document import load_document, store_document
 from blender_faceblur.blender.preferences import properties as preferences
 from blender_faceblur.blender.rendering.project import build_project
 from blender_faceblur.blender.review import operators as review_operators
@@ -41,6 +41,7 @@ from blender_faceblur.core.types import (
 )
 
 from . import disks
+from .writing import write_mask
 
 EFFECT = EffectSettings("solid", disks.COVER)
 
@@ -236,7 +237,7 @@ def test_after_the_last_item_of_a_strip_the_next_strip_is_reviewed(
     document = build_document(other)
     document.review_items, document.uncovered = document.review_items[:1], []
     size = (disks.WIDTH, disks.HEIGHT + 2)
-    own = write_mask("second", document, compute_mask_unit_px(size, (disks.WIDTH, disks.HEIGHT)), first_frame=200)
+    own = write_mask(document, compute_mask_unit_px(size, (disks.WIDTH, disks.HEIGHT)), first_frame=200)
     put_cover(scene, second, own, EFFECT)
     scene.sequence_editor.active_strip = strip
     assert review.count_left(scene) == 5

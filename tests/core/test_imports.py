@@ -133,6 +133,7 @@ ALLOWED: dict[str, set[str]] = {
     "blender/overlay": {
         "core",
         "core/review",
+        "core/cover",
         "reporting",
         "blender/common",
         "blender/preferences",

@@ -46,8 +46,10 @@ FIXED = {
     "_LEAST_SIDE",
     "_MARGIN",
     "UNINFORMATIVE",
-    # Geometry, and the number of people in a measurement.
+    # Geometry, the shape of covers, and the number of people in a measurement.
     "HANDLE",
+    "CORNERS",
+    "FEATHER_SHARE",
     "MEASURED_PEOPLE",
 }
 """Numbers that nobody tunes."""

@@ -17,7 +17,7 @@ from ...worker.client import build_track_request
 from ..common.footage import Footage, frame_rate_of, get_footage
 from ..common.jobs import JobProgress, Step
 from ..masks.changes import change_tracks, check_freehand
-from ..masks.mask import load_document
+from ..masks.document import load_document
 from ..masks.record import fingerprint_of, has_record
 
 

@@ -14,7 +14,7 @@ from ...core.types import FaceBlurError, TrackDocument
 from ..common.footage import Footage, check_document, get_footage
 from ..common.marks import get_modifier
 from ..masks.changes import write_analysis
-from ..masks.mask import get_document_text, load_document
+from ..masks.document import get_document_text, load_document
 from ..masks.record import MaskRecord, fingerprint_of, has_record, list_own_masks
 from .compositing import EffectSettings, build_strip_group, compute_mask_unit_px
 from .effects import EFFECTS

@@ -47,7 +47,7 @@ from ..cover.covering import (
 from ..cover.issues import list_cover_issues
 from ..cover.nodes import sign
 from ..cover.strips import TIMES, get_mask, is_out_of_speed, sync_mask_strip
-from ..masks.mask import load_document
+from ..masks.document import load_document
 from ..masks.record import MaskRecord, list_own_masks, size_of
 from ..preferences.properties import get_preferences
 from ..review.queue import get_span

@@ -16,7 +16,7 @@ from bpy.app.handlers import persistent
 
 from ...core.review.overview import Code, Codes, Overview, read_overview
 from ..common.jobs import redraw
-from .mask import get_document_text
+from .document import get_document_text
 from .record import LayerRecord, MaskRecord, has_record, stamp_of
 
 _READ_AFTER_S = 0.2

@@ -19,8 +19,7 @@ from ...core.people.similarity import FaceEmbedding, Vector, choose_best, comput
 from ...core.types import FaceBlurError, Sample, TrackDocument, TrackKind
 from ..common.footage import frame_rate_of
 from ..masks.changes import change_tracks
-from ..masks.mask import get_layer_name
-from ..masks.record import MaskRecord, fingerprint_of
+from ..masks.record import MaskRecord, fingerprint_of, get_layer_name
 from .embedding import embed_faces, list_jobs, store_crops
 from .grouping import SceneFaces, read_scene_faces
 from .memory import MEMORY, cover_as_found, get_embeddings, get_references, is_embedded, list_masks

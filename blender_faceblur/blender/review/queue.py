@@ -20,8 +20,8 @@ from ...core.review.queue import SECONDS_EACH, ReviewEntry, is_shown, list_revie
 from ...core.types import FaceBlurError, TrackDocument, Verdict
 from ..common.footage import KINDS, compute_shown, find_timeline_frame
 from ..cover.strips import get_mask
-from ..masks.mask import get_document_text, get_layer_name, store_document
-from ..masks.record import MaskRecord
+from ..masks.document import get_document_text, store_document
+from ..masks.record import MaskRecord, get_layer_name
 from ..preferences.properties import get_reviewer
 
 _LONGEST_S = 60.0

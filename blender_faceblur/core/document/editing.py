@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from ..types import (
@@ -266,6 +266,51 @@ def rename(document: TrackDocument, old: str, new: str) -> None:
         raise FaceBlurError(f"There is already a track '{new}'.")
     get_track(document, old).name = new
     document.review_items = [replace(d, track=new) if d.track == old else d for d in document.review_items]
+
+
+def sync_names(document: TrackDocument, tracks: Mapping[str, str], present: Collection[str]) -> dict[str, str | None]:
+    """Delete and rename tracks as an editor deleted and renamed their layers.
+
+    `tracks` are the names of the tracks by layer, `present` the layers that still exist. Returns which track covers
+    each layer for which that has changed; None where no track does.
+    """
+    changed: dict[str, str | None] = {}
+    for layer, name in tracks.items():
+        is_known = any(track.name == name for track in document.tracks)
+        if layer not in present or not is_known:
+            if is_known:
+                delete(document, name)
+            changed[layer] = None
+        elif layer != name and all(layer != track.name for track in (*document.tracks, *document.uncovered)):
+            rename(document, name, layer)
+            changed[layer] = layer
+    return changed
+
+
+def set_covers(document: TrackDocument, covers: Mapping[str, Mapping[int, Ellipse | None] | None]) -> set[str]:
+    """Set covers (margin included) that an editor changed, by track and frame, as locked keys.
+
+    A cover of None switches the track off in that frame. A track with None instead of covers is no longer made of
+    ellipses, so it is locked as a whole. Returns the names of the others.
+    """
+    reshaped = set()
+    for name, frames in covers.items():
+        track = get_track(document, name)
+        if frames is None:
+            track.locked = True
+            continue
+        shown = {frame: ellipse for frame, ellipse in frames.items() if ellipse is not None}
+        _put(
+            track,
+            [
+                Sample(frame, ellipse.scaled(1 / document.margin), Evidence.LOCKED, 1.0)
+                for frame, ellipse in shown.items()
+            ],
+        )
+        off = {frame for start, stop in track.off for frame in range(start, stop)}
+        track.off = join_frames((off | frames.keys()) - shown.keys())
+        reshaped.add(name)
+    return reshaped
 
 
 def switch(track: Track, start: int, stop: int, on: bool) -> None:

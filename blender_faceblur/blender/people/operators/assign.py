@@ -15,8 +15,7 @@ from ...common.footage import find_timeline_frame
 from ...common.jobs import redraw
 from ...common.selection import is_busy, refuse
 from ...cover.active_face import get_target
-from ...masks.mask import get_layer_name
-from ...masks.record import fingerprint_of
+from ...masks.record import fingerprint_of, get_layer_name
 from ...review.queue import list_covered
 from ..cache import list_shown_faces
 from ..person_list import MACHINE, NO_PERSON, SPLIT, add_person, assign_faces, assign_track, get_listed, remove_empty
