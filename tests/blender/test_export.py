@@ -317,8 +317,10 @@ def test_a_film_that_fails_ends_the_export(scene: Any, film: Path, tmp_path: Pat
         **{name: getattr(document.source, name) for name in document.source.__slots__} | {"width": 300}
     )
     from blender_faceblur.blender.masks.document import store_document
+    from blender_faceblur.blender.masks.record import MaskRecord
 
-    store_document(bpy.data.masks[0], document)
+    mask = bpy.data.masks[0]
+    store_document(mask, MaskRecord.load(mask), document)
     with pytest.raises(FaceBlurError, match=r"disk\.mp4: "):
         _export(tmp_path / "out")
     assert list((tmp_path / "out").iterdir()) == []

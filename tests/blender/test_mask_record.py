@@ -104,7 +104,7 @@ def test_ellipses_are_interpolated_between_keys_and_only_in_spans(mask: Any) -> 
 
 def test_layers_can_be_renamed_changed_and_removed(mask: Any) -> None:
     record = MaskRecord.load(mask)
-    record.rename_layer("Face 01", "Ann")
+    assert record.sync_order(["Picture", "Ann", "Mine"]) == []
     assert record.own == ["Picture", "Ann"] and record.order == ["Picture", "Ann", "Mine"]
     assert list(record.layers) == ["Ann"] and record.layers["Ann"].layer == "Ann"
     assert list(MaskRecord.load(mask).layers) == ["Face 01"], "nothing is stored yet"

@@ -158,18 +158,15 @@ def test_a_never_region_exempts_only_tracks_that_stay_in_it() -> None:
 def test_a_track_is_renamed_or_deleted_with_its_layer() -> None:
     document = make_document(make_track("Face 01", range(10)), make_track("Face 02", range(10)))
     tracks = {"Anna": "Face 01", "Face 02": "Face 02", "left over": "Face 03"}
-    assert editing.sync_names(document, tracks, ["Anna", "left over"]) == {
-        "Anna": "Anna",
-        "Face 02": None,
-        "left over": None,
-    }
+    renamed, reshaped = editing.apply_layer_edits(document, tracks, ["Anna", "left over"], {"left over": None})
+    assert renamed == {"Anna": "Anna", "Face 02": None, "left over": None} and reshaped == set()
     assert [track.name for track in document.tracks] == ["Anna"]
     assert [(track.name, track.status) for track in document.uncovered] == [("Face 02", TrackStatus.DELETED)]
 
 
 def test_a_layer_cannot_take_the_name_of_another_track() -> None:
     document = make_document(make_track("Face 01", range(10)), make_track("Face 02", range(10)))
-    assert editing.sync_names(document, {"Face 02": "Face 01"}, ["Face 02"]) == {}
+    assert editing.apply_layer_edits(document, {"Face 02": "Face 01"}, ["Face 02"], {}) == ({}, set())
     assert [track.name for track in document.tracks] == ["Face 01", "Face 02"]
 
 
@@ -177,19 +174,19 @@ def test_changed_covers_become_locked_keys_without_the_margin() -> None:
     track = make_track("Face 01", range(10))
     track.off = [(2, 4)]
     document = make_document(track)
-    covers = {3: Ellipse(50, 60, 14, 28), 7: None, 12: Ellipse(50, 60, 14, 28)}
-    assert editing.set_covers(document, {"Face 01": covers}) == {"Face 01"}
-    moved = editing.sample_at(track, 3)
-    assert moved is not None and document.margin == 1.4
-    assert (moved.ellipse.cx, moved.ellipse.rx, moved.ellipse.ry) == pytest.approx((50, 10, 20))
+    covers = {"Anna": {3: Ellipse(50, 60, 14, 28), 7: None, 12: Ellipse(50, 60, 14, 28)}}
+    assert editing.apply_layer_edits(document, {"Anna": "Face 01"}, ["Anna"], covers)[1] == {"Anna"}
+    assert document.margin == 1.4
+    moved = at(track, 3)
+    assert (moved.cx, moved.rx, moved.ry) == pytest.approx((50, 10, 20))
     assert editing.locked_frames(track) == [3, 12] and track.off == [(2, 3), (7, 8)]
 
 
 def test_a_track_that_is_no_longer_made_of_ellipses_is_locked() -> None:
     track = make_track("Face 01", range(10))
-    document = make_document(track)
-    assert editing.set_covers(document, {"Face 01": None}) == set() and track.locked
-    assert editing.locked_frames(track) == []
+    tracks = {"Face 01": "Face 01"}
+    assert editing.apply_layer_edits(make_document(track), tracks, ["Face 01"], {"Face 01": None}) == ({}, set())
+    assert track.locked and editing.locked_frames(track) == []
 
 
 def analyse_again(old: TrackDocument, *tracks: Track, start: int = 20, stop: int = 60) -> TrackDocument:

@@ -281,7 +281,7 @@ def repair_strip(scene: bpy.types.Scene, strip: bpy.types.Strip, effect: EffectS
         mask_strip.modifiers.clear()
         for name, value in list(_list_changes(scene, mask_strip)):
             setattr(mask_strip.transform if name in _NEUTRAL_TRANSFORM else mask_strip, name, value)
-    put_cover(scene, strip, mask, read_effect(strip) or effect)
+    put_cover(scene, strip, mask, read_effect(strip) or effect, load_document(mask))
     modifier = get_modifier(strip)
     sync_mask_strip(scene, strip, modifier.input_mask_strip)
     if hasattr(modifier, "show_preview"):

@@ -2,8 +2,8 @@
 """Change the tracks of a project. Nothing else does.
 
 Every change takes the same way: reading.py applies to the document and the record what an editor changed with Blender's
-own tools, core/document changes the document, mask.py writes the layers that core/cover plans for it, and `_store`
-stores document and record.
+own tools, core/document changes the document, core/cover plans its layers, mask.py writes them, and `_store` stores
+document and record.
 """
 
 from __future__ import annotations
@@ -15,13 +15,15 @@ from dataclasses import dataclass, field
 
 import bpy
 
+from ...core.cover.layers import plan_layers
 from ...core.document.editing import merge_analysis
 from ...core.document.matching import list_same_tracks
 from ...core.types import FaceBlurError, TrackDocument
+from ..common.context import borrow_mask_editor
 from .document import get_document_text, load_document, store_document
-from .mask import PICTURE_LAYER, make_mask, rewrite_layers, write_layers
+from .mask import PICTURE_LAYER, write_layers, write_picture_layer
 from .reading import Edits, read_edits
-from .record import MaskRecord, get_layer_name
+from .record import MaskRecord, get_layer_name, make_mask
 
 
 @dataclass(slots=True)
@@ -52,24 +54,17 @@ def change_tracks(mask: bpy.types.Mask, change: Callable[[TrackDocument], Collec
 
     Raises FaceBlurError, with nothing changed, if `change` raises it or the document is lost.
     """
-    document = sync_from_blender(mask)
-    names = set(change(document))
-    record = MaskRecord.load(mask)
+    content = _sync(mask)
+    names = change(content.document)
     with _hold(mask):
-        rewrite_layers(mask, record, document, names)
-        _store(mask, record, document)
-    return document
+        _write_layers(mask, content.record, content.document, names)
+        _store(mask, content.record, content.document)
+    return content.document
 
 
 def sync_from_blender(mask: bpy.types.Mask) -> TrackDocument:
     """The document, updated with what an editor did to the mask with Blender's own tools. Stored if it changed."""
-    record, document, edits = _read(mask)
-    if edits is not None:
-        with _hold(mask):
-            if edits.reshaped:
-                rewrite_layers(mask, record, document, edits.reshaped)
-            _store(mask, record, document if edits.changed else None)
-    return document
+    return _sync(mask).document
 
 
 def write_analysis(
@@ -86,41 +81,92 @@ def write_analysis(
     whose layer was switched off stays off only if `is_same_track` matches it to the earlier one.
     """
     switched_off: set[str] | None = None
-    if mask is None:
-        mask, record = make_mask(name, document, unit_px, first_frame)
-    elif get_document_text(mask) is None:
+    if mask is not None and get_document_text(mask) is not None:
+        content = _read(mask)
+        record = content.record
+        hidden = {layer.name for layer in mask.layers if layer.hide_render}
+        names = {track for layer, track in record.get_tracks().items() if layer in hidden}
+        off = [track for track in content.document.tracks if track.name in names]
+        document = merge_analysis(content.document, document, *span)
+        switched_off = list_same_tracks(document.tracks, off)
+    elif mask is not None:
         record = MaskRecord.load(mask)
     else:
-        record, edited, _ = _read(mask)
-        off = {
-            record.layers.track_of(layer.name)
-            for layer in mask.layers
-            if layer.hide_render and layer.name in record.layers
-        }
-        document = merge_analysis(edited, document, *span)
-        switched_off = list_same_tracks(document.tracks, [track for track in edited.tracks if track.name in off])
+        mask, record = make_mask(name, document, unit_px, first_frame)
+    mask.frame_end = mask.frame_start + max(document.source.frame_count, 1)
+    record.describe(document, unit_px, (mask.frame_start, mask.frame_end))
     with _hold(mask):
-        write_layers(mask, record, document, unit_px, switched_off)
+        _write_layers(mask, record, document)
+        # An editor draws into the active layer, which should not be the picture's.
+        faces = [name for name in record.own[1:] if name in mask.layers]
+        if faces:
+            mask.layers.active = mask.layers[faces[0]]
+        if switched_off is not None:
+            for layer, track in record.get_tracks().items():
+                mask.layers[layer].hide_render = track in switched_off
         _store(mask, record, document)
     return mask, document
 
 
-def _read(mask: bpy.types.Mask) -> tuple[MaskRecord, TrackDocument, Edits | None]:
-    """The record and the document, both updated with an editor's edits but not stored; None if there are none."""
+@dataclass(frozen=True, slots=True)
+class _Content:
+    """What a mask holds, updated with an editor's edits."""
+
+    record: MaskRecord
+    document: TrackDocument
+    edits: Edits | None
+    """The edits, which are not stored; None if the mask has not changed since it was written."""
+
+
+def _sync(mask: bpy.types.Mask) -> _Content:
+    content = _read(mask)
+    if content.edits is not None:
+        with _hold(mask):
+            if content.edits.reshaped:
+                _write_layers(mask, content.record, content.document, content.edits.reshaped)
+            _store(mask, content.record, content.document if content.edits.changed else None)
+    return content
+
+
+def _read(mask: bpy.types.Mask) -> _Content:
     # Blender reports changes that Python made only after an update.
     bpy.context.view_layer.update()
-    record, document = MaskRecord.load(mask), load_document(mask)
+    record = MaskRecord.load(mask)
+    document = load_document(mask)
     if _WATCHED.on and record.serial in _WATCHED.clean:
-        return record, document, None
+        return _Content(record, document, None)
     with _hold(mask):
-        return record, document, read_edits(mask, record, document)
+        return _Content(record, document, read_edits(mask, record, document))
+
+
+def _write_layers(
+    mask: bpy.types.Mask, record: MaskRecord, document: TrackDocument, names: Collection[str] | None = None
+) -> None:
+    """Write the layers of these tracks, and remove the layers of those that are gone. Without `names`, write all.
+
+    Layers that we did not make stay as they are, and so do those that an editor redrew.
+    """
+    is_whole = names is None
+    changed = {*(t.name for t in document.tracks), *record.get_tracks().values()} if names is None else set(names)
+    with borrow_mask_editor(mask) as scene:
+        replaced = record.forget_tracks(changed)
+        # A layer that is in the record but not in the mask counts as deleted by an editor.
+        record.save(mask)
+        if is_whole:
+            picture = write_picture_layer(mask, document.analysed, PICTURE_LAYER in record.own)
+            record.own = [picture, *(own for own in record.own if own != picture)]
+        redrawn = {track for layer, track in record.get_tracks().items() if layer in mask.layers}
+        plans = plan_layers(document, changed - redrawn)
+        written = write_layers(scene, mask, record, plans, replaced)
+    record.add_layers(written, document)
+    record.order = mask.layers.keys()
 
 
 def _store(mask: bpy.types.Mask, record: MaskRecord, document: TrackDocument | None) -> None:
     """Store the record and, unless it is unchanged, the document of a held mask, which counts as clean from now on."""
     record.serial = f"{time.time_ns():x}"
     if document is not None:
-        store_document(mask, document, record)
+        store_document(mask, record, document)
     else:
         record.save(mask)
     # Blender reports what we wrote only after an update. Once the mask is no longer held, that would count as an edit.

@@ -48,16 +48,12 @@ def load_document(mask: bpy.types.Mask) -> TrackDocument:
     return copy_document(document)
 
 
-def store_document(mask: bpy.types.Mask, document: TrackDocument, record: MaskRecord | None = None) -> None:
-    """Store the document in the mask's text data-block, and the number of open review items in the mask's record.
-
-    Pass the mask's `record` if it is loaded; it is saved.
-    """
+def store_document(mask: bpy.types.Mask, record: MaskRecord, document: TrackDocument) -> None:
+    """Store the document in the mask's text data-block, and the record with the number of open review items."""
     text = get_document_text(mask)
     if text is None:
         text = bpy.data.texts.new(f"{mask.name} tracks.json")
         mask[MARK + "_tracks"] = text
     text.from_string(to_json(document))
-    record = record or MaskRecord.load(mask)
     record.to_review = count_left(document)
     record.save(mask)

@@ -11,34 +11,23 @@ because Blender's mask editor and Dope Sheet work at the scene's frame. Moving t
 
 core/cover/layers.py decides what the layers cover. The mask's record (see record.py) keeps what Blender has no place
 for: which layers are ours, which keys they were written with, what the list of faces shows, and the order of all layers
-when they were last checked. Whoever calls a function that writes must save the record afterwards.
+when they were last checked. changes.py keeps it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
 
 import bpy
 import numpy as np
 
-from ...core.cover.layers import CORNERS, LayerPlan, compute_control_points, compute_feather, plan_layers
+from ...core.cover.layers import CORNERS, LayerPlan, compute_control_points, compute_feather
 from ...core.geometry import Array
-from ...core.types import Ellipse, TrackDocument
-from ..common.context import borrow_mask_editor
+from ...core.types import Ellipse
 from ..common.curves import list_curves, remove_curves
 from .record import MaskRecord
 
 PICTURE_LAYER = "Picture"
-
-
-def make_mask(
-    name: str, document: TrackDocument, unit_px: float, first_frame: int
-) -> tuple[bpy.types.Mask, MaskRecord]:
-    """A new mask without layers that starts at `first_frame`, and its record, which is not stored yet."""
-    mask = bpy.data.masks.new(name)
-    mask.use_fake_user = True
-    mask.frame_start = max(first_frame, 0)
-    return mask, MaskRecord((document.source.width, document.source.height), unit_px, document.source.fingerprint)
 
 
 def extend_frame_range(mask: bpy.types.Mask) -> None:
@@ -50,75 +39,42 @@ def extend_frame_range(mask: bpy.types.Mask) -> None:
 
 
 def write_layers(
+    scene: bpy.types.Scene,
     mask: bpy.types.Mask,
     record: MaskRecord,
-    document: TrackDocument,
-    unit_px: float,
-    switched_off: Collection[str] | None = None,
-) -> None:
-    """Rewrite all our layers for the document.
+    plans: Sequence[LayerPlan],
+    replaced: Mapping[str, str],
+) -> dict[str, LayerPlan]:
+    """Replace layers by planned ones; returns the plans by the names of their layers.
 
-    Layers that we did not make stay as they are, and so do those that an editor redrew. The layers of the tracks
-    `switched_off` are hidden and all others shown; without it, the layer of a track that had one stays as it was.
+    `scene` is the one that `borrow_mask_editor` yields. `record` gives the size of the picture; it is not changed.
+    `replaced` are the layers to remove, by track: the new layer of a track gets the name of the one that it replaces,
+    and stays hidden if that was.
     """
-    mask.frame_end = mask.frame_start + max(document.source.frame_count, 1)
-    record.describe(document, unit_px, (mask.frame_start, mask.frame_end))
-    with borrow_mask_editor(mask) as scene:
-        if PICTURE_LAYER in record.own and PICTURE_LAYER in mask.layers:
-            _remove_layer(mask, PICTURE_LAYER)
-        picture = _add_picture_layer(mask, document.analysed)
-        record.own = [picture, *(own for own in record.own if own != picture)]
-        _replace_layers(
-            scene, mask, record, document, {*(track.name for track in document.tracks), *record.get_tracks().values()}
-        )
-    if switched_off is not None:
-        for layer, track in record.get_tracks().items():
-            if layer in mask.layers:
-                mask.layers[layer].hide_render = track in switched_off
-    faces = [own for own in record.own if own in mask.layers and own != PICTURE_LAYER]
-    if faces:
-        # An editor draws into the active layer, which should not be the picture's.
-        mask.layers.active = mask.layers[faces[0]]
-
-
-def rewrite_layers(mask: bpy.types.Mask, record: MaskRecord, document: TrackDocument, names: Collection[str]) -> None:
-    """Rewrite the layers of these tracks, and remove the layers of those that are gone."""
     active = mask.layers.active.name if mask.layers.active is not None else ""
-    with borrow_mask_editor(mask) as scene:
-        _replace_layers(scene, mask, record, document, set(names))
-    if active in mask.layers:
-        mask.layers.active = mask.layers[active]
-
-
-def _replace_layers(
-    scene: bpy.types.Scene, mask: bpy.types.Mask, record: MaskRecord, document: TrackDocument, names: set[str]
-) -> None:
-    present = {layer: track for layer, track in record.get_tracks().items() if layer in mask.layers and track in names}
-    redrawn = {layer for layer in present if record.layers[layer].freehand}
-    before = {track: layer for layer, track in present.items() if layer not in redrawn}
+    before = {track: layer for track, layer in replaced.items() if layer in mask.layers}
     hidden = {track for track, layer in before.items() if mask.layers[layer].hide_render}
-    # Save the record first: a layer that is in the record but not in the mask counts as deleted by an editor.
-    record.forget_layers(before.values())
-    record.save(mask)
     for layer in before.values():
         _remove_layer(mask, layer)
-    plans = plan_layers(document, names - {present[layer] for layer in redrawn})
     # Add all points before the first key, because adding points to a layer with keys is slow.
     layers = [_add_layer(mask, before.get(plan.track, plan.track)) for plan in plans]
     for layer, plan in zip(layers, plans, strict=True):
         _key_shapes(scene, mask, layer, plan, record)
         _key_opacity(mask, layer, plan.spans)
         layer.hide_render = plan.track in hidden
-    record.add_layers({layer.name: plan for layer, plan in zip(layers, plans, strict=True)}, document)
-    record.order = [layer.name for layer in mask.layers]
+    if active in mask.layers:
+        mask.layers.active = mask.layers[active]
     mask.update_tag()
+    return {layer.name: plan for layer, plan in zip(layers, plans, strict=True)}
 
 
-def _add_picture_layer(mask: bpy.types.Mask, analysed: Sequence[tuple[int, int]]) -> str:
-    """Add the layer that shows the picture, before all others; returns its name.
+def write_picture_layer(mask: bpy.types.Mask, analysed: Sequence[tuple[int, int]], replaces: bool) -> str:
+    """Add the layer that shows the picture, before all others; returns its name. It can replace an earlier one.
 
-    If only the frames `analysed` were, it shows nothing outside of them.
+    If only the frames `analysed` were, it shows nothing outside of them. Call it within `borrow_mask_editor`.
     """
+    if replaces and PICTURE_LAYER in mask.layers:
+        _remove_layer(mask, PICTURE_LAYER)
     picture = mask.layers.new(name=PICTURE_LAYER)
     picture.invert, picture.blend = not analysed, "MERGE_ADD"
     # Blender moves the active layer by one place per call.

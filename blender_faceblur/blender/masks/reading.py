@@ -16,7 +16,7 @@ import numpy as np
 
 from ...core.cover.keyframes import interpolate
 from ...core.cover.layers import CORNERS, compute_control_points
-from ...core.document import editing
+from ...core.document.editing import apply_layer_edits
 from ...core.geometry import Array
 from ...core.types import Ellipse, TrackDocument
 from ..common.context import borrow_mask_editor
@@ -47,13 +47,11 @@ class Edits:
 def read_edits(mask: bpy.types.Mask, record: MaskRecord, document: TrackDocument) -> Edits:
     """Update the document and the record with what an editor did to the mask. Neither is stored."""
     _adopt(mask, record)
-    names = editing.sync_names(document, record.get_tracks(), list(mask.layers.keys()))
-    record.assign_tracks(names)
-    found = compare_layers(mask, record)
-    record.mark_freehand([layer for layer, covers in found.items() if covers is None])
-    tracks = record.get_tracks()
-    reshaped = editing.set_covers(document, {tracks[layer]: covers for layer, covers in found.items()})
-    return Edits(bool(names or found), reshaped)
+    covers = compare_layers(mask, record)
+    renamed, reshaped = apply_layer_edits(document, record.get_tracks(), mask.layers.keys(), covers)
+    record.mark_freehand([layer for layer, frames in covers.items() if frames is None])
+    record.assign_tracks(renamed)
+    return Edits(bool(renamed or covers), reshaped)
 
 
 def adopt_layers(mask: bpy.types.Mask) -> list[str]:
@@ -69,16 +67,9 @@ def adopt_layers(mask: bpy.types.Mask) -> list[str]:
 
 
 def _adopt(mask: bpy.types.Mask, record: MaskRecord) -> list[str]:
-    before, now = list(record.order), [layer.name for layer in mask.layers]
-    if len(before) == len(now):
-        for old, new in zip(before, now, strict=True):
-            if old != new and old not in now and new not in before:
-                record.rename_layer(old, new)
-                before[before.index(old)] = new
-    added = [name for name in now if name not in before]
+    added = record.sync_order(mask.layers.keys())
     for name in added:
         mask.layers[name].invert, mask.layers[name].blend = True, "MUL"
-    record.order = now
     return added
 
 

@@ -12,7 +12,7 @@ A record is a copy: load it, change it, save it. Do not keep it, because undo an
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, MutableMapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -213,6 +213,20 @@ class MaskRecord:
         self.preset, self.analysed, self.frames = document.preset, list(document.analysed), frames
         self.notes = [*source.warnings, *document.all_notes]
 
+    def sync_order(self, order: Sequence[str]) -> list[str]:
+        """Take over the names of all layers, in their order; returns those of the layers that were added.
+
+        A renamed layer is recognised by its position.
+        """
+        before = list(self.order)
+        if len(before) == len(order):
+            for old, new in zip(before, order, strict=True):
+                if old != new and old not in order and new not in before:
+                    self._rename_layer(old, new)
+                    before[before.index(old)] = new
+        self.order = list(order)
+        return [name for name in order if name not in before]
+
     def get_tracks(self) -> dict[str, str]:
         """The names of the tracks that the layers cover, by layer."""
         return {layer: self.layers.track_of(layer) for layer in self.layers}
@@ -223,6 +237,19 @@ class MaskRecord:
         for layer, plan in plans.items():
             self.layers[layer] = make_layer_record(layer, plan, tracks[plan.track], document)
         self.own += plans
+
+    def forget_tracks(self, names: Collection[str]) -> dict[str, str]:
+        """Remove the layers of these tracks from the record, except those that an editor has redrawn.
+
+        Returns the removed ones, by track.
+        """
+        removed = {
+            track: layer
+            for layer, track in self.get_tracks().items()
+            if track in names and not self.layers[layer].freehand
+        }
+        self.forget_layers(removed.values())
+        return removed
 
     def forget_layers(self, names: Iterable[str]) -> None:
         """Remove layers from the record. Raises KeyError if one is not in it."""
@@ -242,7 +269,7 @@ class MaskRecord:
         for name in names:
             self.layers[name] = replace(self.layers[name], freehand=True)
 
-    def rename_layer(self, old: str, new: str) -> None:
+    def _rename_layer(self, old: str, new: str) -> None:
         self.own = [new if name == old else name for name in self.own]
         self.order = [new if name == old else name for name in self.order]
         if old in self.layers:
@@ -290,6 +317,16 @@ def get_layer_name(mask: bpy.types.Mask, track: str, record: MaskRecord | None =
     # The layer nearly always has the track's name.
     candidates = [track, *layers] if track in layers else list(layers)
     return next((name for name in candidates if layers.track_of(name) == track and name in mask.layers), "")
+
+
+def make_mask(
+    name: str, document: TrackDocument, unit_px: float, first_frame: int
+) -> tuple[bpy.types.Mask, MaskRecord]:
+    """A new mask without layers that starts at `first_frame`, and its record, which is not stored yet."""
+    mask = bpy.data.masks.new(name)
+    mask.use_fake_user = True
+    mask.frame_start = max(first_frame, 0)
+    return mask, MaskRecord((document.source.width, document.source.height), unit_px, document.source.fingerprint)
 
 
 def has_record(mask: bpy.types.Mask) -> bool:

@@ -214,7 +214,7 @@ def keep_verdict(mask: bpy.types.Mask, key: str, verdict: Verdict) -> None:
     if queue.document is None:
         raise FaceBlurError(f"The mask '{mask.name}' has lost its tracks document. Detect its faces again.")
     record_verdict(queue.document, key, verdict, get_reviewer())
-    store_document(mask, queue.document)
+    store_document(mask, MaskRecord.load(mask), queue.document)
     queue.entries = list_review_entries(queue.document)
     text = get_document_text(mask)
     assert text is not None

@@ -268,12 +268,39 @@ def rename(document: TrackDocument, old: str, new: str) -> None:
     document.review_items = [replace(d, track=new) if d.track == old else d for d in document.review_items]
 
 
-def sync_names(document: TrackDocument, tracks: Mapping[str, str], present: Collection[str]) -> dict[str, str | None]:
-    """Delete and rename tracks as an editor deleted and renamed their layers.
+def apply_layer_edits(
+    document: TrackDocument,
+    tracks: Mapping[str, str],
+    present: Collection[str],
+    covers: Mapping[str, Mapping[int, Ellipse | None] | None],
+) -> tuple[dict[str, str | None], set[str]]:
+    """Apply to the tracks what an editor did to the layers of a mask.
 
-    `tracks` are the names of the tracks by layer, `present` the layers that still exist. Returns which track covers
-    each layer for which that has changed; None where no track does.
+    `tracks` are the names of the tracks by layer, and `present` the layers that still exist. `covers` are the covers
+    (margin included) that were changed, by layer and frame: None in a frame where the layer covers nothing, and None
+    for a whole layer that is no longer an ellipse.
+
+    Returns the track of each layer for which that has changed (None if it has none any more), and the names of the
+    tracks that have new covers.
     """
+    renamed = _sync_names(document, tracks, present)
+    tracks = {layer: track for layer, track in {**tracks, **renamed}.items() if track is not None}
+    reshaped = set()
+    for layer, frames in covers.items():
+        if layer not in tracks:
+            continue
+        track = get_track(document, tracks[layer])
+        if frames is None:
+            # Only Blender's mask tools can change such a track.
+            track.locked = True
+        else:
+            _set_covers(track, frames, document.margin)
+            reshaped.add(track.name)
+    return renamed, reshaped
+
+
+def _sync_names(document: TrackDocument, tracks: Mapping[str, str], present: Collection[str]) -> dict[str, str | None]:
+    """Delete and rename tracks as an editor deleted and renamed their layers."""
     changed: dict[str, str | None] = {}
     for layer, name in tracks.items():
         is_known = any(track.name == name for track in document.tracks)
@@ -287,30 +314,12 @@ def sync_names(document: TrackDocument, tracks: Mapping[str, str], present: Coll
     return changed
 
 
-def set_covers(document: TrackDocument, covers: Mapping[str, Mapping[int, Ellipse | None] | None]) -> set[str]:
-    """Set covers (margin included) that an editor changed, by track and frame, as locked keys.
-
-    A cover of None switches the track off in that frame. A track with None instead of covers is no longer made of
-    ellipses, so it is locked as a whole. Returns the names of the others.
-    """
-    reshaped = set()
-    for name, frames in covers.items():
-        track = get_track(document, name)
-        if frames is None:
-            track.locked = True
-            continue
-        shown = {frame: ellipse for frame, ellipse in frames.items() if ellipse is not None}
-        _put(
-            track,
-            [
-                Sample(frame, ellipse.scaled(1 / document.margin), Evidence.LOCKED, 1.0)
-                for frame, ellipse in shown.items()
-            ],
-        )
-        off = {frame for start, stop in track.off for frame in range(start, stop)}
-        track.off = join_frames((off | frames.keys()) - shown.keys())
-        reshaped.add(name)
-    return reshaped
+def _set_covers(track: Track, covers: Mapping[int, Ellipse | None], margin: float) -> None:
+    """Set the covers of some frames as locked keys, and switch the track off where they are None."""
+    shown = {frame: ellipse.scaled(1 / margin) for frame, ellipse in covers.items() if ellipse is not None}
+    _put(track, [Sample(frame, face, Evidence.LOCKED, 1.0) for frame, face in shown.items()])
+    off = {frame for start, stop in track.off for frame in range(start, stop)}
+    track.off = join_frames((off | covers.keys()) - shown.keys())
 
 
 def switch(track: Track, start: int, stop: int, on: bool) -> None:

@@ -15,7 +15,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from statistics import median
 
-from ..document.editing import sample_at
 from ..tracking.review_items import make_review_item
 from ..types import (
     Box,
@@ -270,8 +269,8 @@ def _find_track_at(document: TrackDocument, item: ReviewItem) -> Track | None:
     """The covered track at the place of an item whose own track is gone, perhaps because it was merged."""
     x1, y1, x2, y2 = item.box
     for track in document.tracks:
-        sample = sample_at(track, (item.start + item.stop - 1) // 2)
-        if sample is not None and x1 <= sample.ellipse.cx <= x2 and y1 <= sample.ellipse.cy <= y2:
+        middle = (item.start + item.stop - 1) // 2
+        if any(x1 <= s.ellipse.cx <= x2 and y1 <= s.ellipse.cy <= y2 for s in _between(track, middle, middle + 1)):
             return track
     return None
 
