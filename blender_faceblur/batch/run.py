@@ -24,7 +24,7 @@ from ..delivery.remux import remux_film
 from ..delivery.verify import Expected, verify_film
 from ..files.workplace import Workplace, replace_file
 from ..reporting.progress import Outcome, Reporter
-from ..reporting.report import collect_report, draw_faces, list_findings, write_report
+from ..reporting.report import ReportSubject, collect_report, draw_faces, list_findings, write_report
 from ..sources import open_source
 from ..sources.image import parse_orientation
 from .planning import SPARE_BYTES, FilmJob, check_place, choose_output, claim
@@ -291,19 +291,17 @@ class Run:
         if self.job.report is None:
             return
         faces = verification.faces if verification is not None else draw_faces(self.job.source, document)
-        write_report(
-            collect_report(
-                self.job.source,
-                self.outcome.output,
-                document,
-                settings,
-                verification,
-                faces,
-                notes=self.outcome.warnings,
-                blender=check_blender(blender) if blender is not None else "",
-            ),
-            self.job.report,
+        subject = ReportSubject(
+            self.job.source,
+            self.outcome.output,
+            document,
+            settings,
+            verification,
+            faces,
+            notes=self.outcome.warnings,
+            blender=check_blender(blender) if blender is not None else "",
         )
+        write_report(collect_report(subject), self.job.report)
 
     def forget_analysis(self) -> None:
         """Remove the files that would resume the analysis."""

@@ -16,7 +16,7 @@ from ..core.types import FaceBlurError
 from ..core.verification.leaks import Verification, from_json
 from ..files.paths import unfinished_analyses
 from ..files.workplace import Workplace
-from ..worker.client import build_request, build_verify_request, finish_job
+from ..worker.client import AnalysisOptions, VerifyOptions, build_request, build_verify_request, finish_job
 from ..worker.protocol import EmbeddingsDone, Message, TrackEmbedding, Warned
 from .rendering import OnProgress
 from .settings import BatchSettings
@@ -62,9 +62,8 @@ def run_analysis(
 
     With `storage` (a folder), an unfinished analysis of the same source and settings is resumed.
     """
-    request = build_request(
-        source, tracks, settings.preset, settings.margin, storage=storage, recognise=settings.people is not None
-    )
+    options = AnalysisOptions(settings.preset, settings.margin, storage=storage, recognise=settings.people is not None)
+    request = build_request(source, tracks, options)
 
     def hear(message: Message) -> None:
         match message:
@@ -91,7 +90,9 @@ def run_verification(
         place = workplace.folder / "verification.json"
         # Effects without samples leave nothing of a face, so nearly all of its detail must be gone.
         samples = settings.samples_per_face if settings.effect in ("mosaic", "blur", "gaussian") else _FEW_SAMPLES
-        request = build_verify_request(source, output, tracks, place, samples, settings.verify_every or 1)
+        request = build_verify_request(
+            source, output, tracks, place, VerifyOptions(samples, settings.verify_every or 1)
+        )
 
         def hear(message: Message) -> None:
             if isinstance(message, Warned):

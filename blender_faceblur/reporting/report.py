@@ -19,7 +19,7 @@ import tomllib
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -39,23 +39,32 @@ ENDINGS = (".html", ".json")
 _PACKAGES = ("bpy", "numpy", "opencv-python-headless", "onnxruntime", "av")
 
 
-def collect_report(
-    source: Path,
-    output: Path | None,
-    document: TrackDocument,
-    settings: Mapping[str, Any],
-    verification: Verification | None = None,
-    faces: Mapping[str, bytes] | None = None,
-    output_name: str = "",
-    notes: Iterable[str] = (),
-    blender: str = "",
-) -> dict[str, Any]:
-    """The content of a report, as data for JSON.
+@dataclass(frozen=True, slots=True)
+class ReportSubject:
+    """What a report is about."""
 
-    `faces` are obscured JPEGs by track name, by default those of the verification. Without a verification `draw_faces`
-    makes them. `blender` is the version line of the Blender that rendered, if known. The whole `source` is hashed, but
-    for a sequence, which is a folder, only the fingerprint is listed. Raises FaceBlurError where a file cannot be read.
-    """
+    source: Path
+    """The file that was covered. It is hashed whole; for a sequence, which is a folder, only the fingerprint is
+    listed."""
+    output: Path | None
+    """The covered file, if there is one."""
+    document: TrackDocument
+    settings: Mapping[str, Any]
+    """The settings of the effect."""
+    verification: Verification | None = None
+    faces: Mapping[str, bytes] | None = None
+    """Obscured JPEGs by track name; None for those of the verification. Without one, `draw_faces` makes them."""
+    output_name: str = ""
+    """The name of the output in the report, if it is not that of the file."""
+    notes: Iterable[str] = ()
+    blender: str = ""
+    """The version line of the Blender that rendered, if known."""
+
+
+def collect_report(subject: ReportSubject) -> dict[str, Any]:
+    """The content of a report, as data for JSON. Raises FaceBlurError where a file cannot be read."""
+    document, output, verification = subject.document, subject.output, subject.verification
+    faces = subject.faces
     if faces is None:
         faces = verification.faces if verification is not None else {}
     info = document.source
@@ -70,11 +79,11 @@ def collect_report(
             "version": get_version(),
             "python": platform.python_version(),
             "system": f"{platform.system()} {platform.machine()}",
-            "blender": blender,
+            "blender": subject.blender,
             "packages": _list_packages(),
         },
         "source": {
-            **_describe_file(source, info.file_name),
+            **_describe_file(subject.source, info.file_name),
             "kind": info.kind,
             "width": info.width,
             "height": info.height,
@@ -82,8 +91,8 @@ def collect_report(
             "frame_rate": str(info.frame_rate),
             "fingerprint": info.fingerprint,
         },
-        "output": _describe_file(output, output_name or output.name) if output is not None else None,
-        "settings": {**settings, "preset": document.preset, "expansion": document.margin},
+        "output": _describe_file(output, subject.output_name or output.name) if output is not None else None,
+        "settings": {**subject.settings, "preset": document.preset, "expansion": document.margin},
         "models": [{**asdict(model), "licence": _get_licence(model.name)} for model in document.models],
         "faces": [_describe_track(track, faces.get(track.name, b"")) for track in document.tracks],
         "coverage": {evidence.value: totals.get(evidence.value, 0) for evidence in Evidence},
@@ -103,7 +112,7 @@ def collect_report(
         "doubts_judged": sum(entry.verdict is not None for entry in entries),
         "doubts_left": sum(entry.verdict is None for entry in entries),
         "verification": _describe_verification(verification) if verification is not None else None,
-        "notes": list(dict.fromkeys([*info.warnings, *document.all_notes, *notes])),
+        "notes": list(dict.fromkeys([*info.warnings, *document.all_notes, *subject.notes])),
     }
 
 

@@ -29,7 +29,7 @@ from blender_faceblur.core.verification.leaks import (
     from_json,
 )
 from blender_faceblur.sources import open_source
-from blender_faceblur.worker.client import build_verify_request, run_job
+from blender_faceblur.worker.client import VerifyOptions, build_verify_request, run_job
 from blender_faceblur.worker.compare import FrameComparison, from_text, to_text
 from blender_faceblur.worker.protocol import ErrorMessage, Progress, Running, VerificationDone
 from blender_faceblur.worker.verify import verify as verify_film
@@ -116,7 +116,7 @@ def cover(
 
 def verify(film: Path, output: Path, tracks: Path, every: int = 3, **more: Any) -> Verification:
     reported = tracks.with_name("verification.json")
-    messages = list(run_job(build_verify_request(film, output, tracks, reported, every=every, **more)))
+    messages = list(run_job(build_verify_request(film, output, tracks, reported, VerifyOptions(every=every, **more))))
     assert isinstance(messages[-1], VerificationDone), messages[-1]
     assert any(isinstance(message, Progress) and message.done == message.total for message in messages)
     verification = from_json(reported.read_text(encoding="utf-8"))
@@ -233,7 +233,9 @@ def test_the_number_of_processes_makes_no_difference(
     for processes in (1, 3):
         reported: list[Any] = []
         verify_film(
-            build_verify_request(film, output, tracks, tmp_path / "v.json", every=2, processes=processes, **more),
+            build_verify_request(
+                film, output, tracks, tmp_path / "v.json", VerifyOptions(every=2, processes=processes, **more)
+            ),
             reported.append,
         )
         found.append(from_json((tmp_path / "v.json").read_text(encoding="utf-8")))

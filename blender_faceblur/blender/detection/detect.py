@@ -19,7 +19,7 @@ from ...core.tracking import plates
 from ...core.types import FaceBlurError, TrackDocument
 from ...files.paths import check_models, stored_analyses
 from ...files.workplace import Workplace
-from ...worker.client import build_request
+from ...worker.client import AnalysisOptions, build_request
 from ...worker.protocol import Message, Running, Warned
 from ..common.footage import Footage, compute_shown, frame_rate_of, get_footage, get_preview_range
 from ..common.jobs import JobProgress, Step
@@ -146,15 +146,10 @@ def _detect(
         for number, found in enumerate(todo, 1):
             for turn, preset in enumerate(presets):
                 tracks = workplace.folder / f"tracks-{number}-{turn}.json"
-                request = build_request(
-                    found.footage.to_source_ref(rate),
-                    tracks,
-                    preset,
-                    settings.margin,
-                    provider=settings.provider,
-                    storage=stored_analyses(),
-                    span=found.range,
+                options = AnalysisOptions(
+                    preset, settings.margin, settings.provider, storage=stored_analyses(), span=found.range
                 )
+                request = build_request(found.footage.to_source_ref(rate), tracks, options)
                 first, last = ((before + part / len(presets) * found.frames) / everything for part in (turn, turn + 1))
                 try:
                     yield from progress.run(request, found.strips[0], number, found.receive, (first, last))

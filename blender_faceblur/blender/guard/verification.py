@@ -15,7 +15,7 @@ from ...core.document.tracks_file import write_document
 from ...core.types import FaceBlurError, TrackDocument
 from ...core.verification.leaks import Finding, Verification, from_json
 from ...files.workplace import Workplace
-from ...worker.client import build_verify_request
+from ...worker.client import VerifyOptions, build_verify_request
 from ..common.footage import KINDS, Footage, compute_source_frame, frame_rate_of, get_footage
 from ..common.jobs import JobProgress, Step
 from ..cover.covering import read_effect
@@ -147,16 +147,9 @@ def verify_film(
         for number, part in enumerate(parts, 1):
             tracks, output = (workplace.folder / f"{what}-{number}.json" for what in ("tracks", "verified"))
             write_document(part.document, tracks)
-            request = build_verify_request(
-                part.footage.to_source_ref(part.rate),
-                film,
-                tracks,
-                output,
-                part.samples_per_face,
-                every,
-                shown=part.shown,
-                place=part.place,
-            )
+            source = part.footage.to_source_ref(part.rate)
+            options = VerifyOptions(part.samples_per_face, every, part.shown, part.place)
+            request = build_verify_request(source, film, tracks, output, options)
             yield from progress.run(request, part.strip, number)
             verified.parts.append((part, from_json(output.read_text(encoding="utf-8"))))
     return verified
