@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from blender_faceblur.core.cover.keyframes import HANDLE, opacity_spans, simplify
+from blender_faceblur.core.cover.keyframes import HANDLE, simplify
 from blender_faceblur.core.document.tracks_file import read_document
 from blender_faceblur.core.types import Ellipse, FaceBlurError, Keyframe, TrackDocument
 from blender_faceblur.sources import open_source
@@ -90,7 +90,7 @@ class TracksCover:
         self.notes = list(self.document.notes)
         self.tracks, self.doubts = len(self.document.tracks), len(self.document.review_items)
         self._keyed = [
-            (track.name, opacity_spans(track), simplify(track, self.document.margin, (self.width, self.height)))
+            (track.name, track.covered_spans(), simplify(track, self.document.margin, (self.width, self.height)))
             for track in self.document.tracks
         ]
 

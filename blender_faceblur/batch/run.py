@@ -14,7 +14,7 @@ from typing import Any
 
 from ..core.document.tracks_file import read_document, write_document
 from ..core.tracking import plates
-from ..core.types import Ellipse, FaceBlurError, Sample, SourceInfo, TrackDocument, TrackKind, TrackStatus
+from ..core.types import Ellipse, FaceBlurError, Sample, SourceInfo, TrackDocument, TrackKind, TrackStatus, Warn
 from ..core.verification.leaks import Verification
 from ..delivery.container import Container
 from ..delivery.encode import LOSSLESS_CODEC, encode_pictures, needs_encoding
@@ -35,7 +35,6 @@ from .stages import (
     Render,
     Stages,
     Verify,
-    Warn,
     forget_abandoned,
     get_unfinished_path,
     run_resumable_analysis,

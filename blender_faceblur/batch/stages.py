@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..core.types import FaceBlurError
+from ..core.types import FaceBlurError, Warn
 from ..core.verification.leaks import Verification, from_json
-from ..files.paths import unfinished_analyses
+from ..files.paths import get_unfinished_analyses_folder
 from ..files.workplace import Workplace
 from ..worker.client import AnalysisOptions, VerifyOptions, build_request, build_verify_request, finish_job
 from ..worker.protocol import EmbeddingsDone, Message, TrackEmbedding, Warned
@@ -26,9 +26,6 @@ _FEW_SAMPLES = 3.0
 
 _KEPT_S = 30 * 86400.0
 """How long an unfinished analysis is kept to be resumed."""
-
-
-Warn = Callable[[str], None]
 
 
 Analyse = Callable[[Path, Path, BatchSettings, OnProgress, Warn], None]
@@ -113,12 +110,12 @@ def run_resumable_analysis(
 
 def get_unfinished_path(source: Path) -> Path:
     """The folder in which the analysis of a source is kept until its output is finished."""
-    return unfinished_analyses() / hashlib.sha256(str(source.resolve()).encode()).hexdigest()[:32]
+    return get_unfinished_analyses_folder() / hashlib.sha256(str(source.resolve()).encode()).hexdigest()[:32]
 
 
 def forget_abandoned() -> None:
     """Remove unfinished analyses that were not resumed in time."""
-    for folder in unfinished_analyses().glob("*"):
+    for folder in get_unfinished_analyses_folder().glob("*"):
         with suppress(OSError):
             if time.time() - folder.stat().st_mtime > _KEPT_S:
                 shutil.rmtree(folder)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ..core.detection.picture_sizes import compute_detector_size
 from ..core.detection.settings import DetectorUse
 from ..core.detection.windows import is_cut_off, map_to_picture
-from ..core.geometry import size_of
+from ..core.geometry import compute_size
 from ..core.types import Detection
 from .base import FaceDetector, suppress_duplicates
 
@@ -67,7 +67,7 @@ class MultiPassDetector:
             for one_pass in self._passes
             for d in _run_pass(image_bgr, one_pass)
             if d.confidence >= one_pass.threshold
-            and (one_pass.largest >= 1 or size_of(d.box) <= one_pass.largest * most)
+            and (one_pass.largest >= 1 or compute_size(d.box) <= one_pass.largest * most)
         ]
         if len(self._passes) == 1 and self._passes[0].turns == (0,) and self._passes[0].tiles == 1:
             return found

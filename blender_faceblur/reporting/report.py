@@ -25,10 +25,10 @@ from pathlib import Path
 from typing import Any
 
 from ..core.cover.obscured import draw_face
-from ..core.document.editing import locked_frames
+from ..core.document.editing import list_locked_frames
 from ..core.review.queue import choose_clearest, list_review_entries
 from ..core.types import Evidence, FaceBlurError, Track, TrackDocument, TrackKind, TrackStatus
-from ..core.verification.leaks import Finding, FindingKind, Verification
+from ..core.verification.leaks import Finding, FindingKind, Verification, to_content
 from ..files.paths import PACKAGE_FOLDER, list_models
 from ..sources import open_source
 from .wording import FINDING_KINDS, VERDICTS, describe_finding_reason, describe_place, describe_status
@@ -200,7 +200,7 @@ def _describe_track(track: Track, picture: bytes) -> dict[str, Any]:
         "covered_frames": sum(stop - start for start, stop in track.covered_spans()),
         "off": [list(span) for span in track.off],
         "locked": track.locked,
-        "locked_keys": len(locked_frames(track)),
+        "locked_keys": len(list_locked_frames(track)),
         "evidence": dict(evidence),
         "picture": _encode(picture),
     }
@@ -211,7 +211,7 @@ def _list_corrections(document: TrackDocument) -> dict[str, Any]:
         return {"name": track.name, "spans": [list(span) for span in track.spans()], "reason": describe_status(track)}
 
     return {
-        "locked_keys": {t.name: locked_frames(t) for t in document.tracks if locked_frames(t)},
+        "locked_keys": {t.name: list_locked_frames(t) for t in document.tracks if list_locked_frames(t)},
         "locked": [t.name for t in document.tracks if t.locked],
         "off": {t.name: [list(span) for span in t.off] for t in document.tracks if t.off},
         "regions": [describe(t) for t in document.tracks if t.kind in (TrackKind.REGION, TrackKind.PLATE)],
@@ -226,9 +226,13 @@ def _list_corrections(document: TrackDocument) -> dict[str, Any]:
 
 
 def _describe_verification(verification: Verification) -> dict[str, Any]:
-    content = asdict(verification)
+    content = to_content(verification)
     del content["faces"]
-    for name, findings in (("leaks", verification.leaks), ("doubts", verification.doubts), ("kept", verification.kept)):
+    for name, findings in (
+        ("leaks", verification.leaks),
+        ("doubts", verification.uncertain),
+        ("kept", verification.shown_on_purpose),
+    ):
         content[name] = [_describe_finding(finding) for finding in findings]
     return {"passed": verification.passed, **content}
 
@@ -254,7 +258,7 @@ def list_findings(verification: Verification) -> list[str]:
         *(f"problem: {text}" for text in verification.problems),
         *(
             f"{FINDING_KINDS[finding.kind]}: {describe_finding(finding)}"
-            for finding in (*verification.leaks, *verification.doubts)
+            for finding in (*verification.leaks, *verification.uncertain)
         ),
     ]
 

@@ -11,8 +11,8 @@ from typing import Any, cast
 
 import numpy as np
 
-from ..core.types import FaceBlurError, SourceInfo
-from .base import FrameSource, Picture, fingerprint
+from ..core.types import FaceBlurError, Picture, SourceInfo
+from .base import FrameSource, fingerprint
 
 _ORIENTATION = 0x0112
 _UPRIGHT_TURNS = {3: 180, 4: 180, 5: 90, 6: 90, 7: 270, 8: 270}

@@ -18,7 +18,7 @@ from ..core.detection.settings import DetectorUse, get_preset
 from ..core.document.tracks_file import read_document
 from ..core.tracking.analysis import split_range
 from ..core.types import FaceBlurError, SourceInfo, TrackDocument
-from ..core.verification.leaks import LeakClassifier, SyncChecker, Verification, list_kept, to_json
+from ..core.verification.leaks import LeakClassifier, SyncChecker, Verification, list_shown_on_purpose, to_json
 from ..delivery.picture import verify_picture
 from ..delivery.traces import find_carried, find_picture_traces, find_traces
 from ..delivery.verify import Expected, read_sound, verify_film
@@ -137,13 +137,13 @@ def _verify_whole(comparisons: _Comparisons, notes: list[str], began: float) -> 
         sound_streams=len(read_sound(Path(request.film))) if made.kind == "movie" else 0,
         compared=verdict.classifier.compared,
         flat=verdict.classifier.flat,
-        looked=verdict.looked,
+        searched_frames=verdict.searched_frames,
         every=request.every,
-        weak=weak,
+        weak_detections=weak,
         models=list_used(comparisons.uses, info),
         leaks=leaks,
-        doubts=uncertain,
-        kept=list_kept(document),
+        uncertain=uncertain,
+        shown_on_purpose=list_shown_on_purpose(document),
         problems=[*problems, *verdict.steps.describe()],
         notes=list(dict.fromkeys([*notes, *file_notes])),
         faces=verdict.faces,
@@ -179,7 +179,7 @@ class _VerificationBuilder:
         self.classifier = LeakClassifier(single=frame_count == 1)
         self.steps = SyncChecker(document.margin)
         self.faces: dict[str, bytes] = {}
-        self.frames = self.looked = 0
+        self.frames = self.searched_frames = 0
 
     def add(self, comparison: FrameComparison) -> None:
         self.frames += 1
@@ -191,7 +191,7 @@ class _VerificationBuilder:
         for place, shown, picture in comparison.faces:
             self.classifier.add_face(comparison.frame, place, shown, lambda picture=picture: picture)  # type: ignore[misc]
         if comparison.finds is not None:
-            self.looked += 1
+            self.searched_frames += 1
             pictures = {find.box: picture for find, _, _, picture in comparison.finds}
             self.classifier.add_detections(
                 comparison.frame,

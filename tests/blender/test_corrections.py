@@ -20,7 +20,7 @@ from blender_faceblur.blender.masks.faces import describe_origin, list_faces
 from blender_faceblur.blender.masks.mask import PICTURE_LAYER
 from blender_faceblur.blender.masks.reading import adopt_layers
 from blender_faceblur.blender.rendering.project import build_project
-from blender_faceblur.core.document.editing import get_track, locked_frames, sample_at
+from blender_faceblur.core.document.editing import get_track, list_locked_frames, sample_at
 from blender_faceblur.core.types import Ellipse, Evidence, Sample, Track, TrackDocument, TrackStatus
 
 from . import disks
@@ -180,7 +180,7 @@ def test_a_moved_key_becomes_locked_keys_that_stay(mask: Any, film: Path) -> Non
     bump_one_frame(mask)
     document = sync_from_blender(mask)
     track = get_track(document, "Face 02")
-    assert before is not None and locked_frames(track) == [26]
+    assert before is not None and list_locked_frames(track) == [26]
     moved = sample_at(track, 26)
     assert moved is not None and moved.ellipse.cx - before.ellipse.cx == pytest.approx(3 / 1.0, abs=1.5)
     for _ in range(2):

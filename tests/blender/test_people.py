@@ -833,7 +833,7 @@ def test_of_two_assignments_in_a_file_the_blurred_person_counts(scene: Any, tmp_
 def folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """The folder in which embeddings are stored if the preferences say so."""
     for module in (memory, forgetting):
-        monkeypatch.setattr(module, "stored_embeddings", lambda: tmp_path / "own" / "faces")
+        monkeypatch.setattr(module, "get_stored_embeddings_folder", lambda: tmp_path / "own" / "faces")
     return tmp_path / "own" / "faces"
 
 

@@ -188,7 +188,7 @@ def test_a_corrected_item_gets_the_verdict_fixed(project: tuple[Any, Any, Any]) 
     assert current(mask) == "fast"
     bpy.ops.faceblur.review_fine()
     assert verdicts(mask)["fast"] == "fixed"
-    assert editing.locked_frames(editing.get_track(load_document(mask), "Face 01")) == [24]
+    assert editing.list_locked_frames(editing.get_track(load_document(mask), "Face 01")) == [24]
 
 
 def test_verdicts_have_the_reviewer_of_the_preferences(

@@ -18,9 +18,18 @@ from blender_faceblur.batch.planning import FilmJob, plan_jobs
 from blender_faceblur.batch.rendering import OnProgress
 from blender_faceblur.batch.run import run_batch
 from blender_faceblur.batch.settings import BatchSettings
-from blender_faceblur.batch.stages import Analyse, Warn
+from blender_faceblur.batch.stages import Analyse
 from blender_faceblur.core.document.tracks_file import read_document, write_document
-from blender_faceblur.core.types import Ellipse, Evidence, FaceBlurError, Sample, Track, TrackDocument, TrackStatus
+from blender_faceblur.core.types import (
+    Ellipse,
+    Evidence,
+    FaceBlurError,
+    Sample,
+    Track,
+    TrackDocument,
+    TrackStatus,
+    Warn,
+)
 from blender_faceblur.files import workplace
 from blender_faceblur.files.workplace import Workplace, remove_leftovers
 from blender_faceblur.reporting.progress import Outcome, Reporter

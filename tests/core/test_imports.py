@@ -174,7 +174,6 @@ ALLOWED: dict[str, set[str]] = {
         "core/detection",
         "core/document",
         "core/tracking",
-        "core/cover",
         "files",
         "reporting",
         "batch",

@@ -22,7 +22,7 @@ from blender_faceblur.core.document.tracks_file import read_document
 from blender_faceblur.core.tracking.observations import ObservationTable, Segment
 from blender_faceblur.core.types import FaceBlurError
 from blender_faceblur.detectors.base import FaceDetector
-from blender_faceblur.files.paths import get_model_path, models_folder
+from blender_faceblur.files.paths import get_model_path, get_models_folder
 from blender_faceblur.worker import child, client, ensemble, process, work
 from blender_faceblur.worker.client import AnalysisOptions, build_request, describe_provider, probe_providers, run_job
 from blender_faceblur.worker.process import WorkerProcess, listen
@@ -193,7 +193,7 @@ def collect(lines: list[str | None], count: int) -> ObservationTable:
 
 def test_an_incomplete_segment_is_an_error() -> None:
     frames = [to_line(Frame(i, False, False, [], [], True)) for i in range(5)]
-    assert collect([*frames, to_line(Finished(5, []))], 5).missing() == 0
+    assert collect([*frames, to_line(Finished(5, []))], 5).count_missing() == 0
     with pytest.raises(FaceBlurError, match="2 of 5 frames"):
         collect([*frames[:3], to_line(Finished(3, []))], 5)
     with pytest.raises(FaceBlurError, match="was due"):
@@ -538,7 +538,7 @@ def test_it_works_installed_under_another_name(film: Path, tmp_path: Path) -> No
     package = Path(child.__file__).parents[1]
     shutil.copytree(package, installed, ignore=shutil.ignore_patterns("__pycache__"))
     (installed / "models").mkdir()
-    for path in (models_folder() / "models.toml", get_model_path("centerface"), get_model_path("yunet_2023mar")):
+    for path in (get_models_folder() / "models.toml", get_model_path("centerface"), get_model_path("yunet_2023mar")):
         shutil.copy(path, installed / "models")
     for name in ("faceblur", "blender_faceblur"):
         (user / name).mkdir()

@@ -132,8 +132,8 @@ def list_leaks(verification: Verification) -> list[tuple[str, int, int]]:
 def test_a_covered_film_has_no_leak_and_an_uncovered_stretch_is_found(scene: str, tmp_path: Path) -> None:
     film, tracks, truth = make_scene(tmp_path, scene)
     covered = verify(film, cover(film, tmp_path / "covered.mp4", truth), tracks)
-    assert covered.passed and covered.doubts == [] and covered.flat == 0
-    assert (covered.frames, covered.looked, covered.sound_streams) == (FRAMES, FRAMES // 3, 0)
+    assert covered.passed and covered.uncertain == [] and covered.flat == 0
+    assert (covered.frames, covered.searched_frames, covered.sound_streams) == (FRAMES, FRAMES // 3, 0)
     assert covered.compared > 20 and {"Face 00", "Face 01"} <= set(covered.faces)
 
     leaking = verify(
@@ -167,7 +167,7 @@ def test_an_unexpected_face_is_found(tmp_path: Path) -> None:
     left_out.status = TrackStatus.DELETED
     write_document(replace(document, uncovered=[left_out]), tracks)
     chosen = verify(film, output, tracks)
-    assert chosen.leaks == [] and [one.track for one in chosen.kept] == [left_out.name]
+    assert chosen.leaks == [] and [one.track for one in chosen.shown_on_purpose] == [left_out.name]
 
 
 def test_a_disabled_track_may_show_only_in_those_frames(tmp_path: Path) -> None:
@@ -178,7 +178,7 @@ def test_a_disabled_track_may_show_only_in_those_frames(tmp_path: Path) -> None:
     output = cover(film, tmp_path / "out.mp4", truth, lambda frame, face: 4 <= frame < 10)
     verification = verify(film, output, tracks, 6)
     assert list_leaks(verification) == [("Face 00", 8, 10)]
-    assert [(one.start, one.stop) for one in verification.kept] == [(4, 8)]
+    assert [(one.start, one.stop) for one in verification.shown_on_purpose] == [(4, 8)]
 
 
 def test_a_film_out_of_sync_or_truncated_is_a_problem(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from ..common.footage import Footage, check_document, get_footage
 from ..common.marks import get_modifier
 from ..masks.changes import write_analysis
 from ..masks.document import get_document_text
-from ..masks.record import MaskRecord, fingerprint_of, has_record, list_own_masks
+from ..masks.record import MaskRecord, get_fingerprint, has_record, list_own_masks
 from .compositing import EffectSettings, build_strip_group, compute_mask_unit_px
 from .effects import EFFECTS
 from .strips import cover_strip, get_mask, remove_strip, remove_unused_group
@@ -147,7 +147,7 @@ def has_foreign_mask(strip: bpy.types.Strip) -> bool:
 
 def list_masks_of(fingerprint: str) -> list[bpy.types.Mask]:
     """Our masks for the source with this fingerprint."""
-    return [mask for mask in list_own_masks() if fingerprint_of(mask) == fingerprint]
+    return [mask for mask in list_own_masks() if get_fingerprint(mask) == fingerprint]
 
 
 def find_lost_mask(strip: bpy.types.Strip) -> bpy.types.Mask | None:

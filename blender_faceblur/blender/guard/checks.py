@@ -48,7 +48,7 @@ from ..cover.issues import list_cover_issues
 from ..cover.nodes import sign
 from ..cover.strips import TIMES, get_mask, is_out_of_speed, sync_mask_strip
 from ..masks.document import load_document
-from ..masks.record import MaskRecord, list_own_masks, size_of
+from ..masks.record import MaskRecord, get_picture_size, list_own_masks
 from ..preferences.properties import get_preferences
 from ..review.queue import get_span
 
@@ -446,7 +446,7 @@ def _identify(footage: Footage) -> str:
 def _is_analysed(strip: bpy.types.Strip) -> bool:
     """Whether there is a mask for a strip's footage, for instance because the strip was deleted and added again."""
     size = strip.elements[0].orig_width, strip.elements[0].orig_height
-    if not any(size_of(mask) == size or 0 in size for mask in list_own_masks()):
+    if not any(get_picture_size(mask) == size or 0 in size for mask in list_own_masks()):
         return False
     with suppress(FaceBlurError):
         return bool(list_masks_of(_identify(get_footage(strip))))

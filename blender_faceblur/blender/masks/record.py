@@ -339,17 +339,17 @@ def list_own_masks() -> list[bpy.types.Mask]:
     return [mask for mask in bpy.data.masks if has_record(mask)]
 
 
-def fingerprint_of(mask: bpy.types.Mask) -> str:
+def get_fingerprint(mask: bpy.types.Mask) -> str:
     """The fingerprint of the source that a mask was made for, even if the rest of its record is damaged."""
     return _read_text(_get_group(mask), "fingerprint")
 
 
-def size_of(mask: bpy.types.Mask) -> tuple[int, int]:
+def get_picture_size(mask: bpy.types.Mask) -> tuple[int, int]:
     """Width and height of the picture that a mask was made for, even if the rest of its record is damaged."""
     return _read_pair(_get_group(mask), "size")
 
 
-def stamp_of(mask: bpy.types.Mask) -> object:
+def compute_stamp(mask: bpy.types.Mask) -> object:
     """Changes when layers are rewritten, for caches that Blender does not notify. Cheap enough for every redraw."""
     layers = _check_group(_get_group(mask).get(_LAYERS), _LAYERS)
     return (

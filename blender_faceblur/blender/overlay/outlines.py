@@ -14,8 +14,9 @@ import bpy
 import numpy as np
 from numpy.typing import NDArray
 
+from ...core.geometry import Array
 from ...core.review.overview import Code
-from ...core.types import TrackKind, TrackStatus
+from ...core.types import Color, TrackKind, TrackStatus
 from ...reporting.wording import NOT_COVERED, describe_status
 from ..common.context import DrawHandlers, get_sequencer_scene
 from ..common.footage import KINDS, compute_source_frame
@@ -23,7 +24,6 @@ from ..common.marks import get_modifier
 from ..common.selection import get_active_footage
 from ..cover.covering import MUST_BE_COVERED, find_lost_mask, has_foreign_mask
 from ..cover.projection import (
-    Array,
     Projection,
     RegionProjection,
     compute_outlines,
@@ -79,8 +79,6 @@ _BANDS = np.array(
 
 _OPAQUE = (".mp4", ".m4v", ".avi", ".mpg", ".mpeg", ".mts", ".m2ts", ".ts", ".jpg", ".jpeg")
 """Endings of file formats without an alpha channel."""
-
-Color = tuple[float, float, float, float]
 
 
 @dataclass(slots=True)

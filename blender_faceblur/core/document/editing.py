@@ -81,7 +81,7 @@ def sample_at(track: Track, source_frame: int) -> Sample | None:
     return track.samples[at] if found else None
 
 
-def locked_frames(track: Track) -> list[int]:
+def list_locked_frames(track: Track) -> list[int]:
     return [s.source_frame for s in track.samples if s.evidence is Evidence.LOCKED]
 
 
@@ -358,7 +358,7 @@ def add_track(
 
 def replace_samples(track: Track, samples: Iterable[Sample]) -> None:
     """Insert samples into the track, without changing its locked keys."""
-    locked = set(locked_frames(track))
+    locked = set(list_locked_frames(track))
     _put(track, [s for s in samples if s.source_frame not in locked])
 
 
@@ -384,7 +384,7 @@ def exempt_tracks(document: TrackDocument) -> list[str]:
     regions = [track for track in document.uncovered if track.kind is TrackKind.NEVER]
     names = []
     for track in list(document.tracks):
-        if track.kind is not TrackKind.FACE or track.locked or locked_frames(track):
+        if track.kind is not TrackKind.FACE or track.locked or list_locked_frames(track):
             continue
         for region in regions:
             inside = sum(

@@ -27,10 +27,10 @@ from .similarity import (
     FaceEmbedding,
     Vector,
     choose_references,
+    compute_false_accept_rate,
     compute_median_distance,
     compute_threshold,
     describe_rate,
-    false_accept_rate,
     list_coexisting_pairs,
     measure_distances,
 )
@@ -313,7 +313,7 @@ def _match(
     decision.person = person.name
     decision.distance = compute_median_distance(np.array([d for _, d in used]), [v for v, _ in used])
     decision.agreeing = sum(d <= limit + DECISIONS.agreeing_slack for _, d in used)
-    decision.rate = false_accept_rate(decision.distance, len(references))
+    decision.rate = compute_false_accept_rate(decision.distance, len(references))
     decision.why = (
         f"{decision.agreeing} of {len(track_embeddings)} crops match, at a typical distance of "
         f"{decision.distance:.2f}; {describe_rate(decision.rate)} strangers is as similar"

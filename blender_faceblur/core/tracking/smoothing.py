@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from ..geometry import Array, ellipses_in_boxes, grow_to_contain
+from ..geometry import Array, fit_ellipses, grow_to_contain
 from .sparse import Bounds, choose_keys, compute_centres, compute_reaches, lead_out
 
 
@@ -92,7 +92,7 @@ def smooth_ellipses(boxes: Array, rolls: Array, frame_size: tuple[int, int], fra
     Each contains the ellipse in its own frame's box. They move linearly between as few keys as that allows, so that an
     editor corrects keys rather than noise.
     """
-    raw = ellipses_in_boxes(boxes, rolls)
+    raw = fit_ellipses(boxes, rolls)
     if len(raw) < 3:
         return raw
     # Half a turn leaves an ellipse unchanged, but interpolation must not rotate it by half a turn.

@@ -301,15 +301,17 @@ class Verification:
     """Faces that were compared with the source, counted in each frame."""
     flat: int
     """Compared faces that are too flat or too dark to tell."""
-    looked: int
+    searched_frames: int
     """Frames in which the detectors searched for unexpected faces. `every` is the step between them."""
     every: int
-    weak: int
+    weak_detections: int
     """Detections that were too weak to be listed."""
     models: list[ModelUse]
     leaks: list[Finding]
-    doubts: list[Finding]
-    kept: list[Finding]
+    uncertain: list[Finding]
+    """Findings for review: they may be leaks."""
+    shown_on_purpose: list[Finding]
+    """Faces that an editor chose to show."""
     problems: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     faces: dict[str, bytes] = field(default_factory=dict)
@@ -355,7 +357,7 @@ def _explain(track: Track) -> FindingReason:
     }.get(track.status, FindingReason.REVIEWED)
 
 
-def list_kept(document: TrackDocument) -> list[Finding]:
+def list_shown_on_purpose(document: TrackDocument) -> list[Finding]:
     """The faces that an editor chose to show, in source frames."""
     kept = []
     for track in document.tracks:
@@ -739,9 +741,23 @@ def _holds(e: Ellipse, x: float, y: float) -> bool:
 SCHEMA, VERSION = "faceblur-verification", 2
 
 
+_SAVED_NAMES = {
+    "searched_frames": "looked",
+    "weak_detections": "weak",
+    "uncertain": "doubts",
+    "shown_on_purpose": "kept",
+}
+"""The names that fields of `Verification` have in files, where they differ. They must not change."""
+
+
+def to_content(verification: Verification) -> dict[str, Any]:
+    """The fields of the verification under the names that they have in files."""
+    return {_SAVED_NAMES.get(name, name): value for name, value in asdict(verification).items()}
+
+
 def to_json(verification: Verification) -> str:
     """The verification as one line of JSON, with pictures in Base64."""
-    content = asdict(verification)
+    content = to_content(verification)
     for finding in _walk_findings(content):
         finding["picture"] = base64.b64encode(finding["picture"]).decode("ascii")
     content["faces"] = {name: base64.b64encode(data).decode("ascii") for name, data in verification.faces.items()}
@@ -767,7 +783,8 @@ def from_json(text: str) -> Verification:
             content[name] = [Finding(**finding) for finding in content[name]]
         content["faces"] = {str(name): base64.b64decode(data, validate=True) for name, data in content["faces"].items()}
         content["models"] = [ModelUse(**model) for model in content["models"]]
-        return Verification(**content)
+        fields = {saved: name for name, saved in _SAVED_NAMES.items()}
+        return Verification(**{fields.get(name, name): value for name, value in content.items()})
     except (ValueError, TypeError, KeyError, AttributeError, binascii.Error, RecursionError) as error:
         raise FaceBlurError(f"This is not a verification: {str(error)[:200]}") from error
 
