@@ -128,7 +128,7 @@ def choose_output(
 ) -> tuple[FilmJob, Container | None, list[str]]:
     if info.kind == "image":
         if job.output.suffix.lower() not in PICTURE_ENDINGS or (
-            not job.choose_ending and _picture_format(job.output) != _picture_format(job.source)
+            not job.choose_ending and _get_picture_format(job.output) != _get_picture_format(job.source)
         ):
             if job.choose_ending:
                 raise FaceBlurError(f"{job.source.name}: the name of a picture must end with its format.")
@@ -149,7 +149,7 @@ def choose_output(
     return job, container, notes
 
 
-def _picture_format(path: Path) -> str:
+def _get_picture_format(path: Path) -> str:
     return {".jpeg": ".jpg", ".tiff": ".tif"}.get(path.suffix.lower(), path.suffix.lower())
 
 

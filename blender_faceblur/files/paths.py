@@ -110,7 +110,7 @@ def get_model_path(name: str) -> Path:
             wrong.append(candidate)
     if wrong:
         raise FaceBlurError(f"{wrong[0]} is not used: its size or SHA-256 differs from the expected file.")
-    originals = [folder / model.file for folder in _weight_folders() if (folder / model.file).is_file()]
+    originals = [folder / model.file for folder in _list_weight_folders() if (folder / model.file).is_file()]
     if originals:
         raise FaceBlurError(
             f"{originals[0]} must be converted first: in a checkout run `build.py models {name}`, "
@@ -130,7 +130,7 @@ def check_models(names: Iterable[str]) -> None:
 
 def list_places(model: ModelFile) -> list[Path]:
     """The possible paths of a weights file, whether it exists or not, in the order in which they are tried."""
-    return [*(folder / model.used.file for folder in _weight_folders()), *list_packaged(model)]
+    return [*(folder / model.used.file for folder in _list_weight_folders()), *list_packaged(model)]
 
 
 def list_packaged(model: ModelFile) -> list[Path]:
@@ -212,7 +212,7 @@ def get_temporary_folder() -> Path:
     return folder
 
 
-def _weight_folders() -> list[Path]:
+def _list_weight_folders() -> list[Path]:
     folders = [get_models_folder()]
     given = os.environ.get(MODELS_VARIABLE)
     if given:

@@ -293,10 +293,10 @@ def to_html(content: Mapping[str, Any]) -> str:
             '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; img-src data:; '
             "style-src 'unsafe-inline'\">"
         ),
-        f"<title>Face Blur report: {_text(source['name'])}</title><style>{_STYLE}</style></head><body>",
-        f"<h1>Face Blur report: {_text(source['name'])}</h1>",
+        f"<title>Face Blur report: {_escape(source['name'])}</title><style>{_STYLE}</style></head><body>",
+        f"<h1>Face Blur report: {_escape(source['name'])}</h1>",
         _format_verdict(content),
-        _table(
+        _build_table(
             [
                 ("Made", content["made"]),
                 ("Program", f"{program['name']} {program['version']}, Python {program['python']}, {program['system']}"),
@@ -305,7 +305,7 @@ def to_html(content: Mapping[str, Any]) -> str:
             ]
         ),
         "<h2>Files</h2>",
-        _table(
+        _build_table(
             [
                 (
                     "Source",
@@ -321,9 +321,9 @@ def to_html(content: Mapping[str, Any]) -> str:
             ]
         ),
         "<h2>Settings</h2>",
-        _table([(key.replace("_", " "), value) for key, value in content["settings"].items()]),
+        _build_table([(key.replace("_", " "), value) for key, value in content["settings"].items()]),
         "<h2>Detectors</h2>",
-        _table(
+        _build_table(
             [
                 (
                     f"{m['name']}, {m['input_long_side']} pixels, threshold {m['threshold']}",
@@ -341,7 +341,7 @@ def to_html(content: Mapping[str, Any]) -> str:
         "<h2>Corrections</h2>",
         _show_corrections(content["corrections"]),
         f"<h2>Places to review: {content['doubts_judged']} reviewed, {content['doubts_left']} open</h2>",
-        _table(
+        _build_table(
             [
                 (
                     _format_range(entry["start"], entry["stop"]) + (f", {entry['track']}" if entry["track"] else ""),
@@ -357,7 +357,7 @@ def to_html(content: Mapping[str, Any]) -> str:
         ),
     ]
     if content["notes"]:
-        parts += ["<h2>Notes</h2><ul>", *(f"<li>{_text(note)}</li>" for note in content["notes"]), "</ul>"]
+        parts += ["<h2>Notes</h2><ul>", *(f"<li>{_escape(note)}</li>" for note in content["notes"]), "</ul>"]
     parts += [
         "<p>Frames are counted from 0. Faces are shown as blocks. No detector finds every face.</p>",
         '<p class="sign"><span>Reviewed by</span><span>Date</span></p></body></html>\n',
@@ -365,17 +365,17 @@ def to_html(content: Mapping[str, Any]) -> str:
     return "\n".join(parts)
 
 
-def _text(value: object) -> str:
+def _escape(value: object) -> str:
     return html.escape("".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in str(value)))
 
 
-def _table(rows: Iterable[tuple[str, object]]) -> str:
-    lines = [f"<tr><th>{_text(name)}</th><td>{_text(value)}</td></tr>" for name, value in rows]
+def _build_table(rows: Iterable[tuple[str, object]]) -> str:
+    lines = [f"<tr><th>{_escape(name)}</th><td>{_escape(value)}</td></tr>" for name, value in rows]
     return f"<table>{''.join(lines)}</table>" if lines else "<p>None.</p>"
 
 
-def _picture(data: str) -> str:
-    return f'<img alt="" src="data:image/jpeg;base64,{_text(data)}">' if data else ""
+def _build_picture(data: str) -> str:
+    return f'<img alt="" src="data:image/jpeg;base64,{_escape(data)}">' if data else ""
 
 
 def _format_range(start: int, stop: int) -> str:
@@ -401,7 +401,7 @@ def _show_verification(verification: Mapping[str, Any] | None) -> str:
         f" (one frame in {verification['every']})" if verification["every"] > 1 else ""
     )
     parts = [
-        _table(
+        _build_table(
             [
                 (
                     "Frames, seconds, sound streams",
@@ -425,12 +425,12 @@ def _show_verification(verification: Mapping[str, Any] | None) -> str:
     ]
     for name, title in (("problems", "Problems with the file"), ("notes", "Notes")):
         if verification[name]:
-            lines = "".join(f"<li>{_text(line)}</li>" for line in verification[name])
+            lines = "".join(f"<li>{_escape(line)}</li>" for line in verification[name])
             parts.append(f"<h3>{title}</h3><ul>{lines}</ul>")
     for name, title in (("leaks", "Leaks, worst first"), ("doubts", "To review"), ("kept", "Shown on purpose")):
         if verification[name]:
             rows = "".join(
-                f"<tr><td>{_picture(f['picture'])}</td><td>{_text(describe_finding(f))}</td></tr>"
+                f"<tr><td>{_build_picture(f['picture'])}</td><td>{_escape(describe_finding(f))}</td></tr>"
                 for f in verification[name]
             )
             parts.append(f"<h3>{title}</h3><table>{rows}</table>")
@@ -445,10 +445,10 @@ def _show_faces(faces: Iterable[Mapping[str, Any]]) -> str:
             f"; off in {', '.join(_format_range(*span) for span in face['off'])}" if face["off"] else ""
         )
         rows.append(
-            f"<tr><td>{_picture(face['picture'])}</td><th>{_text(face['name'])}</th><td>"
-            f"{_text(', '.join(_format_range(*span) for span in face['spans']))}</td><td>"
-            f"{_text(face['covered_frames'])} of {_text(face['frames'])} frames covered: {_text(evidence)}"
-            f"{_text(more)}</td></tr>"
+            f"<tr><td>{_build_picture(face['picture'])}</td><th>{_escape(face['name'])}</th><td>"
+            f"{_escape(', '.join(_format_range(*span) for span in face['spans']))}</td><td>"
+            f"{_escape(face['covered_frames'])} of {_escape(face['frames'])} frames covered: {_escape(evidence)}"
+            f"{_escape(more)}</td></tr>"
         )
     return f"<table>{''.join(rows)}</table>" if rows else "<p>None.</p>"
 
@@ -466,7 +466,7 @@ _NAMES = {Evidence.FLOW.value: "optical flow", Evidence.EXTRAPOLATED.value: "ext
 
 def _show_coverage(coverage: Mapping[str, int]) -> str:
     total = max(sum(coverage.values()), 1)
-    return _table(
+    return _build_table(
         [
             (
                 f"{_NAMES.get(name, name)} ({_MEANINGS.get(name, '')})",
@@ -478,7 +478,7 @@ def _show_coverage(coverage: Mapping[str, int]) -> str:
 
 
 def _show_corrections(corrections: Mapping[str, Any]) -> str:
-    def spans(track: Mapping[str, Any]) -> str:
+    def format_spans(track: Mapping[str, Any]) -> str:
         return ", ".join(_format_range(*span) for span in track["spans"])
 
     rows = [
@@ -496,7 +496,7 @@ def _show_corrections(corrections: Mapping[str, Any]) -> str:
         ("aside", "not covered"),
     ):
         rows += [
-            (f"{track['name']}: {label}", spans(track) + (f" ({track['reason']})" if kind == "aside" else ""))
+            (f"{track['name']}: {label}", format_spans(track) + (f" ({track['reason']})" if kind == "aside" else ""))
             for track in corrections[kind]
         ]
-    return _table(rows)
+    return _build_table(rows)

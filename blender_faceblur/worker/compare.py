@@ -246,7 +246,7 @@ class Comparison:
                 continue
             drawn: list[bytes] = []
             self._classifier.add_face(
-                pair.frame, place, shown, partial(_keep, drawn, pair.picture, _box_of(place.ellipse))
+                pair.frame, place, shown, partial(_keep, drawn, pair.picture, _compute_box(place.ellipse))
             )
             comparison.faces.append((place, shown, drawn[0] if drawn else b""))
             leaking += [place] if shown.leaks else []
@@ -367,6 +367,6 @@ class FilmDetectors:
         }.get(self._turn, box)
 
 
-def _box_of(ellipse: Ellipse) -> Box:
+def _compute_box(ellipse: Ellipse) -> Box:
     reach = max(ellipse.rx, ellipse.ry)
     return ellipse.cx - reach, ellipse.cy - reach, ellipse.cx + reach, ellipse.cy + reach

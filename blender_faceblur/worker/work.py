@@ -223,7 +223,7 @@ class _Analysis:
                 collector.checkpoint.close(finished=not collector.table.count_missing())
 
     def _request_segment(self, part: Segment) -> SegmentRequest:
-        reach = Tracker.reach_frames(float(self._info.frame_rate))
+        reach = Tracker.compute_reach(float(self._info.frame_rate))
         source = replace(self._request.source, fingerprint=self._info.fingerprint)
         return SegmentRequest(
             source,

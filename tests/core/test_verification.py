@@ -206,7 +206,7 @@ def test_tracks_that_an_editor_shows_are_kept_and_suppressed_ones_are_not() -> N
         ("Face 01", 4, 6),
         ("Face 03", 7, 9),
     ]
-    box = verifying.surround(FACE)
+    box = verifying.compute_bounding_box(FACE)
     assert verifying.get_kept_reason(places[4], box) is FindingReason.SWITCHED_OFF
     assert verifying.get_kept_reason(places[9], box) is None
     assert [describe_finding_reason(one) for one in verifying.list_shown_on_purpose(document)] == [

@@ -51,7 +51,7 @@ class Projection:
         projected: Array = points_px @ self.matrix[:2, :2].T + self.matrix[:2, 2]
         return projected
 
-    def picture_outline(self) -> list[tuple[float, float]]:
+    def compute_picture_outline(self) -> list[tuple[float, float]]:
         """The four corners of the shown part of the source, on the canvas."""
         left, top, right, bottom = self.shown
         return [self.to_canvas(*corner) for corner in ((left, top), (right, top), (right, bottom), (left, bottom))]

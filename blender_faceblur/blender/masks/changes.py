@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Change the tracks of a project. Nothing else does.
+"""Change the tracks of a project. No other module does.
 
 Every change takes the same way: reading.py applies to the document and the record what an editor changed with Blender's
 own tools, core/document changes the document, core/cover plans its layers, mask.py writes them, and `_store` stores
@@ -28,7 +28,7 @@ from .record import MaskRecord, get_layer_name, make_mask
 
 @dataclass(slots=True)
 class _WatchedMasks:
-    """Which masks are ours to change now, and which are clean. Only this module uses it."""
+    """Which masks are clean, and which we are changing. Only this module uses it."""
 
     on: bool = False
     """Whether a handler calls `mark_dirty` for every change."""
@@ -103,7 +103,8 @@ def write_analysis(
             mask.layers.active = mask.layers[faces[0]]
         if switched_off is not None:
             for layer, track in record.get_tracks().items():
-                mask.layers[layer].hide_render = track in switched_off
+                if layer in mask.layers:
+                    mask.layers[layer].hide_render = track in switched_off
         _store(mask, record, document)
     return mask, document
 

@@ -185,7 +185,7 @@ def compose(context: bpy.types.Context, scene: bpy.types.Scene, region: bpy.type
         if not fault and known is not None and frame is not None and known.is_unanalysed(frame):
             fault = "not analysed here, completely covered"
         if fault and (is_used or strip.get(MUST_BE_COVERED)):
-            corners = region_projection.project(np.array(projection.picture_outline()))
+            corners = region_projection.project(np.array(projection.compute_picture_outline()))
             drawing.thick.append((_close(corners), colors["uncovered"]))
             place = (float(corners[:, 0].mean()), float(corners[:, 1].max()) - 22 * unit)
             drawing.words.append((f"{strip.name}: {fault}", place, colors["uncovered"]))

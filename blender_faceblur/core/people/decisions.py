@@ -227,7 +227,7 @@ def _apply_editor(
             at = bisect_left(agreeing, other)
             start = agreeing[at - 1] + 1 - fade if at else track.samples[0].source_frame
             stop = agreeing[at] + fade if at < len(agreeing) else track.samples[-1].source_frame + 1
-            decision.clear = _without(decision.clear, start, stop)
+            decision.clear = _remove_range(decision.clear, start, stop)
             decision.review_items += _make_items(track, start, stop, ReviewReason.DIFFERENT_PERSON)
         decision.review_items = list(dict.fromkeys(decision.review_items))
     return decision
@@ -449,11 +449,11 @@ def _list_covered(track: Track, clear: list[tuple[int, int]], others: list[int])
 def _subtract(span: tuple[int, int], ranges: list[tuple[int, int]]) -> list[tuple[int, int]]:
     left = [span]
     for start, stop in ranges:
-        left = _without(left, start, stop)
+        left = _remove_range(left, start, stop)
     return left
 
 
-def _without(ranges: list[tuple[int, int]], start: int, stop: int) -> list[tuple[int, int]]:
+def _remove_range(ranges: list[tuple[int, int]], start: int, stop: int) -> list[tuple[int, int]]:
     """The ranges without the frames start..stop."""
     left = []
     for low, high in ranges:

@@ -57,16 +57,16 @@ class ObservationTable:
                 self.detected_frames.add(record.source_frame)
         for observation in record.observations:
             self._frames.append(record.source_frame)
-            self._tracklets.append(self._global(segment, observation.tracklet))
+            self._tracklets.append(self._number(segment, observation.tracklet))
             roll = float("nan") if observation.roll is None else observation.roll
             self._numbers.extend((*observation.box.tolist(), observation.confidence, roll, observation.votes))
             if observation.appearance and own.start <= record.source_frame < own.stop:
                 appearances = self._appearances.setdefault(self._tracklets[-1], [])
                 appearances[1:] = [(record.source_frame, observation.appearance)]
         for first, second in record.joins:
-            self.joins.append((self._global(segment, first), self._global(segment, second)))
+            self.joins.append((self._number(segment, first), self._number(segment, second)))
 
-    def _global(self, segment: int, tracklet: int) -> int:
+    def _number(self, segment: int, tracklet: int) -> int:
         return tracklet * len(self.segments) + segment
 
     @property

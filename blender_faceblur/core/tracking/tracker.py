@@ -134,7 +134,7 @@ class _Tracklet:
     carried: bool = True
     """False while the tracklet waits, invisible, to be detected again."""
 
-    def predicted(self) -> Array:
+    def predict(self) -> Array:
         return self.box + np.tile(self.drift, 2)
 
 
@@ -166,7 +166,7 @@ class Tracker:
         self._count = 0
 
     @staticmethod
-    def reach_frames(frame_rate: float) -> int:
+    def compute_reach(frame_rate: float) -> int:
         """How many frames before and after a range must be processed to get the same records as from all frames."""
         return max(4, round(TRACKING.carry_s * frame_rate)) + 1
 
@@ -201,7 +201,7 @@ class Tracker:
                 for c in self._tracklets
                 if c.carried and c.strong_count and self._needs_detection(c, flowed[c.number])
             ]
-            places = [c.predicted() if (box := flowed[c.number]) is None else box for c in sought]
+            places = [c.predict() if (box := flowed[c.number]) is None else box for c in sought]
             for seen in more_passes(places) if more_passes is not None and sought else ():
                 detections = seen
                 if all(self._is_among(detections, place) for place in places):
@@ -209,7 +209,7 @@ class Tracker:
         record.is_detected_frame = detections is not None
         detections = detections or []
         free = self._match(
-            record, detections, [c.predicted() for c in self._tracklets], self._tracklets, list(range(len(detections)))
+            record, detections, [c.predict() for c in self._tracklets], self._tracklets, list(range(len(detections)))
         )
         lost = [c for c in self._tracklets if c.last_found != source_frame]
         if lost:
