@@ -52,11 +52,16 @@ def main() -> int:
             return 2
         name += " " + arguments[0]
         module += arguments.pop(0)
+    blender = _find_blender(arguments)
+    if blender is not None and not os.access(blender, os.X_OK):
+        # Before anything is installed for it.
+        print("--blender {}: there is no such program.".format(blender), file=sys.stderr)
+        return 2
     try:
         asked = _list_asked_presets(name, arguments)
         python = environment.ensure_environment(
             ROOT,
-            with_bpy=not _names_blender(arguments),
+            with_bpy=blender is None,
             with_tests=name in NEED_TEST_PACKAGES,
             with_mediapipe=bool(asked),
         )
@@ -110,8 +115,14 @@ def _list_asked_models(command: str, arguments: list[str]) -> list[str]:
     return ["dlib_resnet"] * bool(people) + ["lpd_yunet"] * plates
 
 
-def _names_blender(arguments: list[str]) -> bool:
-    return any(argument == "--blender" or argument.startswith("--blender=") for argument in arguments)
+def _find_blender(arguments: list[str]) -> str | None:
+    """The path that follows --blender, empty where it is missing; None without the option."""
+    for argument, following in zip(arguments, [*arguments[1:], ""]):
+        if argument == "--blender":
+            return following
+        if argument.startswith("--blender="):
+            return argument[len("--blender=") :]
+    return None
 
 
 def _hand_over(command: list[str]) -> int:

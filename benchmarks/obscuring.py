@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from blender_faceblur.core.cover.effects import BLUR, MOSAIC
 from blender_faceblur.core.detection.settings import DEFAULT_MARGIN
 from blender_faceblur.core.types import Ellipse, Evidence, Picture, Sample, SourceInfo, Track, TrackDocument
 
@@ -26,11 +27,10 @@ _ROOM = FACE_PX, 2 * FACE_PX, FACE_PX, FACE_PX
 Whole faces, and an even number in total, so that every grid fits.
 """
 _PITCH = TILE_PX + _ROOM[2] + _ROOM[3]
-SPREAD = 0.8
-"""Of a mosaic: standard deviation, in blocks, of the bell before the blocks are taken
-(blender/cover/effects/mosaic.py)."""
-_FOLLOWED = 8
-"""Smooth points for each sample of a blur; straight lines between them (blender/cover/effects/blur.py)."""
+SPREAD = MOSAIC.spread
+"""Of a mosaic: standard deviation, in blocks, of the bell before the blocks are taken."""
+_FOLLOWED = int(BLUR.points_per_sample)
+"""Smooth points for each sample of a blur; straight lines between them."""
 
 
 def render_tiles(tiles: list[Picture], kind: str, samples: float, folder: Path) -> list[Picture]:
@@ -38,8 +38,8 @@ def render_tiles(tiles: list[Picture], kind: str, samples: float, folder: Path) 
     import bpy
 
     from blender_faceblur.blender.common.context import refresh_sequencer
-    from blender_faceblur.blender.cover.compositing import EffectSettings
     from blender_faceblur.blender.rendering.project import build_project
+    from blender_faceblur.core.cover.effects import EffectSettings
 
     size = COLUMNS * _PITCH, TILE_PX + _ROOM[0] + _ROOM[1]
     done: list[Picture] = []

@@ -25,9 +25,10 @@ def build_library(output: Path) -> None:
     import bpy
 
     from blender_faceblur.blender.common.marks import MARK
-    from blender_faceblur.blender.cover.compositing import EffectSettings, build_strip_group
+    from blender_faceblur.blender.cover.compositing import build_strip_group
     from blender_faceblur.blender.cover.effects import EFFECTS
     from blender_faceblur.blender.preferences.properties import EFFECT_ITEMS
+    from blender_faceblur.core.cover.effects import EffectSettings
 
     bpy.ops.wm.read_factory_settings(use_empty=True)
     meanings = {name: meaning for name, _, meaning in EFFECT_ITEMS}

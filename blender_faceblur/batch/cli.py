@@ -11,6 +11,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 from types import FrameType
+from typing import TextIO
 
 from ..core.detection.settings import (
     DEFAULT_MARGIN,
@@ -26,11 +27,12 @@ from ..core.people.decisions import RATES, USUAL_RATE
 from ..core.tracking.plates import list_weights as list_plate_weights
 from ..core.types import FaceBlurError
 from ..files.paths import check_models
-from ..reporting.progress import Outcome, choose_reporter
+from ..painting.encoders import CODECS, QUALITIES
+from ..reporting.progress import Outcome, choose_reporter, print_line
 from ..reporting.report import ENDINGS
 from ..sources import open_source
 from .people import PeopleOptions, Recognition, open_recognition
-from .planning import FilmJob, plan_jobs
+from .planning import FilmJob, check_place, plan_jobs
 from .rendering import check_blender
 from .run import run_batch, verify_one
 from .settings import BatchSettings
@@ -40,8 +42,8 @@ EFFECT_NAMES = ("mosaic", "blur", "solid", "erase", "gaussian", "image")
 EVERY = 3
 """The step, in frames, in which a verification searches for unexpected faces."""
 
-CODECS = ("h264", "h265", "ffv1")
-QUALITIES = ("lossless", "high", "medium", "low")
+BLENDER_CODECS = ("auto", "h264", "h265", "ffv1")
+RENDERERS = ("direct", "blender")
 
 
 def build_parser(program: str = "build.py blur") -> argparse.ArgumentParser:
@@ -57,7 +59,21 @@ def build_parser(program: str = "build.py blur") -> argparse.ArgumentParser:
     )
     parser.add_argument("-r", "--recursive", action="store_true", help="include sub-folders, and keep their structure")
     add_detection_options(parser)
-    parser.add_argument("--codec", choices=CODECS, default="h264", help="codec of films (default h264)")
+    parser.add_argument(
+        "--renderer",
+        choices=RENDERERS,
+        default="direct",
+        help="paint covers into the source's own pixels (default), or render a Blender project in 8 bits",
+    )
+    parser.add_argument(
+        "--codec", choices=("auto", *CODECS), default="auto", help="codec of films (default auto: the source's own)"
+    )
+    parser.add_argument(
+        "--encoder",
+        default="cpu",
+        metavar="auto|cpu|NAME",
+        help="auto uses a hardware encoder if there is one; or FFmpeg's name of an encoder (default cpu)",
+    )
     parser.add_argument(
         "--quality", choices=QUALITIES, default="high", help="quality of films (default high: no visible loss)"
     )
@@ -68,6 +84,7 @@ def build_parser(program: str = "build.py blur") -> argparse.ArgumentParser:
     parser.add_argument("--no-render", action="store_true", help="only analyse, and save if asked to")
     parser.add_argument("--overwrite", action="store_true", help="replace existing outputs")
     parser.add_argument("--resume", action="store_true", help="skip complete outputs, and resume unfinished analyses")
+    parser.add_argument("--drop-subtitles", action="store_true", help="leave subtitles out: they may name people")
     parser.add_argument("--reencode-audio", action="store_true", help="re-encode sound that cannot be copied unchanged")
     parser.add_argument("--blender", type=Path, metavar="PATH", help="render with an installed Blender 5")
     return parser
@@ -203,6 +220,23 @@ def add_detection_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print progress as JSON lines on standard output")
 
 
+def open_closed_streams() -> None:
+    """Let closed standard streams lead nowhere, so that no other file gets their number and with it all messages."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            # The system gives the lowest free number, which is this one.
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
+    # Python has None for a stream that was closed at its start.
+    sys.stdout = sys.stdout or _open_stream(1)
+    sys.stderr = sys.stderr or _open_stream(2)
+
+
+def _open_stream(number: int) -> TextIO:
+    return open(number, "w", encoding="utf-8", errors="backslashreplace", closefd=False)
+
+
 def prepare_process() -> None:
     """Set up this process for a command: no usage data is sent, and signals end it cleanly."""
     # onnxruntime from 1.29 on sends usage data to Microsoft and leaves an identifier behind unless this is set
@@ -216,6 +250,7 @@ def prepare_process() -> None:
 
 def main(arguments: list[str] | None = None, program: str = "build.py blur", blender: Path | None = None) -> int:
     """Run the command line and return its exit code. `blender` is the application to render with by default."""
+    open_closed_streams()
     given = sys.argv[1:] if arguments is None else arguments
     if given[:1] == ["verify"] and not Path("verify").exists():
         return verify_output(given[1:], program)
@@ -226,8 +261,11 @@ def main(arguments: list[str] | None = None, program: str = "build.py blur", ble
         margin=options.margin,
         effect=options.effect,
         color=options.color,
+        renderer=options.renderer,
         codec=options.codec,
         quality=options.quality,
+        encoder=options.encoder,
+        drop_subtitles=options.drop_subtitles,
         render=not options.no_render,
         overwrite=options.overwrite,
         resume=options.resume,
@@ -238,6 +276,7 @@ def main(arguments: list[str] | None = None, program: str = "build.py blur", ble
         blender=options.blender.resolve() if options.blender else blender,
     )
     try:
+        _check_renderer(options)
         if settings.blender is not None:
             check_blender(settings.blender)
         jobs = plan_jobs(
@@ -252,21 +291,30 @@ def main(arguments: list[str] | None = None, program: str = "build.py blur", ble
         settings = replace(settings, image=get_image(options))
         if options.plates:
             check_models(list_plate_weights())
+        if options.people is not None:
+            check_place(options.people, overwrite=True)
         settings = replace(settings, people=open_people(options))
-    except FaceBlurError as error:
-        print(error, file=sys.stderr)
+    except (FaceBlurError, OSError) as error:
+        print_line(str(error), sys.stderr)
         return USAGE
     try:
         outcomes = run_batch(jobs, settings, choose_reporter(options.quiet, options.json))
         if settings.people is not None:
             settings.people.save()
-    except FaceBlurError as error:
-        print(error, file=sys.stderr)
+    except (FaceBlurError, OSError) as error:
+        print_line(str(error), sys.stderr)
         return SOME_FAILED
     except KeyboardInterrupt:
-        print("\nInterrupted. Unfinished files were removed.", file=sys.stderr)
+        print_line("\nInterrupted. Unfinished files were removed.", sys.stderr)
         return INTERRUPTED
     return _compute_exit_code(outcomes)
+
+
+def _check_renderer(options: argparse.Namespace) -> None:
+    """Raise FaceBlurError where the options about codecs do not fit the renderer."""
+    if options.renderer == "blender" and (options.codec not in BLENDER_CODECS or options.encoder != "cpu"):
+        known = ", ".join(BLENDER_CODECS)
+        raise FaceBlurError(f"--renderer blender writes {known} with its own encoders. Use --renderer direct.")
 
 
 def get_image(options: argparse.Namespace) -> Path | None:
@@ -295,7 +343,7 @@ def open_people(options: argparse.Namespace) -> Recognition | None:
     return open_recognition(
         PeopleOptions(folder, others_clear, options.people, 1 / options.mistakes),
         lambda stage, done, total: None,
-        lambda text: print(text, file=sys.stderr),
+        lambda text: print_line(text, sys.stderr),
     )
 
 
@@ -313,7 +361,7 @@ def verify_output(arguments: list[str], program: str) -> int:
             reporter,
         )
     except FaceBlurError as error:
-        print(error, file=sys.stderr)
+        print_line(str(error), sys.stderr)
         return SOME_FAILED
     except KeyboardInterrupt:
         return INTERRUPTED

@@ -63,6 +63,9 @@ def list_references(folder: Path) -> dict[str, list[Path]]:
                 found.setdefault(_NUMBERED.sub("", entry.stem) or entry.stem, []).append(entry)
     except OSError as error:
         raise FaceBlurError(f"The folder of reference pictures {folder} cannot be read: {error.strerror}.") from error
+    for name in found:
+        if name.encode("utf-8", "ignore").decode() != name:
+            raise FaceBlurError(f"{folder / name}: the name of a person must be valid UTF-8. Rename it.")
     if not found:
         raise FaceBlurError(
             f"{folder} holds no pictures of people. Name pictures, or sub-folders with pictures, after the people."
@@ -186,7 +189,8 @@ def open_recognition(choice: PeopleOptions, on_progress: OnProgress, warn: Warn)
         decisions.others_clear,
         people.stranger_rate,
         {name: mode.value for name, mode in decisions.modes.items()},
-        sorted(hashlib.sha256(path.read_bytes()).hexdigest() for path in files),
+        # Only of pictures that are used: others may not even be readable.
+        sorted(hashlib.sha256(path.read_bytes()).hexdigest() for path in files if path.resolve() in vectors),
         [[t.fingerprint, t.frame, t.x, t.y, t.person] for t in decisions.tracks if t.by == EDITOR],
     ]
     digest = hashlib.sha256(json.dumps(shape, sort_keys=True).encode()).hexdigest()

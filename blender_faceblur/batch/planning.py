@@ -3,14 +3,20 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import stat
+import tempfile
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..core.types import FaceBlurError, SourceInfo
-from ..delivery.container import Container, choose_container, list_sound
+from ..delivery.container import Container, choose_container, get_container, list_sound
+from ..painting.encoders import CODECS, choose_encoder
+from ..painting.film import read_stream
+from ..sources import MovieSource, open_source
 from .settings import BatchSettings
 
 OWN_MARK = ".blurred"
@@ -47,9 +53,17 @@ SPARE_BYTES = 4 << 20
 """The free disk space that is needed to begin an output."""
 
 
+SMALLEST_SIDES = {"image": 4, "movie": 16}
+"""The fewest pixels on a side that Blender renders (5.0.1, 5.2.2). It makes smaller pictures larger, and refuses to
+write smaller films."""
+
+
 @dataclass(frozen=True, slots=True)
 class FilmJob:
-    """One input, and the paths of its results. With `choose_ending`, `output` gets the suffix of its container."""
+    """One input, and the paths of its results. With `choose_ending`, `output` gets the suffix of its container.
+
+    `problem` says why the input cannot be read, where planning has found that already.
+    """
 
     source: Path
     output: Path
@@ -57,6 +71,7 @@ class FilmJob:
     save_blend: Path | None = None
     save_tracks: Path | None = None
     report: Path | None = None
+    problem: str = ""
 
 
 def plan_jobs(
@@ -69,31 +84,35 @@ def plan_jobs(
 ) -> list[FilmJob]:
     """One job for each input, and for each film and picture in an input folder, in order and without duplicates.
 
+    A folder that cannot be read gets a job with a `problem`, so that its contents are not skipped unnoticed.
     `output` is taken for a folder if it is one, if its name has no suffix, or if there are several inputs; likewise
     `save_blend`, `save_tracks` and `report`. Raises FaceBlurError when the options don't fit the inputs.
     """
     found: dict[Path, Path] = {}
-    for entry in inputs:
-        if entry.is_dir():
-            for path in _list_folder(entry, recursive, output):
+    unreadable: dict[Path, str] = {}
+    given = list(inputs)
+    for entry in given:
+        if _is_folder(entry):
+            paths, problems = _list_folder(entry, recursive, output)
+            unreadable.update(problems)
+            for path in paths:
                 found.setdefault(path, path.relative_to(entry).parent)
         else:
             found.setdefault(entry, Path())
-    given = list(inputs)
-    single = len(given) == 1 and not given[0].is_dir()
+    single = len(given) == 1 and not _is_folder(given[0])
     for name, place in (
         ("--output", output),
         ("--save-blend", save_blend),
         ("--save-tracks", save_tracks),
         ("--report", report),
     ):
-        if place is not None and not single and place.is_file():
+        if place is not None and not single and os.path.lexists(place) and not _is_folder(place):
             raise FaceBlurError(f"{name} {place} is a file, but there are several inputs. Name a folder.")
     if (
         output is not None
         and not single
         and output.suffix.lower() in FILM_ENDINGS | PICTURE_ENDINGS
-        and not output.is_dir()
+        and not _is_folder(output)
     ):
         raise FaceBlurError(f"--output {output} is the name of a file, but there are several inputs. Name a folder.")
 
@@ -102,7 +121,7 @@ def plan_jobs(
     def place_beside(folder: Path | None, source: Path, under: Path, ending: str) -> Path | None:
         if folder is None:
             return None
-        if single and folder.suffix and not folder.is_dir():
+        if single and folder.suffix and not _is_folder(folder):
             return folder
         # The film and the picture of a live photo have the same name with different suffixes.
         alone = names[under / source.stem] == 1
@@ -113,19 +132,27 @@ def plan_jobs(
         blend = place_beside(save_blend, source, under, ".blend")
         tracks = place_beside(save_tracks, source, under, ".tracks.json")
         reported = place_beside(report, source, under, ".report.html")
-        if output is not None and single and output.suffix and not output.is_dir():
+        if output is not None and single and output.suffix and not _is_folder(output):
             jobs.append(FilmJob(source, output, False, blend, tracks, reported))
         else:
             folder = source.parent if output is None else output / under
             jobs.append(
                 FilmJob(source, folder / f"{source.stem}{OWN_MARK}{source.suffix}", True, blend, tracks, reported)
             )
+    jobs += [FilmJob(folder, folder, problem=problem) for folder, problem in unreadable.items()]
     return jobs
 
 
 def choose_output(
     job: FilmJob, info: SourceInfo, settings: BatchSettings
 ) -> tuple[FilmJob, Container | None, list[str]]:
+    """The job with its final output, the container of a film, and sentences for the user. Raises FaceBlurError."""
+    smallest = SMALLEST_SIDES[info.kind]
+    if settings.render and not settings.is_direct and min(info.width, info.height) < smallest:
+        raise FaceBlurError(
+            f"{job.source.name}: {info.width} x {info.height} pixels are too few. Blender renders "
+            f"{'pictures' if info.kind == 'image' else 'films'} from {smallest} x {smallest} pixels on."
+        )
     if info.kind == "image":
         if job.output.suffix.lower() not in PICTURE_ENDINGS or (
             not job.choose_ending and _get_picture_format(job.output) != _get_picture_format(job.source)
@@ -136,17 +163,38 @@ def choose_output(
                 f"{job.output.name}: a picture keeps its format. End the output's name with {job.source.suffix}."
             )
         return job, None, []
-    if settings.codec == "ffv1" and info.pixel_aspect != 1:
+    if settings.codec == "ffv1" and info.pixel_aspect != 1 and not settings.is_direct:
         raise FaceBlurError(
             f"{job.source.name}: ffv1 cannot keep pixels that are not square. Use --codec h264 --quality lossless."
         )
     wanted = None if job.choose_ending else job.output
-    container, notes = choose_container(
-        job.source, list_sound(job.source), settings.codec, wanted, settings.reencode_audio
-    )
+    codec = _choose_codec(job.source, settings, wanted) if settings.is_direct else settings.blender_codec
+    container, notes = choose_container(job.source, list_sound(job.source), codec, wanted, settings.reencode_audio)
     if job.choose_ending and job.output.suffix.lower() != container.suffix:
         job = replace(job, output=job.output.with_suffix(container.suffix))
     return job, container, notes
+
+
+def _choose_codec(source: Path, settings: BatchSettings, wanted: Path | None) -> str:
+    """The codec that the direct renderer will use for a film. Raises FaceBlurError if none keeps its pixels."""
+    container = get_container(wanted.suffix) if wanted is not None else None
+    allowed = sorted(container.pictures) if container is not None else CODECS
+    with open_source(source) as film:
+        if not isinstance(film, MovieSource):
+            raise FaceBlurError(f"{source.name}: this is not a film")
+        try:
+            stream = read_stream(source, film)
+            return choose_encoder(
+                stream.codec,
+                stream.pixel_format,
+                settings.codec,
+                settings.quality,
+                stream.look,
+                settings.encoder,
+                allowed,
+            ).codec
+        except FaceBlurError as error:
+            raise FaceBlurError(f"{source.name}: {error}. Or use --renderer blender.") from error
 
 
 def _get_picture_format(path: Path) -> str:
@@ -164,12 +212,21 @@ def claim(place: Path, source: Path, taken: dict[Path, Path]) -> None:
 
 def check_place(place: Path, overwrite: bool) -> None:
     """Create the folder of a result. Raises FaceBlurError before any work where the result cannot be written."""
-    if place.is_dir():
+    try:
+        place.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    except OSError as error:
+        raise FaceBlurError(f"{place} cannot be written: {error.strerror}.") from error
+    if _is_folder(place):
         raise FaceBlurError(f"{place} is a folder. Name a file.")
-    if place.exists() and not overwrite:
+    # A link that leads nowhere is in the way too.
+    if os.path.lexists(place) and not overwrite:
         raise FaceBlurError(f"{place} already exists. Use --overwrite to replace it.")
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=place.parent):
+            pass
         free = shutil.disk_usage(place.parent).free
     except OSError as error:
         raise FaceBlurError(f"The folder {place.parent} cannot be written to: {error.strerror}.") from error
@@ -177,14 +234,43 @@ def check_place(place: Path, overwrite: bool) -> None:
         raise FaceBlurError(f"The disk of {place.parent} is full ({free / 1e6:.0f} MB free). Nothing was written.")
 
 
-def _list_folder(folder: Path, recursive: bool, output: Path | None) -> list[Path]:
-    """The films and pictures in a folder, sorted, without our own outputs and the files in the output folder."""
-    own = output.resolve() if output is not None and output.is_dir() else None
+def _list_folder(folder: Path, recursive: bool, output: Path | None) -> tuple[list[Path], dict[Path, str]]:
+    """The films and pictures in a folder, sorted, without our own outputs and the files in the output folder.
+
+    Also the folders that cannot be read, with the reason.
+    """
+    own = output.resolve() if output is not None and _is_folder(output) else None
+    unreadable: dict[Path, str] = {}
+
+    def note(error: OSError) -> None:
+        unreadable[Path(error.filename)] = f"The folder cannot be read: {error.strerror}. Its contents are skipped."
+
     paths = []
-    for path in sorted(folder.rglob("*") if recursive else folder.iterdir()):
-        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-        if hidden or path.stem.endswith(OWN_MARK) or path.suffix.lower() not in FILM_ENDINGS | PICTURE_ENDINGS:
-            continue
-        if path.is_file() and not (own is not None and own != folder.resolve() and own in path.resolve().parents):
-            paths.append(path)
-    return paths
+    for place, folders, names in os.walk(folder, onerror=note):
+        folders[:] = [name for name in folders if recursive and not name.startswith(".")]
+        for path in (Path(place, name) for name in names if not name.startswith(".")):
+            if path.stem.endswith(OWN_MARK) or path.suffix.lower() not in FILM_ENDINGS | PICTURE_ENDINGS:
+                continue
+            if own is not None and own != folder.resolve() and own in path.resolve().parents:
+                continue
+            if _may_be_file(path):
+                paths.append(path)
+    return sorted(paths), unreadable
+
+
+def _is_folder(path: Path) -> bool:
+    """Unlike `Path.is_dir`, False for a path that cannot be examined, such as one that is too long."""
+    try:
+        return path.is_dir()
+    except OSError:
+        return False
+
+
+def _may_be_file(path: Path) -> bool:
+    """Whether a path is a file, or cannot be examined, which its own run reports."""
+    try:
+        return stat.S_ISREG(path.stat().st_mode)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True

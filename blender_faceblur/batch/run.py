@@ -17,26 +17,27 @@ from ..core.tracking import plates
 from ..core.types import Ellipse, FaceBlurError, Sample, SourceInfo, TrackDocument, TrackKind, TrackStatus, Warn
 from ..core.verification.leaks import Verification
 from ..delivery.container import Container
-from ..delivery.encode import LOSSLESS_CODEC, encode_pictures, needs_encoding
-from ..delivery.picture import finish_picture, read_picture_record, read_profile, verify_picture
-from ..delivery.record import make_record, parse_frames, read_film_record
-from ..delivery.remux import remux_film
+from ..delivery.picture import read_picture_record, verify_picture
+from ..delivery.record import parse_frames, read_film_record
 from ..delivery.verify import Expected, verify_film
-from ..files.workplace import Workplace, replace_file
+from ..files.workplace import Workplace, place_file
 from ..reporting.progress import Outcome, Reporter
 from ..reporting.report import ReportSubject, collect_report, draw_faces, list_findings, write_report
-from ..sources import open_source
-from ..sources.image import parse_orientation
+from ..sources import SourceGuard, open_source
 from .planning import SPARE_BYTES, FilmJob, check_place, choose_output, claim
+from .renderers import BlenderRenderer, DirectRenderer, Renderer, Task
 from .rendering import check_blender, run_blender_job
 from .settings import BatchSettings
 from .stages import (
     Analyse,
+    Paint,
     Render,
     Stages,
     Verify,
     forget_abandoned,
+    forget_after_second_failure,
     get_unfinished_path,
+    run_painting,
     run_resumable_analysis,
     run_verification,
 )
@@ -60,12 +61,13 @@ def run_batch(
     analyse: Analyse | None = None,
     render: Render = run_blender_job,
     verify: Verify | None = None,
+    paint: Paint = run_painting,
 ) -> list[Outcome]:
     """Do the jobs one after another, and return their outcomes in the same order. A failed job does not stop the rest.
 
     A file with its final name is always complete, and an existing file is replaced only with `overwrite`.
     """
-    stages = Stages(analyse or run_resumable_analysis, render, verify or run_verification)
+    stages = Stages(analyse or run_resumable_analysis, render, verify or run_verification, paint)
     outcomes: list[Outcome] = []
     forget_abandoned()
     with Workplace() as workplace:
@@ -82,22 +84,30 @@ def run_batch(
 def verify_one(job: FilmJob, tracks: Path, settings: BatchSettings, reporter: Reporter) -> Outcome:
     """Verify an existing output with the tracks document that it was made with, and write a report if asked to."""
     with Workplace() as workplace:
-        batch = Batch(settings, reporter, Stages(run_resumable_analysis, run_blender_job, run_verification), workplace)
+        batch = Batch(
+            settings,
+            reporter,
+            Stages(run_resumable_analysis, run_blender_job, run_verification, run_painting),
+            workplace,
+        )
         return Run(job, batch).verify_output(tracks)
 
 
 class Run:
     """The run from one input to its output. `_make` calls the steps, one method each, in order.
 
-    `prepare` sets `info` and `container`. Unfinished results lie in the folder `part` and in the .blend file `project`
-    (if one is wanted) until they are moved into place.
+    `prepare` sets `guard`, `info` and `container`. Unfinished results lie in the folder `part` and in the .blend file
+    `project` (if one is wanted) until they are moved into place.
     """
 
+    guard: SourceGuard
     info: SourceInfo
     container: Container | None
     part: Path
     project: Path | None
     _container_notes: list[str]
+    _blender_losses: tuple[str, ...]
+    _turn: int
 
     def __init__(self, job: FilmJob, batch: Batch) -> None:
         self.job, self.batch, self.settings, self.reporter = job, batch, batch.settings, batch.reporter
@@ -125,6 +135,13 @@ class Run:
         except OSError as error:
             outcome.status = "failed"
             outcome.reason = f"{error.strerror or error}" + (f": {error.filename}" if error.filename else "")
+        except MemoryError:
+            outcome.status, outcome.reason = "failed", "There is not enough memory. Close other programs and try again."
+        except Exception as error:
+            # What these libraries find in a file is no fault of this program. (They are not imported for this.)
+            if not type(error).__module__.startswith(("av.", "cv2")):
+                raise
+            outcome.status, outcome.reason = "failed", " ".join(f"The file cannot be read: {error}".split())
         if outcome.status == "failed":
             outcome.output = None
         outcome.seconds = time.monotonic() - began
@@ -133,34 +150,51 @@ class Run:
     def _make(self) -> None:
         """All steps of the run, in order."""
         self.prepare()
-        if self.settings.resume and self.settings.render and _is_finished(self.job, self.info, self.settings):
+        if (
+            self.settings.resume
+            and self.settings.render
+            and _is_finished(self.job, self.info, self._turn, self.settings)
+        ):
             self.skip()
             return
         self.check_places()
         with self.unfinished_results():
             document = self.analyse()
-            pictures = self.render(document)
+            renderer = self.render(document)
+            self.guard.check("the render")
             verification = None
             if self.settings.render:
-                finished = self.deliver(pictures)
+                finished = renderer.deliver()
                 if self.settings.verify_every:
                     verification = self.verify(finished, self.tracks, self.warn)
-                replace_file(finished, self.job.output)
+                self.guard.check("the run")
+                place_file(finished, self.job.output, self.settings.overwrite)
                 self.outcome.output = self.job.output
             self.save(document)
-            self.report(document, verification, _describe_settings(self.settings), self.settings.blender)
+            self.report(
+                document,
+                verification,
+                _describe_settings(self.settings),
+                self.settings.blender,
+                overwrite=self.settings.overwrite,
+            )
             self.forget_analysis()
         self.outcome.status = "done"
 
     def prepare(self) -> None:
         """Open the source, and choose the paths of the results. Raises FaceBlurError where a path is not possible."""
+        if self.job.problem:
+            raise FaceBlurError(self.job.problem)
         for name in (self.job.source.resolve(), self.job.output.resolve()):
             if any(0xD800 <= ord(sign) <= 0xDFFF for sign in str(name)):
                 raise FaceBlurError(
                     f"{self.job.source}: Blender cannot open this path, because it is not valid UTF-8. Rename the file."
                 )
         with open_source(self.job.source) as source:
-            self.info = source.info
+            self.guard = SourceGuard(self.job.source)
+            self.info, self._blender_losses, self._turn = source.info, source.blender_losses, source.turn
+        if self.guard.fingerprint != self.info.fingerprint:
+            raise FaceBlurError(f"{self.job.source.name} changed while it was opened. Start again.")
         self.job, self.container, self._container_notes = choose_output(self.job, self.info, self.settings)
         for place in self._list_places():
             claim(place, self.job.source, self.batch.taken)
@@ -199,6 +233,7 @@ class Run:
             for place, disk in ((self.part, output.parent), (self.folder, self.folder.parent)):
                 if shutil.disk_usage(place).free < SPARE_BYTES:
                     raise FaceBlurError(f"The disk of {disk} is full. Nothing was written. ({error})") from error
+            forget_after_second_failure(self.job.source)
             raise
         finally:
             if self.settings.render:
@@ -209,27 +244,32 @@ class Run:
     def analyse(self) -> TrackDocument:
         """Analyse the source, and return the tracks document, which is also written to `tracks`."""
         document = self._find_tracks(self.warn)
-        if document.source.fingerprint != self.info.fingerprint:
-            raise FaceBlurError(f"{self.job.source.name} changed during the analysis. Start again.")
         for text in (*document.source.warnings, *document.all_notes):
-            self.warn(text)
+            if not (self.settings.is_direct and text in self._blender_losses):
+                self.warn(text)
         _count_found(self.outcome, document)
         self.outcome.frames = self.info.frame_count
         return document
 
-    def render(self, document: TrackDocument) -> Path:
-        """Let Blender render, and save the project if asked to. Returns the path of the rendered pictures."""
-        info, settings = self.info, self.settings
-        # Blender replaces '#' in a path with digits of the frame number.
-        plain = self.folder if "#" in str(self.part.resolve()) else self.part
-        pictures = plain / ("pictures.mkv" if self.container else f"picture{self.job.output.suffix.lower()}")
-        if self._needs_encoding() and settings.render:
-            self.warn(
-                f"The size {info.width} x {info.height} is odd, so the film is written with colours at full "
-                "resolution (4:4:4). Some players cannot show it."
-            )
+    def render(self, document: TrackDocument) -> Renderer:
+        """Render the covers, and save the project if asked to. Returns the renderer, which delivers the result."""
+        settings = self.settings
+        task = Task(
+            self.job,
+            self.info,
+            self.container,
+            settings,
+            self.batch.stages,
+            self.folder,
+            self.part,
+            self.project,
+            get_unfinished_path(self.job.source),
+            self.reporter.show_progress,
+            self.warn,
+        )
+        renderer = DirectRenderer(task) if settings.is_direct else BlenderRenderer(task)
         if not settings.render and self.project is None:
-            return pictures
+            return renderer
         shown = self.tracks
         if settings.inverse:
             self.warn(
@@ -239,26 +279,8 @@ class Run:
             if settings.people is not None:
                 shown = self.folder / "shown.json"
                 write_document(_load_kept(document), shown)
-        result = self.batch.stages.render(
-            self._describe_render(shown, pictures),
-            self.folder,
-            settings.blender,
-            self.reporter.show_progress,
-            self.warn,
-        )
-        if (result["width"], result["height"], result["frames"]) != (info.width, info.height, info.frame_count):
-            raise FaceBlurError(
-                f"Blender rendered {result['frames']} frames of {result['width']} x "
-                f"{result['height']} instead of {info.frame_count} of {info.width} x {info.height}."
-            )
-        return pictures
-
-    def deliver(self, pictures: Path) -> Path:
-        """Make a complete, checked file from the rendered pictures. Returns its path before it is moved into place."""
-        record = make_record(self.info.fingerprint, self.settings.shape(), self.info.frame_count)
-        if self.container is None:
-            return self._deliver_picture(pictures, record)
-        return self._deliver_film(pictures, record, self.container)
+        renderer.render(shown)
+        return renderer
 
     def verify(self, film: Path, tracks: Path, warn: Warn) -> Verification:
         """Compare the output, which may not be in its place yet, with its source. The outcome gets the findings."""
@@ -274,10 +296,14 @@ class Run:
     def save(self, document: TrackDocument) -> None:
         """Save the project and the tracks document at the paths that were asked for."""
         if self.project is not None and self.job.save_blend is not None:
-            replace_file(self.project, self.job.save_blend)
+            place_file(self.project, self.job.save_blend, self.settings.overwrite)
         if self.job.save_tracks is not None:
-            self.job.save_tracks.parent.mkdir(parents=True, exist_ok=True)
-            write_document(document, self.job.save_tracks)
+            part = self.batch.workplace.name_part(self.job.save_tracks, ".json")
+            try:
+                write_document(document, part)
+                place_file(part, self.job.save_tracks, self.settings.overwrite)
+            finally:
+                self.batch.workplace.remove_part(part)
 
     def report(
         self,
@@ -285,8 +311,12 @@ class Run:
         verification: Verification | None,
         settings: dict[str, Any],
         blender: Path | None = None,
+        overwrite: bool = True,
     ) -> None:
-        """Write the report if one was asked for. `blender` is the application that rendered."""
+        """Write the report if one was asked for. `blender` is the application that rendered.
+
+        The reports of existing outputs are always replaced.
+        """
         if self.job.report is None:
             return
         faces = verification.faces if verification is not None else draw_faces(self.job.source, document)
@@ -300,7 +330,7 @@ class Run:
             notes=self.outcome.warnings,
             blender=check_blender(blender) if blender is not None else "",
         )
-        write_report(collect_report(subject), self.job.report)
+        write_report(collect_report(subject), self.job.report, overwrite)
 
     def forget_analysis(self) -> None:
         """Remove the files that would resume the analysis."""
@@ -330,6 +360,8 @@ class Run:
             settings.people.begin()
         analyse(self.job.source, self.tracks, settings, on_progress, warn)
         document = read_document(self.tracks)
+        if document.source.fingerprint != self.info.fingerprint:
+            raise FaceBlurError(f"{self.job.source.name} changed during the analysis. Start again.")
         if settings.plates:
             found = self.tracks.with_name("plates.json")
             analyse(
@@ -339,69 +371,8 @@ class Run:
             write_document(document, self.tracks)
         if settings.people is not None:
             settings.people.decide(self.job.source, self.tracks, document, on_progress, warn)
+        self.guard.check("the analysis")
         return document
-
-    def _needs_encoding(self) -> bool:
-        """Whether Blender cannot write the codec in the film's size, and therefore renders without loss first."""
-        return self.container is not None and needs_encoding(self.settings.codec, self.info.width, self.info.height)
-
-    def _describe_render(self, tracks: Path, pictures: Path) -> dict[str, Any]:
-        """The job description for blender/child.py."""
-        settings = self.settings
-        codec = LOSSLESS_CODEC if self._needs_encoding() else settings.codec
-        return {
-            "source": str(self.job.source.resolve()),
-            "tracks": str(tracks),
-            "effect": {
-                "kind": settings.effect,
-                "color": settings.color,
-                "samples_across": settings.samples_per_face,
-                "image": str(settings.image or ""),
-                "inverse": settings.inverse,
-            },
-            "render": {"output": str(pictures.resolve()), "codec": codec, "quality": settings.quality}
-            if settings.render
-            else None,
-            "save_blend": str(self.project.resolve()) if self.project else None,
-        }
-
-    def _deliver_picture(self, picture: Path, record: str) -> Path:
-        tag = parse_orientation(self.job.source.read_bytes())
-        finish_picture(picture, record, tag[2] if tag else 1, read_profile(self.job.source))
-        verify_picture(picture, self.info.width, self.info.height)
-        finished = self.part / picture.name
-        shutil.move(picture, finished)
-        return finished
-
-    def _deliver_film(self, pictures: Path, record: str, container: Container) -> Path:
-        info, settings = self.info, self.settings
-        if self._needs_encoding():
-            encoded = pictures.with_name("encoded.mkv")
-            encode_pictures(
-                pictures,
-                encoded,
-                codec=settings.codec,
-                quality=settings.quality,
-                frame_rate=info.frame_rate,
-                progress=lambda done: self.reporter.show_progress("encode", done, info.frame_count),
-            )
-            pictures.unlink()
-            pictures = encoded
-        finished = self.part / f"result{container.suffix}"
-        for text in remux_film(
-            pictures,
-            self.job.source,
-            finished,
-            container,
-            frame_rate=info.frame_rate,
-            pixel_aspect=info.pixel_aspect,
-            record=record,
-            reencode_audio=settings.reencode_audio,
-        ):
-            self.warn(text)
-        verify_film(finished, self.job.source, _expect(info), settings.reencode_audio)
-        pictures.unlink()
-        return finished
 
     def _list_places(self) -> list[Path]:
         """The paths of the results."""
@@ -450,7 +421,7 @@ def _describe_settings(settings: BatchSettings) -> dict[str, Any]:
     return {key: value for key, value in settings.shape().items() if key not in ("version", "detectors")}
 
 
-def _is_finished(job: FilmJob, info: SourceInfo, settings: BatchSettings) -> bool:
+def _is_finished(job: FilmJob, info: SourceInfo, turn: int, settings: BatchSettings) -> bool:
     """Whether the output was made by this program from this source with these settings, and is complete.
 
     The frames of the output are counted again.
@@ -459,18 +430,16 @@ def _is_finished(job: FilmJob, info: SourceInfo, settings: BatchSettings) -> boo
         return False
     film = info.kind == "movie"
     record = read_film_record(job.output) if film else read_picture_record(job.output)
-    if parse_frames(record, info.fingerprint, settings.shape()) != info.frame_count:
+    frames = parse_frames(record, info.fingerprint, settings.shape())
+    if frames is None or not (frames == info.frame_count or (film and settings.is_direct)):
         return False
+    expected = Expected.painted(info, turn, frames) if settings.is_direct else Expected.rendered(info)
     try:
         if film:
-            verify_film(job.output, job.source, _expect(info), settings.reencode_audio)
+            verify_film(job.output, job.source, expected, settings.reencode_audio)
         else:
             verify_picture(job.output, info.width, info.height)
     except FaceBlurError:
         return False
     # The other results that were asked for must exist too.
     return all(place is None or place.is_file() for place in (job.save_blend, job.save_tracks))
-
-
-def _expect(info: SourceInfo) -> Expected:
-    return Expected(info.frame_count, info.frame_rate, info.width, info.height, info.pixel_aspect)

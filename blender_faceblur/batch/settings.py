@@ -14,13 +14,13 @@ from ..core.types import FaceBlurError
 from ..files.paths import get_model_path, list_models
 from .people import Recognition
 
-RECORD_VERSION = 2
+RECORD_VERSION = 3
 """Increase it when the same source and settings give a different result, so that --resume makes the output again."""
 
 
 @dataclass(frozen=True, slots=True)
 class BatchSettings:
-    """The settings for every file. `codec` and `quality` are those of blender/rendering/render.py."""
+    """The settings for every file. `codec`, `quality` and `encoder` are those of painting/encoders.py."""
 
     preset: str = "balanced"
     margin: float = DEFAULT_MARGIN
@@ -28,8 +28,12 @@ class BatchSettings:
     """Empty where the effect of an existing output is not known."""
     color: str = "000000"
     samples_per_face: float = 6.0
-    codec: str = "h264"
+    codec: str = "auto"
     quality: str = "high"
+    encoder: str = "cpu"
+    renderer: str = "direct"
+    """"direct" paints covers into the source's own pixels; "blender" renders a project."""
+    drop_subtitles: bool = False
     render: bool = True
     overwrite: bool = False
     resume: bool = False
@@ -46,6 +50,15 @@ class BatchSettings:
     inverse: bool = False
     """Whether everything except the faces is covered; with `people`, except the faces of those who stay visible."""
 
+    @property
+    def is_direct(self) -> bool:
+        return self.renderer == "direct"
+
+    @property
+    def blender_codec(self) -> str:
+        """The codec that Blender renders to: a film's own codec is kept by the direct renderer only."""
+        return "h264" if self.codec == "auto" else self.codec
+
     def shape(self) -> dict[str, str | int | float | bool]:
         """The settings that affect the output."""
         return {
@@ -56,8 +69,11 @@ class BatchSettings:
             "effect": self.effect,
             "color": self.color,
             "samples_across": self.samples_per_face,
+            "renderer": self.renderer,
             "codec": self.codec,
             "quality": self.quality,
+            "encoder": self.encoder,
+            "drop_subtitles": self.drop_subtitles,
             "reencode_audio": self.reencode_audio,
             **({"people": self.people.digest} if self.people else {}),
             **({"plates": list_weights(plates.PLATE_PRESET)} if self.plates else {}),

@@ -17,7 +17,7 @@ from ..core.verification.leaks import Verification, from_json
 from ..files.paths import get_unfinished_analyses_folder
 from ..files.workplace import Workplace
 from ..worker.client import AnalysisOptions, VerifyOptions, build_request, build_verify_request, finish_job
-from ..worker.protocol import EmbeddingsDone, Message, TrackEmbedding, Warned
+from ..worker.protocol import EmbeddingsDone, Message, PaintRequest, TrackEmbedding, Warned
 from .rendering import OnProgress
 from .settings import BatchSettings
 
@@ -34,6 +34,7 @@ Analyse = Callable[[Path, Path, BatchSettings, OnProgress, Warn], None]
 Render = Callable[[dict[str, Any], Path, Path | None, OnProgress, Warn], dict[str, Any]]
 
 
+Paint = Callable[[PaintRequest, OnProgress, Warn], None]
 Verify = Callable[[Path, Path, Path, BatchSettings, OnProgress, Warn], Verification]
 """(source, output, tracks document, ...)"""
 
@@ -45,6 +46,7 @@ class Stages:
     analyse: Analyse
     render: Render
     verify: Verify
+    paint: Paint
 
 
 def run_analysis(
@@ -70,6 +72,16 @@ def run_analysis(
                 settings.people.end()
             case Warned():
                 warn(message.text)
+
+    finish_job(request, on_progress, hear)
+
+
+def run_painting(request: PaintRequest, on_progress: OnProgress, warn: Warn) -> None:
+    """Paint covers in a separate process. Raises FaceBlurError where that fails."""
+
+    def hear(message: Message) -> None:
+        if isinstance(message, Warned):
+            warn(message.text)
 
     finish_job(request, on_progress, hear)
 
@@ -111,6 +123,21 @@ def run_resumable_analysis(
 def get_unfinished_path(source: Path) -> Path:
     """The folder in which the analysis of a source is kept until its output is finished."""
     return get_unfinished_analyses_folder() / hashlib.sha256(str(source.resolve()).encode()).hexdigest()[:32]
+
+
+def forget_after_second_failure(source: Path) -> None:
+    """Keep a source's unfinished analysis after one failure, and remove it after the second.
+
+    A lack of memory or a crash may be over at the next try, but an input that fails twice would leave its analysis
+    behind for good.
+    """
+    folder = get_unfinished_path(source)
+    failed = folder / "failed"
+    if failed.exists():
+        shutil.rmtree(folder, ignore_errors=True)
+    elif folder.is_dir():
+        with suppress(OSError):
+            failed.touch()
 
 
 def forget_abandoned() -> None:

@@ -3,13 +3,15 @@
 
 It runs as a module under the bpy wheel or as a script inside the Blender application, always in its own process.
 Messages are lines on standard output that begin with `@faceblur ` and hold one JSON object; all other lines come from
-Blender itself.
+Blender itself. With a second argument, "end-with-parent", the process ends as soon as its standard input does.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import sys
+import threading
 import traceback
 from pathlib import Path
 from typing import Any
@@ -45,14 +47,13 @@ def run(job: dict[str, Any]) -> None:
     With the key `project` it renders the footage of a strip in that project, see `covered_footage.open_footage`. With
     `replace` as well it makes a project without covers, see `covered_footage.finish_copy`.
 
-    For measurements, `effect` may be None (footage without a cover), and `measure` may be "pass": a modifier that
-    returns the picture unchanged.
+    For measurements, `effect` may be None (footage without a cover).
     """
     import bpy
 
+    from ..core.cover.effects import EffectSettings
     from ..core.document.tracks_file import read_document
     from ..core.types import FaceBlurError
-    from .cover.compositing import EffectSettings
     from .export.covered_footage import open_footage, render_pictures
     from .rendering.project import add_sound, build_project
     from .rendering.render import RenderSettings, render_film, render_still
@@ -63,8 +64,6 @@ def run(job: dict[str, Any]) -> None:
     document = read_document(Path(job["tracks"]))
     effect = EffectSettings(**job["effect"]) if job["effect"] is not None else None
     scene = open_footage(job, document) if "project" in job else build_project(Path(job["source"]), document, effect)
-    if job.get("measure") == "pass":
-        replace_by_pass(scene)
     if job.get("save_blend"):
         warning = add_sound(scene, Path(job["source"])) if document.source.kind == "movie" else None
         if warning:
@@ -124,21 +123,6 @@ def finish_project(job: dict[str, Any]) -> None:
     )
 
 
-def replace_by_pass(scene: Any) -> None:
-    """Make our modifiers return their picture unchanged, to measure the cost of a modifier itself."""
-    from .common.marks import get_modifier
-    from .cover import nodes
-    from .cover.compositing import new_strip_group
-
-    tree = new_strip_group("Face Blur: nothing")
-    source = nodes.add_node(tree, "NodeGroupInput", 0)
-    result = nodes.add_node(tree, "NodeGroupOutput", 1)
-    nodes.put(tree, result.inputs["Image"], source.outputs["Image"])
-    for modifier in map(get_modifier, scene.sequence_editor.strips):
-        if modifier is not None:
-            modifier.node_group = tree
-
-
 def choose_channels(picture: Any) -> tuple[str, int]:
     """The channels (BW, RGB or RGBA) and bits per channel (8 or 16) that preserve a picture's own."""
     per_channel = picture.depth // max(picture.channels, 1)
@@ -158,6 +142,16 @@ def save_project(path: Path) -> None:
         part.unlink(missing_ok=True)
 
 
+def end_with_parent() -> None:
+    """Wait until standard input ends, which happens when the parent closes it or dies, and end this process."""
+    # Not sys.stdin: a thread that waits in its buffer aborts Python 3.11 at exit.
+    while os.read(0, 4096):
+        pass
+    os._exit(3)
+
+
 if __name__ == "__main__":
     arguments = sys.argv[sys.argv.index("--") + 1 :] if "--" in sys.argv else sys.argv[1:]
+    if arguments[1:] == ["end-with-parent"]:
+        threading.Thread(target=end_with_parent, daemon=True).start()
     sys.exit(main(Path(arguments[0])))

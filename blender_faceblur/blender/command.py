@@ -13,6 +13,7 @@ from typing import Any
 import bpy
 
 from ..batch import cli
+from ..core.cover.effects import EffectSettings
 from ..core.tracking.plates import list_weights
 from ..core.types import FaceBlurError
 from ..files.paths import check_models
@@ -20,7 +21,6 @@ from ..reporting.progress import Outcome, Reporter, choose_reporter, count
 from .common.context import get_sequencer_scene
 from .common.footage import KINDS
 from .common.jobs import Step, run_to_end
-from .cover.compositing import EffectSettings
 from .cover.strips import sync_mask_strips
 from .detection.detect import DetectionSettings, cover_found, detect
 from .guard.checks import asks_for_review, check_scene

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,70 +32,76 @@ _MOV_SOUND = frozenset(
         "pcm_mulaw",
     }
 )
-# Codecs with an identifier in FFmpeg's Matroska muxer. G.711 and the like would become ACM, which few players read.
-_MKV_SOUND = frozenset(
-    {
-        "aac",
-        "mp2",
-        "mp3",
-        "ac3",
-        "eac3",
-        "alac",
-        "opus",
-        "flac",
-        "vorbis",
-        "dts",
-        "truehd",
-        "mlp",
-        "tta",
-        "wavpack",
-        "pcm_s16le",
-        "pcm_s16be",
-        "pcm_s24le",
-        "pcm_s24be",
-        "pcm_s32le",
-        "pcm_s32be",
-        "pcm_f32le",
-        "pcm_f64le",
-        "pcm_u8",
-        "wmav1",
-        "wmav2",
-        "pcm_alaw",
-        "pcm_mulaw",
-        "adpcm_ms",
-        "adpcm_ima_wav",
-    }
-)
+_WEBM_SOUND = frozenset({"opus", "vorbis"})
+AAC_LAYOUTS = {1: "mono", 2: "stereo", 3: "3.0", 4: "4.0", 5: "5.0", 6: "5.1", 8: "7.1"}
+"""The layouts in which sound is encoded again, by the number of channels."""
 
 
 @dataclass(frozen=True, slots=True)
 class Container:
-    """`format` is FFmpeg's name of the muxer."""
+    """`format` is FFmpeg's name of the muxer.
+
+    `sound` are the codecs that players read in the container; None where they read all that the muxer writes.
+    """
 
     suffix: str
     format: str
     pictures: frozenset[str]
-    sound: frozenset[str]
+    sound: frozenset[str] | None
 
 
 CONTAINERS = (
-    Container(".mp4", "mp4", frozenset({"h264", "h265"}), _MP4_SOUND),
+    Container(".mp4", "mp4", frozenset({"h264", "h265", "av1", "vp9"}), _MP4_SOUND),
     Container(".m4v", "mp4", frozenset({"h264", "h265"}), _MP4_SOUND),
-    Container(".mov", "mov", frozenset({"h264", "h265"}), _MOV_SOUND),
-    Container(".mkv", "matroska", frozenset({"h264", "h265", "ffv1"}), _MKV_SOUND),
+    Container(".mov", "mov", frozenset({"h264", "h265", "prores", "dnxhr"}), _MOV_SOUND),
+    Container(".webm", "webm", frozenset({"av1", "vp9"}), _WEBM_SOUND),
+    Container(".mkv", "matroska", frozenset({"h264", "h265", "av1", "vp9", "prores", "dnxhr", "ffv1"}), None),
 )
 MATROSKA = CONTAINERS[-1]
 
 
-def list_sound(path: Path) -> list[str]:
-    """The codec of each sound stream, in order; "unknown" if FFmpeg has no name for it."""
+@dataclass(frozen=True, slots=True)
+class SourceSound:
+    """A sound stream of a source: its codec by `name_codec`, and what can become of it."""
+
+    codec: str
+    formats: frozenset[str]
+    """The formats of the containers that hold it unchanged."""
+    encodable: bool = True
+    """Whether it can be decoded and encoded again as AAC."""
+
+
+def list_sound(path: Path) -> list[SourceSound]:
+    """The sound streams of a film, in order. Raises FaceBlurError."""
     import av
 
     try:
-        with av.open(str(path)) as container:
-            return [name_codec(stream) for stream in container.streams.audio]
+        with av.open(str(path), options={"protocol_whitelist": "file"}) as source:
+            return [
+                SourceSound(
+                    name_codec(stream),
+                    frozenset(container.format for container in CONTAINERS if can_copy(stream, container)),
+                    stream.codec_context is not None and stream.codec_context.channels in AAC_LAYOUTS,
+                )
+                for stream in source.streams.audio
+            ]
     except (av.error.FFmpegError, OSError) as error:
         raise FaceBlurError(f"{path.name} cannot be opened: {error}") from error
+
+
+def can_copy(stream: Any, container: Container) -> bool:
+    """Whether the container can hold an open sound stream unchanged. Its muxer is asked to begin a file with it."""
+    import av
+
+    if stream.codec_context is None or (container.sound is not None and name_codec(stream) not in container.sound):
+        return False
+    try:
+        with av.open(io.BytesIO(), "w", format=container.format) as result:
+            result.add_stream_from_template(stream)
+            result.start_encoding()
+    except (av.error.FFmpegError, ValueError):
+        return False
+    return True
 
 
 def name_codec(stream: Any) -> str:
@@ -105,16 +112,16 @@ def name_codec(stream: Any) -> str:
 
 
 def choose_container(
-    source: Path, sound: list[str], codec: str, wanted: Path | None, reencode_audio: bool
+    source: Path, sound: list[SourceSound], codec: str, wanted: Path | None, reencode_audio: bool
 ) -> tuple[Container, list[str]]:
     """The container for a source's blurred film, and sentences for the user about the choice.
 
     `wanted` is the requested file, or None if the file name extension is free: the source's own container if it
     can hold everything, else Matroska. Raises FaceBlurError if the sound cannot be kept unchanged and `reencode_audio`
-    is off.
+    is off, or if it cannot be encoded again either.
     """
     if wanted is not None:
-        container = _get_container(wanted.suffix)
+        container = get_container(wanted.suffix)
         if container is None:
             known = ", ".join(known.suffix for known in CONTAINERS)
             raise FaceBlurError(f"{wanted.name}: this file type cannot be written. Use one of {known}.")
@@ -122,12 +129,13 @@ def choose_container(
             raise FaceBlurError(f"{wanted.name} cannot hold {codec} pictures. Name it .mkv.")
         foreign = _list_foreign(sound, container)
         if foreign and not reencode_audio:
-            other = "name it .mkv, or " if set(sound) <= MATROSKA.sound else ""
+            other = "name it .mkv, or " if not _list_foreign(sound, MATROSKA) else ""
             raise FaceBlurError(
                 f"{wanted.name} cannot hold {', '.join(foreign)} sound unchanged: {other}use --reencode-audio."
             )
+        _check_encodable(source, sound, container)
         return container, []
-    own = _get_container(source.suffix)
+    own = get_container(source.suffix)
     if own is not None and codec in own.pictures and not _list_foreign(sound, own):
         return own, []
     foreign = _list_foreign(sound, MATROSKA)
@@ -135,15 +143,27 @@ def choose_container(
         raise FaceBlurError(
             f"The {', '.join(foreign)} sound of {source.name} cannot be kept unchanged. Use --reencode-audio."
         )
+    _check_encodable(source, sound, MATROSKA)
     if own is MATROSKA:
         return MATROSKA, []
-    what = f"{codec} pictures" if own is None or codec not in own.pictures else f"{', '.join(sound)} sound unchanged"
+    what = (
+        f"{codec} pictures"
+        if own is None or codec not in own.pictures
+        else f"{', '.join(_list_foreign(sound, own))} sound unchanged"
+    )
     return MATROSKA, [f"Written as .mkv: {source.suffix or 'a file without an extension'} cannot hold {what}."]
 
 
-def _get_container(suffix: str) -> Container | None:
+def get_container(suffix: str) -> Container | None:
+    """The container of files with this name extension; None if we write none."""
     return next((container for container in CONTAINERS if container.suffix == suffix.lower()), None)
 
 
-def _list_foreign(sound: list[str], container: Container) -> list[str]:
-    return sorted({name for name in sound if name not in container.sound})
+def _list_foreign(sound: list[SourceSound], container: Container) -> list[str]:
+    return sorted({stream.codec for stream in sound if container.format not in stream.formats})
+
+
+def _check_encodable(source: Path, sound: list[SourceSound], container: Container) -> None:
+    for stream in sound:
+        if container.format not in stream.formats and not stream.encodable:
+            raise FaceBlurError(f"The {stream.codec} sound of {source.name} can neither be kept nor encoded again.")

@@ -132,7 +132,10 @@ def verify_picture(path: Path, width: int, height: int) -> None:
         # OpenCV rotates TIFF pictures even with IMREAD_IGNORE_ORIENTATION (seen in 4.11 and 4.14).
         data = _set_tags(data, {_TIFF_ORIENTATION: (_SHORT, 1, _pack_short(data, 1))})
     # Not cv2.imread: on Windows it cannot open names outside the local code page.
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION)
+    try:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION)
+    except cv2.error:
+        image = None
     if image is None:
         raise FaceBlurError(f"{path.name} failed its check: it cannot be read.")
     if image.shape[:2] != (height, width):

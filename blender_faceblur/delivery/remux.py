@@ -5,17 +5,16 @@ from __future__ import annotations
 
 import contextlib
 import heapq
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 from ..core.types import FaceBlurError
-from .container import Container, name_codec
+from .container import AAC_LAYOUTS, Container, can_copy, name_codec
 
 AAC_BIT_RATE = 192_000
 _AAC_RATES = (96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000, 7350)
-_AAC_LAYOUTS = {1: "mono", 2: "stereo", 3: "3.0", 4: "4.0", 5: "5.0", 6: "5.1", 8: "7.1"}
 
 
 def remux_film(
@@ -50,12 +49,12 @@ def remux_film(
             start = read_start(original) - blank
             tracks = [_plan_pictures(rendered, result, frame_rate, pixel_aspect, start)]
             tracks += [
-                _plan_sound(stream, source, result, container, reencode_audio, blank)
+                plan_sound(stream, source, result, container, reencode_audio, blank)
                 for stream in original.streams.audio
             ]
-            for packet in _merge(tracks):
+            for packet in merge_tracks(tracks):
                 result.mux(packet)
-            return _list_dropped(original)
+            return list_dropped(original)
     except (av.error.FFmpegError, OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise FaceBlurError(f"The pictures and sound of {source.name} cannot be joined: {reason}.") from error
@@ -154,19 +153,19 @@ def _walk_pictures(
         yield packet.dts * unit, packet
 
 
-def _plan_sound(
+def plan_sound(
     stream: Any, source: Path, result: Any, container: Container, reencode_audio: bool, blank: Fraction
 ) -> Iterator[tuple[Fraction, Any]]:
     """Each sound stream is read through a container of its own, so that no stream waits in memory for another."""
-    if name_codec(stream) in container.sound:
+    if can_copy(stream, container):
         target = result.add_stream_from_template(stream)
-        walk = _walk_packets(source, stream.index, target, container, blank)
+        walk = walk_packets(source, stream.index, target, container, blank)
     elif reencode_audio and stream.codec_context is not None:
         channels = stream.codec_context.channels
-        if channels not in _AAC_LAYOUTS:
+        if channels not in AAC_LAYOUTS:
             raise FaceBlurError(f"The sound of {source.name} has {channels} channels, which AAC does not support.")
         rate = stream.codec_context.sample_rate
-        target = result.add_stream("aac", rate=rate if rate in _AAC_RATES else 48000, layout=_AAC_LAYOUTS[channels])
+        target = result.add_stream("aac", rate=rate if rate in _AAC_RATES else 48000, layout=AAC_LAYOUTS[channels])
         target.codec_context.bit_rate = AAC_BIT_RATE
         walk = _walk_encoded(source, stream.index, target, blank)
     else:
@@ -178,7 +177,7 @@ def _plan_sound(
     return walk
 
 
-def _walk_packets(
+def walk_packets(
     source: Path, index: int, target: Any, container: Container, blank: Fraction
 ) -> Iterator[tuple[Fraction, Any]]:
     import av
@@ -218,21 +217,26 @@ def _chain_none(frames: Iterator[Any]) -> Iterator[Any]:
     yield None
 
 
-def _merge(tracks: list[Iterator[tuple[Fraction, Any]]]) -> Iterator[Any]:
+def merge_tracks(tracks: list[Iterator[tuple[Fraction, Any]]]) -> Iterator[Any]:
     for _, packet in heapq.merge(*tracks, key=lambda item: item[0]):
         yield packet
 
 
-def _list_dropped(original: Any) -> list[str]:
+def list_dropped(original: Any, kept: Collection[int] = (), keeps_marks: bool = False) -> list[str]:
+    """A sentence about the streams and chapters that an output lacks.
+
+    `kept` are the indexes of further streams that it has; with `keeps_marks` it has the chapters and the timecode.
+    """
     counts: dict[str, int] = {}
     for stream in original.streams:
-        if stream.type not in ("audio", "video"):
-            kind = {"subtitle": "subtitle stream", "attachment": "attachment"}.get(stream.type, "data stream")
-            counts[kind] = counts.get(kind, 0) + 1
+        if stream.type in ("audio", "video") or stream.index in kept or (keeps_marks and is_mark(stream)):
+            continue
+        kind = {"subtitle": "subtitle stream", "attachment": "attachment"}.get(stream.type, "data stream")
+        counts[kind] = counts.get(kind, 0) + 1
     further = len(original.streams.video) - 1
     if further > 0:
         counts["further video stream or cover picture"] = further
-    chapters = len(original.chapters())
+    chapters = 0 if keeps_marks else len(original.chapters())
     if chapters:
         counts["chapter"] = chapters
     if not counts:
@@ -242,3 +246,10 @@ def _list_dropped(original: Any) -> list[str]:
         + ", ".join(f"{count} {kind}{'s' if count > 1 else ''}" for kind, count in counts.items())
         + "."
     ]
+
+
+def is_mark(stream: Any) -> bool:
+    """Whether a stream is how MP4 and MOV store the names of chapters or the timecode."""
+    if stream.type == "subtitle":
+        return stream.codec_context is not None and stream.codec_context.codec_tag == "text"
+    return stream.type == "data" and bool(stream.metadata.get("timecode"))

@@ -4,12 +4,13 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from ..core.types import FaceBlurError
+from ..core.types import FaceBlurError, SourceInfo
 from .container import name_codec
 from .remux import read_start
 
@@ -19,13 +20,35 @@ STEP_TOLERANCE_S = Fraction(2, 1000)
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """The expected properties of a film; width and height in stored pixels."""
+    """The expected properties of a film; width, height and pixel aspect are those of its stored pictures."""
 
     frames: int
-    frame_rate: Fraction
+    frame_rate: Fraction | None
+    """The constant rate; None if pictures may come at any time."""
     width: int
     height: int
     pixel_aspect: Fraction = Fraction(1)
+    times: tuple[Fraction, ...] = ()
+    """When each picture is shown, in seconds; only the times since the first are compared. Empty if not known."""
+    turn: int = 0
+    """Degrees clockwise by which players turn the pictures."""
+
+    def list_times(self) -> Sequence[Fraction]:
+        if self.frame_rate is not None:
+            return [index / self.frame_rate for index in range(self.frames)]
+        return [time - self.times[0] for time in self.times]
+
+    @classmethod
+    def rendered(cls, info: SourceInfo) -> Expected:
+        """A film as Blender renders it: upright, at the strip's constant rate."""
+        return cls(info.frame_count, info.frame_rate, info.width, info.height, info.pixel_aspect)
+
+    @classmethod
+    def painted(cls, info: SourceInfo, turn: int, frames: int, times: Sequence[Fraction] = ()) -> Expected:
+        """A film whose pictures are stored as in its source, which players turn by `turn` degrees clockwise."""
+        lies = turn in (90, 270)
+        size = (info.height, info.width) if lies else (info.width, info.height)
+        return cls(frames, None, *size, 1 / info.pixel_aspect if lies else info.pixel_aspect, tuple(times), turn)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +122,8 @@ def _check_pictures(container: Any, expected: Expected) -> str:
     times = sorted(packet.pts for packet in container.demux(stream) if packet.size and not packet.is_corrupt)
     if len(times) != expected.frames:
         return f"{len(times)} pictures instead of {expected.frames}"
-    for index, time in enumerate(times):
-        if abs((time - times[0]) * time_base - index / expected.frame_rate) > STEP_TOLERANCE_S:
+    for index, (time, wanted) in enumerate(zip(times, expected.list_times(), strict=False)):
+        if abs((time - times[0]) * time_base - wanted) > STEP_TOLERANCE_S:
             return f"picture {index} is not at the expected time"
     size = (stream.codec_context.width, stream.codec_context.height)
     if size != (expected.width, expected.height):
@@ -112,8 +135,8 @@ def _check_pictures(container: Any, expected: Expected) -> str:
     first = next(container.decode(stream), None)
     if first is None:
         return "its first picture cannot be decoded"
-    # Blender has already rotated the pictures.
-    return "it has a rotation tag" if first.rotation else ""
+    turn = int(-first.rotation % 360)
+    return "" if turn == expected.turn else f"players turn it by {turn} degrees instead of {expected.turn}"
 
 
 def _check_sound(result: list[Sound], source: list[Sound], reencode_audio: bool) -> str:

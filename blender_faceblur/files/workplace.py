@@ -8,6 +8,7 @@ import os
 import secrets
 import shutil
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -152,11 +153,44 @@ def replace_file(part: Path, final: Path) -> None:
 
     Raises FaceBlurError and leaves an earlier file unchanged where that fails.
     """
+    _move_into_place(part, final, os.replace)
+
+
+def place_file(part: Path, final: Path, overwrite: bool) -> None:
+    """Like `replace_file`, but without `overwrite` it raises FaceBlurError where a file has the final name by now."""
+    _move_into_place(part, final, os.replace if overwrite else _move_without_replacing)
+
+
+def _move_into_place(part: Path, final: Path, move: Callable[[Path, Path], None]) -> None:
     try:
         with open(part, "rb+") as stream:
             os.fsync(stream.fileno())
-        part.replace(final)
+        move(part, final)
     except OSError as error:
         with suppress(OSError):
             part.unlink()
+        if isinstance(error, FileExistsError):
+            raise FaceBlurError(f"{final} was made by another program in the meantime. It is not replaced.") from error
         raise FaceBlurError(f"{final} cannot be written: {error.strerror}.") from error
+
+
+def _move_without_replacing(part: Path, final: Path) -> None:
+    """Raises FileExistsError where anything has the final name, even if it appears during the call."""
+    if sys.platform == "win32":
+        # Unlike on other systems, it never replaces a file there.
+        part.rename(final)
+        return
+    try:
+        os.link(part, final)
+    except FileExistsError:
+        raise
+    except OSError:
+        # The file system has no hard links (FAT, some network shares). An empty file of ours reserves the name.
+        os.close(os.open(final, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+        try:
+            part.replace(final)
+        except OSError:
+            final.unlink()
+            raise
+    else:
+        part.unlink()

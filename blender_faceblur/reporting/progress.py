@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sys
 import time
@@ -33,6 +34,25 @@ class Outcome:
     """Whether the verification passed; None where the output was not verified."""
     findings: list[str] = field(default_factory=list)
     """The findings of the verification, one line each: problems with the file, leaks, then findings to review."""
+
+
+def print_line(text: str, stream: TextIO) -> None:
+    """Print a line. Where the reader of the stream has gone, or its disk is full, everything after it is dropped.
+
+    The work is worth more than its messages, and its exit code still says how it ended.
+    """
+    _write(text + "\n", stream)
+
+
+def _write(text: str, stream: TextIO) -> None:
+    try:
+        stream.write(text)
+        stream.flush()
+    except OSError:
+        # Python itself writes what is left in the stream's buffer at its end, and would fail again.
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
 
 
 class Reporter:
@@ -66,7 +86,7 @@ class Reporter:
     def _print(self, text: str) -> None:
         # A file name may hold line breaks and control characters for the terminal.
         shown = "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in text)
-        print(shown, file=self.stream, flush=True)
+        print_line(shown, self.stream)
 
     def _measure(self, stage: str, done: int, total: int, interval_s: float) -> tuple[float, float] | None:
         """Frames per second and seconds left; None while it is too early for the next report."""
@@ -140,11 +160,10 @@ class TerminalReporter(LineReporter):
         if measured:
             width = shutil.get_terminal_size().columns - 1
             text = "  " + describe_progress(stage, done, total, *measured)
-            self.stream.write("\r" + text[:width].ljust(width))
-            self.stream.flush()
+            _write("\r" + text[:width].ljust(width), self.stream)
 
     def _print(self, text: str) -> None:
-        self.stream.write("\r" + " " * (shutil.get_terminal_size().columns - 1) + "\r")
+        _write("\r" + " " * (shutil.get_terminal_size().columns - 1) + "\r", self.stream)
         super()._print(text)
 
 
@@ -202,7 +221,7 @@ class JsonReporter(Reporter):
         )
 
     def _send(self, kind: str, **content: object) -> None:
-        print(json.dumps({"type": kind, **content}), file=self.stream, flush=True)
+        print_line(json.dumps({"type": kind, **content}), self.stream)
 
 
 def choose_reporter(quiet: bool, as_json: bool) -> Reporter:

@@ -30,6 +30,7 @@ from ..core.review.queue import choose_clearest, list_review_entries
 from ..core.types import Evidence, FaceBlurError, Track, TrackDocument, TrackKind, TrackStatus
 from ..core.verification.leaks import Finding, FindingKind, Verification, to_content
 from ..files.paths import PACKAGE_FOLDER, list_models
+from ..files.workplace import place_file
 from ..sources import open_source
 from .wording import FINDING_KINDS, VERDICTS, describe_finding_reason, describe_place, describe_status
 
@@ -132,10 +133,11 @@ def draw_faces(source: Path, document: TrackDocument) -> dict[str, bytes]:
     return faces
 
 
-def write_report(content: Mapping[str, Any], path: Path) -> None:
+def write_report(content: Mapping[str, Any], path: Path, overwrite: bool = True) -> None:
     """Write the report in one step, as HTML or JSON by the suffix of `path`.
 
     Raises FaceBlurError for any other suffix, and where the report cannot be written; an earlier file then stays.
+    Without `overwrite` an earlier file is such a case.
     """
     if path.suffix.lower() not in ENDINGS:
         raise FaceBlurError(f"{path.name}: the name of a report must end in {' or '.join(ENDINGS)}.")
@@ -145,7 +147,7 @@ def write_report(content: Mapping[str, Any], path: Path) -> None:
         handle, name = tempfile.mkstemp(prefix=".faceblur-", suffix=".part", dir=path.parent)
         with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as stream:
             stream.write(text)
-        Path(name).replace(path)
+        place_file(Path(name), path, overwrite)
     except OSError as error:
         raise FaceBlurError(f"The report cannot be written to {path}: {error.strerror}.") from error
 

@@ -8,16 +8,18 @@ from fractions import Fraction
 from pathlib import Path
 
 from ..core.types import FaceBlurError
-from .base import FrameSource, fingerprint, sniff
+from .base import FrameSource, check_regular, fingerprint, sniff
 from .image import ImageSource
 from .movie import MovieSource
 from .sequence import SequenceSource, check_names, fingerprint_files
+from .unchanged import SourceGuard
 
 __all__ = [
     "FrameSource",
     "ImageSource",
     "MovieSource",
     "SequenceSource",
+    "SourceGuard",
     "compute_fingerprint",
     "fingerprint",
     "open_source",
@@ -32,11 +34,16 @@ def compute_fingerprint(path: Path, files: Sequence[str] = ()) -> str:
     return fingerprint_files(path, files) if len(files) > 1 else fingerprint(path.joinpath(*files))
 
 
-def open_source(path: Path, files: Sequence[str] = (), frame_rate: Fraction | None = None) -> FrameSource:
+def open_source(
+    path: Path,
+    files: Sequence[str] = (),
+    frame_rate: Fraction | None = None,
+    timing: tuple[Fraction, int] | None = None,
+) -> FrameSource:
     """Open a film or a picture, or with `files` the sequence of these pictures in the folder `path`.
 
     A file's content decides its type, not its name. A single name is the same as that picture. `frame_rate` is
-    that of a sequence, which has none of its own; films and single pictures ignore it.
+    that of a sequence, which has none of its own; films and single pictures ignore it. For `timing` see `MovieSource`.
     Raises FaceBlurError, in one line, for anything that Blender could not show or would show unpredictably.
     """
     path = Path(path).absolute()
@@ -47,6 +54,7 @@ def open_source(path: Path, files: Sequence[str] = (), frame_rate: Fraction | No
     try:
         if path.is_dir():
             raise FaceBlurError(f"{path.name}: this is a folder, not a film or a picture")
+        check_regular(path)
         size = path.stat().st_size
         with path.open("rb") as file:
             head = file.read(64)
@@ -60,4 +68,4 @@ def open_source(path: Path, files: Sequence[str] = (), frame_rate: Fraction | No
         return ImageSource(path)
     if files:
         raise FaceBlurError(f"{path.name}: this is not a readable picture")
-    return MovieSource(path)
+    return MovieSource(path, timing)

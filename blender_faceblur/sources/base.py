@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import hashlib
+import stat
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,12 +19,19 @@ class FrameSource(ABC):
     """A film, a picture or a sequence of pictures, with the frames that Blender's strip of it shows."""
 
     info: SourceInfo
+    blender_losses: tuple[str, ...] = ()
+    """Those of `info.warnings` that tell what Blender does not show, or a film that it renders does not keep."""
     upright_turn: int = 0
     """Degrees clockwise (0, 90, 180, 270) by which the pictures must be rotated for people to stand upright.
 
     Blender ignores the orientation tag of a picture, so its faces may lie on their side: detect them in rotated
     pictures and rotate the detections back.
     """
+
+    @property
+    def turn(self) -> int:
+        """Degrees clockwise (0, 90, 180, 270) by which Blender and players turn the stored pictures of a film."""
+        return 0
 
     @abstractmethod
     def frames(
@@ -78,11 +86,19 @@ def fingerprint(path: Path) -> str:
     return sample_file(path, _FILM)[0].hex()
 
 
+def check_regular(path: Path) -> None:
+    """Raise FaceBlurError for a pipe or a device, which could block its reader. Raises OSError for a missing file."""
+    mode = path.stat().st_mode
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+        raise FaceBlurError(f"{path.name}: this is a pipe or a device, not a file")
+
+
 def sample_file(path: Path, sampling: Sampling) -> tuple[bytes, bytes]:
     """SHA-256 over a file's size and samples, and the file's first bytes. Raises FaceBlurError."""
     digest = hashlib.sha256()
     head = b""
     try:
+        check_regular(path)
         with path.open("rb") as file:
             size = file.seek(0, 2)
             digest.update(size.to_bytes(8, "big"))

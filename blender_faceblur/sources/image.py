@@ -10,13 +10,35 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..core.types import FaceBlurError, Picture, SourceInfo
-from .base import FrameSource, fingerprint
+from .base import FrameSource, check_regular, fingerprint
 
 _ORIENTATION = 0x0112
 _UPRIGHT_TURNS = {3: 180, 4: 180, 5: 90, 6: 90, 7: 270, 8: 270}
 """Degrees clockwise for the EXIF orientations; a mirrored one counts like the same one without mirroring."""
+
+_MOST_PIXELS = 1 << 28
+"""16384 x 16384, more than any camera takes. Blender and OpenCV need about 17 bytes for each pixel of a picture (15 GB
+were measured at 30000 x 30000), so the largest one needs 4.6 GB."""
+_MOST_SIDE = 65_536
+"""The longest side that Blender renders, and that a tracks document may have."""
+_MOST_BYTES = (1 << 31) - 1
+"""The longest buffer that OpenCV decodes."""
+_STARTS = {b"\xff\xd8": "JPEG", b"\x89PNG": "PNG", b"II": "TIFF", b"MM": "TIFF", b"BM": "BMP"}
+_FORMATS = {
+    ".jpg": "JPEG",
+    ".jpeg": "JPEG",
+    ".png": "PNG",
+    ".tif": "TIFF",
+    ".tiff": "TIFF",
+    ".bmp": "BMP",
+    ".webp": "WebP",
+}
+_TIFF_WIDTH, _TIFF_HEIGHT = 256, 257
+_NO_MEMORY = -4
+"""OpenCV's code of an error that says that there is not enough memory."""
 
 
 class ImageSource(FrameSource):
@@ -33,8 +55,9 @@ class ImageSource(FrameSource):
             frame_count=1,
             frame_rate=Fraction(25),
             fingerprint=fingerprint(path),
-            warnings=tuple(list_losses(data)),
+            warnings=tuple(list_losses(data, path.name)),
         )
+        self.blender_losses = self.info.warnings
 
     def frames(
         self, start: int = 0, stop: int | None = None, size: tuple[int, int] | None = None, grey: bool = False
@@ -45,22 +68,34 @@ class ImageSource(FrameSource):
 
 
 def read_data(path: Path) -> bytes:
-    """A picture file's bytes. Raises FaceBlurError."""
+    """A picture file's bytes. Raises FaceBlurError, also for a file that is too large to be decoded."""
     try:
+        check_regular(path)
+        if path.stat().st_size > _MOST_BYTES:
+            raise FaceBlurError(f"{path.name}: the file is too large for a picture")
         return path.read_bytes()
     except FileNotFoundError:
         raise FaceBlurError(f"{path.name}: there is no such file in {path.parent}") from None
     except OSError as error:
         raise FaceBlurError(f"{path.name}: the file cannot be read ({error.strerror})") from None
+    except MemoryError:
+        raise FaceBlurError(f"{path.name}: there is not enough memory to read the picture") from None
 
 
 def decode_picture(data: bytes, name: str) -> tuple[Picture, int]:
     """The picture that Blender shows for a file's bytes, and its `FrameSource.upright_turn`.
 
-    Raises FaceBlurError, beginning with `name`, if Blender would show nothing, or only part of it.
+    Raises FaceBlurError, beginning with `name`, if Blender would show nothing, or only part of it. A picture that
+    claims too many pixels is refused before it is decoded: a small file can ask for any amount of memory and time.
     """
     import cv2
 
+    size = read_size(data)
+    if size is not None and (size[0] * size[1] > _MOST_PIXELS or max(size) > _MOST_SIDE):
+        raise FaceBlurError(
+            f"{name}: the picture is too large ({size[0]} x {size[1]}); at most "
+            f"{_MOST_PIXELS / 1e6:.0f} million pixels are possible, and {_MOST_SIDE} on a side"
+        )
     if _is_animated(data):
         raise FaceBlurError(f"{name}: Blender shows only one frame of an animated picture; convert it to a film")
     # Colours of transparent pixels are analysed too: not every output hides them.
@@ -71,16 +106,81 @@ def decode_picture(data: bytes, name: str) -> tuple[Picture, int]:
         changed = bytearray(data)
         struct.pack_into(tag[1], changed, tag[0], 1)
         data = bytes(changed)
-    picture: Any = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    return _decode(data, flags, name), 0 if tag is None else _UPRIGHT_TURNS.get(tag[2], 0)
+
+
+def _decode(data: bytes, flags: int, name: str) -> NDArray[Any]:
+    import cv2
+
+    try:
+        picture: Any = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    except (cv2.error, MemoryError) as error:
+        if isinstance(error, MemoryError) or getattr(error, "code", 0) == _NO_MEMORY:
+            raise FaceBlurError(f"{name}: there is not enough memory to decode the picture") from None
+        picture = None
     if picture is None:
         raise FaceBlurError(f"{name}: the picture is damaged or has an unknown format")
-    return picture, 0 if tag is None else _UPRIGHT_TURNS.get(tag[2], 0)
+    return cast(NDArray[Any], picture)
 
 
-def list_losses(data: bytes, keeps_tag: bool = True) -> list[str]:
+def read_size(data: bytes) -> tuple[int, int] | None:
+    """Width and height by a picture's header, without decoding; None where the header cannot be read."""
+    try:
+        if data.startswith(b"\x89PNG"):
+            return cast(tuple[int, int], struct.unpack_from(">II", data, 16))
+        if data.startswith(b"\xff\xd8"):
+            frame = _read_jpeg_frame(data)
+            return (frame[0], frame[1]) if frame is not None else None
+        if data.startswith(b"BM"):
+            # The first header of OS/2 has 12 bytes. In all others a negative height means rows from the top.
+            old = struct.unpack_from("<I", data, 14)[0] == 12
+            width, height = struct.unpack_from("<HH" if old else "<ii", data, 18)
+            return abs(width), abs(height)
+        if data.startswith((b"II", b"MM")):
+            return _read_tiff_size(data)
+        if data[8:16] == b"WEBPVP8X":
+            return 1 + int.from_bytes(data[24:27], "little"), 1 + int.from_bytes(data[27:30], "little")
+    except struct.error:
+        return None
+    # The size fields of other WebP pictures have 14 bits.
+    return None
+
+
+def _read_jpeg_frame(data: bytes) -> tuple[int, int, int] | None:
+    """Width, height and number of channels; None where the frame header is missing.
+
+    ITU-T T.81, B.2.2: it begins with one of the markers SOF0 to SOF15.
+    """
+    at = data.find(b"\xff", 2)
+    while 0 <= at < len(data) - 9:
+        marker = data[at + 1]
+        if marker == 0xFF:
+            at += 1
+            continue
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+            height, width, channels = struct.unpack_from(">HHB", data, at + 5)
+            return width, height, channels
+        alone = marker in (0x00, 0x01) or 0xD0 <= marker <= 0xD8
+        at = data.find(b"\xff", at + 2 + (0 if alone else struct.unpack_from(">H", data, at + 2)[0]))
+    return None
+
+
+def _read_tiff_size(data: bytes) -> tuple[int, int] | None:
+    order = "<" if data.startswith(b"II") else ">"
+    directory = struct.unpack_from(order + "I", data, 4)[0]
+    sizes = {}
+    for entry in range(struct.unpack_from(order + "H", data, directory)[0]):
+        tag, kind = struct.unpack_from(order + "HH", data, directory + 2 + 12 * entry)
+        if tag in (_TIFF_WIDTH, _TIFF_HEIGHT):
+            sizes[tag] = struct.unpack_from(order + ("H" if kind == 3 else "I"), data, directory + 10 + 12 * entry)[0]
+    return (sizes[_TIFF_WIDTH], sizes[_TIFF_HEIGHT]) if len(sizes) == 2 else None
+
+
+def list_losses(data: bytes, name: str, keeps_tag: bool = True) -> list[str]:
     """Sentences about properties of a picture that Blender does not show, or that an ordinary output does not keep.
 
-    `keeps_tag`: whether the output will carry the orientation tag.
+    `keeps_tag`: whether the output will carry the orientation tag. Raises FaceBlurError, beginning with `name`, if the
+    picture cannot be decoded.
     """
     import cv2
 
@@ -91,14 +191,40 @@ def list_losses(data: bytes, keeps_tag: bool = True) -> list[str]:
             "Blender ignores the orientation tag and shows the picture without rotation"
             + ("; the output keeps the tag" if keeps_tag else "")
         )
-    stored: Any = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-    if stored is not None and stored.dtype != np.uint8:
+    stored = _decode(data, cv2.IMREAD_UNCHANGED, name)
+    written, known = _name_format(data), _FORMATS.get(Path(name).suffix.lower())
+    if known is not None and written != known:
+        warnings.append(f"this is a {written} picture, but it is written as {known}, as its name ends in that way")
+    if stored.dtype != np.uint8 and stored.ndim == 2:
+        warnings.append("more than 8 bits of grey are written with four channels (RGBA)")
+    if stored.dtype != np.uint8:
         warnings.append("more than 8 bits per channel: kept only if the output has the same depth")
-    if stored is not None and stored.ndim == 3 and stored.shape[2] == 4:
+    if stored.ndim == 3 and stored.shape[2] == 4:
         warnings.append("transparency: kept only if the output has an alpha channel")
     if data.startswith((b"II", b"MM")) and _has_second_page(data):
         warnings.append("only the first of several pages is shown and written")
+    if data.startswith(b"\xff\xd8"):
+        frame = _read_jpeg_frame(data)
+        if frame is not None and frame[2] == 4:
+            warnings.append("CMYK colours are written as RGB")
+        if _has_film(data):
+            warnings.append("the film in this motion photo is not covered and not written")
     return warnings
+
+
+def _name_format(data: bytes) -> str:
+    return next((name for start, name in _STARTS.items() if data.startswith(start)), "WebP")
+
+
+def _has_film(data: bytes) -> bool:
+    """Whether an MP4 film follows the picture, as in the motion photos of several phones."""
+    at = data.find(b"ftyp")
+    while at >= 0:
+        # The box begins with its length, and holds short names of formats (ISO/IEC 14496-12, 4.3).
+        if at >= 4 and 16 <= int.from_bytes(data[at - 4 : at]) <= 128 and data[at + 4 : at + 8].isalnum():
+            return True
+        at = data.find(b"ftyp", at + 1)
+    return False
 
 
 def scale_picture(picture: Picture, size: tuple[int, int] | None, grey: bool) -> Picture:
@@ -114,7 +240,7 @@ def scale_picture(picture: Picture, size: tuple[int, int] | None, grey: bool) ->
 def _is_animated(data: bytes) -> bool:
     if data.startswith(b"\x89PNG"):
         return b"acTL" in data[: data.find(b"IDAT")]
-    return data[8:12] == b"WEBP" and data[12:16] == b"VP8X" and bool(data[20] & 0x02)
+    return data[8:12] == b"WEBP" and data[12:16] == b"VP8X" and bool(int.from_bytes(data[20:21]) & 0x02)
 
 
 def parse_orientation(data: bytes) -> tuple[int, str, int] | None:

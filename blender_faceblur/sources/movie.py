@@ -7,6 +7,7 @@ source/blender/imbuf/movie/intern/movie_read.cc, versions 5.0 to 5.2; tests/blen
 
 from __future__ import annotations
 
+import errno
 import math
 from collections.abc import Iterator
 from contextlib import suppress
@@ -65,7 +66,9 @@ class _Decoded:
 class MovieSource(FrameSource):
     """A film's first video stream, frame by frame as a movie strip shows it."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, timing: tuple[Fraction, int] | None = None) -> None:
+        """With `timing` (frame rate and number of frames) frames are counted like those of another film, of which this
+        one is a copy. Raises FaceBlurError if Blender could not show the film."""
         self._path = path
         self._damaged: set[int] = set()
         self._ended_at: int | None = None
@@ -83,8 +86,7 @@ class MovieSource(FrameSource):
                 raise FaceBlurError(
                     f"{path.name}: its frame rate is implausible ({float(rate):.0f} frames a second); convert it first"
                 )
-            self._rate = Fraction(rate)
-            self._count = _count_frames(container, stream, self._rate)
+            self._rate, self._count = timing or (Fraction(rate), _count_frames(container, stream, Fraction(rate)))
             if self._count < 1:
                 raise FaceBlurError(
                     f"{path.name}: the film has no length or no frames, so Blender cannot show it; convert it first"
@@ -106,7 +108,7 @@ class MovieSource(FrameSource):
             warnings = _list_losses(first, self._rotation)
             if stream.metadata.get("alpha_mode") == "1":
                 warnings.append(_ALPHA_LOST)
-            warnings += _list_streams(container, stream)
+            others = _list_streams(container, stream)
         late = next((f for f in range(self._count) if self._get_time(f) >= self._first_time), self._count)
         if late:
             warnings.append(f"the first decodable picture is repeated for {late} frame{'s' * (late > 1)} at the start")
@@ -125,8 +127,9 @@ class MovieSource(FrameSource):
             fingerprint=fingerprint(path),
             pixel_aspect=1 / pixel_aspect if turned else pixel_aspect,
             variable_rate=variable,
-            warnings=tuple(warnings + surveyed),
+            warnings=tuple(others + warnings + surveyed),
         )
+        self.blender_losses = tuple(warnings + surveyed)
 
     def frames(
         self, start: int = 0, stop: int | None = None, size: tuple[int, int] | None = None, grey: bool = False
@@ -169,6 +172,105 @@ class MovieSource(FrameSource):
             notes.append(f"the pictures end before frame {self._ended_at}; the last one is repeated from there on")
         return notes
 
+    @property
+    def time_base(self) -> Fraction:
+        """The unit of `pictures`' times, in seconds."""
+        return self._time_base
+
+    @property
+    def turn(self) -> int:
+        return self._rotation if self._rotation in (90, 180, 270) else 0
+
+    @property
+    def stream_index(self) -> int:
+        return self._stream_index
+
+    def pictures(self, start: int | None = None, stop: int | None = None) -> Iterator[tuple[int, av.VideoFrame]]:
+        """Yield (time, stored picture) for every picture that can be decoded, once each and in order.
+
+        Unlike `frames`, which follows Blender's strip, it neither repeats nor skips pictures. `start` and `stop` are
+        times in units of `time_base`; `start` must be that of a key picture (see `list_key_times`). Times always rise:
+        a picture that has none, or an earlier one, is placed right after the picture before it. The decoder may still
+        need a picture: make it writable before writing into it. Raises FaceBlurError as `frames` does.
+        """
+        last = None
+        for decoded in self._decode_all() if start is None else self._decode_from_key(start):
+            if start is not None and decoded.time < start:
+                continue
+            if stop is not None and decoded.time >= stop:
+                return
+            time = decoded.time if last is None or decoded.time > last else last + 1
+            last = time
+            yield time, decoded.frame
+
+    def list_key_times(self) -> list[int]:
+        """The times of the key pictures from which decoding can start, ascending; empty if they cannot be found."""
+        import av
+
+        with self._open() as container:
+            if int(container.format.flags) & _TIMES_JUMP:
+                return []
+            try:
+                packets = container.demux(container.streams[self._stream_index])
+                times = [
+                    int(packet.pts)
+                    for packet in packets
+                    if packet.size and packet.is_keyframe and not packet.is_discard and packet.pts is not None
+                ]
+            except av.error.FFmpegError:
+                raise FaceBlurError(
+                    f"{self._path.name}: the file cannot be read to its end; repair it or cut it first"
+                ) from None
+        return sorted(times)
+
+    def find_frames_showing(self, time: int, next_time: int | None) -> tuple[range, float]:
+        """The strip's frames that show the picture at `time`, before the one at `next_time` (None if it is the last).
+
+        Also returns the time as a position in frames: 2.5 lies between frames 2 and 3.
+        """
+        steps = 1.0 / float(self._rate * self._time_base)
+        stop = self._count if next_time is None else self._find_frame_at(next_time, steps)
+        return range(self._find_frame_at(time, steps), stop), (time - self._start) / steps
+
+    def list_times(self) -> list[Fraction]:
+        """The time of every picture in seconds, ascending, from the packets; pictures without a time are missing."""
+        import av
+
+        with self._open() as container:
+            try:
+                packets = container.demux(container.streams[self._stream_index])
+                times = [int(p.pts) for p in packets if p.size and not p.is_discard and p.pts is not None]
+            except av.error.FFmpegError:
+                raise FaceBlurError(
+                    f"{self._path.name}: the file cannot be read to its end; repair it or cut it first"
+                ) from None
+        return [time * self._time_base for time in sorted(times)]
+
+    def _find_frame_at(self, time: int, steps: float) -> int:
+        """The first strip frame whose time is not before `time`, at most the number of frames."""
+        frame = min(max(math.floor((time - self._start) / steps) - 1, 0), self._count)
+        while frame < self._count and self._get_time(frame) < time:
+            frame += 1
+        return frame
+
+    def _decode_all(self) -> Iterator[_Decoded]:
+        with self._open() as container:
+            yield from self._decode(container)
+
+    def _decode_from_key(self, start: int) -> Iterator[_Decoded]:
+        """Decode from the key picture at a time; from an earlier one if the container does not seek precisely."""
+        import av
+
+        with self._open() as container, suppress(av.error.FFmpegError):
+            container.seek(start, stream=container.streams[self._stream_index])
+            decoded = self._decode(container, only_after_key=True)
+            first = next(decoded, None)
+            if first is not None and first.time <= start:
+                yield first
+                yield from decoded
+                return
+        yield from self._decode_from(start)
+
     def _get_time(self, source_frame: int) -> int:
         """The time that Blender uses for a strip frame: round() of doubles, halves away from zero."""
         steps = 1.0 / float(self._rate * self._time_base)
@@ -187,8 +289,11 @@ class MovieSource(FrameSource):
         try:
             # A film must not make FFmpeg open any other file.
             container = av.open(str(self._path), options={"protocol_whitelist": "file"})
-        except PermissionError:
-            raise FaceBlurError(f"{self._path.name}: there is no permission to read the file") from None
+        except PermissionError as error:
+            if error.errno == errno.EACCES:
+                raise FaceBlurError(f"{self._path.name}: there is no permission to read the file") from None
+            # FFmpeg reports a playlist that leads out of its folder like this.
+            raise FaceBlurError(f"{self._path.name}: this is a text or playlist, not a film") from None
         except (av.error.FFmpegError, OSError, ValueError):
             raise FaceBlurError(f"{self._path.name}: this is not a readable film or picture") from None
         # PyAV asks FFmpeg to generate missing packet times; Blender uses the packet's decoding time instead.
@@ -484,9 +589,13 @@ def _list_losses(frame: av.VideoFrame, rotation: int) -> list[str]:
         warnings.append(f"{bits}-bit colour is not kept in an 8-bit H.264 film")
     if form.name.startswith(("yuva", "rgba", "bgra", "argb", "abgr", "gbrap", "ya")):
         warnings.append(_ALPHA_LOST)
-    if not form.is_rgb and len(form.components) >= 3 and form.chroma_width(64) == 64:
+    # A film of odd size is written with full colour resolution, because H.264 has no other way to store it.
+    odd = frame.width % 2 or frame.height % 2
+    if odd or form.is_rgb or len(form.components) < 3:
+        pass
+    elif form.chroma_width(64) == 64:
         warnings.append("full colour resolution (4:4:4) is not kept in an ordinary H.264 film")
-    elif not form.is_rgb and len(form.components) >= 3 and form.chroma_height(64) == 64:
+    elif form.chroma_height(64) == 64:
         warnings.append("colour resolution 4:2:2 becomes 4:2:0 in an ordinary H.264 film")
     if frame.interlaced_frame:
         warnings.append("interlaced film: Blender combines both fields in one picture")

@@ -58,7 +58,7 @@ class SequenceSource(FrameSource):
             frame_count=len(files),
             frame_rate=Fraction(25) if frame_rate is None else frame_rate,
             fingerprint=identity,
-            warnings=tuple(list_losses(data, keeps_tag=False)),
+            warnings=tuple(list_losses(data, files[0], keeps_tag=False)),
         )
 
     def frames(

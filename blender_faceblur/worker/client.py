@@ -23,6 +23,8 @@ from .protocol import (
     ErrorMessage,
     Finished,
     Message,
+    PaintDone,
+    PaintRequest,
     ProbeRequest,
     Progress,
     ProtocolError,
@@ -68,10 +70,11 @@ _FROM_CHILD = (
     EmbeddingsDone,
     Result,
     VerificationDone,
+    PaintDone,
     ErrorMessage,
 )
 
-Request = AnalysisRequest | TrackRequest | EmbedRequest | ReferenceRequest | VerifyRequest
+Request = AnalysisRequest | TrackRequest | EmbedRequest | ReferenceRequest | VerifyRequest | PaintRequest
 
 _LAST: dict[type, type] = {
     AnalysisRequest: Result,
@@ -79,6 +82,7 @@ _LAST: dict[type, type] = {
     EmbedRequest: EmbeddingsDone,
     ReferenceRequest: EmbeddingsDone,
     VerifyRequest: VerificationDone,
+    PaintRequest: PaintDone,
 }
 """The message that completes each kind of request."""
 
@@ -307,7 +311,7 @@ def run_thumbnails(
 def _read_to_the_end(process: WorkerProcess, request: Request, messages: Iterator[Message]) -> Iterator[Message]:
     """The messages of a job up to the last one; if the process fails after its result, an ErrorMessage replaces it."""
     for message in messages:
-        if isinstance(message, Result | VerificationDone) and not (
+        if isinstance(message, Result | VerificationDone | PaintDone) and not (
             process.wait_for_success()
             and message.output == getattr(request, "output", None)
             and Path(message.output).is_file()

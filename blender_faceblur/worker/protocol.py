@@ -19,6 +19,7 @@ from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 import numpy as np
 
+from ..core.cover.effects import EffectSettings
 from ..core.tracking.appearance import LENGTH
 from ..core.tracking.tracker import FrameRecord, Observation
 
@@ -142,6 +143,26 @@ class VerifyRequest(BaseRequest):
 
 
 @dataclass(frozen=True, slots=True)
+class PaintRequest(BaseRequest):
+    """Paint the covers of the tracks document at `tracks` into the pictures of `source`.
+
+    Of a film, the pieces (see `painting.film`) go to `folder`, which may hold those of an earlier run; their list and
+    what was painted go to `output` as JSON. Of a picture, the covered picture goes to `output`. `codec`, `quality` and
+    `encoder` are those of `painting.encoders.choose_encoder`, and `allowed` the codecs that the container holds.
+    """
+
+    source: SourceRef
+    tracks: str
+    output: str
+    effect: EffectSettings
+    folder: str = ""
+    codec: str = "auto"
+    quality: str = "high"
+    encoder: str = "cpu"
+    allowed: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
 class EmbedRequest(BaseRequest):
     """Embed the faces of the tracks document `tracks` in the pictures of `source`, in each track's best frames."""
 
@@ -199,6 +220,7 @@ class Stage(StrEnum):
     LINK = "link"
     FOLLOW = "follow"
     RECOGNISE = "recognise"
+    RENDER = "render"
     VERIFY = "verify"
 
 
@@ -259,6 +281,15 @@ class Result:
     frames: int
     tracks: int
     doubts: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class PaintDone:
+    """The covers are painted, see `PaintRequest`; `frames` are the pictures painted now, without those of before."""
+
+    output: str
+    frames: int
     seconds: float
 
 
@@ -324,11 +355,13 @@ Message = (
     | TrackEmbedding
     | Result
     | VerificationDone
+    | PaintDone
     | EmbeddingsDone
     | ErrorMessage
     | Waiting
 )
-"""What `run_job` yields. The last message is a Result, a VerificationDone, an EmbeddingsDone or an ErrorMessage."""
+"""What `run_job` yields. The last message is a Result, a VerificationDone, a PaintDone, an EmbeddingsDone or an
+ErrorMessage."""
 
 _KINDS: dict[str, type] = {
     "analyse": AnalysisRequest,
@@ -341,6 +374,8 @@ _KINDS: dict[str, type] = {
     "embedded": EmbeddingsDone,
     "seen": BoxEmbedding,
     "verify": VerifyRequest,
+    "paint": PaintRequest,
+    "painted": PaintDone,
     "started": Started,
     "verified": VerificationDone,
     "thumbnails": ThumbnailsRequest,
@@ -364,6 +399,7 @@ _REQUESTS = (
     ReferenceRequest,
     ThumbnailsRequest,
     VerifyRequest,
+    PaintRequest,
 )
 
 M = TypeVar("M")

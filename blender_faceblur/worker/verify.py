@@ -9,7 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from ..delivery.traces import find_carried, find_picture_traces, find_traces
 from ..delivery.verify import Expected, read_sound, verify_film
 from ..detectors.passes import combine_passes
 from ..detectors.providers import choose_providers, list_available
-from ..sources import FrameSource, open_source
+from ..sources import FrameSource, MovieSource, open_source
 from .compare import Comparison, FilmDetectors, FrameComparison, compute_shown_frames, from_text, to_text
 from .ensemble import choose_usable, count_processes, list_used, open_sessions
 from .opening import open_requested
@@ -124,7 +124,7 @@ def _verify_whole(comparisons: _Comparisons, notes: list[str], began: float) -> 
     send(Started(made.frame_count))
     for text in notes:
         send(Warned(text))
-    problems = _check_file(made, info, request)
+    problems = _check_file(comparisons.source, made, request)
     verdict, file_notes = _compare_all(comparisons)
     seconds = time.monotonic() - began
     send(Progress(Stage.VERIFY, made.frame_count, made.frame_count, verdict.frames / max(seconds, 1e-6)))
@@ -221,7 +221,10 @@ def _open_both(request: VerifyRequest, document: TrackDocument) -> Iterator[Fram
     """The source, then the film. Raises FaceBlurError if the source was not analysed or the film does not fit."""
     source = open_requested(replace(request.source, fingerprint=document.source.fingerprint))
     yield source
-    film = open_source(Path(request.film))
+    info = source.info
+    timeline = bool(request.shown or request.place)
+    timing = (info.frame_rate, info.frame_count) if info.kind == "movie" and not timeline else None
+    film = open_source(Path(request.film), timing=timing)
     yield film
     size = source.info.width, source.info.height
     if not request.place and (film.info.width, film.info.height) != size:
@@ -263,9 +266,9 @@ def _run_parts(requests: list[VerifyRequest], reported: _Pace) -> list[str]:
             process.kill()
 
 
-def _check_file(made: SourceInfo, info: SourceInfo, request: VerifyRequest) -> list[str]:
+def _check_file(source: FrameSource, made: SourceInfo, request: VerifyRequest) -> list[str]:
     """Problems of the film's file as a copy of its source: frames, duration, sound and carried-over metadata."""
-    film = Path(request.film)
+    film, info = Path(request.film), source.info
     if request.shown or request.place:
         # A timeline has its own length and sound, and may have its own metadata.
         return find_carried(film, Path(request.source.path)) if made.kind == info.kind == "movie" else []
@@ -274,12 +277,22 @@ def _check_file(made: SourceInfo, info: SourceInfo, request: VerifyRequest) -> l
         if info.kind == "image":
             verify_picture(film, info.width, info.height)
         else:
-            expected = Expected(info.frame_count, info.frame_rate, info.width, info.height, info.pixel_aspect)
-            # Sound that was re-encoded on purpose has another codec; nothing else may differ.
-            verify_film(film, Path(request.source.path), expected, reencode_audio=True)
+            _check_film(film, source, Path(request.source.path))
     except FaceBlurError as error:
         problems.append(str(error))
     return problems + (find_picture_traces(film) if info.kind == "image" else find_traces(film))
+
+
+def _check_film(film: Path, source: FrameSource, path: Path) -> None:
+    """Raise FaceBlurError unless the film has its source's pictures, either each at its own time or as Blender renders
+    them, at a constant rate."""
+    # Sound that was re-encoded on purpose has another codec; nothing else may differ.
+    if isinstance(source, MovieSource):
+        times = source.list_times()
+        with suppress(FaceBlurError):
+            verify_film(film, path, Expected.painted(source.info, source.turn, len(times), times), reencode_audio=True)
+            return
+    verify_film(film, path, Expected.rendered(source.info), reencode_audio=True)
 
 
 def _open_film_detectors(

@@ -30,6 +30,7 @@ from .embedding import embed_pictures, embed_tracks
 from .ensemble import choose_usable, count_processes, list_used, open_sessions
 from .live_embedding import LiveEmbedder
 from .opening import open_requested
+from .painting import paint
 from .process import WorkerProcess, listen
 from .protocol import (
     AnalysisRequest,
@@ -39,6 +40,7 @@ from .protocol import (
     ErrorMessage,
     Finished,
     Frame,
+    PaintRequest,
     ProbeRequest,
     Progress,
     ProtocolError,
@@ -347,4 +349,5 @@ _WORK: dict[type, Callable[[Any, OnProgress], None]] = {
     ReferenceRequest: embed_pictures,
     ThumbnailsRequest: cut_faces,
     VerifyRequest: verify,
+    PaintRequest: paint,
 }

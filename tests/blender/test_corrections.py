@@ -13,13 +13,14 @@ import pytest
 from blender_faceblur.blender.common.context import borrow_mask_editor
 from blender_faceblur.blender.common.curves import list_curves
 from blender_faceblur.blender.common.marks import MARK
-from blender_faceblur.blender.cover.compositing import EffectSettings, compute_mask_unit_px
+from blender_faceblur.blender.cover.compositing import compute_mask_unit_px
 from blender_faceblur.blender.masks.changes import sync_from_blender
 from blender_faceblur.blender.masks.document import load_document
 from blender_faceblur.blender.masks.faces import describe_origin, list_faces
 from blender_faceblur.blender.masks.mask import PICTURE_LAYER
 from blender_faceblur.blender.masks.reading import adopt_layers
 from blender_faceblur.blender.rendering.project import build_project
+from blender_faceblur.core.cover.effects import EffectSettings
 from blender_faceblur.core.document.editing import get_track, list_locked_frames, sample_at
 from blender_faceblur.core.types import Ellipse, Evidence, Sample, Track, TrackDocument, TrackStatus
 

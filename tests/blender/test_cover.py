@@ -16,7 +16,6 @@ from blender_faceblur.blender.common.marks import (
     get_modifier,
 )
 from blender_faceblur.blender.cover import strips
-from blender_faceblur.blender.cover.compositing import EffectSettings
 from blender_faceblur.blender.cover.covering import (
     EFFECT_MARK,
     apply_analysis,
@@ -29,6 +28,7 @@ from blender_faceblur.blender.cover.covering import (
 )
 from blender_faceblur.blender.cover.strips import get_mask, remove_strip, sync_mask_strips
 from blender_faceblur.blender.masks.document import load_document
+from blender_faceblur.core.cover.effects import EffectSettings
 from blender_faceblur.core.types import FaceBlurError
 
 from . import disks

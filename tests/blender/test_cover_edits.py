@@ -17,9 +17,9 @@ import bpy
 import pytest
 
 from blender_faceblur.blender.common.context import borrow_selection
-from blender_faceblur.blender.cover.compositing import EffectSettings
 from blender_faceblur.blender.guard import checks as guard
 from blender_faceblur.blender.rendering.project import build_project
+from blender_faceblur.core.cover.effects import EffectSettings
 
 from . import disks
 from .test_cover_transforms import check_covered
@@ -266,7 +266,7 @@ sys.path.insert(0, sys.argv[-3])
 from pathlib import Path
 import bpy
 from blender_faceblur.blender.rendering.project import build_project
-from blender_faceblur.blender.cover.compositing import EffectSettings
+from blender_faceblur.core.cover.effects import EffectSettings
 from tests.blender import disks
 film = Path(sys.argv[-2])
 scene = build_project(film, disks.build_document(film), EffectSettings("solid", disks.COVER))

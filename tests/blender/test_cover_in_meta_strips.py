@@ -10,10 +10,10 @@ import bpy
 import pytest
 
 from blender_faceblur.blender.common.marks import get_modifier
-from blender_faceblur.blender.cover.compositing import EffectSettings
 from blender_faceblur.blender.cover.covering import cover_footage, uncover
 from blender_faceblur.blender.guard import checks as guard
 from blender_faceblur.blender.rendering.project import build_project
+from blender_faceblur.core.cover.effects import EffectSettings
 
 from . import disks
 from .test_cover_transforms import check_covered

@@ -12,11 +12,11 @@ import pytest
 
 from blender_faceblur.blender.common.context import borrow_sequencer
 from blender_faceblur.blender.cover import nodes
-from blender_faceblur.blender.cover.compositing import EffectSettings
 from blender_faceblur.blender.cover.covering import cover_footage
 from blender_faceblur.blender.cover.issues import list_cover_issues
 from blender_faceblur.blender.cover.strips import list_moving_modifiers, put_cover_first
 from blender_faceblur.blender.rendering.project import build_project
+from blender_faceblur.core.cover.effects import EffectSettings
 
 from . import disks
 

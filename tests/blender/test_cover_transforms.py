@@ -12,8 +12,8 @@ import bpy
 import pytest
 
 from blender_faceblur.blender.common.context import borrow_sequencer
-from blender_faceblur.blender.cover.compositing import EffectSettings
 from blender_faceblur.blender.rendering.project import build_project
+from blender_faceblur.core.cover.effects import EffectSettings
 
 from . import disks
 

@@ -12,10 +12,10 @@ import pytest
 
 from blender_faceblur.blender.common.marks import get_modifier
 from blender_faceblur.blender.correction.edit_masks import close_masks, get_helper, open_masks
-from blender_faceblur.blender.cover.compositing import EffectSettings
 from blender_faceblur.blender.cover.covering import cover_footage
 from blender_faceblur.blender.masks.document import load_document
 from blender_faceblur.blender.rendering.project import build_project
+from blender_faceblur.core.cover.effects import EffectSettings
 from blender_faceblur.core.document.editing import list_locked_frames
 from blender_faceblur.core.types import FaceBlurError
 

@@ -13,12 +13,12 @@ import pytest
 import blender_faceblur
 from blender_faceblur.blender.correction.operators.correct import set_cover
 from blender_faceblur.blender.cover.active_face import get_target
-from blender_faceblur.blender.cover.compositing import EffectSettings
 from blender_faceblur.blender.cover.covering import cover_footage
 from blender_faceblur.blender.cover.strips import get_mask
 from blender_faceblur.blender.masks.changes import change_tracks
 from blender_faceblur.blender.masks.document import load_document
 from blender_faceblur.blender.masks.record import MaskRecord
+from blender_faceblur.core.cover.effects import EffectSettings
 from blender_faceblur.core.document.editing import get_track, list_locked_frames
 from blender_faceblur.core.types import Ellipse, Evidence, Sample, Track
 

@@ -20,11 +20,11 @@ from blender_faceblur.blender.common.marks import (
     get_modifier,
 )
 from blender_faceblur.blender.correction.edit_masks import open_masks
-from blender_faceblur.blender.cover.compositing import EffectSettings
 from blender_faceblur.blender.cover.covering import MUST_BE_COVERED, cover_footage
 from blender_faceblur.blender.cover.strips import sync_mask_strips
 from blender_faceblur.blender.export.covered_footage import Exported, export_covered
 from blender_faceblur.blender.masks.document import load_document
+from blender_faceblur.core.cover.effects import EffectSettings
 from blender_faceblur.core.types import (
     Ellipse,
     Evidence,

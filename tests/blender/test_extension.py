@@ -14,7 +14,6 @@ import pytest
 import blender_faceblur
 from blender_faceblur.blender.common.jobs import JOB
 from blender_faceblur.blender.common.selection import list_selected
-from blender_faceblur.blender.cover.compositing import EffectSettings
 from blender_faceblur.blender.cover.covering import read_effect
 from blender_faceblur.blender.cover.strips import get_mask
 from blender_faceblur.blender.detection import detect as detection
@@ -22,6 +21,7 @@ from blender_faceblur.blender.keymaps import KEYS
 from blender_faceblur.blender.masks.faces import list_faces
 from blender_faceblur.blender.preferences.properties import FACEBLUR_AP_preferences
 from blender_faceblur.blender.settings import FACEBLUR_PG_settings
+from blender_faceblur.core.cover.effects import EffectSettings
 from blender_faceblur.core.document.tracks_file import write_document
 from blender_faceblur.core.types import Evidence, Sample, Track
 from blender_faceblur.worker import client

@@ -22,10 +22,10 @@ import blender_faceblur
 from blender_faceblur.blender.command import render_project
 from blender_faceblur.blender.common.context import borrow_sequencer
 from blender_faceblur.blender.common.marks import get_modifier
-from blender_faceblur.blender.cover.compositing import EffectSettings
 from blender_faceblur.blender.cover.strips import remove_strip
 from blender_faceblur.blender.guard import checks as guard
 from blender_faceblur.blender.rendering.project import build_project
+from blender_faceblur.core.cover.effects import EffectSettings
 from blender_faceblur.core.types import FaceBlurError
 from blender_faceblur.reporting.progress import Reporter
 

@@ -17,11 +17,11 @@ from blender_faceblur.blender.common.marks import (
     get_modifier,
 )
 from blender_faceblur.blender.cover import handlers as cover_handlers
-from blender_faceblur.blender.cover.compositing import EffectSettings
 from blender_faceblur.blender.cover.covering import MUST_BE_COVERED, uncover
 from blender_faceblur.blender.guard import checks as guard
 from blender_faceblur.blender.rendering.project import build_project
 from blender_faceblur.blender.rendering.render import render_animation
+from blender_faceblur.core.cover.effects import EffectSettings
 from blender_faceblur.core.types import TrackStatus
 
 from . import disks

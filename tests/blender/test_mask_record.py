@@ -14,7 +14,6 @@ import pytest
 
 from blender_faceblur.blender.common.marks import MARK
 from blender_faceblur.blender.cover import handlers as alignment
-from blender_faceblur.blender.cover.compositing import EffectSettings
 from blender_faceblur.blender.guard import checks as guard
 from blender_faceblur.blender.masks.record import (
     DamagedRecordError,
@@ -26,6 +25,7 @@ from blender_faceblur.blender.masks.record import (
     has_record,
 )
 from blender_faceblur.blender.rendering.project import build_project
+from blender_faceblur.core.cover.effects import EffectSettings
 from blender_faceblur.core.types import Ellipse, Evidence, FaceBlurError
 
 from . import disks

@@ -12,12 +12,13 @@ import numpy as np
 import pytest
 
 from blender_faceblur.blender.common.context import borrow_sequencer
-from blender_faceblur.blender.cover.compositing import EffectSettings, build_strip_group, compute_mask_unit_px
+from blender_faceblur.blender.cover.compositing import build_strip_group, compute_mask_unit_px
 from blender_faceblur.blender.cover.strips import cover_strip
 from blender_faceblur.blender.masks.document import get_document_text
 from blender_faceblur.blender.masks.mask import PICTURE_LAYER
 from blender_faceblur.blender.masks.record import MaskRecord
 from blender_faceblur.blender.rendering.project import build_project
+from blender_faceblur.core.cover.effects import EffectSettings
 from blender_faceblur.core.document.tracks_file import from_json
 from blender_faceblur.core.types import Ellipse, Evidence, Sample, Track, TrackDocument
 

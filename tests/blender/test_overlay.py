@@ -15,7 +15,6 @@ import pytest
 import blender_faceblur
 from blender_faceblur.blender.common.context import borrow_selection
 from blender_faceblur.blender.common.marks import get_modifier
-from blender_faceblur.blender.cover.compositing import EffectSettings
 from blender_faceblur.blender.cover.covering import cover_footage, uncover
 from blender_faceblur.blender.cover.projection import get_region_projection
 from blender_faceblur.blender.cover.strips import get_mask
@@ -24,6 +23,7 @@ from blender_faceblur.blender.masks.changes import change_tracks
 from blender_faceblur.blender.masks.record import MaskRecord
 from blender_faceblur.blender.overlay import coverage, outlines, see_through
 from blender_faceblur.blender.preferences.properties import get_colors
+from blender_faceblur.core.cover.effects import EffectSettings
 from blender_faceblur.core.document import editing
 from blender_faceblur.core.review.overview import Code
 from blender_faceblur.core.types import (

@@ -18,7 +18,6 @@ import blender_faceblur
 from blender_faceblur.batch.people import Recognition
 from blender_faceblur.blender.common.jobs import JOB
 from blender_faceblur.blender.correction.panels import correct
-from blender_faceblur.blender.cover.compositing import EffectSettings
 from blender_faceblur.blender.cover.covering import cover_footage
 from blender_faceblur.blender.cover.strips import get_mask
 from blender_faceblur.blender.masks import overlay_cache
@@ -38,6 +37,7 @@ from blender_faceblur.blender.people import files as people_files
 from blender_faceblur.blender.preferences import properties as preferences
 from blender_faceblur.blender.review.queue import list_entries
 from blender_faceblur.blender.thumbnails import store as thumbnails
+from blender_faceblur.core.cover.effects import EffectSettings
 from blender_faceblur.core.document import editing
 from blender_faceblur.core.document.tracks_file import read_document as read_file
 from blender_faceblur.core.people.decisions import Mode, People, Person, get_kept_person

@@ -15,10 +15,11 @@ import pytest
 from numpy.typing import NDArray
 
 from blender_faceblur.blender import child
-from blender_faceblur.blender.cover.compositing import EffectSettings, compute_mask_unit_px
+from blender_faceblur.blender.cover.compositing import compute_mask_unit_px
 from blender_faceblur.blender.rendering.messages import PREFIX
 from blender_faceblur.blender.rendering.project import build_project
 from blender_faceblur.blender.rendering.render import RenderSettings, render_film
+from blender_faceblur.core.cover.effects import EffectSettings
 from blender_faceblur.core.document.tracks_file import write_document
 from blender_faceblur.core.types import FaceBlurError, TrackDocument
 

@@ -15,7 +15,7 @@ import pytest
 from blender_faceblur.blender import registration
 from blender_faceblur.blender.common.jobs import JOB
 from blender_faceblur.blender.common.marks import MARK
-from blender_faceblur.blender.cover.compositing import EffectSettings, compute_mask_unit_px
+from blender_faceblur.blender.cover.compositing import compute_mask_unit_px
 from blender_faceblur.blender.cover.covering import put_cover
 from blender_faceblur.blender.masks.changes import change_tracks
 from blender_faceblur.blender.masks.document import load_document, store_document
@@ -26,6 +26,7 @@ from blender_faceblur.blender.review import operators as review_operators
 from blender_faceblur.blender.review import queue as review
 from blender_faceblur.blender.review.panels import get_mark
 from blender_faceblur.blender.thumbnails import store as thumbnails
+from blender_faceblur.core.cover.effects import EffectSettings
 from blender_faceblur.core.document import editing
 from blender_faceblur.core.review.queue import count_left, list_review_entries
 from blender_faceblur.core.tracking import review_items

@@ -8,12 +8,12 @@ from pathlib import Path
 import bpy
 import pytest
 
-from blender_faceblur.blender.cover.compositing import EffectSettings
 from blender_faceblur.blender.cover.covering import put_cover, uncover
 from blender_faceblur.blender.cover.strips import get_mask
 from blender_faceblur.blender.guard import checks as guard
 from blender_faceblur.blender.masks.document import load_document
 from blender_faceblur.blender.rendering.project import build_project
+from blender_faceblur.core.cover.effects import EffectSettings
 
 from . import disks
 from .test_cover_transforms import check_covered

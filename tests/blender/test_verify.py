@@ -14,10 +14,10 @@ import pytest
 import blender_faceblur
 from blender_faceblur.blender.common.jobs import JOB
 from blender_faceblur.blender.common.marks import get_modifier
-from blender_faceblur.blender.cover.compositing import EffectSettings
 from blender_faceblur.blender.cover.covering import cover_footage
 from blender_faceblur.blender.cover.strips import get_mask
 from blender_faceblur.blender.guard.verification import list_unverified
+from blender_faceblur.core.cover.effects import EffectSettings
 from blender_faceblur.core.types import FaceBlurError
 from blender_faceblur.worker.client import probe_providers
 

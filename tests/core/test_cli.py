@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import subprocess
 import sys
 from fractions import Fraction
@@ -12,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
+import build
 from blender_faceblur.batch import cli
-from blender_faceblur.batch.rendering import check_blender, run_blender_job
+from blender_faceblur.batch.rendering import END_WITH_PARENT, check_blender, run_blender_job
 from blender_faceblur.core.types import FaceBlurError
 from blender_faceblur.reporting.progress import (
     JsonReporter,
@@ -24,6 +26,7 @@ from blender_faceblur.reporting.progress import (
     describe_time,
 )
 from tests.core.test_delivery import write_film
+from tools import environment
 
 
 @pytest.mark.parametrize("arguments", [[], ["--effect", "magic", "a"], ["--color", "red", "a"]])
@@ -38,6 +41,17 @@ def test_a_failed_input_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert "no such.mp4" in capsys.readouterr().err
     assert cli.main([str(tmp_path)]) == cli.USAGE
     assert "no films or pictures" in capsys.readouterr().err
+
+
+def test_a_people_file_that_cannot_be_written_is_refused_before_the_work(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_film(tmp_path / "a.mp4", rate=Fraction(25))
+    (tmp_path / "file").write_bytes(b"")
+    people = tmp_path / "file" / "people.json"
+    code = cli.main([str(tmp_path / "a.mp4"), "--keep", str(tmp_path), "--people", str(people)])
+    assert code == cli.USAGE
+    assert f"The folder {people.parent} cannot be written to" in capsys.readouterr().err
 
 
 def test_json_output_has_one_object_per_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -131,6 +145,26 @@ def test_only_blender_5_is_accepted(tmp_path: Path) -> None:
         check_blender(tmp_path / "nowhere")
 
 
+@pytest.mark.parametrize("arguments", [["--blender", "{}"], ["--blender={}"], ["--blender"]])
+def test_build_py_looks_for_blender_before_it_installs_anything(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: list[str]
+) -> None:
+    def install(*_: object, with_bpy: bool, **__: object) -> Path:
+        assert not with_bpy
+        raise environment.EnvironmentProblem("installed")
+
+    monkeypatch.setattr(environment, "ensure_environment", install)
+    program = tmp_path / "blender"
+    monkeypatch.setattr(sys, "argv", ["build.py", "blur", "a.mp4", *(text.format(program) for text in arguments)])
+    assert build.main() == cli.USAGE
+    assert "there is no such program" in capsys.readouterr().err
+    if len(arguments) == 1 and "{}" not in arguments[0]:
+        return
+    write_program(program, "")
+    assert build.main() == 1
+    assert capsys.readouterr().err == "installed\n"
+
+
 def test_build_py_without_a_command_lists_the_commands() -> None:
     root = Path(__file__).resolve().parents[2]
     done = subprocess.run([sys.executable, str(root / "build.py")], capture_output=True, text=True, check=False)
@@ -165,3 +199,17 @@ def test_contradictory_effect_options_are_refused(
 )
 def test_the_head_option_sets_a_larger_margin(arguments: list[str], margin: float) -> None:
     assert cli.build_parser().parse_args(["a.mp4", *arguments]).margin == margin
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system has no pipes with names")
+def test_a_blender_ends_with_its_parent(tmp_path: Path) -> None:
+    """The process waits for its job, as it would wait for a render, while the pipe from its parent closes."""
+    if sys.platform != "win32":
+        os.mkfifo(tmp_path / "job.json")
+    command = [sys.executable, "-m", "blender_faceblur.blender.child", str(tmp_path / "job.json"), END_WITH_PARENT]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, cwd=Path(__file__).resolve().parents[2]) as process:
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(timeout=1)
+        assert process.stdin is not None
+        process.stdin.close()
+        assert process.wait(timeout=20) == 3

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from blender_faceblur.core.types import FaceBlurError
-from blender_faceblur.delivery.container import choose_container, list_sound
+from blender_faceblur.delivery.container import SourceSound, choose_container, list_sound
 from blender_faceblur.delivery.encode import encode_pictures, needs_encoding
 from blender_faceblur.delivery.picture import finish_picture, read_picture_record, read_profile, verify_picture
 from blender_faceblur.delivery.record import make_record, parse_frames, read_film_record
@@ -48,6 +48,9 @@ def write_film(
         # MPEG-4 has no finer time unit than 1/65535 s.
         unit = Fraction(1, 90000) if start_s else 1 / rate
         tones: list[Any] = [container.add_stream(codec, rate=48000, layout="mono") for codec in sound]
+        for tone in tones:
+            # The encoders of Windows Media Audio refuse FFmpeg's default.
+            tone.codec_context.bit_rate = 128_000
         for tone, language in zip(tones, languages, strict=False):
             tone.metadata["language"] = language
         stream.codec_context.time_base = unit
@@ -237,14 +240,50 @@ def test_sound_that_cannot_be_copied_is_refused_unless_re_encoding_is_asked_for(
     with pytest.raises(FaceBlurError, match="cannot hold pcm_s16le sound unchanged"):
         deliver(source, tmp_path, wanted=tmp_path / "b.mp4")
     result, _ = deliver(source, tmp_path, wanted=tmp_path / "b.mp4", reencode=True)
-    assert list_sound(result) == ["aac"]
+    assert [stream.codec for stream in list_sound(result)] == ["aac"]
 
 
 def test_unsupported_sound_and_containers_are_refused() -> None:
     with pytest.raises(FaceBlurError, match="--reencode-audio"):
-        choose_container(Path("a.mov"), ["qdm2"], "h264", None, False)
+        choose_container(Path("a.mov"), [SourceSound("qdm2", frozenset())], "h264", None, False)
     with pytest.raises(FaceBlurError, match="this file type cannot be written"):
-        choose_container(Path("a.mov"), [], "h264", Path("b.webm"), False)
+        choose_container(Path("a.mov"), [], "h264", Path("b.avi"), False)
+
+
+@pytest.mark.parametrize(
+    ("name", "sound"),
+    [("a.avi", codec) for codec in ("adpcm_ms", "adpcm_ima_wav", "pcm_alaw", "pcm_mulaw")]
+    + [("a.wmv", codec) for codec in ("wmav1", "wmav2")],
+)
+def test_sound_that_no_muxer_takes_is_refused_before_the_work_or_encoded_again(
+    tmp_path: Path, name: str, sound: str
+) -> None:
+    source = tmp_path / name
+    write_film(source, sound=(sound,), video="mpeg4", rate=Fraction(25))
+    with pytest.raises(FaceBlurError, match=f"The {sound} sound of {name} cannot be kept.*--reencode-audio"):
+        choose_container(source, list_sound(source), "h264", None, False)
+    result, _ = deliver(source, tmp_path, reencode=True, rate=Fraction(25))
+    assert [stream.codec for stream in list_sound(result)] == ["aac"]
+
+
+def test_each_container_of_the_table_really_takes_the_sound_that_it_is_given(tmp_path: Path) -> None:
+    source = tmp_path / "a.mov"
+    write_film(source, sound=("pcm_s16be", "pcm_alaw", "pcm_mulaw", "aac"))
+    assert [stream.formats for stream in list_sound(source)] == [
+        {"mov", "matroska"},
+        {"mov"},
+        {"mov"},
+        {"mp4", "mov", "matroska"},
+    ]
+    result, warnings = deliver(source, tmp_path)
+    assert (result.suffix, warnings) == (".mov", [])
+
+
+def test_sound_that_cannot_be_encoded_again_is_refused_before_the_work() -> None:
+    sound = [SourceSound("aac", frozenset({"mp4", "matroska"})), SourceSound("unknown", frozenset(), False)]
+    for wanted in (None, Path("b.mp4")):
+        with pytest.raises(FaceBlurError, match=r"The unknown sound of a\.mp4 can neither be kept nor encoded again"):
+            choose_container(Path("a.mp4"), sound, "h264", wanted, True)
 
 
 def test_verification_finds_faults_of_the_file(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from fractions import Fraction
 from html.parser import HTMLParser
 from pathlib import Path
@@ -236,7 +237,7 @@ def run(source: Path, settings: BatchSettings, report: Path | None = None, *leak
         return make_verification(*leaks)
 
     jobs = plan_jobs([source], None, False, report=report)
-    outcome = run_batch(jobs, settings, Reporter(), analyse, render, verify)[0]
+    outcome = run_batch(jobs, replace(settings, renderer="blender"), Reporter(), analyse, render, verify)[0]
     assert len(seen) == bool(settings.verify_every)
     return outcome
 
@@ -263,7 +264,12 @@ def test_an_error_in_the_verification_delivers_no_output(film: Path) -> None:
         raise FaceBlurError("The verification failed: no detectors")
 
     outcome = run_batch(
-        plan_jobs([film], None, False), BatchSettings(verify_every=1), Reporter(), analyse, render, fail
+        plan_jobs([film], None, False),
+        BatchSettings(verify_every=1, renderer="blender"),
+        Reporter(),
+        analyse,
+        render,
+        fail,
     )[0]
     assert (outcome.status, outcome.verified) == ("failed", None) and "no detectors" in outcome.reason
     assert list_names(film.parent) == ["a.mp4"]
@@ -272,7 +278,9 @@ def test_an_error_in_the_verification_delivers_no_output(film: Path) -> None:
 def test_each_input_gets_its_own_report(film: Path) -> None:
     write_picture(film.with_name("b.png"))
     jobs = plan_jobs([film.parent], None, False, report=film.parent / "reports")
-    assert [outcome.status for outcome in run_batch(jobs, BatchSettings(), Reporter(), analyse, render)] == ["done"] * 2
+    assert [
+        outcome.status for outcome in run_batch(jobs, BatchSettings(renderer="blender"), Reporter(), analyse, render)
+    ] == ["done"] * 2
     assert list_names(film.parent / "reports") == ["a.report.html", "b.report.html"]
 
 

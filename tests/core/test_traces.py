@@ -23,7 +23,7 @@ from tests.core.test_delivery import render, write_film
 RECORD = make_record("f" * 64, {}, 12)
 
 
-@pytest.mark.parametrize("container", CONTAINERS, ids=lambda one: one.suffix)
+@pytest.mark.parametrize("container", [one for one in CONTAINERS if "h264" in one.pictures], ids=lambda one: one.suffix)
 def test_our_films_carry_no_metadata(container: Any, tmp_path: Path) -> None:
     source, pictures, result = tmp_path / "in.mp4", tmp_path / "p.mkv", tmp_path / f"out{container.suffix}"
     write_film(source, sound=("aac", "aac"), languages=("deu", "fra"))

@@ -46,10 +46,11 @@ FIXED = {
     "_LEAST_SIDE",
     "_MARGIN",
     "UNINFORMATIVE",
-    # Geometry, the shape of covers, and the number of people in a measurement.
+    # Geometry, the shape of covers, Blender's kernel, and the number of people in a measurement.
     "HANDLE",
     "CORNERS",
     "FEATHER_SHARE",
+    "KERNEL_RADIUS",
     "MEASURED_PEOPLE",
 }
 """Numbers that nobody tunes."""

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Unusual films and pictures through the complete command: the face is covered and everything else is unchanged."""
+"""Unusual films and pictures through Blender's renderer: the face is covered and everything else is unchanged.
+
+tests/painting does the same for the direct renderer.
+"""
 
 from __future__ import annotations
 
@@ -68,6 +71,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     write(inputs / "sd #3.mov", pictures, matrix=5, sound=True)
     write_pictures(inputs, pictures[0], turned[0])
     command = [sys.executable, "-m", "blender_faceblur.batch.cli", str(inputs), "-o", str(outputs), "--json"]
+    command += ["--renderer", "blender"]
     temp = folder / "temp"
     temp.mkdir()
     done = subprocess.run(

@@ -10,13 +10,11 @@ transform that could become outdated.
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
 from pathlib import Path
 
 import bpy
 
-from ...core.types import FaceBlurError
+from ...core.cover.effects import EffectSettings, compute_grid, compute_halvings, to_linear
 from ..common.marks import MARK
 from . import nodes
 from .effects import get_effect
@@ -31,21 +29,6 @@ _LEAST_SHOWN = 0.01
 """If less than this share of a picture is outside all covers, an inverted mask is treated as lost."""
 
 
-@dataclass(frozen=True, slots=True)
-class EffectSettings:
-    """The effect that covers faces. `samples_across` is the number of samples in the largest face; `color` is RRGGBB.
-
-    `image` is the sticker: the name of a picture in the file, or else a path. If it is missing, `color` covers the
-    faces. With `inverse`, everything but the faces is covered.
-    """
-
-    kind: str = "solid"
-    color: str = "000000"
-    samples_across: float = 6.0
-    image: str = ""
-    inverse: bool = False
-
-
 def compute_mask_unit_px(picture: tuple[int, int], canvas: tuple[int, int]) -> float:
     """The number of source pixels in one unit of mask coordinates.
 
@@ -55,35 +38,6 @@ def compute_mask_unit_px(picture: tuple[int, int], canvas: tuple[int, int]) -> f
     """
     fit = min(canvas[0] / picture[0], canvas[1] / picture[1])
     return max(canvas) / fit
-
-
-def compute_grid(picture: tuple[int, int], face_px: float, samples_per_face: float) -> tuple[int, int]:
-    """Columns and rows of samples in the whole picture, with at most `samples_per_face` in `face_px` source pixels.
-
-    Both are at least 2, and even, because Blender shifts the picture by half a pixel when it scales between odd and
-    even sizes.
-    """
-    block_px = max(face_px / samples_per_face, 1.0)
-    return max(2, math.floor(picture[0] / block_px / 2) * 2), max(2, math.floor(picture[1] / block_px / 2) * 2)
-
-
-def compute_halvings(picture: tuple[int, int], columns: int, rows: int) -> int:
-    """How many times to halve the picture, after a first reduction, to arrive at the grid.
-
-    A first reduction to less than half skips some pixels. If each sample is the mean of many pixels, that does not
-    matter and is faster: the halvings then start at three quarters of the picture's size at most.
-    """
-    ratio = min(picture[0] / columns, picture[1] / rows)
-    return max(0, math.floor(math.log2(ratio if ratio < 16 else 0.75 * ratio)))
-
-
-def to_linear(color: str) -> tuple[float, float, float, float]:
-    """RRGGBB (sRGB) as scene-linear RGBA. Raises FaceBlurError if it is not a colour."""
-    if len(color) != 6 or any(c not in "0123456789abcdefABCDEF" for c in color):
-        raise FaceBlurError(f"'{color}' is not a colour. Write six hexadecimal digits, for example 1A2B3C.")
-    channels = [int(color[i : i + 2], 16) / 255 for i in (0, 2, 4)]
-    red, green, blue = (c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels)
-    return red, green, blue, 1.0
 
 
 def new_strip_group(name: str) -> bpy.types.NodeTree:

@@ -10,13 +10,14 @@ from dataclasses import asdict, fields
 
 import bpy
 
+from ...core.cover.effects import EffectSettings
 from ...core.types import FaceBlurError, TrackDocument
 from ..common.footage import Footage, check_document, get_footage
 from ..common.marks import get_modifier
 from ..masks.changes import write_analysis
 from ..masks.document import get_document_text
 from ..masks.record import MaskRecord, get_fingerprint, has_record, list_own_masks
-from .compositing import EffectSettings, build_strip_group, compute_mask_unit_px
+from .compositing import build_strip_group, compute_mask_unit_px
 from .effects import EFFECTS
 from .strips import cover_strip, get_mask, remove_strip, remove_unused_group
 

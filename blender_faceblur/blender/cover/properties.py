@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import bpy
 
-from .compositing import EffectSettings
+from ...core.cover.effects import EffectSettings
 
 
 def read_effect_settings(scene: bpy.types.Scene) -> EffectSettings:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import bpy
 
+from ...core.cover.effects import EffectSettings
 from ...core.detection.settings import DEFAULT_MARGIN
 from ...core.document.tracks_file import read_document
 from ...core.tracking import plates
@@ -23,7 +24,6 @@ from ...worker.client import AnalysisOptions, build_request
 from ...worker.protocol import Message, Running, Warned
 from ..common.footage import Footage, compute_shown, get_footage, get_frame_rate, get_preview_range
 from ..common.jobs import JobProgress, Step
-from ..cover.compositing import EffectSettings
 from ..cover.covering import apply_analysis
 from ..cover.strips import get_mask, sync_mask_strips
 

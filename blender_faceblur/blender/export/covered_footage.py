@@ -25,8 +25,9 @@ from ...batch.run import run_batch
 from ...batch.settings import BatchSettings
 from ...core.document.tracks_file import write_document
 from ...core.types import FaceBlurError, TrackDocument
-from ...files.workplace import Workplace, replace_file
+from ...files.workplace import Workplace, place_file
 from ...reporting.progress import Outcome, Reporter
+from ...sources import SourceGuard
 from ..common.footage import Footage, get_footage
 from ..common.jobs import Step
 from ..common.marks import MARK, get_modifier
@@ -77,14 +78,16 @@ def export_covered(
     project = folder / f"{Path(bpy.data.filepath).stem or 'Untitled'}{OWN_MARK}.blend"
     _check_places(project, films, overwrite)
     blender = Path(bpy.app.binary_path) if bpy.app.binary_path else None
-    settings = BatchSettings(quality=quality, overwrite=True, reencode_audio=True, blender=blender)
+    settings = BatchSettings(
+        quality=quality, overwrite=overwrite, reencode_audio=True, blender=blender, renderer="blender"
+    )
     with Workplace() as workplace:
         copy, finished = (workplace.name_part(project, ".blend") for _ in range(2))
         _save_copy(copy)
         work = _Work(films, copy, finished, settings, workplace)
         with closing(work.run(wait_s)) as steps:
             yield from steps
-        replace_file(finished, project)
+        place_file(finished, project, overwrite)
     return Exported(project, [film.output for film in films], list(dict.fromkeys(work.notes)))
 
 
@@ -261,6 +264,9 @@ class _Work(Reporter):
     def _make_pictures(self, film: _Film) -> None:
         """Export the pictures of a sequence to a folder, under their own names."""
         folder = self._workplace.folder
+        guard = SourceGuard(film.source, film.files)
+        if guard.fingerprint != film.document.source.fingerprint:
+            raise FaceBlurError(f"{film.source.name} changed after its faces were detected. Detect them again.")
         part = self._workplace.make_part_folder(film.output)
         write_document(film.document, folder / "tracks.json")
         job = {
@@ -271,12 +277,13 @@ class _Work(Reporter):
             "render": {"output": str(part.resolve()), "codec": self._settings.codec, "quality": self._settings.quality},
         }
         self._render(film)(job, folder, self._settings.blender, self.show_progress, self.warn)
+        guard.check("the render")
         try:
             film.output.mkdir(exist_ok=True)
         except OSError as error:
             raise FaceBlurError(f"The folder {film.output} cannot be created: {error.strerror}.") from error
         for name in film.files:
-            replace_file(part / name, film.output / name)
+            place_file(part / name, film.output / name, self._settings.overwrite)
 
     def _give_document(self, film: _Film) -> Callable[..., None]:
         def write(source: Path, tracks: Path, *_: object) -> None:

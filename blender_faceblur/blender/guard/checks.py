@@ -23,6 +23,7 @@ from dataclasses import dataclass, field
 import bpy
 from bpy.app.handlers import persistent
 
+from ...core.cover.effects import EffectSettings
 from ...core.document.tracks_file import from_json
 from ...core.review.queue import count_left
 from ...core.types import FaceBlurError, TrackStatus
@@ -32,7 +33,7 @@ from ..common.curves import list_curves
 from ..common.footage import KINDS, Footage, compute_shown, get_footage
 from ..common.jobs import JOB
 from ..common.marks import MARK, get_modifier
-from ..cover.compositing import PICTURE_SPACE, SIGNATURE, EffectSettings
+from ..cover.compositing import PICTURE_SPACE, SIGNATURE
 from ..cover.covering import (
     MUST_BE_COVERED,
     UNCOVERED_ON_PURPOSE,

@@ -21,9 +21,8 @@ from collections.abc import Mapping, Sequence
 import bpy
 import numpy as np
 
-from ...core.cover.layers import CORNERS, LayerPlan, compute_control_points, compute_feather
+from ...core.cover.layers import CORNERS, LayerPlan
 from ...core.geometry import Array
-from ...core.types import Ellipse
 from ..common.curves import list_curves, remove_curves
 from .record import MaskRecord
 
@@ -120,13 +119,13 @@ def _key_shapes(
     points = layer.splines[0].points
     # `shape_key_insert` keys every layer with a selected point, and fails if nothing is selected.
     _select(points, True)
-    for frame, ellipse in zip(plan.frames, plan.ellipses, strict=True):
+    places = to_mask_coordinates(plan.points, record.size, record.unit_px).tolist()
+    for frame, numbers, feather in zip(plan.frames, places, plan.feathers.tolist(), strict=True):
         # Set the frame first: changing it afterwards would reset the points (Blender 5.0.1).
         scene.frame_set(mask.frame_start + frame)
-        numbers = compute_points(ellipse, record.size, record.unit_px).tolist()
         for point, (place, left, right) in zip(points, numbers, strict=True):
             point.co, point.handle_left, point.handle_right = place, left, right
-            point.weight = compute_feather(ellipse) / record.unit_px
+            point.weight = feather / record.unit_px
         bpy.ops.mask.shape_key_insert()
     _select(points, False)
 
@@ -136,13 +135,13 @@ def _select(points: bpy.types.MaskSplinePoints, selected: bool) -> None:
         point.select = selected
 
 
-def compute_points(ellipse: Ellipse, size: tuple[int, int], unit_px: float) -> Array:
-    """Position, left handle and right handle of the four points of an ellipse, in mask coordinates: 4 x 3 x 2.
+def to_mask_coordinates(points: Array, size: tuple[int, int], unit_px: float) -> Array:
+    """Control points of K shapes (K x 12 x 2, in pixels of a picture of `size`) as mask coordinates: K x 4 x 3 x 2.
 
-    The ellipse is in pixels of a picture of `size` (width, height).
+    The last but one axis is position, left handle and right handle.
     """
-    pixels = compute_control_points(ellipse).reshape(len(CORNERS), 3, 2)
-    return np.asarray(0.5 + (pixels - np.asarray(size) / 2) * (1, -1) / unit_px)
+    places = 0.5 + (points - np.asarray(size) / 2) * (1, -1) / unit_px
+    return np.asarray(places.reshape(-1, len(CORNERS), 3, 2))
 
 
 def compute_opacity_keys(mask: bpy.types.Mask, spans: Sequence[tuple[int, int]]) -> list[tuple[float, float]]:

@@ -21,7 +21,7 @@ from ...core.geometry import Array
 from ...core.types import Ellipse, TrackDocument
 from ..common.context import borrow_mask_editor
 from ..common.curves import list_curves
-from .mask import compute_opacity_keys, compute_points
+from .mask import compute_opacity_keys, to_mask_coordinates
 from .record import LayerRecord, MaskRecord
 
 _TOLERANCE_PX = 0.05
@@ -193,9 +193,8 @@ class _Written:
     def __init__(self, layer: LayerRecord, record: MaskRecord) -> None:
         self.record = layer
         self._size, self._unit_px = record.size, record.unit_px
-        self._points = np.array(
-            [compute_points(Ellipse(*shape), record.size, record.unit_px) for shape in layer.shapes.tolist()]
-        ).reshape(-1, len(CORNERS), 3, 2)
+        points = np.array([compute_control_points(Ellipse(*shape)) for shape in layer.shapes.tolist()])
+        self._points = to_mask_coordinates(points.reshape(-1, 3 * len(CORNERS), 2), record.size, record.unit_px)
         self._current = np.zeros((3, len(CORNERS), 2), np.float32)
 
     def list_bends(self) -> set[int]:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import bpy
 
+from ...core.cover.effects import EffectSettings
 from ...core.types import FaceBlurError, SourceInfo, TrackDocument
-from ..cover.compositing import EffectSettings
 from ..cover.covering import cover_footage
 
 FIRST_FRAME = 1

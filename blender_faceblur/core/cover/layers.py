@@ -36,6 +36,10 @@ class LayerPlan:
     """The shape at each key, margin included, in pixels of the picture."""
     spans: tuple[tuple[int, int], ...]
     """Half-open source frame ranges, sorted and disjoint."""
+    points: Array
+    """The control points of each key's ellipse: K x 12 x 2, see `compute_control_points`."""
+    feathers: Array
+    """The width of each key's soft edge in pixels: K."""
 
     def covers(self, source_frame: float) -> bool:
         """Whether the layer is opaque at a frame; each range begins half a frame early, as in `compute_opacity_keys`
@@ -46,11 +50,8 @@ class LayerPlan:
     def outline_at(self, source_frame: float) -> tuple[Array, float]:
         """The curve's points at a frame, as `compute_control_points` gives them, and the width of its soft edge in
         pixels."""
-        numbers = [
-            np.append(compute_control_points(ellipse).ravel(), compute_feather(ellipse)) for ellipse in self.ellipses
-        ]
-        found = interpolate(self.frames, np.asarray(numbers), source_frame)
-        return found[:-1].reshape(-1, 2), float(found[-1])
+        points = interpolate(self.frames, self.points, source_frame)
+        return points, float(interpolate(self.frames, self.feathers, source_frame))
 
 
 def plan_layers(document: TrackDocument, names: Collection[str] | None = None) -> list[LayerPlan]:
@@ -71,6 +72,8 @@ def plan_layer(track: Track, margin: float, size: tuple[int, int]) -> LayerPlan:
         tuple(key.source_frame for key in keys),
         tuple(key.ellipse for key in keys),
         tuple(track.covered_spans()),
+        np.stack([compute_control_points(key.ellipse) for key in keys]),
+        np.array([compute_feather(key.ellipse) for key in keys]),
     )
 
 

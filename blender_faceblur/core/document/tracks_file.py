@@ -280,6 +280,9 @@ def _parse_text(content: dict[str, Any], key: str) -> str:
 def _check_text(value: str, key: str) -> str:
     if len(value) > _LONGEST_TEXT:
         raise _wrong(key, "is too long")
+    # A lone surrogate is valid JSON, but no file can be written with it.
+    if value.encode("utf-8", "ignore").decode() != value:
+        raise _wrong(key, "holds a character that does not exist")
     return value
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import bpy
 
+from ....core.cover.effects import BLUR
 from .. import nodes
 from .base import Effect, add_enlargement, add_grid_inputs, add_reduction, extend
 
@@ -19,9 +20,14 @@ class Blur(Effect):
         source = nodes.add_node(tree, "NodeGroupInput", 0)
         samples = add_reduction(tree, source, halvings)
         result = nodes.add_node(tree, "NodeGroupOutput", halvings + 6)
-        # Bicubic scaling of a whole picture is slow. From eight points per sample on, bilinear looks the same.
         smooth = nodes.add_node(
-            tree, "CompositorNodeScale", halvings + 3, Image=samples, X=8.0, Y=8.0, Interpolation="Bicubic"
+            tree,
+            "CompositorNodeScale",
+            halvings + 3,
+            Image=samples,
+            X=BLUR.points_per_sample,
+            Y=BLUR.points_per_sample,
+            Interpolation="Bicubic",
         )
         extend(smooth)
         real = nodes.add_node(tree, "CompositorNodeExposure", halvings + 4, Image=smooth.outputs[0])

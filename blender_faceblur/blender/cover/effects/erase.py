@@ -5,11 +5,9 @@ from __future__ import annotations
 
 import bpy
 
+from ....core.cover.effects import ERASE
 from .. import nodes
 from .base import Effect, add_enlargement, add_grid_inputs, add_halving, add_reduction
-
-_LEVELS = 6
-"""How many times the samples are halved. A sample of the last level spans about ten faces."""
 
 
 class Erase(Effect):
@@ -36,7 +34,7 @@ class Erase(Effect):
         weighed.inputs["Type"].default_value = "Apply Mask"
         levels = [add_reduction(tree, source, halvings, weighed.outputs[0])]
         column = halvings + 4
-        for _ in range(_LEVELS):
+        for _ in range(ERASE.levels):
             column += 1
             levels.append(add_halving(tree, levels[-1], column))
         column += 1

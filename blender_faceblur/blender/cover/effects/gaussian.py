@@ -5,14 +5,9 @@ from __future__ import annotations
 
 import bpy
 
+from ....core.cover.effects import GAUSSIAN, KERNEL_RADIUS
 from .. import nodes
 from .base import Effect, add_enlargement, add_grid_inputs, add_reduction
-
-_FINER = 2
-"""The picture is blurred at 2**_FINER points per sample, because a blur of that width at full size is slow."""
-
-_RADIUS = 3.0
-"""The radius of Blender's kernel, in standard deviations. One standard deviation is as wide as a sample."""
 
 
 class Gaussian(Effect):
@@ -23,11 +18,11 @@ class Gaussian(Effect):
         add_grid_inputs(tree)
         nodes.add_output(tree, "Image", "Color")
         source = nodes.add_node(tree, "NodeGroupInput", 0)
-        finer = min(_FINER, halvings)
+        finer = min(GAUSSIAN.finer, halvings)
         samples = add_reduction(tree, source, halvings, finer=finer)
         blurred = nodes.add_node(tree, "CompositorNodeBlur", halvings + 4, Image=samples)
         blurred.inputs["Type"].default_value = "Gaussian"
-        blurred.inputs["Size"].default_value = (_RADIUS * 2**finer,) * 2
+        blurred.inputs["Size"].default_value = (KERNEL_RADIUS * 2**finer,) * 2
         result = nodes.add_node(tree, "NodeGroupOutput", halvings + 7)
         nodes.put(
             tree, result.inputs["Image"], add_enlargement(tree, source.outputs["Image"], blurred.outputs[0], "Bilinear")

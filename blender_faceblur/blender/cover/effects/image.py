@@ -7,17 +7,9 @@ import math
 
 import bpy
 
+from ....core.cover.effects import IMAGE
 from .. import nodes
 from .base import Effect, add_enlargement, add_grid_inputs, add_reduction
-
-_WINDOWS = (3, 5, 8, 12, 18, 26)
-"""Window sizes (in samples to each side) for measuring covers, so that a small face beside a large one is separate."""
-
-_ALONE = 1.03
-"""A cover lies completely within a window if the next larger window has at most this times as much covered area."""
-
-_SHARE = 0.92
-"""The picture's diameter, as a share of the circle with the cover's area: so it fits into an ellipse."""
 
 
 class Image(Effect):
@@ -30,7 +22,7 @@ class Image(Effect):
 
     name = "image"
     label = "Image"
-    samples_per_face = 12.0
+    samples_per_face = IMAGE.samples_per_face
 
     def build(self, tree: bpy.types.NodeTree, halvings: int) -> None:
         add_grid_inputs(tree)
@@ -96,14 +88,14 @@ def _add_places(
         Blue=covered,
     )
     areas, places = [], []
-    for reach in _WINDOWS:
+    for reach in IMAGE.windows:
         mean = nodes.add_node(tree, "CompositorNodeBlur", column + 2, Image=weighed.outputs[0])
         mean.inputs["Type"].default_value = "Flat"
         mean.inputs["Size"].default_value = (reach, reach)
         part = nodes.add_node(tree, "CompositorNodeSeparateColor", column + 3, Image=mean.outputs[0])
         maths = nodes.make_maths(tree, column + 4)
         area = maths("MULTIPLY", part.outputs["Blue"], float((2 * reach + 1) ** 2))
-        diameter = maths("MULTIPLY", maths("SQRT", area), _SHARE * 2 / math.sqrt(math.pi))
+        diameter = maths("MULTIPLY", maths("SQRT", area), IMAGE.share * 2 / math.sqrt(math.pi))
         middle = [maths("DIVIDE", part.outputs[name], part.outputs["Blue"]) for name in ("Red", "Green")]
         place = nodes.add_node(
             tree, "CompositorNodeCombineColor", column + 5, Red=middle[0], Green=middle[1], Blue=diameter
@@ -112,7 +104,7 @@ def _add_places(
         places.append(place.outputs[0])
     maths = nodes.make_maths(tree, column + 6)
     chosen = places[-1]
-    for number in reversed(range(len(_WINDOWS) - 1)):
-        alone = maths("LESS_THAN", areas[number + 1], maths("MULTIPLY", areas[number], _ALONE))
+    for number in reversed(range(len(IMAGE.windows) - 1)):
+        alone = maths("LESS_THAN", areas[number + 1], maths("MULTIPLY", areas[number], IMAGE.alone))
         chosen = nodes.add_mix(tree, column + 7, alone, chosen, places[number])
     return chosen

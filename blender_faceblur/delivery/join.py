@@ -1,0 +1,190 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Joins the separately encoded pieces of a covered film with everything of the source that is kept, without encoding.
+
+Kept bit for bit, where the container holds them: sound, subtitles, chapters and the starting timecode. Every picture
+gets the time that it has in the source.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from ..core.types import FaceBlurError
+from .container import Container, can_copy
+from .remux import compute_blank, is_mark, list_dropped, merge_tracks, plan_sound, walk_packets
+
+PIECE_LEAD_S = 60
+"""How much later pictures are in a piece than in the source. Otherwise the NUT muxer would move a piece that has a time
+below zero, which the first pictures have in the order of decoding."""
+
+
+@dataclass(frozen=True, slots=True)
+class JoinSettings:
+    """What becomes of a film besides its pictures. `record` is written into its comment."""
+
+    container: Container
+    record: str
+    reencode_audio: bool = False
+    keep_subtitles: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class PictureStream:
+    """How players show the joined pictures: see `painting.encoders.StreamLook`. `matrix` is the display matrix, nine
+    numbers, or empty."""
+
+    time_base: Fraction
+    pixel_aspect: Fraction
+    colors: tuple[int, int, int, int]
+    matrix: tuple[int, ...] = ()
+
+
+def join_film(
+    pieces: Sequence[Path], source: Path, output: Path, pictures: PictureStream, settings: JoinSettings
+) -> tuple[list[str], list[Fraction]]:
+    """Write `output`. Returns sentences about what was not kept, and the time of every picture, in seconds.
+
+    Times are moved so that the first picture or sound is at 0. Raises FaceBlurError if a file cannot be read or
+    written, or if the pieces do not fit together.
+    """
+    import av
+
+    try:
+        with contextlib.ExitStack() as files:
+            original = files.enter_context(av.open(str(source), options={"protocol_whitelist": "file"}))
+            container = settings.container
+            # A file with its index at the front plays while it still loads; only MP4 and MOV have the option.
+            options = {"movflags": "+faststart"} if container.format in ("mp4", "mov") else {}
+            result = files.enter_context(av.open(str(output), "w", format=container.format, options=options))
+            result.metadata["comment"] = settings.record
+            blank = compute_blank(original)
+            plan = _PicturePlan(pieces, pictures, blank)
+            tracks = [plan.add_to(result, _read_timecode(original))]
+            tracks += [
+                plan_sound(stream, source, result, container, settings.reencode_audio, blank)
+                for stream in original.streams.audio
+            ]
+            subtitles = [s for s in original.streams.subtitles if settings.keep_subtitles and not is_mark(s)]
+            kept = [stream for stream in subtitles if can_copy(stream, container)]
+            tracks += [_plan_subtitle(stream, source, result, container, blank) for stream in kept]
+            chapters = _move_chapters(original, blank)
+            if chapters:
+                result.set_chapters(chapters)
+            for packet in merge_tracks(tracks):
+                result.mux(packet)
+            notes = list_dropped(original, {stream.index for stream in kept}, keeps_marks=True)
+            return notes, plan.list_times()
+    except (av.error.FFmpegError, OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise FaceBlurError(f"The pictures and sound of {source.name} cannot be joined: {reason}.") from error
+
+
+class _PicturePlan:
+    """The packets of all pieces, in the order of decoding, with the times of the source."""
+
+    def __init__(self, pieces: Sequence[Path], pictures: PictureStream, blank: Fraction) -> None:
+        self._pieces, self._pictures = pieces, pictures
+        base = pictures.time_base
+        # MP4 and Matroska count whole fractions of a second.
+        self._unit = Fraction(1, base.denominator)
+        self._step = base.numerator
+        self._early = round(blank / self._unit)
+        self._times: list[int] = []
+        self._extradata: bytes | None = None
+        for piece in pieces:
+            self._times += self._read_times(piece)
+        order = sorted(self._times)
+        if any(first == second for first, second in itertools.pairwise(order)):
+            raise ValueError("two pictures have the same time")
+        ranks = {time: rank for rank, time in enumerate(order)}
+        delay = max((place - ranks[time] for place, time in enumerate(self._times)), default=0)
+        shortest = min((b - a for a, b in itertools.pairwise(order)), default=self._step)
+        ahead = [order[0] - shortest * (delay - place) for place in range(delay)] if order else []
+        self._decoding = [*ahead, *order][: len(order)]
+        self._order = order
+
+    def list_times(self) -> list[Fraction]:
+        return [(time - self._early) * self._unit for time in self._order]
+
+    def add_to(self, result: Any, timecode: str) -> Iterator[tuple[Fraction, Any]]:
+        import av
+
+        with av.open(str(self._pieces[0])) as first:
+            target = result.add_stream_from_template(first.streams.video[0])
+        target.time_base = self._unit
+        context = target.codec_context
+        context.sample_aspect_ratio = self._pictures.pixel_aspect
+        context.color_range, context.colorspace, context.color_primaries, context.color_trc = self._pictures.colors
+        if self._pictures.matrix:
+            target.set_display_matrix(self._pictures.matrix)
+        if timecode:
+            target.metadata["timecode"] = timecode
+        return self._walk(target)
+
+    def _read_times(self, piece: Path) -> list[int]:
+        """The source's times of a piece's packets, in units of `_unit`, in the order of decoding."""
+        import av
+
+        with av.open(str(piece)) as container:
+            stream = container.streams.video[0]
+            extradata = bytes(stream.codec_context.extradata or b"")
+            if self._extradata is None:
+                self._extradata = extradata
+            elif extradata != self._extradata:
+                raise ValueError("the pieces were encoded differently")
+            ratio, lead = Fraction(stream.time_base) / self._unit, round(PIECE_LEAD_S / self._pictures.time_base)
+            packets = (packet for packet in container.demux(stream) if packet.size)
+            return [round(packet.pts * ratio) - lead * self._step for packet in packets]
+
+    def _walk(self, target: Any) -> Iterator[tuple[Fraction, Any]]:
+        import av
+
+        place = 0
+        order = self._order
+        following = dict(itertools.pairwise(order))
+        usual = order[-1] - order[-2] if len(order) > 1 else self._step
+        for piece in self._pieces:
+            with av.open(str(piece)) as container:
+                stream = container.streams.video[0]
+                for packet in container.demux(stream):
+                    if not packet.size:
+                        continue
+                    time, decoded = self._times[place], self._decoding[place]
+                    place += 1
+                    packet.stream, packet.time_base = target, self._unit
+                    packet.pts, packet.dts = time - self._early, decoded - self._early
+                    packet.duration = following.get(time, time + usual) - time
+                    yield packet.dts * self._unit, packet
+
+
+def _plan_subtitle(
+    stream: Any, source: Path, result: Any, container: Container, blank: Fraction
+) -> Iterator[tuple[Fraction, Any]]:
+    target = result.add_stream_from_template(stream)
+    language = stream.metadata.get("language")
+    if language:
+        target.metadata["language"] = language
+    target.disposition = stream.disposition
+    return walk_packets(source, stream.index, target, container, blank)
+
+
+def _read_timecode(original: Any) -> str:
+    """The timecode of the first picture, which MP4 and MOV store in a stream of its own; empty if there is none."""
+    for metadata in (*(stream.metadata for stream in original.streams), original.metadata):
+        if metadata.get("timecode"):
+            return str(metadata["timecode"])
+    return ""
+
+
+def _move_chapters(original: Any, blank: Fraction) -> list[Any]:
+    chapters = []
+    for chapter in original.chapters():
+        early = round(blank / Fraction(chapter["time_base"]))
+        chapters.append({**chapter, "start": max(chapter["start"] - early, 0), "end": max(chapter["end"] - early, 0)})
+    return chapters

@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Paint covers into a film's or picture's own pixels, for a request."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from ..core.document.tracks_file import read_document
+from ..core.types import FaceBlurError
+from ..painting.film import FilmPainter, FilmSettings
+from ..painting.stickers import read_sticker
+from ..painting.still import paint_still
+from ..sources import ImageSource, MovieSource
+from .opening import open_requested
+from .protocol import PaintDone, PaintRequest, Progress, Stage, Started, Warned
+from .reporting import REPORTING
+
+
+def paint(request: PaintRequest, send: Callable[[Any], None]) -> None:
+    """Paint the covers and send the result. Raises FaceBlurError if the source cannot be painted."""
+    began = time.monotonic()
+    document = read_document(Path(request.tracks))
+    sticker = read_sticker(Path(request.effect.image)) if request.effect.image else None
+    with open_requested(replace(request.source, fingerprint=document.source.fingerprint)) as source:
+        if isinstance(source, ImageSource):
+            send(Started(1))
+            paint_still(Path(request.source.path), document, request.effect, sticker, Path(request.output))
+            send(PaintDone(request.output, 1, time.monotonic() - began))
+            return
+        if not isinstance(source, MovieSource):
+            raise FaceBlurError(f"{source.info.file_name}: covers are painted into films and single pictures only")
+        settings = FilmSettings(request.effect, request.codec, request.quality, request.encoder, tuple(request.allowed))
+        painter = FilmPainter(source, Path(request.source.path), document, settings, sticker)
+        send(Started(source.info.frame_count))
+        for text in painter.choice.notes:
+            send(Warned(text))
+        total, reported = source.info.frame_count, 0.0
+
+        def report(done: int) -> None:
+            nonlocal reported
+            now = time.monotonic()
+            if now - reported >= REPORTING.progress_every_s:
+                reported = now
+                send(Progress(Stage.RENDER, min(done, total), total, done / max(now - began, 1e-6)))
+
+        film = painter.paint(Path(request.folder), report)
+        for text in source.notes():
+            send(Warned(text))
+        if film.whole:
+            pictures = "1 picture is" if film.whole == 1 else f"{film.whole} pictures are"
+            send(Warned(f"{pictures} covered completely, because they were not analysed."))
+        seconds = time.monotonic() - began
+        send(Progress(Stage.RENDER, total, total, film.pictures / max(seconds, 1e-6)))
+        look = painter.look
+        Path(request.output).write_text(
+            json.dumps(
+                {
+                    "pieces": [str(piece.path) for piece in film.pieces],
+                    "codec": film.choice.codec,
+                    "encoder": film.choice.encoder,
+                    "time_base": str(look.time_base),
+                    "pixel_aspect": str(look.pixel_aspect),
+                    "colors": look.colors,
+                    "matrix": painter.stream.matrix,
+                    "turn": source.turn,
+                    "pictures": film.pictures,
+                    "seconds": seconds,
+                }
+            ),
+            encoding="utf-8",
+        )
+        send(PaintDone(request.output, film.pictures, seconds))
