@@ -27,9 +27,11 @@ from blender_faceblur.blender.cover.covering import (
     uncover,
 )
 from blender_faceblur.blender.cover.strips import get_mask, remove_strip, sync_mask_strips
+from blender_faceblur.blender.masks.changes import change_tracks
 from blender_faceblur.blender.masks.document import load_document
 from blender_faceblur.core.cover.effects import EffectSettings
-from blender_faceblur.core.types import FaceBlurError
+from blender_faceblur.core.document.editing import add_track
+from blender_faceblur.core.types import Ellipse, Evidence, FaceBlurError, Sample, TrackDocument
 
 from . import disks
 
@@ -68,6 +70,27 @@ def test_strips_of_one_source_share_a_mask(scene: Any, film: Path, tmp_path: Pat
     assert cover_footage(scene, find(scene, "second"), document, EFFECT) == mask
     assert len(bpy.data.masks) == 1 and get_mask(find(scene, "second")) == mask
     assert_covered(scene, [1, 20, 40, 71, 80, 94], tmp_path)
+
+
+def test_strips_of_one_source_get_the_same_effect_after_an_editor_added_a_large_face(scene: Any, film: Path) -> None:
+    """How coarse a mosaic is depends on the widest face, which the new analysis does not know."""
+    mask = cover_footage(scene, find(scene, "first"), disks.build_document(film), EFFECT)
+
+    def add(document: TrackDocument) -> list[str]:
+        samples = [Sample(frame, Ellipse(160, 90, 70, 80), Evidence.LOCKED, 1.0) for frame in range(disks.FRAMES)]
+        return [add_track(document, samples, name="Large").name]
+
+    change_tracks(mask, add)
+    strips, footage = ["first", "second"], get_footage(find(scene, "first"))
+    effect = EffectSettings("mosaic")
+    assert apply_analysis(scene, strips, footage, disks.build_document(film), effect) == []
+    columns = [
+        node.inputs["Columns"].default_value
+        for name in strips
+        for node in get_modifier(find(scene, name)).node_group.nodes
+        if "Columns" in node.inputs
+    ]
+    assert len(columns) == 2 and columns[0] == columns[1] < 320 / 40 * effect.samples_across
 
 
 def test_uncovering_one_strip_leaves_the_other_covered(scene: Any, film: Path, tmp_path: Path) -> None:
