@@ -243,10 +243,9 @@ class Run:
 
     def analyse(self) -> TrackDocument:
         """Analyse the source, and return the tracks document, which is also written to `tracks`."""
-        document = self._find_tracks(self.warn)
+        document = self._find_tracks(self._warn_of_analysis)
         for text in (*document.source.warnings, *document.all_notes):
-            if not (self.settings.is_direct and text in self._blender_losses):
-                self.warn(text)
+            self._warn_of_analysis(text)
         _count_found(self.outcome, document)
         self.outcome.frames = self.info.frame_count
         return document
@@ -341,6 +340,11 @@ class Run:
         if text not in self.outcome.warnings:
             self.outcome.warnings.append(text)
             self.reporter.warn(text)
+
+    def _warn_of_analysis(self, text: str) -> None:
+        """Report a warning, unless it is about something that only Blender does not keep."""
+        if not (self.settings.is_direct and text in self._blender_losses):
+            self.warn(text)
 
     def _verify_existing(self, tracks: Path) -> None:
         document = read_document(tracks)

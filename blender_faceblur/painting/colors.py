@@ -133,7 +133,7 @@ def read_samples(planes: list[Plane], window: tuple[int, int, int, int], planar:
 
     x1, y1, x2, y2 = window
     samples: list[Any] = [planes[0][y1:y2, x1:x2].astype(np.float32)]
-    for plane in planes[1:3]:
+    for plane in planes[1:3] if planar.kind != "grey" else []:
         part = plane[cut_chroma(window, planar)].astype(np.float32)
         full = part.shape[1] << planar.chroma_shift[0], part.shape[0] << planar.chroma_shift[1]
         if full != (part.shape[1], part.shape[0]):

@@ -163,12 +163,11 @@ class FilmPainter:
         try:
             with av.open(str(part), "w", format="nut") as container:
                 stream = open_encoder(container, self.choice, self.look, threads)
-                for time, frame, moment in self._walk(piece):
+                for time, frame, moment in self.walk_pictures(piece.start, piece.stop):
                     if stopped.is_set():
                         return
                     everything = self._timeline.covers_everything(moment)
-                    outlines = [] if everything else self._timeline.list_outlines(moment)
-                    painted = self._to_encoder(self._painter.paint(frame, outlines, everything))
+                    painted = self._to_encoder(self.cover(frame, moment))
                     painted.pts, painted.time_base = time + lead, self.look.time_base
                     painted.pict_type = 0
                     for packet in stream.encode(painted):
@@ -184,15 +183,21 @@ class FilmPainter:
             with suppress(OSError):
                 part.unlink(missing_ok=True)
 
-    def _walk(self, piece: Piece) -> Iterator[tuple[int, Any, Moment]]:
-        """Each picture of a piece with its time, and with the frames of the strip that show it."""
+    def cover(self, frame: Any, moment: Moment) -> Any:
+        """The stored picture of a moment with its covers; see `Painter.paint`."""
+        everything = self._timeline.covers_everything(moment)
+        return self._painter.paint(frame, [] if everything else self._timeline.list_outlines(moment), everything)
+
+    def walk_pictures(self, start: int | None = None, stop: int | None = None) -> Iterator[tuple[int, Any, Moment]]:
+        """Each stored picture from `start` to `stop` (see `MovieSource.pictures`) with its time, and when it is
+        shown."""
         before: tuple[int, Any] | None = None
-        for time, frame in self._source.pictures(piece.start, piece.stop):
+        for time, frame in self._source.pictures(start, stop):
             if before is not None:
                 yield *before, self._find_moment(before[0], time)
             before = time, frame
         if before is not None:
-            yield *before, self._find_moment(before[0], piece.stop)
+            yield *before, self._find_moment(before[0], stop)
 
     def _find_moment(self, time: int, next_time: int | None) -> Moment:
         frames, position = self._source.find_frames_showing(time, next_time)

@@ -179,7 +179,7 @@ def _blend(
     if planar.has_alpha:
         # A transparent cover would let the outline of the person show.
         opaque = np.full((1, 1), space.opaque, np.float32)
-        _mix(planes[3][y1:y2, x1:x2], opaque, coverage, space.opaque)
+        _mix(planes[-1][y1:y2, x1:x2], opaque, coverage, space.opaque)
 
 
 def _pool(coverage: Coverage, planar: PlanarFormat, step: tuple[int, int]) -> Coverage:

@@ -302,7 +302,7 @@ def to_html(content: Mapping[str, Any]) -> str:
             [
                 ("Made", content["made"]),
                 ("Program", f"{program['name']} {program['version']}, Python {program['python']}, {program['system']}"),
-                ("Blender", program["blender"] or program["packages"].get("bpy", "not known")),
+                ("Blender", program["blender"] or program["packages"].get("bpy", "not used")),
                 ("Packages", ", ".join(f"{name} {version}" for name, version in program["packages"].items())),
             ]
         ),

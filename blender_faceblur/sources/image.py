@@ -101,12 +101,29 @@ def decode_picture(data: bytes, name: str) -> tuple[Picture, int]:
     # Colours of transparent pixels are analysed too: not every output hides them.
     flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
     tag = parse_orientation(data)
-    if tag is not None and data.startswith((b"II", b"MM")):
-        # OpenCV rotates TIFF pictures even with IMREAD_IGNORE_ORIENTATION (seen in 4.11 and 4.14).
-        changed = bytearray(data)
-        struct.pack_into(tag[1], changed, tag[0], 1)
-        data = bytes(changed)
-    return _decode(data, flags, name), 0 if tag is None else _UPRIGHT_TURNS.get(tag[2], 0)
+    return _decode(_remove_rotation(data), flags, name), 0 if tag is None else _UPRIGHT_TURNS.get(tag[2], 0)
+
+
+def decode_unchanged(data: bytes, name: str) -> NDArray[Any]:
+    """The picture in its own depth, without rotation: height x width, for grey, or x 3 or 4 (BGR and alpha).
+
+    OpenCV multiplies the colours of TIFF pictures of 8 bits by their alpha. Raises FaceBlurError, beginning with
+    `name`, if the picture cannot be decoded.
+    """
+    import cv2
+
+    return _decode(_remove_rotation(data), cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION, name)
+
+
+def _remove_rotation(data: bytes) -> bytes:
+    """The file's bytes with an orientation tag that OpenCV does not follow."""
+    tag = parse_orientation(data)
+    if tag is None or not data.startswith((b"II", b"MM")):
+        return data
+    # OpenCV rotates TIFF pictures even with IMREAD_IGNORE_ORIENTATION (seen in 4.11 and 4.14).
+    changed = bytearray(data)
+    struct.pack_into(tag[1], changed, tag[0], 1)
+    return bytes(changed)
 
 
 def _decode(data: bytes, flags: int, name: str) -> NDArray[Any]:
@@ -201,7 +218,7 @@ def list_losses(data: bytes, name: str, keeps_tag: bool = True) -> list[str]:
         warnings.append("more than 8 bits per channel: kept only if the output has the same depth")
     if stored.ndim == 3 and stored.shape[2] == 4:
         warnings.append("transparency: kept only if the output has an alpha channel")
-    if data.startswith((b"II", b"MM")) and _has_second_page(data):
+    if data.startswith((b"II", b"MM")) and has_second_page(data):
         warnings.append("only the first of several pages is shown and written")
     if data.startswith(b"\xff\xd8"):
         frame = _read_jpeg_frame(data)
@@ -272,7 +289,8 @@ def parse_orientation(data: bytes) -> tuple[int, str, int] | None:
     return None
 
 
-def _has_second_page(data: bytes) -> bool:
+def has_second_page(data: bytes) -> bool:
+    """Whether a TIFF has more than one picture."""
     order = "<" if data.startswith(b"II") else ">"
     try:
         directory = struct.unpack_from(order + "I", data, 4)[0]

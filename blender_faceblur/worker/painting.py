@@ -29,7 +29,8 @@ def paint(request: PaintRequest, send: Callable[[Any], None]) -> None:
     with open_requested(replace(request.source, fingerprint=document.source.fingerprint)) as source:
         if isinstance(source, ImageSource):
             send(Started(1))
-            paint_still(Path(request.source.path), document, request.effect, sticker, Path(request.output))
+            for text in paint_still(Path(request.source.path), document, request.effect, sticker, Path(request.output)):
+                send(Warned(text))
             send(PaintDone(request.output, 1, time.monotonic() - began))
             return
         if not isinstance(source, MovieSource):

@@ -172,6 +172,18 @@ def test_build_py_without_a_command_lists_the_commands() -> None:
     assert all(name in done.stderr for name in ("blur", "test", "lint", "models", "demo", "bench"))
 
 
+@pytest.mark.parametrize("arguments", [["--save-blend", "a.blend"], ["--renderer", "blender"]])
+def test_options_that_need_blender_are_refused_before_the_work_where_there_is_none(
+    arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_film(tmp_path / "a.mp4", rate=Fraction(25))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(cli, "find_spec", lambda name: None)
+    assert cli.main(["a.mp4", *arguments]) == cli.USAGE
+    assert "need Blender" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["a.mp4"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
