@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..core.types import FaceBlurError, SourceInfo
-from ..delivery.container import Container, choose_container, get_container, list_sound
+from ..delivery.container import MATROSKA, Container, choose_container, get_container, list_sound
 from ..painting.encoders import CODECS, choose_encoder
 from ..painting.film import read_stream
 from ..sources import MovieSource, open_source
@@ -177,8 +177,9 @@ def choose_output(
 
 def _choose_codec(source: Path, settings: BatchSettings, wanted: Path | None) -> str:
     """The codec that the direct renderer will use for a film. Raises FaceBlurError if none keeps its pixels."""
-    container = get_container(wanted.suffix) if wanted is not None else None
-    allowed = sorted(container.pictures) if container is not None else CODECS
+    # Without a name for the output, its container is the source's own or Matroska (see `choose_container`).
+    containers = [get_container((wanted or source).suffix), None if wanted is not None else MATROSKA]
+    allowed = sorted({codec for one in containers if one is not None for codec in one.pictures}) or CODECS
     with open_source(source) as film:
         if not isinstance(film, MovieSource):
             raise FaceBlurError(f"{source.name}: this is not a film")

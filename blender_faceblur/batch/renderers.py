@@ -114,6 +114,7 @@ class DirectRenderer(Renderer):
             Fraction(painted["pixel_aspect"]),
             tuple(painted["colors"]),
             tuple(painted["matrix"]),
+            Fraction(painted["frame_rate"]),
         )
         count = int(painted["pictures"])
         settings = JoinSettings(

@@ -97,7 +97,7 @@ class CoverTimeline:
                 outlines.append(_outline(layer, moment.position, face_px))
             growth = BEYOND_MARGIN if beyond else 1.0
             outlines += [_outline(layer, frame, face_px, growth) for frame in opaque]
-        return outlines
+        return _drop_repeated(outlines)
 
     def describe(self, first: float, last: float) -> list[Any]:
         """All that decides how pictures between two positions (in frames) are covered, as values for a digest."""
@@ -116,6 +116,14 @@ class CoverTimeline:
         last = self._frame_count - 1
         low, high = math.floor(moment.position), math.ceil(moment.position)
         return tuple(sorted({min(max(low, 0), last), min(max(high, 0), last)}))
+
+
+def _drop_repeated(outlines: list[Outline]) -> list[Outline]:
+    """Without outlines that fill the same pixels: many frames may show one picture, with a face that stays in place."""
+    different = {
+        (np.round(one.polygon * (1 << _SUBPIXEL_BITS)).tobytes(), one.feather, one.face_px): one for one in outlines
+    }
+    return list(different.values())
 
 
 def _outline(layer: LayerPlan, frame: float, face_px: float, growth: float = 1.0) -> Outline:

@@ -28,14 +28,39 @@ from ..core.cover.effects import EffectSettings
 from ..core.types import FaceBlurError, TrackDocument
 from ..delivery.join import PIECE_LEAD_S
 from ..sources.movie import MovieSource
+from .chroma import read_chroma_location
 from .covers import CoverTimeline, Moment
-from .encoders import EncoderChoice, MasteringDisplay, StreamLook, choose_encoder, open_encoder
-from .formats import choose_planar, parse_planar
+from .encoders import (
+    CAPTIONING,
+    EncoderChoice,
+    MasteringDisplay,
+    StreamLook,
+    choose_encoder,
+    list_unwritten,
+    open_encoder,
+)
+from .formats import choose_planar, convert, parse_planar
 from .painter import Painter
 
 PIECE_S = 8.0
 """Shortest length of a piece in seconds, except of the last. Raising it repeats more work after an interruption or a
 correction, and lowering it costs bytes: each piece begins with a key picture."""
+
+_EXTRAS = {
+    "DOVI_RPU_BUFFER": "the Dolby Vision layer",
+    "DOVI_METADATA": "the Dolby Vision layer",
+    "DYNAMIC_HDR_PLUS": "HDR10+ brightness",
+    "DYNAMIC_HDR_VIVID": "HDR Vivid brightness",
+    "AMBIENT_VIEWING_ENVIRONMENT": "the ambient light of HDR",
+    "STEREO3D": "the marking as stereoscopic",
+    "SPHERICAL": "the marking as a 360-degree film",
+    "ICC_PROFILE": "the colour profile",
+    "A53_CC": "closed captions",
+}
+"""FFmpeg's side data of pictures that is not written, and its name for the user."""
+
+_VERSION = 1
+"""Increase it when the same source, settings and tracks give different pieces, so that no run mixes old and new."""
 
 _MASTERING = struct.Struct("<20i2i")
 _LIGHT = struct.Struct("<2I")
@@ -56,13 +81,17 @@ class FilmSettings:
 
 @dataclass(frozen=True, slots=True)
 class FilmStream:
-    """A film's video stream: how players show it, FFmpeg's names of its codec and pixel format, and its display matrix
-    (nine numbers, or none)."""
+    """A film's video stream: how players show it, and FFmpeg's names of its codec and pixel format."""
 
     look: StreamLook
     codec: str
     pixel_format: str
     matrix: tuple[int, ...]
+    """The display matrix: nine numbers, or none."""
+    header_colors: tuple[int, int, int, int]
+    """Like `StreamLook.colors`, as the container names them."""
+    extras: tuple[str, ...] = ()
+    """What the film has besides, in words for the user, that no encoder here keeps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +101,19 @@ class Piece:
     start: int | None
     stop: int | None
     path: Path
+
+    @property
+    def note(self) -> Path:
+        """The file that says how many pictures the piece has. It is written first."""
+        return self.path.with_suffix(".json")
+
+    def read_counts(self) -> tuple[int, int] | None:
+        """How many pictures the piece has, and how many of them are covered completely; None if it is not complete."""
+        try:
+            counts = json.loads(self.note.read_text(encoding="utf-8"))
+            return (int(counts["pictures"]), int(counts["whole"])) if self.path.is_file() else None
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +139,10 @@ class FilmPainter:
         sticker: NDArray[np.uint8] | None = None,
     ) -> None:
         self._source, self._settings = source, settings
+        self._sticker = "" if sticker is None else hashlib.sha256(sticker.tobytes()).hexdigest()
+        self._largest_face_px = compute_largest_face_px(document)
         self._timeline = CoverTimeline(document)
-        self._painter = Painter(settings.effect, compute_largest_face_px(document), source.turn, sticker)
+        self._painter = Painter(settings.effect, self._largest_face_px, source.turn, sticker)
         self.stream = read_stream(path, source)
         self.look = self.stream.look
         self.choice = choose_encoder(
@@ -111,14 +155,26 @@ class FilmPainter:
             *([settings.allowed] if settings.allowed else []),
         )
 
+    def list_losses(self) -> list[str]:
+        """Sentences about what the covered film does not keep of its pictures."""
+        captioned = self.choice.encoder in CAPTIONING
+        extras = [name for name in self.stream.extras if not (captioned and name == _EXTRAS["A53_CC"])]
+        lost = [*extras, *list_unwritten(self.choice, self.look)]
+        return [*self.choice.notes, *([f"Not kept: {', '.join(lost)}."] if lost else [])]
+
     def paint(self, folder: Path, on_progress: Callable[[int], None], processors: int | None = None) -> PaintedFilm:
-        """Make the pieces that `folder` does not hold yet, and remove others; `on_progress` gets the pictures done."""
+        """Make the pieces that `folder` does not hold yet, and remove others.
+
+        `on_progress` gets the number of pictures done, those of an earlier run included.
+        """
         folder.mkdir(parents=True, exist_ok=True)
         pieces = self._plan_pieces(folder)
-        _remove_others(folder, {piece.path for piece in pieces})
-        missing = [piece for piece in pieces if not piece.path.is_file()]
-        count, stopped, lock = 0, Event(), Lock()
-        whole = 0
+        _remove_others(folder, {path for piece in pieces for path in (piece.path, piece.note)})
+        made = [(piece, piece.read_counts()) for piece in pieces]
+        missing = [piece for piece, counts in made if counts is None]
+        count = sum(counts[0] for _, counts in made if counts is not None)
+        whole = sum(counts[1] for _, counts in made if counts is not None)
+        stopped, lock = Event(), Lock()
 
         def note(everything: bool) -> None:
             nonlocal count, whole
@@ -128,8 +184,17 @@ class FilmPainter:
 
         cores = processors or os.cpu_count() or 1
         lanes = max(1, min(len(missing), cores // 4))
+
+        def work(piece: Piece) -> None:
+            try:
+                self._paint_piece(piece, cores // lanes, note, stopped)
+            except BaseException:
+                # At once, so that this thread does not begin the next piece.
+                stopped.set()
+                raise
+
         with ThreadPoolExecutor(lanes) as pool:
-            jobs = [pool.submit(self._paint_piece, piece, cores // lanes, note, stopped) for piece in missing]
+            jobs = [pool.submit(work, piece) for piece in missing]
             try:
                 for job in jobs:
                     job.result()
@@ -139,29 +204,47 @@ class FilmPainter:
         return PaintedFilm(pieces, self.choice, count, whole)
 
     def _plan_pieces(self, folder: Path) -> list[Piece]:
+        import av
+
         shortest = round(PIECE_S / self._source.time_base)
         edges: list[int] = []
         keys = self._source.list_key_times()
         for time in keys[1:]:
             if time - (edges[-1] if edges else keys[0]) >= shortest:
                 edges.append(time)
-        settings = [asdict(self._settings.effect), asdict(self.choice), _describe_look(self.look)]
+        settings = [
+            _VERSION,
+            str(av.library_versions),
+            self._source.info.fingerprint,
+            asdict(self._settings.effect),
+            self._sticker,
+            asdict(self.choice),
+            _describe_look(self.look),
+        ]
         pieces = []
         for number, (start, stop) in enumerate(zip([None, *edges], [*edges, None], strict=True)):
             first = -1.0 if start is None else self._source.find_frames_showing(start, start)[1]
             last = float("inf") if stop is None else self._source.find_frames_showing(stop, stop)[1]
-            content = json.dumps([settings, start, stop, self._timeline.describe(first, last)], default=str)
+            covers = self._timeline.describe(first, last)
+            # Only whole pictures that are covered depend on the largest face; the film's ends may lie beyond the strip.
+            if covers[-1] or self._settings.effect.inverse or start is None or stop is None:
+                covers.append(self._largest_face_px)
+            content = json.dumps([settings, start, stop, covers], default=str)
             digest = hashlib.sha256(content.encode()).hexdigest()[:32]
-            pieces.append(Piece(start, stop, folder / f"{number:06}-{digest}.nut"))
+            pieces.append(Piece(start, stop, folder / f"{number:06}-{digest}.{self.choice.piece_format}"))
         return pieces
 
     def _paint_piece(self, piece: Piece, threads: int, note: Callable[[bool], None], stopped: Event) -> None:
         import av
 
         part = piece.path.with_suffix(".part")
+        form = self.choice.piece_format
+        # MOV stores a late start in this unit.
+        options = {"movie_timescale": str(self.look.time_base.denominator)} if form == "mov" else {}
         lead = round(PIECE_LEAD_S / self.look.time_base)
+        pictures = whole = 0
         try:
-            with av.open(str(part), "w", format="nut") as container:
+            with av.open(str(part), "w", format=form, options=options) as container:
                 stream = open_encoder(container, self.choice, self.look, threads)
                 for time, frame, moment in self.walk_pictures(piece.start, piece.stop):
                     if stopped.is_set():
@@ -172,9 +255,11 @@ class FilmPainter:
                     painted.pict_type = 0
                     for packet in stream.encode(painted):
                         container.mux(packet)
+                    pictures, whole = pictures + 1, whole + everything
                     note(everything)
                 for packet in stream.encode(None):
                     container.mux(packet)
+            piece.note.write_text(json.dumps({"pictures": pictures, "whole": whole}), encoding="utf-8")
             part.replace(piece.path)
         except (av.error.FFmpegError, OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or error
@@ -183,8 +268,17 @@ class FilmPainter:
             with suppress(OSError):
                 part.unlink(missing_ok=True)
 
+    def _name_colors(self, frame: Any) -> None:
+        """Give a picture that names no colours those of its stream: covers are painted in them, and some encoders write
+        them."""
+        own = (frame.color_range, frame.colorspace, frame.color_primaries, frame.color_trc)
+        frame.color_range, frame.colorspace, frame.color_primaries, frame.color_trc = _merge_colors(
+            own, self.look.colors
+        )
+
     def cover(self, frame: Any, moment: Moment) -> Any:
         """The stored picture of a moment with its covers; see `Painter.paint`."""
+        self._name_colors(frame)
         everything = self._timeline.covers_everything(moment)
         return self._painter.paint(frame, [] if everything else self._timeline.list_outlines(moment), everything)
 
@@ -211,7 +305,7 @@ class FilmPainter:
         planar, other = parse_planar(frame.format.name), parse_planar(wanted)
         if planar is not None and other is not None and planar.is_full_range != other.is_full_range:
             return _relabel(frame, wanted)
-        return frame.reformat(format=wanted)
+        return convert(frame, wanted)
 
 
 def read_stream(path: Path, source: MovieSource) -> FilmStream:
@@ -222,29 +316,50 @@ def read_stream(path: Path, source: MovieSource) -> FilmStream:
     first = next((frame for _, frame in source.pictures()), None)
     if first is None:
         raise FaceBlurError(f"{path.name}: no picture of the film can be decoded")
+    planar = choose_planar(first.format.name)
     with av.open(str(path), options={"protocol_whitelist": "file"}) as container:
         stream = container.streams[source.stream_index]
         context = stream.codec_context
         field_order = int(context.field_order)
         codec = str(context.codec.canonical_name)
+        header = (context.color_range, context.colorspace, context.color_primaries, context.color_trc)
+        chroma_location = read_chroma_location(bytes(context.extradata or b"")) if codec == "hevc" else 0
         aspect = Fraction(stream.sample_aspect_ratio or 1)
+        hides_alpha = stream.metadata.get("alpha_mode") == "1" and not planar.has_alpha
     if first.interlaced_frame and field_order <= 1:
         field_order = 2
-    planar = choose_planar(first.format.name)
-    color_range = 2 if planar.kind == "yuv" and planar.is_full_range else int(first.color_range)
+    shown = (first.color_range, first.colorspace, first.color_primaries, first.color_trc)
+    in_header, in_pictures = _merge_colors(header, shown), _merge_colors(shown, header)
+    if planar.kind == "yuv" and planar.is_full_range:
+        in_header, in_pictures = (2, *in_header[1:]), (2, *in_pictures[1:])
     look = StreamLook(
         first.width,
         first.height,
         aspect,
         source.time_base,
         source.info.frame_rate,
-        (color_range, int(first.colorspace), int(first.color_primaries), int(first.color_trc)),
+        in_pictures,
         field_order if first.interlaced_frame else 1,
+        chroma_location,
         mastering=_read_mastering(first),
         light=_read_light(first),
     )
     matrix = first.side_data.get(Type.DISPLAYMATRIX)
-    return FilmStream(look, codec, first.format.name, _MATRIX.unpack(bytes(matrix)) if matrix is not None else ())
+    numbers = _MATRIX.unpack(bytes(matrix)) if matrix is not None else ()
+    extras = {_EXTRAS[data.type.name] for data in first.side_data if data.type.name in _EXTRAS}
+    if hides_alpha:
+        extras.add("transparency")
+    return FilmStream(look, codec, first.format.name, numbers, in_header, tuple(sorted(extras)))
+
+
+def _merge_colors(wanted: Sequence[Any], other: Sequence[Any]) -> tuple[int, int, int, int]:
+    """Range, matrix, primaries and transfer curve: the wanted ones where they are specified, else the others."""
+    unspecified = (0, 2, 2, 2)
+    color_range, matrix, primaries, curve = (
+        int(one) if int(one) != nothing else int(two)
+        for one, two, nothing in zip(wanted, other, unspecified, strict=True)
+    )
+    return color_range, matrix, primaries, curve
 
 
 def compute_largest_face_px(document: TrackDocument) -> float:
@@ -300,6 +415,6 @@ def _describe_look(look: StreamLook) -> list[Any]:
 
 def _remove_others(folder: Path, wanted: Sequence[Path] | set[Path]) -> None:
     for path in folder.iterdir():
-        if path not in wanted and path.suffix in (".nut", ".part"):
+        if path not in wanted and path.suffix in (".nut", ".mov", ".json", ".part"):
             with suppress(OSError):
                 path.unlink()

@@ -119,8 +119,16 @@ def rearrange(frame: Any, planar: PlanarFormat) -> Any:
     """The frame in `planar`, which has the same samples: the frame itself, if it already has that format."""
     if frame.format.name == planar.name:
         return frame
-    # Without the same range and matrix on both sides, the samples would be converted.
-    return frame.reformat(format=planar.name)
+    return convert(frame, planar.name)
+
+
+def convert(frame: Any, name: str) -> Any:
+    """The frame in a format with the same samples. What it says of its colours stays."""
+    # PyAV leaves the range open on both sides, so that no sample is scaled, and then forgets it.
+    converted = frame.reformat(format=name)
+    for key in ("color_range", "colorspace", "color_primaries", "color_trc"):
+        setattr(converted, key, getattr(frame, key))
+    return converted
 
 
 def list_planes(frame: Any, planar: PlanarFormat) -> list[Plane]:

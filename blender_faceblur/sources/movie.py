@@ -190,16 +190,22 @@ class MovieSource(FrameSource):
 
         Unlike `frames`, which follows Blender's strip, it neither repeats nor skips pictures. `start` and `stop` are
         times in units of `time_base`; `start` must be that of a key picture (see `list_key_times`). Times always rise:
-        a picture that has none, or an earlier one, is placed right after the picture before it. The decoder may still
-        need a picture: make it writable before writing into it. Raises FaceBlurError as `frames` does.
+        a picture that has none comes one frame after the picture before it, and one with an earlier time right after
+        it. The decoder may still need a picture: make it writable before writing into it. Raises FaceBlurError as
+        `frames` does.
         """
+        frame = max(round(1 / (self._rate * self._time_base)), 1)
         last = None
         for decoded in self._decode_all() if start is None else self._decode_from_key(start):
             if start is not None and decoded.time < start:
                 continue
             if stop is not None and decoded.time >= stop:
                 return
-            time = decoded.time if last is None or decoded.time > last else last + 1
+            time = decoded.time
+            if time == _NO_TIME:
+                time = self._start if last is None else last + frame
+            elif last is not None:
+                time = max(time, last + 1)
             last = time
             yield time, decoded.frame
 

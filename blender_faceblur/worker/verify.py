@@ -280,7 +280,9 @@ def _check_file(source: FrameSource, made: SourceInfo, request: VerifyRequest) -
             _check_film(film, source, Path(request.source.path))
     except FaceBlurError as error:
         problems.append(str(error))
-    return problems + (find_picture_traces(film) if info.kind == "image" else find_traces(film))
+    return problems + (
+        find_picture_traces(film) if info.kind == "image" else find_traces(film, Path(request.source.path))
+    )
 
 
 def _check_film(film: Path, source: FrameSource, path: Path) -> None:

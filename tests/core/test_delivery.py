@@ -248,6 +248,8 @@ def test_unsupported_sound_and_containers_are_refused() -> None:
         choose_container(Path("a.mov"), [SourceSound("qdm2", frozenset())], "h264", None, False)
     with pytest.raises(FaceBlurError, match="this file type cannot be written"):
         choose_container(Path("a.mov"), [], "h264", Path("b.avi"), False)
+    with pytest.raises(FaceBlurError, match="cannot hold h264"):
+        choose_container(Path("a.mov"), [], "h264", Path("b.webm"), False)
 
 
 @pytest.mark.parametrize(
