@@ -155,7 +155,7 @@ def choose_output(
         )
     if info.kind == "image":
         if job.output.suffix.lower() not in PICTURE_ENDINGS or (
-            not job.choose_ending and _picture_format(job.output) != _picture_format(job.source)
+            not job.choose_ending and _get_picture_format(job.output) != _get_picture_format(job.source)
         ):
             if job.choose_ending:
                 raise FaceBlurError(f"{job.source.name}: the name of a picture must end with its format.")
@@ -198,7 +198,7 @@ def _choose_codec(source: Path, settings: BatchSettings, wanted: Path | None) ->
             raise FaceBlurError(f"{source.name}: {error}. Or use --renderer blender.") from error
 
 
-def _picture_format(path: Path) -> str:
+def _get_picture_format(path: Path) -> str:
     return {".jpeg": ".jpg", ".tiff": ".tif"}.get(path.suffix.lower(), path.suffix.lower())
 
 

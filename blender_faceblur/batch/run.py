@@ -14,7 +14,7 @@ from typing import Any
 
 from ..core.document.tracks_file import read_document, write_document
 from ..core.tracking import plates
-from ..core.types import Ellipse, FaceBlurError, Sample, SourceInfo, TrackDocument, TrackKind, TrackStatus
+from ..core.types import Ellipse, FaceBlurError, Sample, SourceInfo, TrackDocument, TrackKind, TrackStatus, Warn
 from ..core.verification.leaks import Verification
 from ..delivery.container import Container
 from ..delivery.picture import read_picture_record, verify_picture
@@ -22,7 +22,7 @@ from ..delivery.record import parse_frames, read_film_record
 from ..delivery.verify import Expected, verify_film
 from ..files.workplace import Workplace, place_file
 from ..reporting.progress import Outcome, Reporter
-from ..reporting.report import collect_report, draw_faces, list_findings, write_report
+from ..reporting.report import ReportSubject, collect_report, draw_faces, list_findings, write_report
 from ..sources import SourceGuard, open_source
 from .planning import SPARE_BYTES, FilmJob, check_place, choose_output, claim
 from .renderers import BlenderRenderer, DirectRenderer, Renderer, Task
@@ -34,7 +34,6 @@ from .stages import (
     Render,
     Stages,
     Verify,
-    Warn,
     forget_abandoned,
     forget_after_second_failure,
     get_unfinished_path,
@@ -320,20 +319,17 @@ class Run:
         if self.job.report is None:
             return
         faces = verification.faces if verification is not None else draw_faces(self.job.source, document)
-        write_report(
-            collect_report(
-                self.job.source,
-                self.outcome.output,
-                document,
-                settings,
-                verification,
-                faces,
-                notes=self.outcome.warnings,
-                blender=check_blender(blender) if blender is not None else "",
-            ),
-            self.job.report,
-            overwrite,
+        subject = ReportSubject(
+            self.job.source,
+            self.outcome.output,
+            document,
+            settings,
+            verification,
+            faces,
+            notes=self.outcome.warnings,
+            blender=check_blender(blender) if blender is not None else "",
         )
+        write_report(collect_report(subject), self.job.report, overwrite)
 
     def forget_analysis(self) -> None:
         """Remove the files that would resume the analysis."""

@@ -52,7 +52,6 @@ def run(job: dict[str, Any]) -> None:
     import bpy
 
     from ..core.cover.effects import EffectSettings
-    from ..core.cover.keyframes import opacity_spans
     from ..core.document.tracks_file import read_document
     from ..core.types import FaceBlurError
     from .export.covered_footage import open_footage, render_pictures
@@ -87,7 +86,7 @@ def run(job: dict[str, Any]) -> None:
             else:
                 render_still(scene, settings, channels, depth)
         else:
-            spans = [span for track in document.tracks if track.samples for span in opacity_spans(track)]
+            spans = [span for track in document.tracks if track.samples for span in track.covered_spans()]
             spans += document.unanalysed_spans()
             if "project" in job or (effect is not None and effect.inverse):
                 # The document does not have what an editor drew; and an inverse effect covers something in every frame.

@@ -185,9 +185,9 @@ def _soften(inside: Coverage, feather: float) -> Coverage:
     if feather < 0.5:
         return inside
     away = cv2.distanceTransform(255 - inside, cv2.DIST_L2, 3 if feather < 4 else 5)
-    # The first pixel outside lies half a pixel beyond the edge.
-    edge = np.flatnonzero((away > 0) & (away < feather + 0.5))
-    share = (away.flat[edge] - 0.5) / feather
+    # Blender's edge begins at the first pixel that is not completely inside.
+    edge = np.flatnonzero((away > 0) & (away < feather + 1))
+    share = np.maximum(away.flat[edge] - 1, 0) / feather
     soft = inside.copy()
     soft.flat[edge] = 255 * (1 - share * share * (3 - 2 * share))
     return soft

@@ -12,8 +12,8 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from ..core.types import FaceBlurError, SourceInfo
-from .base import FrameSource, Picture, check_regular, fingerprint
+from ..core.types import FaceBlurError, Picture, SourceInfo
+from .base import FrameSource, check_regular, fingerprint
 
 _ORIENTATION = 0x0112
 _UPRIGHT_TURNS = {3: 180, 4: 180, 5: 90, 6: 90, 7: 270, 8: 270}

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from ..core.types import FaceBlurError, SourceInfo
-from .base import FrameSource, Picture, fingerprint
+from ..core.types import FaceBlurError, Picture, SourceInfo
+from .base import FrameSource, fingerprint
 
 if TYPE_CHECKING:
     import av

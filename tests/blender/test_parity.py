@@ -84,18 +84,35 @@ def shapes(film: Path, document: TrackDocument) -> list[NDArray[np.bool_]]:
     return [is_covered(picture) for picture in paint(film, document, EffectSettings("solid", "FF00FF"))]
 
 
-def test_covers_agree_within_a_pixel(
-    film: Path, document: TrackDocument, shapes: list[NDArray[np.bool_]], tmp_path: Path
-) -> None:
+def measure_coverage(covered: NDArray[np.uint8], plain: NDArray[np.uint8], is_linear: bool) -> NDArray[np.float64]:
+    """The opacity of a cover in FF00FF, from the green that is left; not a number where the picture is too dark."""
+    left, whole = covered[..., 1] / 255, plain[..., 1] / 255
+    if is_linear:
+        left, whole = left**2.2, whole**2.2
+    return np.where(plain[..., 1] > 60, 1 - left / np.maximum(whole, 1e-6), np.nan)
+
+
+def test_covers_agree_within_a_pixel(film: Path, document: TrackDocument, tmp_path: Path) -> None:
+    """The line of half opacity, which Blender mixes in linear light and the direct renderer in the film's own codes."""
     import cv2
 
-    scene = build_project(film, document, EffectSettings("solid", "FF00FF"))
-    kernel = np.ones((3, 3), np.uint8)
-    for frame in range(FRAMES):
-        rendered = is_covered(disks.render_frame(scene, 1 + frame, tmp_path / "frame.png"))
-        ours = shapes[frame].astype(np.uint8)
-        assert not (rendered & ~cv2.dilate(ours, kernel).astype(bool)).any(), f"{frame}: Blender covers more"
-        assert not (cv2.erode(ours, kernel).astype(bool) & ~rendered)[1:-1, 1:-1].any(), f"{frame}: Blender covers less"
+    effect = EffectSettings("solid", "FF00FF")
+    scene = build_project(film, document, effect)
+    with open_source(film) as source:
+        plain = [picture[..., ::-1].copy() for _, picture in source.frames()]
+    kernel, compared = np.ones((3, 3), np.uint8), 0
+    for frame, painted in enumerate(paint(film, document, effect)):
+        rendered = disks.render_frame(scene, 1 + frame, tmp_path / "frame.png")
+        theirs = measure_coverage(rendered, plain[frame], True)
+        ours = measure_coverage(painted, plain[frame], False)
+        known = ~np.isnan(ours)
+        # Blender 5.0.1 does not compute the last pixel of its buffer.
+        known[0, -1] = False
+        for mine, other, who in ((ours, theirs, "Blender covers less"), (theirs, ours, "Blender covers more")):
+            inside = cv2.erode((np.nan_to_num(mine, nan=0) > 0.5).astype(np.uint8), kernel, borderValue=0).astype(bool)
+            assert not (inside & known & (other < 0.5)).any(), f"{frame}: {who}"
+            compared += int((inside & known).sum())
+    assert compared > 100_000
 
 
 @pytest.mark.parametrize("kind", ["solid", "mosaic", "blur", "gaussian", "erase"])

@@ -20,9 +20,18 @@ from blender_faceblur.batch.planning import FilmJob, plan_jobs
 from blender_faceblur.batch.rendering import OnProgress
 from blender_faceblur.batch.run import run_batch
 from blender_faceblur.batch.settings import BatchSettings
-from blender_faceblur.batch.stages import Analyse, Warn, get_unfinished_path
+from blender_faceblur.batch.stages import Analyse, get_unfinished_path
 from blender_faceblur.core.document.tracks_file import read_document, write_document
-from blender_faceblur.core.types import Ellipse, Evidence, FaceBlurError, Sample, Track, TrackDocument, TrackStatus
+from blender_faceblur.core.types import (
+    Ellipse,
+    Evidence,
+    FaceBlurError,
+    Sample,
+    Track,
+    TrackDocument,
+    TrackStatus,
+    Warn,
+)
 from blender_faceblur.files import workplace
 from blender_faceblur.files.workplace import Workplace, remove_leftovers
 from blender_faceblur.reporting.progress import Outcome, Reporter
@@ -415,7 +424,7 @@ def test_an_input_that_fails_twice_leaves_no_analysis_behind(tmp_path: Path, mon
         raise KeyboardInterrupt
 
     unfinished = tmp_path / "system temp" / "unfinished"
-    monkeypatch.setattr(stages, "unfinished_analyses", lambda: unfinished)
+    monkeypatch.setattr(stages, "get_unfinished_analyses_folder", lambda: unfinished)
     write_film(tmp_path / "a.mp4", rate=RATE)
     jobs = plan_jobs([tmp_path / "a.mp4"], None, False)
     for _ in range(2):

@@ -244,7 +244,7 @@ def test_an_interrupted_analysis_resumes(tmp_path: Path, monkeypatch: pytest.Mon
     from blender_faceblur.batch import settings as batch_settings
     from blender_faceblur.batch.run import run_batch
 
-    monkeypatch.setattr(stages, "unfinished_analyses", lambda: tmp_path / "unfinished")
+    monkeypatch.setattr(stages, "get_unfinished_analyses_folder", lambda: tmp_path / "unfinished")
     source = tmp_path / "long.mp4"
     make_film(source, width=320, height=180, frame_rate=Fraction(25), seconds=36)
     jobs = planning.plan_jobs([source], tmp_path / "out.mp4", False)
