@@ -80,10 +80,10 @@ _LOCATING = ("libx264", "libx265")
 CAPTIONING = ("libx264", "libx264rgb", "libx265")
 """Encoders that write the closed captions of the pictures (CEA-708)."""
 
-_HALVING = ("libx264", "libx264rgb", "libx265", "libsvtav1", "prores_ks", "dnxhd")
+_HALVING = ("libx264", "libx264rgb", "libx265")
 """Encoders that take no picture whose last column or row shares a chroma sample with nothing."""
 
-_SMALLEST = {"dnxhd": (256, 120), "libsvtav1": (64, 64), "libx265": (16, 16)}
+_SMALLEST = {"dnxhd": (256, 120), "libx265": (16, 16)}
 """Encoders that refuse smaller pictures."""
 
 _PRORES_PROFILES = {"yuv422p10le": "3", "yuv444p10le": "4", "yuva444p10le": "4"}

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import av
+import numpy as np
 import pytest
 
 import blender_faceblur.painting.film as film_module
@@ -99,7 +100,8 @@ def paint(source: Path, folder: Path, stop_at: int = 0, **changes: Any) -> tuple
     film = MovieSource(source)
     document: TrackDocument = changes.pop("document", None) or build_document(film.info)
     effect = changes.pop("effect", EffectSettings(color=GREEN))
-    painter = FilmPainter(film, source, document, FilmSettings(effect, **changes))
+    sticker = changes.pop("sticker", None)
+    painter = FilmPainter(film, source, document, FilmSettings(effect, **changes), sticker)
     return painter.paint(folder, note, processors=1), progress
 
 
@@ -180,6 +182,14 @@ def test_a_changed_track_makes_only_the_pieces_anew_in_which_it_is(source: Path,
 def test_other_settings_make_all_pieces_anew(source: Path, change: dict[str, Any], tmp_path: Path) -> None:
     paint(source, tmp_path)
     assert paint(source, tmp_path, **change)[1] == list(range(1, 31))
+
+
+def test_another_sticker_of_the_same_name_makes_all_pieces_anew(source: Path, tmp_path: Path) -> None:
+    pictures = [np.full((8, 8, 4), value, np.uint8) for value in (90, 200)]
+    for picture in pictures:
+        assert paint(source, tmp_path, effect=EffectSettings("image", image="a.png"), sticker=picture)[1] == list(
+            range(1, 31)
+        )
 
 
 def test_a_source_with_other_content_makes_all_pieces_anew(source: Path, tmp_path: Path) -> None:
