@@ -10,6 +10,10 @@ _SPS = 33
 """The NAL unit type of a sequence parameter set (ITU-T H.265, table 7-1)."""
 
 
+_PLACES = 6
+"""Left, centre, top left, top, bottom left, bottom."""
+
+
 class _Bits:
     """A NAL unit's payload, bit by bit. Raises ValueError at its end."""
 
@@ -130,4 +134,5 @@ def _read_vui(bits: _Bits) -> int:
         bits.read(4)
         if bits.read(1):
             bits.read(24)
-    return bits.read_ue() + 1 if bits.read(1) else 0
+    place = bits.read_ue() + 1 if bits.read(1) else 0
+    return place if place <= _PLACES else 0

@@ -71,6 +71,9 @@ _INTERLACING = ("libx264", "libx264rgb", "prores_ks", "ffv1")
 _MASTERING = ("libx264", "libx264rgb", "libx265", "libsvtav1")
 """Encoders that write the mastering display and the content light level."""
 
+_OPAQUE = ("libx265", "libvpx-vp9")
+"""Encoders whose transparency is lost: it is a layer of its own in H.265, and lies beside the pictures in VP9."""
+
 _LOCATING = ("libx264", "libx265")
 """Encoders that write the chroma location."""
 
@@ -231,6 +234,8 @@ def _find_format(encoder: str, planar: PlanarFormat) -> str | None:
     """The format with the same samples as `planar` that an encoder takes; None if there is none."""
     import av.codec
 
+    if planar.has_alpha and encoder in _OPAQUE:
+        return None
     try:
         formats = {one.name for one in av.codec.Codec(encoder, "w").video_formats or ()}
     except av.error.FFmpegError:

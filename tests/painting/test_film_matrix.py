@@ -372,6 +372,20 @@ def list_side_data(path: Path) -> set[str]:
     return {data.type.name for data in read_pictures(path)[0][1].side_data}
 
 
+@pytest.mark.parametrize("codec", ["h264", "h265", "av1", "vp9", "prores"])
+def test_transparency_is_kept_or_refused(codec: str, tmp_path: Path) -> None:
+    settings = BatchSettings(color=GREEN, codec=codec)
+    for pixel_format in ("yuva420p", "yuva444p10le", "bgra"):
+        source = write_film(tmp_path / "a.mkv", Film("ffv1", pixel_format, count=2))
+        if (codec, pixel_format) != ("prores", "yuva444p10le"):
+            with pytest.raises(FaceBlurError, match="no encoder"):
+                cover_film(source, tmp_path, settings=settings)
+            continue
+        covered = cover_film(source, tmp_path, settings=settings)
+        for (_, frame), fed in zip(read_pictures(covered.path), covered.fed, strict=True):
+            assert (read_planes(frame)[3] == fed[3]).all()
+
+
 def test_lossless_films_equal_their_source_outside_of_covers(tmp_path: Path) -> None:
     source = write_film(tmp_path / "a.mkv", Film(options=B_FRAMES))
     for codec in ("h264", "h265", "vp9", "ffv1"):
