@@ -211,7 +211,7 @@ def test_a_run_goes_on_where_it_failed_and_clears_its_pieces(
 ) -> None:
     copy, storage = tmp_path / "a.mp4", tmp_path / "storage"
     copy.write_bytes(source.read_bytes())
-    monkeypatch.setattr(stages, "unfinished_analyses", lambda: storage)
+    monkeypatch.setattr(stages, "get_unfinished_analyses_folder", lambda: storage)
     painted: list[float] = []
     to_encoder = FilmPainter._to_encoder
 
