@@ -207,6 +207,8 @@ class MovieSource(FrameSource):
             elif last is not None:
                 time = max(time, last + 1)
             last = time
+            # PyAV would scale the picture to the encoder's size, with its covers in the wrong places.
+            _check_alike(decoded.frame, self._coded_size, self._format, self._path.name)
             yield time, decoded.frame
 
     def list_key_times(self) -> list[int]:
@@ -521,8 +523,7 @@ class _Converter:
         self._rotate = cv2.rotate
 
     def __call__(self, frame: av.VideoFrame) -> Picture:
-        if (frame.width, frame.height) != self._coded_size or frame.format.name != self._form:
-            raise FaceBlurError(f"{self._name}: the picture's size or format changes midway, which Blender cannot show")
+        _check_alike(frame, self._coded_size, self._form, self._name)
         scaled = self._reformatter.reformat(
             frame, self._size[0], self._size[1], self._layout, interpolation=self._flags, threads=1
         )
@@ -532,6 +533,12 @@ class _Converter:
         if self._turn is not None:
             picture = self._rotate(picture, self._turn)
         return cast(Picture, picture)
+
+
+def _check_alike(frame: av.VideoFrame, size: tuple[int, int], form: str, name: str) -> None:
+    """Raise FaceBlurError if a picture has another size or format than the first."""
+    if (frame.width, frame.height) != size or frame.format.name != form:
+        raise FaceBlurError(f"{name}: the picture's size or format changes midway, which Blender cannot show")
 
 
 def _get_stream(container: Any, name: str) -> Any:

@@ -409,6 +409,22 @@ def test_a_named_output_gets_a_codec_that_its_container_holds(suffix: str, tmp_p
     check_times(source, covered)
 
 
+def test_a_film_whose_size_changes_is_not_painted(tmp_path: Path) -> None:
+    small = write_film(tmp_path / "small.ts", Film(count=20)).read_bytes()
+    ticks = [40 * number for number in range(20, 40)]
+    large = write_film(tmp_path / "large.ts", Film(size=(320, 192), ticks=ticks, time_base=MS)).read_bytes()
+    (tmp_path / "both.ts").write_bytes(small + large)
+    with pytest.raises(FaceBlurError, match="changes midway"):
+        cover_film(tmp_path / "both.ts", tmp_path)
+
+
+@pytest.mark.parametrize(("codec", "notes"), [("h264", 0), ("prores", 0), ("ffv1", 0), ("h265", 1), ("vp9", 1)])
+def test_interlacing_that_is_not_marked_is_reported(codec: str, notes: int) -> None:
+    look = StreamLook(96, 64, Fraction(1), MS, Fraction(25), (1, 1, 1, 1), field_order=2)
+    pixel_format = "yuv422p10le" if codec == "prores" else "yuv420p"
+    assert len(choose_encoder("", pixel_format, codec, "high", look).notes) == notes
+
+
 def test_a_size_that_an_encoder_refuses_leads_to_the_next_one() -> None:
     look = StreamLook(97, 63, Fraction(1), MS, Fraction(25), (1, 1, 1, 1))
     assert choose_encoder("mjpeg", "yuv420p", "auto", "high", look).codec == "ffv1"
