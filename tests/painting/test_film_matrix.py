@@ -341,6 +341,20 @@ def make_brightness_message() -> bytes:
     return b"\x4e\x01\x04" + bytes([len(payload)]) + payload + b"\x80"
 
 
+def make_dolby_vision_unit() -> bytes:
+    """An H.265 unit with a Dolby Vision RPU of profile 8 (ETSI GS CCM 001): a curve with one piece for each component
+    and no display management, which FFmpeg reads."""
+    header = "000010" + "0" * 11 + "0001" + "0000" + "1"
+    sequence = "0" + "00" + "000011000" + "01" + "0" + "011" + "011" + "00101" + "0" + "000" + "0" + "1"
+    pivots = 3 * ("1" + f"{0:010b}{1023:010b}")
+    curves = 3 * ("1" + "1" + "0" + "1" + "0" * 23 + "010" + "0" * 23)
+    bits = header + sequence + "00" + "111" + pivots + "11" + curves
+    bits += "0" * (-len(bits) % 8)
+    body = b"\x19" + int(bits, 2).to_bytes(len(bits) // 8, "big") + b"\x12\x34\x56\x78\x80"
+    # Payloads must not contain start codes.
+    return b"\x7c\x01" + re.sub(rb"\x00\x00(?=[\x00-\x03])", b"\x00\x00\x03", body)
+
+
 CAPTION = b"\x06\x04\x0e\xb5\x00\x31GA94\x03\x41\xff\xfc\x94\x2c\xff\x80"
 """An H.264 message with one closed caption code (ANSI/SCTE 128)."""
 
@@ -349,10 +363,11 @@ CAPTION = b"\x06\x04\x0e\xb5\x00\x31GA94\x03\x41\xff\xfc\x94\x2c\xff\x80"
     ("codec", "unit", "name", "kept"),
     [
         ("libx265", make_brightness_message(), "DYNAMIC_HDR_PLUS", False),
+        ("libx265", make_dolby_vision_unit(), "DOVI_RPU_BUFFER", False),
         ("libx264", CAPTION, "A53_CC", True),
     ],
 )
-def test_changing_brightness_is_reported_and_captions_are_kept(
+def test_dynamic_brightness_is_reported_and_captions_are_kept(
     codec: str, unit: bytes, name: str, kept: bool, tmp_path: Path
 ) -> None:
     plain, source = write_film(tmp_path / "plain.mp4", Film(codec, options=B_FRAMES)), tmp_path / "a.mp4"
@@ -360,7 +375,10 @@ def test_changing_brightness_is_reported_and_captions_are_kept(
         stream = after.add_stream_from_template(before.streams.video[0])
         for packet in before.demux(video=0):
             if packet.size:
-                copy = av.Packet(len(unit).to_bytes(4, "big") + unit + bytes(packet))
+                sized = len(unit).to_bytes(4, "big") + unit
+                # An RPU follows the picture.
+                last = name == "DOVI_RPU_BUFFER"
+                copy = av.Packet(bytes(packet) + sized if last else sized + bytes(packet))
                 copy.stream, copy.time_base, copy.pts, copy.dts = stream, packet.time_base, packet.pts, packet.dts
                 copy.is_keyframe = packet.is_keyframe
                 after.mux(copy)
