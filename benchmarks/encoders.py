@@ -82,9 +82,8 @@ def main(arguments: list[str] | None = None) -> int:
         assert isinstance(source, MovieSource)
         stream = read_stream(options.clip, source)
         frames = [frame for _, (_, frame) in zip(range(options.frames), source.pictures(), strict=False)]
-    print(
-        f"{options.clip.name}: {len(frames)} pictures of {stream.look.width} x {stream.look.height}, {os.cpu_count()} cores"
-    )
+    size = f"{stream.look.width} x {stream.look.height}"
+    print(f"{options.clip.name}: {len(frames)} pictures of {size}, {os.cpu_count()} cores")
     print(f"{'encoder':12} {'preset':10} {'fps':>7} {'Mbit/s':>8} {'SSIM':>8}")
     for codec, encoder in (("h264", "libx264"), ("h265", "libx265"), ("av1", "libsvtav1")):
         try:
