@@ -226,8 +226,9 @@ class FilmPainter:
             first = -1.0 if start is None else self._source.find_frames_showing(start, start)[1]
             last = float("inf") if stop is None else self._source.find_frames_showing(stop, stop)[1]
             covers = self._timeline.describe(first, last)
-            # Only whole pictures that are covered depend on the largest face; the film's ends may lie beyond the strip.
-            if covers[-1] or self._settings.effect.inverse or start is None or stop is None:
+            # Only these depend on the largest face: pictures that are covered completely (the film's ends may lie beyond
+            # the strip), and effects that paint all covers of a picture together.
+            if covers[-1] or self._painter.paints_together or start is None or stop is None:
                 covers.append(self._largest_face_px)
             content = json.dumps([settings, start, stop, covers], default=str)
             digest = hashlib.sha256(content.encode()).hexdigest()[:32]
