@@ -226,8 +226,8 @@ class FilmPainter:
             first = -1.0 if start is None else self._source.find_frames_showing(start, start)[1]
             last = float("inf") if stop is None else self._source.find_frames_showing(stop, stop)[1]
             covers = self._timeline.describe(first, last)
-            # Only these depend on the largest face: pictures that are covered completely (the film's ends may lie beyond
-            # the strip), and effects that paint all covers of a picture together.
+            # Only these depend on the largest face: pictures that are covered completely (as the film's ends may be,
+            # beyond the strip), and effects that paint all covers of a picture together.
             if covers[-1] or self._painter.paints_together or start is None or stop is None:
                 covers.append(self._largest_face_px)
             content = json.dumps([settings, start, stop, covers], default=str)
