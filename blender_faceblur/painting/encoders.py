@@ -127,7 +127,7 @@ def choose_encoder(
     Raises FaceBlurError if no encoder keeps the pixel format, or the wanted one does not open.
     """
     planar = choose_planar(pixel_format)
-    own = _OWN_CODECS.get(source_codec, "")
+    own = name_own_codec(source_codec)
     order = [codec]
     if codec == "auto":
         order = [name for name in dict.fromkeys((own, *_FALLBACKS)) if name in allowed]
@@ -149,6 +149,11 @@ def choose_encoder(
         raise FaceBlurError(f"the encoder {wanted} cannot be opened for this film; use --encoder cpu")
     kept = ", ".join(order)
     raise FaceBlurError(f"no encoder for {kept} keeps the pixel format {pixel_format}; use --codec ffv1")
+
+
+def name_own_codec(source_codec: str) -> str:
+    """Our name of a codec, from FFmpeg's; empty if it has no encoder here."""
+    return _OWN_CODECS.get(source_codec, "")
 
 
 def open_encoder(container: Any, choice: EncoderChoice, look: StreamLook, threads: int = 0) -> Any:
