@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -122,5 +123,5 @@ def read_outlines(path: Path) -> list[FrameOutlines]:
         if begin != len(polygons) or begin != len(feathers):
             raise ValueError("the counts do not add up")
         return [kept[place] for place in tables["places"].tolist()]
-    except (OSError, ValueError, KeyError, IndexError, TypeError) as error:
+    except (OSError, EOFError, BadZipFile, ValueError, KeyError, IndexError, TypeError) as error:
         raise FaceBlurError(f"{path.name}: the outlines of the covers cannot be read ({error})") from error

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core.types import FaceBlurError
-from ..delivery.container import CONTAINERS, MATROSKA, Container, list_sound
+from ..delivery.container import CONTAINERS, Container, list_sound
 from ..delivery.join import JoinSettings, PictureStream, join_film
 from ..delivery.verify import Expected, verify_film
 from ..painting.encoders import name_own_codec
@@ -72,21 +72,23 @@ def bake(request: PaintRequest, send: Callable[[Any], None]) -> None:
 def choose_film_container(path: Path, codec: str) -> tuple[Container, bool]:
     """The container for a baked film, and whether the sound has to be encoded again for it.
 
-    Of the containers whose length Blender reads without the sound's, it is the source's own if it holds the sound and
-    FFmpeg's `codec`, else the first that does. Matroska is the last choice: there, Blender counts frames for as long as
-    the longest stream.
+    It is the source's own if it holds FFmpeg's `codec` and the sound, else MP4 or MOV. There, Blender reads the length
+    without the sound's. In Matroska, the last choice for other sources, it counts frames for as long as the longest
+    stream.
     """
     sound = list_sound(path)
-    fitting = [container for container in CONTAINERS if all(container.format in stream.formats for stream in sound)]
-    usual = [container for container in fitting if container.format in ("mp4", "mov")]
-    best = max(
-        usual,
-        key=lambda one: (name_own_codec(codec) in one.pictures, one.suffix == path.suffix.lower(), one.format == "mp4"),
-        default=None,
-    )
-    if best is not None:
-        return best, False
-    return (MATROSKA, False) if MATROSKA in fitting else (CONTAINERS[0], True)
+    own = name_own_codec(codec)
+
+    def rate(container: Container) -> tuple[bool, bool, bool, bool]:
+        return (
+            container.suffix == path.suffix.lower() and own in container.pictures,
+            container.format in ("mp4", "mov"),
+            own in container.pictures,
+            container.format == "mp4",
+        )
+
+    fitting = [one for one in CONTAINERS if all(one.format in stream.formats for stream in sound)]
+    return (max(fitting, key=rate), False) if fitting else (CONTAINERS[0], True)
 
 
 def _check(output: Path, path: Path, source: MovieSource, times: list[Fraction], reencoded: bool) -> None:

@@ -14,8 +14,10 @@ import bpy
 import numpy as np
 import pytest
 
-from blender_faceblur.blender.bake.baking import FOLDER, BakeResult, apply, bake, unbake
+from blender_faceblur.blender import command
+from blender_faceblur.blender.bake.baking import FOLDER, BakeResult, apply, bake, list_quicker_baked, unbake
 from blender_faceblur.blender.common.context import borrow_sequencer
+from blender_faceblur.blender.common.footage import get_footage
 from blender_faceblur.blender.common.jobs import run_to_end
 from blender_faceblur.blender.common.marks import BAKED, get_modifier
 from blender_faceblur.blender.cover.covering import cover_footage, put_cover
@@ -27,6 +29,7 @@ from blender_faceblur.core.cover.effects import EffectSettings
 from blender_faceblur.core.types import FaceBlurError, TrackDocument
 from blender_faceblur.delivery.verify import read_sound
 from blender_faceblur.files import paths
+from blender_faceblur.reporting.progress import Reporter
 from blender_faceblur.sources import open_source
 
 from . import disks
@@ -166,7 +169,9 @@ def test_unbake_gives_back_what_was_there(scene: Any, tmp_path: Path) -> None:
     assert [modifier.name for modifier in strip.modifiers] == names
     assert sorted(list_paths()) == paths_before
     assert check_scene(scene) == []
-    assert all((first == second).all() for first, second in zip(modified, render(scene, tmp_path), strict=True))
+    again = render(scene, tmp_path)
+    # Blender 5.0.1 sometimes renders the last pixel of a masked picture differently, see `disks.Sight`.
+    assert max(int((first != second).any(axis=2).sum()) for first, second in zip(modified, again, strict=True)) <= 1
     assert not all((first == second).all() for first, second in zip(modified, before, strict=True))
 
 
@@ -312,3 +317,158 @@ def test_strips_of_one_film_share_the_baked_film(scene: Any, tmp_path: Path) -> 
     assert sorted(len(film.order.strips) for film in result.films) == [1, 2]
     assert len({film.path for film in result.films}) == 2
     assert not any("disk.mp4" in path for path in list_paths())
+
+
+def test_the_guard_reports_a_film_that_is_missing_or_was_replaced(scene: Any, tmp_path: Path) -> None:
+    film = bake_all(scene).films[0].path
+    kept = tmp_path / "kept.mp4"
+    film.rename(kept)
+    assert [fault.shows for fault in check_scene(scene)] == [True]
+    shutil.copy(tmp_path / "disk.mp4", film)
+    get_strip(scene).filepath = get_strip(scene).filepath
+    assert [fault.text for fault in check_scene(scene)] == [
+        "Its baked film was changed, or it shows another file. Bake it again."
+    ]
+    assert disks.render_frame(scene, 12, tmp_path / "x.png").max() <= 2
+    shutil.copy(kept, film)
+    assert check_scene(scene) == []
+
+
+def test_the_guard_reports_a_changed_source_but_not_a_missing_one(scene: Any, tmp_path: Path) -> None:
+    bake_all(scene)
+    source = tmp_path / "disk.mp4"
+    source.unlink()
+    assert check_scene(scene) == []
+    disks.write_film(source, (disks.WIDTH, disks.HEIGHT + 20))
+    assert [fault.text for fault in check_scene(scene)] == [
+        "Its source was changed after the bake. Unbake it and detect its faces again."
+    ]
+
+
+def test_a_changed_effect_is_reported_and_baked_again(scene: Any, tmp_path: Path) -> None:
+    bake_all(scene)
+    group = bpy.data.node_groups["Face Blur: disk"]
+    node = next(node for node in group.nodes if "Color" in node.inputs and node.bl_idname == "CompositorNodeGroup")
+    node.inputs["Color"].default_value = (0.0, 1.0, 0.0, 1.0)
+    assert [fault.shows for fault in check_scene(scene)] == [True]
+    result = bake_all(scene)
+    assert [film.order.effect.color for film in result.films] == ["00FF00"] and check_scene(scene) == []
+    picture = disks.render_frame(scene, 12, tmp_path / "x.png").astype(int)
+    x, y = (round(place) for place in disks.place_disk(11))
+    assert picture[y, x, 1] > 180 and picture[y, x, (0, 2)].max() < 100
+
+
+@pytest.mark.parametrize(("kind", "inverse"), [("mosaic", False), ("mosaic", True), ("image", False)])
+def test_other_effects_are_baked_as_blender_renders_them(kind: str, inverse: bool, scene: Any, tmp_path: Path) -> None:
+    image = bpy.data.images.new("sticker", 32, 32)
+    image.pixels[:] = [1.0, 0.0, 0.0, 1.0] * 1024
+    image.pack()
+    strip = get_strip(scene)
+    put_cover(scene, strip, get_mask(strip), EffectSettings(kind, disks.COVER, image="sticker", inverse=inverse))
+    before = disks.render_frame(scene, 12, tmp_path / "x.png").astype(int)
+    bake_all(scene)
+    after = disks.render_frame(scene, 12, tmp_path / "x.png").astype(int)
+    assert np.abs(before - after).mean() < 2.5
+
+
+def test_the_operators_bake_and_unbake_in_one_undo_step_each(scene: Any) -> None:
+    bpy.ops.ed.undo_push(message="before")
+    assert bpy.ops.faceblur.bake() == {"FINISHED"}
+    strip = get_strip(scene)
+    film = strip.filepath
+    assert BAKED in strip and FOLDER in film
+    with pytest.raises(FaceBlurError, match="Unbake it"):
+        get_footage(strip)
+    assert bpy.ops.faceblur.bake() == {"FINISHED"}
+    assert get_strip(scene).filepath == film
+    assert bpy.ops.faceblur.unbake() == {"FINISHED"}
+    assert get_modifier(get_strip(scene)) is not None
+    assert not bpy.ops.faceblur.unbake.poll() and bpy.ops.faceblur.bake.poll()
+
+
+def test_a_cancelled_bake_changes_nothing(scene: Any, tmp_path: Path) -> None:
+    job = bake([get_strip(scene)], 0.05)
+    for step in job:
+        if step is not None:
+            break
+    job.close()
+    assert get_modifier(get_strip(scene)) is not None and check_scene(scene) == []
+    assert not [path for path in (tmp_path / FOLDER).iterdir() if path.suffix == ".mp4"]
+
+
+def test_a_mask_that_was_changed_during_the_bake_stays_as_it_is(scene: Any) -> None:
+    result = run_to_end(bake([get_strip(scene)]))
+    mask = get_mask(get_strip(scene))
+    mask.layers[1].hide_render = True
+    done, problems = apply(result)
+    assert done == [] and problems == ["'disk' was not baked, because its mask was changed meanwhile."]
+    assert get_modifier(get_strip(scene)) is not None
+
+
+class _Warnings(Reporter):
+    def __init__(self) -> None:
+        super().__init__()
+        self.texts: list[str] = []
+
+    def warn(self, text: str) -> None:
+        self.texts.append(text)
+
+
+def test_the_command_bakes_before_a_render_only_in_memory(scene: Any, tmp_path: Path) -> None:
+    reporter = _Warnings()
+    scene.render.filepath = str(tmp_path / "out" / "f")
+    scene.render.image_settings.media_type, scene.render.image_settings.file_format = "IMAGE", "PNG"
+    options = command.build_strips_parser().parse_args(["--strips", "--render"])
+    command._bake_and_render(scene, ["disk"], options, reporter)
+    assert len(reporter.texts) == 1 and "are baked first, because the render is quicker" in reporter.texts[0]
+    assert BAKED in get_strip(scene) and len(list((tmp_path / "out").iterdir())) == disks.FRAMES
+    bpy.ops.wm.open_mainfile(filepath=str(tmp_path / "project.blend"))
+    scene = bpy.context.scene
+    assert get_modifier(get_strip(scene)) is not None
+    options = command.build_strips_parser().parse_args(["--strips", "--bake"])
+    command._bake_and_render(scene, ["disk"], options, Reporter())
+    bpy.ops.wm.open_mainfile(filepath=str(tmp_path / "project.blend"))
+    assert BAKED in get_strip(bpy.context.scene) and check_scene(bpy.context.scene) == []
+    with pytest.raises(FaceBlurError, match="is baked"):
+        command._choose_strips(bpy.context.scene, ["disk"])
+
+
+def test_a_short_range_is_rendered_without_a_bake(scene: Any) -> None:
+    assert [strip.name for strip in list_quicker_baked(scene)] == ["disk"]
+    scene.frame_end = 3
+    assert list_quicker_baked(scene) == []
+
+
+def test_a_proxy_of_the_source_is_off_while_the_strip_is_baked(scene: Any, tmp_path: Path) -> None:
+    strip = get_strip(scene)
+    strip.use_proxy = True
+    strip.proxy.use_proxy_custom_file = True
+    strip.proxy.filepath = str(tmp_path / "proxy.avi")
+    bake_all(scene)
+    assert not get_strip(scene).use_proxy
+    unbake([get_strip(scene)])
+    assert get_strip(scene).use_proxy and get_strip(scene).proxy.use_proxy_custom_file
+
+
+def test_layers_drawn_by_hand_are_in_the_film_and_hidden_ones_are_not(scene: Any, tmp_path: Path) -> None:
+    mask = bpy.data.masks[0]
+    layer = mask.layers.new(name="mine")
+    spline = layer.splines.new()
+    spline.use_cyclic = True
+    spline.points.add(2)
+    for point, place in zip(spline.points, ((0.05, 0.7), (0.2, 0.7), (0.05, 0.55)), strict=True):
+        point.co = place
+        point.handle_left_type = point.handle_right_type = "VECTOR"
+    mask.layers[1].hide_render = True
+    bpy.context.view_layer.update()
+    before = disks.render_frame(scene, 12, tmp_path / "x.png").astype(int)
+    bake_all(scene)
+    after = disks.render_frame(scene, 12, tmp_path / "x.png").astype(int)
+    sights = [disks.see(picture) for picture in (before, after)]
+    assert 1000 < sights[0].cover < 1500 and abs(sights[1].cover - sights[0].cover) < 150
+    # Blender's raster and the polygon differ by a pixel at most.
+    shown = np.pad(disks._is_cover(after), 1)
+    grown = np.maximum.reduce([np.roll(shown, (y, x), (0, 1)) for y in (-1, 0, 1) for x in (-1, 0, 1)])[1:-1, 1:-1]
+    # In Blender 5.0.1 the upper right corner of a masked picture is always covered.
+    assert grown[1:][disks._is_cover(before)[1:]].all()
+    assert abs(sights[1].disk - sights[0].disk) < 30 and sights[0].disk > 1000
