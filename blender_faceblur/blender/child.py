@@ -45,7 +45,8 @@ def run(job: dict[str, Any]) -> None:
     """Run the job (keys: source, tracks, effect, render, save_blend); sends progress messages and the result.
 
     With the key `project` it renders the footage of a strip in that project, see `covered_footage.open_footage`. With
-    `replace` as well it makes a project without covers, see `covered_footage.finish_copy`.
+    `replace` as well it makes a project without covers, see `covered_footage.finish_copy`. With `evaluate` it writes
+    the outlines of masks, see `bake.outlines.evaluate_masks`.
 
     For measurements, `effect` may be None (footage without a cover).
     """
@@ -60,6 +61,9 @@ def run(job: dict[str, Any]) -> None:
 
     if "replace" in job:
         finish_project(job)
+        return
+    if "evaluate" in job:
+        evaluate(job)
         return
     document = read_document(Path(job["tracks"]))
     effect = EffectSettings(**job["effect"]) if job["effect"] is not None else None
@@ -121,6 +125,17 @@ def finish_project(job: dict[str, Any]) -> None:
         height=render.resolution_y,
         frame_rate=[render.fps, render.fps_base],
     )
+
+
+def evaluate(job: dict[str, Any]) -> None:
+    """Write the outlines of masks, for a job with `evaluate`; sends its progress and the result."""
+    from .bake.outlines import evaluate_masks
+
+    def report_progress(done: int, total: int) -> None:
+        send(type="progress", stage="evaluate", done=done, total=total)
+
+    frames = evaluate_masks(job, report_progress)
+    send(type="result", frames=frames, width=0, height=0, frame_rate=[1, 1])
 
 
 def choose_channels(picture: Any) -> tuple[str, int]:

@@ -18,9 +18,12 @@ from ..core.tracking.plates import list_weights
 from ..core.types import FaceBlurError
 from ..files.paths import check_models
 from ..reporting.progress import Outcome, Reporter, choose_reporter, count
+from .bake.baking import FOLDER, bake, list_bakeable, list_quicker_baked
+from .bake.baking import apply as apply_bake
 from .common.context import get_sequencer_scene
 from .common.footage import KINDS
 from .common.jobs import Step, run_to_end
+from .cover.baked import is_baked
 from .cover.strips import sync_mask_strips
 from .detection.detect import DetectionSettings, cover_found, detect
 from .guard.checks import asks_for_review, check_scene
@@ -76,6 +79,18 @@ def build_strips_parser() -> argparse.ArgumentParser:
         help="the strips to cover; without names, all movie and image strips",
     )
     parser.add_argument("--render", action="store_true", help="also render the project with its own settings")
+    parser.add_argument(
+        "--bake",
+        action="store_true",
+        help="also paint the covers into films beside the project, which the strips then show",
+    )
+    parser.add_argument(
+        "--renderer",
+        choices=("direct", "blender"),
+        default="direct",
+        help="with --render, bake the covers for the render if that is quicker (default), or let Blender cover "
+        "every frame",
+    )
     cli.add_detection_options(parser)
     cli.add_people_options(parser)
     return parser
@@ -116,8 +131,7 @@ def blur_strips(arguments: list[str]) -> int:
         _save()
         if recognition is not None:
             recognition.save()
-        if options.render:
-            render_project(scene, reporter)
+        _bake_and_render(scene, names, options, reporter)
     except FaceBlurError as error:
         print(error, file=sys.stderr)
         return cli.SOME_FAILED
@@ -125,6 +139,51 @@ def blur_strips(arguments: list[str]) -> int:
         print("\nInterrupted.", file=sys.stderr)
         return cli.INTERRUPTED
     return cli.ALL_WELL
+
+
+def _bake_and_render(scene: bpy.types.Scene, names: list[str], options: argparse.Namespace, reporter: Reporter) -> None:
+    """Do what --bake and --render ask for."""
+    if options.bake:
+        _bake(scene, names, reporter)
+        _save()
+    if options.render:
+        if options.renderer == "direct":
+            _bake_for_render(scene, reporter)
+        render_project(scene, reporter)
+
+
+def _bake(scene: bpy.types.Scene, names: list[str], reporter: Reporter) -> None:
+    """Bake the covers of those of these strips that are movie strips, and again those that were changed since they were
+    baked. Raises FaceBlurError unless all of them are baked."""
+    strips = scene.sequence_editor.strips_all
+    for name in names:
+        if strips[name].type != "MOVIE":
+            reporter.warn(f"'{name}' is covered, but not baked: bake works for movie strips only.")
+    chosen = [strip for strip in list_bakeable(scene) if strip.name in names or is_baked(strip)]
+    result = run_to_end(
+        bake(chosen),
+        lambda step: reporter.show_progress(step.stage, step.done, step.total),
+    )
+    for note in dict.fromkeys(result.notes):
+        reporter.warn(note)
+    problems = apply_bake(result)[1]
+    if problems:
+        raise FaceBlurError(" ".join(problems))
+
+
+def _bake_for_render(scene: bpy.types.Scene, reporter: Reporter) -> None:
+    """Bake the covers in memory if the render is quicker then; the saved project keeps its masks and effects."""
+    strips = list_quicker_baked(scene)
+    if not strips:
+        return
+    reporter.warn(
+        f"The covers of {count(len(strips), 'strip')} are baked first, because the render is quicker then. The films "
+        f"stay in the folder {FOLDER} for the next render. --renderer blender renders without them."
+    )
+    try:
+        _bake(scene, [strip.name for strip in strips], reporter)
+    except FaceBlurError as error:
+        reporter.warn(f"Blender renders the covers, because they cannot be baked: {error}")
 
 
 def render_project(scene: bpy.types.Scene, reporter: Reporter) -> None:
@@ -226,7 +285,9 @@ def _choose_strips(scene: bpy.types.Scene, wanted: list[str]) -> list[str]:
             raise FaceBlurError(f"There is no strip named '{name}'. Strips in the scene: {', '.join(there) or 'none'}.")
         if there[name].type not in KINDS:
             raise FaceBlurError(f"'{name}' is not a movie or image strip.")
-    names = wanted or [name for name, strip in there.items() if strip.type in KINDS]
+        if is_baked(there[name]):
+            raise FaceBlurError(f"'{name}' is baked. Unbake it in Blender to detect its faces again.")
+    names = wanted or [name for name, strip in there.items() if strip.type in KINDS and not is_baked(strip)]
     if not names:
         raise FaceBlurError(f"{bpy.data.filepath}: the scene has no movie or image strips.")
     return names

@@ -9,6 +9,7 @@ import bpy
 
 from ..files.paths import set_user_folder
 from . import (
+    bake,
     command,
     common,
     correction,
@@ -41,6 +42,7 @@ _ROOMS = (
     detection,
     correction,
     export,
+    bake,
     settings,
     keymaps,
     command,

@@ -6,7 +6,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,10 +60,32 @@ class Moment:
     position: float
 
 
+class Timeline(Protocol):
+    """The covers of a film at any moment."""
+
+    @property
+    def largest_face_px(self) -> float:
+        """The width of the largest face in pixels, which sets the strength where a whole picture is covered."""
+        ...
+
+    def covers_everything(self, moment: Moment) -> bool:
+        """Whether the whole picture has to be covered."""
+        ...
+
+    def list_outlines(self, moment: Moment) -> list[Outline]:
+        """The covers in the picture of a moment, in pixels of the source as the strip shows it."""
+        ...
+
+    def describe(self, first: float, last: float) -> list[Any]:
+        """All that decides how pictures between two positions (in frames) are covered, as values for a digest."""
+        ...
+
+
 class CoverTimeline:
     """The covers of a tracks document at any moment of its source."""
 
     def __init__(self, document: TrackDocument) -> None:
+        self.largest_face_px = compute_largest_face_px(document)
         self._frame_count = document.source.frame_count
         self._unanalysed = document.unanalysed_spans()
         widths = {
@@ -131,6 +153,12 @@ def _outline(layer: LayerPlan, frame: float, face_px: float, growth: float = 1.0
     polygon = flatten(points, _STEPS)
     centre = points[::3].mean(axis=0)
     return Outline(centre + (polygon - centre) * (_CURVE_BULGE * growth), feather, face_px)
+
+
+def compute_largest_face_px(document: TrackDocument) -> float:
+    """Width of the document's widest face, without the margin, and at least an eighth of the picture's height."""
+    widths = [2 * sample.ellipse.rx for track in document.tracks for sample in track.samples]
+    return max([document.source.height / 8, *widths])
 
 
 def transform(outline: Outline, size: tuple[int, int], turn: int) -> Outline:

@@ -158,7 +158,7 @@ def choose_encoder(
     Raises FaceBlurError if no encoder keeps the pixel format, or the wanted one does not open.
     """
     planar = choose_planar(pixel_format)
-    own = _OWN_CODECS.get(source_codec, "")
+    own = name_own_codec(source_codec)
     order = [codec]
     if codec == "auto":
         order = [name for name in dict.fromkeys((own, *_FALLBACKS, *CODECS)) if name in allowed]
@@ -193,6 +193,11 @@ def list_unwritten(choice: EncoderChoice, look: StreamLook) -> list[str]:
     if choice.encoder not in _LOCATING and look.chroma_location > 1:
         unwritten.append("the place of the colour samples")
     return unwritten
+
+
+def name_own_codec(source_codec: str) -> str:
+    """Our name of a codec, from FFmpeg's; empty if it has no encoder here."""
+    return _OWN_CODECS.get(source_codec, "")
 
 
 def open_encoder(container: Any, choice: EncoderChoice, look: StreamLook, threads: int = 0) -> Any:

@@ -15,7 +15,7 @@ import struct
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from threading import Event, Lock
@@ -25,11 +25,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..core.cover.effects import EffectSettings
-from ..core.types import FaceBlurError, TrackDocument
+from ..core.types import FaceBlurError
 from ..delivery.join import PIECE_LEAD_S
 from ..sources.movie import MovieSource
 from .chroma import read_chroma_location
-from .covers import CoverTimeline, Moment
+from .covers import Moment, Timeline
 from .encoders import (
     CAPTIONING,
     EncoderChoice,
@@ -61,6 +61,9 @@ _EXTRAS = {
 
 _VERSION = 1
 """Increase it when the same source, settings and tracks give different pieces, so that no run mixes old and new."""
+_TICKS_PER_S = 10_000
+"""At least this many units of time make a second in films with a picture for each frame. Raising it places their sound
+more precisely; some players cannot count more than 90000."""
 
 _MASTERING = struct.Struct("<20i2i")
 _LIGHT = struct.Struct("<2I")
@@ -95,8 +98,31 @@ class FilmStream:
 
 
 @dataclass(frozen=True, slots=True)
+class FrameClock:
+    """The times of a film that has one picture for each frame of a strip: frame n is shown at `start + n * step`, in
+    units of `time_base` seconds. `start` is the source's, up to half a unit."""
+
+    time_base: Fraction
+    start: int
+    step: int
+
+    @classmethod
+    def of(cls, source: MovieSource) -> FrameClock:
+        rate = source.info.frame_rate
+        scale = -(-_TICKS_PER_S // rate.numerator)
+        base = Fraction(1, rate.numerator * scale)
+        return cls(base, round(source.start * source.time_base / base), rate.denominator * scale)
+
+    def get_time(self, frame: int) -> int:
+        return self.start + frame * self.step
+
+
+@dataclass(frozen=True, slots=True)
 class Piece:
-    """A half-open range of times, None for the film's beginning and end, and the file that holds it when it is done."""
+    """A half-open range of times, None for the film's beginning and end, and the file that holds it when it is done.
+
+    If the film has one picture for each frame of a strip, the range is one of frames.
+    """
 
     start: int | None
     stop: int | None
@@ -125,6 +151,8 @@ class PaintedFilm:
     pictures: int
     whole: int
     """Pictures that are covered completely, because they were not analysed."""
+    painted: int
+    """Pictures that were painted now, not by an earlier run."""
 
 
 class FilmPainter:
@@ -134,16 +162,23 @@ class FilmPainter:
         self,
         source: MovieSource,
         path: Path,
-        document: TrackDocument,
+        timeline: Timeline,
         settings: FilmSettings,
         sticker: NDArray[np.uint8] | None = None,
+        per_frame: bool = False,
     ) -> None:
-        self._source, self._settings = source, settings
+        """With `per_frame` the film gets one picture for each frame of the source's strip, at its constant rate: the
+        picture that the strip shows there. Otherwise it gets the source's pictures, at their own times."""
+        self._source, self._settings, self._timeline = source, settings, timeline
         self._sticker = "" if sticker is None else hashlib.sha256(sticker.tobytes()).hexdigest()
-        self._largest_face_px = compute_largest_face_px(document)
-        self._timeline = CoverTimeline(document)
-        self._painter = Painter(settings.effect, self._largest_face_px, source.turn, sticker)
+        self._painter = Painter(settings.effect, timeline.largest_face_px, source.turn, sticker)
         self.stream = read_stream(path, source)
+        self.clock = FrameClock.of(source) if per_frame else None
+        if self.clock is not None:
+            # Blender ignores the matrix in some containers, and the new film's may not be one of them.
+            matrix = self.stream.matrix if source.turn else ()
+            look = replace(self.stream.look, time_base=self.clock.time_base)
+            self.stream = replace(self.stream, look=look, matrix=matrix)
         self.look = self.stream.look
         self.choice = choose_encoder(
             self.stream.codec,
@@ -174,7 +209,7 @@ class FilmPainter:
         missing = [piece for piece, counts in made if counts is None]
         count = sum(counts[0] for _, counts in made if counts is not None)
         whole = sum(counts[1] for _, counts in made if counts is not None)
-        stopped, lock = Event(), Lock()
+        earlier, stopped, lock = count, Event(), Lock()
 
         def note(everything: bool) -> None:
             nonlocal count, whole
@@ -201,17 +236,29 @@ class FilmPainter:
             except BaseException:
                 stopped.set()
                 raise
-        return PaintedFilm(pieces, self.choice, count, whole)
+        return PaintedFilm(pieces, self.choice, count, whole, count - earlier)
 
-    def _plan_pieces(self, folder: Path) -> list[Piece]:
-        import av
-
+    def _list_edges(self) -> list[int]:
+        """Where a new piece begins: a time, or a frame if the film has one picture for each."""
         shortest = round(PIECE_S / self._source.time_base)
         edges: list[int] = []
         keys = self._source.list_key_times()
         for time in keys[1:]:
             if time - (edges[-1] if edges else keys[0]) >= shortest:
                 edges.append(time)
+        if self.clock is None:
+            return edges
+        frames = {self._source.find_frames_showing(time, None)[0].start for time in edges}
+        return sorted(frame for frame in frames if 0 < frame < self._source.info.frame_count)
+
+    def _find_position(self, edge: int) -> float:
+        """The position of an edge, in frames."""
+        return float(edge) if self.clock is not None else self._source.find_frames_showing(edge, edge)[1]
+
+    def _plan_pieces(self, folder: Path) -> list[Piece]:
+        import av
+
+        edges = self._list_edges()
         settings = [
             _VERSION,
             str(av.library_versions),
@@ -220,16 +267,17 @@ class FilmPainter:
             self._sticker,
             asdict(self.choice),
             _describe_look(self.look),
+            None if self.clock is None else asdict(self.clock),
         ]
         pieces = []
         for number, (start, stop) in enumerate(zip([None, *edges], [*edges, None], strict=True)):
-            first = -1.0 if start is None else self._source.find_frames_showing(start, start)[1]
-            last = float("inf") if stop is None else self._source.find_frames_showing(stop, stop)[1]
+            first = -1.0 if start is None else self._find_position(start)
+            last = float("inf") if stop is None else self._find_position(stop)
             covers = self._timeline.describe(first, last)
             # Only these depend on the largest face: pictures that are covered completely (as the film's ends may be,
             # beyond the strip), and effects that paint all covers of a picture together.
             if covers[-1] or self._painter.paints_together or start is None or stop is None:
-                covers.append(self._largest_face_px)
+                covers.append(self._timeline.largest_face_px)
             content = json.dumps([settings, start, stop, covers], default=str)
             digest = hashlib.sha256(content.encode()).hexdigest()[:32]
             pieces.append(Piece(start, stop, folder / f"{number:06}-{digest}.{self.choice.piece_format}"))
@@ -247,16 +295,18 @@ class FilmPainter:
         try:
             with av.open(str(part), "w", format=form, options=options) as container:
                 stream = open_encoder(container, self.choice, self.look, threads)
-                for time, frame, moment in self.walk_pictures(piece.start, piece.stop):
+                for time, frame, moment, again in self._walk(piece):
                     if stopped.is_set():
                         return
                     everything = self._timeline.covers_everything(moment)
+                    kept = [_view_rows(plane).copy() for plane in frame.planes] if again else []
                     painted = self._to_encoder(self.cover(frame, moment))
                     painted.pts, painted.time_base = time + lead, self.look.time_base
                     painted.pict_type = 0
                     for packet in stream.encode(painted):
                         container.mux(packet)
                     pictures, whole = pictures + 1, whole + everything
+                    _restore(frame, kept)
                     note(everything)
                 for packet in stream.encode(None):
                     container.mux(packet)
@@ -286,13 +336,31 @@ class FilmPainter:
     def walk_pictures(self, start: int | None = None, stop: int | None = None) -> Iterator[tuple[int, Any, Moment]]:
         """Each stored picture from `start` to `stop` (see `MovieSource.pictures`) with its time, and when it is
         shown."""
+        for time, frame, moment, _ in self._walk(Piece(start, stop, Path())):
+            yield time, frame, moment
+
+    def _walk(self, piece: Piece) -> Iterator[tuple[int, Any, Moment, bool]]:
+        """Each picture of a piece with its time, with the frames of the strip that show it, and whether the next
+        picture is the same object."""
+        if self.clock is not None:
+            yield from self._walk_frames(self.clock, piece)
+            return
         before: tuple[int, Any] | None = None
-        for time, frame in self._source.pictures(start, stop):
+        for time, frame in self._source.pictures(piece.start, piece.stop):
             if before is not None:
-                yield *before, self._find_moment(before[0], time)
+                yield *before, self._find_moment(before[0], time), False
             before = time, frame
         if before is not None:
-            yield *before, self._find_moment(before[0], stop)
+            yield *before, self._find_moment(before[0], piece.stop), False
+
+    def _walk_frames(self, clock: FrameClock, piece: Piece) -> Iterator[tuple[int, Any, Moment, bool]]:
+        before: tuple[int, Any] | None = None
+        for number, frame in self._source.stored_frames(piece.start or 0, piece.stop):
+            if before is not None:
+                yield clock.get_time(before[0]), before[1], Moment((before[0],), before[0]), frame is before[1]
+            before = number, frame
+        if before is not None:
+            yield clock.get_time(before[0]), before[1], Moment((before[0],), before[0]), False
 
     def _find_moment(self, time: int, next_time: int | None) -> Moment:
         frames, position = self._source.find_frames_showing(time, next_time)
@@ -363,12 +431,6 @@ def _merge_colors(wanted: Sequence[Any], other: Sequence[Any]) -> tuple[int, int
     return color_range, matrix, primaries, curve
 
 
-def compute_largest_face_px(document: TrackDocument) -> float:
-    """Width of the document's widest face, without the margin, and at least an eighth of the picture's height."""
-    widths = [2 * sample.ellipse.rx for track in document.tracks for sample in track.samples]
-    return max([document.source.height / 8, *widths])
-
-
 def _read_mastering(frame: Any) -> MasteringDisplay | None:
     from av.sidedata.sidedata import Type
 
@@ -394,20 +456,38 @@ def _read_light(frame: Any) -> tuple[int, int] | None:
     return most, average
 
 
+def _restore(frame: Any, kept: Sequence[NDArray[np.uint8]]) -> None:
+    """Give a painted picture that is needed once more its former samples; nothing if `kept` is empty."""
+    if not kept:
+        return
+    # The encoder may still need what was painted.
+    frame.make_writable()
+    for plane, rows in zip(frame.planes, kept, strict=True):
+        _copy_rows(rows, _view_rows(plane))
+
+
 def _relabel(frame: Any, name: str) -> Any:
     """A frame with the same samples in a format that differs only in the range that its name stands for."""
     import av
 
     copy = av.VideoFrame(frame.width, frame.height, name)
     for target, plane in zip(copy.planes, frame.planes, strict=True):
-        into: Any = np.frombuffer(target, np.uint8).reshape(target.height, -1)
-        rows: Any = np.frombuffer(plane, np.uint8).reshape(plane.height, -1)
-        width = min(into.shape[1], rows.shape[1])
-        into[:, :width] = rows[:, :width]
+        _copy_rows(_view_rows(plane), _view_rows(target))
     for name_of_color in ("colorspace", "color_primaries", "color_trc"):
         setattr(copy, name_of_color, getattr(frame, name_of_color))
     copy.color_range = 2
     return copy
+
+
+def _view_rows(plane: Any) -> NDArray[np.uint8]:
+    """The bytes of a plane, row by row, with the padding at the end of each."""
+    return np.frombuffer(plane, np.uint8).reshape(plane.height, -1)
+
+
+def _copy_rows(rows: NDArray[np.uint8], target: NDArray[np.uint8]) -> None:
+    # Rows can have different padding.
+    width = min(target.shape[1], rows.shape[1])
+    target[:, :width] = rows[:, :width]
 
 
 def _describe_look(look: StreamLook) -> list[Any]:

@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 from ..core.cover.effects import EffectSettings
 from ..core.types import FaceBlurError, TrackDocument
 from ..sources.image import read_data
-from .covers import CoverTimeline, Moment
-from .film import compute_largest_face_px
+from .covers import CoverTimeline, Moment, compute_largest_face_px
 from .painter import Painter
 from .picture_files import read_picture, write_picture
 

@@ -134,15 +134,26 @@ class MovieSource(FrameSource):
     def frames(
         self, start: int = 0, stop: int | None = None, size: tuple[int, int] | None = None, grey: bool = False
     ) -> Iterator[tuple[int, Picture]]:
-        stop = self._count if stop is None else stop
         convert = _Converter(self._coded_size, self._format, self._rotation, size, grey, self._path.name)
+        shown: av.VideoFrame | None = None
+        picture: Picture | None = None
+        for source_frame, chosen in self.stored_frames(start, stop):
+            if picture is None or shown is not chosen:
+                shown, picture = chosen, convert(chosen)
+            yield source_frame, picture
+
+    def stored_frames(self, start: int = 0, stop: int | None = None) -> Iterator[tuple[int, av.VideoFrame]]:
+        """Yield (strip frame, stored picture) like `frames`, with the picture as the decoder returns it.
+
+        Frames in a row that show the same picture yield the same object, which the decoder may still need: make it
+        writable before writing into it.
+        """
+        stop = self._count if stop is None else stop
         decoded = self._decode_from(self._get_time(start))
         # Blender keeps the latest picture and the one before it, and reads on while the latest is too early.
         latest: _Decoded | None = None
         before: _Decoded | None = None
         ended = False
-        shown: av.VideoFrame | None = None
-        picture: Picture | None = None
         for source_frame in range(start, stop):
             wanted = self._get_time(source_frame)
             while not ended and (latest is None or latest.time < wanted):
@@ -157,9 +168,7 @@ class MovieSource(FrameSource):
                 chosen = latest
             if chosen is None:
                 raise FaceBlurError(f"{self._path.name}: no picture can be decoded at frame {source_frame}")
-            if picture is None or shown is not chosen.frame:
-                shown, picture = chosen.frame, convert(chosen.frame)
-            yield source_frame, picture
+            yield source_frame, chosen.frame
 
     def notes(self) -> list[str]:
         notes = []
@@ -176,6 +185,11 @@ class MovieSource(FrameSource):
     def time_base(self) -> Fraction:
         """The unit of `pictures`' times, in seconds."""
         return self._time_base
+
+    @property
+    def start(self) -> int:
+        """The time that the strip's first frame stands for, in units of `time_base`."""
+        return self._start
 
     @property
     def turn(self) -> int:

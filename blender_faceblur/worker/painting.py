@@ -12,10 +12,12 @@ from typing import Any
 
 from ..core.document.tracks_file import read_document
 from ..core.types import FaceBlurError
+from ..painting.covers import CoverTimeline
 from ..painting.film import FilmPainter, FilmSettings
 from ..painting.stickers import read_sticker
 from ..painting.still import paint_still
 from ..sources import ImageSource, MovieSource
+from .baking import bake
 from .opening import open_requested
 from .protocol import PaintDone, PaintRequest, Progress, Stage, Started, Warned
 from .reporting import REPORTING
@@ -23,6 +25,9 @@ from .reporting import REPORTING
 
 def paint(request: PaintRequest, send: Callable[[Any], None]) -> None:
     """Paint the covers and send the result. Raises FaceBlurError if the source cannot be painted."""
+    if request.outlines:
+        bake(request, send)
+        return
     began = time.monotonic()
     document = read_document(Path(request.tracks))
     sticker = read_sticker(Path(request.effect.image)) if request.effect.image else None
@@ -36,7 +41,7 @@ def paint(request: PaintRequest, send: Callable[[Any], None]) -> None:
         if not isinstance(source, MovieSource):
             raise FaceBlurError(f"{source.info.file_name}: covers are painted into films and single pictures only")
         settings = FilmSettings(request.effect, request.codec, request.quality, request.encoder, tuple(request.allowed))
-        painter = FilmPainter(source, Path(request.source.path), document, settings, sticker)
+        painter = FilmPainter(source, Path(request.source.path), CoverTimeline(document), settings, sticker)
         send(Started(source.info.frame_count))
         for text in painter.list_losses():
             send(Warned(text))
@@ -59,7 +64,7 @@ def paint(request: PaintRequest, send: Callable[[Any], None]) -> None:
             pictures = "1 picture is" if film.whole == 1 else f"{film.whole} pictures are"
             send(Warned(f"{pictures} covered completely, because they were not analysed."))
         seconds = time.monotonic() - began
-        send(Progress(Stage.RENDER, total, total, film.pictures / max(seconds, 1e-6)))
+        send(Progress(Stage.RENDER, total, total, film.painted / max(seconds, 1e-6)))
         look = painter.look
         Path(request.output).write_text(
             json.dumps(
@@ -79,4 +84,4 @@ def paint(request: PaintRequest, send: Callable[[Any], None]) -> None:
             ),
             encoding="utf-8",
         )
-        send(PaintDone(request.output, film.pictures, seconds))
+        send(PaintDone(request.output, film.painted, seconds))

@@ -19,9 +19,12 @@ import bpy
 import pytest
 
 import blender_faceblur
+from blender_faceblur.blender.bake.baking import apply, bake, list_bakeable
 from blender_faceblur.blender.command import render_project
 from blender_faceblur.blender.common.context import borrow_sequencer
+from blender_faceblur.blender.common.jobs import run_to_end
 from blender_faceblur.blender.common.marks import get_modifier
+from blender_faceblur.blender.cover.baked import BakedRecord, is_baked
 from blender_faceblur.blender.cover.strips import remove_strip
 from blender_faceblur.blender.guard import checks as guard
 from blender_faceblur.blender.rendering.project import build_project
@@ -39,16 +42,20 @@ RANGE = (9, 14)
 
 COVERED, WHOLE, BLACK, FACE = "the face is covered", "all is covered", "black", "**the face shows**"
 NOTHING = "nothing"
+ABSENT = "does not exist"
+"""What breaks is not part of a baked project."""
 
 
 @dataclass(frozen=True, slots=True)
 class FaultCase:
-    """A row: what breaks, what is delivered with the extension and without, and what the extension reports."""
+    """A row: what breaks, what is delivered with the extension and without, what a baked project delivers without the
+    extension, and what the extension reports of a project that is not baked."""
 
     name: str
     break_it: Callable[[Any, Any], None]
     blacked_out: str
     plain: str
+    baked: str
     reported: str
     repaired: bool = True
     """Whether Repair fixes the fault, so that the face is covered again."""
@@ -56,6 +63,14 @@ class FaultCase:
 
 def _get_mask_strip(strip: Any) -> Any:
     return get_modifier(strip).input_mask_strip
+
+
+def _get_mask(strip: Any) -> Any:
+    return BakedRecord.load(strip).mask if is_baked(strip) else _get_mask_strip(strip).mask
+
+
+def _get_group(strip: Any) -> Any:
+    return BakedRecord.load(strip).group if is_baked(strip) else get_modifier(strip).node_group
 
 
 def switch_off(scene: Any, strip: Any) -> None:
@@ -74,17 +89,18 @@ def remove_modifier(scene: Any, strip: Any) -> None:
 
 def add_again(scene: Any, strip: Any) -> None:
     path = strip.filepath
-    remove_strip(scene, _get_mask_strip(strip))
+    if not is_baked(strip):
+        remove_strip(scene, _get_mask_strip(strip))
     remove_strip(scene, strip)
     scene.sequence_editor.strips.new_movie("disk", path, 1, 1)
 
 
 def delete_group(scene: Any, strip: Any) -> None:
-    bpy.data.node_groups.remove(get_modifier(strip).node_group)
+    bpy.data.node_groups.remove(_get_group(strip))
 
 
 def delete_mask(scene: Any, strip: Any) -> None:
-    bpy.data.masks.remove(_get_mask_strip(strip).mask)
+    bpy.data.masks.remove(_get_mask(strip))
 
 
 def delete_mask_strip(scene: Any, strip: Any) -> None:
@@ -100,30 +116,31 @@ def leave_out_frames(scene: Any, strip: Any) -> None:
 
 
 def shorten_mask(scene: Any, strip: Any) -> None:
-    _get_mask_strip(strip).mask.frame_end = 4
-    _get_mask_strip(strip).mask.update_tag()
+    mask = _get_mask(strip)
+    mask.frame_end = 4
+    mask.update_tag()
 
 
 def hide_picture_layer(scene: Any, strip: Any) -> None:
-    mask = _get_mask_strip(strip).mask
+    mask = _get_mask(strip)
     mask.layers[0].hide_render = True
     mask.update_tag()
 
 
 def turn_layer_round(scene: Any, strip: Any) -> None:
-    mask = _get_mask_strip(strip).mask
+    mask = _get_mask(strip)
     mask.layers[1].invert = False
     mask.update_tag()
 
 
 def empty_layer(scene: Any, strip: Any) -> None:
-    mask = _get_mask_strip(strip).mask
+    mask = _get_mask(strip)
     mask.layers[1].splines[0].use_fill = False
     mask.update_tag()
 
 
 def move_mask_frames(scene: Any, strip: Any) -> None:
-    mask = _get_mask_strip(strip).mask
+    mask = _get_mask(strip)
     mask.frame_start, mask.frame_end = mask.frame_start + 10, mask.frame_end + 10
     mask.update_tag()
 
@@ -134,7 +151,7 @@ def brighten_mask_strip(scene: Any, strip: Any) -> None:
 
 
 def change_unit(scene: Any, strip: Any) -> None:
-    for node in get_modifier(strip).node_group.nodes:
+    for node in _get_group(strip).nodes:
         if "Unit" in node.inputs:
             node.inputs["Unit"].default_value *= 1.5
 
@@ -153,7 +170,8 @@ def move_alone(scene: Any, strip: Any) -> None:
 
 def relink(scene: Any, strip: Any) -> None:
     path = Path(bpy.path.abspath(strip.filepath))
-    strip.filepath = str(path.with_name("elsewhere.mp4"))
+    # A baked film is in a folder beside its source.
+    strip.filepath = str((path.parents[1] if is_baked(strip) else path.parent) / "elsewhere.mp4")
 
 
 def disable(scene: Any, strip: Any) -> None:
@@ -163,17 +181,20 @@ def disable(scene: Any, strip: Any) -> None:
 
 
 FAULTS = [
-    FaultCase("modifier switched off in render", switch_off, BLACK, FACE, "Its cover is switched off."),
-    FaultCase("modifier muted", mute, BLACK, FACE, "Its cover is switched off."),
-    FaultCase("modifier removed", remove_modifier, BLACK, FACE, "It has no cover."),
-    FaultCase("strip deleted and added again", add_again, BLACK, FACE, "Its file was analysed, but it has no cover."),
-    FaultCase("node group deleted", delete_group, BLACK, FACE, "It has no cover."),
-    FaultCase("mask deleted", delete_mask, BLACK, FACE, "Its Mask strip has lost its mask."),
+    FaultCase("modifier switched off in render", switch_off, BLACK, FACE, ABSENT, "Its cover is switched off."),
+    FaultCase("modifier muted", mute, BLACK, FACE, ABSENT, "Its cover is switched off."),
+    FaultCase("modifier removed", remove_modifier, BLACK, FACE, ABSENT, "It has no cover."),
+    FaultCase(
+        "strip deleted and added again", add_again, BLACK, FACE, COVERED, "Its file was analysed, but it has no cover."
+    ),
+    FaultCase("node group deleted", delete_group, BLACK, FACE, COVERED, "It has no cover."),
+    FaultCase("mask deleted", delete_mask, BLACK, FACE, COVERED, "Its Mask strip has lost its mask."),
     FaultCase(
         "a face's layer no longer inverted",
         turn_layer_round,
         WHOLE,
         FACE,
+        COVERED,
         "The mask's layer 'Face 01' shows what it should cover: its blending, inversion or fill was changed.",
     ),
     FaultCase(
@@ -181,14 +202,16 @@ FAULTS = [
         empty_layer,
         BLACK,
         FACE,
+        COVERED,
         "The mask's layer 'Face 01' shows what it should cover: its blending, inversion or fill was changed.",
     ),
-    FaultCase("first and last frame of the mask changed", move_mask_frames, COVERED, FACE, NOTHING),
+    FaultCase("first and last frame of the mask changed", move_mask_frames, COVERED, FACE, COVERED, NOTHING),
     FaultCase(
         "a modifier on the Mask strip",
         brighten_mask_strip,
         BLACK,
         FACE,
+        ABSENT,
         "Its Mask strip was moved, scaled or modified.",
     ),
     FaultCase(
@@ -196,6 +219,7 @@ FAULTS = [
         change_unit,
         BLACK,
         FACE,
+        COVERED,
         "Its node group puts the mask over the picture at the wrong size.",
     ),
     FaultCase(
@@ -203,6 +227,7 @@ FAULTS = [
         pass_on,
         BLACK,
         FACE,
+        COVERED,
         "The node group 'Face Blur Solid' passes its input through unchanged.",
     ),
     FaultCase(
@@ -210,22 +235,28 @@ FAULTS = [
         relink,
         BLACK,
         FACE,
+        FACE,
         "It shows a different file from the one that was analysed.",
         repaired=False,
     ),
-    FaultCase("footage moved without its Mask strip", move_alone, COVERED, FACE, NOTHING),
-    FaultCase("Mask strip cut short", cut_mask_strip, COVERED, COVERED, NOTHING),
-    FaultCase("Mask strip without its last frames (*animation offset*)", leave_out_frames, COVERED, COVERED, NOTHING),
-    FaultCase("mask shorter than the film", shorten_mask, COVERED, COVERED, NOTHING),
-    FaultCase("Mask strip deleted", delete_mask_strip, WHOLE, WHOLE, "Its mask is lost: the whole picture is covered."),
+    FaultCase("footage moved without its Mask strip", move_alone, COVERED, FACE, COVERED, NOTHING),
+    FaultCase("Mask strip cut short", cut_mask_strip, COVERED, COVERED, ABSENT, NOTHING),
+    FaultCase(
+        "Mask strip without its last frames (*animation offset*)", leave_out_frames, COVERED, COVERED, ABSENT, NOTHING
+    ),
+    FaultCase("mask shorter than the film", shorten_mask, COVERED, COVERED, COVERED, NOTHING),
+    FaultCase(
+        "Mask strip deleted", delete_mask_strip, WHOLE, WHOLE, ABSENT, "Its mask is lost: the whole picture is covered."
+    ),
     FaultCase(
         'layer "Picture" hidden in render',
         hide_picture_layer,
         WHOLE,
         WHOLE,
+        COVERED,
         "The first layer of its mask is hidden or gone: the whole picture is covered.",
     ),
-    FaultCase("extension disabled", disable, COVERED, COVERED, NOTHING),
+    FaultCase("extension disabled", disable, COVERED, COVERED, COVERED, NOTHING),
 ]
 
 
@@ -337,6 +368,43 @@ def test_without_the_extension_blender_delivers_what_the_table_says(
     assert deliver(bpy.context.scene, tmp_path) == {fault.plain}
 
 
+def _bake(scene: Any, folder: Path) -> Any:
+    """Bake the covers of the project; returns the strip."""
+    bpy.ops.wm.save_as_mainfile(filepath=str(folder / "project.blend"))
+    assert apply(run_to_end(bake(list_bakeable(scene)))) == (["disk"], [])
+    return scene.sequence_editor.strips_all["disk"]
+
+
+@pytest.mark.parametrize("fault", [fault for fault in FAULTS if fault.baked != ABSENT], ids=lambda fault: fault.name)
+def test_a_baked_project_delivers_what_the_table_says(
+    fault: FaultCase, build: Callable[[], tuple[Any, Any]], tmp_path: Path
+) -> None:
+    scene, _ = build()
+    strip = _bake(scene, tmp_path)
+    assert {tell(_render_still(scene, frame, tmp_path)) for frame in PREVIEWED} == {COVERED}
+    fault.break_it(scene, strip)
+    bpy.context.view_layer.update()
+    assert deliver(scene, tmp_path) <= {fault.baked, COVERED}
+    bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "broken.blend"))
+    bpy.ops.wm.open_mainfile(filepath=str(tmp_path / "broken.blend"))
+    assert deliver(bpy.context.scene, tmp_path) == {fault.baked}
+    if fault.break_it != disable:
+        blender_faceblur.register()
+        # Every change of what was baked is reported, and nothing is rendered that shows a face.
+        assert deliver(bpy.context.scene, tmp_path) <= {BLACK, COVERED}
+
+
+@pytest.mark.parametrize("fault", [f for f in FAULTS if f.baked == ABSENT], ids=lambda fault: fault.name)
+def test_what_does_not_exist_in_a_baked_project_cannot_break(
+    fault: FaultCase, build: Callable[[], tuple[Any, Any]], tmp_path: Path
+) -> None:
+    scene, _ = build()
+    strip = _bake(scene, tmp_path)
+    with pytest.raises(AttributeError):
+        fault.break_it(scene, strip)
+    assert [other.type for other in scene.sequence_editor.strips_all] == ["MOVIE"]
+
+
 END_EARLY = """
 import os, signal, sys
 root, how, extension, project, folder = sys.argv[-5:]
@@ -431,5 +499,5 @@ def test_the_manual_has_this_table() -> None:
     rows = [tuple(cell.strip() for cell in line.strip("|").split("|")) for line in lines if line.startswith("|")]
     first = next(number for number, row in enumerate(rows) if set(row[0]) == {"-"}) + 1
     reported = rows[first : first + len(FAULTS)]
-    assert reported == [(fault.name, fault.blacked_out, fault.plain, fault.reported) for fault in FAULTS]
+    assert reported == [(fault.name, fault.blacked_out, fault.plain, fault.baked, fault.reported) for fault in FAULTS]
     assert [row[0] for row in rows[first + len(FAULTS) :]] == list(ENDS)

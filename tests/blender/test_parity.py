@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from blender_faceblur.blender.rendering.project import build_project
 from blender_faceblur.core.cover.effects import EffectSettings
 from blender_faceblur.core.types import Ellipse, Evidence, Sample, SourceInfo, Track, TrackDocument
+from blender_faceblur.painting.covers import CoverTimeline
 from blender_faceblur.painting.film import FilmPainter, FilmSettings
 from blender_faceblur.sources import MovieSource, open_source
 
@@ -65,7 +66,7 @@ def document(film: Path) -> TrackDocument:
 def paint(film: Path, document: TrackDocument, effect: EffectSettings) -> list[NDArray[np.uint8]]:
     with open_source(film) as source:
         assert isinstance(source, MovieSource)
-        painter = FilmPainter(source, film, document, FilmSettings(effect))
+        painter = FilmPainter(source, film, CoverTimeline(document), FilmSettings(effect))
         frames = [
             painter.cover(frame, moment).to_ndarray(format="rgb24") for _, frame, moment in painter.walk_pictures()
         ]

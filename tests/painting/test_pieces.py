@@ -22,6 +22,7 @@ from blender_faceblur.batch.settings import BatchSettings
 from blender_faceblur.core.cover.effects import EffectSettings
 from blender_faceblur.core.document.tracks_file import write_document
 from blender_faceblur.core.types import FaceBlurError, TrackDocument
+from blender_faceblur.painting.covers import CoverTimeline
 from blender_faceblur.painting.encoders import StreamLook, choose_encoder, open_encoder
 from blender_faceblur.painting.film import FilmPainter, FilmSettings, PaintedFilm
 from blender_faceblur.reporting.progress import Outcome, Reporter
@@ -101,7 +102,7 @@ def paint(source: Path, folder: Path, stop_at: int = 0, **changes: Any) -> tuple
     document: TrackDocument = changes.pop("document", None) or build_document(film.info)
     effect = changes.pop("effect", EffectSettings(color=GREEN))
     sticker = changes.pop("sticker", None)
-    painter = FilmPainter(film, source, document, FilmSettings(effect, **changes), sticker)
+    painter = FilmPainter(film, source, CoverTimeline(document), FilmSettings(effect, **changes), sticker)
     return painter.paint(folder, note, processors=1), progress
 
 

@@ -12,6 +12,7 @@ import bpy
 
 from ...core.types import FaceBlurError, TrackDocument
 from ...worker.protocol import SourceRef
+from .marks import BAKED
 
 KINDS = ("MOVIE", "IMAGE")
 
@@ -34,6 +35,13 @@ class Footage:
 
 def get_footage(strip: bpy.types.Strip) -> Footage:
     """The files of a movie or image strip. Raises FaceBlurError, which names the strip, if they cannot be analysed."""
+    if BAKED in strip:
+        raise FaceBlurError(f"'{strip.name}' is baked: its covers are part of its film. Unbake it to change them.")
+    return get_shown_footage(strip)
+
+
+def get_shown_footage(strip: bpy.types.Strip) -> Footage:
+    """Like `get_footage`, also for the film of a baked strip."""
     if strip.type not in KINDS:
         raise FaceBlurError(f"'{strip.name}' is not a movie or image strip.")
     if strip.type == "MOVIE":

@@ -118,6 +118,7 @@ _STAGES = {
     "follow": "tracking, ",
     "verify": "verifying, ",
     "recognise": "recognising, ",
+    "evaluate": "reading the masks, ",
     "render": "rendering, ",
     "export": "exporting, ",
 }

@@ -10,6 +10,9 @@ import bpy
 MARK = "faceblur"
 """Custom property of the data-blocks that the extension made."""
 
+BAKED = "faceblur_baked"
+"""Custom property of a strip that shows a film with its covers painted in; see `cover/baked.py`."""
+
 
 def get_modifier(strip: bpy.types.Strip) -> Any:
     """Our modifier on a strip, recognised by its node group; None if there is none."""

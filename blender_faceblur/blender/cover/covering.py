@@ -179,9 +179,14 @@ def _list_strips() -> Iterator[bpy.types.Strip]:
 def read_effect(strip: bpy.types.Strip) -> EffectSettings | None:
     """The settings of a strip's cover; None if it has no cover."""
     modifier = get_modifier(strip)
-    if modifier is None or EFFECT_MARK not in modifier.node_group:
+    return read_group_effect(modifier.node_group) if modifier is not None else None
+
+
+def read_group_effect(group: bpy.types.NodeTree) -> EffectSettings | None:
+    """The settings that a strip's node group was made with; None if they are lost."""
+    if EFFECT_MARK not in group:
         return None
-    stored = modifier.node_group[EFFECT_MARK].to_dict()
+    stored = group[EFFECT_MARK].to_dict()
     # A file may come from a stranger, or from another version.
     kinds = {field.name: type(getattr(EffectSettings(), field.name)) for field in fields(EffectSettings)}
     kept = {

@@ -19,6 +19,7 @@ from ..masks.changes import forget_written, is_held, mark_dirty, watch_edits
 from ..masks.mask import extend_frame_range
 from ..masks.reading import adopt_layers
 from ..masks.record import DamagedRecordError, has_record, list_own_masks
+from .baked import forget_evaluated
 from .strips import has_other_speeds, is_out_of_speed, list_pairs, sync_mask_strips
 
 _REFRESH_AFTER_S = 0.15
@@ -32,6 +33,8 @@ def register_handlers() -> None:
     bpy.app.handlers.depsgraph_update_post.append(_on_edit)
     bpy.app.handlers.render_init.append(_prepare_render)
     bpy.app.handlers.load_post.append(_forget)
+    for handlers in (bpy.app.handlers.undo_post, bpy.app.handlers.redo_post):
+        handlers.append(_rewind)
     watch_edits(True)
 
 
@@ -39,6 +42,8 @@ def unregister_handlers() -> None:
     bpy.app.handlers.depsgraph_update_post.remove(_on_edit)
     bpy.app.handlers.render_init.remove(_prepare_render)
     bpy.app.handlers.load_post.remove(_forget)
+    for handlers in (bpy.app.handlers.undo_post, bpy.app.handlers.redo_post):
+        handlers.remove(_rewind)
     watch_edits(False)
     for timer in (_refresh, _sync_at_rest):
         if bpy.app.timers.is_registered(timer):
@@ -48,6 +53,12 @@ def unregister_handlers() -> None:
 @persistent
 def _forget(*_: object) -> None:
     forget_written()
+    forget_evaluated()
+
+
+@persistent
+def _rewind(*_: object) -> None:
+    forget_evaluated()
 
 
 @persistent
@@ -62,6 +73,7 @@ def _on_edit(scene: bpy.types.Scene, depsgraph: bpy.types.Depsgraph) -> None:
             extend_frame_range(mask)
             adopt_layers(mask)
             mark_dirty(mask)
+        forget_evaluated(mask.name)
     if bpy.app.background:
         # In background mode only a render shows anything, and `_prepare_render` prepares it.
         return

@@ -30,7 +30,7 @@ from ...reporting.progress import Outcome, Reporter
 from ...sources import SourceGuard
 from ..common.footage import Footage, get_footage
 from ..common.jobs import Step
-from ..common.marks import MARK, get_modifier
+from ..common.marks import BAKED, MARK, get_modifier
 from ..correction.edit_masks import get_helper
 from ..cover.covering import MUST_BE_COVERED, find_lost_mask
 from ..cover.strips import cover_strip, get_mask, remove_strip
@@ -98,7 +98,7 @@ def _plan(folder: Path) -> list[_Film]:
     for scene in bpy.data.scenes:
         for strip in scene.sequence_editor.strips_all if scene.sequence_editor is not None else ():
             modifier = get_modifier(strip) if hasattr(strip, "modifiers") else None
-            if modifier is None and not strip.get(MUST_BE_COVERED):
+            if BAKED in strip or (modifier is None and not strip.get(MUST_BE_COVERED)):
                 continue
             if scene.library is not None:
                 raise FaceBlurError(
@@ -458,8 +458,8 @@ def _remove_covers() -> None:
         if scene.sequence_editor is None:
             continue
         for strip in scene.sequence_editor.strips_all:
-            if MUST_BE_COVERED in strip:
-                del strip[MUST_BE_COVERED]
+            for name in {MUST_BE_COVERED, BAKED} & set(strip.keys()):
+                del strip[name]
             while hasattr(strip, "modifiers") and (modifier := get_modifier(strip)) is not None:
                 # Removing a modifier does not decrease the user count of its group (Blender 5.0.1, 5.2).
                 modifier.node_group = None

@@ -27,12 +27,14 @@ from ...core.cover.effects import EffectSettings
 from ...core.document.tracks_file import from_json
 from ...core.review.queue import count_left
 from ...core.types import FaceBlurError, TrackStatus
+from ...files.baked import recall_source
 from ...reporting.progress import count
 from ...sources import compute_fingerprint
 from ..common.curves import list_curves
-from ..common.footage import KINDS, Footage, compute_shown, get_footage
+from ..common.footage import KINDS, Footage, compute_shown, get_footage, get_shown_footage
 from ..common.jobs import JOB
 from ..common.marks import MARK, get_modifier
+from ..cover.baked import BakedRecord, explain_change, is_baked
 from ..cover.compositing import PICTURE_SPACE, SIGNATURE
 from ..cover.covering import (
     MUST_BE_COVERED,
@@ -131,6 +133,10 @@ def _list_faults(scene: bpy.types.Scene, strip: bpy.types.Strip, with_review: bo
         faults.append(CoverFault(scene.name, strip.name, text, shows, repair, in_preview))
 
     modifier = get_modifier(strip)
+    if is_baked(strip):
+        for text in _list_baked_faults(strip):
+            add_fault(text, repair=False)
+        return faults
     if modifier is None:
         if strip.get(MUST_BE_COVERED):
             add_fault("It has no cover.", repair=_get_mask_for(strip) is not None)
@@ -171,6 +177,23 @@ def _list_faults(scene: bpy.types.Scene, strip: bpy.types.Strip, with_review: bo
         if with_review:
             _check_review(strip, mask, add_fault)
     return faults
+
+
+def _list_baked_faults(strip: bpy.types.Strip) -> Iterator[str]:
+    """What is wrong with a baked strip. A source that is gone is no fault, because the film does not need it."""
+    try:
+        record = BakedRecord.load(strip)
+        if _identify(get_shown_footage(strip)) != record.film:
+            yield "Its baked film was changed, or it shows another file. Bake it again."
+    except FaceBlurError as error:
+        yield str(error)
+        return
+    changed = explain_change(record)
+    if changed:
+        yield changed
+    known = recall_source(record.key)
+    if known is not None and known[0].is_file() and _identify(Footage(known[0])) != record.source:
+        yield "Its source was changed after the bake. Unbake it and detect its faces again."
 
 
 def has_unanalysed(strip: bpy.types.Strip, mask: bpy.types.Mask) -> bool:

@@ -56,7 +56,7 @@ def change_tracks(mask: bpy.types.Mask, change: Callable[[TrackDocument], Collec
     """
     content = _sync(mask)
     names = change(content.document)
-    with _hold(mask):
+    with hold(mask):
         _write_layers(mask, content.record, content.document, names)
         _store(mask, content.record, content.document)
     return content.document
@@ -95,7 +95,7 @@ def write_analysis(
         mask, record = make_mask(name, document, unit_px, first_frame)
     mask.frame_end = mask.frame_start + max(document.source.frame_count, 1)
     record.describe(document, unit_px, (mask.frame_start, mask.frame_end))
-    with _hold(mask):
+    with hold(mask):
         _write_layers(mask, record, document)
         # An editor draws into the active layer, which should not be the picture's.
         faces = [name for name in record.own[1:] if name in mask.layers]
@@ -122,7 +122,7 @@ class _Content:
 def _sync(mask: bpy.types.Mask) -> _Content:
     content = _read(mask)
     if content.edits is not None:
-        with _hold(mask):
+        with hold(mask):
             if content.edits.reshaped:
                 _write_layers(mask, content.record, content.document, content.edits.reshaped)
             _store(mask, content.record, content.document if content.edits.changed else None)
@@ -136,7 +136,7 @@ def _read(mask: bpy.types.Mask) -> _Content:
     document = load_document(mask)
     if _WATCHED.on and record.serial in _WATCHED.clean:
         return _Content(record, document, None)
-    with _hold(mask):
+    with hold(mask):
         return _Content(record, document, read_edits(mask, record, document))
 
 
@@ -177,7 +177,7 @@ def _store(mask: bpy.types.Mask, record: MaskRecord, document: TrackDocument | N
 
 
 @contextmanager
-def _hold(mask: bpy.types.Mask) -> Iterator[None]:
+def hold(mask: bpy.types.Mask) -> Iterator[None]:
     """Keep handlers from taking our changes of a mask for edits."""
     name = mask.name
     _WATCHED.held.add(name)

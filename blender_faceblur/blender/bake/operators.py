@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Bake Covers, which is modal and leaves the window usable, and Unbake."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import bpy
+from bpy.props import BoolProperty, StringProperty
+
+from ...reporting.progress import count
+from ..common.context import get_sequencer_scene, refresh_shown_sequencers
+from ..common.job_operator import JobOperator, JobSteps
+from ..common.jobs import JOB
+from ..common.selection import is_busy, list_selected, refuse
+from ..cover.baked import is_baked
+from .baking import BakeResult, apply, bake, list_bakeable, unbake
+
+
+class FACEBLUR_OT_bake(JobOperator, bpy.types.Operator):
+    """Make films that contain the covers, in a folder beside the project, and show them instead of the covered films.
+    The project then plays and renders as fast as without covers, and no face can show in any Blender. ESC cancels"""
+
+    bl_idname = "faceblur.bake"
+    bl_label = "Bake Covers"
+    cancelled = "Bake cancelled; nothing was changed. What was painted is used by the next bake"
+
+    selected: BoolProperty(name="Selected Strips", description="Bake only the selected strips, not all in this scene")
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        if is_busy(cls):
+            return False
+        scene = get_sequencer_scene(context)
+        if scene is None or not list_bakeable(scene):
+            return refuse(cls, "There is no covered movie strip")
+        return bool(bpy.data.filepath) or refuse(cls, "Save the project first. The films are stored beside it")
+
+    def begin(self, context: bpy.types.Context, wait_s: float | None) -> JobSteps:
+        strips = list_bakeable(get_sequencer_scene(context))
+        if self.selected:
+            chosen = list_selected(context)
+            strips = [strip for strip in strips if strip in chosen]
+        return bake(strips, wait_s)
+
+    def finish(self, context: bpy.types.Context, result: BakeResult) -> tuple[str, list[str]]:
+        done, problems = apply(result)
+        JOB.notes = list(dict.fromkeys(result.notes))
+        if not bpy.app.background:
+            refresh_shown_sequencers()
+        if not result.films:
+            return "All films are up to date", problems
+        return (f"{count(len(done), 'strip')} baked" if done else ""), problems
+
+
+class FACEBLUR_OT_unbake(bpy.types.Operator):
+    """Give the selected baked strips their films, masks and effects back, so that covers can be changed. Without a
+    selected baked strip it works on all in this scene"""
+
+    bl_idname = "faceblur.unbake"
+    bl_label = "Unbake"
+    bl_options = {"REGISTER", "UNDO"}
+
+    source: StringProperty(
+        name="Source",
+        subtype="FILE_PATH",
+        description="The uncovered film, if it is no longer where it was or this computer does not know it",
+        options={"SKIP_SAVE"},
+    )
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        if is_busy(cls):
+            return False
+        return bool(_list_baked(context)) or refuse(cls, "There is no baked strip")
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        source = Path(bpy.path.abspath(self.source)) if self.source else None
+        done, problems = unbake(_list_baked(context), source)
+        JOB.problems = problems
+        for problem in problems:
+            self.report({"ERROR"}, problem)
+        if not bpy.app.background:
+            refresh_shown_sequencers()
+        if not done:
+            return {"CANCELLED"}
+        self.report({"INFO"}, f"{count(len(done), 'strip')} unbaked")
+        return {"FINISHED"}
+
+
+def _list_baked(context: bpy.types.Context) -> list[bpy.types.Strip]:
+    scene = get_sequencer_scene(context)
+    if scene is None:
+        return []
+    selected = [strip for strip in list_selected(context) if is_baked(strip)]
+    return selected or [strip for strip in scene.sequence_editor.strips_all if is_baked(strip)]
+
+
+CLASSES = (FACEBLUR_OT_bake, FACEBLUR_OT_unbake)

@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The panel with Bake Covers and Unbake."""
+
+from __future__ import annotations
+
+import bpy
+
+from ..common.context import get_sequencer_scene
+from ..common.jobs import JOB
+from ..common.panels import Tab, write_lines
+from ..common.selection import get_active_footage
+from ..cover.baked import is_baked
+
+
+class FACEBLUR_PT_bake(Tab, bpy.types.Panel):
+    bl_label = "Bake"
+    guide = "editing#bake-covers"
+    bl_parent_id = "FACEBLUR_PT_main"
+    bl_order = 7
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        return get_sequencer_scene(context) is not None
+
+    def draw(self, context: bpy.types.Context) -> None:
+        layout = self.layout
+        layout.enabled = not JOB.active
+        strip = get_active_footage(context)
+        if strip is not None and is_baked(strip):
+            write_lines(
+                layout, context, "The covers are part of this strip's film. Unbake it to change them.", "LOCKED"
+            )
+        row = layout.row(align=True)
+        row.operator("faceblur.bake", icon="RENDER_ANIMATION")
+        row.operator("faceblur.unbake", icon="LOOP_BACK")
+
+
+CLASSES = (FACEBLUR_PT_bake,)

@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Paint covers that a Blender project has into a film that can take its source's place in a strip."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from ..core.types import FaceBlurError
+from ..delivery.container import CONTAINERS, Container, list_sound
+from ..delivery.join import JoinSettings, PictureStream, join_film
+from ..delivery.verify import Expected, verify_film
+from ..painting.encoders import name_own_codec
+from ..painting.film import FilmPainter, FilmSettings, read_stream
+from ..painting.outlines import OutlineTimeline, read_outlines
+from ..painting.stickers import read_sticker
+from ..sources import MovieSource, compute_fingerprint, open_source
+from .opening import open_requested
+from .protocol import PaintDone, PaintRequest, Progress, Stage, Started, Warned
+from .reporting import REPORTING
+
+
+def bake(request: PaintRequest, send: Callable[[Any], None]) -> None:
+    """Paint the film and send the result. Raises FaceBlurError if the source cannot be painted, or if Blender would
+    show the film with another size, rate or length."""
+    began = time.monotonic()
+    path = Path(request.source.path)
+    sticker = read_sticker(Path(request.effect.image)) if request.effect.image else None
+    with open_requested(request.source) as source:
+        if not isinstance(source, MovieSource):
+            raise FaceBlurError(f"{source.info.file_name}: only films can be baked")
+        timeline = OutlineTimeline(read_outlines(Path(request.outlines)), request.face_px)
+        container, reencoded = choose_film_container(path, read_stream(path, source).codec)
+        output = Path(f"{request.film}{container.suffix}")
+        codecs = tuple(sorted(container.pictures))
+        settings = FilmSettings(request.effect, request.codec, request.quality, request.encoder, codecs)
+        painter = FilmPainter(source, path, timeline, settings, sticker, per_frame=True)
+        total, reported = source.info.frame_count, 0.0
+        send(Started(total))
+        for text in painter.list_losses():
+            send(Warned(text))
+
+        def report(done: int) -> None:
+            nonlocal reported
+            now = time.monotonic()
+            if now - reported >= REPORTING.progress_every_s:
+                reported = now
+                send(Progress(Stage.RENDER, min(done, total), total, done / max(now - began, 1e-6)))
+
+        film = painter.paint(Path(request.folder), report)
+        for text in source.notes():
+            send(Warned(text))
+        look = painter.look
+        pictures = PictureStream(
+            look.time_base, look.pixel_aspect, painter.stream.header_colors, painter.stream.matrix, look.frame_rate
+        )
+        settings_of_join = JoinSettings(container, "", reencoded, keep_subtitles=False)
+        notes, times = join_film([piece.path for piece in film.pieces], path, output, pictures, settings_of_join)
+        for text in notes:
+            send(Warned(text))
+        _check(output, path, source, times, reencoded)
+        if compute_fingerprint(path) != source.info.fingerprint:
+            raise FaceBlurError(f"{path.name} changed while its covers were painted. Bake it again.")
+        seconds = time.monotonic() - began
+        send(Progress(Stage.RENDER, total, total, film.painted / max(seconds, 1e-6)))
+        Path(request.output).write_text(json.dumps({"film": str(output)}), encoding="utf-8")
+        send(PaintDone(request.output, film.painted, seconds))
+
+
+def choose_film_container(path: Path, codec: str) -> tuple[Container, bool]:
+    """The container for a baked film, and whether the sound has to be encoded again for it.
+
+    It is the source's own if it holds FFmpeg's `codec` and the sound, else MP4 or MOV. There, Blender reads the length
+    without the sound's. In Matroska, the last choice for other sources, it counts frames for as long as the longest
+    stream.
+    """
+    sound = list_sound(path)
+    own = name_own_codec(codec)
+
+    def rate(container: Container) -> tuple[bool, bool, bool, bool]:
+        return (
+            container.suffix == path.suffix.lower() and own in container.pictures,
+            container.format in ("mp4", "mov"),
+            own in container.pictures,
+            container.format == "mp4",
+        )
+
+    fitting = [one for one in CONTAINERS if all(one.format in stream.formats for stream in sound)]
+    return (max(fitting, key=rate), False) if fitting else (CONTAINERS[0], True)
+
+
+def _check(output: Path, path: Path, source: MovieSource, times: list[Fraction], reencoded: bool) -> None:
+    """Check the film's pictures and sound, then what Blender will make of it."""
+    info = source.info
+    verify_film(output, path, Expected.painted(info, source.turn, info.frame_count, times), reencoded)
+    with open_source(output) as film:
+        shown = film.info
+    size, rate = (shown.width, shown.height), shown.frame_rate
+    if size != (info.width, info.height) or rate != info.frame_rate or shown.frame_count < info.frame_count:
+        raise FaceBlurError(
+            f"{info.file_name}: Blender would show the baked film with {shown.width} x {shown.height} pixels and "
+            f"{shown.frame_count} frames at {float(shown.frame_rate):.3f} frames per second, not with "
+            f"{info.width} x {info.height} and {info.frame_count} at {float(info.frame_rate):.3f}."
+        )
