@@ -136,6 +136,8 @@ def _outline(layer: LayerPlan, frame: float, face_px: float, growth: float = 1.0
 def transform(outline: Outline, size: tuple[int, int], turn: int) -> Outline:
     """An outline of the shown picture in the stored one of `size` (width, height), which players turn by `turn` degrees
     clockwise (0, 90, 180 or 270)."""
+    if turn == 0:
+        return outline
     width, height = size
     x, y = outline.polygon[:, 0], outline.polygon[:, 1]
     if turn == 90:
