@@ -191,8 +191,7 @@ class Erase(Effect):
     def paint_parts(self, region: Region, parts: Sequence[Box]) -> list[Floats]:
         axes = _plan_axes(_plan_samples, region.picture, region.face_px, self._samples_per_face)
         light = _decode(region.rgb)
-        covered = np.nonzero(region.shown < 1)
-        light[covered] *= region.shown[covered][:, None]
+        _weigh(light, region.shown)
         # What the region does not contain has no weight, like what is covered.
         every = slice(0, axes[0].reduce.count), slice(0, axes[1].reduce.count)
         samples, alpha = (
@@ -555,6 +554,18 @@ def _measure_covers(shown: Floats, origin: tuple[int, int], counts: tuple[int, i
         alone = areas[number + 1] < areas[number] * IMAGE.alone
         chosen = np.where(alone[..., None], places[number], chosen)
     return np.asarray(chosen, np.float32)
+
+
+def _weigh(light: Floats, shown: Floats) -> None:
+    """Multiply `light` (height x width x 3) by `shown` (height x width)."""
+    import cv2
+
+    # In pieces, because most of a picture is shown completely.
+    step = math.ceil(_PIECE / shown.shape[1])
+    for start in range(0, len(shown), step):
+        share, part = shown[start : start + step], light[start : start + step]
+        if share.min() < 1:
+            cv2.multiply(part, cv2.merge([share] * 3), dst=part)
 
 
 def _divide(values: Floats, by: Floats) -> Floats:

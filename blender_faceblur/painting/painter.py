@@ -222,12 +222,11 @@ def _pool(coverage: Coverage, planar: PlanarFormat, step: tuple[int, int]) -> Co
 
 
 def _mix(target: Plane, samples: NDArray[np.float32], coverage: Coverage, most: int) -> None:
+    before = target.astype(np.float32)
     codes = np.rint(samples)
     np.clip(codes, 0, most, out=codes)
-    np.copyto(target, codes.astype(target.dtype), where=coverage == 255)
-    codes = np.broadcast_to(codes, coverage.shape)
-    # Bytes wrap around, so that 0 becomes the largest.
-    edge = np.nonzero(coverage - np.uint8(1) < 254)
-    share = coverage[edge].astype(np.float32) / 255
-    before = target[edge].astype(np.float32)
-    target[edge] = np.rint(before + (codes[edge] - before) * share).astype(target.dtype)
+    # A share of exactly 0 or 1 gives exactly one of the two.
+    mixed = codes - before
+    mixed *= np.divide(coverage, 255, dtype=np.float32)
+    mixed += before
+    target[...] = np.rint(mixed, out=mixed)
