@@ -52,6 +52,9 @@ _PIECE = 16384
 """How many values are converted at once; they stay in the processor's cache."""
 
 
+_FEWEST_RESULTS, _FEWEST_VALUES = 8, 16
+"""The smallest sides of the matrices into which a map is divided: smaller ones cost more in calls than they save."""
+
 _STEPS_PER_LEVEL = 16
 """How many steps the table of the sRGB curve has between two levels of 8 bits."""
 
@@ -81,7 +84,7 @@ class Effect(ABC):
     """Covers parts of a picture. Only what is under covers is meant to be seen."""
 
     uses_picture = True
-    """Whether the result depends on `Region.rgb`, which may have any values otherwise."""
+    """Whether the result depends on `Region.rgb`, which may have any size and values otherwise."""
 
     uses_shown = False
     """Whether the result depends on `Region.shown`, and so on all covers of the picture."""
@@ -282,7 +285,7 @@ class _Band:
     @cached_property
     def _step(self) -> int:
         """How many results are computed at once. A dense matrix of many would consist almost completely of zeros."""
-        return max(8, math.ceil(2 * self.span * self.count / self.length))
+        return max(_FEWEST_RESULTS, math.ceil(max(self.span, _FEWEST_VALUES) * self.count / self.length))
 
     @cached_property
     def _matrices(self) -> list[tuple[int, Floats]]:

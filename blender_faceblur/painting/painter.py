@@ -108,11 +108,10 @@ class Painter:
         margin = self._effect.compute_margin(turned_size, face_px)
         x1, y1, x2, y2 = _surround(windows)
         box: Box = clip((x1 - margin, y1 - margin, x2 + margin, y2 + margin), size, _compute_step(frame, space.planar))
-        shape = box[3] - box[1], box[2] - box[0]
-        rgb: Any = np.broadcast_to(np.float32(0), (*shape, 3))
+        rgb: Any = _NOTHING
         if self._effect.uses_picture:
             rgb = space.to_rgb(read_samples(planes, box, space.planar))
-        shown: Any = np.broadcast_to(np.float32(1), shape)
+        shown: Any = np.broadcast_to(np.float32(1), (box[3] - box[1], box[2] - box[0]))
         if self._effect.uses_shown:
             near = [outline for outline in outlines if _meets(outline.bounds(), box)]
             shown = cv2.LUT(fill(near, box), _SHOWN)
