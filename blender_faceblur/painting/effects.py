@@ -51,7 +51,6 @@ _ROUNDED_UP = 0.01
 _PIECE = 16384
 """How many values are converted at once; they stay in the processor's cache."""
 
-
 _FEWEST_RESULTS, _FEWEST_VALUES = 8, 16
 """The smallest sides of the matrices into which a map is divided: smaller ones cost more in calls than they save."""
 
@@ -76,6 +75,7 @@ class Region:
 
     @property
     def box(self) -> Box:
+        """The region in the picture."""
         (x, y), (height, width) = self.origin, self.shown.shape
         return x, y, x + width, y + height
 

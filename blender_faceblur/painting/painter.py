@@ -221,6 +221,7 @@ def _pool(coverage: Coverage, planar: PlanarFormat, step: tuple[int, int]) -> Co
 
 
 def _mix(target: Plane, samples: NDArray[np.float32], coverage: Coverage, most: int) -> None:
+    """Mix `samples`, limited to whole numbers in 0..`most`, into `target` by the coverage."""
     before = target.astype(np.float32)
     codes = np.rint(samples)
     np.clip(codes, 0, most, out=codes)
