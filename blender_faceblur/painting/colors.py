@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,9 @@ from .formats import PlanarFormat, Plane
 
 Rgb = NDArray[np.float32]
 """Height x width x 3, R'G'B' as the picture's own transfer curve encodes it, 0..1."""
+
+Levels = NDArray[np.uint8]
+"""The same in whole levels of 8 bits, 0..255."""
 
 _LUMA_WEIGHTS = {
     1: (0.2126, 0.0722),
@@ -66,37 +70,47 @@ class CodeSpace:
         """The samples (Y, U, V or G, B, R or grey) of colours, at full resolution, not yet rounded."""
         import cv2
 
-        matrix = self._to_codes_matrix()
+        matrix = _compute_matrix(self)
         if self.planar.kind == "grey":
             return [cv2.transform(rgb, matrix[:1])]
         return list(cv2.split(cv2.transform(rgb, matrix)))
 
-    def to_rgb(self, planes: list[NDArray[np.float32]]) -> Rgb:
+    def to_rgb(self, planes: list[Any]) -> Rgb | Levels:
         """The colours of samples, which all have the same resolution; values outside of the range are clipped.
 
+        Samples in bytes give levels, as in Blender; OpenCV converts them much faster than floats. Floats give R'G'B'.
         An alpha plane is ignored.
         """
         import cv2
 
         if self.planar.kind == "grey":
-            return np.repeat((planes[0] / np.float32(self.opaque))[..., None], 3, axis=2)
-        rgb: Any = cv2.transform(cv2.merge(planes[:3]), _invert(self._to_codes_matrix()))
+            grey: Any = planes[0] if planes[0].dtype == np.uint8 else planes[0] / np.float32(self.opaque)
+            return np.asarray(cv2.merge([grey] * 3))
+        matrix = _compute_inverse(self)
+        if planes[0].dtype == np.uint8:
+            return np.asarray(cv2.transform(cv2.merge(planes[:3]), matrix * 255))
+        rgb: Any = cv2.transform(cv2.merge(planes[:3]), matrix)
         return np.asarray(np.clip(rgb, 0.0, 1.0, out=rgb))
 
-    def _to_codes_matrix(self) -> NDArray[np.float64]:
-        """3 x 4: from R'G'B' and 1 to samples. A grey picture's is the first row."""
-        top, scale = self.opaque, 1 << (self.planar.bits - 8)
-        if self.planar.kind == "rgb":
-            return np.array([[0, top, 0, 0], [0, 0, top, 0], [top, 0, 0, 0]], np.float64)
-        luma = np.array([self.red_weight, 1 - self.red_weight - self.blue_weight, self.blue_weight])
-        first = (np.array([0, 0, 1]) - luma) / (2 * (1 - self.blue_weight))
-        second = (np.array([1, 0, 0]) - luma) / (2 * (1 - self.red_weight))
-        ranges = (top, top, 0) if self.is_full else (219 * scale, 224 * scale, 16 * scale)
-        rows = np.stack([luma * ranges[0], first * ranges[1], second * ranges[1]])
-        return np.column_stack([rows, [ranges[2], 128 * scale, 128 * scale]])
+
+@lru_cache(maxsize=32)
+def _compute_matrix(space: CodeSpace) -> NDArray[np.float64]:
+    """3 x 4: from R'G'B' and 1 to samples. A grey picture's is the first row."""
+    top, scale = space.opaque, 1 << (space.planar.bits - 8)
+    if space.planar.kind == "rgb":
+        return np.array([[0, top, 0, 0], [0, 0, top, 0], [top, 0, 0, 0]], np.float64)
+    luma = np.array([space.red_weight, 1 - space.red_weight - space.blue_weight, space.blue_weight])
+    first = (np.array([0, 0, 1]) - luma) / (2 * (1 - space.blue_weight))
+    second = (np.array([1, 0, 0]) - luma) / (2 * (1 - space.red_weight))
+    ranges = (top, top, 0) if space.is_full else (219 * scale, 224 * scale, 16 * scale)
+    rows = np.stack([luma * ranges[0], first * ranges[1], second * ranges[1]])
+    return np.column_stack([rows, [ranges[2], 128 * scale, 128 * scale]])
 
 
-def _invert(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
+@lru_cache(maxsize=32)
+def _compute_inverse(space: CodeSpace) -> NDArray[np.float64]:
+    """3 x 4: from samples and 1 to R'G'B'."""
+    matrix = _compute_matrix(space)
     inverse = np.linalg.inv(matrix[:, :3])
     return np.column_stack([inverse, -inverse @ matrix[:, 3]])
 
@@ -131,13 +145,15 @@ def _encode_hlg(linear: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def read_samples(planes: list[Plane], window: tuple[int, int, int, int], planar: PlanarFormat) -> list[Any]:
-    """The samples in a window of the picture (aligned to the chroma planes), all at full resolution, as floats."""
+    """The samples in a window of the picture (aligned to the chroma planes), all at full resolution: bytes where the
+    format has 8 bits, else floats."""
     import cv2
 
     x1, y1, x2, y2 = window
-    samples: list[Any] = [planes[0][y1:y2, x1:x2].astype(np.float32)]
+    kind = np.uint8 if planar.bits == 8 else np.float32
+    samples: list[Any] = [planes[0][y1:y2, x1:x2].astype(kind, copy=False)]
     for plane in planes[1:3] if planar.kind != "grey" else []:
-        part = plane[cut_chroma(window, planar)].astype(np.float32)
+        part: Any = plane[cut_chroma(window, planar)].astype(kind, copy=False)
         full = part.shape[1] << planar.chroma_shift[0], part.shape[0] << planar.chroma_shift[1]
         if full != (part.shape[1], part.shape[0]):
             part = cv2.resize(part, full, interpolation=cv2.INTER_LINEAR)

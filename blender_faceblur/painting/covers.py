@@ -164,6 +164,8 @@ def compute_largest_face_px(document: TrackDocument) -> float:
 def transform(outline: Outline, size: tuple[int, int], turn: int) -> Outline:
     """An outline of the shown picture in the stored one of `size` (width, height), which players turn by `turn` degrees
     clockwise (0, 90, 180 or 270)."""
+    if turn == 0:
+        return outline
     width, height = size
     x, y = outline.polygon[:, 0], outline.polygon[:, 1]
     if turn == 90:

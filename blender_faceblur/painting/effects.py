@@ -16,9 +16,9 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import cache, cached_property, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,6 +39,9 @@ from ..core.types import FaceBlurError
 
 Floats = NDArray[np.float32]
 
+Box = tuple[int, int, int, int]
+"""x1, y1, x2, y2 in pixels of the whole picture."""
+
 _NEAREST_BIAS = 10e3 * float(np.finfo(np.float32).eps)
 """How far Blender's compositor shifts a picture, in its own pixels, before it looks for the nearest pixel."""
 
@@ -48,13 +51,19 @@ _ROUNDED_UP = 0.01
 _PIECE = 16384
 """How many values are converted at once; they stay in the processor's cache."""
 
+_FEWEST_RESULTS, _FEWEST_VALUES = 8, 16
+"""The smallest sides of the matrices into which a map is divided: smaller ones cost more in calls than they save."""
+
+_STEPS_PER_LEVEL = 16
+"""How many steps the table of the sRGB curve has between two levels of 8 bits."""
+
 
 @dataclass(frozen=True, slots=True)
 class Region:
     """A rectangle of a picture, the effect's margin included."""
 
-    rgb: Floats
-    """Height x width x 3, display-encoded (sRGB), 0..1."""
+    rgb: Floats | NDArray[np.uint8]
+    """Height x width x 3, display-encoded (sRGB), 0..1, or in levels of 8 bits, 0..255."""
     shown: Floats
     """Height x width: 1 where the picture is shown, 0 under a cover, and values between in a soft edge."""
     origin: tuple[int, int]
@@ -65,21 +74,17 @@ class Region:
     """Width, in pixels of the picture, of the face that sets the strength."""
 
     @property
-    def columns(self) -> slice:
-        """The region's columns in the picture."""
-        return slice(self.origin[0], self.origin[0] + self.shown.shape[1])
-
-    @property
-    def rows(self) -> slice:
-        """The region's rows in the picture."""
-        return slice(self.origin[1], self.origin[1] + self.shown.shape[0])
+    def box(self) -> Box:
+        """The region in the picture."""
+        (x, y), (height, width) = self.origin, self.shown.shape
+        return x, y, x + width, y + height
 
 
 class Effect(ABC):
-    """Covers a whole region. Only the part of the result that is under covers is meant to be seen."""
+    """Covers parts of a picture. Only what is under covers is meant to be seen."""
 
     uses_picture = True
-    """Whether the result depends on `Region.rgb`, which may have any values otherwise."""
+    """Whether the result depends on `Region.rgb`, which may have any size and values otherwise."""
 
     uses_shown = False
     """Whether the result depends on `Region.shown`, and so on all covers of the picture."""
@@ -91,9 +96,13 @@ class Effect(ABC):
         """
         return 0
 
-    @abstractmethod
     def paint(self, region: Region) -> Floats:
-        """The covered picture: height x width x 3, display-encoded, 0..1."""
+        """The covered picture in the whole region: height x width x 3, display-encoded, 0..1."""
+        return self.paint_parts(region, [region.box])[0]
+
+    @abstractmethod
+    def paint_parts(self, region: Region, parts: Sequence[Box]) -> list[Floats]:
+        """The covered picture in these parts of the region: height x width x 3 each, display-encoded, 0..1."""
 
 
 def make_effect(settings: EffectSettings, sticker: NDArray[np.uint8] | None = None) -> Effect:
@@ -125,8 +134,8 @@ class Solid(Effect):
     def __init__(self, color: str) -> None:
         self._color = np.array([int(color[i : i + 2], 16) / 255 for i in (0, 2, 4)], np.float32)
 
-    def paint(self, region: Region) -> Floats:
-        return np.tile(self._color, (*region.shown.shape, 1))
+    def paint_parts(self, region: Region, parts: Sequence[Box]) -> list[Floats]:
+        return [np.tile(self._color, (y2 - y1, x2 - x1, 1)) for x1, y1, x2, y2 in parts]
 
 
 class Mosaic(Effect):
@@ -138,14 +147,15 @@ class Mosaic(Effect):
     def compute_margin(self, picture: tuple[int, int], face_px: float) -> int:
         return max(axis.reach for axis in _plan_axes(_plan_mosaic, picture, face_px, self._samples_per_face))
 
-    def paint(self, region: Region) -> Floats:
+    def paint_parts(self, region: Region, parts: Sequence[Box]) -> list[Floats]:
         axes = _plan_axes(_plan_mosaic, region.picture, region.face_px, self._samples_per_face)
-        samples, origin = _reduce(axes, region, _decode(region.rgb))
-        columns, rows = (
-            axis.enlarge.first[part] - start
-            for axis, part, start in zip(axes, (region.columns, region.rows), origin, strict=True)
-        )
-        return np.asarray(_encode(samples)[rows][:, columns])
+        columns, rows = _choose_samples(axes, parts)
+        blocks = _encode(_reduce(axes, region.box, _decode(region.rgb), (columns, rows)))
+        painted = []
+        for x1, y1, x2, y2 in parts:
+            wide = np.take(blocks, axes[0].enlarge.first[x1:x2] - columns.start, axis=1)
+            painted.append(np.take(wide, axes[1].enlarge.first[y1:y2] - rows.start, axis=0))
+        return painted
 
 
 class Smooth(Effect):
@@ -158,10 +168,11 @@ class Smooth(Effect):
     def compute_margin(self, picture: tuple[int, int], face_px: float) -> int:
         return max(axis.reach for axis in _plan_axes(self._plan, picture, face_px, self._samples_per_face))
 
-    def paint(self, region: Region) -> Floats:
+    def paint_parts(self, region: Region, parts: Sequence[Box]) -> list[Floats]:
         axes = _plan_axes(self._plan, region.picture, region.face_px, self._samples_per_face)
-        samples, origin = _reduce(axes, region, _decode(region.rgb))
-        return _encode(_enlarge(axes, region, samples, origin))
+        chosen = _choose_samples(axes, parts)
+        samples = _reduce(axes, region.box, _decode(region.rgb), chosen)
+        return [_encode(_enlarge(axes, part, samples, chosen)) for part in parts]
 
 
 class Erase(Effect):
@@ -180,16 +191,17 @@ class Erase(Effect):
         # A sample of the last level is wider than most pictures are high, and may fill a part of any cover.
         return max(picture)
 
-    def paint(self, region: Region) -> Floats:
+    def paint_parts(self, region: Region, parts: Sequence[Box]) -> list[Floats]:
         axes = _plan_axes(_plan_samples, region.picture, region.face_px, self._samples_per_face)
-        weighed = np.empty((*region.shown.shape, 4), np.float32)
-        np.multiply(_decode(region.rgb), region.shown[..., None], out=weighed[..., :3])
-        weighed[..., 3] = region.shown
+        light = _decode(region.rgb)
+        _weigh(light, region.shown)
         # What the region does not contain has no weight, like what is covered.
-        part, (left, top) = _reduce(axes, region, weighed, whole=False)
-        samples = np.zeros((axes[1].reduce.count, axes[0].reduce.count, 4), np.float32)
-        samples[top : top + part.shape[0], left : left + part.shape[1]] = part
-        return _encode(_enlarge(axes, region, _fill(samples), (0, 0)))
+        every = slice(0, axes[0].reduce.count), slice(0, axes[1].reduce.count)
+        samples, alpha = (
+            _reduce(axes, region.box, values, every, whole=False) for values in (light, region.shown[..., None])
+        )
+        filled = _fill(np.concatenate((samples, alpha), axis=2))
+        return [_encode(_enlarge(axes, part, filled, every)) for part in parts]
 
 
 class Image(Effect):
@@ -212,17 +224,23 @@ class Image(Effect):
         axes = _plan_axes(_plan_samples, picture, face_px, IMAGE.samples_per_face)
         return max(axis.reach + math.ceil(max(IMAGE.windows) * axis.length / axis.reduce.count) for axis in axes)
 
-    def paint(self, region: Region) -> Floats:
+    def paint_parts(self, region: Region, parts: Sequence[Box]) -> list[Floats]:
+        axes = _plan_axes(_plan_samples, region.picture, region.face_px, IMAGE.samples_per_face)
+        chosen = _choose_samples(axes, [region.box])
+        shown = _reduce(axes, region.box, region.shown[..., None], chosen)
+        counts = axes[0].reduce.count, axes[1].reduce.count
+        places = _measure_covers(shown[..., 0], (chosen[0].start, chosen[1].start), counts)
+        return [self._lay(axes, part, _enlarge(axes, part, places, chosen)) for part in parts]
+
+    def _lay(self, axes: tuple[_Axis, _Axis], part: Box, places: Floats) -> Floats:
+        """The sticker over covers, which `places` describes for each pixel of the part as `_measure_covers` does."""
         import cv2
 
-        axes = _plan_axes(_plan_samples, region.picture, region.face_px, IMAGE.samples_per_face)
-        shown, origin = _reduce(axes, region, region.shown[..., None])
-        counts = axes[0].reduce.count, axes[1].reduce.count
-        places = _enlarge(axes, region, _measure_covers(shown[..., 0], origin, counts), origin)
         height, width = self._sticker.shape[:2]
         at = []
-        for axis, part, count, side in zip((0, 1), (region.columns, region.rows), counts, (width, height), strict=True):
-            here = (np.arange(part.start, part.stop, dtype=np.float32) + 0.5) / region.picture[axis]
+        for axis, side in enumerate((width, height)):
+            count, length = axes[axis].reduce.count, axes[axis].length
+            here = (np.arange(part[axis], part[axis + 2], dtype=np.float32) + 0.5) / length
             away = ((here if axis == 0 else here[:, None]) - places[..., axis]) * np.float32(count)
             # In samples, then in diameters, then in pixels of the sticker, whose longer side is one diameter.
             at.append(_divide(away, places[..., 2]) * max(width, height) + (side - 1) / 2)
@@ -230,7 +248,7 @@ class Image(Effect):
         return _encode(laid[..., :3] + self._color * (1 - laid[..., 3:]))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _Band:
     """A linear map along one axis. Each result is a weighted sum of neighbouring values."""
 
@@ -249,11 +267,40 @@ class _Band:
     def span(self) -> int:
         return self.weights.shape[1]
 
+    @property
+    def used(self) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """The positions of the first and last value with a weight, for each result."""
+        weighs = self.weights != 0
+        return (
+            self.first + weighs.argmax(axis=1),
+            self.first + self.span - 1 - weighs[:, ::-1].argmax(axis=1),
+        )
+
     def flip(self) -> _Band:
         """The same map with both the values and the results in reverse order."""
         return _Band(
             (self.length - self.span - self.first)[::-1], np.ascontiguousarray(self.weights[::-1, ::-1]), self.length
         )
+
+    @cached_property
+    def _step(self) -> int:
+        """How many results are computed at once. A dense matrix of many would consist almost completely of zeros."""
+        return max(_FEWEST_RESULTS, math.ceil(max(self.span, _FEWEST_VALUES) * self.count / self.length))
+
+    @cached_property
+    def _matrices(self) -> list[tuple[int, Floats]]:
+        """For every `_step` results, the position of the first value that counts, and their weights as a matrix."""
+        matrices = []
+        for begin in range(0, self.count, self._step):
+            first, weights = self.first[begin : begin + self._step], self.weights[begin : begin + self._step]
+            low = max(int(first.min()), 0)
+            high = min(int(first.max()) + self.span, self.length)
+            at = first[:, None] + np.arange(self.span) - low
+            inside = (at >= 0) & (at < high - low)
+            matrix = np.zeros((len(first), high - low), np.float32)
+            matrix[np.nonzero(inside)[0], at[inside]] = weights[inside]
+            matrices.append((low, matrix))
+        return matrices
 
     def choose_values(self, results: slice) -> slice:
         """The values that these results depend on."""
@@ -268,23 +315,19 @@ class _Band:
         """
         stop = start + len(values)
         done = np.empty((results.stop - results.start, values.shape[1]), np.float32)
-        # A dense matrix of many results would consist almost completely of zeros.
-        step = max(8, math.ceil(2 * self.span * self.count / self.length))
-        for begin in range(results.start, results.stop, step):
-            end = min(begin + step, results.stop)
-            low = max(int(self.first[begin:end].min()), start)
-            high = max(min(int(self.first[begin:end].max()) + self.span, stop), low)
-            at = self.first[begin:end, None] + np.arange(self.span) - low
-            inside = (at >= 0) & (at < high - low)
-            matrix = np.zeros((end - begin, high - low), np.float32)
-            matrix[np.nonzero(inside)[0], at[inside]] = self.weights[begin:end][inside]
-            if whole:
-                matrix /= np.maximum(matrix.sum(axis=1, keepdims=True), 1e-6)
-            np.matmul(matrix, values[low - start : high - start], out=done[begin - results.start : end - results.start])
+        for number in range(results.start // self._step, -(-results.stop // self._step)):
+            (first, matrix), base = self._matrices[number], number * self._step
+            begin, end = max(results.start, base), min(results.stop, base + self._step)
+            low = max(first, start)
+            high = max(min(first + matrix.shape[1], stop), low)
+            part = matrix[begin - base : end - base, low - first : high - first]
+            if whole and part.shape[1] < matrix.shape[1]:
+                part = part / np.maximum(part.sum(axis=1, keepdims=True), 1e-6)
+            np.matmul(part, values[low - start : high - start], out=done[begin - results.start : end - results.start])
         return done
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _Axis:
     """How pixels become samples along one axis of a picture, and samples pixels again."""
 
@@ -296,17 +339,12 @@ class _Axis:
         """The number of pixels."""
         return self.reduce.length
 
-    @property
+    @cached_property
     def reach(self) -> int:
         """The greatest distance, in pixels, between a painted pixel and one that it depends on."""
-        first, weights = self.enlarge.first, self.enlarge.weights != 0
-        used = first[:, None] + np.arange(self.enlarge.span)
-        low = np.where(weights, used, self.reduce.count).min(axis=1)
-        high = np.where(weights, used, -1).max(axis=1)
+        low, high = (self.reduce.used[side][used] for side, used in enumerate(self.enlarge.used))
         here = np.arange(self.enlarge.count)
-        before = here - self.reduce.first[low]
-        after = self.reduce.first[high] + self.reduce.span - 1 - here
-        return int(max(before.max(), after.max()))
+        return int(max((here - low).max(), (high - here).max()))
 
 
 Plan = Callable[[int, int, int], _Axis]
@@ -366,6 +404,7 @@ def _plan_reduction(length: int, count: int, halvings: int, finer: int = 0) -> _
     return samples
 
 
+@lru_cache(maxsize=256)
 def _plan_enlargement(length: int, count: int) -> _Band:
     """`length` points enlarged to `count` pixels."""
     # Blender enlarges to an even size and cuts off the last pixel if `count` is odd.
@@ -425,30 +464,40 @@ def _gather(at: NDArray[np.intp], weights: NDArray[np.float64], length: int) -> 
     return _Band(first, summed.astype(np.float32), length)
 
 
-def _reduce(
-    axes: tuple[_Axis, _Axis], region: Region, values: Floats, whole: bool = True
-) -> tuple[Floats, tuple[int, int]]:
-    """The samples that the region's pixels need, made of `values` (height x width x channels) there, and the column and
-    row of the first. For `whole` see `_Band.apply`."""
-    columns = axes[0].enlarge.choose_values(region.columns)
-    rows = axes[1].enlarge.choose_values(region.rows)
-    height, width, channels = values.shape
-    reduced = axes[1].reduce.apply(values.reshape(height, width * channels), region.rows.start, rows, whole)
-    turned = np.ascontiguousarray(reduced.reshape(-1, width, channels).transpose(1, 0, 2)).reshape(width, -1)
-    reduced = axes[0].reduce.apply(turned, region.columns.start, columns, whole)
+def _choose_samples(axes: tuple[_Axis, _Axis], parts: Sequence[Box]) -> tuple[slice, slice]:
+    """The columns and rows of samples that the pixels of all parts need."""
+    x1, y1, x2, y2 = zip(*parts, strict=True)
     return (
-        np.ascontiguousarray(reduced.reshape(len(reduced), -1, channels).transpose(1, 0, 2)),
-        (columns.start, rows.start),
+        axes[0].enlarge.choose_values(slice(min(x1), max(x2))),
+        axes[1].enlarge.choose_values(slice(min(y1), max(y2))),
     )
 
 
-def _enlarge(axes: tuple[_Axis, _Axis], region: Region, samples: Floats, origin: tuple[int, int]) -> Floats:
-    """The region's pixels, made of `samples` (rows x columns x channels), which begin at `origin` of the grid."""
+def _reduce(
+    axes: tuple[_Axis, _Axis], box: Box, values: Floats, chosen: tuple[slice, slice], whole: bool = True
+) -> Floats:
+    """The chosen columns and rows of samples, made of the `values` (height x width x channels) in `box`. For `whole`
+    see `_Band.apply`."""
+    height, width, channels = values.shape
+    reduced = axes[1].reduce.apply(values.reshape(height, width * channels), box[1], chosen[1], whole)
+    turned = _swap(reduced.reshape(-1, width, channels))
+    reduced = axes[0].reduce.apply(turned.reshape(width, -1), box[0], chosen[0], whole)
+    return _swap(reduced.reshape(len(reduced), -1, channels))
+
+
+def _enlarge(axes: tuple[_Axis, _Axis], part: Box, samples: Floats, chosen: tuple[slice, slice]) -> Floats:
+    """The part's pixels, made of `samples` (rows x columns x channels): the chosen columns and rows of the grid."""
+    x1, y1, x2, y2 = part
     rows, columns, channels = samples.shape
-    turned = np.ascontiguousarray(samples.transpose(1, 0, 2)).reshape(columns, rows * channels)
-    wide = axes[0].enlarge.apply(turned, origin[0], region.columns)
-    turned = np.ascontiguousarray(wide.reshape(-1, rows, channels).transpose(1, 0, 2)).reshape(rows, -1)
-    return axes[1].enlarge.apply(turned, origin[1], region.rows).reshape(*region.shown.shape, channels)
+    wide = axes[0].enlarge.apply(_swap(samples).reshape(columns, -1), chosen[0].start, slice(x1, x2))
+    turned = _swap(wide.reshape(-1, rows, channels))
+    pixels = axes[1].enlarge.apply(turned.reshape(rows, -1), chosen[1].start, slice(y1, y2))
+    return pixels.reshape(y2 - y1, x2 - x1, channels)
+
+
+def _swap(values: Floats) -> Floats:
+    """Rows x columns x channels as columns x rows x channels."""
+    return np.ascontiguousarray(values.transpose(1, 0, 2))
 
 
 def _fill(samples: Floats) -> Floats:
@@ -472,9 +521,9 @@ def _scale(values: Floats, rows: _Band, columns: _Band) -> Floats:
     """`values` (rows x columns x channels), both axes of which are scaled."""
     height, width, channels = values.shape
     upright = rows.apply(values.reshape(height, -1), 0, slice(0, rows.count))
-    turned = np.ascontiguousarray(upright.reshape(-1, width, channels).transpose(1, 0, 2)).reshape(width, -1)
-    scaled = columns.apply(turned, 0, slice(0, columns.count))
-    return np.ascontiguousarray(scaled.reshape(columns.count, -1, channels).transpose(1, 0, 2))
+    turned = _swap(upright.reshape(-1, width, channels))
+    scaled = columns.apply(turned.reshape(width, -1), 0, slice(0, columns.count))
+    return _swap(scaled.reshape(columns.count, -1, channels))
 
 
 def _measure_covers(shown: Floats, origin: tuple[int, int], counts: tuple[int, int]) -> Floats:
@@ -510,14 +559,30 @@ def _measure_covers(shown: Floats, origin: tuple[int, int], counts: tuple[int, i
     return np.asarray(chosen, np.float32)
 
 
+def _weigh(light: Floats, shown: Floats) -> None:
+    """Multiply `light` (height x width x 3) by `shown` (height x width)."""
+    import cv2
+
+    # In pieces, because most of a picture is shown completely.
+    step = math.ceil(_PIECE / shown.shape[1])
+    for start in range(0, len(shown), step):
+        share, part = shown[start : start + step], light[start : start + step]
+        if share.min() < 1:
+            cv2.multiply(part, cv2.merge([share] * 3), dst=part)
+
+
 def _divide(values: Floats, by: Floats) -> Floats:
     """As Blender's Math node divides: 0 for a division by zero."""
     return np.divide(values, by, out=np.zeros_like(values), where=by != 0)
 
 
-def _decode(rgb: Floats) -> Floats:
-    """Display-encoded values (0..1) in scene-linear light."""
-    return _look_up(_make_decoding(), rgb)
+def _decode(rgb: Floats | NDArray[np.uint8]) -> Floats:
+    """Display-encoded values (0..1, or levels of 8 bits) in scene-linear light."""
+    import cv2
+
+    if rgb.dtype == np.uint8:
+        return np.asarray(cv2.LUT(rgb, _make_decoding()[::_STEPS_PER_LEVEL]), np.float32)
+    return _look_up(_make_decoding(), rgb.astype(np.float32, copy=False))
 
 
 def _encode(linear: Floats) -> Floats:
@@ -543,8 +608,8 @@ def _look_up(table: Floats, values: Floats) -> Floats:
 
 @cache
 def _make_decoding() -> Floats:
-    """The sRGB curve. The levels of 8 bits are exact; there are 16 steps between two of them."""
-    x = np.arange(255 * 16 + 1) / (255 * 16)
+    """The sRGB curve. The levels of 8 bits are exact."""
+    x = np.arange(255 * _STEPS_PER_LEVEL + 1) / (255 * _STEPS_PER_LEVEL)
     return np.where(x <= 0.04045, x / 12.92, ((x + 0.055) / 1.055) ** 2.4).astype(np.float32)
 
 

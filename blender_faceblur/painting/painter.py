@@ -4,19 +4,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import reduce
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..core.cover.effects import EffectSettings
-from .colors import CodeSpace, Rgb, cut_chroma, encode_srgb, read_samples
+from .colors import CodeSpace, cut_chroma, encode_srgb, read_samples
 from .covers import Coverage, Outline, clip, fill, transform
-from .effects import Effect, Region, Solid, make_effect
+from .effects import Box, Effect, Region, Solid, make_effect
 from .formats import PlanarFormat, Plane, choose_planar, list_planes, rearrange
 
 _INVERSE_EDGE = 8
 """An inverse cover shows the innermost 1 / 8 of the soft edge, as the node group "Face Blur Inverse" does."""
+
+_SHOWN = (1 - np.arange(256) / 255).astype(np.float32)
+"""How much is shown of a pixel, by its coverage."""
 
 _NOTHING = np.zeros((1, 1, 3), np.float32)
 
@@ -62,22 +66,24 @@ class Painter:
         stored = [transform(outline, size, self._turn) for outline in ordered]
         step = _compute_step(painted, planar)
         whole = (0, 0, *size)
-        jobs: list[tuple[tuple[int, int, int, int], Coverage, list[Any]]] = []
+        # Each group of parts is painted together, with one strength.
+        groups: list[tuple[list[tuple[Box, Coverage]], float]] = []
         if everything:
-            coverage = np.full(size[::-1], 255, np.uint8)
-            jobs.append((whole, coverage, self._cover(painted, planes, space, stored, whole, self._largest_face_px)))
+            groups.append(([(whole, np.full(size[::-1], 255, np.uint8))], self._largest_face_px))
         elif self._settings.inverse:
             shown = np.minimum((255 - fill(stored, whole)).astype(np.uint16) * _INVERSE_EDGE, 255).astype(np.uint8)
-            jobs.append((whole, shown, self._cover(painted, planes, space, stored, whole, self._largest_face_px)))
+            groups.append(([(whole, shown)], self._largest_face_px))
+        elif self._effect.uses_shown:
+            parts = [(window, fill(near, window)) for window, near in _gather(stored, size, step)]
+            groups.append((parts, self._largest_face_px))
         else:
-            # An effect that depends on all covers paints them together.
-            for group in [stored] if self._effect.uses_shown else [[outline] for outline in stored]:
-                window = clip(_surround(group), size, step)
-                if window is not None:
-                    coverage = fill(group, window)
-                    face_px = self._largest_face_px if self._effect.uses_shown else group[0].face_px
-                    jobs.append((window, coverage, self._cover(painted, planes, space, stored, window, face_px)))
+            windows = [(outline, clip(outline.bounds(), size, step)) for outline in stored]
+            groups += [([(window, fill([outline], window))], outline.face_px) for outline, window in windows if window]
         # All covers are computed from the original samples before the first is painted.
+        jobs = []
+        for parts, face_px in groups:
+            covers = self._cover(painted, planes, space, stored, [window for window, _ in parts], face_px)
+            jobs += [(window, coverage, cover) for (window, coverage), cover in zip(parts, covers, strict=True)]
         for window, coverage, cover in jobs:
             _blend(planes, space, window, coverage, cover, step)
         return painted
@@ -88,68 +94,86 @@ class Painter:
         planes: list[Plane],
         space: CodeSpace,
         outlines: Sequence[Outline],
-        window: tuple[int, int, int, int],
+        windows: Sequence[Box],
         face_px: float,
-    ) -> list[Any]:
-        """The samples of the covered picture in a window, at full resolution; a single value each for one colour."""
+    ) -> list[list[Any]]:
+        """For each window, the samples of the covered picture at full resolution; a single value each for one colour.
+
+        `outlines` are all covers of the picture.
+        """
+        import cv2
+
+        if not windows:
+            return []
         if isinstance(self._effect, Solid):
             color = self._effect.paint(Region(_NOTHING, _NOTHING[..., 0], (0, 0), (1, 1), face_px))
-            return space.to_codes(encode_srgb(color, frame))
+            return [space.to_codes(encode_srgb(color, frame))] * len(windows)
         size = (frame.width, frame.height)
-        margin = self._effect.compute_margin(_turn_size(size, self._turn), face_px)
-        x1, y1, x2, y2 = window
-        grown = (x1 - margin, y1 - margin, x2 + margin, y2 + margin)
-        region = clip(grown, size, _compute_step(frame, space.planar))
-        rgb = np.zeros((region[3] - region[1], region[2] - region[0], 3), np.float32)
+        turned_size = _turn_size(size, self._turn)
+        margin = self._effect.compute_margin(turned_size, face_px)
+        x1, y1, x2, y2 = _surround(windows)
+        box: Box = clip((x1 - margin, y1 - margin, x2 + margin, y2 + margin), size, _compute_step(frame, space.planar))
+        rgb: Any = _NOTHING
         if self._effect.uses_picture:
-            rgb = space.to_rgb(read_samples(planes, region, space.planar))
-        shown = np.ones(rgb.shape[:2], np.float32)
+            rgb = space.to_rgb(read_samples(planes, box, space.planar))
+        shown: Any = np.broadcast_to(np.float32(1), (box[3] - box[1], box[2] - box[0]))
         if self._effect.uses_shown:
-            near = [outline for outline in outlines if _meets(outline.bounds(), region)]
-            shown -= fill(near, region).astype(np.float32) / 255
-        painted = self._paint_upright(rgb, shown, region, size, face_px)
-        left, top = x1 - region[0], y1 - region[1]
-        cover = painted[top : top + y2 - y1, left : left + x2 - x1]
-        return space.to_codes(cover if self._effect.uses_picture else encode_srgb(cover, frame))
-
-    def _paint_upright(
-        self,
-        rgb: Rgb,
-        shown: NDArray[np.float32],
-        region: tuple[int, int, int, int],
-        size: tuple[int, int],
-        face_px: float,
-    ) -> Rgb:
-        """The effect on a region, computed in the orientation in which the picture is shown."""
+            near = [outline for outline in outlines if _meets(outline.bounds(), box)]
+            shown = cv2.LUT(fill(near, box), _SHOWN)
+        # The effect is computed in the orientation in which the picture is shown.
         quarters = -self._turn // 90 % 4
-        x1, y1, x2, y2 = region
-        origin = {
-            0: (x1, y1),
-            90: (size[1] - y2, x1),
-            180: (size[0] - x2, size[1] - y2),
-            270: (y1, size[0] - x2),
-        }[self._turn]
-        turned = Region(
+        region = Region(
             np.ascontiguousarray(np.rot90(rgb, quarters)),
-            np.ascontiguousarray(np.rot90(shown, quarters)),
-            origin,
-            _turn_size(size, self._turn),
+            np.rot90(shown, quarters),
+            self._turn_box(box, size)[:2],
+            turned_size,
             face_px,
         )
-        return np.ascontiguousarray(np.rot90(self._effect.paint(turned), -quarters))
+        parts = self._effect.paint_parts(region, [self._turn_box(window, size) for window in windows])
+        covers = [np.ascontiguousarray(np.rot90(part, -quarters)) for part in parts]
+        return [space.to_codes(cover if self._effect.uses_picture else encode_srgb(cover, frame)) for cover in covers]
+
+    def _turn_box(self, box: Box, size: tuple[int, int]) -> Box:
+        """Where a box of the stored picture of `size` lies in the shown picture."""
+        (width, height), (x1, y1, x2, y2) = size, box
+        boxes = {
+            0: box,
+            90: (height - y2, x1, height - y1, x2),
+            180: (width - x2, height - y2, width - x1, height - y1),
+            270: (y1, width - x2, y2, width - x1),
+        }
+        return boxes[self._turn]
+
+
+def _gather(
+    outlines: Sequence[Outline], size: tuple[int, int], step: tuple[int, int]
+) -> list[tuple[Box, list[Outline]]]:
+    """Windows of the picture that do not meet, and the outlines in each."""
+    windows: list[tuple[Box, list[Outline]]] = []
+    for outline in outlines:
+        window, members = clip(outline.bounds(), size, step), [outline]
+        if window is None:
+            continue
+        # A window that has grown may meet others.
+        while meeting := [other for other in windows if _meets(other[0], window)]:
+            windows = [other for other in windows if other not in meeting]
+            window = _surround([window, *(other for other, _ in meeting)])
+            members += [member for _, others in meeting for member in others]
+        windows.append((window, members))
+    return windows
 
 
 def _turn_size(size: tuple[int, int], turn: int) -> tuple[int, int]:
     return size[::-1] if turn in (90, 270) else size
 
 
-def _surround(outlines: Sequence[Outline]) -> tuple[int, int, int, int]:
-    x1, y1, x2, y2 = zip(*(outline.bounds() for outline in outlines), strict=True)
+def _surround(boxes: Sequence[Box]) -> Box:
+    x1, y1, x2, y2 = zip(*boxes, strict=True)
     return min(x1), min(y1), max(x2), max(y2)
 
 
-def _meets(bounds: tuple[int, int, int, int], region: tuple[int, int, int, int]) -> bool:
-    return bounds[0] < region[2] and bounds[2] > region[0] and bounds[1] < region[3] and bounds[3] > region[1]
+def _meets(one: Box, other: Box) -> bool:
+    return one[0] < other[2] and one[2] > other[0] and one[1] < other[3] and one[3] > other[1]
 
 
 def _compute_step(frame: Any, planar: PlanarFormat) -> tuple[int, int]:
@@ -162,7 +186,7 @@ def _compute_step(frame: Any, planar: PlanarFormat) -> tuple[int, int]:
 def _blend(
     planes: list[Plane],
     space: CodeSpace,
-    window: tuple[int, int, int, int],
+    window: Box,
     coverage: Coverage,
     cover: list[Any],
     step: tuple[int, int],
@@ -192,21 +216,22 @@ def _pool(coverage: Coverage, planar: PlanarFormat, step: tuple[int, int]) -> Co
     x_shift, y_shift = planar.chroma_shift
     columns, rows = step
     height, width = coverage.shape
-    padded = np.pad(coverage, ((0, -height % rows), (0, -width % columns)))
-    pooled = padded.reshape(padded.shape[0] // rows, rows, padded.shape[1] // columns, columns).max(axis=(1, 3))
+    pooled = coverage
+    if height % rows or width % columns:
+        pooled = np.pad(coverage, ((0, -height % rows), (0, -width % columns)))
+    pooled = reduce(np.maximum, (pooled[:, first::columns] for first in range(columns)))
+    pooled = reduce(np.maximum, (pooled[first::rows] for first in range(rows)))
     repeated = np.repeat(pooled, rows >> y_shift, axis=0)
     return np.asarray(repeated[: -(-height >> y_shift), : -(-width >> x_shift)])
 
 
 def _mix(target: Plane, samples: NDArray[np.float32], coverage: Coverage, most: int) -> None:
-    solid = coverage == 255
-    codes = np.clip(np.rint(samples), 0, most)
-    if codes.size == 1:
-        target[solid] = int(codes.flat[0])
-        codes = np.broadcast_to(codes, coverage.shape)
-    else:
-        target[solid] = codes[solid].astype(target.dtype)
-    edge = (coverage > 0) & ~solid
-    share = coverage[edge].astype(np.float32) / 255
-    before = target[edge].astype(np.float32)
-    target[edge] = np.rint(before + (codes[edge] - before) * share).astype(target.dtype)
+    """Mix `samples`, limited to whole numbers in 0..`most`, into `target` by the coverage."""
+    before = target.astype(np.float32)
+    codes = np.rint(samples)
+    np.clip(codes, 0, most, out=codes)
+    # A share of exactly 0 or 1 gives exactly one of the two.
+    mixed = codes - before
+    mixed *= np.divide(coverage, 255, dtype=np.float32)
+    mixed += before
+    target[...] = np.rint(mixed, out=mixed)

@@ -86,6 +86,30 @@ def test_a_region_is_painted_like_the_whole_picture(
     assert apart.max() <= 0.1 / 255
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_parts_are_painted_like_the_whole_region(kind: str) -> None:
+    size, parts = (641, 361), [(0, 0, 60, 50), (300, 101, 420, 240), (590, 300, 641, 361)]
+    effect = make_effect(EffectSettings(kind, "1A80F3", 5.0), _draw_sticker())
+    shown = _draw_shown(size, (25.0, 20.0, 20.0), (360.0, 170.0, 50.0), (620.0, 340.0, 15.0))
+    region = Region(_draw_picture(size), shown, (0, 0), size, 70)
+    whole = effect.paint(region)
+    for (x1, y1, x2, y2), painted in zip(parts, effect.paint_parts(region, parts), strict=True):
+        assert painted.shape == (y2 - y1, x2 - x1, 3) and painted.dtype == np.float32
+        assert np.abs(painted - whole[y1:y2, x1:x2]).max() <= 0.1 / 255
+
+
+@pytest.mark.parametrize("kind", [*SAMPLED, "erase"])
+def test_levels_are_painted_like_floats(kind: str) -> None:
+    size = (640, 360)
+    levels = np.rint(_draw_picture(size) * 255).astype(np.uint8)
+    shown = _draw_shown(size, (300.0, 150.0, 70.0))
+    effect = make_effect(EffectSettings(kind))
+    of_bytes = effect.paint(Region(levels, shown, (0, 0), size, 90))
+    of_floats = effect.paint(Region(levels / np.float32(255), shown, (0, 0), size, 90))
+    assert np.abs(of_bytes - of_floats).max() <= 0.1 / 255
+    assert np.ptp(of_bytes) > 0.1
+
+
 @pytest.mark.parametrize("kind", [*SAMPLED, "erase"])
 @pytest.mark.parametrize("size", [(640, 360), (333, 517)])
 def test_an_even_picture_keeps_its_colour_up_to_the_edges(kind: str, size: tuple[int, int]) -> None:

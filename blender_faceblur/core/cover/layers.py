@@ -7,6 +7,7 @@ import math
 from bisect import bisect_right
 from collections.abc import Collection
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -100,13 +101,13 @@ def flatten(points: Array, steps: int) -> Array:
     Each piece between two points gets `steps` vertices: N * steps x 2.
     """
     knots = points.reshape(-1, 3, 2)
-    start, leave = knots[:, 0], knots[:, 2]
-    end, arrive = np.roll(knots[:, 0], -1, axis=0), np.roll(knots[:, 1], -1, axis=0)
-    t = (np.arange(steps) / steps)[None, :, None]
-    curve = (
-        (1 - t) ** 3 * start[:, None]
-        + 3 * (1 - t) ** 2 * t * leave[:, None]
-        + 3 * (1 - t) * t**2 * arrive[:, None]
-        + t**3 * end[:, None]
-    )
-    return np.asarray(curve.reshape(-1, 2))
+    after = np.concatenate((knots[1:], knots[:1]))
+    controls = np.stack((knots[:, 0], knots[:, 2], after[:, 1], after[:, 0]), axis=1)
+    return np.asarray((_compute_bernstein(steps) @ controls).reshape(-1, 2))
+
+
+@lru_cache(maxsize=8)
+def _compute_bernstein(steps: int) -> Array:
+    """The weights of a cubic curve's four control points at `steps` places: steps x 4."""
+    t = np.arange(steps) / steps
+    return np.stack(((1 - t) ** 3, 3 * (1 - t) ** 2 * t, 3 * (1 - t) * t**2, t**3), axis=1)
