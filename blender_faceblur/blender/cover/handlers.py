@@ -18,7 +18,7 @@ from ..common.context import refresh_shown_sequencers
 from ..masks.changes import forget_written, mark_dirty, watch_edits
 from ..masks.mask import WRITING, adopt_layers, extend_frame_range
 from ..masks.record import DamagedRecordError, has_record, list_own_masks
-from .baked import forget_evaluated
+from .baked import forget_evaluated, mark_all_edited, mark_edited
 from .strips import has_other_speeds, is_out_of_speed, list_pairs, sync_mask_strips
 
 _REFRESH_AFTER_S = 0.15
@@ -57,7 +57,7 @@ def _forget(*_: object) -> None:
 
 @persistent
 def _rewind(*_: object) -> None:
-    forget_evaluated()
+    mark_all_edited()
 
 
 @persistent
@@ -72,7 +72,7 @@ def _on_edit(scene: bpy.types.Scene, depsgraph: bpy.types.Depsgraph) -> None:
             extend_frame_range(mask)
             adopt_layers(mask)
             mark_dirty(mask)
-        forget_evaluated(mask.name)
+        mark_edited(mask.name)
     if bpy.app.background:
         # In background mode only a render shows anything, and `_prepare_render` prepares it.
         return
