@@ -71,16 +71,21 @@ class OutlineTimeline:
     def describe(self, first: float, last: float) -> list[Any]:
         """A hash of the covers from the frame at or before `first` to the last one before `last`."""
         low, high = max(math.floor(first), 0), min(math.ceil(last), len(self._frames)) if last < math.inf else None
-        return [hashlib.sha256(b"".join(self._digests[low:high])).hexdigest()]
+        return [combine_digests(self._digests[low:high])]
 
     def digest(self) -> str:
         """A hash that differs for other covers in any frame."""
-        return str(self.describe(0, math.inf)[0])
+        return combine_digests(self._digests)
 
     def _list_frames(self, moment: Moment) -> list[int]:
         last = len(self._frames) - 1
         near = moment.frames or (math.floor(moment.position), math.ceil(moment.position))
         return sorted({min(max(frame, 0), last) for frame in near})
+
+
+def combine_digests(digests: Sequence[bytes]) -> str:
+    """A hash of the covers of several frames, from the hash of each."""
+    return hashlib.sha256(b"".join(digests)).hexdigest()
 
 
 def write_outlines(path: Path, frames: Sequence[FrameOutlines]) -> None:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import shutil
+import threading
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -20,7 +21,8 @@ from blender_faceblur.blender.common.context import borrow_mask_editor, borrow_s
 from blender_faceblur.blender.common.footage import get_footage
 from blender_faceblur.blender.common.jobs import run_to_end
 from blender_faceblur.blender.common.marks import BAKED, get_modifier
-from blender_faceblur.blender.cover.covering import cover_footage, put_cover
+from blender_faceblur.blender.cover import baked
+from blender_faceblur.blender.cover.covering import cover_footage, put_cover, uncover
 from blender_faceblur.blender.cover.strips import get_mask
 from blender_faceblur.blender.guard.checks import check_scene
 from blender_faceblur.blender.masks.changes import change_tracks
@@ -474,3 +476,43 @@ def test_layers_drawn_by_hand_are_in_the_film_and_hidden_ones_are_not(scene: Any
     # In Blender 5.0.1 the upper right corner of a masked picture is always covered.
     assert grown[1:][disks._is_cover(before)[1:]].all()
     assert abs(sights[1].disk - sights[0].disk) < 30 and sights[0].disk > 1000
+
+
+def test_a_mask_is_evaluated_in_parts_with_the_same_result(scene: Any) -> None:
+    bake_all(scene)
+    record = baked.BakedRecord.load(get_strip(scene))
+    mask = record.mask
+    baked.mark_edited(mask.name)
+    parts = 0
+    while baked.is_edited(mask):
+        baked.evaluate_part(mask, record.frames, 15)
+        parts += 1
+    assert parts == 3 and baked.evaluate(mask, record.frames) == record.outlines
+
+
+def test_the_thread_of_a_render_refuses_a_mask_that_was_edited_since(scene: Any) -> None:
+    bake_all(scene)
+    record = baked.BakedRecord.load(get_strip(scene))
+    texts = []
+
+    def explain() -> None:
+        texts.append(baked.explain_change(record))
+
+    for edited in (False, True):
+        if edited:
+            baked.mark_edited(record.mask.name)
+        thread = threading.Thread(target=explain)
+        thread.start()
+        thread.join()
+    assert texts == ["", "Its mask was edited after the bake. Check it before you render."]
+    assert check_scene(scene) == [] and not baked.is_edited(record.mask)
+
+
+def test_removing_another_cover_keeps_the_mask_of_a_baked_strip(scene: Any, tmp_path: Path) -> None:
+    strip = get_strip(scene)
+    copy = scene.sequence_editor.strips.new_movie("copy", str(tmp_path / "disk.mp4"), 7, 60)
+    put_cover(scene, copy, get_mask(strip), SOLID)
+    apply(run_to_end(bake([strip])))
+    uncover(scene, scene.sequence_editor.strips_all["copy"])
+    assert baked.BakedRecord.load(get_strip(scene)).mask == bpy.data.masks["disk faces"]
+    assert unbake([get_strip(scene)]) == (["disk"], [])

@@ -26,6 +26,7 @@ from blender_faceblur.painting.outlines import (
 from blender_faceblur.sources import MovieSource, compute_fingerprint
 from blender_faceblur.worker.baking import bake
 from blender_faceblur.worker.protocol import PaintDone, PaintRequest, SourceRef
+from tests.films import read_number, write_film
 
 SIZE = (160, 96)
 SQUARE = np.array([(20.0, 20.0), (60.0, 20.0), (60.0, 60.0), (20.0, 60.0)])
@@ -213,3 +214,73 @@ def test_a_damaged_file_is_reported(damage: bytes, tmp_path: Path) -> None:
     path.write_bytes(damage)
     with pytest.raises(FaceBlurError, match="cannot be read"):
         read_outlines(path)
+
+
+B_FRAMES = {"g": "12", "bf": "3"}
+QUIET = {"x265-params": "log-level=none"}
+UNEVEN = [n * 512 + 37 * (n % 3) for n in range(0, 60, 2)]
+SHAPES: dict[str, tuple[str, dict[str, Any]]] = {
+    "turned by 90 degrees": ("film.mp4", {"rotation": 90}),
+    "turned by 180 degrees": ("film.mov", {"rotation": 180}),
+    "turned by 270 degrees": ("film.mkv", {"rotation": -90}),
+    "turned by 45 degrees": ("film.mp4", {"rotation": 45}),
+    "turned where Blender ignores it": ("film.ts", {"codec": "mpeg2video", "rotation": 90}),
+    "wide pixels": ("film.mp4", {"pixel_aspect": Fraction(4, 3)}),
+    "NTSC": ("film.mp4", {"rate": Fraction(30000, 1001), "options": B_FRAMES, "sound": True}),
+    "late start": ("film.mp4", {"first_tick": 11, "options": B_FRAMES, "sound": True}),
+    "transport stream": ("film.ts", {"codec": "libx264", "options": B_FRAMES, "sound": True}),
+    "ten bits": (
+        "film.mp4",
+        {"codec": "libx265", "pixel_format": "yuv420p10le", "options": {"x265-params": "log-level=none"}},
+    ),
+    "ProRes": ("film.mov", {"codec": "prores_ks", "pixel_format": "yuv422p10le"}),
+    "4:4:4": ("film.mp4", {"pixel_format": "yuv444p"}),
+    "odd size": ("film.mp4", {"pixel_format": "yuv444p", "size": (161, 97)}),
+    "MPEG-4 in AVI": ("film.avi", {"codec": "mpeg4"}),
+    "FFV1 in Matroska": ("film.mkv", {"codec": "ffv1"}),
+    "VP9 in WebM": ("film.webm", {"codec": "libvpx-vp9", "options": {"deadline": "realtime", "cpu-used": "8"}}),
+    "variable rate in Matroska": (
+        "film.mkv",
+        {"ticks": [n * 40 for n in range(40) if n % 7 != 3], "time_base": Fraction(1, 1000), "numbers": range(34)},
+    ),
+    "variable rate": (
+        "film.mp4",
+        {
+            "ticks": [n * 512 + 37 * (n % 3) for n in range(0, 60, 2)],
+            "time_base": Fraction(1, 12800),
+            "options": B_FRAMES,
+        },
+    ),
+}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_every_kind_of_film_shows_the_same_pictures_after_the_bake(shape: str, tmp_path: Path) -> None:
+    name, options = SHAPES[shape]
+    source = write_film(tmp_path / name, **options)
+    with MovieSource(source) as opened:
+        info = opened.info
+    film, _ = _bake(source, [FrameOutlines(False)] * info.frame_count, tmp_path / "baked")
+    with MovieSource(film) as baked:
+        assert (baked.info.width, baked.info.height, baked.info.frame_rate) == (
+            info.width,
+            info.height,
+            info.frame_rate,
+        )
+        assert baked.info.pixel_aspect == info.pixel_aspect
+    pictures = list(zip(_list_pictures(source), _list_pictures(film), strict=True))
+    for before, after in pictures:
+        assert np.abs(before - after).mean() < 2.0
+    numbers = [[read_number(picture.astype(np.uint8)) for picture in pair] for pair in pictures]
+    assert all(before == after for before, after in numbers)
+    assert "turned by" in shape or len({before for before, _ in numbers}) >= 20
+
+
+def test_covers_lie_where_the_turned_picture_has_them(tmp_path: Path) -> None:
+    source = write_film(tmp_path / "film.mp4", rotation=90)
+    outlines = FrameOutlines(False, (np.array([(10.0, 100.0), (40.0, 100.0), (40.0, 140.0), (10.0, 140.0)]),), (0.0,))
+    film, _ = _bake(source, [outlines] * 30, tmp_path / "baked")
+    for picture in _list_pictures(film):
+        assert picture.shape[:2] == (160, 96)
+        blue = (picture[..., 0] > 200) & (picture[..., 2] < 60)
+        assert blue[102:138, 12:38].mean() > 0.95 and blue[:98].mean() < 0.1

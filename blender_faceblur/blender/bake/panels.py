@@ -7,9 +7,7 @@ import bpy
 
 from ..common.context import get_sequencer_scene
 from ..common.jobs import JOB
-from ..common.panels import Tab, write_lines
-from ..common.selection import get_active_footage
-from ..cover.baked import is_baked
+from ..common.panels import Tab
 
 
 class FACEBLUR_PT_bake(Tab, bpy.types.Panel):
@@ -25,11 +23,6 @@ class FACEBLUR_PT_bake(Tab, bpy.types.Panel):
     def draw(self, context: bpy.types.Context) -> None:
         layout = self.layout
         layout.enabled = not JOB.active
-        strip = get_active_footage(context)
-        if strip is not None and is_baked(strip):
-            write_lines(
-                layout, context, "The covers are part of this strip's film. Unbake it to change them.", "LOCKED"
-            )
         row = layout.row(align=True)
         row.operator("faceblur.bake", icon="RENDER_ANIMATION")
         row.operator("faceblur.unbake", icon="LOOP_BACK")

@@ -11,6 +11,7 @@ import bpy
 from ...core.types import FaceBlurError
 from ..common.context import get_sequencer_scene
 from ..common.footage import compute_source_frame
+from ..common.marks import BAKED
 from ..common.selection import get_active_footage, is_busy, refuse
 from ..masks.changes import sync_from_blender
 from ..masks.faces import is_face, read_face
@@ -39,6 +40,8 @@ def get_target(context: bpy.types.Context, with_face: bool = True, settled: bool
     Unless `settled` is False, changes by Blender's own tools are read first, including renamed faces.
     """
     strip = get_active_footage(context)
+    if strip is not None and BAKED in strip:
+        raise FaceBlurError("This strip is baked. Unbake it to change its covers")
     mask = get_mask(strip)
     if mask is None:
         raise FaceBlurError("Select a strip that is covered")

@@ -10,22 +10,20 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any
 
 import bpy
 
 from ...core.types import FaceBlurError
-from ...painting.outlines import OutlineTimeline
+from ...painting.outlines import combine_digests
 from ..common.curves import list_curves
 from ..common.marks import BAKED, MARK
+from ..masks.mask import WRITING
 from ..masks.outlines import evaluate_outlines
 from ..masks.record import has_record
 from .covering import EFFECT_MARK
 from .nodes import sign
-
-_POINTERS = ("mask", "group")
-"""The fields of a record that point to data-blocks, which may be gone."""
 
 
 @dataclass(slots=True)
@@ -57,22 +55,32 @@ class BakedRecord:
     def load(cls, strip: bpy.types.Strip) -> BakedRecord:
         """The record of a baked strip. Raises FaceBlurError if it is damaged."""
         stored = strip[BAKED]
-        kinds = {"frames": int, "place": int, "use_proxy": bool}
         try:
-            values = {key: stored[key] for key in (one.name for one in fields(cls)) if key not in _POINTERS}
-            if not all(isinstance(value, kinds.get(key, str)) for key, value in values.items()):
+            mask, group = stored.get("mask"), stored.get("group")
+            values = {key: stored[key] for key in _PLAIN}
+            if not all(isinstance(values[key], kind) for key, kind in _PLAIN.items()):
                 raise TypeError
-            values |= {key: stored.get(key) for key in _POINTERS}
-            if values["mask"] is not None and not has_record(values["mask"]):
-                values["mask"] = None
-            return cls(**values)
         except (KeyError, TypeError, AttributeError):
             raise FaceBlurError(f"The data of the baked strip '{strip.name}' is damaged. Bake it again.") from None
+        return cls(mask if mask is not None and has_record(mask) else None, group, **values)
 
     def save(self, strip: bpy.types.Strip) -> None:
-        strip[BAKED] = {
-            one.name: getattr(self, one.name) for one in fields(self) if getattr(self, one.name) is not None
-        }
+        values: dict[str, Any] = {key: getattr(self, key) for key in _PLAIN}
+        blocks = {"mask": self.mask, "group": self.group}
+        strip[BAKED] = values | {key: block for key, block in blocks.items() if block is not None}
+
+
+_PLAIN: dict[str, type] = {
+    "key": str,
+    "source": str,
+    "frames": int,
+    "film": str,
+    "outlines": str,
+    "stamp": str,
+    "place": int,
+    "use_proxy": bool,
+}
+"""The stored fields that are no data-blocks, and their types."""
 
 
 def is_baked(strip: bpy.types.Strip) -> bool:
@@ -81,9 +89,15 @@ def is_baked(strip: bpy.types.Strip) -> bool:
 
 @dataclass(slots=True)
 class _Evaluated:
-    """The digests of masks that were evaluated and have not been edited since, by name. Only this module uses it."""
+    """What is known about the masks of baked strips, by name. Only this module uses it; it is cleared when another
+    project has been opened."""
 
     digests: dict[str, str] = field(default_factory=dict)
+    """What a mask covers (`OutlineTimeline.digest`), of masks that were evaluated and have not been edited since."""
+    edited: set[str] = field(default_factory=set)
+    """Masks that may have been edited since they were last evaluated or loaded."""
+    parts: dict[str, list[bytes]] = field(default_factory=dict)
+    """The digests of the first frames of masks whose evaluation goes on."""
 
 
 _EVALUATED = _Evaluated()
@@ -92,40 +106,72 @@ _EVALUATED = _Evaluated()
 def mark_evaluated(mask: bpy.types.Mask, digest: str) -> None:
     """Record what the mask covers now; `digest` is that of its `OutlineTimeline`."""
     _EVALUATED.digests[mask.name] = digest
+    _EVALUATED.edited.discard(mask.name)
+    _EVALUATED.parts.pop(mask.name, None)
 
 
-def forget_evaluated(name: str = "") -> None:
-    """Record that a mask was edited; without a name, that any may have been."""
-    if name:
-        _EVALUATED.digests.pop(name, None)
-    else:
-        _EVALUATED.digests.clear()
+def mark_edited(name: str) -> None:
+    """Record that a mask was edited."""
+    _EVALUATED.digests.pop(name, None)
+    _EVALUATED.parts.pop(name, None)
+    _EVALUATED.edited.add(name)
 
 
-def is_evaluated(mask: bpy.types.Mask) -> bool:
-    return mask.name in _EVALUATED.digests
+def mark_all_edited() -> None:
+    """Record that undo may have changed any mask."""
+    _EVALUATED.edited.update(_EVALUATED.digests)
+    _EVALUATED.digests.clear()
+    _EVALUATED.parts.clear()
+
+
+def forget_evaluated() -> None:
+    """Forget all masks, because another project was opened."""
+    _EVALUATED.digests.clear()
+    _EVALUATED.edited.clear()
+    _EVALUATED.parts.clear()
+
+
+def is_edited(mask: bpy.types.Mask) -> bool:
+    """Whether a mask may have been edited in this session, and was not evaluated since."""
+    return mask.name in _EVALUATED.edited
 
 
 def evaluate(mask: bpy.types.Mask, frames: int) -> str:
-    """The digest of what a mask covers, which is evaluated only after edits: that takes about 1 ms a frame.
+    """The digest of what a mask covers. It is evaluated only after edits, as that takes about 1 ms a frame.
 
     Must be called in the main thread. Raises FaceBlurError if the mask cannot be read.
     """
     if mask.name not in _EVALUATED.digests:
-        digest = OutlineTimeline(list(evaluate_outlines(mask, frames)), 1.0).digest()
-        mark_evaluated(mask, digest)
+        evaluate_part(mask, frames, frames)
     return _EVALUATED.digests[mask.name]
 
 
+def evaluate_part(mask: bpy.types.Mask, frames: int, most: int) -> None:
+    """Evaluate up to `most` further frames of a mask. `frames` is the number of all; see `evaluate`."""
+    known = _EVALUATED.parts.get(mask.name, [])
+    found = evaluate_outlines(mask, min(len(known) + most, frames), len(known))
+    known = [*known, *(outlines.digest() for outlines in found)]
+    with WRITING.hold(mask):
+        # Otherwise Blender reports the evaluation as an edit later.
+        bpy.context.view_layer.update()
+    if len(known) == frames:
+        mark_evaluated(mask, combine_digests(known))
+    else:
+        _EVALUATED.parts[mask.name] = known
+
+
 def explain_change(record: BakedRecord) -> str:
-    """Why a baked film no longer has the covers that the file has; empty if it has them."""
+    """Why a baked film no longer has the covers that the file has; empty if it has them.
+
+    The thread of a render cannot evaluate a mask. There, shapes that an editor keyed by hand before the project was
+    opened, in a Blender without the extension, are not noticed.
+    """
     mask, group = record.mask, record.group
     if mask is None or group is None:
         return ""
     if compute_stamp(mask, group) == record.stamp:
-        if not is_evaluated(mask) and threading.current_thread() is not threading.main_thread():
-            # The thread of a render cannot evaluate it.
-            return "Its mask may have been changed after the bake. Check it before you render."
+        if threading.current_thread() is not threading.main_thread():
+            return "Its mask was edited after the bake. Check it before you render." if is_edited(mask) else ""
         if evaluate(mask, record.frames) == record.outlines:
             return ""
     return "Its mask or effect was changed after the bake. Bake it again."

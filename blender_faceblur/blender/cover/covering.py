@@ -13,7 +13,7 @@ import bpy
 from ...core.cover.effects import EffectSettings
 from ...core.types import FaceBlurError, TrackDocument
 from ..common.footage import Footage, check_document, get_footage
-from ..common.marks import get_modifier
+from ..common.marks import BAKED, get_modifier
 from ..masks.changes import write_analysis
 from ..masks.document import get_document_text
 from ..masks.record import MaskRecord, get_fingerprint, has_record, list_own_masks
@@ -133,11 +133,16 @@ def uncover(scene: bpy.types.Scene, strip: bpy.types.Strip) -> None:
         remove_strip(scene, mask_strip)
     remove_unused_group(group)
     # Deleting a Mask strip does not decrease the mask's user count either.
-    if mask is not None and not any(other.type == "MASK" and other.mask == mask for other in _list_strips()):
+    if mask is not None and not any(_uses(other, mask) for other in _list_strips()):
         text = get_document_text(mask)
         bpy.data.masks.remove(mask)
         if text is not None:
             bpy.data.texts.remove(text)
+
+
+def _uses(strip: bpy.types.Strip, mask: bpy.types.Mask) -> bool:
+    """Whether a strip shows a mask, or is baked and gets it back when it is unbaked."""
+    return (strip.type == "MASK" and strip.mask == mask) or (BAKED in strip and strip[BAKED].get("mask") == mask)
 
 
 def has_foreign_mask(strip: bpy.types.Strip) -> bool:

@@ -19,7 +19,7 @@ from ..masks.changes import forget_written, is_held, mark_dirty, watch_edits
 from ..masks.mask import extend_frame_range
 from ..masks.reading import adopt_layers
 from ..masks.record import DamagedRecordError, has_record, list_own_masks
-from .baked import forget_evaluated
+from .baked import forget_evaluated, mark_all_edited, mark_edited
 from .strips import has_other_speeds, is_out_of_speed, list_pairs, sync_mask_strips
 
 _REFRESH_AFTER_S = 0.15
@@ -58,7 +58,7 @@ def _forget(*_: object) -> None:
 
 @persistent
 def _rewind(*_: object) -> None:
-    forget_evaluated()
+    mark_all_edited()
 
 
 @persistent
@@ -73,7 +73,7 @@ def _on_edit(scene: bpy.types.Scene, depsgraph: bpy.types.Depsgraph) -> None:
             extend_frame_range(mask)
             adopt_layers(mask)
             mark_dirty(mask)
-        forget_evaluated(mask.name)
+        mark_edited(mask.name)
     if bpy.app.background:
         # In background mode only a render shows anything, and `_prepare_render` prepares it.
         return

@@ -41,8 +41,9 @@ def check_readable(mask: bpy.types.Mask) -> None:
                 )
 
 
-def evaluate_outlines(mask: bpy.types.Mask, frame_count: int) -> Iterator[FrameOutlines]:
-    """The covers of a mask of ours in each source frame. Frames in a row with the same covers yield the same object.
+def evaluate_outlines(mask: bpy.types.Mask, stop: int, start: int = 0) -> Iterator[FrameOutlines]:
+    """The covers of a mask of ours in the source frames from `start` to `stop` - 1. Frames in a row with the same
+    covers yield the same object.
 
     Raises FaceBlurError as `check_readable` does.
     """
@@ -50,7 +51,7 @@ def evaluate_outlines(mask: bpy.types.Mask, frame_count: int) -> Iterator[FrameO
     record = MaskRecord.load(mask)
     with hold(mask), borrow_mask_editor(mask) as scene:
         before: FrameOutlines | None = None
-        for frame in range(frame_count):
+        for frame in range(start, stop):
             scene.frame_set(mask.frame_start + frame)
             found = _read_frame(mask, record)
             if before is None or found.digest() != before.digest():

@@ -17,6 +17,7 @@ from ...core.review.overview import Code, Codes, compute_worst, list_runs
 from ...core.types import Color
 from ..common.context import DrawHandlers, get_sequencer_scene
 from ..common.footage import KINDS
+from ..common.marks import BAKED
 from ..common.selection import get_active_footage
 from ..cover.covering import MUST_BE_COVERED
 from ..cover.projection import RegionProjection, get_region_projection
@@ -95,11 +96,11 @@ def compute_columns(
     and a second code that is `Code.TO_REVIEW` where a review item is.
 
     None if there is no band: for an uncovered strip that need not be covered, in a project without covers (`is_used` is
-    False), and with `alone` if no face is active.
+    False), for a baked strip, and with `alone` if no face is active.
     """
     first = max(round(view.to_region(strip.frame_final_start, 0)[0]), 0)
     stop = min(round(view.to_region(strip.frame_final_end, 0)[0]), width)
-    if stop <= first:
+    if stop <= first or BAKED in strip:
         return None
     mask, fault = get_mask(strip), explain_fault(strip)
     nothing = np.zeros(stop - first, np.uint8)

@@ -20,7 +20,7 @@ from ...core.types import Color, TrackKind, TrackStatus
 from ...reporting.wording import NOT_COVERED, describe_status
 from ..common.context import DrawHandlers, get_sequencer_scene
 from ..common.footage import KINDS, compute_source_frame
-from ..common.marks import get_modifier
+from ..common.marks import BAKED, get_modifier
 from ..common.selection import get_active_footage
 from ..cover.covering import MUST_BE_COVERED, find_lost_mask, has_foreign_mask
 from ..cover.projection import (
@@ -317,6 +317,8 @@ def _hides(scene: bpy.types.Scene, strip: bpy.types.Strip) -> bool:
 
 def explain_fault(strip: bpy.types.Strip) -> str:
     """Why a strip shows faces or is completely covered, as far as a quick check can tell; empty if all is well."""
+    if BAKED in strip:
+        return ""
     modifier = get_modifier(strip)
     if modifier is None:
         return "its cover is gone, faces show" if strip.get(MUST_BE_COVERED) else "not analysed, faces would show"

@@ -11,7 +11,7 @@ from ....reporting.progress import count, describe_time
 from ...common.context import get_sequencer_scene
 from ...common.footage import compute_source_frame, get_frame_rate
 from ...common.jobs import JOB
-from ...common.marks import get_modifier
+from ...common.marks import BAKED, get_modifier
 from ...common.panels import Tab, write_lines
 from ...common.selection import get_active_footage
 from ...cover.covering import has_foreign_mask, read_effect
@@ -122,6 +122,12 @@ class FACEBLUR_PT_faces(Tab, bpy.types.Panel):
     def draw(self, context: bpy.types.Context) -> None:
         layout = self.layout
         scene, strip = get_sequencer_scene(context), get_active_footage(context)
+        if BAKED in strip:
+            write_lines(
+                layout, context, "This strip is baked. Unbake it to change its covers, then bake it again.", "LOCKED"
+            )
+            layout.operator("faceblur.unbake", icon="LOOP_BACK")
+            return
         for text in _list_faults(scene, strip):
             write_lines(layout, context, text, "ERROR")
         mask = get_mask(strip)
